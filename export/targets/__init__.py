@@ -1,0 +1,1 @@
+"""The targets, each found by its file."""

@@ -1,0 +1,1 @@
+"""The spike-driven event simulator and its chips."""

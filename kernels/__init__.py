@@ -1,0 +1,1 @@
+"""Fused kernels for spiking networks; the reference on a CPU."""

@@ -1,0 +1,87 @@
+"""The errors a user can meet: each says what happened, what was expected and how to fix it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class NeurokitError(Exception):
+    """Base of every error that is raised for a reason the user can act on.
+
+    Args:
+        what: One line: what happened.
+        expected: One line: what was expected instead.
+        fix: One line: what to do or to run.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, expected: str = "", fix: str = "") -> None:
+        self.what = what
+        self.expected = expected
+        self.fix = fix
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        parts = [self.what]
+        if self.expected:
+            parts.append(f"expected: {self.expected}")
+        if self.fix:
+            parts.append(f"fix: {self.fix}")
+        return "; ".join(parts)
+
+
+class UnknownNameError(NeurokitError, LookupError):
+    """A model, target, chip or kernel name that nobody registered."""
+
+
+class DuplicateNameError(NeurokitError, ValueError):
+    """Two things were registered under one name."""
+
+
+class ModelLoadError(NeurokitError, RuntimeError):
+    """A model file or factory that could not be turned into a module."""
+
+
+class InputError(NeurokitError, ValueError):
+    """An argument, tensor or input file with the wrong shape, type or value."""
+
+
+class WeightsError(NeurokitError, ValueError):
+    """A weights file that does not fit the model."""
+
+
+class OutputError(NeurokitError, OSError):
+    """An output folder that exists already or cannot be written."""
+
+
+class ArtifactError(NeurokitError, ValueError):
+    """An artifact folder that is no artifact, or is damaged."""
+
+
+class MissingRuntimeError(NeurokitError, ImportError):
+    """A runtime or library that this machine does not have."""
+
+
+class ParityError(NeurokitError, RuntimeError):
+    """A lowered model that does not compute what its source computes."""
+
+    exit_code = 1
+
+
+class UnsupportedError(NeurokitError, NotImplementedError):
+    """A model that cannot be captured or lowered; carries every reason.
+
+    Args:
+        what: One line: what was refused.
+        reasons: Every `neurokit.target.Unsupported` that was found.
+    """
+
+    def __init__(self, what: str, reasons: Sequence[object] = (), *, expected: str = "", fix: str = "") -> None:
+        super().__init__(what, expected=expected, fix=fix)
+        self.reasons = tuple(reasons)
+
+    def __str__(self) -> str:
+        lines = [super().__str__()]
+        lines += [f"  - {reason}" for reason in self.reasons]
+        return "\n".join(lines)
