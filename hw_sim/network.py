@@ -181,7 +181,7 @@ class Network:
             source, target = self[projection.source], self[projection.target]
             if projection.source_size != source.size or projection.target_size != target.size:
                 raise InputError(
-                    f"projection {projection.name!r} joins {projection.source_size} neurons to {projection.target_size}",
+                    f"projection {projection.name!r} joins {projection.source_size} to {projection.target_size}",
                     expected=f"{source.size} ({source.name}) and {target.size} ({target.name})",
                 )
         for product in self.products:
