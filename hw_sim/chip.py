@@ -56,6 +56,9 @@ TERMS: dict[str, Term] = {
     "synaptic_event_dense": Term("synapse", "J", "the same, through a fully connected layer"),
     "synaptic_event_conv": Term("synapse", "J", "the same, through a convolution or pooling"),
     "synaptic_event_sparse": Term("synapse", "J", "the same, through explicitly listed connections"),
+    "graded_event": Term("synapse", "J", "one value that is no spike reaching one neuron: a multiplication"),
+    "shortcut_add": Term("synapse", "J", "one real value added one to one (a membrane shortcut)"),
+    "product_operation": Term("synapse", "J", "one term of an activation times activation product"),
     "neuron_access": Term("neuron", "J", "one neuron looked at in one time step, active or not"),
     "neuron_update": Term("neuron", "J", "one neuron updated in one time step because it was active"),
     "neuron_idle": Term("neuron", "J", "one neuron of one time step that was not active"),
@@ -273,6 +276,7 @@ class HardwareProfile:
         prices: Energy or power of each term of `TERMS`.
         times: Time of each term of `TIMES`.
         barrier: Time of the end-of-step barrier in seconds, by the number of tiles in use.
+        barrier_rule: Between two entries: "step" takes the smaller one, "linear" interpolates.
         barrier_source: Where the barrier was read.
         absent: Components that this chip does not have (a chip of one core has no routing).
         references: Figures that are shown but not used.
@@ -297,6 +301,7 @@ class HardwareProfile:
     prices: dict[str, Constant] = field(default_factory=dict)
     times: dict[str, Constant] = field(default_factory=dict)
     barrier: dict[int, float] = field(default_factory=dict)
+    barrier_rule: Literal["step", "linear"] = "linear"
     barrier_source: str = ""
     absent: tuple[Component, ...] = ()
     references: tuple[Reference, ...] = ()
