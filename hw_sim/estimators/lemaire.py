@@ -58,7 +58,7 @@ def lemaire2022(workload: Workload, argument: str = "") -> EstimatorReport:
         f"{SOURCE}; equation forms from the authors' qualia-plugin-snn",
         (
             "Eq. 2.4 as the authors' code corrects it (theta x N_out, with the reset term), not as printed",
-            "addressing by the printed Eq. 16.3 and 17.2 (theta x C_out x K^2, theta x N_out), of which the code drops a factor",
+            "addressing by the printed Eq. 16.3 and 17.2 (theta x C_out x K^2, theta x N_out); the code drops a factor",
             "events of a convolution by the paper's rule theta x ceil(K/S)^2 x C_out: too many at borders",
             "queues of size 0, so an input or output access costs the memory's smallest energy",
             "a layer whose input is not spikes is charged as a dense layer in every step; biases are taken as merged",
