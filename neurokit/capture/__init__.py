@@ -10,6 +10,7 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from neurokit.capture.probe import Probe, input_shape, probe, set_time_steps, time_output
+from neurokit.capture.tidy import tidy
 from neurokit.capture.twin import Twin, private_copy
 from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSteps
 from neurokit.errors import InputError, ModelLoadError, UnsupportedError
@@ -123,6 +124,7 @@ def _trace(
     example_t = _DYNAMIC_T if steps == "dynamic" else steps
     # Before the state is named: this one runs the twin from its initial state.
     over_time = time_output(twin, spec, example_t)
+    twin.time_output = over_time
     found = probe(twin, spec, example_t, single)
     reasons = [*found.problems, *(_not_streaming(twin, spec, over_time) if single else ())]
     if reasons:
@@ -138,7 +140,7 @@ def _trace(
     return Captured(
         spec=spec, form=form, time_steps=steps, batch=batch, program=program, states=found.states,
         neurons=_neurons(twin, order, found.states), calls=calls,
-        output_names=tuple("y" if i == 0 else f"y{i}" for i in range(len(found.outputs) - len(found.states))),
+        output_names=tuple("y" if i == 0 else f"y{i}" for i in range(len(found.outputs))),
         time_output=over_time, reparameterisation=merged, notes=notes, module=twin, retrace=retrace,
     )  # fmt: skip
 
@@ -200,6 +202,7 @@ def _export(
     finally:
         twin.single = False
     _check_dynamic(program, spec, steps, batch, x_dims)
+    tidy(program)
     return program, list(twin.order)
 
 

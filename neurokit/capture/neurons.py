@@ -44,7 +44,7 @@ class Adapter:
 
 def is_stateful(module: nn.Module) -> bool:
     """Returns whether a module must be run through an adapter."""
-    return isinstance(module, base.MemoryModule) or isinstance(module, neuron.NonSpikingBaseNode | neuron.ILCBaseNode)
+    return isinstance(module, (base.MemoryModule, neuron.NonSpikingBaseNode, neuron.ILCBaseNode))
 
 
 def adapter_for(module: nn.Module) -> Adapter:

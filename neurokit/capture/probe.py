@@ -103,6 +103,8 @@ def _reduction(twin: Twin, spec: ModelSpec) -> TimeOutput:
     low, high = spec.inputs[0].low, spec.inputs[0].high
     shape = input_shape(spec, 2, 1)
     x = torch.rand(shape, generator=generator, dtype=torch.float64) * (high - low) + low
+    parameters = [*twin.parameters(), *twin.buffers()]
+    kept = [tensor.data for tensor in parameters]
     twin.double()
     try:
         with torch.no_grad():
@@ -117,7 +119,8 @@ def _reduction(twin: Twin, spec: ModelSpec) -> TimeOutput:
     except (RuntimeError, ValueError, TypeError, AttributeError):
         return "auto"  # the model cannot run one step at a time
     finally:
-        twin.float()
+        for tensor, data in zip(parameters, kept, strict=True):
+            tensor.data = data
     stacked = torch.stack(steps)
     for name, value in (("mean", stacked.mean(0)), ("sum", stacked.sum(0)), ("last", stacked[-1])):
         if value.shape == together.shape and torch.allclose(value, together, rtol=1e-9, atol=1e-9):

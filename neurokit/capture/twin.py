@@ -105,6 +105,7 @@ class Twin(nn.Module):
         self.net = net
         self.time_input = time_input
         self.single = False
+        self.time_output = "auto"
         self.timeline = Timeline()
         self.slots: list[Slot] = []
         self.order: list[str] = []
@@ -123,6 +124,8 @@ class Twin(nn.Module):
         self._load(states)
         self.timeline = Timeline(folded=self.time_input == "step", steps=1 if self.single else x.shape[0])
         outputs = self._outputs(x)
+        if self.single and self.time_output == "sequence" and self.time_input != "step":
+            outputs = tuple(value.squeeze(0) for value in outputs)
         return (*outputs, *self._states())
 
     def _outputs(self, x: Tensor) -> tuple[Tensor, ...]:
