@@ -6,14 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from neurokit.errors import ArtifactError, InputError
 
 SCHEMA_VERSION = 1
-FORMAT = "neurokit artifact"
+FORMAT: Final = "neurokit artifact"
 MANIFEST = "manifest.json"
 
 
