@@ -330,7 +330,7 @@ def _population(
             first, last = _range(str(key), path)
             size = max(size, last + 1)
             own = _merged(given)
-            options = {**options, **own, **own.get("soma", {})}
+            options = {**options, **own, **_merged(own.get("soma"))}
             if "spikes" in own:
                 spikes |= dict.fromkeys(range(first, last + 1), own["spikes"])
     on_inputs = any("input" in str(info.get("soma", "")) for key, info in _entries(mappings) if _names(key, name))
