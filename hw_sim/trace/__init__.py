@@ -120,7 +120,7 @@ class _Tracer:
             return
         if not hasattr(node.target, "_schema"):  # getitem of a list of results
             held = self.values[node.args[0]]  # type: ignore[index]
-            value = held[node.args[1]] if isinstance(held, list) else None
+            value = held[node.args[1]] if isinstance(held, list) else held  # all results of a strange operation
         else:
             value = self._value(node, args, kwargs, result)
         if value is not None:

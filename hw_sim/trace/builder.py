@@ -31,6 +31,7 @@ class Builder:
         self.rasters: dict[str, SpikeRaster] = {}
         self.uncounted: list[Uncounted] = []
         self._not_understood: dict[str, dict[str, None]] = {}
+        self._settled: list[tuple[Projection, str]] = []
 
     def network(self, name: str, outputs: tuple[str, ...]) -> Network:
         """Returns the finished network."""
@@ -45,7 +46,8 @@ class Builder:
 
     def not_understood(self, path: str, operation: str) -> Value:
         """Lists an operation as not counted and returns the value that it gives."""
-        self._not_understood.setdefault(path, {})[operation] = None
+        module = path.removesuffix(f".{operation}")  # one line for each module
+        self._not_understood.setdefault(module, {})[operation] = None
         return Value(unknown=True)
 
     def name(self, wanted: str, taken: dict[str, Any]) -> str:
@@ -77,20 +79,31 @@ class Builder:
         if len(value.terms) == 1:  # one pending connection: its own outputs are the population, unpadded and unmoved
             term = value.terms[0]
             assert isinstance(term.source, Projection)
-            name = self.name(path, self.populations)
-            self.populations[name] = Population(name, term.source.target_shape, "current", binary=False)
-            self._add(replace(term.source, target=name))
-            return Value((replace(term, source=name),), offset=value.offset)
+            return Value((replace(term, source=self.settle(term.source, path)),), offset=value.offset)
         population = Population(self.name(path, self.populations), sample_shape(real), "current", binary=False)
         self._receive(population, value)
         return Value((self.term(population.name, tuple(real.shape)),))
 
+    def settle(self, projection: Projection, path: str) -> str:
+        """Gives a pending connection a population of its own outputs, once, and returns its name."""
+        known = next((name for pending, name in self._settled if pending is projection), None)
+        if known is not None:
+            return known
+        name = self.name(path, self.populations)
+        self.populations[name] = Population(name, projection.target_shape, "current", binary=False)
+        self._add(replace(projection, target=name))
+        self._settled.append((projection, name))
+        return name
+
     def fresh(self, value: Value, real: Tensor, path: str) -> Value:
         """Returns a value that is not understood as a population without inputs that sends what was recorded."""
+        for term in value.terms:
+            if isinstance(term.source, Projection):  # what leads here is counted all the same
+                self.settle(term.source, term.source.name)
         if real.dim() == 0 or real.shape[0] != self.steps:
             return Value(unknown=True)
         if not value.unknown:
-            self.not_understood(path, "an element depends on another time step")
+            self.not_understood(path, "values that mix time steps")
         name = self.name(path, self.populations)
         binary = bool(((real == 0) | (real == 1)).all())
         self.populations[name] = Population(name, sample_shape(real), "current", binary=binary)

@@ -80,8 +80,18 @@ def apply(call: Call, builder: Builder) -> Any:
         return _after_time(call, builder)
     handler = _HANDLERS.get(call.operation)
     if handler is None:
-        return builder.not_understood(call.path, call.operation)
+        return _give_up(call, builder)
     return handler(call, builder)
+
+
+def _give_up(call: Call, builder: Builder, operation: str = "") -> Value:
+    """Lists a call as not counted; the connections that led to it are counted all the same."""
+    for value in call.values.values():
+        for given in value if isinstance(value, list) else [value]:
+            for term in given.terms if isinstance(given, Value) else ():
+                if isinstance(term.source, Projection):
+                    builder.settle(term.source, term.source.name)
+    return builder.not_understood(call.path, operation or call.operation)
 
 
 def _first(result: Any, value: Value) -> Any:
@@ -102,7 +112,7 @@ def _moved(call: Call) -> Any:
 def _padded(call: Call, builder: Builder) -> Any:
     value = call.values.get("self", call.values.get("input"))
     if call.get("mode", default="constant") != "constant":
-        return builder.not_understood(call.path, call.operation)
+        return _give_up(call, builder)
     pad = list(call.get("pad"))
     return value.mapped(lambda ids: torch.nn.functional.pad(ids, pad, value=-1))
 
@@ -110,7 +120,7 @@ def _padded(call: Call, builder: Builder) -> Any:
 def _joined(call: Call, builder: Builder) -> Any:
     values, tensors = call.values["tensors"], call.arguments["tensors"]
     if any(isinstance(value, Value) and (value.unknown or value.once) for value in values):
-        return builder.not_understood(call.path, call.operation)
+        return _give_up(call, builder)
     terms = []
     for place, value in enumerate(values):
         for term in value.terms if isinstance(value, Value) else ():
@@ -135,7 +145,7 @@ def _connected(call: Call, builder: Builder, value: Value, real: Tensor, build: 
     if not (only_spikes and builder.connectable(value)):
         value = builder.materialise(value, real, f"{call.path}.input" if value.unknown else _sum_name(value, call.path))
     if not value.terms:
-        return builder.not_understood(call.path, call.operation)
+        return _give_up(call, builder)
     pending: list[Term] = []
     first = ""
     for term in value.terms:
@@ -165,7 +175,7 @@ def _convolution(call: Call, builder: Builder) -> Any:
     value, real = call.values.get("input"), call.arguments["input"]
     weight, result = call.arguments["weight"], call.result
     if value is None or call.values.get("weight") is not None or call.get("transposed", default=False):
-        return builder.not_understood(call.path, call.operation)
+        return _give_up(call, builder)
     axes = weight.dim() - 2
     stride, dilation = _each(call.get("stride", default=1), axes), _each(call.get("dilation", default=1), axes)
     padding = call.get("padding", default=0)
@@ -192,7 +202,7 @@ def _linear(call: Call, builder: Builder) -> Any:
     if weight is None:
         weight = call.get("mat2", "other").transpose(-1, -2)
     if weight.dim() != 2:
-        return builder.not_understood(call.path, call.operation)
+        return _give_up(call, builder)
     outputs, inputs = weight.shape
     places = real.numel() // (inputs * real.shape[0])
     lead = (places,) if places > 1 else ()
@@ -214,7 +224,7 @@ def _pooling(call: Call, builder: Builder) -> Any:
     if "adaptive" in call.operation:
         sizes = real.shape[-axes:], result.shape[-axes:]
         if any(a % b for a, b in zip(*sizes, strict=True)):
-            return builder.not_understood(call.path, f"{call.operation} with windows of unequal size")
+            return _give_up(call, builder, f"{call.operation} with windows of unequal size")
         kernel = tuple(a // b for a, b in zip(*sizes, strict=True))
         stride, padding = kernel, 0
     else:
@@ -272,7 +282,7 @@ def _sum(call: Call, builder: Builder) -> Any:
     """Handles addition and subtraction: of two values a sum of both, with a constant an offset."""
     given = [value for value in (call.values.get("self"), call.values.get("other")) if isinstance(value, Value)]
     if any(value.unknown or value.once for value in given):
-        return builder.not_understood(call.path, call.operation)
+        return _give_up(call, builder)
     shape = call.result.shape
     spread = [value.mapped(lambda ids: ids.expand(shape)) for value in given]
     if len(spread) == 1:
@@ -287,12 +297,12 @@ def _scale(call: Call, builder: Builder) -> Any:
     left, right = call.values.get("self"), call.values.get("other")
     given = [value for value in (left, right) if isinstance(value, Value)]
     if any(value.unknown or value.once for value in given):
-        return builder.not_understood(call.path, call.operation)
+        return _give_up(call, builder)
     shape = call.result.shape
     if len(given) == 1 and not (call.operation == "div" and isinstance(right, Value)):
         return given[0].mapped(lambda ids: ids.expand(shape)).scaled(offset=False)
     if call.operation == "div":
-        return builder.not_understood(call.path, call.operation)
+        return _give_up(call, builder)
     tensors = [call.arguments[name].expand(shape) for name in ("self", "other")]
     spread = [value.mapped(lambda ids: ids.expand(shape)) for value in given]
     return _product(call, builder, spread, tensors, (call.result.numel() // builder.steps, 1, 1, 1))
@@ -304,10 +314,10 @@ def _matrix_product(call: Call, builder: Builder) -> Any:
     if not isinstance(right, Value):
         return _linear(call, builder)
     if not isinstance(left, Value):
-        return builder.not_understood(call.path, f"{call.operation} with a constant left operand")
+        return _give_up(call, builder, f"{call.operation} with a constant left operand")
     a, b = (call.arguments[name] for name in names)
     if min(a.dim(), b.dim()) < 3:
-        return builder.not_understood(call.path, f"{call.operation} across time steps")
+        return _give_up(call, builder, f"{call.operation} across time steps")
     lead = call.result.shape[:-2]
     tensors = [t.expand(*lead, *t.shape[-2:]) for t in (a, b)]
     spread = [v.mapped(lambda ids: ids.expand(*lead, *ids.shape[-2:])) for v in (left, right)]
@@ -328,7 +338,7 @@ def _product(
         if value.offset:
             builder.not_understood(call.path, "operand with an added constant")
         if len(operand.terms) != 1:
-            return builder.not_understood(call.path, call.operation)
+            return _give_up(call, builder)
         builder.record(operand.terms[0], real)
         operands.append(builder.view(operand.terms[0]))
     name = builder.name(call.path, builder.populations)
