@@ -8,15 +8,18 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-def calibrate_batch_norm(module: nn.Module, inputs: torch.Tensor) -> nn.Module:
+def calibrate_batch_norm(module: nn.Module, inputs: torch.Tensor, scale: float | None = None) -> nn.Module:
     """Sets the running statistics of every batch normalisation to those of one pass over `inputs`.
 
     A spiking network with random weights and untouched statistics often stays silent, and a silent network passes any
-    comparison. Afterwards each normalised current has zero mean and unit variance, so neurons fire at a plausible rate.
+    comparison. Afterwards each normalised current has zero mean and, with the usual scale of 1, unit variance, so
+    neurons fire at a plausible rate.
 
     Args:
         module: The network; changed in place. Only batch normalisations are in training mode during the pass.
         inputs: What its forward takes, for example `[T, B, C, H, W]`; at least two values a channel.
+        scale: Standard deviation that every normalisation is made to give (its learnt weight), or None to leave it:
+            the stronger the currents against the threshold, the more spikes.
 
     Returns:
         `module`, with modes and momenta as they were and all neurons reset.
@@ -27,6 +30,8 @@ def calibrate_batch_norm(module: nn.Module, inputs: torch.Tensor) -> nn.Module:
     module.eval()
     try:
         for layer in norms:
+            if scale is not None and layer.affine:
+                nn.init.constant_(layer.weight, scale)
             layer.reset_running_stats()
             layer.momentum = None  # cumulative average: the statistics of this pass alone
             layer.train()

@@ -99,6 +99,14 @@ def test_calibration_is_the_statistics_of_one_pass_and_leaves_the_modes() -> Non
     assert (module.training, module[1].training, module[2].training, module[1].momentum) == (True, True, False, 0.3)
 
 
+def test_calibration_sets_the_scale() -> None:
+    module = nn.Sequential(nn.BatchNorm1d(4), nn.BatchNorm1d(4, affine=False)).double().eval()
+    x = 5 + 3 * torch.randn(400, 4, dtype=torch.float64)
+    calibrate_batch_norm(module[:1], x, scale=2.0)
+    torch.testing.assert_close(module[0](x).std(0), torch.full((4,), 2.0, dtype=torch.float64), rtol=1e-5, atol=0)
+    calibrate_batch_norm(module, x, scale=2.0)  # nothing to set where there is no learnt weight
+
+
 def test_calibration_restores_the_module_when_the_pass_fails() -> None:
     module = nn.Sequential(nn.BatchNorm1d(4)).train()
     with pytest.raises(RuntimeError):
