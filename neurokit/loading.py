@@ -116,7 +116,7 @@ def _own_time_steps(module: nn.Module) -> int | None:
 
 def _build_with_time_steps(spec: ModelSpec, time_steps: int) -> Callable[[], nn.Module]:
     def build() -> nn.Module:
-        module = spec.build()
+        module: Any = spec.build()
         if _own_time_steps(module) is None:
             raise ModelLoadError(
                 f"model {spec.name!r} repeats its image itself, but has no attribute T to set to {time_steps}",
@@ -289,7 +289,7 @@ def _from_module(
     steps = time_steps or own or DEFAULT_TIME_STEPS
 
     def build() -> nn.Module:
-        built = copy.deepcopy(pristine)
+        built: Any = copy.deepcopy(pristine)
         if own is not None:
             built.T = steps
         return built

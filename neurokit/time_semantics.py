@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -100,7 +101,7 @@ def _try(module: nn.Module, shape: tuple[int, ...], tensor: TensorSpec) -> _Tria
         layer._forward_pre_hooks.clear()
     functional.reset_net(module)
 
-    def note(name: str) -> object:
+    def note(name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
         def hook(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
             trial.shapes.setdefault(name, []).append(tuple(inputs[0].shape))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from spikingjelly.activation_based import base, functional
 from torch import nn
@@ -25,7 +27,7 @@ def calibrate_batch_norm(module: nn.Module, inputs: torch.Tensor, scale: float |
         `module`, with modes and momenta as they were and all neurons reset.
     """
     norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
-    training = {layer: layer.training for layer in module.modules()}
+    training = {part: part.training for part in module.modules()}
     momenta = [layer.momentum for layer in norms]
     module.eval()
     try:
@@ -41,8 +43,8 @@ def calibrate_batch_norm(module: nn.Module, inputs: torch.Tensor, scale: float |
     finally:
         for layer, momentum in zip(norms, momenta, strict=True):
             layer.momentum = momentum
-        for layer, mode in training.items():
-            layer.training = mode
+        for part, mode in training.items():
+            part.training = mode
         functional.reset_net(module)
     return module
 
@@ -54,7 +56,7 @@ def firing_rates(module: nn.Module, inputs: torch.Tensor) -> dict[str, float]:
     """
     spikes: dict[str, list[float]] = {}
 
-    def record(name: str) -> object:
+    def record(name: str) -> Callable[[nn.Module, object, torch.Tensor], None]:
         def hook(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
             total = spikes.setdefault(name, [0.0, 0.0])
             total[0] += float(output.detach().double().sum())
