@@ -21,7 +21,7 @@ from spikingjelly.activation_based.model import (
 )
 from torch import nn
 
-from neurokit.nets.calibrate import calibrate_batch_norm
+from neurokit.nets.calibrate import build_untrained
 from neurokit.nets.inputs import repeated_images
 from neurokit.spec import ModelSpec, TensorSpec
 
@@ -36,7 +36,7 @@ def _spec(
     time_output: Literal["sequence", "mean"],
     scale: float | None = None,
 ) -> ModelSpec:
-    """Returns the spec of a model that takes `[T, B, 3, size, size]`, with a build that is the same every time.
+    """Returns the spec of a model that takes `[T, B, 3, size, size]`.
 
     The transformers want a larger scale of their normalisations, or random queries and keys never meet.
     """
@@ -46,10 +46,7 @@ def _spec(
         return repeated_images(batch, time_steps, seed, shape)
 
     def build() -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            built = module().eval()
-        return calibrate_batch_norm(built, example(2, TIME_STEPS, seed=0), scale)
+        return build_untrained(module, example(2, TIME_STEPS, seed=0), scale)
 
     return ModelSpec(
         name=name,

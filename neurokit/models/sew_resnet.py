@@ -35,13 +35,16 @@ def _build() -> nn.Module:
     from spikingjelly.activation_based import functional, neuron
     from spikingjelly.activation_based.model import sew_resnet
 
-    from neurokit.nets.calibrate import calibrate_batch_norm
+    from neurokit.nets.calibrate import build_untrained
     from neurokit.nets.inputs import repeated_images
 
-    module = sew_resnet.sew_resnet18(pretrained=False, cnf="ADD", spiking_neuron=neuron.IFNode)
-    functional.set_step_mode(module, "m")
+    def make() -> nn.Module:
+        module: nn.Module = sew_resnet.sew_resnet18(pretrained=False, cnf="ADD", spiking_neuron=neuron.IFNode)
+        functional.set_step_mode(module, "m")
+        return module
+
     # Untrained weights fire plausibly only with statistics to match; a small input is enough for those.
-    return calibrate_batch_norm(module.eval(), repeated_images(2, TIME_STEPS, 0, (3, 64, 64)))
+    return build_untrained(make, repeated_images(2, TIME_STEPS, 0, (3, 64, 64)))
 
 
 def _example(batch: int, time_steps: int, seed: int) -> torch.Tensor:

@@ -32,10 +32,10 @@ def spiking_cnn() -> ModelSpec:
 
 
 def _build() -> nn.Module:
-    from neurokit.nets.calibrate import calibrate_batch_norm
+    from neurokit.nets.calibrate import build_untrained
     from neurokit.nets.spiking_cnn import SpikingCNN
 
-    return calibrate_batch_norm(SpikingCNN().eval(), _example(32, TIME_STEPS, 0))
+    return build_untrained(SpikingCNN, _example(32, TIME_STEPS, 0))
 
 
 def _example(batch: int, time_steps: int, seed: int) -> torch.Tensor:

@@ -33,12 +33,11 @@ def _spec(name: str, source: str) -> ModelSpec:
     def build() -> nn.Module:
         from torchvision.models import get_model
 
-        from neurokit.nets.calibrate import calibrate_batch_norm
+        from neurokit.nets.calibrate import build_untrained
         from neurokit.nets.inputs import images
 
-        module = get_model(name, weights=None, num_classes=len(PUPPETS)).eval()
         # Without statistics to match, random weights let the signal fade to nothing, where every comparison passes.
-        return calibrate_batch_norm(module, images(4, (3, 64, 64)))
+        return build_untrained(lambda: get_model(name, weights=None, num_classes=len(PUPPETS)), images(4, (3, 64, 64)))
 
     def example(batch: int, time_steps: int, seed: int) -> torch.Tensor:
         from neurokit.nets.inputs import images

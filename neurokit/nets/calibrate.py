@@ -49,6 +49,23 @@ def calibrate_batch_norm(module: nn.Module, inputs: torch.Tensor, scale: float |
     return module
 
 
+def build_untrained(make: Callable[[], nn.Module], inputs: torch.Tensor, scale: float | None = None) -> nn.Module:
+    """Returns a network with random weights that are the same every time, in evaluation mode and calibrated.
+
+    Two exports of one untrained model are then equal, and measurements can be repeated. torch's own generator is left
+    alone.
+
+    Args:
+        make: Constructs the network on the CPU.
+        inputs: What its forward takes, for `calibrate_batch_norm`.
+        scale: As for `calibrate_batch_norm`.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = make().eval()
+    return calibrate_batch_norm(module, inputs, scale)
+
+
 def firing_rates(module: nn.Module, inputs: torch.Tensor) -> dict[str, float]:
     """Returns the share of ones in the output of every spiking neuron, by module path, over one pass.
 

@@ -64,6 +64,17 @@ def test_forward_is_what_the_spec_says_and_alive(name: str) -> None:
         assert 0.02 < statistics.mean(rates.values()) < 0.3
 
 
+@pytest.mark.parametrize("name", sorted(set(PARAMETERS) - LARGE))
+def test_untrained_weights_are_the_same_every_time(name: str) -> None:
+    spec = MODELS.get(name)()
+    generator = torch.get_rng_state()
+    first = spec.build().state_dict()
+    assert torch.equal(torch.get_rng_state(), generator)
+    torch.rand(3)
+    second = spec.build().state_dict()
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
 def test_example_depends_on_its_seed_alone() -> None:
     spec = MODELS.get("spiking_cnn")()
     assert torch.equal(spec.example(2, 3, 5), spec.example(2, 3, 5))
