@@ -131,12 +131,24 @@ def _locked_folder(target: Path) -> tuple[Path, int]:
     try:
         folder.mkdir()
         lock = os.open(folder, os.O_RDONLY)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileExistsError as error:
         raise OutputError(f"{target} is being written already", fix="wait, or choose another folder") from error
     except OSError as error:
         raise _unwritable(target.parent, error) from error
+    _lock(lock)
     return folder, lock
+
+
+def _lock(handle: int) -> bool:
+    """Locks an open folder and returns whether that worked: network file systems may have no locks.
+
+    Without locks nothing is taken for a leftover, so then leftovers stay, and everything else works.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _recover(target: Path) -> None:
@@ -160,8 +172,8 @@ def _leftovers(target: Path, kind: str) -> Iterator[Path]:
         with suppress(OSError):
             lock = os.open(path, os.O_RDONLY)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                yield path
+                if _lock(lock):
+                    yield path
             finally:
                 os.close(lock)
 
@@ -176,7 +188,7 @@ def _move_in(folder: Path, target: Path, force: bool) -> None:
             return
         held = os.open(target, os.O_RDONLY)
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(held)
             target.rename(old)
             try:
                 folder.rename(target)
