@@ -63,7 +63,15 @@ def export(
             captured = pipeline.capture(spec, time_steps=steps)
         with progress(f"lower to {target}"):
             artifact = pipeline.lower(
-                captured, target, out, numerics=numerics.value, batch=size, flat=flat, force=force, **extra
+                captured,
+                target,
+                out,
+                numerics=numerics.value,
+                batch=size,
+                flat=flat,
+                force=force,
+                verified=False,
+                **extra,
             )
         with progress(f"verify {out}"):
             report = pipeline.verify(artifact)
