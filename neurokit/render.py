@@ -47,6 +47,19 @@ def parity(report: ParityReport) -> RenderableType:
     return Group(*parts)
 
 
+def pairs(found: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Returns a table of artifacts that ran freely on the same input, pair by pair, or "" for none."""
+    if not found:
+        return ""
+    table = _table("pair", "decisions", "spikes differ", "output error")
+    for pair in found:
+        table.add_row(
+            f"{pair['a']} and {pair['b']}", f"{pair['spikes_compared']:,}", f"{pair['spikes_differ']:,}",
+            _number(pair["output_error"]),
+        )  # fmt: skip
+    return table
+
+
 def models(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Returns the listing of models."""
     table = _table("model", "T", "input", "description")
