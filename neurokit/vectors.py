@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from neurokit.capture import Captured
 
 FILE = "vectors.npz"
-_SAMPLES = 512  # membranes kept a layer, enough to see an error that flips no spike
+_SAMPLES = 4096  # membranes kept a layer, enough to see an error that flips no spike
 
 
 @dataclass(frozen=True)
