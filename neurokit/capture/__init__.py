@@ -194,9 +194,8 @@ def _export(
     twin.single = single
     try:
         with torch.no_grad():
-            program = torch.export.export(
-                twin, (x, *states), dynamic_shapes={"x": x_dims, "states": s_dims}, strict=False
-            )
+            shapes: dict[str, Any] = {"x": x_dims, "states": s_dims} if states else {"x": x_dims}
+            program = torch.export.export(twin, (x, *states), dynamic_shapes=shapes, strict=False)
     except Exception as error:
         raise _refusal(error, spec, steps) from error
     finally:
