@@ -376,7 +376,7 @@ def chip_card(profile: HardwareProfile) -> dict[str, Any]:
     limits = {
         name: value
         for name, value in vars(profile.limits).items()
-        if value not in (None, (), "") and name not in ("source", "assumed", "note")
+        if value not in (None, (), "", False) and name not in ("source", "assumed", "note")
     }
     return {
         "name": profile.name,
