@@ -369,7 +369,7 @@ def _assumptions(counts: MappedCounts, profile: HardwareProfile) -> tuple[str, .
     if assumed:
         notes.append(f"prices or times that are assumed: {', '.join(assumed)}")
     if not counts.mapping.fits:
-        notes.append("the network does not fit: every figure supposes a chip without the broken limits")
+        notes.append("the network does not fit: every figure supposes a chip with larger cores")
     if "neuron_idle" in profile.prices or "neuron_update" in profile.prices:
         notes.append("a neuron counts as active in a step in which an event reaches it")
     if counts.total("shortcut_add"):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurokit.errors import InputError
-from neurokit.hw_sim.block import Block
+from neurokit.hw_sim.block import Block, row_of
 from neurokit.hw_sim.mapping import Mapping, cuts_of, mapping_flows
 from neurokit.hw_sim.projection import Projection
 from neurokit.hw_sim.tally import Tally
@@ -200,9 +200,9 @@ def _senders(mapping: Mapping, tally: Tally) -> dict[str, Sender]:
         raster = tally.workload.rasters.get(population.name)
         if raster is None or all(tally.is_shortcut(p) for p in leaves):
             ones = np.ones((tally.time_steps, population.size), np.uint8)
-            senders[population.name] = Sender(lambda ones=ones: ones, blocks)
+            senders[population.name] = Sender(lambda ones=ones: ones, blocks, row_of(population.shape))
         else:
-            senders[population.name] = Sender(raster.unpack, blocks)
+            senders[population.name] = Sender(raster.unpack, blocks, row_of(population.shape))
     return senders
 
 
