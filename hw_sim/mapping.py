@@ -112,6 +112,17 @@ class Mapping:
         tile = (cores % self.cores_per_chip) // topology.cores_per_tile
         return np.where(cores < 0, 0, cores // self.cores_per_chip * per_chip + np.minimum(tile, per_chip - 1))
 
+    def load_of(self, core: int) -> float | None:
+        """Returns the largest share of a limit that a core uses, or None where the chip states none."""
+        limits, need = self.profile.limits, self.needs.get(core)
+        if need is None:
+            return None
+        neurons, bits = limits.neurons_per_core, limits.synapse_bits_per_core
+        if core < len(limits.core_neurons):
+            neurons, bits = limits.core_neurons[core], limits.core_weight_bits[core]
+        pairs = ((need.neurons, neurons), (need.synapse_bits, bits), (need.axons_in, limits.axons_in_per_core))
+        return max((used / cap for used, cap in pairs if cap), default=None)
+
     def tiles_in_use(self) -> int:
         """Returns how many tiles hold something."""
         return len(np.unique(self.tile_of(np.array(self.cores, np.int64))))
