@@ -2,11 +2,11 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import textwrap
-import time
 import types
 from pathlib import Path
 
@@ -338,14 +338,13 @@ def process(*arguments, **options):
 
 
 def test_help_is_fast_and_loads_nothing_heavy():
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = process("-m", "neurokit", "--help")
-        times.append(time.perf_counter() - start)
-        assert done.returncode == 0
-        assert "export" in done.stdout
-    assert min(times) < 0.6
+    # Processor time, because the machine may be busy with other things; alone, it is the time that passes.
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = process("-m", "neurokit", "--help")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0
+    assert "export" in done.stdout
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.6
     heavy = "torch", "onnx", "onnxruntime", "tensorrt", "triton", "numba", "numpy", "spikingjelly"
     code = (
         f"import sys; from neurokit.cli import main; main(['--help']); print([m for m in {heavy} if m in sys.modules])"
