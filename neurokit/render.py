@@ -60,6 +60,34 @@ def pairs(found: Sequence[Mapping[str, Any]]) -> RenderableType:
     return table
 
 
+def demo(result: Mapping[str, Any]) -> list[RenderableType]:
+    """Returns what the demo found: the forms, accuracy side by side, the stream and the photographs."""
+    forms = _table("form", "verdict", "spikes compared", "flipped", "nodes", "size", "held-out accuracy")
+    forms.add_row("torch", "reference", "", "", "", "", f"{result['accuracy']['torch']:.2%}")
+    for row in result["forms"]:
+        forms.add_row(
+            row["target"], f"[{_VERDICT_COLOURS[row['verdict']]}]{row['verdict']}[/]", f"{row['spikes_compared']:,}",
+            f"{row['spikes_flipped']:,}", str(row["nodes"]), f"{row['bytes'] / 1024:.0f} KiB",
+            f"{result['accuracy'][row['target']]:.2%}",
+        )  # fmt: skip
+    photographs = _table("photograph", "mobilenet_v2 (untrained) says", "as torch", "relative error")
+    for row in result["photographs"]:
+        same = "yes" if row["same_class_as_torch"] else "[red]no[/]"
+        photographs.add_row(row["photograph"], row["class"], same, f"{row['relative_error']:.1e}")
+    training, stream = result["training"], result["stream"]
+    micro = ", ".join(f"{seconds * 1e6:.0f}" for seconds in stream["step_s"])
+    return [
+        f"spiking_cnn trained on {training['train_images']:,} digits in {training['seconds']:.1f} s; "
+        f"{training['held_out_accuracy']:.2%} of {training['held_out_images']} held-out digits right",
+        forms,
+        pairs(result["agreement"]),
+        f"streamed digit {stream['label']}: answer after each step {stream['answer_after_each_step']}, "
+        f"{micro} µs a step (measured, 1 thread)",
+        photographs,
+        f"{result['seconds']:.0f} s in all; artifacts in {escape(result['folder'])}",
+    ]
+
+
 def models(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Returns the listing of models."""
     table = _table("model", "T", "input", "description")
