@@ -402,3 +402,18 @@ def test_a_stopped_export_leaves_nothing(tmp_path, sent, status):
     assert running.returncode == status
     assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_demo_keeps_its_promises(tmp_path):
+    """The whole road, as `make demo` takes it."""
+    done = process("-m", "neurokit", "demo", "--json", "--out", "demo", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    accuracy = found["accuracy"]
+    assert accuracy["torch"] >= 0.97
+    assert all(abs(accuracy[row["target"]] - accuracy["torch"]) <= 0.002 for row in found["forms"])
+    assert {row["target"] for row in found["forms"]} == {"onnx", "onnx-scan", "onnx-step"}
+    assert all(row["same_class_as_torch"] for row in found["photographs"])
+    folders = [f"demo/{row['target']}" for row in found["forms"]]
+    assert process("-m", "neurokit", "verify", *folders, cwd=tmp_path).returncode == 0
