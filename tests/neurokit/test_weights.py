@@ -181,5 +181,5 @@ def test_a_module_that_is_not_finite_is_refused():
     module[1].running_mean[0] = torch.nan
     with torch.no_grad():
         module[0].weight[0, 0] = torch.inf
-    with pytest.raises(WeightsError, match="infinity in 2 tensors: 0.weight, 1"):
+    with pytest.raises(WeightsError, match="infinity in 2 tensors: 0"):
         check_finite(module, "m")
