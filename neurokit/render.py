@@ -47,19 +47,6 @@ def parity(report: ParityReport) -> RenderableType:
     return Group(*parts)
 
 
-def pairs(found: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """Returns a table of artifacts that ran freely on the same input, pair by pair, or "" for none."""
-    if not found:
-        return ""
-    table = _table("pair", "decisions", "spikes differ", "output error")
-    for pair in found:
-        table.add_row(
-            f"{pair['a']} and {pair['b']}", f"{pair['spikes_compared']:,}", f"{pair['spikes_differ']:,}",
-            _number(pair["output_error"]),
-        )  # fmt: skip
-    return table
-
-
 def demo(result: Mapping[str, Any]) -> list[RenderableType]:
     """Returns what the demo found: the forms, accuracy side by side, the stream and the photographs."""
     forms = _table("form", "verdict", "spikes compared", "flipped", "nodes", "size", "held-out accuracy")
@@ -86,6 +73,19 @@ def demo(result: Mapping[str, Any]) -> list[RenderableType]:
         photographs,
         f"{result['seconds']:.0f} s in all; artifacts in {escape(result['folder'])}",
     ]
+
+
+def pairs(found: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Returns a table of artifacts that ran freely on the same input, pair by pair, or "" for none."""
+    if not found:
+        return ""
+    table = _table("pair", "decisions", "spikes differ", "output error")
+    for pair in found:
+        table.add_row(
+            f"{pair['a']} and {pair['b']}", f"{pair['spikes_compared']:,}", f"{pair['spikes_differ']:,}",
+            _number(pair["output_error"]),
+        )  # fmt: skip
+    return table
 
 
 def models(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
