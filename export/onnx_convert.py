@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from neurokit.errors import UnsupportedError
 from neurokit.export.onnx_functions import DOMAIN, OPSET, VERSION, NeuronFunction, from_call
+from neurokit.export.onnx_passes import clean
 from neurokit.target import Unsupported
 
 if TYPE_CHECKING:
@@ -38,32 +39,9 @@ def onnx_from_captured(captured: Captured) -> ir.Model:
     _call_functions(model, captured)
     if captured.form == "sequence":
         _start_states_inside(graph, captured)
+    model.ir_version = 10  # the newest that runtimes two years old read
     clean(model)
     return model
-
-
-def clean(model: ir.Model) -> None:
-    """Folds constants and batch normalisation, shares equal subgraphs, and drops what is not used."""
-    import onnx_ir.passes.common as common
-    import onnxscript.optimizer
-    from onnxscript.rewriter import rewrite
-    from onnxscript.rewriter.rules.common import _fuse_batchnorm, _fuse_pad_into_conv
-
-    model.ir_version = 10
-    onnxscript.optimizer.optimize(model, inline=False, num_iterations=1, onnx_shape_inference=False)
-    rewrite(model, pattern_rewrite_rules=_fuse_batchnorm.rules)
-    rewrite(model, pattern_rewrite_rules=_fuse_pad_into_conv.rules)
-    for step in (
-        common.CommonSubexpressionEliminationPass(),
-        common.IdentityEliminationPass(),
-        common.RemoveUnusedNodesPass(),
-        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-        common.DeduplicateInitializersPass(),
-        common.RemoveUnusedFunctionsPass(),
-        common.RemoveUnusedOpsetsPass(),
-    ):
-        step(model)
-    _strip_metadata(model)
 
 
 def _translate(captured: Captured) -> ir.Model:
@@ -110,15 +88,10 @@ def _translation(op: str) -> Any:
         import onnx_ir as ir
         import onnxscript
 
-        names = _ARGUMENTS[op]
-        inputs = [x_seq, v0]
-        node = ir.Node(_PLACEHOLDER, op, inputs, num_outputs=2)
-        for name, value in zip(names, arguments, strict=False):
-            if isinstance(value, ir.Value):
-                node = ir.Node(_PLACEHOLDER, op, [*inputs, value], num_outputs=2)
-            else:
-                node.meta[name] = value
-        node.meta.update({n: v for n, v in zip(names, arguments, strict=False) if not isinstance(v, ir.Value)})
+        named = dict(zip(_ARGUMENTS[op], arguments, strict=True))
+        tensors = [value for value in named.values() if isinstance(value, ir.Value)]  # a learnt decay
+        node = ir.Node(_PLACEHOLDER, op, [x_seq, v0, *tensors], num_outputs=2)
+        node.meta.update({name: value for name, value in named.items() if not isinstance(value, ir.Value)})
         onnxscript.evaluator.default().nodes.append(node)  # the exporter's recorder
         return node.outputs
 
@@ -274,23 +247,3 @@ def _shape_value(graph: ir.Graph, state: Any, captured: Captured, batch: Any, em
         number = _initializer(graph, f"state_size_{count}_{index}", np.asarray([abs(size)], dtype=np.int64))
         parts.append(number if size > 0 else emit("Mul", [batch, number]))
     return emit("Concat", parts, axis=0)
-
-
-def _strip_metadata(model: ir.Model) -> None:
-    """Drops the exporter's notes (they hold stack traces with paths of this machine); keeps module paths."""
-    for graph in (model.graph, *model.functions.values()):
-        for node in graph.all_nodes() if hasattr(graph, "all_nodes") else graph:
-            kept = {k: v for k, v in node.metadata_props.items() if k.startswith("neurokit.")}
-            node.metadata_props.clear()
-            node.metadata_props.update(kept)
-            node.doc_string = None
-            for value in node.outputs:
-                value.metadata_props.clear()
-        graph.metadata_props.clear()
-    for value in [*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()]:
-        value.metadata_props.clear()
-        value.doc_string = None
-    model.metadata_props.clear()
-    model.doc_string = None
-    model.graph.name = "neurokit"
-    model.producer_name = "neurokit"

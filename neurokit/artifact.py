@@ -24,14 +24,14 @@ from neurokit.manifest import (
     StateInfo,
     TensorInfo,
     damaged,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from neurokit.reports import ParityReport
 
 __all__ = [
     "MANIFEST", "SCHEMA_VERSION", "Artifact", "Draft", "FileInfo", "Manifest", "ModelInfo", "NeuronInfo",
-    "Reparameterisation", "StateInfo", "TensorInfo", "file_info", "write_artifact",
+    "Reparameterisation", "StateInfo", "TensorInfo", "check_out", "file_info", "write_artifact",
 ]  # fmt: skip
 
 
@@ -149,6 +149,15 @@ def write_artifact(out: str | Path, force: bool = False) -> Iterator[Draft]:
         text = manifest.to_text()
         (folder / MANIFEST).write_text(text, encoding="utf-8")
         draft.artifact = Artifact(target, Manifest.from_text(text, folder))
+
+
+def check_out(out: str | Path, force: bool = False) -> None:
+    """Refuses what `write_artifact` would refuse, so that it can be told before long work.
+
+    Raises:
+        OutputError: If `out` exists (without `force`) or cannot be written.
+    """
+    atomic.check_place(Path(out), force=force, replaceable=_is_ours)
 
 
 def file_info(path: Path) -> FileInfo:

@@ -35,6 +35,21 @@ def write_text(path: Path, text: str) -> None:
         ) from error
 
 
+def check_place(out: Path, *, force: bool = False, replaceable: Callable[[Path], bool] = lambda folder: False) -> None:
+    """Refuses a folder that `new_folder` would refuse, without touching the disk.
+
+    Raises:
+        OutputError: If `out` exists (without `force`), or no folder can be made there.
+    """
+    target = _absolute(out)
+    _refuse_existing(target, force, replaceable)
+    above = next(folder for folder in target.parents if os.path.lexists(folder))
+    if not above.is_dir():
+        raise _unwritable(above, NotADirectoryError(errno.ENOTDIR, "it is a file"))
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise _unwritable(above, PermissionError(errno.EACCES, "no permission"))
+
+
 @contextmanager
 def new_folder(
     out: Path, *, force: bool = False, replaceable: Callable[[Path], bool] = lambda folder: False
@@ -57,9 +72,7 @@ def new_folder(
     Raises:
         OutputError: Before any work, if `out` exists or cannot be written; afterwards, if the disk is full.
     """
-    target = out.parent.resolve() / out.name
-    if not out.name or out.name in (".", ".."):
-        raise OutputError(f"{str(out)!r} is no name for a new folder", fix="give --out a folder name such as build/m")
+    target = _absolute(out)
     made = _make_parents(target.parent)
     try:
         _recover(target)
@@ -81,6 +94,12 @@ def new_folder(
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise OutputError(f"{target} cannot be written: the disk is full", fix="free some space") from error
         raise
+
+
+def _absolute(out: Path) -> Path:
+    if not out.name or out.name in (".", ".."):
+        raise OutputError(f"{str(out)!r} is no name for a new folder", fix="give --out a folder name such as build/m")
+    return out.parent.resolve() / out.name
 
 
 def _make_parents(parent: Path) -> list[Path]:
@@ -112,12 +131,24 @@ def _locked_folder(target: Path) -> tuple[Path, int]:
     try:
         folder.mkdir()
         lock = os.open(folder, os.O_RDONLY)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileExistsError as error:
         raise OutputError(f"{target} is being written already", fix="wait, or choose another folder") from error
     except OSError as error:
         raise _unwritable(target.parent, error) from error
+    _lock(lock)
     return folder, lock
+
+
+def _lock(handle: int) -> bool:
+    """Locks an open folder and returns whether that worked: network file systems may have no locks.
+
+    Without locks nothing is taken for a leftover, so then leftovers stay, and everything else works.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _recover(target: Path) -> None:
@@ -141,8 +172,8 @@ def _leftovers(target: Path, kind: str) -> Iterator[Path]:
         with suppress(OSError):
             lock = os.open(path, os.O_RDONLY)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                yield path
+                if _lock(lock):
+                    yield path
             finally:
                 os.close(lock)
 
@@ -157,7 +188,7 @@ def _move_in(folder: Path, target: Path, force: bool) -> None:
             return
         held = os.open(target, os.O_RDONLY)
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(held)
             target.rename(old)
             try:
                 folder.rename(target)

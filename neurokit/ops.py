@@ -1,17 +1,7 @@
 """The neuron as one functional operation: `(x_seq, v0, ...) -> (spikes, v_last)`, known to torch.library.
 
-Three operations carry the neurons that nearly every spiking network is made of. With the membrane before the
-step `v`, the input current `x`, the reset potential `r` (0 where there is none) and the charged membrane `h`:
-
-    if_     h = v + x
-    lif     h = v + (x - (v - r)) / tau     (decay_input)      h = v - (v - r) / tau + x     (else)
-    plif    h = v + (x - (v - r)) * decay   (decay_input)      h = v - (v - r) * decay + x   (else)
-    s = 1 if h >= threshold else 0
-    v' = r where s, else h      (hard reset: v_reset is a number)
-    v' = h - s * threshold      (soft reset: v_reset is None)
-
-The order of the floating-point operations is SpikingJelly 2.0's (`_ops/*/reference.py`), so that equal inputs give
-equal bits. `lif` divides where `plif` multiplies: for a tau that is no power of two the two differ in the last bit.
+Three operations carry the neurons that nearly every spiking network is made of; neurokit/dynamics.py has their
+equations. `lif` divides where `plif` multiplies: for a tau that is no power of two they differ in the last bit.
 """
 
 from __future__ import annotations
@@ -22,30 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neurokit.dynamics import charge_if, charge_lif, charge_plif
 from neurokit.errors import InputError
 
 NAMESPACE = "neurokit"
-
-
-def charge_if(v: Tensor, x: Tensor) -> Tensor:
-    """Returns the charged membrane of an integrate-and-fire neuron."""
-    return v + x
-
-
-def charge_lif(v: Tensor, x: Tensor, tau: float, v_reset: float | None, decay_input: bool) -> Tensor:
-    """Returns the charged membrane of a leaky integrate-and-fire neuron."""
-    rest = 0.0 if v_reset is None else v_reset
-    if decay_input:
-        return v + (x - (v - rest)) / tau
-    return v - (v - rest) / tau + x
-
-
-def charge_plif(v: Tensor, x: Tensor, decay: Tensor, v_reset: float | None, decay_input: bool) -> Tensor:
-    """Returns the charged membrane of a LIF neuron whose decay 1/tau is a tensor (a learnt parameter)."""
-    rest = 0.0 if v_reset is None else v_reset
-    if decay_input:
-        return v + (x - (v - rest)) * decay
-    return v - (v - rest) * decay + x
 
 
 def reset(h: Tensor, spike: Tensor, v_threshold: float, v_reset: float | None) -> Tensor:

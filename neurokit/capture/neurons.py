@@ -113,7 +113,8 @@ def _common(module: nn.Module) -> Adapter | None:
     if kind is neuron.LIFNode:
         parameters["tau"] = module.tau
         return Adapter("lif", parameters, *_op_runs(lambda m, x, v: ops.lif(x, v, m.tau, *leak)))
-    parameters["tau"] = float(1.0 / module.w.detach().double().sigmoid())
+    parameters["decay"] = float(module.w.detach().sigmoid())
+    parameters["tau"] = 1.0 / parameters["decay"]
     return Adapter("plif", parameters, *_op_runs(lambda m, x, v: ops.plif(x, v, m.w.sigmoid(), *leak)))
 
 

@@ -35,13 +35,12 @@ def metaspikeformer_55m() -> ModelSpec:
 
 def _spec(name: str, channels: tuple[int, int, int, int]) -> ModelSpec:
     def build() -> nn.Module:
-        from neurokit.nets.calibrate import calibrate_batch_norm
+        from neurokit.nets.calibrate import build_untrained
         from neurokit.nets.inputs import repeated_images
         from neurokit.nets.meta_spikeformer import MetaSpikeFormer
 
-        module = MetaSpikeFormer(channels).eval()
         # Untrained weights fire plausibly only with statistics to match; a small input is enough for those.
-        return calibrate_batch_norm(module, repeated_images(2, TIME_STEPS, 0, (3, 64, 64)))
+        return build_untrained(lambda: MetaSpikeFormer(channels), repeated_images(2, TIME_STEPS, 0, (3, 64, 64)))
 
     def merge(module: nn.Module) -> nn.Module:
         from neurokit.nets.meta_spikeformer import merge_repconv

@@ -8,6 +8,7 @@ T and B are read from the input, so that an export may keep both symbolic.
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +49,7 @@ class BNAndPad(nn.Module):
 
     def __init__(self, channels: int, padding: int) -> None:
         super().__init__()
-        self.bn = nn.BatchNorm2d(channels)
+        self.bn: Any = nn.BatchNorm2d(channels)
         self.padding = padding
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -295,7 +296,8 @@ def merge_repconv(module: nn.Module) -> nn.Module:
             if isinstance(child, RepConv):
                 setattr(parent, name, _merge(child, None))
             elif isinstance(child, nn.Sequential) and _is_repconv_bn(child):
-                setattr(parent, name, nn.Sequential(_merge(child[0], child[1])))
+                rep, outer = child
+                setattr(parent, name, nn.Sequential(_merge(rep, outer)))
     return merged
 
 
@@ -303,8 +305,8 @@ def _is_repconv_bn(sequence: nn.Sequential) -> bool:
     return len(sequence) == 2 and isinstance(sequence[0], RepConv) and isinstance(sequence[1], nn.BatchNorm2d)
 
 
-def _merge(rep: RepConv, outer: nn.BatchNorm2d | None) -> nn.Conv2d:
-    """Merges one RepConv, and the BN behind it, into a convolution of the same type and device."""
+def _merge(rep: Any, outer: Any) -> nn.Conv2d:
+    """Merges one RepConv, and the BN behind it if any, into a convolution of the same type and device."""
     first, bn_pad, (depthwise, last, bn2) = rep.body
     scale1, shift1 = _affine(bn_pad.bn)
     kernel = depthwise.weight.detach().double()[:, 0]
@@ -316,7 +318,7 @@ def _merge(rep: RepConv, outer: nn.BatchNorm2d | None) -> nn.Conv2d:
         if bn is not None:
             scale, shift = _affine(bn)
             weight, bias = weight * scale[:, None, None, None], bias * scale + shift
-    conv = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1)
+    conv: Any = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1)
     conv = conv.to(first.weight).eval()
     with torch.no_grad():
         conv.weight.copy_(weight)
@@ -324,7 +326,7 @@ def _merge(rep: RepConv, outer: nn.BatchNorm2d | None) -> nn.Conv2d:
     return conv
 
 
-def _affine(bn: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
+def _affine(bn: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns scale and shift of a batch normalisation in evaluation mode, in float64."""
     scale = bn.weight.detach().double() / torch.sqrt(bn.running_var.double() + bn.eps)
     return scale, bn.bias.detach().double() - bn.running_mean.double() * scale

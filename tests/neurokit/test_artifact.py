@@ -321,6 +321,18 @@ def test_two_writers_of_one_folder(tmp_path):
     assert leftovers(tmp_path) == ["m"]
 
 
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def no_locks(*args):
+        raise OSError(9, "Bad file descriptor")
+
+    monkeypatch.setattr(atomic.fcntl, "flock", no_locks)
+    (tmp_path / ".m.partial-1").mkdir()
+    write(tmp_path / "m")
+    write(tmp_path / "m", force=True, body=b"new")
+    assert Artifact.load(tmp_path / "m").file("model.onnx").read_bytes() == b"new"
+    assert leftovers(tmp_path) == [".m.partial-1", "m"]  # it could be a living writer's
+
+
 def test_parity_is_recorded(tmp_path):
     artifact = write(tmp_path / "m")
     judged = artifact.with_parity({"verdict": "failed", "passed": False})
