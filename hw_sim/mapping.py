@@ -30,7 +30,7 @@ from neurokit.hw_sim.traffic import Flow, Sender, flows
 PORT = -1  # the "core" of input populations: spikes enter at the first tile of the first chip
 
 # Cutting finer lowers a core's outgoing axons but raises its predecessors'; a few rounds settle or show it cannot be.
-_ROUNDS = 6
+_ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -222,25 +222,35 @@ def _packed(
     """Cuts and packs; cuts finer where a core would send to too many others."""
     limits = profile.limits
     cuts: dict[str, tuple[int, int]] = {}
+    supposed: set[str] = set()  # units of which not even one neuron fits: cut by neurons alone
     violations: list[Violation] = []
     for unit in units:
         cut = best_cut(unit.shape, lambda k, m, unit=unit: need_of(network, unit, k, m, limits).fits(limits))
         if cut is None:
             violations += _single_neuron(network, unit, profile)
+            supposed.add(unit.populations[0])
             cap = limits.neurons_per_core or unit.size
             cut = best_cut(unit.shape, lambda k, m, cap=cap: k * m <= cap) or (1, 1)
         cuts[unit.populations[0]] = cut
-    for attempt in range(_ROUNDS):
-        placed, needs = _pack(network, units, cuts, profile)
+    first = _pack(network, units, cuts, profile)
+    placed, needs = first
+    for _ in range(_ROUNDS):
         crowded = _crowded(network, placed, profile)
-        if not crowded or attempt == _ROUNDS - 1:
+        if not crowded:
             break
-        for name, factor in crowded.items():
-            unit = next(unit for unit in units if unit.populations[0] == name)
-            cap = max(1, int(cuts[name][0] * cuts[name][1] * factor))
-            fits = _within(network, unit, limits, cap)
-            cuts[name] = best_cut(unit.shape, fits) or (1, 1)
-    return placed, needs, violations + _outgoing_violations(network, placed, profile)
+        if crowded.keys() & supposed:
+            placed, needs = first  # finer cuts cannot save what does not fit anyway
+            break
+        for unit in units:
+            name = unit.populations[0]
+            if name in crowded:
+                cap = max(1, int(cuts[name][0] * cuts[name][1] * crowded[name]))
+                cuts[name] = best_cut(unit.shape, _within(network, unit, limits, cap)) or (1, 1)
+        placed, needs = _pack(network, units, cuts, profile)
+    outgoing = _outgoing_violations(network, placed, profile)
+    if outgoing:
+        placed, needs = first
+    return placed, needs, violations + outgoing
 
 
 def _within(network: Network, unit: Unit, limits: Limits, cap: int) -> Callable[[int, int], bool]:

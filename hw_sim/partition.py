@@ -128,7 +128,7 @@ def need_of(network: Network, unit: Unit, channels: int, places: int, limits: Li
         plain = projection.source_index is None and projection.target_index is None
         plain = plain and view_of(projection.target_shape) == view_of(unit.shape)
         weights, axons = (_plain_need if plain else _indexed_need)(projection, channels, places, limits)
-        bits += weights * projection.weight_bits
+        bits += 0 if projection.shares_weights_with and limits.shares_weights else weights * projection.weight_bits
         sources[projection.source] = max(sources.get(projection.source, 0), axons)
     return Need(channels * places, bits, sum(sources.values()))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,11 @@ class Box:
         """Returns the neurons that are in both."""
         first, last = max(self.first, other.first), min(self.last, other.last)
         return Box(first, max(first, last), self.places & other.places)
+
+    @cached_property
+    def key(self) -> tuple[int, int, bytes]:
+        """What distinguishes it from other boxes of one population."""
+        return self.first, self.last, len(self.places).to_bytes(8) + np.packbits(self.places).tobytes()
 
     @property
     def size(self) -> int:
@@ -153,9 +159,10 @@ def flows(sender: Sender, size: int, listeners: dict[int, list[tuple[Projection,
     """
     grouped: dict[bytes, list[int]] = {}
     packets: dict[bytes, NDArray[np.int64]] = {}
+    known: dict[tuple[str, Block], Box | None] = {}
     for core, held in listeners.items():
-        boxes = _boxes(held)
-        key = b"b" + b"|".join(_key(box) for box in boxes)
+        boxes = _boxes(held, known)
+        key = b"b" + repr([box.key for box in boxes]).encode()
         counted = packets.get(key) if boxes else None
         if counted is None and boxes:
             counted = _inclusive(sender, boxes)
@@ -173,23 +180,33 @@ def flows(sender: Sender, size: int, listeners: dict[int, list[tuple[Projection,
     return found
 
 
-def _boxes(held: Sequence[tuple[Projection, Block]]) -> list[Box]:
+def _boxes(
+    held: Sequence[tuple[Projection, Block]], known: dict[tuple[str, Block], Box | None]
+) -> list[Box]:
     """Returns the different boxes of sources; none where boxes cannot describe them."""
-    boxes: dict[bytes, Box] = {}
+    boxes: dict[tuple[int, int, bytes], Box] = {}
     for projection, block in held:
-        box = box_of(projection, block)
+        seen = projection.name, _canonical(projection, block)
+        if seen not in known:
+            known[seen] = box_of(projection, seen[1])
+        box = known[seen]
         if box is None:
             return []
-        boxes[_key(box)] = box
+        boxes[box.key] = box
     return list(boxes.values()) if len(boxes) <= _MOST_BOXES and _same_places(boxes.values()) else []
+
+
+def _canonical(projection: Projection, block: Block) -> Block:
+    """Returns a block with the same sources for all blocks that differ only in channels of the same groups."""
+    if projection.kind not in ("conv", "pool", "maxpool") or block.view != view_of(projection.target_shape):
+        return block
+    each = projection.target_shape[0] // projection.groups
+    first, last = block.channels
+    return Block(block.view, (first // each * each, -(-last // each) * each), block.places)
 
 
 def _same_places(boxes: Iterable[Box]) -> bool:
     return len({len(box.places) for box in boxes}) == 1
-
-
-def _key(box: Box) -> bytes:
-    return f"{box.first}:{box.last}:{len(box.places)}:".encode() + np.packbits(box.places).tobytes()
 
 
 def _inclusive(sender: Sender, boxes: Sequence[Box]) -> NDArray[np.int64] | None:
