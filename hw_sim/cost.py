@@ -286,13 +286,13 @@ def _priced_array(counts: MappedCounts, energy: dict[str, Quantity], component: 
 
 
 def _by_layer(counts: MappedCounts, energy: dict[str, Quantity]) -> dict[str, dict[str, float]]:
-    names = [piece.populations[0] for piece in counts.mapping.pieces]
+    names, layer = counts.layer_of_piece
     layers: dict[str, dict[str, float]] = {name: {} for name in names}
     for component in COMPONENTS[:-1]:
-        each = _priced_array(counts, energy, component).sum(axis=0)
+        each = np.bincount(layer, _priced_array(counts, energy, component).sum(axis=0), len(names))
         if each.any():
-            for name, joules in zip(names, each, strict=True):
-                layers[name][component] = layers[name].get(component, 0.0) + float(joules)
+            for name, joules in zip(names, each.tolist(), strict=True):
+                layers[name][component] = joules
     return layers
 
 

@@ -104,10 +104,23 @@ class MappedCounts:
 
     def by_core(self, term: str) -> Counts:
         """Returns a count for each core in use, `[T, cores]` (inputs left out)."""
-        out = np.zeros((self.time_steps, len(self.mapping.cores)), np.int64)
-        inside = self.core_of_piece >= 0
-        np.add.at(out.T, self.core_of_piece[inside], self.terms[term][:, inside].T)
-        return out
+        return self._by_core[term]
+
+    @cached_property
+    def _by_core(self) -> dict[str, Counts]:
+        inside = np.flatnonzero(self.core_of_piece >= 0)
+        order = inside[np.argsort(self.core_of_piece[inside], kind="stable")]
+        if not len(order):
+            return {term: np.zeros((self.time_steps, 0), np.int64) for term in self.terms}
+        first = np.flatnonzero(np.diff(self.core_of_piece[order], prepend=-1))
+        return {term: np.add.reduceat(count[:, order], first, axis=1) for term, count in self.terms.items()}
+
+    @cached_property
+    def layer_of_piece(self) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+        """Names of the layers on the chip, and the number of each piece's layer among them."""
+        names = [piece.populations[0] for piece in self.mapping.pieces]
+        layers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        return tuple(layers), np.array([layers[name] for name in names], np.int64)
 
     def total(self, term: str) -> int:
         """Returns a count over all time steps and pieces."""
