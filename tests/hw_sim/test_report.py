@@ -18,7 +18,6 @@ from neurokit.errors import InputError, OutputError, UnknownNameError
 from neurokit.hw_sim import DEFAULT_ESTIMATORS, simulate_workload, simulate_workloads
 from neurokit.hw_sim.chip import load_chip
 from neurokit.hw_sim.counts import Workload
-from neurokit.hw_sim.inputs import bin_events, read_samples
 from neurokit.hw_sim.network import Network, NeuronModel, Population
 from neurokit.hw_sim.page import render_html
 from neurokit.hw_sim.projection import Projection
@@ -203,49 +202,6 @@ def test_nothing_half_written(report, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-EVENT = np.dtype([("x", "i2"), ("y", "i2"), ("p", "i1"), ("t", "i8")])
-
-
-def test_events_become_frames():
-    events = np.array([(0, 1, 0, 100), (2, 3, 1, 149), (2, 3, 1, 199), (2, 3, 1, 200)], EVENT)
-    frames = bin_events(events, (2, 4, 3), 2)
-    assert frames.shape == (2, 2, 4, 3)
-    assert frames[0, 0, 1, 0] == frames[0, 1, 3, 2] == frames[1, 1, 3, 2] == 1
-    assert frames.sum() == 3  # two events of one pixel in one step are one spike
-
-
-def test_bad_events_and_arrays(tmp_path):
-    with pytest.raises(InputError, match="event stream is empty"):
-        bin_events(np.zeros(0, EVENT), (2, 4, 4), 3)
-    with pytest.raises(InputError, match="x from 0 to 9"):
-        bin_events(np.array([(0, 0, 0, 0), (9, 0, 0, 1)], EVENT), (2, 4, 4), 3)
-    with pytest.raises(InputError, match="no field t"):
-        bin_events(np.zeros(1, EVENT)[["x", "y", "p"]], (2, 4, 4), 3)
-    with pytest.raises(InputError, match="do not fit"):
-        bin_events(np.zeros(1, EVENT), (3, 4, 4), 3)
-    for name, array, message in (
-        ("shape", np.zeros((5, 5)), r"has shape \[5, 5\]"),
-        ("nan", np.full((2, 4, 4), np.nan), "NaN"),
-        ("empty", np.zeros((0, 2, 4, 4)), "is empty"),
-        ("text", np.array(["a"]), "holds <U1"),
-    ):
-        np.save(tmp_path / f"{name}.npy", array)
-        with pytest.raises(InputError, match=message):
-            read_samples(tmp_path / f"{name}.npy", (2, 4, 4), 3)
-    (tmp_path / "broken.npy").write_bytes(b"no array")
-    with pytest.raises(InputError, match="cannot read input"):
-        read_samples(tmp_path / "broken.npy", (2, 4, 4), 3)
-
-
-def test_samples_in_files(tmp_path):
-    np.save(tmp_path / "image.npy", np.ones((2, 4, 4)))
-    np.save(tmp_path / "several.npy", np.ones((5, 3, 2, 4, 4)))
-    np.savez(tmp_path / "both.npz", a=np.ones((3, 2, 4, 4)), b=np.array([(0, 0, 0, 0)], EVENT))
-    assert [s.shape for s in read_samples(tmp_path / "image.npy", (2, 4, 4), 3)] == [(2, 4, 4)]
-    assert [s.shape for s in read_samples(tmp_path / "several.npy", (2, 4, 4), 3)] == [(3, 2, 4, 4)] * 5
-    assert [s.shape for s in read_samples(tmp_path / "both.npz", (2, 4, 4), 3)] == [(3, 2, 4, 4)] * 2
-
-
 def cli():
     typer = pytest.importorskip("typer")
     from neurokit.cli.chips import chips
@@ -276,15 +232,21 @@ def test_energy_command_hands_over_and_renders(report, tmp_path, monkeypatch):
 
     seen = {}
 
-    def fake(captured, inputs, chips, estimators, mapping):
-        seen.update(captured=captured, chips=[c.name for c in chips], estimators=tuple(estimators), mapping=mapping)
+    def fake(captured, inputs, chips, *, estimators, mapping, step_seconds):
+        seen.update(
+            captured=captured,
+            pace=step_seconds,
+            chips=[c.name for c in chips],
+            estimators=tuple(estimators),
+            mapping=mapping,
+        )
         seen["price"] = chips[1].prices["synaptic_event"].value
         return report
 
     spec = type("Spec", (), {"name": "m", "time_steps": 6, "spiking": True, "inputs": ()})()
     monkeypatch.setattr(neurokit.loading, "load", lambda *a, **k: spec)
     monkeypatch.setattr(neurokit.pipeline, "capture", lambda spec, time_steps: ("captured", time_steps))
-    monkeypatch.setattr(neurokit.pipeline, "simulate", fake, raising=False)
+    monkeypatch.setattr(neurokit.pipeline, "simulate", fake)
     files = {kind: tmp_path / f"r.{kind}" for kind in ("json", "html")}
     arguments = ["energy", "m", "--chip", "loihi1", "--chip", "loihi2", "--price", "loihi2:synaptic_event=2e-11",
                  "--json-file", str(files["json"]), "--html", str(files["html"])]  # fmt: skip
