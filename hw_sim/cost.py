@@ -18,6 +18,9 @@ Floats = NDArray[np.float64]
 # Ends of an interval and its best estimate; everything is computed three times, once for each.
 ENDS = ("value", "low", "high")
 
+# Events that carry a value: a chip of spikes has no such operation, so no price of a spike covers them.
+_NO_SPIKES = ("graded_event", "shortcut_add", "product_operation")
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -174,6 +177,13 @@ def _covered(profile: HardwareProfile, component: Component) -> bool:
     return covers or component in profile.absent or profile.pricing == "all-in"
 
 
+def _covered_for(profile: HardwareProfile, term: str) -> bool:
+    """Whether a term is accounted for by another price; what is no spike is in no price of spikes."""
+    if term in _NO_SPIKES:
+        return profile.pricing == "all-in"
+    return _covered(profile, TERMS[term].component)
+
+
 def _priced_terms(counts: MappedCounts, profile: HardwareProfile) -> tuple[dict[str, Constant], list[str]]:
     """Returns the price of each term in use, and what is in use without one."""
     priced: dict[str, Constant] = {}
@@ -184,7 +194,7 @@ def _priced_terms(counts: MappedCounts, profile: HardwareProfile) -> tuple[dict[
         component = TERMS[term].component
         if constant is not None:
             priced[term] = constant
-        elif used and not _covered(profile, component) and (component not in own or _stands_alone(term)):
+        elif used and not _covered_for(profile, term) and (component not in own or _stands_alone(term)):
             missing.setdefault(component, []).append(f"{term} x {used}")
     delivery = profile.prices.get("local_delivery")
     if delivery is not None:

@@ -62,17 +62,8 @@ def energy(
         raise InputError(f"--mapping is {mapping!r}", expected="one of " + ", ".join(STRATEGIES))
     _refuse_early(input_file, json_file, html_file)
     with stdout_is_for_json(as_json):
-        report = _simulate(
-            model,
-            profiles,
-            input_file,
-            estimator or DEFAULT_ESTIMATORS,
-            mapping,
-            step_seconds,
-            time_steps,
-            weights,
-            input_shape,
-        )
+        rules = estimator or DEFAULT_ESTIMATORS
+        report = _simulate(model, profiles, input_file, rules, mapping, step_seconds, time_steps, weights, input_shape)
         if json_file:
             report.save_json(json_file)
         if html_file:

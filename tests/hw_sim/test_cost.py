@@ -170,6 +170,9 @@ def test_graded_inputs_are_not_priced_as_spikes():
     assert any("graded_event" in line for line in result.unpriced)
     assert result.counts["graded_event"] > 0
     assert result.counts["synaptic_event_conv"] == 0
+    # A price of a spike that covers its synapses says nothing of a value that is no spike.
+    speck = run(network, spikes, "speck2f", step_seconds=1e-3)
+    assert any("graded_event" in line for line in speck.unpriced)
     cmos = run(network, spikes, "cmos45")
     assert not any("graded_event" in line for line in cmos.unpriced)
 

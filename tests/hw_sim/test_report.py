@@ -249,12 +249,14 @@ def test_energy_command_hands_over_and_renders(report, tmp_path, monkeypatch):
     monkeypatch.setattr(neurokit.pipeline, "simulate", fake)
     files = {kind: tmp_path / f"r.{kind}" for kind in ("json", "html")}
     arguments = ["energy", "m", "--chip", "loihi1", "--chip", "loihi2", "--price", "loihi2:synaptic_event=2e-11",
+                 "--step-seconds", "0.01",
                  "--json-file", str(files["json"]), "--html", str(files["html"])]  # fmt: skip
     result = CliRunner().invoke(cli(), arguments, env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
     assert seen["captured"] == ("captured", 6)
     assert seen["chips"] == ["loihi1", "loihi2"]
     assert seen["price"] == 2e-11
+    assert seen["pace"] == 0.01
     assert "refused: no price" in result.output
     assert "not priced" in result.output
     assert EnergyReport.from_json(files["json"].read_text()) == report
