@@ -422,8 +422,8 @@ def _too_many_chips(network: Network, profile: HardwareProfile, used: int, chips
 
 def _annealed(mapping: Mapping) -> Mapping:
     tiles = len(mapping.positions)
-    if tiles > MOST_TILES_ANNEALED:
-        return mapping
+    if tiles > MOST_TILES_ANNEALED:  # over many chips the curve's turns cost more than rows of layers do
+        return replace(mapping, positions=tile_positions(mapping.profile.topology, mapping.chips, "in-order"))
     flow = np.zeros((tiles, tiles))
     for name, found in mapping_flows(mapping, everyone_sends(mapping)).items():
         held = np.array([mapping.pieces[number].core for number in cuts_of(mapping, name)], np.int64)
