@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neurokit.hw_sim.chip import COMPONENTS, KIND_OF_BASIS, TERMS, Component, Constant, HardwareProfile
 from neurokit.hw_sim.onchip import PIECE_TERMS, MappedCounts
-from neurokit.hw_sim.report import ChipReport, CoreReport, LatencyReport, LinkReport, Status
+from neurokit.hw_sim.report import ChipReport, LatencyReport, Status
 from neurokit.quantity import Kind, Quantity, worst_kind
 
 Floats = NDArray[np.float64]
@@ -70,8 +70,9 @@ def price(counts: MappedCounts, profile: HardwareProfile, step_seconds: float | 
         components=components,
         layers={} if refused else _by_layer(counts, energy),
         steps=() if refused else _by_step(counts, energy, static),
-        core_map=_core_map(counts, energy),
-        links=_links(counts),
+        core_map=counts.core_rows,
+        core_energy=() if refused else _core_energy(counts, energy),
+        links=counts.link_rows,
         latency=_latency(timing),
         counts={term: counts.total(term) for term in PIECE_TERMS},
         unpriced=tuple(unpriced),
@@ -300,52 +301,10 @@ def _by_step(counts: MappedCounts, energy: dict[str, Quantity], static: dict[str
     return tuple(float(joules) for joules in (steps if static is None else steps + static["value"]))
 
 
-def _core_map(counts: MappedCounts, energy: dict[str, Quantity]) -> tuple[CoreReport, ...]:
-    mapping = counts.mapping
+def _core_energy(counts: MappedCounts, energy: dict[str, Quantity]) -> tuple[float, ...]:
     each = _priced_array(counts, energy).sum(axis=0)
-    events = sum(counts.terms[term].sum(axis=0) for term in PIECE_TERMS[:3])
-    cores = np.array(mapping.cores, np.int64)
-    places = mapping.positions[mapping.tile_of(cores)] if len(cores) else np.zeros((0, 2), np.int64)
     inside = counts.core_of_piece >= 0
-    joules = np.bincount(counts.core_of_piece[inside], each[inside], len(cores))
-    handled = np.bincount(counts.core_of_piece[inside], np.asarray(events)[inside], len(cores))
-    held: dict[int, list[int]] = {}
-    for number, piece in enumerate(mapping.pieces):
-        held.setdefault(piece.core, []).append(number)
-    rows = []
-    for index, core in enumerate(mapping.cores):
-        on_it = [mapping.pieces[number] for number in held[core]]
-        layers = tuple(dict.fromkeys(piece.populations[0] for piece in on_it))
-        x, y = (int(v) for v in places[index])
-        neurons = sum(piece.size for piece in on_it)
-        rows.append(
-            CoreReport(core, x, y, layers, neurons, _load(counts, core), int(handled[index]), float(joules[index]))
-        )
-    return tuple(rows)
-
-
-def _load(counts: MappedCounts, core: int) -> float | None:
-    """Returns the largest share of a limit that a core uses."""
-    limits, need = counts.mapping.profile.limits, counts.mapping.needs.get(core)
-    if need is None:
-        return None
-    neurons, bits = limits.neurons_per_core, limits.synapse_bits_per_core
-    if core < len(limits.core_neurons):
-        neurons, bits = limits.core_neurons[core], limits.core_weight_bits[core]
-    shares = [
-        used / cap
-        for used, cap in ((need.neurons, neurons), (need.synapse_bits, bits), (need.axons_in, limits.axons_in_per_core))
-        if cap
-    ]
-    return max(shares, default=None)
-
-
-def _links(counts: MappedCounts) -> tuple[LinkReport, ...]:
-    rows = []
-    for way, load in counts.links.items():
-        total = load.sum(axis=0)
-        rows += [LinkReport(int(x), int(y), way, int(total[y, x])) for y, x in np.argwhere(total)]
-    return tuple(rows)
+    return tuple(np.bincount(counts.core_of_piece[inside], each[inside], len(counts.mapping.cores)).tolist())
 
 
 def _latency(timing: Timing | None) -> LatencyReport | None:
@@ -369,7 +328,7 @@ def _assumptions(counts: MappedCounts, profile: HardwareProfile) -> tuple[str, .
     if assumed:
         notes.append(f"prices or times that are assumed: {', '.join(assumed)}")
     if not counts.mapping.fits:
-        notes.append("the network does not fit: every figure supposes a chip without the broken limits")
+        notes.append("the network does not fit: every figure supposes a chip with larger cores")
     if "neuron_idle" in profile.prices or "neuron_update" in profile.prices:
         notes.append("a neuron counts as active in a step in which an event reaches it")
     if counts.total("shortcut_add"):

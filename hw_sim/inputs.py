@@ -89,11 +89,11 @@ def _samples(array: NDArray[Any], shape: tuple[int, ...], time_steps: int, path:
     values = array.astype(np.float32)
     if bool(np.isnan(values).any()):
         raise InputError(f"{path} holds NaN", expected="numbers")
-    for one in (shape, (time_steps, *shape)):
-        if values.shape == one:
-            return [values]
-        if values.shape[1:] == one:
-            return list(values)
+    known = (shape, (time_steps, *shape))
+    if values.shape in known:  # T images in a row are one sequence
+        return [values]
+    if values.shape[1:] in known:
+        return list(values)
     raise InputError(
         f"{path} has shape {list(array.shape)}",
         expected=f"{list(shape)}, {[time_steps, *shape]}, or several of them",

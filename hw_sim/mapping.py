@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurokit.errors import InputError, UnsupportedError
-from neurokit.hw_sim.block import Block, view_of
+from neurokit.hw_sim.block import Block, row_of, view_of
 from neurokit.hw_sim.chip import HardwareProfile, Limits
 from neurokit.hw_sim.network import Network, Population
 from neurokit.hw_sim.partition import (
@@ -31,6 +31,10 @@ PORT = -1  # the "core" of input populations: spikes enter at the first tile of 
 
 # Cutting finer lowers a core's outgoing axons but raises its predecessors'; a few rounds settle or show it cannot be.
 _ROUNDS = 4
+
+# A network that does not fit is still mapped, to be priced "as if"; where its broken limits would cut it into more
+# pieces than this, only the neurons of a core are kept to.
+_MOST_SUPPOSED = 20_000
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,17 @@ class Mapping:
         per_chip = topology.width * topology.height
         tile = (cores % self.cores_per_chip) // topology.cores_per_tile
         return np.where(cores < 0, 0, cores // self.cores_per_chip * per_chip + np.minimum(tile, per_chip - 1))
+
+    def load_of(self, core: int) -> float | None:
+        """Returns the largest share of a limit that a core uses, or None where the chip states none."""
+        limits, need = self.profile.limits, self.needs.get(core)
+        if need is None:
+            return None
+        neurons, bits = limits.neurons_per_core, limits.synapse_bits_per_core
+        if core < len(limits.core_neurons):
+            neurons, bits = limits.core_neurons[core], limits.core_weight_bits[core]
+        pairs = ((need.neurons, neurons), (need.synapse_bits, bits), (need.axons_in, limits.axons_in_per_core))
+        return max((used / cap for used, cap in pairs if cap), default=None)
 
     def tiles_in_use(self) -> int:
         """Returns how many tiles hold something."""
@@ -212,7 +227,7 @@ def everyone_sends(mapping: Mapping) -> dict[str, Sender]:
         if held and mapping.network.out_of(population.name):
             ones = np.ones((1, population.size), np.uint8)
             blocks = [mapping.pieces[number].block for number in held]
-            senders[population.name] = Sender(lambda ones=ones: ones, blocks)
+            senders[population.name] = Sender(lambda ones=ones: ones, blocks, row_of(population.shape))
     return senders
 
 
@@ -229,13 +244,18 @@ def _packed(
         if cut is None:
             violations += _single_neuron(network, unit, profile)
             supposed.add(unit.populations[0])
-            cap = limits.neurons_per_core or unit.size
-            cut = best_cut(unit.shape, lambda k, m, cap=cap: k * m <= cap) or (1, 1)
+            cut = _by_neurons(unit, limits)
         cuts[unit.populations[0]] = cut
+    many = sum(len(blocks_of(unit.shape, cuts[unit.populations[0]])) for unit in units) > _MOST_SUPPOSED
+    if many and (violations or fixed_violations(network, profile)):
+        cuts = {unit.populations[0]: _by_neurons(unit, limits) for unit in units}
+        supposed = set(cuts)
     first = _pack(network, units, cuts, profile)
     placed, needs = first
+    sent: list[tuple[Piece, int]] = []
     for _ in range(_ROUNDS):
-        crowded = _crowded(network, placed, profile)
+        sent = _sent(network, placed, profile)
+        crowded = _crowded(sent, profile)
         if not crowded:
             break
         if crowded.keys() & supposed:
@@ -247,10 +267,18 @@ def _packed(
                 cap = max(1, int(cuts[name][0] * cuts[name][1] * crowded[name]))
                 cuts[name] = best_cut(unit.shape, _within(network, unit, limits, cap)) or (1, 1)
         placed, needs = _pack(network, units, cuts, profile)
-    outgoing = _outgoing_violations(network, placed, profile)
+    else:
+        sent = _sent(network, placed, profile)
+    outgoing = _outgoing_violations(sent, profile)
     if outgoing:
         placed, needs = first
     return placed, needs, violations + outgoing
+
+
+def _by_neurons(unit: Unit, limits: Limits) -> tuple[int, int]:
+    """Returns a cut that keeps to the neurons of a core and to no other limit."""
+    cap = limits.neurons_per_core or unit.size
+    return best_cut(unit.shape, lambda k, m: k * m <= cap) or (1, 1)
 
 
 def _within(network: Network, unit: Unit, limits: Limits, cap: int) -> Callable[[int, int], bool]:
@@ -279,7 +307,9 @@ def _pack(
 
 
 def _sent(network: Network, placed: Sequence[Piece], profile: HardwareProfile) -> list[tuple[Piece, int]]:
-    """Returns for each sending piece how many (neuron, core) pairs it sends to."""
+    """Returns for each sending piece how many (neuron, core) pairs it sends to; nothing where no limit asks for it."""
+    if profile.limits.axons_out_per_core is None and profile.limits.fan_out_cores is None:
+        return []
     inputs = tuple(Piece((p.name,), _entire(p.shape), PORT) for p in network.inputs)
     mapping = Mapping(network, profile, "", (*inputs, *placed), 1, np.zeros((1, 2), np.int64))
     sent = []
@@ -292,25 +322,25 @@ def _sent(network: Network, placed: Sequence[Piece], profile: HardwareProfile) -
     return sent
 
 
-def _crowded(network: Network, placed: Sequence[Piece], profile: HardwareProfile) -> dict[str, float]:
+def _crowded(sent: Sequence[tuple[Piece, int]], profile: HardwareProfile) -> dict[str, float]:
     """Returns by how much to shrink the pieces of units whose cores send to too many others."""
     cap = profile.limits.axons_out_per_core
     if cap is None:
         return {}
     shrink: dict[str, float] = {}
-    for piece, total in _sent(network, placed, profile):
+    for piece, total in sent:
         if total > cap and piece.size > 1:
             factor = min(0.9, cap / total)
             shrink[piece.populations[0]] = min(factor, shrink.get(piece.populations[0], 1.0))
     return shrink
 
 
-def _outgoing_violations(network: Network, placed: Sequence[Piece], profile: HardwareProfile) -> list[Violation]:
+def _outgoing_violations(sent: Sequence[tuple[Piece, int]], profile: HardwareProfile) -> list[Violation]:
     limits = profile.limits
     if limits.axons_out_per_core is None and limits.fan_out_cores is None:
         return []
     worst: dict[tuple[str, str], tuple[int, int, str]] = {}
-    for piece, total in _sent(network, placed, profile):
+    for piece, total in sent:
         cap = limits.axons_out_per_core
         if cap is not None and total > cap:
             key = ("axons_out_per_core", piece.populations[0])
