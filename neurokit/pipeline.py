@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from neurokit.artifact import Artifact, Manifest, ModelInfo, Reparameterisation, write_artifact
-from neurokit.capture import Captured, capture
 from neurokit.errors import InputError, MissingRuntimeError, UnsupportedError
 from neurokit.provenance import versions
 from neurokit.reports import ParityReport
@@ -18,9 +17,20 @@ from neurokit.verify import verify as _verify
 if TYPE_CHECKING:
     import torch
 
+    from neurokit.capture import Captured, capture
+
 __all__ = ["capture", "lower", "open", "verify"]
 
 _NUMERICS = ("float",)
+
+
+def __getattr__(name: str) -> Any:
+    """Loads `capture` when it is asked for: opening and verifying an artifact need no torch."""
+    if name == "capture":
+        from neurokit.capture import capture
+
+        return capture
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def lower(
