@@ -17,7 +17,7 @@ from neurokit.spec import MODELS
 EXAMPLES = Path(__file__).parents[1] / "examples" / "spikingjelly_models.py"
 FORMS = ("onnx", "onnx-scan", "onnx-step")
 SMALL = 64  # pixels; the networks are fully convolutional up to their pooling
-LARGE = {"metaspikeformer_31m", "metaspikeformer_55m", "resnet34"}  # the same code as a smaller one of the zoo
+LARGE = {"metaspikeformer_15m", "metaspikeformer_31m", "metaspikeformer_55m", "resnet34"}  # minutes each
 OUTSIDE = ("spiking_vgg11_bn", "ms_resnet18", "spikformer_ti", "qkformer_10_384", "sdt_8_384")
 
 
@@ -69,7 +69,10 @@ def test_zoo_model(name, tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=[pytest.mark.slow] if n in ("qkformer_10_384", "sdt_8_384") else []) for n in OUTSIDE],
+    [
+        pytest.param(n, marks=[pytest.mark.slow] if n in ("spikformer_ti", "qkformer_10_384", "sdt_8_384") else [])
+        for n in OUTSIDE
+    ],
 )
 def test_spikingjelly_model_outside_the_zoo(name, tmp_path):
     check(load(f"{EXAMPLES}:{name}_small"), tmp_path)
