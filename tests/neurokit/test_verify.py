@@ -179,7 +179,9 @@ FAULTS = {
     "a bias zeroed": (lambda m: edit(m, feeding(m, "sn3").input[2], np.zeros_like), {"sn3"}),
     "a bias off by 0.001": (lambda m: edit(m, feeding(m, "sn3").input[2], lambda b: b + np.float32(1e-3)), {"sn3"}),
     "another head": (
-        lambda m: edit(m, next(n for n in m.graph.node if n.op_type in ("Gemm", "MatMul")).input[1], lambda w: 1.01 * w),
+        lambda m: edit(
+            m, next(n for n in m.graph.node if n.op_type in ("Gemm", "MatMul")).input[1], lambda w: 1.01 * w
+        ),
         set(),
     ),
 }  # fmt: skip
@@ -216,7 +218,8 @@ def tie_spec():
     def make():
         torch.manual_seed(1)
         net = nn.Sequential(
-            layer.Conv2d(8, 64, 3, bias=False, step_mode="m"), neuron.IFNode(step_mode="m"), layer.Flatten(step_mode="m"),
+            layer.Conv2d(8, 64, 3, bias=False, step_mode="m"),
+            neuron.IFNode(step_mode="m"), layer.Flatten(step_mode="m"),
             layer.Linear(64 * 16, 3, step_mode="m"),
         ).eval()  # fmt: skip
         with torch.no_grad():
