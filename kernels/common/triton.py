@@ -1,0 +1,83 @@
+"""Device functions that the kernels share: the neuron step without contraction, bits in and out."""
+
+import triton
+import triton.language as tl
+
+from neurokit.kernels._compat import INTERPRET as _INTERPRET
+
+INTERPRET: tl.constexpr = tl.constexpr(_INTERPRET)
+OUT_SAME: tl.constexpr = tl.constexpr(0)
+OUT_INT8: tl.constexpr = tl.constexpr(1)
+OUT_PACKED: tl.constexpr = tl.constexpr(2)
+
+
+@triton.jit
+def mul_rn(a, b):
+    """Product rounded on its own. A plain `a * b + c` may become one fused operation with one rounding, under
+    torch.compile too, where launch options that forbid it are lost; the reference rounds twice."""
+    if INTERPRET:
+        return a * b
+    a, b = tl.broadcast(a, b)
+    return tl.inline_asm_elementwise("mul.rn.f32 $0, $1, $2;", "=f,f,f", [a, b], dtype=tl.float32, is_pure=True, pack=1)
+
+
+@triton.jit
+def leak(y, factor, LEAK: tl.constexpr):
+    """y / tau: an exact product (1), a rounded division (2) or a rounded product (3)."""
+    if LEAK == 1:
+        return y * factor
+    elif LEAK == 2:
+        return tl.div_rn(y, tl.zeros_like(y) + factor)
+    else:
+        return mul_rn(y, tl.zeros_like(y) + factor)
+
+
+@triton.jit
+def charge(x, v, factor, v_reset, LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr):
+    """The charged membrane of one step."""
+    if LEAK == 0:
+        return v + x
+    else:
+        rest = v
+        if HARD:
+            rest = v - v_reset
+        if DECAY_INPUT:
+            return v + leak(x - rest, factor, LEAK)
+        else:
+            return (v - leak(rest, factor, LEAK)) + x
+
+
+@triton.jit
+def reset(h, s, threshold, v_reset, HARD: tl.constexpr):
+    """The membrane after firing."""
+    if HARD:
+        return tl.where(s, v_reset, h)
+    else:
+        return tl.where(s, h - threshold, h)
+
+
+@triton.jit
+def pack_rows(s, ROWS: tl.constexpr, COLS: tl.constexpr):
+    """[ROWS, COLS] of 0 or 1 -> [ROWS, COLS // 32] words, lowest bit first. The bits are disjoint: a sum is an or."""
+    lanes = tl.reshape(s.to(tl.int32), (ROWS, COLS // 32, 32))
+    return tl.sum(lanes << tl.arange(0, 32)[None, None, :], axis=2)
+
+
+@triton.jit
+def pack_flat(s, SIZE: tl.constexpr):
+    """[SIZE] of 0 or 1 -> [SIZE // 32] words."""
+    lanes = tl.reshape(s.to(tl.int32), (SIZE // 32, 32))
+    return tl.sum(lanes << tl.arange(0, 32)[None, :], axis=1)
+
+
+@triton.jit
+def surrogate(z, alpha, SURROGATE: tl.constexpr):
+    """Derivative that stands for the step's: 0 sigmoid, 1 atan, 2 triangle."""
+    if SURROGATE == 0:
+        s = 1.0 / (1.0 + tl.exp(-alpha * z))
+        return alpha * s * (1.0 - s)
+    elif SURROGATE == 1:
+        w = 1.5707963267948966 * alpha * z
+        return (alpha * 0.5) / (1.0 + w * w)
+    else:
+        return tl.maximum(alpha - alpha * alpha * tl.abs(z), 0.0)
