@@ -57,6 +57,15 @@ def reset(h, s, threshold, v_reset, HARD: tl.constexpr):
 
 
 @triton.jit
+def as_spikes(s, KIND: tl.constexpr):
+    """Decisions as numbers. By way of float32, because the interpreter cannot turn a bool into bfloat16."""
+    if KIND.is_floating():
+        return tl.where(s, 1.0, 0.0).to(KIND)
+    else:
+        return s.to(KIND)
+
+
+@triton.jit
 def pack_rows(s, ROWS: tl.constexpr, COLS: tl.constexpr):
     """[ROWS, COLS] of 0 or 1 -> [ROWS, COLS // 32] words, lowest bit first. The bits are disjoint: a sum is an or."""
     lanes = tl.reshape(s.to(tl.int32), (ROWS, COLS // 32, 32))
@@ -81,3 +90,50 @@ def surrogate(z, alpha, SURROGATE: tl.constexpr):
         return (alpha * 0.5) / (1.0 + w * w)
     else:
         return tl.maximum(alpha - alpha * alpha * tl.abs(z), 0.0)
+
+
+@triton.jit
+def neuron_epilogue(
+    acc, v, scale_row, bias_row, residual, offset, mask, factor, threshold, v_reset,
+    SCALE: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
+    LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr,
+):  # fmt: skip
+    """From a product's accumulator to current, spikes and membrane, in float32 all the way."""
+    y = acc.to(tl.float32)
+    if SCALE:
+        y = mul_rn(y, scale_row)
+    if BIAS:
+        y = y + bias_row
+    if RESIDUAL:
+        y = y + tl.load(residual + offset, mask=mask, other=0.0).to(tl.float32)
+    h = charge(y, v, factor, v_reset, LEAK, DECAY_INPUT, HARD)
+    s = h >= threshold
+    return y, s, reset(h, s, threshold, v_reset, HARD)
+
+
+@triton.jit
+def store_spikes(
+    spikes, s, row, col, rows, cols, OUT: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr
+):  # fmt: skip
+    """Stores a [ROWS, COLS] tile of decisions whose first row and column are `row` and `col`."""
+    r = row + tl.arange(0, ROWS)
+    if OUT == OUT_PACKED:
+        c = col + tl.arange(0, COLS)
+        words = (cols + 31) // 32
+        w = col // 32 + tl.arange(0, COLS // 32)
+        # A column that does not exist must leave a zero bit, whatever its membrane is.
+        packed = pack_rows(s & (c < cols)[None, :], ROWS, COLS)
+        at = r.to(tl.int64)[:, None] * words + w[None, :]
+        tl.store(spikes + at, packed, mask=(r < rows)[:, None] & (w < words)[None, :])
+    else:
+        c = col + tl.arange(0, COLS)
+        at = r.to(tl.int64)[:, None] * cols + c[None, :]
+        tl.store(spikes + at, as_spikes(s, spikes.dtype.element_ty), mask=(r < rows)[:, None] & (c < cols)[None, :])
+
+
+@triton.jit
+def operand(a, LIKE: tl.constexpr, UPCAST: tl.constexpr):
+    """Spikes in the type the product needs; float32 under the interpreter, whose bfloat16 product is wrong."""
+    if UPCAST:
+        return a.to(tl.float32)
+    return a.to(LIKE)

@@ -5,6 +5,7 @@ import triton.language as tl
 
 from neurokit.kernels.common.triton import (
     OUT_PACKED,
+    as_spikes,
     charge,
     mul_rn,
     pack_flat,
@@ -97,7 +98,7 @@ def lif_forward_kernel(
                 # A position that does not exist must leave a zero bit, whatever its membrane is.
                 tl.store(spikes + t * words + word, pack_flat(s & mask, BLOCK), mask=word < words)
             else:
-                tl.store(spikes + t * out_stride + offset, s.to(spikes.dtype.element_ty), mask=mask)
+                tl.store(spikes + t * out_stride + offset, as_spikes(s, spikes.dtype.element_ty), mask=mask)
             if WANT_CURRENT:
                 tl.store(current + t * out_stride + offset, ys[i].to(current.dtype.element_ty), mask=mask)
     if WANT_V:
