@@ -2,6 +2,9 @@
 
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.pack.op import pack, unpack
+from neurokit.kernels.sdsa_lif.op import sdsa_lif
+from neurokit.kernels.spike_gemv_lif.op import spike_gemv_lif
 from neurokit.kernels.spike_linear_lif.op import spike_linear_lif
+from neurokit.kernels.spike_stats.op import spike_stats
 
-__all__ = ["lif", "pack", "spike_linear_lif", "unpack"]
+__all__ = ["lif", "pack", "sdsa_lif", "spike_gemv_lif", "spike_linear_lif", "spike_stats", "unpack"]
