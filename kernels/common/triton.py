@@ -116,19 +116,20 @@ def store_spikes(
     spikes, s, row, col, rows, cols, OUT: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr
 ):  # fmt: skip
     """Stores a [ROWS, COLS] tile of decisions whose first row and column are `row` and `col`."""
-    r = row + tl.arange(0, ROWS)
+    r = tl.arange(0, ROWS)
+    c = col + tl.arange(0, COLS)
+    live = (row + r < rows)[:, None]
     if OUT == OUT_PACKED:
-        c = col + tl.arange(0, COLS)
         words = (cols + 31) // 32
         w = col // 32 + tl.arange(0, COLS // 32)
         # A column that does not exist must leave a zero bit, whatever its membrane is.
         packed = pack_rows(s & (c < cols)[None, :], ROWS, COLS)
-        at = r.to(tl.int64)[:, None] * words + w[None, :]
-        tl.store(spikes + at, packed, mask=(r < rows)[:, None] & (w < words)[None, :])
+        spikes += tl.cast(row, tl.int64) * words
+        tl.store(spikes + r[:, None] * words + w[None, :], packed, mask=live & (w < words)[None, :])
     else:
-        c = col + tl.arange(0, COLS)
-        at = r.to(tl.int64)[:, None] * cols + c[None, :]
-        tl.store(spikes + at, as_spikes(s, spikes.dtype.element_ty), mask=(r < rows)[:, None] & (c < cols)[None, :])
+        spikes += tl.cast(row, tl.int64) * cols
+        numbers = as_spikes(s, spikes.dtype.element_ty)
+        tl.store(spikes + r[:, None] * cols + c[None, :], numbers, mask=live & (c < cols)[None, :])
 
 
 @triton.jit

@@ -7,10 +7,20 @@ from neurokit.kernels.common.triton import as_spikes, charge, mul_rn, reset, sto
 
 
 @triton.jit
-def _load(x, row, rows, col, valid, width, PACKED: tl.constexpr):
+def _load(x, row, rows, col, valid, width, PACKED: tl.constexpr, WHOLE: tl.constexpr):
     """A tile of spikes at rows `row` and channels `col`, as 0 or 1."""
     mask = (row < rows)[:, None] & valid[None, :]
-    if PACKED:
+    if PACKED and WHOLE:
+        # The tile begins and ends with a word: every word is read once.
+        ROWS: tl.constexpr = row.shape[0]
+        COLS: tl.constexpr = col.shape[0]
+        first = tl.min(col, axis=0) // 32
+        word = first + tl.arange(0, COLS // 32)
+        last = (tl.max(tl.where(valid, col, 0), axis=0)) // 32
+        packed = tl.load(x + row[:, None] * width + word[None, :], mask=(row < rows)[:, None] & (word <= last)[None, :],
+                         other=0)  # fmt: skip
+        return tl.reshape((packed[:, :, None] >> tl.arange(0, 32)[None, None, :]) & 1, (ROWS, COLS))
+    elif PACKED:
         word = tl.load(x + row[:, None] * width + (col // 32)[None, :], mask=mask, other=0)
         return (word >> (col % 32)[None, :]) & 1
     else:
@@ -48,10 +58,10 @@ def sdsa_qkv_kernel(
         pairs = tl.zeros((PAD, PAD), tl.float32)
         for start in range(0, TOKENS, INNER):
             token = start + tl.arange(0, INNER)
-            keys = _load(k + step * width, token, TOKENS, col, valid, width, PACKED).to(tl.float16)
-            values = _load(v + step * width, token, TOKENS, col, valid, width, PACKED).to(tl.float16)
+            keys = _load(k + step * width, token, TOKENS, col, valid, width, PACKED, DIM % 32 == 0).to(tl.float16)
+            values = _load(v + step * width, token, TOKENS, col, valid, width, PACKED, DIM % 32 == 0).to(tl.float16)
             pairs = tl.dot(tl.trans(keys), values, pairs)
-        queries = _load(q + step * width, row, TOKENS, col, valid, width, PACKED).to(tl.float16)
+        queries = _load(q + step * width, row, TOKENS, col, valid, width, PACKED, DIM % 32 == 0).to(tl.float16)
         if SPLIT:
             high = tl.floor(pairs * (1.0 / 2048.0))
             x = tl.dot(queries, high.to(tl.float16)) * 2048.0
@@ -98,8 +108,8 @@ def sdsa_hadamard_kernel(
         count = tl.zeros((COLS,), tl.int32)
         for start in range(0, TOKENS, ROWS):
             token = start + tl.arange(0, ROWS)
-            keys = _load(k + step * width, token, TOKENS, col, valid, width, PACKED)
-            values = _load(v + step * width, token, TOKENS, col, valid, width, PACKED)
+            keys = _load(k + step * width, token, TOKENS, col, valid, width, PACKED, False)
+            values = _load(v + step * width, token, TOKENS, col, valid, width, PACKED, False)
             count += tl.sum(((keys != 0) & (values != 0)).to(tl.int32), axis=0)
         x = mul_rn(count.to(tl.float32), scale + tl.zeros((COLS,), tl.float32))
         h = charge(x, membrane, factor, v_reset, LEAK, DECAY_INPUT, HARD)
@@ -107,7 +117,7 @@ def sdsa_hadamard_kernel(
         membrane = reset(h, s, threshold, v_reset, HARD)
         for start in range(0, TOKENS, ROWS):
             token = start + tl.arange(0, ROWS)
-            queries = _load(q + step * width, token, TOKENS, col, valid, width, PACKED)
+            queries = _load(q + step * width, token, TOKENS, col, valid, width, PACKED, False)
             open_ = (queries != 0) & s[None, :]
             if OUT == 2:
                 store_spikes(spikes + step * out_width, open_, start, first, TOKENS, channels, OUT, ROWS, COLS)

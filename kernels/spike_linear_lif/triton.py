@@ -11,17 +11,17 @@ def _load_spikes(
     spikes, row, k, rows, inner, words, stride, PACKED: tl.constexpr, ROWS: tl.constexpr, BLOCK_K: tl.constexpr
 ):  # fmt: skip
     """A [ROWS, BLOCK_K] tile of spikes, unpacked where they are packed."""
-    r = row + tl.arange(0, ROWS)
+    r = tl.arange(0, ROWS)
+    live = (row + r < rows)[:, None]
+    spikes += row.to(tl.int64) * stride
     if PACKED:
         w = k // 32 + tl.arange(0, BLOCK_K // 32)
-        at = r.to(tl.int64)[:, None] * words + w[None, :]
-        packed = tl.load(spikes + at, mask=(r < rows)[:, None] & (w < words)[None, :], other=0)
+        packed = tl.load(spikes + r[:, None] * words + w[None, :], mask=live & (w < words)[None, :], other=0)
         lanes = (packed[:, :, None] >> tl.arange(0, 32)[None, None, :]) & 1
         return tl.reshape(lanes, (ROWS, BLOCK_K)).to(tl.int8)
     else:
         c = k + tl.arange(0, BLOCK_K)
-        at = r.to(tl.int64)[:, None] * stride + c[None, :]
-        return tl.load(spikes + at, mask=(r < rows)[:, None] & (c < inner)[None, :], other=0)
+        return tl.load(spikes + r[:, None] * stride + c[None, :], mask=live & (c < inner)[None, :], other=0)
 
 
 @triton.jit
@@ -53,7 +53,9 @@ def spike_linear_lif_kernel(
     r = row + tl.arange(0, ROWS)
     c = col + tl.arange(0, COLS)
     mask = (r < rows)[:, None] & (c < cols)[None, :]
-    offset = r.to(tl.int64)[:, None] * cols + c[None, :]
+    # One 64-bit base a tile and 32-bit offsets inside it: 64-bit offsets a element would cost half the registers.
+    corner = row.to(tl.int64) * cols + col
+    offset = tl.arange(0, ROWS)[:, None] * cols + tl.arange(0, COLS)[None, :]
     out_words = (cols + 31) // 32
     scale_row = 1.0
     bias_row = 0.0
@@ -65,7 +67,7 @@ def spike_linear_lif_kernel(
     if HARD:
         v += v_reset
     if HAS_V0:
-        v = tl.load(v0 + offset, mask=mask, other=0.0)
+        v = tl.load(v0 + corner + offset, mask=mask, other=0.0)
     kind: tl.constexpr = weight.dtype.element_ty
     if ONE_BLOCK:
         held = operand(_load_weight(weight, col, 0, cols, INNER, COLS, BLOCK_K), kind, UPCAST)
@@ -85,7 +87,7 @@ def spike_linear_lif_kernel(
                 b = _load_weight(weight, col, k, cols, INNER, COLS, BLOCK_K)
                 acc = tl.dot(operand(a, kind, UPCAST), operand(b, kind, UPCAST), acc, out_dtype=acc.dtype)
         y, s, v = neuron_epilogue(
-            acc, v, scale_row, bias_row, residual + at * rows * cols, offset, mask, factor, threshold, v_reset,
+            acc, v, scale_row, bias_row, residual + at * rows * cols + corner, offset, mask, factor, threshold, v_reset,
             SCALE, BIAS, RESIDUAL, LEAK, DECAY_INPUT, HARD,
         )  # fmt: skip
         if OUT == 2:
@@ -93,6 +95,6 @@ def spike_linear_lif_kernel(
         else:
             store_spikes(spikes + at * rows * cols, s, row, col, rows, cols, OUT, ROWS, COLS)
         if WANT_CURRENT:
-            tl.store(current + at * rows * cols + offset, y.to(current.dtype.element_ty), mask=mask)
+            tl.store(current + at * rows * cols + corner + offset, y.to(current.dtype.element_ty), mask=mask)
     if WANT_V:
-        tl.store(v_last + offset, v, mask=mask)
+        tl.store(v_last + corner + offset, v, mask=mask)
