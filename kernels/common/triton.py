@@ -34,12 +34,12 @@ def leak(y, factor, LEAK: tl.constexpr):
 
 @triton.jit
 def charge(x, v, factor, v_reset, LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr):
-    """The charged membrane of one step."""
+    """The charged membrane of one step. HARD: 0 a soft reset, 1 a reset to v_reset, 2 a reset to zero."""
     if LEAK == 0:
         return v + x
     else:
         rest = v
-        if HARD:
+        if HARD == 1:
             rest = v - v_reset
         if DECAY_INPUT:
             return v + leak(x - rest, factor, LEAK)
@@ -50,7 +50,9 @@ def charge(x, v, factor, v_reset, LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr,
 @triton.jit
 def reset(h, s, threshold, v_reset, HARD: tl.constexpr):
     """The membrane after firing."""
-    if HARD:
+    if HARD == 2:
+        return tl.where(s, 0.0, h)
+    elif HARD == 1:
         return tl.where(s, v_reset, h)
     else:
         return tl.where(s, h - threshold, h)
@@ -68,15 +70,15 @@ def as_spikes(s, KIND: tl.constexpr):
 @triton.jit
 def pack_rows(s, ROWS: tl.constexpr, COLS: tl.constexpr):
     """[ROWS, COLS] of 0 or 1 -> [ROWS, COLS // 32] words, lowest bit first. The bits are disjoint: a sum is an or."""
-    lanes = tl.reshape(s.to(tl.int32), (ROWS, COLS // 32, 32))
-    return tl.sum(lanes << tl.arange(0, 32)[None, None, :], axis=2)
+    bit = (tl.full((COLS,), 1, tl.int32) << (tl.arange(0, COLS) % 32))[None, :]
+    return tl.sum(tl.reshape(tl.where(s, bit, 0), (ROWS, COLS // 32, 32)), axis=2)
 
 
 @triton.jit
 def pack_flat(s, SIZE: tl.constexpr):
     """[SIZE] of 0 or 1 -> [SIZE // 32] words."""
-    lanes = tl.reshape(s.to(tl.int32), (SIZE // 32, 32))
-    return tl.sum(lanes << tl.arange(0, 32)[None, :], axis=1)
+    bit = tl.full((SIZE,), 1, tl.int32) << (tl.arange(0, SIZE) % 32)
+    return tl.sum(tl.reshape(tl.where(s, bit, 0), (SIZE // 32, 32)), axis=1)
 
 
 @triton.jit
@@ -113,17 +115,20 @@ def neuron_epilogue(
 
 @triton.jit
 def store_spikes(
-    spikes, s, row, col, rows, cols, OUT: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr
+    spikes, s, row, col, rows, cols, OUT: tl.constexpr, EVEN: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr
 ):  # fmt: skip
-    """Stores a [ROWS, COLS] tile of decisions whose first row and column are `row` and `col`."""
+    """Stores a [ROWS, COLS] tile of decisions whose first row and column are `row` and `col`; EVEN: no column of it
+    lies outside."""
     r = tl.arange(0, ROWS)
     c = col + tl.arange(0, COLS)
     live = (row + r < rows)[:, None]
     if OUT == OUT_PACKED:
         words = (cols + 31) // 32
         w = col // 32 + tl.arange(0, COLS // 32)
-        # A column that does not exist must leave a zero bit, whatever its membrane is.
-        packed = pack_rows(s & (c < cols)[None, :], ROWS, COLS)
+        if not EVEN:
+            # A column that does not exist must leave a zero bit, whatever its membrane is.
+            s = s & (c < cols)[None, :]
+        packed = pack_rows(s, ROWS, COLS)
         spikes += tl.cast(row, tl.int64) * words
         tl.store(spikes + r[:, None] * words + w[None, :], packed, mask=live & (w < words)[None, :])
     else:

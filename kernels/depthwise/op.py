@@ -12,7 +12,7 @@ from neurokit.kernels.depthwise import reference
 from neurokit.kernels.dispatch import use_triton
 
 NAME = "depthwise"
-DEFAULT = {"tall": 4, "wide": 16, "cols": 64, "num_warps": 4}
+DEFAULT = {"tall": 7, "wide": 4, "cols": 64, "num_warps": 4}
 
 
 def _fake(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
@@ -35,8 +35,8 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Te
     chosen = config.lookup(NAME, (kernel, x.shape[1], channels, x.dtype.itemsize), x.device, DEFAULT)
     tiles = ((out_height + chosen["tall"] - 1) // chosen["tall"]) * ((out_width + chosen["wide"] - 1) // chosen["wide"])
     launch(depthwise_kernel)[(tiles, (channels + chosen["cols"] - 1) // chosen["cols"], batch)](
-        x, weight.contiguous(), weight if bias is None else bias, out, x.shape[1], x.shape[2], out_height, out_width,
-        channels, x.stride(2), channels, KERNEL=kernel, PAD=padding, BIAS=bias is not None, TALL=chosen["tall"],
+        x, weight.contiguous(), weight if bias is None else bias, out, out_height, out_width, channels,
+        HEIGHT=x.shape[1], WIDTH=x.shape[2], STRIDE=x.stride(2), KERNEL=kernel, PAD=padding, BIAS=bias is not None, TALL=chosen["tall"],
         WIDE=chosen["wide"], COLS=chosen["cols"], num_warps=chosen["num_warps"],
     )  # fmt: skip
     return out

@@ -19,6 +19,7 @@ from neurokit.kernels.common.neuron import (
     check_neuron,
     empty_spikes,
     leak_arguments,
+    reset_kind,
     surrogate_id,
 )
 from neurokit.kernels.dispatch import log_once, use_triton
@@ -118,7 +119,7 @@ def _launch_forward(
         limit, words, channels, 0 if repeats_one_step(x) else per_step,
         0 if residual is None or repeats_one_step(residual) else per_step, per_step,
         factor, threshold, 0.0 if v_reset is None else v_reset,
-        T=steps, CHUNK=_chunk(steps), LEAK=leak, DECAY_INPUT=decay_input, HARD=v_reset is not None,
+        T=steps, CHUNK=_chunk(steps), LEAK=leak, DECAY_INPUT=decay_input, HARD=reset_kind(v_reset),
         HAS_V0=v0 is not None, SCALE=scale is not None, BIAS=bias is not None, RESIDUAL=residual is not None,
         WANT_V=v.numel() > 0, WANT_CURRENT=current.numel() > 0, OUT=FORMS.index(form), PADDED=padded,
         BLOCK=block, num_warps=chosen["num_warps"],
@@ -193,7 +194,7 @@ def _launch_backward(
         per_step, channels, 0 if repeats_one_step(x) else per_step,
         0 if residual is None or repeats_one_step(residual) else per_step, per_step,
         factor, 0.0 if tau is None else 1.0 / tau, threshold, 0.0 if v_reset is None else v_reset, alpha,
-        T=steps, LEAK=leak, DECAY_INPUT=decay_input, HARD=v_reset is not None, HAS_V0=v0 is not None,
+        T=steps, LEAK=leak, DECAY_INPUT=decay_input, HARD=reset_kind(v_reset), HAS_V0=v0 is not None,
         SCALE=scale is not None, BIAS=bias is not None, RESIDUAL=residual is not None, HAS_GV=grad_v is not None,
         HAS_GCURRENT=grad_current is not None, SURROGATE=surrogate_id(surrogate), DETACH=detach_reset,
         BLOCK=block, num_warps=chosen["num_warps"],

@@ -76,7 +76,7 @@ def lif_forward_kernel(
         v = tl.load(v0 + offset, mask=mask, other=0.0)
     else:
         v = tl.zeros((BLOCK,), tl.float32)
-        if HARD:
+        if HARD == 1:
             v += v_reset
     word = tl.program_id(0).to(tl.int64) * (BLOCK // 32) + tl.arange(0, BLOCK // 32)
     for start in range(0, T, CHUNK):
@@ -95,8 +95,10 @@ def lif_forward_kernel(
             s = h >= threshold
             v = reset(h, s, threshold, v_reset, HARD)
             if OUT == OUT_PACKED:
-                # A position that does not exist must leave a zero bit, whatever its membrane is.
-                tl.store(spikes + t * words + word, pack_flat(s & mask, BLOCK), mask=word < words)
+                if PADDED:
+                    # A position that does not exist must leave a zero bit, whatever its membrane is.
+                    s = s & mask
+                tl.store(spikes + t * words + word, pack_flat(s, BLOCK), mask=word < words)
             else:
                 tl.store(spikes + t * out_stride + offset, as_spikes(s, spikes.dtype.element_ty), mask=mask)
             if WANT_CURRENT:
@@ -131,7 +133,7 @@ def lif_backward_kernel(
     if BIAS:
         bias_row = tl.load(bias + channel, mask=mask, other=0.0)
     rest = tl.zeros((BLOCK,), tl.float32)
-    if HARD:
+    if HARD == 1:
         rest += v_reset
     v = rest
     if HAS_V0:

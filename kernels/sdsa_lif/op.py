@@ -16,6 +16,7 @@ from neurokit.kernels.common.neuron import (
     check_neuron,
     empty_spikes,
     leak_arguments,
+    reset_kind,
     surrogate_id,
 )
 from neurokit.kernels.dispatch import log_once, use_triton
@@ -82,7 +83,7 @@ def _launch(
         chosen = config.lookup("sdsa_hadamard", (steps, tokens, channels, kind), q.device, DEFAULT_HADAMARD)
         launch(sdsa_hadamard_kernel)[(batch, (channels + chosen["cols"] - 1) // chosen["cols"])](
             q, k, v, out, *common, T=steps, TOKENS=tokens, LEAK=leak, DECAY_INPUT=decay_input,
-            HARD=v_reset is not None, PACKED=q.dtype == torch.int32, OUT=FORMS.index(form), ROWS=chosen["rows"],
+            HARD=reset_kind(v_reset), PACKED=q.dtype == torch.int32, OUT=FORMS.index(form), ROWS=chosen["rows"],
             COLS=chosen["cols"], num_warps=chosen["num_warps"],
         )  # fmt: skip
         return
@@ -90,7 +91,7 @@ def _launch(
     chosen = config.lookup(NAME, (steps, tokens, dim, kind), q.device, DEFAULT)
     launch(sdsa_qkv_kernel)[(batch * heads, (tokens + chosen["rows"] - 1) // chosen["rows"])](
         q, k, v, out, *common, T=steps, TOKENS=tokens, HEADS=heads, DIM=dim,
-        PAD=max(32, 1 << (dim - 1).bit_length()), LEAK=leak, DECAY_INPUT=decay_input, HARD=v_reset is not None,
+        PAD=max(32, 1 << (dim - 1).bit_length()), LEAK=leak, DECAY_INPUT=decay_input, HARD=reset_kind(v_reset),
         PACKED=q.dtype == torch.int32, OUT=FORMS.index(form), SPLIT=tokens > 2048, ROWS=chosen["rows"],
         INNER=chosen["inner"], num_warps=chosen["num_warps"], num_stages=chosen["num_stages"],
     )  # fmt: skip

@@ -51,7 +51,7 @@ def sdsa_qkv_kernel(
     valid = lane < DIM
     row = first + tl.arange(0, ROWS)
     membrane = tl.zeros((ROWS, PAD), tl.float32)
-    if HARD:
+    if HARD == 1:
         membrane += v_reset
     for t in range(T):
         step = (tl.cast(t, tl.int64) * batch + sample) * TOKENS
@@ -101,7 +101,7 @@ def sdsa_hadamard_kernel(
     col = first + tl.arange(0, COLS)
     valid = col < channels
     membrane = tl.zeros((COLS,), tl.float32)
-    if HARD:
+    if HARD == 1:
         membrane += v_reset
     for t in range(T):
         step = (tl.cast(t, tl.int64) * batch + sample) * TOKENS
@@ -120,7 +120,7 @@ def sdsa_hadamard_kernel(
             queries = _load(q + step * width, token, TOKENS, col, valid, width, PACKED, False)
             open_ = (queries != 0) & s[None, :]
             if OUT == 2:
-                store_spikes(spikes + step * out_width, open_, start, first, TOKENS, channels, OUT, ROWS, COLS)
+                store_spikes(spikes + step * out_width, open_, start, first, TOKENS, channels, OUT, False, ROWS, COLS)
             else:
                 at = token[:, None] * out_width + col[None, :]
                 mask = (token < TOKENS)[:, None] & valid[None, :]

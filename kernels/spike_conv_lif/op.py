@@ -9,7 +9,7 @@ from torch.nn import functional
 from neurokit.errors import InputError
 from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, register_op
-from neurokit.kernels.common.neuron import FORMS, check_form, check_neuron, empty_spikes, leak_arguments
+from neurokit.kernels.common.neuron import FORMS, check_form, check_neuron, empty_spikes, leak_arguments, reset_kind
 from neurokit.kernels.dispatch import log_once, use_triton
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.spike_conv_lif import reference
@@ -124,10 +124,10 @@ def _launch(
         pixels, cols, height, width, out_height, out_width, batch * height * width * channels, factor, threshold,
         0.0 if v_reset is None else v_reset,
         T=steps, CHANNELS=channels, KERNEL=kernel, STRIDE=stride, PAD=padding, LEAK=leak, DECAY_INPUT=decay_input,
-        HARD=v_reset is not None, SCALE=scale is not None, BIAS=bias is not None, RESIDUAL=residual is not None,
+        HARD=reset_kind(v_reset), SCALE=scale is not None, BIAS=bias is not None, RESIDUAL=residual is not None,
         WANT_CURRENT=y.numel() > 0, INTEGER=weight.dtype == torch.int8,
-        UPCAST=INTERPRET and weight.dtype == torch.bfloat16, OUT=FORMS.index(form), ROWS=chosen["rows"],
-        COLS=chosen["cols"], BLOCK_K=block_k, num_warps=chosen["num_warps"], num_stages=chosen["num_stages"],
+        UPCAST=INTERPRET and weight.dtype == torch.bfloat16, OUT=FORMS.index(form), EVEN=cols % chosen["cols"] == 0,
+        ROWS=chosen["rows"], COLS=chosen["cols"], BLOCK_K=block_k, num_warps=chosen["num_warps"], num_stages=chosen["num_stages"],
     )  # fmt: skip
 
 

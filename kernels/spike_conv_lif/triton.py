@@ -13,7 +13,7 @@ def spike_conv_lif_kernel(
     T: tl.constexpr, CHANNELS: tl.constexpr, KERNEL: tl.constexpr, STRIDE: tl.constexpr, PAD: tl.constexpr,
     LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr,
     SCALE: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr, WANT_CURRENT: tl.constexpr,
-    INTEGER: tl.constexpr, UPCAST: tl.constexpr, OUT: tl.constexpr,
+    INTEGER: tl.constexpr, UPCAST: tl.constexpr, OUT: tl.constexpr, EVEN: tl.constexpr,
     ROWS: tl.constexpr, COLS: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     threshold = tl.cast(threshold, tl.float32)
@@ -40,7 +40,7 @@ def spike_conv_lif_kernel(
     if BIAS:
         bias_row = tl.load(bias + c, mask=c < cols, other=0.0)[None, :]
     v = tl.zeros((ROWS, COLS), tl.float32)
-    if HARD:
+    if HARD == 1:
         v += v_reset
     kind: tl.constexpr = weight.dtype.element_ty
     PARTS: tl.constexpr = (CHANNELS + BLOCK_K - 1) // BLOCK_K
@@ -71,6 +71,6 @@ def spike_conv_lif_kernel(
         out_cols = cols
         if OUT == 2:
             out_cols = (cols + 31) // 32
-        store_spikes(spikes + at * pixels * out_cols, s, row, col, pixels, cols, OUT, ROWS, COLS)
+        store_spikes(spikes + at * pixels * out_cols, s, row, col, pixels, cols, OUT, EVEN, ROWS, COLS)
         if WANT_CURRENT:
             tl.store(current + at * pixels * cols + corner + offset, y.to(current.dtype.element_ty), mask=mask)

@@ -8,7 +8,7 @@ from torch import Tensor
 from neurokit.errors import InputError
 from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, register_op
-from neurokit.kernels.common.neuron import check_neuron, leak_arguments
+from neurokit.kernels.common.neuron import check_neuron, leak_arguments, reset_kind
 from neurokit.kernels.dispatch import use_triton
 from neurokit.kernels.spike_gemv_lif import reference
 
@@ -43,7 +43,7 @@ def _forward(
         spikes.contiguous(), weight.contiguous(), weight if scale is None else scale,
         weight if bias is None else bias, out, rows, cols, width, factor, threshold,
         0.0 if v_reset is None else v_reset, T=steps, PAD_T=max(16, 1 << (steps - 1).bit_length()), INNER=inner,
-        LEAK=leak, DECAY_INPUT=decay_input, HARD=v_reset is not None, SCALE=scale is not None, BIAS=bias is not None,
+        LEAK=leak, DECAY_INPUT=decay_input, HARD=reset_kind(v_reset), SCALE=scale is not None, BIAS=bias is not None,
         PACKED=spikes.dtype == torch.int32, INTEGER=weight.dtype == torch.int8,
         UPCAST=INTERPRET and weight.dtype == torch.bfloat16, COLS=chosen["cols"], BLOCK_K=chosen["block_k"],
         num_warps=chosen["num_warps"], num_stages=chosen["num_stages"],

@@ -44,7 +44,7 @@ def spike_gemv_lif_kernel(
     if BIAS:
         bias_row = tl.load(bias + col, mask=col < cols, other=0.0)
     v = tl.zeros((COLS,), tl.float32)
-    if HARD:
+    if HARD == 1:
         v += v_reset
     for t in range(T):
         y = tl.sum(tl.where((time == t)[:, None], acc, 0), axis=0).to(tl.float32)

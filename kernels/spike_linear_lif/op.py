@@ -8,7 +8,7 @@ from torch import Tensor
 from neurokit.errors import InputError
 from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, register_op
-from neurokit.kernels.common.neuron import FORMS, check_form, check_neuron, empty_spikes, leak_arguments
+from neurokit.kernels.common.neuron import FORMS, check_form, check_neuron, empty_spikes, leak_arguments, reset_kind
 from neurokit.kernels.dispatch import log_once, use_triton
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.pack.op import unpack
@@ -125,10 +125,10 @@ def _launch(
         weight if residual is None else residual.contiguous(), out, y if y.numel() else out,
         weight if v0 is None else v0.contiguous(), v if v.numel() else out,
         rows, cols, width, width, rows * width, factor, threshold, 0.0 if v_reset is None else v_reset,
-        T=steps, INNER=inner, LEAK=leak, DECAY_INPUT=decay_input, HARD=v_reset is not None, SCALE=scale is not None,
+        T=steps, INNER=inner, LEAK=leak, DECAY_INPUT=decay_input, HARD=reset_kind(v_reset), SCALE=scale is not None,
         BIAS=bias is not None, RESIDUAL=residual is not None, WANT_CURRENT=y.numel() > 0, HAS_V0=v0 is not None,
         WANT_V=v.numel() > 0, PACKED=spikes.dtype == torch.int32, INTEGER=weight.dtype == torch.int8,
-        UPCAST=INTERPRET and weight.dtype == torch.bfloat16, OUT=FORMS.index(form), ONE_BLOCK=inner <= block_k,
+        UPCAST=INTERPRET and weight.dtype == torch.bfloat16, OUT=FORMS.index(form), EVEN=cols % chosen["cols"] == 0, ONE_BLOCK=inner <= block_k,
         ROWS=chosen["rows"], COLS=chosen["cols"], BLOCK_K=block_k, num_warps=chosen["num_warps"],
         num_stages=chosen["num_stages"],
     )  # fmt: skip

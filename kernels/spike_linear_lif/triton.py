@@ -40,7 +40,8 @@ def spike_linear_lif_kernel(
     T: tl.constexpr, INNER: tl.constexpr, LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr,
     SCALE: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr, WANT_CURRENT: tl.constexpr,
     HAS_V0: tl.constexpr, WANT_V: tl.constexpr,
-    PACKED: tl.constexpr, INTEGER: tl.constexpr, UPCAST: tl.constexpr, OUT: tl.constexpr, ONE_BLOCK: tl.constexpr,
+    PACKED: tl.constexpr, INTEGER: tl.constexpr, UPCAST: tl.constexpr, OUT: tl.constexpr, EVEN: tl.constexpr,
+    ONE_BLOCK: tl.constexpr,
     ROWS: tl.constexpr, COLS: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     threshold = tl.cast(threshold, tl.float32)
@@ -64,7 +65,7 @@ def spike_linear_lif_kernel(
     if BIAS:
         bias_row = tl.load(bias + c, mask=c < cols, other=0.0)[None, :]
     v = tl.zeros((ROWS, COLS), tl.float32)
-    if HARD:
+    if HARD == 1:
         v += v_reset
     if HAS_V0:
         v = tl.load(v0 + corner + offset, mask=mask, other=0.0)
@@ -91,9 +92,9 @@ def spike_linear_lif_kernel(
             SCALE, BIAS, RESIDUAL, LEAK, DECAY_INPUT, HARD,
         )  # fmt: skip
         if OUT == 2:
-            store_spikes(spikes + at * rows * out_words, s, row, col, rows, cols, OUT, ROWS, COLS)
+            store_spikes(spikes + at * rows * out_words, s, row, col, rows, cols, OUT, EVEN, ROWS, COLS)
         else:
-            store_spikes(spikes + at * rows * cols, s, row, col, rows, cols, OUT, ROWS, COLS)
+            store_spikes(spikes + at * rows * cols, s, row, col, rows, cols, OUT, EVEN, ROWS, COLS)
         if WANT_CURRENT:
             tl.store(current + at * rows * cols + corner + offset, y.to(current.dtype.element_ty), mask=mask)
     if WANT_V:
