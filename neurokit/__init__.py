@@ -1,5 +1,73 @@
 """neurokit: define a spiking or edge network once, deploy it everywhere, spike for spike."""
 
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
 from neurokit._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from neurokit import errors as errors
+    from neurokit.artifact import Artifact as Artifact
+    from neurokit.loading import load as load
+    from neurokit.pipeline import capture as capture
+    from neurokit.pipeline import lower as lower
+    from neurokit.pipeline import open as open
+    from neurokit.pipeline import verify as verify
+    from neurokit.quantity import Quantity as Quantity
+    from neurokit.spec import ModelSpec as ModelSpec
+    from neurokit.spec import TensorSpec as TensorSpec
+    from neurokit.spec import register_model as register_model
+
+# Public name and the module it comes from, imported when the name is first used: `import neurokit` stays light.
+_PUBLIC = {
+    "Artifact": "neurokit.artifact",
+    "ModelSpec": "neurokit.spec",
+    "Quantity": "neurokit.quantity",
+    "TensorSpec": "neurokit.spec",
+    "benchmark": "neurokit.pipeline",
+    "capture": "neurokit.pipeline",
+    "load": "neurokit.loading",
+    "lower": "neurokit.pipeline",
+    "open": "neurokit.pipeline",
+    "register_model": "neurokit.spec",
+    "simulate": "neurokit.pipeline",
+    "verify": "neurokit.pipeline",
+}
+
+__all__ = ["__version__", "errors", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return importlib.import_module("neurokit.errors")
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'neurokit' has no attribute {name!r}")
+    try:
+        value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    except AttributeError:
+        raise AttributeError(f"module 'neurokit' has no attribute {name!r} in this version") from None
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """Keeps public functions when a submodule of the same name is imported.
+
+    Importing `neurokit.capture` or `neurokit.verify` makes Python bind the submodule to that name in the package,
+    where the function of the public API belongs. `from neurokit.capture import ...` works all the same.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _PUBLIC and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from neurokit.registry import Registry
 
@@ -117,10 +117,12 @@ class Target(Protocol):
         ...
 
 
+_T = TypeVar("_T", bound=Target)
+
 TARGETS: Registry[Target] = Registry("target", "neurokit.export.targets", "neurokit.targets")
 
 
-def register_target(cls: type) -> type:
+def register_target(cls: type[_T]) -> type[_T]:
     """Registers a target class under `cls.info.name`; it is instantiated without arguments."""
     TARGETS.add(cls.info.name, cls())
     return cls

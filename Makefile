@@ -1,0 +1,42 @@
+# Needs Python 3.11 or newer, make and a C compiler. `make setup` is done by the others when it is due.
+PYTHON ?= python3
+VENV ?= .venv
+EXTRAS := dev,demo,nir,onnx,report,sim,triton
+PYTEST_ARGS ?=
+bin := $(VENV)/bin
+stamp := $(VENV)/.installed
+
+.PHONY: help setup demo test test-slow lint bench clean
+help:
+	@echo "make setup | demo | test | test-slow | lint | bench | clean    (PYTHON=python3.12 chooses the interpreter)"
+
+setup: $(stamp)
+
+# Installed again only when what is to be installed has changed; the sources are used in place.
+$(stamp): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is too old"; echo "expected: Python 3.11 or newer"; echo "fix: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(bin)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
+	@touch $@
+
+demo: $(stamp)
+	$(bin)/python -m neurokit demo
+
+test: $(stamp)
+	$(bin)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(stamp)
+	$(bin)/python -m pytest -m slow $(PYTEST_ARGS)
+
+lint: $(stamp)
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+	$(bin)/lint-imports
+
+bench: $(stamp)
+	for script in benchmarks/*.py; do $(bin)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,125 @@
+"""Rewrites of the ONNX graph: what torch's exporter and onnxscript leave to do."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+def clean(model: ir.Model) -> None:
+    """Folds constants and batch normalisation, shares equal subgraphs, drops what is unused and every note."""
+    import onnx_ir.passes.common as common
+    import onnxscript.optimizer
+    from onnxscript.rewriter import rewrite
+    from onnxscript.rewriter.rules.common import _fuse_batchnorm
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        onnxscript.optimizer.optimize(model, inline=False, num_iterations=1, onnx_shape_inference=False)
+        pad_inside_convolution(model)
+        for _ in range(2):  # a batch normalisation after another one meets a convolution in the second round
+            rewrite(model, pattern_rewrite_rules=_fuse_batchnorm.rules)
+        for step in (
+            common.CommonSubexpressionEliminationPass(),
+            common.IdentityEliminationPass(),
+            common.RemoveUnusedNodesPass(),
+            common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+            common.DeduplicateInitializersPass(),
+            common.RemoveUnusedFunctionsPass(),
+            common.RemoveUnusedOpsetsPass(),
+        ):
+            step(model)
+    strip_metadata(model)
+
+
+def pad_inside_convolution(model: ir.Model) -> None:
+    """Moves a zero padding that follows a 1x1 convolution without bias into that convolution.
+
+    The convolution maps zeros to zeros, so the two commute; batch normalisation can then be folded behind it.
+    """
+    import onnx_ir as ir
+
+    for pad in list(model.graph):
+        if pad.op_type != "Pad" or not _pads_zeros(pad):
+            continue
+        conv = pad.inputs[0].producer() if pad.inputs[0] is not None else None
+        pads = _spatial_pads(pad)
+        if pads is None or conv is None or not _is_plain_pointwise(conv):
+            continue
+        conv.attributes["pads"] = ir.AttrInt64s("pads", pads)
+        conv.outputs[0].shape = pad.outputs[0].shape
+        ir.convenience.replace_all_uses_with(pad.outputs[0], conv.outputs[0])
+        model.graph.remove(pad, safe=True)
+
+
+def _pads_zeros(pad: ir.Node) -> bool:
+    mode = pad.attributes.get("mode")
+    if mode is not None and mode.as_string() != "constant":
+        return False
+    value = pad.inputs[2] if len(pad.inputs) > 2 else None
+    return value is None or (value.const_value is not None and float(value.const_value.numpy().reshape(-1)[0]) == 0.0)
+
+
+def _spatial_pads(pad: ir.Node) -> list[int] | None:
+    """Returns the padding of the axes after batch and channel, or None if it is unknown or pads those two."""
+    amounts = pad.inputs[1].const_value if pad.inputs[1] is not None else None
+    if amounts is None or (len(pad.inputs) > 3 and pad.inputs[3] is not None):
+        return None
+    flat = [int(value) for value in amounts.numpy()]
+    half = len(flat) // 2
+    if half < 3 or any(flat[i] for i in (0, 1, half, half + 1)) or min(flat) < 0:
+        return None
+    return flat[2:half] + flat[half + 2 :]
+
+
+def _is_plain_pointwise(conv: ir.Node) -> bool:
+    if conv.op_type != "Conv" or len(conv.outputs[0].uses()) != 1:
+        return False
+    if len(conv.inputs) > 2 and conv.inputs[2] is not None:
+        return False
+    weight = conv.inputs[1]
+    strides, pads = conv.attributes.get("strides"), conv.attributes.get("pads")
+    return (
+        weight is not None
+        and weight.shape is not None
+        and all(size == 1 for size in list(weight.shape)[2:])
+        and (strides is None or all(stride == 1 for stride in strides.as_ints()))
+        and (pads is None or not any(pads.as_ints()))
+    )
+
+
+def strip_metadata(model: ir.Model) -> None:
+    """Drops the exporter's notes (they hold stack traces with paths of this machine); keeps module paths."""
+    for graph in (model.graph, *model.functions.values()):
+        for node in graph:
+            kept = {k: v for k, v in node.metadata_props.items() if k.startswith("neurokit.")}
+            node.metadata_props.clear()
+            node.metadata_props.update(kept)
+            node.doc_string = None
+            for value in node.outputs:
+                value.metadata_props.clear()
+        graph.metadata_props.clear()
+    for value in [*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()]:
+        value.metadata_props.clear()
+        value.doc_string = None
+    model.metadata_props.clear()
+    model.doc_string = None
+    model.graph.name = "neurokit"
+    model.graph.doc_string = None
+    model.producer_name = "neurokit"
+    model.producer_version = None
+
+
+def node_count(path: str) -> int:
+    """Returns the number of nodes of an ONNX file with its functions inlined and its subgraphs counted."""
+    import onnx
+    import onnx.inliner
+
+    def count(graph: onnx.GraphProto) -> int:
+        inner = (a.g for n in graph.node for a in n.attribute if a.type == onnx.AttributeProto.GRAPH)
+        return len(graph.node) + sum(count(g) for g in inner)
+
+    return count(onnx.inliner.inline_local_functions(onnx.load(path, load_external_data=False)).graph)

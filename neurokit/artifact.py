@@ -1,0 +1,189 @@
+"""A lowered model on disk: a folder of files, their sha256 sums and a manifest, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neurokit import atomic
+from neurokit.errors import ArtifactError
+from neurokit.manifest import (
+    FORMAT,
+    MANIFEST,
+    SCHEMA_VERSION,
+    FileInfo,
+    Manifest,
+    ModelInfo,
+    NeuronInfo,
+    Reparameterisation,
+    StateInfo,
+    TensorInfo,
+    damaged,
+)
+
+if TYPE_CHECKING:
+    from neurokit.reports import ParityReport
+
+__all__ = [
+    "MANIFEST", "SCHEMA_VERSION", "Artifact", "Draft", "FileInfo", "Manifest", "ModelInfo", "NeuronInfo",
+    "Reparameterisation", "StateInfo", "TensorInfo", "check_out", "file_info", "write_artifact",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A lowered model: its folder and what the manifest says of it. The sources of the model are not needed.
+
+    Attributes:
+        path: The folder.
+        manifest: The content of its manifest.json.
+    """
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def load(cls, path: str | Path, check: bool = True) -> Artifact:
+        """Opens an artifact folder.
+
+        Args:
+            path: The folder.
+            check: Whether to compare size and sha256 of every file with the manifest.
+
+        Raises:
+            ArtifactError: If the folder is no artifact or is damaged; the message names the file.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            what = "is a file" if path.exists() else "does not exist"
+            raise ArtifactError(f"{path} {what}", expected="an artifact folder", fix="neurokit export MODEL --out DIR")
+        try:
+            text = (path / MANIFEST).read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise ArtifactError(
+                f"{path} has no {MANIFEST}", expected="a folder that neurokit export wrote", fix="give that folder"
+            ) from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise damaged(path, f"{MANIFEST} cannot be read ({error})") from error
+        artifact = cls(path, Manifest.from_text(text, path))
+        if check:
+            artifact.check_files()
+        return artifact
+
+    def check_files(self) -> None:
+        """Compares every file with its size and sha256 in the manifest.
+
+        Raises:
+            ArtifactError: On the first file that is missing, truncated or changed.
+        """
+        for name, info in self.manifest.files.items():
+            _check_file(self.path, name, info)
+
+    def file(self, name: str) -> Path:
+        """Returns the path of one of the artifact's files.
+
+        Raises:
+            ArtifactError: If the manifest lists no such file.
+        """
+        if name not in self.manifest.files:
+            raise ArtifactError(
+                f"{self.path} has no file {name!r}", expected="one of " + ", ".join(sorted(self.manifest.files))
+            )
+        return self.path / name
+
+    def with_parity(self, report: ParityReport | Mapping[str, Any] | None) -> Artifact:
+        """Records a verification in manifest.json, in one atomic step, and returns the artifact with it.
+
+        Raises:
+            OutputError: If the folder cannot be written.
+        """
+        parity = report if report is None or isinstance(report, Mapping) else report.to_json()
+        manifest = self.manifest.model_copy(update={"parity": None if parity is None else dict(parity)})
+        text = manifest.to_text()
+        atomic.write_text(self.path / MANIFEST, text)
+        return replace(self, manifest=Manifest.from_text(text, self.path))
+
+
+@dataclass
+class Draft:
+    """An artifact in the making.
+
+    Attributes:
+        path: The temporary folder; write the files here.
+        manifest: Set this before the `with` block ends; its `files` and `digest` are filled in.
+        artifact: The finished artifact, after the block.
+    """
+
+    path: Path
+    manifest: Manifest | None = None
+    artifact: Artifact | None = None
+
+
+@contextmanager
+def write_artifact(out: str | Path, force: bool = False) -> Iterator[Draft]:
+    """Writes an artifact so that `out` appears whole or not at all, even if the process is killed.
+
+    Args:
+        out: The folder to make.
+        force: Whether an artifact that is there already may be replaced; nothing else is ever replaced.
+
+    Yields:
+        A `Draft`: write files into `draft.path` and set `draft.manifest`.
+
+    Raises:
+        OutputError: Before any work, if `out` exists (without `force`) or cannot be written.
+    """
+    with atomic.new_folder(Path(out), force=force, replaceable=_is_ours) as (folder, target):
+        draft = Draft(folder)
+        yield draft
+        if draft.manifest is None:
+            raise RuntimeError("write_artifact: draft.manifest was not set")
+        names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+        files = {name: file_info(folder / name) for name in names if name != MANIFEST}
+        manifest = Manifest.model_validate({**draft.manifest.model_dump(), "files": files})
+        text = manifest.to_text()
+        (folder / MANIFEST).write_text(text, encoding="utf-8")
+        draft.artifact = Artifact(target, Manifest.from_text(text, folder))
+
+
+def check_out(out: str | Path, force: bool = False) -> None:
+    """Refuses what `write_artifact` would refuse, so that it can be told before long work.
+
+    Raises:
+        OutputError: If `out` exists (without `force`) or cannot be written.
+    """
+    atomic.check_place(Path(out), force=force, replaceable=_is_ours)
+
+
+def file_info(path: Path) -> FileInfo:
+    """Returns sum and size of a file."""
+    with path.open("rb") as file:
+        return FileInfo(sha256=hashlib.file_digest(file, "sha256").hexdigest(), bytes=path.stat().st_size)
+
+
+def _check_file(folder: Path, name: str, info: FileInfo) -> None:
+    path = folder / name
+    if not path.is_file():
+        raise damaged(folder, f"{name} is missing")
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise damaged(folder, f"{name} is a link that leads out of the folder")
+    size = path.stat().st_size
+    if size != info.bytes:
+        state = "truncated" if size < info.bytes else "longer than it was"
+        raise damaged(folder, f"{name} is {state} ({size} of {info.bytes} bytes)")
+    if file_info(path).sha256 != info.sha256:
+        raise damaged(folder, f"{name} was changed (sha256 mismatch)")
+
+
+def _is_ours(folder: Path) -> bool:
+    """Returns whether `folder` holds an artifact, damaged or not, so that --force may replace it."""
+    try:
+        with (folder / MANIFEST).open("rb") as file:
+            return FORMAT.encode() in file.read(256)
+    except OSError:
+        return not any(os.scandir(folder)) if folder.is_dir() else False

@@ -1,0 +1,229 @@
+"""Files and folders that appear whole or not at all, also when the process is killed while it writes."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from neurokit.errors import OutputError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces the content of `path` in one step.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror}", fix="choose a place you may write to"
+        ) from error
+
+
+def check_place(out: Path, *, force: bool = False, replaceable: Callable[[Path], bool] = lambda folder: False) -> None:
+    """Refuses a folder that `new_folder` would refuse, without touching the disk.
+
+    Raises:
+        OutputError: If `out` exists (without `force`), or no folder can be made there.
+    """
+    target = _absolute(out)
+    _refuse_existing(target, force, replaceable)
+    above = next(folder for folder in target.parents if os.path.lexists(folder))
+    if not above.is_dir():
+        raise _unwritable(above, NotADirectoryError(errno.ENOTDIR, "it is a file"))
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise _unwritable(above, PermissionError(errno.EACCES, "no permission"))
+
+
+@contextmanager
+def new_folder(
+    out: Path, *, force: bool = False, replaceable: Callable[[Path], bool] = lambda folder: False
+) -> Iterator[tuple[Path, Path]]:
+    """Makes a folder beside its place and renames it there when the block ends without an exception.
+
+    The temporary folder is `.NAME.partial-PID`, and its maker holds a lock on it: whatever a killed process
+    left is unlocked, and the next call for the same `out` clears it away. With `force`, the old folder steps
+    aside as `.NAME.old-PID` and is removed once the new one is in place; should the process die between the
+    two renames, the next call puts the old one back.
+
+    Args:
+        out: The folder to make. Missing parents are made too, and removed again on failure.
+        force: Whether an existing folder may be replaced.
+        replaceable: Tells whether `force` may replace the folder that is there.
+
+    Yields:
+        The temporary folder to write into, and the absolute final path.
+
+    Raises:
+        OutputError: Before any work, if `out` exists or cannot be written; afterwards, if the disk is full.
+    """
+    target = _absolute(out)
+    made = _make_parents(target.parent)
+    try:
+        _recover(target)
+        _refuse_existing(target, force, replaceable)
+        folder, lock = _locked_folder(target)
+        try:
+            yield folder, target
+            _sync_tree(folder)
+            _move_in(folder, target, force)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        finally:
+            os.close(lock)
+    except BaseException as error:
+        for parent in made:  # innermost first; one that meanwhile holds something else stays
+            with suppress(OSError):
+                parent.rmdir()
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise OutputError(f"{target} cannot be written: the disk is full", fix="free some space") from error
+        raise
+
+
+def _absolute(out: Path) -> Path:
+    if not out.name or out.name in (".", ".."):
+        raise OutputError(f"{str(out)!r} is no name for a new folder", fix="give --out a folder name such as build/m")
+    return out.parent.resolve() / out.name
+
+
+def _make_parents(parent: Path) -> list[Path]:
+    """Makes the missing folders down to `parent` and returns them, innermost first."""
+    missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(parent, error) from error
+    return missing
+
+
+def _refuse_existing(target: Path, force: bool, replaceable: Callable[[Path], bool]) -> None:
+    if not os.path.lexists(target):
+        return
+    if not force:
+        raise OutputError(f"{target} exists already", expected="a new folder", fix="choose another, or add --force")
+    if target.is_symlink() or not target.is_dir() or not replaceable(target):
+        raise OutputError(
+            f"{target} exists and holds something else",
+            expected="a new folder, or with --force one that neurokit wrote",
+            fix="choose another folder, or remove that one yourself",
+        )
+
+
+def _locked_folder(target: Path) -> tuple[Path, int]:
+    """Makes and locks the temporary folder; the lock ends with the process, however that ends."""
+    folder = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    try:
+        folder.mkdir()
+        lock = os.open(folder, os.O_RDONLY)
+    except FileExistsError as error:
+        raise OutputError(f"{target} is being written already", fix="wait, or choose another folder") from error
+    except OSError as error:
+        raise _unwritable(target.parent, error) from error
+    _lock(lock)
+    return folder, lock
+
+
+def _lock(handle: int) -> bool:
+    """Locks an open folder and returns whether that worked: network file systems may have no locks.
+
+    Without locks nothing is taken for a leftover, so then leftovers stay, and everything else works.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _recover(target: Path) -> None:
+    """Clears away what dead processes left beside `target`, and puts back an old folder that stepped aside."""
+    for old in _leftovers(target, "old"):
+        if not os.path.lexists(target):
+            old.rename(target)
+        else:
+            shutil.rmtree(old, ignore_errors=True)
+    for partial in _leftovers(target, "partial"):
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _leftovers(target: Path, kind: str) -> Iterator[Path]:
+    """Yields the `.NAME.kind-PID` folders that no living process holds a lock on."""
+    prefix = f".{target.name}.{kind}-"
+    found = [path for path in target.parent.iterdir() if path.name.startswith(prefix) and path.is_dir()]
+    for path in found:
+        if not path.name.removeprefix(prefix).isdigit():
+            continue
+        with suppress(OSError):
+            lock = os.open(path, os.O_RDONLY)
+            try:
+                if _lock(lock):
+                    yield path
+            finally:
+                os.close(lock)
+
+
+def _move_in(folder: Path, target: Path, force: bool) -> None:
+    """Renames `folder` to `target`, with `force` in the place of what is there."""
+    old = target.with_name(f".{target.name}.old-{os.getpid()}")
+    try:
+        if not (force and os.path.lexists(target)):
+            folder.rename(target)
+            _sync(target.parent)
+            return
+        held = os.open(target, os.O_RDONLY)
+        try:
+            _lock(held)
+            target.rename(old)
+            try:
+                folder.rename(target)
+            except OSError:
+                old.rename(target)
+                raise
+            _sync(target.parent)
+        finally:
+            os.close(held)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(
+            f"{target} cannot be put in place: {error.strerror}", fix="is another export writing there?"
+        ) from error
+
+
+def _sync_tree(folder: Path) -> None:
+    """Brings every file and folder below `folder` to the disk before it gets its name."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            _sync(Path(root, name))
+        _sync(Path(root))
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _unwritable(parent: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{parent} cannot be written: {error.strerror}",
+        expected="a folder you may write to",
+        fix="choose another --out",
+    )

@@ -1,0 +1,269 @@
+"""Capture: any module with SpikingJelly neurons becomes one torch.export program with explicit state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.export import Dim, ExportedProgram
+
+from neurokit.capture.probe import Probe, input_shape, probe, set_time_steps, time_output
+from neurokit.capture.tidy import tidy
+from neurokit.capture.twin import Twin, private_copy
+from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSteps
+from neurokit.errors import InputError, ModelLoadError, UnsupportedError
+from neurokit.spec import ModelSpec, TensorSpec
+from neurokit.target import Unsupported
+
+__all__ = ["Captured", "NeuronInfo", "StateInfo", "capture", "spec_of"]
+
+_DYNAMIC_T = 3  # example lengths of dynamic axes: unequal to each other, to 0 and to 1
+_DYNAMIC_B = 2
+
+
+def capture(
+    model: ModelSpec | nn.Module,
+    example_inputs: torch.Tensor | None = None,
+    *,
+    time_steps: int | Literal["dynamic"] | None = None,
+    batch: int | Literal["dynamic"] = "dynamic",
+    merge: bool = False,
+    form: Form = "sequence",
+) -> Captured:
+    """Captures a model as one program in which every neuron takes and returns its state.
+
+    Args:
+        model: A spec, or a module together with `example_inputs`. The module is left as it was found.
+        example_inputs: For a bare module: `[T, B, *shape]` if it has neurons, else `[B, *shape]`.
+        time_steps: T, or "dynamic"; default is the spec's.
+        batch: A fixed batch size, or "dynamic".
+        merge: Whether to merge re-parameterised branches (RepConv) into single convolutions.
+        form: "sequence", or "step" for a program of one time step.
+
+    Returns:
+        The captured model.
+
+    Raises:
+        UnsupportedError: If it cannot be captured; lists every reason.
+        InputError: If T or the batch size is no positive number, or the module does not take such inputs.
+        ModelLoadError: If the module cannot be built or copied.
+    """
+    spec = model if isinstance(model, ModelSpec) else spec_of(model, example_inputs, time_steps)
+    module = spec.build()
+    if not isinstance(module, nn.Module):
+        raise ModelLoadError(f"model {spec.name!r} built a {type(module).__name__}", expected="a torch.nn.Module")
+    merged = "none"
+    if spec.merge_reparameterised is not None:
+        merged = "merged" if merge else "kept"
+        module = spec.merge_reparameterised(module) if merge else module
+    net, notes = private_copy(module)
+    steps = _time_steps(spec, net, time_steps)
+    spec = replace(spec, time_steps=spec.time_steps if isinstance(steps, str) else steps)
+    _check_batch(batch)
+    twin = Twin(net, "none" if steps is None else spec.time_input)
+    return _trace(twin, spec, steps, batch, form, merged, tuple(notes))
+
+
+def spec_of(
+    module: nn.Module, example_inputs: torch.Tensor | None, time_steps: int | str | None = None
+) -> ModelSpec:  # fmt: skip
+    """Returns a spec for a bare module and an example of its input."""
+    if not isinstance(example_inputs, torch.Tensor):
+        raise InputError(
+            "a bare module was given without example_inputs",
+            expected="a tensor [T, B, *shape], or [B, *shape] without neurons",
+            fix="nk.capture(module, example_inputs=x), or describe it with nk.ModelSpec",
+        )
+    spiking = bool(Twin(private_copy(module)[0], "none").slots)
+    axes = 2 if spiking else 1
+    if example_inputs.dim() <= axes - 1 or min(example_inputs.shape, default=0) < 1:
+        raise InputError(f"example_inputs has shape {list(example_inputs.shape)}", expected="[T, B, *shape]")
+    shape = tuple(int(size) for size in example_inputs.shape[axes:]) or (1,)
+    dtype = str(example_inputs.dtype).removeprefix("torch.")
+    low, high = float(example_inputs.min()), float(example_inputs.max())
+    steps = int(example_inputs.shape[0]) if spiking and not isinstance(time_steps, int) else time_steps
+    return ModelSpec(
+        name=type(module).__name__, build=lambda: module,
+        inputs=(TensorSpec("x", shape, dtype, low=min(low, 0.0), high=max(high, 1.0)),),
+        time_steps=steps if isinstance(steps, int) else None,
+    )  # fmt: skip
+
+
+def _time_steps(spec: ModelSpec, net: nn.Module, asked: int | str | None) -> TimeSteps:
+    if isinstance(asked, bool) or (asked is not None and asked != "dynamic" and not isinstance(asked, int)):
+        raise InputError(f"time_steps is {asked!r}", expected='a whole number >= 1 or "dynamic"')
+    if isinstance(asked, int) and asked < 1:
+        raise InputError(f"time_steps is {asked}", expected="a whole number >= 1", fix="--time-steps 4")
+    if not Twin(net, "none").slots and spec.time_steps is None:
+        return None
+    steps = asked if asked is not None else spec.time_steps if spec.time_steps is not None else 4
+    if steps == "dynamic" and spec.time_input == "image":
+        why = "the module repeats its image T times itself, so T is part of the program"
+        fix = "give a number of time steps, or let its forward take a sequence [T, B, ...]"
+        raise UnsupportedError(
+            f"model {spec.name!r} cannot have a dynamic T", [Unsupported("", spec.name, why, fix)]
+        )  # fmt: skip
+    return steps  # type: ignore[return-value]
+
+
+def _check_batch(batch: int | str) -> None:
+    if batch != "dynamic" and (not isinstance(batch, int) or isinstance(batch, bool) or batch < 1):
+        raise InputError(f"batch is {batch!r}", expected='a whole number >= 1 or "dynamic"')
+
+
+def _trace(
+    twin: Twin, spec: ModelSpec, steps: TimeSteps, batch: int | Literal["dynamic"], form: Form, merged: str,
+    notes: tuple[str, ...],
+) -> Captured:  # fmt: skip
+    single = form == "step"
+    reasons = twin.refusals()
+    if reasons:
+        raise UnsupportedError(f"model {spec.name!r} cannot be captured", reasons)
+    example_t = _DYNAMIC_T if steps == "dynamic" else steps
+    # Before the state is named: this one runs the twin from its initial state.
+    over_time = time_output(twin, spec, example_t)
+    twin.time_output = over_time
+    found = probe(twin, spec, example_t, single)
+    reasons = [*found.problems, *(_not_streaming(twin, spec, over_time) if single else ())]
+    if reasons:
+        raise UnsupportedError(f"model {spec.name!r} cannot be captured", reasons)
+    program, order = _export(twin, spec, steps, batch, single, found)
+    calls = tuple(path for path in order if _op_of(twin, path) != "decomposed")
+    _check_nodes(program, calls)
+
+    def retrace(**changes: Any) -> Captured:
+        settings = {"time_steps": steps, "batch": batch, "form": form, **changes}
+        return _trace(twin, spec, settings["time_steps"], settings["batch"], settings["form"], merged, notes)
+
+    return Captured(
+        spec=spec, form=form, time_steps=steps, batch=batch, program=program, states=found.states,
+        neurons=_neurons(twin, order, found.states), calls=calls,
+        output_names=tuple("y" if i == 0 else f"y{i}" for i in range(len(found.outputs))),
+        time_output=over_time, reparameterisation=merged, notes=notes, module=twin, retrace=retrace,
+    )  # fmt: skip
+
+
+def _not_streaming(twin: Twin, spec: ModelSpec, over_time: str) -> list[Unsupported]:
+    """Returns every reason why running step by step would not equal running the sequence."""
+    reasons = [
+        Unsupported(slot.path, type(slot.module).__name__, slot.adapter.why_not_streaming, "use the sequence form")
+        for slot in twin.slots
+        if not slot.adapter.streams
+    ]
+    reasons += [
+        Unsupported(
+            slot.path, type(slot.module).__name__,
+            f"one forward pass runs it {slot.calls} times, and a step-by-step run would interleave them",
+            "give each place its own neuron",
+        )
+        for slot in twin.slots
+        if slot.calls > 1
+    ]  # fmt: skip
+    if not twin.slots:
+        reasons.append(Unsupported("", spec.name, "it has no neurons, so there is no time step", "use target onnx"))
+    elif over_time == "auto":
+        why = "its output is neither one per step nor the mean, sum or last of the steps"
+        reasons.append(Unsupported("", spec.name, why, "let it return [T, B, ...]"))
+    return reasons
+
+
+def _export(
+    twin: Twin, spec: ModelSpec, steps: TimeSteps, batch: int | str, single: bool, found: Probe
+) -> tuple[ExportedProgram, list[str]]:  # fmt: skip
+    example_t = _DYNAMIC_T if steps == "dynamic" else steps
+    example_b = _DYNAMIC_B if batch == "dynamic" else int(batch)
+    if example_t is not None:
+        set_time_steps(twin.net, 1 if single else example_t)
+    dtype = getattr(torch, spec.inputs[0].dtype)
+    x = torch.zeros(input_shape(spec, example_t, example_b, single), dtype=dtype)
+    states = tuple(torch.zeros(s.concrete(example_b), dtype=getattr(torch, s.dtype)) for s in found.states)
+    # Named dimensions with derived sizes (2 * B) make torch.export prove guards that it cannot; DYNAMIC does not,
+    # and `_check_dynamic` looks at what came out.
+    b_dim = Dim.DYNAMIC if batch == "dynamic" else None
+    t_dim = Dim.DYNAMIC if steps == "dynamic" else None
+    b_axis = x.dim() - len(spec.inputs[0].shape) - 1
+    x_dims: dict[int, Any] = {} if b_dim is None else {b_axis: b_dim}
+    if t_dim is not None:
+        x_dims[0] = t_dim
+    s_dims = tuple(
+        {axis: b_dim for axis, size in enumerate(s.shape) if b_dim is not None and (size is None or size < 0)}
+        for s in found.states
+    )
+    twin.single = single
+    try:
+        with torch.no_grad():
+            shapes: dict[str, Any] = {"x": x_dims, "states": s_dims} if states else {"x": x_dims}
+            program = torch.export.export(twin, (x, *states), dynamic_shapes=shapes, strict=False)
+    except Exception as error:
+        raise _refusal(error, spec, steps) from error
+    finally:
+        twin.single = False
+    _check_dynamic(program, spec, steps, batch, x_dims)
+    tidy(program)
+    return program, list(twin.order)
+
+
+def _check_dynamic(
+    program: ExportedProgram, spec: ModelSpec, steps: TimeSteps, batch: int | str, x_dims: dict[int, Any]
+) -> None:  # fmt: skip
+    """Refuses a program whose T or B was silently specialised."""
+    node = next(n for n in program.graph.nodes if n.name == program.graph_signature.user_inputs[0])
+    shape = node.meta["val"].shape
+    for axis, dim in x_dims.items():
+        if dim is not None and isinstance(shape[axis], int):
+            raise _specialised(spec, "T" if axis == 0 and steps == "dynamic" else "B")
+
+
+def _specialised(spec: ModelSpec, axis: str) -> UnsupportedError:
+    why = f"its code needs {axis} as a number (a Python loop or a parameter over {axis})"
+    fix = "give a number of time steps" if axis == "T" else "give a fixed --batch"
+    return UnsupportedError(
+        f"model {spec.name!r} cannot have a dynamic {axis}", [Unsupported("", spec.name, why, fix)]
+    )  # fmt: skip
+
+
+def _refusal(error: Exception, spec: ModelSpec, steps: TimeSteps) -> Exception:
+    text = str(error).strip()
+    name = type(error).__name__
+    if "DataDependent" in name or "data-dependent" in text.lower():
+        why = "its control flow depends on the values of tensors"
+        fix = "use torch.where, or move the decision out of the model"
+        return UnsupportedError(
+            f"model {spec.name!r} cannot be captured", [Unsupported("", spec.name, why, fix)]
+        )  # fmt: skip
+    for axis in ("T", "B"):
+        if f"({axis})" in text or f"Not all values of {axis} " in text:
+            return _specialised(spec, axis)
+    first = text.splitlines()[0] if text else name
+    why = f"torch.export refused it: {name}: {first[:200]}"
+    return UnsupportedError(
+        f"model {spec.name!r} cannot be captured",
+        [Unsupported("", spec.name, why, "run with --debug for the whole message")],
+    )
+
+
+def _op_of(twin: Twin, path: str) -> str:
+    return next(slot.adapter.op for slot in twin.slots if slot.path == path)
+
+
+def _check_nodes(program: ExportedProgram, calls: tuple[str, ...]) -> None:
+    nodes = [n for n in program.graph.nodes if n.op == "call_function" and is_neuron(n.target)]
+    if len(nodes) != len(calls):
+        raise RuntimeError(f"{len(calls)} neurons were traced but the graph holds {len(nodes)} neuron nodes")
+
+
+def is_neuron(target: Any) -> bool:
+    """Returns whether a node's target is one of the neuron operations."""
+    return str(target).startswith(("neurokit.if_", "neurokit.lif", "neurokit.plif"))
+
+
+def _neurons(twin: Twin, order: list[str], states: tuple[StateInfo, ...]) -> tuple[NeuronInfo, ...]:
+    return tuple(
+        NeuronInfo(
+            path=slot.path, kind=type(slot.module).__name__, op=slot.adapter.op, calls=order.count(slot.path),
+            states=tuple(s.name for s in states if s.neuron == slot.path), parameters=dict(slot.adapter.parameters),
+        )
+        for slot in sorted((s for s in twin.slots if s.path in order), key=lambda s: order.index(s.path))
+    )  # fmt: skip

@@ -1,0 +1,206 @@
+"""Dry runs on tensors without data: which states a model has, their shapes, and what its output is over time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from neurokit.capture.twin import Slot, Twin
+from neurokit.capture.types import StateInfo
+from neurokit.errors import InputError, UnsupportedError
+from neurokit.spec import ModelSpec, TimeOutput
+from neurokit.target import Unsupported
+
+# Two batch sizes tell the batch axis from the others; both differ from 0 and 1, which torch.export specialises.
+_BATCHES = (2, 3)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the dry runs found.
+
+    Attributes:
+        states: Every state tensor.
+        outputs: Shapes of the outputs for batch size 2.
+        problems: Reasons why the model cannot be captured.
+    """
+
+    states: tuple[StateInfo, ...]
+    outputs: tuple[tuple[int, ...], ...]
+    problems: tuple[Unsupported, ...]
+
+
+def input_shape(spec: ModelSpec, time_steps: int | None, batch: int, single: bool = False) -> tuple[int, ...]:
+    """Returns the shape of the program's input x."""
+    sample = spec.inputs[0].shape
+    if time_steps is None or single or spec.time_input == "image":
+        return (batch, *sample)
+    return (time_steps, batch, *sample)
+
+
+def set_time_steps(net: torch.nn.Module, time_steps: int) -> None:
+    """Tells modules that repeat an image T times themselves (an attribute `T`) how often."""
+    for module in net.modules():
+        if isinstance(getattr(module, "T", None), int) and "T" in vars(module):
+            module.T = time_steps  # type: ignore[assignment]
+
+
+def probe(twin: Twin, spec: ModelSpec, time_steps: int | None, single: bool) -> Probe:
+    """Runs the twin twice without data and names its states.
+
+    Raises:
+        InputError: If the module does not run on inputs of the declared shape.
+    """
+    seen: list[list[tuple[Slot, str, tuple[int, ...], torch.dtype]]] = []
+    outputs: tuple[tuple[int, ...], ...] = ()
+    for batch in reversed(_BATCHES):
+        y = _dry_run(twin, spec, time_steps, batch, single)
+        outputs = tuple(tuple(int(size) for size in value.shape) for value in y)
+        seen.append([
+            (slot, name, tuple(int(size) for size in value.shape), value.dtype)
+            for slot in twin.slots
+            for name, value in zip(getattr(slot.module, "_memories", ()), slot.values, strict=False)
+            if isinstance(value, Tensor)
+        ])  # fmt: skip
+    states, problems = [], []
+    for (slot, memory, small, dtype), (_, _, large, _) in zip(seen[1], seen[0], strict=True):
+        init = _initial_value(slot, memory, len(small))
+        if init is None:
+            problems.append(Unsupported(
+                slot.path, type(slot.module).__name__, f"its state {memory!r} does not start from one number",
+                "set a scalar reset value",
+            ))  # fmt: skip
+            continue
+        name = f"{slot.path or 'model'}.{memory}".replace(".", "_")
+        states.append(
+            StateInfo(name, slot.path, memory, _symbolic(small, large), str(dtype).removeprefix("torch."), init)
+        )
+        slot.names = (*slot.names, memory)
+    return Probe(tuple(states), outputs, tuple(problems))
+
+
+def time_output(twin: Twin, spec: ModelSpec, time_steps: int | None) -> TimeOutput:
+    """Finds out what the output is over time: one an step, or the mean, sum or last of the steps.
+
+    Returns "auto" where it is none of these.
+    """
+    if time_steps is None:
+        return "last"
+    if spec.time_output != "auto":
+        return spec.time_output
+    y = _dry_run(twin, spec, time_steps, 2, single=False)
+    if y and all(value.dim() >= 2 and value.shape[0] == time_steps and value.shape[1] == 2 for value in y):
+        return "sequence"
+    return _reduction(twin, spec)
+
+
+def _reduction(twin: Twin, spec: ModelSpec) -> TimeOutput:
+    """Compares two steps at once with two single steps, in float64, on random numbers."""
+    generator = torch.Generator().manual_seed(0)
+    low, high = spec.inputs[0].low, spec.inputs[0].high
+    shape = input_shape(spec, 2, 1)
+    x = torch.rand(shape, generator=generator, dtype=torch.float64) * (high - low) + low
+    parameters = [*twin.parameters(), *twin.buffers()]
+    kept = [tensor.data for tensor in parameters]
+    twin.double()
+    try:
+        with torch.no_grad():
+            set_time_steps(twin.net, 2)
+            together = _first(twin, x, (), single=False)
+            set_time_steps(twin.net, 1)
+            steps, states = [], ()
+            for t in range(2):
+                x_t = x if spec.time_input == "image" else x[t]
+                steps.append(_first(twin, x_t, states, single=True))
+                states = tuple(v for slot in twin.slots for v in slot.values if isinstance(v, Tensor))
+    except (RuntimeError, ValueError, TypeError, AttributeError):
+        return "auto"  # the model cannot run one step at a time
+    finally:
+        for tensor, data in zip(parameters, kept, strict=True):
+            tensor.data = data
+    stacked = torch.stack(steps)
+    for name, value in (("mean", stacked.mean(0)), ("sum", stacked.sum(0)), ("last", stacked[-1])):
+        if value.shape == together.shape and torch.allclose(value, together, rtol=1e-9, atol=1e-9):
+            return name  # type: ignore[return-value]
+    return "auto"
+
+
+def _first(twin: Twin, x: Tensor, states: tuple[Tensor, ...], single: bool) -> Tensor:
+    """Runs the twin outside of a program; states are loaded by position over the memories that hold tensors."""
+    twin.single = single
+    names = [slot.names for slot in twin.slots]
+    try:
+        if states:
+            for slot in twin.slots:
+                memories = list(getattr(slot.module, "_memories", ()))
+                slot.names = tuple(m for m, v in zip(memories, slot.values, strict=False) if isinstance(v, Tensor))
+        return twin(x, *states)[0]
+    finally:
+        twin.single = False
+        for slot, old in zip(twin.slots, names, strict=True):
+            slot.names = old
+
+
+def _dry_run(
+    twin: Twin, spec: ModelSpec, time_steps: int | None, batch: int, single: bool
+) -> tuple[Tensor, ...]:  # fmt: skip
+    shape = input_shape(spec, time_steps, batch, single)
+    dtype = getattr(torch, spec.inputs[0].dtype)
+    twin.single = single
+    for slot in twin.slots:
+        slot.names = ()
+    if time_steps is not None:
+        set_time_steps(twin.net, 1 if single else time_steps)
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
+            x = mode.from_tensor(torch.empty(shape, dtype=dtype))
+            return twin(x)
+    except UnsupportedError:
+        raise
+    except Exception as error:
+        raise _explain(error, spec, shape) from error
+    finally:
+        twin.single = False
+
+
+def _explain(error: Exception, spec: ModelSpec, shape: tuple[int, ...]) -> Exception:
+    """Tells a model whose control flow needs data from one that does not take the declared input."""
+    name = type(error).__name__
+    first = str(error).strip().splitlines()[0] if str(error).strip() else name
+    if "DataDependent" in name or "data-dependent" in str(error).lower() or "DynamicOutputShape" in name:
+        why = f"its control flow depends on the values of tensors ({first})"
+        reason = Unsupported("", spec.name, why, "use torch.where, or move the decision out of the model")
+        return UnsupportedError(f"model {spec.name!r} cannot be captured", [reason])
+    return InputError(
+        f"model {spec.name!r} does not run on an input of shape {list(shape)}: {first}",
+        expected="an input that the module's forward takes",
+        fix="give --input-shape (one sample, without time and batch), or time_input= in the ModelSpec",
+    )
+
+
+def _initial_value(slot: Slot, memory: str, dims: int) -> float | None:
+    """Returns the value that every element of a state starts from, or None if there is no single one."""
+    at = list(slot.module._memories).index(memory)  # type: ignore[union-attr, arg-type]
+    value = slot.initial[at]
+    if isinstance(value, int | float):
+        return float(value)
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return float(value)
+    if value is None:
+        x = torch.zeros([1] * dims)
+        module = slot.module
+        made = module.materialize_states((x,), slot.initial, "s")[at]  # type: ignore[operator]
+        return float(made.reshape(-1)[0])
+    return None
+
+
+def _symbolic(small: tuple[int, ...], large: tuple[int, ...]) -> tuple[int | None, ...]:
+    """Marks the axes that grow with the batch: None for B itself, -k for k times B."""
+    shape: list[int | None] = []
+    for a, b in zip(small, large, strict=True):
+        factor = b - a  # the batches differ by one
+        shape.append(a if factor == 0 else None if factor == 1 else -factor)
+    return tuple(shape)

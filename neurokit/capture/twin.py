@@ -1,0 +1,244 @@
+"""The functional twin: a private copy of the user's module whose neurons take and return their state."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from spikingjelly.activation_based import base
+from torch import Tensor, nn
+
+from neurokit.capture.neurons import Adapter, States, adapter_for, is_stateful, refuse
+from neurokit.errors import ModelLoadError
+from neurokit.target import Unsupported
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+@dataclass
+class Slot:
+    """One stateful module of the twin while it is being run."""
+
+    path: str
+    module: nn.Module
+    adapter: Adapter
+    names: tuple[str, ...]
+    initial: States
+    values: States = ()
+    calls: int = 0
+    has_time: bool = True
+    seen: list[tuple[int, ...]] = field(default_factory=list)
+
+
+@dataclass
+class Timeline:
+    """The time axis of the run in progress, as the neurons see it."""
+
+    folded: bool = False
+    steps: Any = 1
+
+
+def private_copy(module: nn.Module) -> tuple[nn.Module, list[str]]:
+    """Returns a copy in evaluation mode on the CPU, without state and foreign hooks, and notes for the user.
+
+    The user's module is not touched: its state, mode and hooks stay as they are.
+
+    Raises:
+        ModelLoadError: If the module cannot be copied.
+    """
+    memo: dict[int, Any] = {id(t): t.detach() for t in _graph_tensors(module)}
+    try:
+        twin = copy.deepcopy(module, memo)
+    except Exception as error:
+        raise ModelLoadError(
+            f"the module cannot be copied: {type(error).__name__}: {error}",
+            expected="a module that copy.deepcopy can copy",
+            fix="keep open files, locks and generators out of the module",
+        ) from error
+    dropped = 0
+    for part in twin.modules():
+        for name in _HOOKS:
+            hooks = getattr(part, name)
+            for key in [k for k, hook in hooks.items() if not _is_torch_hook(hook)]:
+                del hooks[key]
+                dropped += 1
+        if isinstance(part, base.MemoryModule):
+            part._memories = copy.deepcopy(part._memories_rv)
+            if hasattr(part, "v_seq"):
+                part.v_seq = None
+    notes = [f"{dropped} hook(s) of the module are not part of the capture"] if dropped else []
+    return twin.cpu().eval(), notes
+
+
+def _is_torch_hook(hook: Any) -> bool:
+    """Returns whether a hook computes parameters (torch.nn.utils.weight_norm and the like)."""
+    return str(getattr(hook, "__module__", type(hook).__module__)).startswith("torch.nn.utils")
+
+
+def _graph_tensors(module: nn.Module) -> Iterator[Tensor]:
+    """Yields tensors that deepcopy refuses: results of an earlier forward pass that modules kept."""
+    for part in module.modules():
+        held = list(vars(part).values())
+        while held:
+            value = held.pop()
+            if isinstance(value, Tensor) and value.grad_fn is not None:
+                yield value
+            elif isinstance(value, dict):
+                held.extend(value.values())
+            elif isinstance(value, list | tuple):
+                held.extend(value)
+
+
+class Twin(nn.Module):
+    """Runs the copied module as `forward(x, *states) -> (*outputs, *new_states)`.
+
+    Args:
+        net: A private copy of the user's module.
+        time_input: What its forward takes ("sequence", "image" or "step"), or "none" without time.
+    """
+
+    def __init__(self, net: nn.Module, time_input: str) -> None:
+        super().__init__()
+        self.net = net
+        self.time_input = time_input
+        self.single = False
+        self.time_output = "auto"
+        self.timeline = Timeline()
+        self.slots: list[Slot] = []
+        self.order: list[str] = []
+        self.state_count = 0
+        for path, module in net.named_modules():
+            if is_stateful(module):
+                self._adopt(path, module)
+
+    def refusals(self) -> list[Unsupported]:
+        """Returns every reason why the module cannot be captured."""
+        found = (refuse(slot.path, slot.module) for slot in self.slots)
+        return [reason for reason in found if reason is not None]
+
+    def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        """Runs one sequence, or one step where `single` is set, from the given states."""
+        self._load(states)
+        self.timeline = Timeline(folded=self.time_input == "step", steps=1 if self.single else x.shape[0])
+        outputs = self._outputs(x)
+        if self.single and self.time_output == "sequence" and self.time_input != "step":
+            outputs = tuple(value.squeeze(0) for value in outputs)
+        return (*outputs, *self._states())
+
+    def _outputs(self, x: Tensor) -> tuple[Tensor, ...]:
+        if self.time_input in ("none", "image"):
+            return flatten_outputs(self.net(x))
+        if self.time_input == "sequence":
+            return flatten_outputs(self.net(x.unsqueeze(0) if self.single else x))
+        # A step-wise model treats axis 0 as the batch everywhere but in its neurons, which unfold the time again.
+        y = flatten_outputs(self.net(x if self.single else x.flatten(0, 1)))
+        return y if self.single else tuple(value.unflatten(0, (x.shape[0], x.shape[1])) for value in y)
+
+    def _load(self, states: tuple[Tensor, ...]) -> None:
+        self.order.clear()
+        at = 0
+        for slot in self.slots:
+            slot.calls = 0
+            slot.values = slot.initial
+            if slot.names:
+                named = dict(zip(slot.names, states[at : at + len(slot.names)], strict=True))
+                memories = _memory_names(slot.module)
+                slot.values = tuple(
+                    named.get(name, old) for name, old in zip(memories, slot.initial, strict=True)
+                )  # fmt: skip
+                at += len(slot.names)
+
+    def _states(self) -> list[Tensor]:
+        new: list[Tensor] = []
+        for slot in self.slots:
+            held = dict(zip(_memory_names(slot.module), slot.values, strict=True))
+            new += [held[name] for name in slot.names]
+            _restore(slot)
+        return new
+
+    def _adopt(self, path: str, module: nn.Module) -> None:
+        slot = Slot(path, module, adapter_for(module), (), _initial(module))
+        self.slots.append(slot)
+
+        def forward(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            if args or kwargs:
+                raise NotImplementedError(f"{path}: a neuron with more than one input")
+            return self._run(slot, x)
+
+        module.forward = forward  # type: ignore[method-assign]
+
+    def _run(self, slot: Slot, x: Tensor) -> Tensor:
+        slot.calls += 1
+        self.order.append(slot.path)
+        multi = getattr(slot.module, "step_mode", "m") == "m"
+        folded = not multi and self.timeline.folded and not self.single
+        slot.has_time = multi or folded
+        if folded:
+            x = x.unflatten(0, (self.timeline.steps, -1))
+        slot.values = _materialize(slot, x, slot.has_time)
+        if not slot.has_time:
+            assert slot.adapter.step is not None
+            y, slot.values = slot.adapter.step(slot.module, x, slot.values)
+        elif slot.adapter.sequence is not None:
+            y, slot.values = slot.adapter.sequence(slot.module, x, slot.values)
+        else:
+            y, slot.values = _loop(slot, x)
+        if isinstance(slot.module, base.MemoryModule):
+            slot.module._memories.update(zip(_memory_names(slot.module), slot.values, strict=True))
+        return y.flatten(0, 1) if folded else y
+
+
+def _loop(slot: Slot, x_seq: Tensor) -> tuple[Tensor, States]:
+    """Takes the steps of a rare neuron: unrolled where T is a number, as one scan where it is symbolic."""
+    step = slot.adapter.step
+    assert step is not None
+    if isinstance(x_seq.shape[0], int):
+        outputs, states = [], slot.values
+        for x in x_seq.unbind(0):
+            y, states = step(slot.module, x, states)
+            outputs.append(y)
+        return torch.stack(outputs), states
+    from torch._higher_order_ops.scan import scan
+
+    def combine(carry: list[Tensor], x: Tensor) -> tuple[list[Tensor], Tensor]:
+        y, new = step(slot.module, x, tuple(carry))
+        # A scan may not hand out an alias of what it carries.
+        return [value.clone() for value in new], y.clone()
+
+    carry, y_seq = scan(combine, list(slot.values), x_seq)
+    return y_seq, tuple(carry)
+
+
+def _materialize(slot: Slot, x: Tensor, has_time: bool) -> States:
+    module = slot.module
+    if not isinstance(module, base.MemoryModule):
+        return slot.values
+    return tuple(module.materialize_states((x,), slot.values, "m" if has_time else "s"))
+
+
+def _memory_names(module: nn.Module) -> list[str]:
+    return list(module._memories) if isinstance(module, base.MemoryModule) else []
+
+
+def _initial(module: nn.Module) -> States:
+    if not isinstance(module, base.MemoryModule):
+        return ()
+    return tuple(copy.deepcopy(module._memories_rv[name]) for name in module._memories)
+
+
+def _restore(slot: Slot) -> None:
+    """Takes traced tensors out of the module again, so that no later run starts from them."""
+    if isinstance(slot.module, base.MemoryModule):
+        for name, value in zip(_memory_names(slot.module), _initial(slot.module), strict=True):
+            slot.module._memories[name] = value
+        if getattr(slot.module, "v_seq", None) is not None:
+            slot.module.v_seq = None  # type: ignore[assignment]
+
+
+def flatten_outputs(outputs: Any) -> tuple[Tensor, ...]:
+    """Returns the tensors of whatever a module returned (a tensor, tuple, list or dict), in order."""
+    leaves = torch.utils._pytree.tree_leaves(outputs)
+    return tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))

@@ -1,0 +1,79 @@
+"""The command line: a table of commands, each in a file of its own, and one place that ends every run."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from neurokit._version import __version__
+
+# Name on the command line and where its function is, in the order of the help text. To add a command, add a line.
+COMMANDS: tuple[tuple[str, str], ...] = (
+    ("models", "neurokit.cli.info:models"),
+    ("targets", "neurokit.cli.info:targets"),
+    ("doctor", "neurokit.cli.info:doctor"),
+    ("export", "neurokit.cli.export:export"),
+    ("verify", "neurokit.cli.verify:verify"),
+    ("demo", "neurokit.cli.demo:demo"),
+)
+
+
+def build_app() -> typer.Typer:
+    """Returns the application with every command of `COMMANDS`."""
+    app = typer.Typer(name="neurokit", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    app.callback()(_root)
+    for name, place in COMMANDS:
+        module, _, function = place.partition(":")
+        app.command(name)(getattr(importlib.import_module(module), function))
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status; a mistake ends in three lines instead of a traceback.
+
+    Status: 0 done, 1 a check failed, 2 the user's mistake, 70 an unexpected error, 130 Ctrl-C, 143 terminated.
+
+    Args:
+        arguments: What follows `neurokit` on the command line; by default that of the process.
+    """
+    from neurokit.cli import _common
+
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    _common.quiet_libraries(debug)
+    if arguments is None:  # in tests and notebooks, signals belong to the caller
+        signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return int(build_app()(given, standalone_mode=False, prog_name="neurokit") or 0)
+    except Exception as error:  # the outermost frame: everything else was more specific
+        if debug and not _common.is_usage_error(error):
+            traceback.print_exception(error)
+        return _common.report_error(error, as_json="--json" in given)
+    except KeyboardInterrupt:
+        return _common.interrupted()
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    """Leaves through the `with` blocks, so that half-written folders are removed."""
+    sys.exit(128 + signum)
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=lambda on: _show_version(on), help="Print the version.")
+    ] = False,
+) -> None:
+    """Define a spiking or edge network once; deploy it, verify it, price it and measure it."""
+
+
+def _show_version(on: bool) -> None:
+    if on:
+        typer.echo(f"neurokit {__version__}")
+        raise typer.Exit

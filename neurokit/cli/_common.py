@@ -1,0 +1,138 @@
+"""What all commands share: their common options, progress on the terminal and the end in three lines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal
+
+import typer
+
+from neurokit.errors import InputError, NeurokitError, UnsupportedError
+
+UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
+INTERRUPTED = 130  # 128 + SIGINT, as shells count it
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output instead of text.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and the libraries' warnings.")]
+
+
+@contextmanager
+def progress(doing: str) -> Iterator[None]:
+    """Shows on standard error that something is going on and, when it is done, how long it took."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    start = time.perf_counter()
+    with console.status(f"{doing} ..."):
+        yield
+    console.print(f"[green]done[/] {doing} [dim]({time.perf_counter() - start:.1f} s)[/]", soft_wrap=True)
+
+
+def print_json(data: Any) -> None:
+    """Prints `data` as JSON on standard output."""
+    typer.echo(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def print_next(*commands: str) -> None:
+    """Prints what the user may want to run next."""
+    for command in commands:
+        typer.echo(f"next: {command}")
+
+
+def number_or_dynamic(text: str | None, option: str) -> int | Literal["dynamic"] | None:
+    """Reads the value of an option that takes a whole number >= 1 or "dynamic".
+
+    Args:
+        text: What the user gave, or None for nothing.
+        option: Name of the option, for the message.
+
+    Raises:
+        InputError: If `text` is neither.
+    """
+    if text is None:
+        return None
+    if text == "dynamic":
+        return "dynamic"
+    if text.isascii() and text.isdigit() and int(text) >= 1:
+        return int(text)
+    raise InputError(f"{option} is {text!r}", expected="a whole number >= 1, or dynamic", fix=f"for example {option} 4")
+
+
+def quiet_libraries(debug: bool) -> None:
+    """Keeps the warnings of libraries off the terminal, unless `debug`."""
+    logging.basicConfig(level=logging.INFO if debug else logging.ERROR, format="%(name)s: %(message)s")
+    if not debug:
+        warnings.simplefilter("ignore")
+
+
+def is_usage_error(error: BaseException) -> bool:
+    """Returns whether the command line itself was wrong (typer keeps the class of such errors to itself)."""
+    return hasattr(error, "format_message") and hasattr(error, "exit_code")
+
+
+def report_error(error: Exception, as_json: bool = False) -> int:
+    """Prints what happened, what was expected and how to fix it, and returns the exit status."""
+    if isinstance(error, typer.Abort):
+        return interrupted()
+    what, expected, fix, status = _explain(error)
+    lines = [f"error: {what}"]
+    if isinstance(error, UnsupportedError):
+        lines += [f"  - {_one_line(reason)}" for reason in error.reasons]
+    lines += [f"expected: {expected}", f"fix: {fix}"]
+    for line in lines:
+        typer.echo(line, err=True)
+    if as_json:
+        reasons = [_one_line(reason) for reason in getattr(error, "reasons", ())]
+        kind = type(error).__name__
+        print_json({"error": {"kind": kind, "what": what, "expected": expected, "fix": fix, "reasons": reasons}})
+    return status
+
+
+def interrupted() -> int:
+    """Says that the user stopped the command, and returns the exit status for it."""
+    typer.echo("interrupted; nothing was left half-written", err=True)
+    return INTERRUPTED
+
+
+def _explain(error: Exception) -> tuple[str, str, str, int]:
+    """Returns what happened, what was expected, how to fix it, and the exit status."""
+    if is_usage_error(error):
+        return _explain_usage(error)
+    if isinstance(error, NeurokitError):
+        expected = error.expected or "what the documentation of the command says"
+        fix = error.fix or "see neurokit COMMAND --help"
+        return _one_line(error.what), _one_line(expected), _one_line(fix), error.exit_code
+    what = f"{type(error).__name__}: {_one_line(error) or 'no message'}"
+    expected = "no such error: it is one of neurokit, of a library or of the model's own code"
+    return what, expected, "run the same command with --debug, and report what it shows", UNEXPECTED
+
+
+def _explain_usage(error: Any) -> tuple[str, str, str, int]:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "neurokit"
+    usage = context.get_usage().removeprefix("Usage: ") if context is not None else "neurokit COMMAND"
+    near = getattr(error, "possibilities", None)
+    if near:
+        return _one_line(error.message), _one_line(usage), f"did you mean {' or '.join(near[:2])}?", 2
+    what, _, hint = _one_line(error.format_message()).partition(" Did you mean ")
+    fix = f"did you mean {hint}" if hint else f"see {path} --help"
+    return what, _one_line(usage), fix, 2
+
+
+def _one_line(text: object) -> str:
+    """Returns `text` without line breaks, and cut where it would fill more than a few terminal lines."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= 400 else line[:397] + "..."
+
+
+def stdout_is_for_json(as_json: bool) -> Any:
+    """Returns a context in which what a library prints goes to standard error, if standard output is for JSON."""
+    from contextlib import nullcontext, redirect_stdout
+
+    return redirect_stdout(sys.stderr) if as_json else nullcontext()

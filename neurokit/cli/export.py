@@ -1,0 +1,125 @@
+"""`neurokit export`: from a model to a verified folder that runs without its sources."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from neurokit.cli._common import Debug, Json, number_or_dynamic, print_json, print_next, progress, stdout_is_for_json
+from neurokit.errors import InputError
+
+
+class Numerics(StrEnum):
+    """How numbers are kept."""
+
+    float = "float"
+    exact = "exact"
+
+
+def export(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A zoo name (neurokit models), or path/file.py:factory.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write; it appears whole or not at all.")],
+    target: Annotated[str, typer.Option("--target", help="What to lower to (neurokit targets).")] = "onnx",
+    time_steps: Annotated[
+        str | None, typer.Option("--time-steps", metavar="N|dynamic", help="Time steps T of a spiking model.")
+    ] = None,
+    numerics: Annotated[
+        Numerics, typer.Option("--numerics", help="float, or exact: the same spikes on every target, bit for bit.")
+    ] = Numerics.float,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt).")
+    ] = None,
+    batch: Annotated[str, typer.Option("--batch", metavar="N|dynamic", help="Batch size.")] = "dynamic",
+    input_shape: Annotated[
+        str | None,
+        typer.Option("--input-shape", metavar="C,H,W", help="One sample without T and B, for a bare nn.Module."),
+    ] = None,
+    flat: Annotated[bool, typer.Option("--flat", help="Plain operators only, no ONNX local functions.")] = False,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the target; repeatable.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an artifact that is there already.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Lower MODEL to a target, verify the result, and write both into a folder."""
+    steps = number_or_dynamic(time_steps, "--time-steps")
+    size = number_or_dynamic(batch, "--batch")
+    shape = parse_shape(input_shape)
+    extra = parse_options(option or [])
+    _refuse_early(target, out, force)
+    with stdout_is_for_json(as_json):
+        from neurokit import pipeline
+        from neurokit.artifact import file_info
+        from neurokit.loading import load
+
+        with progress(f"load {model}"):
+            spec = load(model, input_shape=shape, time_steps=steps if isinstance(steps, int) else None, weights=weights)
+        with progress(f"capture {spec.name}"):
+            captured = pipeline.capture(spec, time_steps=steps)
+        with progress(f"lower to {target}"):
+            artifact = pipeline.lower(
+                captured, target, out, numerics=numerics.value, batch=size, flat=flat, force=force,
+                weights_sha256=file_info(weights).sha256 if weights else None, verified=False, **extra,
+            )  # fmt: skip
+        with progress(f"verify {out}"):
+            report = pipeline.verify(artifact)
+    if as_json:
+        print_json({"artifact": str(out), "parity": report.to_json()})
+    else:
+        from neurokit import render
+
+        render.show(render.parity(report))
+        print_next(f"neurokit verify {out}")
+    raise typer.Exit(0 if report.passed else 1)
+
+
+def parse_shape(text: str | None) -> tuple[int, ...] | None:
+    """Reads `3,224,224`.
+
+    Raises:
+        InputError: If it is no list of positive whole numbers.
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise InputError(
+            f"--input-shape is {text!r}", expected="positive whole numbers, without T and B", fix="write 3,224,224"
+        )
+    return tuple(int(part) for part in parts)
+
+
+def parse_options(entries: list[str]) -> dict[str, Any]:
+    """Reads `KEY=VALUE` entries; a value is JSON where it is valid JSON, and text otherwise.
+
+    Raises:
+        InputError: If an entry has no "=", no proper name, or comes twice.
+    """
+    import json
+
+    options: dict[str, Any] = {}
+    for entry in entries:
+        key, equals, value = entry.partition("=")
+        key = key.strip().replace("-", "_")
+        if not equals or not key.isidentifier() or key in options:
+            raise InputError(f"--option is {entry!r}", expected="KEY=VALUE, each key once", fix="write --option key=1")
+        try:
+            options[key] = json.loads(value)
+        except ValueError:
+            options[key] = value
+    return options
+
+
+def _refuse_early(target: str, out: Path, force: bool) -> None:
+    """Refuses an unknown target or an unusable folder before the minutes that loading and capturing can take."""
+    from neurokit.artifact import check_out
+    from neurokit.target import TARGETS
+
+    TARGETS.get(target)
+    check_out(out, force=force)

@@ -1,0 +1,53 @@
+"""`neurokit models`, `targets` and `doctor`: what there is, and what this machine lacks."""
+
+from __future__ import annotations
+
+import typer
+
+from neurokit.cli._common import Debug, Json, print_json, print_next
+
+
+def models(as_json: Json = False, debug: Debug = False) -> None:
+    """List the models of the zoo."""
+    from neurokit import listing
+
+    rows, broken = listing.models()
+    if as_json:
+        print_json({"models": rows, "broken": broken})
+        return
+    from neurokit import render
+
+    render.show(render.models(rows), render.broken(broken))
+    print_next("neurokit export MODEL --target onnx --out DIR")
+
+
+def targets(as_json: Json = False, debug: Debug = False) -> None:
+    """List the targets, and what each one lacks on this machine."""
+    from neurokit import listing
+
+    rows, broken = listing.targets()
+    if as_json:
+        print_json({"targets": rows, "broken": broken})
+        return
+    from neurokit import render
+
+    render.show(render.targets(rows), render.broken(broken))
+    print_next("neurokit export MODEL --target TARGET --out DIR")
+
+
+def doctor(as_json: Json = False, debug: Debug = False) -> None:
+    """Say what this machine has, what it lacks, and the command that installs it."""
+    from dataclasses import asdict
+
+    from neurokit.doctor import examine
+
+    checks = examine()
+    healthy = all(check.state == "ok" for check in checks if check.required)
+    if as_json:
+        print_json({"healthy": healthy, "checks": [asdict(check) for check in checks]})
+    else:
+        from neurokit import render
+
+        render.show(render.checks(checks))
+        print_next("neurokit demo" if healthy else "install what is required, then neurokit doctor")
+    raise typer.Exit(0 if healthy else 1)

@@ -1,0 +1,118 @@
+"""What this machine has for neurokit's work, what it lacks, and the command that installs it."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+State = Literal["ok", "missing", "broken"]
+
+# Import name, what it is for, whether nothing works without it, what pip installs.
+_LIBRARIES = (
+    ("torch", "models and capture", True, "torch==2.11.0"),
+    ("torchvision", "model bodies", True, "torchvision==0.26.0"),
+    ("spikingjelly", "spiking neurons", True, "spikingjelly==2.0.0"),
+    ("onnx", "writing ONNX", False, "onnx onnxscript onnx-ir"),
+    ("onnxscript", "writing ONNX", False, "onnxscript onnx-ir"),
+    ("onnxruntime", "running ONNX", False, "onnxruntime"),
+    ("triton", "fused GPU kernels", False, "triton==3.6.0"),
+    ("tensorrt", "TensorRT engines", False, "tensorrt-cu13"),
+    (
+        "tensorrt_rtx",
+        "TensorRT for RTX engines",
+        False,
+        "tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings && python -m pip install --no-deps tensorrt-rtx-cu13",
+    ),
+    ("nir", "neuromorphic interchange", False, "nir"),
+    ("numba", "the event simulator", False, "numba"),
+    ("plotly", "HTML reports", False, "plotly"),
+    ("sklearn", "the demo's digits", False, "scikit-learn"),
+    ("skimage", "the demo's photographs", False, "scikit-image"),
+)
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "skimage": "scikit-image"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the examination.
+
+    Attributes:
+        name: What was looked for.
+        purpose: What it is for.
+        required: Whether nothing works without it.
+        state: "ok", "missing", or "broken" if it is installed but cannot be loaded.
+        detail: Version and what it offers here, or what is wrong.
+        install: Command that installs it, or "".
+    """
+
+    name: str
+    purpose: str
+    required: bool
+    state: State
+    detail: str
+    install: str = ""
+
+
+def examine() -> list[Check]:
+    """Looks at everything that neurokit can make use of; takes seconds, because libraries must be loaded."""
+    libraries = [_library(*entry) for entry in _LIBRARIES]
+    return [_python(), *libraries, _cuda(), _compiler()]
+
+
+def _python() -> Check:
+    new_enough = sys.version_info >= (3, 11)
+    return Check("python", "everything", True, "ok" if new_enough else "broken", platform.python_version(),
+                 "" if new_enough else "install Python 3.11 or newer")  # fmt: skip
+
+
+def _library(name: str, purpose: str, required: bool, packages: str) -> Check:
+    install = f"python -m pip install {packages}"
+    try:
+        importlib.import_module(name)
+        found = version(_DISTRIBUTIONS.get(name, name))
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            return Check(name, purpose, required, "broken", f"needs {error.name}", install)
+        return Check(name, purpose, required, "missing", "", install)
+    except PackageNotFoundError:
+        found = "version unknown"
+    except Exception as error:  # a library without its driver or shared objects fails in its own way
+        return Check(name, purpose, required, "broken", f"{type(error).__name__}: {error}", install)
+    extra = _DETAILS.get(name)
+    return Check(name, purpose, required, "ok", f"{found}{extra() if extra else ''}")
+
+
+def _onnxruntime_providers() -> str:
+    import onnxruntime
+
+    names = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
+    return f", providers {', '.join(names)}"
+
+
+_DETAILS: dict[str, Callable[[], str]] = {"onnxruntime": _onnxruntime_providers}
+
+
+def _cuda() -> Check:
+    purpose = "GPU runs and benchmarks"
+    try:
+        import torch
+    except ImportError:
+        return Check("cuda", purpose, False, "missing", "torch is missing", "")
+    if not torch.cuda.is_available():
+        built = torch.version.cuda
+        why = f"torch has CUDA {built}, but no usable GPU or driver" if built else "torch was built without CUDA"
+        return Check("cuda", purpose, False, "missing", why, "install an NVIDIA driver" if built else "")
+    return Check("cuda", purpose, False, "ok", f"{torch.version.cuda}, {torch.cuda.get_device_name()}")
+
+
+def _compiler() -> Check:
+    found = next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
+    install = "" if found else "install a C compiler, for example: apt-get install gcc"
+    name = found.rsplit("/", 1)[-1] if found else ""
+    return Check("c compiler", "Triton and compiled packages", False, "ok" if found else "missing", name, install)

@@ -1,0 +1,304 @@
+"""From a zoo name or `path/file.py:factory` to a ModelSpec."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import difflib
+import hashlib
+import importlib.util
+import inspect
+import sys
+import types
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neurokit.errors import InputError, ModelLoadError, NeurokitError, UnknownNameError, WeightsError
+from neurokit.spec import MODELS, ModelSpec, TensorSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+DEFAULT_TIME_STEPS = 4
+_LAYOUTS = {1: "F", 2: "CL", 3: "CHW", 4: "CDHW"}
+
+
+def load(
+    name_or_ref: str | ModelSpec,
+    input_shape: Sequence[int] | None = None,
+    time_steps: int | None = None,
+    weights: str | Path | None = None,
+) -> ModelSpec:
+    """Returns what is to be known of a model, with your choices applied.
+
+    Args:
+        name_or_ref: A zoo name, `path/file.py:factory`, or a ModelSpec. The factory takes no arguments and returns
+            an nn.Module or a ModelSpec; it may import what lies next to its file.
+        input_shape: Shape of one sample without time and batch. Needed where the factory returns an nn.Module.
+        time_steps: Number of time steps T, instead of the model's own; 4 for a bare module that does not say.
+        weights: A weights file; `build` loads it, see `neurokit.weights.load_weights`.
+
+    Returns:
+        The spec. For a bare module, `build` returns deep copies of it, so that it stays as it is, and what its
+        forward takes over time was found out by small runs of such a copy.
+
+    Raises:
+        UnknownNameError: If the zoo has no such name.
+        ModelLoadError: If the file or the factory gives no model.
+        InputError: If `input_shape` or `time_steps` do not fit the model.
+        WeightsError: If the weights file does not exist.
+    """
+    shape = _checked_shape(input_shape)
+    _check_time_steps(time_steps)
+    if isinstance(name_or_ref, ModelSpec):
+        spec = name_or_ref
+    elif ":" in name_or_ref or name_or_ref.endswith(".py") or "/" in name_or_ref:
+        spec = _from_file(name_or_ref, shape, time_steps)
+    else:
+        spec = _from_zoo(name_or_ref)
+    return _with_choices(spec, shape, time_steps, weights)
+
+
+def _checked_shape(shape: Sequence[int] | None) -> tuple[int, ...] | None:
+    if shape is None:
+        return None
+    if not shape or any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in shape):
+        raise InputError(
+            f"input shape {shape!r} is not usable", expected="whole numbers >= 1, for example (3, 224, 224)"
+        )
+    return tuple(shape)
+
+
+def _check_time_steps(time_steps: int | None) -> None:
+    if time_steps is not None and (isinstance(time_steps, bool) or not isinstance(time_steps, int) or time_steps < 1):
+        raise InputError(f"time_steps={time_steps!r} is not usable", expected="a whole number >= 1")
+
+
+def _with_choices(
+    spec: ModelSpec, shape: tuple[int, ...] | None, time_steps: int | None, weights: str | Path | None
+) -> ModelSpec:
+    """Returns `spec` with another input shape, number of steps or weights."""
+    changes: dict[str, Any] = {}
+    if shape is not None and shape != spec.inputs[0].shape:
+        if len(spec.inputs) > 1 or len(shape) != len(spec.inputs[0].shape):
+            raise InputError(
+                f"input shape {shape} does not fit model {spec.name!r}",
+                expected=" and ".join(str(tensor.shape) for tensor in spec.inputs),
+            )
+        # The example inputs are of the old shape.
+        changes.update(inputs=(dataclasses.replace(spec.inputs[0], shape=shape),), example=None)
+    if time_steps is not None:
+        if not spec.spiking:
+            raise InputError(
+                f"model {spec.name!r} has no spiking neurons, so no time steps", fix="leave time_steps away"
+            )
+        changes["time_steps"] = time_steps
+        if spec.time_input == "image" and time_steps != spec.time_steps:
+            changes["build"] = _build_with_time_steps(spec, time_steps)
+    if weights is not None:
+        path = Path(weights)
+        if not path.is_file():
+            raise WeightsError(f"weights file {path} does not exist", expected="a .safetensors, .pt or .pth file")
+        changes.update(
+            build=_build_with_weights(changes.get("build", spec.build), path),
+            options={**spec.options, "weights": path.name},
+        )
+    return dataclasses.replace(spec, **changes) if changes else spec
+
+
+def _own_time_steps(module: nn.Module) -> int | None:
+    """Returns the attribute `T` of a module that repeats an image T times itself, or None."""
+    own = getattr(module, "T", None)
+    return own if isinstance(own, int) and not isinstance(own, bool) and own > 0 else None
+
+
+def _build_with_time_steps(spec: ModelSpec, time_steps: int) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        module: Any = spec.build()
+        if _own_time_steps(module) is None:
+            raise ModelLoadError(
+                f"model {spec.name!r} repeats its image itself, but has no attribute T to set to {time_steps}",
+                fix=f"leave time_steps at {spec.time_steps}, or let the module repeat its input self.T times",
+            )
+        module.T = time_steps
+        return module
+
+    return build
+
+
+def _build_with_weights(build_bare: Callable[[], nn.Module], path: Path) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        from neurokit.weights import load_weights
+
+        module = build_bare()
+        load_weights(module, path)
+        return module
+
+    return build
+
+
+def _from_zoo(name: str) -> ModelSpec:
+    try:
+        factory = MODELS.get(name)
+    except UnknownNameError as error:
+        hint = "your own model is path/file.py:factory"
+        raise UnknownNameError(
+            error.what, expected=error.expected, fix=f"{error.fix}; {hint}" if error.fix else hint
+        ) from None
+    try:
+        return factory()
+    except NeurokitError:
+        raise
+    except Exception as error:  # of a model that another distribution registered
+        raise ModelLoadError(f"the definition of model {name!r} raised {_one_line(error)}") from error
+
+
+def _from_file(ref: str, shape: tuple[int, ...] | None, time_steps: int | None) -> ModelSpec:
+    file, _, name = ref.rpartition(":")
+    if not file or not name or "/" in name:
+        raise ModelLoadError(f"model {ref!r} names no factory", expected="path/file.py:factory")
+    path = Path(file).expanduser()
+    if path.suffix != ".py" or not path.is_file():
+        near = [str(other) for other in _near_files(path)]
+        raise ModelLoadError(
+            f"model file {file} does not exist" if path.suffix == ".py" else f"model file {file} is not a .py file",
+            expected="path/file.py:factory",
+            fix=f"did you mean {' or '.join(near)}?" if near else "",
+        )
+    path = path.resolve()
+    module = _import_file(path, ref)
+    made = _call_factory(module, name, path, ref)
+    if isinstance(made, ModelSpec):
+        return dataclasses.replace(made, build=_guarded(made.build, path, ref))
+    return _from_module(made, name, ref, shape, time_steps)
+
+
+def _near_files(path: Path) -> list[Path]:
+    if not path.parent.is_dir():
+        return []
+    names = difflib.get_close_matches(path.name, [other.name for other in path.parent.glob("*.py")], n=3, cutoff=0.5)
+    return [path.parent / name for name in names]
+
+
+@contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """Lets a user's file, also later inside its functions, import what lies next to it."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        if str(folder) in sys.path:
+            sys.path.remove(str(folder))
+
+
+def _import_file(path: Path, ref: str) -> types.ModuleType:
+    """Imports a file afresh, as a module of a package made of its folder, so that `from .other import x` works."""
+    package = "neurokit_user_" + hashlib.sha256(str(path.parent).encode()).hexdigest()[:12]
+    if package not in sys.modules:
+        parent = types.ModuleType(package, f"The folder of {path.name}.")
+        parent.__path__ = [str(path.parent)]
+        sys.modules[package] = parent
+    name = f"{package}.{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ModelLoadError(f"model file {path} cannot be imported", expected="a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        with _importing_from(path.parent):
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise ModelLoadError(f"model file of {ref} failed on import: {_one_line(error)}") from error
+    return module
+
+
+def _call_factory(module: types.ModuleType, name: str, path: Path, ref: str) -> Any:
+    """Returns what the factory makes: a ModelSpec or an nn.Module."""
+    from torch import nn
+
+    factory = getattr(module, name, None)
+    own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+    if factory is None:
+        near = difflib.get_close_matches(name, own, n=3, cutoff=0.5)
+        raise ModelLoadError(
+            f"{path.name} has no function {name!r}",
+            expected=f"one of {', '.join(sorted(own)) or '(none defined)'}",
+            fix=f"did you mean {' or '.join(near)}?" if near else "",
+        )
+    if isinstance(factory, nn.Module) or not callable(factory):
+        raise ModelLoadError(
+            f"{ref} is a {type(factory).__name__}, not a function",
+            expected="a function without arguments that returns an nn.Module or a ModelSpec",
+        )
+    try:
+        inspect.signature(factory).bind()
+    except TypeError as error:
+        raise ModelLoadError(f"factory {ref} cannot be called without arguments: {error}") from error
+    except ValueError:  # built-in callables show no signature
+        pass
+    made = _guarded(factory, path, ref)()
+    if not isinstance(made, ModelSpec | nn.Module):
+        raise ModelLoadError(
+            f"factory {ref} returned a {type(made).__name__}", expected="an nn.Module or a neurokit.spec.ModelSpec"
+        )
+    return made
+
+
+def _guarded(function: Callable[[], Any], path: Path, ref: str) -> Callable[[], Any]:
+    """Wraps a user's function: it can import from its folder, and its failure is one clear line."""
+
+    def call() -> Any:
+        try:
+            with _importing_from(path.parent):
+                return function()
+        except NeurokitError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise ModelLoadError(f"factory {ref} raised {_one_line(error)}") from error
+
+    return call
+
+
+def _from_module(
+    module: nn.Module, name: str, ref: str, shape: tuple[int, ...] | None, time_steps: int | None
+) -> ModelSpec:
+    """Wraps a bare module in a spec; what it takes over time is found out by trying."""
+    from neurokit.time_semantics import element_type, find_time_semantics, neurons_of
+
+    if shape is None:
+        raise InputError(
+            f"factory {ref} returned a bare module, so its input is unknown",
+            expected="the shape of one sample, without time and batch",
+            fix="give --input-shape 3,224,224 (input_shape=(3, 224, 224)), or return a ModelSpec",
+        )
+    try:
+        pristine = copy.deepcopy(module)
+    except Exception as error:
+        raise ModelLoadError(
+            f"the module of {ref} cannot be copied: {_one_line(error)}",
+            fix="reset its neurons (functional.reset_net) or build it under torch.no_grad()",
+        ) from error
+    pristine.eval()
+    inputs = (TensorSpec("input", shape, dtype=element_type(module), layout=_LAYOUTS.get(len(shape), "")),)
+    if not neurons_of(module):
+        return ModelSpec(name, lambda: copy.deepcopy(pristine), inputs)
+    own = _own_time_steps(module)
+    steps = time_steps or own or DEFAULT_TIME_STEPS
+
+    def build() -> nn.Module:
+        built: Any = copy.deepcopy(pristine)
+        if own is not None:
+            built.T = steps
+        return built
+
+    semantics = find_time_semantics(build(), inputs[0], steps, repeats=own is not None, ref=ref)
+    return ModelSpec(name, build, inputs, time_steps=steps, time_input=semantics)
+
+
+def _one_line(error: BaseException) -> str:
+    where = f" (line {error.lineno})" if isinstance(error, SyntaxError) and error.lineno else ""
+    text = (error.msg if isinstance(error, SyntaxError) else str(error)).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}{where}"

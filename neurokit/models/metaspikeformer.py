@@ -1,0 +1,67 @@
+"""Meta-SpikeFormer (Spike-driven Transformer V2) in its three published sizes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from neurokit.spec import ModelSpec, TensorSpec, register_model
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+SHAPE = (3, 224, 224)
+TIME_STEPS = 4
+SOURCE = "Yao et al., Spike-driven Transformer V2, ICLR 2024"
+
+
+@register_model
+def metaspikeformer_15m() -> ModelSpec:
+    """Meta-SpikeFormer with 15,112,208 parameters."""
+    return _spec("metaspikeformer_15m", (64, 128, 256, 360))
+
+
+@register_model
+def metaspikeformer_31m() -> ModelSpec:
+    """Meta-SpikeFormer with 31,333,864 parameters."""
+    return _spec("metaspikeformer_31m", (96, 192, 384, 480))
+
+
+@register_model
+def metaspikeformer_55m() -> ModelSpec:
+    """Meta-SpikeFormer with 55,350,248 parameters."""
+    return _spec("metaspikeformer_55m", (128, 256, 512, 640))
+
+
+def _spec(name: str, channels: tuple[int, int, int, int]) -> ModelSpec:
+    def build() -> nn.Module:
+        from neurokit.nets.calibrate import build_untrained
+        from neurokit.nets.inputs import repeated_images
+        from neurokit.nets.meta_spikeformer import MetaSpikeFormer
+
+        # Untrained weights fire plausibly only with statistics to match; a small input is enough for those.
+        return build_untrained(lambda: MetaSpikeFormer(channels), repeated_images(2, TIME_STEPS, 0, (3, 64, 64)))
+
+    def merge(module: nn.Module) -> nn.Module:
+        from neurokit.nets.meta_spikeformer import merge_repconv
+
+        return merge_repconv(module)
+
+    def example(batch: int, time_steps: int, seed: int) -> torch.Tensor:
+        from neurokit.nets.inputs import repeated_images
+
+        return repeated_images(batch, time_steps, seed, SHAPE)
+
+    return ModelSpec(
+        name=name,
+        build=build,
+        inputs=(TensorSpec("image", SHAPE, low=-2.118, high=2.640),),  # ImageNet's normalisation of [0, 1]
+        time_steps=TIME_STEPS,
+        time_input="sequence",
+        time_output="mean",
+        description="spike-driven transformer, SDSA-3, ImageNet classes",
+        source=SOURCE,
+        options={"channels": list(channels)},
+        merge_reparameterised=merge,
+        example=example,
+    )

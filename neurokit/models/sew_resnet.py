@@ -1,0 +1,53 @@
+"""Spike-element-wise ResNets as SpikingJelly ships them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from neurokit.spec import ModelSpec, TensorSpec, register_model
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+SHAPE = (3, 224, 224)
+TIME_STEPS = 4
+
+
+@register_model
+def sew_resnet18() -> ModelSpec:
+    """SEW-ResNet-18: IF neurons, spikes added at the shortcuts (so up to several spikes a step there)."""
+    return ModelSpec(
+        name="sew_resnet18",
+        build=_build,
+        inputs=(TensorSpec("image", SHAPE, low=-2.118, high=2.640),),  # ImageNet's normalisation of [0, 1]
+        time_steps=TIME_STEPS,
+        time_input="sequence",
+        time_output="sequence",
+        description="spiking residual network, ImageNet classes",
+        source="Fang et al., Deep Residual Learning in Spiking Neural Networks, NeurIPS 2021; SpikingJelly",
+        options={"neuron": "IF", "connection": "ADD"},
+        example=_example,
+    )
+
+
+def _build() -> nn.Module:
+    from spikingjelly.activation_based import functional, neuron
+    from spikingjelly.activation_based.model import sew_resnet
+
+    from neurokit.nets.calibrate import build_untrained
+    from neurokit.nets.inputs import repeated_images
+
+    def make() -> nn.Module:
+        module: nn.Module = sew_resnet.sew_resnet18(pretrained=False, cnf="ADD", spiking_neuron=neuron.IFNode)
+        functional.set_step_mode(module, "m")
+        return module
+
+    # Untrained weights fire plausibly only with statistics to match; a small input is enough for those.
+    return build_untrained(make, repeated_images(2, TIME_STEPS, 0, (3, 64, 64)))
+
+
+def _example(batch: int, time_steps: int, seed: int) -> torch.Tensor:
+    from neurokit.nets.inputs import repeated_images
+
+    return repeated_images(batch, time_steps, seed, SHAPE)

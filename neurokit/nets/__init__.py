@@ -1,0 +1,1 @@
+"""Network definitions and their helpers; they need torch at import, so the registry's listings stay light."""

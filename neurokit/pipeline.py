@@ -1,0 +1,191 @@
+"""The road from a model to a verified artifact: one function a stage, each also a verb of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from neurokit.artifact import Artifact, Manifest, ModelInfo, Reparameterisation, write_artifact
+from neurokit.capture import Captured, capture
+from neurokit.errors import InputError, MissingRuntimeError, UnsupportedError
+from neurokit.provenance import versions
+from neurokit.reports import ParityReport
+from neurokit.target import TARGETS, LowerOptions, Runner, Target
+from neurokit.vectors import FILE, Vectors, make_vectors
+from neurokit.verify import verify as _verify
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["capture", "lower", "open", "verify"]
+
+_NUMERICS = ("float",)
+
+
+def lower(
+    captured: Captured,
+    target: str,
+    out: str | Path,
+    *,
+    numerics: str = "float",
+    batch: int | Literal["dynamic"] | None = None,
+    flat: bool = False,
+    force: bool = False,
+    weights_sha256: str | None = None,
+    inputs: torch.Tensor | None = None,
+    verified: bool = True,
+    **extra: Any,
+) -> Artifact:
+    """Lowers a captured model to a target and verifies the result.
+
+    Args:
+        captured: The captured model.
+        target: Name of the target.
+        out: Folder to make; it appears whole or not at all.
+        numerics: "float".
+        batch: "dynamic" or a fixed batch size; default is the capture's.
+        flat: Whether to add a copy without local functions.
+        force: Whether an artifact at `out` may be replaced.
+        weights_sha256: Sum of the weights file, for the manifest.
+        inputs: Input of the test vectors; default is the spec's example, one sample.
+        verified: Whether to verify the artifact and record the verdict in its manifest.
+        extra: Options of the target.
+
+    Returns:
+        The artifact. If verification failed, its manifest says so.
+
+    Raises:
+        UnsupportedError: If the target cannot take the model; lists every reason, before any work.
+        OutputError: If `out` exists or cannot be written.
+        MissingRuntimeError: If a library is missing; says how to install it.
+    """
+    chosen = TARGETS.get(target)
+    if numerics not in _NUMERICS:
+        raise InputError(f"unknown numerics {numerics!r}", expected="one of " + ", ".join(_NUMERICS))
+    need(chosen.info.requires, chosen)
+    if batch is not None and batch != captured.batch:
+        captured = captured.retrace(batch=batch)
+    options = LowerOptions(numerics, captured.batch, flat, extra)
+    reasons = chosen.check(captured, options)
+    if reasons:
+        raise UnsupportedError(f"target {target!r} cannot take model {captured.spec.name!r}", reasons)
+    with write_artifact(out, force=force) as draft:
+        entries = dict(chosen.lower(captured, draft.path, options))
+        _vectors(captured, inputs).save(draft.path / FILE)
+        draft.manifest = _manifest(captured, target, options, entries, weights_sha256)
+    assert draft.artifact is not None
+    return draft.artifact.with_parity(_verify(draft.artifact)) if verified else draft.artifact
+
+
+def verify(artifact: Artifact | str | Path, *, record: bool = True, **options: Any) -> ParityReport:
+    """Verifies an artifact from its files alone and records the verdict in its manifest.
+
+    Args:
+        artifact: The artifact, or its folder.
+        record: Whether to write the verdict into the manifest.
+        options: Options of the target's probe (for ONNX: level, threads).
+
+    Raises:
+        ArtifactError: If a file is missing, truncated or changed.
+        MissingRuntimeError: If the target's runtime is not installed.
+    """
+    artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
+    target = TARGETS.get(artifact.manifest.target)
+    need(target.info.opens_with, target)
+    report = _verify(artifact, **options)
+    if record:
+        artifact.with_parity(report)
+    return report
+
+
+def compare(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
+    """Runs several artifacts of one model freely on the same input and compares them pair by pair.
+
+    Returns:
+        One entry a pair: names, spike decisions compared, spikes that differ, relative error of the outputs.
+
+    Raises:
+        InputError: If the artifacts are not of one model and one input.
+    """
+    import numpy as np
+
+    from neurokit.verify import free_run
+
+    runs = []
+    first = Vectors.load(artifacts[0].file(FILE))
+    for artifact in artifacts:
+        if artifact.manifest.model.name != artifacts[0].manifest.model.name:
+            raise InputError(
+                f"{artifact.path} holds model {artifact.manifest.model.name!r}",
+                expected=f"model {artifacts[0].manifest.model.name!r} in every folder",
+            )
+        runs.append(free_run(artifact, first))
+    pairs = []
+    for a in range(len(runs)):
+        for b in range(a + 1, len(runs)):
+            (y_a, s_a), (y_b, s_b) = runs[a], runs[b]
+            flipped = sum(int((p.reshape(q.shape) != q).sum()) for p, q in zip(s_a, s_b, strict=True))
+            distance = float(np.linalg.norm(y_a[0] - y_b[0])) / (float(np.linalg.norm(y_a[0])) or 1.0)
+            pairs.append({
+                "a": artifacts[a].manifest.target, "b": artifacts[b].manifest.target,
+                "spikes_compared": sum(p.size for p in s_a), "spikes_differ": flipped, "output_error": distance,
+            })  # fmt: skip
+    return pairs
+
+
+def open(artifact: Artifact | str | Path, **options: Any) -> Runner:
+    """Opens an artifact for running; the runner is a context manager.
+
+    Args:
+        artifact: The artifact, or its folder.
+        options: Options of the target (for ONNX: level, threads, providers, spinning).
+
+    Raises:
+        ArtifactError: If a file is missing, truncated or changed.
+        MissingRuntimeError: If the target's runtime is not installed.
+    """
+    artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
+    target = TARGETS.get(artifact.manifest.target)
+    need(target.info.opens_with, target)
+    return target.open(artifact, **options)
+
+
+def need(modules: Sequence[str], target: Target) -> None:
+    """Raises MissingRuntimeError if a library that a target needs is not installed."""
+    from importlib.util import find_spec
+
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        raise MissingRuntimeError(
+            f"target {target.info.name!r} needs {', '.join(missing)}", fix=target.info.install or "install it"
+        )  # fmt: skip
+
+
+def _vectors(captured: Captured, inputs: torch.Tensor | None) -> Vectors:
+    """Makes the test vectors from the sequence form, whatever form the target asked for."""
+    sequence = captured if captured.form == "sequence" else captured.retrace(form="sequence")
+    return make_vectors(sequence, x=inputs, notes=captured.notes)
+
+
+def _manifest(
+    captured: Captured, target: str, options: LowerOptions, entries: dict[str, Any], weights_sha256: str | None
+) -> Manifest:  # fmt: skip
+    spec = captured.spec
+    reasons = {
+        "kept": "branches kept apart: on dense hardware merging them would cost 4.5 times the multiplications",
+        "merged": "branches merged into dense convolutions, so that spikes are their operands",
+    }
+    return Manifest(
+        model=ModelInfo(
+            name=spec.name, source=spec.source, parameters=sum(p.numel() for p in captured.module.parameters()),
+            options=spec.options, weights_sha256=weights_sha256,
+        ),
+        target=target, numerics=options.numerics,
+        reparameterisation=Reparameterisation(
+            state=captured.reparameterisation, reason=reasons.get(captured.reparameterisation, ""),
+        ),
+        versions=versions(),
+        options={"batch": options.batch, "flat": options.flat, **dict(options.extra)},
+        **entries,
+    )  # fmt: skip

@@ -1,0 +1,96 @@
+"""The reference: the captured program run by PyTorch, with every neuron's input current and spikes kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Interpreter
+
+from neurokit.capture import is_neuron
+from neurokit.capture.probe import input_shape, set_time_steps
+from neurokit.errors import InputError
+from neurokit.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Record:
+    """One neuron node of one run: current and spikes `[T, B, ...]`, first and last membrane `[B, ...]`."""
+
+    current: Tensor
+    v0: Tensor
+    spikes: Tensor
+    v_last: Tensor
+
+
+class _Recorder(Interpreter):
+    def __init__(self, module: GraphModule) -> None:
+        super().__init__(module)
+        self.records: list[Record] = []
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = super().call_function(target, args, kwargs)
+        if is_neuron(target):
+            self.records.append(Record(args[0], args[1], *result))
+        return result
+
+    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return None  # torch.export's guards
+
+
+def record(module: GraphModule, inputs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], list[Record]]:
+    """Runs a program's graph module; returns its outputs and a record a neuron node, in order."""
+    run = _Recorder(module)
+    with torch.no_grad():
+        outputs = run.run(*inputs)
+    return tuple(outputs), run.records
+
+
+def example_input(spec: ModelSpec, time_steps: int | None, batch: int, seed: int) -> Tensor:
+    """Returns a realistic input of a model: its spec's own, or uniform numbers in the input's range.
+
+    A sequence without an example of its own is one static image repeated, with one percent of jitter a step, so
+    that no time step is a copy of another.
+    """
+    shape = input_shape(spec, time_steps, batch)
+    info = spec.inputs[0]
+    dtype = getattr(torch, info.dtype)
+    if spec.example is not None:
+        x = spec.example(batch, time_steps or 1, seed).to(dtype)
+        if x.dim() == len(shape) - 1:
+            x = x.unsqueeze(0).expand(shape).contiguous()
+        if tuple(x.shape) != shape:
+            raise InputError(
+                f"the example of model {spec.name!r} has shape {list(x.shape)}", expected=f"{list(shape)}"
+            )  # fmt: skip
+        return x
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.rand(shape[-len(info.shape) - 1 :], generator=generator, dtype=torch.float64)
+    x = image
+    if len(shape) == len(info.shape) + 2:
+        x = (image + 0.01 * torch.rand(shape, generator=generator, dtype=torch.float64)).clamp(0.0, 1.0)
+    return (x * (info.high - info.low) + info.low).to(dtype)
+
+
+def run_module(module: nn.Module, spec: ModelSpec, x: Tensor) -> tuple[Tensor, ...]:
+    """Runs the user's module as its own library does: reset, then a sequence or step after step.
+
+    The module is a private copy's business: give it one (`neurokit.capture.twin.private_copy`).
+    """
+    from spikingjelly.activation_based import functional
+
+    from neurokit.capture.twin import flatten_outputs
+
+    functional.reset_net(module)
+    with torch.no_grad():
+        if spec.time_input == "step" and spec.time_steps is not None:
+            steps = [flatten_outputs(module(x_t)) for x_t in x]
+            outputs = tuple(torch.stack(values) for values in zip(*steps, strict=True))
+        else:
+            if spec.time_input == "image" and spec.time_steps is not None:
+                set_time_steps(module, spec.time_steps)
+            outputs = flatten_outputs(module(x))
+    functional.reset_net(module)
+    return outputs

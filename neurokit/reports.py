@@ -1,0 +1,278 @@
+"""What verification and measurement found: frozen records that survive a trip through JSON."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from neurokit.errors import InputError
+from neurokit.quantity import Quantity
+
+SCHEMA_VERSION = 1
+
+ParityVerdict = Literal["exact", "benign rounding", "within tolerance", "failed"]
+LatencyVerdict = Literal["VALID", "INVALID"]
+
+# A latency run counts when it has this many samples, lasts this long and is this steady (coefficient of variation).
+MIN_SAMPLES = 100
+MIN_SECONDS = 10.0
+MAX_VARIATION = 0.10
+MIN_SAMPLES_P99 = 1000
+
+
+class _Report:
+    """Gives a report dataclass its JSON form, marked with the report's kind and the schema version."""
+
+    KIND: ClassVar[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the report as a JSON object; a number that is not finite becomes "inf", "-inf" or "nan"."""
+        head = {"report": self.KIND, "schema_version": SCHEMA_VERSION}
+        return {**head, **_plain(asdict(self)), **_plain(self._derived())}  # type: ignore[call-overload]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            InputError: If `data` is another kind of report, of another schema version, or incomplete.
+        """
+        if data.get("report") != cls.KIND:
+            raise InputError(f"this is a {data.get('report')!r} report", expected=f"a {cls.KIND!r} report")
+        if data.get("schema_version") != SCHEMA_VERSION:
+            raise InputError(
+                f"the {cls.KIND} report has schema {data.get('schema_version')!r}",
+                expected=f"schema {SCHEMA_VERSION}",
+                fix="make the report again with this version of neurokit",
+            )
+        fields = {name: data[name] for name in cls.__dataclass_fields__ if name in data}  # type: ignore[attr-defined]
+        try:
+            return TypeAdapter(cls).validate_python(fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise InputError(f"the {cls.KIND} report is invalid at {place or 'the top'}: {first['msg']}") from error
+
+    def _derived(self) -> dict[str, Any]:
+        """Returns what readers of the JSON want although it follows from the fields."""
+        return {}
+
+
+@dataclass(frozen=True)
+class LayerParity:
+    """How one spiking layer of a lowered model compares with its source.
+
+    Forced means teacher-forced: at every time step the layer is fed the reference's input current and state,
+    so that a flip cannot cascade. Free means that the lowered model ran on its own.
+
+    Attributes:
+        layer: Module path of the neuron in the source.
+        neuron: Its class, for example "LIFNode".
+        decisions: Number of spike decisions compared, T x B x neurons.
+        flips_forced: Decisions that differ when forced.
+        worst_margin: Largest |v - threshold| at a forced flip, in units of the membrane; 0 without flips.
+        bound: Float rounding bound on the membrane of this layer, in the same unit.
+        max_current_error: Largest difference of the input current when forced, in the same unit.
+        first_divergence: (t, flat index) of the first forced flip, or None.
+        flips_free: Decisions that differ when free-running.
+        spike_rate: Spikes a decision in the reference.
+    """
+
+    layer: str
+    neuron: str
+    decisions: int
+    flips_forced: int
+    worst_margin: float
+    bound: float
+    max_current_error: float
+    first_divergence: tuple[int, int] | None
+    flips_free: int
+    spike_rate: float
+
+    @property
+    def explained(self) -> bool:
+        """Whether rounding explains every forced flip."""
+        return self.flips_forced == 0 or self.worst_margin <= self.bound
+
+    @property
+    def flip_rate_free(self) -> float:
+        """Share of decisions that differ when free-running."""
+        return self.flips_free / self.decisions if self.decisions else 0.0
+
+
+@dataclass(frozen=True)
+class ParityReport(_Report):
+    """How a lowered model compares with its source.
+
+    Attributes:
+        model: Name of the model.
+        target: Name of the target.
+        form: Form within the target.
+        verdict: "exact": every spike and output bit equal; "benign rounding": spikes flipped, each within its
+            layer's rounding bound; "within tolerance": a model without neurons; "failed": anything else.
+        layers: One entry a spiking layer.
+        output_error_forced: Largest relative error of the output when forced, or None where that was not run.
+        output_error_free: Largest relative error of the output when free-running.
+        output_tolerance: Relative error that was allowed.
+        top1_agreement: Share of samples with the same strongest output, or None for a single output.
+        spikes_compared: Number of spike decisions compared over all layers.
+        spikes_flipped: Number of forced flips over all layers.
+        notes: One line each: what a reader should know.
+        provenance: Versions and machine of the run.
+    """
+
+    KIND: ClassVar[str] = "parity"
+
+    model: str
+    target: str
+    form: str
+    verdict: ParityVerdict
+    layers: tuple[LayerParity, ...] = ()
+    output_error_forced: float | None = None
+    output_error_free: float = 0.0
+    output_tolerance: float = 0.0
+    top1_agreement: float | None = None
+    spikes_compared: int = 0
+    spikes_flipped: int = 0
+    notes: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the lowered model may be used."""
+        return self.verdict != "failed"
+
+    @property
+    def first_divergence(self) -> tuple[int, str, int] | None:
+        """(t, layer, flat index) of the earliest forced flip, by time step and then by order of layers."""
+        found = [(layer.first_divergence, layer.layer) for layer in self.layers if layer.first_divergence]
+        if not found:
+            return None
+        (t, index), layer = min(found, key=lambda entry: entry[0][0])
+        return t, layer, index
+
+    def _derived(self) -> dict[str, Any]:
+        return {"passed": self.passed}
+
+
+@dataclass(frozen=True)
+class LatencyReport(_Report):
+    """How long one inference takes on one machine.
+
+    Attributes:
+        model: Name of the model.
+        target: Name of the target.
+        scenario: What one sample is, for example "sequence", "step", with "paired with torch" where so measured.
+        batch: Batch size.
+        samples_s: Every timed sample, in seconds, in the order of measurement.
+        verdict: "VALID", or "INVALID" if the run cannot carry a claim.
+        reasons: Why it is INVALID.
+        environment: Machine, threads, clocks and versions of the run.
+    """
+
+    KIND: ClassVar[str] = "latency"
+
+    model: str
+    target: str
+    scenario: str
+    batch: int
+    samples_s: tuple[float, ...]
+    verdict: LatencyVerdict
+    reasons: tuple[str, ...] = ()
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.samples_s or not all(math.isfinite(sample) and sample >= 0 for sample in self.samples_s):
+            raise InputError("a latency report needs samples", expected="at least one finite time >= 0 s")
+
+    @classmethod
+    def judged(
+        cls, model: str, target: str, scenario: str, samples_s: Sequence[float], *, batch: int = 1,
+        reasons: Sequence[str] = (), environment: Mapping[str, Any] | None = None,
+    ) -> LatencyReport:  # fmt: skip
+        """Returns a report whose verdict follows from its samples and from `reasons` seen elsewhere."""
+        found = (*reasons, *_faults(samples_s))
+        verdict: LatencyVerdict = "INVALID" if found else "VALID"
+        return cls(model, target, scenario, batch, tuple(samples_s), verdict, found, dict(environment or {}))
+
+    def percentile(self, percent: float) -> Quantity:
+        """Returns a percentile of the samples with its 95 % interval, both by order statistics.
+
+        The interval takes the normal approximation of the binomial rank, as is usual above a few dozen samples
+        (Conover, Practical Nonparametric Statistics, 3rd edition, section 3.2).
+
+        Raises:
+            InputError: If `percent` is not between 0 and 100.
+        """
+        if not 0 < percent < 100:
+            raise InputError(f"percentile {percent}", expected="more than 0 and less than 100")
+        ordered, count, share = sorted(self.samples_s), len(self.samples_s), percent / 100
+        half = 1.96 * math.sqrt(count * share * (1 - share))
+        ranks = (count * share, count * share - half, count * share + half)
+        value, low, high = (ordered[min(max(math.ceil(rank), 1), count) - 1] for rank in ranks)
+        return Quantity(value, low, high, "s", "measured", f"p{percent:g} of {count} samples")
+
+    @property
+    def p50(self) -> Quantity:
+        """The median, in seconds."""
+        return self.percentile(50)
+
+    @property
+    def p90(self) -> Quantity:
+        """The 90th percentile, in seconds."""
+        return self.percentile(90)
+
+    @property
+    def p99(self) -> Quantity | None:
+        """The 99th percentile, in seconds, or None with fewer than 1000 samples."""
+        return self.percentile(99) if len(self.samples_s) >= MIN_SAMPLES_P99 else None
+
+    @property
+    def mean(self) -> Quantity:
+        """The mean, in seconds, with the 95 % interval of the normal approximation."""
+        count, mean = len(self.samples_s), statistics.fmean(self.samples_s)
+        half = 1.96 * statistics.stdev(self.samples_s) / math.sqrt(count) if count > 1 else 0.0
+        return Quantity(mean, mean - half, mean + half, "s", "measured", f"mean of {count} samples")
+
+    @property
+    def variation(self) -> float:
+        """Coefficient of variation: standard deviation over mean."""
+        return _variation(self.samples_s)
+
+    def _derived(self) -> dict[str, Any]:
+        p99 = self.p99
+        summary = {"p50": self.p50, "p90": self.p90, "p99": p99, "mean": self.mean}
+        return {"summary": {name: value and value.to_json() for name, value in summary.items()}}
+
+
+def _faults(samples_s: Sequence[float]) -> list[str]:
+    """Returns why these samples cannot carry a claim."""
+    faults = []
+    if len(samples_s) < MIN_SAMPLES:
+        faults.append(f"{len(samples_s)} samples, fewer than {MIN_SAMPLES}")
+    if sum(samples_s) < MIN_SECONDS:
+        faults.append(f"{sum(samples_s):.3g} s of measurement, less than {MIN_SECONDS:g} s")
+    if _variation(samples_s) > MAX_VARIATION:
+        faults.append(f"coefficient of variation {_variation(samples_s):.0%}, more than {MAX_VARIATION:.0%}")
+    return faults
+
+
+def _variation(samples_s: Sequence[float]) -> float:
+    mean = statistics.fmean(samples_s) if samples_s else 0.0
+    return statistics.stdev(samples_s) / mean if len(samples_s) > 1 and mean else 0.0
+
+
+def _plain(value: Any) -> Any:
+    """Returns `value` with tuples as lists and with numbers that JSON cannot hold as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

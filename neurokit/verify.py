@@ -1,0 +1,234 @@
+"""Verification: does a lowered model compute what its source computes, spike for spike?
+
+Comparing outputs says little about a spiking network: another order of summation moves a membrane across its
+threshold, and the flip cascades. So every layer is run with the reference's spikes as its input and with the
+reference's spikes driving its reset (teacher-forced); a flip there has one cause, its own layer. It is benign where
+the membrane was within the layer's rounding bound of the threshold, and a failure anywhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neurokit import dynamics
+from neurokit.artifact import Artifact
+from neurokit.provenance import collect
+from neurokit.reports import LayerParity, ParityReport, ParityVerdict
+from neurokit.target import TARGETS
+from neurokit.vectors import FILE, LayerVector, Vectors, replay
+
+# Unit roundoff of float32.
+UNIT = 2.0**-24
+# Reference and target may each be off by the bound, on opposite sides of the threshold.
+_SIDES = 2.0
+# A network without neurons: relative L2 error of the outputs that float32 in another order stays far below.
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class _Forced:
+    flips: int
+    margin: float
+    error: float
+    first: tuple[int, int] | None
+    wrong_code: bool
+
+
+def verify(artifact: Artifact, **options: Any) -> ParityReport:
+    """Verifies an artifact from its files alone.
+
+    Args:
+        artifact: The artifact; its test vectors are used.
+        options: Options of the target's probe (for ONNX: level, threads).
+
+    Returns:
+        The report; nothing is written.
+
+    Raises:
+        ArtifactError: If a file is damaged.
+        MissingRuntimeError: If the target's runtime is not installed.
+    """
+    vectors = Vectors.load(artifact.file(FILE))
+    probe = _probe(artifact, **options)
+    outputs, spikes = free_run(artifact, vectors, probe)
+    if not vectors.layers:
+        return _without_neurons(artifact, vectors, outputs)
+    forced, forced_error, output_ok = _force(probe, artifact, vectors)
+    layers = tuple(
+        _layer(layer, found, free) for layer, found, free in zip(vectors.layers, forced, spikes, strict=True)
+    )
+    same = all(np.array_equal(y, r) for y, r in zip(outputs, vectors.outputs.values(), strict=True))
+    failed = not output_ok or any(
+        not layer.explained or layer.max_current_error > layer.bound or found.wrong_code
+        for layer, found in zip(layers, forced, strict=True)
+        if found is not None
+    )
+    notes = [*vectors.notes, *_notes(artifact, vectors, forced, layers)]
+    exact = same and not any(layer.flips_free or layer.flips_forced for layer in layers)
+    if artifact.manifest.numerics == "exact" and not exact:
+        failed = True
+        notes.append("an exact artifact must equal its reference bit for bit")
+    return ParityReport(
+        model=artifact.manifest.model.name, target=artifact.manifest.target, form=artifact.manifest.form,
+        verdict="failed" if failed else "exact" if exact else "benign rounding", layers=layers,
+        output_error_forced=forced_error, output_error_free=_error(outputs, vectors),
+        output_tolerance=_relative_bound(vectors), top1_agreement=_top1(outputs, vectors),
+        spikes_compared=sum(layer.decisions for layer in layers),
+        spikes_flipped=sum(layer.flips_forced for layer in layers), notes=tuple(notes), provenance=collect(),
+    )  # fmt: skip
+
+
+def free_run(
+    artifact: Artifact, vectors: Vectors, probe: Any = None
+) -> tuple[list[np.ndarray], list[np.ndarray]]:  # fmt: skip
+    """Runs an artifact on its own; returns its outputs (reduced over time) and every layer's spikes."""
+    outputs, spikes = (probe or _probe(artifact)).free(vectors.x)
+    return _over_time(outputs, artifact, vectors), spikes
+
+
+def _probe(artifact: Artifact, **options: Any) -> Any:
+    target = TARGETS.get(artifact.manifest.target)
+    return target.probe(artifact, **options)  # type: ignore[attr-defined]
+
+
+def _over_time(outputs: list[np.ndarray], artifact: Artifact, vectors: Vectors) -> list[np.ndarray]:
+    """Reduces the steps of a streaming form as the sequence form does inside."""
+    if artifact.manifest.form != "step":
+        return outputs
+    return [_reduce(value, vectors.time_output) for value in outputs]
+
+
+def _reduce(steps: np.ndarray, time_output: str) -> np.ndarray:
+    if time_output == "sequence":
+        return steps
+    if time_output == "last":
+        return steps[-1]
+    total = steps.sum(axis=0, dtype=steps.dtype)
+    return total / steps.dtype.type(len(steps)) if time_output == "mean" else total
+
+
+def _without_neurons(artifact: Artifact, vectors: Vectors, outputs: list[np.ndarray]) -> ParityReport:
+    error = _error(outputs, vectors)
+    decomposed = [n.path for n in artifact.manifest.neurons if n.op == "decomposed"]
+    notes = list(vectors.notes)
+    if decomposed:
+        notes.append(f"{len(decomposed)} neuron layer(s) are decomposed: compared by their outputs only")
+    same = all(np.array_equal(y, r) for y, r in zip(outputs, vectors.outputs.values(), strict=True))
+    verdict: ParityVerdict = "exact" if same else "within tolerance" if error <= TOLERANCE else "failed"
+    return ParityReport(
+        model=artifact.manifest.model.name, target=artifact.manifest.target, form=artifact.manifest.form,
+        verdict=verdict, output_error_free=error, output_tolerance=TOLERANCE, top1_agreement=_top1(outputs, vectors),
+        notes=tuple(notes), provenance=collect(),
+    )  # fmt: skip
+
+
+def _force(probe: Any, artifact: Artifact, vectors: Vectors) -> tuple[list[_Forced | None], float | None, bool]:
+    """Runs teacher-forced; returns a finding a layer, the relative output error, and whether that is in bounds."""
+    if not probe.can_force():
+        return [None] * len(vectors.layers), None, True
+    given = [layer.spikes.astype(vectors.x.dtype) for layer in vectors.layers]
+    outputs, currents = probe.currents(vectors.x, given)
+    outputs = _over_time(outputs, artifact, vectors)
+    found: list[_Forced | None] = [
+        _force_layer(probe, index, layer, current)
+        for index, (layer, current) in enumerate(zip(vectors.layers, currents, strict=True))
+    ]
+    within = all(
+        float(np.abs(y - r).max(initial=0.0)) <= _SIDES * vectors.output_bounds.get(name, 0.0)
+        for y, (name, r) in zip(outputs, vectors.outputs.items(), strict=True)
+    )
+    return found, _error(outputs, vectors), within
+
+
+def _force_layer(probe: Any, index: int, layer: LayerVector, current: np.ndarray) -> _Forced:
+    current = current.reshape(layer.spikes.shape)
+    start = np.full(layer.spikes.shape[1:], layer.init, dtype=current.dtype)
+    charged, before = replay(layer.op, layer.parameters, current, layer.spikes, start)
+    spikes, after = probe.fire(index, current, before)
+    differs = spikes.astype(np.uint8) != layer.spikes
+    margins = np.abs(charged - layer.parameters["v_threshold"])[differs]
+    error = np.abs(charged.reshape(-1)[layer.sample_at].astype(np.float64) - layer.sample_h.astype(np.float64))
+    return _Forced(
+        int(differs.sum()), float(margins.max(initial=0.0)), float(error.max(initial=0.0)), _first(differs),
+        _wrong_code(layer, current, charged, spikes, after),
+    )  # fmt: skip
+
+
+def _wrong_code(
+    layer: LayerVector, current: np.ndarray, charged: np.ndarray, spikes: np.ndarray, after: np.ndarray
+) -> bool:  # fmt: skip
+    """Whether the target's own neuron disagrees with the neuron's equations on the very same numbers.
+
+    Only the membrane's own few roundings may lie between them; the layer's bound has no part in this.
+    """
+    threshold = layer.parameters["v_threshold"]
+    slack = 16.0 * UNIT * (np.abs(charged) + np.abs(current) + abs(threshold))
+    off = ((charged >= threshold) != spikes.astype(bool)) & (np.abs(charged - threshold) > slack)
+    expected = dynamics.after_spike(charged, spikes.astype(charged.dtype), layer.parameters)
+    return bool(off.any() or (np.abs(after - expected) > slack).any())
+
+
+def _first(differs: np.ndarray) -> tuple[int, int] | None:
+    """Returns (t, flat index within the step) of the earliest difference."""
+    for t, step in enumerate(differs):
+        if step.any():
+            return t, int(np.argmax(step.reshape(-1)))
+    return None
+
+
+def _layer(layer: LayerVector, found: _Forced | None, free: np.ndarray) -> LayerParity:
+    flips_free = int((free.reshape(layer.spikes.shape).astype(np.uint8) != layer.spikes).sum())
+    found = found or _Forced(0, 0.0, 0.0, None, False)
+    return LayerParity(
+        layer=layer.path, neuron=layer.kind, decisions=layer.spikes.size, flips_forced=found.flips,
+        worst_margin=found.margin, bound=_SIDES * layer.bound, max_current_error=found.error,
+        first_divergence=found.first, flips_free=flips_free,
+        spike_rate=float(layer.spikes.mean()) if layer.spikes.size else 0.0,
+    )  # fmt: skip
+
+
+def _notes(artifact: Artifact, vectors: Vectors, forced: list[Any], layers: tuple[LayerParity, ...]) -> list[str]:
+    notes = []
+    if any(found is None for found in forced):
+        notes.append("some neurons are decomposed: this form could not be teacher-forced, only run freely")
+    estimated = sum(not layer.rigorous for layer in vectors.layers)
+    if estimated:
+        notes.append(f"the rounding bound of {estimated} layer(s) is an estimate, not proven")
+    decomposed = sum(neuron.op == "decomposed" for neuron in artifact.manifest.neurons)
+    if decomposed:
+        notes.append(f"{decomposed} neuron layer(s) are decomposed: compared through what follows them")
+    silent = sum(layer.spike_rate == 0.0 for layer in layers)
+    if silent:
+        notes.append(f"{silent} of {len(layers)} layers did not spike: for them this verification says little")
+    return notes
+
+
+def _error(outputs: list[np.ndarray], vectors: Vectors) -> float:
+    """Returns the relative L2 error of the outputs."""
+    worst = 0.0
+    for y, r in zip(outputs, vectors.outputs.values(), strict=True):
+        if y.shape != r.shape or not np.all(np.isfinite(y) == np.isfinite(r)):
+            return float("inf")
+        norm = float(np.linalg.norm(r.astype(np.float64)))
+        distance = float(np.linalg.norm(y.astype(np.float64) - r.astype(np.float64)))
+        worst = max(worst, distance / norm if norm else distance)
+    return worst
+
+
+def _relative_bound(vectors: Vectors) -> float:
+    worst = 0.0
+    for name, r in vectors.outputs.items():
+        size = float(np.linalg.norm(r.astype(np.float64))) or 1.0
+        worst = max(worst, _SIDES * vectors.output_bounds.get(name, 0.0) * float(np.sqrt(r.size)) / size)
+    return worst
+
+
+def _top1(outputs: list[np.ndarray], vectors: Vectors) -> float | None:
+    reference = next(iter(vectors.outputs.values()))
+    y = outputs[0]
+    if y.ndim < 2 or y.shape[-1] < 2 or y.shape != reference.shape:
+        return None
+    return float((y.argmax(-1) == reference.argmax(-1)).mean())

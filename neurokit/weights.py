@@ -1,0 +1,137 @@
+"""Loads trained weights into a module: all of them or none."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from neurokit.errors import WeightsError
+
+# Where training programs put the weights inside a checkpoint, and what wrappers put before every name.
+_NESTED_UNDER = ("state_dict", "model", "model_state_dict")
+_PREFIXES = ("module.", "_orig_mod.")
+_SHOWN = 3
+
+
+def load_weights(module: nn.Module, path: str | Path) -> None:
+    """Loads a weights file into `module`; on any error the module stays as it was.
+
+    Args:
+        module: Takes the weights, on its own device and in its own types.
+        path: A `.safetensors` file, or a `.pt` or `.pth` file of `torch.save`, of which only tensors are read. The
+            state dictionary may lie under "state_dict" or "model", and its names may begin with "module.".
+
+    Raises:
+        WeightsError: If the file is missing, damaged or holds something else, if names are missing or left over, if a
+            shape or type does not fit, or if a tensor holds NaN or infinity.
+    """
+    path = Path(path)
+    expected = module.state_dict()
+    state = _without_prefix(_state_dict(_read(path), path), expected)
+    _check_names(path, expected, state)
+    _check_tensors(path, expected, state)
+    before = copy.deepcopy(expected)
+    try:
+        module.load_state_dict(state)
+    except Exception as error:  # a module's own loading hook may refuse what fits by name and shape
+        module.load_state_dict(before)
+        raise WeightsError(f"weights file {path}: the module refused it: {_one_line(error)}") from error
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise WeightsError(f"weights file {path} does not exist", expected="a .safetensors, .pt or .pth file")
+    readers = {".safetensors": _read_safetensors, ".pt": _read_torch, ".pth": _read_torch}
+    if path.suffix.lower() not in readers:
+        raise WeightsError(
+            f"weights file {path} has the unknown suffix {path.suffix!r}", expected=", ".join(sorted(readers))
+        )
+    try:
+        return readers[path.suffix.lower()](path)
+    except Exception as error:  # readers raise a dozen types for a damaged file
+        raise WeightsError(
+            f"weights file {path} cannot be read: {_one_line(error)}",
+            expected="a whole file that holds nothing but tensors",
+            fix="save it again with safetensors.torch.save_file(module.state_dict(), path)",
+        ) from error
+
+
+def _read_safetensors(path: Path) -> Any:
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def _read_torch(path: Path) -> Any:
+    # Training scripts store their options beside the weights; a Namespace is plain data.
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _state_dict(content: Any, path: Path) -> dict[str, torch.Tensor]:
+    """Returns the dictionary of tensors inside a checkpoint."""
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in _NESTED_UNDER if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"weights file {path} holds a {type(content).__name__}", expected="a state dictionary")
+    others = [str(name) for name, value in content.items() if not isinstance(value, torch.Tensor)]
+    if others:
+        raise WeightsError(f"weights file {path} holds more than tensors: {_some(others)}", expected="tensors by name")
+    return {str(name): value for name, value in content.items()}
+
+
+def _without_prefix(state: dict[str, torch.Tensor], expected: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Removes the prefixes that wrappers of data-parallel training and compilation leave."""
+    for prefix in _PREFIXES * 2:  # either may be outside
+        ours = any(name.startswith(prefix) for name in expected)
+        if state and not ours and all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return state
+
+
+def _check_names(path: Path, expected: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    missing = [name for name in expected if name not in state]
+    extra = [name for name in state if name not in expected]
+    parts = []
+    if missing:
+        parts.append(f"{len(missing)} missing ({_some(missing)})")
+    if extra:
+        parts.append(f"{len(extra)} not in the model ({_some(extra)})")
+    if parts:
+        raise WeightsError(
+            f"weights file {path} does not fit the model: {', '.join(parts)}",
+            expected=f"exactly the model's {len(expected)} names",
+        )
+
+
+def _check_tensors(path: Path, expected: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> None:
+    shapes, types, values = [], [], []
+    for name, target in expected.items():
+        value = state[name]
+        if value.shape != target.shape:
+            shapes.append(f"{name} is {list(value.shape)} for {list(target.shape)}")
+        elif value.is_floating_point() != target.is_floating_point():
+            types.append(f"{name} is {value.dtype} for {target.dtype}")
+        elif not torch.isfinite(value.to(target.dtype)).all():  # after the conversion: it may overflow
+            values.append(name)
+    for found, what in ((shapes, "wrong shapes"), (types, "wrong types"), (values, "NaN or infinity")):
+        if found:
+            raise WeightsError(f"weights file {path} has {what} in {len(found)} tensors: {_some(found)}")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0][:200]}" if text else type(error).__name__

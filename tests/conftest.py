@@ -1,0 +1,29 @@
+"""What all tests share: few threads, fixed seeds, and a skip with its reason where a GPU is needed."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+# The tests' tensors are small: more threads cost more than they bring, and other jobs want the cores.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def seeds():
+    """The same random numbers in every test, alone or after others."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - libraries under test draw from the global generator
+    torch.manual_seed(0)
+
+
+def pytest_collection_modifyitems(items):
+    if torch.cuda.is_available():
+        return
+    skip = pytest.mark.skip(reason="needs a CUDA GPU, and this machine has none that torch can use")
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(skip)

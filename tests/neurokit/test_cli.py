@@ -1,0 +1,405 @@
+"""The command line: statuses, three-line errors, JSON, and no half-written output on any way out."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import types
+from pathlib import Path
+
+import pytest
+
+from neurokit import cli
+from neurokit.artifact import Manifest, ModelInfo, TensorInfo, write_artifact
+from neurokit.cli.export import parse_options, parse_shape
+from neurokit.errors import InputError, ParityError, UnsupportedError
+from neurokit.reports import LayerParity, ParityReport
+from neurokit.target import TARGETS, TargetInfo, Unsupported
+
+ROOT = Path(__file__).parents[2]
+
+
+class FakeTarget:
+    info = TargetInfo("fake", "for tests", requires=("json", "no_such_library"), install="pip install no-such")
+
+
+def report(verdict="exact", layers=()):
+    return ParityReport("tiny", "fake", "sequence", verdict, layers=layers, spikes_compared=10, spikes_flipped=2)
+
+
+@pytest.fixture
+def house(monkeypatch, tmp_path):
+    """A pipeline that records its calls and writes a real, tiny artifact."""
+    calls = {}
+
+    def load(model, **options):
+        calls["load"] = (model, options)
+        return types.SimpleNamespace(name=model)
+
+    def capture(spec, **options):
+        calls["capture"] = options
+        return "captured"
+
+    def lower(captured, target, out, force, **options):
+        calls["lower"] = (captured, target, options)
+        print("a library chats on standard output")
+        with write_artifact(out, force=force) as draft:
+            (draft.path / "model.onnx").write_bytes(b"x")
+            tensor = TensorInfo(name="x", shape=("B",))
+            draft.manifest = Manifest(
+                model=ModelInfo(name="m"), target=target, form="f", inputs=(tensor,), outputs=(tensor,)
+            )
+        return draft.artifact
+
+    def verify(artifact):
+        calls.setdefault("verify", []).append(artifact.path)
+        return report(calls.get("verdict", "exact"))
+
+    def compare(artifacts):
+        calls["compare"] = [artifact.path for artifact in artifacts]
+        return [{"a": "x", "b": "y", "spikes_compared": 10, "spikes_differ": 3, "output_error": 0.5}]
+
+    pipeline = types.SimpleNamespace(capture=capture, lower=lower, verify=verify, compare=compare)
+    monkeypatch.setitem(sys.modules, "neurokit.pipeline", pipeline)
+    monkeypatch.setattr(sys.modules["neurokit"], "pipeline", pipeline, raising=False)
+    monkeypatch.setitem(sys.modules, "neurokit.loading", types.SimpleNamespace(load=load))
+    monkeypatch.setitem(TARGETS._items, "fake", FakeTarget())
+    monkeypatch.chdir(tmp_path)
+    return calls
+
+
+def error_lines(capsys, *arguments):
+    """Runs a command that fails and returns its status and what it says on standard error."""
+    status = cli.main(arguments)
+    lines = capsys.readouterr().err.splitlines()
+    return status, [line for line in lines if not line.startswith("done ")]
+
+
+def test_export_calls_each_stage_once_with_the_options(house, capsys):
+    arguments = ["export", "m.py:f", "--target", "fake", "--out", "b/m", "--time-steps", "8", "--numerics", "exact",
+                 "--batch", "2", "--input-shape", "3,8,8", "--weights", "w.pt", "--flat",
+                 "--option", "opset=23"]  # fmt: skip
+    Path("w.pt").write_bytes(b"12345")
+    assert cli.main(arguments) == 0
+    assert house["load"] == ("m.py:f", {"input_shape": (3, 8, 8), "time_steps": 8, "weights": Path("w.pt")})
+    assert house["capture"] == {"time_steps": 8}
+    assert house["lower"] == (
+        "captured", "fake",
+        {"numerics": "exact", "batch": 2, "flat": True, "opset": 23, "verified": False,
+         # sha256 of b"12345" as coreutils' sha256sum prints it
+         "weights_sha256": "5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5"},
+    )  # fmt: skip
+    assert house["verify"] == [Path("b/m").resolve()]
+    out = capsys.readouterr().out
+    assert "exact: m on fake" not in out  # the report names its own model
+    assert "exact: tiny on fake (sequence)" in out
+    assert out.splitlines()[-1] == "next: neurokit verify b/m"
+
+
+def test_export_defaults(house):
+    assert cli.main(["export", "m", "--target", "fake", "--out", "o", "--time-steps", "dynamic"]) == 0
+    assert house["load"] == ("m", {"input_shape": None, "time_steps": None, "weights": None})
+    assert house["capture"] == {"time_steps": "dynamic"}
+    assert house["lower"][2] == {
+        "numerics": "float", "batch": "dynamic", "flat": False, "verified": False, "weights_sha256": None
+    }  # fmt: skip
+
+
+def test_export_json_is_alone_on_standard_output(house, capsys):
+    assert cli.main(["export", "m", "--target", "fake", "--out", "o", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["artifact"] == "o"
+    assert found["parity"]["passed"] is True
+
+
+def test_a_failed_check_ends_with_1(house, capsys):
+    house["verdict"] = "failed"
+    assert cli.main(["export", "m", "--target", "fake", "--out", "o"]) == 1
+    assert "failed: tiny on fake" in capsys.readouterr().out
+    assert cli.main(["verify", "o"]) == 1
+    assert cli.main(["verify", "o", "--json"]) == 1
+
+
+def test_verify_takes_one_or_several(house, capsys):
+    for name in ("a", "b"):
+        assert cli.main(["export", "m", "--target", "fake", "--out", name]) == 0
+    house["verify"].clear()
+    assert cli.main(["verify", "a"]) == 0
+    assert house["verify"] == [Path("a")]
+    assert "compare" not in house
+    capsys.readouterr()
+    assert cli.main(["verify", "a", "b"]) == 0
+    assert house["verify"] == [Path("a"), Path("a"), Path("b")]
+    assert house["compare"] == [Path("a"), Path("b")]
+    assert "x and y" in capsys.readouterr().out
+    assert cli.main(["verify", "a", "b", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["passed"] is True
+    assert len(found["reports"]) == 2
+    assert found["pairs"][0]["spikes_differ"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what", "fix"),
+    [
+        (["exprot"], "No such command 'exprot'", "did you mean 'export'?"),
+        (["export", "m", "--out", "o", "--nummerics", "exact"], "No such option", "did you mean --numerics?"),
+        (["export", "m"], "Missing option '--out'", "neurokit export --help"),
+        (["export", "--out", "o"], "Missing argument 'MODEL'", "neurokit export --help"),
+        (["export", "m", "--out", "o", "--numerics", "int7"], "'int7'", "neurokit export --help"),
+        (["export", "m", "--out", "o", "--target", "fakee"], "unknown target 'fakee'", "did you mean fake?"),
+        (["export", "m", "--out", "o", "--target", "fake", "--time-steps", "0"], "--time-steps is '0'", "4"),
+        (["export", "m", "--out", "o", "--target", "fake", "--batch", "many"], "--batch is 'many'", "4"),
+        (["export", "m", "--out", "o", "--target", "fake", "--input-shape", "3,x"], "--input-shape", "3,224,224"),
+        (["export", "m", "--out", "o", "--target", "fake", "--option", "opset"], "--option is 'opset'", "key=1"),
+        (["export", "m", "--out", "/proc/none/o", "--target", "fake"], "cannot be written", "--out"),
+        (["export", "m", "--out", ".", "--target", "fake"], "no name for a new folder", "--out"),
+        (["verify", "nowhere"], "nowhere does not exist", "neurokit export"),
+        (["doctor", "--jsn"], "No such option", "did you mean --json?"),
+    ],
+)
+def test_a_mistake_is_told_in_three_lines(house, capsys, arguments, what, fix):
+    if "/proc/none/o" in arguments and os.access("/proc", os.W_OK):
+        arguments = [argument.replace("/proc/none/o", "file/o") for argument in arguments]
+        Path("file").write_text("x")
+    status, lines = error_lines(capsys, *arguments)
+    assert status == 2
+    assert [line.split(":")[0] for line in lines] == ["error", "expected", "fix"]
+    assert what in lines[0]
+    assert fix in lines[2]
+    assert "load" not in house  # refused before any work
+    assert not Path("o").exists()
+
+
+def test_an_existing_folder_is_refused_before_any_work(house, capsys):
+    assert cli.main(["export", "m", "--target", "fake", "--out", "o"]) == 0
+    house.clear()
+    status, lines = error_lines(capsys, "export", "m", "--target", "fake", "--out", "o")
+    assert status == 2
+    assert "exists already" in lines[0]
+    assert "load" not in house
+    assert cli.main(["export", "m", "--target", "fake", "--out", "o", "--force"]) == 0
+
+
+def fail_with(error):
+    def lower(*args, **kwargs):
+        raise error
+
+    return lower
+
+
+def run_failing(house, monkeypatch, capsys, error, *more):
+    monkeypatch.setattr(sys.modules["neurokit.pipeline"], "lower", fail_with(error))
+    return error_lines(capsys, "export", "m", "--target", "fake", "--out", "o", *more)
+
+
+def test_every_reason_of_a_refusal_is_listed(house, monkeypatch, capsys):
+    reasons = [
+        Unsupported("layer1.sn", "FooNode", "is unknown", "use LIFNode"),
+        Unsupported("", "if x.sum()", "b", "c"),
+    ]
+    status, lines = run_failing(house, monkeypatch, capsys, UnsupportedError("m cannot be lowered", reasons))
+    assert status == 2
+    assert lines[0] == "error: m cannot be lowered"
+    assert lines[1] == "  - layer1.sn: FooNode: is unknown; fix: use LIFNode"
+    assert lines[2].startswith("  - (model): if x.sum()")
+    assert len(lines) == 5
+
+
+def test_statuses_of_errors(house, monkeypatch, capsys):
+    assert run_failing(house, monkeypatch, capsys, ParityError("differs"))[0] == 1
+    assert run_failing(house, monkeypatch, capsys, InputError("wrong"))[0] == 2
+    assert run_failing(house, monkeypatch, capsys, KeyboardInterrupt())[0] == 130
+
+
+def test_an_unexpected_error_shows_no_traceback_without_debug(house, monkeypatch, capsys):
+    status, lines = run_failing(house, monkeypatch, capsys, ZeroDivisionError("by\nzero"))
+    assert status == 70
+    assert lines[0] == "error: ZeroDivisionError: by zero"
+    assert "--debug" in lines[2]
+    assert len(lines) == 3
+
+
+def test_debug_shows_the_traceback(house, monkeypatch, capsys):
+    status, lines = run_failing(house, monkeypatch, capsys, InputError("wrong"), "--debug")
+    assert status == 2
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-3] == "error: wrong"
+
+
+def test_an_error_in_json_mode_is_json_too(house, monkeypatch, capsys):
+    monkeypatch.setattr(sys.modules["neurokit.pipeline"], "lower", fail_with(InputError("a", expected="b", fix="c")))
+    assert cli.main(["export", "m", "--target", "fake", "--out", "o", "--json"]) == 2
+    found = json.loads(capsys.readouterr().out)["error"]
+    assert (found["kind"], found["what"], found["expected"], found["fix"]) == ("InputError", "a", "b", "c")
+
+
+def test_targets_say_what_is_missing(house, capsys):
+    assert cli.main(["targets", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["targets"]}
+    assert rows["fake"]["missing"] == ["no_such_library"]
+    assert rows["fake"]["install"] == "pip install no-such"
+    assert cli.main(["targets"]) == 0
+    assert "no_such_library" in capsys.readouterr().out
+
+
+def test_models_list_the_zoo(capsys):
+    from neurokit.spec import MODELS
+
+    assert cli.main(["models", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in found["models"]] == MODELS.names()
+    assert found["broken"] == {}
+    assert cli.main(["models"]) == 0
+
+
+def test_doctor_looks_at_everything(capsys):
+    import torch
+
+    status = cli.main(["doctor", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    checks = {check["name"]: check for check in found["checks"]}
+    assert {
+        "python",
+        "torch",
+        "onnx",
+        "onnxruntime",
+        "tensorrt",
+        "tensorrt_rtx",
+        "triton",
+        "cuda",
+        "c compiler",
+    } <= set(checks)
+    assert checks["torch"]["detail"] == torch.__version__.split("+")[0]
+    assert checks["cuda"]["state"] == ("ok" if torch.cuda.is_available() else "missing")
+    assert all(check["install"] for name, check in checks.items() if check["state"] != "ok" and name != "cuda")
+    assert status == (0 if found["healthy"] else 1)
+
+
+def test_doctor_survives_a_broken_library(monkeypatch):
+    from neurokit import doctor
+
+    broken = types.ModuleType("onnxruntime")
+    monkeypatch.setitem(sys.modules, "onnxruntime", broken)
+    monkeypatch.setattr(doctor, "_DETAILS", {})
+    real = doctor.importlib.import_module
+
+    def import_module(name):
+        if name == "tensorrt":
+            raise ImportError("libnvinfer.so.11: cannot open shared object file")
+        if name == "nir":
+            raise ModuleNotFoundError("No module named 'h5py'", name="h5py")
+        return real(name)
+
+    monkeypatch.setattr(doctor.importlib, "import_module", import_module)
+    checks = {check.name: check for check in doctor.examine()}
+    assert checks["tensorrt"].state == "broken"
+    assert "libnvinfer" in checks["tensorrt"].detail
+    assert checks["nir"].detail == "needs h5py"
+
+
+def test_the_parity_table_marks_what_rounding_does_not_explain(capsys):
+    from neurokit import render
+
+    layers = tuple(
+        LayerParity(f"block{i}.sn", "LIFNode", 1000, i % 2, 0.5 if i == 3 else 1e-7, 1e-6, 0.0,
+                    (1, i) if i % 2 else None, 0, 0.25) for i in range(40)
+    )  # fmt: skip
+    render.show(render.parity(report("failed", layers)))
+    out = capsys.readouterr().out
+    rows = [line for line in out.splitlines() if line.startswith("block")]
+    assert rows[0].startswith("block3.sn")  # the worst first
+    assert len(rows) == 20
+    assert "20 of 40 spiking layers" in out
+    assert "first divergence: time step 1, layer block1.sn, index 1" in out
+
+
+@pytest.mark.parametrize("text", ["", "0,1", "-1", "3,,4", "3.5", "²"])
+def test_shapes_that_are_none(text):
+    with pytest.raises(InputError):
+        parse_shape(text)
+
+
+def test_options_keep_json_types():
+    assert parse_options(["a=1", "b-c=true", "d=x=y", 'e="7"', "f=[1,2]"]) == {
+        "a": 1, "b_c": True, "d": "x=y", "e": "7", "f": [1, 2]
+    }  # fmt: skip
+    for wrong in (["=1"], ["a=1", "a=2"], ["1a=2"]):
+        with pytest.raises(InputError):
+            parse_options(wrong)
+
+
+def process(*arguments, **options):
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=env, **options)
+
+
+def test_help_is_fast_and_loads_nothing_heavy():
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = process("-m", "neurokit", "--help")
+        times.append(time.perf_counter() - start)
+        assert done.returncode == 0
+        assert "export" in done.stdout
+    assert min(times) < 0.6
+    heavy = "torch", "onnx", "onnxruntime", "tensorrt", "triton", "numba", "numpy", "spikingjelly"
+    code = (
+        f"import sys; from neurokit.cli import main; main(['--help']); print([m for m in {heavy} if m in sys.modules])"
+    )
+    assert process("-c", code).stdout.splitlines()[-1] == "[]"
+
+
+def test_every_command_has_json_debug_and_help():
+    for name, _ in cli.COMMANDS:
+        done = process("-m", "neurokit", name, "--help")
+        assert done.returncode == 0
+        assert "--json" in done.stdout
+        assert "--debug" in done.stdout
+
+
+def test_version():
+    from neurokit import __version__
+
+    assert process("-m", "neurokit", "--version").stdout == f"neurokit {__version__}\n"
+
+
+SLEEPER = """
+import sys, time, types, neurokit
+from neurokit.artifact import write_artifact
+from neurokit.target import TARGETS, TargetInfo
+
+def lower(captured, target, out, force, **options):
+    with write_artifact(out) as draft:
+        (draft.path / "model.onnx").write_bytes(b"half")
+        print("now", flush=True)
+        time.sleep(60)
+
+spec = types.SimpleNamespace(name="m")
+pipeline = types.SimpleNamespace(capture=lambda spec, **options: None, lower=lower)
+sys.modules["neurokit.pipeline"] = pipeline
+sys.modules["neurokit.loading"] = types.SimpleNamespace(load=lambda model, **options: spec)
+TARGETS._items["fake"] = None
+from neurokit.cli import main
+sys.argv = ["neurokit", "export", "m", "--target", "fake", "--out", "out/m"]
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_export_leaves_nothing(tmp_path, sent, status):
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", textwrap.dedent(SLEEPER)]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "now\n"
+        running.send_signal(sent)
+        _, said = running.communicate(timeout=30)
+    assert running.returncode == status
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
