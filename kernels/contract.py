@@ -1,4 +1,4 @@
-"""What a kernel brings so that tests and the benchmark find it: its definition, its fused form and examples."""
+"""What a kernel brings so that tests and the benchmark find it: its public function, its operator and examples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Parity = Literal["equal", "margin"]
 
 @dataclass(frozen=True)
 class Example:
-    """One call of a kernel.
+    """One call of a kernel's public function.
 
     Attributes:
         label: What is special about it.
@@ -30,25 +30,23 @@ class Example:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel: a definition in plain PyTorch and a fused form with the same signature.
+    """A kernel. With NEUROKIT_KERNELS=reference its public function runs the definition in plain PyTorch.
 
     Attributes:
         name: Name of the folder, of the registry entry and of the configuration table.
         summary: One line.
-        reference: The definition, in plain PyTorch.
-        fused: The public function, which dispatches between the Triton kernel and the reference.
-        op: The registered operator that `fused` calls.
+        function: The public function, which dispatches between the Triton kernel and the reference.
+        op: Name of the registered operator, without the namespace.
         parity: "equal" where every bit must agree; "margin" where a floating-point sum is ordered freely, so
             that a decision may differ where the membrane is within rounding of the threshold.
         examples: Yields calls for (device, dtype): odd shapes, every mode, every output form.
-        op_examples: Yields argument tuples of `op` for torch.library.opcheck, for (device,).
+        op_examples: Yields argument tuples of the operator for torch.library.opcheck, for (device,).
     """
 
     name: str
     summary: str
-    reference: Callable[..., Any]
-    fused: Callable[..., Any]
-    op: Any
+    function: Callable[..., Any]
+    op: str
     parity: Parity
     examples: Callable[[torch.device, torch.dtype], Iterator[Example]]
     op_examples: Callable[[torch.device], Iterator[tuple[Any, ...]]]
@@ -60,3 +58,13 @@ KERNELS: Registry[Kernel] = Registry("kernel", "neurokit.kernels")
 def register_kernel(kernel: Kernel) -> Kernel:
     """Registers a kernel under its name."""
     return KERNELS.add(kernel.name, kernel)
+
+
+def spikes(*shape: int, rate: float = 0.3, device: torch.device, dtype: torch.dtype = torch.int8) -> torch.Tensor:
+    """Returns random spikes of 0 and 1, the same on every device."""
+    return (torch.rand(shape, generator=torch.Generator().manual_seed(sum(shape))) < rate).to(device, dtype)
+
+
+def normal(*shape: int, device: torch.device, dtype: torch.dtype = torch.float32, mean: float = 0.0) -> torch.Tensor:
+    """Returns random numbers of unit variance, the same on every device."""
+    return (torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape))) + mean).to(device, dtype)
