@@ -3,6 +3,7 @@
 from neurokit.kernels.depthwise.op import depthwise
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.pack.op import pack, unpack
+from neurokit.kernels.patch import patch, unpatch
 from neurokit.kernels.sdsa_lif.op import sdsa_lif
 from neurokit.kernels.spike_conv_lif.op import spike_conv_lif
 from neurokit.kernels.spike_gemv_lif.op import spike_gemv_lif
@@ -13,10 +14,12 @@ __all__ = [
     "depthwise",
     "lif",
     "pack",
+    "patch",
     "sdsa_lif",
     "spike_conv_lif",
     "spike_gemv_lif",
     "spike_linear_lif",
     "spike_stats",
     "unpack",
+    "unpatch",
 ]

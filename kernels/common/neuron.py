@@ -23,7 +23,9 @@ def check_neuron(tau: float | None, threshold: float, v_reset: float | None) -> 
     if tau is not None and not (math.isfinite(tau) and tau > 1.0):
         raise InputError(f"tau={tau!r} is no time constant of a LIF neuron", expected="a finite number > 1, or None")
     if not math.isfinite(threshold) or (v_reset is not None and not math.isfinite(v_reset)):
-        raise InputError(f"threshold={threshold!r} and v_reset={v_reset!r} must be finite numbers (v_reset may be None)")
+        raise InputError(
+            f"threshold={threshold!r} and v_reset={v_reset!r} must be finite numbers (v_reset may be None)"
+        )
 
 
 def charge(

@@ -14,7 +14,8 @@ OUT_PACKED: tl.constexpr = tl.constexpr(2)
 @triton.jit
 def mul_rn(a, b):
     """Product rounded on its own. A plain `a * b + c` may become one fused operation with one rounding, under
-    torch.compile too, where launch options that forbid it are lost; the reference rounds twice."""
+    torch.compile too, where launch options that forbid it are lost; the reference rounds twice.
+    """
     if INTERPRET:
         return a * b
     a, b = tl.broadcast(a, b)
@@ -23,7 +24,7 @@ def mul_rn(a, b):
 
 @triton.jit
 def leak(y, factor, LEAK: tl.constexpr):
-    """y / tau: an exact product (1), a rounded division (2) or a rounded product (3)."""
+    """Y / tau: an exact product (1), a rounded division (2) or a rounded product (3)."""
     if LEAK == 1:
         return y * factor
     elif LEAK == 2:
@@ -118,7 +119,8 @@ def store_spikes(
     spikes, s, row, col, rows, cols, OUT: tl.constexpr, EVEN: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr
 ):  # fmt: skip
     """Stores a [ROWS, COLS] tile of decisions whose first row and column are `row` and `col`; EVEN: no column of it
-    lies outside."""
+    lies outside.
+    """
     r = tl.arange(0, ROWS)
     c = col + tl.arange(0, COLS)
     live = (row + r < rows)[:, None]

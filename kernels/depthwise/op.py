@@ -13,6 +13,8 @@ from neurokit.kernels.dispatch import use_triton
 
 NAME = "depthwise"
 DEFAULT = {"tall": 7, "wide": 4, "cols": 64, "num_warps": 4}
+# A large kernel wants many rows a program: each input row is then read once for more output rows.
+DEFAULT_LARGE = {"tall": 14, "wide": 4, "cols": 32, "num_warps": 4}
 
 
 def _fake(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
@@ -32,7 +34,9 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Te
         x = x.contiguous()
     batch, out_height, out_width, channels = out.shape
     kernel = weight.shape[0]
-    chosen = config.lookup(NAME, (kernel, x.shape[1], channels, x.dtype.itemsize), x.device, DEFAULT)
+    chosen = config.lookup(
+        NAME, (kernel, x.shape[1], channels, x.dtype.itemsize), x.device, DEFAULT_LARGE if kernel > 5 else DEFAULT
+    )
     tiles = ((out_height + chosen["tall"] - 1) // chosen["tall"]) * ((out_width + chosen["wide"] - 1) // chosen["wide"])
     launch(depthwise_kernel)[(tiles, (channels + chosen["cols"] - 1) // chosen["cols"], batch)](
         x, weight.contiguous(), weight if bias is None else bias, out, out_height, out_width, channels,

@@ -53,10 +53,34 @@ def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:
     yield (x, None, None, None, None, None, 2.0, *tail, "same", True, True, "sigmoid", 4.0, False)
     row = normal(40, device=device).requires_grad_()
     yield (x, None, row, row, x, None, None, *tail, "same", True, False, "atan", 2.0, True)
-    yield (x.detach(), None, None, None, None, None, 3.0, 1.0, None, True, "packed", False, False, "triangle", 1.0, True)
+    yield (
+        x.detach(),
+        None,
+        None,
+        None,
+        None,
+        None,
+        3.0,
+        1.0,
+        None,
+        True,
+        "packed",
+        False,
+        False,
+        "triangle",
+        1.0,
+        True,
+    )
 
 
 register_kernel(
-    Kernel(NAME, "affine, residual and IF, LIF or PLIF over T in one pass", lif, "lif_forward", "equal", examples,
-           op_examples)  # fmt: skip
+    Kernel(
+        NAME,
+        "affine, residual and IF, LIF or PLIF over T in one pass",
+        lif,
+        "lif_forward",
+        "equal",
+        examples,
+        op_examples,
+    )  # fmt: skip
 )

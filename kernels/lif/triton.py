@@ -19,7 +19,7 @@ def _load_current(
     x, residual, scale_row, bias_row, offset, mask,
     SCALE: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
 ):  # fmt: skip
-    """x * scale + bias + residual, each step rounded to float32."""
+    """X * scale + bias + residual, each step rounded to float32."""
     y = tl.load(x + offset, mask=mask, other=0.0).to(tl.float32)
     if SCALE:
         y = mul_rn(y, scale_row)

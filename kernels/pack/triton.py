@@ -3,6 +3,8 @@
 import triton
 import triton.language as tl
 
+from neurokit.kernels.common.triton import as_spikes
+
 
 @triton.jit
 def pack_kernel(x, out, total, words, size, ALIGNED: tl.constexpr, BLOCK: tl.constexpr):
@@ -25,7 +27,7 @@ def unpack_kernel(x, out, total, words, size, ALIGNED: tl.constexpr, BLOCK: tl.c
     word = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     lane = tl.arange(0, 32)
     packed = tl.load(x + word, mask=word < total, other=0)
-    bits = (packed[:, None] >> lane[None, :]) & 1
+    bits = ((packed[:, None] >> lane[None, :]) & 1) != 0
     if ALIGNED:
         at = word[:, None] * 32 + lane[None, :]
         mask = (word < total)[:, None] & (lane < 32)[None, :]
@@ -33,4 +35,4 @@ def unpack_kernel(x, out, total, words, size, ALIGNED: tl.constexpr, BLOCK: tl.c
         col = (word % words)[:, None] * 32 + lane[None, :]
         at = (word // words)[:, None] * size + col
         mask = (word < total)[:, None] & (col < size)
-    tl.store(out + at, bits.to(out.dtype.element_ty), mask=mask)
+    tl.store(out + at, as_spikes(bits, out.dtype.element_ty), mask=mask)

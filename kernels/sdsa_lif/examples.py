@@ -14,7 +14,11 @@ from neurokit.kernels.sdsa_lif.op import NAME, sdsa_lif
 
 def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
     """Yields calls over head widths, token counts, modes and output forms."""
-    for steps, batch, tokens, dim, heads, rate in ((2, 1, 70, 64, 2, 0.05), (3, 1, 20, 80, 1, 0.12), (1, 2, 33, 45, 2, 0.1)):
+    for steps, batch, tokens, dim, heads, rate in (
+        (2, 1, 70, 64, 2, 0.05),
+        (3, 1, 20, 80, 1, 0.12),
+        (1, 2, 33, 45, 2, 0.1),
+    ):
         channels = dim * heads
         q, k, v = (spikes(steps, batch, tokens + i, channels, rate=rate, device=device, dtype=dtype)[:, :, i:]
                    for i in range(3))  # fmt: skip

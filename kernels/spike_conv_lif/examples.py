@@ -42,6 +42,7 @@ def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:
 
 
 register_kernel(
-    Kernel(NAME, "convolution of spikes with the neuron behind it", spike_conv_lif, NAME, "margin", examples,
-           op_examples)  # fmt: skip
+    Kernel(
+        NAME, "convolution of spikes with the neuron behind it", spike_conv_lif, NAME, "margin", examples, op_examples
+    )  # fmt: skip
 )

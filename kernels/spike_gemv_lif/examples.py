@@ -33,6 +33,13 @@ def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:
 
 
 register_kernel(
-    Kernel(NAME, "product of few spikes by the weight rows they select, with the neuron", spike_gemv_lif, NAME, "margin",
-           examples, op_examples)  # fmt: skip
+    Kernel(
+        NAME,
+        "product of few spikes by the weight rows they select, with the neuron",
+        spike_gemv_lif,
+        NAME,
+        "margin",
+        examples,
+        op_examples,
+    )  # fmt: skip
 )

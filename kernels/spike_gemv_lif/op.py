@@ -99,6 +99,4 @@ def spike_gemv_lif(
     for name, one in (("scale", scale), ("bias", bias)):
         if one is not None and (one.shape != (cols,) or one.dtype != torch.float32 or not one.is_contiguous()):
             raise InputError(f"{name} is {one.dtype} {tuple(one.shape)}", expected=f"contiguous float32 ({cols},)")
-    return torch.ops.neurokit_kernels.spike_gemv_lif(
-        spikes, weight, scale, bias, tau, threshold, v_reset, decay_input
-    )
+    return torch.ops.neurokit_kernels.spike_gemv_lif(spikes, weight, scale, bias, tau, threshold, v_reset, decay_input)

@@ -46,6 +46,13 @@ def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:
 
 
 register_kernel(
-    Kernel(NAME, "product or 1x1 convolution on spikes with the neuron behind it", spike_linear_lif, NAME, "margin",
-           examples, op_examples)  # fmt: skip
+    Kernel(
+        NAME,
+        "product or 1x1 convolution on spikes with the neuron behind it",
+        spike_linear_lif,
+        NAME,
+        "margin",
+        examples,
+        op_examples,
+    )  # fmt: skip
 )

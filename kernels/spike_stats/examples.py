@@ -16,7 +16,9 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
     """Yields calls over widths and row counts; the dtype does not matter."""
     for steps, rows, channels in ((1, 1, 1), (2, 300, 40), (3, 17, 600)):
         words = pack(spikes(steps, rows, channels, device=device))
-        yield Example(f"{steps}x{rows}x{channels}", (words, channels), {"fanout": torch.arange(channels, device=device)})
+        yield Example(
+            f"{steps}x{rows}x{channels}", (words, channels), {"fanout": torch.arange(channels, device=device)}
+        )
     # Every bit set: the narrow counters inside must not overflow.
     yield Example("all ones", (torch.full((1, 5000, 1), -1, dtype=torch.int32, device=device), 32), {})
     yield Example("empty", (words[:, :0], 600), {})
@@ -28,6 +30,13 @@ def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:
 
 
 register_kernel(
-    Kernel("spike_stats", "firing counts and synaptic operations of packed spikes", spike_stats, "spike_counts", "equal",
-           examples, op_examples)  # fmt: skip
+    Kernel(
+        "spike_stats",
+        "firing counts and synaptic operations of packed spikes",
+        spike_stats,
+        "spike_counts",
+        "equal",
+        examples,
+        op_examples,
+    )  # fmt: skip
 )

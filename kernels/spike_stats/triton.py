@@ -9,7 +9,8 @@ def spike_counts_kernel(
     words, counts, rows, width, channels, ITERATIONS: tl.constexpr, ROWS: tl.constexpr, WORDS: tl.constexpr
 ):  # fmt: skip
     """Adds the bits of ITERATIONS x ROWS rows: a mask of every eighth bit makes four byte-wide counters of a word,
-    which hold up to 255 rows; the counters are widened to 16 bits before they are added across rows."""
+    which hold up to 255 rows; the counters are widened to 16 bits before they are added across rows.
+    """
     t = tl.program_id(2).to(tl.int64)
     word = tl.program_id(1) * WORDS + tl.arange(0, WORDS)
     shift = tl.arange(0, 8)
