@@ -418,7 +418,7 @@ def measure_end_to_end(record: Record, variants: list[tuple[str, int]]) -> None:
         print(row, flush=True)
         record.data.setdefault("end_to_end", []).append(row)
         record.write()
-        del replay, fused
+        replay = fused = None  # their memory is the opponent's now
         torch.cuda.empty_cache()
         if record.left() < 40:
             row["opponent"] = "not measured: out of time"

@@ -143,10 +143,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--limit", type=float, default=600.0, help="seconds after which nothing more is tried")
+    parts = {"lif": tune_lif, "attention": tune_attention, "linear": tune_linear, "depthwise": tune_depthwise,
+             "rest": tune_rest}  # fmt: skip
+    parser.add_argument(
+        "--part", nargs="*", default=list(parts), help="what to tune; the rest of an existing file stays"
+    )
     arguments = parser.parse_args()
     tuner = Tuner(arguments.limit)
-    for part in (tune_lif, tune_attention, tune_linear, tune_depthwise, tune_rest):
-        part(tuner)
+    if arguments.out.exists():
+        tuner.kernels = json.loads(arguments.out.read_text(encoding="utf-8"))["kernels"]
+    for name in arguments.part:
+        parts[name](tuner)
         torch.cuda.empty_cache()
     import triton
 
