@@ -188,4 +188,4 @@ def _manifest(
         versions=versions(),
         options={"batch": options.batch, "flat": options.flat, **dict(options.extra)},
         **entries,
-    )  # type: ignore[arg-type] # fmt: skip
+    )  # fmt: skip
