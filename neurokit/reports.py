@@ -294,10 +294,18 @@ class LatencyReport(_Report):
         """Time steps that were not done within their period, or None without a deadline."""
         return None if self.deadline_s is None else sum(sample > self.deadline_s for sample in self.samples_s)
 
+    @property
+    def jitter(self) -> Quantity | None:
+        """How much later than the median a late time step is (p99, or p95 below 1000 samples); None if not a stream."""
+        if self.scenario != "stream":
+            return None
+        late = self.p99 or self.p95
+        return Quantity.exact(late.value - self.p50.value, "s", "measured", f"{late.source.split()[0]} minus p50")
+
     def _derived(self) -> dict[str, Any]:
         quantities = {
             "p50": self.p50, "p90": self.p90, "p95": self.p95, "p99": self.p99, "mean": self.mean,
-            "per_step": self.per_step, "throughput": self.throughput,
+            "per_step": self.per_step, "throughput": self.throughput, "jitter": self.jitter,
         }  # fmt: skip
         summary: dict[str, Any] = {name: value and value.to_json() for name, value in quantities.items()}
         summary |= {

@@ -182,7 +182,6 @@ def _differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
         if (old := a.get(part, {}).get(name)) != (new := b.get(part, {}).get(name))
     ]
     versions = a.get("versions", {}), b.get("versions", {})
-    for name in ("onnxruntime", "onnxruntime-gpu", "torch", "tensorrt", "numpy"):
-        if versions[0].get(name) != versions[1].get(name):
-            found.append(f"another {name}: {versions[0].get(name)} and {versions[1].get(name)}")
-    return found
+    libraries = ("onnxruntime", "onnxruntime-gpu", "torch", "tensorrt", "numpy")
+    changed = [name for name in libraries if versions[0].get(name) != versions[1].get(name)]
+    return found + [f"another {name}: {versions[0].get(name)} and {versions[1].get(name)}" for name in changed]

@@ -1,4 +1,4 @@
-"""The benchmark as it runs on a device that has only ONNX Runtime and numpy; also the worker for ONNX on this machine."""
+"""The benchmark as it runs on a device that has only ONNX Runtime and numpy."""
 
 from __future__ import annotations
 

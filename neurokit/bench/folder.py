@@ -87,6 +87,6 @@ def read_vectors(path: Path) -> tuple[np.ndarray, np.ndarray | None, str]:
     try:
         with np.load(path, allow_pickle=False) as data:
             head = json.loads(bytes(data["head"]))
-            return data["x"], data["y0"] if "y0" in data else None, head["time_input"]
+            return data["x"], data.get("y0"), head["time_input"]
     except (OSError, ValueError, KeyError) as error:
         raise ArtifactError(f"the test vectors {path} cannot be read: {error}", fix="export the model again") from error

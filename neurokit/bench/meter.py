@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -139,8 +140,7 @@ class Polled:
 
 def integrate(points: Sequence[tuple[float, float]]) -> float:
     """Returns the joules under (seconds, watts), by the trapezoidal rule."""
-    pairs = zip(points, points[1:], strict=False)
-    return sum((t1 - t0) * (p0 + p1) / 2 for (t0, p0), (t1, p1) in pairs)
+    return sum((t1 - t0) * (p0 + p1) / 2 for (t0, p0), (t1, p1) in pairwise(points))
 
 
 def ina(root: Path = Path("/")) -> Polled:
@@ -312,7 +312,7 @@ def _seconds(text: str) -> float:
 
 def _at(points: Sequence[tuple[float, float]], moment: float) -> float:
     """Returns the power at a moment between two readings."""
-    for (t0, p0), (t1, p1) in zip(points, points[1:], strict=False):
+    for (t0, p0), (t1, p1) in pairwise(points):
         if t0 <= moment <= t1:
             return p0 + (p1 - p0) * ((moment - t0) / (t1 - t0) if t1 > t0 else 0.0)
     return points[-1][1]

@@ -21,6 +21,8 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("doctor", "neurokit.cli.info:doctor"),
     ("export", "neurokit.cli.export:export"),
     ("verify", "neurokit.cli.verify:verify"),
+    ("bench", "neurokit.cli.bench:bench"),
+    ("report", "neurokit.cli.report:report"),
     ("demo", "neurokit.cli.demo:demo"),
 )
 
