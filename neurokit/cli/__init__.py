@@ -23,6 +23,8 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("export", "neurokit.cli.export:export"),
     ("verify", "neurokit.cli.verify:verify"),
     ("energy", "neurokit.cli.energy:energy"),
+    ("bench", "neurokit.cli.bench:bench"),
+    ("report", "neurokit.cli.report:report"),
     ("demo", "neurokit.cli.demo:demo"),
 )
 
