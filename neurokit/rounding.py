@@ -161,6 +161,8 @@ def _unknown(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     first = made[0] if isinstance(made, list | tuple) else made
     if not isinstance(first, Magnitude):
         return made
+    if first.size.dtype == torch.bool:  # a comparison: what depends on it is no longer proven
+        return Magnitude(first.size, first.roundings, rigorous=False)
     size = torch.full_like(first.size, float(first.size.abs().max()) if first.size.numel() else 0.0)
     return Magnitude(size, first.roundings + 64, rigorous=False)
 
