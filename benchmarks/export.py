@@ -34,6 +34,7 @@ class Fresh(torch.nn.Module):
         self.module = module
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps a sequence to the module's output."""
         from spikingjelly.activation_based import functional
 
         functional.reset_net(self.module)

@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -45,22 +45,23 @@ def print_next(*commands: str) -> None:
         typer.echo(f"next: {command}")
 
 
-def whole_number_or(word: str, text: str | None, option: str) -> int | str | None:
-    """Reads the value of an option that takes a whole number >= 1 or one word.
+def number_or_dynamic(text: str | None, option: str) -> int | Literal["dynamic"] | None:
+    """Reads the value of an option that takes a whole number >= 1 or "dynamic".
 
     Args:
-        word: The word that is allowed.
         text: What the user gave, or None for nothing.
         option: Name of the option, for the message.
 
     Raises:
         InputError: If `text` is neither.
     """
-    if text is None or text == word:
-        return text
+    if text is None:
+        return None
+    if text == "dynamic":
+        return "dynamic"
     if text.isascii() and text.isdigit() and int(text) >= 1:
         return int(text)
-    raise InputError(f"{option} is {text!r}", expected=f"a whole number >= 1, or {word}", fix=f"for example {option} 4")
+    raise InputError(f"{option} is {text!r}", expected="a whole number >= 1, or dynamic", fix=f"for example {option} 4")
 
 
 def quiet_libraries(debug: bool) -> None:

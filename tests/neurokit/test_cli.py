@@ -55,10 +55,14 @@ def house(monkeypatch, tmp_path):
         return draft.artifact
 
     def verify(artifact):
-        calls["verify"] = artifact
+        calls.setdefault("verify", []).append(artifact.path)
         return report(calls.get("verdict", "exact"))
 
-    pipeline = types.SimpleNamespace(capture=capture, lower=lower, verify=verify)
+    def compare(artifacts):
+        calls["compare"] = [artifact.path for artifact in artifacts]
+        return [{"a": "x", "b": "y", "spikes_compared": 10, "spikes_differ": 3, "output_error": 0.5}]
+
+    pipeline = types.SimpleNamespace(capture=capture, lower=lower, verify=verify, compare=compare)
     monkeypatch.setitem(sys.modules, "neurokit.pipeline", pipeline)
     monkeypatch.setattr(sys.modules["neurokit"], "pipeline", pipeline, raising=False)
     monkeypatch.setitem(sys.modules, "neurokit.loading", types.SimpleNamespace(load=load))
@@ -78,11 +82,17 @@ def test_export_calls_each_stage_once_with_the_options(house, capsys):
     arguments = ["export", "m.py:f", "--target", "fake", "--out", "b/m", "--time-steps", "8", "--numerics", "exact",
                  "--batch", "2", "--input-shape", "3,8,8", "--weights", "w.pt", "--flat",
                  "--option", "opset=23"]  # fmt: skip
+    Path("w.pt").write_bytes(b"12345")
     assert cli.main(arguments) == 0
     assert house["load"] == ("m.py:f", {"input_shape": (3, 8, 8), "time_steps": 8, "weights": Path("w.pt")})
     assert house["capture"] == {"time_steps": 8}
-    assert house["lower"] == ("captured", "fake", {"numerics": "exact", "batch": 2, "flat": True, "opset": 23})
-    assert house["verify"].path == Path("b/m").resolve()
+    assert house["lower"] == (
+        "captured", "fake",
+        {"numerics": "exact", "batch": 2, "flat": True, "opset": 23, "verified": False,
+         # sha256 of b"12345" as coreutils' sha256sum prints it
+         "weights_sha256": "5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5"},
+    )  # fmt: skip
+    assert house["verify"] == [Path("b/m").resolve()]
     out = capsys.readouterr().out
     assert "exact: m on fake" not in out  # the report names its own model
     assert "exact: tiny on fake (sequence)" in out
@@ -93,7 +103,9 @@ def test_export_defaults(house):
     assert cli.main(["export", "m", "--target", "fake", "--out", "o", "--time-steps", "dynamic"]) == 0
     assert house["load"] == ("m", {"input_shape": None, "time_steps": None, "weights": None})
     assert house["capture"] == {"time_steps": "dynamic"}
-    assert house["lower"][2] == {"numerics": "float", "batch": "dynamic", "flat": False}
+    assert house["lower"][2] == {
+        "numerics": "float", "batch": "dynamic", "flat": False, "verified": False, "weights_sha256": None
+    }  # fmt: skip
 
 
 def test_export_json_is_alone_on_standard_output(house, capsys):
@@ -114,10 +126,20 @@ def test_a_failed_check_ends_with_1(house, capsys):
 def test_verify_takes_one_or_several(house, capsys):
     for name in ("a", "b"):
         assert cli.main(["export", "m", "--target", "fake", "--out", name]) == 0
+    house["verify"].clear()
     assert cli.main(["verify", "a"]) == 0
-    assert house["verify"].path == Path("a")
+    assert house["verify"] == [Path("a")]
+    assert "compare" not in house
+    capsys.readouterr()
     assert cli.main(["verify", "a", "b"]) == 0
-    assert [artifact.path for artifact in house["verify"]] == [Path("a"), Path("b")]
+    assert house["verify"] == [Path("a"), Path("a"), Path("b")]
+    assert house["compare"] == [Path("a"), Path("b")]
+    assert "x and y" in capsys.readouterr().out
+    assert cli.main(["verify", "a", "b", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["passed"] is True
+    assert len(found["reports"]) == 2
+    assert found["pairs"][0]["spikes_differ"] == 3
 
 
 @pytest.mark.parametrize(
