@@ -99,7 +99,7 @@ class GraphBuilder:
         """Adds a node fed by `value` and returns what it puts out."""
         lead = value.lead if value is not None else changes.pop("lead")
         path = module_path(node)
-        name = self._name(path, node.name if not path or kind in ("Scale", "Flatten") else path)
+        name = self._name(path or node.name)
         sources = value.sources if value is not None else ()
         level = max((self._at(source).level for source in sources), default=0)
         self.nodes[name] = Made(kind, fields, path, node.name, changes.get("lead", lead), shape, level)
@@ -139,7 +139,7 @@ class GraphBuilder:
     def _at(self, source: str) -> Made:
         return self.nodes[source] if source in self.nodes else self.foreign[source]
 
-    def _name(self, path: str, wanted: str) -> str:
+    def _name(self, wanted: str) -> str:
         base = "".join(c if c.isalnum() or c == "_" else "_" for c in wanted) or "node"
         name, count = base, 1
         while name in self.nodes or name in ("input", "output"):

@@ -85,7 +85,7 @@ def _part(graph: GraphBuilder, names: list[str], inner: set[tuple[str, str]]) ->
             made = graph.nodes.get(a) or graph.foreign[a]
             end = f"input_{a}"
             inputs[end] = made
-            nodes[end] = Made("Input", {"input_type": np.array(made.shape)}, made.path, "", made.lead, made.shape)
+            nodes[end] = Made("Input", {"input_type": np.array(made.shape)}, "", "", made.lead, made.shape)
             edges.append((end, b))
         elif b in own:
             edges.append((a, b))
@@ -97,7 +97,7 @@ def _part(graph: GraphBuilder, names: list[str], inner: set[tuple[str, str]]) ->
             made = graph.nodes[name]
             end = f"output_{name}"
             outputs[end] = made
-            nodes[end] = Made("Output", {"output_type": np.array(made.shape)}, made.path, "", made.lead, made.shape)
+            nodes[end] = Made("Output", {"output_type": np.array(made.shape)}, "", "", made.lead, made.shape)
             edges.append((name, end))
     return Part(nodes, edges, inputs, outputs)
 

@@ -50,7 +50,9 @@ class NirRunner:
         count = len(info.get("parts", ()))
         if bool(count) != (part is not None) or (part is not None and not 0 <= part < count):
             what = f"the model is in {count} parts, and what lies between them is not here" if count else "it is whole"
-            raise InputError(f"part={part} cannot be opened: {what}", expected=f"part=0 to {count - 1}" if count else "")
+            raise InputError(
+                f"part={part} cannot be opened: {what}", expected=f"part=0 to {count - 1}" if count else ""
+            )
         self._net: NirNet | None = read_file(artifact.file(info["parts"][part] if part is not None else MODEL_FILE))
         self._info = info
         self._timed = self.manifest.time_steps is not None

@@ -310,7 +310,10 @@ def _sorted(graph: NirGraph, feeds: dict[str, list[str]], where: str) -> list[st
         cycle = list(dict.fromkeys(error.args[1]))
         path = " -> ".join(repr(name) for name in [*cycle, cycle[0]])
         if any(graph.nodes[name].kind in NEURONS for name in cycle):
-            what, fix = "has a recurrent connection", "neurokit runs layer by layer over time: unroll it, or leave it out"
+            what, fix = (
+                "has a recurrent connection",
+                "neurokit runs layer by layer over time: unroll it, or leave it out",
+            )
         else:
             what, fix = "has a cycle without a neuron in it, which has no solution in time", "write it again"
         raise ModelLoadError(f"{where} {what}: {path}", expected="a graph without cycles", fix=fix) from None
