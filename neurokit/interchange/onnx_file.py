@@ -102,6 +102,11 @@ def _reasons(model: Any) -> list[Unsupported]:
     return list(reasons.values())
 
 
+def _batch(model: Any, entry: str) -> int:
+    value = next(value for value in model.graph.input if value.name == entry)
+    return value.type.tensor_type.shape.dim[0].dim_value or 1
+
+
 class OnnxNet(nn.Module):
     """Runs the nodes of an ONNX graph in their order, each as torch functions.
 
@@ -125,6 +130,8 @@ class OnnxNet(nn.Module):
             if node.op_type == "Constant":
                 self._hold(node.output[0], numpy_helper.to_array(attributes["value"]))
                 continue
+            if node.op_type == "Reshape":  # a batch size that was fixed when the file was written becomes free
+                attributes["batch"] = _batch(model, entry)
             self.steps.append((node.op_type, node.output[0], list(node.input), attributes))
         self.eval()
 
@@ -204,7 +211,7 @@ def _norm(inputs: Sequence[Any], at: Attributes) -> Tensor:
 
 def _reshape(inputs: Sequence[Any], at: Attributes) -> Tensor:
     x, wanted = inputs[0], [int(size) for size in inputs[1] or []]
-    if len(wanted) < 2 or wanted[0] not in (0, -1, 1):
+    if len(wanted) < 2 or wanted[0] not in (0, -1, at.get("batch", 1)):
         raise ValueError(f"a reshape to {wanted} does not keep the batch")
     rest = [x.shape[i + 1] if size == 0 else size for i, size in enumerate(wanted[1:])]
     return x.flatten(1) if len(rest) == 1 else x.unflatten(1, rest) if x.dim() == 2 else x.reshape(x.shape[0], *rest)
