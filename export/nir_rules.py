@@ -80,7 +80,7 @@ def _conv(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[str
         array, groups = _dense(array, groups), 1
     offset = np.zeros(array.shape[0], np.float32) if bias is None else bias.detach().numpy().astype(np.float32)
     spatial = value.shape[1:]
-    pair = (lambda v: int(list(v)[0] if isinstance(v, Sequence) else v)) if axes == 1 else _pair
+    pair = (lambda v: int(v[0] if isinstance(v, Sequence) else v)) if axes == 1 else _pair
     fields = {
         "input_shape": int(spatial[0]) if axes == 1 else tuple(spatial), "weight": array, "stride": pair(stride),
         "padding": padding if isinstance(padding, str) else pair(padding), "dilation": pair(dilation),

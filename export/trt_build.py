@@ -118,7 +118,8 @@ def build(trt: Any, model: Path, settings: Settings, ranges: Mapping[str, tuple[
     config = builder.create_builder_config()
     profile = _add_profile(builder, config, network, model, ranges)
     capabilities = _configure(trt, config, settings)
-    cache = _read_cache(config, settings)
+    rtx = trt_library.is_rtx(trt)
+    cache = None if rtx else _read_cache(config, settings)  # TensorRT for RTX has none since 1.2
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         why = log.take() or "the builder gave no reason"
@@ -130,7 +131,7 @@ def build(trt: Any, model: Path, settings: Settings, ranges: Mapping[str, tuple[
         "library": trt.__name__, "library_version": str(trt.__version__), "precision": settings.precision,
         "compute_capabilities": list(capabilities), "layers": int(network.num_layers), "profile": profile,
         "version_compatible": settings.version_compatible, "refit": settings.refit,
-        "timing_cache": "used" if cache is not None else "none",
+        "timing_cache": "used" if cache is not None else "not in TensorRT for RTX" if rtx else "none",
     }  # fmt: skip
     return bytes(plan), said
 

@@ -127,7 +127,9 @@ class TensorrtRunner:
         with torch.cuda.stream(stream):
             held = []
             for name, value in feeds.items():
-                tensor = value if isinstance(value, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(value)).cuda()
+                tensor = (
+                    value if isinstance(value, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(value)).cuda()
+                )
                 held.append(tensor)
                 if not self._context.set_input_shape(name, tuple(tensor.shape)):
                     allowed = self.manifest.target_info["profile"].get(name, "the manifest's shape")

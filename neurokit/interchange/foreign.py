@@ -41,7 +41,9 @@ def _replace(module: nn.Module, path: str, reasons: list[Unsupported]) -> nn.Mod
     kind = type(module).__name__
     if home == "norse" and kind == "SequentialState":
         # It hands states from step to step; the replaced neurons keep their own.
-        parts = [(name, _replace(part, f"{path}.{name}".lstrip("."), reasons)) for name, part in module.named_children()]
+        parts = [
+            (name, _replace(part, f"{path}.{name}".lstrip("."), reasons)) for name, part in module.named_children()
+        ]
         sequence = nn.Sequential()
         for name, part in parts:
             sequence.add_module(name, part)
@@ -108,7 +110,12 @@ def _snntorch_refusal(module: Any) -> str:
 def _norse(kind: str) -> Any:
     def make(module: Any) -> nn.Module | str:
         p, dt = module.p, float(module.dt)
-        fields = {"r": np.ones(()), "v_leak": _array(p.v_leak), "v_threshold": _array(p.v_th), "v_reset": _array(p.v_reset)}
+        fields = {
+            "r": np.ones(()),
+            "v_leak": _array(p.v_leak),
+            "v_threshold": _array(p.v_th),
+            "v_reset": _array(p.v_reset),
+        }
         if kind == "LIF":
             if getattr(p.reset_method, "__name__", "") != "reset_value":
                 return "its reset subtracts, and only reset_value is known for it"

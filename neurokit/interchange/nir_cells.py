@@ -153,4 +153,5 @@ class NirCell(base.MemoryModule):
         return torch.stack([self.single_step_forward(x) for x in x_seq])
 
     def extra_repr(self) -> str:
+        """Returns what `print` shows of it."""
         return f"{self.kind}, dt={self.dt:g} s"

@@ -312,7 +312,7 @@ def _sorted(graph: NirGraph, feeds: dict[str, list[str]], where: str) -> list[st
         if any(graph.nodes[name].kind in NEURONS for name in cycle):
             what, fix = (
                 "has a recurrent connection",
-                "neurokit runs layer by layer over time: unroll it, or leave it out",
+                "leave it out: neurokit runs layer by layer over time",
             )
         else:
             what, fix = "has a cycle without a neuron in it, which has no solution in time", "write it again"

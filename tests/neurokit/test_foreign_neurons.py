@@ -1,11 +1,12 @@
 """Networks of snnTorch and norse, captured directly, against those libraries themselves."""
 
-import neurokit as nk
 import numpy as np
 import pytest
 import torch
-from neurokit.errors import UnsupportedError
 from torch import nn
+
+import neurokit as nk
+from neurokit.errors import UnsupportedError
 
 X = torch.from_numpy((np.random.default_rng(0).integers(0, 9, (12, 3, 6)) / 8).astype(np.float32))
 

@@ -1,5 +1,6 @@
 """A `.nir` file as a model: written by other tools, or damaged on the way."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def lif(shape, tau=2.0, r=1.0, v_leak=0.0, v_reset=0.0, v_threshold=1.0):
 def chain(*nodes):
     graph = nir.NIRGraph.from_list(*nodes)
     names = list(graph.nodes)
-    graph.edges = list(zip(names, names[1:], strict=False))
+    graph.edges = list(itertools.pairwise(names))
     return graph
 
 
@@ -121,7 +122,8 @@ def test_layers_and_fan_in(tmp_path):
 
 def test_nirs_own_recurrent_subgraphs_are_refused(tmp_path):
     graph = nir.NIRGraph(
-        {"input": nir.Input(np.array([2])), "lif": lif((2,)), "w": nir.Linear(np.eye(2)), "output": nir.Output(np.array([2]))},
+        {"input": nir.Input(np.array([2])), "lif": lif((2,)), "w": nir.Linear(np.eye(2)),
+         "output": nir.Output(np.array([2]))},
         [("input", "lif"), ("lif", "w"), ("w", "lif"), ("lif", "output")],
     )  # fmt: skip
     refused(write(graph, tmp_path / "n.nir"), "recurrent connection: 'lif' -> 'w' -> 'lif'|'w' -> 'lif' -> 'w'")
@@ -132,10 +134,11 @@ def from_snntorch(path):
     pytest.importorskip("nirtorch")
     from snntorch.export_nir import export_to_nir
 
-    net = torch.nn.Sequential(
-        torch.nn.Linear(6, 5), snn.Leaky(beta=0.8 * torch.ones(5), threshold=torch.ones(5), init_hidden=True, reset_mechanism="zero"),
-        torch.nn.Linear(5, 3), snn.Leaky(beta=0.5 * torch.ones(3), threshold=torch.ones(3), init_hidden=True, reset_mechanism="zero"),
-    )  # fmt: skip
+    def leaky(beta, size):
+        full = torch.ones(size)
+        return snn.Leaky(beta=beta * full, threshold=full, init_hidden=True, reset_mechanism="zero")
+
+    net = torch.nn.Sequential(torch.nn.Linear(6, 5), leaky(0.8, 5), torch.nn.Linear(5, 3), leaky(0.5, 3))
     with torch.no_grad():
         for layer in (net[0], net[2]):
             layer.weight.mul_(3)
@@ -218,7 +221,9 @@ EDITS = {
     "not positive": lambda g: replace(g["nodes/lif"], "tau", np.zeros(3)),
     "does not have": lambda g: replace(g, "edges", EDGES(("input", "affine"), ("affine", "nobody"))),
     "has no input": lambda g: replace(g, "edges", EDGES(("input", "affine"), ("lif", "output"))),
-    "twice": lambda g: replace(g, "edges", EDGES(("input", "affine"), ("input", "affine"), ("affine", "lif"), ("lif", "output"))),
+    "twice": lambda g: replace(
+        g, "edges", EDGES(("input", "affine"), ("input", "affine"), ("affine", "lif"), ("lif", "output"))
+    ),
     "cycle without a neuron": lambda g: replace(
         g, "edges", EDGES(("input", "affine"), ("affine", "affine"), ("affine", "lif"), ("lif", "output"))
     ),
@@ -272,8 +277,12 @@ def test_settings(tmp_path):
 
 
 def test_names_that_modules_cannot_have(tmp_path):
-    nodes = {"input": nir.Input(np.array([2])), "forward": nir.Scale(np.ones(2) * 3.0), "a.b/c".replace("/", " "): nir.Scale(np.ones(2)),
-             "output": nir.Output(np.array([2]))}  # fmt: skip
+    nodes = {
+        "input": nir.Input(np.array([2])),
+        "forward": nir.Scale(np.ones(2) * 3.0),
+        "a.b c": nir.Scale(np.ones(2)),
+        "output": nir.Output(np.array([2])),
+    }
     graph = nir.NIRGraph(nodes, [("input", "forward"), ("forward", "a.b c"), ("a.b c", "output")])
     x = np.ones((2, 1, 2), np.float32)
     np.testing.assert_array_equal(run(write(graph, Path(tmp_path) / "n.nir"), x), 3 * x)

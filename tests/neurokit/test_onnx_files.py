@@ -1,12 +1,13 @@
 """`.onnx` and `.pt2` files as models."""
 
-import neurokit as nk
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
+import neurokit as nk
 from neurokit.errors import ModelLoadError, UnsupportedError
 from neurokit.loading import load
-from torch import nn
 
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
@@ -32,13 +33,13 @@ def exported(path, dynamo):
         torch.onnx.export(net, (x,), str(path), dynamo=True, external_data=False, verbose=False)
     else:
         torch.onnx.export(net, (x,), str(path), dynamo=False, opset_version=11)
-    return net, x
+    return x
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("dynamo", [True, False])
 def test_it_computes_what_onnx_runtime_computes(dynamo, tmp_path):
-    net, x = exported(tmp_path / "n.onnx", dynamo)
+    x = exported(tmp_path / "n.onnx", dynamo)
     made = load(str(tmp_path / "n.onnx"))
     assert (made.inputs[0].shape, made.time_steps) == ((3, 16, 16), None)
     found = made.build()(x).detach().numpy()
@@ -74,7 +75,10 @@ def refused(path, match, error=ModelLoadError):
 
 def test_unknown_operators_are_listed(tmp_path):
     onnx.save(model(node("Erf", outputs=["a"]), node("Det", ["a"])), tmp_path / "n.onnx")
-    assert [r.what for r in refused(tmp_path / "n.onnx", "cannot be a model", UnsupportedError).reasons] == ["Erf", "Det"]
+    assert [r.what for r in refused(tmp_path / "n.onnx", "cannot be a model", UnsupportedError).reasons] == [
+        "Erf",
+        "Det",
+    ]
 
 
 def test_malformed(tmp_path):
