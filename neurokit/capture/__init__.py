@@ -80,7 +80,10 @@ def spec_of(
             expected="a tensor [T, B, *shape], or [B, *shape] without neurons",
             fix="nk.capture(module, example_inputs=x), or describe it with nk.ModelSpec",
         )
-    spiking = bool(Twin(private_copy(module)[0], "none").slots)
+    slots = Twin(private_copy(module)[0], "none").slots
+    spiking = bool(slots)
+    # snnTorch's and norse's networks are called once a step.
+    stepwise = any(getattr(slot.module, "_neurokit_adopted", False) for slot in slots)
     axes = 2 if spiking else 1
     if example_inputs.dim() <= axes - 1 or min(example_inputs.shape, default=0) < 1:
         raise InputError(f"example_inputs has shape {list(example_inputs.shape)}", expected="[T, B, *shape]")
@@ -91,7 +94,7 @@ def spec_of(
     return ModelSpec(
         name=type(module).__name__, build=lambda: module,
         inputs=(TensorSpec("x", shape, dtype, low=min(low, 0.0), high=max(high, 1.0)),),
-        time_steps=steps if isinstance(steps, int) else None,
+        time_steps=steps if isinstance(steps, int) else None, time_input="step" if stepwise else "sequence",
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from neurokit.capture.neurons import Adapter, States, adapter_for, is_stateful, refuse
 from neurokit.errors import ModelLoadError
+from neurokit.interchange.foreign import adopt
 from neurokit.target import Unsupported
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -73,7 +74,10 @@ def private_copy(module: nn.Module) -> tuple[nn.Module, list[str]]:
             # As a tensor it would make control flow depend on data; after training it is a constant.
             part._lambda_ = float(part._buffers.pop("_lambda_"))
     notes = [f"{dropped} hook(s) of the module are not part of the capture"] if dropped else []
-    return twin.cpu().eval(), notes
+    twin, adopted = adopt(twin.cpu().eval())
+    if adopted:
+        notes.append(f"{adopted} neuron(s) of another library were replaced by ones with the same equations")
+    return twin, notes
 
 
 def _is_torch_hook(hook: Any) -> bool:
