@@ -7,20 +7,51 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from neurokit.artifact import Artifact, Manifest, ModelInfo, Reparameterisation, write_artifact
-from neurokit.capture import Captured, capture
 from neurokit.errors import InputError, MissingRuntimeError, UnsupportedError
 from neurokit.provenance import versions
 from neurokit.reports import ParityReport
+from neurokit.simulation import simulate
 from neurokit.target import TARGETS, LowerOptions, Runner, Target
 from neurokit.vectors import FILE, Vectors, make_vectors
 from neurokit.verify import verify as _verify
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
-__all__ = ["capture", "lower", "open", "verify"]
+    from neurokit.capture import Captured
+    from neurokit.spec import ModelSpec
+
+__all__ = ["capture", "compare", "lower", "open", "simulate", "verify"]
 
 _NUMERICS = ("float",)
+
+
+def capture(
+    model: ModelSpec | nn.Module,
+    example_inputs: torch.Tensor | None = None,
+    *,
+    time_steps: int | Literal["dynamic"] | None = None,
+    batch: int | Literal["dynamic"] = "dynamic",
+    merge: bool = False,
+) -> Captured:
+    """Captures a model as one program in which every neuron takes and returns its state.
+
+    Args:
+        model: A spec, or a module together with `example_inputs`. The module is left as it was found.
+        example_inputs: For a bare module: `[T, B, *shape]` if it has neurons, else `[B, *shape]`.
+        time_steps: T, or "dynamic"; default is the spec's.
+        batch: A fixed batch size, or "dynamic".
+        merge: Whether to merge re-parameterised branches (RepConv) into single convolutions.
+
+    Raises:
+        UnsupportedError: If the model cannot be captured; lists every reason.
+        InputError: If T or the batch size is no positive number, or the module does not take such inputs.
+        ModelLoadError: If the module cannot be built or copied.
+    """
+    from neurokit.capture import capture as trace  # torch comes with it: verifying and running do without
+
+    return trace(model, example_inputs, time_steps=time_steps, batch=batch, merge=merge)
 
 
 def lower(
@@ -188,4 +219,4 @@ def _manifest(
         versions=versions(),
         options={"batch": options.batch, "flat": options.flat, **dict(options.extra)},
         **entries,
-    )  # type: ignore[arg-type] # fmt: skip
+    )  # fmt: skip

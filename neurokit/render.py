@@ -62,21 +62,30 @@ def demo(result: Mapping[str, Any]) -> list[RenderableType]:
         same = "yes" if row["same_class_as_torch"] else "[red]no[/]"
         photographs.add_row(row["photograph"], row["class"], same, f"{row['relative_error']:.1e}")
     training, stream = result["training"], result["stream"]
-    pairs = ", ".join(
-        f"{pair['a']} and {pair['b']}: {pair['spikes_differ']:,} of {pair['spikes_compared']:,} spikes differ"
-        for pair in result["agreement"]
-    )
     micro = ", ".join(f"{seconds * 1e6:.0f}" for seconds in stream["step_s"])
     return [
         f"spiking_cnn trained on {training['train_images']:,} digits in {training['seconds']:.1f} s; "
         f"{training['held_out_accuracy']:.2%} of {training['held_out_images']} held-out digits right",
         forms,
-        pairs,
+        pairs(result["agreement"]),
         f"streamed digit {stream['label']}: answer after each step {stream['answer_after_each_step']}, "
         f"{micro} µs a step (measured, 1 thread)",
         photographs,
         f"{result['seconds']:.0f} s in all; artifacts in {escape(result['folder'])}",
     ]
+
+
+def pairs(found: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Returns a table of artifacts that ran freely on the same input, pair by pair, or "" for none."""
+    if not found:
+        return ""
+    table = _table("pair", "decisions", "spikes differ", "output error")
+    for pair in found:
+        table.add_row(
+            f"{pair['a']} and {pair['b']}", f"{pair['spikes_compared']:,}", f"{pair['spikes_differ']:,}",
+            _number(pair["output_error"]),
+        )  # fmt: skip
+    return table
 
 
 def models(rows: Sequence[Mapping[str, Any]]) -> RenderableType:

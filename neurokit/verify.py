@@ -16,7 +16,7 @@ import numpy as np
 from neurokit import dynamics
 from neurokit.artifact import Artifact
 from neurokit.provenance import collect
-from neurokit.reports import LayerParity, ParityReport
+from neurokit.reports import LayerParity, ParityReport, ParityVerdict
 from neurokit.target import TARGETS
 from neurokit.vectors import FILE, LayerVector, Vectors, replay
 
@@ -117,12 +117,12 @@ def _without_neurons(artifact: Artifact, vectors: Vectors, outputs: list[np.ndar
     if decomposed:
         notes.append(f"{len(decomposed)} neuron layer(s) are decomposed: compared by their outputs only")
     same = all(np.array_equal(y, r) for y, r in zip(outputs, vectors.outputs.values(), strict=True))
-    verdict = "exact" if same else "within tolerance" if error <= TOLERANCE else "failed"
+    verdict: ParityVerdict = "exact" if same else "within tolerance" if error <= TOLERANCE else "failed"
     return ParityReport(
         model=artifact.manifest.model.name, target=artifact.manifest.target, form=artifact.manifest.form,
         verdict=verdict, output_error_free=error, output_tolerance=TOLERANCE, top1_agreement=_top1(outputs, vectors),
         notes=tuple(notes), provenance=collect(),
-    )  # type: ignore[arg-type] # fmt: skip
+    )  # fmt: skip
 
 
 def _force(probe: Any, artifact: Artifact, vectors: Vectors) -> tuple[list[_Forced | None], float | None, bool]:

@@ -16,6 +16,7 @@ from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSt
 from neurokit.errors import InputError, ModelLoadError, UnsupportedError
 from neurokit.spec import ModelSpec, TensorSpec
 from neurokit.target import Unsupported
+from neurokit.weights import check_finite
 
 __all__ = ["Captured", "NeuronInfo", "StateInfo", "capture", "spec_of"]
 
@@ -49,11 +50,13 @@ def capture(
         UnsupportedError: If it cannot be captured; lists every reason.
         InputError: If T or the batch size is no positive number, or the module does not take such inputs.
         ModelLoadError: If the module cannot be built or copied.
+        WeightsError: If a weight is NaN or infinite.
     """
     spec = model if isinstance(model, ModelSpec) else spec_of(model, example_inputs, time_steps)
     module = spec.build()
     if not isinstance(module, nn.Module):
         raise ModelLoadError(f"model {spec.name!r} built a {type(module).__name__}", expected="a torch.nn.Module")
+    check_finite(module, spec.name)
     merged = "none"
     if spec.merge_reparameterised is not None:
         merged = "merged" if merge else "kept"

@@ -99,7 +99,7 @@ class Captured:
     calls: tuple[str, ...]
     output_names: tuple[str, ...]
     time_output: TimeOutput
-    reparameterisation: str
+    reparameterisation: Literal["merged", "kept", "none"]
     notes: tuple[str, ...]
     module: torch.nn.Module
     retrace: Callable[..., Captured] = field(repr=False)

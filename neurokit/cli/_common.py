@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -45,22 +45,23 @@ def print_next(*commands: str) -> None:
         typer.echo(f"next: {command}")
 
 
-def whole_number_or(word: str, text: str | None, option: str) -> int | str | None:
-    """Reads the value of an option that takes a whole number >= 1 or one word.
+def number_or_dynamic(text: str | None, option: str) -> int | Literal["dynamic"] | None:
+    """Reads the value of an option that takes a whole number >= 1 or "dynamic".
 
     Args:
-        word: The word that is allowed.
         text: What the user gave, or None for nothing.
         option: Name of the option, for the message.
 
     Raises:
         InputError: If `text` is neither.
     """
-    if text is None or text == word:
-        return text
+    if text is None:
+        return None
+    if text == "dynamic":
+        return "dynamic"
     if text.isascii() and text.isdigit() and int(text) >= 1:
         return int(text)
-    raise InputError(f"{option} is {text!r}", expected=f"a whole number >= 1, or {word}", fix=f"for example {option} 4")
+    raise InputError(f"{option} is {text!r}", expected="a whole number >= 1, or dynamic", fix=f"for example {option} 4")
 
 
 def quiet_libraries(debug: bool) -> None:
@@ -104,8 +105,9 @@ def _explain(error: Exception) -> tuple[str, str, str, int]:
     if is_usage_error(error):
         return _explain_usage(error)
     if isinstance(error, NeurokitError):
-        expected = error.expected or "what the documentation of the command says"
-        fix = error.fix or "see neurokit COMMAND --help"
+        listed = isinstance(error, UnsupportedError) and bool(error.reasons)
+        expected = error.expected or ("none of the above" if listed else "what the command's help says")
+        fix = error.fix or ("as each line above says" if listed else "see neurokit COMMAND --help")
         return _one_line(error.what), _one_line(expected), _one_line(fix), error.exit_code
     what = f"{type(error).__name__}: {_one_line(error) or 'no message'}"
     expected = "no such error: it is one of neurokit, of a library or of the model's own code"

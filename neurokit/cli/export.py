@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from neurokit.cli._common import Debug, Json, print_json, print_next, progress, stdout_is_for_json, whole_number_or
+from neurokit.cli._common import Debug, Json, number_or_dynamic, print_json, print_next, progress, stdout_is_for_json
 from neurokit.errors import InputError
 
 
@@ -48,13 +48,14 @@ def export(
     debug: Debug = False,
 ) -> None:
     """Lower MODEL to a target, verify the result, and write both into a folder."""
-    steps = whole_number_or("dynamic", time_steps, "--time-steps")
-    size = whole_number_or("dynamic", batch, "--batch")
+    steps = number_or_dynamic(time_steps, "--time-steps")
+    size = number_or_dynamic(batch, "--batch")
     shape = parse_shape(input_shape)
     extra = parse_options(option or [])
     _refuse_early(target, out, force)
     with stdout_is_for_json(as_json):
         from neurokit import pipeline
+        from neurokit.artifact import file_info
         from neurokit.loading import load
 
         with progress(f"load {model}"):
@@ -63,16 +64,9 @@ def export(
             captured = pipeline.capture(spec, time_steps=steps)
         with progress(f"lower to {target}"):
             artifact = pipeline.lower(
-                captured,
-                target,
-                out,
-                numerics=numerics.value,
-                batch=size,
-                flat=flat,
-                force=force,
-                verified=False,
-                **extra,
-            )
+                captured, target, out, numerics=numerics.value, batch=size, flat=flat, force=force,
+                weights_sha256=file_info(weights).sha256 if weights else None, verified=False, **extra,
+            )  # fmt: skip
         with progress(f"verify {out}"):
             report = pipeline.verify(artifact)
     if as_json:

@@ -21,18 +21,26 @@ def verify(
     from neurokit.artifact import Artifact
 
     artifacts = [Artifact.load(folder) for folder in folders]
-    with stdout_is_for_json(as_json), progress("verify " + ", ".join(str(folder) for folder in folders)):
+    reports = []
+    with stdout_is_for_json(as_json):
         from neurokit import pipeline
 
-        report = pipeline.verify(artifacts[0] if len(artifacts) == 1 else artifacts)
+        for artifact in artifacts:
+            with progress(f"verify {artifact.path}"):
+                reports.append(pipeline.verify(artifact))
+        pairs = []
+        if len(artifacts) > 1:
+            with progress("compare them with each other"):
+                pairs = pipeline.compare(artifacts)
+    passed = all(report.passed for report in reports)
     if as_json:
-        print_json(report.to_json())
+        print_json({"passed": passed, "reports": [report.to_json() for report in reports], "pairs": pairs})
     else:
         from neurokit import render
 
-        render.show(render.parity(report))
-        if not report.passed:
-            print_next("neurokit verify DIR --json, and look at the first layer whose flips are not explained")
+        render.show(*(render.parity(report) for report in reports), render.pairs(pairs))
+        if passed:
+            print_next(f"in Python: with neurokit.open({str(folders[0])!r}) as runner: y = runner(x)")
         else:
-            print_next("run it: with neurokit.open(DIR) as runner: y = runner(x)")
-    raise typer.Exit(0 if report.passed else 1)
+            print_next(f"neurokit verify {folders[0]} --json, and look for layers whose flips exceed their bound")
+    raise typer.Exit(0 if passed else 1)

@@ -1,0 +1,385 @@
+"""Prices counts: energy by component, layer, core and time step as intervals, and the time of each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurokit.hw_sim.chip import COMPONENTS, KIND_OF_BASIS, TERMS, Component, Constant, HardwareProfile
+from neurokit.hw_sim.onchip import PIECE_TERMS, MappedCounts
+from neurokit.hw_sim.report import ChipReport, CoreReport, LatencyReport, LinkReport, Status
+from neurokit.quantity import Kind, Quantity, worst_kind
+
+Floats = NDArray[np.float64]
+
+# Ends of an interval and its best estimate; everything is computed three times, once for each.
+ENDS = ("value", "low", "high")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Time of each step at the best estimate and at both ends of the interval (`[T]` each).
+
+    Attributes:
+        seconds: Step time by end ("value", "low", "high").
+        cores: Time that each core takes at the best estimate, `[T, cores]`.
+        bound_by: What sets each step.
+        kind: Least trustworthy kind of the times used.
+        sources: Where they are from.
+    """
+
+    seconds: dict[str, Floats]
+    cores: Floats
+    bound_by: tuple[str, ...]
+    kind: Kind
+    sources: tuple[str, ...]
+
+
+def price(counts: MappedCounts, profile: HardwareProfile, step_seconds: float | None = None) -> ChipReport:
+    """Prices what was counted on a mapping.
+
+    Energy is counts times prices, `E = sum over terms of n_i e_i + P_static t`. Nothing is counted here, so another
+    set of prices (a voltage, a user's own) costs milliseconds.
+
+    Args:
+        counts: Counts of a mapped workload.
+        profile: Prices; usually, but not necessarily, those of the chip that it was mapped on.
+        step_seconds: Time between two inputs of a sensor that sets the pace, if longer than the chip needs.
+    """
+    timing = step_times(counts, profile, step_seconds)
+    priced, unpriced = _priced_terms(counts, profile)
+    static, more = _static(counts, profile, timing)
+    unpriced += more
+    refused = profile.pricing == "none" or not _synapse_priced(profile)
+    status: Status = "refused" if refused else "lower-bound" if unpriced else "priced"
+    energy = {term: _energy(counts, term, constant) for term, constant in priced.items()} if not refused else {}
+    components = {} if refused else _components(energy, priced, static, profile)
+    return ChipReport(
+        chip=profile.name,
+        title=profile.title,
+        status=status,
+        fits=counts.mapping.fits,
+        violations=tuple(map(str, counts.mapping.violations)),
+        strategy=counts.mapping.strategy,
+        chips=counts.mapping.chips,
+        cores=len(counts.mapping.cores),
+        total=None if refused else _sum(components.values()),
+        components=components,
+        layers={} if refused else _by_layer(counts, energy),
+        steps=() if refused else _by_step(counts, energy, static),
+        core_map=_core_map(counts, energy),
+        links=_links(counts),
+        latency=_latency(timing),
+        counts={term: counts.total(term) for term in PIECE_TERMS},
+        unpriced=tuple(unpriced),
+        assumptions=_assumptions(counts, profile),
+        warnings=profile.warnings,
+        sources=tuple(
+            dict.fromkeys(_source_line(term, c) for term, c in {**priced, **_static_prices(profile)}.items())
+        ),
+    )
+
+
+def price_of(profile: HardwareProfile, term: str) -> Constant | None:
+    """Returns the price of a term; kinds of synaptic events fall back on the general one."""
+    if term.startswith("synaptic_event_"):
+        return profile.prices.get(term, profile.prices.get("synaptic_event"))
+    return profile.prices.get(term)
+
+
+def step_times(counts: MappedCounts, profile: HardwareProfile, step_seconds: float | None) -> Timing | None:
+    """Returns the time of each step: the slowest core or link, then the barrier, at least one tick.
+
+    A core takes the longer of receiving (packets and synaptic events) and of updating and sending; the step waits
+    for the slowest of them all (the bound model of SANA-FE's `simple` schedule and of Yik et al., arXiv:2511.21549).
+
+    Returns:
+        None where the chip has no published times and the sensor sets no pace.
+    """
+    if not profile.times and step_seconds is None:
+        return None
+    seconds: dict[str, Floats] = {}
+    for end in ENDS:
+        receive, update = _receive_time(counts, profile, end), _update_time(counts, profile, end)
+        cores = np.maximum(receive, update)
+        slowest = cores.max(axis=1, initial=0.0)
+        links = _link_time(counts, profile, end)
+        busy = np.maximum(slowest, links) + _barrier(profile, counts.mapping.tiles_in_use())
+        tick = profile.times.get("tick")
+        clock = max(getattr(tick, end) if tick else 0.0, step_seconds or 0.0)
+        seconds[end] = np.maximum(busy, clock)
+        if end == "value":
+            shown = cores
+            stacked = np.stack([receive.max(axis=1, initial=0.0), update.max(axis=1, initial=0.0), links])
+            names = np.array(["synapses", "neurons", "links"])[stacked.argmax(axis=0)]
+            bound = tuple("clock" if clock > t else str(name) for t, name in zip(busy, names, strict=True))
+    kinds = [KIND_OF_BASIS[constant.basis] for constant in profile.times.values()] or ["assumed"]
+    sources = tuple(dict.fromkeys(constant.source for constant in profile.times.values()))
+    return Timing(seconds, shown, bound, worst_kind(*kinds), sources)
+
+
+def _time(profile: HardwareProfile, term: str, end: str) -> float:
+    constant = profile.times.get(term)
+    if constant is None and term.startswith("synaptic_event_"):
+        constant = profile.times.get("synaptic_event")
+    return 0.0 if constant is None else float(getattr(constant, end))
+
+
+def _receive_time(counts: MappedCounts, profile: HardwareProfile, end: str) -> Floats:
+    each = _time(profile, "packet_in", end) + _time(profile, "local_delivery", end)
+    total = counts.packets_in * each
+    for term in ("synaptic_event_dense", "synaptic_event_conv", "synaptic_event_sparse"):
+        total = total + counts.by_core(term) * _time(profile, term, end)
+    for term in ("graded_event", "shortcut_add", "product_operation"):
+        total = total + counts.by_core(term) * _time(profile, "synaptic_event_dense", end)
+    return total
+
+
+def _update_time(counts: MappedCounts, profile: HardwareProfile, end: str) -> Floats:
+    total = counts.by_core("packet") * _time(profile, "packet_out", end)
+    for term in ("neuron_access", "neuron_update", "neuron_idle", "spike"):
+        total = total + counts.by_core(term) * _time(profile, term, end)
+    return total
+
+
+def _link_time(counts: MappedCounts, profile: HardwareProfile, end: str) -> Floats:
+    """Returns the time of the busiest link: its packets pass one after the other."""
+    slowest = np.zeros(counts.time_steps)
+    for way, load in counts.links.items():
+        hop = _time(profile, "hop_x" if way in ("east", "west") else "hop_y", end)
+        slowest = np.maximum(slowest, load.reshape(counts.time_steps, -1).max(axis=1) * hop)
+    return slowest
+
+
+def _barrier(profile: HardwareProfile, tiles: int) -> float:
+    if not profile.barrier:
+        return 0.0
+    known = sorted(profile.barrier)
+    if profile.barrier_rule == "linear":
+        return float(np.interp(tiles, known, [profile.barrier[key] for key in known]))
+    return profile.barrier[max((key for key in known if key <= tiles), default=known[0])]
+
+
+def _synapse_priced(profile: HardwareProfile) -> bool:
+    return "synapse" in profile.priced_components()
+
+
+def _covered(profile: HardwareProfile, component: Component) -> bool:
+    """Whether another component's price, or the chip's build, accounts for this one."""
+    covers = any(component in constant.covers for constant in profile.prices.values())
+    return covers or component in profile.absent or profile.pricing == "all-in"
+
+
+def _priced_terms(counts: MappedCounts, profile: HardwareProfile) -> tuple[dict[str, Constant], list[str]]:
+    """Returns the price of each term in use, and what is in use without one."""
+    priced: dict[str, Constant] = {}
+    missing: dict[str, list[str]] = {}
+    own = {TERMS[term].component for term in profile.prices}
+    for term in PIECE_TERMS:
+        constant, used = price_of(profile, term), counts.total(term)
+        component = TERMS[term].component
+        if constant is not None:
+            priced[term] = constant
+        elif used and not _covered(profile, component) and (component not in own or _stands_alone(term)):
+            missing.setdefault(component, []).append(f"{term} x {used}")
+    delivery = profile.prices.get("local_delivery")
+    if delivery is not None:
+        priced["local_delivery"] = delivery
+    return priced, [f"{component}: {', '.join(terms)}" for component, terms in missing.items()]
+
+
+def _stands_alone(term: str) -> bool:
+    """Whether a component's other prices say nothing about this term.
+
+    A chip that publishes a price of an update has no separate one of a spike; but no price of a spike through a
+    synapse tells what a multiplication or a crossing between chips costs.
+    """
+    return term.startswith("synaptic_event") or term in (
+        "graded_event",
+        "shortcut_add",
+        "product_operation",
+        "chip_hop",
+    )
+
+
+def _count(counts: MappedCounts, term: str) -> NDArray[np.int64]:
+    """Returns the count behind a price; every packet is handed over once at its end."""
+    return counts.terms["packet" if term == "local_delivery" else term]
+
+
+def _energy(counts: MappedCounts, term: str, constant: Constant) -> Quantity:
+    total = int(_count(counts, term).sum())
+    return constant.quantity().scaled(total)
+
+
+def _static_prices(profile: HardwareProfile) -> dict[str, Constant]:
+    return {term: constant for term, constant in profile.prices.items() if TERMS[term].component == "static"}
+
+
+def _static(
+    counts: MappedCounts, profile: HardwareProfile, timing: Timing | None
+) -> tuple[dict[str, Floats] | None, list[str]]:
+    """Returns the static energy of each step at each end, `[T]`, and what of it has no price."""
+    found = _static_prices(profile)
+    if not found:
+        return None, [] if _covered(profile, "static") else ["static: power while the chip is on"]
+    timed = {term: constant for term, constant in found.items() if term != "reset_chip"}
+    if timed and timing is None:
+        return None, ["static: its power is known but the time of a step is not (give the time between inputs)"]
+    steps = {end: np.zeros(counts.time_steps) for end in ENDS}
+    for end in ENDS:
+        for term, constant in timed.items():
+            many = {"static_core": len(counts.mapping.cores), "static_chip": counts.mapping.chips}.get(term)
+            rate = getattr(constant, end) * (
+                many if many is not None else counts.mapping.chips * (profile.clock_hz or 0)
+            )
+            steps[end] += rate * timing.seconds[end]  # type: ignore[union-attr]
+        if "reset_chip" in found:
+            steps[end][0] += getattr(found["reset_chip"], end) * counts.mapping.chips
+    return steps, []
+
+
+def _components(
+    energy: dict[str, Quantity],
+    priced: dict[str, Constant],
+    static: dict[str, Floats] | None,
+    profile: HardwareProfile,
+) -> dict[str, Quantity]:
+    found: dict[str, Quantity] = {}
+    for term in priced:
+        component = TERMS[term].component
+        found[component] = found[component] + energy[term] if component in found else energy[term]
+    if static is not None:
+        prices = _static_prices(profile).values()
+        kinds = [KIND_OF_BASIS[constant.basis] for constant in prices]
+        kinds += [KIND_OF_BASIS[constant.basis] for constant in profile.times.values()]
+        source = "; ".join(dict.fromkeys(constant.source for constant in prices))
+        value, low, high = (float(static[end].sum()) for end in ENDS)
+        found["static"] = Quantity(value, min(low, value), max(high, value), "J", worst_kind(*kinds), source)
+    return {name: found[name] for name in COMPONENTS if name in found}
+
+
+def _sum(parts: Iterable[Quantity]) -> Quantity:
+    total: Quantity | None = None
+    sources: dict[str, None] = {}
+    for part in parts:
+        total = part if total is None else total + part
+        sources |= dict.fromkeys(part.source.split("; "))
+    if total is None:
+        return Quantity.exact(0.0, "J", "analytic", "nothing was counted")
+    return Quantity(total.value, total.low, total.high, "J", total.kind, "; ".join(sources))
+
+
+def _priced_array(counts: MappedCounts, energy: dict[str, Quantity], component: str | None = None) -> Floats:
+    """Returns the best estimate of energy for each step and piece, `[T, pieces]`."""
+    out = np.zeros((counts.time_steps, len(counts.mapping.pieces)))
+    for term, total in energy.items():
+        if component is None or TERMS[term].component == component:
+            count = _count(counts, term)
+            used = int(count.sum())
+            out += count * (total.value / used) if used else 0.0
+    return out
+
+
+def _by_layer(counts: MappedCounts, energy: dict[str, Quantity]) -> dict[str, dict[str, float]]:
+    names = [piece.populations[0] for piece in counts.mapping.pieces]
+    layers: dict[str, dict[str, float]] = {name: {} for name in names}
+    for component in COMPONENTS[:-1]:
+        each = _priced_array(counts, energy, component).sum(axis=0)
+        if each.any():
+            for name, joules in zip(names, each, strict=True):
+                layers[name][component] = layers[name].get(component, 0.0) + float(joules)
+    return layers
+
+
+def _by_step(counts: MappedCounts, energy: dict[str, Quantity], static: dict[str, Floats] | None) -> tuple[float, ...]:
+    steps = _priced_array(counts, energy).sum(axis=1)
+    return tuple(float(joules) for joules in (steps if static is None else steps + static["value"]))
+
+
+def _core_map(counts: MappedCounts, energy: dict[str, Quantity]) -> tuple[CoreReport, ...]:
+    mapping = counts.mapping
+    each = _priced_array(counts, energy).sum(axis=0)
+    events = sum(counts.terms[term].sum(axis=0) for term in PIECE_TERMS[:3])
+    cores = np.array(mapping.cores, np.int64)
+    places = mapping.positions[mapping.tile_of(cores)] if len(cores) else np.zeros((0, 2), np.int64)
+    inside = counts.core_of_piece >= 0
+    joules = np.bincount(counts.core_of_piece[inside], each[inside], len(cores))
+    handled = np.bincount(counts.core_of_piece[inside], np.asarray(events)[inside], len(cores))
+    held: dict[int, list[int]] = {}
+    for number, piece in enumerate(mapping.pieces):
+        held.setdefault(piece.core, []).append(number)
+    rows = []
+    for index, core in enumerate(mapping.cores):
+        on_it = [mapping.pieces[number] for number in held[core]]
+        layers = tuple(dict.fromkeys(piece.populations[0] for piece in on_it))
+        x, y = (int(v) for v in places[index])
+        neurons = sum(piece.size for piece in on_it)
+        rows.append(
+            CoreReport(core, x, y, layers, neurons, _load(counts, core), int(handled[index]), float(joules[index]))
+        )
+    return tuple(rows)
+
+
+def _load(counts: MappedCounts, core: int) -> float | None:
+    """Returns the largest share of a limit that a core uses."""
+    limits, need = counts.mapping.profile.limits, counts.mapping.needs.get(core)
+    if need is None:
+        return None
+    neurons, bits = limits.neurons_per_core, limits.synapse_bits_per_core
+    if core < len(limits.core_neurons):
+        neurons, bits = limits.core_neurons[core], limits.core_weight_bits[core]
+    shares = [
+        used / cap
+        for used, cap in ((need.neurons, neurons), (need.synapse_bits, bits), (need.axons_in, limits.axons_in_per_core))
+        if cap
+    ]
+    return max(shares, default=None)
+
+
+def _links(counts: MappedCounts) -> tuple[LinkReport, ...]:
+    rows = []
+    for way, load in counts.links.items():
+        total = load.sum(axis=0)
+        rows += [LinkReport(int(x), int(y), way, int(total[y, x])) for y, x in np.argwhere(total)]
+    return tuple(rows)
+
+
+def _latency(timing: Timing | None) -> LatencyReport | None:
+    if timing is None:
+        return None
+    value, low, high = (float(timing.seconds[end].sum()) for end in ENDS)
+    source = "; ".join(timing.sources) or "time between inputs, given by the user"
+    inference = Quantity(value, min(low, value), max(high, value), "s", timing.kind, source)
+    steps = timing.seconds["value"]
+    return LatencyReport(
+        tuple(float(s) for s in steps), inference, float(np.percentile(steps, 50)), float(np.percentile(steps, 99)),
+        timing.bound_by, timing.sources,
+    )  # fmt: skip
+
+
+def _assumptions(counts: MappedCounts, profile: HardwareProfile) -> tuple[str, ...]:
+    notes = []
+    if profile.limits.assumed:
+        notes.append(f"limits recalled or inferred, not read: {', '.join(profile.limits.assumed)}")
+    assumed = [term for term, constant in {**profile.prices, **profile.times}.items() if constant.basis == "assumed"]
+    if assumed:
+        notes.append(f"prices or times that are assumed: {', '.join(assumed)}")
+    if not counts.mapping.fits:
+        notes.append("the network does not fit: every figure supposes a chip without the broken limits")
+    if "neuron_idle" in profile.prices or "neuron_update" in profile.prices:
+        notes.append("a neuron counts as active in a step in which an event reaches it")
+    if counts.total("shortcut_add"):
+        notes.append("real-valued shortcuts between cores travel as one packet a value and step")
+    if profile.topology.kind == "mesh":
+        notes.append(
+            "a spike is one packet for each core that holds any of its targets; XY routing; inputs enter at tile 0"
+        )
+    return tuple(notes)
+
+
+def _source_line(term: str, constant: Constant) -> str:
+    return f"{term}: {constant.quantity().text()} ({constant.basis}, {constant.scope}): {constant.source}"

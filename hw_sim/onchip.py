@@ -1,0 +1,274 @@
+"""Exact counts of a mapped workload: what each piece, core and link does in each time step, before any price."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingOf
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurokit.errors import InputError
+from neurokit.hw_sim.block import Block
+from neurokit.hw_sim.mapping import Mapping, cuts_of, mapping_flows
+from neurokit.hw_sim.projection import Projection
+from neurokit.hw_sim.tally import Tally
+from neurokit.hw_sim.traffic import Flow, Sender
+
+Counts = NDArray[np.int64]
+
+# Counts that a piece has in each time step; each is priced by the term of its name (see chip.TERMS).
+PIECE_TERMS = (
+    "synaptic_event_dense",
+    "synaptic_event_conv",
+    "synaptic_event_sparse",
+    "graded_event",
+    "shortcut_add",
+    "product_operation",
+    "neuron_access",
+    "neuron_update",
+    "neuron_idle",
+    "spike",
+    "packet",
+    "hop_x",
+    "hop_y",
+    "chip_hop",
+    "weight_read",
+    "state_read",
+    "state_write",
+)
+
+_CATEGORY = {"linear": "dense", "conv": "conv", "pool": "conv", "maxpool": "conv", "identity": "sparse"}
+
+
+def _category(projection: Projection) -> str:
+    return f"synaptic_event_{_CATEGORY[projection.kind]}"
+
+
+@dataclass(frozen=True)
+class MappedCounts:
+    """What a mapped workload does in each time step.
+
+    Attributes:
+        mapping: Where everything lies.
+        time_steps: T.
+        terms: Count by term (`PIECE_TERMS`) for each time step and piece, `[T, pieces]`; traffic is booked on the
+            piece that sends it.
+        packets_in: Packets received by each core in use, `[T, cores]`, in the order of `mapping.cores`.
+        links: Packets over the mesh link that leaves each tile, by direction ("east", "west", "north", "south"),
+            `[T, rows, columns]` over all chips.
+    """
+
+    mapping: Mapping
+    time_steps: int
+    terms: dict[str, Counts] = field(repr=False)
+    packets_in: Counts = field(repr=False)
+    links: dict[str, Counts] = field(repr=False)
+
+    @cached_property
+    def core_of_piece(self) -> NDArray[np.int64]:
+        """Index into `mapping.cores` of each piece; -1 for inputs."""
+        place = {core: index for index, core in enumerate(self.mapping.cores)}
+        return np.array([place.get(piece.core, -1) for piece in self.mapping.pieces], np.int64)
+
+    def by_core(self, term: str) -> Counts:
+        """Returns a count for each core in use, `[T, cores]` (inputs left out)."""
+        out = np.zeros((self.time_steps, len(self.mapping.cores)), np.int64)
+        inside = self.core_of_piece >= 0
+        np.add.at(out.T, self.core_of_piece[inside], self.terms[term][:, inside].T)
+        return out
+
+    def total(self, term: str) -> int:
+        """Returns a count over all time steps and pieces."""
+        return int(self.terms[term].sum())
+
+
+def count_on(mapping: Mapping, tally: Tally) -> MappedCounts:
+    """Counts a workload on a mapping.
+
+    Args:
+        mapping: Where everything lies.
+        tally: The workload's counts.
+
+    Raises:
+        InputError: If the two are of different networks.
+    """
+    if mapping.network is not tally.workload.network:
+        raise InputError("a mapping and a workload of different networks", expected="one network")
+    shape = (tally.time_steps, len(mapping.pieces))
+    terms = {term: np.zeros(shape, np.int64) for term in PIECE_TERMS}
+    for name in dict.fromkeys(name for piece in mapping.pieces for name in piece.populations):
+        _count_population(mapping, tally, name, terms)
+    packets_in, links = _count_traffic(mapping, tally, terms)
+    return MappedCounts(mapping, tally.time_steps, terms, packets_in, links)
+
+
+def _count_population(mapping: Mapping, tally: Tally, name: str, terms: dict[str, Counts]) -> None:
+    network = mapping.network
+    held = cuts_of(mapping, name)
+    blocks = [mapping.pieces[number].block for number in held]
+    sizes = np.array([block.size for block in blocks], np.int64)
+    members = mapping.pieces[held[0]].populations
+    added = np.zeros((tally.time_steps, len(held)), np.int64)
+    weights = np.zeros_like(added)
+    for projection in network.into(name):
+        if projection.source in members:
+            continue  # a sum formed on the same core: its parts were booked as they arrived
+        if tally.is_shortcut(projection):
+            arrived = np.broadcast_to(sizes, added.shape)
+            terms["shortcut_add"][:, held] += arrived
+        else:
+            arrived = tally.events[projection.name].over(blocks)
+            binary = network[projection.source].binary
+            terms[_category(projection) if binary else "graded_event"][:, held] += arrived
+            weights += arrived if projection.kind in ("conv", "linear") else 0
+        added = added + arrived
+    added = added + _count_products(mapping, tally, name, held, terms)
+    terms["weight_read"][:, held] += weights
+    terms["state_read"][:, held] += added
+    terms["state_write"][:, held] += added
+    if name in tally.active:
+        _count_neurons(tally, name, held, blocks, sizes, terms)
+    if network[name].binary and name in tally.spikes and network[name].role != "input":
+        terms["spike"][:, held] += tally.spikes[name].over(blocks)
+
+
+def _count_neurons(
+    tally: Tally, name: str, held: list[int], blocks: Sequence[Block], sizes: Counts, terms: dict[str, Counts]
+) -> None:
+    every = np.broadcast_to(sizes, (tally.time_steps, len(held)))
+    active = tally.active[name].over(blocks)
+    terms["neuron_access"][:, held] += every
+    terms["neuron_update"][:, held] += active
+    terms["neuron_idle"][:, held] += every - active
+    terms["state_read"][:, held] += every
+    terms["state_write"][:, held] += every
+
+
+def _count_products(mapping: Mapping, tally: Tally, name: str, held: list[int], terms: dict[str, Counts]) -> Counts:
+    """Books activation times activation products, shared over the pieces by their size, exact in the sum."""
+    done = np.zeros((tally.time_steps, len(held)), np.int64)
+    sizes = np.array([mapping.pieces[number].size for number in held], np.int64)
+    for product in mapping.network.products_into(name):
+        rasters = tally.workload.rasters
+        operations = product.operations(rasters[product.left].unpack(), rasters[product.right].unpack())
+        edges = np.concatenate([[0], sizes.cumsum()])
+        shares = operations[:, None] * edges[None] // edges[-1]
+        done += np.diff(shares, axis=1)
+    terms["product_operation"][:, held] += done
+    return done
+
+
+def _count_traffic(mapping: Mapping, tally: Tally, terms: dict[str, Counts]) -> tuple[Counts, dict[str, Counts]]:
+    senders = _senders(mapping, tally)
+    cores = {core: index for index, core in enumerate(mapping.cores)}
+    packets_in = np.zeros((tally.time_steps, len(cores)), np.int64)
+    mesh = _Mesh(mapping, tally.time_steps)
+    for name, found in mapping_flows(mapping, senders).items():
+        held = np.array(cuts_of(mapping, name), np.int64)
+        own = np.array([mapping.pieces[number].core for number in held], np.int64)
+        for flow in found:
+            pieces = held[flow.sources]
+            kept = flow if mapping.network[name].binary else _without_own(flow, own)
+            packets_in[:, [cores[core] for core in kept.cores.tolist()]] += kept.packets.sum(axis=1)[:, None]
+            terms["packet"][:, pieces] += kept.packets * len(kept.cores)
+            mesh.send(kept, pieces, own[kept.sources], terms)
+    return packets_in, mesh.links()
+
+
+def _without_own(flow: Flow, own: NDArray[np.int64]) -> Flow:
+    """Drops a real-valued sum's way to its own core: nothing travels there."""
+    if len(flow.cores) == 1 and len(flow.sources) >= 1:
+        away = own[flow.sources] != flow.cores[0]
+        return Flow(flow.sources, flow.cores, flow.packets * away)
+    return flow
+
+
+def _senders(mapping: Mapping, tally: Tally) -> dict[str, Sender]:
+    """Returns what each population sends; a sum without a raster sends every value in every step."""
+    network, senders = mapping.network, {}
+    operands = {name for product in network.products for name in (product.left, product.right)}
+    for population in network.populations:
+        held = cuts_of(mapping, population.name)
+        members = mapping.pieces[held[0]].populations if held else ()
+        leaves = [p for p in network.out_of(population.name) if p.target not in members]
+        if not held or (not leaves and population.name not in operands):
+            continue
+        blocks = [mapping.pieces[number].block for number in held]
+        raster = tally.workload.rasters.get(population.name)
+        if raster is None or all(tally.is_shortcut(p) for p in leaves):
+            ones = np.ones((tally.time_steps, population.size), np.uint8)
+            senders[population.name] = Sender(lambda ones=ones: ones, blocks)
+        else:
+            senders[population.name] = Sender(raster.unpack, blocks)
+    return senders
+
+
+class _Mesh:
+    """Adds up packets over mesh links under XY routing: first along the row, then along the column."""
+
+    def __init__(self, mapping: Mapping, steps: int) -> None:
+        self._mapping = mapping
+        self._topology = mapping.profile.topology
+        size = mapping.positions.max(axis=0) + 1
+        size = np.maximum(size, [self._topology.width, self._topology.height])
+        self._columns, self._rows = (int(size[0]), int(size[1])) if self._topology.kind == "mesh" else (1, 1)
+        shape = (steps, self._rows, self._columns)
+        self._load = {way: np.zeros(shape, np.int64) for way in ("east", "west", "north", "south")}
+
+    def links(self) -> dict[str, Counts]:
+        return self._load
+
+    def send(self, flow: Flow, pieces: Counts, own: NDArray[np.int64], terms: dict[str, Counts]) -> None:
+        """Books one flow's hops on its senders and on the links."""
+        if self._topology.kind != "mesh":
+            return
+        start = self._at(own)
+        goal = self._at(flow.cores)
+        steps = np.abs(goal[None] - start[:, None])
+        terms["hop_x"][:, pieces] += flow.packets * steps[..., 0].sum(axis=1)
+        terms["hop_y"][:, pieces] += flow.packets * steps[..., 1].sum(axis=1)
+        if self._mapping.chips > 1:
+            chip = np.array([self._topology.width, self._topology.height])
+            crossed = np.abs(goal[None] // chip - start[:, None] // chip).sum(axis=(1, 2))
+            terms["chip_hop"][:, pieces] += flow.packets * crossed
+        if self._rows * self._columns > 1:
+            self._along_rows(flow.packets, start, goal)
+            self._along_columns(flow.packets, start, goal)
+
+    def _at(self, cores: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self._mapping.positions[self._mapping.tile_of(cores)]
+
+    def _along_rows(self, packets: Counts, start: NDArray[np.int64], goal: NDArray[np.int64]) -> None:
+        leaving = np.zeros((self._rows, self._columns, len(packets)), np.int64)
+        np.add.at(leaving, (start[:, 1], start[:, 0]), packets.T)
+        leaving = leaving.transpose(2, 0, 1)
+        beyond = np.array([(goal[:, 0] > x).sum() for x in range(self._columns)])
+        before = np.array([(goal[:, 0] < x).sum() for x in range(self._columns)])
+        self._load["east"] += leaving.cumsum(axis=2) * beyond
+        self._load["west"] += leaving[:, :, ::-1].cumsum(axis=2)[:, :, ::-1] * before
+
+    def _along_columns(self, packets: Counts, start: NDArray[np.int64], goal: NDArray[np.int64]) -> None:
+        leaving = np.zeros((self._rows, len(packets)), np.int64)
+        np.add.at(leaving, start[:, 1], packets.T)
+        goals = np.zeros((self._rows, self._columns), np.int64)
+        np.add.at(goals, (goal[:, 1], goal[:, 0]), 1)
+        above = goals[::-1].cumsum(axis=0)[::-1] - goals  # goals with a larger y in the same column
+        below = goals.cumsum(axis=0) - goals
+        up = leaving.cumsum(axis=0).T
+        down = leaving[::-1].cumsum(axis=0)[::-1].T
+        self._load["north"] += up[:, :, None] * above[None]
+        self._load["south"] += down[:, :, None] * below[None]
+
+
+def describe_traffic(counts: MappedCounts) -> MappingOf[str, int]:
+    """Returns totals for reports: packets, hops and the busiest link's packets in its busiest step."""
+    busiest = max((int(load.max()) for load in counts.links.values()), default=0)
+    return {
+        "packets": counts.total("packet"),
+        "hops": counts.total("hop_x") + counts.total("hop_y"),
+        "chip_hops": counts.total("chip_hop"),
+        "busiest_link": busiest,
+    }

@@ -1,0 +1,191 @@
+"""Collects populations, projections and spikes while a program is traced."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neurokit.hw_sim.network import Network, NeuronModel, Population, Product, Uncounted
+from neurokit.hw_sim.projection import Projection
+from neurokit.hw_sim.raster import SpikeRaster
+from neurokit.hw_sim.trace.values import Term, Value, index_or_none, numbered, sample_shape
+
+
+class Builder:
+    """The network under construction.
+
+    Args:
+        steps: T.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.populations: dict[str, Population] = {}
+        self.projections: dict[str, Projection] = {}
+        self.products: list[Product] = []
+        self.rasters: dict[str, SpikeRaster] = {}
+        self.uncounted: list[Uncounted] = []
+        self._not_understood: dict[str, dict[str, None]] = {}
+        self._settled: list[tuple[Projection, str]] = []
+
+    def network(self, name: str, outputs: tuple[str, ...]) -> Network:
+        """Returns the finished network."""
+        uncounted = [
+            Uncounted(path, f"{', '.join(operations)}: no connection, neuron or product that can be counted")
+            for path, operations in self._not_understood.items()
+        ]
+        return Network(
+            name, tuple(self.populations.values()), tuple(self.projections.values()), tuple(self.products), outputs,
+            (*self.uncounted, *uncounted),
+        )  # fmt: skip
+
+    def not_understood(self, path: str, operation: str) -> Value:
+        """Lists an operation as not counted and returns the value that it gives."""
+        module = path.removesuffix(f".{operation}")  # one line for each module
+        self._not_understood.setdefault(module, {})[operation] = None
+        return Value(unknown=True)
+
+    def name(self, wanted: str, taken: dict[str, Any]) -> str:
+        """Returns `wanted`, numbered if it is taken."""
+        name, number = wanted, 1
+        while name in taken:
+            number += 1
+            name = f"{wanted}#{number}"
+        return name
+
+    def neurons(self, path: str, shape: tuple[int, ...], model: NeuronModel, value: Value, current: Tensor) -> str:
+        """Adds a population of neurons fed by `value` and returns its name."""
+        if not self.connectable(value):
+            value = self.fresh(value, current, f"{path}.current")
+        population = Population(self.name(path, self.populations), shape, model=model)
+        self._receive(population, value)
+        return population.name
+
+    def connectable(self, value: Value) -> bool:
+        """Returns whether every element of `value` belongs to one known position of its time step."""
+        return bool(value.terms) and all(term.per_step(self.steps) is not None for term in value.terms)
+
+    def materialise(self, value: Value, real: Tensor, path: str) -> Value:
+        """Returns `value` as one population: its only one, or a new sum of currents."""
+        if not self.connectable(value):
+            return self.fresh(value, real, path)
+        if value.pure and len(value.terms) == 1:
+            return value
+        if len(value.terms) == 1:  # one pending connection: its own outputs are the population, unpadded and unmoved
+            term = value.terms[0]
+            assert isinstance(term.source, Projection)
+            return Value((replace(term, source=self.settle(term.source, path)),), offset=value.offset)
+        population = Population(self.name(path, self.populations), sample_shape(real), "current", binary=False)
+        self._receive(population, value)
+        return Value((self.term(population.name, tuple(real.shape)),))
+
+    def settle(self, projection: Projection, path: str) -> str:
+        """Gives a pending connection a population of its own outputs, once, and returns its name."""
+        known = next((name for pending, name in self._settled if pending is projection), None)
+        if known is not None:
+            return known
+        name = self.name(path, self.populations)
+        self.populations[name] = Population(name, projection.target_shape, "current", binary=False)
+        self._add(replace(projection, target=name))
+        self._settled.append((projection, name))
+        return name
+
+    def fresh(self, value: Value, real: Tensor, path: str) -> Value:
+        """Returns a value that is not understood as a population without inputs that sends what was recorded."""
+        for term in value.terms:
+            if isinstance(term.source, Projection):  # what leads here is counted all the same
+                self.settle(term.source, term.source.name)
+        if real.dim() == 0 or real.shape[0] != self.steps:
+            return Value(unknown=True)
+        if not value.unknown:
+            self.not_understood(path, "values that mix time steps")
+        name = self.name(path, self.populations)
+        binary = bool(((real == 0) | (real == 1)).all())
+        self.populations[name] = Population(name, sample_shape(real), "current", binary=binary)
+        self.rasters[name] = SpikeRaster.pack(real.numpy())
+        return Value((self.term(name, tuple(real.shape)),))
+
+    def relay(self, value: Value, real: Tensor, projection: Projection, path: str) -> Value:
+        """Returns maximum pooling as a population of its own."""
+        name = self.name(path, self.populations)
+        binary = self.populations[projection.source].binary
+        self.populations[name] = Population(name, projection.target_shape, "relay", binary=binary)
+        self._add(replace(projection, target=name))
+        result = Value((self.term(name, tuple(real.shape)),))
+        self.record(result.terms[0], real)
+        return result
+
+    def term(self, name: str, shape: tuple[int, ...]) -> Term:
+        """Returns the values of a population as a tensor of `shape`, time first."""
+        return Term(name, numbered(shape, self.steps), self.populations[name].size)
+
+    def record(self, term: Term, real: Tensor) -> None:
+        """Keeps where the values that `term` stands for are not zero, if nothing was kept yet."""
+        assert isinstance(term.source, str)
+        if term.source in self.rasters:
+            return
+        steps = 1 if term.static else self.steps
+        values = torch.zeros(steps * term.size, dtype=torch.bool)
+        ids = term.ids.reshape(-1)
+        kept = ids >= 0
+        values[ids[kept].long()] = real.reshape(-1)[kept] != 0
+        rows = values.reshape(steps, term.size)
+        if term.static and term.ids.shape[0] == self.steps:
+            rows = rows.expand(self.steps, -1)  # shown in every step
+        elif term.static and self.steps > 1:  # computed once, before the model repeats it
+            rows = torch.cat([rows, torch.zeros(self.steps - 1, term.size, dtype=torch.bool)])
+        self.rasters[term.source] = SpikeRaster.pack(rows.numpy())
+
+    def view(self, term: Term) -> tuple[str, int, NDArray[np.int64] | None]:
+        """Returns source, its size and the index of what one time step reads."""
+        positions = term.per_step(self.steps)
+        assert positions is not None
+        assert isinstance(term.source, str)
+        return term.source, term.size, index_or_none(positions, term.size)
+
+    def _receive(self, population: Population, value: Value) -> None:
+        """Adds a population and what `value` consists of as projections into it."""
+        name = population.name
+        self.populations[name] = population
+        for term in value.terms:
+            positions = term.per_step(self.steps)
+            assert positions is not None
+            index = index_or_none(positions, term.size)
+            if isinstance(term.source, str):
+                self._add(Projection(
+                    f"{term.source} to {name}", term.source, name, "identity", population.shape, population.shape,
+                    source_size=term.size, source_index=index,
+                ))  # fmt: skip
+            elif index is None:
+                self._add(replace(term.source, target=name))
+            else:
+                self._scattered(term.source, population, positions)
+
+    def _scattered(self, projection: Projection, population: Population, positions: NDArray[np.int64]) -> None:
+        """Adds a projection whose outputs were moved, or taken more than once, on the way to the population."""
+        used = positions[positions >= 0]
+        if len(np.unique(used)) == len(used):
+            target_index = np.full(projection.target_size, -1, np.int64)
+            target_index[used] = np.flatnonzero(positions >= 0)
+            size = population.size
+            self._add(replace(projection, target=population.name, target_size=size, target_index=target_index))
+            return
+        name = self.name(f"{projection.name}.sum", self.populations)
+        populations = self.populations
+        last = populations.pop(population.name)  # sources come before targets
+        populations[name] = Population(name, projection.target_shape, "current", binary=False)
+        populations[population.name] = last
+        self._add(replace(projection, target=name))
+        self._add(Projection(
+            f"{name} to {population.name}", name, population.name, "identity", population.shape, population.shape,
+            source_size=projection.target_size, source_index=positions,
+        ))  # fmt: skip
+
+    def _add(self, projection: Projection) -> None:
+        name = self.name(projection.name, self.projections)
+        self.projections[name] = replace(projection, name=name)
