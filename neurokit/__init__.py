@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from neurokit.artifact import Artifact as Artifact
     from neurokit.loading import load as load
     from neurokit.pipeline import capture as capture
+    from neurokit.pipeline import exact as exact
     from neurokit.pipeline import lower as lower
     from neurokit.pipeline import open as open
     from neurokit.pipeline import verify as verify
@@ -30,6 +31,7 @@ _PUBLIC = {
     "TensorSpec": "neurokit.spec",
     "benchmark": "neurokit.pipeline",
     "capture": "neurokit.pipeline",
+    "exact": "neurokit.pipeline",
     "load": "neurokit.loading",
     "lower": "neurokit.pipeline",
     "open": "neurokit.pipeline",

@@ -25,11 +25,13 @@ class Observed:
 
     Attributes:
         largest: Largest magnitude of its operand.
+        result: Largest magnitude of its result.
         moments: Second moments of the operand's columns, `[K, K]` with K the fan-in, or None.
         mean: Mean column, `[K]`, or None.
     """
 
     largest: float = 0.0
+    result: float = 0.0
     moments: Tensor | None = None
     mean: Tensor | None = None
 
@@ -59,6 +61,8 @@ class _Observer(Interpreter):
             args, _ = self.fetch_args_kwargs_from_env(n)
             self._see(self._index[n], n, args)
         result = super().run_node(n)
+        if n in self._index and result.numel():
+            self.made.linears[self._index[n]].result = float(result.abs().max())
         if ops.is_op(n, ops.NEURONS):
             self.made.rates.append(float(result[0].mean()))
         return result

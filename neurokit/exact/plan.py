@@ -20,6 +20,9 @@ from neurokit.exact.search import round_jointly
 INPUT_BITS = 10  # of a real-valued input's magnitude
 # Weights give up to so many bits for a common grid; beyond, sums are rounded to it instead.
 _COARSEST = 1.0
+# A result is limited to so many times what was seen, where its bound is so much larger still.
+_ROOM, _SLACK = 4.0, 16.0
+_LIMIT = 24
 
 
 @dataclass
@@ -30,6 +33,8 @@ class Draft:
         input: Rounding of the input.
         floors: Finest grid that each linear map's weights and bias may make, by number.
         results: Exponent that each linear map's result is rounded to, by number.
+        currents: Exponent that each neuron's input is rounded to, by number.
+        limits: Largest magnitude of a linear map's result, where it is limited.
         operands: Roundings of operands.
         operand_grids: Exponent of each operand's grid.
     """
@@ -37,6 +42,8 @@ class Draft:
     input: Rounding
     floors: dict[int, float] = field(default_factory=dict)
     results: dict[int, int] = field(default_factory=dict)
+    currents: dict[int, int] = field(default_factory=dict)
+    limits: dict[int, float] = field(default_factory=dict)
     operands: dict[int, Rounding] = field(default_factory=dict)
     operand_grids: dict[int, float] = field(default_factory=dict)
 
@@ -101,9 +108,14 @@ def draft(
     nominal = Nominal(levels(bits), {i: s.largest for i, s in seen.linears.items()})
     run = Ranges(folded.module, [n.name for n in folded.linears], [n.name for n in folded.neurons], nominal, steps)
     found = run.start(input_range(shape, rounding), *states)
-    made = Draft(rounding, operand_grids=run.operand_grids)
+    nominal.limits = _limits(run.largest, seen)
+    if nominal.limits:
+        run = Ranges(folded.module, [n.name for n in folded.linears], [n.name for n in folded.neurons], nominal, steps)
+        found = run.start(input_range(shape, rounding), *states)
+    made = Draft(rounding, operand_grids=run.operand_grids, limits=dict(nominal.limits))
     made.operands = {i: Rounding(e, -limit, limit) for i, (e, limit) in nominal.operands.items()}
-    own, common = _floors(found)
+    made.currents = _currents(found, len(folded.neurons))
+    own, common = _floors(found, made.currents)
     if -1 in common and common[-1] > rounding.exponent:
         made.input = input_rounding_at(math.ceil(common[-1]), rounding.low, rounding.high)
     for index in range(len(folded.linears)):
@@ -113,29 +125,56 @@ def draft(
         floor = math.ceil(own.get(index, -ANY))
         alive = weight.reshape(len(weight), -1).abs().amax(1) > 0
         top = float(natural[alive].max()) if bool(alive.any()) else ANY
-        if wanted - top > _COARSEST:
-            made.results[index] = int(wanted)
+        if wanted - top > _COARSEST or index in made.limits:
+            made.results[index] = int(max(wanted, floor))
             made.floors[index] = floor
         else:
             made.floors[index] = max(floor, wanted)
     return made
 
 
-def _floors(found: list[Finding]) -> tuple[dict[int, float], dict[int, float]]:
+def _limits(largest: dict[int, float], seen: Calibration) -> dict[int, float]:
+    """Returns limits for results whose bound is far above anything that was seen: bounds add up along shortcuts."""
+    made = {}
+    for index, bound in largest.items():
+        limit = _ROOM * max(seen.linears[index].result, 1.0) if index in seen.linears else bound
+        if bound > _SLACK * limit:
+            made[index] = 2.0 ** math.ceil(math.log2(limit))
+    return made
+
+
+def _currents(found: list[Finding], neurons: int) -> dict[int, int]:
+    """Returns the neurons whose membranes ask for a coarser grid than the shortcuts that feed them should have.
+
+    They round their own input, instead of coarsening every map that flows into it.
+    """
+    made = {}
+    for finding in found:
+        shared = len(finding.sources) > 1 or finding.gain != 0.0
+        if finding.kind == "neuron" and shared and finding.membrane is not None and finding.membrane.bits >= _LIMIT:
+            made[finding.index or 0] = math.ceil(finding.floor + finding.gain)
+    return made
+
+
+def _floors(found: list[Finding], currents: dict[int, int]) -> tuple[dict[int, float], dict[int, float]]:
     """Returns the floors that each linear map's own sums ask for, and those of all that they flow into."""
     own: dict[int, float] = {}
     common: dict[int, float] = {}
     for finding in found:
+        rounded = finding.kind == "neuron" and finding.index in currents
         for source in finding.sources:
             table = own if finding.kind == "sum" and finding.index == source else common
-            table[source] = max(table.get(source, -ANY), finding.floor)
+            table[source] = max(table.get(source, -ANY), finding.sum_floor if rounded else finding.floor)
     return own, common
 
 
 def fill(folded: Folded, seen: Calibration, made: Draft, bits: int, search: bool) -> Plan:
     """Puts every weight and bias on its grid."""
     plan = Plan(input=made.input, operands=dict(made.operands))
-    plan.results = {index: Rounding(exponent) for index, exponent in made.results.items()}
+    plan.currents = {index: Rounding(exponent) for index, exponent in made.currents.items()}
+    for index, exponent in made.results.items():
+        limit = made.limits.get(index)
+        plan.results[index] = Rounding(exponent, None if limit is None else -limit, limit)
     for index in range(len(folded.linears)):
         grid = made.operand_grids.get(index, 0.0)
         plan.linears[index] = quantise(
@@ -167,6 +206,14 @@ def raise_floors(made: Draft, found: list[Finding], limit: float) -> bool:
         bits = max(finding.bits, finding.membrane.bits if finding.membrane is not None else -ANY)
         if not limit <= bits < math.inf:
             continue
+        if finding.kind == "neuron" and finding.bits < limit and finding.index in made.currents:
+            made.currents[finding.index] += max(1, math.ceil(bits - limit + 1e-6))
+            changed = True
+            continue
+        if finding.kind == "neuron" and finding.bits < limit and len(finding.sources) > 1:
+            made.currents[finding.index or 0] = math.ceil(finding.floor + finding.gain)
+            changed = True
+            continue
         for source in finding.sources:
             own = finding.kind == "sum" and finding.index == source
             missed[source, own] = max(missed.get((source, own), 0.0), bits - limit + 1e-6)
@@ -184,4 +231,6 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "input_high": plan.input.high if plan.input else None,
         "operand_roundings": len(plan.operands),
         "result_roundings": len(plan.results),
+        "results_limited": sum(rounding.high is not None for rounding in plan.results.values()),
+        "current_roundings": len(plan.currents),
     }

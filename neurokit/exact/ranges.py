@@ -72,6 +72,8 @@ class Finding:
         why: For "inexact": the reason.
         sources: As in Range.
         floor: Exponent below which the sources' grids must not go, by the bounds found.
+        sum_floor: The same without the membrane's own needs.
+        gain: As in Range.
     """
 
     node: str
@@ -82,6 +84,8 @@ class Finding:
     why: str = ""
     sources: frozenset[int] = frozenset()
     floor: float = -ANY
+    sum_floor: float = -ANY
+    gain: float = 0.0
 
 
 @dataclass
@@ -94,6 +98,7 @@ class Nominal:
         widest: Bits of an operand above which it is quantised first.
         operand_bits: Bits it is quantised to.
         operands: What was decided: exponent and largest magnitude, by linear map.
+        limits: Largest magnitude that a linear map's result is limited to, by number.
     """
 
     levels: int
@@ -101,6 +106,7 @@ class Nominal:
     widest: int = 10
     operand_bits: int = 8
     operands: dict[int, tuple[int, float]] = field(default_factory=dict)
+    limits: dict[int, float] = field(default_factory=dict)
 
 
 class Ranges(Interpreter):
@@ -124,6 +130,7 @@ class Ranges(Interpreter):
         self._node: Any = None
         self._steps = steps
         self.operand_grids: dict[int, float] = {}
+        self.largest: dict[int, float] = {}
         self.found: list[Finding] = []
 
     def run_node(self, n: Node) -> Any:
@@ -190,6 +197,11 @@ class Ranges(Interpreter):
         gain = x.gain + float(self._weight_grid(weight, index).min()) if index is None else 0.0
         made = Range(pos, neg, grid.reshape(shape).expand(pos.shape), sources, gain)
         self._note(made, "sum", index)
+        if index is not None:
+            self.largest[index] = made.largest()
+        if self._nominal is not None and index in self._nominal.limits:
+            limit = self._nominal.limits[index]
+            return replace(made, pos=made.pos.clamp_max(limit), neg=made.neg.clamp_max(limit))
         return made
 
     def _weight_grid(self, weight: Tensor, index: int | None) -> Tensor:
@@ -224,7 +236,9 @@ class Ranges(Interpreter):
             x = Range(x.clamp_min(0), (-x).clamp_min(0), lowest_bit(x))
         bounds = membrane(op, x.pos, x.neg, x.grid, settings, v0, x.pos.shape[0])
         found = Finding(self._node.name, index, "neuron", x.bits(), bounds, sources=x.sources)
-        found.floor = max(bounds.floor, log2(x.largest()) - LIMIT) - x.gain
+        found.sum_floor = log2(x.largest()) - LIMIT - x.gain
+        found.floor = max(bounds.floor - x.gain, found.sum_floor)
+        found.gain = x.gain
         self.found.append(found)
         zeros = torch.zeros_like(x.pos)
         return Range(torch.ones_like(x.pos), zeros, zeros), v0

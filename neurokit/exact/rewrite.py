@@ -46,13 +46,14 @@ class Plan:
         input: Rounding of the input.
         operands: Roundings of linear maps' operands, by number.
         results: Roundings of linear maps' results, by number.
-        count: Number of linear maps.
+        currents: Roundings of neurons' input currents, by number of the neuron node.
     """
 
     linears: dict[int, Quantised] = field(default_factory=dict)
     input: Rounding | None = None
     operands: dict[int, Rounding] = field(default_factory=dict)
     results: dict[int, Rounding] = field(default_factory=dict)
+    currents: dict[int, Rounding] = field(default_factory=dict)
 
 
 def apply(program: ExportedProgram, plan: Plan, steps: int | None) -> tuple[ExportedProgram, Folded]:
@@ -71,6 +72,8 @@ def place(folded: Folded, plan: Plan) -> Folded:
         _insert_before(folded, folded.linears[index], rounding)
     for index, rounding in plan.results.items():
         _insert_after(folded, folded.linears[index], rounding)
+    for index, rounding in plan.currents.items():
+        _insert_before(folded, folded.neurons[index], rounding)
     folded.module.graph.lint()
     folded.module.recompile()
     return folded
