@@ -139,7 +139,7 @@ def refuse(made: Exact) -> None:
         if layer.status == "inexact"
     ]
     raise UnsupportedError(
-        f"model {made.captured.spec.name!r} cannot be exact: from {made.proof.tolerance_from!r} on only tolerance applies",
+        f"model {made.captured.spec.name!r} cannot be exact: tolerance applies from {made.proof.tolerance_from!r} on",
         reasons, expected="sums of products that stay below 2**24 units of their grid", fix="--numerics float",
     )  # fmt: skip
 

@@ -166,7 +166,11 @@ class _Folder:
         path = str(node.args[1].target)
         weight = fetch(self.module, path).detach().double() * float(self.factors.get(node.args[0], ONE))
         has_bias = len(node.args) > 2 and node.args[2] is not None
-        bias = fetch(self.module, str(node.args[2].target)).detach().double() if has_bias else weight.new_zeros(len(weight))
+        bias = (
+            fetch(self.module, str(node.args[2].target)).detach().double()
+            if has_bias
+            else weight.new_zeros(len(weight))
+        )
         self._adopt(node, path.removesuffix(".weight"), weight, bias)
 
     def _adopt(self, node: Node, path: str, weight: Tensor, bias: Tensor) -> None:
@@ -351,7 +355,7 @@ def _number(value: Any) -> Any:
 def _evaluate(module: nn.Module, node: Any) -> float:
     """Returns the value of a scalar that the graph computes from parameters alone (a learnt decay)."""
     if node.op == "get_attr":
-        return float(fetch(module, str(node.target)))
+        return float(fetch(module, str(node.target)).detach())
     arguments = [
         torch.tensor(_evaluate(module, a), dtype=torch.float64) if isinstance(a, Node) else a for a in node.args
     ]

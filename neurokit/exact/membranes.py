@@ -105,7 +105,9 @@ class _State:
             top = torch.where(fires, torch.full_like(h_high, max(self.threshold, self.rest)), h_high)
             bottom = torch.where(fires, h_low.clamp_max(self.rest), h_low)
         else:
-            top = torch.where(fires, torch.maximum(h_high - self.threshold, torch.full_like(h_high, self.threshold)), h_high)
+            top = torch.where(
+                fires, torch.maximum(h_high - self.threshold, torch.full_like(h_high, self.threshold)), h_high
+            )
             bottom = h_low.clamp_max(0.0) if self.threshold > 0 else h_low - abs(self.threshold)
             top = torch.maximum(top, bottom)
         self.v = (torch.maximum(top, before[0]), torch.minimum(bottom, before[1]))

@@ -77,7 +77,9 @@ def input_rounding_at(exponent: int, low: float | None, high: float | None) -> R
     """Returns a rounding whose limits lie on its grid."""
     unit = 2.0**exponent
     return Rounding(
-        exponent, None if low is None else math.floor(low / unit) * unit, None if high is None else math.ceil(high / unit) * unit
+        exponent,
+        None if low is None else math.floor(low / unit) * unit,
+        None if high is None else math.ceil(high / unit) * unit,
     )
 
 
