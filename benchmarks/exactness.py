@@ -26,6 +26,7 @@ from torch import Tensor
 import neurokit as nk
 from neurokit.artifact import write_artifact
 from neurokit.capture import Captured
+from neurokit.errors import UnsupportedError
 from neurokit.pipeline import _manifest
 from neurokit.provenance import collect
 from neurokit.reference import example_input, record
@@ -74,9 +75,13 @@ def onnx_ways(captured: Captured, x: Tensor, folder: Path, brief: bool) -> Itera
         options = LowerOptions("exact", captured.batch)
         out = folder / form
         if not out.exists():
-            with write_artifact(out) as draft:
-                entries = dict(target.lower(captured, draft.path, options))
-                draft.manifest = _manifest(captured, form, options, entries, None)
+            try:
+                with write_artifact(out) as draft:
+                    entries = dict(target.lower(captured, draft.path, options))
+                    draft.manifest = _manifest(captured, form, options, entries, None)
+            except UnsupportedError as error:
+                print(f"  no {form}: {error.reasons[0] if error.reasons else error}", flush=True)
+                continue
         artifact = nk.Artifact.load(out)
         ways = [(0, 1), (3, 1)] if brief else [(0, 1), (1, 1), (2, 1), (3, 1), (3, 2)]
         for level, threads in ways:

@@ -208,13 +208,8 @@ def raise_floors(made: Draft, found: list[Finding], limit: float) -> bool:
         bits = max(finding.bits, finding.membrane.bits if finding.membrane is not None else -ANY)
         if not limit <= bits < math.inf:
             continue
-        if finding.kind == "neuron" and finding.bits < limit and finding.index in made.currents:
-            made.currents[finding.index] += max(1, math.ceil(bits - limit + 1e-6))
-            changed = True
-            continue
-        if finding.kind == "neuron" and finding.bits < limit and len(finding.sources) > 1:
-            made.currents[finding.index or 0] = math.ceil(finding.floor + finding.gain)
-            changed = True
+        if finding.kind == "neuron" and finding.bits < limit:
+            changed |= _round_current(made, finding, math.ceil(bits - limit + 1e-6))
             continue
         for source in finding.sources:
             own = finding.kind == "sum" and finding.index == source
@@ -223,6 +218,18 @@ def raise_floors(made: Draft, found: list[Finding], limit: float) -> bool:
         made.coarsen(source, bits, own)
         changed = True
     return changed
+
+
+def _round_current(made: Draft, finding: Finding, bits: int) -> bool:
+    """Rounds a neuron's input (more coarsely), as far as its threshold allows; returns whether it could."""
+    index = finding.index or 0
+    before = made.currents.get(index)
+    exponent = math.ceil(finding.floor + finding.gain) if before is None else before + max(1, bits)
+    exponent = min(exponent, math.floor(finding.cap))
+    if before is not None and exponent <= before:
+        return False
+    made.currents[index] = exponent
+    return True
 
 
 def as_json(plan: Plan) -> dict[str, Any]:

@@ -24,6 +24,8 @@ from neurokit.exact.membranes import Membrane, membrane
 from neurokit.exact.ops import aten
 
 LIMIT = 24  # bits of a float32's significand
+# A current is never rounded to coarser than the threshold / 2**6: beyond, a membrane is left elementwise.
+_FINEST_LOSS = 6.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Finding:
         floor: Exponent below which the sources' grids must not go, by the bounds found.
         sum_floor: The same without the membrane's own needs.
         gain: As in Range.
+        cap: Exponent above which no neuron's input is rounded for the sake of its membrane.
     """
 
     node: str
@@ -86,6 +89,7 @@ class Finding:
     floor: float = -ANY
     sum_floor: float = -ANY
     gain: float = 0.0
+    cap: float = ANY
 
 
 @dataclass
@@ -237,7 +241,8 @@ class Ranges(Interpreter):
         bounds = membrane(op, x.pos, x.neg, x.grid, settings, v0, x.pos.shape[0])
         found = Finding(self._node.name, index, "neuron", x.bits(), bounds, sources=x.sources)
         found.sum_floor = log2(x.largest()) - LIMIT - x.gain
-        found.floor = max(bounds.floor - x.gain, found.sum_floor)
+        found.cap = log2(abs(float(settings["v_threshold"]))) - _FINEST_LOSS
+        found.floor = max(min(bounds.floor, found.cap) - x.gain, found.sum_floor)
         found.gain = x.gain
         self.found.append(found)
         zeros = torch.zeros_like(x.pos)

@@ -17,7 +17,7 @@ from torch import nn
 import neurokit as nk
 from neurokit import cli
 from neurokit.errors import InputError, UnsupportedError
-from neurokit.exact import build, prove
+from neurokit.exact import prove
 from neurokit.exact.dyadic import ANY, dyadic_decay, lowest_bit, snap, top_exponent
 from neurokit.exact.membranes import membrane
 from neurokit.exact.search import round_jointly
@@ -247,7 +247,7 @@ def test_every_neuron_on_onnx_runtime_in_three_forms(kind, tmp_path):
     x = torch.rand(STEPS, 2, 2, 12, 12)
     made = nk.exact(nk.capture(net, x), x)
     reference = run(made.captured, x)
-    assert 0.02 < fired(reference) < 0.9
+    assert 0.005 < fired(reference) < 0.9
     for form in ("onnx", "onnx-scan", "onnx-step"):
         artifact = nk.lower(made, form, tmp_path / form, inputs=x, verified=False)
         for level, threads in itertools.product((0, 3), (1, 2)) if form == "onnx" else ((3, 1),):
@@ -285,19 +285,8 @@ def test_the_bound_of_a_sum_is_that_of_brute_force():
     terms.append(int(numbers.bias[0]) << (int(numbers.bias_exponent[0]) - unit))
     worst = max(abs(sum(s)) for r in range(len(terms) + 1) for s in itertools.combinations(terms, r))
     proven = next(entry for entry in made.proof.layers if entry.kind == "sum")
-    assert 2**proven.bits - worst * (1 - 1e-6) >= 0 or math.isclose(2**proven.bits, worst)
-    assert math.log2(worst) <= proven.bits + 1e-6 <= math.log2(worst) + 3  # the grid may be coarser than the unit
-
-
-def planted(made, change):
-    """Changes weights of an exact form behind its back and proves what came out."""
-    numbers = dataclasses.replace(made.plan)
-    numbers.linears = dict(numbers.linears)
-    captured = build(made.captured, numbers)
-    module = captured.program
-    for name, value in module.state_dict.items():
-        module.state_dict[name] = change(name, value)
-    return captured, prove(module, captured.calls, captured.initial_states(1), STEPS)[0]
+    finest = min((t & -t).bit_length() - 1 for t in terms if t)
+    assert proven.bits == pytest.approx(math.log2(worst) - finest, abs=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -315,7 +304,7 @@ def test_a_weight_off_the_grid_breaks_the_proof(small):
     def nudge(name, value):
         value = value.clone()
         if name.endswith("blocks.0.conv.weight"):
-            value.data.view(-1)[3] *= 1.0 + 2.0**-20
+            value.data.view(-1)[value.abs().argmax()] *= 1.0 + 2.0**-20
         return value
 
     clean = prove(made.captured.program, made.captured.calls, made.captured.initial_states(1), STEPS)[0]
@@ -408,7 +397,7 @@ def test_many_steps_are_reported_as_elementwise():
     assert made.proof.status in ("elementwise", "exact")
     assert made.proof.steps is not None
     neurons = [entry for entry in made.proof.layers if entry.kind == "neuron"]
-    assert any(entry.steps < 24 for entry in neurons if entry.steps is not None) or made.proof.status == "exact"
+    assert any(entry.status == "elementwise" and entry.steps < 24 for entry in neurons)
     assert same(run(made.captured, x), shuffled(made.captured, x, 0))
 
 
