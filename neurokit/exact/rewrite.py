@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
-from torch.fx import Node
+from torch.fx import GraphModule, Node
+from torch.fx.graph import CodeGen
 
 from neurokit.capture.tidy import tidy
 from neurokit.exact import ops
@@ -123,20 +124,11 @@ def export_again(folded: Folded, program: ExportedProgram) -> ExportedProgram:
         value = node.meta["val"]
         example.append(torch.zeros(ops.hints(node), dtype=value.dtype))
         dims.append({axis: Dim.DYNAMIC for axis, size in enumerate(value.shape) if not isinstance(size, int)})
+    graph = folded.module.graph
+    graph.set_codegen(CodeGen())  # plain arguments, without the tree that torch.export had packed them in
+    # A fresh graph module holds the tensors that the graph reads, under their old paths, and no others.
     made = torch.export.export(
-        _Callable(folded.module), tuple(example), dynamic_shapes=(tuple(dims),), strict=False
-    )  # fmt: skip
+        GraphModule(folded.module, graph), tuple(example), dynamic_shapes=tuple(dims), strict=False
+    )
     tidy(made)
     return made
-
-
-class _Callable(torch.nn.Module):
-    """Keeps the parameters' paths: `net.conv1.weight` stays what it was."""
-
-    def __init__(self, graph_module: torch.nn.Module) -> None:
-        super().__init__()
-        self.net = getattr(graph_module, "net", torch.nn.Module())
-        self._run = graph_module
-
-    def forward(self, *inputs: Tensor) -> Any:
-        return self._run(*inputs)

@@ -347,11 +347,11 @@ def test_the_verifier_catches_a_threshold_nudged_by_one_unit_and_a_weight(small,
     assert nk.verify(nudged).verdict == "failed"
     artifact = nk.lower(made, "onnx", tmp_path / "a", inputs=x, force=True)
 
-    def one_bit(weight):
-        weight.reshape(-1)[0] = np.nextafter(weight.reshape(-1)[0], np.float32(9), dtype=np.float32)
+    def one_unit(weight):
+        weight[:] += np.float32(2.0 ** int(made.plan.linears[0].exponent.min()))
         return weight
 
-    assert nk.verify(tamper(artifact, "blocks.0.conv.weight", one_bit)).verdict == "failed"
+    assert nk.verify(tamper(artifact, "stem.0.weight", one_unit)).verdict == "failed"
 
 
 def test_the_manifest_holds_the_proof(small, tmp_path):
@@ -451,3 +451,18 @@ def test_the_command_line(tmp_path, capsys):
     assert manifest.numerics == "exact"
     assert manifest.target_info["proof"]["bits"] == 6
     assert cli.main(["export", "spiking_cnn", "--out", str(tmp_path / "b"), "--bits", "6"]) == 2
+
+
+def test_integer_layers_are_the_weights_of_the_program(small):
+    from neurokit.exact.integers import integer_layers
+
+    made, _ = small
+    held = {k.removeprefix("net."): v for k, v in made.captured.program.state_dict.items()}
+    layers = integer_layers(made)
+    assert [entry.name for entry in layers] == ["stem.0", "blocks.0.conv", "fc"]
+    for entry in layers:
+        assert entry.weight.dtype == np.int8
+        scale = np.exp2(entry.exponent.astype(np.float64)).reshape([-1] + [1] * (entry.weight.ndim - 1))
+        assert np.array_equal(entry.weight * scale, held[f"{entry.name}.weight"].double().numpy())
+        bias = entry.bias * np.exp2(entry.bias_exponent.astype(np.float64))
+        assert np.array_equal(bias, held[f"{entry.name}.bias"].double().numpy())
