@@ -29,6 +29,9 @@ def new_session(
         providers: Execution providers in order of preference; default is the CPU.
         spinning: Whether idle threads spin (faster) or sleep (cheaper).
 
+    Denormals are taken as zero: decaying membranes end in them, and they are slow. ONNX Runtime leaves that mode on
+    in the thread that opens a process's first session.
+
     Raises:
         MissingRuntimeError: If ONNX Runtime or a provider is not installed.
         InputError: If the level or the number of threads does not exist.
