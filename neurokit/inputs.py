@@ -99,7 +99,6 @@ def _from_npz(data: Any, path: Path, spec: ModelSpec, time_steps: int | None) ->
 
 def _aedat(path: Path) -> np.ndarray:
     """Reads an AEDAT 2.0 or 3.1 recording with SpikingJelly's readers."""
-
     with path.open("rb") as file:
         head = file.readline().decode("ascii", "replace").strip()
     if head.startswith("#!AER-DAT3"):
