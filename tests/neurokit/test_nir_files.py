@@ -178,6 +178,21 @@ def test_a_file_goes_to_onnx(tmp_path):
     assert artifact.manifest.parity["verdict"] in ("exact", "benign rounding")
 
 
+def test_a_file_is_priced_on_a_chip(tmp_path):
+    """Every spike of the first layer makes one synaptic event a target: counted here by hand."""
+    pytest.importorskip("numba")
+    rng = np.random.default_rng(5)
+    first, second = (nir.Linear(rng.normal(0.5, 1.0, size).astype(np.float32)) for size in ((5, 6), (3, 5)))
+    path = write(chain(first, lif((5,)), second, lif((3,))), tmp_path / "n.nir")
+    captured = nk.capture(load(str(path), time_steps=8))
+    x = torch.from_numpy(rng.uniform(0, 1, (8, 1, 6)).astype(np.float32))
+    hidden = euler_lif(lif((5,)), x.numpy() @ first.weight.T)
+    assert hidden.any()
+    report = nk.simulate(captured, inputs=x, chips=["loihi1"])
+    assert report.totals["synaptic_events"] == 3 * int(hidden.sum())
+    assert report.neurons == 8
+
+
 def refused(path, match):
     with pytest.raises(ModelLoadError, match=match) as caught:
         load(str(path)).build()
