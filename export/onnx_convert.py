@@ -72,6 +72,12 @@ def _refusal(error: Exception, captured: Captured) -> UnsupportedError:
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
+    scanned = [n for n in captured.neurons if n.op == "decomposed"]
+    if captured.time_steps == "dynamic" and scanned:
+        why = "torch's exporter cannot lower its loop over a free T"
+        fix = "use target onnx with a number of time steps, or onnx-step"
+        reasons = [Unsupported(n.path, n.kind, why, fix) for n in scanned]
+        return UnsupportedError(f"model {captured.spec.name!r} cannot be lowered to ONNX", reasons)
     missing = re.search(r"No ONNX function found for <OpOverload\(op='([^']+)'", str(cause))
     if missing:
         what, why = missing.group(1), "ONNX has no operator for it"

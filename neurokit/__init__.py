@@ -12,6 +12,7 @@ from neurokit._version import __version__
 if TYPE_CHECKING:
     from neurokit import errors as errors
     from neurokit.artifact import Artifact as Artifact
+    from neurokit.bench.api import benchmark as benchmark
     from neurokit.loading import load as load
     from neurokit.pipeline import capture as capture
     from neurokit.pipeline import exact as exact
@@ -29,7 +30,7 @@ _PUBLIC = {
     "ModelSpec": "neurokit.spec",
     "Quantity": "neurokit.quantity",
     "TensorSpec": "neurokit.spec",
-    "benchmark": "neurokit.pipeline",
+    "benchmark": "neurokit.bench.api",
     "capture": "neurokit.pipeline",
     "exact": "neurokit.pipeline",
     "load": "neurokit.loading",

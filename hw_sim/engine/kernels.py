@@ -23,30 +23,33 @@ def _flush(total, partial, shift):
 
 
 @njit(cache=True, nogil=True)
-def _add_four(out, a, b, c, d):
+def _add_four(out, to, weight, a, b, c, d, start, length):
     """Adds four rows of weights at once: a quarter of the loads and stores of the partial sums."""
-    for j in range(out.size):
-        out[j] += (a[j] + b[j]) + (c[j] + d[j])
+    for j in range(length):
+        out[to + j] += (weight[a, start + j] + weight[b, start + j]) + (weight[c, start + j] + weight[d, start + j])
 
 
 @njit(cache=True, nogil=True)
-def _add_one(out, row):
+def _add_one(out, to, weight, a, start, length):
     """Adds one row of weights."""
-    for j in range(out.size):
-        out[j] += row[j]
+    for j in range(length):
+        out[to + j] += weight[a, start + j]
 
 
 @njit(cache=True, nogil=True)
-def _add_scaled(out, row, factor):
+def _add_scaled(out, to, weight, a, start, length, factor):
     """Adds one row of weights times the value of a graded event."""
-    for j in range(out.size):
-        out[j] += factor * row[j]
+    for j in range(length):
+        out[to + j] += factor * weight[a, start + j]
 
 
 @njit(cache=True, nogil=True)
 def _route_row(partial, total, shift, first, last, place, channel, value, graded, weight, spans, group_start, used,
                limit):  # fmt: skip
     """Adds what the events `first` to `last` of one input row send to one output row.
+
+    Places in arrays are unsigned here: numba then needs no test for negative ones, and the loops become vector code;
+    slices would cost more than the additions.
 
     Returns:
         Rows of weights added since the partial sums were last flushed.
@@ -61,20 +64,18 @@ def _route_row(partial, total, shift, first, last, place, channel, value, graded
         if used + rows > limit:
             _flush(total, partial, shift)
             used = 0
-        offset = group_start[channel[e]] if grouped else 0
+        a = np.uint64(channel[e])
+        offset = np.uint64(group_start[a]) if grouped else np.uint64(0)
         for s in range(span_count[x]):
-            start, length = span_from[x, s], span_length[x, s]
-            out = partial[span_to[x, s] + offset : span_to[x, s] + offset + length]
-            row = weight[channel[e], start : start + length]
+            to = np.uint64(span_to[x, s]) + offset
+            start, length = np.uint64(span_from[x, s]), np.uint64(span_length[x, s])
             if four:
-                b = weight[channel[e + 1], start : start + length]
-                c = weight[channel[e + 2], start : start + length]
-                d = weight[channel[e + 3], start : start + length]
-                _add_four(out, row, b, c, d)
+                b, c, d = np.uint64(channel[e + 1]), np.uint64(channel[e + 2]), np.uint64(channel[e + 3])
+                _add_four(partial, to, weight, a, b, c, d, start, length)
             elif graded:
-                _add_scaled(out, row, value[e])
+                _add_scaled(partial, to, weight, a, start, length, value[e])
             else:
-                _add_one(out, row)
+                _add_one(partial, to, weight, a, start, length)
         used += rows
         e += rows
     return used
@@ -126,14 +127,21 @@ def _copy(out, values):
 def _add_block(total, values, width, block, real, first, channels):
     """Adds one row of other currents to the sums of one block of channels."""
     for x in range(width):
-        _add_one(total[x * block : x * block + real], values[x * channels + first : x * channels + first + real])
+        to, start = np.uint64(x * block), np.uint64(x * channels + first)
+        for c in range(np.uint64(real)):
+            total[to + c] += values[start + c]
 
 
 @njit(cache=True, nogil=True)
 def _store_block(out, values, width, block, real, first, channels):
     """Writes the values of one block of channels to one row."""
+    if real == channels:
+        _copy(out, values)
+        return
     for x in range(width):
-        _copy(out[x * channels + first : x * channels + first + real], values[x * block : x * block + real])
+        to, start = np.uint64(x * channels + first), np.uint64(x * block)
+        for c in range(np.uint64(real)):
+            out[to + c] = values[start + c]
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -322,8 +330,12 @@ def multiply(left, right, out):
         right: `[T x b, inner, columns]`.
         out: `[T x b, rows, columns]`, zero.
     """
+    columns = np.uint64(right.shape[2])
+    zero = np.uint64(0)
     for n in prange(left.shape[0]):
+        terms = right[n]
         for i in range(left.shape[1]):
+            total = out[n, i]
             for k in range(left.shape[2]):
                 if left[n, i, k]:
-                    _add_scaled(out[n, i], right[n, k], left[n, i, k])
+                    _add_scaled(total, zero, terms, np.uint64(k), zero, columns, left[n, i, k])

@@ -50,18 +50,19 @@ class Engine:
     Args:
         net: The network and its integers.
         time_steps: T of the runs; bounds how far membranes can go.
-        threads: Threads to use; None: as many as there are cores.
+        threads: Threads to use. More than one pays on an idle machine; on a busy one they wait for each other, and
+            OpenMP waits by spinning (OMP_WAIT_POLICY=passive in the environment avoids that).
 
     Raises:
         UnsupportedError: If the network holds something that cannot be run, or needs more than 63 bits.
     """
 
-    def __init__(self, net: IntegerNetwork, time_steps: int, threads: int | None = None) -> None:
+    def __init__(self, net: IntegerNetwork, time_steps: int, threads: int = 1) -> None:
         if time_steps < 1:
             raise InputError(f"time_steps is {time_steps}", expected="a whole number >= 1")
         self.net = net
         self.time_steps = time_steps
-        self.threads = max(1, min(threads or _cores(), _cores()))
+        self.threads = max(1, min(threads, _cores()))
         network = net.network
         self.layouts = {p.name: population_layout(network, p) for p in network.populations}
         self.routes = {p.name: self._route(p) for p in network.projections if p.kind in ROUTED}

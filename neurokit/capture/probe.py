@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from neurokit.capture.neurons import is_stateful
 from neurokit.capture.twin import Slot, Twin
 from neurokit.capture.types import StateInfo
 from neurokit.errors import InputError, UnsupportedError
@@ -44,7 +45,7 @@ def input_shape(spec: ModelSpec, time_steps: int | None, batch: int, single: boo
 def set_time_steps(net: torch.nn.Module, time_steps: int) -> None:
     """Tells modules that repeat an image T times themselves (an attribute `T`) how often."""
     for module in net.modules():
-        if isinstance(getattr(module, "T", None), int) and "T" in vars(module):
+        if isinstance(vars(module).get("T"), int) and not is_stateful(module):  # a neuron's T is its parameters' own
             module.T = time_steps  # type: ignore[assignment]
 
 
