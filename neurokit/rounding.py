@@ -113,6 +113,7 @@ def analyse(
     run = ErrorAnalysis(module, is_neuron, forced)
     with torch.no_grad():
         outputs = run.run(*(Magnitude(value.abs(), 0) for value in inputs))
+    outputs = outputs if isinstance(outputs, list | tuple) else (outputs,)
     leaves = [value for value in outputs if isinstance(value, Magnitude)]
     return run.currents, leaves
 

@@ -241,7 +241,12 @@ def test_random_networks_are_the_same_in_any_order_and_precision(kinds, kind, bi
         assert same(reference, run(made.captured, x, torch.float64))
 
 
-@pytest.mark.parametrize("kind", sorted(NEURONS))
+QUICK = ("if", "lif", "lif rest", "plif")
+
+
+@pytest.mark.parametrize(
+    "kind", [k if k in QUICK else pytest.param(k, marks=pytest.mark.slow) for k in sorted(NEURONS)]
+)
 def test_every_neuron_on_onnx_runtime_in_three_forms(kind, tmp_path):
     net = make_net(["separable", "residual", "max pool"], NEURONS[kind])
     x = torch.rand(STEPS, 2, 2, 12, 12)
