@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from spikingjelly.activation_based import base, functional, neuron, surrogate
+from spikingjelly.activation_based import base, functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
 from neurokit import ops
@@ -48,6 +48,8 @@ class Adapter:
 
 def is_stateful(module: nn.Module) -> bool:
     """Returns whether a module must be run through an adapter."""
+    if isinstance(module, layer.Dropout):
+        return False  # it keeps a mask in training only; a capture is of evaluation
     return isinstance(
         module,
         base.MemoryModule | neuron.NonSpikingBaseNode | neuron.ILCBaseNode | neuron.PSN | neuron.FewSpikeNode | _NOISY,

@@ -71,7 +71,7 @@ def test_a_stale_membrane_is_never_baked_in():
     net, x = tiny(), drive()
     net(10 * x)
     captured = capture(net, x)
-    assert torch.equal(run(captured, x), reference(net, x))
+    assert torch.equal(run(captured, x), reference(tiny(), x))
     assert all(float(state.abs().max()) == 0.0 for state in captured.initial_states(B))
 
 
@@ -181,6 +181,14 @@ def test_parametrised_weights(build):
     torch.manual_seed(0)
     net, x = nn.Sequential(build(), neuron.LIFNode(step_mode="m")).eval(), torch.rand(T, B, 6) * 4
     assert torch.equal(run(capture(net, x), x), reference(net, x))
+
+
+def test_dropout_is_the_identity_and_no_state():
+    torch.manual_seed(0)
+    net, x = sequence(layer.Linear(6, 6), layer.Dropout(0.5), neuron.LIFNode()), torch.rand(T, B, 6) * 4
+    captured = capture(net, x, time_steps="dynamic")
+    assert [state.neuron for state in captured.states] == ["2"]
+    assert torch.equal(run(captured, x), reference(net, x))
 
 
 def test_a_stateful_synapse_is_captured_with_its_state():
