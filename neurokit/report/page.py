@@ -26,6 +26,7 @@ _TITLES = {
 _PAIRS = (("p50", "accuracy"), ("energy", "accuracy"), ("p50", "energy"))
 _PLAIN_SCENARIOS = ("single", "stream", "simulated")
 _SHOWN_DISTRIBUTIONS = 24
+_NONE = "-"
 
 
 @dataclass(frozen=True)
@@ -98,19 +99,19 @@ def _headings(used: Sequence[tuple[str, str]]) -> list[str]:
 
 def _table_row(number: int, row: Row, used: Sequence[tuple[str, str]]) -> dict[str, Any]:
     target = f"{row.target}, {row.variant}" if row.variant else row.target
-    steps = str(row.time_steps) if row.time_steps else "–"
+    steps = str(row.time_steps) if row.time_steps else _NONE
     plain = [("model", row.model), ("target", target), ("numerics", row.numerics)]
     cells = [Cell(heading, text, text) for heading, text in plain]
     cells.append(Cell("T", steps, str(row.time_steps or "")))
-    cells += [Cell("scenario", row.scenario or "–", row.scenario), Cell("parity", row.parity or "–", row.parity)]
+    cells += [Cell("scenario", row.scenario or _NONE, row.scenario), Cell("parity", row.parity or _NONE, row.parity)]
     cells += [_figure(heading, row.figures.get(key), key) for key, heading in used]
-    cells.append(Cell("verdict", row.verdict or "–", row.verdict))
+    cells.append(Cell("verdict", row.verdict or _NONE, row.verdict))
     return {"number": number, "cells": cells, "remarks": row.remarks, "bad": row.parity in ("failed", "not verified")}
 
 
 def _figure(heading: str, quantity: Quantity | None, key: str) -> Cell:
     if quantity is None:
-        return Cell(heading, "–", "")
+        return Cell(heading, _NONE, "")
     return Cell(heading, show(quantity, key), repr(quantity.value), quantity.kind)
 
 
@@ -151,8 +152,8 @@ def _chips(energy: Mapping[str, Any]) -> dict[str, Any]:
 
 def _ratio(chip: Mapping[str, Any] | None, baseline: Mapping[str, Any]) -> str:
     if chip is None or not baseline["value"]:
-        return "–"
-    return f"{chip['value'] / baseline['value']:.3g} ×"
+        return _NONE
+    return f"{chip['value'] / baseline['value']:.3g}"
 
 
 def _parity(report: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from html import escape
 
 from neurokit import samples
 from neurokit.bench.history import Entry
+from neurokit.quantity import Quantity
 from neurokit.quantity import _prefix as prefix_of
 from neurokit.report.rows import Row
 
@@ -166,9 +167,11 @@ def pareto(rows: Sequence[Row], across: str, up: str, titles: Mapping[str, tuple
     return svg(height, "".join(body), f"{titles[up][0]} against {titles[across][0]}; the line joins the best")
 
 
-def _beaten(a: float, b: float, points: Sequence[tuple[int, Row, object, object]], better_up: bool) -> bool:
+def _beaten(
+    a: float, b: float, points: Sequence[tuple[int, Row, Quantity, Quantity]], better_up: bool
+) -> bool:  # fmt: skip
     sign = -1.0 if better_up else 1.0
-    others = [(p.value, sign * q.value) for _, _, p, q in points]  # type: ignore[attr-defined]
+    others = [(p.value, sign * q.value) for _, _, p, q in points]
     mine = (a, sign * b)
     return any(o[0] <= mine[0] and o[1] <= mine[1] and o != mine for o in others)
 
@@ -213,12 +216,13 @@ def _mark(x: float, y: float, shape: str, colour: str) -> str:
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="#fff" stroke="{colour}" stroke-width="2" class="mark"/>'
     if shape == "circle":
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" {paint}/>'
-    corners = {
+    shapes: dict[str, list[tuple[float, float]]] = {
         "square": [(-4.5, -4.5), (4.5, -4.5), (4.5, 4.5), (-4.5, 4.5)],
         "diamond": [(0, -6), (6, 0), (0, 6), (-6, 0)],
         "triangle": [(0, -6), (6, 5), (-6, 5)],
-    }[shape]
-    return f'<polygon points="{" ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in corners)}" {paint}/>'
+    }
+    corners = " ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in shapes[shape])
+    return f'<polygon points="{corners}" {paint}/>'
 
 
 def history_plot(name: str, entries: Sequence[Entry]) -> str:
