@@ -75,7 +75,7 @@ def label(value: float, unit: str) -> str:
     """Returns a value as a short tick label."""
     if unit == "%":
         return f"{value * 100:.4g}"
-    scale, letter = prefix_of(value)
+    scale, letter = prefix_of(float(f"{value:.3g}"))
     return f"{value / scale:.3g} {letter}{unit}".strip()
 
 
@@ -118,9 +118,9 @@ def distributions(rows: Sequence[Row]) -> str:
         body.append(_line(x.at(p50), base - 7, x.at(p50), base + 7, "median"))
         body.append(_text(min(x.at(p50) + 4, WIDTH - 70), base + 14, f"{label(p50, 's')}", css="small"))
         y = base + 32
-    body += [_line(x.at(t), 20, x.at(t), y - 10, "grid") + _text(x.at(t), y + 4, label(t, "s"), "middle", "small")
-             for t in x.ticks()]  # fmt: skip
-    return svg(y + 14, "".join(body), "Latency distributions: density, middle half, median, 5 to 95 percent")
+    grid = [_line(x.at(t), 20, x.at(t), y - 10, "grid") + _text(x.at(t), y + 4, label(t, "s"), "middle", "small")
+            for t in x.ticks()]  # fmt: skip
+    return svg(y + 14, "".join(grid + body), "Latency distributions: density, middle half, median, 5 to 95 percent")
 
 
 def _density(values: Sequence[float], x: Axis, base: float, height: float) -> str:
@@ -154,7 +154,8 @@ def pareto(rows: Sequence[Row], across: str, up: str, titles: Mapping[str, tuple
         return ""
     height, better_up = 300.0, up == "accuracy"
     x = axis([q.value for _, _, q, _ in points], _LEFT, WIDTH - _RIGHT)
-    y = axis([q.value for *_, q in points], height - _BOTTOM, 16, log=not better_up)
+    ends = [end for *_, q in points for end in ((q.low, q.high) if better_up else (q.value,))]
+    y = axis(ends, height - _BOTTOM, 16, log=not better_up)
     body = [*_frame(x, y, titles[across], titles[up], height)]
     front = sorted((a.value, b.value) for _, _, a, b in points if not _beaten(a.value, b.value, points, better_up))
     body.append(f'<path d="{_steps(front, x, y)}" class="front"/>')
