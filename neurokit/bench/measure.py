@@ -169,7 +169,8 @@ def _head(subject: Subject, job: Job, batch: int) -> dict[str, Any]:
         "report": "latency", "schema_version": SCHEMA_VERSION, "model": subject.model, "target": subject.target,
         "scenario": job.scenario, "batch": batch, "variant": subject.variant, "form": subject.form,
         "numerics": subject.numerics, "time_steps": subject.time_steps,
-        "streams": job.streams if job.scenario == "multi" else 1, "deadline_s": job.deadline_s,
+        "streams": job.streams if job.scenario == "multi" else 1,
+        "deadline_s": job.deadline_s if job.scenario == "stream" else None,
         "bytes_on_disk": subject.bytes_on_disk, "parity": subject.parity, "parity_overridden": failed,
         "environment": {**provenance.collect(), "threads_asked": job.threads},
     }  # fmt: skip

@@ -296,7 +296,7 @@ def read_csv(path: Path) -> list[tuple[float, float]]:
         )
     try:
         return sorted(
-            (_seconds(row[when]), float(row[power]) if power else float(row[volts]) * float(row[amperes]))  # type: ignore[index]
+            (_seconds(row[when]), float(row[power]) if power else float(row[volts]) * float(row[amperes]))
             for row in rows
         )
     except (TypeError, ValueError) as error:

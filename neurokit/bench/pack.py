@@ -128,7 +128,10 @@ def modules() -> dict[str, Path]:
         name = waiting.pop()
         if name in found:
             continue
-        spec = importlib.util.find_spec(name)
+        try:
+            spec = importlib.util.find_spec(name)
+        except ModuleNotFoundError:
+            spec = None
         if spec is None or spec.origin is None:
             continue  # `from module import function`: no module of its own
         found[name] = Path(spec.origin)

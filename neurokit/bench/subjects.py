@@ -115,12 +115,13 @@ def host_subject(artifact: Artifact, job: Job) -> Subject:
         MissingRuntimeError: If the target's runtime is not installed.
     """
     from neurokit.bench.device import open_onnx
+
+    if artifact.manifest.target.startswith("onnx"):
+        return artifact_subject(artifact, job, lambda: open_onnx(artifact, job))
     from neurokit.pipeline import need
 
     target = TARGETS.get(artifact.manifest.target)
     need(target.info.opens_with, target)
-    if target.info.name.startswith("onnx"):
-        return artifact_subject(artifact, job, lambda: open_onnx(artifact, job))
     return artifact_subject(artifact, job, lambda: target.open(artifact))
 
 

@@ -97,7 +97,7 @@ def _plan(
     jobs: list[Job] = []
     failures: list[dict[str, str]] = []
     for name in what:
-        is_model = not Path(name).exists() and "/" not in name or ":" in name
+        is_model = (not Path(name).exists() and "/" not in name) or ":" in name
         if not is_model:
             jobs += plan.plan_folder(Path(name), base, asked)
             continue

@@ -16,9 +16,8 @@ from neurokit.report.rows import Content, Row, gather
 
 # Key, heading; each is one column of quantities.
 COLUMNS = (
-    ("accuracy", "accuracy"), ("p50", "p50"), ("p90", "p90"), ("p95", "p95"), ("p99", "p99"), ("per_step", "per step"),
-    ("throughput", "throughput"), ("memory", "peak memory"), ("gpu_memory", "GPU memory"), ("size", "size"),
-    ("load", "load"), ("first", "first run"), ("energy", "energy"),
+    ("accuracy", "accuracy"), ("p50", "p50"), ("p99", "p99"), ("throughput", "per second"), ("energy", "energy"),
+    ("memory", "peak memory"), ("gpu_memory", "GPU memory"), ("size", "size"),
 )  # fmt: skip
 _TITLES = {
     "accuracy": ("accuracy", "%"), "p50": ("latency, median", "s"), "energy": ("energy of one inference", "J"),
@@ -26,6 +25,7 @@ _TITLES = {
 _PAIRS = (("p50", "accuracy"), ("energy", "accuracy"), ("p50", "energy"))
 _PLAIN_SCENARIOS = ("single", "stream", "simulated")
 _SHOWN_DISTRIBUTIONS = 24
+_NONE = "-"
 
 
 @dataclass(frozen=True)
@@ -93,24 +93,24 @@ def _panel(rows: Sequence[Row], compared: Sequence[Row], across: str, up: str) -
 
 
 def _headings(used: Sequence[tuple[str, str]]) -> list[str]:
-    return ["#", "model", "target", "numerics", "T", "scenario", "parity", *(name for _, name in used), "verdict"]
+    return ["#", "model", "target", "numerics", "T", "scenario", "parity", "verdict", *(name for _, name in used)]
 
 
 def _table_row(number: int, row: Row, used: Sequence[tuple[str, str]]) -> dict[str, Any]:
     target = f"{row.target}, {row.variant}" if row.variant else row.target
-    steps = str(row.time_steps) if row.time_steps else "–"
+    steps = str(row.time_steps) if row.time_steps else _NONE
     plain = [("model", row.model), ("target", target), ("numerics", row.numerics)]
     cells = [Cell(heading, text, text) for heading, text in plain]
     cells.append(Cell("T", steps, str(row.time_steps or "")))
-    cells += [Cell("scenario", row.scenario or "–", row.scenario), Cell("parity", row.parity or "–", row.parity)]
+    cells += [Cell("scenario", row.scenario or _NONE, row.scenario), Cell("parity", row.parity or _NONE, row.parity)]
+    cells.append(Cell("verdict", row.verdict or _NONE, row.verdict))
     cells += [_figure(heading, row.figures.get(key), key) for key, heading in used]
-    cells.append(Cell("verdict", row.verdict or "–", row.verdict))
     return {"number": number, "cells": cells, "remarks": row.remarks, "bad": row.parity in ("failed", "not verified")}
 
 
 def _figure(heading: str, quantity: Quantity | None, key: str) -> Cell:
     if quantity is None:
-        return Cell(heading, "–", "")
+        return Cell(heading, _NONE, "")
     return Cell(heading, show(quantity, key), repr(quantity.value), quantity.kind)
 
 
@@ -118,6 +118,8 @@ def show(quantity: Quantity, key: str = "") -> str:
     """Returns a quantity as text; an accuracy in percent."""
     if key == "accuracy":
         return f"{quantity.value:.1%} [{quantity.low * 100:.1f}, {quantity.high * 100:.1f}]"
+    if quantity.unit == "1/s":
+        return f"{quantity.value:,.4g} /s" if quantity.value < 1000 else f"{quantity.value:,.0f} /s"
     return quantity.text()
 
 
@@ -151,8 +153,8 @@ def _chips(energy: Mapping[str, Any]) -> dict[str, Any]:
 
 def _ratio(chip: Mapping[str, Any] | None, baseline: Mapping[str, Any]) -> str:
     if chip is None or not baseline["value"]:
-        return "–"
-    return f"{chip['value'] / baseline['value']:.3g} ×"
+        return _NONE
+    return f"{chip['value'] / baseline['value']:.3g}"
 
 
 def _parity(report: Any) -> dict[str, Any]:

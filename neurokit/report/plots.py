@@ -9,6 +9,7 @@ from html import escape
 
 from neurokit import samples
 from neurokit.bench.history import Entry
+from neurokit.quantity import Quantity
 from neurokit.quantity import _prefix as prefix_of
 from neurokit.report.rows import Row
 
@@ -74,7 +75,7 @@ def label(value: float, unit: str) -> str:
     """Returns a value as a short tick label."""
     if unit == "%":
         return f"{value * 100:.4g}"
-    scale, letter = prefix_of(value)
+    scale, letter = prefix_of(float(f"{value:.3g}"))
     return f"{value / scale:.3g} {letter}{unit}".strip()
 
 
@@ -117,9 +118,9 @@ def distributions(rows: Sequence[Row]) -> str:
         body.append(_line(x.at(p50), base - 7, x.at(p50), base + 7, "median"))
         body.append(_text(min(x.at(p50) + 4, WIDTH - 70), base + 14, f"{label(p50, 's')}", css="small"))
         y = base + 32
-    body += [_line(x.at(t), 20, x.at(t), y - 10, "grid") + _text(x.at(t), y + 4, label(t, "s"), "middle", "small")
-             for t in x.ticks()]  # fmt: skip
-    return svg(y + 14, "".join(body), "Latency distributions: density, middle half, median, 5 to 95 percent")
+    grid = [_line(x.at(t), 20, x.at(t), y - 10, "grid") + _text(x.at(t), y + 4, label(t, "s"), "middle", "small")
+            for t in x.ticks()]  # fmt: skip
+    return svg(y + 14, "".join(grid + body), "Latency distributions: density, middle half, median, 5 to 95 percent")
 
 
 def _density(values: Sequence[float], x: Axis, base: float, height: float) -> str:
@@ -153,7 +154,8 @@ def pareto(rows: Sequence[Row], across: str, up: str, titles: Mapping[str, tuple
         return ""
     height, better_up = 300.0, up == "accuracy"
     x = axis([q.value for _, _, q, _ in points], _LEFT, WIDTH - _RIGHT)
-    y = axis([q.value for *_, q in points], height - _BOTTOM, 16, log=not better_up)
+    ends = [end for *_, q in points for end in ((q.low, q.high) if better_up else (q.value,))]
+    y = axis(ends, height - _BOTTOM, 16, log=not better_up)
     body = [*_frame(x, y, titles[across], titles[up], height)]
     front = sorted((a.value, b.value) for _, _, a, b in points if not _beaten(a.value, b.value, points, better_up))
     body.append(f'<path d="{_steps(front, x, y)}" class="front"/>')
@@ -166,9 +168,11 @@ def pareto(rows: Sequence[Row], across: str, up: str, titles: Mapping[str, tuple
     return svg(height, "".join(body), f"{titles[up][0]} against {titles[across][0]}; the line joins the best")
 
 
-def _beaten(a: float, b: float, points: Sequence[tuple[int, Row, object, object]], better_up: bool) -> bool:
+def _beaten(
+    a: float, b: float, points: Sequence[tuple[int, Row, Quantity, Quantity]], better_up: bool
+) -> bool:  # fmt: skip
     sign = -1.0 if better_up else 1.0
-    others = [(p.value, sign * q.value) for _, _, p, q in points]  # type: ignore[attr-defined]
+    others = [(p.value, sign * q.value) for _, _, p, q in points]
     mine = (a, sign * b)
     return any(o[0] <= mine[0] and o[1] <= mine[1] and o != mine for o in others)
 
@@ -213,12 +217,13 @@ def _mark(x: float, y: float, shape: str, colour: str) -> str:
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="#fff" stroke="{colour}" stroke-width="2" class="mark"/>'
     if shape == "circle":
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" {paint}/>'
-    corners = {
+    shapes: dict[str, list[tuple[float, float]]] = {
         "square": [(-4.5, -4.5), (4.5, -4.5), (4.5, 4.5), (-4.5, 4.5)],
         "diamond": [(0, -6), (6, 0), (0, 6), (-6, 0)],
         "triangle": [(0, -6), (6, 5), (-6, 5)],
-    }[shape]
-    return f'<polygon points="{" ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in corners)}" {paint}/>'
+    }
+    corners = " ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in shapes[shape])
+    return f'<polygon points="{corners}" {paint}/>'
 
 
 def history_plot(name: str, entries: Sequence[Entry]) -> str:

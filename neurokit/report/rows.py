@@ -95,7 +95,7 @@ def gather(places: Sequence[Path]) -> Content:
     for place in places:
         if place.suffix == ".jsonl":
             content.history += history.read(place)
-        elif place.is_dir() or not place.is_file():
+        elif place.is_dir() or not place.suffix:
             _take_artifact(Artifact.load(place), content)
         else:
             accuracies += _take_file(read_json(place), place, content)
