@@ -22,7 +22,7 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
         yield Example(f"{kernel}x{kernel} padding {padding}", (x, w, bias), {"padding": padding})
     yield Example("int8", (x.to(torch.int8), w), {"padding": 3})
     yield Example("channel slice", (spikes(1, 7, 5, 40, device=device, dtype=dtype)[..., :20], w), {"padding": 3})
-    yield Example("empty", (x[:0], w), {})
+    yield Example("empty", (x[:0], w), {"padding": 3})
 
 
 def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:
