@@ -141,6 +141,6 @@ def test_every_imported_library_is_declared():
                 names = [node.module]
             found |= {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"neurokit"}
     assert {"torch", "onnx_ir"} <= found
-    shipped_by = {"tensorrt", "tensorrt_rtx"}  # of vendors; neurokit doctor says how to install them
-    missing = {name for name in found - shipped_by if modules.get(name, name).replace("_", "-") not in declared}
+    of_vendors = {"tensorrt", "tensorrt_rtx", "jtop"}  # neurokit doctor says how to install them; jtop is a Jetson's
+    missing = {name for name in found - of_vendors if modules.get(name, name).replace("_", "-") not in declared}
     assert missing == set()
