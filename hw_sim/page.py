@@ -122,10 +122,10 @@ def _layers_drawing(chip: ChipReport) -> Drawing:
 
 def _cores_drawing(chip: ChipReport) -> Drawing:
     tiles: dict[tuple[int, int], tuple[float, list[str]]] = {}
-    for core in chip.core_map:
+    for index, core in enumerate(chip.core_map):
         load, texts = tiles.get((core.x, core.y), (0.0, []))
         text = f"core {core.core}: {', '.join(core.layers)}; {core.neurons} neurons; {core.events} events"
-        text += f"; {Quantity.exact(core.energy, 'J', 'analytic', '').text()}" if chip.total is not None else ""
+        text += f"; {_read(chip.core_energy[index], 'J')}" if chip.core_energy else ""
         text += f"; load {core.load:.0%}" if core.load is not None else ""
         tiles[core.x, core.y] = (max(load, core.load or 0.0), [*texts, text])
     if len(tiles) == 1 and len(chip.core_map) > 1:  # no mesh: one square a core

@@ -53,7 +53,6 @@ class CoreReport:
         neurons: Neurons (or values) on it.
         load: Largest share of any limit that it uses, or None where the chip states none.
         events: Synaptic events it processes over the run.
-        energy: Dynamic energy in joules, best estimate.
     """
 
     core: int
@@ -63,7 +62,6 @@ class CoreReport:
     neurons: int
     load: float | None
     events: int
-    energy: float
 
 
 @dataclass(frozen=True)
@@ -122,6 +120,7 @@ class ChipReport:
         layers: Dynamic energy by population, best estimate, in joules, by component.
         steps: Energy of each time step in joules, best estimate.
         core_map: Every core in use.
+        core_energy: Dynamic energy of each of these cores in joules, best estimate; empty if refused.
         links: Every mesh link in use.
         latency: Time, or None where the chip has no published times.
         counts: Count by term over the run.
@@ -144,6 +143,7 @@ class ChipReport:
     layers: dict[str, dict[str, float]]
     steps: tuple[float, ...]
     core_map: tuple[CoreReport, ...]
+    core_energy: tuple[float, ...]
     links: tuple[LinkReport, ...]
     latency: LatencyReport | None
     counts: dict[str, int]

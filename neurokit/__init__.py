@@ -12,8 +12,10 @@ from neurokit._version import __version__
 if TYPE_CHECKING:
     from neurokit import errors as errors
     from neurokit.artifact import Artifact as Artifact
+    from neurokit.bench.api import benchmark as benchmark
     from neurokit.loading import load as load
     from neurokit.pipeline import capture as capture
+    from neurokit.pipeline import exact as exact
     from neurokit.pipeline import lower as lower
     from neurokit.pipeline import open as open
     from neurokit.pipeline import verify as verify
@@ -28,8 +30,9 @@ _PUBLIC = {
     "ModelSpec": "neurokit.spec",
     "Quantity": "neurokit.quantity",
     "TensorSpec": "neurokit.spec",
-    "benchmark": "neurokit.pipeline",
+    "benchmark": "neurokit.bench.api",
     "capture": "neurokit.pipeline",
+    "exact": "neurokit.pipeline",
     "load": "neurokit.loading",
     "lower": "neurokit.pipeline",
     "open": "neurokit.pipeline",

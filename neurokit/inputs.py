@@ -88,13 +88,22 @@ def _image(path: Path, spec: ModelSpec) -> np.ndarray:
 def _from_npz(data: Any, path: Path, spec: ModelSpec, time_steps: int | None) -> np.ndarray:
     names = set(data.files)
     if names >= _EVENT_FIELDS:
-        events = np.rec.fromarrays([data[name] for name in "txyp"], names="t,x,y,p")
+        events = _events(data)
         return _frames(events, path, spec, time_steps)
     if len(names) == 1:
         return np.asarray(data[data.files[0]])
     raise InputError(
         f"{path} holds arrays {', '.join(sorted(names))}", expected="one array, or t, x, y and p of an event stream"
     )
+
+
+def _events(arrays: Any) -> np.ndarray:
+    """Returns events as one structured array, from a mapping of their four fields."""
+    fields = [np.asarray(arrays[name]) for name in "txyp"]
+    events = np.empty(len(fields[0]), dtype=[(name, field.dtype) for name, field in zip("txyp", fields, strict=True)])
+    for name, field in zip("txyp", fields, strict=True):
+        events[name] = field
+    return events
 
 
 def _aedat(path: Path) -> np.ndarray:
@@ -105,7 +114,7 @@ def _aedat(path: Path) -> np.ndarray:
         from spikingjelly.datasets import load_aedat_v3
 
         events = load_aedat_v3(str(path))
-        return np.rec.fromarrays([events[name] for name in "txyp"], names="t,x,y,p")
+        return _events(events)
     raise InputError(
         f"{path} starts with {head[:40]!r}", expected="an AEDAT 3.1 recording (#!AER-DAT3.1)",
         fix="convert it to a .npz with arrays t, x, y, p",

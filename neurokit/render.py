@@ -9,8 +9,10 @@ from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from neurokit.bench.compare import Comparison
+from neurokit.bench.run import BenchRun
 from neurokit.doctor import Check
-from neurokit.reports import LayerParity, ParityReport
+from neurokit.reports import LatencyReport, LayerParity, ParityReport
 
 _COLOURS = {"ok": "green", "missing": "yellow", "broken": "red"}
 _VERDICT_COLOURS = {"exact": "green", "benign rounding": "green", "within tolerance": "green", "failed": "red"}
@@ -86,6 +88,48 @@ def pairs(found: Sequence[Mapping[str, Any]]) -> RenderableType:
             _number(pair["output_error"]),
         )  # fmt: skip
     return table
+
+
+def bench(run: BenchRun) -> RenderableType:
+    """Returns a table of what was measured, why parts of it do not count, and what failed."""
+    table = _table("model", "target", "scenario", "p50 [95 %]", "p99", "inferences/s", "memory", "energy", "verdict")
+    remarks: list[str] = []
+    for report in run.reports:
+        colour = "green" if report.verdict == "VALID" else "red"
+        number = f" ({len(remarks) + 1})" if report.reasons or report.parity_overridden else ""
+        table.add_row(*map(escape, _latency_cells(report)), f"[{colour}]{report.verdict}[/]{number}")
+        if number:
+            said = [*report.reasons, *(["its verification had FAILED"] if report.parity_overridden else [])]
+            remarks.append(escape(f"({len(remarks) + 1}) {'; '.join(said)}"))
+    failures = [
+        escape(f"not measured: {entry['subject']} {entry['variant']} {entry['scenario']}: {entry['reason']}")
+        for entry in run.failures
+    ]
+    absent = sorted({report.energy_note for report in run.reports if report.energy is None and report.energy_note})
+    meter = [escape(f"energy {note}") for note in absent]
+    return Group(table, *remarks, *failures, *meter, *(escape(f"note: {note}") for note in run.notes))
+
+
+def _latency_cells(report: LatencyReport) -> list[str]:
+    p99, memory = report.p99, report.memory.get("cpu_added")
+    scenario = report.scenario if report.batch == 1 else f"{report.scenario}, batch {report.batch}"
+    if report.misses is not None and report.deadline_s is not None:
+        scenario += f", {report.misses} of {len(report.samples_s)} late ({report.deadline_s * 1e3:g} ms)"
+    return [
+        report.model, " ".join(part for part in (report.target, report.variant) if part), scenario, report.p50.text(),
+        p99.text().split(" [")[0] if p99 else "-", f"{report.throughput.value:.4g}",
+        f"{memory / 1e6:.1f} MB" if memory else "-", report.energy.text() if report.energy else "-",
+    ]  # fmt: skip
+
+
+def comparisons(found: Sequence[Comparison]) -> RenderableType:
+    """Returns one line for each comparison, with what else differs under it."""
+    colours = {"faster": "green", "slower": "red", "noise": "dim"}
+    lines = []
+    for entry in found:
+        lines.append(f"{escape(entry.key)}: [{colours[entry.outcome]}]{escape(entry.text())}[/]")
+        lines += [f"  {escape(note)}" for note in entry.notes]
+    return Group(*lines)
 
 
 def models(rows: Sequence[Mapping[str, Any]]) -> RenderableType:

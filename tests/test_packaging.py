@@ -126,7 +126,13 @@ def test_every_imported_library_is_declared():
     declared = requirement_names(
         [*project()["dependencies"], *chain.from_iterable(project()["optional-dependencies"].values())]
     )
-    modules = {"skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "pyyaml", "pynvml": "nvidia-ml-py"}
+    modules = {
+        "PIL": "pillow",
+        "skimage": "scikit-image",
+        "sklearn": "scikit-learn",
+        "yaml": "pyyaml",
+        "pynvml": "nvidia-ml-py",
+    }
     found = set()
     for path in (path for top in ("neurokit", *TOPS) for path in (ROOT / top).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +23,7 @@ def energy(
     chip: Annotated[list[str], typer.Option("--chip", help="Chip (neurokit chips) or a .toml file; repeatable.")],
     input_file: Annotated[
         Path | None,
-        typer.Option("--input", help="Samples: .npy or .npz of images, sequences or events (x, y, p, t)."),
+        typer.Option("--input", help="Samples: an image, .npy or .npz of arrays or events, or .aedat."),
     ] = None,
     estimator: Annotated[
         list[str] | None, typer.Option("--estimator", help="Rule from the literature; repeatable.")
@@ -31,6 +32,10 @@ def energy(
     price: Annotated[
         list[str] | None,
         typer.Option("--price", metavar="CHIP:TERM=JOULES", help="A price that you answer for; repeatable."),
+    ] = None,
+    step_seconds: Annotated[
+        float | None,
+        typer.Option("--step-seconds", min=0.0, help="Time between two inputs, where a sensor sets the pace."),
     ] = None,
     time_steps: Annotated[int | None, typer.Option("--time-steps", min=1, help="Time steps T.")] = None,
     weights: Annotated[
@@ -57,9 +62,8 @@ def energy(
         raise InputError(f"--mapping is {mapping!r}", expected="one of " + ", ".join(STRATEGIES))
     _refuse_early(input_file, json_file, html_file)
     with stdout_is_for_json(as_json):
-        report = _simulate(
-            model, profiles, input_file, estimator or DEFAULT_ESTIMATORS, mapping, time_steps, weights, input_shape
-        )
+        rules = estimator or DEFAULT_ESTIMATORS
+        report = _simulate(model, profiles, input_file, rules, mapping, step_seconds, time_steps, weights, input_shape)
         if json_file:
             report.save_json(json_file)
         if html_file:
@@ -76,26 +80,25 @@ def _simulate(
     model: str,
     profiles: list[HardwareProfile],
     input_file: Path | None,
-    estimators: object,
+    estimators: Sequence[str],
     mapping: str,
+    step_seconds: float | None,
     time_steps: int | None,
     weights: Path | None,
     input_shape: str | None,
 ) -> EnergyReport:
     from neurokit import pipeline
     from neurokit.cli.export import parse_shape
-    from neurokit.hw_sim.inputs import read_samples
     from neurokit.loading import load
 
     with progress(f"load {model}"):
         spec = load(model, input_shape=parse_shape(input_shape), time_steps=time_steps, weights=weights)
     steps = time_steps or spec.time_steps or 1
-    inputs = None if input_file is None else read_samples(input_file, spec.inputs[0].shape, steps)
     with progress(f"capture {spec.name}"):
         captured = pipeline.capture(spec, time_steps=steps if spec.spiking else None)
     with progress("count, map and price"):
         report: EnergyReport = pipeline.simulate(
-            captured, inputs=inputs, chips=profiles, estimators=estimators, mapping=mapping
+            captured, input_file, profiles, estimators=estimators, mapping=mapping, step_seconds=step_seconds
         )
     return report
 
@@ -165,7 +168,7 @@ def show_report(report: EnergyReport) -> None:
 def _refuse_early(input_file: Path | None, *outputs: Path | None) -> None:
     """Refuses a missing input or an unusable place before the minutes that loading and counting can take."""
     if input_file is not None and not input_file.is_file():
-        raise InputError(f"there is no input file {input_file}", expected="a .npy or .npz file")
+        raise InputError(f"there is no input file {input_file}", expected="an image, an array or an event file")
     for path in outputs:
         if path is not None and not path.absolute().parent.is_dir():
             raise InputError(f"there is no folder {path.absolute().parent}", fix="create it first")

@@ -58,7 +58,7 @@ def test_energy_is_the_sum_of_its_parts(chip, rate, seed):
     dynamic = sum(sum(parts.values()) for parts in result.layers.values())
     assert total == pytest.approx(static + dynamic, rel=1e-9)
     # Inputs are on no core: what is booked on them is the traffic they send.
-    on_cores = sum(core.energy for core in result.core_map) + sum(result.layers["in"].values())
+    on_cores = sum(result.core_energy) + sum(result.layers["in"].values())
     assert dynamic == pytest.approx(on_cores, rel=1e-9, abs=1e-30)
     for quantity in (result.total, *result.components.values()):
         assert quantity.low <= quantity.value <= quantity.high
@@ -170,6 +170,9 @@ def test_graded_inputs_are_not_priced_as_spikes():
     assert any("graded_event" in line for line in result.unpriced)
     assert result.counts["graded_event"] > 0
     assert result.counts["synaptic_event_conv"] == 0
+    # A price of a spike that covers its synapses says nothing of a value that is no spike.
+    speck = run(network, spikes, "speck2f", step_seconds=1e-3)
+    assert any("graded_event" in line for line in speck.unpriced)
     cmos = run(network, spikes, "cmos45")
     assert not any("graded_event" in line for line in cmos.unpriced)
 
@@ -196,7 +199,7 @@ def test_a_second_price_list_takes_milliseconds():
     counts = count_on(map_network(network, load_chip("loihi1"), "in-order"), Tally(work))
     assert len(counts.mapping.cores) > 500
     best = min(_seconds(lambda: price(counts, load_chip("loihi1-sanafe"))) for _ in range(3))
-    assert best < 0.25, f"{best:.3f} s"  # the goal is 50 ms on a quiet machine; this one is shared
+    assert best < 0.05, f"{best:.3f} s"
 
 
 def _seconds(work) -> float:

@@ -367,7 +367,8 @@ def test_version():
 
 
 SLEEPER = """
-import sys, time, types, neurokit
+import signal, sys, time, types, neurokit
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a runner in the background hands down SIG_IGN
 from neurokit.artifact import write_artifact
 from neurokit.target import TARGETS, TargetInfo
 

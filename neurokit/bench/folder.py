@@ -1,0 +1,92 @@
+"""An artifact folder read with the standard library and numpy alone, as a device without pydantic must."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from neurokit.errors import ArtifactError
+
+MANIFEST = "manifest.json"
+VECTORS = "vectors.npz"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """An artifact as `neurokit.artifact.Artifact` shows it, as far as a runner needs it.
+
+    Attributes:
+        path: The folder.
+        manifest: The content of its manifest.json, with attributes for keys.
+    """
+
+    path: Path
+    manifest: Any
+
+    @classmethod
+    def load(cls, path: str | Path) -> Folder:
+        """Opens an artifact folder and compares every file with its sum.
+
+        Raises:
+            ArtifactError: If the folder is no artifact or is damaged.
+        """
+        path = Path(path)
+        try:
+            data = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            if data["format"] != "neurokit artifact":
+                raise ValueError(f"its format is {data['format']!r}")
+            sums = {name: info["sha256"] for name, info in data["files"].items()}
+            free = {"parity": data["parity"], "target_info": data["target_info"]}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(
+                f"{path} is no artifact folder: {error}", expected="a folder that neurokit export wrote",
+                fix="neurokit export MODEL --out DIR",
+            ) from error  # fmt: skip
+        for name, expected in sums.items():
+            _check(path / name, expected)
+        manifest = _named(data)
+        for name, value in free.items():  # read by key, so they stay dictionaries
+            setattr(manifest, name, value)
+        return cls(path, manifest)
+
+    def file(self, name: str) -> Path:
+        """Returns the path of one of the artifact's files."""
+        return self.path / name
+
+
+def _check(path: Path, expected: str) -> None:
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}", fix="copy the folder again") from error
+    if found != expected:
+        raise ArtifactError(f"{path} was changed (sha256 mismatch)", fix="copy the folder again")
+
+
+def _named(value: Any) -> Any:
+    if isinstance(value, dict):
+        return SimpleNamespace(**{key: _named(item) for key, item in value.items()})
+    return [_named(item) for item in value] if isinstance(value, list) else value
+
+
+def read_vectors(path: Path) -> tuple[np.ndarray, np.ndarray | None, str]:
+    """Reads the test vectors of an artifact.
+
+    Returns:
+        The input, the reference's first output, and what the lowered form takes ("sequence" or "image").
+
+    Raises:
+        ArtifactError: If the file is no such archive.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            head = json.loads(bytes(data["head"]))
+            return data["x"], data.get("y0"), head["time_input"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtifactError(f"the test vectors {path} cannot be read: {error}", fix="export the model again") from error

@@ -1,0 +1,122 @@
+"""One measurement to be made, as plain data that travels to another process or device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from neurokit import samples
+from neurokit.errors import InputError
+
+SCENARIOS = ("single", "offline", "multi", "stream")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How long to measure; times in seconds.
+
+    Attributes:
+        seconds: Measure at least this long.
+        samples: Take at least this many samples.
+        limit_s: Stop here all the same; the verdict then says what is missing.
+        warm_up_runs: Warm up with at least this many runs.
+        warm_up_s: Warm up at least this long.
+        warm_up_limit_s: Stop warming up here, settled or not.
+    """
+
+    seconds: float = samples.MIN_SECONDS
+    samples: int = samples.MIN_SAMPLES
+    limit_s: float = 120.0
+    warm_up_runs: int = 10
+    warm_up_s: float = 1.0
+    warm_up_limit_s: float = 20.0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.seconds <= self.limit_s and self.samples >= 1 and self.warm_up_runs >= 1):
+            raise InputError(
+                f"rules seconds={self.seconds:g}, samples={self.samples}, limit_s={self.limit_s:g}",
+                expected="0 < seconds <= limit_s, samples >= 1, warm_up_runs >= 1",
+            )
+
+
+@dataclass(frozen=True)
+class Job:
+    """One subject in one scenario.
+
+    Attributes:
+        subject: "artifact", "eager" or "compile".
+        source: Artifact folder, or zoo name or `path/file.py:factory`.
+        scenario: One of `SCENARIOS`.
+        batch: Batch size of one call; 0 takes the scenario's own (1; for "offline" 16).
+        streams: Streams that run at once in the scenario "multi".
+        deadline_s: Period of the scenario "stream"; None for steps back to back.
+        threads: Threads within an operator; 0 leaves it to the runtime.
+        provider: Execution provider of ONNX Runtime, or "" for its CPU provider.
+        time_steps: T for a subject that is no artifact; 0 takes the model's own.
+        meter: "auto", "none", the name of a meter, or "csv:FILE".
+        data: .npz file with labelled data (`x`, `y`), or "".
+        allow_mismatch: Whether to measure an artifact whose verification failed.
+        rules: How long to measure.
+    """
+
+    subject: str
+    source: str
+    scenario: str = "single"
+    batch: int = 0
+    streams: int = 4
+    deadline_s: float | None = None
+    threads: int = 0
+    provider: str = ""
+    time_steps: int = 0
+    meter: str = "auto"
+    data: str = ""
+    allow_mismatch: bool = False
+    rules: Rules = field(default_factory=Rules)
+
+    def __post_init__(self) -> None:
+        if self.scenario not in SCENARIOS:
+            raise InputError(f"unknown scenario {self.scenario!r}", expected="one of " + ", ".join(SCENARIOS))
+        if self.batch < 0 or self.streams < 1 or self.threads < 0 or self.time_steps < 0:
+            raise InputError(
+                f"batch={self.batch}, streams={self.streams}, threads={self.threads}, time_steps={self.time_steps}",
+                expected="batch, threads, time_steps >= 0 and streams >= 1",
+            )
+        if self.deadline_s is not None and not 0 < self.deadline_s < 3600:
+            raise InputError(f"a deadline of {self.deadline_s!r} s", expected="more than 0 and less than 3600 s")
+
+    @property
+    def calls_of(self) -> int:
+        """Batch size of one call."""
+        return self.batch or (16 if self.scenario == "offline" else 1)
+
+    @property
+    def variant(self) -> str:
+        """What tells this job's subject apart from others of the same target."""
+        name = self.provider.replace("ExecutionProvider", "")
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}" if self.threads else ""
+        return ", ".join(part for part in (name, threads) if part)
+
+    @property
+    def expected_s(self) -> float:
+        """About how long the job takes, with loading and warming up."""
+        return 4.0 + self.rules.warm_up_s + self.rules.seconds
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the job as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Job:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            InputError: If it is no such object.
+        """
+        known = {entry.name for entry in fields(cls)}
+        if not isinstance(data, Mapping) or not {"subject", "source"} <= set(data) <= known:
+            raise InputError("this is no benchmark job", expected="an object with subject, source and more")
+        try:
+            return cls(**{**data, "rules": Rules(**data.get("rules", {}))})
+        except TypeError as error:
+            raise InputError(f"this is no benchmark job: {error}") from error

@@ -1,0 +1,124 @@
+"""What a benchmark measures, from what the user named: folders of artifacts, or a model with its targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+from neurokit.artifact import Artifact
+from neurokit.bench.device import with_providers
+from neurokit.bench.job import SCENARIOS, Job
+from neurokit.bench.measure import refuse_mismatch
+from neurokit.errors import InputError, NeurokitError
+from neurokit.target import TARGETS
+
+_CUDA = "CUDAExecutionProvider"
+
+
+def scenarios_for(asked: Sequence[str], streaming: bool) -> list[str]:
+    """Returns the scenarios of a subject: what was asked for, or a single stream and, if it steps, its time steps."""
+    if "all" in asked:
+        return [name for name in SCENARIOS if name != "stream" or streaming]
+    return list(asked) or (["single", "stream"] if streaming else ["single"])
+
+
+def plan_folder(folder: Path, base: Job, asked: Sequence[str]) -> list[Job]:
+    """Returns the jobs of one artifact.
+
+    Args:
+        folder: The artifact.
+        base: The job to vary.
+        asked: Scenarios.
+
+    Raises:
+        ArtifactError: If it is no artifact, or damaged.
+        ParityError: If its verification failed, unless the job allows that.
+    """
+    manifest = Artifact.load(folder).manifest
+    refuse_mismatch(manifest.parity, folder, base.allow_mismatch)
+    job = replace(base, subject="artifact", source=str(folder))
+    jobs = [replace(job, scenario=name) for name in scenarios_for(asked, manifest.form == "step")]
+    return with_providers(jobs) if manifest.target.startswith("onnx") and not base.provider else jobs
+
+
+def plan_torch(model: str, base: Job, asked: Sequence[str]) -> list[Job]:
+    """Returns the jobs of a model on PyTorch: eager and compiled, on the CPU and, where there is one, on the GPU."""
+    import torch
+
+    devices = [base.provider] if base.provider else ["", _CUDA] if torch.cuda.is_available() else [""]
+    return [
+        replace(base, subject=subject, source=model, scenario=scenario, provider=device)
+        for subject in ("eager", "compile")
+        for device in devices
+        for scenario in scenarios_for(asked, False)
+        if scenario != "stream"
+    ]
+
+
+def usable_targets() -> list[str]:
+    """Returns the targets that this machine can both lower to and open."""
+    return [
+        name for name, target in TARGETS.items()
+        if all(find_spec(library) for library in (*target.info.requires, *target.info.opens_with))
+    ]  # fmt: skip
+
+
+def export_all(
+    model: str, targets: Sequence[str], out: Path, time_steps: int | None = None
+) -> tuple[list[Path], list[dict[str, str]]]:  # fmt: skip
+    """Exports a model to several targets.
+
+    Args:
+        model: A zoo name or `path/file.py:factory`.
+        targets: Names of targets.
+        out: Folder for the artifacts.
+        time_steps: T, or None for the model's own.
+
+    Returns:
+        The folders, and one entry for each target that did not take the model.
+
+    Raises:
+        InputError: If the model or a target is unknown.
+    """
+    from neurokit.loading import load
+    from neurokit.pipeline import capture, lower
+
+    for name in targets:
+        TARGETS.get(name)
+    captured = capture(load(model, time_steps=time_steps))
+    folders, failures = [], []
+    for name in targets:
+        try:
+            folders.append(lower(captured, name, out / name).path)
+        except NeurokitError as error:
+            reason = "; ".join([error.what, *map(str, getattr(error, "reasons", ()))])
+            failures.append({
+                "subject": f"{model} on {name}", "variant": "", "scenario": "export", "reason": reason,
+                "fix": error.fix,
+            })  # fmt: skip
+    return folders, failures
+
+
+def parse_deadline(text: str | None) -> float | None:
+    """Reads a period such as "10ms", "0.5 s" or "800us"; a bare number is in milliseconds.
+
+    Raises:
+        InputError: If it is no positive time.
+    """
+    if text is None:
+        return None
+    number = text.strip().lower()
+    scale = 1e-3
+    for unit, size in (("ms", 1e-3), ("us", 1e-6), ("µs", 1e-6), ("s", 1.0)):
+        if number.endswith(unit):
+            number, scale = number[: -len(unit)], size
+            break
+    try:
+        value = float(number) * scale
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 3600:
+        raise InputError(f"--deadline is {text!r}", expected="a time above 0", fix="for example --deadline 10ms")
+    return value

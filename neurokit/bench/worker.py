@@ -1,0 +1,33 @@
+"""The process in which one job runs on this machine: a crash ends the job, not the benchmark."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from neurokit.bench.device import emit
+from neurokit.bench.events import failed
+from neurokit.bench.job import Job
+from neurokit.bench.measure import measure
+from neurokit.errors import NeurokitError
+
+
+def main() -> int:
+    """Runs the job given as JSON on the command line and prints its events."""
+    try:
+        job = Job.from_json(json.loads(sys.argv[1]))
+        from neurokit.bench.subjects import find_subject
+
+        row = measure(find_subject(job), job, emit=emit)
+    except NeurokitError as error:
+        emit(failed(error))
+        return error.exit_code
+    except Exception as error:  # a runtime's own exceptions have no common base; the row says which
+        emit(failed(error))
+        return 1
+    emit({"event": "row", "row": row})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

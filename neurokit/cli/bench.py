@@ -1,0 +1,177 @@
+"""`neurokit bench`: how long an inference takes here, on a packed device or over ssh, and whether that changed."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from neurokit.cli._common import Debug, Json, print_json, print_next, stdout_is_for_json
+from neurokit.errors import InputError
+
+if TYPE_CHECKING:
+    from neurokit.bench.job import Job
+    from neurokit.bench.run import BenchRun
+
+
+def bench(
+    what: Annotated[list[str], typer.Argument(metavar="DIR|MODEL...", help="Artifacts, or one model; or two results.")],
+    target: Annotated[
+        list[str] | None, typer.Option("--target", help="For a model: targets to export to and measure; default all.")
+    ] = None,
+    scenario: Annotated[
+        list[str] | None, typer.Option("--scenario", help="single, offline, multi, stream or all; repeatable.")
+    ] = None,
+    deadline: Annotated[
+        str | None, typer.Option("--deadline", metavar="10ms", help="Period of a time step in the scenario stream.")
+    ] = None,
+    batch: Annotated[int, typer.Option("--batch", help="Batch size; 0 takes 1, or 16 offline.")] = 0,
+    streams: Annotated[int, typer.Option("--streams", help="Streams at once in the scenario multi.")] = 4,
+    threads: Annotated[int, typer.Option("--threads", help="Threads within an operator; 0 leaves it open.")] = 0,
+    provider: Annotated[str, typer.Option("--provider", help="One execution provider instead of all.")] = "",
+    time_steps: Annotated[int, typer.Option("--time-steps", help="For a model: T; 0 takes the model's own.")] = 0,
+    seconds: Annotated[float, typer.Option("--seconds", help="Measure each at least this long.")] = 10.0,
+    meter: Annotated[
+        str, typer.Option("--meter", help="auto, none, rapl, nvml, ina, jtop, tegrastats or csv:FILE.")
+    ] = "auto",
+    data: Annotated[Path | None, typer.Option("--data", help=".npz file with x and y: accuracy as well.")] = None,
+    allow_mismatch: Annotated[
+        bool, typer.Option("--allow-mismatch", help="Measure artifacts whose verification failed, and say so.")
+    ] = False,
+    pack: Annotated[
+        Path | None, typer.Option("--pack", metavar="FOLDER", help="Write a folder to run on a device instead.")
+    ] = None,
+    host: Annotated[str | None, typer.Option("--host", metavar="USER@BOARD", help="Measure there, over ssh.")] = None,
+    python: Annotated[str, typer.Option("--python", help="Python on the device.")] = "python3",
+    ssh_option: Annotated[list[str] | None, typer.Option("--ssh-option", metavar="NAME=VALUE")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="JSON file for the result, with every sample.")] = None,
+    history: Annotated[Path | None, typer.Option("--history", help="History file to add the result to.")] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Compare two results: before and after.")] = False,
+    margin: Annotated[float, typer.Option("--margin", help="Change that is not called, as a share.")] = 0.03,
+    confidence: Annotated[float, typer.Option("--confidence", help="Least confidence of a comparison.")] = 0.95,
+    allow_invalid: Annotated[bool, typer.Option("--allow-invalid", help="Compare INVALID runs all the same.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a pack that is there.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure latency, throughput, memory and, where there is a meter, energy; or compare two results."""
+    from neurokit.bench.job import Job, Rules
+    from neurokit.bench.plan import parse_deadline
+
+    if compare:
+        _compare(what, margin, confidence, allow_invalid, as_json)
+        return
+    rules = Rules(seconds=seconds, limit_s=max(120.0, seconds))
+    base = Job(
+        "artifact", "", batch=batch, streams=streams, deadline_s=parse_deadline(deadline), threads=threads,
+        provider=provider, time_steps=time_steps, meter=meter, data=str(data.resolve()) if data else "",
+        allow_mismatch=allow_mismatch, rules=rules,
+    )  # fmt: skip
+    asked = scenario or []
+    for name in asked:
+        if name != "all":
+            replace(base, scenario=name)  # refuses an unknown one before any work
+    for place in (out, history):
+        if place is not None and not place.absolute().parent.is_dir():
+            raise InputError(f"{place.parent} is no folder", expected="a place for the file")
+    with tempfile.TemporaryDirectory() as temporary, stdout_is_for_json(as_json):
+        jobs, failures = _plan(what, target or [], base, asked, Path(temporary), on_device=bool(pack or host))
+        if pack is not None:
+            _pack(pack, jobs, force, as_json)
+            return
+        run = _run(jobs, host, python, ssh_option or [])
+        run = replace(run, failures=(*failures, *run.failures))
+    _show(run, out, history, as_json)
+
+
+def _plan(
+    what: list[str], targets: list[str], base: Job, asked: list[str], temporary: Path, *, on_device: bool
+) -> tuple[list[Job], list[dict[str, str]]]:
+    """Returns the jobs; a model is exported first, for all its targets."""
+    from neurokit.bench import plan
+    from neurokit.cli._common import progress
+
+    jobs: list[Job] = []
+    failures: list[dict[str, str]] = []
+    for name in what:
+        is_model = (not Path(name).exists() and "/" not in name) or ":" in name
+        if not is_model:
+            jobs += plan.plan_folder(Path(name), base, asked)
+            continue
+        chosen = targets or [t for t in plan.usable_targets() if not on_device or t.startswith("onnx")]
+        with progress(f"export {name} to {', '.join(chosen)}"):
+            folders, failed = plan.export_all(name, chosen, temporary, base.time_steps or None)
+        failures += failed
+        jobs += [] if on_device else plan.plan_torch(name, base, asked)
+        for folder in folders:
+            jobs += plan.plan_folder(folder, base, asked)
+    if on_device:  # the device looks for its own providers
+        jobs = [job for job in jobs if job.provider == base.provider]
+    return jobs, failures
+
+
+def _run(jobs: list[Job], host: str | None, python: str, options: list[str]) -> BenchRun:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("start", total=1.0, left="")
+
+        def tell(name: str, share: float, left_s: float) -> None:
+            bar.update(task, description=name, completed=share, left=f"{left_s // 60:.0f}:{left_s % 60:02.0f} left")
+
+        if host is None:
+            from neurokit.bench.run import run_here
+
+            return run_here(jobs, tell)
+        from neurokit.bench.ssh import run_there
+
+        return run_there(host, jobs, python=python, options=options, progress=tell)
+
+
+def _pack(out: Path, jobs: list[Job], force: bool, as_json: bool) -> None:
+    from neurokit.bench.pack import write_pack
+
+    folder = write_pack(out, jobs, force=force)
+    if as_json:
+        print_json({"pack": str(out), "jobs": len(jobs), "script": str(folder / "bench.py")})
+    else:
+        print_next(f"copy {out} to the device, and there: python3 bench.py", "neurokit report result.json --html F")
+
+
+def _show(run: BenchRun, out: Path | None, history: Path | None, as_json: bool) -> None:
+    if out is not None and run.reports:
+        run.save(out)
+    if history is not None and run.reports:
+        from neurokit.bench.history import append
+
+        append(history, run)
+    if as_json:
+        print_json(run.to_json())
+    else:
+        from neurokit import render
+
+        render.show(render.bench(run))
+        print_next(f"neurokit report {out or 'DIR RESULT.json'} --html page.html")
+    raise typer.Exit(0 if run.reports else 1)
+
+
+def _compare(files: list[str], margin: float, confidence: float, allow_invalid: bool, as_json: bool) -> None:
+    from neurokit.bench.compare import compare_runs
+    from neurokit.bench.run import BenchRun
+
+    if len(files) != 2:
+        raise InputError(f"--compare was given {len(files)} files", expected="two: before.json after.json")
+    before, after = (BenchRun.load(Path(name)) for name in files)
+    found = compare_runs(before, after, margin=margin, confidence=confidence, allow_invalid=allow_invalid)
+    if as_json:
+        print_json({"comparisons": [entry.to_json() for entry in found]})
+    else:
+        from neurokit import render
+
+        render.show(render.comparisons(found))
+    raise typer.Exit(1 if any(entry.outcome == "slower" for entry in found) else 0)

@@ -1,0 +1,250 @@
+"""Plots as inline SVG: sharp in print, readable without scripts, and small enough for a phone's width."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from neurokit import samples
+from neurokit.bench.history import Entry
+from neurokit.quantity import Quantity
+from neurokit.quantity import _prefix as prefix_of
+from neurokit.report.rows import Row
+
+WIDTH = 380.0
+_LEFT, _RIGHT, _BOTTOM = 52.0, 14.0, 40.0
+_COLOURS = ("#0b62a4", "#c4451c", "#2a7f3f", "#7a4aa3", "#8a6d00", "#b0307a", "#3b6e75", "#5b5b5b")
+_SHAPES = ("circle", "square", "diamond", "triangle")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis: how values become places.
+
+    Attributes:
+        low: Value at its start.
+        high: Value at its end.
+        start: Place of `low`.
+        end: Place of `high`.
+        log: Whether it is logarithmic.
+    """
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool
+
+    def at(self, value: float) -> float:
+        """Returns the place of a value."""
+        scale: Callable[[float], float] = math.log10 if self.log else float
+        share = (scale(value) - scale(self.low)) / ((scale(self.high) - scale(self.low)) or 1.0)
+        return self.start + share * (self.end - self.start)
+
+    def ticks(self) -> list[float]:
+        """Returns round values, three to seven of them."""
+        if not self.log:
+            step = _round_step((self.high - self.low) / 4)
+            first = math.ceil(self.low / step - 1e-9)
+            return [round(k * step, 12) for k in range(first, math.floor(self.high / step + 1e-9) + 1)]
+        decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+        span = math.log10(self.high / self.low)
+        factors = (1,) if span > 2.5 else (1, 2, 5) if span > 0.5 else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+        found = [f * 10.0**d for d in decades for f in factors if self.low <= f * 10.0**d <= self.high]
+        return found[:: max(1, math.ceil(len(found) / 7))]
+
+
+def _round_step(step: float) -> float:
+    size = 10.0 ** math.floor(math.log10(step)) if step > 0 else 1.0
+    return next(factor * size for factor in (1, 2, 5, 10) if factor * size >= step * 0.999)
+
+
+def axis(values: Sequence[float], start: float, end: float, *, log: bool = True) -> Axis:
+    """Returns an axis that holds all values with some air."""
+    low, high = min(values), max(values)
+    if log and low > 0:
+        air = max((high / low) ** 0.08, 1.1)
+        return Axis(low / air, high * air, start, end, True)
+    air = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
+    return Axis(low - air, high + air, start, end, False)
+
+
+def label(value: float, unit: str) -> str:
+    """Returns a value as a short tick label."""
+    if unit == "%":
+        return f"{value * 100:.4g}"
+    scale, letter = prefix_of(float(f"{value:.3g}"))
+    return f"{value / scale:.3g} {letter}{unit}".strip()
+
+
+def svg(height: float, body: str, title: str) -> str:
+    """Returns an SVG picture with a title for those who cannot see it."""
+    return (
+        f'<svg viewBox="0 0 {WIDTH:g} {height:g}" role="img" aria-label="{escape(title)}" class="plot">'
+        f"<title>{escape(title)}</title>{body}</svg>"
+    )
+
+
+def _text(x: float, y: float, words: str, anchor: str = "start", css: str = "") -> str:
+    kind = f' class="{css}"' if css else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{kind}>{escape(words)}</text>'
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{css}"/>'
+
+
+def distributions(rows: Sequence[Row]) -> str:
+    """Returns the latency distribution of each row: density, the middle half, the median, and 5 to 95 %."""
+    rows = [row for row in rows if len(row.samples_s) > 1]
+    if not rows:
+        return ""
+    ends = [[samples.percentile(row.samples_s, p)[0] for p in (1, 99)] for row in rows]
+    x = axis([max(value, 1e-9) for pair in ends for value in pair], 10, WIDTH - 10)
+    body, y = [], 14.0
+    for number, row in enumerate(rows):
+        colour = _COLOURS[number % len(_COLOURS)]
+        p5, p25, p50, p75, p95 = (samples.percentile(row.samples_s, p)[0] for p in (5, 25, 50, 75, 95))
+        body.append(_text(10, y, row.name, css="name"))
+        base = y + 30
+        body.append(f'<path d="{_density(row.samples_s, x, base, 22)}" fill="{colour}" fill-opacity=".25"/>')
+        body.append(f'<line x1="{x.at(p5):.1f}" x2="{x.at(p95):.1f}" y1="{base}" y2="{base}" stroke="{colour}"/>')
+        width = max(x.at(p75) - x.at(p25), 1.0)
+        body.append(
+            f'<rect x="{x.at(p25):.1f}" y="{base - 3}" width="{width:.1f}" height="6" fill="{colour}" class="mark"/>'
+        )
+        body.append(_line(x.at(p50), base - 7, x.at(p50), base + 7, "median"))
+        body.append(_text(min(x.at(p50) + 4, WIDTH - 70), base + 14, f"{label(p50, 's')}", css="small"))
+        y = base + 32
+    grid = [_line(x.at(t), 20, x.at(t), y - 10, "grid") + _text(x.at(t), y + 4, label(t, "s"), "middle", "small")
+            for t in x.ticks()]  # fmt: skip
+    return svg(y + 14, "".join(grid + body), "Latency distributions: density, middle half, median, 5 to 95 percent")
+
+
+def _density(values: Sequence[float], x: Axis, base: float, height: float) -> str:
+    """Returns the outline of a histogram with 60 bins over the axis."""
+    bins = [0] * 60
+    for value in values:
+        place = (x.at(max(value, 1e-9)) - x.start) / (x.end - x.start)
+        if 0 <= place < 1:
+            bins[int(place * len(bins))] += 1
+    top, step = max(bins) or 1, (x.end - x.start) / len(bins)
+    corners = [
+        f"L{x.start + i * step:.1f},{base - height * n / top:.1f} L{x.start + (i + 1) * step:.1f},"
+        f"{base - height * n / top:.1f}"
+        for i, n in enumerate(bins)
+    ]
+    return f"M{x.start:.1f},{base:.1f} {' '.join(corners)} L{x.end:.1f},{base:.1f} Z"
+
+
+def pareto(rows: Sequence[Row], across: str, up: str, titles: Mapping[str, tuple[str, str]]) -> str:
+    """Returns a scatter of two figures with the rows that no other row beats in both joined by a line.
+
+    Args:
+        rows: The rows; those without both figures are left out.
+        across: Figure along x, the smaller the better.
+        up: Figure along y: accuracy, the larger the better; else the smaller.
+        titles: Title and unit of each figure.
+    """
+    points = [(number, row, row.figures[across], row.figures[up]) for number, row in enumerate(rows, 1)
+              if across in row.figures and up in row.figures and row.figures[across].value > 0]  # fmt: skip
+    if not points:
+        return ""
+    height, better_up = 300.0, up == "accuracy"
+    x = axis([q.value for _, _, q, _ in points], _LEFT, WIDTH - _RIGHT)
+    ends = [end for *_, q in points for end in ((q.low, q.high) if better_up else (q.value,))]
+    y = axis(ends, height - _BOTTOM, 16, log=not better_up)
+    body = [*_frame(x, y, titles[across], titles[up], height)]
+    front = sorted((a.value, b.value) for _, _, a, b in points if not _beaten(a.value, b.value, points, better_up))
+    body.append(f'<path d="{_steps(front, x, y)}" class="front"/>')
+    for number, row, a, b in points:
+        colour, shape = _COLOURS[(number - 1) % len(_COLOURS)], _SHAPES[(number - 1) // len(_COLOURS) % len(_SHAPES)]
+        px, py = x.at(a.value), y.at(b.value)
+        body.append(_whiskers(a.low, a.high, b.low, b.high, x, y, px, py, colour))
+        body.append(_mark(px, py, "hollow" if row.simulated else shape, colour))
+        body.append(_text(px + 7, py - 6, str(number), css="number"))
+    return svg(height, "".join(body), f"{titles[up][0]} against {titles[across][0]}; the line joins the best")
+
+
+def _beaten(
+    a: float, b: float, points: Sequence[tuple[int, Row, Quantity, Quantity]], better_up: bool
+) -> bool:  # fmt: skip
+    sign = -1.0 if better_up else 1.0
+    others = [(p.value, sign * q.value) for _, _, p, q in points]
+    mine = (a, sign * b)
+    return any(o[0] <= mine[0] and o[1] <= mine[1] and o != mine for o in others)
+
+
+def _steps(front: Sequence[tuple[float, float]], x: Axis, y: Axis) -> str:
+    if not front:
+        return ""
+    path = f"M{x.at(front[0][0]):.1f},{y.at(front[0][1]):.1f}"
+    return path + "".join(f" H{x.at(a):.1f} V{y.at(b):.1f}" for a, b in front[1:])
+
+
+def _frame(x: Axis, y: Axis, across: tuple[str, str], up: tuple[str, str], height: float) -> list[str]:
+    body = []
+    for tick in x.ticks():
+        body += [_line(x.at(tick), y.end, x.at(tick), y.start, "grid")]
+        body += [_text(x.at(tick), y.start + 14, label(tick, across[1]), "middle", "small")]
+    for tick in y.ticks():
+        body += [_line(x.start, y.at(tick), x.end, y.at(tick), "grid")]
+        body += [_text(x.start - 4, y.at(tick) + 4, label(tick, up[1]), "end", "small")]
+    unit = f" ({up[1]})" if up[1] == "%" else ""
+    body += [_text((x.start + x.end) / 2, height - 6, across[0], "middle"), _text(4, 11, up[0] + unit)]
+    return body
+
+
+def _whiskers(
+    x_low: float, x_high: float, y_low: float, y_high: float, x: Axis, y: Axis, px: float, py: float, colour: str
+) -> str:  # fmt: skip
+    """Returns the intervals of a point, cut at the frame."""
+    lines = []
+    if x_low < x_high and x_low > 0:
+        ends = [min(max(x.at(value), x.start), x.end) for value in (x_low, x_high)]
+        lines.append(f'<line x1="{ends[0]:.1f}" x2="{ends[1]:.1f}" y1="{py:.1f}" y2="{py:.1f}" stroke="{colour}"/>')
+    if y_low < y_high and (y_low > 0 or not y.log):
+        ends = [min(max(y.at(value), y.end), y.start) for value in (y_low, y_high)]
+        lines.append(f'<line x1="{px:.1f}" x2="{px:.1f}" y1="{ends[0]:.1f}" y2="{ends[1]:.1f}" stroke="{colour}"/>')
+    return "".join(lines)
+
+
+def _mark(x: float, y: float, shape: str, colour: str) -> str:
+    paint = f'fill="{colour}" class="mark"'
+    if shape == "hollow":
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="#fff" stroke="{colour}" stroke-width="2" class="mark"/>'
+    if shape == "circle":
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" {paint}/>'
+    shapes: dict[str, list[tuple[float, float]]] = {
+        "square": [(-4.5, -4.5), (4.5, -4.5), (4.5, 4.5), (-4.5, 4.5)],
+        "diamond": [(0, -6), (6, 0), (0, 6), (-6, 0)],
+        "triangle": [(0, -6), (6, 5), (-6, 5)],
+    }
+    corners = " ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in shapes[shape])
+    return f'<polygon points="{corners}" {paint}/>'
+
+
+def history_plot(name: str, entries: Sequence[Entry]) -> str:
+    """Returns the median over the runs of a history, with its interval; an INVALID run is hollow."""
+    if not entries:
+        return ""
+    height = 200.0
+    y = axis([value for e in entries for value in (e.low_s, e.high_s)], height - _BOTTOM, 30, log=False)
+    x = Axis(-0.5, max(len(entries) - 0.5, 0.5), _LEFT, WIDTH - _RIGHT, False)
+    body = [_text(4, 11, name, css="small")]
+    body += [_line(x.start, y.at(t), x.end, y.at(t), "grid") + _text(x.start - 4, y.at(t) + 4, label(t, "s"), "end",
+             "small") for t in y.ticks()]  # fmt: skip
+    places = [(x.at(number), y.at(entry.p50_s)) for number, entry in enumerate(entries)]
+    body.append(f'<polyline points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in places)}" class="front"/>')
+    for entry, (px, py) in zip(entries, places, strict=True):
+        ends = y.at(entry.low_s), y.at(entry.high_s)
+        body.append(f'<line x1="{px:.1f}" x2="{px:.1f}" y1="{ends[0]:.1f}" y2="{ends[1]:.1f}" stroke="{_COLOURS[0]}"/>')
+        body.append(_mark(px, py, "circle" if entry.verdict == "VALID" else "hollow", _COLOURS[0]))
+    for entry, (px, _), anchor in ((entries[0], places[0], "start"), (entries[-1], places[-1], "end")):
+        body.append(_text(px, height - 22, entry.time[:10], anchor, "small"))
+    body.append(
+        _text((x.start + x.end) / 2, height - 6, f"{len(entries)} runs, median and its 95 % interval", "middle")
+    )
+    return svg(height, "".join(body), f"History of {name}")

@@ -1,0 +1,295 @@
+"""What the page shows, gathered from artifact folders and JSON files: one row for each subject and scenario."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from neurokit import samples
+from neurokit.artifact import Artifact
+from neurokit.bench import history
+from neurokit.bench.run import BenchRun, read_json
+from neurokit.errors import InputError
+from neurokit.quantity import Quantity
+from neurokit.reports import LatencyReport, ParityReport
+
+_NORMAL = 1.96
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the big table.
+
+    Attributes:
+        model: Name of the model.
+        target: Target, or the chip.
+        variant: What tells rows of one target apart.
+        numerics: "float", "exact", "int8" and the like.
+        time_steps: T, or None.
+        scenario: What one sample is, or "" without a latency.
+        parity: Verdict of the verification, or "".
+        figures: Quantities by column: accuracy, p50, p90, p95, p99, mean, per_step, throughput, memory, gpu_memory,
+            load, first, size, energy.
+        samples_s: Latency samples, for the distribution.
+        verdict: "VALID", "INVALID" or "".
+        remarks: What a reader must know: reasons, a verification that failed.
+        machine: Where it was measured, or the tool that simulated it.
+        simulated: Whether it is a chip that was simulated.
+    """
+
+    model: str
+    target: str
+    variant: str = ""
+    numerics: str = "float"
+    time_steps: int | None = None
+    scenario: str = ""
+    parity: str = ""
+    figures: Mapping[str, Quantity] = field(default_factory=dict)
+    samples_s: tuple[float, ...] = ()
+    verdict: str = ""
+    remarks: tuple[str, ...] = ()
+    machine: str = ""
+    simulated: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the row is called in plots."""
+        steps = f"T={self.time_steps}" if self.time_steps else ""
+        numerics = self.numerics if self.numerics != "float" else ""
+        parts = (self.model, self.target, self.variant, numerics, steps, self.scenario)
+        return " · ".join(part for part in parts if part)
+
+
+@dataclass
+class Content:
+    """Everything on the page.
+
+    Attributes:
+        rows: The big table.
+        energies: Energy reports as JSON objects.
+        parities: Verifications, by the row's model and target.
+        failures: What could not be measured.
+        notes: Remarks of the runs.
+        history: Entries of a history file.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    energies: list[dict[str, Any]] = field(default_factory=list)
+    parities: list[ParityReport] = field(default_factory=list)
+    failures: list[dict[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    history: list[history.Entry] = field(default_factory=list)
+
+
+def gather(places: Sequence[Path]) -> Content:
+    """Reads artifact folders and the JSON files of bench, energy, verify and accuracy, and history files.
+
+    Raises:
+        InputError: If a file is none of these; names it.
+        ArtifactError: If a folder is no artifact or is damaged.
+    """
+    content, accuracies = Content(), []
+    for place in places:
+        if place.suffix == ".jsonl":
+            content.history += history.read(place)
+        elif place.is_dir() or not place.suffix:
+            _take_artifact(Artifact.load(place), content)
+        else:
+            accuracies += _take_file(read_json(place), place, content)
+    if not (content.rows or content.energies or content.parities or content.history):
+        raise InputError("there is nothing to report", expected="artifact folders or JSON files of neurokit")
+    _drop_bare_artifacts(content)
+    content.rows = [_with_accuracy(row, accuracies) for row in content.rows]
+    for energy in content.energies:
+        content.rows += _chip_rows(energy, content.rows)
+    return content
+
+
+def _take_file(data: Mapping[str, Any], place: Path, content: Content) -> list[dict[str, Any]]:
+    """Takes one JSON file; returns its accuracies."""
+    kind = data.get("report")
+    if kind in ("bench", "latency"):
+        run = BenchRun.from_json(data)
+        content.rows += [_latency_row(report) for report in run.reports]
+        content.failures += run.failures
+        content.notes += run.notes
+    elif kind == "parity":
+        content.parities.append(ParityReport.from_json(data))
+    elif kind == "accuracy":
+        return [_checked_accuracy(entry, place) for entry in data.get("entries", [data])]
+    elif isinstance(data.get("energy"), Mapping):
+        return _take_file(data["energy"], place, content)
+    elif "chips" in data and "network" in data:
+        content.energies.append(_checked_energy(data, place))
+    else:
+        raise InputError(
+            f"{place} is no report that this page knows",
+            expected="a JSON file of neurokit bench, energy or verify, or of accuracies",
+        )
+    return []
+
+
+def _checked_energy(data: Mapping[str, Any], place: Path) -> dict[str, Any]:
+    """Refuses an energy report whose figures cannot be read, before they are needed."""
+    try:
+        for entry in (*data["chips"], *data.get("estimators", ())):
+            if entry["total"] is not None:
+                Quantity(**entry["total"])
+            if entry.get("latency"):
+                Quantity(**entry["latency"]["inference"])
+            str(entry["title"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{place} is no energy report: {error!r}", expected="a file of neurokit energy") from error
+    return dict(data)
+
+
+def _checked_accuracy(entry: Any, place: Path) -> dict[str, Any]:
+    try:
+        correct, total = int(entry["correct"]), int(entry["total"])
+        known = {"model": str(entry["model"]), "data": str(entry["data"]), "correct": correct, "total": total}
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{place} holds an accuracy without model, correct, total and data", expected="all four in each entry"
+        ) from error
+    if not 0 <= correct <= total or not total:
+        raise InputError(f"{place}: {correct} correct of {total}", expected="0 <= correct <= total, total > 0")
+    return {**entry, **known}
+
+
+def _take_artifact(artifact: Artifact, content: Content) -> None:
+    manifest = artifact.manifest
+    parity = ParityReport.from_json(manifest.parity) if manifest.parity else None
+    if parity is not None:
+        content.parities.append(parity)
+    size = sum(info.bytes for info in manifest.files.values())
+    steps = manifest.time_steps if isinstance(manifest.time_steps, int) else None
+    verdict = parity.verdict if parity else "not verified"
+    content.rows.append(Row(
+        manifest.model.name, manifest.target, numerics=manifest.numerics, time_steps=steps, parity=verdict,
+        figures={"size": Quantity.exact(size, "B", "measured", f"{len(manifest.files)} files of the artifact")},
+        remarks=("its verification FAILED",) if verdict == "failed" else (),
+    ))  # fmt: skip
+
+
+def _drop_bare_artifacts(content: Content) -> None:
+    """Leaves out an artifact's own row where a latency row says all that it says."""
+    timed = {(row.model, row.target, row.numerics) for row in content.rows if row.scenario}
+    content.rows = [
+        row for row in content.rows if row.scenario or (row.model, row.target, row.numerics) not in timed
+    ]  # fmt: skip
+
+
+def _latency_row(report: LatencyReport) -> Row:
+    figures: dict[str, Quantity | None] = {
+        "p50": report.p50, "p90": report.p90, "p95": report.p95, "p99": report.p99, "mean": report.mean,
+        "per_step": report.per_step, "throughput": report.throughput, "energy": report.energy,
+        "min": _one(min(report.samples_s), "s", "fastest sample"),
+        "max": _one(max(report.samples_s), "s", "slowest sample"),
+        "load": _one(report.load_s, "s", "opening the model, once"),
+        "first": _one(report.first_s, "s", "the first inference, once"),
+        "size": _one(report.bytes_on_disk, "B", "files of the artifact"),
+        "memory": _one(report.memory.get("cpu_added"), "B", "peak resident memory, added by loading and running"),
+        "gpu_memory": _one(report.memory.get("gpu"), "B", "peak memory on the GPU"),
+    }  # fmt: skip
+    figures |= {
+        name: _one(samples.percentile(values, 50)[0], "s", "median, by events of the device")
+        for name, values in report.phases_s.items() if values
+    }  # fmt: skip
+    if report.accuracy:
+        figures["accuracy"] = wilson(**report.accuracy)
+    return Row(
+        report.model, report.target, report.variant, report.numerics, report.time_steps, _scenario(report),
+        report.parity, {name: value for name, value in figures.items() if value is not None}, report.samples_s,
+        report.verdict, _remarks(report), _machine(report.environment),
+    )  # fmt: skip
+
+
+def _one(value: float | None, unit: str, source: str) -> Quantity | None:
+    return None if value is None else Quantity.exact(value, unit, "measured", source)
+
+
+def _scenario(report: LatencyReport) -> str:
+    parts = [report.scenario]
+    parts += [f"batch {report.batch}"] if report.batch > 1 else []
+    parts += [f"{report.streams} streams"] if report.streams > 1 else []
+    parts += [f"every {report.deadline_s * 1e3:g} ms"] if report.deadline_s else []
+    return ", ".join(parts)
+
+
+def _remarks(report: LatencyReport) -> tuple[str, ...]:
+    found = list(report.reasons)
+    if report.parity_overridden:
+        found.insert(0, "measured with --allow-mismatch: its verification FAILED or was never made")
+    if report.misses is not None:
+        found.append(f"{report.misses} of {len(report.samples_s)} time steps missed their deadline")
+    if report.jitter is not None:
+        found.append(f"jitter {report.jitter.text()}, {report.jitter.source}")
+    if report.energy is None and report.energy_note:
+        found.append(f"energy {report.energy_note}")
+    return tuple(found)
+
+
+def _machine(environment: Mapping[str, Any]) -> str:
+    machine, versions = environment.get("machine", {}), environment.get("versions", {})
+    runtimes = [f"{name} {versions[name]}" for name in ("onnxruntime", "torch", "tensorrt") if name in versions]
+    threads = environment.get("threads_asked") or "all"
+    parts = [machine.get("cpu"), machine.get("gpu"), machine.get("system"), *runtimes, f"{threads} threads",
+             f"governor {machine.get('governor', 'unknown')}", environment.get("time")]  # fmt: skip
+    load = (environment.get("during") or {}).get("competing_cpus")
+    parts += [f"other processes used {load:.2f} CPUs"] if load is not None else []
+    return ", ".join(str(part) for part in parts if part)
+
+
+def wilson(correct: int, total: int, data: str) -> Quantity:
+    """Returns a share of right answers with its 95 % score interval (Wilson 1927)."""
+    share, spread = correct / total, _NORMAL**2 / total
+    middle = (share + spread / 2) / (1 + spread)
+    half = _NORMAL / (1 + spread) * math.sqrt(share * (1 - share) / total + spread / (4 * total))
+    low, high = min(middle - half, share), max(middle + half, share)
+    return Quantity(share, max(low, 0.0), min(high, 1.0), "", "measured", f"{correct} of {total} of {data}")
+
+
+def _with_accuracy(row: Row, accuracies: Sequence[Mapping[str, Any]]) -> Row:
+    """Adds an accuracy from a file, where it is of the row's model and of nothing that the row is not."""
+    if "accuracy" in row.figures:
+        return row
+    for entry in accuracies:
+        keys = [key for key in ("target", "numerics", "time_steps") if key in entry]
+        if entry["model"] == row.model and all(entry[key] == getattr(row, key) for key in keys):
+            found = wilson(entry["correct"], entry["total"], entry["data"])
+            return replace(row, figures={**row.figures, "accuracy": found})
+    return row
+
+
+def _chip_rows(energy: Mapping[str, Any], rows: Sequence[Row]) -> list[Row]:
+    """Returns a row for each chip that was simulated; its accuracy is that of the same network where it was run."""
+    found = []
+    model, steps = str(energy["network"]), energy.get("time_steps")
+    for chip in energy["chips"]:
+        figures: dict[str, Quantity] = {}
+        if chip["total"] is not None:
+            figures["energy"] = Quantity(**chip["total"])
+        if chip.get("latency"):
+            figures["p50"] = Quantity(**chip["latency"]["inference"])
+        accuracy = _accuracy_of(model, steps, rows)
+        if accuracy is not None:
+            figures["accuracy"] = accuracy
+        remarks = {"lower-bound": ("the energy is a lower bound: some of its parts have no published price",),
+                   "refused": ("no energy: what the network needs has no published price",)}  # fmt: skip
+        limits = () if chip.get("fits", True) else ("the network does not fit on this chip; priced as if it did",)
+        found.append(Row(
+            model, str(chip["title"]), time_steps=steps, scenario="simulated", figures=figures, simulated=True,
+            remarks=(*remarks.get(chip.get("status", ""), ()), *limits), machine=str(energy.get("tool", "")),
+        ))  # fmt: skip
+    return found
+
+
+def _accuracy_of(model: str, steps: Any, rows: Sequence[Row]) -> Quantity | None:
+    for row in rows:
+        if row.model == model and row.time_steps == steps and "accuracy" in row.figures:
+            known = row.figures["accuracy"]
+            return replace(known, kind="assumed", source=f"taken from {row.target}: {known.source}")
+    return None

@@ -1,0 +1,30 @@
+"""Runs every example of every kernel once, without pytest: what compute-sanitizer watches on a GPU.
+
+compute-sanitizer --tool memcheck python tests/kernels/run_examples.py
+compute-sanitizer --tool racecheck python tests/kernels/run_examples.py
+"""
+
+from __future__ import annotations
+
+import torch
+
+from neurokit.kernels import lif
+from neurokit.kernels.contract import KERNELS
+
+
+def main() -> None:
+    """Runs the examples on the GPU and one backward pass."""
+    device = torch.device("cuda")
+    count = 0
+    for _, kernel in KERNELS.items():
+        for example in kernel.examples(device, torch.float16):
+            kernel.function(*example.args, **example.kwargs)
+            count += 1
+    x = torch.randn(4, 37, 40, device=device, requires_grad=True)
+    lif(x)[0].sum().backward()
+    torch.cuda.synchronize()
+    print(f"{count} examples ran")
+
+
+if __name__ == "__main__":
+    main()
