@@ -31,6 +31,7 @@ class Builder:
         self.rasters: dict[str, SpikeRaster] = {}
         self.constants: dict[str, NDArray[np.float64] | None] = {}
         self.uncounted: list[Uncounted] = []
+        self.inputs: dict[str, NDArray[np.float64]] = {}
         self._not_understood: dict[str, dict[str, None]] = {}
         self._settled: list[tuple[Projection, str]] = []
 
@@ -53,6 +54,30 @@ class Builder:
         module = path.removesuffix(f".{operation}")  # one line for each module
         self._not_understood.setdefault(module, {})[operation] = None
         return Value(unknown=True)
+
+    def is_input(self, value: Value) -> bool:
+        """Returns whether a value is made of nothing but the network's input."""
+        return value.pure and all(
+            isinstance(term.source, str) and self.populations[term.source].role == "input" for term in value.terms
+        )
+
+    def encode(self, path: str, real: Tensor) -> Value:
+        """Returns an input that was put on a grid as an input of its own, with the numbers that it has there."""
+        if real.dim() == 0 or real.shape[0] != self.steps:
+            return self.not_understood(path, "encoding of an image that the model repeats itself")
+        name = self.name(path, self.populations)
+        binary = bool(((real == 0) | (real == 1)).all())
+        self.populations[name] = Population(name, sample_shape(real), "input", binary=binary)
+        self.keep_input(name, real)
+        value = Value((self.term(name, tuple(real.shape)),))
+        self.record(value.terms[0], real)
+        return value
+
+    def keep_input(self, name: str, real: Tensor) -> None:
+        """Keeps the numbers of an input population, `[T, N]`, for an engine that computes from them."""
+        size = self.populations[name].size
+        rows = real.double().reshape(-1, size)
+        self.inputs[name] = rows.expand(self.steps, size).numpy()
 
     def name(self, wanted: str, taken: dict[str, Any]) -> str:
         """Returns `wanted`, numbered if it is taken."""

@@ -30,6 +30,8 @@ _KEEPS = frozenset(
         "feature_dropout", "dropout1d", "dropout2d", "type_as", "identity", "float",
     }
 )  # fmt: skip
+# Operations that put an input on a grid, element by element: what comes out is the input that the network reads.
+_ENCODES = frozenset({"round", "floor", "ceil", "clamp", "clamp_min", "clamp_max", "hardtanh"})
 _NORMS = frozenset(
     {
         "batch_norm", "_native_batch_norm_legit_no_training", "native_batch_norm", "cudnn_batch_norm",
@@ -78,6 +80,8 @@ def apply(call: Call, builder: Builder) -> Any:
         return _first(call.result, given[0].normalised())
     if given and all(value.once for value in given):
         return _after_time(call, builder)
+    if call.operation in _ENCODES and given and all(builder.is_input(value) for value in given):
+        return builder.encode(call.path, call.result)
     handler = _HANDLERS.get(call.operation)
     if handler is None:
         return _give_up(call, builder)
