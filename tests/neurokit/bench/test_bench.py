@@ -300,12 +300,13 @@ import os, subprocess, sys
 remote = sys.argv[-1]
 drop = open({str(drop)!r}).read() if os.path.exists({str(drop)!r}) else ""
 if drop == "at once":
-    sys.exit("ssh: connect to host board port 22: No route to host") if False else (sys.stderr.write("No route to host\\n"), sys.exit(255))
+    sys.stderr.write("No route to host\\n")
+    sys.exit(255)
 if drop and "bench.py" in remote:
     child = subprocess.Popen(["sh", "-c", remote], stdout=subprocess.PIPE, text=True)
     for line in child.stdout:
         sys.stdout.write(line); sys.stdout.flush()
-        if '"samples"' in line:
+        if '"event": "samples"' in line:
             child.kill(); sys.stderr.write("Connection to board closed by remote host.\\n"); sys.exit(255)
 sys.exit(subprocess.call(["sh", "-c", remote]))
 """
