@@ -37,8 +37,9 @@ def _has_triton() -> bool:
 
 
 def use_triton(kernel: str, tensor: torch.Tensor) -> bool:
-    """Returns whether the Triton kernel runs on this tensor; the environment variable NEUROKIT_KERNELS decides
-    between "auto" (the default), "triton" and "reference".
+    """Returns whether the Triton kernel runs on this tensor.
+
+    The environment variable NEUROKIT_KERNELS decides between "auto" (the default), "triton" and "reference".
 
     Raises:
         InputError: If NEUROKIT_KERNELS has another value, or asks for Triton where it cannot run.

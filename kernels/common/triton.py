@@ -13,8 +13,10 @@ OUT_PACKED: tl.constexpr = tl.constexpr(2)
 
 @triton.jit
 def mul_rn(a, b):
-    """Product rounded on its own. A plain `a * b + c` may become one fused operation with one rounding, under
-    torch.compile too, where launch options that forbid it are lost; the reference rounds twice.
+    """Product rounded on its own.
+
+    A plain `a * b + c` may become one fused operation with one rounding, under torch.compile too, where launch
+    options that forbid it are lost; the reference rounds twice.
     """
     if INTERPRET:
         return a * b
@@ -118,8 +120,9 @@ def neuron_epilogue(
 def store_spikes(
     spikes, s, row, col, rows, cols, OUT: tl.constexpr, EVEN: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr
 ):  # fmt: skip
-    """Stores a [ROWS, COLS] tile of decisions whose first row and column are `row` and `col`; EVEN: no column of it
-    lies outside.
+    """Stores a [ROWS, COLS] tile of decisions whose first row and column are `row` and `col`.
+
+    EVEN: no column of the tile lies outside.
     """
     r = tl.arange(0, ROWS)
     c = col + tl.arange(0, COLS)

@@ -37,11 +37,12 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Te
     chosen = config.lookup(
         NAME, (kernel, x.shape[1], channels, x.dtype.itemsize), x.device, DEFAULT_LARGE if kernel > 5 else DEFAULT
     )
-    tiles = ((out_height + chosen["tall"] - 1) // chosen["tall"]) * ((out_width + chosen["wide"] - 1) // chosen["wide"])
-    launch(depthwise_kernel)[(tiles, (channels + chosen["cols"] - 1) // chosen["cols"], batch)](
+    tall, wide, block = chosen["tall"], chosen["wide"], chosen["cols"]
+    tiles = ((out_height + tall - 1) // tall) * ((out_width + wide - 1) // wide)
+    launch(depthwise_kernel)[(tiles, (channels + block - 1) // block, batch)](
         x, weight.contiguous(), weight if bias is None else bias, out, out_height, out_width, channels,
-        HEIGHT=x.shape[1], WIDTH=x.shape[2], STRIDE=x.stride(2), KERNEL=kernel, PAD=padding, BIAS=bias is not None, TALL=chosen["tall"],
-        WIDE=chosen["wide"], COLS=chosen["cols"], num_warps=chosen["num_warps"],
+        HEIGHT=x.shape[1], WIDTH=x.shape[2], STRIDE=x.stride(2), KERNEL=kernel, PAD=padding, BIAS=bias is not None, TALL=tall,
+        WIDE=wide, COLS=block, num_warps=chosen["num_warps"],
     )  # fmt: skip
     return out
 
@@ -72,7 +73,7 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, padding:
                          expected="a float weight, and x int8 or the same")  # fmt: skip
     if x.dim() != 4 or x.shape[3] != weight.shape[2] or min(x.shape[1:3]) + 2 * padding < weight.shape[0]:
         raise InputError(f"x has shape {tuple(x.shape)}",
-                         expected=f"[B, H, W, {weight.shape[2]}], at least {weight.shape[0]} pixels wide with padding")  # fmt: skip
+                         expected=f"[B, H, W, {weight.shape[2]}], with padding at least as large as the kernel")  # fmt: skip
     if bias is not None and (bias.shape != weight.shape[2:] or bias.dtype != torch.float32):
         raise InputError(f"bias is {bias.dtype} {tuple(bias.shape)}", expected=f"float32 {tuple(weight.shape[2:])}")
     return torch.ops.neurokit_kernels.depthwise(x, weight, bias, padding)

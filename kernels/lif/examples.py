@@ -82,5 +82,5 @@ register_kernel(
         "equal",
         examples,
         op_examples,
-    )  # fmt: skip
+    )
 )

@@ -48,8 +48,9 @@ def _outputs(
         spikes = empty_spikes(tuple(x.shape), form, dtype, x.device)
     else:
         spikes = torch.empty_like(dense, dtype=torch.int8 if form == "int8" else dtype)
-    # A slice of an allocation that is never made: only its shape and strides are wanted.
-    v = x.new_empty_strided(x.shape[1:], dense.stride()[1:], dtype=torch.float32) if want_v else x.new_empty(0, dtype=torch.float32)  # fmt: skip
+    v = x.new_empty(0, dtype=torch.float32)
+    if want_v:
+        v = x.new_empty_strided(x.shape[1:], dense.stride()[1:], dtype=torch.float32)
     return spikes, v, torch.empty_like(dense) if want_current else x.new_empty(0, dtype=dtype)
 
 

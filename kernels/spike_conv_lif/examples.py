@@ -44,5 +44,5 @@ def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:
 register_kernel(
     Kernel(
         NAME, "convolution of spikes with the neuron behind it", spike_conv_lif, NAME, "margin", examples, op_examples
-    )  # fmt: skip
+    )
 )

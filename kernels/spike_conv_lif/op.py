@@ -64,7 +64,7 @@ def _forward(
         if want_current:
             outputs[1].copy_(y)
         return outputs
-    batch, height, width, channels = spikes.shape[1:]
+    _, height, _, channels = spikes.shape[1:]
     key = (spikes.shape[0], height, channels, weight.shape[0], weight.shape[1], stride, spikes.dtype.itemsize,
            str(weight.dtype).removeprefix("torch."))  # fmt: skip
     chosen = config.lookup(NAME, key, spikes.device, DEFAULT)
@@ -126,7 +126,8 @@ def _launch(
         T=steps, CHANNELS=channels, KERNEL=kernel, STRIDE=stride, PAD=padding, LEAK=leak, DECAY_INPUT=decay_input,
         HARD=reset_kind(v_reset), SCALE=scale is not None, BIAS=bias is not None, RESIDUAL=residual is not None,
         WANT_CURRENT=y.numel() > 0, INTEGER=weight.dtype == torch.int8,
-        UPCAST=INTERPRET and weight.dtype == torch.bfloat16, OUT=FORMS.index(form), EVEN=cols % chosen["cols"] == 0,
+        UPCAST=INTERPRET and weight.dtype == torch.bfloat16, OUT=FORMS.index(form),
+        EVEN=cols % chosen["cols"] == 0,
         ROWS=chosen["rows"], COLS=chosen["cols"], BLOCK_K=block_k, num_warps=chosen["num_warps"], num_stages=chosen["num_stages"],
     )  # fmt: skip
 

@@ -41,5 +41,5 @@ register_kernel(
         "margin",
         examples,
         op_examples,
-    )  # fmt: skip
+    )
 )

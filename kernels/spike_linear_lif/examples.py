@@ -54,5 +54,5 @@ register_kernel(
         "margin",
         examples,
         op_examples,
-    )  # fmt: skip
+    )
 )

@@ -16,8 +16,9 @@ from neurokit.kernels.spike_linear_lif import reference
 
 NAME = "spike_linear_lif"
 DEFAULT = {"path": "auto", "rows": 64, "cols": 128, "block_k": 64, "num_warps": 4, "num_stages": 3}
-# Above this inner size the product is bound by arithmetic, and the vendor's GEMM with `lif` behind it is faster.
-FUSED_MAX_INNER = 256
+# Where no measurement decides: on an H200 the fused kernel won at K <= 128, and lost to the vendor's GEMM with `lif`
+# behind it at K = 256 and above for float weights.
+FUSED_MAX_INNER = 128
 
 
 def _activation(weight: Tensor) -> torch.dtype:
@@ -128,7 +129,9 @@ def _launch(
         T=steps, INNER=inner, LEAK=leak, DECAY_INPUT=decay_input, HARD=reset_kind(v_reset), SCALE=scale is not None,
         BIAS=bias is not None, RESIDUAL=residual is not None, WANT_CURRENT=y.numel() > 0, HAS_V0=v0 is not None,
         WANT_V=v.numel() > 0, PACKED=spikes.dtype == torch.int32, INTEGER=weight.dtype == torch.int8,
-        UPCAST=INTERPRET and weight.dtype == torch.bfloat16, OUT=FORMS.index(form), EVEN=cols % chosen["cols"] == 0, ONE_BLOCK=inner <= block_k,
+        UPCAST=INTERPRET and weight.dtype == torch.bfloat16, OUT=FORMS.index(form),
+        EVEN=cols % chosen["cols"] == 0,
+        ONE_BLOCK=inner <= block_k,
         ROWS=chosen["rows"], COLS=chosen["cols"], BLOCK_K=block_k, num_warps=chosen["num_warps"],
         num_stages=chosen["num_stages"],
     )  # fmt: skip

@@ -38,5 +38,5 @@ register_kernel(
         "equal",
         examples,
         op_examples,
-    )  # fmt: skip
+    )
 )

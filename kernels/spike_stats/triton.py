@@ -8,7 +8,9 @@ import triton.language as tl
 def spike_counts_kernel(
     words, counts, rows, width, channels, ITERATIONS: tl.constexpr, ROWS: tl.constexpr, WORDS: tl.constexpr
 ):  # fmt: skip
-    """Adds the bits of ITERATIONS x ROWS rows: a mask of every eighth bit makes four byte-wide counters of a word,
+    """Adds the bits of ITERATIONS x ROWS rows.
+
+    A mask of every eighth bit makes four byte-wide counters of a word,
     which hold up to 255 rows; the counters are widened to 16 bits before they are added across rows.
     """
     t = tl.program_id(2).to(tl.int64)

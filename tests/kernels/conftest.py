@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
@@ -46,7 +44,7 @@ def reference(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture
-def poisoned(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fills every fresh allocation with NaN (or a number that no kernel writes), to find outputs left unwritten."""
 
     def fill(tensor: torch.Tensor) -> torch.Tensor:
@@ -57,4 +55,3 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ):  # fmt: skip
         original = getattr(owner, name)
         monkeypatch.setattr(owner, name, lambda *a, _original=original, **k: fill(_original(*a, **k)))
-    yield

@@ -70,5 +70,5 @@ def capture(capability: int) -> Iterator[list[Compiled]]:
         for name in _OPS:
             module = importlib.import_module(f"neurokit.kernels.{name}.op")
             stack.enter_context(mock.patch.object(module, "launch", launch))
-            stack.enter_context(mock.patch.object(module, "use_triton", lambda *_: True))
+            stack.enter_context(mock.patch.object(module, "use_triton", return_value=True))
         yield done

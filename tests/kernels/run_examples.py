@@ -1,10 +1,12 @@
-"""Runs every example of every kernel once, without pytest: what compute-sanitizer watches on a GPU.
+"""Runs every example of every kernel, or of those named, without pytest: what compute-sanitizer watches on a GPU.
 
 compute-sanitizer --tool memcheck python tests/kernels/run_examples.py
 compute-sanitizer --tool racecheck python tests/kernels/run_examples.py
 """
 
 from __future__ import annotations
+
+import sys
 
 import torch
 
@@ -16,7 +18,9 @@ def main() -> None:
     """Runs the examples on the GPU and one backward pass."""
     device = torch.device("cuda")
     count = 0
-    for _, kernel in KERNELS.items():
+    for name in sys.argv[1:] or KERNELS.names():
+        kernel = KERNELS.get(name)
+        print(name, flush=True)
         for example in kernel.examples(device, torch.float16):
             kernel.function(*example.args, **example.kwargs)
             count += 1

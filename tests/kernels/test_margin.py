@@ -1,4 +1,4 @@
-"""Kernels with a floating-point sum: every decision that differs from float64 must be within rounding of the threshold."""
+"""Kernels with a floating-point sum: a decision that differs from float64 must be a near miss of the threshold."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ NODES = {
     "if soft": lambda: neuron.IFNode(v_reset=None, step_mode="m", surrogate_function=surrogate.ATan()),
     "lif": lambda: neuron.LIFNode(tau=2.0, step_mode="m", detach_reset=True),
     "lif tau 3": lambda: neuron.LIFNode(tau=3.0, decay_input=False, step_mode="m"),
-    "plif": lambda: neuron.ParametricLIFNode(init_tau=2.5, step_mode="m", surrogate_function=surrogate.PiecewiseQuadratic()),
-}  # fmt: skip
+    "plif": lambda: neuron.ParametricLIFNode(2.5, step_mode="m", surrogate_function=surrogate.PiecewiseQuadratic()),
+}
 
 
 @pytest.mark.parametrize("name", NODES)
