@@ -278,7 +278,9 @@ def test_the_pack_runs_in_an_environment_of_just_two_packages(pack, tmp_path):
     home = tmp_path / "venv"
     venv.create(home, with_pip=True)
     python = home / "bin/python"
-    done = subprocess.run([python, "-m", "pip", "install", "-q", "numpy", "onnxruntime"], capture_output=True, text=True)
+    done = subprocess.run(
+        [python, "-m", "pip", "install", "-q", "numpy", "onnxruntime"], capture_output=True, text=True
+    )
     if done.returncode:
         pytest.skip(f"pip cannot install here: {done.stderr.splitlines()[-1] if done.stderr else ''}")
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}

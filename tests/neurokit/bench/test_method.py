@@ -89,7 +89,9 @@ def test_deadlines_count_from_the_release():
     """A late step makes the following ones wait: 25 ms in a period of 10 is late itself and delays two more."""
     clock = Clock()
     steps = [0.004] * 10 + [0.025] + [0.004] * 100
-    found, elapsed = paced(clock.taking(steps), 0.01, Rules(seconds=0.5, samples=50), clock=clock.ticking, sleep=clock.spend)
+    found, elapsed = paced(
+        clock.taking(steps), 0.01, Rules(seconds=0.5, samples=50), clock=clock.ticking, sleep=clock.spend
+    )
     assert found[9:14] == pytest.approx([0.004, 0.025, 0.019, 0.013, 0.007], abs=1e-4)
     assert found[14] == pytest.approx(0.004, abs=1e-4)
     assert sum(t > 0.01 for t in found) == 3
