@@ -333,8 +333,9 @@ def build(size: str) -> nn.Module:
     from neurokit.nets.inputs import repeated_images
     from neurokit.nets.meta_spikeformer import MetaSpikeFormer
 
-    model = build_untrained(lambda: MetaSpikeFormer(SIZES[size]), repeated_images(2, 4, 0, (3, 64, 64)))
-    return model.eval().to(DEVICE)
+    # Statistics from the size that is measured: those of a small image leave channels without variance, whose
+    # normalisation then blows currents up to 1e7 at 224 x 224, beyond float16.
+    return build_untrained(lambda: MetaSpikeFormer(SIZES[size]), repeated_images(4, 4, 0, (3, 224, 224))).to(DEVICE)
 
 
 def opponent(model: nn.Module, batch: int) -> Callable[[Tensor], Tensor]:

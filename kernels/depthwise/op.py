@@ -41,7 +41,8 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Te
     tiles = ((out_height + tall - 1) // tall) * ((out_width + wide - 1) // wide)
     launch(depthwise_kernel)[(tiles, (channels + block - 1) // block, batch)](
         x, weight.contiguous(), weight if bias is None else bias, out, out_height, out_width, channels,
-        HEIGHT=x.shape[1], WIDTH=x.shape[2], STRIDE=x.stride(2), KERNEL=kernel, PAD=padding, BIAS=bias is not None, TALL=tall,
+        HEIGHT=x.shape[1], WIDTH=x.shape[2], STRIDE=x.stride(2), KERNEL=kernel, PAD=padding, BIAS=bias is not None,
+        TALL=tall,
         WIDE=wide, COLS=block, num_warps=chosen["num_warps"],
     )  # fmt: skip
     return out
@@ -73,7 +74,7 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, padding:
                          expected="a float weight, and x int8 or the same")  # fmt: skip
     if x.dim() != 4 or x.shape[3] != weight.shape[2] or min(x.shape[1:3]) + 2 * padding < weight.shape[0]:
         raise InputError(f"x has shape {tuple(x.shape)}",
-                         expected=f"[B, H, W, {weight.shape[2]}], with padding at least as large as the kernel")  # fmt: skip
+                         expected=f"[B, H, W, {weight.shape[2]}], padded no smaller than the kernel")  # fmt: skip
     if bias is not None and (bias.shape != weight.shape[2:] or bias.dtype != torch.float32):
         raise InputError(f"bias is {bias.dtype} {tuple(bias.shape)}", expected=f"float32 {tuple(weight.shape[2:])}")
     return torch.ops.neurokit_kernels.depthwise(x, weight, bias, padding)

@@ -128,7 +128,8 @@ def _launch(
         WANT_CURRENT=y.numel() > 0, INTEGER=weight.dtype == torch.int8,
         UPCAST=INTERPRET and weight.dtype == torch.bfloat16, OUT=FORMS.index(form),
         EVEN=cols % chosen["cols"] == 0,
-        ROWS=chosen["rows"], COLS=chosen["cols"], BLOCK_K=block_k, num_warps=chosen["num_warps"], num_stages=chosen["num_stages"],
+        ROWS=chosen["rows"], COLS=chosen["cols"], BLOCK_K=block_k, num_warps=chosen["num_warps"],
+        num_stages=chosen["num_stages"],
     )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ def calls():
     s8 = torch.zeros(4, 64, 64, dtype=torch.int8)
     q = torch.zeros(4, 1, 49, 128, dtype=half)
     weight = torch.zeros(64, 64, dtype=half)
+    image, taps = q.view(4, 1, 7, 7, 128), torch.zeros(64, 3, 3, 128, dtype=half)
     return {
         "lif": lambda: lif(x, spikes="packed"),
         "pack": lambda: pack(x),
@@ -36,7 +37,7 @@ def calls():
         "spike_stats": lambda: spike_stats(torch.zeros(4, 9, 2, dtype=torch.int32), 64),
         "spike_linear_lif": lambda: spike_linear_lif(s8, weight, path="fused"),
         "spike_linear_lif int8": lambda: spike_linear_lif(s8, weight.to(torch.int8), path="fused"),
-        "spike_conv_lif": lambda: spike_conv_lif(q.view(4, 1, 7, 7, 128), torch.zeros(64, 3, 3, 128, dtype=half), path="fused"),
+        "spike_conv_lif": lambda: spike_conv_lif(image, taps, path="fused"),
         "spike_gemv_lif": lambda: spike_gemv_lif(s8[:, :1], weight),
     }  # fmt: skip
 

@@ -17,7 +17,9 @@ pytestmark = pytest.mark.skipif(INTERPRET, reason="takes minutes under the inter
 
 
 def test_fused_model_equals_its_source(device):
-    model = build_untrained(lambda: MetaSpikeFormer((32, 64, 96, 120)), repeated_images(2, 4, 0, (3, 64, 64))).to(device)
+    model = build_untrained(lambda: MetaSpikeFormer((32, 64, 96, 120)), repeated_images(2, 4, 0, (3, 64, 64))).to(
+        device
+    )
     images = repeated_images(2, 4, 1, (3, 64, 64))[0].to(device)
     seen = []
     hook = model.lif.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
