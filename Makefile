@@ -1,7 +1,7 @@
 # Needs Python 3.11 or newer, make and a C compiler. `make setup` is done by the others when it is due.
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS := dev,demo,nir,onnx,report,sim,triton
+EXTRAS := bench,demo,dev,nir,onnx,oracles,sim,tensorrt,triton
 PYTEST_ARGS ?=
 bin := $(VENV)/bin
 stamp := $(VENV)/.installed
@@ -18,6 +18,8 @@ $(stamp): pyproject.toml constraints.txt
 	  { echo "error: $(PYTHON) is too old"; echo "expected: Python 3.11 or newer"; echo "fix: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(bin)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
+	# TensorRT-RTX's own package asks for its libraries by a name that no index serves; they are there by now.
+	$(bin)/python -m pip install --disable-pip-version-check -c constraints.txt --no-deps tensorrt-rtx-cu13
 	@touch $@
 
 demo: $(stamp)

@@ -73,10 +73,17 @@ def _refusal(error: Exception, captured: Captured) -> UnsupportedError:
     while cause.__cause__ is not None:
         cause = cause.__cause__
     missing = re.search(r"No ONNX function found for <OpOverload\(op='([^']+)'", str(cause))
+    said = (str(cause).strip().splitlines() or [""])[0][:200]
+    scanned = [n for n in captured.neurons if n.op == "decomposed"]
+    if not missing and captured.time_steps == "dynamic" and scanned:
+        why = f"torch's exporter did not lower the program with its loop over a free T ({said})"
+        fix = "use target onnx with a number of time steps, or onnx-step"
+        reasons = [Unsupported(n.path, n.kind, why, fix) for n in scanned]
+        return UnsupportedError(f"model {captured.spec.name!r} cannot be lowered to ONNX", reasons)
     if missing:
         what, why = missing.group(1), "ONNX has no operator for it"
     else:
-        what, why = type(cause).__name__, (str(cause).strip().splitlines() or [""])[0][:200]
+        what, why = type(cause).__name__, said
     reason = Unsupported("", what, why, "rewrite that part of the model with operations that ONNX has")
     return UnsupportedError(f"model {captured.spec.name!r} cannot be lowered to ONNX", [reason])
 

@@ -54,9 +54,9 @@ class OnnxProbe:
         model = self._copy()
         known = {output.name for output in model.graph.output}
         spikes = [node.output[0] for node in self._calls]
-        for name in spikes:
-            if name not in known:
-                model.graph.output.append(_value(name))
+        for node in self._calls:
+            if node.output[0] not in known:
+                model.graph.output.append(_value(node.output[0], _element_type(model, node)))
         session = self._session(model)
         wanted = self._outputs + spikes
         if not self._step:

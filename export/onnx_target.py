@@ -34,6 +34,10 @@ class OnnxTarget:
             reasons.append(Unsupported(
                 "", captured.spec.name, "it has no neurons, so it has no time axis", "use --target onnx"
             ))  # fmt: skip
+        if captured.spec.inputs[0].dtype == "float64" and _convolves(captured):
+            reasons.append(Unsupported(
+                "", captured.spec.name, "ONNX Runtime has no float64 convolution on a CPU", "use module.float()"
+            ))  # fmt: skip
         unknown = sorted(options.extra)
         if unknown:
             raise InputError(
@@ -95,6 +99,10 @@ class OnnxTarget:
         from neurokit.export.onnx_probe import OnnxProbe
 
         return OnnxProbe(artifact, **options)
+
+
+def _convolves(captured: Captured) -> bool:
+    return any("aten.conv" in str(node.target) for node in captured.program.graph.nodes)
 
 
 def save(model: Any, path: Path) -> None:

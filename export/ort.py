@@ -29,6 +29,9 @@ def new_session(
         providers: Execution providers in order of preference; default is the CPU.
         spinning: Whether idle threads spin (faster) or sleep (cheaper).
 
+    Denormals are taken as zero: decaying membranes end in them, and they are slow. ONNX Runtime leaves that mode on
+    in the thread that opens a process's first session.
+
     Raises:
         MissingRuntimeError: If ONNX Runtime or a provider is not installed.
         InputError: If the level or the number of threads does not exist.
@@ -110,11 +113,14 @@ class OnnxRunner:
         """Sets every state to its initial value, for `batch` independent streams.
 
         Raises:
-            InputError: If this form keeps no state.
+            InputError: If this form keeps no state, or there are no streams, or the runner is closed.
         """
         import onnxruntime as ort
 
         self._need_streaming("reset")
+        self._need_open()
+        if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
+            raise InputError(f"reset for {batch!r} streams", expected="a whole number >= 1")
         self._batch = batch
         feeds = initial_states(self.manifest.states, batch)
         self._states = {
@@ -128,9 +134,9 @@ class OnnxRunner:
             InputError: If this form keeps no state, or x_t is not what it takes.
         """
         self._need_streaming("step")
+        self._check(x_t, self._input.shape)
         if not self._states and self.manifest.states:
             self.reset(int(x_t.shape[0]))
-        self._check(x_t, self._input.shape)
         if self._batch and x_t.shape[0] != self._batch:
             raise InputError(
                 f"step was given {x_t.shape[0]} streams after reset for {self._batch}",
@@ -182,10 +188,13 @@ class OnnxRunner:
                 fix="neurokit export MODEL --target onnx-step",
             )  # fmt: skip
 
-    def _check(self, x: np.ndarray, shape: Sequence[int | str]) -> None:
-        """Refuses an input that ONNX Runtime would refuse with a worse message."""
+    def _need_open(self) -> None:
         if self._session is None:
             raise InputError("the runner is closed", fix="open the artifact again")
+
+    def _check(self, x: np.ndarray, shape: Sequence[int | str]) -> None:
+        """Refuses an input that ONNX Runtime would refuse with a worse message."""
+        self._need_open()
         wanted = list(shape)
         fits = isinstance(x, np.ndarray) and x.ndim == len(wanted)
         fits = fits and all(isinstance(w, str) or w == s for w, s in zip(wanted, x.shape, strict=False))

@@ -52,6 +52,11 @@ def view_of(shape: Sequence[int]) -> tuple[int, int]:
     return shape[0], math.prod(shape[1:])
 
 
+def row_of(shape: Sequence[int]) -> int:
+    """Returns how many places make a row: the last axis, where that is not the channels."""
+    return shape[-1] if len(shape) > 1 else 1
+
+
 def integral(values: NDArray[np.integer]) -> Counts:
     """Returns the sum before each corner of `values` `[T, C, P]`, `[T, C + 1, P + 1]`."""
     steps, channels, places = values.shape

@@ -376,7 +376,7 @@ def chip_card(profile: HardwareProfile) -> dict[str, Any]:
     limits = {
         name: value
         for name, value in vars(profile.limits).items()
-        if value not in (None, (), "") and name not in ("source", "assumed", "note")
+        if value not in (None, (), "", False) and name not in ("source", "assumed", "note")
     }
     return {
         "name": profile.name,
@@ -407,13 +407,11 @@ def _constant_row(term: str, constant: Constant) -> dict[str, Any]:
 
 
 _ADAPTER = TypeAdapter(HardwareProfile)
-CHIPS: Registry[Path] = Registry("chip")
 
 
 def chip_names() -> list[str]:
     """Returns the name of every chip, shipped and added by other distributions through `neurokit.chips`."""
-    _fill()
-    return CHIPS.names()
+    return _registry().names()
 
 
 def load_chip(name: str | Path | HardwareProfile) -> HardwareProfile:
@@ -427,8 +425,7 @@ def load_chip(name: str | Path | HardwareProfile) -> HardwareProfile:
         return name
     if isinstance(name, Path) or name.endswith(".toml"):
         return read_chip(Path(name))
-    _fill()
-    return read_chip(CHIPS.get(name))
+    return read_chip(_registry().get(name))
 
 
 def read_chip(path: Path) -> HardwareProfile:
@@ -486,13 +483,15 @@ def _line_of(text: str, loc: tuple[str, ...]) -> int | None:
 
 
 @cache
-def _fill() -> None:
-    """Registers the shipped files and those of other distributions, once."""
+def _registry() -> Registry[Path]:
+    """Returns the shipped files and those of other distributions."""
+    chips: Registry[Path] = Registry("chip")
     for path in sorted(CHIP_FOLDER.glob("*.toml")):
-        CHIPS.add(path.stem, path)
+        chips.add(path.stem, path)
     for point in entry_points(group="neurokit.chips"):
         try:
             found = point.load()
-            CHIPS.add(point.name, Path(found() if callable(found) else found))
+            chips.add(point.name, Path(found() if callable(found) else found))
         except Exception as error:  # a third party's broken plug-in must not hide the rest
-            CHIPS.broken[point.name] = f"{type(error).__name__}: {error}"
+            chips.broken[point.name] = f"{type(error).__name__}: {error}"
+    return chips

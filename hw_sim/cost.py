@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 
 from neurokit.hw_sim.chip import COMPONENTS, KIND_OF_BASIS, TERMS, Component, Constant, HardwareProfile
 from neurokit.hw_sim.onchip import PIECE_TERMS, MappedCounts
-from neurokit.hw_sim.report import ChipReport, CoreReport, LatencyReport, LinkReport, Status
+from neurokit.hw_sim.report import ChipReport, LatencyReport, Status
 from neurokit.quantity import Kind, Quantity, worst_kind
 
 Floats = NDArray[np.float64]
 
 # Ends of an interval and its best estimate; everything is computed three times, once for each.
 ENDS = ("value", "low", "high")
+
+# Events that carry a value: a chip of spikes has no such operation, so no price of a spike covers them.
+_NO_SPIKES = ("graded_event", "shortcut_add", "product_operation")
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,9 @@ def price(counts: MappedCounts, profile: HardwareProfile, step_seconds: float | 
         components=components,
         layers={} if refused else _by_layer(counts, energy),
         steps=() if refused else _by_step(counts, energy, static),
-        core_map=_core_map(counts, energy),
-        links=_links(counts),
+        core_map=counts.core_rows,
+        core_energy=() if refused else _core_energy(counts, energy),
+        links=counts.link_rows,
         latency=_latency(timing),
         counts={term: counts.total(term) for term in PIECE_TERMS},
         unpriced=tuple(unpriced),
@@ -173,6 +177,13 @@ def _covered(profile: HardwareProfile, component: Component) -> bool:
     return covers or component in profile.absent or profile.pricing == "all-in"
 
 
+def _covered_for(profile: HardwareProfile, term: str) -> bool:
+    """Whether a term is accounted for by another price; what is no spike is in no price of spikes."""
+    if term in _NO_SPIKES:
+        return profile.pricing == "all-in"
+    return _covered(profile, TERMS[term].component)
+
+
 def _priced_terms(counts: MappedCounts, profile: HardwareProfile) -> tuple[dict[str, Constant], list[str]]:
     """Returns the price of each term in use, and what is in use without one."""
     priced: dict[str, Constant] = {}
@@ -183,7 +194,7 @@ def _priced_terms(counts: MappedCounts, profile: HardwareProfile) -> tuple[dict[
         component = TERMS[term].component
         if constant is not None:
             priced[term] = constant
-        elif used and not _covered(profile, component) and (component not in own or _stands_alone(term)):
+        elif used and not _covered_for(profile, term) and (component not in own or _stands_alone(term)):
             missing.setdefault(component, []).append(f"{term} x {used}")
     delivery = profile.prices.get("local_delivery")
     if delivery is not None:
@@ -285,13 +296,13 @@ def _priced_array(counts: MappedCounts, energy: dict[str, Quantity], component: 
 
 
 def _by_layer(counts: MappedCounts, energy: dict[str, Quantity]) -> dict[str, dict[str, float]]:
-    names = [piece.populations[0] for piece in counts.mapping.pieces]
+    names, layer = counts.layer_of_piece
     layers: dict[str, dict[str, float]] = {name: {} for name in names}
     for component in COMPONENTS[:-1]:
-        each = _priced_array(counts, energy, component).sum(axis=0)
+        each = np.bincount(layer, _priced_array(counts, energy, component).sum(axis=0), len(names))
         if each.any():
-            for name, joules in zip(names, each, strict=True):
-                layers[name][component] = layers[name].get(component, 0.0) + float(joules)
+            for name, joules in zip(names, each.tolist(), strict=True):
+                layers[name][component] = joules
     return layers
 
 
@@ -300,52 +311,10 @@ def _by_step(counts: MappedCounts, energy: dict[str, Quantity], static: dict[str
     return tuple(float(joules) for joules in (steps if static is None else steps + static["value"]))
 
 
-def _core_map(counts: MappedCounts, energy: dict[str, Quantity]) -> tuple[CoreReport, ...]:
-    mapping = counts.mapping
+def _core_energy(counts: MappedCounts, energy: dict[str, Quantity]) -> tuple[float, ...]:
     each = _priced_array(counts, energy).sum(axis=0)
-    events = sum(counts.terms[term].sum(axis=0) for term in PIECE_TERMS[:3])
-    cores = np.array(mapping.cores, np.int64)
-    places = mapping.positions[mapping.tile_of(cores)] if len(cores) else np.zeros((0, 2), np.int64)
     inside = counts.core_of_piece >= 0
-    joules = np.bincount(counts.core_of_piece[inside], each[inside], len(cores))
-    handled = np.bincount(counts.core_of_piece[inside], np.asarray(events)[inside], len(cores))
-    held: dict[int, list[int]] = {}
-    for number, piece in enumerate(mapping.pieces):
-        held.setdefault(piece.core, []).append(number)
-    rows = []
-    for index, core in enumerate(mapping.cores):
-        on_it = [mapping.pieces[number] for number in held[core]]
-        layers = tuple(dict.fromkeys(piece.populations[0] for piece in on_it))
-        x, y = (int(v) for v in places[index])
-        neurons = sum(piece.size for piece in on_it)
-        rows.append(
-            CoreReport(core, x, y, layers, neurons, _load(counts, core), int(handled[index]), float(joules[index]))
-        )
-    return tuple(rows)
-
-
-def _load(counts: MappedCounts, core: int) -> float | None:
-    """Returns the largest share of a limit that a core uses."""
-    limits, need = counts.mapping.profile.limits, counts.mapping.needs.get(core)
-    if need is None:
-        return None
-    neurons, bits = limits.neurons_per_core, limits.synapse_bits_per_core
-    if core < len(limits.core_neurons):
-        neurons, bits = limits.core_neurons[core], limits.core_weight_bits[core]
-    shares = [
-        used / cap
-        for used, cap in ((need.neurons, neurons), (need.synapse_bits, bits), (need.axons_in, limits.axons_in_per_core))
-        if cap
-    ]
-    return max(shares, default=None)
-
-
-def _links(counts: MappedCounts) -> tuple[LinkReport, ...]:
-    rows = []
-    for way, load in counts.links.items():
-        total = load.sum(axis=0)
-        rows += [LinkReport(int(x), int(y), way, int(total[y, x])) for y, x in np.argwhere(total)]
-    return tuple(rows)
+    return tuple(np.bincount(counts.core_of_piece[inside], each[inside], len(counts.mapping.cores)).tolist())
 
 
 def _latency(timing: Timing | None) -> LatencyReport | None:
@@ -369,7 +338,7 @@ def _assumptions(counts: MappedCounts, profile: HardwareProfile) -> tuple[str, .
     if assumed:
         notes.append(f"prices or times that are assumed: {', '.join(assumed)}")
     if not counts.mapping.fits:
-        notes.append("the network does not fit: every figure supposes a chip without the broken limits")
+        notes.append("the network does not fit: every figure supposes a chip with larger cores")
     if "neuron_idle" in profile.prices or "neuron_update" in profile.prices:
         notes.append("a neuron counts as active in a step in which an event reaches it")
     if counts.total("shortcut_add"):

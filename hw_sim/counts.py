@@ -73,6 +73,7 @@ class Workload:
         rasters: Spikes by population name, for every neuron population, source of a projection and operand of a
             product; real-valued sources of shortcuts need none.
         sample: What was run, for reports.
+        inputs: Numbers of the input populations, `[T, N]`, for the event engine.
 
     Raises:
         InputError: If a raster is missing or its shape differs from the population's.
@@ -81,6 +82,7 @@ class Workload:
     network: Network
     rasters: Mapping[str, SpikeRaster]
     sample: str = ""
+    inputs: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         steps = {raster.time_steps for raster in self.rasters.values()}

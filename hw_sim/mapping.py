@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurokit.errors import InputError, UnsupportedError
-from neurokit.hw_sim.block import Block, view_of
+from neurokit.hw_sim.block import Block, row_of, view_of
 from neurokit.hw_sim.chip import HardwareProfile, Limits
 from neurokit.hw_sim.network import Network, Population
 from neurokit.hw_sim.partition import (
@@ -30,7 +30,11 @@ from neurokit.hw_sim.traffic import Flow, Sender, flows
 PORT = -1  # the "core" of input populations: spikes enter at the first tile of the first chip
 
 # Cutting finer lowers a core's outgoing axons but raises its predecessors'; a few rounds settle or show it cannot be.
-_ROUNDS = 6
+_ROUNDS = 4
+
+# A network that does not fit is still mapped, to be priced "as if"; where its broken limits would cut it into more
+# pieces than this, only the neurons of a core are kept to.
+_MOST_SUPPOSED = 20_000
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,17 @@ class Mapping:
         per_chip = topology.width * topology.height
         tile = (cores % self.cores_per_chip) // topology.cores_per_tile
         return np.where(cores < 0, 0, cores // self.cores_per_chip * per_chip + np.minimum(tile, per_chip - 1))
+
+    def load_of(self, core: int) -> float | None:
+        """Returns the largest share of a limit that a core uses, or None where the chip states none."""
+        limits, need = self.profile.limits, self.needs.get(core)
+        if need is None:
+            return None
+        neurons, bits = limits.neurons_per_core, limits.synapse_bits_per_core
+        if core < len(limits.core_neurons):
+            neurons, bits = limits.core_neurons[core], limits.core_weight_bits[core]
+        pairs = ((need.neurons, neurons), (need.synapse_bits, bits), (need.axons_in, limits.axons_in_per_core))
+        return max((used / cap for used, cap in pairs if cap), default=None)
 
     def tiles_in_use(self) -> int:
         """Returns how many tiles hold something."""
@@ -212,7 +227,7 @@ def everyone_sends(mapping: Mapping) -> dict[str, Sender]:
         if held and mapping.network.out_of(population.name):
             ones = np.ones((1, population.size), np.uint8)
             blocks = [mapping.pieces[number].block for number in held]
-            senders[population.name] = Sender(lambda ones=ones: ones, blocks)
+            senders[population.name] = Sender(lambda ones=ones: ones, blocks, row_of(population.shape))
     return senders
 
 
@@ -222,25 +237,48 @@ def _packed(
     """Cuts and packs; cuts finer where a core would send to too many others."""
     limits = profile.limits
     cuts: dict[str, tuple[int, int]] = {}
+    supposed: set[str] = set()  # units of which not even one neuron fits: cut by neurons alone
     violations: list[Violation] = []
     for unit in units:
         cut = best_cut(unit.shape, lambda k, m, unit=unit: need_of(network, unit, k, m, limits).fits(limits))
         if cut is None:
             violations += _single_neuron(network, unit, profile)
-            cap = limits.neurons_per_core or unit.size
-            cut = best_cut(unit.shape, lambda k, m, cap=cap: k * m <= cap) or (1, 1)
+            supposed.add(unit.populations[0])
+            cut = _by_neurons(unit, limits)
         cuts[unit.populations[0]] = cut
-    for attempt in range(_ROUNDS):
-        placed, needs = _pack(network, units, cuts, profile)
-        crowded = _crowded(network, placed, profile)
-        if not crowded or attempt == _ROUNDS - 1:
+    many = sum(len(blocks_of(unit.shape, cuts[unit.populations[0]])) for unit in units) > _MOST_SUPPOSED
+    if many and (violations or fixed_violations(network, profile)):
+        cuts = {unit.populations[0]: _by_neurons(unit, limits) for unit in units}
+        supposed = set(cuts)
+    first = _pack(network, units, cuts, profile)
+    placed, needs = first
+    sent: list[tuple[Piece, int]] = []
+    for _ in range(_ROUNDS):
+        sent = _sent(network, placed, profile)
+        crowded = _crowded(sent, profile)
+        if not crowded:
             break
-        for name, factor in crowded.items():
-            unit = next(unit for unit in units if unit.populations[0] == name)
-            cap = max(1, int(cuts[name][0] * cuts[name][1] * factor))
-            fits = _within(network, unit, limits, cap)
-            cuts[name] = best_cut(unit.shape, fits) or (1, 1)
-    return placed, needs, violations + _outgoing_violations(network, placed, profile)
+        if crowded.keys() & supposed:
+            placed, needs = first  # finer cuts cannot save what does not fit anyway
+            break
+        for unit in units:
+            name = unit.populations[0]
+            if name in crowded:
+                cap = max(1, int(cuts[name][0] * cuts[name][1] * crowded[name]))
+                cuts[name] = best_cut(unit.shape, _within(network, unit, limits, cap)) or (1, 1)
+        placed, needs = _pack(network, units, cuts, profile)
+    else:
+        sent = _sent(network, placed, profile)
+    outgoing = _outgoing_violations(sent, profile)
+    if outgoing:
+        placed, needs = first
+    return placed, needs, violations + outgoing
+
+
+def _by_neurons(unit: Unit, limits: Limits) -> tuple[int, int]:
+    """Returns a cut that keeps to the neurons of a core and to no other limit."""
+    cap = limits.neurons_per_core or unit.size
+    return best_cut(unit.shape, lambda k, m: k * m <= cap) or (1, 1)
 
 
 def _within(network: Network, unit: Unit, limits: Limits, cap: int) -> Callable[[int, int], bool]:
@@ -269,7 +307,9 @@ def _pack(
 
 
 def _sent(network: Network, placed: Sequence[Piece], profile: HardwareProfile) -> list[tuple[Piece, int]]:
-    """Returns for each sending piece how many (neuron, core) pairs it sends to."""
+    """Returns for each sending piece how many (neuron, core) pairs it sends to; nothing where no limit asks for it."""
+    if profile.limits.axons_out_per_core is None and profile.limits.fan_out_cores is None:
+        return []
     inputs = tuple(Piece((p.name,), _entire(p.shape), PORT) for p in network.inputs)
     mapping = Mapping(network, profile, "", (*inputs, *placed), 1, np.zeros((1, 2), np.int64))
     sent = []
@@ -282,25 +322,25 @@ def _sent(network: Network, placed: Sequence[Piece], profile: HardwareProfile) -
     return sent
 
 
-def _crowded(network: Network, placed: Sequence[Piece], profile: HardwareProfile) -> dict[str, float]:
+def _crowded(sent: Sequence[tuple[Piece, int]], profile: HardwareProfile) -> dict[str, float]:
     """Returns by how much to shrink the pieces of units whose cores send to too many others."""
     cap = profile.limits.axons_out_per_core
     if cap is None:
         return {}
     shrink: dict[str, float] = {}
-    for piece, total in _sent(network, placed, profile):
+    for piece, total in sent:
         if total > cap and piece.size > 1:
             factor = min(0.9, cap / total)
             shrink[piece.populations[0]] = min(factor, shrink.get(piece.populations[0], 1.0))
     return shrink
 
 
-def _outgoing_violations(network: Network, placed: Sequence[Piece], profile: HardwareProfile) -> list[Violation]:
+def _outgoing_violations(sent: Sequence[tuple[Piece, int]], profile: HardwareProfile) -> list[Violation]:
     limits = profile.limits
     if limits.axons_out_per_core is None and limits.fan_out_cores is None:
         return []
     worst: dict[tuple[str, str], tuple[int, int, str]] = {}
-    for piece, total in _sent(network, placed, profile):
+    for piece, total in sent:
         cap = limits.axons_out_per_core
         if cap is not None and total > cap:
             key = ("axons_out_per_core", piece.populations[0])
@@ -382,8 +422,8 @@ def _too_many_chips(network: Network, profile: HardwareProfile, used: int, chips
 
 def _annealed(mapping: Mapping) -> Mapping:
     tiles = len(mapping.positions)
-    if tiles > MOST_TILES_ANNEALED:
-        return mapping
+    if tiles > MOST_TILES_ANNEALED:  # over many chips the curve's turns cost more than rows of layers do
+        return replace(mapping, positions=tile_positions(mapping.profile.topology, mapping.chips, "in-order"))
     flow = np.zeros((tiles, tiles))
     for name, found in mapping_flows(mapping, everyone_sends(mapping)).items():
         held = np.array([mapping.pieces[number].core for number in cuts_of(mapping, name)], np.int64)

@@ -51,6 +51,8 @@ class Population:
         model: Dynamics of a "neuron" population, else None.
         binary: Whether its values are spikes (0 or 1). Where they are not, an event is a non-zero value and costs a
             multiplication (a *graded* event) instead of an addition.
+        bias: Constant that is added to its input in each step, `[size]`; None where there is none.
+        bias_known: Whether `bias` is right (a batch normalisation that was not folded hides it).
     """
 
     name: str
@@ -58,6 +60,8 @@ class Population:
     role: Role = "neuron"
     model: NeuronModel | None = None
     binary: bool = True
+    bias: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
+    bias_known: bool = True
 
     def __post_init__(self) -> None:
         if not self.shape or min(self.shape) < 1:

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurokit.errors import InputError
-from neurokit.hw_sim.block import Block
+from neurokit.hw_sim.block import Block, row_of
 from neurokit.hw_sim.mapping import Mapping, cuts_of, mapping_flows
 from neurokit.hw_sim.projection import Projection
+from neurokit.hw_sim.report import CoreReport, LinkReport
 from neurokit.hw_sim.tally import Tally
 from neurokit.hw_sim.traffic import Flow, Sender
 
@@ -68,6 +69,34 @@ class MappedCounts:
     links: dict[str, Counts] = field(repr=False)
 
     @cached_property
+    def core_rows(self) -> tuple[CoreReport, ...]:
+        """Every core in use, as reports show it."""
+        mapping = self.mapping
+        cores = np.array(mapping.cores, np.int64)
+        places = mapping.positions[mapping.tile_of(cores)].tolist() if len(cores) else []
+        events = sum(self.by_core(term).sum(axis=0) for term in PIECE_TERMS[:3])
+        held: dict[int, list[int]] = {}
+        for number, piece in enumerate(mapping.pieces):
+            held.setdefault(piece.core, []).append(number)
+        rows = []
+        for index, core in enumerate(mapping.cores):
+            on_it = [mapping.pieces[number] for number in held[core]]
+            layers = tuple(dict.fromkeys(piece.populations[0] for piece in on_it))
+            neurons = sum(piece.size for piece in on_it)
+            handled = int(np.asarray(events)[index])
+            rows.append(CoreReport(core, *places[index], layers, neurons, mapping.load_of(core), handled))
+        return tuple(rows)
+
+    @cached_property
+    def link_rows(self) -> tuple[LinkReport, ...]:
+        """Every mesh link in use, as reports show it."""
+        rows = []
+        for way, load in self.links.items():
+            total = load.sum(axis=0)
+            rows += [LinkReport(int(x), int(y), way, int(total[y, x])) for y, x in np.argwhere(total)]
+        return tuple(rows)
+
+    @cached_property
     def core_of_piece(self) -> NDArray[np.int64]:
         """Index into `mapping.cores` of each piece; -1 for inputs."""
         place = {core: index for index, core in enumerate(self.mapping.cores)}
@@ -75,10 +104,23 @@ class MappedCounts:
 
     def by_core(self, term: str) -> Counts:
         """Returns a count for each core in use, `[T, cores]` (inputs left out)."""
-        out = np.zeros((self.time_steps, len(self.mapping.cores)), np.int64)
-        inside = self.core_of_piece >= 0
-        np.add.at(out.T, self.core_of_piece[inside], self.terms[term][:, inside].T)
-        return out
+        return self._by_core[term]
+
+    @cached_property
+    def _by_core(self) -> dict[str, Counts]:
+        inside = np.flatnonzero(self.core_of_piece >= 0)
+        order = inside[np.argsort(self.core_of_piece[inside], kind="stable")]
+        if not len(order):
+            return {term: np.zeros((self.time_steps, 0), np.int64) for term in self.terms}
+        first = np.flatnonzero(np.diff(self.core_of_piece[order], prepend=-1))
+        return {term: np.add.reduceat(count[:, order], first, axis=1) for term, count in self.terms.items()}
+
+    @cached_property
+    def layer_of_piece(self) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+        """Names of the layers on the chip, and the number of each piece's layer among them."""
+        names = [piece.populations[0] for piece in self.mapping.pieces]
+        layers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        return tuple(layers), np.array([layers[name] for name in names], np.int64)
 
     def total(self, term: str) -> int:
         """Returns a count over all time steps and pieces."""
@@ -200,9 +242,9 @@ def _senders(mapping: Mapping, tally: Tally) -> dict[str, Sender]:
         raster = tally.workload.rasters.get(population.name)
         if raster is None or all(tally.is_shortcut(p) for p in leaves):
             ones = np.ones((tally.time_steps, population.size), np.uint8)
-            senders[population.name] = Sender(lambda ones=ones: ones, blocks)
+            senders[population.name] = Sender(lambda ones=ones: ones, blocks, row_of(population.shape))
         else:
-            senders[population.name] = Sender(raster.unpack, blocks)
+            senders[population.name] = Sender(raster.unpack, blocks, row_of(population.shape))
     return senders
 
 
@@ -242,25 +284,26 @@ class _Mesh:
         return self._mapping.positions[self._mapping.tile_of(cores)]
 
     def _along_rows(self, packets: Counts, start: NDArray[np.int64], goal: NDArray[np.int64]) -> None:
-        leaving = np.zeros((self._rows, self._columns, len(packets)), np.int64)
-        np.add.at(leaving, (start[:, 1], start[:, 0]), packets.T)
+        rows, place = np.unique(start[:, 1], return_inverse=True)
+        leaving = np.zeros((len(rows), self._columns, len(packets)), np.int64)
+        np.add.at(leaving, (place, start[:, 0]), packets.T)
         leaving = leaving.transpose(2, 0, 1)
-        beyond = np.array([(goal[:, 0] > x).sum() for x in range(self._columns)])
-        before = np.array([(goal[:, 0] < x).sum() for x in range(self._columns)])
-        self._load["east"] += leaving.cumsum(axis=2) * beyond
-        self._load["west"] += leaving[:, :, ::-1].cumsum(axis=2)[:, :, ::-1] * before
+        goals = np.bincount(goal[:, 0], minlength=self._columns)
+        upto = goals.cumsum()
+        self._load["east"][:, rows] += leaving.cumsum(axis=2) * (len(goal) - upto)
+        self._load["west"][:, rows] += leaving[:, :, ::-1].cumsum(axis=2)[:, :, ::-1] * (upto - goals)
 
     def _along_columns(self, packets: Counts, start: NDArray[np.int64], goal: NDArray[np.int64]) -> None:
+        columns, place = np.unique(goal[:, 0], return_inverse=True)
         leaving = np.zeros((self._rows, len(packets)), np.int64)
         np.add.at(leaving, start[:, 1], packets.T)
-        goals = np.zeros((self._rows, self._columns), np.int64)
-        np.add.at(goals, (goal[:, 1], goal[:, 0]), 1)
-        above = goals[::-1].cumsum(axis=0)[::-1] - goals  # goals with a larger y in the same column
-        below = goals.cumsum(axis=0) - goals
+        goals = np.zeros((self._rows, len(columns)), np.int64)
+        np.add.at(goals, (goal[:, 1], place), 1)
+        upto = goals.cumsum(axis=0)
         up = leaving.cumsum(axis=0).T
         down = leaving[::-1].cumsum(axis=0)[::-1].T
-        self._load["north"] += up[:, :, None] * above[None]
-        self._load["south"] += down[:, :, None] * below[None]
+        self._load["north"][:, :, columns] += up[:, :, None] * (upto[-1] - upto)[None]
+        self._load["south"][:, :, columns] += down[:, :, None] * (upto - goals)[None]
 
 
 def describe_traffic(counts: MappedCounts) -> MappingOf[str, int]:

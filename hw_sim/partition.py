@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from neurokit.hw_sim.block import Block, view_of
+from neurokit.hw_sim.block import Block, row_of, view_of
 from neurokit.hw_sim.chip import HardwareProfile, Limits
 from neurokit.hw_sim.network import Network, Population
 from neurokit.hw_sim.projection import Projection
@@ -128,7 +128,7 @@ def need_of(network: Network, unit: Unit, channels: int, places: int, limits: Li
         plain = projection.source_index is None and projection.target_index is None
         plain = plain and view_of(projection.target_shape) == view_of(unit.shape)
         weights, axons = (_plain_need if plain else _indexed_need)(projection, channels, places, limits)
-        bits += weights * projection.weight_bits
+        bits += 0 if projection.shares_weights_with and limits.shares_weights else weights * projection.weight_bits
         sources[projection.source] = max(sources.get(projection.source, 0), axons)
     return Need(channels * places, bits, sum(sources.values()))
 
@@ -183,7 +183,7 @@ def best_cut(shape: Sequence[int], fits: Callable[[int, int], bool]) -> tuple[in
     looks at its place. A need that grows with the block is assumed.
     """
     channels, places = view_of(shape)
-    row = shape[-1] if len(shape) > 1 else 1
+    row = row_of(shape)
     best: tuple[int, int, int] | None = None
     for size in _place_sizes(places, row):
         most = _largest(channels, lambda k, size=size: fits(k, size))
@@ -230,7 +230,7 @@ def _even(total: int, most: int) -> list[tuple[int, int]]:
 def blocks_of(shape: Sequence[int], cut: tuple[int, int]) -> list[Block]:
     """Returns the blocks of a population, channels last to change, each of at most (channels, places) `cut`."""
     channels, places = view_of(shape)
-    row = shape[-1] if len(shape) > 1 else 1
+    row = row_of(shape)
     return [
         Block((channels, places), part, spot)
         for part in _even(channels, cut[0])

@@ -13,7 +13,7 @@ Positions = NDArray[np.int64]
 
 STRATEGIES = ("in-order", "hilbert", "annealed")
 
-# A swap costs time proportional to the number of tiles; beyond this many the curve alone is used.
+# A swap costs time proportional to the number of tiles; beyond this many tiles stay in order.
 MOST_TILES_ANNEALED = 512
 
 

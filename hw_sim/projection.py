@@ -47,7 +47,9 @@ class Projection:
         weight_bits: Width of a stored weight.
         shares_weights_with: Name of the projection that holds the same weights, or "" (SEW's `conv(a + b)` is two
             projections with one set of weights).
-        weight: Weights as in torch, `[C_out, C_in / groups, *kernel]` or `[out, in]`, if known.
+        weight: Weights as in torch, `[C_out, C_in / groups, *kernel]` or `[out, in]`, if known, with every constant
+            factor on the way multiplied in.
+        gain: The one weight of pooling and of shortcuts (1 / window for an average), if known.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Projection:
     weight_bits: int = 8
     shares_weights_with: str = ""
     weight: NDArray[Any] | None = field(default=None, repr=False, compare=False)
+    gain: float | None = 1.0
 
     def __post_init__(self) -> None:
         for side in ("source", "target"):

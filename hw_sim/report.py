@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from neurokit.errors import InputError, OutputError
+from neurokit.atomic import write_text
+from neurokit.errors import InputError
 from neurokit.quantity import Quantity
 
 Status = Literal["priced", "lower-bound", "refused"]
@@ -53,7 +53,6 @@ class CoreReport:
         neurons: Neurons (or values) on it.
         load: Largest share of any limit that it uses, or None where the chip states none.
         events: Synaptic events it processes over the run.
-        energy: Dynamic energy in joules, best estimate.
     """
 
     core: int
@@ -63,7 +62,6 @@ class CoreReport:
     neurons: int
     load: float | None
     events: int
-    energy: float
 
 
 @dataclass(frozen=True)
@@ -122,6 +120,7 @@ class ChipReport:
         layers: Dynamic energy by population, best estimate, in joules, by component.
         steps: Energy of each time step in joules, best estimate.
         core_map: Every core in use.
+        core_energy: Dynamic energy of each of these cores in joules, best estimate; empty if refused.
         links: Every mesh link in use.
         latency: Time, or None where the chip has no published times.
         counts: Count by term over the run.
@@ -144,6 +143,7 @@ class ChipReport:
     layers: dict[str, dict[str, float]]
     steps: tuple[float, ...]
     core_map: tuple[CoreReport, ...]
+    core_energy: tuple[float, ...]
     links: tuple[LinkReport, ...]
     latency: LatencyReport | None
     counts: dict[str, int]
@@ -281,13 +281,15 @@ class EnergyReport:
 
     def save_json(self, path: str | Path) -> Path:
         """Writes the report as JSON, whole or not at all."""
-        return write_whole(Path(path), TypeAdapter(EnergyReport).dump_json(self, indent=1).decode() + "\n")
+        write_text(Path(path), TypeAdapter(EnergyReport).dump_json(self, indent=1).decode() + "\n")
+        return Path(path)
 
     def save_html(self, path: str | Path) -> Path:
         """Writes the report as one HTML page that needs nothing else, whole or not at all."""
         from neurokit.hw_sim.page import render_html
 
-        return write_whole(Path(path), render_html(self))
+        write_text(Path(path), render_html(self))
+        return Path(path)
 
     @classmethod
     def from_json(cls, data: dict[str, Any] | str | bytes) -> EnergyReport:
@@ -303,24 +305,6 @@ class EnergyReport:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             raise InputError(f"not an energy report: field {place}: {first['msg']}") from None
-
-
-def write_whole(path: Path, text: str) -> Path:
-    """Writes text beside its place and renames it, so that a file is there whole or not at all.
-
-    Raises:
-        OutputError: If the folder is missing or cannot be written.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}", expected="an existing, writable folder"
-        ) from error
-    return path
 
 
 def table_rows(report: EnergyReport) -> tuple[list[str], list[list[str]]]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurokit.atomic import write_text
 from neurokit.errors import InputError, MissingRuntimeError
 from neurokit.hw_sim.block import Block
 from neurokit.hw_sim.chip import TERMS, Constant, HardwareProfile, Limits, Topology
@@ -19,7 +20,6 @@ from neurokit.hw_sim.mapping import Mapping as Placed
 from neurokit.hw_sim.network import Network, NeuronModel, Population
 from neurokit.hw_sim.projection import Projection
 from neurokit.hw_sim.raster import SpikeRaster
-from neurokit.hw_sim.report import write_whole
 
 # Names of the hardware units that are written; reading goes by the words in a file's own names.
 _SYNAPSES = {"linear": "dense_synapse", "conv": "conv_synapse", "pool": "conv_synapse", "identity": "sparse_synapse"}
@@ -64,7 +64,8 @@ def write_architecture(profile: HardwareProfile, path: str | Path, input_units: 
             expected="prices of synaptic events, neurons, packets and hops",
             fix="write loihi1-sanafe, or a profile without them",
         )
-    return write_whole(Path(path), _dump(_architecture(profile, input_units)))
+    write_text(Path(path), _dump(_architecture(profile, input_units)))
+    return Path(path)
 
 
 def read_architecture(path: str | Path, name: str = "") -> HardwareProfile:
@@ -133,7 +134,8 @@ def write_network(placed: Placed, inputs: Mapping[str, SpikeRaster], path: str |
         },
         "mappings": [entry for piece in placed.pieces for entry in _mapping(placed, piece, input_core)],
     }
-    return write_whole(Path(path), _dump(data))
+    write_text(Path(path), _dump(data))
+    return Path(path)
 
 
 def read_network(path: str | Path, cores_per_tile: int) -> SanafeNetwork:
@@ -330,7 +332,7 @@ def _population(
             first, last = _range(str(key), path)
             size = max(size, last + 1)
             own = _merged(given)
-            options = {**options, **own, **own.get("soma", {})}
+            options = {**options, **own, **_merged(own.get("soma"))}
             if "spikes" in own:
                 spikes |= dict.fromkeys(range(first, last + 1), own["spikes"])
     on_inputs = any("input" in str(info.get("soma", "")) for key, info in _entries(mappings) if _names(key, name))

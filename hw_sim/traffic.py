@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ Bools = NDArray[np.bool_]
 
 # Boxes of source neurons are intersected pairwise; with more of them on one core the union is formed neuron by neuron.
 _MOST_BOXES = 2
+
+# Sums over all corners of a population take four bytes a neuron and step; beyond this they are formed box by box.
+_MOST_SUMMED = 1 << 27
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,23 @@ class Box:
         """Returns the neurons that are in both."""
         first, last = max(self.first, other.first), min(self.last, other.last)
         return Box(first, max(first, last), self.places & other.places)
+
+    @cached_property
+    def key(self) -> tuple[int, int, bytes]:
+        """What distinguishes it from other boxes of one population."""
+        return self.first, self.last, len(self.places).to_bytes(8) + np.packbits(self.places).tobytes()
+
+    def rectangle(self, row: int) -> tuple[int, int, int, int] | None:
+        """Returns first and last row and column of the places if they fill a rectangle, else None."""
+        filled = np.flatnonzero(self.places)
+        if len(filled) == 0:
+            return 0, 0, 0, 0
+        top, bottom = int(filled[0]) // row, int(filled[-1]) // row + 1
+        columns = filled[: np.searchsorted(filled, (top + 1) * row)] % row
+        left, right = int(columns[0]), int(columns[-1]) + 1
+        inside = self.places.reshape(-1, row)[top:bottom, left:right]
+        same = inside.size == len(filled) and bool(inside.all())
+        return (top, bottom, left, right) if same else None
 
     @property
     def size(self) -> int:
@@ -95,15 +116,19 @@ class Sender:
     Args:
         spikes: Gives 0 or 1, `[T, N]`.
         blocks: The population's cuts; all have one view.
+        row: Places of one row.
     """
 
-    def __init__(self, spikes: Callable[[], NDArray[np.uint8]], blocks: Sequence[Block]) -> None:
+    def __init__(self, spikes: Callable[[], NDArray[np.uint8]], blocks: Sequence[Block], row: int = 1) -> None:
         self._spikes = spikes
         self._blocks = blocks
         self._view = blocks[0].view
         self._first, self._last = (np.array([b.channels[i] for b in blocks], np.int64) for i in (0, 1))
         self._start, self._stop = (np.array([b.places[i] for b in blocks], np.int64) for i in (0, 1))
+        self._row = row
+        self._rectangles = _rectangles(blocks, row)
         self._array: NDArray[np.uint8] | None = None
+        self._corners: NDArray[np.int32] | None = None
         self._sums: tuple[bytes, NDArray[np.int64], NDArray[np.int64]] | None = None
 
     @property
@@ -118,6 +143,9 @@ class Sender:
         """Returns the spikes of each cut inside a box, `[T, cuts]`, or None if the box has another view."""
         if len(box.places) != self._view[1] or box.last > self._view[0]:
             return self._whole() if self._is_whole(box) else None
+        rectangle = box.rectangle(self._row)
+        if rectangle is not None and self._rectangles is not None and self.array.size <= _MOST_SUMMED:
+            return self._inside(box, rectangle)
         key = np.packbits(box.places).tobytes()
         if self._sums is None or self._sums[0] != key:
             chosen = np.flatnonzero(box.places)
@@ -133,6 +161,28 @@ class Sender:
         sums = integral(self.array * sources.reshape(self._view))
         return corner_sums(sums, self._first, self._last, self._start, self._stop)
 
+    def _inside(self, box: Box, rectangle: tuple[int, int, int, int]) -> NDArray[np.int64]:
+        """Returns the spikes of each cut inside whole channels of a rectangle, from sums over all corners."""
+        if self._corners is None:
+            steps, channels, places = self.array.shape
+            sums = np.zeros((steps, channels + 1, places // self._row + 1, self._row + 1), np.int32)
+            inner = sums[:, 1:, 1:, 1:]
+            np.cumsum(self.array.reshape(inner.shape), axis=1, out=inner)
+            np.cumsum(inner, axis=2, out=inner)
+            np.cumsum(inner, axis=3, out=inner)
+            self._corners = sums
+        assert self._rectangles is not None
+        top, bottom, left, right = (
+            np.clip(edge, rectangle[k // 2 * 2], rectangle[k // 2 * 2 + 1]) for k, edge in enumerate(self._rectangles)
+        )
+        first, last = np.clip(self._first, box.first, box.last), np.clip(self._last, box.first, box.last)
+        out = np.zeros((len(self._corners), len(first)), np.int64)
+        for channel, c in ((last, 1), (first, -1)):
+            for row, r in ((bottom, 1), (top, -1)):
+                for column, k in ((right, 1), (left, -1)):
+                    out += c * r * k * self._corners[:, channel, row, column]
+        return out
+
     def _is_whole(self, box: Box) -> bool:
         return box.size == self._view[0] * self._view[1]
 
@@ -141,6 +191,17 @@ class Sender:
         found = self.within(everything)
         assert found is not None
         return found
+
+
+def _rectangles(blocks: Sequence[Block], row: int) -> tuple[NDArray[np.int64], ...] | None:
+    """Returns first and last row and column of each block's places, or None if any is no rectangle."""
+    start, stop = (np.array([b.places[i] for b in blocks], np.int64) for i in (0, 1))
+    whole = (start % row == 0) & (stop % row == 0)
+    inside = (stop - 1) // row == start // row
+    if not bool((whole | inside).all()):
+        return None
+    left, right = np.where(whole, 0, start % row), np.where(whole, row, (stop - 1) % row + 1)
+    return start // row, -(-stop // row), left, right
 
 
 def flows(sender: Sender, size: int, listeners: dict[int, list[tuple[Projection, Block]]]) -> list[Flow]:
@@ -153,9 +214,10 @@ def flows(sender: Sender, size: int, listeners: dict[int, list[tuple[Projection,
     """
     grouped: dict[bytes, list[int]] = {}
     packets: dict[bytes, NDArray[np.int64]] = {}
+    known: dict[tuple[str, Block], Box | None] = {}
     for core, held in listeners.items():
-        boxes = _boxes(held)
-        key = b"b" + b"|".join(_key(box) for box in boxes)
+        boxes = _boxes(held, known)
+        key = b"b" + repr([box.key for box in boxes]).encode()
         counted = packets.get(key) if boxes else None
         if counted is None and boxes:
             counted = _inclusive(sender, boxes)
@@ -173,23 +235,31 @@ def flows(sender: Sender, size: int, listeners: dict[int, list[tuple[Projection,
     return found
 
 
-def _boxes(held: Sequence[tuple[Projection, Block]]) -> list[Box]:
+def _boxes(held: Sequence[tuple[Projection, Block]], known: dict[tuple[str, Block], Box | None]) -> list[Box]:
     """Returns the different boxes of sources; none where boxes cannot describe them."""
-    boxes: dict[bytes, Box] = {}
+    boxes: dict[tuple[int, int, bytes], Box] = {}
     for projection, block in held:
-        box = box_of(projection, block)
+        seen = projection.name, _canonical(projection, block)
+        if seen not in known:
+            known[seen] = box_of(projection, seen[1])
+        box = known[seen]
         if box is None:
             return []
-        boxes[_key(box)] = box
+        boxes[box.key] = box
     return list(boxes.values()) if len(boxes) <= _MOST_BOXES and _same_places(boxes.values()) else []
+
+
+def _canonical(projection: Projection, block: Block) -> Block:
+    """Returns a block with the same sources for all blocks that differ only in channels of the same groups."""
+    if projection.kind not in ("conv", "pool", "maxpool") or block.view != view_of(projection.target_shape):
+        return block
+    each = projection.target_shape[0] // projection.groups
+    first, last = block.channels
+    return Block(block.view, (first // each * each, -(-last // each) * each), block.places)
 
 
 def _same_places(boxes: Iterable[Box]) -> bool:
     return len({len(box.places) for box in boxes}) == 1
-
-
-def _key(box: Box) -> bytes:
-    return f"{box.first}:{box.last}:{len(box.places)}:".encode() + np.packbits(box.places).tobytes()
 
 
 def _inclusive(sender: Sender, boxes: Sequence[Box]) -> NDArray[np.int64] | None:

@@ -1,1 +1,25 @@
 """Fused kernels for spiking networks; the reference on a CPU."""
+
+from neurokit.kernels.depthwise.op import depthwise
+from neurokit.kernels.lif.op import lif
+from neurokit.kernels.pack.op import pack, unpack
+from neurokit.kernels.patch import patch, unpatch
+from neurokit.kernels.sdsa_lif.op import sdsa_lif
+from neurokit.kernels.spike_conv_lif.op import spike_conv_lif
+from neurokit.kernels.spike_gemv_lif.op import spike_gemv_lif
+from neurokit.kernels.spike_linear_lif.op import spike_linear_lif
+from neurokit.kernels.spike_stats.op import spike_stats
+
+__all__ = [
+    "depthwise",
+    "lif",
+    "pack",
+    "patch",
+    "sdsa_lif",
+    "spike_conv_lif",
+    "spike_gemv_lif",
+    "spike_linear_lif",
+    "spike_stats",
+    "unpack",
+    "unpatch",
+]

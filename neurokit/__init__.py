@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from neurokit.bench.api import benchmark as benchmark
     from neurokit.loading import load as load
     from neurokit.pipeline import capture as capture
+    from neurokit.pipeline import exact as exact
     from neurokit.pipeline import lower as lower
     from neurokit.pipeline import open as open
     from neurokit.pipeline import verify as verify
@@ -31,6 +32,7 @@ _PUBLIC = {
     "TensorSpec": "neurokit.spec",
     "benchmark": "neurokit.bench.api",
     "capture": "neurokit.pipeline",
+    "exact": "neurokit.pipeline",
     "load": "neurokit.loading",
     "lower": "neurokit.pipeline",
     "open": "neurokit.pipeline",

@@ -31,7 +31,6 @@ _LIBRARIES = (
     ),
     ("nir", "neuromorphic interchange", False, "nir"),
     ("numba", "the event simulator", False, "numba"),
-    ("plotly", "HTML reports", False, "plotly"),
     ("sklearn", "the demo's digits", False, "scikit-learn"),
     ("skimage", "the demo's photographs", False, "scikit-image"),
 )

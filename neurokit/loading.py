@@ -1,4 +1,4 @@
-"""From a zoo name or `path/file.py:factory` to a ModelSpec."""
+"""From a zoo name, `path/file.py:factory` or another tool's file to a ModelSpec."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurokit.errors import InputError, ModelLoadError, NeurokitError, UnknownNameError, WeightsError
+from neurokit.interchange.models import is_model_file, spec_from_file
 from neurokit.spec import MODELS, ModelSpec, TensorSpec
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ def load(
     """Returns what is to be known of a model, with your choices applied.
 
     Args:
-        name_or_ref: A zoo name, `path/file.py:factory`, or a ModelSpec. The factory takes no arguments and returns
-            an nn.Module or a ModelSpec; it may import what lies next to its file.
+        name_or_ref: A zoo name, `path/file.py:factory`, another tool's file (`net.nir`, `net.onnx`, `net.pt2`; see
+            `neurokit.interchange`), or a ModelSpec. The factory takes no arguments and returns an nn.Module or a
+            ModelSpec; it may import what lies next to its file.
         input_shape: Shape of one sample without time and batch. Needed where the factory returns an nn.Module.
         time_steps: Number of time steps T, instead of the model's own; 4 for a bare module that does not say.
         weights: A weights file; `build` loads it, see `neurokit.weights.load_weights`.
@@ -54,6 +56,8 @@ def load(
     _check_time_steps(time_steps)
     if isinstance(name_or_ref, ModelSpec):
         spec = name_or_ref
+    elif is_model_file(name_or_ref):
+        spec = spec_from_file(name_or_ref, time_steps)
     elif ":" in name_or_ref or name_or_ref.endswith(".py") or "/" in name_or_ref:
         spec = _from_file(name_or_ref, shape, time_steps)
     else:

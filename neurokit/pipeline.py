@@ -7,28 +7,82 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from neurokit.artifact import Artifact, Manifest, ModelInfo, Reparameterisation, write_artifact
-from neurokit.capture import Captured, capture
 from neurokit.errors import InputError, MissingRuntimeError, UnsupportedError
 from neurokit.provenance import versions
 from neurokit.reports import ParityReport
+from neurokit.simulation import simulate
 from neurokit.target import TARGETS, LowerOptions, Runner, Target
 from neurokit.vectors import FILE, Vectors, make_vectors
 from neurokit.verify import verify as _verify
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
-__all__ = ["capture", "lower", "open", "verify"]
+    from neurokit.capture import Captured
+    from neurokit.exact import Exact
+    from neurokit.spec import ModelSpec
 
-_NUMERICS = ("float",)
+__all__ = ["capture", "compare", "exact", "lower", "open", "simulate", "verify"]
+
+_NUMERICS = ("float", "exact")
+
+
+def capture(
+    model: ModelSpec | nn.Module,
+    example_inputs: torch.Tensor | None = None,
+    *,
+    time_steps: int | Literal["dynamic"] | None = None,
+    batch: int | Literal["dynamic"] = "dynamic",
+    merge: bool = False,
+) -> Captured:
+    """Captures a model as one program in which every neuron takes and returns its state.
+
+    Args:
+        model: A spec, or a module together with `example_inputs`. The module is left as it was found.
+        example_inputs: For a bare module: `[T, B, *shape]` if it has neurons, else `[B, *shape]`.
+        time_steps: T, or "dynamic"; default is the spec's.
+        batch: A fixed batch size, or "dynamic".
+        merge: Whether to merge re-parameterised branches (RepConv) into single convolutions.
+
+    Raises:
+        UnsupportedError: If the model cannot be captured; lists every reason.
+        InputError: If T or the batch size is no positive number, or the module does not take such inputs.
+        ModelLoadError: If the module cannot be built or copied.
+    """
+    from neurokit.capture import capture as trace  # torch comes with it: verifying and running do without
+
+    return trace(model, example_inputs, time_steps=time_steps, batch=batch, merge=merge)
+
+
+def exact(
+    model: Captured | ModelSpec, calibration: torch.Tensor | None = None, *, bits: int = 8, search: bool | None = None
+) -> Exact:
+    """Turns a model into its exact form: the same spikes on every target, bit for bit, with a proof.
+
+    Args:
+        model: A captured model, or a spec. Re-parameterised branches are merged.
+        calibration: Inputs `[T, B, *shape]`; default is the spec's example.
+        bits: Bits of a weight, 2 to 8.
+        search: Whether to search for the rounding that keeps the sums; default is with calibration data.
+
+    Raises:
+        InputError: If the bits or the calibration data do not fit.
+        UnsupportedError: If the model cannot be captured.
+    """
+    from neurokit.exact import exact as make
+
+    return make(model, calibration, bits=bits, search=search)
 
 
 def lower(
-    captured: Captured,
+    captured: Captured | Exact,
     target: str,
     out: str | Path,
     *,
     numerics: str = "float",
+    calibration: torch.Tensor | None = None,
+    bits: int = 8,
     batch: int | Literal["dynamic"] | None = None,
     flat: bool = False,
     force: bool = False,
@@ -40,10 +94,12 @@ def lower(
     """Lowers a captured model to a target and verifies the result.
 
     Args:
-        captured: The captured model.
+        captured: The captured model, or its exact form (which makes `numerics` "exact").
         target: Name of the target.
         out: Folder to make; it appears whole or not at all.
-        numerics: "float".
+        numerics: "float", or "exact" for the same spikes on every target, bit for bit, with the proof in the manifest.
+        calibration: For "exact": inputs that ranges and roundings are chosen on; default is the spec's example.
+        bits: For "exact": bits of a weight, 2 to 8.
         batch: "dynamic" or a fixed batch size; default is the capture's.
         flat: Whether to add a copy without local functions.
         force: Whether an artifact at `out` may be replaced.
@@ -56,7 +112,7 @@ def lower(
         The artifact. If verification failed, its manifest says so.
 
     Raises:
-        UnsupportedError: If the target cannot take the model; lists every reason, before any work.
+        UnsupportedError: If the target cannot take the model, or it cannot be exact; lists every reason.
         OutputError: If `out` exists or cannot be written.
         MissingRuntimeError: If a library is missing; says how to install it.
     """
@@ -64,6 +120,8 @@ def lower(
     if numerics not in _NUMERICS:
         raise InputError(f"unknown numerics {numerics!r}", expected="one of " + ", ".join(_NUMERICS))
     need(chosen.info.requires, chosen)
+    captured, proof = _numerics(captured, numerics, calibration, bits)
+    numerics = "float" if proof is None else "exact"
     if batch is not None and batch != captured.batch:
         captured = captured.retrace(batch=batch)
     options = LowerOptions(numerics, captured.batch, flat, extra)
@@ -73,9 +131,29 @@ def lower(
     with write_artifact(out, force=force) as draft:
         entries = dict(chosen.lower(captured, draft.path, options))
         _vectors(captured, inputs).save(draft.path / FILE)
+        if proof is not None:
+            entries["target_info"] = {**entries.get("target_info", {}), "proof": proof}
         draft.manifest = _manifest(captured, target, options, entries, weights_sha256)
     assert draft.artifact is not None
     return draft.artifact.with_parity(_verify(draft.artifact)) if verified else draft.artifact
+
+
+def _numerics(
+    model: Captured | Exact, numerics: str, calibration: torch.Tensor | None, bits: int
+) -> tuple[Captured, dict[str, Any] | None]:  # fmt: skip
+    """Returns the model in the numerics that were asked for, and its proof."""
+    from neurokit.capture import Captured as IsCaptured
+
+    if isinstance(model, IsCaptured):
+        if numerics == "float":
+            if calibration is not None:
+                raise InputError("calibration data were given for numerics 'float'", fix='numerics="exact"')
+            return model, None
+        model = exact(model, calibration, bits=bits)
+    from neurokit.exact import refuse
+
+    refuse(model)
+    return model.captured, model.to_json()
 
 
 def verify(artifact: Artifact | str | Path, *, record: bool = True, **options: Any) -> ParityReport:

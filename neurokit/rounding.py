@@ -51,7 +51,9 @@ class Magnitude:
 
 
 def _tensor(value: Any) -> Any:
-    return value.size if isinstance(value, Magnitude) else value.abs() if isinstance(value, Tensor) else value
+    if isinstance(value, Magnitude):
+        return value.size
+    return value.abs() if isinstance(value, Tensor) and value.dtype != torch.bool else value
 
 
 def _count(value: Any) -> int:
@@ -111,6 +113,7 @@ def analyse(
     run = ErrorAnalysis(module, is_neuron, forced)
     with torch.no_grad():
         outputs = run.run(*(Magnitude(value.abs(), 0) for value in inputs))
+    outputs = outputs if isinstance(outputs, list | tuple) else (outputs,)
     leaves = [value for value in outputs if isinstance(value, Magnitude)]
     return run.currents, leaves
 
@@ -158,11 +161,18 @@ def _batch_norm(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> M
 def _unknown(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """An operation outside the analysis: taken as accurate to 64 roundings of its largest result."""
     made = _same(target, args, kwargs)
-    first = made[0] if isinstance(made, list | tuple) else made
-    if not isinstance(first, Magnitude):
+    if isinstance(made, list | tuple):
+        return type(made)(_estimate(part) for part in made)
+    return _estimate(made)
+
+
+def _estimate(made: Any) -> Any:
+    if not isinstance(made, Magnitude):
         return made
-    size = torch.full_like(first.size, float(first.size.abs().max()) if first.size.numel() else 0.0)
-    return Magnitude(size, first.roundings + 64, rigorous=False)
+    if made.size.dtype == torch.bool:  # the result of a comparison
+        return Magnitude(torch.ones_like(made.size), made.roundings + 64, rigorous=False)
+    size = torch.full_like(made.size, float(made.size.abs().max()) if made.size.numel() else 0.0)
+    return Magnitude(size, made.roundings + 64, rigorous=False)
 
 
 def _fan_in(args: tuple[Any, ...]) -> int:

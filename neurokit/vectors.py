@@ -149,7 +149,9 @@ def make_vectors(
 
     steps = captured.spec.time_steps if captured.time_steps == "dynamic" else captured.time_steps
     batch = batch if captured.batch == "dynamic" else captured.batch
-    x = example_input(captured.spec, steps, batch, seed) if x is None else x
+    if x is None:
+        x = example_input(captured.spec, steps, batch, seed)
+    batch = int(x.shape[x.dim() - len(captured.spec.inputs[0].shape) - 1])
     module = captured.program.module()
     states = captured.initial_states(batch)
     outputs, records = record(module, (x, *states))

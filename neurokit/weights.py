@@ -44,6 +44,29 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
         raise WeightsError(f"weights file {path}: the module refused it: {_one_line(error)}") from error
 
 
+def check_finite(module: nn.Module, name: str) -> None:
+    """Refuses a module with NaN in a parameter or buffer, or with infinity in a parameter.
+
+    A membrane that is NaN never fires, so such a model could look sound in every lowered form. Infinity in a buffer
+    is left alone: masks are made of it.
+
+    Args:
+        module: The module.
+        name: Name of the model, for the message.
+
+    Raises:
+        WeightsError: Names the tensors.
+    """
+    bad = [key for key, value in module.named_parameters() if not torch.isfinite(value).all()]
+    bad += [key for key, value in module.named_buffers() if torch.isnan(value).any()]
+    if bad:
+        raise WeightsError(
+            f"model {name!r} has NaN or infinity in {len(bad)} tensors: {_some(bad)}",
+            expected="finite weights",
+            fix="check the training or the weights file",
+        )
+
+
 def _read(path: Path) -> Any:
     if not path.is_file():
         raise WeightsError(f"weights file {path} does not exist", expected="a .safetensors, .pt or .pth file")

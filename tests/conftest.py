@@ -20,6 +20,16 @@ def seeds():
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def denormals():
+    """Every test begins with denormal numbers on.
+
+    The first ONNX Runtime session that sets denormals to zero does so for the thread that makes it, for good; what
+    runs later in this process would compute, and be compared, with other arithmetic.
+    """
+    torch.set_flush_denormal(False)
+
+
 def pytest_collection_modifyitems(items):
     if torch.cuda.is_available():
         return

@@ -1,5 +1,6 @@
 """What is built is whole: a wheel and an sdist hold every package and data file, and nothing beside neurokit."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -119,3 +120,27 @@ def test_no_package_index_is_named():
     text = "".join((ROOT / name).read_text() for name in ("pyproject.toml", "constraints.txt", "Makefile", ".ci/run"))
     assert "://" not in text
     assert "index-url" not in text
+
+
+def test_every_imported_library_is_declared():
+    declared = requirement_names(
+        [*project()["dependencies"], *chain.from_iterable(project()["optional-dependencies"].values())]
+    )
+    modules = {
+        "PIL": "pillow",
+        "skimage": "scikit-image",
+        "sklearn": "scikit-learn",
+        "yaml": "pyyaml",
+        "pynvml": "nvidia-ml-py",
+    }
+    found = set()
+    for path in (path for top in ("neurokit", *TOPS) for path in (ROOT / top).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module]
+            found |= {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"neurokit"}
+    assert {"torch", "onnx_ir"} <= found
+    of_vendors = {"tensorrt", "tensorrt_rtx", "jtop"}  # neurokit doctor says how to install them; jtop is a Jetson's
+    missing = {name for name in found - of_vendors if modules.get(name, name).replace("_", "-") not in declared}
+    assert missing == set()

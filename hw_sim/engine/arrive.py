@@ -13,6 +13,7 @@ from neurokit.hw_sim.engine.integer import IntegerNetwork
 from neurokit.hw_sim.engine.layout import Layout, positions, view_layouts
 from neurokit.hw_sim.network import Product
 from neurokit.hw_sim.projection import Projection
+from neurokit.hw_sim.raster import SpikeRaster
 
 
 @dataclass
@@ -32,6 +33,16 @@ class Value:
             channels = dense.shape[2] if flat else self.layout.channels
             self._events[flat, graded] = kernels.list_events(dense, channels, graded)
         return self._events[flat, graded]
+
+    def raster(self) -> SpikeRaster:
+        """Returns the spikes in the population's own order."""
+        from neurokit.hw_sim.engine import kernels
+
+        layout = self.layout
+        rows, place, channel, _ = self.events(False, False)
+        bits = np.zeros((len(self.dense), (layout.size + 7) // 8), np.uint8)
+        kernels.pack_events(rows, place, channel, layout.width, layout.channels, layout.channels_first, bits)
+        return SpikeRaster(len(self.dense), layout.size, bits)
 
 
 class Add:

@@ -23,30 +23,33 @@ def _flush(total, partial, shift):
 
 
 @njit(cache=True, nogil=True)
-def _add_four(out, a, b, c, d):
+def _add_four(out, to, weight, a, b, c, d, start, length):
     """Adds four rows of weights at once: a quarter of the loads and stores of the partial sums."""
-    for j in range(out.size):
-        out[j] += (a[j] + b[j]) + (c[j] + d[j])
+    for j in range(length):
+        out[to + j] += (weight[a, start + j] + weight[b, start + j]) + (weight[c, start + j] + weight[d, start + j])
 
 
 @njit(cache=True, nogil=True)
-def _add_one(out, row):
+def _add_one(out, to, weight, a, start, length):
     """Adds one row of weights."""
-    for j in range(out.size):
-        out[j] += row[j]
+    for j in range(length):
+        out[to + j] += weight[a, start + j]
 
 
 @njit(cache=True, nogil=True)
-def _add_scaled(out, row, factor):
+def _add_scaled(out, to, weight, a, start, length, factor):
     """Adds one row of weights times the value of a graded event."""
-    for j in range(out.size):
-        out[j] += factor * row[j]
+    for j in range(length):
+        out[to + j] += factor * weight[a, start + j]
 
 
 @njit(cache=True, nogil=True)
 def _route_row(partial, total, shift, first, last, place, channel, value, graded, weight, spans, group_start, used,
                limit):  # fmt: skip
     """Adds what the events `first` to `last` of one input row send to one output row.
+
+    Places in arrays are unsigned here: numba then needs no test for negative ones, and the loops become vector code;
+    slices would cost more than the additions.
 
     Returns:
         Rows of weights added since the partial sums were last flushed.
@@ -61,20 +64,18 @@ def _route_row(partial, total, shift, first, last, place, channel, value, graded
         if used + rows > limit:
             _flush(total, partial, shift)
             used = 0
-        offset = group_start[channel[e]] if grouped else 0
+        a = np.uint64(channel[e])
+        offset = np.uint64(group_start[a]) if grouped else np.uint64(0)
         for s in range(span_count[x]):
-            start, length = span_from[x, s], span_length[x, s]
-            out = partial[span_to[x, s] + offset : span_to[x, s] + offset + length]
-            row = weight[channel[e], start : start + length]
+            to = np.uint64(span_to[x, s]) + offset
+            start, length = np.uint64(span_from[x, s]), np.uint64(span_length[x, s])
             if four:
-                b = weight[channel[e + 1], start : start + length]
-                c = weight[channel[e + 2], start : start + length]
-                d = weight[channel[e + 3], start : start + length]
-                _add_four(out, row, b, c, d)
+                b, c, d = np.uint64(channel[e + 1]), np.uint64(channel[e + 2]), np.uint64(channel[e + 3])
+                _add_four(partial, to, weight, a, b, c, d, start, length)
             elif graded:
-                _add_scaled(out, row, value[e])
+                _add_scaled(partial, to, weight, a, start, length, value[e])
             else:
-                _add_one(out, row)
+                _add_one(partial, to, weight, a, start, length)
         used += rows
         e += rows
     return used
@@ -84,41 +85,63 @@ def _route_row(partial, total, shift, first, last, place, channel, value, graded
 def _step_neurons(total, v, spikes, threshold, reset, dynamics):
     """Advances the neurons of one task by one step; `total` is their current and is used up."""
     mode, numerator, shift, fraction, soft = dynamics
-    for i in range(v.size):
-        total[i] = total[i] << fraction
-    if mode == INTEGRATE:
+    if fraction:
         for i in range(v.size):
-            v[i] += total[i]
-    elif mode == LEAK:
+            total[i] = total[i] << fraction
+    if mode == LEAK:
         for i in range(v.size):
-            v[i] += total[i] - ((numerator * (v[i] - reset[i])) >> shift)
-    else:
+            total[i] -= (numerator * (v[i] - reset[i])) >> shift
+    elif mode == LEAK_WITH_INPUT:
         for i in range(v.size):
-            v[i] += (numerator * (total[i] - (v[i] - reset[i]))) >> shift
-    for i in range(v.size):
-        spikes[i] = v[i] >= threshold[i]
+            total[i] = (numerator * (total[i] - (v[i] - reset[i]))) >> shift
     if soft:
         for i in range(v.size):
-            v[i] -= threshold[i] if spikes[i] else 0
+            u = v.dtype.type(v[i] + total[i])  # the narrow type, so that more neurons fit into one instruction
+            spikes[i] = u >= threshold[i]
+            v[i] = u - threshold[i] if u >= threshold[i] else u
     else:
         for i in range(v.size):
-            v[i] = reset[i] if spikes[i] else v[i]
+            u = v.dtype.type(v[i] + total[i])
+            spikes[i] = u >= threshold[i]
+            v[i] = reset[i] if u >= threshold[i] else u
+
+
+@njit(cache=True, nogil=True)
+def _never_alone(bias, threshold, reset, dynamics):
+    """Returns whether neurons that receive nothing keep their membrane and do not spike."""
+    if dynamics[0] != INTEGRATE or dynamics[4]:
+        return False
+    moved = 0
+    for i in range(bias.size):
+        moved += bias[i] != 0 or reset[i] >= threshold[i]
+    return moved == 0
+
+
+@njit(cache=True, nogil=True)
+def _copy(out, values):
+    for i in range(out.size):
+        out[i] = values[i]
 
 
 @njit(cache=True, nogil=True)
 def _add_block(total, values, width, block, real, first, channels):
     """Adds one row of other currents to the sums of one block of channels."""
     for x in range(width):
-        for c in range(real):
-            total[x * block + c] += values[x * channels + first + c]
+        to, start = np.uint64(x * block), np.uint64(x * channels + first)
+        for c in range(np.uint64(real)):
+            total[to + c] += values[start + c]
 
 
 @njit(cache=True, nogil=True)
 def _store_block(out, values, width, block, real, first, channels):
     """Writes the values of one block of channels to one row."""
+    if real == channels:
+        _copy(out, values)
+        return
     for x in range(width):
-        for c in range(real):
-            out[x * channels + first + c] = values[x * block + c]
+        to, start = np.uint64(x * channels + first), np.uint64(x * block)
+        for c in range(np.uint64(real)):
+            out[to + c] = values[start + c]
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -164,19 +187,25 @@ def advance(
         total = np.zeros(width * block, bias.dtype)
         v = row_reset.copy()
         spiked = np.zeros(width * block, np.uint8)
+        idle = not addend.size and _never_alone(row_bias, row_threshold, row_reset, dynamics)
         for t in range(rows.shape[0]):
-            total[:] = row_bias
-            used, crossed = 0, 0
+            _copy(total, row_bias)
+            used, crossed, arrived = 0, 0, 0
             for k in range(kernel):
                 row = out_row * stride - padding + k * dilation
                 if row < 0 or row >= rows.shape[1] - 1:
                     continue
                 first, last = rows[t, row], rows[t, row + 1]
+                arrived += last - first
                 used = _route_row(partial, total, shift[b], first, last, place, channel, value, graded, weight[b, k],
                                   spans, group_start, used, limit)  # fmt: skip
                 for e in range(first, last):
                     crossed += taps[place[e]]
             events[task, t] = crossed
+            if idle and arrived == 0:
+                spiked[:] = 0
+                _store_block(spikes[t, out_row], spiked, width, block, real, b * block, channels)
+                continue
             if used:
                 _flush(total, partial, shift[b])
             if addend.size:
@@ -200,24 +229,34 @@ def _count_rows(values, rows):
         rows[t, r + 1] = found
 
 
+@njit(cache=True, nogil=True)
+def _fill_stretch(values, start, stop, channels, place, channel, value, graded, e):
+    """Writes the events of `values[start:stop]` from number `e` on and returns the next number."""
+    for i in range(start, stop):
+        if values[i]:
+            place[e] = i // channels
+            channel[e] = i % channels
+            if graded:
+                value[e] = values[i]
+            e += 1
+    return e
+
+
 @njit(cache=True, nogil=True, parallel=True)
-def _fill_rows(values, channels, rows, place, channel, value, graded):
-    """Writes place and channel (and value) of each value other than zero."""
+def _fill_rows(values, words, channels, rows, place, channel, value, graded):
+    """Writes place and channel (and value) of each value other than zero; `words` are the same bytes by eights."""
     steps, count, size = values.shape
     for task in prange(steps * count):
         t, r = task // count, task % count
         e = rows[t, r]
         if e == rows[t, r + 1]:
             continue
-        for x in range(size // channels):
-            for c in range(channels):
-                found = values[t, r, x * channels + c]
-                if found:
-                    place[e] = x
-                    channel[e] = c
-                    if graded:
-                        value[e] = found
-                    e += 1
+        if words.size == 0:
+            _fill_stretch(values[t, r], 0, size, channels, place, channel, value, graded, e)
+            continue
+        for w in range(size // 8):
+            if words[t, r, w]:
+                e = _fill_stretch(values[t, r], 8 * w, 8 * w + 8, channels, place, channel, value, graded, e)
 
 
 def list_events(values: np.ndarray, channels: int, graded: bool) -> tuple[np.ndarray, ...]:
@@ -231,7 +270,8 @@ def list_events(values: np.ndarray, channels: int, graded: bool) -> tuple[np.nda
     Returns:
         rows `[T, R + 1]`, place `[E]`, channel `[E]`, value `[E]` (empty unless graded).
     """
-    steps, count, _ = values.shape
+    values = np.ascontiguousarray(values)
+    steps, count, size = values.shape
     rows = np.zeros((steps, count + 1), np.int64)
     _count_rows(values, rows)
     np.cumsum(rows, axis=1, out=rows)
@@ -240,8 +280,33 @@ def list_events(values: np.ndarray, channels: int, graded: bool) -> tuple[np.nda
     total = int(ends[-1])
     place, channel = np.empty(total, np.int32), np.empty(total, np.int32)
     value = np.empty(total if graded else 0, values.dtype if graded else np.int32)
-    _fill_rows(values, channels, rows, place, channel, value, graded)
+    by_eights = values.itemsize == 1 and size % 8 == 0
+    words = values.view(np.uint64) if by_eights else np.empty((0, 0, 0), np.uint64)
+    _fill_rows(values, words, channels, rows, place, channel, value, graded)
     return rows, place, channel, value
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def channels_last(values, out):
+    """Moves spikes `[T, channels, positions]` to `out` `[T, positions, channels]`, which holds zeros."""
+    steps, channels, positions = values.shape
+    for t in prange(steps):
+        for c in range(channels):
+            for i in range(positions):
+                if values[t, c, i]:
+                    out[t, i, c] = 1
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def pack_events(rows, place, channel, width, channels, channels_first, bits):
+    """Sets the bit of each event in `bits` `[T, ceil(N / 8)]`, which holds zeros, as numpy packs bits."""
+    for t in prange(rows.shape[0]):
+        count = rows.shape[1] - 1
+        for r in range(count):
+            for e in range(rows[t, r], rows[t, r + 1]):
+                position = r * width + place[e]
+                n = channel[e] * count * width + position if channels_first else position * channels + channel[e]
+                bits[t, n >> 3] |= np.uint8(128 >> (n & 7))
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -265,8 +330,12 @@ def multiply(left, right, out):
         right: `[T x b, inner, columns]`.
         out: `[T x b, rows, columns]`, zero.
     """
+    columns = np.uint64(right.shape[2])
+    zero = np.uint64(0)
     for n in prange(left.shape[0]):
+        terms = right[n]
         for i in range(left.shape[1]):
+            total = out[n, i]
             for k in range(left.shape[2]):
                 if left[n, i, k]:
-                    _add_scaled(out[n, i], right[n, k], left[n, i, k])
+                    _add_scaled(total, zero, terms, np.uint64(k), zero, columns, left[n, i, k])

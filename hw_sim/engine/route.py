@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from neurokit.hw_sim.engine.layout import Layout, positions, view_layouts
 from neurokit.hw_sim.projection import Projection
 
-_CACHE_BYTES = 512 * 1024  # weights of one block of output channels should stay in a core's second-level cache
+_CACHE_BYTES = 4 * 1024 * 1024  # weights of one block of output channels; smaller blocks cost more than they save
 _LANES = 32  # channels of a block are a multiple of this many bytes where there is more than one block
 _UNLIMITED = 2**62
 

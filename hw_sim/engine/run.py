@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from neurokit.errors import InputError
 from neurokit.hw_sim.engine.bounds import Bounds, integer_type
 from neurokit.hw_sim.engine.integer import IntegerNetwork
-from neurokit.hw_sim.engine.layout import population_layout
+from neurokit.hw_sim.engine.layout import Layout, population_layout
 from neurokit.hw_sim.engine.plan import ROUTED, Plan, Value
 from neurokit.hw_sim.engine.route import Route, build_route
 from neurokit.hw_sim.network import Population
@@ -50,18 +50,19 @@ class Engine:
     Args:
         net: The network and its integers.
         time_steps: T of the runs; bounds how far membranes can go.
-        threads: Threads to use; None: as many as there are cores.
+        threads: Threads to use. More than one pays on an idle machine; on a busy one they wait for each other, and
+            OpenMP waits by spinning (OMP_WAIT_POLICY=passive in the environment avoids that).
 
     Raises:
         UnsupportedError: If the network holds something that cannot be run, or needs more than 63 bits.
     """
 
-    def __init__(self, net: IntegerNetwork, time_steps: int, threads: int | None = None) -> None:
+    def __init__(self, net: IntegerNetwork, time_steps: int, threads: int = 1) -> None:
         if time_steps < 1:
             raise InputError(f"time_steps is {time_steps}", expected="a whole number >= 1")
         self.net = net
         self.time_steps = time_steps
-        self.threads = max(1, min(threads or _cores(), _cores()))
+        self.threads = max(1, min(threads, _cores()))
         network = net.network
         self.layouts = {p.name: population_layout(network, p) for p in network.populations}
         self.routes = {p.name: self._route(p) for p in network.projections if p.kind in ROUTED}
@@ -99,11 +100,10 @@ class Engine:
                 else:
                     values[name] = self._plans[name].compute(values, events)
                 if name in wanted:
-                    outer = self.layouts[name].outward(values[name].dense)
                     if population.binary:
-                        rasters[name] = SpikeRaster.pack(outer)
+                        rasters[name] = values[name].raster()
                     else:
-                        currents[name] = outer.astype(np.int64)
+                        currents[name] = self.layouts[name].outward(values[name].dense).astype(np.int64)
                 for done in self._last_use.get(place, ()):
                     values.pop(done, None)
         finally:
@@ -158,10 +158,23 @@ class Engine:
         if array.dtype.kind not in "biu":
             raise InputError(f"input {name!r} is {array.dtype}", expected="spikes or integers on the input's grid")
         bound = self.bounds.of[name]
-        if array.size and int(np.abs(array.astype(np.int64)).max()) > bound:
+        if array.dtype != np.bool_ and array.size and max(int(array.max()), -int(array.min())) > bound:
             raise InputError(f"input {name!r} holds values beyond its bound {bound}")
-        inner = layout.inward(array.astype(np.uint8 if population.binary else integer_type(bound)))
+        inner = _spikes_inward(array, layout) if population.binary else layout.inward(array.astype(integer_type(bound)))
         return Value(inner.reshape(self.time_steps, layout.rows, -1), layout)
+
+
+def _spikes_inward(array: NDArray[Any], layout: Layout) -> NDArray[np.uint8]:
+    """Returns spikes in inner order; of sparse ones only the spikes are moved."""
+    from neurokit.hw_sim.engine import kernels
+
+    spikes = np.ascontiguousarray(array)
+    spikes = spikes.view(np.uint8) if array.dtype == np.bool_ else spikes.astype(np.uint8)
+    if not layout.channels_first:
+        return layout.inward(spikes)
+    inner = np.zeros((len(spikes), layout.rows * layout.width, layout.channels), np.uint8)
+    kernels.channels_last(spikes.reshape(len(spikes), layout.channels, -1), inner)
+    return inner
 
 
 def _cores() -> int:

@@ -74,6 +74,7 @@ class LayerView:
         inputs: Values of the input in one step.
         outputs: Values of the output in one step.
         out_features: C_out or N_out.
+        groups: Groups of a convolution; an input reaches C_out / groups channels.
         kernel: K_h K_w (1 for a linear layer).
         stride_taps: Product over axes of ceil(K / S): outputs that one input reaches, as the papers count them.
         weights: Different weights.
@@ -92,6 +93,7 @@ class LayerView:
     inputs: int
     outputs: int
     out_features: int
+    groups: int
     kernel: int
     stride_taps: int
     weights: int
@@ -128,6 +130,7 @@ def layers_of(workload: Workload) -> list[LayerView]:
                 inputs=projection.source_size,
                 outputs=math.prod(projection.target_shape),
                 out_features=projection.target_shape[0 if projection.kind == "conv" else -1],
+                groups=projection.groups,
                 kernel=math.prod(projection.kernel),
                 stride_taps=math.prod(-(-k // s) for k, s in zip(projection.kernel, projection.stride, strict=True)),
                 weights=projection.stored_weights,

@@ -43,6 +43,7 @@ def affine(workload: Workload, argument: str = "") -> EstimatorReport:
         InputError: If no chip is named, or it has no marginal price or no time of a step.
     """
     profile = load_chip(_named(argument, "affine"))
+    affine_energy(profile, 0, 0)  # refuses a chip without a marginal price before its times are asked for
     events = workload.totals()["synaptic_events"]
     tick = profile.times.get("tick")
     per_event = profile.times.get("synaptic_event")

@@ -68,13 +68,13 @@ def lemaire2022(workload: Workload, argument: str = "") -> EstimatorReport:
 
 def spiking_layer(layer: LayerView, steps: int, ram: Callable[[int], float]) -> dict[str, float]:
     """Returns the three parts of a spiking layer (Eq. 5, 7f/8f, 9-10, 13-15, 1.3-1.4/2.3-2.4, 16-17)."""
-    per_event = layer.out_features * layer.kernel
-    touched = layer.theta_in * per_event
+    reached = layer.out_features // layer.groups
+    touched = layer.theta_in * reached * layer.kernel
     potentials = touched + layer.outputs * steps
     memory = (
         (layer.theta_in + layer.theta_out) * ram(0) + touched * ram(layer.weights) + 2 * potentials * ram(layer.outputs)
     )
-    adds = layer.theta_in * layer.stride_taps * layer.out_features + layer.outputs * steps + layer.theta_out
+    adds = layer.theta_in * layer.stride_taps * reached + layer.outputs * steps + layer.theta_out
     leaks = steps * layer.outputs if layer.leaky else 0
     operations = leaks * (E_MUL + E_ADD) + adds * E_ADD
     products = 2 * layer.theta_in if layer.kind == "conv" else 0

@@ -54,7 +54,7 @@ def trace(captured: Captured, x: Tensor, sample: str = "") -> Workload:
     with torch.no_grad():
         outputs = tracer.run(x, captured.initial_states(1))
     network = tracer.builder.network(captured.spec.name, outputs)
-    return Workload(network, tracer.builder.rasters, sample)
+    return Workload(network, tracer.builder.rasters, sample, tracer.builder.inputs)
 
 
 def _one_sample(captured: Captured, x: Tensor) -> Tensor:
@@ -107,6 +107,7 @@ class _Tracer:
         binary = bool(((x == 0) | (x == 1)).all())
         self.builder.populations[name] = Population(name, shape, "input", binary=binary)
         size = self.builder.populations[name].size
+        self.builder.keep_input(name, x)
         value = Value((Term(name, numbered(tuple(x.shape), self.builder.steps), size, static),))
         if not static:
             self.builder.record(value.terms[0], x)

@@ -29,7 +29,9 @@ class Builder:
         self.projections: dict[str, Projection] = {}
         self.products: list[Product] = []
         self.rasters: dict[str, SpikeRaster] = {}
+        self.constants: dict[str, NDArray[np.float64] | None] = {}
         self.uncounted: list[Uncounted] = []
+        self.inputs: dict[str, NDArray[np.float64]] = {}
         self._not_understood: dict[str, dict[str, None]] = {}
         self._settled: list[tuple[Projection, str]] = []
 
@@ -39,6 +41,9 @@ class Builder:
             Uncounted(path, f"{', '.join(operations)}: no connection, neuron or product that can be counted")
             for path, operations in self._not_understood.items()
         ]
+        for key, constant in self.constants.items():
+            known = constant is not None
+            self.populations[key] = replace(self.populations[key], bias=constant, bias_known=known)
         return Network(
             name, tuple(self.populations.values()), tuple(self.projections.values()), tuple(self.products), outputs,
             (*self.uncounted, *uncounted),
@@ -49,6 +54,30 @@ class Builder:
         module = path.removesuffix(f".{operation}")  # one line for each module
         self._not_understood.setdefault(module, {})[operation] = None
         return Value(unknown=True)
+
+    def is_input(self, value: Value) -> bool:
+        """Returns whether a value is made of nothing but the network's input."""
+        return value.pure and all(
+            isinstance(term.source, str) and self.populations[term.source].role == "input" for term in value.terms
+        )
+
+    def encode(self, path: str, real: Tensor) -> Value:
+        """Returns an input that was put on a grid as an input of its own, with the numbers that it has there."""
+        if real.dim() == 0 or real.shape[0] != self.steps:
+            return self.not_understood(path, "encoding of an image that the model repeats itself")
+        name = self.name(path, self.populations)
+        binary = bool(((real == 0) | (real == 1)).all())
+        self.populations[name] = Population(name, sample_shape(real), "input", binary=binary)
+        self.keep_input(name, real)
+        value = Value((self.term(name, tuple(real.shape)),))
+        self.record(value.terms[0], real)
+        return value
+
+    def keep_input(self, name: str, real: Tensor) -> None:
+        """Keeps the numbers of an input population, `[T, N]`, for an engine that computes from them."""
+        size = self.populations[name].size
+        rows = real.double().reshape(-1, size)
+        self.inputs[name] = rows.expand(self.steps, size).numpy()
 
     def name(self, wanted: str, taken: dict[str, Any]) -> str:
         """Returns `wanted`, numbered if it is taken."""
@@ -79,7 +108,13 @@ class Builder:
         if len(value.terms) == 1:  # one pending connection: its own outputs are the population, unpadded and unmoved
             term = value.terms[0]
             assert isinstance(term.source, Projection)
-            return Value((replace(term, source=self.settle(term.source, path)),), offset=value.offset)
+            name = self.settle(term.source, path)
+            positions = term.per_step(self.steps)
+            known = replace(value, terms=(replace(term, source=name),))
+            if value.constant is None or index_or_none(positions, term.size) is not None:
+                return known
+            self._absorb(name, value)
+            return replace(known, constant=None)
         population = Population(self.name(path, self.populations), sample_shape(real), "current", binary=False)
         self._receive(population, value)
         return Value((self.term(population.name, tuple(real.shape)),))
@@ -152,6 +187,7 @@ class Builder:
         """Adds a population and what `value` consists of as projections into it."""
         name = population.name
         self.populations[name] = population
+        self._absorb(name, value)
         for term in value.terms:
             positions = term.per_step(self.steps)
             assert positions is not None
@@ -159,12 +195,23 @@ class Builder:
             if isinstance(term.source, str):
                 self._add(Projection(
                     f"{term.source} to {name}", term.source, name, "identity", population.shape, population.shape,
-                    source_size=term.size, source_index=index,
+                    source_size=term.size, source_index=index, gain=term.gain,
                 ))  # fmt: skip
             elif index is None:
                 self._add(replace(term.source, target=name))
             else:
                 self._scattered(term.source, population, positions)
+
+    def _absorb(self, name: str, value: Value) -> None:
+        """Keeps what is added to a population in every step; None where that is not known or not constant."""
+        if not value.known:
+            self.constants[name] = None
+        elif value.constant is not None:
+            constant = value.constant
+            if constant.shape[0] == self.steps and bool((constant == constant[:1]).all()):
+                constant = constant[:1]
+            steady = constant.shape[0] == 1 and constant.numel() == self.populations[name].size
+            self.constants[name] = constant.reshape(-1).double().numpy() if steady else None
 
     def _scattered(self, projection: Projection, population: Population, positions: NDArray[np.int64]) -> None:
         """Adds a projection whose outputs were moved, or taken more than once, on the way to the population."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from neurokit.hw_sim.network import NeuronModel, Population, Product, Uncounted
 from neurokit.hw_sim.projection import Projection
 from neurokit.hw_sim.trace.builder import Builder
-from neurokit.hw_sim.trace.values import Term, Value, numbered, sample_shape
+from neurokit.hw_sim.trace.values import Term, Value, numbered, sample_shape, scaled
 
 # Operations that only move elements: the same operation is applied to the elements' numbers.
 _MOVES = frozenset(
@@ -30,6 +30,8 @@ _KEEPS = frozenset(
         "feature_dropout", "dropout1d", "dropout2d", "type_as", "identity", "float",
     }
 )  # fmt: skip
+# Operations that put an input on a grid, element by element: what comes out is the input that the network reads.
+_ENCODES = frozenset({"round", "floor", "ceil", "clamp", "clamp_min", "clamp_max", "hardtanh"})
 _NORMS = frozenset(
     {
         "batch_norm", "_native_batch_norm_legit_no_training", "native_batch_norm", "cudnn_batch_norm",
@@ -75,9 +77,11 @@ def apply(call: Call, builder: Builder) -> Any:
     if call.operation in ("cat", "stack", "concat", "concatenate"):
         return _joined(call, builder)
     if call.operation in _NORMS and given and not given[0].unknown:
-        return _first(call.result, given[0].scaled(offset=True))
+        return _first(call.result, given[0].normalised())
     if given and all(value.once for value in given):
         return _after_time(call, builder)
+    if call.operation in _ENCODES and given and all(builder.is_input(value) for value in given):
+        return builder.encode(call.path, call.result)
     handler = _HANDLERS.get(call.operation)
     if handler is None:
         return _give_up(call, builder)
@@ -102,19 +106,21 @@ def _moved(call: Call) -> Any:
     name, value = next((n, v) for n, v in call.values.items() if isinstance(v, Value))
     if not isinstance(call.result, tuple | list):
         return value.mapped(lambda ids: call.again({name: ids}))
-    parts = [call.again({name: term.ids}) for term in value.terms]
-    return [
-        replace(value, terms=tuple(replace(term, ids=p[i]) for term, p in zip(value.terms, parts, strict=True)))
-        for i in range(len(call.result))
-    ]
+    return [value.mapped(lambda ids, i=i: call.again({name: ids})[i]) for i in range(len(call.result))]
 
 
 def _padded(call: Call, builder: Builder) -> Any:
     value = call.values.get("self", call.values.get("input"))
     if call.get("mode", default="constant") != "constant":
         return _give_up(call, builder)
-    pad = list(call.get("pad"))
-    return value.mapped(lambda ids: torch.nn.functional.pad(ids, pad, value=-1))
+    pad, fill = list(call.get("pad")), call.get("value", default=0.0) or 0.0
+    padded = value.mapped(lambda ids: torch.nn.functional.pad(ids, pad, value=-1))
+    constant = value.constant
+    if constant is None and fill == 0.0:
+        return padded
+    real = call.arguments["self" if "self" in call.values else "input"]
+    constant = torch.zeros_like(real) if constant is None else constant
+    return replace(padded, constant=torch.nn.functional.pad(constant, pad, value=fill), offset=True)
 
 
 def _joined(call: Call, builder: Builder) -> Any:
@@ -127,7 +133,20 @@ def _joined(call: Call, builder: Builder) -> Any:
             parts = [torch.full(t.shape, -1, dtype=term.ids.dtype) for t in tensors]
             parts[place] = term.ids
             terms.append(replace(term, ids=call.again({"tensors": parts})))
-    return Value(tuple(terms), offset=any(value.offset for value in values if isinstance(value, Value)))
+    known = [value for value in values if isinstance(value, Value)]
+    constant = None
+    if len(known) < len(values) or any(value.constant is not None for value in known):
+        constant = call.again({"tensors": [_constant(v, t) for v, t in zip(values, tensors, strict=True)]})
+    return Value(
+        tuple(terms), offset=any(v.offset for v in known), constant=constant, known=all(v.known for v in known)
+    )
+
+
+def _constant(value: Value | None, tensor: Tensor) -> Tensor:
+    """Returns the constant part of a tensor, which is all of it where no value is in it."""
+    if value is None:
+        return tensor
+    return torch.zeros_like(tensor) if value.constant is None else value.constant
 
 
 def _after_time(call: Call, builder: Builder) -> Value:
@@ -139,8 +158,14 @@ def _after_time(call: Call, builder: Builder) -> Value:
     return Value(once=True)
 
 
-def _connected(call: Call, builder: Builder, value: Value, real: Tensor, build: Callable[..., Projection]) -> Value:
-    """Returns a pending connection from each population of `value`; `build(source=..., ...)` makes one."""
+def _connected(
+    call: Call, builder: Builder, value: Value, real: Tensor, build: Callable[..., Projection],
+    affine: Callable[[Tensor | None], Tensor | None],
+) -> Value:  # fmt: skip
+    """Returns a pending connection from each population of `value`; `build(source=..., ...)` makes one.
+
+    `affine` returns what the operation gives for the constant part of its input (None: zero).
+    """
     only_spikes = value.pure and all(builder.populations[str(term.source)].binary for term in value.terms)
     if not (only_spikes and builder.connectable(value)):
         value = builder.materialise(value, real, f"{call.path}.input" if value.unknown else _sum_name(value, call.path))
@@ -157,12 +182,28 @@ def _connected(call: Call, builder: Builder, value: Value, real: Tensor, build: 
         projection = build(
             name=name, source=source, target="", source_size=size, source_index=index, shares_weights_with=first
         )
+        projection = scaled(projection, term.gain)
         first = first or name
         static = term.static and term.ids.shape[0] == 1
         pending.append(
             Term(projection, numbered(tuple(call.result.shape), builder.steps), projection.target_size, static)
         )
-    return Value(tuple(pending))
+    constant = affine(value.constant)
+    return Value(tuple(pending), offset=constant is not None, constant=constant, known=value.known)
+
+
+def _bias(call: Call, name: str, axes: int) -> Callable[[Tensor | None], Tensor | None]:
+    """Returns the constant part of a convolution or linear layer: its bias, and what it makes of a constant input."""
+
+    def affine(constant: Tensor | None) -> Tensor | None:
+        if constant is not None:
+            return call.again({name: constant})
+        bias = call.get("bias")
+        if bias is None and call.operation == "addmm":
+            bias = call.get("self")
+        return None if bias is None else bias.reshape(-1, *(1,) * axes).expand(call.result.shape)
+
+    return affine
 
 
 def _sum_name(value: Value, path: str) -> str:
@@ -191,7 +232,7 @@ def _convolution(call: Call, builder: Builder) -> Any:
             weight=weight.detach().numpy(), **names,
         )  # fmt: skip
 
-    return _connected(call, builder, value, real, build)
+    return _connected(call, builder, value, real, build, _bias(call, "input", axes))
 
 
 def _linear(call: Call, builder: Builder) -> Any:
@@ -213,7 +254,7 @@ def _linear(call: Call, builder: Builder) -> Any:
             weight=weight.detach().numpy(), **names,
         )  # fmt: skip
 
-    return _connected(call, builder, value, real, build)
+    return _connected(call, builder, value, real, build, _bias(call, name, 0))
 
 
 def _pooling(call: Call, builder: Builder) -> Any:
@@ -231,20 +272,25 @@ def _pooling(call: Call, builder: Builder) -> Any:
         kernel = _each(call.get("kernel_size"), axes)
         stride, padding = call.get("stride") or kernel, call.get("padding", default=0)
     shapes = tuple(real.shape[-axes - 1 :]), tuple(result.shape[-axes - 1 :])
+    padded_out = max(_each(padding, axes)) > 0 and not call.get("count_include_pad", default=True)
+    gain = None if padded_out else 1.0 if maximum else 1.0 / (call.get("divisor_override") or math.prod(kernel))
+
+    def again(constant: Tensor | None) -> Tensor | None:
+        return None if constant is None else call.again({"self": constant})
 
     def build(**names: Any) -> Projection:
         return Projection(
             kind="maxpool" if maximum else "pool", source_shape=shapes[0], target_shape=shapes[1], kernel=kernel,
             stride=_each(stride, axes), padding=_each(padding, axes),
-            dilation=_each(call.get("dilation", default=1), axes), groups=shapes[0][0], **names,
+            dilation=_each(call.get("dilation", default=1), axes), groups=shapes[0][0], gain=gain, **names,
         )  # fmt: skip
 
     pooled = replace(call, result=result)
     if not maximum:
-        return _connected(pooled, builder, value, real, build)
+        return _connected(pooled, builder, value, real, build, again)
     if len(value.terms) != 1 or not value.pure:
         value = builder.materialise(value, real, _sum_name(value, call.path))
-    pending = _connected(pooled, builder, value, real, build)
+    pending = _connected(pooled, builder, replace(value, constant=None), real, build, again)
     if pending.unknown:
         return _first(call.result, pending)
     projection = pending.terms[0].source
@@ -272,10 +318,16 @@ def _reduction(call: Call, builder: Builder) -> Any:
     def build(**names: Any) -> Projection:
         return Projection(
             kind="pool", source_shape=(groups, window), target_shape=(groups, 1), kernel=(window,), stride=(window,),
-            padding=(0,), dilation=(1,), groups=groups, **names,
+            padding=(0,), dilation=(1,), groups=groups, gain=1.0 / window if call.operation == "mean" else 1.0, **names,
         )  # fmt: skip
 
-    return _connected(call, builder, value.mapped(rows), rows(real), build)
+    def again(constant: Tensor | None) -> Tensor | None:
+        if constant is None:
+            return None
+        reduced = constant.mean(dim=2) if call.operation == "mean" else constant.sum(dim=2)
+        return reduced.reshape(call.result.shape)
+
+    return _connected(call, builder, value.mapped(rows), rows(real), build, again)
 
 
 def _sum(call: Call, builder: Builder) -> Any:
@@ -283,13 +335,22 @@ def _sum(call: Call, builder: Builder) -> Any:
     given = [value for value in (call.values.get("self"), call.values.get("other")) if isinstance(value, Value)]
     if any(value.unknown or value.once for value in given):
         return _give_up(call, builder)
-    shape = call.result.shape
-    spread = [value.mapped(lambda ids: ids.expand(shape)) for value in given]
-    if len(spread) == 1:
-        return spread[0].scaled(offset=True)
-    if call.get("alpha", default=1) != 1 or call.operation == "sub":
-        spread[1] = spread[1].scaled(offset=False)
-    return Value(spread[0].terms + spread[1].terms, offset=any(value.offset for value in spread))
+    shape, alpha = call.result.shape, float(call.get("alpha", default=1))
+    signs = {"self": 1.0, "other": -alpha if call.operation == "sub" else alpha}
+    if call.operation == "rsub":
+        signs = {"self": -alpha, "other": 1.0}
+    terms: list[Term] = []
+    constants: list[Tensor] = []
+    for name, sign in signs.items():
+        value, real = call.values.get(name), call.arguments[name]
+        if isinstance(value, Value):
+            terms += [term.scaled(sign) for term in value.mapped(lambda ids: ids.expand(shape)).terms]
+            constants += [] if value.constant is None else [value.constant * sign]
+        else:
+            constants.append(torch.as_tensor(real) * sign)
+    constant = sum(constants[1:], constants[0]).expand(shape) if constants else None
+    offset = len(given) == 1 or any(value.offset for value in given)
+    return Value(tuple(terms), offset=offset, constant=constant, known=all(value.known for value in given))
 
 
 def _scale(call: Call, builder: Builder) -> Any:
@@ -300,7 +361,11 @@ def _scale(call: Call, builder: Builder) -> Any:
         return _give_up(call, builder)
     shape = call.result.shape
     if len(given) == 1 and not (call.operation == "div" and isinstance(right, Value)):
-        return given[0].mapped(lambda ids: ids.expand(shape)).scaled(offset=False)
+        factor = torch.as_tensor(call.arguments["self" if left is None else "other"])
+        factor = 1 / factor if call.operation == "div" else factor
+        spread = given[0].mapped(lambda ids: ids.expand(shape))
+        constant = None if spread.constant is None else spread.constant * factor
+        return spread.times(float(factor) if factor.numel() == 1 else None, constant)
     if call.operation == "div":
         return _give_up(call, builder)
     tensors = [call.arguments[name].expand(shape) for name in ("self", "other")]

@@ -6,6 +6,7 @@ does the same to their numbers, so that exact connections come out whatever a mo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,12 +26,20 @@ class Term:
         ids: For each element of the tensor time step x size + position, or -1 for a constant.
         size: Positions of one time step.
         static: Whether the source has no time axis (an image that is shown in every step).
+        gain: Constant factor of a population's values; None if it is no single number.
     """
 
     source: str | Projection
     ids: Tensor
     size: int
     static: bool = False
+    gain: float | None = 1.0
+
+    def scaled(self, factor: float | None) -> Term:
+        """Returns the term times a constant; None stands for a factor that is no single number."""
+        if isinstance(self.source, str):
+            return replace(self, gain=None if factor is None or self.gain is None else self.gain * factor)
+        return replace(self, source=scaled(self.source, factor))
 
     def per_step(self, steps: int) -> NDArray[np.int64] | None:
         """Returns the position of each element of one time step, or None if time steps are mixed."""
@@ -55,30 +64,43 @@ class Value:
         unknown: Whether it comes from an operation that is not understood.
         once: Whether it has no time axis any more (it comes after an average over time).
         offset: Whether constants were added on the way, so that zeros of the source may be no zeros here.
+        constant: What was added on the way, in the tensor's shape; None if nothing (or it is not `known`).
+        known: Whether `constant` is right.
     """
 
     terms: tuple[Term, ...] = ()
     unknown: bool = False
     once: bool = False
     offset: bool = False
+    constant: Tensor | None = None
+    known: bool = True
 
     @property
     def pure(self) -> bool:
         """Whether every addend is a population, not a pending connection."""
         return bool(self.terms) and all(isinstance(term.source, str) for term in self.terms)
 
-    def mapped(self, function: object) -> Value:
+    def mapped(self, function: Callable[[Tensor], Tensor]) -> Value:
         """Returns the value after an operation that only moves elements."""
-        terms = tuple(replace(term, ids=function(term.ids)) for term in self.terms)  # type: ignore[operator]
-        return replace(self, terms=terms)
+        terms = tuple(replace(term, ids=function(term.ids)) for term in self.terms)
+        return replace(self, terms=terms, constant=None if self.constant is None else function(self.constant))
 
-    def scaled(self, offset: bool) -> Value:
-        """Returns the value after a scale (and an offset) by constants: the weights known so far no longer hold."""
-        terms = tuple(
-            replace(term, source=replace(term.source, weight=None)) if isinstance(term.source, Projection) else term
-            for term in self.terms
-        )
-        return replace(self, terms=terms, offset=self.offset or offset)
+    def times(self, factor: float | None, constant: Tensor | None) -> Value:
+        """Returns the value times a constant (None: no single number), its own constant being `constant` then."""
+        return replace(self, terms=tuple(term.scaled(factor) for term in self.terms), constant=constant)
+
+    def normalised(self) -> Value:
+        """Returns the value after a scale and an offset for each channel."""
+        return replace(self.times(None, None), offset=True, known=False)
+
+
+def scaled(projection: Projection, factor: float | None) -> Projection:
+    """Returns a connection with its weights multiplied by a constant, or unknown for a factor None."""
+    if factor is None:
+        return replace(projection, weight=None, gain=None)
+    if projection.weight is not None:
+        return projection if factor == 1.0 else replace(projection, weight=projection.weight * factor)
+    return replace(projection, gain=None if projection.gain is None else projection.gain * factor)
 
 
 def numbered(shape: tuple[int, ...], steps: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSt
 from neurokit.errors import InputError, ModelLoadError, UnsupportedError
 from neurokit.spec import ModelSpec, TensorSpec
 from neurokit.target import Unsupported
+from neurokit.weights import check_finite
 
 __all__ = ["Captured", "NeuronInfo", "StateInfo", "capture", "spec_of"]
 
@@ -49,11 +51,13 @@ def capture(
         UnsupportedError: If it cannot be captured; lists every reason.
         InputError: If T or the batch size is no positive number, or the module does not take such inputs.
         ModelLoadError: If the module cannot be built or copied.
+        WeightsError: If a weight is NaN or infinite.
     """
     spec = model if isinstance(model, ModelSpec) else spec_of(model, example_inputs, time_steps)
     module = spec.build()
     if not isinstance(module, nn.Module):
         raise ModelLoadError(f"model {spec.name!r} built a {type(module).__name__}", expected="a torch.nn.Module")
+    check_finite(module, spec.name)
     merged = "none"
     if spec.merge_reparameterised is not None:
         merged = "merged" if merge else "kept"
@@ -76,7 +80,10 @@ def spec_of(
             expected="a tensor [T, B, *shape], or [B, *shape] without neurons",
             fix="nk.capture(module, example_inputs=x), or describe it with nk.ModelSpec",
         )
-    spiking = bool(Twin(private_copy(module)[0], "none").slots)
+    slots = Twin(private_copy(module)[0], "none").slots
+    spiking = bool(slots)
+    # snnTorch's and norse's networks are called once a step.
+    stepwise = any(getattr(slot.module, "_neurokit_adopted", False) for slot in slots)
     axes = 2 if spiking else 1
     if example_inputs.dim() <= axes - 1 or min(example_inputs.shape, default=0) < 1:
         raise InputError(f"example_inputs has shape {list(example_inputs.shape)}", expected="[T, B, *shape]")
@@ -87,7 +94,7 @@ def spec_of(
     return ModelSpec(
         name=type(module).__name__, build=lambda: module,
         inputs=(TensorSpec("x", shape, dtype, low=min(low, 0.0), high=max(high, 1.0)),),
-        time_steps=steps if isinstance(steps, int) else None,
+        time_steps=steps if isinstance(steps, int) else None, time_input="step" if stepwise else "sequence",
     )  # fmt: skip
 
 
@@ -118,7 +125,9 @@ def _trace(
     notes: tuple[str, ...],
 ) -> Captured:  # fmt: skip
     single = form == "step"
-    reasons = twin.refusals()
+    reasons = [*twin.refusals(), *_wrong_time_steps(twin, steps)]
+    if single:
+        reasons += _not_streaming(twin, spec)
     if reasons:
         raise UnsupportedError(f"model {spec.name!r} cannot be captured", reasons)
     example_t = _DYNAMIC_T if steps == "dynamic" else steps
@@ -126,7 +135,7 @@ def _trace(
     over_time = time_output(twin, spec, example_t)
     twin.time_output = over_time
     found = probe(twin, spec, example_t, single)
-    reasons = [*found.problems, *(_not_streaming(twin, spec, over_time) if single else ())]
+    reasons = [*found.problems, *(_not_one_step(twin, spec, over_time) if single else ())]
     if reasons:
         raise UnsupportedError(f"model {spec.name!r} cannot be captured", reasons)
     program, order = _export(twin, spec, steps, batch, single, found)
@@ -145,14 +154,34 @@ def _trace(
     )  # fmt: skip
 
 
-def _not_streaming(twin: Twin, spec: ModelSpec, over_time: str) -> list[Unsupported]:
-    """Returns every reason why running step by step would not equal running the sequence."""
-    reasons = [
+def _wrong_time_steps(twin: Twin, steps: TimeSteps) -> list[Unsupported]:
+    """Returns every neuron that does not take this T, or not a dynamic one."""
+    reasons = []
+    for slot in twin.slots:
+        kind, fixed = type(slot.module).__name__, slot.adapter.fixed_steps
+        if steps == "dynamic" and slot.adapter.why_not_dynamic:
+            fix = f"give a number of time steps{f' ({fixed})' if fixed else ''}"
+            why = f"it cannot have a dynamic T: {slot.adapter.why_not_dynamic}"
+            reasons.append(Unsupported(slot.path, kind, why, fix))
+        elif isinstance(steps, int) and fixed is not None and steps != fixed:
+            reasons.append(Unsupported(slot.path, kind, f"it was made for T={fixed}, not {steps}", f"use T={fixed}"))
+    return reasons
+
+
+def _not_streaming(twin: Twin, spec: ModelSpec) -> list[Unsupported]:
+    """Returns every neuron that cannot be run step by step."""
+    if not twin.slots:
+        return [Unsupported("", spec.name, "it has no neurons, so there is no time step", "use target onnx")]
+    return [
         Unsupported(slot.path, type(slot.module).__name__, slot.adapter.why_not_streaming, "use the sequence form")
         for slot in twin.slots
         if not slot.adapter.streams
     ]
-    reasons += [
+
+
+def _not_one_step(twin: Twin, spec: ModelSpec, over_time: str) -> list[Unsupported]:
+    """Returns every reason why running step by step would not equal running the sequence."""
+    reasons = [
         Unsupported(
             slot.path, type(slot.module).__name__,
             f"one forward pass runs it {slot.calls} times, and a step-by-step run would interleave them",
@@ -161,9 +190,7 @@ def _not_streaming(twin: Twin, spec: ModelSpec, over_time: str) -> list[Unsuppor
         for slot in twin.slots
         if slot.calls > 1
     ]  # fmt: skip
-    if not twin.slots:
-        reasons.append(Unsupported("", spec.name, "it has no neurons, so there is no time step", "use target onnx"))
-    elif over_time == "auto":
+    if over_time == "auto":
         why = "its output is neither one per step nor the mean, sum or last of the steps"
         reasons.append(Unsupported("", spec.name, why, "let it return [T, B, ...]"))
     return reasons
@@ -233,9 +260,10 @@ def _refusal(error: Exception, spec: ModelSpec, steps: TimeSteps) -> Exception:
         return UnsupportedError(
             f"model {spec.name!r} cannot be captured", [Unsupported("", spec.name, why, fix)]
         )  # fmt: skip
-    for axis in ("T", "B"):
-        if f"({axis})" in text or f"Not all values of {axis} " in text:
-            return _specialised(spec, axis)
+    violated = re.search(r"\(L\['(x|states)'\](?:\[\d+\])?\.size\(\)\[(\d+)\]", text)
+    if violated:
+        over_time = violated[1] == "x" and violated[2] == "0" and steps == "dynamic"
+        return _specialised(spec, "T" if over_time else "B")
     first = text.splitlines()[0] if text else name
     why = f"torch.export refused it: {name}: {first[:200]}"
     return UnsupportedError(

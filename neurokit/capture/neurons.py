@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from spikingjelly.activation_based import base, neuron
+from spikingjelly.activation_based import base, functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
 from neurokit import ops
@@ -18,7 +18,7 @@ States = tuple[Any, ...]
 Step = Callable[[nn.Module, Tensor, States], tuple[Tensor, States]]
 
 _SURROGATES = {"Sigmoid": "sigmoid", "ATan": "atan", "PiecewiseQuadratic": "triangle"}
-_NOISY = (neuron.NoisyBaseNode, neuron.NoisyNonSpikingBaseNode)
+_NOISY = neuron.NoisyBaseNode | neuron.NoisyNonSpikingBaseNode
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Adapter:
         step: Runs `[B, ...]` once.
         streams: Whether running step by step is the same as running the sequence.
         why_not_streaming: The reason, where it is not.
+        fixed_steps: The only T that the module takes, or None.
+        why_not_dynamic: Why T must be a number for it, or "".
     """
 
     op: str
@@ -40,11 +42,18 @@ class Adapter:
     step: Step | None
     streams: bool = True
     why_not_streaming: str = ""
+    fixed_steps: int | None = None
+    why_not_dynamic: str = ""
 
 
 def is_stateful(module: nn.Module) -> bool:
     """Returns whether a module must be run through an adapter."""
-    return isinstance(module, (base.MemoryModule, neuron.NonSpikingBaseNode, neuron.ILCBaseNode))
+    if isinstance(module, layer.Dropout):
+        return False  # it keeps a mask in training only; a capture is of evaluation
+    return isinstance(
+        module,
+        base.MemoryModule | neuron.NonSpikingBaseNode | neuron.ILCBaseNode | neuron.PSN | neuron.FewSpikeNode | _NOISY,
+    )
 
 
 def adapter_for(module: nn.Module) -> Adapter:
@@ -54,16 +63,50 @@ def adapter_for(module: nn.Module) -> Adapter:
         return common
     parameters = {k: v for k, v in vars(module).items() if isinstance(v, int | float | str) and not k.startswith("_")}
     parameters.pop("training", None)
-    step = _STEPS.get(type(module), _own_step)
-    if isinstance(module, neuron.PSN | neuron.GatedLIFNode | neuron.DSRIFNode | neuron.DSRLIFNode):
+    special = _special(module, parameters)
+    if special is not None:
+        return special
+    if _overrides_forward(module):
+        single = getattr(module, "step_mode", "m") == "s"
+        why = "it has a forward of its own"
+        return Adapter(
+            "decomposed", parameters, None if single else _forward, _forward if single else None, why_not_dynamic=why
+        )
+    multi = getattr(module, "step_mode", "m") == "m"
+    step = _STEPS.get(type(module)) or (_multi_mode_step(module) if multi else _own_step)
+    if step is None:
+        why = "it defines its steps at once only"
+        return Adapter("decomposed", parameters, _own_sequence, None, False, why, why_not_dynamic=why)
+    dynamic = "" if _is_functional(module) else "it keeps its membrane in an attribute while it runs"
+    return Adapter("decomposed", parameters, None, step, why_not_dynamic=dynamic)
+
+
+def _special(module: nn.Module, parameters: dict[str, Any]) -> Adapter | None:
+    """Returns the adapter of a module that is no function of one step's input and state alone."""
+    no_state, fixed = "it keeps no state between calls", "it has parameters for every time step"
+    multi = getattr(module, "step_mode", "m") == "m"
+    if isinstance(module, neuron.PSN | neuron.GatedLIFNode):
         why = "its output at one step depends on the steps after it, or on the number of the step"
-        return Adapter("decomposed", parameters, _own_sequence, None, False, why)
-    if isinstance(module, neuron.NonSpikingBaseNode | neuron.ILCBaseNode):
-        return Adapter("decomposed", parameters, _own_sequence, None, False, "it keeps no state between calls")
+        return Adapter("decomposed", parameters, _own_sequence, None, False, why, module.T, fixed)
+    if isinstance(module, neuron.DSRIFNode | neuron.DSRLIFNode):
+        return Adapter("decomposed", parameters, _own_sequence, None, False, no_state, None, "it loops over the steps")
+    if isinstance(module, neuron.NonSpikingBaseNode):
+        run = _non_spiking_sequence
+        return Adapter("decomposed", parameters, run, None, False, no_state, None, "it loops over the steps")
+    if isinstance(module, neuron.ILCBaseNode):
+        return Adapter("decomposed", parameters, _ilc_sequence, None, False, no_state, None, "it loops over the steps")
     if isinstance(module, neuron.SlidingPSN | neuron.MaskedPSN):
-        sequence = _own_sequence if getattr(module, "step_mode", "m") == "m" else None
-        return Adapter("decomposed", parameters, sequence, step, False, "its state is a queue that grows")
-    return Adapter("decomposed", parameters, None, step)
+        steps = module.T if isinstance(module, neuron.MaskedPSN) else None
+        why = "its state is a queue that grows"
+        run = _own_sequence if multi else None
+        return Adapter("decomposed", parameters, run, _own_step, False, why, steps, fixed if steps else why)
+    if isinstance(module, neuron.FewSpikeNode):
+        if multi:
+            why = "it sums the whole input sequence before its first spike"
+            return Adapter("decomposed", parameters, _own_sequence, None, False, why, module.K, fixed)
+        # Without state, element by element: a time axis is one more axis.
+        return Adapter("decomposed", parameters, _own_step, _own_step)
+    return None
 
 
 def refuse(path: str, module: nn.Module) -> Unsupported | None:
@@ -133,9 +176,7 @@ def _op_runs(call: Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]])
 def _run_own(module: nn.Module, x: Tensor, states: States, forward: Callable[..., Any]) -> tuple[Tensor, States]:
     """Runs a module's own method with its memories set to `states`; returns them as they are after it."""
     if not isinstance(module, base.MemoryModule):
-        y = forward(module, x)
-        module.__dict__.pop("v", None)  # a per-call temporary; keeping it would keep a traced tensor
-        return y, states
+        return forward(module, x), states
     names = list(module._memories)
     module._memories.update(zip(names, states, strict=True))
     y = forward(module, x)
@@ -149,8 +190,99 @@ def _own_sequence(module: nn.Module, x: Tensor, states: States) -> tuple[Tensor,
     return _run_own(module, x, states, forward)
 
 
+def _forward(module: nn.Module, x: Tensor, states: States) -> tuple[Tensor, States]:
+    return _run_own(module, x, states, lambda m, value: type(m).forward(m, value))
+
+
 def _own_step(module: nn.Module, x: Tensor, states: States) -> tuple[Tensor, States]:
+    if _is_functional(module):
+        return _functional_step(type(module), module, x, states)
     return _run_own(module, x, states, lambda m, value: m.single_step_forward(value))
+
+
+def _functional_step(kind: type, module: Any, x: Tensor, states: States) -> tuple[Tensor, States]:
+    more = {"static_inputs": module.static_inputs} if isinstance(module, neuron.FlexSN) else {}
+    outputs, new = kind.single_step_functional_forward(module, (x,), states, **more)  # type: ignore[attr-defined]
+    return (outputs[0] if len(outputs) == 1 else outputs), tuple(new)
+
+
+def _owner(kind: type, method: str) -> type:
+    """Returns the class that defines a method for `kind`."""
+    return next(cls for cls in kind.__mro__ if method in vars(cls))
+
+
+def _is_functional(module: nn.Module) -> bool:
+    """Returns whether one step is a function of input and state that leaves the module alone."""
+    if not isinstance(module, base.MemoryModule) or isinstance(module, neuron.SimpleBaseNode):
+        return False
+    kind = type(module)
+    single = _owner(kind, "single_step_forward")
+    return _owner(kind, "single_step_functional_forward") is not base.MemoryModule and _is_spikingjelly(single)
+
+
+def _is_spikingjelly(kind: type) -> bool:
+    return kind.__module__.startswith("spikingjelly.")
+
+
+def _overrides_forward(module: nn.Module) -> bool:
+    """Returns whether a user's class runs other code than its steps one after the other."""
+    methods = ("forward", "multi_step_forward") if getattr(module, "step_mode", "m") == "m" else ("forward",)
+    kind = type(module)
+    return any(hasattr(kind, name) and not _is_spikingjelly(_owner(kind, name)) for name in methods)
+
+
+def _multi_mode_step(module: nn.Module) -> Step | None:
+    """Returns the step that a sequence in step mode 'm' is made of, or None if it is not made of steps.
+
+    A class that overrides the single step alone still runs its base's sequence in step mode 'm' (SpikingJelly's
+    LIAFNode is one), and that is what has to be captured.
+    """
+    kind = type(module)
+    if not isinstance(module, base.MemoryModule):
+        return _own_step
+    sequence = _owner(kind, "multi_step_functional_forward")
+    single = _owner(kind, "single_step_functional_forward")
+    if sequence is base.MemoryModule or sequence is single:
+        return _own_step
+    if issubclass(single, sequence):
+        return lambda m, x, states: _functional_step(sequence, m, x, states)
+    return None
+
+
+def _non_spiking_sequence(module: Any, x_seq: Tensor, states: States) -> tuple[Any, States]:
+    """Integrates without firing; SpikingJelly's own detaches its start in a way that torch.export cannot follow."""
+    module.v = torch.zeros_like(x_seq[0])
+    v_seq = []
+    for x in x_seq:
+        module.neuronal_charge(x)
+        v_seq.append(module.v)
+    del module.v
+    if module.decode in ("max-mem", "max-abs-mem", "mean-mem"):
+        stacked = torch.stack(v_seq)
+        if module.decode == "mean-mem":
+            return stacked.mean(0), states
+        high = stacked.max(0).values
+        if module.decode == "max-mem":
+            return high, states
+        low = stacked.min(0).values
+        return high * (high.abs() > low.abs()) + low * (high.abs() <= low.abs()), states
+    return (v_seq[-1] if module.decode == "last_mem" else v_seq), states
+
+
+def _ilc_sequence(module: Any, x_seq: Tensor, states: States) -> tuple[Tensor, States]:
+    """Fires with inter-layer connections: a step's spikes are added to the next step's input."""
+    module.init_tensor(torch.zeros_like(x_seq[0]))
+    spikes: list[Tensor] = []
+    for x in x_seq:
+        if spikes:
+            feedback = module.conn(spikes[-1].view(-1, module.act_dim, module.dec_pop_dim))
+            x = x + feedback.view(-1, module.out_pop_dim)
+        module.neuronal_charge(x)
+        spikes.append(module.neuronal_fire())
+        module.neuronal_reset(spikes[-1])
+    for name in ("v", "c"):
+        vars(module).pop(name, None)
+    return torch.stack(spikes), states
 
 
 def _activation_aware_step(module: Any, x: Tensor, states: States) -> tuple[Tensor, States]:
@@ -178,7 +310,25 @@ def _stbif_step(module: Any, x: Tensor, states: States) -> tuple[Tensor, States]
     return spike * scale, (q - up + down, tracer + spike, spike)
 
 
+def _online_step(module: Any, x: Tensor, states: States) -> tuple[Tensor, States]:
+    """LIF for online training, as in evaluation; its own picks a plain function that a scan cannot be traced with."""
+    args = (module.tau, module.decay_input, module.v_threshold, module.v_reset, _HEAVISIDE, module.detach_reset)
+    spike, v = functional.lif_step(x, states[0], *args)
+    return spike, (v, *states[1:])
+
+
+def _clif_step(module: Any, x: Tensor, states: States) -> tuple[Tensor, States]:
+    """Complementary LIF, with the step function in the same way."""
+    fire = _HEAVISIDE if module.surrogate_function.spiking else module.surrogate_function
+    spike, v, m = functional.clif_step(x, *states, module.tau, module.v_threshold, fire)
+    return spike, (v, m)
+
+
+_HEAVISIDE = surrogate.Sigmoid()  # its forward pass is the step function
 _STEPS: dict[type, Step] = {
     neuron.ActivationAwareIFNode: _activation_aware_step,
+    neuron.ComplementaryLIFNode: _clif_step,
+    neuron.OTTTLIFNode: _online_step,
+    neuron.SLTTLIFNode: _online_step,
     neuron.STBIFNode: _stbif_step,
 }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from neurokit.capture.neurons import is_stateful
 from neurokit.capture.twin import Slot, Twin
 from neurokit.capture.types import StateInfo
 from neurokit.errors import InputError, UnsupportedError
@@ -16,6 +19,8 @@ from neurokit.target import Unsupported
 
 # Two batch sizes tell the batch axis from the others; both differ from 0 and 1, which torch.export specialises.
 _BATCHES = (2, 3)
+# Steps and input strength of the trials that find out what an output is over time, until one is not silent.
+_TRIALS = ((2, 1.0), (8, 1.0), (8, 10.0))
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ def input_shape(spec: ModelSpec, time_steps: int | None, batch: int, single: boo
 def set_time_steps(net: torch.nn.Module, time_steps: int) -> None:
     """Tells modules that repeat an image T times themselves (an attribute `T`) how often."""
     for module in net.modules():
-        if isinstance(getattr(module, "T", None), int) and "T" in vars(module):
+        if isinstance(vars(module).get("T"), int) and not is_stateful(module):  # a neuron's T is its parameters' own
             module.T = time_steps  # type: ignore[assignment]
 
 
@@ -98,34 +103,59 @@ def time_output(twin: Twin, spec: ModelSpec, time_steps: int | None) -> TimeOutp
 
 
 def _reduction(twin: Twin, spec: ModelSpec) -> TimeOutput:
-    """Compares two steps at once with two single steps, in float64, on random numbers."""
+    """Compares a few steps at once with as many single steps, in float64, on random numbers.
+
+    A network that stays silent has the same mean, sum and last output; then more and stronger steps are tried.
+    """
     generator = torch.Generator().manual_seed(0)
     low, high = spec.inputs[0].low, spec.inputs[0].high
-    shape = input_shape(spec, 2, 1)
-    x = torch.rand(shape, generator=generator, dtype=torch.float64) * (high - low) + low
-    parameters = [*twin.parameters(), *twin.buffers()]
-    kept = [tensor.data for tensor in parameters]
+    for steps, strength in _TRIALS:
+        drawn = torch.rand(input_shape(spec, steps, 1), generator=generator, dtype=torch.float64)
+        x = (drawn * (high - low) + low) * strength
+        try:
+            with torch.no_grad(), _in_double(twin):
+                together, stacked = _together_and_apart(twin, spec, x, steps)
+        except (RuntimeError, ValueError, TypeError, AttributeError):
+            return "auto"  # the model cannot run one step at a time
+        candidates = {"mean": stacked.mean(0), "sum": stacked.sum(0), "last": stacked[-1]}
+        found = [
+            name
+            for name, value in candidates.items()
+            if value.shape == together.shape and torch.allclose(value, together, rtol=1e-9, atol=1e-9)
+        ]
+        if len(found) == 1:
+            return found[0]  # type: ignore[return-value]
+        if not found:
+            return "auto"
+    return "auto"
+
+
+def _together_and_apart(twin: Twin, spec: ModelSpec, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """Returns the output of all steps at once, and the outputs of the steps taken one by one."""
+    set_time_steps(twin.net, steps)
+    together = _first(twin, x, (), single=False)
+    set_time_steps(twin.net, 1)
+    outputs, states = [], ()
+    for t in range(steps):
+        x_t = x if spec.time_input == "image" else x[t]
+        outputs.append(_first(twin, x_t, states, single=True))
+        states = tuple(v for slot in twin.slots for v in slot.values if isinstance(v, Tensor))
+    return together, torch.stack(outputs)
+
+
+@contextmanager
+def _in_double(twin: Twin) -> Iterator[None]:
+    """Runs in float64, and puts every parameter and buffer back as it was, bit for bit."""
+    parameters = [(tensor, tensor.data) for tensor in twin.parameters()]
+    buffers = [(part, name, value) for part in twin.modules() for name, value in part._buffers.items()]
     twin.double()
     try:
-        with torch.no_grad():
-            set_time_steps(twin.net, 2)
-            together = _first(twin, x, (), single=False)
-            set_time_steps(twin.net, 1)
-            steps, states = [], ()
-            for t in range(2):
-                x_t = x if spec.time_input == "image" else x[t]
-                steps.append(_first(twin, x_t, states, single=True))
-                states = tuple(v for slot in twin.slots for v in slot.values if isinstance(v, Tensor))
-    except (RuntimeError, ValueError, TypeError, AttributeError):
-        return "auto"  # the model cannot run one step at a time
+        yield
     finally:
-        for tensor, data in zip(parameters, kept, strict=True):
+        for tensor, data in parameters:
             tensor.data = data
-    stacked = torch.stack(steps)
-    for name, value in (("mean", stacked.mean(0)), ("sum", stacked.sum(0)), ("last", stacked[-1])):
-        if value.shape == together.shape and torch.allclose(value, together, rtol=1e-9, atol=1e-9):
-            return name  # type: ignore[return-value]
-    return "auto"
+        for part, name, value in buffers:
+            part._buffers[name] = value
 
 
 def _first(twin: Twin, x: Tensor, states: tuple[Tensor, ...], single: bool) -> Tensor:

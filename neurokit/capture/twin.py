@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from spikingjelly.activation_based import base
+from spikingjelly.activation_based import base, neuron
 from torch import Tensor, nn
 
 from neurokit.capture.neurons import Adapter, States, adapter_for, is_stateful, refuse
 from neurokit.errors import ModelLoadError
+from neurokit.interchange.foreign import adopt
 from neurokit.target import Unsupported
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -69,8 +70,14 @@ def private_copy(module: nn.Module) -> tuple[nn.Module, list[str]]:
             part._memories = copy.deepcopy(part._memories_rv)
             if hasattr(part, "v_seq"):
                 part.v_seq = None
+        if isinstance(part, neuron.MaskedPSN):
+            # As a tensor it would make control flow depend on data; after training it is a constant.
+            part._lambda_ = float(part._buffers.pop("_lambda_"))
     notes = [f"{dropped} hook(s) of the module are not part of the capture"] if dropped else []
-    return twin.cpu().eval(), notes
+    twin, adopted = adopt(twin.cpu().eval())
+    if adopted:
+        notes.append(f"{adopted} neuron(s) of another library were replaced by ones with the same equations")
+    return twin, notes
 
 
 def _is_torch_hook(hook: Any) -> bool:
@@ -203,13 +210,22 @@ def _loop(slot: Slot, x_seq: Tensor) -> tuple[Tensor, States]:
         return torch.stack(outputs), states
     from torch._higher_order_ops.scan import scan
 
-    def combine(carry: list[Tensor], x: Tensor) -> tuple[list[Tensor], Tensor]:
-        y, new = step(slot.module, x, tuple(carry))
-        # A scan may not hand out an alias of what it carries.
-        return [value.clone() for value in new], y.clone()
+    held = slot.values
+    moving = [index for index, value in enumerate(held) if isinstance(value, Tensor)]
 
-    carry, y_seq = scan(combine, list(slot.values), x_seq)
-    return y_seq, tuple(carry)
+    def combine(carry: list[Tensor], x: Tensor) -> tuple[list[Tensor], Tensor]:
+        states = list(held)
+        for index, value in zip(moving, carry, strict=True):
+            states[index] = value
+        y, new = step(slot.module, x, tuple(states))
+        # A scan may not hand out an alias of what it carries.
+        return [new[index].clone() for index in moving], y.clone()
+
+    carry, y_seq = scan(combine, [held[index] for index in moving], x_seq)
+    states = list(held)
+    for index, value in zip(moving, carry, strict=True):
+        states[index] = value
+    return y_seq, tuple(states)
 
 
 def _materialize(slot: Slot, x: Tensor, has_time: bool) -> States:

@@ -18,9 +18,11 @@ from neurokit._version import __version__
 COMMANDS: tuple[tuple[str, str], ...] = (
     ("models", "neurokit.cli.info:models"),
     ("targets", "neurokit.cli.info:targets"),
+    ("chips", "neurokit.cli.chips:chips"),
     ("doctor", "neurokit.cli.info:doctor"),
     ("export", "neurokit.cli.export:export"),
     ("verify", "neurokit.cli.verify:verify"),
+    ("energy", "neurokit.cli.energy:energy"),
     ("bench", "neurokit.cli.bench:bench"),
     ("report", "neurokit.cli.report:report"),
     ("demo", "neurokit.cli.demo:demo"),

@@ -105,8 +105,9 @@ def _explain(error: Exception) -> tuple[str, str, str, int]:
     if is_usage_error(error):
         return _explain_usage(error)
     if isinstance(error, NeurokitError):
-        expected = error.expected or "what the documentation of the command says"
-        fix = error.fix or "see neurokit COMMAND --help"
+        listed = isinstance(error, UnsupportedError) and bool(error.reasons)
+        expected = error.expected or ("none of the above" if listed else "what the command's help says")
+        fix = error.fix or ("as each line above says" if listed else "see neurokit COMMAND --help")
         return _one_line(error.what), _one_line(expected), _one_line(fix), error.exit_code
     what = f"{type(error).__name__}: {_one_line(error) or 'no message'}"
     expected = "no such error: it is one of neurokit, of a library or of the model's own code"

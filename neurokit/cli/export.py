@@ -31,6 +31,10 @@ def export(
     numerics: Annotated[
         Numerics, typer.Option("--numerics", help="float, or exact: the same spikes on every target, bit for bit.")
     ] = Numerics.float,
+    bits: Annotated[int, typer.Option("--bits", min=2, max=8, help="Bits of a weight, with --numerics exact.")] = 8,
+    calibration: Annotated[
+        Path | None, typer.Option("--calibration", help="A .npy file of inputs [T, B, ...], with --numerics exact.")
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt).")
     ] = None,
@@ -53,6 +57,11 @@ def export(
     shape = parse_shape(input_shape)
     extra = parse_options(option or [])
     _refuse_early(target, out, force)
+    if numerics is Numerics.exact:
+        extra |= {} if bits == 8 else {"bits": bits}
+        extra |= {} if calibration is None else {"calibration": read_calibration(calibration)}
+    elif calibration is not None or bits != 8:
+        raise InputError("--bits and --calibration are for exact numerics", fix="add --numerics exact")
     with stdout_is_for_json(as_json):
         from neurokit import pipeline
         from neurokit.artifact import file_info
@@ -77,6 +86,21 @@ def export(
         render.show(render.parity(report))
         print_next(f"neurokit verify {out}")
     raise typer.Exit(0 if report.passed else 1)
+
+
+def read_calibration(path: Path) -> Any:
+    """Reads calibration inputs.
+
+    Raises:
+        InputError: If the file is no .npy file of numbers.
+    """
+    import numpy as np
+    import torch
+
+    try:
+        return torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"--calibration {path} cannot be read: {error}", expected="a .npy file of numbers") from error
 
 
 def parse_shape(text: str | None) -> tuple[int, ...] | None:

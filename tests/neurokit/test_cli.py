@@ -2,11 +2,11 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import textwrap
-import time
 import types
 from pathlib import Path
 
@@ -338,14 +338,13 @@ def process(*arguments, **options):
 
 
 def test_help_is_fast_and_loads_nothing_heavy():
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = process("-m", "neurokit", "--help")
-        times.append(time.perf_counter() - start)
-        assert done.returncode == 0
-        assert "export" in done.stdout
-    assert min(times) < 0.6
+    # Processor time, because the machine may be busy with other things; alone, it is the time that passes.
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = process("-m", "neurokit", "--help")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0
+    assert "export" in done.stdout
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.6
     heavy = "torch", "onnx", "onnxruntime", "tensorrt", "triton", "numba", "numpy", "spikingjelly"
     code = (
         f"import sys; from neurokit.cli import main; main(['--help']); print([m for m in {heavy} if m in sys.modules])"
@@ -368,7 +367,8 @@ def test_version():
 
 
 SLEEPER = """
-import sys, time, types, neurokit
+import signal, sys, time, types, neurokit
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a runner in the background hands down SIG_IGN
 from neurokit.artifact import write_artifact
 from neurokit.target import TARGETS, TargetInfo
 
@@ -403,3 +403,18 @@ def test_a_stopped_export_leaves_nothing(tmp_path, sent, status):
     assert running.returncode == status
     assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_demo_keeps_its_promises(tmp_path):
+    """The whole road, as `make demo` takes it."""
+    done = process("-m", "neurokit", "demo", "--json", "--out", "demo", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    accuracy = found["accuracy"]
+    assert accuracy["torch"] >= 0.97
+    assert all(abs(accuracy[row["target"]] - accuracy["torch"]) <= 0.002 for row in found["forms"])
+    assert {row["target"] for row in found["forms"]} == {"onnx", "onnx-scan", "onnx-step"}
+    assert all(row["same_class_as_torch"] for row in found["photographs"])
+    folders = [f"demo/{row['target']}" for row in found["forms"]]
+    assert process("-m", "neurokit", "verify", *folders, cwd=tmp_path).returncode == 0

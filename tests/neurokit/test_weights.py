@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from neurokit.errors import WeightsError
-from neurokit.weights import load_weights
+from neurokit.weights import check_finite, load_weights
 
 State = dict[str, torch.Tensor]
 
@@ -171,3 +171,15 @@ def test_restores_the_module_when_its_own_hook_refuses(tmp_path: Path, target: n
     with pytest.raises(WeightsError, match="old format"):
         load_weights(target, tmp_path / "w.pt")
     assert same(target.state_dict(), before)
+
+
+def test_a_module_that_is_not_finite_is_refused():
+    module = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    check_finite(module, "m")
+    module.register_buffer("mask", torch.tensor([0.0, -torch.inf]))  # what attention masks hold
+    check_finite(module, "m")
+    module[1].running_mean[0] = torch.nan
+    with torch.no_grad():
+        module[0].weight[0, 0] = torch.inf
+    with pytest.raises(WeightsError, match="infinity in 2 tensors: 0"):
+        check_finite(module, "m")

@@ -99,7 +99,7 @@ def chains(draw):
     return net, {"in": values}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(chains())
 def test_random_chains_have_the_reference_values(case):
     net, inputs = case

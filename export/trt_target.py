@@ -1,0 +1,145 @@
+"""Lowers a captured model to a TensorRT engine, and keeps beside it the ONNX network that TensorRT was handed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neurokit.errors import InputError, MissingRuntimeError, UnsupportedError
+from neurokit.export import trt_library
+from neurokit.export.onnx_probe import OnnxProbe
+from neurokit.export.trt_build import Settings, build, new_parser, settings_of
+from neurokit.export.trt_rewrite import rewrite, unknown_operators
+from neurokit.export.trt_run import ENGINE_FILE, TensorrtRunner
+from neurokit.target import LowerOptions, TargetInfo, Unsupported
+
+if TYPE_CHECKING:
+    from neurokit.artifact import Artifact
+    from neurokit.capture import Captured
+    from neurokit.vectors import Vectors
+
+MODEL_FILE = "model.onnx"
+# Unit roundoff of float16 over float32's, and the roundings of weights and inputs that come on top (at most one each
+# a product, which doubles the count).
+_HALF_OVER_SINGLE = 2.0 * 2.0**13
+
+
+class TensorrtTarget:
+    """The target `tensorrt`; its options are those of `neurokit.export.trt_build.Settings`."""
+
+    info = TargetInfo(
+        name="tensorrt", summary="TensorRT engine for NVIDIA GPUs", requires=("onnx", "onnxscript"),
+        opens_with=("onnxruntime",), install=trt_library.INSTALL, streaming=True,
+    )  # fmt: skip
+
+    def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
+        """Returns why the model cannot take the form that was asked for; operators are checked when lowering."""
+        settings = settings_of(options)
+        trt = trt_library.load(settings.library)
+        if settings.version_compatible and trt_library.is_rtx(trt):
+            why, fix = "TensorRT for RTX has no lean runtime, so no version-compatible engines", "leave the option away"
+            return [Unsupported("", "version_compatible", why, fix)]
+        if settings.form != "sequence" and not captured.spiking:
+            why, fix = "it has no neurons, so it has no time axis", "--option form=sequence"
+            return [Unsupported("", captured.spec.name, why, fix)]
+        return []
+
+    def lower(self, captured: Captured, folder: Path, options: LowerOptions) -> Mapping[str, Any]:
+        """Writes model.onnx and model.engine and returns manifest entries.
+
+        Raises:
+            UnsupportedError: If TensorRT lacks an operator; lists each.
+        """
+        import onnx
+
+        from neurokit.export.onnx_convert import onnx_from_captured
+        from neurokit.export.onnx_functions import OPSET
+        from neurokit.export.onnx_target import describe, metadata, save
+
+        settings = settings_of(options)
+        trt = trt_library.load(settings.library)
+        captured = _in_form(captured, settings)
+        model = onnx_from_captured(captured)
+        done, reasons = rewrite(model, settings.precision == "fp16")
+        reasons += unknown_operators(model, new_parser(trt)[2])
+        if reasons:
+            raise UnsupportedError(f"TensorRT cannot take model {captured.spec.name!r}", reasons)
+        entries = describe(captured)
+        model.metadata_props.update(metadata(captured, entries, self.info.name))
+        path = folder / MODEL_FILE
+        save(model, path)
+        onnx.checker.check_model(str(path), full_check=True)
+        plan, said = build(trt, path, settings, _ranges(captured, settings))
+        (folder / ENGINE_FILE).write_bytes(plan)
+        entries["opset"] = OPSET
+        entries["form"] = settings.form
+        entries["target_info"] |= said | {
+            "engine_form": settings.form, "rewrites": done, "engine_bytes": len(plan),
+            "portable": trt_library.is_rtx(trt) and not settings.capabilities,
+            "verified": "model.onnx, the network that TensorRT was handed, in ONNX Runtime; not the engine itself",
+        }  # fmt: skip
+        return entries
+
+    def open(self, artifact: Artifact, **options: Any) -> TensorrtRunner:
+        """Opens the engine on this machine's GPU; it takes no options."""
+        if options:
+            raise InputError(f"unknown option {sorted(options)[0]!r} for opening", expected="none")
+        return TensorrtRunner(artifact)
+
+    def probe(self, artifact: Artifact, **options: Any) -> Any:
+        """Opens the network that TensorRT was handed, for verification in ONNX Runtime."""
+        return NetworkProbe(artifact, **options)
+
+
+class NetworkProbe(OnnxProbe):
+    """Runs the ONNX network behind an engine, and says that it is not the engine."""
+
+    def __init__(self, artifact: Artifact, **options: Any) -> None:
+        super().__init__(artifact, **options)
+        self._half = artifact.manifest.target_info["precision"] == "fp16"
+
+    def narrow(self, vectors: Vectors) -> Vectors:
+        """Returns the vectors with bounds for the engine's precision."""
+        notes = (*vectors.notes, "the network that TensorRT was handed was run in ONNX Runtime, not the engine")
+        if not self._half:
+            return replace(vectors, notes=notes)
+        layers = tuple(replace(layer, bound=layer.bound * _HALF_OVER_SINGLE) for layer in vectors.layers)
+        bounds = {name: bound * _HALF_OVER_SINGLE for name, bound in vectors.output_bounds.items()}
+        return replace(
+            vectors, layers=layers, output_bounds=bounds,
+            notes=(*notes, "rounding bounds are those of float16 convolutions and products"),
+        )  # fmt: skip
+
+
+def _in_form(captured: Captured, settings: Settings) -> Captured:
+    if not captured.spiking:
+        return captured
+    form = "step" if settings.form == "step" else "sequence"
+    changes: dict[str, Any] = {} if captured.form == form else {"form": form}
+    if settings.form == "scan" and captured.time_steps != "dynamic":
+        changes["time_steps"] = "dynamic"
+    if settings.form == "sequence" and captured.time_steps == "dynamic":
+        changes["time_steps"] = captured.spec.time_steps or 4
+    return captured.retrace(**changes) if changes else captured
+
+
+def _ranges(captured: Captured, settings: Settings) -> dict[str, tuple[int, int, int]]:
+    steps = captured.spec.time_steps or 4
+    time_range = settings.time_range or (max(1, steps // 2), steps, 4 * steps)
+    return {"B": settings.batch_range, "T": time_range}
+
+
+def runtime_or_reason() -> str:
+    """Returns why engines cannot run here, or "" where they can."""
+    try:
+        trt = trt_library.load()
+    except MissingRuntimeError as error:
+        return error.what
+    here = trt_library.device_capability()
+    if here is None:
+        return "no NVIDIA GPU that torch can use"
+    if trt_library.is_rtx(trt) and not trt_library.loads_on(here, trt_library.RTX_PORTABLE, portable=True):
+        return f"TensorRT for RTX does not run on compute capability {here}"
+    return ""

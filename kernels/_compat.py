@@ -1,0 +1,42 @@
+"""Registers operators so that they work on a GPU, under torch.compile and under the Triton interpreter."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+NAMESPACE = "neurokit_kernels"
+
+# Read once: Triton itself decides at the definition of a kernel whether it is interpreted.
+INTERPRET = os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def register_op(name: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
+    """Registers a function as the operator `neurokit_kernels::<name>`.
+
+    On a GPU the operator is a `triton_op`: torch.compile and AOTInductor see the kernel inside it. The
+    interpreter works on real data only, so there the operator is an opaque `custom_op` with `fake` as its
+    shape function (a `triton_op` derives its own by tracing).
+
+    Args:
+        name: Name of the operator, without the namespace.
+        fake: Allocates the outputs; takes the operator's arguments.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        qualified = f"{NAMESPACE}::{name}"
+        if not INTERPRET:
+            return torch.library.triton_op(qualified, function, mutates_args=())
+        op = torch.library.custom_op(qualified, function, mutates_args=())
+        op.register_fake(fake)
+        return op
+
+    return decorate
+
+
+def launch(kernel: Any) -> Any:
+    """Returns the kernel in the form that torch.compile can trace through."""
+    return kernel if INTERPRET else torch.library.wrap_triton(kernel)

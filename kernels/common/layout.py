@@ -1,0 +1,35 @@
+"""How a tensor lies in memory, as far as the kernels care."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def is_dense(tensor: Tensor) -> bool:
+    """Returns whether the tensor fills one block of memory without gaps or overlap, in any order of its axes."""
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size == 1:
+            continue
+        if stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def is_time_major(tensor: Tensor) -> bool:
+    """Returns whether `[T, ...]` is T dense blocks one behind the other."""
+    return is_dense(tensor) and (tensor.shape[0] == 1 or tensor.stride(0) * tensor.shape[0] == tensor.numel())
+
+
+def repeats_one_step(tensor: Tensor) -> bool:
+    """Returns whether `[T, ...]` is one contiguous step seen T times (an expanded tensor)."""
+    return tensor.shape[0] > 1 and tensor.stride(0) == 0 and tensor[0].is_contiguous()
+
+
+def like(tensor: Tensor, model: Tensor) -> Tensor:
+    """Returns the tensor with the strides of `model`, itself if it has them already."""
+    if tensor.stride() == model.stride():
+        return tensor
+    out = tensor.new_empty_strided(model.shape, model.stride())
+    return out.copy_(tensor)

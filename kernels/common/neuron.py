@@ -1,0 +1,150 @@
+"""The neuron's parameters as the kernels take them, and the neuron in plain PyTorch, which defines every epilogue."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurokit.errors import InputError
+
+SURROGATES = ("sigmoid", "atan", "triangle")
+MAX_STEPS = 32
+
+
+def check_neuron(tau: float | None, threshold: float, v_reset: float | None) -> None:
+    """Checks a neuron's parameters.
+
+    Raises:
+        InputError: If the time constant is 1 or less, or a number is not finite.
+    """
+    if tau is not None and not (math.isfinite(tau) and tau > 1.0):
+        raise InputError(f"tau={tau!r} is no time constant of a LIF neuron", expected="a finite number > 1, or None")
+    if not math.isfinite(threshold) or (v_reset is not None and not math.isfinite(v_reset)):
+        raise InputError(
+            f"threshold={threshold!r} and v_reset={v_reset!r} must be finite numbers (v_reset may be None)"
+        )
+
+
+def charge(
+    x: Tensor, v: Tensor, tau: float | None, decay: Tensor | None, v_reset: float | None, decay_input: bool
+) -> Tensor:
+    """Returns the charged membrane h of one step, in the dtype of `v`.
+
+    With rest r (the reset potential, or 0 for a soft reset): IF (no tau, no decay) h = v + x; LIF
+    h = v + (x - (v - r)) / tau, or h = v - (v - r) / tau + x where the input does not decay; PLIF multiplies by
+    `decay` = 1/tau instead. (SpikingJelly 2.0, `_ops/*/reference.py`, the same order of operations.)
+    """
+    if tau is None and decay is None:
+        return v + x
+    rest = v if v_reset is None or v_reset == 0.0 else v - v_reset
+    # A 0-dim divisor on the tensor's own device: PyTorch's CUDA division by a Python number multiplies by the
+    # reciprocal, which rounds twice.
+    leak = (lambda y: y * decay) if decay is not None else (lambda y: y / torch.tensor(tau, dtype=v.dtype).to(v.device))
+    return v + leak(x - rest) if decay_input else v - leak(rest) + x
+
+
+def fire(h: Tensor, threshold: float, v_reset: float | None) -> tuple[Tensor, Tensor]:
+    """Returns the spikes (bool; a membrane equal to the threshold fires) and the membrane after the reset."""
+    spike = h >= threshold
+    after = h - threshold if v_reset is None else torch.full_like(h, v_reset)
+    return spike, torch.where(spike, after, h)
+
+
+def run(
+    current: Tensor, v0: Tensor | None, tau: float | None, decay: Tensor | None, threshold: float,
+    v_reset: float | None, decay_input: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Runs the neuron over `current` `[T, ...]`; returns bool spikes `[T, ...]` and the last membrane."""
+    v = torch.full_like(current[0], 0.0 if v_reset is None else v_reset) if v0 is None else v0.to(current.dtype)
+    spikes = []
+    for x in current:
+        spike, v = fire(charge(x, v, tau, decay, v_reset, decay_input), threshold, v_reset)
+        spikes.append(spike)
+    return torch.stack(spikes), v.clone() if v is v0 else v
+
+
+def leak_arguments(tau: float | None, has_decay: bool) -> tuple[int, float]:
+    """Returns how the Triton kernels apply the leak: 0 none, 1 an exact product, 2 a division, 3 a product."""
+    if has_decay:
+        return 3, 0.0
+    if tau is None:
+        return 0, 0.0
+    mantissa, _ = math.frexp(tau)
+    # The reciprocal of a power of two is exact, and so is the product with it.
+    return (1, 1.0 / tau) if mantissa == 0.5 else (2, tau)
+
+
+def reset_kind(v_reset: float | None) -> int:
+    """Returns how the Triton kernels reset: 0 softly, 1 to a number, 2 to zero (which costs nothing)."""
+    return 0 if v_reset is None else (2 if v_reset == 0.0 else 1)
+
+
+def surrogate_derivative(z: Tensor, surrogate: str, alpha: float) -> Tensor:
+    """Returns the derivative that stands for the step's at z = h - threshold.
+
+    sigmoid: a s(az) (1 - s(az)); atan: (a / 2) / (1 + (pi a z / 2)^2); triangle: max(0, a - a^2 |z|).
+    (SpikingJelly 2.0 `surrogate.Sigmoid`, `ATan`, `PiecewiseQuadratic`.)
+    """
+    if surrogate == "sigmoid":
+        s = torch.sigmoid(alpha * z)
+        return alpha * s * (1.0 - s)
+    if surrogate == "atan":
+        return (alpha / 2.0) / (1.0 + (math.pi / 2.0 * alpha * z) ** 2)
+    return torch.clamp(alpha - alpha * alpha * z.abs(), min=0.0)
+
+
+def surrogate_id(surrogate: str) -> int:
+    """Returns the number by which the kernels know a surrogate.
+
+    Raises:
+        InputError: If there is none of that name.
+    """
+    if surrogate not in SURROGATES:
+        raise InputError(f"surrogate {surrogate!r} is unknown", expected=" or ".join(SURROGATES))
+    return SURROGATES.index(surrogate)
+
+
+def encode(spikes: Tensor, form: str, dtype: torch.dtype) -> Tensor:
+    """Returns bool spikes as `dtype` ("same"), int8 ("int8") or int32 words of 32 spikes ("packed")."""
+    if form == "packed":
+        return pack_words(spikes)
+    return spikes.to(torch.int8 if form == "int8" else dtype)
+
+
+def pack_words(bits: Tensor) -> Tensor:
+    """Packs the last axis, 32 values an int32 word, lowest bit first; the tail of the last word is zero."""
+    size = bits.shape[-1]
+    words = -(-size // 32)
+    padded = torch.nn.functional.pad((bits != 0).to(torch.int64), (0, words * 32 - size))
+    lanes = padded.reshape(*bits.shape[:-1], words, 32) << torch.arange(32, device=bits.device)
+    total = lanes.sum(-1)
+    return torch.where(total >= 2**31, total - 2**32, total).to(torch.int32)
+
+
+def unpack_words(words: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """Undoes `pack_words`: returns `size` values of 0 or 1 along the last axis."""
+    lanes = (words.unsqueeze(-1) >> torch.arange(32, device=words.device, dtype=torch.int32)) & 1
+    return lanes.reshape(*words.shape[:-1], words.shape[-1] * 32)[..., :size].to(dtype)
+
+
+def check_form(form: str) -> None:
+    """Checks the name of an output form.
+
+    Raises:
+        InputError: If it is none of "same", "int8" and "packed".
+    """
+    if form not in FORMS:
+        raise InputError(f"spikes={form!r} is unknown", expected=" or ".join(FORMS))
+
+
+FORMS = ("same", "int8", "packed")
+
+
+def empty_spikes(shape: tuple[Any, ...], form: str, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Allocates spikes of a logical shape in one of the output forms."""
+    if form == "packed":
+        return torch.empty((*shape[:-1], (shape[-1] + 31) // 32), dtype=torch.int32, device=device)
+    return torch.empty(shape, dtype=torch.int8 if form == "int8" else dtype, device=device)

@@ -1,0 +1,37 @@
+"""Example calls of `depthwise`, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from neurokit.kernels.contract import Example, Kernel, normal, register_kernel, spikes
+from neurokit.kernels.depthwise.op import NAME, depthwise
+
+
+def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
+    """Yields calls over kernel sizes and paddings. Values on a grid of 1/8 make every sum exact."""
+    if dtype == torch.bfloat16 and device.type == "cpu":  # the interpreter truncates where a GPU rounds
+        return
+    for kernel, padding in ((3, 0), (3, 1), (7, 3)):
+        x = spikes(2, 7, 5, 20, device=device, dtype=dtype)
+        w = (normal(kernel, kernel, 20, device=device) * 4).round().div(8).to(dtype)
+        bias = normal(20, device=device).mul(4).round().div(8)
+        yield Example(f"{kernel}x{kernel} padding {padding}", (x, w, bias), {"padding": padding})
+    # A 7x7 kernel takes many seconds to compile on a GPU: one example of it is enough.
+    w = (normal(3, 3, 20, device=device) * 4).round().div(8).to(dtype)
+    yield Example("int8", (x.to(torch.int8), w), {"padding": 1})
+    yield Example("channel slice", (spikes(1, 7, 5, 40, device=device, dtype=dtype)[..., :20], w), {"padding": 1})
+    yield Example("empty", (x[:0], w), {"padding": 3})
+
+
+def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:
+    """Yields an argument tuple of the operator."""
+    yield (normal(1, 7, 5, 20, device=device), normal(3, 3, 20, device=device), normal(20, device=device), 1)
+
+
+register_kernel(
+    Kernel(NAME, "depthwise convolution on channels-last data", depthwise, NAME, "equal", examples, op_examples)
+)

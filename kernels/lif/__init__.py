@@ -1,0 +1,3 @@
+"""The kernel `lif`; its README has the equations."""
+
+from neurokit.kernels.lif import examples as examples

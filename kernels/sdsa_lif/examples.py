@@ -1,0 +1,47 @@
+"""Example calls of `sdsa_lif`, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from neurokit.kernels.contract import Example, Kernel, register_kernel, spikes
+from neurokit.kernels.pack.op import pack
+from neurokit.kernels.sdsa_lif.op import NAME, sdsa_lif
+
+
+def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
+    """Yields calls over head widths, token counts, modes and output forms."""
+    for steps, batch, tokens, dim, heads, rate in (
+        (2, 1, 70, 64, 2, 0.05),
+        (3, 1, 20, 80, 1, 0.12),
+        (1, 2, 33, 45, 2, 0.1),
+    ):
+        channels = dim * heads
+        q, k, v = (spikes(steps, batch, tokens + i, channels, rate=rate, device=device, dtype=dtype)[:, :, i:]
+                   for i in range(3))  # fmt: skip
+        for mode, form, threshold in (("qkv", "same", 0.5), ("qkv", "packed", 0.5), ("hadamard", "int8", 0.03),
+                                      ("hadamard", "packed", 0.03)):  # fmt: skip
+            label = f"{steps}x{batch}x{tokens} {heads}x{dim} {mode} {form}"
+            yield Example(label, (q, k, v, heads), {"mode": mode, "form": form, "threshold": threshold})
+        if dtype == torch.float16:
+            words = (pack(q), pack(k), pack(v), heads)
+            yield Example(f"packed input {heads}x{dim}", words, {"channels": channels})
+            whole = (q.to(torch.int8), k.to(torch.int8), v.to(torch.int8), heads)
+            yield Example(f"int8 input {heads}x{dim}", whole, {"tau": None, "v_reset": None})
+    yield Example("empty", (q[:, :0], k[:, :0], v[:, :0], heads), {})
+
+
+def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:
+    """Yields argument tuples of the operator."""
+    q, k, v = (spikes(2, 1, 9, 64, rate=0.1 * i, device=device, dtype=torch.float32) for i in (1, 2, 3))
+    tail = (0.125, 2.0, 0.5, 0.0, True)
+    yield (q.requires_grad_(), k, v, 64, 2, *tail, "qkv", "same", "sigmoid", 4.0, False)
+    yield (q.detach(), k, v, 64, 2, *tail, "hadamard", "packed", "atan", 2.0, True)
+
+
+register_kernel(
+    Kernel(NAME, "spike-driven self-attention with its neuron", sdsa_lif, NAME, "equal", examples, op_examples)
+)

@@ -1,0 +1,202 @@
+"""The operator `sdsa_lif` and its public function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurokit.errors import InputError
+from neurokit.kernels import config
+from neurokit.kernels._compat import launch, register_op
+from neurokit.kernels.common.neuron import (
+    FORMS,
+    check_form,
+    check_neuron,
+    empty_spikes,
+    leak_arguments,
+    reset_kind,
+    surrogate_id,
+)
+from neurokit.kernels.dispatch import log_once, use_triton
+from neurokit.kernels.pack.op import pack
+from neurokit.kernels.sdsa_lif import reference
+
+NAME = "sdsa_lif"
+DEFAULT = {"rows": 64, "inner": 64, "num_warps": 4, "num_stages": 2}
+DEFAULT_HADAMARD = {"rows": 64, "cols": 64, "num_warps": 4}
+MODES = ("qkv", "hadamard")
+_EXACT_BELOW = 2**24
+
+
+def _like(q: Tensor) -> torch.dtype:
+    return q.dtype if q.is_floating_point() else torch.float16
+
+
+def _output(q: Tensor, channels: int, form: str) -> Tensor:
+    return empty_spikes((*q.shape[:-1], channels), form, _like(q), q.device)
+
+
+def _fake(
+    q: Tensor, k: Tensor, v: Tensor, channels: int, heads: int, scale: float, tau: float | None, threshold: float,
+    v_reset: float | None, decay_input: bool, mode: str, form: str, surrogate: str, alpha: float, detach_reset: bool,
+) -> Tensor:  # fmt: skip
+    return _output(q, channels, form)
+
+
+def _forward(
+    q: Tensor, k: Tensor, v: Tensor, channels: int, heads: int, scale: float, tau: float | None, threshold: float,
+    v_reset: float | None, decay_input: bool, mode: str, form: str, surrogate: str, alpha: float, detach_reset: bool,
+) -> Tensor:  # fmt: skip
+    out = _output(q, channels, form)
+    if out.numel() == 0:
+        return out
+    dim = channels // heads
+    fused = use_triton(NAME, q)
+    if fused and q.shape[2] * dim >= _EXACT_BELOW:
+        log_once(NAME, "reference path: counts of 2^24 and more are not exact in float32")
+        fused = False
+    if not fused:
+        return out.copy_(reference.forward(
+            q, k, v, channels, heads, scale, tau, threshold, v_reset, decay_input, mode, form, _like(q)
+        ))  # fmt: skip
+    straddles = mode == "qkv" and form == "packed" and dim % 32 != 0
+    target = _output(q, channels, "int8") if straddles else out
+    _launch(q.contiguous(), k.contiguous(), v.contiguous(), channels, heads, scale, tau, threshold, v_reset,
+            decay_input, mode, "int8" if straddles else form, target)  # fmt: skip
+    # A head whose width is no multiple of 32 shares words with its neighbours: packed afterwards.
+    return pack(target) if straddles else out
+
+
+def _launch(
+    q: Tensor, k: Tensor, v: Tensor, channels: int, heads: int, scale: float, tau: float | None, threshold: float,
+    v_reset: float | None, decay_input: bool, mode: str, form: str, out: Tensor,
+) -> None:  # fmt: skip
+    from neurokit.kernels.sdsa_lif.triton import sdsa_hadamard_kernel, sdsa_qkv_kernel
+
+    steps, batch, tokens, width = q.shape
+    leak, factor = leak_arguments(tau, False)
+    common = (factor, scale, threshold, 0.0 if v_reset is None else v_reset, batch, channels, width, out.shape[-1])
+    kind = "packed" if q.dtype == torch.int32 else str(q.dtype.itemsize)
+    if mode == "hadamard":
+        chosen = config.lookup("sdsa_hadamard", (steps, tokens, channels, kind), q.device, DEFAULT_HADAMARD)
+        launch(sdsa_hadamard_kernel)[(batch, (channels + chosen["cols"] - 1) // chosen["cols"])](
+            q, k, v, out, *common, T=steps, TOKENS=tokens, LEAK=leak, DECAY_INPUT=decay_input,
+            HARD=reset_kind(v_reset), PACKED=q.dtype == torch.int32, OUT=FORMS.index(form), ROWS=chosen["rows"],
+            COLS=chosen["cols"], num_warps=chosen["num_warps"],
+        )  # fmt: skip
+        return
+    dim = channels // heads
+    chosen = config.lookup(NAME, (steps, tokens, dim, kind), q.device, DEFAULT)
+    launch(sdsa_qkv_kernel)[(batch * heads, (tokens + chosen["rows"] - 1) // chosen["rows"])](
+        q, k, v, out, *common, T=steps, TOKENS=tokens, HEADS=heads, DIM=dim,
+        PAD=max(32, 1 << (dim - 1).bit_length()), LEAK=leak, DECAY_INPUT=decay_input, HARD=reset_kind(v_reset),
+        PACKED=q.dtype == torch.int32, OUT=FORMS.index(form), SPLIT=tokens > 2048, ROWS=chosen["rows"],
+        INNER=chosen["inner"], num_warps=chosen["num_warps"], num_stages=chosen["num_stages"],
+    )  # fmt: skip
+
+
+sdsa_lif_op = register_op(NAME, _fake)(_forward)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:3])
+    ctx.heads, ctx.scale, ctx.tau, ctx.threshold, ctx.v_reset, ctx.decay_input, ctx.mode = inputs[4:11]
+    ctx.surrogate = inputs[12:]
+
+
+def _autograd(ctx: Any, grad: Tensor) -> Any:
+    """Recomputes the neuron's input, then goes back through the neuron and the two products."""
+    q, k, v = (x.float() for x in ctx.saved_tensors)
+    x = reference.attention(q, k, v, ctx.heads, ctx.scale, ctx.mode)
+    neuron = (None, ctx.tau, ctx.threshold, ctx.v_reset, ctx.decay_input)
+    hadamard = ctx.mode == "hadamard"
+    direct = (grad.float() * q).sum(2, keepdim=True) if hadamard else grad.float()
+    gx, _, _ = torch.ops.neurokit_kernels.lif_backward(
+        direct.contiguous(), None, None, x.contiguous(), None, None, None, None, *neuron, *ctx.surrogate
+    )
+    gx = gx * ctx.scale
+    if hadamard:
+        spikes, _, _ = torch.ops.neurokit_kernels.lif_forward(
+            x.contiguous(), None, None, None, None, *neuron, "same", False, False, *ctx.surrogate
+        )
+        grads = (grad.float() * spikes, gx * v, gx * k)
+    else:
+        gx, q, k, v = (reference.split_heads(y, ctx.heads) for y in (gx, q, k, v))
+        pairs = k.transpose(-1, -2) @ v
+        grad_pairs = q.transpose(-1, -2) @ gx
+        grads = (gx @ pairs.transpose(-1, -2), v @ grad_pairs.transpose(-1, -2), k @ grad_pairs)
+        grads = tuple(reference.merge_heads(y) for y in grads)
+    return (*(g.to(x.dtype) for g, x in zip(grads, ctx.saved_tensors, strict=True)), *[None] * 12)
+
+
+torch.library.register_autograd("neurokit_kernels::sdsa_lif", _autograd, setup_context=_setup_context)
+
+
+def sdsa_lif(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    heads: int,
+    *,
+    channels: int | None = None,
+    scale: float = 0.125,
+    tau: float | None = 2.0,
+    threshold: float = 0.5,
+    v_reset: float | None = 0.0,
+    decay_input: bool = True,
+    mode: str = "qkv",
+    form: str = "same",
+    surrogate: str = "sigmoid",
+    alpha: float = 4.0,
+    detach_reset: bool = False,
+) -> Tensor:
+    """Spike-driven self-attention and its neuron: `LIF(scale * Q (K^T V))`, or `Q * LIF(scale * sum_n K * V)`.
+
+    Integer-exact: the products count spikes, and every count is below 2^24, so that the order of the additions
+    does not matter. With a power of two for `tau` and a dyadic `scale` the whole operation is exact.
+
+    Args:
+        q: Query spikes (0 or 1), `[T, B, N, C]` token-major: float32, float16, bfloat16, int8, or packed int32
+            `[T, B, N, ceil(C / 32)]`.
+        k: Key spikes, as q.
+        v: Value spikes, as q.
+        heads: Number of heads; "hadamard" does not depend on it.
+        channels: C, needed where the spikes are packed.
+        scale: Factor on the counts.
+        tau: Time constant of the neuron in steps, > 1; None for an IF neuron.
+        threshold: Firing threshold; a membrane equal to it fires.
+        v_reset: Potential after a spike, or None to subtract the threshold.
+        decay_input: Whether the input decays too.
+        mode: "qkv" (SDSA-3) or "hadamard" (SDSA-1).
+        form: Form of the spikes: "same" dtype as q (float16 if q is no float), "int8" or "packed".
+        surrogate: "sigmoid", "atan" or "triangle", for the gradient of floating-point inputs.
+        alpha: Slope of the surrogate.
+        detach_reset: Whether the gradient stops at the reset.
+
+    Returns:
+        Spikes `[T, B, N, C]`, or `[T, B, N, ceil(C / 32)]` packed.
+
+    Raises:
+        InputError: If a shape, dtype or parameter does not fit.
+    """
+    check_neuron(tau, threshold, v_reset)
+    check_form(form)
+    surrogate_id(surrogate)
+    packed = q.dtype == torch.int32
+    if mode not in MODES:
+        raise InputError(f"mode={mode!r} is unknown", expected=" or ".join(MODES))
+    if packed and channels is None:
+        raise InputError("packed spikes do not say how many channels they have", fix="pass channels=")
+    count = q.shape[-1] if channels is None else channels
+    if q.dim() != 4 or q.shape[0] == 0 or q.shape != k.shape or q.shape != v.shape or not q.dtype == k.dtype == v.dtype:
+        raise InputError(f"q, k, v are {q.dtype} {tuple(q.shape)}, {k.dtype} {tuple(k.shape)}, {v.dtype} "
+                         f"{tuple(v.shape)}", expected="one dtype and one shape [T, B, N, C], T >= 1")  # fmt: skip
+    if q.dtype not in (torch.float32, torch.float16, torch.bfloat16, torch.int8, torch.int32):
+        raise InputError(f"sdsa_lif takes no {q.dtype}", expected="float32, float16, bfloat16, int8 or packed int32")
+    if q.shape[-1] != (-(-count // 32) if packed else count) or heads < 1 or count % heads:
+        raise InputError(f"{count} channels in {heads} heads do not fit a last axis of {q.shape[-1]}")
+    return torch.ops.neurokit_kernels.sdsa_lif(
+        q, k, v, count, heads, scale, tau, threshold, v_reset, decay_input, mode, form, surrogate, alpha, detach_reset
+    )

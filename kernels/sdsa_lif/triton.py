@@ -1,0 +1,127 @@
+"""Triton kernels of `sdsa_lif`: attention among spikes with its neuron, read token by token as it lies in memory."""
+
+import triton
+import triton.language as tl
+
+from neurokit.kernels.common.triton import as_spikes, charge, mul_rn, reset, store_spikes
+
+
+@triton.jit
+def _load(x, row, rows, col, valid, width, PACKED: tl.constexpr, WHOLE: tl.constexpr):
+    """A tile of spikes at rows `row` and channels `col`, as 0 or 1."""
+    mask = (row < rows)[:, None] & valid[None, :]
+    if PACKED and WHOLE:
+        # The tile begins and ends with a word: every word is read once.
+        ROWS: tl.constexpr = row.shape[0]
+        COLS: tl.constexpr = col.shape[0]
+        first = tl.min(col, axis=0) // 32
+        word = first + tl.arange(0, COLS // 32)
+        last = (tl.max(tl.where(valid, col, 0), axis=0)) // 32
+        packed = tl.load(x + row[:, None] * width + word[None, :], mask=(row < rows)[:, None] & (word <= last)[None, :],
+                         other=0)  # fmt: skip
+        return tl.reshape((packed[:, :, None] >> tl.arange(0, 32)[None, None, :]) & 1, (ROWS, COLS))
+    elif PACKED:
+        word = tl.load(x + row[:, None] * width + (col // 32)[None, :], mask=mask, other=0)
+        return (word >> (col % 32)[None, :]) & 1
+    else:
+        return tl.load(x + row[:, None] * width + col[None, :], mask=mask, other=0)
+
+
+@triton.jit
+def sdsa_qkv_kernel(
+    q, k, v, spikes, factor, scale, threshold, v_reset, batch, channels, width, out_width,
+    T: tl.constexpr, TOKENS: tl.constexpr, HEADS: tl.constexpr, DIM: tl.constexpr, PAD: tl.constexpr,
+    LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr, PACKED: tl.constexpr, OUT: tl.constexpr,
+    SPLIT: tl.constexpr, ROWS: tl.constexpr, INNER: tl.constexpr,
+):  # fmt: skip
+    """LIF(scale * Q (K^T V)) for one head of one sample and ROWS tokens, all time steps.
+
+    Every number is a count: K^T V is at most the number of tokens, which float16 holds up to 2048 (SPLIT cuts
+    larger counts into two digits), and float32 adds the products exactly below 2^24.
+    """
+    threshold = tl.cast(threshold, tl.float32)
+    v_reset = tl.cast(v_reset, tl.float32)
+    factor = tl.cast(factor, tl.float32)
+    scale = tl.cast(scale, tl.float32)
+    sample = tl.program_id(0) // HEADS
+    head = tl.program_id(0) % HEADS
+    first = tl.program_id(1) * ROWS
+    lane = tl.arange(0, PAD)
+    col = head * DIM + lane
+    valid = lane < DIM
+    row = first + tl.arange(0, ROWS)
+    membrane = tl.zeros((ROWS, PAD), tl.float32)
+    if HARD == 1:
+        membrane += v_reset
+    for t in range(T):
+        step = (tl.cast(t, tl.int64) * batch + sample) * TOKENS
+        pairs = tl.zeros((PAD, PAD), tl.float32)
+        for start in range(0, TOKENS, INNER):
+            token = start + tl.arange(0, INNER)
+            keys = _load(k + step * width, token, TOKENS, col, valid, width, PACKED, DIM % 32 == 0).to(tl.float16)
+            values = _load(v + step * width, token, TOKENS, col, valid, width, PACKED, DIM % 32 == 0).to(tl.float16)
+            pairs = tl.dot(tl.trans(keys), values, pairs)
+        queries = _load(q + step * width, row, TOKENS, col, valid, width, PACKED, DIM % 32 == 0).to(tl.float16)
+        if SPLIT:
+            high = tl.floor(pairs * (1.0 / 2048.0))
+            x = tl.dot(queries, high.to(tl.float16)) * 2048.0
+            x = tl.dot(queries, (pairs - high * 2048.0).to(tl.float16), x)
+        else:
+            x = tl.dot(queries, pairs.to(tl.float16))
+        h = charge(mul_rn(x, scale + tl.zeros_like(x)), membrane, factor, v_reset, LEAK, DECAY_INPUT, HARD)
+        s = h >= threshold
+        membrane = reset(h, s, threshold, v_reset, HARD)
+        out = spikes + step * out_width
+        if OUT == 2:
+            lanes = tl.reshape((s & valid[None, :]).to(tl.int32), (ROWS, PAD // 32, 32))
+            packed = tl.sum(lanes << tl.arange(0, 32)[None, None, :], axis=2)
+            word = tl.arange(0, PAD // 32)
+            at = row[:, None] * out_width + (head * (DIM // 32) + word)[None, :]
+            tl.store(out + at, packed, mask=(row < TOKENS)[:, None] & (word < DIM // 32)[None, :])
+        else:
+            at = row[:, None] * out_width + col[None, :]
+            mask = (row < TOKENS)[:, None] & valid[None, :]
+            tl.store(out + at, as_spikes(s, spikes.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def sdsa_hadamard_kernel(
+    q, k, v, spikes, factor, scale, threshold, v_reset, batch, channels, width, out_width,
+    T: tl.constexpr, TOKENS: tl.constexpr,
+    LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr, PACKED: tl.constexpr, OUT: tl.constexpr,
+    ROWS: tl.constexpr, COLS: tl.constexpr,
+):  # fmt: skip
+    """Q * LIF(scale * sum over tokens of K * V) for COLS channels of one sample, all time steps."""
+    threshold = tl.cast(threshold, tl.float32)
+    v_reset = tl.cast(v_reset, tl.float32)
+    factor = tl.cast(factor, tl.float32)
+    scale = tl.cast(scale, tl.float32)
+    sample = tl.program_id(0)
+    first = tl.program_id(1) * COLS
+    col = first + tl.arange(0, COLS)
+    valid = col < channels
+    membrane = tl.zeros((COLS,), tl.float32)
+    if HARD == 1:
+        membrane += v_reset
+    for t in range(T):
+        step = (tl.cast(t, tl.int64) * batch + sample) * TOKENS
+        count = tl.zeros((COLS,), tl.int32)
+        for start in range(0, TOKENS, ROWS):
+            token = start + tl.arange(0, ROWS)
+            keys = _load(k + step * width, token, TOKENS, col, valid, width, PACKED, False)
+            values = _load(v + step * width, token, TOKENS, col, valid, width, PACKED, False)
+            count += tl.sum(((keys != 0) & (values != 0)).to(tl.int32), axis=0)
+        x = mul_rn(count.to(tl.float32), scale + tl.zeros((COLS,), tl.float32))
+        h = charge(x, membrane, factor, v_reset, LEAK, DECAY_INPUT, HARD)
+        s = h >= threshold
+        membrane = reset(h, s, threshold, v_reset, HARD)
+        for start in range(0, TOKENS, ROWS):
+            token = start + tl.arange(0, ROWS)
+            queries = _load(q + step * width, token, TOKENS, col, valid, width, PACKED, False)
+            open_ = (queries != 0) & s[None, :]
+            if OUT == 2:
+                store_spikes(spikes + step * out_width, open_, start, first, TOKENS, channels, OUT, False, ROWS, COLS)
+            else:
+                at = token[:, None] * out_width + col[None, :]
+                mask = (token < TOKENS)[:, None] & valid[None, :]
+                tl.store(spikes + step * out_width + at, as_spikes(open_, spikes.dtype.element_ty), mask=mask)

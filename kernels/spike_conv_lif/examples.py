@@ -1,0 +1,48 @@
+"""Example calls of `spike_conv_lif`, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from neurokit.kernels.contract import Example, Kernel, normal, register_kernel, spikes
+from neurokit.kernels.spike_conv_lif.op import NAME, spike_conv_lif
+
+
+def weight(cols: int, kernel: int, channels: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """Returns a random weight whose convolution of spikes straddles the threshold."""
+    w = normal(cols, kernel, kernel, channels, device=device)
+    if dtype == torch.int8:
+        return (w * 30).clamp(-127, 127).round().to(torch.int8)
+    return (w * 3 / (kernel * channels**0.5)).to(dtype)
+
+
+def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
+    """Yields fused calls over kernels, strides and output forms; int8 weights stand in for float32."""
+    kind = torch.int8 if dtype == torch.float32 else dtype
+    for kernel, stride, padding, channels, cols, form in (
+        (3, 1, 1, 20, 33, "packed"), (3, 2, 1, 48, 40, "int8"), (1, 1, 0, 16, 64, "same"),
+    ):  # fmt: skip
+        s = spikes(2, 1, 7, 5, channels, device=device)
+        w = weight(cols, kernel, channels, device, kind)
+        row = {"scale": (normal(cols, device=device).abs() + 0.5) * (0.02 if kind == torch.int8 else 1.0),
+               "bias": normal(cols, device=device) * 0.3}  # fmt: skip
+        call = {**row, "stride": stride, "padding": padding, "form": form, "path": "fused"}
+        yield Example(f"{kernel}x{kernel} stride {stride} {channels} -> {cols} {form}", (s, w), call)
+    yield Example("empty", (s[:, :0], w), {"path": "fused"})
+
+
+def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:
+    """Yields an argument tuple of the operator."""
+    s = spikes(2, 1, 5, 5, 16, device=device)
+    w = weight(40, 3, 16, device, torch.float16)
+    yield (s, w, None, normal(40, device=device), None, 1, 1, 2.0, 1.0, 0.0, True, "packed", True, "fused")
+
+
+register_kernel(
+    Kernel(
+        NAME, "convolution of spikes with the neuron behind it", spike_conv_lif, NAME, "margin", examples, op_examples
+    )
+)

@@ -1,0 +1,207 @@
+"""The operator `spike_conv_lif` and its public function."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from neurokit.errors import InputError
+from neurokit.kernels import config
+from neurokit.kernels._compat import INTERPRET, launch, register_op
+from neurokit.kernels.common.neuron import FORMS, check_form, check_neuron, empty_spikes, leak_arguments, reset_kind
+from neurokit.kernels.dispatch import log_once, use_triton
+from neurokit.kernels.lif.op import lif
+from neurokit.kernels.spike_conv_lif import reference
+
+NAME = "spike_conv_lif"
+DEFAULT = {"path": "auto", "rows": 128, "cols": 128, "block_k": 64, "num_warps": 8, "num_stages": 3}
+
+
+def _activation(weight: Tensor) -> torch.dtype:
+    return torch.float16 if weight.dtype == torch.int8 else weight.dtype
+
+
+def output_size(size: int, kernel: int, stride: int, padding: int) -> int:
+    """Returns the height or width of a convolution's output."""
+    return (size + 2 * padding - kernel) // stride + 1
+
+
+def _outputs(
+    spikes: Tensor, weight: Tensor, stride: int, padding: int, form: str, want_current: bool
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    steps, batch, height, width, _ = spikes.shape
+    kernel = weight.shape[1]
+    shape = (steps, batch, output_size(height, kernel, stride, padding), output_size(width, kernel, stride, padding),
+             weight.shape[0])  # fmt: skip
+    dtype = _activation(weight)
+    return (empty_spikes(shape, form, dtype, spikes.device),
+            weight.new_empty(shape if want_current else 0, dtype=dtype))  # fmt: skip
+
+
+def _fake(
+    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None, stride: int,
+    padding: int, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
+    want_current: bool, path: str,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    return _outputs(spikes, weight, stride, padding, form, want_current)
+
+
+def _forward(
+    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None, stride: int,
+    padding: int, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
+    want_current: bool, path: str,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    outputs = _outputs(spikes, weight, stride, padding, form, want_current)
+    if outputs[0].numel() == 0:
+        return outputs
+    if not use_triton(NAME, spikes):
+        fired, y = reference.forward(
+            spikes, weight, scale, bias, residual, stride, padding, tau, threshold, v_reset, decay_input, form,
+            _activation(weight),
+        )  # fmt: skip
+        outputs[0].copy_(fired)
+        if want_current:
+            outputs[1].copy_(y)
+        return outputs
+    _, height, _, channels = spikes.shape[1:]
+    key = (spikes.shape[0], height, channels, weight.shape[0], weight.shape[1], stride, spikes.dtype.itemsize,
+           str(weight.dtype).removeprefix("torch."))  # fmt: skip
+    chosen = config.lookup(NAME, key, spikes.device, DEFAULT)
+    if _choose_path(path, chosen, weight) == "conv":
+        return _conv_then_lif(spikes, weight, scale, bias, residual, stride, padding, tau, threshold, v_reset,
+                              decay_input, form, want_current)  # fmt: skip
+    _launch(spikes.contiguous(), weight.contiguous(), scale, bias, residual, stride, padding, tau, threshold, v_reset,
+            decay_input, form, chosen, outputs)  # fmt: skip
+    return outputs
+
+
+def _choose_path(path: str, chosen: config.Config, weight: Tensor) -> str:
+    """Returns "fused" or "conv" (the vendor's convolution, then `lif`): by shape, where a measurement says so."""
+    if path == "auto":
+        path = "fused" if INTERPRET or weight.dtype == torch.int8 else chosen["path"]
+    if path == "auto":
+        log_once(NAME, "vendor's convolution, then lif: no measurement says that the fused kernel wins at this shape")
+        return "conv"
+    return path
+
+
+def _conv_then_lif(
+    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None, stride: int,
+    padding: int, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
+    want_current: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The same with the vendor's convolution: its output is rounded to 16 bits before the neuron."""
+    x = spikes.to(weight.dtype).flatten(0, 1).permute(0, 3, 1, 2)
+    y = functional.conv2d(x, weight.permute(0, 3, 1, 2), stride=stride, padding=padding)
+    y = y.permute(0, 2, 3, 1).unflatten(0, spikes.shape[:2])
+    fired, _, current = lif(
+        y, scale=scale, bias=bias, residual=residual, tau=tau, threshold=threshold, v_reset=v_reset,
+        decay_input=decay_input, spikes=form, want_v=False, want_current=want_current,
+    )  # fmt: skip
+    return fired, current
+
+
+def _launch(
+    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None, stride: int,
+    padding: int, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
+    chosen: config.Config, outputs: tuple[Tensor, Tensor],
+) -> None:  # fmt: skip
+    from neurokit.kernels.spike_conv_lif.triton import spike_conv_lif_kernel
+
+    out, y = outputs
+    steps, batch, height, width, channels = spikes.shape
+    cols, kernel = weight.shape[:2]
+    out_height, out_width = out.shape[2:4]
+    pixels = batch * out_height * out_width
+    leak, factor = leak_arguments(tau, False)
+    smallest = 32 if weight.dtype == torch.int8 else 16
+    block_k = min(chosen["block_k"], max(smallest, 1 << (channels - 1).bit_length()))
+    grid = ((pixels + chosen["rows"] - 1) // chosen["rows"]) * ((cols + chosen["cols"] - 1) // chosen["cols"])
+    launch(spike_conv_lif_kernel)[(grid,)](
+        spikes, weight, weight if scale is None else scale, weight if bias is None else bias,
+        weight if residual is None else residual.contiguous(), out, y if y.numel() else out,
+        pixels, cols, height, width, out_height, out_width, batch * height * width * channels, factor, threshold,
+        0.0 if v_reset is None else v_reset,
+        T=steps, CHANNELS=channels, KERNEL=kernel, STRIDE=stride, PAD=padding, LEAK=leak, DECAY_INPUT=decay_input,
+        HARD=reset_kind(v_reset), SCALE=scale is not None, BIAS=bias is not None, RESIDUAL=residual is not None,
+        WANT_CURRENT=y.numel() > 0, INTEGER=weight.dtype == torch.int8,
+        UPCAST=INTERPRET and weight.dtype == torch.bfloat16, OUT=FORMS.index(form),
+        EVEN=cols % chosen["cols"] == 0,
+        ROWS=chosen["rows"], COLS=chosen["cols"], BLOCK_K=block_k, num_warps=chosen["num_warps"], num_stages=chosen["num_stages"],
+    )  # fmt: skip
+
+
+spike_conv_lif_op = register_op(NAME, _fake)(_forward)
+
+
+def spike_conv_lif(
+    spikes: Tensor,
+    weight: Tensor,
+    *,
+    scale: Tensor | None = None,
+    bias: Tensor | None = None,
+    residual: Tensor | None = None,
+    stride: int = 1,
+    padding: int = 0,
+    tau: float | None = 2.0,
+    threshold: float = 1.0,
+    v_reset: float | None = 0.0,
+    decay_input: bool = True,
+    form: str = "packed",
+    want_current: bool = False,
+    path: str = "auto",
+) -> tuple[Tensor, Tensor]:
+    """Convolves channels-last spikes and runs the neuron on the accumulators, without storing the convolution.
+
+    Inference only; square kernels, one group, no dilation.
+
+    Args:
+        spikes: `[T, B, H, W, C]` int8 (0 or 1), or in the weight's dtype.
+        weight: `[N, k, k, C]` bfloat16, float16 or int8 (then the spikes are int8).
+        scale: A factor an output channel, `[N]` float32.
+        bias: A summand an output channel, `[N]` float32.
+        residual: Added to the current, `[T, B, H', W', N]`.
+        stride: Step of the kernel.
+        padding: Zeros around the input.
+        tau: Time constant in steps, > 1; None for an IF neuron.
+        threshold: Firing threshold; a membrane equal to it fires.
+        v_reset: Potential after a spike, or None to subtract the threshold.
+        decay_input: Whether the input decays too.
+        form: Form of the output spikes: "packed", "int8" or "same" (the weight's dtype; float16 for int8).
+        want_current: Whether the current is returned.
+        path: "fused", "conv" (the vendor's convolution, then `lif`), or "auto": by shape.
+
+    Returns:
+        Spikes `[T, B, H', W', N]` (packed: `[..., ceil(N / 32)]`), and the current (no elements if not wanted).
+
+    Raises:
+        InputError: If a shape, dtype or parameter does not fit.
+    """
+    check_neuron(tau, threshold, v_reset)
+    check_form(form)
+    if weight.dim() != 4 or weight.dtype not in (torch.bfloat16, torch.float16, torch.int8):
+        raise InputError(f"weight is {weight.dtype} {tuple(weight.shape)}",
+                         expected="bfloat16, float16 or int8 of shape [N, k, k, C]")  # fmt: skip
+    if weight.shape[1] != weight.shape[2] or stride < 1 or padding < 0:
+        raise InputError(f"kernel {tuple(weight.shape[1:3])}, stride {stride}, padding {padding}",
+                         expected="a square kernel, stride >= 1, padding >= 0")  # fmt: skip
+    if spikes.dim() != 5 or spikes.shape[0] == 0 or spikes.shape[-1] != weight.shape[-1]:
+        raise InputError(f"spikes have shape {tuple(spikes.shape)}", expected=f"[T, B, H, W, {weight.shape[-1]}]")
+    if spikes.dtype not in (torch.int8, weight.dtype):
+        raise InputError(f"spikes are {spikes.dtype}", expected=f"int8 or {weight.dtype}")
+    if path not in ("auto", "fused", "conv") or (path == "conv" and weight.dtype == torch.int8):
+        raise InputError(f"path={path!r} is unknown here", expected="auto, fused or (float weights) conv")
+    cols = weight.shape[0]
+    for name, row in (("scale", scale), ("bias", bias)):
+        if row is not None and (row.shape != (cols,) or row.dtype != torch.float32 or not row.is_contiguous()):
+            raise InputError(f"{name} is {row.dtype} {tuple(row.shape)}", expected=f"contiguous float32 ({cols},)")
+    kernel = weight.shape[1]
+    shape = (*spikes.shape[:2], output_size(spikes.shape[2], kernel, stride, padding),
+             output_size(spikes.shape[3], kernel, stride, padding), cols)  # fmt: skip
+    if residual is not None and residual.shape != shape:
+        raise InputError(f"residual has shape {tuple(residual.shape)}", expected=f"{shape}")
+    return torch.ops.neurokit_kernels.spike_conv_lif(
+        spikes, weight, scale, bias, residual, stride, padding, tau, threshold, v_reset, decay_input, form,
+        want_current, path,
+    )  # fmt: skip

@@ -1,0 +1,35 @@
+"""The definition of `spike_conv_lif`: convolution, affine, residual and neuron over time, in plain PyTorch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from neurokit.kernels.common.neuron import encode, run
+
+
+def current(
+    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None, stride: int,
+    padding: int, accumulate: torch.dtype = torch.float32,
+) -> Tensor:  # fmt: skip
+    """Returns the convolution's `[T, B, H', W', N]`, times scale, plus bias and residual, in `accumulate`."""
+    x = spikes.flatten(0, 1).permute(0, 3, 1, 2).to(accumulate)
+    y = functional.conv2d(x, weight.permute(0, 3, 1, 2).to(accumulate), stride=stride, padding=padding)
+    y = y.permute(0, 2, 3, 1).unflatten(0, spikes.shape[:2])
+    if scale is not None:
+        y = y * scale.to(accumulate)
+    if bias is not None:
+        y = y + bias.to(accumulate)
+    return y if residual is None else y + residual.to(accumulate)
+
+
+def forward(
+    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None, stride: int,
+    padding: int, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Returns spikes `[T, B, H', W', N]` in a form and the current in `dtype`."""
+    y = current(spikes, weight, scale, bias, residual, stride, padding)
+    fired, _ = run(y, None, tau, None, threshold, v_reset, decay_input)
+    return encode(fired, form, dtype), y.to(dtype)

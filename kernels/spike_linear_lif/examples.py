@@ -1,0 +1,58 @@
+"""Example calls of `spike_linear_lif`, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from neurokit.kernels.contract import Example, Kernel, normal, register_kernel, spikes
+from neurokit.kernels.pack.op import pack
+from neurokit.kernels.spike_linear_lif.op import NAME, spike_linear_lif
+
+
+def weight(cols: int, inner: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """Returns a random weight whose product with spikes straddles the threshold."""
+    if dtype == torch.int8:
+        return (normal(cols, inner, device=device) * 30).clamp(-127, 127).round().to(torch.int8)
+    return (normal(cols, inner, device=device) * 3 / inner**0.5).to(dtype)
+
+
+def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
+    """Yields fused calls over shapes, spike forms and output forms; int8 weights stand in for float32."""
+    kind = torch.int8 if dtype == torch.float32 else dtype
+    for steps, rows, inner, cols in ((1, 5, 32, 40), (4, 70, 48, 33), (2, 3, 200, 64)):
+        s = spikes(steps, rows, inner, device=device)
+        w = weight(cols, inner, device, kind)
+        row = {"scale": (normal(cols, device=device).abs() + 0.5) * (0.02 if kind == torch.int8 else 1.0),
+               "bias": normal(cols, device=device) * 0.3}  # fmt: skip
+        for given, form in ((s, "packed"), (pack(s), "int8"), (s.to(kind), "same")):
+            yield Example(f"{steps}x{rows}x{inner}x{cols} {given.dtype} {form}", (given, w),
+                          {**row, "form": form, "path": "fused"})  # fmt: skip
+    yield Example("soft reset", (s, w), {**row, "v_reset": None, "tau": 4.0, "path": "fused"})
+    state = {"v0": normal(3, 64, device=device), "want_v": True, "tau": None}
+    yield Example("state", (s, w), {**row, **state, "path": "fused"})
+    yield Example("empty", (s[:, :0], w), {"path": "fused"})
+
+
+def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:
+    """Yields argument tuples of the operator."""
+    s = spikes(2, 5, 32, device=device)
+    row = normal(40, device=device)
+    neuron = (None, 2.0, 1.0, 0.0, True)
+    yield (s, weight(40, 32, device, torch.float16), row, row, None, *neuron, "packed", True, True, "fused")
+    yield (pack(s), weight(40, 32, device, torch.int8), row, None, None, *neuron, "int8", False, False, "auto")
+
+
+register_kernel(
+    Kernel(
+        NAME,
+        "product or 1x1 convolution on spikes with the neuron behind it",
+        spike_linear_lif,
+        NAME,
+        "margin",
+        examples,
+        op_examples,
+    )
+)

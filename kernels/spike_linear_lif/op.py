@@ -1,0 +1,219 @@
+"""The operator `spike_linear_lif` and its public function."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from neurokit.errors import InputError
+from neurokit.kernels import config
+from neurokit.kernels._compat import INTERPRET, launch, register_op
+from neurokit.kernels.common.neuron import FORMS, check_form, check_neuron, empty_spikes, leak_arguments, reset_kind
+from neurokit.kernels.dispatch import log_once, use_triton
+from neurokit.kernels.lif.op import lif
+from neurokit.kernels.pack.op import unpack
+from neurokit.kernels.spike_linear_lif import reference
+
+NAME = "spike_linear_lif"
+DEFAULT = {"path": "auto", "rows": 64, "cols": 128, "block_k": 64, "num_warps": 4, "num_stages": 3}
+# Where no measurement decides: on an H200 the fused kernel won at K <= 128, and lost to the vendor's GEMM with `lif`
+# behind it at K = 256 and above for float weights.
+FUSED_MAX_INNER = 128
+
+
+def _activation(weight: Tensor) -> torch.dtype:
+    """Returns the dtype of currents and of "same" spikes: the weight's, float16 beside int8 weights."""
+    return torch.float16 if weight.dtype == torch.int8 else weight.dtype
+
+
+def _outputs(
+    spikes: Tensor, weight: Tensor, form: str, want_v: bool, want_current: bool
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    shape = (spikes.shape[0], spikes.shape[1], weight.shape[0])
+    dtype = _activation(weight)
+    v = weight.new_empty(shape[1:] if want_v else 0, dtype=torch.float32)
+    y = weight.new_empty(shape if want_current else 0, dtype=dtype)
+    return empty_spikes(shape, form, dtype, spikes.device), v, y
+
+
+def _fake(
+    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None,
+    v0: Tensor | None, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
+    want_v: bool, want_current: bool, path: str,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    return _outputs(spikes, weight, form, want_v, want_current)
+
+
+def _key(spikes: Tensor, weight: Tensor) -> tuple[object, ...]:
+    kind = "packed" if spikes.dtype == torch.int32 else str(spikes.dtype).removeprefix("torch.")
+    return (spikes.shape[0], weight.shape[1], weight.shape[0], kind, str(weight.dtype).removeprefix("torch."))
+
+
+def choose_path(spikes: Tensor, weight: Tensor, chosen: config.Config) -> str:
+    """Returns "fused" (one kernel) or "gemm" (the vendor's product, then `lif`), and logs why."""
+    if INTERPRET:
+        return "fused"
+    inner = weight.shape[1]
+    path = chosen["path"]
+    if path == "auto":
+        path = "fused" if inner <= FUSED_MAX_INNER else "gemm"
+    log_once(NAME, f"K={inner} N={weight.shape[0]} takes the {path} path")
+    return path
+
+
+def _forward(
+    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None,
+    v0: Tensor | None, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
+    want_v: bool, want_current: bool, path: str,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    outputs = _outputs(spikes, weight, form, want_v, want_current)
+    if outputs[0].numel() == 0:
+        return outputs
+    if not use_triton(NAME, spikes):
+        results = reference.forward(
+            spikes, weight, scale, bias, residual, v0, tau, threshold, v_reset, decay_input, form, _activation(weight)
+        )
+        outputs[0].copy_(results[0])
+        if want_v:
+            outputs[1].copy_(results[1])
+        if want_current:
+            outputs[2].copy_(results[2])
+        return outputs
+    chosen = config.lookup(NAME, _key(spikes, weight), spikes.device, DEFAULT)
+    if (choose_path(spikes, weight, chosen) if path == "auto" else path) == "gemm":
+        return _gemm_then_lif(
+            spikes, weight, scale, bias, residual, v0, tau, threshold, v_reset, decay_input, form, want_v, want_current
+        )
+    _launch(spikes.contiguous(), weight.contiguous(), scale, bias, residual, v0, tau, threshold, v_reset, decay_input,
+            form, chosen, outputs)  # fmt: skip
+    return outputs
+
+
+def _gemm_then_lif(
+    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None,
+    v0: Tensor | None, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
+    want_v: bool, want_current: bool,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """The same with the vendor's product: its output is rounded to 16 bits before the neuron (int8: exact)."""
+    steps, rows = spikes.shape[:2]
+    dense = unpack(spikes, weight.shape[1], weight.dtype) if spikes.dtype == torch.int32 else spikes.to(weight.dtype)
+    flat = dense.reshape(steps * rows, weight.shape[1])
+    product = torch._int_mm(flat, weight.t()) if weight.dtype == torch.int8 else flat @ weight.t()
+    fired, v, y = lif(
+        product.reshape(steps, rows, weight.shape[0]), v0, scale=scale, bias=bias, residual=residual, tau=tau,
+        threshold=threshold, v_reset=v_reset, decay_input=decay_input, spikes=form, want_v=want_v,
+        want_current=want_current,
+    )  # fmt: skip
+    dtype = _activation(weight)
+    return fired if form != "same" else fired.to(dtype), v, y.to(dtype)
+
+
+def _launch(
+    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None,
+    v0: Tensor | None, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
+    chosen: config.Config, outputs: tuple[Tensor, Tensor, Tensor],
+) -> None:  # fmt: skip
+    from neurokit.kernels.spike_linear_lif.triton import spike_linear_lif_kernel
+
+    out, v, y = outputs
+    steps, rows, width = spikes.shape
+    cols, inner = weight.shape
+    leak, factor = leak_arguments(tau, False)
+    block_k = min(chosen["block_k"], max(32, 1 << (inner - 1).bit_length()))
+    grid = ((rows + chosen["rows"] - 1) // chosen["rows"]) * ((cols + chosen["cols"] - 1) // chosen["cols"])
+    launch(spike_linear_lif_kernel)[(grid,)](
+        spikes, weight, weight if scale is None else scale, weight if bias is None else bias,
+        weight if residual is None else residual.contiguous(), out, y if y.numel() else out,
+        weight if v0 is None else v0.contiguous(), v if v.numel() else out,
+        rows, cols, width, width, rows * width, factor, threshold, 0.0 if v_reset is None else v_reset,
+        T=steps, INNER=inner, LEAK=leak, DECAY_INPUT=decay_input, HARD=reset_kind(v_reset), SCALE=scale is not None,
+        BIAS=bias is not None, RESIDUAL=residual is not None, WANT_CURRENT=y.numel() > 0, HAS_V0=v0 is not None,
+        WANT_V=v.numel() > 0, PACKED=spikes.dtype == torch.int32, INTEGER=weight.dtype == torch.int8,
+        UPCAST=INTERPRET and weight.dtype == torch.bfloat16, OUT=FORMS.index(form),
+        EVEN=cols % chosen["cols"] == 0,
+        ONE_BLOCK=inner <= block_k,
+        ROWS=chosen["rows"], COLS=chosen["cols"], BLOCK_K=block_k, num_warps=chosen["num_warps"],
+        num_stages=chosen["num_stages"],
+    )  # fmt: skip
+
+
+spike_linear_lif_op = register_op(NAME, _fake)(_forward)
+
+
+def spike_linear_lif(
+    spikes: Tensor,
+    weight: Tensor,
+    *,
+    scale: Tensor | None = None,
+    bias: Tensor | None = None,
+    residual: Tensor | None = None,
+    v0: Tensor | None = None,
+    tau: float | None = 2.0,
+    threshold: float = 1.0,
+    v_reset: float | None = 0.0,
+    decay_input: bool = True,
+    form: str = "packed",
+    want_v: bool = False,
+    want_current: bool = False,
+    path: str = "auto",
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Multiplies spikes by a weight and runs the neuron on the accumulators, without storing the product.
+
+    Inference only. A 1x1 convolution on channels-last data is this product over its pixels.
+
+    Args:
+        spikes: `[T, M, K]` int8 (0 or 1), or in the weight's dtype, or packed int32 `[T, M, ceil(K / 32)]`.
+        weight: `[N, K]` bfloat16, float16 or int8 (then the spikes are int8 or packed).
+        scale: A factor an output channel, `[N]` float32 (de-quantisation, a folded batch normalisation).
+        bias: A summand an output channel, `[N]` float32.
+        residual: Added to the current, `[T, M, N]`.
+        v0: Membrane before the first step, `[M, N]` float32.
+        tau: Time constant in steps, > 1; None for an IF neuron.
+        threshold: Firing threshold; a membrane equal to it fires.
+        v_reset: Potential after a spike, or None to subtract the threshold.
+        decay_input: Whether the input decays too.
+        form: Form of the output spikes: "packed", "int8" or "same" (the weight's dtype; float16 for int8).
+        want_v: Whether the last membrane is returned.
+        want_current: Whether the current is returned.
+        path: "fused", "gemm" (the vendor's product, rounded to 16 bits, then `lif`), or "auto": by shape.
+
+    Returns:
+        Spikes `[T, M, N]` or packed `[T, M, ceil(N / 32)]`, the last membrane `[M, N]` float32, and the current
+        `[T, M, N]`; what is not wanted has no elements.
+
+    Raises:
+        InputError: If a shape, dtype or parameter does not fit.
+    """
+    check_neuron(tau, threshold, v_reset)
+    check_form(form)
+    _check_shapes(spikes, weight, scale, bias, residual, v0)
+    if path not in ("auto", "fused", "gemm"):
+        raise InputError(f"path={path!r} is unknown", expected="auto, fused or gemm")
+    return torch.ops.neurokit_kernels.spike_linear_lif(
+        spikes, weight, scale, bias, residual, v0, tau, threshold, v_reset, decay_input, form, want_v, want_current,
+        path,
+    )  # fmt: skip
+
+
+def _check_shapes(
+    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None,
+    v0: Tensor | None,
+) -> None:  # fmt: skip
+    if weight.dtype not in (torch.bfloat16, torch.float16, torch.int8) or weight.dim() != 2:
+        raise InputError(f"weight is {weight.dtype} {tuple(weight.shape)}",
+                         expected="bfloat16, float16 or int8 of shape [N, K]")  # fmt: skip
+    cols, inner = weight.shape
+    if spikes.dtype not in (torch.int32, torch.int8, weight.dtype) or spikes.dim() != 3 or spikes.shape[0] == 0:
+        raise InputError(f"spikes are {spikes.dtype} {tuple(spikes.shape)}",
+                         expected=f"[T, M, K] of int8, packed int32 or {weight.dtype}, T >= 1")  # fmt: skip
+    width = -(-inner // 32) if spikes.dtype == torch.int32 else inner
+    if spikes.shape[2] != width:
+        raise InputError(f"spikes have {spikes.shape[2]} columns for a weight of K={inner}", expected=f"{width}")
+    for name, row in (("scale", scale), ("bias", bias)):
+        if row is not None and (row.shape != (cols,) or row.dtype != torch.float32 or not row.is_contiguous()):
+            raise InputError(f"{name} is {row.dtype} {tuple(row.shape)}", expected=f"contiguous float32 ({cols},)")
+    shape = (*spikes.shape[:2], cols)
+    if residual is not None and residual.shape != shape:
+        raise InputError(f"residual has shape {tuple(residual.shape)}", expected=f"{shape}")
+    if v0 is not None and (v0.shape != shape[1:] or v0.dtype != torch.float32):
+        raise InputError(f"v0 is {v0.dtype} {tuple(v0.shape)}", expected=f"float32 {shape[1:]}")

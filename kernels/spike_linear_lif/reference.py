@@ -1,0 +1,36 @@
+"""The definition of `spike_linear_lif`: product, affine, residual and neuron over time, in plain PyTorch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from neurokit.kernels.common.neuron import encode, run, unpack_words
+
+
+def current(
+    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None,
+    accumulate: torch.dtype = torch.float32,
+) -> Tensor:  # fmt: skip
+    """Returns `spikes @ weight.T * scale + bias + residual` `[T, M, N]`, computed in `accumulate`.
+
+    An int8 weight's product is a sum of integers: below 2^24 it is exact in float32, in every order.
+    """
+    dense = unpack_words(spikes, weight.shape[1], accumulate) if spikes.dtype == torch.int32 else spikes.to(accumulate)
+    y = dense @ weight.to(accumulate).T
+    if scale is not None:
+        y = y * scale.to(accumulate)
+    if bias is not None:
+        y = y + bias.to(accumulate)
+    return y if residual is None else y + residual.to(accumulate)
+
+
+def forward(
+    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None,
+    v0: Tensor | None, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Returns spikes `[T, M, N]` in a form, the last membrane `[M, N]` and the current `[T, M, N]` in `dtype`."""
+    y = current(spikes, weight, scale, bias, residual)
+    fired, v = run(y, v0, tau, None, threshold, v_reset, decay_input)
+    return encode(fired, form, dtype), v, y.to(dtype)

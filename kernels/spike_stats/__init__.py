@@ -1,0 +1,3 @@
+"""The kernel `spike_stats`; its README has the equations."""
+
+from neurokit.kernels.spike_stats import examples as examples

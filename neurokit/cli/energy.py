@@ -1,0 +1,174 @@
+"""`neurokit energy MODEL --chip C`: joules and latency of one inference on real chips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from neurokit.cli._common import Debug, Json, print_json, print_next, progress, stdout_is_for_json
+from neurokit.errors import InputError
+
+if TYPE_CHECKING:
+    from neurokit.hw_sim.chip import HardwareProfile
+    from neurokit.hw_sim.report import EnergyReport
+
+
+def energy(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A zoo name (neurokit models), or path/file.py:factory.")
+    ],
+    chip: Annotated[list[str], typer.Option("--chip", help="Chip (neurokit chips) or a .toml file; repeatable.")],
+    input_file: Annotated[
+        Path | None,
+        typer.Option("--input", help="Samples: an image, .npy or .npz of arrays or events, or .aedat."),
+    ] = None,
+    estimator: Annotated[
+        list[str] | None, typer.Option("--estimator", help="Rule from the literature; repeatable.")
+    ] = None,
+    mapping: Annotated[str, typer.Option("--mapping", help="in-order, hilbert or annealed.")] = "annealed",
+    price: Annotated[
+        list[str] | None,
+        typer.Option("--price", metavar="CHIP:TERM=JOULES", help="A price that you answer for; repeatable."),
+    ] = None,
+    step_seconds: Annotated[
+        float | None,
+        typer.Option("--step-seconds", min=0.0, help="Time between two inputs, where a sensor sets the pace."),
+    ] = None,
+    time_steps: Annotated[int | None, typer.Option("--time-steps", min=1, help="Time steps T.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt).")
+    ] = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option("--input-shape", metavar="C,H,W", help="One sample without T and B, for a bare nn.Module."),
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json-file", help="Write the whole report as JSON.")] = None,
+    html_file: Annotated[Path | None, typer.Option("--html", help="Write the report as one HTML page.")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Count MODEL's events on real input, map it on chips, and say what one inference costs."""
+    from neurokit.hw_sim.estimators import ESTIMATORS
+    from neurokit.hw_sim.placement import STRATEGIES
+    from neurokit.hw_sim.simulate import DEFAULT_ESTIMATORS
+
+    profiles = priced_chips(chip, price or [])
+    for name in estimator or ():
+        ESTIMATORS.get(name.partition(":")[0])
+    if mapping not in STRATEGIES:
+        raise InputError(f"--mapping is {mapping!r}", expected="one of " + ", ".join(STRATEGIES))
+    _refuse_early(input_file, json_file, html_file)
+    with stdout_is_for_json(as_json):
+        rules = estimator or DEFAULT_ESTIMATORS
+        report = _simulate(model, profiles, input_file, rules, mapping, step_seconds, time_steps, weights, input_shape)
+        if json_file:
+            report.save_json(json_file)
+        if html_file:
+            report.save_html(html_file)
+    if as_json:
+        print_json(report.to_json())
+        return
+    show_report(report)
+    written = [f"open {path}" for path in (html_file, json_file) if path]
+    print_next(*(written or [f"neurokit energy {model} --chip {chip[0]} --html energy.html"]))
+
+
+def _simulate(
+    model: str,
+    profiles: list[HardwareProfile],
+    input_file: Path | None,
+    estimators: Sequence[str],
+    mapping: str,
+    step_seconds: float | None,
+    time_steps: int | None,
+    weights: Path | None,
+    input_shape: str | None,
+) -> EnergyReport:
+    from neurokit import pipeline
+    from neurokit.cli.export import parse_shape
+    from neurokit.loading import load
+
+    with progress(f"load {model}"):
+        spec = load(model, input_shape=parse_shape(input_shape), time_steps=time_steps, weights=weights)
+    steps = time_steps or spec.time_steps or 1
+    with progress(f"capture {spec.name}"):
+        captured = pipeline.capture(spec, time_steps=steps if spec.spiking else None)
+    with progress("count, map and price"):
+        report: EnergyReport = pipeline.simulate(
+            captured, input_file, profiles, estimators=estimators, mapping=mapping, step_seconds=step_seconds
+        )
+    return report
+
+
+def priced_chips(names: list[str], prices: list[str]) -> list[HardwareProfile]:
+    """Returns the chips, with the prices that the user gave.
+
+    Args:
+        names: Names or paths of chips.
+        prices: Entries `CHIP:TERM=JOULES`.
+
+    Raises:
+        UnknownNameError: If a chip is unknown.
+        InputError: If an entry has another form, or is of a chip that was not named.
+    """
+    from neurokit.hw_sim.chip import load_chip
+
+    given: dict[str, dict[str, float]] = {name: {} for name in names}
+    for entry in prices:
+        place, _, value = entry.rpartition("=")
+        name, _, term = place.rpartition(":")
+        try:
+            joules = float(value)
+        except ValueError:
+            joules = float("nan")
+        if name not in given or not term or not joules >= 0:
+            raise InputError(
+                f"--price is {entry!r}", expected="CHIP:TERM=JOULES, of a chip that is named with --chip",
+                fix="for example --price loihi2:synaptic_event=20e-12",
+            )  # fmt: skip
+        given[name][term] = joules
+    return [load_chip(name).with_prices(given[name]) if given[name] else load_chip(name) for name in names]
+
+
+def show_report(report: EnergyReport) -> None:
+    """Prints the table of chips, what is unpriced, the estimators and the verdict."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from neurokit.hw_sim.report import table_rows
+
+    console = Console(highlight=False)
+    header, rows = table_rows(report)
+    table = Table(*header)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
+    for entry in report.chips:
+        for line in entry.violations[:5]:
+            console.print(f"[red]does not fit[/] {escape(entry.title)}: {escape(line)}")
+        for line in entry.unpriced:
+            console.print(f"[yellow]not priced[/] {escape(entry.title)}: {escape(line)}")
+    if report.estimators:
+        rules = Table("estimator", "energy", "what it is")
+        for rule in report.estimators:
+            rules.add_row(escape(rule.name), escape(rule.total.text()), escape(rule.title))
+        console.print(rules)
+    if report.verdict is not None:
+        console.print(escape(report.verdict.text))
+    for line in report.comparison:
+        console.print(escape(line))
+    for line in (*report.assumptions, *(f"not counted: {part}" for part in report.uncounted)):
+        console.print(f"[dim]{escape(line)}[/]")
+
+
+def _refuse_early(input_file: Path | None, *outputs: Path | None) -> None:
+    """Refuses a missing input or an unusable place before the minutes that loading and counting can take."""
+    if input_file is not None and not input_file.is_file():
+        raise InputError(f"there is no input file {input_file}", expected="an image, an array or an event file")
+    for path in outputs:
+        if path is not None and not path.absolute().parent.is_dir():
+            raise InputError(f"there is no folder {path.absolute().parent}", fix="create it first")

@@ -1,0 +1,199 @@
+"""The exact form of a network: the same spikes on every target, bit for bit, with a proof.
+
+Weights are integers of a few bits times a power of two for each output channel; biases, inputs, thresholds and leaks
+lie on matching dyadic grids. Every partial sum then is a number of at most 24 bits, so that float32 adds are exact in
+any order. docs/exact.md explains what is proven and what is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurokit.capture import Captured, capture
+from neurokit.capture.probe import input_shape
+from neurokit.errors import InputError, UnsupportedError
+from neurokit.exact import plan as planning
+from neurokit.exact.fold import fold
+from neurokit.exact.observe import observe
+from neurokit.exact.proof import LayerProof, Proof, prove
+from neurokit.exact.ranges import LIMIT
+from neurokit.exact.rewrite import Plan, apply
+from neurokit.reference import example_input
+from neurokit.spec import ModelSpec
+from neurokit.target import Unsupported
+
+__all__ = ["Exact", "LayerProof", "Proof", "exact"]
+
+_ROUNDS = 6
+
+
+@dataclass(frozen=True)
+class Exact:
+    """A network in its exact form.
+
+    Attributes:
+        captured: The exact program; every target takes it like any other.
+        proof: What is proven of it.
+        plan: Its numbers as integers and exponents.
+        bits: Bits of a weight.
+        rates: Spikes a decision on the calibration data, by neuron call.
+        notes: What was approximated.
+    """
+
+    captured: Captured
+    proof: Proof
+    plan: Plan
+    bits: int
+    rates: tuple[float, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what a manifest says."""
+        return {"bits": self.bits, "notes": list(self.notes), **planning.as_json(self.plan), **self.proof.to_json()}
+
+
+def exact(
+    model: Captured | ModelSpec, calibration: Tensor | None = None, *, bits: int = 8, search: bool | None = None
+) -> Exact:
+    """Turns a model into its exact form.
+
+    Args:
+        model: A captured model, or a spec. Re-parameterised branches are merged.
+        calibration: Inputs `[T, B, *shape]` (`[B, *shape]` for images and without time); default is the spec's
+            example, which calibrates ranges but tells little of real data.
+        bits: Bits of a weight, 2 to 8.
+        search: Whether to search for the rounding that keeps the sums; default is with calibration data.
+
+    Returns:
+        The exact form. Its proof says whether it is exact, and what to change if not.
+
+    Raises:
+        InputError: If the bits or the calibration data do not fit.
+        UnsupportedError: If the model cannot be captured.
+    """
+    if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 8:
+        raise InputError(f"bits={bits!r}", expected="a whole number from 2 to 8")
+    original = _merged(model)
+    reference = _reference(original)
+    x = _calibration(reference, calibration)
+    steps = reference.time_steps if isinstance(reference.time_steps, int) else None
+    folded = fold(reference.program, steps)
+    search = (calibration is not None) if search is None else search
+    seen = observe(folded, (x, *reference.initial_states(_batch_of(reference, x))), moments=search)
+    info = reference.spec.inputs[0]
+    one = 1 if reference.batch == "dynamic" else reference.batch
+    shape = input_shape(reference.spec, steps, one)
+    states = reference.initial_states(one)
+    draft = planning.draft(
+        folded, seen, planning.input_rounding(x, info.low, info.high), shape, states, steps or 1, bits
+    )
+    for _ in range(_ROUNDS):
+        numbers = planning.fill(folded, seen, draft, bits, search)
+        made = build(reference, numbers)
+        proof, found = prove(made.program, made.calls, states, steps)
+        if proof.status == "exact" or not planning.raise_floors(draft, found, LIMIT):
+            break
+    final = made if original.form == reference.form and original.time_steps == steps else build(original, numbers)
+    notes = (*_notes(folded.notes), *(() if calibration is not None else (_UNCALIBRATED,)))
+    return Exact(final, proof, numbers, bits, tuple(seen.rates), notes)
+
+
+_UNCALIBRATED = "calibrated on the model's example input only: give calibration data for accuracy"
+
+
+def build(captured: Captured, numbers: Plan) -> Captured:
+    """Returns a captured model with a plan's numbers; the plan fits every form of the model it was made for."""
+    steps = captured.time_steps if isinstance(captured.time_steps, int) and captured.form == "sequence" else None
+    program, folded = apply(captured.program, numbers, steps)
+    if len(folded.linears) != len(numbers.linears) or len(folded.parameters) != len(captured.calls):
+        raise InputError(
+            f"form {captured.form!r} of model {captured.spec.name!r} has other layers than the form it was planned for",
+            expected="the same layers whatever the number of time steps",
+        )
+    changes = dict(zip(captured.calls, folded.parameters, strict=True))
+    neurons = tuple(_neuron(neuron, changes.get(neuron.path, {})) for neuron in captured.neurons)
+    resets = {n.path: (n.parameters.get("v_reset"), changes.get(n.path, {}).get("v_reset")) for n in captured.neurons}
+    states = tuple(_state(state, *resets.get(state.neuron, (None, None))) for state in captured.states)
+
+    def retrace(**forms: Any) -> Captured:
+        return build(captured.retrace(**forms), numbers)
+
+    return replace(captured, program=program, neurons=neurons, states=states, retrace=retrace)
+
+
+def refuse(made: Exact) -> None:
+    """Raises UnsupportedError if rounding remains in a sum; lists every layer with what to change.
+
+    Raises:
+        UnsupportedError: As said.
+    """
+    if made.proof.status != "inexact":
+        return
+    reasons = [
+        Unsupported(layer.name, layer.kind, layer.why, layer.fix)
+        for layer in made.proof.layers
+        if layer.status == "inexact"
+    ]
+    raise UnsupportedError(
+        f"model {made.captured.spec.name!r} cannot be exact: tolerance applies from {made.proof.tolerance_from!r} on",
+        reasons, expected="sums of products that stay below 2**24 units of their grid", fix="--numerics float",
+    )  # fmt: skip
+
+
+def _merged(model: Captured | ModelSpec) -> Captured:
+    if isinstance(model, ModelSpec):
+        return capture(model, merge=model.merge_reparameterised is not None)
+    if model.reparameterisation != "kept":
+        return model
+    steps = model.time_steps
+    return capture(model.spec, time_steps=steps, batch=model.batch, form=model.form, merge=True)
+
+
+def _reference(captured: Captured) -> Captured:
+    """Returns the form in which grids are chosen and proven: a sequence of known length."""
+    if not captured.spiking:
+        return captured
+    steps = captured.time_steps if isinstance(captured.time_steps, int) else captured.spec.time_steps
+    if captured.form == "sequence" and captured.time_steps == steps:
+        return captured
+    return captured.retrace(form="sequence", time_steps=steps)
+
+
+def _calibration(captured: Captured, given: Tensor | None) -> Tensor:
+    steps = captured.time_steps if isinstance(captured.time_steps, int) else None
+    batch = 2 if captured.batch == "dynamic" else captured.batch
+    if given is None:
+        return example_input(captured.spec, steps, batch, 0)
+    wanted = input_shape(captured.spec, steps, batch)
+    axis = len(wanted) - len(captured.spec.inputs[0].shape) - 1
+    shape = list(given.shape) if isinstance(given, Tensor) else []
+    free = [size for i, size in enumerate(shape) if i != axis]
+    if len(shape) != len(wanted) or free != [size for i, size in enumerate(wanted) if i != axis] or not shape[axis]:
+        names = ["B" if i == axis else str(size) for i, size in enumerate(wanted)]
+        raise InputError(f"calibration data have shape {shape}", expected=f"[{', '.join(names)}]")
+    if not bool(torch.isfinite(given).all()):
+        raise InputError("calibration data hold numbers that are not finite", expected="finite numbers")
+    return given.to(getattr(torch, captured.spec.inputs[0].dtype))
+
+
+def _batch_of(captured: Captured, x: Tensor) -> int:
+    return int(x.shape[x.dim() - len(captured.spec.inputs[0].shape) - 1])
+
+
+def _neuron(neuron: Any, changed: dict[str, Any]) -> Any:
+    changed = dict(changed)
+    op = changed.pop("op", neuron.op)
+    known = {k: v for k, v in changed.items() if k in neuron.parameters or k in ("decay", "tau")}
+    return replace(neuron, op=op, parameters={**neuron.parameters, **known}) if known else neuron
+
+
+def _state(state: Any, old: float | None, new: float | None) -> Any:
+    return replace(state, init=new) if new is not None and old is not None and state.init == old else state
+
+
+def _notes(notes: list[str]) -> list[str]:
+    return list(dict.fromkeys(notes))

@@ -1,0 +1,362 @@
+"""First stage of the exact form: normalisations and constant factors are folded away, in float64.
+
+What remains between two neurons are convolutions and linear maps with bias, sums, maxima and products of
+activations. A mean over n elements, where n is no power of two, becomes a sum; its factor 1/n travels on to the next
+weights or thresholds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.fx import GraphModule, Node
+
+from neurokit.exact import ops
+from neurokit.exact.dyadic import dyadic_decay, is_power_of_two, snap
+from neurokit.exact.ops import aten, hints, is_op
+
+ONE = Fraction(1)
+
+
+@dataclass
+class Folded:
+    """A program whose linear maps and neurons can be addressed by number; the same numbers for every form.
+
+    Attributes:
+        module: The graph module, without batch normalisation.
+        linears: Nodes of convolutions and linear maps, in order.
+        names: Module path of each.
+        neurons: Nodes of the neurons, in order.
+        parameters: What changed in each neuron's parameters ("op" and scalars).
+        input: The placeholder of x.
+        notes: What was approximated, one line each.
+    """
+
+    module: GraphModule
+    linears: list[Node] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    neurons: list[Node] = field(default_factory=list)
+    parameters: list[dict[str, Any]] = field(default_factory=list)
+    input: Any = None
+    notes: list[str] = field(default_factory=list)
+
+    def weight(self, index: int) -> Tensor:
+        """Returns the weight of a linear map."""
+        return fetch(self.module, str(self.linears[index].args[1].target))  # type: ignore[union-attr]
+
+    def bias(self, index: int) -> Tensor:
+        """Returns the bias of a linear map; every one has one."""
+        return fetch(self.module, str(self.linears[index].args[2].target))  # type: ignore[union-attr]
+
+    def set(self, index: int, weight: Tensor, bias: Tensor) -> None:
+        """Replaces weight and bias of a linear map."""
+        for place, value in ((1, weight), (2, bias)):
+            store(self.module, str(self.linears[index].args[place].target), value)  # type: ignore[union-attr]
+
+
+def fetch(module: nn.Module, path: str) -> Any:
+    """Returns the tensor at a dotted path."""
+    *parents, name = path.split(".")
+    for parent in parents:
+        module = getattr(module, parent)
+    return getattr(module, name)
+
+
+def store(module: nn.Module, path: str, value: Tensor) -> None:
+    """Puts a tensor at a dotted path, as a parameter without gradient."""
+    *parents, name = path.split(".")
+    for parent in parents:
+        if not hasattr(module, parent):
+            module.add_module(parent, nn.Module())
+        module = getattr(module, parent)
+    if name in module._buffers:
+        del module._buffers[name]
+    setattr(module, name, nn.Parameter(value.detach().clone(), requires_grad=False))
+
+
+def fold(program: ExportedProgram, steps: int | None) -> Folded:
+    """Returns the program with normalisations and factors folded away; what is returned computes in float32.
+
+    Args:
+        program: The program.
+        steps: T, where the first axis is time: a mean over it stays, since other forms take it outside.
+    """
+    return _Folder(program, steps).run()
+
+
+class _Folder:
+    def __init__(self, program: ExportedProgram, steps: int | None) -> None:
+        self.steps = steps
+        self.module: Any = program.module()
+        self.graph = self.module.graph
+        self.factors: dict[Node, Fraction] = {}
+        self.made = Folded(self.module)
+        self.used: dict[str, int] = {}
+
+    def run(self) -> Folded:
+        for node in list(self.graph.nodes):
+            if node.op == "call_module":
+                self.graph.erase_node(node)  # torch.export's guards
+            elif node.op == "placeholder" and self.made.input is None:
+                self.made.input = node
+            elif node.op == "call_function":
+                self._visit(node)
+            elif node.op == "output":
+                self._output(node)
+        self.graph.eliminate_dead_code()
+        self.graph.lint()
+        self.module.recompile()
+        return self.made
+
+    def _visit(self, node: Node) -> None:
+        factors = [self.factors.get(arg, ONE) for arg in node.all_input_nodes]
+        if is_op(node, ops.LINEARS) and _constant(node.args[1]):
+            self._linear(node)
+        elif is_op(node, {aten.batch_norm.default}):
+            self._batch_norm(node)
+        elif is_op(node, ops.NEURONS):
+            self._neuron(node)
+        elif is_op(node, ops.MULTIPLIES) and isinstance(node.args[1], int | float):
+            self._scale(node)
+        elif is_op(node, ops.MEANS | ops.AVERAGE_POOLS):
+            self._mean(node)
+        elif is_op(node, {aten.dropout.default, aten.dropout_.default, aten.feature_dropout.default}):
+            node.replace_all_uses_with(node.args[0])
+        elif is_op(node, ops.MATMULS | (ops.MULTIPLIES - ops.DIVIDES)):
+            self.factors[node] = math.prod(factors, start=ONE)
+        elif is_op(node, ops.MOVES | ops.RELUS | ops.MAX_POOLS | {aten.sum.dim_IntList}):
+            self.factors[node] = factors[0] if factors else ONE
+            if self.factors[node] < 0 and not is_op(node, ops.MOVES | {aten.sum.dim_IntList}):
+                self._settle(node)
+        elif is_op(node, ops.ADDS | {aten.cat.default, aten.stack.default}) and len(set(factors)) == 1:
+            self.factors[node] = factors[0]
+        else:
+            self._settle(node)
+
+    def _settle(self, node: Node) -> None:
+        """Multiplies the factors of a node's inputs out, each by a number of eight bits."""
+        for source in dict.fromkeys(node.all_input_nodes):
+            factor = self.factors.get(source, ONE)
+            if factor != ONE:
+                node.replace_input_with(source, self._times(source, snap(factor, 8), node))
+                self.made.notes.append(f"{source.name}: factor {float(factor):.6g} rounded to 8 bits")
+        self.factors[node] = ONE
+
+    def _times(self, source: Node, number: float, before: Node) -> Node:
+        with self.graph.inserting_before(before):
+            made: Node = self.graph.call_function(aten.mul.Tensor, (source, number))
+        made.meta["val"] = source.meta["val"]
+        return made
+
+    def _output(self, node: Node) -> None:
+        for source in dict.fromkeys(node.all_input_nodes):
+            factor = self.factors.get(source, ONE)
+            if factor != ONE:
+                number = float(torch.tensor(float(factor)))
+                node.replace_input_with(source, self._times(source, number, node))
+                self.made.notes.append(f"{source.name}: an output is rounded once, by its factor {number:.6g}")
+
+    def _linear(self, node: Node) -> None:
+        path = str(node.args[1].target)
+        weight = fetch(self.module, path).detach().double() * float(self.factors.get(node.args[0], ONE))
+        has_bias = len(node.args) > 2 and node.args[2] is not None
+        bias = (
+            fetch(self.module, str(node.args[2].target)).detach().double()
+            if has_bias
+            else weight.new_zeros(len(weight))
+        )
+        self._adopt(node, path.removesuffix(".weight"), weight, bias)
+
+    def _adopt(self, node: Node, path: str, weight: Tensor, bias: Tensor) -> None:
+        """Gives a linear map tensors of its own; a weight that two of them share may be folded differently."""
+        count = self.used.get(path, 0)
+        self.used[path] = count + 1
+        path = path if count == 0 else f"{path}_{count}"
+        arguments = list(node.args) + [None] * (3 - len(node.args))
+        for place, name, value in ((1, "weight", weight), (2, "bias", bias)):
+            store(self.module, f"{path}.{name}", value.float())
+            with self.graph.inserting_before(node):
+                arguments[place] = self.graph.get_attr(f"{path}.{name}")
+        node.args = tuple(arguments)
+        self.made.linears.append(node)
+        self.made.names.append(path.removeprefix("net."))
+
+    def _batch_norm(self, node: Node) -> None:
+        data, weight, bias, mean, var = node.args[:5]
+        eps = next(a for a in reversed(node.args) if isinstance(a, float))
+        read = lambda arg: fetch(self.module, str(arg.target)).detach().double()  # noqa: E731
+        scale = 1.0 / torch.sqrt(read(var) + eps)
+        scale = scale if weight is None else scale * read(weight)
+        shift = (0.0 if bias is None else read(bias)) - read(mean) * scale
+        chain = self._chain(data, len(scale))
+        if chain is not None and self.factors.get(data, ONE) == ONE:
+            index = self.made.linears.index(chain)
+            old_weight, old_bias = self.made.weight(index).double(), self.made.bias(index).double()
+            shape = [-1] + [1] * (old_weight.dim() - 1)
+            self.made.set(index, (old_weight * scale.reshape(shape)).float(), (old_bias * scale + shift).float())
+            node.replace_all_uses_with(data)
+            return
+        self._as_convolution(node, data, scale, shift)
+
+    def _chain(self, node: Any, channels: int) -> Node | None:
+        """Returns the linear map that a normalisation follows through moves alone, each with one user, else None."""
+        moves: list[Node] = []
+        while is_op(node, ops.MOVES) and len(node.users) == 1:
+            moves.append(node)
+            node = node.args[0]
+        if not is_op(node, ops.LINEARS) or node not in self.made.linears or len(node.users) != 1:
+            return None
+        shape = hints(node)
+        axis = len(shape) - 1 if is_op(node, {aten.linear.default}) else 1
+        if shape[axis] != channels:
+            return None
+        index = torch.arange(channels).reshape([-1 if i == axis else 1 for i in range(len(shape))]).expand(shape)
+        for move in reversed(moves):
+            if move.target not in _PLAIN_MOVES:
+                return None
+            index = move.target(index, *[_number(a) for a in move.args[1:]])
+        wanted = torch.arange(channels).reshape([-1 if i == 1 else 1 for i in range(index.dim())])
+        return node if index.dim() > 1 and bool((index == wanted).all()) else None
+
+    def _as_convolution(self, node: Node, data: Any, scale: Tensor, shift: Tensor) -> None:
+        """A normalisation that follows no linear map is a depthwise convolution of size one."""
+        dims = len(hints(data)) - 2
+        if dims not in (0, 1, 2, 3):
+            return
+        scale = scale * float(self.factors.get(data, ONE))
+        target = {0: aten.conv1d, 1: aten.conv1d, 2: aten.conv2d, 3: aten.conv3d}[dims].default
+        spatial = max(dims, 1)
+        path = f"{str(node.args[3].target).removesuffix('.running_mean')}"
+        with self.graph.inserting_before(node):
+            source = self.graph.call_function(aten.unsqueeze.default, (data, -1)) if dims == 0 else data
+            placeholder = self.graph.get_attr(str(node.args[3].target))
+            conv = self.graph.call_function(
+                target, (source, placeholder, None, [1] * spatial, [0] * spatial, [1] * spatial, len(scale))
+            )
+            result = self.graph.call_function(aten.squeeze.dim, (conv, -1)) if dims == 0 else conv
+        if dims == 0:
+            source.meta["val"] = data.meta["val"].unsqueeze(-1)
+            conv.meta["val"] = source.meta["val"]
+        result.meta["val"] = node.meta["val"]
+        self._adopt(conv, path, scale.reshape([-1] + [1] * (spatial + 1)), shift)
+        node.replace_all_uses_with(result)
+
+    def _scale(self, node: Node) -> None:
+        number = node.args[1]
+        factor = Fraction(1) / Fraction(number) if node.target in ops.DIVIDES else Fraction(number)  # type: ignore[arg-type]
+        before = self.factors.get(node.args[0], ONE)  # type: ignore[arg-type]
+        if factor == 0 or is_power_of_two(abs(float(factor))):
+            self.factors[node] = before
+            return
+        # The node stays, as a copy: its input may have other users, which see another factor.
+        node.target, node.args = aten.clone.default, (node.args[0],)
+        self.factors[node] = before * factor
+
+    def _mean(self, node: Node) -> None:
+        data: Any = node.args[0]
+        before = self.factors.get(data, ONE)
+        self.factors[node] = before
+        if is_op(node, ops.AVERAGE_POOLS):
+            count, kernel = ops.window_count(node)
+            if kernel is not None and not is_power_of_two(count):
+                self._sum_pool(node, kernel)
+                self.factors[node] = before / count
+            return
+        axes = node.args[1] if len(node.args) > 1 and node.args[1] is not None else list(range(len(hints(data))))
+        axes = [axes] if isinstance(axes, int) else list(axes)
+        sizes = [data.meta["val"].shape[axis] for axis in axes]
+        over_time = axes == [0] and sizes == [self.steps]
+        # A mean over a dynamic T divides by what it is given: exact where that is a power of two.
+        if not over_time and all(isinstance(size, int) for size in sizes) and not is_power_of_two(math.prod(sizes)):
+            keep = bool(node.args[2]) if len(node.args) > 2 else False
+            node.target, node.args = aten.sum.dim_IntList, (data, axes, keep)
+            self.factors[node] = before / math.prod(sizes)
+
+    def _sum_pool(self, node: Node, kernel: tuple[int, int]) -> None:
+        """Sums windows: over the whole picture as a sum, else as a depthwise convolution with ones."""
+        data: Any = node.args[0]
+        if hints(data)[-2:] == kernel and hints(node)[-2:] == (1, 1):
+            node.target, node.args = aten.sum.dim_IntList, (data, [-2, -1], True)
+            return
+        channels = hints(data)[1]
+        adaptive = node.target is aten.adaptive_avg_pool2d.default
+        stride = list(kernel) if adaptive or len(node.args) < 3 or not node.args[2] else list(node.args[2])  # type: ignore[arg-type]
+        padding = [0, 0] if adaptive or len(node.args) < 4 else node.args[3]
+        path = f"pool_{node.name}"
+        store(self.module, path, torch.ones(channels, 1, *kernel))
+        with self.graph.inserting_before(node):
+            ones = self.graph.get_attr(path)
+        node.target = aten.conv2d.default
+        node.args = (data, ones, None, stride, padding, [1, 1], channels)
+
+    def _neuron(self, node: Node) -> None:
+        op = ops.NEURONS[node.target]
+        places = ops.PLACES[op]
+        arguments = list(node.args)
+        factor = self.factors.get(arguments[0], ONE)  # type: ignore[arg-type]
+        if factor < 0:
+            self._settle(node)
+            arguments, factor = list(node.args), ONE
+        changed: dict[str, Any] = {}
+        for name in ("v_threshold", "v_reset"):
+            old = arguments[places[name]]
+            if old is not None:
+                changed[name] = snap(Fraction(old) / factor)  # type: ignore[arg-type]
+                arguments[places[name]] = changed[name]
+        if factor != ONE:
+            self.made.notes.append(f"neuron {len(self.made.neurons)}: in units of {float(1 / factor):.6g} of its own")
+        if op == "plif" or (op == "lif" and not is_power_of_two(arguments[2])):  # type: ignore[arg-type]
+            self._decay(node, op, arguments, changed)
+        node.args = tuple(arguments)
+        self.made.neurons.append(node)
+        self.made.parameters.append(changed)
+
+    def _decay(self, node: Node, op: str, arguments: list[Any], changed: dict[str, Any]) -> None:
+        """Makes a leak dyadic: a multiplication by m / 2**s in place of a division or of a sigmoid in the graph."""
+        given = _evaluate(self.module, arguments[2]) if op == "plif" else 1.0 / arguments[2]
+        decay = dyadic_decay(given)
+        path = f"decay_{len(self.made.neurons)}"
+        store(self.module, path, torch.tensor(decay))
+        with self.graph.inserting_before(node):
+            arguments[2] = self.graph.get_attr(path)
+        node.target = ops.PLIF
+        changed |= {"op": "plif", "decay": decay, "tau": 1.0 / decay}
+        if decay != given:
+            self.made.notes.append(
+                f"neuron {len(self.made.neurons)}: 1/tau {given:.6g} became {decay:g}"
+            )  # fmt: skip
+
+
+_PLAIN_MOVES = {
+    aten.view.default, aten.reshape.default, aten.flatten.using_ints, aten.unflatten.int, aten.permute.default,
+    aten.transpose.int, aten.unsqueeze.default, aten.squeeze.dim, aten.contiguous.default, aten.clone.default,
+}  # fmt: skip
+
+
+def _constant(node: Any) -> bool:
+    return isinstance(node, Node) and node.op == "get_attr"
+
+
+def _number(value: Any) -> Any:
+    """Returns an argument with symbolic sizes as numbers."""
+    if isinstance(value, list | tuple):
+        return [_number(part) for part in value]
+    if isinstance(value, Node):
+        return ops.hint(value.meta["val"])
+    return value
+
+
+def _evaluate(module: nn.Module, node: Any) -> float:
+    """Returns the value of a scalar that the graph computes from parameters alone (a learnt decay)."""
+    if node.op == "get_attr":
+        return float(fetch(module, str(node.target)).detach())
+    arguments = [
+        torch.tensor(_evaluate(module, a), dtype=torch.float64) if isinstance(a, Node) else a for a in node.args
+    ]
+    return float(node.target(*arguments))

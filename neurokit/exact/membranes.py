@@ -1,0 +1,152 @@
+"""How large and how fine a membrane can become, time step by time step.
+
+A leak of 1/tau = m / 2**s makes the membrane's grid finer by s bits a step; adding up makes it larger. A step is
+*exact* while every intermediate result is below 2**24 units of its own grid: then float32, float64 and integers all
+give the same numbers, fused or not.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurokit.exact.dyadic import ANY, is_power_of_two, lowest_bit_of
+
+LIMIT = 24
+
+
+@dataclass(frozen=True)
+class Membrane:
+    """Bounds of one neuron layer's membrane.
+
+    Attributes:
+        bits: log2 of the largest intermediate result in units of its grid, after the given number of steps.
+        steps: Number of steps that are proven exact; None for any number.
+        floor: Exponent below which the grid of the current must not go for all given steps to be exact.
+    """
+
+    bits: float
+    steps: int | None
+    floor: float
+
+
+def membrane(
+    op: str, pos: Tensor, neg: Tensor, grid: Tensor, settings: dict[str, Any], v0: Tensor, time_steps: int
+) -> Membrane:  # fmt: skip
+    """Bounds the membrane of one neuron layer.
+
+    Args:
+        op: "if_", "lif" or "plif".
+        pos: Largest positive current, `[T, ...]`.
+        neg: Largest magnitude of a negative current.
+        grid: Exponent of the current's grid.
+        settings: The neuron's arguments by name.
+        v0: Membrane before the first step.
+        time_steps: T.
+    """
+    high, low = pos.amax(0).double(), -neg.amax(0).double()
+    finest = grid.amin(0).double()
+    if op == "lif" and not is_power_of_two(settings["tau"]):
+        return Membrane(math.inf, 0, -ANY)
+    state = _State(op, settings, high, low, finest, v0)
+    bits, floor, exact = -ANY, -ANY, 0
+    for step in range(_HORIZON):
+        now, need = state.step()
+        if step < time_steps:
+            bits, floor = max(bits, now), max(floor, need)
+        if now >= LIMIT:
+            break
+        exact = step + 1
+        if exact >= time_steps and state.settled:
+            return Membrane(bits, None, floor)
+    while step + 1 < time_steps:  # what all steps need, also after the first that is too wide
+        step += 1
+        now, need = state.step()
+        bits, floor = max(bits, now), max(floor, need)
+    return Membrane(bits, exact, floor)
+
+
+_HORIZON = 64
+
+
+class _State:
+    """The range and grid of the membrane before a step."""
+
+    def __init__(
+        self, op: str, settings: dict[str, Any], high: Tensor, low: Tensor, grid: Tensor, v0: Tensor
+    ) -> None:  # fmt: skip
+        self.op, self.hard = op, settings["v_reset"] is not None
+        self.threshold = float(settings["v_threshold"])
+        self.rest = float(settings["v_reset"]) if self.hard else 0.0
+        self.decay = 0.0 if op == "if_" else 1.0 / settings["tau"] if op == "lif" else float(settings["decay"])
+        self.decay_input = bool(settings.get("decay_input", False))
+        self.x = (high, low, grid)
+        start = float(v0.reshape(-1)[0]) if v0.numel() else 0.0
+        self.v = (torch.full_like(high, start), torch.full_like(high, start))
+        self.grid = torch.full_like(grid, lowest_bit_of(start))
+        self.constant = lowest_bit_of(self.rest) if self.hard else lowest_bit_of(self.threshold)
+        self.grid = torch.minimum(self.grid, torch.full_like(grid, self.constant))
+        self.settled = False
+        self.worst = -ANY
+        self.need = -ANY
+
+    def step(self) -> tuple[float, float]:
+        """Takes one step; returns the bits it needs, and the floor of the current's grid that would make it exact."""
+        self.worst, self.need = -ANY, -ANY
+        before = (*self.v, self.grid)
+        h_high, h_low, grid = self._charge()
+        self._see(h_high, h_low, grid)
+        fires = h_high >= self.threshold
+        if self.hard:
+            top = torch.where(fires, torch.full_like(h_high, max(self.threshold, self.rest)), h_high)
+            bottom = torch.where(fires, h_low.clamp_max(self.rest), h_low)
+        else:
+            top = torch.where(
+                fires, torch.maximum(h_high - self.threshold, torch.full_like(h_high, self.threshold)), h_high
+            )
+            bottom = h_low.clamp_max(0.0) if self.threshold > 0 else h_low - abs(self.threshold)
+            top = torch.maximum(top, bottom)
+        self.v = (torch.maximum(top, before[0]), torch.minimum(bottom, before[1]))
+        self.grid = torch.minimum(torch.minimum(grid, self.grid), torch.full_like(grid, self.constant))
+        self.settled = all(torch.equal(a, b) for a, b in zip(before, (*self.v, self.grid), strict=True))
+        return self.worst, self.need
+
+    def _charge(self) -> tuple[Tensor, Tensor, Tensor]:
+        (high, low, fine), (v_high, v_low), v_grid = self.x, self.v, self.grid
+        if self.op == "if_":
+            return v_high + high, v_low + low, torch.minimum(v_grid, fine)
+        m = self.decay / 2.0 ** lowest_bit_of(self.decay)
+        w_high, w_low = v_high - self.rest, v_low - self.rest
+        w_grid = torch.minimum(v_grid, torch.full_like(v_grid, lowest_bit_of(self.rest)))
+        self._see(w_high, w_low, w_grid)
+        if self.decay_input:
+            d_high, d_low, d_grid = high - w_low, low - w_high, torch.minimum(fine, w_grid)
+        else:
+            d_high, d_low, d_grid = w_high, w_low, w_grid
+        self._see(d_high * m, d_low * m, d_grid)
+        q_grid = d_grid + lowest_bit_of(self.decay)
+        if self.decay_input:
+            # v + (x - (v - r)) k = (1 - k) v + k (x + r), with 0 < k <= 1.
+            h_high = (1 - self.decay) * v_high + self.decay * (high + self.rest)
+            h_low = (1 - self.decay) * v_low + self.decay * (low + self.rest)
+            return h_high, h_low, torch.minimum(v_grid, q_grid)
+        l_high, l_low = v_high - self.decay * w_high, v_low - self.decay * w_low
+        l_grid = torch.minimum(v_grid, q_grid)
+        self._see(l_high, l_low, l_grid)
+        return l_high + high, l_low + low, torch.minimum(l_grid, fine)
+
+    def _see(self, high: Tensor, low: Tensor, grid: Tensor) -> None:
+        """Notes how many bits a result needs."""
+        size = torch.maximum(high.abs(), low.abs())
+        if not size.numel():
+            return
+        bits = torch.where(size > 0, torch.log2(size.clamp_min(1e-300)) - grid, torch.full_like(size, -ANY))
+        self.worst = max(self.worst, float(bits.max()))
+        # How much finer this grid is than the current's own: the current's grid must make up for it.
+        finer = (self.x[2].clamp_max(self.constant) - grid).clamp_min(0.0)
+        need = torch.where(size > 0, torch.log2(size.clamp_min(1e-300)) - LIMIT + finer, torch.full_like(size, -ANY))
+        self.need = max(self.need, float(need.max()))

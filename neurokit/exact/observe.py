@@ -1,0 +1,120 @@
+"""Calibration: what a folded network's linear maps see on given data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.fx import Interpreter, Node
+
+from neurokit.exact import ops
+from neurokit.exact.fold import Folded
+from neurokit.exact.ops import aten
+
+# Columns of an operand's second moments above which a search costs more than it brings on a CPU.
+WIDEST_SEARCH = 2304
+_SAMPLES = 4096
+
+
+@dataclass
+class Observed:
+    """What one linear map saw.
+
+    Attributes:
+        largest: Largest magnitude of its operand.
+        result: Largest magnitude of its result.
+        moments: Second moments of the operand's columns, `[K, K]` with K the fan-in, or None.
+        mean: Mean column, `[K]`, or None.
+    """
+
+    largest: float = 0.0
+    result: float = 0.0
+    moments: Tensor | None = None
+    mean: Tensor | None = None
+
+
+@dataclass
+class Calibration:
+    """What all linear maps saw, and the rates of all neurons.
+
+    Attributes:
+        linears: By number.
+        rates: Spikes a decision, by neuron number.
+    """
+
+    linears: dict[int, Observed] = field(default_factory=dict)
+    rates: list[float] = field(default_factory=list)
+
+
+class _Observer(Interpreter):
+    def __init__(self, folded: Folded, moments: bool) -> None:
+        super().__init__(folded.module)
+        self._index = {node: i for i, node in enumerate(folded.linears)}
+        self._moments = moments
+        self.made = Calibration()
+
+    def run_node(self, n: Node) -> Any:
+        if n in self._index:
+            args, _ = self.fetch_args_kwargs_from_env(n)
+            self._see(self._index[n], n, args)
+        result = super().run_node(n)
+        if n in self._index and result.numel():
+            self.made.linears[self._index[n]].result = float(result.abs().max())
+        if ops.is_op(n, ops.NEURONS):
+            self.made.rates.append(float(result[0].mean()))
+        return result
+
+    def _see(self, index: int, node: Node, args: tuple[Any, ...]) -> None:
+        seen = Observed(largest=float(args[0].abs().max()) if args[0].numel() else 0.0)
+        self.made.linears[index] = seen
+        columns = operand_columns(node, args)
+        if columns is None:
+            return
+        seen.mean = columns.mean(0)
+        if self._moments and columns.shape[1] <= WIDEST_SEARCH:
+            seen.moments = columns.T @ columns / len(columns)
+
+
+def operand_columns(node: Node, args: tuple[Any, ...]) -> Tensor | None:
+    """Returns up to some thousand columns that a linear map multiplies its weights with, `[N, K]`, in float64."""
+    x, weight = args[0], args[1]
+    if node.target is aten.linear.default:
+        columns = x.reshape(-1, x.shape[-1])
+    elif node.target in (aten.conv1d.default, aten.conv2d.default):
+        rest = [*args[3:]]
+        dims = weight.dim() - 2
+        stride, padding, dilation = (_get(rest, i, default, dims) for i, default in enumerate((1, 0, 1)))
+        if (rest[3] if len(rest) > 3 else 1) != 1:
+            return None
+        if dims == 1:
+            x, stride, padding, dilation = x.unsqueeze(2), (1, *stride), (0, *padding), (1, *dilation)
+        kernel = weight.shape[2:] if dims == 2 else (1, *weight.shape[2:])
+        every = max(1, len(x) * x.shape[-1] * x.shape[-2] // (_SAMPLES * 4 * stride[0] * stride[1]))
+        x = x[:: min(every, len(x))]
+        columns = F.unfold(x, kernel, dilation, padding, stride).transpose(1, 2).flatten(0, 1)
+    else:
+        return None
+    every = max(1, len(columns) // _SAMPLES)
+    return columns[::every].double()
+
+
+def _get(rest: list[Any], place: int, default: int, dims: int) -> tuple[int, ...]:
+    value = rest[place] if len(rest) > place else default
+    return tuple(value) * (dims // len(value)) if isinstance(value, list | tuple) else (value,) * dims
+
+
+def observe(folded: Folded, inputs: tuple[Tensor, ...], moments: bool) -> Calibration:
+    """Runs a folded network once.
+
+    Args:
+        folded: The network.
+        inputs: x and the initial states.
+        moments: Whether to collect second moments, for the rounding search.
+    """
+    run = _Observer(folded, moments)
+    with torch.no_grad():
+        run.run(*inputs)
+    return run.made

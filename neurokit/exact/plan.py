@@ -1,0 +1,245 @@
+"""Chooses every number of the exact form: grids from static bounds, weights from calibration data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurokit.exact.dyadic import ANY, lowest_bit, top_exponent
+from neurokit.exact.fold import Folded
+from neurokit.exact.observe import Calibration, Observed
+from neurokit.exact.quantise import Quantised, choose_exponents, levels, on_grid, with_bias
+from neurokit.exact.ranges import Finding, Nominal, Range, Ranges
+from neurokit.exact.rewrite import Plan, Rounding
+from neurokit.exact.search import round_jointly
+
+INPUT_BITS = 10  # of a real-valued input's magnitude
+# Weights give up to so many bits for a common grid; beyond, sums are rounded to it instead.
+_COARSEST = 1.0
+# A result is limited to so many times what was seen, where its bound is so much larger still.
+_ROOM, _SLACK = 4.0, 16.0
+_LIMIT = 24
+
+
+@dataclass
+class Draft:
+    """A plan in the making.
+
+    Attributes:
+        input: Rounding of the input.
+        floors: Finest grid that each linear map's weights and bias may make, by number.
+        results: Exponent that each linear map's result is rounded to, by number.
+        currents: Exponent that each neuron's input is rounded to, by number.
+        limits: Largest magnitude of a linear map's result, where it is limited.
+        operands: Roundings of operands.
+        operand_grids: Exponent of each operand's grid.
+    """
+
+    input: Rounding
+    floors: dict[int, float] = field(default_factory=dict)
+    results: dict[int, int] = field(default_factory=dict)
+    currents: dict[int, int] = field(default_factory=dict)
+    limits: dict[int, float] = field(default_factory=dict)
+    operands: dict[int, Rounding] = field(default_factory=dict)
+    operand_grids: dict[int, float] = field(default_factory=dict)
+
+    def coarsen(self, source: int, bits: float, own: bool) -> None:
+        """Makes one source's grid coarser, because a bound was missed by `bits`."""
+        step = max(1, math.ceil(bits))
+        if source == -1:
+            self.input = input_rounding_at(self.input.exponent + step, self.input.low, self.input.high)
+        elif source in self.results and not own:
+            self.results[source] += step
+        else:
+            self.floors[source] += step
+
+
+def input_rounding(x: Tensor, low: float, high: float) -> Rounding:
+    """Returns the rounding of an input: the grid that given data lie on, or one of `INPUT_BITS` bits.
+
+    Args:
+        x: Calibration data.
+        low: Smallest value that the model declares.
+        high: Largest value that the model declares.
+    """
+    low, high = min(low, float(x.min())), max(high, float(x.max()))
+    finest = int(top_exponent(torch.tensor(max(abs(low), abs(high))), 2**INPUT_BITS - 1).clamp_min(-30))
+    own = float(lowest_bit(x).min())
+    exponent = int(own) if finest <= own < ANY else finest
+    return input_rounding_at(min(exponent, finest + INPUT_BITS), low, high)
+
+
+def input_rounding_at(exponent: int, low: float | None, high: float | None) -> Rounding:
+    """Returns a rounding whose limits lie on its grid."""
+    unit = 2.0**exponent
+    return Rounding(
+        exponent,
+        None if low is None else math.floor(low / unit) * unit,
+        None if high is None else math.ceil(high / unit) * unit,
+    )
+
+
+def input_range(shape: tuple[int, ...], rounding: Rounding) -> Range:
+    """Returns the range of the rounded input."""
+    low, high = rounding.low or 0.0, rounding.high or 0.0
+    return Range(
+        torch.full(shape, max(high, 0.0)), torch.full(shape, max(-low, 0.0)),
+        torch.full(shape, float(rounding.exponent), dtype=torch.float64), frozenset({-1}),
+    )  # fmt: skip
+
+
+def draft(
+    folded: Folded, seen: Calibration, rounding: Rounding, shape: tuple[int, ...], states: tuple[Tensor, ...],
+    steps: int, bits: int,
+) -> Draft:  # fmt: skip
+    """Finds the grids that the bounds allow.
+
+    Args:
+        folded: The network.
+        seen: What its linear maps saw.
+        rounding: Of the input.
+        shape: Of the input, for one sample.
+        states: Initial states.
+        steps: T.
+        bits: Bits of a weight.
+    """
+    nominal = Nominal(levels(bits), {i: s.largest for i, s in seen.linears.items()})
+    run = Ranges(folded.module, [n.name for n in folded.linears], [n.name for n in folded.neurons], nominal, steps)
+    found = run.start(input_range(shape, rounding), *states)
+    nominal.limits = _limits(run.largest, seen)
+    if nominal.limits:
+        run = Ranges(folded.module, [n.name for n in folded.linears], [n.name for n in folded.neurons], nominal, steps)
+        found = run.start(input_range(shape, rounding), *states)
+    made = Draft(rounding, operand_grids=run.operand_grids, limits=dict(nominal.limits))
+    made.operands = {i: Rounding(e, -limit, limit) for i, (e, limit) in nominal.operands.items()}
+    made.currents = _currents(found, len(folded.neurons))
+    own, common = _floors(found, made.currents)
+    if -1 in common and common[-1] > rounding.exponent:
+        made.input = input_rounding_at(math.ceil(common[-1]), rounding.low, rounding.high)
+    for index in range(len(folded.linears)):
+        weight = folded.weight(index)
+        natural = choose_exponents(weight, bits, -ANY).double() + run.operand_grids.get(index, 0.0)
+        wanted = math.ceil(max(common.get(index, -ANY), -ANY))
+        floor = math.ceil(own.get(index, -ANY))
+        alive = weight.reshape(len(weight), -1).abs().amax(1) > 0
+        top = float(natural[alive].max()) if bool(alive.any()) else ANY
+        if wanted - top > _COARSEST or index in made.limits:
+            made.results[index] = int(max(wanted, floor))
+            made.floors[index] = floor
+        else:
+            made.floors[index] = max(floor, wanted)
+    return made
+
+
+def _limits(largest: dict[int, float], seen: Calibration) -> dict[int, float]:
+    """Returns limits for results whose bound is far above anything that was seen: bounds add up along shortcuts."""
+    made = {}
+    for index, bound in largest.items():
+        limit = _ROOM * max(seen.linears[index].result, 1.0) if index in seen.linears else bound
+        if bound > _SLACK * limit:
+            made[index] = 2.0 ** math.ceil(math.log2(limit))
+    return made
+
+
+def _currents(found: list[Finding], neurons: int) -> dict[int, int]:
+    """Returns the neurons whose membranes ask for a coarser grid than the shortcuts that feed them should have.
+
+    They round their own input, instead of coarsening every map that flows into it.
+    """
+    made = {}
+    for finding in found:
+        shared = len(finding.sources) > 1 or finding.gain != 0.0
+        if finding.kind == "neuron" and shared and finding.membrane is not None and finding.membrane.bits >= _LIMIT:
+            made[finding.index or 0] = math.ceil(finding.floor + finding.gain)
+    return made
+
+
+def _floors(found: list[Finding], currents: dict[int, int]) -> tuple[dict[int, float], dict[int, float]]:
+    """Returns the floors that each linear map's own sums ask for, and those of all that they flow into."""
+    own: dict[int, float] = {}
+    common: dict[int, float] = {}
+    for finding in found:
+        rounded = finding.kind == "neuron" and finding.index in currents
+        for source in finding.sources:
+            table = own if finding.kind == "sum" and finding.index == source else common
+            table[source] = max(table.get(source, -ANY), finding.sum_floor if rounded else finding.floor)
+    return own, common
+
+
+def fill(folded: Folded, seen: Calibration, made: Draft, bits: int, search: bool) -> Plan:
+    """Puts every weight and bias on its grid."""
+    plan = Plan(input=made.input, operands=dict(made.operands))
+    plan.currents = {index: Rounding(exponent) for index, exponent in made.currents.items()}
+    for index, exponent in made.results.items():
+        limit = made.limits.get(index)
+        plan.results[index] = Rounding(exponent, None if limit is None else -limit, limit)
+    for index in range(len(folded.linears)):
+        grid = made.operand_grids.get(index, 0.0)
+        plan.linears[index] = quantise(
+            folded.weight(index), folded.bias(index), seen.linears.get(index, Observed()), bits, made.floors[index],
+            grid, search,
+        )  # fmt: skip
+    return plan
+
+
+def quantise(
+    weight: Tensor, bias: Tensor, seen: Observed, bits: int, floor: float, operand_grid: float, search: bool
+) -> Quantised:  # fmt: skip
+    """Puts one linear map on its grid; the bias makes up for what the rounding does to the mean of the sums."""
+    made = on_grid(weight, bias, bits, floor, operand_grid)
+    if search and seen.moments is not None:
+        integers = round_jointly(weight, made.exponent, bits, seen.moments)
+        made = with_bias(integers, made.exponent, bias, floor, operand_grid)
+    if seen.mean is None:
+        return made
+    lost = (weight.double() - made.weight.double()).reshape(len(weight), -1) @ seen.mean
+    return with_bias(made.integers, made.exponent, bias.double() + lost, floor, operand_grid)
+
+
+def raise_floors(made: Draft, found: list[Finding], limit: float) -> bool:
+    """Coarsens the grids behind every bound that was missed; returns whether there was one to coarsen."""
+    changed = False
+    missed: dict[tuple[int, bool], float] = {}
+    for finding in found:
+        bits = max(finding.bits, finding.membrane.bits if finding.membrane is not None else -ANY)
+        if not limit <= bits < math.inf:
+            continue
+        if finding.kind == "neuron" and finding.bits < limit:
+            changed |= _round_current(made, finding, math.ceil(bits - limit + 1e-6))
+            continue
+        for source in finding.sources:
+            own = finding.kind == "sum" and finding.index == source
+            missed[source, own] = max(missed.get((source, own), 0.0), bits - limit + 1e-6)
+    for (source, own), bits in missed.items():
+        made.coarsen(source, bits, own)
+        changed = True
+    return changed
+
+
+def _round_current(made: Draft, finding: Finding, bits: int) -> bool:
+    """Rounds a neuron's input (more coarsely), as far as its threshold allows; returns whether it could."""
+    index = finding.index or 0
+    before = made.currents.get(index)
+    exponent = math.ceil(finding.floor + finding.gain) if before is None else before + max(1, bits)
+    exponent = min(exponent, math.floor(finding.cap))
+    if before is not None and exponent <= before:
+        return False
+    made.currents[index] = exponent
+    return True
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """Returns what a manifest says of a plan."""
+    return {
+        "input_exponent": plan.input.exponent if plan.input else None,
+        "input_low": plan.input.low if plan.input else None,
+        "input_high": plan.input.high if plan.input else None,
+        "operand_roundings": len(plan.operands),
+        "result_roundings": len(plan.results),
+        "results_limited": sum(rounding.high is not None for rounding in plan.results.values()),
+        "current_roundings": len(plan.currents),
+    }

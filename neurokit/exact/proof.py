@@ -1,0 +1,183 @@
+"""The proof: static bounds for every sum and membrane of a program, from its own numbers and nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from neurokit.exact import ops
+from neurokit.exact.dyadic import ANY
+from neurokit.exact.ranges import LIMIT, Finding, Range, Ranges
+
+Status = Literal["exact", "elementwise", "inexact"]
+
+
+@dataclass(frozen=True)
+class LayerProof:
+    """What is proven of one layer.
+
+    Attributes:
+        name: Module path of the convolution, linear map or neuron, or the node's name.
+        kind: "sum", "neuron" or "output".
+        status: "exact": every partial result is a number of at most 24 bits, so every order, fusion and precision
+            from float32 up gives the same; "elementwise": the inputs are exact, and the layer's own few operations
+            give the same bits wherever float32 operations are rounded as IEEE 754 says and not contracted;
+            "inexact": rounding in sums, so other targets may differ.
+        bits: log2 of the largest partial sum in units of its grid; exact below 24.
+        membrane_bits: The same for a neuron's membrane.
+        steps: Time steps for which the membrane is exact; None for any number.
+        why: The reason, where it is not exact.
+        fix: What to change, where it is not exact.
+    """
+
+    name: str
+    kind: str
+    status: Status
+    bits: float
+    membrane_bits: float | None = None
+    steps: int | None = None
+    why: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What is proven of a network.
+
+    Attributes:
+        layers: One entry a convolution, linear map, neuron and output, in order; other sums only if not exact.
+        time_steps: T of the proof.
+    """
+
+    layers: tuple[LayerProof, ...]
+    time_steps: int | None
+
+    @property
+    def status(self) -> Status:
+        """The weakest status of all layers."""
+        found = {layer.status for layer in self.layers}
+        return "inexact" if "inexact" in found else "elementwise" if "elementwise" in found else "exact"
+
+    @property
+    def steps(self) -> int | None:
+        """Time steps for which every layer is exact in any precision; None for any number."""
+        counts = [layer.steps for layer in self.layers if layer.steps is not None]
+        return min(counts, default=None) if counts else None
+
+    @property
+    def tolerance_from(self) -> str | None:
+        """The first layer from which on only tolerance applies, or None."""
+        return next((layer.name for layer in self.layers if layer.status == "inexact"), None)
+
+    @property
+    def worst(self) -> LayerProof:
+        """The layer with the least room."""
+        return max(self.layers, key=lambda layer: max(layer.bits, layer.membrane_bits or -ANY))
+
+    def failures(self) -> list[LayerProof]:
+        """Returns the layers that are not exact."""
+        return [layer for layer in self.layers if layer.status != "exact"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the proof as a JSON object."""
+        layers = [{k: _plain(v) for k, v in asdict(layer).items()} for layer in self.layers]
+        return {
+            "status": self.status, "time_steps": self.time_steps, "steps_any_precision": self.steps,
+            "limit_bits": LIMIT, "int32_bits": 31, "tolerance_from": self.tolerance_from, "layers": layers,
+        }  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 3) if math.isfinite(value) else str(value)
+    return value
+
+
+def prove(
+    program: ExportedProgram, calls: Sequence[str], states: tuple[Tensor, ...], steps: int | None
+) -> tuple[Proof, list[Finding]]:  # fmt: skip
+    """Proves a program in the sequence form.
+
+    Args:
+        program: The program; its input may be any number, so it must limit and round it itself.
+        calls: Module path of every neuron node, in order.
+        states: Initial states for one sample.
+        steps: T.
+
+    Returns:
+        The proof, and the findings it was made from (with the numbers of linear maps and neurons).
+    """
+    module: Any = program.module()
+    for node in list(module.graph.nodes):
+        if node.op == "call_module":
+            module.graph.erase_node(node)
+    module.recompile()
+    linears, names, neurons, shape = [], [], [], ()
+    for node in module.graph.nodes:
+        if node.op == "placeholder" and not shape:
+            shape = _one_sample(node, steps, states)
+        elif ops.is_op(node, ops.LINEARS) and node.args[1].op == "get_attr" and len(node.args) > 2 and node.args[2]:
+            linears.append(node.name)
+            names.append(_path(str(node.args[1].target)))
+        elif ops.is_op(node, ops.NEURONS):
+            neurons.append(node.name)
+    run = Ranges(module, linears, neurons, None, steps or 1)
+    huge = torch.full(shape, 1e30)
+    found = run.start(Range(huge, huge, torch.full(shape, -149.0, dtype=torch.float64)), *states)
+    users = {node.name: node for node in module.graph.nodes}
+    layers = [_layer(finding, users, names, calls) for finding in found]
+    return Proof(tuple(layer for layer in layers if layer is not None), steps), found
+
+
+def _one_sample(node: Node, steps: int | None, states: tuple[Tensor, ...]) -> tuple[int, ...]:
+    """Returns the input's shape with every free size 1: the one free size is the batch."""
+    return tuple(size if isinstance(size, int) else 1 for size in node.meta["val"].shape)
+
+
+def _path(target: str) -> str:
+    return target.removeprefix("net.").removeprefix("_run.net.").removeprefix("_run.").removesuffix(".weight")
+
+
+def _layer(
+    finding: Finding, nodes: dict[str, Node], names: list[str], calls: Sequence[str]
+) -> LayerProof | None:  # fmt: skip
+    last = all(user.op == "output" for user in nodes[finding.node].users)
+    if finding.kind == "neuron" or (finding.kind == "inexact" and finding.index is not None):
+        return _neuron(finding, calls[finding.index or 0])
+    name = finding.node if finding.index is None else names[finding.index]
+    if finding.kind == "inexact":
+        if last:
+            return LayerProof(name, "output", "elementwise", -ANY, why="the output is divided once")
+        return LayerProof(name, "sum", "inexact", math.inf, why=finding.why, fix="only tolerance applies from here on")
+    if finding.bits >= LIMIT:
+        if last and finding.kind == "sum":
+            return LayerProof(name, "output", "elementwise", finding.bits, why="the output is rounded once")
+        if finding.kind == "output":
+            return None
+        why = f"a partial sum may need {finding.bits:.1f} bits, more than {LIMIT}"
+        return LayerProof(name, "sum", "inexact", finding.bits, why=why, fix="fewer bits, or split the layer")
+    if finding.index is None and finding.kind == "sum":
+        return None
+    return LayerProof(name, finding.kind, "exact", finding.bits)
+
+
+def _neuron(finding: Finding, path: str) -> LayerProof:
+    bounds = finding.membrane
+    if bounds is None:
+        why, fix = "its input is rounded in another order elsewhere", "only tolerance applies from here on"
+        return LayerProof(path, "neuron", "inexact", math.inf, why=why, fix=fix)
+    if finding.bits >= LIMIT:
+        why = f"its input current may need {finding.bits:.1f} bits, more than {LIMIT}"
+        return LayerProof(path, "neuron", "inexact", finding.bits, bounds.bits, bounds.steps, why, "fewer bits")
+    if bounds.bits >= LIMIT:
+        why = f"its membrane may need {bounds.bits:.1f} bits, more than {LIMIT}"
+        fix = "fewer time steps or bits; else float32 targets without contraction only"
+        return LayerProof(path, "neuron", "elementwise", finding.bits, bounds.bits, bounds.steps, why, fix)
+    return LayerProof(path, "neuron", "exact", finding.bits, bounds.bits, bounds.steps)

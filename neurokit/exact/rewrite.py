@@ -1,0 +1,134 @@
+"""Second stage of the exact form: numbers on their grids, roundings where they are needed, and a program again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule, Node
+from torch.fx.graph import CodeGen
+
+from neurokit.capture.tidy import tidy
+from neurokit.exact import ops
+from neurokit.exact.fold import Folded, fold
+from neurokit.exact.ops import aten
+from neurokit.exact.quantise import Quantised
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """A rounding inside the graph: limit, then round half to even to a multiple of 2**exponent.
+
+    Attributes:
+        exponent: Of the grid.
+        low: Smallest result, or None.
+        high: Largest result, or None.
+    """
+
+    exponent: int
+    low: float | None = None
+    high: float | None = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Returns the rounded tensor."""
+        x = x if self.low is None and self.high is None else x.clamp(self.low, self.high)
+        return torch.round(x * 2.0**-self.exponent) * 2.0**self.exponent
+
+
+@dataclass
+class Plan:
+    """Every number of an exact network; it fits every form of one model.
+
+    Attributes:
+        linears: Weights and biases, by the number of the linear map.
+        input: Rounding of the input.
+        operands: Roundings of linear maps' operands, by number.
+        results: Roundings of linear maps' results, by number.
+        currents: Roundings of neurons' input currents, by number of the neuron node.
+    """
+
+    linears: dict[int, Quantised] = field(default_factory=dict)
+    input: Rounding | None = None
+    operands: dict[int, Rounding] = field(default_factory=dict)
+    results: dict[int, Rounding] = field(default_factory=dict)
+    currents: dict[int, Rounding] = field(default_factory=dict)
+
+
+def apply(program: ExportedProgram, plan: Plan, steps: int | None) -> tuple[ExportedProgram, Folded]:
+    """Returns a program in its exact form, and the folded graph it was made from."""
+    folded = place(fold(program, steps), plan)
+    return export_again(folded, program), folded
+
+
+def place(folded: Folded, plan: Plan) -> Folded:
+    """Puts a plan's numbers and roundings into a folded graph, in place."""
+    if plan.input is not None:
+        _insert_after(folded, folded.input, plan.input)
+    for index, numbers in plan.linears.items():
+        folded.set(index, numbers.weight, numbers.real_bias)
+    for index, rounding in plan.operands.items():
+        _insert_before(folded, folded.linears[index], rounding)
+    for index, rounding in plan.results.items():
+        _insert_after(folded, folded.linears[index], rounding)
+    for index, rounding in plan.currents.items():
+        _insert_before(folded, folded.neurons[index], rounding)
+    folded.module.graph.lint()
+    folded.module.recompile()
+    return folded
+
+
+def _insert_before(folded: Folded, user: Node, rounding: Rounding) -> None:
+    graph = folded.module.graph
+    source: Any = user.args[0]
+    with graph.inserting_before(user):
+        made = _emit(graph, source, rounding)
+    user.args = (made, *user.args[1:])
+
+
+def _insert_after(folded: Folded, source: Node, rounding: Rounding) -> None:
+    graph = folded.module.graph
+    users = [user for user in source.users if "sym_size" not in str(user.target)]
+    at = source
+    if source.op == "placeholder":  # behind all inputs
+        at = next(node for node in reversed(list(graph.nodes)) if node.op == "placeholder")
+    with graph.inserting_after(at):
+        anchor = graph.call_function(aten.clone.default, (source,))
+    with graph.inserting_before(anchor):
+        made = _emit(graph, source, rounding)
+    for user in users:
+        user.replace_input_with(source, made)
+    graph.erase_node(anchor)
+
+
+def _emit(graph: Any, source: Node, rounding: Rounding) -> Node:
+    value = source
+    if rounding.low is not None or rounding.high is not None:
+        value = graph.call_function(aten.clamp.default, (value, rounding.low, rounding.high))
+    if rounding.exponent != 0:
+        value = graph.call_function(aten.mul.Tensor, (value, 2.0**-rounding.exponent))
+    value = graph.call_function(aten.round.default, (value,))
+    if rounding.exponent != 0:
+        value = graph.call_function(aten.mul.Tensor, (value, 2.0**rounding.exponent))
+    return value
+
+
+def export_again(folded: Folded, program: ExportedProgram) -> ExportedProgram:
+    """Traces a rewritten graph, with the free sizes of the program it came from."""
+    example, dims = [], []
+    for node in folded.module.graph.nodes:
+        if node.op != "placeholder":
+            continue
+        value = node.meta["val"]
+        example.append(torch.zeros(ops.hints(node), dtype=value.dtype))
+        dims.append({axis: Dim.DYNAMIC for axis, size in enumerate(value.shape) if not isinstance(size, int)})
+    graph = folded.module.graph
+    graph.set_codegen(CodeGen())  # plain arguments, without the tree that torch.export had packed them in
+    # A fresh graph module holds the tensors that the graph reads, under their old paths, and no others.
+    made = torch.export.export(
+        GraphModule(folded.module, graph), tuple(example), dynamic_shapes=tuple(dims), strict=False
+    )
+    tidy(made)
+    return made

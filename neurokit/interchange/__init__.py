@@ -1,0 +1,1 @@
+"""Models from elsewhere: files of other tools, and other libraries' neurons."""

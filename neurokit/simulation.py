@@ -1,0 +1,80 @@
+"""`simulate`: what one inference costs on real chips, from a captured model and real inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neurokit.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from neurokit.capture import Captured
+    from neurokit.hw_sim.report import EnergyReport
+
+_EXAMPLE_SEED = 0
+
+
+def simulate(
+    captured: Captured,
+    inputs: torch.Tensor | Sequence[torch.Tensor] | str | Path | None = None,
+    chips: Sequence[Any] = (),
+    *,
+    estimators: Sequence[str] | None = None,
+    mapping: str = "annealed",
+    step_seconds: float | None = None,
+) -> EnergyReport:
+    """Counts one run of a captured model on each input, maps it and prices it on every chip.
+
+    Args:
+        captured: A spiking model in the sequence form, T fixed.
+        inputs: One sample `[T, 1, *shape]`, several, a batch `[T, B, *shape]`, or a file
+            (`neurokit.inputs.read_samples`); default is the spec's own example.
+        chips: Names, paths of .toml files, or profiles.
+        estimators: Names of estimators from the literature; default is all that need no chip.
+        mapping: Placement strategy ("in-order", "hilbert" or "annealed").
+        step_seconds: Time between two inputs, where a sensor sets the pace.
+
+    Returns:
+        The report; figures are of the first sample, the spread is over all.
+
+    Raises:
+        InputError: If the model has no neurons, or an input does not fit.
+        UnknownNameError: If a chip or an estimator is unknown.
+    """
+    from neurokit.hw_sim import DEFAULT_ESTIMATORS, load_chip, simulate_workloads
+    from neurokit.hw_sim.trace import trace
+
+    profiles = [load_chip(chip) for chip in chips]  # a wrong name must not cost a minute
+    names = DEFAULT_ESTIMATORS if estimators is None else tuple(estimators)
+    samples = _samples(captured, inputs)
+    workloads = [trace(captured, x, sample) for sample, x in samples]
+    shared = workloads[0].network  # the graph depends on the model alone
+    workloads = [replace(workload, network=shared) for workload in workloads]
+    return simulate_workloads(workloads, profiles, mapping, names, step_seconds)
+
+
+def _samples(captured: Captured, inputs: Any) -> list[tuple[str, torch.Tensor]]:
+    """Returns every sample with a name for the report."""
+    import torch
+
+    from neurokit.inputs import read_samples
+    from neurokit.reference import example_input
+
+    spec, steps = captured.spec, captured.time_steps
+    if steps == "dynamic":
+        raise InputError("the captured model has a dynamic T", expected="a number of time steps", fix="--time-steps 4")
+    if inputs is None:
+        return [("the model's example input", example_input(spec, steps, 1, _EXAMPLE_SEED))]
+    if isinstance(inputs, str | Path):
+        name = Path(inputs).name
+        return [(f"{name} [{i}]", x) for i, x in enumerate(read_samples(inputs, spec, steps))]
+    if isinstance(inputs, torch.Tensor):
+        axis = 0 if spec.time_input == "image" or steps is None else 1
+        if inputs.dim() == len(spec.inputs[0].shape) + axis + 1 and inputs.shape[axis] > 1:
+            return [(f"sample {i}", x) for i, x in enumerate(inputs.split(1, dim=axis))]
+        return [("the given input", inputs)]
+    return [(f"sample {i}", x) for i, x in enumerate(inputs)]

@@ -1,0 +1,57 @@
+"""Where the kernels run in these tests: a GPU, the Triton interpreter, or (neither) the reference on a CPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from neurokit.kernels._compat import INTERPRET
+
+ON_GPU = torch.cuda.is_available() and not INTERPRET
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs_kernel: compares a Triton kernel, on a GPU or under the interpreter")
+    # Float references must not be rounded to TF32.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if ON_GPU or INTERPRET:
+        return
+    reason = "compares Triton kernels; test_interpreter runs it in a process of its own with TRITON_INTERPRET=1"
+    for item in items:
+        if "needs_kernel" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def device() -> torch.device:
+    return torch.device("cuda" if ON_GPU else "cpu")
+
+
+@pytest.fixture
+def reference(monkeypatch: pytest.MonkeyPatch):
+    """Runs a function on the plain PyTorch definition."""
+
+    def run(function, *args, **kwargs):
+        with monkeypatch.context() as patch:
+            patch.setenv("NEUROKIT_KERNELS", "reference")
+            return function(*args, **kwargs)
+
+    return run
+
+
+@pytest.fixture
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fills every fresh allocation with NaN (or a number that no kernel writes), to find outputs left unwritten."""
+
+    def fill(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.fill_(float("nan") if tensor.is_floating_point() else 77)
+
+    for owner, name in (
+        (torch, "empty"), (torch, "empty_like"), (torch.Tensor, "new_empty"), (torch.Tensor, "new_empty_strided"),
+    ):  # fmt: skip
+        original = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *a, _original=original, **k: fill(_original(*a, **k)))

@@ -1,0 +1,65 @@
+"""Every kernel compiles for the GPUs it claims, on a machine that has none: Triton brings its assembler."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+from neurokit.kernels import lif, pack, sdsa_lif, spike_conv_lif, spike_gemv_lif, spike_linear_lif, spike_stats
+from neurokit.kernels._compat import INTERPRET
+
+pytestmark = pytest.mark.skipif(INTERPRET, reason="interpreted kernels are not compiled")
+
+
+@pytest.fixture(scope="module")
+def offline():
+    pytest.importorskip("triton")
+    spec = importlib.util.spec_from_file_location("offline", Path(__file__).with_name("offline.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def calls():
+    half = torch.float16
+    x = torch.zeros(4, 64, 64, dtype=torch.bfloat16)
+    s8 = torch.zeros(4, 64, 64, dtype=torch.int8)
+    q = torch.zeros(4, 1, 49, 128, dtype=half)
+    weight = torch.zeros(64, 64, dtype=half)
+    return {
+        "lif": lambda: lif(x, spikes="packed"),
+        "pack": lambda: pack(x),
+        "sdsa_lif": lambda: sdsa_lif(q, q, q, 2),
+        "spike_stats": lambda: spike_stats(torch.zeros(4, 9, 2, dtype=torch.int32), 64),
+        "spike_linear_lif": lambda: spike_linear_lif(s8, weight, path="fused"),
+        "spike_linear_lif int8": lambda: spike_linear_lif(s8, weight.to(torch.int8), path="fused"),
+        "spike_conv_lif": lambda: spike_conv_lif(q.view(4, 1, 7, 7, 128), torch.zeros(64, 3, 3, 128, dtype=half), path="fused"),
+        "spike_gemv_lif": lambda: spike_gemv_lif(s8[:, :1], weight),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("name", list(calls()))
+def test_compiles(name, capability, offline):
+    with offline.capture(capability) as done:
+        calls()[name]()
+    assert len(done) == 1
+    assert done[0].count(r"\.target sm_" + str(capability)) == 1
+    assert done[0].binary.asm["cubin"]
+
+
+def test_affine_is_not_contracted(offline):
+    """A fused multiply-add in the affine would round once where the reference rounds twice."""
+    row = torch.zeros(64)
+    with offline.capture(90) as done:
+        lif(torch.zeros(4, 64, 64), scale=row, bias=row)
+    assert done[0].count(r"mul\.rn\.f32") > 0
+
+
+def test_lif_loads_whole_vectors(offline):
+    with offline.capture(90) as done:
+        lif(torch.zeros(4, 64, 64, dtype=torch.bfloat16), spikes="packed", want_v=False)
+    assert done[0].count(r"ld\.global[^\n]*v4\.b32") == 4

@@ -1,0 +1,77 @@
+"""Bad input gives an error that says what was expected; the dispatcher says why it took a path."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from neurokit.errors import InputError
+from neurokit.kernels import config, depthwise, dispatch, lif, pack, sdsa_lif, spike_linear_lif, spike_stats, unpack
+from neurokit.kernels._compat import INTERPRET
+
+ON_GPU = torch.cuda.is_available() and not INTERPRET
+
+X = torch.zeros(4, 3, 32)
+BAD = {
+    "tau": lambda: lif(X, tau=1.0),
+    "nan threshold": lambda: lif(X, threshold=float("nan")),
+    "form": lambda: lif(X, spikes="bits"),
+    "surrogate": lambda: lif(X, surrogate="erf"),
+    "alpha": lambda: lif(X, alpha=0.0),
+    "dtype": lambda: lif(X.double()),
+    "no steps": lambda: lif(X[:0]),
+    "v0": lambda: lif(X, torch.zeros(3, 31)),
+    "scale": lambda: lif(X, scale=torch.zeros(31)),
+    "residual": lambda: lif(X, residual=X[:, :2]),
+    "inner size": lambda: spike_linear_lif(X.to(torch.int8), torch.zeros(8, 31, dtype=torch.float16)),
+    "weight": lambda: spike_linear_lif(X.to(torch.int8), torch.zeros(8, 32)),
+    "path": lambda: spike_linear_lif(X.to(torch.int8), torch.zeros(8, 32).half(), path="fast"),
+    "heads": lambda: sdsa_lif(*[torch.zeros(1, 1, 4, 32)] * 3, 5),
+    "channels": lambda: sdsa_lif(*[torch.zeros(1, 1, 4, 1, dtype=torch.int32)] * 3, 1),
+    "mode": lambda: sdsa_lif(*[torch.zeros(1, 1, 4, 32)] * 3, 1, mode="softmax"),
+    "words": lambda: spike_stats(torch.zeros(1, 2, 1, dtype=torch.int32), 33),
+    "pack": lambda: pack(X.double()),
+    "unpack": lambda: unpack(torch.zeros(2, 1, dtype=torch.int32), 33),
+    "kernel": lambda: depthwise(torch.zeros(1, 4, 4, 8), torch.zeros(7, 7, 8)),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input(name):
+    with pytest.raises(InputError) as caught:
+        BAD[name]()
+    assert str(caught.value)
+
+
+def test_reason_is_logged_once(caplog):
+    dispatch.log_once.cache_clear()
+    with caplog.at_level(logging.INFO, logger="neurokit.kernels"):
+        lif(X)
+        lif(X)
+    messages = [r.getMessage() for r in caplog.records if r.getMessage().startswith("lif: ")]
+    assert len(messages) == 1
+    assert ("interpreter" if INTERPRET else "not on a CUDA GPU") in messages[0]
+
+
+@pytest.mark.skipif(INTERPRET or ON_GPU, reason="Triton can run here")
+def test_triton_on_demand_is_refused_where_it_cannot_run(monkeypatch):
+    monkeypatch.setenv("NEUROKIT_KERNELS", "triton")
+    with pytest.raises(InputError, match="not on a CUDA GPU"):
+        lif(X)
+    monkeypatch.setenv("NEUROKIT_KERNELS", "fast")
+    with pytest.raises(InputError, match="unknown"):
+        lif(X)
+
+
+def test_configuration_lookup(monkeypatch):
+    monkeypatch.setattr(config, "gpu_name", lambda index: "Some GPU")
+    monkeypatch.setattr(config, "_table", lambda gpu: {"lif": {"4,2": {"block": 7}, "*": {"block": 9}}})
+    gpu = torch.device("cuda", 0)
+    assert config.lookup("lif", (4, 2), gpu, {"block": 1, "num_warps": 4}) == {"block": 7, "num_warps": 4}
+    assert config.lookup("lif", (5, 2), gpu, {"block": 1}) == {"block": 9}
+    assert config.lookup("pack", (5, 2), gpu, {"block": 1}) == {"block": 1}
+    assert config.lookup("lif", (4, 2), torch.device("cpu"), {"block": 1}) == {"block": 1}
+    with config.override("lif", {"block": 3}):
+        assert config.lookup("lif", (4, 2), gpu, {"block": 1}) == {"block": 3}

@@ -1,0 +1,89 @@
+"""Every registered kernel against its definition, on the GPU or under the interpreter."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from neurokit.kernels._compat import INTERPRET
+from neurokit.kernels.contract import KERNELS
+
+ON_GPU = torch.cuda.is_available() and not INTERPRET
+
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def tensors(result):
+    return [result] if isinstance(result, torch.Tensor) else list(result)
+
+
+@pytest.mark.needs_kernel
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: str(d).removeprefix("torch."))
+@pytest.mark.parametrize("name", KERNELS.names())
+def test_kernel_gives_the_definitions_bits(name, dtype, device, reference, poisoned):
+    kernel = KERNELS.get(name)
+    count = 0
+    for example in kernel.examples(device, dtype):
+        expected = tensors(reference(kernel.function, *example.args, **example.kwargs))
+        actual = tensors(kernel.function(*example.args, **example.kwargs))
+        for ours, theirs in zip(actual, expected, strict=True):
+            assert ours.shape == theirs.shape, example.label
+            assert ours.dtype == theirs.dtype, example.label
+            if kernel.parity == "equal":
+                assert torch.equal(ours, theirs), example.label
+            elif ours.is_floating_point():
+                torch.testing.assert_close(
+                    ours, theirs, rtol=1e-2, atol=1e-5, msg=lambda m, e=example: f"{e.label}: {m}"
+                )
+            elif ours.numel():  # test_margin judges decisions one by one; here: no gross difference
+                assert (ours != theirs).float().mean() < 0.01, example.label
+        count += 1
+    assert count > 0 or (dtype == torch.bfloat16 and INTERPRET)
+
+
+@pytest.mark.needs_kernel
+@pytest.mark.parametrize("name", ["lif", "sdsa_lif", "spike_linear_lif"])
+def test_examples_are_not_silent(name, device):
+    """Spikes that are all zero or all one would agree whatever the kernel did."""
+    kernel = KERNELS.get(name)
+    rates = []
+    for example in kernel.examples(device, torch.float16):
+        if example.kwargs.get("form", example.kwargs.get("spikes", "same")) != "packed":
+            out = tensors(kernel.function(*example.args, **example.kwargs))[0]
+            if out.numel():
+                rates.append(float(out.float().mean()))
+    assert sum(0.03 < rate < 0.97 for rate in rates) >= max(3, len(rates) // 2), rates
+
+
+@pytest.mark.parametrize("name", KERNELS.names())
+def test_opcheck(name, device):
+    kernel = KERNELS.get(name)
+    op = getattr(torch.ops.neurokit_kernels, kernel.op).default
+    for args in kernel.op_examples(device):
+        torch.library.opcheck(op, args)
+
+
+@pytest.mark.parametrize("name", KERNELS.names())
+def test_compiles_whole_and_exports(name, device):
+    kernel = KERNELS.get(name)
+    example = next(iter(kernel.examples(device, torch.float16)))
+
+    class Call(torch.nn.Module):
+        def forward(self, *args):
+            return tensors(kernel.function(*args, **example.kwargs))
+
+    held = [a for a in example.args if isinstance(a, torch.Tensor)]
+    rest = example.args[len(held) :]
+    expected = tensors(kernel.function(*example.args, **example.kwargs))
+
+    class Held(Call):
+        def forward(self, *args):
+            return super().forward(*args, *rest)
+
+    torch._dynamo.reset()
+    backend = "inductor" if ON_GPU else "aot_eager"
+    compiled = torch.compile(Held(), fullgraph=True, backend=backend)(*held)
+    program = torch.export.export(Held(), tuple(held)).module()(*held)
+    for ours, theirs, again in zip(compiled, expected, program, strict=True):
+        assert torch.equal(ours, theirs)
+        assert torch.equal(again, theirs)

@@ -1,0 +1,144 @@
+"""What every registered model and every ONNX target promise each other."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from neurokit import pipeline
+from neurokit.errors import UnsupportedError
+from neurokit.loading import load
+from neurokit.spec import MODELS
+from neurokit.target import TARGETS
+from neurokit.vectors import FILE, Vectors
+
+ROOT = Path(__file__).parents[1]
+FORMS = ("onnx", "onnx-scan", "onnx-step")
+# Images so small that every model is quick; the architecture and the number of parameters do not depend on it.
+SIDE = {"metaspikeformer_15m": 64, "sew_resnet18": 64, "resnet34": 64, "mobilenet_v2": 64}
+LARGE = {"metaspikeformer_31m", "metaspikeformer_55m"}  # the 15m twin covers their structure
+OUTSIDE = ("spiking_vgg11_bn_small", "ms_resnet18_small", "spikformer_ti_small", "qkformer_10_384_small",
+           "sdt_8_384_small")  # fmt: skip
+# Half a minute each: one form of each transformer is enough for every run, `make test-slow` does the others.
+QUICK_FORM = {
+    "metaspikeformer_15m": "onnx", "spikformer_ti_small": "onnx", "qkformer_10_384_small": "onnx-step",
+    "sdt_8_384_small": "onnx-scan",
+}  # fmt: skip
+
+
+def pairs(names):
+    """Returns every model with every form, the long ones marked slow."""
+    return [
+        pytest.param(
+            name, form, marks=pytest.mark.slow if name in LARGE or QUICK_FORM.get(name, form) != form else ()
+        )
+        for name in names
+        for form in FORMS
+    ]  # fmt: skip
+
+
+def small(name: str):
+    """Returns a model's spec on small images."""
+    spec = load(name)
+    side = SIDE.get(name, 64 if name in LARGE else None)
+    if side is None:
+        return spec
+    info = dataclasses.replace(spec.inputs[0], shape=(*spec.inputs[0].shape[:1], side, side))
+    return dataclasses.replace(spec, inputs=(info,), example=None)
+
+
+@pytest.fixture(scope="module")
+def captures():
+    """Captures each model once for its three forms."""
+    made = {}
+
+    def get(name: str):
+        if name not in made:
+            made.clear()  # one model in memory is enough
+            made[name] = pipeline.capture(small(name) if ":" not in name else load(name))
+        return made[name]
+
+    return get
+
+
+def check(captured, target: str, folder: Path):
+    """Lowers, verifies and runs; returns the report."""
+    artifact = pipeline.lower(captured, target, folder, verified=False)
+    report = pipeline.verify(artifact)
+    assert report.passed, [layer for layer in report.layers if not layer.explained] or report
+    for layer in report.layers:
+        assert layer.max_current_error <= layer.bound
+    onnx.checker.check_model(str(artifact.file("model.onnx")), full_check=True)
+    content = artifact.file("model.onnx").read_bytes()
+    assert str(ROOT).encode() not in content
+    assert b"site-packages" not in content
+    vectors = Vectors.load(artifact.file(FILE))
+    with pipeline.open(artifact) as runner:
+        y = runner(vectors.x)
+    assert y.shape == next(iter(vectors.outputs.values())).shape
+    assert np.isfinite(y).all()
+    return artifact, report
+
+
+@pytest.mark.parametrize(("name", "target"), pairs(MODELS.names()))
+def test_every_zoo_model_takes_every_form_or_says_why_not(name, target, captures, tmp_path):
+    captured = captures(name)
+    if not captured.spiking and target != "onnx":
+        with pytest.raises(UnsupportedError) as refused:
+            pipeline.lower(captured, target, tmp_path / "out")
+        assert refused.value.reasons
+        assert not (tmp_path / "out").exists()
+        return
+    artifact, report = check(captured, target, tmp_path / "out")
+    manifest = artifact.manifest
+    assert len(manifest.neurons) == len(captured.neurons)
+    if target == "onnx-step":
+        session = onnx.load(str(artifact.file("model.onnx")), load_external_data=False).graph
+        inputs = {value.name for value in session.input}
+        outputs = {value.name for value in session.output}
+        assert {state.input for state in manifest.states} <= inputs
+        assert {state.output for state in manifest.states} <= outputs
+        assert len(manifest.states) == len(captured.states) > 0
+    if captured.spiking:
+        decisions = sum(layer.decisions for layer in report.layers)
+        assert decisions == report.spikes_compared > 0
+        silent = [layer.layer for layer in report.layers if layer.spike_rate == 0.0]
+        assert len(silent) < len(report.layers) / 4, "a silent network proves nothing"
+
+
+@pytest.mark.parametrize(("factory", "target"), pairs(OUTSIDE))
+def test_spikingjelly_models_outside_the_zoo_are_verified_teacher_forced(factory, target, captures, tmp_path):
+    captured = captures(f"{ROOT / 'examples' / 'spikingjelly_models.py'}:{factory}")
+    _, report = check(captured, target, tmp_path / "out")
+    assert all(layer.explained for layer in report.layers)
+    rate = sum(layer.spike_rate * layer.decisions for layer in report.layers) / report.spikes_compared
+    assert 0.03 < rate < 0.4
+
+
+def test_capture_equals_spikingjellys_own_run():
+    """The independent oracle of everything above: the module itself, run by its own library."""
+    from spikingjelly.activation_based import functional
+
+    for name in ("spiking_cnn", "sew_resnet18"):
+        spec = small(name)
+        module = spec.build().eval()
+        functional.reset_net(module)
+        x = torch.rand(spec.time_steps, 2, *spec.inputs[0].shape)
+        with torch.no_grad():
+            wanted = module(x)
+        captured = pipeline.capture(dataclasses.replace(spec, build=lambda module=module: module))
+        found = captured.program.module()(x, *captured.initial_states(2))[0]
+        assert torch.equal(found, wanted), name
+
+
+def test_every_target_describes_itself():
+    for name, target in TARGETS.items():
+        assert target.info.name == name
+        assert target.info.summary
+        assert target.info.requires
+        assert "pip install" in target.info.install
