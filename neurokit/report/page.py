@@ -81,7 +81,7 @@ def render(content: Content) -> str:
         has_accuracy=any("accuracy" in row.figures for row in content.rows),
         chips=[_chips(energy) for energy in content.energies],
         parities=[_parity(report) for report in content.parities],
-        history=[plots.history_plot(name, entries) for name, entries in series.items()],
+        history=[(name, plots.history_plot(name, entries)) for name, entries in series.items()],
         failures=content.failures, notes=content.notes,
     )  # fmt: skip
 

@@ -231,10 +231,9 @@ def history_plot(name: str, entries: Sequence[Entry]) -> str:
     if not entries:
         return ""
     height = 200.0
-    y = axis([value for e in entries for value in (e.low_s, e.high_s)], height - _BOTTOM, 30, log=False)
+    y = axis([value for e in entries for value in (e.low_s, e.high_s)], height - _BOTTOM, 10, log=False)
     x = Axis(-0.5, max(len(entries) - 0.5, 0.5), _LEFT, WIDTH - _RIGHT, False)
-    body = [_text(4, 11, name, css="small")]
-    body += [_line(x.start, y.at(t), x.end, y.at(t), "grid") + _text(x.start - 4, y.at(t) + 4, label(t, "s"), "end",
+    body = [_line(x.start, y.at(t), x.end, y.at(t), "grid") + _text(x.start - 4, y.at(t) + 4, label(t, "s"), "end",
              "small") for t in y.ticks()]  # fmt: skip
     places = [(x.at(number), y.at(entry.p50_s)) for number, entry in enumerate(entries)]
     body.append(f'<polyline points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in places)}" class="front"/>')
@@ -242,7 +241,8 @@ def history_plot(name: str, entries: Sequence[Entry]) -> str:
         ends = y.at(entry.low_s), y.at(entry.high_s)
         body.append(f'<line x1="{px:.1f}" x2="{px:.1f}" y1="{ends[0]:.1f}" y2="{ends[1]:.1f}" stroke="{_COLOURS[0]}"/>')
         body.append(_mark(px, py, "circle" if entry.verdict == "VALID" else "hollow", _COLOURS[0]))
-    for entry, (px, _), anchor in ((entries[0], places[0], "start"), (entries[-1], places[-1], "end")):
+    ends_of_time = [(entries[0], places[0], "start"), (entries[-1], places[-1], "end")]
+    for entry, (px, _), anchor in ends_of_time[: len(entries)]:
         body.append(_text(px, height - 22, entry.time[:10], anchor, "small"))
     body.append(
         _text((x.start + x.end) / 2, height - 6, f"{len(entries)} runs, median and its 95 % interval", "middle")

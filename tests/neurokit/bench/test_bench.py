@@ -143,8 +143,11 @@ def test_what_is_no_artifact_is_refused(tmp_path, capsys):
         nk.benchmark(tmp_path)
 
 
-@pytest.mark.parametrize("arguments", [["--scenario", "fast"], ["--deadline", "soon"], ["--seconds", "0"],
-                                       ["--meter", "sundial", "--seconds", "0.1"], ["--out", "no/such/x.json"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [["--scenario", "fast"], ["--deadline", "soon"], ["--meter", "sundial", "--seconds", "0.1"],
+     ["--seconds", "0"], ["--out", "no/such/x.json"]],
+)  # fmt: skip
 def test_bad_options(artifacts, arguments, capsys):
     status = cli.main(["bench", str(artifacts["onnx"]), *arguments])
     assert status in (1, 2)
@@ -211,8 +214,8 @@ def pack(artifacts, tmp_path):
 BLOCKED = """
 import importlib.abc, sys
 class Block(importlib.abc.MetaPathFinder):
-    names = {"torch", "torchvision", "spikingjelly", "onnx", "onnxscript", "onnx_ir", "pydantic", "rich", "typer", "scipy",
-             "psutil", "jinja2", "triton", "numba", "safetensors"}
+    names = {"torch", "torchvision", "spikingjelly", "onnx", "onnxscript", "onnx_ir", "pydantic", "rich", "typer",
+             "scipy", "psutil", "jinja2", "triton", "numba", "safetensors"}
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in self.names:
             raise ImportError("blocked: " + name)
