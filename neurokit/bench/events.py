@@ -6,6 +6,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from neurokit import samples
@@ -98,7 +99,7 @@ def label(job: Mapping[str, Any]) -> dict[str, str]:
     if not job:
         return {"subject": "", "variant": "", "scenario": ""}
     known = {key: value for key, value in job.items() if key != "expected_s"}
-    source = str(job["source"]) if job["subject"] == "artifact" else f"torch {job['subject']} of {job['source']}"
+    source = Path(job["source"]).name if job["subject"] == "artifact" else f"torch {job['subject']} of {job['source']}"
     return {"subject": source, "variant": Job.from_json(known).variant, "scenario": str(job["scenario"])}
 
 

@@ -48,7 +48,8 @@ def chip(name, total, status="priced", fits=True):
     timing = chips.LatencyReport((1e-3,), Quantity(4e-3, 3e-3, 5e-3, "s", "simulated", "x"), 1e-3, 1e-3, ("clock",), ())
     return chips.ChipReport(
         chip=name, title=name.title(), status=status, fits=fits, violations=(), strategy="annealed", chips=1, cores=4,
-        total=total, components={}, layers={}, steps=(), core_map=(), links=(), latency=timing if fits else None,
+        core_energy=(), total=total,
+        components={}, layers={}, steps=(), core_map=(), links=(), latency=timing if fits else None,
         counts={}, unpriced=("leak",) if status != "priced" else (), assumptions=(), warnings=(),
         sources=("synapse 23.6 pJ: table 2",),
     )  # fmt: skip
