@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
+from neurokit.capture.neurons import is_stateful
 from neurokit.capture.probe import Probe, input_shape, probe, set_time_steps, time_output
 from neurokit.capture.tidy import tidy
 from neurokit.capture.twin import Twin, private_copy
@@ -103,7 +104,7 @@ def _time_steps(spec: ModelSpec, net: nn.Module, asked: int | str | None) -> Tim
         raise InputError(f"time_steps is {asked!r}", expected='a whole number >= 1 or "dynamic"')
     if isinstance(asked, int) and asked < 1:
         raise InputError(f"time_steps is {asked}", expected="a whole number >= 1", fix="--time-steps 4")
-    if not Twin(net, "none").slots and spec.time_steps is None:
+    if spec.time_steps is None and not any(is_stateful(part) for part in net.modules()):
         return None
     steps = asked if asked is not None else spec.time_steps if spec.time_steps is not None else 4
     if steps == "dynamic" and spec.time_input == "image":
