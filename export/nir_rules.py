@@ -46,7 +46,8 @@ def _reshape(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[
             fields = {"input_type": np.array(value.shape), "start_dim": span[0], "end_dim": span[1]}
             return replace(graph.add("Flatten", fields, value, node, rest, spikes=value.spikes), lead=lead)
     why = f"it reshapes {list(value.shape)} to {list(out)}, and NIR can only join neighbouring axes"
-    return graph.refuse(node, op_name(node), why, PARTITION, [value])
+    fix = _FIX.get(node.target, PARTITION)
+    return graph.refuse(node, op_name(node), why, fix, [value])
 
 
 def _joined(shape: tuple[int, ...], rest: tuple[int, ...]) -> tuple[int, int] | None:
@@ -69,7 +70,8 @@ def _repeat(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[s
 def unknown(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[str, Any]) -> Value:
     """The rule of every operation that has none."""
     why = _WHY.get(node.target, "NIR has no node for it")
-    return graph.refuse(node, op_name(node), why, PARTITION, [*values_in(args), *values_in(list(kwargs.values()))])
+    fix = _FIX.get(node.target, PARTITION)
+    return graph.refuse(node, op_name(node), why, fix, [*values_in(args), *values_in(list(kwargs.values()))])
 
 
 _WHY = {
@@ -78,12 +80,21 @@ _WHY = {
         "it multiplies two activations (attention), and NIR multiplies by constants only",
     ),
     **dict.fromkeys((aten.permute.default, aten.transpose.int), "NIR has no node that reorders axes"),
+    **dict.fromkeys(
+        (aten.round.default, aten.clamp.default),
+        "it limits or rounds activations (as exact numerics do inside some networks), and NIR can state that of its"
+        " input only",
+    ),
     aten.cat.default: "NIR has no node that joins channels",
     aten.layer_norm.default: "it normalises by the activations themselves, which NIR cannot",
     aten.softmax.int: "NIR has no softmax",
 }  # fmt: skip
 
 
+_FIX = dict.fromkeys(
+    (aten.round.default, aten.clamp.default),
+    "fewer time steps or --bits may need no rounding inside; else --numerics float, or --option partition=true",
+)
 RULES: dict[Any, Rule] = {
     **dict.fromkeys(
         (aten.clone.default, aten.contiguous.default, aten.detach.default, aten.dropout.default, aten.to.dtype,

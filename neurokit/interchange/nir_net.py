@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from neurokit.errors import InputError, ModelLoadError
+from neurokit.interchange.input_grid import InputGrid
 from neurokit.interchange.nir_file import DEFAULT_DT, NEURONS, NirGraph, NirNode, read_graph
 from neurokit.interchange.nir_layers import Shape, ShapeError, build
 
@@ -20,6 +21,7 @@ class NirNet(nn.Module):
         graph: The graph, without graphs inside.
         dt: Seconds a time step.
         where: What to call the graph in messages.
+        grid: The grid that the input is brought onto first, where the file states one.
 
     Attributes:
         order: Node names in the order of execution.
@@ -27,14 +29,17 @@ class NirNet(nn.Module):
         shapes: Shape of every node's output, without time and batch.
         inputs: Names of the input nodes.
         outputs: Names of the output nodes.
+        firing: Names of the neuron nodes that fire.
 
     Raises:
         ModelLoadError: If the graph is cyclic, has open ends, or shapes do not fit.
     """
 
-    def __init__(self, graph: NirGraph, dt: float = DEFAULT_DT, where: str = "the graph") -> None:
+    def __init__(
+        self, graph: NirGraph, dt: float = DEFAULT_DT, where: str = "the graph", grid: InputGrid | None = None
+    ) -> None:
         super().__init__()
-        self.dt, self.where = dt, where
+        self.dt, self.where, self.grid = dt, where, grid
         self.feeds = _feeds(graph, where)
         self.order = _sorted(graph, self.feeds, where)
         self.inputs = [name for name in self.order if graph.nodes[name].kind == "Input"]
@@ -42,6 +47,7 @@ class NirNet(nn.Module):
         if not self.inputs or not self.outputs:
             missing = "Input" if not self.inputs else "Output"
             raise ModelLoadError(f"{where} has no {missing} node", expected="at least one")
+        self.firing = {name for name in self.order if "v_threshold" in graph.nodes[name].fields}
         self.shapes: dict[str, Shape] = {}
         self.module_of: dict[str, str] = {}
         for name in self.order:
@@ -59,6 +65,8 @@ class NirNet(nn.Module):
 
     def run(self, xs: tuple[Tensor, ...], call: Callable[[str, Tensor], Tensor]) -> tuple[Tensor, ...]:
         """Runs all nodes in order, each through `call(name, x)`; returns what the output nodes receive."""
+        if self.grid is not None:
+            xs = tuple(map(self.grid, xs))
         values: dict[str, Tensor] = dict(zip(self.inputs, xs, strict=True))
         for name in self.order:
             if name in values:
@@ -145,4 +153,10 @@ def read_net(path: Path, dt: float | None = None) -> NirNet:
     step = float(noted) if dt is None else dt
     if not 0 < step < math.inf:
         raise InputError(f"dt is {step}", expected="seconds a time step, above 0")
-    return NirNet(graph, step, path.name)
+    try:
+        grid = InputGrid.from_metadata(graph.metadata)
+    except (TypeError, ValueError) as error:
+        raise ModelLoadError(f"{path.name} states a grid for its input that is none: {error}") from error
+    if grid is not None and sum(node.kind == "Input" for node in graph.nodes.values()) != 1:
+        raise ModelLoadError(f"{path.name} states a grid for one input", expected="a graph with one input")
+    return NirNet(graph, step, path.name, grid)
