@@ -107,8 +107,9 @@ class ParityReport(_Report):
         model: Name of the model.
         target: Name of the target.
         form: Form within the target.
-        verdict: "exact": every spike and output bit equal; "benign rounding": spikes flipped, each within its
-            layer's rounding bound; "within tolerance": a model without neurons; "failed": anything else.
+        verdict: "exact": every spike and output bit equal; "benign rounding": what differs, spikes or only the
+            output, is within its layer's rounding bound; "within tolerance": a model without neurons; "failed":
+            anything else.
         layers: One entry a spiking layer.
         output_error_forced: Largest relative error of the output when forced, or None where that was not run.
         output_error_free: Largest relative error of the output when free-running.
