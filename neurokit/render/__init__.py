@@ -39,6 +39,7 @@ def parity(report: ParityReport) -> RenderableType:
         *([f"top-1 agreement {report.top1_agreement:.2%}"] if report.top1_agreement is not None else []),
         *([f"{report.spikes_flipped:,} of {report.spikes_compared:,} spike decisions flipped"]
           if report.spikes_compared else []),
+        *_covering(report),
     ]  # fmt: skip
     parts.append(", ".join(facts))
     if report.first_divergence:
@@ -49,6 +50,11 @@ def parity(report: ParityReport) -> RenderableType:
     subject = escape(f"{report.model} on {report.target} ({report.form}){_meaning(report)}")
     parts.append(f"[{colour} bold]{report.verdict}[/]: {subject}")
     return Group(*parts)
+
+
+def _covering(report: ParityReport) -> list[str]:
+    found = [layer.covering_error for layer in report.layers if layer.covering_error is not None]
+    return [f"input currents under random spikes off by {max(found):.2g} of their bound"] if found else []
 
 
 def _meaning(report: ParityReport) -> str:
