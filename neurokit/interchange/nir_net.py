@@ -85,7 +85,9 @@ class NirNet(nn.Module):
         try:
             module, out = build(node, given, self.dt)
         except ShapeError as error:
-            raise _misfit(self.where, name, f"({node.kind}) {error}") from None
+            batched = any(self.shapes[source][:1] == (1,) for source in self.inputs if source in self.shapes)
+            fix = "shapes in NIR have no batch axis: write the file from a sample without one" if batched else ""
+            raise _misfit(self.where, name, f"({node.kind}) {error}", fix) from None
         except (ValueError, TypeError, RuntimeError, IndexError, AssertionError, OverflowError) as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise _misfit(self.where, name, f"({node.kind}) is not usable: {first[:200]}") from error
@@ -133,8 +135,8 @@ def _sorted(graph: NirGraph, feeds: dict[str, list[str]], where: str) -> list[st
         raise ModelLoadError(f"{where} {what}: {path}", expected="a graph without cycles", fix=fix) from None
 
 
-def _misfit(where: str, name: str, what: str) -> ModelLoadError:
-    return ModelLoadError(f"{where}: node {name!r} {what}", expected="a node that fits its input")
+def _misfit(where: str, name: str, what: str, fix: str = "") -> ModelLoadError:
+    return ModelLoadError(f"{where}: node {name!r} {what}", expected="a node that fits its input", fix=fix)
 
 
 def read_net(path: Path, dt: float | None = None) -> NirNet:
