@@ -61,6 +61,7 @@ class Job:
         time_steps: T for a subject that is no artifact; 0 takes the model's own.
         numerics: "float", or "exact" for the form that the event engine computes.
         bits: Bits of a weight in the exact form.
+        weights: File with the model's weights, or "".
         meter: "auto", "none", the name of a meter, or "csv:FILE".
         data: .npz file with labelled data (`x`, `y`), or "".
         allow_mismatch: Whether to measure an artifact whose verification failed.
@@ -78,6 +79,7 @@ class Job:
     time_steps: int = 0
     numerics: str = "float"
     bits: int = 8
+    weights: str = ""
     meter: str = "auto"
     data: str = ""
     allow_mismatch: bool = False

@@ -15,6 +15,7 @@ from neurokit.bench.job import SCENARIOS, SUBJECTS, Job
 from neurokit.bench.subject import refuse_mismatch
 from neurokit.bench.torch_run import CUDA
 from neurokit.errors import InputError, NeurokitError
+from neurokit.spec import ModelSpec
 from neurokit.target import TARGETS
 
 # Rows of a model that is run as it is, by the names under which they appear.
@@ -92,15 +93,14 @@ def usable_targets() -> list[str]:
 
 
 def export_all(
-    model: str, targets: Sequence[str], out: Path, time_steps: int | None = None, numerics: str = "float", bits: int = 8
+    spec: ModelSpec, targets: Sequence[str], out: Path, numerics: str = "float", bits: int = 8
 ) -> tuple[list[Path], list[dict[str, str]]]:  # fmt: skip
     """Exports a model to several targets.
 
     Args:
-        model: A zoo name or `path/file.py:factory`.
+        spec: The model.
         targets: Names of targets.
         out: Folder for the artifacts.
-        time_steps: T, or None for the model's own.
         numerics: "float" or "exact".
         bits: Bits of a weight in the exact form.
 
@@ -108,14 +108,14 @@ def export_all(
         The folders, and one entry for each target that did not take the model.
 
     Raises:
-        InputError: If the model or a target is unknown.
+        UnknownNameError: If a target is unknown.
+        UnsupportedError: If the model cannot be captured.
     """
-    from neurokit.loading import load
     from neurokit.pipeline import capture, exact, lower
 
     for name in targets:
         TARGETS.get(name)
-    captured: Any = capture(load(model, time_steps=time_steps))
+    captured: Any = capture(spec)
     if numerics == "exact":
         captured = exact(captured, bits=bits)
     folders, failures = [], []
@@ -125,7 +125,7 @@ def export_all(
         except NeurokitError as error:
             event = failed(error)
             failures.append({
-                "subject": f"{model} on {name}", "variant": "", "scenario": "export", "reason": event["reason"],
+                "subject": f"{spec.name} on {name}", "variant": "", "scenario": "export", "reason": event["reason"],
                 "fix": event["fix"],
             })  # fmt: skip
     return folders, failures

@@ -54,4 +54,5 @@ def find_subject(job: Job) -> Subject:
         return host_subject(Artifact.load(Path(job.source)), job)
     from neurokit.loading import load
 
-    return model_subject(load(job.source, time_steps=job.time_steps or None), job)
+    weights = Path(job.weights) if job.weights else None
+    return model_subject(load(job.source, time_steps=job.time_steps or None, weights=weights), job)

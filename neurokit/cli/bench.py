@@ -41,6 +41,9 @@ def bench(
     numerics: Annotated[str, typer.Option("--numerics", help="For a model: float or exact.")] = "float",
     bits: Annotated[int, typer.Option("--bits", help="For --numerics exact: bits of a weight.")] = 8,
     seconds: Annotated[float, typer.Option("--seconds", help="Measure each at least this long.")] = 10.0,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="For a model: file with the weights (.safetensors, .pt).")
+    ] = None,
     meter: Annotated[
         str, typer.Option("--meter", help="auto, none, rapl, nvml, ina, jtop, tegrastats or csv:FILE.")
     ] = "auto",
@@ -75,6 +78,7 @@ def bench(
     base = Job(
         "artifact", "", batch=batch, streams=streams, deadline_s=parse_deadline(deadline), threads=threads,
         provider=provider, time_steps=time_steps, numerics=numerics, bits=bits, meter=meter,
+        weights=str(weights.resolve()) if weights else "",
         data=str(data.resolve()) if data else "", allow_mismatch=allow_mismatch, rules=rules,
     )  # fmt: skip
     asked = scenario or []
@@ -109,7 +113,8 @@ def _plan(
         if not is_model:
             jobs += plan.plan_folder(Path(name), base, asked)
             continue
-        spec = load(name)  # an unknown name ends it here
+        weights = Path(base.weights) if base.weights else None
+        spec = load(name, time_steps=base.time_steps or None, weights=weights)  # an unknown name ends it here
         rows = [target for target in targets if target in plan.MODEL_ROWS]
         chosen = [target for target in targets if target not in plan.MODEL_ROWS]
         if not targets:
@@ -119,9 +124,7 @@ def _plan(
         if not chosen:
             continue
         with progress(f"export {name} to {', '.join(chosen)}"):
-            folders, failed = plan.export_all(
-                name, chosen, temporary, base.time_steps or None, base.numerics, base.bits
-            )
+            folders, failed = plan.export_all(spec, chosen, temporary, base.numerics, base.bits)
         failures += failed
         for folder in folders:
             jobs += plan.plan_folder(folder, base, asked)

@@ -12,6 +12,7 @@ from neurokit import samples
 from neurokit.artifact import Artifact
 from neurokit.bench import history
 from neurokit.bench.run import BenchRun, read_json
+from neurokit.bench.subject import numerics_of
 from neurokit.errors import InputError
 from neurokit.quantity import Quantity
 from neurokit.reports import LatencyReport, ParityReport
@@ -168,7 +169,7 @@ def _take_artifact(artifact: Artifact, content: Content) -> None:
     steps = manifest.time_steps if isinstance(manifest.time_steps, int) else None
     verdict = parity.verdict if parity else "not verified"
     content.rows.append(Row(
-        manifest.model.name, manifest.target, numerics=manifest.numerics, time_steps=steps, parity=verdict,
+        manifest.model.name, manifest.target, numerics=numerics_of(manifest), time_steps=steps, parity=verdict,
         figures={"size": Quantity.exact(size, "B", "measured", f"{len(manifest.files)} files of the artifact")},
         remarks=("its verification FAILED",) if verdict == "failed" else (),
     ))  # fmt: skip
@@ -176,10 +177,13 @@ def _take_artifact(artifact: Artifact, content: Content) -> None:
 
 def _drop_bare_artifacts(content: Content) -> None:
     """Leaves out an artifact's own row where a latency row says all that it says."""
-    timed = {(row.model, row.target, row.numerics) for row in content.rows if row.scenario}
+    timed = {(row.model, row.target, row.numerics, row.time_steps) for row in content.rows if row.scenario}
+    timed |= {(model, target, numerics, None) for model, target, numerics, _ in timed}  # T was left open
     content.rows = [
-        row for row in content.rows if row.scenario or (row.model, row.target, row.numerics) not in timed
-    ]  # fmt: skip
+        row
+        for row in content.rows
+        if row.scenario or (row.model, row.target, row.numerics, row.time_steps) not in timed
+    ]
 
 
 def _latency_row(report: LatencyReport) -> Row:
