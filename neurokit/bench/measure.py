@@ -69,7 +69,7 @@ def measure(
             say({"event": "doing", "what": "counting right answers"})
             row["accuracy"] = accuracy(subject, runner, Path(job.data))
     reasons += samples.faults(found, row["elapsed_s"])
-    return {**row, "samples_s": found, "verdict": "INVALID" if reasons else "VALID", "reasons": reasons}
+    return {**row, "samples_s": _nanoseconds(found), "verdict": "INVALID" if reasons else "VALID", "reasons": reasons}
 
 
 def _head(subject: Subject, job: Job, batch: int) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def _timed(
     if not warm.settled:
         reasons.append(f"not settled after {warm.runs} runs and {warm.seconds:.3g} s of warming up")
     row |= {"elapsed_s": elapsed, "energy": energy, "energy_note": note, "warm_up": asdict(warm)}
-    row["phases_s"] = {name: values[-len(found) :] for name, values in (phases or {}).items()}
+    row["phases_s"] = {name: _nanoseconds(values[-len(found) :]) for name, values in (phases or {}).items()}
     row["environment"] |= {"during": seen}
     return found, reasons
 
@@ -163,10 +163,15 @@ def _observer(emit: Emit | None) -> method.Observer | None:
 
     def observe(found: Sequence[float], left_s: float) -> None:
         nonlocal sent
-        emit({"event": "samples", "samples_s": list(found[sent:]), "left_s": left_s})
+        emit({"event": "samples", "samples_s": _nanoseconds(found[sent:]), "left_s": left_s})
         sent = len(found)
 
     return observe
+
+
+def _nanoseconds(times: Sequence[float]) -> list[float]:
+    """Returns times without the digits that no clock has; the files would be twice as large with them."""
+    return [round(value, 9) for value in times]
 
 
 def _energy(meter: meters.Meter, name: str, elapsed: float, inferences: int) -> tuple[dict[str, Any] | None, str]:

@@ -116,6 +116,7 @@ def torch_subject(spec: ModelSpec, job: Job) -> Subject:
     return Subject(
         model=spec.name, target=target_of(job.subject), open=lambda: _open(spec, job, device), x=x.numpy(),
         variant=job.variant, form="sequence", time_steps=spec.time_steps, timed=timed,
+        numerics="tf32" if on_gpu and torch.backends.cudnn.allow_tf32 else "float",
         fixed_batch=job.calls_of if job.subject == "aoti" else None,
         expected=None if is_reference else lambda: _open(spec, plain, "cpu")(x.numpy()),
         opening=_OPENING.get(job.subject, "building the model"),

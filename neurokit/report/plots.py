@@ -11,11 +11,12 @@ from neurokit import samples
 from neurokit.bench.history import Entry
 from neurokit.quantity import Quantity
 from neurokit.quantity import _prefix as prefix_of
-from neurokit.report.rows import Row
+from neurokit.report.row import Row
 
 WIDTH = 380.0
 _LEFT, _RIGHT, _BOTTOM = 52.0, 14.0, 40.0
 _COLOURS = ("#0b62a4", "#c4451c", "#2a7f3f", "#7a4aa3", "#8a6d00", "#b0307a", "#3b6e75", "#5b5b5b")
+_ONE_PICTURE = 8  # rows of distributions; more are shown in two columns
 _SHAPES = ("circle", "square", "diamond", "triangle")
 
 
@@ -96,36 +97,52 @@ def _line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{css}"/>'
 
 
-def distributions(rows: Sequence[Row]) -> str:
-    """Returns the latency distribution of each row: density, the middle half, the median, and 5 to 95 %."""
-    rows = [row for row in rows if len(row.samples_s) > 1]
-    if not rows:
-        return ""
-    ends = [[samples.percentile(row.samples_s, p)[0] for p in (1, 99)] for row in rows]
+def distributions(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """Returns the latency distribution of each row: density, the middle half, the median, and 5 to 95 %.
+
+    Args:
+        rows: Rows with samples.
+        names: What each is called.
+
+    Returns:
+        One picture, or two of half the height with the same axis.
+    """
+    known = [(row, name) for row, name in zip(rows, names, strict=True) if len(row.samples_s) > 1]
+    if not known:
+        return []
+    ends = [[samples.percentile(row.samples_s, p)[0] for p in (1, 99)] for row, _ in known]
     x = axis([max(value, 1e-9) for pair in ends for value in pair], 10, WIDTH - 10)
-    body, y = [], 14.0
-    for number, row in enumerate(rows):
-        colour = _COLOURS[number % len(_COLOURS)]
-        p5, p25, p50, p75, p95 = (samples.percentile(row.samples_s, p)[0] for p in (5, 25, 50, 75, 95))
-        body.append(_text(10, y, row.name, css="name"))
-        base = y + 30
-        body.append(f'<path d="{_density(row.samples_s, x, base, 22)}" fill="{colour}" fill-opacity=".25"/>')
-        body.append(f'<line x1="{x.at(p5):.1f}" x2="{x.at(p95):.1f}" y1="{base}" y2="{base}" stroke="{colour}"/>')
-        width = max(x.at(p75) - x.at(p25), 1.0)
-        body.append(
-            f'<rect x="{x.at(p25):.1f}" y="{base - 3}" width="{width:.1f}" height="6" fill="{colour}" class="mark"/>'
-        )
-        body.append(_line(x.at(p50), base - 7, x.at(p50), base + 7, "median"))
-        body.append(_text(min(x.at(p50) + 4, WIDTH - 70), base + 14, f"{label(p50, 's')}", css="small"))
-        y = base + 32
-    grid = [_line(x.at(t), 20, x.at(t), y - 10, "grid") + _text(x.at(t), y + 4, label(t, "s"), "middle", "small")
+    half = len(known) if len(known) <= _ONE_PICTURE else math.ceil(len(known) / 2)
+    return [_strips(known[start : start + half], x, start) for start in range(0, len(known), half)]
+
+
+def _strips(known: Sequence[tuple[Row, str]], x: Axis, start: int) -> str:
+    body, y = [], 12.0
+    for number, (row, name) in enumerate(known, start):
+        body.append(_distribution(row, name, x, y, _COLOURS[number % len(_COLOURS)]))
+        y += 36
+    y -= 4
+    grid = [_line(x.at(t), 16, x.at(t), y - 10, "grid") + _text(x.at(t), y + 4, label(t, "s"), "middle", "small")
             for t in x.ticks()]  # fmt: skip
     return svg(y + 14, "".join(grid + body), "Latency distributions: density, middle half, median, 5 to 95 percent")
 
 
+def _distribution(row: Row, name: str, x: Axis, y: float, colour: str) -> str:
+    p5, p25, p50, p75, p95 = (samples.percentile(row.samples_s, p)[0] for p in (5, 25, 50, 75, 95))
+    base = y + 18
+    box = max(x.at(p75) - x.at(p25), 1.0)
+    return "".join([
+        _text(10, y, name, css="name"), _text(WIDTH - 10, y, label(p50, "s"), "end", "small"),
+        f'<path d="{_density(row.samples_s, x, base, 13)}" fill="{colour}" fill-opacity=".3"/>',
+        f'<line x1="{x.at(p5):.1f}" x2="{x.at(p95):.1f}" y1="{base}" y2="{base}" stroke="{colour}"/>',
+        f'<rect x="{x.at(p25):.1f}" y="{base - 2}" width="{box:.1f}" height="4" fill="{colour}" class="mark"/>',
+        _line(x.at(p50), base - 5, x.at(p50), base + 5, "median"),
+    ])  # fmt: skip
+
+
 def _density(values: Sequence[float], x: Axis, base: float, height: float) -> str:
-    """Returns the outline of a histogram with 60 bins over the axis."""
-    bins = [0] * 60
+    """Returns the outline of a histogram with 120 bins over the axis."""
+    bins = [0] * 120
     for value in values:
         place = (x.at(max(value, 1e-9)) - x.start) / (x.end - x.start)
         if 0 <= place < 1:
@@ -139,40 +156,67 @@ def _density(values: Sequence[float], x: Axis, base: float, height: float) -> st
     return f"M{x.start:.1f},{base:.1f} {' '.join(corners)} L{x.end:.1f},{base:.1f} Z"
 
 
-def pareto(rows: Sequence[Row], across: str, up: str, titles: Mapping[str, tuple[str, str]]) -> str:
+def looks(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
+    """Returns a colour and a shape for each series of rows, the same in all plots."""
+    found: dict[str, tuple[str, str]] = {}
+    for row in rows:
+        number = len(found)
+        shape = "hollow" if row.simulated else _SHAPES[number // len(_COLOURS) % len(_SHAPES)]
+        found.setdefault(row.series, (_COLOURS[number % len(_COLOURS)], shape))
+    return found
+
+
+def key(look: tuple[str, str]) -> str:
+    """Returns the mark of a series, for the legend."""
+    colour, shape = look
+    drawn = _mark(7, 7, shape, colour).replace(' class="mark"', "")
+    return f'<svg viewBox="0 0 14 14" width="14" height="14" aria-hidden="true" class="key">{drawn}</svg>'
+
+
+def pareto(
+    rows: Sequence[Row], across: str, up: str, titles: Mapping[str, tuple[str, str]],
+    look: Mapping[str, tuple[str, str]] | None = None,
+) -> str:  # fmt: skip
     """Returns a scatter of two figures with the rows that no other row beats in both joined by a line.
+
+    A series of one network over T has one colour and shape; the number beside a mark is its T.
 
     Args:
         rows: The rows; those without both figures are left out.
         across: Figure along x, the smaller the better.
         up: Figure along y: accuracy, the larger the better; else the smaller.
         titles: Title and unit of each figure.
+        look: What `looks` returned.
     """
-    points = [(number, row, row.figures[across], row.figures[up]) for number, row in enumerate(rows, 1)
+    look = look or looks(rows)
+    points = [(row, row.figures[across], row.figures[up]) for row in rows
               if across in row.figures and up in row.figures and row.figures[across].value > 0]  # fmt: skip
     if not points:
         return ""
     height, better_up = 300.0, up == "accuracy"
-    x = axis([q.value for _, _, q, _ in points], _LEFT, WIDTH - _RIGHT)
+    x = axis([q.value for _, q, _ in points], _LEFT, WIDTH - _RIGHT)
     ends = [end for *_, q in points for end in ((q.low, q.high) if better_up else (q.value,))]
     y = axis(ends, height - _BOTTOM, 16, log=not better_up)
     body = [*_frame(x, y, titles[across], titles[up], height)]
-    front = sorted((a.value, b.value) for _, _, a, b in points if not _beaten(a.value, b.value, points, better_up))
-    body.append(f'<path d="{_steps(front, x, y)}" class="front"/>')
-    for number, row, a, b in points:
-        colour, shape = _COLOURS[(number - 1) % len(_COLOURS)], _SHAPES[(number - 1) // len(_COLOURS) % len(_SHAPES)]
+    front = sorted({(a.value, b.value) for _, a, b in points if not _beaten(a.value, b.value, points, better_up)})
+    marks = []
+    for row, a, b in points:
+        colour, shape = look[row.series]
         px, py = x.at(a.value), y.at(b.value)
         body.append(_whiskers(a.low, a.high, b.low, b.high, x, y, px, py, colour))
-        body.append(_mark(px, py, "hollow" if row.simulated else shape, colour))
-        body.append(_text(px + 7, py - 6, str(number), css="number"))
-    return svg(height, "".join(body), f"{titles[up][0]} against {titles[across][0]}; the line joins the best")
+        faint = ' opacity=".45"' if row.verdict == "INVALID" else ""
+        words = f"<title>{escape(row.name)}{', INVALID' if faint else ''}</title>"
+        marks.append(f"<g{faint}>{words}{_mark(px, py, shape, colour)}</g>")
+        marks.append(_text(px + 6, py - 5, str(row.time_steps or ""), css="number"))
+    body.append(f'<path d="{_steps(front, x, y)}" class="front"/>')
+    return svg(height, "".join(body + marks), f"{titles[up][0]} against {titles[across][0]}; the line joins the best")
 
 
 def _beaten(
-    a: float, b: float, points: Sequence[tuple[int, Row, Quantity, Quantity]], better_up: bool
+    a: float, b: float, points: Sequence[tuple[Row, Quantity, Quantity]], better_up: bool
 ) -> bool:  # fmt: skip
     sign = -1.0 if better_up else 1.0
-    others = [(p.value, sign * q.value) for _, _, p, q in points]
+    others = [(p.value, sign * q.value) for _, p, q in points]
     mine = (a, sign * b)
     return any(o[0] <= mine[0] and o[1] <= mine[1] and o != mine for o in others)
 
@@ -204,11 +248,15 @@ def _whiskers(
     lines = []
     if x_low < x_high and x_low > 0:
         ends = [min(max(x.at(value), x.start), x.end) for value in (x_low, x_high)]
-        lines.append(f'<line x1="{ends[0]:.1f}" x2="{ends[1]:.1f}" y1="{py:.1f}" y2="{py:.1f}" stroke="{colour}"/>')
+        lines.append(_whisker(ends[0], py, ends[1], py, colour))
     if y_low < y_high and (y_low > 0 or not y.log):
         ends = [min(max(y.at(value), y.end), y.start) for value in (y_low, y_high)]
-        lines.append(f'<line x1="{px:.1f}" x2="{px:.1f}" y1="{ends[0]:.1f}" y2="{ends[1]:.1f}" stroke="{colour}"/>')
+        lines.append(_whisker(px, ends[0], px, ends[1], colour))
     return "".join(lines)
+
+
+def _whisker(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" class="whisker"/>'
 
 
 def _mark(x: float, y: float, shape: str, colour: str) -> str:

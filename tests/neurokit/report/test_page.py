@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+import os
 import re
 import shutil
 from pathlib import Path
@@ -18,7 +19,8 @@ from neurokit.hw_sim import report as chips
 from neurokit.quantity import Quantity
 from neurokit.report import plots
 from neurokit.report.page import build
-from neurokit.report.rows import Row, gather, wilson
+from neurokit.report.row import Row
+from neurokit.report.rows import gather, wilson
 from neurokit.reports import LatencyReport
 
 CASES = (  # target, numerics, parity, median in seconds, right answers of 500, T
@@ -165,11 +167,14 @@ def test_an_artifact_alone_has_a_row(tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def browser(page, tmp_path_factory):
+    """A real browser; that there is none is a failure, unless somebody says that he knows."""
     command = next(
         (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
     )
     if not command:
-        pytest.skip("no chromium on this machine")
+        if os.environ.get("NEUROKIT_BROWSER") == "none":
+            pytest.skip("NEUROKIT_BROWSER=none: the page was not seen in a browser")
+        pytest.fail("no chromium on this machine: install it, or set NEUROKIT_BROWSER=none to go without")
     spec = importlib.util.spec_from_file_location("browser", Path(__file__).with_name("browser.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -201,6 +206,7 @@ def test_the_plots_are_drawn(browser):
     assert len(found) == 3 + 1 + len(CASES)  # three pairs of figures, the distributions, a history each
     assert all(marks and all(marks) for marks in found)
     assert len(found[0]) == len(CASES) + 2  # two of the chips have a latency
+    assert browser.evaluate("document.querySelectorAll('.legend li').length") == 8  # 5 series and 3 chips
 
 
 def test_the_table_sorts_by_mouse_and_keys(browser):
