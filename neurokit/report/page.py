@@ -12,7 +12,7 @@ from neurokit._version import __version__
 from neurokit.bench import history
 from neurokit.quantity import Quantity
 from neurokit.quantity import _prefix as prefix_of
-from neurokit.report import chips, plots
+from neurokit.report import chips, pareto, plots
 from neurokit.report.row import Row
 from neurokit.report.rows import Content, gather
 
@@ -73,7 +73,7 @@ def render(content: Content) -> str:
     compared = [row for row in content.rows if row.scenario.partition(",")[0] in _INFERENCES]
     compared = [common.without(row) for row in compared]
     timed = [row for row in content.rows if row.samples_s]
-    look = plots.looks([row for row in compared if sum(key in row.figures for key in _TITLES) > 1])
+    look = pareto.looks([row for row in compared if sum(key in row.figures for key in _TITLES) > 1])
     series = history.series(content.history)
     return environment.get_template("report.html.j2").render(
         version=__version__, models=sorted({row.model for row in content.rows}), headings=_headings(used, common),
@@ -85,8 +85,8 @@ def render(content: Content) -> str:
             timed[:_SHOWN_DISTRIBUTIONS], [common.without(row).name for row in timed[:_SHOWN_DISTRIBUTIONS]]
         ),
         left_out=max(len(timed) - _SHOWN_DISTRIBUTIONS, 0),
-        panels=[plot for across, up in _PAIRS if (plot := plots.pareto(compared, across, up, _TITLES, look))],
-        legend=[(plots.key(shape), name) for name, shape in look.items()],
+        panels=[plot for across, up in _PAIRS if (plot := pareto.pareto(compared, across, up, _TITLES, look))],
+        legend=[(pareto.key(shape), name) for name, shape in look.items()],
         has_accuracy=any("accuracy" in row.figures for row in content.rows),
         chips=chips.sections(content.energies), parities=[_parity(report) for report in content.parities],
         history=[(name, plots.history_plot(name, entries)) for name, entries in series.items()],

@@ -17,7 +17,7 @@ from neurokit.bench.run import BenchRun
 from neurokit.errors import InputError
 from neurokit.hw_sim import report as chips
 from neurokit.quantity import Quantity
-from neurokit.report import plots
+from neurokit.report import pareto, plots
 from neurokit.report.page import build
 from neurokit.report.row import Row
 from neurokit.report.rows import gather, wilson
@@ -117,7 +117,7 @@ def test_the_front_is_what_nothing_beats():
             for i, (a, b) in enumerate(zip(rng.uniform(1, 9, 30), rng.uniform(0, 1, 30), strict=True))]  # fmt: skip
     points = [(row.figures["p50"].value, row.figures["accuracy"].value) for row in rows]
     best = [p for p in points if not any(q[0] <= p[0] and q[1] >= p[1] and q != p for q in points)]
-    drawn = plots.pareto(rows, "p50", "accuracy", {"p50": ("latency", "s"), "accuracy": ("accuracy", "%")})
+    drawn = pareto.pareto(rows, "p50", "accuracy", {"p50": ("latency", "s"), "accuracy": ("accuracy", "%")})
     path = re.search(r'<path d="([^"]*)" class="front"', drawn).group(1)
     assert path.count("V") == len(best) - 1
     assert drawn.count('class="mark"') == 30
