@@ -18,9 +18,10 @@ from neurokit.errors import InputError
 from neurokit.hw_sim import report as chips
 from neurokit.quantity import Quantity
 from neurokit.report import pareto, plots
-from neurokit.report.page import build
+from neurokit.report.chips import sections as chip_sections
+from neurokit.report.page import build, render
 from neurokit.report.row import Row
-from neurokit.report.rows import gather, wilson
+from neurokit.report.rows import Content, _absent_energy, _latency_row, gather, wilson
 from neurokit.reports import LatencyReport
 
 CASES = (  # target, numerics, parity, median in seconds, right answers of 500, T
@@ -121,6 +122,54 @@ def test_the_front_is_what_nothing_beats():
     path = re.search(r'<path d="([^"]*)" class="front"', drawn).group(1)
     assert path.count("V") == len(best) - 1
     assert drawn.count('class="mark"') == 30
+
+
+def test_only_whole_inferences_are_in_the_plots():
+    """A time step of a stream is no inference: it would beat every one of them."""
+    single, stream = (
+        LatencyReport.judged("tiny", "onnx-step", scenario, [seconds] * 200, time_steps=4, elapsed_s=12.0,
+                             accuracy={"correct": 9, "total": 10, "data": "d"})
+        for scenario, seconds in (("single", 4e-3), ("stream", 1e-3))
+    )  # fmt: skip
+    content = Content([_latency_row(single), _latency_row(stream)])
+    text = render(content)
+    assert "stream, each step" in text
+    drawn = re.search(r'<svg[^>]*aria-label="accuracy against latency.*?</svg>', text, re.S).group(0)
+    assert drawn.count('class="mark"') == 1
+
+
+def test_a_network_has_one_line_over_time_and_one_look():
+    figures = {"p50": Quantity.exact(1.0, "s", "measured", ""), "accuracy": Quantity.exact(0.9, "", "measured", "")}
+    rows = [Row("m", target, time_steps=steps, figures=figures) for target in ("a", "b") for steps in (8, 2, 4)]
+    drawn = pareto.pareto(rows, "p50", "accuracy", {"p50": ("latency", "s"), "accuracy": ("accuracy", "%")})
+    assert drawn.count("<polyline") == 2
+    assert len(pareto.looks(rows)) == 2
+    assert [int(number) for number in re.findall(r'class="number">(\d+)<', drawn)] == [8, 2, 4, 8, 2, 4]
+
+
+def test_chips_stand_beside_the_network_without_spikes_at_every_t():
+    """Oracle: the ratios by hand."""
+    first, second = (json.loads(json.dumps(energy().to_json())) for _ in range(2))
+    second["time_steps"] = 8
+    second["chips"][0]["total"] |= {"value": 4e-5, "high": 5e-5}
+    (section,) = chip_sections([second, first])
+    assert section["precisions"] == ["int8", "fp32"]
+    found = [(row["title"], row["steps"], row["ratios"][0]) for row in section["rows"]]
+    assert found == [
+        ("Alpha", 4, "0.5 \u00d7"), ("Alpha", 8, "2 \u00d7"), ("Beta", 4, "at least 0.15 \u00d7"),
+        ("Beta", 8, "at least 0.15 \u00d7"), ("Gamma", 4, "-"), ("Gamma", 8, "-"),
+    ]  # fmt: skip
+    assert len(section["baselines"]) == 2  # the same at both T, so said once
+
+
+def test_what_all_rows_share_is_said_once():
+    reports = [LatencyReport.judged("tiny", target, "single", [0.1] * 200, variant="1 thread", energy_note="absent: no",
+                                    output_error=error) for target, error in (("a", 0.18), ("b", 1e-6))]  # fmt: skip
+    text = render(Content([_latency_row(report) for report in reports], notes=_absent_energy(reports)))
+    assert text.count("1 thread<") == 0
+    assert "Everything was measured with: 1 thread." in text
+    assert text.count("absent: no") == 1
+    assert text.count("its output differs by 18%") == 1  # and not of the other
 
 
 @pytest.mark.parametrize("values", [(1e-3, 2e-3), (1e-6, 1.0), (1e-3, 1.05e-3), (1e-3,)])
