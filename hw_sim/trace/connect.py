@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from neurokit.hw_sim.projection import Projection
@@ -78,13 +79,34 @@ def convolution(call: Call, builder: Builder) -> Any:
     shapes = tuple(real.shape[-axes - 1 :]), tuple(result.shape[-axes - 1 :])
 
     def build(**names: Any) -> Projection:
-        return Projection(
+        return without_padding(Projection(
             kind="conv", source_shape=shapes[0], target_shape=shapes[1], kernel=tuple(weight.shape[2:]), stride=stride,
             padding=each(padding, axes), dilation=dilation, groups=call.get("groups", default=1),
             weight=weight.detach().numpy(), **names,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     return connected(call, builder, value, real, build, _bias(call, "input", axes))
+
+
+def without_padding(projection: Projection) -> Projection:
+    """Returns a convolution that reads its population as it is where it read it padded by zeros.
+
+    Padding of its own says the same as an index map with holes all around, and everyone knows what it means.
+    """
+    index = projection.source_index
+    if index is None:
+        return projection
+    grid = index.reshape(projection.source_shape)
+    inside = np.nonzero(grid >= 0)
+    if not len(inside[0]):
+        return projection
+    first, last = ([int(end(axis)) for axis in inside] for end in (np.min, np.max))
+    core = grid[tuple(slice(a, b + 1) for a, b in zip(first, last, strict=True))]
+    whole = len(inside[0]) == core.size == projection.source_size and core.shape[0] == grid.shape[0]
+    if not whole or not np.array_equal(core.reshape(-1), np.arange(core.size)):
+        return projection
+    padding = tuple(p + a for p, a in zip(projection.padding, first[1:], strict=True))
+    return replace(projection, source_shape=core.shape, source_index=None, padding=padding)
 
 
 def linear(call: Call, builder: Builder) -> Any:
