@@ -17,10 +17,10 @@ from neurokit.capture import Captured, capture
 from neurokit.capture.probe import input_shape
 from neurokit.errors import InputError, UnsupportedError
 from neurokit.exact import plan as planning
+from neurokit.exact.bounds import LIMIT
 from neurokit.exact.fold import fold
 from neurokit.exact.observe import observe
 from neurokit.exact.proof import LayerProof, Proof, prove
-from neurokit.exact.ranges import LIMIT
 from neurokit.exact.rewrite import Plan, apply
 from neurokit.reference import example_input
 from neurokit.spec import ModelSpec

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.fx import Interpreter, Node
 
 from neurokit.exact import ops
-from neurokit.exact.fold import Folded
+from neurokit.exact.folded import Folded
 from neurokit.exact.ops import aten
 
 # Columns of an operand's second moments above which a search costs more than it brings on a CPU.

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neurokit.exact.bounds import Finding, Nominal, Range
 from neurokit.exact.dyadic import ANY, lowest_bit, top_exponent
-from neurokit.exact.fold import Folded
+from neurokit.exact.folded import Folded
 from neurokit.exact.observe import Calibration, Observed
 from neurokit.exact.quantise import Quantised, choose_exponents, levels, on_grid, with_bias
-from neurokit.exact.ranges import Finding, Nominal, Range, Ranges
+from neurokit.exact.ranges import Ranges
 from neurokit.exact.rewrite import Plan, Rounding
 from neurokit.exact.search import round_jointly
 
