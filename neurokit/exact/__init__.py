@@ -95,7 +95,7 @@ def exact(
         numbers = planning.fill(folded, seen, draft, bits, search)
         made = build(reference, numbers)
         proof, found = prove(made.program, made.calls, states, steps)
-        if proof.status == "exact" or not planning.raise_floors(draft, found, LIMIT):
+        if proof.status == "exact" or not planning.raise_floors(draft, found, seen, LIMIT):
             break
     final = made if original.form == reference.form and original.time_steps == steps else build(original, numbers)
     notes = (*_notes(folded.notes), *(() if calibration is not None else (_UNCALIBRATED,)))

@@ -68,6 +68,8 @@ class Finding:
         sum_floor: The same without the membrane's own needs.
         gain: As in Range.
         cap: Exponent above which no neuron's input is rounded for the sake of its membrane.
+        size: Largest magnitude of a neuron's input.
+        threshold: Of a neuron.
     """
 
     node: str
@@ -81,6 +83,8 @@ class Finding:
     sum_floor: float = -ANY
     gain: float = 0.0
     cap: float = ANY
+    size: float = 0.0
+    threshold: float = 0.0
 
 
 @dataclass

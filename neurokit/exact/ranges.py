@@ -153,6 +153,7 @@ class Ranges(Interpreter):
         bounds = membrane(op, x.pos, x.neg, x.grid, settings, v0, x.pos.shape[0])
         found = Finding(self.node.name, index, "neuron", x.bits(), bounds, sources=x.sources)
         found.sum_floor = log2(x.largest()) - LIMIT - x.gain
+        found.size, found.threshold = x.largest(), abs(float(settings["v_threshold"]))
         found.cap = log2(abs(float(settings["v_threshold"]))) - _FINEST_LOSS
         found.floor = max(min(bounds.floor, found.cap) - x.gain, found.sum_floor)
         found.gain = x.gain
