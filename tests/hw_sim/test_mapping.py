@@ -121,6 +121,7 @@ def strange_net(size: int, dilation: int) -> Network:
     """A stride longer than its kernel beside another convolution, a dilation, tokens, three readers of one layer."""
     a = Population("a", (4, size, size), model=IF)
     skip = Projection.conv("skip", "a", "b", a.shape, 4, (1, 1), 2)
+    alone = Projection.conv("alone", "a", "g", a.shape, 4, (1, 1), 2)
     wide = Projection.conv("wide", "a", "b", a.shape, 4, (3, 3), 2, 1)
     holes = Projection.conv("holes", "a", "c", a.shape, 2, (2, 2), 1, dilation, dilation)
     tokens = Projection.conv("tokens", "a", "d", (4, size * size), 3, (1,))
@@ -128,10 +129,10 @@ def strange_net(size: int, dilation: int) -> Network:
     copy = Projection.identity("copy", "a", "f", a.shape)
     populations = (
         Population("in", (2, size, size), "input"), a,
-        *(Population(p.target, p.target_shape, model=IF) for p in (wide, holes, tokens, mixed, copy)),
+        *(Population(p.target, p.target_shape, model=IF) for p in (wide, holes, tokens, mixed, copy, alone)),
     )  # fmt: skip
     first = Projection.conv("first", "in", "a", (2, size, size), 4, (3, 3), 1, 1)
-    return Network("strange", populations, (first, skip, wide, holes, tokens, mixed, copy))
+    return Network("strange", populations, (first, skip, wide, holes, tokens, mixed, copy, alone))
 
 
 @settings(max_examples=25, deadline=None)
