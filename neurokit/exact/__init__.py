@@ -17,10 +17,10 @@ from neurokit.capture import Captured, capture
 from neurokit.capture.probe import input_shape
 from neurokit.errors import InputError, UnsupportedError
 from neurokit.exact import plan as planning
+from neurokit.exact.bounds import LIMIT
 from neurokit.exact.fold import fold
 from neurokit.exact.observe import observe
 from neurokit.exact.proof import LayerProof, Proof, prove
-from neurokit.exact.ranges import LIMIT
 from neurokit.exact.rewrite import Plan, apply
 from neurokit.reference import example_input
 from neurokit.spec import ModelSpec
@@ -95,7 +95,7 @@ def exact(
         numbers = planning.fill(folded, seen, draft, bits, search)
         made = build(reference, numbers)
         proof, found = prove(made.program, made.calls, states, steps)
-        if proof.status == "exact" or not planning.raise_floors(draft, found, LIMIT):
+        if proof.status == "exact" or not planning.raise_floors(draft, found, seen, LIMIT):
             break
     final = made if original.form == reference.form and original.time_steps == steps else build(original, numbers)
     notes = (*_notes(folded.notes), *(() if calibration is not None else (_UNCALIBRATED,)))

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.fx import Interpreter, Node
 
 from neurokit.exact import ops
-from neurokit.exact.fold import Folded
+from neurokit.exact.folded import Folded
 from neurokit.exact.ops import aten
 
 # Columns of an operand's second moments above which a search costs more than it brings on a CPU.
@@ -43,10 +43,12 @@ class Calibration:
     Attributes:
         linears: By number.
         rates: Spikes a decision, by neuron number.
+        currents: Largest magnitude of the input, by neuron number.
     """
 
     linears: dict[int, Observed] = field(default_factory=dict)
     rates: list[float] = field(default_factory=list)
+    currents: list[float] = field(default_factory=list)
 
 
 class _Observer(Interpreter):
@@ -64,6 +66,8 @@ class _Observer(Interpreter):
         if n in self._index and result.numel():
             self.made.linears[self._index[n]].result = float(result.abs().max())
         if ops.is_op(n, ops.NEURONS):
+            current = self.fetch_args_kwargs_from_env(n)[0][0]
+            self.made.currents.append(float(current.abs().max()) if current.numel() else 0.0)
             self.made.rates.append(float(result[0].mean()))
         return result
 

@@ -13,7 +13,8 @@ from torch.fx.graph import CodeGen
 
 from neurokit.capture.tidy import tidy
 from neurokit.exact import ops
-from neurokit.exact.fold import Folded, fold
+from neurokit.exact.fold import fold
+from neurokit.exact.folded import Folded
 from neurokit.exact.ops import aten
 from neurokit.exact.quantise import Quantised
 

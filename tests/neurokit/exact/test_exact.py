@@ -225,7 +225,8 @@ def make_net(kinds, fire, seed=0):
 
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
-    st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=3), st.sampled_from(sorted(NEURONS)),
+    st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=3).filter(lambda b: b.count("average pool 3") < 3),
+    st.sampled_from(sorted(NEURONS)),
     st.sampled_from([8, 8, 6, 4]), st.integers(0, 10**6),
 )  # fmt: skip
 def test_random_networks_are_the_same_in_any_order_and_precision(kinds, kind, bits, seed):
