@@ -1,5 +1,7 @@
 """The target `tensorrt`: engines are built here, the network they are built of runs in ONNX Runtime."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from neurokit.export.trt_rewrite import dft_matrix, rewrite, unknown_operators
 from neurokit.export.trt_run import check_device
 from neurokit.export.trt_target import runtime_or_reason
 from neurokit.loading import load
+from neurokit.spec import MODELS
 
 from .nir_nets import conv_net, dyadic, inputs, reference
 
@@ -50,6 +53,11 @@ def test_engines_are_built_and_their_network_is_exact(form, tmp_path):
     if form != "step":
         assert (session.run(None, {"x": X})[0] != reference(net, X)).sum() == 0
     assert any("not the engine" in note for note in artifact.manifest.parity["notes"])
+    layers = json.loads((tmp_path / "t" / "layers.json").read_text())
+    assert len(layers) == info["layers"] == sum(info["layer_types"].values())
+    assert info["layer_types"]["convolution"] == 2  # as many as the source has
+    assert info["build_seconds"] > 0
+    assert not any("half" in layer["precisions"] for layer in layers)
 
 
 @needs_library
@@ -64,6 +72,12 @@ def test_half_precision_keeps_membranes_single(tmp_path):
         if node.domain == "neurokit":
             assert not halves & set(node.input)
     assert sum(node.op_type in ("Conv", "Gemm", "MatMul") for node in model.graph.node) == 3
+    layers = json.loads((tmp_path / "t" / "layers.json").read_text())
+    for layer in layers:  # what TensorRT itself made of it
+        if layer["type"] in ("convolution", "matrix_multiply"):
+            assert layer["precisions"] == ["half"], layer
+        if "(LIF)" in layer["onnx"]:
+            assert "half" not in layer["precisions"], layer
     session = ort.InferenceSession(str(tmp_path / "t" / "model.onnx"), providers=["CPUExecutionProvider"])
     # Multiples of 1/8 below 32 are float16 numbers: half precision changes nothing here.
     assert (session.run(None, {"x": X})[0] != reference(net, X)).sum() == 0
@@ -216,9 +230,18 @@ def test_unknown_operators_are_listed():
     assert found == {"StringNormalizer", "Attend"}
 
 
-@pytest.mark.slow
 @needs_library
-@pytest.mark.parametrize("name", ["sew_resnet18", "metaspikeformer_15m"])
-def test_big_models_build(name, tmp_path):
-    artifact = nk.lower(nk.capture(load(name), time_steps=1, batch=1), "tensorrt", tmp_path / "t", verified=False)
-    assert artifact.manifest.target_info["engine_bytes"] > 10_000_000
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name == "spiking_cnn" else pytest.mark.slow) for name in MODELS.names()],
+)
+def test_every_zoo_model_becomes_an_engine(name, tmp_path):
+    """In its exact form, whose network must give every spike and every bit of the output in ONNX Runtime."""
+    artifact = nk.lower(nk.exact(nk.capture(load(name), batch=1)), "tensorrt", tmp_path / "t")
+    parity, info = artifact.manifest.parity, artifact.manifest.target_info
+    assert parity["verdict"] == "exact"
+    assert parity["spikes_flipped"] == 0
+    assert not any(layer["flips_free"] for layer in parity["layers"])
+    assert bool(parity["spikes_compared"]) == (artifact.manifest.time_steps is not None)
+    assert info["engine_bytes"] > 1_000_000
+    assert info["layers"] > 50
