@@ -12,6 +12,7 @@ from rich.table import Table
 from neurokit.bench.compare import Comparison
 from neurokit.bench.run import BenchRun
 from neurokit.doctor import Check
+from neurokit.render.accuracy import accuracy as accuracy
 from neurokit.render.tables import plain_table
 from neurokit.reports import LatencyReport, LayerParity, ParityReport
 
