@@ -8,8 +8,7 @@ import numpy as np
 
 from neurokit.errors import ArtifactError, InputError, MissingRuntimeError
 from neurokit.export import trt_library
-from neurokit.export.onnx_probe import initial_states
-from neurokit.export.ort import reduce_steps
+from neurokit.export.onnx_probe import initial_states, reduce_steps
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact

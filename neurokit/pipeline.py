@@ -14,6 +14,7 @@ from neurokit.simulation import simulate
 from neurokit.target import TARGETS, LowerOptions, Runner, Target
 from neurokit.vectors import FILE, Vectors, make_vectors
 from neurokit.verify import verify as _verify
+from neurokit.verify import with_simulators
 
 if TYPE_CHECKING:
     import torch
@@ -156,12 +157,15 @@ def _numerics(
     return model.captured, model.to_json()
 
 
-def verify(artifact: Artifact | str | Path, *, record: bool = True, **options: Any) -> ParityReport:
+def verify(
+    artifact: Artifact | str | Path, *, record: bool = True, simulators: bool = True, **options: Any
+) -> ParityReport:  # fmt: skip
     """Verifies an artifact from its files alone and records the verdict in its manifest.
 
     Args:
         artifact: The artifact, or its folder.
         record: Whether to write the verdict into the manifest.
+        simulators: Whether other simulators that are installed run the file too, where the target has any (NIR).
         options: Options of the target's probe (for ONNX: level, threads).
 
     Raises:
@@ -172,6 +176,8 @@ def verify(artifact: Artifact | str | Path, *, record: bool = True, **options: A
     target = TARGETS.get(artifact.manifest.target)
     need(target.info.opens_with, target)
     report = _verify(artifact, **options)
+    if simulators:
+        report = with_simulators(artifact, report)
     if record:
         artifact.with_parity(report)
     return report

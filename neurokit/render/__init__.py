@@ -45,11 +45,26 @@ def parity(report: ParityReport) -> RenderableType:
     if report.first_divergence:
         t, layer, index = report.first_divergence
         parts.append(escape(f"first divergence: time step {t}, layer {layer}, index {index}"))
+    if report.simulators:
+        parts.append(_simulators_table(report))
     parts += [escape(f"note: {note}") for note in report.notes]
     colour = _VERDICT_COLOURS[report.verdict]
     subject = escape(f"{report.model} on {report.target} ({report.form}){_meaning(report)}")
     parts.append(f"[{colour} bold]{report.verdict}[/]: {subject}")
     return Group(*parts)
+
+
+def _simulators_table(report: ParityReport) -> Table:
+    table = plain_table("the file in", "version", "neurons", "spikes compared", "differ", "remark")
+    for row in report.simulators:
+        ran = row.status == "ran"
+        mark = "[red]" if row.demanded and row.spikes_differ else ""
+        remark = row.remark if ran else f"{row.status}: {row.remark}"
+        table.add_row(
+            row.simulator, row.version, f"{row.neurons:,}" if ran else "", f"{row.spikes_compared:,}" if ran else "",
+            f"{mark}{row.spikes_differ:,}" if ran else "", escape(remark),
+        )  # fmt: skip
+    return table
 
 
 def _covering(report: ParityReport) -> list[str]:
@@ -112,14 +127,17 @@ def pairs(found: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 def bench(run: BenchRun) -> RenderableType:
     """Returns a table of what was measured, why parts of it do not count, and what failed."""
-    table = plain_table(
-        "model", "target", "scenario", "p50 [95 %]", "p99", "inferences/s", "memory", "energy", "verdict"
-    )
+    one = len({report.model for report in run.reports}) == 1
+    metered = any(report.energy for report in run.reports)
+    heads = ["" if one else "model", "target", "scenario", "p50", "95 %", "p99", "per s", "memory",
+             "energy" if metered else "", "verdict"]  # fmt: skip
+    table = plain_table(*filter(None, heads))
     remarks: list[str] = []
     for report in run.reports:
         colour = "green" if report.verdict == "VALID" else "red"
         number = f" ({len(remarks) + 1})" if report.reasons or report.parity_overridden else ""
-        table.add_row(*map(escape, _latency_cells(report)), f"[{colour}]{report.verdict}[/]{number}")
+        cells = [cell for head, cell in zip(heads, _latency_cells(report), strict=False) if head]
+        table.add_row(*map(escape, cells), f"[{colour}]{report.verdict}[/]{number}")
         if number:
             said = [*report.reasons, *(["its verification had FAILED"] if report.parity_overridden else [])]
             remarks.append(escape(f"({len(remarks) + 1}) {'; '.join(said)}"))
@@ -129,18 +147,23 @@ def bench(run: BenchRun) -> RenderableType:
     ]
     absent = sorted({report.energy_note for report in run.reports if report.energy is None and report.energy_note})
     meter = [escape(f"energy {note}") for note in absent]
-    return Group(table, *remarks, *failures, *meter, *(escape(f"note: {note}") for note in run.notes))
+    title = [run.reports[0].model] if one else []
+    return Group(*title, table, *remarks, *failures, *meter, *(escape(f"note: {note}") for note in run.notes))
 
 
 def _latency_cells(report: LatencyReport) -> list[str]:
-    p99, memory = report.p99, report.memory.get("cpu_added")
+    p50, p99, memory = report.p50, report.p99, report.memory.get("cpu_added")
     scenario = report.scenario if report.batch == 1 else f"{report.scenario}, batch {report.batch}"
     if report.misses is not None and report.deadline_s is not None:
         scenario += f", {report.misses} of {len(report.samples_s)} late ({report.deadline_s * 1e3:g} ms)"
+    numerics = "" if report.numerics == "float" else report.numerics
+    steps = f"T={report.time_steps}" if report.time_steps else ""
+    value, _, interval = p50.text().partition(" [")
     return [
-        report.model, " ".join(part for part in (report.target, report.variant) if part), scenario, report.p50.text(),
-        p99.text().split(" [")[0] if p99 else "-", f"{report.throughput.value:.4g}",
-        f"{memory / 1e6:.1f} MB" if memory else "-", report.energy.text() if report.energy else "-",
+        report.model, " ".join(part for part in (report.target, report.variant, numerics, steps) if part), scenario,
+        value, interval.rstrip("]").replace(", ", "-"), p99.text().split(" [")[0] if p99 else "-",
+        f"{report.throughput.value:,.4g}" if report.throughput.value < 1000 else f"{report.throughput.value:,.0f}",
+        f"{memory / 1e6:.0f} MB" if memory else "-", report.energy.text() if report.energy else "-",
     ]  # fmt: skip
 
 
