@@ -128,15 +128,13 @@ def linear_job(rows: int, inner: int, cols: int, kind: str, current: bool, candi
 def linear_jobs() -> Iterator[Job]:
     narrow = grid(
         PRODUCT, (64, 128, 64, 4, 3, 1), (64, 64, 64, 4, 3, 1), (64, 128, 64, 8, 3, 4), (64, 64, 64, 4, 3, 4),
-        (64, 64, 64, 4, 3, 2), (64, 128, 64, 8, 3, 2), (64, 64, 128, 4, 2, 1), (128, 64, 64, 8, 3, 2),
+        (64, 64, 128, 4, 2, 1), (64, 128, 128, 8, 2, 4),
     )  # fmt: skip
     wide = grid(
-        PRODUCT, (64, 128, 64, 8, 3, 4), (64, 64, 64, 4, 3, 4), (64, 128, 64, 8, 2, 4), (64, 64, 128, 4, 2, 4),
-        (64, 128, 128, 8, 2, 4), (64, 128, 64, 4, 3, 1), (128, 64, 64, 8, 3, 4),
+        PRODUCT, (64, 128, 64, 8, 3, 4), (64, 64, 64, 4, 3, 4), (64, 128, 64, 8, 2, 4), (64, 128, 64, 4, 3, 1),
     )  # fmt: skip
     integer = grid(
-        PRODUCT, (64, 128, 128, 8, 3, 4), (64, 64, 128, 4, 3, 4), (64, 64, 64, 4, 3, 4), (64, 128, 64, 8, 3, 4),
-        (64, 128, 64, 4, 3, 1), (64, 64, 64, 4, 3, 1), (128, 64, 128, 8, 3, 4),
+        PRODUCT, (64, 128, 128, 8, 3, 4), (64, 64, 128, 4, 3, 4), (64, 128, 64, 8, 3, 4), (64, 64, 64, 4, 3, 1),
     )  # fmt: skip
     done = set()
     for size in shapes.WIDTHS:
@@ -158,12 +156,10 @@ def attention_jobs() -> Iterator[Job]:
     names = ("rows", "cols", "inner", "num_warps", "num_stages")
     for channels in shapes.attention_widths():
         dim = channels // shapes.HEADS
-        candidates = grid(names, (256, 32, 64, 8, 3), (128, 32, 64, 4, 2), (128, 64, 64, 8, 2), (64, 64, 64, 4, 3),
-                          (128, 32, 64, 8, 2), (256, 32, 32, 8, 3))  # fmt: skip
-        candidates += grid(names, (256, 16, 64, 8, 2), (128, 16, 64, 4, 2)) if dim > 64 else \
-            grid(names, (256, 64, 64, 8, 3))  # fmt: skip
+        candidates = grid(names, (256, 32, 64, 8, 3), (256, 32, 32, 8, 3), (128, 32, 64, 4, 2))
+        candidates += grid(names, (256, 16, 64, 8, 2)) if dim > 64 else grid(names, (256, 64, 64, 8, 3))
         for kind in ("1", "2", "packed"):
-            if kind == "packed" and dim % 32:
+            if kind == "packed" and dim != 64:
                 continue
 
             def work(channels: int = channels, kind: str = kind) -> Callable[[], Any]:
@@ -176,8 +172,7 @@ def attention_jobs() -> Iterator[Job]:
 
 
 def convolution_jobs() -> Iterator[Job]:
-    candidates = grid(PRODUCT, (128, 128, 64, 8, 3, 1), (64, 128, 64, 8, 3, 4), (64, 64, 64, 4, 3, 4),
-                      (128, 64, 64, 8, 3, 2))  # fmt: skip
+    candidates = grid(PRODUCT, (128, 128, 64, 8, 3, 1), (64, 128, 64, 8, 3, 4), (64, 64, 64, 4, 3, 4))
     for _, cin, cout, size, stride in shapes.convolutions():
 
         def make(path: str, cin: int = cin, cout: int = cout, size: int = size, stride: int = stride) -> Any:
@@ -195,10 +190,11 @@ def convolution_jobs() -> Iterator[Job]:
 def depthwise_jobs() -> Iterator[Job]:
     names = ("tall", "wide", "cols", "num_warps")
     three = grid(names, (7, 4, 64, 4), (7, 8, 64, 4), (14, 4, 64, 4), (7, 4, 128, 4))
-    seven = grid(names, (14, 4, 32, 4), (14, 4, 64, 4), (7, 4, 64, 4), (14, 8, 64, 8), (7, 8, 64, 8))
-    listed = [(3, width, 14, HALF, three) for width in (384, 1152, 480, 1440)]
-    listed += [(7, width, across, kind, seven) for width, across in ((96, 112), (192, 56), (384, 28))
-               for kind in (HALF, torch.int8)]  # fmt: skip
+    # A candidate of 7 x 7 takes many seconds to compile.
+    seven = grid(names, (14, 4, 32, 4), (7, 4, 64, 4))
+    listed = [(7, width, across, HALF, seven) for width, across in ((96, 112), (192, 56))]
+    listed += [(7, 96, 112, torch.int8, seven[:1])]
+    listed += [(3, width, 14, HALF, three) for width in (384, 1152, 480, 1440)]
     for kernel, width, across, kind, candidates in listed:
 
         def work(kernel: int = kernel, width: int = width, across: int = across, kind: Any = kind) -> Any:
@@ -265,11 +261,9 @@ def attempt(job: Job, candidate: Config, call: Callable[[], Any], run: Callable[
 
 def compile_share(jobs: Iterator[Job], share: int, of: int) -> None:
     """Runs every candidate of this process's jobs once, so that the compiler's cache has them."""
-    for index, job in enumerate(jobs):
-        if index % of == share:
-            call = job.work()
-            for candidate in job.candidates:
-                attempt(job, candidate, call, lambda c: (c(), torch.cuda.synchronize()))
+    pairs = [(job, candidate) for job in jobs for candidate in job.candidates]
+    for job, candidate in pairs[share::of]:
+        attempt(job, candidate, job.work(), lambda call: (call(), torch.cuda.synchronize()))
 
 
 def measure(jobs: Iterator[Job], table: dict[str, dict[str, Config]], deadline: float) -> None:
