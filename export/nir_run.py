@@ -146,9 +146,12 @@ class NirProbe:
         """Returns the vectors of what the artifact holds: of a partitioned model, its parts' neurons only."""
         if self._data is None:
             return vectors
-        kept = [vectors.layers[index] for index in self._info["covered"]]
+        # Each part runs on what was recorded of the others: random spikes would not get from one to the next.
+        kept = [replace(vectors.layers[index], cover=None) for index in self._info["covered"]]
         note = f"{len(kept)} of {len(vectors.layers)} neuron layers lie in the parts; each part runs on recorded input"
-        return replace(vectors, layers=tuple(kept), outputs={}, output_bounds={}, notes=(*vectors.notes, note))
+        return replace(
+            vectors, layers=tuple(kept), outputs={}, output_bounds={}, covering_outputs={}, notes=(*vectors.notes, note)
+        )  # fmt: skip
 
     def free(self, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs a sequence as it is; returns the outputs and every layer's spikes `[T, B, ...]`."""

@@ -75,6 +75,8 @@ class LayerParity:
         first_divergence: (t, flat index) of the first forced flip, or None.
         flips_free: Decisions that differ when free-running.
         spike_rate: Spikes a decision in the reference.
+        covering_error: Largest error of the input current while every layer before it fires at random, in units of
+            its rounding bound (above 1 the layer computes something else), or None where that was not run.
     """
 
     layer: str
@@ -87,11 +89,12 @@ class LayerParity:
     first_divergence: tuple[int, int] | None
     flips_free: int
     spike_rate: float
+    covering_error: float | None = None
 
     @property
     def explained(self) -> bool:
-        """Whether rounding explains every forced flip."""
-        return self.flips_forced == 0 or self.worst_margin <= self.bound
+        """Whether rounding explains every forced flip, and every difference under random spikes."""
+        return (self.flips_forced == 0 or self.worst_margin <= self.bound) and (self.covering_error or 0.0) <= 1.0
 
     @property
     def flip_rate_free(self) -> float:
@@ -107,8 +110,9 @@ class ParityReport(_Report):
         model: Name of the model.
         target: Name of the target.
         form: Form within the target.
-        verdict: "exact": every spike and output bit equal; "benign rounding": spikes flipped, each within its
-            layer's rounding bound; "within tolerance": a model without neurons; "failed": anything else.
+        verdict: "exact": every spike and output bit equal; "benign rounding": what differs, spikes or only the
+            output, is within its layer's rounding bound; "within tolerance": a model without neurons; "failed":
+            anything else.
         layers: One entry a spiking layer.
         output_error_forced: Largest relative error of the output when forced, or None where that was not run.
         output_error_free: Largest relative error of the output when free-running.

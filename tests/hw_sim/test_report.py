@@ -22,7 +22,7 @@ from neurokit.hw_sim.network import Network, NeuronModel, Population
 from neurokit.hw_sim.page import render_html
 from neurokit.hw_sim.projection import Projection
 from neurokit.hw_sim.raster import SpikeRaster
-from neurokit.hw_sim.report import EnergyReport, table_rows
+from neurokit.hw_sim.report import EnergyReport
 
 CHIPS = ("loihi1", "truenorth", "loihi2", "speck2f", "cmos45")
 
@@ -70,17 +70,6 @@ def test_every_figure_carries_kind_and_source(report):
         assert all(part.source for part in chip.components.values())
         assert len(chip.sources) >= len(chip.components) - 1
     assert {e.name for e in report.estimators} == set(DEFAULT_ESTIMATORS)
-
-
-def test_table_says_what_is_refused_bounded_and_supposed(report):
-    header, rows = table_rows(report)
-    shown = {row[0]: row for row in rows}
-    assert len(header) == len(rows[0])
-    assert shown["Intel Loihi 2"][1] == "refused: no price"
-    assert "at least" in shown["Generic CMOS, 45 nm"][1]
-    assert "(if it fitted)" in shown["IBM TrueNorth"][1]
-    assert shown["IBM TrueNorth"][-1].startswith("no")
-    assert shown["Intel Loihi"][-1] == "yes"
 
 
 class Checker(HTMLParser):
