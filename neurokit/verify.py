@@ -21,6 +21,7 @@ from neurokit.artifact import Artifact
 from neurokit.provenance import collect
 from neurokit.reports import LayerParity, ParityReport, ParityVerdict, SimulatorParity
 from neurokit.target import TARGETS
+from neurokit.thorough import fault_of, run_every_way
 from neurokit.vectors import FILE, Cover, LayerVector, Vectors, covering_spikes, replay
 
 # Unit roundoff of float32.
@@ -40,11 +41,13 @@ class _Forced:
     wrong_code: bool
 
 
-def verify(artifact: Artifact, **options: Any) -> ParityReport:
+def verify(artifact: Artifact, *, thorough: bool = False, **options: Any) -> ParityReport:
     """Verifies an artifact from its files alone.
 
     Args:
         artifact: The artifact; its test vectors are used.
+        thorough: Whether to run it on every optimisation level, with one and two threads, alone and in a batch of
+            five as well. An exact artifact must give the same bits in all ways.
         options: Options of the target's probe (for ONNX: level, threads).
 
     Returns:
@@ -54,13 +57,28 @@ def verify(artifact: Artifact, **options: Any) -> ParityReport:
         ArtifactError: If a file is damaged.
         MissingRuntimeError: If the target's runtime is not installed.
     """
+    report = _verify(artifact, **options)
+    return _thorough(artifact, report) if thorough else report
+
+
+def _thorough(artifact: Artifact, report: ParityReport) -> ParityReport:
+    vectors = Vectors.load(artifact.file(FILE))
+    ways = run_every_way(artifact, vectors, lambda **options: _probe(artifact, **options))
+    tolerance = None if vectors.layers else report.output_tolerance
+    fault = fault_of(ways, artifact.manifest.numerics == "exact", tolerance)
+    if not fault:
+        return replace(report, ways=ways)
+    return replace(report, ways=ways, verdict="failed", notes=(*report.notes, fault))
+
+
+def _verify(artifact: Artifact, **options: Any) -> ParityReport:
     vectors = Vectors.load(artifact.file(FILE))
     probe = _probe(artifact, **options)
     if hasattr(probe, "narrow"):  # an artifact of parts of a model
         vectors = probe.narrow(vectors)
     outputs, spikes = free_run(artifact, vectors, probe)
     if not vectors.layers:
-        return _without_neurons(artifact, vectors, outputs)
+        return _without_neurons(probe, artifact, vectors, outputs)
     forced, forced_error, output_ok = _force(probe, vectors)
     covered, covered_ok = _cover(probe, vectors)
     layers = tuple(
@@ -152,17 +170,22 @@ def _probe(artifact: Artifact, **options: Any) -> Any:
     return target.probe(artifact, **options)  # type: ignore[attr-defined]
 
 
-def _without_neurons(artifact: Artifact, vectors: Vectors, outputs: list[np.ndarray]) -> ParityReport:
+def _without_neurons(
+    probe: Any, artifact: Artifact, vectors: Vectors, outputs: list[np.ndarray]
+) -> ParityReport:  # fmt: skip
     error = _error(outputs, vectors)
+    tolerance = getattr(probe, "tolerance", TOLERANCE)
+    faults, more = probe.faults(vectors) if hasattr(probe, "faults") else ([], [])
     decomposed = [n.path for n in artifact.manifest.neurons if n.op == "decomposed"]
-    notes = list(vectors.notes)
+    notes = [*vectors.notes, *more, *faults]
     if decomposed:
         notes.append(f"{len(decomposed)} neuron layer(s) are decomposed: compared by their outputs only")
     same = all(np.array_equal(y, r) for y, r in zip(outputs, vectors.outputs.values(), strict=True))
-    verdict: ParityVerdict = "exact" if same else "within tolerance" if error <= TOLERANCE else "failed"
+    verdict: ParityVerdict = "exact" if same else "within tolerance" if error <= tolerance else "failed"
+    verdict = "failed" if faults else verdict
     return ParityReport(
         model=artifact.manifest.model.name, target=artifact.manifest.target, form=artifact.manifest.form,
-        verdict=verdict, output_error_free=error, output_tolerance=TOLERANCE, top1_agreement=_top1(outputs, vectors),
+        verdict=verdict, output_error_free=error, output_tolerance=tolerance, top1_agreement=_top1(outputs, vectors),
         notes=tuple(notes), provenance=collect(),
     )  # fmt: skip
 

@@ -38,7 +38,7 @@ def traced(spec: ModelSpec, x: torch.Tensor, calibration: torch.Tensor | None) -
     from neurokit.hw_sim.trace import trace
 
     made = exact(spec, calibration=calibration, search=False)
-    assert made.proof.status != "inexact"
+    assert made.proof.status == "exact"
     return trace(made.captured, x)
 
 
@@ -99,5 +99,5 @@ def test_metaspikeformer_15m_at_224_fires_as_in_torch():
     assert sum(p.rounding is not None for p in workload.network.populations) > 5
     rates = [workload.rasters[p.name].rate for p in workload.network.neurons]
     assert len(rates) == 77
-    assert min(rates[-8:]) > 0.0, "the late stages must fire"
+    assert min(rates) > 0.01, "a silent layer proves nothing"
     assert decisions_that_agree(workload) == 4 * 11_597_288
