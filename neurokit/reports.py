@@ -103,6 +103,31 @@ class LayerParity:
 
 
 @dataclass(frozen=True)
+class SimulatorParity:
+    """How another simulator runs the same file.
+
+    Attributes:
+        simulator: Its name.
+        status: "ran", "refused" (with the reason as the remark) or "not installed".
+        demanded: Whether an exact network must give the same spikes there.
+        neurons: Number of neurons whose spikes are compared.
+        version: Its version.
+        spikes_compared: Spike decisions compared, T x B x neurons.
+        spikes_differ: How many of them differ, free-running.
+        remark: Where and why they differ, why it refused, or what would install it.
+    """
+
+    simulator: str
+    status: Literal["ran", "refused", "not installed"]
+    demanded: bool
+    neurons: int
+    version: str = ""
+    spikes_compared: int = 0
+    spikes_differ: int = 0
+    remark: str = ""
+
+
+@dataclass(frozen=True)
 class ParityReport(_Report):
     """How a lowered model compares with its source.
 
@@ -122,6 +147,7 @@ class ParityReport(_Report):
         spikes_flipped: Number of forced flips over all layers.
         notes: One line each: what a reader should know.
         provenance: Versions and machine of the run.
+        simulators: How other simulators run the same file, where the target has any.
     """
 
     KIND: ClassVar[str] = "parity"
@@ -139,6 +165,7 @@ class ParityReport(_Report):
     spikes_flipped: int = 0
     notes: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
+    simulators: tuple[SimulatorParity, ...] = ()
 
     @property
     def passed(self) -> bool:

@@ -11,7 +11,7 @@ once more with every neuron layer firing at random.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy as np
 from neurokit import dynamics
 from neurokit.artifact import Artifact
 from neurokit.provenance import collect
-from neurokit.reports import LayerParity, ParityReport, ParityVerdict
+from neurokit.reports import LayerParity, ParityReport, ParityVerdict, SimulatorParity
 from neurokit.target import TARGETS
 from neurokit.vectors import FILE, Cover, LayerVector, Vectors, covering_spikes, replay
 
@@ -60,9 +60,9 @@ def verify(artifact: Artifact, **options: Any) -> ParityReport:
         vectors = probe.narrow(vectors)
     outputs, spikes = free_run(artifact, vectors, probe)
     if not vectors.layers:
-        return _without_neurons(artifact, vectors, outputs)
-    forced, forced_error, output_ok = _force(probe, artifact, vectors)
-    covered, covered_ok = _cover(probe, artifact, vectors)
+        return _without_neurons(probe, artifact, vectors, outputs)
+    forced, forced_error, output_ok = _force(probe, vectors)
+    covered, covered_ok = _cover(probe, vectors)
     layers = tuple(
         _layer(layer, found, free, ratio)
         for layer, found, free, ratio in zip(vectors.layers, forced, spikes, covered, strict=True)
@@ -87,6 +87,24 @@ def verify(artifact: Artifact, **options: Any) -> ParityReport:
         spikes_compared=sum(layer.decisions for layer in layers),
         spikes_flipped=sum(layer.flips_forced for layer in layers), notes=tuple(notes), provenance=collect(),
     )  # fmt: skip
+
+
+def with_simulators(artifact: Artifact, report: ParityReport) -> ParityReport:
+    """Runs the artifact's file in other simulators, where its target has any, and adds what they found.
+
+    An exact artifact fails if a simulator that computes the same equations gives another spike.
+    """
+    target = TARGETS.get(artifact.manifest.target)
+    if not hasattr(target, "simulators"):
+        return report
+    rows: tuple[SimulatorParity, ...] = target.simulators(artifact, Vectors.load(artifact.file(FILE)))
+    faults = tuple(
+        f"{row.simulator}: an exact artifact must give the same spikes there, and {row.spikes_differ} differ"
+        for row in rows
+        if artifact.manifest.numerics == "exact" and row.demanded and row.spikes_differ
+    )
+    verdict: ParityVerdict = "failed" if faults else report.verdict
+    return replace(report, simulators=rows, verdict=verdict, notes=(*report.notes, *faults))
 
 
 def _exact_faults(probe: Any, vectors: Vectors, layers: tuple[LayerParity, ...], same: bool) -> list[str]:
@@ -125,8 +143,8 @@ def free_run(
     artifact: Artifact, vectors: Vectors, probe: Any = None
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:  # fmt: skip
     """Runs an artifact on its own; returns its outputs (reduced over time) and every layer's spikes."""
-    outputs, spikes = (probe or _probe(artifact)).free(vectors.x)
-    return _over_time(outputs, artifact, vectors), spikes
+    found: tuple[list[np.ndarray], list[np.ndarray]] = (probe or _probe(artifact)).free(vectors.x)
+    return found
 
 
 def _probe(artifact: Artifact, **options: Any) -> Any:
@@ -134,44 +152,32 @@ def _probe(artifact: Artifact, **options: Any) -> Any:
     return target.probe(artifact, **options)  # type: ignore[attr-defined]
 
 
-def _over_time(outputs: list[np.ndarray], artifact: Artifact, vectors: Vectors) -> list[np.ndarray]:
-    """Reduces the steps of a streaming form as the sequence form does inside."""
-    if artifact.manifest.form != "step":
-        return outputs
-    return [_reduce(value, vectors.time_output) for value in outputs]
-
-
-def _reduce(steps: np.ndarray, time_output: str) -> np.ndarray:
-    if time_output == "sequence":
-        return steps
-    if time_output == "last":
-        return steps[-1]
-    total = steps.sum(axis=0, dtype=steps.dtype)
-    return total / steps.dtype.type(len(steps)) if time_output == "mean" else total
-
-
-def _without_neurons(artifact: Artifact, vectors: Vectors, outputs: list[np.ndarray]) -> ParityReport:
+def _without_neurons(
+    probe: Any, artifact: Artifact, vectors: Vectors, outputs: list[np.ndarray]
+) -> ParityReport:  # fmt: skip
     error = _error(outputs, vectors)
+    tolerance = getattr(probe, "tolerance", TOLERANCE)
+    faults, more = probe.faults(vectors) if hasattr(probe, "faults") else ([], [])
     decomposed = [n.path for n in artifact.manifest.neurons if n.op == "decomposed"]
-    notes = list(vectors.notes)
+    notes = [*vectors.notes, *more, *faults]
     if decomposed:
         notes.append(f"{len(decomposed)} neuron layer(s) are decomposed: compared by their outputs only")
     same = all(np.array_equal(y, r) for y, r in zip(outputs, vectors.outputs.values(), strict=True))
-    verdict: ParityVerdict = "exact" if same else "within tolerance" if error <= TOLERANCE else "failed"
+    verdict: ParityVerdict = "exact" if same else "within tolerance" if error <= tolerance else "failed"
+    verdict = "failed" if faults else verdict
     return ParityReport(
         model=artifact.manifest.model.name, target=artifact.manifest.target, form=artifact.manifest.form,
-        verdict=verdict, output_error_free=error, output_tolerance=TOLERANCE, top1_agreement=_top1(outputs, vectors),
+        verdict=verdict, output_error_free=error, output_tolerance=tolerance, top1_agreement=_top1(outputs, vectors),
         notes=tuple(notes), provenance=collect(),
     )  # fmt: skip
 
 
-def _force(probe: Any, artifact: Artifact, vectors: Vectors) -> tuple[list[_Forced | None], float | None, bool]:
+def _force(probe: Any, vectors: Vectors) -> tuple[list[_Forced | None], float | None, bool]:
     """Runs teacher-forced; returns a finding a layer, the relative output error, and whether that is in bounds."""
     if not probe.can_force():
         return [None] * len(vectors.layers), None, True
     given = [layer.spikes.astype(vectors.x.dtype) for layer in vectors.layers]
     outputs, currents = probe.currents(vectors.x, given)
-    outputs = _over_time(outputs, artifact, vectors)
     found: list[_Forced | None] = [
         _force_layer(probe, index, layer, current)
         for index, (layer, current) in enumerate(zip(vectors.layers, currents, strict=True))
@@ -183,7 +189,7 @@ def _force(probe: Any, artifact: Artifact, vectors: Vectors) -> tuple[list[_Forc
     return found, _error(outputs, vectors), within
 
 
-def _cover(probe: Any, artifact: Artifact, vectors: Vectors) -> tuple[list[float | None], bool]:
+def _cover(probe: Any, vectors: Vectors) -> tuple[list[float | None], bool]:
     """Runs with random spikes.
 
     Returns:
@@ -196,7 +202,7 @@ def _cover(probe: Any, artifact: Artifact, vectors: Vectors) -> tuple[list[float
     shapes = [layer.spikes.shape for layer in vectors.layers]
     given = [covering_spikes(cover.seed, shape).astype(dtype) for cover, shape in zip(covers, shapes, strict=True)]
     outputs, currents = probe.currents(vectors.x, given)
-    found = dict(zip(vectors.outputs, _over_time(outputs, artifact, vectors), strict=True))
+    found = dict(zip(vectors.outputs, outputs, strict=True))
     within = all(
         _within(found[name], wanted, vectors.covering_bounds[name]) for name, wanted in vectors.covering_outputs.items()
     )

@@ -154,9 +154,11 @@ class _Tracer:
 
     def _shared(self, node: Node, value: Any, real: Any) -> Any:
         """Returns the value as a population where more than one operation goes on from it (a shortcut branches)."""
-        if not isinstance(value, Value) or value.pure or value.unknown or value.once or len(node.users) < 2:
+        if not isinstance(value, Value) or value.unknown or value.once or len(node.users) < 2:
             return value
-        return self.builder.materialise(value, real, _path(node, str(node.target).split(".")[1]))
+        path = _path(node, getattr(node.target, "_opname", node.name))
+        value = self.builder.limited(value, real, path)
+        return value if value.pure else self.builder.materialise(value, real, path)
 
     def _outputs(self, node: Node) -> tuple[str, ...]:
         names: list[str] = []
@@ -164,6 +166,7 @@ class _Tracer:
         for result in results[: len(self.captured.output_names)]:  # type: ignore[index]
             value = self.values.get(result)
             if isinstance(value, Value) and not value.unknown:
+                value = self.builder.limited(value, self.real[result], "output")
                 known = value if value.once else self.builder.materialise(value, self.real[result], "output")
                 names += [term.source for term in known.terms if isinstance(term.source, str)]
         return tuple(dict.fromkeys(names))

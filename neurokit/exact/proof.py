@@ -13,8 +13,9 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from neurokit.exact import ops
+from neurokit.exact.bounds import LIMIT, Finding, Range
 from neurokit.exact.dyadic import ANY
-from neurokit.exact.ranges import LIMIT, Finding, Range, Ranges
+from neurokit.exact.ranges import Ranges
 
 Status = Literal["exact", "elementwise", "inexact"]
 

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from neurokit.doctor import Check
+from neurokit.render.accuracy import accuracy as accuracy
 from neurokit.render.tables import plain_table
 from neurokit.reports import LayerParity, ParityReport
 
@@ -43,11 +44,26 @@ def parity(report: ParityReport) -> RenderableType:
     if report.first_divergence:
         t, layer, index = report.first_divergence
         parts.append(escape(f"first divergence: time step {t}, layer {layer}, index {index}"))
+    if report.simulators:
+        parts.append(_simulators_table(report))
     parts += [escape(f"note: {note}") for note in report.notes]
     colour = _VERDICT_COLOURS[report.verdict]
     subject = escape(f"{report.model} on {report.target} ({report.form}){_meaning(report)}")
     parts.append(f"[{colour} bold]{report.verdict}[/]: {subject}")
     return Group(*parts)
+
+
+def _simulators_table(report: ParityReport) -> Table:
+    table = plain_table("the file in", "version", "neurons", "spikes compared", "differ", "remark")
+    for row in report.simulators:
+        ran = row.status == "ran"
+        mark = "[red]" if row.demanded and row.spikes_differ else ""
+        remark = row.remark if ran else f"{row.status}: {row.remark}"
+        table.add_row(
+            row.simulator, row.version, f"{row.neurons:,}" if ran else "", f"{row.spikes_compared:,}" if ran else "",
+            f"{mark}{row.spikes_differ:,}" if ran else "", escape(remark),
+        )  # fmt: skip
+    return table
 
 
 def _covering(report: ParityReport) -> list[str]:

@@ -77,8 +77,13 @@ def chip_list(cards: Sequence[Mapping[str, Any]]) -> RenderableType:
         told = "lower bound" if card["unpriced"] else "yes"
         joules = {"none": "refused", "all-in": "all-in"}.get(card["pricing"], told)
         missing = "everything" if card["pricing"] == "none" else ", ".join(card["unpriced"]) or "-"
-        table.add_row(card["name"], escape(card["title"]), f"{card['node_nm']:g}", joules, missing)
+        table.add_row(card["name"], escape(card["title"]), _node(card), joules, missing)
     return table
+
+
+def _node(card: Mapping[str, Any]) -> str:
+    """Returns the process node as text; "?" where no source that was read states it."""
+    return f"{card['node_nm']:g}" if card["node_nm"] else "?"
 
 
 def chip_card(card: Mapping[str, Any]) -> RenderableType:
@@ -91,7 +96,7 @@ def chip_card(card: Mapping[str, Any]) -> RenderableType:
     for limit, value in card["limits"].items():
         limits.add_row(limit, escape(f"{value}{' (assumed)' if limit in card['limits_assumed'] else ''}"))
     references = [f"not a price: {r['what']}: {r['value']} ({r['why_not_a_price']})" for r in card["references"]]
-    made = escape(f"({card['maker']}, {card['node_nm']:g} nm)")
+    made = escape(f"({card['maker']}, {_node(card)} nm)" if card["node_nm"] else f"({card['maker']})")
     head = [f"[bold]{escape(card['title'])}[/] {made}", escape(card["summary"])]
     numbered = [escape(f"({number}) {text}") for text, number in sources.items()]
     notes = [*map(escape, references), *(f"[yellow]note[/]: {escape(warning)}" for warning in card["warnings"])]

@@ -268,3 +268,24 @@ def test_meta_spikeformer_fires_as_the_public_code_does():
     }
     for name, _, decisions in reference["spikes"]:
         assert load.network[name].size * 4 == decisions
+
+
+class Padded(nn.Module):
+    """Pads before a convolution: on all sides, and on two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = layer.Conv2d(2, 3, 3, bias=False, step_mode="m")
+        self.b = layer.Conv2d(3, 4, 3, stride=2, padding=1, bias=False, step_mode="m")
+        self.sn1, self.sn2 = lif(40), lif(60)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.sn1(self.a(torch.nn.functional.pad(x, (1, 1, 1, 1))))
+        return self.sn2(self.b(torch.nn.functional.pad(x, (1, 0, 0, 2))))
+
+
+def test_padding_before_a_convolution_is_the_convolutions_own():
+    load = check_again(integer_weights(Padded(), 0).eval(), spikes(4, 1, 2, 6, 6))
+    a, b = (load.network.into(name)[0] for name in ("sn1", "sn2"))
+    assert (a.padding, a.source_shape, a.source_index) == ((1, 1), (2, 6, 6), None)
+    assert (b.padding, b.source_shape, b.source_index) == ((1, 2), (3, 6, 6), None)
