@@ -41,7 +41,6 @@ from neurokit.pipeline import _manifest
 from neurokit.provenance import collect
 from neurokit.reference import example_input
 from neurokit.target import TARGETS, LowerOptions
-from neurokit.verify import _reduce
 
 FORMS = ("onnx", "onnx-scan", "onnx-step")
 FEW = {"torch, oneDNN off", "torch float64", "onnx, level 0", "onnx, level 3"}
@@ -124,8 +123,6 @@ def _onnx(captured: Captured, x: Tensor, folder: Path, form: str, level: int, th
             draft.manifest = _manifest(captured, form, LowerOptions("exact", captured.batch), entries, None)
     probe = target.probe(nk.Artifact.load(out), level=level, threads=threads)  # type: ignore[attr-defined]
     outputs, spikes = probe.free(x.numpy())
-    if form == "onnx-step":
-        outputs = [_reduce(y, captured.time_output) for y in outputs]
     return [torch.as_tensor(y) for y in outputs], [torch.as_tensor(s).to(torch.uint8) for s in spikes]
 
 

@@ -1,6 +1,9 @@
 """Finds every kernel's launch parameters on the GPU at hand, in the form that kernels/configs ships.
 
-python benchmarks/tune_kernels.py --out kernels/configs/NVIDIA_H200.json
+    python benchmarks/tune_kernels.py --out kernels/configs/NVIDIA_H200.json --processes 12
+
+Compiling takes longer than measuring, so processes of their own compile all candidates first, side by side; then one
+process alone measures them.
 """
 
 from __future__ import annotations
@@ -8,162 +11,319 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from gpu_timing import graph_time
+from kernel_parts import shapes
 
-from neurokit.kernels import config, depthwise, lif, pack, sdsa_lif, spike_gemv_lif, spike_linear_lif, unpack
-from neurokit.kernels.spike_linear_lif.op import _key as linear_key
+from neurokit.kernels import (
+    config,
+    depthwise,
+    lif,
+    pack,
+    sdsa_lif,
+    spike_conv_lif,
+    spike_gemv_lif,
+    spike_linear_lif,
+    unpack,
+)
+from neurokit.kernels.spike_conv_lif.op import key_of as conv_key
+from neurokit.kernels.spike_linear_lif.op import key_of as linear_key
 
 Config = dict[str, Any]
 HALF, BRAIN = torch.float16, torch.bfloat16
+PRODUCT = ("rows", "cols", "block_k", "num_warps", "num_stages", "chunk")
 
 
-def grid(**axes: list[Any]) -> list[Config]:
+@dataclass(frozen=True)
+class Job:
+    """A kernel at one shape: the candidates, and the call they are tried with.
+
+    Attributes:
+        kernel: Name in the table.
+        key: What the parameters are chosen by.
+        candidates: Parameters to try.
+        work: Makes the inputs and returns the call.
+        rival: As work, for the other path that does the same, if the fastest of the two is to be noted.
+        names: What the table calls the kernel's own path and the rival's.
+    """
+
+    kernel: str
+    key: tuple[Any, ...]
+    candidates: list[Config]
+    work: Callable[[], Callable[[], Any]]
+    rival: Callable[[], Callable[[], Any]] | None = None
+    names: tuple[str, str] = ("fused", "gemm")
+
+
+def grid(names: tuple[str, ...], *rows: tuple[int, ...]) -> list[Config]:
+    """Returns rows of values as parameters."""
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def product(**axes: list[int]) -> list[Config]:
     """Returns every combination of the given values."""
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
-class Tuner:
-    """Collects the fastest parameters a kernel and shape."""
-
-    def __init__(self, limit: float) -> None:
-        self.kernels: dict[str, dict[str, Config]] = {}
-        self.deadline = time.monotonic() + limit
-
-    def tune(self, kernel: str, key: tuple[Any, ...], candidates: list[Config], work: Callable[[], Any]) -> float:
-        """Times every candidate and keeps the best; returns its time in seconds."""
-        best, fastest = None, float("inf")
-        for candidate in candidates:
-            if time.monotonic() > self.deadline:
-                break
-            with config.override(kernel, candidate):
-                try:
-                    seconds = graph_time(work, target_ms=4.0, replays=5)
-                except Exception as error:  # a candidate that needs too many resources is no candidate
-                    torch.cuda.synchronize()
-                    print(f"  {kernel} {candidate}: {type(error).__name__} {str(error)[:80]}", flush=True)
-                    continue
-            if seconds < fastest:
-                best, fastest = candidate, seconds
-        if best is not None:
-            self.kernels.setdefault(kernel, {})[",".join(map(str, key))] = best
-            print(f"{kernel} {key}: {fastest * 1e6:.1f} us {best}", flush=True)
-        return fastest
+def spikes(*shape: int, rate: float = 0.2) -> torch.Tensor:
+    """Returns random int8 spikes on the GPU."""
+    return (torch.rand(*shape, device="cuda") < rate).to(torch.int8)
 
 
-def tune_lif(tuner: Tuner) -> None:
-    blocks = [{"block": b, "num_warps": w} for b, w in
-              [(512, 2), (512, 4), (1024, 2), (1024, 4), (2048, 8)]]  # fmt: skip
-    small = [{"block": b, "num_warps": w} for b, w in [(128, 2), (256, 2), (256, 4), (512, 4)]]
+def lif_jobs() -> Iterator[Job]:
+    blocks = grid(("block", "num_warps"), (512, 2), (512, 4), (1024, 2), (1024, 4), (2048, 8))
+    small = grid(("block", "num_warps"), (128, 2), (256, 2), (256, 4), (512, 4))
     backward = torch.ops.neurokit_kernels.lif_backward
     for steps in (4, 8, 16, 32):
-        x = torch.randn(steps, 401408 // steps, 256, device="cuda", dtype=BRAIN) + 0.3
+        make = lambda steps=steps: torch.randn(steps, 401408 // steps, 256, device="cuda", dtype=BRAIN) + 0.3  # noqa: E731
         for form in ("packed", "int8", "same") if steps == 4 else ("packed", "same"):
-            tuner.tune("lif", (steps, 2, form), blocks, lambda x=x, form=form: lif(x, spikes=form, want_v=False))
-        g = torch.randn_like(x)
-        arguments = (g, None, None, x, None, None, None, None, None, 2.0, 1.0, 0.0, True, "sigmoid", 4.0, False)
-        tuner.tune("lif_backward", (steps, 2), blocks if steps == 4 else small, lambda a=arguments: backward(*a))
+
+            def forward(form: str = form, make: Any = make) -> Callable[[], Any]:
+                x = make()
+                return lambda: lif(x, spikes=form, want_v=False)
+
+            yield Job("lif", (steps, 2, form), blocks, forward)
+
+        def back(make: Any = make) -> Callable[[], Any]:
+            x = make()
+            g = torch.randn_like(x)
+            arguments = (g, None, None, x, None, None, None, None, None, 2.0, 1.0, 0.0, True, "sigmoid", 4.0, False)
+            return lambda: backward(*arguments)
+
+        yield Job("lif_backward", (steps, 2), blocks if steps == 4 else small, back)
 
 
-def linear_shapes() -> Iterator[tuple[int, int, int]]:
-    """Yields (M, K, N) of the 1x1 products of metaspikeformer_31m and 55m at B=32."""
-    yield from [(32 * 112**2, 48, 96), (32 * 112**2, 64, 128), (32 * 56**2, 96, 192), (32 * 56**2, 128, 256)]
-    yield from [(32 * 28**2, 192, 384), (32 * 28**2, 256, 512), (6272, 512, 512), (6272, 512, 2048)]
+def linear_job(rows: int, inner: int, cols: int, kind: str, current: bool, candidates: list[Config]) -> Job:
+    weight_type = torch.int8 if kind.endswith("x int8") else BRAIN
+    shape = torch.zeros((4, rows, inner), device="meta", dtype=torch.int8 if kind.startswith("int8") else BRAIN)
+    if kind.startswith("packed"):
+        shape = torch.zeros((4, rows, -(-inner // 32)), device="meta", dtype=torch.int32)
+    key = linear_key(shape, torch.zeros((cols, inner), device="meta", dtype=weight_type), current)
+
+    def make(path: str) -> Callable[[], Any]:
+        s = spikes(4, rows, inner)
+        s = pack(s) if kind.startswith("packed") else (s if kind.startswith("int8") else s.to(BRAIN))
+        bias, scale = torch.randn(cols, device="cuda") * 0.1, None
+        if weight_type == torch.int8:
+            w = torch.randint(-127, 127, (cols, inner), device="cuda", dtype=torch.int8)
+            scale = torch.rand(cols, device="cuda") * 0.01
+        else:
+            w = torch.randn(cols, inner, device="cuda", dtype=BRAIN) / inner**0.5
+        residual = torch.randn(4, rows, cols, device="cuda", dtype=BRAIN) if current else None
+        form = "same" if current else "packed"
+        return lambda: spike_linear_lif(s, w, scale=scale, bias=bias, residual=residual, want_current=current,
+                                        form=form, path=path)  # fmt: skip
+
+    return Job("spike_linear_lif", key, candidates, lambda: make("fused"), lambda: make("gemm"))
 
 
-def tune_linear(tuner: Tuner) -> None:
-    tiles = [(64, 128, 64, 4, 3), (128, 64, 64, 4, 3), (128, 64, 128, 4, 2), (128, 128, 64, 8, 3),
-             (32, 128, 64, 4, 3), (64, 64, 64, 4, 3)]  # fmt: skip
-    names = ("rows", "cols", "block_k", "num_warps", "num_stages")
-    candidates = [dict(zip(names, tile, strict=True)) for tile in tiles]
-    for rows, inner, cols in linear_shapes():
-        s8 = (torch.rand(4, rows, inner, device="cuda") < 0.2).to(torch.int8)
-        bias, scale = torch.randn(cols, device="cuda") * 0.1, torch.rand(cols, device="cuda") * 0.01
-        weight = torch.randn(cols, inner, device="cuda", dtype=BRAIN) / inner**0.5
-        integer = torch.randint(-127, 127, (cols, inner), device="cuda", dtype=torch.int8)
-        for spikes, w in ((pack(s8), weight), (s8.to(BRAIN), weight), (s8, integer), (pack(s8), integer)):
-            key = linear_key(spikes, w)
+def linear_jobs() -> Iterator[Job]:
+    narrow = grid(
+        PRODUCT, (64, 128, 64, 4, 3, 1), (64, 64, 64, 4, 3, 1), (64, 128, 64, 8, 3, 4), (64, 64, 64, 4, 3, 4),
+        (64, 64, 128, 4, 2, 1), (64, 128, 128, 8, 2, 4),
+    )  # fmt: skip
+    wide = grid(
+        PRODUCT, (64, 128, 64, 8, 3, 4), (64, 64, 64, 4, 3, 4), (64, 128, 64, 8, 2, 4), (64, 128, 64, 4, 3, 1),
+    )  # fmt: skip
+    integer = grid(
+        PRODUCT, (64, 128, 128, 8, 3, 4), (64, 64, 128, 4, 3, 4), (64, 128, 64, 8, 3, 4), (64, 64, 64, 4, 3, 1),
+    )  # fmt: skip
+    done = set()
+    for size in shapes.WIDTHS:
+        listed = [(*s, False) for s in shapes.expansions(size, 32) + shapes.mixers(size, 32)]
+        listed += [(*s, True) for s in shapes.reductions(size, 32)]
+        listed += [(*s, False) for s in shapes.mixers(size, 1)] if size == "31m" else []
+        for rows, inner, cols, current in listed:
+            floats = narrow if inner <= 128 else wide
+            for kind, candidates in (("16 x 16", floats), ("int8 x int8", integer), ("packed x 16", narrow[:3])):
+                if kind != "16 x 16" and (current or (kind == "packed x 16" and inner > 128)):
+                    continue
+                job = linear_job(rows, inner, cols, kind, current, candidates)
+                if job.key not in done:
+                    done.add(job.key)
+                    yield job
 
-            def work(path: str, spikes: torch.Tensor = spikes, w: torch.Tensor = w) -> Any:
-                return spike_linear_lif(spikes, w, scale=scale if w is integer else None, bias=bias, path=path)  # noqa: B023
 
-            fused = tuner.tune("spike_linear_lif", key, candidates, lambda work=work: work("fused"))
-            gemm = graph_time(lambda work=work: work("gemm"), 4.0, 5)
-            found = tuner.kernels.get("spike_linear_lif", {}).get(",".join(map(str, key)))
-            if found is not None:
-                found["path"] = "fused" if fused < gemm else "gemm"
-            print(f"   gemm path {gemm * 1e6:.1f} us", flush=True)
-
-
-def tune_attention(tuner: Tuner) -> None:
-    candidates = [dict(zip(("rows", "inner", "num_warps", "num_stages"), c, strict=True)) for c in
-                  [(64, 64, 4, 2), (128, 64, 4, 2), (256, 32, 8, 3)]]  # fmt: skip
-    for channels in (384, 480, 512, 640):
-        q, k, v = ((torch.rand(4, 32, 196, channels, device="cuda") < 0.2).to(torch.int8) for _ in range(3))
-        for cast, kind in ((lambda x: x, "1"), (lambda x: x.to(BRAIN), "2"), (pack, "packed")):
-            if kind == "packed" and channels // 8 % 32:
+def attention_jobs() -> Iterator[Job]:
+    names = ("rows", "cols", "inner", "num_warps", "num_stages")
+    for channels in shapes.attention_widths():
+        dim = channels // shapes.HEADS
+        candidates = grid(names, (256, 32, 64, 8, 3), (256, 32, 32, 8, 3), (128, 32, 64, 4, 2))
+        candidates += grid(names, (256, 16, 64, 8, 2)) if dim > 64 else grid(names, (256, 64, 64, 8, 3))
+        for kind in ("1", "2", "packed"):
+            if kind == "packed" and dim != 64:
                 continue
-            a, b, c = cast(q), cast(k), cast(v)
-            tuner.tune("sdsa_lif", (4, 196, channels // 8, kind), candidates,
-                       lambda a=a, b=b, c=c, n=channels: sdsa_lif(a, b, c, 8, channels=n))  # fmt: skip
+
+            def work(channels: int = channels, kind: str = kind) -> Callable[[], Any]:
+                q, k, v = (spikes(4, 32, shapes.TOKENS, channels) for _ in range(3))
+                cast = {"1": lambda x: x, "2": lambda x: x.to(BRAIN), "packed": pack}[kind]
+                q, k, v = cast(q), cast(k), cast(v)
+                return lambda: sdsa_lif(q, k, v, shapes.HEADS, channels=channels)
+
+            yield Job("sdsa_lif", (4, shapes.TOKENS, dim, kind), candidates, work)
 
 
-def tune_depthwise(tuner: Tuner) -> None:
-    # The 7x7 kernel takes seconds to compile a candidate; DEFAULT_LARGE was the best of four at 112x112 and 56x56.
+def convolution_jobs() -> Iterator[Job]:
+    candidates = grid(PRODUCT, (128, 128, 64, 8, 3, 1), (64, 128, 64, 8, 3, 4), (64, 64, 64, 4, 3, 4))
+    for _, cin, cout, size, stride in shapes.convolutions():
+
+        def make(path: str, cin: int = cin, cout: int = cout, size: int = size, stride: int = stride) -> Any:
+            s = spikes(4, 32, size, size, cin).to(HALF)
+            w = torch.randn(cout, 3, 3, cin, device="cuda", dtype=HALF) / (9 * cin) ** 0.5
+            b = torch.randn(cout, device="cuda") * 0.1
+            return lambda: spike_conv_lif(s, w, bias=b, padding=1, stride=stride, path=path, form="same")
+
+        shape = torch.zeros((4, 32, size, size, cin), device="meta", dtype=HALF)
+        key = conv_key(shape, torch.zeros((cout, 3, 3, cin), device="meta", dtype=HALF), stride)
+        yield Job("spike_conv_lif", key, candidates, lambda make=make: make("fused"),
+                  lambda make=make: make("conv"), ("fused", "conv"))  # fmt: skip
+
+
+def depthwise_jobs() -> Iterator[Job]:
     names = ("tall", "wide", "cols", "num_warps")
-    three = [dict(zip(names, c, strict=True)) for c in
-             [(7, 4, 64, 4), (7, 8, 64, 4), (14, 4, 64, 4), (7, 4, 128, 4)]]  # fmt: skip
-    for width in (384, 1152):
-        x = torch.randn(128, 14, 14, width, device="cuda", dtype=HALF)
-        w = torch.randn(3, 3, width, device="cuda", dtype=HALF)
-        tuner.tune("depthwise", (3, 14, width, 2), three, lambda x=x, w=w: depthwise(x, w, padding=1))
+    three = grid(names, (7, 4, 64, 4), (7, 8, 64, 4), (14, 4, 64, 4), (7, 4, 128, 4))
+    # A candidate of 7 x 7 takes many seconds to compile.
+    seven = grid(names, (14, 4, 32, 4), (7, 4, 64, 4))
+    listed = [(7, width, across, HALF, seven) for width, across in ((96, 112), (192, 56))]
+    listed += [(7, 96, 112, torch.int8, seven[:1])]
+    listed += [(3, width, 14, HALF, three) for width in (384, 1152, 480, 1440)]
+    for kernel, width, across, kind, candidates in listed:
+
+        def work(kernel: int = kernel, width: int = width, across: int = across, kind: Any = kind) -> Any:
+            x = spikes(128, across, across, width).to(kind)
+            w = torch.randn(kernel, kernel, width, device="cuda", dtype=HALF)
+            return lambda: depthwise(x, w, padding=kernel // 2)
+
+        yield Job("depthwise", (kernel, across, width, kind.itemsize), candidates, work)
 
 
-def tune_rest(tuner: Tuner) -> None:
-    x = (torch.rand(4, 32 * 56 * 56, 256, device="cuda") < 0.2).to(BRAIN)
-    words = pack(x)
-    blocks = grid(block=[32, 64, 128], num_warps=[4])
-    tuner.tune("pack", (2,), blocks, lambda: pack(x))
-    tuner.tune("unpack", (2,), blocks, lambda: unpack(words, 256, BRAIN))
-    tuner.tune("spike_stats", (8,), grid(tile=[256, 512], iterations=[8, 16], num_warps=[4]),
-               lambda: torch.ops.neurokit_kernels.spike_counts(words, 256))  # fmt: skip
-    for inner, cols in ((512, 2048), (4096, 16384), (25088, 4096)):
-        spikes = (torch.rand(4, 1, inner, device="cuda") < 0.05).to(torch.int8)
-        weight = torch.randn(inner, cols, device="cuda", dtype=BRAIN)
-        candidates = grid(cols=[32, 128], block_k=[64, 128], num_warps=[4], num_stages=[3])
-        tuner.tune("spike_gemv_lif", (4, inner, cols), candidates, lambda s=spikes, w=weight: spike_gemv_lif(s, w))
+def gemv_jobs() -> Iterator[Job]:
+    names = ("cols", "block_k", "programs", "num_warps", "num_stages")
+    candidates = grid(names, (128, 64, 528, 4, 3), (128, 64, 1056, 4, 3), (128, 64, 2112, 4, 3), (256, 32, 1056, 4, 3),
+                      (128, 128, 1056, 4, 3), (128, 32, 1056, 2, 3))  # fmt: skip
+    for inner, cols in ((512, 2048), (4096, 4096), (4096, 16384), (25088, 4096)):
+        for kind in (BRAIN, torch.int8):
+
+            def work(inner: int = inner, cols: int = cols, kind: Any = kind) -> Callable[[], Any]:
+                s = spikes(4, 1, inner, rate=0.05)
+                w = torch.randn(inner, cols, device="cuda", dtype=BRAIN)
+                w = w.mul(30).clamp(-127, 127).to(kind)
+                return lambda: spike_gemv_lif(s, w)
+
+            yield Job("spike_gemv_lif", (4, inner, cols, str(kind).removeprefix("torch.")), candidates, work)
+
+
+def rest_jobs() -> Iterator[Job]:
+    blocks = product(block=[32, 64, 128], num_warps=[4])
+    make = lambda: spikes(4, 32 * 56 * 56, 256)  # noqa: E731
+
+    def packing() -> Callable[[], Any]:
+        x = make().to(BRAIN)
+        return lambda: pack(x)
+
+    def unpacking() -> Callable[[], Any]:
+        words = pack(make())
+        return lambda: unpack(words, 256, BRAIN)
+
+    def counting() -> Callable[[], Any]:
+        words = pack(make())
+        return lambda: torch.ops.neurokit_kernels.spike_counts(words, 256)
+
+    yield Job("pack", (2,), blocks, packing)
+    yield Job("unpack", (2,), blocks, unpacking)
+    yield Job("spike_stats", (8,), product(tile=[256, 512], iterations=[8, 16], num_warps=[4]), counting)
+
+
+PARTS: dict[str, Callable[[], Iterator[Job]]] = {
+    "linear": linear_jobs, "attention": attention_jobs, "gemv": gemv_jobs, "convolution": convolution_jobs,
+    "depthwise": depthwise_jobs, "lif": lif_jobs, "rest": rest_jobs,
+}  # fmt: skip
+
+
+def attempt(job: Job, candidate: Config, call: Callable[[], Any], run: Callable[[Callable[[], Any]], Any]) -> Any:
+    """Runs a candidate; one that needs more than the GPU has is no candidate, and gives None."""
+    with config.override(job.kernel, candidate):
+        try:
+            return run(call)
+        except Exception as error:
+            torch.cuda.synchronize()
+            print(f"  {job.kernel} {candidate}: {type(error).__name__} {str(error)[:80]}", flush=True)
+            return None
+
+
+def compile_share(jobs: Iterator[Job], share: int, of: int) -> None:
+    """Runs every candidate of this process's jobs once, so that the compiler's cache has them."""
+    pairs = [(job, candidate) for job in jobs for candidate in job.candidates]
+    for job, candidate in pairs[share::of]:
+        attempt(job, candidate, job.work(), lambda call: (call(), torch.cuda.synchronize()))
+
+
+def measure(jobs: Iterator[Job], table: dict[str, dict[str, Config]], deadline: float) -> None:
+    """Times all candidates of all jobs and enters the best into the table."""
+    time_it = lambda call: graph_time(call, target_ms=4.0, replays=5)  # noqa: E731
+    for job in jobs:
+        if time.monotonic() > deadline:
+            print("out of time before", job.kernel, job.key, flush=True)
+            return
+        call = job.work()
+        timed = [(attempt(job, c, call, time_it), c) for c in job.candidates]
+        timed = [(seconds, c) for seconds, c in timed if seconds is not None]
+        line = " ".join(f"{s * 1e6:.1f}:{'/'.join(map(str, c.values()))}" for s, c in sorted(timed, key=lambda x: x[0]))
+        if timed:
+            seconds, best = min(timed, key=lambda x: x[0])
+            entry = dict(best)
+            if job.rival is not None:
+                del call
+                other = attempt(job, {}, job.rival(), time_it)
+                entry["path"] = job.names[0] if other is None or seconds < other else job.names[1]
+                line += f" | {job.names[1]} {0.0 if other is None else other * 1e6:.1f}"
+            table.setdefault(job.kernel, {})[",".join(map(str, job.key))] = entry
+        print(f"{job.kernel} {job.key}: {line}", flush=True)
+        call = None
+        torch.cuda.empty_cache()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--limit", type=float, default=600.0, help="seconds after which nothing more is tried")
-    parts = {"lif": tune_lif, "attention": tune_attention, "linear": tune_linear, "depthwise": tune_depthwise,
-             "rest": tune_rest}  # fmt: skip
-    parser.add_argument(
-        "--part", nargs="*", default=list(parts), help="what to tune; the rest of an existing file stays"
-    )
+    parser.add_argument("--part", nargs="*", default=list(PARTS), help="what to tune; the rest of the file stays")
+    parser.add_argument("--processes", type=int, default=1, help="processes that compile")
+    parser.add_argument("--share", type=int, help="only compile this share of the jobs (what --processes starts)")
     arguments = parser.parse_args()
-    tuner = Tuner(arguments.limit)
+    deadline = time.monotonic() + arguments.limit
+    jobs = lambda: itertools.chain.from_iterable(PARTS[name]() for name in arguments.part)  # noqa: E731
+    if arguments.share is not None:
+        compile_share(jobs(), arguments.share, arguments.processes)
+        return
+    if arguments.processes > 1:
+        command = [sys.executable, *sys.argv, "--share"]
+        helpers = [subprocess.Popen([*command, str(i)]) for i in range(arguments.processes)]
+        for helper in helpers:
+            try:
+                helper.wait(max(1.0, deadline - 0.4 * arguments.limit - time.monotonic()))
+            except subprocess.TimeoutExpired:  # what is missing in the cache is compiled when it is measured
+                helper.terminate()
+        print(f"compiled after {time.monotonic() - deadline + arguments.limit:.0f} s", flush=True)
+    record: dict[str, Any] = {"kernels": {}}
     if arguments.out.exists():
-        tuner.kernels = json.loads(arguments.out.read_text(encoding="utf-8"))["kernels"]
-    for name in arguments.part:
-        parts[name](tuner)
-        torch.cuda.empty_cache()
+        record = json.loads(arguments.out.read_text(encoding="utf-8"))
     import triton
 
-    record = {
-        "gpu": torch.cuda.get_device_name(),
-        "torch": torch.__version__,
-        "triton": triton.__version__,
-        "kernels": tuner.kernels,
-    }
-    arguments.out.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    record |= {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "triton": triton.__version__}
+    for kernel in {job.kernel for job in jobs()}:
+        record["kernels"].pop(kernel, None)
+    for name in arguments.part:
+        measure(PARTS[name](), record["kernels"], deadline)
+        arguments.out.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

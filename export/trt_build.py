@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +54,21 @@ class Settings:
     optimization_level: int
 
 
+@dataclass(frozen=True)
+class Built:
+    """An engine.
+
+    Attributes:
+        plan: Its bytes.
+        layers: The layers of the network that the builder was given, see `trt_library.layers`.
+        said: What a manifest says of it; the layers' precisions are counted over their outputs.
+    """
+
+    plan: bytes
+    layers: list[dict[str, Any]]
+    said: dict[str, Any]
+
+
 def settings_of(options: LowerOptions) -> Settings:
     """Returns the target's options, checked.
 
@@ -93,7 +110,7 @@ def new_parser(trt: Any) -> tuple[Any, Any, Any]:
     return builder, network, trt.OnnxParser(network, log)
 
 
-def build(trt: Any, model: Path, settings: Settings, ranges: Mapping[str, tuple[int, int, int]]) -> tuple[bytes, dict]:
+def build(trt: Any, model: Path, settings: Settings, ranges: Mapping[str, tuple[int, int, int]]) -> Built:
     """Builds an engine.
 
     Args:
@@ -101,9 +118,6 @@ def build(trt: Any, model: Path, settings: Settings, ranges: Mapping[str, tuple[
         model: The ONNX file.
         settings: How to build.
         ranges: Smallest, best and largest size of every free axis, by its name in the ONNX file ("B", "T").
-
-    Returns:
-        The engine, and what is to be said of it.
 
     Raises:
         UnsupportedError: If TensorRT refuses the network.
@@ -120,7 +134,10 @@ def build(trt: Any, model: Path, settings: Settings, ranges: Mapping[str, tuple[
     capabilities = _configure(trt, config, settings)
     rtx = trt_library.is_rtx(trt)
     cache = None if rtx else _read_cache(config, settings)  # TensorRT for RTX has none since 1.2
+    layers = trt_library.layers(network)
+    started = time.perf_counter()
     plan = builder.build_serialized_network(network, config)
+    seconds = time.perf_counter() - started
     if plan is None:
         why = log.take() or "the builder gave no reason"
         fix = "build refittable engines on a machine with a GPU" if settings.refit else "try another precision or form"
@@ -129,11 +146,14 @@ def build(trt: Any, model: Path, settings: Settings, ranges: Mapping[str, tuple[
         _write_cache(config, settings)
     said = {
         "library": trt.__name__, "library_version": str(trt.__version__), "precision": settings.precision,
-        "compute_capabilities": list(capabilities), "layers": int(network.num_layers), "profile": profile,
+        "compute_capabilities": list(capabilities), "layers": len(layers), "profile": profile,
+        "layer_types": dict(Counter(layer["type"] for layer in layers).most_common()),
+        "layer_precisions": dict(Counter(kind for layer in layers for kind in layer["precisions"]).most_common()),
+        "build_seconds": seconds,
         "version_compatible": settings.version_compatible, "refit": settings.refit,
         "timing_cache": "used" if cache is not None else "not in TensorRT for RTX" if rtx else "none",
     }  # fmt: skip
-    return bytes(plan), said
+    return Built(bytes(plan), layers, said)
 
 
 def _refused(reasons: list[Unsupported]) -> UnsupportedError:

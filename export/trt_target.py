@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from neurokit.vectors import Vectors
 
 MODEL_FILE = "model.onnx"
+LAYERS_FILE = "layers.json"
 # Unit roundoff of float16 over float32's, and the roundings of weights and inputs that come on top (at most one each
 # a product, which doubles the count).
 _HALF_OVER_SINGLE = 2.0 * 2.0**13
@@ -47,7 +49,7 @@ class TensorrtTarget:
         return []
 
     def lower(self, captured: Captured, folder: Path, options: LowerOptions) -> Mapping[str, Any]:
-        """Writes model.onnx and model.engine and returns manifest entries.
+        """Writes model.onnx, model.engine and layers.json and returns manifest entries.
 
         Raises:
             UnsupportedError: If TensorRT lacks an operator; lists each.
@@ -71,12 +73,13 @@ class TensorrtTarget:
         path = folder / MODEL_FILE
         save(model, path)
         onnx.checker.check_model(str(path), full_check=True)
-        plan, said = build(trt, path, settings, _ranges(captured, settings))
-        (folder / ENGINE_FILE).write_bytes(plan)
+        built = build(trt, path, settings, _ranges(captured, settings))
+        (folder / ENGINE_FILE).write_bytes(built.plan)
+        (folder / LAYERS_FILE).write_text(json.dumps(built.layers, indent=0) + "\n", encoding="utf-8")
         entries["opset"] = OPSET
         entries["form"] = settings.form
-        entries["target_info"] |= said | {
-            "engine_form": settings.form, "rewrites": done, "engine_bytes": len(plan),
+        entries["target_info"] |= built.said | {
+            "engine_form": settings.form, "rewrites": done, "engine_bytes": len(built.plan),
             "portable": trt_library.is_rtx(trt) and not settings.capabilities,
             "verified": "model.onnx, the network that TensorRT was handed, in ONNX Runtime; not the engine itself",
         }  # fmt: skip

@@ -60,7 +60,7 @@ def verify(artifact: Artifact, **options: Any) -> ParityReport:
         vectors = probe.narrow(vectors)
     outputs, spikes = free_run(artifact, vectors, probe)
     if not vectors.layers:
-        return _without_neurons(artifact, vectors, outputs)
+        return _without_neurons(probe, artifact, vectors, outputs)
     forced, forced_error, output_ok = _force(probe, vectors)
     covered, covered_ok = _cover(probe, vectors)
     layers = tuple(
@@ -152,17 +152,22 @@ def _probe(artifact: Artifact, **options: Any) -> Any:
     return target.probe(artifact, **options)  # type: ignore[attr-defined]
 
 
-def _without_neurons(artifact: Artifact, vectors: Vectors, outputs: list[np.ndarray]) -> ParityReport:
+def _without_neurons(
+    probe: Any, artifact: Artifact, vectors: Vectors, outputs: list[np.ndarray]
+) -> ParityReport:  # fmt: skip
     error = _error(outputs, vectors)
+    tolerance = getattr(probe, "tolerance", TOLERANCE)
+    faults, more = probe.faults(vectors) if hasattr(probe, "faults") else ([], [])
     decomposed = [n.path for n in artifact.manifest.neurons if n.op == "decomposed"]
-    notes = list(vectors.notes)
+    notes = [*vectors.notes, *more, *faults]
     if decomposed:
         notes.append(f"{len(decomposed)} neuron layer(s) are decomposed: compared by their outputs only")
     same = all(np.array_equal(y, r) for y, r in zip(outputs, vectors.outputs.values(), strict=True))
-    verdict: ParityVerdict = "exact" if same else "within tolerance" if error <= TOLERANCE else "failed"
+    verdict: ParityVerdict = "exact" if same else "within tolerance" if error <= tolerance else "failed"
+    verdict = "failed" if faults else verdict
     return ParityReport(
         model=artifact.manifest.model.name, target=artifact.manifest.target, form=artifact.manifest.form,
-        verdict=verdict, output_error_free=error, output_tolerance=TOLERANCE, top1_agreement=_top1(outputs, vectors),
+        verdict=verdict, output_error_free=error, output_tolerance=tolerance, top1_agreement=_top1(outputs, vectors),
         notes=tuple(notes), provenance=collect(),
     )  # fmt: skip
 

@@ -77,6 +77,11 @@ def leak_arguments(tau: float | None, has_decay: bool) -> tuple[int, float]:
     return (1, 1.0 / tau) if mantissa == 0.5 else (2, tau)
 
 
+def divisor(steps: int, most: int) -> int:
+    """Returns the largest divisor of the number of steps that is not above `most`: steps handled together."""
+    return max(size for size in range(1, most + 1) if steps % size == 0)
+
+
 def reset_kind(v_reset: float | None) -> int:
     """Returns how the Triton kernels reset: 0 softly, 1 to a number, 2 to zero (which costs nothing)."""
     return 0 if v_reset is None else (2 if v_reset == 0.0 else 1)

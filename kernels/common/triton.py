@@ -71,10 +71,49 @@ def as_spikes(s, KIND: tl.constexpr):
 
 
 @triton.jit
+def _or(a, b):
+    return a | b
+
+
+@triton.jit
 def pack_rows(s, ROWS: tl.constexpr, COLS: tl.constexpr):
-    """[ROWS, COLS] of 0 or 1 -> [ROWS, COLS // 32] words, lowest bit first. The bits are disjoint: a sum is an or."""
+    """[ROWS, COLS] of 0 or 1 -> [ROWS, COLS // 32] words, lowest bit first."""
     bit = (tl.full((COLS,), 1, tl.int32) << (tl.arange(0, COLS) % 32))[None, :]
-    return tl.sum(tl.reshape(tl.where(s, bit, 0), (ROWS, COLS // 32, 32)), axis=2)
+    return words_of(tl.where(s, bit, 0), ROWS, COLS)
+
+
+@triton.jit
+def words_of(bits, ROWS: tl.constexpr, COLS: tl.constexpr):
+    """[ROWS, COLS], each with its own bit of a word or 0 -> [ROWS, COLS // 32] words."""
+    return tl.reduce(tl.reshape(bits, (ROWS, COLS // 32, 32)), 2, _or)
+
+
+@triton.jit
+def fire_bits(h, bit, threshold, v_reset, HARD: tl.constexpr):
+    """The membrane after firing, and `bit` where it fired.
+
+    One block of assembly, because otherwise all comparisons of a tile come first, and their predicates, of which
+    there are seven, are packed into registers and unpacked again: two more instructions an element.
+    """
+    if INTERPRET:
+        s = h >= threshold
+        return reset(h, s, threshold, v_reset, HARD), tl.where(s, bit, 0)
+    elif HARD == 2:
+        return tl.inline_asm_elementwise(
+            "{.reg .pred p; setp.ge.f32 p, $2, $3; selp.f32 $0, 0f00000000, $2, p; selp.b32 $1, $4, 0, p;}",
+            "=f,=r,f,f,r", [h, tl.zeros_like(h) + threshold, tl.broadcast_to(bit, h.shape)],
+            dtype=(tl.float32, tl.int32), is_pure=True, pack=1,
+        )  # fmt: skip
+    else:
+        if HARD == 1:
+            after = tl.zeros_like(h) + v_reset
+        else:
+            after = h - threshold
+        return tl.inline_asm_elementwise(
+            "{.reg .pred p; setp.ge.f32 p, $2, $3; selp.f32 $0, $5, $2, p; selp.b32 $1, $4, 0, p;}",
+            "=f,=r,f,f,r,f", [h, tl.zeros_like(h) + threshold, tl.broadcast_to(bit, h.shape), after],
+            dtype=(tl.float32, tl.int32), is_pure=True, pack=1,
+        )  # fmt: skip
 
 
 @triton.jit
@@ -98,53 +137,126 @@ def surrogate(z, alpha, SURROGATE: tl.constexpr):
 
 
 @triton.jit
-def neuron_epilogue(
-    acc, v, scale_row, bias_row, residual, offset, mask, factor, threshold, v_reset,
-    SCALE: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
-    LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr,
+def tile_rows(scale, bias, col, cols, SCALE: tl.constexpr, BIAS: tl.constexpr, COLS: tl.constexpr):
+    """Scale and bias of a tile's columns, [1, COLS] each."""
+    c = col + tl.arange(0, COLS)
+    scale_row = 1.0
+    bias_row = 0.0
+    if SCALE:
+        scale_row = tl.load(scale + c, mask=c < cols, other=0.0)[None, :]
+    if BIAS:
+        bias_row = tl.load(bias + c, mask=c < cols, other=0.0)[None, :]
+    return scale_row, bias_row
+
+
+@triton.jit
+def fresh_membrane(v_reset, HARD: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr):
+    """The membrane before the first step."""
+    v = tl.zeros((ROWS, COLS), tl.float32)
+    if HARD == 1:
+        v += v_reset
+    return v
+
+
+@triton.jit
+def empty_sum(INTEGER: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr):
+    """An accumulator: int32 for int8 products, float32 otherwise."""
+    if INTEGER:
+        return tl.zeros((ROWS, COLS), tl.int32)
+    else:
+        return tl.zeros((ROWS, COLS), tl.float32)
+
+
+@triton.jit
+def neuron_tile(
+    acc, v, t, scale_row, bias_row, residual, spikes, current, row, col, rows, cols, factor, threshold, v_reset,
+    SCALE: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr, WANT_CURRENT: tl.constexpr,
+    LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr, OUT: tl.constexpr, EVEN: tl.constexpr,
+    ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
-    """From a product's accumulator to current, spikes and membrane, in float32 all the way."""
+    """Step `t` of a [ROWS, COLS] tile behind a product: affine, residual, neuron, stores. Float32 all the way.
+
+    The tile's first row and column are `row` and `col` of `rows` x `cols`. EVEN: no column of it lies outside.
+    Returns the membrane.
+    """
+    r = tl.arange(0, ROWS)
+    c = tl.arange(0, COLS)
+    live = (row + r < rows)[:, None]
+    mask = live
+    if not EVEN:
+        mask = live & (col + c < cols)[None, :]
+    first = tl.cast(t, tl.int64) * rows + row
+    # One 64-bit base a tile and 32-bit offsets inside it: 64-bit offsets an element would cost half the registers.
+    offset = r[:, None] * cols + c[None, :]
     y = acc.to(tl.float32)
     if SCALE:
         y = mul_rn(y, scale_row)
     if BIAS:
         y = y + bias_row
     if RESIDUAL:
-        y = y + tl.load(residual + offset, mask=mask, other=0.0).to(tl.float32)
+        y = y + tl.load(residual + first * cols + col + offset, mask=mask, other=0.0).to(tl.float32)
+    if WANT_CURRENT:
+        tl.store(current + first * cols + col + offset, y.to(current.dtype.element_ty), mask=mask)
     h = charge(y, v, factor, v_reset, LEAK, DECAY_INPUT, HARD)
-    s = h >= threshold
-    return y, s, reset(h, s, threshold, v_reset, HARD)
+    if OUT == OUT_PACKED:
+        words = (cols + 31) // 32
+        bit = (tl.full((COLS,), 1, tl.int32) << (c % 32))[None, :]
+        if not EVEN:
+            # A column that does not exist must leave a zero bit, whatever its membrane is.
+            bit = tl.where((col + c < cols)[None, :], bit, 0)
+        after, bits = fire_bits(h, bit, threshold, v_reset, HARD)
+        word = tl.arange(0, COLS // 32)
+        at = spikes + first * words + col // 32 + r[:, None] * words + word[None, :]
+        tl.store(at, words_of(bits, ROWS, COLS), mask=live & (col // 32 + word < words)[None, :])
+    elif OUT == OUT_INT8:
+        after, bits = fire_bits(h, tl.full((1, COLS), 1, tl.int32), threshold, v_reset, HARD)
+        tl.store(spikes + first * cols + col + offset, bits.to(tl.int8), mask=mask)
+    else:
+        # The bits of 1.0.
+        after, bits = fire_bits(h, tl.full((1, COLS), 0x3F800000, tl.int32), threshold, v_reset, HARD)
+        numbers = bits.to(tl.float32, bitcast=True).to(spikes.dtype.element_ty)
+        tl.store(spikes + first * cols + col + offset, numbers, mask=mask)
+    return after
 
 
 @triton.jit
 def store_spikes(
-    spikes, s, row, col, rows, cols, OUT: tl.constexpr, EVEN: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr
+    spikes, s, row, col, rows, cols, ROWS: tl.constexpr, COLS: tl.constexpr
 ):  # fmt: skip
-    """Stores a [ROWS, COLS] tile of decisions whose first row and column are `row` and `col`.
-
-    EVEN: no column of the tile lies outside.
-    """
+    """Stores a [ROWS, COLS] tile of decisions as words; its first row and column are `row` and `col`."""
     r = tl.arange(0, ROWS)
-    c = col + tl.arange(0, COLS)
-    live = (row + r < rows)[:, None]
-    if OUT == OUT_PACKED:
-        words = (cols + 31) // 32
-        w = col // 32 + tl.arange(0, COLS // 32)
-        if not EVEN:
-            # A column that does not exist must leave a zero bit, whatever its membrane is.
-            s = s & (c < cols)[None, :]
-        packed = pack_rows(s, ROWS, COLS)
-        spikes += tl.cast(row, tl.int64) * words
-        tl.store(spikes + r[:, None] * words + w[None, :], packed, mask=live & (w < words)[None, :])
-    else:
-        spikes += tl.cast(row, tl.int64) * cols
-        numbers = as_spikes(s, spikes.dtype.element_ty)
-        tl.store(spikes + r[:, None] * cols + c[None, :], numbers, mask=live & (c < cols)[None, :])
+    words = (cols + 31) // 32
+    w = col // 32 + tl.arange(0, COLS // 32)
+    s = s & (col + tl.arange(0, COLS) < cols)[None, :]
+    spikes += tl.cast(row, tl.int64) * words
+    packed = pack_rows(s, ROWS, COLS)
+    tl.store(spikes + r[:, None] * words + w[None, :], packed, mask=(row + r < rows)[:, None] & (w < words)[None, :])
 
 
 @triton.jit
 def operand(a, LIKE: tl.constexpr, UPCAST: tl.constexpr):
-    """Spikes in the type the product needs; float32 under the interpreter, whose bfloat16 product is wrong."""
+    """A tile in the type the product needs; float32 under the interpreter, whose bfloat16 product is wrong.
+
+    Integer spikes are 0 or 1: a product with the bits of 1.0 makes 16-bit numbers of them, two at a time, where a
+    conversion would take several cycles for one.
+    """
     if UPCAST:
         return a.to(tl.float32)
-    return a.to(LIKE)
+    elif INTERPRET or a.dtype.is_floating() or LIKE.is_int():
+        return a.to(LIKE)
+    elif a.dtype == tl.int8 and tl.bfloat16 == LIKE:
+        return tl.inline_asm_elementwise(
+            "{.reg .b32 a; prmt.b32 a, $2, 0, 0x4140; mul.lo.u32 $0, a, 0x3F80;"
+            " prmt.b32 a, $2, 0, 0x4342; mul.lo.u32 $1, a, 0x3F80;}",
+            "=r,=r,r", [a], dtype=tl.bfloat16, is_pure=True, pack=4,
+        )  # fmt: skip
+    elif a.dtype == tl.int8:
+        return tl.inline_asm_elementwise(
+            "{.reg .b32 a; prmt.b32 a, $2, 0, 0x4140; mul.lo.u32 $0, a, 0x3C00;"
+            " prmt.b32 a, $2, 0, 0x4342; mul.lo.u32 $1, a, 0x3C00;}",
+            "=r,=r,r", [a], dtype=tl.float16, is_pure=True, pack=4,
+        )  # fmt: skip
+    elif tl.bfloat16 == LIKE:
+        return (a * 0x3F80).to(tl.int16).to(tl.bfloat16, bitcast=True)
+    else:
+        return (a * 0x3C00).to(tl.int16).to(tl.float16, bitcast=True)

@@ -18,6 +18,7 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
         (2, 1, 70, 64, 2, 0.05),
         (3, 1, 20, 80, 1, 0.12),
         (1, 2, 33, 45, 2, 0.1),
+        (2, 1, 18, 60, 1, 0.12),
     ):
         channels = dim * heads
         q, k, v = (spikes(steps, batch, tokens + i, channels, rate=rate, device=device, dtype=dtype)[:, :, i:]

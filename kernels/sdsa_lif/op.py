@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neurokit.errors import InputError
 from neurokit.kernels import config
-from neurokit.kernels._compat import launch, register_op
+from neurokit.kernels._compat import INTERPRET, launch, register_op
 from neurokit.kernels.common.neuron import (
     FORMS,
     check_form,
@@ -24,10 +24,12 @@ from neurokit.kernels.pack.op import pack
 from neurokit.kernels.sdsa_lif import reference
 
 NAME = "sdsa_lif"
-DEFAULT = {"rows": 64, "inner": 64, "num_warps": 4, "num_stages": 2}
+DEFAULT = {"rows": 128, "cols": 32, "inner": 64, "num_warps": 4, "num_stages": 2}
 DEFAULT_HADAMARD = {"rows": 64, "cols": 64, "num_warps": 4}
 MODES = ("qkv", "hadamard")
 _EXACT_BELOW = 2**24
+# The counts that 8 and 11 bits hold.
+_BFLOAT16_COUNTS, _FLOAT16_COUNTS = 2**8, 2**11
 
 
 def _like(q: Tensor) -> torch.dtype:
@@ -89,12 +91,29 @@ def _launch(
         return
     dim = channels // heads
     chosen = config.lookup(NAME, (steps, tokens, dim, kind), q.device, DEFAULT)
-    launch(sdsa_qkv_kernel)[(batch * heads, (tokens + chosen["rows"] - 1) // chosen["rows"])](
-        q, k, v, out, *common, T=steps, TOKENS=tokens, HEADS=heads, DIM=dim,
-        PAD=max(32, 1 << (dim - 1).bit_length()), LEAK=leak, DECAY_INPUT=decay_input, HARD=reset_kind(v_reset),
-        PACKED=q.dtype == torch.int32, OUT=FORMS.index(form), SPLIT=tokens > 2048, ROWS=chosen["rows"],
-        INNER=chosen["inner"], num_warps=chosen["num_warps"], num_stages=chosen["num_stages"],
+    pad = max(32, 1 << (dim - 1).bit_length())
+    cols = _columns(dim, pad, chosen["cols"], q, form)
+    # Spikes that lie in a type which holds every count go to the product as they are.
+    brain = q.dtype == torch.bfloat16 and tokens <= _BFLOAT16_COUNTS
+    launch(sdsa_qkv_kernel)[(batch * heads * -(-dim // cols), -(-tokens // chosen["rows"]))](
+        q, k, v, out, *common, T=steps, TOKENS=tokens, HEADS=heads, DIM=dim, PAD=pad, LEAK=leak,
+        DECAY_INPUT=decay_input, HARD=reset_kind(v_reset), PACKED=q.dtype == torch.int32, OUT=FORMS.index(form),
+        BRAIN=brain, UPCAST=INTERPRET and brain,
+        SPLIT=tokens > _FLOAT16_COUNTS, ROWS=chosen["rows"], COLS=cols, INNER=chosen["inner"],
+        num_warps=chosen["num_warps"], num_stages=chosen["num_stages"],
     )  # fmt: skip
+
+
+def _columns(dim: int, pad: int, wanted: int, q: Tensor, form: str) -> int:
+    """Returns how many of a head's channels one program computes.
+
+    All of them where the rows of a head do not begin at multiples of 16 bytes: cut in parts, Triton 3.6 compiled such
+    heads to wrong results on an H200 (45 channels of bfloat16), although the same program is right when interpreted.
+    """
+    aligned = dim % 32 == 0 if q.dtype == torch.int32 else dim * q.dtype.itemsize % 16 == 0
+    if not aligned:
+        return pad
+    return min(pad, max(wanted, 32) if form == "packed" else wanted)
 
 
 sdsa_lif_op = register_op(NAME, _fake)(_forward)

@@ -3,20 +3,32 @@
 import triton
 import triton.language as tl
 
-from neurokit.kernels.common.triton import as_spikes, charge, mul_rn, reset, store_spikes
+from neurokit.kernels.common.triton import (
+    as_spikes,
+    charge,
+    fresh_membrane,
+    mul_rn,
+    operand,
+    pack_rows,
+    reset,
+    store_spikes,
+)
 
 
 @triton.jit
-def _load(x, row, rows, col, valid, width, PACKED: tl.constexpr, WHOLE: tl.constexpr):
-    """A tile of spikes at rows `row` and channels `col`, as 0 or 1."""
-    mask = (row < rows)[:, None] & valid[None, :]
+def _load(
+    x, row, rows, col, lane, size, span: tl.constexpr, width, PACKED: tl.constexpr, WHOLE: tl.constexpr
+):  # fmt: skip
+    """A tile of spikes at rows `row` and columns `col`, as 0 or 1; `lane` < `size` exist of at most `span`."""
+    mask = (row < rows)[:, None]
+    if span != size:
+        mask = mask & (lane < size)[None, :]
     if PACKED and WHOLE:
         # The tile begins and ends with a word: every word is read once.
         ROWS: tl.constexpr = row.shape[0]
         COLS: tl.constexpr = col.shape[0]
-        first = tl.min(col, axis=0) // 32
-        word = first + tl.arange(0, COLS // 32)
-        last = (tl.max(tl.where(valid, col, 0), axis=0)) // 32
+        word = tl.min(col, axis=0) // 32 + tl.arange(0, COLS // 32)
+        last = tl.max(tl.where(lane < size, col, 0), axis=0) // 32
         packed = tl.load(x + row[:, None] * width + word[None, :], mask=(row < rows)[:, None] & (word <= last)[None, :],
                          other=0)  # fmt: skip
         return tl.reshape((packed[:, :, None] >> tl.arange(0, 32)[None, None, :]) & 1, (ROWS, COLS))
@@ -32,54 +44,61 @@ def sdsa_qkv_kernel(
     q, k, v, spikes, factor, scale, threshold, v_reset, batch, channels, width, out_width,
     T: tl.constexpr, TOKENS: tl.constexpr, HEADS: tl.constexpr, DIM: tl.constexpr, PAD: tl.constexpr,
     LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr, PACKED: tl.constexpr, OUT: tl.constexpr,
-    SPLIT: tl.constexpr, ROWS: tl.constexpr, INNER: tl.constexpr,
+    BRAIN: tl.constexpr, UPCAST: tl.constexpr, SPLIT: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
+    INNER: tl.constexpr,
 ):  # fmt: skip
-    """LIF(scale * Q (K^T V)) for one head of one sample and ROWS tokens, all time steps.
+    """LIF(scale * Q (K^T V)) for COLS channels of one head of one sample and ROWS tokens, all time steps.
 
-    Every number is a count: K^T V is at most the number of tokens, which float16 holds up to 2048 (SPLIT cuts
-    larger counts into two digits), and float32 adds the products exactly below 2^24.
+    Every number is a count: K^T V is at most the number of tokens, which bfloat16 (BRAIN) holds exactly up to 256 and
+    float16 up to 2048 (SPLIT cuts larger counts into two digits), and float32 adds the products exactly below 2^24.
     """
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)
     factor = tl.cast(factor, tl.float32)
     scale = tl.cast(scale, tl.float32)
-    sample = tl.program_id(0) // HEADS
-    head = tl.program_id(0) % HEADS
-    first = tl.program_id(1) * ROWS
+    KIND: tl.constexpr = tl.bfloat16 if BRAIN else tl.float16
+    PARTS: tl.constexpr = (DIM + COLS - 1) // COLS
+    # The parts of a head run side by side: they share its keys and queries in the cache.
+    sample = tl.program_id(0) // (HEADS * PARTS)
+    head = tl.program_id(0) // PARTS % HEADS
+    begin = tl.program_id(0) % PARTS * COLS
     lane = tl.arange(0, PAD)
+    part = begin + tl.arange(0, COLS)
     col = head * DIM + lane
-    valid = lane < DIM
-    row = first + tl.arange(0, ROWS)
-    membrane = tl.zeros((ROWS, PAD), tl.float32)
-    if HARD == 1:
-        membrane += v_reset
+    out_col = head * DIM + part
+    row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    membrane = fresh_membrane(v_reset, HARD, ROWS, COLS)
     for t in range(T):
         step = (tl.cast(t, tl.int64) * batch + sample) * TOKENS
-        pairs = tl.zeros((PAD, PAD), tl.float32)
+        queries = _load(q + step * width, row, TOKENS, col, lane, DIM, PAD, width, PACKED, DIM % 32 == 0)
+        pairs = tl.zeros((PAD, COLS), tl.float32)
         for start in range(0, TOKENS, INNER):
             token = start + tl.arange(0, INNER)
-            keys = _load(k + step * width, token, TOKENS, col, valid, width, PACKED, DIM % 32 == 0).to(tl.float16)
-            values = _load(v + step * width, token, TOKENS, col, valid, width, PACKED, DIM % 32 == 0).to(tl.float16)
-            pairs = tl.dot(tl.trans(keys), values, pairs)
-        queries = _load(q + step * width, row, TOKENS, col, valid, width, PACKED, DIM % 32 == 0).to(tl.float16)
+            keys = _load(k + step * width, token, TOKENS, col, lane, DIM, PAD, width, PACKED, DIM % 32 == 0)
+            values = _load(
+                v + step * width, token, TOKENS, out_col, part, DIM, COLS * PARTS, width, PACKED,
+                DIM % 32 == 0 and COLS % 32 == 0,
+            )  # fmt: skip
+            pairs = tl.dot(tl.trans(operand(keys, KIND, UPCAST)), operand(values, KIND, UPCAST), pairs)
+        queries = operand(queries, KIND, UPCAST)
         if SPLIT:
             high = tl.floor(pairs * (1.0 / 2048.0))
-            x = tl.dot(queries, high.to(tl.float16)) * 2048.0
-            x = tl.dot(queries, (pairs - high * 2048.0).to(tl.float16), x)
+            x = tl.dot(queries, high.to(queries.dtype)) * 2048.0
+            x = tl.dot(queries, (pairs - high * 2048.0).to(queries.dtype), x)
         else:
-            x = tl.dot(queries, pairs.to(tl.float16))
+            x = tl.dot(queries, pairs.to(queries.dtype))
         h = charge(mul_rn(x, scale + tl.zeros_like(x)), membrane, factor, v_reset, LEAK, DECAY_INPUT, HARD)
         s = h >= threshold
         membrane = reset(h, s, threshold, v_reset, HARD)
+        valid = part < DIM
         out = spikes + step * out_width
         if OUT == 2:
-            lanes = tl.reshape((s & valid[None, :]).to(tl.int32), (ROWS, PAD // 32, 32))
-            packed = tl.sum(lanes << tl.arange(0, 32)[None, None, :], axis=2)
-            word = tl.arange(0, PAD // 32)
-            at = row[:, None] * out_width + (head * (DIM // 32) + word)[None, :]
-            tl.store(out + at, packed, mask=(row < TOKENS)[:, None] & (word < DIM // 32)[None, :])
+            words = pack_rows(s & valid[None, :], ROWS, COLS)
+            word = (head * DIM + begin) // 32 + tl.arange(0, COLS // 32)
+            at = row[:, None] * out_width + word[None, :]
+            tl.store(out + at, words, mask=(row < TOKENS)[:, None] & (word < (head + 1) * (DIM // 32))[None, :])
         else:
-            at = row[:, None] * out_width + col[None, :]
+            at = row[:, None] * out_width + out_col[None, :]
             mask = (row < TOKENS)[:, None] & valid[None, :]
             tl.store(out + at, as_spikes(s, spikes.dtype.element_ty), mask=mask)
 
@@ -108,8 +127,8 @@ def sdsa_hadamard_kernel(
         count = tl.zeros((COLS,), tl.int32)
         for start in range(0, TOKENS, ROWS):
             token = start + tl.arange(0, ROWS)
-            keys = _load(k + step * width, token, TOKENS, col, valid, width, PACKED, False)
-            values = _load(v + step * width, token, TOKENS, col, valid, width, PACKED, False)
+            keys = _load(k + step * width, token, TOKENS, col, col, channels, 0, width, PACKED, False)
+            values = _load(v + step * width, token, TOKENS, col, col, channels, 0, width, PACKED, False)
             count += tl.sum(((keys != 0) & (values != 0)).to(tl.int32), axis=0)
         x = mul_rn(count.to(tl.float32), scale + tl.zeros((COLS,), tl.float32))
         h = charge(x, membrane, factor, v_reset, LEAK, DECAY_INPUT, HARD)
@@ -117,10 +136,10 @@ def sdsa_hadamard_kernel(
         membrane = reset(h, s, threshold, v_reset, HARD)
         for start in range(0, TOKENS, ROWS):
             token = start + tl.arange(0, ROWS)
-            queries = _load(q + step * width, token, TOKENS, col, valid, width, PACKED, False)
+            queries = _load(q + step * width, token, TOKENS, col, col, channels, 0, width, PACKED, False)
             open_ = (queries != 0) & s[None, :]
             if OUT == 2:
-                store_spikes(spikes + step * out_width, open_, start, first, TOKENS, channels, OUT, False, ROWS, COLS)
+                store_spikes(spikes + step * out_width, open_, start, first, TOKENS, channels, ROWS, COLS)
             else:
                 at = token[:, None] * out_width + col[None, :]
                 mask = (token < TOKENS)[:, None] & valid[None, :]

@@ -9,13 +9,22 @@ from torch.nn import functional
 from neurokit.errors import InputError
 from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, register_op
-from neurokit.kernels.common.neuron import FORMS, check_form, check_neuron, empty_spikes, leak_arguments, reset_kind
+from neurokit.kernels.common.neuron import (
+    FORMS,
+    check_form,
+    check_neuron,
+    divisor,
+    empty_spikes,
+    leak_arguments,
+    reset_kind,
+)
 from neurokit.kernels.dispatch import log_once, use_triton
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.spike_conv_lif import reference
 
 NAME = "spike_conv_lif"
-DEFAULT = {"path": "auto", "rows": 128, "cols": 128, "block_k": 64, "num_warps": 8, "num_stages": 3}
+DEFAULT = {"path": "auto", "rows": 128, "cols": 128, "block_k": 64, "chunk": 1, "num_warps": 8,
+           "num_stages": 3}  # fmt: skip
 
 
 def _activation(weight: Tensor) -> torch.dtype:
@@ -64,16 +73,20 @@ def _forward(
         if want_current:
             outputs[1].copy_(y)
         return outputs
-    _, height, _, channels = spikes.shape[1:]
-    key = (spikes.shape[0], height, channels, weight.shape[0], weight.shape[1], stride, spikes.dtype.itemsize,
-           str(weight.dtype).removeprefix("torch."))  # fmt: skip
-    chosen = config.lookup(NAME, key, spikes.device, DEFAULT)
+    chosen = config.lookup(NAME, key_of(spikes, weight, stride), spikes.device, DEFAULT)
     if _choose_path(path, chosen, weight) == "conv":
         return _conv_then_lif(spikes, weight, scale, bias, residual, stride, padding, tau, threshold, v_reset,
                               decay_input, form, want_current)  # fmt: skip
     _launch(spikes.contiguous(), weight.contiguous(), scale, bias, residual, stride, padding, tau, threshold, v_reset,
             decay_input, form, chosen, outputs)  # fmt: skip
     return outputs
+
+
+def key_of(spikes: Tensor, weight: Tensor, stride: int) -> tuple[object, ...]:
+    """Returns what the best launch parameters depend on."""
+    cols, kernel, _, channels = weight.shape
+    return (spikes.shape[0], spikes.shape[2], channels, cols, kernel, stride, spikes.dtype.itemsize,
+            weight.dtype.itemsize)  # fmt: skip
 
 
 def _choose_path(path: str, chosen: config.Config, weight: Tensor) -> str:
@@ -123,7 +136,9 @@ def _launch(
         weight if residual is None else residual.contiguous(), out, y if y.numel() else out,
         pixels, cols, height, width, out_height, out_width, batch * height * width * channels, factor, threshold,
         0.0 if v_reset is None else v_reset,
-        T=steps, CHANNELS=channels, KERNEL=kernel, STRIDE=stride, PAD=padding, LEAK=leak, DECAY_INPUT=decay_input,
+        T=steps, CHUNK=divisor(steps, chosen["chunk"]), CHANNELS=channels, KERNEL=kernel, STRIDE=stride,
+        PAD=padding, LEAK=leak,
+        DECAY_INPUT=decay_input,
         HARD=reset_kind(v_reset), SCALE=scale is not None, BIAS=bias is not None, RESIDUAL=residual is not None,
         WANT_CURRENT=y.numel() > 0, INTEGER=weight.dtype == torch.int8,
         UPCAST=INTERPRET and weight.dtype == torch.bfloat16, OUT=FORMS.index(form),

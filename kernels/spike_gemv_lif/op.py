@@ -13,7 +13,9 @@ from neurokit.kernels.dispatch import use_triton
 from neurokit.kernels.spike_gemv_lif import reference
 
 NAME = "spike_gemv_lif"
-DEFAULT = {"cols": 32, "block_k": 128, "num_warps": 4, "num_stages": 3}
+DEFAULT = {"cols": 128, "block_k": 64, "programs": 1056, "num_warps": 4, "num_stages": 3}
+# Neurons of one program of the second kernel: few, so that their sums over the slices run side by side.
+_NEURONS = 32
 MAX_STEPS = 64
 
 
@@ -33,22 +35,52 @@ def _forward(
         return out
     if not use_triton(NAME, spikes):
         return out.copy_(reference.forward(spikes, weight, scale, bias, tau, threshold, v_reset, decay_input))
-    from neurokit.kernels.spike_gemv_lif.triton import spike_gemv_lif_kernel
+    partial = _slices(spikes.contiguous(), weight.contiguous())
+    _neuron(partial, scale, bias, tau, threshold, v_reset, decay_input, out)
+    return out
+
+
+def _slices(spikes: Tensor, weight: Tensor) -> Tensor:
+    """Returns the product's parts `[splits, T, M, N]`, each over its own slice of K.
+
+    One row of spikes alone gives too few programs to keep the memory busy; cut along K there are enough.
+    """
+    from neurokit.kernels.spike_gemv_lif.triton import spike_gemv_kernel
 
     steps, rows, width = spikes.shape
     inner, cols = weight.shape
-    leak, factor = leak_arguments(tau, False)
-    chosen = config.lookup(NAME, (steps, inner, cols), spikes.device, DEFAULT)
-    launch(spike_gemv_lif_kernel)[((cols + chosen["cols"] - 1) // chosen["cols"], rows)](
-        spikes.contiguous(), weight.contiguous(), weight if scale is None else scale,
-        weight if bias is None else bias, out, rows, cols, width, factor, threshold,
-        0.0 if v_reset is None else v_reset, T=steps, PAD_T=max(16, 1 << (steps - 1).bit_length()), INNER=inner,
-        LEAK=leak, DECAY_INPUT=decay_input, HARD=reset_kind(v_reset), SCALE=scale is not None, BIAS=bias is not None,
-        PACKED=spikes.dtype == torch.int32, INTEGER=weight.dtype == torch.int8,
+    kind = str(weight.dtype).removeprefix("torch.")
+    chosen = config.lookup(NAME, (steps, inner, cols, kind), spikes.device, DEFAULT)
+    blocks = -(-inner // chosen["block_k"])
+    across = -(-cols // chosen["cols"])
+    per_slice = -(-blocks // max(1, min(blocks, chosen["programs"] // (across * rows))))
+    splits = -(-blocks // per_slice)
+    integer = weight.dtype == torch.int8
+    partial = spikes.new_empty((splits, steps, rows, cols), dtype=torch.int32 if integer else torch.float32)
+    launch(spike_gemv_kernel)[(across, rows, splits)](
+        spikes, weight, partial, rows, cols, width, T=steps, PAD_T=max(16, 1 << (steps - 1).bit_length()),
+        INNER=inner, SLICE=per_slice * chosen["block_k"], PACKED=spikes.dtype == torch.int32, INTEGER=integer,
         UPCAST=INTERPRET and weight.dtype == torch.bfloat16, COLS=chosen["cols"], BLOCK_K=chosen["block_k"],
         num_warps=chosen["num_warps"], num_stages=chosen["num_stages"],
     )  # fmt: skip
-    return out
+    return partial
+
+
+def _neuron(
+    partial: Tensor, scale: Tensor | None, bias: Tensor | None, tau: float | None, threshold: float,
+    v_reset: float | None, decay_input: bool, out: Tensor,
+) -> None:  # fmt: skip
+    """Adds the parts and runs the neuron; fills `out`."""
+    from neurokit.kernels.spike_gemv_lif.triton import spike_gemv_neuron_kernel
+
+    splits, steps, rows, cols = partial.shape
+    leak, factor = leak_arguments(tau, False)
+    launch(spike_gemv_neuron_kernel)[(-(-cols // _NEURONS), rows)](
+        partial, partial if scale is None else scale, partial if bias is None else bias, out, rows, cols, factor,
+        threshold, 0.0 if v_reset is None else v_reset, T=steps, SPLITS=splits, PAD=1 << (splits - 1).bit_length(),
+        LEAK=leak, DECAY_INPUT=decay_input, HARD=reset_kind(v_reset), SCALE=scale is not None, BIAS=bias is not None,
+        COLS=_NEURONS, num_warps=4,
+    )  # fmt: skip
 
 
 spike_gemv_lif_op = register_op(NAME, _fake)(_forward)

@@ -8,17 +8,26 @@ from torch import Tensor
 from neurokit.errors import InputError
 from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, register_op
-from neurokit.kernels.common.neuron import FORMS, check_form, check_neuron, empty_spikes, leak_arguments, reset_kind
+from neurokit.kernels.common.neuron import (
+    FORMS,
+    check_form,
+    check_neuron,
+    divisor,
+    empty_spikes,
+    leak_arguments,
+    reset_kind,
+)
 from neurokit.kernels.dispatch import log_once, use_triton
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.pack.op import unpack
 from neurokit.kernels.spike_linear_lif import reference
 
 NAME = "spike_linear_lif"
-DEFAULT = {"path": "auto", "rows": 64, "cols": 128, "block_k": 64, "num_warps": 4, "num_stages": 3}
+DEFAULT = {"path": "auto", "rows": 64, "cols": 128, "block_k": 64, "chunk": 1, "num_warps": 4, "num_stages": 3}
 # Where no measurement decides: on an H200 the fused kernel won at K <= 128, and lost to the vendor's GEMM with `lif`
 # behind it at K = 256 and above for float weights.
 FUSED_MAX_INNER = 128
+FEW_ROWS = 2048
 
 
 def _activation(weight: Tensor) -> torch.dtype:
@@ -44,9 +53,15 @@ def _fake(
     return _outputs(spikes, weight, form, want_v, want_current)
 
 
-def _key(spikes: Tensor, weight: Tensor) -> tuple[object, ...]:
-    kind = "packed" if spikes.dtype == torch.int32 else str(spikes.dtype).removeprefix("torch.")
-    return (spikes.shape[0], weight.shape[1], weight.shape[0], kind, str(weight.dtype).removeprefix("torch."))
+def _kind(dtype: torch.dtype) -> str:
+    return "packed" if dtype == torch.int32 else ("int8" if dtype == torch.int8 else "16")
+
+
+def key_of(spikes: Tensor, weight: Tensor, current: bool) -> tuple[object, ...]:
+    """Returns what the best launch parameters depend on; few rows (batch 1) are a case of their own."""
+    cols, inner = weight.shape
+    rows = "many" if spikes.shape[1] >= FEW_ROWS else "few"
+    return (spikes.shape[0], rows, inner, cols, _kind(spikes.dtype), _kind(weight.dtype)) + ("current",) * current
 
 
 def choose_path(spikes: Tensor, weight: Tensor, chosen: config.Config) -> str:
@@ -79,7 +94,7 @@ def _forward(
         if want_current:
             outputs[2].copy_(results[2])
         return outputs
-    chosen = config.lookup(NAME, _key(spikes, weight), spikes.device, DEFAULT)
+    chosen = config.lookup(NAME, key_of(spikes, weight, want_current), spikes.device, DEFAULT)
     if (choose_path(spikes, weight, chosen) if path == "auto" else path) == "gemm":
         return _gemm_then_lif(
             spikes, weight, scale, bias, residual, v0, tau, threshold, v_reset, decay_input, form, want_v, want_current
@@ -126,7 +141,8 @@ def _launch(
         weight if residual is None else residual.contiguous(), out, y if y.numel() else out,
         weight if v0 is None else v0.contiguous(), v if v.numel() else out,
         rows, cols, width, width, rows * width, factor, threshold, 0.0 if v_reset is None else v_reset,
-        T=steps, INNER=inner, LEAK=leak, DECAY_INPUT=decay_input, HARD=reset_kind(v_reset), SCALE=scale is not None,
+        T=steps, CHUNK=divisor(steps, chosen["chunk"]), INNER=inner, LEAK=leak,
+        DECAY_INPUT=decay_input, HARD=reset_kind(v_reset), SCALE=scale is not None,
         BIAS=bias is not None, RESIDUAL=residual is not None, WANT_CURRENT=y.numel() > 0, HAS_V0=v0 is not None,
         WANT_V=v.numel() > 0, PACKED=spikes.dtype == torch.int32, INTEGER=weight.dtype == torch.int8,
         UPCAST=INTERPRET and weight.dtype == torch.bfloat16, OUT=FORMS.index(form),

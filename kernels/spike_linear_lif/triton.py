@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from neurokit.kernels.common.triton import neuron_epilogue, operand, store_spikes
+from neurokit.kernels.common.triton import empty_sum, fresh_membrane, neuron_tile, operand, tile_rows
 
 
 @triton.jit
@@ -18,7 +18,7 @@ def _load_spikes(
         w = k // 32 + tl.arange(0, BLOCK_K // 32)
         packed = tl.load(spikes + r[:, None] * words + w[None, :], mask=live & (w < words)[None, :], other=0)
         lanes = (packed[:, :, None] >> tl.arange(0, 32)[None, None, :]) & 1
-        return tl.reshape(lanes, (ROWS, BLOCK_K)).to(tl.int8)
+        return tl.reshape(lanes, (ROWS, BLOCK_K))
     else:
         c = k + tl.arange(0, BLOCK_K)
         return tl.load(spikes + r[:, None] * stride + c[None, :], mask=live & (c < inner)[None, :], other=0)
@@ -37,13 +37,14 @@ def _load_weight(weight, col, k, cols, inner, COLS: tl.constexpr, BLOCK_K: tl.co
 def spike_linear_lif_kernel(
     spikes_in, weight, scale, bias, residual, spikes, current, v0, v_last,
     rows, cols, words, stride, step_stride, factor, threshold, v_reset,
-    T: tl.constexpr, INNER: tl.constexpr, LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr,
-    SCALE: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr, WANT_CURRENT: tl.constexpr,
+    T: tl.constexpr, CHUNK: tl.constexpr, INNER: tl.constexpr, LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr,
+    HARD: tl.constexpr, SCALE: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr, WANT_CURRENT: tl.constexpr,
     HAS_V0: tl.constexpr, WANT_V: tl.constexpr,
     PACKED: tl.constexpr, INTEGER: tl.constexpr, UPCAST: tl.constexpr, OUT: tl.constexpr, EVEN: tl.constexpr,
     ONE_BLOCK: tl.constexpr,
     ROWS: tl.constexpr, COLS: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
+    """ROWS x COLS neurons, all steps. The products of CHUNK steps are summed side by side: they share the weight."""
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)
     factor = tl.cast(factor, tl.float32)
@@ -51,51 +52,42 @@ def spike_linear_lif_kernel(
     col_blocks = (cols + COLS - 1) // COLS
     row = tl.program_id(0) // col_blocks * ROWS
     col = tl.program_id(0) % col_blocks * COLS
-    r = row + tl.arange(0, ROWS)
-    c = col + tl.arange(0, COLS)
-    mask = (r < rows)[:, None] & (c < cols)[None, :]
-    # One 64-bit base a tile and 32-bit offsets inside it: 64-bit offsets a element would cost half the registers.
-    corner = row.to(tl.int64) * cols + col
+    mask = (row + tl.arange(0, ROWS) < rows)[:, None] & (col + tl.arange(0, COLS) < cols)[None, :]
+    state = row.to(tl.int64) * cols + col
     offset = tl.arange(0, ROWS)[:, None] * cols + tl.arange(0, COLS)[None, :]
-    out_words = (cols + 31) // 32
-    scale_row = 1.0
-    bias_row = 0.0
-    if SCALE:
-        scale_row = tl.load(scale + c, mask=c < cols, other=0.0)[None, :]
-    if BIAS:
-        bias_row = tl.load(bias + c, mask=c < cols, other=0.0)[None, :]
-    v = tl.zeros((ROWS, COLS), tl.float32)
-    if HARD == 1:
-        v += v_reset
+    scale_row, bias_row = tile_rows(scale, bias, col, cols, SCALE, BIAS, COLS)
+    v = fresh_membrane(v_reset, HARD, ROWS, COLS)
     if HAS_V0:
-        v = tl.load(v0 + corner + offset, mask=mask, other=0.0)
+        v = tl.load(v0 + state + offset, mask=mask, other=0.0)
     kind: tl.constexpr = weight.dtype.element_ty
     if ONE_BLOCK:
         held = operand(_load_weight(weight, col, 0, cols, INNER, COLS, BLOCK_K), kind, UPCAST)
-    for t in range(T):
-        at = tl.cast(t, tl.int64)
-        step = spikes_in + at * step_stride
-        if INTEGER:
-            acc = tl.zeros((ROWS, COLS), tl.int32)
-        else:
-            acc = tl.zeros((ROWS, COLS), tl.float32)
+    for start in range(0, T, CHUNK):
+        step = spikes_in + tl.cast(start, tl.int64) * step_stride
+        sums = ()
+        for _ in tl.static_range(CHUNK):
+            sums = sums + (empty_sum(INTEGER, ROWS, COLS),)
         if ONE_BLOCK:
-            a = operand(_load_spikes(step, row, 0, rows, INNER, words, stride, PACKED, ROWS, BLOCK_K), kind, UPCAST)
-            acc = tl.dot(a, held, acc, out_dtype=acc.dtype)
+            products = ()
+            for i in tl.static_range(CHUNK):
+                at = step + i * step_stride
+                a = _load_spikes(at, row, 0, rows, INNER, words, stride, PACKED, ROWS, BLOCK_K)
+                products = products + (tl.dot(operand(a, kind, UPCAST), held, sums[i], out_dtype=sums[i].dtype),)
+            sums = products
         else:
             for k in range(0, INNER, BLOCK_K):
-                a = _load_spikes(step, row, k, rows, INNER, words, stride, PACKED, ROWS, BLOCK_K)
-                b = _load_weight(weight, col, k, cols, INNER, COLS, BLOCK_K)
-                acc = tl.dot(operand(a, kind, UPCAST), operand(b, kind, UPCAST), acc, out_dtype=acc.dtype)
-        y, s, v = neuron_epilogue(
-            acc, v, scale_row, bias_row, residual + at * rows * cols + corner, offset, mask, factor, threshold, v_reset,
-            SCALE, BIAS, RESIDUAL, LEAK, DECAY_INPUT, HARD,
-        )  # fmt: skip
-        if OUT == 2:
-            store_spikes(spikes + at * rows * out_words, s, row, col, rows, cols, OUT, EVEN, ROWS, COLS)
-        else:
-            store_spikes(spikes + at * rows * cols, s, row, col, rows, cols, OUT, EVEN, ROWS, COLS)
-        if WANT_CURRENT:
-            tl.store(current + at * rows * cols + corner + offset, y.to(current.dtype.element_ty), mask=mask)
+                b = operand(_load_weight(weight, col, k, cols, INNER, COLS, BLOCK_K), kind, UPCAST)
+                products = ()
+                for i in tl.static_range(CHUNK):
+                    at = step + i * step_stride
+                    a = _load_spikes(at, row, k, rows, INNER, words, stride, PACKED, ROWS, BLOCK_K)
+                    products = products + (tl.dot(operand(a, kind, UPCAST), b, sums[i], out_dtype=sums[i].dtype),)
+                sums = products
+        for i in tl.static_range(CHUNK):
+            v = neuron_tile(
+                sums[i], v, start + i, scale_row, bias_row, residual, spikes, current, row, col, rows, cols,
+                factor, threshold, v_reset, SCALE, BIAS, RESIDUAL, WANT_CURRENT, LEAK, DECAY_INPUT, HARD, OUT, EVEN,
+                ROWS, COLS,
+            )  # fmt: skip
     if WANT_V:
-        tl.store(v_last + corner + offset, v, mask=mask)
+        tl.store(v_last + state + offset, v, mask=mask)

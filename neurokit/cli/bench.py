@@ -174,9 +174,9 @@ def _show(run: BenchRun, out: Path | None, history: Path | None, as_json: bool) 
     if as_json:
         print_json(run.to_json())
     else:
-        from neurokit import render
+        from neurokit.render import latency, show
 
-        render.show(render.bench(run))
+        show(latency.bench(run))
         print_next(f"neurokit report {out or 'DIR RESULT.json'} --html page.html")
     raise typer.Exit(0 if run.reports else 1)
 
@@ -192,7 +192,7 @@ def _compare(files: list[str], margin: float, confidence: float, allow_invalid: 
     if as_json:
         print_json({"comparisons": [entry.to_json() for entry in found]})
     else:
-        from neurokit import render
+        from neurokit.render import latency, show
 
-        render.show(render.comparisons(found))
+        show(latency.comparisons(found))
     raise typer.Exit(1 if any(entry.outcome == "slower" for entry in found) else 0)

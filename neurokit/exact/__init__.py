@@ -42,6 +42,7 @@ class Exact:
         bits: Bits of a weight.
         rates: Spikes a decision on the calibration data, by neuron call.
         notes: What was approximated.
+        source: The program that it was made from.
     """
 
     captured: Captured
@@ -50,6 +51,7 @@ class Exact:
     bits: int
     rates: tuple[float, ...]
     notes: tuple[str, ...]
+    source: Captured
 
     def to_json(self) -> dict[str, Any]:
         """Returns what a manifest says."""
@@ -99,7 +101,7 @@ def exact(
             break
     final = made if original.form == reference.form and original.time_steps == steps else build(original, numbers)
     notes = (*_notes(folded.notes), *(() if calibration is not None else (_UNCALIBRATED,)))
-    return Exact(final, proof, numbers, bits, tuple(seen.rates), notes)
+    return Exact(final, proof, numbers, bits, tuple(seen.rates), notes, original)
 
 
 _UNCALIBRATED = "calibrated on the model's example input only: give calibration data for accuracy"

@@ -24,7 +24,7 @@ class Observed:
     """What one linear map saw.
 
     Attributes:
-        largest: Largest magnitude of its operand.
+        largest: Largest magnitude of its operand; if that is a mean over time, of what the mean is taken of.
         result: Largest magnitude of its result.
         moments: Second moments of the operand's columns, `[K, K]` with K the fan-in, or None.
         mean: Mean column, `[K]`, or None.
@@ -56,6 +56,7 @@ class _Observer(Interpreter):
         super().__init__(folded.module)
         self._index = {node: i for i, node in enumerate(folded.linears)}
         self._moments = moments
+        self._before_mean: dict[Node, float] = {}
         self.made = Calibration()
 
     def run_node(self, n: Node) -> Any:
@@ -63,6 +64,9 @@ class _Observer(Interpreter):
             args, _ = self.fetch_args_kwargs_from_env(n)
             self._see(self._index[n], n, args)
         result = super().run_node(n)
+        if ops.is_op(n, {aten.mean.dim}):
+            given = self.fetch_args_kwargs_from_env(n)[0][0]
+            self._before_mean[n] = float(given.abs().max()) if given.numel() else 0.0
         if n in self._index and result.numel():
             self.made.linears[self._index[n]].result = float(result.abs().max())
         if ops.is_op(n, ops.NEURONS):
@@ -73,6 +77,9 @@ class _Observer(Interpreter):
 
     def _see(self, index: int, node: Node, args: tuple[Any, ...]) -> None:
         seen = Observed(largest=float(args[0].abs().max()) if args[0].numel() else 0.0)
+        mean = ops.time_mean(node.args[0])
+        if mean is not None:
+            seen.largest = max(seen.largest, self._before_mean[mean])
         self.made.linears[index] = seen
         columns = operand_columns(node, args)
         if columns is None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurokit.exact import limits
+from neurokit.exact import limits, ops
 from neurokit.exact.bounds import Finding, Nominal, Range
 from neurokit.exact.dyadic import ANY, lowest_bit, top_exponent
 from neurokit.exact.folded import Folded
@@ -120,6 +120,7 @@ def draft(
     run, found = walk()
     for choose in (limits.of_shortcuts, limits.of_coarse_sums):
         more = choose(run.largest, found, seen, nominal.limits)
+        more = {i: limit for i, limit in more.items() if ops.time_mean(folded.linears[i].args[0]) is None}
         if more:
             nominal.limits |= more
             run, found = walk()
@@ -136,7 +137,8 @@ def draft(
         floor = math.ceil(own.get(index, -ANY))
         alive = weight.reshape(len(weight), -1).abs().amax(1) > 0
         top = float(natural[alive].max()) if bool(alive.any()) else ANY
-        if wanted - top > _COARSEST or index in made.limits:
+        rounded = wanted - top > _COARSEST or index in made.limits
+        if rounded and ops.time_mean(folded.linears[index].args[0]) is None:
             made.results[index] = int(max(wanted, floor))
             made.floors[index] = floor
         else:

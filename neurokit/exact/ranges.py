@@ -135,7 +135,8 @@ class Ranges(Interpreter):
         exponent = int(top_exponent(torch.tensor(limit), 2**plan.operand_bits - 1)) if limit > 0 else 0
         limit = (2**plan.operand_bits - 1) * 2.0**exponent
         plan.operands[index] = (exponent, limit)
-        grid = torch.full_like(x.grid, float(exponent))
+        finer = math.log2(self._steps) if ops.time_mean(self.node.args[0]) is not None else 0.0
+        grid = torch.full_like(x.grid, exponent - finer)
         return Range(x.pos.clamp_max(limit), x.neg.clamp_max(limit), grid)
 
     def _neuron(self, target: Any, args: tuple[Any, ...]) -> Any:

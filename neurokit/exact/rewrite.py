@@ -71,7 +71,8 @@ def place(folded: Folded, plan: Plan) -> Folded:
     for index, numbers in plan.linears.items():
         folded.set(index, numbers.weight, numbers.real_bias)
     for index, rounding in plan.operands.items():
-        _insert_before(folded, folded.linears[index], rounding)
+        linear = folded.linears[index]
+        _insert_before(folded, ops.time_mean(linear.args[0]) or linear, rounding)
     for index, rounding in plan.results.items():
         _insert_after(folded, folded.linears[index], rounding)
     for index, rounding in plan.currents.items():

@@ -47,9 +47,10 @@ def calls():
 def test_compiles(name, capability, offline):
     with offline.capture(capability) as done:
         calls()[name]()
-    assert len(done) == 1
-    assert done[0].count(r"\.target sm_" + str(capability)) == 1
-    assert done[0].binary.asm["cubin"]
+    assert len(done) == (2 if name == "spike_gemv_lif" else 1)
+    for launched in done:
+        assert launched.count(r"\.target sm_" + str(capability)) == 1
+        assert launched.binary.asm["cubin"]
 
 
 def test_affine_is_not_contracted(offline):

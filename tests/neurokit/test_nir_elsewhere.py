@@ -51,7 +51,7 @@ def by_norse(path):
 
     def lif(n):
         full = lambda value: torch.full((n,), value)  # noqa: E731
-        return norse.LIFBoxCell(norse.LIFBoxParameters(full(500.0), full(1.0), full(0.0)))
+        return norse.LIFBoxCell(norse.LIFBoxParameters(tau_mem_inv=full(500.0), v_th=full(0.5), v_leak=full(0.0)))
 
     net = norse.SequentialState(dense(rng, 6, 8), lif(8), dense(rng, 8, 5), lif(5))
     nir.write(str(path), norse.to_nir(net, torch.rand(6)))

@@ -1,0 +1,34 @@
+"""What lowering did to accuracy, as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import RenderableType
+from rich.markup import escape
+
+
+def accuracy(said: Mapping[str, Any]) -> list[RenderableType]:
+    """Returns lines on quantisation and on accuracy before and after, as far as a manifest's target_info has them."""
+    parts: list[RenderableType] = []
+    if "quantisation" in said:
+        how = said["quantisation"]
+        biases = "float" if how["device"] == "tensorrt" else "int32"
+        parts.append(
+            f"{how['activations']} activations; weights {how['weights']}; biases {biases}; calibrated on "
+            f"{how['calibration_samples']} samples of {how['calibrated_on']} ({how['method']})"
+        )
+    if "against_float" in said:
+        found = said["against_float"]
+        top1 = "" if found["top1_agreement"] is None else f", top-1 agreement {found['top1_agreement']:.2%}"
+        error = f"{found['output_relative_l2']:.2g}"
+        parts.append(f"against float, {found['samples']} samples of {found['data']}: output error {error}{top1}")
+    if "accuracy" in said:
+        found = said["accuracy"]
+        where = escape(f"{found['samples']:,} samples of {found['data'] or 'given data'}")
+        parts.append(
+            f"accuracy on {where}: {found['before']:.2%} before, {found['after']:.2%} after; "
+            f"the same answer for {found['agreement']:.2%}"
+        )
+    return parts
