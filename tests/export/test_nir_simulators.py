@@ -266,3 +266,8 @@ def test_a_rounding_inside_is_refused(tmp_path):
     with pytest.raises(UnsupportedError, match="of its input only") as caught:
         nk.lower(nk.capture(conv_net(), 3 * x), "nir", tmp_path / "n", numerics="exact", calibration=3 * x)
     assert "fewer time steps" in caught.value.reasons[0].fix
+    artifact = nk.lower(nk.capture(conv_net(), 3 * x), "nir", tmp_path / "n", numerics="exact", calibration=3 * x,
+                        partition=True)  # fmt: skip
+    assert artifact.manifest.parity["verdict"] == "exact"
+    assert len(artifact.manifest.target_info["parts"]) > 1
+    assert nk.verify(artifact).simulators == ()
