@@ -80,13 +80,23 @@ def test_training_computes_what_will_run(digits):
 
 
 def test_a_network_without_neurons_can_be_fine_tuned():
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10)).eval()
     data = load_digits()
-    training = Labelled(data.train_images[:320].numpy(), data.train_labels[:320].numpy())
-    made = nk.exact_finetune(nk.capture(net, data.train_images[:2]), training, bits=4, epochs=25)
+    training = Labelled(data.train_images[:640].numpy(), data.train_labels[:640].numpy())
+    held_out = Labelled(data.test_images.numpy(), data.test_labels.numpy())
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
+    optimiser = torch.optim.AdamW(net.parameters(), lr=5e-3)
+    for _ in range(60):
+        loss = nn.functional.cross_entropy(net(data.train_images[:640]), data.train_labels[:640])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    captured = nk.capture(net.eval(), data.train_images[:2])
+    before = right_share(nk.exact(captured, data.train_images[:256], bits=2).captured, held_out)
+    made = nk.exact_finetune(captured, training, bits=2, epochs=8)
     assert made.proof.status == "exact"
-    assert right_share(made.captured, training) > 0.7  # the network was not trained at all before
+    assert before < right_share(captured, held_out) - 0.02, "nothing was lost, so nothing can be won back"
+    assert right_share(made.captured, held_out) > before + 0.01
 
 
 def test_refusals(digits, tmp_path):
