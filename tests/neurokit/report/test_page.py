@@ -3,9 +3,7 @@
 import importlib.util
 import json
 import math
-import os
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -215,19 +213,12 @@ def test_an_artifact_alone_has_a_row(tmp_path, capsys):
 
 
 @pytest.fixture(scope="module")
-def browser(page, tmp_path_factory):
-    """A real browser; that there is none is a failure, unless somebody says that he knows."""
-    command = next(
-        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-    )
-    if not command:
-        if os.environ.get("NEUROKIT_BROWSER") == "none":
-            pytest.skip("NEUROKIT_BROWSER=none: the page was not seen in a browser")
-        pytest.fail("no chromium on this machine: install it, or set NEUROKIT_BROWSER=none to go without")
+def browser(chromium, page, tmp_path_factory):
+    """A real browser with the page in it."""
     spec = importlib.util.spec_from_file_location("browser", Path(__file__).with_name("browser.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    with module.Browser(command, tmp_path_factory.mktemp("profile")) as opened:
+    with module.Browser(chromium, tmp_path_factory.mktemp("profile")) as opened:
         opened.resize(1400, 900)
         opened.open(page.as_uri())
         yield opened
@@ -256,6 +247,27 @@ def test_the_plots_are_drawn(browser):
     assert all(marks and all(marks) for marks in found)
     assert len(found[0]) == len(CASES) + 2  # two of the chips have a latency
     assert browser.evaluate("document.querySelectorAll('.legend li').length") == 8  # 5 series and 3 chips
+
+
+def test_words_stay_in_their_pictures(browser):
+    outside = browser.evaluate("""[...document.querySelectorAll('svg.plot')].flatMap(svg => {
+        const frame = svg.getBoundingClientRect();
+        return [...svg.querySelectorAll('text')].filter(words => {
+            const r = words.getBoundingClientRect();
+            return r.left < frame.left - 1 || r.right > frame.right + 1 || r.bottom > frame.bottom + 1;
+        }).map(words => words.textContent);
+    })""")
+    assert outside == []
+
+
+def test_a_row_leads_to_its_sources(browser):
+    """They are folded until somebody wants them, with the keyboard too."""
+    closed = "document.getElementById('source-2').checkVisibility()"
+    assert browser.evaluate(closed) is False
+    browser.evaluate("document.querySelector('a[href=\"#source-2\"]').focus()")
+    browser.press("Enter", 13)
+    assert browser.evaluate(closed) is True
+    browser.evaluate("document.querySelectorAll('details').forEach(part => part.open = false)")
 
 
 def test_the_table_sorts_by_mouse_and_keys(browser):
