@@ -44,6 +44,10 @@ def bench(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="For a model: file with the weights (.safetensors, .pt).")
     ] = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option("--input-shape", metavar="C,H,W", help="For a bare module: one sample without T and B."),
+    ] = None,
     meter: Annotated[
         str, typer.Option("--meter", help="auto, none, rapl, nvml, ina, jtop, tegrastats or csv:FILE.")
     ] = "auto",
@@ -70,6 +74,7 @@ def bench(
     """Measure latency, throughput, memory and, where there is a meter, energy; or compare two results."""
     from neurokit.bench.job import Job, Rules
     from neurokit.bench.plan import parse_deadline
+    from neurokit.cli.export import parse_shape
 
     if compare:
         _compare(what, margin, confidence, allow_invalid, as_json)
@@ -78,13 +83,15 @@ def bench(
     base = Job(
         "artifact", "", batch=batch, streams=streams, deadline_s=parse_deadline(deadline), threads=threads,
         provider=provider, time_steps=time_steps, numerics=numerics, bits=bits, meter=meter,
-        weights=str(weights.resolve()) if weights else "",
+        weights=str(weights.resolve()) if weights else "", input_shape=parse_shape(input_shape) or (),
         data=str(data.resolve()) if data else "", allow_mismatch=allow_mismatch, rules=rules,
     )  # fmt: skip
     asked = scenario or []
     for name in asked:
         if name != "all":
             replace(base, scenario=name)  # refuses an unknown one before any work
+    if data is not None and not data.is_file():
+        raise InputError(f"there is no file {data}", expected="an .npz file with x and y")
     for place in (out, history):
         if place is not None and not place.absolute().parent.is_dir():
             raise InputError(f"{place.parent} is no folder", expected="a place for the file")
@@ -103,18 +110,17 @@ def _plan(
 ) -> tuple[list[Job], list[dict[str, str]]]:
     """Returns the jobs; a model is exported first, for all its targets."""
     from neurokit.bench import plan
+    from neurokit.bench.subjects import load_model
     from neurokit.cli._common import progress
-    from neurokit.loading import load
 
     jobs: list[Job] = []
     failures: list[dict[str, str]] = []
     for name in what:
-        is_model = (not Path(name).exists() and "/" not in name) or ":" in name
+        is_model = Path(name).is_file() or ":" in name or (not Path(name).exists() and "/" not in name)
         if not is_model:
             jobs += plan.plan_folder(Path(name), base, asked)
             continue
-        weights = Path(base.weights) if base.weights else None
-        spec = load(name, time_steps=base.time_steps or None, weights=weights)  # an unknown name ends it here
+        spec = load_model(name, base)  # an unknown name ends it here
         rows = [target for target in targets if target in plan.MODEL_ROWS]
         chosen = [target for target in targets if target not in plan.MODEL_ROWS]
         if not targets:
