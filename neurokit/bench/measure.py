@@ -58,6 +58,7 @@ def measure(
         start = clock()
         first()
         row["first_s"] = clock() - start
+        getattr(runner, "prepared", lambda: None)()
         row["output_error"] = None if callable(subject.expected) else _output_error(subject, runner, subject.expected)
         say({"event": "about", "row": row})
         found, reasons = _timed(call, job, runner, row, emit, look, clock)

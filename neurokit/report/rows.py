@@ -137,7 +137,8 @@ def _take_artifact(artifact: Artifact, content: Content) -> None:
     )  # fmt: skip
     content.rows.append(row)
     if parity is not None:
-        content.parities.append((row.name, parity))
+        free = " · T free" if manifest.time_steps == "dynamic" else ""
+        content.parities.append((row.name + free, parity))
 
 
 def _drop_bare_artifacts(content: Content) -> None:

@@ -10,7 +10,7 @@ import neurokit as nk
 from neurokit import cli
 from neurokit.bench import plan
 from neurokit.bench.events import failed
-from neurokit.bench.job import Job
+from neurokit.bench.job import Job, Rules
 from neurokit.bench.run import BenchRun
 from neurokit.bench.subject import numerics_of
 from neurokit.bench.subjects import model_subject
@@ -193,3 +193,20 @@ def test_a_gpu_splits_every_call(subject):
     assert sum(sum(values) for values in found.phases_s.values()) <= sum(found.samples_s) * 1.05
     assert found.memory["gpu"] > 0
     assert found.environment["during"]["gpu"][1]["clock_hz"] > 0
+
+
+def test_the_compiler_s_processes_are_ended_before_the_measurement(monkeypatch):
+    """They would be load beside it: on a GPU machine they took half a CPU."""
+    import sys
+    from types import SimpleNamespace
+
+    from neurokit.bench.measure import measure
+    from neurokit.bench.method import WarmUp
+
+    done = []
+    compiler = SimpleNamespace(shutdown_compile_workers=lambda: done.append("ended"))
+    monkeypatch.setitem(sys.modules, "torch._inductor.async_compile", compiler)
+    monkeypatch.setattr("neurokit.bench.method.warm_up", lambda *given: done.append("warm") or WarmUp(10, 1.0, True))
+    job = Job("eager", "spiking_cnn", meter="none", rules=Rules(seconds=0.05, samples=5))
+    measure(model_subject(nk.load("spiking_cnn"), job), job)
+    assert done == ["ended", "warm"]
