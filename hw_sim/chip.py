@@ -446,7 +446,8 @@ def _parse(text: str, path: str, _modified: int) -> HardwareProfile:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not valid TOML: {error}", fix="correct the line named above") from error
+        what = str(error).replace("at end of document", f"at line {len(text.splitlines())}, the end of the document")
+        raise InputError(f"{path}: not valid TOML: {what}", expected="TOML", fix="correct that line") from error
     try:
         return replace(_ADAPTER.validate_python(data), path=path)
     except ValidationError as error:

@@ -107,8 +107,10 @@ def _product(
 def limit(call: Call, builder: Builder) -> Any:
     """Handles limits: they wait for the rounding that usually follows, or are applied where the value is read."""
     value = _only(call)
-    if call.operation == "hardtanh":
+    if call.operation.startswith("hardtanh"):
         low, high = call.get("min_val", default=-1.0), call.get("max_val", default=1.0)
+    elif call.operation.startswith("relu"):
+        low, high = 0.0, 6.0 if call.operation == "relu6" else None
     else:
         low = call.get("min") if call.operation != "clamp_max" else None
         high = call.get("max") if call.operation != "clamp_min" else None

@@ -32,14 +32,17 @@ class Builder:
         self.constants: dict[str, NDArray[np.float64] | None] = {}
         self.uncounted: list[Uncounted] = []
         self.inputs: dict[str, NDArray[np.float64]] = {}
+        self.plain_neurons: dict[str, str] = {}
         self._not_understood: dict[str, dict[str, None]] = {}
         self._settled: list[tuple[Projection, str]] = []
 
     def network(self, name: str, outputs: tuple[str, ...]) -> Network:
         """Returns the finished network."""
-        uncounted = [
+        plain = [Uncounted(path, what) for path, what in self.plain_neurons.items()]
+        uncounted = plain + [
             Uncounted(path, f"{', '.join(operations)}: no connection, neuron or product that can be counted")
             for path, operations in self._not_understood.items()
+            if path not in self.plain_neurons
         ]
         for key, constant in self.constants.items():
             known = constant is not None

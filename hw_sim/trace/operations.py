@@ -33,7 +33,7 @@ _KEEPS = frozenset(
 )  # fmt: skip
 # Operations that put an input on a grid, element by element: what comes out is the input that the network reads.
 _ENCODES = frozenset({"round", "floor", "ceil", "clamp", "clamp_min", "clamp_max", "hardtanh"})
-_LIMITS = ("clamp", "clamp_min", "clamp_max", "hardtanh")
+_LIMITS = ("clamp", "clamp_min", "clamp_max", "hardtanh", "hardtanh_", "relu", "relu_", "relu6")
 _SCALES = ("mul", "mul_", "div")
 _NORMS = frozenset(
     {

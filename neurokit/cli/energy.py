@@ -23,7 +23,7 @@ def energy(
     chip: Annotated[list[str], typer.Option("--chip", help="Chip (neurokit chips) or a .toml file; repeatable.")],
     input_file: Annotated[
         Path | None,
-        typer.Option("--input", help="Samples: an image, .npy or .npz of arrays or events, or .aedat."),
+        typer.Option("--input", help="Samples: an image, .npy or .npz of arrays or events, .aedat, .aedat4 or .wav."),
     ] = None,
     estimator: Annotated[
         list[str] | None, typer.Option("--estimator", help="Rule from the literature; repeatable.")
@@ -45,7 +45,7 @@ def energy(
         str | None,
         typer.Option("--input-shape", metavar="C,H,W", help="One sample without T and B, for a bare nn.Module."),
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json-file", help="Write the whole report as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="JSON file for the whole report.")] = None,
     html_file: Annotated[Path | None, typer.Option("--html", help="Write the report as one HTML page.")] = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -62,19 +62,19 @@ def energy(
         ESTIMATORS.get(name.partition(":")[0])
     if mapping not in STRATEGIES:
         raise InputError(f"--mapping is {mapping!r}", expected="one of " + ", ".join(STRATEGIES))
-    _refuse_early(input_file, json_file, html_file)
+    _refuse_early(input_file, out, html_file)
     with stdout_is_for_json(as_json):
         rules = estimator or DEFAULT_ESTIMATORS
         report = _simulate(model, profiles, input_file, rules, mapping, step_seconds, time_steps, weights, input_shape)
-        if json_file:
-            report.save_json(json_file)
+        if out:
+            report.save_json(out)
         if html_file:
             report.save_html(html_file)
     if as_json:
         print_json(report.to_json())
         return
     render.show(energy_report(report))
-    written = [f"open {path}" for path in (html_file, json_file) if path]
+    written = [f"open {path}" for path in (html_file, out) if path]
     print_next(*(written or [f"neurokit energy {model} --chip {chip[0]} --html energy.html"]))
 
 

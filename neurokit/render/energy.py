@@ -21,8 +21,9 @@ def energy(report: EnergyReport) -> RenderableType:
     remarks = [line for chip in report.chips for line in _remarks(chip)]
     verdict = [escape(report.verdict.text)] if report.verdict is not None else []
     small = [*report.assumptions, *(f"not counted: {part}" for part in report.uncounted)]
+    chips = _totals(report) if report.chips else ()
     blocks = (
-        *_totals(report), remarks, _estimators(report), [*verdict, *map(escape, report.comparison)],
+        *chips, remarks, _estimators(report), [*verdict, *map(escape, report.comparison)],
         [f"[dim]{escape(line)}[/]" for line in small],
     )  # fmt: skip
     return _spaced(blocks)
