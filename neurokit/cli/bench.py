@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neurokit.cli._common import Debug, Json, print_json, print_next, stdout_is_for_json
-from neurokit.errors import InputError
+from neurokit.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from neurokit.bench.job import Job
@@ -86,6 +87,7 @@ def bench(
         weights=str(weights.resolve()) if weights else "", input_shape=parse_shape(input_shape) or (),
         data=str(data.resolve()) if data else "", allow_mismatch=allow_mismatch, rules=rules,
     )  # fmt: skip
+    _refuse_unknown(target or [])
     asked = scenario or []
     for name in asked:
         if name != "all":
@@ -103,6 +105,23 @@ def bench(
         run = _run(jobs, host, python, ssh_option or [])
         run = replace(run, failures=(*failures, *run.failures))
     _show(run, out, history, as_json)
+
+
+def _refuse_unknown(names: list[str]) -> None:
+    """Refuses the name of a row that there is not, with both kinds of rows in the answer."""
+    from neurokit.bench.plan import MODEL_ROWS
+    from neurokit.target import TARGETS
+
+    known = [*MODEL_ROWS, *TARGETS.names()]
+    for name in names:
+        if name in TARGETS.broken:
+            TARGETS.get(name)  # says why it did not load
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+            raise UnknownNameError(
+                f"unknown target {name!r}", expected="one of " + ", ".join(known),
+                fix=f"did you mean {' or '.join(near)}?" if near else "list them with: neurokit targets",
+            )  # fmt: skip
 
 
 def _plan(
@@ -183,7 +202,8 @@ def _show(run: BenchRun, out: Path | None, history: Path | None, as_json: bool) 
         from neurokit.render import latency, show
 
         show(latency.bench(run))
-        print_next(f"neurokit report {out or 'DIR RESULT.json'} --html page.html")
+        if run.reports:
+            print_next(f"neurokit report {out or 'DIR RESULT.json'} --html page.html")
     raise typer.Exit(0 if run.reports else 1)
 
 
