@@ -160,7 +160,7 @@ def _write(part: Part, path: Path, walk: Walk, settings: dict[str, Any]) -> None
 
     name = walk.captured.spec.name
     notes: dict[str, Any] = {"dt": float(settings["dt"]), "time_unit": "s", "model": name, "neurokit": __version__}
-    if walk.grid is not None and any(made.tensor == walk.input_tensor for made in part.inputs.values()):
+    if walk.grid is not None and [made.tensor for made in part.inputs.values()] == [walk.input_tensor]:
         notes |= walk.grid.to_metadata()
     nir.write(str(path), to_nir(part, notes))
 

@@ -56,7 +56,8 @@ def _translate(captured: Captured) -> ir.Model:
         torch.ops.aten.avg_pool2d.default: avg_pool2d,
     }
     try:
-        with warnings.catch_warnings():
+        # Without gradients: with them, a scan over a free batch size cannot be traced again.
+        with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             exported = torch.onnx.export(
                 captured.program, (), dynamo=True, opset_version=OPSET, optimize=False, verbose=False,
@@ -77,8 +78,10 @@ def _refusal(error: Exception, captured: Captured) -> UnsupportedError:
     missing = re.search(r"No ONNX function found for <OpOverload\(op='([^']+)'", str(cause))
     said = (str(cause).strip().splitlines() or [""])[0][:200]
     scanned = [n for n in captured.neurons if n.op == "decomposed"]
-    if not missing and captured.time_steps == "dynamic" and scanned:
-        why = f"torch's exporter did not lower the program with its loop over a free T ({said})"
+    own = missing is not None and missing.group(1).startswith("sj_")
+    if (own or not missing) and captured.time_steps == "dynamic" and scanned:
+        held = f"SpikingJelly's operator {missing.group(1)} is inside" if missing else said
+        why = f"torch's exporter did not lower the program with its loop over a free T ({held})"
         fix = "use target onnx with a number of time steps, or onnx-step"
         reasons = [Unsupported(n.path, n.kind, why, fix) for n in scanned]
         return UnsupportedError(f"model {captured.spec.name!r} cannot be lowered to ONNX", reasons)

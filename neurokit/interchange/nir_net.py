@@ -12,6 +12,7 @@ from neurokit.errors import InputError, ModelLoadError
 from neurokit.interchange.input_grid import InputGrid
 from neurokit.interchange.nir_file import DEFAULT_DT, NEURONS, NirGraph, NirNode, read_graph
 from neurokit.interchange.nir_layers import Shape, ShapeError, build
+from neurokit.interchange.sizes import refuse_shape
 
 
 class NirNet(nn.Module):
@@ -84,6 +85,7 @@ class NirNet(nn.Module):
         given = shapes.pop() if shapes else ()
         try:
             module, out = build(node, given, self.dt)
+            refuse_shape(out)
         except ShapeError as error:
             batched = any(self.shapes[source][:1] == (1,) for source in self.inputs if source in self.shapes)
             fix = "shapes in NIR have no batch axis: write the file from a sample without one" if batched else ""

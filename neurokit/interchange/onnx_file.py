@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurokit.errors import MissingRuntimeError, ModelLoadError, UnsupportedError
+from neurokit.interchange.sizes import refuse_huge
 from neurokit.spec import ModelSpec, TensorSpec
 from neurokit.target import Unsupported
 
@@ -151,12 +152,17 @@ class OnnxNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Maps `[B, *shape]` to the outputs."""
+        return self.run(x, lambda made: None)
+
+    def run(self, x: Tensor, seen: Callable[[Any], None]) -> Tensor | tuple[Tensor, ...]:
+        """Runs the nodes, and shows what each gives."""
         values: dict[str, Tensor | None] = {self.entry: x, "": None}
         for op, out, names, attributes in self.steps:
             inputs = [self._get(values, name) for name in names]
             if op in _BY_NUMBER:  # sizes and limits are numbers, not tensors
                 inputs[1:] = [self.numbers.get(name) for name in names[1:]]
             values[out] = inputs[0] if op in ("Identity", "Dropout") else _OPERATORS[op](inputs, attributes)
+            seen(values[out])
         found = tuple(values[name] for name in self.outputs)
         return found[0] if len(found) == 1 else found  # type: ignore[return-value]
 
@@ -263,7 +269,7 @@ def _try(net: OnnxNet, shape: tuple[int, ...], path: Path) -> None:
 
     try:
         with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-            net(torch.empty(2, *shape))
+            net.run(torch.empty(2, *shape), refuse_huge)
     except Exception as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise _bad(path, f"does not run on its own input {list(shape)}: {first[:200]}") from error

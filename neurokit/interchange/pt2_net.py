@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neurokit.interchange.sizes import refuse_huge
 from neurokit.target import Unsupported
 
 _ATEN = [
@@ -115,7 +116,6 @@ _ATEN = [
 _ARITHMETIC = {
     f"_operator.{name}": getattr(operator, name) for name in ("add", "sub", "mul", "floordiv", "neg", "getitem")
 }
-_MOST_NUMBERS = 2**29  # of one intermediate result
 _CHECKS = ("_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size", "sym_constrain_range")
 _NUMBERS = ("as_int", "as_float", "as_bool", "as_ints", "as_floats", "as_bools", "as_string")
 _LEFT_OUT = ("memory_format", "cudnn_enabled", "device", "pin_memory", "layout")
@@ -255,19 +255,13 @@ def _value(arg: tuple[str, Any], values: Mapping[str, Any]) -> Any:
     return [_value(part, values) for part in value] if kind == "list" else value
 
 
-def _refuse_huge(made: Any) -> None:
-    """Refuses a result that nothing but a bomb makes; without numbers it costs nothing to look."""
-    if isinstance(made, Tensor) and made.numel() > _MOST_NUMBERS:
-        raise ValueError(f"an operator makes {made.numel()} numbers")
-
-
 def try_net(net: Pt2Net, shape: tuple[int, ...]) -> str:
     """Runs the network without numbers, for two samples; returns why it does not run, or ""."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     try:
         with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-            net.run(torch.empty(2, *shape), _refuse_huge)
+            net.run(torch.empty(2, *shape), refuse_huge)
     except Exception as error:  # operators raise what they like
         return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
     return ""

@@ -12,6 +12,7 @@ from torch import nn
 
 import neurokit as nk
 from neurokit.errors import ModelLoadError, UnsupportedError
+from neurokit.export.nir_run import NirProbe
 from neurokit.loading import load
 
 from .nir_nets import conv_net, dyadic, inputs, reference
@@ -162,7 +163,6 @@ def test_what_norse_leaves_out_is_said(grid_net):
 
 def test_a_spike_that_differs_is_counted(grid_net):
     """One spike of the reference is turned round: every simulator that ran must differ in that one."""
-    from neurokit.export.nir_run import NirProbe
     from neurokit.export.nir_simulators import compare
 
     _, x, artifact = grid_net
@@ -224,6 +224,8 @@ def test_inputs_off_the_grid_are_brought_onto_it(grid_net, tmp_path):
     off = (x * 1.3 - 0.1).numpy()
     assert (np.round(off / unit) * unit != off).any()
     assert off.max() > grid["high"]
+    given = NirProbe(artifact).firing(off)[0]  # what other simulators are fed
+    assert np.array_equal(given, np.round(np.clip(off, grid["low"], grid["high"]) / unit) * unit)
     with nk.open(artifact) as runner, nk.open(other) as reference:
         expected = reference(off)
         assert expected.any()
@@ -266,3 +268,8 @@ def test_a_rounding_inside_is_refused(tmp_path):
     with pytest.raises(UnsupportedError, match="of its input only") as caught:
         nk.lower(nk.capture(conv_net(), 3 * x), "nir", tmp_path / "n", numerics="exact", calibration=3 * x)
     assert "fewer time steps" in caught.value.reasons[0].fix
+    artifact = nk.lower(nk.capture(conv_net(), 3 * x), "nir", tmp_path / "n", numerics="exact", calibration=3 * x,
+                        partition=True)  # fmt: skip
+    assert artifact.manifest.parity["verdict"] == "exact"
+    assert len(artifact.manifest.target_info["parts"]) > 1
+    assert nk.verify(artifact).simulators == ()

@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from spikingjelly.activation_based import layer, neuron
+from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 from neurokit import pipeline
@@ -291,3 +291,33 @@ def test_a_pooling_keeps_its_divisor(divisor, padding, tmp_path):
         expected = net(x).numpy()
     with pipeline.open(artifact) as runner:
         np.testing.assert_allclose(runner(x.numpy()), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: neuron.CUBALIFNode(c_decay=0.5, v_decay=0.75, v_reset=0.0), neuron.KLIFNode, neuron.ILIFNode,
+        neuron.ComplementaryLIFNode,
+    ],
+    ids=["cuba", "klif", "ilif", "clif"],
+)  # fmt: skip
+def test_rare_neurons_over_a_free_time(make, tmp_path):
+    """A neuron that was captured step by step, with T and B free: lengths that no trace has seen."""
+    torch.manual_seed(0)
+    net = nn.Sequential(layer.Linear(6, 8), make(), layer.Linear(8, 5), make()).eval()
+    functional.set_step_mode(net, "m")
+    with torch.no_grad():
+        net[0].weight.add_(0.5)
+        net[2].weight.add_(0.5)
+    artifact = pipeline.lower(
+        pipeline.capture(net, torch.rand(4, 2, 6), time_steps="dynamic"), "onnx-scan", tmp_path / "o"
+    )
+    assert artifact.manifest.parity["verdict"] in ("exact", "within tolerance", "benign rounding")
+    with pipeline.open(artifact) as runner:
+        for steps, batch in ((7, 3), (2, 1)):
+            x = torch.rand(steps, batch, 6)
+            functional.reset_net(net)
+            with torch.no_grad():
+                expected = net(x).numpy()
+            assert expected.any()
+            np.testing.assert_allclose(runner(x.numpy()), expected, atol=1e-5)

@@ -54,7 +54,7 @@ def house(monkeypatch, tmp_path):
             )
         return draft.artifact
 
-    def verify(artifact):
+    def verify(artifact, **options):
         calls.setdefault("verify", []).append(artifact.path)
         return report(calls.get("verdict", "exact"))
 

@@ -282,6 +282,13 @@ def test_a_bomb_is_refused_before_it_unpacks(tmp_path):
     refused(tmp_path / "n.nir", "unpack to more than")
 
 
+def test_a_result_that_fills_the_memory_is_refused(tmp_path):
+    """A few bytes of padding, a terabyte of zeros."""
+    kernel = np.ones((1, 1, 1, 1), np.float32)
+    graph = chain(nir.Conv2d((4, 4), kernel, 1, 10**6, 1, 1, np.zeros(1, np.float32)))
+    refused(write(graph, tmp_path / "n.nir"), "numbers at once")
+
+
 def test_settings(tmp_path):
     path = good(tmp_path / "n.nir")
     assert load(f"{path}:dt=0.00005").options == {"dt": 0.00005}

@@ -104,3 +104,11 @@ def test_other_files_and_bombs_are_refused(tmp_path):
     huge = onnx.TensorProto(name="w", data_type=1, dims=[10**6, 10**6])
     onnx.save(model(node("Gemm", ["x", "w"]), initializers=[huge]), path)
     refused(path, "declares 'w'")
+
+
+def test_a_result_that_fills_the_memory_is_refused(tmp_path):
+    """A few bytes of padding, a terabyte of zeros."""
+    path = tmp_path / "n.onnx"
+    weight = tensor("w", np.ones((1, 1, 1, 1), np.float32))
+    onnx.save(model(node("Conv", ["x", "w"], pads=[10**6] * 4), initializers=[weight], shape=("B", 1, 4, 4)), path)
+    refused(path, "numbers at once")

@@ -178,7 +178,7 @@ def test_malformed(tmp_path):
         )["inputs"][3]["arg"].update(as_ints=[0, 0]),
         "is no torch.export archive: KeyError": lambda p: p["graph_module"].pop("graph"),
         "has 0 inputs": lambda p: p["graph_module"]["signature"]["input_specs"].pop(),
-        "numbers": lambda p: p["graph_module"]["graph"]["nodes"].insert(1, {
+        "numbers at once": lambda p: p["graph_module"]["graph"]["nodes"].insert(1, {
             "target": "torch.ops.aten.repeat.default", "name": "bomb", "metadata": {},
             "inputs": [{"name": "self", "arg": {"as_tensor": {"name": "x"}}, "kind": 1},
                        {"name": "repeats", "arg": {"as_ints": [10**6, 10**3, 1, 1]}, "kind": 1}],
