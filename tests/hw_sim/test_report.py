@@ -221,7 +221,7 @@ def test_energy_command_hands_over_and_renders(report, tmp_path, monkeypatch):
 
     seen = {}
 
-    def fake(captured, inputs, chips, *, estimators, mapping, step_seconds):
+    def fake(captured, inputs, chips, *, estimators, mapping, step_seconds, check_events):
         seen.update(
             captured=captured,
             pace=step_seconds,
