@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from neurokit.errors import InputError
 from neurokit.hw_sim.block import Block
-from neurokit.hw_sim.mapping import Mapping, cuts_of, mapping_traffic
 from neurokit.hw_sim.mesh import Mesh
+from neurokit.hw_sim.placed import Mapping, cuts_of, mapping_traffic
 from neurokit.hw_sim.projection import Projection
 from neurokit.hw_sim.report import CoreReport, LinkReport
 from neurokit.hw_sim.sender import Sender

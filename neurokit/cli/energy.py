@@ -134,7 +134,7 @@ def priced_chips(names: list[str], prices: list[str]) -> list[HardwareProfile]:
         UnknownNameError: If a chip is unknown.
         InputError: If an entry has another form, or is of a chip that was not named.
     """
-    from neurokit.hw_sim.chip import load_chip
+    from neurokit.hw_sim.chipfile import load_chip
 
     given: dict[str, dict[str, float]] = {name: {} for name in names}
     for entry in prices:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from neurokit.errors import InputError, OutputError, UnknownNameError
 from neurokit.hw_sim import DEFAULT_ESTIMATORS, simulate_workload, simulate_workloads
-from neurokit.hw_sim.chip import load_chip
+from neurokit.hw_sim.chipfile import load_chip
 from neurokit.hw_sim.counts import Workload
 from neurokit.hw_sim.network import Network, NeuronModel, Population
 from neurokit.hw_sim.page import render_html
