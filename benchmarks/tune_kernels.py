@@ -156,8 +156,10 @@ def attention_jobs() -> Iterator[Job]:
     names = ("rows", "cols", "inner", "num_warps", "num_stages")
     for channels in shapes.attention_widths():
         dim = channels // shapes.HEADS
-        candidates = grid(names, (256, 32, 64, 8, 3), (256, 32, 32, 8, 3), (128, 32, 64, 4, 2))
-        candidates += grid(names, (256, 16, 64, 8, 2)) if dim > 64 else grid(names, (256, 64, 64, 8, 3))
+        candidates = grid(names, (256, 64, 64, 8, 3), (256, 64, 256, 8, 2), (128, 64, 256, 8, 2), (256, 64, 128, 8, 2))
+        if dim > 64:
+            candidates = grid(names, (256, 32, 64, 8, 3), (256, 32, 256, 8, 1), (128, 32, 256, 8, 1),
+                              (256, 32, 128, 8, 2))  # fmt: skip
         for kind in ("1", "2", "packed"):
             if kind == "packed" and dim != 64:
                 continue

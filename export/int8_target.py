@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.errors import InputError
-from neurokit.export.int8_quantise import quantise, settings_of
+from neurokit.export.int8_quantise import Settings, quantise, settings_of
 from neurokit.export.int8_reference import forced_model, reference_run
 from neurokit.export.onnx_probe import OnnxProbe
 from neurokit.export.onnx_target import MODEL_FILE, OnnxTarget
@@ -57,10 +57,9 @@ class Int8Target(OnnxTarget):
             InputError: If there are no calibration data, or they do not fit.
         """
         import onnx
-        import onnxruntime
 
         settings = settings_of(options)
-        x, origin = _calibration(captured, options.calibration)
+        x, origin = calibration_of(captured, options.calibration)
         size = captured.batch if isinstance(captured.batch, int) else 1
         if len(x) < size:
             raise InputError(f"{len(x)} calibration samples", expected=f"at least one batch of {size}")
@@ -73,14 +72,8 @@ class Int8Target(OnnxTarget):
         entries["numerics"] = "int8"
         entries["form"] = "sequence"
         entries["target_info"] |= {
-            "quantisation": {
-                **asdict(settings), "operators": ["Conv", "Gemm"], "format": "QDQ",
-                "activations": "symmetric S8" if settings.device == "tensorrt" else "U8",
-                "weights": ("7-bit" if settings.reduce_range else "8-bit") + " S8, one scale a channel",
-                "calibration_samples": len(x), "calibrated_on": origin,
-                "quantizer": f"onnxruntime {onnxruntime.__version__}",
-            },
-            "against_float": _against_float(source, path, captured.spec.inputs[0].name, x, size),
+            "quantisation": describe_quantisation(settings, len(x), origin),
+            "against_float": against_float(source, path, captured.spec.inputs[0].name, x, size),
             "nodes": len(model.graph.node), "nodes_inlined": len(model.graph.node),
         }  # fmt: skip
         source.unlink()
@@ -125,11 +118,24 @@ class Int8Probe(OnnxProbe):
         return faults, [] if faults else [note]
 
 
+def describe_quantisation(settings: Settings, samples: int, origin: str) -> dict[str, Any]:
+    """Returns what a manifest says of how a network was quantised."""
+    import onnxruntime
+
+    return {
+        **asdict(settings), "operators": ["Conv", "Gemm"], "format": "QDQ",
+        "activations": "symmetric S8" if settings.device == "tensorrt" else "U8",
+        "weights": ("7-bit" if settings.reduce_range else "8-bit") + " S8, one scale a channel",
+        "calibration_samples": samples, "calibrated_on": origin,
+        "quantizer": f"onnxruntime {onnxruntime.__version__}",
+    }  # fmt: skip
+
+
 def _forced(reference: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     return reference[name.removesuffix(".forced")]
 
 
-def _calibration(captured: Captured, given: Any) -> tuple[np.ndarray, str]:
+def calibration_of(captured: Captured, given: Any) -> tuple[np.ndarray, str]:
     """Returns the calibration data `[N, *shape]`, and where they are from."""
     from neurokit.reference import example_input
 
@@ -152,7 +158,7 @@ def _calibration(captured: Captured, given: Any) -> tuple[np.ndarray, str]:
     return x, "given data"
 
 
-def _against_float(source: Path, path: Path, name: str, x: np.ndarray, size: int) -> dict[str, Any]:
+def against_float(source: Path, path: Path, name: str, x: np.ndarray, size: int) -> dict[str, Any]:
     """Returns how the int8 model differs from the float model on the calibration data."""
     from neurokit.export.ort import new_session
 

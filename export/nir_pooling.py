@@ -40,12 +40,14 @@ def adaptive(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[
     return _window(graph, node, value, (spatial[0] // size[0], spatial[1] // size[1]))
 
 
-def _window(graph: GraphBuilder, node: Node, value: Value, kernel: tuple[int, int]) -> Value:
+def _window(
+    graph: GraphBuilder, node: Node, value: Value, kernel: tuple[int, int], kind: str = "AvgPool2d"
+) -> Value:  # fmt: skip
     if kernel == (1, 1):
         return value
     fields = {"kernel_size": np.array(kernel), "stride": np.array(kernel), "padding": np.array((0, 0))}
     out = (value.shape[0], value.shape[1] // kernel[0], value.shape[2] // kernel[1])
-    return graph.add("AvgPool2d", fields, value, node, out)
+    return graph.add(kind, fields, value, node, out)
 
 
 def max_pool(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[str, Any]) -> Value:
@@ -79,8 +81,9 @@ def reduce(name: str) -> Rule:
                 why = f"it takes the {name} over time inside the network, and NIR has no such node"
                 return graph.refuse(node, op_name(node), why, "keep the time axis until the output", [value])
             return replace(value, lead=("B",), reduced=True, spikes=False)
-        if name == "mean" and len(value.shape) == 3 and axes == [rank - 2, rank - 1]:
-            pooled = _window(graph, node, value, (value.shape[1], value.shape[2]))
+        if len(value.shape) == 3 and axes == [rank - 2, rank - 1]:
+            kind = "AvgPool2d" if name == "mean" else "SumPool2d"
+            pooled = _window(graph, node, value, (value.shape[1], value.shape[2]), kind)
             return pooled if keep else _flat(graph, node, pooled)
         why = f"it takes the {name} over axes {axes}, which is no pooling over an image"
         return graph.refuse(node, op_name(node), why, PARTITION, [value])

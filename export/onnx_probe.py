@@ -24,6 +24,8 @@ class OnnxProbe:
         threads: Threads within an operator.
     """
 
+    has_levels = True
+
     def __init__(self, artifact: Artifact, level: int = 3, threads: int = 0) -> None:
         import onnx
 

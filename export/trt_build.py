@@ -15,11 +15,12 @@ from neurokit.errors import InputError, UnsupportedError
 from neurokit.export import trt_library
 from neurokit.target import LowerOptions, Unsupported
 
+PRECISIONS = ("fp32", "fp16", "int8")
 FORMS = ("sequence", "scan", "step")
 _DEFAULTS: dict[str, Any] = {
     "form": "sequence", "precision": "fp32", "library": "auto", "batch_range": [1, 1, 8], "time_range": None,
     "capabilities": "", "version_compatible": False, "hardware_compatible": False, "refit": False, "timing_cache": "",
-    "optimization_level": 3,
+    "optimization_level": 3, "method": "minmax", "max_error": 0.3,
 }  # fmt: skip
 
 
@@ -29,7 +30,7 @@ class Settings:
 
     Attributes:
         form: "sequence", "scan" or "step".
-        precision: "fp32", or "fp16" with membranes kept in fp32.
+        precision: "fp32", "fp16" with membranes kept in fp32, or "int8" for networks without neurons.
         library: "auto", "tensorrt" or "tensorrt_rtx".
         batch_range: Smallest, best and largest batch size, where it is free.
         time_range: The same of T, for the scan form; default from T / 2 to 4 T.
@@ -39,6 +40,8 @@ class Settings:
         refit: Whether weights can be exchanged in the engine.
         timing_cache: File to read the timing cache from and write it to.
         optimization_level: Effort of the builder, 0 to 5.
+        method: For int8: how calibration finds the range of an activation, "minmax", "entropy" or "percentile".
+        max_error: For int8: relative L2 error of the outputs that verification allows.
     """
 
     form: str
@@ -52,6 +55,8 @@ class Settings:
     refit: bool
     timing_cache: str
     optimization_level: int
+    method: str
+    max_error: float
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def settings_of(options: LowerOptions) -> Settings:
     if unknown:
         raise InputError(f"target 'tensorrt' has no option {unknown[0]!r}", expected=", ".join(_DEFAULTS))
     given = {**_DEFAULTS, **options.extra}
-    for name, allowed in (("form", FORMS), ("precision", ("fp32", "fp16")), ("optimization_level", tuple(range(6)))):
+    for name, allowed in (("form", FORMS), ("precision", PRECISIONS), ("optimization_level", tuple(range(6)))):
         if given[name] not in allowed:
             raise InputError(f"{name} is {given[name]!r}", expected="one of " + ", ".join(map(str, allowed)))
     for name in ("version_compatible", "hardware_compatible", "refit"):

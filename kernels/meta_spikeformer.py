@@ -19,6 +19,7 @@ from neurokit.errors import InputError
 from neurokit.kernels.depthwise.op import depthwise
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.sdsa_lif.op import sdsa_lif
+from neurokit.kernels.spike_linear_lif.op import spike_linear_lif
 
 HEADS = 8
 # A block takes the current of the shortcut and its spikes, and returns both for the next block.
@@ -119,6 +120,25 @@ def _neuron(y: Tensor, bias: Tensor | None, spikes: str = "same") -> Tensor:
     return lif(y, bias=bias, want_v=False, spikes=spikes)[0]
 
 
+def _product_neuron(layer: Linear, x: Tensor, spikes: str = "same") -> Tensor:
+    """A 1x1 convolution and the neuron behind it."""
+    if layer.weight.dtype == torch.float32:
+        return _neuron(layer(x), layer.bias, spikes)
+    rows = x.flatten(1, -2)
+    fired, _, _ = spike_linear_lif(rows, layer.weight, bias=layer.bias, form=spikes)
+    return fired.view(*x.shape[:-1], fired.shape[-1])
+
+
+def _product_shortcut(layer: Linear, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """A 1x1 convolution that ends a block: adds the residual, and runs the next neuron."""
+    if layer.weight.dtype == torch.float32:
+        return _shortcut(layer(y), layer.bias, x)
+    s, _, current = spike_linear_lif(
+        y.flatten(1, -2), layer.weight, bias=layer.bias, residual=x.flatten(1, -2), want_current=True, form="same"
+    )
+    return current.view(x.shape), s.view(x.shape)
+
+
 class _ConvBlock:
     def __init__(self, block: Any, dtype: torch.dtype) -> None:
         self.expand = _fold_linear(block.Conv.pwconv1, block.Conv.bn1, dtype)
@@ -128,9 +148,10 @@ class _ConvBlock:
         self.conv2 = _fold_conv(block.conv2, block.bn2, dtype)
 
     def __call__(self, x: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-        hidden = _neuron(self.expand(s), self.expand.bias)
+        # As int8 these spikes cost the depthwise convolution half the traffic.
+        hidden = _product_neuron(self.expand, s, "int8")
         mixed = depthwise(hidden.flatten(0, 1), self.kernel, padding=3).unflatten(0, s.shape[:2])
-        x, s = _shortcut(self.reduce(mixed), self.reduce.bias, x)
+        x, s = _product_shortcut(self.reduce, mixed, x)
         hidden = _neuron(self.conv1(s), self.conv1.bias)
         return _shortcut(self.conv2(hidden), self.conv2.bias, x)
 
@@ -166,8 +187,8 @@ class _TransformerBlock:
         y = depthwise(functional.linear(y, self.proj.first).flatten(0, 1), self.proj.kernel, padding=1)
         y = functional.linear(y.unflatten(0, (steps, batch)), self.proj.last)
         x, s = _shortcut(y, self.proj.bias, x)
-        hidden = _neuron(self.fc1(s), self.fc1.bias)
-        return _shortcut(self.fc2(hidden), self.fc2.bias, x)
+        hidden = _product_neuron(self.fc1, s)
+        return _product_shortcut(self.fc2, hidden, x)
 
 
 class FusedMetaSpikeFormer:

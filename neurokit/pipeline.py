@@ -178,7 +178,8 @@ def _numerics(
 
 
 def verify(
-    artifact: Artifact | str | Path, *, record: bool = True, simulators: bool = True, **options: Any
+    artifact: Artifact | str | Path, *, record: bool = True, simulators: bool = True, thorough: bool = False,
+    **options: Any,
 ) -> ParityReport:  # fmt: skip
     """Verifies an artifact from its files alone and records the verdict in its manifest.
 
@@ -186,6 +187,7 @@ def verify(
         artifact: The artifact, or its folder.
         record: Whether to write the verdict into the manifest.
         simulators: Whether other simulators that are installed run the file too, where the target has any (NIR).
+        thorough: Whether to run it on every optimisation level, with one and two threads and in a batch as well.
         options: Options of the target's probe (for ONNX: level, threads).
 
     Raises:
@@ -195,7 +197,7 @@ def verify(
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
     target = TARGETS.get(artifact.manifest.target)
     need(target.info.opens_with, target)
-    report = _verify(artifact, **options)
+    report = _verify(artifact, thorough=thorough, **options)
     if simulators:
         report = with_simulators(artifact, report)
     if record:

@@ -128,6 +128,29 @@ class SimulatorParity:
 
 
 @dataclass(frozen=True)
+class WayParity:
+    """One way to run an artifact, compared with its reference.
+
+    Attributes:
+        level: ONNX Runtime's graph optimisation level.
+        threads: Threads within an operator.
+        batch: Batch size.
+        decisions: Spike decisions compared.
+        flips: Decisions that differ.
+        outputs_equal: Whether every bit of the outputs is equal.
+        output_error: Largest relative L2 error of a sample's outputs.
+    """
+
+    level: int
+    threads: int
+    batch: int
+    decisions: int
+    flips: int
+    outputs_equal: bool
+    output_error: float
+
+
+@dataclass(frozen=True)
 class ParityReport(_Report):
     """How a lowered model compares with its source.
 
@@ -146,6 +169,7 @@ class ParityReport(_Report):
         spikes_compared: Number of spike decisions compared over all layers.
         spikes_flipped: Number of forced flips over all layers.
         notes: One line each: what a reader should know.
+        ways: Every way to run it, where verification was thorough.
         provenance: Versions and machine of the run.
         simulators: How other simulators run the same file, where the target has any.
     """
@@ -164,6 +188,7 @@ class ParityReport(_Report):
     spikes_compared: int = 0
     spikes_flipped: int = 0
     notes: tuple[str, ...] = ()
+    ways: tuple[WayParity, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
     simulators: tuple[SimulatorParity, ...] = ()
 

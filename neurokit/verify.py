@@ -21,6 +21,7 @@ from neurokit.artifact import Artifact
 from neurokit.provenance import collect
 from neurokit.reports import LayerParity, ParityReport, ParityVerdict, SimulatorParity
 from neurokit.target import TARGETS
+from neurokit.thorough import fault_of, run_every_way
 from neurokit.vectors import FILE, Cover, LayerVector, Vectors, covering_spikes, replay
 
 # Unit roundoff of float32.
@@ -40,11 +41,13 @@ class _Forced:
     wrong_code: bool
 
 
-def verify(artifact: Artifact, **options: Any) -> ParityReport:
+def verify(artifact: Artifact, *, thorough: bool = False, **options: Any) -> ParityReport:
     """Verifies an artifact from its files alone.
 
     Args:
         artifact: The artifact; its test vectors are used.
+        thorough: Whether to run it on every optimisation level, with one and two threads, alone and in a batch of
+            five as well. An exact artifact must give the same bits in all ways.
         options: Options of the target's probe (for ONNX: level, threads).
 
     Returns:
@@ -54,6 +57,21 @@ def verify(artifact: Artifact, **options: Any) -> ParityReport:
         ArtifactError: If a file is damaged.
         MissingRuntimeError: If the target's runtime is not installed.
     """
+    report = _verify(artifact, **options)
+    return _thorough(artifact, report) if thorough else report
+
+
+def _thorough(artifact: Artifact, report: ParityReport) -> ParityReport:
+    vectors = Vectors.load(artifact.file(FILE))
+    ways = run_every_way(artifact, vectors, lambda **options: _probe(artifact, **options))
+    tolerance = None if vectors.layers else report.output_tolerance
+    fault = fault_of(ways, artifact.manifest.numerics == "exact", tolerance)
+    if not fault:
+        return replace(report, ways=ways)
+    return replace(report, ways=ways, verdict="failed", notes=(*report.notes, fault))
+
+
+def _verify(artifact: Artifact, **options: Any) -> ParityReport:
     vectors = Vectors.load(artifact.file(FILE))
     probe = _probe(artifact, **options)
     if hasattr(probe, "narrow"):  # an artifact of parts of a model

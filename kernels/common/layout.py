@@ -33,3 +33,8 @@ def like(tensor: Tensor, model: Tensor) -> Tensor:
         return tensor
     out = tensor.new_empty_strided(model.shape, model.stride())
     return out.copy_(tensor)
+
+
+def steps_of(tensor: Tensor | None) -> Tensor | None:
+    """Returns the tensor contiguous, or as it is where it repeats one contiguous step."""
+    return tensor if tensor is None or repeats_one_step(tensor) else tensor.contiguous()

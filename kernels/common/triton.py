@@ -169,7 +169,8 @@ def empty_sum(INTEGER: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr):
 
 @triton.jit
 def neuron_tile(
-    acc, v, t, scale_row, bias_row, residual, spikes, current, row, col, rows, cols, factor, threshold, v_reset,
+    acc, v, t, scale_row, bias_row, residual, residual_rows, spikes, current, row, col, rows, cols,
+    factor, threshold, v_reset,
     SCALE: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr, WANT_CURRENT: tl.constexpr,
     LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr, OUT: tl.constexpr, EVEN: tl.constexpr,
     ROWS: tl.constexpr, COLS: tl.constexpr,
@@ -177,6 +178,7 @@ def neuron_tile(
     """Step `t` of a [ROWS, COLS] tile behind a product: affine, residual, neuron, stores. Float32 all the way.
 
     The tile's first row and column are `row` and `col` of `rows` x `cols`. EVEN: no column of it lies outside.
+    `residual_rows`: rows of the residual from one step to the next, 0 where it is the same at every step.
     Returns the membrane.
     """
     r = tl.arange(0, ROWS)
@@ -194,7 +196,8 @@ def neuron_tile(
     if BIAS:
         y = y + bias_row
     if RESIDUAL:
-        y = y + tl.load(residual + first * cols + col + offset, mask=mask, other=0.0).to(tl.float32)
+        added = tl.cast(t, tl.int64) * residual_rows + row
+        y = y + tl.load(residual + added * cols + col + offset, mask=mask, other=0.0).to(tl.float32)
     if WANT_CURRENT:
         tl.store(current + first * cols + col + offset, y.to(current.dtype.element_ty), mask=mask)
     h = charge(y, v, factor, v_reset, LEAK, DECAY_INPUT, HARD)

@@ -17,11 +17,11 @@ from neurokit.kernels.common.triton import (
 
 @triton.jit
 def _load(
-    x, row, rows, col, lane, size, span: tl.constexpr, width, PACKED: tl.constexpr, WHOLE: tl.constexpr
+    x, row, rows, col, lane, size, FULL: tl.constexpr, width, PACKED: tl.constexpr, WHOLE: tl.constexpr
 ):  # fmt: skip
-    """A tile of spikes at rows `row` and columns `col`, as 0 or 1; `lane` < `size` exist of at most `span`."""
+    """A tile of spikes at rows `row` and columns `col`, as 0 or 1; `lane` < `size` exist (FULL: every one)."""
     mask = (row < rows)[:, None]
-    if span != size:
+    if not FULL:
         mask = mask & (lane < size)[None, :]
     if PACKED and WHOLE:
         # The tile begins and ends with a word: every word is read once.
@@ -37,6 +37,19 @@ def _load(
         return (word >> (col % 32)[None, :]) & 1
     else:
         return tl.load(x + row[:, None] * width + col[None, :], mask=mask, other=0)
+
+
+@triton.jit
+def _outer(
+    k, v, pairs, token, col, lane, out_col, part, width,
+    TOKENS: tl.constexpr, DIM: tl.constexpr, PAD: tl.constexpr, COLS: tl.constexpr, KIND: tl.constexpr,
+    UPCAST: tl.constexpr, PACKED: tl.constexpr,
+):  # fmt: skip
+    """Adds the tokens' K^T V."""
+    keys = _load(k, token, TOKENS, col, lane, DIM, DIM == PAD, width, PACKED, DIM % 32 == 0)
+    whole: tl.constexpr = DIM % 32 == 0 and COLS % 32 == 0
+    values = _load(v, token, TOKENS, out_col, part, DIM, DIM % COLS == 0, width, PACKED, whole)
+    return tl.dot(tl.trans(operand(keys, KIND, UPCAST)), operand(values, KIND, UPCAST), pairs)
 
 
 @triton.jit
@@ -70,16 +83,20 @@ def sdsa_qkv_kernel(
     membrane = fresh_membrane(v_reset, HARD, ROWS, COLS)
     for t in range(T):
         step = (tl.cast(t, tl.int64) * batch + sample) * TOKENS
-        queries = _load(q + step * width, row, TOKENS, col, lane, DIM, PAD, width, PACKED, DIM % 32 == 0)
+        queries = _load(q + step * width, row, TOKENS, col, lane, DIM, DIM == PAD, width, PACKED, DIM % 32 == 0)
         pairs = tl.zeros((PAD, COLS), tl.float32)
-        for start in range(0, TOKENS, INNER):
-            token = start + tl.arange(0, INNER)
-            keys = _load(k + step * width, token, TOKENS, col, lane, DIM, PAD, width, PACKED, DIM % 32 == 0)
-            values = _load(
-                v + step * width, token, TOKENS, out_col, part, DIM, COLS * PARTS, width, PACKED,
-                DIM % 32 == 0 and COLS % 32 == 0,
+        if TOKENS <= INNER:
+            # Without a loop of its own, the next step's loads are in flight during this step's products.
+            pairs = _outer(
+                k + step * width, v + step * width, pairs, tl.arange(0, INNER), col, lane, out_col, part, width,
+                TOKENS, DIM, PAD, COLS, KIND, UPCAST, PACKED,
             )  # fmt: skip
-            pairs = tl.dot(tl.trans(operand(keys, KIND, UPCAST)), operand(values, KIND, UPCAST), pairs)
+        else:
+            for start in range(0, TOKENS, INNER):
+                pairs = _outer(
+                    k + step * width, v + step * width, pairs, start + tl.arange(0, INNER), col, lane, out_col, part,
+                    width, TOKENS, DIM, PAD, COLS, KIND, UPCAST, PACKED,
+                )  # fmt: skip
         queries = operand(queries, KIND, UPCAST)
         if SPLIT:
             high = tl.floor(pairs * (1.0 / 2048.0))
@@ -127,8 +144,8 @@ def sdsa_hadamard_kernel(
         count = tl.zeros((COLS,), tl.int32)
         for start in range(0, TOKENS, ROWS):
             token = start + tl.arange(0, ROWS)
-            keys = _load(k + step * width, token, TOKENS, col, col, channels, 0, width, PACKED, False)
-            values = _load(v + step * width, token, TOKENS, col, col, channels, 0, width, PACKED, False)
+            keys = _load(k + step * width, token, TOKENS, col, col, channels, False, width, PACKED, False)
+            values = _load(v + step * width, token, TOKENS, col, col, channels, False, width, PACKED, False)
             count += tl.sum(((keys != 0) & (values != 0)).to(tl.int32), axis=0)
         x = mul_rn(count.to(tl.float32), scale + tl.zeros((COLS,), tl.float32))
         h = charge(x, membrane, factor, v_reset, LEAK, DECAY_INPUT, HARD)
@@ -136,7 +153,7 @@ def sdsa_hadamard_kernel(
         membrane = reset(h, s, threshold, v_reset, HARD)
         for start in range(0, TOKENS, ROWS):
             token = start + tl.arange(0, ROWS)
-            queries = _load(q + step * width, token, TOKENS, col, col, channels, 0, width, PACKED, False)
+            queries = _load(q + step * width, token, TOKENS, col, col, channels, False, width, PACKED, False)
             open_ = (queries != 0) & s[None, :]
             if OUT == 2:
                 store_spikes(spikes + step * out_width, open_, start, first, TOKENS, channels, ROWS, COLS)

@@ -9,6 +9,7 @@ from torch.nn import functional
 from neurokit.errors import InputError
 from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, register_op
+from neurokit.kernels.common.layout import repeats_one_step, steps_of
 from neurokit.kernels.common.neuron import (
     FORMS,
     check_form,
@@ -127,14 +128,16 @@ def _launch(
     cols, kernel = weight.shape[:2]
     out_height, out_width = out.shape[2:4]
     pixels = batch * out_height * out_width
+    residual = steps_of(residual)
     leak, factor = leak_arguments(tau, False)
     smallest = 32 if weight.dtype == torch.int8 else 16
     block_k = min(chosen["block_k"], max(smallest, 1 << (channels - 1).bit_length()))
     grid = ((pixels + chosen["rows"] - 1) // chosen["rows"]) * ((cols + chosen["cols"] - 1) // chosen["cols"])
     launch(spike_conv_lif_kernel)[(grid,)](
         spikes, weight, weight if scale is None else scale, weight if bias is None else bias,
-        weight if residual is None else residual.contiguous(), out, y if y.numel() else out,
-        pixels, cols, height, width, out_height, out_width, batch * height * width * channels, factor, threshold,
+        weight if residual is None else residual, out, y if y.numel() else out,
+        pixels, cols, height, width, out_height, out_width, batch * height * width * channels,
+        0 if residual is None or repeats_one_step(residual) else pixels, factor, threshold,
         0.0 if v_reset is None else v_reset,
         T=steps, CHUNK=divisor(steps, chosen["chunk"]), CHANNELS=channels, KERNEL=kernel, STRIDE=stride,
         PAD=padding, LEAK=leak,

@@ -9,7 +9,8 @@ from neurokit.kernels.common.triton import empty_sum, fresh_membrane, neuron_til
 @triton.jit
 def spike_conv_lif_kernel(
     x, weight, scale, bias, residual, spikes, current,
-    pixels, cols, height, width, out_height, out_width, step_stride, factor, threshold, v_reset,
+    pixels, cols, height, width, out_height, out_width, step_stride, residual_rows,
+    factor, threshold, v_reset,
     T: tl.constexpr, CHUNK: tl.constexpr, CHANNELS: tl.constexpr, KERNEL: tl.constexpr, STRIDE: tl.constexpr,
     PAD: tl.constexpr, LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr,
     SCALE: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr, WANT_CURRENT: tl.constexpr,
@@ -60,7 +61,7 @@ def spike_conv_lif_kernel(
             sums = products
         for j in tl.static_range(CHUNK):
             v = neuron_tile(
-                sums[j], v, start + j, scale_row, bias_row, residual, spikes, current, row, col, pixels, cols,
-                factor, threshold, v_reset, SCALE, BIAS, RESIDUAL, WANT_CURRENT, LEAK, DECAY_INPUT, HARD, OUT, EVEN,
-                ROWS, COLS,
+                sums[j], v, start + j, scale_row, bias_row, residual, residual_rows, spikes, current, row, col,
+                pixels, cols, factor, threshold, v_reset, SCALE, BIAS, RESIDUAL, WANT_CURRENT, LEAK, DECAY_INPUT, HARD,
+                OUT, EVEN, ROWS, COLS,
             )  # fmt: skip

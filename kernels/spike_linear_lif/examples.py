@@ -33,6 +33,8 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
     yield Example("soft reset", (s, w), {**row, "v_reset": None, "tau": 4.0, "path": "fused"})
     state = {"v0": normal(3, 64, device=device), "want_v": True, "tau": None}
     yield Example("state", (s, w), {**row, **state, "path": "fused"})
+    repeated = normal(1, 3, 64, device=device, dtype=torch.float16 if kind == torch.int8 else kind).expand(2, 3, 64)
+    yield Example("residual seen twice", (s, w), {**row, "residual": repeated, "form": "int8", "path": "fused"})
     yield Example("empty", (s[:, :0], w), {"path": "fused"})
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from neurokit.errors import InputError
 from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, register_op
+from neurokit.kernels.common.layout import repeats_one_step, steps_of
 from neurokit.kernels.common.neuron import (
     FORMS,
     check_form,
@@ -133,14 +134,17 @@ def _launch(
     out, v, y = outputs
     steps, rows, width = spikes.shape
     cols, inner = weight.shape
+    residual = steps_of(residual)
     leak, factor = leak_arguments(tau, False)
     block_k = min(chosen["block_k"], max(32, 1 << (inner - 1).bit_length()))
     grid = ((rows + chosen["rows"] - 1) // chosen["rows"]) * ((cols + chosen["cols"] - 1) // chosen["cols"])
     launch(spike_linear_lif_kernel)[(grid,)](
         spikes, weight, weight if scale is None else scale, weight if bias is None else bias,
-        weight if residual is None else residual.contiguous(), out, y if y.numel() else out,
+        weight if residual is None else residual, out, y if y.numel() else out,
         weight if v0 is None else v0.contiguous(), v if v.numel() else out,
-        rows, cols, width, width, rows * width, factor, threshold, 0.0 if v_reset is None else v_reset,
+        rows, cols, width, width, rows * width,
+        0 if residual is None or repeats_one_step(residual) else rows, factor, threshold,
+        0.0 if v_reset is None else v_reset,
         T=steps, CHUNK=divisor(steps, chosen["chunk"]), INNER=inner, LEAK=leak,
         DECAY_INPUT=decay_input, HARD=reset_kind(v_reset), SCALE=scale is not None,
         BIAS=bias is not None, RESIDUAL=residual is not None, WANT_CURRENT=y.numel() > 0, HAS_V0=v0 is not None,

@@ -8,20 +8,23 @@ from neurokit.kernels.common.triton import empty_sum, fresh_membrane, neuron_til
 
 @triton.jit
 def _load_spikes(
-    spikes, row, k, rows, inner, words, stride, PACKED: tl.constexpr, ROWS: tl.constexpr, BLOCK_K: tl.constexpr
+    spikes, row, k, rows, inner: tl.constexpr, words, stride, PACKED: tl.constexpr, ROWS: tl.constexpr,
+    BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """A [ROWS, BLOCK_K] tile of spikes, unpacked where they are packed."""
     r = tl.arange(0, ROWS)
     live = (row + r < rows)[:, None]
-    spikes += row.to(tl.int64) * stride
     if PACKED:
+        spikes += row.to(tl.int64) * stride
         w = k // 32 + tl.arange(0, BLOCK_K // 32)
         packed = tl.load(spikes + r[:, None] * words + w[None, :], mask=live & (w < words)[None, :], other=0)
         lanes = (packed[:, :, None] >> tl.arange(0, 32)[None, None, :]) & 1
         return tl.reshape(lanes, (ROWS, BLOCK_K))
     else:
         c = k + tl.arange(0, BLOCK_K)
-        return tl.load(spikes + r[:, None] * stride + c[None, :], mask=live & (c < inner)[None, :], other=0)
+        spikes += row.to(tl.int64) * inner
+        # By the constant: of a row's length that is no multiple of 16 the compiler knows no alignment otherwise.
+        return tl.load(spikes + r[:, None] * inner + c[None, :], mask=live & (c < inner)[None, :], other=0)
 
 
 @triton.jit
@@ -36,7 +39,7 @@ def _load_weight(weight, col, k, cols, inner, COLS: tl.constexpr, BLOCK_K: tl.co
 @triton.jit
 def spike_linear_lif_kernel(
     spikes_in, weight, scale, bias, residual, spikes, current, v0, v_last,
-    rows, cols, words, stride, step_stride, factor, threshold, v_reset,
+    rows, cols, words, stride, step_stride, residual_rows, factor, threshold, v_reset,
     T: tl.constexpr, CHUNK: tl.constexpr, INNER: tl.constexpr, LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr,
     HARD: tl.constexpr, SCALE: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr, WANT_CURRENT: tl.constexpr,
     HAS_V0: tl.constexpr, WANT_V: tl.constexpr,
@@ -85,9 +88,9 @@ def spike_linear_lif_kernel(
                 sums = products
         for i in tl.static_range(CHUNK):
             v = neuron_tile(
-                sums[i], v, start + i, scale_row, bias_row, residual, spikes, current, row, col, rows, cols,
-                factor, threshold, v_reset, SCALE, BIAS, RESIDUAL, WANT_CURRENT, LEAK, DECAY_INPUT, HARD, OUT, EVEN,
-                ROWS, COLS,
+                sums[i], v, start + i, scale_row, bias_row, residual, residual_rows, spikes, current, row, col,
+                rows, cols, factor, threshold, v_reset, SCALE, BIAS, RESIDUAL, WANT_CURRENT, LEAK, DECAY_INPUT, HARD,
+                OUT, EVEN, ROWS, COLS,
             )  # fmt: skip
     if WANT_V:
         tl.store(v_last + state + offset, v, mask=mask)

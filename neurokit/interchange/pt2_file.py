@@ -86,7 +86,7 @@ class _Reader:
         program = self._json("models/model.json")
         version = program["schema_version"]["major"]
         if version != _SCHEMA:
-            raise _bad(self.path, f"is of schema {version}", f"save it with torch 2.8 to 2.11 (schema {_SCHEMA})")
+            raise _bad(self.path, f"is of schema {version}", f"save it with torch 2.11 (schema {_SCHEMA})")
         module = program["graph_module"]
         self._refuse_neurons(module["graph"]["nodes"])
         found = reasons(module["graph"]["nodes"])

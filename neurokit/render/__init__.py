@@ -11,6 +11,7 @@ from rich.table import Table
 
 from neurokit.doctor import Check
 from neurokit.render.accuracy import accuracy as accuracy
+from neurokit.render.accuracy import ways
 from neurokit.render.tables import plain_table
 from neurokit.reports import LayerParity, ParityReport
 
@@ -46,6 +47,7 @@ def parity(report: ParityReport) -> RenderableType:
         parts.append(escape(f"first divergence: time step {t}, layer {layer}, index {index}"))
     if report.simulators:
         parts.append(_simulators_table(report))
+    parts += ways(report)
     parts += [escape(f"note: {note}") for note in report.notes]
     colour = _VERDICT_COLOURS[report.verdict]
     subject = escape(f"{report.model} on {report.target} ({report.form}){_meaning(report)}")

@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import RenderableType
 from rich.markup import escape
 
+from neurokit.reports import ParityReport
+
 
 def accuracy(said: Mapping[str, Any]) -> list[RenderableType]:
     """Returns lines on quantisation and on accuracy before and after, as far as a manifest's target_info has them."""
@@ -32,3 +34,15 @@ def accuracy(said: Mapping[str, Any]) -> list[RenderableType]:
             f"the same answer for {found['agreement']:.2%}"
         )
     return parts
+
+
+def ways(report: ParityReport) -> list[RenderableType]:
+    """Returns a line on every way that an artifact was run in, where verification was thorough."""
+    if not report.ways:
+        return []
+    flips, decisions = sum(way.flips for way in report.ways), sum(way.decisions for way in report.ways)
+    equal, worst = sum(way.outputs_equal for way in report.ways), max(way.output_error for way in report.ways)
+    batches = " and ".join(str(size) for size in sorted({way.batch for way in report.ways}))
+    said = f"{len(report.ways)} ways to run it (levels 0 to 3, 1 and 2 threads, batch {batches}): "
+    said += f"{flips:,} of {decisions:,} spike decisions flipped, " if decisions else ""
+    return [said + f"outputs equal in {equal}, largest output error {worst:.2g}"]

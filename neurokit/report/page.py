@@ -82,14 +82,15 @@ def render(content: Content) -> str:
         failed=[row for row in content.rows if row.parity in ("failed", "not verified")],
         sources=[_sources(row) for row in content.rows],
         distributions=plots.distributions(
-            timed[:_SHOWN_DISTRIBUTIONS], [common.without(row).name for row in timed[:_SHOWN_DISTRIBUTIONS]]
+            timed[:_SHOWN_DISTRIBUTIONS], [_strip_name(common.without(row)) for row in timed[:_SHOWN_DISTRIBUTIONS]]
         ),
         left_out=max(len(timed) - _SHOWN_DISTRIBUTIONS, 0),
         panels=[plot for across, up in _PAIRS if (plot := pareto.pareto(compared, across, up, _TITLES, look))],
         legend=[(pareto.key(shape), name) for name, shape in look.items()],
         has_accuracy=any("accuracy" in row.figures for row in content.rows),
         chips=chips.sections(content.energies), parities=[_parity(report) for report in content.parities],
-        history=[(name, plots.history_plot(name, entries)) for name, entries in series.items()],
+        history=[(name, plots.history_plot(name, entries)) for name, entries in series.items() if len(entries) > 1],
+        single=sum(len(entries) == 1 for entries in series.values()),
         failures=content.failures, notes=content.notes,
     )  # fmt: skip
 
@@ -115,6 +116,11 @@ class _Common:
         """Returns the row with only what tells it apart."""
         variant = "" if row.variant == self.variant else row.variant
         return replace(row, model="" if self.model else row.model, variant=variant)
+
+
+def _strip_name(row: Row) -> str:
+    """Returns a row's name without the scenario that most rows are of."""
+    return row.name.removesuffix(" · single")
 
 
 def _headings(used: Sequence[tuple[str, str]], common: _Common) -> list[str]:

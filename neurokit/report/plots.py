@@ -13,7 +13,7 @@ from neurokit.quantity import _prefix as prefix_of
 from neurokit.report.row import Row
 
 WIDTH = 380.0
-LEFT, RIGHT, BOTTOM = 52.0, 14.0, 40.0
+LEFT, RIGHT, BOTTOM = 60.0, 14.0, 40.0
 COLOURS = ("#0b62a4", "#c4451c", "#2a7f3f", "#7a4aa3", "#8a6d00", "#b0307a", "#3b6e75", "#5b5b5b")
 _ONE_PICTURE = 8  # rows of distributions; more are shown in two columns
 SHAPES = ("circle", "square", "diamond", "triangle")
@@ -71,12 +71,12 @@ def axis(values: Sequence[float], start: float, end: float, *, log: bool = True)
     return Axis(low - air, high + air, start, end, False)
 
 
-def label(value: float, unit: str) -> str:
-    """Returns a value as a short tick label."""
+def label(value: float, unit: str, digits: int = 3) -> str:
+    """Returns a value as a short label."""
     if unit == "%":
         return f"{value * 100:.4g}"
-    scale, letter = prefix_of(float(f"{value:.3g}"))
-    return f"{value / scale:.3g} {letter}{unit}".strip()
+    scale, letter = prefix_of(float(f"{value:.{digits}g}"))
+    return f"{value / scale:.{digits}g} {letter}{unit}".strip()
 
 
 def svg(height: float, body: str, title: str) -> str:
@@ -133,7 +133,7 @@ def _distribution(row: Row, name: str, x: Axis, y: float, colour: str) -> str:
     base = y + 18
     box = max(x.at(p75) - x.at(p25), 1.0)
     return "".join([
-        words_at(10, y, name, css="name"), words_at(WIDTH - 10, y, label(p50, "s"), "end", "small"),
+        f'<text x="10" y="{y:.1f}" class="small"><tspan class="name">{label(p50, "s")}</tspan> {escape(name)}</text>',
         f'<path d="{_density(row.samples_s, x, base, 13)}" fill="{colour}" fill-opacity=".3"/>',
         f'<line x1="{x.at(p5):.1f}" x2="{x.at(p95):.1f}" y1="{base}" y2="{base}" stroke="{colour}"/>',
         f'<rect x="{x.at(p25):.1f}" y="{base - 2}" width="{box:.1f}" height="4" fill="{colour}" class="mark"/>',
@@ -180,7 +180,7 @@ def history_plot(name: str, entries: Sequence[Entry]) -> str:
     height = 200.0
     y = axis([value for e in entries for value in (e.low_s, e.high_s)], height - BOTTOM, 10, log=False)
     x = Axis(-0.5, max(len(entries) - 0.5, 0.5), LEFT, WIDTH - RIGHT, False)
-    body = [line(x.start, y.at(t), x.end, y.at(t), "grid") + words_at(x.start - 4, y.at(t) + 4, label(t, "s"), "end",
+    body = [line(x.start, y.at(t), x.end, y.at(t), "grid") + words_at(x.start - 4, y.at(t) + 4, label(t, "s", 4), "end",
              "small") for t in y.ticks()]  # fmt: skip
     places = [(x.at(number), y.at(entry.p50_s)) for number, entry in enumerate(entries)]
     body.append(f'<polyline points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in places)}" class="front"/>')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -188,7 +189,8 @@ def _remarks(report: LatencyReport) -> tuple[str, ...]:
     if report.parity_overridden:
         found.insert(0, "measured with --allow-mismatch: its verification FAILED or was never made")
     if report.output_error is not None and report.output_error > _WORTH_SAYING:
-        found.append(f"its output differs by {report.output_error:.0%} from the reference's (relative L2)")
+        why = ", by spikes that rounding flipped" if report.parity == "benign rounding" else ""
+        found.append(f"its output differs by {report.output_error:.0%} (relative L2) from the reference's{why}")
     if report.misses is not None:
         found.append(f"{report.misses} of {len(report.samples_s)} time steps missed their deadline")
     if report.jitter is not None:
@@ -199,7 +201,7 @@ def _remarks(report: LatencyReport) -> tuple[str, ...]:
 def _absent_energy(reports: Sequence[LatencyReport]) -> list[str]:
     """Returns why no energy was measured, each reason once with how many rows it is of."""
     notes = [report.energy_note for report in reports if report.energy is None and report.energy_note]
-    return [f"energy of measured rows {note}" for note in dict.fromkeys(notes)]
+    return [f"energy of {number} measured rows {note}" for note, number in Counter(notes).items()]
 
 
 def _machine(environment: Mapping[str, Any]) -> str:

@@ -405,6 +405,23 @@ def test_many_steps_are_reported_as_elementwise():
     assert same(run(made.captured, x), shuffled(made.captured, x, 0))
 
 
+def test_what_breaks_float32_but_not_int32_is_said():
+    net = make_net(["conv"], NEURONS["lif"])
+    made = nk.exact(nk.capture(net, torch.rand(9, 1, 2, 12, 12)), torch.rand(9, 1, 2, 12, 12))
+    wide = [entry for entry in made.proof.layers if entry.status == "elementwise"]
+    assert wide, "nothing is too wide, so nothing is tested"
+    for entry in wide:
+        assert entry.int32 is (max(entry.bits, entry.membrane_bits or -1.0) < 31)
+        if entry.kind == "neuron":
+            assert ("32-bit integers" in entry.why) is entry.int32
+    assert any(entry.int32 for entry in wide)
+    assert made.proof.to_json()["exact_in_int32"] is all(entry.int32 for entry in made.proof.layers)
+    # The same in integers of Python: 31 bits hold a number below 2**31 and no other.
+    at_limit = dataclasses.replace(wide[0], membrane_bits=math.log2(2**31 - 1) - 1e-9)
+    assert at_limit.int32
+    assert not dataclasses.replace(wide[0], membrane_bits=31.0).int32
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [({"bits": 9}, "2 to 8"), ({"bits": 1}, "2 to 8"), ({"calibration": torch.rand(3, 1)}, "calibration"),

@@ -258,6 +258,27 @@ def test_the_plots_are_drawn(browser):
     assert browser.evaluate("document.querySelectorAll('.legend li').length") == 8  # 5 series and 3 chips
 
 
+def test_words_stay_in_their_pictures(browser):
+    outside = browser.evaluate("""[...document.querySelectorAll('svg.plot')].flatMap(svg => {
+        const frame = svg.getBoundingClientRect();
+        return [...svg.querySelectorAll('text')].filter(words => {
+            const r = words.getBoundingClientRect();
+            return r.left < frame.left - 1 || r.right > frame.right + 1 || r.bottom > frame.bottom + 1;
+        }).map(words => words.textContent);
+    })""")
+    assert outside == []
+
+
+def test_a_row_leads_to_its_sources(browser):
+    """They are folded until somebody wants them, with the keyboard too."""
+    closed = "document.getElementById('source-2').checkVisibility()"
+    assert browser.evaluate(closed) is False
+    browser.evaluate("document.querySelector('a[href=\"#source-2\"]').focus()")
+    browser.press("Enter", 13)
+    assert browser.evaluate(closed) is True
+    browser.evaluate("document.querySelectorAll('details').forEach(part => part.open = false)")
+
+
 def test_the_table_sorts_by_mouse_and_keys(browser):
     heads = browser.evaluate("[...document.querySelectorAll('#figures th')].map(head => head.innerText.trim())")
     column = heads.index("p50")
