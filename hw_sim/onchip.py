@@ -21,7 +21,7 @@ from neurokit.hw_sim.tally import Tally
 
 Counts = NDArray[np.int64]
 
-# Counts that a piece has in each time step; each is priced by the term of its name (see chip.TERMS).
+# Counts that a piece has in each time step; each is priced by the term of its name (see terms.TERMS).
 PIECE_TERMS = (
     "synaptic_event_dense",
     "synaptic_event_conv",
