@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from neurokit.target import Unsupported
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from torch.fx import Node
 
 Lead = tuple[str, ...]  # axes before the sample's: ("T", "B"), ("TB",), ("B",), ("1", "B"), or () where unknown
+PARTITION = "split the model there, or export its parts with --option partition=true"
 WEIGHTED = ("Conv1d", "Conv2d", "Affine", "Linear")
 
 
@@ -148,6 +151,9 @@ class GraphBuilder:
         return name
 
 
+Rule = Callable[[GraphBuilder, "Node", Sequence[Any], dict[str, Any]], Any]
+
+
 def module_path(node: Node) -> str:
     """Returns the path of the user's module that an operation belongs to."""
     stack = node.meta.get("nn_module_stack") or {}
@@ -164,3 +170,20 @@ def shape_of(node: Node) -> tuple[int, ...]:
 def concrete(size: Any) -> int:
     """Returns a size as a number: for a symbol, the one of the traced example."""
     return int(size) if isinstance(size, int) else int(size.node.hint)
+
+
+def values_in(args: Sequence[Any]) -> list[Value]:
+    """Returns the values among arguments, also those inside lists."""
+    leaves = torch.utils._pytree.tree_leaves(list(args))
+    return [value for value in leaves if isinstance(value, Value)]
+
+
+def op_name(node: Node) -> str:
+    """Returns the name of the operation that a node calls."""
+    return str(node.target).removeprefix("aten.").partition(".")[0]
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """Returns one number or two as two."""
+    flat = list(value) if isinstance(value, Sequence) else [value]
+    return (int(flat[0]), int(flat[-1]))

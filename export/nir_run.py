@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.errors import InputError
+from neurokit.export.onnx_probe import reduce_steps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,7 +70,7 @@ class NirRunner:
             return self._run(x[None])[0]
         if self._info.get("time_input") == "image":
             x = np.broadcast_to(x, (int(self.manifest.time_steps), *x.shape))  # type: ignore[arg-type]
-        return over_time(self._run(x), self._info.get("time_output", "sequence"))
+        return reduce_steps(self._run(x), self._info.get("time_output", "sequence"))
 
     def reset(self, batch: int = 1) -> None:
         """Sets every state to its initial value; any batch size fits."""
@@ -108,16 +109,6 @@ class NirRunner:
         return (found[0] if isinstance(found, tuple) else found).numpy()
 
 
-def over_time(steps: np.ndarray, time_output: str) -> np.ndarray:
-    """Reduces outputs `[T, B, ...]` as the model does behind the graph."""
-    if time_output == "sequence":
-        return steps
-    if time_output == "last":
-        return steps[-1]
-    total = steps.sum(axis=0, dtype=steps.dtype)
-    return total / steps.dtype.type(len(steps)) if time_output == "mean" else total
-
-
 class NirProbe:
     """Runs one NIR artifact in the ways that verification asks for."""
 
@@ -146,9 +137,12 @@ class NirProbe:
         """Returns the vectors of what the artifact holds: of a partitioned model, its parts' neurons only."""
         if self._data is None:
             return vectors
-        kept = [vectors.layers[index] for index in self._info["covered"]]
+        # Each part runs on what was recorded of the others: random spikes would not get from one to the next.
+        kept = [replace(vectors.layers[index], cover=None) for index in self._info["covered"]]
         note = f"{len(kept)} of {len(vectors.layers)} neuron layers lie in the parts; each part runs on recorded input"
-        return replace(vectors, layers=tuple(kept), outputs={}, output_bounds={}, notes=(*vectors.notes, note))
+        return replace(
+            vectors, layers=tuple(kept), outputs={}, output_bounds={}, covering_outputs={}, notes=(*vectors.notes, note)
+        )  # fmt: skip
 
     def free(self, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs a sequence as it is; returns the outputs and every layer's spikes `[T, B, ...]`."""
@@ -185,13 +179,39 @@ class NirProbe:
         net = self._nets[part]
         neuron = getattr(net, net.module_of[name])
         neuron.reset()
-        shape = net.shapes[name]
         with torch.no_grad():
-            neuron.v = torch.from_numpy(np.ascontiguousarray(before)).reshape(-1, *shape)
-            spikes = neuron(torch.from_numpy(np.ascontiguousarray(current)).reshape(1, -1, *shape))
+            neuron.v = torch.from_numpy(np.ascontiguousarray(before)).reshape(-1)
+            spikes = neuron(torch.from_numpy(np.ascontiguousarray(current)).reshape(1, -1))
             after = neuron.v
         neuron.reset()
         return spikes.numpy().reshape(current.shape), after.numpy().reshape(current.shape)
+
+    def firing(self, x: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Runs a whole model as it is.
+
+        Returns:
+            The input of every step `[T, B, ...]`, on the grid that the file states, and what every firing node puts
+            out, by its name.
+        """
+        net, seen = self._nets[0], {}
+
+        def call(index: int, name: str, value: Tensor) -> Tensor:
+            made = self._nets[index].call(name, value)
+            if name in net.firing:
+                seen[name] = made.numpy()
+            return made
+
+        self._run(x, call)
+        x = self._sequence(x)
+        return x if net.grid is None else net.grid.array(x), seen
+
+    def _sequence(self, x: np.ndarray) -> np.ndarray:
+        """Returns the input of every step `[T, B, ...]`."""
+        if self._steps is None:
+            return x[None]
+        if self._info.get("time_input") == "image":
+            return np.broadcast_to(x, (int(self._steps), *x.shape))
+        return x
 
     def _run(self, x: np.ndarray, call: Any) -> list[np.ndarray]:
         import torch
@@ -202,13 +222,9 @@ class NirProbe:
                     reset(net)
                     net.run(tuple(map(torch.from_numpy, given)), lambda name, value, i=index: call(i, name, value))
                 return []
-            if self._steps is None:
-                x = x[None]
-            elif self._info.get("time_input") == "image":
-                x = np.broadcast_to(x, (int(self._steps), *x.shape))
             reset(self._nets[0])
-            given = (torch.from_numpy(np.ascontiguousarray(x)),)
+            given = (torch.from_numpy(np.ascontiguousarray(self._sequence(x))),)
             outputs = self._nets[0].run(given, lambda name, value: call(0, name, value))
         if self._steps is None:
             return [value.numpy()[0] for value in outputs]
-        return [over_time(value.numpy(), self._info.get("time_output", "sequence")) for value in outputs]
+        return [reduce_steps(value.numpy(), self._info.get("time_output", "sequence")) for value in outputs]

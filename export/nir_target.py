@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from neurokit.export.nir_graph import Made
     from neurokit.export.nir_parts import Part
     from neurokit.export.nir_walk import Walk
+    from neurokit.reports import SimulatorParity
+    from neurokit.vectors import Vectors
 
 DEFAULT_DT = 1e-4
 
@@ -59,12 +62,13 @@ class NirTarget:
             "dt": settings["dt"], "unit": "seconds: a time step is dt, so tau = (tau in steps) x dt",
             "fires": "above v_threshold, the float32 below the model's, which fires at it",
             "rewrites": walk.graph.rewrites,
+            "input_grid": None if walk.grid is None else asdict(walk.grid),
         }  # fmt: skip
         if settings["partition"] and walk.graph.reasons:
             info |= self._write_parts(walk, folder, settings)
             return entries
         part = whole(walk.graph, walk.outputs)
-        _write(part, folder / MODEL_FILE, captured, settings)
+        _write(part, folder / MODEL_FILE, walk, settings)
         info |= {"layers": [[0, name] for name in walk.layers], "nodes": len(part.nodes), "edges": len(part.edges)}
         return entries
 
@@ -81,13 +85,27 @@ class NirTarget:
             raise InputError(f"target 'nir' has no probe option {sorted(options)[0]!r}", expected="none")
         return NirProbe(artifact)
 
+    def simulators(self, artifact: Artifact, vectors: Vectors) -> tuple[SimulatorParity, ...]:
+        """Runs the file in the other simulators that are installed; none for a model in parts."""
+        from neurokit.export.nir_simulators import compare
+
+        info = artifact.manifest.target_info
+        if info.get("parts"):
+            return ()
+        probe = NirProbe(artifact)
+        x, spikes = probe.firing(vectors.x)
+        # What the reference did comes first; neurons that it does not record are compared with our interpreter.
+        names = [name for _, name in info["layers"]]
+        spikes |= {n: v.spikes.astype(np.float32) for n, v in zip(names, vectors.layers, strict=True)}
+        return compare(artifact.file(MODEL_FILE), float(info["dt"]), x, spikes)
+
     def _write_parts(self, walk: Walk, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
         from neurokit.export.nir_parts import parts
 
         found = parts(walk.graph)
         files = [f"part_{index}.nir" for index in range(len(found))]
         for part, file in zip(found, files, strict=True):
-            _write(part, folder / file, walk.captured, settings)
+            _write(part, folder / file, walk, settings)
         _record(walk, found, folder / PART_DATA)
         where = {name: index for index, part in enumerate(found) for name in part.nodes}
         calls = list(walk.captured.calls)
@@ -134,13 +152,16 @@ def _walk(captured: Captured, settings: dict[str, Any]) -> Walk:
     return Walk(captured, float(settings["dt"]), settings["dense_groups"])
 
 
-def _write(part: Part, path: Path, captured: Captured, settings: dict[str, Any]) -> None:
+def _write(part: Part, path: Path, walk: Walk, settings: dict[str, Any]) -> None:
     import nir
 
     from neurokit._version import __version__
     from neurokit.export.nir_parts import to_nir
 
-    notes = {"dt": float(settings["dt"]), "time_unit": "s", "model": captured.spec.name, "neurokit": __version__}
+    name = walk.captured.spec.name
+    notes: dict[str, Any] = {"dt": float(settings["dt"]), "time_unit": "s", "model": name, "neurokit": __version__}
+    if walk.grid is not None and any(made.tensor == walk.input_tensor for made in part.inputs.values()):
+        notes |= walk.grid.to_metadata()
     nir.write(str(path), to_nir(part, notes))
 
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from neurokit.export.nir_graph import GraphBuilder, Made, Value, concrete, module_path, shape_of
+from neurokit.export.nir_graph import GraphBuilder, Made, Value, concrete, shape_of
+from neurokit.export.nir_grid import input_grid
 from neurokit.export.nir_rules import RULES, unknown
 from neurokit.interchange.nir_cells import NirCell, fires_above
 from neurokit.target import Unsupported
@@ -37,6 +38,7 @@ class Walk:
         graph: What came of it.
         outputs: The program's outputs.
         layers: Name of the graph's node of every neuron node of the program, in order.
+        grid: The grid that inputs must lie on, or None: NIR has no node that would round them.
     """
 
     def __init__(self, captured: Captured, dt: float, dense_groups: bool = False) -> None:
@@ -48,6 +50,8 @@ class Walk:
         batch, steps = _sizes(captured, x)
         self.graph = GraphBuilder(steps, batch, captured.time_output, dense_groups)
         self.layers: list[str] = []
+        found = input_grid(x)
+        self.grid, self._roundings = found if found is not None else (None, [])
         self.outputs: list[Any] = []
         self._values: dict[Node, Any] = {}
         self._constants = _constants(captured)
@@ -57,6 +61,11 @@ class Walk:
         self._check_whole()
         for node in nodes:
             self._values[node] = self._visit(node, x)
+
+    @property
+    def input_tensor(self) -> str:
+        """Name of the program's tensor that the graph's input is."""
+        return self.graph.nodes["input"].tensor
 
     def _check_whole(self) -> None:
         for neuron in self.captured.neurons:
@@ -76,6 +85,8 @@ class Walk:
             return self._finish(node)
         if node.op != "call_function":
             return self._constants.get(node.name)
+        if node in self._roundings:
+            return self._values[x]
         args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), self._read)
         path = self._cell_of(node)
         if path is not None:
@@ -113,7 +124,8 @@ class Walk:
         if node is not x:
             return _STATE
         lead, shape = self.graph.layout(shape_of(node))
-        self.graph.nodes["input"] = Made("Input", {"input_type": np.array(shape)}, "", node.name, lead, shape)
+        tensor = self._roundings[-1].name if self._roundings else node.name
+        self.graph.nodes["input"] = Made("Input", {"input_type": np.array(shape)}, "", tensor, lead, shape)
         return Value(("input",), lead, shape)
 
     def _read(self, node: Node) -> Any:
@@ -156,8 +168,10 @@ class Walk:
         return replace(outside, lead=value.lead, shape=value.shape, spikes=True)
 
     def _cell_of(self, node: Node) -> str | None:
-        path = module_path(node)
-        return next((p for p in self._cells if path == p or (p and path.startswith(f"{p}."))), None)
+        """Returns the decomposed neuron that an operation is part of; it may run in a module of the neuron's own."""
+        stack = node.meta.get("nn_module_stack") or {}
+        paths = {str(entry[0]).removeprefix("net").removeprefix(".") for entry in stack.values()}
+        return next((p for p in self._cells if p in paths or any(q.startswith(f"{p}.") for q in paths if p)), None)
 
     def _cell(self, node: Node, path: str, args: Any) -> Any:
         """A decomposed neuron: all its operations stand for one node."""

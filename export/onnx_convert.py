@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from neurokit.errors import UnsupportedError
 from neurokit.export.onnx_functions import DOMAIN, OPSET, VERSION, NeuronFunction, from_call
 from neurokit.export.onnx_passes import clean
+from neurokit.export.onnx_pooling import avg_pool2d
 from neurokit.target import Unsupported
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def _translate(captured: Captured) -> ir.Model:
         torch.ops.neurokit.if_.default: _translation("if_"),
         torch.ops.neurokit.lif.default: _translation("lif"),
         torch.ops.neurokit.plif.default: _translation("plif"),
+        torch.ops.aten.avg_pool2d.default: avg_pool2d,
     }
     try:
         with warnings.catch_warnings():

@@ -24,6 +24,8 @@ class OnnxProbe:
         threads: Threads within an operator.
     """
 
+    has_levels = True
+
     def __init__(self, artifact: Artifact, level: int = 3, threads: int = 0) -> None:
         import onnx
 
@@ -33,7 +35,8 @@ class OnnxProbe:
         self._input = artifact.manifest.inputs[0].name
         self._outputs = [output.name for output in artifact.manifest.outputs]
         self._time_steps = artifact.manifest.time_steps
-        self._image = artifact.manifest.target_info.get("time_input") == "image"
+        info = artifact.manifest.target_info
+        self._image, self._time_output = info.get("time_input") == "image", info.get("time_output", "")
         try:
             self._model = onnx.load(str(artifact.file("model.onnx")))
         except Exception as error:
@@ -50,7 +53,7 @@ class OnnxProbe:
         return not self._step or len(self._states) == len(self._calls)
 
     def free(self, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Runs a sequence as it is; returns the outputs (steps stacked) and every layer's spikes `[T, B, ...]`."""
+        """Runs a sequence as it is; returns the outputs over time and every layer's spikes `[T, B, ...]`."""
         model = self._copy()
         known = {output.name for output in model.graph.output}
         spikes = [node.output[0] for node in self._calls]
@@ -70,8 +73,7 @@ class OnnxProbe:
             states = {s.input: value for s, value in zip(self._states, results[len(wanted) :], strict=True)}
             steps.append(results[: len(wanted)])
         stacked = [np.stack(values) for values in zip(*steps, strict=True)]
-        cut = len(self._outputs)
-        return stacked[:cut], [value.reshape(value.shape[0], *value.shape[2:]) for value in stacked[cut:]]
+        return self._split(stacked, len(self._outputs))
 
     def currents(self, x: np.ndarray, spikes: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs with the reference's spikes in place of every layer's own.
@@ -109,8 +111,7 @@ class OnnxProbe:
             feeds = {f"neurokit.forced.{i}": value[t : t + 1] for i, value in enumerate(spikes)}
             steps.append(session.run(wanted, {self._input: x_t, **feeds}))
         stacked = [np.stack(values) for values in zip(*steps, strict=True)]
-        cut = len(renamed)
-        return stacked[:cut], [value.reshape(value.shape[0], *value.shape[2:]) for value in stacked[cut:]]
+        return self._split(stacked, len(renamed))
 
     def fire(self, index: int, current: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Runs one layer's own neuron code for every time step at once, each from its own given membrane.
@@ -150,6 +151,11 @@ class OnnxProbe:
     def _steps(self, x: np.ndarray) -> list[np.ndarray]:
         """Returns the input of every step; a model that repeats an image sees it at each of them."""
         return [x] * int(self._time_steps or 1) if self._image else list(x)
+
+    def _split(self, stacked: list[np.ndarray], count: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Returns the outputs, reduced over time as the sequence form does inside, and the layers' values."""
+        outputs = [reduce_steps(value, self._time_output) for value in stacked[:count]]
+        return outputs, [value.reshape(value.shape[0], *value.shape[2:]) for value in stacked[count:]]
 
     def _copy(self) -> onnx.ModelProto:
         import onnx
@@ -213,3 +219,18 @@ def _drop_calls(graph: Any, calls: list[Any], inputs: set[str]) -> None:
     used = {name for node in graph.node for name in node.input}
     for value in [v for v in graph.input if v.name in inputs and v.name not in used]:
         graph.input.remove(value)
+
+
+def reduce_steps(steps: np.ndarray, time_output: str) -> np.ndarray:
+    """Returns what a sequence form puts out, from the outputs of its steps `[T, B, ...]`.
+
+    Args:
+        steps: One output a step.
+        time_output: "mean", "sum" or "last"; anything else keeps the steps.
+    """
+    if time_output == "last":
+        return steps[-1]
+    if time_output not in ("mean", "sum"):
+        return steps
+    total = steps.sum(axis=0, dtype=steps.dtype)
+    return total / steps.dtype.type(len(steps)) if time_output == "mean" else total

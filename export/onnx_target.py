@@ -79,7 +79,7 @@ class OnnxTarget:
         if options.flat:
             _save_flat(path, folder / FLAT_FILE)
         entries["opset"] = OPSET
-        entries["form"] = {"onnx": "sequence", "onnx-scan": "scan", "onnx-step": "step"}[self.info.name]
+        entries["form"] = {"onnx-scan": "scan", "onnx-step": "step"}.get(self.info.name, "sequence")
         entries["target_info"] |= {"nodes": len(model.graph), "nodes_inlined": node_count(str(path))}
         return entries
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.errors import ArtifactError, InputError, MissingRuntimeError
-from neurokit.export.onnx_probe import initial_states
+from neurokit.export.onnx_probe import initial_states, reduce_steps
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -203,12 +203,3 @@ class OnnxRunner:
             raise InputError(
                 f"the input is {got}", expected=f"{list(wanted)} {self._input.dtype}", fix="reshape or cast it"
             )  # fmt: skip
-
-
-def reduce_steps(steps: np.ndarray, time_output: str) -> np.ndarray:
-    """Returns what a sequence form puts out, from the outputs of its steps `[T, B, ...]`."""
-    if time_output == "mean":
-        return steps.mean(axis=0, dtype=steps.dtype)
-    if time_output == "sum":
-        return steps.sum(axis=0, dtype=steps.dtype)
-    return steps[-1] if time_output == "last" else steps

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +15,12 @@ from neurokit.errors import InputError, UnsupportedError
 from neurokit.export import trt_library
 from neurokit.target import LowerOptions, Unsupported
 
+PRECISIONS = ("fp32", "fp16", "int8")
 FORMS = ("sequence", "scan", "step")
 _DEFAULTS: dict[str, Any] = {
     "form": "sequence", "precision": "fp32", "library": "auto", "batch_range": [1, 1, 8], "time_range": None,
     "capabilities": "", "version_compatible": False, "hardware_compatible": False, "refit": False, "timing_cache": "",
-    "optimization_level": 3,
+    "optimization_level": 3, "method": "minmax", "max_error": 0.3,
 }  # fmt: skip
 
 
@@ -27,7 +30,7 @@ class Settings:
 
     Attributes:
         form: "sequence", "scan" or "step".
-        precision: "fp32", or "fp16" with membranes kept in fp32.
+        precision: "fp32", "fp16" with membranes kept in fp32, or "int8" for networks without neurons.
         library: "auto", "tensorrt" or "tensorrt_rtx".
         batch_range: Smallest, best and largest batch size, where it is free.
         time_range: The same of T, for the scan form; default from T / 2 to 4 T.
@@ -37,6 +40,8 @@ class Settings:
         refit: Whether weights can be exchanged in the engine.
         timing_cache: File to read the timing cache from and write it to.
         optimization_level: Effort of the builder, 0 to 5.
+        method: For int8: how calibration finds the range of an activation, "minmax", "entropy" or "percentile".
+        max_error: For int8: relative L2 error of the outputs that verification allows.
     """
 
     form: str
@@ -50,6 +55,23 @@ class Settings:
     refit: bool
     timing_cache: str
     optimization_level: int
+    method: str
+    max_error: float
+
+
+@dataclass(frozen=True)
+class Built:
+    """An engine.
+
+    Attributes:
+        plan: Its bytes.
+        layers: The layers of the network that the builder was given, see `trt_library.layers`.
+        said: What a manifest says of it; the layers' precisions are counted over their outputs.
+    """
+
+    plan: bytes
+    layers: list[dict[str, Any]]
+    said: dict[str, Any]
 
 
 def settings_of(options: LowerOptions) -> Settings:
@@ -62,7 +84,7 @@ def settings_of(options: LowerOptions) -> Settings:
     if unknown:
         raise InputError(f"target 'tensorrt' has no option {unknown[0]!r}", expected=", ".join(_DEFAULTS))
     given = {**_DEFAULTS, **options.extra}
-    for name, allowed in (("form", FORMS), ("precision", ("fp32", "fp16")), ("optimization_level", tuple(range(6)))):
+    for name, allowed in (("form", FORMS), ("precision", PRECISIONS), ("optimization_level", tuple(range(6)))):
         if given[name] not in allowed:
             raise InputError(f"{name} is {given[name]!r}", expected="one of " + ", ".join(map(str, allowed)))
     for name in ("version_compatible", "hardware_compatible", "refit"):
@@ -93,7 +115,7 @@ def new_parser(trt: Any) -> tuple[Any, Any, Any]:
     return builder, network, trt.OnnxParser(network, log)
 
 
-def build(trt: Any, model: Path, settings: Settings, ranges: Mapping[str, tuple[int, int, int]]) -> tuple[bytes, dict]:
+def build(trt: Any, model: Path, settings: Settings, ranges: Mapping[str, tuple[int, int, int]]) -> Built:
     """Builds an engine.
 
     Args:
@@ -101,9 +123,6 @@ def build(trt: Any, model: Path, settings: Settings, ranges: Mapping[str, tuple[
         model: The ONNX file.
         settings: How to build.
         ranges: Smallest, best and largest size of every free axis, by its name in the ONNX file ("B", "T").
-
-    Returns:
-        The engine, and what is to be said of it.
 
     Raises:
         UnsupportedError: If TensorRT refuses the network.
@@ -120,7 +139,10 @@ def build(trt: Any, model: Path, settings: Settings, ranges: Mapping[str, tuple[
     capabilities = _configure(trt, config, settings)
     rtx = trt_library.is_rtx(trt)
     cache = None if rtx else _read_cache(config, settings)  # TensorRT for RTX has none since 1.2
+    layers = trt_library.layers(network)
+    started = time.perf_counter()
     plan = builder.build_serialized_network(network, config)
+    seconds = time.perf_counter() - started
     if plan is None:
         why = log.take() or "the builder gave no reason"
         fix = "build refittable engines on a machine with a GPU" if settings.refit else "try another precision or form"
@@ -129,11 +151,14 @@ def build(trt: Any, model: Path, settings: Settings, ranges: Mapping[str, tuple[
         _write_cache(config, settings)
     said = {
         "library": trt.__name__, "library_version": str(trt.__version__), "precision": settings.precision,
-        "compute_capabilities": list(capabilities), "layers": int(network.num_layers), "profile": profile,
+        "compute_capabilities": list(capabilities), "layers": len(layers), "profile": profile,
+        "layer_types": dict(Counter(layer["type"] for layer in layers).most_common()),
+        "layer_precisions": dict(Counter(kind for layer in layers for kind in layer["precisions"]).most_common()),
+        "build_seconds": seconds,
         "version_compatible": settings.version_compatible, "refit": settings.refit,
         "timing_cache": "used" if cache is not None else "not in TensorRT for RTX" if rtx else "none",
     }  # fmt: skip
-    return bytes(plan), said
+    return Built(bytes(plan), layers, said)
 
 
 def _refused(reasons: list[Unsupported]) -> UnsupportedError:

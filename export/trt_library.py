@@ -78,6 +78,27 @@ def logger(name: str) -> Any:
     return Collector()
 
 
+def layers(network: Any) -> list[dict[str, Any]]:
+    """Returns name, type, precision of each output, and ONNX nodes of every layer of a network.
+
+    These are the layers as TensorRT read them, before it fuses any. Those of an engine can be told by its inspector
+    only, which needs a GPU.
+    """
+    found = []
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        outputs = [layer.get_output(k) for k in range(layer.num_outputs)]
+        found.append({
+            "name": layer.name, "type": _plain(layer.type), "precisions": [_plain(o.dtype) for o in outputs],
+            "onnx": str(getattr(layer, "metadata", "")),
+        })  # fmt: skip
+    return found
+
+
+def _plain(member: Any) -> str:
+    return str(member).rpartition(".")[2].lower()
+
+
 def capabilities(trt: Any, asked: tuple[str, ...], hardware_compatible: bool) -> tuple[str, ...]:
     """Returns the compute capabilities that an engine will load on.
 

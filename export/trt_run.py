@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neurokit.errors import ArtifactError, InputError, MissingRuntimeError
 from neurokit.export import trt_library
-from neurokit.export.onnx_probe import initial_states
-from neurokit.export.ort import reduce_steps
+from neurokit.export.onnx_probe import initial_states, reduce_steps
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -104,6 +104,13 @@ class TensorrtRunner:
         found = self._execute({self._input.name: x_t, **self._states}, keep={s.output for s in self.manifest.states})
         self._states = {state.input: found[state.output] for state in self.manifest.states}
         return found[self._output.name]
+
+    def layers(self) -> list[Any]:
+        """Returns what the engine's inspector says of every layer after fusion: name, type, precision, tactic."""
+        trt = trt_library.load(self.manifest.target_info["library"])
+        inspector = self._engine.create_engine_inspector()
+        found: list[Any] = json.loads(inspector.get_engine_information(trt.LayerInformationFormat.JSON))["Layers"]
+        return found
 
     def close(self) -> None:
         """Frees the engine."""

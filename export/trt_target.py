@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from neurokit.errors import InputError, MissingRuntimeError, UnsupportedError
 from neurokit.export import trt_library
+from neurokit.export.int8_quantise import quantise
+from neurokit.export.int8_quantise import settings_of as int8_settings
+from neurokit.export.int8_target import Int8Probe, Int8Target, against_float, calibration_of, describe_quantisation
 from neurokit.export.onnx_probe import OnnxProbe
 from neurokit.export.trt_build import Settings, build, new_parser, settings_of
 from neurokit.export.trt_rewrite import rewrite, unknown_operators
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from neurokit.vectors import Vectors
 
 MODEL_FILE = "model.onnx"
+LAYERS_FILE = "layers.json"
 # Unit roundoff of float16 over float32's, and the roundings of weights and inputs that come on top (at most one each
 # a product, which doubles the count).
 _HALF_OVER_SINGLE = 2.0 * 2.0**13
@@ -31,7 +36,7 @@ class TensorrtTarget:
 
     info = TargetInfo(
         name="tensorrt", summary="TensorRT engine for NVIDIA GPUs", requires=("onnx", "onnxscript"),
-        opens_with=("onnxruntime",), install=trt_library.INSTALL, streaming=True,
+        opens_with=("onnxruntime",), install=trt_library.INSTALL, streaming=True, calibrated=True,
     )  # fmt: skip
 
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
@@ -44,10 +49,14 @@ class TensorrtTarget:
         if settings.form != "sequence" and not captured.spiking:
             why, fix = "it has no neurons, so it has no time axis", "--option form=sequence"
             return [Unsupported("", captured.spec.name, why, fix)]
+        if settings.precision == "int8":
+            return Int8Target().check(captured, LowerOptions(options.numerics, extra=quantisation(settings)))
+        if options.calibration is not None:
+            raise InputError("calibration data are for int8 engines", fix="--option precision=int8")
         return []
 
     def lower(self, captured: Captured, folder: Path, options: LowerOptions) -> Mapping[str, Any]:
-        """Writes model.onnx and model.engine and returns manifest entries.
+        """Writes model.onnx, model.engine and layers.json and returns manifest entries.
 
         Raises:
             UnsupportedError: If TensorRT lacks an operator; lists each.
@@ -70,13 +79,17 @@ class TensorrtTarget:
         model.metadata_props.update(metadata(captured, entries, self.info.name))
         path = folder / MODEL_FILE
         save(model, path)
+        if settings.precision == "int8":
+            entries["numerics"] = "int8"
+            entries["target_info"] |= _quantise(captured, path, settings, options.calibration)
         onnx.checker.check_model(str(path), full_check=True)
-        plan, said = build(trt, path, settings, _ranges(captured, settings))
-        (folder / ENGINE_FILE).write_bytes(plan)
+        built = build(trt, path, settings, _ranges(captured, settings))
+        (folder / ENGINE_FILE).write_bytes(built.plan)
+        (folder / LAYERS_FILE).write_text(json.dumps(built.layers, indent=0) + "\n", encoding="utf-8")
         entries["opset"] = OPSET
         entries["form"] = settings.form
-        entries["target_info"] |= said | {
-            "engine_form": settings.form, "rewrites": done, "engine_bytes": len(plan),
+        entries["target_info"] |= built.said | {
+            "engine_form": settings.form, "rewrites": done, "engine_bytes": len(built.plan),
             "portable": trt_library.is_rtx(trt) and not settings.capabilities,
             "verified": "model.onnx, the network that TensorRT was handed, in ONNX Runtime; not the engine itself",
         }  # fmt: skip
@@ -90,7 +103,44 @@ class TensorrtTarget:
 
     def probe(self, artifact: Artifact, **options: Any) -> Any:
         """Opens the network that TensorRT was handed, for verification in ONNX Runtime."""
+        if artifact.manifest.target_info["precision"] == "int8":
+            return Int8NetworkProbe(artifact, **options)
         return NetworkProbe(artifact, **options)
+
+
+def quantisation(settings: Settings) -> dict[str, Any]:
+    """Returns the options of the target `onnx-int8` that an int8 engine's network is made with."""
+    return {"device": "tensorrt", "method": settings.method, "max_error": settings.max_error}
+
+
+def _quantise(captured: Captured, path: Path, settings: Settings, calibration: Any) -> dict[str, Any]:
+    """Quantises the network in place; returns what a manifest says of it."""
+    how = int8_settings(LowerOptions(extra=quantisation(settings)))
+    x, origin = calibration_of(captured, calibration)
+    size = captured.batch if isinstance(captured.batch, int) else 1
+    if len(x) < size:
+        raise InputError(f"{len(x)} calibration samples", expected=f"at least one batch of {size}")
+    source = path.with_name("float.onnx")
+    path.rename(source)
+    name = captured.spec.inputs[0].name
+    quantise(source, path, name, x, size, how)
+    said = {
+        "quantisation": describe_quantisation(how, len(x), origin),
+        "against_float": against_float(source, path, name, x, size),
+    }
+    source.unlink()
+    return said
+
+
+_NOT_THE_ENGINE = "the network that TensorRT was handed was run in ONNX Runtime, not the engine"
+
+
+class Int8NetworkProbe(Int8Probe):
+    """Runs the quantised ONNX network behind an engine, and says that it is not the engine."""
+
+    def narrow(self, vectors: Vectors) -> Vectors:
+        """Returns the vectors with a note on what was run."""
+        return replace(vectors, notes=(*vectors.notes, _NOT_THE_ENGINE))
 
 
 class NetworkProbe(OnnxProbe):
@@ -102,13 +152,14 @@ class NetworkProbe(OnnxProbe):
 
     def narrow(self, vectors: Vectors) -> Vectors:
         """Returns the vectors with bounds for the engine's precision."""
-        notes = (*vectors.notes, "the network that TensorRT was handed was run in ONNX Runtime, not the engine")
+        notes = (*vectors.notes, _NOT_THE_ENGINE)
         if not self._half:
             return replace(vectors, notes=notes)
-        layers = tuple(replace(layer, bound=layer.bound * _HALF_OVER_SINGLE) for layer in vectors.layers)
+        # Currents of layers that fire everywhere at once may leave float16's range: no random spikes here.
+        layers = tuple(replace(layer, bound=layer.bound * _HALF_OVER_SINGLE, cover=None) for layer in vectors.layers)
         bounds = {name: bound * _HALF_OVER_SINGLE for name, bound in vectors.output_bounds.items()}
         return replace(
-            vectors, layers=layers, output_bounds=bounds,
+            vectors, layers=layers, output_bounds=bounds, covering_outputs={},
             notes=(*notes, "rounding bounds are those of float16 convolutions and products"),
         )  # fmt: skip
 

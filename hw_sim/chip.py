@@ -267,7 +267,7 @@ class HardwareProfile:
         name: Name on the command line.
         title: Name in tables.
         maker: Who made it.
-        node_nm: Process node in nanometres.
+        node_nm: Process node in nanometres, if a source that was read states it.
         summary: One line.
         topology: How its cores are joined.
         limits: What fits on it.
@@ -292,10 +292,10 @@ class HardwareProfile:
     name: str
     title: str
     maker: str
-    node_nm: float
     summary: str
     topology: Topology
     limits: Limits
+    node_nm: float | None = None
     voltage: float | None = None
     clock_hz: float | None = None
     prices: dict[str, Constant] = field(default_factory=dict)
@@ -446,7 +446,8 @@ def _parse(text: str, path: str, _modified: int) -> HardwareProfile:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not valid TOML: {error}", fix="correct the line named above") from error
+        what = str(error).replace("at end of document", f"at line {len(text.splitlines())}, the end of the document")
+        raise InputError(f"{path}: not valid TOML: {what}", expected="TOML", fix="correct that line") from error
     try:
         return replace(_ADAPTER.validate_python(data), path=path)
     except ValidationError as error:

@@ -25,7 +25,8 @@ from neurokit.hw_sim.partition import (
 )
 from neurokit.hw_sim.placement import MOST_TILES_ANNEALED, STRATEGIES, Positions, anneal, hop_cost, tile_positions
 from neurokit.hw_sim.projection import Projection
-from neurokit.hw_sim.traffic import Flow, Sender, flows
+from neurokit.hw_sim.sender import Sender
+from neurokit.hw_sim.traffic import Listener, Traffic, traffic_of
 
 PORT = -1  # the "core" of input populations: spikes enter at the first tile of the first chip
 
@@ -123,6 +124,10 @@ class Mapping:
         pairs = ((need.neurons, neurons), (need.synapse_bits, bits), (need.axons_in, limits.axons_in_per_core))
         return max((used / cap for used, cap in pairs if cap), default=None)
 
+    def row_of(self, name: str) -> int:
+        """Returns the places of a row in which a population is cut: that of the first of its unit."""
+        return row_of(self.network[self.pieces[self.held[name][0]].populations[0]].shape)
+
     def tiles_in_use(self) -> int:
         """Returns how many tiles hold something."""
         return len(np.unique(self.tile_of(np.array(self.cores, np.int64))))
@@ -182,26 +187,33 @@ def place_by_hand(network: Network, profile: HardwareProfile, placed: Iterable[P
     return Mapping(network, profile, "by-hand", chosen, chips, tile_positions(profile.topology, chips, "in-order"))
 
 
-def mapping_flows(mapping: Mapping, senders: dict[str, Sender]) -> dict[str, list[Flow]]:
-    """Returns the packets that each population sends, by population; flows number the population's own pieces.
+def mapping_traffic(mapping: Mapping, senders: dict[str, Sender]) -> dict[str, Traffic]:
+    """Returns the packets that each population sends, by population; traffic numbers the population's own pieces.
 
     Args:
         mapping: Where everything lies.
         senders: Spikes and cuts of each population that sends.
     """
     network = mapping.network
-    listening: dict[str, dict[int, list[tuple[Projection, Block]]]] = {name: {} for name in senders}
+    listening: dict[str, dict[str, Listener]] = {name: {} for name in senders}
+
+    def listen(projection: Projection, block: Block, core: int) -> None:
+        held = listening[projection.source].setdefault(projection.name, Listener(projection))
+        held.blocks.append(block)
+        held.cores.append(core)
+
     for piece in mapping.pieces:
         for name in piece.populations:
             for projection in network.into(name):
                 if projection.source in senders and projection.source not in piece.populations:
-                    held = listening[projection.source].setdefault(piece.core, [])
-                    held.append((projection, piece.block))
+                    listen(projection, piece.block, piece.core)
             for product in network.products_into(name):
                 for operand in {product.left, product.right} & set(senders):
                     whole = _operand(network[operand])
-                    listening[operand].setdefault(piece.core, []).append((whole, _entire(whole.target_shape)))
-    return {name: flows(sender, network[name].size, listening[name]) for name, sender in senders.items()}
+                    listen(whole, _entire(whole.target_shape), piece.core)
+    return {
+        name: traffic_of(sender, network[name].size, list(listening[name].values())) for name, sender in senders.items()
+    }
 
 
 def _operand(population: Population) -> Projection:
@@ -225,9 +237,8 @@ def everyone_sends(mapping: Mapping) -> dict[str, Sender]:
     for population in mapping.network.populations:
         held = cuts_of(mapping, population.name)
         if held and mapping.network.out_of(population.name):
-            ones = np.ones((1, population.size), np.uint8)
             blocks = [mapping.pieces[number].block for number in held]
-            senders[population.name] = Sender(lambda ones=ones: ones, blocks, row_of(population.shape))
+            senders[population.name] = Sender(blocks, mapping.row_of(population.name), 1)
     return senders
 
 
@@ -313,11 +324,10 @@ def _sent(network: Network, placed: Sequence[Piece], profile: HardwareProfile) -
     inputs = tuple(Piece((p.name,), _entire(p.shape), PORT) for p in network.inputs)
     mapping = Mapping(network, profile, "", (*inputs, *placed), 1, np.zeros((1, 2), np.int64))
     sent = []
-    for name, found in mapping_flows(mapping, everyone_sends(mapping)).items():
+    for name, found in mapping_traffic(mapping, everyone_sends(mapping)).items():
         held = [mapping.pieces[number] for number in cuts_of(mapping, name)]
         totals = np.zeros(len(held), np.int64)
-        for flow in found:
-            totals[flow.sources] += flow.packets[0] * len(flow.cores)
+        np.add.at(totals, found.sources, found.packets[0] * found.fan_out)
         sent += [(piece, int(total)) for piece, total in zip(held, totals, strict=True) if piece.core != PORT]
     return sent
 
@@ -425,11 +435,11 @@ def _annealed(mapping: Mapping) -> Mapping:
     if tiles > MOST_TILES_ANNEALED:  # over many chips the curve's turns cost more than rows of layers do
         return replace(mapping, positions=tile_positions(mapping.profile.topology, mapping.chips, "in-order"))
     flow = np.zeros((tiles, tiles))
-    for name, found in mapping_flows(mapping, everyone_sends(mapping)).items():
+    for name, found in mapping_traffic(mapping, everyone_sends(mapping)).items():
         held = np.array([mapping.pieces[number].core for number in cuts_of(mapping, name)], np.int64)
-        for part in found:
-            source, target = mapping.tile_of(held[part.sources]), mapping.tile_of(part.cores)
-            np.add.at(flow, (source[:, None], target[None]), part.packets[0][:, None].astype(float))
+        entry, core = found.pairs()
+        source = mapping.tile_of(held[found.sources[entry]])
+        np.add.at(flow, (source, mapping.tile_of(core)), found.packets[0][entry].astype(float))
     starts = [tile_positions(mapping.profile.topology, mapping.chips, name) for name in ("hilbert", "in-order")]
     start = min(starts, key=lambda positions: hop_cost(positions, flow))
     return replace(mapping, positions=anneal(start, flow))

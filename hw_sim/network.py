@@ -39,6 +39,21 @@ class NeuronModel:
 
 
 @dataclass(frozen=True)
+class Rounding:
+    """What is done to the sum of a "current" population before it is sent: limit, then round half to even.
+
+    Attributes:
+        low: Smallest value, or None.
+        high: Largest value, or None.
+        whole: Whether it is rounded to whole numbers; a grid of another step is a factor before and after.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    whole: bool = True
+
+
+@dataclass(frozen=True)
 class Population:
     """Values of one shape: an input, neurons, or a sum that is formed on the way to neurons.
 
@@ -53,6 +68,7 @@ class Population:
             multiplication (a *graded* event) instead of an addition.
         bias: Constant that is added to its input in each step, `[size]`; None where there is none.
         bias_known: Whether `bias` is right (a batch normalisation that was not folded hides it).
+        rounding: Limits and rounding of its sum (a requantisation between two layers), or None.
     """
 
     name: str
@@ -62,8 +78,11 @@ class Population:
     binary: bool = True
     bias: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
     bias_known: bool = True
+    rounding: Rounding | None = None
 
     def __post_init__(self) -> None:
+        if self.rounding is not None and self.role != "current":
+            raise InputError(f"population {self.name!r} has role {self.role!r} and a rounding", expected="a current")
         if not self.shape or min(self.shape) < 1:
             raise InputError(f"population {self.name!r} has shape {self.shape}", expected="axes of at least 1")
         if (self.role == "neuron") != (self.model is not None):

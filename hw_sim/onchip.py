@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurokit.errors import InputError
-from neurokit.hw_sim.block import Block, row_of
-from neurokit.hw_sim.mapping import Mapping, cuts_of, mapping_flows
+from neurokit.hw_sim.block import Block
+from neurokit.hw_sim.mapping import Mapping, cuts_of, mapping_traffic
+from neurokit.hw_sim.mesh import Mesh
 from neurokit.hw_sim.projection import Projection
 from neurokit.hw_sim.report import CoreReport, LinkReport
+from neurokit.hw_sim.sender import Sender
 from neurokit.hw_sim.tally import Tally
-from neurokit.hw_sim.traffic import Flow, Sender
 
 Counts = NDArray[np.int64]
 
@@ -204,28 +205,23 @@ def _count_products(mapping: Mapping, tally: Tally, name: str, held: list[int], 
 
 
 def _count_traffic(mapping: Mapping, tally: Tally, terms: dict[str, Counts]) -> tuple[Counts, dict[str, Counts]]:
-    senders = _senders(mapping, tally)
-    cores = {core: index for index, core in enumerate(mapping.cores)}
-    packets_in = np.zeros((tally.time_steps, len(cores)), np.int64)
-    mesh = _Mesh(mapping, tally.time_steps)
-    for name, found in mapping_flows(mapping, senders).items():
+    index = np.full(max(mapping.cores, default=-1) + 1, -1)
+    index[mapping.cores] = np.arange(len(mapping.cores))
+    packets_in = np.zeros((tally.time_steps, len(mapping.cores)), np.int64)
+    mesh = Mesh(mapping, tally.time_steps)
+    for name, found in mapping_traffic(mapping, _senders(mapping, tally)).items():
         held = np.array(cuts_of(mapping, name), np.int64)
         own = np.array([mapping.pieces[number].core for number in held], np.int64)
-        for flow in found:
-            pieces = held[flow.sources]
-            kept = flow if mapping.network[name].binary else _without_own(flow, own)
-            packets_in[:, [cores[core] for core in kept.cores.tolist()]] += kept.packets.sum(axis=1)[:, None]
-            terms["packet"][:, pieces] += kept.packets * len(kept.cores)
-            mesh.send(kept, pieces, own[kept.sources], terms)
-    return packets_in, mesh.links()
-
-
-def _without_own(flow: Flow, own: NDArray[np.int64]) -> Flow:
-    """Drops a real-valued sum's way to its own core: nothing travels there."""
-    if len(flow.cores) == 1 and len(flow.sources) >= 1:
-        away = own[flow.sources] != flow.cores[0]
-        return Flow(flow.sources, flow.cores, flow.packets * away)
-    return flow
+        entry, core = found.pairs()
+        if not mapping.network[name].binary:  # a real-valued sum stays on its own core: nothing travels
+            away = own[found.sources[entry]] != core
+            entry, core = entry[away], core[away]
+        many = np.bincount(entry, minlength=len(found.sources))
+        for t, packets in enumerate(found.packets):
+            np.add.at(packets_in[t], index[core], packets[entry])
+            np.add.at(terms["packet"][t], held[found.sources], packets * many)
+        mesh.send(found.packets, entry, held[found.sources], own[found.sources], core, terms)
+    return packets_in, mesh.loads()
 
 
 def _senders(mapping: Mapping, tally: Tally) -> dict[str, Sender]:
@@ -239,71 +235,13 @@ def _senders(mapping: Mapping, tally: Tally) -> dict[str, Sender]:
         if not held or (not leaves and population.name not in operands):
             continue
         blocks = [mapping.pieces[number].block for number in held]
-        raster = tally.workload.rasters.get(population.name)
+        raster, row = tally.workload.rasters.get(population.name), mapping.row_of(population.name)
         if raster is None or all(tally.is_shortcut(p) for p in leaves):
-            ones = np.ones((tally.time_steps, population.size), np.uint8)
-            senders[population.name] = Sender(lambda ones=ones: ones, blocks, row_of(population.shape))
+            senders[population.name] = Sender(blocks, row, tally.time_steps)
         else:
-            senders[population.name] = Sender(raster.unpack, blocks, row_of(population.shape))
+            kept = tally.corners, population.name
+            senders[population.name] = Sender(blocks, row, tally.time_steps, raster.unpack, kept)
     return senders
-
-
-class _Mesh:
-    """Adds up packets over mesh links under XY routing: first along the row, then along the column."""
-
-    def __init__(self, mapping: Mapping, steps: int) -> None:
-        self._mapping = mapping
-        self._topology = mapping.profile.topology
-        size = mapping.positions.max(axis=0) + 1
-        size = np.maximum(size, [self._topology.width, self._topology.height])
-        self._columns, self._rows = (int(size[0]), int(size[1])) if self._topology.kind == "mesh" else (1, 1)
-        shape = (steps, self._rows, self._columns)
-        self._load = {way: np.zeros(shape, np.int64) for way in ("east", "west", "north", "south")}
-
-    def links(self) -> dict[str, Counts]:
-        return self._load
-
-    def send(self, flow: Flow, pieces: Counts, own: NDArray[np.int64], terms: dict[str, Counts]) -> None:
-        """Books one flow's hops on its senders and on the links."""
-        if self._topology.kind != "mesh":
-            return
-        start = self._at(own)
-        goal = self._at(flow.cores)
-        steps = np.abs(goal[None] - start[:, None])
-        terms["hop_x"][:, pieces] += flow.packets * steps[..., 0].sum(axis=1)
-        terms["hop_y"][:, pieces] += flow.packets * steps[..., 1].sum(axis=1)
-        if self._mapping.chips > 1:
-            chip = np.array([self._topology.width, self._topology.height])
-            crossed = np.abs(goal[None] // chip - start[:, None] // chip).sum(axis=(1, 2))
-            terms["chip_hop"][:, pieces] += flow.packets * crossed
-        if self._rows * self._columns > 1:
-            self._along_rows(flow.packets, start, goal)
-            self._along_columns(flow.packets, start, goal)
-
-    def _at(self, cores: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self._mapping.positions[self._mapping.tile_of(cores)]
-
-    def _along_rows(self, packets: Counts, start: NDArray[np.int64], goal: NDArray[np.int64]) -> None:
-        rows, place = np.unique(start[:, 1], return_inverse=True)
-        leaving = np.zeros((len(rows), self._columns, len(packets)), np.int64)
-        np.add.at(leaving, (place, start[:, 0]), packets.T)
-        leaving = leaving.transpose(2, 0, 1)
-        goals = np.bincount(goal[:, 0], minlength=self._columns)
-        upto = goals.cumsum()
-        self._load["east"][:, rows] += leaving.cumsum(axis=2) * (len(goal) - upto)
-        self._load["west"][:, rows] += leaving[:, :, ::-1].cumsum(axis=2)[:, :, ::-1] * (upto - goals)
-
-    def _along_columns(self, packets: Counts, start: NDArray[np.int64], goal: NDArray[np.int64]) -> None:
-        columns, place = np.unique(goal[:, 0], return_inverse=True)
-        leaving = np.zeros((self._rows, len(packets)), np.int64)
-        np.add.at(leaving, start[:, 1], packets.T)
-        goals = np.zeros((self._rows, len(columns)), np.int64)
-        np.add.at(goals, (goal[:, 1], place), 1)
-        upto = goals.cumsum(axis=0)
-        up = leaving.cumsum(axis=0).T
-        down = leaving[::-1].cumsum(axis=0)[::-1].T
-        self._load["north"][:, :, columns] += up[:, :, None] * (upto[-1] - upto)[None]
-        self._load["south"][:, :, columns] += down[:, :, None] * (upto - goals)[None]
 
 
 def describe_traffic(counts: MappedCounts) -> MappingOf[str, int]:

@@ -305,17 +305,3 @@ class EnergyReport:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             raise InputError(f"not an energy report: field {place}: {first['msg']}") from None
-
-
-def table_rows(report: EnergyReport) -> tuple[list[str], list[list[str]]]:
-    """Returns the header and rows of the terminal table: one row a chip, totals with intervals."""
-    header = ["chip", "energy", "synapse", "neuron", "routing", "memory", "static", "latency", "chips x cores", "fits"]
-    rows = []
-    for chip in report.chips:
-        parts = [
-            chip.components[name].text().split(" [")[0] if name in chip.components else "-" for name in header[2:7]
-        ]
-        latency = chip.latency.inference.text() if chip.latency else "unknown"
-        fits = "yes" if chip.fits else f"no ({len(chip.violations)} limits)"
-        rows.append([chip.title, chip.headline(), *parts, latency, f"{chip.chips} x {chip.cores}", fits])
-    return header, rows

@@ -95,7 +95,6 @@ def read_architecture(path: str | Path, name: str = "") -> HardwareProfile:
         name=name or str(root.get("name", Path(path).stem)),
         title=str(root.get("name", Path(path).stem)),
         maker="SANA-FE architecture file",
-        node_nm=0.0,
         summary=f"Read from {Path(path).name}.",
         topology=Topology("mesh", source, width, height, cores, 1, "column"),
         limits=Limits(tiles * cores, source, neurons_per_core=None if neurons is None else int(neurons)),

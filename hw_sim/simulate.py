@@ -148,5 +148,7 @@ def _assumptions(workload: Workload) -> tuple[str, ...]:
     if workload.totals()["product_operations"]:
         notes.append("attention products are counted by their non-zero terms and shared over cores by neurons")
     if not workload.network.neurons:
-        notes.append("the model has no spiking neurons: there are no spikes to price, only dense operations")
+        notes.append(
+            "the model has no neurons, so there are no spikes to price on a chip; its dense pass is priced instead"
+        )
     return tuple(notes)

@@ -11,6 +11,7 @@ from neurokit.hw_sim.block import BlockSums
 from neurokit.hw_sim.counts import Workload
 from neurokit.hw_sim.projection import Projection
 from neurokit.hw_sim.raster import SpikeRaster
+from neurokit.hw_sim.sender import Corners
 
 
 class Tally:
@@ -26,11 +27,13 @@ class Tally:
         spikes: Spikes of each population that has a raster.
         events: Events through each projection at its targets.
         active: Active neurons of each population with a membrane.
+        corners: Sums over the spikes that mappings of this workload share.
     """
 
     def __init__(self, workload: Workload, active: Mapping[str, SpikeRaster] | None = None) -> None:
         self.workload = workload
         self.time_steps = workload.time_steps
+        self.corners = Corners()
         network = workload.network
         self.spikes = {
             name: BlockSums.of(network[name].shape, raster.unpack) for name, raster in workload.rasters.items()

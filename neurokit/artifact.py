@@ -103,8 +103,18 @@ class Artifact:
             OutputError: If the folder cannot be written.
         """
         parity = report if report is None or isinstance(report, Mapping) else report.to_json()
-        manifest = self.manifest.model_copy(update={"parity": None if parity is None else dict(parity)})
-        text = manifest.to_text()
+        return self._with(parity=None if parity is None else dict(parity))
+
+    def with_target_info(self, **entries: Any) -> Artifact:
+        """Adds to what the target has to say in manifest.json, in one atomic step, and returns the artifact with it.
+
+        Raises:
+            OutputError: If the folder cannot be written.
+        """
+        return self._with(target_info={**self.manifest.target_info, **entries})
+
+    def _with(self, **changes: Any) -> Artifact:
+        text = self.manifest.model_copy(update=changes).to_text()
         atomic.write_text(self.path / MANIFEST, text)
         return replace(self, manifest=Manifest.from_text(text, self.path))
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
 from typing import Literal
 
 State = Literal["ok", "missing", "broken"]
@@ -31,6 +32,7 @@ _LIBRARIES = (
     ),
     ("nir", "neuromorphic interchange", False, "nir"),
     ("numba", "the event simulator", False, "numba"),
+    ("aedat", "AEDAT 4.0 recordings", False, "aedat"),
     ("sklearn", "the demo's digits", False, "scikit-learn"),
     ("skimage", "the demo's photographs", False, "scikit-image"),
 )
@@ -73,18 +75,22 @@ def _python() -> Check:
 def _library(name: str, purpose: str, required: bool, packages: str) -> Check:
     install = f"python -m pip install {packages}"
     try:
-        importlib.import_module(name)
-        found = version(_DISTRIBUTIONS.get(name, name))
+        found = _version(name, importlib.import_module(name))
     except ModuleNotFoundError as error:
         if error.name != name:
             return Check(name, purpose, required, "broken", f"needs {error.name}", install)
         return Check(name, purpose, required, "missing", "", install)
-    except PackageNotFoundError:
-        found = "version unknown"
     except Exception as error:  # a library without its driver or shared objects fails in its own way
         return Check(name, purpose, required, "broken", f"{type(error).__name__}: {error}", install)
     extra = _DETAILS.get(name)
     return Check(name, purpose, required, "ok", f"{found}{extra() if extra else ''}")
+
+
+def _version(name: str, module: ModuleType) -> str:
+    try:
+        return version(_DISTRIBUTIONS.get(name, name))
+    except PackageNotFoundError:  # itself a ModuleNotFoundError; the distribution has another name than the module
+        return str(getattr(module, "__version__", "version unknown"))
 
 
 def _onnxruntime_providers() -> str:

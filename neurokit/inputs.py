@@ -1,4 +1,4 @@
-"""Real inputs from files: images, arrays and event streams, brought into the shape that a model takes."""
+"""Real inputs from files: images, arrays, event streams and audio, brought into the shape that a model takes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurokit.errors import InputError
+from neurokit.errors import InputError, NeurokitError
+from neurokit.recordings import EVENT_FILES, as_events, read_aedat, read_audio
 
 if TYPE_CHECKING:
     import torch
@@ -25,8 +26,8 @@ def read_samples(path: str | Path, spec: ModelSpec, time_steps: int | None) -> l
     Args:
         path: An image; a .npy array `[*shape]`, `[T, *shape]` (one sequence, for instance audio frames),
             `[N, *shape]` (N images, where N is not T) or `[N, T, *shape]`; events as a structured .npy or .npz with
-            fields t, x, y, p (as tonic gives them), or an AEDAT 2.0/3.1 file. Events are counted into T frames of
-            equal duration, one channel a polarity.
+            fields t, x, y, p (as tonic gives them), or an AEDAT 2.0, 3.1 or 4.0 file; audio as .wav. Events are
+            counted into T frames of equal duration, one channel a polarity; of audio see `read_audio`.
         spec: The model; its first input gives shape and range.
         time_steps: T, or None for a model without time.
 
@@ -56,9 +57,11 @@ def _read(path: Path, spec: ModelSpec, time_steps: int | None) -> np.ndarray:
         if suffix == ".npz":
             with np.load(path, allow_pickle=False) as data:
                 return _from_npz(data, path, spec, time_steps)
-        if suffix in (".aedat", ".aedat2", ".aedat3"):
-            return _frames(_aedat(path), path, spec, time_steps)
-    except InputError:
+        if suffix in EVENT_FILES:
+            return _frames(read_aedat(path), path, spec, time_steps)
+        if suffix == ".wav":
+            return read_audio(path, spec.inputs[0], time_steps)
+    except NeurokitError:
         raise
     except Exception as error:  # every reader has exceptions of its own
         raise InputError(
@@ -66,7 +69,8 @@ def _read(path: Path, spec: ModelSpec, time_steps: int | None) -> np.ndarray:
             expected="an undamaged file of its kind",
         ) from error
     raise InputError(
-        f"input file {path} is of an unknown kind {suffix!r}", expected="an image, .npy, .npz or .aedat"
+        f"input file {path} is of an unknown kind {suffix!r}",
+        expected="an image, .npy, .npz, .aedat, .aedat4 or .wav", fix="convert events to a .npz with t, x, y, p",
     )  # fmt: skip
 
 
@@ -88,37 +92,12 @@ def _image(path: Path, spec: ModelSpec) -> np.ndarray:
 def _from_npz(data: Any, path: Path, spec: ModelSpec, time_steps: int | None) -> np.ndarray:
     names = set(data.files)
     if names >= _EVENT_FIELDS:
-        events = _events(data)
-        return _frames(events, path, spec, time_steps)
+        return _frames(as_events(data), path, spec, time_steps)
     if len(names) == 1:
         return np.asarray(data[data.files[0]])
     raise InputError(
         f"{path} holds arrays {', '.join(sorted(names))}", expected="one array, or t, x, y and p of an event stream"
     )
-
-
-def _events(arrays: Any) -> np.ndarray:
-    """Returns events as one structured array, from a mapping of their four fields."""
-    fields = [np.asarray(arrays[name]) for name in "txyp"]
-    events = np.empty(len(fields[0]), dtype=[(name, field.dtype) for name, field in zip("txyp", fields, strict=True)])
-    for name, field in zip("txyp", fields, strict=True):
-        events[name] = field
-    return events
-
-
-def _aedat(path: Path) -> np.ndarray:
-    """Reads an AEDAT 2.0 or 3.1 recording with SpikingJelly's readers."""
-    with path.open("rb") as file:
-        head = file.readline().decode("ascii", "replace").strip()
-    if head.startswith("#!AER-DAT3"):
-        from spikingjelly.datasets import load_aedat_v3
-
-        events = load_aedat_v3(str(path))
-        return _events(events)
-    raise InputError(
-        f"{path} starts with {head[:40]!r}", expected="an AEDAT 3.1 recording (#!AER-DAT3.1)",
-        fix="convert it to a .npz with arrays t, x, y, p",
-    )  # fmt: skip
 
 
 def _frames(events: np.ndarray, path: Path, spec: ModelSpec, time_steps: int | None) -> np.ndarray:

@@ -204,3 +204,10 @@ def _through_time(
 if_.register_autograd(_backward_if, setup_context=_setup)
 lif.register_autograd(_backward_lif, setup_context=_setup)
 plif.register_autograd(_backward_plif, setup_context=_setup)
+
+
+def decompositions() -> dict[Any, Callable[..., Any]]:
+    """Returns each neuron operation with its definition in plain operations, for compilers that know no others."""
+    operations = {torch.ops.neurokit.if_.default: if_, torch.ops.neurokit.lif.default: lif,
+                  torch.ops.neurokit.plif.default: plif}  # fmt: skip
+    return {overload: definition._init_fn for overload, definition in operations.items()}

@@ -14,6 +14,7 @@ from neurokit.simulation import simulate
 from neurokit.target import TARGETS, LowerOptions, Runner, Target
 from neurokit.vectors import FILE, Vectors, make_vectors
 from neurokit.verify import verify as _verify
+from neurokit.verify import with_simulators
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from neurokit.capture import Captured
     from neurokit.exact import Exact
+    from neurokit.labelled import Labelled
     from neurokit.spec import ModelSpec
 
 __all__ = ["capture", "compare", "exact", "lower", "open", "simulate", "verify"]
@@ -89,6 +91,7 @@ def lower(
     weights_sha256: str | None = None,
     inputs: torch.Tensor | None = None,
     verified: bool = True,
+    data: Labelled | None = None,
     **extra: Any,
 ) -> Artifact:
     """Lowers a captured model to a target and verifies the result.
@@ -98,7 +101,8 @@ def lower(
         target: Name of the target.
         out: Folder to make; it appears whole or not at all.
         numerics: "float", or "exact" for the same spikes on every target, bit for bit, with the proof in the manifest.
-        calibration: For "exact": inputs that ranges and roundings are chosen on; default is the spec's example.
+        calibration: For "exact" and for targets in int8: inputs that ranges and roundings are chosen on,
+            `[T, B, *shape]` (`[B, *shape]` without time); default is the spec's example.
         bits: For "exact": bits of a weight, 2 to 8.
         batch: "dynamic" or a fixed batch size; default is the capture's.
         flat: Whether to add a copy without local functions.
@@ -106,6 +110,7 @@ def lower(
         weights_sha256: Sum of the weights file, for the manifest.
         inputs: Input of the test vectors; default is the spec's example, one sample.
         verified: Whether to verify the artifact and record the verdict in its manifest.
+        data: Labelled data: the accuracy before and after is written into the manifest.
         extra: Options of the target.
 
     Returns:
@@ -120,11 +125,13 @@ def lower(
     if numerics not in _NUMERICS:
         raise InputError(f"unknown numerics {numerics!r}", expected="one of " + ", ".join(_NUMERICS))
     need(chosen.info.requires, chosen)
-    captured, proof = _numerics(captured, numerics, calibration, bits)
+    source = captured
+    ranges = calibration if chosen.info.calibrated and numerics == "float" else None
+    captured, proof = _numerics(captured, numerics, None if ranges is not None else calibration, bits)
     numerics = "float" if proof is None else "exact"
     if batch is not None and batch != captured.batch:
         captured = captured.retrace(batch=batch)
-    options = LowerOptions(numerics, captured.batch, flat, extra)
+    options = LowerOptions(numerics, captured.batch, flat, extra, ranges)
     reasons = chosen.check(captured, options)
     if reasons:
         raise UnsupportedError(f"target {target!r} cannot take model {captured.spec.name!r}", reasons)
@@ -135,7 +142,19 @@ def lower(
             entries["target_info"] = {**entries.get("target_info", {}), "proof": proof}
         draft.manifest = _manifest(captured, target, options, entries, weights_sha256)
     assert draft.artifact is not None
-    return draft.artifact.with_parity(_verify(draft.artifact)) if verified else draft.artifact
+    artifact = draft.artifact
+    if data is not None:
+        from neurokit.labelled import accuracies
+
+        artifact = artifact.with_target_info(accuracy=accuracies(_source(source), artifact, data))
+    return artifact.with_parity(_verify(artifact)) if verified else artifact
+
+
+def _source(model: Captured | Exact) -> Captured:
+    """Returns the model in float numerics."""
+    from neurokit.capture import Captured as IsCaptured
+
+    return model if isinstance(model, IsCaptured) else model.source
 
 
 def _numerics(
@@ -147,7 +166,9 @@ def _numerics(
     if isinstance(model, IsCaptured):
         if numerics == "float":
             if calibration is not None:
-                raise InputError("calibration data were given for numerics 'float'", fix='numerics="exact"')
+                raise InputError(
+                    "calibration data were given for numerics 'float'", fix='numerics="exact", or target="onnx-int8"'
+                )
             return model, None
         model = exact(model, calibration, bits=bits)
     from neurokit.exact import refuse
@@ -156,12 +177,17 @@ def _numerics(
     return model.captured, model.to_json()
 
 
-def verify(artifact: Artifact | str | Path, *, record: bool = True, **options: Any) -> ParityReport:
+def verify(
+    artifact: Artifact | str | Path, *, record: bool = True, simulators: bool = True, thorough: bool = False,
+    **options: Any,
+) -> ParityReport:  # fmt: skip
     """Verifies an artifact from its files alone and records the verdict in its manifest.
 
     Args:
         artifact: The artifact, or its folder.
         record: Whether to write the verdict into the manifest.
+        simulators: Whether other simulators that are installed run the file too, where the target has any (NIR).
+        thorough: Whether to run it on every optimisation level, with one and two threads and in a batch as well.
         options: Options of the target's probe (for ONNX: level, threads).
 
     Raises:
@@ -171,7 +197,9 @@ def verify(artifact: Artifact | str | Path, *, record: bool = True, **options: A
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
     target = TARGETS.get(artifact.manifest.target)
     need(target.info.opens_with, target)
-    report = _verify(artifact, **options)
+    report = _verify(artifact, thorough=thorough, **options)
+    if simulators:
+        report = with_simulators(artifact, report)
     if record:
         artifact.with_parity(report)
     return report
@@ -259,11 +287,11 @@ def _manifest(
             name=spec.name, source=spec.source, parameters=sum(p.numel() for p in captured.module.parameters()),
             options=spec.options, weights_sha256=weights_sha256,
         ),
-        target=target, numerics=options.numerics,
+        target=target,
         reparameterisation=Reparameterisation(
             state=captured.reparameterisation, reason=reasons.get(captured.reparameterisation, ""),
         ),
         versions=versions(),
         options={"batch": options.batch, "flat": options.flat, **dict(options.extra)},
-        **entries,
+        **{"numerics": options.numerics, **entries},
     )  # fmt: skip

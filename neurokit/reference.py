@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,23 +27,34 @@ class Record:
 
 
 class _Recorder(Interpreter):
-    def __init__(self, module: GraphModule) -> None:
+    def __init__(self, module: GraphModule, forced: Sequence[Tensor] | None = None) -> None:
         super().__init__(module)
         self.records: list[Record] = []
+        self._forced = None if forced is None else iter(forced)
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        result = super().call_function(target, args, kwargs)
-        if is_neuron(target):
-            self.records.append(Record(args[0], args[1], *result))
+        if not is_neuron(target):
+            return super().call_function(target, args, kwargs)
+        forced = None if self._forced is None else (next(self._forced), args[1])
+        result = forced or super().call_function(target, args, kwargs)
+        self.records.append(Record(args[0], args[1], *result))
         return result
 
     def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return None  # torch.export's guards
 
 
-def record(module: GraphModule, inputs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], list[Record]]:
-    """Runs a program's graph module; returns its outputs and a record a neuron node, in order."""
-    run = _Recorder(module)
+def record(
+    module: GraphModule, inputs: tuple[Tensor, ...], forced: Sequence[Tensor] | None = None
+) -> tuple[tuple[Tensor, ...], list[Record]]:
+    """Runs a program's graph module; returns its outputs and a record a neuron node, in order.
+
+    Args:
+        module: The program as a graph module.
+        inputs: Its inputs.
+        forced: Spikes of every neuron node, in order, instead of its own; its membrane is then not computed.
+    """
+    run = _Recorder(module, forced)
     with torch.no_grad():
         outputs = run.run(*inputs)
     return tuple(outputs), run.records

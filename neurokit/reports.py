@@ -75,6 +75,8 @@ class LayerParity:
         first_divergence: (t, flat index) of the first forced flip, or None.
         flips_free: Decisions that differ when free-running.
         spike_rate: Spikes a decision in the reference.
+        covering_error: Largest error of the input current while every layer before it fires at random, in units of
+            its rounding bound (above 1 the layer computes something else), or None where that was not run.
     """
 
     layer: str
@@ -87,16 +89,65 @@ class LayerParity:
     first_divergence: tuple[int, int] | None
     flips_free: int
     spike_rate: float
+    covering_error: float | None = None
 
     @property
     def explained(self) -> bool:
-        """Whether rounding explains every forced flip."""
-        return self.flips_forced == 0 or self.worst_margin <= self.bound
+        """Whether rounding explains every forced flip, and every difference under random spikes."""
+        return (self.flips_forced == 0 or self.worst_margin <= self.bound) and (self.covering_error or 0.0) <= 1.0
 
     @property
     def flip_rate_free(self) -> float:
         """Share of decisions that differ when free-running."""
         return self.flips_free / self.decisions if self.decisions else 0.0
+
+
+@dataclass(frozen=True)
+class SimulatorParity:
+    """How another simulator runs the same file.
+
+    Attributes:
+        simulator: Its name.
+        status: "ran", "refused" (with the reason as the remark) or "not installed".
+        demanded: Whether an exact network must give the same spikes there.
+        neurons: Number of neurons whose spikes are compared.
+        version: Its version.
+        spikes_compared: Spike decisions compared, T x B x neurons.
+        spikes_differ: How many of them differ, free-running.
+        remark: Where and why they differ, why it refused, or what would install it.
+    """
+
+    simulator: str
+    status: Literal["ran", "refused", "not installed"]
+    demanded: bool
+    neurons: int
+    version: str = ""
+    spikes_compared: int = 0
+    spikes_differ: int = 0
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class WayParity:
+    """One way to run an artifact, compared with its reference.
+
+    Attributes:
+        level: ONNX Runtime's graph optimisation level.
+        threads: Threads within an operator.
+        batch: Batch size.
+        decisions: Spike decisions compared.
+        flips: Decisions that differ.
+        outputs_equal: Whether every bit of the outputs is equal.
+        output_error: Largest relative L2 error of a sample's outputs.
+    """
+
+    level: int
+    threads: int
+    batch: int
+    decisions: int
+    flips: int
+    outputs_equal: bool
+    output_error: float
 
 
 @dataclass(frozen=True)
@@ -107,8 +158,9 @@ class ParityReport(_Report):
         model: Name of the model.
         target: Name of the target.
         form: Form within the target.
-        verdict: "exact": every spike and output bit equal; "benign rounding": spikes flipped, each within its
-            layer's rounding bound; "within tolerance": a model without neurons; "failed": anything else.
+        verdict: "exact": every spike and output bit equal; "benign rounding": what differs, spikes or only the
+            output, is within its layer's rounding bound; "within tolerance": a model without neurons; "failed":
+            anything else.
         layers: One entry a spiking layer.
         output_error_forced: Largest relative error of the output when forced, or None where that was not run.
         output_error_free: Largest relative error of the output when free-running.
@@ -117,7 +169,9 @@ class ParityReport(_Report):
         spikes_compared: Number of spike decisions compared over all layers.
         spikes_flipped: Number of forced flips over all layers.
         notes: One line each: what a reader should know.
+        ways: Every way to run it, where verification was thorough.
         provenance: Versions and machine of the run.
+        simulators: How other simulators run the same file, where the target has any.
     """
 
     KIND: ClassVar[str] = "parity"
@@ -134,7 +188,9 @@ class ParityReport(_Report):
     spikes_compared: int = 0
     spikes_flipped: int = 0
     notes: tuple[str, ...] = ()
+    ways: tuple[WayParity, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
+    simulators: tuple[SimulatorParity, ...] = ()
 
     @property
     def passed(self) -> bool:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from neurokit.hw_sim.report import EnergyReport
 
 _EXAMPLE_SEED = 0
+_DENSE = ("ann-int8", "ann-fp32")
 
 
 def simulate(
@@ -30,7 +31,8 @@ def simulate(
     """Counts one run of a captured model on each input, maps it and prices it on every chip.
 
     Args:
-        captured: A spiking model in the sequence form, T fixed.
+        captured: A spiking model in the sequence form, T fixed. Of a model without spikes only the baselines of a
+            dense pass are reported, and no chip.
         inputs: One sample `[T, 1, *shape]`, several, a batch `[T, B, *shape]`, or a file
             (`neurokit.inputs.read_samples`); default is the spec's own example.
         chips: Names, paths of .toml files, or profiles.
@@ -42,7 +44,7 @@ def simulate(
         The report; figures are of the first sample, the spread is over all.
 
     Raises:
-        InputError: If the model has no neurons, or an input does not fit.
+        InputError: If an input does not fit.
         UnknownNameError: If a chip or an estimator is unknown.
     """
     from neurokit.hw_sim import DEFAULT_ESTIMATORS, load_chip, simulate_workloads
@@ -51,6 +53,8 @@ def simulate(
     profiles = [load_chip(chip) for chip in chips]  # a wrong name must not cost a minute
     names = DEFAULT_ESTIMATORS if estimators is None else tuple(estimators)
     samples = _samples(captured, inputs)
+    if not captured.spiking:  # no spikes to price: what can be said is what one dense pass costs
+        names, profiles = tuple(name for name in names if name.startswith("ann-")) or _DENSE, []
     workloads = [trace(captured, x, sample) for sample, x in samples]
     shared = workloads[0].network  # the graph depends on the model alone
     workloads = [replace(workload, network=shared) for workload in workloads]

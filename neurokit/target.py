@@ -47,6 +47,7 @@ class TargetInfo:
         opens_with: Import names of the libraries that running needs.
         install: Command that installs what is missing.
         streaming: Whether a runner of this target can `step`.
+        calibrated: Whether lowering takes calibration data.
     """
 
     name: str
@@ -55,6 +56,7 @@ class TargetInfo:
     opens_with: tuple[str, ...] = ()
     install: str = ""
     streaming: bool = False
+    calibrated: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,14 @@ class LowerOptions:
         batch: "dynamic", or a fixed batch size.
         flat: Whether to inline local functions into plain operators.
         extra: Options of one target only, by name.
+        calibration: Inputs that ranges are chosen on, for targets that are calibrated.
     """
 
     numerics: str = "float"
     batch: str | int = "dynamic"
     flat: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Any = None
 
 
 @runtime_checkable

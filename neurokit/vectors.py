@@ -14,12 +14,34 @@ from neurokit import dynamics
 from neurokit.errors import ArtifactError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
 
     from neurokit.capture import Captured
+    from neurokit.rounding import Magnitude
 
 FILE = "vectors.npz"
 _SAMPLES = 4096  # membranes kept a layer, enough to see an error that flips no spike
+
+
+@dataclass(frozen=True)
+class Cover:
+    """One neuron layer's input current where every layer before it fires at random, one spike in two.
+
+    A weight whose input never fires in the test vectors has no part in any spike of theirs. Here it has.
+
+    Attributes:
+        seed: What the layer's own random spikes are drawn from.
+        at: Flat indices into `[T, B, ...]` of the currents that were kept.
+        current: The reference's currents at those places.
+        bound: Rounding bound of each.
+    """
+
+    seed: int
+    at: np.ndarray
+    current: np.ndarray
+    bound: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -38,6 +60,7 @@ class LayerVector:
             error analysis does not know).
         sample_at: Flat indices into `[T, B, ...]` of the membranes that were kept.
         sample_h: Charged membranes at those places.
+        cover: Its input current under random spikes, or None (a decomposed neuron cannot be given spikes).
     """
 
     path: str
@@ -50,6 +73,7 @@ class LayerVector:
     rigorous: bool
     sample_at: np.ndarray
     sample_h: np.ndarray
+    cover: Cover | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +89,8 @@ class Vectors:
         time_output: What the outputs are over time.
         seed: Seed of the input.
         notes: What the reference check found.
+        covering_outputs: The reference's outputs under random spikes, by name; empty where those were not run.
+        covering_bounds: Absolute rounding bound of each.
     """
 
     x: np.ndarray
@@ -75,6 +101,8 @@ class Vectors:
     time_output: str
     seed: int = 0
     notes: tuple[str, ...] = field(default_factory=tuple)
+    covering_outputs: dict[str, np.ndarray] = field(default_factory=dict)
+    covering_bounds: dict[str, float] = field(default_factory=dict)
 
     @property
     def batch(self) -> int:
@@ -87,17 +115,23 @@ class Vectors:
         head: dict[str, Any] = {
             "time_input": self.time_input, "time_output": self.time_output, "seed": self.seed,
             "notes": list(self.notes), "outputs": list(self.outputs), "output_bounds": self.output_bounds, "layers": [],
+            "covering_bounds": self.covering_bounds,
         }  # fmt: skip
         for index, value in enumerate(self.outputs.values()):
             arrays[f"y{index}"] = value
+        for name, value in self.covering_outputs.items():
+            arrays[f"cy{list(self.outputs).index(name)}"] = value
         for index, layer in enumerate(self.layers):
             arrays[f"s{index}"] = np.packbits(layer.spikes)
             arrays[f"at{index}"], arrays[f"h{index}"] = layer.sample_at, layer.sample_h
             head["layers"].append({
                 "path": layer.path, "kind": layer.kind, "op": layer.op, "parameters": layer.parameters,
                 "shape": list(layer.spikes.shape), "init": layer.init, "bound": layer.bound,
-                "rigorous": layer.rigorous,
+                "rigorous": layer.rigorous, "seed": layer.cover.seed if layer.cover else None,
             })  # fmt: skip
+            if layer.cover:
+                kept = (layer.cover.at, layer.cover.current, layer.cover.bound)
+                arrays.update(zip((f"ca{index}", f"cc{index}", f"cb{index}"), kept, strict=True))
         arrays["head"] = np.frombuffer(json.dumps(head).encode(), dtype=np.uint8)
         with path.open("wb") as file:
             np.savez_compressed(file, **arrays)
@@ -114,9 +148,10 @@ class Vectors:
                 head = json.loads(bytes(data["head"]))
                 layers = tuple(_layer(data, index, entry) for index, entry in enumerate(head["layers"]))
                 outputs = {name: data[f"y{i}"] for i, name in enumerate(head["outputs"])}
+                covering = {name: data[f"cy{i}"] for i, name in enumerate(head["outputs"]) if f"cy{i}" in data}
                 return cls(
                     data["x"], outputs, head["output_bounds"], layers, head["time_input"], head["time_output"],
-                    head["seed"], tuple(head["notes"]),
+                    head["seed"], tuple(head["notes"]), covering, head.get("covering_bounds", {}),
                 )  # fmt: skip
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(
@@ -128,7 +163,16 @@ def _layer(data: Any, index: int, entry: dict[str, Any]) -> LayerVector:
     shape = tuple(entry.pop("shape"))
     count = int(np.prod(shape))
     spikes = np.unpackbits(data[f"s{index}"], count=count).reshape(shape)
-    return LayerVector(spikes=spikes, sample_at=data[f"at{index}"], sample_h=data[f"h{index}"], **entry)
+    seed = entry.pop("seed", None)
+    cover = None if seed is None else Cover(seed, data[f"ca{index}"], data[f"cc{index}"], data[f"cb{index}"])
+    return LayerVector(spikes=spikes, sample_at=data[f"at{index}"], sample_h=data[f"h{index}"], cover=cover, **entry)
+
+
+def covering_spikes(seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns random spikes, uint8, half of them ones; the same on every machine and with every NumPy."""
+    count = int(np.prod(shape))
+    words = np.random.PCG64(seed).random_raw(-(-count // 64))
+    return np.unpackbits(words.astype("<u8").view(np.uint8), count=count).reshape(shape)
 
 
 def make_vectors(
@@ -158,38 +202,69 @@ def make_vectors(
     outputs = outputs[: len(captured.output_names)]
     forced = [entry.spikes for entry in records]
     currents, magnitudes = analyse(module, is_neuron, forced, (x, *states))
+    covers, stirred, stirred_magnitudes = _covers(module, (x, *states), [tuple(spikes.shape) for spikes in forced])
     by_path = {neuron.path: neuron for neuron in captured.neurons}
     layers = tuple(
-        _make_layer(by_path[path], entry, current, index)
-        for index, (path, entry, current) in enumerate(zip(captured.calls, records, currents, strict=True))
+        _make_layer(by_path[path], entry, current, cover)
+        for path, entry, current, cover in zip(captured.calls, records, currents, covers, strict=True)
     )
-    bounds = {
-        name: float(magnitude.error().max()) if magnitude.size.numel() else 0.0
-        for name, magnitude in zip(captured.output_names, magnitudes, strict=False)
-    }
     names = captured.output_names
     return Vectors(
         x=x.numpy(), outputs={n: y.detach().numpy() for n, y in zip(names, outputs, strict=True)},
-        output_bounds=bounds, layers=layers,
+        output_bounds=_bounds(names, magnitudes), layers=layers,
         time_input="image" if captured.spec.time_input == "image" or steps is None else "sequence",
-        time_output=captured.time_output, seed=seed,
-        notes=notes,
+        time_output=captured.time_output, seed=seed, notes=notes,
+        covering_outputs={n: y.detach().numpy() for n, y in zip(names, stirred, strict=False)} if layers else {},
+        covering_bounds=_bounds(names, stirred_magnitudes) if layers else {},
     )  # fmt: skip
 
 
-def _make_layer(neuron: Any, entry: Any, current: Any, index: int) -> LayerVector:
+def _bounds(names: Sequence[str], magnitudes: Sequence[Magnitude]) -> dict[str, float]:
+    return {
+        name: float(magnitude.error().max()) if magnitude.size.numel() else 0.0
+        for name, magnitude in zip(names, magnitudes, strict=False)
+    }
+
+
+def _covers(
+    module: Any, inputs: tuple[torch.Tensor, ...], shapes: list[tuple[int, ...]]
+) -> tuple[list[Cover], tuple[torch.Tensor, ...], list[Magnitude]]:
+    """Runs the program with every neuron layer firing at random; returns a cover a layer, outputs and magnitudes."""
+    import torch
+
+    from neurokit.capture import is_neuron
+    from neurokit.reference import record
+    from neurokit.rounding import analyse
+
+    dtype = inputs[0].dtype
+    forced = [torch.from_numpy(covering_spikes(seed, shape)).to(dtype) for seed, shape in enumerate(shapes)]
+    outputs, records = record(module, inputs, forced)
+    magnitudes, of_outputs = analyse(module, is_neuron, forced, inputs)
+    covers = []
+    for seed, (entry, magnitude) in enumerate(zip(records, magnitudes, strict=True)):
+        at = _sample(entry.current.numel(), seed)
+        bound = magnitude.error().expand(entry.current.shape).reshape(-1)[at]
+        covers.append(Cover(seed, at, entry.current.reshape(-1)[at].numpy(), bound.float().numpy()))
+    return covers, outputs, of_outputs
+
+
+def _sample(size: int, seed: int) -> np.ndarray:
+    return np.sort(np.random.default_rng(seed).choice(size, min(_SAMPLES, size), replace=False))
+
+
+def _make_layer(neuron: Any, entry: Any, current: Any, cover: Cover) -> LayerVector:
     parameters = {k: v for k, v in neuron.parameters.items() if k not in ("surrogate", "alpha", "detach_reset")}
     spikes = entry.spikes.numpy().astype(np.uint8)
     x = entry.current.numpy()
     v = entry.v0.numpy()
     charged = replay(neuron.op, parameters, x, spikes, v)[0]
     error = current.error().expand(entry.current.shape).numpy()
-    at = np.sort(np.random.default_rng(index).choice(charged.size, min(_SAMPLES, charged.size), replace=False))
+    at = _sample(charged.size, cover.seed)
     bound = membrane_bound(neuron.op, parameters, x, charged, error)
     init = float(v.reshape(-1)[0]) if v.size else 0.0
     return LayerVector(
         neuron.path, neuron.kind, neuron.op, parameters, spikes, init, bound, current.rigorous, at,
-        charged.reshape(-1)[at],
+        charged.reshape(-1)[at], cover,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import torch
 from neurokit import pipeline
 from neurokit.errors import UnsupportedError
 from neurokit.loading import load
+from neurokit.nets.inputs import images
 from neurokit.spec import MODELS
 from neurokit.target import TARGETS
 from neurokit.vectors import FILE, Vectors
@@ -109,6 +110,32 @@ def test_every_zoo_model_takes_every_form_or_says_why_not(name, target, captures
         assert decisions == report.spikes_compared > 0
         silent = [layer.layer for layer in report.layers if layer.spike_rate == 0.0]
         assert len(silent) < len(report.layers) / 4, "a silent network proves nothing"
+
+
+@pytest.mark.parametrize(
+    "name", [n if n not in LARGE else pytest.param(n, marks=pytest.mark.slow) for n in MODELS.names()]
+)
+def test_every_zoo_model_takes_int8_or_says_why_not(name, captures, tmp_path):
+    captured = captures(name)
+    if captured.spiking:
+        with pytest.raises(UnsupportedError) as refused:
+            pipeline.lower(captured, "onnx-int8", tmp_path / "out")
+        assert "--numerics exact" in refused.value.reasons[0].fix
+        assert not (tmp_path / "out").exists()
+        return
+    calibration = images(16, captured.spec.inputs[0].shape, 3)
+    artifact = pipeline.lower(
+        captured, "onnx-int8", tmp_path / "out", calibration=calibration, inputs=calibration[:4], max_error=0.9
+    )  # fmt: skip
+    report = pipeline.verify(artifact)
+    assert report.verdict == "within tolerance", report.notes
+    assert 0 < report.output_error_free < report.output_tolerance
+    onnx.checker.check_model(str(artifact.file("model.onnx")), full_check=True)
+    assert artifact.file("model.onnx").stat().st_size < sum(p.numel() for p in captured.module.parameters()) * 1.1 + 2e5
+    with pipeline.open(artifact) as runner:
+        y = runner(calibration.numpy())
+    assert y.shape == (16, 15)
+    assert np.isfinite(y).all()
 
 
 @pytest.mark.parametrize(("factory", "target"), pairs(OUTSIDE))

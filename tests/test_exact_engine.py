@@ -3,37 +3,101 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import pytest
+import torch
 
 from neurokit.loading import load
 from neurokit.reference import example_input
+from neurokit.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from neurokit.hw_sim.counts import Workload
+
+
+def decisions_that_agree(workload: Workload) -> int:
+    """Runs the engine on a traced exact network and returns how many spike decisions equal torch's: all of them."""
+    from neurokit.hw_sim.engine import Engine
+    from neurokit.hw_sim.engine.dyadic import integer_network
+
+    assert workload.network.uncounted == ()
+    net, inputs = integer_network(workload.network, workload.time_steps, workload.inputs)
+    found = Engine(net, workload.time_steps).run(inputs)
+    decisions = 0
+    for population in workload.network.neurons:
+        wanted = workload.rasters[population.name]
+        assert int((found.rasters[population.name].unpack() != wanted.unpack()).sum()) == 0, population.name
+        decisions += wanted.neurons * wanted.time_steps
+    assert found.synaptic_events > 0
+    return decisions
+
+
+def traced(spec: ModelSpec, x: torch.Tensor, calibration: torch.Tensor | None) -> Workload:
+    from neurokit.exact import exact
+    from neurokit.hw_sim.trace import trace
+
+    made = exact(spec, calibration=calibration, search=False)
+    assert made.proof.status == "exact"
+    return trace(made.captured, x)
 
 
 @pytest.mark.parametrize(("name", "side"), [("spiking_cnn", 8), ("sew_resnet18", 32)])
 def test_engine_and_torch_agree_on_every_spike(name, side):
-    pytest.importorskip("numba")
-    from neurokit.exact import exact
-    from neurokit.hw_sim.engine import Engine
-    from neurokit.hw_sim.engine.dyadic import integer_network
-    from neurokit.hw_sim.trace import trace
-
     spec = load(name)
     info = spec.inputs[0]
     if info.shape[-1] != side:
         info = dataclasses.replace(info, shape=(info.shape[0], side, side))
         spec = dataclasses.replace(spec, inputs=(info,), example=None)
-    captured = exact(spec, calibration=None).captured
-    workload = trace(captured, example_input(spec, 4, 1, seed=3))
-    assert workload.network.uncounted == ()
-    net, inputs = integer_network(workload.network, 4, workload.inputs)
-    found = Engine(net, 4).run(inputs)
-    neurons = [population.name for population in workload.network.neurons]
-    assert set(found.rasters) >= set(neurons)
-    spikes = 0
-    for neuron in neurons:
-        wanted = workload.rasters[neuron].unpack()
-        assert (found.rasters[neuron].unpack() == wanted).all(), neuron
-        spikes += int(wanted.sum())
-    assert spikes > 100, "a silent network proves nothing"
-    assert found.synaptic_events > 0
+    workload = traced(spec, example_input(spec, 4, 1, seed=3), None)
+    assert decisions_that_agree(workload) == 4 * workload.network.neuron_count
+    assert workload.totals()["spikes"] > 100, "a silent network proves nothing"
+
+
+def little_spikeformer(side: int) -> tuple[ModelSpec, torch.Tensor]:
+    """Returns a Meta-SpikeFormer of one block a stage, with statistics under which its attention fires."""
+    from neurokit.nets.calibrate import calibrate_batch_norm
+    from neurokit.nets.inputs import repeated_images
+    from neurokit.nets.meta_spikeformer import SDSA3, MetaSpikeFormer
+
+    shape = (3, side, side)
+    images = repeated_images(2, 4, 0, shape)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = MetaSpikeFormer((8, 8, 16, 16), classes=10).eval()
+    net.ConvBlock2_2, net.block3, net.block4 = torch.nn.ModuleList(), net.block3[:1], net.block4[:1]
+    for part in net.modules():
+        if isinstance(part, SDSA3):  # few tokens and two channels a head: without this no product reaches a threshold
+            for branch in (part.q_conv, part.k_conv, part.v_conv):
+                torch.nn.init.constant_(branch[1].bias, 1.5)
+    calibrate_batch_norm(net, images)
+    zoo = load("metaspikeformer_15m")
+    info = dataclasses.replace(zoo.inputs[0], shape=shape)
+    return dataclasses.replace(zoo, build=lambda: net, inputs=(info,), example=None), images
+
+
+def test_a_spikeformer_with_roundings_between_its_shortcuts_fires_as_in_torch():
+    spec, images = little_spikeformer(48)  # the last mean is over 9 places: no power of two
+    workload = traced(spec, repeated(spec, seed=5), images)
+    kinds = {p.rounding.low is None for p in workload.network.populations if p.rounding}
+    assert kinds == {True, False}, "roundings with and without limits must both occur"
+    rates = {p.name: workload.rasters[p.name].rate for p in workload.network.neurons}
+    assert min(rates.values()) > 0.0, rates
+    assert decisions_that_agree(workload) == 4 * workload.network.neuron_count > 80_000
+
+
+def repeated(spec: ModelSpec, seed: int) -> torch.Tensor:
+    from neurokit.nets.inputs import repeated_images
+
+    return repeated_images(1, 4, seed, spec.inputs[0].shape)
+
+
+@pytest.mark.slow
+def test_metaspikeformer_15m_at_224_fires_as_in_torch():
+    spec = load("metaspikeformer_15m")
+    workload = traced(spec, example_input(spec, 4, 1, seed=1), example_input(spec, 4, 1, seed=0))
+    assert sum(p.rounding is not None for p in workload.network.populations) > 5
+    rates = [workload.rasters[p.name].rate for p in workload.network.neurons]
+    assert len(rates) == 77
+    assert min(rates) > 0.01, "a silent layer proves nothing"
+    assert decisions_that_agree(workload) == 4 * 11_597_288

@@ -23,6 +23,7 @@ class Value:
     dense: NDArray[Any]  # [T, rows, width x channels]
     layout: Layout
     _events: dict[tuple[int, bool], tuple[NDArray[Any], ...]] = field(default_factory=dict)
+    _counts: NDArray[np.int32] | None = None
 
     def events(self, flat: bool, graded: bool) -> tuple[NDArray[Any], ...]:
         """Returns rows, place, channel, value; as one row of channels if `flat`."""
@@ -33,6 +34,16 @@ class Value:
             channels = dense.shape[2] if flat else self.layout.channels
             self._events[flat, graded] = kernels.list_events(dense, channels, graded)
         return self._events[flat, graded]
+
+    def counts(self) -> NDArray[np.int32]:
+        """Returns the values other than zero at each place, `[T, rows, places]`."""
+        from neurokit.hw_sim.engine import kernels
+
+        if self._counts is None:
+            steps, rows, size = self.dense.shape
+            self._counts = np.empty((steps, rows, size // self.layout.channels), np.int32)
+            kernels.count_places(self.dense, self.layout.channels, self._counts)
+        return self._counts
 
     def raster(self) -> SpikeRaster:
         """Returns the spikes in the population's own order."""
@@ -65,9 +76,12 @@ class Add:
 
     def values(self, values: Mapping[str, Value], events: dict[str, NDArray[np.int64]]) -> NDArray[Any]:
         """Returns what arrives, `[T, target view]`."""
+        from neurokit.hw_sim.engine import kernels
+
         dense = values[self.projection.source].dense
         flat = dense.reshape(len(dense), -1)
-        events[self.projection.name] = np.array([self.fan_out[row != 0].sum() for row in flat], np.int64)
+        crossed = events[self.projection.name] = np.empty(len(flat), np.int64)
+        kernels.weigh(flat, self.fan_out, crossed)
         if self.read is not None:
             flat = np.where(self.read >= 0, flat[:, self.read], flat.dtype.type(0))
         return self._pooled(flat) if self.projection.kind == "maxpool" else flat
@@ -80,16 +94,15 @@ class Add:
         add_at(total, arrived, self.written)
 
     def _pooled(self, flat: NDArray[Any]) -> NDArray[Any]:
-        source, windows = self.source, self.projection.windows()
-        image = flat.reshape(len(flat), source.rows, source.width, source.channels)
-        for axis, window in enumerate(windows, start=1):
-            moved = np.moveaxis(image, axis, -1)
-            least = np.iinfo(flat.dtype).min
-            out = np.full((*moved.shape[:-1], window.size_out), least, flat.dtype)
-            for inputs, outputs in window.taps():
-                np.maximum(out[..., outputs], moved[..., inputs], out=out[..., outputs])
-            image = np.moveaxis(out, -1, axis)
-        return image.reshape(len(flat), -1)
+        from neurokit.hw_sim.engine import kernels
+
+        source, target = self.source, self.target
+        windows = [(w.kernel, w.stride, w.padding, w.dilation) for w in self.projection.windows()]
+        rows, places = (*windows, (1, 1, 0, 1))[:2]
+        out = np.full((len(flat), target.rows, target.width * target.channels), np.iinfo(flat.dtype).min, flat.dtype)
+        image = np.ascontiguousarray(flat).reshape(len(flat), source.rows, -1)
+        kernels.pool_maximum(image, rows, places, source.channels, out)
+        return out.reshape(len(flat), -1)
 
 
 class Multiply:

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurokit.errors import UnsupportedError
-from neurokit.hw_sim.engine.integer import IntegerNetwork, IntegerPopulation, IntegerProjection
+from neurokit.hw_sim.engine.integer import IntegerNetwork, IntegerPopulation, IntegerProjection, Rescale
 from neurokit.hw_sim.engine.layout import Layout, population_layout, view_layouts
-from neurokit.hw_sim.network import Network, Population, Uncounted
+from neurokit.hw_sim.network import Network, Population, Rounding, Uncounted
 from neurokit.hw_sim.projection import Projection
 
 _NONE = 2**20  # the exponent of zero: it lies on every grid
+_FAR = 2**62  # beyond every sum
 _SPREAD = 48  # bits between the finest grid of a sum and the coarsest
 
 
@@ -98,9 +99,12 @@ class _Reader:
         if model is not None:
             levels = [value for value in (model.threshold, model.reset) if value]
             grid = np.minimum(grid, int(exponents(np.array(levels)).min(initial=_NONE)))
+        if population.rounding is not None:
+            grid = np.minimum(grid, _rounding_grid(population.rounding))
         grid = np.where(grid >= _NONE // 2, 0, grid)
         grid = self._levelled(population, grid)
-        self.grids[name] = np.zeros_like(grid) if population.binary else grid
+        rounds = population.rounding is not None and population.rounding.whole
+        self.grids[name] = np.zeros_like(grid) if population.binary or rounds else grid
         for projection, exponent, weight in arrivals:
             self.projections[projection.name] = self._numbers(projection, exponent, weight, grid)
         scale = (2.0 ** -grid.astype(np.float64)).reshape(population.shape)
@@ -108,6 +112,7 @@ class _Reader:
             bias=_whole(bias.reshape(population.shape) * scale),
             threshold=_whole(model.threshold * scale) if model else 1,
             reset=_whole((model.reset or 0.0) * scale) if model else 0,
+            rescale=None if population.rounding is None else _rescale(population.rounding, int(grid.min())),
             **self._leak(population),
         )
 
@@ -127,7 +132,11 @@ class _Reader:
         reads = [p.kind for p in self.network.out_of(population.name) if p.kind != "identity"]
         operand = any(population.name in (p.left, p.right) for p in self.network.products)
         moved = any(p.target_index is not None for p in self.network.into(population.name))
-        if moved or (not population.binary and (reads or operand or self.network.products_into(population.name))):
+        if (
+            moved
+            or population.rounding is not None
+            or (not population.binary and (reads or operand or self.network.products_into(population.name)))
+        ):
             return np.full_like(grid, grid.min())
         layout = population_layout(self.network, population)
         inner = layout.inward(grid[None]).reshape(-1, layout.channels)
@@ -205,6 +214,22 @@ class _Reader:
         if per_channel.max(initial=0) > _SPREAD:
             self._refuse(p.name, f"its grid is 2^{int(per_channel.max())} coarser than its target's")
         return IntegerProjection(weight, np.minimum(per_channel, _SPREAD))
+
+
+def _rounding_grid(rounding: Rounding) -> int:
+    """Returns the finest grid that a rounding asks of the sum before it: its limits lie on it."""
+    if rounding.whole:
+        return 0
+    ends = [end for end in (rounding.low, rounding.high) if end is not None]
+    return int(exponents(np.array(ends)).min(initial=_NONE))
+
+
+def _rescale(rounding: Rounding, grid: int) -> Rescale:
+    """Returns a rounding of sums on `2**grid` in integers; limits are rounded too, since rounding keeps the order."""
+    unit = 1.0 if rounding.whole else 2.0**grid
+    ends = (round(end / unit) if end is not None else None for end in (rounding.low, rounding.high))
+    low, high = (end if end is not None else far for end, far in zip(ends, (-_FAR, _FAR), strict=True))
+    return Rescale(-grid if rounding.whole else 0, low, high)
 
 
 def _whole(values: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -17,6 +17,10 @@ from neurokit.hw_sim.network import Population
 if TYPE_CHECKING:
     from neurokit.hw_sim.engine.run import Engine
 
+# Channel by channel all channels of a place are added at once: that pays from so many of them and from this share of
+# values that are not zero.
+_CHANNELS, _DENSE = 16, 0.02
+
 ROUTED = ("conv", "linear", "pool")
 
 
@@ -39,6 +43,7 @@ class Plan:
         self.adds = [Add(net, engine.layouts, p) for p in projections if p.kind in ("identity", "maxpool")]
         self.products = [Multiply(engine.layouts, p) for p in net.network.products_into(population.name)]
         self.dynamics = _dynamics(population, self.numbers)
+        self.inputs = {p.name for p in net.network.inputs}
         self.graded = {p.source: not net.network[p.source].binary for p in projections}
         self.bias = self._inner(self.numbers.bias)
         fraction = self.numbers.fraction_bits if population.model else 0
@@ -63,8 +68,17 @@ class Plan:
         else:
             dense = self._alone(addend)
         if self.numbers.rescale is not None:
-            dense = self.numbers.rescale(dense)
+            self._rescaled(dense)
         return Value(dense, self.layout)
+
+    def _rescaled(self, dense: NDArray[Any]) -> None:
+        """Rescales currents in place."""
+        from neurokit.hw_sim.engine import kernels
+
+        rescale, far = self.numbers.rescale, np.iinfo(self.dtype).max
+        assert rescale is not None
+        low, high = max(rescale.low, -far), min(rescale.high, far)
+        kernels.rescale(dense.reshape(-1), rescale.shift, self.dtype(low), self.dtype(high))
 
     def _addend(self, values: Mapping[str, Value], events: dict[str, NDArray[np.int64]]) -> NDArray[Any] | None:
         """Returns the currents of everything but the fused route, `[T, N]`, or None."""
@@ -93,7 +107,13 @@ class Plan:
             source = Value(_view(source.dense, route), route.source)
         if graded and source.dense.dtype != self.dtype:
             source = Value(source.dense.astype(self.dtype), source.layout)
-        rows, place, channel, value = source.events(route.flat, graded)
+        if self._is_dense(route, source):
+            return self._each(route, source, events, addend, blocked, dynamics)
+        # An image that is shown in every step is listed and routed once.
+        still = graded and p.source in self.inputs and bool((source.dense == source.dense[:1]).all())
+        rows, place, channel, value = (Value(source.dense[:1], source.layout) if still else source).events(
+            route.flat, graded
+        )
         shape = (self.steps, target.rows, target.width * target.channels)
         none = (0, 0, 0)
         spiking = dynamics[0] != kernels.CURRENT
@@ -105,10 +125,39 @@ class Plan:
             rows, place, channel, value, graded, route.weight, route.geometry, route.spans, route.taps,
             route.group_start, np.empty(0, narrow), 2**62 if graded else route.limit, route.shift, blocked[0],
             np.empty(none, self.dtype) if addend is None else addend.reshape(shape), blocked[1], blocked[2], dynamics,
-            currents, spikes, crossed,
+            currents, spikes, crossed, still,
         )  # fmt: skip
         per_block = crossed.reshape(target.rows, route.blocks, self.steps).sum(axis=0)
         events[p.name] = route.connections @ per_block
+        return spikes if spiking else currents
+
+    def _is_dense(self, route: Route, source: Value) -> bool:
+        """Whether so many values of a convolution channel by channel are not zero that single events cost more."""
+        if not route.each_by_itself or route.projection.source_shape[0] < _CHANNELS:
+            return False
+        return source.counts().sum() > _DENSE * source.dense.size
+
+    def _each(
+        self, route: Route, source: Value, events: dict[str, NDArray[np.int64]], addend: NDArray[Any] | None,
+        blocked: tuple[NDArray[Any], ...], dynamics: tuple[int, ...],
+    ) -> NDArray[Any]:  # fmt: skip
+        from neurokit.hw_sim.engine import kernels
+
+        p, target = route.projection, route.target
+        graded = self.graded[p.source]
+        shape, none = (self.steps, target.rows, target.width * target.channels), (0, 0, 0)
+        spiking = dynamics[0] != kernels.CURRENT
+        currents = np.empty(none if spiking else shape, self.dtype)
+        spikes = np.empty(shape if spiking else none, np.uint8)
+        crossed = np.empty((target.rows, self.steps), np.int64)
+        narrow = self.dtype if graded else np.int16 if route.weight.dtype == np.int8 else np.int32
+        rows, places = route.strides
+        kernels.advance_each(
+            source.dense, source.counts(), route.unpacked(narrow), rows, (*places, target.width), route.shift[0],
+            blocked[0], np.empty(none, self.dtype) if addend is None else addend.reshape(shape), blocked[1],
+            blocked[2], dynamics, currents, spikes, crossed,
+        )  # fmt: skip
+        events[p.name] = crossed.sum(axis=0)
         return spikes if spiking else currents
 
     def _alone(self, addend: NDArray[Any] | None) -> NDArray[Any]:

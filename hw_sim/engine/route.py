@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -53,6 +53,7 @@ class Route:
     connections: NDArray[np.int64]
     limit: int
     gain: int
+    _unpacked: dict[type[np.signedinteger], NDArray[np.signedinteger]] = field(default_factory=dict, repr=False)
 
     @property
     def blocks(self) -> int:
@@ -69,6 +70,24 @@ class Route:
         """Bytes of the weights and tables."""
         tables = (self.weight, *self.spans, self.taps, self.group_start, self.shift)
         return sum(table.nbytes for table in tables)
+
+    @property
+    def each_by_itself(self) -> bool:
+        """Whether every channel is convolved with itself alone, in partial sums that cannot overflow."""
+        p = self.projection
+        return p.groups > 1 and p.groups == p.source_shape[0] == p.target_shape[0] and self.limit == _UNLIMITED
+
+    @property
+    def strides(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """Stride, padding and dilation across rows and across places."""
+        stride, padding, dilation = _rows_and_places(self.projection)
+        return (stride[0], padding[0], dilation[0]), (stride[1], padding[1], dilation[1])
+
+    def unpacked(self, dtype: type[np.signedinteger]) -> NDArray[np.signedinteger]:
+        """Returns the weights of a convolution channel by channel as `[kernel rows, taps, channels]`."""
+        if dtype not in self._unpacked:
+            self._unpacked[dtype] = np.ascontiguousarray(self.weight[0, :, :, ::-1].transpose(0, 2, 1), dtype)
+        return self._unpacked[dtype]
 
     def blocked(self, values: NDArray[np.signedinteger]) -> NDArray[np.signedinteger]:
         """Returns values of the target in inner order, `[size]`, as `[1 or rows, blocks, width x block]`."""

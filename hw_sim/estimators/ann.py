@@ -21,7 +21,8 @@ def dense_pass(workload: Workload, precision: str) -> EstimatorReport:
     """
     network, layers = workload.network, layers_of(workload)
     macs = sum(layer.macs for layer in layers) + sum(p.dense_operations for p in network.products)
-    activations = network.neuron_count + sum(p.size for p in network.inputs)
+    inner = network.neuron_count or sum(layer.outputs for layer in layers)  # a model without spikes has no neurons
+    activations = inner + sum(p.size for p in network.inputs)
     bits = WIDTH[precision]
     parts = {
         "multiply-accumulate": macs * MAC[precision],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,7 +29,8 @@ def trace(captured: Captured, x: Tensor, sample: str = "") -> Workload:
     """Runs one sample through a captured program and returns its layer graph with every spike.
 
     Args:
-        captured: A spiking model in the sequence form with a fixed number of time steps.
+        captured: A spiking model in the sequence form with a fixed number of time steps, or a model without spikes,
+            whose one pass is a step.
         x: One sample, `[T, 1, *shape]` or `[T, *shape]`; for a model that repeats its image itself `[1, *shape]`
             or `[*shape]`.
         sample: What was run, for reports.
@@ -37,14 +39,9 @@ def trace(captured: Captured, x: Tensor, sample: str = "") -> Workload:
         The network, what of it could not be counted, and the spikes.
 
     Raises:
-        InputError: If the model has no neurons or no fixed T, or x has the wrong shape or holds NaN.
+        InputError: If a spiking model has no fixed T, or x has the wrong shape or holds NaN.
     """
-    if not captured.spiking or not captured.calls:
-        raise InputError(
-            f"model {captured.spec.name!r} has no neurons, so it has no spikes to count",
-            expected="a spiking model", fix="its shape alone can be priced as an ANN baseline",
-        )  # fmt: skip
-    if captured.form != "sequence" or not isinstance(captured.time_steps, int):
+    if captured.spiking and (captured.form != "sequence" or not isinstance(captured.time_steps, int)):
         raise InputError(
             f"the captured form is {captured.form!r} with T = {captured.time_steps}",
             expected="the sequence form with a fixed T", fix="capture(model, time_steps=4)",
@@ -59,7 +56,7 @@ def trace(captured: Captured, x: Tensor, sample: str = "") -> Workload:
 
 def _one_sample(captured: Captured, x: Tensor) -> Tensor:
     shape = captured.spec.inputs[0].shape
-    lead = (1,) if captured.spec.time_input == "image" else (captured.time_steps, 1)
+    lead = (1,) if captured.spec.time_input == "image" or not captured.spiking else (captured.time_steps, 1)
     wanted = (*lead, *shape)
     if tuple(x.shape) == (*lead[:-1], *shape):
         x = x.reshape(wanted)
@@ -76,7 +73,8 @@ class _Tracer:
     def __init__(self, captured: Captured) -> None:
         self.module: GraphModule = captured.program.module()  # type: ignore[assignment]
         self.captured = captured
-        self.builder = Builder(int(captured.time_steps))  # type: ignore[arg-type]
+        self.builder = Builder(captured.time_steps if isinstance(captured.time_steps, int) else 1)
+        self.builder.plain_neurons = _plain_neurons(captured)
         self.paths = iter(captured.calls)
         self.real: dict[Node, Any] = {}
         self.values: dict[Node, Any] = {}
@@ -102,7 +100,7 @@ class _Tracer:
         return ()
 
     def _input(self, name: str, x: Tensor) -> Value:
-        static = self.captured.spec.time_input == "image"
+        static = self.captured.spec.time_input == "image" or not self.captured.spiking
         shape = tuple(x.shape[1:] if static else x.shape[2:])
         binary = bool(((x == 0) | (x == 1)).all())
         self.builder.populations[name] = Population(name, shape, "input", binary=binary)
@@ -154,9 +152,11 @@ class _Tracer:
 
     def _shared(self, node: Node, value: Any, real: Any) -> Any:
         """Returns the value as a population where more than one operation goes on from it (a shortcut branches)."""
-        if not isinstance(value, Value) or value.pure or value.unknown or value.once or len(node.users) < 2:
+        if not isinstance(value, Value) or value.unknown or value.once or len(node.users) < 2:
             return value
-        return self.builder.materialise(value, real, _path(node, str(node.target).split(".")[1]))
+        path = _path(node, getattr(node.target, "_opname", node.name))
+        value = self.builder.limited(value, real, path)
+        return value if value.pure else self.builder.materialise(value, real, path)
 
     def _outputs(self, node: Node) -> tuple[str, ...]:
         names: list[str] = []
@@ -164,9 +164,22 @@ class _Tracer:
         for result in results[: len(self.captured.output_names)]:  # type: ignore[index]
             value = self.values.get(result)
             if isinstance(value, Value) and not value.unknown:
+                value = self.builder.limited(value, self.real[result], "output")
                 known = value if value.once else self.builder.materialise(value, self.real[result], "output")
                 names += [term.source for term in known.terms if isinstance(term.source, str)]
         return tuple(dict.fromkeys(names))
+
+
+def _plain_neurons(captured: Captured) -> dict[str, str]:
+    """Returns the neurons that the program computes by plain operations, as path and description."""
+    found = {}
+    for layer in captured.neurons:
+        if layer.op != "decomposed":
+            continue
+        sizes = [math.prod(state.concrete(1)) for state in captured.states if state.neuron == layer.path]
+        many = f"{max(sizes)} {layer.kind} neurons" if sizes else f"{layer.kind} neurons"
+        found[layer.path] = f"{many} in plain operations: their updates and spikes are in no count"
+    return found
 
 
 def _last_uses(module: GraphModule) -> dict[Node, list[Node]]:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurokit.hw_sim.network import Network, NeuronModel, Population, Product, Uncounted
+from neurokit.hw_sim.network import Network, NeuronModel, Population, Product, Rounding, Uncounted
 from neurokit.hw_sim.projection import Projection
 from neurokit.hw_sim.raster import SpikeRaster
 from neurokit.hw_sim.trace.values import Term, Value, index_or_none, numbered, sample_shape
@@ -32,14 +32,17 @@ class Builder:
         self.constants: dict[str, NDArray[np.float64] | None] = {}
         self.uncounted: list[Uncounted] = []
         self.inputs: dict[str, NDArray[np.float64]] = {}
+        self.plain_neurons: dict[str, str] = {}
         self._not_understood: dict[str, dict[str, None]] = {}
         self._settled: list[tuple[Projection, str]] = []
 
     def network(self, name: str, outputs: tuple[str, ...]) -> Network:
         """Returns the finished network."""
-        uncounted = [
+        plain = [Uncounted(path, what) for path, what in self.plain_neurons.items()]
+        uncounted = plain + [
             Uncounted(path, f"{', '.join(operations)}: no connection, neuron or product that can be counted")
             for path, operations in self._not_understood.items()
+            if path not in self.plain_neurons
         ]
         for key, constant in self.constants.items():
             known = constant is not None
@@ -118,6 +121,23 @@ class Builder:
         population = Population(self.name(path, self.populations), sample_shape(real), "current", binary=False)
         self._receive(population, value)
         return Value((self.term(population.name, tuple(real.shape)),))
+
+    def rounded(self, value: Value, real: Tensor, path: str, whole: bool = True) -> Value:
+        """Returns a value with its limits applied, and rounded to whole numbers if `whole`, as a population."""
+        if not self.connectable(value):
+            return self.fresh(replace(value, limits=None), real, path)
+        source = value.terms[0].source
+        origin = source if isinstance(source, str) else source.name  # roundings have no module of their own
+        name = self.name(f"{origin}.{'rounded' if whole else 'limited'}", self.populations)
+        low, high = value.limits or (None, None)
+        rounding = Rounding(low, high, whole)
+        population = Population(name, sample_shape(real), "current", binary=False, rounding=rounding)
+        self._receive(population, replace(value, limits=None))
+        return Value((self.term(name, tuple(real.shape)),))
+
+    def limited(self, value: Value, real: Tensor, path: str) -> Value:
+        """Returns a value without pending limits: where it has some, as a population of its own."""
+        return value if value.limits is None else self.rounded(value, real, path, whole=False)
 
     def settle(self, projection: Projection, path: str) -> str:
         """Gives a pending connection a population of its own outputs, once, and returns its name."""

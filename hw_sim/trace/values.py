@@ -16,6 +16,8 @@ from torch import Tensor
 
 from neurokit.hw_sim.projection import Projection
 
+Limits = tuple[float | None, float | None]
+
 
 @dataclass(frozen=True)
 class Term:
@@ -66,6 +68,7 @@ class Value:
         offset: Whether constants were added on the way, so that zeros of the source may be no zeros here.
         constant: What was added on the way, in the tensor's shape; None if nothing (or it is not `known`).
         known: Whether `constant` is right.
+        limits: Smallest and largest value, where a limit is still to be applied to the sum of all this.
     """
 
     terms: tuple[Term, ...] = ()
@@ -74,6 +77,7 @@ class Value:
     offset: bool = False
     constant: Tensor | None = None
     known: bool = True
+    limits: Limits | None = None
 
     @property
     def pure(self) -> bool:
@@ -87,11 +91,34 @@ class Value:
 
     def times(self, factor: float | None, constant: Tensor | None) -> Value:
         """Returns the value times a constant (None: no single number), its own constant being `constant` then."""
-        return replace(self, terms=tuple(term.scaled(factor) for term in self.terms), constant=constant)
+        limits = self.limits
+        if limits is not None:
+            assert factor is not None  # `Builder.limited` applies limits before anything else
+            limits = (times(limits[0], factor), times(limits[1], factor))
+        return replace(self, terms=tuple(term.scaled(factor) for term in self.terms), constant=constant, limits=limits)
+
+    def limited(self, low: float | None, high: float | None) -> Value:
+        """Returns the value with limits that are still to be applied, after those that it has."""
+        if self.limits is not None:
+            before = self.limits
+            low, high = (clipped(end, low, high) if end is not None else new
+                         for end, new in zip(before, (low, high), strict=True))  # fmt: skip
+        return replace(self, limits=(low, high))
 
     def normalised(self) -> Value:
         """Returns the value after a scale and an offset for each channel."""
         return replace(self.times(None, None), offset=True, known=False)
+
+
+def times(value: float | None, factor: float) -> float | None:
+    """Returns a limit times a positive factor."""
+    return None if value is None else value * factor
+
+
+def clipped(value: float, low: float | None, high: float | None) -> float:
+    """Returns a number within limits."""
+    value = value if low is None else max(value, low)
+    return value if high is None else min(value, high)
 
 
 def scaled(projection: Projection, factor: float | None) -> Projection:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from neurokit.artifact import Artifact
 from neurokit.bench.job import Job, Rules
 from neurokit.bench.measure import measure
-from neurokit.bench.subjects import host_subject, torch_subject
+from neurokit.bench.subjects import host_subject, model_subject
 from neurokit.reports import LatencyReport
 from neurokit.spec import ModelSpec
 
@@ -23,21 +23,21 @@ def benchmark(
     *,
     seconds: float = 10.0,
     example_inputs: torch.Tensor | None = None,
-    compiled: bool = False,
+    subject: str = "eager",
     **options: Any,
 ) -> LatencyReport:
     """Measures how long an inference takes on this machine.
 
     Args:
         what: An artifact or its folder; or a model (a spec, a zoo name, or a module with `example_inputs`), which
-            PyTorch then runs.
+            PyTorch or the event engine then runs.
         scenario: "single" (one call after the other), "offline" (large batches), "multi" (several streams at once)
             or "stream" (time steps).
         seconds: Measure at least this long; less than 10 s gives an INVALID report.
         example_inputs: For a bare module: `[T, B, *shape]`, or `[B, *shape]` without neurons.
-        compiled: Whether PyTorch shall compile the model.
-        options: Those of `neurokit.bench.job.Job`: batch, streams, deadline_s, threads, provider, meter, data,
-            allow_mismatch.
+        subject: What runs a model: "eager", "compile", "kernels" (the fused ones, on a GPU), "aoti" or "engine".
+        options: Those of `neurokit.bench.job.Job`: batch, streams, deadline_s, threads, provider, numerics, bits,
+            meter, data, allow_mismatch.
 
     Returns:
         The report, with every sample.
@@ -45,7 +45,8 @@ def benchmark(
     Raises:
         ArtifactError: If the folder is no artifact or is damaged.
         ParityError: If the artifact's verification failed, without `allow_mismatch=True`.
-        InputError: If it cannot run the scenario.
+        InputError: If it cannot run the scenario, or an option is out of range.
+        UnsupportedError: If the subject cannot run the model.
         MissingRuntimeError: If its runtime is not installed.
     """
     rules = Rules(seconds=seconds, limit_s=max(120.0, seconds))
@@ -62,5 +63,5 @@ def benchmark(
         from neurokit.capture import spec_of
 
         what = spec_of(what, example_inputs)
-    job = Job("compile" if compiled else "eager", what.name, scenario, rules=rules, **options)
-    return LatencyReport.from_json(measure(torch_subject(what, job), job))
+    job = Job(subject, what.name, scenario, rules=rules, **options)
+    return LatencyReport.from_json(measure(model_subject(what, job), job))

@@ -16,7 +16,8 @@ from neurokit import provenance
 from neurokit.bench.events import Collector, failed, read_jobs, run_jobs
 from neurokit.bench.folder import Folder
 from neurokit.bench.job import Job
-from neurokit.bench.measure import SCHEMA_VERSION, artifact_subject, measure
+from neurokit.bench.measure import SCHEMA_VERSION, measure
+from neurokit.bench.subject import artifact_subject
 from neurokit.errors import ArtifactError, InputError, NeurokitError
 from neurokit.export.ort import OnnxRunner
 
@@ -145,9 +146,9 @@ def _text(path: Path) -> str:
         ) from error
 
 
-def _show(name: str, share: float, left_s: float) -> None:
-    now = time.strftime("%M:%S", time.gmtime(left_s))
-    sys.stderr.write(f"\r{share:4.0%}  {now} left  {name[-60:]:<60}")
+def _show(name: str, share: float, left_s: float | None) -> None:
+    left = " " * 10 if left_s is None else time.strftime("%M:%S left", time.gmtime(left_s))
+    sys.stderr.write(f"\r{share:4.0%}  {left}  {name[-60:]:<60}")
     sys.stderr.flush()
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from neurokit.bench import gpu
+
 # Other processes may use this many CPUs' time, or this share of the usable CPUs if that is more.
 MAX_COMPETING_CPUS = 0.10
 MAX_COMPETING_SHARE = 0.05
 MAX_CLOCK_DROP = 0.10
-
-# nvmlClocksEventReasons: hardware slowdown, software thermal, hardware thermal, hardware power brake.
-_GPU_THROTTLED = 0x08 | 0x20 | 0x40 | 0x80
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Snapshot:
         temperature_c: Hottest sensor, in degrees Celsius.
         throttled: Thermal throttling events of these CPUs since boot.
         switches: How often this process had to give up its CPU.
-        gpu: "clock_hz", "temperature_c" and "reasons" of the first GPU.
+        gpu: What `neurokit.bench.gpu.look` returns.
     """
 
     wall_s: float
@@ -53,7 +51,7 @@ def look(root: Path = Path("/")) -> Snapshot:
     times = os.times()
     return Snapshot(
         wall_s=time.monotonic(), own_cpu_s=sum(times[:4]), busy_cpu_s=_busy(root), clock_hz=_clock(root),
-        temperature_c=_temperature(root), throttled=_throttled(root), switches=_switches(), gpu=_gpu(),
+        temperature_c=_temperature(root), throttled=_throttled(root), switches=_switches(), gpu=gpu.look(),
     )  # fmt: skip
 
 
@@ -104,8 +102,18 @@ def _reasons(seen: dict[str, Any]) -> list[str]:
     first, last = seen["clock_hz"]
     if first and last and last < (1 - MAX_CLOCK_DROP) * first:
         reasons.append(f"the CPU's clock fell from {first / 1e9:.2f} to {last / 1e9:.2f} GHz")
-    if any(entry.get("reasons", 0) & _GPU_THROTTLED for entry in seen["gpu"] or ()):
+    return reasons + _gpu_reasons(*(seen["gpu"] or ({}, {})))
+
+
+def _gpu_reasons(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    reasons = []
+    if gpu.throttled(before) or gpu.throttled(after):
         reasons.append("throttling: the GPU reports a slowdown")
+    first, last = before.get("clock_hz"), after.get("clock_hz")
+    if first and last and last < (1 - MAX_CLOCK_DROP) * first:
+        reasons.append(f"the GPU's clock fell from {first / 1e9:.2f} to {last / 1e9:.2f} GHz")
+    if after.get("other_processes"):
+        reasons.append(f"competing load: {after['other_processes']} other processes hold the GPU")
     return reasons
 
 
@@ -164,40 +172,6 @@ def _switches() -> int | None:
     except ImportError:
         return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-
-
-def _gpu() -> dict[str, Any]:
-    """Returns clock, temperature and throttling of the first GPU, where this process uses one."""
-    nvml = nvml_if_used()
-    if nvml is None:
-        return {}
-    try:
-        handle = nvml.nvmlDeviceGetHandleByIndex(0)
-        return {
-            "clock_hz": nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM) * 1e6,
-            "temperature_c": nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
-            "reasons": nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
-        }
-    except nvml.NVMLError:
-        return {}
-
-
-def nvml_if_used() -> Any:
-    """Returns NVIDIA's management library, started, if this process uses a GPU and the library is installed."""
-    torch = sys.modules.get("torch")
-    runtime = sys.modules.get("onnxruntime")
-    on_gpu = torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
-    if not on_gpu and runtime is not None:
-        on_gpu = "CUDAExecutionProvider" in runtime.get_available_providers()
-    if not on_gpu:
-        return None
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-    except Exception:  # not installed, or no driver: then there is nothing to say of the GPU
-        return None
-    return pynvml
 
 
 def _number(path: Path) -> float | None:

@@ -13,8 +13,9 @@ from neurokit import samples
 from neurokit.bench.job import Job
 from neurokit.errors import InputError, NeurokitError
 
-# Is told what is being measured, how far it is (0 to 1) and about how many seconds are left for everything.
-Progress = Callable[[str, float, float], None]
+# Is told what is being measured or prepared, how far everything is (0 to 1), and about how many seconds are left; None
+# where nobody knows, as while something is compiled.
+Progress = Callable[[str, float, float | None], None]
 
 
 class Collector:
@@ -31,6 +32,7 @@ class Collector:
         self._job: dict[str, Any] | None = None
         self._row: dict[str, Any] | None = None
         self._samples: list[float] = []
+        self._doing = ""
         self._left_after = 0.0
         self._all = 0.0
 
@@ -43,7 +45,7 @@ class Collector:
         self._job = {**job.to_json(), "expected_s": job.expected_s}
         self._row, self._samples = None, []
         self._left_after = max(self._left_after - job.expected_s, 0.0)
-        self._tell(job.expected_s)
+        self._tell(job.expected_s, "starting")
 
     def take(self, line: str) -> None:
         """Takes one line; what is no event (a library's chatter) is passed over."""
@@ -56,6 +58,8 @@ class Collector:
             self.plan([Job.from_json(job) for job in event["jobs"]])
         elif kind == "job":
             self.begin(Job.from_json(event["job"]))
+        elif kind == "doing":
+            self._tell((self._job or {}).get("expected_s", 0.0), str(event["what"]))
         elif kind == "about":
             self._row = event["row"]
         elif kind == "samples":
@@ -79,7 +83,8 @@ class Collector:
             faults = [why, *samples.faults(self._samples)]
             self.rows.append({**self._row, "samples_s": self._samples, "verdict": "INVALID", "reasons": faults})
         else:
-            self.failures.append({**label(self._job), "reason": f"{reason} before the first samples", "fix": ""})
+            when = f"before the first samples ({self._doing})" if self._doing else "before the first samples"
+            self.failures.append({**label(self._job), "reason": f"{reason} {when}", "fix": ""})
         self._job = None
 
     @property
@@ -87,11 +92,18 @@ class Collector:
         """Whether a job has begun and not ended."""
         return self._job is not None
 
-    def _tell(self, left_s: float) -> None:
+    def _tell(self, left_s: float, doing: str = "") -> None:
+        """Passes on how far it is; while something is prepared, what that is in the place of a time."""
+        self._doing = doing
         if self._progress is not None and self._job is not None:
             left = left_s + self._left_after
-            name = " ".join(label(self._job)[key] for key in ("subject", "variant", "scenario")).replace("  ", " ")
-            self._progress(name, 1.0 - min(left / self._all, 1.0) if self._all else 0.0, left)
+            name = " ".join(part for part in (*label(self._job).values(), doing and f"({doing})") if part)
+            self._progress(name, 1.0 - min(left / self._all, 1.0) if self._all else 0.0, None if doing else left)
+
+
+def target_of(subject: str) -> str:
+    """Returns the name under which the rows of a subject that is no artifact appear."""
+    return subject if subject in ("aoti", "engine") else f"torch-{subject}"
 
 
 def label(job: Mapping[str, Any]) -> dict[str, str]:
@@ -99,14 +111,17 @@ def label(job: Mapping[str, Any]) -> dict[str, str]:
     if not job:
         return {"subject": "", "variant": "", "scenario": ""}
     known = {key: value for key, value in job.items() if key != "expected_s"}
-    source = Path(job["source"]).name if job["subject"] == "artifact" else f"torch {job['subject']} of {job['source']}"
+    source = Path(job["source"]).name
+    if job["subject"] != "artifact":
+        source = f"{target_of(job['subject'])} of {job['source']}"
     return {"subject": source, "variant": Job.from_json(known).variant, "scenario": str(job["scenario"])}
 
 
 def failed(error: BaseException) -> dict[str, Any]:
     """Returns the event of a job that ended with an error."""
     if isinstance(error, NeurokitError):
-        return {"event": "failed", "reason": error.what, "fix": error.fix}
+        reasons = "; ".join([error.what, *map(str, getattr(error, "reasons", ()))])
+        return {"event": "failed", "reason": reasons, "fix": error.fix}
     text = " ".join(str(error).split())
     return {"event": "failed", "reason": f"{type(error).__name__}: {text[:300]}", "fix": ""}
 

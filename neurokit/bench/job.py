@@ -7,9 +7,14 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from neurokit import samples
+from neurokit.bench import meters
 from neurokit.errors import InputError
 
 SCENARIOS = ("single", "offline", "multi", "stream")
+# What runs a model: PyTorch in four ways, or the event engine; "artifact" is what a target wrote.
+SUBJECTS = ("artifact", "eager", "compile", "kernels", "aoti", "engine")
+# About how long each of them prepares the first inference.
+_PREPARING_S = {"compile": 40.0, "kernels": 10.0, "aoti": 60.0, "engine": 10.0}
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Job:
     """One subject in one scenario.
 
     Attributes:
-        subject: "artifact", "eager" or "compile".
+        subject: One of `SUBJECTS`.
         source: Artifact folder, or zoo name or `path/file.py:factory`.
         scenario: One of `SCENARIOS`.
         batch: Batch size of one call; 0 takes the scenario's own (1; for "offline" 16).
@@ -54,6 +59,9 @@ class Job:
         threads: Threads within an operator; 0 leaves it to the runtime.
         provider: Execution provider of ONNX Runtime, or "" for its CPU provider.
         time_steps: T for a subject that is no artifact; 0 takes the model's own.
+        numerics: "float", or "exact" for the form that the event engine computes.
+        bits: Bits of a weight in the exact form.
+        weights: File with the model's weights, or "".
         meter: "auto", "none", the name of a meter, or "csv:FILE".
         data: .npz file with labelled data (`x`, `y`), or "".
         allow_mismatch: Whether to measure an artifact whose verification failed.
@@ -69,12 +77,17 @@ class Job:
     threads: int = 0
     provider: str = ""
     time_steps: int = 0
+    numerics: str = "float"
+    bits: int = 8
+    weights: str = ""
     meter: str = "auto"
     data: str = ""
     allow_mismatch: bool = False
     rules: Rules = field(default_factory=Rules)
 
     def __post_init__(self) -> None:
+        if self.subject not in SUBJECTS:
+            raise InputError(f"unknown subject {self.subject!r}", expected="one of " + ", ".join(SUBJECTS))
         if self.scenario not in SCENARIOS:
             raise InputError(f"unknown scenario {self.scenario!r}", expected="one of " + ", ".join(SCENARIOS))
         if self.batch < 0 or self.streams < 1 or self.threads < 0 or self.time_steps < 0:
@@ -82,6 +95,11 @@ class Job:
                 f"batch={self.batch}, streams={self.streams}, threads={self.threads}, time_steps={self.time_steps}",
                 expected="batch, threads, time_steps >= 0 and streams >= 1",
             )
+        if self.numerics not in ("float", "exact") or not 2 <= self.bits <= 8:
+            raise InputError(
+                f"numerics {self.numerics!r}, bits={self.bits}", expected="float or exact, and 2 to 8 bits of a weight"
+            )
+        meters.check(self.meter)
         if self.deadline_s is not None and not 0 < self.deadline_s < 3600:
             raise InputError(f"a deadline of {self.deadline_s!r} s", expected="more than 0 and less than 3600 s")
 
@@ -100,7 +118,7 @@ class Job:
     @property
     def expected_s(self) -> float:
         """About how long the job takes, with loading and warming up."""
-        return 4.0 + self.rules.warm_up_s + self.rules.seconds
+        return 4.0 + _PREPARING_S.get(self.subject, 0.0) + self.rules.warm_up_s + self.rules.seconds
 
     def to_json(self) -> dict[str, Any]:
         """Returns the job as a JSON object."""

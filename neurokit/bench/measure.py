@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,108 +14,14 @@ from typing import Any
 import numpy as np
 
 from neurokit import provenance, samples
-from neurokit.bench import environment, method
-from neurokit.bench import meter as meters
+from neurokit.bench import environment, memory, meters, method
+from neurokit.bench.accuracy import accuracy
 from neurokit.bench.job import Job
-from neurokit.errors import InputError, ParityError
+from neurokit.bench.subject import Subject
+from neurokit.errors import InputError
 
 Emit = Callable[[dict[str, Any]], None]
 SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is measured.
-
-    Attributes:
-        model: Name of the model.
-        target: Name of the target.
-        open: Opens it; the runner is a context manager and takes and returns numpy arrays.
-        x: An input, `[T, B, ...]`, or `[B, ...]` without time or for an image that is repeated inside.
-        variant: What tells subjects of one target apart.
-        form: Form within the target.
-        numerics: "float", "exact", "int8" and the like.
-        time_steps: T, or None without time.
-        timed: Whether `x` has a time axis.
-        streaming: Whether the runner can `step`.
-        fixed_batch: The only batch size it takes, or None.
-        expected: The reference's output for `x`, or None.
-        time_output: What the output is over time ("sequence" or reduced).
-        bytes_on_disk: Size of its files.
-        parity: Verdict of its verification, or "".
-    """
-
-    model: str
-    target: str
-    open: Callable[[], Any]
-    x: np.ndarray
-    variant: str = ""
-    form: str = ""
-    numerics: str = "float"
-    time_steps: int | None = None
-    timed: bool = False
-    streaming: bool = False
-    fixed_batch: int | None = None
-    expected: np.ndarray | None = None
-    time_output: str = ""
-    bytes_on_disk: int | None = None
-    parity: str = ""
-
-    @property
-    def batch_axis(self) -> int:
-        """The axis of the batch in `x`."""
-        return 1 if self.timed else 0
-
-    def inputs(self, batch: int) -> np.ndarray:
-        """Returns `x` with `batch` samples, repeated where it has fewer."""
-        order = np.arange(batch) % self.x.shape[self.batch_axis]
-        return np.ascontiguousarray(np.take(self.x, order, axis=self.batch_axis))
-
-
-def refuse_mismatch(parity: dict[str, Any] | None, path: Path, allowed: bool) -> None:
-    """Refuses an artifact whose verification failed, or that was never verified.
-
-    Raises:
-        ParityError: If so, unless `allowed`.
-    """
-    passed = bool(parity and parity.get("passed", parity.get("verdict") != "failed"))
-    if not passed and not allowed:
-        state = "failed its verification" if parity else "was never verified"
-        raise ParityError(
-            f"{path} {state}", expected="an artifact that computes what its source computes",
-            fix=f"neurokit verify {path}, or add --allow-mismatch (the report will say so)",
-        )  # fmt: skip
-
-
-def artifact_subject(artifact: Any, job: Job, open_runner: Callable[[], Any]) -> Subject:
-    """Returns the subject of an artifact.
-
-    Args:
-        artifact: A `Folder` or an `Artifact`.
-        job: The job; `allow_mismatch` counts.
-        open_runner: Opens it.
-
-    Raises:
-        ParityError: If its verification failed and the job does not allow that.
-        ArtifactError: If its test vectors cannot be read.
-    """
-    from neurokit.bench.folder import VECTORS, read_vectors
-
-    manifest = artifact.manifest
-    refuse_mismatch(manifest.parity, artifact.path, job.allow_mismatch)
-    x, expected, time_input = read_vectors(artifact.path / VECTORS)
-    timed = time_input == "sequence" and manifest.time_steps is not None
-    steps = int(x.shape[0]) if timed else manifest.time_steps
-    layout = manifest.inputs[0].layout or "B"
-    size = manifest.inputs[0].shape[layout.index("B")] if "B" in layout else "B"
-    return Subject(
-        model=manifest.model.name, target=manifest.target, open=open_runner, x=x, variant=job.variant,
-        form=manifest.form, numerics=manifest.numerics, time_steps=steps, timed=timed,
-        streaming=manifest.form == "step", fixed_batch=size if isinstance(size, int) else None, expected=expected,
-        time_output=manifest.target_info.get("time_output", ""),
-        bytes_on_disk=sum(file.stat().st_size for file in artifact.path.rglob("*") if file.is_file()),
-        parity=(manifest.parity or {}).get("verdict", "not verified"),
-    )  # fmt: skip
 
 
 def measure(
@@ -141,26 +45,31 @@ def measure(
     """
     batch = _refuse_unfit(subject, job)
     row: dict[str, Any] = _head(subject, job, batch)
-    reset_peak()
-    added_from = resident()[0]
+    say = emit or (lambda event: None)
+    memory.reset_peak()
+    added_from = memory.resident()[0]
     with ExitStack() as stack:
+        say({"event": "doing", "what": subject.opening})
         start = clock()
         runner = stack.enter_context(subject.open())
         row["load_s"] = clock() - start
         call, first = _calls(subject, job, runner, batch, stack)
+        say({"event": "doing", "what": subject.starting})
         start = clock()
         first()
         row["first_s"] = clock() - start
-        row["output_error"] = _output_error(subject, runner)
-        if emit is not None:
-            emit({"event": "about", "row": row})
+        row["output_error"] = None if callable(subject.expected) else _output_error(subject, runner, subject.expected)
+        say({"event": "about", "row": row})
         found, reasons = _timed(call, job, runner, row, emit, look, clock)
-        row["memory"] = _memory(added_from)
+        row["memory"] = memory.peak(added_from)
         row["environment"] |= _runtime(runner)
+        if callable(subject.expected):  # last, as making it takes memory of its own
+            row["output_error"] = _output_error(subject, runner, subject.expected())
         if job.data:
+            say({"event": "doing", "what": "counting right answers"})
             row["accuracy"] = accuracy(subject, runner, Path(job.data))
     reasons += samples.faults(found, row["elapsed_s"])
-    return {**row, "samples_s": found, "verdict": "INVALID" if reasons else "VALID", "reasons": reasons}
+    return {**row, "samples_s": _nanoseconds(found), "verdict": "INVALID" if reasons else "VALID", "reasons": reasons}
 
 
 def _head(subject: Subject, job: Job, batch: int) -> dict[str, Any]:
@@ -220,6 +129,8 @@ def _timed(
     look: Callable[[], environment.Snapshot], clock: method.Clock,
 ) -> tuple[list[float], list[str]]:  # fmt: skip
     """Warms up and measures; fills in what belongs to the measurement, and returns samples and reasons."""
+    if emit is not None:
+        emit({"event": "doing", "what": "warming up"})
     warm = method.warm_up(call, job.rules, clock)
     phases = getattr(runner, "phases_s", None)
     if phases is not None:
@@ -240,7 +151,7 @@ def _timed(
     if not warm.settled:
         reasons.append(f"not settled after {warm.runs} runs and {warm.seconds:.3g} s of warming up")
     row |= {"elapsed_s": elapsed, "energy": energy, "energy_note": note, "warm_up": asdict(warm)}
-    row["phases_s"] = {name: values[-len(found) :] for name, values in (phases or {}).items()}
+    row["phases_s"] = {name: _nanoseconds(values[-len(found) :]) for name, values in (phases or {}).items()}
     row["environment"] |= {"during": seen}
     return found, reasons
 
@@ -252,10 +163,15 @@ def _observer(emit: Emit | None) -> method.Observer | None:
 
     def observe(found: Sequence[float], left_s: float) -> None:
         nonlocal sent
-        emit({"event": "samples", "samples_s": list(found[sent:]), "left_s": left_s})
+        emit({"event": "samples", "samples_s": _nanoseconds(found[sent:]), "left_s": left_s})
         sent = len(found)
 
     return observe
+
+
+def _nanoseconds(times: Sequence[float]) -> list[float]:
+    """Returns times without the digits that no clock has; the files would be twice as large with them."""
+    return [round(value, 9) for value in times]
 
 
 def _energy(meter: meters.Meter, name: str, elapsed: float, inferences: int) -> tuple[dict[str, Any] | None, str]:
@@ -268,99 +184,23 @@ def _energy(meter: meters.Meter, name: str, elapsed: float, inferences: int) -> 
     return {"value": joules, "low": joules, "high": joules, "unit": "J", "kind": "measured", "source": source}, name
 
 
-def _output_error(subject: Subject, runner: Any) -> float | None:
+def _output_error(subject: Subject, runner: Any, wanted: np.ndarray | None) -> float | None:
     """Returns the relative L2 error of the output on the subject's own input."""
-    if subject.expected is None or subject.fixed_batch not in (None, subject.x.shape[subject.batch_axis]):
+    if wanted is None or subject.fixed_batch not in (None, subject.x.shape[subject.batch_axis]):
         return None
     found = np.asarray(runner(np.ascontiguousarray(subject.x)), dtype=np.float64)
     if subject.streaming:
         runner.reset(subject.x.shape[subject.batch_axis])
-    expected = subject.expected.astype(np.float64)
+    expected = wanted.astype(np.float64)
     if found.shape != expected.shape:
         return None
     return float(np.linalg.norm(found - expected) / (np.linalg.norm(expected) or 1.0))
 
 
-def accuracy(subject: Subject, runner: Any, path: Path) -> dict[str, Any]:
-    """Runs labelled data and counts the right answers.
-
-    Args:
-        subject: What is measured.
-        runner: It, open.
-        path: .npz file with `x` `[N, *shape]` or `[N, T, *shape]`, and `y` `[N]`.
-
-    Raises:
-        InputError: If the file does not hold such data.
-    """
-    x, y = _read_data(path)
-    inner = subject.x.ndim - subject.batch_axis - 1
-    has_time = x.ndim - 1 == inner + 1 and subject.timed
-    if x.ndim - 1 != inner + has_time:
-        raise InputError(
-            f"{path}: x has shape {list(x.shape)}",
-            expected=f"[N, {', '.join(map(str, subject.x.shape[subject.batch_axis + 1 :]))}]",
-        )
-    batch = subject.fixed_batch or 1
-    correct = 0
-    for start in range(0, len(x), batch):
-        rows = np.arange(start, start + batch) % len(x)
-        part = x[rows].astype(subject.x.dtype)
-        if subject.timed:
-            part = np.moveaxis(part, 1, 0) if has_time else np.repeat(part[None], subject.x.shape[0], axis=0)
-        found = np.asarray(runner(np.ascontiguousarray(part)))
-        found = found.mean(axis=0) if subject.time_output == "sequence" else found
-        correct += int((found.argmax(-1)[: len(x) - start] == y[rows][: len(x) - start]).sum())
-    return {"correct": correct, "total": len(x), "data": path.name}
-
-
-def _read_data(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            x, y = data["x"], data["y"]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} holds no labelled data: {error}", expected="an .npz file with x and y") from error
-    if y.ndim != 1 or len(x) != len(y) or not len(x):
-        raise InputError(f"{path}: x is {list(x.shape)}, y is {list(y.shape)}", expected="as many labels as inputs")
-    return x, y
-
-
 def _runtime(runner: Any) -> dict[str, Any]:
-    """Returns what the runtime itself says: the providers that a session really uses."""
+    """Returns what the runtime itself says: the providers that a session really uses, a runner's own facts."""
+    facts = dict(getattr(runner, "facts", {}))
     session = getattr(runner, "_session", None)
-    if session is None or not hasattr(session, "get_providers"):
-        return {}
-    return {"providers": list(session.get_providers())}
-
-
-def reset_peak() -> None:
-    """Lets the peak of the resident memory start anew (Linux 4.0 and newer; elsewhere it stays)."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
-
-
-def resident() -> tuple[float, float]:
-    """Returns the resident memory of this process and its peak, in bytes; 0 where the system does not say."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return 0.0, 0.0
-    sizes = {line.split(":")[0]: float(line.split()[1]) * 1024 for line in lines if line.startswith(("VmRSS", "VmHWM"))}
-    return sizes.get("VmRSS", 0.0), sizes.get("VmHWM", 0.0)
-
-
-def _memory(added_from: float) -> dict[str, float]:
-    peak = resident()[1]
-    found = {"cpu": peak, "cpu_added": max(peak - added_from, 0.0)} if peak else {}
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        found["gpu"] = float(torch.cuda.max_memory_allocated())
-        return found
-    nvml = environment.nvml_if_used()
-    if nvml is not None:
-        handle = nvml.nvmlDeviceGetHandleByIndex(0)
-        own = [p for p in nvml.nvmlDeviceGetComputeRunningProcesses(handle) if p.pid == os.getpid()]
-        if own and own[0].usedGpuMemory:
-            found["gpu"] = float(own[0].usedGpuMemory)
-    return found
+    if session is not None and hasattr(session, "get_providers"):
+        facts["providers"] = list(session.get_providers())
+    return facts

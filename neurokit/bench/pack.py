@@ -18,7 +18,7 @@ from neurokit import atomic
 from neurokit.artifact import Artifact
 from neurokit.bench.device import JOBS
 from neurokit.bench.job import Job
-from neurokit.bench.measure import refuse_mismatch
+from neurokit.bench.subject import refuse_mismatch
 from neurokit.errors import InputError
 
 SCRIPT = "bench.py"

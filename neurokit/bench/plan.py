@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from neurokit.artifact import Artifact
 from neurokit.bench.device import with_providers
-from neurokit.bench.job import SCENARIOS, Job
-from neurokit.bench.measure import refuse_mismatch
+from neurokit.bench.events import failed, target_of
+from neurokit.bench.job import SCENARIOS, SUBJECTS, Job
+from neurokit.bench.subject import refuse_mismatch
+from neurokit.bench.torch_run import CUDA
 from neurokit.errors import InputError, NeurokitError
+from neurokit.spec import ModelSpec
 from neurokit.target import TARGETS
 
-_CUDA = "CUDAExecutionProvider"
+# Rows of a model that is run as it is, by the names under which they appear.
+MODEL_ROWS = {target_of(subject): subject for subject in SUBJECTS if subject != "artifact"}
 
 
 def scenarios_for(asked: Sequence[str], streaming: bool) -> list[str]:
@@ -43,18 +48,40 @@ def plan_folder(folder: Path, base: Job, asked: Sequence[str]) -> list[Job]:
     return with_providers(jobs) if manifest.target.startswith("onnx") and not base.provider else jobs
 
 
-def plan_torch(model: str, base: Job, asked: Sequence[str]) -> list[Job]:
-    """Returns the jobs of a model on PyTorch: eager and compiled, on the CPU and, where there is one, on the GPU."""
+def plan_model(
+    model: str, base: Job, asked: Sequence[str], rows: Sequence[str] = (), *, spiking: bool = True
+) -> list[Job]:  # fmt: skip
+    """Returns the jobs of a model that is run as it is: by PyTorch in its ways, and by the event engine.
+
+    Args:
+        model: A zoo name or `path/file.py:factory`.
+        base: The job to vary.
+        asked: Scenarios.
+        rows: Names from `MODEL_ROWS`; default is every one that makes sense for the model on this machine.
+        spiking: Whether the model has neurons.
+    """
     import torch
 
-    devices = [base.provider] if base.provider else ["", _CUDA] if torch.cuda.is_available() else [""]
-    return [
-        replace(base, subject=subject, source=model, scenario=scenario, provider=device)
-        for subject in ("eager", "compile")
-        for device in devices
-        for scenario in scenarios_for(asked, False)
-        if scenario != "stream"
-    ]
+    gpu = torch.cuda.is_available()
+    devices = [base.provider] if base.provider else ["", CUDA] if gpu else [""]
+    scenarios = [name for name in scenarios_for(asked, False) if name != "stream"]
+    jobs = []
+    for row, subject in MODEL_ROWS.items():
+        if rows and row not in rows:
+            continue
+        if not rows and subject in ("kernels", "engine") and not spiking:
+            continue
+        places = devices
+        if subject == "kernels":  # without a GPU there is no such row, unless it is asked for by name
+            places = [CUDA] if gpu or base.provider == CUDA else [base.provider] if rows else []
+        elif subject == "engine":
+            places = [""]
+        jobs += [
+            replace(base, subject=subject, source=model, scenario=scenario, provider=place)
+            for place in places
+            for scenario in scenarios
+        ]
+    return jobs
 
 
 def usable_targets() -> list[str]:
@@ -66,37 +93,40 @@ def usable_targets() -> list[str]:
 
 
 def export_all(
-    model: str, targets: Sequence[str], out: Path, time_steps: int | None = None
+    spec: ModelSpec, targets: Sequence[str], out: Path, numerics: str = "float", bits: int = 8
 ) -> tuple[list[Path], list[dict[str, str]]]:  # fmt: skip
     """Exports a model to several targets.
 
     Args:
-        model: A zoo name or `path/file.py:factory`.
+        spec: The model.
         targets: Names of targets.
         out: Folder for the artifacts.
-        time_steps: T, or None for the model's own.
+        numerics: "float" or "exact".
+        bits: Bits of a weight in the exact form.
 
     Returns:
         The folders, and one entry for each target that did not take the model.
 
     Raises:
-        InputError: If the model or a target is unknown.
+        UnknownNameError: If a target is unknown.
+        UnsupportedError: If the model cannot be captured.
     """
-    from neurokit.loading import load
-    from neurokit.pipeline import capture, lower
+    from neurokit.pipeline import capture, exact, lower
 
     for name in targets:
         TARGETS.get(name)
-    captured = capture(load(model, time_steps=time_steps))
+    captured: Any = capture(spec)
+    if numerics == "exact":
+        captured = exact(captured, bits=bits)
     folders, failures = [], []
     for name in targets:
         try:
             folders.append(lower(captured, name, out / name).path)
         except NeurokitError as error:
-            reason = "; ".join([error.what, *map(str, getattr(error, "reasons", ()))])
+            event = failed(error)
             failures.append({
-                "subject": f"{model} on {name}", "variant": "", "scenario": "export", "reason": reason,
-                "fix": error.fix,
+                "subject": f"{spec.name} on {name}", "variant": "", "scenario": "export", "reason": event["reason"],
+                "fix": event["fix"],
             })  # fmt: skip
     return folders, failures
 

@@ -16,8 +16,9 @@ from neurokit.capture.tidy import tidy
 from neurokit.capture.twin import Twin, private_copy
 from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSteps
 from neurokit.errors import InputError, ModelLoadError, UnsupportedError
-from neurokit.spec import ModelSpec, TensorSpec
+from neurokit.spec import ModelSpec, TensorSpec, TimeInput
 from neurokit.target import Unsupported
+from neurokit.time_semantics import find_time_semantics, neurons_of
 from neurokit.weights import check_finite
 
 __all__ = ["Captured", "NeuronInfo", "StateInfo", "capture", "spec_of"]
@@ -92,11 +93,23 @@ def spec_of(
     dtype = str(example_inputs.dtype).removeprefix("torch.")
     low, high = float(example_inputs.min()), float(example_inputs.max())
     steps = int(example_inputs.shape[0]) if spiking and not isinstance(time_steps, int) else time_steps
+    tensor = TensorSpec("x", shape, dtype, low=min(low, 0.0), high=max(high, 1.0))
     return ModelSpec(
-        name=type(module).__name__, build=lambda: module,
-        inputs=(TensorSpec("x", shape, dtype, low=min(low, 0.0), high=max(high, 1.0)),),
-        time_steps=steps if isinstance(steps, int) else None, time_input="step" if stepwise else "sequence",
+        name=type(module).__name__, build=lambda: module, inputs=(tensor,),
+        time_steps=steps if isinstance(steps, int) else None,
+        time_input="step" if stepwise else _time_input(module, tensor, int(example_inputs.shape[0])),
     )  # fmt: skip
+
+
+def _time_input(module: nn.Module, tensor: TensorSpec, steps: int) -> TimeInput:
+    """Returns what a bare module takes over time; one whose neurons are all single-step may take a step at a time.
+
+    Such a module would run on a sequence too, with time taken for the batch, and keep no state from step to step.
+    """
+    neurons = neurons_of(module).values()
+    if not neurons or any(getattr(part, "step_mode", "m") != "s" for part in neurons):
+        return "sequence"
+    return find_time_semantics(module, tensor, steps, repeats=False, ref=type(module).__name__)
 
 
 def _time_steps(spec: ModelSpec, net: nn.Module, asked: int | str | None) -> TimeSteps:

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 def bench(
     what: Annotated[list[str], typer.Argument(metavar="DIR|MODEL...", help="Artifacts, or one model; or two results.")],
     target: Annotated[
-        list[str] | None, typer.Option("--target", help="For a model: targets to export to and measure; default all.")
+        list[str] | None,
+        typer.Option(
+            "--target",
+            help="For a model: targets to export to, torch-eager, torch-compile, torch-kernels, "
+            "aoti or engine; repeatable; default all.",
+        ),
     ] = None,
     scenario: Annotated[
         list[str] | None, typer.Option("--scenario", help="single, offline, multi, stream or all; repeatable.")
@@ -33,7 +38,12 @@ def bench(
     threads: Annotated[int, typer.Option("--threads", help="Threads within an operator; 0 leaves it open.")] = 0,
     provider: Annotated[str, typer.Option("--provider", help="One execution provider instead of all.")] = "",
     time_steps: Annotated[int, typer.Option("--time-steps", help="For a model: T; 0 takes the model's own.")] = 0,
+    numerics: Annotated[str, typer.Option("--numerics", help="For a model: float or exact.")] = "float",
+    bits: Annotated[int, typer.Option("--bits", help="For --numerics exact: bits of a weight.")] = 8,
     seconds: Annotated[float, typer.Option("--seconds", help="Measure each at least this long.")] = 10.0,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="For a model: file with the weights (.safetensors, .pt).")
+    ] = None,
     meter: Annotated[
         str, typer.Option("--meter", help="auto, none, rapl, nvml, ina, jtop, tegrastats or csv:FILE.")
     ] = "auto",
@@ -67,8 +77,9 @@ def bench(
     rules = Rules(seconds=seconds, limit_s=max(120.0, seconds))
     base = Job(
         "artifact", "", batch=batch, streams=streams, deadline_s=parse_deadline(deadline), threads=threads,
-        provider=provider, time_steps=time_steps, meter=meter, data=str(data.resolve()) if data else "",
-        allow_mismatch=allow_mismatch, rules=rules,
+        provider=provider, time_steps=time_steps, numerics=numerics, bits=bits, meter=meter,
+        weights=str(weights.resolve()) if weights else "",
+        data=str(data.resolve()) if data else "", allow_mismatch=allow_mismatch, rules=rules,
     )  # fmt: skip
     asked = scenario or []
     for name in asked:
@@ -93,6 +104,7 @@ def _plan(
     """Returns the jobs; a model is exported first, for all its targets."""
     from neurokit.bench import plan
     from neurokit.cli._common import progress
+    from neurokit.loading import load
 
     jobs: list[Job] = []
     failures: list[dict[str, str]] = []
@@ -101,11 +113,19 @@ def _plan(
         if not is_model:
             jobs += plan.plan_folder(Path(name), base, asked)
             continue
-        chosen = targets or [t for t in plan.usable_targets() if not on_device or t.startswith("onnx")]
+        weights = Path(base.weights) if base.weights else None
+        spec = load(name, time_steps=base.time_steps or None, weights=weights)  # an unknown name ends it here
+        rows = [target for target in targets if target in plan.MODEL_ROWS]
+        chosen = [target for target in targets if target not in plan.MODEL_ROWS]
+        if not targets:
+            chosen = [t for t in plan.usable_targets() if not on_device or t.startswith("onnx")]
+        if not on_device and (rows or not targets):
+            jobs += plan.plan_model(name, base, asked, rows, spiking=spec.spiking)
+        if not chosen:
+            continue
         with progress(f"export {name} to {', '.join(chosen)}"):
-            folders, failed = plan.export_all(name, chosen, temporary, base.time_steps or None)
+            folders, failed = plan.export_all(spec, chosen, temporary, base.numerics, base.bits)
         failures += failed
-        jobs += [] if on_device else plan.plan_torch(name, base, asked)
         for folder in folders:
             jobs += plan.plan_folder(folder, base, asked)
     if on_device:  # the device looks for its own providers
@@ -121,8 +141,9 @@ def _run(jobs: list[Job], host: str | None, python: str, options: list[str]) -> 
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("start", total=1.0, left="")
 
-        def tell(name: str, share: float, left_s: float) -> None:
-            bar.update(task, description=name, completed=share, left=f"{left_s // 60:.0f}:{left_s % 60:02.0f} left")
+        def tell(name: str, share: float, left_s: float | None) -> None:
+            left = "" if left_s is None else f"{left_s // 60:.0f}:{left_s % 60:02.0f} left"
+            bar.update(task, description=name, completed=share, left=left)
 
         if host is None:
             from neurokit.bench.run import run_here
@@ -153,9 +174,9 @@ def _show(run: BenchRun, out: Path | None, history: Path | None, as_json: bool) 
     if as_json:
         print_json(run.to_json())
     else:
-        from neurokit import render
+        from neurokit.render import latency, show
 
-        render.show(render.bench(run))
+        show(latency.bench(run))
         print_next(f"neurokit report {out or 'DIR RESULT.json'} --html page.html")
     raise typer.Exit(0 if run.reports else 1)
 
@@ -171,7 +192,7 @@ def _compare(files: list[str], margin: float, confidence: float, allow_invalid: 
     if as_json:
         print_json({"comparisons": [entry.to_json() for entry in found]})
     else:
-        from neurokit import render
+        from neurokit.render import latency, show
 
-        render.show(render.comparisons(found))
+        show(latency.comparisons(found))
     raise typer.Exit(1 if any(entry.outcome == "slower" for entry in found) else 0)

@@ -23,7 +23,7 @@ def energy(
     chip: Annotated[list[str], typer.Option("--chip", help="Chip (neurokit chips) or a .toml file; repeatable.")],
     input_file: Annotated[
         Path | None,
-        typer.Option("--input", help="Samples: an image, .npy or .npz of arrays or events, or .aedat."),
+        typer.Option("--input", help="Samples: an image, .npy or .npz of arrays or events, .aedat, .aedat4 or .wav."),
     ] = None,
     estimator: Annotated[
         list[str] | None, typer.Option("--estimator", help="Rule from the literature; repeatable.")
@@ -45,34 +45,36 @@ def energy(
         str | None,
         typer.Option("--input-shape", metavar="C,H,W", help="One sample without T and B, for a bare nn.Module."),
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json-file", help="Write the whole report as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="JSON file for the whole report.")] = None,
     html_file: Annotated[Path | None, typer.Option("--html", help="Write the report as one HTML page.")] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Count MODEL's events on real input, map it on chips, and say what one inference costs."""
+    from neurokit import render
     from neurokit.hw_sim.estimators import ESTIMATORS
     from neurokit.hw_sim.placement import STRATEGIES
     from neurokit.hw_sim.simulate import DEFAULT_ESTIMATORS
+    from neurokit.render.energy import energy as energy_report
 
     profiles = priced_chips(chip, price or [])
     for name in estimator or ():
         ESTIMATORS.get(name.partition(":")[0])
     if mapping not in STRATEGIES:
         raise InputError(f"--mapping is {mapping!r}", expected="one of " + ", ".join(STRATEGIES))
-    _refuse_early(input_file, json_file, html_file)
+    _refuse_early(input_file, out, html_file)
     with stdout_is_for_json(as_json):
         rules = estimator or DEFAULT_ESTIMATORS
         report = _simulate(model, profiles, input_file, rules, mapping, step_seconds, time_steps, weights, input_shape)
-        if json_file:
-            report.save_json(json_file)
+        if out:
+            report.save_json(out)
         if html_file:
             report.save_html(html_file)
     if as_json:
         print_json(report.to_json())
         return
-    show_report(report)
-    written = [f"open {path}" for path in (html_file, json_file) if path]
+    render.show(energy_report(report))
+    written = [f"open {path}" for path in (html_file, out) if path]
     print_next(*(written or [f"neurokit energy {model} --chip {chip[0]} --html energy.html"]))
 
 
@@ -131,38 +133,6 @@ def priced_chips(names: list[str], prices: list[str]) -> list[HardwareProfile]:
             )  # fmt: skip
         given[name][term] = joules
     return [load_chip(name).with_prices(given[name]) if given[name] else load_chip(name) for name in names]
-
-
-def show_report(report: EnergyReport) -> None:
-    """Prints the table of chips, what is unpriced, the estimators and the verdict."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from neurokit.hw_sim.report import table_rows
-
-    console = Console(highlight=False)
-    header, rows = table_rows(report)
-    table = Table(*header)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    console.print(table)
-    for entry in report.chips:
-        for line in entry.violations[:5]:
-            console.print(f"[red]does not fit[/] {escape(entry.title)}: {escape(line)}")
-        for line in entry.unpriced:
-            console.print(f"[yellow]not priced[/] {escape(entry.title)}: {escape(line)}")
-    if report.estimators:
-        rules = Table("estimator", "energy", "what it is")
-        for rule in report.estimators:
-            rules.add_row(escape(rule.name), escape(rule.total.text()), escape(rule.title))
-        console.print(rules)
-    if report.verdict is not None:
-        console.print(escape(report.verdict.text))
-    for line in report.comparison:
-        console.print(escape(line))
-    for line in (*report.assumptions, *(f"not counted: {part}" for part in report.uncounted)):
-        console.print(f"[dim]{escape(line)}[/]")
 
 
 def _refuse_early(input_file: Path | None, *outputs: Path | None) -> None:

@@ -33,7 +33,13 @@ def export(
     ] = Numerics.float,
     bits: Annotated[int, typer.Option("--bits", min=2, max=8, help="Bits of a weight, with --numerics exact.")] = 8,
     calibration: Annotated[
-        Path | None, typer.Option("--calibration", help="A .npy file of inputs [T, B, ...], with --numerics exact.")
+        Path | None,
+        typer.Option(
+            "--calibration", help="A .npy file of inputs [T, B, ...] or [B, ...], for exact numerics and int8."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="An .npz file with x and y: accuracy before and after.")
     ] = None,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt).")
@@ -59,9 +65,12 @@ def export(
     _refuse_early(target, out, force)
     if numerics is Numerics.exact:
         extra |= {} if bits == 8 else {"bits": bits}
-        extra |= {} if calibration is None else {"calibration": read_calibration(calibration)}
-    elif calibration is not None or bits != 8:
-        raise InputError("--bits and --calibration are for exact numerics", fix="add --numerics exact")
+    elif bits != 8:
+        raise InputError("--bits is for exact numerics", fix="add --numerics exact")
+    elif calibration is not None and not _calibrated(target):
+        raise InputError("--calibration is for exact numerics and int8", fix="add --numerics exact")
+    extra |= {} if calibration is None else {"calibration": read_calibration(calibration)}
+    extra |= {} if data is None else {"data": _read_data(data)}
     with stdout_is_for_json(as_json):
         from neurokit import pipeline
         from neurokit.artifact import file_info
@@ -78,14 +87,31 @@ def export(
             )  # fmt: skip
         with progress(f"verify {out}"):
             report = pipeline.verify(artifact)
+    said = {key: artifact.manifest.target_info[key] for key in _SAID if key in artifact.manifest.target_info}
     if as_json:
-        print_json({"artifact": str(out), "parity": report.to_json()})
+        print_json({"artifact": str(out), "parity": report.to_json(), **said})
     else:
         from neurokit import render
 
-        render.show(render.parity(report))
+        render.show(render.parity(report), *render.accuracy(said))
         print_next(f"neurokit verify {out}")
     raise typer.Exit(0 if report.passed else 1)
+
+
+# What is said at the end of what the manifest holds.
+_SAID = ("accuracy", "against_float", "quantisation")
+
+
+def _calibrated(target: str) -> bool:
+    from neurokit.target import TARGETS
+
+    return bool(TARGETS.get(target).info.calibrated)
+
+
+def _read_data(path: Path) -> Any:
+    from neurokit.labelled import read_labelled
+
+    return read_labelled(path)
 
 
 def read_calibration(path: Path) -> Any:

@@ -14,6 +14,12 @@ def verify(
     folders: Annotated[
         list[Path], typer.Argument(metavar="DIR...", help="Artifacts; several forms of one model are also compared.")
     ],
+    thorough: Annotated[
+        bool,
+        typer.Option(
+            "--thorough", help="All optimisation levels, 1 and 2 threads, batch 1 and 5; exact must be equal."
+        ),
+    ] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -27,7 +33,7 @@ def verify(
 
         for artifact in artifacts:
             with progress(f"verify {artifact.path}"):
-                reports.append(pipeline.verify(artifact))
+                reports.append(pipeline.verify(artifact, thorough=thorough))
         pairs = []
         if len(artifacts) > 1:
             with progress("compare them with each other"):

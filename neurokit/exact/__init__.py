@@ -17,10 +17,10 @@ from neurokit.capture import Captured, capture
 from neurokit.capture.probe import input_shape
 from neurokit.errors import InputError, UnsupportedError
 from neurokit.exact import plan as planning
+from neurokit.exact.bounds import LIMIT
 from neurokit.exact.fold import fold
 from neurokit.exact.observe import observe
 from neurokit.exact.proof import LayerProof, Proof, prove
-from neurokit.exact.ranges import LIMIT
 from neurokit.exact.rewrite import Plan, apply
 from neurokit.reference import example_input
 from neurokit.spec import ModelSpec
@@ -42,6 +42,7 @@ class Exact:
         bits: Bits of a weight.
         rates: Spikes a decision on the calibration data, by neuron call.
         notes: What was approximated.
+        source: The program that it was made from.
     """
 
     captured: Captured
@@ -50,6 +51,7 @@ class Exact:
     bits: int
     rates: tuple[float, ...]
     notes: tuple[str, ...]
+    source: Captured
 
     def to_json(self) -> dict[str, Any]:
         """Returns what a manifest says."""
@@ -95,11 +97,11 @@ def exact(
         numbers = planning.fill(folded, seen, draft, bits, search)
         made = build(reference, numbers)
         proof, found = prove(made.program, made.calls, states, steps)
-        if proof.status == "exact" or not planning.raise_floors(draft, found, LIMIT):
+        if proof.status == "exact" or not planning.raise_floors(draft, found, seen, LIMIT):
             break
     final = made if original.form == reference.form and original.time_steps == steps else build(original, numbers)
     notes = (*_notes(folded.notes), *(() if calibration is not None else (_UNCALIBRATED,)))
-    return Exact(final, proof, numbers, bits, tuple(seen.rates), notes)
+    return Exact(final, proof, numbers, bits, tuple(seen.rates), notes, original)
 
 
 _UNCALIBRATED = "calibrated on the model's example input only: give calibration data for accuracy"

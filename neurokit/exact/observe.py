@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.fx import Interpreter, Node
 
 from neurokit.exact import ops
-from neurokit.exact.fold import Folded
+from neurokit.exact.folded import Folded
 from neurokit.exact.ops import aten
 
 # Columns of an operand's second moments above which a search costs more than it brings on a CPU.
@@ -24,7 +24,7 @@ class Observed:
     """What one linear map saw.
 
     Attributes:
-        largest: Largest magnitude of its operand.
+        largest: Largest magnitude of its operand; if that is a mean over time, of what the mean is taken of.
         result: Largest magnitude of its result.
         moments: Second moments of the operand's columns, `[K, K]` with K the fan-in, or None.
         mean: Mean column, `[K]`, or None.
@@ -43,10 +43,12 @@ class Calibration:
     Attributes:
         linears: By number.
         rates: Spikes a decision, by neuron number.
+        currents: Largest magnitude of the input, by neuron number.
     """
 
     linears: dict[int, Observed] = field(default_factory=dict)
     rates: list[float] = field(default_factory=list)
+    currents: list[float] = field(default_factory=list)
 
 
 class _Observer(Interpreter):
@@ -54,6 +56,7 @@ class _Observer(Interpreter):
         super().__init__(folded.module)
         self._index = {node: i for i, node in enumerate(folded.linears)}
         self._moments = moments
+        self._before_mean: dict[Node, float] = {}
         self.made = Calibration()
 
     def run_node(self, n: Node) -> Any:
@@ -61,14 +64,22 @@ class _Observer(Interpreter):
             args, _ = self.fetch_args_kwargs_from_env(n)
             self._see(self._index[n], n, args)
         result = super().run_node(n)
+        if ops.is_op(n, {aten.mean.dim}):
+            given = self.fetch_args_kwargs_from_env(n)[0][0]
+            self._before_mean[n] = float(given.abs().max()) if given.numel() else 0.0
         if n in self._index and result.numel():
             self.made.linears[self._index[n]].result = float(result.abs().max())
         if ops.is_op(n, ops.NEURONS):
+            current = self.fetch_args_kwargs_from_env(n)[0][0]
+            self.made.currents.append(float(current.abs().max()) if current.numel() else 0.0)
             self.made.rates.append(float(result[0].mean()))
         return result
 
     def _see(self, index: int, node: Node, args: tuple[Any, ...]) -> None:
         seen = Observed(largest=float(args[0].abs().max()) if args[0].numel() else 0.0)
+        mean = ops.time_mean(node.args[0])
+        if mean is not None:
+            seen.largest = max(seen.largest, self._before_mean[mean])
         self.made.linears[index] = seen
         columns = operand_columns(node, args)
         if columns is None:

@@ -56,6 +56,19 @@ def hints(node: Node) -> tuple[int, ...]:
     return tuple(hint(size) for size in node.meta["val"].shape)
 
 
+def time_mean(node: Any) -> Node | None:
+    """Returns the mean over time that a value is, behind moves, or None.
+
+    The streaming form has no such mean: it takes the mean of its outputs. What is rounded behind the mean here would
+    be rounded at every step there, so roundings go before it.
+    """
+    while is_op(node, MOVES) and len(node.users) == 1:
+        node = node.args[0]
+    if not is_op(node, {aten.mean.dim}) or len(node.users) != 1:
+        return None
+    return node if list(node.args[1]) == [0] else None
+
+
 def window_count(node: Node) -> tuple[int, tuple[int, int] | None]:
     """Returns how many elements an average pooling divides by and its kernel (with stride as large for adaptive ones).
 

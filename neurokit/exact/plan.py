@@ -9,19 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neurokit.exact import limits, ops
+from neurokit.exact.bounds import Finding, Nominal, Range
 from neurokit.exact.dyadic import ANY, lowest_bit, top_exponent
-from neurokit.exact.fold import Folded
+from neurokit.exact.folded import Folded
 from neurokit.exact.observe import Calibration, Observed
 from neurokit.exact.quantise import Quantised, choose_exponents, levels, on_grid, with_bias
-from neurokit.exact.ranges import Finding, Nominal, Range, Ranges
+from neurokit.exact.ranges import Ranges
 from neurokit.exact.rewrite import Plan, Rounding
 from neurokit.exact.search import round_jointly
 
 INPUT_BITS = 10  # of a real-valued input's magnitude
 # Weights give up to so many bits for a common grid; beyond, sums are rounded to it instead.
 _COARSEST = 1.0
-# A result is limited to so many times what was seen, where its bound is so much larger still.
-_ROOM, _SLACK = 4.0, 16.0
 _LIMIT = 24
 
 
@@ -35,6 +35,7 @@ class Draft:
         results: Exponent that each linear map's result is rounded to, by number.
         currents: Exponent that each neuron's input is rounded to, by number.
         limits: Largest magnitude of a linear map's result, where it is limited.
+        current_limits: Largest magnitude of a neuron's input, where it is limited.
         operands: Roundings of operands.
         operand_grids: Exponent of each operand's grid.
     """
@@ -44,6 +45,7 @@ class Draft:
     results: dict[int, int] = field(default_factory=dict)
     currents: dict[int, int] = field(default_factory=dict)
     limits: dict[int, float] = field(default_factory=dict)
+    current_limits: dict[int, float] = field(default_factory=dict)
     operands: dict[int, Rounding] = field(default_factory=dict)
     operand_grids: dict[int, float] = field(default_factory=dict)
 
@@ -108,15 +110,23 @@ def draft(
         bits: Bits of a weight.
     """
     nominal = Nominal(levels(bits), {i: s.largest for i, s in seen.linears.items()})
-    run = Ranges(folded.module, [n.name for n in folded.linears], [n.name for n in folded.neurons], nominal, steps)
-    found = run.start(input_range(shape, rounding), *states)
-    nominal.limits = _limits(run.largest, seen)
-    if nominal.limits:
-        run = Ranges(folded.module, [n.name for n in folded.linears], [n.name for n in folded.neurons], nominal, steps)
-        found = run.start(input_range(shape, rounding), *states)
+
+    def walk() -> tuple[Ranges, list[Finding]]:
+        nominal.operands.clear()
+        names = [n.name for n in folded.linears], [n.name for n in folded.neurons]
+        run = Ranges(folded.module, *names, nominal, steps)
+        return run, run.start(input_range(shape, rounding), *states)
+
+    run, found = walk()
+    for choose in (limits.of_shortcuts, limits.of_coarse_sums):
+        more = choose(run.largest, found, seen, nominal.limits)
+        more = {i: limit for i, limit in more.items() if ops.time_mean(folded.linears[i].args[0]) is None}
+        if more:
+            nominal.limits |= more
+            run, found = walk()
     made = Draft(rounding, operand_grids=run.operand_grids, limits=dict(nominal.limits))
     made.operands = {i: Rounding(e, -limit, limit) for i, (e, limit) in nominal.operands.items()}
-    made.currents = _currents(found, len(folded.neurons))
+    _round_currents(made, found, seen)
     own, common = _floors(found, made.currents)
     if -1 in common and common[-1] > rounding.exponent:
         made.input = input_rounding_at(math.ceil(common[-1]), rounding.low, rounding.high)
@@ -127,7 +137,8 @@ def draft(
         floor = math.ceil(own.get(index, -ANY))
         alive = weight.reshape(len(weight), -1).abs().amax(1) > 0
         top = float(natural[alive].max()) if bool(alive.any()) else ANY
-        if wanted - top > _COARSEST or index in made.limits:
+        rounded = wanted - top > _COARSEST or index in made.limits
+        if rounded and ops.time_mean(folded.linears[index].args[0]) is None:
             made.results[index] = int(max(wanted, floor))
             made.floors[index] = floor
         else:
@@ -135,27 +146,19 @@ def draft(
     return made
 
 
-def _limits(largest: dict[int, float], seen: Calibration) -> dict[int, float]:
-    """Returns limits for results whose bound is far above anything that was seen: bounds add up along shortcuts."""
-    made = {}
-    for index, bound in largest.items():
-        limit = _ROOM * max(seen.linears[index].result, 1.0) if index in seen.linears else bound
-        if bound > _SLACK * limit:
-            made[index] = 2.0 ** math.ceil(math.log2(limit))
-    return made
+def _round_currents(made: Draft, found: list[Finding], seen: Calibration) -> None:
+    """Lets neurons round their own input whose membranes ask for a coarser grid than the shortcuts that feed them.
 
-
-def _currents(found: list[Finding], neurons: int) -> dict[int, int]:
-    """Returns the neurons whose membranes ask for a coarser grid than the shortcuts that feed them should have.
-
-    They round their own input, instead of coarsening every map that flows into it.
+    The alternative is to coarsen every map that flows into them. A limit comes first: it costs nothing in practice.
     """
-    made = {}
     for finding in found:
         shared = len(finding.sources) > 1 or finding.gain != 0.0
         if finding.kind == "neuron" and shared and finding.membrane is not None and finding.membrane.bits >= _LIMIT:
-            made[finding.index or 0] = math.ceil(finding.floor + finding.gain)
-    return made
+            limit, saved = limits.of_current(finding, seen)
+            if limit is not None:
+                made.current_limits[finding.index or 0] = limit
+            exponent = max(finding.membrane.floor - saved, finding.sum_floor + finding.gain)
+            made.currents[finding.index or 0] = math.ceil(min(exponent, finding.cap))
 
 
 def _floors(found: list[Finding], currents: dict[int, int]) -> tuple[dict[int, float], dict[int, float]]:
@@ -173,7 +176,9 @@ def _floors(found: list[Finding], currents: dict[int, int]) -> tuple[dict[int, f
 def fill(folded: Folded, seen: Calibration, made: Draft, bits: int, search: bool) -> Plan:
     """Puts every weight and bias on its grid."""
     plan = Plan(input=made.input, operands=dict(made.operands))
-    plan.currents = {index: Rounding(exponent) for index, exponent in made.currents.items()}
+    for index, exponent in made.currents.items():
+        limit = made.current_limits.get(index)
+        plan.currents[index] = Rounding(exponent, None if limit is None else -limit, limit)
     for index, exponent in made.results.items():
         limit = made.limits.get(index)
         plan.results[index] = Rounding(exponent, None if limit is None else -limit, limit)
@@ -200,8 +205,8 @@ def quantise(
     return with_bias(made.integers, made.exponent, bias.double() + lost, floor, operand_grid)
 
 
-def raise_floors(made: Draft, found: list[Finding], limit: float) -> bool:
-    """Coarsens the grids behind every bound that was missed; returns whether there was one to coarsen."""
+def raise_floors(made: Draft, found: list[Finding], seen: Calibration, limit: float) -> bool:
+    """Limits or coarsens what is behind every bound that was missed; returns whether there was anything to change."""
     changed = False
     missed: dict[tuple[int, bool], float] = {}
     for finding in found:
@@ -209,7 +214,7 @@ def raise_floors(made: Draft, found: list[Finding], limit: float) -> bool:
         if not limit <= bits < math.inf:
             continue
         if finding.kind == "neuron" and finding.bits < limit:
-            changed |= _round_current(made, finding, math.ceil(bits - limit + 1e-6))
+            changed |= _round_current(made, finding, seen, bits - limit + 1e-6)
             continue
         for source in finding.sources:
             own = finding.kind == "sum" and finding.index == source
@@ -220,15 +225,19 @@ def raise_floors(made: Draft, found: list[Finding], limit: float) -> bool:
     return changed
 
 
-def _round_current(made: Draft, finding: Finding, bits: int) -> bool:
-    """Rounds a neuron's input (more coarsely), as far as its threshold allows; returns whether it could."""
+def _round_current(made: Draft, finding: Finding, seen: Calibration, bits: float) -> bool:
+    """Limits a neuron's input or rounds it more coarsely, as its threshold allows; returns whether it could."""
     index = finding.index or 0
     before = made.currents.get(index)
-    exponent = math.ceil(finding.floor + finding.gain) if before is None else before + max(1, bits)
+    limit, saved = (None, 0.0) if index in made.current_limits else limits.of_current(finding, seen)
+    if limit is not None:
+        made.current_limits[index] = limit
+    first = math.ceil(finding.membrane.floor - saved if finding.membrane is not None else finding.floor + finding.gain)
+    exponent = first if before is None else before + max(0 if saved else 1, math.ceil(bits - saved))
     exponent = min(exponent, math.floor(finding.cap))
-    if before is not None and exponent <= before:
+    if before is not None and exponent <= before and limit is None:
         return False
-    made.currents[index] = exponent
+    made.currents[index] = exponent if before is None else max(exponent, before)
     return True
 
 
@@ -242,4 +251,5 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "result_roundings": len(plan.results),
         "results_limited": sum(rounding.high is not None for rounding in plan.results.values()),
         "current_roundings": len(plan.currents),
+        "currents_limited": sum(rounding.high is not None for rounding in plan.currents.values()),
     }

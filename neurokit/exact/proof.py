@@ -13,9 +13,12 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from neurokit.exact import ops
+from neurokit.exact.bounds import LIMIT, Finding, Range
 from neurokit.exact.dyadic import ANY
-from neurokit.exact.ranges import LIMIT, Finding, Range, Ranges
+from neurokit.exact.ranges import Ranges
 
+INT32_BITS = 31  # of magnitude, beside the sign
+_IN_INT32 = "; it fits 32-bit integers, so that integer engines are exact"
 Status = Literal["exact", "elementwise", "inexact"]
 
 
@@ -46,6 +49,11 @@ class LayerProof:
     why: str = ""
     fix: str = ""
 
+    @property
+    def int32(self) -> bool:
+        """Whether every partial result fits into an integer of 32 bits: exact on integer engines and chips."""
+        return max(self.bits, -ANY if self.membrane_bits is None else self.membrane_bits) < INT32_BITS
+
 
 @dataclass(frozen=True)
 class Proof:
@@ -64,6 +72,11 @@ class Proof:
         """The weakest status of all layers."""
         found = {layer.status for layer in self.layers}
         return "inexact" if "inexact" in found else "elementwise" if "elementwise" in found else "exact"
+
+    @property
+    def int32(self) -> bool:
+        """Whether every layer is exact on engines that add integers of 32 bits, whatever float32 does."""
+        return all(layer.int32 for layer in self.layers)
 
     @property
     def steps(self) -> int | None:
@@ -87,10 +100,11 @@ class Proof:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the proof as a JSON object."""
-        layers = [{k: _plain(v) for k, v in asdict(layer).items()} for layer in self.layers]
+        layers = [{**{k: _plain(v) for k, v in asdict(layer).items()}, "int32": layer.int32} for layer in self.layers]
         return {
             "status": self.status, "time_steps": self.time_steps, "steps_any_precision": self.steps,
-            "limit_bits": LIMIT, "int32_bits": 31, "tolerance_from": self.tolerance_from, "layers": layers,
+            "limit_bits": LIMIT, "int32_bits": INT32_BITS, "exact_in_int32": self.int32,
+            "tolerance_from": self.tolerance_from, "layers": layers,
         }  # fmt: skip
 
 
@@ -161,11 +175,15 @@ def _layer(
             return LayerProof(name, "output", "elementwise", finding.bits, why="the output is rounded once")
         if finding.kind == "output":
             return None
-        why = f"a partial sum may need {finding.bits:.1f} bits, more than {LIMIT}"
+        why = f"a partial sum may need {finding.bits:.1f} bits, more than {LIMIT}" + _integers(finding.bits)
         return LayerProof(name, "sum", "inexact", finding.bits, why=why, fix="fewer bits, or split the layer")
     if finding.index is None and finding.kind == "sum":
         return None
     return LayerProof(name, finding.kind, "exact", finding.bits)
+
+
+def _integers(bits: float) -> str:
+    return _IN_INT32 if bits < INT32_BITS else ""
 
 
 def _neuron(finding: Finding, path: str) -> LayerProof:
@@ -174,10 +192,10 @@ def _neuron(finding: Finding, path: str) -> LayerProof:
         why, fix = "its input is rounded in another order elsewhere", "only tolerance applies from here on"
         return LayerProof(path, "neuron", "inexact", math.inf, why=why, fix=fix)
     if finding.bits >= LIMIT:
-        why = f"its input current may need {finding.bits:.1f} bits, more than {LIMIT}"
+        why = f"its input current may need {finding.bits:.1f} bits, more than {LIMIT}" + _integers(finding.bits)
         return LayerProof(path, "neuron", "inexact", finding.bits, bounds.bits, bounds.steps, why, "fewer bits")
     if bounds.bits >= LIMIT:
-        why = f"its membrane may need {bounds.bits:.1f} bits, more than {LIMIT}"
+        why = f"its membrane may need {bounds.bits:.1f} bits, more than {LIMIT}" + _integers(bounds.bits)
         fix = "fewer time steps or bits; else float32 targets without contraction only"
         return LayerProof(path, "neuron", "elementwise", finding.bits, bounds.bits, bounds.steps, why, fix)
     return LayerProof(path, "neuron", "exact", finding.bits, bounds.bits, bounds.steps)

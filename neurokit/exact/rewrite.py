@@ -13,7 +13,8 @@ from torch.fx.graph import CodeGen
 
 from neurokit.capture.tidy import tidy
 from neurokit.exact import ops
-from neurokit.exact.fold import Folded, fold
+from neurokit.exact.fold import fold
+from neurokit.exact.folded import Folded
 from neurokit.exact.ops import aten
 from neurokit.exact.quantise import Quantised
 
@@ -70,7 +71,8 @@ def place(folded: Folded, plan: Plan) -> Folded:
     for index, numbers in plan.linears.items():
         folded.set(index, numbers.weight, numbers.real_bias)
     for index, rounding in plan.operands.items():
-        _insert_before(folded, folded.linears[index], rounding)
+        linear = folded.linears[index]
+        _insert_before(folded, ops.time_mean(linear.args[0]) or linear, rounding)
     for index, rounding in plan.results.items():
         _insert_after(folded, folded.linears[index], rounding)
     for index, rounding in plan.currents.items():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from neurokit import atomic
 from neurokit._version import __version__
 from neurokit.bench import history
 from neurokit.quantity import Quantity
-from neurokit.report import plots
-from neurokit.report.rows import Content, Row, gather
+from neurokit.quantity import _prefix as prefix_of
+from neurokit.report import chips, pareto, plots
+from neurokit.report.row import Row
+from neurokit.report.rows import Content, gather
 
 # Key, heading; each is one column of quantities.
 COLUMNS = (
@@ -23,7 +25,7 @@ _TITLES = {
     "accuracy": ("accuracy", "%"), "p50": ("latency, median", "s"), "energy": ("energy of one inference", "J"),
 }  # fmt: skip
 _PAIRS = (("p50", "accuracy"), ("energy", "accuracy"), ("p50", "energy"))
-_PLAIN_SCENARIOS = ("single", "stream", "simulated")
+_INFERENCES = ("single", "simulated")  # a sample is one whole inference: comparable in a plot
 _SHOWN_DISTRIBUTIONS = 24
 _NONE = "-"
 
@@ -67,40 +69,72 @@ def render(content: Content) -> str:
         lstrip_blocks=True,
     )  # fmt: skip
     used = [(key, heading) for key, heading in COLUMNS if any(key in row.figures for row in content.rows)]
-    compared = [row for row in content.rows if row.scenario.partition(",")[0] in _PLAIN_SCENARIOS]
+    common = _Common.of(content.rows)
+    compared = [row for row in content.rows if row.scenario.partition(",")[0] in _INFERENCES]
+    compared = [common.without(row) for row in compared]
+    timed = [row for row in content.rows if row.samples_s]
+    look = pareto.looks([row for row in compared if sum(key in row.figures for key in _TITLES) > 1])
     series = history.series(content.history)
     return environment.get_template("report.html.j2").render(
-        version=__version__, models=sorted({row.model for row in content.rows}), headings=_headings(used),
-        rows=[_table_row(number, row, used) for number, row in enumerate(content.rows, 1)],
-        invalid=sum(row.verdict == "INVALID" for row in content.rows),
+        version=__version__, models=sorted({row.model for row in content.rows}), headings=_headings(used, common),
+        common=common.text, rows=[_table_row(number, row, used, common) for number, row in enumerate(content.rows, 1)],
+        invalid=sum(row.verdict == "INVALID" for row in content.rows), timed=len(timed),
         failed=[row for row in content.rows if row.parity in ("failed", "not verified")],
         sources=[_sources(row) for row in content.rows],
-        distributions=plots.distributions([r for r in content.rows if r.samples_s][:_SHOWN_DISTRIBUTIONS]),
-        left_out=max(sum(bool(row.samples_s) for row in content.rows) - _SHOWN_DISTRIBUTIONS, 0),
-        panels=[plot for across, up in _PAIRS if (plot := _panel(content.rows, compared, across, up))],
+        distributions=plots.distributions(
+            timed[:_SHOWN_DISTRIBUTIONS], [_strip_name(common.without(row)) for row in timed[:_SHOWN_DISTRIBUTIONS]]
+        ),
+        left_out=max(len(timed) - _SHOWN_DISTRIBUTIONS, 0),
+        panels=[plot for across, up in _PAIRS if (plot := pareto.pareto(compared, across, up, _TITLES, look))],
+        legend=[(pareto.key(shape), name) for name, shape in look.items()],
         has_accuracy=any("accuracy" in row.figures for row in content.rows),
-        chips=[_chips(energy) for energy in content.energies],
-        parities=[_parity(report) for report in content.parities],
-        history=[(name, plots.history_plot(name, entries)) for name, entries in series.items()],
+        chips=chips.sections(content.energies), parities=[_parity(report) for report in content.parities],
+        history=[(name, plots.history_plot(name, entries)) for name, entries in series.items() if len(entries) > 1],
+        single=sum(len(entries) == 1 for entries in series.values()),
         failures=content.failures, notes=content.notes,
     )  # fmt: skip
 
 
-def _panel(rows: Sequence[Row], compared: Sequence[Row], across: str, up: str) -> str:
-    """Returns a Pareto plot whose numbers are those of the table."""
-    kept = [row if row in compared else Row(row.model, row.target) for row in rows]
-    return plots.pareto(kept, across, up, _TITLES)
+@dataclass(frozen=True)
+class _Common:
+    """What all rows share, said once instead of in every row."""
+
+    model: str = ""
+    variant: str = ""
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> _Common:
+        models = {row.model for row in rows}
+        variants = {row.variant for row in rows if row.samples_s}
+        return cls(models.pop() if len(models) == 1 else "", variants.pop() if len(variants) == 1 else "")
+
+    @property
+    def text(self) -> str:
+        return f"Everything was measured with: {self.variant}." if self.variant else ""
+
+    def without(self, row: Row) -> Row:
+        """Returns the row with only what tells it apart."""
+        variant = "" if row.variant == self.variant else row.variant
+        return replace(row, model="" if self.model else row.model, variant=variant)
 
 
-def _headings(used: Sequence[tuple[str, str]]) -> list[str]:
-    return ["#", "model", "target", "numerics", "T", "scenario", "parity", "verdict", *(name for _, name in used)]
+def _strip_name(row: Row) -> str:
+    """Returns a row's name without the scenario that most rows are of."""
+    return row.name.removesuffix(" · single")
 
 
-def _table_row(number: int, row: Row, used: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    target = f"{row.target}, {row.variant}" if row.variant else row.target
+def _headings(used: Sequence[tuple[str, str]], common: _Common) -> list[str]:
+    model = [] if common.model else ["model"]
+    return ["#", *model, "target", "numerics", "T", "scenario", "parity", "verdict", *(name for _, name in used)]
+
+
+def _table_row(number: int, row: Row, used: Sequence[tuple[str, str]], common: _Common) -> dict[str, Any]:
+    short = common.without(row)
+    target = f"{row.target}, {short.variant}" if short.variant else row.target
     steps = str(row.time_steps) if row.time_steps else _NONE
-    plain = [("model", row.model), ("target", target), ("numerics", row.numerics)]
-    cells = [Cell(heading, text, text) for heading, text in plain]
+    plain = [] if common.model else [("model", row.model)]
+    plain += [("target", target), ("numerics", row.numerics)]
+    cells = [Cell(heading, text or _NONE, text) for heading, text in plain]
     cells.append(Cell("T", steps, str(row.time_steps or "")))
     cells += [Cell("scenario", row.scenario or _NONE, row.scenario), Cell("parity", row.parity or _NONE, row.parity)]
     cells.append(Cell("verdict", row.verdict or _NONE, row.verdict))
@@ -120,41 +154,16 @@ def show(quantity: Quantity, key: str = "") -> str:
         return f"{quantity.value:.1%} [{quantity.low * 100:.1f}, {quantity.high * 100:.1f}]"
     if quantity.unit == "1/s":
         return f"{quantity.value:,.4g} /s" if quantity.value < 1000 else f"{quantity.value:,.0f} /s"
+    if quantity.unit in ("s", "J", "B") and quantity.low < quantity.high:  # as many digits as the value has
+        scale, letter = prefix_of(float(f"{quantity.value:.4g}"))
+        value, low, high = (f"{each / scale:.4g}" for each in (quantity.value, quantity.low, quantity.high))
+        return f"{value} {letter}{quantity.unit} [{low}, {high}]"
     return quantity.text()
 
 
 def _sources(row: Row) -> dict[str, Any]:
     entries = [(key, show(quantity, key), quantity.kind, quantity.source) for key, quantity in row.figures.items()]
     return {"name": row.name, "machine": row.machine, "entries": entries}
-
-
-def _chips(energy: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what the chips section shows of one energy report."""
-    baselines = [entry for entry in energy.get("estimators", ()) if str(entry["name"]).startswith("ann-")]
-    rows = [
-        {
-            "title": chip["title"], "total": Quantity(**chip["total"]) if chip["total"] else None,
-            "status": chip.get("status", ""), "fits": chip.get("fits", True),
-            "ratios": [_ratio(chip["total"], entry["total"]) for entry in baselines],
-            "latency": Quantity(**chip["latency"]["inference"]).text() if chip.get("latency") else "unknown",
-            "sources": chip.get("sources", ()), "unpriced": chip.get("unpriced", ()),
-        }
-        for chip in energy["chips"]
-    ]  # fmt: skip
-    others = [entry for entry in energy.get("estimators", ()) if entry not in baselines]
-    return {
-        "network": energy["network"], "steps": energy.get("time_steps"), "rows": rows,
-        "baselines": [(entry["title"], Quantity(**entry["total"]), entry.get("source", "")) for entry in baselines],
-        "estimators": [(entry["title"], Quantity(**entry["total"]), entry.get("source", "")) for entry in others],
-        "comparison": energy.get("comparison", ()), "verdict": (energy.get("verdict") or {}).get("text", ""),
-        "assumptions": energy.get("assumptions", ()), "uncounted": energy.get("uncounted", ()),
-    }  # fmt: skip
-
-
-def _ratio(chip: Mapping[str, Any] | None, baseline: Mapping[str, Any]) -> str:
-    if chip is None or not baseline["value"]:
-        return _NONE
-    return f"{chip['value'] / baseline['value']:.3g}"
 
 
 def _parity(report: Any) -> dict[str, Any]:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from neurokit import samples
 from neurokit.bench.history import Entry
-from neurokit.quantity import Quantity
 from neurokit.quantity import _prefix as prefix_of
-from neurokit.report.rows import Row
+from neurokit.report.row import Row
 
 WIDTH = 380.0
-_LEFT, _RIGHT, _BOTTOM = 52.0, 14.0, 40.0
-_COLOURS = ("#0b62a4", "#c4451c", "#2a7f3f", "#7a4aa3", "#8a6d00", "#b0307a", "#3b6e75", "#5b5b5b")
-_SHAPES = ("circle", "square", "diamond", "triangle")
+LEFT, RIGHT, BOTTOM = 60.0, 14.0, 40.0
+COLOURS = ("#0b62a4", "#c4451c", "#2a7f3f", "#7a4aa3", "#8a6d00", "#b0307a", "#3b6e75", "#5b5b5b")
+_ONE_PICTURE = 8  # rows of distributions; more are shown in two columns
+SHAPES = ("circle", "square", "diamond", "triangle")
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ def axis(values: Sequence[float], start: float, end: float, *, log: bool = True)
     return Axis(low - air, high + air, start, end, False)
 
 
-def label(value: float, unit: str) -> str:
-    """Returns a value as a short tick label."""
+def label(value: float, unit: str, digits: int = 3) -> str:
+    """Returns a value as a short label."""
     if unit == "%":
         return f"{value * 100:.4g}"
-    scale, letter = prefix_of(float(f"{value:.3g}"))
-    return f"{value / scale:.3g} {letter}{unit}".strip()
+    scale, letter = prefix_of(float(f"{value:.{digits}g}"))
+    return f"{value / scale:.{digits}g} {letter}{unit}".strip()
 
 
 def svg(height: float, body: str, title: str) -> str:
@@ -87,45 +87,63 @@ def svg(height: float, body: str, title: str) -> str:
     )
 
 
-def _text(x: float, y: float, words: str, anchor: str = "start", css: str = "") -> str:
+def words_at(x: float, y: float, words: str, anchor: str = "start", css: str = "") -> str:
+    """Returns words at a place."""
     kind = f' class="{css}"' if css else ""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{kind}>{escape(words)}</text>'
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
+def line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
+    """Returns a straight line in a style of the page."""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{css}"/>'
 
 
-def distributions(rows: Sequence[Row]) -> str:
-    """Returns the latency distribution of each row: density, the middle half, the median, and 5 to 95 %."""
-    rows = [row for row in rows if len(row.samples_s) > 1]
-    if not rows:
-        return ""
-    ends = [[samples.percentile(row.samples_s, p)[0] for p in (1, 99)] for row in rows]
+def distributions(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """Returns the latency distribution of each row: density, the middle half, the median, and 5 to 95 %.
+
+    Args:
+        rows: Rows with samples.
+        names: What each is called.
+
+    Returns:
+        One picture, or two of half the height with the same axis.
+    """
+    known = [(row, name) for row, name in zip(rows, names, strict=True) if len(row.samples_s) > 1]
+    if not known:
+        return []
+    ends = [[samples.percentile(row.samples_s, p)[0] for p in (1, 99)] for row, _ in known]
     x = axis([max(value, 1e-9) for pair in ends for value in pair], 10, WIDTH - 10)
-    body, y = [], 14.0
-    for number, row in enumerate(rows):
-        colour = _COLOURS[number % len(_COLOURS)]
-        p5, p25, p50, p75, p95 = (samples.percentile(row.samples_s, p)[0] for p in (5, 25, 50, 75, 95))
-        body.append(_text(10, y, row.name, css="name"))
-        base = y + 30
-        body.append(f'<path d="{_density(row.samples_s, x, base, 22)}" fill="{colour}" fill-opacity=".25"/>')
-        body.append(f'<line x1="{x.at(p5):.1f}" x2="{x.at(p95):.1f}" y1="{base}" y2="{base}" stroke="{colour}"/>')
-        width = max(x.at(p75) - x.at(p25), 1.0)
-        body.append(
-            f'<rect x="{x.at(p25):.1f}" y="{base - 3}" width="{width:.1f}" height="6" fill="{colour}" class="mark"/>'
-        )
-        body.append(_line(x.at(p50), base - 7, x.at(p50), base + 7, "median"))
-        body.append(_text(min(x.at(p50) + 4, WIDTH - 70), base + 14, f"{label(p50, 's')}", css="small"))
-        y = base + 32
-    grid = [_line(x.at(t), 20, x.at(t), y - 10, "grid") + _text(x.at(t), y + 4, label(t, "s"), "middle", "small")
+    half = len(known) if len(known) <= _ONE_PICTURE else math.ceil(len(known) / 2)
+    return [_strips(known[start : start + half], x, start) for start in range(0, len(known), half)]
+
+
+def _strips(known: Sequence[tuple[Row, str]], x: Axis, start: int) -> str:
+    body, y = [], 12.0
+    for number, (row, name) in enumerate(known, start):
+        body.append(_distribution(row, name, x, y, COLOURS[number % len(COLOURS)]))
+        y += 36
+    y -= 4
+    grid = [line(x.at(t), 16, x.at(t), y - 10, "grid") + words_at(x.at(t), y + 4, label(t, "s"), "middle", "small")
             for t in x.ticks()]  # fmt: skip
     return svg(y + 14, "".join(grid + body), "Latency distributions: density, middle half, median, 5 to 95 percent")
 
 
+def _distribution(row: Row, name: str, x: Axis, y: float, colour: str) -> str:
+    p5, p25, p50, p75, p95 = (samples.percentile(row.samples_s, p)[0] for p in (5, 25, 50, 75, 95))
+    base = y + 18
+    box = max(x.at(p75) - x.at(p25), 1.0)
+    return "".join([
+        f'<text x="10" y="{y:.1f}" class="small"><tspan class="name">{label(p50, "s")}</tspan> {escape(name)}</text>',
+        f'<path d="{_density(row.samples_s, x, base, 13)}" fill="{colour}" fill-opacity=".3"/>',
+        f'<line x1="{x.at(p5):.1f}" x2="{x.at(p95):.1f}" y1="{base}" y2="{base}" stroke="{colour}"/>',
+        f'<rect x="{x.at(p25):.1f}" y="{base - 2}" width="{box:.1f}" height="4" fill="{colour}" class="mark"/>',
+        line(x.at(p50), base - 5, x.at(p50), base + 5, "median"),
+    ])  # fmt: skip
+
+
 def _density(values: Sequence[float], x: Axis, base: float, height: float) -> str:
-    """Returns the outline of a histogram with 60 bins over the axis."""
-    bins = [0] * 60
+    """Returns the outline of a histogram with 120 bins over the axis."""
+    bins = [0] * 120
     for value in values:
         place = (x.at(max(value, 1e-9)) - x.start) / (x.end - x.start)
         if 0 <= place < 1:
@@ -139,79 +157,8 @@ def _density(values: Sequence[float], x: Axis, base: float, height: float) -> st
     return f"M{x.start:.1f},{base:.1f} {' '.join(corners)} L{x.end:.1f},{base:.1f} Z"
 
 
-def pareto(rows: Sequence[Row], across: str, up: str, titles: Mapping[str, tuple[str, str]]) -> str:
-    """Returns a scatter of two figures with the rows that no other row beats in both joined by a line.
-
-    Args:
-        rows: The rows; those without both figures are left out.
-        across: Figure along x, the smaller the better.
-        up: Figure along y: accuracy, the larger the better; else the smaller.
-        titles: Title and unit of each figure.
-    """
-    points = [(number, row, row.figures[across], row.figures[up]) for number, row in enumerate(rows, 1)
-              if across in row.figures and up in row.figures and row.figures[across].value > 0]  # fmt: skip
-    if not points:
-        return ""
-    height, better_up = 300.0, up == "accuracy"
-    x = axis([q.value for _, _, q, _ in points], _LEFT, WIDTH - _RIGHT)
-    ends = [end for *_, q in points for end in ((q.low, q.high) if better_up else (q.value,))]
-    y = axis(ends, height - _BOTTOM, 16, log=not better_up)
-    body = [*_frame(x, y, titles[across], titles[up], height)]
-    front = sorted((a.value, b.value) for _, _, a, b in points if not _beaten(a.value, b.value, points, better_up))
-    body.append(f'<path d="{_steps(front, x, y)}" class="front"/>')
-    for number, row, a, b in points:
-        colour, shape = _COLOURS[(number - 1) % len(_COLOURS)], _SHAPES[(number - 1) // len(_COLOURS) % len(_SHAPES)]
-        px, py = x.at(a.value), y.at(b.value)
-        body.append(_whiskers(a.low, a.high, b.low, b.high, x, y, px, py, colour))
-        body.append(_mark(px, py, "hollow" if row.simulated else shape, colour))
-        body.append(_text(px + 7, py - 6, str(number), css="number"))
-    return svg(height, "".join(body), f"{titles[up][0]} against {titles[across][0]}; the line joins the best")
-
-
-def _beaten(
-    a: float, b: float, points: Sequence[tuple[int, Row, Quantity, Quantity]], better_up: bool
-) -> bool:  # fmt: skip
-    sign = -1.0 if better_up else 1.0
-    others = [(p.value, sign * q.value) for _, _, p, q in points]
-    mine = (a, sign * b)
-    return any(o[0] <= mine[0] and o[1] <= mine[1] and o != mine for o in others)
-
-
-def _steps(front: Sequence[tuple[float, float]], x: Axis, y: Axis) -> str:
-    if not front:
-        return ""
-    path = f"M{x.at(front[0][0]):.1f},{y.at(front[0][1]):.1f}"
-    return path + "".join(f" H{x.at(a):.1f} V{y.at(b):.1f}" for a, b in front[1:])
-
-
-def _frame(x: Axis, y: Axis, across: tuple[str, str], up: tuple[str, str], height: float) -> list[str]:
-    body = []
-    for tick in x.ticks():
-        body += [_line(x.at(tick), y.end, x.at(tick), y.start, "grid")]
-        body += [_text(x.at(tick), y.start + 14, label(tick, across[1]), "middle", "small")]
-    for tick in y.ticks():
-        body += [_line(x.start, y.at(tick), x.end, y.at(tick), "grid")]
-        body += [_text(x.start - 4, y.at(tick) + 4, label(tick, up[1]), "end", "small")]
-    unit = f" ({up[1]})" if up[1] == "%" else ""
-    body += [_text((x.start + x.end) / 2, height - 6, across[0], "middle"), _text(4, 11, up[0] + unit)]
-    return body
-
-
-def _whiskers(
-    x_low: float, x_high: float, y_low: float, y_high: float, x: Axis, y: Axis, px: float, py: float, colour: str
-) -> str:  # fmt: skip
-    """Returns the intervals of a point, cut at the frame."""
-    lines = []
-    if x_low < x_high and x_low > 0:
-        ends = [min(max(x.at(value), x.start), x.end) for value in (x_low, x_high)]
-        lines.append(f'<line x1="{ends[0]:.1f}" x2="{ends[1]:.1f}" y1="{py:.1f}" y2="{py:.1f}" stroke="{colour}"/>')
-    if y_low < y_high and (y_low > 0 or not y.log):
-        ends = [min(max(y.at(value), y.end), y.start) for value in (y_low, y_high)]
-        lines.append(f'<line x1="{px:.1f}" x2="{px:.1f}" y1="{ends[0]:.1f}" y2="{ends[1]:.1f}" stroke="{colour}"/>')
-    return "".join(lines)
-
-
-def _mark(x: float, y: float, shape: str, colour: str) -> str:
+def mark(x: float, y: float, shape: str, colour: str) -> str:
+    """Returns the mark of one point."""
     paint = f'fill="{colour}" class="mark"'
     if shape == "hollow":
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="#fff" stroke="{colour}" stroke-width="2" class="mark"/>'
@@ -231,20 +178,20 @@ def history_plot(name: str, entries: Sequence[Entry]) -> str:
     if not entries:
         return ""
     height = 200.0
-    y = axis([value for e in entries for value in (e.low_s, e.high_s)], height - _BOTTOM, 10, log=False)
-    x = Axis(-0.5, max(len(entries) - 0.5, 0.5), _LEFT, WIDTH - _RIGHT, False)
-    body = [_line(x.start, y.at(t), x.end, y.at(t), "grid") + _text(x.start - 4, y.at(t) + 4, label(t, "s"), "end",
+    y = axis([value for e in entries for value in (e.low_s, e.high_s)], height - BOTTOM, 10, log=False)
+    x = Axis(-0.5, max(len(entries) - 0.5, 0.5), LEFT, WIDTH - RIGHT, False)
+    body = [line(x.start, y.at(t), x.end, y.at(t), "grid") + words_at(x.start - 4, y.at(t) + 4, label(t, "s", 4), "end",
              "small") for t in y.ticks()]  # fmt: skip
     places = [(x.at(number), y.at(entry.p50_s)) for number, entry in enumerate(entries)]
     body.append(f'<polyline points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in places)}" class="front"/>')
     for entry, (px, py) in zip(entries, places, strict=True):
         ends = y.at(entry.low_s), y.at(entry.high_s)
-        body.append(f'<line x1="{px:.1f}" x2="{px:.1f}" y1="{ends[0]:.1f}" y2="{ends[1]:.1f}" stroke="{_COLOURS[0]}"/>')
-        body.append(_mark(px, py, "circle" if entry.verdict == "VALID" else "hollow", _COLOURS[0]))
+        body.append(f'<line x1="{px:.1f}" x2="{px:.1f}" y1="{ends[0]:.1f}" y2="{ends[1]:.1f}" stroke="{COLOURS[0]}"/>')
+        body.append(mark(px, py, "circle" if entry.verdict == "VALID" else "hollow", COLOURS[0]))
     ends_of_time = [(entries[0], places[0], "start"), (entries[-1], places[-1], "end")]
     for entry, (px, _), anchor in ends_of_time[: len(entries)]:
-        body.append(_text(px, height - 22, entry.time[:10], anchor, "small"))
+        body.append(words_at(px, height - 22, entry.time[:10], anchor, "small"))
     body.append(
-        _text((x.start + x.end) / 2, height - 6, f"{len(entries)} runs, median and its 95 % interval", "middle")
+        words_at((x.start + x.end) / 2, height - 6, f"{len(entries)} runs, median and its 95 % interval", "middle")
     )
     return svg(height, "".join(body), f"History of {name}")

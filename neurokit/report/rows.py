@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,55 +13,15 @@ from neurokit import samples
 from neurokit.artifact import Artifact
 from neurokit.bench import history
 from neurokit.bench.run import BenchRun, read_json
+from neurokit.bench.subject import numerics_of
 from neurokit.errors import InputError
 from neurokit.quantity import Quantity
+from neurokit.report import chips
+from neurokit.report.row import Row
 from neurokit.reports import LatencyReport, ParityReport
 
 _NORMAL = 1.96
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the big table.
-
-    Attributes:
-        model: Name of the model.
-        target: Target, or the chip.
-        variant: What tells rows of one target apart.
-        numerics: "float", "exact", "int8" and the like.
-        time_steps: T, or None.
-        scenario: What one sample is, or "" without a latency.
-        parity: Verdict of the verification, or "".
-        figures: Quantities by column: accuracy, p50, p90, p95, p99, mean, per_step, throughput, memory, gpu_memory,
-            load, first, size, energy.
-        samples_s: Latency samples, for the distribution.
-        verdict: "VALID", "INVALID" or "".
-        remarks: What a reader must know: reasons, a verification that failed.
-        machine: Where it was measured, or the tool that simulated it.
-        simulated: Whether it is a chip that was simulated.
-    """
-
-    model: str
-    target: str
-    variant: str = ""
-    numerics: str = "float"
-    time_steps: int | None = None
-    scenario: str = ""
-    parity: str = ""
-    figures: Mapping[str, Quantity] = field(default_factory=dict)
-    samples_s: tuple[float, ...] = ()
-    verdict: str = ""
-    remarks: tuple[str, ...] = ()
-    machine: str = ""
-    simulated: bool = False
-
-    @property
-    def name(self) -> str:
-        """What the row is called in plots."""
-        steps = f"T={self.time_steps}" if self.time_steps else ""
-        numerics = self.numerics if self.numerics != "float" else ""
-        parts = (self.model, self.target, self.variant, numerics, steps, self.scenario)
-        return " · ".join(part for part in parts if part)
+_WORTH_SAYING = 0.01  # of an output; a flipped spike shows, rounding does not
 
 
 @dataclass
@@ -104,7 +65,7 @@ def gather(places: Sequence[Path]) -> Content:
     _drop_bare_artifacts(content)
     content.rows = [_with_accuracy(row, accuracies) for row in content.rows]
     for energy in content.energies:
-        content.rows += _chip_rows(energy, content.rows)
+        content.rows += chips.table_rows(energy, content.rows)
     return content
 
 
@@ -115,7 +76,7 @@ def _take_file(data: Mapping[str, Any], place: Path, content: Content) -> list[d
         run = BenchRun.from_json(data)
         content.rows += [_latency_row(report) for report in run.reports]
         content.failures += run.failures
-        content.notes += run.notes
+        content.notes += [note for note in (*run.notes, *_absent_energy(run.reports)) if note not in content.notes]
     elif kind == "parity":
         content.parities.append(ParityReport.from_json(data))
     elif kind == "accuracy":
@@ -168,7 +129,7 @@ def _take_artifact(artifact: Artifact, content: Content) -> None:
     steps = manifest.time_steps if isinstance(manifest.time_steps, int) else None
     verdict = parity.verdict if parity else "not verified"
     content.rows.append(Row(
-        manifest.model.name, manifest.target, numerics=manifest.numerics, time_steps=steps, parity=verdict,
+        manifest.model.name, manifest.target, numerics=numerics_of(manifest), time_steps=steps, parity=verdict,
         figures={"size": Quantity.exact(size, "B", "measured", f"{len(manifest.files)} files of the artifact")},
         remarks=("its verification FAILED",) if verdict == "failed" else (),
     ))  # fmt: skip
@@ -176,10 +137,13 @@ def _take_artifact(artifact: Artifact, content: Content) -> None:
 
 def _drop_bare_artifacts(content: Content) -> None:
     """Leaves out an artifact's own row where a latency row says all that it says."""
-    timed = {(row.model, row.target, row.numerics) for row in content.rows if row.scenario}
+    timed = {(row.model, row.target, row.numerics, row.time_steps) for row in content.rows if row.scenario}
+    timed |= {(model, target, numerics, None) for model, target, numerics, _ in timed}  # T was left open
     content.rows = [
-        row for row in content.rows if row.scenario or (row.model, row.target, row.numerics) not in timed
-    ]  # fmt: skip
+        row
+        for row in content.rows
+        if row.scenario or (row.model, row.target, row.numerics, row.time_steps) not in timed
+    ]
 
 
 def _latency_row(report: LatencyReport) -> Row:
@@ -191,6 +155,7 @@ def _latency_row(report: LatencyReport) -> Row:
         "load": _one(report.load_s, "s", "opening the model, once"),
         "first": _one(report.first_s, "s", "the first inference, once"),
         "size": _one(report.bytes_on_disk, "B", "files of the artifact"),
+        "output_error": _one(report.output_error, "", "relative L2 distance of the output from the reference's"),
         "memory": _one(report.memory.get("cpu_added"), "B", "peak resident memory, added by loading and running"),
         "gpu_memory": _one(report.memory.get("gpu"), "B", "peak memory on the GPU"),
     }  # fmt: skip
@@ -212,7 +177,7 @@ def _one(value: float | None, unit: str, source: str) -> Quantity | None:
 
 
 def _scenario(report: LatencyReport) -> str:
-    parts = [report.scenario]
+    parts = ["stream", "each step"] if report.scenario == "stream" else [report.scenario]
     parts += [f"batch {report.batch}"] if report.batch > 1 else []
     parts += [f"{report.streams} streams"] if report.streams > 1 else []
     parts += [f"every {report.deadline_s * 1e3:g} ms"] if report.deadline_s else []
@@ -223,13 +188,20 @@ def _remarks(report: LatencyReport) -> tuple[str, ...]:
     found = list(report.reasons)
     if report.parity_overridden:
         found.insert(0, "measured with --allow-mismatch: its verification FAILED or was never made")
+    if report.output_error is not None and report.output_error > _WORTH_SAYING:
+        why = ", by spikes that rounding flipped" if report.parity == "benign rounding" else ""
+        found.append(f"its output differs by {report.output_error:.0%} (relative L2) from the reference's{why}")
     if report.misses is not None:
         found.append(f"{report.misses} of {len(report.samples_s)} time steps missed their deadline")
     if report.jitter is not None:
         found.append(f"jitter {report.jitter.text()}, {report.jitter.source}")
-    if report.energy is None and report.energy_note:
-        found.append(f"energy {report.energy_note}")
     return tuple(found)
+
+
+def _absent_energy(reports: Sequence[LatencyReport]) -> list[str]:
+    """Returns why no energy was measured, each reason once with how many rows it is of."""
+    notes = [report.energy_note for report in reports if report.energy is None and report.energy_note]
+    return [f"energy of {number} measured rows {note}" for note, number in Counter(notes).items()]
 
 
 def _machine(environment: Mapping[str, Any]) -> str:
@@ -237,7 +209,8 @@ def _machine(environment: Mapping[str, Any]) -> str:
     runtimes = [f"{name} {versions[name]}" for name in ("onnxruntime", "torch", "tensorrt") if name in versions]
     threads = environment.get("threads_asked") or "all"
     parts = [machine.get("cpu"), machine.get("gpu"), machine.get("system"), *runtimes, f"{threads} threads",
-             f"governor {machine.get('governor', 'unknown')}", environment.get("time")]  # fmt: skip
+             environment.get("arithmetic"), f"governor {machine.get('governor', 'unknown')}",
+             environment.get("time")]  # fmt: skip
     load = (environment.get("during") or {}).get("competing_cpus")
     parts += [f"other processes used {load:.2f} CPUs"] if load is not None else []
     return ", ".join(str(part) for part in parts if part)
@@ -262,34 +235,3 @@ def _with_accuracy(row: Row, accuracies: Sequence[Mapping[str, Any]]) -> Row:
             found = wilson(entry["correct"], entry["total"], entry["data"])
             return replace(row, figures={**row.figures, "accuracy": found})
     return row
-
-
-def _chip_rows(energy: Mapping[str, Any], rows: Sequence[Row]) -> list[Row]:
-    """Returns a row for each chip that was simulated; its accuracy is that of the same network where it was run."""
-    found = []
-    model, steps = str(energy["network"]), energy.get("time_steps")
-    for chip in energy["chips"]:
-        figures: dict[str, Quantity] = {}
-        if chip["total"] is not None:
-            figures["energy"] = Quantity(**chip["total"])
-        if chip.get("latency"):
-            figures["p50"] = Quantity(**chip["latency"]["inference"])
-        accuracy = _accuracy_of(model, steps, rows)
-        if accuracy is not None:
-            figures["accuracy"] = accuracy
-        remarks = {"lower-bound": ("the energy is a lower bound: some of its parts have no published price",),
-                   "refused": ("no energy: what the network needs has no published price",)}  # fmt: skip
-        limits = () if chip.get("fits", True) else ("the network does not fit on this chip; priced as if it did",)
-        found.append(Row(
-            model, str(chip["title"]), time_steps=steps, scenario="simulated", figures=figures, simulated=True,
-            remarks=(*remarks.get(chip.get("status", ""), ()), *limits), machine=str(energy.get("tool", "")),
-        ))  # fmt: skip
-    return found
-
-
-def _accuracy_of(model: str, steps: Any, rows: Sequence[Row]) -> Quantity | None:
-    for row in rows:
-        if row.model == model and row.time_steps == steps and "accuracy" in row.figures:
-            known = row.figures["accuracy"]
-            return replace(known, kind="assumed", source=f"taken from {row.target}: {known.source}")
-    return None

@@ -173,6 +173,16 @@ def test_dense_groups(tmp_path):
         assert (runner(x) != reference(net, x)).sum() == 0
 
 
+def test_the_exact_resnet_goes(tmp_path):
+    """Its mean over the image is a sum in the exact form; the grid of its input is stated."""
+    captured = nk.capture(load("sew_resnet18", input_shape=(3, 96, 96)), time_steps=2)
+    artifact = nk.lower(captured, "nir", tmp_path / "n", numerics="exact")
+    assert artifact.manifest.parity["verdict"] == "exact"
+    assert artifact.manifest.target_info["input_grid"]["exponent"] < 0
+    pools = [n for n in nir.read(tmp_path / "n" / "model.nir").nodes.values() if isinstance(n, nir.SumPool2d)]
+    assert [3, 3] in [np.asarray(pool.kernel_size).tolist() for pool in pools]  # 9 is no power of two
+
+
 def test_the_whole_resnet_goes(tmp_path):
     """SEW-ResNet-18: shortcuts as fan-in, its MaxPool of spikes as SumPool2d and Threshold."""
     artifact = nk.lower(nk.capture(load("sew_resnet18", input_shape=(3, 32, 32))), "nir", tmp_path / "n")

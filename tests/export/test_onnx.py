@@ -265,3 +265,29 @@ def test_wrong_use_of_a_runner_is_told(artifacts):
 def test_every_level_runs(artifacts, level):
     with pipeline.open(artifacts["onnx"], level=level, threads=1, spinning=False) as runner:
         np.testing.assert_array_equal(runner(images()), torch_run(images()))
+
+
+class Pooled(torch.nn.Module):
+    """Spikes summed over windows: an average pooling with a divisor of its own."""
+
+    def __init__(self, divisor, padding):
+        super().__init__()
+        self.divisor, self.padding = divisor, padding
+        self.sn = neuron.IFNode(step_mode="m")
+
+    def forward(self, x):
+        x = self.sn(x)
+        y = torch.nn.functional.avg_pool2d(x.flatten(0, 1), 3, 2, self.padding, divisor_override=self.divisor)
+        return y.unflatten(0, x.shape[:2])
+
+
+@pytest.mark.parametrize(("divisor", "padding"), [(None, 1), (1, 0), (1, 1), (4, 1)])
+def test_a_pooling_keeps_its_divisor(divisor, padding, tmp_path):
+    """torch's exporter drops it without a word; a sum of spikes must stay one."""
+    x = 2 * torch.rand(3, 2, 2, 7, 7)
+    net = Pooled(divisor, padding).eval()
+    artifact = pipeline.lower(pipeline.capture(net, x), "onnx", tmp_path / "o")
+    with torch.no_grad():
+        expected = net(x).numpy()
+    with pipeline.open(artifact) as runner:
+        np.testing.assert_allclose(runner(x.numpy()), expected, rtol=1e-6)

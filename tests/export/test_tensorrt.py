@@ -1,5 +1,7 @@
 """The target `tensorrt`: engines are built here, the network they are built of runs in ONNX Runtime."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from neurokit.export.trt_rewrite import dft_matrix, rewrite, unknown_operators
 from neurokit.export.trt_run import check_device
 from neurokit.export.trt_target import runtime_or_reason
 from neurokit.loading import load
+from neurokit.spec import MODELS
 
 from .nir_nets import conv_net, dyadic, inputs, reference
 
@@ -50,6 +53,11 @@ def test_engines_are_built_and_their_network_is_exact(form, tmp_path):
     if form != "step":
         assert (session.run(None, {"x": X})[0] != reference(net, X)).sum() == 0
     assert any("not the engine" in note for note in artifact.manifest.parity["notes"])
+    layers = json.loads((tmp_path / "t" / "layers.json").read_text())
+    assert len(layers) == info["layers"] == sum(info["layer_types"].values())
+    assert info["layer_types"]["convolution"] == 2  # as many as the source has
+    assert info["build_seconds"] > 0
+    assert not any("half" in layer["precisions"] for layer in layers)
 
 
 @needs_library
@@ -64,6 +72,12 @@ def test_half_precision_keeps_membranes_single(tmp_path):
         if node.domain == "neurokit":
             assert not halves & set(node.input)
     assert sum(node.op_type in ("Conv", "Gemm", "MatMul") for node in model.graph.node) == 3
+    layers = json.loads((tmp_path / "t" / "layers.json").read_text())
+    for layer in layers:  # what TensorRT itself made of it
+        if layer["type"] in ("convolution", "matrix_multiply"):
+            assert layer["precisions"] == ["half"], layer
+        if "(LIF)" in layer["onnx"]:
+            assert "half" not in layer["precisions"], layer
     session = ort.InferenceSession(str(tmp_path / "t" / "model.onnx"), providers=["CPUExecutionProvider"])
     # Multiples of 1/8 below 32 are float16 numbers: half precision changes nothing here.
     assert (session.run(None, {"x": X})[0] != reference(net, X)).sum() == 0
@@ -216,9 +230,82 @@ def test_unknown_operators_are_listed():
     assert found == {"StringNormalizer", "Attend"}
 
 
-@pytest.mark.slow
 @needs_library
-@pytest.mark.parametrize("name", ["sew_resnet18", "metaspikeformer_15m"])
-def test_big_models_build(name, tmp_path):
-    artifact = nk.lower(nk.capture(load(name), time_steps=1, batch=1), "tensorrt", tmp_path / "t", verified=False)
-    assert artifact.manifest.target_info["engine_bytes"] > 10_000_000
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name == "spiking_cnn" else pytest.mark.slow) for name in MODELS.names()],
+)
+def test_every_zoo_model_becomes_an_engine(name, tmp_path):
+    """In its exact form, whose network must give every spike and every bit of the output in ONNX Runtime."""
+    artifact = nk.lower(nk.exact(nk.capture(load(name), batch=1)), "tensorrt", tmp_path / "t")
+    parity, info = artifact.manifest.parity, artifact.manifest.target_info
+    assert parity["verdict"] == "exact"
+    assert parity["spikes_flipped"] == 0
+    assert not any(layer["flips_free"] for layer in parity["layers"])
+    assert bool(parity["spikes_compared"]) == (artifact.manifest.time_steps is not None)
+    assert info["engine_bytes"] > 1_000_000
+    assert info["layers"] > 50
+
+
+def small_ann():
+    torch.manual_seed(0)
+    nn = torch.nn
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5),
+    ).eval()  # fmt: skip
+
+
+@needs_library
+def test_int8_engines_are_symmetric(tmp_path):
+    """S8 activations and weights around zero, one scale a channel, biases in float; checked number by number."""
+    net = small_ann()
+    x = torch.randn(32, 3, 10, 10)
+    captured = nk.capture(net, x)
+    artifact = nk.lower(captured, "tensorrt", tmp_path / "t", precision="int8", calibration=x)
+    info = artifact.manifest.target_info
+    assert artifact.manifest.numerics == "int8"
+    assert artifact.manifest.parity["verdict"] == "within tolerance"
+    assert any("not the engine" in note for note in artifact.manifest.parity["notes"])
+    assert info["quantisation"]["activations"] == "symmetric S8"
+    assert info["layer_precisions"]["int8"] >= 3 + 3  # weights and operands of three layers
+    assert info["engine_bytes"] > 1000
+    model = onnx.load(str(tmp_path / "t" / "model.onnx"))
+    held = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    made = {name: node for node in model.graph.node for name in node.output}
+    folded = [net[0].weight * (net[1].weight / torch.sqrt(net[1].running_var + net[1].eps))[:, None, None, None],
+              net[3].weight, net[7].weight]  # fmt: skip
+    layers = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
+    assert len(layers) == 3
+    for node, wanted in zip(layers, folded, strict=True):
+        assert node.input[2] not in made  # the bias is no quantised number
+        assert held[node.input[2]].dtype == np.float32
+        operand, weight = made[node.input[0]], made[node.input[1]]
+        for dequantize in (operand, weight):
+            assert dequantize.op_type == "DequantizeLinear"
+            zero = held[dequantize.input[2]]
+            assert zero.dtype == np.int8
+            assert not zero.any()
+        integers, scale = held[weight.input[0]], held[weight.input[1]]
+        axis = next((a.i for a in weight.attribute if a.name == "axis"), 1)
+        wide = np.moveaxis(integers.astype(float), axis, 0) * scale.reshape(-1, *[1] * (integers.ndim - 1))
+        reference = wanted.detach().numpy()
+        values = np.moveaxis(wide, 0, axis)
+        values = values if values.shape == reference.shape else values.T
+        assert scale.size == reference.shape[0]
+        unit = scale.reshape(-1, *[1] * (reference.ndim - 1))
+        assert (np.abs(values - reference) <= 0.5001 * unit).all()
+
+
+@needs_library
+def test_what_int8_engines_are_not_for(tmp_path):
+    captured = nk.capture(small_ann(), torch.rand(2, 3, 10, 10))
+    with pytest.raises(InputError, match="int8 engines"):
+        nk.lower(captured, "tensorrt", tmp_path / "t", calibration=torch.rand(8, 3, 10, 10))
+    with pytest.raises(InputError, match="needs calibration data"):
+        nk.lower(captured, "tensorrt", tmp_path / "t", precision="int8")
+    with pytest.raises(UnsupportedError, match="flip its spikes"):
+        lowered(tmp_path, precision="int8")
+    with pytest.raises(InputError, match="method"):
+        nk.lower(captured, "tensorrt", tmp_path / "t", precision="int8", method="guess")
+    assert not (tmp_path / "t").exists()

@@ -173,3 +173,12 @@ def test_a_third_party_adds_a_chip_by_entry_point(monkeypatch, tmp_path):
 
 def test_every_term_says_what_it_counts():
     assert all(term.meaning and term.unit in ("J", "W") for term in TERMS.values())
+
+
+@pytest.mark.parametrize("name", chip_names())
+def test_no_price_or_time_rests_on_memory(name):
+    profile = load_chip(name)
+    for term, constant in {**profile.prices, **profile.times}.items():
+        assert "recall" not in f"{constant.source} {constant.note}".lower(), term
+        assert constant.basis != "assumed", term
+        assert constant.source, term

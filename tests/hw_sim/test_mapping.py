@@ -112,9 +112,38 @@ def brute_force(counts: MappedCounts, work: Workload) -> dict[str, np.ndarray]:
     seed=st.integers(0, 99),
 )
 def test_counts_on_cores_equal_an_edge_list(channels, size, depthwise, stride, padding, neurons, strategy, seed):
-    network = conv_net(channels, size, channels if depthwise else 1, stride, padding)
+    check_against_an_edge_list(
+        conv_net(channels, size, channels if depthwise else 1, stride, padding), small_chip(neurons), strategy, seed
+    )
+
+
+def strange_net(size: int, dilation: int) -> Network:
+    """A stride longer than its kernel beside another convolution, a dilation, tokens, three readers of one layer."""
+    a = Population("a", (4, size, size), model=IF)
+    skip = Projection.conv("skip", "a", "b", a.shape, 4, (1, 1), 2)
+    alone = Projection.conv("alone", "a", "g", a.shape, 4, (1, 1), 2)
+    wide = Projection.conv("wide", "a", "b", a.shape, 4, (3, 3), 2, 1)
+    holes = Projection.conv("holes", "a", "c", a.shape, 2, (2, 2), 1, dilation, dilation)
+    tokens = Projection.conv("tokens", "a", "d", (4, size * size), 3, (1,))
+    mixed = Projection.linear("mixed", "d", "e", (3, size * size), 5)
+    copy = Projection.identity("copy", "a", "f", a.shape)
+    populations = (
+        Population("in", (2, size, size), "input"), a,
+        *(Population(p.target, p.target_shape, model=IF) for p in (wide, holes, tokens, mixed, copy, alone)),
+    )  # fmt: skip
+    first = Projection.conv("first", "in", "a", (2, size, size), 4, (3, 3), 1, 1)
+    return Network("strange", populations, (first, skip, wide, holes, tokens, mixed, copy, alone))
+
+
+@settings(max_examples=25, deadline=None)
+@given(size=st.integers(4, 7), dilation=st.integers(1, 2), neurons=st.integers(3, 120), seed=st.integers(0, 99))
+def test_strange_rules_are_counted_on_cores_as_an_edge_list_says(size, dilation, neurons, seed):
+    check_against_an_edge_list(strange_net(size, dilation), small_chip(neurons), "hilbert", seed)
+
+
+def check_against_an_edge_list(network: Network, chip, strategy: str, seed: int) -> None:
     work = workload(network, seed=seed)
-    counts = count_on(map_network(network, small_chip(neurons), strategy, enforce=False), Tally(work))
+    counts = count_on(map_network(network, chip, strategy, enforce=False), Tally(work))
     expected = brute_force(counts, work)
     kinds = ("synaptic_event_dense", "synaptic_event_conv", "synaptic_event_sparse")
     np.testing.assert_array_equal(sum(counts.by_core(kind) for kind in kinds), expected["events"])

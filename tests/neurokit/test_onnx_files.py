@@ -1,4 +1,4 @@
-"""`.onnx` and `.pt2` files as models."""
+"""`.onnx` files as models."""
 
 import numpy as np
 import pytest
@@ -104,30 +104,3 @@ def test_other_files_and_bombs_are_refused(tmp_path):
     huge = onnx.TensorProto(name="w", data_type=1, dims=[10**6, 10**6])
     onnx.save(model(node("Gemm", ["x", "w"]), initializers=[huge]), path)
     refused(path, "declares 'w'")
-
-
-def test_a_pt2_file_is_not_opened(tmp_path):
-    """A pickle that would leave a trace, were it loaded."""
-    import pickle
-    import zipfile
-
-    class Trace:
-        def __reduce__(self):
-            return (open, (str(tmp_path / "executed"), "w"))
-
-    with zipfile.ZipFile(tmp_path / "n.pt2", "w") as archive:
-        archive.writestr("archive/data/weights/weight_0", pickle.dumps(Trace()))
-    refused(tmp_path / "n.pt2", "can run code")
-    assert not (tmp_path / "executed").exists()
-
-
-def test_a_trusted_pt2_goes_through_a_factory(tmp_path):
-    """What the refusal says to do."""
-    program = torch.export.export(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), (torch.rand(2, 4),),
-                                  dynamic_shapes=({0: torch.export.Dim("b")},))  # fmt: skip
-    torch.export.save(program, tmp_path / "n.pt2")
-    (tmp_path / "m.py").write_text(
-        f"import torch\ndef make():\n    return torch.export.load({str(tmp_path / 'n.pt2')!r}).module()\n"
-    )
-    captured = nk.capture(load(f"{tmp_path / 'm.py'}:make", input_shape=(4,)))
-    assert captured.output_names == ("y",)

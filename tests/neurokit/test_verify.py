@@ -20,7 +20,7 @@ from neurokit import pipeline
 from neurokit.artifact import Artifact, file_info
 from neurokit.capture import capture
 from neurokit.spec import ModelSpec, TensorSpec
-from neurokit.vectors import FILE, Vectors
+from neurokit.vectors import FILE, Vectors, covering_spikes
 
 ROOT = Path(__file__).parents[2]
 T = 4
@@ -135,7 +135,7 @@ def set_scalar(model, path, old, new):
 
 def one_weight(model):
     def change(weight):
-        # From the channel that spikes most: test vectors cannot see the weights of one that never does.
+        # From the channel that spikes most, so that it shows in the membranes too.
         place = (2, 12, 1, 1)
         weight[place] *= 1.01
         return weight
@@ -201,6 +201,35 @@ def test_a_planted_fault_is_found_in_its_layer(artifacts, tmp_path, form, fault)
         entry.layer for entry in report.layers if not entry.explained or entry.max_current_error > entry.bound
     }  # fmt: skip
     assert blamed <= layers  # and no innocent layer is blamed
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_weight_that_no_spike_of_the_vectors_reads_is_checked_too(artifacts, tmp_path, form):
+    vectors = Vectors.load(artifacts[form].file(FILE))
+    fired = vectors.layers[0].spikes.any(axis=(0, 1, 3, 4))
+    silent = int(np.flatnonzero(~fired)[0])
+
+    def change(weight):
+        weight[2, silent, 1, 1] += 0.01 * np.abs(weight).max()
+        return weight
+
+    broken = planted(artifacts[form], tmp_path, lambda m: edit(m, feeding(m, "sn2").input[1], change))
+    report = pipeline.verify(broken)
+    assert report.verdict == "failed"
+    assert [entry.layer for entry in report.layers if not entry.explained] == ["sn2"]
+    assert report.spikes_flipped == 0  # nothing else shows it
+    assert any("sn2: under random spikes" in note for note in report.notes)
+
+
+def test_covering_spikes_are_half_ones_and_always_the_same():
+    spikes = covering_spikes(3, (4, 2, 1001))
+    assert spikes.shape == (4, 2, 1001)
+    assert 0.48 < spikes.mean() < 0.52
+    assert spikes.reshape(-1)[:16].tolist() == covering_spikes(3, (16,)).tolist()
+    first = 11749869230777074271  # the first number of PCG64 with seed 0
+    assert covering_spikes(0, (64,)).tolist() == [
+        int(bit) for byte in first.to_bytes(8, "little") for bit in f"{byte:08b}"
+    ]
 
 
 def test_a_failed_check_ends_with_status_1(artifacts, tmp_path, capsys):

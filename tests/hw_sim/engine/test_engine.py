@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from neurokit.errors import InputError, UnsupportedError
 from neurokit.hw_sim.counts import Workload
 from neurokit.hw_sim.engine import Engine, IntegerNetwork, IntegerPopulation, IntegerProjection, Rescale
+from neurokit.hw_sim.engine.arrive import Value
 from neurokit.hw_sim.network import Network, NeuronModel, Population, Product
 from neurokit.hw_sim.projection import Projection
 
@@ -282,3 +283,61 @@ def test_bad_input_is_refused():
         Engine(IntegerNetwork(network, {"out": IntegerPopulation(fraction_bits=60)}, weight, {"in": 10}), 2)
     with pytest.raises(InputError, match="cannot record"):
         engine.run({"in": np.zeros((2, 4), int)}, record=["nothing"])
+
+
+@pytest.mark.parametrize("rate", [0.005, 0.3])
+@pytest.mark.parametrize("graded", [False, True])
+@pytest.mark.parametrize(("kernel", "stride", "padding", "pool"), [(5, 1, 2, False), (3, 2, 1, False), (2, 2, 0, True)])
+def test_channel_by_channel_is_the_same_dense_and_from_events(rate, graded, kernel, stride, padding, pool):
+    rng = np.random.default_rng(7)
+    shape, steps = (24, 9, 10), 3
+    if pool:
+        p = Projection.pool("p", "in", "n", shape, (kernel,) * 2, stride)
+    else:
+        p = Projection.conv("p", "in", "n", shape, 24, (kernel,) * 2, stride, padding, 1, 24)
+    populations = (
+        Population("in", shape, "input", binary=not graded),
+        Population("n", p.target_shape, model=NeuronModel("lif", tau=2.0)),
+    )
+    weight = None if pool else rng.integers(-90, 120, (24, 1, kernel, kernel)).astype(np.int8)
+    net = IntegerNetwork(
+        Network("each", populations, (p,)),
+        {"n": IntegerPopulation(threshold=rng.integers(1, 200, (24, 1, 1)), leak_shift=1, fraction_bits=3)},
+        {"p": IntegerProjection(weight, rng.integers(0, 3, 24))}, {"in": 9} if graded else {},
+    )  # fmt: skip
+    spikes = (rng.random((steps, *shape)) < rate).astype(np.int64)
+    given = {"in": spikes * (rng.integers(1, 10, spikes.shape) if graded else 1)}
+    run = same_everywhere(net, given)
+    plan = Engine(net, steps)._plans["n"]
+    source = Value(plan.routes[0].source.inward(given["in"]).reshape(steps, 9, -1), plan.routes[0].source)
+    assert plan._is_dense(plan.routes[0], source) == (rate > 0.1)
+    np.testing.assert_array_equal(run.events["p"], p.synaptic_events(spikes.reshape(steps, -1).astype(np.uint8)))
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_an_image_shown_in_every_step_is_routed_once(steps):
+    rng = np.random.default_rng(3)
+    p = Projection.conv("p", "in", "n", (2, 7, 7), 5, (3, 3), 1, 1)
+    populations = (Population("in", (2, 7, 7), "input", binary=False), Population("n", p.target_shape, model=MODELS[1]))
+    weight = IntegerProjection(rng.integers(-99, 99, (5, 2, 3, 3)).astype(np.int8))
+    net = IntegerNetwork(
+        Network("still", populations, (p,)), {"n": IntegerPopulation(bias=7, threshold=3000)}, {"p": weight}, {"in": 99}
+    )
+    image = rng.integers(0, 99, (2, 7, 7))
+    run = same_everywhere(net, {"in": np.stack([image] * steps)})
+    assert (run.events["p"] == run.events["p"][0]).all()
+    moving = np.stack([np.roll(image, t, axis=1) for t in range(steps)])
+    same_everywhere(net, {"in": moving})
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+@pytest.mark.parametrize("shift", [0, 1, 5])
+def test_the_compiled_rescaling_is_the_plain_one(dtype, shift):
+    from neurokit.hw_sim.engine import kernels
+
+    values = np.concatenate([np.arange(-300, 300), [2**30, -(2**30)]]).astype(dtype)
+    rescale = Rescale(shift, -40, 2**20)
+    wanted = rescale(values.astype(np.int64))
+    np.testing.assert_array_equal(wanted, np.clip(np.rint(values / 2.0**shift), -40, 2**20))
+    kernels.rescale(values, shift, -40, 2**20)
+    np.testing.assert_array_equal(values, wanted)

@@ -23,6 +23,7 @@ from neurokit.bench.events import Collector, run_jobs
 from neurokit.bench.job import Job, Rules
 from neurokit.bench.run import BenchRun
 from neurokit.bench.ssh import DeviceError, run_there
+from neurokit.bench.subject import Subject
 from neurokit.errors import ArtifactError, InputError, ParityError
 from neurokit.reports import LatencyReport
 
@@ -50,7 +51,7 @@ class Runner:
 def simulated(durations, busy):
     """Measures a fixed stream; `busy` is how many CPUs everything together uses."""
     clock = [0.0]
-    subject = measuring.Subject("m", "t", lambda: Runner(durations, clock), np.zeros((1, 2), np.float32))
+    subject = Subject("m", "t", lambda: Runner(durations, clock), np.zeros((1, 2), np.float32))
     return LatencyReport.from_json(measuring.measure(
         subject, Job("artifact", "x", meter="none"), clock=lambda: clock[0],
         look=lambda: Snapshot(clock[0], clock[0], busy * clock[0]),
@@ -145,14 +146,16 @@ def test_what_is_no_artifact_is_refused(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--scenario", "fast"], ["--deadline", "soon"], ["--meter", "sundial", "--seconds", "0.1"],
-     ["--seconds", "0"], ["--out", "no/such/x.json"]],
+    [["--scenario", "fast"], ["--deadline", "soon"], ["--meter", "sundial"], ["--meter", "csv:"], ["--seconds", "0"],
+     ["--out", "no/such/x.json"], ["--numerics", "fp3"], ["--numerics", "exact", "--bits", "1"], ["--batch", "-1"]],
 )  # fmt: skip
-def test_bad_options(artifacts, arguments, capsys):
-    status = cli.main(["bench", str(artifacts["onnx"]), *arguments])
-    assert status in (1, 2)
+def test_bad_options_end_it_at_once(artifacts, arguments, capsys, monkeypatch):
+    monkeypatch.setattr("neurokit.bench.run.run_here", lambda *given: pytest.fail("something was measured"))
+    assert cli.main(["bench", str(artifacts["onnx"]), *arguments]) == 2
     said = capsys.readouterr()
     assert "Traceback" not in said.out + said.err
+    assert said.err.startswith("error: ")
+    assert len(said.err.splitlines()) <= 3  # what, what was expected, how to fix
 
 
 def test_a_failed_parity_is_refused_and_printed_when_overridden(mismatched, tmp_path, capsys):
@@ -185,13 +188,14 @@ def test_a_crash_is_a_row_that_keeps_its_samples():
         "say = lambda e: print(json.dumps(e), flush=True)\n"
         "job = json.loads(sys.argv[1])\n"
         "if job['source'] == 'late':\n"
+        "    say({'event': 'doing', 'what': 'compiling'})\n"
         "    say({'event': 'about', 'row': {'model': 'm'}})\n"
         "    say({'event': 'samples', 'samples_s': [0.1, 0.2], 'left_s': 1})\n"
         "if job['source'] != 'fine': print('out of luck', file=sys.stderr); os._exit(139)\n"
         "print('chatter'); say({'event': 'row', 'row': {'model': 'fine'}})\n"
     )
     shown = []
-    collector = Collector(lambda name, share, left: shown.append((share, left)))
+    collector = Collector(lambda name, share, left: shown.append((name, left)))
     jobs = [Job("artifact", source) for source in ("early", "late", "fine")]
     collector.plan(jobs)
     run_jobs(jobs, [sys.executable, "-c", code], collector)
@@ -201,7 +205,10 @@ def test_a_crash_is_a_row_that_keeps_its_samples():
     assert "status 139 (out of luck) after 2 samples" in late["reasons"][0]
     assert fine == {"model": "fine"}
     assert [entry["subject"] for entry in collector.failures] == ["early"]
-    assert [left for _, left in shown] == sorted((left for _, left in shown), reverse=True)
+    assert "before the first samples (starting)" in collector.failures[0]["reason"]
+    told = [left for _, left in shown if left is not None]
+    assert told == sorted(told, reverse=True)
+    assert ("late single (compiling)", None) in shown  # no time left where nobody knows it
 
 
 @pytest.fixture

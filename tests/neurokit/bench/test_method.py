@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from neurokit.bench import environment, meter
+from neurokit.bench import environment, meters
 from neurokit.bench.environment import Snapshot, judge, look
 from neurokit.bench.job import Job, Rules
+from neurokit.bench.meters import base, boards, counters, external
 from neurokit.bench.method import at_once, back_to_back, paced, time_left, warm_up
 from neurokit.errors import InputError
 
@@ -204,7 +205,7 @@ def powercap(root, **energies):
 
 def test_rapl_adds_the_packages_and_survives_a_wrap(tmp_path):
     powercap(tmp_path, package_0=900_000, dram=100, psys=5)
-    rapl = meter.Rapl(tmp_path)
+    rapl = counters.Rapl(tmp_path)
     rapl.start()
     powercap(tmp_path, package_0=200_000, dram=50_100, psys=999)
     assert rapl.stop() == pytest.approx(0.3 + 0.05)
@@ -214,7 +215,7 @@ def test_rapl_adds_the_packages_and_survives_a_wrap(tmp_path):
 def test_a_power_is_integrated():
     clock = Clock()
     powers = iter([2.0, 4.0])
-    polled = meter.Polled("p", lambda: next(powers), clock)
+    polled = base.Polled("p", lambda: next(powers), clock)
     polled._poll = lambda: None
     polled.start()
     clock.spend(3.0)
@@ -228,7 +229,7 @@ def test_ina_takes_the_whole_board_alone(tmp_path):
               "in2_label": "VDD_CPU", "in2_input": "5000", "curr2_input": "300"}  # fmt: skip
     for name, text in values.items():
         (device / name).write_text(text)
-    found = meter.ina(tmp_path)
+    found = boards.ina(tmp_path)
     assert found.name == "INA VDD_IN"
     assert found._power() == pytest.approx(4.0)
 
@@ -236,7 +237,7 @@ def test_ina_takes_the_whole_board_alone(tmp_path):
 def test_tegrastats_is_read(tmp_path):
     line = "RAM 1/2MB CPU [1%@1] VDD_IN 4020mW/4010mW VDD_CPU_GPU_CV 500mW/500mW"
     code = f"import time\nwhile True: print({line!r}, flush=True); time.sleep(0.01)"
-    found = meter.Tegrastats([sys.executable, "-c", code])
+    found = boards.Tegrastats([sys.executable, "-c", code])
     found.start()
     start = time.monotonic()
     time.sleep(0.5)
@@ -247,7 +248,7 @@ def test_tegrastats_is_read(tmp_path):
 def test_an_external_meter_must_cover_the_run(tmp_path):
     clock, path = Clock(), tmp_path / "m.csv"
     path.write_text("Time (s),Voltage,Current\n99,5,1\n101,5,1\n103,5,3\n104,5,3\n")
-    found = meter.Csv(path, clock)
+    found = external.Csv(path, clock)
     found.start()
     clock.spend(3.0)
     assert found.stop() == pytest.approx(5 * 1 + 2 * 10)
@@ -260,14 +261,14 @@ def test_an_external_meter_must_cover_the_run(tmp_path):
 def test_files_that_are_no_meters(tmp_path, text):
     (tmp_path / "m.csv").write_text(text)
     with pytest.raises(InputError):
-        meter.read_csv(tmp_path / "m.csv")
+        external.read_csv(tmp_path / "m.csv")
 
 
 def test_a_machine_without_meters_says_so(tmp_path):
-    assert meter.find("none") == (None, "not asked for")
-    with pytest.raises(meter.Absent, match="no RAPL"):
-        meter.Rapl(tmp_path)
-    with pytest.raises(meter.Absent, match="no INA"):
-        meter.ina(tmp_path)
+    assert meters.find("none") == (None, "not asked for")
+    with pytest.raises(meters.Absent, match="no RAPL"):
+        counters.Rapl(tmp_path)
+    with pytest.raises(meters.Absent, match="no INA"):
+        boards.ina(tmp_path)
     with pytest.raises(InputError, match="unknown meter"):
-        meter.find("sundial")
+        meters.find("sundial")

@@ -293,3 +293,23 @@ def test_a_module_that_cannot_be_copied():
     net.lock = (value for value in range(3))
     with pytest.raises(NeurokitError, match="cannot be copied"):
         capture(net, drive())
+
+
+def test_a_bare_single_step_module_is_called_step_by_step():
+    """Not with a whole sequence, whose time its neurons would take for the batch."""
+    torch.manual_seed(0)
+    net = nn.Sequential(layer.Conv2d(2, 3, 3), neuron.LIFNode(), layer.Flatten(), layer.Linear(48, 4), neuron.IFNode())
+    with torch.no_grad():
+        net[0].weight.add_(0.2)
+        net[3].weight.add_(0.1)
+    x = torch.rand(5, 2, 2, 6, 6)
+    captured = capture(net, x)
+    assert captured.spec.time_input == "step"
+    with torch.no_grad():
+        expected = torch.stack([net(x_t) for x_t in x])
+        found = captured.program.module()(x, *captured.initial_states(2))[0]
+    functional.reset_net(net)
+    assert 0 < expected.sum() < expected.numel()
+    assert torch.equal(found, expected)
+    functional.set_step_mode(net, "m")
+    assert capture(net, x).spec.time_input == "sequence"

@@ -23,7 +23,6 @@ from neurokit.exact.membranes import membrane
 from neurokit.exact.search import round_jointly
 from neurokit.reference import record
 from neurokit.target import TARGETS
-from neurokit.verify import _reduce
 
 STEPS = 4
 
@@ -225,7 +224,8 @@ def make_net(kinds, fire, seed=0):
 
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
-    st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=3), st.sampled_from(sorted(NEURONS)),
+    st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=3).filter(lambda b: b.count("average pool 3") < 3),
+    st.sampled_from(sorted(NEURONS)),
     st.sampled_from([8, 8, 6, 4]), st.integers(0, 10**6),
 )  # fmt: skip
 def test_random_networks_are_the_same_in_any_order_and_precision(kinds, kind, bits, seed):
@@ -257,8 +257,7 @@ def test_every_neuron_on_onnx_runtime_in_three_forms(kind, tmp_path):
         artifact = nk.lower(made, form, tmp_path / form, inputs=x, verified=False)
         for level, threads in itertools.product((0, 3), (1, 2)) if form == "onnx" else ((3, 1),):
             outputs, spikes = TARGETS.get(form).probe(artifact, level=level, threads=threads).free(x.numpy())
-            y = _reduce(outputs[0], "mean") if form == "onnx-step" else outputs[0]
-            assert same(reference, (torch.as_tensor(y), [torch.as_tensor(s).to(torch.uint8) for s in spikes]))
+            assert same(reference, (torch.as_tensor(outputs[0]), [torch.as_tensor(s).to(torch.uint8) for s in spikes]))
         report = nk.verify(artifact)
         assert report.verdict == "exact"
         assert all(entry.max_current_error == 0.0 for entry in report.layers)
@@ -406,6 +405,23 @@ def test_many_steps_are_reported_as_elementwise():
     assert same(run(made.captured, x), shuffled(made.captured, x, 0))
 
 
+def test_what_breaks_float32_but_not_int32_is_said():
+    net = make_net(["conv"], NEURONS["lif"])
+    made = nk.exact(nk.capture(net, torch.rand(9, 1, 2, 12, 12)), torch.rand(9, 1, 2, 12, 12))
+    wide = [entry for entry in made.proof.layers if entry.status == "elementwise"]
+    assert wide, "nothing is too wide, so nothing is tested"
+    for entry in wide:
+        assert entry.int32 is (max(entry.bits, entry.membrane_bits or -1.0) < 31)
+        if entry.kind == "neuron":
+            assert ("32-bit integers" in entry.why) is entry.int32
+    assert any(entry.int32 for entry in wide)
+    assert made.proof.to_json()["exact_in_int32"] is all(entry.int32 for entry in made.proof.layers)
+    # The same in integers of Python: 31 bits hold a number below 2**31 and no other.
+    at_limit = dataclasses.replace(wide[0], membrane_bits=math.log2(2**31 - 1) - 1e-9)
+    assert at_limit.int32
+    assert not dataclasses.replace(wide[0], membrane_bits=31.0).int32
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [({"bits": 9}, "2 to 8"), ({"bits": 1}, "2 to 8"), ({"calibration": torch.rand(3, 1)}, "calibration"),
@@ -471,3 +487,34 @@ def test_integer_layers_are_the_weights_of_the_program(small):
         assert np.array_equal(entry.weight * scale, held[f"{entry.name}.weight"].double().numpy())
         bias = entry.bias * np.exp2(entry.bias_exponent.astype(np.float64))
         assert np.array_equal(bias, held[f"{entry.name}.bias"].double().numpy())
+
+
+class DeepCounts(nn.Module):
+    """Spikes added many times, summed over places and averaged over time before the last map."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(layer.Conv2d(2, 6, 3, padding=1, bias=False), layer.BatchNorm2d(6), neuron.IFNode())
+        self.fc = layer.Linear(6, 5)
+        functional.set_step_mode(self, "m")
+
+    def forward(self, x):
+        y = self.stem(x)
+        for _ in range(9):
+            y = y + y
+        return self.fc(y.mean((-2, -1)).mean(0))
+
+
+def test_what_is_rounded_before_a_mean_over_time_is_rounded_at_every_step(tmp_path):
+    torch.manual_seed(0)
+    net = DeepCounts().eval()
+    nn.init.constant_(net.stem[1].running_var, 0.02)
+    x = torch.rand(STEPS, 2, 2, 12, 12)
+    made = nk.exact(nk.capture(net, x), x)
+    assert made.plan.operands, "nothing is rounded, so nothing is tested"
+    reference = run(made.captured, x)
+    assert 0.05 < fired(reference) < 0.9
+    artifact = nk.lower(made, "onnx-step", tmp_path / "a", inputs=x)
+    assert artifact.manifest.parity["verdict"] == "exact"
+    y = TARGETS.get("onnx-step").probe(artifact).free(x.numpy())[0][0]
+    assert torch.equal(torch.as_tensor(y), reference[0])

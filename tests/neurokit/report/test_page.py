@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+import os
 import re
 import shutil
 from pathlib import Path
@@ -16,9 +17,11 @@ from neurokit.bench.run import BenchRun
 from neurokit.errors import InputError
 from neurokit.hw_sim import report as chips
 from neurokit.quantity import Quantity
-from neurokit.report import plots
-from neurokit.report.page import build
-from neurokit.report.rows import Row, gather, wilson
+from neurokit.report import pareto, plots
+from neurokit.report.chips import sections as chip_sections
+from neurokit.report.page import build, render
+from neurokit.report.row import Row
+from neurokit.report.rows import Content, _absent_energy, _latency_row, gather, wilson
 from neurokit.reports import LatencyReport
 
 CASES = (  # target, numerics, parity, median in seconds, right answers of 500, T
@@ -115,10 +118,58 @@ def test_the_front_is_what_nothing_beats():
             for i, (a, b) in enumerate(zip(rng.uniform(1, 9, 30), rng.uniform(0, 1, 30), strict=True))]  # fmt: skip
     points = [(row.figures["p50"].value, row.figures["accuracy"].value) for row in rows]
     best = [p for p in points if not any(q[0] <= p[0] and q[1] >= p[1] and q != p for q in points)]
-    drawn = plots.pareto(rows, "p50", "accuracy", {"p50": ("latency", "s"), "accuracy": ("accuracy", "%")})
+    drawn = pareto.pareto(rows, "p50", "accuracy", {"p50": ("latency", "s"), "accuracy": ("accuracy", "%")})
     path = re.search(r'<path d="([^"]*)" class="front"', drawn).group(1)
     assert path.count("V") == len(best) - 1
     assert drawn.count('class="mark"') == 30
+
+
+def test_only_whole_inferences_are_in_the_plots():
+    """A time step of a stream is no inference: it would beat every one of them."""
+    single, stream = (
+        LatencyReport.judged("tiny", "onnx-step", scenario, [seconds] * 200, time_steps=4, elapsed_s=12.0,
+                             accuracy={"correct": 9, "total": 10, "data": "d"})
+        for scenario, seconds in (("single", 4e-3), ("stream", 1e-3))
+    )  # fmt: skip
+    content = Content([_latency_row(single), _latency_row(stream)])
+    text = render(content)
+    assert "stream, each step" in text
+    drawn = re.search(r'<svg[^>]*aria-label="accuracy against latency.*?</svg>', text, re.S).group(0)
+    assert drawn.count('class="mark"') == 1
+
+
+def test_a_network_has_one_line_over_time_and_one_look():
+    figures = {"p50": Quantity.exact(1.0, "s", "measured", ""), "accuracy": Quantity.exact(0.9, "", "measured", "")}
+    rows = [Row("m", target, time_steps=steps, figures=figures) for target in ("a", "b") for steps in (8, 2, 4)]
+    drawn = pareto.pareto(rows, "p50", "accuracy", {"p50": ("latency", "s"), "accuracy": ("accuracy", "%")})
+    assert drawn.count("<polyline") == 2
+    assert len(pareto.looks(rows)) == 2
+    assert [int(number) for number in re.findall(r'class="number">(\d+)<', drawn)] == [8, 2, 4, 8, 2, 4]
+
+
+def test_chips_stand_beside_the_network_without_spikes_at_every_t():
+    """Oracle: the ratios by hand."""
+    first, second = (json.loads(json.dumps(energy().to_json())) for _ in range(2))
+    second["time_steps"] = 8
+    second["chips"][0]["total"] |= {"value": 4e-5, "high": 5e-5}
+    (section,) = chip_sections([second, first])
+    assert section["precisions"] == ["int8", "fp32"]
+    found = [(row["title"], row["steps"], row["ratios"][0]) for row in section["rows"]]
+    assert found == [
+        ("Alpha", 4, "0.5 \u00d7"), ("Alpha", 8, "2 \u00d7"), ("Beta", 4, "at least 0.15 \u00d7"),
+        ("Beta", 8, "at least 0.15 \u00d7"), ("Gamma", 4, "-"), ("Gamma", 8, "-"),
+    ]  # fmt: skip
+    assert len(section["baselines"]) == 2  # the same at both T, so said once
+
+
+def test_what_all_rows_share_is_said_once():
+    reports = [LatencyReport.judged("tiny", target, "single", [0.1] * 200, variant="1 thread", energy_note="absent: no",
+                                    output_error=error) for target, error in (("a", 0.18), ("b", 1e-6))]  # fmt: skip
+    text = render(Content([_latency_row(report) for report in reports], notes=_absent_energy(reports)))
+    assert text.count("1 thread<") == 0
+    assert "Everything was measured with: 1 thread." in text
+    assert text.count("absent: no") == 1
+    assert text.count("its output differs by 18%") == 1  # and not of the other
 
 
 @pytest.mark.parametrize("values", [(1e-3, 2e-3), (1e-6, 1.0), (1e-3, 1.05e-3), (1e-3,)])
@@ -165,11 +216,14 @@ def test_an_artifact_alone_has_a_row(tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def browser(page, tmp_path_factory):
+    """A real browser; that there is none is a failure, unless somebody says that he knows."""
     command = next(
         (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
     )
     if not command:
-        pytest.skip("no chromium on this machine")
+        if os.environ.get("NEUROKIT_BROWSER") == "none":
+            pytest.skip("NEUROKIT_BROWSER=none: the page was not seen in a browser")
+        pytest.fail("no chromium on this machine: install it, or set NEUROKIT_BROWSER=none to go without")
     spec = importlib.util.spec_from_file_location("browser", Path(__file__).with_name("browser.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -201,6 +255,28 @@ def test_the_plots_are_drawn(browser):
     assert len(found) == 3 + 1 + len(CASES)  # three pairs of figures, the distributions, a history each
     assert all(marks and all(marks) for marks in found)
     assert len(found[0]) == len(CASES) + 2  # two of the chips have a latency
+    assert browser.evaluate("document.querySelectorAll('.legend li').length") == 8  # 5 series and 3 chips
+
+
+def test_words_stay_in_their_pictures(browser):
+    outside = browser.evaluate("""[...document.querySelectorAll('svg.plot')].flatMap(svg => {
+        const frame = svg.getBoundingClientRect();
+        return [...svg.querySelectorAll('text')].filter(words => {
+            const r = words.getBoundingClientRect();
+            return r.left < frame.left - 1 || r.right > frame.right + 1 || r.bottom > frame.bottom + 1;
+        }).map(words => words.textContent);
+    })""")
+    assert outside == []
+
+
+def test_a_row_leads_to_its_sources(browser):
+    """They are folded until somebody wants them, with the keyboard too."""
+    closed = "document.getElementById('source-2').checkVisibility()"
+    assert browser.evaluate(closed) is False
+    browser.evaluate("document.querySelector('a[href=\"#source-2\"]').focus()")
+    browser.press("Enter", 13)
+    assert browser.evaluate(closed) is True
+    browser.evaluate("document.querySelectorAll('details').forEach(part => part.open = false)")
 
 
 def test_the_table_sorts_by_mouse_and_keys(browser):

@@ -9,10 +9,11 @@ from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from neurokit.bench.compare import Comparison
-from neurokit.bench.run import BenchRun
 from neurokit.doctor import Check
-from neurokit.reports import LatencyReport, LayerParity, ParityReport
+from neurokit.render.accuracy import accuracy as accuracy
+from neurokit.render.accuracy import ways
+from neurokit.render.tables import plain_table
+from neurokit.reports import LayerParity, ParityReport
 
 _COLOURS = {"ok": "green", "missing": "yellow", "broken": "red"}
 _VERDICT_COLOURS = {"exact": "green", "benign rounding": "green", "within tolerance": "green", "failed": "red"}
@@ -38,20 +39,55 @@ def parity(report: ParityReport) -> RenderableType:
         *([f"top-1 agreement {report.top1_agreement:.2%}"] if report.top1_agreement is not None else []),
         *([f"{report.spikes_flipped:,} of {report.spikes_compared:,} spike decisions flipped"]
           if report.spikes_compared else []),
+        *_covering(report),
     ]  # fmt: skip
     parts.append(", ".join(facts))
     if report.first_divergence:
         t, layer, index = report.first_divergence
         parts.append(escape(f"first divergence: time step {t}, layer {layer}, index {index}"))
+    if report.simulators:
+        parts.append(_simulators_table(report))
+    parts += ways(report)
     parts += [escape(f"note: {note}") for note in report.notes]
     colour = _VERDICT_COLOURS[report.verdict]
-    parts.append(f"[{colour} bold]{report.verdict}[/]: {escape(f'{report.model} on {report.target} ({report.form})')}")
+    subject = escape(f"{report.model} on {report.target} ({report.form}){_meaning(report)}")
+    parts.append(f"[{colour} bold]{report.verdict}[/]: {subject}")
     return Group(*parts)
+
+
+def _simulators_table(report: ParityReport) -> Table:
+    table = plain_table("the file in", "version", "neurons", "spikes compared", "differ", "remark")
+    for row in report.simulators:
+        ran = row.status == "ran"
+        mark = "[red]" if row.demanded and row.spikes_differ else ""
+        remark = row.remark if ran else f"{row.status}: {row.remark}"
+        table.add_row(
+            row.simulator, row.version, f"{row.neurons:,}" if ran else "", f"{row.spikes_compared:,}" if ran else "",
+            f"{mark}{row.spikes_differ:,}" if ran else "", escape(remark),
+        )  # fmt: skip
+    return table
+
+
+def _covering(report: ParityReport) -> list[str]:
+    found = [layer.covering_error for layer in report.layers if layer.covering_error is not None]
+    return [f"input currents under random spikes off by {max(found):.2g} of their bound"] if found else []
+
+
+def _meaning(report: ParityReport) -> str:
+    """Returns in words what the verdict says of this report, or ""."""
+    if report.verdict == "exact":
+        return ": every spike and every bit of the output equal" if report.layers else ": every bit equal"
+    if report.verdict == "benign rounding":
+        free = sum(layer.flips_free for layer in report.layers)
+        if not report.spikes_flipped and not free:
+            return ": every spike equal, the output within rounding"
+        return f": {report.spikes_flipped:,} spikes flipped, each within the rounding of its own layer"
+    return ""
 
 
 def demo(result: Mapping[str, Any]) -> list[RenderableType]:
     """Returns what the demo found: the forms, accuracy side by side, the stream and the photographs."""
-    forms = _table("form", "verdict", "spikes compared", "flipped", "nodes", "size", "held-out accuracy")
+    forms = plain_table("form", "verdict", "spikes compared", "flipped", "nodes", "size", "held-out accuracy")
     forms.add_row("torch", "reference", "", "", "", "", f"{result['accuracy']['torch']:.2%}")
     for row in result["forms"]:
         forms.add_row(
@@ -59,7 +95,7 @@ def demo(result: Mapping[str, Any]) -> list[RenderableType]:
             f"{row['spikes_flipped']:,}", str(row["nodes"]), f"{row['bytes'] / 1024:.0f} KiB",
             f"{result['accuracy'][row['target']]:.2%}",
         )  # fmt: skip
-    photographs = _table("photograph", "mobilenet_v2 (untrained) says", "as torch", "relative error")
+    photographs = plain_table("photograph", "mobilenet_v2 (untrained) says", "as torch", "relative error")
     for row in result["photographs"]:
         same = "yes" if row["same_class_as_torch"] else "[red]no[/]"
         photographs.add_row(row["photograph"], row["class"], same, f"{row['relative_error']:.1e}")
@@ -81,7 +117,7 @@ def pairs(found: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Returns a table of artifacts that ran freely on the same input, pair by pair, or "" for none."""
     if not found:
         return ""
-    table = _table("pair", "decisions", "spikes differ", "output error")
+    table = plain_table("pair", "decisions", "spikes differ", "output error")
     for pair in found:
         table.add_row(
             f"{pair['a']} and {pair['b']}", f"{pair['spikes_compared']:,}", f"{pair['spikes_differ']:,}",
@@ -90,51 +126,9 @@ def pairs(found: Sequence[Mapping[str, Any]]) -> RenderableType:
     return table
 
 
-def bench(run: BenchRun) -> RenderableType:
-    """Returns a table of what was measured, why parts of it do not count, and what failed."""
-    table = _table("model", "target", "scenario", "p50 [95 %]", "p99", "inferences/s", "memory", "energy", "verdict")
-    remarks: list[str] = []
-    for report in run.reports:
-        colour = "green" if report.verdict == "VALID" else "red"
-        number = f" ({len(remarks) + 1})" if report.reasons or report.parity_overridden else ""
-        table.add_row(*map(escape, _latency_cells(report)), f"[{colour}]{report.verdict}[/]{number}")
-        if number:
-            said = [*report.reasons, *(["its verification had FAILED"] if report.parity_overridden else [])]
-            remarks.append(escape(f"({len(remarks) + 1}) {'; '.join(said)}"))
-    failures = [
-        escape(f"not measured: {entry['subject']} {entry['variant']} {entry['scenario']}: {entry['reason']}")
-        for entry in run.failures
-    ]
-    absent = sorted({report.energy_note for report in run.reports if report.energy is None and report.energy_note})
-    meter = [escape(f"energy {note}") for note in absent]
-    return Group(table, *remarks, *failures, *meter, *(escape(f"note: {note}") for note in run.notes))
-
-
-def _latency_cells(report: LatencyReport) -> list[str]:
-    p99, memory = report.p99, report.memory.get("cpu_added")
-    scenario = report.scenario if report.batch == 1 else f"{report.scenario}, batch {report.batch}"
-    if report.misses is not None and report.deadline_s is not None:
-        scenario += f", {report.misses} of {len(report.samples_s)} late ({report.deadline_s * 1e3:g} ms)"
-    return [
-        report.model, " ".join(part for part in (report.target, report.variant) if part), scenario, report.p50.text(),
-        p99.text().split(" [")[0] if p99 else "-", f"{report.throughput.value:.4g}",
-        f"{memory / 1e6:.1f} MB" if memory else "-", report.energy.text() if report.energy else "-",
-    ]  # fmt: skip
-
-
-def comparisons(found: Sequence[Comparison]) -> RenderableType:
-    """Returns one line for each comparison, with what else differs under it."""
-    colours = {"faster": "green", "slower": "red", "noise": "dim"}
-    lines = []
-    for entry in found:
-        lines.append(f"{escape(entry.key)}: [{colours[entry.outcome]}]{escape(entry.text())}[/]")
-        lines += [f"  {escape(note)}" for note in entry.notes]
-    return Group(*lines)
-
-
 def models(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Returns the listing of models."""
-    table = _table("model", "T", "input", "description")
+    table = plain_table("model", "T", "input", "description")
     for row in rows:
         shapes = "; ".join("x".join(str(size) for size in entry["shape"]) for entry in row["inputs"])
         steps = "" if row["time_steps"] is None else str(row["time_steps"])
@@ -144,7 +138,7 @@ def models(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 def targets(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Returns the listing of targets."""
-    table = _table("target", "streams", "on this machine", "summary")
+    table = plain_table("target", "streams", "on this machine", "summary")
     for row in rows:
         state = f"[yellow]lacks {', '.join(row['missing'])}[/]: {escape(row['install'])}" if row["missing"] else "ready"
         table.add_row(row["name"], "yes" if row["streaming"] else "", state, escape(row["summary"]))
@@ -158,7 +152,7 @@ def broken(reasons: Mapping[str, str]) -> RenderableType:
 
 def checks(found: Sequence[Check]) -> RenderableType:
     """Returns the doctor's table, and under it the commands that install what is missing."""
-    table = _table("", "state", "for", "detail")
+    table = plain_table("", "state", "for", "detail")
     for check in found:
         colour = "red" if check.required and check.state != "ok" else _COLOURS[check.state]
         table.add_row(check.name, f"[{colour}]{check.state}[/]", check.purpose, escape(check.detail))
@@ -171,7 +165,7 @@ def _layers_table(report: ParityReport) -> Table:
     shown = (
         report.layers if len(report.layers) <= _SHOWN_LAYERS else tuple(sorted(different, key=_badness)[:_SHOWN_LAYERS])
     )
-    table = _table("layer", "neuron", "decisions", "rate", "flips forced", "worst margin", "bound", "flips free")
+    table = plain_table("layer", "neuron", "decisions", "rate", "flips forced", "worst margin", "bound", "flips free")
     for column in table.columns[2:]:
         column.justify = "right"
     for layer in shown:
@@ -188,13 +182,6 @@ def _layers_table(report: ParityReport) -> Table:
 
 def _badness(layer: LayerParity) -> tuple[bool, float]:
     return layer.explained, -(layer.worst_margin / layer.bound if layer.bound else layer.worst_margin)
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
 
 
 def _number(value: float) -> str:

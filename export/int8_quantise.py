@@ -1,0 +1,119 @@
+"""Quantises an ONNX file to int8 with ONNX Runtime's own quantizer, calibrated on given data."""
+
+from __future__ import annotations
+
+import io
+import logging
+import platform
+import tempfile
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurokit.errors import InputError
+from neurokit.target import LowerOptions
+
+_OPERATORS = ("Conv", "Gemm")
+_METHODS = ("minmax", "entropy", "percentile")
+_DEVICES = ("cpu", "tensorrt")
+_DEFAULTS: dict[str, Any] = {"device": "cpu", "method": "minmax", "reduce_range": "auto", "max_error": 0.3}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a network is quantised.
+
+    Attributes:
+        device: "cpu": U8 activations and S8 weights a channel, with int32 biases. "tensorrt": symmetric S8 for both,
+            and biases left in float, as TensorRT wants it.
+        method: How calibration finds the range of an activation: "minmax", "entropy" or "percentile".
+        reduce_range: Whether weights take 7 bits. x86 processors without VNNI add two products of U8 and S8 in
+            16 bits, which saturate with 8-bit weights.
+        max_error: Relative L2 error of the outputs, against the float model, that verification allows.
+    """
+
+    device: str
+    method: str
+    reduce_range: bool
+    max_error: float
+
+
+def settings_of(options: LowerOptions) -> Settings:
+    """Returns the target's options, checked.
+
+    Raises:
+        InputError: If one is unknown or out of range.
+    """
+    unknown = sorted(set(options.extra) - set(_DEFAULTS))
+    if unknown:
+        raise InputError(f"target 'onnx-int8' has no option {unknown[0]!r}", expected=", ".join(_DEFAULTS))
+    given = {**_DEFAULTS, **options.extra}
+    for name, allowed in (("device", _DEVICES), ("method", _METHODS), ("reduce_range", ("auto", True, False))):
+        if given[name] not in allowed:
+            said = ", ".join(str(value).lower() for value in allowed)
+            raise InputError(f"{name} is {given[name]!r}", expected=f"one of {said}")
+    error = given["max_error"]
+    if isinstance(error, bool) or not isinstance(error, int | float) or not 0 < error < 1:
+        raise InputError(f"max_error is {error!r}", expected="a relative error between 0 and 1")
+    if given["reduce_range"] == "auto":
+        given["reduce_range"] = given["device"] == "cpu" and not multiplies_bytes_safely()
+    return Settings(**given)
+
+
+def multiplies_bytes_safely() -> bool:
+    """Returns whether this processor adds products of U8 and S8 without saturating: all but x86 before VNNI."""
+    if platform.machine().lower() not in ("x86_64", "amd64", "i386", "i686"):
+        return True
+    try:
+        return "vnni" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
+class _Samples:
+    """Hands calibration data to the quantizer, a batch at a time."""
+
+    def __init__(self, name: str, x: np.ndarray, size: int) -> None:
+        self._feeds = iter([{name: x[i : i + size]} for i in range(0, len(x) - len(x) % size, size)])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self._feeds, None)
+
+
+def quantise(source: Path, out: Path, name: str, x: np.ndarray, size: int, settings: Settings) -> None:
+    """Writes a QDQ model: quantize and dequantize operators around convolutions and matrix products, nothing else.
+
+    Args:
+        source: ONNX file in float, batch normalisation folded.
+        out: ONNX file to write.
+        name: Name of the input.
+        x: Calibration data, `[N, *shape]`.
+        size: Batch size; N is cut to a multiple of it.
+        settings: How to quantise.
+    """
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+    methods = {
+        "minmax": CalibrationMethod.MinMax, "entropy": CalibrationMethod.Entropy,
+        "percentile": CalibrationMethod.Percentile,
+    }  # fmt: skip
+    symmetric = settings.device == "tensorrt"
+    extra = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False} if symmetric else {}
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # it recommends a pre-processing that has been done
+    try:
+        with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
+            copy = Path(folder) / "float.onnx"  # the quantizer writes beside its input
+            copy.write_bytes(source.read_bytes())
+            quantize_static(
+                copy, out, _Samples(name, x, size), quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=list(_OPERATORS), per_channel=True, reduce_range=settings.reduce_range,
+                activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8, weight_type=QuantType.QInt8,
+                calibrate_method=methods[settings.method], extra_options=extra,
+            )  # fmt: skip
+    finally:
+        root.setLevel(level)

@@ -1,0 +1,115 @@
+"""What a QDQ model means: every operator in numpy by ONNX's own reference, convolutions and products in float64.
+
+Independent of ONNX Runtime's integer kernels, which this is compared with layer by layer: each layer gets the
+reference's integers as its input, so that a difference has one cause.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def reference_run(model: onnx.ModelProto, x: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns the outputs, and the integers behind every QuantizeLinear, by name."""
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    known = {value.name for value in copy.graph.output}
+    for node in quantizers(copy):
+        if node.output[0] not in known:
+            copy.graph.output.append(
+                onnx.helper.make_tensor_value_info(node.output[0], _element_type(copy, node), None)
+            )
+    names = [value.name for value in copy.graph.output]
+    results = ReferenceEvaluator(copy, new_ops=[_conv()]).run(names, {copy.graph.input[0].name: x})
+    return dict(zip(names, results, strict=True))
+
+
+def quantizers(model: onnx.ModelProto) -> list[Any]:
+    """Returns the nodes that quantise activations (weights are stored as integers)."""
+    return [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
+
+
+def forced_model(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
+    """Returns the model with every dequantizer of an activation reading an input, and the names of its integers.
+
+    The input for the integers NAME is called `NAME.forced`; the outputs are the integers that each layer gives.
+    """
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    nodes = {node.output[0]: node for node in quantizers(copy)}
+    for node in copy.graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in nodes:
+            node.input[0] = f"{node.input[0]}.forced"
+    del copy.graph.output[:]
+    del copy.graph.value_info[:]
+    read = {name for node in copy.graph.node for name in node.input}
+    for name, node in nodes.items():
+        kind = _element_type(copy, node)
+        copy.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
+        if f"{name}.forced" in read:
+            copy.graph.input.append(onnx.helper.make_tensor_value_info(f"{name}.forced", kind, None))
+    return copy, list(nodes)
+
+
+def _element_type(model: onnx.ModelProto, node: Any) -> int:
+    """Returns the element type of a quantizer's result: that of its zero point."""
+    return next(int(t.data_type) for t in model.graph.initializer if t.name == node.input[2])
+
+
+def _conv() -> Any:
+    """Returns a convolution for the reference evaluator: windows as views, one product a group, in float64."""
+    from onnx.reference.op_run import OpRun
+
+    class Conv(OpRun):
+        def _run(
+            self, x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None, auto_pad: Any = None,
+            dilations: Any = None, group: Any = None, kernel_shape: Any = None, pads: Any = None, strides: Any = None,
+        ) -> tuple[np.ndarray]:  # fmt: skip
+            return (convolve(x, w, b, dilations, group or 1, pads, strides),)
+
+    return Conv
+
+
+def convolve(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, dilations: Any = None, group: int = 1, pads: Any = None,
+    strides: Any = None,
+) -> np.ndarray:  # fmt: skip
+    """Returns a convolution as ONNX defines it, summed in float64.
+
+    Args:
+        x: `[N, C, ...]`.
+        w: `[M, C / group, ...]`.
+        b: `[M]`, or None.
+        dilations: A number an axis; default 1.
+        group: Number of groups.
+        pads: Zeros before each axis, then after each; default 0.
+        strides: A number an axis; default 1.
+    """
+    axes = x.ndim - 2
+    dilations, strides, pads = dilations or [1] * axes, strides or [1] * axes, pads or [0] * 2 * axes
+    padded = np.pad(x.astype(np.float64), [(0, 0), (0, 0), *zip(pads[:axes], pads[axes:], strict=True)])
+    reach = [(k - 1) * d + 1 for k, d in zip(w.shape[2:], dilations, strict=True)]
+    sizes = [(n - r) // s + 1 for n, r, s in zip(padded.shape[2:], reach, strides, strict=True)]
+    grouped = padded.reshape(len(x), group, -1, *padded.shape[2:])
+    weight = w.astype(np.float64).reshape(group, -1, *w.shape[1:])
+    total = np.zeros((len(x), group, weight.shape[1], *sizes))
+    for place in np.ndindex(*w.shape[2:]):
+        cut = tuple(
+            slice(p * d, p * d + (n - 1) * s + 1, s)
+            for p, d, n, s in zip(place, dilations, sizes, strides, strict=True)
+        )
+        window = grouped[(slice(None), slice(None), slice(None), *cut)].reshape(len(x), group, grouped.shape[2], -1)
+        total += (weight[(..., *place)] @ window).reshape(total.shape)
+    result = total.reshape(len(x), len(w), *sizes)
+    result = result if b is None else result + b.astype(np.float64).reshape(-1, *[1] * axes)
+    return result.astype(x.dtype)

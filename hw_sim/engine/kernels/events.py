@@ -1,0 +1,98 @@
+"""Compiled lists of events: from dense values to places and channels, and to packed bits."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _count_rows(values, rows):
+    """Counts the values other than zero in each row, `[T, R, n]` to `rows` `[T, R + 1]` (not yet summed up)."""
+    steps, count, size = values.shape
+    for task in prange(steps * count):
+        t, r = task // count, task % count
+        found = 0
+        for i in range(size):
+            found += values[t, r, i] != 0
+        rows[t, r + 1] = found
+
+
+@njit(cache=True, nogil=True)
+def _fill_stretch(values, start, stop, channels, place, channel, value, graded, e):
+    """Writes the events of `values[start:stop]` from number `e` on and returns the next number."""
+    for i in range(start, stop):
+        if values[i]:
+            place[e] = i // channels
+            channel[e] = i % channels
+            if graded:
+                value[e] = values[i]
+            e += 1
+    return e
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _fill_rows(values, words, channels, rows, place, channel, value, graded):
+    """Writes place and channel (and value) of each value other than zero; `words` are the same bytes by eights."""
+    steps, count, size = values.shape
+    for task in prange(steps * count):
+        t, r = task // count, task % count
+        e = rows[t, r]
+        if e == rows[t, r + 1]:
+            continue
+        if words.size == 0:
+            _fill_stretch(values[t, r], 0, size, channels, place, channel, value, graded, e)
+            continue
+        for w in range(size // 8):
+            if words[t, r, w]:
+                e = _fill_stretch(values[t, r], 8 * w, 8 * w + 8, channels, place, channel, value, graded, e)
+
+
+def list_events(values: np.ndarray, channels: int, graded: bool) -> tuple[np.ndarray, ...]:
+    """Returns the events of dense values.
+
+    Args:
+        values: `[T, R, places x channels]`.
+        channels: Channels of a place.
+        graded: Whether the values are wanted too.
+
+    Returns:
+        rows `[T, R + 1]`, place `[E]`, channel `[E]`, value `[E]` (empty unless graded).
+    """
+    values = np.ascontiguousarray(values)
+    steps, count, size = values.shape
+    rows = np.zeros((steps, count + 1), np.int64)
+    _count_rows(values, rows)
+    np.cumsum(rows, axis=1, out=rows)
+    ends = np.cumsum(rows[:, -1])
+    rows[1:] += ends[:-1, None]
+    total = int(ends[-1])
+    place, channel = np.empty(total, np.int32), np.empty(total, np.int32)
+    value = np.empty(total if graded else 0, values.dtype if graded else np.int32)
+    by_eights = values.itemsize == 1 and size % 8 == 0
+    words = values.view(np.uint64) if by_eights else np.empty((0, 0, 0), np.uint64)
+    _fill_rows(values, words, channels, rows, place, channel, value, graded)
+    return rows, place, channel, value
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def channels_last(values, out):
+    """Moves spikes `[T, channels, positions]` to `out` `[T, positions, channels]`, which holds zeros."""
+    steps, channels, positions = values.shape
+    for t in prange(steps):
+        for c in range(channels):
+            for i in range(positions):
+                if values[t, c, i]:
+                    out[t, i, c] = 1
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def pack_events(rows, place, channel, width, channels, channels_first, bits):
+    """Sets the bit of each event in `bits` `[T, ceil(N / 8)]`, which holds zeros, as numpy packs bits."""
+    for t in prange(rows.shape[0]):
+        count = rows.shape[1] - 1
+        for r in range(count):
+            for e in range(rows[t, r], rows[t, r + 1]):
+                position = r * width + place[e]
+                n = channel[e] * count * width + position if channels_first else position * channels + channel[e]
+                bits[t, n >> 3] |= np.uint8(128 >> (n & 7))

@@ -1,0 +1,54 @@
+"""Accuracy of an open runner on labelled data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurokit.bench.subject import Subject
+from neurokit.errors import InputError
+
+
+def accuracy(subject: Subject, runner: Any, path: Path) -> dict[str, Any]:
+    """Runs labelled data and counts the right answers.
+
+    Args:
+        subject: What is measured.
+        runner: It, open.
+        path: .npz file with `x` `[N, *shape]` or `[N, T, *shape]`, and `y` `[N]`.
+
+    Raises:
+        InputError: If the file does not hold such data.
+    """
+    x, y = _read_data(path)
+    inner = subject.x.ndim - subject.batch_axis - 1
+    has_time = x.ndim - 1 == inner + 1 and subject.timed
+    if x.ndim - 1 != inner + has_time:
+        raise InputError(
+            f"{path}: x has shape {list(x.shape)}",
+            expected=f"[N, {', '.join(map(str, subject.x.shape[subject.batch_axis + 1 :]))}]",
+        )
+    batch = subject.fixed_batch or 1
+    correct = 0
+    for start in range(0, len(x), batch):
+        rows = np.arange(start, start + batch) % len(x)
+        part = x[rows].astype(subject.x.dtype)
+        if subject.timed:
+            part = np.moveaxis(part, 1, 0) if has_time else np.repeat(part[None], subject.x.shape[0], axis=0)
+        found = np.asarray(runner(np.ascontiguousarray(part)))
+        found = found.mean(axis=0) if subject.time_output == "sequence" else found
+        correct += int((found.argmax(-1)[: len(x) - start] == y[rows][: len(x) - start]).sum())
+    return {"correct": correct, "total": len(x), "data": path.name}
+
+
+def _read_data(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            x, y = data["x"], data["y"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} holds no labelled data: {error}", expected="an .npz file with x and y") from error
+    if y.ndim != 1 or len(x) != len(y) or not len(x):
+        raise InputError(f"{path}: x is {list(x.shape)}, y is {list(y.shape)}", expected="as many labels as inputs")
+    return x, y

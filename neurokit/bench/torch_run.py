@@ -1,0 +1,177 @@
+"""A model on PyTorch: eager, compiled, on the fused kernels, or as a package of AOTInductor."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurokit.bench.events import target_of
+from neurokit.bench.job import Job
+from neurokit.bench.subject import Subject
+from neurokit.errors import InputError, MissingRuntimeError
+from neurokit.spec import ModelSpec
+
+if TYPE_CHECKING:
+    import torch
+
+CUDA = "CUDAExecutionProvider"
+TORCH = ("eager", "compile", "kernels", "aoti")
+_OPENING = {"aoti": "compiling ahead of time"}
+_STARTING = {"compile": "compiling", "kernels": "compiling the kernels"}
+_Run = Callable[["torch.Tensor"], "torch.Tensor"]
+
+
+class TorchRunner:
+    """A module of PyTorch that is open for measuring: takes and returns numpy arrays.
+
+    On a GPU every call is split by events of the device into copying in, computing and copying out.
+
+    Args:
+        run: Runs a tensor on the device and returns the first output.
+        device: "cpu" or "cuda".
+        folder: A folder to remove when it is closed.
+    """
+
+    def __init__(self, run: _Run, device: str, folder: tempfile.TemporaryDirectory[str] | None = None) -> None:
+        self._run, self._device, self._folder = run, device, folder
+        self.phases_s: dict[str, list[float]] | None = {} if device == "cuda" else None
+        self.facts = _facts(device)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Runs one whole input."""
+        import torch
+
+        with torch.no_grad():
+            if self.phases_s is None:
+                return self._run(torch.from_numpy(x)).numpy()
+            events = [torch.cuda.Event(enable_timing=True) for _ in range(4)]
+            events[0].record()
+            on_device = torch.from_numpy(x).to(self._device)
+            events[1].record()
+            y = self._run(on_device)
+            events[2].record()
+            result = y.cpu()
+            events[3].record()
+            events[3].synchronize()
+        for name, before, after in zip(("h2d", "compute", "d2h"), events, events[1:], strict=False):
+            self.phases_s.setdefault(name, []).append(before.elapsed_time(after) * 1e-3)
+        return result.numpy()
+
+    def close(self) -> None:
+        """Frees the module."""
+        self._run = _closed
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def __enter__(self) -> TorchRunner:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _closed(x: object) -> Any:
+    raise InputError("the runner is closed", fix="open it again")
+
+
+def _facts(device: str) -> dict[str, Any]:
+    """Returns what decides the arithmetic: on a GPU, convolutions may round their operands to TF32."""
+    import torch
+
+    if device != "cuda":
+        return {"device": device}
+    convolutions = "TF32" if torch.backends.cudnn.allow_tf32 else "float32"
+    products = "TF32" if torch.backends.cuda.matmul.allow_tf32 else "float32"
+    name = torch.cuda.get_device_name()
+    return {"device": name, "arithmetic": f"convolutions {convolutions}, matrix products {products}"}
+
+
+def torch_subject(spec: ModelSpec, job: Job) -> Subject:
+    """Returns a model as PyTorch runs it.
+
+    Raises:
+        MissingRuntimeError: If a GPU is asked for, or needed, and there is none.
+        InputError: If the model has nothing that the fused kernels could run.
+    """
+    import torch
+
+    from neurokit.reference import example_input
+
+    on_gpu = job.provider == CUDA
+    if on_gpu and not torch.cuda.is_available():
+        raise MissingRuntimeError("torch has no usable GPU here", fix="leave --provider away")
+    if job.subject == "kernels":
+        _refuse_kernels(spec, on_gpu)
+    timed = spec.time_steps is not None and spec.time_input != "image"
+    x = example_input(spec, spec.time_steps, job.calls_of, 0)
+    device = "cuda" if on_gpu else "cpu"
+    plain = replace(job, subject="eager")
+    is_reference = job.subject == "eager" and not on_gpu
+    return Subject(
+        model=spec.name, target=target_of(job.subject), open=lambda: _open(spec, job, device), x=x.numpy(),
+        variant=job.variant, form="sequence", time_steps=spec.time_steps, timed=timed,
+        numerics="tf32" if on_gpu and torch.backends.cudnn.allow_tf32 else "float",
+        fixed_batch=job.calls_of if job.subject == "aoti" else None,
+        expected=None if is_reference else lambda: _open(spec, plain, "cpu")(x.numpy()),
+        opening=_OPENING.get(job.subject, "building the model"),
+        starting=_STARTING.get(job.subject, "first inference"),
+    )  # fmt: skip
+
+
+def _refuse_kernels(spec: ModelSpec, on_gpu: bool) -> None:
+    if not spec.spiking:
+        raise InputError(f"model {spec.name!r} has no neurons", expected="a spiking model for the fused kernels")
+    if not on_gpu:
+        raise MissingRuntimeError(
+            "the fused kernels need a GPU; on a CPU their reference would run", expected="an NVIDIA GPU",
+            fix="measure torch-eager instead",
+        )  # fmt: skip
+
+
+def _open(spec: ModelSpec, job: Job, device: str) -> TorchRunner:
+    import torch
+
+    from neurokit.reference import run_module
+
+    if job.threads:
+        torch.set_num_threads(job.threads)
+    if job.subject == "aoti":
+        return _open_package(spec, job, device)
+    module: torch.nn.Module = spec.build().eval().to(device)
+    if job.subject == "compile":
+        module = torch.compile(module)  # type: ignore[assignment]
+    if job.subject == "kernels":
+        from neurokit.kernels import patch
+
+        module = patch(module)
+    return TorchRunner(lambda x: run_module(module, spec, x)[0], device)
+
+
+def _open_package(spec: ModelSpec, job: Job, device: str) -> TorchRunner:
+    """Compiles the captured program, neurons decomposed into plain operations, for one batch size."""
+    from torch._inductor import aoti_compile_and_package, aoti_load_package
+
+    from neurokit.capture import capture
+    from neurokit.ops import decompositions
+
+    captured = capture(spec, time_steps=spec.time_steps, batch=job.calls_of)
+    program = captured.program.run_decompositions(decompositions())
+    if device == "cuda":
+        from torch.export.passes import move_to_device_pass
+
+        program = move_to_device_pass(program, device)
+    states = tuple(state.to(device) for state in captured.initial_states(job.calls_of))
+    folder = tempfile.TemporaryDirectory(prefix="neurokit-aoti-")
+    path = aoti_compile_and_package(program, package_path=str(Path(folder.name) / "model.pt2"))
+    package = aoti_load_package(path)
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        return package(x, *states)[0]
+
+    return TorchRunner(run, device, folder)

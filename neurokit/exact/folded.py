@@ -1,0 +1,65 @@
+"""A folded program: its linear maps and neurons by number, and the tensors that its graph reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+
+
+@dataclass
+class Folded:
+    """A program whose linear maps and neurons can be addressed by number; the same numbers for every form.
+
+    Attributes:
+        module: The graph module, without batch normalisation.
+        linears: Nodes of convolutions and linear maps, in order.
+        names: Module path of each.
+        neurons: Nodes of the neurons, in order.
+        parameters: What changed in each neuron's parameters ("op" and scalars).
+        input: The placeholder of x.
+        notes: What was approximated, one line each.
+    """
+
+    module: GraphModule
+    linears: list[Node] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    neurons: list[Node] = field(default_factory=list)
+    parameters: list[dict[str, Any]] = field(default_factory=list)
+    input: Any = None
+    notes: list[str] = field(default_factory=list)
+
+    def weight(self, index: int) -> Tensor:
+        """Returns the weight of a linear map."""
+        return fetch(self.module, str(self.linears[index].args[1].target))  # type: ignore[union-attr]
+
+    def bias(self, index: int) -> Tensor:
+        """Returns the bias of a linear map; every one has one."""
+        return fetch(self.module, str(self.linears[index].args[2].target))  # type: ignore[union-attr]
+
+    def set(self, index: int, weight: Tensor, bias: Tensor) -> None:
+        """Replaces weight and bias of a linear map."""
+        for place, value in ((1, weight), (2, bias)):
+            store(self.module, str(self.linears[index].args[place].target), value)  # type: ignore[union-attr]
+
+
+def fetch(module: nn.Module, path: str) -> Any:
+    """Returns the tensor at a dotted path."""
+    *parents, name = path.split(".")
+    for parent in parents:
+        module = getattr(module, parent)
+    return getattr(module, name)
+
+
+def store(module: nn.Module, path: str, value: Tensor) -> None:
+    """Puts a tensor at a dotted path, as a parameter without gradient."""
+    *parents, name = path.split(".")
+    for parent in parents:
+        if not hasattr(module, parent):
+            module.add_module(parent, nn.Module())
+        module = getattr(module, parent)
+    if name in module._buffers:
+        del module._buffers[name]
+    setattr(module, name, nn.Parameter(value.detach().clone(), requires_grad=False))

@@ -1,0 +1,48 @@
+"""What lowering did to accuracy, as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import RenderableType
+from rich.markup import escape
+
+from neurokit.reports import ParityReport
+
+
+def accuracy(said: Mapping[str, Any]) -> list[RenderableType]:
+    """Returns lines on quantisation and on accuracy before and after, as far as a manifest's target_info has them."""
+    parts: list[RenderableType] = []
+    if "quantisation" in said:
+        how = said["quantisation"]
+        biases = "float" if how["device"] == "tensorrt" else "int32"
+        parts.append(
+            f"{how['activations']} activations; weights {how['weights']}; biases {biases}; calibrated on "
+            f"{how['calibration_samples']} samples of {how['calibrated_on']} ({how['method']})"
+        )
+    if "against_float" in said:
+        found = said["against_float"]
+        top1 = "" if found["top1_agreement"] is None else f", top-1 agreement {found['top1_agreement']:.2%}"
+        error = f"{found['output_relative_l2']:.2g}"
+        parts.append(f"against float, {found['samples']} samples of {found['data']}: output error {error}{top1}")
+    if "accuracy" in said:
+        found = said["accuracy"]
+        where = escape(f"{found['samples']:,} samples of {found['data'] or 'given data'}")
+        parts.append(
+            f"accuracy on {where}: {found['before']:.2%} before, {found['after']:.2%} after; "
+            f"the same answer for {found['agreement']:.2%}"
+        )
+    return parts
+
+
+def ways(report: ParityReport) -> list[RenderableType]:
+    """Returns a line on every way that an artifact was run in, where verification was thorough."""
+    if not report.ways:
+        return []
+    flips, decisions = sum(way.flips for way in report.ways), sum(way.decisions for way in report.ways)
+    equal, worst = sum(way.outputs_equal for way in report.ways), max(way.output_error for way in report.ways)
+    batches = " and ".join(str(size) for size in sorted({way.batch for way in report.ways}))
+    said = f"{len(report.ways)} ways to run it (levels 0 to 3, 1 and 2 threads, batch {batches}): "
+    said += f"{flips:,} of {decisions:,} spike decisions flipped, " if decisions else ""
+    return [said + f"outputs equal in {equal}, largest output error {worst:.2g}"]
