@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -28,6 +29,15 @@ def denormals():
     runs later in this process would compute, and be compared, with other arithmetic.
     """
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The command of a real browser."""
+    found = [path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))]
+    if not found:
+        pytest.skip("no chromium on this machine: the pages were not seen in a browser (apt-get install chromium)")
+    return found[0]
 
 
 def pytest_collection_modifyitems(items):

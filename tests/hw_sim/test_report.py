@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 
@@ -114,15 +113,12 @@ def test_page_is_self_contained_and_escaped(report):
     assert "spikes a synapse" in page
 
 
-def test_page_in_a_browser(report, tmp_path):
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    if browser is None:
-        pytest.skip("chromium is not installed: apt-get install chromium")
+def test_page_in_a_browser(chromium, report, tmp_path):
     path = report.save_html(tmp_path / "energy.html")
     for width in (1000, 500):  # headless chromium lays out no narrower
         picture = tmp_path / f"{width}.png"
         common = [
-            browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+            chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
             f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},1200",
         ]  # fmt: skip
         environment = {**os.environ, "HOME": str(tmp_path)}

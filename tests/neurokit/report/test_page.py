@@ -3,9 +3,7 @@
 import importlib.util
 import json
 import math
-import os
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -215,19 +213,12 @@ def test_an_artifact_alone_has_a_row(tmp_path, capsys):
 
 
 @pytest.fixture(scope="module")
-def browser(page, tmp_path_factory):
-    """A real browser; that there is none is a failure, unless somebody says that he knows."""
-    command = next(
-        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-    )
-    if not command:
-        if os.environ.get("NEUROKIT_BROWSER") == "none":
-            pytest.skip("NEUROKIT_BROWSER=none: the page was not seen in a browser")
-        pytest.fail("no chromium on this machine: install it, or set NEUROKIT_BROWSER=none to go without")
+def browser(chromium, page, tmp_path_factory):
+    """A real browser with the page in it."""
     spec = importlib.util.spec_from_file_location("browser", Path(__file__).with_name("browser.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    with module.Browser(command, tmp_path_factory.mktemp("profile")) as opened:
+    with module.Browser(chromium, tmp_path_factory.mktemp("profile")) as opened:
         opened.resize(1400, 900)
         opened.open(page.as_uri())
         yield opened
