@@ -6,9 +6,9 @@ PYTEST_ARGS ?=
 bin := $(VENV)/bin
 stamp := $(VENV)/.installed
 
-.PHONY: help setup demo test test-slow lint bench clean
+.PHONY: help setup demo test test-slow lint bench gpu clean
 help:
-	@echo "make setup | demo | test | test-slow | lint | bench | clean    (PYTHON=python3.12 chooses the interpreter)"
+	@echo "make setup | demo | test | test-slow | lint | bench | gpu | clean    (PYTHON=python3.12 chooses the interpreter)"
 
 setup: $(stamp)
 
@@ -39,6 +39,12 @@ lint: $(stamp)
 
 bench: $(stamp)
 	for script in benchmarks/*.py; do $(bin)/python $$script || exit 1; done
+
+# On a machine with an NVIDIA GPU and compute-sanitizer: the kernels' tests, memory and race checks, and figures.
+gpu: $(stamp)
+	$(bin)/python -m pytest tests/kernels -m "slow or not slow" $(PYTEST_ARGS)
+	$(bin)/python tests/kernels/sanitize.py
+	$(bin)/python benchmarks/kernels.py --out build/kernels-gpu.json --processes 12
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -143,6 +143,13 @@ def crossover(quick: bool, threads: int) -> dict[str, Any]:
             "crossover_activity": meeting_point([row["input_activity"] for row in rows], ratio)}  # fmt: skip
 
 
+def resnet_crossover(rows: list[dict[str, Any]]) -> str:
+    """Returns the firing rate of sew_resnet18 at which the engine and ONNX Runtime take the same time."""
+    found = sorted((row["firing_rate"], row["times_faster_than_onnxruntime"])
+                   for row in rows if row["network"].startswith("sew_resnet18"))  # fmt: skip
+    return meeting_point([rate for rate, _ in found], [ratio for _, ratio in found]) if found else ""
+
+
 def meeting_point(rates: list[float], ratio: list[float]) -> str:
     """Returns where the ratio of times passes 1, interpolated between the measured activities."""
     for (a, b), (r, s) in zip(itertools.pairwise(rates), itertools.pairwise(ratio), strict=True):
@@ -184,6 +191,7 @@ def main() -> None:
         "paired": paired(options.quick, options.threads),
         "sweep": sweep(options.quick, options.threads),
     }
+    result["sew_resnet18_crossover_rate"] = resnet_crossover(result["exact"])
     if options.out:
         options.out.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -71,11 +71,14 @@ def main() -> None:
         compile_first(arguments)
         if arguments.compile_only:
             return
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     record = Record(arguments.out, arguments.limit, share)
     if share is None:
         record.ceilings()
         if "parity" in arguments.part:
             parity.measure(record)
+            if any(result["wrong"] for result in record.data["parity"].values()):
+                sys.exit("a kernel is wrong on this GPU: nothing is timed")
     for name, part in PARTS.items():
         if name in arguments.part and record.left() > 0:
             part(record)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from neurokit.hw_sim.mapping import Mapping
+from neurokit.hw_sim.placed import Mapping
 
 Counts = NDArray[np.int64]
 

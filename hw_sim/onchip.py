@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from neurokit.errors import InputError
 from neurokit.hw_sim.block import Block
-from neurokit.hw_sim.mapping import Mapping, cuts_of, mapping_traffic
 from neurokit.hw_sim.mesh import Mesh
+from neurokit.hw_sim.placed import Mapping, cuts_of, mapping_traffic
 from neurokit.hw_sim.projection import Projection
 from neurokit.hw_sim.report import CoreReport, LinkReport
 from neurokit.hw_sim.sender import Sender
@@ -21,7 +21,7 @@ from neurokit.hw_sim.tally import Tally
 
 Counts = NDArray[np.int64]
 
-# Counts that a piece has in each time step; each is priced by the term of its name (see chip.TERMS).
+# Counts that a piece has in each time step; each is priced by the term of its name (see terms.TERMS).
 PIECE_TERMS = (
     "synaptic_event_dense",
     "synaptic_event_conv",

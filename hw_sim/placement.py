@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from neurokit.hw_sim.chip import Topology
+from neurokit.hw_sim.limits import Topology
 
 Positions = NDArray[np.int64]
 

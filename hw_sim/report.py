@@ -223,6 +223,31 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class EventCheck:
+    """What the event engine found when it computed the network once more from events alone.
+
+    Attributes:
+        decisions: Spike decisions (neurons times steps) that were compared with torch's.
+        differing: Decisions that differ.
+        events: Synaptic events that were routed.
+        seconds: Time of the engine, measured, compilation included where nothing was compiled before.
+        layers: Layers with a difference.
+    """
+
+    decisions: int
+    differing: int
+    events: int
+    seconds: float
+    layers: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The finding in one line."""
+        found = "all as in torch" if not self.differing else f"{self.differing} differ, first in {self.layers[0]}"
+        return f"computed again from {self.events} events alone: {self.decisions} spike decisions, {found}"
+
+
+@dataclass(frozen=True)
 class EnergyReport:
     """Everything that is known of a workload's energy and latency.
 
@@ -244,6 +269,7 @@ class EnergyReport:
         assumptions: What was assumed for all chips.
         uncounted: Parts of the model that are in no count.
         tool: Name and version of what made the report.
+        event_check: What computing it once more from events alone found, if that was asked for.
     """
 
     network: str
@@ -263,6 +289,7 @@ class EnergyReport:
     assumptions: tuple[str, ...]
     uncounted: tuple[str, ...]
     tool: str
+    event_check: EventCheck | None = None
 
     def chip(self, name: str) -> ChipReport:
         """Returns the entry of one chip.

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from neurokit._version import __version__
 from neurokit.errors import InputError
-from neurokit.hw_sim.chip import HardwareProfile, load_chip
+from neurokit.hw_sim.chip import HardwareProfile
+from neurokit.hw_sim.chipfile import load_chip
 from neurokit.hw_sim.cost import price
 from neurokit.hw_sim.counts import Workload
 from neurokit.hw_sim.estimators import estimate

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from neurokit.loading import load as load
     from neurokit.pipeline import capture as capture
     from neurokit.pipeline import exact as exact
+    from neurokit.pipeline import exact_finetune as exact_finetune
     from neurokit.pipeline import lower as lower
     from neurokit.pipeline import open as open
     from neurokit.pipeline import verify as verify
@@ -33,6 +34,7 @@ _PUBLIC = {
     "benchmark": "neurokit.bench.api",
     "capture": "neurokit.pipeline",
     "exact": "neurokit.pipeline",
+    "exact_finetune": "neurokit.pipeline",
     "load": "neurokit.loading",
     "lower": "neurokit.pipeline",
     "open": "neurokit.pipeline",

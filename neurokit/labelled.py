@@ -33,6 +33,11 @@ class Labelled:
     name: str = ""
 
     def __post_init__(self) -> None:
+        if self.y.dtype.kind not in "iu" or self.x.dtype.kind not in "fiub":
+            raise InputError(
+                f"{self.name or 'labelled data'}: x holds {self.x.dtype}, y holds {self.y.dtype}",
+                expected="numbers, and whole numbers as labels",
+            )
         if self.y.ndim != 1 or len(self.x) != len(self.y) or not len(self.x):
             raise InputError(
                 f"{self.name or 'labelled data'}: x is {list(self.x.shape)}, y is {list(self.y.shape)}",
@@ -79,6 +84,22 @@ def accuracies(captured: Captured, artifact: Artifact, data: Labelled) -> dict[s
         "samples": len(data.y), "data": data.name, "before": float((before == data.y).mean()),
         "after": float((after == data.y).mean()), "agreement": float((before == after).mean()),
     }  # fmt: skip
+
+
+def sequences(captured: Captured, data: Labelled) -> np.ndarray:
+    """Returns labelled inputs as `[N, *shape]`, or `[N, T, *shape]` for a model over time.
+
+    Raises:
+        InputError: If they do not fit the model.
+    """
+    return _inputs(captured, data, _steps(captured))
+
+
+def right_share(captured: Captured, data: Labelled) -> float:
+    """Returns the share of labelled inputs that a captured model gets right."""
+    size = captured.batch if isinstance(captured.batch, int) else _BATCH
+    found = _classes(lambda x: _run_source(captured, x), sequences(captured, data), captured, size)
+    return float((found == data.y).mean())
 
 
 def _steps(captured: Captured) -> int | None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from neurokit.labelled import Labelled
     from neurokit.spec import ModelSpec
 
-__all__ = ["capture", "compare", "exact", "lower", "open", "simulate", "verify"]
+__all__ = ["capture", "compare", "exact", "exact_finetune", "lower", "open", "simulate", "verify"]
 
 _NUMERICS = ("float", "exact")
 
@@ -77,6 +77,32 @@ def exact(
     return make(model, calibration, bits=bits, search=search)
 
 
+def exact_finetune(
+    model: Captured | ModelSpec,
+    data: Labelled,
+    calibration: torch.Tensor | None = None,
+    *,
+    bits: int = 4,
+    **training: Any,
+) -> Exact:
+    """Turns a model into its exact form and trains it on its grid: for few bits, and what they lose.
+
+    Args:
+        model: A captured model, or a spec.
+        data: Labelled training data (`neurokit.labelled.Labelled`): `[N, *shape]` or `[N, T, *shape]`, and `[N]`.
+        calibration: Inputs `[T, B, *shape]`; default are the first 256 training samples.
+        bits: Bits of a weight, 2 to 8.
+        training: epochs (20), learning_rate (0.02, in units of a weight's grid), batch (64), seed (0).
+
+    Raises:
+        InputError: If bits, data or settings do not fit.
+        UnsupportedError: If the model cannot be captured.
+    """
+    from neurokit.exact import exact_finetune as make
+
+    return make(model, data, calibration, bits=bits, **training)
+
+
 def lower(
     captured: Captured | Exact,
     target: str,
@@ -92,6 +118,7 @@ def lower(
     inputs: torch.Tensor | None = None,
     verified: bool = True,
     data: Labelled | None = None,
+    fine_tune: Labelled | None = None,
     **extra: Any,
 ) -> Artifact:
     """Lowers a captured model to a target and verifies the result.
@@ -111,6 +138,7 @@ def lower(
         inputs: Input of the test vectors; default is the spec's example, one sample.
         verified: Whether to verify the artifact and record the verdict in its manifest.
         data: Labelled data: the accuracy before and after is written into the manifest.
+        fine_tune: For "exact": labelled training data; the weights are trained on their grid.
         extra: Options of the target.
 
     Returns:
@@ -127,7 +155,7 @@ def lower(
     need(chosen.info.requires, chosen)
     source = captured
     ranges = calibration if chosen.info.calibrated and numerics == "float" else None
-    captured, proof = _numerics(captured, numerics, None if ranges is not None else calibration, bits)
+    captured, proof = _numerics(captured, numerics, None if ranges is not None else calibration, bits, fine_tune)
     numerics = "float" if proof is None else "exact"
     if batch is not None and batch != captured.batch:
         captured = captured.retrace(batch=batch)
@@ -158,7 +186,7 @@ def _source(model: Captured | Exact) -> Captured:
 
 
 def _numerics(
-    model: Captured | Exact, numerics: str, calibration: torch.Tensor | None, bits: int
+    model: Captured | Exact, numerics: str, calibration: torch.Tensor | None, bits: int, training: Labelled | None
 ) -> tuple[Captured, dict[str, Any] | None]:  # fmt: skip
     """Returns the model in the numerics that were asked for, and its proof."""
     from neurokit.capture import Captured as IsCaptured
@@ -169,8 +197,13 @@ def _numerics(
                 raise InputError(
                     "calibration data were given for numerics 'float'", fix='numerics="exact", or target="onnx-int8"'
                 )
+            if training is not None:
+                raise InputError("training data were given for numerics 'float'", fix='numerics="exact"')
             return model, None
-        model = exact(model, calibration, bits=bits)
+        if training is None:
+            model = exact(model, calibration, bits=bits)
+        else:
+            model = exact_finetune(model, training, calibration, bits=bits)
     from neurokit.exact import refuse
 
     refuse(model)

@@ -27,6 +27,7 @@ def simulate(
     estimators: Sequence[str] | None = None,
     mapping: str = "annealed",
     step_seconds: float | None = None,
+    check_events: bool = False,
 ) -> EnergyReport:
     """Counts one run of a captured model on each input, maps it and prices it on every chip.
 
@@ -39,6 +40,8 @@ def simulate(
         estimators: Names of estimators from the literature; default is all that need no chip.
         mapping: Placement strategy ("in-order", "hilbert" or "annealed").
         step_seconds: Time between two inputs, where a sensor sets the pace.
+        check_events: Whether to compute the network (in exact form) once more from events alone and to compare every
+            spike; the report's `event_check` says what was found.
 
     Returns:
         The report; figures are of the first sample, the spread is over all.
@@ -46,6 +49,7 @@ def simulate(
     Raises:
         InputError: If an input does not fit.
         UnknownNameError: If a chip or an estimator is unknown.
+        UnsupportedError: If events are to be checked and the model is not in exact form.
     """
     from neurokit.hw_sim import DEFAULT_ESTIMATORS, load_chip, simulate_workloads
     from neurokit.hw_sim.trace import trace
@@ -58,7 +62,12 @@ def simulate(
     workloads = [trace(captured, x, sample) for sample, x in samples]
     shared = workloads[0].network  # the graph depends on the model alone
     workloads = [replace(workload, network=shared) for workload in workloads]
-    return simulate_workloads(workloads, profiles, mapping, names, step_seconds)
+    report = simulate_workloads(workloads, profiles, mapping, names, step_seconds)
+    if not check_events:
+        return report
+    from neurokit.hw_sim.engine.check import check_events as check
+
+    return replace(report, event_check=check(workloads))
 
 
 def _samples(captured: Captured, inputs: Any) -> list[tuple[str, torch.Tensor]]:

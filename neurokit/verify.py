@@ -177,10 +177,12 @@ def _without_neurons(
     tolerance = getattr(probe, "tolerance", TOLERANCE)
     faults, more = probe.faults(vectors) if hasattr(probe, "faults") else ([], [])
     decomposed = [n.path for n in artifact.manifest.neurons if n.op == "decomposed"]
+    same = all(np.array_equal(y, r) for y, r in zip(outputs, vectors.outputs.values(), strict=True))
+    if artifact.manifest.numerics == "exact" and not same:
+        faults.append("an exact artifact must equal its reference bit for bit, and its output does not")
     notes = [*vectors.notes, *more, *faults]
     if decomposed:
         notes.append(f"{len(decomposed)} neuron layer(s) are decomposed: compared by their outputs only")
-    same = all(np.array_equal(y, r) for y, r in zip(outputs, vectors.outputs.values(), strict=True))
     verdict: ParityVerdict = "exact" if same else "within tolerance" if error <= tolerance else "failed"
     verdict = "failed" if faults else verdict
     return ParityReport(

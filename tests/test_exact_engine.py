@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from neurokit.capture import capture
+from neurokit.errors import UnsupportedError
 from neurokit.loading import load
 from neurokit.reference import example_input
 from neurokit.spec import ModelSpec
@@ -90,6 +92,34 @@ def repeated(spec: ModelSpec, seed: int) -> torch.Tensor:
     from neurokit.nets.inputs import repeated_images
 
     return repeated_images(1, 4, seed, spec.inputs[0].shape)
+
+
+def test_a_check_from_events_finds_what_differs_and_says_so():
+    from neurokit.exact import exact
+    from neurokit.hw_sim.engine.check import check_events
+    from neurokit.hw_sim.raster import SpikeRaster
+    from neurokit.hw_sim.trace import trace
+    from neurokit.simulation import simulate
+
+    spec = load("spiking_cnn")
+    captured = exact(spec).captured
+    report = simulate(captured, chips=["loihi1"], check_events=True)
+    assert report.event_check is not None
+    assert report.event_check.decisions == report.neurons * report.time_steps
+    assert (report.event_check.differing, report.event_check.layers) == (0, ())
+    assert "all as in torch" in report.event_check.text
+    assert type(report).from_json(report.to_json()).event_check == report.event_check
+
+    workload = trace(captured, example_input(spec, 4, 1, 0))
+    name = workload.network.neurons[0].name
+    spikes = workload.rasters[name].unpack()
+    spikes[1, 5] ^= 1
+    broken = dataclasses.replace(workload, rasters={**workload.rasters, name: SpikeRaster.pack(spikes)})
+    found = check_events([workload, broken])
+    assert (found.differing, found.layers) == (1, (name,))
+    assert name in found.text
+    with pytest.raises(UnsupportedError, match="exact form"):
+        simulate(capture(load("sew_resnet18"), time_steps=1), torch.zeros(1, 1, 3, 224, 224), check_events=True)
 
 
 @pytest.mark.slow

@@ -83,6 +83,8 @@ class Record:
         """
         self.count += 1
         if self.left() < 0:
+            self.data.setdefault("not_reached", []).append(f"{kernel} {shape}")
+            self.write()
             return
         work = {"ours": ours, **opponents}
         if self.share is not None:
@@ -173,6 +175,8 @@ def page(data: dict[str, Any]) -> str:
         for row in data["rows"]:
             if row["kernel"] == kernel:
                 lines.append(_line(row))
+    if data.get("not_reached"):
+        lines += ["", "## Not reached in the time of this run", "", *(f"- {name}" for name in data["not_reached"])]
     lines += _models(data.get("end_to_end", []))
     return "\n".join(lines) + "\n"
 
@@ -199,7 +203,8 @@ def _models(rows: list[dict[str, Any]]) -> list[str]:
         ratio = f"{row['speedup']:.2f}" if "speedup" in row else ""
         lines.append(
             f"| {row['model']}, B={row['batch']} | {milli(row['ours_seconds'])} | "
-            f"{milli(row.get('opponent_seconds'))} | {ratio} | {row['batch'] / row['ours_seconds']:.0f} | "
+            f"{milli(row.get('opponent_seconds', row.get('opponent', 'not measured')))} | "
+            f"{ratio} | {row['batch'] / row['ours_seconds']:.0f} | "
             f"{milli(row.get('opponent_repeated_seconds'))} | {milli(row.get('stem_saved_seconds'))} |"
         )  # fmt: skip
     lines += ["", "The opponent: the same weights in float16, channels last, neurons unrolled in plain PyTorch, "

@@ -77,7 +77,7 @@ class _Reader:
         if self.reasons:
             raise UnsupportedError(
                 f"network {self.network.name!r} is not in exact form", self.reasons,
-                expected="dyadic weights, biases, thresholds and leaks", fix="lower it with --numerics exact",
+                expected="dyadic weights, biases, thresholds and leaks", fix="nk.exact(...), where it can be had",
             )  # fmt: skip
         return IntegerNetwork(self.network, self.populations, self.projections, bounds), integers
 

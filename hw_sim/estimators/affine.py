@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from neurokit.errors import InputError
-from neurokit.hw_sim.chip import HardwareProfile, load_chip
+from neurokit.hw_sim.chip import HardwareProfile
+from neurokit.hw_sim.chipfile import load_chip
 from neurokit.hw_sim.counts import Workload
 from neurokit.hw_sim.estimators._base import register_estimator
 from neurokit.hw_sim.report import EstimatorReport

@@ -9,16 +9,9 @@ from torch.nn import functional
 from neurokit.errors import InputError
 from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, register_op
-from neurokit.kernels.common.layout import repeats_one_step, steps_of
-from neurokit.kernels.common.neuron import (
-    FORMS,
-    check_form,
-    check_neuron,
-    divisor,
-    empty_spikes,
-    leak_arguments,
-    reset_kind,
-)
+from neurokit.kernels.common.layout import steps_of
+from neurokit.kernels.common.neuron import check_form, check_neuron, empty_spikes
+from neurokit.kernels.common.product import WEIGHTS, activation, check_rows, tail, tiles
 from neurokit.kernels.dispatch import log_once, use_triton
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.spike_conv_lif import reference
@@ -26,10 +19,6 @@ from neurokit.kernels.spike_conv_lif import reference
 NAME = "spike_conv_lif"
 DEFAULT = {"path": "auto", "rows": 128, "cols": 128, "block_k": 64, "chunk": 1, "num_warps": 8,
            "num_stages": 3}  # fmt: skip
-
-
-def _activation(weight: Tensor) -> torch.dtype:
-    return torch.float16 if weight.dtype == torch.int8 else weight.dtype
 
 
 def output_size(size: int, kernel: int, stride: int, padding: int) -> int:
@@ -44,7 +33,7 @@ def _outputs(
     kernel = weight.shape[1]
     shape = (steps, batch, output_size(height, kernel, stride, padding), output_size(width, kernel, stride, padding),
              weight.shape[0])  # fmt: skip
-    dtype = _activation(weight)
+    dtype = activation(weight)
     return (empty_spikes(shape, form, dtype, spikes.device),
             weight.new_empty(shape if want_current else 0, dtype=dtype))  # fmt: skip
 
@@ -68,7 +57,7 @@ def _forward(
     if not use_triton(NAME, spikes):
         fired, y = reference.forward(
             spikes, weight, scale, bias, residual, stride, padding, tau, threshold, v_reset, decay_input, form,
-            _activation(weight),
+            activation(weight),
         )  # fmt: skip
         outputs[0].copy_(fired)
         if want_current:
@@ -128,26 +117,14 @@ def _launch(
     cols, kernel = weight.shape[:2]
     out_height, out_width = out.shape[2:4]
     pixels = batch * out_height * out_width
-    residual = steps_of(residual)
-    leak, factor = leak_arguments(tau, False)
     smallest = 32 if weight.dtype == torch.int8 else 16
     block_k = min(chosen["block_k"], max(smallest, 1 << (channels - 1).bit_length()))
-    grid = ((pixels + chosen["rows"] - 1) // chosen["rows"]) * ((cols + chosen["cols"] - 1) // chosen["cols"])
-    launch(spike_conv_lif_kernel)[(grid,)](
-        spikes, weight, weight if scale is None else scale, weight if bias is None else bias,
-        weight if residual is None else residual, out, y if y.numel() else out,
-        pixels, cols, height, width, out_height, out_width, batch * height * width * channels,
-        0 if residual is None or repeats_one_step(residual) else pixels, factor, threshold,
-        0.0 if v_reset is None else v_reset,
-        T=steps, CHUNK=divisor(steps, chosen["chunk"]), CHANNELS=channels, KERNEL=kernel, STRIDE=stride,
-        PAD=padding, LEAK=leak,
-        DECAY_INPUT=decay_input,
-        HARD=reset_kind(v_reset), SCALE=scale is not None, BIAS=bias is not None, RESIDUAL=residual is not None,
-        WANT_CURRENT=y.numel() > 0, INTEGER=weight.dtype == torch.int8,
-        UPCAST=INTERPRET and weight.dtype == torch.bfloat16, OUT=FORMS.index(form),
-        EVEN=cols % chosen["cols"] == 0,
-        ROWS=chosen["rows"], COLS=chosen["cols"], BLOCK_K=block_k, num_warps=chosen["num_warps"],
-        num_stages=chosen["num_stages"],
+    launch(spike_conv_lif_kernel)[(tiles(pixels, cols, chosen),)](
+        x=spikes, weight=weight, pixels=pixels, height=height, width=width, out_height=out_height,
+        out_width=out_width, step_stride=batch * height * width * channels, CHANNELS=channels, KERNEL=kernel,
+        STRIDE=stride, PAD=padding, BLOCK_K=block_k,
+        **tail(weight, scale, bias, steps_of(residual), out, y, steps, pixels, tau, threshold, v_reset, decay_input,
+               form, chosen),
     )  # fmt: skip
 
 
@@ -199,7 +176,7 @@ def spike_conv_lif(
     """
     check_neuron(tau, threshold, v_reset)
     check_form(form)
-    if weight.dim() != 4 or weight.dtype not in (torch.bfloat16, torch.float16, torch.int8):
+    if weight.dim() != 4 or weight.dtype not in WEIGHTS:
         raise InputError(f"weight is {weight.dtype} {tuple(weight.shape)}",
                          expected="bfloat16, float16 or int8 of shape [N, k, k, C]")  # fmt: skip
     if weight.shape[1] != weight.shape[2] or stride < 1 or padding < 0:
@@ -212,9 +189,7 @@ def spike_conv_lif(
     if path not in ("auto", "fused", "conv") or (path == "conv" and weight.dtype == torch.int8):
         raise InputError(f"path={path!r} is unknown here", expected="auto, fused or (float weights) conv")
     cols = weight.shape[0]
-    for name, row in (("scale", scale), ("bias", bias)):
-        if row is not None and (row.shape != (cols,) or row.dtype != torch.float32 or not row.is_contiguous()):
-            raise InputError(f"{name} is {row.dtype} {tuple(row.shape)}", expected=f"contiguous float32 ({cols},)")
+    check_rows(cols, scale, bias)
     kernel = weight.shape[1]
     shape = (*spikes.shape[:2], output_size(spikes.shape[2], kernel, stride, padding),
              output_size(spikes.shape[3], kernel, stride, padding), cols)  # fmt: skip

@@ -9,6 +9,7 @@ from neurokit.errors import InputError
 from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, register_op
 from neurokit.kernels.common.neuron import check_neuron, leak_arguments, reset_kind
+from neurokit.kernels.common.product import WEIGHTS, check_rows
 from neurokit.kernels.dispatch import use_triton
 from neurokit.kernels.spike_gemv_lif import reference
 
@@ -99,8 +100,7 @@ def spike_gemv_lif(
 ) -> Tensor:
     """Multiplies the spikes of a few rows by a weight, fetching only the weight's rows that a spike selects.
 
-    For batch 1. No other function of neurokit calls it by itself: benchmarks/results/kernels-h200.md says where
-    it was faster than the dense product.
+    For batch 1. No other function of neurokit calls it by itself; its README has the figures.
 
     Args:
         spikes: `[T, M, K]` int8 (0 or 1), or packed int32 `[T, M, ceil(K / 32)]`; T up to 64.
@@ -119,7 +119,7 @@ def spike_gemv_lif(
         InputError: If a shape, dtype or parameter does not fit.
     """
     check_neuron(tau, threshold, v_reset)
-    if weight.dim() != 2 or weight.dtype not in (torch.bfloat16, torch.float16, torch.int8):
+    if weight.dim() != 2 or weight.dtype not in WEIGHTS:
         raise InputError(f"weight is {weight.dtype} {tuple(weight.shape)}",
                          expected="bfloat16, float16 or int8 of shape [K, N]")  # fmt: skip
     inner, cols = weight.shape
@@ -128,7 +128,5 @@ def spike_gemv_lif(
                          expected=f"int8 or packed int32 [T, M, K] with 1 <= T <= {MAX_STEPS}")  # fmt: skip
     if spikes.shape[2] != (-(-inner // 32) if spikes.dtype == torch.int32 else inner):
         raise InputError(f"spikes have {spikes.shape[2]} columns for a weight of K={inner}")
-    for name, one in (("scale", scale), ("bias", bias)):
-        if one is not None and (one.shape != (cols,) or one.dtype != torch.float32 or not one.is_contiguous()):
-            raise InputError(f"{name} is {one.dtype} {tuple(one.shape)}", expected=f"contiguous float32 ({cols},)")
+    check_rows(cols, scale, bias)
     return torch.ops.neurokit_kernels.spike_gemv_lif(spikes, weight, scale, bias, tau, threshold, v_reset, decay_input)

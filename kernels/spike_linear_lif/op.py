@@ -8,16 +8,9 @@ from torch import Tensor
 from neurokit.errors import InputError
 from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, register_op
-from neurokit.kernels.common.layout import repeats_one_step, steps_of
-from neurokit.kernels.common.neuron import (
-    FORMS,
-    check_form,
-    check_neuron,
-    divisor,
-    empty_spikes,
-    leak_arguments,
-    reset_kind,
-)
+from neurokit.kernels.common.layout import steps_of
+from neurokit.kernels.common.neuron import check_form, check_neuron, empty_spikes
+from neurokit.kernels.common.product import WEIGHTS, activation, check_rows, tail, tiles
 from neurokit.kernels.dispatch import log_once, use_triton
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.pack.op import unpack
@@ -31,16 +24,11 @@ FUSED_MAX_INNER = 128
 FEW_ROWS = 2048
 
 
-def _activation(weight: Tensor) -> torch.dtype:
-    """Returns the dtype of currents and of "same" spikes: the weight's, float16 beside int8 weights."""
-    return torch.float16 if weight.dtype == torch.int8 else weight.dtype
-
-
 def _outputs(
     spikes: Tensor, weight: Tensor, form: str, want_v: bool, want_current: bool
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     shape = (spikes.shape[0], spikes.shape[1], weight.shape[0])
-    dtype = _activation(weight)
+    dtype = activation(weight)
     v = weight.new_empty(shape[1:] if want_v else 0, dtype=torch.float32)
     y = weight.new_empty(shape if want_current else 0, dtype=dtype)
     return empty_spikes(shape, form, dtype, spikes.device), v, y
@@ -72,7 +60,8 @@ def choose_path(spikes: Tensor, weight: Tensor, chosen: config.Config) -> str:
     inner = weight.shape[1]
     path = chosen["path"]
     if path == "auto":
-        path = "fused" if inner <= FUSED_MAX_INNER else "gemm"
+        # The vendor's int8 product writes 4 bytes a sum: it lost at every shape that was measured with aligned rows.
+        path = "fused" if inner <= FUSED_MAX_INNER or weight.dtype == torch.int8 else "gemm"
     log_once(NAME, f"K={inner} N={weight.shape[0]} takes the {path} path")
     return path
 
@@ -87,7 +76,7 @@ def _forward(
         return outputs
     if not use_triton(NAME, spikes):
         results = reference.forward(
-            spikes, weight, scale, bias, residual, v0, tau, threshold, v_reset, decay_input, form, _activation(weight)
+            spikes, weight, scale, bias, residual, v0, tau, threshold, v_reset, decay_input, form, activation(weight)
         )
         outputs[0].copy_(results[0])
         if want_v:
@@ -120,7 +109,7 @@ def _gemm_then_lif(
         threshold=threshold, v_reset=v_reset, decay_input=decay_input, spikes=form, want_v=want_v,
         want_current=want_current,
     )  # fmt: skip
-    dtype = _activation(weight)
+    dtype = activation(weight)
     return fired if form != "same" else fired.to(dtype), v, y.to(dtype)
 
 
@@ -134,26 +123,13 @@ def _launch(
     out, v, y = outputs
     steps, rows, width = spikes.shape
     cols, inner = weight.shape
-    residual = steps_of(residual)
-    leak, factor = leak_arguments(tau, False)
     block_k = min(chosen["block_k"], max(32, 1 << (inner - 1).bit_length()))
-    grid = ((rows + chosen["rows"] - 1) // chosen["rows"]) * ((cols + chosen["cols"] - 1) // chosen["cols"])
-    launch(spike_linear_lif_kernel)[(grid,)](
-        spikes, weight, weight if scale is None else scale, weight if bias is None else bias,
-        weight if residual is None else residual, out, y if y.numel() else out,
-        weight if v0 is None else v0.contiguous(), v if v.numel() else out,
-        rows, cols, width, width, rows * width,
-        0 if residual is None or repeats_one_step(residual) else rows, factor, threshold,
-        0.0 if v_reset is None else v_reset,
-        T=steps, CHUNK=divisor(steps, chosen["chunk"]), INNER=inner, LEAK=leak,
-        DECAY_INPUT=decay_input, HARD=reset_kind(v_reset), SCALE=scale is not None,
-        BIAS=bias is not None, RESIDUAL=residual is not None, WANT_CURRENT=y.numel() > 0, HAS_V0=v0 is not None,
-        WANT_V=v.numel() > 0, PACKED=spikes.dtype == torch.int32, INTEGER=weight.dtype == torch.int8,
-        UPCAST=INTERPRET and weight.dtype == torch.bfloat16, OUT=FORMS.index(form),
-        EVEN=cols % chosen["cols"] == 0,
-        ONE_BLOCK=inner <= block_k,
-        ROWS=chosen["rows"], COLS=chosen["cols"], BLOCK_K=block_k, num_warps=chosen["num_warps"],
-        num_stages=chosen["num_stages"],
+    launch(spike_linear_lif_kernel)[(tiles(rows, cols, chosen),)](
+        spikes_in=spikes, weight=weight, v0=weight if v0 is None else v0.contiguous(), v_last=v if v.numel() else out,
+        rows=rows, words=width, stride=width, step_stride=rows * width, INNER=inner, HAS_V0=v0 is not None,
+        WANT_V=v.numel() > 0, PACKED=spikes.dtype == torch.int32, ONE_BLOCK=inner <= block_k, BLOCK_K=block_k,
+        **tail(weight, scale, bias, steps_of(residual), out, y, steps, rows, tau, threshold, v_reset, decay_input,
+               form, chosen),
     )  # fmt: skip
 
 
@@ -219,7 +195,7 @@ def _check_shapes(
     spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None,
     v0: Tensor | None,
 ) -> None:  # fmt: skip
-    if weight.dtype not in (torch.bfloat16, torch.float16, torch.int8) or weight.dim() != 2:
+    if weight.dtype not in WEIGHTS or weight.dim() != 2:
         raise InputError(f"weight is {weight.dtype} {tuple(weight.shape)}",
                          expected="bfloat16, float16 or int8 of shape [N, K]")  # fmt: skip
     cols, inner = weight.shape
@@ -229,9 +205,7 @@ def _check_shapes(
     width = -(-inner // 32) if spikes.dtype == torch.int32 else inner
     if spikes.shape[2] != width:
         raise InputError(f"spikes have {spikes.shape[2]} columns for a weight of K={inner}", expected=f"{width}")
-    for name, row in (("scale", scale), ("bias", bias)):
-        if row is not None and (row.shape != (cols,) or row.dtype != torch.float32 or not row.is_contiguous()):
-            raise InputError(f"{name} is {row.dtype} {tuple(row.shape)}", expected=f"contiguous float32 ({cols},)")
+    check_rows(cols, scale, bias)
     shape = (*spikes.shape[:2], cols)
     if residual is not None and residual.shape != shape:
         raise InputError(f"residual has shape {tuple(residual.shape)}", expected=f"{shape}")

@@ -58,7 +58,7 @@ def engine_subject(spec: ModelSpec, job: Job) -> Subject:
     Raises:
         UnsupportedError: If the model is not asked for in its exact form, has no neurons, or has a layer that the
             engine does not compute; lists every reason.
-        InputError: If labelled data is given, which the engine cannot read.
+        InputError: If the model has no neurons, or more than one input.
         MissingRuntimeError: If numba is not installed.
     """
     _refuse(spec, job)
@@ -87,7 +87,7 @@ def engine_subject(spec: ModelSpec, job: Job) -> Subject:
     return Subject(
         model=spec.name, target="engine", open=open_engine, x=integers.reshape(steps, 1, -1), variant=job.variant,
         form="sequence", numerics=f"exact {job.bits} bits", time_steps=steps, timed=True, fixed_batch=1,
-        parity="exact", opening="compiling the engine, comparing its spikes",
+        parity="exact", takes_data=False, opening="compiling the engine, comparing its spikes",
     )  # fmt: skip
 
 
@@ -102,11 +102,6 @@ def _refuse(spec: ModelSpec, job: Job) -> None:
         )  # fmt: skip
     if not spec.spiking:
         raise InputError(f"model {spec.name!r} has no neurons", expected="a spiking model for the event engine")
-    if job.data:
-        raise InputError(
-            "the event engine takes integers, not the labelled data as it is", expected="no --data for this row",
-            fix="its answers are those of the exact ONNX form, bit for bit: count them there",
-        )  # fmt: skip
     if find_spec("numba") is None:
         raise MissingRuntimeError("numba is not installed", fix='pip install "neurokit-edge[sim]"')
 

@@ -58,6 +58,7 @@ def measure(
         start = clock()
         first()
         row["first_s"] = clock() - start
+        getattr(runner, "prepared", lambda: None)()
         row["output_error"] = None if callable(subject.expected) else _output_error(subject, runner, subject.expected)
         say({"event": "about", "row": row})
         found, reasons = _timed(call, job, runner, row, emit, look, clock)
@@ -65,7 +66,9 @@ def measure(
         row["environment"] |= _runtime(runner)
         if callable(subject.expected):  # last, as making it takes memory of its own
             row["output_error"] = _output_error(subject, runner, subject.expected())
-        if job.data:
+        if job.data and not subject.takes_data:
+            row["environment"]["accuracy_note"] = f"no accuracy: {subject.target} does not take the data as it is"
+        elif job.data:
             say({"event": "doing", "what": "counting right answers"})
             row["accuracy"] = accuracy(subject, runner, Path(job.data))
     reasons += samples.faults(found, row["elapsed_s"])

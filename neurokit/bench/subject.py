@@ -34,6 +34,7 @@ class Subject:
         time_output: What the output is over time ("sequence" or reduced).
         bytes_on_disk: Size of its files.
         parity: Verdict of its verification, or "".
+        takes_data: Whether labelled data is in the form that it takes.
         opening: What is done while it is opened, for the progress.
         starting: What is done in its first call.
     """
@@ -53,6 +54,7 @@ class Subject:
     time_output: str = ""
     bytes_on_disk: int | None = None
     parity: str = ""
+    takes_data: bool = True
     opening: str = "opening"
     starting: str = "first inference"
 

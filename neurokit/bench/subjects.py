@@ -52,7 +52,17 @@ def find_subject(job: Job) -> Subject:
     """
     if job.subject == "artifact":
         return host_subject(Artifact.load(Path(job.source)), job)
+    return model_subject(load_model(job.source, job), job)
+
+
+def load_model(name: str, job: Job) -> ModelSpec:
+    """Returns a model with the job's choices applied.
+
+    Raises:
+        NeurokitError: As `neurokit.loading.load`.
+    """
     from neurokit.loading import load
 
-    weights = Path(job.weights) if job.weights else None
-    return model_subject(load(job.source, time_steps=job.time_steps or None, weights=weights), job)
+    return load(
+        name, input_shape=job.input_shape or None, time_steps=job.time_steps or None, weights=job.weights or None
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -61,6 +62,11 @@ class TorchRunner:
         for name, before, after in zip(("h2d", "compute", "d2h"), events, events[1:], strict=False):
             self.phases_s.setdefault(name, []).append(before.elapsed_time(after) * 1e-3)
         return result.numpy()
+
+    def prepared(self) -> None:
+        """Ends the compiler's own processes, which would go on beside the measurement; called after the first run."""
+        if "torch._inductor.async_compile" in sys.modules:
+            sys.modules["torch._inductor.async_compile"].shutdown_compile_workers()
 
     def close(self) -> None:
         """Frees the module."""

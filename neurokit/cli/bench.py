@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neurokit.cli._common import Debug, Json, print_json, print_next, stdout_is_for_json
-from neurokit.errors import InputError
+from neurokit.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from neurokit.bench.job import Job
@@ -44,6 +45,10 @@ def bench(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="For a model: file with the weights (.safetensors, .pt).")
     ] = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option("--input-shape", metavar="C,H,W", help="For a bare module: one sample without T and B."),
+    ] = None,
     meter: Annotated[
         str, typer.Option("--meter", help="auto, none, rapl, nvml, ina, jtop, tegrastats or csv:FILE.")
     ] = "auto",
@@ -70,6 +75,7 @@ def bench(
     """Measure latency, throughput, memory and, where there is a meter, energy; or compare two results."""
     from neurokit.bench.job import Job, Rules
     from neurokit.bench.plan import parse_deadline
+    from neurokit.cli.export import parse_shape
 
     if compare:
         _compare(what, margin, confidence, allow_invalid, as_json)
@@ -78,13 +84,16 @@ def bench(
     base = Job(
         "artifact", "", batch=batch, streams=streams, deadline_s=parse_deadline(deadline), threads=threads,
         provider=provider, time_steps=time_steps, numerics=numerics, bits=bits, meter=meter,
-        weights=str(weights.resolve()) if weights else "",
+        weights=str(weights.resolve()) if weights else "", input_shape=parse_shape(input_shape) or (),
         data=str(data.resolve()) if data else "", allow_mismatch=allow_mismatch, rules=rules,
     )  # fmt: skip
+    _refuse_unknown(target or [])
     asked = scenario or []
     for name in asked:
         if name != "all":
             replace(base, scenario=name)  # refuses an unknown one before any work
+    if data is not None and not data.is_file():
+        raise InputError(f"there is no file {data}", expected="an .npz file with x and y")
     for place in (out, history):
         if place is not None and not place.absolute().parent.is_dir():
             raise InputError(f"{place.parent} is no folder", expected="a place for the file")
@@ -98,23 +107,39 @@ def bench(
     _show(run, out, history, as_json)
 
 
+def _refuse_unknown(names: list[str]) -> None:
+    """Refuses the name of a row that there is not, with both kinds of rows in the answer."""
+    from neurokit.bench.plan import MODEL_ROWS
+    from neurokit.target import TARGETS
+
+    known = [*MODEL_ROWS, *TARGETS.names()]
+    for name in names:
+        if name in TARGETS.broken:
+            TARGETS.get(name)  # says why it did not load
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+            raise UnknownNameError(
+                f"unknown target {name!r}", expected="one of " + ", ".join(known),
+                fix=f"did you mean {' or '.join(near)}?" if near else "list them with: neurokit targets",
+            )  # fmt: skip
+
+
 def _plan(
     what: list[str], targets: list[str], base: Job, asked: list[str], temporary: Path, *, on_device: bool
 ) -> tuple[list[Job], list[dict[str, str]]]:
     """Returns the jobs; a model is exported first, for all its targets."""
     from neurokit.bench import plan
+    from neurokit.bench.subjects import load_model
     from neurokit.cli._common import progress
-    from neurokit.loading import load
 
     jobs: list[Job] = []
     failures: list[dict[str, str]] = []
     for name in what:
-        is_model = (not Path(name).exists() and "/" not in name) or ":" in name
+        is_model = Path(name).is_file() or ":" in name or (not Path(name).exists() and "/" not in name)
         if not is_model:
             jobs += plan.plan_folder(Path(name), base, asked)
             continue
-        weights = Path(base.weights) if base.weights else None
-        spec = load(name, time_steps=base.time_steps or None, weights=weights)  # an unknown name ends it here
+        spec = load_model(name, base)  # an unknown name ends it here
         rows = [target for target in targets if target in plan.MODEL_ROWS]
         chosen = [target for target in targets if target not in plan.MODEL_ROWS]
         if not targets:
@@ -177,7 +202,8 @@ def _show(run: BenchRun, out: Path | None, history: Path | None, as_json: bool) 
         from neurokit.render import latency, show
 
         show(latency.bench(run))
-        print_next(f"neurokit report {out or 'DIR RESULT.json'} --html page.html")
+        if run.reports:
+            print_next(f"neurokit report {out or 'DIR RESULT.json'} --html page.html")
     raise typer.Exit(0 if run.reports else 1)
 
 

@@ -45,6 +45,13 @@ def energy(
         str | None,
         typer.Option("--input-shape", metavar="C,H,W", help="One sample without T and B, for a bare nn.Module."),
     ] = None,
+    check_events: Annotated[
+        bool,
+        typer.Option(
+            "--check-events",
+            help="Bring MODEL into exact form, compute it once more from events alone, compare every spike.",
+        ),
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", help="JSON file for the whole report.")] = None,
     html_file: Annotated[Path | None, typer.Option("--html", help="Write the report as one HTML page.")] = None,
     as_json: Json = False,
@@ -65,17 +72,21 @@ def energy(
     _refuse_early(input_file, out, html_file)
     with stdout_is_for_json(as_json):
         rules = estimator or DEFAULT_ESTIMATORS
-        report = _simulate(model, profiles, input_file, rules, mapping, step_seconds, time_steps, weights, input_shape)
+        report = _simulate(
+            model, profiles, input_file, rules, mapping, step_seconds, time_steps, weights, input_shape, check_events
+        )
         if out:
             report.save_json(out)
         if html_file:
             report.save_html(html_file)
+    differs = report.event_check is not None and report.event_check.differing > 0
     if as_json:
         print_json(report.to_json())
-        return
+        raise typer.Exit(int(differs))
     render.show(energy_report(report))
     written = [f"open {path}" for path in (html_file, out) if path]
     print_next(*(written or [f"neurokit energy {model} --chip {chip[0]} --html energy.html"]))
+    raise typer.Exit(int(differs))
 
 
 def _simulate(
@@ -88,6 +99,7 @@ def _simulate(
     time_steps: int | None,
     weights: Path | None,
     input_shape: str | None,
+    check_events: bool,
 ) -> EnergyReport:
     from neurokit import pipeline
     from neurokit.cli.export import parse_shape
@@ -98,10 +110,16 @@ def _simulate(
     steps = time_steps or spec.time_steps or 1
     with progress(f"capture {spec.name}"):
         captured = pipeline.capture(spec, time_steps=steps if spec.spiking else None)
+    if check_events:
+        if not spec.spiking:
+            raise InputError(f"--check-events needs spikes, {spec.name!r} has no neurons", fix="leave it out")
+        with progress("bring it into exact form"):
+            captured = pipeline.exact(captured).captured
     with progress("count, map and price"):
         report: EnergyReport = pipeline.simulate(
-            captured, input_file, profiles, estimators=estimators, mapping=mapping, step_seconds=step_seconds
-        )
+            captured, input_file, profiles, estimators=estimators, mapping=mapping, step_seconds=step_seconds,
+            check_events=check_events,
+        )  # fmt: skip
     return report
 
 
@@ -116,7 +134,7 @@ def priced_chips(names: list[str], prices: list[str]) -> list[HardwareProfile]:
         UnknownNameError: If a chip is unknown.
         InputError: If an entry has another form, or is of a chip that was not named.
     """
-    from neurokit.hw_sim.chip import load_chip
+    from neurokit.hw_sim.chipfile import load_chip
 
     given: dict[str, dict[str, float]] = {name: {} for name in names}
     for entry in prices:

@@ -41,6 +41,9 @@ def export(
     data: Annotated[
         Path | None, typer.Option("--data", help="An .npz file with x and y: accuracy before and after.")
     ] = None,
+    fine_tune: Annotated[
+        Path | None, typer.Option("--fine-tune", help="An .npz file with x and y to train on, with --numerics exact.")
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt).")
     ] = None,
@@ -65,11 +68,12 @@ def export(
     _refuse_early(target, out, force)
     if numerics is Numerics.exact:
         extra |= {} if bits == 8 else {"bits": bits}
-    elif bits != 8:
-        raise InputError("--bits is for exact numerics", fix="add --numerics exact")
+    elif bits != 8 or fine_tune is not None:
+        raise InputError("--bits and --fine-tune are for exact numerics", fix="add --numerics exact")
     elif calibration is not None and not _calibrated(target):
         raise InputError("--calibration is for exact numerics and int8", fix="add --numerics exact")
     extra |= {} if calibration is None else {"calibration": read_calibration(calibration)}
+    extra |= {} if fine_tune is None else {"fine_tune": _read_data(fine_tune)}
     extra |= {} if data is None else {"data": _read_data(data)}
     with stdout_is_for_json(as_json):
         from neurokit import pipeline

@@ -18,17 +18,21 @@ from neurokit.capture.probe import input_shape
 from neurokit.errors import InputError, UnsupportedError
 from neurokit.exact import plan as planning
 from neurokit.exact.bounds import LIMIT
+from neurokit.exact.finetune import Training, train
 from neurokit.exact.fold import fold
-from neurokit.exact.observe import observe
+from neurokit.exact.folded import Folded
+from neurokit.exact.observe import Calibration, observe
 from neurokit.exact.proof import LayerProof, Proof, prove
-from neurokit.exact.rewrite import Plan, apply
+from neurokit.exact.rewrite import Plan, Rounding, apply, place
+from neurokit.labelled import Labelled, right_share, sequences
 from neurokit.reference import example_input
 from neurokit.spec import ModelSpec
 from neurokit.target import Unsupported
 
-__all__ = ["Exact", "LayerProof", "Proof", "exact"]
+__all__ = ["Exact", "LayerProof", "Proof", "exact", "exact_finetune"]
 
 _ROUNDS = 6
+_CALIBRATED_ON = 256  # training samples, where fine-tuning is given no calibration data
 
 
 @dataclass(frozen=True)
@@ -77,31 +81,108 @@ def exact(
         InputError: If the bits or the calibration data do not fit.
         UnsupportedError: If the model cannot be captured.
     """
-    if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 8:
-        raise InputError(f"bits={bits!r}", expected="a whole number from 2 to 8")
+    _check_bits(bits)
+    search = (calibration is not None) if search is None else search
+    job = _prepare(model, calibration, search)
+    return _finish(job, job.folded, bits, search)
+
+
+def exact_finetune(
+    model: Captured | ModelSpec, data: Labelled, calibration: Tensor | None = None, *, bits: int = 4,
+    epochs: int = 20, learning_rate: float = 0.02, batch: int = 64, seed: int = 0,
+) -> Exact:  # fmt: skip
+    """Turns a model into its exact form and trains it on its grid, for few bits and what they lose.
+
+    Args:
+        model: A captured model, or a spec.
+        data: Labelled training data, `[N, *shape]` (or `[N, T, *shape]`). Keep what accuracy is measured on out of it.
+        calibration: As for `exact`; default are the first 256 training samples.
+        bits: Bits of a weight, 2 to 8.
+        epochs: Passes over the data.
+        learning_rate: Largest step of a weight, in units of its grid.
+        batch: Samples a step.
+        seed: Of the order of the samples; the same seed gives the same weights on one machine.
+
+    Returns:
+        The exact form after training, or without it where training did not help on its own data; a note says which.
+
+    Raises:
+        InputError: If bits, data or settings do not fit, or the neurons have no surrogate gradient.
+        UnsupportedError: If the model cannot be captured.
+    """
+    _check_bits(bits)
+    how = Training(epochs, learning_rate, batch, seed)
+    captured = _merged(model)
+    inputs = Labelled(sequences(captured, data), data.y, data.name)
+    calibration = _first_samples(captured, inputs) if calibration is None else calibration
+    job = _prepare(captured, calibration, True)
+    made = _finish(job, job.folded, bits, True)
+    placed = place(fold(job.reference.program, job.steps), made.plan)
+    trained = train(job.reference, job.folded, placed, made.plan, bits, inputs, how)
+    folded = fold(job.reference.program, job.steps)
+    for index, (weight, bias) in enumerate(trained):
+        folded.set(index, weight, bias)
+    tuned = _finish(job, folded, bits, False)
+    before, after = (right_share(each.captured, inputs) for each in (made, tuned))
+    said = f"accuracy on the training data {before:.2%} before and {after:.2%} after {epochs} epochs of fine-tuning"
+    if after < before or (made.proof.status == "exact" != tuned.proof.status):
+        return replace(made, notes=(*made.notes, f"{said}: it is left out"))
+    return replace(tuned, notes=(*tuned.notes, said))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What planning starts from: the model in two forms, folded, and what it saw."""
+
+    original: Captured
+    reference: Captured
+    folded: Folded
+    seen: Calibration
+    rounding: Rounding
+    steps: int | None
+    calibrated: bool
+
+
+def _prepare(model: Captured | ModelSpec, calibration: Tensor | None, search: bool) -> _Job:
     original = _merged(model)
     reference = _reference(original)
     x = _calibration(reference, calibration)
     steps = reference.time_steps if isinstance(reference.time_steps, int) else None
     folded = fold(reference.program, steps)
-    search = (calibration is not None) if search is None else search
     seen = observe(folded, (x, *reference.initial_states(_batch_of(reference, x))), moments=search)
     info = reference.spec.inputs[0]
+    rounding = planning.input_rounding(x, info.low, info.high)
+    return _Job(original, reference, folded, seen, rounding, steps, calibration is not None)
+
+
+def _finish(job: _Job, folded: Folded, bits: int, search: bool) -> Exact:
+    """Plans, builds and proves; coarsens what the proof rejects, and again."""
+    reference, original, steps = job.reference, job.original, job.steps
     one = 1 if reference.batch == "dynamic" else reference.batch
     shape = input_shape(reference.spec, steps, one)
     states = reference.initial_states(one)
-    draft = planning.draft(
-        folded, seen, planning.input_rounding(x, info.low, info.high), shape, states, steps or 1, bits
-    )
+    draft = planning.draft(folded, job.seen, job.rounding, shape, states, steps or 1, bits)
     for _ in range(_ROUNDS):
-        numbers = planning.fill(folded, seen, draft, bits, search)
+        numbers = planning.fill(folded, job.seen, draft, bits, search)
         made = build(reference, numbers)
         proof, found = prove(made.program, made.calls, states, steps)
-        if proof.status == "exact" or not planning.raise_floors(draft, found, seen, LIMIT):
+        if proof.status == "exact" or not planning.raise_floors(draft, found, job.seen, LIMIT):
             break
     final = made if original.form == reference.form and original.time_steps == steps else build(original, numbers)
-    notes = (*_notes(folded.notes), *(() if calibration is not None else (_UNCALIBRATED,)))
-    return Exact(final, proof, numbers, bits, tuple(seen.rates), notes, original)
+    notes = (*_notes(folded.notes), *(() if job.calibrated else (_UNCALIBRATED,)))
+    return Exact(final, proof, numbers, bits, tuple(job.seen.rates), notes, original)
+
+
+def _check_bits(bits: int) -> None:
+    if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 8:
+        raise InputError(f"bits={bits!r}", expected="a whole number from 2 to 8")
+
+
+def _first_samples(captured: Captured, inputs: Labelled) -> Tensor:
+    timed = captured.spiking and captured.spec.time_input != "image"
+    size = captured.batch if isinstance(captured.batch, int) else _CALIBRATED_ON
+    x = torch.from_numpy(inputs.x[:size])
+    return x.transpose(0, 1).contiguous() if timed else x
 
 
 _UNCALIBRATED = "calibrated on the model's example input only: give calibration data for accuracy"

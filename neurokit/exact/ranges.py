@@ -18,6 +18,7 @@ from neurokit.exact.bounds import LIMIT, Finding, Nominal, Range, Unknown
 from neurokit.exact.dyadic import log2, lowest_bit, top_exponent
 from neurokit.exact.membranes import membrane
 from neurokit.exact.ops import aten
+from neurokit.exact.quantise import BIAS_BITS
 from neurokit.exact.rules import RULES
 
 # A current is never rounded to coarser than the threshold / 2**6: beyond, a membrane is left elementwise.
@@ -44,6 +45,7 @@ class Ranges(Interpreter):
         self._nominal = nominal
         self.node: Any = None
         self._steps = steps
+        self._biased: set[int] = set()
         self.operand_grids: dict[int, float] = {}
         self.largest: dict[int, float] = {}
         self.found: list[Finding] = []
@@ -106,6 +108,8 @@ class Ranges(Interpreter):
         shape = [-1 if i == axis else 1 for i in range(pos.dim())]
         grid = self._weight_grid(weight, index) + float(x.grid.min())
         bias = args[2] if len(args) > 2 else None
+        if index is not None and (bool(bias.any()) or weight.shape[1] == x.pos.shape[axis]):
+            self._biased.add(index)  # or will be, when the bias takes up what the weights lose
         if bias is not None:
             pos, neg = pos + bias.clamp_min(0).reshape(shape), neg + (-bias).clamp_min(0).reshape(shape)
             grid = grid if self._nominal else torch.minimum(grid, lowest_bit(bias))
@@ -129,7 +133,8 @@ class Ranges(Interpreter):
     def _narrow(self, x: Range, index: int | None) -> Range:
         """While planning: an operand with too many bits will be quantised."""
         plan = self._nominal
-        if plan is None or index is None or x.bits() <= plan.widest:
+        finer = BIAS_BITS if x.sources & self._biased else 0
+        if plan is None or index is None or x.bits() + finer <= plan.widest:
             return x
         limit = min(x.largest(), plan.observed.get(index, math.inf))
         exponent = int(top_exponent(torch.tensor(limit), 2**plan.operand_bits - 1)) if limit > 0 else 0

@@ -20,10 +20,11 @@ def energy(report: EnergyReport) -> RenderableType:
     """Returns what each chip costs, what the total is made of and lacks, the estimators and the comparison."""
     remarks = [line for chip in report.chips for line in _remarks(chip)]
     verdict = [escape(report.verdict.text)] if report.verdict is not None else []
+    checked = [escape(report.event_check.text)] if report.event_check is not None else []
     small = [*report.assumptions, *(f"not counted: {part}" for part in report.uncounted)]
     chips = _totals(report) if report.chips else ()
     blocks = (
-        *chips, remarks, _estimators(report), [*verdict, *map(escape, report.comparison)],
+        *chips, remarks, _estimators(report), [*verdict, *map(escape, report.comparison)], checked,
         [f"[dim]{escape(line)}[/]" for line in small],
     )  # fmt: skip
     return _spaced(blocks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -29,14 +29,17 @@ def bench(run: BenchRun) -> RenderableType:
         if number:
             said = [*report.reasons, *(["its verification had FAILED"] if report.parity_overridden else [])]
             remarks.append(escape(f"({len(remarks) + 1}) {'; '.join(said)}"))
-    failures = [
-        escape(f"not measured: {entry['subject']} {entry['variant']} {entry['scenario']}: {entry['reason']}")
-        for entry in run.failures
-    ]
+    failures = [escape(f"not measured: {_failure(entry)}") for entry in run.failures]
     absent = sorted({report.energy_note for report in run.reports if report.energy is None and report.energy_note})
     meter = [escape(f"energy {note}") for note in absent]
     title = [run.reports[0].model] if one else []
-    return Group(*title, table, *remarks, *failures, *meter, *(escape(f"note: {note}") for note in run.notes))
+    tables = [table] if run.reports else []
+    return Group(*title, *tables, *remarks, *failures, *meter, *(escape(f"note: {note}") for note in run.notes))
+
+
+def _failure(entry: Mapping[str, str]) -> str:
+    name = " ".join(filter(None, (entry["subject"], entry["variant"], entry["scenario"])))
+    return f"{name}: {entry['reason']}" + (f" (fix: {entry['fix']})" if entry.get("fix") else "")
 
 
 def _latency_cells(report: LatencyReport) -> list[str]:

@@ -78,7 +78,7 @@ def _ratio(chip: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> str:
 
 def _weight_bits(name: str) -> str:
     """Returns the widths of a chip's weights; "" for a chip that is not known here."""
-    from neurokit.hw_sim.chip import load_chip
+    from neurokit.hw_sim.chipfile import load_chip
 
     try:
         bits = load_chip(name).limits.weight_bits

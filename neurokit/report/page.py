@@ -15,6 +15,7 @@ from neurokit.quantity import _prefix as prefix_of
 from neurokit.report import chips, pareto, plots
 from neurokit.report.row import Row
 from neurokit.report.rows import Content, gather
+from neurokit.reports import ParityReport
 
 # Key, heading; each is one column of quantities.
 COLUMNS = (
@@ -88,10 +89,11 @@ def render(content: Content) -> str:
         panels=[plot for across, up in _PAIRS if (plot := pareto.pareto(compared, across, up, _TITLES, look))],
         legend=[(pareto.key(shape), name) for name, shape in look.items()],
         has_accuracy=any("accuracy" in row.figures for row in content.rows),
-        chips=chips.sections(content.energies), parities=[_parity(report) for report in content.parities],
+        chips=chips.sections(content.energies), parities=[_parity(name, report) for name, report in content.parities],
         history=[(name, plots.history_plot(name, entries)) for name, entries in series.items() if len(entries) > 1],
         single=sum(len(entries) == 1 for entries in series.values()),
-        failures=content.failures, notes=content.notes,
+        failures=content.failures,
+        notes=[*content.notes, *(f"energy of {n} measured rows {why}" for why, n in content.unmetered.items())],
     )  # fmt: skip
 
 
@@ -166,10 +168,12 @@ def _sources(row: Row) -> dict[str, Any]:
     return {"name": row.name, "machine": row.machine, "entries": entries}
 
 
-def _parity(report: Any) -> dict[str, Any]:
+def _parity(name: str, report: ParityReport) -> dict[str, Any]:
+    agreement = _NONE if report.top1_agreement is None else f"{report.top1_agreement:.1%}"
+    first = report.first_divergence
+    where = [f"first divergence at time step {first[0]} in {first[1]}"] if first else []
+    compared = f"{report.spikes_flipped:,} of {report.spikes_compared:,}" if report.spikes_compared else _NONE
     return {
-        "name": f"{report.model} on {report.target} ({report.form})", "verdict": report.verdict,
-        "flipped": report.spikes_flipped, "compared": report.spikes_compared, "error": report.output_error_free,
-        "tolerance": report.output_tolerance, "top1": report.top1_agreement, "notes": report.notes,
-        "first": report.first_divergence,
+        "name": name, "verdict": report.verdict, "compared": compared, "error": f"{report.output_error_free:.2g}",
+        "tolerance": f"{report.output_tolerance:.2g}", "top1": agreement, "notes": "; ".join([*where, *report.notes]),
     }  # fmt: skip

@@ -31,17 +31,19 @@ class Content:
     Attributes:
         rows: The big table.
         energies: Energy reports as JSON objects.
-        parities: Verifications, by the row's model and target.
+        parities: Verifications, each with what it is of.
         failures: What could not be measured.
         notes: Remarks of the runs.
+        unmetered: Why no energy was measured, with the number of rows that this is of.
         history: Entries of a history file.
     """
 
     rows: list[Row] = field(default_factory=list)
     energies: list[dict[str, Any]] = field(default_factory=list)
-    parities: list[ParityReport] = field(default_factory=list)
+    parities: list[tuple[str, ParityReport]] = field(default_factory=list)
     failures: list[dict[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unmetered: Counter[str] = field(default_factory=Counter)
     history: list[history.Entry] = field(default_factory=list)
 
 
@@ -76,9 +78,11 @@ def _take_file(data: Mapping[str, Any], place: Path, content: Content) -> list[d
         run = BenchRun.from_json(data)
         content.rows += [_latency_row(report) for report in run.reports]
         content.failures += run.failures
-        content.notes += [note for note in (*run.notes, *_absent_energy(run.reports)) if note not in content.notes]
+        content.notes += [note for note in run.notes if note not in content.notes]
+        content.unmetered.update(_unmetered(run.reports))
     elif kind == "parity":
-        content.parities.append(ParityReport.from_json(data))
+        report = ParityReport.from_json(data)
+        content.parities.append((f"{report.model} · {report.target} · {report.form}", report))
     elif kind == "accuracy":
         return [_checked_accuracy(entry, place) for entry in data.get("entries", [data])]
     elif isinstance(data.get("energy"), Mapping):
@@ -123,16 +127,18 @@ def _checked_accuracy(entry: Any, place: Path) -> dict[str, Any]:
 def _take_artifact(artifact: Artifact, content: Content) -> None:
     manifest = artifact.manifest
     parity = ParityReport.from_json(manifest.parity) if manifest.parity else None
-    if parity is not None:
-        content.parities.append(parity)
     size = sum(info.bytes for info in manifest.files.values())
     steps = manifest.time_steps if isinstance(manifest.time_steps, int) else None
     verdict = parity.verdict if parity else "not verified"
-    content.rows.append(Row(
+    row = Row(
         manifest.model.name, manifest.target, numerics=numerics_of(manifest), time_steps=steps, parity=verdict,
         figures={"size": Quantity.exact(size, "B", "measured", f"{len(manifest.files)} files of the artifact")},
         remarks=("its verification FAILED",) if verdict == "failed" else (),
-    ))  # fmt: skip
+    )  # fmt: skip
+    content.rows.append(row)
+    if parity is not None:
+        free = " · T free" if manifest.time_steps == "dynamic" else ""
+        content.parities.append((row.name + free, parity))
 
 
 def _drop_bare_artifacts(content: Content) -> None:
@@ -191,6 +197,7 @@ def _remarks(report: LatencyReport) -> tuple[str, ...]:
     if report.output_error is not None and report.output_error > _WORTH_SAYING:
         why = ", by spikes that rounding flipped" if report.parity == "benign rounding" else ""
         found.append(f"its output differs by {report.output_error:.0%} (relative L2) from the reference's{why}")
+    found += [report.environment["accuracy_note"]] if "accuracy_note" in report.environment else []
     if report.misses is not None:
         found.append(f"{report.misses} of {len(report.samples_s)} time steps missed their deadline")
     if report.jitter is not None:
@@ -198,10 +205,9 @@ def _remarks(report: LatencyReport) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _absent_energy(reports: Sequence[LatencyReport]) -> list[str]:
-    """Returns why no energy was measured, each reason once with how many rows it is of."""
-    notes = [report.energy_note for report in reports if report.energy is None and report.energy_note]
-    return [f"energy of {number} measured rows {note}" for note, number in Counter(notes).items()]
+def _unmetered(reports: Sequence[LatencyReport]) -> list[str]:
+    """Returns, for each report without a measured energy, why."""
+    return [report.energy_note for report in reports if report.energy is None and report.energy_note]
 
 
 def _machine(environment: Mapping[str, Any]) -> str:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from neurokit.errors import InputError, UnknownNameError
-from neurokit.hw_sim import chip as chip_module
-from neurokit.hw_sim.chip import CHIP_FOLDER, COMPONENTS, TERMS, Constant, chip_card, chip_names, load_chip
+from neurokit.hw_sim import chipfile as chip_module
+from neurokit.hw_sim.chip import Constant, chip_card
+from neurokit.hw_sim.chipfile import CHIP_FOLDER, chip_names, load_chip
+from neurokit.hw_sim.terms import COMPONENTS, TERMS
 
 EXPECTED = {
     "akida", "cmos22", "cmos28", "cmos45", "cmos7", "darwin3", "dynapcnn", "loihi1", "loihi1-sanafe", "loihi2", "odin",

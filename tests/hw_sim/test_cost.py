@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurokit.hw_sim.chip import Constant, load_chip
+from neurokit.hw_sim.chip import Constant
+from neurokit.hw_sim.chipfile import load_chip
 from neurokit.hw_sim.cost import price
 from neurokit.hw_sim.counts import Workload
 from neurokit.hw_sim.mapping import map_network

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from neurokit.errors import InputError, UnknownNameError
-from neurokit.hw_sim.chip import Constant, load_chip
+from neurokit.hw_sim.chip import Constant
+from neurokit.hw_sim.chipfile import load_chip
 from neurokit.hw_sim.counts import Workload
 from neurokit.hw_sim.estimators import affine as affine_module
 from neurokit.hw_sim.estimators import estimate, estimator_names, yan

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from neurokit.errors import InputError, UnsupportedError
 from neurokit.hw_sim.block import Block
-from neurokit.hw_sim.chip import Limits, Topology, load_chip
+from neurokit.hw_sim.chipfile import load_chip
 from neurokit.hw_sim.counts import Workload
-from neurokit.hw_sim.mapping import PORT, map_network
+from neurokit.hw_sim.limits import Limits, Topology
+from neurokit.hw_sim.mapping import map_network
 from neurokit.hw_sim.network import Network, NeuronModel, Population
 from neurokit.hw_sim.onchip import MappedCounts, count_on
+from neurokit.hw_sim.placed import PORT
 from neurokit.hw_sim.placement import anneal, hilbert, hop_cost
 from neurokit.hw_sim.projection import Projection
 from neurokit.hw_sim.raster import SpikeRaster

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from neurokit.errors import InputError, OutputError, UnknownNameError
 from neurokit.hw_sim import DEFAULT_ESTIMATORS, simulate_workload, simulate_workloads
-from neurokit.hw_sim.chip import load_chip
+from neurokit.hw_sim.chipfile import load_chip
 from neurokit.hw_sim.counts import Workload
 from neurokit.hw_sim.network import Network, NeuronModel, Population
 from neurokit.hw_sim.page import render_html
@@ -217,7 +217,7 @@ def test_energy_command_hands_over_and_renders(report, tmp_path, monkeypatch):
 
     seen = {}
 
-    def fake(captured, inputs, chips, *, estimators, mapping, step_seconds):
+    def fake(captured, inputs, chips, *, estimators, mapping, step_seconds, check_events):
         seen.update(
             captured=captured,
             pace=step_seconds,

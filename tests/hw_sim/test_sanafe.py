@@ -10,12 +10,13 @@ import pytest
 
 from neurokit.errors import InputError
 from neurokit.hw_sim.block import Block
-from neurokit.hw_sim.chip import Topology, load_chip
+from neurokit.hw_sim.chipfile import load_chip
 from neurokit.hw_sim.cost import price
 from neurokit.hw_sim.counts import Workload
-from neurokit.hw_sim.mapping import Piece, place_by_hand
+from neurokit.hw_sim.limits import Topology
 from neurokit.hw_sim.network import Network, NeuronModel, Population
 from neurokit.hw_sim.onchip import count_on
+from neurokit.hw_sim.placed import Piece, place_by_hand
 from neurokit.hw_sim.projection import Projection
 from neurokit.hw_sim.raster import SpikeRaster
 from neurokit.hw_sim.sanafe import read_architecture, read_network, write_architecture, write_network

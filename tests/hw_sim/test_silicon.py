@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from neurokit.hw_sim.chip import load_chip
+from neurokit.hw_sim.chipfile import load_chip
 from neurokit.hw_sim.cost import price
 from neurokit.hw_sim.counts import Workload
 from neurokit.hw_sim.estimators.affine import affine_energy

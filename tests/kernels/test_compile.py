@@ -34,6 +34,7 @@ def calls():
         "lif": lambda: lif(x, spikes="packed"),
         "pack": lambda: pack(x),
         "sdsa_lif": lambda: sdsa_lif(q, q, q, 2),
+        "sdsa_lif one wide head": lambda: sdsa_lif(q, q, q, 1),
         "spike_stats": lambda: spike_stats(torch.zeros(4, 9, 2, dtype=torch.int32), 64),
         "spike_linear_lif": lambda: spike_linear_lif(s8, weight, path="fused"),
         "spike_linear_lif int8": lambda: spike_linear_lif(s8, weight.to(torch.int8), path="fused"),
@@ -51,6 +52,8 @@ def test_compiles(name, capability, offline):
     for launched in done:
         assert launched.count(r"\.target sm_" + str(capability)) == 1
         assert launched.binary.asm["cubin"]
+        # The defaults must run where a program has least shared memory: 99 KiB (compute capability 8.6 and 8.9).
+        assert capability > 80 or launched.binary.metadata.shared <= 99 * 1024
 
 
 def test_affine_is_not_contracted(offline):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from neurokit.kernels import sdsa_lif
 from neurokit.kernels._compat import INTERPRET
-from neurokit.kernels.contract import KERNELS
+from neurokit.kernels.contract import KERNELS, spikes
 
 ON_GPU = torch.cuda.is_available() and not INTERPRET
 
@@ -53,6 +54,18 @@ def test_examples_are_not_silent(name, device):
             if out.numel():
                 rates.append(float(out.float().mean()))
     assert sum(0.03 < rate < 0.97 for rate in rates) >= max(3, len(rates) // 2), rates
+
+
+@pytest.mark.needs_kernel
+@pytest.mark.parametrize("dim", [32, 45, 48, 60, 64, 80])
+def test_attention_with_the_shipped_parameters(dim, device, reference):
+    """The table is keyed by steps, tokens and head width: one head has the parameters of eight."""
+    rate = (8.0 / (196 * dim)) ** (1 / 3)  # about eight counts a neuron, which times 0.125 straddle the threshold
+    for dtype in (torch.bfloat16, torch.int8) if ON_GPU else (torch.float16,):
+        q, k, v = (spikes(4, 1, 196 + i, dim, rate=rate, device=device, dtype=dtype)[:, :, i:] for i in range(3))
+        ours = sdsa_lif(q, k, v, 1, form="int8")
+        assert 0.03 < float(ours.float().mean()) < 0.97
+        assert torch.equal(ours, reference(sdsa_lif, q, k, v, 1, form="int8"))
 
 
 @pytest.mark.parametrize("name", KERNELS.names())

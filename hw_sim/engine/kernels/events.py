@@ -5,29 +5,44 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+# Spikes are bytes of 0 or 1: this multiple of eight of them has their sum in its highest byte.
+_SUM_OF_BYTES = np.uint64(0x0101010101010101)
+_HIGHEST = np.uint64(56)
+_ONE = np.uint64(1)
+
 
 @njit(cache=True, nogil=True, parallel=True)
-def _count_rows(values, rows):
+def _count_rows(values, words, rows):
     """Counts the values other than zero in each row, `[T, R, n]` to `rows` `[T, R + 1]` (not yet summed up)."""
     steps, count, size = values.shape
     for task in prange(steps * count):
         t, r = task // count, task % count
         found = 0
-        for i in range(size):
-            found += values[t, r, i] != 0
+        if words.size:
+            for w in range(size // 8):
+                found += (words[t, r, w] * _SUM_OF_BYTES) >> _HIGHEST
+        else:
+            for i in range(size):
+                found += values[t, r, i] != 0
         rows[t, r + 1] = found
 
 
 @njit(cache=True, nogil=True)
 def _fill_stretch(values, start, stop, channels, place, channel, value, graded, e):
     """Writes the events of `values[start:stop]` from number `e` on and returns the next number."""
+    at = start // channels
+    c = start - at * channels
     for i in range(start, stop):
         if values[i]:
-            place[e] = i // channels
-            channel[e] = i % channels
+            place[e] = at
+            channel[e] = c
             if graded:
                 value[e] = values[i]
             e += 1
+        c += 1
+        if c == channels:
+            c = 0
+            at += 1
     return e
 
 
@@ -44,8 +59,23 @@ def _fill_rows(values, words, channels, rows, place, channel, value, graded):
             _fill_stretch(values[t, r], 0, size, channels, place, channel, value, graded, e)
             continue
         for w in range(size // 8):
-            if words[t, r, w]:
-                e = _fill_stretch(values[t, r], 8 * w, 8 * w + 8, channels, place, channel, value, graded, e)
+            left = words[t, r, w]
+            if left:
+                at = 8 * w // channels
+                c = 8 * w - at * channels
+            while left:  # one round a spike: its byte is the number of bytes below its bit
+                below = (left & (~left + _ONE)) - _ONE
+                i = np.int64(((below & _SUM_OF_BYTES) * _SUM_OF_BYTES) >> _HIGHEST)
+                left &= left - _ONE
+                x, k = at, c + i
+                while k >= channels:
+                    k -= channels
+                    x += 1
+                place[e] = x
+                channel[e] = k
+                if graded:
+                    value[e] = 1
+                e += 1
 
 
 def list_events(values: np.ndarray, channels: int, graded: bool) -> tuple[np.ndarray, ...]:
@@ -61,16 +91,16 @@ def list_events(values: np.ndarray, channels: int, graded: bool) -> tuple[np.nda
     """
     values = np.ascontiguousarray(values)
     steps, count, size = values.shape
+    by_eights = values.dtype == np.uint8 and size % 8 == 0  # spikes
+    words = values.view(np.uint64) if by_eights else np.empty((0, 0, 0), np.uint64)
     rows = np.zeros((steps, count + 1), np.int64)
-    _count_rows(values, rows)
+    _count_rows(values, words, rows)
     np.cumsum(rows, axis=1, out=rows)
     ends = np.cumsum(rows[:, -1])
     rows[1:] += ends[:-1, None]
     total = int(ends[-1])
     place, channel = np.empty(total, np.int32), np.empty(total, np.int32)
     value = np.empty(total if graded else 0, values.dtype if graded else np.int32)
-    by_eights = values.itemsize == 1 and size % 8 == 0
-    words = values.view(np.uint64) if by_eights else np.empty((0, 0, 0), np.uint64)
     _fill_rows(values, words, channels, rows, place, channel, value, graded)
     return rows, place, channel, value
 

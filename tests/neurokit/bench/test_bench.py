@@ -147,7 +147,8 @@ def test_what_is_no_artifact_is_refused(tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments",
     [["--scenario", "fast"], ["--deadline", "soon"], ["--meter", "sundial"], ["--meter", "csv:"], ["--seconds", "0"],
-     ["--out", "no/such/x.json"], ["--numerics", "fp3"], ["--numerics", "exact", "--bits", "1"], ["--batch", "-1"]],
+     ["--out", "no/such/x.json"], ["--numerics", "fp3"], ["--numerics", "exact", "--bits", "1"], ["--batch", "-1"],
+     ["--data", "no/such.npz"], ["--input-shape", "3,x"], ["--target", "torch-egaer"]],
 )  # fmt: skip
 def test_bad_options_end_it_at_once(artifacts, arguments, capsys, monkeypatch):
     monkeypatch.setattr("neurokit.bench.run.run_here", lambda *given: pytest.fail("something was measured"))

@@ -10,7 +10,7 @@ import neurokit as nk
 from neurokit import cli
 from neurokit.bench import plan
 from neurokit.bench.events import failed
-from neurokit.bench.job import Job
+from neurokit.bench.job import Job, Rules
 from neurokit.bench.run import BenchRun
 from neurokit.bench.subject import numerics_of
 from neurokit.bench.subjects import model_subject
@@ -50,7 +50,6 @@ def test_rows_with_a_gpu(monkeypatch):
         ("mobilenet_v2", {"subject": "kernels"}, InputError, "has no neurons"),
         ("spiking_cnn", {"subject": "engine"}, UnsupportedError, "event engine cannot take a float network"),
         ("mobilenet_v2", {"subject": "engine", "numerics": "exact"}, InputError, "has no neurons"),
-        ("spiking_cnn", {"subject": "engine", "numerics": "exact", "data": "d.npz"}, InputError, "takes integers"),
         ("spiking_cnn", {"subject": "engine", "numerics": "exact", "batch": 4}, InputError, "batch of 4"),
         ("spiking_cnn", {"subject": "sundial"}, InputError, "unknown subject"),
         ("spiking_cnn", {"scenario": "stream"}, InputError, "no time steps to stream"),
@@ -71,14 +70,17 @@ def test_a_refusal_lists_every_reason():
 def test_the_event_engine_computes_what_torch_computes(tmp_path, capsys):
     """By the command line; the engine compares every spike with PyTorch's before anything is timed."""
     out = tmp_path / "r.json"
-    arguments = ["spiking_cnn", "--target", "engine", "--target", "torch-kernels", "--numerics", "exact", "--bits", "6",
-                 "--seconds", "0.1", "--threads", "1", "--out", str(out)]  # fmt: skip
+    (tmp_path / "d.npz").touch()  # the engine does not read it, and says so
+    arguments = ["spiking_cnn", "--target", "engine", "--target", "torch-kernels", "--numerics", "exact", "--bits=6",
+                 "--data", str(tmp_path / "d.npz"), "--seconds=0.1", "--threads=1", "--out", str(out)]  # fmt: skip
     assert cli.main(["bench", *arguments, "--json"]) == 0
     run = BenchRun.load(out)
     (report,) = run.reports
     assert (report.target, report.numerics, report.time_steps) == ("engine", "exact 6 bits", 4)
     assert report.parity == "exact"
     assert report.environment["synaptic_events"] > 1000
+    assert report.accuracy is None
+    assert report.environment["accuracy_note"] == "no accuracy: engine does not take the data as it is"
     assert [entry["subject"] for entry in run.failures] == ["torch-kernels of spiking_cnn"]
     assert json.loads(capsys.readouterr().out)["reports"][0]["target"] == "engine"
 
@@ -162,6 +164,19 @@ def test_weights_from_a_file_are_measured(tmp_path):
     assert report.accuracy == {"correct": 12, "total": 12, "data": "d.npz"}
 
 
+def test_a_bare_module_and_a_file_are_models_too(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\ndef net():\n    return nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU())\n"
+    )
+    out = tmp_path / "r.json"
+    arguments = ["--target", "torch-eager", "--target", "onnx", "--seconds", "0.1", "--threads", "1", "--out", str(out)]
+    assert cli.main(["bench", f"{tmp_path / 'mine.py'}:net", "--input-shape", "2,8,8", *arguments]) == 0
+    assert [report.target for report in BenchRun.load(out).reports] == ["torch-eager", "onnx"]
+    artifact = nk.lower(nk.capture(nk.load("spiking_cnn"), time_steps=4), "nir", tmp_path / "nir")
+    assert cli.main(["bench", str(artifact.file("model.nir")), "--time-steps", "3", *arguments]) == 0
+    assert [report.time_steps for report in BenchRun.load(out).reports] == [3, 3]
+
+
 def test_exact_artifacts_say_their_bits(tmp_path):
     captured = nk.capture(nk.load("spiking_cnn"), time_steps=2)
     artifact = nk.lower(captured, "onnx", tmp_path / "a", numerics="exact", bits=4)
@@ -178,3 +193,20 @@ def test_a_gpu_splits_every_call(subject):
     assert sum(sum(values) for values in found.phases_s.values()) <= sum(found.samples_s) * 1.05
     assert found.memory["gpu"] > 0
     assert found.environment["during"]["gpu"][1]["clock_hz"] > 0
+
+
+def test_the_compiler_s_processes_are_ended_before_the_measurement(monkeypatch):
+    """They would be load beside it: on a GPU machine they took half a CPU."""
+    import sys
+    from types import SimpleNamespace
+
+    from neurokit.bench.measure import measure
+    from neurokit.bench.method import WarmUp
+
+    done = []
+    compiler = SimpleNamespace(shutdown_compile_workers=lambda: done.append("ended"))
+    monkeypatch.setitem(sys.modules, "torch._inductor.async_compile", compiler)
+    monkeypatch.setattr("neurokit.bench.method.warm_up", lambda *given: done.append("warm") or WarmUp(10, 1.0, True))
+    job = Job("eager", "spiking_cnn", meter="none", rules=Rules(seconds=0.05, samples=5))
+    measure(model_subject(nk.load("spiking_cnn"), job), job)
+    assert done == ["ended", "warm"]

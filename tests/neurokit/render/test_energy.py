@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from neurokit.hw_sim import simulate_workload
-from neurokit.hw_sim.chip import chip_card, chip_names, load_chip
+from neurokit.hw_sim.chip import chip_card
+from neurokit.hw_sim.chipfile import chip_names, load_chip
 from neurokit.hw_sim.counts import Workload
 from neurokit.hw_sim.network import Network, NeuronModel, Population
 from neurokit.hw_sim.projection import Projection

@@ -41,3 +41,16 @@ def test_measured_energy_has_its_column_and_reasons_their_numbers():
     text = shown(report(energy=joules), report(reasons=["competing load"]))
     assert "2 J" in text
     assert "(1) competing load" in text
+
+
+def test_where_nothing_was_measured_there_is_the_reason_and_no_empty_table():
+    failure = {
+        "subject": "kernels of tiny",
+        "variant": "",
+        "scenario": "single",
+        "reason": "no GPU",
+        "fix": "buy",
+    }
+    out = io.StringIO()
+    Console(file=out, width=80, highlight=False).print(bench(BenchRun((), (failure,))))
+    assert out.getvalue() == "not measured: kernels of tiny single: no GPU (fix: buy)\n"

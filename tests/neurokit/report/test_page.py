@@ -4,6 +4,7 @@ import importlib.util
 import json
 import math
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from neurokit.report import pareto, plots
 from neurokit.report.chips import sections as chip_sections
 from neurokit.report.page import build, render
 from neurokit.report.row import Row
-from neurokit.report.rows import Content, _absent_energy, _latency_row, gather, wilson
+from neurokit.report.rows import Content, _latency_row, _unmetered, gather, wilson
 from neurokit.reports import LatencyReport
 
 CASES = (  # target, numerics, parity, median in seconds, right answers of 500, T
@@ -163,10 +164,11 @@ def test_chips_stand_beside_the_network_without_spikes_at_every_t():
 def test_what_all_rows_share_is_said_once():
     reports = [LatencyReport.judged("tiny", target, "single", [0.1] * 200, variant="1 thread", energy_note="absent: no",
                                     output_error=error) for target, error in (("a", 0.18), ("b", 1e-6))]  # fmt: skip
-    text = render(Content([_latency_row(report) for report in reports], notes=_absent_energy(reports)))
+    text = render(Content([_latency_row(report) for report in reports], unmetered=Counter(_unmetered(reports))))
     assert text.count("1 thread<") == 0
     assert "Everything was measured with: 1 thread." in text
     assert text.count("absent: no") == 1
+    assert "energy of 2 measured rows absent: no" in text
     assert text.count("its output differs by 18%") == 1  # and not of the other
 
 

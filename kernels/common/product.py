@@ -1,0 +1,79 @@
+"""What the kernels with a product before the neuron share: checks of their rows, and the arguments of the tail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurokit.errors import InputError
+from neurokit.kernels._compat import INTERPRET
+from neurokit.kernels.common.layout import repeats_one_step
+from neurokit.kernels.common.neuron import FORMS, divisor, leak_arguments, reset_kind
+from neurokit.kernels.config import Config
+
+WEIGHTS = (torch.bfloat16, torch.float16, torch.int8)
+
+
+def activation(weight: Tensor) -> torch.dtype:
+    """Returns the dtype of currents and of "same" spikes: the weight's, float16 beside int8 weights."""
+    return torch.float16 if weight.dtype == torch.int8 else weight.dtype
+
+
+def check_rows(cols: int, scale: Tensor | None, bias: Tensor | None) -> None:
+    """Checks the factor and the summand of each output channel.
+
+    Raises:
+        InputError: If one is no contiguous float32 `[N]`.
+    """
+    for name, row in (("scale", scale), ("bias", bias)):
+        if row is not None and (row.shape != (cols,) or row.dtype != torch.float32 or not row.is_contiguous()):
+            raise InputError(f"{name} is {row.dtype} {tuple(row.shape)}", expected=f"contiguous float32 ({cols},)")
+
+
+def tail(
+    weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None, out: Tensor, current: Tensor,
+    steps: int, rows: int, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
+    chosen: Config,
+) -> dict[str, Any]:  # fmt: skip
+    """Returns the arguments by which a kernel with `neuron_tile` behind its product is launched.
+
+    A tensor that is not given is stood for by one that is: the kernel does not touch it.
+
+    Args:
+        weight: Its first axis is the output channels.
+        scale: A factor an output channel, or None.
+        bias: A summand an output channel, or None.
+        residual: Added to the current, contiguous or one step seen T times, or None.
+        out: The spikes to fill.
+        current: The current to fill; without elements where it is not wanted.
+        steps: T.
+        rows: Rows of a step.
+        tau: Time constant, or None.
+        threshold: Firing threshold.
+        v_reset: Potential after a spike, or None.
+        decay_input: Whether the input decays too.
+        form: Form of the spikes.
+        chosen: Launch parameters.
+    """
+    leak, factor = leak_arguments(tau, False)
+    cols = weight.shape[0]
+    return {
+        "scale": weight if scale is None else scale, "bias": weight if bias is None else bias,
+        "residual": weight if residual is None else residual, "spikes": out,
+        "current": current if current.numel() else out, "cols": cols,
+        "residual_rows": 0 if residual is None or repeats_one_step(residual) else rows, "factor": factor,
+        "threshold": threshold, "v_reset": 0.0 if v_reset is None else v_reset, "T": steps,
+        "CHUNK": divisor(steps, chosen["chunk"]), "LEAK": leak, "DECAY_INPUT": decay_input,
+        "HARD": reset_kind(v_reset), "SCALE": scale is not None, "BIAS": bias is not None,
+        "RESIDUAL": residual is not None, "WANT_CURRENT": current.numel() > 0, "INTEGER": weight.dtype == torch.int8,
+        "UPCAST": INTERPRET and weight.dtype == torch.bfloat16, "OUT": FORMS.index(form),
+        "EVEN": cols % chosen["cols"] == 0, "ROWS": chosen["rows"], "COLS": chosen["cols"],
+        "num_warps": chosen["num_warps"], "num_stages": chosen["num_stages"],
+    }  # fmt: skip
+
+
+def tiles(rows: int, cols: int, chosen: Config) -> int:
+    """Returns how many programs cover `rows` x `cols` neurons."""
+    return -(-rows // chosen["rows"]) * -(-cols // chosen["cols"])

@@ -1,0 +1,73 @@
+"""Networks without neurons in exact numerics: integer activations, the same bits everywhere."""
+
+import dataclasses
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+import neurokit as nk
+from neurokit.artifact import write_artifact
+from neurokit.nets.inputs import images
+from neurokit.reference import record
+
+SIDE = 64
+
+
+@pytest.fixture(scope="module", params=["mobilenet_v2", "resnet34"])
+def network(request):
+    spec = nk.load(request.param)
+    info = dataclasses.replace(spec.inputs[0], shape=(3, SIDE, SIDE))
+    captured = nk.capture(dataclasses.replace(spec, inputs=(info,), example=None))
+    return captured, nk.exact(captured, images(4, (3, SIDE, SIDE), 5), search=False)
+
+
+def run(captured, x, dtype=torch.float32):
+    return record(captured.program.module().to(dtype), (x.to(dtype),))[0][0]
+
+
+def test_torchvisions_networks_are_proven_and_equal_everywhere(network, tmp_path):
+    captured, made = network
+    assert made.proof.status == "exact"
+    assert all(entry.bits < 24 for entry in made.proof.layers)
+    sums = [entry for entry in made.proof.layers if entry.kind == "sum"]
+    assert len(sums) >= sum(isinstance(part, nn.Conv2d | nn.Linear) for part in captured.module.modules())
+    x = images(5, (3, SIDE, SIDE), 9)
+    y = run(made.captured, x)
+    assert torch.equal(y.double(), run(made.captured, x, torch.float64))
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert torch.equal(y, run(made.captured, x))
+    for i in range(2):
+        assert torch.equal(run(made.captured, x[i : i + 1]), y[i : i + 1])
+    artifact = nk.lower(made, "onnx", tmp_path / "a", inputs=x[:1], verified=False)
+    report = nk.verify(artifact, thorough=True)
+    assert report.verdict == "exact"
+    assert len(report.ways) == 16
+    assert all(way.outputs_equal for way in report.ways)
+    float_ = run(captured, x)
+    assert float((y - float_).norm() / float_.norm()) < 0.6  # random weights amplify what 8 bits lose
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert not torch.equal(float_, run(captured, x)), "float is the same everywhere, so nothing is shown"
+
+
+def test_one_weight_off_the_grid_fails_verification(tmp_path):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 4)).eval()
+    x = images(4, (3, 8, 8))
+    artifact = nk.lower(nk.exact(nk.capture(net, x), x), "onnx", tmp_path / "a", inputs=x)
+    assert artifact.manifest.parity["verdict"] == "exact"
+    model = onnx.load(str(artifact.file("model.onnx")))
+    tensor = next(t for t in model.graph.initializer if t.name.endswith("0.weight"))
+    value = numpy_helper.to_array(tensor).copy()
+    value.reshape(-1)[np.abs(value).argmax()] *= np.float32(1 + 2.0**-10)
+    tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+    with write_artifact(tmp_path / "b") as draft:
+        onnx.save(model, str(draft.path / "model.onnx"))
+        (draft.path / "vectors.npz").write_bytes(artifact.file("vectors.npz").read_bytes())
+        draft.manifest = artifact.manifest.model_copy(update={"files": {}, "parity": None})
+    report = nk.verify(draft.artifact)
+    assert report.verdict == "failed"
+    assert any("bit for bit" in note for note in report.notes)
