@@ -12,7 +12,7 @@ from neurokit.hw_sim.onchip import PIECE_TERMS, MappedCounts
 from neurokit.hw_sim.report import ChipReport, LatencyReport, Status
 from neurokit.hw_sim.terms import COMPONENTS, KIND_OF_BASIS, TERMS, Component
 from neurokit.hw_sim.timing import ENDS, Timing, step_times
-from neurokit.quantity import Quantity, worst_kind
+from neurokit.quantity import Kind, Quantity, worst_kind
 
 Floats = NDArray[np.float64]
 
@@ -130,7 +130,7 @@ def _count(counts: MappedCounts, term: str) -> NDArray[np.int64]:
 
 def _energy(counts: MappedCounts, term: str, constant: Constant) -> Quantity:
     total = int(_count(counts, term).sum())
-    return constant.quantity().scaled(total)
+    return constant.quantity().scaled(total, kind="simulated")  # a measured price, but a count of the simulator's
 
 
 def _static_prices(profile: HardwareProfile) -> dict[str, Constant]:
@@ -172,7 +172,7 @@ def _components(
         found[component] = found[component] + energy[term] if component in found else energy[term]
     if static is not None:
         prices = _static_prices(profile).values()
-        kinds = [KIND_OF_BASIS[constant.basis] for constant in prices]
+        kinds: list[Kind] = ["simulated", *(KIND_OF_BASIS[constant.basis] for constant in prices)]
         kinds += [KIND_OF_BASIS[constant.basis] for constant in profile.times.values()]
         source = "; ".join(dict.fromkeys(constant.source for constant in prices))
         value, low, high = (float(static[end].sum()) for end in ENDS)

@@ -65,7 +65,7 @@ def step_times(counts: MappedCounts, profile: HardwareProfile, step_seconds: flo
             bound = tuple("clock" if clock > t else str(name) for t, name in zip(busy, names, strict=True))
     kinds = [KIND_OF_BASIS[constant.basis] for constant in profile.times.values()] or ["assumed"]
     sources = tuple(dict.fromkeys(constant.source for constant in profile.times.values()))
-    return Timing(seconds, shown, bound, worst_kind(*kinds), sources)
+    return Timing(seconds, shown, bound, worst_kind("simulated", *kinds), sources)
 
 
 def _time(profile: HardwareProfile, term: str, end: str) -> float:
