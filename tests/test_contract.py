@@ -113,7 +113,11 @@ def test_every_zoo_model_takes_every_form_or_says_why_not(name, target, captures
 
 
 @pytest.mark.parametrize(
-    "name", [n if n not in LARGE else pytest.param(n, marks=pytest.mark.slow) for n in MODELS.names()]
+    "name",
+    [
+        n if n not in LARGE | {"metaspikeformer_15m"} else pytest.param(n, marks=pytest.mark.slow)
+        for n in MODELS.names()
+    ],
 )
 def test_every_zoo_model_takes_int8_or_says_why_not(name, captures, tmp_path):
     captured = captures(name)

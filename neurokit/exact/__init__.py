@@ -16,6 +16,7 @@ from torch import Tensor
 from neurokit.capture import Captured, capture
 from neurokit.capture.probe import input_shape
 from neurokit.errors import InputError, UnsupportedError
+from neurokit.exact import limits
 from neurokit.exact import plan as planning
 from neurokit.exact.bounds import LIMIT
 from neurokit.exact.finetune import Training, train
@@ -169,7 +170,10 @@ def _finish(job: _Job, folded: Folded, bits: int, search: bool) -> Exact:
         if proof.status == "exact" or not planning.raise_floors(draft, found, job.seen, LIMIT):
             break
     final = made if original.form == reference.form and original.time_steps == steps else build(original, numbers)
-    notes = (*_notes(folded.notes), *(() if job.calibrated else (_UNCALIBRATED,)))
+    results = {i: seen.result for i, seen in job.seen.linears.items()}
+    lost = limits.lost(numbers.results, folded.names, results)
+    lost += limits.lost(numbers.currents, list(reference.calls), dict(enumerate(job.seen.currents)))
+    notes = (*_notes(folded.notes + lost), *(() if job.calibrated else (_UNCALIBRATED,)))
     return Exact(final, proof, numbers, bits, tuple(job.seen.rates), notes, original)
 
 

@@ -12,11 +12,14 @@ import math
 from neurokit.exact.bounds import Finding
 from neurokit.exact.dyadic import ANY, log2
 from neurokit.exact.observe import Calibration
+from neurokit.exact.rewrite import Rounding
 
 # A limit is so many times what was seen, at least; a bound so many times that asks for one by itself.
 _ROOM, _SLACK = 4.0, 16.0
 # A sum whose grid would be coarser than its largest seen term / 2**this asks for limits on its terms.
 _FINE_ENOUGH = 8.0
+# A rounding that leaves fewer bits of the largest value than this is told.
+_TOO_COARSE = 5.0
 
 
 def of_shortcuts(
@@ -61,6 +64,21 @@ def of_current(finding: Finding, seen: Calibration) -> tuple[float | None, float
     limit = _level(max(seen.currents[index], finding.threshold))
     saved = log2(finding.size / limit)
     return (limit, saved) if saved >= 1.0 else (None, 0.0)
+
+
+def lost(roundings: dict[int, Rounding], names: list[str], largest: dict[int, float]) -> list[str]:
+    """Returns a line for each rounding that leaves little of what was seen: weights of very different sizes meet there.
+
+    Args:
+        roundings: By number of the linear map or neuron.
+        names: Of all of them.
+        largest: Largest magnitude that was seen at each.
+    """
+    return [
+        f"{names[index]}: rounded to 2**{rounding.exponent}, coarse for values of at most {largest[index]:.3g}"
+        for index, rounding in roundings.items()
+        if largest.get(index, 0.0) > 0 and rounding.exponent > log2(largest[index]) - _TOO_COARSE
+    ]
 
 
 def _level(seen: float) -> float:

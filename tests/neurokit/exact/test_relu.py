@@ -17,7 +17,7 @@ from neurokit.reference import record
 SIDE = 64
 
 
-@pytest.fixture(scope="module", params=["mobilenet_v2", "resnet34"])
+@pytest.fixture(scope="module", params=["mobilenet_v2", pytest.param("resnet34", marks=pytest.mark.slow)])
 def network(request):
     spec = nk.load(request.param)
     info = dataclasses.replace(spec.inputs[0], shape=(3, SIDE, SIDE))
