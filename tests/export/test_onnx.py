@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -94,7 +95,7 @@ def test_the_file_is_valid_and_says_what_it_is(artifacts, form):
 def test_nothing_of_this_machine_is_inside(artifacts, form):
     for name in ("model.onnx", "model.flat.onnx"):
         content = artifacts[form].file(name).read_bytes()
-        for trace in (b"site-packages", b"/work/", b".py", b"Traceback", b"torch."):
+        for trace in (b"site-packages", str(Path(__file__).parents[2]).encode(), b".py", b"Traceback", b"torch."):
             assert trace not in content
 
 
