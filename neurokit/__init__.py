@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from neurokit.pipeline import open as open
     from neurokit.pipeline import verify as verify
     from neurokit.quantity import Quantity as Quantity
+    from neurokit.rate_coding import rate_coded as rate_coded
     from neurokit.spec import ModelSpec as ModelSpec
     from neurokit.spec import TensorSpec as TensorSpec
     from neurokit.spec import register_model as register_model
@@ -38,6 +39,7 @@ _PUBLIC = {
     "load": "neurokit.loading",
     "lower": "neurokit.pipeline",
     "open": "neurokit.pipeline",
+    "rate_coded": "neurokit.rate_coding",
     "register_model": "neurokit.spec",
     "simulate": "neurokit.pipeline",
     "verify": "neurokit.pipeline",

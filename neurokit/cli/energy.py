@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from neurokit.errors import InputError
 if TYPE_CHECKING:
     from neurokit.hw_sim.chip import HardwareProfile
     from neurokit.hw_sim.report import EnergyReport
+    from neurokit.spec import ModelSpec
 
 
 def energy(
@@ -45,6 +47,12 @@ def energy(
         str | None,
         typer.Option("--input-shape", metavar="C,H,W", help="One sample without T and B, for a bare nn.Module."),
     ] = None,
+    rate_coded: Annotated[
+        int | None,
+        typer.Option(
+            "--rate-coded", metavar="T", min=1, help="Convert a network of ReLUs to spikes, T steps of rates."
+        ),
+    ] = None,
     check_events: Annotated[
         bool,
         typer.Option(
@@ -73,8 +81,9 @@ def energy(
     with stdout_is_for_json(as_json):
         rules = estimator or DEFAULT_ESTIMATORS
         report = _simulate(
-            model, profiles, input_file, rules, mapping, step_seconds, time_steps, weights, input_shape, check_events
-        )
+            model, profiles, input_file, rules, mapping, step_seconds, time_steps, weights, input_shape, rate_coded,
+            check_events,
+        )  # fmt: skip
         if out:
             report.save_json(out)
         if html_file:
@@ -99,6 +108,7 @@ def _simulate(
     time_steps: int | None,
     weights: Path | None,
     input_shape: str | None,
+    rate_steps: int | None,
     check_events: bool,
 ) -> EnergyReport:
     from neurokit import pipeline
@@ -107,7 +117,8 @@ def _simulate(
 
     with progress(f"load {model}"):
         spec = load(model, input_shape=parse_shape(input_shape), time_steps=time_steps, weights=weights)
-    steps = time_steps or spec.time_steps or 1
+    spec, remarks = _in_rates(spec, rate_steps)
+    steps = rate_steps or time_steps or spec.time_steps or 1
     with progress(f"capture {spec.name}"):
         captured = pipeline.capture(spec, time_steps=steps if spec.spiking else None)
     if check_events:
@@ -120,7 +131,22 @@ def _simulate(
             captured, input_file, profiles, estimators=estimators, mapping=mapping, step_seconds=step_seconds,
             check_events=check_events,
         )  # fmt: skip
-    return report
+    return replace(report, assumptions=(*report.assumptions, *remarks))
+
+
+def _in_rates(spec: ModelSpec, steps: int | None) -> tuple[ModelSpec, list[str]]:
+    """Returns the model in rate code, if that was asked for, and how near it comes to its source."""
+    if steps is None:
+        return spec, []
+    from neurokit.rate_coding import rate_coded
+
+    with progress(f"convert {spec.name} to rates"):
+        made = rate_coded(spec, steps)
+    same = "" if made.top1_agreement is None else f", top-1 agreement {made.top1_agreement:.0%}"
+    return made.spec, [
+        f"rate code of {made.neurons} ReLU layers over {steps} steps: output error {made.error:.2g} (relative L2) "
+        f"against the network without spikes on {made.samples} samples{same}"
+    ]
 
 
 def priced_chips(names: list[str], prices: list[str]) -> list[HardwareProfile]:

@@ -79,7 +79,8 @@ def _check_tensors(model: Any, path: Path) -> None:
     """Refuses weights in other files, and shapes that do not fit the numbers that are there."""
     for tensor in model.graph.initializer:
         if tensor.external_data or tensor.data_location == 1:
-            raise _bad(path, f"keeps {tensor.name!r} in another file", "a model in one file")
+            one_file = "torch.onnx.export(..., external_data=False), or onnx.save(onnx.load(...), ...)"
+            raise _bad(path, f"keeps {tensor.name!r} in another file", "a model in one file", one_file)
         count = math.prod(tensor.dims)
         if min(tensor.dims, default=1) < 0 or count * 4 > _MAX_BYTES:
             raise _bad(path, f"declares {tensor.name!r} with {count} numbers")
@@ -275,5 +276,5 @@ def _try(net: OnnxNet, shape: tuple[int, ...], path: Path) -> None:
         raise _bad(path, f"does not run on its own input {list(shape)}: {first[:200]}") from error
 
 
-def _bad(path: Path, what: str, expected: str = "an ONNX network") -> ModelLoadError:
-    return ModelLoadError(f"{path.name} {what}", expected=expected)
+def _bad(path: Path, what: str, expected: str = "an ONNX network", fix: str = "export it again") -> ModelLoadError:
+    return ModelLoadError(f"{path.name} {what}", expected=expected, fix=fix)
