@@ -40,7 +40,9 @@ def spec_from_file(ref: str, time_steps: int | None = None) -> ModelSpec:
     """
     path, settings = split_ref(ref)
     if not path.is_file():
-        raise ModelLoadError(f"model file {path} does not exist", expected=f"a file ({', '.join(SUFFIXES)})")
+        raise ModelLoadError(
+            f"model file {path} does not exist", expected=f"a file ({', '.join(SUFFIXES)})", fix="check the path"
+        )
     suffix = path.suffix.lower()
     unknown = sorted(set(settings) - ({"dt"} if suffix == ".nir" else set()))
     if unknown:
@@ -58,6 +60,7 @@ def spec_from_file(ref: str, time_steps: int | None = None) -> ModelSpec:
 
 def _from_nir(path: Path, settings: dict[str, str], time_steps: int | None) -> ModelSpec:
     from neurokit.interchange.nir_net import read_net
+    from neurokit.interchange.sizes import REWRITE
 
     try:
         dt = float(settings["dt"]) if "dt" in settings else None
@@ -65,7 +68,9 @@ def _from_nir(path: Path, settings: dict[str, str], time_steps: int | None) -> M
         raise InputError(f"dt is {settings['dt']!r}", expected="seconds a time step, for example 0.001") from error
     net = read_net(path, dt)
     if len(net.inputs) != 1:
-        raise ModelLoadError(f"{path.name} has {len(net.inputs)} inputs", expected="a graph with one input")
+        raise ModelLoadError(
+            f"{path.name} has {len(net.inputs)} inputs", expected="a graph with one input", fix=REWRITE
+        )
     shape = net.shapes[net.inputs[0]]
     return ModelSpec(
         name=path.stem, build=lambda: copy.deepcopy(net),

@@ -79,7 +79,7 @@ def read_graph(path: Path) -> NirGraph:
     except ImportError as error:
         raise MissingRuntimeError("reading .nir files needs h5py", fix="python -m pip install nir") from error
     if not path.is_file():
-        raise ModelLoadError(f"model file {path} does not exist", expected="a .nir file")
+        raise ModelLoadError(f"model file {path} does not exist", expected="a .nir file", fix="check the path")
     reader = _Reader(path)
     try:
         with h5py.File(path, "r") as file:

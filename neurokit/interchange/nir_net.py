@@ -12,7 +12,7 @@ from neurokit.errors import InputError, ModelLoadError
 from neurokit.interchange.input_grid import InputGrid
 from neurokit.interchange.nir_file import DEFAULT_DT, NEURONS, NirGraph, NirNode, read_graph
 from neurokit.interchange.nir_layers import Shape, ShapeError, build
-from neurokit.interchange.sizes import refuse_shape
+from neurokit.interchange.sizes import REWRITE, refuse_shape
 
 
 class NirNet(nn.Module):
@@ -47,7 +47,7 @@ class NirNet(nn.Module):
         self.outputs = [name for name in graph.nodes if graph.nodes[name].kind == "Output"]
         if not self.inputs or not self.outputs:
             missing = "Input" if not self.inputs else "Output"
-            raise ModelLoadError(f"{where} has no {missing} node", expected="at least one")
+            raise ModelLoadError(f"{where} has no {missing} node", expected="at least one", fix=REWRITE)
         self.firing = {name for name in self.order if "v_threshold" in graph.nodes[name].fields}
         self.shapes: dict[str, Shape] = {}
         self.module_of: dict[str, str] = {}
@@ -107,14 +107,16 @@ def _feeds(graph: NirGraph, where: str) -> dict[str, list[str]]:
     for source, target in graph.edges:
         for end in (source, target):
             if end not in graph.nodes:
-                raise ModelLoadError(f"{where} has an edge to node {end!r}, which it does not have")
+                raise ModelLoadError(f"{where} has an edge to node {end!r}, which it does not have", fix=REWRITE)
         if source in feeds[target]:
-            raise ModelLoadError(f"{where} has the edge {source!r} -> {target!r} twice")
+            raise ModelLoadError(f"{where} has the edge {source!r} -> {target!r} twice", fix=REWRITE)
         feeds[target].append(source)
     for name, node in graph.nodes.items():
         if (node.kind == "Input") == bool(feeds[name]):
             what = "is fed" if feeds[name] else "has no input"
-            raise ModelLoadError(f"{where}: node {name!r} ({node.kind}) {what}", expected="a graph without open ends")
+            raise ModelLoadError(
+                f"{where}: node {name!r} ({node.kind}) {what}", expected="a graph without open ends", fix=REWRITE
+            )
     return feeds
 
 
@@ -160,7 +162,7 @@ def read_net(path: Path, dt: float | None = None) -> NirNet:
     try:
         grid = InputGrid.from_metadata(graph.metadata)
     except (TypeError, ValueError) as error:
-        raise ModelLoadError(f"{path.name} states a grid for its input that is none: {error}") from error
+        raise ModelLoadError(f"{path.name} states a grid for its input that is none: {error}", fix=REWRITE) from error
     if grid is not None and sum(node.kind == "Input" for node in graph.nodes.values()) != 1:
-        raise ModelLoadError(f"{path.name} states a grid for one input", expected="a graph with one input")
+        raise ModelLoadError(f"{path.name} states a grid for one input", expected="a graph with one input", fix=REWRITE)
     return NirNet(graph, step, path.name, grid)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurokit.errors import MissingRuntimeError, ModelLoadError, UnsupportedError
-from neurokit.interchange.sizes import refuse_huge
+from neurokit.interchange.sizes import REWRITE, refuse_huge
 from neurokit.spec import ModelSpec, TensorSpec
 from neurokit.target import Unsupported
 
@@ -276,5 +276,5 @@ def _try(net: OnnxNet, shape: tuple[int, ...], path: Path) -> None:
         raise _bad(path, f"does not run on its own input {list(shape)}: {first[:200]}") from error
 
 
-def _bad(path: Path, what: str, expected: str = "an ONNX network", fix: str = "export it again") -> ModelLoadError:
+def _bad(path: Path, what: str, expected: str = "an ONNX network", fix: str = REWRITE) -> ModelLoadError:
     return ModelLoadError(f"{path.name} {what}", expected=expected, fix=fix)

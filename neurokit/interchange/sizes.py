@@ -1,4 +1,4 @@
-"""What a file of a few bytes may not ask for: intermediate results that fill the memory."""
+"""What all readers of files share: what a file of a few bytes may not ask for, and what to do about a damaged one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+REWRITE = "write the file again with the tool that made it"
 MOST_NUMBERS = 2**29  # of one intermediate result
 
 
