@@ -47,10 +47,7 @@ def settings_of(options: LowerOptions) -> Settings:
     Raises:
         InputError: If one is unknown or out of range.
     """
-    unknown = sorted(set(options.extra) - set(_DEFAULTS))
-    if unknown:
-        raise InputError(f"target 'onnx-int8' has no option {unknown[0]!r}", expected=", ".join(_DEFAULTS))
-    given = {**_DEFAULTS, **options.extra}
+    given = options.over(_DEFAULTS, "onnx-int8")
     for name, allowed in (("device", _DEVICES), ("method", _METHODS), ("reduce_range", ("auto", True, False))):
         if given[name] not in allowed:
             said = ", ".join(str(value).lower() for value in allowed)

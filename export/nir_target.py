@@ -132,11 +132,7 @@ class NirTarget:
 
 def _settings(options: LowerOptions) -> dict[str, Any]:
     """Returns the target's options, checked."""
-    settings = {"dt": DEFAULT_DT, "partition": False, "dense_groups": False}
-    unknown = sorted(set(options.extra) - set(settings))
-    if unknown:
-        raise InputError(f"target 'nir' has no option {unknown[0]!r}", expected="dt, partition, dense_groups")
-    settings |= dict(options.extra)
+    settings = options.over({"dt": DEFAULT_DT, "partition": False, "dense_groups": False}, "nir")
     dt = settings["dt"]
     if isinstance(dt, bool) or not isinstance(dt, int | float) or not 0 < dt < math.inf:
         raise InputError(f"dt is {dt!r}", expected="seconds a time step, above 0", fix="--option dt=1e-4")

@@ -80,10 +80,7 @@ def settings_of(options: LowerOptions) -> Settings:
     Raises:
         InputError: If one is unknown or out of range.
     """
-    unknown = sorted(set(options.extra) - set(_DEFAULTS))
-    if unknown:
-        raise InputError(f"target 'tensorrt' has no option {unknown[0]!r}", expected=", ".join(_DEFAULTS))
-    given = {**_DEFAULTS, **options.extra}
+    given = options.over(_DEFAULTS, "tensorrt")
     for name, allowed in (("form", FORMS), ("precision", PRECISIONS), ("optimization_level", tuple(range(6)))):
         if given[name] not in allowed:
             raise InputError(f"{name} is {given[name]!r}", expected="one of " + ", ".join(map(str, allowed)))

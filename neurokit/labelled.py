@@ -38,11 +38,30 @@ class Labelled:
                 f"{self.name or 'labelled data'}: x holds {self.x.dtype}, y holds {self.y.dtype}",
                 expected="numbers, and whole numbers as labels",
             )
-        if self.y.ndim != 1 or len(self.x) != len(self.y) or not len(self.x):
-            raise InputError(
-                f"{self.name or 'labelled data'}: x is {list(self.x.shape)}, y is {list(self.y.shape)}",
-                expected="as many labels as inputs",
-            )
+        check_pairs(self.x, self.y, self.name or "labelled data")
+
+
+def check_pairs(x: np.ndarray, y: np.ndarray, name: str) -> None:
+    """Refuses labels that are not one for each input.
+
+    Raises:
+        InputError: If they are not, or if there are none.
+    """
+    if y.ndim != 1 or len(x) != len(y) or not len(x):
+        raise InputError(f"{name}: x is {list(x.shape)}, y is {list(y.shape)}", expected="as many labels as inputs")
+
+
+def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Returns `x` and `y` of an .npz file as they are.
+
+    Raises:
+        InputError: If it is no such file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return data["x"], data["y"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} holds no labelled data: {error}", expected="an .npz file with x and y") from error
 
 
 def read_labelled(path: Path) -> Labelled:
@@ -51,12 +70,7 @@ def read_labelled(path: Path) -> Labelled:
     Raises:
         InputError: If it is no such file.
     """
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            x, y = data["x"], data["y"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} holds no labelled data: {error}", expected="an .npz file with x and y") from error
-    return Labelled(x, y, path.name)
+    return Labelled(*read_arrays(path), path.name)
 
 
 def accuracies(captured: Captured, artifact: Artifact, data: Labelled) -> dict[str, Any]:

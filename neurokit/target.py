@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
+from neurokit.errors import InputError
 from neurokit.registry import Registry
 
 if TYPE_CHECKING:
@@ -76,6 +77,17 @@ class LowerOptions:
     flat: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
     calibration: Any = None
+
+    def over(self, defaults: Mapping[str, Any], target: str) -> dict[str, Any]:
+        """Returns a target's own options: its defaults, and what was given instead.
+
+        Raises:
+            InputError: If an option was given that the target does not have.
+        """
+        unknown = sorted(set(self.extra) - set(defaults))
+        if unknown:
+            raise InputError(f"target {target!r} has no option {unknown[0]!r}", expected=", ".join(defaults))
+        return {**defaults, **self.extra}
 
 
 @runtime_checkable

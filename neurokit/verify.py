@@ -57,12 +57,12 @@ def verify(artifact: Artifact, *, thorough: bool = False, **options: Any) -> Par
         ArtifactError: If a file is damaged.
         MissingRuntimeError: If the target's runtime is not installed.
     """
-    report = _verify(artifact, **options)
-    return _thorough(artifact, report) if thorough else report
-
-
-def _thorough(artifact: Artifact, report: ParityReport) -> ParityReport:
     vectors = Vectors.load(artifact.file(FILE))
+    report = _verify(artifact, vectors, **options)
+    return _thorough(artifact, vectors, report) if thorough else report
+
+
+def _thorough(artifact: Artifact, vectors: Vectors, report: ParityReport) -> ParityReport:
     ways = run_every_way(artifact, vectors, lambda **options: _probe(artifact, **options))
     tolerance = None if vectors.layers else report.output_tolerance
     fault = fault_of(ways, artifact.manifest.numerics == "exact", tolerance)
@@ -71,8 +71,7 @@ def _thorough(artifact: Artifact, report: ParityReport) -> ParityReport:
     return replace(report, ways=ways, verdict="failed", notes=(*report.notes, fault))
 
 
-def _verify(artifact: Artifact, **options: Any) -> ParityReport:
-    vectors = Vectors.load(artifact.file(FILE))
+def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityReport:
     probe = _probe(artifact, **options)
     if hasattr(probe, "narrow"):  # an artifact of parts of a model
         vectors = probe.narrow(vectors)

@@ -31,6 +31,43 @@ def denormals():
     torch.set_flush_denormal(False)
 
 
+@pytest.fixture
+def tamper():
+    """Changes an ONNX artifact's model and gives the folder a fresh manifest: an exporter's bug, not a damaged file."""
+
+    def plant(artifact, change, out=None):
+        import onnx
+
+        from neurokit.artifact import write_artifact
+
+        model = onnx.load(str(artifact.file("model.onnx")))
+        change(model)
+        vectors = artifact.file("vectors.npz").read_bytes()
+        with write_artifact(out or artifact.path, force=out is None) as draft:
+            onnx.save(model, str(draft.path / "model.onnx"))
+            (draft.path / "vectors.npz").write_bytes(vectors)
+            draft.manifest = artifact.manifest.model_copy(update={"files": {}, "parity": None})
+        return draft.artifact
+
+    return plant
+
+
+@pytest.fixture
+def tamper_tensor(tamper):
+    """Changes the first initializer of an ONNX artifact that a test names."""
+
+    def plant(artifact, named, change, out=None):
+        from onnx import numpy_helper
+
+        def edit(model):
+            tensor = next(t for t in model.graph.initializer if named(t.name))
+            tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor).copy()), tensor.name))
+
+        return tamper(artifact, edit, out)
+
+    return plant
+
+
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The command of a real browser."""

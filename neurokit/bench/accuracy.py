@@ -9,6 +9,7 @@ import numpy as np
 
 from neurokit.bench.subject import Subject
 from neurokit.errors import InputError
+from neurokit.labelled import check_pairs, read_arrays
 
 
 def accuracy(subject: Subject, runner: Any, path: Path) -> dict[str, Any]:
@@ -22,7 +23,8 @@ def accuracy(subject: Subject, runner: Any, path: Path) -> dict[str, Any]:
     Raises:
         InputError: If the file does not hold such data.
     """
-    x, y = _read_data(path)
+    x, y = read_arrays(path)
+    check_pairs(x, y, str(path))
     inner = subject.x.ndim - subject.batch_axis - 1
     has_time = x.ndim - 1 == inner + 1 and subject.timed
     if x.ndim - 1 != inner + has_time:
@@ -41,14 +43,3 @@ def accuracy(subject: Subject, runner: Any, path: Path) -> dict[str, Any]:
         found = found.mean(axis=0) if subject.time_output == "sequence" else found
         correct += int((found.argmax(-1)[: len(x) - start] == y[rows][: len(x) - start]).sum())
     return {"correct": correct, "total": len(x), "data": path.name}
-
-
-def _read_data(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            x, y = data["x"], data["y"]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} holds no labelled data: {error}", expected="an .npz file with x and y") from error
-    if y.ndim != 1 or len(x) != len(y) or not len(x):
-        raise InputError(f"{path}: x is {list(x.shape)}, y is {list(y.shape)}", expected="as many labels as inputs")
-    return x, y

@@ -16,7 +16,6 @@ from torch import nn
 
 import neurokit as nk
 from neurokit import cli
-from neurokit.artifact import write_artifact
 from neurokit.errors import InputError, UnsupportedError
 from neurokit.export import int8_quantise
 from neurokit.export.int8_reference import convolve, reference_run
@@ -150,19 +149,7 @@ def test_digits_keep_their_accuracy_and_the_manifest_says_so(digits, tmp_path):
     assert found["against_float"]["output_relative_l2"] < 0.05
 
 
-def tampered(artifact, change):
-    """Changes the ONNX file and gives the folder a fresh manifest."""
-    model = onnx.load(str(artifact.file("model.onnx")))
-    change(model)
-    vectors = artifact.file("vectors.npz").read_bytes()
-    with write_artifact(artifact.path, force=True) as draft:
-        onnx.save(model, str(draft.path / "model.onnx"))
-        (draft.path / "vectors.npz").write_bytes(vectors)
-        draft.manifest = artifact.manifest.model_copy(update={"files": {}, "parity": None})
-    return draft.artifact
-
-
-def test_a_wrong_scale_is_found(captured, tmp_path):
+def test_a_wrong_scale_is_found(captured, tamper, tmp_path):
     artifact = nk.lower(captured, "onnx-int8", tmp_path / "a", calibration=images(16, (3, 16, 16)),
                         inputs=images(4, (3, 16, 16), 1))  # fmt: skip
     assert nk.verify(artifact).passed
@@ -171,7 +158,7 @@ def test_a_wrong_scale_is_found(captured, tmp_path):
         tensor = next(t for t in model.graph.initializer if t.name.endswith("fc.weight_scale"))
         tensor.CopyFrom(numpy_helper.from_array(2 * numpy_helper.to_array(tensor), tensor.name))
 
-    assert nk.verify(tampered(artifact, double)).verdict == "failed"
+    assert nk.verify(tamper(artifact, double)).verdict == "failed"
 
 
 def test_a_kernel_that_saturates_is_found(captured, tmp_path, monkeypatch):

@@ -4,14 +4,11 @@ import dataclasses
 import json
 
 import numpy as np
-import onnx
 import pytest
 import torch
-from onnx import numpy_helper
 
 import neurokit as nk
 from neurokit import cli
-from neurokit.artifact import write_artifact
 from neurokit.errors import InputError
 from neurokit.thorough import BATCHES, LEVELS, THREADS, run_every_way
 
@@ -81,18 +78,15 @@ def test_a_float_artifact_tells_its_flips_without_failing(artifacts):
     assert max(way.output_error for way in report.ways) < 0.5
 
 
-def test_a_planted_weight_fails_in_every_way(artifacts, tmp_path):
+def test_a_planted_weight_fails_in_every_way(artifacts, tamper_tensor, tmp_path):
     artifact = artifacts["onnx"]
-    model = onnx.load(str(artifact.file("model.onnx")))
-    tensor = next(t for t in model.graph.initializer if t.name.endswith("weight"))
-    value = numpy_helper.to_array(tensor).copy()
-    value.reshape(-1)[np.abs(value).argmax()] *= np.float32(1 + 2.0**-6)
-    tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
-    with write_artifact(tmp_path / "a") as draft:
-        onnx.save(model, str(draft.path / "model.onnx"))
-        (draft.path / "vectors.npz").write_bytes(artifact.file("vectors.npz").read_bytes())
-        draft.manifest = artifact.manifest.model_copy(update={"files": {}, "parity": None})
-    assert nk.verify(draft.artifact, thorough=True).verdict == "failed"
+
+    def scale(value):
+        value.reshape(-1)[np.abs(value).argmax()] *= np.float32(1 + 2.0**-6)
+        return value
+
+    broken = tamper_tensor(artifact, lambda name: name.endswith("weight"), scale, tmp_path / "a")
+    assert nk.verify(broken, thorough=True).verdict == "failed"
 
 
 def test_fixed_batches_and_networks_without_neurons(tmp_path):
