@@ -34,6 +34,7 @@ from neurokit.kernels import (
     spike_linear_lif,
     unpack,
 )
+from neurokit.kernels.sdsa_lif.op import key_of as attention_key
 from neurokit.kernels.spike_conv_lif.op import key_of as conv_key
 from neurokit.kernels.spike_linear_lif.op import key_of as linear_key
 
@@ -154,23 +155,27 @@ def linear_jobs() -> Iterator[Job]:
 
 def attention_jobs() -> Iterator[Job]:
     names = ("rows", "cols", "inner", "num_warps", "num_stages")
-    for channels in shapes.attention_widths():
+    many = grid(names, (256, 64, 64, 8, 3), (256, 64, 256, 8, 2), (256, 64, 128, 8, 2), (256, 32, 128, 8, 2),
+                (256, 32, 256, 8, 2))  # fmt: skip
+    wide = grid(names, (256, 32, 64, 8, 3), (256, 32, 128, 8, 2), (256, 32, 256, 8, 1), (256, 16, 256, 8, 1),
+                (256, 64, 64, 8, 2), (128, 64, 64, 8, 2), (128, 32, 64, 4, 2), (256, 32, 256, 8, 2))  # fmt: skip
+    few = grid(names, (64, 32, 64, 4, 2), (64, 16, 256, 4, 2), (64, 64, 64, 4, 2), (64, 32, 256, 4, 2),
+               (32, 32, 256, 4, 2))  # fmt: skip
+    for batch, channels in itertools.product((32, 1), shapes.attention_widths()):
         dim = channels // shapes.HEADS
-        candidates = grid(names, (256, 64, 64, 8, 3), (256, 64, 256, 8, 2), (128, 64, 256, 8, 2), (256, 64, 128, 8, 2))
-        if dim > 64:
-            candidates = grid(names, (256, 32, 64, 8, 3), (256, 32, 256, 8, 1), (128, 32, 256, 8, 1),
-                              (256, 32, 128, 8, 2))  # fmt: skip
         for kind in ("1", "2", "packed"):
-            if kind == "packed" and dim != 64:
+            if kind == "packed" and (dim != 64 or batch == 1):
                 continue
+            cast = {"1": lambda x: x, "2": lambda x: x.to(BRAIN), "packed": pack}[kind]
 
-            def work(channels: int = channels, kind: str = kind) -> Callable[[], Any]:
-                q, k, v = (spikes(4, 32, shapes.TOKENS, channels) for _ in range(3))
-                cast = {"1": lambda x: x, "2": lambda x: x.to(BRAIN), "packed": pack}[kind]
-                q, k, v = cast(q), cast(k), cast(v)
+            def work(channels: int = channels, batch: int = batch, cast: Any = cast) -> Callable[[], Any]:
+                q, k, v = (cast(spikes(4, batch, shapes.TOKENS, channels)) for _ in range(3))
                 return lambda: sdsa_lif(q, k, v, shapes.HEADS, channels=channels)
 
-            yield Job("sdsa_lif", (4, shapes.TOKENS, dim, kind), candidates, work)
+            like = torch.zeros((4, batch, shapes.TOKENS, 1), device="meta", dtype={"1": torch.int8, "2": BRAIN}.get(
+                kind, torch.int32))  # fmt: skip
+            key = attention_key(like, channels, shapes.HEADS)
+            yield Job("sdsa_lif", key, few if batch == 1 else (wide if dim > 64 else many), work)
 
 
 def convolution_jobs() -> Iterator[Job]:
@@ -193,9 +198,9 @@ def depthwise_jobs() -> Iterator[Job]:
     names = ("tall", "wide", "cols", "num_warps")
     three = grid(names, (7, 4, 64, 4), (7, 8, 64, 4), (14, 4, 64, 4), (7, 4, 128, 4))
     # A candidate of 7 x 7 takes many seconds to compile.
-    seven = grid(names, (14, 4, 32, 4), (7, 4, 64, 4))
+    seven = grid(names, (14, 4, 32, 4), (14, 4, 32, 2), (14, 8, 32, 4), (7, 8, 32, 4))
     listed = [(7, width, across, HALF, seven) for width, across in ((96, 112), (192, 56))]
-    listed += [(7, 96, 112, torch.int8, seven[:1])]
+    listed += [(7, 96, 112, torch.int8, seven[:3])]
     listed += [(3, width, 14, HALF, three) for width in (384, 1152, 480, 1440)]
     for kernel, width, across, kind, candidates in listed:
 
@@ -320,7 +325,8 @@ def main() -> None:
         record = json.loads(arguments.out.read_text(encoding="utf-8"))
     import triton
 
-    record |= {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "triton": triton.__version__}
+    name, capability = config.gpu_at(torch.cuda.current_device())
+    record |= {"gpu": name, "compute_capability": capability, "torch": torch.__version__, "triton": triton.__version__}
     for kernel in {job.kernel for job in jobs()}:
         record["kernels"].pop(kernel, None)
     for name in arguments.part:

@@ -10,22 +10,37 @@ from typing import Any
 
 import torch
 
+from neurokit.kernels.dispatch import log_once
+
 Config = dict[str, Any]
 
 
 @functools.cache
-def _table(gpu: str) -> Mapping[str, Mapping[str, Config]]:
-    """Returns the shipped measurements of a GPU: kernel -> shape key -> parameters."""
-    file = resources.files("neurokit.kernels").joinpath("configs", f"{gpu.replace(' ', '_')}.json")
-    if not file.is_file():
-        return {}
-    return json.loads(file.read_text(encoding="utf-8"))["kernels"]
+def _tables() -> Mapping[str, Mapping[str, Any]]:
+    """Returns the shipped measurements by the name of the GPU."""
+    folder = resources.files("neurokit.kernels").joinpath("configs")
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".json")), key=lambda f: f.name)
+    read = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    return {table["gpu"]: table for table in read}
 
 
 @functools.cache
-def gpu_name(index: int) -> str:
-    """Returns the name under which a GPU's measurements are kept."""
-    return torch.cuda.get_device_name(index)
+def _table(gpu: str, capability: str) -> Mapping[str, Mapping[str, Config]]:
+    """Returns kernel -> key -> parameters of a GPU, else of the first one of its compute capability."""
+    tables = _tables()
+    if gpu not in tables:
+        kin = [name for name, table in tables.items() if table["compute_capability"] == capability]
+        if not kin:
+            return {}
+        log_once("configuration", f"parameters measured on {kin[0]}, because there are none of {gpu}")
+        gpu = kin[0]
+    return tables[gpu]["kernels"]
+
+
+@functools.cache
+def gpu_at(index: int) -> tuple[str, str]:
+    """Returns the name under which a GPU's measurements are kept, and its compute capability ("9.0")."""
+    return torch.cuda.get_device_name(index), ".".join(map(str, torch.cuda.get_device_capability(index)))
 
 
 _OVERRIDE: dict[str, Config] = {}
@@ -54,7 +69,7 @@ def lookup(kernel: str, key: Sequence[object], device: torch.device, default: Co
     """Returns the parameters for a kernel on a device.
 
     An entry for the very shape wins, then the entry "*" of the GPU, then `default`, which is chosen to run on
-    every GPU from compute capability 8.0 on.
+    every GPU from compute capability 8.0 on. A GPU without measurements takes those of one of its compute capability.
 
     Args:
         kernel: Name of the kernel.
@@ -67,6 +82,6 @@ def lookup(kernel: str, key: Sequence[object], device: torch.device, default: Co
     if device.type != "cuda":
         return default
     index = device.index if device.index is not None else torch.cuda.current_device()
-    entries = _table(gpu_name(index)).get(kernel, {})
+    entries = _table(*gpu_at(index)).get(kernel, {})
     found = entries.get(",".join(map(str, key)), entries.get("*", {}))
     return {**default, **found}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -25,6 +26,8 @@ from neurokit.kernels.sdsa_lif import reference
 
 NAME = "sdsa_lif"
 DEFAULT = {"rows": 128, "cols": 32, "inner": 64, "num_warps": 4, "num_stages": 2}
+# Where samples and heads are few, a sample's tokens are spread over more programs.
+DEFAULT_FEW = {"rows": 64, "cols": 32, "inner": 64, "num_warps": 4, "num_stages": 2}
 DEFAULT_HADAMARD = {"rows": 64, "cols": 64, "num_warps": 4}
 MODES = ("qkv", "hadamard")
 _EXACT_BELOW = 2**24
@@ -71,6 +74,21 @@ def _forward(
     return pack(target) if straddles else out
 
 
+def _few(batch: int, heads: int) -> bool:
+    return batch * heads < 64
+
+
+def _kind(q: Tensor) -> str:
+    return "packed" if q.dtype == torch.int32 else str(q.dtype.itemsize)
+
+
+def key_of(q: Tensor, channels: int, heads: int) -> tuple[object, ...]:
+    """Returns what the launch parameters of "qkv" are chosen by: T, tokens, width of a head, spikes, few programs."""
+    steps, batch, tokens, _ = q.shape
+    key = (steps, tokens, channels // heads, _kind(q))
+    return (*key, "few") if _few(batch, heads) else key
+
+
 def _launch(
     q: Tensor, k: Tensor, v: Tensor, channels: int, heads: int, scale: float, tau: float | None, threshold: float,
     v_reset: float | None, decay_input: bool, mode: str, form: str, out: Tensor,
@@ -79,41 +97,54 @@ def _launch(
 
     steps, batch, tokens, width = q.shape
     leak, factor = leak_arguments(tau, False)
-    common = (factor, scale, threshold, 0.0 if v_reset is None else v_reset, batch, channels, width, out.shape[-1])
-    kind = "packed" if q.dtype == torch.int32 else str(q.dtype.itemsize)
+    common = (factor, scale, threshold, 0.0 if v_reset is None else v_reset)
     if mode == "hadamard":
-        chosen = config.lookup("sdsa_hadamard", (steps, tokens, channels, kind), q.device, DEFAULT_HADAMARD)
+        chosen = config.lookup("sdsa_hadamard", (steps, tokens, channels, _kind(q)), q.device, DEFAULT_HADAMARD)
         launch(sdsa_hadamard_kernel)[(batch, (channels + chosen["cols"] - 1) // chosen["cols"])](
-            q, k, v, out, *common, T=steps, TOKENS=tokens, LEAK=leak, DECAY_INPUT=decay_input,
+            q, k, v, out, *common, batch, channels, width, out.shape[-1], T=steps, TOKENS=tokens, LEAK=leak,
+            DECAY_INPUT=decay_input,
             HARD=reset_kind(v_reset), PACKED=q.dtype == torch.int32, OUT=FORMS.index(form), ROWS=chosen["rows"],
             COLS=chosen["cols"], num_warps=chosen["num_warps"],
         )  # fmt: skip
         return
     dim = channels // heads
-    chosen = config.lookup(NAME, (steps, tokens, dim, kind), q.device, DEFAULT)
-    pad = max(32, 1 << (dim - 1).bit_length())
-    cols = _columns(dim, pad, chosen["cols"], q, form)
+    chosen = config.lookup(
+        NAME, key_of(q, channels, heads), q.device, DEFAULT_FEW if _few(batch, heads) else DEFAULT
+    )  # fmt: skip
+    main, rest, unit = tiles_of(dim, channels, q.dtype)
+    least = main if q.dtype == torch.int32 and dim % 32 else (32 if form == "packed" else 16)
+    cols = min(main, max(chosen["cols"], least))
+    parts = 1 if cols == main else -(-(main if unit else dim) // cols)
     # Spikes that lie in a type which holds every count go to the product as they are.
     brain = q.dtype == torch.bfloat16 and tokens <= _BFLOAT16_COUNTS
-    launch(sdsa_qkv_kernel)[(batch * heads * -(-dim // cols), -(-tokens // chosen["rows"]))](
-        q, k, v, out, *common, T=steps, TOKENS=tokens, HEADS=heads, DIM=dim, PAD=pad, LEAK=leak,
-        DECAY_INPUT=decay_input, HARD=reset_kind(v_reset), PACKED=q.dtype == torch.int32, OUT=FORMS.index(form),
-        BRAIN=brain, UPCAST=INTERPRET and brain,
-        SPLIT=tokens > _FLOAT16_COUNTS, ROWS=chosen["rows"], COLS=cols, INNER=chosen["inner"],
-        num_warps=chosen["num_warps"], num_stages=chosen["num_stages"],
+    launch(sdsa_qkv_kernel)[(batch * heads * parts, -(-tokens // chosen["rows"]))](
+        q, k, v, out, *common, batch, T=steps, TOKENS=tokens, HEADS=heads, DIM=dim, WIDTH=width,
+        OUT_WIDTH=out.shape[-1], LEAK=leak, DECAY_INPUT=decay_input, HARD=reset_kind(v_reset),
+        PACKED=q.dtype == torch.int32, OUT=FORMS.index(form), BRAIN=brain, UPCAST=INTERPRET and brain,
+        SPLIT=tokens > _FLOAT16_COUNTS, UNIT=unit, MAIN=main, REST=rest, ROWS=chosen["rows"], COLS=cols,
+        INNER=chosen["inner"], num_warps=chosen["num_warps"], num_stages=chosen["num_stages"],
     )  # fmt: skip
 
 
-def _columns(dim: int, pad: int, wanted: int, q: Tensor, form: str) -> int:
-    """Returns how many of a head's channels one program computes.
+def tiles_of(dim: int, channels: int, dtype: torch.dtype) -> tuple[int, int, int]:
+    """Returns how the columns of a head are read: the widths of one or two tiles, and the unit of aligned reads or 0.
 
-    All of them where the rows of a head do not begin at multiples of 16 bytes: cut in parts, Triton 3.6 compiled such
-    heads to wrong results on an H200 (45 channels of bfloat16), although the same program is right when interpreted.
+    Heads whose rows do not begin where 16 bytes do are read in whole units that lie aligned, with what of their
+    neighbours falls into them: 45 channels of 16 bits at any offset lie in 64 columns of units of 8.
+
+    Args:
+        dim: Channels of a head.
+        channels: Channels of all heads.
+        dtype: Type of the spikes; packed words are read one by one where a head does not begin with one.
     """
-    aligned = dim % 32 == 0 if q.dtype == torch.int32 else dim * q.dtype.itemsize % 16 == 0
-    if not aligned:
-        return pad
-    return min(pad, max(wanted, 32) if form == "packed" else wanted)
+    pad = max(32, 1 << (dim - 1).bit_length())
+    if dtype != torch.int32 and dim * dtype.itemsize % 16:
+        unit = math.gcd(channels * dtype.itemsize, 16) // dtype.itemsize or 1
+        while dim + unit - math.gcd(dim, unit) > pad:
+            unit //= 2
+        return pad, 0, unit
+    rest = max(16, 1 << max(0, dim - pad // 2 - 1).bit_length())
+    return (pad // 2, rest, 0) if dim > 64 and rest < pad // 2 else (pad, 0, 0)
 
 
 sdsa_lif_op = register_op(NAME, _fake)(_forward)

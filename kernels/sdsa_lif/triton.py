@@ -16,19 +16,17 @@ from neurokit.kernels.common.triton import (
 
 
 @triton.jit
-def _load(
-    x, row, rows, col, lane, size, FULL: tl.constexpr, width, PACKED: tl.constexpr, WHOLE: tl.constexpr
-):  # fmt: skip
-    """A tile of spikes at rows `row` and columns `col`, as 0 or 1; `lane` < `size` exist (FULL: every one)."""
-    mask = (row < rows)[:, None]
-    if not FULL:
-        mask = mask & (lane < size)[None, :]
-    if PACKED and WHOLE:
-        # The tile begins and ends with a word: every word is read once.
-        ROWS: tl.constexpr = row.shape[0]
-        COLS: tl.constexpr = col.shape[0]
+def _load(x, row, rows, col, inside, width, PACKED: tl.constexpr, WHOLE: tl.constexpr):
+    """A tile of spikes at rows `row` and columns `col`, as 0 or 1, where `row` < `rows` and the columns are `inside`.
+
+    WHOLE: packed columns begin and end with a word, so that every word is read once.
+    """
+    mask = (row < rows)[:, None] & inside[None, :]
+    ROWS: tl.constexpr = row.shape[0]
+    COLS: tl.constexpr = col.shape[0]
+    if PACKED and WHOLE and COLS % 32 == 0:
         word = tl.min(col, axis=0) // 32 + tl.arange(0, COLS // 32)
-        last = tl.max(tl.where(lane < size, col, 0), axis=0) // 32
+        last = tl.max(tl.where(inside, col, 0), axis=0) // 32
         packed = tl.load(x + row[:, None] * width + word[None, :], mask=(row < rows)[:, None] & (word <= last)[None, :],
                          other=0)  # fmt: skip
         return tl.reshape((packed[:, :, None] >> tl.arange(0, 32)[None, None, :]) & 1, (ROWS, COLS))
@@ -40,84 +38,154 @@ def _load(
 
 
 @triton.jit
+def _columns(head, begin, DIM: tl.constexpr, UNIT: tl.constexpr, LINE: tl.constexpr, SIZE: tl.constexpr):
+    """SIZE columns of a head from its column `begin` on: their places, which may be read, and which are the head's.
+
+    UNIT > 0: whole units of UNIT columns are read, so that every read is aligned. They may begin before the head, hold
+    columns of its neighbours, and end with the line of LINE units at the latest.
+    """
+    lane = tl.arange(0, SIZE)
+    if UNIT:
+        first = head * DIM // UNIT + begin // UNIT
+        col = first * UNIT + lane
+        return col, first + lane // UNIT < LINE, (col >= head * DIM) & (col < (head + 1) * DIM)
+    else:
+        if SIZE == DIM:
+            mine = lane >= 0
+        else:
+            mine = begin + lane < DIM
+        return head * DIM + begin + lane, mine, mine
+
+
+@triton.jit
 def _outer(
-    k, v, pairs, token, col, lane, out_col, part, width,
-    TOKENS: tl.constexpr, DIM: tl.constexpr, PAD: tl.constexpr, COLS: tl.constexpr, KIND: tl.constexpr,
-    UPCAST: tl.constexpr, PACKED: tl.constexpr,
+    k, v, pairs, token, rows, main, out, rest, width, REST: tl.constexpr, WHOLE: tl.constexpr, UNIT: tl.constexpr,
+    KIND: tl.constexpr, UPCAST: tl.constexpr, PACKED: tl.constexpr, WORDS: tl.constexpr,
 ):  # fmt: skip
-    """Adds the tokens' K^T V."""
-    keys = _load(k, token, TOKENS, col, lane, DIM, DIM == PAD, width, PACKED, DIM % 32 == 0)
-    whole: tl.constexpr = DIM % 32 == 0 and COLS % 32 == 0
-    values = _load(v, token, TOKENS, out_col, part, DIM, DIM % COLS == 0, width, PACKED, whole)
-    return tl.dot(tl.trans(operand(keys, KIND, UPCAST)), operand(values, KIND, UPCAST), pairs)
+    """Adds the tokens' K^T V: columns `main` by `out`; with a REST also `rest` by `out`; if WHOLE both by `rest`."""
+    keys = _load(k, token, rows, main[0], main[1], width, PACKED, WORDS)
+    if UNIT:
+        keys = tl.where(main[2][None, :], keys, 0)
+    keys = tl.trans(operand(keys, KIND, UPCAST))
+    values = operand(_load(v, token, rows, out[0], out[1], width, PACKED, WORDS), KIND, UPCAST)
+    if REST:
+        more_keys = tl.trans(operand(_load(k, token, rows, rest[0], rest[1], width, PACKED, WORDS), KIND, UPCAST))
+        products = (tl.dot(keys, values, pairs[0]), tl.dot(more_keys, values, pairs[1]))
+        if WHOLE:
+            more_values = operand(_load(v, token, rows, rest[0], rest[1], width, PACKED, WORDS), KIND, UPCAST)
+            products = products + (tl.dot(keys, more_values, pairs[2]), tl.dot(more_keys, more_values, pairs[3]))
+        return products
+    else:
+        return (tl.dot(keys, values, pairs[0]),)
+
+
+@triton.jit
+def _product(queries, pairs, x, SPLIT: tl.constexpr):
+    """Adds Q (K^T V); SPLIT cuts counts that float16 does not hold into two digits."""
+    if SPLIT:
+        high = tl.floor(pairs * (1.0 / 2048.0))
+        x += tl.dot(queries, high.to(queries.dtype)) * 2048.0
+        return tl.dot(queries, (pairs - high * 2048.0).to(queries.dtype), x)
+    else:
+        return tl.dot(queries, pairs.to(queries.dtype), x)
+
+
+@triton.jit
+def _fire(
+    x, membrane, spikes, row, rows, columns, width, factor, scale, threshold, v_reset,
+    LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr, OUT: tl.constexpr,
+):  # fmt: skip
+    """The neuron behind the product, and its spikes into memory; returns the membrane."""
+    col = columns[0]
+    mine = columns[2]
+    h = charge(mul_rn(x, scale + tl.zeros_like(x)), membrane, factor, v_reset, LEAK, DECAY_INPUT, HARD)
+    s = h >= threshold
+    if OUT == 2:
+        words = pack_rows(s & mine[None, :], row.shape[0], col.shape[0])
+        word = tl.arange(0, col.shape[0] // 32)
+        at = row[:, None] * width + (tl.min(col, axis=0) // 32 + word)[None, :]
+        count = tl.sum(mine.to(tl.int32), axis=0) // 32
+        tl.store(spikes + at, words, mask=(row < rows)[:, None] & (word < count)[None, :])
+    else:
+        at = row[:, None] * width + col[None, :]
+        tl.store(spikes + at, as_spikes(s, spikes.dtype.element_ty), mask=(row < rows)[:, None] & mine[None, :])
+    return reset(h, s, threshold, v_reset, HARD)
 
 
 @triton.jit
 def sdsa_qkv_kernel(
-    q, k, v, spikes, factor, scale, threshold, v_reset, batch, channels, width, out_width,
-    T: tl.constexpr, TOKENS: tl.constexpr, HEADS: tl.constexpr, DIM: tl.constexpr, PAD: tl.constexpr,
-    LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr, PACKED: tl.constexpr, OUT: tl.constexpr,
-    BRAIN: tl.constexpr, UPCAST: tl.constexpr, SPLIT: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
+    q, k, v, spikes, factor, scale, threshold, v_reset, batch,
+    T: tl.constexpr, TOKENS: tl.constexpr, HEADS: tl.constexpr, DIM: tl.constexpr, WIDTH: tl.constexpr,
+    OUT_WIDTH: tl.constexpr, LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr,
+    PACKED: tl.constexpr, OUT: tl.constexpr, BRAIN: tl.constexpr, UPCAST: tl.constexpr, SPLIT: tl.constexpr,
+    UNIT: tl.constexpr, MAIN: tl.constexpr, REST: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
     INNER: tl.constexpr,
 ):  # fmt: skip
     """LIF(scale * Q (K^T V)) for COLS channels of one head of one sample and ROWS tokens, all time steps.
 
     Every number is a count: K^T V is at most the number of tokens, which bfloat16 (BRAIN) holds exactly up to 256 and
     float16 up to 2048 (SPLIT cuts larger counts into two digits), and float32 adds the products exactly below 2^24.
+
+    A head is MAIN columns wide, or MAIN and REST: 80 channels are 64 and 16, not 128. If COLS is MAIN, one program
+    computes the REST too.
     """
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)
     factor = tl.cast(factor, tl.float32)
     scale = tl.cast(scale, tl.float32)
     KIND: tl.constexpr = tl.bfloat16 if BRAIN else tl.float16
-    PARTS: tl.constexpr = (DIM + COLS - 1) // COLS
+    WHOLE: tl.constexpr = REST > 0 and COLS == MAIN
+    PARTS: tl.constexpr = 1 if WHOLE else ((MAIN if UNIT else DIM) + COLS - 1) // COLS
+    LINE: tl.constexpr = WIDTH // UNIT if UNIT else 0
+    WORDS: tl.constexpr = DIM % 32 == 0
     # The parts of a head run side by side: they share its keys and queries in the cache.
     sample = tl.program_id(0) // (HEADS * PARTS)
     head = tl.program_id(0) // PARTS % HEADS
     begin = tl.program_id(0) % PARTS * COLS
-    lane = tl.arange(0, PAD)
-    part = begin + tl.arange(0, COLS)
-    col = head * DIM + lane
-    out_col = head * DIM + part
+    main = _columns(head, 0, DIM, UNIT, LINE, MAIN)
+    out = _columns(head, begin, DIM, UNIT, LINE, COLS)
+    rest = main
     row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     membrane = fresh_membrane(v_reset, HARD, ROWS, COLS)
+    if REST:
+        rest = _columns(head, MAIN, DIM, 0, 0, REST)
+        if WHOLE:
+            membrane_rest = fresh_membrane(v_reset, HARD, ROWS, REST)
     for t in range(T):
         step = (tl.cast(t, tl.int64) * batch + sample) * TOKENS
-        queries = _load(q + step * width, row, TOKENS, col, lane, DIM, DIM == PAD, width, PACKED, DIM % 32 == 0)
-        pairs = tl.zeros((PAD, COLS), tl.float32)
+        queries = operand(_load(q + step * WIDTH, row, TOKENS, main[0], main[1], WIDTH, PACKED, WORDS), KIND, UPCAST)
+        pairs = (tl.zeros((MAIN, COLS), tl.float32),)
+        if REST:
+            more = operand(_load(q + step * WIDTH, row, TOKENS, rest[0], rest[1], WIDTH, PACKED, WORDS), KIND, UPCAST)
+            pairs = pairs + (tl.zeros((REST, COLS), tl.float32),)
+            if WHOLE:
+                pairs = pairs + (tl.zeros((MAIN, REST), tl.float32), tl.zeros((REST, REST), tl.float32))
         if TOKENS <= INNER:
             # Without a loop of its own, the next step's loads are in flight during this step's products.
             pairs = _outer(
-                k + step * width, v + step * width, pairs, tl.arange(0, INNER), col, lane, out_col, part, width,
-                TOKENS, DIM, PAD, COLS, KIND, UPCAST, PACKED,
+                k + step * WIDTH, v + step * WIDTH, pairs, tl.arange(0, INNER), TOKENS, main, out, rest, WIDTH,
+                REST, WHOLE, UNIT, KIND, UPCAST, PACKED, WORDS,
             )  # fmt: skip
         else:
             for start in range(0, TOKENS, INNER):
                 pairs = _outer(
-                    k + step * width, v + step * width, pairs, start + tl.arange(0, INNER), col, lane, out_col, part,
-                    width, TOKENS, DIM, PAD, COLS, KIND, UPCAST, PACKED,
+                    k + step * WIDTH, v + step * WIDTH, pairs, start + tl.arange(0, INNER), TOKENS, main, out, rest,
+                    WIDTH, REST, WHOLE, UNIT, KIND, UPCAST, PACKED, WORDS,
                 )  # fmt: skip
-        queries = operand(queries, KIND, UPCAST)
-        if SPLIT:
-            high = tl.floor(pairs * (1.0 / 2048.0))
-            x = tl.dot(queries, high.to(queries.dtype)) * 2048.0
-            x = tl.dot(queries, (pairs - high * 2048.0).to(queries.dtype), x)
-        else:
-            x = tl.dot(queries, pairs.to(queries.dtype))
-        h = charge(mul_rn(x, scale + tl.zeros_like(x)), membrane, factor, v_reset, LEAK, DECAY_INPUT, HARD)
-        s = h >= threshold
-        membrane = reset(h, s, threshold, v_reset, HARD)
-        valid = part < DIM
-        out = spikes + step * out_width
-        if OUT == 2:
-            words = pack_rows(s & valid[None, :], ROWS, COLS)
-            word = (head * DIM + begin) // 32 + tl.arange(0, COLS // 32)
-            at = row[:, None] * out_width + word[None, :]
-            tl.store(out + at, words, mask=(row < TOKENS)[:, None] & (word < (head + 1) * (DIM // 32))[None, :])
-        else:
-            at = row[:, None] * out_width + out_col[None, :]
-            mask = (row < TOKENS)[:, None] & valid[None, :]
-            tl.store(out + at, as_spikes(s, spikes.dtype.element_ty), mask=mask)
+        x = _product(queries, pairs[0], tl.zeros((ROWS, COLS), tl.float32), SPLIT)
+        if REST:
+            x = _product(more, pairs[1], x, SPLIT)
+        if WHOLE:
+            y = _product(queries, pairs[2], tl.zeros((ROWS, REST), tl.float32), SPLIT)
+            y = _product(more, pairs[3], y, SPLIT)
+            membrane_rest = _fire(
+                y, membrane_rest, spikes + step * OUT_WIDTH, row, TOKENS, rest, OUT_WIDTH, factor, scale, threshold,
+                v_reset, LEAK, DECAY_INPUT, HARD, OUT,
+            )  # fmt: skip
+        membrane = _fire(
+            x, membrane, spikes + step * OUT_WIDTH, row, TOKENS, out, OUT_WIDTH, factor, scale, threshold, v_reset,
+            LEAK, DECAY_INPUT, HARD, OUT,
+        )  # fmt: skip
 
 
 @triton.jit
@@ -144,8 +212,8 @@ def sdsa_hadamard_kernel(
         count = tl.zeros((COLS,), tl.int32)
         for start in range(0, TOKENS, ROWS):
             token = start + tl.arange(0, ROWS)
-            keys = _load(k + step * width, token, TOKENS, col, col, channels, False, width, PACKED, False)
-            values = _load(v + step * width, token, TOKENS, col, col, channels, False, width, PACKED, False)
+            keys = _load(k + step * width, token, TOKENS, col, valid, width, PACKED, False)
+            values = _load(v + step * width, token, TOKENS, col, valid, width, PACKED, False)
             count += tl.sum(((keys != 0) & (values != 0)).to(tl.int32), axis=0)
         x = mul_rn(count.to(tl.float32), scale + tl.zeros((COLS,), tl.float32))
         h = charge(x, membrane, factor, v_reset, LEAK, DECAY_INPUT, HARD)
@@ -153,7 +221,7 @@ def sdsa_hadamard_kernel(
         membrane = reset(h, s, threshold, v_reset, HARD)
         for start in range(0, TOKENS, ROWS):
             token = start + tl.arange(0, ROWS)
-            queries = _load(q + step * width, token, TOKENS, col, col, channels, False, width, PACKED, False)
+            queries = _load(q + step * width, token, TOKENS, col, valid, width, PACKED, False)
             open_ = (queries != 0) & s[None, :]
             if OUT == 2:
                 store_spikes(spikes + step * out_width, open_, start, first, TOKENS, channels, ROWS, COLS)

@@ -65,9 +65,22 @@ def test_triton_on_demand_is_refused_where_it_cannot_run(monkeypatch):
         lif(X)
 
 
-def test_configuration_lookup(monkeypatch):
-    monkeypatch.setattr(config, "gpu_name", lambda index: "Some GPU")
-    monkeypatch.setattr(config, "_table", lambda gpu: {"lif": {"4,2": {"block": 7}, "*": {"block": 9}}})
+@pytest.fixture
+def shipped(monkeypatch):
+    """A GPU with measurements of its own, and one of its compute capability without."""
+    tables = {
+        "Measured": {"compute_capability": "9.0", "kernels": {"lif": {"4,2": {"block": 7}, "*": {"block": 9}}}},
+        "Other": {"compute_capability": "8.0", "kernels": {"lif": {"*": {"block": 5}}}},
+    }
+    monkeypatch.setattr(config, "_tables", lambda: tables)
+    config._table.cache_clear()
+    yield lambda name, capability: monkeypatch.setattr(config, "gpu_at", lambda index: (name, capability))
+    config._table.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["Measured", "Kin of it"])
+def test_configuration_lookup(name, shipped):
+    shipped(name, "9.0")
     gpu = torch.device("cuda", 0)
     assert config.lookup("lif", (4, 2), gpu, {"block": 1, "num_warps": 4}) == {"block": 7, "num_warps": 4}
     assert config.lookup("lif", (5, 2), gpu, {"block": 1}) == {"block": 9}
@@ -75,3 +88,14 @@ def test_configuration_lookup(monkeypatch):
     assert config.lookup("lif", (4, 2), torch.device("cpu"), {"block": 1}) == {"block": 1}
     with config.override("lif", {"block": 3}):
         assert config.lookup("lif", (4, 2), gpu, {"block": 1}) == {"block": 3}
+
+
+def test_a_gpu_of_another_kind_takes_the_defaults(shipped):
+    shipped("Unknown", "12.0")
+    assert config.lookup("lif", (4, 2), torch.device("cuda", 0), {"block": 1}) == {"block": 1}
+
+
+def test_shipped_configurations_name_their_gpu():
+    for name, table in config._tables().items():
+        assert table["compute_capability"].count(".") == 1
+        assert set(table["kernels"]) >= {"lif", "spike_linear_lif", "sdsa_lif"}, name
