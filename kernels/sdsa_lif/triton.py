@@ -39,22 +39,25 @@ def _load(x, row, rows, col, inside, width, PACKED: tl.constexpr, WHOLE: tl.cons
 
 @triton.jit
 def _columns(head, begin, DIM: tl.constexpr, UNIT: tl.constexpr, LINE: tl.constexpr, SIZE: tl.constexpr):
-    """SIZE columns of a head from its column `begin` on: their places, which may be read, and which are the head's.
+    """SIZE columns of a head from its column `begin` on: places, which may be read, which are the head's, whole units.
 
     UNIT > 0: whole units of UNIT columns are read, so that every read is aligned. They may begin before the head, hold
-    columns of its neighbours, and end with the line of LINE units at the latest.
+    columns of its neighbours, and end with the line of LINE units at the latest. Units that are all the head's own are
+    written whole.
     """
     lane = tl.arange(0, SIZE)
     if UNIT:
-        first = head * DIM // UNIT + begin // UNIT
-        col = first * UNIT + lane
-        return col, first + lane // UNIT < LINE, (col >= head * DIM) & (col < (head + 1) * DIM)
+        unit = head * DIM // UNIT + begin // UNIT + lane // UNIT
+        col = (head * DIM // UNIT + begin // UNIT) * UNIT + lane
+        mine = (col >= head * DIM) & (col < (head + 1) * DIM)
+        whole = (unit * UNIT >= head * DIM) & (unit * UNIT + UNIT <= (head + 1) * DIM)
+        return col, unit < LINE, mine, whole
     else:
         if SIZE == DIM:
             mine = lane >= 0
         else:
             mine = begin + lane < DIM
-        return head * DIM + begin + lane, mine, mine
+        return head * DIM + begin + lane, mine, mine, mine
 
 
 @triton.jit
@@ -94,6 +97,7 @@ def _product(queries, pairs, x, SPLIT: tl.constexpr):
 def _fire(
     x, membrane, spikes, row, rows, columns, width, factor, scale, threshold, v_reset,
     LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr, OUT: tl.constexpr,
+    UNIT: tl.constexpr,
 ):  # fmt: skip
     """The neuron behind the product, and its spikes into memory; returns the membrane."""
     col = columns[0]
@@ -107,8 +111,13 @@ def _fire(
         count = tl.sum(mine.to(tl.int32), axis=0) // 32
         tl.store(spikes + at, words, mask=(row < rows)[:, None] & (word < count)[None, :])
     else:
-        at = row[:, None] * width + col[None, :]
-        tl.store(spikes + at, as_spikes(s, spikes.dtype.element_ty), mask=(row < rows)[:, None] & mine[None, :])
+        at = spikes + row[:, None] * width + col[None, :]
+        live = (row < rows)[:, None]
+        numbers = as_spikes(s, spikes.dtype.element_ty)
+        tl.store(at, numbers, mask=live & columns[3][None, :])
+        if UNIT:
+            # One column at a time, where a unit is shared with a neighbour.
+            tl.store(at, numbers, mask=live & (mine & ~columns[3])[None, :])
     return reset(h, s, threshold, v_reset, HARD)
 
 
@@ -180,11 +189,11 @@ def sdsa_qkv_kernel(
             y = _product(more, pairs[3], y, SPLIT)
             membrane_rest = _fire(
                 y, membrane_rest, spikes + step * OUT_WIDTH, row, TOKENS, rest, OUT_WIDTH, factor, scale, threshold,
-                v_reset, LEAK, DECAY_INPUT, HARD, OUT,
+                v_reset, LEAK, DECAY_INPUT, HARD, OUT, 0,
             )  # fmt: skip
         membrane = _fire(
             x, membrane, spikes + step * OUT_WIDTH, row, TOKENS, out, OUT_WIDTH, factor, scale, threshold, v_reset,
-            LEAK, DECAY_INPUT, HARD, OUT,
+            LEAK, DECAY_INPUT, HARD, OUT, UNIT,
         )  # fmt: skip
 
 
