@@ -25,9 +25,9 @@ from neurokit.kernels.pack.op import pack
 from neurokit.kernels.sdsa_lif import reference
 
 NAME = "sdsa_lif"
-DEFAULT = {"rows": 128, "cols": 32, "inner": 64, "num_warps": 4, "num_stages": 2}
+DEFAULT = {"rows": 128, "cols": 32, "inner": 64, "num_warps": 4, "num_stages": 2, "whole": False}
 # Where samples and heads are few, a sample's tokens are spread over more programs.
-DEFAULT_FEW = {"rows": 64, "cols": 32, "inner": 64, "num_warps": 4, "num_stages": 2}
+DEFAULT_FEW = {"rows": 64, "cols": 32, "inner": 64, "num_warps": 4, "num_stages": 2, "whole": False}
 DEFAULT_HADAMARD = {"rows": 64, "cols": 64, "num_warps": 4}
 MODES = ("qkv", "hadamard")
 _EXACT_BELOW = 2**24
@@ -114,14 +114,16 @@ def _launch(
     main, rest, unit = tiles_of(dim, channels, q.dtype)
     least = main if q.dtype == torch.int32 and dim % 32 else (32 if form == "packed" else 16)
     cols = min(main, max(chosen["cols"], least))
-    parts = 1 if cols == main else -(-(main if unit else dim) // cols)
+    # With a group, one program computes all of the head, in parts: it then reads Q and K once.
+    group = -(-(main if unit else dim) // cols) if chosen["whole"] else 1
+    parts = -(-(main if unit else dim) // (cols * group))
     # Spikes that lie in a type which holds every count go to the product as they are.
     brain = q.dtype == torch.bfloat16 and tokens <= _BFLOAT16_COUNTS
     launch(sdsa_qkv_kernel)[(batch * heads * parts, -(-tokens // chosen["rows"]))](
         q, k, v, out, *common, batch, T=steps, TOKENS=tokens, HEADS=heads, DIM=dim, WIDTH=width,
         OUT_WIDTH=out.shape[-1], LEAK=leak, DECAY_INPUT=decay_input, HARD=reset_kind(v_reset),
         PACKED=q.dtype == torch.int32, OUT=FORMS.index(form), BRAIN=brain, UPCAST=INTERPRET and brain,
-        SPLIT=tokens > _FLOAT16_COUNTS, UNIT=unit, MAIN=main, REST=rest, ROWS=chosen["rows"], COLS=cols,
+        SPLIT=tokens > _FLOAT16_COUNTS, UNIT=unit, MAIN=main, REST=rest, ROWS=chosen["rows"], COLS=cols, GROUP=group,
         INNER=chosen["inner"], num_warps=chosen["num_warps"], num_stages=chosen["num_stages"],
     )  # fmt: skip
 

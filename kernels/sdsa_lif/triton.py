@@ -62,24 +62,28 @@ def _columns(head, begin, DIM: tl.constexpr, UNIT: tl.constexpr, LINE: tl.conste
 
 @triton.jit
 def _outer(
-    k, v, pairs, token, rows, main, out, rest, width, REST: tl.constexpr, WHOLE: tl.constexpr, UNIT: tl.constexpr,
-    KIND: tl.constexpr, UPCAST: tl.constexpr, PACKED: tl.constexpr, WORDS: tl.constexpr,
+    k, v, pairs, token, rows, main, rest, head, begin, width, DIM: tl.constexpr, LINE: tl.constexpr,
+    REST: tl.constexpr, UNIT: tl.constexpr, COLS: tl.constexpr, GROUP: tl.constexpr, KIND: tl.constexpr,
+    UPCAST: tl.constexpr, PACKED: tl.constexpr, WORDS: tl.constexpr,
 ):  # fmt: skip
-    """Adds the tokens' K^T V: columns `main` by `out`; with a REST also `rest` by `out`; if WHOLE both by `rest`."""
+    """Adds the tokens' K^T V: for each part of the output the columns `main` by it, and with a REST `rest` by it."""
     keys = _load(k, token, rows, main[0], main[1], width, PACKED, WORDS)
     if UNIT:
         keys = tl.where(main[2][None, :], keys, 0)
     keys = tl.trans(operand(keys, KIND, UPCAST))
-    values = operand(_load(v, token, rows, out[0], out[1], width, PACKED, WORDS), KIND, UPCAST)
     if REST:
-        more_keys = tl.trans(operand(_load(k, token, rows, rest[0], rest[1], width, PACKED, WORDS), KIND, UPCAST))
-        products = (tl.dot(keys, values, pairs[0]), tl.dot(more_keys, values, pairs[1]))
-        if WHOLE:
-            more_values = operand(_load(v, token, rows, rest[0], rest[1], width, PACKED, WORDS), KIND, UPCAST)
-            products = products + (tl.dot(keys, more_values, pairs[2]), tl.dot(more_keys, more_values, pairs[3]))
-        return products
-    else:
-        return (tl.dot(keys, values, pairs[0]),)
+        more = tl.trans(operand(_load(k, token, rows, rest[0], rest[1], width, PACKED, WORDS), KIND, UPCAST))
+    sums = ()
+    for i in tl.static_range(GROUP):
+        out = _columns(head, begin + i * COLS, DIM, UNIT, LINE, COLS)
+        values = operand(_load(v, token, rows, out[0], out[1], width, PACKED, WORDS), KIND, UPCAST)
+        sums = sums + (tl.dot(keys, values, pairs[i]),)
+    if REST:
+        for i in tl.static_range(GROUP):
+            out = _columns(head, begin + i * COLS, DIM, UNIT, LINE, COLS)
+            values = operand(_load(v, token, rows, out[0], out[1], width, PACKED, WORDS), KIND, UPCAST)
+            sums = sums + (tl.dot(more, values, pairs[GROUP + i]),)
+    return sums
 
 
 @triton.jit
@@ -128,73 +132,69 @@ def sdsa_qkv_kernel(
     OUT_WIDTH: tl.constexpr, LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr,
     PACKED: tl.constexpr, OUT: tl.constexpr, BRAIN: tl.constexpr, UPCAST: tl.constexpr, SPLIT: tl.constexpr,
     UNIT: tl.constexpr, MAIN: tl.constexpr, REST: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
-    INNER: tl.constexpr,
+    GROUP: tl.constexpr, INNER: tl.constexpr,
 ):  # fmt: skip
-    """LIF(scale * Q (K^T V)) for COLS channels of one head of one sample and ROWS tokens, all time steps.
+    """LIF(scale * Q (K^T V)) for GROUP parts of COLS channels of one head of one sample, ROWS tokens and all steps.
 
     Every number is a count: K^T V is at most the number of tokens, which bfloat16 (BRAIN) holds exactly up to 256 and
     float16 up to 2048 (SPLIT cuts larger counts into two digits), and float32 adds the products exactly below 2^24.
 
-    A head is MAIN columns wide, or MAIN and REST: 80 channels are 64 and 16, not 128. If COLS is MAIN, one program
-    computes the REST too.
+    Q and K are read MAIN columns wide, or MAIN and REST: 80 channels are 64 and 16, not 128.
     """
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)
     factor = tl.cast(factor, tl.float32)
     scale = tl.cast(scale, tl.float32)
     KIND: tl.constexpr = tl.bfloat16 if BRAIN else tl.float16
-    WHOLE: tl.constexpr = REST > 0 and COLS == MAIN
-    PARTS: tl.constexpr = 1 if WHOLE else ((MAIN if UNIT else DIM) + COLS - 1) // COLS
+    PARTS: tl.constexpr = ((MAIN if UNIT else DIM) + COLS * GROUP - 1) // (COLS * GROUP)
     LINE: tl.constexpr = WIDTH // UNIT if UNIT else 0
     WORDS: tl.constexpr = DIM % 32 == 0
-    # The parts of a head run side by side: they share its keys and queries in the cache.
+    # The programs of a head run side by side: they share its keys and queries in the cache.
     sample = tl.program_id(0) // (HEADS * PARTS)
     head = tl.program_id(0) // PARTS % HEADS
-    begin = tl.program_id(0) % PARTS * COLS
+    begin = tl.program_id(0) % PARTS * COLS * GROUP
     main = _columns(head, 0, DIM, UNIT, LINE, MAIN)
-    out = _columns(head, begin, DIM, UNIT, LINE, COLS)
     rest = main
-    row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
-    membrane = fresh_membrane(v_reset, HARD, ROWS, COLS)
     if REST:
         rest = _columns(head, MAIN, DIM, 0, 0, REST)
-        if WHOLE:
-            membrane_rest = fresh_membrane(v_reset, HARD, ROWS, REST)
+    row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    membranes = ()
+    for _ in tl.static_range(GROUP):
+        membranes = membranes + (fresh_membrane(v_reset, HARD, ROWS, COLS),)
     for t in range(T):
         step = (tl.cast(t, tl.int64) * batch + sample) * TOKENS
         queries = operand(_load(q + step * WIDTH, row, TOKENS, main[0], main[1], WIDTH, PACKED, WORDS), KIND, UPCAST)
-        pairs = (tl.zeros((MAIN, COLS), tl.float32),)
         if REST:
             more = operand(_load(q + step * WIDTH, row, TOKENS, rest[0], rest[1], WIDTH, PACKED, WORDS), KIND, UPCAST)
-            pairs = pairs + (tl.zeros((REST, COLS), tl.float32),)
-            if WHOLE:
-                pairs = pairs + (tl.zeros((MAIN, REST), tl.float32), tl.zeros((REST, REST), tl.float32))
+        pairs = ()
+        for _ in tl.static_range(GROUP):
+            pairs = pairs + (tl.zeros((MAIN, COLS), tl.float32),)
+        if REST:
+            for _ in tl.static_range(GROUP):
+                pairs = pairs + (tl.zeros((REST, COLS), tl.float32),)
         if TOKENS <= INNER:
             # Without a loop of its own, the next step's loads are in flight during this step's products.
             pairs = _outer(
-                k + step * WIDTH, v + step * WIDTH, pairs, tl.arange(0, INNER), TOKENS, main, out, rest, WIDTH,
-                REST, WHOLE, UNIT, KIND, UPCAST, PACKED, WORDS,
+                k + step * WIDTH, v + step * WIDTH, pairs, tl.arange(0, INNER), TOKENS, main, rest, head, begin, WIDTH,
+                DIM, LINE, REST, UNIT, COLS, GROUP, KIND, UPCAST, PACKED, WORDS,
             )  # fmt: skip
         else:
             for start in range(0, TOKENS, INNER):
                 pairs = _outer(
-                    k + step * WIDTH, v + step * WIDTH, pairs, start + tl.arange(0, INNER), TOKENS, main, out, rest,
-                    WIDTH, REST, WHOLE, UNIT, KIND, UPCAST, PACKED, WORDS,
+                    k + step * WIDTH, v + step * WIDTH, pairs, start + tl.arange(0, INNER), TOKENS, main, rest, head,
+                    begin, WIDTH, DIM, LINE, REST, UNIT, COLS, GROUP, KIND, UPCAST, PACKED, WORDS,
                 )  # fmt: skip
-        x = _product(queries, pairs[0], tl.zeros((ROWS, COLS), tl.float32), SPLIT)
-        if REST:
-            x = _product(more, pairs[1], x, SPLIT)
-        if WHOLE:
-            y = _product(queries, pairs[2], tl.zeros((ROWS, REST), tl.float32), SPLIT)
-            y = _product(more, pairs[3], y, SPLIT)
-            membrane_rest = _fire(
-                y, membrane_rest, spikes + step * OUT_WIDTH, row, TOKENS, rest, OUT_WIDTH, factor, scale, threshold,
-                v_reset, LEAK, DECAY_INPUT, HARD, OUT, 0,
-            )  # fmt: skip
-        membrane = _fire(
-            x, membrane, spikes + step * OUT_WIDTH, row, TOKENS, out, OUT_WIDTH, factor, scale, threshold, v_reset,
-            LEAK, DECAY_INPUT, HARD, OUT, UNIT,
-        )  # fmt: skip
+        after = ()
+        for i in tl.static_range(GROUP):
+            x = _product(queries, pairs[i], tl.zeros((ROWS, COLS), tl.float32), SPLIT)
+            if REST:
+                x = _product(more, pairs[GROUP + i], x, SPLIT)
+            out = _columns(head, begin + i * COLS, DIM, UNIT, LINE, COLS)
+            after = after + (_fire(
+                x, membranes[i], spikes + step * OUT_WIDTH, row, TOKENS, out, OUT_WIDTH, factor, scale, threshold,
+                v_reset, LEAK, DECAY_INPUT, HARD, OUT, UNIT,
+            ),)  # fmt: skip
+        membranes = after
 
 
 @triton.jit
