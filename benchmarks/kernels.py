@@ -5,18 +5,21 @@
 Every figure is a median of CUDA-graph replays (benchmarks/gpu_timing.py) unless it says otherwise. Opponents run in
 the same process: SpikingJelly 2.0, torch.compile of the unrolled neuron, eager PyTorch, cuBLAS and cuDNN. Compiling the
 opponents takes most of the time: --processes lets that many processes do it first, side by side, into the compilers'
-caches. A page of Markdown is written beside the JSON.
+caches. On a machine with several GPUs, --devices lets each of them measure a part. A page of Markdown is written beside
+the JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-from kernel_parts import models, neurons, parity, products
+from kernel_parts import models, neurons, parity, products, spread
 from kernel_parts.record import Record, page
 
 PARTS = {
@@ -34,18 +37,31 @@ def variants(names: list[str]) -> list[tuple[str, int]]:
 def compile_first(arguments: argparse.Namespace) -> None:
     """Starts the processes that compile, and waits for them as long as --prepare-limit says."""
     command = [sys.executable, *sys.argv]
-    jobs = [[*command, "--prepare", f"{name}:{once}"] for name in arguments.model for once in arguments.stems]
-    if "models" not in arguments.part:
-        jobs = []
-    jobs += [[*command, "--share", str(index)] for index in range(arguments.processes)]
+    jobs: list[tuple[list[str], int]] = []
+    if "models" in arguments.part:
+        jobs = [([*command, "--prepare", f"{name}:{once}"], 12) for name in arguments.model for once in arguments.stems]
+    if set(arguments.part) & set(PARTS):
+        jobs += [([*command, "--share", str(index)], 2) for index in range(arguments.processes)]
     start = time.monotonic()
-    running = [subprocess.Popen(job, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for job in jobs]
+    running = [
+        subprocess.Popen(job, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                         env={**os.environ, "TORCHINDUCTOR_COMPILE_THREADS": str(threads)})
+        for job, threads in jobs
+    ]  # fmt: skip
     for process in running:
         try:
             process.wait(max(1.0, arguments.prepare_limit - (time.monotonic() - start)))
         except subprocess.TimeoutExpired:  # what is missing is compiled when it is measured
             process.terminate()
     print(f"compiled after {time.monotonic() - start:.0f} s", flush=True)
+
+
+def fail_if_wrong(data: dict[str, Any]) -> None:
+    """Ends the program if a kernel gave other numbers than its definition."""
+    wrong = [name for result in data.get("parity", {}).values() for name in result["wrong"]]
+    wrong += [f"{row['kernel']} {row['shape']}" for row in data["rows"] if row.get("equal") is False]
+    if wrong:
+        sys.exit(f"a kernel is wrong on this GPU: {'; '.join(wrong)}")
 
 
 def main() -> None:
@@ -55,6 +71,7 @@ def main() -> None:
     parser.add_argument("--part", nargs="*", default=["parity", "models", *PARTS])
     parser.add_argument("--model", nargs="*", default=["31m:32", "31m:1", "55m:32", "55m:1"], help="size:batch")
     parser.add_argument("--processes", type=int, default=0, help="processes that compile before anything is timed")
+    parser.add_argument("--devices", type=int, default=1, help="GPUs of one kind that share the work")
     parser.add_argument("--prepare-limit", type=float, default=600.0, help="seconds that they may take")
     parser.add_argument("--compile-only", action="store_true", help="stop when --processes have compiled")
     parser.add_argument("--stems", nargs="*", default=["1"], choices=["0", "1"],
@@ -65,6 +82,9 @@ def main() -> None:
     if arguments.prepare:
         size, batch, once = arguments.prepare.split(":")
         models.prepare(size, int(batch), once == "1")
+        return
+    if arguments.devices > 1:
+        fail_if_wrong(spread.run(arguments, page))
         return
     share = None if arguments.share is None else (arguments.share, max(1, arguments.processes))
     if share is None and arguments.processes:
@@ -77,8 +97,7 @@ def main() -> None:
         record.ceilings()
         if "parity" in arguments.part:
             parity.measure(record)
-            if any(result["wrong"] for result in record.data["parity"].values()):
-                sys.exit("a kernel is wrong on this GPU: nothing is timed")
+            fail_if_wrong(record.data)
     for name, part in PARTS.items():
         if name in arguments.part and record.left() > 0:
             part(record)
@@ -87,6 +106,7 @@ def main() -> None:
             models.measure(record, variants(arguments.model), arguments.stems)
         record.write()
         arguments.out.with_suffix(".md").write_text(page(record.data), encoding="utf-8")
+        fail_if_wrong(record.data)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from typing import Any
 import torch
 from gpu_timing import graph_time
 from kernel_parts import shapes
+from kernel_parts.parity import definition
 
 from neurokit.kernels import (
     config,
@@ -272,15 +272,6 @@ def attempt(job: Job, candidate: Config, call: Callable[[], Any], run: Callable[
             return None
 
 
-def expected(call: Callable[[], Any]) -> Any:
-    """Returns what the definition gives."""
-    os.environ["NEUROKIT_KERNELS"] = "reference"
-    try:
-        return call()
-    finally:
-        os.environ.pop("NEUROKIT_KERNELS")
-
-
 def gives(job: Job, candidate: Config, call: Callable[[], Any], bits: torch.Tensor) -> bool:
     """Returns whether a candidate gives these bits: an assembler may compile one set of parameters to wrong code."""
     found = attempt(job, candidate, call, lambda call: call())
@@ -305,7 +296,9 @@ def measure(jobs: Iterator[Job], table: dict[str, dict[str, Config]], deadline: 
             print("out of time before", job.kernel, job.key, flush=True)
             return
         call = job.work()
-        right = job.candidates if not job.exact else [c for c in job.candidates if gives(job, c, call, expected(call))]
+        right = (
+            job.candidates if not job.exact else [c for c in job.candidates if gives(job, c, call, definition(call))]
+        )
         timed = [(attempt(job, c, call, time_it), c) for c in right]
         timed = [(seconds, c) for seconds, c in timed if seconds is not None]
         line = " ".join(f"{s * 1e6:.1f}:{'/'.join(map(str, c.values()))}" for s, c in sorted(timed, key=lambda x: x[0]))

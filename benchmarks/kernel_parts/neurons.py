@@ -43,8 +43,9 @@ def measure(record: Record) -> None:
             }
         with torch.no_grad():
             record.add("lif, bf16 to packed", shape, lambda x=x: lif(x, spikes="packed", want_v=False),
-                       x.numel() * 2.125 / record.bandwidth, **others)  # fmt: skip
-            record.add("lif, bf16 to bf16", shape, lambda x=x: lif(x, want_v=False), x.numel() * 4 / record.bandwidth)
+                       x.numel() * 2.125 / record.bandwidth, exact=True, **others)  # fmt: skip
+            record.add("lif, bf16 to bf16", shape, lambda x=x: lif(x, want_v=False), x.numel() * 4 / record.bandwidth,
+                       exact=True)  # fmt: skip
     _training(record)
 
 

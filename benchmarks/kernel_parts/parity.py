@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from neurokit.kernels.contract import KERNELS
 
-from .record import Record
+if TYPE_CHECKING:
+    from .record import Record
+
+
+def definition(call: Callable[[], Any]) -> Any:
+    """Returns what a call gives where every kernel runs its definition in plain PyTorch."""
+    os.environ["NEUROKIT_KERNELS"] = "reference"
+    try:
+        return call()
+    finally:
+        os.environ.pop("NEUROKIT_KERNELS")
+
+
+def tensors(result: Any) -> list[Tensor]:
+    """Returns the tensors that a kernel gave."""
+    return [result] if isinstance(result, Tensor) else list(result)
+
+
+def same_bits(a: Any, b: Any) -> bool:
+    """Returns whether two results are equal, bit for bit."""
+    return all(torch.equal(x, y) for x, y in zip(tensors(a), tensors(b), strict=True))
 
 
 def measure(record: Record) -> None:
@@ -20,11 +42,8 @@ def measure(record: Record) -> None:
         wrong: list[str] = []
         for dtype in (torch.float32, torch.float16, torch.bfloat16):
             for example in kernel.examples(torch.device("cuda"), dtype):
-                os.environ["NEUROKIT_KERNELS"] = "reference"
-                expected = kernel.function(*example.args, **example.kwargs)
-                os.environ["NEUROKIT_KERNELS"] = "auto"
-                actual = kernel.function(*example.args, **example.kwargs)
-                pairs = [(actual, expected)] if isinstance(actual, Tensor) else zip(actual, expected, strict=True)
+                call = lambda kernel=kernel, e=example: kernel.function(*e.args, **e.kwargs)  # noqa: E731
+                pairs = zip(tensors(call()), tensors(definition(call)), strict=True)
                 if not all(_agree(a, e, kernel.parity) for a, e in pairs):
                     wrong.append(f"{name} {example.label} {str(dtype).removeprefix('torch.')}")
                 cases += 1

@@ -69,19 +69,19 @@ def measure_attention(record: Record) -> None:
     """Spike-driven self-attention at the shapes of stages 3 and 4."""
     compiled = opponents.compiled(opponents.attention)
     for batch in (32, 1):
-        for channels in shapes.attention_widths() if batch == 32 else (384, 640):
-            q, k, v = (_spikes(4, batch, shapes.TOKENS, channels, rate=0.05).to(BRAIN) for _ in range(3))
+        for channels in shapes.attention_widths():
+            q, k, v = (_spikes(4, batch, shapes.TOKENS, channels, rate=0.06).to(BRAIN) for _ in range(3))
             a, b, c = (x.to(torch.int8) for x in (q, k, v))
             shape = f"[4, {batch}, 196, {channels}], 8 heads of {channels // 8}"
             with torch.no_grad():
                 record.add(
                     "sdsa_lif, bf16", shape, lambda q=q, k=k, v=v: sdsa_lif(q, k, v, 8),
-                    q.numel() * 8 / record.bandwidth,
+                    q.numel() * 8 / record.bandwidth, exact=True,
                     eager_bf16=lambda q=q, k=k, v=v: opponents.attention(q, k, v),
                     compile_bf16=lambda q=q, k=k, v=v: compiled(q, k, v),
                 )  # fmt: skip
                 record.add("sdsa_lif, int8 to fp16", shape, lambda a=a, b=b, c=c: sdsa_lif(a, b, c, 8),
-                           q.numel() * 5 / record.bandwidth)  # fmt: skip
+                           q.numel() * 5 / record.bandwidth, exact=True)  # fmt: skip
 
 
 def measure_convolution(record: Record) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from gpu_timing import graph_time
 
+from .parity import definition, same_bits
+
 Times = dict[str, float | str]
 
 
@@ -70,7 +72,7 @@ class Record:
         print(self.data["ceilings"], flush=True)
 
     def add(self, kernel: str, shape: str, ours: Callable[[], Any], bound: float | None = None, note: str = "",
-            **opponents: Callable[[], Any]) -> None:  # fmt: skip
+            exact: bool = False, **opponents: Callable[[], Any]) -> None:  # fmt: skip
         """Times a kernel and its opponents.
 
         Args:
@@ -79,6 +81,7 @@ class Record:
             ours: The call.
             bound: Roofline time in seconds.
             note: Shown beside it.
+            exact: Whether the kernel must give the definition's bits here; whether it does is noted.
             opponents: Calls that do the same.
         """
         self.count += 1
@@ -97,6 +100,8 @@ class Record:
         times: Times = {name: _timed(call) for name, call in work.items()}
         row: dict[str, Any] = {"kernel": kernel, "shape": shape, "seconds": times, "note": note}
         mine = times["ours"]
+        if exact and isinstance(mine, float):
+            row["equal"] = same_bits(ours(), definition(ours))
         if isinstance(mine, float):
             row["bound_seconds"] = bound
             row["share_of_bound"] = None if bound is None else bound / mine
@@ -146,7 +151,11 @@ def text(row: dict[str, Any]) -> str:
     """Returns a row on one line, for the terminal."""
     shown = " ".join(f"{n}={micro(t)}us" if isinstance(t, float) else f"{n}={t}" for n, t in row["seconds"].items())
     share = f" {row['share_of_bound']:.0%} of bound" if row.get("share_of_bound") else ""
-    return f"{shown}{share} {row['note']}"
+    return f"{shown}{share}{_bits(row)} {row['note']}"
+
+
+def _bits(row: dict[str, Any]) -> str:
+    return "" if "equal" not in row else ("; same bits as the definition" if row["equal"] else "; WRONG BITS")
 
 
 def page(data: dict[str, Any]) -> str:
@@ -169,6 +178,10 @@ def page(data: dict[str, Any]) -> str:
         wrong = [w for p in data["parity"].values() for w in p["wrong"]]
         lines += ["", f"Parity with the definitions before timing: {cases} cases in float32, float16 and bfloat16, "
                   f"{len(wrong)} wrong{': ' + '; '.join(wrong[:8]) if wrong else ''}."]  # fmt: skip
+    compared = [row["equal"] for row in data["rows"] if "equal" in row]
+    if compared:
+        lines += ["", f"At the shapes below, `lif` and `sdsa_lif` gave the definition's bits in {sum(compared)} of "
+                  f"{len(compared)} rows."]  # fmt: skip
     for kernel in dict.fromkeys(row["kernel"] for row in data["rows"]):
         lines += ["", f"## {kernel}", "", "| shape | ours, us | of the bound | opponents, us (how many times ours) |",
                   "|---|---|---|---|"]  # fmt: skip
@@ -188,7 +201,7 @@ def _line(row: dict[str, Any]) -> str:
         for name, t in row["seconds"].items() if name != "ours"
     ]  # fmt: skip
     share = f"{row['share_of_bound']:.0%}" if row.get("share_of_bound") else ""
-    note = f"; {row['note']}" if row["note"] else ""
+    note = (f"; {row['note']}" if row["note"] else "") + ("; WRONG BITS" if row.get("equal") is False else "")
     return f"| {row['shape']}{note} | {micro(row['seconds']['ours'])} | {share} | {', '.join(others)} |"
 
 

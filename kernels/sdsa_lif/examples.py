@@ -19,8 +19,6 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
         (3, 1, 20, 80, 1, 0.12),
         (1, 2, 33, 45, 2, 0.1),
         (2, 1, 18, 60, 1, 0.12),
-        (2, 1, 17, 45, 8, 0.15),
-        (2, 1, 19, 96, 1, 0.1),
     ):
         channels = dim * heads
         q, k, v = (spikes(steps, batch, tokens + i, channels, rate=rate, device=device, dtype=dtype)[:, :, i:]

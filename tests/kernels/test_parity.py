@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
-from neurokit.kernels import sdsa_lif
+from neurokit.kernels import config, sdsa_lif
 from neurokit.kernels._compat import INTERPRET
 from neurokit.kernels.contract import KERNELS, spikes
 
@@ -59,13 +61,39 @@ def test_examples_are_not_silent(name, device):
 @pytest.mark.needs_kernel
 @pytest.mark.parametrize("dim", [32, 45, 48, 60, 64, 80])
 def test_attention_with_the_shipped_parameters(dim, device, reference):
-    """The table is keyed by steps, tokens and head width: one head has the parameters of eight."""
+    """The table is keyed by steps, tokens, head width, and whether samples are few: one head has eight's parameters."""
     rate = (8.0 / (196 * dim)) ** (1 / 3)  # about eight counts a neuron, which times 0.125 straddle the threshold
-    for dtype in (torch.bfloat16, torch.int8) if ON_GPU else (torch.float16,):
-        q, k, v = (spikes(4, 1, 196 + i, dim, rate=rate, device=device, dtype=dtype)[:, :, i:] for i in range(3))
+    cases = itertools.product((torch.bfloat16, torch.int8), (1, 64)) if ON_GPU else [(torch.float16, 1)]
+    for dtype, batch in cases:
+        q, k, v = (spikes(4, batch, 196 + i, dim, rate=rate, device=device, dtype=dtype)[:, :, i:] for i in range(3))
         ours = sdsa_lif(q, k, v, 1, form="int8")
         assert 0.03 < float(ours.float().mean()) < 0.97
         assert torch.equal(ours, reference(sdsa_lif, q, k, v, 1, form="int8"))
+
+
+@pytest.mark.needs_kernel
+@pytest.mark.parametrize(
+    ("dim", "heads", "cols", "whole"),
+    [
+        (80, 1, 32, True),
+        (80, 1, 32, False),
+        (45, 4, 32, False),
+        (45, 4, 16, True),
+        (60, 2, 32, True),
+        (96, 1, 32, True),
+    ],
+)
+def test_attention_in_parts(dim, heads, cols, whole, device, reference, poisoned):
+    """A head in parts, by one program or by several; heads of 45 and 60 are read in units that they share."""
+    q, k, v = (spikes(2, 1, 40 + i, dim * heads, rate=0.17, device=device, dtype=torch.float16)[:, :, i:]
+               for i in range(3))  # fmt: skip
+    parameters = {"rows": 64, "cols": cols, "inner": 32, "num_warps": 4, "num_stages": 2, "whole": whole}
+    for form in ("same", "packed") if dim == 96 else ("same",):
+        with config.override("sdsa_lif", parameters):
+            ours = sdsa_lif(q, k, v, heads, form=form)
+        expected = reference(sdsa_lif, q, k, v, heads, form=form)
+        assert form == "packed" or 0.03 < float(expected.float().mean()) < 0.97
+        assert torch.equal(ours, expected)
 
 
 @pytest.mark.parametrize("name", KERNELS.names())
