@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from neurokit.errors import InputError
 from neurokit.kernels.depthwise.op import depthwise
+from neurokit.kernels.graph import capture_graph
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.sdsa_lif.op import sdsa_lif
 from neurokit.kernels.spike_linear_lif.op import spike_linear_lif
@@ -253,20 +254,4 @@ class FusedMetaSpikeFormer:
             A function that copies its input into the graph's, replays it, and returns the graph's own output
             tensor, which the next call overwrites.
         """
-        held = images.clone()
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(2):
-                self(held)
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            logits = self(held)
-
-        def replay(new: Tensor) -> Tensor:
-            held.copy_(new)
-            graph.replay()
-            return logits
-
-        return replay
+        return capture_graph(self, images)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neurokit.kernels import lif
+from neurokit.kernels.graph import capture_graph
 from neurokit.kernels.meta_spikeformer import FusedMetaSpikeFormer
 
 from . import opponents
@@ -141,31 +142,12 @@ def _opponent(model: nn.Module, images: Tensor, once: bool, key: str) -> dict[st
             torch.cuda.synchronize()
             compiling = time.monotonic() - start
             called = event_time(lambda: run(half))
-            replayed = event_time(_graph(run, half))
+            replay = capture_graph(run, half)
+            replayed = event_time(lambda: replay(half))
             return {f"{key}_seconds": min(called, replayed), f"{key}_called_seconds": called,
                     f"{key}_replayed_seconds": replayed, f"{key}_compile_seconds": compiling}  # fmt: skip
     except Exception as error:
         return {key: f"{type(error).__name__}: {str(error)[:200]}"}
-
-
-def _graph(run: Callable[[Tensor], Tensor], images: Tensor) -> Callable[[], Any]:
-    """Captures an inference into a CUDA graph; returns the call that copies the input and replays it, as ours does."""
-    held = images.clone(memory_format=torch.preserve_format)
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(2):
-            run(held)
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        run(held)
-
-    def replay() -> None:
-        held.copy_(images)
-        graph.replay()
-
-    return replay
 
 
 def prepare(size: str, batch: int, once: bool) -> None:
