@@ -20,7 +20,7 @@ FORMS = ("sequence", "scan", "step")
 _DEFAULTS: dict[str, Any] = {
     "form": "sequence", "precision": "fp32", "library": "auto", "batch_range": [1, 1, 8], "time_range": None,
     "capabilities": "", "version_compatible": False, "hardware_compatible": False, "refit": False, "timing_cache": "",
-    "optimization_level": 3, "method": "minmax", "max_error": 0.3,
+    "optimization_level": 3, "lif_plugin": False, "method": "minmax", "max_error": 0.3,
 }  # fmt: skip
 
 
@@ -40,6 +40,7 @@ class Settings:
         refit: Whether weights can be exchanged in the engine.
         timing_cache: File to read the timing cache from and write it to.
         optimization_level: Effort of the builder, 0 to 5.
+        lif_plugin: Whether neurons are the plugin `neurokit::LIF` (TensorRT) and not loops of TensorRT's own layers.
         method: For int8: how calibration finds the range of an activation, "minmax", "entropy" or "percentile".
         max_error: For int8: relative L2 error of the outputs that verification allows.
     """
@@ -55,6 +56,7 @@ class Settings:
     refit: bool
     timing_cache: str
     optimization_level: int
+    lif_plugin: bool
     method: str
     max_error: float
 
@@ -84,7 +86,7 @@ def settings_of(options: LowerOptions) -> Settings:
     for name, allowed in (("form", FORMS), ("precision", PRECISIONS), ("optimization_level", tuple(range(6)))):
         if given[name] not in allowed:
             raise InputError(f"{name} is {given[name]!r}", expected="one of " + ", ".join(map(str, allowed)))
-    for name in ("version_compatible", "hardware_compatible", "refit"):
+    for name in ("version_compatible", "hardware_compatible", "refit", "lif_plugin"):
         if not isinstance(given[name], bool):
             raise InputError(f"{name} is {given[name]!r}", expected="true or false")
     listed = [part.strip() for part in str(given["capabilities"]).split(",") if part.strip()]
