@@ -40,7 +40,7 @@ class Settings:
         refit: Whether weights can be exchanged in the engine.
         timing_cache: File to read the timing cache from and write it to.
         optimization_level: Effort of the builder, 0 to 5.
-        lif_plugin: Whether neurons are the plugin `neurokit::LIF` (TensorRT) and not loops of TensorRT's own layers.
+        lif_plugin: Whether neurons are the plugin `neurokit::FusedLIF` (TensorRT), not loops of TensorRT's own layers.
         method: For int8: how calibration finds the range of an activation, "minmax", "entropy" or "percentile".
         max_error: For int8: relative L2 error of the outputs that verification allows.
     """

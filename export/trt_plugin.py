@@ -12,7 +12,8 @@ import numpy as np
 from neurokit.device_code import NEURON_CODE, DeviceCode, NeuronCall
 from neurokit.export import trt_library
 
-NAMESPACE, NAME = "neurokit", "LIF"
+# Not the name of a local function: the ONNX parser would take the function for it.
+NAMESPACE, NAME = "neurokit", "FusedLIF"
 # Arrays throughout: TensorRT 10 turns a field into a number by a conversion that NumPy 2.4 no longer has, and hands
 # strings out with the zero byte that the ONNX parser appends.
 Floats = np.ndarray[tuple[Any, ...], np.dtype[np.float32]]
@@ -23,9 +24,7 @@ OPS = ("if_", "lif", "plif")
 def obstacle(trt: Any) -> str:
     """Returns why this library takes no plugin, or ""."""
     if trt_library.is_rtx(trt):
-        return (
-            "TensorRT for RTX has no plugins: its network has no add_plugin, and tensorrt_rtx.plugin cannot be imported"
-        )
+        return "TensorRT for RTX takes no plugins: it has no add_plugin, and tensorrt_rtx.plugin cannot be imported"
     if not hasattr(trt, "QuickPluginCreationRequest"):
         return f"tensorrt {trt.__version__} has no plugins that are compiled ahead of time; 10.9 was the first"
     return ""
@@ -41,7 +40,7 @@ def attributes(call: NeuronCall) -> dict[str, list[int] | list[float]]:
 
 
 def register(trt: Any) -> None:
-    """Registers `neurokit::LIF` with TensorRT; a second call does nothing.
+    """Registers `neurokit::FusedLIF` with TensorRT; a second call does nothing.
 
     Inputs are the current `[T, ...]` in float32 or float16 and the membrane `[...]` in float32; outputs are spikes
     `[T, ...]` and the membrane after the last step. Attributes are those of `attributes`.
@@ -74,7 +73,7 @@ def _implementation(trt: Any, plugins: Any, code_of: Callable[[NeuronCall], Devi
         decay_input: Ints, half_spikes: Ints, outputs: tuple[desc, desc], tactic: int,
     ) -> tuple[str, str, plugins.KernelLaunchParams, plugins.SymIntExprs]:  # fmt: skip
         if x.dtype not in (trt.float32, trt.float16) or v0.dtype != trt.float32:
-            raise ValueError(f"neurokit::LIF takes no current of {x.dtype} with a membrane of {v0.dtype}")
+            raise ValueError(f"neurokit::FusedLIF takes no current of {x.dtype} with a membrane of {v0.dtype}")
         steps, *size = x.shape
         code = code_of(NeuronCall(
             OPS[int(neuron[0])], float(leak[0]), float(v_threshold[0]), float(v_reset[0]) if hard_reset[0] else None,

@@ -35,8 +35,8 @@ _HALF_OVER_SINGLE = 2.0 * 2.0**13
 
 _VERIFIED = "model.onnx, the network that TensorRT was handed, in ONNX Runtime; not the engine itself"
 _VERIFIED_PLUGIN = (
-    "model.onnx in ONNX Runtime: the network that TensorRT was handed, with plain operators where it has the plugin; not "
-    "the engine itself"
+    "model.onnx in ONNX Runtime: the network that TensorRT was handed, with plain operators where that has the plugin; "
+    "not the engine itself"
 )
 
 

@@ -64,7 +64,7 @@ def ptx_of(
 
 
 def _without_scratch(ptx: str, name: str, count: int) -> str:
-    """Cuts Triton's own two pointers from the parameters: nobody else passes them, and the kernel does not read them."""
+    """Cuts Triton's own two pointers from the parameters: nobody else passes them, and the kernel reads neither."""
     head = re.search(rf"(\.entry {name}\()(.*?)(\n\))", ptx, re.DOTALL)
     assert head is not None
     parameters = [line.strip().rstrip(",") for line in head.group(2).strip().splitlines()]

@@ -1,4 +1,4 @@
-"""The neuron as PTX for other runtimes: what is in the text, what assemblers make of it, and every bit of its results."""
+"""The neuron as PTX for other runtimes: what the text holds, what assemblers make of it, every bit of its results."""
 
 from __future__ import annotations
 

@@ -1,0 +1,147 @@
+"""How neurokit drives TensorRT 10 and 11, which cannot be loaded without their libraries: names, arguments, order."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import neurokit as nk
+from neurokit.errors import InputError, MissingRuntimeError, UnsupportedError
+from neurokit.export import trt_library, trt_plugin
+
+from . import trt_native
+from .nir_nets import conv_net, dyadic, inputs
+
+onnx = pytest.importorskip("onnx")
+rtx = pytest.importorskip("tensorrt_rtx")
+from . import trt_fake  # noqa: E402 - after the skips
+
+X = inputs(4, 2, 2, 8, 8)
+needs_package = pytest.mark.skipif(
+    trt_native.plugin_package() is None, reason="tensorrt_bindings (wheel tensorrt-cu13-bindings) is not installed"
+)
+pytestmark = pytest.mark.filterwarnings("ignore:invalid escape sequence")
+
+
+@pytest.fixture(params=["10.16.1.11", "11.4.0.106"])
+def trt(request, monkeypatch):
+    module = trt_fake.fake(rtx, request.param)
+    trt_native.install(monkeypatch, module)
+    monkeypatch.setattr(trt_library, "device_capability", lambda: "8.6")
+    trt_library.logger.cache_clear()
+    yield module
+    trt_library.logger.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def captured():
+    torch.manual_seed(0)
+    return nk.capture(dyadic(conv_net()), torch.from_numpy(X))
+
+
+def lower(captured, out, **options):
+    return nk.lower(captured, "tensorrt", out, library="tensorrt", **options)
+
+
+@needs_package
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_whole_road_with_plugins(precision, trt, captured, tmp_path):
+    pytest.importorskip("triton")
+    artifact = lower(captured, tmp_path / "t", lif_plugin=True, precision=precision)
+    info = artifact.manifest.target_info
+    assert info["library_version"] == trt.__version__
+    assert info["lif_plugin"] == {"plugin": "neurokit::FusedLIF", "neurons": 3}
+    assert info["layer_types"]["plugin_v3"] == 3
+    assert info["compute_capabilities"] == ["8.6"]
+    assert artifact.manifest.parity["verdict"] == "exact"  # of model.onnx, whose neurons are plain operators
+    assert "plain operators" in info["verified"]
+    assert (tmp_path / "t" / "model.engine").read_bytes().count(b".visible .entry") == 3
+    layers = json.loads((tmp_path / "t" / "layers.json").read_text())
+    assert [layer["name"] for layer in layers if layer["type"] == "plugin_v3"] == ["2", "5", "8"]
+    assert {node.op_type for node in onnx.load(tmp_path / "t" / "model.plugin.onnx").graph.node if node.domain} == {
+        "FusedLIF"
+    }
+    assert trt.asked[0][0] == "network"
+    assert trt.asked[0][1] == 1 << int(rtx.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+
+
+@needs_package
+def test_flags_and_timing_cache(trt, captured, tmp_path):
+    cache = tmp_path / "cache.bin"
+    options = {"refit": True, "version_compatible": True, "hardware_compatible": True, "timing_cache": str(cache)}
+    artifact = lower(captured, tmp_path / "t", optimization_level=5, verified=False, **options)
+    info = artifact.manifest.target_info
+    assert {value for kind, value, *_ in trt.asked if kind == "flag"} == {"REFIT", "VERSION_COMPATIBLE"}
+    assert ("no flag", "TF32") in trt.asked
+    asked = next(value for kind, value in (a for a in trt.asked if len(a) == 2) if kind == "config")
+    assert asked["builder_optimization_level"] == 5
+    assert asked["hardware_compatibility_level"] == rtx.HardwareCompatibilityLevel.AMPERE_PLUS
+    assert info["compute_capabilities"] == list(trt_library.AMPERE_PLUS)
+    assert (info["timing_cache"], info["refit"], info["version_compatible"]) == ("used", True, True)
+    assert ("cache", b"", False) in trt.asked
+    assert cache.read_bytes() == b"timed;"
+    lower(captured, tmp_path / "u", timing_cache=str(cache), verified=False)
+    assert ("cache", b"timed;", False) in trt.asked  # the second build begins with what the first one left
+    assert cache.read_bytes() == b"timed;timed;"
+    assert [p.name for p in tmp_path.glob("*.tmp")] == []
+
+
+def test_tensorrt_rtx_takes_no_plugin(captured, tmp_path):
+    with pytest.raises(UnsupportedError, match="takes no plugins.*--option library=tensorrt"):
+        nk.lower(captured, "tensorrt", tmp_path / "t", library="tensorrt_rtx", lif_plugin=True)
+    assert not (tmp_path / "t").exists()
+
+
+@needs_package
+def test_what_else_takes_no_plugin(trt, captured, tmp_path, monkeypatch):
+    with pytest.raises(UnsupportedError, match="no neurons"):
+        lower(nk.capture(torch.nn.Linear(4, 3), torch.rand(2, 4)), tmp_path / "t", lif_plugin=True)
+    with pytest.raises(InputError, match="lif_plugin is 1"):
+        lower(captured, tmp_path / "t", lif_plugin=1)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *rest: None if name == "triton" else found(name, *rest)
+    )
+    with pytest.raises(MissingRuntimeError, match="needs Triton"):
+        lower(captured, tmp_path / "t", lif_plugin=True)
+    monkeypatch.undo()
+    del trt.QuickPluginCreationRequest
+    assert "10.9" in trt_plugin.obstacle(trt)
+
+
+OBJECTS = ("trt", "builder", "network", "parser", "config", "profile", "cache", "layer", "runtime", "engine", "context",
+           "inspector", "refitter")  # fmt: skip
+OURS = {"__name__", "__version__", "bound"}  # the last is of a layer of test vectors
+
+
+def used() -> set[str]:
+    """Returns every name that the sources of the target take from one of TensorRT's objects."""
+    names = set()
+    for file in (Path(trt_library.__file__).parent).glob("trt_*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            chain: list[str] = []
+            while isinstance(node, ast.Attribute):
+                chain.append(node.attr)
+                node = node.value
+            chain.append(node.id if isinstance(node, ast.Name) else "")
+            owners = [index for index, name in enumerate(chain) if name.strip("_") in OBJECTS]
+            names.update(chain[: owners[0]] if owners else [])
+    return names - OURS
+
+
+@needs_package
+def test_the_native_module_has_every_name():
+    """In the bytes of the wheel's binding: names of classes, methods and members are zero-terminated strings there."""
+    package = trt_native.plugin_package()
+    held = (package / "tensorrt.so").read_bytes() + (package / "__init__.py").read_bytes().replace(b"(", b"\0")
+    names = used()
+    assert {"parse_from_file", "create_timing_cache", "REFIT", "AMPERE_PLUS", "execute_async_v3"} <= names
+    missing = {name for name in names if name.encode() + b"\0" not in held}
+    only_rtx = {"ComputeCapability", "num_compute_capabilities", "set_compute_capability"}
+    assert missing == only_rtx
+    assert b"no_such_name_in_it\0" not in held
