@@ -46,6 +46,7 @@ class TensorrtTarget:
     info = TargetInfo(
         name="tensorrt", summary="TensorRT engine for NVIDIA GPUs", requires=("onnx", "onnxscript"),
         opens_with=("onnxruntime",), install=trt_library.INSTALL, streaming=True, calibrated=True,
+        optional={"lif_plugin": ("tensorrt", "triton")},
     )  # fmt: skip
 
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:

@@ -179,13 +179,11 @@ class Launch:
         plugin.configure_plugin(described[:count], described[count:])
         assert plugin.get_valid_tactics() == []
         plugin.set_tactic(0)
-        self.params, setter = types.SimpleNamespace(), {}
-        setter = _SymExprs()
+        self.params, setter = types.SimpleNamespace(), _SymExprs()
         plugin = plugin.clone()
         plugin.get_launch_params(dims, described, count, self.params, setter, self.builder)
-        self.entry, self.ptx = plugin.get_kernel(
-            [d.desc for d in described[:count]], [d.desc for d in described[count:]]
-        )
+        plain = [d.desc for d in described]
+        self.entry, self.ptx = plugin.get_kernel(plain[:count], plain[count:])
         assert setter.nbSymExprs == len(setter.held)
         self.scalars = [setter.held[index] for index in range(len(setter.held))]
         assert all(s.dtype is trt.PluginArgDataType.INT32 for s in self.scalars)
