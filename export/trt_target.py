@@ -17,7 +17,7 @@ from neurokit.export.onnx_probe import OnnxProbe
 from neurokit.export.trt_build import Settings, build, new_parser, settings_of
 from neurokit.export.trt_neurons import neurons_as_plugins
 from neurokit.export.trt_rewrite import rewrite, unknown_operators
-from neurokit.export.trt_run import ENGINE_FILE, TensorrtRunner
+from neurokit.export.trt_run import ENGINE_FILE, MODEL_FILE, PLUGIN_FILE, TensorrtRunner
 from neurokit.target import LowerOptions, TargetInfo, Unsupported
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from neurokit.capture import Captured
     from neurokit.vectors import Vectors
 
-MODEL_FILE = "model.onnx"
-PLUGIN_FILE = "model.plugin.onnx"
 LAYERS_FILE = "layers.json"
 # Unit roundoff of float16 over float32's, and the roundings of weights and inputs that come on top (at most one each
 # a product, which doubles the count).

@@ -114,9 +114,7 @@ def _plugin() -> Check:
             why += ", and tensorrt_rtx takes no plugins" if library == "tensorrt" else ""
             return Check(name, purpose, False, "missing", why, install)
     if not hasattr(importlib.import_module("tensorrt"), "QuickPluginCreationRequest"):
-        why = (
-            f"tensorrt {found['tensorrt'].detail} cannot have code compiled ahead of time; 10.9 was the first that can"
-        )
+        why = f"tensorrt {found['tensorrt'].detail} takes no code compiled ahead of time; 10.9 was the first to"
         return Check(name, purpose, False, "missing", why, install)
     return Check(name, purpose, False, "ok", "compiled ahead of time by Triton")
 

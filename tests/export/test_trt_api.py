@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import neurokit as nk
-from neurokit.errors import InputError, MissingRuntimeError, UnsupportedError
+from neurokit.errors import ArtifactError, InputError, MissingRuntimeError, UnsupportedError
 from neurokit.export import trt_library, trt_plugin
 
 from . import trt_native
@@ -91,6 +91,26 @@ def test_flags_and_timing_cache(trt, captured, tmp_path):
     assert ("cache", b"timed;", False) in trt.asked  # the second build begins with what the first one left
     assert cache.read_bytes() == b"timed;timed;"
     assert [p.name for p in tmp_path.glob("*.tmp")] == []
+
+
+@needs_package
+def test_weights_are_exchanged(trt, captured, tmp_path, monkeypatch):
+    """The calls only: what an engine computes with other weights is not known here."""
+    torch.manual_seed(1)
+    other = nk.capture(dyadic(conv_net()), torch.from_numpy(X))
+    lower(captured, tmp_path / "mine", verified=False, refit=True, lif_plugin=True)
+    lower(other, tmp_path / "new", verified=False, lif_plugin=True)
+    lower(other, tmp_path / "plain", verified=False)
+    with nk.open(tmp_path / "mine") as runner:
+        runner.refit(tmp_path / "new")
+        assert trt.asked[-1] == ("refit", str(tmp_path / "new" / "model.plugin.onnx"))
+        with pytest.raises(InputError, match="its lif_plugin differs"):
+            runner.refit(tmp_path / "plain")
+        monkeypatch.setattr(trt.Refitter, "get_missing_weights", lambda self: ["net.0.weight"])
+        with pytest.raises(ArtifactError, match=r"1 are missing, net\.0\.weight among them"):
+            runner.refit(tmp_path / "new")
+    with nk.open(tmp_path / "new") as runner, pytest.raises(InputError, match=r"cannot be exchanged.*refit=true"):
+        runner.refit(tmp_path / "mine")
 
 
 def test_tensorrt_rtx_takes_no_plugin(captured, tmp_path):
