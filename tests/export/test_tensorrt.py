@@ -100,7 +100,16 @@ def test_timing_cache_and_capabilities(tmp_path):
 @needs_library
 @pytest.mark.parametrize(
     "options",
-    [{"form": "loop"}, {"precision": "int3"}, {"batch_range": [4, 2, 1]}, {"refit": 1}, {"speed": 1}, {"library": "x"}],
+    [
+        {"form": "loop"},
+        {"precision": "int3"},
+        {"batch_range": [4, 2, 1]},
+        {"refit": 1},
+        {"speed": 1},
+        {"library": "x"},
+        {"timing_cache": "no/folder/cache"},
+        {"lif_plugin": "yes"},
+    ],
 )
 def test_wrong_options_are_refused(options, tmp_path):
     with pytest.raises(InputError):

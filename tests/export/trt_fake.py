@@ -103,7 +103,7 @@ def fake(rtx: Any, version: str) -> types.ModuleType:
         def set_timing_cache(self, cache, ignore_mismatch):
             asked.append(("cache", cache._held, ignore_mismatch))
             self._cache = cache
-            return True
+            return b"another" not in cache._held
 
         def get_timing_cache(self):
             return self._cache
