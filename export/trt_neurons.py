@@ -104,7 +104,7 @@ def _casts_to_half(value: ir.Value) -> list[ir.Node]:
     """Returns the casts to float16 that all uses of a value end in, maybe after moves; [] if any use does not."""
     import onnx_ir as ir
 
-    if value.is_graph_output() or not value.uses():
+    if value.is_graph_output():
         return []
     found: list[ir.Node] = []
     for node, _ in value.uses():

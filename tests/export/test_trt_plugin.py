@@ -26,6 +26,7 @@ ort = pytest.importorskip("onnxruntime")
 needs_package = pytest.mark.skipif(
     trt_native.plugin_package() is None, reason="tensorrt_bindings (wheel tensorrt-cu13-bindings) is not installed"
 )
+pytestmark = pytest.mark.filterwarnings("ignore:invalid escape sequence")
 HALF, SINGLE = trt_native.DataType.HALF, trt_native.DataType.FLOAT
 X = inputs(4, 2, 2, 8, 8)
 NEURONS = [
@@ -232,6 +233,40 @@ def test_half_precision_leaves_out_casts(form):
     assert [kinds[node.input[0]] for node in neurons] == [10, 10, 1]
     assert [kinds[node.output[0]] for node in neurons] == [1, 10, 1]
     assert {kinds.get(node.output[1], 1) for node in neurons} == {1}
+
+
+@pytest.mark.parametrize(("reader", "half"), [("Cast", 1), ("Relu", 0)])
+def test_spikes_are_half_only_where_all_readers_want_that(reader, half):
+    tensor, node = onnx.helper.make_tensor_value_info, onnx.helper.make_node
+    to = {"to": 10} if reader == "Cast" else {}
+    kind = 10 if half else 1
+    nodes = [
+        node("Cast", ["a"], ["x"], to=1), node("Transpose", ["x"], ["xt"], perm=[0, 2, 1]),
+        node("IF", ["xt", "v0", "v_threshold", "v_reset"], ["s", "v"], domain="neurokit"),
+        node("Unsqueeze", ["s", "axis"], ["su"]), node("Cast", ["su"], ["h"], to=10), node("Relu", ["h"], ["p"]),
+        node(reader, ["s"], ["k"], **to), node("Relu", ["k"], ["q"]),
+    ]  # fmt: skip
+    inner = [tensor("x", 1, [4, 3, 8]), tensor("xt", 1, [4, 8, 3]), tensor("s", 1, [4, 8, 3]), tensor("su", 1, None),
+             tensor("h", 10, None), tensor("k", kind, [4, 8, 3])]  # fmt: skip
+    held = [onnx.helper.make_tensor(name, 1, [], [1.0]) for name in ("v_threshold", "v_reset")]
+    graph = onnx.helper.make_graph(
+        nodes, "g", [tensor("a", 10, [4, 3, 8]), tensor("v0", 1, [8, 3])],
+        [tensor("p", 10, None), tensor("q", kind, None)],
+        [*held, onnx.helper.make_tensor("axis", 7, [1], [0])], value_info=inner,
+    )  # fmt: skip
+    imports = [onnx.helper.make_opsetid("", 20), onnx.helper.make_opsetid("neurokit", 1)]
+    model = ir.from_proto(onnx.helper.make_model(graph, opset_imports=imports, ir_version=10))
+    assert neurons_as_plugins(model) == (1, [])
+    made = ir.to_proto(model)
+    assert [n.op_type for n in made.graph.node].count("Cast") == (0 if half else 1)
+    lif = next(n for n in made.graph.node if n.op_type == "FusedLIF")
+    assert {a.name: a.ints[0] for a in lif.attribute if a.name == "half_spikes"} == {"half_spikes": half}
+    a = np.random.default_rng(0).normal(1, 1, (4, 3, 8)).astype(np.float16)
+    oracle = pytest.importorskip("onnx.reference").ReferenceEvaluator(made, new_ops=[operator()])
+    p, q = oracle.run(None, {"a": a, "v0": np.zeros((8, 3), np.float32)})
+    assert (p.dtype, q.dtype) == (np.float16, np.float16 if half else np.float32)
+    assert np.array_equal(p[0], q)
+    assert 0 < q.mean() < 1
 
 
 def test_neurons_that_cannot_be_plugins_are_named():
