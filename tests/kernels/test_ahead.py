@@ -86,10 +86,9 @@ def test_ptxas_assembles_it(capability, tmp_path):
         cubin = tmp_path / "k.cubin"
         subprocess.run([ptxas, f"--gpu-name=sm_{capability}", "-o", cubin, tmp_path / "k.ptx"], check=True)
         sass = subprocess.run([triton_tool("nvdisasm"), "-c", cubin], capture_output=True, text=True).stdout
-        if sass:  # an older disassembler does not know the newest GPUs
-            assert "FADD" in sass, call
-            divides = call.op == "lif" and call.leak != 2.0  # a division is a sequence of fused operations
-            assert ("FFMA" in sass) == divides, call
+        assert "FADD" in sass, call
+        divides = call.op == "lif" and call.leak != 2.0  # a division is a sequence of fused operations
+        assert ("FFMA" in sass) == divides, call
 
 
 @compiled
