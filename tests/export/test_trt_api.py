@@ -146,24 +146,29 @@ def test_what_else_takes_no_plugin(trt, captured, tmp_path, monkeypatch):
     assert "10.9" in trt_plugin.obstacle(trt)
 
 
-OBJECTS = ("trt", "builder", "network", "parser", "config", "profile", "cache", "layer", "runtime", "engine", "context",
-           "inspector", "refitter")  # fmt: skip
+OWNERS = {
+    "trt": "", "builder": "Builder", "network": "INetworkDefinition", "parser": "OnnxParser OnnxParserRefitter",
+    "config": "IBuilderConfig", "profile": "IOptimizationProfile", "cache": "ITimingCache", "layer": "ILayer",
+    "runtime": "Runtime", "engine": "ICudaEngine", "context": "IExecutionContext", "inspector": "EngineInspector",
+    "refitter": "Refitter",
+}  # fmt: skip
 OURS = {"__name__", "__version__", "bound"}  # the last is of a layer of test vectors
 
 
-def used() -> set[str]:
-    """Returns every name that the sources of the target take from one of TensorRT's objects."""
-    names = set()
-    for file in (Path(trt_library.__file__).parent).glob("trt_*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            chain: list[str] = []
-            while isinstance(node, ast.Attribute):
-                chain.append(node.attr)
-                node = node.value
-            chain.append(node.id if isinstance(node, ast.Name) else "")
-            owners = [index for index, name in enumerate(chain) if name.strip("_") in OBJECTS]
-            names.update(chain[: owners[0]] if owners else [])
-    return names - OURS
+def taken():
+    """Yields what the sources take from TensorRT's objects: the object, the names behind it, and the call or None."""
+    for file in Path(trt_library.__file__).parent.glob("trt_*.py"):
+        tree = ast.parse(file.read_text())
+        calls = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        for node in ast.walk(tree):
+            names, inner = [], node
+            while isinstance(inner, ast.Attribute):
+                names.append(inner.attr)
+                inner = inner.value
+            names.append(inner.id if isinstance(inner, ast.Name) else "")
+            owners = [index for index, name in enumerate(names) if name.strip("_") in OWNERS]
+            if owners and owners[0]:
+                yield names[owners[0]].strip("_"), names[: owners[0]][::-1], calls.get(id(node))
 
 
 @needs_package
@@ -171,9 +176,36 @@ def test_the_native_module_has_every_name():
     """In the bytes of the wheel's binding: names of classes, methods and members are zero-terminated strings there."""
     package = trt_native.plugin_package()
     held = (package / "tensorrt.so").read_bytes() + (package / "__init__.py").read_bytes().replace(b"(", b"\0")
-    names = used()
+    names = {name for _, chain, _ in taken() for name in chain} - OURS
     assert {"parse_from_file", "create_timing_cache", "REFIT", "AMPERE_PLUS", "execute_async_v3"} <= names
     missing = {name for name in names if name.encode() + b"\0" not in held}
     only_rtx = {"ComputeCapability", "num_compute_capabilities", "set_compute_capability"}
     assert missing == only_rtx
     assert b"no_such_name_in_it\0" not in held
+
+
+def accepts(overload, call: ast.Call) -> bool:
+    """Whether a call in the sources has as many arguments, and of such names, as an overload takes."""
+    if any(isinstance(argument, ast.Starred) for argument in call.args):
+        return True
+    given = {name for name, _, _ in overload[: len(call.args)]} | {keyword.arg for keyword in call.keywords}
+    needed = {name for name, _, necessary in overload if necessary}
+    return len(call.args) <= len(overload) and needed <= given <= {name for name, _, _ in overload}
+
+
+def test_every_call_has_documented_arguments():
+    """Those on a GPU too, which nothing here runs: number and names of arguments, by tensorrt_rtx's documentation."""
+    checked = set()
+    for owner, (name, *rest), call in taken():
+        if call is None or rest or (owner == "trt" and not isinstance(getattr(rtx, name, None), type)):
+            continue
+        kinds = [name] if owner == "trt" else OWNERS[owner].split()
+        method = "__init__" if owner == "trt" else name
+        overloads = [o for k in kinds for o in trt_fake.signatures(getattr(getattr(rtx, k), method, None), method)]
+        assert any(accepts(overload, call) for overload in overloads), (
+            f"{owner}.{name}: {ast.unparse(call)}: {overloads}"
+        )
+        checked.add(f"{owner}.{name}")
+    assert {"context.set_tensor_address", "engine.create_engine_inspector", "trt.Refitter", "config.set_timing_cache",
+            "runtime.deserialize_cuda_engine"} <= checked  # fmt: skip
+    assert len(checked) > 25
