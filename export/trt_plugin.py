@@ -14,8 +14,8 @@ from neurokit.export import trt_library
 
 # Not the name of a local function: the ONNX parser would take the function for it.
 NAMESPACE, NAME = "neurokit", "FusedLIF"
-# Arrays throughout: TensorRT 10 turns a field into a number by a conversion that NumPy 2.4 no longer has, and hands
-# strings out with the zero byte that the ONNX parser appends.
+# Arrays throughout: TensorRT 10 turns a field into a number by a conversion that NumPy 2.4 no longer has, and strings
+# come with the zero byte that the ONNX parser appends.
 Floats = np.ndarray[tuple[Any, ...], np.dtype[np.float32]]
 Ints = np.ndarray[tuple[Any, ...], np.dtype[np.int32]]
 OPS = ("if_", "lif", "plif")

@@ -16,6 +16,7 @@ from neurokit.export.onnx_convert import onnx_from_captured
 from neurokit.export.onnx_functions import NeuronFunction, from_name
 from neurokit.export.trt_neurons import neurons_as_plugins
 from neurokit.export.trt_rewrite import rewrite
+from neurokit.loading import load
 
 from . import trt_native
 from .nir_nets import conv_net, dyadic, inputs
@@ -267,6 +268,24 @@ def test_spikes_are_half_only_where_all_readers_want_that(reader, half):
     assert (p.dtype, q.dtype) == (np.float16, np.float16 if half else np.float32)
     assert np.array_equal(p[0], q)
     assert 0 < q.mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("name", "neurons", "without", "casts"),
+    [
+        ("spiking_cnn", 3, 8, 2),
+        pytest.param("sew_resnet18", 20, 42, 14, marks=pytest.mark.slow),
+        pytest.param("metaspikeformer_15m", 77, 324, 191, marks=pytest.mark.slow),
+    ],
+)
+def test_neurons_of_the_zoo(name, neurons, without, casts):
+    """The table of docs/tensorrt.md."""
+    model = onnx_from_captured(nk.capture(load(name), batch=1))
+    rewrite(model, fp16=True)
+    assert sum(node.op_type == "Cast" for node in model.graph) == without
+    assert neurons_as_plugins(model) == (neurons, [])
+    assert sum(node.op_type == "FusedLIF" for node in model.graph) == neurons
+    assert sum(node.op_type == "Cast" for node in model.graph) == casts
 
 
 def test_neurons_that_cannot_be_plugins_are_named():
