@@ -200,10 +200,13 @@ class NetworkProbe(OnnxProbe):
     def __init__(self, artifact: Artifact, **options: Any) -> None:
         super().__init__(artifact, **options)
         self._half = artifact.manifest.target_info["precision"] == "fp16"
+        self._note = _NOT_THE_ENGINE
+        if "lif_plugin" in artifact.manifest.target_info:
+            self._note += "; neurons were plain operators, not the plugin"
 
     def narrow(self, vectors: Vectors) -> Vectors:
         """Returns the vectors with bounds for the engine's precision."""
-        notes = (*vectors.notes, _NOT_THE_ENGINE)
+        notes = (*vectors.notes, self._note)
         if not self._half:
             return replace(vectors, notes=notes)
         # Currents of layers that fire everywhere at once may leave float16's range: no random spikes here.

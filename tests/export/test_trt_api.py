@@ -63,6 +63,7 @@ def test_the_whole_road_with_plugins(precision, trt, captured, tmp_path):
     assert info["compute_capabilities"] == ["8.6"]
     assert artifact.manifest.parity["verdict"] == "exact"  # of model.onnx, whose neurons are plain operators
     assert "plain operators" in info["verified"]
+    assert any("not the plugin" in note for note in artifact.manifest.parity["notes"])
     assert (tmp_path / "t" / "model.engine").read_bytes().count(b".visible .entry") == 3
     layers = json.loads((tmp_path / "t" / "layers.json").read_text())
     assert [layer["name"] for layer in layers if layer["type"] == "plugin_v3"] == ["2", "5", "8"]
