@@ -6,6 +6,7 @@ model is the body of that Scan, for an input with a time axis of length one.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,19 @@ class NeuronFunction:
         if self.hard:
             return [*lines, "v_new = Where (fired, v_reset, h)"]
         return [*lines, f"drop = Mul ({spikes}, v_threshold)", "v_new = Sub (h, drop)"]
+
+
+_NAME = re.compile(r"(IF|LIF|PLIF)(Soft)?(Rest)?(Undecayed)?(Float64|Float16)?(Step)?")
+
+
+def from_name(name: str) -> NeuronFunction | None:
+    """Returns the variant that `NeuronFunction.name` names, or None if it is no neuron's name."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return None
+    op, soft, rest, undecayed, dtype, step = found.groups()
+    ops = {"IF": "if_", "LIF": "lif", "PLIF": "plif"}
+    return NeuronFunction(ops[op], not soft, bool(rest), not undecayed, bool(step), (dtype or "float32").lower())
 
 
 def from_call(op: str, arguments: dict[str, Any], step: bool, dtype: str) -> NeuronFunction:

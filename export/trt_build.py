@@ -20,7 +20,7 @@ FORMS = ("sequence", "scan", "step")
 _DEFAULTS: dict[str, Any] = {
     "form": "sequence", "precision": "fp32", "library": "auto", "batch_range": [1, 1, 8], "time_range": None,
     "capabilities": "", "version_compatible": False, "hardware_compatible": False, "refit": False, "timing_cache": "",
-    "optimization_level": 3, "method": "minmax", "max_error": 0.3,
+    "optimization_level": 3, "lif_plugin": False, "method": "minmax", "max_error": 0.3,
 }  # fmt: skip
 
 
@@ -40,6 +40,7 @@ class Settings:
         refit: Whether weights can be exchanged in the engine.
         timing_cache: File to read the timing cache from and write it to.
         optimization_level: Effort of the builder, 0 to 5.
+        lif_plugin: Whether neurons are the plugin `neurokit::FusedLIF` (TensorRT), not loops of TensorRT's own layers.
         method: For int8: how calibration finds the range of an activation, "minmax", "entropy" or "percentile".
         max_error: For int8: relative L2 error of the outputs that verification allows.
     """
@@ -55,6 +56,7 @@ class Settings:
     refit: bool
     timing_cache: str
     optimization_level: int
+    lif_plugin: bool
     method: str
     max_error: float
 
@@ -84,9 +86,11 @@ def settings_of(options: LowerOptions) -> Settings:
     for name, allowed in (("form", FORMS), ("precision", PRECISIONS), ("optimization_level", tuple(range(6)))):
         if given[name] not in allowed:
             raise InputError(f"{name} is {given[name]!r}", expected="one of " + ", ".join(map(str, allowed)))
-    for name in ("version_compatible", "hardware_compatible", "refit"):
+    for name in ("version_compatible", "hardware_compatible", "refit", "lif_plugin"):
         if not isinstance(given[name], bool):
             raise InputError(f"{name} is {given[name]!r}", expected="true or false")
+    if not isinstance(given["timing_cache"], str) or not Path(given["timing_cache"]).absolute().parent.is_dir():
+        raise InputError(f"timing_cache is {given['timing_cache']!r}", expected="a file in a folder that exists")
     listed = [part.strip() for part in str(given["capabilities"]).split(",") if part.strip()]
     given["batch_range"] = _range("batch_range", given["batch_range"])
     given["time_range"] = None if given["time_range"] is None else _range("time_range", given["time_range"])
@@ -135,7 +139,7 @@ def build(trt: Any, model: Path, settings: Settings, ranges: Mapping[str, tuple[
     profile = _add_profile(builder, config, network, model, ranges)
     capabilities = _configure(trt, config, settings)
     rtx = trt_library.is_rtx(trt)
-    cache = None if rtx else _read_cache(config, settings)  # TensorRT for RTX has none since 1.2
+    cache = "not in TensorRT for RTX" if rtx else _read_cache(config, settings)  # it has had none since 1.2
     layers = trt_library.layers(network)
     started = time.perf_counter()
     plan = builder.build_serialized_network(network, config)
@@ -144,7 +148,7 @@ def build(trt: Any, model: Path, settings: Settings, ranges: Mapping[str, tuple[
         why = log.take() or "the builder gave no reason"
         fix = "build refittable engines on a machine with a GPU" if settings.refit else "try another precision or form"
         raise _refused([Unsupported("", "engine", why[:300], fix)])
-    if cache is not None:
+    if settings.timing_cache and not rtx:
         _write_cache(config, settings)
     said = {
         "library": trt.__name__, "library_version": str(trt.__version__), "precision": settings.precision,
@@ -153,7 +157,7 @@ def build(trt: Any, model: Path, settings: Settings, ranges: Mapping[str, tuple[
         "layer_precisions": dict(Counter(kind for layer in layers for kind in layer["precisions"]).most_common()),
         "build_seconds": seconds,
         "version_compatible": settings.version_compatible, "refit": settings.refit,
-        "timing_cache": "used" if cache is not None else "not in TensorRT for RTX" if rtx else "none",
+        "timing_cache": cache,
     }  # fmt: skip
     return Built(bytes(plan), layers, said)
 
@@ -218,13 +222,16 @@ def _set_capabilities(trt: Any, config: Any, wanted: tuple[str, ...]) -> None:
             config.set_compute_capability(known[f"SM{capability.replace('.', '')}"], index)
 
 
-def _read_cache(config: Any, settings: Settings) -> Any:
+def _read_cache(config: Any, settings: Settings) -> str:
+    """Gives the builder the timing cache; returns what a manifest says of it."""
     if not settings.timing_cache:
-        return None
+        return "none"
     path = Path(settings.timing_cache)
-    cache = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
-    config.set_timing_cache(cache, ignore_mismatch=False)
-    return cache
+    held = path.read_bytes() if path.is_file() else b""
+    if config.set_timing_cache(config.create_timing_cache(held), ignore_mismatch=False):
+        return "used" if held else "begun"
+    config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
+    return "begun anew: the file was of another GPU or library version"
 
 
 def _write_cache(config: Any, settings: Settings) -> None:

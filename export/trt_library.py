@@ -40,6 +40,8 @@ def load(wanted: str = "auto") -> Any:
         except ImportError as error:
             failures.append(f"{name}: {str(error).splitlines()[0]}")
     what = "; ".join(failures) or f"{'TensorRT' if wanted == 'auto' else wanted} is not installed"
+    if wanted == "tensorrt":
+        raise MissingRuntimeError(what, expected="tensorrt 10 or 11", fix="python -m pip install tensorrt-cu13")
     raise MissingRuntimeError(what, expected="tensorrt or tensorrt_rtx", fix=INSTALL)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from neurokit.artifact import Artifact
 
 ENGINE_FILE = "model.engine"
+MODEL_FILE = "model.onnx"
+PLUGIN_FILE = "model.plugin.onnx"  # the network with plugins for neurons, where TensorRT was handed that
 
 
 def check_device(info: dict[str, Any]) -> None:
@@ -44,6 +47,19 @@ def check_device(info: dict[str, Any]) -> None:
             f"the engine was built with {info['library']} {info['library_version']}; here is {trt.__version__}",
             fix="install that version, or export with --option version_compatible=true",
         )  # fmt: skip
+
+
+def _check_same(mine: Any, other: Any) -> None:
+    """Checks that one engine's network is another's but for its weights."""
+    info, theirs = mine.target_info, other.target_info
+    if not info.get("refit"):
+        raise InputError("the weights of this engine cannot be exchanged", fix="export it with --option refit=true")
+    same = mine.model.name == other.model.name and mine.target == other.target and mine.neurons == other.neurons
+    keys = ("engine_form", "precision", "layers", "layer_types", "lif_plugin", "rewrites")
+    differs = next((key for key in keys if info.get(key) != theirs.get(key)), None if same else "model or neurons")
+    if differs:
+        raise InputError(f"the other artifact is of another network: its {differs} differs",
+                         fix="export the same model with the same options")  # fmt: skip
 
 
 class TensorrtRunner:
@@ -104,6 +120,33 @@ class TensorrtRunner:
         found = self._execute({self._input.name: x_t, **self._states}, keep={s.output for s in self.manifest.states})
         self._states = {state.input: found[state.output] for state in self.manifest.states}
         return found[self._output.name]
+
+    def refit(self, other: Artifact | str | Path) -> None:
+        """Gives the engine the weights of another export of the same model, without building it again.
+
+        Args:
+            other: The other artifact, or its folder: the same model, form and precision, with other weights.
+
+        Raises:
+            InputError: If the engine was not exported with refit, or the other artifact is of another network.
+            ArtifactError: If TensorRT does not take the weights.
+        """
+        from neurokit.artifact import Artifact as Kind
+
+        other = other if isinstance(other, Kind) else Kind.load(other)
+        _check_same(self.manifest, other.manifest)
+        trt = trt_library.load(self.manifest.target_info["library"])
+        self._log.take()
+        refitter = trt.Refitter(self._engine, self._log)
+        parser = trt.OnnxParserRefitter(refitter, self._log)
+        network = PLUGIN_FILE if "lif_plugin" in other.manifest.target_info else MODEL_FILE
+        done = parser.refit_from_file(str(other.file(network)))
+        missing = refitter.get_missing_weights() if done else []
+        if not done or missing or not refitter.refit_cuda_engine():
+            errors = [parser.get_error(index).desc().strip() for index in range(parser.num_errors)]
+            why = (errors or [self._log.take()])[0]
+            why = f"{len(missing)} are missing, {missing[0]} among them" if missing else why
+            raise ArtifactError(f"TensorRT does not take the weights of {other.path}: {why}", fix="export it anew")
 
     def layers(self) -> list[Any]:
         """Returns what the engine's inspector says of every layer after fusion: name, type, precision, tactic."""

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurokit.errors import InputError, MissingRuntimeError, UnsupportedError
-from neurokit.export import trt_library
+from neurokit.export import trt_library, trt_plugin
 from neurokit.export.int8_quantise import quantise
 from neurokit.export.int8_quantise import settings_of as int8_settings
 from neurokit.export.int8_target import Int8Probe, Int8Target, against_float, calibration_of, describe_quantisation
 from neurokit.export.onnx_probe import OnnxProbe
 from neurokit.export.trt_build import Settings, build, new_parser, settings_of
+from neurokit.export.trt_neurons import neurons_as_plugins
 from neurokit.export.trt_rewrite import rewrite, unknown_operators
-from neurokit.export.trt_run import ENGINE_FILE, TensorrtRunner
+from neurokit.export.trt_run import ENGINE_FILE, MODEL_FILE, PLUGIN_FILE, TensorrtRunner
 from neurokit.target import LowerOptions, TargetInfo, Unsupported
 
 if TYPE_CHECKING:
@@ -24,11 +25,17 @@ if TYPE_CHECKING:
     from neurokit.capture import Captured
     from neurokit.vectors import Vectors
 
-MODEL_FILE = "model.onnx"
 LAYERS_FILE = "layers.json"
 # Unit roundoff of float16 over float32's, and the roundings of weights and inputs that come on top (at most one each
 # a product, which doubles the count).
 _HALF_OVER_SINGLE = 2.0 * 2.0**13
+
+
+_VERIFIED = "model.onnx, the network that TensorRT was handed, in ONNX Runtime; not the engine itself"
+_VERIFIED_PLUGIN = (
+    "model.onnx in ONNX Runtime: the network that TensorRT was handed, with plain operators where that has the plugin; "
+    "not the engine itself"
+)
 
 
 class TensorrtTarget:
@@ -37,6 +44,7 @@ class TensorrtTarget:
     info = TargetInfo(
         name="tensorrt", summary="TensorRT engine for NVIDIA GPUs", requires=("onnx", "onnxscript"),
         opens_with=("onnxruntime",), install=trt_library.INSTALL, streaming=True, calibrated=True,
+        optional={"lif_plugin": ("tensorrt", "triton")},
     )  # fmt: skip
 
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
@@ -49,6 +57,8 @@ class TensorrtTarget:
         if settings.form != "sequence" and not captured.spiking:
             why, fix = "it has no neurons, so it has no time axis", "--option form=sequence"
             return [Unsupported("", captured.spec.name, why, fix)]
+        if settings.lif_plugin and (reason := _no_plugin(captured, trt)):
+            return [reason]
         if settings.precision == "int8":
             return Int8Target().check(captured, LowerOptions(options.numerics, extra=quantisation(settings)))
         if options.calibration is not None:
@@ -83,6 +93,9 @@ class TensorrtTarget:
             entries["numerics"] = "int8"
             entries["target_info"] |= _quantise(captured, path, settings, options.calibration)
         onnx.checker.check_model(str(path), full_check=True)
+        if settings.lif_plugin:
+            path, said = _with_plugins(model, folder, trt)
+            entries["target_info"] |= said
         built = build(trt, path, settings, _ranges(captured, settings))
         (folder / ENGINE_FILE).write_bytes(built.plan)
         (folder / LAYERS_FILE).write_text(json.dumps(built.layers, indent=0) + "\n", encoding="utf-8")
@@ -91,7 +104,7 @@ class TensorrtTarget:
         entries["target_info"] |= built.said | {
             "engine_form": settings.form, "rewrites": done, "engine_bytes": len(built.plan),
             "portable": trt_library.is_rtx(trt) and not settings.capabilities,
-            "verified": "model.onnx, the network that TensorRT was handed, in ONNX Runtime; not the engine itself",
+            "verified": _VERIFIED_PLUGIN if settings.lif_plugin else _VERIFIED,
         }  # fmt: skip
         return entries
 
@@ -106,6 +119,44 @@ class TensorrtTarget:
         if artifact.manifest.target_info["precision"] == "int8":
             return Int8NetworkProbe(artifact, **options)
         return NetworkProbe(artifact, **options)
+
+
+def _no_plugin(captured: Captured, trt: Any) -> Unsupported | None:
+    """Returns why neurons cannot be plugins here."""
+    if why := trt_plugin.obstacle(trt):
+        return Unsupported("", "lif_plugin", why, "--option library=tensorrt, or leave lif_plugin away")
+    if not captured.spiking:
+        return Unsupported("", "lif_plugin", "the model has no neurons", "leave lif_plugin away")
+    need_triton()
+    return None
+
+
+def need_triton() -> None:
+    """Raises MissingRuntimeError if Triton, which compiles the plugin's kernel, is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec("triton") is None:
+        raise MissingRuntimeError("lif_plugin needs Triton to compile its kernel", fix="python -m pip install triton")
+
+
+def _with_plugins(model: Any, folder: Path, trt: Any) -> tuple[Path, dict[str, Any]]:
+    """Writes the network with plugins for neurons; returns its file, and what a manifest says of them.
+
+    Raises:
+        UnsupportedError: If a neuron cannot be one; lists each.
+    """
+    import onnx
+
+    from neurokit.export.onnx_target import save
+
+    count, reasons = neurons_as_plugins(model)
+    if reasons:
+        raise UnsupportedError("not every neuron can be the plugin", reasons)
+    path = folder / PLUGIN_FILE
+    save(model, path)
+    onnx.checker.check_model(str(path))
+    trt_plugin.register(trt)
+    return path, {"lif_plugin": {"plugin": f"{trt_plugin.NAMESPACE}::{trt_plugin.NAME}", "neurons": count}}
 
 
 def quantisation(settings: Settings) -> dict[str, Any]:
@@ -149,10 +200,13 @@ class NetworkProbe(OnnxProbe):
     def __init__(self, artifact: Artifact, **options: Any) -> None:
         super().__init__(artifact, **options)
         self._half = artifact.manifest.target_info["precision"] == "fp16"
+        self._note = _NOT_THE_ENGINE
+        if "lif_plugin" in artifact.manifest.target_info:
+            self._note += "; neurons were plain operators, not the plugin"
 
     def narrow(self, vectors: Vectors) -> Vectors:
         """Returns the vectors with bounds for the engine's precision."""
-        notes = (*vectors.notes, _NOT_THE_ENGINE)
+        notes = (*vectors.notes, self._note)
         if not self._half:
             return replace(vectors, notes=notes)
         # Currents of layers that fire everywhere at once may leave float16's range: no random spikes here.

@@ -63,7 +63,7 @@ class Check:
 def examine() -> list[Check]:
     """Looks at everything that neurokit can make use of; takes seconds, because libraries must be loaded."""
     libraries = [_library(*entry) for entry in _LIBRARIES]
-    return [_python(), *libraries, _cuda(), _compiler()]
+    return [_python(), *libraries, _plugin(), _cuda(), _compiler()]
 
 
 def _python() -> Check:
@@ -101,6 +101,22 @@ def _onnxruntime_providers() -> str:
 
 
 _DETAILS: dict[str, Callable[[], str]] = {"onnxruntime": _onnxruntime_providers}
+
+
+def _plugin() -> Check:
+    """Whether TensorRT engines can have the fused LIF in them; TensorRT for RTX takes no plugins."""
+    purpose, name = "the fused LIF in TensorRT (lif_plugin)", "tensorrt plugin"
+    install = "python -m pip install tensorrt-cu13 triton==3.6.0"
+    found = {library: _library(library, "", False, library) for library in ("tensorrt", "triton")}
+    for library, check in found.items():
+        if check.state != "ok":
+            why = f"{library} is {check.state}"
+            why += ", and tensorrt_rtx takes no plugins" if library == "tensorrt" else ""
+            return Check(name, purpose, False, "missing", why, install)
+    if not hasattr(importlib.import_module("tensorrt"), "QuickPluginCreationRequest"):
+        why = f"tensorrt {found['tensorrt'].detail} takes no code compiled ahead of time; 10.9 was the first to"
+        return Check(name, purpose, False, "missing", why, install)
+    return Check(name, purpose, False, "ok", "compiled ahead of time by Triton")
 
 
 def _cuda() -> Check:

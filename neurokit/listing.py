@@ -32,6 +32,10 @@ def targets() -> tuple[list[dict[str, Any]], dict[str, str]]:
     for name, target in TARGETS.items():
         info = target.info
         missing = [library for library in dict.fromkeys((*info.requires, *info.opens_with)) if not _installed(library)]
+        optional = {
+            option: [library for library in libraries if not _installed(library)]
+            for option, libraries in info.optional.items()
+        }
         rows.append(
             {
                 "name": name,
@@ -39,6 +43,7 @@ def targets() -> tuple[list[dict[str, Any]], dict[str, str]]:
                 "streaming": info.streaming,
                 "missing": missing,
                 "install": info.install if missing else "",
+                "optional": optional,
             }
         )
     return rows, dict(TARGETS.broken)

@@ -49,6 +49,7 @@ class TargetInfo:
         install: Command that installs what is missing.
         streaming: Whether a runner of this target can `step`.
         calibrated: Whether lowering takes calibration data.
+        optional: What an option needs on top, by the option: import names of libraries.
     """
 
     name: str
@@ -58,6 +59,7 @@ class TargetInfo:
     install: str = ""
     streaming: bool = False
     calibrated: bool = False
+    optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

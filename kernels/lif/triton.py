@@ -194,3 +194,49 @@ def lif_backward_kernel(
     tl.store(grad_v0 + offset, carry, mask=mask)
     if LEAK == 3:
         tl.store(grad_decay + tl.program_id(0), tl.sum(total, axis=0))
+
+
+@triton.jit
+def lif_sequence_kernel(
+    x, v0, steps, limit, spikes, v_last,
+    factor: tl.constexpr, threshold: tl.constexpr, v_reset: tl.constexpr,
+    CHUNK: tl.constexpr, EVEN: tl.constexpr, LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    """The neuron over any number of steps, its parameters constants: what a TensorRT plugin launches.
+
+    TensorRT passes pointers to the inputs, 32-bit integers, then pointers to the outputs, and no floats. EVEN: the
+    number of steps is a multiple of CHUNK.
+    """
+    threshold_ = tl.cast(threshold, tl.float32)
+    v_reset_ = tl.cast(v_reset, tl.float32)
+    factor_ = tl.cast(factor, tl.float32)
+    base = tl.program_id(0).to(tl.int64) * BLOCK
+    lane = tl.arange(0, BLOCK)
+    offset = base + lane
+    mask = lane < limit - base
+    v = tl.load(v0 + offset, mask=mask, other=0.0)
+    start = 0
+    while start < steps:  # the interpreter cannot count to a number that is an argument (NumPy 2.4)
+        ys = ()
+        for i in tl.static_range(CHUNK):
+            live = mask
+            if not EVEN:
+                live = mask & (start + i < steps)
+            at = tl.cast(start + i, tl.int64) * limit + offset
+            ys = ys + (tl.load(x + at, mask=live, other=0.0).to(tl.float32),)
+        for i in tl.static_range(CHUNK):
+            live = mask
+            if not EVEN:
+                live = mask & (start + i < steps)
+            at = tl.cast(start + i, tl.int64) * limit + offset
+            h = charge(ys[i], v, factor_, v_reset_, LEAK, DECAY_INPUT, HARD)
+            s = h >= threshold_
+            tl.store(spikes + at, as_spikes(s, spikes.dtype.element_ty), mask=live)
+            after = reset(h, s, threshold_, v_reset_, HARD)
+            if EVEN:
+                v = after
+            else:
+                v = tl.where(start + i < steps, after, v)
+        start += CHUNK
+    tl.store(v_last + offset, v, mask=mask)

@@ -141,6 +141,8 @@ def targets(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     table = plain_table("target", "streams", "on this machine", "summary")
     for row in rows:
         state = f"[yellow]lacks {', '.join(row['missing'])}[/]: {escape(row['install'])}" if row["missing"] else "ready"
+        lacking = {option: libraries for option, libraries in row["optional"].items() if libraries}
+        state += "".join(f"; [yellow]{o} lacks {', '.join(names)}[/]" for o, names in lacking.items())
         table.add_row(row["name"], "yes" if row["streaming"] else "", state, escape(row["summary"]))
     return table
 

@@ -100,7 +100,16 @@ def test_timing_cache_and_capabilities(tmp_path):
 @needs_library
 @pytest.mark.parametrize(
     "options",
-    [{"form": "loop"}, {"precision": "int3"}, {"batch_range": [4, 2, 1]}, {"refit": 1}, {"speed": 1}, {"library": "x"}],
+    [
+        {"form": "loop"},
+        {"precision": "int3"},
+        {"batch_range": [4, 2, 1]},
+        {"refit": 1},
+        {"speed": 1},
+        {"library": "x"},
+        {"timing_cache": "no/folder/cache"},
+        {"lif_plugin": "yes"},
+    ],
 )
 def test_wrong_options_are_refused(options, tmp_path):
     with pytest.raises(InputError):
@@ -124,6 +133,15 @@ def test_a_damaged_network_is_refused_by_the_parser(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"no model")
     with pytest.raises(UnsupportedError, match="does not take the network"):
         build(TRT, tmp_path / "m.onnx", settings_of(LowerOptions()), {})
+
+
+@needs_library
+@pytest.mark.slow
+@pytest.mark.skipif(not (TRT and trt_library.is_rtx(TRT)) or torch.cuda.is_available(), reason="for RTX, without a GPU")
+def test_a_refittable_engine_needs_a_gpu(tmp_path):
+    with pytest.raises(UnsupportedError, match="build refittable engines on a machine with a GPU"):
+        lowered(tmp_path, refit=True)
+    assert not (tmp_path / "t").exists()
 
 
 INFO = {"library": "tensorrt_rtx", "library_version": "0", "compute_capabilities": ["8.6", "8.9"], "portable": False}
