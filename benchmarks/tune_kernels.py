@@ -189,6 +189,7 @@ def convolution_jobs() -> Iterator[Job]:
     for _, cin, cout, size, stride in shapes.convolutions():
 
         def make(path: str, cin: int = cin, cout: int = cout, size: int = size, stride: int = stride) -> Any:
+            torch.backends.cudnn.benchmark = True  # the rival takes its fastest algorithm
             s = spikes(4, 32, size, size, cin).to(HALF)
             w = torch.randn(cout, 3, 3, cin, device="cuda", dtype=HALF) / (9 * cin) ** 0.5
             b = torch.randn(cout, device="cuda") * 0.1
@@ -229,7 +230,7 @@ def gemv_jobs() -> Iterator[Job]:
                 s = spikes(4, 1, inner, rate=0.05)
                 w = torch.randn(inner, cols, device="cuda", dtype=BRAIN)
                 w = w.mul(30).clamp(-127, 127).to(kind)
-                return lambda: spike_gemv_lif(s, w)
+                return lambda: spike_gemv_lif(s, w, path="gather")
 
             yield Job("spike_gemv_lif", (4, inner, cols, str(kind).removeprefix("torch.")), candidates, work)
 

@@ -15,19 +15,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# What belongs together on one GPU, longest first; the order of the page is that of the parts.
+# What belongs together on one GPU, longest first.
 GROUPS = (("attention", "linear"), ("lif", "words", "batch_one"), ("parity", "convolution"))
 
 
 def tasks(arguments: argparse.Namespace) -> list[list[str]]:
-    """Returns the arguments of every task: a size of the models, or a group of parts."""
-    sizes = sorted({name.split(":")[0] for name in arguments.model}) if "models" in arguments.part else []
-    found = [
-        ["--part", "models", "--model", *(n for n in arguments.model if n.startswith(f"{size}:")),
-         "--stems", *arguments.stems] for size in sizes
-    ]  # fmt: skip
+    """Returns the arguments of every task: one model at one batch size, or a group of parts.
+
+    A model's task compiles by itself: beside the processes that compile for the parts, it would only wait for a core.
+    """
+    models = arguments.model if "models" in arguments.part else []
+    found = [["--part", "models", "--model", name, "--stems", *arguments.stems] for name in models]
     wanted = [[part for part in group if part in arguments.part] for group in GROUPS]
-    return found + [["--part", *group] for group in wanted if group]
+    helpers = ["--processes", str(arguments.processes)]
+    return found + [["--part", *group, *helpers] for group in wanted if group]
 
 
 def join(records: list[dict[str, Any]], devices: int) -> dict[str, Any]:
@@ -73,8 +74,7 @@ def run(arguments: argparse.Namespace, page: Callable[[dict[str, Any]], str]) ->
                     return
                 left = deadline - time.monotonic()
                 command = [sys.executable, sys.argv[0], *task, "--out", f"{folder}/{number}.json", "--limit", str(left),
-                           "--processes", str(arguments.processes), "--prepare-limit",
-                           str(min(arguments.prepare_limit, 0.6 * left))]  # fmt: skip
+                           "--prepare-limit", str(min(arguments.prepare_limit, 0.6 * left))]  # fmt: skip
                 environment = {**os.environ, "CUDA_VISIBLE_DEVICES": str(device)}
                 try:
                     subprocess.run(command, env=environment, check=False, timeout=max(1.0, left + 20))

@@ -21,9 +21,11 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
         w = weight(cols, inner, device, kind).t().contiguous()
         scale = (normal(cols, device=device).abs() + 0.5) * (0.02 if kind == torch.int8 else 1.0)
         for given in (s, pack(s)):
-            yield Example(f"{steps}x{rows}x{inner}x{cols} {given.dtype}", (given, w), {"scale": scale})
-    yield Example("bias, soft reset", (s, w), {"bias": normal(cols, device=device), "v_reset": None})
-    yield Example("empty", (s[:, :0], w), {})
+            yield Example(
+                f"{steps}x{rows}x{inner}x{cols} {given.dtype}", (given, w), {"scale": scale, "path": "gather"}
+            )
+    yield Example("bias, soft reset", (s, w), {"bias": normal(cols, device=device), "v_reset": None, "path": "gather"})
+    yield Example("empty", (s[:, :0], w), {"path": "gather"})
 
 
 def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:

@@ -10,7 +10,9 @@ from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, register_op
 from neurokit.kernels.common.neuron import check_neuron, leak_arguments, reset_kind
 from neurokit.kernels.common.product import WEIGHTS, check_rows
-from neurokit.kernels.dispatch import use_triton
+from neurokit.kernels.dispatch import log_once, use_triton
+from neurokit.kernels.lif.op import lif
+from neurokit.kernels.pack.op import unpack
 from neurokit.kernels.spike_gemv_lif import reference
 
 NAME = "spike_gemv_lif"
@@ -18,6 +20,10 @@ DEFAULT = {"cols": 128, "block_k": 64, "programs": 1056, "num_warps": 4, "num_st
 # Neurons of one program of the second kernel: few, so that their sums over the slices run side by side.
 _NEURONS = 32
 MAX_STEPS = 64
+# Elements of a weight from which gathering its rows beat the dense product (benchmarks/results/kernels-h100.md): it won
+# from 67 million on and lost up to 17 million, at every rate from 0.01 to 0.2.
+GATHER_FROM = 2**26
+PATHS = ("auto", "gather", "dense")
 
 
 def _fake(
@@ -87,6 +93,14 @@ def _neuron(
 spike_gemv_lif_op = register_op(NAME, _fake)(_forward)
 
 
+def _small(weight: Tensor) -> bool:
+    """Returns whether the dense product is faster, and logs why."""
+    small = weight.is_cuda and weight.dtype != torch.int8 and weight.numel() < GATHER_FROM
+    if small:
+        log_once(NAME, f"dense product, because the weight has fewer than {GATHER_FROM} elements")
+    return small
+
+
 def spike_gemv_lif(
     spikes: Tensor,
     weight: Tensor,
@@ -97,10 +111,11 @@ def spike_gemv_lif(
     threshold: float = 1.0,
     v_reset: float | None = 0.0,
     decay_input: bool = True,
+    path: str = "auto",
 ) -> Tensor:
     """Multiplies the spikes of a few rows by a weight, fetching only the weight's rows that a spike selects.
 
-    For batch 1. No other function of neurokit calls it by itself; its README has the figures.
+    For batch 1 and large weights; its README has the figures.
 
     Args:
         spikes: `[T, M, K]` int8 (0 or 1), or packed int32 `[T, M, ceil(K / 32)]`; T up to 64.
@@ -111,6 +126,8 @@ def spike_gemv_lif(
         threshold: Firing threshold; a membrane equal to it fires.
         v_reset: Potential after a spike, or None to subtract the threshold.
         decay_input: Whether the input decays too.
+        path: "gather", "dense" (the vendor's product, rounded to 16 bits, then `lif`), or "auto": on a GPU, float
+            weights below 2^26 elements are multiplied whole.
 
     Returns:
         Spikes `[T, M, N]` int8.
@@ -129,4 +146,14 @@ def spike_gemv_lif(
     if spikes.shape[2] != (-(-inner // 32) if spikes.dtype == torch.int32 else inner):
         raise InputError(f"spikes have {spikes.shape[2]} columns for a weight of K={inner}")
     check_rows(cols, scale, bias)
+    if path not in PATHS or (path == "dense" and weight.dtype == torch.int8):
+        raise InputError(
+            f"path={path!r} does not fit {weight.dtype} weights", expected="auto, gather, or for floats dense"
+        )
+    if path == "dense" or (path == "auto" and _small(weight)):
+        dense = unpack(spikes, inner, weight.dtype) if spikes.dtype == torch.int32 else spikes.to(weight.dtype)
+        return lif(
+            dense @ weight, scale=scale, bias=bias, tau=tau, threshold=threshold, v_reset=v_reset,
+            decay_input=decay_input, spikes="int8", want_v=False,
+        )[0]  # fmt: skip
     return torch.ops.neurokit_kernels.spike_gemv_lif(spikes, weight, scale, bias, tau, threshold, v_reset, decay_input)

@@ -128,11 +128,11 @@ def test_defaults_are_assembled_rightly(dim, kind, batch, offline):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tokens", [16, 49, 64, 100, 196, 197, 256, 577])
+@pytest.mark.parametrize("tokens", [49, 196, 577])
 def test_defaults_are_assembled_rightly_for_all_widths(tokens, offline):
     wrong = [
         (dim, kind, batch)
-        for dim, kind, batch in itertools.product((16, 32, 40, 45, 48, 60, 64, 72, 80, 96, 128), ("1", "2"), (1, 32))
+        for dim, kind, batch in itertools.product((32, 40, 45, 60, 72, 80, 96, 128), ("1", "2"), (1, 32))
         if faults(offline, attention(dim, kind, tokens, batch=batch))
     ]
     assert wrong == []

@@ -39,7 +39,7 @@ def calls():
         "spike_linear_lif": lambda: spike_linear_lif(s8, weight, path="fused"),
         "spike_linear_lif int8": lambda: spike_linear_lif(s8, weight.to(torch.int8), path="fused"),
         "spike_conv_lif": lambda: spike_conv_lif(image, taps, path="fused"),
-        "spike_gemv_lif": lambda: spike_gemv_lif(s8[:, :1], weight),
+        "spike_gemv_lif": lambda: spike_gemv_lif(s8[:, :1], weight, path="gather"),
     }  # fmt: skip
 
 

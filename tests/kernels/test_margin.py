@@ -80,7 +80,17 @@ def test_convolution_decisions(device):
 def test_gemv_decisions(device):
     s, w = spikes(4, 1, 300, rate=0.1, device=device), linear_weight(70, 300, device, torch.float16)
     exact = linear_reference.current(s, w, None, None, None, torch.float64)
-    judge(spike_gemv_lif(s, w.t().contiguous()), exact, sum_bound(300, w, torch.ones(70, device=device)))
+    judge(spike_gemv_lif(s, w.t().contiguous(), path="gather"), exact, sum_bound(300, w, torch.ones(70, device=device)))
+
+
+def test_gemv_by_the_dense_product(device):
+    """The vendor's product is rounded to 16 bits: decisions may differ that much further from the threshold."""
+    s, w = spikes(4, 1, 300, rate=0.1, device=device), linear_weight(70, 300, device, torch.float16)
+    exact = linear_reference.current(s, w, None, None, None, torch.float64)
+    fired = spike_gemv_lif(s, w.t().contiguous(), path="dense")
+    assert 0.03 < fired.float().mean() < 0.97
+    judge(fired, exact, sum_bound(300, w, torch.ones(70, device=device)) + 8 * 2.0**-11 * float(exact.abs().max()))
+    assert torch.equal(fired, spike_gemv_lif(pack(s), w.t().contiguous(), path="dense"))
 
 
 @pytest.mark.needs_kernel
@@ -101,4 +111,4 @@ def test_integer_weights_are_exact(device):
         fired, _, current = spike_linear_lif(given, w, scale=scale, form="int8", path="fused", want_current=True)
         assert torch.equal(fired.bool(), expected)
         assert torch.equal(current.double(), whole.to(torch.float16).double())
-    assert torch.equal(spike_gemv_lif(s, w.t().contiguous(), scale=scale).bool(), expected)
+    assert torch.equal(spike_gemv_lif(s, w.t().contiguous(), scale=scale, path="gather").bool(), expected)
