@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
+from neurokit.capture.looping import why_not_scanned
 from neurokit.capture.neurons import is_stateful
 from neurokit.capture.probe import Probe, input_shape, probe, set_time_steps, time_output
 from neurokit.capture.tidy import tidy
@@ -21,10 +22,12 @@ from neurokit.target import Unsupported
 from neurokit.time_semantics import find_time_semantics, neurons_of
 from neurokit.weights import check_finite
 
-__all__ = ["Captured", "NeuronInfo", "StateInfo", "capture", "spec_of"]
+__all__ = ["Captured", "NeuronInfo", "StateInfo", "capture", "opened", "spec_of"]
 
 _DYNAMIC_T = 3  # example lengths of dynamic axes: unequal to each other, to 0 and to 1
 _DYNAMIC_B = 2
+_NO_NEURON = ("loop", "delay")
+_NO_NODE = ("decomposed", *_NO_NEURON)  # what no single node of the program stands for
 
 
 def capture(
@@ -70,6 +73,21 @@ def capture(
     _check_batch(batch)
     twin = Twin(net, "none" if steps is None else spec.time_input)
     return _trace(twin, spec, steps, batch, form, merged, tuple(notes))
+
+
+def opened(captured: Captured) -> Captured:
+    """Returns a capture with its loops cut open, so that every neuron is one node over all T steps.
+
+    What a loop feeds back then comes in as a state `[T, B, *shape]`, the value of the step before each step, and goes
+    out as one. `neurokit.reference.fed_back` finds the values with which that is the network itself.
+
+    Args:
+        captured: Any capture; one without loops is returned as it is.
+    """
+    if not captured.loops or captured.opened:
+        return captured
+    steps = captured.time_steps if isinstance(captured.time_steps, int) else captured.spec.time_steps
+    return captured.retrace(form="sequence", time_steps=steps, opened=True)
 
 
 def spec_of(
@@ -136,7 +154,7 @@ def _check_batch(batch: int | str) -> None:
 
 def _trace(
     twin: Twin, spec: ModelSpec, steps: TimeSteps, batch: int | Literal["dynamic"], form: Form, merged: str,
-    notes: tuple[str, ...],
+    notes: tuple[str, ...], opened: bool = False,
 ) -> Captured:  # fmt: skip
     single = form == "step"
     reasons = [*twin.refusals(), *_wrong_time_steps(twin, steps)]
@@ -148,21 +166,28 @@ def _trace(
     # Before the state is named: this one runs the twin from its initial state.
     over_time = time_output(twin, spec, example_t)
     twin.time_output = over_time
-    found = probe(twin, spec, example_t, single)
-    reasons = [*found.problems, *(_not_one_step(twin, spec, over_time) if single else ())]
-    if reasons:
-        raise UnsupportedError(f"model {spec.name!r} cannot be captured", reasons)
-    program, order = _export(twin, spec, steps, batch, single, found)
-    calls = tuple(path for path in order if _op_of(twin, path) != "decomposed")
+    twin.opened = opened
+    try:
+        found = probe(twin, spec, example_t, single)
+        reasons = [*found.problems, *(_not_one_step(twin, spec, over_time) if single else ())]
+        if reasons:
+            raise UnsupportedError(f"model {spec.name!r} cannot be captured", reasons)
+        program, order = _export(twin, spec, steps, batch, single, found)
+    finally:
+        twin.opened = False
+    ops = {slot.path: slot.op for slot in twin.slots}
+    calls = tuple(path for path in order if ops[path] not in _NO_NODE)
     _check_nodes(program, calls)
 
     def retrace(**changes: Any) -> Captured:
-        settings = {"time_steps": steps, "batch": batch, "form": form, **changes}
-        return _trace(twin, spec, settings["time_steps"], settings["batch"], settings["form"], merged, notes)
+        settings = {"time_steps": steps, "batch": batch, "form": form, "opened": opened, **changes}
+        return _trace(twin, spec, settings["time_steps"], settings["batch"], settings["form"], merged, notes,
+                      settings["opened"])  # fmt: skip
 
     return Captured(
         spec=spec, form=form, time_steps=steps, batch=batch, program=program, states=found.states,
-        neurons=_neurons(twin, order, found.states), calls=calls,
+        neurons=_neurons(twin, order, found.states), calls=calls, opened=opened,
+        loops=tuple(slot.path for slot in twin.slots if slot.op == "loop"),
         output_names=tuple("y" if i == 0 else f"y{i}" for i in range(len(found.outputs))),
         time_output=over_time, reparameterisation=merged, notes=notes, module=twin, retrace=retrace,
     )  # fmt: skip
@@ -173,9 +198,10 @@ def _wrong_time_steps(twin: Twin, steps: TimeSteps) -> list[Unsupported]:
     reasons = []
     for slot in twin.slots:
         kind, fixed = type(slot.module).__name__, slot.adapter.fixed_steps
-        if steps == "dynamic" and slot.adapter.why_not_dynamic:
+        obstacle = why_not_scanned(twin, slot) if slot.op == "loop" else slot.adapter.why_not_dynamic
+        if steps == "dynamic" and obstacle:
             fix = f"give a number of time steps{f' ({fixed})' if fixed else ''}"
-            why = f"it cannot have a dynamic T: {slot.adapter.why_not_dynamic}"
+            why = f"it cannot have a dynamic T: {obstacle}"
             reasons.append(Unsupported(slot.path, kind, why, fix))
         elif isinstance(steps, int) and fixed is not None and steps != fixed:
             reasons.append(Unsupported(slot.path, kind, f"it was made for T={fixed}, not {steps}", f"use T={fixed}"))
@@ -286,10 +312,6 @@ def _refusal(error: Exception, spec: ModelSpec, steps: TimeSteps) -> Exception:
     )
 
 
-def _op_of(twin: Twin, path: str) -> str:
-    return next(slot.adapter.op for slot in twin.slots if slot.path == path)
-
-
 def _check_nodes(program: ExportedProgram, calls: tuple[str, ...]) -> None:
     nodes = [n for n in program.graph.nodes if n.op == "call_function" and is_neuron(n.target)]
     if len(nodes) != len(calls):
@@ -304,8 +326,9 @@ def is_neuron(target: Any) -> bool:
 def _neurons(twin: Twin, order: list[str], states: tuple[StateInfo, ...]) -> tuple[NeuronInfo, ...]:
     return tuple(
         NeuronInfo(
-            path=slot.path, kind=type(slot.module).__name__, op=slot.adapter.op, calls=order.count(slot.path),
+            path=slot.path, kind=type(slot.module).__name__, op=slot.op, calls=order.count(slot.path),
             states=tuple(s.name for s in states if s.neuron == slot.path), parameters=dict(slot.adapter.parameters),
         )
         for slot in sorted((s for s in twin.slots if s.path in order), key=lambda s: order.index(s.path))
+        if slot.op not in _NO_NEURON
     )  # fmt: skip

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from spikingjelly.activation_based import base, functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
-from neurokit import ops
+from neurokit import dynamics, ops
+from neurokit.interchange.delay import Delay
+from neurokit.interchange.loops import Loop
 from neurokit.target import Unsupported
 
 States = tuple[Any, ...]
@@ -26,7 +28,7 @@ class Adapter:
     """How to run one module functionally.
 
     Attributes:
-        op: "if_", "lif", "plif", or "decomposed".
+        op: "if_", "lif", "plif", "decomposed", or what is no neuron: "loop", "delay".
         parameters: Scalars that define the dynamics.
         sequence: Runs `[T, B, ...]` at once, or None where steps must be taken one by one.
         step: Runs `[B, ...]` once.
@@ -61,6 +63,10 @@ def adapter_for(module: nn.Module) -> Adapter:
     common = _common(module)
     if common is not None:
         return common
+    if isinstance(module, Loop):
+        return Adapter("loop", {}, None, None)
+    if isinstance(module, Delay):
+        return Adapter("delay", {}, _delay_sequence, _delay_step)
     parameters = {k: v for k, v in vars(module).items() if isinstance(v, int | float | str) and not k.startswith("_")}
     parameters.pop("training", None)
     special = _special(module, parameters)
@@ -161,6 +167,23 @@ def _common(module: nn.Module) -> Adapter | None:
     return Adapter("plif", parameters, *_op_runs(lambda m, x, v: ops.plif(x, v, m.w.sigmoid(), *leak)))
 
 
+def plain(adapter: Adapter) -> Adapter:
+    """Returns the adapter of a neuron that is one operation in plain operations, of equal bits: a scan may hold those.
+
+    Others are plain already.
+    """
+    if adapter.op not in ("if_", "lif", "plif"):
+        return adapter
+
+    def step(module: nn.Module, x: Tensor, states: States) -> tuple[Tensor, States]:
+        given = adapter.parameters
+        h = dynamics.charge(adapter.op, states[0], x, given)
+        spike = (h >= given["v_threshold"]).to(x.dtype)
+        return spike, (ops.reset(h, spike, given["v_threshold"], given["v_reset"]),)
+
+    return replace(adapter, sequence=None, step=step)
+
+
 def _op_runs(call: Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]) -> tuple[Step, Step]:
     def sequence(module: nn.Module, x: Tensor, states: States) -> tuple[Tensor, States]:
         spikes, v = call(module, x, states[0])
@@ -188,6 +211,15 @@ def _own_sequence(module: nn.Module, x: Tensor, states: States) -> tuple[Tensor,
         return m.multi_step_forward(value) if hasattr(m, "multi_step_forward") else type(m).forward(m, value)
 
     return _run_own(module, x, states, forward)
+
+
+def _delay_sequence(module: Any, x_seq: Tensor, states: States) -> tuple[Tensor, States]:
+    (y,), new = module.multi_step_functional_forward((x_seq,), states)
+    return y, new
+
+
+def _delay_step(module: Any, x: Tensor, states: States) -> tuple[Tensor, States]:
+    return _functional_step(Delay, module, x, states)
 
 
 def _forward(module: nn.Module, x: Tensor, states: States) -> tuple[Tensor, States]:
