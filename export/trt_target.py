@@ -152,6 +152,7 @@ class NetworkProbe(OnnxProbe):
 
     def narrow(self, vectors: Vectors) -> Vectors:
         """Returns the vectors with bounds for the engine's precision."""
+        vectors = super().narrow(vectors)
         notes = (*vectors.notes, _NOT_THE_ENGINE)
         if not self._half:
             return replace(vectors, notes=notes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from neurokit.capture.neurons import plain
@@ -29,7 +30,9 @@ def run_loop(twin: Twin, slot: Slot, xs: Tensors, call: Call | None) -> Any:
         if twin.opened:
             ys, slot.values = loop.body(given, last, call)
         elif isinstance(steps, int):
-            ys, slot.values = loop.unrolled(given, last, call)
+            ys, slot.values, heard = loop.unrolled(given, last, call)
+            if twin.heard is not None:
+                twin.heard[slot.path] = tuple(torch.stack(values) for values in zip(*heard, strict=True))
         else:
             ys, slot.values = _scanned(twin, loop, given, last)
     finally:
@@ -37,6 +40,22 @@ def run_loop(twin: Twin, slot: Slot, xs: Tensors, call: Call | None) -> Any:
     if not multi:
         ys = tuple(y.flatten(0, 1) if folded else y.squeeze(0) for y in ys)
     return loop.returned(ys)
+
+
+def heard(twin: Twin, x: Tensor) -> dict[str, Tensors]:
+    """Runs a sequence step by step; returns what every loop fed back into each step, `[T, B, *shape]`, by its path."""
+    names = [slot.names for slot in twin.slots]
+    found: dict[str, Tensors] = {}
+    twin.heard = found
+    try:
+        for slot in twin.slots:
+            slot.names = ()
+        twin(x)
+    finally:
+        twin.heard = None
+        for slot, old in zip(twin.slots, names, strict=True):
+            slot.names = old
+    return found
 
 
 def _scanned(twin: Twin, loop: Loop, xs: Tensors, last: Tensors) -> tuple[Tensors, Tensors]:

@@ -121,6 +121,7 @@ class Twin(nn.Module):
         self.time_input = time_input
         self.single = False
         self.opened = False  # loops are given what they feed back, `[T, B, ...]`, and run at once
+        self.heard: dict[str, tuple[Tensor, ...]] | None = None  # where loops note what they fed back
         self.time_output = "auto"
         self.timeline = Timeline()
         self.slots: list[Slot] = []

@@ -56,18 +56,23 @@ class Loop(base.MemoryModule):
         multi = self.step_mode == "m"
         given = xs if multi else tuple(x.unsqueeze(0) for x in xs)
         last = self.start(given, tuple(self._memories.values()), given[0].shape[1:2])
-        ys, last = self.unrolled(given, last, call or self.run_part)
+        ys, last, _ = self.unrolled(given, last, call or self.run_part)
         self._memories.update(zip(list(self._memories), last, strict=True))
         return self.returned(ys if multi else tuple(y.squeeze(0) for y in ys))
 
-    def unrolled(self, xs: Tensors, last: Tensors, call: Call) -> tuple[Tensors, Tensors]:
-        """Runs `[T, B, *shape]` step by step from fed-back values `[B, *shape]`; returns outputs and the last ones."""
-        steps = []
+    def unrolled(self, xs: Tensors, last: Tensors, call: Call) -> tuple[Tensors, Tensors, list[Tensors]]:
+        """Runs `[T, B, *shape]` step by step from fed-back values `[B, *shape]`.
+
+        Returns:
+            The outputs, the last values, and those that each step was given.
+        """
+        steps, heard = [], []
         for t in range(xs[0].shape[0]):
             ys, fed = self.body(tuple(x[t : t + 1] for x in xs), tuple(v.unsqueeze(0) for v in last), call)
+            heard.append(last)
             last = tuple(v.squeeze(0) for v in fed)
             steps.append(ys)
-        return tuple(torch.cat(ys) for ys in zip(*steps, strict=True)), last
+        return tuple(torch.cat(ys) for ys in zip(*steps, strict=True)), last, heard
 
     def run_part(self, name: str, x: Tensor) -> Tensor:
         """Runs one part, the identity where there is none of that name."""
