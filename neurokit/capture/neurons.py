@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from neurokit import dynamics, ops
 from neurokit.interchange.delay import Delay
 from neurokit.interchange.loops import Loop
+from neurokit.interchange.nir_cells import NirCell
 from neurokit.target import Unsupported
 
 States = tuple[Any, ...]
@@ -69,6 +70,8 @@ def adapter_for(module: nn.Module) -> Adapter:
         return Adapter("delay", {}, _delay_sequence, _delay_step)
     parameters = {k: v for k, v in vars(module).items() if isinstance(v, int | float | str) and not k.startswith("_")}
     parameters.pop("training", None)
+    if isinstance(module, NirCell):
+        return Adapter("decomposed", parameters, None, lambda m, x, states: _functional_step(NirCell, m, x, states))
     special = _special(module, parameters)
     if special is not None:
         return special
