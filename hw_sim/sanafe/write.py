@@ -38,6 +38,9 @@ def write_network(placed: Placed, inputs: Mapping[str, SpikeRaster], path: str |
     for population in network.populations:
         if population.role not in ("input", "neuron"):
             raise InputError(f"SANA-FE cannot hold {population.name!r}, a {population.role}", expected="neurons only")
+    for projection in network.projections:
+        if projection.delay:
+            raise InputError(f"SANA-FE cannot hold {projection.name!r}", expected="connections without delay")
     data = {
         "network": {
             "name": network.name,

@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from neurokit.capture import opened
 from neurokit.errors import InputError
 from neurokit.hw_sim.counts import Workload
-from neurokit.hw_sim.network import Population
+from neurokit.hw_sim.network import Population, Uncounted
 from neurokit.hw_sim.trace.builder import Builder
 from neurokit.hw_sim.trace.operations import Call, apply, neuron
 from neurokit.hw_sim.trace.values import Term, Value, numbered
+from neurokit.interchange.delay import Delay
+from neurokit.reference import fed_back
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured
@@ -47,9 +50,9 @@ def trace(captured: Captured, x: Tensor, sample: str = "") -> Workload:
             expected="the sequence form with a fixed T", fix="capture(model, time_steps=4)",
         )  # fmt: skip
     x = _one_sample(captured, x)
-    tracer = _Tracer(captured)
+    tracer = _Tracer(opened(captured))
     with torch.no_grad():
-        outputs = tracer.run(x, captured.initial_states(1))
+        outputs = tracer.run(x, fed_back(tracer.captured, tracer.module, x))
     network = tracer.builder.network(captured.spec.name, outputs)
     return Workload(network, tracer.builder.rasters, sample, tracer.builder.inputs)
 
@@ -79,6 +82,9 @@ class _Tracer:
         self.real: dict[Node, Any] = {}
         self.values: dict[Node, Any] = {}
         self.uses = _last_uses(self.module)
+        user = captured.program.graph_signature.user_inputs[1:]
+        self.loops = {str(user[at]): _loop_name(captured, at) for at in captured.feedback}
+        self.builder.uncounted += _delay_lines(captured)
 
     def run(self, x: Tensor, states: tuple[Tensor, ...]) -> tuple[str, ...]:
         """Runs everything and returns the names of the output populations."""
@@ -88,6 +94,8 @@ class _Tracer:
                 self.real[node] = next(inputs)
                 if self.real[node] is x:
                     self.values[node] = self._input(node.name, x)
+                elif node.name in self.loops:
+                    self.values[node] = self.builder.fed_back(self.loops[node.name], self.real[node])
             elif node.op == "get_attr":
                 self.real[node] = _attribute(self.module, str(node.target))
             elif node.op == "call_function":
@@ -167,7 +175,35 @@ class _Tracer:
                 value = self.builder.limited(value, self.real[result], "output")
                 known = value if value.once else self.builder.materialise(value, self.real[result], "output")
                 names += [term.source for term in known.terms if isinstance(term.source, str)]
-        return tuple(dict.fromkeys(names))
+        self._close_loops(results[len(self.captured.output_names) :])  # type: ignore[index]
+        return tuple(name for name in dict.fromkeys(names) if name in self.builder.populations)
+
+    def _close_loops(self, states: Any) -> None:
+        """Leads what every loop feeds back to where its value of the step before came in."""
+        for at in self.captured.feedback:
+            value = self.values.get(states[at])
+            if isinstance(value, Value) and not value.unknown and not value.once:
+                real = self.real[states[at]]
+                value = self.builder.limited(value, real, "feedback")
+                self.builder.close(_loop_name(self.captured, at), value, real)
+
+
+def _loop_name(captured: Captured, at: int) -> str:
+    """Returns the name of what a loop feeds back."""
+    state = captured.states[at]
+    return f"{state.neuron}.{state.memory}".strip(".")
+
+
+def _delay_lines(captured: Captured) -> list[Uncounted]:
+    """Returns every delay line: what arrives late is counted, the memory that holds it is not."""
+    lines = [(path, part) for path, part in captured.module.named_modules() if isinstance(part, Delay)]
+    return [
+        Uncounted(
+            path.removeprefix("net").removeprefix("."),
+            f"a delay line of up to {line.longest + line.kept} steps: no chip states a price for the memory it takes",
+        )
+        for path, line in lines
+    ]
 
 
 def _plain_neurons(captured: Captured) -> dict[str, str]:
