@@ -28,6 +28,8 @@ class NeuronModel:
         reset: Value after a spike (hard reset), or None: the threshold is subtracted (soft reset).
         decay_input: Whether the input is divided by tau as well (SpikingJelly's default).
         state_bits: Width of a stored membrane value.
+        described: Whether this is all of the dynamics, so that they can be computed from it: else it is what they are
+            priced as (a current-based neuron, one with a gain, neurons with parameters of their own).
     """
 
     kind: Literal["if", "lif"]
@@ -36,6 +38,7 @@ class NeuronModel:
     reset: float | None = 0.0
     decay_input: bool = False
     state_bits: int = 16
+    described: bool = True
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,8 @@ class _Reader:
             self._refuse(late[0], "a recurrent or delayed connection, which the event engine does not take")
             self.grids[name] = np.zeros(population.size, np.int64)
             return
+        if model is not None and not model.described:
+            self._refuse(name, "its neurons have more to them than the event engine computes")
         if not population.bias_known:
             self._refuse(name, "its bias is not known (a normalisation that was not folded)")
         arrivals = [(p, *self._arrival(p)) for p in self.network.into(name)]

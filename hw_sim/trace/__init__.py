@@ -14,6 +14,7 @@ from neurokit.errors import InputError
 from neurokit.hw_sim.counts import Workload
 from neurokit.hw_sim.network import Population, Uncounted
 from neurokit.hw_sim.trace.builder import Builder
+from neurokit.hw_sim.trace.cells import Cells
 from neurokit.hw_sim.trace.operations import Call, apply, neuron
 from neurokit.hw_sim.trace.values import Term, Value, numbered
 from neurokit.interchange.delay import Delay
@@ -78,6 +79,7 @@ class _Tracer:
         self.captured = captured
         self.builder = Builder(captured.time_steps if isinstance(captured.time_steps, int) else 1)
         self.builder.plain_neurons = _plain_neurons(captured)
+        self.cells = Cells(captured, self.builder)
         self.paths = iter(captured.calls)
         self.real: dict[Node, Any] = {}
         self.values: dict[Node, Any] = {}
@@ -123,6 +125,12 @@ class _Tracer:
         args = torch.fx.node.map_arg(node.args, self.real.__getitem__)
         kwargs = torch.fx.node.map_arg(node.kwargs, self.real.__getitem__)
         result = self.real[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+        cell = self.cells.path_of(node)
+        if cell is not None:
+            spikes = self.cells.take(node, cell, self.values, self.real)
+            if spikes is not None:
+                self.values[node] = spikes
+            return
         if not any(source in self.values for source in node.all_input_nodes):
             return
         if not hasattr(node.target, "_schema"):  # getitem of a list of results
