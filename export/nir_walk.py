@@ -187,10 +187,12 @@ class Walk:
                 return None
             self._cell_values[path] = self._make_cell(node, path, value)
         result, out = self._cell_values[path], shape_of(node)
-        time = out[:2] == self.graph.sizes(("T", "B")) and out[2:] == result.shape
-        return replace(result, lead=("T", "B") if time else result.lead)
+        leads = [lead for lead in (("T", "B"), ("TB",)) if out == (*self.graph.sizes(lead), *result.shape)]
+        return replace(result, lead=leads[0] if leads else result.lead)
 
     def _make_cell(self, node: Node, path: str, value: Value) -> Value:
+        if value.lead == ("TB",):  # a neuron that takes steps unfolds time first
+            value = replace(value, lead=("T", "B"))
         if path in self._lines:
             return self._delay(node, self._lines[path], value)
         info = next(n for n in self.captured.neurons if n.path == path)

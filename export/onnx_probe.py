@@ -110,9 +110,9 @@ class OnnxProbe:
             graph.output.append(_value(f"neurokit.current.{index}", _element_type(model, node)))
             graph.node.add(op_type="Identity", input=[node.input[0]], output=[f"neurokit.current.{index}"])
         _drop_calls(graph, calls, {state.input for state in self._states})
-        left = {value.name for value in graph.input}
+        left, made = {value.name for value in graph.input}, {name for node in graph.node for name in node.output}
         kept = [state for state in self._states if state.input in left]  # of loops and delay lines
-        _drop(graph, {state.output for state in self._states} - {state.output for state in kept})
+        _drop(graph, {state.output for state in self._states if state not in kept or state.output not in made})
         session = self._session(model)
         outputs = [renamed.get(name, name) for name in self._outputs]
         wanted = outputs + [f"neurokit.current.{index}" for index in range(len(calls))]
@@ -127,12 +127,15 @@ class OnnxProbe:
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:  # fmt: skip
         """Runs the step form over all steps and hands its states on; the first `count` results are the outputs."""
         held = initial_states(states, int(self._steps(x)[0].shape[0]))
-        names = [(renamed or {}).get(state.output, state.output) for state in states]
+        known = {output.name for output in session.get_outputs()}
+        carried = [(s.input, (renamed or {}).get(s.output, s.output)) for s in states]
+        carried = [(name, output) for name, output in carried if output in known]  # of others only the shape is read
+        names = [output for _, output in carried]
         steps = []
         for t, x_t in enumerate(self._steps(x)):
             forced = {f"neurokit.forced.{i}": value[t : t + 1] for i, value in enumerate(spikes or [])}
             results = session.run(wanted + names, {self._input: x_t, **held, **forced})
-            held = {s.input: value for s, value in zip(states, results[len(wanted) :], strict=True)}
+            held |= {name: value for (name, _), value in zip(carried, results[len(wanted) :], strict=True)}
             steps.append(results[: len(wanted)])
         return self._split([np.stack(values) for values in zip(*steps, strict=True)], count)
 

@@ -59,7 +59,7 @@ def _group(population: Population, inputs: Mapping[str, SpikeRaster]) -> dict[st
         neurons: list[Any] = [{i: [{"spikes": row}]} for i, row in enumerate(spikes)]
         return {"name": population.name, "attributes": [{"log_spikes": True}], "neurons": neurons}
     model = population.model
-    if model is None or model.kind != "if":
+    if model is None or model.kind != "if" or not model.described:
         raise InputError(f"{population.name!r} leaks", expected="integrate-and-fire neurons", fix="use kind 'if'")
     soft = model.reset is None
     soma = [

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from neurokit.errors import UnsupportedError
 from neurokit.interchange.delay import Delay
-from neurokit.interchange.loops import Container
+from neurokit.interchange.loops import Container, Recurrent
 from neurokit.interchange.nir_cells import fires_at, make_neuron
 from neurokit.target import Unsupported
 
@@ -107,6 +107,22 @@ def _synaptic(module: Any) -> nn.Module | str:
     return _single_step(make_neuron("CubaLIF", fields, 1.0))
 
 
+def _rleaky(module: Any) -> nn.Module | str:
+    why = _snntorch_refusal(module)
+    if why:
+        return why
+    beta, threshold = _array(module.beta).clip(0, 1), _array(module.threshold)
+    if module.reset_mechanism != "zero" or module.reset_delay or (beta == 1).any():
+        return "only reset_mechanism='zero' with reset_delay=False and beta < 1 has a counterpart here"
+    tau = 1 / (1 - beta)
+    fields = {"tau": tau, "r": tau, "v_leak": 0 * tau, "v_threshold": threshold, "v_reset": 0 * threshold}
+    return Recurrent(module.recurrent, _single_step(make_neuron("LIF", fields, 1.0)))
+
+
+def _rsynaptic(module: Any) -> nn.Module | str:
+    return "snnTorch 1.0 runs it with reset_delay=True only, which resets by rules of its own"
+
+
 def _snntorch_refusal(module: Any) -> str:
     if not module.init_hidden or module.output:
         return "its state is handed through the user's forward (init_hidden=False, or output=True)"
@@ -138,6 +154,8 @@ def _norse(kind: str) -> Any:
 _MAKERS: dict[str, Any] = {
     "Leaky": _leaky,
     "Synaptic": _synaptic,
+    "RLeaky": _rleaky,
+    "RSynaptic": _rsynaptic,
     "LIFCell": _norse("CubaLIF"),
     "LIFBoxCell": _norse("LIF"),
 }

@@ -171,6 +171,38 @@ class Container(Loop):
         return ys[0]
 
 
+class Recurrent(Loop):
+    """A neuron that receives, beside its input, what a recurrent map makes of its own last spikes.
+
+    Args:
+        recurrent: The map.
+        cell: The neuron, in single-step mode.
+    """
+
+    stepwise = True
+
+    def __init__(self, recurrent: nn.Module, cell: nn.Module) -> None:
+        super().__init__()
+        self.recurrent, self.cell = recurrent, cell
+        self.parts = {"recurrent": recurrent, "cell": cell}
+        self.register_memory("spk", 0.0)
+        self.step_mode = "s"
+
+    def sample_shape(self, index: int, xs: Tensors) -> tuple[int, ...]:
+        """Returns the shape of one sample of the spikes."""
+        return tuple(xs[0].shape[2:])
+
+    def body(self, xs: Tensors, last: Tensors, call: Call) -> tuple[Tensors, Tensors]:
+        """Runs `[T, B, *shape]`, time folded into the batch."""
+        x, old = xs[0].flatten(0, 1), last[0].flatten(0, 1)
+        spikes = call("cell", x + call("recurrent", old)).unflatten(0, xs[0].shape[:2])
+        return (spikes,), (spikes,)
+
+    def returned(self, ys: Tensors) -> Any:
+        """Returns the spikes."""
+        return ys[0]
+
+
 def _chain(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yields the modules that a sequence of modules runs one after the other, with their paths."""
     if type(module) is not nn.Sequential:
