@@ -186,7 +186,7 @@ class Projection:
         return late
 
     def synaptic_events(self, spikes: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Returns the synaptic events that arrive in each step, spikes times fan-out, `[T]`, for `spikes` `[T, N_src]`."""
+        """Returns the synaptic events that arrive in each step, `[T]`: spikes `[T, N_src]` sent times fan-out."""
         checked = self.arriving(self._checked(spikes, self.source_size, "source"))
         fan_out = self.fan_out()
         if len(fan_out) and bool(np.all(fan_out == fan_out[0])):

@@ -59,7 +59,6 @@ class Term:
             return None
         return moved[0].numpy().astype(np.int64)
 
-
     def by_delay(self, steps: int) -> tuple[Term, ...] | None:
         """Returns terms of one delay each, of a term whose elements are late by whole steps (and zero before).
 

@@ -90,7 +90,7 @@ def _scanned(twin: Twin, loop: Loop, xs: Tensors, last: Tensors) -> tuple[Tensor
         new = [*(v.squeeze(0).clone() for v in fed), *(states[name][at].clone() for name, at in places)]
         return new, [y.squeeze(0).clone() for y in ys]
 
-    for name, slot in slots.items():
+    for slot in slots.values():
         slot.scanned = True
         slot.calls += 1
         twin.order.append(slot.path)

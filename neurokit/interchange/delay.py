@@ -28,13 +28,11 @@ def whole_steps(delay: np.ndarray, dt: float) -> np.ndarray:
     """
     steps = np.asarray(delay, dtype=np.float64) / dt
     near = np.round(steps)
-    for seconds, exact, whole in zip(np.ravel(delay), steps.reshape(-1), near.reshape(-1), strict=True):
-        if whole < 0:
-            raise ValueError(f"delays by {seconds:g} s, which is before its input")
-        if abs(exact - whole) > _CLOSE * max(1.0, whole):
-            raise ValueError(f"delays by {seconds:g} s, which is {exact:g} time steps of {dt:g} s")
-        if whole > MOST_STEPS:
-            raise ValueError(f"delays by {seconds:g} s, which is {whole:g} time steps of at most {MOST_STEPS}")
+    odd = (np.abs(steps - near) > _CLOSE * np.maximum(1.0, near)) | (near < 0) | (near > MOST_STEPS)
+    if odd.any():
+        at = int(np.argmax(odd.reshape(-1)))
+        seconds, exact = float(np.ravel(delay)[at]), float(steps.reshape(-1)[at])
+        raise ValueError(f"delays by {seconds:g} s, which is {exact:g} time steps of {dt:g} s")
     return near.astype(np.int64)
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
-from neurokit.interchange.delay import Delay, whole_steps
+from neurokit.interchange.delay import MOST_STEPS, Delay, whole_steps
 from neurokit.interchange.nir_cells import make_neuron
 from neurokit.interchange.nir_file import NEURONS, NirNode
 from neurokit.interchange.sizes import refuse_shape
@@ -21,11 +21,11 @@ Shape = tuple[int, ...]
 
 
 class ShapeError(Exception):
-    """A node does not take what it is given; `fix` says what to do, where it is known."""
+    """A node does not take what it is given; `expected` and `fix` are said where there is more to say."""
 
-    def __init__(self, what: str, fix: str = "") -> None:
+    def __init__(self, what: str, expected: str = "a node that fits its input", fix: str = "") -> None:
         super().__init__(what)
-        self.fix = fix
+        self.expected, self.fix = expected, fix
 
 
 class _Scale(nn.Module):
@@ -100,8 +100,9 @@ def delay_steps(node: NirNode, dt: float) -> np.ndarray:
     try:
         return whole_steps(np.asarray(node.fields["delay"]), dt)
     except ValueError as error:
+        expected = f"whole time steps, from 0 to {MOST_STEPS}"
         fix = "round the delays to time steps, or give the file's own time step: net.nir:dt=SECONDS"
-        raise ShapeError(str(error), fix) from None
+        raise ShapeError(str(error), expected, fix) from None
 
 
 def _delay(delay: Any, given: Shape, dt: float, kept: int) -> nn.Module | None:

@@ -58,10 +58,12 @@ class NirNet(nn.Module):
         self.shapes: dict[str, Shape] = {}
         self.module_of: dict[str, str] = {}
         self.loops: dict[str, GraphLoop] = {}
+        late: dict[str, set[str]] = {name: set() for name in self.order}
+        for source, name in plan.late:
+            late[name].add(source)
         for unit in plan.units:
-            late = {(source, name) for source, name in plan.late if name in unit}
-            if late:
-                self._adopt_loop(unit, graph, late)
+            if any(late[name] for name in unit):
+                self._adopt_loop(unit, graph, {name: frozenset(late[name]) for name in unit})
             else:
                 self._adopt(unit[0], graph.nodes[unit[0]])
         self.eval()
@@ -99,7 +101,7 @@ class NirNet(nn.Module):
         try:
             return bool((delay_steps(node, self.dt) > 0).all())
         except ShapeError as error:
-            raise _misfit(self.where, name, f"({node.kind}) {error}", error.fix) from None
+            raise _misfit(self.where, name, f"({node.kind}) {error}", error.fix, error.expected) from None
 
     def _plan(self, graph: NirGraph) -> Schedule:
         kinds = {name: node.kind for name, node in graph.nodes.items()}
@@ -120,24 +122,22 @@ class NirNet(nn.Module):
             )  # fmt: skip
         return plan
 
-    def _adopt_loop(self, unit: tuple[str, ...], graph: NirGraph, late: set[tuple[str, str]]) -> None:
+    def _adopt_loop(self, unit: tuple[str, ...], graph: NirGraph, late: dict[str, frozenset[str]]) -> None:
         """Adopts the nodes of a component in an order in which shapes are known, then the loop that runs them."""
+        delays = frozenset().union(*late.values()) & self._delays
         todo = list(unit)
         while todo:
             ready = next((name for name in todo if any(s in self.shapes for s in self.feeds[name])), None)
             if ready is None:
                 raise _misfit(self.where, todo[0], "is fed by nothing but the cycle that it is in")
             todo.remove(ready)
-            delays = ready in self._delays and any(source == ready for source, _ in late)
-            self._adopt(ready, graph.nodes[ready], kept=int(delays))
+            self._adopt(ready, graph.nodes[ready], kept=int(ready in delays))
         for name in unit:
             self._one_shape(name)
-        exits = [name for name in unit if any(name in self.feeds[other] for other in graph.nodes if other not in unit)]
+        outside = {s for name, sources in self.feeds.items() if name not in late for s in sources}
+        exits = [name for name in unit if name in outside]
         modules = {name: getattr(self, self.module_of[name]) for name in unit if name in self.module_of}
-        loop = GraphLoop(
-            unit, self.feeds, {n: frozenset(s for s, target in late if target == n) for n in unit},
-            frozenset(self._delays & set(unit) & {source for source, _ in late}), self.shapes, exits, modules,
-        )  # fmt: skip
+        loop = GraphLoop(unit, self.feeds, late, delays, self.shapes, exits, modules)
         self.add_module(self._safe("recurrence"), loop)
         self.loops[unit[0]] = loop
 
@@ -156,7 +156,7 @@ class NirNet(nn.Module):
         except ShapeError as error:
             batched = any(self.shapes[source][:1] == (1,) for source in self.inputs if source in self.shapes)
             fix = "shapes in NIR have no batch axis: write the file from a sample without one" if batched else ""
-            raise _misfit(self.where, name, f"({node.kind}) {error}", error.fix or fix) from None
+            raise _misfit(self.where, name, f"({node.kind}) {error}", error.fix or fix, error.expected) from None
         except (ValueError, TypeError, RuntimeError, IndexError, AssertionError, OverflowError) as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise _misfit(self.where, name, f"({node.kind}) is not usable: {first[:200]}") from error
@@ -192,8 +192,10 @@ def _feeds(graph: NirGraph, where: str) -> dict[str, list[str]]:
     return {name: sorted(sources) for name, sources in feeds.items()}
 
 
-def _misfit(where: str, name: str, what: str, fix: str = "") -> ModelLoadError:
-    return ModelLoadError(f"{where}: node {name!r} {what}", expected="a node that fits its input", fix=fix)
+def _misfit(
+    where: str, name: str, what: str, fix: str = "", expected: str = "a node that fits its input"
+) -> ModelLoadError:
+    return ModelLoadError(f"{where}: node {name!r} {what}", expected=expected, fix=fix)
 
 
 def read_net(path: Path, dt: float | None = None) -> NirNet:
