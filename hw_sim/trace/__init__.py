@@ -172,6 +172,8 @@ class _Tracer:
             return value
         path = _path(node, getattr(node.target, "_opname", node.name))
         value = self.builder.limited(value, real, path)
+        if real.dim() and real.shape[0] != self.builder.steps:  # more steps or fewer, as in a delay line
+            return self.builder.settled(value)
         return value if value.pure else self.builder.materialise(value, real, path)
 
     def _outputs(self, node: Node) -> tuple[str, ...]:

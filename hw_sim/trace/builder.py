@@ -107,11 +107,16 @@ class Builder:
         terms = []
         for term in value.terms:
             for part in term.by_delay(self.steps) or ():
-                pending = part.source
-                if part.delay and isinstance(pending, Projection):
-                    part = replace(part, source=self.settle(pending, pending.name))
-                terms.append(part)
+                terms += self.settled(Value((part,))).terms if part.delay else (part,)
         return replace(value, terms=tuple(terms))
+
+    def settled(self, value: Value) -> Value:
+        """Returns a value whose pending connections have populations of their own outputs, wherever those go."""
+        return replace(value, terms=tuple(
+            replace(term, source=self.settle(term.source, term.source.name))
+            if isinstance(term.source, Projection) else term
+            for term in value.terms
+        ))  # fmt: skip
 
     def fed_back(self, name: str, real: Tensor) -> Value:
         """Returns what a loop feeds back, as it comes in: a population that `close` replaces by what sends it."""

@@ -179,10 +179,18 @@ def _trace(
     calls = tuple(path for path in order if ops[path] not in _NO_NODE)
     _check_nodes(program, calls)
 
+    cut: dict[str, Captured] = {}  # vectors, targets and the simulator ask for it in turn
+
     def retrace(**changes: Any) -> Captured:
         settings = {"time_steps": steps, "batch": batch, "form": form, "opened": opened, **changes}
-        return _trace(twin, spec, settings["time_steps"], settings["batch"], settings["form"], merged, notes,
+        key = str(settings)
+        if key in cut:
+            return cut[key]
+        made = _trace(twin, spec, settings["time_steps"], settings["batch"], settings["form"], merged, notes,
                       settings["opened"])  # fmt: skip
+        if made.opened:
+            cut[key] = made
+        return made
 
     return Captured(
         spec=spec, form=form, time_steps=steps, batch=batch, program=program, states=found.states,

@@ -9,7 +9,8 @@ from torch import nn
 import neurokit as nk
 from neurokit.errors import UnsupportedError
 from neurokit.loading import load
-from tests.export.nir_nets import dyadic, inputs, reference
+
+from .nir_nets import dyadic, inputs, reference
 
 nir = pytest.importorskip("nir", reason="the nir library is not installed")
 DT = 1e-4
@@ -52,7 +53,7 @@ def captured_file(graph, path):
     return nk.capture(load(str(path), time_steps=STEPS))
 
 
-@pytest.mark.parametrize("delay", [None, [1] * 5, [2, 1, 3, 4, 2]], ids=["edge", "one", "each"])
+@pytest.mark.parametrize("delay", [None, [2, 1, 3, 4, 2]], ids=["edge", "each"])
 def test_a_graph_comes_back_as_it_was(delay, tmp_path):
     """Nodes, parameters and edges; every spike under the verification that forces and stirs each layer."""
     graph = graph_of(delay)
@@ -72,13 +73,13 @@ def test_a_graph_comes_back_as_it_was(delay, tmp_path):
     assert all(entry["covering_error"] is not None for entry in parity["layers"])
 
 
-@pytest.mark.parametrize("name", ["spikingjelly", "norse"])
-def test_others_give_the_same_spikes(name, tmp_path):
-    pytest.importorskip(name)
+def test_others_give_the_same_spikes(tmp_path):
     pytest.importorskip("nirtorch")
-    artifact = nk.lower(captured_file(graph_of(), tmp_path / "n.nir"), "nir", tmp_path / "a")
-    row = next(row for row in nk.verify(artifact, record=False).simulators if row.simulator == name)
-    assert (row.status, row.spikes_differ, row.spikes_compared) == ("ran", 0, STEPS * 9)
+    artifact = nk.lower(captured_file(graph_of(), tmp_path / "n.nir"), "nir", tmp_path / "a", verified=False)
+    rows = {row.simulator: row for row in nk.verify(artifact, record=False).simulators}
+    for name in ("spikingjelly", "norse"):
+        if rows[name].status != "not installed":
+            assert (rows[name].status, rows[name].spikes_differ, rows[name].spikes_compared) == ("ran", 0, STEPS * 9)
 
 
 def test_a_wrong_recurrent_weight_is_found(tmp_path):
@@ -87,7 +88,8 @@ def test_a_wrong_recurrent_weight_is_found(tmp_path):
     from neurokit.vectors import FILE, Vectors
     from neurokit.verify import _verify
 
-    artifact = nk.lower(captured_file(graph_of([1] * 5), tmp_path / "n.nir"), "nir", tmp_path / "a")
+    captured = captured_file(graph_of([1] * 5), tmp_path / "n.nir")
+    artifact = nk.lower(captured, "nir", tmp_path / "a", verified=False)
     vectors = Vectors.load(artifact.file(FILE))
     assert _verify(artifact, vectors).passed
     opened = NirProbe.__init__
@@ -122,8 +124,13 @@ def containing(name, mode):
     return dyadic(net).eval()
 
 
-@pytest.mark.parametrize("mode", ["m", "s"])
-@pytest.mark.parametrize("name", CONTAINERS)
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("linear", "m"), ("sum", "s"), ("delay", "s"),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [("two", "m"), ("linear", "s"), ("delay", "m")]),
+    ],
+)  # fmt: skip
 def test_spikingjellys_own_go_out_and_come_back(name, mode, tmp_path):
     """Against the module itself, and the file against it again."""
     net, x = containing(name, mode), 4 * inputs(STEPS, 2, 6)
