@@ -200,8 +200,9 @@ def graphs(draw):
         edges.add((names[draw(st.integers(0, k - 1))], names[k]))
     extra = draw(st.lists(st.tuples(st.sampled_from(names), st.sampled_from(names)), max_size=6))
     edges |= {(a, b) for a, b in extra if fires[a]}
-    edges.add((names[-1], "output"))
-    return {"input": "Input", **{n: "LIF" if fires[n] else "Linear" for n in names}, "output": "Output"}, sorted(edges)
+    edges |= {(name, "sum") for name in names} | {("sum", "output")}  # real numbers, of many sources
+    kinds = {"input": "Input", **{n: "LIF" if fires[n] else "Linear" for n in names}, "sum": "Linear"}
+    return {**kinds, "output": "Output"}, sorted(edges)
 
 
 def as_graph(kinds, edges, seed):
