@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -10,8 +9,8 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
-from neurokit.capture.looping import why_not_scanned
 from neurokit.capture.neurons import is_stateful
+from neurokit.capture.obstacles import not_one_step, not_streaming, refusal, specialised, wrong_time_steps
 from neurokit.capture.probe import Probe, input_shape, probe, set_time_steps, time_output
 from neurokit.capture.tidy import tidy
 from neurokit.capture.twin import Twin, private_copy
@@ -157,9 +156,9 @@ def _trace(
     notes: tuple[str, ...], opened: bool = False,
 ) -> Captured:  # fmt: skip
     single = form == "step"
-    reasons = [*twin.refusals(), *_wrong_time_steps(twin, steps)]
+    reasons = [*twin.refusals(), *wrong_time_steps(twin, steps)]
     if single:
-        reasons += _not_streaming(twin, spec)
+        reasons += not_streaming(twin, spec)
     if reasons:
         raise UnsupportedError(f"model {spec.name!r} cannot be captured", reasons)
     example_t = _DYNAMIC_T if steps == "dynamic" else steps
@@ -169,7 +168,7 @@ def _trace(
     twin.opened = opened
     try:
         found = probe(twin, spec, example_t, single)
-        reasons = [*found.problems, *(_not_one_step(twin, spec, over_time) if single else ())]
+        reasons = [*found.problems, *(not_one_step(twin, spec, over_time) if single else ())]
         if reasons:
             raise UnsupportedError(f"model {spec.name!r} cannot be captured", reasons)
         program, order = _export(twin, spec, steps, batch, single, found)
@@ -201,49 +200,6 @@ def _trace(
     )  # fmt: skip
 
 
-def _wrong_time_steps(twin: Twin, steps: TimeSteps) -> list[Unsupported]:
-    """Returns every neuron that does not take this T, or not a dynamic one."""
-    reasons = []
-    for slot in twin.slots:
-        kind, fixed = type(slot.module).__name__, slot.adapter.fixed_steps
-        obstacle = why_not_scanned(twin, slot) if slot.op == "loop" else slot.adapter.why_not_dynamic
-        if steps == "dynamic" and obstacle:
-            fix = f"give a number of time steps{f' ({fixed})' if fixed else ''}"
-            why = f"it cannot have a dynamic T: {obstacle}"
-            reasons.append(Unsupported(slot.path, kind, why, fix))
-        elif isinstance(steps, int) and fixed is not None and steps != fixed:
-            reasons.append(Unsupported(slot.path, kind, f"it was made for T={fixed}, not {steps}", f"use T={fixed}"))
-    return reasons
-
-
-def _not_streaming(twin: Twin, spec: ModelSpec) -> list[Unsupported]:
-    """Returns every neuron that cannot be run step by step."""
-    if not twin.slots:
-        return [Unsupported("", spec.name, "it has no neurons, so there is no time step", "use target onnx")]
-    return [
-        Unsupported(slot.path, type(slot.module).__name__, slot.adapter.why_not_streaming, "use the sequence form")
-        for slot in twin.slots
-        if not slot.adapter.streams
-    ]
-
-
-def _not_one_step(twin: Twin, spec: ModelSpec, over_time: str) -> list[Unsupported]:
-    """Returns every reason why running step by step would not equal running the sequence."""
-    reasons = [
-        Unsupported(
-            slot.path, type(slot.module).__name__,
-            f"one forward pass runs it {slot.calls} times, and a step-by-step run would interleave them",
-            "give each place its own neuron",
-        )
-        for slot in twin.slots
-        if slot.calls > 1
-    ]  # fmt: skip
-    if over_time == "auto":
-        why = "its output is neither one per step nor the mean, sum or last of the steps"
-        reasons.append(Unsupported("", spec.name, why, "let it return [T, B, ...]"))
-    return reasons
-
-
 def _export(
     twin: Twin, spec: ModelSpec, steps: TimeSteps, batch: int | str, single: bool, found: Probe
 ) -> tuple[ExportedProgram, list[str]]:  # fmt: skip
@@ -272,7 +228,7 @@ def _export(
             shapes: dict[str, Any] = {"x": x_dims, "states": s_dims} if states else {"x": x_dims}
             program = torch.export.export(twin, (x, *states), dynamic_shapes=shapes, strict=False)
     except Exception as error:
-        raise _refusal(error, spec, steps) from error
+        raise refusal(error, spec, steps) from error
     finally:
         twin.single = False
     _check_dynamic(program, spec, steps, batch, x_dims)
@@ -288,36 +244,7 @@ def _check_dynamic(
     shape = node.meta["val"].shape
     for axis, dim in x_dims.items():
         if dim is not None and isinstance(shape[axis], int):
-            raise _specialised(spec, "T" if axis == 0 and steps == "dynamic" else "B")
-
-
-def _specialised(spec: ModelSpec, axis: str) -> UnsupportedError:
-    why = f"its code needs {axis} as a number (a Python loop or a parameter over {axis})"
-    fix = "give a number of time steps" if axis == "T" else "give a fixed --batch"
-    return UnsupportedError(
-        f"model {spec.name!r} cannot have a dynamic {axis}", [Unsupported("", spec.name, why, fix)]
-    )  # fmt: skip
-
-
-def _refusal(error: Exception, spec: ModelSpec, steps: TimeSteps) -> Exception:
-    text = str(error).strip()
-    name = type(error).__name__
-    if "DataDependent" in name or "data-dependent" in text.lower():
-        why = "its control flow depends on the values of tensors"
-        fix = "use torch.where, or move the decision out of the model"
-        return UnsupportedError(
-            f"model {spec.name!r} cannot be captured", [Unsupported("", spec.name, why, fix)]
-        )  # fmt: skip
-    violated = re.search(r"\(L\['(x|states)'\](?:\[\d+\])?\.size\(\)\[(\d+)\]", text)
-    if violated:
-        over_time = violated[1] == "x" and violated[2] == "0" and steps == "dynamic"
-        return _specialised(spec, "T" if over_time else "B")
-    first = text.splitlines()[0] if text else name
-    why = f"torch.export refused it: {name}: {first[:200]}"
-    return UnsupportedError(
-        f"model {spec.name!r} cannot be captured",
-        [Unsupported("", spec.name, why, "run with --debug for the whole message")],
-    )
+            raise specialised(spec, "T" if axis == 0 and steps == "dynamic" else "B")
 
 
 def _check_nodes(program: ExportedProgram, calls: tuple[str, ...]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from neurokit.capture.neurons import plain
+from neurokit import dynamics, ops
+from neurokit.capture.neurons import Adapter, States
 
 if TYPE_CHECKING:
     from neurokit.capture.twin import Slot, Twin
@@ -112,3 +114,20 @@ def why_not_scanned(twin: Twin, slot: Slot) -> str:
         if inner and not other.adapter.streams:
             return other.adapter.why_not_streaming
     return ""
+
+
+def plain(adapter: Adapter) -> Adapter:
+    """Returns the adapter of a neuron that is one operation in plain operations, of equal bits: a scan may hold those.
+
+    Others are plain already.
+    """
+    if adapter.op not in ("if_", "lif", "plif"):
+        return adapter
+
+    def step(module: nn.Module, x: Tensor, states: States) -> tuple[Tensor, States]:
+        given = adapter.parameters
+        h = dynamics.charge(adapter.op, states[0], x, given)
+        spike = (h >= given["v_threshold"]).to(x.dtype)
+        return spike, (ops.reset(h, spike, given["v_threshold"], given["v_reset"]),)
+
+    return replace(adapter, sequence=None, step=step)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from spikingjelly.activation_based import base, functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
-from neurokit import dynamics, ops
+from neurokit import ops
 from neurokit.interchange.delay import Delay
 from neurokit.interchange.loops import Loop
 from neurokit.interchange.nir_cells import NirCell
@@ -168,23 +168,6 @@ def _common(module: nn.Module) -> Adapter | None:
     parameters["decay"] = float(module.w.detach().sigmoid())
     parameters["tau"] = 1.0 / parameters["decay"]
     return Adapter("plif", parameters, *_op_runs(lambda m, x, v: ops.plif(x, v, m.w.sigmoid(), *leak)))
-
-
-def plain(adapter: Adapter) -> Adapter:
-    """Returns the adapter of a neuron that is one operation in plain operations, of equal bits: a scan may hold those.
-
-    Others are plain already.
-    """
-    if adapter.op not in ("if_", "lif", "plif"):
-        return adapter
-
-    def step(module: nn.Module, x: Tensor, states: States) -> tuple[Tensor, States]:
-        given = adapter.parameters
-        h = dynamics.charge(adapter.op, states[0], x, given)
-        spike = (h >= given["v_threshold"]).to(x.dtype)
-        return spike, (ops.reset(h, spike, given["v_threshold"], given["v_reset"]),)
-
-    return replace(adapter, sequence=None, step=step)
 
 
 def _op_runs(call: Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]) -> tuple[Step, Step]:
