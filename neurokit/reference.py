@@ -86,7 +86,8 @@ def fed_back(
         with torch.no_grad():
             guess = heard(captured.module, x)  # type: ignore[arg-type]
         flat = [value for path in captured.loops for value in guess.get(path, ())]
-        states = _replaced(states, captured.feedback, flat) if len(flat) == len(captured.feedback) else states
+        if [v.shape for v in flat] == [states[at].shape for at in captured.feedback]:  # not of a loop in a loop
+            states = _replaced(states, captured.feedback, flat)
     first = len(captured.output_names)
     for _ in range(int(captured.time_steps or 0) + 1):
         outputs, _records = record(module, (x, *states), forced)

@@ -109,7 +109,9 @@ def why_not_scanned(twin: Twin, slot: Slot) -> str:
     own = {id(part) for part in loop.parts.values()}
     for other in twin.slots:
         inner = any(other.module is part for top in loop.parts.values() for part in top.modules())
-        if inner and (id(other.module) not in own or other.adapter.op == "loop"):
+        if inner and other.adapter.op == "loop":
+            return f"it holds another loop ({other.path})"
+        if inner and id(other.module) not in own:
             return f"its {other.path} is run by a module with a forward of its own"
         if inner and not other.adapter.streams:
             return other.adapter.why_not_streaming
