@@ -40,6 +40,17 @@ class Value:
     reduced: bool = False
 
 
+@dataclass(frozen=True)
+class Joined(Value):
+    """Vectors that were joined, for linear maps to take apart again.
+
+    Attributes:
+        parts: What was joined, in order.
+    """
+
+    parts: tuple[Value, ...] = ()
+
+
 @dataclass
 class Made:
     """One node of the graph.
@@ -99,10 +110,19 @@ class GraphBuilder:
     def add(
         self, kind: str, fields: dict[str, Any], value: Value | None, node: Node, shape: tuple[int, ...], **changes: Any
     ) -> Value:
-        """Adds a node fed by `value` and returns what it puts out."""
+        """Adds a node fed by `value` and returns what it puts out.
+
+        Args:
+            kind: NIR's name for it.
+            fields: Its fields.
+            value: What feeds it, or None.
+            node: The program's node that computes the same.
+            shape: Shape of one sample of its output.
+            changes: Fields of the result; `name` is what the node is called instead of its module's path.
+        """
         lead = value.lead if value is not None else changes.pop("lead")
         path = module_path(node)
-        name = self._name(path or node.name)
+        name = self._name(changes.pop("name", path or node.name))
         sources = value.sources if value is not None else ()
         level = max((self._at(source).level for source in sources), default=0)
         self.nodes[name] = Made(kind, fields, path, node.name, changes.get("lead", lead), shape, level)

@@ -14,7 +14,7 @@ import torch
 from neurokit.export.nir_arithmetic import add, div, mul, relu, scaled, sub, threshold
 from neurokit.export.nir_graph import PARTITION, GraphBuilder, Rule, Value, op_name, shape_of, values_in
 from neurokit.export.nir_pooling import adaptive, avg_pool, max_pool, reduce, select
-from neurokit.export.nir_weights import batch_norm, conv, linear
+from neurokit.export.nir_weights import batch_norm, cat, conv, linear
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -85,7 +85,6 @@ _WHY = {
         "it limits or rounds activations (as exact numerics do inside some networks), and NIR can state that of its"
         " input only",
     ),
-    aten.cat.default: "NIR has no node that joins channels",
     aten.layer_norm.default: "it normalises by the activations themselves, which NIR cannot",
     aten.softmax.int: "NIR has no softmax",
 }  # fmt: skip
@@ -108,6 +107,7 @@ RULES: dict[Any, Rule] = {
     **dict.fromkeys((aten.expand.default, aten.repeat.default), _repeat),
     **dict.fromkeys((aten.conv1d.default, aten.conv2d.default, aten.conv1d.padding, aten.conv2d.padding), conv),
     aten.linear.default: linear,
+    aten.cat.default: cat,
     aten.batch_norm.default: batch_norm,
     **dict.fromkeys((aten.add.Tensor, aten.add_.Tensor, aten.add.Scalar, operator.add), add),
     **dict.fromkeys((aten.sub.Tensor, aten.sub.Scalar), sub),

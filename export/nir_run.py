@@ -109,6 +109,26 @@ class NirRunner:
         return (found[0] if isinstance(found, tuple) else found).numpy()
 
 
+class _Seen:
+    """What nodes were given or gave, in one call or step by step."""
+
+    def __init__(self) -> None:
+        self._parts: dict[tuple[int, str], list[Tensor]] = {}
+
+    def note(self, key: tuple[int, str], value: Tensor) -> Tensor:
+        """Keeps the next steps of a node, `[T, B, ...]`, and returns them."""
+        self._parts.setdefault(key, []).append(value)
+        return value
+
+    def steps(self, key: tuple[int, str]) -> int:
+        """Returns how many steps of a node were kept."""
+        return sum(map(len, self._parts.get(key, ())))
+
+    def whole(self, key: tuple[int, str]) -> np.ndarray:
+        """Returns all steps of a node, `[T, B, ...]`."""
+        return np.concatenate([part.numpy() for part in self._parts[key]])
+
+
 class NirProbe:
     """Runs one NIR artifact in the ways that verification asks for."""
 
@@ -146,30 +166,30 @@ class NirProbe:
 
     def free(self, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs a sequence as it is; returns the outputs and every layer's spikes `[T, B, ...]`."""
-        seen: dict[tuple[int, str], Tensor] = {}
+        seen = _Seen()
 
         def call(index: int, name: str, value: Tensor) -> Tensor:
-            seen[index, name] = self._nets[index].call(name, value)
-            return seen[index, name]
+            return seen.note((index, name), self._nets[index].call(name, value))
 
         outputs = self._run(x, call)
-        return outputs, [seen[layer].numpy() for layer in self._layers]
+        return outputs, [seen.whole(layer) for layer in self._layers]
 
     def currents(self, x: np.ndarray, spikes: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs with the reference's spikes in place of every layer's own; returns outputs and input currents."""
         import torch
 
         forced = {layer: torch.from_numpy(value) for layer, value in zip(self._layers, spikes, strict=True)}
-        seen: dict[tuple[int, str], Tensor] = {}
+        seen = _Seen()
 
         def call(index: int, name: str, value: Tensor) -> Tensor:
             if (index, name) not in forced:
                 return self._nets[index].call(name, value)
-            seen[index, name] = value
-            return forced[index, name].reshape(value.shape)
+            start = seen.steps((index, name))  # in a loop a layer is called step by step
+            seen.note((index, name), value)
+            return forced[index, name][start : start + len(value)].reshape(value.shape)
 
         outputs = self._run(x, call)
-        return outputs, [seen[layer].numpy() for layer in self._layers]
+        return outputs, [seen.whole(layer) for layer in self._layers]
 
     def fire(self, index: int, current: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Runs one layer's own neuron for every step at once, each from its own given membrane."""
@@ -193,17 +213,16 @@ class NirProbe:
             The input of every step `[T, B, ...]`, on the grid that the file states, and what every firing node puts
             out, by its name.
         """
-        net, seen = self._nets[0], {}
+        net, seen = self._nets[0], _Seen()
 
         def call(index: int, name: str, value: Tensor) -> Tensor:
             made = self._nets[index].call(name, value)
-            if name in net.firing:
-                seen[name] = made.numpy()
-            return made
+            return seen.note((0, name), made) if name in net.firing else made
 
         self._run(x, call)
         x = self._sequence(x)
-        return x if net.grid is None else net.grid.array(x), seen
+        spikes = {name: seen.whole((0, name)) for name in net.order if name in net.firing}
+        return x if net.grid is None else net.grid.array(x), spikes
 
     def _sequence(self, x: np.ndarray) -> np.ndarray:
         """Returns the input of every step `[T, B, ...]`."""

@@ -39,8 +39,11 @@ class NirTarget:
         """Returns every reason why the model cannot be one NIR graph (with partition: why no part of it can)."""
         settings = _settings(options)
         walk = _walk(captured, settings)
-        if not settings["partition"]:
+        if not settings["partition"] or not walk.graph.reasons:
             return walk.graph.reasons
+        if walk.captured.loops:
+            why = "its parts would cut a recurrent connection, and each part is verified on its own"
+            return [Unsupported(walk.captured.loops[0], captured.spec.name, why, "leave partition away")]
         from neurokit.export.nir_parts import parts
 
         if parts(walk.graph):
@@ -55,6 +58,7 @@ class NirTarget:
         settings = _settings(options)
         walk = _walk(captured, settings)
         entries = describe(walk.captured if captured.form != "sequence" else captured)
+        entries["neurons"] = describe(walk.captured)["neurons"]  # with a free T some are part of a scan
         entries["form"] = "graph"
         entries["reset_policy"] = "states start from the reset potential; reset() before a new sequence"
         info = entries["target_info"]

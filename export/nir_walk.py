@@ -12,9 +12,12 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+from neurokit.capture import opened
 from neurokit.export.nir_graph import GraphBuilder, Made, Value, concrete, shape_of
 from neurokit.export.nir_grid import input_grid
+from neurokit.export.nir_loops import Loops, delay_lines
 from neurokit.export.nir_rules import RULES, unknown
+from neurokit.interchange.delay import Delay
 from neurokit.interchange.nir_cells import NirCell, fires_above
 from neurokit.target import Unsupported
 
@@ -42,7 +45,7 @@ class Walk:
     """
 
     def __init__(self, captured: Captured, dt: float, dense_groups: bool = False) -> None:
-        self.captured = captured = _with_sizes(captured)
+        self.captured = captured = opened(_with_sizes(captured))
         self.dt = dt
         nodes = list(captured.program.graph.nodes)
         user = captured.program.graph_signature.user_inputs
@@ -55,9 +58,11 @@ class Walk:
         self.outputs: list[Any] = []
         self._values: dict[Node, Any] = {}
         self._constants = _constants(captured)
-        self._cells = {n.path for n in captured.neurons if n.op == "decomposed"}
+        self._lines = delay_lines(captured)
+        self._cells = {n.path for n in captured.neurons if n.op == "decomposed"} | set(self._lines)
         self._cell_values: dict[str, Value] = {}
         self._calls = iter(captured.calls)
+        self._loops = Loops(self.graph, captured, dt)
         self._check_whole()
         for node in nodes:
             self._values[node] = self._visit(node, x)
@@ -122,7 +127,7 @@ class Walk:
         if node.name in self._constants:
             return self._constants[node.name]
         if node is not x:
-            return _STATE
+            return self._loops.enter(node) if node.name in self._loops.states else _STATE
         lead, shape = self.graph.layout(shape_of(node))
         tensor = self._roundings[-1].name if self._roundings else node.name
         self.graph.nodes["input"] = Made("Input", {"input_type": np.array(shape)}, "", tensor, lead, shape)
@@ -142,6 +147,7 @@ class Walk:
                 self.graph.reasons.append(Unsupported("", f"output {source}", why, "leave it out"))
                 continue
             self.graph.escapes.update(value.sources)
+        self._loops.close([self._read(source) for source in made[len(self.captured.output_names) :]])
 
     def _neuron(self, node: Node, args: Any) -> Any:
         path, value = next(self._calls), args[0]
@@ -181,10 +187,14 @@ class Walk:
                 return None
             self._cell_values[path] = self._make_cell(node, path, value)
         result, out = self._cell_values[path], shape_of(node)
-        time = out[:2] == self.graph.sizes(("T", "B")) and out[2:] == result.shape
-        return replace(result, lead=("T", "B") if time else result.lead)
+        leads = [lead for lead in (("T", "B"), ("TB",)) if out == (*self.graph.sizes(lead), *result.shape)]
+        return replace(result, lead=leads[0] if leads else result.lead)
 
     def _make_cell(self, node: Node, path: str, value: Value) -> Value:
+        if value.lead == ("TB",):  # a neuron that takes steps unfolds time first
+            value = replace(value, lead=("T", "B"))
+        if path in self._lines:
+            return self._delay(node, self._lines[path], value)
         info = next(n for n in self.captured.neurons if n.path == path)
         module = self.captured.module.get_submodule(f"net.{path}" if path else "net")
         found = cell_fields(module, value.shape, self.dt)
@@ -195,6 +205,15 @@ class Walk:
             outside = self.graph.outside(node, [value])
             return replace(outside, lead=value.lead, shape=value.shape)
         return self.graph.add(found[0], found[1], value, node, value.shape, spikes="v_threshold" in found[1])
+
+    def _delay(self, node: Node, line: Delay, value: Value) -> Value:
+        """A delay line; one whose loop keeps a step is part of the node that stands for the loop's value."""
+        if value.lead != ("T", "B"):
+            return self.graph.refuse(node, "Delay", "its input has no time axis", "give it a sequence", [value])
+        if line.kept:
+            return value
+        seconds = np.broadcast_to(line.steps.numpy() * self.dt, value.shape).copy()
+        return self.graph.add("Delay", {"delay": seconds}, value, node, value.shape, spikes=value.spikes)
 
 
 def neuron_fields(op: str, given: Mapping[str, Any], shape: tuple[int, ...], dt: float) -> tuple[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from neurokit.export.nir_graph import (
     PARTITION,
     WEIGHTED,
     GraphBuilder,
+    Joined,
     Value,
     module_path,
     op_name,
@@ -23,6 +25,8 @@ from neurokit.export.nir_graph import (
 
 if TYPE_CHECKING:
     from torch.fx import Node
+
+_LINEAR = torch.ops.aten.linear.default
 
 
 def conv(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[str, Any]) -> Value:
@@ -70,8 +74,25 @@ def linear(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[st
         fix = "flatten before it, or write it as a 1x1 convolution"
         return graph.refuse(node, op_name(node), why, fix, [value])
     array = weight.detach().numpy().astype(np.float32)
-    fields = {"weight": array} if bias is None else {"weight": array, "bias": bias.detach().numpy().astype(np.float32)}
-    return graph.add("Linear" if bias is None else "Affine", fields, value, node, (array.shape[0],))
+    offset = {} if bias is None else {"bias": bias.detach().numpy().astype(np.float32)}
+    parts = value.parts if isinstance(value, Joined) else (value,)
+    ends = np.cumsum([part.shape[0] for part in parts])[:-1]
+    made = [
+        graph.add("Affine" if given else "Linear", {"weight": columns.copy(), **given}, part, node, (array.shape[0],))
+        for part, columns, given in zip(parts, np.split(array, ends, axis=1), [offset] + [{}] * len(ends), strict=True)
+    ]
+    return made[0] if len(made) == 1 else replace(made[0], sources=tuple(m.sources[0] for m in made), sole=False)
+
+
+def cat(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[str, Any]) -> Value:
+    """Vectors that are joined for linear maps alone: these become a sum of maps of each."""
+    parts, axis = args[0], args[1] if len(args) > 1 else 0
+    fit = all(isinstance(part, Value) and len(part.shape) == 1 for part in parts)
+    rank = len(shape_of(node))
+    if not fit or axis % rank != rank - 1 or any(user.target is not _LINEAR for user in node.users):
+        return graph.refuse(node, op_name(node), "NIR has no node that joins channels", PARTITION, values_in(parts))
+    sources = tuple(source for part in parts for source in part.sources)
+    return Joined(sources, parts[0].lead, (sum(part.shape[0] for part in parts),), sole=False, parts=tuple(parts))
 
 
 def batch_norm(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[str, Any]) -> Value:

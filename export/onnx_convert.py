@@ -41,7 +41,9 @@ def onnx_from_captured(captured: Captured) -> ir.Model:
     if captured.form == "sequence":
         _start_states_inside(graph, captured)
     model.ir_version = 10  # the newest that runtimes two years old read
+    names = [str(value.name) for value in graph.outputs]
     clean(model)
+    _distinct_outputs(graph, names)
     return model
 
 
@@ -126,6 +128,22 @@ def _name_inputs_and_outputs(graph: ir.Graph, captured: Captured) -> None:
         value.name = f"{state.name}_out"
     for value in [*graph.inputs, *graph.outputs]:
         _rename_symbols(value, rename)
+
+
+def _distinct_outputs(graph: ir.Graph, names: list[str]) -> None:
+    """Gives outputs of equal values their own names again: a loop's state may be the output of the network."""
+    import onnx_ir as ir
+
+    seen: set[int] = set()
+    for index, (value, name) in enumerate(zip(list(graph.outputs), names, strict=True)):
+        if id(value) not in seen:
+            seen.add(id(value))
+            continue
+        copy = ir.Node("", "Identity", [value], num_outputs=1, name=name)
+        made = copy.outputs[0]
+        made.name, made.shape, made.type = name, value.shape, value.type
+        graph.append(copy)
+        graph.outputs[index] = made
 
 
 def _rename_symbols(value: ir.Value, rename: dict[str, str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     import onnx
 
     from neurokit.artifact import Artifact
+    from neurokit.vectors import Vectors
 
 
 class OnnxProbe:
@@ -42,15 +45,32 @@ class OnnxProbe:
         except Exception as error:
             raise ArtifactError(f"{artifact.path}: model.onnx cannot be read: {error}") from error
         self._calls = [node for node in self._model.graph.node if node.domain == DOMAIN]
+        # A neuron in a loop is called once a step: its calls are one layer.
+        self._of_layer: dict[str, list[int]] = {}
+        for index, node in enumerate(self._calls):
+            self._of_layer.setdefault(_path(node), []).append(index)
+        self._decomposed = {neuron.path for neuron in artifact.manifest.neurons if neuron.op == "decomposed"}
+        self._hides = False
         self._neurons: dict[int, Any] = {}
 
     def layers(self) -> list[str]:
-        """Returns the module path of every neuron call, in the order of the graph."""
-        return [_path(node) for node in self._calls]
+        """Returns the module path of every neuron layer, in the order of the graph."""
+        return list(self._of_layer)
 
     def can_force(self) -> bool:
-        """Whether every state of the model belongs to a neuron call (decomposed neurons cannot be forced)."""
-        return not self._step or len(self._states) == len(self._calls)
+        """Whether every neuron is a call that can be given the reference's spikes."""
+        stateful = self._step and any(state.neuron in self._decomposed for state in self._states)
+        return not stateful and not self._hides
+
+    def narrow(self, vectors: Vectors) -> Vectors:
+        """Returns the vectors of the layers that can be seen: those inside a scan cannot."""
+        seen = [layer for layer in vectors.layers if layer.path in self._of_layer]
+        hidden = len(vectors.layers) - len(seen)
+        if not hidden:
+            return vectors
+        self._hides = True
+        note = f"{hidden} neuron layer(s) run inside a loop over a free T: compared by what follows them"
+        return replace(vectors, layers=tuple(seen), notes=(*vectors.notes, note))
 
     def free(self, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs a sequence as it is; returns the outputs over time and every layer's spikes `[T, B, ...]`."""
@@ -64,16 +84,8 @@ class OnnxProbe:
         wanted = self._outputs + spikes
         if not self._step:
             results = session.run(wanted, {self._input: x})
-            return results[: len(self._outputs)], results[len(self._outputs) :]
-        states = initial_states(self._states, int(self._steps(x)[0].shape[0]))
-        names = [state.output for state in self._states]
-        steps = []
-        for x_t in self._steps(x):
-            results = session.run(wanted + names, {self._input: x_t, **states})
-            states = {s.input: value for s, value in zip(self._states, results[len(wanted) :], strict=True)}
-            steps.append(results[: len(wanted)])
-        stacked = [np.stack(values) for values in zip(*steps, strict=True)]
-        return self._split(stacked, len(self._outputs))
+            return results[: len(self._outputs)], self._joined(results[len(self._outputs) :])
+        return self._streamed(session, wanted, len(self._outputs), x, self._states)
 
     def currents(self, x: np.ndarray, spikes: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs with the reference's spikes in place of every layer's own.
@@ -84,46 +96,73 @@ class OnnxProbe:
         model = self._copy()
         graph = model.graph
         calls = [node for node in graph.node if node.domain == DOMAIN]
+        renamed: dict[str, str] = {}
         for index, node in enumerate(calls):
             forced = f"neurokit.forced.{index}"
             for user in graph.node:
                 user.input[:] = [forced if name == node.output[0] else name for name in user.input]
             for output in graph.output:
                 if output.name == node.output[0]:  # the network's output is this layer's spikes
-                    identity = graph.node.add(op_type="Identity", input=[forced], output=["neurokit.output"])
-                    identity.name = "neurokit.output"
-                    output.name = "neurokit.output"
+                    renamed[output.name] = f"neurokit.output.{index}"
+                    output.name = renamed[output.name]
+                    graph.node.add(op_type="Identity", input=[forced], output=[output.name], name=output.name)
             graph.input.append(_value(forced, _element_type(model, node)))
             graph.output.append(_value(f"neurokit.current.{index}", _element_type(model, node)))
             graph.node.add(op_type="Identity", input=[node.input[0]], output=[f"neurokit.current.{index}"])
-        outputs = [o.name for o in self._model.graph.output if o.name in self._outputs]
-        renamed = ["neurokit.output" if name in {c.output[0] for c in calls} else name for name in outputs]
-        _drop(graph, {state.output for state in self._states})
         _drop_calls(graph, calls, {state.input for state in self._states})
+        left, made = {value.name for value in graph.input}, {name for node in graph.node for name in node.output}
+        kept = [state for state in self._states if state.input in left]  # of loops and delay lines
+        _drop(graph, {state.output for state in self._states if state not in kept or state.output not in made})
         session = self._session(model)
-        wanted = renamed + [f"neurokit.current.{index}" for index in range(len(calls))]
+        outputs = [renamed.get(name, name) for name in self._outputs]
+        wanted = outputs + [f"neurokit.current.{index}" for index in range(len(calls))]
         if not self._step:
-            feeds = {f"neurokit.forced.{i}": value for i, value in enumerate(spikes)}
-            results = session.run(wanted, {self._input: x, **feeds})
-            return results[: len(renamed)], results[len(renamed) :]
+            results = session.run(wanted, {self._input: x, **self._forced(spikes)})
+            return results[: len(outputs)], self._joined(results[len(outputs) :])
+        return self._streamed(session, wanted, len(outputs), x, kept, spikes, renamed)
+
+    def _streamed(
+        self, session: Any, wanted: list[str], count: int, x: np.ndarray, states: Any,
+        spikes: list[np.ndarray] | None = None, renamed: Mapping[str, str] | None = None,
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:  # fmt: skip
+        """Runs the step form over all steps and hands its states on; the first `count` results are the outputs."""
+        held = initial_states(states, int(self._steps(x)[0].shape[0]))
+        known = {output.name for output in session.get_outputs()}
+        carried = [(s.input, (renamed or {}).get(s.output, s.output)) for s in states]
+        carried = [(name, output) for name, output in carried if output in known]  # of others only the shape is read
+        names = [output for _, output in carried]
         steps = []
         for t, x_t in enumerate(self._steps(x)):
-            feeds = {f"neurokit.forced.{i}": value[t : t + 1] for i, value in enumerate(spikes)}
-            steps.append(session.run(wanted, {self._input: x_t, **feeds}))
-        stacked = [np.stack(values) for values in zip(*steps, strict=True)]
-        return self._split(stacked, len(renamed))
+            forced = {f"neurokit.forced.{i}": value[t : t + 1] for i, value in enumerate(spikes or [])}
+            results = session.run(wanted + names, {self._input: x_t, **held, **forced})
+            held |= {name: value for (name, _), value in zip(carried, results[len(wanted) :], strict=True)}
+            steps.append(results[: len(wanted)])
+        return self._split([np.stack(values) for values in zip(*steps, strict=True)], count)
+
+    def _forced(self, spikes: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns what each call puts out instead of its own spikes: of a layer in a loop, one step each."""
+        feeds = {}
+        for indices, value in zip(self._of_layer.values(), spikes, strict=True):
+            for index, part in zip(indices, np.split(value, len(indices)), strict=True):
+                feeds[f"neurokit.forced.{index}"] = part
+        return feeds
+
+    def _joined(self, values: list[np.ndarray]) -> list[np.ndarray]:
+        """Returns values of every call as values of every layer."""
+        return [np.concatenate([values[index] for index in indices]) for indices in self._of_layer.values()]
 
     def fire(self, index: int, current: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Runs one layer's own neuron code for every time step at once, each from its own given membrane.
 
         Args:
-            index: Which neuron call.
+            index: Which neuron layer.
             current: Input current, `[T, B, ...]`.
             before: Membrane before each step, `[T, B, ...]`.
 
         Returns:
             Spikes and membranes after each step, both `[T, B, ...]`.
         """
+        index = list(self._of_layer.values())[index][0]
         session = self._neurons.get(index) or self._neuron_session(index)
         self._neurons[index] = session
         spikes, after = session.run(None, {"x": current.reshape(1, -1), "v0": before.reshape(-1)})

@@ -206,6 +206,7 @@ class NetworkProbe(OnnxProbe):
 
     def narrow(self, vectors: Vectors) -> Vectors:
         """Returns the vectors with bounds for the engine's precision."""
+        vectors = super().narrow(vectors)
         notes = (*vectors.notes, self._note)
         if not self._half:
             return replace(vectors, notes=notes)

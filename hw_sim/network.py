@@ -28,6 +28,8 @@ class NeuronModel:
         reset: Value after a spike (hard reset), or None: the threshold is subtracted (soft reset).
         decay_input: Whether the input is divided by tau as well (SpikingJelly's default).
         state_bits: Width of a stored membrane value.
+        described: Whether this is all of the dynamics, so that they can be computed from it: else it is what they are
+            priced as (a current-based neuron, one with a gain, neurons with parameters of their own).
     """
 
     kind: Literal["if", "lif"]
@@ -36,6 +38,7 @@ class NeuronModel:
     reset: float | None = 0.0
     decay_input: bool = False
     state_bits: int = 16
+    described: bool = True
 
 
 @dataclass(frozen=True)
@@ -176,14 +179,14 @@ class Network:
 
     Attributes:
         name: Name of the model.
-        populations: Every population, sources before targets.
+        populations: Every population, sources before targets (but for projections with a delay: recurrent ones).
         projections: Every projection; names are unique.
         products: Every activation times activation product.
         outputs: Names of the populations that leave the network.
         uncounted: What of the model is in none of these, with reasons.
 
     Raises:
-        InputError: If names repeat or are unknown, sizes differ, or a target comes before its source.
+        InputError: If names repeat or are unknown, sizes differ, or a target comes before its source without a delay.
     """
 
     name: str
@@ -200,7 +203,7 @@ class Network:
             raise InputError(f"network {self.name!r} has two projections of one name", expected="unique names")
         order = {population.name: place for place, population in enumerate(self.populations)}
         for projection in self.projections:
-            self._check(projection.name, (projection.source,), projection.target, order)
+            self._check(projection.name, (projection.source,), projection.target, order, projection.delay)
             source, target = self[projection.source], self[projection.target]
             if projection.source_size != source.size or projection.target_size != target.size:
                 raise InputError(
@@ -265,11 +268,11 @@ class Network:
     def _out_of(self) -> dict[str, tuple[Projection, ...]]:
         return _grouped(self.projections, "source")
 
-    def _check(self, name: str, sources: tuple[str, ...], target: str, order: dict[str, int]) -> None:
+    def _check(self, name: str, sources: tuple[str, ...], target: str, order: dict[str, int], delay: int = 0) -> None:
         for end in (*sources, target):
             if end not in order:
                 raise InputError(f"{name!r} refers to an unknown population {end!r}", expected="one of the network's")
-        if any(order[source] >= order[target] for source in sources):
+        if delay == 0 and any(order[source] >= order[target] for source in sources):
             raise InputError(f"{name!r}: its target {target!r} comes before its source", expected="sources first")
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from neurokit.errors import InputError
 from neurokit.hw_sim.block import Block
 from neurokit.hw_sim.mesh import Mesh
+from neurokit.hw_sim.partition import stays_inside
 from neurokit.hw_sim.placed import Mapping, cuts_of, mapping_traffic
 from neurokit.hw_sim.projection import Projection
 from neurokit.hw_sim.report import CoreReport, LinkReport
@@ -157,7 +158,7 @@ def _count_population(mapping: Mapping, tally: Tally, name: str, terms: dict[str
     added = np.zeros((tally.time_steps, len(held)), np.int64)
     weights = np.zeros_like(added)
     for projection in network.into(name):
-        if projection.source in members:
+        if stays_inside(projection, members):
             continue  # a sum formed on the same core: its parts were booked as they arrived
         if tally.is_shortcut(projection):
             arrived = np.broadcast_to(sizes, added.shape)
@@ -231,7 +232,7 @@ def _senders(mapping: Mapping, tally: Tally) -> dict[str, Sender]:
     for population in network.populations:
         held = cuts_of(mapping, population.name)
         members = mapping.pieces[held[0]].populations if held else ()
-        leaves = [p for p in network.out_of(population.name) if p.target not in members]
+        leaves = [p for p in network.out_of(population.name) if not stays_inside(p, members)]
         if not held or (not leaves and population.name not in operands):
             continue
         blocks = [mapping.pieces[number].block for number in held]

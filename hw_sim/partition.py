@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from neurokit.hw_sim.block import Block, row_of, view_of
@@ -90,12 +90,21 @@ def _place(network: Network, name: str) -> int:
 
 
 def _plain_identity(projection: Projection) -> bool:
-    return projection.kind == "identity" and projection.source_index is None and projection.target_index is None
+    moved = projection.source_index is not None or projection.target_index is not None
+    return projection.kind == "identity" and not moved and not projection.delay
+
+
+def stays_inside(projection: Projection, members: Collection[str]) -> bool:
+    """Whether a projection joins populations of one unit in one step: a sum that is formed where it is used.
+
+    One with a delay comes back from outside: its spikes have been sent, and it has weights of its own.
+    """
+    return projection.source in members and projection.target in members and not projection.delay
 
 
 def incoming(network: Network, unit: Unit) -> list[Projection]:
     """Returns the projections into a unit, without those that stay inside it."""
-    return [p for name in unit.populations for p in network.into(name) if p.source not in unit.populations]
+    return [p for name in unit.populations for p in network.into(name) if not stays_inside(p, unit.populations)]
 
 
 def need_of(network: Network, unit: Unit, channels: int, places: int, limits: Limits) -> Need:

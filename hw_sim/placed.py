@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neurokit.hw_sim.block import Block, row_of, view_of
 from neurokit.hw_sim.chip import HardwareProfile
 from neurokit.hw_sim.network import Network, Population
-from neurokit.hw_sim.partition import Need
+from neurokit.hw_sim.partition import Need, stays_inside
 from neurokit.hw_sim.placement import Positions, tile_positions
 from neurokit.hw_sim.projection import Projection
 from neurokit.hw_sim.sender import Sender
@@ -143,7 +143,7 @@ def mapping_traffic(mapping: Mapping, senders: dict[str, Sender]) -> dict[str, T
     for piece in mapping.pieces:
         for name in piece.populations:
             for projection in network.into(name):
-                if projection.source in senders and projection.source not in piece.populations:
+                if projection.source in senders and not stays_inside(projection, piece.populations):
                     listen(projection, piece.block, piece.core)
             for product in network.products_into(name):
                 for operand in {product.left, product.right} & set(senders):

@@ -50,6 +50,7 @@ class Projection:
         weight: Weights as in torch, `[C_out, C_in / groups, *kernel]` or `[out, in]`, if known, with every constant
             factor on the way multiplied in.
         gain: The one weight of pooling and of shortcuts (1 / window for an average), if known.
+        delay: Time steps from a spike to its arrival (0: the same step): 1 for recurrent connections, more for delays.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Projection:
     shares_weights_with: str = ""
     weight: NDArray[Any] | None = field(default=None, repr=False, compare=False)
     gain: float | None = 1.0
+    delay: int = 0
 
     def __post_init__(self) -> None:
         for side in ("source", "target"):
@@ -162,10 +164,10 @@ class Projection:
         return 1
 
     def events_per_target(self, spikes: NDArray[np.uint8]) -> NDArray[np.int32]:
-        """Returns how many synaptic events reach each target neuron.
+        """Returns how many synaptic events reach each target neuron in each step.
 
         Args:
-            spikes: 0 or 1, `[T, N_src]`.
+            spikes: What the source sent, 0 or 1, `[T, N_src]`.
 
         Returns:
             Events, `[T, N_dst]`.
@@ -173,11 +175,19 @@ class Projection:
         Raises:
             InputError: If the shape does not fit the source.
         """
-        return self._forward(self._checked(spikes, self.source_size, "source").astype(np.int32))
+        return self._forward(self.arriving(self._checked(spikes, self.source_size, "source")).astype(np.int32))
+
+    def arriving(self, spikes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Returns what arrives in each step of what the source sent in each, `[T, N_src]`: the same, `delay` later."""
+        if not self.delay:
+            return spikes
+        late = np.zeros_like(spikes)
+        late[self.delay :] = spikes[: max(0, len(spikes) - self.delay)]
+        return late
 
     def synaptic_events(self, spikes: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Returns the number of synaptic events in each step for `spikes` `[T, N_src]`: spikes times fan-out, `[T]`."""
-        checked = self._checked(spikes, self.source_size, "source")
+        """Returns the synaptic events that arrive in each step, `[T]`: spikes `[T, N_src]` sent times fan-out."""
+        checked = self.arriving(self._checked(spikes, self.source_size, "source"))
         fan_out = self.fan_out()
         if len(fan_out) and bool(np.all(fan_out == fan_out[0])):
             return checked.sum(axis=1, dtype=np.int64) * fan_out[0]

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter
 
 from neurokit.capture import is_neuron
+from neurokit.capture.looping import heard
 from neurokit.capture.probe import input_shape, set_time_steps
 from neurokit.errors import InputError
 from neurokit.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from neurokit.capture import Captured
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,48 @@ def record(
     with torch.no_grad():
         outputs = run.run(*inputs)
     return tuple(outputs), run.records
+
+
+def fed_back(
+    captured: Captured, module: GraphModule, x: Tensor, forced: Sequence[Tensor] | None = None
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """Returns the states with which an opened capture is the network itself: each step is given what the last fed back.
+
+    Every run of the program makes at least one step more right, and a run that changes nothing is the answer. The
+    first guess is the network run step by step, which only rounding keeps from being it already.
+
+    Args:
+        captured: An opened capture; of one without loops the initial states are returned.
+        module: Its program as a graph module.
+        x: The input, `[T, B, *shape]`.
+        forced: Spikes of every neuron node, in order, instead of its own.
+    """
+    batch = int(x.shape[x.dim() - len(captured.spec.inputs[0].shape) - 1])
+    states = list(captured.initial_states(batch))
+    if not captured.feedback:
+        return tuple(states)
+    if forced is None:
+        with torch.no_grad():
+            guess = heard(captured.module, x)  # type: ignore[arg-type]
+        flat = [value for path in captured.loops for value in guess.get(path, ())]
+        if [v.shape for v in flat] == [states[at].shape for at in captured.feedback]:  # not of a loop in a loop
+            states = _replaced(states, captured.feedback, flat)
+    first = len(captured.output_names)
+    for _ in range(int(captured.time_steps or 0) + 1):
+        outputs, _records = record(module, (x, *states), forced)
+        fed = [outputs[first + at] for at in captured.feedback]
+        late = [torch.cat((torch.zeros_like(value[:1]), value[:-1])) for value in fed]
+        if all(torch.equal(states[at], value) for at, value in zip(captured.feedback, late, strict=True)):
+            break
+        states = _replaced(states, captured.feedback, late)
+    return tuple(states)
+
+
+def _replaced(states: Sequence[Tensor], places: Sequence[int], values: Sequence[Tensor]) -> list[Tensor]:
+    new = list(states)
+    for at, value in zip(places, values, strict=True):
+        new[at] = value
+    return new
 
 
 def example_input(spec: ModelSpec, time_steps: int | None, batch: int, seed: int) -> Tensor:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,10 @@ class Magnitude:
     def error(self) -> Tensor:
         """Returns the largest error that rounding may have made, element by element."""
         return self.size * gamma(self.roundings)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Magnitude) or (isinstance(value, Tensor) and value.is_floating_point())
 
 
 def _tensor(value: Any) -> Any:
@@ -83,7 +87,7 @@ class ErrorAnalysis(Interpreter):
             current = args[0] if isinstance(args[0], Magnitude) else Magnitude(args[0].abs(), 0)
             self.currents.append(current)
             return Magnitude(next(self._forced), 0), args[1]
-        if not any(isinstance(leaf, Magnitude | Tensor) for leaf in torch.utils._pytree.tree_leaves((args, kwargs))):
+        if not any(map(_is_real, torch.utils._pytree.tree_leaves((args, kwargs)))):  # sizes and places
             return super().call_function(target, args, kwargs)
         rule = _RULES.get(target)
         if rule is not None:
@@ -100,8 +104,9 @@ class ErrorAnalysis(Interpreter):
 
 
 def analyse(
-    module: torch.fx.GraphModule, is_neuron: Callable[[Any], bool], forced: list[Tensor], inputs: tuple[Tensor, ...]
-) -> tuple[list[Magnitude], list[Magnitude]]:
+    module: torch.fx.GraphModule, is_neuron: Callable[[Any], bool], forced: list[Tensor], inputs: tuple[Tensor, ...],
+    computed: Collection[int] = (),
+) -> tuple[list[Magnitude], list[Magnitude]]:  # fmt: skip
     """Returns the magnitudes of every neuron's input current and of every output.
 
     Args:
@@ -109,10 +114,14 @@ def analyse(
         is_neuron: Tells a neuron's node by its target.
         forced: Reference spikes of every neuron node, in order.
         inputs: The program's inputs.
+        computed: Places of inputs that were computed (fed-back values), taken as accurate to 64 roundings.
     """
     run = ErrorAnalysis(module, is_neuron, forced)
     with torch.no_grad():
-        outputs = run.run(*(Magnitude(value.abs(), 0) for value in inputs))
+        outputs = run.run(*(
+            Magnitude(value.abs(), 64, rigorous=False) if at in computed else Magnitude(value.abs(), 0)
+            for at, value in enumerate(inputs)
+        ))  # fmt: skip
     outputs = outputs if isinstance(outputs, list | tuple) else (outputs,)
     leaves = [value for value in outputs if isinstance(value, Magnitude)]
     return run.currents, leaves
@@ -223,4 +232,5 @@ _SHAPE_ONLY = {
     aten.stack.default, aten.pad.default, aten.constant_pad_nd.default, aten.max_pool2d.default, aten.relu.default,
     aten.relu_.default, aten.dropout.default, aten.repeat.default, aten.chunk.default, aten.split.Tensor,
     aten.to.dtype, aten.detach.default, aten.unbind.int, aten.max_pool1d.default, aten.upsample_nearest2d.vec,
+    aten.gather.default,
 }  # fmt: skip

@@ -51,6 +51,7 @@ def simulate(
         UnknownNameError: If a chip or an estimator is unknown.
         UnsupportedError: If events are to be checked and the model is not in exact form.
     """
+    from neurokit.capture import opened
     from neurokit.hw_sim import DEFAULT_ESTIMATORS, load_chip, simulate_workloads
     from neurokit.hw_sim.trace import trace
 
@@ -59,6 +60,7 @@ def simulate(
     samples = _samples(captured, inputs)
     if not captured.spiking:  # no spikes to price: what can be said is what one dense pass costs
         names, profiles = tuple(name for name in names if name.startswith("ann-")) or _DENSE, []
+    captured = opened(captured)
     workloads = [trace(captured, x, sample) for sample, x in samples]
     shared = workloads[0].network  # the graph depends on the model alone
     workloads = [replace(workload, network=shared) for workload in workloads]

@@ -36,13 +36,16 @@ def run_every_way(artifact: Artifact, vectors: Vectors, probe: Callable[..., Any
     Raises:
         InputError: If the artifact's runtime has no optimisation levels.
     """
-    if not getattr(probe(), "has_levels", False):
+    first_probe = probe()
+    if not getattr(first_probe, "has_levels", False):
         raise InputError(
             f"target {artifact.manifest.target!r} cannot be verified thoroughly",
             expected="an artifact that ONNX Runtime verifies", fix="leave --thorough away",
         )  # fmt: skip
+    if hasattr(first_probe, "narrow"):
+        vectors = first_probe.narrow(vectors)
     axis = 0 if vectors.time_input == "image" else 1
-    out_axis = 1 if vectors.time_output == "sequence" and vectors.layers else 0
+    out_axis = 1 if vectors.time_output == "sequence" else 0
     first = vectors.x.take([0], axis)
     fixed = artifact.manifest.options.get("batch")
     batches = (fixed,) if isinstance(fixed, int) else BATCHES

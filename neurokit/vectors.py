@@ -187,22 +187,23 @@ def make_vectors(
         x: The input itself, instead of a drawn one.
         notes: What is known of the reference already.
     """
-    from neurokit.capture import is_neuron
-    from neurokit.reference import example_input, record
+    from neurokit.capture import is_neuron, opened
+    from neurokit.reference import example_input, fed_back, record
     from neurokit.rounding import analyse
 
+    captured = opened(captured)
     steps = captured.spec.time_steps if captured.time_steps == "dynamic" else captured.time_steps
     batch = batch if captured.batch == "dynamic" else captured.batch
     if x is None:
         x = example_input(captured.spec, steps, batch, seed)
     batch = int(x.shape[x.dim() - len(captured.spec.inputs[0].shape) - 1])
     module = captured.program.module()
-    states = captured.initial_states(batch)
+    states = fed_back(captured, module, x)
     outputs, records = record(module, (x, *states))
     outputs = outputs[: len(captured.output_names)]
     forced = [entry.spikes for entry in records]
-    currents, magnitudes = analyse(module, is_neuron, forced, (x, *states))
-    covers, stirred, stirred_magnitudes = _covers(module, (x, *states), [tuple(spikes.shape) for spikes in forced])
+    currents, magnitudes = analyse(module, is_neuron, forced, (x, *states), _computed(captured, states))
+    covers, stirred, stirred_magnitudes = _covers(captured, module, x, [tuple(spikes.shape) for spikes in forced])
     by_path = {neuron.path: neuron for neuron in captured.neurons}
     layers = tuple(
         _make_layer(by_path[path], entry, current, cover)
@@ -219,6 +220,11 @@ def make_vectors(
     )  # fmt: skip
 
 
+def _computed(captured: Captured, states: Sequence[torch.Tensor]) -> list[int]:
+    """Returns the places, among the program's inputs, of fed-back values that are no spikes: these are rounded."""
+    return [1 + at for at in captured.feedback if not bool(((states[at] == 0) | (states[at] == 1)).all())]
+
+
 def _bounds(names: Sequence[str], magnitudes: Sequence[Magnitude]) -> dict[str, float]:
     return {
         name: float(magnitude.error().max()) if magnitude.size.numel() else 0.0
@@ -227,19 +233,19 @@ def _bounds(names: Sequence[str], magnitudes: Sequence[Magnitude]) -> dict[str, 
 
 
 def _covers(
-    module: Any, inputs: tuple[torch.Tensor, ...], shapes: list[tuple[int, ...]]
+    captured: Captured, module: Any, x: torch.Tensor, shapes: list[tuple[int, ...]]
 ) -> tuple[list[Cover], tuple[torch.Tensor, ...], list[Magnitude]]:
     """Runs the program with every neuron layer firing at random; returns a cover a layer, outputs and magnitudes."""
     import torch
 
     from neurokit.capture import is_neuron
-    from neurokit.reference import record
+    from neurokit.reference import fed_back, record
     from neurokit.rounding import analyse
 
-    dtype = inputs[0].dtype
-    forced = [torch.from_numpy(covering_spikes(seed, shape)).to(dtype) for seed, shape in enumerate(shapes)]
-    outputs, records = record(module, inputs, forced)
-    magnitudes, of_outputs = analyse(module, is_neuron, forced, inputs)
+    forced = [torch.from_numpy(covering_spikes(seed, shape)).to(x.dtype) for seed, shape in enumerate(shapes)]
+    states = fed_back(captured, module, x, forced)
+    outputs, records = record(module, (x, *states), forced)
+    magnitudes, of_outputs = analyse(module, is_neuron, forced, (x, *states), _computed(captured, states))
     covers = []
     for seed, (entry, magnitude) in enumerate(zip(records, magnitudes, strict=True)):
         at = _sample(entry.current.numel(), seed)

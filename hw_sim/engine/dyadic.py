@@ -87,6 +87,13 @@ class _Reader:
     def _population(self, population: Population) -> None:
         """Finds the grid on which everything meets, and the shifts and integers on it."""
         name, model = population.name, population.model
+        late = [p.name for p in self.network.into(name) if p.delay]
+        if late:
+            self._refuse(late[0], "a recurrent or delayed connection, which the event engine does not take")
+            self.grids[name] = np.zeros(population.size, np.int64)
+            return
+        if model is not None and not model.described:
+            self._refuse(name, "its neurons have more to them than the event engine computes")
         if not population.bias_known:
             self._refuse(name, "its bias is not known (a normalisation that was not folded)")
         arrivals = [(p, *self._arrival(p)) for p in self.network.into(name)]

@@ -136,7 +136,7 @@ def layers_of(workload: Workload) -> list[LayerView]:
                 weights=projection.stored_weights,
                 weight_bits=projection.weight_bits,
                 binary=network[projection.source].binary,
-                theta_in=workload.rasters[projection.source].count,
+                theta_in=_received(workload, projection),
                 theta_out=raster.count if fires and raster is not None else 0,
                 leaky=reached.model is not None and reached.model.kind == "lif",
                 events=int(workload.events(projection).sum()),
@@ -144,6 +144,12 @@ def layers_of(workload: Workload) -> list[LayerView]:
             )
         )
     return views
+
+
+def _received(workload: Workload, projection: Projection) -> int:
+    """Returns the non-zero inputs of a connection, over all steps."""
+    raster = workload.rasters[projection.source]
+    return int(projection.arriving(raster.unpack()).sum()) if projection.delay else raster.count
 
 
 def _dense_macs(projection: Projection) -> int:

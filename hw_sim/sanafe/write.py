@@ -38,6 +38,9 @@ def write_network(placed: Placed, inputs: Mapping[str, SpikeRaster], path: str |
     for population in network.populations:
         if population.role not in ("input", "neuron"):
             raise InputError(f"SANA-FE cannot hold {population.name!r}, a {population.role}", expected="neurons only")
+    for projection in network.projections:
+        if projection.delay:
+            raise InputError(f"SANA-FE cannot hold {projection.name!r}", expected="connections without delay")
     data = {
         "network": {
             "name": network.name,
@@ -56,7 +59,7 @@ def _group(population: Population, inputs: Mapping[str, SpikeRaster]) -> dict[st
         neurons: list[Any] = [{i: [{"spikes": row}]} for i, row in enumerate(spikes)]
         return {"name": population.name, "attributes": [{"log_spikes": True}], "neurons": neurons}
     model = population.model
-    if model is None or model.kind != "if":
+    if model is None or model.kind != "if" or not model.described:
         raise InputError(f"{population.name!r} leaks", expected="integrate-and-fire neurons", fix="use kind 'if'")
     soft = model.reset is None
     soma = [

@@ -9,12 +9,16 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from neurokit.capture import opened
 from neurokit.errors import InputError
 from neurokit.hw_sim.counts import Workload
-from neurokit.hw_sim.network import Population
+from neurokit.hw_sim.network import Population, Uncounted
 from neurokit.hw_sim.trace.builder import Builder
+from neurokit.hw_sim.trace.cells import Cells
 from neurokit.hw_sim.trace.operations import Call, apply, neuron
 from neurokit.hw_sim.trace.values import Term, Value, numbered
+from neurokit.interchange.delay import Delay
+from neurokit.reference import fed_back
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured
@@ -47,9 +51,9 @@ def trace(captured: Captured, x: Tensor, sample: str = "") -> Workload:
             expected="the sequence form with a fixed T", fix="capture(model, time_steps=4)",
         )  # fmt: skip
     x = _one_sample(captured, x)
-    tracer = _Tracer(captured)
+    tracer = _Tracer(opened(captured))
     with torch.no_grad():
-        outputs = tracer.run(x, captured.initial_states(1))
+        outputs = tracer.run(x, fed_back(tracer.captured, tracer.module, x))
     network = tracer.builder.network(captured.spec.name, outputs)
     return Workload(network, tracer.builder.rasters, sample, tracer.builder.inputs)
 
@@ -75,10 +79,14 @@ class _Tracer:
         self.captured = captured
         self.builder = Builder(captured.time_steps if isinstance(captured.time_steps, int) else 1)
         self.builder.plain_neurons = _plain_neurons(captured)
+        self.cells = Cells(captured, self.builder)
         self.paths = iter(captured.calls)
         self.real: dict[Node, Any] = {}
         self.values: dict[Node, Any] = {}
         self.uses = _last_uses(self.module)
+        user = captured.program.graph_signature.user_inputs[1:]
+        self.loops = {str(user[at]): _loop_name(captured, at) for at in captured.feedback}
+        self.builder.uncounted += _delay_lines(captured)
 
     def run(self, x: Tensor, states: tuple[Tensor, ...]) -> tuple[str, ...]:
         """Runs everything and returns the names of the output populations."""
@@ -88,6 +96,8 @@ class _Tracer:
                 self.real[node] = next(inputs)
                 if self.real[node] is x:
                     self.values[node] = self._input(node.name, x)
+                elif node.name in self.loops:
+                    self.values[node] = self.builder.fed_back(self.loops[node.name], self.real[node])
             elif node.op == "get_attr":
                 self.real[node] = _attribute(self.module, str(node.target))
             elif node.op == "call_function":
@@ -115,6 +125,12 @@ class _Tracer:
         args = torch.fx.node.map_arg(node.args, self.real.__getitem__)
         kwargs = torch.fx.node.map_arg(node.kwargs, self.real.__getitem__)
         result = self.real[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+        cell = self.cells.path_of(node)
+        if cell is not None:
+            spikes = self.cells.take(node, cell, self.values, self.real)
+            if spikes is not None:
+                self.values[node] = spikes
+            return
         if not any(source in self.values for source in node.all_input_nodes):
             return
         if not hasattr(node.target, "_schema"):  # getitem of a list of results
@@ -156,6 +172,8 @@ class _Tracer:
             return value
         path = _path(node, getattr(node.target, "_opname", node.name))
         value = self.builder.limited(value, real, path)
+        if real.dim() and real.shape[0] != self.builder.steps:  # more steps or fewer, as in a delay line
+            return self.builder.settled(value)
         return value if value.pure else self.builder.materialise(value, real, path)
 
     def _outputs(self, node: Node) -> tuple[str, ...]:
@@ -167,7 +185,35 @@ class _Tracer:
                 value = self.builder.limited(value, self.real[result], "output")
                 known = value if value.once else self.builder.materialise(value, self.real[result], "output")
                 names += [term.source for term in known.terms if isinstance(term.source, str)]
-        return tuple(dict.fromkeys(names))
+        self._close_loops(results[len(self.captured.output_names) :])  # type: ignore[index]
+        return tuple(name for name in dict.fromkeys(names) if name in self.builder.populations)
+
+    def _close_loops(self, states: Any) -> None:
+        """Leads what every loop feeds back to where its value of the step before came in."""
+        for at in self.captured.feedback:
+            value = self.values.get(states[at])
+            if isinstance(value, Value) and not value.unknown and not value.once:
+                real = self.real[states[at]]
+                value = self.builder.limited(value, real, "feedback")
+                self.builder.close(_loop_name(self.captured, at), value, real)
+
+
+def _loop_name(captured: Captured, at: int) -> str:
+    """Returns the name of what a loop feeds back."""
+    state = captured.states[at]
+    return f"{state.neuron}.{state.memory}".strip(".")
+
+
+def _delay_lines(captured: Captured) -> list[Uncounted]:
+    """Returns every delay line: what arrives late is counted, the memory that holds it is not."""
+    lines = [(path, part) for path, part in captured.module.named_modules() if isinstance(part, Delay)]
+    return [
+        Uncounted(
+            path.removeprefix("net").removeprefix("."),
+            f"a delay line of up to {line.longest + line.kept} steps: no chip states a price for the memory it takes",
+        )
+        for path, line in lines
+    ]
 
 
 def _plain_neurons(captured: Captured) -> dict[str, str]:

@@ -91,6 +91,8 @@ def _product(
             builder.not_understood(call.path, "operand with an added constant")
         if len(operand.terms) != 1:
             return give_up(call, builder)
+        if operand.terms[0].per_step(builder.steps) is None:  # late, and a product takes what is there
+            operand = builder.fresh(operand, real, name)
         builder.record(operand.terms[0], real)
         operands.append(builder.view(operand.terms[0]))
     name = builder.name(call.path, builder.populations)

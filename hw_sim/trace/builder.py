@@ -99,8 +99,53 @@ class Builder:
         return population.name
 
     def connectable(self, value: Value) -> bool:
-        """Returns whether every element of `value` belongs to one known position of its time step."""
-        return bool(value.terms) and all(term.per_step(self.steps) is not None for term in value.terms)
+        """Returns whether every element of `value` belongs to one known position, of its time step or one before."""
+        return bool(value.terms) and all(term.by_delay(self.steps) is not None for term in value.terms)
+
+    def by_delay(self, value: Value) -> Value:
+        """Returns a connectable value with terms of one delay each; late connections become populations."""
+        terms = []
+        for term in value.terms:
+            for part in term.by_delay(self.steps) or ():
+                terms += self.settled(Value((part,))).terms if part.delay else (part,)
+        return replace(value, terms=tuple(terms))
+
+    def settled(self, value: Value) -> Value:
+        """Returns a value whose pending connections have populations of their own outputs, wherever those go."""
+        return replace(value, terms=tuple(
+            replace(term, source=self.settle(term.source, term.source.name))
+            if isinstance(term.source, Projection) else term
+            for term in value.terms
+        ))  # fmt: skip
+
+    def fed_back(self, name: str, real: Tensor) -> Value:
+        """Returns what a loop feeds back, as it comes in: a population that `close` replaces by what sends it."""
+        name = self.name(name, self.populations)
+        binary = bool(((real == 0) | (real == 1)).all())
+        self.populations[name] = Population(name, sample_shape(real), "current", binary=binary)
+        self.rasters[name] = SpikeRaster.pack(real.numpy())
+        return Value((self.term(name, tuple(real.shape)),))
+
+    def close(self, name: str, value: Value, real: Tensor) -> bool:
+        """Lets the population that a loop feeds back send a step later what `fed_back` stood for.
+
+        Returns:
+            Whether it could: else that stays a population that sends what was recorded.
+        """
+        if not self.connectable(value):
+            return False
+        value = self.materialise(value, real, f"{name}.sum")
+        self.record(value.terms[0], real)
+        (term, *others) = self.by_delay(value).terms
+        source, size, index = self.view(term)
+        used = any(name in (product.left, product.right) for product in self.products)
+        if others or used or index is not None or term.gain != 1.0 or size != self.populations[name].size:
+            return False
+        for key, p in self.projections.items():
+            if p.source == name:
+                self.projections[key] = replace(p, source=source, delay=p.delay + term.delay + 1)
+        del self.populations[name], self.rasters[name]
+        return True
 
     def materialise(self, value: Value, real: Tensor, path: str) -> Value:
         """Returns `value` as one population: its only one, or a new sum of currents."""
@@ -114,7 +159,7 @@ class Builder:
             name = self.settle(term.source, path)
             positions = term.per_step(self.steps)
             known = replace(value, terms=(replace(term, source=name),))
-            if value.constant is None or index_or_none(positions, term.size) is not None:
+            if value.constant is None or positions is None or index_or_none(positions, term.size) is not None:
                 return known
             self._absorb(name, value)
             return replace(known, constant=None)
@@ -206,6 +251,7 @@ class Builder:
     def _receive(self, population: Population, value: Value) -> None:
         """Adds a population and what `value` consists of as projections into it."""
         name = population.name
+        value = self.by_delay(value)
         self.populations[name] = population
         self._absorb(name, value)
         for term in value.terms:
@@ -215,7 +261,7 @@ class Builder:
             if isinstance(term.source, str):
                 self._add(Projection(
                     f"{term.source} to {name}", term.source, name, "identity", population.shape, population.shape,
-                    source_size=term.size, source_index=index, gain=term.gain,
+                    source_size=term.size, source_index=index, gain=term.gain, delay=term.delay,
                 ))  # fmt: skip
             elif index is None:
                 self._add(replace(term.source, target=name))

@@ -29,18 +29,18 @@ def connected(
         value = builder.materialise(value, real, f"{call.path}.input" if value.unknown else sum_name(value, call.path))
     if not value.terms:
         return give_up(call, builder)
+    if len(value.terms) == 1:  # of several, each is a population of spikes that was recorded when it fired
+        builder.record(value.terms[0], real)
     pending: list[Term] = []
     first = ""
-    for term in value.terms:
-        if len(value.terms) == 1:  # of several, each is a population of spikes that was recorded when it fired
-            builder.record(term, real)
+    for term in builder.by_delay(value).terms:
         source, size, index = builder.view(term)
         name = call.path if not pending else f"{call.path} from {source}"
         name = builder.name(name, builder.projections)
         projection = build(
             name=name, source=source, target="", source_size=size, source_index=index, shares_weights_with=first
         )
-        projection = scaled(projection, term.gain)
+        projection = replace(scaled(projection, term.gain), delay=term.delay)
         first = first or name
         static = term.static and term.ids.shape[0] == 1
         pending.append(
@@ -166,8 +166,8 @@ def pooling(call: Call, builder: Builder) -> Any:
     if len(value.terms) != 1 or not value.pure:
         value = builder.materialise(value, real, sum_name(value, call.path))
     pending = connected(pooled, builder, replace(value, constant=None), real, build, again)
-    if pending.unknown:
-        return first(call.result, pending)
+    if len(pending.terms) != 1:
+        return first(call.result, pending if pending.unknown else give_up(call, builder, "maximum over several delays"))
     projection = pending.terms[0].source
     assert isinstance(projection, Projection)
     return first(call.result, builder.relay(value, result, projection, call.path))

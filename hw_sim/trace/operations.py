@@ -21,7 +21,7 @@ _MOVES = frozenset(
     {
         "view", "reshape", "_unsafe_view", "flatten", "unflatten", "permute", "transpose", "t", "squeeze",
         "unsqueeze", "expand", "repeat", "slice", "select", "narrow", "chunk", "split", "split_with_sizes", "unbind",
-        "movedim", "roll", "flip", "index_select", "expand_as", "view_as", "tensor_split",
+        "movedim", "roll", "flip", "index_select", "expand_as", "view_as", "tensor_split", "gather",
     }
 )  # fmt: skip
 # Operations that change nothing (in evaluation mode).
@@ -116,6 +116,7 @@ def _joined(call: Call, builder: Builder) -> Any:
     constant = None
     if len(known) < len(values) or any(value.constant is not None for value in known):
         constant = call.again({"tensors": [_constant(v, t) for v, t in zip(values, tensors, strict=True)]})
+        constant = constant if bool(constant.any()) else None  # an empty delay line
     return Value(
         tuple(terms), offset=any(v.offset for v in known), constant=constant, known=all(v.known for v in known)
     )

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from neurokit.hw_sim.projection import Projection
 
+_MOST_DELAYS = 64  # different ones in one tensor: each becomes a connection of its own
 Limits = tuple[float | None, float | None]
 
 
@@ -29,6 +30,7 @@ class Term:
         size: Positions of one time step.
         static: Whether the source has no time axis (an image that is shown in every step).
         gain: Constant factor of a population's values; None if it is no single number.
+        delay: Time steps by which its values are late, beside what `ids` say.
     """
 
     source: str | Projection
@@ -36,6 +38,7 @@ class Term:
     size: int
     static: bool = False
     gain: float | None = 1.0
+    delay: int = 0
 
     def scaled(self, factor: float | None) -> Term:
         """Returns the term times a constant; None stands for a factor that is no single number."""
@@ -55,6 +58,33 @@ class Term:
         if not bool((moved == moved[:1]).all()) or bool((moved[0] >= self.size).any()):
             return None
         return moved[0].numpy().astype(np.int64)
+
+    def by_delay(self, steps: int) -> tuple[Term, ...] | None:
+        """Returns terms of one delay each, of a term whose elements are late by whole steps (and zero before).
+
+        None if its elements mix time steps in any other way, or are late by too many different numbers of steps.
+        """
+        if self.per_step(steps) is not None:
+            return (self,)
+        if self.static or self.ids.dim() == 0 or self.ids.shape[0] != steps:
+            return None
+        rows = self.ids.reshape(steps, -1)
+        time = torch.arange(steps)[:, None]
+        there = rows >= 0
+        first = there.int().argmax(dim=0, keepdim=True)
+        late = torch.where(there.any(dim=0), first[0] - rows.gather(0, first)[0] // self.size, 0)
+        place = torch.where(there.any(dim=0), rows.gather(0, first)[0] % self.size, -1)
+        wanted = torch.where((time >= late) & (place >= 0), (time - late) * self.size + place, -1)
+        if int(late.min()) < 0 or not torch.equal(wanted, rows.to(wanted.dtype)):
+            return None
+        delays = late[place >= 0].unique().tolist()
+        if len(delays) > _MOST_DELAYS:
+            return None
+        return tuple(
+            replace(self, delay=self.delay + delay, ids=torch.where(
+                (late == delay) & (place >= 0), time * self.size + place, -1).reshape(self.ids.shape))
+            for delay in delays
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from neurokit.capture.neurons import is_stateful
+from neurokit.capture.obstacles import not_one_step, not_streaming, refusal, specialised, wrong_time_steps
 from neurokit.capture.probe import Probe, input_shape, probe, set_time_steps, time_output
 from neurokit.capture.tidy import tidy
 from neurokit.capture.twin import Twin, private_copy
@@ -21,10 +21,12 @@ from neurokit.target import Unsupported
 from neurokit.time_semantics import find_time_semantics, neurons_of
 from neurokit.weights import check_finite
 
-__all__ = ["Captured", "NeuronInfo", "StateInfo", "capture", "spec_of"]
+__all__ = ["Captured", "NeuronInfo", "StateInfo", "capture", "opened", "spec_of"]
 
 _DYNAMIC_T = 3  # example lengths of dynamic axes: unequal to each other, to 0 and to 1
 _DYNAMIC_B = 2
+_NO_NEURON = ("loop", "delay")
+_NO_NODE = ("decomposed", *_NO_NEURON)  # what no single node of the program stands for
 
 
 def capture(
@@ -70,6 +72,21 @@ def capture(
     _check_batch(batch)
     twin = Twin(net, "none" if steps is None else spec.time_input)
     return _trace(twin, spec, steps, batch, form, merged, tuple(notes))
+
+
+def opened(captured: Captured) -> Captured:
+    """Returns a capture with its loops cut open, so that every neuron is one node over all T steps.
+
+    What a loop feeds back then comes in as a state `[T, B, *shape]`, the value of the step before each step, and goes
+    out as one. `neurokit.reference.fed_back` finds the values with which that is the network itself.
+
+    Args:
+        captured: Any capture; one without loops is returned as it is.
+    """
+    if not captured.loops or captured.opened:
+        return captured
+    steps = captured.time_steps if isinstance(captured.time_steps, int) else captured.spec.time_steps
+    return captured.retrace(form="sequence", time_steps=steps, opened=True)
 
 
 def spec_of(
@@ -136,78 +153,51 @@ def _check_batch(batch: int | str) -> None:
 
 def _trace(
     twin: Twin, spec: ModelSpec, steps: TimeSteps, batch: int | Literal["dynamic"], form: Form, merged: str,
-    notes: tuple[str, ...],
+    notes: tuple[str, ...], opened: bool = False,
 ) -> Captured:  # fmt: skip
     single = form == "step"
-    reasons = [*twin.refusals(), *_wrong_time_steps(twin, steps)]
+    reasons = [*twin.refusals(), *wrong_time_steps(twin, steps)]
     if single:
-        reasons += _not_streaming(twin, spec)
+        reasons += not_streaming(twin, spec)
     if reasons:
         raise UnsupportedError(f"model {spec.name!r} cannot be captured", reasons)
     example_t = _DYNAMIC_T if steps == "dynamic" else steps
     # Before the state is named: this one runs the twin from its initial state.
     over_time = time_output(twin, spec, example_t)
     twin.time_output = over_time
-    found = probe(twin, spec, example_t, single)
-    reasons = [*found.problems, *(_not_one_step(twin, spec, over_time) if single else ())]
-    if reasons:
-        raise UnsupportedError(f"model {spec.name!r} cannot be captured", reasons)
-    program, order = _export(twin, spec, steps, batch, single, found)
-    calls = tuple(path for path in order if _op_of(twin, path) != "decomposed")
+    twin.opened = opened
+    try:
+        found = probe(twin, spec, example_t, single)
+        reasons = [*found.problems, *(not_one_step(twin, spec, over_time) if single else ())]
+        if reasons:
+            raise UnsupportedError(f"model {spec.name!r} cannot be captured", reasons)
+        program, order = _export(twin, spec, steps, batch, single, found)
+    finally:
+        twin.opened = False
+    ops = {slot.path: slot.op for slot in twin.slots}
+    calls = tuple(path for path in order if ops[path] not in _NO_NODE)
     _check_nodes(program, calls)
 
+    cut: dict[str, Captured] = {}  # vectors, targets and the simulator ask for it in turn
+
     def retrace(**changes: Any) -> Captured:
-        settings = {"time_steps": steps, "batch": batch, "form": form, **changes}
-        return _trace(twin, spec, settings["time_steps"], settings["batch"], settings["form"], merged, notes)
+        settings = {"time_steps": steps, "batch": batch, "form": form, "opened": opened, **changes}
+        key = str(settings)
+        if key in cut:
+            return cut[key]
+        made = _trace(twin, spec, settings["time_steps"], settings["batch"], settings["form"], merged, notes,
+                      settings["opened"])  # fmt: skip
+        if made.opened:
+            cut[key] = made
+        return made
 
     return Captured(
         spec=spec, form=form, time_steps=steps, batch=batch, program=program, states=found.states,
-        neurons=_neurons(twin, order, found.states), calls=calls,
+        neurons=_neurons(twin, order, found.states), calls=calls, opened=opened,
+        loops=tuple(slot.path for slot in twin.slots if slot.op == "loop"),
         output_names=tuple("y" if i == 0 else f"y{i}" for i in range(len(found.outputs))),
         time_output=over_time, reparameterisation=merged, notes=notes, module=twin, retrace=retrace,
     )  # fmt: skip
-
-
-def _wrong_time_steps(twin: Twin, steps: TimeSteps) -> list[Unsupported]:
-    """Returns every neuron that does not take this T, or not a dynamic one."""
-    reasons = []
-    for slot in twin.slots:
-        kind, fixed = type(slot.module).__name__, slot.adapter.fixed_steps
-        if steps == "dynamic" and slot.adapter.why_not_dynamic:
-            fix = f"give a number of time steps{f' ({fixed})' if fixed else ''}"
-            why = f"it cannot have a dynamic T: {slot.adapter.why_not_dynamic}"
-            reasons.append(Unsupported(slot.path, kind, why, fix))
-        elif isinstance(steps, int) and fixed is not None and steps != fixed:
-            reasons.append(Unsupported(slot.path, kind, f"it was made for T={fixed}, not {steps}", f"use T={fixed}"))
-    return reasons
-
-
-def _not_streaming(twin: Twin, spec: ModelSpec) -> list[Unsupported]:
-    """Returns every neuron that cannot be run step by step."""
-    if not twin.slots:
-        return [Unsupported("", spec.name, "it has no neurons, so there is no time step", "use target onnx")]
-    return [
-        Unsupported(slot.path, type(slot.module).__name__, slot.adapter.why_not_streaming, "use the sequence form")
-        for slot in twin.slots
-        if not slot.adapter.streams
-    ]
-
-
-def _not_one_step(twin: Twin, spec: ModelSpec, over_time: str) -> list[Unsupported]:
-    """Returns every reason why running step by step would not equal running the sequence."""
-    reasons = [
-        Unsupported(
-            slot.path, type(slot.module).__name__,
-            f"one forward pass runs it {slot.calls} times, and a step-by-step run would interleave them",
-            "give each place its own neuron",
-        )
-        for slot in twin.slots
-        if slot.calls > 1
-    ]  # fmt: skip
-    if over_time == "auto":
-        why = "its output is neither one per step nor the mean, sum or last of the steps"
-        reasons.append(Unsupported("", spec.name, why, "let it return [T, B, ...]"))
-    return reasons
 
 
 def _export(
@@ -238,7 +228,7 @@ def _export(
             shapes: dict[str, Any] = {"x": x_dims, "states": s_dims} if states else {"x": x_dims}
             program = torch.export.export(twin, (x, *states), dynamic_shapes=shapes, strict=False)
     except Exception as error:
-        raise _refusal(error, spec, steps) from error
+        raise refusal(error, spec, steps) from error
     finally:
         twin.single = False
     _check_dynamic(program, spec, steps, batch, x_dims)
@@ -254,40 +244,7 @@ def _check_dynamic(
     shape = node.meta["val"].shape
     for axis, dim in x_dims.items():
         if dim is not None and isinstance(shape[axis], int):
-            raise _specialised(spec, "T" if axis == 0 and steps == "dynamic" else "B")
-
-
-def _specialised(spec: ModelSpec, axis: str) -> UnsupportedError:
-    why = f"its code needs {axis} as a number (a Python loop or a parameter over {axis})"
-    fix = "give a number of time steps" if axis == "T" else "give a fixed --batch"
-    return UnsupportedError(
-        f"model {spec.name!r} cannot have a dynamic {axis}", [Unsupported("", spec.name, why, fix)]
-    )  # fmt: skip
-
-
-def _refusal(error: Exception, spec: ModelSpec, steps: TimeSteps) -> Exception:
-    text = str(error).strip()
-    name = type(error).__name__
-    if "DataDependent" in name or "data-dependent" in text.lower():
-        why = "its control flow depends on the values of tensors"
-        fix = "use torch.where, or move the decision out of the model"
-        return UnsupportedError(
-            f"model {spec.name!r} cannot be captured", [Unsupported("", spec.name, why, fix)]
-        )  # fmt: skip
-    violated = re.search(r"\(L\['(x|states)'\](?:\[\d+\])?\.size\(\)\[(\d+)\]", text)
-    if violated:
-        over_time = violated[1] == "x" and violated[2] == "0" and steps == "dynamic"
-        return _specialised(spec, "T" if over_time else "B")
-    first = text.splitlines()[0] if text else name
-    why = f"torch.export refused it: {name}: {first[:200]}"
-    return UnsupportedError(
-        f"model {spec.name!r} cannot be captured",
-        [Unsupported("", spec.name, why, "run with --debug for the whole message")],
-    )
-
-
-def _op_of(twin: Twin, path: str) -> str:
-    return next(slot.adapter.op for slot in twin.slots if slot.path == path)
+            raise specialised(spec, "T" if axis == 0 and steps == "dynamic" else "B")
 
 
 def _check_nodes(program: ExportedProgram, calls: tuple[str, ...]) -> None:
@@ -304,8 +261,9 @@ def is_neuron(target: Any) -> bool:
 def _neurons(twin: Twin, order: list[str], states: tuple[StateInfo, ...]) -> tuple[NeuronInfo, ...]:
     return tuple(
         NeuronInfo(
-            path=slot.path, kind=type(slot.module).__name__, op=slot.adapter.op, calls=order.count(slot.path),
+            path=slot.path, kind=type(slot.module).__name__, op=slot.op, calls=order.count(slot.path),
             states=tuple(s.name for s in states if s.neuron == slot.path), parameters=dict(slot.adapter.parameters),
         )
         for slot in sorted((s for s in twin.slots if s.path in order), key=lambda s: order.index(s.path))
+        if slot.op not in _NO_NEURON
     )  # fmt: skip

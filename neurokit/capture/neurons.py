@@ -11,6 +11,9 @@ from spikingjelly.activation_based import base, functional, layer, neuron, surro
 from torch import Tensor, nn
 
 from neurokit import ops
+from neurokit.interchange.delay import Delay
+from neurokit.interchange.loops import Loop
+from neurokit.interchange.nir_cells import NirCell
 from neurokit.target import Unsupported
 
 States = tuple[Any, ...]
@@ -26,7 +29,7 @@ class Adapter:
     """How to run one module functionally.
 
     Attributes:
-        op: "if_", "lif", "plif", or "decomposed".
+        op: "if_", "lif", "plif", "decomposed", or what is no neuron: "loop", "delay".
         parameters: Scalars that define the dynamics.
         sequence: Runs `[T, B, ...]` at once, or None where steps must be taken one by one.
         step: Runs `[B, ...]` once.
@@ -61,8 +64,14 @@ def adapter_for(module: nn.Module) -> Adapter:
     common = _common(module)
     if common is not None:
         return common
+    if isinstance(module, Loop):
+        return Adapter("loop", {}, None, None)
+    if isinstance(module, Delay):
+        return Adapter("delay", {}, _delay_sequence, _delay_step)
     parameters = {k: v for k, v in vars(module).items() if isinstance(v, int | float | str) and not k.startswith("_")}
     parameters.pop("training", None)
+    if isinstance(module, NirCell):
+        return Adapter("decomposed", parameters, None, lambda m, x, states: _functional_step(NirCell, m, x, states))
     special = _special(module, parameters)
     if special is not None:
         return special
@@ -188,6 +197,15 @@ def _own_sequence(module: nn.Module, x: Tensor, states: States) -> tuple[Tensor,
         return m.multi_step_forward(value) if hasattr(m, "multi_step_forward") else type(m).forward(m, value)
 
     return _run_own(module, x, states, forward)
+
+
+def _delay_sequence(module: Any, x_seq: Tensor, states: States) -> tuple[Tensor, States]:
+    (y,), new = module.multi_step_functional_forward((x_seq,), states)
+    return y, new
+
+
+def _delay_step(module: Any, x: Tensor, states: States) -> tuple[Tensor, States]:
+    return _functional_step(Delay, module, x, states)
 
 
 def _forward(module: nn.Module, x: Tensor, states: States) -> tuple[Tensor, States]:

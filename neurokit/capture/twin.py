@@ -11,9 +11,11 @@ import torch
 from spikingjelly.activation_based import base, neuron
 from torch import Tensor, nn
 
+from neurokit.capture.looping import run_loop
 from neurokit.capture.neurons import Adapter, States, adapter_for, is_stateful, refuse
 from neurokit.errors import ModelLoadError
 from neurokit.interchange.foreign import adopt
+from neurokit.interchange.loops import Loop
 from neurokit.target import Unsupported
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -31,7 +33,13 @@ class Slot:
     values: States = ()
     calls: int = 0
     has_time: bool = True
+    scanned: bool = False
     seen: list[tuple[int, ...]] = field(default_factory=list)
+
+    @property
+    def op(self) -> str:
+        """Operation in the program; a neuron inside of a scan has none."""
+        return "decomposed" if self.scanned and self.adapter.op not in ("loop", "delay") else self.adapter.op
 
 
 @dataclass
@@ -112,6 +120,8 @@ class Twin(nn.Module):
         self.net = net
         self.time_input = time_input
         self.single = False
+        self.opened = False  # loops are given what they feed back, `[T, B, ...]`, and run at once
+        self.heard: dict[str, tuple[Tensor, ...]] | None = None  # where loops note what they fed back
         self.time_output = "auto"
         self.timeline = Timeline()
         self.slots: list[Slot] = []
@@ -170,12 +180,17 @@ class Twin(nn.Module):
         slot = Slot(path, module, adapter_for(module), (), _initial(module))
         self.slots.append(slot)
 
+        def loop_forward(*xs: Tensor, call: Any = None) -> Any:
+            slot.calls += 1
+            self.order.append(slot.path)
+            return run_loop(self, slot, xs, call)
+
         def forward(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
             if args or kwargs:
                 raise NotImplementedError(f"{path}: a neuron with more than one input")
             return self._run(slot, x)
 
-        module.forward = forward  # type: ignore[method-assign]
+        module.forward = loop_forward if isinstance(module, Loop) else forward  # type: ignore[method-assign]
 
     def _run(self, slot: Slot, x: Tensor) -> Tensor:
         slot.calls += 1
@@ -186,11 +201,13 @@ class Twin(nn.Module):
         if folded:
             x = x.unflatten(0, (self.timeline.steps, -1))
         slot.values = _materialize(slot, x, slot.has_time)
+        slot.scanned = False
+        adapter = slot.adapter
         if not slot.has_time:
-            assert slot.adapter.step is not None
-            y, slot.values = slot.adapter.step(slot.module, x, slot.values)
-        elif slot.adapter.sequence is not None:
-            y, slot.values = slot.adapter.sequence(slot.module, x, slot.values)
+            assert adapter.step is not None
+            y, slot.values = adapter.step(slot.module, x, slot.values)
+        elif adapter.sequence is not None:
+            y, slot.values = adapter.sequence(slot.module, x, slot.values)
         else:
             y, slot.values = _loop(slot, x)
         if isinstance(slot.module, base.MemoryModule):

@@ -87,6 +87,9 @@ class Captured:
         reparameterisation: "merged", "kept" or "none": what became of re-parameterised branches.
         notes: What the user should know (hooks that were left out, ...).
         module: The functional twin that was traced (evaluation mode, on the CPU); never the user's own.
+        retrace: Captures it again with other settings.
+        loops: Module path of every loop: a part that reads its own values of the step before (recurrent connections).
+        opened: Whether loops are cut open: see `neurokit.capture.opened`.
     """
 
     spec: ModelSpec
@@ -103,11 +106,18 @@ class Captured:
     notes: tuple[str, ...]
     module: torch.nn.Module
     retrace: Callable[..., Captured] = field(repr=False)
+    loops: tuple[str, ...] = ()
+    opened: bool = False
 
     @property
     def spiking(self) -> bool:
         """Whether the model runs over time."""
         return self.time_steps is not None
+
+    @property
+    def feedback(self) -> tuple[int, ...]:
+        """Places, among the states, of those that are fed-back values of an opened loop, `[T, B, *shape]`."""
+        return tuple(at for at, state in enumerate(self.states) if self.opened and state.neuron in self.loops)
 
     def initial_states(self, batch: int) -> tuple[torch.Tensor, ...]:
         """Returns every state's value before the first step."""

@@ -25,6 +25,8 @@ from neurokit.exact.folded import Folded
 from neurokit.exact.observe import Calibration, observe
 from neurokit.exact.proof import LayerProof, Proof, prove
 from neurokit.exact.rewrite import Plan, Rounding, apply, place
+from neurokit.interchange.delay import Delay
+from neurokit.interchange.loops import Loop
 from neurokit.labelled import Labelled, right_share, sequences
 from neurokit.reference import example_input
 from neurokit.spec import ModelSpec
@@ -144,8 +146,20 @@ class _Job:
     calibrated: bool
 
 
+def _refuse_loops(captured: Captured) -> None:
+    """Refuses recurrent connections and delays: a bound on sums is proven layer after layer, in one pass."""
+    why, fix = "the proof goes layer after layer and knows no value of an earlier step", "use --numerics float"
+    named = [(path.removeprefix("net").removeprefix("."), part) for path, part in captured.module.named_modules()]
+    reasons = [
+        Unsupported(path, type(part).__name__, why, fix) for path, part in named if isinstance(part, Loop | Delay)
+    ]
+    if reasons:
+        raise UnsupportedError(f"model {captured.spec.name!r} has no exact form", reasons)
+
+
 def _prepare(model: Captured | ModelSpec, calibration: Tensor | None, search: bool) -> _Job:
     original = _merged(model)
+    _refuse_loops(original)
     reference = _reference(original)
     x = _calibration(reference, calibration)
     steps = reference.time_steps if isinstance(reference.time_steps, int) else None

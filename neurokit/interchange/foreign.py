@@ -1,5 +1,7 @@
 """Neurons of snnTorch and norse, replaced by modules with the same equations that can be captured.
 
+So are SpikingJelly's recurrent containers and its delay, whose states are a tensor of no fixed start and a list.
+
 snnTorch's Leaky is `v = beta v + x`, fires above its threshold and, by default, takes the reset at the next step;
 Synaptic puts `i = alpha i + x` before it. norse's LIFCell and LIFBoxCell are NIR's CubaLIF and LIF, stepped by dt.
 Where one of them is SpikingJelly's neuron it becomes that; time constants then divide where snnTorch multiplies, so
@@ -12,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from spikingjelly.activation_based import base, neuron
+from spikingjelly.activation_based import base, layer, neuron
 from torch import Tensor, nn
 
 from neurokit.errors import UnsupportedError
+from neurokit.interchange.delay import Delay
+from neurokit.interchange.loops import Container, Recurrent
 from neurokit.interchange.nir_cells import fires_at, make_neuron
 from neurokit.target import Unsupported
 
@@ -39,6 +43,8 @@ def adopt(net: nn.Module) -> tuple[nn.Module, int]:
 def _replace(module: nn.Module, path: str, reasons: list[Unsupported]) -> nn.Module:
     home = type(module).__module__.partition(".")[0]
     kind = type(module).__name__
+    if type(module) is layer.Delay:
+        return _in_mode(Delay(module.delay_steps), module.step_mode) if module.delay_steps else nn.Identity()
     if home == "norse" and kind == "SequentialState":
         # It hands states from step to step; the replaced neurons keep their own.
         parts = [
@@ -62,6 +68,8 @@ def _replace(module: nn.Module, path: str, reasons: list[Unsupported]) -> nn.Mod
         new = _replace(part, f"{path}.{name}".lstrip("."), reasons)
         if new is not part:
             setattr(module, name, new)
+    if type(module) in (layer.ElementWiseRecurrentContainer, layer.LinearRecurrentContainer):
+        return Container(module)
     return module
 
 
@@ -99,6 +107,22 @@ def _synaptic(module: Any) -> nn.Module | str:
     return _single_step(make_neuron("CubaLIF", fields, 1.0))
 
 
+def _rleaky(module: Any) -> nn.Module | str:
+    why = _snntorch_refusal(module)
+    if why:
+        return why
+    beta, threshold = _array(module.beta).clip(0, 1), _array(module.threshold)
+    if module.reset_mechanism != "zero" or module.reset_delay or (beta == 1).any():
+        return "only reset_mechanism='zero' with reset_delay=False and beta < 1 has a counterpart here"
+    tau = 1 / (1 - beta)
+    fields = {"tau": tau, "r": tau, "v_leak": 0 * tau, "v_threshold": threshold, "v_reset": 0 * threshold}
+    return Recurrent(module.recurrent, _single_step(make_neuron("LIF", fields, 1.0)))
+
+
+def _rsynaptic(module: Any) -> nn.Module | str:
+    return "snnTorch 1.0 runs it with reset_delay=True only, which resets by rules of its own"
+
+
 def _snntorch_refusal(module: Any) -> str:
     if not module.init_hidden or module.output:
         return "its state is handed through the user's forward (init_hidden=False, or output=True)"
@@ -130,14 +154,20 @@ def _norse(kind: str) -> Any:
 _MAKERS: dict[str, Any] = {
     "Leaky": _leaky,
     "Synaptic": _synaptic,
+    "RLeaky": _rleaky,
+    "RSynaptic": _rsynaptic,
     "LIFCell": _norse("CubaLIF"),
     "LIFBoxCell": _norse("LIF"),
 }
 
 
 def _single_step(module: Any) -> nn.Module:
-    module.step_mode = "s"
-    return module
+    return _in_mode(module, "s")
+
+
+def _in_mode(module: Any, step_mode: str) -> nn.Module:
+    module.step_mode = step_mode
+    return module  # type: ignore[no-any-return]
 
 
 def _array(value: Any) -> np.ndarray:

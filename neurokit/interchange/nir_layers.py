@@ -12,14 +12,20 @@ import torch.nn.functional as F
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
+from neurokit.interchange.delay import MOST_STEPS, Delay, whole_steps
 from neurokit.interchange.nir_cells import make_neuron
 from neurokit.interchange.nir_file import NEURONS, NirNode
+from neurokit.interchange.sizes import refuse_shape
 
 Shape = tuple[int, ...]
 
 
 class ShapeError(Exception):
-    """A node does not take what it is given."""
+    """A node does not take what it is given; `expected` and `fix` are said where there is more to say."""
+
+    def __init__(self, what: str, expected: str = "a node that fits its input", fix: str = "") -> None:
+        super().__init__(what)
+        self.expected, self.fix = expected, fix
 
 
 class _Scale(nn.Module):
@@ -61,8 +67,15 @@ class _SumPool(nn.Module):
         return y.unflatten(0, x.shape[:2])
 
 
-def build(node: NirNode, given: Shape, dt: float) -> tuple[nn.Module | None, Shape]:
-    """Returns a node's module (None for the identity) and the shape that it puts out."""
+def build(node: NirNode, given: Shape, dt: float, kept: int = 0) -> tuple[nn.Module | None, Shape]:
+    """Returns a node's module (None for the identity) and the shape that it puts out.
+
+    Args:
+        node: The node.
+        given: Shape of what it is given.
+        dt: Seconds a time step.
+        kept: Of a Delay, the steps that the loop around it takes over.
+    """
     get, kind = node.fields, node.kind
     if kind == "Input":
         return None, _sizes(get["shape"])
@@ -74,10 +87,30 @@ def build(node: NirNode, given: Shape, dt: float) -> tuple[nn.Module | None, Sha
         values = _fitting(get["scale" if kind == "Scale" else "threshold"], given, kind.lower())
         return (_Scale if kind == "Scale" else _Threshold)(values), given
     if kind == "Delay":
-        if np.any(np.asarray(get["delay"]) != 0):
-            raise ShapeError("delays its input, which neurokit's time steps have no counterpart for yet")
-        return None, given
+        return _delay(get["delay"], given, dt, kept), given
     return _MAKERS[kind](get, given)
+
+
+def delay_steps(node: NirNode, dt: float) -> np.ndarray:
+    """Returns the time steps that a Delay delays each element by.
+
+    Raises:
+        ShapeError: If they are no whole numbers, or too many.
+    """
+    try:
+        return whole_steps(np.asarray(node.fields["delay"]), dt)
+    except ValueError as error:
+        expected = f"whole time steps, from 0 to {MOST_STEPS}"
+        fix = "round the delays to time steps, or give the file's own time step: net.nir:dt=SECONDS"
+        raise ShapeError(str(error), expected, fix) from None
+
+
+def _delay(delay: Any, given: Shape, dt: float, kept: int) -> nn.Module | None:
+    steps = _fitting(delay_steps(NirNode("Delay", {"delay": delay}), dt), given, "delay") - kept
+    if not steps.any():
+        return None
+    refuse_shape((int(steps.max()), *given))
+    return Delay(steps, kept)
 
 
 def _neuron(node: NirNode, given: Shape, dt: float) -> tuple[nn.Module, Shape]:

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from neurokit.errors import InputError, ModelLoadError
 from neurokit.interchange.input_grid import InputGrid
+from neurokit.interchange.loops import GraphLoop
+from neurokit.interchange.nir_cycles import MOST_TOGETHER, NoOrderError, Schedule, schedule
 from neurokit.interchange.nir_file import DEFAULT_DT, NEURONS, NirGraph, NirNode, read_graph
-from neurokit.interchange.nir_layers import Shape, ShapeError, build
+from neurokit.interchange.nir_layers import Shape, ShapeError, build, delay_steps
 from neurokit.interchange.sizes import REWRITE, refuse_shape
 
 
@@ -31,9 +33,10 @@ class NirNet(nn.Module):
         inputs: Names of the input nodes.
         outputs: Names of the output nodes.
         firing: Names of the neuron nodes that fire.
+        loops: The module of each component that runs step by step, by its first node.
 
     Raises:
-        ModelLoadError: If the graph is cyclic, has open ends, or shapes do not fit.
+        ModelLoadError: If a cycle has neither a neuron nor a delay, ends are open, or shapes do not fit.
     """
 
     def __init__(
@@ -42,7 +45,10 @@ class NirNet(nn.Module):
         super().__init__()
         self.dt, self.where, self.grid = dt, where, grid
         self.feeds = _feeds(graph, where)
-        self.order = _sorted(graph, self.feeds, where)
+        self._delays = {name for name, node in graph.nodes.items() if node.kind == "Delay" and self._late(name, node)}
+        plan = self._plan(graph)
+        self._units = plan.units
+        self.order = [name for unit in plan.units for name in unit]
         self.inputs = [name for name in self.order if graph.nodes[name].kind == "Input"]
         self.outputs = [name for name in graph.nodes if graph.nodes[name].kind == "Output"]
         if not self.inputs or not self.outputs:
@@ -51,8 +57,15 @@ class NirNet(nn.Module):
         self.firing = {name for name in self.order if "v_threshold" in graph.nodes[name].fields}
         self.shapes: dict[str, Shape] = {}
         self.module_of: dict[str, str] = {}
-        for name in self.order:
-            self._adopt(name, graph.nodes[name])
+        self.loops: dict[str, GraphLoop] = {}
+        late: dict[str, set[str]] = {name: set() for name in self.order}
+        for source, name in plan.late:
+            late[name].add(source)
+        for unit in plan.units:
+            if any(late[name] for name in unit):
+                self._adopt_loop(unit, graph, {name: frozenset(late[name]) for name in unit})
+            else:
+                self._adopt(unit[0], graph.nodes[unit[0]])
         self.eval()
 
     def forward(self, *xs: Tensor) -> Tensor | tuple[Tensor, ...]:
@@ -65,82 +78,124 @@ class NirNet(nn.Module):
         return getattr(self, self.module_of[name])(x) if name in self.module_of else x
 
     def run(self, xs: tuple[Tensor, ...], call: Callable[[str, Tensor], Tensor]) -> tuple[Tensor, ...]:
-        """Runs all nodes in order, each through `call(name, x)`; returns what the output nodes receive."""
+        """Runs all nodes in order, each through `call(name, x)`; returns what the output nodes receive.
+
+        Nodes of a loop are called once a step, on `[1, B, *shape]`.
+        """
         if self.grid is not None:
             xs = tuple(map(self.grid, xs))
         values: dict[str, Tensor] = dict(zip(self.inputs, xs, strict=True))
-        for name in self.order:
-            if name in values:
-                continue
-            first, *others = (values[source] for source in self.feeds[name])
-            for other in others:
-                first = first + other
-            values[name] = call(name, first)
+        for unit in self._units:
+            if unit[0] in self.loops:
+                loop = self.loops[unit[0]]
+                values.update(zip(loop.exits, loop(*(values[s] for s in loop.sources), call=call), strict=True))
+            elif unit[0] not in values:
+                first, *others = (values[source] for source in self.feeds[unit[0]])
+                for other in others:
+                    first = first + other
+                values[unit[0]] = call(unit[0], first)
         return tuple(values[name] for name in self.outputs)
 
-    def _adopt(self, name: str, node: NirNode) -> None:
-        shapes = {self.shapes[source] for source in self.feeds[name]}
+    def _late(self, name: str, node: NirNode) -> bool:
+        """Returns whether a Delay delays every element by at least one step."""
+        try:
+            return bool((delay_steps(node, self.dt) > 0).all())
+        except ShapeError as error:
+            raise _misfit(self.where, name, f"({node.kind}) {error}", error.fix, error.expected) from None
+
+    def _plan(self, graph: NirGraph) -> Schedule:
+        kinds = {name: node.kind for name, node in graph.nodes.items()}
+        neurons = {name for name, kind in kinds.items() if kind in NEURONS}
+        starts = [name for name, kind in kinds.items() if kind == "Input"]
+        try:
+            plan = schedule(self.feeds, neurons, self._delays, starts)
+        except NoOrderError as error:
+            raise ModelLoadError(
+                f"{self.where} has a cycle without a neuron in it, which has no solution in time: {error}",
+                expected="a neuron, or a Delay of at least one time step, in every cycle", fix=REWRITE,
+            ) from None  # fmt: skip
+        most = max(map(len, plan.units), default=0)
+        if most > MOST_TOGETHER:
+            raise ModelLoadError(
+                f"{self.where} has a recurrent part of {most} nodes", expected=f"at most {MOST_TOGETHER} nodes in one",
+                fix="join populations that are wired alike into one node",
+            )  # fmt: skip
+        return plan
+
+    def _adopt_loop(self, unit: tuple[str, ...], graph: NirGraph, late: dict[str, frozenset[str]]) -> None:
+        """Adopts the nodes of a component in an order in which shapes are known, then the loop that runs them."""
+        delays = frozenset().union(*late.values()) & self._delays
+        todo = list(unit)
+        while todo:
+            ready = next((name for name in todo if any(s in self.shapes for s in self.feeds[name])), None)
+            if ready is None:
+                raise _misfit(self.where, todo[0], "is fed by nothing but the cycle that it is in")
+            todo.remove(ready)
+            self._adopt(ready, graph.nodes[ready], kept=int(ready in delays))
+        for name in unit:
+            self._one_shape(name)
+        outside = {s for name, sources in self.feeds.items() if name not in late for s in sources}
+        exits = [name for name in unit if name in outside]
+        modules = {name: getattr(self, self.module_of[name]) for name in unit if name in self.module_of}
+        loop = GraphLoop(unit, self.feeds, late, delays, self.shapes, exits, modules)
+        self.add_module(self._safe("recurrence"), loop)
+        self.loops[unit[0]] = loop
+
+    def _one_shape(self, name: str) -> Shape:
+        """Returns the shape that a node is given, of the sources whose shape is known."""
+        shapes = {self.shapes[source] for source in self.feeds[name] if source in self.shapes}
         if len(shapes) > 1:
             raise _misfit(self.where, name, f"receives {' and '.join(str(list(s)) for s in sorted(shapes))} at once")
-        given = shapes.pop() if shapes else ()
+        return shapes.pop() if shapes else ()
+
+    def _adopt(self, name: str, node: NirNode, kept: int = 0) -> None:
+        given = self._one_shape(name)
         try:
-            module, out = build(node, given, self.dt)
+            module, out = build(node, given, self.dt, kept)
             refuse_shape(out)
         except ShapeError as error:
             batched = any(self.shapes[source][:1] == (1,) for source in self.inputs if source in self.shapes)
             fix = "shapes in NIR have no batch axis: write the file from a sample without one" if batched else ""
-            raise _misfit(self.where, name, f"({node.kind}) {error}", fix) from None
+            raise _misfit(self.where, name, f"({node.kind}) {error}", error.fix or fix, error.expected) from None
         except (ValueError, TypeError, RuntimeError, IndexError, AssertionError, OverflowError) as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise _misfit(self.where, name, f"({node.kind}) is not usable: {first[:200]}") from error
         self.shapes[name] = out
         if module is not None:
-            safe = "".join(c if c.isalnum() or c == "_" else "_" for c in name) or "node"
-            while hasattr(self, safe):
-                safe += "_"
-            self.add_module(safe, module)
-            self.module_of[name] = safe
+            self.module_of[name] = self._safe(name)
+            self.add_module(self.module_of[name], module)
+
+    def _safe(self, name: str) -> str:
+        """Returns a name for a submodule."""
+        safe = "".join(c if c.isalnum() or c == "_" else "_" for c in name) or "node"
+        while hasattr(self, safe):
+            safe += "_"
+        return safe
 
 
 def _feeds(graph: NirGraph, where: str) -> dict[str, list[str]]:
-    feeds: dict[str, list[str]] = {name: [] for name in graph.nodes}
+    """Returns what leads to each node, in the order of names: a sum is then the same in whatever order a file is."""
+    feeds: dict[str, set[str]] = {name: set() for name in graph.nodes}
     for source, target in graph.edges:
         for end in (source, target):
             if end not in graph.nodes:
                 raise ModelLoadError(f"{where} has an edge to node {end!r}, which it does not have", fix=REWRITE)
         if source in feeds[target]:
             raise ModelLoadError(f"{where} has the edge {source!r} -> {target!r} twice", fix=REWRITE)
-        feeds[target].append(source)
+        feeds[target].add(source)
     for name, node in graph.nodes.items():
         if (node.kind == "Input") == bool(feeds[name]):
             what = "is fed" if feeds[name] else "has no input"
             raise ModelLoadError(
                 f"{where}: node {name!r} ({node.kind}) {what}", expected="a graph without open ends", fix=REWRITE
             )
-    return feeds
+    return {name: sorted(sources) for name, sources in feeds.items()}
 
 
-def _sorted(graph: NirGraph, feeds: dict[str, list[str]], where: str) -> list[str]:
-    """Returns the nodes so that each comes after what feeds it, else in the order of the file."""
-    from graphlib import CycleError, TopologicalSorter
-
-    try:
-        return list(TopologicalSorter(feeds).static_order())
-    except CycleError as error:
-        cycle = list(dict.fromkeys(error.args[1]))
-        path = " -> ".join(repr(name) for name in [*cycle, cycle[0]])
-        if any(graph.nodes[name].kind in NEURONS for name in cycle):
-            what, fix = (
-                "has a recurrent connection",
-                "leave it out: neurokit runs layer by layer over time",
-            )
-        else:
-            what, fix = "has a cycle without a neuron in it, which has no solution in time", "write it again"
-        raise ModelLoadError(f"{where} {what}: {path}", expected="a graph without cycles", fix=fix) from None
-
-
-def _misfit(where: str, name: str, what: str, fix: str = "") -> ModelLoadError:
-    return ModelLoadError(f"{where}: node {name!r} {what}", expected="a node that fits its input", fix=fix)
+def _misfit(
+    where: str, name: str, what: str, fix: str = "", expected: str = "a node that fits its input"
+) -> ModelLoadError:
+    return ModelLoadError(f"{where}: node {name!r} {what}", expected=expected, fix=fix)
 
 
 def read_net(path: Path, dt: float | None = None) -> NirNet:

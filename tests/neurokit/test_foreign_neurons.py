@@ -80,3 +80,35 @@ def test_what_has_no_counterpart_is_refused():
         nk.capture(net, X)
     assert [(r.path, r.what) for r in caught.value.reasons] == [("1", "snntorch.Leaky"), ("2", "snntorch.Alpha")]
     assert "init_hidden" in caught.value.reasons[0].why
+
+
+@pytest.mark.parametrize("dense_map", [True, False], ids=["all to all", "one to one"])
+def test_snntorchs_recurrent_leaky(dense_map):
+    snn = pytest.importorskip("snntorch")
+    how = {"linear_features": 8} if dense_map else {"all_to_all": False, "V": torch.arange(-3, 5) / 4}
+    cell = snn.RLeaky(beta=0.75, threshold=0.875, init_hidden=True, reset_mechanism="zero", reset_delay=False, **how)
+    if dense_map:
+        cell.recurrent = dense(8, 8, 3)
+    net = nn.Sequential(dense(6, 8, 1), cell)
+    captured, found = captured_run(net)
+    cell.reset_mem()
+    with torch.no_grad():
+        expected = np.stack([net(x).numpy() for x in X])
+    assert 0 < expected.sum() < expected.size
+    assert (found != expected).sum() == 0
+    assert captured.loops == ("1",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "why"),
+    [
+        ("RLeaky", {"reset_mechanism": "subtract", "reset_delay": False}, "only reset_mechanism='zero'"),
+        ("RLeaky", {"reset_mechanism": "zero", "reset_delay": True}, "reset_delay=False"),
+        ("RSynaptic", {"alpha": 0.5, "reset_mechanism": "zero"}, "rules of its own"),
+    ],
+)
+def test_recurrent_neurons_without_a_counterpart(kind, more, why):
+    snn = pytest.importorskip("snntorch")
+    net = nn.Sequential(dense(6, 8, 1), getattr(snn, kind)(beta=0.75, linear_features=8, init_hidden=True, **more))
+    with pytest.raises(UnsupportedError, match=why):
+        nk.capture(net, X)

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from neurokit.cli import main
-from neurokit.loading import load
 
 nir = pytest.importorskip("nir", reason="the nir library is not installed")
 pytest.importorskip("nirtorch", reason="the other tools' exporters need nirtorch")
@@ -112,8 +111,8 @@ def convolutional(path):
     nir.write(str(path), graph)
 
 
-def braille(path, recurrent):
-    """The paper's third task in small: a hidden layer of CubaLIF, recurrent, and a CubaLIF readout."""
+def braille(path):
+    """The paper's third task in small, without its recurrent connection (that is in test_nir_recurrent.py)."""
     rng = np.random.default_rng(5)
     nodes = {
         "input": nir.Input(np.array([12])), "fc1": nir.Affine(weights(rng, 10, 12), np.zeros(10)),
@@ -121,13 +120,10 @@ def braille(path, recurrent):
         "lif2": neuron("CubaLIF", 7), "output": nir.Output(np.array([7])),
     }  # fmt: skip
     edges = [("input", "fc1"), ("fc1", "lif1"), ("lif1", "fc2"), ("fc2", "lif2"), ("lif2", "output")]
-    if recurrent:
-        nodes["w_rec"] = nir.Linear(weights(rng, 10, 10))
-        edges += [("lif1", "w_rec"), ("w_rec", "lif1")]
     nir.write(str(path), nir.NIRGraph(nodes, edges))
 
 
-@pytest.mark.parametrize("write", [one_lif, convolutional, lambda path: braille(path, recurrent=False)])
+@pytest.mark.parametrize("write", [one_lif, convolutional, braille])
 def test_published_examples(write, tmp_path, capsys):
     """Exported, verified, written back as NIR with equal numbers, and priced or refused with a reason."""
     write(tmp_path / "net.nir")
@@ -148,32 +144,3 @@ def test_published_examples(write, tmp_path, capsys):
     status = main(["energy", ref, "--chip", "loihi1", "--time-steps", "6", "--json"])
     said = capsys.readouterr()
     assert status == 0 or (status == 2 and "fix:" in said.err and "Traceback" not in said.err)
-
-
-def refusal(args, capsys):
-    status = main(args)
-    said = capsys.readouterr().err
-    assert status == 2
-    assert "Traceback" not in said
-    return said
-
-
-def test_the_recurrent_example_is_refused_with_its_path(tmp_path, capsys):
-    braille(tmp_path / "net.nir", recurrent=True)
-    said = refusal(["energy", str(tmp_path / "net.nir"), "--chip", "loihi1"], capsys)
-    assert "recurrent connection: " in said
-    assert "'lif1'" in said
-    assert "'w_rec'" in said
-    assert "fix: " in said
-
-
-def test_a_delay_is_refused_with_its_name(tmp_path, capsys):
-    graph = nir.NIRGraph.from_list(nir.Delay(np.full(3, 2 * DT)), neuron("LIF", 3))
-    nir.write(str(tmp_path / "net.nir"), graph)
-    said = refusal(["export", str(tmp_path / "net.nir"), "--target", "onnx", "--out", str(tmp_path / "o")], capsys)
-    assert "'delay'" in said
-    assert "delays its input" in said
-    assert not (tmp_path / "o").exists()
-    graph.nodes["delay"].delay = np.zeros(3)
-    nir.write(str(tmp_path / "net.nir"), graph)
-    assert load(str(tmp_path / "net.nir")).build() is not None

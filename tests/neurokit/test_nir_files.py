@@ -120,15 +120,6 @@ def test_layers_and_fan_in(tmp_path):
     assert (run(tmp_path / "n.nir", x) != expected.float().numpy()).sum() == 0
 
 
-def test_nirs_own_recurrent_subgraphs_are_refused(tmp_path):
-    graph = nir.NIRGraph(
-        {"input": nir.Input(np.array([2])), "lif": lif((2,)), "w": nir.Linear(np.eye(2)),
-         "output": nir.Output(np.array([2]))},
-        [("input", "lif"), ("lif", "w"), ("w", "lif"), ("lif", "output")],
-    )  # fmt: skip
-    refused(write(graph, tmp_path / "n.nir"), "recurrent connection: 'lif' -> 'w' -> 'lif'|'w' -> 'lif' -> 'w'")
-
-
 def from_snntorch(path):
     snn = pytest.importorskip("snntorch")
     pytest.importorskip("nirtorch")

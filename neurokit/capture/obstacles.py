@@ -1,0 +1,86 @@
+"""Why a model cannot be captured, or not in the form that was asked for."""
+
+from __future__ import annotations
+
+import re
+
+from neurokit.capture.looping import why_not_scanned
+from neurokit.capture.twin import Twin
+from neurokit.capture.types import TimeSteps
+from neurokit.errors import UnsupportedError
+from neurokit.spec import ModelSpec
+from neurokit.target import Unsupported
+
+
+def wrong_time_steps(twin: Twin, steps: TimeSteps) -> list[Unsupported]:
+    """Returns every neuron that does not take this T, or not a dynamic one."""
+    reasons = []
+    for slot in twin.slots:
+        kind, fixed = type(slot.module).__name__, slot.adapter.fixed_steps
+        obstacle = why_not_scanned(twin, slot) if slot.op == "loop" else slot.adapter.why_not_dynamic
+        if steps == "dynamic" and obstacle:
+            fix = f"give a number of time steps{f' ({fixed})' if fixed else ''}"
+            why = f"it cannot have a dynamic T: {obstacle}"
+            reasons.append(Unsupported(slot.path, kind, why, fix))
+        elif isinstance(steps, int) and fixed is not None and steps != fixed:
+            reasons.append(Unsupported(slot.path, kind, f"it was made for T={fixed}, not {steps}", f"use T={fixed}"))
+    return reasons
+
+
+def not_streaming(twin: Twin, spec: ModelSpec) -> list[Unsupported]:
+    """Returns every neuron that cannot be run step by step."""
+    if not twin.slots:
+        return [Unsupported("", spec.name, "it has no neurons, so there is no time step", "use target onnx")]
+    return [
+        Unsupported(slot.path, type(slot.module).__name__, slot.adapter.why_not_streaming, "use the sequence form")
+        for slot in twin.slots
+        if not slot.adapter.streams
+    ]
+
+
+def not_one_step(twin: Twin, spec: ModelSpec, over_time: str) -> list[Unsupported]:
+    """Returns every reason why running step by step would not equal running the sequence."""
+    reasons = [
+        Unsupported(
+            slot.path, type(slot.module).__name__,
+            f"one forward pass runs it {slot.calls} times, and a step-by-step run would interleave them",
+            "give each place its own neuron",
+        )
+        for slot in twin.slots
+        if slot.calls > 1
+    ]  # fmt: skip
+    if over_time == "auto":
+        why = "its output is neither one per step nor the mean, sum or last of the steps"
+        reasons.append(Unsupported("", spec.name, why, "let it return [T, B, ...]"))
+    return reasons
+
+
+def specialised(spec: ModelSpec, axis: str) -> UnsupportedError:
+    """Returns the error of a program in which an axis that was to be free became a number."""
+    why = f"its code needs {axis} as a number (a Python loop or a parameter over {axis})"
+    fix = "give a number of time steps" if axis == "T" else "give a fixed --batch"
+    return UnsupportedError(
+        f"model {spec.name!r} cannot have a dynamic {axis}", [Unsupported("", spec.name, why, fix)]
+    )  # fmt: skip
+
+
+def refusal(error: Exception, spec: ModelSpec, steps: TimeSteps) -> Exception:
+    """Returns what an error of torch.export means for the model."""
+    text = str(error).strip()
+    name = type(error).__name__
+    if "DataDependent" in name or "data-dependent" in text.lower():
+        why = "its control flow depends on the values of tensors"
+        fix = "use torch.where, or move the decision out of the model"
+        return UnsupportedError(
+            f"model {spec.name!r} cannot be captured", [Unsupported("", spec.name, why, fix)]
+        )  # fmt: skip
+    violated = re.search(r"\(L\['(x|states)'\](?:\[\d+\])?\.size\(\)\[(\d+)\]", text)
+    if violated:
+        over_time = violated[1] == "x" and violated[2] == "0" and steps == "dynamic"
+        return specialised(spec, "T" if over_time else "B")
+    first = text.splitlines()[0] if text else name
+    why = f"torch.export refused it: {name}: {first[:200]}"
+    return UnsupportedError(
+        f"model {spec.name!r} cannot be captured",
+        [Unsupported("", spec.name, why, "run with --debug for the whole message")],
+    )
