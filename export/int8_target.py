@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from neurokit.vectors import Vectors
 
 _EXAMPLES = 32  # samples drawn from the model's own example, where no calibration data are given
+# A network for TensorRT runs at ONNX Runtime's basic level, which computes quantize and dequantize as they are written:
+# above it, the integer kernels of a CPU without VNNI saturate on symmetric activations, and TensorRT has its own.
+_AS_WRITTEN = 1
+_HIGHEST = 3
 
 
 class Int8Target(OnnxTarget):
@@ -73,7 +77,7 @@ class Int8Target(OnnxTarget):
         entries["form"] = "sequence"
         entries["target_info"] |= {
             "quantisation": describe_quantisation(settings, len(x), origin),
-            "against_float": against_float(source, path, captured.spec.inputs[0].name, x, size),
+            "against_float": against_float(source, path, captured.spec.inputs[0].name, x, size, settings.device),
             "nodes": len(model.graph.node), "nodes_inlined": len(model.graph.node),
         }  # fmt: skip
         source.unlink()
@@ -82,6 +86,11 @@ class Int8Target(OnnxTarget):
     def probe(self, artifact: Artifact, **options: Any) -> Int8Probe:
         """Opens the artifact for verification."""
         return Int8Probe(artifact, **options)
+
+    def open(self, artifact: Artifact, **options: Any) -> Any:
+        """Opens the artifact; a network for TensorRT as its operators are written, unless a level is given."""
+        device = artifact.manifest.target_info["quantisation"]["device"]
+        return super().open(artifact, **({"level": _level(device)} | options))
 
 
 class Int8Probe(OnnxProbe):
@@ -92,9 +101,10 @@ class Int8Probe(OnnxProbe):
         """Relative L2 error of the outputs that is allowed against the float model."""
         return float(self._info["quantisation"]["max_error"])
 
-    def __init__(self, artifact: Artifact, **options: Any) -> None:
-        super().__init__(artifact, **options)
+    def __init__(self, artifact: Artifact, level: int = _HIGHEST, **options: Any) -> None:
         self._info = artifact.manifest.target_info
+        self._capped = _level(self._info["quantisation"]["device"]) < level
+        super().__init__(artifact, level=min(level, _level(self._info["quantisation"]["device"])), **options)
 
     def faults(self, vectors: Vectors) -> tuple[list[str], list[str]]:
         """Compares every layer with the meaning of its operators; returns faults and notes."""
@@ -114,8 +124,10 @@ class Int8Probe(OnnxProbe):
                     f"{name}: {int((away > 1).sum()):,} of {away.size:,} integers are up to {int(away.max())} units "
                     "from what QDQ means; on x86 without VNNI: --option reduce_range=true"
                 )
-        note = f"{off:,} of {total:,} integers in {len(names)} layers are one unit off QDQ's meaning, none more"
-        return faults, [] if faults else [note]
+        notes = [f"{off:,} of {total:,} integers in {len(names)} layers are one unit off QDQ's meaning, none more"]
+        if self._capped:
+            notes.append("run at ONNX Runtime's basic level, as its operators are written: it is for TensorRT")
+        return faults, [] if faults else notes
 
 
 def describe_quantisation(settings: Settings, samples: int, origin: str) -> dict[str, Any]:
@@ -129,6 +141,11 @@ def describe_quantisation(settings: Settings, samples: int, origin: str) -> dict
         "calibration_samples": samples, "calibrated_on": origin,
         "quantizer": f"onnxruntime {onnxruntime.__version__}",
     }  # fmt: skip
+
+
+def _level(device: str) -> int:
+    """Returns ONNX Runtime's optimisation level for a network that is quantised for a device."""
+    return _AS_WRITTEN if device == "tensorrt" else _HIGHEST
 
 
 def _forced(reference: Mapping[str, np.ndarray], name: str) -> np.ndarray:
@@ -158,13 +175,13 @@ def calibration_of(captured: Captured, given: Any) -> tuple[np.ndarray, str]:
     return x, "given data"
 
 
-def against_float(source: Path, path: Path, name: str, x: np.ndarray, size: int) -> dict[str, Any]:
+def against_float(source: Path, path: Path, name: str, x: np.ndarray, size: int, device: str) -> dict[str, Any]:
     """Returns how the int8 model differs from the float model on the calibration data."""
     from neurokit.export.ort import new_session
 
     before, after = (
         np.concatenate([session.run(None, {name: x[i : i + size]})[0] for i in range(0, len(x) - len(x) % size, size)])
-        for session in (new_session(source), new_session(path))
+        for session in (new_session(source), new_session(path, level=_level(device)))
     )
     error = float(np.linalg.norm(after - before) / (np.linalg.norm(before) or 1.0))
     classes = before.ndim > 1 and before.shape[-1] > 1

@@ -177,7 +177,7 @@ def _quantise(captured: Captured, path: Path, settings: Settings, calibration: A
     quantise(source, path, name, x, size, how)
     said = {
         "quantisation": describe_quantisation(how, len(x), origin),
-        "against_float": against_float(source, path, name, x, size),
+        "against_float": against_float(source, path, name, x, size, how.device),
     }
     source.unlink()
     return said

@@ -11,34 +11,21 @@ once more with every neuron layer firing at random.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from neurokit import dynamics
 from neurokit.artifact import Artifact
+from neurokit.forcing import SIDES, Forced, excess, fires_at_threshold, force_layer, in_bounds
 from neurokit.provenance import collect
 from neurokit.reports import LayerParity, ParityReport, ParityVerdict, SimulatorParity
 from neurokit.target import TARGETS
 from neurokit.thorough import fault_of, run_every_way
-from neurokit.vectors import FILE, Cover, LayerVector, Vectors, covering_spikes, replay
+from neurokit.vectors import FILE, LayerVector, Vectors, covering_spikes
 
-# Unit roundoff of float32.
-UNIT = 2.0**-24
-# Reference and target may each be off by the bound, on opposite sides of the threshold.
-_SIDES = 2.0
 # A network without neurons: relative L2 error of the outputs that float32 in another order stays far below.
 TOLERANCE = 1e-4
-
-
-@dataclass(frozen=True)
-class _Forced:
-    flips: int
-    margin: float
-    error: float
-    first: tuple[int, int] | None
-    wrong_code: bool
 
 
 def verify(artifact: Artifact, *, thorough: bool = False, **options: Any) -> ParityReport:
@@ -132,28 +119,9 @@ def _exact_faults(probe: Any, vectors: Vectors, layers: tuple[LayerParity, ...],
     for index, (layer, reference) in enumerate(zip(layers, vectors.layers, strict=True)):
         if layer.flips_free or layer.flips_forced or layer.max_current_error or layer.covering_error:
             faults.append(f"{layer.layer}: an exact artifact must equal its reference bit for bit")
-        if probe.can_force() and not _fires_at_threshold(probe, index, reference):
+        if probe.can_force() and not fires_at_threshold(probe, index, reference):
             faults.append(f"{layer.layer}: its threshold is not {reference.parameters['v_threshold']!r}")
     return faults
-
-
-def _fires_at_threshold(probe: Any, index: int, layer: LayerVector) -> bool:
-    """Whether a layer's own code fires at its threshold and not at the next number below it.
-
-    The test input may hold no membrane that close, so these are made: with v at the wanted value and x such that no
-    leak acts, the charged membrane is that value.
-    """
-    dtype = np.float32
-    threshold = dtype(layer.parameters["v_threshold"])
-    rest = dtype(layer.parameters["v_reset"] or 0.0)
-    wanted = np.array([threshold, np.nextafter(threshold, dtype(-np.inf)), np.nextafter(threshold, dtype(np.inf))])
-    undecayed = layer.op != "if_" and not layer.parameters["decay_input"]
-    before = np.full_like(wanted, rest) if undecayed or layer.op == "if_" else wanted
-    current = wanted - rest
-    parameters = {k: dtype(v) if isinstance(v, float) else v for k, v in layer.parameters.items()}
-    charged = dynamics.charge(layer.op, before, current, parameters)
-    spikes, _ = probe.fire(index, current[None], before[None])
-    return bool(np.array_equal(spikes.reshape(-1) > 0, charged >= threshold))
 
 
 def free_run(
@@ -191,18 +159,18 @@ def _without_neurons(
     )  # fmt: skip
 
 
-def _force(probe: Any, vectors: Vectors) -> tuple[list[_Forced | None], float | None, bool]:
+def _force(probe: Any, vectors: Vectors) -> tuple[list[Forced | None], float | None, bool]:
     """Runs teacher-forced; returns a finding a layer, the relative output error, and whether that is in bounds."""
     if not probe.can_force():
         return [None] * len(vectors.layers), None, True
     given = [layer.spikes.astype(vectors.x.dtype) for layer in vectors.layers]
     outputs, currents = probe.currents(vectors.x, given)
-    found: list[_Forced | None] = [
-        _force_layer(probe, index, layer, current)
+    found: list[Forced | None] = [
+        force_layer(probe, index, layer, current)
         for index, (layer, current) in enumerate(zip(vectors.layers, currents, strict=True))
     ]
     within = all(
-        _within(y, r, vectors.output_bounds.get(name, 0.0))
+        in_bounds(y, r, vectors.output_bounds.get(name, 0.0))
         for y, (name, r) in zip(outputs, vectors.outputs.items(), strict=True)
     )
     return found, _error(outputs, vectors), within
@@ -223,64 +191,18 @@ def _cover(probe: Any, vectors: Vectors) -> tuple[list[float | None], bool]:
     outputs, currents = probe.currents(vectors.x, given)
     found = dict(zip(vectors.outputs, outputs, strict=True))
     within = all(
-        _within(found[name], wanted, vectors.covering_bounds[name]) for name, wanted in vectors.covering_outputs.items()
+        in_bounds(found[name], wanted, vectors.covering_bounds[name])
+        for name, wanted in vectors.covering_outputs.items()
     )
-    return [_excess(cover, current) for cover, current in zip(covers, currents, strict=True)], within
+    return [excess(cover, current) for cover, current in zip(covers, currents, strict=True)], within
 
 
-def _within(value: np.ndarray, wanted: np.ndarray, bound: float) -> bool:
-    return float(np.abs(value - wanted).max(initial=0.0)) <= _SIDES * bound
-
-
-def _excess(cover: Cover, current: np.ndarray) -> float:
-    off = np.abs(current.reshape(-1)[cover.at].astype(np.float64) - cover.current.astype(np.float64))
-    allowed = _SIDES * cover.bound.astype(np.float64)
-    ratio = np.divide(off, allowed, out=np.where(off > 0, np.inf, 0.0), where=allowed > 0)
-    return float(ratio.max(initial=0.0)) if np.isfinite(off).all() else float("inf")
-
-
-def _force_layer(probe: Any, index: int, layer: LayerVector, current: np.ndarray) -> _Forced:
-    current = current.reshape(layer.spikes.shape)
-    start = np.full(layer.spikes.shape[1:], layer.init, dtype=current.dtype)
-    charged, before = replay(layer.op, layer.parameters, current, layer.spikes, start)
-    spikes, after = probe.fire(index, current, before)
-    differs = spikes.astype(np.uint8) != layer.spikes
-    margins = np.abs(charged - layer.parameters["v_threshold"])[differs]
-    error = np.abs(charged.reshape(-1)[layer.sample_at].astype(np.float64) - layer.sample_h.astype(np.float64))
-    return _Forced(
-        int(differs.sum()), float(margins.max(initial=0.0)), float(error.max(initial=0.0)), _first(differs),
-        _wrong_code(layer, current, charged, spikes, after),
-    )  # fmt: skip
-
-
-def _wrong_code(
-    layer: LayerVector, current: np.ndarray, charged: np.ndarray, spikes: np.ndarray, after: np.ndarray
-) -> bool:  # fmt: skip
-    """Whether the target's own neuron disagrees with the neuron's equations on the very same numbers.
-
-    Only the membrane's own few roundings may lie between them; the layer's bound has no part in this.
-    """
-    threshold = layer.parameters["v_threshold"]
-    slack = 16.0 * UNIT * (np.abs(charged) + np.abs(current) + abs(threshold))
-    off = ((charged >= threshold) != spikes.astype(bool)) & (np.abs(charged - threshold) > slack)
-    expected = dynamics.after_spike(charged, spikes.astype(charged.dtype), layer.parameters)
-    return bool(off.any() or (np.abs(after - expected) > slack).any())
-
-
-def _first(differs: np.ndarray) -> tuple[int, int] | None:
-    """Returns (t, flat index within the step) of the earliest difference."""
-    for t, step in enumerate(differs):
-        if step.any():
-            return t, int(np.argmax(step.reshape(-1)))
-    return None
-
-
-def _layer(layer: LayerVector, found: _Forced | None, free: np.ndarray, covering: float | None) -> LayerParity:
+def _layer(layer: LayerVector, found: Forced | None, free: np.ndarray, covering: float | None) -> LayerParity:
     flips_free = int((free.reshape(layer.spikes.shape).astype(np.uint8) != layer.spikes).sum())
-    found = found or _Forced(0, 0.0, 0.0, None, False)
+    found = found or Forced(0, 0.0, 0.0, None, False)
     return LayerParity(
         layer=layer.path, neuron=layer.kind, decisions=layer.spikes.size, flips_forced=found.flips,
-        worst_margin=found.margin, bound=_SIDES * layer.bound, max_current_error=found.error,
+        worst_margin=found.margin, bound=SIDES * layer.bound, max_current_error=found.error,
         first_divergence=found.first, flips_free=flips_free,
         spike_rate=float(layer.spikes.mean()) if layer.spikes.size else 0.0, covering_error=covering,
     )  # fmt: skip
@@ -322,7 +244,7 @@ def _relative_bound(vectors: Vectors) -> float:
     worst = 0.0
     for name, r in vectors.outputs.items():
         size = float(np.linalg.norm(r.astype(np.float64))) or 1.0
-        worst = max(worst, _SIDES * vectors.output_bounds.get(name, 0.0) * float(np.sqrt(r.size)) / size)
+        worst = max(worst, SIDES * vectors.output_bounds.get(name, 0.0) * float(np.sqrt(r.size)) / size)
     return worst
 
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from neurokit import pipeline
-from neurokit.errors import UnsupportedError
+from neurokit.errors import MissingRuntimeError, UnsupportedError
+from neurokit.export import trt_library
 from neurokit.loading import load
 from neurokit.nets.inputs import images
 from neurokit.spec import MODELS
@@ -32,15 +33,17 @@ QUICK_FORM = {
 }  # fmt: skip
 
 
-def pairs(names):
+def pairs(names, forms=FORMS):
     """Returns every model with every form, the long ones marked slow."""
     return [
-        pytest.param(
-            name, form, marks=pytest.mark.slow if name in LARGE or QUICK_FORM.get(name, form) != form else ()
-        )
+        pytest.param(name, form, marks=pytest.mark.slow if is_long(name, form) else ())
         for name in names
-        for form in FORMS
+        for form in forms
     ]  # fmt: skip
+
+
+def is_long(name, form):
+    return name in LARGE or (form != "tensorrt" and QUICK_FORM.get(name, form) != form)
 
 
 def small(name: str):
@@ -86,9 +89,23 @@ def check(captured, target: str, folder: Path):
     return artifact, report
 
 
-@pytest.mark.parametrize(("name", "target"), pairs(MODELS.names()))
+def check_engine(captured, folder: Path):
+    """Builds a real engine without a GPU; tests/export/test_tensorrt.py verifies the networks behind them."""
+    try:
+        trt_library.load("tensorrt_rtx")
+    except MissingRuntimeError as error:
+        pytest.skip(str(error))
+    info = pipeline.lower(captured, "tensorrt", folder, verified=False).manifest.target_info
+    assert (folder / "model.engine").stat().st_size == info["engine_bytes"] > 1_000_000
+    assert info["layers"] > 50
+
+
+@pytest.mark.parametrize(("name", "target"), pairs(MODELS.names(), (*FORMS, "tensorrt")))
 def test_every_zoo_model_takes_every_form_or_says_why_not(name, target, captures, tmp_path):
     captured = captures(name)
+    if target == "tensorrt":
+        check_engine(captured, tmp_path / "out")
+        return
     if not captured.spiking and target != "onnx":
         with pytest.raises(UnsupportedError) as refused:
             pipeline.lower(captured, target, tmp_path / "out")

@@ -16,15 +16,15 @@ from neurokit.kernels.common.triton import (
 
 
 @triton.jit
-def _load(x, row, rows, col, inside, width, PACKED: tl.constexpr, WHOLE: tl.constexpr):
+def _load(x, row, rows, col, inside, width, PACKED: tl.constexpr, WORDS: tl.constexpr):
     """A tile of spikes at rows `row` and columns `col`, as 0 or 1, where `row` < `rows` and the columns are `inside`.
 
-    WHOLE: packed columns begin and end with a word, so that every word is read once.
+    WORDS: packed columns begin and end with a word, so that every word is read once.
     """
     mask = (row < rows)[:, None] & inside[None, :]
     ROWS: tl.constexpr = row.shape[0]
     COLS: tl.constexpr = col.shape[0]
-    if PACKED and WHOLE and COLS % 32 == 0:
+    if PACKED and WORDS and COLS % 32 == 0:
         word = tl.min(col, axis=0) // 32 + tl.arange(0, COLS // 32)
         last = tl.max(tl.where(inside, col, 0), axis=0) // 32
         packed = tl.load(x + row[:, None] * width + word[None, :], mask=(row < rows)[:, None] & (word <= last)[None, :],

@@ -23,7 +23,7 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
     """Yields fused calls over kernels, strides and output forms; int8 weights stand in for float32."""
     kind = torch.int8 if dtype == torch.float32 else dtype
     for kernel, stride, padding, channels, cols, form in (
-        (3, 1, 1, 20, 33, "packed"), (3, 2, 1, 48, 40, "int8"), (1, 1, 0, 16, 64, "same"),
+        (1, 1, 0, 16, 64, "same"), (3, 1, 1, 20, 33, "packed"), (3, 2, 1, 48, 40, "int8"),
     ):  # fmt: skip
         s = spikes(2, 1, 7, 5, channels, device=device)
         w = weight(cols, kernel, channels, device, kind)

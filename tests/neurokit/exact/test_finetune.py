@@ -83,8 +83,9 @@ def test_a_network_without_neurons_can_be_fine_tuned():
     data = load_digits()
     training = Labelled(data.train_images[:640].numpy(), data.train_labels[:640].numpy())
     held_out = Labelled(data.test_images.numpy(), data.test_labels.numpy())
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
+    torch.manual_seed(1)
+    # So few channels that two bits cost several percent, however the processor rounds in training.
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
     optimiser = torch.optim.AdamW(net.parameters(), lr=5e-3)
     for _ in range(60):
         loss = nn.functional.cross_entropy(net(data.train_images[:640]), data.train_labels[:640])

@@ -1,0 +1,16 @@
+"""What verification and measurement found: frozen records that survive a trip through JSON."""
+
+from neurokit.reports._base import SCHEMA_VERSION
+from neurokit.reports.latency import LatencyReport, LatencyVerdict
+from neurokit.reports.parity import LayerParity, ParityReport, ParityVerdict, SimulatorParity, WayParity
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "LatencyReport",
+    "LatencyVerdict",
+    "LayerParity",
+    "ParityReport",
+    "ParityVerdict",
+    "SimulatorParity",
+    "WayParity",
+]
