@@ -168,6 +168,11 @@ def page(data: dict[str, Any]) -> str:
         "beside this file.", "",
         f"Times are {info['timing']}.",
     ]  # fmt: skip
+    if info.get("gpus", 1) > 1:
+        lines += [
+            "",
+            f"Its parts ran side by side on {info['gpus']} such GPUs, every row beside its opponents on one of them.",
+        ]
     if top:
         lines += ["", f"Ceilings, measured in the same run: copy {top['copy_bytes_per_s'] / 1e12:.2f} TB/s, bf16 "
                   f"{top['bf16_flop_per_s'] / 1e12:.0f} TFLOP/s, int8 (`torch._int_mm`) "
@@ -176,7 +181,7 @@ def page(data: dict[str, Any]) -> str:
     if "parity" in data:
         cases = sum(p["cases"] for p in data["parity"].values())
         wrong = [w for p in data["parity"].values() for w in p["wrong"]]
-        lines += ["", f"Parity with the definitions before timing: {cases} cases in float32, float16 and bfloat16, "
+        lines += ["", f"Parity with the definitions, in the same run: {cases} cases in float32, float16 and bfloat16, "
                   f"{len(wrong)} wrong{': ' + '; '.join(wrong[:8]) if wrong else ''}."]  # fmt: skip
     compared = [row["equal"] for row in data["rows"] if "equal" in row]
     if compared:
