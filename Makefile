@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 EXTRAS := bench,demo,dev,events,nir,onnx,oracles,sim,tensorrt,triton
 PYTEST_ARGS ?=
+GPUS ?= 1
 bin := $(VENV)/bin
 stamp := $(VENV)/.installed
 
@@ -41,11 +42,12 @@ lint: $(stamp)
 bench: $(stamp)
 	for name in export exactness hw_sim_engine latency; do $(bin)/python benchmarks/$$name.py || exit 1; done
 
-# On a machine with an NVIDIA GPU and compute-sanitizer: the kernels' tests, memory and race checks, and figures.
+# On a machine with an NVIDIA GPU and compute-sanitizer: the kernels' tests, memory and race checks, and figures
+# (GPUS=4 lets four of one kind share those).
 gpu: $(stamp)
 	$(bin)/python -m pytest tests/kernels -m "slow or not slow" $(PYTEST_ARGS)
 	$(bin)/python tests/kernels/sanitize.py
-	$(bin)/python benchmarks/kernels.py --out build/kernels-gpu.json --processes 12
+	$(bin)/python benchmarks/kernels.py --out build/kernels-gpu.json --processes 12 --devices $(GPUS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
