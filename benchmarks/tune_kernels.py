@@ -61,9 +61,10 @@ def measure(jobs: Iterator[Job], table: dict[str, dict[str, Config]], deadline: 
             print("out of time before", job.kernel, job.key, flush=True)
             return
         call = job.work()
-        right = (
-            job.candidates if not job.exact else [c for c in job.candidates if gives(job, c, call, definition(call))]
-        )
+        right = job.candidates
+        if job.exact:
+            bits = definition(call)
+            right = [c for c in right if gives(job, c, call, bits)]
         timed = [(attempt(job, c, call, time_it), c) for c in right]
         timed = [(seconds, c) for seconds, c in timed if seconds is not None]
         line = " ".join(f"{s * 1e6:.1f}:{'/'.join(map(str, c.values()))}" for s, c in sorted(timed, key=lambda x: x[0]))

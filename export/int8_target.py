@@ -103,8 +103,9 @@ class Int8Probe(OnnxProbe):
 
     def __init__(self, artifact: Artifact, level: int = _HIGHEST, **options: Any) -> None:
         self._info = artifact.manifest.target_info
-        self._capped = _level(self._info["quantisation"]["device"]) < level
-        super().__init__(artifact, level=min(level, _level(self._info["quantisation"]["device"])), **options)
+        highest = _level(self._info["quantisation"]["device"])
+        self._capped = highest < level
+        super().__init__(artifact, level=min(level, highest), **options)
 
     def faults(self, vectors: Vectors) -> tuple[list[str], list[str]]:
         """Compares every layer with the meaning of its operators; returns faults and notes."""

@@ -105,6 +105,8 @@ _DETAILS: dict[str, Callable[[], str]] = {"onnxruntime": _onnxruntime_providers}
 
 def _plugin() -> Check:
     """Whether TensorRT engines can have the fused LIF in them; TensorRT for RTX takes no plugins."""
+    from neurokit.export.trt_plugin import obstacle
+
     purpose, name = "the fused LIF in TensorRT (lif_plugin)", "tensorrt plugin"
     install = "python -m pip install tensorrt-cu13 triton==3.6.0"
     found = {library: _library(library, "", False, library) for library in ("tensorrt", "triton")}
@@ -113,8 +115,7 @@ def _plugin() -> Check:
             why = f"{library} is {check.state}"
             why += ", and tensorrt_rtx takes no plugins" if library == "tensorrt" else ""
             return Check(name, purpose, False, "missing", why, install)
-    if not hasattr(importlib.import_module("tensorrt"), "QuickPluginCreationRequest"):
-        why = f"tensorrt {found['tensorrt'].detail} takes no code compiled ahead of time; 10.9 was the first to"
+    if why := obstacle(importlib.import_module("tensorrt")):
         return Check(name, purpose, False, "missing", why, install)
     return Check(name, purpose, False, "ok", "compiled ahead of time by Triton")
 

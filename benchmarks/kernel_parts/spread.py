@@ -40,7 +40,8 @@ def join(records: list[dict[str, Any]], devices: int) -> dict[str, Any]:
         joined["ceilings_by_gpu"] = [record["ceilings"] for record in records if "ceilings" in record]
     for record in records:
         joined["rows"] += record["rows"]
-        joined |= {key: record[key] for key in ("parity",) if key in record}
+        if "parity" in record:
+            joined["parity"] = record["parity"]
         for key in ("end_to_end", "not_reached"):
             if key in record:
                 joined.setdefault(key, []).extend(record[key])

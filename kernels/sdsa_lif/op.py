@@ -115,8 +115,8 @@ def _launch(
     least = main if q.dtype == torch.int32 and dim % 32 else (32 if form == "packed" else 16)
     cols = min(main, max(chosen["cols"], least))
     # With a group, one program computes all of the head, in parts: it then reads Q and K once.
-    group = -(-(main if unit else dim) // cols) if chosen["whole"] else 1
-    parts = -(-(main if unit else dim) // (cols * group))
+    pieces = -(-(main if unit else dim) // cols)
+    group, parts = (pieces, 1) if chosen["whole"] else (1, pieces)
     # Spikes that lie in a type which holds every count go to the product as they are.
     brain = q.dtype == torch.bfloat16 and tokens <= _BFLOAT16_COUNTS
     launch(sdsa_qkv_kernel)[(batch * heads * parts, -(-tokens // chosen["rows"]))](
@@ -124,7 +124,7 @@ def _launch(
         OUT_WIDTH=out.shape[-1], LEAK=leak, DECAY_INPUT=decay_input, HARD=reset_kind(v_reset),
         PACKED=q.dtype == torch.int32, OUT=FORMS.index(form), BRAIN=brain, UPCAST=INTERPRET and brain,
         SPLIT=tokens > _FLOAT16_COUNTS, UNIT=unit, MAIN=main, REST=rest, ROWS=chosen["rows"], COLS=cols, GROUP=group,
-        INNER=chosen["inner"], num_warps=chosen["num_warps"], num_stages=chosen["num_stages"],
+        PARTS=parts, INNER=chosen["inner"], num_warps=chosen["num_warps"], num_stages=chosen["num_stages"],
     )  # fmt: skip
 
 

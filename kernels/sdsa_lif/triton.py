@@ -132,7 +132,7 @@ def sdsa_qkv_kernel(
     OUT_WIDTH: tl.constexpr, LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr,
     PACKED: tl.constexpr, OUT: tl.constexpr, BRAIN: tl.constexpr, UPCAST: tl.constexpr, SPLIT: tl.constexpr,
     UNIT: tl.constexpr, MAIN: tl.constexpr, REST: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
-    GROUP: tl.constexpr, INNER: tl.constexpr,
+    GROUP: tl.constexpr, PARTS: tl.constexpr, INNER: tl.constexpr,
 ):  # fmt: skip
     """LIF(scale * Q (K^T V)) for GROUP parts of COLS channels of one head of one sample, ROWS tokens and all steps.
 
@@ -146,7 +146,6 @@ def sdsa_qkv_kernel(
     factor = tl.cast(factor, tl.float32)
     scale = tl.cast(scale, tl.float32)
     KIND: tl.constexpr = tl.bfloat16 if BRAIN else tl.float16
-    PARTS: tl.constexpr = ((MAIN if UNIT else DIM) + COLS * GROUP - 1) // (COLS * GROUP)
     LINE: tl.constexpr = WIDTH // UNIT if UNIT else 0
     WORDS: tl.constexpr = DIM % 32 == 0
     # The programs of a head run side by side: they share its keys and queries in the cache.
