@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 EXTRAS := bench,demo,dev,events,nir,onnx,oracles,sim,tensorrt,triton
 PYTEST_ARGS ?=
+WORKERS ?= 2
 GPUS ?= 1
 bin := $(VENV)/bin
 stamp := $(VENV)/.installed
@@ -26,8 +27,9 @@ $(stamp): pyproject.toml constraints.txt
 demo: $(stamp)
 	$(bin)/python -m neurokit demo
 
+# A file of tests stays in one process, for what its tests share; one thread each, or they would wait for each other's.
 test: $(stamp)
-	$(bin)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-slow: $(stamp)
 	$(bin)/python -m pytest -m slow $(PYTEST_ARGS)

@@ -56,6 +56,8 @@ def run(arguments: argparse.Namespace, page: Callable[[dict[str, Any]], str]) ->
         waiting.put(item)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     lock = threading.Lock()
+    # Networks are built on the processor; without a share of it each, the tasks' threads spin against each other.
+    threads = str(max(1, (os.cpu_count() or 1) // arguments.devices))
     with tempfile.TemporaryDirectory() as folder:
 
         def files() -> list[Path]:
@@ -76,7 +78,7 @@ def run(arguments: argparse.Namespace, page: Callable[[dict[str, Any]], str]) ->
                 left = deadline - time.monotonic()
                 command = [sys.executable, sys.argv[0], *task, "--out", f"{folder}/{number}.json", "--limit", str(left),
                            "--prepare-limit", str(min(arguments.prepare_limit, 0.6 * left))]  # fmt: skip
-                environment = {**os.environ, "CUDA_VISIBLE_DEVICES": str(device)}
+                environment = {**os.environ, "CUDA_VISIBLE_DEVICES": str(device), "OMP_NUM_THREADS": threads}
                 try:
                     subprocess.run(command, env=environment, check=False, timeout=max(1.0, left + 20))
                 except subprocess.TimeoutExpired:  # what it has measured is in its file
