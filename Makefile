@@ -27,9 +27,9 @@ $(stamp): pyproject.toml constraints.txt
 demo: $(stamp)
 	$(bin)/python -m neurokit demo
 
-# A file of tests stays in one process, for what its tests share; one thread each, or they would wait for each other's.
+# A process that has nothing left takes from the other's rest; one thread each, or they would wait for each other's.
 test: $(stamp)
-	OMP_NUM_THREADS=1 $(bin)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest -m "not slow" -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 test-slow: $(stamp)
 	$(bin)/python -m pytest -m slow $(PYTEST_ARGS)

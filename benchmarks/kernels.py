@@ -25,7 +25,7 @@ from kernel_parts.record import Record, page
 PARTS = {
     "attention": products.measure_attention, "linear": products.measure_linear, "lif": neurons.measure,
     "batch_one": products.measure_batch_one, "convolution": products.measure_convolution,
-    "words": neurons.measure_words,
+    "depthwise": products.measure_depthwise, "words": neurons.measure_words,
 }  # fmt: skip
 
 

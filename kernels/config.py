@@ -43,6 +43,12 @@ def gpu_at(index: int) -> tuple[str, str]:
     return torch.cuda.get_device_name(index), ".".join(map(str, torch.cuda.get_device_capability(index)))
 
 
+@functools.cache
+def processors(device: torch.device) -> int:
+    """Returns the multiprocessors of a GPU; 1 for the interpreter."""
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+
+
 _OVERRIDE: dict[str, Config] = {}
 
 

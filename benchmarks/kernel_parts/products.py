@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 
@@ -85,7 +87,7 @@ def measure_attention(record: Record) -> None:
 
 
 def measure_convolution(record: Record) -> None:
-    """3x3 convolutions against cuDNN with `lif` behind it; depthwise against cuDNN."""
+    """3x3 convolutions against cuDNN with `lif` behind it."""
     torch.backends.cudnn.benchmark = True
     for network, cin, cout, size, _ in shapes.convolutions():
         s = _spikes(4, 32, size, size, cin).to(HALF)
@@ -98,15 +100,26 @@ def measure_convolution(record: Record) -> None:
             18 * s.numel() * cout / record.brain, fused=call("fused"), cudnn_then_lif=call("conv"),
             cudnn_alone=lambda image=image, plain=plain: F.conv2d(image, plain, padding=1),
         )  # fmt: skip
-    for kernel, width, size in ((7, 96, 112), (7, 192, 56), (7, 384, 28), (3, 1152, 14)):
-        x = _spikes(128, size, size, width).to(HALF)
+
+
+def measure_depthwise(record: Record) -> None:
+    """Depthwise convolutions of Meta-SpikeFormer against cuDNN; which path was taken stands beside the other."""
+    torch.backends.cudnn.benchmark = True
+    large = [(7, width, size, kind) for width, size in ((96, 112), (192, 56), (384, 28)) for kind in (HALF, torch.int8)]
+    large += [(7, width, size, torch.int8) for width, size in ((128, 112), (256, 56), (512, 28))]
+    for samples, shape in itertools.product((128, 4), [*large, (3, 1152, 14, HALF)]):
+        kernel, width, size, kind = shape
+        x = _spikes(samples, size, size, width).to(kind)
         w = torch.randn(kernel, kernel, width, device="cuda", dtype=HALF)
         plain = w.permute(2, 0, 1).unsqueeze(1).contiguous(memory_format=torch.channels_last)
-        image, pad = x.permute(0, 3, 1, 2), kernel // 2
+        image, pad = x.to(HALF).permute(0, 3, 1, 2), kernel // 2
+        call = lambda path, x=x, w=w, pad=pad: lambda: depthwise(x, w, padding=pad, path=path)  # noqa: E731
+        bound = max(x.numel() * (x.itemsize + 2) / record.bandwidth, x.numel() * kernel**2 / record.fma)
+        typed = "int8" if kind == torch.int8 else "fp16"
         record.add(
-            "depthwise", f"{kernel}x{kernel} {width} at {size}, TB=128 fp16",
-            lambda x=x, w=w, pad=pad: depthwise(x, w, padding=pad), x.numel() * 4 / record.bandwidth,
-            cudnn=lambda image=image, plain=plain, pad=pad, n=width: F.conv2d(image, plain, padding=pad, groups=n),
+            "depthwise", f"{kernel}x{kernel} {width} at {size}, TB={samples} {typed}",
+            call("auto"), bound, tile=call("tile"), stream=call("stream"),
+            cudnn_fp16=lambda image=image, plain=plain, pad=pad, n=width: F.conv2d(image, plain, padding=pad, groups=n),
         )  # fmt: skip
 
 

@@ -45,7 +45,7 @@ class Record:
         self.deadline = time.monotonic() + limit
         self.share = share
         self.count = 0
-        self.bandwidth, self.brain, self.integer = 4.0e12, 8.0e14, 9.0e14
+        self.bandwidth, self.brain, self.integer, self.fma = 4.0e12, 8.0e14, 9.0e14, 3.3e13
         self.data: dict[str, Any] = {"about": {} if share else about(), "rows": []}
 
     def left(self) -> float:
@@ -67,8 +67,11 @@ class Record:
         self.brain = 2 * 8192**3 / graph_time(lambda: a @ a)
         i = torch.randint(-127, 127, (8192, 8192), device="cuda", dtype=torch.int8)
         self.integer = 2 * 8192**3 / graph_time(lambda: torch._int_mm(i, i.t()))
+        chip = torch.cuda.get_device_properties()
+        lanes = 64 if (chip.major, chip.minor) == (8, 0) else 128  # CUDA C programming guide, arithmetic throughput
+        self.fma = chip.multi_processor_count * lanes * chip.clock_rate * 1e3
         self.data["ceilings"] = {"copy_bytes_per_s": self.bandwidth, "bf16_flop_per_s": self.brain,
-                                 "int8_op_per_s": self.integer}  # fmt: skip
+                                 "int8_op_per_s": self.integer, "float32_fma_per_s_analytic": self.fma}  # fmt: skip
         print(self.data["ceilings"], flush=True)
 
     def add(self, kernel: str, shape: str, ours: Callable[[], Any], bound: float | None = None, note: str = "",
@@ -178,6 +181,9 @@ def page(data: dict[str, Any]) -> str:
                   f"{top['bf16_flop_per_s'] / 1e12:.0f} TFLOP/s, int8 (`torch._int_mm`) "
                   f"{top['int8_op_per_s'] / 1e12:.0f} TOP/s. A bound is the longer of bytes over the first and "
                   "operations over the second or third."]  # fmt: skip
+        if "float32_fma_per_s_analytic" in top:
+            lines[-1] += (f" That of `depthwise` counts {top['float32_fma_per_s_analytic'] / 1e12:.1f} T float32 "
+                          "multiply-adds/s (analytic: lanes times the highest clock).")  # fmt: skip
     if "parity" in data:
         cases = sum(p["cases"] for p in data["parity"].values())
         wrong = [w for p in data["parity"].values() for w in p["wrong"]]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 # What belongs together on one GPU, longest first.
-GROUPS = (("attention", "linear"), ("lif", "words", "batch_one"), ("parity", "convolution"))
+GROUPS = (("attention", "linear"), ("lif", "words", "batch_one"), ("parity", "convolution", "depthwise"))
 
 
 def tasks(arguments: argparse.Namespace) -> list[list[str]]:

@@ -20,16 +20,23 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
         w = (normal(kernel, kernel, 20, device=device) * 4).round().div(8).to(dtype)
         bias = normal(20, device=device).mul(4).round().div(8)
         yield Example(f"{kernel}x{kernel} padding {padding}", (x, w, bias), {"padding": padding})
-    # A 7x7 kernel takes many seconds to compile on a GPU: one example of it is enough.
+    # By tiles, a 7x7 kernel takes half a minute to compile on a GPU: one example of it is enough.
+    for kind, width in ((dtype, 9), (torch.int8, 15)):  # columns and channels of two programs each
+        taps = (normal(7, 7, 34, device=device) * 4).round().div(8).to(dtype)
+        shown = spikes(2, 3, width, 34, device=device, dtype=kind)
+        yield Example(f"stream {kind}", (shown, taps), {"padding": 3, "path": "stream"})
     w = (normal(3, 3, 20, device=device) * 4).round().div(8).to(dtype)
     yield Example("int8", (x.to(torch.int8), w), {"padding": 1})
     yield Example("channel slice", (spikes(1, 7, 5, 40, device=device, dtype=dtype)[..., :20], w), {"padding": 1})
+    part = spikes(2, 5, 9, 40, device=device, dtype=dtype)[..., :20]
+    yield Example("stream, channel slice, no padding", (part, w, bias), {"path": "stream"})
     yield Example("empty", (x[:0], w), {"padding": 3})
 
 
 def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:
-    """Yields an argument tuple of the operator."""
-    yield (normal(1, 7, 5, 20, device=device), normal(3, 3, 20, device=device), normal(20, device=device), 1)
+    """Yields argument tuples of the operator."""
+    yield (normal(1, 7, 5, 20, device=device), normal(3, 3, 20, device=device), normal(20, device=device), 1, "tile")
+    yield (normal(1, 7, 5, 20, device=device), normal(5, 5, 20, device=device), None, 2, "stream")
 
 
 register_kernel(

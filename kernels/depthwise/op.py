@@ -12,26 +12,65 @@ from neurokit.kernels.depthwise import reference
 from neurokit.kernels.dispatch import use_triton
 
 NAME = "depthwise"
+PATHS = ("auto", "tile", "stream")
 DEFAULT = {"tall": 7, "wide": 4, "cols": 64, "num_warps": 4}
 # A large kernel wants many rows a program: each input row is then read once for more output rows.
 DEFAULT_LARGE = {"tall": 14, "wide": 4, "cols": 32, "num_warps": 4}
 
 
-def _fake(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
+# `stream`: one warp a program, a channel a thread. int8 leaves registers for more columns.
+STREAM_COLS = 32
+STREAM_WIDE = {1: 14, 2: 7, 4: 7}
+# As many such warps as the registers of a multiprocessor hold; with fewer in all, `tile` has more parallel work.
+STREAM_WARPS = 16
+
+
+def _fake(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, path: str) -> Tensor:
     shrink = 2 * padding - weight.shape[0] + 1
     return weight.new_empty((x.shape[0], x.shape[1] + shrink, x.shape[2] + shrink, x.shape[3]))
 
 
-def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
-    out = _fake(x, weight, bias, padding)
+def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, path: str) -> Tensor:
+    out = _fake(x, weight, bias, padding, path)
     if out.numel() == 0:
         return out
     if not use_triton(NAME, x):
         return out.copy_(reference.forward(x, weight, bias, padding, weight.dtype))
-    from neurokit.kernels.depthwise.triton import depthwise_kernel
-
     if x.stride(3) != 1 or x.stride(1) != x.shape[2] * x.stride(2) or x.stride(0) != x.shape[1] * x.stride(1):
         x = x.contiguous()
+    run = _stream if _streams(path, x, weight, out) else _tile
+    run(x, weight.contiguous(), bias, padding, out)
+    return out
+
+
+def _streams(path: str, x: Tensor, weight: Tensor, out: Tensor) -> bool:
+    """Returns whether to go down whole columns: for large kernels, and where that fills the GPU."""
+    if path != "auto":
+        return path == "stream"
+    across, blocks = _stream_grid(x, out)
+    return weight.shape[0] > 5 and across * blocks * out.shape[0] >= STREAM_WARPS * config.processors(x.device)
+
+
+def _stream_grid(x: Tensor, out: Tensor) -> tuple[int, int]:
+    wide = STREAM_WIDE[x.dtype.itemsize]
+    return (out.shape[2] + wide - 1) // wide, (out.shape[3] + STREAM_COLS - 1) // STREAM_COLS
+
+
+def _stream(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, out: Tensor) -> None:
+    from neurokit.kernels.depthwise.triton import depthwise_stream_kernel
+
+    batch, out_height, out_width, channels = out.shape
+    launch(depthwise_stream_kernel)[(*_stream_grid(x, out), batch)](
+        x, weight, weight if bias is None else bias, out, x.shape[1], x.shape[2], out_height, out_width, channels,
+        STRIDE=x.stride(2), KERNEL=weight.shape[0], PAD=padding, BIAS=bias is not None,
+        WIDE=STREAM_WIDE[x.dtype.itemsize], COLS=STREAM_COLS,
+        ROUNDS=out_height + weight.shape[0] - 1, num_warps=1,
+    )  # fmt: skip
+
+
+def _tile(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, out: Tensor) -> None:
+    from neurokit.kernels.depthwise.triton import depthwise_kernel
+
     batch, out_height, out_width, channels = out.shape
     kernel = weight.shape[0]
     chosen = config.lookup(
@@ -40,18 +79,16 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Te
     tall, wide, block = chosen["tall"], chosen["wide"], chosen["cols"]
     tiles = ((out_height + tall - 1) // tall) * ((out_width + wide - 1) // wide)
     launch(depthwise_kernel)[(tiles, (channels + block - 1) // block, batch)](
-        x, weight.contiguous(), weight if bias is None else bias, out, out_height, out_width, channels,
+        x, weight, weight if bias is None else bias, out, out_height, out_width, channels,
         HEIGHT=x.shape[1], WIDTH=x.shape[2], STRIDE=x.stride(2), KERNEL=kernel, PAD=padding, BIAS=bias is not None,
-        TALL=tall,
-        WIDE=wide, COLS=block, num_warps=chosen["num_warps"],
+        TALL=tall, WIDE=wide, COLS=block, num_warps=chosen["num_warps"],
     )  # fmt: skip
-    return out
 
 
 depthwise_op = register_op(NAME, _fake)(_forward)
 
 
-def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, padding: int = 0) -> Tensor:
+def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, padding: int = 0, path: str = "auto") -> Tensor:
     """Depthwise convolution of stride 1 on channels-last data, accumulated in float32. Inference only.
 
     Args:
@@ -59,6 +96,8 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, padding:
         weight: `[k, k, C]` float32, float16 or bfloat16.
         bias: `[C]` float32.
         padding: Zeros around the input.
+        path: "tile" (blocks of rows), "stream" (whole columns, for large kernels), or the faster one by shape; they
+            give the same bits.
 
     Returns:
         `[B, H + 2 padding - k + 1, W + 2 padding - k + 1, C]` in the weight's dtype.
@@ -69,6 +108,8 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, padding:
     if weight.dim() != 3 or weight.shape[0] != weight.shape[1] or padding < 0:
         raise InputError(f"weight has shape {tuple(weight.shape)}, padding is {padding}",
                          expected="[k, k, C], padding >= 0")  # fmt: skip
+    if path not in PATHS:
+        raise InputError(f"path={path!r} is unknown", expected="auto, tile or stream")
     if weight.dtype not in (torch.float32, torch.float16, torch.bfloat16) or x.dtype not in (torch.int8, weight.dtype):
         raise InputError(f"x is {x.dtype}, weight is {weight.dtype}",
                          expected="a float weight, and x int8 or the same")  # fmt: skip
@@ -77,4 +118,4 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, padding:
                          expected=f"[B, H, W, {weight.shape[2]}], padded no smaller than the kernel")  # fmt: skip
     if bias is not None and (bias.shape != weight.shape[2:] or bias.dtype != torch.float32):
         raise InputError(f"bias is {bias.dtype} {tuple(bias.shape)}", expected=f"float32 {tuple(weight.shape[2:])}")
-    return torch.ops.neurokit_kernels.depthwise(x, weight, bias, padding)
+    return torch.ops.neurokit_kernels.depthwise(x, weight, bias, padding, path)

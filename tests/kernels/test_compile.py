@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 import torch
 
-from neurokit.kernels import lif, pack, sdsa_lif, spike_conv_lif, spike_gemv_lif, spike_linear_lif, spike_stats
+from neurokit.kernels import (
+    depthwise,
+    lif,
+    pack,
+    sdsa_lif,
+    spike_conv_lif,
+    spike_gemv_lif,
+    spike_linear_lif,
+    spike_stats,
+)
 from neurokit.kernels._compat import INTERPRET
 
 pytestmark = pytest.mark.skipif(INTERPRET, reason="interpreted kernels are not compiled")
@@ -39,6 +50,8 @@ def calls():
         "spike_linear_lif": lambda: spike_linear_lif(s8, weight, path="fused"),
         "spike_linear_lif int8": lambda: spike_linear_lif(s8, weight.to(torch.int8), path="fused"),
         "spike_conv_lif": lambda: spike_conv_lif(image, taps, path="fused"),
+        "depthwise": lambda: depthwise(image[0], torch.zeros(3, 3, 128, dtype=half), padding=1),
+        "depthwise 7x7": lambda: depthwise(image[0], torch.zeros(7, 7, 128, dtype=half), padding=3, path="stream"),
         "spike_gemv_lif": lambda: spike_gemv_lif(s8[:, :1], weight, path="gather"),
     }  # fmt: skip
 
@@ -62,6 +75,33 @@ def test_affine_is_not_contracted(offline):
     with offline.capture(90) as done:
         lif(torch.zeros(4, 64, 64), scale=row, bias=row)
     assert done[0].count(r"mul\.rn\.f32") > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float16])
+def test_a_streaming_depthwise_keeps_all_in_registers(dtype, offline):
+    """A sum, a tap or a pixel that is spilled would be read from memory for every product."""
+    with offline.capture(90) as done:
+        depthwise(torch.zeros(16, 14, 14, 96, dtype=dtype), torch.zeros(7, 7, 96, dtype=torch.float16), padding=3)
+    assert done[0].name == "depthwise_stream_kernel"
+    tool = Path(importlib.util.find_spec("triton").origin).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(done[0].binary.asm["cubin"])
+        file.flush()
+        usage = subprocess.run([tool, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
+    assert "STACK:0 " in usage
+    assert "LOCAL:0 " in usage
+
+
+@pytest.mark.parametrize(("batch", "kernel", "name"), [(16, 7, "stream"), (3, 7, "tile"), (16, 3, "tile")])
+def test_depthwise_streams_where_that_fills_the_gpu(batch, kernel, name, offline, monkeypatch):
+    from neurokit.kernels.depthwise import op
+
+    run = []
+    monkeypatch.setattr(op, "_stream", lambda *args: run.append("stream"))
+    monkeypatch.setattr(op, "_tile", lambda *args: run.append("tile"))
+    with offline.capture(90):
+        depthwise(torch.zeros(batch, 7, 7, 32), torch.zeros(kernel, kernel, 32), padding=kernel // 2)
+    assert run == [name]
 
 
 def test_lif_loads_whole_vectors(offline):
