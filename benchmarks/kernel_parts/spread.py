@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# What belongs together on one GPU, longest first.
+# What belongs together on one GPU, longest first; a part that is not here gets a task of its own.
 GROUPS = (("attention", "linear"), ("lif", "words", "batch_one"), ("parity", "convolution", "depthwise"))
 
 
@@ -27,6 +27,8 @@ def tasks(arguments: argparse.Namespace) -> list[list[str]]:
     models = arguments.model if "models" in arguments.part else []
     found = [["--part", "models", "--model", name, "--stems", *arguments.stems] for name in models]
     wanted = [[part for part in group if part in arguments.part] for group in GROUPS]
+    grouped = {"models", *(part for group in GROUPS for part in group)}
+    wanted += [[part] for part in arguments.part if part not in grouped]
     helpers = ["--processes", str(arguments.processes)]
     return found + [["--part", *group, *helpers] for group in wanted if group]
 
