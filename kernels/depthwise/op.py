@@ -44,11 +44,11 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, path:
 
 
 def _streams(path: str, x: Tensor, weight: Tensor, out: Tensor) -> bool:
-    """Returns whether to go down whole columns: for large kernels, and where that fills the GPU."""
+    """Returns whether to go down whole columns: for large kernels that fit into registers, where it fills the GPU."""
     if path != "auto":
         return path == "stream"
     across, blocks = _stream_grid(x, out)
-    return weight.shape[0] > 5 and across * blocks * out.shape[0] >= STREAM_WARPS * config.processors(x.device)
+    return 5 < weight.shape[0] <= 7 and across * blocks * out.shape[0] >= STREAM_WARPS * config.processors(x.device)
 
 
 def _stream_grid(x: Tensor, out: Tensor) -> tuple[int, int]:

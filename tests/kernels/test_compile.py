@@ -92,7 +92,9 @@ def test_a_streaming_depthwise_keeps_all_in_registers(dtype, offline):
     assert "LOCAL:0 " in usage
 
 
-@pytest.mark.parametrize(("batch", "kernel", "name"), [(16, 7, "stream"), (3, 7, "tile"), (16, 3, "tile")])
+@pytest.mark.parametrize(
+    ("batch", "kernel", "name"), [(16, 7, "stream"), (3, 7, "tile"), (16, 3, "tile"), (16, 9, "tile")]
+)
 def test_depthwise_streams_where_that_fills_the_gpu(batch, kernel, name, offline, monkeypatch):
     from neurokit.kernels.depthwise import op
 
