@@ -19,13 +19,22 @@ _UNIFORM = re.compile(r"(gdesc\[|desc\[)?UR(\d+)")
 
 def disassemble(cubin: bytes) -> str:
     """Returns the machine code of a kernel as text, by the disassembler that Triton brings."""
+    return _cuobjdump(cubin, "--dump-sass")
+
+
+def resource_usage(cubin: bytes) -> str:
+    """Returns what a kernel takes of a multiprocessor, such as "REG:128 STACK:0": a stack is where registers spill."""
+    return _cuobjdump(cubin, "--dump-resource-usage")
+
+
+def _cuobjdump(cubin: bytes, option: str) -> str:
     import triton
 
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
-        command = [str(tool), "--dump-sass", file.name]
+        command = [str(tool), option, file.name]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 

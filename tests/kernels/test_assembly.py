@@ -1,4 +1,4 @@
-"""No shipped set of launch parameters is one that the assembler gets wrong."""
+"""No shipped set of launch parameters is one that the assembler gets wrong, and what must stay in registers does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from neurokit.kernels import config, sdsa_lif, spike_conv_lif, spike_linear_lif
+from neurokit.kernels import config, depthwise, sdsa_lif, spike_conv_lif, spike_linear_lif
 from neurokit.kernels._compat import INTERPRET
 
 pytestmark = pytest.mark.skipif(INTERPRET, reason="interpreted kernels are not assembled")
@@ -107,6 +107,17 @@ OF_REGISTERS = "HGMMA.64x32x16.F32 R24, R32, gdesc[UR4].tnspB, R24"
 def test_the_reader_finds_registers_that_are_read_unset(code, faulty):
     sass = "\n".join(f"        /*{16 * i:04x}*/     {line} ;   /* 0x0123 */" for i, line in enumerate(code))
     assert assembly.unset_registers(sass) == [f"{line} ;" for line in faulty]
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float16])
+def test_a_streaming_depthwise_keeps_all_in_registers(dtype, offline):
+    """A sum, a tap or a pixel that is spilled would be read from memory for every product."""
+    with offline.capture(90) as done:
+        depthwise(torch.zeros(16, 14, 14, 96, dtype=dtype), torch.zeros(7, 7, 96, dtype=torch.float16), padding=3)
+    assert done[0].name == "depthwise_stream_kernel"
+    usage = assembly.resource_usage(done[0].binary.asm["cubin"])
+    assert "STACK:0 " in usage
+    assert "LOCAL:0 " in usage
 
 
 def test_the_fault_is_found_where_it_is_known(offline):
