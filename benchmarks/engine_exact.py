@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 import neurokit as nk
+from neurokit.capture.reference import example_input
 from neurokit.hw_sim.engine import Engine
 from neurokit.hw_sim.engine.dyadic import integer_network
 from neurokit.hw_sim.trace import trace
-from neurokit.reference import example_input
 from neurokit.spec import ModelSpec
 
 # Name, and by how much thresholds are raised: the higher, the fewer spikes.

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from neurokit.hw_sim.engine import Engine, IntegerNetwork, IntegerPopulation, IntegerProjection
-from neurokit.hw_sim.network import Network, NeuronModel, Population
-from neurokit.hw_sim.projection import Projection
+from neurokit.hw_sim.graph.network import Network, NeuronModel, Population
+from neurokit.hw_sim.graph.projection import Projection
 
 IF = NeuronModel("if")
 DVS_SHAPE = (2, 64, 64)

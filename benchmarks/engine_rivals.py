@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neurokit.hw_sim.engine import IntegerNetwork
-from neurokit.hw_sim.projection import Projection
+from neurokit.hw_sim.graph.projection import Projection
 
 
 def sanafe_row(net: IntegerNetwork, spikes: np.ndarray) -> dict[str, Any] | None:

@@ -35,11 +35,12 @@ from torch.fx import Interpreter
 
 import neurokit as nk
 from neurokit.artifact import write_artifact
-from neurokit.capture import Captured, is_neuron
+from neurokit.capture import Captured
+from neurokit.capture.reference import example_input
 from neurokit.errors import UnsupportedError
+from neurokit.neurons.ops import is_neuron
 from neurokit.pipeline import _manifest
 from neurokit.provenance import collect
-from neurokit.reference import example_input
 from neurokit.target import TARGETS, LowerOptions
 
 FORMS = ("onnx", "onnx-scan", "onnx-step")
@@ -201,7 +202,8 @@ def load(name: str) -> nk.ModelSpec:
     """Returns a model's spec; "digits" is trained first."""
     if name != "digits":
         return nk.load(name)
-    from neurokit.nets.digits import TIME_STEPS, as_sequence, load_digits, train_digits
+    from neurokit.data.digits import TIME_STEPS, as_sequence, load_digits
+    from neurokit.models.spiking_cnn.train import train_digits
 
     module, _ = train_digits(seconds=120)
     images = load_digits().test_images
@@ -216,8 +218,10 @@ def digits_accuracy() -> dict[str, Any]:
 
     Fine-tuning sees the training images alone; three seeds, since a digit is 0.22 points.
     """
-    from neurokit.labelled import Labelled, right_share
-    from neurokit.nets.digits import as_sequence, load_digits, train_digits
+    from neurokit.data.digits import as_sequence, load_digits
+    from neurokit.data.labelled import Labelled
+    from neurokit.models.spiking_cnn.train import train_digits
+    from neurokit.tasks.classification import right_share
 
     module, accuracy = train_digits(seconds=120)
     digits = load_digits()

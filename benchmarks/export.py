@@ -47,9 +47,9 @@ def ours(name: str, folder: Path) -> dict[str, Any]:
     start = time.perf_counter()
     captured = pipeline.capture(spec)
     captured_at = time.perf_counter()
-    from neurokit.export.onnx_convert import onnx_from_captured
-    from neurokit.export.onnx_passes import node_count
-    from neurokit.export.onnx_target import save
+    from neurokit.export.onnx.convert import onnx_from_captured
+    from neurokit.export.onnx.passes import node_count
+    from neurokit.export.targets.onnx import save
 
     model = onnx_from_captured(captured)
     save(model, folder / "ours.onnx")
@@ -62,7 +62,7 @@ def ours(name: str, folder: Path) -> dict[str, Any]:
 
 def stock(name: str, folder: Path) -> dict[str, Any]:
     """Exports with torch.onnx.export(dynamo=True) at its defaults."""
-    from neurokit.export.onnx_passes import node_count
+    from neurokit.export.onnx.passes import node_count
 
     spec = load(name)
     module = Fresh(spec.build())

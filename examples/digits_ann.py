@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from neurokit.nets.digits import load_digits
+from neurokit.data.digits import load_digits
 from neurokit.spec import ModelSpec, TensorSpec
 
 CALIBRATION = 256

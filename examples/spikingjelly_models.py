@@ -21,8 +21,8 @@ from spikingjelly.activation_based.model import (
 )
 from torch import nn
 
-from neurokit.nets.calibrate import build_untrained
-from neurokit.nets.inputs import repeated_images
+from neurokit.data.synthetic import repeated_images
+from neurokit.models.common.untrained import build_untrained
 from neurokit.spec import ModelSpec, TensorSpec
 
 TIME_STEPS = 4

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.errors import ArtifactError, InputError, MissingRuntimeError
-from neurokit.export.onnx_probe import initial_states, reduce_steps
+from neurokit.export.sequence import initial_states, reduce_steps
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact

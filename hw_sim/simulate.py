@@ -8,17 +8,17 @@ from pathlib import Path
 
 from neurokit._version import __version__
 from neurokit.errors import InputError
-from neurokit.hw_sim.chip import HardwareProfile
-from neurokit.hw_sim.chipfile import load_chip
-from neurokit.hw_sim.cost import price
-from neurokit.hw_sim.counts import Workload
+from neurokit.hw_sim.chips.file import load_chip
+from neurokit.hw_sim.chips.profile import HardwareProfile
 from neurokit.hw_sim.estimators import estimate
-from neurokit.hw_sim.mapping import map_network
-from neurokit.hw_sim.onchip import MappedCounts, count_on
-from neurokit.hw_sim.raster import SpikeRaster
-from neurokit.hw_sim.report import ChipReport, EnergyReport, LayerReport, Spread
-from neurokit.hw_sim.tally import Tally
-from neurokit.hw_sim.verdict import compare_with_ann, spikes_per_synapse
+from neurokit.hw_sim.graph.counts import Workload
+from neurokit.hw_sim.graph.raster import SpikeRaster
+from neurokit.hw_sim.mapping.mapper import map_network
+from neurokit.hw_sim.pricing.cost import price
+from neurokit.hw_sim.pricing.mapped_counts import MappedCounts, count_on
+from neurokit.hw_sim.pricing.tally import Tally
+from neurokit.hw_sim.pricing.verdict import compare_with_ann, spikes_per_synapse
+from neurokit.reports.energy import ChipReport, EnergyReport, LayerReport, Spread
 
 DEFAULT_ESTIMATORS = ("sop", "lemaire2022", "yan2024", "dampfhoffer2023", "ann-int8", "ann-fp32")
 

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from neurokit.pipeline import open as open
     from neurokit.pipeline import verify as verify
     from neurokit.quantity import Quantity as Quantity
-    from neurokit.rate_coding import rate_coded as rate_coded
     from neurokit.spec import ModelSpec as ModelSpec
     from neurokit.spec import TensorSpec as TensorSpec
     from neurokit.spec import register_model as register_model
+    from neurokit.transforms.rate_coding import rate_coded as rate_coded
 
 # Public name and the module it comes from, imported when the name is first used: `import neurokit` stays light.
 _PUBLIC = {
@@ -39,7 +39,7 @@ _PUBLIC = {
     "load": "neurokit.loading",
     "lower": "neurokit.pipeline",
     "open": "neurokit.pipeline",
-    "rate_coded": "neurokit.rate_coding",
+    "rate_coded": "neurokit.transforms.rate_coding",
     "register_model": "neurokit.spec",
     "simulate": "neurokit.pipeline",
     "verify": "neurokit.pipeline",
@@ -68,7 +68,7 @@ def __dir__() -> list[str]:
 class _Package(ModuleType):
     """Keeps public functions when a submodule of the same name is imported.
 
-    Importing `neurokit.capture` or `neurokit.verify` makes Python bind the submodule to that name in the package,
+    Importing `neurokit.capture` or `neurokit.parity.check` makes Python bind the submodule to that name in the package,
     where the function of the public API belongs. `from neurokit.capture import ...` works all the same.
     """
 

@@ -77,7 +77,8 @@ def _clear(folder: Path) -> None:
 
 
 def _train(seed: int) -> tuple[Any, Any, dict[str, Any]]:
-    from neurokit.nets.digits import load_digits, train_digits
+    from neurokit.data.digits import load_digits
+    from neurokit.models.spiking_cnn.train import train_digits
 
     start = time.perf_counter()
     module, accuracy = train_digits(seconds=60.0, seed=seed)
@@ -90,8 +91,8 @@ def _train(seed: int) -> tuple[Any, Any, dict[str, Any]]:
 
 def _spec(module: Any, digits: Any) -> Any:
     """The zoo's spec with the trained module and with real digits as its test vectors."""
+    from neurokit.data.digits import as_sequence
     from neurokit.loading import load
-    from neurokit.nets.digits import as_sequence
 
     return replace(
         load("spiking_cnn"), build=lambda: module,
@@ -111,7 +112,8 @@ def _lower(captured: Any, form: str, folder: Path) -> tuple[Artifact, dict[str, 
 
 def _classify(module: Any, digits: Any, artifacts: list[Artifact]) -> dict[str, Any]:
     """Accuracy on every held-out digit, with PyTorch and with each lowered form, and how many answers differ."""
-    from neurokit.nets.digits import accuracy, as_sequence
+    from neurokit.data.digits import as_sequence
+    from neurokit.models.spiking_cnn.train import accuracy
 
     labels = digits.test_labels.numpy()
     result: dict[str, Any] = {"torch": accuracy(module, digits.test_images, digits.test_labels)}

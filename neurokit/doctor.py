@@ -105,7 +105,7 @@ _DETAILS: dict[str, Callable[[], str]] = {"onnxruntime": _onnxruntime_providers}
 
 def _plugin() -> Check:
     """Whether TensorRT engines can have the fused LIF in them; TensorRT for RTX takes no plugins."""
-    from neurokit.export.trt_plugin import obstacle
+    from neurokit.export.tensorrt.plugin import obstacle
 
     purpose, name = "the fused LIF in TensorRT (lif_plugin)", "tensorrt plugin"
     install = "python -m pip install tensorrt-cu13 triton==3.6.0"

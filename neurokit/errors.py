@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 
 class NeurokitError(Exception):
@@ -85,3 +86,23 @@ class UnsupportedError(NeurokitError, NotImplementedError):
         lines = [super().__str__()]
         lines += [f"  - {reason}" for reason in self.reasons]
         return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Unsupported:
+    """One reason why something cannot be captured or lowered.
+
+    Attributes:
+        path: Module path in the user's model, for example "layer3.0.sn1", or "" for the model itself.
+        what: The class or operation concerned.
+        why: Why it cannot be done.
+        fix: What the user can do about it.
+    """
+
+    path: str
+    what: str
+    why: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.path or '(model)'}: {self.what}: {self.why}; fix: {self.fix}"

@@ -270,7 +270,7 @@ def _from_module(
     module: nn.Module, name: str, ref: str, shape: tuple[int, ...] | None, time_steps: int | None
 ) -> ModelSpec:
     """Wraps a bare module in a spec; what it takes over time is found out by trying."""
-    from neurokit.time_semantics import element_type, find_time_semantics, neurons_of
+    from neurokit.capture.time_input import element_type, find_time_semantics, neurons_of
 
     if shape is None:
         raise InputError(

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from neurokit.artifact import Artifact, Manifest, ModelInfo, Reparameterisation, write_artifact
 from neurokit.errors import InputError, MissingRuntimeError, UnsupportedError
+from neurokit.parity.check import verify as _verify
+from neurokit.parity.check import with_simulators
+from neurokit.parity.vectors import FILE, Vectors, make_vectors
 from neurokit.provenance import versions
 from neurokit.reports import ParityReport
 from neurokit.simulation import simulate
 from neurokit.target import TARGETS, LowerOptions, Runner, Target
-from neurokit.vectors import FILE, Vectors, make_vectors
-from neurokit.verify import verify as _verify
-from neurokit.verify import with_simulators
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
     from neurokit.capture import Captured
+    from neurokit.data.labelled import Labelled
     from neurokit.exact import Exact
-    from neurokit.labelled import Labelled
     from neurokit.spec import ModelSpec
 
 __all__ = ["capture", "compare", "exact", "exact_finetune", "lower", "open", "simulate", "verify"]
@@ -89,7 +89,7 @@ def exact_finetune(
 
     Args:
         model: A captured model, or a spec.
-        data: Labelled training data (`neurokit.labelled.Labelled`): `[N, *shape]` or `[N, T, *shape]`, and `[N]`.
+        data: Labelled training data (`neurokit.data.labelled.Labelled`): `[N, *shape]` or `[N, T, *shape]`, and `[N]`.
         calibration: Inputs `[T, B, *shape]`; default are the first 256 training samples.
         bits: Bits of a weight, 2 to 8.
         training: epochs (20), learning_rate (0.02, in units of a weight's grid), batch (64), seed (0).
@@ -172,7 +172,7 @@ def lower(
     assert draft.artifact is not None
     artifact = draft.artifact
     if data is not None:
-        from neurokit.labelled import accuracies
+        from neurokit.tasks.classification import accuracies
 
         artifact = artifact.with_target_info(accuracy=accuracies(_source(source), artifact, data))
     return artifact.with_parity(_verify(artifact)) if verified else artifact
@@ -249,7 +249,7 @@ def compare(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
     """
     import numpy as np
 
-    from neurokit.verify import free_run
+    from neurokit.parity.check import free_run
 
     runs = []
     first = Vectors.load(artifacts[0].file(FILE))

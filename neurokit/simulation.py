@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from neurokit.capture import Captured
-    from neurokit.hw_sim.report import EnergyReport
+    from neurokit.reports.energy import EnergyReport
 
 _EXAMPLE_SEED = 0
 _DENSE = ("ann-int8", "ann-fp32")
@@ -35,7 +35,7 @@ def simulate(
         captured: A spiking model in the sequence form, T fixed. Of a model without spikes only the baselines of a
             dense pass are reported, and no chip.
         inputs: One sample `[T, 1, *shape]`, several, a batch `[T, B, *shape]`, or a file
-            (`neurokit.inputs.read_samples`); default is the spec's own example.
+            (`neurokit.data.files.read_samples`); default is the spec's own example.
         chips: Names, paths of .toml files, or profiles.
         estimators: Names of estimators from the literature; default is all that need no chip.
         mapping: Placement strategy ("in-order", "hilbert" or "annealed").
@@ -76,8 +76,8 @@ def _samples(captured: Captured, inputs: Any) -> list[tuple[str, torch.Tensor]]:
     """Returns every sample with a name for the report."""
     import torch
 
-    from neurokit.inputs import read_samples
-    from neurokit.reference import example_input
+    from neurokit.capture.reference import example_input
+    from neurokit.data.files import read_samples
 
     spec, steps = captured.spec, captured.time_steps
     if steps == "dynamic":

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from neurokit.errors import InputError
+from neurokit.errors import InputError, Unsupported
 from neurokit.registry import Registry
 
 if TYPE_CHECKING:
@@ -15,26 +15,6 @@ if TYPE_CHECKING:
 
     from neurokit.artifact import Artifact
     from neurokit.capture import Captured
-
-
-@dataclass(frozen=True)
-class Unsupported:
-    """One reason why something cannot be captured or lowered.
-
-    Attributes:
-        path: Module path in the user's model, for example "layer3.0.sn1", or "" for the model itself.
-        what: The class or operation concerned.
-        why: Why it cannot be done.
-        fix: What the user can do about it.
-    """
-
-    path: str
-    what: str
-    why: str
-    fix: str
-
-    def __str__(self) -> str:
-        return f"{self.path or '(model)'}: {self.what}: {self.why}; fix: {self.fix}"
 
 
 @dataclass(frozen=True)

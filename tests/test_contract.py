@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from neurokit import pipeline
+from neurokit.data.synthetic import images
 from neurokit.errors import MissingRuntimeError, UnsupportedError
-from neurokit.export import trt_library
+from neurokit.export.tensorrt import library as trt_library
 from neurokit.loading import load
-from neurokit.nets.inputs import images
+from neurokit.parity.vectors import FILE, Vectors
 from neurokit.spec import MODELS
 from neurokit.target import TARGETS
-from neurokit.vectors import FILE, Vectors
 
 ROOT = Path(__file__).parents[1]
 FORMS = ("onnx", "onnx-scan", "onnx-step")
@@ -90,7 +90,7 @@ def check(captured, target: str, folder: Path):
 
 
 def check_engine(captured, folder: Path):
-    """Builds a real engine without a GPU; tests/export/test_tensorrt.py verifies the networks behind them."""
+    """Builds a real engine without a GPU; tests/export/tensorrt/test_build.py verifies the networks behind them."""
     try:
         trt_library.load("tensorrt_rtx")
     except MissingRuntimeError as error:

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from neurokit.capture import capture
+from neurokit.capture.reference import example_input
 from neurokit.errors import UnsupportedError
 from neurokit.loading import load
-from neurokit.reference import example_input
 from neurokit.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from neurokit.hw_sim.counts import Workload
+    from neurokit.hw_sim.graph.counts import Workload
 
 
 def decisions_that_agree(workload: Workload) -> int:
@@ -58,9 +58,9 @@ def test_engine_and_torch_agree_on_every_spike(name, side):
 
 def little_spikeformer(side: int) -> tuple[ModelSpec, torch.Tensor]:
     """Returns a Meta-SpikeFormer of one block a stage, with statistics under which its attention fires."""
-    from neurokit.nets.calibrate import calibrate_batch_norm
-    from neurokit.nets.inputs import repeated_images
-    from neurokit.nets.meta_spikeformer import SDSA3, MetaSpikeFormer
+    from neurokit.data.synthetic import repeated_images
+    from neurokit.models.common.untrained import calibrate_batch_norm
+    from neurokit.models.metaspikeformer.net import SDSA3, MetaSpikeFormer
 
     shape = (3, side, side)
     images = repeated_images(2, 4, 0, shape)
@@ -89,7 +89,7 @@ def test_a_spikeformer_with_roundings_between_its_shortcuts_fires_as_in_torch():
 
 
 def repeated(spec: ModelSpec, seed: int) -> torch.Tensor:
-    from neurokit.nets.inputs import repeated_images
+    from neurokit.data.synthetic import repeated_images
 
     return repeated_images(1, 4, seed, spec.inputs[0].shape)
 
@@ -97,7 +97,7 @@ def repeated(spec: ModelSpec, seed: int) -> torch.Tensor:
 def test_a_check_from_events_finds_what_differs_and_says_so():
     from neurokit.exact import exact
     from neurokit.hw_sim.engine.check import check_events
-    from neurokit.hw_sim.raster import SpikeRaster
+    from neurokit.hw_sim.graph.raster import SpikeRaster
     from neurokit.hw_sim.trace import trace
     from neurokit.simulation import simulate
 

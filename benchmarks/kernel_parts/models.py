@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from neurokit.kernels import lif
 from neurokit.kernels.graph import capture_graph
-from neurokit.kernels.meta_spikeformer import FusedMetaSpikeFormer
+from neurokit.models.metaspikeformer.fused import FusedMetaSpikeFormer
 
 from . import opponents
 from .record import Record, event_time
@@ -28,16 +28,16 @@ def build(size: str) -> nn.Module:
     Those of a smaller image leave channels without variance, whose normalisation then blows currents up to 1e7 at
     224 x 224, beyond float16, and the stages behind them fall silent.
     """
-    from neurokit.nets.calibrate import build_untrained
-    from neurokit.nets.inputs import repeated_images
-    from neurokit.nets.meta_spikeformer import MetaSpikeFormer
+    from neurokit.data.synthetic import repeated_images
+    from neurokit.models.common.untrained import build_untrained
+    from neurokit.models.metaspikeformer.net import MetaSpikeFormer
 
     return build_untrained(lambda: MetaSpikeFormer(WIDTHS[size]), repeated_images(4, 4, 0, (3, 224, 224))).to("cuda")
 
 
 def images_of(batch: int) -> Tensor:
     """Returns `[B, 3, 224, 224]` images that the model was not calibrated on."""
-    from neurokit.nets.inputs import images
+    from neurokit.data.synthetic import images
 
     return images(batch, (3, 224, 224), 1).to("cuda")
 
@@ -57,7 +57,7 @@ def breakdown(work: Callable[[], Any]) -> dict[str, float]:
 
 def stage_rates(model: nn.Module, images: Tensor) -> dict[str, float]:
     """Returns the mean firing rate of the neurons of every stage."""
-    from neurokit.nets.calibrate import firing_rates
+    from neurokit.models.common.untrained import firing_rates
 
     grouped: dict[str, list[float]] = {}
     for name, rate in firing_rates(model, images).items():

@@ -1,7 +1,126 @@
-"""ONNX for a whole sequence: T is given, layers are outermost, so that convolutions see T x B at once."""
+"""ONNX in three forms: a whole sequence with T fixed, with T free, and one time step a call."""
 
-from neurokit.export.onnx_target import OnnxTarget
-from neurokit.target import TargetInfo, register_target
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neurokit.errors import InputError, Unsupported, UnsupportedError
+from neurokit.target import LowerOptions, TargetInfo, register_target
+
+if TYPE_CHECKING:
+    from neurokit.artifact import Artifact
+    from neurokit.capture import Captured
+    from neurokit.export.ort import OnnxRunner
+
+MODEL_FILE = "model.onnx"
+FLAT_FILE = "model.flat.onnx"
+_EXTERNAL_ABOVE = 1_900_000_000  # protobuf ends at 2 GiB
+_RUNNER_OPTIONS = {"level", "threads", "providers", "spinning"}
+
+
+class OnnxTarget:
+    """Lowers to one form of ONNX; subclasses say which."""
+
+    info: TargetInfo
+    form = "sequence"
+    time_steps: str | None = None
+
+    def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
+        """Returns every reason why the model cannot take this form."""
+        reasons = []
+        if self.info.name != "onnx" and not captured.spiking:
+            reasons.append(Unsupported(
+                "", captured.spec.name, "it has no neurons, so it has no time axis", "use --target onnx"
+            ))  # fmt: skip
+        if captured.spec.inputs[0].dtype == "float64" and _convolves(captured):
+            reasons.append(Unsupported(
+                "", captured.spec.name, "ONNX Runtime has no float64 convolution on a CPU", "use module.float()"
+            ))  # fmt: skip
+        unknown = sorted(options.extra)
+        if unknown:
+            raise InputError(
+                f"target {self.info.name!r} has no option {unknown[0]!r}", expected="no options of its own"
+            )  # fmt: skip
+        return reasons
+
+    def prepare(self, captured: Captured) -> Captured:
+        """Returns the capture in this target's form.
+
+        Raises:
+            UnsupportedError: If the model has no such form.
+        """
+        if not captured.spiking:
+            return captured
+        wanted: dict[str, Any] = {"form": self.form}
+        if self.time_steps is not None:
+            wanted["time_steps"] = self.time_steps
+        same = captured.form == self.form and (self.time_steps is None or captured.time_steps == self.time_steps)
+        return captured if same else captured.retrace(**wanted)
+
+    def lower(self, captured: Captured, folder: Path, options: LowerOptions) -> Mapping[str, Any]:
+        """Writes model.onnx (and model.flat.onnx where asked) and returns manifest entries."""
+        import onnx
+
+        from neurokit.export.describe import describe, metadata
+        from neurokit.export.onnx.convert import onnx_from_captured
+        from neurokit.export.onnx.functions import OPSET
+        from neurokit.export.onnx.passes import node_count
+
+        captured = self.prepare(captured)
+        if self.form == "sequence" and captured.form != "sequence":
+            raise UnsupportedError("a step capture cannot become a sequence", [])
+        model = onnx_from_captured(captured)
+        entries = describe(captured)
+        model.metadata_props.update(metadata(captured, entries, self.info.name))
+        path = folder / MODEL_FILE
+        save(model, path)
+        onnx.checker.check_model(str(path), full_check=True)
+        if options.flat:
+            _save_flat(path, folder / FLAT_FILE)
+        entries["opset"] = OPSET
+        entries["form"] = {"onnx-scan": "scan", "onnx-step": "step"}.get(self.info.name, "sequence")
+        entries["target_info"] |= {"nodes": len(model.graph), "nodes_inlined": node_count(str(path))}
+        return entries
+
+    def open(self, artifact: Artifact, **options: Any) -> OnnxRunner:
+        """Opens the artifact on ONNX Runtime (options: level, threads, providers, spinning)."""
+        from neurokit.export.ort import OnnxRunner
+
+        unknown = sorted(set(options) - _RUNNER_OPTIONS)
+        if unknown:
+            raise InputError(
+                f"unknown option {unknown[0]!r} for opening", expected="one of " + ", ".join(sorted(_RUNNER_OPTIONS))
+            )  # fmt: skip
+        return OnnxRunner(artifact, **options)
+
+    def probe(self, artifact: Artifact, **options: Any) -> Any:
+        """Opens the artifact for verification."""
+        from neurokit.export.onnx.probe import OnnxProbe
+
+        return OnnxProbe(artifact, **options)
+
+
+def _convolves(captured: Captured) -> bool:
+    return any("aten.conv" in str(node.target) for node in captured.program.graph.nodes)
+
+
+def save(model: Any, path: Path) -> None:
+    """Writes a model; weights go to a file beside it where one file could not hold them."""
+    import onnx_ir as ir
+
+    size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
+    external = f"{path.name}.data" if size > _EXTERNAL_ABOVE else None
+    ir.save(model, path, external_data=external)
+
+
+def _save_flat(path: Path, flat: Path) -> None:
+    import onnx
+    import onnx.inliner
+
+    model = onnx.inliner.inline_local_functions(onnx.load(str(path)))
+    onnx.save(model, str(flat))
 
 
 @register_target
@@ -11,4 +130,26 @@ class OnnxSequence(OnnxTarget):
     info = TargetInfo(
         name="onnx", summary="ONNX, a whole sequence a call, T fixed", requires=("onnx", "onnxscript"),
         opens_with=("onnxruntime",), install='pip install "neurokit-edge[onnx]"',
+    )  # fmt: skip
+
+
+@register_target
+class OnnxScan(OnnxTarget):
+    """The sequence form with a dynamic T."""
+
+    time_steps = "dynamic"
+    info = TargetInfo(
+        name="onnx-scan", summary="ONNX, a whole sequence a call, T free", requires=("onnx", "onnxscript"),
+        opens_with=("onnxruntime",), install='pip install "neurokit-edge[onnx]"',
+    )  # fmt: skip
+
+
+@register_target
+class OnnxStep(OnnxTarget):
+    """The step form."""
+
+    form = "step"
+    info = TargetInfo(
+        name="onnx-step", summary="ONNX, one time step a call, states outside", requires=("onnx", "onnxscript"),
+        opens_with=("onnxruntime",), install='pip install "neurokit-edge[onnx]"', streaming=True,
     )  # fmt: skip

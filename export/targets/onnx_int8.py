@@ -1,6 +1,196 @@
-"""ONNX in int8; see neurokit/export/int8_target.py."""
+"""Lowers a network without neurons to int8: ONNX with quantize and dequantize operators, calibrated on data."""
 
-from neurokit.export.int8_target import Int8Target
-from neurokit.target import register_target
+from __future__ import annotations
 
-register_target(Int8Target)
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurokit.errors import InputError, Unsupported
+from neurokit.export.onnx.probe import OnnxProbe
+from neurokit.export.onnx.qdq_reference import forced_model, reference_run
+from neurokit.export.onnx.quantise import Settings, quantise, settings_of
+from neurokit.export.targets.onnx import MODEL_FILE, OnnxTarget
+from neurokit.target import LowerOptions, TargetInfo, register_target
+
+if TYPE_CHECKING:
+    from neurokit.artifact import Artifact
+    from neurokit.capture import Captured
+    from neurokit.parity.vectors import Vectors
+
+_EXAMPLES = 32  # samples drawn from the model's own example, where no calibration data are given
+# A network for TensorRT runs at ONNX Runtime's basic level, which computes quantize and dequantize as they are written:
+# above it, the integer kernels of a CPU without VNNI saturate on symmetric activations, and TensorRT has its own.
+_AS_WRITTEN = 1
+_HIGHEST = 3
+
+
+@register_target
+class Int8Target(OnnxTarget):
+    """The target `onnx-int8`; its options are those of `neurokit.export.onnx.quantise.Settings`."""
+
+    info = TargetInfo(
+        name="onnx-int8", summary="ONNX in int8 (QDQ) for networks without neurons", requires=("onnx", "onnxscript"),
+        opens_with=("onnxruntime", "onnx"), install='pip install "neurokit-edge[onnx]"', calibrated=True,
+    )  # fmt: skip
+
+    def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
+        """Returns why the model cannot be quantised."""
+        settings_of(options)
+        info = captured.spec.inputs[0]
+        if captured.spiking:
+            why = "rounding activations would flip its spikes"
+            return [
+                Unsupported("", captured.spec.name, why, "--target onnx --numerics exact: 8-bit weights, same spikes")
+            ]
+        if options.numerics == "exact":
+            why = "int8 rounds activations in its own way"
+            return [Unsupported("", "--numerics exact", why, "leave --numerics away, or --target onnx")]
+        if info.dtype != "float32":
+            return [Unsupported("", captured.spec.name, f"its input is {info.dtype}", "use module.float()")]
+        if options.flat:
+            return [Unsupported("", "--flat", "there are no local functions to inline", "leave --flat away")]
+        return []
+
+    def lower(self, captured: Captured, folder: Path, options: LowerOptions) -> Mapping[str, Any]:
+        """Writes model.onnx and returns manifest entries.
+
+        Raises:
+            InputError: If there are no calibration data, or they do not fit.
+        """
+        import onnx
+
+        settings = settings_of(options)
+        x, origin = calibration_of(captured, options.calibration)
+        size = captured.batch if isinstance(captured.batch, int) else 1
+        if len(x) < size:
+            raise InputError(f"{len(x)} calibration samples", expected=f"at least one batch of {size}")
+        entries = dict(super().lower(captured, folder, LowerOptions(batch=options.batch)))
+        path, source = folder / MODEL_FILE, folder / "float.onnx"
+        path.rename(source)
+        quantise(source, path, captured.spec.inputs[0].name, x, size, settings)
+        model = onnx.load(str(path))
+        onnx.checker.check_model(str(path), full_check=True)
+        entries["numerics"] = "int8"
+        entries["form"] = "sequence"
+        entries["target_info"] |= {
+            "quantisation": describe_quantisation(settings, len(x), origin),
+            "against_float": against_float(source, path, captured.spec.inputs[0].name, x, size, settings.device),
+            "nodes": len(model.graph.node), "nodes_inlined": len(model.graph.node),
+        }  # fmt: skip
+        source.unlink()
+        return entries
+
+    def probe(self, artifact: Artifact, **options: Any) -> Int8Probe:
+        """Opens the artifact for verification."""
+        return Int8Probe(artifact, **options)
+
+    def open(self, artifact: Artifact, **options: Any) -> Any:
+        """Opens the artifact; a network for TensorRT as its operators are written, unless a level is given."""
+        device = artifact.manifest.target_info["quantisation"]["device"]
+        return super().open(artifact, **({"level": _level(device)} | options))
+
+
+class Int8Probe(OnnxProbe):
+    """Runs an int8 artifact, and every layer of it on the reference's integers."""
+
+    @property
+    def tolerance(self) -> float:
+        """Relative L2 error of the outputs that is allowed against the float model."""
+        return float(self._info["quantisation"]["max_error"])
+
+    def __init__(self, artifact: Artifact, level: int = _HIGHEST, **options: Any) -> None:
+        self._info = artifact.manifest.target_info
+        highest = _level(self._info["quantisation"]["device"])
+        self._capped = highest < level
+        super().__init__(artifact, level=min(level, highest), **options)
+
+    def faults(self, vectors: Vectors) -> tuple[list[str], list[str]]:
+        """Compares every layer with the meaning of its operators; returns faults and notes."""
+        reference = reference_run(self._model, vectors.x)
+        model, names = forced_model(self._model)
+        session = self._session(model)
+        feeds = {
+            i.name: vectors.x if i.name == self._input else _forced(reference, i.name) for i in session.get_inputs()
+        }
+        found = dict(zip(names, session.run(names, feeds), strict=True))
+        faults, off, total = [], 0, 0
+        for name in names:
+            away = np.abs(found[name].astype(np.int64) - reference[name].astype(np.int64))
+            off, total = off + int((away > 0).sum()), total + away.size
+            if away.max(initial=0) > 1:
+                faults.append(
+                    f"{name}: {int((away > 1).sum()):,} of {away.size:,} integers are up to {int(away.max())} units "
+                    "from what QDQ means; on x86 without VNNI: --option reduce_range=true"
+                )
+        notes = [f"{off:,} of {total:,} integers in {len(names)} layers are one unit off QDQ's meaning, none more"]
+        if self._capped:
+            notes.append("run at ONNX Runtime's basic level, as its operators are written: it is for TensorRT")
+        return faults, [] if faults else notes
+
+
+def describe_quantisation(settings: Settings, samples: int, origin: str) -> dict[str, Any]:
+    """Returns what a manifest says of how a network was quantised."""
+    import onnxruntime
+
+    return {
+        **asdict(settings), "operators": ["Conv", "Gemm"], "format": "QDQ",
+        "activations": "symmetric S8" if settings.device == "tensorrt" else "U8",
+        "weights": ("7-bit" if settings.reduce_range else "8-bit") + " S8, one scale a channel",
+        "calibration_samples": samples, "calibrated_on": origin,
+        "quantizer": f"onnxruntime {onnxruntime.__version__}",
+    }  # fmt: skip
+
+
+def _level(device: str) -> int:
+    """Returns ONNX Runtime's optimisation level for a network that is quantised for a device."""
+    return _AS_WRITTEN if device == "tensorrt" else _HIGHEST
+
+
+def _forced(reference: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    return reference[name.removesuffix(".forced")]
+
+
+def calibration_of(captured: Captured, given: Any) -> tuple[np.ndarray, str]:
+    """Returns the calibration data `[N, *shape]`, and where they are from."""
+    from neurokit.capture.reference import example_input
+
+    info = captured.spec.inputs[0]
+    if given is None:
+        if captured.spec.example is None:
+            raise InputError(
+                "int8 needs calibration data, and this model brings no example",
+                expected=f"inputs [N, {', '.join(map(str, info.shape))}] as the model will see them",
+                fix="--calibration F.npy",
+            )
+        return example_input(captured.spec, None, _EXAMPLES, 1).numpy(), "the model's own example"
+    x = np.asarray(given, dtype=info.dtype)
+    if tuple(x.shape[1:]) != tuple(info.shape) or not len(x):
+        raise InputError(
+            f"calibration data have shape {list(x.shape)}", expected=f"[N, {', '.join(map(str, info.shape))}]"
+        )
+    if not np.isfinite(x).all():
+        raise InputError("calibration data hold numbers that are not finite", expected="finite numbers")
+    return x, "given data"
+
+
+def against_float(source: Path, path: Path, name: str, x: np.ndarray, size: int, device: str) -> dict[str, Any]:
+    """Returns how the int8 model differs from the float model on the calibration data."""
+    from neurokit.export.ort import new_session
+
+    before, after = (
+        np.concatenate([session.run(None, {name: x[i : i + size]})[0] for i in range(0, len(x) - len(x) % size, size)])
+        for session in (new_session(source), new_session(path, level=_level(device)))
+    )
+    error = float(np.linalg.norm(after - before) / (np.linalg.norm(before) or 1.0))
+    classes = before.ndim > 1 and before.shape[-1] > 1
+    agreement = float((after.argmax(-1) == before.argmax(-1)).mean()) if classes else None
+    return {
+        "samples": len(before),
+        "output_relative_l2": error,
+        "top1_agreement": agreement,
+        "data": "calibration data",
+    }

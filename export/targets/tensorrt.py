@@ -1,6 +1,260 @@
-"""TensorRT engines; see neurokit/export/trt_target.py."""
+"""Lowers a captured model to a TensorRT engine, and keeps beside it the ONNX network that TensorRT was handed."""
 
-from neurokit.export.trt_target import TensorrtTarget
-from neurokit.target import register_target
+from __future__ import annotations
 
-register_target(TensorrtTarget)
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neurokit.errors import InputError, MissingRuntimeError, Unsupported, UnsupportedError
+from neurokit.export.onnx.probe import OnnxProbe
+from neurokit.export.onnx.quantise import quantise
+from neurokit.export.onnx.quantise import settings_of as int8_settings
+from neurokit.export.targets.onnx_int8 import (
+    Int8Probe,
+    Int8Target,
+    against_float,
+    calibration_of,
+    describe_quantisation,
+)
+from neurokit.export.tensorrt import library as trt_library
+from neurokit.export.tensorrt import plugin as trt_plugin
+from neurokit.export.tensorrt.build import Settings, build, new_parser, settings_of
+from neurokit.export.tensorrt.neurons import neurons_as_plugins
+from neurokit.export.tensorrt.rewrite import rewrite, unknown_operators
+from neurokit.export.tensorrt.run import ENGINE_FILE, MODEL_FILE, PLUGIN_FILE, TensorrtRunner
+from neurokit.target import LowerOptions, TargetInfo, register_target
+
+if TYPE_CHECKING:
+    from neurokit.artifact import Artifact
+    from neurokit.capture import Captured
+    from neurokit.parity.vectors import Vectors
+
+LAYERS_FILE = "layers.json"
+# Unit roundoff of float16 over float32's, and the roundings of weights and inputs that come on top (at most one each
+# a product, which doubles the count).
+_HALF_OVER_SINGLE = 2.0 * 2.0**13
+
+
+_VERIFIED = "model.onnx, the network that TensorRT was handed, in ONNX Runtime; not the engine itself"
+_VERIFIED_PLUGIN = (
+    "model.onnx in ONNX Runtime: the network that TensorRT was handed, with plain operators where that has the plugin; "
+    "not the engine itself"
+)
+
+
+@register_target
+class TensorrtTarget:
+    """The target `tensorrt`; its options are those of `neurokit.export.tensorrt.build.Settings`."""
+
+    info = TargetInfo(
+        name="tensorrt", summary="TensorRT engine for NVIDIA GPUs", requires=("onnx", "onnxscript"),
+        opens_with=("onnxruntime",), install=trt_library.INSTALL, streaming=True, calibrated=True,
+        optional={"lif_plugin": ("tensorrt", "triton")},
+    )  # fmt: skip
+
+    def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
+        """Returns why the model cannot take the form that was asked for; operators are checked when lowering."""
+        settings = settings_of(options)
+        trt = trt_library.load(settings.library)
+        if settings.version_compatible and trt_library.is_rtx(trt):
+            why, fix = "TensorRT for RTX has no lean runtime, so no version-compatible engines", "leave the option away"
+            return [Unsupported("", "version_compatible", why, fix)]
+        if settings.form != "sequence" and not captured.spiking:
+            why, fix = "it has no neurons, so it has no time axis", "--option form=sequence"
+            return [Unsupported("", captured.spec.name, why, fix)]
+        if settings.lif_plugin and (reason := _no_plugin(captured, trt)):
+            return [reason]
+        if settings.precision == "int8":
+            return Int8Target().check(captured, LowerOptions(options.numerics, extra=quantisation(settings)))
+        if options.calibration is not None:
+            raise InputError("calibration data are for int8 engines", fix="--option precision=int8")
+        return []
+
+    def lower(self, captured: Captured, folder: Path, options: LowerOptions) -> Mapping[str, Any]:
+        """Writes model.onnx, model.engine and layers.json and returns manifest entries.
+
+        Raises:
+            UnsupportedError: If TensorRT lacks an operator; lists each.
+        """
+        import onnx
+
+        from neurokit.export.describe import describe, metadata
+        from neurokit.export.onnx.convert import onnx_from_captured
+        from neurokit.export.onnx.functions import OPSET
+        from neurokit.export.targets.onnx import save
+
+        settings = settings_of(options)
+        trt = trt_library.load(settings.library)
+        captured = _in_form(captured, settings)
+        model = onnx_from_captured(captured)
+        done, reasons = rewrite(model, settings.precision == "fp16")
+        reasons += unknown_operators(model, new_parser(trt)[2])
+        if reasons:
+            raise UnsupportedError(f"TensorRT cannot take model {captured.spec.name!r}", reasons)
+        entries = describe(captured)
+        model.metadata_props.update(metadata(captured, entries, self.info.name))
+        path = folder / MODEL_FILE
+        save(model, path)
+        if settings.precision == "int8":
+            entries["numerics"] = "int8"
+            entries["target_info"] |= _quantise(captured, path, settings, options.calibration)
+        onnx.checker.check_model(str(path), full_check=True)
+        if settings.lif_plugin:
+            path, said = _with_plugins(model, folder, trt)
+            entries["target_info"] |= said
+        built = build(trt, path, settings, _ranges(captured, settings))
+        (folder / ENGINE_FILE).write_bytes(built.plan)
+        (folder / LAYERS_FILE).write_text(json.dumps(built.layers, indent=0) + "\n", encoding="utf-8")
+        entries["opset"] = OPSET
+        entries["form"] = settings.form
+        entries["target_info"] |= built.said | {
+            "engine_form": settings.form, "rewrites": done, "engine_bytes": len(built.plan),
+            "portable": trt_library.is_rtx(trt) and not settings.capabilities,
+            "verified": _VERIFIED_PLUGIN if settings.lif_plugin else _VERIFIED,
+        }  # fmt: skip
+        return entries
+
+    def open(self, artifact: Artifact, **options: Any) -> TensorrtRunner:
+        """Opens the engine on this machine's GPU; it takes no options."""
+        if options:
+            raise InputError(f"unknown option {sorted(options)[0]!r} for opening", expected="none")
+        return TensorrtRunner(artifact)
+
+    def probe(self, artifact: Artifact, **options: Any) -> Any:
+        """Opens the network that TensorRT was handed, for verification in ONNX Runtime."""
+        if artifact.manifest.target_info["precision"] == "int8":
+            return Int8NetworkProbe(artifact, **options)
+        return NetworkProbe(artifact, **options)
+
+
+def _no_plugin(captured: Captured, trt: Any) -> Unsupported | None:
+    """Returns why neurons cannot be plugins here."""
+    if why := trt_plugin.obstacle(trt):
+        return Unsupported("", "lif_plugin", why, "--option library=tensorrt, or leave lif_plugin away")
+    if not captured.spiking:
+        return Unsupported("", "lif_plugin", "the model has no neurons", "leave lif_plugin away")
+    need_triton()
+    return None
+
+
+def need_triton() -> None:
+    """Raises MissingRuntimeError if Triton, which compiles the plugin's kernel, is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec("triton") is None:
+        raise MissingRuntimeError("lif_plugin needs Triton to compile its kernel", fix="python -m pip install triton")
+
+
+def _with_plugins(model: Any, folder: Path, trt: Any) -> tuple[Path, dict[str, Any]]:
+    """Writes the network with plugins for neurons; returns its file, and what a manifest says of them.
+
+    Raises:
+        UnsupportedError: If a neuron cannot be one; lists each.
+    """
+    import onnx
+
+    from neurokit.export.targets.onnx import save
+
+    count, reasons = neurons_as_plugins(model)
+    if reasons:
+        raise UnsupportedError("not every neuron can be the plugin", reasons)
+    path = folder / PLUGIN_FILE
+    save(model, path)
+    onnx.checker.check_model(str(path))
+    trt_plugin.register(trt)
+    return path, {"lif_plugin": {"plugin": f"{trt_plugin.NAMESPACE}::{trt_plugin.NAME}", "neurons": count}}
+
+
+def quantisation(settings: Settings) -> dict[str, Any]:
+    """Returns the options of the target `onnx-int8` that an int8 engine's network is made with."""
+    return {"device": "tensorrt", "method": settings.method, "max_error": settings.max_error}
+
+
+def _quantise(captured: Captured, path: Path, settings: Settings, calibration: Any) -> dict[str, Any]:
+    """Quantises the network in place; returns what a manifest says of it."""
+    how = int8_settings(LowerOptions(extra=quantisation(settings)))
+    x, origin = calibration_of(captured, calibration)
+    size = captured.batch if isinstance(captured.batch, int) else 1
+    if len(x) < size:
+        raise InputError(f"{len(x)} calibration samples", expected=f"at least one batch of {size}")
+    source = path.with_name("float.onnx")
+    path.rename(source)
+    name = captured.spec.inputs[0].name
+    quantise(source, path, name, x, size, how)
+    said = {
+        "quantisation": describe_quantisation(how, len(x), origin),
+        "against_float": against_float(source, path, name, x, size, how.device),
+    }
+    source.unlink()
+    return said
+
+
+_NOT_THE_ENGINE = "the network that TensorRT was handed was run in ONNX Runtime, not the engine"
+
+
+class Int8NetworkProbe(Int8Probe):
+    """Runs the quantised ONNX network behind an engine, and says that it is not the engine."""
+
+    def narrow(self, vectors: Vectors) -> Vectors:
+        """Returns the vectors with a note on what was run."""
+        return replace(vectors, notes=(*vectors.notes, _NOT_THE_ENGINE))
+
+
+class NetworkProbe(OnnxProbe):
+    """Runs the ONNX network behind an engine, and says that it is not the engine."""
+
+    def __init__(self, artifact: Artifact, **options: Any) -> None:
+        super().__init__(artifact, **options)
+        self._half = artifact.manifest.target_info["precision"] == "fp16"
+        self._note = _NOT_THE_ENGINE
+        if "lif_plugin" in artifact.manifest.target_info:
+            self._note += "; neurons were plain operators, not the plugin"
+
+    def narrow(self, vectors: Vectors) -> Vectors:
+        """Returns the vectors with bounds for the engine's precision."""
+        vectors = super().narrow(vectors)
+        notes = (*vectors.notes, self._note)
+        if not self._half:
+            return replace(vectors, notes=notes)
+        # Currents of layers that fire everywhere at once may leave float16's range: no random spikes here.
+        layers = tuple(replace(layer, bound=layer.bound * _HALF_OVER_SINGLE, cover=None) for layer in vectors.layers)
+        bounds = {name: bound * _HALF_OVER_SINGLE for name, bound in vectors.output_bounds.items()}
+        return replace(
+            vectors, layers=layers, output_bounds=bounds, covering_outputs={},
+            notes=(*notes, "rounding bounds are those of float16 convolutions and products"),
+        )  # fmt: skip
+
+
+def _in_form(captured: Captured, settings: Settings) -> Captured:
+    if not captured.spiking:
+        return captured
+    form = "step" if settings.form == "step" else "sequence"
+    changes: dict[str, Any] = {} if captured.form == form else {"form": form}
+    if settings.form == "scan" and captured.time_steps != "dynamic":
+        changes["time_steps"] = "dynamic"
+    if settings.form == "sequence" and captured.time_steps == "dynamic":
+        changes["time_steps"] = captured.spec.time_steps or 4
+    return captured.retrace(**changes) if changes else captured
+
+
+def _ranges(captured: Captured, settings: Settings) -> dict[str, tuple[int, int, int]]:
+    steps = captured.spec.time_steps or 4
+    time_range = settings.time_range or (max(1, steps // 2), steps, 4 * steps)
+    return {"B": settings.batch_range, "T": time_range}
+
+
+def runtime_or_reason() -> str:
+    """Returns why engines cannot run here, or "" where they can."""
+    try:
+        trt = trt_library.load()
+    except MissingRuntimeError as error:
+        return error.what
+    here = trt_library.device_capability()
+    if here is None:
+        return "no NVIDIA GPU that torch can use"
+    if trt_library.is_rtx(trt) and not trt_library.loads_on(here, trt_library.RTX_PORTABLE, portable=True):
+        return f"TensorRT for RTX does not run on compute capability {here}"
+    return ""

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from neurokit.hw_sim.engine.integer import IntegerNetwork
 from neurokit.hw_sim.engine.layout import Layout, positions, view_layouts
-from neurokit.hw_sim.network import Product
-from neurokit.hw_sim.projection import Projection
-from neurokit.hw_sim.raster import SpikeRaster
+from neurokit.hw_sim.graph.network import Product
+from neurokit.hw_sim.graph.projection import Projection
+from neurokit.hw_sim.graph.raster import SpikeRaster
 
 
 @dataclass

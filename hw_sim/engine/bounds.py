@@ -9,7 +9,7 @@ import numpy as np
 from neurokit.errors import UnsupportedError
 from neurokit.hw_sim.engine.integer import IntegerNetwork
 from neurokit.hw_sim.engine.route import Route
-from neurokit.hw_sim.projection import Projection
+from neurokit.hw_sim.graph.projection import Projection
 
 _INT32 = 2**31 - 1
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from neurokit.hw_sim.counts import Workload
 from neurokit.hw_sim.engine.dyadic import integer_network
 from neurokit.hw_sim.engine.run import Engine
-from neurokit.hw_sim.report import EventCheck
+from neurokit.hw_sim.graph.counts import Workload
+from neurokit.reports.energy import EventCheck
 
 
 def check_events(workloads: Sequence[Workload], threads: int = 1) -> EventCheck:

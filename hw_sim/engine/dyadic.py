@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from neurokit.errors import UnsupportedError
 from neurokit.hw_sim.engine.integer import IntegerNetwork, IntegerPopulation, IntegerProjection, Rescale
 from neurokit.hw_sim.engine.layout import Layout, population_layout, view_layouts
-from neurokit.hw_sim.network import Network, Population, Rounding, Uncounted
-from neurokit.hw_sim.projection import Projection
+from neurokit.hw_sim.graph.network import Network, Population, Rounding, Uncounted
+from neurokit.hw_sim.graph.projection import Projection
 
 _NONE = 2**20  # the exponent of zero: it lies on every grid
 _FAR = 2**62  # beyond every sum

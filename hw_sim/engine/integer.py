@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neurokit.errors import InputError
-from neurokit.hw_sim.network import Network
+from neurokit.hw_sim.graph.network import Network
 
 
 @dataclass(frozen=True)

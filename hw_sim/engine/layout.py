@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurokit.errors import UnsupportedError
-from neurokit.hw_sim.network import Network, Population
-from neurokit.hw_sim.projection import Projection
+from neurokit.hw_sim.graph.network import Network, Population
+from neurokit.hw_sim.graph.projection import Projection
 
 _WINDOWED = ("conv", "pool", "maxpool")
 

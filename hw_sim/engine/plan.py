@@ -12,7 +12,7 @@ from neurokit.hw_sim.engine.arrive import Add, Multiply, Value, add_at
 from neurokit.hw_sim.engine.bounds import integer_type
 from neurokit.hw_sim.engine.integer import IntegerPopulation
 from neurokit.hw_sim.engine.route import Route
-from neurokit.hw_sim.network import Population
+from neurokit.hw_sim.graph.network import Population
 
 if TYPE_CHECKING:
     from neurokit.hw_sim.engine.run import Engine

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neurokit.hw_sim.engine.layout import Layout, positions, view_layouts
-from neurokit.hw_sim.projection import Projection
+from neurokit.hw_sim.graph.projection import Projection
 
 _CACHE_BYTES = 4 * 1024 * 1024  # weights of one block of output channels; smaller blocks cost more than they save
 _LANES = 32  # channels of a block are a multiple of this many bytes where there is more than one block

@@ -17,9 +17,9 @@ from neurokit.hw_sim.engine.integer import IntegerNetwork
 from neurokit.hw_sim.engine.layout import Layout, population_layout
 from neurokit.hw_sim.engine.plan import ROUTED, Plan, Value
 from neurokit.hw_sim.engine.route import Route, build_route
-from neurokit.hw_sim.network import Population
-from neurokit.hw_sim.projection import Projection
-from neurokit.hw_sim.raster import SpikeRaster
+from neurokit.hw_sim.graph.network import Population
+from neurokit.hw_sim.graph.projection import Projection
+from neurokit.hw_sim.graph.raster import SpikeRaster
 
 
 @dataclass(frozen=True)

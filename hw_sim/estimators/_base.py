@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurokit.errors import InputError
-from neurokit.hw_sim.counts import Workload
-from neurokit.hw_sim.partition import units_of
-from neurokit.hw_sim.projection import Projection
-from neurokit.hw_sim.report import EstimatorReport
+from neurokit.hw_sim.graph.counts import Workload
+from neurokit.hw_sim.graph.projection import Projection
+from neurokit.hw_sim.mapping.partition import units_of
 from neurokit.quantity import Kind, Quantity
 from neurokit.registry import Registry
+from neurokit.reports.energy import EstimatorReport
 
 
 @dataclass(frozen=True)

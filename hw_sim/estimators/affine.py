@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from neurokit.errors import InputError
-from neurokit.hw_sim.chip import HardwareProfile
-from neurokit.hw_sim.chipfile import load_chip
-from neurokit.hw_sim.counts import Workload
+from neurokit.hw_sim.chips.file import load_chip
+from neurokit.hw_sim.chips.profile import HardwareProfile
 from neurokit.hw_sim.estimators._base import register_estimator
-from neurokit.hw_sim.report import EstimatorReport
+from neurokit.hw_sim.graph.counts import Workload
 from neurokit.quantity import Quantity
+from neurokit.reports.energy import EstimatorReport
 
 
 def affine_energy(profile: HardwareProfile, events: float, seconds: float, clock_hz: float | None = None) -> Quantity:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from neurokit.hw_sim.counts import Workload
 from neurokit.hw_sim.estimators._base import layers_of, register_estimator, report
-from neurokit.hw_sim.report import EstimatorReport
+from neurokit.hw_sim.graph.counts import Workload
+from neurokit.reports.energy import EstimatorReport
 
 # M. Horowitz, ISSCC 2014, 45 nm, 0.9 V: multiplication and addition; SRAM per 64-bit access.
 MAC = {"int8": (0.2 + 0.03) * 1e-12, "fp32": (3.7 + 0.9) * 1e-12}

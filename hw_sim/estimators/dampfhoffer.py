@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from neurokit.hw_sim.counts import Workload
 from neurokit.hw_sim.estimators._base import register_estimator, report
-from neurokit.hw_sim.report import EstimatorReport
+from neurokit.hw_sim.graph.counts import Workload
+from neurokit.reports.energy import EstimatorReport
 
 # M. Horowitz, ISSCC 2014, 45 nm: a 64-bit access to a 32 KiB SRAM is 20 pJ; int16 addition 0.05 pJ, int32
 # multiplication 3.1 pJ scaled to 16 bits by the square of the width.

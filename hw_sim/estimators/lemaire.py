@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
-from neurokit.hw_sim.counts import Workload
 from neurokit.hw_sim.estimators._base import LayerView, layers_of, option, register_estimator, report
-from neurokit.hw_sim.report import EstimatorReport
+from neurokit.hw_sim.graph.counts import Workload
+from neurokit.reports.energy import EstimatorReport
 
 # M. Horowitz, ISSCC 2014, 45 nm, int32, in joules.
 E_ADD, E_MUL = 0.1e-12, 3.1e-12

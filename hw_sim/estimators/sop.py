@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from neurokit.hw_sim.counts import Workload
 from neurokit.hw_sim.estimators._base import layers_of, option, product_terms, rate_of, register_estimator, report
-from neurokit.hw_sim.report import EstimatorReport
+from neurokit.hw_sim.graph.counts import Workload
+from neurokit.reports.energy import EstimatorReport
 
 # (multiply-accumulate, accumulate) in joules: M. Horowitz, ISSCC 2014, 45 nm, 0.9 V.
 PRICES = {"fp32": (4.6e-12, 0.9e-12), "fp16": (1.5e-12, 0.4e-12), "int8": (0.23e-12, 0.03e-12)}

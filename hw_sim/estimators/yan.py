@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from neurokit.hw_sim.counts import Workload
 from neurokit.hw_sim.estimators._base import layers_of, register_estimator, report
-from neurokit.hw_sim.report import EstimatorReport
+from neurokit.hw_sim.graph.counts import Workload
+from neurokit.reports.energy import EstimatorReport
 
 # 22 nm, joules (accumulate, compare, subtract) and joules a bit; as used by the spyx project's re-derivation.
 E_OP = 0.05448e-12

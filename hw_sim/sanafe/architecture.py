@@ -9,10 +9,10 @@ from typing import Any
 
 from neurokit.atomic import write_text
 from neurokit.errors import InputError
-from neurokit.hw_sim.chip import Constant, HardwareProfile
-from neurokit.hw_sim.limits import Limits, Topology
+from neurokit.hw_sim.chips.limits import Limits, Topology
+from neurokit.hw_sim.chips.profile import Constant, HardwareProfile
+from neurokit.hw_sim.chips.terms import TERMS
 from neurokit.hw_sim.sanafe.files import dump, load
-from neurokit.hw_sim.terms import TERMS
 
 # Names of the hardware units that are written; reading goes by the words in a file's own names.
 SYNAPSES = {"linear": "dense_synapse", "conv": "conv_synapse", "pool": "conv_synapse", "identity": "sparse_synapse"}

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurokit.errors import InputError
-from neurokit.hw_sim.block import Block
-from neurokit.hw_sim.network import Network, NeuronModel, Population
-from neurokit.hw_sim.placed import Piece
-from neurokit.hw_sim.projection import Projection
-from neurokit.hw_sim.raster import SpikeRaster
+from neurokit.hw_sim.graph.block import Block
+from neurokit.hw_sim.graph.network import Network, NeuronModel, Population
+from neurokit.hw_sim.graph.projection import Projection
+from neurokit.hw_sim.graph.raster import SpikeRaster
+from neurokit.hw_sim.mapping.mapping import Piece
 from neurokit.hw_sim.sanafe.files import load, merged
 from neurokit.hw_sim.sanafe.write import channels_last
 

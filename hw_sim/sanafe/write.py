@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from neurokit.atomic import write_text
 from neurokit.errors import InputError
-from neurokit.hw_sim.network import Population
-from neurokit.hw_sim.placed import PORT, Piece
-from neurokit.hw_sim.placed import Mapping as Placed
-from neurokit.hw_sim.projection import Projection
-from neurokit.hw_sim.raster import SpikeRaster
+from neurokit.hw_sim.graph.network import Population
+from neurokit.hw_sim.graph.projection import Projection
+from neurokit.hw_sim.graph.raster import SpikeRaster
+from neurokit.hw_sim.mapping.mapping import PORT, Piece
+from neurokit.hw_sim.mapping.mapping import Mapping as Placed
 from neurokit.hw_sim.sanafe.architecture import SYNAPSES
 from neurokit.hw_sim.sanafe.files import dump
 

@@ -10,15 +10,15 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from neurokit.capture import opened
+from neurokit.capture.reference import fed_back
 from neurokit.errors import InputError
-from neurokit.hw_sim.counts import Workload
-from neurokit.hw_sim.network import Population, Uncounted
+from neurokit.hw_sim.graph.counts import Workload
+from neurokit.hw_sim.graph.network import Population, Uncounted
 from neurokit.hw_sim.trace.builder import Builder
 from neurokit.hw_sim.trace.cells import Cells
 from neurokit.hw_sim.trace.operations import Call, apply, neuron
 from neurokit.hw_sim.trace.values import Term, Value, numbered
-from neurokit.interchange.delay import Delay
-from neurokit.reference import fed_back
+from neurokit.neurons.delay import Delay
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured

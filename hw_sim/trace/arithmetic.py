@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurokit.hw_sim.network import Population, Product
+from neurokit.hw_sim.graph.network import Population, Product
 from neurokit.hw_sim.trace.builder import Builder
 from neurokit.hw_sim.trace.call import Call, give_up, sum_name
 from neurokit.hw_sim.trace.connect import linear

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurokit.hw_sim.network import Network, NeuronModel, Population, Product, Rounding, Uncounted
-from neurokit.hw_sim.projection import Projection
-from neurokit.hw_sim.raster import SpikeRaster
+from neurokit.hw_sim.graph.network import Network, NeuronModel, Population, Product, Rounding, Uncounted
+from neurokit.hw_sim.graph.projection import Projection
+from neurokit.hw_sim.graph.raster import SpikeRaster
 from neurokit.hw_sim.trace.values import Term, Value, index_or_none, numbered, sample_shape
 
 

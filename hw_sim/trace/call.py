@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from neurokit.hw_sim.projection import Projection
+from neurokit.hw_sim.graph.projection import Projection
 from neurokit.hw_sim.trace.builder import Builder
 from neurokit.hw_sim.trace.values import Value
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.fx import Node
 
-from neurokit.hw_sim.network import NeuronModel, Uncounted
+from neurokit.hw_sim.graph.network import NeuronModel, Uncounted
 from neurokit.hw_sim.trace.builder import Builder
 from neurokit.hw_sim.trace.values import Value, sample_shape
-from neurokit.interchange.nir_cells import NirCell
+from neurokit.neurons.cells import NirCell
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured

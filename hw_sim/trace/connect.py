@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from neurokit.hw_sim.projection import Projection
+from neurokit.hw_sim.graph.projection import Projection
 from neurokit.hw_sim.trace.builder import Builder
 from neurokit.hw_sim.trace.call import Call, each, first, give_up, sum_name
 from neurokit.hw_sim.trace.values import Term, Value, numbered, scaled

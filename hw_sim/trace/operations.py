@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurokit.hw_sim.network import NeuronModel, Uncounted
+from neurokit.hw_sim.graph.network import NeuronModel, Uncounted
 from neurokit.hw_sim.trace import arithmetic, connect
 from neurokit.hw_sim.trace.builder import Builder
 from neurokit.hw_sim.trace.call import Call, first, give_up

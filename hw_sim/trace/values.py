@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurokit.hw_sim.projection import Projection
+from neurokit.hw_sim.graph.projection import Projection
 
 _MOST_DELAYS = 64  # different ones in one tensor: each becomes a connection of its own
 Limits = tuple[float | None, float | None]

@@ -1,13 +1,13 @@
-"""The neuron of `lif` as PTX for runtimes other than PyTorch; see `neurokit.device_code`."""
+"""The neuron of `lif` as PTX for runtimes other than PyTorch; see `neurokit.neurons.device_code`."""
 
 from __future__ import annotations
 
 import functools
 from typing import Any
 
-from neurokit.device_code import NEURON_CODE, DeviceCode, NeuronCall
 from neurokit.kernels.ahead import ptx_of
 from neurokit.kernels.common.neuron import divisor, leak_arguments, reset_kind
+from neurokit.neurons.device_code import NEURON_CODE, DeviceCode, NeuronCall
 
 BLOCK, WARPS = 1024, 8  # four neurons a thread: one vector of float32, so that no layout has to be changed
 _FREE_CHUNK = 4  # steps whose loads are in flight together where T is free

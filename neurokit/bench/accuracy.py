@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from neurokit.bench.subject import Subject
+from neurokit.data.labelled import check_pairs, read_arrays
 from neurokit.errors import InputError
-from neurokit.labelled import check_pairs, read_arrays
 
 
 def accuracy(subject: Subject, runner: Any, path: Path) -> dict[str, Any]:

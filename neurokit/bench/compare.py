@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from neurokit import samples
+from neurokit import statistics as samples
 from neurokit.bench.run import BenchRun
 from neurokit.errors import InputError
 from neurokit.reports import LatencyReport

@@ -9,14 +9,13 @@ import numpy as np
 
 from neurokit.bench.job import Job
 from neurokit.bench.subject import Subject
-from neurokit.errors import InputError, MissingRuntimeError, ParityError, UnsupportedError
+from neurokit.errors import InputError, MissingRuntimeError, ParityError, Unsupported, UnsupportedError
 from neurokit.spec import ModelSpec
-from neurokit.target import Unsupported
 
 if TYPE_CHECKING:
-    from neurokit.hw_sim.counts import Workload
     from neurokit.hw_sim.engine import Engine
-    from neurokit.hw_sim.network import Network
+    from neurokit.hw_sim.graph.counts import Workload
+    from neurokit.hw_sim.graph.network import Network
 
 
 class EngineRunner:
@@ -62,10 +61,10 @@ def engine_subject(spec: ModelSpec, job: Job) -> Subject:
         MissingRuntimeError: If numba is not installed.
     """
     _refuse(spec, job)
+    from neurokit.capture.reference import example_input
     from neurokit.exact import exact
     from neurokit.hw_sim.engine.dyadic import integer_network
     from neurokit.hw_sim.trace import trace
-    from neurokit.reference import example_input
 
     steps = int(spec.time_steps or 0)
     made = exact(spec, bits=job.bits)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from neurokit import samples
+from neurokit import statistics as samples
 from neurokit.bench.job import Job
 from neurokit.errors import InputError, NeurokitError
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from neurokit import samples
+from neurokit import statistics as samples
 from neurokit.bench import meters
 from neurokit.errors import InputError
 

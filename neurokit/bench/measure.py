@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from neurokit import provenance, samples
+from neurokit import provenance
+from neurokit import statistics as samples
 from neurokit.bench import environment, memory, meters, method
 from neurokit.bench.accuracy import accuracy
 from neurokit.bench.job import Job

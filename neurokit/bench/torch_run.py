@@ -107,7 +107,7 @@ def torch_subject(spec: ModelSpec, job: Job) -> Subject:
     """
     import torch
 
-    from neurokit.reference import example_input
+    from neurokit.capture.reference import example_input
 
     on_gpu = job.provider == CUDA
     if on_gpu and not torch.cuda.is_available():
@@ -143,7 +143,7 @@ def _refuse_kernels(spec: ModelSpec, on_gpu: bool) -> None:
 def _open(spec: ModelSpec, job: Job, device: str) -> TorchRunner:
     import torch
 
-    from neurokit.reference import run_module
+    from neurokit.capture.reference import run_module
 
     if job.threads:
         torch.set_num_threads(job.threads)
@@ -164,7 +164,7 @@ def _open_package(spec: ModelSpec, job: Job, device: str) -> TorchRunner:
     from torch._inductor import aoti_compile_and_package, aoti_load_package
 
     from neurokit.capture import capture
-    from neurokit.ops import decompositions
+    from neurokit.neurons.ops import decompositions
 
     captured = capture(spec, time_steps=spec.time_steps, batch=job.calls_of)
     program = captured.program.run_decompositions(decompositions())

@@ -13,12 +13,12 @@ from neurokit.capture.neurons import is_stateful
 from neurokit.capture.obstacles import not_one_step, not_streaming, refusal, specialised, wrong_time_steps
 from neurokit.capture.probe import Probe, input_shape, probe, set_time_steps, time_output
 from neurokit.capture.tidy import tidy
+from neurokit.capture.time_input import find_time_semantics, neurons_of
 from neurokit.capture.twin import Twin, private_copy
 from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSteps
-from neurokit.errors import InputError, ModelLoadError, UnsupportedError
+from neurokit.errors import InputError, ModelLoadError, Unsupported, UnsupportedError
+from neurokit.neurons.ops import is_neuron
 from neurokit.spec import ModelSpec, TensorSpec, TimeInput
-from neurokit.target import Unsupported
-from neurokit.time_semantics import find_time_semantics, neurons_of
 from neurokit.weights import check_finite
 
 __all__ = ["Captured", "NeuronInfo", "StateInfo", "capture", "opened", "spec_of"]
@@ -78,7 +78,7 @@ def opened(captured: Captured) -> Captured:
     """Returns a capture with its loops cut open, so that every neuron is one node over all T steps.
 
     What a loop feeds back then comes in as a state `[T, B, *shape]`, the value of the step before each step, and goes
-    out as one. `neurokit.reference.fed_back` finds the values with which that is the network itself.
+    out as one. `neurokit.capture.reference.fed_back` finds the values with which that is the network itself.
 
     Args:
         captured: Any capture; one without loops is returned as it is.
@@ -251,11 +251,6 @@ def _check_nodes(program: ExportedProgram, calls: tuple[str, ...]) -> None:
     nodes = [n for n in program.graph.nodes if n.op == "call_function" and is_neuron(n.target)]
     if len(nodes) != len(calls):
         raise RuntimeError(f"{len(calls)} neurons were traced but the graph holds {len(nodes)} neuron nodes")
-
-
-def is_neuron(target: Any) -> bool:
-    """Returns whether a node's target is one of the neuron operations."""
-    return str(target).startswith(("neurokit.if_", "neurokit.lif", "neurokit.plif"))
 
 
 def _neurons(twin: Twin, order: list[str], states: tuple[StateInfo, ...]) -> tuple[NeuronInfo, ...]:

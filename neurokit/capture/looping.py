@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from neurokit import dynamics, ops
 from neurokit.capture.neurons import Adapter, States
+from neurokit.neurons import dynamics, ops
 
 if TYPE_CHECKING:
-    from neurokit.capture.twin import Slot, Twin
-    from neurokit.interchange.loops import Call, Loop, Tensors
+    from neurokit.capture.slots import Slot
+    from neurokit.capture.twin import Twin
+    from neurokit.neurons.loops import Call, Loop, Tensors
 
 
 def run_loop(twin: Twin, slot: Slot, xs: Tensors, call: Call | None) -> Any:
     """Runs a loop's forward on `[T, B, *shape]`, or on what its step mode and the twin's time make of that."""
-    from neurokit.capture.twin import Timeline
+    from neurokit.capture.slots import Timeline
 
     loop: Loop = slot.module  # type: ignore[assignment]
     call = call or loop.run_part

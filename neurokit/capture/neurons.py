@@ -10,11 +10,11 @@ import torch
 from spikingjelly.activation_based import base, functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
-from neurokit import ops
-from neurokit.interchange.delay import Delay
-from neurokit.interchange.loops import Loop
-from neurokit.interchange.nir_cells import NirCell
-from neurokit.target import Unsupported
+from neurokit.errors import Unsupported
+from neurokit.neurons import ops
+from neurokit.neurons.cells import NirCell
+from neurokit.neurons.delay import Delay
+from neurokit.neurons.loops import Loop
 
 States = tuple[Any, ...]
 # One step: (module, input [B, ...], states) -> (output, states).

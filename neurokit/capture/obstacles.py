@@ -7,9 +7,8 @@ import re
 from neurokit.capture.looping import why_not_scanned
 from neurokit.capture.twin import Twin
 from neurokit.capture.types import TimeSteps
-from neurokit.errors import UnsupportedError
+from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.spec import ModelSpec
-from neurokit.target import Unsupported
 
 
 def wrong_time_steps(twin: Twin, steps: TimeSteps) -> list[Unsupported]:

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from neurokit.capture.neurons import is_stateful
-from neurokit.capture.twin import Slot, Twin
+from neurokit.capture.slots import Slot
+from neurokit.capture.twin import Twin
 from neurokit.capture.types import StateInfo
-from neurokit.errors import InputError, UnsupportedError
+from neurokit.errors import InputError, Unsupported, UnsupportedError
 from neurokit.spec import ModelSpec, TimeOutput
-from neurokit.target import Unsupported
 
 # Two batch sizes tell the batch axis from the others; both differ from 0 and 1, which torch.export specialises.
 _BATCHES = (2, 3)

@@ -4,50 +4,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from spikingjelly.activation_based import base, neuron
 from torch import Tensor, nn
 
+from neurokit.capture.foreign import adopt
 from neurokit.capture.looping import run_loop
-from neurokit.capture.neurons import Adapter, States, adapter_for, is_stateful, refuse
-from neurokit.errors import ModelLoadError
-from neurokit.interchange.foreign import adopt
-from neurokit.interchange.loops import Loop
-from neurokit.target import Unsupported
+from neurokit.capture.neurons import States, adapter_for, is_stateful, refuse
+from neurokit.capture.slots import Slot, Timeline
+from neurokit.errors import ModelLoadError, Unsupported
+from neurokit.neurons.loops import Loop
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-
-
-@dataclass
-class Slot:
-    """One stateful module of the twin while it is being run."""
-
-    path: str
-    module: nn.Module
-    adapter: Adapter
-    names: tuple[str, ...]
-    initial: States
-    values: States = ()
-    calls: int = 0
-    has_time: bool = True
-    scanned: bool = False
-    seen: list[tuple[int, ...]] = field(default_factory=list)
-
-    @property
-    def op(self) -> str:
-        """Operation in the program; a neuron inside of a scan has none."""
-        return "decomposed" if self.scanned and self.adapter.op not in ("loop", "delay") else self.adapter.op
-
-
-@dataclass
-class Timeline:
-    """The time axis of the run in progress, as the neurons see it."""
-
-    folded: bool = False
-    steps: Any = 1
 
 
 def private_copy(module: nn.Module) -> tuple[nn.Module, list[str]]:

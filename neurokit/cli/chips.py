@@ -17,8 +17,8 @@ def chips(
     debug: Debug = False,
 ) -> None:
     """List the chips, or show everything that is known of one and where it is from."""
-    from neurokit.hw_sim.chip import chip_card
-    from neurokit.hw_sim.chipfile import chip_names, load_chip
+    from neurokit.hw_sim.chips.file import chip_names, load_chip
+    from neurokit.hw_sim.chips.profile import chip_card
     from neurokit.render import energy as render
     from neurokit.render import show
 

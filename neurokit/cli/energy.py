@@ -13,8 +13,8 @@ from neurokit.cli._common import Debug, Json, print_json, print_next, progress, 
 from neurokit.errors import InputError
 
 if TYPE_CHECKING:
-    from neurokit.hw_sim.chip import HardwareProfile
-    from neurokit.hw_sim.report import EnergyReport
+    from neurokit.hw_sim.chips.profile import HardwareProfile
+    from neurokit.reports.energy import EnergyReport
     from neurokit.spec import ModelSpec
 
 
@@ -68,7 +68,7 @@ def energy(
     """Count MODEL's events on real input, map it on chips, and say what one inference costs."""
     from neurokit import render
     from neurokit.hw_sim.estimators import ESTIMATORS
-    from neurokit.hw_sim.placement import STRATEGIES
+    from neurokit.hw_sim.mapping.tiles import STRATEGIES
     from neurokit.hw_sim.simulate import DEFAULT_ESTIMATORS
     from neurokit.render.energy import energy as energy_report
 
@@ -87,7 +87,9 @@ def energy(
         if out:
             report.save_json(out)
         if html_file:
-            report.save_html(html_file)
+            from neurokit.page.energy import save_html
+
+            save_html(report, html_file)
     differs = report.event_check is not None and report.event_check.differing > 0
     if as_json:
         print_json(report.to_json())
@@ -138,7 +140,7 @@ def _in_rates(spec: ModelSpec, steps: int | None) -> tuple[ModelSpec, list[str]]
     """Returns the model in rate code, if that was asked for, and how near it comes to its source."""
     if steps is None:
         return spec, []
-    from neurokit.rate_coding import rate_coded
+    from neurokit.transforms.rate_coding import rate_coded
 
     with progress(f"convert {spec.name} to rates"):
         made = rate_coded(spec, steps)
@@ -160,7 +162,7 @@ def priced_chips(names: list[str], prices: list[str]) -> list[HardwareProfile]:
         UnknownNameError: If a chip is unknown.
         InputError: If an entry has another form, or is of a chip that was not named.
     """
-    from neurokit.hw_sim.chipfile import load_chip
+    from neurokit.hw_sim.chips.file import load_chip
 
     given: dict[str, dict[str, float]] = {name: {} for name in names}
     for entry in prices:

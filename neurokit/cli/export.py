@@ -113,7 +113,7 @@ def _calibrated(target: str) -> bool:
 
 
 def _read_data(path: Path) -> Any:
-    from neurokit.labelled import read_labelled
+    from neurokit.data.labelled import read_labelled
 
     return read_labelled(path)
 

@@ -22,7 +22,7 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Put accuracy, parity, latency, memory, size and energy of every target on one page."""
-    from neurokit.report.page import build
+    from neurokit.page.build import build
 
     content = build(places, html)
     if as_json:

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from neurokit.capture import Captured, capture
 from neurokit.capture.probe import input_shape
-from neurokit.errors import InputError, UnsupportedError
+from neurokit.capture.reference import example_input
+from neurokit.data.labelled import Labelled
+from neurokit.errors import InputError, Unsupported, UnsupportedError
 from neurokit.exact import limits
 from neurokit.exact import plan as planning
 from neurokit.exact.bounds import LIMIT
@@ -25,12 +27,10 @@ from neurokit.exact.folded import Folded
 from neurokit.exact.observe import Calibration, observe
 from neurokit.exact.proof import LayerProof, Proof, prove
 from neurokit.exact.rewrite import Plan, Rounding, apply, place
-from neurokit.interchange.delay import Delay
-from neurokit.interchange.loops import Loop
-from neurokit.labelled import Labelled, right_share, sequences
-from neurokit.reference import example_input
+from neurokit.neurons.delay import Delay
+from neurokit.neurons.loops import Loop
 from neurokit.spec import ModelSpec
-from neurokit.target import Unsupported
+from neurokit.tasks.classification import right_share, sequences
 
 __all__ = ["Exact", "LayerProof", "Proof", "exact", "exact_finetune"]
 

@@ -17,12 +17,12 @@ from torch import Tensor
 from torch.fx import Interpreter
 
 from neurokit.capture import Captured
+from neurokit.data.labelled import Labelled
 from neurokit.errors import InputError
 from neurokit.exact.folded import Folded
-from neurokit.exact.ops import aten
 from neurokit.exact.quantise import Quantised, levels
 from neurokit.exact.rewrite import Plan
-from neurokit.labelled import Labelled
+from neurokit.program.ops import aten
 
 _DECAY = 1e-4
 

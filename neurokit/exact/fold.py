@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from neurokit.exact import ops
 from neurokit.exact.dyadic import dyadic_decay, is_power_of_two, snap
-from neurokit.exact.folded import Folded, fetch, store
-from neurokit.exact.ops import aten, hints, is_op
+from neurokit.exact.folded import Folded
+from neurokit.program import ops
+from neurokit.program.ops import aten, hints, is_op
+from neurokit.program.walk import fetch, store
 
 ONE = Fraction(1)
 

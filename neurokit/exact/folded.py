@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.fx import GraphModule, Node
+
+from neurokit.program.walk import fetch, store
 
 
 @dataclass
@@ -43,23 +45,3 @@ class Folded:
         """Replaces weight and bias of a linear map."""
         for place, value in ((1, weight), (2, bias)):
             store(self.module, str(self.linears[index].args[place].target), value)  # type: ignore[union-attr]
-
-
-def fetch(module: nn.Module, path: str) -> Any:
-    """Returns the tensor at a dotted path."""
-    *parents, name = path.split(".")
-    for parent in parents:
-        module = getattr(module, parent)
-    return getattr(module, name)
-
-
-def store(module: nn.Module, path: str, value: Tensor) -> None:
-    """Puts a tensor at a dotted path, as a parameter without gradient."""
-    *parents, name = path.split(".")
-    for parent in parents:
-        if not hasattr(module, parent):
-            module.add_module(parent, nn.Module())
-        module = getattr(module, parent)
-    if name in module._buffers:
-        del module._buffers[name]
-    setattr(module, name, nn.Parameter(value.detach().clone(), requires_grad=False))

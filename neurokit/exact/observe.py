@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.fx import Interpreter, Node
 
-from neurokit.exact import ops
 from neurokit.exact.folded import Folded
-from neurokit.exact.ops import aten
+from neurokit.program import ops
+from neurokit.program.ops import aten
 
 # Columns of an operand's second moments above which a search costs more than it brings on a CPU.
 WIDEST_SEARCH = 2304

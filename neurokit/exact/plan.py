@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurokit.exact import limits, ops
+from neurokit.exact import limits
 from neurokit.exact.bounds import Finding, Nominal, Range
 from neurokit.exact.dyadic import ANY, lowest_bit, top_exponent
 from neurokit.exact.folded import Folded
@@ -18,6 +18,7 @@ from neurokit.exact.quantise import Quantised, choose_exponents, levels, on_grid
 from neurokit.exact.ranges import Ranges
 from neurokit.exact.rewrite import Plan, Rounding
 from neurokit.exact.search import round_jointly
+from neurokit.program import ops
 
 INPUT_BITS = 10  # of a real-valued input's magnitude
 # Weights give up to so many bits for a common grid; beyond, sums are rounded to it instead.

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from neurokit.exact import ops
 from neurokit.exact.bounds import LIMIT, Finding, Range
 from neurokit.exact.dyadic import ANY
 from neurokit.exact.ranges import Ranges
+from neurokit.program import ops
 
 INT32_BITS = 31  # of magnitude, beside the sign
 _IN_INT32 = "; it fits 32-bit integers, so that integer engines are exact"

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
-from neurokit.exact import ops
 from neurokit.exact.bounds import LIMIT, Finding, Nominal, Range, Unknown
 from neurokit.exact.dyadic import log2, lowest_bit, top_exponent
 from neurokit.exact.membranes import membrane
-from neurokit.exact.ops import aten
 from neurokit.exact.quantise import BIAS_BITS
 from neurokit.exact.rules import RULES
+from neurokit.program import ops
+from neurokit.program.ops import aten
 
 # A current is never rounded to coarser than the threshold / 2**6: beyond, a membrane is left elementwise.
 _FINEST_LOSS = 6.0

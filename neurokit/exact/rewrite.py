@@ -12,11 +12,11 @@ from torch.fx import GraphModule, Node
 from torch.fx.graph import CodeGen
 
 from neurokit.capture.tidy import tidy
-from neurokit.exact import ops
 from neurokit.exact.fold import fold
 from neurokit.exact.folded import Folded
-from neurokit.exact.ops import aten
 from neurokit.exact.quantise import Quantised
+from neurokit.program import ops
+from neurokit.program.ops import aten
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 import torch
 
-from neurokit.exact import ops
 from neurokit.exact.bounds import Range, as_range
 from neurokit.exact.dyadic import ANY, is_power_of_two, lowest_bit_of
-from neurokit.exact.ops import aten
+from neurokit.program import ops
+from neurokit.program.ops import aten
 
 
 class Walk(Protocol):

@@ -60,7 +60,7 @@ def spec_from_file(ref: str, time_steps: int | None = None) -> ModelSpec:
 
 def _from_nir(path: Path, settings: dict[str, str], time_steps: int | None) -> ModelSpec:
     from neurokit.interchange.nir_net import read_net
-    from neurokit.interchange.sizes import REWRITE
+    from neurokit.neurons.sizes import REWRITE
 
     try:
         dt = float(settings["dt"]) if "dt" in settings else None

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
-from neurokit.interchange.delay import MOST_STEPS, Delay, whole_steps
-from neurokit.interchange.nir_cells import make_neuron
 from neurokit.interchange.nir_file import NEURONS, NirNode
-from neurokit.interchange.sizes import refuse_shape
+from neurokit.neurons.cells import make_neuron
+from neurokit.neurons.delay import MOST_STEPS, Delay, whole_steps
+from neurokit.neurons.sizes import refuse_shape
 
 Shape = tuple[int, ...]
 

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from neurokit.errors import InputError, ModelLoadError
 from neurokit.interchange.input_grid import InputGrid
-from neurokit.interchange.loops import GraphLoop
 from neurokit.interchange.nir_cycles import MOST_TOGETHER, NoOrderError, Schedule, schedule
 from neurokit.interchange.nir_file import DEFAULT_DT, NEURONS, NirGraph, NirNode, read_graph
 from neurokit.interchange.nir_layers import Shape, ShapeError, build, delay_steps
-from neurokit.interchange.sizes import REWRITE, refuse_shape
+from neurokit.neurons.loops import GraphLoop
+from neurokit.neurons.sizes import REWRITE, refuse_shape
 
 
 class NirNet(nn.Module):

@@ -14,10 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurokit.errors import MissingRuntimeError, ModelLoadError, UnsupportedError
-from neurokit.interchange.sizes import REWRITE, refuse_huge
+from neurokit.errors import MissingRuntimeError, ModelLoadError, Unsupported, UnsupportedError
+from neurokit.neurons.sizes import REWRITE, refuse_huge
 from neurokit.spec import ModelSpec, TensorSpec
-from neurokit.target import Unsupported
 
 _MAX_BYTES = 2**31
 _LAYOUTS = {1: "F", 2: "CL", 3: "CHW", 4: "CDHW"}

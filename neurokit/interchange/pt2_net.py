@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neurokit.interchange.sizes import refuse_huge
-from neurokit.target import Unsupported
+from neurokit.errors import Unsupported
+from neurokit.neurons.sizes import refuse_huge
 
 _ATEN = [
     "conv1d.default",

@@ -35,8 +35,8 @@ def _build() -> nn.Module:
     from spikingjelly.activation_based import functional, neuron
     from spikingjelly.activation_based.model import sew_resnet
 
-    from neurokit.nets.calibrate import build_untrained
-    from neurokit.nets.inputs import repeated_images
+    from neurokit.data.synthetic import repeated_images
+    from neurokit.models.common.untrained import build_untrained
 
     def make() -> nn.Module:
         module: nn.Module = sew_resnet.sew_resnet18(pretrained=False, cnf="ADD", spiking_neuron=neuron.IFNode)
@@ -48,6 +48,6 @@ def _build() -> nn.Module:
 
 
 def _example(batch: int, time_steps: int, seed: int) -> torch.Tensor:
-    from neurokit.nets.inputs import repeated_images
+    from neurokit.data.synthetic import repeated_images
 
     return repeated_images(batch, time_steps, seed, SHAPE)

@@ -33,14 +33,14 @@ def _spec(name: str, source: str) -> ModelSpec:
     def build() -> nn.Module:
         from torchvision.models import get_model
 
-        from neurokit.nets.calibrate import build_untrained
-        from neurokit.nets.inputs import images
+        from neurokit.data.synthetic import images
+        from neurokit.models.common.untrained import build_untrained
 
         # Without statistics to match, random weights let the signal fade to nothing, where every comparison passes.
         return build_untrained(lambda: get_model(name, weights=None, num_classes=len(PUPPETS)), images(4, (3, 64, 64)))
 
     def example(batch: int, time_steps: int, seed: int) -> torch.Tensor:
-        from neurokit.nets.inputs import images
+        from neurokit.data.synthetic import images
 
         return images(batch, SHAPE, seed)
 

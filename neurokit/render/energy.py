@@ -11,7 +11,7 @@ from rich.markup import escape
 from neurokit.render.tables import plain_table
 
 if TYPE_CHECKING:
-    from neurokit.hw_sim.report import ChipReport, EnergyReport
+    from neurokit.reports.energy import ChipReport, EnergyReport
 
 _SHOWN_VIOLATIONS = 5
 

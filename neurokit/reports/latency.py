@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from neurokit import samples
+from neurokit import statistics as samples
 from neurokit.errors import InputError
 from neurokit.quantity import Quantity
 from neurokit.reports._base import Report

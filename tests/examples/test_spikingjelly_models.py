@@ -12,7 +12,7 @@ from spikingjelly.activation_based import functional
 from torch import nn
 
 from neurokit.loading import load
-from neurokit.nets.calibrate import firing_rates
+from neurokit.models.common.untrained import firing_rates
 
 FILE = Path(__file__).parents[2] / "examples" / "spikingjelly_models.py"
 # name: parameters of the published configuration, measured once from SpikingJelly 2.0.0

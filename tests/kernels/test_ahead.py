@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from neurokit.device_code import NEURON_CODE, DeviceCode, NeuronCall
 from neurokit.errors import MissingRuntimeError
 from neurokit.kernels._compat import INTERPRET
 from neurokit.kernels.lif import reference
 from neurokit.kernels.lif.ahead import BLOCK, WARPS, constants_of, lif_code
+from neurokit.neurons.device_code import NEURON_CODE, DeviceCode, NeuronCall
 
 compiled = pytest.mark.skipif(INTERPRET, reason="interpreted kernels are not compiled")
 NEURONS = {

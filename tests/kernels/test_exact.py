@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import neurokit as nk
+from neurokit.capture.reference import example_input, record
 from neurokit.exact import exact
 from neurokit.kernels import lif, spike_conv_lif
 from neurokit.kernels._compat import INTERPRET
-from neurokit.reference import example_input, record
 
 ON_GPU = torch.cuda.is_available() and not INTERPRET
 NEURONS = (torch.ops.neurokit.lif.default, torch.ops.neurokit.if_.default)

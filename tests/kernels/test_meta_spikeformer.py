@@ -6,13 +6,13 @@ import pytest
 import torch
 from spikingjelly.activation_based import functional
 
+from neurokit.data.synthetic import repeated_images
 from neurokit.errors import InputError
 from neurokit.kernels import lif
 from neurokit.kernels._compat import INTERPRET
-from neurokit.kernels.meta_spikeformer import FusedMetaSpikeFormer
-from neurokit.nets.calibrate import build_untrained
-from neurokit.nets.inputs import repeated_images
-from neurokit.nets.meta_spikeformer import MetaSpikeFormer
+from neurokit.models.common.untrained import build_untrained
+from neurokit.models.metaspikeformer.fused import FusedMetaSpikeFormer
+from neurokit.models.metaspikeformer.net import MetaSpikeFormer
 
 pytestmark = pytest.mark.skipif(INTERPRET, reason="takes minutes under the interpreter")
 

@@ -15,9 +15,9 @@ import pytest
 from neurokit import cli
 from neurokit.artifact import Manifest, ModelInfo, TensorInfo, write_artifact
 from neurokit.cli.export import parse_options, parse_shape
-from neurokit.errors import InputError, ParityError, UnsupportedError
+from neurokit.errors import InputError, ParityError, Unsupported, UnsupportedError
 from neurokit.reports import LayerParity, ParityReport
-from neurokit.target import TARGETS, TargetInfo, Unsupported
+from neurokit.target import TARGETS, TargetInfo
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,8 +6,7 @@ import pickle
 import pytest
 
 from neurokit import errors
-from neurokit.errors import InputError, NeurokitError, ParityError, UnsupportedError
-from neurokit.target import Unsupported
+from neurokit.errors import InputError, NeurokitError, ParityError, Unsupported, UnsupportedError
 
 CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, NeurokitError)]
 BUILTINS = (LookupError, ValueError, RuntimeError, OSError, ImportError, NotImplementedError)

@@ -9,9 +9,9 @@ from torch import nn
 
 from neurokit.capture import capture
 from neurokit.errors import UnsupportedError
-from neurokit.hw_sim.counts import Workload
 from neurokit.hw_sim.engine import Engine
 from neurokit.hw_sim.engine.dyadic import exponents, integer_network
+from neurokit.hw_sim.graph.counts import Workload
 from neurokit.hw_sim.trace import trace
 
 
@@ -128,8 +128,8 @@ def test_sew_resnet18_in_exact_form_fires_as_in_torch():
 
 
 def spikeformer(channels: tuple[int, int, int, int], size: int) -> tuple[nn.Module, torch.Tensor]:
-    from neurokit.nets.calibrate import calibrate_batch_norm
-    from neurokit.nets.meta_spikeformer import MetaSpikeFormer, merge_repconv
+    from neurokit.models.common.untrained import calibrate_batch_norm
+    from neurokit.models.metaspikeformer.net import MetaSpikeFormer, merge_repconv
 
     torch.manual_seed(0)
     x = image(4, 3, size, size)

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurokit.errors import InputError, UnsupportedError
-from neurokit.hw_sim.counts import Workload
 from neurokit.hw_sim.engine import Engine, IntegerNetwork, IntegerPopulation, IntegerProjection, Rescale
 from neurokit.hw_sim.engine.arrive import Value
-from neurokit.hw_sim.network import Network, NeuronModel, Population, Product
-from neurokit.hw_sim.projection import Projection
+from neurokit.hw_sim.graph.counts import Workload
+from neurokit.hw_sim.graph.network import Network, NeuronModel, Population, Product
+from neurokit.hw_sim.graph.projection import Projection
 
 _spec = importlib.util.spec_from_file_location("engine_reference", Path(__file__).with_name("reference.py"))
 reference = importlib.util.module_from_spec(_spec)

@@ -9,15 +9,15 @@ from torch import nn
 import neurokit as nk
 from neurokit.capture import capture
 from neurokit.errors import InputError, UnsupportedError
-from neurokit.hw_sim.counts import Workload
 from neurokit.hw_sim.engine.dyadic import integer_network
-from neurokit.hw_sim.network import Network, NeuronModel, Population
-from neurokit.hw_sim.projection import Projection
-from neurokit.hw_sim.raster import SpikeRaster
+from neurokit.hw_sim.graph.counts import Workload
+from neurokit.hw_sim.graph.network import Network, NeuronModel, Population
+from neurokit.hw_sim.graph.projection import Projection
+from neurokit.hw_sim.graph.raster import SpikeRaster
 from neurokit.hw_sim.trace import trace
-from neurokit.interchange.delay import Delay
-from neurokit.interchange.loops import Recurrent
-from neurokit.interchange.nir_cells import NirCell
+from neurokit.neurons.cells import NirCell
+from neurokit.neurons.delay import Delay
+from neurokit.neurons.loops import Recurrent
 
 STEPS = 10
 
@@ -92,7 +92,7 @@ def test_every_event_of_a_loop_and_of_a_delay_is_counted(late):
 
 def test_a_recurrent_layer_needs_its_weights_on_the_chip():
     """Its own spikes travel to its own cores, and its weights take memory there."""
-    from neurokit.hw_sim.partition import incoming, units_of
+    from neurokit.hw_sim.mapping.partition import incoming, units_of
 
     spec = nk.ModelSpec("net", lambda: Net().eval(), (nk.TensorSpec("x", (4,)),), time_steps=2, time_input="step")
     network = trace(capture(spec), torch.ones(2, 1, 4)).network

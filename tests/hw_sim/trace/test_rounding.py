@@ -11,10 +11,10 @@ from spikingjelly.activation_based import neuron
 from torch import nn
 
 from neurokit.capture import capture
-from neurokit.hw_sim.counts import Workload
 from neurokit.hw_sim.engine import Engine
 from neurokit.hw_sim.engine.dyadic import integer_network
-from neurokit.hw_sim.network import Rounding
+from neurokit.hw_sim.graph.counts import Workload
+from neurokit.hw_sim.graph.network import Rounding
 from neurokit.hw_sim.trace import trace
 
 

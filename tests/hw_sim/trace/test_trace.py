@@ -13,9 +13,9 @@ from torch import nn
 
 from neurokit.capture import capture
 from neurokit.errors import InputError
-from neurokit.hw_sim.counts import Workload
 from neurokit.hw_sim.engine import Engine, IntegerNetwork, IntegerPopulation, IntegerProjection
 from neurokit.hw_sim.estimators import estimate
+from neurokit.hw_sim.graph.counts import Workload
 from neurokit.hw_sim.trace import trace
 from neurokit.spec import ModelSpec, TensorSpec
 
@@ -241,7 +241,7 @@ def test_bad_input_is_refused():
 @pytest.mark.slow
 def test_meta_spikeformer_fires_as_the_public_code_does():
     # The reference: spikes of each of the 77 neurons in a float64 run of the public code, from another machine.
-    from neurokit.nets.meta_spikeformer import MetaSpikeFormer
+    from neurokit.models.metaspikeformer.net import MetaSpikeFormer
 
     reference = json.loads((Path(__file__).parents[2] / "data" / "metaspikeformer_15m.json").read_text())
     module = MetaSpikeFormer((64, 128, 256, 360)).eval()

@@ -7,7 +7,8 @@ import statistics
 import numpy as np
 import pytest
 
-from neurokit import cli, samples
+from neurokit import cli
+from neurokit import statistics as samples
 from neurokit.bench.compare import compare_runs, compare_samples, hodges_lehmann
 from neurokit.bench.history import append, read
 from neurokit.bench.run import BenchRun

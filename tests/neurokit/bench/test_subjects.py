@@ -127,8 +127,8 @@ def test_the_decomposed_neurons_are_the_neurons():
     """What AOTInductor compiles, without compiling it: the captured program, against the module itself."""
     import torch
 
-    from neurokit.ops import decompositions
-    from neurokit.reference import example_input, run_module
+    from neurokit.capture.reference import example_input, run_module
+    from neurokit.neurons.ops import decompositions
 
     spec = nk.load("spiking_cnn")
     captured = nk.capture(spec, time_steps=4)
@@ -151,7 +151,7 @@ def test_weights_from_a_file_are_measured(tmp_path):
     with torch.no_grad():
         module.fc.weight.normal_()
     save_file(module.state_dict(), str(tmp_path / "w.safetensors"))
-    from neurokit.reference import run_module
+    from neurokit.capture.reference import run_module
 
     x = torch.rand(12, 1, 8, 8)
     y = run_module(module, spec, x.expand(4, *x.shape))[0].argmax(-1)

@@ -16,12 +16,12 @@ from torch import nn
 
 import neurokit as nk
 from neurokit import cli
+from neurokit.capture.reference import record
 from neurokit.errors import InputError, UnsupportedError
 from neurokit.exact import prove
 from neurokit.exact.dyadic import ANY, dyadic_decay, lowest_bit, snap, top_exponent
 from neurokit.exact.membranes import membrane
 from neurokit.exact.search import round_jointly
-from neurokit.reference import record
 from neurokit.target import TARGETS
 
 STEPS = 4
@@ -434,7 +434,8 @@ def test_the_search_keeps_sums_better_than_rounding():
 
 
 def test_digits_keep_their_accuracy():
-    from neurokit.nets.digits import as_sequence, load_digits, train_digits
+    from neurokit.data.digits import as_sequence, load_digits
+    from neurokit.models.spiking_cnn.train import train_digits
 
     module, accuracy = train_digits(seconds=60, epochs=6)
     digits = load_digits()

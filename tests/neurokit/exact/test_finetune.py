@@ -10,10 +10,12 @@ from torch import nn
 
 import neurokit as nk
 from neurokit import cli
+from neurokit.data.digits import as_sequence, load_digits
+from neurokit.data.labelled import Labelled
 from neurokit.errors import InputError
 from neurokit.exact import finetune
-from neurokit.labelled import Labelled, right_share
-from neurokit.nets.digits import as_sequence, load_digits, train_digits
+from neurokit.models.spiking_cnn.train import train_digits
+from neurokit.tasks.classification import right_share
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,7 @@ def test_training_computes_what_will_run(digits):
     x = torch.from_numpy(held_out.x[:50])[:, None].repeat(1, captured.time_steps, 1, 1, 1)
     with torch.no_grad():
         found = finetune.logits(finetune._Run(placed, grids), captured, x)
-    from neurokit.reference import record
+    from neurokit.capture.reference import record
 
     program = made.captured.program.module()
     wanted = record(program, (x.transpose(0, 1).contiguous(), *made.captured.initial_states(50)))[0][0]

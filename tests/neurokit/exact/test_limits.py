@@ -8,10 +8,10 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 import neurokit as nk
+from neurokit.capture.reference import record
 from neurokit.exact import limits
 from neurokit.exact.rewrite import Rounding
-from neurokit.nets.calibrate import build_untrained
-from neurokit.reference import record
+from neurokit.models.common.untrained import build_untrained
 
 planning = importlib.import_module("neurokit.exact.plan")
 STEPS, BLOCKS, CHANNELS = 4, 10, 24

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import neurokit as nk
-from neurokit.nets.inputs import images
-from neurokit.reference import record
+from neurokit.capture.reference import record
+from neurokit.data.synthetic import images
 
 SIDE = 64
 

@@ -9,12 +9,12 @@ import pytest
 from rich.console import Console
 
 from neurokit.hw_sim import simulate_workload
-from neurokit.hw_sim.chip import chip_card
-from neurokit.hw_sim.chipfile import chip_names, load_chip
-from neurokit.hw_sim.counts import Workload
-from neurokit.hw_sim.network import Network, NeuronModel, Population
-from neurokit.hw_sim.projection import Projection
-from neurokit.hw_sim.raster import SpikeRaster
+from neurokit.hw_sim.chips.file import chip_names, load_chip
+from neurokit.hw_sim.chips.profile import chip_card
+from neurokit.hw_sim.graph.counts import Workload
+from neurokit.hw_sim.graph.network import Network, NeuronModel, Population
+from neurokit.hw_sim.graph.projection import Projection
+from neurokit.hw_sim.graph.raster import SpikeRaster
 from neurokit.render import energy as render
 
 CHIPS = ("loihi1", "truenorth", "loihi2", "speck2f", "cmos45")

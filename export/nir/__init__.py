@@ -1,0 +1,1 @@
+"""The NIR graph: written, run and compared with other simulators."""

@@ -1,0 +1,105 @@
+"""Poolings and reductions as nodes of NIR."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurokit.export.nir.graph import PARTITION, GraphBuilder, Rule, Value, module_path, op_name, pair, shape_of
+
+if TYPE_CHECKING:
+    from torch.fx import Node
+
+
+def avg_pool(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[str, Any]) -> Value:
+    """An average, or with a divisor of 1 a sum, over windows."""
+    defaults = [None, None, [], 0, False, True, None]
+    value, kernel, stride, padding, ceil, include, divisor = [*args, *defaults[len(args) :]]
+    divisor = kwargs.get("divisor_override", divisor)
+    if len(value.shape) != 3 or ceil or (divisor not in (None, 1)) or (not include and any(pair(padding))):
+        why = "NIR's AvgPool2d rounds sizes down, counts the padding, and divides by the window"
+        return graph.refuse(node, op_name(node), why, "use ceil_mode=False and count_include_pad=True", [value])
+    fields = {
+        "kernel_size": np.array(pair(kernel)), "stride": np.array(pair(stride or kernel)),
+        "padding": np.array(pair(padding)),
+    }  # fmt: skip
+    kind = "SumPool2d" if divisor == 1 else "AvgPool2d"
+    return graph.add(kind, fields, value, node, shape_of(node)[len(value.lead) :])
+
+
+def adaptive(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[str, Any]) -> Value:
+    """An average over windows of equal size."""
+    value, size = args[0], pair(args[1])
+    spatial = value.shape[1:]
+    if len(value.shape) != 3 or any(have % want for have, want in zip(spatial, size, strict=False)):
+        why = f"windows of unequal sizes map {list(spatial)} to {list(size)}"
+        return graph.refuse(node, op_name(node), why, "use AvgPool2d with a fixed window", [value])
+    return _window(graph, node, value, (spatial[0] // size[0], spatial[1] // size[1]))
+
+
+def _window(
+    graph: GraphBuilder, node: Node, value: Value, kernel: tuple[int, int], kind: str = "AvgPool2d"
+) -> Value:  # fmt: skip
+    if kernel == (1, 1):
+        return value
+    fields = {"kernel_size": np.array(kernel), "stride": np.array(kernel), "padding": np.array((0, 0))}
+    out = (value.shape[0], value.shape[1] // kernel[0], value.shape[2] // kernel[1])
+    return graph.add(kind, fields, value, node, out)
+
+
+def max_pool(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[str, Any]) -> Value:
+    """The largest of spikes is whether there is one: SumPool2d, then Threshold."""
+    defaults = [None, None, [], 0, 1, False]
+    value, kernel, stride, padding, dilation, ceil = [*args, *defaults[len(args) :]]
+    if not value.spikes or ceil or pair(dilation) != (1, 1) or len(value.shape) != 3:
+        why = "NIR has no MaxPool, and only that of spikes (without dilation, rounding down) can be expressed"
+        return graph.refuse(node, op_name(node), why, "move it behind the neuron, or use AvgPool2d", [value])
+    fields = {
+        "kernel_size": np.array(pair(kernel)), "stride": np.array(pair(stride or kernel)),
+        "padding": np.array(pair(padding)),
+    }  # fmt: skip
+    shape = shape_of(node)[len(value.lead) :]
+    graph.rewrites.append(f"{module_path(node) or node.name}: MaxPool of spikes as SumPool2d and Threshold")
+    total = graph.add("SumPool2d", fields, value, node, shape)
+    return graph.add("Threshold", {"threshold": np.full(shape, 0.5, np.float32)}, total, node, shape, spikes=True)
+
+
+def reduce(name: str) -> Rule:
+    """Returns the rule of a mean or sum: over an image, or over time at the end."""
+
+    def rule(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[str, Any]) -> Value:
+        value: Value = args[0]
+        rank = len(value.lead) + len(value.shape)
+        dims = args[1] if len(args) > 1 else None
+        axes = sorted(d % rank for d in ([dims] if isinstance(dims, int) else dims or range(rank)))
+        keep = bool(args[2]) if len(args) > 2 else bool(kwargs.get("keepdim", False))
+        if axes == [0] and value.lead == ("T", "B") and not keep:
+            if graph.time_output != name:
+                why = f"it takes the {name} over time inside the network, and NIR has no such node"
+                return graph.refuse(node, op_name(node), why, "keep the time axis until the output", [value])
+            return replace(value, lead=("B",), reduced=True, spikes=False)
+        if len(value.shape) == 3 and axes == [rank - 2, rank - 1]:
+            kind = "AvgPool2d" if name == "mean" else "SumPool2d"
+            pooled = _window(graph, node, value, (value.shape[1], value.shape[2]), kind)
+            return pooled if keep else _flat(graph, node, pooled)
+        why = f"it takes the {name} over axes {axes}, which is no pooling over an image"
+        return graph.refuse(node, op_name(node), why, PARTITION, [value])
+
+    return rule
+
+
+def _flat(graph: GraphBuilder, node: Node, value: Value) -> Value:
+    fields = {"input_type": np.array(value.shape), "start_dim": 0, "end_dim": 2}
+    return graph.add("Flatten", fields, value, node, (value.shape[0],))
+
+
+def select(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[str, Any]) -> Value:
+    """The last step of a sequence."""
+    value, dim, index = args[:3]
+    if value.lead == ("T", "B") and dim == 0 and index in (-1, graph.steps - 1) and graph.time_output == "last":
+        return replace(value, lead=("B",), reduced=True)
+    why = "it takes one step or channel out, and NIR has no such node"
+    return graph.refuse(node, op_name(node), why, PARTITION, [value])

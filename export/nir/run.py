@@ -1,0 +1,249 @@
+"""Runs NIR artifacts with neurokit's own interpreter: a runner for sequences and streams, and the probe of verify."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurokit.errors import InputError
+from neurokit.export.sequence import reduce_steps
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from neurokit.artifact import Artifact
+    from neurokit.interchange.nir_net import NirNet
+    from neurokit.parity.vectors import Vectors
+
+MODEL_FILE = "model.nir"
+PARTS_FILE = "partition.json"
+PART_DATA = "parts.npz"
+
+
+def read_file(path: Path) -> NirNet:
+    """Returns the module of a .nir file of an artifact."""
+    from neurokit.interchange.nir_net import read_net
+
+    return read_net(path)
+
+
+def reset(net: NirNet) -> None:
+    """Sets every state of a module to its initial value."""
+    from spikingjelly.activation_based import functional
+
+    functional.reset_net(net)
+
+
+class NirRunner:
+    """A NIR artifact that is open; a context manager.
+
+    Args:
+        artifact: The artifact.
+        part: Which part of a partitioned model to run, counted from 0.
+    """
+
+    def __init__(self, artifact: Artifact, part: int | None = None) -> None:
+        self.manifest = artifact.manifest
+        info = self.manifest.target_info
+        count = len(info.get("parts", ()))
+        if bool(count) != (part is not None) or (part is not None and not 0 <= part < count):
+            what = f"the model is in {count} parts, and what lies between them is not here" if count else "it is whole"
+            raise InputError(
+                f"part={part} cannot be opened: {what}", expected=f"part=0 to {count - 1}" if count else ""
+            )
+        self._net: NirNet | None = read_file(artifact.file(info["parts"][part] if part is not None else MODEL_FILE))
+        self._info = info
+        self._timed = self.manifest.time_steps is not None
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Runs a whole sequence `[T, B, *shape]`, or `[B, *shape]` without time or for an image.
+
+        Raises:
+            InputError: If the shape is not what the graph takes.
+        """
+        net = self._open()
+        reset(net)
+        if not self._timed:
+            return self._run(x[None])[0]
+        if self._info.get("time_input") == "image":
+            x = np.broadcast_to(x, (int(self.manifest.time_steps), *x.shape))  # type: ignore[arg-type]
+        return reduce_steps(self._run(x), self._info.get("time_output", "sequence"))
+
+    def reset(self, batch: int = 1) -> None:
+        """Sets every state to its initial value; any batch size fits."""
+        reset(self._open())
+
+    def step(self, x_t: np.ndarray) -> np.ndarray:
+        """Runs one time step `[B, *shape]` and keeps the new state."""
+        return self._run(x_t[None])[0]
+
+    def close(self) -> None:
+        """Frees the graph."""
+        self._net = None
+
+    def __enter__(self) -> NirRunner:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _open(self) -> NirNet:
+        if self._net is None:
+            raise InputError("the runner is closed", fix="open the artifact again")
+        return self._net
+
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        import torch
+
+        net = self._open()
+        wanted = net.shapes[net.inputs[0]]
+        if len(net.inputs) != 1:
+            raise InputError(f"this part has {len(net.inputs)} inputs", expected="a part with one input")
+        if x.shape[2:] != wanted or x.ndim != len(wanted) + 2:
+            raise InputError(f"the input is {list(x.shape[1:])} a step", expected=f"[B, {', '.join(map(str, wanted))}]")
+        with torch.no_grad():
+            found = net(torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)))
+        return (found[0] if isinstance(found, tuple) else found).numpy()
+
+
+class _Seen:
+    """What nodes were given or gave, in one call or step by step."""
+
+    def __init__(self) -> None:
+        self._parts: dict[tuple[int, str], list[Tensor]] = {}
+
+    def note(self, key: tuple[int, str], value: Tensor) -> Tensor:
+        """Keeps the next steps of a node, `[T, B, ...]`, and returns them."""
+        self._parts.setdefault(key, []).append(value)
+        return value
+
+    def steps(self, key: tuple[int, str]) -> int:
+        """Returns how many steps of a node were kept."""
+        return sum(map(len, self._parts.get(key, ())))
+
+    def whole(self, key: tuple[int, str]) -> np.ndarray:
+        """Returns all steps of a node, `[T, B, ...]`."""
+        return np.concatenate([part.numpy() for part in self._parts[key]])
+
+
+class NirProbe:
+    """Runs one NIR artifact in the ways that verification asks for."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        info = artifact.manifest.target_info
+        self._info, self._steps = info, artifact.manifest.time_steps
+        self._nets = [read_file(artifact.file(name)) for name in info.get("parts") or [MODEL_FILE]]
+        self._layers: list[tuple[int, str]] = [(int(at), name) for at, name in info["layers"]]
+        self._forceable = all(neuron.op != "decomposed" for neuron in artifact.manifest.neurons)
+        self._data: list[list[np.ndarray]] | None = None
+        if info.get("parts"):
+            with np.load(artifact.file(PART_DATA), allow_pickle=False) as data:
+                self._data = [
+                    [data[f"{index}:{name}"] for name in net.inputs] for index, net in enumerate(self._nets)
+                ]  # fmt: skip
+
+    def layers(self) -> list[str]:
+        """Returns the node of every neuron layer, in order."""
+        return [name for _, name in self._layers]
+
+    def can_force(self) -> bool:
+        """Whether every neuron can be given the reference's spikes."""
+        return self._forceable
+
+    def narrow(self, vectors: Vectors) -> Vectors:
+        """Returns the vectors of what the artifact holds: of a partitioned model, its parts' neurons only."""
+        if self._data is None:
+            return vectors
+        # Each part runs on what was recorded of the others: random spikes would not get from one to the next.
+        kept = [replace(vectors.layers[index], cover=None) for index in self._info["covered"]]
+        note = f"{len(kept)} of {len(vectors.layers)} neuron layers lie in the parts; each part runs on recorded input"
+        return replace(
+            vectors, layers=tuple(kept), outputs={}, output_bounds={}, covering_outputs={}, notes=(*vectors.notes, note)
+        )  # fmt: skip
+
+    def free(self, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Runs a sequence as it is; returns the outputs and every layer's spikes `[T, B, ...]`."""
+        seen = _Seen()
+
+        def call(index: int, name: str, value: Tensor) -> Tensor:
+            return seen.note((index, name), self._nets[index].call(name, value))
+
+        outputs = self._run(x, call)
+        return outputs, [seen.whole(layer) for layer in self._layers]
+
+    def currents(self, x: np.ndarray, spikes: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Runs with the reference's spikes in place of every layer's own; returns outputs and input currents."""
+        import torch
+
+        forced = {layer: torch.from_numpy(value) for layer, value in zip(self._layers, spikes, strict=True)}
+        seen = _Seen()
+
+        def call(index: int, name: str, value: Tensor) -> Tensor:
+            if (index, name) not in forced:
+                return self._nets[index].call(name, value)
+            start = seen.steps((index, name))  # in a loop a layer is called step by step
+            seen.note((index, name), value)
+            return forced[index, name][start : start + len(value)].reshape(value.shape)
+
+        outputs = self._run(x, call)
+        return outputs, [seen.whole(layer) for layer in self._layers]
+
+    def fire(self, index: int, current: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Runs one layer's own neuron for every step at once, each from its own given membrane."""
+        import torch
+
+        part, name = self._layers[index]
+        net = self._nets[part]
+        neuron = getattr(net, net.module_of[name])
+        neuron.reset()
+        with torch.no_grad():
+            neuron.v = torch.from_numpy(np.ascontiguousarray(before)).reshape(-1)
+            spikes = neuron(torch.from_numpy(np.ascontiguousarray(current)).reshape(1, -1))
+            after = neuron.v
+        neuron.reset()
+        return spikes.numpy().reshape(current.shape), after.numpy().reshape(current.shape)
+
+    def firing(self, x: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Runs a whole model as it is.
+
+        Returns:
+            The input of every step `[T, B, ...]`, on the grid that the file states, and what every firing node puts
+            out, by its name.
+        """
+        net, seen = self._nets[0], _Seen()
+
+        def call(index: int, name: str, value: Tensor) -> Tensor:
+            made = self._nets[index].call(name, value)
+            return seen.note((0, name), made) if name in net.firing else made
+
+        self._run(x, call)
+        x = self._sequence(x)
+        spikes = {name: seen.whole((0, name)) for name in net.order if name in net.firing}
+        return x if net.grid is None else net.grid.array(x), spikes
+
+    def _sequence(self, x: np.ndarray) -> np.ndarray:
+        """Returns the input of every step `[T, B, ...]`."""
+        if self._steps is None:
+            return x[None]
+        if self._info.get("time_input") == "image":
+            return np.broadcast_to(x, (int(self._steps), *x.shape))
+        return x
+
+    def _run(self, x: np.ndarray, call: Any) -> list[np.ndarray]:
+        import torch
+
+        with torch.no_grad():
+            if self._data is not None:
+                for index, (net, given) in enumerate(zip(self._nets, self._data, strict=True)):
+                    reset(net)
+                    net.run(tuple(map(torch.from_numpy, given)), lambda name, value, i=index: call(i, name, value))
+                return []
+            reset(self._nets[0])
+            given = (torch.from_numpy(np.ascontiguousarray(self._sequence(x))),)
+            outputs = self._nets[0].run(given, lambda name, value: call(0, name, value))
+        if self._steps is None:
+            return [value.numpy()[0] for value in outputs]
+        return [reduce_steps(value.numpy(), self._info.get("time_output", "sequence")) for value in outputs]

@@ -1,0 +1,1 @@
+"""The ONNX graph: conversion, neuron functions, passes, quantisation and the probe."""

@@ -1,0 +1,278 @@
+"""Converts a captured program to an ONNX model with named states and neurons as local functions."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from neurokit.errors import Unsupported, UnsupportedError
+from neurokit.export.onnx.functions import DOMAIN, OPSET, VERSION, NeuronFunction, from_call
+from neurokit.export.onnx.passes import clean
+from neurokit.export.onnx.pooling import avg_pool2d
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from neurokit.capture import Captured
+
+_ARGUMENTS = {
+    "if_": ("v_threshold", "v_reset", "surrogate", "alpha", "detach_reset"),
+    "lif": ("tau", "v_threshold", "v_reset", "decay_input", "surrogate", "alpha", "detach_reset"),
+    "plif": ("decay", "v_threshold", "v_reset", "decay_input", "surrogate", "alpha", "detach_reset"),
+}
+_PLACEHOLDER = "neurokit.placeholder"
+
+
+def onnx_from_captured(captured: Captured) -> ir.Model:
+    """Returns the ONNX model of a captured program.
+
+    In the step form every state is an input `<state>_in` and an output `<state>_out`; in the sequence form states
+    start from their initial value inside the graph, and their last value is not handed out.
+
+    Raises:
+        UnsupportedError: If an operation of the program has no ONNX counterpart.
+    """
+    model = _translate(captured)
+    graph = model.graph
+    _name_inputs_and_outputs(graph, captured)
+    _call_functions(model, captured)
+    if captured.form == "sequence":
+        _start_states_inside(graph, captured)
+    model.ir_version = 10  # the newest that runtimes two years old read
+    names = [str(value.name) for value in graph.outputs]
+    clean(model)
+    _distinct_outputs(graph, names)
+    return model
+
+
+def _translate(captured: Captured) -> ir.Model:
+    """Runs torch's exporter with neurons as placeholder nodes."""
+    import torch
+
+    table = {
+        torch.ops.neurokit.if_.default: _translation("if_"),
+        torch.ops.neurokit.lif.default: _translation("lif"),
+        torch.ops.neurokit.plif.default: _translation("plif"),
+        torch.ops.aten.avg_pool2d.default: avg_pool2d,
+    }
+    try:
+        # Without gradients: with them, a scan over a free batch size cannot be traced again.
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            exported = torch.onnx.export(
+                captured.program, (), dynamo=True, opset_version=OPSET, optimize=False, verbose=False,
+                custom_translation_table=table,
+            )  # fmt: skip
+    except Exception as error:
+        raise _refusal(error, captured) from error
+    assert exported is not None
+    return exported.model
+
+
+def _refusal(error: Exception, captured: Captured) -> UnsupportedError:
+    import re
+
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    missing = re.search(r"No ONNX function found for <OpOverload\(op='([^']+)'", str(cause))
+    said = (str(cause).strip().splitlines() or [""])[0][:200]
+    scanned = [n for n in captured.neurons if n.op == "decomposed"]
+    own = missing is not None and missing.group(1).startswith("sj_")
+    if (own or not missing) and captured.time_steps == "dynamic" and scanned:
+        held = f"SpikingJelly's operator {missing.group(1)} is inside" if missing else said
+        why = f"torch's exporter did not lower the program with its loop over a free T ({held})"
+        fix = "use target onnx with a number of time steps, or onnx-step"
+        reasons = [Unsupported(n.path, n.kind, why, fix) for n in scanned]
+        return UnsupportedError(f"model {captured.spec.name!r} cannot be lowered to ONNX", reasons)
+    if missing:
+        what, why = missing.group(1), "ONNX has no operator for it"
+    else:
+        what, why = type(cause).__name__, said
+    reason = Unsupported("", what, why, "rewrite that part of the model with operations that ONNX has")
+    return UnsupportedError(f"model {captured.spec.name!r} cannot be lowered to ONNX", [reason])
+
+
+def _translation(op: str) -> Any:
+    """Returns what torch's exporter calls for a neuron node: it records one placeholder node."""
+
+    def translate(x_seq: Any, v0: Any, *arguments: Any) -> Any:
+        import onnx_ir as ir
+        import onnxscript
+
+        named = dict(zip(_ARGUMENTS[op], arguments, strict=True))
+        tensors = [value for value in named.values() if isinstance(value, ir.Value)]  # a learnt decay
+        node = ir.Node(_PLACEHOLDER, op, [x_seq, v0, *tensors], num_outputs=2)
+        node.meta.update({name: value for name, value in named.items() if not isinstance(value, ir.Value)})
+        onnxscript.evaluator.default().nodes.append(node)  # the exporter's recorder
+        return node.outputs
+
+    return translate
+
+
+def _name_inputs_and_outputs(graph: ir.Graph, captured: Captured) -> None:
+    spec, states = captured.spec, captured.states
+    graph.inputs[0].name = spec.inputs[0].name
+    names = {"B": "B", "T": "T"}
+    x = graph.inputs[0]
+    symbols = [dim for dim in (x.shape or ()) if not isinstance(dim, int)]
+    free = ["T", "B"] if len(symbols) == 2 else ["T"] if captured.batch != "dynamic" else ["B"]
+    rename = {str(symbol): names[name] for symbol, name in zip(symbols, free, strict=False)}
+    for value, state in zip(graph.inputs[1:], states, strict=True):
+        value.name = f"{state.name}_in"
+    for value, name in zip(graph.outputs, captured.output_names, strict=False):
+        value.name = name
+    for value, state in zip(graph.outputs[len(captured.output_names) :], states, strict=True):
+        value.name = f"{state.name}_out"
+    for value in [*graph.inputs, *graph.outputs]:
+        _rename_symbols(value, rename)
+
+
+def _distinct_outputs(graph: ir.Graph, names: list[str]) -> None:
+    """Gives outputs of equal values their own names again: a loop's state may be the output of the network."""
+    import onnx_ir as ir
+
+    seen: set[int] = set()
+    for index, (value, name) in enumerate(zip(list(graph.outputs), names, strict=True)):
+        if id(value) not in seen:
+            seen.add(id(value))
+            continue
+        copy = ir.Node("", "Identity", [value], num_outputs=1, name=name)
+        made = copy.outputs[0]
+        made.name, made.shape, made.type = name, value.shape, value.type
+        graph.append(copy)
+        graph.outputs[index] = made
+
+
+def _rename_symbols(value: ir.Value, rename: dict[str, str]) -> None:
+    import onnx_ir as ir
+
+    if value.shape is None:
+        return
+    dims: list[Any] = []
+    for dim in value.shape:
+        text = dim if isinstance(dim, int) else str(dim)
+        for old, new in rename.items():
+            text = text.replace(old, new) if isinstance(text, str) else text
+        dims.append(text)
+    value.shape = ir.Shape(dims)
+
+
+def _call_functions(model: ir.Model, captured: Captured) -> None:
+    """Replaces each placeholder by a call of the local function that it needs."""
+    import onnx_ir as ir
+
+    scalars: dict[tuple[str, float], ir.Value] = {}
+    paths = iter(captured.calls)
+    for node in list(model.graph):
+        if node.domain != _PLACEHOLDER:
+            continue
+        path = next(paths)
+        dtype = str(node.inputs[0].dtype.numpy())
+        function = from_call(node.op_type, dict(node.meta), captured.form == "step", dtype)
+        inputs = [node.inputs[0], node.inputs[1]]
+        for name in function.scalars:
+            value = node.inputs[2] if name == "decay" else _scalar(model.graph, scalars, name, node.meta[name], dtype)
+            inputs.append(value)
+        call = ir.Node(DOMAIN, function.name, inputs, num_outputs=2, name=path)
+        call.metadata_props["neurokit.path"] = path
+        for old, new, label in zip(node.outputs, call.outputs, ("spikes", "v"), strict=True):
+            new.shape, new.type, new.name = old.shape, old.type, f"{path or 'model'}.{label}"
+            _replace(model.graph, old, new)
+        model.graph.insert_after(node, call)
+        model.graph.remove(node, safe=True)
+        _declare(model, function)
+    _unique_names(model.graph)
+
+
+def _replace(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
+    import onnx_ir.convenience
+
+    for index, output in enumerate(graph.outputs):
+        if output is old:
+            new.name = old.name
+            graph.outputs[index] = new
+    onnx_ir.convenience.replace_all_uses_with(old, new)
+
+
+def _unique_names(graph: ir.Graph) -> None:
+    """A neuron that runs twice would name its outputs twice."""
+    seen: dict[str, int] = {}
+    for node in graph:
+        for value in node.outputs:
+            count = seen.get(str(value.name), 0)
+            seen[str(value.name)] = count + 1
+            if count:
+                value.name = f"{value.name}.{count}"
+
+
+def _declare(model: ir.Model, function: NeuronFunction) -> None:
+    built = function.build()
+    model.functions[built.identifier()] = built
+    model.opset_imports[DOMAIN] = VERSION
+    model.graph.opset_imports[DOMAIN] = VERSION
+
+
+def _scalar(graph: ir.Graph, known: dict[Any, ir.Value], name: str, number: float, dtype: str) -> ir.Value:
+    import numpy as np
+
+    key = (name, float(number))
+    if key not in known:
+        known[key] = _initializer(graph, f"{name}_{len(known)}", np.asarray(number, dtype=dtype))
+    return known[key]
+
+
+def _initializer(graph: ir.Graph, name: str, array: Any) -> ir.Value:
+    import onnx_ir as ir
+
+    tensor = ir.tensor(array, name=name)
+    value = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
+    graph.register_initializer(value)
+    return value
+
+
+def _start_states_inside(graph: ir.Graph, captured: Captured) -> None:
+    """Makes the initial states in the graph: `Expand(init, [B, ...])`."""
+    import numpy as np
+    import onnx_ir as ir
+
+    x = graph.inputs[0]
+    first = next(iter(graph), None)
+    added: list[ir.Node] = []
+
+    def emit(op_type: str, inputs: Sequence[Any], **attributes: Any) -> ir.Value:
+        node = ir.Node("", op_type, inputs, ir.convenience.convert_attributes(attributes), num_outputs=1)
+        node.outputs[0].name = f"state_{op_type.lower()}_{len(added)}"
+        added.append(node)
+        return node.outputs[0]
+
+    axis = len(x.shape or ()) - len(captured.spec.inputs[0].shape) - 1
+    batch = None
+    shapes: dict[tuple[Any, ...], Any] = {}
+    for value, state in zip(list(graph.inputs[1:]), captured.states, strict=True):
+        if captured.batch == "dynamic" and batch is None:
+            batch = emit("Shape", [x], start=axis, end=axis + 1)
+        if state.shape not in shapes:
+            shapes[state.shape] = _shape_value(graph, state, captured, batch, emit, len(shapes))
+        start = _initializer(graph, f"{state.name}_init", np.asarray(state.init, dtype=state.dtype))
+        ir.convenience.replace_all_uses_with(value, emit("Expand", [start, shapes[state.shape]]))
+    del graph.inputs[1:]
+    del graph.outputs[len(captured.output_names) :]
+    if added:
+        graph.insert_before(first, added)
+
+
+def _shape_value(graph: ir.Graph, state: Any, captured: Captured, batch: Any, emit: Any, count: int) -> ir.Value:
+    import numpy as np
+
+    if captured.batch != "dynamic":
+        return _initializer(graph, f"state_shape_{count}", np.asarray(state.concrete(captured.batch), dtype=np.int64))
+    parts = []
+    for index, size in enumerate(state.shape):
+        if size is None:
+            parts.append(batch)
+            continue
+        number = _initializer(graph, f"state_size_{count}_{index}", np.asarray([abs(size)], dtype=np.int64))
+        parts.append(number if size > 0 else emit("Mul", [batch, number]))
+    return emit("Concat", parts, axis=0)

@@ -1,0 +1,246 @@
+"""Opens an ONNX artifact for verification: its own spikes shown, or the reference's spikes fed in at every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurokit.errors import ArtifactError
+from neurokit.export.onnx.functions import DOMAIN
+from neurokit.export.sequence import initial_states, reduce_steps
+
+if TYPE_CHECKING:
+    import onnx
+
+    from neurokit.artifact import Artifact
+    from neurokit.parity.vectors import Vectors
+
+
+class OnnxProbe:
+    """Runs one ONNX artifact in the three ways that verification asks for.
+
+    Args:
+        artifact: The artifact.
+        level: ONNX Runtime's graph optimisation level, 0 (none) to 3 (all).
+        threads: Threads within an operator.
+    """
+
+    has_levels = True
+
+    def __init__(self, artifact: Artifact, level: int = 3, threads: int = 0) -> None:
+        import onnx
+
+        self._options = (level, threads)
+        self._step = artifact.manifest.form == "step"
+        self._states = artifact.manifest.states
+        self._input = artifact.manifest.inputs[0].name
+        self._outputs = [output.name for output in artifact.manifest.outputs]
+        self._time_steps = artifact.manifest.time_steps
+        info = artifact.manifest.target_info
+        self._image, self._time_output = info.get("time_input") == "image", info.get("time_output", "")
+        try:
+            self._model = onnx.load(str(artifact.file("model.onnx")))
+        except Exception as error:
+            raise ArtifactError(f"{artifact.path}: model.onnx cannot be read: {error}") from error
+        self._calls = [node for node in self._model.graph.node if node.domain == DOMAIN]
+        # A neuron in a loop is called once a step: its calls are one layer.
+        self._of_layer: dict[str, list[int]] = {}
+        for index, node in enumerate(self._calls):
+            self._of_layer.setdefault(_path(node), []).append(index)
+        self._decomposed = {neuron.path for neuron in artifact.manifest.neurons if neuron.op == "decomposed"}
+        self._hides = False
+        self._neurons: dict[int, Any] = {}
+
+    def layers(self) -> list[str]:
+        """Returns the module path of every neuron layer, in the order of the graph."""
+        return list(self._of_layer)
+
+    def can_force(self) -> bool:
+        """Whether every neuron is a call that can be given the reference's spikes."""
+        stateful = self._step and any(state.neuron in self._decomposed for state in self._states)
+        return not stateful and not self._hides
+
+    def narrow(self, vectors: Vectors) -> Vectors:
+        """Returns the vectors of the layers that can be seen: those inside a scan cannot."""
+        seen = [layer for layer in vectors.layers if layer.path in self._of_layer]
+        hidden = len(vectors.layers) - len(seen)
+        if not hidden:
+            return vectors
+        self._hides = True
+        note = f"{hidden} neuron layer(s) run inside a loop over a free T: compared by what follows them"
+        return replace(vectors, layers=tuple(seen), notes=(*vectors.notes, note))
+
+    def free(self, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Runs a sequence as it is; returns the outputs over time and every layer's spikes `[T, B, ...]`."""
+        model = self._copy()
+        known = {output.name for output in model.graph.output}
+        spikes = [node.output[0] for node in self._calls]
+        for node in self._calls:
+            if node.output[0] not in known:
+                model.graph.output.append(_value(node.output[0], _element_type(model, node)))
+        session = self._session(model)
+        wanted = self._outputs + spikes
+        if not self._step:
+            results = session.run(wanted, {self._input: x})
+            return results[: len(self._outputs)], self._joined(results[len(self._outputs) :])
+        return self._streamed(session, wanted, len(self._outputs), x, self._states)
+
+    def currents(self, x: np.ndarray, spikes: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Runs with the reference's spikes in place of every layer's own.
+
+        Returns:
+            The outputs, and the input current `[T, B, ...]` of every layer.
+        """
+        model = self._copy()
+        graph = model.graph
+        calls = [node for node in graph.node if node.domain == DOMAIN]
+        renamed: dict[str, str] = {}
+        for index, node in enumerate(calls):
+            forced = f"neurokit.forced.{index}"
+            for user in graph.node:
+                user.input[:] = [forced if name == node.output[0] else name for name in user.input]
+            for output in graph.output:
+                if output.name == node.output[0]:  # the network's output is this layer's spikes
+                    renamed[output.name] = f"neurokit.output.{index}"
+                    output.name = renamed[output.name]
+                    graph.node.add(op_type="Identity", input=[forced], output=[output.name], name=output.name)
+            graph.input.append(_value(forced, _element_type(model, node)))
+            graph.output.append(_value(f"neurokit.current.{index}", _element_type(model, node)))
+            graph.node.add(op_type="Identity", input=[node.input[0]], output=[f"neurokit.current.{index}"])
+        _drop_calls(graph, calls, {state.input for state in self._states})
+        left, made = {value.name for value in graph.input}, {name for node in graph.node for name in node.output}
+        kept = [state for state in self._states if state.input in left]  # of loops and delay lines
+        _drop(graph, {state.output for state in self._states if state not in kept or state.output not in made})
+        session = self._session(model)
+        outputs = [renamed.get(name, name) for name in self._outputs]
+        wanted = outputs + [f"neurokit.current.{index}" for index in range(len(calls))]
+        if not self._step:
+            results = session.run(wanted, {self._input: x, **self._forced(spikes)})
+            return results[: len(outputs)], self._joined(results[len(outputs) :])
+        return self._streamed(session, wanted, len(outputs), x, kept, spikes, renamed)
+
+    def _streamed(
+        self, session: Any, wanted: list[str], count: int, x: np.ndarray, states: Any,
+        spikes: list[np.ndarray] | None = None, renamed: Mapping[str, str] | None = None,
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:  # fmt: skip
+        """Runs the step form over all steps and hands its states on; the first `count` results are the outputs."""
+        held = initial_states(states, int(self._steps(x)[0].shape[0]))
+        known = {output.name for output in session.get_outputs()}
+        carried = [(s.input, (renamed or {}).get(s.output, s.output)) for s in states]
+        carried = [(name, output) for name, output in carried if output in known]  # of others only the shape is read
+        names = [output for _, output in carried]
+        steps = []
+        for t, x_t in enumerate(self._steps(x)):
+            forced = {f"neurokit.forced.{i}": value[t : t + 1] for i, value in enumerate(spikes or [])}
+            results = session.run(wanted + names, {self._input: x_t, **held, **forced})
+            held |= {name: value for (name, _), value in zip(carried, results[len(wanted) :], strict=True)}
+            steps.append(results[: len(wanted)])
+        return self._split([np.stack(values) for values in zip(*steps, strict=True)], count)
+
+    def _forced(self, spikes: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns what each call puts out instead of its own spikes: of a layer in a loop, one step each."""
+        feeds = {}
+        for indices, value in zip(self._of_layer.values(), spikes, strict=True):
+            for index, part in zip(indices, np.split(value, len(indices)), strict=True):
+                feeds[f"neurokit.forced.{index}"] = part
+        return feeds
+
+    def _joined(self, values: list[np.ndarray]) -> list[np.ndarray]:
+        """Returns values of every call as values of every layer."""
+        return [np.concatenate([values[index] for index in indices]) for indices in self._of_layer.values()]
+
+    def fire(self, index: int, current: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Runs one layer's own neuron code for every time step at once, each from its own given membrane.
+
+        Args:
+            index: Which neuron layer.
+            current: Input current, `[T, B, ...]`.
+            before: Membrane before each step, `[T, B, ...]`.
+
+        Returns:
+            Spikes and membranes after each step, both `[T, B, ...]`.
+        """
+        index = list(self._of_layer.values())[index][0]
+        session = self._neurons.get(index) or self._neuron_session(index)
+        self._neurons[index] = session
+        spikes, after = session.run(None, {"x": current.reshape(1, -1), "v0": before.reshape(-1)})
+        return spikes.reshape(current.shape), after.reshape(current.shape)
+
+    def _neuron_session(self, index: int) -> Any:
+        """Returns a model of one neuron call alone, with its scalars as they stand in the artifact."""
+        import onnx
+        from onnx import helper
+
+        node = onnx.NodeProto()
+        node.CopyFrom(self._calls[index])
+        element = _element_type(self._model, node)
+        constants = [t for t in self._model.graph.initializer if t.name in node.input[2:]]
+        node.input[0], node.input[1] = "x", "v0"
+        node.output[0], node.output[1] = "spikes", "v"
+        graph = helper.make_graph(
+            [node], "neuron", [_value("x", element, [1, "N"]), _value("v0", element, ["N"])],
+            [_value("spikes", element), _value("v", element)], constants,
+        )  # fmt: skip
+        model = helper.make_model(graph, opset_imports=self._model.opset_import, functions=self._model.functions)
+        model.ir_version = self._model.ir_version
+        return self._session(model)
+
+    def _steps(self, x: np.ndarray) -> list[np.ndarray]:
+        """Returns the input of every step; a model that repeats an image sees it at each of them."""
+        return [x] * int(self._time_steps or 1) if self._image else list(x)
+
+    def _split(self, stacked: list[np.ndarray], count: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Returns the outputs, reduced over time as the sequence form does inside, and the layers' values."""
+        outputs = [reduce_steps(value, self._time_output) for value in stacked[:count]]
+        return outputs, [value.reshape(value.shape[0], *value.shape[2:]) for value in stacked[count:]]
+
+    def _copy(self) -> onnx.ModelProto:
+        import onnx
+
+        model = onnx.ModelProto()
+        model.CopyFrom(self._model)
+        return model
+
+    def _session(self, model: onnx.ModelProto) -> Any:
+        from neurokit.export.ort import new_session
+
+        level, threads = self._options
+        return new_session(model, level=level, threads=threads)
+
+
+def _path(node: Any) -> str:
+    for entry in node.metadata_props:
+        if entry.key == "neurokit.path":
+            return str(entry.value)
+    return str(node.name)
+
+
+def _element_type(model: Any, node: Any) -> int:
+    """Returns the element type a neuron call works in: that of its threshold."""
+    for tensor in model.graph.initializer:
+        if tensor.name in node.input[2:]:
+            return int(tensor.data_type)
+    return 1
+
+
+def _value(name: str, element: int = 1, shape: list[int | str] | None = None) -> Any:
+    from onnx import helper
+
+    return helper.make_tensor_value_info(name, element, shape)
+
+
+def _drop(graph: Any, outputs: set[str]) -> None:
+    for value in [v for v in graph.output if v.name in outputs]:
+        graph.output.remove(value)
+
+
+def _drop_calls(graph: Any, calls: list[Any], inputs: set[str]) -> None:
+    """Removes neuron calls that nobody listens to any more, and the state inputs that only they read."""
+    for node in calls:
+        graph.node.remove(node)
+    used = {name for node in graph.node for name in node.input}
+    for value in [v for v in graph.input if v.name in inputs and v.name not in used]:
+        graph.input.remove(value)

@@ -1,0 +1,1 @@
+"""TensorRT: library, rewriting, plugin, engine and runner."""

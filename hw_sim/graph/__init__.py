@@ -1,0 +1,1 @@
+"""The network as populations and projections, its spikes and its event counts."""

@@ -1,0 +1,256 @@
+"""Exact counts of a mapped workload: what each piece, core and link does in each time step, before any price."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingOf
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurokit.errors import InputError
+from neurokit.hw_sim.graph.block import Block
+from neurokit.hw_sim.graph.projection import Projection
+from neurokit.hw_sim.mapping.mapping import Mapping, cuts_of, mapping_traffic
+from neurokit.hw_sim.mapping.partition import stays_inside
+from neurokit.hw_sim.pricing.mesh import Mesh
+from neurokit.hw_sim.pricing.tally import Tally
+from neurokit.hw_sim.traffic.sender import Sender
+from neurokit.reports.energy import CoreReport, LinkReport
+
+Counts = NDArray[np.int64]
+
+# Counts that a piece has in each time step; each is priced by the term of its name (see terms.TERMS).
+PIECE_TERMS = (
+    "synaptic_event_dense",
+    "synaptic_event_conv",
+    "synaptic_event_sparse",
+    "graded_event",
+    "shortcut_add",
+    "product_operation",
+    "neuron_access",
+    "neuron_update",
+    "neuron_idle",
+    "spike",
+    "packet",
+    "hop_x",
+    "hop_y",
+    "chip_hop",
+    "weight_read",
+    "state_read",
+    "state_write",
+)
+
+_CATEGORY = {"linear": "dense", "conv": "conv", "pool": "conv", "maxpool": "conv", "identity": "sparse"}
+
+
+def _category(projection: Projection) -> str:
+    return f"synaptic_event_{_CATEGORY[projection.kind]}"
+
+
+@dataclass(frozen=True)
+class MappedCounts:
+    """What a mapped workload does in each time step.
+
+    Attributes:
+        mapping: Where everything lies.
+        time_steps: T.
+        terms: Count by term (`PIECE_TERMS`) for each time step and piece, `[T, pieces]`; traffic is booked on the
+            piece that sends it.
+        packets_in: Packets received by each core in use, `[T, cores]`, in the order of `mapping.cores`.
+        links: Packets over the mesh link that leaves each tile, by direction ("east", "west", "north", "south"),
+            `[T, rows, columns]` over all chips.
+    """
+
+    mapping: Mapping
+    time_steps: int
+    terms: dict[str, Counts] = field(repr=False)
+    packets_in: Counts = field(repr=False)
+    links: dict[str, Counts] = field(repr=False)
+
+    @cached_property
+    def core_rows(self) -> tuple[CoreReport, ...]:
+        """Every core in use, as reports show it."""
+        mapping = self.mapping
+        cores = np.array(mapping.cores, np.int64)
+        places = mapping.positions[mapping.tile_of(cores)].tolist() if len(cores) else []
+        events = sum(self.by_core(term).sum(axis=0) for term in PIECE_TERMS[:3])
+        held: dict[int, list[int]] = {}
+        for number, piece in enumerate(mapping.pieces):
+            held.setdefault(piece.core, []).append(number)
+        rows = []
+        for index, core in enumerate(mapping.cores):
+            on_it = [mapping.pieces[number] for number in held[core]]
+            layers = tuple(dict.fromkeys(piece.populations[0] for piece in on_it))
+            neurons = sum(piece.size for piece in on_it)
+            handled = int(np.asarray(events)[index])
+            rows.append(CoreReport(core, *places[index], layers, neurons, mapping.load_of(core), handled))
+        return tuple(rows)
+
+    @cached_property
+    def link_rows(self) -> tuple[LinkReport, ...]:
+        """Every mesh link in use, as reports show it."""
+        rows = []
+        for way, load in self.links.items():
+            total = load.sum(axis=0)
+            rows += [LinkReport(int(x), int(y), way, int(total[y, x])) for y, x in np.argwhere(total)]
+        return tuple(rows)
+
+    @cached_property
+    def core_of_piece(self) -> NDArray[np.int64]:
+        """Index into `mapping.cores` of each piece; -1 for inputs."""
+        place = {core: index for index, core in enumerate(self.mapping.cores)}
+        return np.array([place.get(piece.core, -1) for piece in self.mapping.pieces], np.int64)
+
+    def by_core(self, term: str) -> Counts:
+        """Returns a count for each core in use, `[T, cores]` (inputs left out)."""
+        return self._by_core[term]
+
+    @cached_property
+    def _by_core(self) -> dict[str, Counts]:
+        inside = np.flatnonzero(self.core_of_piece >= 0)
+        order = inside[np.argsort(self.core_of_piece[inside], kind="stable")]
+        if not len(order):
+            return {term: np.zeros((self.time_steps, 0), np.int64) for term in self.terms}
+        first = np.flatnonzero(np.diff(self.core_of_piece[order], prepend=-1))
+        return {term: np.add.reduceat(count[:, order], first, axis=1) for term, count in self.terms.items()}
+
+    @cached_property
+    def layer_of_piece(self) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+        """Names of the layers on the chip, and the number of each piece's layer among them."""
+        names = [piece.populations[0] for piece in self.mapping.pieces]
+        layers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        return tuple(layers), np.array([layers[name] for name in names], np.int64)
+
+    def total(self, term: str) -> int:
+        """Returns a count over all time steps and pieces."""
+        return int(self.terms[term].sum())
+
+
+def count_on(mapping: Mapping, tally: Tally) -> MappedCounts:
+    """Counts a workload on a mapping.
+
+    Args:
+        mapping: Where everything lies.
+        tally: The workload's counts.
+
+    Raises:
+        InputError: If the two are of different networks.
+    """
+    if mapping.network is not tally.workload.network:
+        raise InputError("a mapping and a workload of different networks", expected="one network")
+    shape = (tally.time_steps, len(mapping.pieces))
+    terms = {term: np.zeros(shape, np.int64) for term in PIECE_TERMS}
+    for name in dict.fromkeys(name for piece in mapping.pieces for name in piece.populations):
+        _count_population(mapping, tally, name, terms)
+    packets_in, links = _count_traffic(mapping, tally, terms)
+    return MappedCounts(mapping, tally.time_steps, terms, packets_in, links)
+
+
+def _count_population(mapping: Mapping, tally: Tally, name: str, terms: dict[str, Counts]) -> None:
+    network = mapping.network
+    held = cuts_of(mapping, name)
+    blocks = [mapping.pieces[number].block for number in held]
+    sizes = np.array([block.size for block in blocks], np.int64)
+    members = mapping.pieces[held[0]].populations
+    added = np.zeros((tally.time_steps, len(held)), np.int64)
+    weights = np.zeros_like(added)
+    for projection in network.into(name):
+        if stays_inside(projection, members):
+            continue  # a sum formed on the same core: its parts were booked as they arrived
+        if tally.is_shortcut(projection):
+            arrived = np.broadcast_to(sizes, added.shape)
+            terms["shortcut_add"][:, held] += arrived
+        else:
+            arrived = tally.events[projection.name].over(blocks)
+            binary = network[projection.source].binary
+            terms[_category(projection) if binary else "graded_event"][:, held] += arrived
+            weights += arrived if projection.kind in ("conv", "linear") else 0
+        added = added + arrived
+    added = added + _count_products(mapping, tally, name, held, terms)
+    terms["weight_read"][:, held] += weights
+    terms["state_read"][:, held] += added
+    terms["state_write"][:, held] += added
+    if name in tally.active:
+        _count_neurons(tally, name, held, blocks, sizes, terms)
+    if network[name].binary and name in tally.spikes and network[name].role != "input":
+        terms["spike"][:, held] += tally.spikes[name].over(blocks)
+
+
+def _count_neurons(
+    tally: Tally, name: str, held: list[int], blocks: Sequence[Block], sizes: Counts, terms: dict[str, Counts]
+) -> None:
+    every = np.broadcast_to(sizes, (tally.time_steps, len(held)))
+    active = tally.active[name].over(blocks)
+    terms["neuron_access"][:, held] += every
+    terms["neuron_update"][:, held] += active
+    terms["neuron_idle"][:, held] += every - active
+    terms["state_read"][:, held] += every
+    terms["state_write"][:, held] += every
+
+
+def _count_products(mapping: Mapping, tally: Tally, name: str, held: list[int], terms: dict[str, Counts]) -> Counts:
+    """Books activation times activation products, shared over the pieces by their size, exact in the sum."""
+    done = np.zeros((tally.time_steps, len(held)), np.int64)
+    sizes = np.array([mapping.pieces[number].size for number in held], np.int64)
+    for product in mapping.network.products_into(name):
+        rasters = tally.workload.rasters
+        operations = product.operations(rasters[product.left].unpack(), rasters[product.right].unpack())
+        edges = np.concatenate([[0], sizes.cumsum()])
+        shares = operations[:, None] * edges[None] // edges[-1]
+        done += np.diff(shares, axis=1)
+    terms["product_operation"][:, held] += done
+    return done
+
+
+def _count_traffic(mapping: Mapping, tally: Tally, terms: dict[str, Counts]) -> tuple[Counts, dict[str, Counts]]:
+    index = np.full(max(mapping.cores, default=-1) + 1, -1)
+    index[mapping.cores] = np.arange(len(mapping.cores))
+    packets_in = np.zeros((tally.time_steps, len(mapping.cores)), np.int64)
+    mesh = Mesh(mapping, tally.time_steps)
+    for name, found in mapping_traffic(mapping, _senders(mapping, tally)).items():
+        held = np.array(cuts_of(mapping, name), np.int64)
+        own = np.array([mapping.pieces[number].core for number in held], np.int64)
+        entry, core = found.pairs()
+        if not mapping.network[name].binary:  # a real-valued sum stays on its own core: nothing travels
+            away = own[found.sources[entry]] != core
+            entry, core = entry[away], core[away]
+        many = np.bincount(entry, minlength=len(found.sources))
+        for t, packets in enumerate(found.packets):
+            np.add.at(packets_in[t], index[core], packets[entry])
+            np.add.at(terms["packet"][t], held[found.sources], packets * many)
+        mesh.send(found.packets, entry, held[found.sources], own[found.sources], core, terms)
+    return packets_in, mesh.loads()
+
+
+def _senders(mapping: Mapping, tally: Tally) -> dict[str, Sender]:
+    """Returns what each population sends; a sum without a raster sends every value in every step."""
+    network, senders = mapping.network, {}
+    operands = {name for product in network.products for name in (product.left, product.right)}
+    for population in network.populations:
+        held = cuts_of(mapping, population.name)
+        members = mapping.pieces[held[0]].populations if held else ()
+        leaves = [p for p in network.out_of(population.name) if not stays_inside(p, members)]
+        if not held or (not leaves and population.name not in operands):
+            continue
+        blocks = [mapping.pieces[number].block for number in held]
+        raster, row = tally.workload.rasters.get(population.name), mapping.row_of(population.name)
+        if raster is None or all(tally.is_shortcut(p) for p in leaves):
+            senders[population.name] = Sender(blocks, row, tally.time_steps)
+        else:
+            kept = tally.corners, population.name
+            senders[population.name] = Sender(blocks, row, tally.time_steps, raster.unpack, kept)
+    return senders
+
+
+def describe_traffic(counts: MappedCounts) -> MappingOf[str, int]:
+    """Returns totals for reports: packets, hops and the busiest link's packets in its busiest step."""
+    busiest = max((int(load.max()) for load in counts.links.values()), default=0)
+    return {
+        "packets": counts.total("packet"),
+        "hops": counts.total("hop_x") + counts.total("hop_y"),
+        "chip_hops": counts.total("chip_hop"),
+        "busiest_link": busiest,
+    }

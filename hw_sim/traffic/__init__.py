@@ -1,0 +1,1 @@
+"""Spikes between cores: who sends, who receives, over how many hops."""

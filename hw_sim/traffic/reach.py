@@ -1,0 +1,119 @@
+"""What a block of targets listens to: the sources of a connection rule as a box of channels, rows and columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurokit.hw_sim.graph.block import Block, row_of, view_of
+from neurokit.hw_sim.graph.projection import Projection
+from neurokit.hw_sim.graph.windows import Window
+from neurokit.hw_sim.traffic.sender import Sender, as_rectangles
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The sources of blocks of targets.
+
+    Attributes:
+        boxes: (first channel, past the last, top, bottom, left, right) in the sender's rows, `[n, 6]`.
+        exact: Which blocks listen to all of their box (within the comb) and nothing else, `[n]`.
+        comb: Places that the rule reads at all, `[P]`, where a stride leaves some out; None for all.
+    """
+
+    boxes: Ints = field(repr=False)
+    exact: Bools = field(repr=False)
+    comb: Bools | None = field(default=None, repr=False)
+
+
+def reach_of(projection: Projection, blocks: Sequence[Block], sender: Sender) -> Reach:
+    """Returns what each block of a projection's targets listens to, of the sender's neurons."""
+    unknown = Reach(np.tile(sender.whole, (len(blocks), 1)), np.zeros(len(blocks), np.bool_))
+    indexed = projection.source_index is not None or projection.target_index is not None
+    if indexed or not sender.rectangular or blocks[0].view != view_of(projection.target_shape):
+        return unknown
+    edges = np.array([(*b.channels, *b.places) for b in blocks], np.int64)
+    if projection.kind == "linear":
+        found = _linear(projection, edges)
+    elif projection.kind == "identity":
+        row = row_of(projection.target_shape)
+        rectangles, exact = as_rectangles(edges[:, 2], edges[:, 3], row)
+        found = Reach(np.concatenate([edges[:, :2], rectangles], axis=1), exact)
+    elif len(projection.kernel) <= 2:
+        found = _windowed(projection, edges)
+    else:
+        return unknown
+    return _in_rows_of(sender, projection.source_shape, found)
+
+
+def _linear(projection: Projection, edges: Ints) -> Reach:
+    shape, exact = projection.source_shape, np.ones(len(edges), np.bool_)
+    if len(shape) == 1:
+        return Reach(np.tile([0, shape[0], 0, 1, 0, 1], (len(edges), 1)), exact)
+    features = projection.target_shape[-1]
+    top, bottom = edges[:, 2] // features, -(-edges[:, 3] // features)
+    columns = np.broadcast_to([0, shape[-1]], (len(edges), 2))
+    return Reach(np.column_stack([edges[:, :2], top, bottom, columns]), exact)
+
+
+def _windowed(projection: Projection, edges: Ints) -> Reach:
+    windows = projection.windows()
+    inputs, outputs = (s[0] // projection.groups for s in (projection.source_shape, projection.target_shape))
+    channels = np.stack([edges[:, 0] // outputs * inputs, ((edges[:, 1] - 1) // outputs + 1) * inputs], axis=1)
+    rectangles, exact = as_rectangles(edges[:, 2], edges[:, 3], projection.target_shape[-1])
+    spans, read = [], []
+    for axis, window in enumerate(windows):
+        place = 2 * (axis + 2 - len(windows))
+        span, filled, places = _span(window, rectangles[:, place], rectangles[:, place + 1])
+        exact &= filled
+        spans.append(span)
+        read.append(places)
+    if len(windows) == 1:
+        spans.insert(0, np.broadcast_to([0, 1], (len(edges), 2)))
+    comb = None
+    if any(places is not None for places in read):
+        full = [np.ones(w.size_in, np.bool_) if r is None else r for w, r in zip(windows, read, strict=True)]
+        comb = full[0] if len(full) == 1 else np.outer(*full).reshape(-1)
+    return Reach(np.concatenate([channels, *spans], axis=1), exact, comb)
+
+
+def _span(window: Window, first: Ints, last: Ints) -> tuple[Ints, Bools, Bools | None]:
+    """Returns the inputs from the first to the last that outputs read, whether they read all, and all ever read.
+
+    Where the stride is longer than the kernel some inputs are read by no output; between the ends of a span all
+    others are then read by its own outputs.
+    """
+    start = first * window.stride - window.padding
+    stop = (last - 1) * window.stride - window.padding + (window.kernel - 1) * window.dilation + 1
+    span = np.clip(np.stack([start, stop], axis=1), 0, window.size_in)
+    spread = window.dilation > 1 and window.kernel > 1
+    filled = np.full(len(first), not spread)
+    if spread or window.stride <= window.kernel:
+        return span, filled, None
+    return span, filled, window.scatter(np.ones(window.size_out, np.bool_), 0)
+
+
+def _in_rows_of(sender: Sender, shape: Sequence[int], found: Reach) -> Reach:
+    """Returns a reach over a view of the population in the rows that the sender counts in."""
+    boxes, row = found.boxes, row_of(shape)
+    if view_of(shape) != sender.view:
+        size = (shape[0], math.prod(shape[1:]) // row, row)
+        everything = (boxes[:, ::2] == 0).all(axis=1) & (boxes[:, 1::2] == size).all(axis=1)
+        return Reach(np.tile(sender.whole, (len(boxes), 1)), found.exact & everything & (found.comb is None))
+    if row == sender.row:
+        return found
+    top, bottom, left, right = boxes[:, 2:].T
+    whole = (left == 0) & (right == row)
+    one = bottom - top == 1
+    start = top * row + np.where(whole, 0, left)
+    stop = np.where(whole, bottom * row, top * row + right)
+    rectangles, fits = as_rectangles(start, stop, sender.row)
+    exact = found.exact & (whole | one) & fits
+    return Reach(np.concatenate([boxes[:, :2], rectangles], axis=1), exact, found.comb)

@@ -1,0 +1,251 @@
+"""Which spike travels to which core: exact packet counts from connection rules, without listing the edges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurokit.hw_sim.graph.block import Block
+from neurokit.hw_sim.graph.projection import Projection
+from neurokit.hw_sim.traffic.reach import Reach, reach_of
+from neurokit.hw_sim.traffic.sender import Sender
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Packets of one population: the packets of an entry go to every core of its group.
+
+    Attributes:
+        sources: The sending cut of each entry, `[n]`.
+        group: The group of receiving cores of each entry, `[n]`.
+        packets: Packets of each entry to each of these cores, `[T, n]`.
+        cores: The cores of all groups, one group after the other, `[m]`.
+        start: Where each group begins in `cores`, and the end, `[groups + 1]`.
+    """
+
+    sources: Ints
+    group: Ints
+    packets: Ints = field(repr=False)
+    cores: Ints = field(repr=False)
+    start: Ints = field(repr=False)
+
+    @property
+    def fan_out(self) -> Ints:
+        """Receiving cores of each entry, `[n]`."""
+        return (self.start[1:] - self.start[:-1])[self.group]
+
+    def pairs(self) -> tuple[Ints, Ints]:
+        """Returns every (entry, receiving core), entries ascending, `[P]` each."""
+        many = self.fan_out
+        entry = np.repeat(np.arange(len(many)), many)
+        place = np.arange(len(entry)) - np.repeat(many.cumsum() - many, many)
+        return entry, self.cores[self.start[self.group[entry]] + place]
+
+
+@dataclass
+class Listener:
+    """The targets of one projection, as they lie on cores.
+
+    Attributes:
+        projection: What they listen to.
+        blocks: Blocks of targets.
+        cores: The core of each block.
+    """
+
+    projection: Projection
+    blocks: list[Block] = field(default_factory=list)
+    cores: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Sources whose spikes are counted for a group of cores.
+
+    Attributes:
+        group: Group of each box.
+        sign: 1, or -1 for what two boxes of a group have in common.
+        boxes: `[K, 6]`, see `Reach`.
+        combs: Number of the comb of each box, `[K]`.
+    """
+
+    group: Ints
+    sign: Ints
+    boxes: Ints
+    combs: Ints
+
+
+def traffic_of(sender: Sender, size: int, listeners: Sequence[Listener]) -> Traffic:
+    """Returns the packets of one population: one for each spike and core that holds any of the neuron's targets.
+
+    Args:
+        sender: The population's spikes and cuts.
+        size: Its neurons.
+        listeners: Who listens to it.
+    """
+    reaches = [reach_of(listener.projection, listener.blocks, sender) for listener in listeners]
+    combs = _Combs()
+    rows, hard = _rows(listeners, reaches, combs)
+    rows = rows[~np.isin(rows[:, 0], hard)]
+    rows, _ = _distinct(rows)
+    held, first, many = np.unique(rows[:, 0], return_index=True, return_counts=True)
+    hard = np.union1d(hard, held[many > 2])
+    one, two = first[many == 1], first[many == 2]
+    singles, of_one = _distinct(rows[one, 1:])
+    doubles, of_two = _distinct(np.concatenate([rows[two, 1:], rows[two + 1, 1:]], axis=1))
+    wanted = _wanted(singles, doubles, combs)
+    group, sources, packets = _counted(sender, wanted, combs)
+    cores = np.concatenate([rows[one, 0], rows[two, 0]])
+    group_of = np.concatenate([of_one, of_two + len(singles)])
+    found = _Gathered(sender, len(singles) + len(doubles))
+    found.add(group, sources, packets, group_of, cores)
+    _count_unions(found, sender, size, listeners, hard)
+    return found.traffic()
+
+
+class _Combs:
+    """Sets of places that a projection reads at all, by number; 0 is all of them."""
+
+    def __init__(self) -> None:
+        self.masks: list[NDArray[np.bool_] | None] = [None]
+        self._known: dict[bytes, int] = {}
+
+    def number(self, mask: NDArray[np.bool_] | None) -> int:
+        """Returns the number of a set."""
+        if mask is None:
+            return 0
+        key = np.packbits(mask).tobytes()
+        if key not in self._known:
+            self._known[key] = len(self.masks)
+            self.masks.append(mask)
+        return self._known[key]
+
+    def both(self, a: int, b: int) -> int:
+        """Returns the number of what two sets have in common."""
+        first, second = self.masks[a], self.masks[b]
+        if first is None or second is None:
+            return max(a, b)
+        return self.number(first & second)
+
+
+def _rows(listeners: Sequence[Listener], reaches: Sequence[Reach], combs: _Combs) -> tuple[Ints, Ints]:
+    """Returns (core, comb, box) of every block that listens to a box, and the cores that listen to anything else."""
+    rows, hard = [np.zeros((0, 8), np.int64)], [np.zeros(0, np.int64)]
+    for listener, reach in zip(listeners, reaches, strict=True):
+        cores = np.array(listener.cores, np.int64)
+        hard.append(cores[~reach.exact])
+        filled = reach.exact & (reach.boxes[:, 1::2] > reach.boxes[:, ::2]).all(axis=1)
+        comb = np.full(len(cores), combs.number(reach.comb))
+        rows.append(np.column_stack([cores, comb, reach.boxes])[filled])
+    return np.concatenate(rows), np.unique(np.concatenate(hard))
+
+
+def _distinct(rows: Ints) -> tuple[Ints, Ints]:
+    """Returns the different rows, sorted, and for each row its number among them."""
+    if not len(rows):
+        return rows, np.zeros(0, np.int64)
+    order = np.lexsort(rows.T[::-1])
+    ordered = rows[order]
+    new = np.ones(len(rows), np.bool_)
+    new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    number = np.empty(len(rows), np.int64)
+    number[order] = new.cumsum() - 1
+    return ordered[new], number
+
+
+def _wanted(singles: Ints, doubles: Ints, combs: _Combs) -> _Wanted:
+    """Returns the boxes to count: one of a group, or two less what they have in common."""
+    pair = len(singles) + np.arange(len(doubles))
+    a, b = doubles[:, :7], doubles[:, 7:]
+    common = np.empty_like(a)
+    common[:, 1::2], common[:, 2::2] = np.maximum(a[:, 1::2], b[:, 1::2]), np.minimum(a[:, 2::2], b[:, 2::2])
+    common[:, 0] = [combs.both(int(x), int(y)) for x, y in zip(a[:, 0], b[:, 0], strict=True)]
+    boxes = np.concatenate([singles, a, b, common])
+    group = np.concatenate([np.arange(len(singles)), pair, pair, pair])
+    sign = np.ones(len(boxes), np.int64)
+    sign[len(boxes) - len(common) :] = -1
+    return _Wanted(group, sign, boxes[:, 1:], boxes[:, 0])
+
+
+def _counted(sender: Sender, wanted: _Wanted, combs: _Combs) -> tuple[Ints, Ints, Ints]:
+    """Returns group, cut and packets `[T, n]` of every cut that sends to a group."""
+    groups, sources, packets = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros((sender.steps, 0), np.int64)]
+    for number in np.unique(wanted.combs):
+        chosen = np.flatnonzero(wanted.combs == number)
+        box, cut, count = sender.within(wanted.boxes[chosen], combs.masks[number])
+        groups.append(wanted.group[chosen[box]])
+        sources.append(cut)
+        packets.append(count * wanted.sign[chosen[box]])
+    group, source, count = np.concatenate(groups), np.concatenate(sources), np.concatenate(packets, axis=1)
+    if (wanted.sign > 0).all():
+        return group, source, count
+    key, place = np.unique(group * len(sender.blocks) + source, return_inverse=True)
+    total = np.zeros((sender.steps, len(key)), np.int64)
+    for row, part in zip(total, count, strict=True):
+        np.add.at(row, place, part)
+    return key // len(sender.blocks), key % len(sender.blocks), total
+
+
+class _Gathered:
+    """Traffic in the making."""
+
+    def __init__(self, sender: Sender, groups: int) -> None:
+        self._sender = sender
+        self._groups = groups
+        self._parts: list[tuple[Ints, Ints, Ints]] = []
+        self._cores: list[tuple[Ints, Ints]] = []
+
+    def add(self, group: Ints, sources: Ints, packets: Ints, group_of: Ints, cores: Ints) -> None:
+        """Adds entries, and cores with the group that each is in."""
+        sending = packets.any(axis=0)
+        self._parts.append((group[sending], sources[sending], packets[:, sending]))
+        self._cores.append((group_of, cores))
+
+    def add_group(self, packets: Ints, cores: Sequence[int]) -> None:
+        """Adds one group of cores and what every cut sends to it, `[T, cuts]`."""
+        sources = np.arange(packets.shape[1])
+        group = np.full(len(cores), self._groups)
+        self.add(np.full(len(sources), self._groups), sources, packets, group, np.array(cores, np.int64))
+        self._groups += 1
+
+    def traffic(self) -> Traffic:
+        """Returns everything that was added."""
+        group, sources, packets = (np.concatenate(part, axis=-1) for part in zip(*self._parts, strict=True))
+        group_of, cores = (np.concatenate(part) for part in zip(*self._cores, strict=True))
+        order = np.lexsort((cores, group_of))
+        start = np.searchsorted(group_of[order], np.arange(self._groups + 1))
+        return Traffic(sources, group, packets, cores[order], start)
+
+
+def _count_unions(found: _Gathered, sender: Sender, size: int, listeners: Sequence[Listener], hard: Ints) -> None:
+    """Counts neuron by neuron for cores that listen to something else than one or two boxes."""
+    if not len(hard):
+        return
+    held: dict[int, list[tuple[Projection, Block]]] = {int(core): [] for core in hard}
+    for listener in listeners:
+        for block, core in zip(listener.blocks, listener.cores, strict=True):
+            if core in held:
+                held[core].append((listener.projection, block))
+    same: dict[bytes, tuple[NDArray[np.bool_], list[int]]] = {}
+    for core, parts in held.items():
+        sources = _union(parts, size)
+        same.setdefault(np.packbits(sources).tobytes(), (sources, []))[1].append(core)
+    for sources, cores in same.values():
+        found.add_group(sender.among(sources), cores)
+
+
+def _union(held: Sequence[tuple[Projection, Block]], size: int) -> NDArray[np.bool_]:
+    """Returns every source of the held targets, `[N]`."""
+    sources = np.zeros(size, np.bool_)
+    targets: dict[str, NDArray[np.bool_]] = {}
+    rules: dict[str, Projection] = {}
+    for projection, block in held:
+        rules[projection.name] = projection
+        targets[projection.name] = targets.get(projection.name, False) | block.mask()
+    for name, projection in rules.items():
+        sources |= projection.sources_of(targets[name][None])[0]
+    return sources

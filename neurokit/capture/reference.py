@@ -1,0 +1,154 @@
+"""The reference: the captured program run by PyTorch, with every neuron's input current and spikes kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Interpreter
+
+from neurokit.capture.looping import heard
+from neurokit.capture.probe import input_shape, set_time_steps
+from neurokit.errors import InputError
+from neurokit.neurons.ops import is_neuron
+from neurokit.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from neurokit.capture import Captured
+
+
+@dataclass(frozen=True)
+class Record:
+    """One neuron node of one run: current and spikes `[T, B, ...]`, first and last membrane `[B, ...]`."""
+
+    current: Tensor
+    v0: Tensor
+    spikes: Tensor
+    v_last: Tensor
+
+
+class _Recorder(Interpreter):
+    def __init__(self, module: GraphModule, forced: Sequence[Tensor] | None = None) -> None:
+        super().__init__(module)
+        self.records: list[Record] = []
+        self._forced = None if forced is None else iter(forced)
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not is_neuron(target):
+            return super().call_function(target, args, kwargs)
+        forced = None if self._forced is None else (next(self._forced), args[1])
+        result = forced or super().call_function(target, args, kwargs)
+        self.records.append(Record(args[0], args[1], *result))
+        return result
+
+    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return None  # torch.export's guards
+
+
+def record(
+    module: GraphModule, inputs: tuple[Tensor, ...], forced: Sequence[Tensor] | None = None
+) -> tuple[tuple[Tensor, ...], list[Record]]:
+    """Runs a program's graph module; returns its outputs and a record a neuron node, in order.
+
+    Args:
+        module: The program as a graph module.
+        inputs: Its inputs.
+        forced: Spikes of every neuron node, in order, instead of its own; its membrane is then not computed.
+    """
+    run = _Recorder(module, forced)
+    with torch.no_grad():
+        outputs = run.run(*inputs)
+    return tuple(outputs), run.records
+
+
+def fed_back(
+    captured: Captured, module: GraphModule, x: Tensor, forced: Sequence[Tensor] | None = None
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """Returns the states with which an opened capture is the network itself: each step is given what the last fed back.
+
+    Every run of the program makes at least one step more right, and a run that changes nothing is the answer. The
+    first guess is the network run step by step, which only rounding keeps from being it already.
+
+    Args:
+        captured: An opened capture; of one without loops the initial states are returned.
+        module: Its program as a graph module.
+        x: The input, `[T, B, *shape]`.
+        forced: Spikes of every neuron node, in order, instead of its own.
+    """
+    batch = int(x.shape[x.dim() - len(captured.spec.inputs[0].shape) - 1])
+    states = list(captured.initial_states(batch))
+    if not captured.feedback:
+        return tuple(states)
+    if forced is None:
+        with torch.no_grad():
+            guess = heard(captured.module, x)  # type: ignore[arg-type]
+        flat = [value for path in captured.loops for value in guess.get(path, ())]
+        if [v.shape for v in flat] == [states[at].shape for at in captured.feedback]:  # not of a loop in a loop
+            states = _replaced(states, captured.feedback, flat)
+    first = len(captured.output_names)
+    for _ in range(int(captured.time_steps or 0) + 1):
+        outputs, _records = record(module, (x, *states), forced)
+        fed = [outputs[first + at] for at in captured.feedback]
+        late = [torch.cat((torch.zeros_like(value[:1]), value[:-1])) for value in fed]
+        if all(torch.equal(states[at], value) for at, value in zip(captured.feedback, late, strict=True)):
+            break
+        states = _replaced(states, captured.feedback, late)
+    return tuple(states)
+
+
+def _replaced(states: Sequence[Tensor], places: Sequence[int], values: Sequence[Tensor]) -> list[Tensor]:
+    new = list(states)
+    for at, value in zip(places, values, strict=True):
+        new[at] = value
+    return new
+
+
+def example_input(spec: ModelSpec, time_steps: int | None, batch: int, seed: int) -> Tensor:
+    """Returns a realistic input of a model: its spec's own, or uniform numbers in the input's range.
+
+    A sequence without an example of its own is one static image repeated, with one percent of jitter a step, so
+    that no time step is a copy of another.
+    """
+    shape = input_shape(spec, time_steps, batch)
+    info = spec.inputs[0]
+    dtype = getattr(torch, info.dtype)
+    if spec.example is not None:
+        x = spec.example(batch, time_steps or 1, seed).to(dtype)
+        if x.dim() == len(shape) - 1:
+            x = x.unsqueeze(0).expand(shape).contiguous()
+        if tuple(x.shape) != shape:
+            raise InputError(
+                f"the example of model {spec.name!r} has shape {list(x.shape)}", expected=f"{list(shape)}"
+            )  # fmt: skip
+        return x
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.rand(shape[-len(info.shape) - 1 :], generator=generator, dtype=torch.float64)
+    x = image
+    if len(shape) == len(info.shape) + 2:
+        x = (image + 0.01 * torch.rand(shape, generator=generator, dtype=torch.float64)).clamp(0.0, 1.0)
+    return (x * (info.high - info.low) + info.low).to(dtype)
+
+
+def run_module(module: nn.Module, spec: ModelSpec, x: Tensor) -> tuple[Tensor, ...]:
+    """Runs the user's module as its own library does: reset, then a sequence or step after step.
+
+    The module is a private copy's business: give it one (`neurokit.capture.twin.private_copy`).
+    """
+    from spikingjelly.activation_based import functional
+
+    from neurokit.capture.twin import flatten_outputs
+
+    functional.reset_net(module)
+    with torch.no_grad():
+        if spec.time_input == "step" and spec.time_steps is not None:
+            steps = [flatten_outputs(module(x_t)) for x_t in x]
+            outputs = tuple(torch.stack(values) for values in zip(*steps, strict=True))
+        else:
+            if spec.time_input == "image" and spec.time_steps is not None:
+                set_time_steps(module, spec.time_steps)
+            outputs = flatten_outputs(module(x))
+    functional.reset_net(module)
+    return outputs

@@ -1,0 +1,39 @@
+"""The stateful modules of a twin, and its time axis, while it is run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from neurokit.capture.neurons import Adapter, States
+
+
+@dataclass
+class Slot:
+    """One stateful module of the twin while it is being run."""
+
+    path: str
+    module: nn.Module
+    adapter: Adapter
+    names: tuple[str, ...]
+    initial: States
+    values: States = ()
+    calls: int = 0
+    has_time: bool = True
+    scanned: bool = False
+    seen: list[tuple[int, ...]] = field(default_factory=list)
+
+    @property
+    def op(self) -> str:
+        """Operation in the program; a neuron inside of a scan has none."""
+        return "decomposed" if self.scanned and self.adapter.op not in ("loop", "delay") else self.adapter.op
+
+
+@dataclass
+class Timeline:
+    """The time axis of the run in progress, as the neurons see it."""
+
+    folded: bool = False
+    steps: Any = 1

@@ -1,0 +1,1 @@
+"""Inputs: files, recordings, labelled sets and synthetic data."""

@@ -1,0 +1,1 @@
+"""Neurons: equations, operators, cells and their parameters."""

@@ -1,0 +1,179 @@
+"""The page itself: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from neurokit import atomic
+from neurokit._version import __version__
+from neurokit.bench import history
+from neurokit.page import chips, pareto, plots
+from neurokit.page.row import Row
+from neurokit.page.rows import Content, gather
+from neurokit.quantity import Quantity
+from neurokit.quantity import _prefix as prefix_of
+from neurokit.reports import ParityReport
+
+# Key, heading; each is one column of quantities.
+COLUMNS = (
+    ("accuracy", "accuracy"), ("p50", "p50"), ("p99", "p99"), ("throughput", "per second"), ("energy", "energy"),
+    ("memory", "peak memory"), ("gpu_memory", "GPU memory"), ("size", "size"),
+)  # fmt: skip
+_TITLES = {
+    "accuracy": ("accuracy", "%"), "p50": ("latency, median", "s"), "energy": ("energy of one inference", "J"),
+}  # fmt: skip
+_PAIRS = (("p50", "accuracy"), ("energy", "accuracy"), ("p50", "energy"))
+_INFERENCES = ("single", "simulated")  # a sample is one whole inference: comparable in a plot
+_SHOWN_DISTRIBUTIONS = 24
+_NONE = "-"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure in the table: what is shown, what it is sorted by, and how it was obtained."""
+
+    heading: str
+    text: str
+    value: str
+    kind: str = ""
+
+
+def build(places: Sequence[Path], html: Path) -> Content:
+    """Writes the page.
+
+    Args:
+        places: Artifact folders, and JSON files of bench, energy, verify and accuracies, and history files (.jsonl).
+        html: The file to write, whole or not at all.
+
+    Returns:
+        What is on it.
+
+    Raises:
+        InputError: If a file is none of these.
+        ArtifactError: If a folder is no artifact or is damaged.
+        OutputError: If the page cannot be written.
+    """
+    content = gather(places)
+    atomic.write_text(html, render(content))
+    return content
+
+
+def render(content: Content) -> str:
+    """Returns the page's HTML."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("neurokit.page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    used = [(key, heading) for key, heading in COLUMNS if any(key in row.figures for row in content.rows)]
+    common = _Common.of(content.rows)
+    compared = [row for row in content.rows if row.scenario.partition(",")[0] in _INFERENCES]
+    compared = [common.without(row) for row in compared]
+    timed = [row for row in content.rows if row.samples_s]
+    look = pareto.looks([row for row in compared if sum(key in row.figures for key in _TITLES) > 1])
+    series = history.series(content.history)
+    return environment.get_template("report.html.j2").render(
+        version=__version__, models=sorted({row.model for row in content.rows}), headings=_headings(used, common),
+        common=common.text, rows=[_table_row(number, row, used, common) for number, row in enumerate(content.rows, 1)],
+        invalid=sum(row.verdict == "INVALID" for row in content.rows), timed=len(timed),
+        failed=[row for row in content.rows if row.parity in ("failed", "not verified")],
+        sources=[_sources(row) for row in content.rows],
+        distributions=plots.distributions(
+            timed[:_SHOWN_DISTRIBUTIONS], [_strip_name(common.without(row)) for row in timed[:_SHOWN_DISTRIBUTIONS]]
+        ),
+        left_out=max(len(timed) - _SHOWN_DISTRIBUTIONS, 0),
+        panels=[plot for across, up in _PAIRS if (plot := pareto.pareto(compared, across, up, _TITLES, look))],
+        legend=[(pareto.key(shape), name) for name, shape in look.items()],
+        has_accuracy=any("accuracy" in row.figures for row in content.rows),
+        chips=chips.sections(content.energies), parities=[_parity(name, report) for name, report in content.parities],
+        history=[(name, plots.history_plot(name, entries)) for name, entries in series.items() if len(entries) > 1],
+        single=sum(len(entries) == 1 for entries in series.values()),
+        failures=content.failures,
+        notes=[*content.notes, *(f"energy of {n} measured rows {why}" for why, n in content.unmetered.items())],
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Common:
+    """What all rows share, said once instead of in every row."""
+
+    model: str = ""
+    variant: str = ""
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> _Common:
+        models = {row.model for row in rows}
+        variants = {row.variant for row in rows if row.samples_s}
+        return cls(models.pop() if len(models) == 1 else "", variants.pop() if len(variants) == 1 else "")
+
+    @property
+    def text(self) -> str:
+        return f"Everything was measured with: {self.variant}." if self.variant else ""
+
+    def without(self, row: Row) -> Row:
+        """Returns the row with only what tells it apart."""
+        variant = "" if row.variant == self.variant else row.variant
+        return replace(row, model="" if self.model else row.model, variant=variant)
+
+
+def _strip_name(row: Row) -> str:
+    """Returns a row's name without the scenario that most rows are of."""
+    return row.name.removesuffix(" · single")
+
+
+def _headings(used: Sequence[tuple[str, str]], common: _Common) -> list[str]:
+    model = [] if common.model else ["model"]
+    return ["#", *model, "target", "numerics", "T", "scenario", "parity", "verdict", *(name for _, name in used)]
+
+
+def _table_row(number: int, row: Row, used: Sequence[tuple[str, str]], common: _Common) -> dict[str, Any]:
+    short = common.without(row)
+    target = f"{row.target}, {short.variant}" if short.variant else row.target
+    steps = str(row.time_steps) if row.time_steps else _NONE
+    plain = [] if common.model else [("model", row.model)]
+    plain += [("target", target), ("numerics", row.numerics)]
+    cells = [Cell(heading, text or _NONE, text) for heading, text in plain]
+    cells.append(Cell("T", steps, str(row.time_steps or "")))
+    cells += [Cell("scenario", row.scenario or _NONE, row.scenario), Cell("parity", row.parity or _NONE, row.parity)]
+    cells.append(Cell("verdict", row.verdict or _NONE, row.verdict))
+    cells += [_figure(heading, row.figures.get(key), key) for key, heading in used]
+    return {"number": number, "cells": cells, "remarks": row.remarks, "bad": row.parity in ("failed", "not verified")}
+
+
+def _figure(heading: str, quantity: Quantity | None, key: str) -> Cell:
+    if quantity is None:
+        return Cell(heading, _NONE, "")
+    return Cell(heading, show(quantity, key), repr(quantity.value), quantity.kind)
+
+
+def show(quantity: Quantity, key: str = "") -> str:
+    """Returns a quantity as text; an accuracy in percent."""
+    if key == "accuracy":
+        return f"{quantity.value:.1%} [{quantity.low * 100:.1f}, {quantity.high * 100:.1f}]"
+    if quantity.unit == "1/s":
+        return f"{quantity.value:,.4g} /s" if quantity.value < 1000 else f"{quantity.value:,.0f} /s"
+    if quantity.unit in ("s", "J", "B") and quantity.low < quantity.high:  # as many digits as the value has
+        scale, letter = prefix_of(float(f"{quantity.value:.4g}"))
+        value, low, high = (f"{each / scale:.4g}" for each in (quantity.value, quantity.low, quantity.high))
+        return f"{value} {letter}{quantity.unit} [{low}, {high}]"
+    return quantity.text()
+
+
+def _sources(row: Row) -> dict[str, Any]:
+    entries = [(key, show(quantity, key), quantity.kind, quantity.source) for key, quantity in row.figures.items()]
+    return {"name": row.name, "machine": row.machine, "entries": entries}
+
+
+def _parity(name: str, report: ParityReport) -> dict[str, Any]:
+    agreement = _NONE if report.top1_agreement is None else f"{report.top1_agreement:.1%}"
+    first = report.first_divergence
+    where = [f"first divergence at time step {first[0]} in {first[1]}"] if first else []
+    compared = f"{report.spikes_flipped:,} of {report.spikes_compared:,}" if report.spikes_compared else _NONE
+    return {
+        "name": name, "verdict": report.verdict, "compared": compared, "error": f"{report.output_error_free:.2g}",
+        "tolerance": f"{report.output_tolerance:.2g}", "top1": agreement, "notes": "; ".join([*where, *report.notes]),
+    }  # fmt: skip

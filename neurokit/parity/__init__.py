@@ -1,0 +1,1 @@
+"""Verification: does a lowered model compute what its source computes?"""

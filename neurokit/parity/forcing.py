@@ -1,0 +1,104 @@
+"""One neuron layer under the reference's spikes: what its own code makes of them, and how far off its current is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neurokit.neurons import dynamics
+from neurokit.parity.vectors import Cover, LayerVector, replay
+
+# Unit roundoff of float32.
+UNIT = 2.0**-24
+# Reference and target may each be off by the bound, on opposite sides of the threshold.
+SIDES = 2.0
+
+
+@dataclass(frozen=True)
+class Forced:
+    """What forcing one layer found.
+
+    Attributes:
+        flips: Decisions that differ.
+        margin: Largest distance of the membrane from the threshold at one of them.
+        error: Largest error of a sampled membrane.
+        first: Step and flat index of the first of them.
+        wrong_code: Whether the layer's code disagrees with the neuron's equations on the very same numbers.
+    """
+
+    flips: int
+    margin: float
+    error: float
+    first: tuple[int, int] | None
+    wrong_code: bool
+
+
+def force_layer(probe: Any, index: int, layer: LayerVector, current: np.ndarray) -> Forced:
+    """Runs a layer's own neuron code on a current, its membrane reset by the reference's spikes."""
+    current = current.reshape(layer.spikes.shape)
+    start = np.full(layer.spikes.shape[1:], layer.init, dtype=current.dtype)
+    charged, before = replay(layer.op, layer.parameters, current, layer.spikes, start)
+    spikes, after = probe.fire(index, current, before)
+    differs = spikes.astype(np.uint8) != layer.spikes
+    margins = np.abs(charged - layer.parameters["v_threshold"])[differs]
+    error = np.abs(charged.reshape(-1)[layer.sample_at].astype(np.float64) - layer.sample_h.astype(np.float64))
+    return Forced(
+        int(differs.sum()), float(margins.max(initial=0.0)), float(error.max(initial=0.0)), _first(differs),
+        _wrong_code(layer, current, charged, spikes, after),
+    )  # fmt: skip
+
+
+def _wrong_code(
+    layer: LayerVector, current: np.ndarray, charged: np.ndarray, spikes: np.ndarray, after: np.ndarray
+) -> bool:  # fmt: skip
+    """Whether the target's own neuron disagrees with the neuron's equations on the very same numbers.
+
+    Only the membrane's own few roundings may lie between them; the layer's bound has no part in this.
+    """
+    threshold = layer.parameters["v_threshold"]
+    slack = 16.0 * UNIT * (np.abs(charged) + np.abs(current) + abs(threshold))
+    off = ((charged >= threshold) != spikes.astype(bool)) & (np.abs(charged - threshold) > slack)
+    expected = dynamics.after_spike(charged, spikes.astype(charged.dtype), layer.parameters)
+    return bool(off.any() or (np.abs(after - expected) > slack).any())
+
+
+def _first(differs: np.ndarray) -> tuple[int, int] | None:
+    """Returns (t, flat index within the step) of the earliest difference."""
+    for t, step in enumerate(differs):
+        if step.any():
+            return t, int(np.argmax(step.reshape(-1)))
+    return None
+
+
+def fires_at_threshold(probe: Any, index: int, layer: LayerVector) -> bool:
+    """Whether a layer's own code fires at its threshold and not at the next number below it.
+
+    The test input may hold no membrane that close, so these are made: with v at the wanted value and x such that no
+    leak acts, the charged membrane is that value.
+    """
+    dtype = np.float32
+    threshold = dtype(layer.parameters["v_threshold"])
+    rest = dtype(layer.parameters["v_reset"] or 0.0)
+    wanted = np.array([threshold, np.nextafter(threshold, dtype(-np.inf)), np.nextafter(threshold, dtype(np.inf))])
+    undecayed = layer.op != "if_" and not layer.parameters["decay_input"]
+    before = np.full_like(wanted, rest) if undecayed or layer.op == "if_" else wanted
+    current = wanted - rest
+    parameters = {k: dtype(v) if isinstance(v, float) else v for k, v in layer.parameters.items()}
+    charged = dynamics.charge(layer.op, before, current, parameters)
+    spikes, _ = probe.fire(index, current[None], before[None])
+    return bool(np.array_equal(spikes.reshape(-1) > 0, charged >= threshold))
+
+
+def in_bounds(value: np.ndarray, wanted: np.ndarray, bound: float) -> bool:
+    """Returns whether a value is nowhere further off than reference and target may be together."""
+    return float(np.abs(value - wanted).max(initial=0.0)) <= SIDES * bound
+
+
+def excess(cover: Cover, current: np.ndarray) -> float:
+    """Returns the largest error of a current under random spikes, in units of what is allowed."""
+    off = np.abs(current.reshape(-1)[cover.at].astype(np.float64) - cover.current.astype(np.float64))
+    allowed = SIDES * cover.bound.astype(np.float64)
+    ratio = np.divide(off, allowed, out=np.where(off > 0, np.inf, 0.0), where=allowed > 0)
+    return float(ratio.max(initial=0.0)) if np.isfinite(off).all() else float("inf")

@@ -1,0 +1,321 @@
+"""Test vectors of an artifact: one input, the reference's spikes and outputs, and the rounding bounds for both."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurokit.errors import ArtifactError
+from neurokit.neurons import dynamics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
+    from neurokit.capture import Captured
+    from neurokit.parity.rounding import Magnitude
+
+FILE = "vectors.npz"
+_SAMPLES = 4096  # membranes kept a layer, enough to see an error that flips no spike
+
+
+@dataclass(frozen=True)
+class Cover:
+    """One neuron layer's input current where every layer before it fires at random, one spike in two.
+
+    A weight whose input never fires in the test vectors has no part in any spike of theirs. Here it has.
+
+    Attributes:
+        seed: What the layer's own random spikes are drawn from.
+        at: Flat indices into `[T, B, ...]` of the currents that were kept.
+        current: The reference's currents at those places.
+        bound: Rounding bound of each.
+    """
+
+    seed: int
+    at: np.ndarray
+    current: np.ndarray
+    bound: np.ndarray
+
+
+@dataclass(frozen=True)
+class LayerVector:
+    """What the reference computed in one neuron layer.
+
+    Attributes:
+        path: Module path.
+        kind: Class name of the neuron.
+        op: Operation ("if_", "lif", "plif").
+        parameters: Its scalars.
+        spikes: `[T, B, ...]`, 0 or 1, uint8.
+        init: Membrane before the first step.
+        bound: Rounding bound on the charged membrane of one implementation.
+        rigorous: Whether the bound is proven; else it is an estimate (the layer's input passes operations that the
+            error analysis does not know).
+        sample_at: Flat indices into `[T, B, ...]` of the membranes that were kept.
+        sample_h: Charged membranes at those places.
+        cover: Its input current under random spikes, or None (a decomposed neuron cannot be given spikes).
+    """
+
+    path: str
+    kind: str
+    op: str
+    parameters: dict[str, Any]
+    spikes: np.ndarray
+    init: float
+    bound: float
+    rigorous: bool
+    sample_at: np.ndarray
+    sample_h: np.ndarray
+    cover: Cover | None = None
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """One input with all that the reference made of it.
+
+    Attributes:
+        x: The input, `[T, B, *shape]`, or `[B, *shape]` without time.
+        outputs: The reference's outputs, by name.
+        output_bounds: Absolute rounding bound of each output, given the reference's spikes.
+        layers: Every neuron layer, in the order of execution.
+        time_input: What the lowered sequence form takes ("sequence" or "image").
+        time_output: What the outputs are over time.
+        seed: Seed of the input.
+        notes: What the reference check found.
+        covering_outputs: The reference's outputs under random spikes, by name; empty where those were not run.
+        covering_bounds: Absolute rounding bound of each.
+    """
+
+    x: np.ndarray
+    outputs: dict[str, np.ndarray]
+    output_bounds: dict[str, float]
+    layers: tuple[LayerVector, ...]
+    time_input: str
+    time_output: str
+    seed: int = 0
+    notes: tuple[str, ...] = field(default_factory=tuple)
+    covering_outputs: dict[str, np.ndarray] = field(default_factory=dict)
+    covering_bounds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def batch(self) -> int:
+        """Number of samples B."""
+        return int(next(iter(self.outputs.values())).shape[1 if self.time_output == "sequence" else 0])
+
+    def save(self, path: Path) -> None:
+        """Writes everything to one .npz file, spikes as packed bits."""
+        arrays: dict[str, Any] = {"x": self.x}
+        head: dict[str, Any] = {
+            "time_input": self.time_input, "time_output": self.time_output, "seed": self.seed,
+            "notes": list(self.notes), "outputs": list(self.outputs), "output_bounds": self.output_bounds, "layers": [],
+            "covering_bounds": self.covering_bounds,
+        }  # fmt: skip
+        for index, value in enumerate(self.outputs.values()):
+            arrays[f"y{index}"] = value
+        for name, value in self.covering_outputs.items():
+            arrays[f"cy{list(self.outputs).index(name)}"] = value
+        for index, layer in enumerate(self.layers):
+            arrays[f"s{index}"] = np.packbits(layer.spikes)
+            arrays[f"at{index}"], arrays[f"h{index}"] = layer.sample_at, layer.sample_h
+            head["layers"].append({
+                "path": layer.path, "kind": layer.kind, "op": layer.op, "parameters": layer.parameters,
+                "shape": list(layer.spikes.shape), "init": layer.init, "bound": layer.bound,
+                "rigorous": layer.rigorous, "seed": layer.cover.seed if layer.cover else None,
+            })  # fmt: skip
+            if layer.cover:
+                kept = (layer.cover.at, layer.cover.current, layer.cover.bound)
+                arrays.update(zip((f"ca{index}", f"cc{index}", f"cb{index}"), kept, strict=True))
+        arrays["head"] = np.frombuffer(json.dumps(head).encode(), dtype=np.uint8)
+        with path.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> Vectors:
+        """Reads what `save` wrote.
+
+        Raises:
+            ArtifactError: If the file is no such archive.
+        """
+        try:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as data:
+                head = json.loads(bytes(data["head"]))
+                layers = tuple(_layer(data, index, entry) for index, entry in enumerate(head["layers"]))
+                outputs = {name: data[f"y{i}"] for i, name in enumerate(head["outputs"])}
+                covering = {name: data[f"cy{i}"] for i, name in enumerate(head["outputs"]) if f"cy{i}" in data}
+                return cls(
+                    data["x"], outputs, head["output_bounds"], layers, head["time_input"], head["time_output"],
+                    head["seed"], tuple(head["notes"]), covering, head.get("covering_bounds", {}),
+                )  # fmt: skip
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(
+                f"the test vectors {path} cannot be read: {error}", fix="export the model again"
+            ) from error
+
+
+def _layer(data: Any, index: int, entry: dict[str, Any]) -> LayerVector:
+    shape = tuple(entry.pop("shape"))
+    count = int(np.prod(shape))
+    spikes = np.unpackbits(data[f"s{index}"], count=count).reshape(shape)
+    seed = entry.pop("seed", None)
+    cover = None if seed is None else Cover(seed, data[f"ca{index}"], data[f"cc{index}"], data[f"cb{index}"])
+    return LayerVector(spikes=spikes, sample_at=data[f"at{index}"], sample_h=data[f"h{index}"], cover=cover, **entry)
+
+
+def covering_spikes(seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns random spikes, uint8, half of them ones; the same on every machine and with every NumPy."""
+    count = int(np.prod(shape))
+    words = np.random.PCG64(seed).random_raw(-(-count // 64))
+    return np.unpackbits(words.astype("<u8").view(np.uint8), count=count).reshape(shape)
+
+
+def make_vectors(
+    captured: Captured, *, batch: int = 1, seed: int = 0, x: torch.Tensor | None = None, notes: tuple[str, ...] = ()
+) -> Vectors:
+    """Runs the captured program once and keeps what verification needs.
+
+    Args:
+        captured: The captured model, in the sequence form (a fixed T, or dynamic: then the spec's).
+        batch: Number of samples to draw.
+        seed: Seed of the draw.
+        x: The input itself, instead of a drawn one.
+        notes: What is known of the reference already.
+    """
+    from neurokit.capture import opened
+    from neurokit.capture.reference import example_input, fed_back, record
+    from neurokit.neurons.ops import is_neuron
+    from neurokit.parity.rounding import analyse
+
+    captured = opened(captured)
+    steps = captured.spec.time_steps if captured.time_steps == "dynamic" else captured.time_steps
+    batch = batch if captured.batch == "dynamic" else captured.batch
+    if x is None:
+        x = example_input(captured.spec, steps, batch, seed)
+    batch = int(x.shape[x.dim() - len(captured.spec.inputs[0].shape) - 1])
+    module = captured.program.module()
+    states = fed_back(captured, module, x)
+    outputs, records = record(module, (x, *states))
+    outputs = outputs[: len(captured.output_names)]
+    forced = [entry.spikes for entry in records]
+    currents, magnitudes = analyse(module, is_neuron, forced, (x, *states), _computed(captured, states))
+    covers, stirred, stirred_magnitudes = _covers(captured, module, x, [tuple(spikes.shape) for spikes in forced])
+    by_path = {neuron.path: neuron for neuron in captured.neurons}
+    layers = tuple(
+        _make_layer(by_path[path], entry, current, cover)
+        for path, entry, current, cover in zip(captured.calls, records, currents, covers, strict=True)
+    )
+    names = captured.output_names
+    return Vectors(
+        x=x.numpy(), outputs={n: y.detach().numpy() for n, y in zip(names, outputs, strict=True)},
+        output_bounds=_bounds(names, magnitudes), layers=layers,
+        time_input="image" if captured.spec.time_input == "image" or steps is None else "sequence",
+        time_output=captured.time_output, seed=seed, notes=notes,
+        covering_outputs={n: y.detach().numpy() for n, y in zip(names, stirred, strict=False)} if layers else {},
+        covering_bounds=_bounds(names, stirred_magnitudes) if layers else {},
+    )  # fmt: skip
+
+
+def _computed(captured: Captured, states: Sequence[torch.Tensor]) -> list[int]:
+    """Returns the places, among the program's inputs, of fed-back values that are no spikes: these are rounded."""
+    return [1 + at for at in captured.feedback if not bool(((states[at] == 0) | (states[at] == 1)).all())]
+
+
+def _bounds(names: Sequence[str], magnitudes: Sequence[Magnitude]) -> dict[str, float]:
+    return {
+        name: float(magnitude.error().max()) if magnitude.size.numel() else 0.0
+        for name, magnitude in zip(names, magnitudes, strict=False)
+    }
+
+
+def _covers(
+    captured: Captured, module: Any, x: torch.Tensor, shapes: list[tuple[int, ...]]
+) -> tuple[list[Cover], tuple[torch.Tensor, ...], list[Magnitude]]:
+    """Runs the program with every neuron layer firing at random; returns a cover a layer, outputs and magnitudes."""
+    import torch
+
+    from neurokit.capture.reference import fed_back, record
+    from neurokit.neurons.ops import is_neuron
+    from neurokit.parity.rounding import analyse
+
+    forced = [torch.from_numpy(covering_spikes(seed, shape)).to(x.dtype) for seed, shape in enumerate(shapes)]
+    states = fed_back(captured, module, x, forced)
+    outputs, records = record(module, (x, *states), forced)
+    magnitudes, of_outputs = analyse(module, is_neuron, forced, (x, *states), _computed(captured, states))
+    covers = []
+    for seed, (entry, magnitude) in enumerate(zip(records, magnitudes, strict=True)):
+        at = _sample(entry.current.numel(), seed)
+        bound = magnitude.error().expand(entry.current.shape).reshape(-1)[at]
+        covers.append(Cover(seed, at, entry.current.reshape(-1)[at].numpy(), bound.float().numpy()))
+    return covers, outputs, of_outputs
+
+
+def _sample(size: int, seed: int) -> np.ndarray:
+    return np.sort(np.random.default_rng(seed).choice(size, min(_SAMPLES, size), replace=False))
+
+
+def _make_layer(neuron: Any, entry: Any, current: Any, cover: Cover) -> LayerVector:
+    parameters = {k: v for k, v in neuron.parameters.items() if k not in ("surrogate", "alpha", "detach_reset")}
+    spikes = entry.spikes.numpy().astype(np.uint8)
+    x = entry.current.numpy()
+    v = entry.v0.numpy()
+    charged = replay(neuron.op, parameters, x, spikes, v)[0]
+    error = current.error().expand(entry.current.shape).numpy()
+    at = _sample(charged.size, cover.seed)
+    bound = membrane_bound(neuron.op, parameters, x, charged, error)
+    init = float(v.reshape(-1)[0]) if v.size else 0.0
+    return LayerVector(
+        neuron.path, neuron.kind, neuron.op, parameters, spikes, init, bound, current.rigorous, at,
+        charged.reshape(-1)[at], cover,
+    )  # fmt: skip
+
+
+def replay(
+    op: str, parameters: dict[str, Any], x: np.ndarray, spikes: np.ndarray, v0: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Runs a neuron's equations with given spikes driving its reset (teacher forcing).
+
+    Args:
+        op: Operation of the neuron.
+        parameters: Its scalars.
+        x: Input current, `[T, ...]`.
+        spikes: Spikes that reset the membrane, `[T, ...]`.
+        v0: Membrane before the first step.
+
+    Returns:
+        The charged membranes and the membranes before each step, both `[T, ...]`.
+    """
+    parameters = {k: x.dtype.type(v) if isinstance(v, float) else v for k, v in parameters.items()}
+    charged, before = np.empty_like(x), np.empty_like(x)
+    v = v0.astype(x.dtype)
+    for t in range(x.shape[0]):
+        before[t] = v
+        charged[t] = dynamics.charge(op, v, x[t], parameters)
+        v = dynamics.after_spike(charged[t], spikes[t].astype(x.dtype), parameters).astype(x.dtype)
+    return charged, before
+
+
+def membrane_bound(
+    op: str, parameters: dict[str, Any], x: np.ndarray, charged: np.ndarray, error: np.ndarray
+) -> float:  # fmt: skip
+    """Carries the rounding bound of the input current through the membrane's equations.
+
+    Each step adds at most six roundings of numbers no larger than the membrane and the current; the leak shrinks
+    what was there before. Returns the largest bound over all elements and steps.
+    """
+    from neurokit.parity.rounding import UNIT
+
+    leak = 0.0 if op == "if_" else 1.0 / parameters["tau"]
+    gain = leak if op != "if_" and parameters["decay_input"] else 1.0
+    carried = np.zeros_like(error[0], dtype=np.float64) if len(error) else np.zeros(())
+    worst = 0.0
+    for t in range(x.shape[0]):
+        own = 6.0 * UNIT * (np.abs(charged[t]) + np.abs(x[t]) + abs(parameters["v_threshold"]))
+        carried = (1.0 - leak) * carried + gain * error[t] + own
+        worst = max(worst, float(carried.max(initial=0.0)))
+    return worst

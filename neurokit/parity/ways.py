@@ -1,0 +1,110 @@
+"""One artifact on every optimisation level, thread count and batch size: does the answer depend on how it is run?"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurokit.errors import InputError
+from neurokit.reports import WayParity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from neurokit.artifact import Artifact
+    from neurokit.parity.vectors import Vectors
+
+LEVELS = (0, 1, 2, 3)
+THREADS = (1, 2)
+BATCHES = (1, 5)
+Run = tuple[list[np.ndarray], list[np.ndarray]]
+
+
+def run_every_way(artifact: Artifact, vectors: Vectors, probe: Callable[..., Any]) -> tuple[WayParity, ...]:
+    """Runs an artifact freely in every way and compares it with its reference.
+
+    The first sample's reference are the artifact's test vectors. The other samples are that one shifted along its last
+    axis; their reference is the artifact alone with each of them, unoptimised, on one thread.
+
+    Args:
+        artifact: The artifact.
+        vectors: Its test vectors.
+        probe: Opens the artifact for `level` and `threads`.
+
+    Raises:
+        InputError: If the artifact's runtime has no optimisation levels.
+    """
+    first_probe = probe()
+    if not getattr(first_probe, "has_levels", False):
+        raise InputError(
+            f"target {artifact.manifest.target!r} cannot be verified thoroughly",
+            expected="an artifact that ONNX Runtime verifies", fix="leave --thorough away",
+        )  # fmt: skip
+    if hasattr(first_probe, "narrow"):
+        vectors = first_probe.narrow(vectors)
+    axis = 0 if vectors.time_input == "image" else 1
+    out_axis = 1 if vectors.time_output == "sequence" else 0
+    first = vectors.x.take([0], axis)
+    fixed = artifact.manifest.options.get("batch")
+    batches = (fixed,) if isinstance(fixed, int) else BATCHES
+    samples = [np.roll(first, shift, -1) for shift in range(max(batches))]
+    alone = probe(level=0, threads=1)
+    references = [_kept(vectors, out_axis)]
+    references += [_alone(alone, sample, fixed, axis, out_axis) for sample in samples[1:]]
+    ways = []
+    for level, threads in itertools.product(LEVELS, THREADS):
+        opened = probe(level=level, threads=threads)
+        for batch in batches:
+            found = opened.free(np.ascontiguousarray(np.concatenate(samples[:batch], axis)))
+            ways.append(_compare(level, threads, batch, found, references, out_axis))
+    return tuple(ways)
+
+
+def _kept(vectors: Vectors, out_axis: int) -> Run:
+    outputs = [value.take([0], out_axis) for value in vectors.outputs.values()]
+    return outputs, [layer.spikes.take([0], 1) for layer in vectors.layers]
+
+
+def _alone(probe: Any, sample: np.ndarray, fixed: Any, axis: int, out_axis: int) -> Run:
+    """Runs one sample; where the batch is fixed, among copies of itself."""
+    outputs, spikes = probe.free(np.ascontiguousarray(np.repeat(sample, fixed if isinstance(fixed, int) else 1, axis)))
+    return [value.take([0], out_axis) for value in outputs], [value.take([0], 1) for value in spikes]
+
+
+def _compare(level: int, threads: int, batch: int, found: Run, references: list[Run], out_axis: int) -> WayParity:
+    flips = decisions = 0
+    equal, error = True, 0.0
+    for index in range(batch):
+        outputs, spikes = references[index]
+        for value, wanted in zip(found[1], spikes, strict=True):
+            decisions += wanted.size
+            flips += int((value.take([index], 1).reshape(wanted.shape).astype(bool) != wanted.astype(bool)).sum())
+        for value, wanted in zip(found[0], outputs, strict=True):
+            mine = value.take([index], out_axis)
+            equal = equal and np.array_equal(mine, wanted)
+            norm = float(np.linalg.norm(wanted.astype(np.float64))) or 1.0
+            error = max(error, float(np.linalg.norm(mine.astype(np.float64) - wanted)) / norm)
+    return WayParity(level, threads, batch, decisions, flips, equal, error)
+
+
+def fault_of(ways: tuple[WayParity, ...], exact: bool, tolerance: float | None) -> str:
+    """Returns what is wrong in one line, or "".
+
+    Args:
+        ways: What was found.
+        exact: Whether every bit must be equal.
+        tolerance: Relative error of the outputs that is allowed where there are no spikes, else None.
+    """
+    if exact:
+        off = [way for way in ways if way.flips or not way.outputs_equal]
+    else:
+        off = [way for way in ways if tolerance is not None and not way.output_error <= tolerance]
+    if not off:
+        return ""
+    way = off[0]
+    return (
+        f"{len(off)} of {len(ways)} ways to run it differ; the first: level {way.level}, {way.threads} thread(s), "
+        f"batch {way.batch}: {way.flips:,} flips, output error {way.output_error:.2g}"
+    )

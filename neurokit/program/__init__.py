@@ -1,0 +1,1 @@
+"""The captured program: what every operation does, and walking over it."""

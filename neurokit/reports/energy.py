@@ -1,0 +1,327 @@
+"""The energy report: what was run, what it costs on each chip, what was not priced, and where each number is from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from neurokit.atomic import write_text
+from neurokit.errors import InputError
+from neurokit.quantity import Quantity
+
+Status = Literal["priced", "lower-bound", "refused"]
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """Activity of one population.
+
+    Attributes:
+        name: Module path.
+        role: "input", "neuron", "current", "relay" or "product".
+        size: Neurons (or values).
+        spikes: Spikes in each time step; empty where nothing was recorded.
+        synaptic_events: Synaptic events into it in each time step.
+        graded_events: Events that carry a value and cost a multiplication, in each time step.
+    """
+
+    name: str
+    role: str
+    size: int
+    spikes: tuple[int, ...]
+    synaptic_events: tuple[int, ...]
+    graded_events: tuple[int, ...]
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Spikes for each neuron in each time step."""
+        return tuple(count / self.size for count in self.spikes)
+
+
+@dataclass(frozen=True)
+class CoreReport:
+    """One core in use.
+
+    Attributes:
+        core: Number, counted over all chips.
+        x: Column of its tile on the mesh.
+        y: Row of its tile.
+        layers: Populations on it.
+        neurons: Neurons (or values) on it.
+        load: Largest share of any limit that it uses, or None where the chip states none.
+        events: Synaptic events it processes over the run.
+    """
+
+    core: int
+    x: int
+    y: int
+    layers: tuple[str, ...]
+    neurons: int
+    load: float | None
+    events: int
+
+
+@dataclass(frozen=True)
+class LinkReport:
+    """One mesh link that carries packets.
+
+    Attributes:
+        x: Column of the tile it leaves.
+        y: Row of that tile.
+        way: "east", "west", "north" (towards larger y) or "south".
+        packets: Packets over the run.
+    """
+
+    x: int
+    y: int
+    way: str
+    packets: int
+
+
+@dataclass(frozen=True)
+class LatencyReport:
+    """Time of the simulated run.
+
+    Attributes:
+        steps: Time of each time step in seconds, best estimate.
+        inference: Time of the whole run.
+        p50: Median over steps, in seconds.
+        p99: 99th percentile over steps, in seconds.
+        bound_by: What sets each step: "synapses", "neurons", "links", "clock".
+        sources: Where the times are from.
+    """
+
+    steps: tuple[float, ...]
+    inference: Quantity
+    p50: float
+    p99: float
+    bound_by: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ChipReport:
+    """A workload on one chip.
+
+    Attributes:
+        chip: Name of the chip.
+        title: Name in tables.
+        status: "priced"; "lower-bound": something used has no price; "refused": no joules can be given.
+        fits: Whether the chip can hold the network; if not, all figures suppose that it could.
+        violations: Every limit that the network breaks, with the nearest change that fits.
+        strategy: Mapping strategy.
+        chips: Chips in use.
+        cores: Cores in use.
+        total: Energy of one run (one sample), or None if refused.
+        components: Energy by component: synapse, neuron, routing, memory, static.
+        layers: Dynamic energy by population, best estimate, in joules, by component.
+        steps: Energy of each time step in joules, best estimate.
+        core_map: Every core in use.
+        core_energy: Dynamic energy of each of these cores in joules, best estimate; empty if refused.
+        links: Every mesh link in use.
+        latency: Time, or None where the chip has no published times.
+        counts: Count by term over the run.
+        unpriced: What is used and has no price, with its count.
+        assumptions: What was assumed on the way.
+        warnings: What the chip's file says a reader must know.
+        sources: Where each price used is from, with its basis.
+    """
+
+    chip: str
+    title: str
+    status: Status
+    fits: bool
+    violations: tuple[str, ...]
+    strategy: str
+    chips: int
+    cores: int
+    total: Quantity | None
+    components: dict[str, Quantity]
+    layers: dict[str, dict[str, float]]
+    steps: tuple[float, ...]
+    core_map: tuple[CoreReport, ...]
+    core_energy: tuple[float, ...]
+    links: tuple[LinkReport, ...]
+    latency: LatencyReport | None
+    counts: dict[str, int]
+    unpriced: tuple[str, ...]
+    assumptions: tuple[str, ...]
+    warnings: tuple[str, ...]
+    sources: tuple[str, ...]
+
+    def headline(self) -> str:
+        """Returns the total as one phrase that cannot be misread."""
+        if self.total is None:
+            return "refused: no price"
+        text = self.total.text()
+        text = f"at least {text}" if self.status == "lower-bound" else text
+        return text if self.fits else f"{text} (if it fitted)"
+
+
+@dataclass(frozen=True)
+class EstimatorReport:
+    """An energy by a named rule of the literature, independent of any chip's mapping.
+
+    Attributes:
+        name: Name of the estimator.
+        title: What it is.
+        total: Energy of one run.
+        parts: Its terms.
+        source: Where its equations are from.
+        notes: Choices, errata and limits.
+    """
+
+    name: str
+    title: str
+    total: Quantity
+    parts: dict[str, float]
+    source: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether spiking pays, by spikes for each synapse and inference.
+
+    Attributes:
+        spikes_per_synapse: Synaptic events for each synapse over the run.
+        threshold: Below this a spiking network can be cheaper than the same network without spikes.
+        passes: Whether it is below.
+        text: One sentence.
+        source: Where the threshold is from.
+    """
+
+    spikes_per_synapse: float
+    threshold: float
+    passes: bool
+    text: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over several samples.
+
+    Attributes:
+        mean: Mean.
+        deviation: Sample standard deviation (0 for one sample).
+        smallest: Smallest.
+        largest: Largest.
+        samples: Number of samples.
+        unit: Unit.
+    """
+
+    mean: float
+    deviation: float
+    smallest: float
+    largest: float
+    samples: int
+    unit: str
+
+
+@dataclass(frozen=True)
+class EventCheck:
+    """What the event engine found when it computed the network once more from events alone.
+
+    Attributes:
+        decisions: Spike decisions (neurons times steps) that were compared with torch's.
+        differing: Decisions that differ.
+        events: Synaptic events that were routed.
+        seconds: Time of the engine, measured, compilation included where nothing was compiled before.
+        layers: Layers with a difference.
+    """
+
+    decisions: int
+    differing: int
+    events: int
+    seconds: float
+    layers: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The finding in one line."""
+        found = "all as in torch" if not self.differing else f"{self.differing} differ, first in {self.layers[0]}"
+        return f"computed again from {self.events} events alone: {self.decisions} spike decisions, {found}"
+
+
+@dataclass(frozen=True)
+class EnergyReport:
+    """Everything that is known of a workload's energy and latency.
+
+    Attributes:
+        network: Name of the model.
+        sample: What was run.
+        samples: Number of samples; figures below are of the first, `spread` is over all.
+        time_steps: T.
+        neurons: Neurons of the network.
+        synapses: Connections.
+        stored_weights: Different weights.
+        totals: Counts over the run.
+        layers: Activity of every population.
+        chips: One entry a chip.
+        estimators: One entry a named estimator.
+        verdict: Spikes for each synapse, judged.
+        comparison: How the network compares with the same network without spikes, in words.
+        spread: Total energy over samples, by chip.
+        assumptions: What was assumed for all chips.
+        uncounted: Parts of the model that are in no count.
+        tool: Name and version of what made the report.
+        event_check: What computing it once more from events alone found, if that was asked for.
+    """
+
+    network: str
+    sample: str
+    samples: int
+    time_steps: int
+    neurons: int
+    synapses: int
+    stored_weights: int
+    totals: dict[str, int]
+    layers: tuple[LayerReport, ...]
+    chips: tuple[ChipReport, ...]
+    estimators: tuple[EstimatorReport, ...]
+    verdict: Verdict | None
+    comparison: tuple[str, ...]
+    spread: dict[str, Spread]
+    assumptions: tuple[str, ...]
+    uncounted: tuple[str, ...]
+    tool: str
+    event_check: EventCheck | None = None
+
+    def chip(self, name: str) -> ChipReport:
+        """Returns the entry of one chip.
+
+        Raises:
+            InputError: If the report has no such chip.
+        """
+        for entry in self.chips:
+            if entry.chip == name:
+                return entry
+        raise InputError(f"the report has no chip {name!r}", expected="one of " + ", ".join(c.chip for c in self.chips))
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the report as a JSON object."""
+        return asdict(self)
+
+    def save_json(self, path: str | Path) -> Path:
+        """Writes the report as JSON, whole or not at all."""
+        write_text(Path(path), TypeAdapter(EnergyReport).dump_json(self, indent=1).decode() + "\n")
+        return Path(path)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any] | str | bytes) -> EnergyReport:
+        """Returns the report that `to_json` or `save_json` wrote.
+
+        Raises:
+            InputError: If it is no such report; the message names the field.
+        """
+        adapter = TypeAdapter(EnergyReport)
+        try:
+            return adapter.validate_python(data) if isinstance(data, dict) else adapter.validate_json(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise InputError(f"not an energy report: field {place}: {first['msg']}") from None

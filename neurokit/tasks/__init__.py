@@ -1,0 +1,1 @@
+"""Tasks: preprocessing, postprocessing and metrics of a kind of work."""

@@ -1,0 +1,1 @@
+"""Transforms: from one model specification to another."""

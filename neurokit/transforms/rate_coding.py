@@ -1,0 +1,190 @@
+"""A network of ReLUs as a spiking one: each ReLU becomes an integrate-and-fire neuron, whose rate stands for its value.
+
+After Rueckauer et al., Conversion of Continuous-Valued Deep Networks to Efficient Event-Driven Networks for Image
+Classification, Frontiers in Neuroscience 11:682, 2017: currents are divided by a high percentile of the activations,
+the reset subtracts the threshold, the input is given as it is in every step. With T steps a value is a count of 0 to
+T spikes. Where maxima are pooled the rates come out too high, since a maximum of spikes is not the spikes of the
+maximum (they gate such layers; that is not done here): the reported error has that in it. SpikingJelly's own
+converter takes modules that it can trace by name; this one takes whatever neurokit captures, .onnx and .pt2 files too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from spikingjelly.activation_based import functional, neuron
+from torch import Tensor, fx, nn
+from torch.fx.graph import CodeGen
+
+from neurokit.capture import capture
+from neurokit.capture.reference import example_input
+from neurokit.errors import InputError, Unsupported, UnsupportedError
+from neurokit.spec import ModelSpec
+
+aten = torch.ops.aten
+_RELUS = (aten.relu.default, aten.relu_.default)
+# ReLU6 and its like are ReLUs here: their upper end is at or above what a spike in every step stands for.
+_LIMITS = (
+    aten.hardtanh.default, aten.hardtanh_.default, aten.clamp.default, aten.clamp_.default, aten.clamp_min.default,
+)  # fmt: skip
+PERCENTILE = 99.9
+SAMPLES = 4
+
+
+@dataclass(frozen=True)
+class RateCoded:
+    """A converted network, and how near it comes to its source on the calibration samples.
+
+    Attributes:
+        spec: The spiking network: one image in every step, the mean of the outputs.
+        neurons: Number of ReLUs that were replaced.
+        samples: Number of samples compared.
+        error: Relative L2 error of the outputs after T steps.
+        top1_agreement: Share of samples with the same strongest output, or None for a single output.
+    """
+
+    spec: ModelSpec
+    neurons: int
+    samples: int
+    error: float
+    top1_agreement: float | None
+
+
+class RateNeuron(nn.Module):
+    """Spikes whose mean over time is the ReLU of the mean current, up to `scale`.
+
+    Args:
+        scale: What one spike in every step stands for.
+    """
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.spikes = neuron.IFNode(v_threshold=1.0, v_reset=None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps the current of one step to 0 or `scale`, elementwise."""
+        return self.spikes(x / self.scale) * self.scale
+
+
+def rate_coded(
+    spec: ModelSpec, time_steps: int, calibration: Tensor | None = None, *, percentile: float = PERCENTILE
+) -> RateCoded:
+    """Converts a network of ReLUs to a spiking one.
+
+    Args:
+        spec: A network without neurons.
+        time_steps: T, the resolution of the rates.
+        calibration: Inputs `[B, *shape]` that scales are chosen on; default is the spec's example.
+        percentile: Percentile of each layer's activations that one spike a step stands for.
+
+    Raises:
+        InputError: If T, the percentile or the calibration data do not fit.
+        UnsupportedError: If the network spikes already or has no ReLU.
+    """
+    if time_steps < 1 or not 0.0 < percentile <= 100.0:
+        raise InputError(
+            f"{time_steps} time steps, percentile {percentile:g}", expected="T >= 1 and a percentile in (0, 100]"
+        )
+    if spec.spiking:
+        raise UnsupportedError(f"{spec.name!r} has neurons already", [_reason(spec, "it is a spiking network")])
+    x = example_input(spec, None, SAMPLES, 0) if calibration is None else calibration
+    if tuple(x.shape[1:]) != tuple(spec.inputs[0].shape) or not len(x):
+        raise InputError(
+            f"calibration of shape {list(x.shape)}", expected=f"[B, {', '.join(map(str, spec.inputs[0].shape))}]"
+        )
+    graph = _plain(capture(spec).program.module())
+    places = [node for node in graph.graph.nodes if _is_relu(node)]
+    if not places:
+        raise UnsupportedError(f"{spec.name!r} cannot be rate coded", [_reason(spec, "it has no ReLU")])
+    scales = _scales(graph, places, x, percentile)
+    with torch.no_grad():
+        reference = graph(x)
+    converted = _replace(graph, places, scales)
+    error, agreement = _fidelity(converted, x, reference, time_steps)
+    return RateCoded(_spec(spec, converted, time_steps), len(places), len(x), error, agreement)
+
+
+def _reason(spec: ModelSpec, why: str) -> Unsupported:
+    return Unsupported("", spec.name, why, "give a network of convolutions or linear layers with ReLUs between them")
+
+
+def _plain(module: fx.GraphModule) -> fx.GraphModule:
+    """Returns an exported program's graph without its guards, as a module that may be copied and changed."""
+    graph = module.graph
+    for node in [node for node in graph.nodes if node.op == "call_module"]:
+        graph.erase_node(node)
+    graph.set_codegen(CodeGen())
+    outputs = next(node for node in graph.nodes if node.op == "output")
+    first = outputs.args[0]
+    outputs.args = (first[0] if isinstance(first, tuple | list) else first,)
+    return fx.GraphModule(module, graph)
+
+
+def _is_relu(node: fx.Node) -> bool:
+    return node.target in _RELUS or (node.target in _LIMITS and len(node.args) > 1 and bool(node.args[1] == 0))
+
+
+class _Watch(fx.Interpreter):
+    def __init__(self, module: fx.GraphModule, places: list[fx.Node], see: Callable[[fx.Node, Tensor], None]) -> None:
+        super().__init__(module)
+        self._places, self._see = set(places), see
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if n in self._places:
+            self._see(n, result)
+        return result
+
+
+def _scales(graph: fx.GraphModule, places: list[fx.Node], x: Tensor, percentile: float) -> dict[fx.Node, float]:
+    found: dict[fx.Node, float] = {}
+
+    def see(node: fx.Node, value: Tensor) -> None:
+        found[node] = float(np.percentile(value.numpy(), percentile)) or float(value.max()) or 1.0
+
+    with torch.no_grad():
+        _Watch(graph, places, see).run(x)
+    return found
+
+
+def _replace(graph: fx.GraphModule, places: list[fx.Node], scales: dict[fx.Node, float]) -> fx.GraphModule:
+    for index, node in enumerate(places):
+        name = f"relu{index}"
+        graph.add_submodule(name, RateNeuron(scales[node]))
+        with graph.graph.inserting_after(node):
+            new = graph.graph.call_module(name, (node.args[0],))
+        node.replace_all_uses_with(new)
+        graph.graph.erase_node(node)
+    graph.graph.lint()
+    graph.recompile()
+    return graph
+
+
+def _fidelity(net: nn.Module, x: Tensor, reference: Tensor, steps: int) -> tuple[float, float | None]:
+    functional.reset_net(net)
+    with torch.no_grad():
+        total = sum((net(x) for _ in range(steps - 1)), net(x)) / steps
+    functional.reset_net(net)
+    error = float((total - reference).norm() / reference.norm().clamp_min(1e-30))
+    if reference.dim() < 2 or reference.shape[-1] < 2:
+        return error, None
+    return error, float((total.argmax(-1) == reference.argmax(-1)).float().mean())
+
+
+def _spec(spec: ModelSpec, net: fx.GraphModule, steps: int) -> ModelSpec:
+    import copy
+
+    def example(batch: int, time_steps: int, seed: int) -> Tensor:
+        image = example_input(spec, None, batch, seed)
+        return image.unsqueeze(0).expand(time_steps, *image.shape).contiguous()
+
+    return ModelSpec(
+        name=f"{spec.name}_rate", build=lambda: copy.deepcopy(net), inputs=spec.inputs, time_steps=steps,
+        time_input="step", time_output="mean", classes=spec.classes, example=example,
+        description=f"rate-coded {spec.name}", source=spec.source,
+    )  # fmt: skip

@@ -1,0 +1,245 @@
+"""The target onnx-int8: its quantised layers against the meaning of their operators, and against the float model."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import numpy_helper
+from torch import nn
+
+import neurokit as nk
+from neurokit import cli
+from neurokit.data.digits import load_digits
+from neurokit.data.labelled import Labelled
+from neurokit.data.synthetic import images
+from neurokit.errors import InputError, UnsupportedError
+from neurokit.export.onnx import quantise as int8_quantise
+from neurokit.export.onnx.qdq_reference import convolve, reference_run
+from neurokit.spec import ModelSpec, TensorSpec
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "digits_ann.py"
+
+
+def residual_net():
+    """Every way in which a convolution or product meets others: residual, depthwise, clip, pooling, linear."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.bn = nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8)
+            self.b, self.c = nn.Conv2d(8, 8, 3, padding=2, dilation=2, groups=8), nn.Conv2d(8, 8, 1)
+            self.fc = nn.Linear(8, 5)
+
+        def forward(self, x):
+            x = torch.relu(self.bn(self.a(x)))
+            x = x + F.relu6(self.c(self.b(x)))
+            return self.fc(F.max_pool2d(x, 2).mean((2, 3)))
+
+    torch.manual_seed(0)
+    net = Net().eval()
+    nn.init.uniform_(net.bn.running_var, 0.1, 0.5)
+    return net
+
+
+def spec_of(net, shape=(3, 16, 16), **more):
+    return ModelSpec("net", lambda: net, (TensorSpec("image", shape),), **more)
+
+
+@pytest.fixture(scope="module")
+def captured():
+    return nk.capture(spec_of(residual_net()))
+
+
+@pytest.fixture(scope="module")
+def digits():
+    spec = nk.load(f"{EXAMPLE}:digits_cnn")
+    return nk.capture(spec), load_digits()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from([1, 2]), st.integers(1, 3), st.integers(1, 2), st.integers(1, 2), st.sampled_from([1, 2, 4]),
+    st.booleans(),
+)  # fmt: skip
+def test_the_references_convolution_is_torchs(stride, kernel, dilation, padding, groups, biased):
+    generator = torch.Generator().manual_seed(kernel * 8 + groups)
+    x = torch.rand(2, 4, 9, 8, generator=generator)
+    w = torch.rand(8, 4 // groups, kernel, kernel, generator=generator)
+    b = torch.rand(8, generator=generator) if biased else None
+    wanted = F.conv2d(x, w, b, stride, padding, dilation, groups)
+    found = convolve(
+        x.numpy(), w.numpy(), None if b is None else b.numpy(), [dilation] * 2, groups, [padding] * 4, [stride] * 2
+    )  # fmt: skip
+    np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"device": "tensorrt"}, {"reduce_range": True}, {"method": "entropy"}])
+def test_layers_are_what_their_operators_mean(captured, options, tmp_path):
+    x = images(16, (3, 16, 16))
+    artifact = nk.lower(
+        captured, "onnx-int8", tmp_path / "a", calibration=x, inputs=images(4, (3, 16, 16), 1), **options
+    )
+    report = nk.verify(artifact)
+    assert report.verdict == "within tolerance", report.notes
+    assert report.output_error_free < 0.05
+    for level in range(4):
+        assert nk.verify(artifact, level=level, threads=1).passed
+    model = onnx.load(str(artifact.file("model.onnx")))
+    held = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    kinds = {held[n.input[2]].dtype for n in model.graph.node if n.op_type == "QuantizeLinear"}
+    assert kinds == {np.dtype(np.int8 if options.get("device") == "tensorrt" else np.uint8)}
+    weights = [v for k, v in held.items() if k.endswith("weight_quantized")]
+    assert len(weights) == 4
+    assert all(w.dtype == np.int8 for w in weights)
+    assert max(np.abs(w.astype(int)).max() for w in weights) <= (64 if options.get("reduce_range") else 127)
+    scales = [v for k, v in held.items() if k.endswith("weight_scale")]
+    assert sorted(len(s) for s in scales) == [5, 8, 8, 8], "one scale a channel"
+    if options.get("device") == "tensorrt":
+        zeros = [held[n.input[2]] for n in model.graph.node if n.op_type == "QuantizeLinear"]
+        assert all((zero == 0).all() for zero in zeros)
+        assert not any(v.dtype == np.int32 for v in held.values()), "biases stay in float"
+    quantised = {n.op_type for n in model.graph.node} & {"QLinearConv", "QLinearAdd", "QLinearMatMul"}
+    assert not quantised
+    assert artifact.manifest.numerics == "int8"
+    assert artifact.manifest.target_info["quantisation"]["calibration_samples"] == 16
+
+
+def test_the_reference_is_the_arithmetic_of_integers(tmp_path):
+    """One linear layer by hand: integers, scales and zero points, in rational numbers as far as they go."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 3)).eval()
+    x = torch.rand(8, 6)
+    artifact = nk.lower(nk.capture(spec_of(net, (6,))), "onnx-int8", tmp_path / "a", calibration=x, inputs=x)
+    model = onnx.load(str(artifact.file("model.onnx")))
+    held = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    first, last = [n for n in model.graph.node if n.op_type == "QuantizeLinear"]
+    scale, zero = held[first.input[1]].astype(np.float64), int(held[first.input[2]])
+    out_scale, out_zero = held[last.input[1]].astype(np.float64), int(held[last.input[2]])
+    weight = next(v for k, v in held.items() if k.endswith("weight_quantized")).astype(np.int64)
+    scales = next(v for k, v in held.items() if k.endswith("weight_scale")).astype(np.float64)
+    bias = next(v for k, v in held.items() if k.endswith("bias_quantized")).astype(np.int64)
+    units = np.clip(np.round(x.numpy() / scale) + zero, 0, 255).astype(np.int64)
+    sums = (units - zero) @ (weight.T if weight.shape == (3, 6) else weight) + bias
+    wanted = np.clip(np.round(sums * scale * scales / out_scale) + out_zero, 0, 255)
+    found = reference_run(model, x.numpy())
+    assert np.array_equal(found[first.output[0]], units)
+    assert np.abs(found[last.output[0]].astype(int) - wanted).max() <= 1
+    assert (found[last.output[0]] == wanted).mean() > 0.9
+
+
+def test_digits_keep_their_accuracy_and_the_manifest_says_so(digits, tmp_path):
+    captured, data = digits
+    held_out = Labelled(data.test_images.numpy(), data.test_labels.numpy(), "held-out digits")
+    artifact = nk.lower(captured, "onnx-int8", tmp_path / "a", calibration=data.train_images[:128], data=held_out)
+    found = nk.Artifact.load(artifact.path).manifest.target_info
+    assert found["accuracy"]["samples"] == 450
+    with nk.open(artifact) as runner:
+        right = float((runner(data.test_images.numpy()).argmax(1) == data.test_labels.numpy()).mean())
+    assert found["accuracy"]["after"] == pytest.approx(right)
+    assert found["accuracy"]["before"] > 0.97
+    assert found["accuracy"]["after"] >= found["accuracy"]["before"] - 0.003
+    assert found["against_float"]["top1_agreement"] > 0.99
+    assert found["against_float"]["output_relative_l2"] < 0.05
+
+
+def test_a_wrong_scale_is_found(captured, tamper, tmp_path):
+    artifact = nk.lower(captured, "onnx-int8", tmp_path / "a", calibration=images(16, (3, 16, 16)),
+                        inputs=images(4, (3, 16, 16), 1))  # fmt: skip
+    assert nk.verify(artifact).passed
+
+    def double(model):
+        tensor = next(t for t in model.graph.initializer if t.name.endswith("fc.weight_scale"))
+        tensor.CopyFrom(numpy_helper.from_array(2 * numpy_helper.to_array(tensor), tensor.name))
+
+    assert nk.verify(tamper(artifact, double)).verdict == "failed"
+
+
+def test_a_kernel_that_saturates_is_found(captured, tmp_path, monkeypatch):
+    artifact = nk.lower(captured, "onnx-int8", tmp_path / "a", calibration=images(16, (3, 16, 16)),
+                        inputs=images(4, (3, 16, 16), 1), verified=False)  # fmt: skip
+    from neurokit.export.targets import onnx_int8 as int8_target
+
+    real = int8_target.reference_run
+
+    def off_by_two(model, x):
+        found = real(model, x)
+        name = next(n for n, v in found.items() if v.dtype == np.uint8 and v.ndim == 4 and v.max() > 100)
+        found[name] = np.where(found[name] > 100, found[name] - 2, found[name]).astype(np.uint8)
+        return found
+
+    monkeypatch.setattr(int8_target, "reference_run", off_by_two)
+    report = nk.verify(artifact)
+    assert report.verdict == "failed"
+    assert any("reduce_range" in note for note in report.notes)
+
+
+def test_refusals(captured, digits, tmp_path):
+    x = images(4, (3, 16, 16))
+    out = tmp_path / "a"
+    with pytest.raises(InputError, match="needs calibration data"):
+        nk.lower(captured, "onnx-int8", out)
+    for wrong in (x[:, :2], x[0], torch.full_like(x, torch.nan)):
+        with pytest.raises(InputError, match="calibration data"):
+            nk.lower(captured, "onnx-int8", out, calibration=wrong)
+    for options in ({"bit": 4}, {"device": "npu"}, {"reduce_range": "yes"}, {"max_error": 2}, {"method": 3}):
+        with pytest.raises(InputError):
+            nk.lower(captured, "onnx-int8", out, calibration=x, **options)
+    with pytest.raises(UnsupportedError) as refused:
+        nk.lower(nk.capture(nk.load("spiking_cnn")), "onnx-int8", out)
+    assert "--numerics exact" in str(refused.value.reasons[0])
+    with pytest.raises(UnsupportedError):
+        nk.lower(captured, "onnx-int8", out, numerics="exact", calibration=x)
+    with pytest.raises(InputError, match="onnx-int8"):
+        nk.lower(captured, "onnx", out, calibration=x)
+    with pytest.raises(InputError, match="as many labels"):
+        nk.lower(captured, "onnx-int8", out, calibration=x, data=Labelled(x.numpy(), np.zeros(3, int)))
+    with pytest.raises(InputError, match="expected"):
+        Labelled(x.numpy(), np.zeros((4, 1), int))
+    assert not out.exists()
+
+
+def test_the_processor_decides_on_the_range_of_weights(monkeypatch):
+    from neurokit.target import LowerOptions
+
+    for safe in (True, False):
+        monkeypatch.setattr(int8_quantise, "multiplies_bytes_safely", lambda safe=safe: safe)
+        assert int8_quantise.settings_of(LowerOptions()).reduce_range is not safe
+        assert not int8_quantise.settings_of(LowerOptions(extra={"device": "tensorrt"})).reduce_range
+        assert int8_quantise.settings_of(LowerOptions(extra={"reduce_range": True})).reduce_range
+
+
+def test_a_fixed_batch(tmp_path):
+    fixed = nk.capture(dataclasses.replace(spec_of(residual_net()), example=None), batch=2)
+    artifact = nk.lower(fixed, "onnx-int8", tmp_path / "a", calibration=images(5, (3, 16, 16)), max_error=0.4)
+    assert artifact.manifest.parity["verdict"] == "within tolerance"
+    assert artifact.manifest.target_info["against_float"]["samples"] == 4
+
+
+def test_the_command_line_on_an_onnx_file(tmp_path, capsys):
+    x = images(16, (3, 16, 16)).numpy()
+    torch.onnx.export(residual_net(), (torch.from_numpy(x[:1]),), str(tmp_path / "net.onnx"), dynamo=False,
+                      input_names=["x"], dynamic_axes={"x": {0: "B"}})  # fmt: skip
+    np.save(tmp_path / "x.npy", x)
+    np.savez(tmp_path / "data.npz", x=x, y=np.zeros(16, int))
+    arguments = ["export", str(tmp_path / "net.onnx"), "--target", "onnx-int8", "--out", str(tmp_path / "a"),
+                 "--calibration", str(tmp_path / "x.npy"), "--data", str(tmp_path / "data.npz")]  # fmt: skip
+    assert cli.main([*arguments, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["parity"]["verdict"] == "within tolerance"
+    assert said["accuracy"]["agreement"] > 0.9
+    assert said["quantisation"]["activations"] == "U8"
+    assert cli.main(["verify", str(tmp_path / "a")]) == 0
+    assert cli.main([*arguments, "--force", "--option", "method=percentile"]) == 0
+    assert "against float" in capsys.readouterr().out
+    assert cli.main([*arguments[:-4], "--force"]) == 2, "no calibration data"
+    (tmp_path / "bad.npz").write_bytes(b"no archive")
+    assert cli.main([*arguments[:-1], str(tmp_path / "bad.npz"), "--force"]) == 2
+    assert cli.main(["targets", "--json"]) == 0
+    assert "onnx-int8" in capsys.readouterr().out

@@ -1,0 +1,209 @@
+"""Laws of pricing, refusals, intervals, latency and reuse of counts."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neurokit.hw_sim.chips.file import load_chip
+from neurokit.hw_sim.chips.profile import Constant
+from neurokit.hw_sim.graph.counts import Workload
+from neurokit.hw_sim.graph.network import Network, NeuronModel, Population
+from neurokit.hw_sim.graph.projection import Projection
+from neurokit.hw_sim.graph.raster import SpikeRaster
+from neurokit.hw_sim.mapping.mapper import map_network
+from neurokit.hw_sim.pricing.cost import price
+from neurokit.hw_sim.pricing.mapped_counts import count_on
+from neurokit.hw_sim.pricing.tally import Tally
+
+PRICED = ["loihi1", "loihi1-sanafe", "truenorth", "odin", "spinnaker1", "darwin3", "cmos45", "speck2f"]
+
+
+def small_net(binary_input: bool = True) -> Network:
+    conv = Projection.conv("conv", "in", "a", (2, 6, 6), 3, (3, 3), 1, 1)
+    fc = Projection.linear("fc", "a", "out", (108,), 5)
+    populations = (
+        Population("in", (2, 6, 6), "input", binary=binary_input),
+        Population("a", (3, 6, 6), model=NeuronModel("if")),
+        Population("out", (5,), model=NeuronModel("if")),
+    )
+    return Network("small", populations, (conv, fc), outputs=("out",))
+
+
+def spikes_of(network: Network, rate: float, seed: int, steps: int = 4) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {p.name: rng.random((steps, p.size)) < rate for p in network.populations}
+
+
+def run(network: Network, spikes: dict[str, np.ndarray], chip: str, **options):
+    profile = load_chip(chip)
+    work = Workload(network, {name: SpikeRaster.pack(raster) for name, raster in spikes.items()})
+    mapping = map_network(network, profile, "in-order", enforce=False)
+    return price(count_on(mapping, Tally(work)), profile, **options)
+
+
+@settings(max_examples=20, deadline=None)
+@given(chip=st.sampled_from(PRICED), rate=st.floats(0, 1), seed=st.integers(0, 1000))
+def test_energy_is_the_sum_of_its_parts(chip, rate, seed):
+    network = small_net()
+    result = run(network, spikes_of(network, rate, seed), chip, step_seconds=1e-3)
+    total = result.total.value
+    assert total == pytest.approx(sum(part.value for part in result.components.values()), rel=1e-12)
+    assert total == pytest.approx(sum(result.steps), rel=1e-9)
+    static = result.components["static"].value if "static" in result.components else 0.0
+    dynamic = sum(sum(parts.values()) for parts in result.layers.values())
+    assert total == pytest.approx(static + dynamic, rel=1e-9)
+    # Inputs are on no core: what is booked on them is the traffic they send.
+    on_cores = sum(result.core_energy) + sum(result.layers["in"].values())
+    assert dynamic == pytest.approx(on_cores, rel=1e-9, abs=1e-30)
+    for quantity in (result.total, *result.components.values()):
+        assert quantity.low <= quantity.value <= quantity.high
+        assert quantity.source
+
+
+@settings(max_examples=20, deadline=None)
+@given(chip=st.sampled_from(PRICED), rate=st.floats(0, 0.5), seed=st.integers(0, 1000), more=st.integers(1, 40))
+def test_more_spikes_are_never_cheaper(chip, rate, seed, more):
+    network = small_net()
+    fewer = spikes_of(network, rate, seed)
+    rng = np.random.default_rng(seed + 1)
+    added = {name: raster | (rng.random(raster.shape) < more / 100) for name, raster in fewer.items()}
+    before, after = (run(network, s, chip, step_seconds=1e-3) for s in (fewer, added))
+    for end in ("value", "low", "high"):
+        assert getattr(after.total, end) >= getattr(before.total, end) * (1 - 1e-12)
+    assert sum(after.latency.steps) >= sum(before.latency.steps) * (1 - 1e-12)
+
+
+@pytest.mark.parametrize("chip", ["truenorth", "odin", "speck2f"])
+def test_without_spikes_only_static_energy_is_left(chip):
+    network = small_net()
+    result = run(network, spikes_of(network, 0.0, 0), chip, step_seconds=1e-3)
+    assert result.total.value == pytest.approx(result.components["static"].value)
+    assert result.total.value > 0
+
+
+def test_without_spikes_a_clocked_neuron_still_costs():
+    network = small_net()
+    result = run(network, spikes_of(network, 0.0, 0), "loihi1")
+    assert result.components["synapse"].value == 0
+    assert result.components["routing"].value == 0
+    # 113 neurons x 4 steps x 52 pJ (inactive), Davies 2018 Table 2.
+    assert result.components["neuron"].value == pytest.approx(113 * 4 * 52e-12)
+
+
+def test_counts_times_prices_by_hand():
+    network = small_net()
+    spikes = {p.name: np.zeros((4, p.size), bool) for p in network.populations}
+    spikes["in"][1, 7] = True  # channel 0, row 1, column 1: all nine taps of three channels
+    spikes["a"][2, 0] = True
+    result = run(network, spikes, "loihi1")
+    assert result.components["synapse"].value == pytest.approx((27 + 5) * 23.6e-12)
+    # 27 and 5 neurons are active once; the remaining 113 * 4 - 32 updates are inactive.
+    assert result.components["neuron"].value == pytest.approx(32 * 81e-12 + (113 * 4 - 32) * 52e-12)
+    # All on one core: two packets without hops, each handed over once.
+    assert result.components["routing"].value == pytest.approx(2 * 1.7e-12)
+    assert result.components["routing"].kind == "simulated"
+
+
+def test_latency_by_hand():
+    network = small_net()
+    spikes = {p.name: np.zeros((4, p.size), bool) for p in network.populations}
+    spikes["in"][1, 7] = True
+    steps = run(network, spikes, "loihi1").latency.steps
+    neurons_idle = 113 * 5.3e-9 + 113e-9  # barrier of one tile
+    assert steps[0] == pytest.approx(neurons_idle)
+    assert steps[1] == pytest.approx(86 * 5.3e-9 + 27 * 8.4e-9 + 113e-9)
+    report = run(network, spikes, "loihi1").latency
+    assert report.p50 == pytest.approx(neurons_idle)
+    assert report.p50 <= report.p99 <= max(report.steps)
+    assert report.inference.value == pytest.approx(sum(steps))
+
+
+def test_a_tick_sets_the_pace():
+    network = small_net()
+    result = run(network, spikes_of(network, 0.2, 0), "truenorth")
+    assert result.latency.steps == (1e-3,) * 4
+    assert set(result.latency.bound_by) == {"clock"}
+    # 64.43 mW over four milliseconds.
+    assert result.components["static"].value == pytest.approx(64.43e-3 * 4e-3)
+
+
+def test_no_price_no_joules():
+    network = small_net()
+    result = run(network, spikes_of(network, 0.2, 0), "loihi2")
+    assert result.status == "refused"
+    assert result.total is None
+    assert result.components == {}
+    assert result.counts["synaptic_event_conv"] > 0
+    assert {line.split(":")[0] for line in result.unpriced} == {"synapse", "neuron", "routing", "memory", "static"}
+
+
+def test_a_users_price_lifts_the_refusal_but_not_the_bound():
+    network = small_net()
+    profile = load_chip("loihi2").with_prices({"synaptic_event": 10e-12})
+    work = Workload(network, {n: SpikeRaster.pack(s) for n, s in spikes_of(network, 0.2, 0).items()})
+    counts = count_on(map_network(network, profile), Tally(work))
+    result = price(counts, profile)
+    assert result.status == "lower-bound"
+    assert result.total.kind == "assumed"
+    assert result.total.value == pytest.approx(work.totals()["synaptic_events"] * 10e-12)
+    assert any("assumed" in note for note in result.assumptions)
+    assert "at least" in result.headline()
+
+
+def test_what_is_unpriced_makes_a_lower_bound():
+    network = small_net()
+    result = run(network, spikes_of(network, 0.2, 0), "darwin3")
+    assert result.status == "lower-bound"
+    assert {line.split(":")[0] for line in result.unpriced} == {"neuron", "routing", "static"}
+
+
+def test_graded_inputs_are_not_priced_as_spikes():
+    network = small_net(binary_input=False)
+    spikes = spikes_of(network, 0.2, 0)
+    result = run(network, spikes, "loihi1")
+    assert result.status == "lower-bound"
+    assert any("graded_event" in line for line in result.unpriced)
+    assert result.counts["graded_event"] > 0
+    assert result.counts["synaptic_event_conv"] == 0
+    # A price of a spike that covers its synapses says nothing of a value that is no spike.
+    speck = run(network, spikes, "speck2f", step_seconds=1e-3)
+    assert any("graded_event" in line for line in speck.unpriced)
+    cmos = run(network, spikes, "cmos45")
+    assert not any("graded_event" in line for line in cmos.unpriced)
+
+
+def test_all_in_price_is_the_whole_total():
+    network = small_net()
+    all_in = Constant(12.7e-12, 12.7e-12, 12.7e-12, "J", "silicon", "headline of the paper", scope="all-in")
+    profile = dataclasses.replace(load_chip("odin"), prices={"synaptic_event": all_in})
+    work = Workload(network, {n: SpikeRaster.pack(s) for n, s in spikes_of(network, 0.2, 0).items()})
+    result = price(count_on(map_network(network, profile, enforce=False), Tally(work)), profile)
+    assert result.total.value == pytest.approx(work.totals()["synaptic_events"] * 12.7e-12)
+    assert result.unpriced == ()
+
+
+def test_a_second_price_list_takes_milliseconds():
+    shape = (32, 64, 64)
+    populations, projections = [Population("in", shape, "input")], []
+    for k in range(6):
+        projections.append(Projection.conv(f"c{k}", populations[-1].name, f"n{k}", shape, 32, (3, 3), 1, 1))
+        populations.append(Population(f"n{k}", shape, model=NeuronModel("if")))
+    network = Network("big", tuple(populations), tuple(projections))  # 0.8 M neurons
+    rng = np.random.default_rng(0)
+    work = Workload(network, {p.name: SpikeRaster.pack(rng.random((4, p.size)) < 0.1) for p in populations})
+    counts = count_on(map_network(network, load_chip("loihi1"), "in-order"), Tally(work))
+    assert len(counts.mapping.cores) > 500
+    best = min(_seconds(lambda: price(counts, load_chip("loihi1-sanafe"))) for _ in range(3))
+    assert best < 0.05, f"{best:.3f} s"
+
+
+def _seconds(work) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start

@@ -1,0 +1,174 @@
+"""The zoo's contract: published parameter counts, lawful specs, and networks that are alive."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from neurokit.data.digits import load_digits
+from neurokit.data.synthetic import images, repeated_images
+from neurokit.models.common.untrained import calibrate_batch_norm, firing_rates
+from neurokit.models.spiking_cnn.train import accuracy, train_digits
+from neurokit.spec import MODELS
+
+# Published counts; spiking_cnn's by hand: 9 (16 + 16 32 + 32 64) + 2 (16 + 32 + 64) + 256 10 + 10.
+PARAMETERS = {
+    "metaspikeformer_15m": 15_112_208,
+    "metaspikeformer_31m": 31_333_864,
+    "metaspikeformer_55m": 55_350_248,
+    "mobilenet_v2": 2_243_087,
+    "resnet34": 21_292_367,
+    "sew_resnet18": 11_689_512,
+    "spiking_cnn": 25_978,
+}
+LARGE = {"metaspikeformer_31m", "metaspikeformer_55m"}  # the same code as 15m
+
+
+def test_every_model_is_covered_here() -> None:
+    assert MODELS.names() == sorted(PARAMETERS)
+    assert not MODELS.broken
+
+
+@pytest.mark.parametrize("name", sorted(PARAMETERS))
+def test_spec_and_parameter_count(name: str) -> None:
+    spec = MODELS.get(name)()
+    assert spec.name == name
+    assert spec.description
+    assert spec.source
+    module = spec.build()
+    assert not any(layer.training for layer in module.modules())
+    assert sum(parameter.numel() for parameter in module.parameters()) == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", sorted(set(PARAMETERS) - LARGE))
+def test_forward_is_what_the_spec_says_and_alive(name: str) -> None:
+    spec = MODELS.get(name)()
+    module = spec.build()
+    x = spec.example(1, spec.time_steps or 1, 1)
+    time_axis = (spec.time_steps,) if spec.spiking else ()
+    assert x.shape == (*time_axis, 1, *spec.inputs[0].shape)
+    with torch.no_grad():
+        y = module(x)
+    classes = len(spec.classes) or 1000
+    assert y.shape == ((*time_axis, 1, classes) if spec.time_output == "sequence" else (1, classes))
+    # Outputs that differ between classes: a vanished signal would leave only the bias of the head.
+    assert float(y.std()) > 0.01
+    if spec.spiking:
+        rates = firing_rates(module, x)
+        assert min(rates.values()) > 0
+        assert 0.02 < statistics.mean(rates.values()) < 0.3
+
+
+@pytest.mark.parametrize("name", sorted(set(PARAMETERS) - LARGE))
+def test_untrained_weights_are_the_same_every_time(name: str) -> None:
+    spec = MODELS.get(name)()
+    generator = torch.get_rng_state()
+    first = spec.build().state_dict()
+    assert torch.equal(torch.get_rng_state(), generator)
+    torch.rand(3)
+    second = spec.build().state_dict()
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+def test_example_depends_on_its_seed_alone() -> None:
+    spec = MODELS.get("spiking_cnn")()
+    assert torch.equal(spec.example(2, 3, 5), spec.example(2, 3, 5))
+    assert not torch.equal(spec.example(2, 3, 5), spec.example(2, 3, 6))
+
+
+def test_listing_the_zoo_loads_no_framework() -> None:
+    code = "import sys; from neurokit.spec import MODELS; MODELS.names(); "
+    code += "print([m for m in ('torch', 'torchvision', 'spikingjelly') if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_images_have_the_spectrum_of_photographs() -> None:
+    pictures = images(8, (3, 128, 128), seed=3)
+    torch.testing.assert_close(pictures.mean((1, 2, 3)), torch.zeros(8), rtol=0, atol=1e-5)
+    torch.testing.assert_close(pictures.std((1, 2, 3)), torch.ones(8), rtol=0, atol=1e-5)
+    power = torch.fft.fft2(pictures).abs().square().mean((0, 1))[0]
+    # Amplitude 1/f: from 4 to 32 cycles an image, power falls by 64 (a factor of 2 left for chance).
+    ratio = power[3:6].mean() / power[28:37].mean()
+    assert 32 < float(ratio) < 128
+
+
+def test_calibration_is_the_statistics_of_one_pass_and_leaves_the_modes() -> None:
+    module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5)).double()
+    module[2].eval()
+    module[1].momentum = 0.3
+    x = torch.randn(50, 3, dtype=torch.float64)
+    calibrate_batch_norm(module, x)
+    z = module[0](x).detach()
+    torch.testing.assert_close(module[1].running_mean, z.mean(0))
+    torch.testing.assert_close(module[1].running_var, z.var(0))
+    assert (module.training, module[1].training, module[2].training, module[1].momentum) == (True, True, False, 0.3)
+
+
+def test_calibration_sets_the_scale() -> None:
+    module = nn.Sequential(nn.BatchNorm1d(4), nn.BatchNorm1d(4, affine=False)).double().eval()
+    x = 5 + 3 * torch.randn(400, 4, dtype=torch.float64)
+    calibrate_batch_norm(module[:1], x, scale=2.0)
+    torch.testing.assert_close(module[0](x).std(0), torch.full((4,), 2.0, dtype=torch.float64), rtol=1e-5, atol=0)
+    calibrate_batch_norm(module, x, scale=2.0)  # nothing to set where there is no learnt weight
+
+
+def test_calibration_restores_the_module_when_the_pass_fails() -> None:
+    module = nn.Sequential(nn.BatchNorm1d(4)).train()
+    with pytest.raises(RuntimeError):
+        calibrate_batch_norm(module, torch.randn(3, 5))
+    assert module.training
+    assert module[0].momentum == 0.1
+
+
+def test_firing_rates_count_spikes() -> None:
+    from spikingjelly.activation_based import neuron
+
+    module = nn.Sequential(neuron.IFNode(v_threshold=1.0, step_mode="m"))
+    # Half a threshold a step: a spike every second step.
+    assert firing_rates(module, torch.full((8, 1, 5), 0.5)) == {"0": 0.5}
+    assert module[0].v == 0.0
+
+
+def test_training_on_real_digits_reaches_97_percent() -> None:
+    pytest.importorskip("sklearn")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    state = torch.get_rng_state()
+    try:
+        start = time.process_time()
+        module, held_out = train_digits(seed=0)
+        cpu_seconds = time.process_time() - start
+    finally:
+        torch.set_num_threads(threads)
+    assert held_out >= 0.97
+    assert cpu_seconds < 60
+    assert torch.equal(torch.get_rng_state(), state)
+    digits = load_digits(seed=0)
+    assert len(digits.test_labels) == 450
+    assert held_out == accuracy(module, digits.test_images, digits.test_labels)
+    # the module fits the zoo's spec
+    MODELS.get("spiking_cnn")().build().load_state_dict(module.state_dict())
+    assert repeated_images(1, 4, 0, (1, 8, 8)).shape == (4, 1, 1, 8, 8)
+
+
+def test_the_split_shares_no_image_and_depends_on_the_seed() -> None:
+    pytest.importorskip("sklearn")
+    first, again, other = load_digits(0), load_digits(0), load_digits(1)
+    assert torch.equal(first.test_images, again.test_images)
+    assert not torch.equal(first.test_images, other.test_images)
+    assert len(first.train_labels) + len(first.test_labels) == 1797
+    assert torch.bincount(first.test_labels).min() >= 43  # a tenth each, nearly
+
+
+def test_training_stops_after_its_time() -> None:
+    pytest.importorskip("sklearn")
+    start = time.perf_counter()
+    train_digits(seconds=0.5, epochs=1000)
+    assert time.perf_counter() - start < 30  # one epoch at most after the limit

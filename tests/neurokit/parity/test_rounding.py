@@ -1,0 +1,115 @@
+"""The rounding bound really bounds: float32 in any order against float64."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from neurokit.parity.rounding import UNIT, analyse, gamma
+
+
+def never(target) -> bool:
+    return False
+
+
+def bound_and_value(module: nn.Module, *inputs: torch.Tensor):
+    """Returns the bound on the outputs' error, the float64 outputs, and whether the bound is proven."""
+    module = module.eval()
+    program = torch.export.export(module, inputs, strict=False).module()
+    _, outputs = analyse(program, never, [], inputs)
+    with torch.no_grad():
+        exact = module.double()(*(value.double() for value in inputs))
+    return outputs[0].error(), exact, outputs[0].rigorous
+
+
+class Chain(nn.Module):
+    """Convolution, normalisation, shortcut, pooling and a read-out: what lies between two neurons."""
+
+    def __init__(self, channels: int, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.bn = nn.BatchNorm2d(channels)
+        self.bn.running_mean.normal_()
+        self.bn.running_var.uniform_(0.3, 3.0)
+        self.fc = nn.Linear(channels * 4, 5)
+
+    def forward(self, x):
+        y = x + self.bn(self.conv(x)) * 1.7
+        return self.fc(F.avg_pool2d(y, 2).flatten(1))
+
+
+@settings(max_examples=8, deadline=None)
+@given(channels=st.integers(1, 24), seed=st.integers(0, 10_000), scale=st.floats(0.01, 100.0))
+def test_float32_stays_within_the_bound(channels, seed, scale):
+    module = Chain(channels, seed)
+    x = (torch.rand(2, channels, 4, 4, generator=torch.Generator().manual_seed(seed)) * 2 - 1) * scale
+    with torch.no_grad():
+        found = module.eval()(x)
+    bound, exact, rigorous = bound_and_value(module, x)
+    assert rigorous
+    error = (found.double() - exact).abs()
+    assert bool((error <= bound).all())
+
+
+@settings(max_examples=20, deadline=None)
+@given(count=st.integers(2, 4000), seed=st.integers(0, 10_000))
+def test_any_order_of_summation_stays_within_the_bound(count, seed):
+    rng = np.random.default_rng(seed)
+    weights = rng.standard_normal(count).astype(np.float32)
+    inputs = rng.standard_normal(count).astype(np.float32)
+    products = (weights * inputs)[rng.permutation(count)]
+    total = np.float32(0)
+    for product in products:  # one after the other: the worst order
+        total = np.float32(total + product)
+    exact = math.fsum(np.float64(w) * np.float64(x) for w, x in zip(weights, inputs, strict=True))
+    size = math.fsum(abs(float(w) * float(x)) for w, x in zip(weights, inputs, strict=True))
+    assert abs(float(total) - exact) <= gamma(count + 1) * size
+
+
+def test_the_bound_is_not_absurd():
+    module = Chain(16, 3)
+    x = torch.rand(4, 16, 4, 4)
+    with torch.no_grad():
+        found = module.eval()(x)
+    bound, exact, _ = bound_and_value(module, x)
+    seen = float((found.double() - exact).abs().max())
+    assert float(bound.max()) < 1e5 * seen
+
+
+def test_gamma_takes_the_smaller_of_both_bounds():
+    assert gamma(0) == 0.0
+    assert gamma(1) == pytest.approx(UNIT, rel=1e-6)
+    assert gamma(10_000) < 10_000 * UNIT
+    assert gamma(10_000) == pytest.approx(10 * math.sqrt(10_000) * UNIT, rel=1e-2)
+    assert all(gamma(n) <= gamma(n + 1) for n in range(500))
+
+
+class Gate(nn.Module):
+    def forward(self, x):
+        return torch.sigmoid(x) * x
+
+
+def test_an_operation_outside_the_analysis_is_not_called_proven():
+    _, _, rigorous = bound_and_value(Gate(), torch.rand(3, 4))
+    assert not rigorous
+
+
+class Moves(nn.Module):
+    def forward(self, x):
+        return torch.cat([x.flip(1), x.transpose(0, 1).reshape(3, 4)]).relu()
+
+
+def test_moving_numbers_costs_no_rounding():
+    x = torch.randn(3, 4)
+    program = torch.export.export(Moves(), (x,), strict=False).module()
+    _, outputs = analyse(program, never, [], (x,))
+    assert outputs[0].roundings in (0, 64)  # flip is not in the table, and then it is not called proven
+    assert outputs[0].rigorous == (outputs[0].roundings == 0)
