@@ -76,9 +76,12 @@ def exact_networks(folder: Path, threads: list[int], measure: Callable[[Callable
         rows.append(row)
         best = [min(entry["best_s"] for entry in row[key]) for key in ("engine", "onnxruntime")]
         row["times_faster_than_onnxruntime"] = round(best[1] / best[0], 2)
-        print(f"{row['network']}: {row['decisions']:,} decisions at {row['firing_rate']:.1%}, "
-              f"{row['differing_spikes']} differ; engine {best[0] * 1e3:.1f} ms, "
-              f"ONNX Runtime {best[1] * 1e3:.1f} ms", flush=True)  # fmt: skip
+        print(
+            f"{row['network']}: {row['decisions']:,} decisions at {row['firing_rate']:.1%}, "
+            f"{row['differing_spikes']} differ; engine {best[0] * 1e3:.1f} ms, "
+            f"ONNX Runtime {best[1] * 1e3:.1f} ms",
+            flush=True,
+        )
     return rows
 
 
@@ -92,11 +95,16 @@ def exact_network(place: Path, threads: list[int], measure: Callable[[Callable[[
     pairs = [(run.rasters[p.name], workload.rasters[p.name]) for p in neurons]
     decisions = sum(wanted.neurons * wanted.time_steps for _, wanted in pairs)
     row: dict[str, Any] = {
-        "network": place.name, "proof": status, "decisions": decisions,
+        "network": place.name,
+        "proof": status,
+        "decisions": decisions,
         "differing_spikes": sum(int((got.unpack() != wanted.unpack()).sum()) for got, wanted in pairs),
         "firing_rate": round(sum(wanted.count for _, wanted in pairs) / decisions, 4),
-        "events": run.synaptic_events, "engine": [], "engine_with_spikes": [], "onnxruntime": [],
-    }  # fmt: skip
+        "events": run.synaptic_events,
+        "engine": [],
+        "engine_with_spikes": [],
+        "onnxruntime": [],
+    }
     feed = np.load(place / "input.npy")
     for many in threads:
         engine, session = Engine(net, steps, many), onnx_session(place / "model.onnx", many)
@@ -128,9 +136,12 @@ def count_map_price() -> dict[str, Any]:
     report = nk.simulate(captured, chips=CHIPS)
     done = time.perf_counter()
     return {
-        "network": spec.name, "input": [4, 1, *spec.inputs[0].shape], "chips": list(CHIPS),
-        "capture_s": round(ready - begin, 2), "trace_count_map_price_s": round(done - ready, 2),
+        "network": spec.name,
+        "input": [4, 1, *spec.inputs[0].shape],
+        "chips": list(CHIPS),
+        "capture_s": round(ready - begin, 2),
+        "trace_count_map_price_s": round(done - ready, 2),
         "peak_resident_GB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 3),
         "cores": {chip.chip: chip.cores for chip in report.chips},
         "synaptic_events": report.totals["synaptic_events"],
-    }  # fmt: skip
+    }

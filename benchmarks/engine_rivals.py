@@ -52,8 +52,13 @@ def sanafe_row(net: IntegerNetwork, spikes: np.ndarray) -> dict[str, Any] | None
         result = chip.sim(steps, **options)
         times.append(time.perf_counter() - begin)
         chip.load(snn)  # resetting the chip would not rewind its input
-    row = {"events": int(result["spikes"]), "best_s": min(times), "repeats": 3, "build_and_load_s": load,
-           "M_events_per_s": round(result["spikes"] / min(times) / 1e6, 3)}  # fmt: skip
+    row = {
+        "events": int(result["spikes"]),
+        "best_s": min(times),
+        "repeats": 3,
+        "build_and_load_s": load,
+        "M_events_per_s": round(result["spikes"] / min(times) / 1e6, 3),
+    }
     del chip, snn, arch
     gc.collect()
     return row
@@ -69,9 +74,17 @@ def connect(groups: dict[str, Any], p: Projection, weight: np.ndarray) -> None:
     flat = weight.transpose(2, 3, 1, 0).astype(float).ravel()  # height, width, channels in, channels out
     channels, height, width = p.source_shape
     source.connect_neurons_conv2d(
-        target, {"w": flat}, width, height, channels, p.kernel[1], p.kernel[0], p.target_shape[0], p.stride[1],
+        target,
+        {"w": flat},
+        width,
+        height,
+        channels,
+        p.kernel[1],
+        p.kernel[0],
+        p.target_shape[0],
+        p.stride[1],
         p.stride[0],
-    )  # fmt: skip
+    )
 
 
 def onnx_session(net: IntegerNetwork, steps: int, threads: int) -> Any:
@@ -99,10 +112,12 @@ def onnx_session(net: IntegerNetwork, steps: int, threads: int) -> Any:
         outputs.append(name)
     shape = net.network.populations[0].shape
     graph = helper.make_graph(
-        nodes, "network", [helper.make_tensor_value_info("in", TensorProto.FLOAT, [steps, *shape])],
+        nodes,
+        "network",
+        [helper.make_tensor_value_info("in", TensorProto.FLOAT, [steps, *shape])],
         [helper.make_tensor_value_info(o, TensorProto.FLOAT, None) for o in outputs],
         [*constants, numpy_helper.from_array(np.array(0.0, np.float32), "zero")],
-    )  # fmt: skip
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -98,9 +98,11 @@ def torch_ways(captured: Captured, x: Tensor) -> dict[str, Callable[[], Run]]:
         return [y.narrow(axis, 0, 1) for y in outputs], spikes
 
     return {
-        "torch, oneDNN off": without_onednn, "torch float64": lambda: run_torch(captured, x, torch.float64),
-        "torch, 2 threads": two_threads, "torch, batch 5": batch_of_five,
-    }  # fmt: skip
+        "torch, oneDNN off": without_onednn,
+        "torch float64": lambda: run_torch(captured, x, torch.float64),
+        "torch, 2 threads": two_threads,
+        "torch, batch 5": batch_of_five,
+    }
 
 
 def onnx_ways(captured: Captured, x: Tensor, folder: Path) -> dict[str, Callable[[], Run]]:
@@ -132,9 +134,11 @@ def compare(reference: Run, other: Run) -> dict[str, Any]:
     flips = sum(int((a != b.reshape(a.shape)).sum()) for a, b in zip(reference[1], other[1], strict=True))
     a, b = reference[0][0], other[0][0]
     return {
-        "flips": flips, "output_relative_l2": float((a - b).norm() / a.norm().clamp_min(1e-30)),
-        "outputs_equal": bool(torch.equal(a, b)), "top1_equal": bool(torch.equal(a.argmax(-1), b.argmax(-1))),
-    }  # fmt: skip
+        "flips": flips,
+        "output_relative_l2": float((a - b).norm() / a.norm().clamp_min(1e-30)),
+        "outputs_equal": bool(torch.equal(a, b)),
+        "top1_equal": bool(torch.equal(a.argmax(-1), b.argmax(-1))),
+    }
 
 
 def digest(captured: Captured) -> str:
@@ -161,7 +165,7 @@ def record(path: Path) -> Iterator[dict[str, Any]]:
 
 def measure(
     captured: Captured, name: str, numerics: str, seeds: list[int], given: argparse.Namespace, head: dict[str, Any]
-) -> None:  # fmt: skip
+) -> None:
     """Compares all ways with the reference, and writes each comparison down."""
     mark = digest(captured)
     folder = given.cache / f"{name.replace('/', '_').split(' ')[0]}-{numerics}-{mark}"
@@ -208,9 +212,11 @@ def load(name: str) -> nk.ModelSpec:
     module, _ = train_digits(seconds=120)
     images = load_digits().test_images
     return replace(
-        nk.load("spiking_cnn"), name="spiking_cnn (trained on digits)", build=lambda: module,
+        nk.load("spiking_cnn"),
+        name="spiking_cnn (trained on digits)",
+        build=lambda: module,
         example=lambda batch, steps, seed: as_sequence(images[seed * batch : (seed + 1) * batch], TIME_STEPS),
-    )  # fmt: skip
+    )
 
 
 def digits_accuracy() -> dict[str, Any]:
@@ -249,10 +255,13 @@ def summary(data: dict[str, Any]) -> dict[str, Any]:
             ways = [row for _, row in all_ways if "flips" in row]
             decisions = sum(item.get("decisions", 0) for item in inputs.values())
             rows.setdefault(name, {})[numerics] = {
-                "inputs": len(inputs), "comparisons": len(ways), "decisions": decisions,
+                "inputs": len(inputs),
+                "comparisons": len(ways),
+                "decisions": decisions,
                 "decisions_compared": sum(
                     item["decisions"] * sum("flips" in row for row in item["ways"].values())
-                    for item in inputs.values() if "decisions" in item
+                    for item in inputs.values()
+                    if "decisions" in item
                 ),
                 "firing_rate": sum(item.get("spikes", 0) for item in inputs.values()) / max(1, decisions),
                 "most_flips": max((row["flips"] for row in ways), default=None),
@@ -260,7 +269,7 @@ def summary(data: dict[str, Any]) -> dict[str, Any]:
                 "top1_equal": all(row["top1_equal"] for row in ways),
                 "worst_output_error": max((row["output_relative_l2"] for row in ways), default=None),
                 "not_possible": sorted({way for way, row in all_ways if "flips" not in row}),
-            }  # fmt: skip
+            }
     total = sum(row["exact"]["decisions"] for row in rows.values() if "exact" in row)
     return {"models": rows, "exact_decisions_in_all": total}
 

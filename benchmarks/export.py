@@ -55,9 +55,12 @@ def ours(name: str, folder: Path) -> dict[str, Any]:
     save(model, folder / "ours.onnx")
     end = time.perf_counter()
     return {
-        "seconds": end - start, "capture_seconds": captured_at - start, "nodes": len(model.graph),
-        "nodes_inlined": node_count(str(folder / "ours.onnx")), "bytes": (folder / "ours.onnx").stat().st_size,
-    }  # fmt: skip
+        "seconds": end - start,
+        "capture_seconds": captured_at - start,
+        "nodes": len(model.graph),
+        "nodes_inlined": node_count(str(folder / "ours.onnx")),
+        "bytes": (folder / "ours.onnx").stat().st_size,
+    }
 
 
 def stock(name: str, folder: Path) -> dict[str, Any]:
@@ -74,9 +77,11 @@ def stock(name: str, folder: Path) -> dict[str, Any]:
     end = time.perf_counter()
     count = node_count(str(folder / "stock.onnx"))
     return {
-        "seconds": end - start, "nodes": count, "nodes_inlined": count,
+        "seconds": end - start,
+        "nodes": count,
+        "nodes_inlined": count,
         "bytes": (folder / "stock.onnx").stat().st_size,
-    }  # fmt: skip
+    }
 
 
 def latency(name: str, folder: Path) -> dict[str, Any]:
@@ -96,10 +101,16 @@ def latency(name: str, folder: Path) -> dict[str, Any]:
                 times[key].append(time.perf_counter() - start)
     ratios = [a / b for a, b in zip(times["ours"], times["stock"], strict=True)]
     return {
-        "pairs": PAIRS, "threads": 2, "ours_s": times["ours"], "stock_s": times["stock"],
-        "ours_median_s": statistics.median(times["ours"]), "stock_median_s": statistics.median(times["stock"]),
-        "ratio_median": statistics.median(ratios), "ratio_min": min(ratios), "ratio_max": max(ratios),
-    }  # fmt: skip
+        "pairs": PAIRS,
+        "threads": 2,
+        "ours_s": times["ours"],
+        "stock_s": times["stock"],
+        "ours_median_s": statistics.median(times["ours"]),
+        "stock_median_s": statistics.median(times["stock"]),
+        "ratio_median": statistics.median(ratios),
+        "ratio_min": min(ratios),
+        "ratio_max": max(ratios),
+    }
 
 
 def main() -> None:
@@ -111,10 +122,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         record = {
-            "benchmark": "export", "model": arguments.model, "kind": "measured",
-            "ours": ours(arguments.model, folder), "stock": stock(arguments.model, folder),
-            "latency": latency(arguments.model, folder), "provenance": provenance.collect(),
-        }  # fmt: skip
+            "benchmark": "export",
+            "model": arguments.model,
+            "kind": "measured",
+            "ours": ours(arguments.model, folder),
+            "stock": stock(arguments.model, folder),
+            "latency": latency(arguments.model, folder),
+            "provenance": provenance.collect(),
+        }
     a, b, run = record["ours"], record["stock"], record["latency"]
     print(f"export    ours {a['seconds']:.1f} s, stock {b['seconds']:.1f} s: {a['seconds'] / b['seconds']:.2f} of it")
     print(f"nodes     ours {a['nodes']} ({a['nodes_inlined']} inlined), stock {b['nodes']}")

@@ -50,9 +50,12 @@ def engine_row(net: IntegerNetwork, spikes: np.ndarray, repeats: int, threads: i
     events = engine.run({"in": spikes}).synaptic_events
     row = measure(lambda: engine.run({"in": spikes}), repeats)
     return {
-        "threads": threads, "events": events, **row, "G_events_per_s": round(events / row["median_s"] / 1e9, 3),
+        "threads": threads,
+        "events": events,
+        **row,
+        "G_events_per_s": round(events / row["median_s"] / 1e9, 3),
         "G_events_per_s_best": round(events / row["best_s"] / 1e9, 3),
-    }  # fmt: skip
+    }
 
 
 def paired(quick: bool, threads: list[int]) -> list[dict[str, Any]]:
@@ -69,8 +72,12 @@ def paired(quick: bool, threads: list[int]) -> list[dict[str, Any]]:
     rows = []
     for name, net, steps, rate in cases:
         spikes = uniform(net, steps, rate)
-        row: dict[str, Any] = {"network": name, "time_steps": steps, "input_rate": rate,
-                               "synapses": net.network.synapses}  # fmt: skip
+        row: dict[str, Any] = {
+            "network": name,
+            "time_steps": steps,
+            "input_rate": rate,
+            "synapses": net.network.synapses,
+        }
         row["engine"] = [engine_row(net, spikes, 5 if quick else 30, n) for n in threads]
         row["bytes_per_synapse"] = round(Engine(net, steps).bytes_per_synapse, 3)
         row["sanafe"] = None if quick else sanafe_row(net, spikes)
@@ -127,26 +134,36 @@ def crossover(quick: bool, threads: int) -> dict[str, Any]:
         repeats = 5 if quick else 15
         single = Engine(net, steps, 1)
         row = {
-            "input_activity": rate, "rates": {n: round(run.rasters[n].rate, 4) for n in names},
-            "differing_spikes": differences, "events": run.synaptic_events,
+            "input_activity": rate,
+            "rates": {n: round(run.rasters[n].rate, 4) for n in names},
+            "differing_spikes": differences,
+            "events": run.synaptic_events,
             "engine": measure(lambda e=engine, s=spikes: e.run({"in": s}), repeats),
             "engine_1_thread": measure(lambda e=single, s=spikes: e.run({"in": s}), repeats),
             "onnxruntime": measure(lambda d=dense: session.run(None, {"in": d}), repeats),
-        }  # fmt: skip
+        }
         rows.append(row)
         print(json.dumps(row), flush=True)
     ratio = [
         row["onnxruntime"]["best_s"] / min(row["engine"]["best_s"], row["engine_1_thread"]["best_s"]) for row in rows
     ]
-    return {"network": "conv 2x64x64, 3x3x32, 3x3x64 stride 2, 3x3x128 stride 2, dense 11", "time_steps": steps,
-            "threads": threads, "rows": rows, "times_faster_than_onnxruntime": [round(r, 2) for r in ratio],
-            "crossover_activity": meeting_point([row["input_activity"] for row in rows], ratio)}  # fmt: skip
+    return {
+        "network": "conv 2x64x64, 3x3x32, 3x3x64 stride 2, 3x3x128 stride 2, dense 11",
+        "time_steps": steps,
+        "threads": threads,
+        "rows": rows,
+        "times_faster_than_onnxruntime": [round(r, 2) for r in ratio],
+        "crossover_activity": meeting_point([row["input_activity"] for row in rows], ratio),
+    }
 
 
 def resnet_crossover(rows: list[dict[str, Any]]) -> str:
     """Returns the firing rate of sew_resnet18 at which the engine and ONNX Runtime take the same time."""
-    found = sorted((row["firing_rate"], row["times_faster_than_onnxruntime"])
-                   for row in rows if row["network"].startswith("sew_resnet18"))  # fmt: skip
+    found = sorted(
+        (row["firing_rate"], row["times_faster_than_onnxruntime"])
+        for row in rows
+        if row["network"].startswith("sew_resnet18")
+    )
     return meeting_point([rate for rate, _ in found], [ratio for _, ratio in found]) if found else ""
 
 

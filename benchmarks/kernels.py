@@ -23,10 +23,14 @@ from kernel_parts import models, neurons, parity, products, spread
 from kernel_parts.record import Record, page
 
 PARTS = {
-    "attention": products.measure_attention, "linear": products.measure_linear, "lif": neurons.measure,
-    "batch_one": products.measure_batch_one, "convolution": products.measure_convolution,
-    "depthwise": products.measure_depthwise, "words": neurons.measure_words,
-}  # fmt: skip
+    "attention": products.measure_attention,
+    "linear": products.measure_linear,
+    "lif": neurons.measure,
+    "batch_one": products.measure_batch_one,
+    "convolution": products.measure_convolution,
+    "depthwise": products.measure_depthwise,
+    "words": neurons.measure_words,
+}
 
 
 def variants(names: list[str]) -> list[tuple[str, int]]:
@@ -44,10 +48,14 @@ def compile_first(arguments: argparse.Namespace) -> None:
         jobs += [([*command, "--share", str(index)], 2) for index in range(arguments.processes)]
     start = time.monotonic()
     running = [
-        subprocess.Popen(job, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                         env={**os.environ, "TORCHINDUCTOR_COMPILE_THREADS": str(threads)})
+        subprocess.Popen(
+            job,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "TORCHINDUCTOR_COMPILE_THREADS": str(threads)},
+        )
         for job, threads in jobs
-    ]  # fmt: skip
+    ]
     for process in running:
         try:
             process.wait(max(1.0, arguments.prepare_limit - (time.monotonic() - start)))
@@ -74,8 +82,13 @@ def main() -> None:
     parser.add_argument("--devices", type=int, default=1, help="GPUs of one kind that share the work")
     parser.add_argument("--prepare-limit", type=float, default=600.0, help="seconds that they may take")
     parser.add_argument("--compile-only", action="store_true", help="stop when --processes have compiled")
-    parser.add_argument("--stems", nargs="*", default=["1"], choices=["0", "1"],
-                        help="opponents of the models: image convolved once (1) or at every step (0)")  # fmt: skip
+    parser.add_argument(
+        "--stems",
+        nargs="*",
+        default=["1"],
+        choices=["0", "1"],
+        help="opponents of the models: image convolved once (1) or at every step (0)",
+    )
     parser.add_argument("--prepare", help="size:batch:once of an opponent that is only compiled")
     parser.add_argument("--share", type=int, help="only compile this share of the rows")
     arguments = parser.parse_args()

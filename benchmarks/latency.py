@@ -59,10 +59,13 @@ def agreement() -> dict[str, float]:
     logs = [float(np.log(b / a)) for a, b in zip(bare, ours, strict=True)]
     middle, low, high, confidence = hodges_lehmann(logs, 0.95)
     return {
-        "bare_median_s": statistics.median(bare), "harness_median_s": statistics.median(ours),
-        "ratio": float(np.exp(middle)), "ratio_low": float(np.exp(low)), "ratio_high": float(np.exp(high)),
+        "bare_median_s": statistics.median(bare),
+        "harness_median_s": statistics.median(ours),
+        "ratio": float(np.exp(middle)),
+        "ratio_low": float(np.exp(low)),
+        "ratio_high": float(np.exp(high)),
         "confidence": confidence,
-    }  # fmt: skip
+    }
 
 
 def _bare(runner: Runner, x: np.ndarray) -> float:
@@ -95,8 +98,10 @@ def main() -> None:
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(f"harness: {typical * 1e6:.2f} µs a sample, {typical / INFERENCE_S:.3%} of 1 ms (below 1 % is wanted)")
-    print(f"median by harness / by a bare loop: {result['agreement']['ratio']:.4f} "
-          f"[{result['agreement']['ratio_low']:.4f}, {result['agreement']['ratio_high']:.4f}]")  # fmt: skip
+    print(
+        f"median by harness / by a bare loop: {result['agreement']['ratio']:.4f} "
+        f"[{result['agreement']['ratio_low']:.4f}, {result['agreement']['ratio_high']:.4f}]"
+    )
 
 
 if __name__ == "__main__":

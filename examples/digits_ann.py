@@ -27,10 +27,14 @@ EPOCHS, BATCH = 12, 64
 def digits_cnn() -> ModelSpec:
     """Two convolutions with batch normalisation, pooling and a linear layer: 8x8 images, 10 classes."""
     return ModelSpec(
-        "digits_cnn", trained, (TensorSpec("image", (1, 8, 8)),), classes=tuple("0123456789"),
-        description="small convolutional network, handwritten digits", source="UCI handwritten digits",
+        "digits_cnn",
+        trained,
+        (TensorSpec("image", (1, 8, 8)),),
+        classes=tuple("0123456789"),
+        description="small convolutional network, handwritten digits",
+        source="UCI handwritten digits",
         example=lambda batch, steps, seed: load_digits().train_images[seed * batch : (seed + 1) * batch],
-    )  # fmt: skip
+    )
 
 
 def trained() -> nn.Module:
@@ -39,10 +43,16 @@ def trained() -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = nn.Sequential(
-            nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
-            nn.Conv2d(16, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Flatten(), nn.Linear(32 * 4 * 4, 10),
-        )  # fmt: skip
+            nn.Conv2d(1, 16, 3, padding=1, bias=False),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, padding=1, bias=False),
+            nn.BatchNorm2d(32),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(32 * 4 * 4, 10),
+        )
         optimiser = torch.optim.AdamW(net.parameters(), lr=3e-3)
         for _ in range(EPOCHS):
             for rows in torch.randperm(len(digits.train_labels)).split(BATCH):

@@ -79,9 +79,12 @@ def _vgg() -> nn.Module:
 def _vgg_small() -> nn.Module:
     """The convolutions with the single linear layer that is usual for 32x32 images: 9 instead of 133 M parameters."""
     module = spiking_vgg.SpikingVGG(
-        spiking_vgg.cfgs["A"], batch_norm=True, norm_layer=layer.BatchNorm2d, spiking_neuron=neuron.IFNode,
+        spiking_vgg.cfgs["A"],
+        batch_norm=True,
+        norm_layer=layer.BatchNorm2d,
+        spiking_neuron=neuron.IFNode,
         init_weights=False,
-    )  # fmt: skip
+    )
     module.avgpool = layer.AdaptiveAvgPool2d((1, 1))
     module.classifier = nn.Sequential(layer.Linear(512, SMALL_CLASSES))
     module._initialize_weights()

@@ -19,26 +19,35 @@ def describe(captured: Captured) -> dict[str, Any]:
     shape = [*([steps] if timed else []), batch, *info.shape]
     states = [
         {
-            "name": s.name, "input": f"{s.name}_in", "output": f"{s.name}_out",
-            "shape": [_symbol(size, batch) for size in s.shape], "dtype": s.dtype, "init": s.init,
-            "unit": "threshold units", "neuron": s.neuron,
+            "name": s.name,
+            "input": f"{s.name}_in",
+            "output": f"{s.name}_out",
+            "shape": [_symbol(size, batch) for size in s.shape],
+            "dtype": s.dtype,
+            "init": s.init,
+            "unit": "threshold units",
+            "neuron": s.neuron,
         }
         for s in captured.states
-    ]  # fmt: skip
+    ]
     return {
         "time_steps": captured.time_steps,
-        "inputs": [{
-            "name": info.name, "shape": shape, "dtype": info.dtype, "layout": lead + info.layout,
-            "time_axis": 0 if timed else None, "meaning": _meaning(captured, timed),
-        }],
+        "inputs": [
+            {
+                "name": info.name,
+                "shape": shape,
+                "dtype": info.dtype,
+                "layout": lead + info.layout,
+                "time_axis": 0 if timed else None,
+                "meaning": _meaning(captured, timed),
+            }
+        ],
         "outputs": _outputs(captured, batch, steps),
         "states": states if captured.form == "step" else [],
         "reset_policy": _reset_policy(captured),
-        "neurons": [
-            {"path": n.path, "kind": n.kind, "op": n.op, "parameters": n.parameters} for n in captured.neurons
-        ],
+        "neurons": [{"path": n.path, "kind": n.kind, "op": n.op, "parameters": n.parameters} for n in captured.neurons],
         "target_info": {"time_input": spec.time_input, "time_output": captured.time_output},
-    }  # fmt: skip
+    }
 
 
 def _symbol(size: int | None, batch: int | str) -> int | str:
@@ -68,10 +77,15 @@ def _outputs(captured: Captured, batch: int | str, steps: Any) -> list[dict[str,
         value = by_name[str(node)].meta["val"]
         lead = [steps, batch] if sequence else [batch]
         rest = [size if isinstance(size, int) else str(size) for size in value.shape[len(lead) :]]
-        described.append({
-            "name": name, "shape": [*lead, *rest], "dtype": str(value.dtype).removeprefix("torch."),
-            "time_axis": 0 if sequence else None, "meaning": _output_meaning(captured),
-        })  # fmt: skip
+        described.append(
+            {
+                "name": name,
+                "shape": [*lead, *rest],
+                "dtype": str(value.dtype).removeprefix("torch."),
+                "time_axis": 0 if sequence else None,
+                "meaning": _output_meaning(captured),
+            }
+        )
     return described
 
 

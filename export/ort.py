@@ -19,7 +19,7 @@ _LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_EN
 
 def new_session(
     model: Any, *, level: int = 3, threads: int = 0, providers: Sequence[str] = (), spinning: bool = True
-) -> Any:  # fmt: skip
+) -> Any:
     """Opens a session on a model file or proto.
 
     Args:
@@ -80,13 +80,18 @@ class OnnxRunner:
     """
 
     def __init__(
-        self, artifact: Artifact, *, level: int = 3, threads: int = 0, providers: Sequence[str] = (),
+        self,
+        artifact: Artifact,
+        *,
+        level: int = 3,
+        threads: int = 0,
+        providers: Sequence[str] = (),
         spinning: bool = True,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.manifest = artifact.manifest
         self._session = new_session(
             artifact.file("model.onnx"), level=level, threads=threads, providers=providers, spinning=spinning
-        )  # fmt: skip
+        )
         self._input = self.manifest.inputs[0]
         self._outputs = [output.name for output in self.manifest.outputs]
         self._device = "cuda" if any("CUDA" in p or "Tensorrt" in p for p in providers) else "cpu"
@@ -123,9 +128,7 @@ class OnnxRunner:
             raise InputError(f"reset for {batch!r} streams", expected="a whole number >= 1")
         self._batch = batch
         feeds = initial_states(self.manifest.states, batch)
-        self._states = {
-            name: ort.OrtValue.ortvalue_from_numpy(value, self._device) for name, value in feeds.items()
-        }  # fmt: skip
+        self._states = {name: ort.OrtValue.ortvalue_from_numpy(value, self._device) for name, value in feeds.items()}
 
     def step(self, x_t: np.ndarray) -> np.ndarray:
         """Runs one time step `[B, ...]` and keeps the new state.
@@ -140,8 +143,9 @@ class OnnxRunner:
         if self._batch and x_t.shape[0] != self._batch:
             raise InputError(
                 f"step was given {x_t.shape[0]} streams after reset for {self._batch}",
-                expected=f"an input [{self._batch}, ...]", fix="runner.reset(batch=...)",
-            )  # fmt: skip
+                expected=f"an input [{self._batch}, ...]",
+                fix="runner.reset(batch=...)",
+            )
         binding = self._session.io_binding()
         binding.bind_cpu_input(self._input.name, np.ascontiguousarray(x_t))
         for name, value in self._states.items():
@@ -152,9 +156,7 @@ class OnnxRunner:
             binding.bind_output(state.output, self._device)
         self._session.run_with_iobinding(binding)
         results = binding.get_outputs()
-        self._states = {
-            state.input: value for state, value in zip(self.manifest.states, results[1:], strict=True)
-        }  # fmt: skip
+        self._states = {state.input: value for state, value in zip(self.manifest.states, results[1:], strict=True)}
         return results[0].numpy()
 
     def states(self) -> dict[str, np.ndarray]:
@@ -184,9 +186,10 @@ class OnnxRunner:
     def _need_streaming(self, verb: str) -> None:
         if not self.streaming:
             raise InputError(
-                f"a {self.manifest.form!r} artifact cannot {verb}", expected="a step artifact",
+                f"a {self.manifest.form!r} artifact cannot {verb}",
+                expected="a step artifact",
                 fix="neurokit export MODEL --target onnx-step",
-            )  # fmt: skip
+            )
 
     def _need_open(self) -> None:
         if self._session is None:
@@ -202,4 +205,4 @@ class OnnxRunner:
             got = f"{list(x.shape)} {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
             raise InputError(
                 f"the input is {got}", expected=f"{list(wanted)} {self._input.dtype}", fix="reshape or cast it"
-            )  # fmt: skip
+            )

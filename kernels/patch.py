@@ -33,11 +33,15 @@ def _run(node: Any, x: Tensor, parameters: dict[str, Any]) -> Tensor:
     """One multi-step call on the kernel; the last membrane becomes the node's state."""
     (v,) = node.materialize_states((x,), tuple(node._memories.values()), "m")
     spikes, last, _ = lif(
-        x, v.to(torch.float32), threshold=float(node.v_threshold),
+        x,
+        v.to(torch.float32),
+        threshold=float(node.v_threshold),
         v_reset=None if node.v_reset is None else float(node.v_reset),
-        surrogate=_SURROGATES[type(node.surrogate_function).__name__], alpha=float(node.surrogate_function.alpha),
-        detach_reset=node.detach_reset, **parameters,
-    )  # fmt: skip
+        surrogate=_SURROGATES[type(node.surrogate_function).__name__],
+        alpha=float(node.surrogate_function.alpha),
+        detach_reset=node.detach_reset,
+        **parameters,
+    )
     node._memories["v"] = last
     return spikes
 

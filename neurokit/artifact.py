@@ -30,9 +30,21 @@ if TYPE_CHECKING:
     from neurokit.reports import ParityReport
 
 __all__ = [
-    "MANIFEST", "SCHEMA_VERSION", "Artifact", "Draft", "FileInfo", "Manifest", "ModelInfo", "NeuronInfo",
-    "Reparameterisation", "StateInfo", "TensorInfo", "check_out", "file_info", "write_artifact",
-]  # fmt: skip
+    "MANIFEST",
+    "SCHEMA_VERSION",
+    "Artifact",
+    "Draft",
+    "FileInfo",
+    "Manifest",
+    "ModelInfo",
+    "NeuronInfo",
+    "Reparameterisation",
+    "StateInfo",
+    "TensorInfo",
+    "check_out",
+    "file_info",
+    "write_artifact",
+]
 
 
 @dataclass(frozen=True)

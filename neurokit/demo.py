@@ -63,9 +63,15 @@ def run(out: str | Path = "build/demo", seed: int = 0, progress: Step | None = N
     with doing("mobilenet_v2 on photographs"):
         photographs = _photographs(folder / "mobilenet_v2")
     return {
-        "training": training, "forms": forms, "agreement": agreement, "accuracy": accuracy, "stream": stream,
-        "photographs": photographs, "folder": str(folder), "seconds": time.perf_counter() - start,
-    }  # fmt: skip
+        "training": training,
+        "forms": forms,
+        "agreement": agreement,
+        "accuracy": accuracy,
+        "stream": stream,
+        "photographs": photographs,
+        "folder": str(folder),
+        "seconds": time.perf_counter() - start,
+    }
 
 
 def _clear(folder: Path) -> None:
@@ -83,10 +89,16 @@ def _train(seed: int) -> tuple[Any, Any, dict[str, Any]]:
     start = time.perf_counter()
     module, accuracy = train_digits(seconds=60.0, seed=seed)
     digits = load_digits(seed)
-    return module, digits, {
-        "seconds": time.perf_counter() - start, "held_out_accuracy": accuracy,
-        "train_images": len(digits.train_labels), "held_out_images": len(digits.test_labels),
-    }  # fmt: skip
+    return (
+        module,
+        digits,
+        {
+            "seconds": time.perf_counter() - start,
+            "held_out_accuracy": accuracy,
+            "train_images": len(digits.train_labels),
+            "held_out_images": len(digits.test_labels),
+        },
+    )
 
 
 def _spec(module: Any, digits: Any) -> Any:
@@ -95,19 +107,24 @@ def _spec(module: Any, digits: Any) -> Any:
     from neurokit.loading import load
 
     return replace(
-        load("spiking_cnn"), build=lambda: module,
+        load("spiking_cnn"),
+        build=lambda: module,
         example=lambda batch, time_steps, seed: as_sequence(digits.test_images[seed : seed + batch], time_steps),
-    )  # fmt: skip
+    )
 
 
 def _lower(captured: Any, form: str, folder: Path) -> tuple[Artifact, dict[str, Any]]:
     artifact = pipeline.lower(captured, form, folder, verified=False)
     report = pipeline.verify(artifact)
     return artifact, {
-        "target": form, "verdict": report.verdict, "passed": report.passed,
-        "spikes_compared": report.spikes_compared, "spikes_flipped": report.spikes_flipped,
-        "bytes": artifact.manifest.files["model.onnx"].bytes, "nodes": artifact.manifest.target_info["nodes"],
-    }  # fmt: skip
+        "target": form,
+        "verdict": report.verdict,
+        "passed": report.passed,
+        "spikes_compared": report.spikes_compared,
+        "spikes_flipped": report.spikes_flipped,
+        "bytes": artifact.manifest.files["model.onnx"].bytes,
+        "nodes": artifact.manifest.target_info["nodes"],
+    }
 
 
 def _classify(module: Any, digits: Any, artifacts: list[Artifact]) -> dict[str, Any]:
@@ -156,12 +173,13 @@ def _photographs(folder: Path) -> list[dict[str, Any]]:
         reference = captured.program.module()(torch.from_numpy(batch))[0].numpy()
     return [
         {
-            "photograph": name, "class": spec.classes[int(y.argmax())],
+            "photograph": name,
+            "class": spec.classes[int(y.argmax())],
             "same_class_as_torch": bool(y.argmax() == r.argmax()),
             "relative_error": float(np.linalg.norm(y - r) / np.linalg.norm(r)),
         }
         for name, y, r in zip(PHOTOGRAPHS, lowered, reference, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _photograph(name: str) -> np.ndarray:

@@ -68,8 +68,14 @@ def examine() -> list[Check]:
 
 def _python() -> Check:
     new_enough = sys.version_info >= (3, 11)
-    return Check("python", "everything", True, "ok" if new_enough else "broken", platform.python_version(),
-                 "" if new_enough else "install Python 3.11 or newer")  # fmt: skip
+    return Check(
+        "python",
+        "everything",
+        True,
+        "ok" if new_enough else "broken",
+        platform.python_version(),
+        "" if new_enough else "install Python 3.11 or newer",
+    )
 
 
 def _library(name: str, purpose: str, required: bool, packages: str) -> Check:

@@ -187,7 +187,7 @@ def _source(model: Captured | Exact) -> Captured:
 
 def _numerics(
     model: Captured | Exact, numerics: str, calibration: torch.Tensor | None, bits: int, training: Labelled | None
-) -> tuple[Captured, dict[str, Any] | None]:  # fmt: skip
+) -> tuple[Captured, dict[str, Any] | None]:
     """Returns the model in the numerics that were asked for, and its proof."""
     from neurokit.capture import Captured as IsCaptured
 
@@ -211,9 +211,13 @@ def _numerics(
 
 
 def verify(
-    artifact: Artifact | str | Path, *, record: bool = True, simulators: bool = True, thorough: bool = False,
+    artifact: Artifact | str | Path,
+    *,
+    record: bool = True,
+    simulators: bool = True,
+    thorough: bool = False,
     **options: Any,
-) -> ParityReport:  # fmt: skip
+) -> ParityReport:
     """Verifies an artifact from its files alone and records the verdict in its manifest.
 
     Args:
@@ -266,10 +270,15 @@ def compare(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
             (y_a, s_a), (y_b, s_b) = runs[a], runs[b]
             flipped = sum(int((p.reshape(q.shape) != q).sum()) for p, q in zip(s_a, s_b, strict=True))
             distance = float(np.linalg.norm(y_a[0] - y_b[0])) / (float(np.linalg.norm(y_a[0])) or 1.0)
-            pairs.append({
-                "a": artifacts[a].manifest.target, "b": artifacts[b].manifest.target,
-                "spikes_compared": sum(p.size for p in s_a), "spikes_differ": flipped, "output_error": distance,
-            })  # fmt: skip
+            pairs.append(
+                {
+                    "a": artifacts[a].manifest.target,
+                    "b": artifacts[b].manifest.target,
+                    "spikes_compared": sum(p.size for p in s_a),
+                    "spikes_differ": flipped,
+                    "output_error": distance,
+                }
+            )
     return pairs
 
 
@@ -298,7 +307,7 @@ def need(modules: Sequence[str], target: Target) -> None:
     if missing:
         raise MissingRuntimeError(
             f"target {target.info.name!r} needs {', '.join(missing)}", fix=target.info.install or "install it"
-        )  # fmt: skip
+        )
 
 
 def _vectors(captured: Captured, inputs: torch.Tensor | None) -> Vectors:
@@ -309,7 +318,7 @@ def _vectors(captured: Captured, inputs: torch.Tensor | None) -> Vectors:
 
 def _manifest(
     captured: Captured, target: str, options: LowerOptions, entries: dict[str, Any], weights_sha256: str | None
-) -> Manifest:  # fmt: skip
+) -> Manifest:
     spec = captured.spec
     reasons = {
         "kept": "branches kept apart: on dense hardware merging them would cost 4.5 times the multiplications",
@@ -317,14 +326,18 @@ def _manifest(
     }
     return Manifest(
         model=ModelInfo(
-            name=spec.name, source=spec.source, parameters=sum(p.numel() for p in captured.module.parameters()),
-            options=spec.options, weights_sha256=weights_sha256,
+            name=spec.name,
+            source=spec.source,
+            parameters=sum(p.numel() for p in captured.module.parameters()),
+            options=spec.options,
+            weights_sha256=weights_sha256,
         ),
         target=target,
         reparameterisation=Reparameterisation(
-            state=captured.reparameterisation, reason=reasons.get(captured.reparameterisation, ""),
+            state=captured.reparameterisation,
+            reason=reasons.get(captured.reparameterisation, ""),
         ),
         versions=versions(),
         options={"batch": options.batch, "flat": options.flat, **dict(options.extra)},
         **{"numerics": options.numerics, **entries},
-    )  # fmt: skip
+    )

@@ -15,9 +15,21 @@ from neurokit._version import __version__
 
 # Everything that may take part in a lowering, a run or a simulation.
 PACKAGES = (
-    "torch", "torchvision", "spikingjelly", "triton", "onnx", "onnx-ir", "onnxscript", "onnxruntime",
-    "onnxruntime-gpu", "tensorrt", "tensorrt_rtx", "nir", "numpy", "numba",
-)  # fmt: skip
+    "torch",
+    "torchvision",
+    "spikingjelly",
+    "triton",
+    "onnx",
+    "onnx-ir",
+    "onnxscript",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "tensorrt",
+    "tensorrt_rtx",
+    "nir",
+    "numpy",
+    "numba",
+)
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 

@@ -72,24 +72,37 @@ class Quantity:
             raise InputError(f"cannot add {self.unit!r} and {other.unit!r}", expected="equal units")
         source = self.source if self.source == other.source else f"{self.source}; {other.source}"
         return Quantity(
-            self.value + other.value, self.low + other.low, self.high + other.high,
-            self.unit, worst_kind(self.kind, other.kind), source,
-        )  # fmt: skip
+            self.value + other.value,
+            self.low + other.low,
+            self.high + other.high,
+            self.unit,
+            worst_kind(self.kind, other.kind),
+            source,
+        )
 
     def scaled(self, factor: float, unit: str | None = None, kind: Kind | None = None) -> Quantity:
         """Returns the quantity times a factor >= 0 that is known exactly (a count, a duration)."""
         if factor < 0 or math.isnan(factor):
             raise InputError(f"scale factor {factor!r} is not usable", expected="a number >= 0")
         return replace(
-            self, value=self.value * factor, low=self.low * factor, high=self.high * factor,
+            self,
+            value=self.value * factor,
+            low=self.low * factor,
+            high=self.high * factor,
             unit=self.unit if unit is None else unit,
             kind=self.kind if kind is None else worst_kind(self.kind, kind),
-        )  # fmt: skip
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Returns the quantity as a JSON object."""
-        return {"value": self.value, "low": self.low, "high": self.high,
-                "unit": self.unit, "kind": self.kind, "source": self.source}  # fmt: skip
+        return {
+            "value": self.value,
+            "low": self.low,
+            "high": self.high,
+            "unit": self.unit,
+            "kind": self.kind,
+            "source": self.source,
+        }
 
     def text(self) -> str:
         """Returns the value and its interval, scaled to a readable prefix: `1.4 mJ [1.2, 1.6]`."""

@@ -12,8 +12,21 @@ ROOT = Path(__file__).parents[1]
 # Globbing does not follow the links in neurokit/, so every file comes once.
 FOLDERS = ("neurokit", "export", "kernels", "hw_sim", "benchmarks", "tests")
 SOURCES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
-HEAVY = ("torch", "onnx", "onnxruntime", "onnxscript", "tensorrt", "tensorrt_rtx", "triton", "numba", "spikingjelly",
-         "numpy", "pydantic", "rich", "typer")  # fmt: skip
+HEAVY = (
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "tensorrt",
+    "tensorrt_rtx",
+    "triton",
+    "numba",
+    "spikingjelly",
+    "numpy",
+    "pydantic",
+    "rich",
+    "typer",
+)
 TOPS = {"export", "kernels", "hw_sim"}
 
 

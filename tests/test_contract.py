@@ -24,13 +24,20 @@ FORMS = ("onnx", "onnx-scan", "onnx-step")
 # Images so small that every model is quick; the architecture and the number of parameters do not depend on it.
 SIDE = {"metaspikeformer_15m": 64, "sew_resnet18": 64, "resnet34": 64, "mobilenet_v2": 64}
 LARGE = {"metaspikeformer_31m", "metaspikeformer_55m"}  # the 15m twin covers their structure
-OUTSIDE = ("spiking_vgg11_bn_small", "ms_resnet18_small", "spikformer_ti_small", "qkformer_10_384_small",
-           "sdt_8_384_small")  # fmt: skip
+OUTSIDE = (
+    "spiking_vgg11_bn_small",
+    "ms_resnet18_small",
+    "spikformer_ti_small",
+    "qkformer_10_384_small",
+    "sdt_8_384_small",
+)
 # Half a minute each: one form of each transformer is enough for every run, `make test-slow` does the others.
 QUICK_FORM = {
-    "metaspikeformer_15m": "onnx", "spikformer_ti_small": "onnx", "qkformer_10_384_small": "onnx-step",
+    "metaspikeformer_15m": "onnx",
+    "spikformer_ti_small": "onnx",
+    "qkformer_10_384_small": "onnx-step",
     "sdt_8_384_small": "onnx-scan",
-}  # fmt: skip
+}
 
 
 def pairs(names, forms=FORMS):
@@ -39,7 +46,7 @@ def pairs(names, forms=FORMS):
         pytest.param(name, form, marks=pytest.mark.slow if is_long(name, form) else ())
         for name in names
         for form in forms
-    ]  # fmt: skip
+    ]
 
 
 def is_long(name, form):
@@ -147,7 +154,7 @@ def test_every_zoo_model_takes_int8_or_says_why_not(name, captures, tmp_path):
     calibration = images(16, captured.spec.inputs[0].shape, 3)
     artifact = pipeline.lower(
         captured, "onnx-int8", tmp_path / "out", calibration=calibration, inputs=calibration[:4], max_error=0.9
-    )  # fmt: skip
+    )
     report = pipeline.verify(artifact)
     assert report.verdict == "within tolerance", report.notes
     assert 0 < report.output_error_free < report.output_tolerance

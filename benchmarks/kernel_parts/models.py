@@ -17,9 +17,20 @@ from . import opponents
 from .record import Record, event_time
 from .shapes import WIDTHS
 
-STAGES = ("downsample1_1", "ConvBlock1_1.0", "downsample1_2", "ConvBlock1_2.0", "downsample2", "ConvBlock2_1.0",
-          "ConvBlock2_2.0", "downsample3", *(f"block3.{i}" for i in range(6)), "downsample4", "block4.0",
-          "block4.1")  # fmt: skip
+STAGES = (
+    "downsample1_1",
+    "ConvBlock1_1.0",
+    "downsample1_2",
+    "ConvBlock1_2.0",
+    "downsample2",
+    "ConvBlock2_1.0",
+    "ConvBlock2_2.0",
+    "downsample3",
+    *(f"block3.{i}" for i in range(6)),
+    "downsample4",
+    "block4.0",
+    "block4.1",
+)
 
 
 def build(size: str) -> nn.Module:
@@ -144,8 +155,12 @@ def _opponent(model: nn.Module, images: Tensor, once: bool, key: str) -> dict[st
             called = event_time(lambda: run(half))
             replay = capture_graph(run, half)
             replayed = event_time(lambda: replay(half))
-            return {f"{key}_seconds": min(called, replayed), f"{key}_called_seconds": called,
-                    f"{key}_replayed_seconds": replayed, f"{key}_compile_seconds": compiling}  # fmt: skip
+            return {
+                f"{key}_seconds": min(called, replayed),
+                f"{key}_called_seconds": called,
+                f"{key}_replayed_seconds": replayed,
+                f"{key}_compile_seconds": compiling,
+            }
     except Exception as error:
         return {key: f"{type(error).__name__}: {str(error)[:200]}"}
 

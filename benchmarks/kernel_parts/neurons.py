@@ -16,10 +16,18 @@ from .record import Record
 BRAIN = torch.bfloat16
 # (T, rows, channels, whose): 102.8 million elements over several T, then layers of the networks.
 SHAPES = (
-    (4, 32 * 56**2, 256, "55m"), (8, 16 * 56**2, 256, ""), (16, 8 * 56**2, 256, ""), (32, 4 * 56**2, 256, ""),
-    (4, 56**2, 256, "55m, B=1"), (4, 32 * 112**2, 96, "31m"), (4, 32 * 112**2, 64, "15m, SEW"), (4, 6272, 1536, "31m"),
-    (4, 6272, 512, "SEW stage 3"), (4, 32 * 28**2, 128, "SEW stage 2"), (4, 196, 1536, "31m, B=1"),
-)  # fmt: skip
+    (4, 32 * 56**2, 256, "55m"),
+    (8, 16 * 56**2, 256, ""),
+    (16, 8 * 56**2, 256, ""),
+    (32, 4 * 56**2, 256, ""),
+    (4, 56**2, 256, "55m, B=1"),
+    (4, 32 * 112**2, 96, "31m"),
+    (4, 32 * 112**2, 64, "15m, SEW"),
+    (4, 6272, 1536, "31m"),
+    (4, 6272, 512, "SEW stage 3"),
+    (4, 32 * 28**2, 128, "SEW stage 2"),
+    (4, 196, 1536, "31m, B=1"),
+)
 
 
 def measure(record: Record) -> None:
@@ -42,10 +50,21 @@ def measure(record: Record) -> None:
                 "eager_bf16": lambda x=x: opponents.unrolled(x),
             }
         with torch.no_grad():
-            record.add("lif, bf16 to packed", shape, lambda x=x: lif(x, spikes="packed", want_v=False),
-                       x.numel() * 2.125 / record.bandwidth, exact=True, **others)  # fmt: skip
-            record.add("lif, bf16 to bf16", shape, lambda x=x: lif(x, want_v=False), x.numel() * 4 / record.bandwidth,
-                       exact=True)  # fmt: skip
+            record.add(
+                "lif, bf16 to packed",
+                shape,
+                lambda x=x: lif(x, spikes="packed", want_v=False),
+                x.numel() * 2.125 / record.bandwidth,
+                exact=True,
+                **others,
+            )
+            record.add(
+                "lif, bf16 to bf16",
+                shape,
+                lambda x=x: lif(x, want_v=False),
+                x.numel() * 4 / record.bandwidth,
+                exact=True,
+            )
     _training(record)
 
 
@@ -58,12 +77,14 @@ def _training(record: Record) -> None:
         x = torch.randn(steps, rows, 256, device="cuda", dtype=BRAIN) + 0.3
         g, v = torch.randn_like(x), torch.zeros(rows, 256, device="cuda")
         record.add(
-            "lif, forward and backward", f"[{steps}, {rows}, 256] bf16",
-            both(lambda x: lif(x, detach_reset=True, want_v=False)[0], x, g), x.numel() * 10 / record.bandwidth,
+            "lif, forward and backward",
+            f"[{steps}, {rows}, 256] bf16",
+            both(lambda x: lif(x, detach_reset=True, want_v=False)[0], x, g),
+            x.numel() * 10 / record.bandwidth,
             spikingjelly_fp32=both(lambda x, v=v: opponents.spikingjelly(x, v)[0], x.float(), g.float()),
             spikingjelly_bf16=both(lambda x, v=v: opponents.spikingjelly(x, v)[0], x, g),
             compile_bf16=both(opponents.compiled(opponents.unrolled_training), x, g),
-        )  # fmt: skip
+        )
 
 
 def measure_words(record: Record) -> None:
@@ -72,5 +93,10 @@ def measure_words(record: Record) -> None:
     words, elements = pack(x), x.numel()
     record.add("pack", "102.8 M bf16", lambda: pack(x), elements * 2.125 / record.bandwidth)
     record.add("unpack", "102.8 M bf16", lambda: unpack(words, 256, BRAIN), elements * 2.125 / record.bandwidth)
-    record.add("spike_stats", "102.8 M spikes", lambda: spike_stats(words, 256), elements / 8 / record.bandwidth,
-               dense_sum_bf16=lambda: x.sum(1, dtype=torch.float32))  # fmt: skip
+    record.add(
+        "spike_stats",
+        "102.8 M spikes",
+        lambda: spike_stats(words, 256),
+        elements / 8 / record.bandwidth,
+        dense_sum_bf16=lambda: x.sum(1, dtype=torch.float32),
+    )

@@ -55,16 +55,25 @@ def _linear(record: Record, rows: int, inner: int, cols: int, tag: str) -> None:
     bound = lambda bits, rate: max(operations / rate, (4 * rows * inner * bits / 8 + moved) / record.bandwidth)  # noqa: E731
     compiled = opponents.compiled(opponents.product_then_neuron)
     record.add(
-        "spike_linear_lif, bf16 weights", shape, call(s, w, "auto"), bound(16, record.brain),
-        fused=call(s, w, "fused"), cublas_then_lif=call(s, w, "gemm"),
-        cublas_compiled_epilogue=lambda: compiled(s, w, narrow), cublas_alone=lambda: F.linear(s, w),
+        "spike_linear_lif, bf16 weights",
+        shape,
+        call(s, w, "auto"),
+        bound(16, record.brain),
+        fused=call(s, w, "fused"),
+        cublas_then_lif=call(s, w, "gemm"),
+        cublas_compiled_epilogue=lambda: compiled(s, w, narrow),
+        cublas_alone=lambda: F.linear(s, w),
         packed_input=call(words, w, "fused"),
-    )  # fmt: skip
+    )
     record.add(
-        "spike_linear_lif, int8 weights", shape, call(s8, w8, "auto", scale), bound(8, record.integer),
-        bf16_auto=call(s, w, "auto"), int_mm_then_lif=call(s8, w8, "gemm", scale),
+        "spike_linear_lif, int8 weights",
+        shape,
+        call(s8, w8, "auto", scale),
+        bound(8, record.integer),
+        bf16_auto=call(s, w, "auto"),
+        int_mm_then_lif=call(s8, w8, "gemm", scale),
         cublas_bf16_compiled_epilogue=lambda: compiled(s, w, narrow),
-    )  # fmt: skip
+    )
 
 
 def measure_attention(record: Record) -> None:
@@ -77,13 +86,21 @@ def measure_attention(record: Record) -> None:
             shape = f"[4, {batch}, 196, {channels}], 8 heads of {channels // 8}"
             with torch.no_grad():
                 record.add(
-                    "sdsa_lif, bf16", shape, lambda q=q, k=k, v=v: sdsa_lif(q, k, v, 8),
-                    q.numel() * 8 / record.bandwidth, exact=True,
+                    "sdsa_lif, bf16",
+                    shape,
+                    lambda q=q, k=k, v=v: sdsa_lif(q, k, v, 8),
+                    q.numel() * 8 / record.bandwidth,
+                    exact=True,
                     eager_bf16=lambda q=q, k=k, v=v: opponents.attention(q, k, v),
                     compile_bf16=lambda q=q, k=k, v=v: compiled(q, k, v),
-                )  # fmt: skip
-                record.add("sdsa_lif, int8 to fp16", shape, lambda a=a, b=b, c=c: sdsa_lif(a, b, c, 8),
-                           q.numel() * 5 / record.bandwidth, exact=True)  # fmt: skip
+                )
+                record.add(
+                    "sdsa_lif, int8 to fp16",
+                    shape,
+                    lambda a=a, b=b, c=c: sdsa_lif(a, b, c, 8),
+                    q.numel() * 5 / record.bandwidth,
+                    exact=True,
+                )
 
 
 def measure_convolution(record: Record) -> None:
@@ -96,10 +113,14 @@ def measure_convolution(record: Record) -> None:
         image, plain = s.flatten(0, 1).permute(0, 3, 1, 2), w.permute(0, 3, 1, 2)
         call = lambda path, s=s, w=w, b=b: lambda: spike_conv_lif(s, w, bias=b, padding=1, path=path, form="same")  # noqa: E731
         record.add(
-            "spike_conv_lif", f"3x3 {cin} to {cout} at {size}, TB=128 fp16, {network}", call("auto"),
-            18 * s.numel() * cout / record.brain, fused=call("fused"), cudnn_then_lif=call("conv"),
+            "spike_conv_lif",
+            f"3x3 {cin} to {cout} at {size}, TB=128 fp16, {network}",
+            call("auto"),
+            18 * s.numel() * cout / record.brain,
+            fused=call("fused"),
+            cudnn_then_lif=call("conv"),
             cudnn_alone=lambda image=image, plain=plain: F.conv2d(image, plain, padding=1),
-        )  # fmt: skip
+        )
 
 
 def measure_depthwise(record: Record) -> None:
@@ -117,10 +138,14 @@ def measure_depthwise(record: Record) -> None:
         bound = max(x.numel() * (x.itemsize + 2) / record.bandwidth, x.numel() * kernel**2 / record.fma)
         typed = "int8" if kind == torch.int8 else "fp16"
         record.add(
-            "depthwise", f"{kernel}x{kernel} {width} at {size}, TB={samples} {typed}",
-            call("auto"), bound, tile=call("tile"), stream=call("stream"),
+            "depthwise",
+            f"{kernel}x{kernel} {width} at {size}, TB={samples} {typed}",
+            call("auto"),
+            bound,
+            tile=call("tile"),
+            stream=call("stream"),
             cudnn_fp16=lambda image=image, plain=plain, pad=pad, n=width: F.conv2d(image, plain, padding=pad, groups=n),
-        )  # fmt: skip
+        )
 
 
 def measure_batch_one(record: Record) -> None:
@@ -133,8 +158,11 @@ def measure_batch_one(record: Record) -> None:
             dense, touched = s.to(BRAIN), float((s.amax((0, 1)) > 0).float().mean())
             shape, note = f"T=4 {inner} to {cols}, rate {rate}", f"{touched:.0%} of the rows touched"
             record.add(
-                "spike_gemv_lif", shape, lambda s=s, w=w: spike_gemv_lif(s, w),
-                touched * w.numel() * 2 / record.bandwidth, note,
+                "spike_gemv_lif",
+                shape,
+                lambda s=s, w=w: spike_gemv_lif(s, w),
+                touched * w.numel() * 2 / record.bandwidth,
+                note,
                 cublas_then_lif=lambda dense=dense, w=w: lif(dense @ w, spikes="int8", want_v=False),
                 int8_weights=lambda s=s, w8=w8: spike_gemv_lif(s, w8),
-            )  # fmt: skip
+            )

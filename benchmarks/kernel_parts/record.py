@@ -23,12 +23,18 @@ def about() -> dict[str, Any]:
     import triton
 
     return {
-        "run": uuid.uuid4().hex[:8], "started": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        "gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "triton": triton.__version__,
-        "spikingjelly": getattr(spikingjelly, "__version__", "2.0.0"), "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(), "kind": "measured", "unit": "s",
+        "run": uuid.uuid4().hex[:8],
+        "started": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "gpu": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "triton": triton.__version__,
+        "spikingjelly": getattr(spikingjelly, "__version__", "2.0.0"),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "kind": "measured",
+        "unit": "s",
         "timing": "medians of CUDA-graph replays (benchmarks/gpu_timing.py); what fits into the L2 is read from it",
-    }  # fmt: skip
+    }
 
 
 class Record:
@@ -70,12 +76,24 @@ class Record:
         chip = torch.cuda.get_device_properties()
         lanes = 64 if (chip.major, chip.minor) == (8, 0) else 128  # CUDA C programming guide, arithmetic throughput
         self.fma = chip.multi_processor_count * lanes * chip.clock_rate * 1e3
-        self.data["ceilings"] = {"copy_bytes_per_s": self.bandwidth, "bf16_flop_per_s": self.brain,
-                                 "int8_op_per_s": self.integer, "float32_fma_per_s_analytic": self.fma}  # fmt: skip
+        self.data["ceilings"] = {
+            "copy_bytes_per_s": self.bandwidth,
+            "bf16_flop_per_s": self.brain,
+            "int8_op_per_s": self.integer,
+            "float32_fma_per_s_analytic": self.fma,
+        }
         print(self.data["ceilings"], flush=True)
 
-    def add(self, kernel: str, shape: str, ours: Callable[[], Any], bound: float | None = None, note: str = "",
-            exact: bool = False, **opponents: Callable[[], Any]) -> None:  # fmt: skip
+    def add(
+        self,
+        kernel: str,
+        shape: str,
+        ours: Callable[[], Any],
+        bound: float | None = None,
+        note: str = "",
+        exact: bool = False,
+        **opponents: Callable[[], Any],
+    ) -> None:
         """Times a kernel and its opponents.
 
         Args:
@@ -165,37 +183,55 @@ def page(data: dict[str, Any]) -> str:
     """Returns the record as a page of Markdown."""
     info, top = data["about"], data.get("ceilings", {})
     lines = [
-        f"# Fused kernels on an {info['gpu']}", "",
+        f"# Fused kernels on an {info['gpu']}",
+        "",
         f"Measured in one run ({info['run']}, {info['started']}); torch {info['torch']}, Triton {info['triton']}, "
         f"SpikingJelly {info['spikingjelly']}, cuDNN {info['cudnn']}. Made by `benchmarks/kernels.py`; raw figures "
-        "beside this file.", "",
+        "beside this file.",
+        "",
         f"Times are {info['timing']}.",
-    ]  # fmt: skip
+    ]
     if info.get("gpus", 1) > 1:
         lines += [
             "",
             f"Its parts ran side by side on {info['gpus']} such GPUs, every row beside its opponents on one of them.",
         ]
     if top:
-        lines += ["", f"Ceilings, measured in the same run: copy {top['copy_bytes_per_s'] / 1e12:.2f} TB/s, bf16 "
-                  f"{top['bf16_flop_per_s'] / 1e12:.0f} TFLOP/s, int8 (`torch._int_mm`) "
-                  f"{top['int8_op_per_s'] / 1e12:.0f} TOP/s. A bound is the longer of bytes over the first and "
-                  "operations over the second or third."]  # fmt: skip
+        lines += [
+            "",
+            f"Ceilings, measured in the same run: copy {top['copy_bytes_per_s'] / 1e12:.2f} TB/s, bf16 "
+            f"{top['bf16_flop_per_s'] / 1e12:.0f} TFLOP/s, int8 (`torch._int_mm`) "
+            f"{top['int8_op_per_s'] / 1e12:.0f} TOP/s. A bound is the longer of bytes over the first and "
+            "operations over the second or third.",
+        ]
         if "float32_fma_per_s_analytic" in top:
-            lines[-1] += (f" That of `depthwise` counts {top['float32_fma_per_s_analytic'] / 1e12:.1f} T float32 "
-                          "multiply-adds/s (analytic: lanes times the highest clock).")  # fmt: skip
+            lines[-1] += (
+                f" That of `depthwise` counts {top['float32_fma_per_s_analytic'] / 1e12:.1f} T float32 "
+                "multiply-adds/s (analytic: lanes times the highest clock)."
+            )
     if "parity" in data:
         cases = sum(p["cases"] for p in data["parity"].values())
         wrong = [w for p in data["parity"].values() for w in p["wrong"]]
-        lines += ["", f"Parity with the definitions, in the same run: {cases} cases in float32, float16 and bfloat16, "
-                  f"{len(wrong)} wrong{': ' + '; '.join(wrong[:8]) if wrong else ''}."]  # fmt: skip
+        lines += [
+            "",
+            f"Parity with the definitions, in the same run: {cases} cases in float32, float16 and bfloat16, "
+            f"{len(wrong)} wrong{': ' + '; '.join(wrong[:8]) if wrong else ''}.",
+        ]
     compared = [row["equal"] for row in data["rows"] if "equal" in row]
     if compared:
-        lines += ["", f"At the shapes below, `lif` and `sdsa_lif` gave the definition's bits in {sum(compared)} of "
-                  f"{len(compared)} rows."]  # fmt: skip
+        lines += [
+            "",
+            f"At the shapes below, `lif` and `sdsa_lif` gave the definition's bits in {sum(compared)} of "
+            f"{len(compared)} rows.",
+        ]
     for kernel in dict.fromkeys(row["kernel"] for row in data["rows"]):
-        lines += ["", f"## {kernel}", "", "| shape | ours, us | of the bound | opponents, us (how many times ours) |",
-                  "|---|---|---|---|"]  # fmt: skip
+        lines += [
+            "",
+            f"## {kernel}",
+            "",
+            "| shape | ours, us | of the bound | opponents, us (how many times ours) |",
+            "|---|---|---|---|",
+        ]
         for row in data["rows"]:
             if row["kernel"] == kernel:
                 lines.append(_line(row))
@@ -209,8 +245,9 @@ def _line(row: dict[str, Any]) -> str:
     faster = row.get("speedup", {})
     others = [
         f"{name} {micro(t)} ({faster[name]:.2f})" if name in faster else f"{name} {micro(t)}"
-        for name, t in row["seconds"].items() if name != "ours"
-    ]  # fmt: skip
+        for name, t in row["seconds"].items()
+        if name != "ours"
+    ]
     share = f"{row['share_of_bound']:.0%}" if row.get("share_of_bound") else ""
     note = (f"; {row['note']}" if row["note"] else "") + ("; WRONG BITS" if row.get("equal") is False else "")
     return f"| {row['shape']}{note} | {micro(row['seconds']['ours'])} | {share} | {', '.join(others)} |"
@@ -219,9 +256,14 @@ def _line(row: dict[str, Any]) -> str:
 def _models(rows: list[dict[str, Any]]) -> list[str]:
     if not rows:
         return []
-    lines = ["", "## End to end", "", "| model, T=4, float16 | ours, ms | opponent, ms | ratio | images/s | "
-             "opponent, image convolved T times, ms | saved by convolving it once, ours, ms |",
-             "|---|---|---|---|---|---|---|"]  # fmt: skip
+    lines = [
+        "",
+        "## End to end",
+        "",
+        "| model, T=4, float16 | ours, ms | opponent, ms | ratio | images/s | "
+        "opponent, image convolved T times, ms | saved by convolving it once, ours, ms |",
+        "|---|---|---|---|---|---|---|",
+    ]
     milli = lambda seconds: f"{seconds * 1e3:.3f}" if isinstance(seconds, float) else str(seconds or "")  # noqa: E731
     for row in rows:
         ratio = f"{row['speedup']:.2f}" if "speedup" in row else ""
@@ -230,10 +272,13 @@ def _models(rows: list[dict[str, Any]]) -> list[str]:
             f"{milli(row.get('opponent_seconds', row.get('opponent', 'not measured')))} | "
             f"{ratio} | {row['batch'] / row['ours_seconds']:.0f} | "
             f"{milli(row.get('opponent_repeated_seconds'))} | {milli(row.get('stem_saved_seconds'))} |"
-        )  # fmt: skip
-    lines += ["", "The opponent: the same weights in float16, channels last, neurons unrolled in plain PyTorch, "
-              "torch.compile, called or replayed from a CUDA graph (the faster counts), the image convolved once as in "
-              "ours. Both by events around one inference."]  # fmt: skip
+        )
+    lines += [
+        "",
+        "The opponent: the same weights in float16, channels last, neurons unrolled in plain PyTorch, "
+        "torch.compile, called or replayed from a CUDA graph (the faster counts), the image convolved once as in "
+        "ours. Both by events around one inference.",
+    ]
     for row in rows:
         if "rates" in row:
             rates = ", ".join(f"{k} {v:.3f}" for k, v in row["rates"].items())

@@ -78,8 +78,17 @@ def run(arguments: argparse.Namespace, page: Callable[[dict[str, Any]], str]) ->
                 except queue.Empty:
                     return
                 left = deadline - time.monotonic()
-                command = [sys.executable, sys.argv[0], *task, "--out", f"{folder}/{number}.json", "--limit", str(left),
-                           "--prepare-limit", str(min(arguments.prepare_limit, 0.6 * left))]  # fmt: skip
+                command = [
+                    sys.executable,
+                    sys.argv[0],
+                    *task,
+                    "--out",
+                    f"{folder}/{number}.json",
+                    "--limit",
+                    str(left),
+                    "--prepare-limit",
+                    str(min(arguments.prepare_limit, 0.6 * left)),
+                ]
                 environment = {**os.environ, "CUDA_VISIBLE_DEVICES": str(device), "OMP_NUM_THREADS": threads}
                 try:
                     subprocess.run(command, env=environment, check=False, timeout=max(1.0, left + 20))

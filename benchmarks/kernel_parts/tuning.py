@@ -100,23 +100,37 @@ def linear_job(rows: int, inner: int, cols: int, kind: str, current: bool, candi
             w = torch.randn(cols, inner, device="cuda", dtype=BRAIN) / inner**0.5
         residual = torch.randn(4, rows, cols, device="cuda", dtype=BRAIN) if current else None
         form = "same" if current else "packed"
-        return lambda: spike_linear_lif(s, w, scale=scale, bias=bias, residual=residual, want_current=current,
-                                        form=form, path=path)  # fmt: skip
+        return lambda: spike_linear_lif(
+            s, w, scale=scale, bias=bias, residual=residual, want_current=current, form=form, path=path
+        )
 
     return Job("spike_linear_lif", key, candidates, lambda: make("fused"), lambda: make("gemm"))
 
 
 def linear_jobs() -> Iterator[Job]:
     narrow = grid(
-        PRODUCT, (64, 128, 64, 4, 3, 1), (64, 64, 64, 4, 3, 1), (64, 128, 64, 8, 3, 4), (64, 64, 64, 4, 3, 4),
-        (64, 64, 128, 4, 2, 1), (64, 128, 128, 8, 2, 4),
-    )  # fmt: skip
+        PRODUCT,
+        (64, 128, 64, 4, 3, 1),
+        (64, 64, 64, 4, 3, 1),
+        (64, 128, 64, 8, 3, 4),
+        (64, 64, 64, 4, 3, 4),
+        (64, 64, 128, 4, 2, 1),
+        (64, 128, 128, 8, 2, 4),
+    )
     wide = grid(
-        PRODUCT, (64, 128, 64, 8, 3, 4), (64, 64, 64, 4, 3, 4), (64, 128, 64, 8, 2, 4), (64, 128, 64, 4, 3, 1),
-    )  # fmt: skip
+        PRODUCT,
+        (64, 128, 64, 8, 3, 4),
+        (64, 64, 64, 4, 3, 4),
+        (64, 128, 64, 8, 2, 4),
+        (64, 128, 64, 4, 3, 1),
+    )
     integer = grid(
-        PRODUCT, (64, 128, 128, 8, 3, 4), (64, 64, 128, 4, 3, 4), (64, 128, 64, 8, 3, 4), (64, 64, 64, 4, 3, 1),
-    )  # fmt: skip
+        PRODUCT,
+        (64, 128, 128, 8, 3, 4),
+        (64, 64, 128, 4, 3, 4),
+        (64, 128, 64, 8, 3, 4),
+        (64, 64, 64, 4, 3, 1),
+    )
     done = set()
     for size in shapes.WIDTHS:
         listed = [(*s, False) for s in shapes.expansions(size, 32) + shapes.mixers(size, 32)]
@@ -135,13 +149,33 @@ def linear_jobs() -> Iterator[Job]:
 
 def attention_jobs() -> Iterator[Job]:
     names = ("rows", "cols", "inner", "num_warps", "num_stages", "whole")
-    many = grid(names, (256, 64, 64, 8, 3, False), (256, 64, 256, 8, 2, False), (256, 64, 128, 8, 2, False),
-                (256, 32, 128, 8, 2, True), (256, 32, 64, 8, 3, True))  # fmt: skip
-    wide = grid(names, (256, 32, 128, 8, 2, False), (256, 32, 256, 8, 2, False), (128, 32, 64, 4, 2, False),
-                (256, 32, 64, 8, 2, True), (256, 32, 64, 8, 3, True), (256, 32, 128, 8, 2, True),
-                (128, 32, 64, 4, 2, True), (128, 32, 64, 8, 2, True))  # fmt: skip
-    few = grid(names, (64, 32, 64, 4, 2, False), (64, 16, 256, 4, 2, False), (64, 64, 64, 4, 2, False),
-               (64, 32, 256, 4, 2, False), (64, 16, 128, 4, 2, False))  # fmt: skip
+    many = grid(
+        names,
+        (256, 64, 64, 8, 3, False),
+        (256, 64, 256, 8, 2, False),
+        (256, 64, 128, 8, 2, False),
+        (256, 32, 128, 8, 2, True),
+        (256, 32, 64, 8, 3, True),
+    )
+    wide = grid(
+        names,
+        (256, 32, 128, 8, 2, False),
+        (256, 32, 256, 8, 2, False),
+        (128, 32, 64, 4, 2, False),
+        (256, 32, 64, 8, 2, True),
+        (256, 32, 64, 8, 3, True),
+        (256, 32, 128, 8, 2, True),
+        (128, 32, 64, 4, 2, True),
+        (128, 32, 64, 8, 2, True),
+    )
+    few = grid(
+        names,
+        (64, 32, 64, 4, 2, False),
+        (64, 16, 256, 4, 2, False),
+        (64, 64, 64, 4, 2, False),
+        (64, 32, 256, 4, 2, False),
+        (64, 16, 128, 4, 2, False),
+    )
     for batch, channels in itertools.product((32, 1), shapes.attention_widths()):
         dim = channels // shapes.HEADS
         for kind in ("1", "2", "packed"):
@@ -174,8 +208,14 @@ def convolution_jobs() -> Iterator[Job]:
 
         shape = torch.zeros((4, 32, size, size, cin), device="meta", dtype=HALF)
         key = conv_key(shape, torch.zeros((cout, 3, 3, cin), device="meta", dtype=HALF), stride)
-        yield Job("spike_conv_lif", key, candidates, lambda make=make: make("fused"),
-                  lambda make=make: make("conv"), ("fused", "conv"))  # fmt: skip
+        yield Job(
+            "spike_conv_lif",
+            key,
+            candidates,
+            lambda make=make: make("fused"),
+            lambda make=make: make("conv"),
+            ("fused", "conv"),
+        )
 
 
 def depthwise_jobs() -> Iterator[Job]:
@@ -198,8 +238,15 @@ def depthwise_jobs() -> Iterator[Job]:
 
 def gemv_jobs() -> Iterator[Job]:
     names = ("cols", "block_k", "programs", "num_warps", "num_stages")
-    candidates = grid(names, (128, 64, 528, 4, 3), (128, 64, 1056, 4, 3), (128, 64, 2112, 4, 3), (256, 32, 1056, 4, 3),
-                      (128, 128, 1056, 4, 3), (128, 32, 1056, 2, 3))  # fmt: skip
+    candidates = grid(
+        names,
+        (128, 64, 528, 4, 3),
+        (128, 64, 1056, 4, 3),
+        (128, 64, 2112, 4, 3),
+        (256, 32, 1056, 4, 3),
+        (128, 128, 1056, 4, 3),
+        (128, 32, 1056, 2, 3),
+    )
     for inner, cols in ((512, 2048), (4096, 4096), (4096, 16384), (25088, 4096)):
         for kind in (BRAIN, torch.int8):
 
@@ -234,6 +281,11 @@ def rest_jobs() -> Iterator[Job]:
 
 
 PARTS: dict[str, Callable[[], Iterator[Job]]] = {
-    "linear": linear_jobs, "attention": attention_jobs, "gemv": gemv_jobs, "convolution": convolution_jobs,
-    "depthwise": depthwise_jobs, "lif": lif_jobs, "rest": rest_jobs,
-}  # fmt: skip
+    "linear": linear_jobs,
+    "attention": attention_jobs,
+    "gemv": gemv_jobs,
+    "convolution": convolution_jobs,
+    "depthwise": depthwise_jobs,
+    "lif": lif_jobs,
+    "rest": rest_jobs,
+}

@@ -76,8 +76,13 @@ class Loops:
             strange = [s for s in sources if s not in self.graph.nodes or self.graph.nodes[s].kind not in NEURONS]
             if strange or not sources:
                 self._refuse(state.neuron, "what it feeds back is no neuron's output, and NIR's edges have no delay")
-        late = {(source, target) for name, sources in lead.items() for source in sources
-                for start, target in self.graph.edges if start == name}  # fmt: skip
+        late = {
+            (source, target)
+            for name, sources in lead.items()
+            for source in sources
+            for start, target in self.graph.edges
+            if start == name
+        }
         self.graph.edges = [
             (source, target) for start, target in self.graph.edges for source in lead.get(start, (start,))
         ]
@@ -99,10 +104,14 @@ class Loops:
         wrong = sorted({edge for edge in read if edge[0] not in delays} ^ late)
         double = len(self.graph.edges) != len(set(self.graph.edges))
         if wrong or double:
-            why = "one neuron leads to one place both at once and a step later" if double else (
-                f"in NIR the edge {wrong[0][0]!r} -> {wrong[0][1]!r} would be "
-                f"{'at once' if wrong[0] in late else 'a step late'}, and here it is not"
-            )  # fmt: skip
+            why = (
+                "one neuron leads to one place both at once and a step later"
+                if double
+                else (
+                    f"in NIR the edge {wrong[0][0]!r} -> {wrong[0][1]!r} would be "
+                    f"{'at once' if wrong[0] in late else 'a step late'}, and here it is not"
+                )
+            )
             self._refuse(self.captured.loops[0], why)
 
     def _refuse(self, path: str, why: str) -> None:

@@ -23,9 +23,10 @@ def avg_pool(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[
         why = "NIR's AvgPool2d rounds sizes down, counts the padding, and divides by the window"
         return graph.refuse(node, op_name(node), why, "use ceil_mode=False and count_include_pad=True", [value])
     fields = {
-        "kernel_size": np.array(pair(kernel)), "stride": np.array(pair(stride or kernel)),
+        "kernel_size": np.array(pair(kernel)),
+        "stride": np.array(pair(stride or kernel)),
         "padding": np.array(pair(padding)),
-    }  # fmt: skip
+    }
     kind = "SumPool2d" if divisor == 1 else "AvgPool2d"
     return graph.add(kind, fields, value, node, shape_of(node)[len(value.lead) :])
 
@@ -40,9 +41,7 @@ def adaptive(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[
     return _window(graph, node, value, (spatial[0] // size[0], spatial[1] // size[1]))
 
 
-def _window(
-    graph: GraphBuilder, node: Node, value: Value, kernel: tuple[int, int], kind: str = "AvgPool2d"
-) -> Value:  # fmt: skip
+def _window(graph: GraphBuilder, node: Node, value: Value, kernel: tuple[int, int], kind: str = "AvgPool2d") -> Value:
     if kernel == (1, 1):
         return value
     fields = {"kernel_size": np.array(kernel), "stride": np.array(kernel), "padding": np.array((0, 0))}
@@ -58,9 +57,10 @@ def max_pool(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[
         why = "NIR has no MaxPool, and only that of spikes (without dilation, rounding down) can be expressed"
         return graph.refuse(node, op_name(node), why, "move it behind the neuron, or use AvgPool2d", [value])
     fields = {
-        "kernel_size": np.array(pair(kernel)), "stride": np.array(pair(stride or kernel)),
+        "kernel_size": np.array(pair(kernel)),
+        "stride": np.array(pair(stride or kernel)),
         "padding": np.array(pair(padding)),
-    }  # fmt: skip
+    }
     shape = shape_of(node)[len(value.lead) :]
     graph.rewrites.append(f"{module_path(node) or node.name}: MaxPool of spikes as SumPool2d and Threshold")
     total = graph.add("SumPool2d", fields, value, node, shape)

@@ -87,7 +87,7 @@ _WHY = {
     ),
     aten.layer_norm.default: "it normalises by the activations themselves, which NIR cannot",
     aten.softmax.int: "NIR has no softmax",
-}  # fmt: skip
+}
 
 
 _FIX = dict.fromkeys(
@@ -96,13 +96,32 @@ _FIX = dict.fromkeys(
 )
 RULES: dict[Any, Rule] = {
     **dict.fromkeys(
-        (aten.clone.default, aten.contiguous.default, aten.detach.default, aten.dropout.default, aten.to.dtype,
-         aten._to_copy.default, aten.alias.default, aten.feature_dropout.default, aten.to.dtype_layout), _same,
+        (
+            aten.clone.default,
+            aten.contiguous.default,
+            aten.detach.default,
+            aten.dropout.default,
+            aten.to.dtype,
+            aten._to_copy.default,
+            aten.alias.default,
+            aten.feature_dropout.default,
+            aten.to.dtype_layout,
+        ),
+        _same,
     ),
     aten._assert_tensor_metadata.default: _ignore,
     **dict.fromkeys(
-        (aten.view.default, aten.reshape.default, aten.flatten.using_ints, aten.unflatten.int, aten.squeeze.dim,
-         aten.squeeze.dims, aten.squeeze.default, aten.unsqueeze.default), _reshape,
+        (
+            aten.view.default,
+            aten.reshape.default,
+            aten.flatten.using_ints,
+            aten.unflatten.int,
+            aten.squeeze.dim,
+            aten.squeeze.dims,
+            aten.squeeze.default,
+            aten.unsqueeze.default,
+        ),
+        _reshape,
     ),
     **dict.fromkeys((aten.expand.default, aten.repeat.default), _repeat),
     **dict.fromkeys((aten.conv1d.default, aten.conv2d.default, aten.conv1d.padding, aten.conv2d.padding), conv),
@@ -123,4 +142,4 @@ RULES: dict[Any, Rule] = {
     **dict.fromkeys((aten.gt.Scalar, aten.gt.Tensor), threshold(at=False)),
     **dict.fromkeys((aten.ge.Scalar, aten.ge.Tensor), threshold(at=True)),
     **dict.fromkeys((aten.relu.default, aten.relu_.default), relu),
-}  # fmt: skip
+}

@@ -141,9 +141,7 @@ class NirProbe:
         self._data: list[list[np.ndarray]] | None = None
         if info.get("parts"):
             with np.load(artifact.file(PART_DATA), allow_pickle=False) as data:
-                self._data = [
-                    [data[f"{index}:{name}"] for name in net.inputs] for index, net in enumerate(self._nets)
-                ]  # fmt: skip
+                self._data = [[data[f"{index}:{name}"] for name in net.inputs] for index, net in enumerate(self._nets)]
 
     def layers(self) -> list[str]:
         """Returns the node of every neuron layer, in order."""
@@ -162,7 +160,7 @@ class NirProbe:
         note = f"{len(kept)} of {len(vectors.layers)} neuron layers lie in the parts; each part runs on recorded input"
         return replace(
             vectors, layers=tuple(kept), outputs={}, output_bounds={}, covering_outputs={}, notes=(*vectors.notes, note)
-        )  # fmt: skip
+        )
 
     def free(self, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs a sequence as it is; returns the outputs and every layer's spikes `[T, B, ...]`."""

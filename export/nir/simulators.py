@@ -79,13 +79,32 @@ def _rockpool(graph: Any, dt: float) -> Any:
 SIMULATORS = (
     Simulator("spikingjelly", "spikingjelly", "spikingjelly", _spikingjelly, takes="batch", demanded=True),
     Simulator("snntorch", "snntorch", "snntorch", _snntorch, demanded=True),
-    Simulator("norse", "norse", "norse", _norse, differs=(
-        "it takes r for 1 and v_reset for 0, and leaks by dt times the float32 of 1 / tau")),
-    Simulator("sinabs", "sinabs", "sinabs", _sinabs, takes="frames", differs=(
-        "it takes tau, in seconds, for a number of steps, leaks by exp(-1 / tau), and subtracts the threshold")),
-    Simulator("rockpool", "rockpool", "rockpool", _rockpool, takes="rows", differs=(
-        "it takes tau_mem / (1 + r) for dt, leaks by exp(-dt / tau), and subtracts the threshold")),
-)  # fmt: skip
+    Simulator(
+        "norse",
+        "norse",
+        "norse",
+        _norse,
+        differs=("it takes r for 1 and v_reset for 0, and leaks by dt times the float32 of 1 / tau"),
+    ),
+    Simulator(
+        "sinabs",
+        "sinabs",
+        "sinabs",
+        _sinabs,
+        takes="frames",
+        differs=(
+            "it takes tau, in seconds, for a number of steps, leaks by exp(-1 / tau), and subtracts the threshold"
+        ),
+    ),
+    Simulator(
+        "rockpool",
+        "rockpool",
+        "rockpool",
+        _rockpool,
+        takes="rows",
+        differs=("it takes tau_mem / (1 + r) for dt, leaks by exp(-dt / tau), and subtracts the threshold"),
+    ),
+)
 
 
 def compare(
@@ -200,8 +219,11 @@ def _differing(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 def _first(differs: Mapping[str, np.ndarray]) -> str:
     """Says where the earliest difference is: by time step, then by order of nodes."""
-    steps = {name: int(np.argmax(value.any(axis=tuple(range(1, value.ndim))))) for name, value in differs.items()
-             if value.any()}  # fmt: skip
+    steps = {
+        name: int(np.argmax(value.any(axis=tuple(range(1, value.ndim)))))
+        for name, value in differs.items()
+        if value.any()
+    }
     name = min(steps, key=lambda key: steps[key])
     return f"first at step {steps[name]} in {name!r}"
 
@@ -212,9 +234,10 @@ def _silence() -> Iterator[None]:
     import warnings
 
     with (
-        contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
         warnings.catch_warnings(),
-    ):  # fmt: skip
+    ):
         warnings.simplefilter("ignore")
         before = logging.root.manager.disable
         logging.disable(logging.CRITICAL)

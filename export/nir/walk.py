@@ -229,9 +229,12 @@ def neuron_fields(op: str, given: Mapping[str, Any], shape: tuple[int, ...], dt:
         return "IF", {"r": full(1.0 / dt), "v_threshold": threshold, "v_reset": v_reset}
     tau = float(given["tau"]) if op == "lif" else 1.0 / float(given["decay"])
     fields = {
-        "tau": full(tau * dt), "r": full(1.0 if given["decay_input"] else tau), "v_leak": v_reset.copy(),
-        "v_threshold": threshold, "v_reset": v_reset,
-    }  # fmt: skip
+        "tau": full(tau * dt),
+        "r": full(1.0 if given["decay_input"] else tau),
+        "v_leak": v_reset.copy(),
+        "v_threshold": threshold,
+        "v_reset": v_reset,
+    }
     return "LIF", fields
 
 
@@ -255,10 +258,14 @@ def cell_fields(module: Any, shape: tuple[int, ...], dt: float) -> tuple[str, di
     tau_syn, tau_mem = 1.0 / (1.0 - module.c_decay), 1.0 / (1.0 - module.v_decay)
     full = lambda number: np.full(shape, number, np.float64)  # noqa: E731
     fields = {
-        "tau_syn": full(tau_syn * dt), "tau_mem": full(tau_mem * dt), "r": full(tau_mem), "v_leak": full(0.0),
-        "v_threshold": np.full(shape, fires_above(module.v_threshold), np.float32), "v_reset": full(module.v_reset),
+        "tau_syn": full(tau_syn * dt),
+        "tau_mem": full(tau_mem * dt),
+        "r": full(tau_mem),
+        "v_leak": full(0.0),
+        "v_threshold": np.full(shape, fires_above(module.v_threshold), np.float32),
+        "v_reset": full(module.v_reset),
         "w_in": full(tau_syn),
-    }  # fmt: skip
+    }
     return "CubaLIF", fields
 
 

@@ -46,10 +46,14 @@ def conv(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[str,
     spatial = value.shape[1:]
     sides = (lambda v: int(v[0] if isinstance(v, Sequence) else v)) if axes == 1 else pair
     fields = {
-        "input_shape": int(spatial[0]) if axes == 1 else tuple(spatial), "weight": array, "stride": sides(stride),
-        "padding": padding if isinstance(padding, str) else sides(padding), "dilation": sides(dilation),
-        "groups": int(groups), "bias": offset,
-    }  # fmt: skip
+        "input_shape": int(spatial[0]) if axes == 1 else tuple(spatial),
+        "weight": array,
+        "stride": sides(stride),
+        "padding": padding if isinstance(padding, str) else sides(padding),
+        "dilation": sides(dilation),
+        "groups": int(groups),
+        "bias": offset,
+    }
     return graph.add(f"Conv{axes}d", fields, value, node, shape_of(node)[len(value.lead) :])
 
 
@@ -131,7 +135,12 @@ def channelwise(graph: GraphBuilder, node: Node, value: Value, scale: np.ndarray
         weight, groups = dense(weight, count), 1
     one, zero = (1, 0) if axes == 1 else ((1, 1), (0, 0))
     fields = {
-        "input_shape": int(value.shape[1]) if axes == 1 else tuple(value.shape[1:]), "weight": weight, "stride": one,
-        "padding": zero, "dilation": one, "groups": groups, "bias": shift.astype(np.float32),
-    }  # fmt: skip
+        "input_shape": int(value.shape[1]) if axes == 1 else tuple(value.shape[1:]),
+        "weight": weight,
+        "stride": one,
+        "padding": zero,
+        "dilation": one,
+        "groups": groups,
+        "bias": shift.astype(np.float32),
+    }
     return graph.add(f"Conv{axes}d", fields, value, node, value.shape)

@@ -61,9 +61,14 @@ def _translate(captured: Captured) -> ir.Model:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             exported = torch.onnx.export(
-                captured.program, (), dynamo=True, opset_version=OPSET, optimize=False, verbose=False,
+                captured.program,
+                (),
+                dynamo=True,
+                opset_version=OPSET,
+                optimize=False,
+                verbose=False,
                 custom_translation_table=table,
-            )  # fmt: skip
+            )
     except Exception as error:
         raise _refusal(error, captured) from error
     assert exported is not None

@@ -9,9 +9,14 @@ import numpy as np
 
 
 def avg_pool2d(
-    x: Any, kernel_size: Sequence[int], stride: Sequence[int] = (), padding: Sequence[int] = (0, 0),
-    ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None,
-) -> Any:  # fmt: skip
+    x: Any,
+    kernel_size: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0, 0),
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Any:
     """Returns what torch's exporter calls for an average pooling.
 
     With a divisor it is a depthwise convolution with equal weights: a sum of spikes stays a sum of whole numbers.
@@ -27,9 +32,7 @@ def avg_pool2d(
     kernel, pads = _pair(kernel_size), _pair(padding)
     weight = np.full((int(x.shape[1]), 1, *kernel), 1.0 / divisor_override, x.dtype.numpy())
     ones = op.Constant(value=onnx.numpy_helper.from_array(weight))
-    return op.Conv(
-        x, ones, group=int(x.shape[1]), kernel_shape=kernel, pads=pads * 2, strides=_pair(stride or kernel)
-    )  # fmt: skip
+    return op.Conv(x, ones, group=int(x.shape[1]), kernel_shape=kernel, pads=pads * 2, strides=_pair(stride or kernel))
 
 
 def _pair(value: Sequence[int]) -> list[int]:

@@ -123,9 +123,15 @@ class OnnxProbe:
         return self._streamed(session, wanted, len(outputs), x, kept, spikes, renamed)
 
     def _streamed(
-        self, session: Any, wanted: list[str], count: int, x: np.ndarray, states: Any,
-        spikes: list[np.ndarray] | None = None, renamed: Mapping[str, str] | None = None,
-    ) -> tuple[list[np.ndarray], list[np.ndarray]]:  # fmt: skip
+        self,
+        session: Any,
+        wanted: list[str],
+        count: int,
+        x: np.ndarray,
+        states: Any,
+        spikes: list[np.ndarray] | None = None,
+        renamed: Mapping[str, str] | None = None,
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs the step form over all steps and hands its states on; the first `count` results are the outputs."""
         held = initial_states(states, int(self._steps(x)[0].shape[0]))
         known = {output.name for output in session.get_outputs()}
@@ -181,9 +187,12 @@ class OnnxProbe:
         node.input[0], node.input[1] = "x", "v0"
         node.output[0], node.output[1] = "spikes", "v"
         graph = helper.make_graph(
-            [node], "neuron", [_value("x", element, [1, "N"]), _value("v0", element, ["N"])],
-            [_value("spikes", element), _value("v", element)], constants,
-        )  # fmt: skip
+            [node],
+            "neuron",
+            [_value("x", element, [1, "N"]), _value("v0", element, ["N"])],
+            [_value("spikes", element), _value("v", element)],
+            constants,
+        )
         model = helper.make_model(graph, opset_imports=self._model.opset_import, functions=self._model.functions)
         model.ir_version = self._model.ir_version
         return self._session(model)

@@ -72,18 +72,31 @@ def _conv() -> Any:
 
     class Conv(OpRun):
         def _run(
-            self, x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None, auto_pad: Any = None,
-            dilations: Any = None, group: Any = None, kernel_shape: Any = None, pads: Any = None, strides: Any = None,
-        ) -> tuple[np.ndarray]:  # fmt: skip
+            self,
+            x: np.ndarray,
+            w: np.ndarray,
+            b: np.ndarray | None = None,
+            auto_pad: Any = None,
+            dilations: Any = None,
+            group: Any = None,
+            kernel_shape: Any = None,
+            pads: Any = None,
+            strides: Any = None,
+        ) -> tuple[np.ndarray]:
             return (convolve(x, w, b, dilations, group or 1, pads, strides),)
 
     return Conv
 
 
 def convolve(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, dilations: Any = None, group: int = 1, pads: Any = None,
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None,
+    dilations: Any = None,
+    group: int = 1,
+    pads: Any = None,
     strides: Any = None,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """Returns a convolution as ONNX defines it, summed in float64.
 
     Args:

@@ -94,9 +94,10 @@ def quantise(source: Path, out: Path, name: str, x: np.ndarray, size: int, setti
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     methods = {
-        "minmax": CalibrationMethod.MinMax, "entropy": CalibrationMethod.Entropy,
+        "minmax": CalibrationMethod.MinMax,
+        "entropy": CalibrationMethod.Entropy,
         "percentile": CalibrationMethod.Percentile,
-    }  # fmt: skip
+    }
     symmetric = settings.device == "tensorrt"
     extra = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False} if symmetric else {}
     root = logging.getLogger()
@@ -107,10 +108,17 @@ def quantise(source: Path, out: Path, name: str, x: np.ndarray, size: int, setti
             copy = Path(folder) / "float.onnx"  # the quantizer writes beside its input
             copy.write_bytes(source.read_bytes())
             quantize_static(
-                copy, out, _Samples(name, x, size), quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=list(_OPERATORS), per_channel=True, reduce_range=settings.reduce_range,
-                activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8, weight_type=QuantType.QInt8,
-                calibrate_method=methods[settings.method], extra_options=extra,
-            )  # fmt: skip
+                copy,
+                out,
+                _Samples(name, x, size),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=list(_OPERATORS),
+                per_channel=True,
+                reduce_range=settings.reduce_range,
+                activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=methods[settings.method],
+                extra_options=extra,
+            )
     finally:
         root.setLevel(level)

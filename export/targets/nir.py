@@ -32,9 +32,13 @@ class NirTarget:
     """The target `nir`; options dt (seconds a time step), partition and dense_groups."""
 
     info = TargetInfo(
-        name="nir", summary="NIR graph for neuromorphic chips and other simulators", requires=("nir", "h5py"),
-        opens_with=("h5py", "torch"), install='pip install "neurokit-edge[nir]"', streaming=True,
-    )  # fmt: skip
+        name="nir",
+        summary="NIR graph for neuromorphic chips and other simulators",
+        requires=("nir", "h5py"),
+        opens_with=("h5py", "torch"),
+        install='pip install "neurokit-edge[nir]"',
+        streaming=True,
+    )
 
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
         """Returns every reason why the model cannot be one NIR graph (with partition: why no part of it can)."""
@@ -64,11 +68,12 @@ class NirTarget:
         entries["reset_policy"] = "states start from the reset potential; reset() before a new sequence"
         info = entries["target_info"]
         info |= {
-            "dt": settings["dt"], "unit": "seconds: a time step is dt, so tau = (tau in steps) x dt",
+            "dt": settings["dt"],
+            "unit": "seconds: a time step is dt, so tau = (tau in steps) x dt",
             "fires": "above v_threshold, the float32 below the model's, which fires at it",
             "rewrites": walk.graph.rewrites,
             "input_grid": None if walk.grid is None else asdict(walk.grid),
-        }  # fmt: skip
+        }
         if settings["partition"] and walk.graph.reasons:
             info |= self._write_parts(walk, folder, settings)
             return entries
@@ -119,7 +124,8 @@ class NirTarget:
         described = {
             "parts": [
                 {
-                    "file": file, "nodes": len(part.nodes),
+                    "file": file,
+                    "nodes": len(part.nodes),
                     "modules": sorted({made.path for made in part.nodes.values() if made.path}),
                     "inputs": {name: _source(made) for name, made in part.inputs.items()},
                     "outputs": {name: _source(made) for name, made in part.outputs.items()},
@@ -127,12 +133,13 @@ class NirTarget:
                 for part, file in zip(found, files, strict=True)
             ],
             "rest": [vars(reason) for reason in walk.graph.reasons],
-        }  # fmt: skip
+        }
         (folder / PARTS_FILE).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
         return {
-            "parts": files, "layers": [list(layer) for layer in layers],
+            "parts": files,
+            "layers": [list(layer) for layer in layers],
             "covered": [calls.index(path) for path in paths],
-        }  # fmt: skip
+        }
 
 
 def _settings(options: LowerOptions) -> dict[str, Any]:

@@ -31,18 +31,20 @@ class OnnxTarget:
         """Returns every reason why the model cannot take this form."""
         reasons = []
         if self.info.name != "onnx" and not captured.spiking:
-            reasons.append(Unsupported(
-                "", captured.spec.name, "it has no neurons, so it has no time axis", "use --target onnx"
-            ))  # fmt: skip
+            reasons.append(
+                Unsupported("", captured.spec.name, "it has no neurons, so it has no time axis", "use --target onnx")
+            )
         if captured.spec.inputs[0].dtype == "float64" and _convolves(captured):
-            reasons.append(Unsupported(
-                "", captured.spec.name, "ONNX Runtime has no float64 convolution on a CPU", "use module.float()"
-            ))  # fmt: skip
+            reasons.append(
+                Unsupported(
+                    "", captured.spec.name, "ONNX Runtime has no float64 convolution on a CPU", "use module.float()"
+                )
+            )
         unknown = sorted(options.extra)
         if unknown:
             raise InputError(
                 f"target {self.info.name!r} has no option {unknown[0]!r}", expected="no options of its own"
-            )  # fmt: skip
+            )
         return reasons
 
     def prepare(self, captured: Captured) -> Captured:
@@ -92,7 +94,7 @@ class OnnxTarget:
         if unknown:
             raise InputError(
                 f"unknown option {unknown[0]!r} for opening", expected="one of " + ", ".join(sorted(_RUNNER_OPTIONS))
-            )  # fmt: skip
+            )
         return OnnxRunner(artifact, **options)
 
     def probe(self, artifact: Artifact, **options: Any) -> Any:
@@ -128,9 +130,12 @@ class OnnxSequence(OnnxTarget):
     """The sequence form; also the one form of a model without neurons."""
 
     info = TargetInfo(
-        name="onnx", summary="ONNX, a whole sequence a call, T fixed", requires=("onnx", "onnxscript"),
-        opens_with=("onnxruntime",), install='pip install "neurokit-edge[onnx]"',
-    )  # fmt: skip
+        name="onnx",
+        summary="ONNX, a whole sequence a call, T fixed",
+        requires=("onnx", "onnxscript"),
+        opens_with=("onnxruntime",),
+        install='pip install "neurokit-edge[onnx]"',
+    )
 
 
 @register_target
@@ -139,9 +144,12 @@ class OnnxScan(OnnxTarget):
 
     time_steps = "dynamic"
     info = TargetInfo(
-        name="onnx-scan", summary="ONNX, a whole sequence a call, T free", requires=("onnx", "onnxscript"),
-        opens_with=("onnxruntime",), install='pip install "neurokit-edge[onnx]"',
-    )  # fmt: skip
+        name="onnx-scan",
+        summary="ONNX, a whole sequence a call, T free",
+        requires=("onnx", "onnxscript"),
+        opens_with=("onnxruntime",),
+        install='pip install "neurokit-edge[onnx]"',
+    )
 
 
 @register_target
@@ -150,6 +158,10 @@ class OnnxStep(OnnxTarget):
 
     form = "step"
     info = TargetInfo(
-        name="onnx-step", summary="ONNX, one time step a call, states outside", requires=("onnx", "onnxscript"),
-        opens_with=("onnxruntime",), install='pip install "neurokit-edge[onnx]"', streaming=True,
-    )  # fmt: skip
+        name="onnx-step",
+        summary="ONNX, one time step a call, states outside",
+        requires=("onnx", "onnxscript"),
+        opens_with=("onnxruntime",),
+        install='pip install "neurokit-edge[onnx]"',
+        streaming=True,
+    )

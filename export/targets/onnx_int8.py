@@ -33,9 +33,13 @@ class Int8Target(OnnxTarget):
     """The target `onnx-int8`; its options are those of `neurokit.export.onnx.quantise.Settings`."""
 
     info = TargetInfo(
-        name="onnx-int8", summary="ONNX in int8 (QDQ) for networks without neurons", requires=("onnx", "onnxscript"),
-        opens_with=("onnxruntime", "onnx"), install='pip install "neurokit-edge[onnx]"', calibrated=True,
-    )  # fmt: skip
+        name="onnx-int8",
+        summary="ONNX in int8 (QDQ) for networks without neurons",
+        requires=("onnx", "onnxscript"),
+        opens_with=("onnxruntime", "onnx"),
+        install='pip install "neurokit-edge[onnx]"',
+        calibrated=True,
+    )
 
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
         """Returns why the model cannot be quantised."""
@@ -79,8 +83,9 @@ class Int8Target(OnnxTarget):
         entries["target_info"] |= {
             "quantisation": describe_quantisation(settings, len(x), origin),
             "against_float": against_float(source, path, captured.spec.inputs[0].name, x, size, settings.device),
-            "nodes": len(model.graph.node), "nodes_inlined": len(model.graph.node),
-        }  # fmt: skip
+            "nodes": len(model.graph.node),
+            "nodes_inlined": len(model.graph.node),
+        }
         source.unlink()
         return entries
 
@@ -137,12 +142,15 @@ def describe_quantisation(settings: Settings, samples: int, origin: str) -> dict
     import onnxruntime
 
     return {
-        **asdict(settings), "operators": ["Conv", "Gemm"], "format": "QDQ",
+        **asdict(settings),
+        "operators": ["Conv", "Gemm"],
+        "format": "QDQ",
         "activations": "symmetric S8" if settings.device == "tensorrt" else "U8",
         "weights": ("7-bit" if settings.reduce_range else "8-bit") + " S8, one scale a channel",
-        "calibration_samples": samples, "calibrated_on": origin,
+        "calibration_samples": samples,
+        "calibrated_on": origin,
         "quantizer": f"onnxruntime {onnxruntime.__version__}",
-    }  # fmt: skip
+    }
 
 
 def _level(device: str) -> int:

@@ -50,10 +50,15 @@ class TensorrtTarget:
     """The target `tensorrt`; its options are those of `neurokit.export.tensorrt.build.Settings`."""
 
     info = TargetInfo(
-        name="tensorrt", summary="TensorRT engine for NVIDIA GPUs", requires=("onnx", "onnxscript"),
-        opens_with=("onnxruntime",), install=trt_library.INSTALL, streaming=True, calibrated=True,
+        name="tensorrt",
+        summary="TensorRT engine for NVIDIA GPUs",
+        requires=("onnx", "onnxscript"),
+        opens_with=("onnxruntime",),
+        install=trt_library.INSTALL,
+        streaming=True,
+        calibrated=True,
         optional={"lif_plugin": ("tensorrt", "triton")},
-    )  # fmt: skip
+    )
 
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
         """Returns why the model cannot take the form that was asked for; operators are checked when lowering."""
@@ -111,10 +116,12 @@ class TensorrtTarget:
         entries["opset"] = OPSET
         entries["form"] = settings.form
         entries["target_info"] |= built.said | {
-            "engine_form": settings.form, "rewrites": done, "engine_bytes": len(built.plan),
+            "engine_form": settings.form,
+            "rewrites": done,
+            "engine_bytes": len(built.plan),
             "portable": trt_library.is_rtx(trt) and not settings.capabilities,
             "verified": _VERIFIED_PLUGIN if settings.lif_plugin else _VERIFIED,
-        }  # fmt: skip
+        }
         return entries
 
     def open(self, artifact: Artifact, **options: Any) -> TensorrtRunner:
@@ -223,9 +230,12 @@ class NetworkProbe(OnnxProbe):
         layers = tuple(replace(layer, bound=layer.bound * _HALF_OVER_SINGLE, cover=None) for layer in vectors.layers)
         bounds = {name: bound * _HALF_OVER_SINGLE for name, bound in vectors.output_bounds.items()}
         return replace(
-            vectors, layers=layers, output_bounds=bounds, covering_outputs={},
+            vectors,
+            layers=layers,
+            output_bounds=bounds,
+            covering_outputs={},
             notes=(*notes, "rounding bounds are those of float16 convolutions and products"),
-        )  # fmt: skip
+        )
 
 
 def _in_form(captured: Captured, settings: Settings) -> Captured:

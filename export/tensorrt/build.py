@@ -18,10 +18,21 @@ from neurokit.target import LowerOptions
 PRECISIONS = ("fp32", "fp16", "int8")
 FORMS = ("sequence", "scan", "step")
 _DEFAULTS: dict[str, Any] = {
-    "form": "sequence", "precision": "fp32", "library": "auto", "batch_range": [1, 1, 8], "time_range": None,
-    "capabilities": "", "version_compatible": False, "hardware_compatible": False, "refit": False, "timing_cache": "",
-    "optimization_level": 3, "lif_plugin": False, "method": "minmax", "max_error": 0.3,
-}  # fmt: skip
+    "form": "sequence",
+    "precision": "fp32",
+    "library": "auto",
+    "batch_range": [1, 1, 8],
+    "time_range": None,
+    "capabilities": "",
+    "version_compatible": False,
+    "hardware_compatible": False,
+    "refit": False,
+    "timing_cache": "",
+    "optimization_level": 3,
+    "lif_plugin": False,
+    "method": "minmax",
+    "max_error": 0.3,
+}
 
 
 @dataclass(frozen=True)
@@ -151,14 +162,19 @@ def build(trt: Any, model: Path, settings: Settings, ranges: Mapping[str, tuple[
     if settings.timing_cache and not rtx:
         _write_cache(config, settings)
     said = {
-        "library": trt.__name__, "library_version": str(trt.__version__), "precision": settings.precision,
-        "compute_capabilities": list(capabilities), "layers": len(layers), "profile": profile,
+        "library": trt.__name__,
+        "library_version": str(trt.__version__),
+        "precision": settings.precision,
+        "compute_capabilities": list(capabilities),
+        "layers": len(layers),
+        "profile": profile,
         "layer_types": dict(Counter(layer["type"] for layer in layers).most_common()),
         "layer_precisions": dict(Counter(kind for layer in layers for kind in layer["precisions"]).most_common()),
         "build_seconds": seconds,
-        "version_compatible": settings.version_compatible, "refit": settings.refit,
+        "version_compatible": settings.version_compatible,
+        "refit": settings.refit,
         "timing_cache": cache,
-    }  # fmt: skip
+    }
     return Built(bytes(plan), layers, said)
 
 

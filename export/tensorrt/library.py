@@ -90,10 +90,14 @@ def layers(network: Any) -> list[dict[str, Any]]:
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         outputs = [layer.get_output(k) for k in range(layer.num_outputs)]
-        found.append({
-            "name": layer.name, "type": _plain(layer.type), "precisions": [_plain(o.dtype) for o in outputs],
-            "onnx": str(getattr(layer, "metadata", "")),
-        })  # fmt: skip
+        found.append(
+            {
+                "name": layer.name,
+                "type": _plain(layer.type),
+                "precisions": [_plain(o.dtype) for o in outputs],
+                "onnx": str(getattr(layer, "metadata", "")),
+            }
+        )
     return found
 
 

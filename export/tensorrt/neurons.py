@@ -68,9 +68,14 @@ def _replace(graph: ir.Graph, node: ir.Node, call: NeuronCall) -> None:
     call = dataclasses.replace(call, half_spikes=bool(casts))
     given: dict[str, Any] = {**attributes(call), "plugin_namespace": NAMESPACE, "plugin_version": "1", "aot": 1}
     made = ir.Node(
-        NAMESPACE, NAME, node.inputs[:2], ir.convenience.convert_attributes(given), num_outputs=2, name=node.name,
+        NAMESPACE,
+        NAME,
+        node.inputs[:2],
+        ir.convenience.convert_attributes(given),
+        num_outputs=2,
+        name=node.name,
         metadata_props=dict(node.metadata_props),
-    )  # fmt: skip
+    )
     for before, after in zip(node.outputs, made.outputs, strict=True):
         after.type, after.shape, after.name = before.type, before.shape, before.name
     graph.insert_before(node, made)

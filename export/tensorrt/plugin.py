@@ -33,10 +33,14 @@ def obstacle(trt: Any) -> str:
 def attributes(call: NeuronCall) -> dict[str, list[int] | list[float]]:
     """Returns the attributes of a plugin's node for a neuron, in the order in which the plugin is registered."""
     return {
-        "neuron": [OPS.index(call.op)], "leak": [call.leak], "v_threshold": [call.v_threshold],
-        "v_reset": [call.v_reset or 0.0], "hard_reset": [int(call.v_reset is not None)],
-        "decay_input": [int(call.decay_input)], "half_spikes": [int(call.half_spikes)],
-    }  # fmt: skip
+        "neuron": [OPS.index(call.op)],
+        "leak": [call.leak],
+        "v_threshold": [call.v_threshold],
+        "v_reset": [call.v_reset or 0.0],
+        "hard_reset": [int(call.v_reset is not None)],
+        "decay_input": [int(call.decay_input)],
+        "half_spikes": [int(call.half_spikes)],
+    }
 
 
 def register(trt: Any) -> None:
@@ -54,9 +58,16 @@ def register(trt: Any) -> None:
 
 def _description(trt: Any, desc: type) -> Callable[..., Any]:
     def describe(
-        x: desc, v0: desc, neuron: Ints, leak: Floats, v_threshold: Floats, v_reset: Floats, hard_reset: Ints,
-        decay_input: Ints, half_spikes: Ints,
-    ) -> tuple[desc, desc]:  # fmt: skip
+        x: desc,
+        v0: desc,
+        neuron: Ints,
+        leak: Floats,
+        v_threshold: Floats,
+        v_reset: Floats,
+        hard_reset: Ints,
+        decay_input: Ints,
+        half_spikes: Ints,
+    ) -> tuple[desc, desc]:
         spikes = x.like()
         spikes.dtype = trt.float16 if half_spikes[0] else trt.float32
         return spikes, v0.like()
@@ -69,18 +80,34 @@ def _implementation(trt: Any, plugins: Any, code_of: Callable[[NeuronCall], Devi
 
     # TensorRT hands over every attribute, in the order of registration, whichever of them a signature names.
     def implement(
-        x: desc, v0: desc, neuron: Ints, leak: Floats, v_threshold: Floats, v_reset: Floats, hard_reset: Ints,
-        decay_input: Ints, half_spikes: Ints, outputs: tuple[desc, desc], tactic: int,
-    ) -> tuple[str, str, plugins.KernelLaunchParams, plugins.SymIntExprs]:  # fmt: skip
+        x: desc,
+        v0: desc,
+        neuron: Ints,
+        leak: Floats,
+        v_threshold: Floats,
+        v_reset: Floats,
+        hard_reset: Ints,
+        decay_input: Ints,
+        half_spikes: Ints,
+        outputs: tuple[desc, desc],
+        tactic: int,
+    ) -> tuple[str, str, plugins.KernelLaunchParams, plugins.SymIntExprs]:
         if x.dtype not in (trt.float32, trt.float16) or v0.dtype != trt.float32:
             raise ValueError(f"neurokit::FusedLIF takes no current of {x.dtype} with a membrane of {v0.dtype}")
         steps, *size = x.shape
-        code = code_of(NeuronCall(
-            OPS[int(neuron[0])], float(leak[0]), float(v_threshold[0]), float(v_reset[0]) if hard_reset[0] else None,
-            decay_input=bool(decay_input[0]), half_input=x.dtype == trt.float16, half_spikes=bool(half_spikes[0]),
-            steps=int(steps) if steps > 0 else None,
-            aligned=int(np.prod([int(n) for n in size if n > 0], dtype=np.int64)) % 16 == 0,
-        ))  # fmt: skip
+        code = code_of(
+            NeuronCall(
+                OPS[int(neuron[0])],
+                float(leak[0]),
+                float(v_threshold[0]),
+                float(v_reset[0]) if hard_reset[0] else None,
+                decay_input=bool(decay_input[0]),
+                half_input=x.dtype == trt.float16,
+                half_spikes=bool(half_spikes[0]),
+                steps=int(steps) if steps > 0 else None,
+                aligned=int(np.prod([int(n) for n in size if n > 0], dtype=np.int64)) % 16 == 0,
+            )
+        )
         neurons = v0.shape_expr.numel()
         launch = plugins.KernelLaunchParams()
         launch.grid_x = plugins.cdiv(neurons, code.neurons)

@@ -34,19 +34,20 @@ def check_device(info: dict[str, Any]) -> None:
     if here is None:
         raise MissingRuntimeError(
             "a TensorRT engine needs an NVIDIA GPU that torch can use, and there is none here",
-            expected=f"compute capability {', '.join(built_for)}", fix="open it on such a machine",
-        )  # fmt: skip
+            expected=f"compute capability {', '.join(built_for)}",
+            fix="open it on such a machine",
+        )
     if not trt_library.loads_on(here, built_for, bool(info.get("portable"))):
         raise MissingRuntimeError(
             f"the engine was built for compute capability {', '.join(built_for)}; this GPU has {here}",
             fix="export it again on this machine, or for this GPU (--option capabilities=...)",
-        )  # fmt: skip
+        )
     trt = trt_library.load(info["library"])
     if str(trt.__version__) != info["library_version"] and not info.get("version_compatible"):
         raise MissingRuntimeError(
             f"the engine was built with {info['library']} {info['library_version']}; here is {trt.__version__}",
             fix="install that version, or export with --option version_compatible=true",
-        )  # fmt: skip
+        )
 
 
 def _check_same(mine: Any, other: Any) -> None:
@@ -58,8 +59,10 @@ def _check_same(mine: Any, other: Any) -> None:
     keys = ("engine_form", "precision", "layers", "layer_types", "lif_plugin", "rewrites")
     differs = next((key for key in keys if info.get(key) != theirs.get(key)), None if same else "model or neurons")
     if differs:
-        raise InputError(f"the other artifact is of another network: its {differs} differs",
-                         fix="export the same model with the same options")  # fmt: skip
+        raise InputError(
+            f"the other artifact is of another network: its {differs} differs",
+            fix="export the same model with the same options",
+        )
 
 
 class TensorrtRunner:

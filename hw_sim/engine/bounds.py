@@ -49,9 +49,10 @@ class Bounds:
             bits = self.sum[name].bit_length() + numbers.leak_numerator.bit_length() + 1
             if bits > 62:
                 raise UnsupportedError(
-                    f"{name!r} needs {bits} bits", expected="at most 62 bits",
+                    f"{name!r} needs {bits} bits",
+                    expected="at most 62 bits",
                     fix="use fewer fraction bits, fewer time steps or fewer weight bits",
-                )  # fmt: skip
+                )
 
     def _through(self, projection: Projection, routes: Mapping[str, Route], shift: int) -> int:
         gain = routes[projection.name].gain if projection.name in routes else 1 << shift

@@ -76,9 +76,11 @@ class _Reader:
         self.reasons += self.network.uncounted
         if self.reasons:
             raise UnsupportedError(
-                f"network {self.network.name!r} is not in exact form", self.reasons,
-                expected="dyadic weights, biases, thresholds and leaks", fix="nk.exact(...), where it can be had",
-            )  # fmt: skip
+                f"network {self.network.name!r} is not in exact form",
+                self.reasons,
+                expected="dyadic weights, biases, thresholds and leaks",
+                fix="nk.exact(...), where it can be had",
+            )
         return IntegerNetwork(self.network, self.populations, self.projections, bounds), integers
 
     def _refuse(self, path: str, reason: str) -> None:
@@ -177,9 +179,11 @@ class _Reader:
         else:
             gain = math.frexp(p.gain)[1] - 1
             if p.kind == "identity":
-                grid = self.grids[p.source] if p.source_index is None else np.where(
-                    p.source_index >= 0, self.grids[p.source][p.source_index], _NONE
-                )  # fmt: skip
+                grid = (
+                    self.grids[p.source]
+                    if p.source_index is None
+                    else np.where(p.source_index >= 0, self.grids[p.source][p.source_index], _NONE)
+                )
                 return self._scattered(p, grid + gain), None
             view = np.full(p.target_shape[0], self._even(p.source) + gain)
         return self._scattered(p, self._spread(p, view)), weight
@@ -202,9 +206,12 @@ class _Reader:
         return out
 
     def _numbers(
-        self, p: Projection, exponent: NDArray[np.int64], weight: NDArray[np.signedinteger] | None,
+        self,
+        p: Projection,
+        exponent: NDArray[np.int64],
+        weight: NDArray[np.signedinteger] | None,
         grid: NDArray[np.int64],
-    ) -> IntegerProjection:  # fmt: skip
+    ) -> IntegerProjection:
         """Returns a projection's integers with the shift from its own grid to the target's."""
         shift = np.where(exponent >= _NONE // 2, 0, exponent - grid)
         if p.target_index is not None:

@@ -95,9 +95,14 @@ class Plan:
         return total
 
     def _advance(
-        self, route: Route, values: Mapping[str, Value], events: dict[str, NDArray[np.int64]],
-        addend: NDArray[Any] | None, blocked: tuple[NDArray[Any], ...], dynamics: tuple[int, ...],
-    ) -> NDArray[Any]:  # fmt: skip
+        self,
+        route: Route,
+        values: Mapping[str, Value],
+        events: dict[str, NDArray[np.int64]],
+        addend: NDArray[Any] | None,
+        blocked: tuple[NDArray[Any], ...],
+        dynamics: tuple[int, ...],
+    ) -> NDArray[Any]:
         from neurokit.hw_sim.engine import kernels
 
         p, target = route.projection, route.target
@@ -122,11 +127,29 @@ class Plan:
         crossed = np.empty((target.rows * route.blocks, self.steps), np.int64)
         narrow = self.dtype if graded else np.int16 if route.weight.dtype == np.int8 else np.int32
         kernels.advance(
-            rows, place, channel, value, graded, route.weight, route.geometry, route.spans, route.taps,
-            route.group_start, np.empty(0, narrow), 2**62 if graded else route.limit, route.shift, blocked[0],
-            np.empty(none, self.dtype) if addend is None else addend.reshape(shape), blocked[1], blocked[2], dynamics,
-            currents, spikes, crossed, still,
-        )  # fmt: skip
+            rows,
+            place,
+            channel,
+            value,
+            graded,
+            route.weight,
+            route.geometry,
+            route.spans,
+            route.taps,
+            route.group_start,
+            np.empty(0, narrow),
+            2**62 if graded else route.limit,
+            route.shift,
+            blocked[0],
+            np.empty(none, self.dtype) if addend is None else addend.reshape(shape),
+            blocked[1],
+            blocked[2],
+            dynamics,
+            currents,
+            spikes,
+            crossed,
+            still,
+        )
         per_block = crossed.reshape(target.rows, route.blocks, self.steps).sum(axis=0)
         events[p.name] = route.connections @ per_block
         return spikes if spiking else currents
@@ -138,9 +161,14 @@ class Plan:
         return source.counts().sum() > _DENSE * source.dense.size
 
     def _each(
-        self, route: Route, source: Value, events: dict[str, NDArray[np.int64]], addend: NDArray[Any] | None,
-        blocked: tuple[NDArray[Any], ...], dynamics: tuple[int, ...],
-    ) -> NDArray[Any]:  # fmt: skip
+        self,
+        route: Route,
+        source: Value,
+        events: dict[str, NDArray[np.int64]],
+        addend: NDArray[Any] | None,
+        blocked: tuple[NDArray[Any], ...],
+        dynamics: tuple[int, ...],
+    ) -> NDArray[Any]:
         from neurokit.hw_sim.engine import kernels
 
         p, target = route.projection, route.target
@@ -153,10 +181,21 @@ class Plan:
         narrow = self.dtype if graded else np.int16 if route.weight.dtype == np.int8 else np.int32
         rows, places = route.strides
         kernels.advance_each(
-            source.dense, source.counts(), route.unpacked(narrow), rows, (*places, target.width), route.shift[0],
-            blocked[0], np.empty(none, self.dtype) if addend is None else addend.reshape(shape), blocked[1],
-            blocked[2], dynamics, currents, spikes, crossed,
-        )  # fmt: skip
+            source.dense,
+            source.counts(),
+            route.unpacked(narrow),
+            rows,
+            (*places, target.width),
+            route.shift[0],
+            blocked[0],
+            np.empty(none, self.dtype) if addend is None else addend.reshape(shape),
+            blocked[1],
+            blocked[2],
+            dynamics,
+            currents,
+            spikes,
+            crossed,
+        )
         events[p.name] = crossed.sum(axis=0)
         return spikes if spiking else currents
 

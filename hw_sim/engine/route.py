@@ -101,9 +101,13 @@ class Route:
 
 
 def build_route(
-    projection: Projection, weight: NDArray[np.signedinteger] | None, shift: ArrayLike, source_population: Layout,
-    target_population: Layout, tasks: int,
-) -> Route:  # fmt: skip
+    projection: Projection,
+    weight: NDArray[np.signedinteger] | None,
+    shift: ArrayLike,
+    source_population: Layout,
+    target_population: Layout,
+    tasks: int,
+) -> Route:
     """Returns the route of a conv, linear or pool projection.
 
     Args:
@@ -133,19 +137,29 @@ def build_route(
     stride, padding, dilation = _rows_and_places(projection)
     width_out = block if groups == 1 else target.channels
     per_tap = block if groups == 1 else target.channels // groups
-    spans, taps = _spans(source.width, target.width, kernel.shape[3], stride[1], padding[1], dilation[1], width_out,
-                         per_tap, groups == 1)  # fmt: skip
+    spans, taps = _spans(
+        source.width, target.width, kernel.shape[3], stride[1], padding[1], dilation[1], width_out, per_tap, groups == 1
+    )
     sums = np.abs(kernel.astype(np.int64)).sum(axis=(1, 2, 3))
     largest = int(np.abs(kernel.astype(np.int64)).max(initial=1))
     room = np.iinfo(np.int16 if packed.dtype == np.int8 else np.int32).max
     return Route(
-        projection, source, target, read, positions(target, projection.target_index, target_population), flat, packed,
-        (stride[0], padding[0], dilation[0], target.width, target.channels), spans, taps, _group_start(projection),
+        projection,
+        source,
+        target,
+        read,
+        positions(target, projection.target_index, target_population),
+        flat,
+        packed,
+        (stride[0], padding[0], dilation[0], target.width, target.channels),
+        spans,
+        taps,
+        _group_start(projection),
         np.tile(padded.reshape(blocks, 1, block), (1, target.width, 1)).reshape(blocks, -1),
         _connections(target.channels, blocks, block, groups),
         _UNLIMITED if int(sums.max(initial=0)) <= room else max(4, room // max(1, largest)),
         int((sums << per_channel).max(initial=0)),
-    )  # fmt: skip
+    )
 
 
 def _as_convolution(projection: Projection, weight: NDArray[np.signedinteger] | None) -> NDArray[np.signedinteger]:
@@ -205,9 +219,16 @@ def _connections(channels: int, blocks: int, block: int, groups: int) -> NDArray
 
 
 def _spans(
-    width_in: int, width_out: int, taps: int, stride: int, padding: int, dilation: int, place_size: int, per_tap: int,
+    width_in: int,
+    width_out: int,
+    taps: int,
+    stride: int,
+    padding: int,
+    dilation: int,
+    place_size: int,
+    per_tap: int,
     merge: bool,
-) -> tuple[tuple[NDArray[np.int64], ...], NDArray[np.int64]]:  # fmt: skip
+) -> tuple[tuple[NDArray[np.int64], ...], NDArray[np.int64]]:
     """Returns the stretches of weights that each input place adds to the output row, and its number of taps.
 
     Neighbouring taps that reach neighbouring places are one stretch.

@@ -58,9 +58,13 @@ def affine(workload: Workload, argument: str = "") -> EstimatorReport:
     dynamic = events * profile.prices["synaptic_event"].value
     parts = {"static": total.value - dynamic, "synaptic events": dynamic}
     return EstimatorReport(
-        f"affine:{profile.name}", f"affine law of {profile.title}", total, parts, total.source,
+        f"affine:{profile.name}",
+        f"affine law of {profile.title}",
+        total,
+        parts,
+        total.source,
         ("no mapping: routing, limits and load are not looked at",),
-    )  # fmt: skip
+    )
 
 
 @register_estimator("allin", "one whole-chip price x events (allin:CHIP, chips with nothing else)")
@@ -78,9 +82,13 @@ def allin(workload: Workload, argument: str = "") -> EstimatorReport:
         )
     total = found[0].quantity().scaled(workload.totals()["synaptic_events"])
     return EstimatorReport(
-        f"allin:{profile.name}", f"whole-chip average of {profile.title}", total, {"all-in": total.value}, total.source,
+        f"allin:{profile.name}",
+        f"whole-chip average of {profile.title}",
+        total,
+        {"all-in": total.value},
+        total.source,
         ("true only near the operating point at which it was measured: static power is in it",),
-    )  # fmt: skip
+    )
 
 
 def _named(argument: str, rule: str) -> str:

@@ -64,10 +64,8 @@ def quantised(counts: Counts) -> float:
     bits = equal_bits(counts.time_steps)
     mac = E_MUL32 * (bits / 32) ** 2 + E_ADD32 * bits / 32
     return (
-        counts.macs * (mac + bits * E_DRAM_BIT)
-        + 2 * counts.states * E_OP
-        + counts.activations * bits * E_ON_CHIP_BIT
-    )  # fmt: skip
+        counts.macs * (mac + bits * E_DRAM_BIT) + 2 * counts.states * E_OP + counts.activations * bits * E_ON_CHIP_BIT
+    )
 
 
 def counts_of(workload: Workload) -> Counts:

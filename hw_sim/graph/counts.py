@@ -170,9 +170,17 @@ class Workload:
         added = synaptic + graded + shortcut + products
         memory += _state_accesses(population, added, updates, zero, spikes if raster is not None else zero)
         return LayerCounts(
-            population.name, population.size, synaptic, graded, shortcut, products, updates, spikes, by_projection,
+            population.name,
+            population.size,
+            synaptic,
+            graded,
+            shortcut,
+            products,
+            updates,
+            spikes,
+            by_projection,
             tuple(memory),
-        )  # fmt: skip
+        )
 
 
 def _state_accesses(

@@ -37,13 +37,15 @@ def _window_edges(projection: Projection) -> Iterator[tuple[int, int, int]]:
             for o, k, s, p, d in zip(
                 spot, taps, projection.stride, projection.padding, projection.dilation, strict=True
             )
-        ]  # fmt: skip
+        ]
         if any(not 0 <= r < n for r, n in zip(read, source[1:], strict=True)):
             continue
         end = np.ravel_multi_index((out_channel, *spot), target)
         for i in range(channels_in):
             start = np.ravel_multi_index((out_channel // channels_out * channels_in + i, *read), source)
-            weight = np.ravel_multi_index(
-                (out_channel, i, *taps), (target[0], channels_in, *projection.kernel)
-            ) if projection.kind == "conv" else 0  # fmt: skip
+            weight = (
+                np.ravel_multi_index((out_channel, i, *taps), (target[0], channels_in, *projection.kernel))
+                if projection.kind == "conv"
+                else 0
+            )
             yield int(start), int(end), int(weight)

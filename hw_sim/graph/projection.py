@@ -84,34 +84,70 @@ class Projection:
 
     @classmethod
     def conv(
-        cls, name: str, source: str, target: str, source_shape: tuple[int, ...], out_channels: int,
-        kernel: tuple[int, ...], stride: tuple[int, ...] | int = 1, padding: tuple[int, ...] | int = 0,
-        dilation: tuple[int, ...] | int = 1, groups: int = 1, **options: object,
-    ) -> Projection:  # fmt: skip
+        cls,
+        name: str,
+        source: str,
+        target: str,
+        source_shape: tuple[int, ...],
+        out_channels: int,
+        kernel: tuple[int, ...],
+        stride: tuple[int, ...] | int = 1,
+        padding: tuple[int, ...] | int = 0,
+        dilation: tuple[int, ...] | int = 1,
+        groups: int = 1,
+        **options: object,
+    ) -> Projection:
         """Returns a convolution with torch's arithmetic for the output size."""
         step, pad, gap = (_per_axis(value, len(kernel)) for value in (stride, padding, dilation))
         sizes = zip(source_shape[1:], kernel, step, pad, gap, strict=True)
         spatial = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes)
         return cls(
-            name, source, target, "conv", source_shape, (out_channels, *spatial), kernel, step, pad, gap, groups,
+            name,
+            source,
+            target,
+            "conv",
+            source_shape,
+            (out_channels, *spatial),
+            kernel,
+            step,
+            pad,
+            gap,
+            groups,
             **options,  # type: ignore[arg-type]
-        )  # fmt: skip
+        )
 
     @classmethod
     def pool(
-        cls, name: str, source: str, target: str, source_shape: tuple[int, ...], kernel: tuple[int, ...],
-        stride: tuple[int, ...] | int | None = None, padding: tuple[int, ...] | int = 0, maximum: bool = False,
+        cls,
+        name: str,
+        source: str,
+        target: str,
+        source_shape: tuple[int, ...],
+        kernel: tuple[int, ...],
+        stride: tuple[int, ...] | int | None = None,
+        padding: tuple[int, ...] | int = 0,
+        maximum: bool = False,
         **options: object,
-    ) -> Projection:  # fmt: skip
+    ) -> Projection:
         """Returns sum, average or maximum pooling of each channel by itself; the stride defaults to the kernel."""
         step = _per_axis(kernel if stride is None else stride, len(kernel))
         pad = _per_axis(padding, len(kernel))
         sizes = zip(source_shape[1:], kernel, step, pad, strict=True)
         spatial = tuple((n + 2 * p - k) // s + 1 for n, k, s, p in sizes)
         return cls(
-            name, source, target, "maxpool" if maximum else "pool", source_shape, (source_shape[0], *spatial), kernel,
-            step, pad, (1,) * len(kernel), source_shape[0], **options,  # type: ignore[arg-type]
-        )  # fmt: skip
+            name,
+            source,
+            target,
+            "maxpool" if maximum else "pool",
+            source_shape,
+            (source_shape[0], *spatial),
+            kernel,
+            step,
+            pad,
+            (1,) * len(kernel),
+            source_shape[0],
+            **options,  # type: ignore[arg-type]
+        )
 
     @classmethod
     def linear(
@@ -223,9 +259,14 @@ class Projection:
     def windows(self) -> tuple[Window, ...]:
         """Returns the sliding window of each spatial axis of a convolution or pooling."""
         axes = zip(
-            self.source_shape[1:], self.target_shape[1:], self.kernel, self.stride, self.padding, self.dilation,
+            self.source_shape[1:],
+            self.target_shape[1:],
+            self.kernel,
+            self.stride,
+            self.padding,
+            self.dilation,
             strict=True,
-        )  # fmt: skip
+        )
         return tuple(Window(*axis) for axis in axes)
 
     def _checked(self, array: NDArray[Any], size: int, side: str) -> NDArray[Any]:

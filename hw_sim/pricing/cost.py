@@ -232,9 +232,13 @@ def _latency(timing: Timing | None) -> LatencyReport | None:
     inference = Quantity(value, min(low, value), max(high, value), "s", timing.kind, source)
     steps = timing.seconds["value"]
     return LatencyReport(
-        tuple(float(s) for s in steps), inference, float(np.percentile(steps, 50)), float(np.percentile(steps, 99)),
-        timing.bound_by, timing.sources,
-    )  # fmt: skip
+        tuple(float(s) for s in steps),
+        inference,
+        float(np.percentile(steps, 50)),
+        float(np.percentile(steps, 99)),
+        timing.bound_by,
+        timing.sources,
+    )
 
 
 def _assumptions(counts: MappedCounts, profile: HardwareProfile) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ class Mesh:
 
     def send(
         self, packets: Counts, entry: Counts, pieces: Counts, own: Counts, cores: Counts, terms: dict[str, Counts]
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Books packets from pieces to cores.
 
         Args:

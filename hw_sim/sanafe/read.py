@@ -137,20 +137,36 @@ def _convolution(
     if weights.size:  # theirs: row, column, input channel, kernel
         torch_order = weights.reshape(*kernel, channels, kernels).transpose(3, 2, 0, 1)
     return Projection.conv(
-        name, source.name, target.name, shape, kernels, kernel, stride, 0,
-        source_size=source.size, target_size=target.size,
-        source_index=channels_last(shape), target_index=channels_last((kernels, rows, columns)),
+        name,
+        source.name,
+        target.name,
+        shape,
+        kernels,
+        kernel,
+        stride,
+        0,
+        source_size=source.size,
+        target_size=target.size,
+        source_index=channels_last(shape),
+        target_index=channels_last((kernels, rows, columns)),
         weight=torch_order,
-    )  # fmt: skip
+    )
 
 
 def _listed(name: str, source: Population, target: Population, edges: Sequence[tuple[int, int, float]]) -> Projection:
     """Returns explicitly listed connections: one-to-one over a view with a place for each edge."""
     start, end = (np.array([edge[k] for edge in edges], np.int64) for k in (0, 1))
     return Projection.identity(
-        name, source.name, target.name, (len(edges),), source_size=source.size, target_size=target.size,
-        source_index=start, target_index=end, weight=np.array([edge[2] for edge in edges]),
-    )  # fmt: skip
+        name,
+        source.name,
+        target.name,
+        (len(edges),),
+        source_size=source.size,
+        target_size=target.size,
+        source_index=start,
+        target_index=end,
+        weight=np.array([edge[2] for edge in edges]),
+    )
 
 
 def _pieces(

@@ -63,9 +63,12 @@ def _group(population: Population, inputs: Mapping[str, SpikeRaster]) -> dict[st
         raise InputError(f"{population.name!r} leaks", expected="integrate-and-fire neurons", fix="use kind 'if'")
     soft = model.reset is None
     soma = [
-        {"threshold": model.threshold}, {"leak_decay": 1.0}, {"input_decay": 0.0},
-        {"reset_mode": "soft" if soft else "hard"}, {"reset": 0.0 if soft else model.reset},
-    ]  # fmt: skip
+        {"threshold": model.threshold},
+        {"leak_decay": 1.0},
+        {"input_decay": 0.0},
+        {"reset_mode": "soft" if soft else "hard"},
+        {"reset": 0.0 if soft else model.reset},
+    ]
     every = f"0..{population.size - 1}" if population.size > 1 else "0"
     return {"name": population.name, "attributes": [{"log_spikes": True}], "neurons": [{every: [{"soma": soma}]}]}
 

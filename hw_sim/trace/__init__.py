@@ -48,8 +48,9 @@ def trace(captured: Captured, x: Tensor, sample: str = "") -> Workload:
     if captured.spiking and (captured.form != "sequence" or not isinstance(captured.time_steps, int)):
         raise InputError(
             f"the captured form is {captured.form!r} with T = {captured.time_steps}",
-            expected="the sequence form with a fixed T", fix="capture(model, time_steps=4)",
-        )  # fmt: skip
+            expected="the sequence form with a fixed T",
+            fix="capture(model, time_steps=4)",
+        )
     x = _one_sample(captured, x)
     tracer = _Tracer(opened(captured))
     with torch.no_grad():

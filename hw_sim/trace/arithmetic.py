@@ -84,9 +84,11 @@ def _product(
     operands = []
     for value, real in zip(values, tensors, strict=True):
         name = f"{call.path}.operand"
-        operand = builder.fresh(Value(unknown=True), real, name) if value.offset else (
-            builder.materialise(value, real, sum_name(value, name))
-        )  # fmt: skip
+        operand = (
+            builder.fresh(Value(unknown=True), real, name)
+            if value.offset
+            else (builder.materialise(value, real, sum_name(value, name)))
+        )
         if value.offset:
             builder.not_understood(call.path, "operand with an added constant")
         if len(operand.terms) != 1:

@@ -48,9 +48,13 @@ class Builder:
             known = constant is not None
             self.populations[key] = replace(self.populations[key], bias=constant, bias_known=known)
         return Network(
-            name, tuple(self.populations.values()), tuple(self.projections.values()), tuple(self.products), outputs,
+            name,
+            tuple(self.populations.values()),
+            tuple(self.projections.values()),
+            tuple(self.products),
+            outputs,
             (*self.uncounted, *uncounted),
-        )  # fmt: skip
+        )
 
     def not_understood(self, path: str, operation: str) -> Value:
         """Lists an operation as not counted and returns the value that it gives."""
@@ -112,11 +116,15 @@ class Builder:
 
     def settled(self, value: Value) -> Value:
         """Returns a value whose pending connections have populations of their own outputs, wherever those go."""
-        return replace(value, terms=tuple(
-            replace(term, source=self.settle(term.source, term.source.name))
-            if isinstance(term.source, Projection) else term
-            for term in value.terms
-        ))  # fmt: skip
+        return replace(
+            value,
+            terms=tuple(
+                replace(term, source=self.settle(term.source, term.source.name))
+                if isinstance(term.source, Projection)
+                else term
+                for term in value.terms
+            ),
+        )
 
     def fed_back(self, name: str, real: Tensor) -> Value:
         """Returns what a loop feeds back, as it comes in: a population that `close` replaces by what sends it."""
@@ -259,10 +267,20 @@ class Builder:
             assert positions is not None
             index = index_or_none(positions, term.size)
             if isinstance(term.source, str):
-                self._add(Projection(
-                    f"{term.source} to {name}", term.source, name, "identity", population.shape, population.shape,
-                    source_size=term.size, source_index=index, gain=term.gain, delay=term.delay,
-                ))  # fmt: skip
+                self._add(
+                    Projection(
+                        f"{term.source} to {name}",
+                        term.source,
+                        name,
+                        "identity",
+                        population.shape,
+                        population.shape,
+                        source_size=term.size,
+                        source_index=index,
+                        gain=term.gain,
+                        delay=term.delay,
+                    )
+                )
             elif index is None:
                 self._add(replace(term.source, target=name))
             else:
@@ -294,10 +312,18 @@ class Builder:
         populations[name] = Population(name, projection.target_shape, "current", binary=False)
         populations[population.name] = last
         self._add(replace(projection, target=name))
-        self._add(Projection(
-            f"{name} to {population.name}", name, population.name, "identity", population.shape, population.shape,
-            source_size=projection.target_size, source_index=positions,
-        ))  # fmt: skip
+        self._add(
+            Projection(
+                f"{name} to {population.name}",
+                name,
+                population.name,
+                "identity",
+                population.shape,
+                population.shape,
+                source_size=projection.target_size,
+                source_index=positions,
+            )
+        )
 
     def _add(self, projection: Projection) -> None:
         name = self.name(projection.name, self.projections)

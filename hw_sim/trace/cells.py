@@ -48,8 +48,9 @@ class Cells:
     def path_of(self, node: Node) -> str | None:
         """Returns the cell that an operation is part of, until the cell's spikes have left it."""
         stack = node.meta.get("nn_module_stack") or {}
-        paths = {str(entry[0]).removeprefix("L['self'].").removeprefix("net").removeprefix(".")
-                 for entry in stack.values()}  # fmt: skip
+        paths = {
+            str(entry[0]).removeprefix("L['self'].").removeprefix("net").removeprefix(".") for entry in stack.values()
+        }
         return next((path for path in self.models if path in paths and path not in self._left), None)
 
     def take(self, node: Node, path: str, values: dict[Node, Any], real: dict[Node, Any]) -> Value | None:

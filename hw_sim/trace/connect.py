@@ -17,9 +17,13 @@ from neurokit.hw_sim.trace.values import Term, Value, numbered, scaled
 
 
 def connected(
-    call: Call, builder: Builder, value: Value, real: Tensor, build: Callable[..., Projection],
+    call: Call,
+    builder: Builder,
+    value: Value,
+    real: Tensor,
+    build: Callable[..., Projection],
     affine: Callable[[Tensor | None], Tensor | None],
-) -> Value:  # fmt: skip
+) -> Value:
     """Returns a pending connection from each population of `value`; `build(source=..., ...)` makes one.
 
     `affine` returns what the operation gives for the constant part of its input (None: zero).
@@ -79,11 +83,20 @@ def convolution(call: Call, builder: Builder) -> Any:
     shapes = tuple(real.shape[-axes - 1 :]), tuple(result.shape[-axes - 1 :])
 
     def build(**names: Any) -> Projection:
-        return without_padding(Projection(
-            kind="conv", source_shape=shapes[0], target_shape=shapes[1], kernel=tuple(weight.shape[2:]), stride=stride,
-            padding=each(padding, axes), dilation=dilation, groups=call.get("groups", default=1),
-            weight=weight.detach().numpy(), **names,
-        ))  # fmt: skip
+        return without_padding(
+            Projection(
+                kind="conv",
+                source_shape=shapes[0],
+                target_shape=shapes[1],
+                kernel=tuple(weight.shape[2:]),
+                stride=stride,
+                padding=each(padding, axes),
+                dilation=dilation,
+                groups=call.get("groups", default=1),
+                weight=weight.detach().numpy(),
+                **names,
+            )
+        )
 
     return connected(call, builder, value, real, build, _bias(call, "input", axes))
 
@@ -124,9 +137,12 @@ def linear(call: Call, builder: Builder) -> Any:
 
     def build(**names: Any) -> Projection:
         return Projection(
-            kind="linear", source_shape=(*lead, inputs), target_shape=(*lead, outputs),
-            weight=weight.detach().numpy(), **names,
-        )  # fmt: skip
+            kind="linear",
+            source_shape=(*lead, inputs),
+            target_shape=(*lead, outputs),
+            weight=weight.detach().numpy(),
+            **names,
+        )
 
     return connected(call, builder, value, real, build, _bias(call, name, 0))
 
@@ -155,10 +171,17 @@ def pooling(call: Call, builder: Builder) -> Any:
 
     def build(**names: Any) -> Projection:
         return Projection(
-            kind="maxpool" if maximum else "pool", source_shape=shapes[0], target_shape=shapes[1], kernel=kernel,
-            stride=each(stride, axes), padding=each(padding, axes),
-            dilation=each(call.get("dilation", default=1), axes), groups=shapes[0][0], gain=gain, **names,
-        )  # fmt: skip
+            kind="maxpool" if maximum else "pool",
+            source_shape=shapes[0],
+            target_shape=shapes[1],
+            kernel=kernel,
+            stride=each(stride, axes),
+            padding=each(padding, axes),
+            dilation=each(call.get("dilation", default=1), axes),
+            groups=shapes[0][0],
+            gain=gain,
+            **names,
+        )
 
     pooled = replace(call, result=result)
     if not maximum:
@@ -192,9 +215,17 @@ def reduction(call: Call, builder: Builder) -> Any:
 
     def build(**names: Any) -> Projection:
         return Projection(
-            kind="pool", source_shape=(groups, window), target_shape=(groups, 1), kernel=(window,), stride=(window,),
-            padding=(0,), dilation=(1,), groups=groups, gain=1.0 / window if call.operation == "mean" else 1.0, **names,
-        )  # fmt: skip
+            kind="pool",
+            source_shape=(groups, window),
+            target_shape=(groups, 1),
+            kernel=(window,),
+            stride=(window,),
+            padding=(0,),
+            dilation=(1,),
+            groups=groups,
+            gain=1.0 / window if call.operation == "mean" else 1.0,
+            **names,
+        )
 
     def again(constant: Tensor | None) -> Tensor | None:
         if constant is None:

@@ -19,28 +19,68 @@ from neurokit.hw_sim.trace.values import Value, sample_shape
 # Operations that only move elements: the same operation is applied to the elements' numbers.
 _MOVES = frozenset(
     {
-        "view", "reshape", "_unsafe_view", "flatten", "unflatten", "permute", "transpose", "t", "squeeze",
-        "unsqueeze", "expand", "repeat", "slice", "select", "narrow", "chunk", "split", "split_with_sizes", "unbind",
-        "movedim", "roll", "flip", "index_select", "expand_as", "view_as", "tensor_split", "gather",
+        "view",
+        "reshape",
+        "_unsafe_view",
+        "flatten",
+        "unflatten",
+        "permute",
+        "transpose",
+        "t",
+        "squeeze",
+        "unsqueeze",
+        "expand",
+        "repeat",
+        "slice",
+        "select",
+        "narrow",
+        "chunk",
+        "split",
+        "split_with_sizes",
+        "unbind",
+        "movedim",
+        "roll",
+        "flip",
+        "index_select",
+        "expand_as",
+        "view_as",
+        "tensor_split",
+        "gather",
     }
-)  # fmt: skip
+)
 # Operations that change nothing (in evaluation mode).
 _KEEPS = frozenset(
     {
-        "contiguous", "clone", "alias", "detach", "to", "_to_copy", "lift_fresh", "lift_fresh_copy", "dropout",
-        "feature_dropout", "dropout1d", "dropout2d", "type_as", "identity", "float",
+        "contiguous",
+        "clone",
+        "alias",
+        "detach",
+        "to",
+        "_to_copy",
+        "lift_fresh",
+        "lift_fresh_copy",
+        "dropout",
+        "feature_dropout",
+        "dropout1d",
+        "dropout2d",
+        "type_as",
+        "identity",
+        "float",
     }
-)  # fmt: skip
+)
 # Operations that put an input on a grid, element by element: what comes out is the input that the network reads.
 _ENCODES = frozenset({"round", "floor", "ceil", "clamp", "clamp_min", "clamp_max", "hardtanh"})
 _LIMITS = ("clamp", "clamp_min", "clamp_max", "hardtanh", "hardtanh_", "relu", "relu_", "relu6")
 _SCALES = ("mul", "mul_", "div")
 _NORMS = frozenset(
     {
-        "batch_norm", "_native_batch_norm_legit_no_training", "native_batch_norm", "cudnn_batch_norm",
+        "batch_norm",
+        "_native_batch_norm_legit_no_training",
+        "native_batch_norm",
+        "cudnn_batch_norm",
         "_batch_norm_no_update",
     }
-)  # fmt: skip
+)
 
 
 def apply(call: Call, builder: Builder) -> Any:
@@ -151,9 +191,12 @@ def neuron(call: Call, builder: Builder, path: str) -> list[Any]:
         tau = math.inf if decay is None else 1.0 / float(decay)
     reset = call.get("v_reset")
     model = NeuronModel(
-        kind="if" if math.isinf(tau) else "lif", threshold=float(call.get("v_threshold")), tau=float(tau),
-        reset=None if reset is None else float(reset), decay_input=bool(call.get("decay_input", default=False)),
-    )  # fmt: skip
+        kind="if" if math.isinf(tau) else "lif",
+        threshold=float(call.get("v_threshold")),
+        tau=float(tau),
+        reset=None if reset is None else float(reset),
+        decay_input=bool(call.get("decay_input", default=False)),
+    )
     name = builder.neurons(path, sample_shape(spikes), model, value, current)
     result = Value((builder.term(name, tuple(spikes.shape)),))
     builder.record(result.terms[0], spikes)
@@ -167,12 +210,14 @@ _CONNECTS: dict[str, Callable[[Call, Builder], Any]] = {
 }
 _HANDLERS: dict[str, Callable[[Call, Builder], Any]] = {
     **_CONNECTS,
-    **dict.fromkeys(("avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
-                     "_adaptive_avg_pool2d"), connect.pooling),
+    **dict.fromkeys(
+        ("avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "_adaptive_avg_pool2d"),
+        connect.pooling,
+    ),
     **dict.fromkeys(("max_pool1d", "max_pool2d", "max_pool2d_with_indices", "adaptive_max_pool2d"), connect.pooling),
     **dict.fromkeys(("mean", "sum"), connect.reduction),
     **dict.fromkeys(("add", "add_", "sub", "rsub"), arithmetic.add),
     **dict.fromkeys(_SCALES, arithmetic.scale),
     **dict.fromkeys(_LIMITS, arithmetic.limit),
     "round": arithmetic.rounding,
-}  # fmt: skip
+}

@@ -81,10 +81,13 @@ class Term:
         if len(delays) > _MOST_DELAYS:
             return None
         return tuple(
-            replace(self, delay=self.delay + delay, ids=torch.where(
-                (late == delay) & (place >= 0), time * self.size + place, -1).reshape(self.ids.shape))
+            replace(
+                self,
+                delay=self.delay + delay,
+                ids=torch.where((late == delay) & (place >= 0), time * self.size + place, -1).reshape(self.ids.shape),
+            )
             for delay in delays
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True)
@@ -131,8 +134,10 @@ class Value:
         """Returns the value with limits that are still to be applied, after those that it has."""
         if self.limits is not None:
             before = self.limits
-            low, high = (clipped(end, low, high) if end is not None else new
-                         for end, new in zip(before, (low, high), strict=True))  # fmt: skip
+            low, high = (
+                clipped(end, low, high) if end is not None else new
+                for end, new in zip(before, (low, high), strict=True)
+            )
         return replace(self, limits=(low, high))
 
     def normalised(self) -> Value:

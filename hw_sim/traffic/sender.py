@@ -54,9 +54,13 @@ class Sender:
     """
 
     def __init__(
-        self, blocks: Sequence[Block], row: int, steps: int, spikes: Callable[[], NDArray[np.uint8]] | None = None,
+        self,
+        blocks: Sequence[Block],
+        row: int,
+        steps: int,
+        spikes: Callable[[], NDArray[np.uint8]] | None = None,
         kept: tuple[Corners, Any] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.blocks = blocks
         self.steps = steps
         self.view = blocks[0].view

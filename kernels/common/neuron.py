@@ -54,9 +54,14 @@ def fire(h: Tensor, threshold: float, v_reset: float | None) -> tuple[Tensor, Te
 
 
 def run(
-    current: Tensor, v0: Tensor | None, tau: float | None, decay: Tensor | None, threshold: float,
-    v_reset: float | None, decay_input: bool,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    current: Tensor,
+    v0: Tensor | None,
+    tau: float | None,
+    decay: Tensor | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+) -> tuple[Tensor, Tensor]:
     """Runs the neuron over `current` `[T, ...]`; returns bool spikes `[T, ...]` and the last membrane."""
     v = torch.full_like(current[0], 0.0 if v_reset is None else v_reset) if v0 is None else v0.to(current.dtype)
     spikes = []

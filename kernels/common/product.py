@@ -33,10 +33,21 @@ def check_rows(cols: int, scale: Tensor | None, bias: Tensor | None) -> None:
 
 
 def tail(
-    weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None, out: Tensor, current: Tensor,
-    steps: int, rows: int, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    out: Tensor,
+    current: Tensor,
+    steps: int,
+    rows: int,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    form: str,
     chosen: Config,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Returns the arguments by which a kernel with `neuron_tile` behind its product is launched.
 
     A tensor that is not given is stood for by one that is: the kernel does not touch it.
@@ -60,18 +71,34 @@ def tail(
     leak, factor = leak_arguments(tau, False)
     cols = weight.shape[0]
     return {
-        "scale": weight if scale is None else scale, "bias": weight if bias is None else bias,
-        "residual": weight if residual is None else residual, "spikes": out,
-        "current": current if current.numel() else out, "cols": cols,
-        "residual_rows": 0 if residual is None or repeats_one_step(residual) else rows, "factor": factor,
-        "threshold": threshold, "v_reset": 0.0 if v_reset is None else v_reset, "T": steps,
-        "CHUNK": divisor(steps, chosen["chunk"]), "LEAK": leak, "DECAY_INPUT": decay_input,
-        "HARD": reset_kind(v_reset), "SCALE": scale is not None, "BIAS": bias is not None,
-        "RESIDUAL": residual is not None, "WANT_CURRENT": current.numel() > 0, "INTEGER": weight.dtype == torch.int8,
-        "UPCAST": INTERPRET and weight.dtype == torch.bfloat16, "OUT": FORMS.index(form),
-        "EVEN": cols % chosen["cols"] == 0, "ROWS": chosen["rows"], "COLS": chosen["cols"],
-        "num_warps": chosen["num_warps"], "num_stages": chosen["num_stages"],
-    }  # fmt: skip
+        "scale": weight if scale is None else scale,
+        "bias": weight if bias is None else bias,
+        "residual": weight if residual is None else residual,
+        "spikes": out,
+        "current": current if current.numel() else out,
+        "cols": cols,
+        "residual_rows": 0 if residual is None or repeats_one_step(residual) else rows,
+        "factor": factor,
+        "threshold": threshold,
+        "v_reset": 0.0 if v_reset is None else v_reset,
+        "T": steps,
+        "CHUNK": divisor(steps, chosen["chunk"]),
+        "LEAK": leak,
+        "DECAY_INPUT": decay_input,
+        "HARD": reset_kind(v_reset),
+        "SCALE": scale is not None,
+        "BIAS": bias is not None,
+        "RESIDUAL": residual is not None,
+        "WANT_CURRENT": current.numel() > 0,
+        "INTEGER": weight.dtype == torch.int8,
+        "UPCAST": INTERPRET and weight.dtype == torch.bfloat16,
+        "OUT": FORMS.index(form),
+        "EVEN": cols % chosen["cols"] == 0,
+        "ROWS": chosen["rows"],
+        "COLS": chosen["cols"],
+        "num_warps": chosen["num_warps"],
+        "num_stages": chosen["num_stages"],
+    }
 
 
 def tiles(rows: int, cols: int, chosen: Config) -> int:

@@ -61,11 +61,24 @@ def _stream(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, out: T
 
     batch, out_height, out_width, channels = out.shape
     launch(depthwise_stream_kernel)[(*_stream_grid(x, out), batch)](
-        x, weight, weight if bias is None else bias, out, x.shape[1], x.shape[2], out_height, out_width, channels,
-        STRIDE=x.stride(2), KERNEL=weight.shape[0], PAD=padding, BIAS=bias is not None,
-        WIDE=STREAM_WIDE[x.dtype.itemsize], COLS=STREAM_COLS,
-        ROUNDS=out_height + weight.shape[0] - 1, num_warps=1,
-    )  # fmt: skip
+        x,
+        weight,
+        weight if bias is None else bias,
+        out,
+        x.shape[1],
+        x.shape[2],
+        out_height,
+        out_width,
+        channels,
+        STRIDE=x.stride(2),
+        KERNEL=weight.shape[0],
+        PAD=padding,
+        BIAS=bias is not None,
+        WIDE=STREAM_WIDE[x.dtype.itemsize],
+        COLS=STREAM_COLS,
+        ROUNDS=out_height + weight.shape[0] - 1,
+        num_warps=1,
+    )
 
 
 def _tile(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, out: Tensor) -> None:
@@ -79,10 +92,24 @@ def _tile(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, out: Ten
     tall, wide, block = chosen["tall"], chosen["wide"], chosen["cols"]
     tiles = ((out_height + tall - 1) // tall) * ((out_width + wide - 1) // wide)
     launch(depthwise_kernel)[(tiles, (channels + block - 1) // block, batch)](
-        x, weight, weight if bias is None else bias, out, out_height, out_width, channels,
-        HEIGHT=x.shape[1], WIDTH=x.shape[2], STRIDE=x.stride(2), KERNEL=kernel, PAD=padding, BIAS=bias is not None,
-        TALL=tall, WIDE=wide, COLS=block, num_warps=chosen["num_warps"],
-    )  # fmt: skip
+        x,
+        weight,
+        weight if bias is None else bias,
+        out,
+        out_height,
+        out_width,
+        channels,
+        HEIGHT=x.shape[1],
+        WIDTH=x.shape[2],
+        STRIDE=x.stride(2),
+        KERNEL=kernel,
+        PAD=padding,
+        BIAS=bias is not None,
+        TALL=tall,
+        WIDE=wide,
+        COLS=block,
+        num_warps=chosen["num_warps"],
+    )
 
 
 depthwise_op = register_op(NAME, _fake)(_forward)
@@ -106,16 +133,17 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, padding:
         InputError: If a shape or dtype does not fit.
     """
     if weight.dim() != 3 or weight.shape[0] != weight.shape[1] or padding < 0:
-        raise InputError(f"weight has shape {tuple(weight.shape)}, padding is {padding}",
-                         expected="[k, k, C], padding >= 0")  # fmt: skip
+        raise InputError(
+            f"weight has shape {tuple(weight.shape)}, padding is {padding}", expected="[k, k, C], padding >= 0"
+        )
     if path not in PATHS:
         raise InputError(f"path={path!r} is unknown", expected="auto, tile or stream")
     if weight.dtype not in (torch.float32, torch.float16, torch.bfloat16) or x.dtype not in (torch.int8, weight.dtype):
-        raise InputError(f"x is {x.dtype}, weight is {weight.dtype}",
-                         expected="a float weight, and x int8 or the same")  # fmt: skip
+        raise InputError(f"x is {x.dtype}, weight is {weight.dtype}", expected="a float weight, and x int8 or the same")
     if x.dim() != 4 or x.shape[3] != weight.shape[2] or min(x.shape[1:3]) + 2 * padding < weight.shape[0]:
-        raise InputError(f"x has shape {tuple(x.shape)}",
-                         expected=f"[B, H, W, {weight.shape[2]}], padded no smaller than the kernel")  # fmt: skip
+        raise InputError(
+            f"x has shape {tuple(x.shape)}", expected=f"[B, H, W, {weight.shape[2]}], padded no smaller than the kernel"
+        )
     if bias is not None and (bias.shape != weight.shape[2:] or bias.dtype != torch.float32):
         raise InputError(f"bias is {bias.dtype} {tuple(bias.shape)}", expected=f"float32 {tuple(weight.shape[2:])}")
     return torch.ops.neurokit_kernels.depthwise(x, weight, bias, padding, path)

@@ -32,11 +32,16 @@ def constants_of(call: NeuronCall) -> dict[str, Any]:
     """Returns the constants of `lif_sequence_kernel` for one neuron."""
     leak, factor = leak_arguments(call.leak if call.op == "lif" else None, call.op == "plif")
     return {
-        "factor": call.leak if call.op == "plif" else factor, "threshold": call.v_threshold,
-        "v_reset": call.v_reset or 0.0, "CHUNK": divisor(call.steps, 8) if call.steps else _FREE_CHUNK,
-        "EVEN": call.steps is not None, "LEAK": leak, "DECAY_INPUT": call.decay_input,
-        "HARD": reset_kind(call.v_reset), "BLOCK": BLOCK,
-    }  # fmt: skip
+        "factor": call.leak if call.op == "plif" else factor,
+        "threshold": call.v_threshold,
+        "v_reset": call.v_reset or 0.0,
+        "CHUNK": divisor(call.steps, 8) if call.steps else _FREE_CHUNK,
+        "EVEN": call.steps is not None,
+        "LEAK": leak,
+        "DECAY_INPUT": call.decay_input,
+        "HARD": reset_kind(call.v_reset),
+        "BLOCK": BLOCK,
+    }
 
 
 NEURON_CODE.add("lif", lif_code)

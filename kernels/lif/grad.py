@@ -20,20 +20,46 @@ DEFAULT = {"block": 1024, "num_warps": 4}
 
 
 def _backward_fake(
-    grad_spikes: Tensor, grad_v: Tensor | None, grad_current: Tensor | None, x: Tensor, v0: Tensor | None,
-    scale: Tensor | None, bias: Tensor | None, residual: Tensor | None, decay: Tensor | None, tau: float | None,
-    threshold: float, v_reset: float | None, decay_input: bool, surrogate: str, alpha: float, detach_reset: bool,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    grad_spikes: Tensor,
+    grad_v: Tensor | None,
+    grad_current: Tensor | None,
+    x: Tensor,
+    v0: Tensor | None,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    decay: Tensor | None,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    surrogate: str,
+    alpha: float,
+    detach_reset: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     x = arrange(x, scale, bias, "same")
     grad_y, grad_v0, _ = allocate(x, "same", True, False)
     return grad_y, grad_v0, x.new_empty((), dtype=torch.float32)
 
 
 def _backward(
-    grad_spikes: Tensor, grad_v: Tensor | None, grad_current: Tensor | None, x: Tensor, v0: Tensor | None,
-    scale: Tensor | None, bias: Tensor | None, residual: Tensor | None, decay: Tensor | None, tau: float | None,
-    threshold: float, v_reset: float | None, decay_input: bool, surrogate: str, alpha: float, detach_reset: bool,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    grad_spikes: Tensor,
+    grad_v: Tensor | None,
+    grad_current: Tensor | None,
+    x: Tensor,
+    v0: Tensor | None,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    decay: Tensor | None,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    surrogate: str,
+    alpha: float,
+    detach_reset: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     x = arrange(x, scale, bias, "same")
     grad_y, grad_v0, _ = allocate(x, "same", True, False)
     if x.numel() == 0:
@@ -41,31 +67,73 @@ def _backward(
         return grad_y, grad_v0, x.new_zeros((), dtype=torch.float32)
     fused = use_triton(NAME, x)
     if fused and x.shape[0] > MAX_STEPS:
-        log_once(NAME, f"reference path for T > {MAX_STEPS}: the charged membranes of all steps no longer "
-                 "fit into registers")  # fmt: skip
+        log_once(
+            NAME, f"reference path for T > {MAX_STEPS}: the charged membranes of all steps no longer fit into registers"
+        )
         fused = False
     if not fused:
         y = reference.current(x, scale, bias, residual)
         results = reference.backward(
-            grad_spikes, grad_v, grad_current, y, v0, decay, tau, threshold, v_reset, decay_input, surrogate, alpha,
+            grad_spikes,
+            grad_v,
+            grad_current,
+            y,
+            v0,
+            decay,
+            tau,
+            threshold,
+            v_reset,
+            decay_input,
+            surrogate,
+            alpha,
             detach_reset,
-        )  # fmt: skip
+        )
         grad_y.copy_(results[0])
         grad_v0.copy_(results[1])
         return grad_y, grad_v0, results[2].float()
     partial = _launch_backward(
-        grad_spikes, grad_v, grad_current, x, v0, scale, bias, residual, decay, tau, threshold, v_reset,
-        decay_input, surrogate, alpha, detach_reset, grad_y, grad_v0,
-    )  # fmt: skip
+        grad_spikes,
+        grad_v,
+        grad_current,
+        x,
+        v0,
+        scale,
+        bias,
+        residual,
+        decay,
+        tau,
+        threshold,
+        v_reset,
+        decay_input,
+        surrogate,
+        alpha,
+        detach_reset,
+        grad_y,
+        grad_v0,
+    )
     return grad_y, grad_v0, partial.sum()
 
 
 def _launch_backward(
-    grad_spikes: Tensor, grad_v: Tensor | None, grad_current: Tensor | None, x: Tensor, v0: Tensor | None,
-    scale: Tensor | None, bias: Tensor | None, residual: Tensor | None, decay: Tensor | None, tau: float | None,
-    threshold: float, v_reset: float | None, decay_input: bool, surrogate: str, alpha: float, detach_reset: bool,
-    grad_y: Tensor, grad_v0: Tensor,
-) -> Tensor:  # fmt: skip
+    grad_spikes: Tensor,
+    grad_v: Tensor | None,
+    grad_current: Tensor | None,
+    x: Tensor,
+    v0: Tensor | None,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    decay: Tensor | None,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    surrogate: str,
+    alpha: float,
+    detach_reset: bool,
+    grad_y: Tensor,
+    grad_v0: Tensor,
+) -> Tensor:
     """Launches the backward kernel; returns the programs' partial sums of the decay's gradient."""
     from neurokit.kernels.lif.triton import lif_backward_kernel
 
@@ -80,18 +148,43 @@ def _launch_backward(
         residual = like(residual, grad_y)
     leak, factor = leak_arguments(tau, decay is not None)
     launch(lif_backward_kernel)[(grid,)](
-        like(grad_spikes, grad_y), grad_spikes if grad_v is None else like(grad_v, grad_v0),
+        like(grad_spikes, grad_y),
+        grad_spikes if grad_v is None else like(grad_v, grad_v0),
         grad_spikes if grad_current is None else like(grad_current, grad_y),
-        x, x if v0 is None else like(v0, grad_v0), x if scale is None else scale, x if bias is None else bias,
-        x if residual is None else residual, x if decay is None else decay, grad_y, grad_v0, partial,
-        per_step, channels, 0 if repeats_one_step(x) else per_step,
-        0 if residual is None or repeats_one_step(residual) else per_step, per_step,
-        factor, 0.0 if tau is None else 1.0 / tau, threshold, 0.0 if v_reset is None else v_reset, alpha,
-        T=steps, LEAK=leak, DECAY_INPUT=decay_input, HARD=reset_kind(v_reset), HAS_V0=v0 is not None,
-        SCALE=scale is not None, BIAS=bias is not None, RESIDUAL=residual is not None, HAS_GV=grad_v is not None,
-        HAS_GCURRENT=grad_current is not None, SURROGATE=surrogate_id(surrogate), DETACH=detach_reset,
-        BLOCK=block, num_warps=chosen["num_warps"],
-    )  # fmt: skip
+        x,
+        x if v0 is None else like(v0, grad_v0),
+        x if scale is None else scale,
+        x if bias is None else bias,
+        x if residual is None else residual,
+        x if decay is None else decay,
+        grad_y,
+        grad_v0,
+        partial,
+        per_step,
+        channels,
+        0 if repeats_one_step(x) else per_step,
+        0 if residual is None or repeats_one_step(residual) else per_step,
+        per_step,
+        factor,
+        0.0 if tau is None else 1.0 / tau,
+        threshold,
+        0.0 if v_reset is None else v_reset,
+        alpha,
+        T=steps,
+        LEAK=leak,
+        DECAY_INPUT=decay_input,
+        HARD=reset_kind(v_reset),
+        HAS_V0=v0 is not None,
+        SCALE=scale is not None,
+        BIAS=bias is not None,
+        RESIDUAL=residual is not None,
+        HAS_GV=grad_v is not None,
+        HAS_GCURRENT=grad_current is not None,
+        SURROGATE=surrogate_id(surrogate),
+        DETACH=detach_reset,
+        BLOCK=block,
+        num_warps=chosen["num_warps"],
+    )
     return partial
 
 
@@ -115,9 +208,18 @@ def autograd(ctx: Any, grad_spikes: Tensor | None, grad_v: Tensor | None, grad_c
     if grad_spikes is None:
         grad_spikes = torch.zeros_like(x, memory_format=torch.contiguous_format)
     grad_y, grad_v0, grad_decay = torch.ops.neurokit_kernels.lif_backward(
-        grad_spikes, grad_v if ctx.want_v else None, grad_current if ctx.want_current else None,
-        x, v0, scale, bias, residual, decay, *ctx.neuron, *ctx.surrogate,
-    )  # fmt: skip
+        grad_spikes,
+        grad_v if ctx.want_v else None,
+        grad_current if ctx.want_current else None,
+        x,
+        v0,
+        scale,
+        bias,
+        residual,
+        decay,
+        *ctx.neuron,
+        *ctx.surrogate,
+    )
     needs = ctx.needs_input_grad
     over = tuple(range(grad_y.dim() - 1))
     grad_x = (grad_y if scale is None else (grad_y.float() * scale).to(x.dtype)) if needs[0] else None
@@ -125,5 +227,12 @@ def autograd(ctx: Any, grad_spikes: Tensor | None, grad_v: Tensor | None, grad_c
     grad_bias = grad_y.float().sum(over) if bias is not None and needs[3] else None
     grad_residual = grad_y.to(residual.dtype) if residual is not None and needs[4] else None
     grad_decay = grad_decay.reshape(decay.shape).to(decay.dtype) if decay is not None and needs[5] else None
-    return (grad_x, grad_v0 if v0 is not None and needs[1] else None, grad_scale, grad_bias, grad_residual,
-            grad_decay, *[None] * 10)  # fmt: skip
+    return (
+        grad_x,
+        grad_v0 if v0 is not None and needs[1] else None,
+        grad_scale,
+        grad_bias,
+        grad_residual,
+        grad_decay,
+        *[None] * 10,
+    )

@@ -30,18 +30,44 @@ DEFAULT = {"block": 1024, "num_warps": 4}
 
 
 def _forward_fake(
-    x: Tensor, v0: Tensor | None, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None,
-    decay: Tensor | None, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool,
-    form: str, want_v: bool, want_current: bool, surrogate: str, alpha: float, detach_reset: bool,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    x: Tensor,
+    v0: Tensor | None,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    decay: Tensor | None,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    form: str,
+    want_v: bool,
+    want_current: bool,
+    surrogate: str,
+    alpha: float,
+    detach_reset: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     return allocate(arrange(x, scale, bias, form), form, want_v, want_current)
 
 
 def _forward(
-    x: Tensor, v0: Tensor | None, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None,
-    decay: Tensor | None, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool,
-    form: str, want_v: bool, want_current: bool, surrogate: str, alpha: float, detach_reset: bool,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    x: Tensor,
+    v0: Tensor | None,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    decay: Tensor | None,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    form: str,
+    want_v: bool,
+    want_current: bool,
+    surrogate: str,
+    alpha: float,
+    detach_reset: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     x = arrange(x, scale, bias, form)
     outputs = allocate(x, form, want_v, want_current)
     if x.numel() == 0:
@@ -63,10 +89,19 @@ def _forward(
 
 
 def _launch_forward(
-    x: Tensor, v0: Tensor | None, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None,
-    decay: Tensor | None, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool,
-    form: str, outputs: tuple[Tensor, Tensor, Tensor],
-) -> None:  # fmt: skip
+    x: Tensor,
+    v0: Tensor | None,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    decay: Tensor | None,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    form: str,
+    outputs: tuple[Tensor, Tensor, Tensor],
+) -> None:
     from neurokit.kernels.lif.triton import lif_forward_kernel
 
     spikes, v, current = outputs
@@ -84,17 +119,40 @@ def _launch_forward(
     chosen = config.lookup(NAME, (steps, x.dtype.itemsize, form), x.device, DEFAULT)
     block = chosen["block"]
     launch(lif_forward_kernel)[((limit + block - 1) // block,)](
-        x, x if v0 is None else v0, x if scale is None else scale, x if bias is None else bias,
-        x if residual is None else residual, x if decay is None else decay,
-        spikes, v if v.numel() else spikes, current if current.numel() else spikes,
-        limit, words, channels, 0 if repeats_one_step(x) else per_step,
-        0 if residual is None or repeats_one_step(residual) else per_step, per_step,
-        factor, threshold, 0.0 if v_reset is None else v_reset,
-        T=steps, CHUNK=divisor(steps, 8), LEAK=leak, DECAY_INPUT=decay_input, HARD=reset_kind(v_reset),
-        HAS_V0=v0 is not None, SCALE=scale is not None, BIAS=bias is not None, RESIDUAL=residual is not None,
-        WANT_V=v.numel() > 0, WANT_CURRENT=current.numel() > 0, OUT=FORMS.index(form), PADDED=padded,
-        BLOCK=block, num_warps=chosen["num_warps"],
-    )  # fmt: skip
+        x,
+        x if v0 is None else v0,
+        x if scale is None else scale,
+        x if bias is None else bias,
+        x if residual is None else residual,
+        x if decay is None else decay,
+        spikes,
+        v if v.numel() else spikes,
+        current if current.numel() else spikes,
+        limit,
+        words,
+        channels,
+        0 if repeats_one_step(x) else per_step,
+        0 if residual is None or repeats_one_step(residual) else per_step,
+        per_step,
+        factor,
+        threshold,
+        0.0 if v_reset is None else v_reset,
+        T=steps,
+        CHUNK=divisor(steps, 8),
+        LEAK=leak,
+        DECAY_INPUT=decay_input,
+        HARD=reset_kind(v_reset),
+        HAS_V0=v0 is not None,
+        SCALE=scale is not None,
+        BIAS=bias is not None,
+        RESIDUAL=residual is not None,
+        WANT_V=v.numel() > 0,
+        WANT_CURRENT=current.numel() > 0,
+        OUT=FORMS.index(form),
+        PADDED=padded,
+        BLOCK=block,
+        num_warps=chosen["num_warps"],
+    )
 
 
 lif_forward = register_op("lif_forward", _forward_fake)(_forward)
@@ -159,15 +217,33 @@ def lif(
     if not math.isfinite(alpha) or alpha <= 0.0:
         raise InputError(f"alpha={alpha!r} is no slope of a surrogate", expected="a finite number > 0")
     return torch.ops.neurokit_kernels.lif_forward(
-        x, v0, scale, bias, residual, decay, tau, threshold, v_reset, decay_input, spikes, want_v, want_current,
-        surrogate, alpha, detach_reset,
-    )  # fmt: skip
+        x,
+        v0,
+        scale,
+        bias,
+        residual,
+        decay,
+        tau,
+        threshold,
+        v_reset,
+        decay_input,
+        spikes,
+        want_v,
+        want_current,
+        surrogate,
+        alpha,
+        detach_reset,
+    )
 
 
 def _check_shapes(
-    x: Tensor, v0: Tensor | None, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None,
+    x: Tensor,
+    v0: Tensor | None,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
     decay: Tensor | None,
-) -> None:  # fmt: skip
+) -> None:
     if x.dtype not in (torch.float32, torch.float16, torch.bfloat16, torch.int32):
         raise InputError(f"lif takes no {x.dtype}", expected="float32, float16, bfloat16 or int32")
     if x.dim() < 2 or x.shape[0] == 0:
@@ -176,8 +252,9 @@ def _check_shapes(
         raise InputError(f"v0 is {v0.dtype} {tuple(v0.shape)}", expected=f"float32 {tuple(x.shape[1:])}")
     for name, row in (("scale", scale), ("bias", bias)):
         if row is not None and (row.shape != x.shape[-1:] or row.dtype != torch.float32 or not row.is_contiguous()):
-            raise InputError(f"{name} is {row.dtype} {tuple(row.shape)}",
-                             expected=f"contiguous float32 ({x.shape[-1]},)")  # fmt: skip
+            raise InputError(
+                f"{name} is {row.dtype} {tuple(row.shape)}", expected=f"contiguous float32 ({x.shape[-1]},)"
+            )
     if residual is not None and residual.shape != x.shape:
         raise InputError(f"residual has shape {tuple(residual.shape)}", expected=f"the input's, {tuple(x.shape)}")
     if decay is not None and decay.numel() != 1:

@@ -19,9 +19,18 @@ def current(x: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tens
 
 
 def forward(
-    x: Tensor, v0: Tensor | None, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None,
-    decay: Tensor | None, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    x: Tensor,
+    v0: Tensor | None,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    decay: Tensor | None,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    form: str,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Returns spikes `[T, ..., C]`, the last membrane `[..., C]` and the current `[T, ..., C]` (see `lif`)."""
     y = current(x, scale, bias, residual)
     dtype = x.dtype if x.is_floating_point() else torch.float32
@@ -33,10 +42,20 @@ def forward(
 
 
 def backward(
-    grad_spikes: Tensor, grad_v: Tensor | None, grad_current: Tensor | None, y: Tensor, v0: Tensor | None,
-    decay: Tensor | None, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool,
-    surrogate: str, alpha: float, detach_reset: bool,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    grad_spikes: Tensor,
+    grad_v: Tensor | None,
+    grad_current: Tensor | None,
+    y: Tensor,
+    v0: Tensor | None,
+    decay: Tensor | None,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    surrogate: str,
+    alpha: float,
+    detach_reset: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the gradients of the current `[T, ...]`, of `v0` and of `decay` (a 0-dim sum).
 
     With s' the surrogate derivative at h - threshold, back through time:

@@ -17,9 +17,7 @@ def arrange(x: Tensor, scale: Tensor | None, bias: Tensor | None, form: str) -> 
     return x if not by_row and is_time_major(x) else x.contiguous()
 
 
-def allocate(
-    x: Tensor, form: str, want_v: bool, want_current: bool
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+def allocate(x: Tensor, form: str, want_v: bool, want_current: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Allocates spikes, last membrane and current for an arranged `x`; what is not wanted is empty."""
     dtype = x.dtype if x.is_floating_point() else torch.float32
     dense = x.new_empty(x.shape, dtype=dtype) if repeats_one_step(x) else torch.empty_like(x, dtype=dtype)

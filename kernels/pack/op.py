@@ -30,9 +30,15 @@ def _pack(x: Tensor) -> Tensor:
 
     chosen = config.lookup(NAME, (x.dtype.itemsize,), x.device, DEFAULT)
     launch(pack_kernel)[((out.numel() + chosen["block"] - 1) // chosen["block"],)](
-        x.contiguous(), out, out.numel(), out.shape[-1], x.shape[-1], ALIGNED=x.shape[-1] % 32 == 0,
-        BLOCK=chosen["block"], num_warps=chosen["num_warps"],
-    )  # fmt: skip
+        x.contiguous(),
+        out,
+        out.numel(),
+        out.shape[-1],
+        x.shape[-1],
+        ALIGNED=x.shape[-1] % 32 == 0,
+        BLOCK=chosen["block"],
+        num_warps=chosen["num_warps"],
+    )
     return out
 
 
@@ -50,9 +56,15 @@ def _unpack(words: Tensor, size: int, dtype: torch.dtype) -> Tensor:
 
     chosen = config.lookup("unpack", (out.dtype.itemsize,), words.device, DEFAULT)
     launch(unpack_kernel)[((words.numel() + chosen["block"] - 1) // chosen["block"],)](
-        words.contiguous(), out, words.numel(), words.shape[-1], size, ALIGNED=size % 32 == 0,
-        BLOCK=chosen["block"], num_warps=chosen["num_warps"],
-    )  # fmt: skip
+        words.contiguous(),
+        out,
+        words.numel(),
+        words.shape[-1],
+        size,
+        ALIGNED=size % 32 == 0,
+        BLOCK=chosen["block"],
+        num_warps=chosen["num_warps"],
+    )
     return out
 
 
@@ -75,8 +87,10 @@ def pack(x: Tensor) -> Tensor:
     if x.dtype == torch.bool:
         x = x.view(torch.uint8)
     if x.dim() == 0 or x.dtype not in DTYPES:
-        raise InputError(f"pack got {x.dtype} of shape {tuple(x.shape)}",
-                         expected="[..., C] of float32, float16, bfloat16, bool, int8, uint8 or int32")  # fmt: skip
+        raise InputError(
+            f"pack got {x.dtype} of shape {tuple(x.shape)}",
+            expected="[..., C] of float32, float16, bfloat16, bool, int8, uint8 or int32",
+        )
     return torch.ops.neurokit_kernels.pack(x)
 
 
@@ -95,6 +109,8 @@ def unpack(words: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tens
         InputError: If a shape or dtype does not fit.
     """
     if words.dim() == 0 or words.dtype != torch.int32 or words.shape[-1] != -(-size // 32) or dtype not in DTYPES:
-        raise InputError(f"unpack got {words.dtype} of shape {tuple(words.shape)} for size {size} and {dtype}",
-                         expected="int32 [..., ceil(size / 32)]")  # fmt: skip
+        raise InputError(
+            f"unpack got {words.dtype} of shape {tuple(words.shape)} for size {size} and {dtype}",
+            expected="int32 [..., ceil(size / 32)]",
+        )
     return torch.ops.neurokit_kernels.unpack(words, size, dtype)

@@ -21,10 +21,16 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
         (2, 1, 18, 60, 1, 0.12),
     ):
         channels = dim * heads
-        q, k, v = (spikes(steps, batch, tokens + i, channels, rate=rate, device=device, dtype=dtype)[:, :, i:]
-                   for i in range(3))  # fmt: skip
-        for mode, form, threshold in (("qkv", "same", 0.5), ("qkv", "packed", 0.5), ("hadamard", "int8", 0.03),
-                                      ("hadamard", "packed", 0.03)):  # fmt: skip
+        q, k, v = (
+            spikes(steps, batch, tokens + i, channels, rate=rate, device=device, dtype=dtype)[:, :, i:]
+            for i in range(3)
+        )
+        for mode, form, threshold in (
+            ("qkv", "same", 0.5),
+            ("qkv", "packed", 0.5),
+            ("hadamard", "int8", 0.03),
+            ("hadamard", "packed", 0.03),
+        ):
             label = f"{steps}x{batch}x{tokens} {heads}x{dim} {mode} {form}"
             yield Example(label, (q, k, v, heads), {"mode": mode, "form": form, "threshold": threshold})
         if dtype == torch.float16:

@@ -44,16 +44,42 @@ def _output(q: Tensor, channels: int, form: str) -> Tensor:
 
 
 def _fake(
-    q: Tensor, k: Tensor, v: Tensor, channels: int, heads: int, scale: float, tau: float | None, threshold: float,
-    v_reset: float | None, decay_input: bool, mode: str, form: str, surrogate: str, alpha: float, detach_reset: bool,
-) -> Tensor:  # fmt: skip
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    channels: int,
+    heads: int,
+    scale: float,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    mode: str,
+    form: str,
+    surrogate: str,
+    alpha: float,
+    detach_reset: bool,
+) -> Tensor:
     return _output(q, channels, form)
 
 
 def _forward(
-    q: Tensor, k: Tensor, v: Tensor, channels: int, heads: int, scale: float, tau: float | None, threshold: float,
-    v_reset: float | None, decay_input: bool, mode: str, form: str, surrogate: str, alpha: float, detach_reset: bool,
-) -> Tensor:  # fmt: skip
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    channels: int,
+    heads: int,
+    scale: float,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    mode: str,
+    form: str,
+    surrogate: str,
+    alpha: float,
+    detach_reset: bool,
+) -> Tensor:
     out = _output(q, channels, form)
     if out.numel() == 0:
         return out
@@ -63,13 +89,28 @@ def _forward(
         log_once(NAME, "reference path: counts of 2^24 and more are not exact in float32")
         fused = False
     if not fused:
-        return out.copy_(reference.forward(
-            q, k, v, channels, heads, scale, tau, threshold, v_reset, decay_input, mode, form, _like(q)
-        ))  # fmt: skip
+        return out.copy_(
+            reference.forward(
+                q, k, v, channels, heads, scale, tau, threshold, v_reset, decay_input, mode, form, _like(q)
+            )
+        )
     straddles = mode == "qkv" and form == "packed" and dim % 32 != 0
     target = _output(q, channels, "int8") if straddles else out
-    _launch(q.contiguous(), k.contiguous(), v.contiguous(), channels, heads, scale, tau, threshold, v_reset,
-            decay_input, mode, "int8" if straddles else form, target)  # fmt: skip
+    _launch(
+        q.contiguous(),
+        k.contiguous(),
+        v.contiguous(),
+        channels,
+        heads,
+        scale,
+        tau,
+        threshold,
+        v_reset,
+        decay_input,
+        mode,
+        "int8" if straddles else form,
+        target,
+    )
     # A head whose width is no multiple of 32 shares words with its neighbours: packed afterwards.
     return pack(target) if straddles else out
 
@@ -90,9 +131,20 @@ def key_of(q: Tensor, channels: int, heads: int) -> tuple[object, ...]:
 
 
 def _launch(
-    q: Tensor, k: Tensor, v: Tensor, channels: int, heads: int, scale: float, tau: float | None, threshold: float,
-    v_reset: float | None, decay_input: bool, mode: str, form: str, out: Tensor,
-) -> None:  # fmt: skip
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    channels: int,
+    heads: int,
+    scale: float,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    mode: str,
+    form: str,
+    out: Tensor,
+) -> None:
     from neurokit.kernels.sdsa_lif.triton import sdsa_hadamard_kernel, sdsa_qkv_kernel
 
     steps, batch, tokens, width = q.shape
@@ -101,16 +153,29 @@ def _launch(
     if mode == "hadamard":
         chosen = config.lookup("sdsa_hadamard", (steps, tokens, channels, _kind(q)), q.device, DEFAULT_HADAMARD)
         launch(sdsa_hadamard_kernel)[(batch, (channels + chosen["cols"] - 1) // chosen["cols"])](
-            q, k, v, out, *common, batch, channels, width, out.shape[-1], T=steps, TOKENS=tokens, LEAK=leak,
+            q,
+            k,
+            v,
+            out,
+            *common,
+            batch,
+            channels,
+            width,
+            out.shape[-1],
+            T=steps,
+            TOKENS=tokens,
+            LEAK=leak,
             DECAY_INPUT=decay_input,
-            HARD=reset_kind(v_reset), PACKED=q.dtype == torch.int32, OUT=FORMS.index(form), ROWS=chosen["rows"],
-            COLS=chosen["cols"], num_warps=chosen["num_warps"],
-        )  # fmt: skip
+            HARD=reset_kind(v_reset),
+            PACKED=q.dtype == torch.int32,
+            OUT=FORMS.index(form),
+            ROWS=chosen["rows"],
+            COLS=chosen["cols"],
+            num_warps=chosen["num_warps"],
+        )
         return
     dim = channels // heads
-    chosen = config.lookup(
-        NAME, key_of(q, channels, heads), q.device, DEFAULT_FEW if _few(batch, heads) else DEFAULT
-    )  # fmt: skip
+    chosen = config.lookup(NAME, key_of(q, channels, heads), q.device, DEFAULT_FEW if _few(batch, heads) else DEFAULT)
     main, rest, unit = tiles_of(dim, channels, q.dtype)
     least = main if q.dtype == torch.int32 and dim % 32 else (32 if form == "packed" else 16)
     cols = min(main, max(chosen["cols"], least))
@@ -120,12 +185,37 @@ def _launch(
     # Spikes that lie in a type which holds every count go to the product as they are.
     brain = q.dtype == torch.bfloat16 and tokens <= _BFLOAT16_COUNTS
     launch(sdsa_qkv_kernel)[(batch * heads * parts, -(-tokens // chosen["rows"]))](
-        q, k, v, out, *common, batch, T=steps, TOKENS=tokens, HEADS=heads, DIM=dim, WIDTH=width,
-        OUT_WIDTH=out.shape[-1], LEAK=leak, DECAY_INPUT=decay_input, HARD=reset_kind(v_reset),
-        PACKED=q.dtype == torch.int32, OUT=FORMS.index(form), BRAIN=brain, UPCAST=INTERPRET and brain,
-        SPLIT=tokens > _FLOAT16_COUNTS, UNIT=unit, MAIN=main, REST=rest, ROWS=chosen["rows"], COLS=cols, GROUP=group,
-        PARTS=parts, INNER=chosen["inner"], num_warps=chosen["num_warps"], num_stages=chosen["num_stages"],
-    )  # fmt: skip
+        q,
+        k,
+        v,
+        out,
+        *common,
+        batch,
+        T=steps,
+        TOKENS=tokens,
+        HEADS=heads,
+        DIM=dim,
+        WIDTH=width,
+        OUT_WIDTH=out.shape[-1],
+        LEAK=leak,
+        DECAY_INPUT=decay_input,
+        HARD=reset_kind(v_reset),
+        PACKED=q.dtype == torch.int32,
+        OUT=FORMS.index(form),
+        BRAIN=brain,
+        UPCAST=INTERPRET and brain,
+        SPLIT=tokens > _FLOAT16_COUNTS,
+        UNIT=unit,
+        MAIN=main,
+        REST=rest,
+        ROWS=chosen["rows"],
+        COLS=cols,
+        GROUP=group,
+        PARTS=parts,
+        INNER=chosen["inner"],
+        num_warps=chosen["num_warps"],
+        num_stages=chosen["num_stages"],
+    )
 
 
 def tiles_of(dim: int, channels: int, dtype: torch.dtype) -> tuple[int, int, int]:
@@ -243,8 +333,10 @@ def sdsa_lif(
         raise InputError("packed spikes do not say how many channels they have", fix="pass channels=")
     count = q.shape[-1] if channels is None else channels
     if q.dim() != 4 or q.shape[0] == 0 or q.shape != k.shape or q.shape != v.shape or not q.dtype == k.dtype == v.dtype:
-        raise InputError(f"q, k, v are {q.dtype} {tuple(q.shape)}, {k.dtype} {tuple(k.shape)}, {v.dtype} "
-                         f"{tuple(v.shape)}", expected="one dtype and one shape [T, B, N, C], T >= 1")  # fmt: skip
+        raise InputError(
+            f"q, k, v are {q.dtype} {tuple(q.shape)}, {k.dtype} {tuple(k.shape)}, {v.dtype} {tuple(v.shape)}",
+            expected="one dtype and one shape [T, B, N, C], T >= 1",
+        )
     if q.dtype not in (torch.float32, torch.float16, torch.bfloat16, torch.int8, torch.int32):
         raise InputError(f"sdsa_lif takes no {q.dtype}", expected="float32, float16, bfloat16, int8 or packed int32")
     if q.shape[-1] != (-(-count // 32) if packed else count) or heads < 1 or count % heads:

@@ -32,9 +32,20 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, scale: float, mode: s
 
 
 def forward(
-    q: Tensor, k: Tensor, v: Tensor, channels: int, heads: int, scale: float, tau: float | None, threshold: float,
-    v_reset: float | None, decay_input: bool, mode: str, form: str, dtype: torch.dtype,
-) -> Tensor:  # fmt: skip
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    channels: int,
+    heads: int,
+    scale: float,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    mode: str,
+    form: str,
+    dtype: torch.dtype,
+) -> Tensor:
     """Returns the spikes `[T, B, N, C]` in a form (see `sdsa_lif`)."""
     q, k, v = (dense(x, channels, torch.float32) for x in (q, k, v))
     spikes, _ = run(attention(q, k, v, heads, scale, mode), None, tau, None, threshold, v_reset, decay_input)

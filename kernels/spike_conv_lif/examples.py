@@ -23,12 +23,16 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
     """Yields fused calls over kernels, strides and output forms; int8 weights stand in for float32."""
     kind = torch.int8 if dtype == torch.float32 else dtype
     for kernel, stride, padding, channels, cols, form in (
-        (1, 1, 0, 16, 64, "same"), (3, 1, 1, 20, 33, "packed"), (3, 2, 1, 48, 40, "int8"),
-    ):  # fmt: skip
+        (1, 1, 0, 16, 64, "same"),
+        (3, 1, 1, 20, 33, "packed"),
+        (3, 2, 1, 48, 40, "int8"),
+    ):
         s = spikes(2, 1, 7, 5, channels, device=device)
         w = weight(cols, kernel, channels, device, kind)
-        row = {"scale": (normal(cols, device=device).abs() + 0.5) * (0.02 if kind == torch.int8 else 1.0),
-               "bias": normal(cols, device=device) * 0.3}  # fmt: skip
+        row = {
+            "scale": (normal(cols, device=device).abs() + 0.5) * (0.02 if kind == torch.int8 else 1.0),
+            "bias": normal(cols, device=device) * 0.3,
+        }
         call = {**row, "stride": stride, "padding": padding, "form": form, "path": "fused"}
         yield Example(f"{kernel}x{kernel} stride {stride} {channels} -> {cols} {form}", (s, w), call)
     yield Example("empty", (s[:, :0], w), {"path": "fused"})

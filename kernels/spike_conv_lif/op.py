@@ -17,8 +17,7 @@ from neurokit.kernels.lif.op import lif
 from neurokit.kernels.spike_conv_lif import reference
 
 NAME = "spike_conv_lif"
-DEFAULT = {"path": "auto", "rows": 128, "cols": 128, "block_k": 64, "chunk": 1, "num_warps": 8,
-           "num_stages": 3}  # fmt: skip
+DEFAULT = {"path": "auto", "rows": 128, "cols": 128, "block_k": 64, "chunk": 1, "num_warps": 8, "num_stages": 3}
 
 
 def output_size(size: int, kernel: int, stride: int, padding: int) -> int:
@@ -28,55 +27,130 @@ def output_size(size: int, kernel: int, stride: int, padding: int) -> int:
 
 def _outputs(
     spikes: Tensor, weight: Tensor, stride: int, padding: int, form: str, want_current: bool
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor]:
     steps, batch, height, width, _ = spikes.shape
     kernel = weight.shape[1]
-    shape = (steps, batch, output_size(height, kernel, stride, padding), output_size(width, kernel, stride, padding),
-             weight.shape[0])  # fmt: skip
+    shape = (
+        steps,
+        batch,
+        output_size(height, kernel, stride, padding),
+        output_size(width, kernel, stride, padding),
+        weight.shape[0],
+    )
     dtype = activation(weight)
-    return (empty_spikes(shape, form, dtype, spikes.device),
-            weight.new_empty(shape if want_current else 0, dtype=dtype))  # fmt: skip
+    return (
+        empty_spikes(shape, form, dtype, spikes.device),
+        weight.new_empty(shape if want_current else 0, dtype=dtype),
+    )
 
 
 def _fake(
-    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None, stride: int,
-    padding: int, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
-    want_current: bool, path: str,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    spikes: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    stride: int,
+    padding: int,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    form: str,
+    want_current: bool,
+    path: str,
+) -> tuple[Tensor, Tensor]:
     return _outputs(spikes, weight, stride, padding, form, want_current)
 
 
 def _forward(
-    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None, stride: int,
-    padding: int, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
-    want_current: bool, path: str,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    spikes: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    stride: int,
+    padding: int,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    form: str,
+    want_current: bool,
+    path: str,
+) -> tuple[Tensor, Tensor]:
     outputs = _outputs(spikes, weight, stride, padding, form, want_current)
     if outputs[0].numel() == 0:
         return outputs
     if not use_triton(NAME, spikes):
         fired, y = reference.forward(
-            spikes, weight, scale, bias, residual, stride, padding, tau, threshold, v_reset, decay_input, form,
+            spikes,
+            weight,
+            scale,
+            bias,
+            residual,
+            stride,
+            padding,
+            tau,
+            threshold,
+            v_reset,
+            decay_input,
+            form,
             activation(weight),
-        )  # fmt: skip
+        )
         outputs[0].copy_(fired)
         if want_current:
             outputs[1].copy_(y)
         return outputs
     chosen = config.lookup(NAME, key_of(spikes, weight, stride), spikes.device, DEFAULT)
     if _choose_path(path, chosen, weight) == "conv":
-        return _conv_then_lif(spikes, weight, scale, bias, residual, stride, padding, tau, threshold, v_reset,
-                              decay_input, form, want_current)  # fmt: skip
-    _launch(spikes.contiguous(), weight.contiguous(), scale, bias, residual, stride, padding, tau, threshold, v_reset,
-            decay_input, form, chosen, outputs)  # fmt: skip
+        return _conv_then_lif(
+            spikes,
+            weight,
+            scale,
+            bias,
+            residual,
+            stride,
+            padding,
+            tau,
+            threshold,
+            v_reset,
+            decay_input,
+            form,
+            want_current,
+        )
+    _launch(
+        spikes.contiguous(),
+        weight.contiguous(),
+        scale,
+        bias,
+        residual,
+        stride,
+        padding,
+        tau,
+        threshold,
+        v_reset,
+        decay_input,
+        form,
+        chosen,
+        outputs,
+    )
     return outputs
 
 
 def key_of(spikes: Tensor, weight: Tensor, stride: int) -> tuple[object, ...]:
     """Returns what the best launch parameters depend on."""
     cols, kernel, _, channels = weight.shape
-    return (spikes.shape[0], spikes.shape[2], channels, cols, kernel, stride, spikes.dtype.itemsize,
-            weight.dtype.itemsize)  # fmt: skip
+    return (
+        spikes.shape[0],
+        spikes.shape[2],
+        channels,
+        cols,
+        kernel,
+        stride,
+        spikes.dtype.itemsize,
+        weight.dtype.itemsize,
+    )
 
 
 def _choose_path(path: str, chosen: config.Config, weight: Tensor) -> str:
@@ -90,26 +164,56 @@ def _choose_path(path: str, chosen: config.Config, weight: Tensor) -> str:
 
 
 def _conv_then_lif(
-    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None, stride: int,
-    padding: int, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
+    spikes: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    stride: int,
+    padding: int,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    form: str,
     want_current: bool,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor]:
     """The same with the vendor's convolution: its output is rounded to 16 bits before the neuron."""
     x = spikes.to(weight.dtype).flatten(0, 1).permute(0, 3, 1, 2)
     y = functional.conv2d(x, weight.permute(0, 3, 1, 2), stride=stride, padding=padding)
     y = y.permute(0, 2, 3, 1).unflatten(0, spikes.shape[:2])
     fired, _, current = lif(
-        y, scale=scale, bias=bias, residual=residual, tau=tau, threshold=threshold, v_reset=v_reset,
-        decay_input=decay_input, spikes=form, want_v=False, want_current=want_current,
-    )  # fmt: skip
+        y,
+        scale=scale,
+        bias=bias,
+        residual=residual,
+        tau=tau,
+        threshold=threshold,
+        v_reset=v_reset,
+        decay_input=decay_input,
+        spikes=form,
+        want_v=False,
+        want_current=want_current,
+    )
     return fired, current
 
 
 def _launch(
-    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None, stride: int,
-    padding: int, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
-    chosen: config.Config, outputs: tuple[Tensor, Tensor],
-) -> None:  # fmt: skip
+    spikes: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    stride: int,
+    padding: int,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    form: str,
+    chosen: config.Config,
+    outputs: tuple[Tensor, Tensor],
+) -> None:
     from neurokit.kernels.spike_conv_lif.triton import spike_conv_lif_kernel
 
     out, y = outputs
@@ -120,12 +224,36 @@ def _launch(
     smallest = 32 if weight.dtype == torch.int8 else 16
     block_k = min(chosen["block_k"], max(smallest, 1 << (channels - 1).bit_length()))
     launch(spike_conv_lif_kernel)[(tiles(pixels, cols, chosen),)](
-        x=spikes, weight=weight, pixels=pixels, height=height, width=width, out_height=out_height,
-        out_width=out_width, step_stride=batch * height * width * channels, CHANNELS=channels, KERNEL=kernel,
-        STRIDE=stride, PAD=padding, BLOCK_K=block_k,
-        **tail(weight, scale, bias, steps_of(residual), out, y, steps, pixels, tau, threshold, v_reset, decay_input,
-               form, chosen),
-    )  # fmt: skip
+        x=spikes,
+        weight=weight,
+        pixels=pixels,
+        height=height,
+        width=width,
+        out_height=out_height,
+        out_width=out_width,
+        step_stride=batch * height * width * channels,
+        CHANNELS=channels,
+        KERNEL=kernel,
+        STRIDE=stride,
+        PAD=padding,
+        BLOCK_K=block_k,
+        **tail(
+            weight,
+            scale,
+            bias,
+            steps_of(residual),
+            out,
+            y,
+            steps,
+            pixels,
+            tau,
+            threshold,
+            v_reset,
+            decay_input,
+            form,
+            chosen,
+        ),
+    )
 
 
 spike_conv_lif_op = register_op(NAME, _fake)(_forward)
@@ -177,11 +305,15 @@ def spike_conv_lif(
     check_neuron(tau, threshold, v_reset)
     check_form(form)
     if weight.dim() != 4 or weight.dtype not in WEIGHTS:
-        raise InputError(f"weight is {weight.dtype} {tuple(weight.shape)}",
-                         expected="bfloat16, float16 or int8 of shape [N, k, k, C]")  # fmt: skip
+        raise InputError(
+            f"weight is {weight.dtype} {tuple(weight.shape)}",
+            expected="bfloat16, float16 or int8 of shape [N, k, k, C]",
+        )
     if weight.shape[1] != weight.shape[2] or stride < 1 or padding < 0:
-        raise InputError(f"kernel {tuple(weight.shape[1:3])}, stride {stride}, padding {padding}",
-                         expected="a square kernel, stride >= 1, padding >= 0")  # fmt: skip
+        raise InputError(
+            f"kernel {tuple(weight.shape[1:3])}, stride {stride}, padding {padding}",
+            expected="a square kernel, stride >= 1, padding >= 0",
+        )
     if spikes.dim() != 5 or spikes.shape[0] == 0 or spikes.shape[-1] != weight.shape[-1]:
         raise InputError(f"spikes have shape {tuple(spikes.shape)}", expected=f"[T, B, H, W, {weight.shape[-1]}]")
     if spikes.dtype not in (torch.int8, weight.dtype):
@@ -191,11 +323,27 @@ def spike_conv_lif(
     cols = weight.shape[0]
     check_rows(cols, scale, bias)
     kernel = weight.shape[1]
-    shape = (*spikes.shape[:2], output_size(spikes.shape[2], kernel, stride, padding),
-             output_size(spikes.shape[3], kernel, stride, padding), cols)  # fmt: skip
+    shape = (
+        *spikes.shape[:2],
+        output_size(spikes.shape[2], kernel, stride, padding),
+        output_size(spikes.shape[3], kernel, stride, padding),
+        cols,
+    )
     if residual is not None and residual.shape != shape:
         raise InputError(f"residual has shape {tuple(residual.shape)}", expected=f"{shape}")
     return torch.ops.neurokit_kernels.spike_conv_lif(
-        spikes, weight, scale, bias, residual, stride, padding, tau, threshold, v_reset, decay_input, form,
-        want_current, path,
-    )  # fmt: skip
+        spikes,
+        weight,
+        scale,
+        bias,
+        residual,
+        stride,
+        padding,
+        tau,
+        threshold,
+        v_reset,
+        decay_input,
+        form,
+        want_current,
+        path,
+    )

@@ -10,9 +10,15 @@ from neurokit.kernels.common.neuron import encode, run
 
 
 def current(
-    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None, stride: int,
-    padding: int, accumulate: torch.dtype = torch.float32,
-) -> Tensor:  # fmt: skip
+    spikes: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    stride: int,
+    padding: int,
+    accumulate: torch.dtype = torch.float32,
+) -> Tensor:
     """Returns the convolution's `[T, B, H', W', N]`, times scale, plus bias and residual, in `accumulate`."""
     x = spikes.flatten(0, 1).permute(0, 3, 1, 2).to(accumulate)
     y = functional.conv2d(x, weight.permute(0, 3, 1, 2).to(accumulate), stride=stride, padding=padding)
@@ -25,10 +31,20 @@ def current(
 
 
 def forward(
-    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None, stride: int,
-    padding: int, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
+    spikes: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    stride: int,
+    padding: int,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    form: str,
     dtype: torch.dtype,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor]:
     """Returns spikes `[T, B, H', W', N]` in a form and the current in `dtype`."""
     y = current(spikes, weight, scale, bias, residual, stride, padding)
     fired, _ = run(y, None, tau, None, threshold, v_reset, decay_input)

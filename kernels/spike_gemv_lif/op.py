@@ -27,16 +27,28 @@ PATHS = ("auto", "gather", "dense")
 
 
 def _fake(
-    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, tau: float | None, threshold: float,
-    v_reset: float | None, decay_input: bool,
-) -> Tensor:  # fmt: skip
+    spikes: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+) -> Tensor:
     return weight.new_empty((spikes.shape[0], spikes.shape[1], weight.shape[1]), dtype=torch.int8)
 
 
 def _forward(
-    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, tau: float | None, threshold: float,
-    v_reset: float | None, decay_input: bool,
-) -> Tensor:  # fmt: skip
+    spikes: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+) -> Tensor:
     out = _fake(spikes, weight, scale, bias, tau, threshold, v_reset, decay_input)
     if out.numel() == 0:
         return out
@@ -65,29 +77,63 @@ def _slices(spikes: Tensor, weight: Tensor) -> Tensor:
     integer = weight.dtype == torch.int8
     partial = spikes.new_empty((splits, steps, rows, cols), dtype=torch.int32 if integer else torch.float32)
     launch(spike_gemv_kernel)[(across, rows, splits)](
-        spikes, weight, partial, rows, cols, width, T=steps, PAD_T=max(16, 1 << (steps - 1).bit_length()),
-        INNER=inner, SLICE=per_slice * chosen["block_k"], PACKED=spikes.dtype == torch.int32, INTEGER=integer,
-        UPCAST=INTERPRET and weight.dtype == torch.bfloat16, COLS=chosen["cols"], BLOCK_K=chosen["block_k"],
-        num_warps=chosen["num_warps"], num_stages=chosen["num_stages"],
-    )  # fmt: skip
+        spikes,
+        weight,
+        partial,
+        rows,
+        cols,
+        width,
+        T=steps,
+        PAD_T=max(16, 1 << (steps - 1).bit_length()),
+        INNER=inner,
+        SLICE=per_slice * chosen["block_k"],
+        PACKED=spikes.dtype == torch.int32,
+        INTEGER=integer,
+        UPCAST=INTERPRET and weight.dtype == torch.bfloat16,
+        COLS=chosen["cols"],
+        BLOCK_K=chosen["block_k"],
+        num_warps=chosen["num_warps"],
+        num_stages=chosen["num_stages"],
+    )
     return partial
 
 
 def _neuron(
-    partial: Tensor, scale: Tensor | None, bias: Tensor | None, tau: float | None, threshold: float,
-    v_reset: float | None, decay_input: bool, out: Tensor,
-) -> None:  # fmt: skip
+    partial: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    out: Tensor,
+) -> None:
     """Adds the parts and runs the neuron; fills `out`."""
     from neurokit.kernels.spike_gemv_lif.triton import spike_gemv_neuron_kernel
 
     splits, steps, rows, cols = partial.shape
     leak, factor = leak_arguments(tau, False)
     launch(spike_gemv_neuron_kernel)[(-(-cols // _NEURONS), rows)](
-        partial, partial if scale is None else scale, partial if bias is None else bias, out, rows, cols, factor,
-        threshold, 0.0 if v_reset is None else v_reset, T=steps, SPLITS=splits, PAD=1 << (splits - 1).bit_length(),
-        LEAK=leak, DECAY_INPUT=decay_input, HARD=reset_kind(v_reset), SCALE=scale is not None, BIAS=bias is not None,
-        COLS=_NEURONS, num_warps=4,
-    )  # fmt: skip
+        partial,
+        partial if scale is None else scale,
+        partial if bias is None else bias,
+        out,
+        rows,
+        cols,
+        factor,
+        threshold,
+        0.0 if v_reset is None else v_reset,
+        T=steps,
+        SPLITS=splits,
+        PAD=1 << (splits - 1).bit_length(),
+        LEAK=leak,
+        DECAY_INPUT=decay_input,
+        HARD=reset_kind(v_reset),
+        SCALE=scale is not None,
+        BIAS=bias is not None,
+        COLS=_NEURONS,
+        num_warps=4,
+    )
 
 
 spike_gemv_lif_op = register_op(NAME, _fake)(_forward)
@@ -137,12 +183,15 @@ def spike_gemv_lif(
     """
     check_neuron(tau, threshold, v_reset)
     if weight.dim() != 2 or weight.dtype not in WEIGHTS:
-        raise InputError(f"weight is {weight.dtype} {tuple(weight.shape)}",
-                         expected="bfloat16, float16 or int8 of shape [K, N]")  # fmt: skip
+        raise InputError(
+            f"weight is {weight.dtype} {tuple(weight.shape)}", expected="bfloat16, float16 or int8 of shape [K, N]"
+        )
     inner, cols = weight.shape
     if spikes.dim() != 3 or not 1 <= spikes.shape[0] <= MAX_STEPS or spikes.dtype not in (torch.int8, torch.int32):
-        raise InputError(f"spikes are {spikes.dtype} {tuple(spikes.shape)}",
-                         expected=f"int8 or packed int32 [T, M, K] with 1 <= T <= {MAX_STEPS}")  # fmt: skip
+        raise InputError(
+            f"spikes are {spikes.dtype} {tuple(spikes.shape)}",
+            expected=f"int8 or packed int32 [T, M, K] with 1 <= T <= {MAX_STEPS}",
+        )
     if spikes.shape[2] != (-(-inner // 32) if spikes.dtype == torch.int32 else inner):
         raise InputError(f"spikes have {spikes.shape[2]} columns for a weight of K={inner}")
     check_rows(cols, scale, bias)
@@ -153,7 +202,14 @@ def spike_gemv_lif(
     if path == "dense" or (path == "auto" and _small(weight)):
         dense = unpack(spikes, inner, weight.dtype) if spikes.dtype == torch.int32 else spikes.to(weight.dtype)
         return lif(
-            dense @ weight, scale=scale, bias=bias, tau=tau, threshold=threshold, v_reset=v_reset,
-            decay_input=decay_input, spikes="int8", want_v=False,
-        )[0]  # fmt: skip
+            dense @ weight,
+            scale=scale,
+            bias=bias,
+            tau=tau,
+            threshold=threshold,
+            v_reset=v_reset,
+            decay_input=decay_input,
+            spikes="int8",
+            want_v=False,
+        )[0]
     return torch.ops.neurokit_kernels.spike_gemv_lif(spikes, weight, scale, bias, tau, threshold, v_reset, decay_input)

@@ -25,11 +25,16 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
     for steps, rows, inner, cols in ((1, 5, 32, 40), (4, 70, 48, 33), (2, 3, 200, 64)):
         s = spikes(steps, rows, inner, device=device)
         w = weight(cols, inner, device, kind)
-        row = {"scale": (normal(cols, device=device).abs() + 0.5) * (0.02 if kind == torch.int8 else 1.0),
-               "bias": normal(cols, device=device) * 0.3}  # fmt: skip
+        row = {
+            "scale": (normal(cols, device=device).abs() + 0.5) * (0.02 if kind == torch.int8 else 1.0),
+            "bias": normal(cols, device=device) * 0.3,
+        }
         for given, form in ((s, "packed"), (pack(s), "int8"), (s.to(kind), "same")):
-            yield Example(f"{steps}x{rows}x{inner}x{cols} {given.dtype} {form}", (given, w),
-                          {**row, "form": form, "path": "fused"})  # fmt: skip
+            yield Example(
+                f"{steps}x{rows}x{inner}x{cols} {given.dtype} {form}",
+                (given, w),
+                {**row, "form": form, "path": "fused"},
+            )
     yield Example("soft reset", (s, w), {**row, "v_reset": None, "tau": 4.0, "path": "fused"})
     state = {"v0": normal(3, 64, device=device), "want_v": True, "tau": None}
     yield Example("state", (s, w), {**row, **state, "path": "fused"})

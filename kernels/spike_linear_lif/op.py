@@ -26,7 +26,7 @@ FEW_ROWS = 2048
 
 def _outputs(
     spikes: Tensor, weight: Tensor, form: str, want_v: bool, want_current: bool
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor, Tensor]:
     shape = (spikes.shape[0], spikes.shape[1], weight.shape[0])
     dtype = activation(weight)
     v = weight.new_empty(shape[1:] if want_v else 0, dtype=torch.float32)
@@ -35,10 +35,21 @@ def _outputs(
 
 
 def _fake(
-    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None,
-    v0: Tensor | None, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
-    want_v: bool, want_current: bool, path: str,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    spikes: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    v0: Tensor | None,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    form: str,
+    want_v: bool,
+    want_current: bool,
+    path: str,
+) -> tuple[Tensor, Tensor, Tensor]:
     return _outputs(spikes, weight, form, want_v, want_current)
 
 
@@ -67,10 +78,21 @@ def choose_path(spikes: Tensor, weight: Tensor, chosen: config.Config) -> str:
 
 
 def _forward(
-    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None,
-    v0: Tensor | None, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
-    want_v: bool, want_current: bool, path: str,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    spikes: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    v0: Tensor | None,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    form: str,
+    want_v: bool,
+    want_current: bool,
+    path: str,
+) -> tuple[Tensor, Tensor, Tensor]:
     outputs = _outputs(spikes, weight, form, want_v, want_current)
     if outputs[0].numel() == 0:
         return outputs
@@ -89,35 +111,77 @@ def _forward(
         return _gemm_then_lif(
             spikes, weight, scale, bias, residual, v0, tau, threshold, v_reset, decay_input, form, want_v, want_current
         )
-    _launch(spikes.contiguous(), weight.contiguous(), scale, bias, residual, v0, tau, threshold, v_reset, decay_input,
-            form, chosen, outputs)  # fmt: skip
+    _launch(
+        spikes.contiguous(),
+        weight.contiguous(),
+        scale,
+        bias,
+        residual,
+        v0,
+        tau,
+        threshold,
+        v_reset,
+        decay_input,
+        form,
+        chosen,
+        outputs,
+    )
     return outputs
 
 
 def _gemm_then_lif(
-    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None,
-    v0: Tensor | None, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
-    want_v: bool, want_current: bool,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    spikes: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    v0: Tensor | None,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    form: str,
+    want_v: bool,
+    want_current: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     """The same with the vendor's product: its output is rounded to 16 bits before the neuron (int8: exact)."""
     steps, rows = spikes.shape[:2]
     dense = unpack(spikes, weight.shape[1], weight.dtype) if spikes.dtype == torch.int32 else spikes.to(weight.dtype)
     flat = dense.reshape(steps * rows, weight.shape[1])
     product = torch._int_mm(flat, weight.t()) if weight.dtype == torch.int8 else flat @ weight.t()
     fired, v, y = lif(
-        product.reshape(steps, rows, weight.shape[0]), v0, scale=scale, bias=bias, residual=residual, tau=tau,
-        threshold=threshold, v_reset=v_reset, decay_input=decay_input, spikes=form, want_v=want_v,
+        product.reshape(steps, rows, weight.shape[0]),
+        v0,
+        scale=scale,
+        bias=bias,
+        residual=residual,
+        tau=tau,
+        threshold=threshold,
+        v_reset=v_reset,
+        decay_input=decay_input,
+        spikes=form,
+        want_v=want_v,
         want_current=want_current,
-    )  # fmt: skip
+    )
     dtype = activation(weight)
     return fired if form != "same" else fired.to(dtype), v, y.to(dtype)
 
 
 def _launch(
-    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None,
-    v0: Tensor | None, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
-    chosen: config.Config, outputs: tuple[Tensor, Tensor, Tensor],
-) -> None:  # fmt: skip
+    spikes: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    v0: Tensor | None,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    form: str,
+    chosen: config.Config,
+    outputs: tuple[Tensor, Tensor, Tensor],
+) -> None:
     from neurokit.kernels.spike_linear_lif.triton import spike_linear_lif_kernel
 
     out, v, y = outputs
@@ -125,12 +189,37 @@ def _launch(
     cols, inner = weight.shape
     block_k = min(chosen["block_k"], max(32, 1 << (inner - 1).bit_length()))
     launch(spike_linear_lif_kernel)[(tiles(rows, cols, chosen),)](
-        spikes_in=spikes, weight=weight, v0=weight if v0 is None else v0.contiguous(), v_last=v if v.numel() else out,
-        rows=rows, words=width, stride=width, step_stride=rows * width, INNER=inner, HAS_V0=v0 is not None,
-        WANT_V=v.numel() > 0, PACKED=spikes.dtype == torch.int32, ONE_BLOCK=inner <= block_k, BLOCK_K=block_k,
-        **tail(weight, scale, bias, steps_of(residual), out, y, steps, rows, tau, threshold, v_reset, decay_input,
-               form, chosen),
-    )  # fmt: skip
+        spikes_in=spikes,
+        weight=weight,
+        v0=weight if v0 is None else v0.contiguous(),
+        v_last=v if v.numel() else out,
+        rows=rows,
+        words=width,
+        stride=width,
+        step_stride=rows * width,
+        INNER=inner,
+        HAS_V0=v0 is not None,
+        WANT_V=v.numel() > 0,
+        PACKED=spikes.dtype == torch.int32,
+        ONE_BLOCK=inner <= block_k,
+        BLOCK_K=block_k,
+        **tail(
+            weight,
+            scale,
+            bias,
+            steps_of(residual),
+            out,
+            y,
+            steps,
+            rows,
+            tau,
+            threshold,
+            v_reset,
+            decay_input,
+            form,
+            chosen,
+        ),
+    )
 
 
 spike_linear_lif_op = register_op(NAME, _fake)(_forward)
@@ -186,22 +275,41 @@ def spike_linear_lif(
     if path not in ("auto", "fused", "gemm"):
         raise InputError(f"path={path!r} is unknown", expected="auto, fused or gemm")
     return torch.ops.neurokit_kernels.spike_linear_lif(
-        spikes, weight, scale, bias, residual, v0, tau, threshold, v_reset, decay_input, form, want_v, want_current,
+        spikes,
+        weight,
+        scale,
+        bias,
+        residual,
+        v0,
+        tau,
+        threshold,
+        v_reset,
+        decay_input,
+        form,
+        want_v,
+        want_current,
         path,
-    )  # fmt: skip
+    )
 
 
 def _check_shapes(
-    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None,
+    spikes: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
     v0: Tensor | None,
-) -> None:  # fmt: skip
+) -> None:
     if weight.dtype not in WEIGHTS or weight.dim() != 2:
-        raise InputError(f"weight is {weight.dtype} {tuple(weight.shape)}",
-                         expected="bfloat16, float16 or int8 of shape [N, K]")  # fmt: skip
+        raise InputError(
+            f"weight is {weight.dtype} {tuple(weight.shape)}", expected="bfloat16, float16 or int8 of shape [N, K]"
+        )
     cols, inner = weight.shape
     if spikes.dtype not in (torch.int32, torch.int8, weight.dtype) or spikes.dim() != 3 or spikes.shape[0] == 0:
-        raise InputError(f"spikes are {spikes.dtype} {tuple(spikes.shape)}",
-                         expected=f"[T, M, K] of int8, packed int32 or {weight.dtype}, T >= 1")  # fmt: skip
+        raise InputError(
+            f"spikes are {spikes.dtype} {tuple(spikes.shape)}",
+            expected=f"[T, M, K] of int8, packed int32 or {weight.dtype}, T >= 1",
+        )
     width = -(-inner // 32) if spikes.dtype == torch.int32 else inner
     if spikes.shape[2] != width:
         raise InputError(f"spikes have {spikes.shape[2]} columns for a weight of K={inner}", expected=f"{width}")

@@ -9,9 +9,13 @@ from neurokit.kernels.common.neuron import encode, run, unpack_words
 
 
 def current(
-    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None,
+    spikes: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
     accumulate: torch.dtype = torch.float32,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Returns `spikes @ weight.T * scale + bias + residual` `[T, M, N]`, computed in `accumulate`.
 
     An int8 weight's product is a sum of integers: below 2^24 it is exact in float32, in every order.
@@ -26,10 +30,19 @@ def current(
 
 
 def forward(
-    spikes: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None, residual: Tensor | None,
-    v0: Tensor | None, tau: float | None, threshold: float, v_reset: float | None, decay_input: bool, form: str,
+    spikes: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    v0: Tensor | None,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    form: str,
     dtype: torch.dtype,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor, Tensor]:
     """Returns spikes `[T, M, N]` in a form, the last membrane `[M, N]` and the current `[T, M, N]` in `dtype`."""
     y = current(spikes, weight, scale, bias, residual)
     fired, v = run(y, v0, tau, None, threshold, v_reset, decay_input)

@@ -53,9 +53,16 @@ def _counts(words: Tensor, channels: int) -> Tensor:
     per_program = block * chosen["iterations"]
     out = words.new_zeros((steps, channels), dtype=torch.int32)
     launch(spike_counts_kernel)[((rows + per_program - 1) // per_program, (width + span - 1) // span, steps)](
-        words, out, rows, width, channels, ITERATIONS=chosen["iterations"], ROWS=block, WORDS=span,
+        words,
+        out,
+        rows,
+        width,
+        channels,
+        ITERATIONS=chosen["iterations"],
+        ROWS=block,
+        WORDS=span,
         num_warps=chosen["num_warps"],
-    )  # fmt: skip
+    )
     return out.to(torch.int64)
 
 
@@ -77,8 +84,10 @@ def spike_stats(words: Tensor, channels: int, fanout: Tensor | None = None) -> S
         InputError: If a shape or dtype does not fit.
     """
     if words.dtype != torch.int32 or words.dim() < 2 or words.shape[-1] != -(-channels // 32):
-        raise InputError(f"spike_stats got {words.dtype} {tuple(words.shape)} for {channels} channels",
-                         expected="int32 [T, ..., ceil(C / 32)]")  # fmt: skip
+        raise InputError(
+            f"spike_stats got {words.dtype} {tuple(words.shape)} for {channels} channels",
+            expected="int32 [T, ..., ceil(C / 32)]",
+        )
     if fanout is not None and (fanout.shape != (channels,) or fanout.is_floating_point()):
         raise InputError(f"fanout is {fanout.dtype} {tuple(fanout.shape)}", expected=f"whole numbers ({channels},)")
     counts = torch.ops.neurokit_kernels.spike_counts(words, channels)

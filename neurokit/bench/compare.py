@@ -149,15 +149,16 @@ def compare_runs(
     common = [name for name in before if name in after]
     if not common:
         raise InputError(
-            "the two runs have no subject in common", expected="the same model, target and scenario in both",
+            "the two runs have no subject in common",
+            expected="the same model, target and scenario in both",
             fix=f"a has {', '.join(before) or 'nothing'}; b has {', '.join(after) or 'nothing'}",
-        )  # fmt: skip
+        )
     return [_compare(name, before[name], after[name], margin, confidence, allow_invalid) for name in common]
 
 
 def _compare(
     name: str, a: LatencyReport, b: LatencyReport, margin: float, confidence: float, allow_invalid: bool
-) -> Comparison:  # fmt: skip
+) -> Comparison:
     notes = []
     for which, report in (("a", a), ("b", b)):
         if report.verdict == "INVALID":

@@ -23,10 +23,18 @@ from neurokit.export.ort import OnnxRunner
 
 # Execution providers that are worth a row of their own where ONNX Runtime has them; the CPU's is the plain row.
 PROVIDERS = (
-    "XnnpackExecutionProvider", "OpenVINOExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider",
-    "NvTensorRTRTXExecutionProvider", "CoreMLExecutionProvider", "QNNExecutionProvider", "ROCMExecutionProvider",
-    "MIGraphXExecutionProvider", "DmlExecutionProvider", "NnapiExecutionProvider",
-)  # fmt: skip
+    "XnnpackExecutionProvider",
+    "OpenVINOExecutionProvider",
+    "CUDAExecutionProvider",
+    "TensorrtExecutionProvider",
+    "NvTensorRTRTXExecutionProvider",
+    "CoreMLExecutionProvider",
+    "QNNExecutionProvider",
+    "ROCMExecutionProvider",
+    "MIGraphXExecutionProvider",
+    "DmlExecutionProvider",
+    "NnapiExecutionProvider",
+)
 JOBS = "jobs.json"
 
 
@@ -36,9 +44,10 @@ def run_one(job: Job, open_folder: Any = Folder.load) -> int:
         folder = open_folder(job.source)
         if not folder.manifest.target.startswith("onnx"):
             raise ArtifactError(
-                f"{folder.path} is for target {folder.manifest.target!r}", expected="an ONNX artifact",
+                f"{folder.path} is for target {folder.manifest.target!r}",
+                expected="an ONNX artifact",
                 fix="benchmark it where its runtime and neurokit are installed",
-            )  # fmt: skip
+            )
         row = measure(artifact_subject(folder, job, lambda: open_onnx(folder, job)), job, emit=emit)
     except NeurokitError as error:
         emit(failed(error))
@@ -77,9 +86,13 @@ def emit(event: dict[str, Any]) -> None:
 def file_of(collector: Collector, notes: Sequence[str] = ()) -> dict[str, Any]:
     """Returns what a benchmark's JSON file holds."""
     return {
-        "report": "bench", "schema_version": SCHEMA_VERSION, "reports": collector.rows,
-        "failures": collector.failures, "notes": list(notes), "provenance": provenance.collect(),
-    }  # fmt: skip
+        "report": "bench",
+        "schema_version": SCHEMA_VERSION,
+        "reports": collector.rows,
+        "failures": collector.failures,
+        "notes": list(notes),
+        "provenance": provenance.collect(),
+    }
 
 
 def main(arguments: Sequence[str] | None = None, here: Path = Path()) -> int:

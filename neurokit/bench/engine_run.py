@@ -84,10 +84,20 @@ def engine_subject(spec: ModelSpec, job: Job) -> Subject:
         return EngineRunner(engine, source, workload.network.outputs[0], facts)
 
     return Subject(
-        model=spec.name, target="engine", open=open_engine, x=integers.reshape(steps, 1, -1), variant=job.variant,
-        form="sequence", numerics=f"exact {job.bits} bits", time_steps=steps, timed=True, fixed_batch=1,
-        parity="exact", takes_data=False, opening="compiling the engine, comparing its spikes",
-    )  # fmt: skip
+        model=spec.name,
+        target="engine",
+        open=open_engine,
+        x=integers.reshape(steps, 1, -1),
+        variant=job.variant,
+        form="sequence",
+        numerics=f"exact {job.bits} bits",
+        time_steps=steps,
+        timed=True,
+        fixed_batch=1,
+        parity="exact",
+        takes_data=False,
+        opening="compiling the engine, comparing its spikes",
+    )
 
 
 def _refuse(spec: ModelSpec, job: Job) -> None:
@@ -96,9 +106,10 @@ def _refuse(spec: ModelSpec, job: Job) -> None:
     if job.numerics != "exact":
         why = "the event engine computes in integers alone, and this network is in floating point"
         raise UnsupportedError(
-            "the event engine cannot take a float network", [Unsupported("", spec.name, why, "add --numerics exact")],
+            "the event engine cannot take a float network",
+            [Unsupported("", spec.name, why, "add --numerics exact")],
             fix="add --numerics exact",
-        )  # fmt: skip
+        )
     if not spec.spiking:
         raise InputError(f"model {spec.name!r} has no neurons", expected="a spiking model for the event engine")
     if find_spec("numba") is None:

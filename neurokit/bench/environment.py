@@ -50,9 +50,15 @@ def look(root: Path = Path("/")) -> Snapshot:
     """
     times = os.times()
     return Snapshot(
-        wall_s=time.monotonic(), own_cpu_s=sum(times[:4]), busy_cpu_s=_busy(root), clock_hz=_clock(root),
-        temperature_c=_temperature(root), throttled=_throttled(root), switches=_switches(), gpu=gpu.look(),
-    )  # fmt: skip
+        wall_s=time.monotonic(),
+        own_cpu_s=sum(times[:4]),
+        busy_cpu_s=_busy(root),
+        clock_hz=_clock(root),
+        temperature_c=_temperature(root),
+        throttled=_throttled(root),
+        switches=_switches(),
+        gpu=gpu.look(),
+    )
 
 
 class Watch:

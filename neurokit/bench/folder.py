@@ -45,9 +45,10 @@ class Folder:
             free = {"parity": data["parity"], "target_info": data["target_info"]}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(
-                f"{path} is no artifact folder: {error}", expected="a folder that neurokit export wrote",
+                f"{path} is no artifact folder: {error}",
+                expected="a folder that neurokit export wrote",
                 fix="neurokit export MODEL --out DIR",
-            ) from error  # fmt: skip
+            ) from error
         for name, expected in sums.items():
             _check(path / name, expected)
         manifest = _named(data)

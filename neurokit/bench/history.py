@@ -47,10 +47,19 @@ def entries_of(run: BenchRun) -> list[Entry]:
         p50, environment = report.p50, report.environment
         machine = environment.get("machine", {})
         name = ", ".join(str(part) for part in (machine.get("cpu"), machine.get("gpu")) if part)
-        found.append(Entry(
-            environment.get("time", ""), key(report), name, environment.get("git", ""), p50.value, p50.low, p50.high,
-            len(report.samples_s), report.verdict,
-        ))  # fmt: skip
+        found.append(
+            Entry(
+                environment.get("time", ""),
+                key(report),
+                name,
+                environment.get("git", ""),
+                p50.value,
+                p50.low,
+                p50.high,
+                len(report.samples_s),
+                report.verdict,
+            )
+        )
     return found
 
 

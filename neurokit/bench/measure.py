@@ -26,9 +26,13 @@ SCHEMA_VERSION = 1
 
 
 def measure(
-    subject: Subject, job: Job, *, emit: Emit | None = None,
-    look: Callable[[], environment.Snapshot] = environment.look, clock: method.Clock = time.perf_counter,
-) -> dict[str, Any]:  # fmt: skip
+    subject: Subject,
+    job: Job,
+    *,
+    emit: Emit | None = None,
+    look: Callable[[], environment.Snapshot] = environment.look,
+    clock: method.Clock = time.perf_counter,
+) -> dict[str, Any]:
     """Measures one subject in one scenario.
 
     Args:
@@ -79,14 +83,23 @@ def measure(
 def _head(subject: Subject, job: Job, batch: int) -> dict[str, Any]:
     failed = subject.parity in ("failed", "not verified")
     return {
-        "report": "latency", "schema_version": SCHEMA_VERSION, "model": subject.model, "target": subject.target,
-        "scenario": job.scenario, "batch": batch, "variant": subject.variant, "form": subject.form,
-        "numerics": subject.numerics, "time_steps": subject.time_steps,
+        "report": "latency",
+        "schema_version": SCHEMA_VERSION,
+        "model": subject.model,
+        "target": subject.target,
+        "scenario": job.scenario,
+        "batch": batch,
+        "variant": subject.variant,
+        "form": subject.form,
+        "numerics": subject.numerics,
+        "time_steps": subject.time_steps,
         "streams": job.streams if job.scenario == "multi" else 1,
         "deadline_s": job.deadline_s if job.scenario == "stream" else None,
-        "bytes_on_disk": subject.bytes_on_disk, "parity": subject.parity, "parity_overridden": failed,
+        "bytes_on_disk": subject.bytes_on_disk,
+        "parity": subject.parity,
+        "parity_overridden": failed,
         "environment": {**provenance.collect(), "threads_asked": job.threads},
-    }  # fmt: skip
+    }
 
 
 def _refuse_unfit(subject: Subject, job: Job) -> int:
@@ -94,8 +107,9 @@ def _refuse_unfit(subject: Subject, job: Job) -> int:
     if job.scenario == "stream" and not subject.streaming:
         raise InputError(
             f"target {subject.target!r} takes whole inputs, so it has no time steps to stream",
-            expected="a step artifact", fix="neurokit export MODEL --target onnx-step",
-        )  # fmt: skip
+            expected="a step artifact",
+            fix="neurokit export MODEL --target onnx-step",
+        )
     batch = job.calls_of
     if subject.fixed_batch is not None and batch != subject.fixed_batch:
         if job.batch:
@@ -108,7 +122,7 @@ def _refuse_unfit(subject: Subject, job: Job) -> int:
 
 def _calls(
     subject: Subject, job: Job, runner: Any, batch: int, stack: ExitStack
-) -> tuple[Callable[[], object], Callable[[], object]]:  # fmt: skip
+) -> tuple[Callable[[], object], Callable[[], object]]:
     """Returns the call that is timed, and the first call of all."""
     x = subject.inputs(batch)
     if job.scenario == "stream":
@@ -129,9 +143,14 @@ def _calls(
 
 
 def _timed(
-    call: Callable[[], object], job: Job, runner: Any, row: dict[str, Any], emit: Emit | None,
-    look: Callable[[], environment.Snapshot], clock: method.Clock,
-) -> tuple[list[float], list[str]]:  # fmt: skip
+    call: Callable[[], object],
+    job: Job,
+    runner: Any,
+    row: dict[str, Any],
+    emit: Emit | None,
+    look: Callable[[], environment.Snapshot],
+    clock: method.Clock,
+) -> tuple[list[float], list[str]]:
     """Warms up and measures; fills in what belongs to the measurement, and returns samples and reasons."""
     if emit is not None:
         emit({"event": "doing", "what": "warming up"})

@@ -86,9 +86,14 @@ def back_to_back(
 
 
 def paced(
-    step: Callable[[], object], period_s: float, rules: Rules, *,
-    clock: Clock = time.perf_counter, sleep: Callable[[float], object] = time.sleep, observe: Observer | None = None,
-) -> tuple[list[float], float]:  # fmt: skip
+    step: Callable[[], object],
+    period_s: float,
+    rules: Rules,
+    *,
+    clock: Clock = time.perf_counter,
+    sleep: Callable[[float], object] = time.sleep,
+    observe: Observer | None = None,
+) -> tuple[list[float], float]:
     """Times steps that are released once a period, as by a sensor; a late step makes the next ones wait.
 
     Returns:

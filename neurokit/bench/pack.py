@@ -97,8 +97,9 @@ def _checked(jobs: Sequence[Job]) -> dict[Path, str]:
         if job.subject != "artifact" or not artifact.manifest.target.startswith("onnx"):
             raise InputError(
                 f"{job.source} is for target {artifact.manifest.target!r}",
-                expected="ONNX artifacts: a pack needs nothing but ONNX Runtime", fix="leave it out of --pack",
-            )  # fmt: skip
+                expected="ONNX artifacts: a pack needs nothing but ONNX Runtime",
+                fix="leave it out of --pack",
+            )
         refuse_mismatch(artifact.manifest.parity, artifact.path, job.allow_mismatch)
         path = artifact.path.resolve()
         if path not in found:

@@ -50,7 +50,7 @@ def plan_folder(folder: Path, base: Job, asked: Sequence[str]) -> list[Job]:
 
 def plan_model(
     model: str, base: Job, asked: Sequence[str], rows: Sequence[str] = (), *, spiking: bool = True
-) -> list[Job]:  # fmt: skip
+) -> list[Job]:
     """Returns the jobs of a model that is run as it is: by PyTorch in its ways, and by the event engine.
 
     Args:
@@ -87,14 +87,15 @@ def plan_model(
 def usable_targets() -> list[str]:
     """Returns the targets that this machine can both lower to and open."""
     return [
-        name for name, target in TARGETS.items()
+        name
+        for name, target in TARGETS.items()
         if all(find_spec(library) for library in (*target.info.requires, *target.info.opens_with))
-    ]  # fmt: skip
+    ]
 
 
 def export_all(
     spec: ModelSpec, targets: Sequence[str], out: Path, numerics: str = "float", bits: int = 8
-) -> tuple[list[Path], list[dict[str, str]]]:  # fmt: skip
+) -> tuple[list[Path], list[dict[str, str]]]:
     """Exports a model to several targets.
 
     Args:
@@ -124,10 +125,15 @@ def export_all(
             folders.append(lower(captured, name, out / name).path)
         except NeurokitError as error:
             event = failed(error)
-            failures.append({
-                "subject": f"{spec.name} on {name}", "variant": "", "scenario": "export", "reason": event["reason"],
-                "fix": event["fix"],
-            })  # fmt: skip
+            failures.append(
+                {
+                    "subject": f"{spec.name} on {name}",
+                    "variant": "",
+                    "scenario": "export",
+                    "reason": event["reason"],
+                    "fix": event["fix"],
+                }
+            )
     return folders, failures
 
 

@@ -37,9 +37,13 @@ class BenchRun:
     def to_json(self) -> dict[str, Any]:
         """Returns the record as a JSON object."""
         return {
-            "report": KIND, "schema_version": SCHEMA_VERSION, "reports": [entry.to_json() for entry in self.reports],
-            "failures": list(self.failures), "notes": list(self.notes), "provenance": self.provenance,
-        }  # fmt: skip
+            "report": KIND,
+            "schema_version": SCHEMA_VERSION,
+            "reports": [entry.to_json() for entry in self.reports],
+            "failures": list(self.failures),
+            "notes": list(self.notes),
+            "provenance": self.provenance,
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> BenchRun:
@@ -54,13 +58,16 @@ class BenchRun:
             raise InputError(f"this is a {data.get('report')!r} report", expected=f"a {KIND!r} report")
         if data.get("schema_version") != SCHEMA_VERSION:
             raise InputError(
-                f"the benchmark has schema {data.get('schema_version')!r}", expected=f"schema {SCHEMA_VERSION}",
+                f"the benchmark has schema {data.get('schema_version')!r}",
+                expected=f"schema {SCHEMA_VERSION}",
                 fix="measure again with this version of neurokit",
-            )  # fmt: skip
+            )
         return cls(
-            tuple(LatencyReport.from_json(entry) for entry in data["reports"]), tuple(data.get("failures", ())),
-            tuple(data.get("notes", ())), dict(data.get("provenance", {})),
-        )  # fmt: skip
+            tuple(LatencyReport.from_json(entry) for entry in data["reports"]),
+            tuple(data.get("failures", ())),
+            tuple(data.get("notes", ())),
+            dict(data.get("provenance", {})),
+        )
 
     def save(self, path: Path) -> None:
         """Writes the record as JSON, whole or not at all."""

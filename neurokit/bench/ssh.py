@@ -28,9 +28,13 @@ class DeviceError(NeurokitError, ConnectionError):
 
 
 def run_there(
-    host: str, jobs: Sequence[Job], *, python: str = "python3", options: Sequence[str] = (),
+    host: str,
+    jobs: Sequence[Job],
+    *,
+    python: str = "python3",
+    options: Sequence[str] = (),
     progress: Progress | None = None,
-) -> BenchRun:  # fmt: skip
+) -> BenchRun:
     """Runs jobs on ONNX artifacts on a device.
 
     Args:
@@ -88,9 +92,10 @@ class _Link:
             if "cannot be reached" in error.what:
                 raise
             raise DeviceError(
-                error.what, expected="Python 3.10 or newer with numpy and onnxruntime on the device",
+                error.what,
+                expected="Python 3.10 or newer with numpy and onnxruntime on the device",
                 fix="python3 -m pip install numpy onnxruntime there, or say which Python with --python",
-            ) from error  # fmt: skip
+            ) from error
 
     def copy(self, folder: Path, place: str) -> None:
         command = ["scp", "-q", "-r", *self._options, "--", str(folder), f"{self.host}:{place}/"]

@@ -79,9 +79,10 @@ def refuse_mismatch(parity: dict[str, Any] | None, path: Path, allowed: bool) ->
     if not passed and not allowed:
         state = "failed its verification" if parity else "was never verified"
         raise ParityError(
-            f"{path} {state}", expected="an artifact that computes what its source computes",
+            f"{path} {state}",
+            expected="an artifact that computes what its source computes",
             fix=f"neurokit verify {path}, or add --allow-mismatch (the report will say so)",
-        )  # fmt: skip
+        )
 
 
 def numerics_of(manifest: Any) -> str:
@@ -110,10 +111,19 @@ def artifact_subject(artifact: Any, job: Job, open_runner: Callable[[], Any]) ->
     layout = manifest.inputs[0].layout or "B"
     size = manifest.inputs[0].shape[layout.index("B")] if "B" in layout else "B"
     return Subject(
-        model=manifest.model.name, target=manifest.target, open=open_runner, x=x, variant=job.variant,
-        form=manifest.form, numerics=numerics_of(manifest), time_steps=steps, timed=timed,
-        streaming=manifest.form == "step", fixed_batch=size if isinstance(size, int) else None, expected=expected,
+        model=manifest.model.name,
+        target=manifest.target,
+        open=open_runner,
+        x=x,
+        variant=job.variant,
+        form=manifest.form,
+        numerics=numerics_of(manifest),
+        time_steps=steps,
+        timed=timed,
+        streaming=manifest.form == "step",
+        fixed_batch=size if isinstance(size, int) else None,
+        expected=expected,
         time_output=manifest.target_info.get("time_output", ""),
         bytes_on_disk=sum(file.stat().st_size for file in artifact.path.rglob("*") if file.is_file()),
         parity=(manifest.parity or {}).get("verdict", "not verified"),
-    )  # fmt: skip
+    )

@@ -120,14 +120,20 @@ def torch_subject(spec: ModelSpec, job: Job) -> Subject:
     plain = replace(job, subject="eager")
     is_reference = job.subject == "eager" and not on_gpu
     return Subject(
-        model=spec.name, target=target_of(job.subject), open=lambda: _open(spec, job, device), x=x.numpy(),
-        variant=job.variant, form="sequence", time_steps=spec.time_steps, timed=timed,
+        model=spec.name,
+        target=target_of(job.subject),
+        open=lambda: _open(spec, job, device),
+        x=x.numpy(),
+        variant=job.variant,
+        form="sequence",
+        time_steps=spec.time_steps,
+        timed=timed,
         numerics="tf32" if on_gpu and torch.backends.cudnn.allow_tf32 else "float",
         fixed_batch=job.calls_of if job.subject == "aoti" else None,
         expected=None if is_reference else lambda: _open(spec, plain, "cpu")(x.numpy()),
         opening=_OPENING.get(job.subject, "building the model"),
         starting=_STARTING.get(job.subject, "first inference"),
-    )  # fmt: skip
+    )
 
 
 def _refuse_kernels(spec: ModelSpec, on_gpu: bool) -> None:
@@ -135,9 +141,10 @@ def _refuse_kernels(spec: ModelSpec, on_gpu: bool) -> None:
         raise InputError(f"model {spec.name!r} has no neurons", expected="a spiking model for the fused kernels")
     if not on_gpu:
         raise MissingRuntimeError(
-            "the fused kernels need a GPU; on a CPU their reference would run", expected="an NVIDIA GPU",
+            "the fused kernels need a GPU; on a CPU their reference would run",
+            expected="an NVIDIA GPU",
             fix="measure torch-eager instead",
-        )  # fmt: skip
+        )
 
 
 def _open(spec: ModelSpec, job: Job, device: str) -> TorchRunner:

@@ -89,9 +89,7 @@ def opened(captured: Captured) -> Captured:
     return captured.retrace(form="sequence", time_steps=steps, opened=True)
 
 
-def spec_of(
-    module: nn.Module, example_inputs: torch.Tensor | None, time_steps: int | str | None = None
-) -> ModelSpec:  # fmt: skip
+def spec_of(module: nn.Module, example_inputs: torch.Tensor | None, time_steps: int | str | None = None) -> ModelSpec:
     """Returns a spec for a bare module and an example of its input."""
     if not isinstance(example_inputs, torch.Tensor):
         raise InputError(
@@ -112,10 +110,12 @@ def spec_of(
     steps = int(example_inputs.shape[0]) if spiking and not isinstance(time_steps, int) else time_steps
     tensor = TensorSpec("x", shape, dtype, low=min(low, 0.0), high=max(high, 1.0))
     return ModelSpec(
-        name=type(module).__name__, build=lambda: module, inputs=(tensor,),
+        name=type(module).__name__,
+        build=lambda: module,
+        inputs=(tensor,),
         time_steps=steps if isinstance(steps, int) else None,
         time_input="step" if stepwise else _time_input(module, tensor, int(example_inputs.shape[0])),
-    )  # fmt: skip
+    )
 
 
 def _time_input(module: nn.Module, tensor: TensorSpec, steps: int) -> TimeInput:
@@ -140,9 +140,7 @@ def _time_steps(spec: ModelSpec, net: nn.Module, asked: int | str | None) -> Tim
     if steps == "dynamic" and spec.time_input == "image":
         why = "the module repeats its image T times itself, so T is part of the program"
         fix = "give a number of time steps, or let its forward take a sequence [T, B, ...]"
-        raise UnsupportedError(
-            f"model {spec.name!r} cannot have a dynamic T", [Unsupported("", spec.name, why, fix)]
-        )  # fmt: skip
+        raise UnsupportedError(f"model {spec.name!r} cannot have a dynamic T", [Unsupported("", spec.name, why, fix)])
     return steps  # type: ignore[return-value]
 
 
@@ -152,9 +150,15 @@ def _check_batch(batch: int | str) -> None:
 
 
 def _trace(
-    twin: Twin, spec: ModelSpec, steps: TimeSteps, batch: int | Literal["dynamic"], form: Form, merged: str,
-    notes: tuple[str, ...], opened: bool = False,
-) -> Captured:  # fmt: skip
+    twin: Twin,
+    spec: ModelSpec,
+    steps: TimeSteps,
+    batch: int | Literal["dynamic"],
+    form: Form,
+    merged: str,
+    notes: tuple[str, ...],
+    opened: bool = False,
+) -> Captured:
     single = form == "step"
     reasons = [*twin.refusals(), *wrong_time_steps(twin, steps)]
     if single:
@@ -185,24 +189,36 @@ def _trace(
         key = str(settings)
         if key in cut:
             return cut[key]
-        made = _trace(twin, spec, settings["time_steps"], settings["batch"], settings["form"], merged, notes,
-                      settings["opened"])  # fmt: skip
+        made = _trace(
+            twin, spec, settings["time_steps"], settings["batch"], settings["form"], merged, notes, settings["opened"]
+        )
         if made.opened:
             cut[key] = made
         return made
 
     return Captured(
-        spec=spec, form=form, time_steps=steps, batch=batch, program=program, states=found.states,
-        neurons=_neurons(twin, order, found.states), calls=calls, opened=opened,
+        spec=spec,
+        form=form,
+        time_steps=steps,
+        batch=batch,
+        program=program,
+        states=found.states,
+        neurons=_neurons(twin, order, found.states),
+        calls=calls,
+        opened=opened,
         loops=tuple(slot.path for slot in twin.slots if slot.op == "loop"),
         output_names=tuple("y" if i == 0 else f"y{i}" for i in range(len(found.outputs))),
-        time_output=over_time, reparameterisation=merged, notes=notes, module=twin, retrace=retrace,
-    )  # fmt: skip
+        time_output=over_time,
+        reparameterisation=merged,
+        notes=notes,
+        module=twin,
+        retrace=retrace,
+    )
 
 
 def _export(
     twin: Twin, spec: ModelSpec, steps: TimeSteps, batch: int | str, single: bool, found: Probe
-) -> tuple[ExportedProgram, list[str]]:  # fmt: skip
+) -> tuple[ExportedProgram, list[str]]:
     example_t = _DYNAMIC_T if steps == "dynamic" else steps
     example_b = _DYNAMIC_B if batch == "dynamic" else int(batch)
     if example_t is not None:
@@ -238,7 +254,7 @@ def _export(
 
 def _check_dynamic(
     program: ExportedProgram, spec: ModelSpec, steps: TimeSteps, batch: int | str, x_dims: dict[int, Any]
-) -> None:  # fmt: skip
+) -> None:
     """Refuses a program whose T or B was silently specialised."""
     node = next(n for n in program.graph.nodes if n.name == program.graph_signature.user_inputs[0])
     shape = node.meta["val"].shape
@@ -256,9 +272,13 @@ def _check_nodes(program: ExportedProgram, calls: tuple[str, ...]) -> None:
 def _neurons(twin: Twin, order: list[str], states: tuple[StateInfo, ...]) -> tuple[NeuronInfo, ...]:
     return tuple(
         NeuronInfo(
-            path=slot.path, kind=type(slot.module).__name__, op=slot.op, calls=order.count(slot.path),
-            states=tuple(s.name for s in states if s.neuron == slot.path), parameters=dict(slot.adapter.parameters),
+            path=slot.path,
+            kind=type(slot.module).__name__,
+            op=slot.op,
+            calls=order.count(slot.path),
+            states=tuple(s.name for s in states if s.neuron == slot.path),
+            parameters=dict(slot.adapter.parameters),
         )
         for slot in sorted((s for s in twin.slots if s.path in order), key=lambda s: order.index(s.path))
         if slot.op not in _NO_NEURON
-    )  # fmt: skip
+    )

@@ -100,9 +100,14 @@ def _synaptic(module: Any) -> nn.Module | str:
         return "only reset_mechanism='zero' with reset_delay=False and alpha, beta < 1 has a counterpart here"
     tau_syn, tau_mem, threshold = 1 / (1 - alpha), 1 / (1 - beta), _array(module.threshold)
     fields = {
-        "tau_syn": tau_syn, "tau_mem": tau_mem, "r": tau_mem, "w_in": tau_syn, "v_leak": 0 * tau_mem,
-        "v_threshold": threshold, "v_reset": 0 * threshold,
-    }  # fmt: skip
+        "tau_syn": tau_syn,
+        "tau_mem": tau_mem,
+        "r": tau_mem,
+        "w_in": tau_syn,
+        "v_leak": 0 * tau_mem,
+        "v_threshold": threshold,
+        "v_reset": 0 * threshold,
+    }
     return _single_step(make_neuron("CubaLIF", fields, 1.0))
 
 

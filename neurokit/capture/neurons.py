@@ -155,9 +155,12 @@ def _common(module: nn.Module) -> Adapter | None:
     tail = (name, float(alpha), module.detach_reset)
     fire = (module.v_threshold, module.v_reset)
     parameters: dict[str, Any] = {
-        "v_threshold": module.v_threshold, "v_reset": module.v_reset, "surrogate": name, "alpha": float(alpha),
+        "v_threshold": module.v_threshold,
+        "v_reset": module.v_reset,
+        "surrogate": name,
+        "alpha": float(alpha),
         "detach_reset": module.detach_reset,
-    }  # fmt: skip
+    }
     if kind in (neuron.IFNode, neuron.HalfThresholdIFNode):
         return Adapter("if_", parameters, *_op_runs(lambda m, x, v: ops.if_(x, v, *fire, *tail)))
     leak = (*fire, module.decay_input, *tail)

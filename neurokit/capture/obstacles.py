@@ -41,13 +41,14 @@ def not_one_step(twin: Twin, spec: ModelSpec, over_time: str) -> list[Unsupporte
     """Returns every reason why running step by step would not equal running the sequence."""
     reasons = [
         Unsupported(
-            slot.path, type(slot.module).__name__,
+            slot.path,
+            type(slot.module).__name__,
             f"one forward pass runs it {slot.calls} times, and a step-by-step run would interleave them",
             "give each place its own neuron",
         )
         for slot in twin.slots
         if slot.calls > 1
-    ]  # fmt: skip
+    ]
     if over_time == "auto":
         why = "its output is neither one per step nor the mean, sum or last of the steps"
         reasons.append(Unsupported("", spec.name, why, "let it return [T, B, ...]"))
@@ -58,9 +59,7 @@ def specialised(spec: ModelSpec, axis: str) -> UnsupportedError:
     """Returns the error of a program in which an axis that was to be free became a number."""
     why = f"its code needs {axis} as a number (a Python loop or a parameter over {axis})"
     fix = "give a number of time steps" if axis == "T" else "give a fixed --batch"
-    return UnsupportedError(
-        f"model {spec.name!r} cannot have a dynamic {axis}", [Unsupported("", spec.name, why, fix)]
-    )  # fmt: skip
+    return UnsupportedError(f"model {spec.name!r} cannot have a dynamic {axis}", [Unsupported("", spec.name, why, fix)])
 
 
 def refusal(error: Exception, spec: ModelSpec, steps: TimeSteps) -> Exception:
@@ -70,9 +69,7 @@ def refusal(error: Exception, spec: ModelSpec, steps: TimeSteps) -> Exception:
     if "DataDependent" in name or "data-dependent" in text.lower():
         why = "its control flow depends on the values of tensors"
         fix = "use torch.where, or move the decision out of the model"
-        return UnsupportedError(
-            f"model {spec.name!r} cannot be captured", [Unsupported("", spec.name, why, fix)]
-        )  # fmt: skip
+        return UnsupportedError(f"model {spec.name!r} cannot be captured", [Unsupported("", spec.name, why, fix)])
     violated = re.search(r"\(L\['(x|states)'\](?:\[\d+\])?\.size\(\)\[(\d+)\]", text)
     if violated:
         over_time = violated[1] == "x" and violated[2] == "0" and steps == "dynamic"

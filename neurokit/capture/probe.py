@@ -65,20 +65,26 @@ def probe(twin: Twin, spec: ModelSpec, time_steps: int | None, single: bool) -> 
     for batch in reversed(_BATCHES):
         y = _dry_run(twin, spec, time_steps, batch, single)
         outputs = tuple(tuple(int(size) for size in value.shape) for value in y)
-        seen.append([
-            (slot, name, tuple(int(size) for size in value.shape), value.dtype)
-            for slot in twin.slots
-            for name, value in zip(getattr(slot.module, "_memories", ()), slot.values, strict=False)
-            if isinstance(value, Tensor)
-        ])  # fmt: skip
+        seen.append(
+            [
+                (slot, name, tuple(int(size) for size in value.shape), value.dtype)
+                for slot in twin.slots
+                for name, value in zip(getattr(slot.module, "_memories", ()), slot.values, strict=False)
+                if isinstance(value, Tensor)
+            ]
+        )
     states, problems = [], []
     for (slot, memory, small, dtype), (_, _, large, _) in zip(seen[1], seen[0], strict=True):
         init = _initial_value(slot, memory, len(small))
         if init is None:
-            problems.append(Unsupported(
-                slot.path, type(slot.module).__name__, f"its state {memory!r} does not start from one number",
-                "set a scalar reset value",
-            ))  # fmt: skip
+            problems.append(
+                Unsupported(
+                    slot.path,
+                    type(slot.module).__name__,
+                    f"its state {memory!r} does not start from one number",
+                    "set a scalar reset value",
+                )
+            )
             continue
         name = f"{slot.path or 'model'}.{memory}".replace(".", "_")
         states.append(
@@ -178,9 +184,7 @@ def _first(twin: Twin, x: Tensor, states: tuple[Tensor, ...], single: bool) -> T
             slot.names = old
 
 
-def _dry_run(
-    twin: Twin, spec: ModelSpec, time_steps: int | None, batch: int, single: bool
-) -> tuple[Tensor, ...]:  # fmt: skip
+def _dry_run(twin: Twin, spec: ModelSpec, time_steps: int | None, batch: int, single: bool) -> tuple[Tensor, ...]:
     shape = input_shape(spec, time_steps, batch, single)
     dtype = getattr(torch, spec.inputs[0].dtype)
     twin.single = single

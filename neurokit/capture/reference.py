@@ -66,7 +66,7 @@ def record(
 
 def fed_back(
     captured: Captured, module: GraphModule, x: Tensor, forced: Sequence[Tensor] | None = None
-) -> tuple[Tensor, ...]:  # fmt: skip
+) -> tuple[Tensor, ...]:
     """Returns the states with which an opened capture is the network itself: each step is given what the last fed back.
 
     Every run of the program makes at least one step more right, and a run that changes nothing is the answer. The
@@ -120,9 +120,7 @@ def example_input(spec: ModelSpec, time_steps: int | None, batch: int, seed: int
         if x.dim() == len(shape) - 1:
             x = x.unsqueeze(0).expand(shape).contiguous()
         if tuple(x.shape) != shape:
-            raise InputError(
-                f"the example of model {spec.name!r} has shape {list(x.shape)}", expected=f"{list(shape)}"
-            )  # fmt: skip
+            raise InputError(f"the example of model {spec.name!r} has shape {list(x.shape)}", expected=f"{list(shape)}")
         return x
     generator = torch.Generator().manual_seed(seed)
     image = torch.rand(shape[-len(info.shape) - 1 :], generator=generator, dtype=torch.float64)

@@ -133,9 +133,7 @@ class Twin(nn.Module):
             if slot.names:
                 named = dict(zip(slot.names, states[at : at + len(slot.names)], strict=True))
                 memories = _memory_names(slot.module)
-                slot.values = tuple(
-                    named.get(name, old) for name, old in zip(memories, slot.initial, strict=True)
-                )  # fmt: skip
+                slot.values = tuple(named.get(name, old) for name, old in zip(memories, slot.initial, strict=True))
                 at += len(slot.names)
 
     def _states(self) -> list[Tensor]:

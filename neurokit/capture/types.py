@@ -123,6 +123,4 @@ class Captured:
         """Returns every state's value before the first step."""
         import torch
 
-        return tuple(
-            torch.full(s.concrete(batch), s.init, dtype=getattr(torch, s.dtype)) for s in self.states
-        )  # fmt: skip
+        return tuple(torch.full(s.concrete(batch), s.init, dtype=getattr(torch, s.dtype)) for s in self.states)

@@ -82,11 +82,23 @@ def bench(
         return
     rules = Rules(seconds=seconds, limit_s=max(120.0, seconds))
     base = Job(
-        "artifact", "", batch=batch, streams=streams, deadline_s=parse_deadline(deadline), threads=threads,
-        provider=provider, time_steps=time_steps, numerics=numerics, bits=bits, meter=meter,
-        weights=str(weights.resolve()) if weights else "", input_shape=parse_shape(input_shape) or (),
-        data=str(data.resolve()) if data else "", allow_mismatch=allow_mismatch, rules=rules,
-    )  # fmt: skip
+        "artifact",
+        "",
+        batch=batch,
+        streams=streams,
+        deadline_s=parse_deadline(deadline),
+        threads=threads,
+        provider=provider,
+        time_steps=time_steps,
+        numerics=numerics,
+        bits=bits,
+        meter=meter,
+        weights=str(weights.resolve()) if weights else "",
+        input_shape=parse_shape(input_shape) or (),
+        data=str(data.resolve()) if data else "",
+        allow_mismatch=allow_mismatch,
+        rules=rules,
+    )
     _refuse_unknown(target or [])
     asked = scenario or []
     for name in asked:
@@ -119,9 +131,10 @@ def _refuse_unknown(names: list[str]) -> None:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
             raise UnknownNameError(
-                f"unknown target {name!r}", expected="one of " + ", ".join(known),
+                f"unknown target {name!r}",
+                expected="one of " + ", ".join(known),
                 fix=f"did you mean {' or '.join(near)}?" if near else "list them with: neurokit targets",
-            )  # fmt: skip
+            )
 
 
 def _plan(

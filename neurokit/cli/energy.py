@@ -81,9 +81,18 @@ def energy(
     with stdout_is_for_json(as_json):
         rules = estimator or DEFAULT_ESTIMATORS
         report = _simulate(
-            model, profiles, input_file, rules, mapping, step_seconds, time_steps, weights, input_shape, rate_coded,
+            model,
+            profiles,
+            input_file,
+            rules,
+            mapping,
+            step_seconds,
+            time_steps,
+            weights,
+            input_shape,
+            rate_coded,
             check_events,
-        )  # fmt: skip
+        )
         if out:
             report.save_json(out)
         if html_file:
@@ -130,9 +139,14 @@ def _simulate(
             captured = pipeline.exact(captured).captured
     with progress("count, map and price"):
         report: EnergyReport = pipeline.simulate(
-            captured, input_file, profiles, estimators=estimators, mapping=mapping, step_seconds=step_seconds,
+            captured,
+            input_file,
+            profiles,
+            estimators=estimators,
+            mapping=mapping,
+            step_seconds=step_seconds,
             check_events=check_events,
-        )  # fmt: skip
+        )
     return replace(report, assumptions=(*report.assumptions, *remarks))
 
 
@@ -174,9 +188,10 @@ def priced_chips(names: list[str], prices: list[str]) -> list[HardwareProfile]:
             joules = float("nan")
         if name not in given or not term or not joules >= 0:
             raise InputError(
-                f"--price is {entry!r}", expected="CHIP:TERM=JOULES, of a chip that is named with --chip",
+                f"--price is {entry!r}",
+                expected="CHIP:TERM=JOULES, of a chip that is named with --chip",
                 fix="for example --price loihi2:synaptic_event=20e-12",
-            )  # fmt: skip
+            )
         given[name][term] = joules
     return [load_chip(name).with_prices(given[name]) if given[name] else load_chip(name) for name in names]
 

@@ -86,9 +86,17 @@ def export(
             captured = pipeline.capture(spec, time_steps=steps)
         with progress(f"lower to {target}"):
             artifact = pipeline.lower(
-                captured, target, out, numerics=numerics.value, batch=size, flat=flat, force=force,
-                weights_sha256=file_info(weights).sha256 if weights else None, verified=False, **extra,
-            )  # fmt: skip
+                captured,
+                target,
+                out,
+                numerics=numerics.value,
+                batch=size,
+                flat=flat,
+                force=force,
+                weights_sha256=file_info(weights).sha256 if weights else None,
+                verified=False,
+                **extra,
+            )
         with progress(f"verify {out}"):
             report = pipeline.verify(artifact)
     said = {key: artifact.manifest.target_info[key] for key in _SAID if key in artifact.manifest.target_info}

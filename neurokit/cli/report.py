@@ -27,10 +27,15 @@ def report(
     content = build(places, html)
     if as_json:
         rows = [
-            {"name": row.name, "verdict": row.verdict, "parity": row.parity, "remarks": list(row.remarks),
-             "figures": {key: quantity.to_json() for key, quantity in row.figures.items()}}
+            {
+                "name": row.name,
+                "verdict": row.verdict,
+                "parity": row.parity,
+                "remarks": list(row.remarks),
+                "figures": {key: quantity.to_json() for key, quantity in row.figures.items()},
+            }
             for row in content.rows
-        ]  # fmt: skip
+        ]
         print_json({"html": str(html), "rows": rows, "failures": content.failures})
     else:
         print_next(f"open {html} in a browser ({len(content.rows)} rows)")

@@ -70,8 +70,9 @@ def _read(path: Path, spec: ModelSpec, time_steps: int | None) -> np.ndarray:
         ) from error
     raise InputError(
         f"input file {path} is of an unknown kind {suffix!r}",
-        expected="an image, .npy, .npz, .aedat, .aedat4 or .wav", fix="convert events to a .npz with t, x, y, p",
-    )  # fmt: skip
+        expected="an image, .npy, .npz, .aedat, .aedat4 or .wav",
+        fix="convert events to a .npz with t, x, y, p",
+    )
 
 
 def _image(path: Path, spec: ModelSpec) -> np.ndarray:
@@ -118,8 +119,9 @@ def _frames(events: np.ndarray, path: Path, spec: ModelSpec, time_steps: int | N
     if x.min() < 0 or y.min() < 0 or x.max() >= width or y.max() >= height:
         raise InputError(
             f"{path} has events at x {x.min()} to {x.max()}, y {y.min()} to {y.max()}",
-            expected=f"0 to {width - 1} and 0 to {height - 1}", fix="crop or scale the recording",
-        )  # fmt: skip
+            expected=f"0 to {width - 1} and 0 to {height - 1}",
+            fix="crop or scale the recording",
+        )
     span = max(int(t.max() - t.min()) + 1, 1)
     step = (t - t.min()) * time_steps // span
     polarity = (events["p"].astype(np.int64) > 0).astype(np.int64) if channels == 2 else np.zeros_like(t)

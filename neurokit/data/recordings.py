@@ -52,9 +52,10 @@ def read_aedat(path: Path) -> NDArray[Any]:
     if head.startswith("#!AER-DAT2"):
         return _aedat2(path)
     raise InputError(
-        f"{path} starts with {head[:40]!r}", expected="an AEDAT recording of version 2.0, 3.1 or 4.0 (#!AER-DAT...)",
+        f"{path} starts with {head[:40]!r}",
+        expected="an AEDAT recording of version 2.0, 3.1 or 4.0 (#!AER-DAT...)",
         fix="convert it to a .npz with arrays t, x, y, p",
-    )  # fmt: skip
+    )
 
 
 def _aedat4(path: Path) -> NDArray[Any]:
@@ -62,9 +63,10 @@ def _aedat4(path: Path) -> NDArray[Any]:
         import aedat
     except ImportError as error:
         raise MissingRuntimeError(
-            f"{path.name} is AEDAT 4.0, and its reader 'aedat' is not installed", expected="the package aedat",
+            f"{path.name} is AEDAT 4.0, and its reader 'aedat' is not installed",
+            expected="the package aedat",
             fix="pip install 'neurokit-edge[events]', or convert it to a .npz with arrays t, x, y, p",
-        ) from error  # fmt: skip
+        ) from error
     packets = [packet["events"] for packet in aedat.Decoder(str(path)) if "events" in packet]
     if not packets:
         raise InputError(f"the recording {path} holds no events", expected="a stream of polarity events")
@@ -99,9 +101,10 @@ def _layout(header: str, address: NDArray[np.int64], path: Path) -> tuple[Any, .
     if "dvs128" in name or (len(address) and int(address.max()) < 2**16):
         return _DVS128
     raise InputError(
-        f"{path} does not say which camera made it", expected="DVS128 or DAVIS in the header of an AEDAT 2.0 file",
+        f"{path} does not say which camera made it",
+        expected="DVS128 or DAVIS in the header of an AEDAT 2.0 file",
         fix="convert it to a .npz with arrays t, x, y, p",
-    )  # fmt: skip
+    )
 
 
 def read_audio(path: Path, info: TensorSpec, time_steps: int | None) -> NDArray[np.float32]:
@@ -121,7 +124,7 @@ def read_audio(path: Path, info: TensorSpec, time_steps: int | None) -> NDArray[
         raise InputError(
             f"{path} is audio, the model takes {list(shape)} with T = {time_steps}",
             expected="a spiking model that takes [F] mel bands or [1, N] samples a time step",
-        )  # fmt: skip
+        )
     rate, samples = wavfile.read(path)
     wave = _unit(samples)
     if len(wave) < 2 * time_steps:

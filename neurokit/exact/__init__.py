@@ -91,9 +91,16 @@ def exact(
 
 
 def exact_finetune(
-    model: Captured | ModelSpec, data: Labelled, calibration: Tensor | None = None, *, bits: int = 4,
-    epochs: int = 20, learning_rate: float = 0.02, batch: int = 64, seed: int = 0,
-) -> Exact:  # fmt: skip
+    model: Captured | ModelSpec,
+    data: Labelled,
+    calibration: Tensor | None = None,
+    *,
+    bits: int = 4,
+    epochs: int = 20,
+    learning_rate: float = 0.02,
+    batch: int = 64,
+    seed: int = 0,
+) -> Exact:
     """Turns a model into its exact form and trains it on its grid, for few bits and what they lose.
 
     Args:
@@ -241,8 +248,10 @@ def refuse(made: Exact) -> None:
     ]
     raise UnsupportedError(
         f"model {made.captured.spec.name!r} cannot be exact: tolerance applies from {made.proof.tolerance_from!r} on",
-        reasons, expected="sums of products that stay below 2**24 units of their grid", fix="--numerics float",
-    )  # fmt: skip
+        reasons,
+        expected="sums of products that stay below 2**24 units of their grid",
+        fix="--numerics float",
+    )
 
 
 def _merged(model: Captured | ModelSpec) -> Captured:

@@ -101,7 +101,7 @@ class _Run(Interpreter):
 
 def train(
     captured: Captured, folded: Folded, placed: Folded, plan: Plan, bits: int, data: Labelled, how: Training
-) -> list[tuple[Tensor, Tensor]]:  # fmt: skip
+) -> list[tuple[Tensor, Tensor]]:
     """Trains weights and biases; returns them on their grids, one pair a linear map.
 
     Args:
@@ -143,7 +143,7 @@ def _check_labels(scores: Tensor, y: Tensor) -> None:
     if int(y.min()) < 0 or int(y.max()) >= scores.shape[1]:
         raise InputError(
             f"labels go from {int(y.min())} to {int(y.max())}", expected=f"numbers from 0 to {scores.shape[1] - 1}"
-        )  # fmt: skip
+        )
 
 
 def logits(run: Any, captured: Captured, x: Tensor) -> Tensor:

@@ -273,15 +273,21 @@ class _Folder:
         node.target = ops.PLIF
         changed |= {"op": "plif", "decay": decay, "tau": 1.0 / decay}
         if decay != given:
-            self.made.notes.append(
-                f"neuron {len(self.made.neurons)}: 1/tau {given:.6g} became {decay:g}"
-            )  # fmt: skip
+            self.made.notes.append(f"neuron {len(self.made.neurons)}: 1/tau {given:.6g} became {decay:g}")
 
 
 _PLAIN_MOVES = {
-    aten.view.default, aten.reshape.default, aten.flatten.using_ints, aten.unflatten.int, aten.permute.default,
-    aten.transpose.int, aten.unsqueeze.default, aten.squeeze.dim, aten.contiguous.default, aten.clone.default,
-}  # fmt: skip
+    aten.view.default,
+    aten.reshape.default,
+    aten.flatten.using_ints,
+    aten.unflatten.int,
+    aten.permute.default,
+    aten.transpose.int,
+    aten.unsqueeze.default,
+    aten.squeeze.dim,
+    aten.contiguous.default,
+    aten.clone.default,
+}
 
 
 def _constant(node: Any) -> bool:

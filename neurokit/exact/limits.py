@@ -24,7 +24,7 @@ _TOO_COARSE = 5.0
 
 def of_shortcuts(
     largest: dict[int, float], found: list[Finding], seen: Calibration, present: dict[int, float]
-) -> dict[int, float]:  # fmt: skip
+) -> dict[int, float]:
     """Returns limits for the results of linear maps whose bound is very far above anything that was seen.
 
     Args:
@@ -39,7 +39,7 @@ def of_shortcuts(
 
 def of_coarse_sums(
     largest: dict[int, float], found: list[Finding], seen: Calibration, present: dict[int, float]
-) -> dict[int, float]:  # fmt: skip
+) -> dict[int, float]:
     """Returns limits for the terms of sums whose bound would force them onto a grid that loses them.
 
     Arguments as for `of_shortcuts`.

@@ -36,7 +36,7 @@ class Membrane:
 
 def membrane(
     op: str, pos: Tensor, neg: Tensor, grid: Tensor, settings: dict[str, Any], v0: Tensor, time_steps: int
-) -> Membrane:  # fmt: skip
+) -> Membrane:
     """Bounds the membrane of one neuron layer.
 
     Args:
@@ -76,9 +76,7 @@ _HORIZON = 64
 class _State:
     """The range and grid of the membrane before a step."""
 
-    def __init__(
-        self, op: str, settings: dict[str, Any], high: Tensor, low: Tensor, grid: Tensor, v0: Tensor
-    ) -> None:  # fmt: skip
+    def __init__(self, op: str, settings: dict[str, Any], high: Tensor, low: Tensor, grid: Tensor, v0: Tensor) -> None:
         self.op, self.hard = op, settings["v_reset"] is not None
         self.threshold = float(settings["v_threshold"])
         self.rest = float(settings["v_reset"]) if self.hard else 0.0

@@ -90,15 +90,22 @@ def input_range(shape: tuple[int, ...], rounding: Rounding) -> Range:
     """Returns the range of the rounded input."""
     low, high = rounding.low or 0.0, rounding.high or 0.0
     return Range(
-        torch.full(shape, max(high, 0.0)), torch.full(shape, max(-low, 0.0)),
-        torch.full(shape, float(rounding.exponent), dtype=torch.float64), frozenset({-1}),
-    )  # fmt: skip
+        torch.full(shape, max(high, 0.0)),
+        torch.full(shape, max(-low, 0.0)),
+        torch.full(shape, float(rounding.exponent), dtype=torch.float64),
+        frozenset({-1}),
+    )
 
 
 def draft(
-    folded: Folded, seen: Calibration, rounding: Rounding, shape: tuple[int, ...], states: tuple[Tensor, ...],
-    steps: int, bits: int,
-) -> Draft:  # fmt: skip
+    folded: Folded,
+    seen: Calibration,
+    rounding: Rounding,
+    shape: tuple[int, ...],
+    states: tuple[Tensor, ...],
+    steps: int,
+    bits: int,
+) -> Draft:
     """Finds the grids that the bounds allow.
 
     Args:
@@ -186,15 +193,20 @@ def fill(folded: Folded, seen: Calibration, made: Draft, bits: int, search: bool
     for index in range(len(folded.linears)):
         grid = made.operand_grids.get(index, 0.0)
         plan.linears[index] = quantise(
-            folded.weight(index), folded.bias(index), seen.linears.get(index, Observed()), bits, made.floors[index],
-            grid, search,
-        )  # fmt: skip
+            folded.weight(index),
+            folded.bias(index),
+            seen.linears.get(index, Observed()),
+            bits,
+            made.floors[index],
+            grid,
+            search,
+        )
     return plan
 
 
 def quantise(
     weight: Tensor, bias: Tensor, seen: Observed, bits: int, floor: float, operand_grid: float, search: bool
-) -> Quantised:  # fmt: skip
+) -> Quantised:
     """Puts one linear map on its grid; the bias makes up for what the rounding does to the mean of the sums."""
     made = on_grid(weight, bias, bits, floor, operand_grid)
     if search and seen.moments is not None:

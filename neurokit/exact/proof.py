@@ -102,10 +102,15 @@ class Proof:
         """Returns the proof as a JSON object."""
         layers = [{**{k: _plain(v) for k, v in asdict(layer).items()}, "int32": layer.int32} for layer in self.layers]
         return {
-            "status": self.status, "time_steps": self.time_steps, "steps_any_precision": self.steps,
-            "limit_bits": LIMIT, "int32_bits": INT32_BITS, "exact_in_int32": self.int32,
-            "tolerance_from": self.tolerance_from, "layers": layers,
-        }  # fmt: skip
+            "status": self.status,
+            "time_steps": self.time_steps,
+            "steps_any_precision": self.steps,
+            "limit_bits": LIMIT,
+            "int32_bits": INT32_BITS,
+            "exact_in_int32": self.int32,
+            "tolerance_from": self.tolerance_from,
+            "layers": layers,
+        }
 
 
 def _plain(value: Any) -> Any:
@@ -116,7 +121,7 @@ def _plain(value: Any) -> Any:
 
 def prove(
     program: ExportedProgram, calls: Sequence[str], states: tuple[Tensor, ...], steps: int | None
-) -> tuple[Proof, list[Finding]]:  # fmt: skip
+) -> tuple[Proof, list[Finding]]:
     """Proves a program in the sequence form.
 
     Args:
@@ -159,9 +164,7 @@ def _path(target: str) -> str:
     return target.removeprefix("net.").removeprefix("_run.net.").removeprefix("_run.").removesuffix(".weight")
 
 
-def _layer(
-    finding: Finding, nodes: dict[str, Node], names: list[str], calls: Sequence[str]
-) -> LayerProof | None:  # fmt: skip
+def _layer(finding: Finding, nodes: dict[str, Node], names: list[str], calls: Sequence[str]) -> LayerProof | None:
     last = all(user.op == "output" for user in nodes[finding.node].users)
     if finding.kind == "neuron" or (finding.kind == "inexact" and finding.index is not None):
         return _neuron(finding, calls[finding.index or 0])

@@ -38,7 +38,7 @@ class Ranges(Interpreter):
 
     def __init__(
         self, module: GraphModule, linears: list[str], neurons: list[str], nominal: Nominal | None, steps: int
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(module)
         self._linears = {name: index for index, name in enumerate(linears)}
         self._neurons = {name: index for index, name in enumerate(neurons)}

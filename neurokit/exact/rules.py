@@ -71,9 +71,12 @@ def _multiply(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, A
     if isinstance(b, int | float):
         up, size, grid = b >= 0, abs(b), lowest_bit_of(b)
         made = replace(
-            a, pos=(a.pos if up else a.neg) * size, neg=(a.neg if up else a.pos) * size, grid=a.grid + grid,
+            a,
+            pos=(a.pos if up else a.neg) * size,
+            neg=(a.neg if up else a.pos) * size,
+            grid=a.grid + grid,
             gain=a.gain + grid,
-        )  # fmt: skip
+        )
         if is_power_of_two(size):
             return made
     else:
@@ -102,9 +105,7 @@ def _sum(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     axes = [axes] if isinstance(axes, int) else list(axes)
     keep = bool(args[2]) if len(args) > 2 else False
     count = math.prod(x.pos.shape[axis] for axis in axes)
-    made = replace(
-        x, pos=x.pos.sum(axes, keep), neg=x.neg.sum(axes, keep), grid=x.grid.amin(axes, keepdim=keep)
-    )  # fmt: skip
+    made = replace(x, pos=x.pos.sum(axes, keep), neg=x.neg.sum(axes, keep), grid=x.grid.amin(axes, keepdim=keep))
     run.note(made, "sum")
     if not mean:
         return made

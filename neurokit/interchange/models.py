@@ -73,8 +73,13 @@ def _from_nir(path: Path, settings: dict[str, str], time_steps: int | None) -> M
         )
     shape = net.shapes[net.inputs[0]]
     return ModelSpec(
-        name=path.stem, build=lambda: copy.deepcopy(net),
+        name=path.stem,
+        build=lambda: copy.deepcopy(net),
         inputs=(TensorSpec("input", shape, layout=_LAYOUTS.get(len(shape), "")),),
-        time_steps=time_steps or _TIME_STEPS, time_input="sequence", time_output="sequence",
-        description="NIR graph", source=path.name, options={"dt": net.dt},
-    )  # fmt: skip
+        time_steps=time_steps or _TIME_STEPS,
+        time_input="sequence",
+        time_output="sequence",
+        description="NIR graph",
+        source=path.name,
+        options={"dt": net.dt},
+    )

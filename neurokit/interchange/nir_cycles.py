@@ -58,9 +58,11 @@ def schedule(feeds: Feeds, neurons: Collection[str], delays: Collection[str], st
     rest = {name: [s for s in sources if (s, name) not in late] for name, sources in inner.items()}
     late |= _closing(rest, frozenset(neurons), _ranks(feeds, frozenset(neurons), starts))
     try:
-        within = list(TopologicalSorter(
-            {name: sorted(s for s in inner[name] if (s, name) not in late) for name in sorted(feeds)}
-        ).static_order())  # fmt: skip
+        within = list(
+            TopologicalSorter(
+                {name: sorted(s for s in inner[name] if (s, name) not in late) for name in sorted(feeds)}
+            ).static_order()
+        )
     except CycleError as error:
         raise NoOrderError(list(dict.fromkeys(error.args[1]))) from None
     members: dict[str, list[str]] = {}

@@ -133,9 +133,10 @@ class _Reader:
         self.left -= int(np.prod(data.shape, dtype=object)) * max(data.dtype.itemsize, 1)
         if self.left < 0:
             raise _bad(
-                self.path, f"would unpack to more than {_limit()} bytes (at {where})",
+                self.path,
+                f"would unpack to more than {_limit()} bytes (at {where})",
                 "set NEUROKIT_MAX_MODEL_BYTES if the file is trusted",
-            )  # fmt: skip
+            )
         value = self._text(data, where) if text else data[()]
         if isinstance(value, np.ndarray) and value.dtype.kind == "f" and not np.isfinite(value).all():
             raise _bad(self.path, f"{where} holds numbers that are not finite")

@@ -156,9 +156,16 @@ def _conv(get: Mapping[str, Any], given: Shape) -> tuple[nn.Module, Shape]:
     stride, dilation = _pair(get["stride"], axes), _pair(get["dilation"], axes)
     make = layer.Conv1d if axes == 1 else layer.Conv2d
     module = make(
-        given[0], weight.shape[0], kernel, stride=stride, padding=amount, dilation=dilation, groups=groups,
-        bias=True, step_mode="m",
-    )  # fmt: skip
+        given[0],
+        weight.shape[0],
+        kernel,
+        stride=stride,
+        padding=amount,
+        dilation=dilation,
+        groups=groups,
+        bias=True,
+        step_mode="m",
+    )
     _set(module, weight, get["bias"])
     if amount == "same":
         return module, (weight.shape[0], *given[1:])

@@ -112,14 +112,16 @@ class NirNet(nn.Module):
         except NoOrderError as error:
             raise ModelLoadError(
                 f"{self.where} has a cycle without a neuron in it, which has no solution in time: {error}",
-                expected="a neuron, or a Delay of at least one time step, in every cycle", fix=REWRITE,
-            ) from None  # fmt: skip
+                expected="a neuron, or a Delay of at least one time step, in every cycle",
+                fix=REWRITE,
+            ) from None
         most = max(map(len, plan.units), default=0)
         if most > MOST_TOGETHER:
             raise ModelLoadError(
-                f"{self.where} has a recurrent part of {most} nodes", expected=f"at most {MOST_TOGETHER} nodes in one",
+                f"{self.where} has a recurrent part of {most} nodes",
+                expected=f"at most {MOST_TOGETHER} nodes in one",
                 fix="join populations that are wired alike into one node",
-            )  # fmt: skip
+            )
         return plan
 
     def _adopt_loop(self, unit: tuple[str, ...], graph: NirGraph, late: dict[str, frozenset[str]]) -> None:

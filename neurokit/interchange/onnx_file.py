@@ -33,10 +33,12 @@ def spec_from_onnx(path: Path) -> ModelSpec:
     """
     net, shape = read_onnx(path)
     return ModelSpec(
-        name=path.stem, build=lambda: copy.deepcopy(net),
+        name=path.stem,
+        build=lambda: copy.deepcopy(net),
         inputs=(TensorSpec("input", shape, layout=_LAYOUTS.get(len(shape), "")),),
-        description="ONNX network", source=path.name,
-    )  # fmt: skip
+        description="ONNX network",
+        source=path.name,
+    )
 
 
 def read_onnx(path: Path) -> tuple[OnnxNet, tuple[int, ...]]:

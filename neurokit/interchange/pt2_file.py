@@ -28,9 +28,17 @@ _MAX_FILES = 100_000
 _LAYOUTS = {1: "F", 2: "CL", 3: "CHW", 4: "CDHW"}
 # torch's schema of exported programs, version 8 (torch/_export/serde/schema.py, ScalarType).
 _DTYPES = {
-    1: torch.uint8, 2: torch.int8, 3: torch.int16, 4: torch.int32, 5: torch.int64, 6: torch.float16, 7: torch.float32,
-    8: torch.float64, 12: torch.bool, 13: torch.bfloat16,
-}  # fmt: skip
+    1: torch.uint8,
+    2: torch.int8,
+    3: torch.int16,
+    4: torch.int32,
+    5: torch.int64,
+    6: torch.float16,
+    7: torch.float32,
+    8: torch.float64,
+    12: torch.bool,
+    13: torch.bfloat16,
+}
 _SCHEMA = 8
 _SPIKING = ("spikingjelly.activation_based.neuron", "snntorch._neurons", "norse.torch.module")
 
@@ -44,10 +52,12 @@ def spec_from_pt2(path: Path) -> ModelSpec:
     """
     net, shape = read_pt2(path)
     return ModelSpec(
-        name=path.stem, build=lambda: copy.deepcopy(net),
+        name=path.stem,
+        build=lambda: copy.deepcopy(net),
         inputs=(TensorSpec("input", shape, layout=_LAYOUTS.get(len(shape), "")),),
-        description="torch.export program", source=path.name,
-    )  # fmt: skip
+        description="torch.export program",
+        source=path.name,
+    )
 
 
 def read_pt2(path: Path) -> tuple[Pt2Net, tuple[int, ...]]:
@@ -70,8 +80,11 @@ class _Reader:
         entries = archive.infolist()
         self.left = limit = _limit()
         if len(entries) > _MAX_FILES or sum(entry.file_size for entry in entries) > limit:
-            raise _bad(path, f"would unpack to more than {limit} bytes or {_MAX_FILES} files",
-                       "set NEUROKIT_MAX_MODEL_BYTES if the file is trusted")  # fmt: skip
+            raise _bad(
+                path,
+                f"would unpack to more than {limit} bytes or {_MAX_FILES} files",
+                "set NEUROKIT_MAX_MODEL_BYTES if the file is trusted",
+            )
         # torch stores without compression; what is compressed may unpack to more than it declares.
         packed = [entry.filename for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
         if packed:
@@ -110,9 +123,10 @@ class _Reader:
             stack = str(node.get("metadata", {}).get("nn_module_stack", ""))
             if any(name in stack for name in _SPIKING):
                 raise _bad(
-                    self.path, "holds spiking neurons that torch.export took apart",
+                    self.path,
+                    "holds spiking neurons that torch.export took apart",
                     "give the module itself as path/file.py:factory, or a .nir file",
-                )  # fmt: skip
+                )
 
     def _inputs(self, module: Mapping[str, Any]) -> tuple[dict[str, Tensor], str]:
         """Returns parameters, buffers and constants by the name of their placeholder, and that of the input."""
@@ -148,8 +162,11 @@ class _Reader:
         found = {}
         for name, entry in self._json(f"{folder}/{config}")["config"].items():
             if entry["use_pickle"]:
-                raise _bad(self.path, f"keeps {name!r} pickled, and a pickle can run code",
-                           "save it again with plain tensors as parameters and buffers")  # fmt: skip
+                raise _bad(
+                    self.path,
+                    f"keeps {name!r} pickled, and a pickle can run code",
+                    "save it again with plain tensors as parameters and buffers",
+                )
             meta = entry["tensor_meta"]
             data = self._bytes(f"{folder}/{entry['path_name']}")
             dtype = _DTYPES[meta["dtype"]]

@@ -188,8 +188,9 @@ class Pt2Net(nn.Module):
         values: dict[str, Any] = {name: getattr(self, key) for name, key in self.held.items()}
         values[self.entry] = x
         for target, args, kwargs, names in self.steps:
-            made = known(target)(*[_value(a, values) for a in args],
-                                      **{key: _value(a, values) for key, a in kwargs.items()})  # fmt: skip
+            made = known(target)(
+                *[_value(a, values) for a in args], **{key: _value(a, values) for key, a in kwargs.items()}
+            )
             seen(made)
             values.update(zip(names, made if len(names) > 1 or isinstance(made, list | tuple) else [made], strict=True))
         found = tuple(values[name] for name in self.outputs)

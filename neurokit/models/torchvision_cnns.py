@@ -12,9 +12,22 @@ if TYPE_CHECKING:
 
 SHAPE = (3, 224, 224)
 PUPPETS = (
-    "bird", "chicken", "cow", "crab", "deer", "dog", "elephant", "horse",
-    "llama", "moose", "panther", "rabbit", "snail", "snake", "swan",
-)  # fmt: skip
+    "bird",
+    "chicken",
+    "cow",
+    "crab",
+    "deer",
+    "dog",
+    "elephant",
+    "horse",
+    "llama",
+    "moose",
+    "panther",
+    "rabbit",
+    "snail",
+    "snake",
+    "swan",
+)
 
 
 @register_model

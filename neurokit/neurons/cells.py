@@ -64,9 +64,7 @@ def _simple(kind: str, fields: Mapping[str, Any], dt: float) -> nn.Module | None
     steps = in_steps(tau, dt)
     if not (_close(r, 1.0) or _close(r, tau / dt)):
         return None
-    return neuron.LIFNode(
-        tau=steps, decay_input=_close(r, 1.0), v_threshold=threshold, v_reset=v_reset, step_mode="m"
-    )  # fmt: skip
+    return neuron.LIFNode(tau=steps, decay_input=_close(r, 1.0), v_threshold=threshold, v_reset=v_reset, step_mode="m")
 
 
 def _one(value: Any) -> float | None:

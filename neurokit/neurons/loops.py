@@ -97,10 +97,15 @@ class GraphLoop(Loop):
     """
 
     def __init__(
-        self, names: Sequence[str], feeds: Mapping[str, Sequence[str]], late: Mapping[str, frozenset[str]],
-        delays: frozenset[str], shapes: Mapping[str, tuple[int, ...]], exits: Sequence[str],
+        self,
+        names: Sequence[str],
+        feeds: Mapping[str, Sequence[str]],
+        late: Mapping[str, frozenset[str]],
+        delays: frozenset[str],
+        shapes: Mapping[str, tuple[int, ...]],
+        exits: Sequence[str],
         modules: Mapping[str, nn.Module],
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.names, self.exits, self.delays, self.late = tuple(names), tuple(exits), delays, dict(late)
         self.feeds = {name: tuple(feeds[name]) for name in names}

@@ -48,9 +48,14 @@ def _unroll(
 
 @torch.library.custom_op(f"{NAMESPACE}::if_", mutates_args=())
 def if_(
-    x_seq: Tensor, v0: Tensor, v_threshold: float, v_reset: float | None, surrogate: str, alpha: float,
+    x_seq: Tensor,
+    v0: Tensor,
+    v_threshold: float,
+    v_reset: float | None,
+    surrogate: str,
+    alpha: float,
     detach_reset: bool,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor]:
     """Integrate-and-fire over time.
 
     Args:
@@ -71,9 +76,16 @@ def if_(
 
 @torch.library.custom_op(f"{NAMESPACE}::lif", mutates_args=())
 def lif(
-    x_seq: Tensor, v0: Tensor, tau: float, v_threshold: float, v_reset: float | None, decay_input: bool,
-    surrogate: str, alpha: float, detach_reset: bool,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    x_seq: Tensor,
+    v0: Tensor,
+    tau: float,
+    v_threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    surrogate: str,
+    alpha: float,
+    detach_reset: bool,
+) -> tuple[Tensor, Tensor]:
     """Leaky integrate-and-fire over time; `tau` in time steps, everything else as in `if_`."""
     spikes, v, _ = _unroll(x_seq, v0, lambda v, x: charge_lif(v, x, tau, v_reset, decay_input), v_threshold, v_reset)
     return spikes, v
@@ -81,9 +93,16 @@ def lif(
 
 @torch.library.custom_op(f"{NAMESPACE}::plif", mutates_args=())
 def plif(
-    x_seq: Tensor, v0: Tensor, decay: Tensor, v_threshold: float, v_reset: float | None, decay_input: bool,
-    surrogate: str, alpha: float, detach_reset: bool,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    x_seq: Tensor,
+    v0: Tensor,
+    decay: Tensor,
+    v_threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    surrogate: str,
+    alpha: float,
+    detach_reset: bool,
+) -> tuple[Tensor, Tensor]:
     """LIF whose decay 1/tau is a scalar tensor (SpikingJelly's `sigmoid(w)`); else as `lif`."""
     spikes, v, _ = _unroll(x_seq, v0, lambda v, x: charge_plif(v, x, decay, v_reset, decay_input), v_threshold, v_reset)
     return spikes, v
@@ -177,10 +196,18 @@ def _backward_plif(ctx: Any, g_spikes: Tensor, g_v: Tensor) -> tuple[Any, ...]:
 
 
 def _through_time(
-    x_seq: Tensor, v0: Tensor, g_spikes: Tensor, g_v: Tensor, charge: Callable[[Tensor, Tensor], Tensor],
-    slopes: tuple[Any, Any], v_threshold: float, v_reset: float | None, surrogate: str, alpha: float,
+    x_seq: Tensor,
+    v0: Tensor,
+    g_spikes: Tensor,
+    g_v: Tensor,
+    charge: Callable[[Tensor, Tensor], Tensor],
+    slopes: tuple[Any, Any],
+    v_threshold: float,
+    v_reset: float | None,
+    surrogate: str,
+    alpha: float,
     detach_reset: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Back-propagation through time; recomputes the charged membrane instead of having stored it.
 
     `slopes` are dh/dv and dh/dx. Returns the gradients of x_seq, v0 and h, and the membrane before each step.
@@ -208,8 +235,11 @@ plif.register_autograd(_backward_plif, setup_context=_setup)
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
     """Returns each neuron operation with its definition in plain operations, for compilers that know no others."""
-    operations = {torch.ops.neurokit.if_.default: if_, torch.ops.neurokit.lif.default: lif,
-                  torch.ops.neurokit.plif.default: plif}  # fmt: skip
+    operations = {
+        torch.ops.neurokit.if_.default: if_,
+        torch.ops.neurokit.lif.default: lif,
+        torch.ops.neurokit.plif.default: plif,
+    }
     return {overload: definition._init_fn for overload, definition in operations.items()}
 
 

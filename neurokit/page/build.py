@@ -19,12 +19,20 @@ from neurokit.reports import ParityReport
 
 # Key, heading; each is one column of quantities.
 COLUMNS = (
-    ("accuracy", "accuracy"), ("p50", "p50"), ("p99", "p99"), ("throughput", "per second"), ("energy", "energy"),
-    ("memory", "peak memory"), ("gpu_memory", "GPU memory"), ("size", "size"),
-)  # fmt: skip
+    ("accuracy", "accuracy"),
+    ("p50", "p50"),
+    ("p99", "p99"),
+    ("throughput", "per second"),
+    ("energy", "energy"),
+    ("memory", "peak memory"),
+    ("gpu_memory", "GPU memory"),
+    ("size", "size"),
+)
 _TITLES = {
-    "accuracy": ("accuracy", "%"), "p50": ("latency, median", "s"), "energy": ("energy of one inference", "J"),
-}  # fmt: skip
+    "accuracy": ("accuracy", "%"),
+    "p50": ("latency, median", "s"),
+    "energy": ("energy of one inference", "J"),
+}
 _PAIRS = (("p50", "accuracy"), ("energy", "accuracy"), ("p50", "energy"))
 _INFERENCES = ("single", "simulated")  # a sample is one whole inference: comparable in a plot
 _SHOWN_DISTRIBUTIONS = 24
@@ -66,9 +74,12 @@ def render(content: Content) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("neurokit.page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=PackageLoader("neurokit.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
+    )
     used = [(key, heading) for key, heading in COLUMNS if any(key in row.figures for row in content.rows)]
     common = _Common.of(content.rows)
     compared = [row for row in content.rows if row.scenario.partition(",")[0] in _INFERENCES]
@@ -77,9 +88,13 @@ def render(content: Content) -> str:
     look = pareto.looks([row for row in compared if sum(key in row.figures for key in _TITLES) > 1])
     series = history.series(content.history)
     return environment.get_template("report.html.j2").render(
-        version=__version__, models=sorted({row.model for row in content.rows}), headings=_headings(used, common),
-        common=common.text, rows=[_table_row(number, row, used, common) for number, row in enumerate(content.rows, 1)],
-        invalid=sum(row.verdict == "INVALID" for row in content.rows), timed=len(timed),
+        version=__version__,
+        models=sorted({row.model for row in content.rows}),
+        headings=_headings(used, common),
+        common=common.text,
+        rows=[_table_row(number, row, used, common) for number, row in enumerate(content.rows, 1)],
+        invalid=sum(row.verdict == "INVALID" for row in content.rows),
+        timed=len(timed),
         failed=[row for row in content.rows if row.parity in ("failed", "not verified")],
         sources=[_sources(row) for row in content.rows],
         distributions=plots.distributions(
@@ -89,12 +104,13 @@ def render(content: Content) -> str:
         panels=[plot for across, up in _PAIRS if (plot := pareto.pareto(compared, across, up, _TITLES, look))],
         legend=[(pareto.key(shape), name) for name, shape in look.items()],
         has_accuracy=any("accuracy" in row.figures for row in content.rows),
-        chips=chips.sections(content.energies), parities=[_parity(name, report) for name, report in content.parities],
+        chips=chips.sections(content.energies),
+        parities=[_parity(name, report) for name, report in content.parities],
         history=[(name, plots.history_plot(name, entries)) for name, entries in series.items() if len(entries) > 1],
         single=sum(len(entries) == 1 for entries in series.values()),
         failures=content.failures,
         notes=[*content.notes, *(f"energy of {n} measured rows {why}" for why, n in content.unmetered.items())],
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)
@@ -174,6 +190,11 @@ def _parity(name: str, report: ParityReport) -> dict[str, Any]:
     where = [f"first divergence at time step {first[0]} in {first[1]}"] if first else []
     compared = f"{report.spikes_flipped:,} of {report.spikes_compared:,}" if report.spikes_compared else _NONE
     return {
-        "name": name, "verdict": report.verdict, "compared": compared, "error": f"{report.output_error_free:.2g}",
-        "tolerance": f"{report.output_tolerance:.2g}", "top1": agreement, "notes": "; ".join([*where, *report.notes]),
-    }  # fmt: skip
+        "name": name,
+        "verdict": report.verdict,
+        "compared": compared,
+        "error": f"{report.output_error_free:.2g}",
+        "tolerance": f"{report.output_tolerance:.2g}",
+        "top1": agreement,
+        "notes": "; ".join([*where, *report.notes]),
+    }

@@ -46,8 +46,9 @@ def _section(network: str, energies: Sequence[Mapping[str, Any]]) -> dict[str, A
             (energy.get("time_steps"), energy["verdict"]["text"]) for energy in energies if energy.get("verdict")
         ],
         "sources": _sources(energies),
-        "assumptions": _words(energies, "assumptions"), "uncounted": _words(energies, "uncounted"),
-    }  # fmt: skip
+        "assumptions": _words(energies, "assumptions"),
+        "uncounted": _words(energies, "uncounted"),
+    }
 
 
 def _baselines(energy: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -60,13 +61,16 @@ def _row(chip: Mapping[str, Any], energy: Mapping[str, Any], precisions: Sequenc
     latency = Quantity(**chip["latency"]["inference"]) if chip.get("latency") else None
     kinds += [] if chip.get("fits", True) else ["does not fit: priced as if it did"]
     return {
-        "title": chip["title"], "steps": energy.get("time_steps") or _NONE,
-        "bits": _weight_bits(chip["chip"]), "kind": ", ".join(kinds),
+        "title": chip["title"],
+        "steps": energy.get("time_steps") or _NONE,
+        "bits": _weight_bits(chip["chip"]),
+        "kind": ", ".join(kinds),
         "total": Quantity(**chip["total"]).text() if chip["total"] else "refused: no price",
         "bound": "at least " if chip["total"] and chip.get("status") == "lower-bound" else "",
-        "latency": latency.text() if latency else "unknown", "latency_kind": latency.kind if latency else "",
+        "latency": latency.text() if latency else "unknown",
+        "latency_kind": latency.kind if latency else "",
         "ratios": [_ratio(chip, totals.get(name)) for name in precisions],
-    }  # fmt: skip
+    }
 
 
 def _ratio(chip: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> str:
@@ -94,10 +98,17 @@ def _unique(entries: Any) -> list[dict[str, Any]]:
     found: dict[tuple[str, Any], dict[str, Any]] = {}
     for steps, entry in entries:
         total = Quantity(**entry["total"])
-        found.setdefault((entry["name"], total.value), {
-            "name": entry["name"], "title": entry["title"], "total": total.text(), "kind": total.kind, "steps": steps,
-            "source": entry.get("source") or total.source,
-        })  # fmt: skip
+        found.setdefault(
+            (entry["name"], total.value),
+            {
+                "name": entry["name"],
+                "title": entry["title"],
+                "total": total.text(),
+                "kind": total.kind,
+                "steps": steps,
+                "source": entry.get("source") or total.source,
+            },
+        )
     return list(found.values())
 
 
@@ -130,14 +141,24 @@ def table_rows(energy: Mapping[str, Any], rows: Sequence[Row]) -> list[Row]:
         accuracy = _accuracy_of(model, steps, rows)
         if accuracy is not None:
             figures["accuracy"] = accuracy
-        remarks = {"lower-bound": ("the energy is a lower bound: some of its parts have no published price",),
-                   "refused": ("no energy: what the network needs has no published price",)}  # fmt: skip
+        remarks = {
+            "lower-bound": ("the energy is a lower bound: some of its parts have no published price",),
+            "refused": ("no energy: what the network needs has no published price",),
+        }
         limits = () if chip.get("fits", True) else ("the network does not fit on this chip; priced as if it did",)
-        found.append(Row(
-            model, str(chip["title"]), numerics="", time_steps=steps, scenario="simulated", figures=figures,
-            simulated=True,
-            remarks=(*remarks.get(chip.get("status", ""), ()), *limits), machine=str(energy.get("tool", "")),
-        ))  # fmt: skip
+        found.append(
+            Row(
+                model,
+                str(chip["title"]),
+                numerics="",
+                time_steps=steps,
+                scenario="simulated",
+                figures=figures,
+                simulated=True,
+                remarks=(*remarks.get(chip.get("status", ""), ()), *limits),
+                machine=str(energy.get("tool", "")),
+            )
+        )
     return found
 
 

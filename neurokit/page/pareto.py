@@ -42,9 +42,12 @@ def key(look: tuple[str, str]) -> str:
 
 
 def pareto(
-    rows: Sequence[Row], across: str, up: str, titles: Mapping[str, tuple[str, str]],
+    rows: Sequence[Row],
+    across: str,
+    up: str,
+    titles: Mapping[str, tuple[str, str]],
     look: Mapping[str, tuple[str, str]] | None = None,
-) -> str:  # fmt: skip
+) -> str:
     """Returns a scatter of two figures with the rows that no other row beats in both joined by a line.
 
     A series of one network over T has one colour and shape; the number beside a mark is its T.
@@ -57,8 +60,11 @@ def pareto(
         look: What `looks` returned.
     """
     look = look or looks(rows)
-    points = [(row, row.figures[across], row.figures[up]) for row in rows
-              if across in row.figures and up in row.figures and row.figures[across].value > 0]  # fmt: skip
+    points = [
+        (row, row.figures[across], row.figures[up])
+        for row in rows
+        if across in row.figures and up in row.figures and row.figures[across].value > 0
+    ]
     if not points:
         return ""
     height, better_up = 300.0, up == "accuracy"
@@ -83,7 +89,7 @@ def pareto(
 
 def _over_time(
     points: Sequence[tuple[Row, Quantity, Quantity]], x: Axis, y: Axis, look: Mapping[str, tuple[str, str]]
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     """Returns a thin line through each series, from its smallest T to its largest."""
     lines = []
     for name, (colour, _) in look.items():
@@ -94,9 +100,7 @@ def _over_time(
     return lines
 
 
-def _beaten(
-    a: float, b: float, points: Sequence[tuple[Row, Quantity, Quantity]], better_up: bool
-) -> bool:  # fmt: skip
+def _beaten(a: float, b: float, points: Sequence[tuple[Row, Quantity, Quantity]], better_up: bool) -> bool:
     sign = -1.0 if better_up else 1.0
     others = [(p.value, sign * q.value) for _, p, q in points]
     mine = (a, sign * b)
@@ -125,7 +129,7 @@ def _frame(x: Axis, y: Axis, across: tuple[str, str], up: tuple[str, str], heigh
 
 def _whiskers(
     x_low: float, x_high: float, y_low: float, y_high: float, x: Axis, y: Axis, px: float, py: float, colour: str
-) -> str:  # fmt: skip
+) -> str:
     """Returns the intervals of a point, cut at the frame."""
     lines = []
     if x_low < x_high and x_low > 0:

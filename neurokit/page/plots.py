@@ -123,8 +123,10 @@ def _strips(known: Sequence[tuple[Row, str]], x: Axis, start: int) -> str:
         body.append(_distribution(row, name, x, y, COLOURS[number % len(COLOURS)]))
         y += 36
     y -= 4
-    grid = [line(x.at(t), 16, x.at(t), y - 10, "grid") + words_at(x.at(t), y + 4, label(t, "s"), "middle", "small")
-            for t in x.ticks()]  # fmt: skip
+    grid = [
+        line(x.at(t), 16, x.at(t), y - 10, "grid") + words_at(x.at(t), y + 4, label(t, "s"), "middle", "small")
+        for t in x.ticks()
+    ]
     return svg(y + 14, "".join(grid + body), "Latency distributions: density, middle half, median, 5 to 95 percent")
 
 
@@ -132,13 +134,16 @@ def _distribution(row: Row, name: str, x: Axis, y: float, colour: str) -> str:
     p5, p25, p50, p75, p95 = (samples.percentile(row.samples_s, p)[0] for p in (5, 25, 50, 75, 95))
     base = y + 18
     box = max(x.at(p75) - x.at(p25), 1.0)
-    return "".join([
-        f'<text x="10" y="{y:.1f}" class="small"><tspan class="name">{label(p50, "s")}</tspan> {escape(name)}</text>',
-        f'<path d="{_density(row.samples_s, x, base, 13)}" fill="{colour}" fill-opacity=".3"/>',
-        f'<line x1="{x.at(p5):.1f}" x2="{x.at(p95):.1f}" y1="{base}" y2="{base}" stroke="{colour}"/>',
-        f'<rect x="{x.at(p25):.1f}" y="{base - 2}" width="{box:.1f}" height="4" fill="{colour}" class="mark"/>',
-        line(x.at(p50), base - 5, x.at(p50), base + 5, "median"),
-    ])  # fmt: skip
+    return "".join(
+        [
+            f'<text x="10" y="{y:.1f}" class="small"><tspan class="name">{label(p50, "s")}</tspan> '
+            f"{escape(name)}</text>",
+            f'<path d="{_density(row.samples_s, x, base, 13)}" fill="{colour}" fill-opacity=".3"/>',
+            f'<line x1="{x.at(p5):.1f}" x2="{x.at(p95):.1f}" y1="{base}" y2="{base}" stroke="{colour}"/>',
+            f'<rect x="{x.at(p25):.1f}" y="{base - 2}" width="{box:.1f}" height="4" fill="{colour}" class="mark"/>',
+            line(x.at(p50), base - 5, x.at(p50), base + 5, "median"),
+        ]
+    )
 
 
 def _density(values: Sequence[float], x: Axis, base: float, height: float) -> str:
@@ -180,8 +185,11 @@ def history_plot(name: str, entries: Sequence[Entry]) -> str:
     height = 200.0
     y = axis([value for e in entries for value in (e.low_s, e.high_s)], height - BOTTOM, 10, log=False)
     x = Axis(-0.5, max(len(entries) - 0.5, 0.5), LEFT, WIDTH - RIGHT, False)
-    body = [line(x.start, y.at(t), x.end, y.at(t), "grid") + words_at(x.start - 4, y.at(t) + 4, label(t, "s", 4), "end",
-             "small") for t in y.ticks()]  # fmt: skip
+    body = [
+        line(x.start, y.at(t), x.end, y.at(t), "grid")
+        + words_at(x.start - 4, y.at(t) + 4, label(t, "s", 4), "end", "small")
+        for t in y.ticks()
+    ]
     places = [(x.at(number), y.at(entry.p50_s)) for number, entry in enumerate(entries)]
     body.append(f'<polyline points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in places)}" class="front"/>')
     for entry, (px, py) in zip(entries, places, strict=True):

@@ -130,10 +130,14 @@ def _take_artifact(artifact: Artifact, content: Content) -> None:
     steps = manifest.time_steps if isinstance(manifest.time_steps, int) else None
     verdict = parity.verdict if parity else "not verified"
     row = Row(
-        manifest.model.name, manifest.target, numerics=numerics_of(manifest), time_steps=steps, parity=verdict,
+        manifest.model.name,
+        manifest.target,
+        numerics=numerics_of(manifest),
+        time_steps=steps,
+        parity=verdict,
         figures={"size": Quantity.exact(size, "B", "measured", f"{len(manifest.files)} files of the artifact")},
         remarks=("its verification FAILED",) if verdict == "failed" else (),
-    )  # fmt: skip
+    )
     content.rows.append(row)
     if parity is not None:
         free = " · T free" if manifest.time_steps == "dynamic" else ""
@@ -153,8 +157,14 @@ def _drop_bare_artifacts(content: Content) -> None:
 
 def _latency_row(report: LatencyReport) -> Row:
     figures: dict[str, Quantity | None] = {
-        "p50": report.p50, "p90": report.p90, "p95": report.p95, "p99": report.p99, "mean": report.mean,
-        "per_step": report.per_step, "throughput": report.throughput, "energy": report.energy,
+        "p50": report.p50,
+        "p90": report.p90,
+        "p95": report.p95,
+        "p99": report.p99,
+        "mean": report.mean,
+        "per_step": report.per_step,
+        "throughput": report.throughput,
+        "energy": report.energy,
         "min": _one(min(report.samples_s), "s", "fastest sample"),
         "max": _one(max(report.samples_s), "s", "slowest sample"),
         "load": _one(report.load_s, "s", "opening the model, once"),
@@ -163,18 +173,28 @@ def _latency_row(report: LatencyReport) -> Row:
         "output_error": _one(report.output_error, "", "relative L2 distance of the output from the reference's"),
         "memory": _one(report.memory.get("cpu_added"), "B", "peak resident memory, added by loading and running"),
         "gpu_memory": _one(report.memory.get("gpu"), "B", "peak memory on the GPU"),
-    }  # fmt: skip
+    }
     figures |= {
         name: _one(samples.percentile(values, 50)[0], "s", "median, by events of the device")
-        for name, values in report.phases_s.items() if values
-    }  # fmt: skip
+        for name, values in report.phases_s.items()
+        if values
+    }
     if report.accuracy:
         figures["accuracy"] = wilson(**report.accuracy)
     return Row(
-        report.model, report.target, report.variant, report.numerics, report.time_steps, _scenario(report),
-        report.parity, {name: value for name, value in figures.items() if value is not None}, report.samples_s,
-        report.verdict, _remarks(report), _machine(report.environment),
-    )  # fmt: skip
+        report.model,
+        report.target,
+        report.variant,
+        report.numerics,
+        report.time_steps,
+        _scenario(report),
+        report.parity,
+        {name: value for name, value in figures.items() if value is not None},
+        report.samples_s,
+        report.verdict,
+        _remarks(report),
+        _machine(report.environment),
+    )
 
 
 def _one(value: float | None, unit: str, source: str) -> Quantity | None:
@@ -213,9 +233,16 @@ def _machine(environment: Mapping[str, Any]) -> str:
     machine, versions = environment.get("machine", {}), environment.get("versions", {})
     runtimes = [f"{name} {versions[name]}" for name in ("onnxruntime", "torch", "tensorrt") if name in versions]
     threads = environment.get("threads_asked") or "all"
-    parts = [machine.get("cpu"), machine.get("gpu"), machine.get("system"), *runtimes, f"{threads} threads",
-             environment.get("arithmetic"), f"governor {machine.get('governor', 'unknown')}",
-             environment.get("time")]  # fmt: skip
+    parts = [
+        machine.get("cpu"),
+        machine.get("gpu"),
+        machine.get("system"),
+        *runtimes,
+        f"{threads} threads",
+        environment.get("arithmetic"),
+        f"governor {machine.get('governor', 'unknown')}",
+        environment.get("time"),
+    ]
     load = (environment.get("during") or {}).get("competing_cpus")
     parts += [f"other processes used {load:.2f} CPUs"] if load is not None else []
     return ", ".join(str(part) for part in parts if part)

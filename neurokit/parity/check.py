@@ -84,13 +84,20 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
         failed = failed or bool(faults)
         notes += faults
     return ParityReport(
-        model=artifact.manifest.model.name, target=artifact.manifest.target, form=artifact.manifest.form,
-        verdict="failed" if failed else "exact" if exact else "benign rounding", layers=layers,
-        output_error_forced=forced_error, output_error_free=_error(outputs, vectors),
-        output_tolerance=_relative_bound(vectors), top1_agreement=_top1(outputs, vectors),
+        model=artifact.manifest.model.name,
+        target=artifact.manifest.target,
+        form=artifact.manifest.form,
+        verdict="failed" if failed else "exact" if exact else "benign rounding",
+        layers=layers,
+        output_error_forced=forced_error,
+        output_error_free=_error(outputs, vectors),
+        output_tolerance=_relative_bound(vectors),
+        top1_agreement=_top1(outputs, vectors),
         spikes_compared=sum(layer.decisions for layer in layers),
-        spikes_flipped=sum(layer.flips_forced for layer in layers), notes=tuple(notes), provenance=collect(),
-    )  # fmt: skip
+        spikes_flipped=sum(layer.flips_forced for layer in layers),
+        notes=tuple(notes),
+        provenance=collect(),
+    )
 
 
 def with_simulators(artifact: Artifact, report: ParityReport) -> ParityReport:
@@ -124,9 +131,7 @@ def _exact_faults(probe: Any, vectors: Vectors, layers: tuple[LayerParity, ...],
     return faults
 
 
-def free_run(
-    artifact: Artifact, vectors: Vectors, probe: Any = None
-) -> tuple[list[np.ndarray], list[np.ndarray]]:  # fmt: skip
+def free_run(artifact: Artifact, vectors: Vectors, probe: Any = None) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Runs an artifact on its own; returns its outputs (reduced over time) and every layer's spikes."""
     found: tuple[list[np.ndarray], list[np.ndarray]] = (probe or _probe(artifact)).free(vectors.x)
     return found
@@ -137,9 +142,7 @@ def _probe(artifact: Artifact, **options: Any) -> Any:
     return target.probe(artifact, **options)  # type: ignore[attr-defined]
 
 
-def _without_neurons(
-    probe: Any, artifact: Artifact, vectors: Vectors, outputs: list[np.ndarray]
-) -> ParityReport:  # fmt: skip
+def _without_neurons(probe: Any, artifact: Artifact, vectors: Vectors, outputs: list[np.ndarray]) -> ParityReport:
     error = _error(outputs, vectors)
     tolerance = getattr(probe, "tolerance", TOLERANCE)
     faults, more = probe.faults(vectors) if hasattr(probe, "faults") else ([], [])
@@ -153,10 +156,16 @@ def _without_neurons(
     verdict: ParityVerdict = "exact" if same else "within tolerance" if error <= tolerance else "failed"
     verdict = "failed" if faults else verdict
     return ParityReport(
-        model=artifact.manifest.model.name, target=artifact.manifest.target, form=artifact.manifest.form,
-        verdict=verdict, output_error_free=error, output_tolerance=tolerance, top1_agreement=_top1(outputs, vectors),
-        notes=tuple(notes), provenance=collect(),
-    )  # fmt: skip
+        model=artifact.manifest.model.name,
+        target=artifact.manifest.target,
+        form=artifact.manifest.form,
+        verdict=verdict,
+        output_error_free=error,
+        output_tolerance=tolerance,
+        top1_agreement=_top1(outputs, vectors),
+        notes=tuple(notes),
+        provenance=collect(),
+    )
 
 
 def _force(probe: Any, vectors: Vectors) -> tuple[list[Forced | None], float | None, bool]:
@@ -201,11 +210,18 @@ def _layer(layer: LayerVector, found: Forced | None, free: np.ndarray, covering:
     flips_free = int((free.reshape(layer.spikes.shape).astype(np.uint8) != layer.spikes).sum())
     found = found or Forced(0, 0.0, 0.0, None, False)
     return LayerParity(
-        layer=layer.path, neuron=layer.kind, decisions=layer.spikes.size, flips_forced=found.flips,
-        worst_margin=found.margin, bound=SIDES * layer.bound, max_current_error=found.error,
-        first_divergence=found.first, flips_free=flips_free,
-        spike_rate=float(layer.spikes.mean()) if layer.spikes.size else 0.0, covering_error=covering,
-    )  # fmt: skip
+        layer=layer.path,
+        neuron=layer.kind,
+        decisions=layer.spikes.size,
+        flips_forced=found.flips,
+        worst_margin=found.margin,
+        bound=SIDES * layer.bound,
+        max_current_error=found.error,
+        first_divergence=found.first,
+        flips_free=flips_free,
+        spike_rate=float(layer.spikes.mean()) if layer.spikes.size else 0.0,
+        covering_error=covering,
+    )
 
 
 def _notes(artifact: Artifact, vectors: Vectors, forced: list[Any], layers: tuple[LayerParity, ...]) -> list[str]:
@@ -220,8 +236,9 @@ def _notes(artifact: Artifact, vectors: Vectors, forced: list[Any], layers: tupl
         notes.append(f"{decomposed} neuron layer(s) are decomposed: compared through what follows them")
     notes += [
         f"{layer.layer}: under random spikes its current is off by {layer.covering_error:.2g} times its rounding bound"
-        for layer in layers if (layer.covering_error or 0.0) > 1.0
-    ]  # fmt: skip
+        for layer in layers
+        if (layer.covering_error or 0.0) > 1.0
+    ]
     silent = sum(layer.spike_rate == 0.0 for layer in layers)
     if silent:
         notes.append(f"{silent} of {len(layers)} layers did not spike: for them this verification says little")

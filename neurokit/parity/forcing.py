@@ -45,14 +45,17 @@ def force_layer(probe: Any, index: int, layer: LayerVector, current: np.ndarray)
     margins = np.abs(charged - layer.parameters["v_threshold"])[differs]
     error = np.abs(charged.reshape(-1)[layer.sample_at].astype(np.float64) - layer.sample_h.astype(np.float64))
     return Forced(
-        int(differs.sum()), float(margins.max(initial=0.0)), float(error.max(initial=0.0)), _first(differs),
+        int(differs.sum()),
+        float(margins.max(initial=0.0)),
+        float(error.max(initial=0.0)),
+        _first(differs),
         _wrong_code(layer, current, charged, spikes, after),
-    )  # fmt: skip
+    )
 
 
 def _wrong_code(
     layer: LayerVector, current: np.ndarray, charged: np.ndarray, spikes: np.ndarray, after: np.ndarray
-) -> bool:  # fmt: skip
+) -> bool:
     """Whether the target's own neuron disagrees with the neuron's equations on the very same numbers.
 
     Only the membrane's own few roundings may lie between them; the layer's bound has no part in this.

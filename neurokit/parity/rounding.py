@@ -73,9 +73,7 @@ class ErrorAnalysis(Interpreter):
         forced: Reference spikes of every neuron node, in order; what the nodes put out.
     """
 
-    def __init__(
-        self, module: torch.fx.GraphModule, is_neuron: Callable[[Any], bool], forced: list[Tensor]
-    ) -> None:  # fmt: skip
+    def __init__(self, module: torch.fx.GraphModule, is_neuron: Callable[[Any], bool], forced: list[Tensor]) -> None:
         super().__init__(module)
         self._is_neuron = is_neuron
         self._forced = iter(forced)
@@ -104,9 +102,12 @@ class ErrorAnalysis(Interpreter):
 
 
 def analyse(
-    module: torch.fx.GraphModule, is_neuron: Callable[[Any], bool], forced: list[Tensor], inputs: tuple[Tensor, ...],
+    module: torch.fx.GraphModule,
+    is_neuron: Callable[[Any], bool],
+    forced: list[Tensor],
+    inputs: tuple[Tensor, ...],
     computed: Collection[int] = (),
-) -> tuple[list[Magnitude], list[Magnitude]]:  # fmt: skip
+) -> tuple[list[Magnitude], list[Magnitude]]:
     """Returns the magnitudes of every neuron's input current and of every output.
 
     Args:
@@ -118,10 +119,12 @@ def analyse(
     """
     run = ErrorAnalysis(module, is_neuron, forced)
     with torch.no_grad():
-        outputs = run.run(*(
-            Magnitude(value.abs(), 64, rigorous=False) if at in computed else Magnitude(value.abs(), 0)
-            for at, value in enumerate(inputs)
-        ))  # fmt: skip
+        outputs = run.run(
+            *(
+                Magnitude(value.abs(), 64, rigorous=False) if at in computed else Magnitude(value.abs(), 0)
+                for at, value in enumerate(inputs)
+            )
+        )
     outputs = outputs if isinstance(outputs, list | tuple) else (outputs,)
     leaves = [value for value in outputs if isinstance(value, Magnitude)]
     return run.currents, leaves
@@ -226,11 +229,35 @@ _RULES: dict[Any, Callable[..., Any]] = {
     aten.batch_norm.default: _batch_norm,
 }
 _SHAPE_ONLY = {
-    aten.view.default, aten.reshape.default, aten.flatten.using_ints, aten.unflatten.int, aten.permute.default,
-    aten.transpose.int, aten.unsqueeze.default, aten.squeeze.dim, aten.squeeze.dims, aten.expand.default,
-    aten.contiguous.default, aten.clone.default, aten.select.int, aten.slice.Tensor, aten.cat.default,
-    aten.stack.default, aten.pad.default, aten.constant_pad_nd.default, aten.max_pool2d.default, aten.relu.default,
-    aten.relu_.default, aten.dropout.default, aten.repeat.default, aten.chunk.default, aten.split.Tensor,
-    aten.to.dtype, aten.detach.default, aten.unbind.int, aten.max_pool1d.default, aten.upsample_nearest2d.vec,
+    aten.view.default,
+    aten.reshape.default,
+    aten.flatten.using_ints,
+    aten.unflatten.int,
+    aten.permute.default,
+    aten.transpose.int,
+    aten.unsqueeze.default,
+    aten.squeeze.dim,
+    aten.squeeze.dims,
+    aten.expand.default,
+    aten.contiguous.default,
+    aten.clone.default,
+    aten.select.int,
+    aten.slice.Tensor,
+    aten.cat.default,
+    aten.stack.default,
+    aten.pad.default,
+    aten.constant_pad_nd.default,
+    aten.max_pool2d.default,
+    aten.relu.default,
+    aten.relu_.default,
+    aten.dropout.default,
+    aten.repeat.default,
+    aten.chunk.default,
+    aten.split.Tensor,
+    aten.to.dtype,
+    aten.detach.default,
+    aten.unbind.int,
+    aten.max_pool1d.default,
+    aten.upsample_nearest2d.vec,
     aten.gather.default,
-}  # fmt: skip
+}

@@ -113,10 +113,15 @@ class Vectors:
         """Writes everything to one .npz file, spikes as packed bits."""
         arrays: dict[str, Any] = {"x": self.x}
         head: dict[str, Any] = {
-            "time_input": self.time_input, "time_output": self.time_output, "seed": self.seed,
-            "notes": list(self.notes), "outputs": list(self.outputs), "output_bounds": self.output_bounds, "layers": [],
+            "time_input": self.time_input,
+            "time_output": self.time_output,
+            "seed": self.seed,
+            "notes": list(self.notes),
+            "outputs": list(self.outputs),
+            "output_bounds": self.output_bounds,
+            "layers": [],
             "covering_bounds": self.covering_bounds,
-        }  # fmt: skip
+        }
         for index, value in enumerate(self.outputs.values()):
             arrays[f"y{index}"] = value
         for name, value in self.covering_outputs.items():
@@ -124,11 +129,19 @@ class Vectors:
         for index, layer in enumerate(self.layers):
             arrays[f"s{index}"] = np.packbits(layer.spikes)
             arrays[f"at{index}"], arrays[f"h{index}"] = layer.sample_at, layer.sample_h
-            head["layers"].append({
-                "path": layer.path, "kind": layer.kind, "op": layer.op, "parameters": layer.parameters,
-                "shape": list(layer.spikes.shape), "init": layer.init, "bound": layer.bound,
-                "rigorous": layer.rigorous, "seed": layer.cover.seed if layer.cover else None,
-            })  # fmt: skip
+            head["layers"].append(
+                {
+                    "path": layer.path,
+                    "kind": layer.kind,
+                    "op": layer.op,
+                    "parameters": layer.parameters,
+                    "shape": list(layer.spikes.shape),
+                    "init": layer.init,
+                    "bound": layer.bound,
+                    "rigorous": layer.rigorous,
+                    "seed": layer.cover.seed if layer.cover else None,
+                }
+            )
             if layer.cover:
                 kept = (layer.cover.at, layer.cover.current, layer.cover.bound)
                 arrays.update(zip((f"ca{index}", f"cc{index}", f"cb{index}"), kept, strict=True))
@@ -150,9 +163,17 @@ class Vectors:
                 outputs = {name: data[f"y{i}"] for i, name in enumerate(head["outputs"])}
                 covering = {name: data[f"cy{i}"] for i, name in enumerate(head["outputs"]) if f"cy{i}" in data}
                 return cls(
-                    data["x"], outputs, head["output_bounds"], layers, head["time_input"], head["time_output"],
-                    head["seed"], tuple(head["notes"]), covering, head.get("covering_bounds", {}),
-                )  # fmt: skip
+                    data["x"],
+                    outputs,
+                    head["output_bounds"],
+                    layers,
+                    head["time_input"],
+                    head["time_output"],
+                    head["seed"],
+                    tuple(head["notes"]),
+                    covering,
+                    head.get("covering_bounds", {}),
+                )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(
                 f"the test vectors {path} cannot be read: {error}", fix="export the model again"
@@ -212,13 +233,17 @@ def make_vectors(
     )
     names = captured.output_names
     return Vectors(
-        x=x.numpy(), outputs={n: y.detach().numpy() for n, y in zip(names, outputs, strict=True)},
-        output_bounds=_bounds(names, magnitudes), layers=layers,
+        x=x.numpy(),
+        outputs={n: y.detach().numpy() for n, y in zip(names, outputs, strict=True)},
+        output_bounds=_bounds(names, magnitudes),
+        layers=layers,
         time_input="image" if captured.spec.time_input == "image" or steps is None else "sequence",
-        time_output=captured.time_output, seed=seed, notes=notes,
+        time_output=captured.time_output,
+        seed=seed,
+        notes=notes,
         covering_outputs={n: y.detach().numpy() for n, y in zip(names, stirred, strict=False)} if layers else {},
         covering_bounds=_bounds(names, stirred_magnitudes) if layers else {},
-    )  # fmt: skip
+    )
 
 
 def _computed(captured: Captured, states: Sequence[torch.Tensor]) -> list[int]:
@@ -270,14 +295,23 @@ def _make_layer(neuron: Any, entry: Any, current: Any, cover: Cover) -> LayerVec
     bound = membrane_bound(neuron.op, parameters, x, charged, error)
     init = float(v.reshape(-1)[0]) if v.size else 0.0
     return LayerVector(
-        neuron.path, neuron.kind, neuron.op, parameters, spikes, init, bound, current.rigorous, at,
-        charged.reshape(-1)[at], cover,
-    )  # fmt: skip
+        neuron.path,
+        neuron.kind,
+        neuron.op,
+        parameters,
+        spikes,
+        init,
+        bound,
+        current.rigorous,
+        at,
+        charged.reshape(-1)[at],
+        cover,
+    )
 
 
 def replay(
     op: str, parameters: dict[str, Any], x: np.ndarray, spikes: np.ndarray, v0: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+) -> tuple[np.ndarray, np.ndarray]:
     """Runs a neuron's equations with given spikes driving its reset (teacher forcing).
 
     Args:
@@ -300,9 +334,7 @@ def replay(
     return charged, before
 
 
-def membrane_bound(
-    op: str, parameters: dict[str, Any], x: np.ndarray, charged: np.ndarray, error: np.ndarray
-) -> float:  # fmt: skip
+def membrane_bound(op: str, parameters: dict[str, Any], x: np.ndarray, charged: np.ndarray, error: np.ndarray) -> float:
     """Carries the rounding bound of the input current through the membrane's equations.
 
     Each step adds at most six roundings of numbers no larger than the membrane and the current; the leak shrinks

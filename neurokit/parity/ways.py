@@ -40,8 +40,9 @@ def run_every_way(artifact: Artifact, vectors: Vectors, probe: Callable[..., Any
     if not getattr(first_probe, "has_levels", False):
         raise InputError(
             f"target {artifact.manifest.target!r} cannot be verified thoroughly",
-            expected="an artifact that ONNX Runtime verifies", fix="leave --thorough away",
-        )  # fmt: skip
+            expected="an artifact that ONNX Runtime verifies",
+            fix="leave --thorough away",
+        )
     if hasattr(first_probe, "narrow"):
         vectors = first_probe.narrow(vectors)
     axis = 0 if vectors.time_input == "image" else 1

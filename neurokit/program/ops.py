@@ -14,14 +14,40 @@ CONVOLUTIONS = {aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, a
 LINEARS = {*CONVOLUTIONS, aten.linear.default}
 # Move elements or drop nothing but what evaluation mode drops.
 MOVES = {
-    aten.view.default, aten.reshape.default, aten.flatten.using_ints, aten.unflatten.int, aten.permute.default,
-    aten.transpose.int, aten.unsqueeze.default, aten.squeeze.dim, aten.squeeze.dims, aten.expand.default,
-    aten.contiguous.default, aten.clone.default, aten.select.int, aten.slice.Tensor, aten.repeat.default,
-    aten.chunk.default, aten.split.Tensor, aten.split_with_sizes.default, aten.unbind.int, aten.detach.default,
-    aten.detach_.default, aten.alias.default, aten.dropout.default, aten.dropout_.default,
-    aten.feature_dropout.default, operator.getitem, aten.squeeze.default, aten.flip.default, aten.roll.default,
-    aten.movedim.int, aten.movedim.intlist, aten.lift_fresh_copy.default, aten.upsample_nearest2d.vec,
-}  # fmt: skip
+    aten.view.default,
+    aten.reshape.default,
+    aten.flatten.using_ints,
+    aten.unflatten.int,
+    aten.permute.default,
+    aten.transpose.int,
+    aten.unsqueeze.default,
+    aten.squeeze.dim,
+    aten.squeeze.dims,
+    aten.expand.default,
+    aten.contiguous.default,
+    aten.clone.default,
+    aten.select.int,
+    aten.slice.Tensor,
+    aten.repeat.default,
+    aten.chunk.default,
+    aten.split.Tensor,
+    aten.split_with_sizes.default,
+    aten.unbind.int,
+    aten.detach.default,
+    aten.detach_.default,
+    aten.alias.default,
+    aten.dropout.default,
+    aten.dropout_.default,
+    aten.feature_dropout.default,
+    operator.getitem,
+    aten.squeeze.default,
+    aten.flip.default,
+    aten.roll.default,
+    aten.movedim.int,
+    aten.movedim.intlist,
+    aten.lift_fresh_copy.default,
+    aten.upsample_nearest2d.vec,
+}
 RELUS = {aten.relu.default, aten.relu_.default}
 CLAMPS = {aten.hardtanh.default, aten.hardtanh_.default, aten.clamp.default, aten.relu6.default}
 MAX_POOLS = {aten.max_pool1d.default, aten.max_pool2d.default, aten.max_pool3d.default}

@@ -37,10 +37,13 @@ def parity(report: ParityReport) -> RenderableType:
         f"output error {_number(report.output_error_free)} (allowed {_number(report.output_tolerance)})",
         *([f"forced {_number(report.output_error_forced)}"] if report.output_error_forced is not None else []),
         *([f"top-1 agreement {report.top1_agreement:.2%}"] if report.top1_agreement is not None else []),
-        *([f"{report.spikes_flipped:,} of {report.spikes_compared:,} spike decisions flipped"]
-          if report.spikes_compared else []),
+        *(
+            [f"{report.spikes_flipped:,} of {report.spikes_compared:,} spike decisions flipped"]
+            if report.spikes_compared
+            else []
+        ),
         *_covering(report),
-    ]  # fmt: skip
+    ]
     parts.append(", ".join(facts))
     if report.first_divergence:
         t, layer, index = report.first_divergence
@@ -62,9 +65,13 @@ def _simulators_table(report: ParityReport) -> Table:
         mark = "[red]" if row.demanded and row.spikes_differ else ""
         remark = row.remark if ran else f"{row.status}: {row.remark}"
         table.add_row(
-            row.simulator, row.version, f"{row.neurons:,}" if ran else "", f"{row.spikes_compared:,}" if ran else "",
-            f"{mark}{row.spikes_differ:,}" if ran else "", escape(remark),
-        )  # fmt: skip
+            row.simulator,
+            row.version,
+            f"{row.neurons:,}" if ran else "",
+            f"{row.spikes_compared:,}" if ran else "",
+            f"{mark}{row.spikes_differ:,}" if ran else "",
+            escape(remark),
+        )
     return table
 
 
@@ -91,10 +98,14 @@ def demo(result: Mapping[str, Any]) -> list[RenderableType]:
     forms.add_row("torch", "reference", "", "", "", "", f"{result['accuracy']['torch']:.2%}")
     for row in result["forms"]:
         forms.add_row(
-            row["target"], f"[{_VERDICT_COLOURS[row['verdict']]}]{row['verdict']}[/]", f"{row['spikes_compared']:,}",
-            f"{row['spikes_flipped']:,}", str(row["nodes"]), f"{row['bytes'] / 1024:.0f} KiB",
+            row["target"],
+            f"[{_VERDICT_COLOURS[row['verdict']]}]{row['verdict']}[/]",
+            f"{row['spikes_compared']:,}",
+            f"{row['spikes_flipped']:,}",
+            str(row["nodes"]),
+            f"{row['bytes'] / 1024:.0f} KiB",
             f"{result['accuracy'][row['target']]:.2%}",
-        )  # fmt: skip
+        )
     photographs = plain_table("photograph", "mobilenet_v2 (untrained) says", "as torch", "relative error")
     for row in result["photographs"]:
         same = "yes" if row["same_class_as_torch"] else "[red]no[/]"
@@ -120,9 +131,11 @@ def pairs(found: Sequence[Mapping[str, Any]]) -> RenderableType:
     table = plain_table("pair", "decisions", "spikes differ", "output error")
     for pair in found:
         table.add_row(
-            f"{pair['a']} and {pair['b']}", f"{pair['spikes_compared']:,}", f"{pair['spikes_differ']:,}",
+            f"{pair['a']} and {pair['b']}",
+            f"{pair['spikes_compared']:,}",
+            f"{pair['spikes_differ']:,}",
             _number(pair["output_error"]),
-        )  # fmt: skip
+        )
     return table
 
 
@@ -173,10 +186,15 @@ def _layers_table(report: ParityReport) -> Table:
     for layer in shown:
         mark = "" if layer.explained else "[red]"
         table.add_row(
-            layer.layer, layer.neuron, f"{layer.decisions:,}", f"{layer.spike_rate:.1%}",
-            f"{mark}{layer.flips_forced:,}", f"{mark}{_number(layer.worst_margin)}", _number(layer.bound),
+            layer.layer,
+            layer.neuron,
+            f"{layer.decisions:,}",
+            f"{layer.spike_rate:.1%}",
+            f"{mark}{layer.flips_forced:,}",
+            f"{mark}{_number(layer.worst_margin)}",
+            _number(layer.bound),
             f"{layer.flips_free:,} ({layer.flip_rate_free:.2%})",
-        )  # fmt: skip
+        )
     if len(shown) < len(report.layers):
         table.caption = f"{len(shown)} of {len(report.layers)} spiking layers shown; {len(different)} differ somewhere"
     return table

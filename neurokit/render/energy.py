@@ -24,9 +24,13 @@ def energy(report: EnergyReport) -> RenderableType:
     small = [*report.assumptions, *(f"not counted: {part}" for part in report.uncounted)]
     chips = _totals(report) if report.chips else ()
     blocks = (
-        *chips, remarks, _estimators(report), [*verdict, *map(escape, report.comparison)], checked,
+        *chips,
+        remarks,
+        _estimators(report),
+        [*verdict, *map(escape, report.comparison)],
+        checked,
         [f"[dim]{escape(line)}[/]" for line in small],
-    )  # fmt: skip
+    )
     return _spaced(blocks)
 
 

@@ -17,8 +17,18 @@ def bench(run: BenchRun) -> RenderableType:
     """Returns a table of what was measured, why parts of it do not count, and what failed."""
     one = len({report.model for report in run.reports}) == 1
     metered = any(report.energy for report in run.reports)
-    heads = ["" if one else "model", "target", "scenario", "p50", "95 %", "p99", "per s", "memory",
-             "energy" if metered else "", "verdict"]  # fmt: skip
+    heads = [
+        "" if one else "model",
+        "target",
+        "scenario",
+        "p50",
+        "95 %",
+        "p99",
+        "per s",
+        "memory",
+        "energy" if metered else "",
+        "verdict",
+    ]
     table = plain_table(*filter(None, heads))
     remarks: list[str] = []
     for report in run.reports:
@@ -51,11 +61,16 @@ def _latency_cells(report: LatencyReport) -> list[str]:
     steps = f"T={report.time_steps}" if report.time_steps else ""
     value, _, interval = p50.text().partition(" [")
     return [
-        report.model, " ".join(part for part in (report.target, report.variant, numerics, steps) if part), scenario,
-        value, interval.rstrip("]").replace(", ", "-"), p99.text().split(" [")[0] if p99 else "-",
+        report.model,
+        " ".join(part for part in (report.target, report.variant, numerics, steps) if part),
+        scenario,
+        value,
+        interval.rstrip("]").replace(", ", "-"),
+        p99.text().split(" [")[0] if p99 else "-",
         f"{report.throughput.value:,.4g}" if report.throughput.value < 1000 else f"{report.throughput.value:,.0f}",
-        f"{memory / 1e6:.0f} MB" if memory else "-", report.energy.text() if report.energy else "-",
-    ]  # fmt: skip
+        f"{memory / 1e6:.0f} MB" if memory else "-",
+        report.energy.text() if report.energy else "-",
+    ]
 
 
 def comparisons(found: Sequence[Comparison]) -> RenderableType:

@@ -86,9 +86,17 @@ class LatencyReport(Report):
 
     @classmethod
     def judged(
-        cls, model: str, target: str, scenario: str, samples_s: Sequence[float], *, batch: int = 1,
-        reasons: Sequence[str] = (), environment: Mapping[str, Any] | None = None, **more: Any,
-    ) -> LatencyReport:  # fmt: skip
+        cls,
+        model: str,
+        target: str,
+        scenario: str,
+        samples_s: Sequence[float],
+        *,
+        batch: int = 1,
+        reasons: Sequence[str] = (),
+        environment: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> LatencyReport:
         """Returns a report whose verdict follows from its samples and from `reasons` seen elsewhere."""
         found = (*reasons, *samples.faults(samples_s, more.get("elapsed_s")))
         verdict: LatencyVerdict = "INVALID" if found else "VALID"
@@ -165,12 +173,20 @@ class LatencyReport(Report):
 
     def _derived(self) -> dict[str, Any]:
         quantities = {
-            "p50": self.p50, "p90": self.p90, "p95": self.p95, "p99": self.p99, "mean": self.mean,
-            "per_step": self.per_step, "throughput": self.throughput, "jitter": self.jitter,
-        }  # fmt: skip
+            "p50": self.p50,
+            "p90": self.p90,
+            "p95": self.p95,
+            "p99": self.p99,
+            "mean": self.mean,
+            "per_step": self.per_step,
+            "throughput": self.throughput,
+            "jitter": self.jitter,
+        }
         summary: dict[str, Any] = {name: value and value.to_json() for name, value in quantities.items()}
         summary |= {
-            "min_s": min(self.samples_s), "max_s": max(self.samples_s), "variation": self.variation,
+            "min_s": min(self.samples_s),
+            "max_s": max(self.samples_s),
+            "variation": self.variation,
             "misses": self.misses,
-        }  # fmt: skip
+        }
         return {"summary": summary}

@@ -42,9 +42,12 @@ def accuracies(captured: Captured, artifact: Artifact, data: Labelled) -> dict[s
     with TARGETS.get(artifact.manifest.target).open(artifact) as runner:
         after = _classes(runner, batches, captured, after_size)
     return {
-        "samples": len(data.y), "data": data.name, "before": float((before == data.y).mean()),
-        "after": float((after == data.y).mean()), "agreement": float((before == after).mean()),
-    }  # fmt: skip
+        "samples": len(data.y),
+        "data": data.name,
+        "before": float((before == data.y).mean()),
+        "after": float((after == data.y).mean()),
+        "agreement": float((before == after).mean()),
+    }
 
 
 def sequences(captured: Captured, data: Labelled) -> np.ndarray:

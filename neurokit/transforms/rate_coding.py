@@ -29,8 +29,12 @@ aten = torch.ops.aten
 _RELUS = (aten.relu.default, aten.relu_.default)
 # ReLU6 and its like are ReLUs here: their upper end is at or above what a spike in every step stands for.
 _LIMITS = (
-    aten.hardtanh.default, aten.hardtanh_.default, aten.clamp.default, aten.clamp_.default, aten.clamp_min.default,
-)  # fmt: skip
+    aten.hardtanh.default,
+    aten.hardtanh_.default,
+    aten.clamp.default,
+    aten.clamp_.default,
+    aten.clamp_min.default,
+)
 PERCENTILE = 99.9
 SAMPLES = 4
 
@@ -184,7 +188,14 @@ def _spec(spec: ModelSpec, net: fx.GraphModule, steps: int) -> ModelSpec:
         return image.unsqueeze(0).expand(time_steps, *image.shape).contiguous()
 
     return ModelSpec(
-        name=f"{spec.name}_rate", build=lambda: copy.deepcopy(net), inputs=spec.inputs, time_steps=steps,
-        time_input="step", time_output="mean", classes=spec.classes, example=example,
-        description=f"rate-coded {spec.name}", source=spec.source,
-    )  # fmt: skip
+        name=f"{spec.name}_rate",
+        build=lambda: copy.deepcopy(net),
+        inputs=spec.inputs,
+        time_steps=steps,
+        time_input="step",
+        time_output="mean",
+        classes=spec.classes,
+        example=example,
+        description=f"rate-coded {spec.name}",
+        source=spec.source,
+    )

@@ -25,10 +25,16 @@ def conv_net(groups=1, pool="avg", decay_input=True, tau=2.0):
     pools = {"avg": layer.AvgPool2d(2), "max": layer.MaxPool2d(2, padding=1)}
     lif = lambda: neuron.LIFNode(tau=tau, decay_input=decay_input)  # noqa: E731
     net = nn.Sequential(
-        layer.Conv2d(2, 4, 3, padding=1, bias=False), layer.BatchNorm2d(4), lif(), pools[pool],
-        layer.Conv2d(4, 8, 3, stride=2, padding=1, groups=groups), lif(), layer.Flatten(),
-        layer.Linear(32 if pool == "avg" else 72, 10), lif(),
-    )  # fmt: skip
+        layer.Conv2d(2, 4, 3, padding=1, bias=False),
+        layer.BatchNorm2d(4),
+        lif(),
+        pools[pool],
+        layer.Conv2d(4, 8, 3, stride=2, padding=1, groups=groups),
+        lif(),
+        layer.Flatten(),
+        layer.Linear(32 if pool == "avg" else 72, 10),
+        lif(),
+    )
     functional.set_step_mode(net, "m")
     return net.eval()
 

@@ -13,9 +13,14 @@ import torch
 
 _OPS = ("lif", "pack", "sdsa_lif", "spike_gemv_lif", "spike_linear_lif", "spike_stats", "spike_conv_lif", "depthwise")
 _TYPES = {
-    torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16", torch.int8: "i8", torch.int32: "i32",
-    torch.int64: "i64", torch.uint8: "u8",
-}  # fmt: skip
+    torch.float32: "fp32",
+    torch.float16: "fp16",
+    torch.bfloat16: "bf16",
+    torch.int8: "i8",
+    torch.int32: "i32",
+    torch.int64: "i64",
+    torch.uint8: "u8",
+}
 _OPTIONS = ("num_warps", "num_stages")
 
 

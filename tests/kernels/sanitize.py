@@ -30,8 +30,12 @@ def check(job: tuple[str, str]) -> tuple[str, bool]:
     try:
         done = subprocess.run(
             ["compute-sanitizer", "--tool", tool, sys.executable, str(script), name],
-            capture_output=True, text=True, env=environment, timeout=SECONDS, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=SECONDS,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return f"{name:18} {tool:10} not finished in {SECONDS} s", False
     found = re.search(TOOLS[tool], done.stdout)

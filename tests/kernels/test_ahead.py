@@ -28,7 +28,7 @@ NEURONS = {
     "lif rest": NeuronCall("lif", 3.0, 1.0, -0.25, decay_input=False),
     "plif": NeuronCall("plif", 0.30000001192092896, 1.0, 0.0),
     "plif undecayed": NeuronCall("plif", 0.30000001192092896, 0.5, 0.125, decay_input=False),
-}  # fmt: skip
+}
 TYPES = list(itertools.product((False, True), (False, True)))
 
 
@@ -180,9 +180,12 @@ def test_the_drivers_launch_gives_the_definitions_bits(name):
     cases = zip(itertools.product(SHAPES, (True, False)), itertools.cycle(TYPES))
     for ((steps, neurons), free), (half_input, half_spikes) in cases:
         call = replace(
-            NEURONS[name], steps=None if free else steps, aligned=neurons % 16 == 0, half_input=half_input,
+            NEURONS[name],
+            steps=None if free else steps,
+            aligned=neurons % 16 == 0,
+            half_input=half_input,
             half_spikes=half_spikes,
-        )  # fmt: skip
+        )
         x, v0, spikes, v = operands(call, steps, neurons, torch.device("cuda"))
         code = assemble(call)
         driver.launch(code, -(-neurons // code.neurons), [x, v0, steps, neurons, spikes, v])

@@ -55,9 +55,15 @@ def linear(steps, rows, inner, cols, kind, weight_kind, current=""):
     weight, bias = torch.zeros(cols, inner, dtype=dtype), torch.zeros(cols)
     residual = torch.zeros(steps, 64, cols, dtype=HALF if dtype == torch.int8 else dtype) if current else None
     return lambda: spike_linear_lif(
-        spikes, weight, bias=bias, scale=bias if dtype == torch.int8 else None, residual=residual, path="fused",
-        want_current=bool(current), form="same" if current else "packed",
-    )  # fmt: skip
+        spikes,
+        weight,
+        bias=bias,
+        scale=bias if dtype == torch.int8 else None,
+        residual=residual,
+        path="fused",
+        want_current=bool(current),
+        form="same" if current else "packed",
+    )
 
 
 def convolution(steps, size, inner, cols, taps, stride, *kinds):

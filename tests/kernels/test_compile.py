@@ -51,7 +51,7 @@ def calls():
         "depthwise": lambda: depthwise(image[0], torch.zeros(3, 3, 128, dtype=half), padding=1),
         "depthwise 7x7": lambda: depthwise(image[0], torch.zeros(7, 7, 128, dtype=half), padding=3, path="stream"),
         "spike_gemv_lif": lambda: spike_gemv_lif(s8[:, :1], weight, path="gather"),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("capability", [80, 90])

@@ -55,9 +55,15 @@ class OnKernels(torch.fx.Interpreter):
         assert torch.equal(narrow.float(), weight), "a weight of 8 bits fits into bfloat16"
         x = image.unflatten(0, (steps, -1)).permute(0, 1, 3, 4, 2).contiguous().bfloat16()
         fired, _ = spike_conv_lif(
-            x, narrow.permute(0, 2, 3, 1).contiguous(), bias=bias.contiguous(), stride=stride[0], padding=padding[0],
-            path="fused", form="same", **neuron,
-        )  # fmt: skip
+            x,
+            narrow.permute(0, 2, 3, 1).contiguous(),
+            bias=bias.contiguous(),
+            stride=stride[0],
+            padding=padding[0],
+            path="fused",
+            form="same",
+            **neuron,
+        )
         self.fused += 1
         return fired.permute(0, 1, 4, 2, 3).float()
 

@@ -72,9 +72,20 @@ def test_lif_gradients(case, steps, device):
     scale, bias = make(24), make(24)
     decay = torch.tensor(0.3, device=device, requires_grad=True) if tau == "plif" else None
     out, v, y = lif(
-        x, v0, scale=scale, bias=bias, residual=res, tau=None if tau == "plif" else tau, decay=decay, v_reset=v_reset,
-        decay_input=decay_input, surrogate=surrogate, alpha=alpha, detach_reset=detach, want_current=True,
-    )  # fmt: skip
+        x,
+        v0,
+        scale=scale,
+        bias=bias,
+        residual=res,
+        tau=None if tau == "plif" else tau,
+        decay=decay,
+        v_reset=v_reset,
+        decay_input=decay_input,
+        surrogate=surrogate,
+        alpha=alpha,
+        detach_reset=detach,
+        want_current=True,
+    )
     g, gv, gy = normal(steps, 5, 24, device=device), normal(5, 24, device=device), normal(steps, 5, 24, device=device)
     inputs = [t for t in (x, v0, res, scale, bias, decay) if t is not None]
     ours = torch.autograd.grad((out * g).sum() + (v * gv).sum() + (y * gy).sum(), inputs)
@@ -93,8 +104,10 @@ def test_lif_gradients(case, steps, device):
 @pytest.mark.needs_kernel
 @pytest.mark.parametrize("mode", ["qkv", "hadamard"])
 def test_sdsa_gradients(mode, device):
-    q, k, v = (spikes(3, 2, 9 + i, 32, rate=0.25, device=device, dtype=torch.float32)[:, :, i:].clone().requires_grad_()
-               for i in range(3))  # fmt: skip
+    q, k, v = (
+        spikes(3, 2, 9 + i, 32, rate=0.25, device=device, dtype=torch.float32)[:, :, i:].clone().requires_grad_()
+        for i in range(3)
+    )
     threshold = 0.5 if mode == "qkv" else 0.1
     out = sdsa_lif(q, k, v, 2, mode=mode, threshold=threshold)
     g = normal(3, 2, 9, 32, device=device)

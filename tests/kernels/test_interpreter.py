@@ -25,7 +25,12 @@ def test_kernels_under_the_interpreter():
     environment.pop("NEUROKIT_KERNELS", None)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(HERE)],
-        cwd=HERE.parents[1], env=environment, capture_output=True, text=True, timeout=900, check=False,
-    )  # fmt: skip
+        cwd=HERE.parents[1],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert " passed" in done.stdout

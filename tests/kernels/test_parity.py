@@ -85,8 +85,9 @@ def test_attention_with_the_shipped_parameters(dim, device, reference):
 )
 def test_attention_in_parts(dim, heads, cols, whole, device, reference, poisoned):
     """A head in parts, by one program or by several; heads of 45 and 60 are read in units that they share."""
-    q, k, v = (spikes(2, 1, 40 + i, dim * heads, rate=0.17, device=device, dtype=torch.float16)[:, :, i:]
-               for i in range(3))  # fmt: skip
+    q, k, v = (
+        spikes(2, 1, 40 + i, dim * heads, rate=0.17, device=device, dtype=torch.float16)[:, :, i:] for i in range(3)
+    )
     parameters = {"rows": 64, "cols": cols, "inner": 32, "num_warps": 4, "num_stages": 2, "whole": whole}
     for form in ("same", "packed") if dim == 96 else ("same",):
         with config.override("sdsa_lif", parameters):

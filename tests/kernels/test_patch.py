@@ -75,9 +75,13 @@ def sew_parametric():
     from spikingjelly.activation_based.model import sew_resnet
 
     net = sew_resnet.sew_resnet18(
-        pretrained=False, num_classes=10, cnf="ADD", spiking_neuron=neuron.ParametricLIFNode, detach_reset=True,
+        pretrained=False,
+        num_classes=10,
+        cnf="ADD",
+        spiking_neuron=neuron.ParametricLIFNode,
+        detach_reset=True,
         surrogate_function=surrogate.ATan(),
-    )  # fmt: skip
+    )
     functional.set_step_mode(net, "m")
     return net, (4, 2, 3, 32, 32)
 

@@ -281,9 +281,14 @@ HOOKS = {
 
 @pytest.mark.parametrize(
     ("moment", "force"),
-    [("while writing", False), ("while writing", True), ("before the rename", False), ("before the rename", True),
-     ("between the renames", True)],
-)  # fmt: skip
+    [
+        ("while writing", False),
+        ("while writing", True),
+        ("before the rename", False),
+        ("before the rename", True),
+        ("between the renames", True),
+    ],
+)
 def test_sigkill_leaves_no_half_folder(tmp_path, moment, force):
     out = tmp_path / "m"
     if force:

@@ -79,19 +79,44 @@ def error_lines(capsys, *arguments):
 
 
 def test_export_calls_each_stage_once_with_the_options(house, capsys):
-    arguments = ["export", "m.py:f", "--target", "fake", "--out", "b/m", "--time-steps", "8", "--numerics", "exact",
-                 "--batch", "2", "--input-shape", "3,8,8", "--weights", "w.pt", "--flat",
-                 "--option", "opset=23"]  # fmt: skip
+    arguments = [
+        "export",
+        "m.py:f",
+        "--target",
+        "fake",
+        "--out",
+        "b/m",
+        "--time-steps",
+        "8",
+        "--numerics",
+        "exact",
+        "--batch",
+        "2",
+        "--input-shape",
+        "3,8,8",
+        "--weights",
+        "w.pt",
+        "--flat",
+        "--option",
+        "opset=23",
+    ]
     Path("w.pt").write_bytes(b"12345")
     assert cli.main(arguments) == 0
     assert house["load"] == ("m.py:f", {"input_shape": (3, 8, 8), "time_steps": 8, "weights": Path("w.pt")})
     assert house["capture"] == {"time_steps": 8}
     assert house["lower"] == (
-        "captured", "fake",
-        {"numerics": "exact", "batch": 2, "flat": True, "opset": 23, "verified": False,
-         # sha256 of b"12345" as coreutils' sha256sum prints it
-         "weights_sha256": "5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5"},
-    )  # fmt: skip
+        "captured",
+        "fake",
+        {
+            "numerics": "exact",
+            "batch": 2,
+            "flat": True,
+            "opset": 23,
+            "verified": False,
+            # sha256 of b"12345" as coreutils' sha256sum prints it
+            "weights_sha256": "5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5",
+        },
+    )
     assert house["verify"] == [Path("b/m").resolve()]
     out = capsys.readouterr().out
     assert "exact: m on fake" not in out  # the report names its own model
@@ -104,8 +129,12 @@ def test_export_defaults(house):
     assert house["load"] == ("m", {"input_shape": None, "time_steps": None, "weights": None})
     assert house["capture"] == {"time_steps": "dynamic"}
     assert house["lower"][2] == {
-        "numerics": "float", "batch": "dynamic", "flat": False, "verified": False, "weights_sha256": None
-    }  # fmt: skip
+        "numerics": "float",
+        "batch": "dynamic",
+        "flat": False,
+        "verified": False,
+        "weights_sha256": None,
+    }
 
 
 def test_export_json_is_alone_on_standard_output(house, capsys):
@@ -305,9 +334,20 @@ def test_the_parity_table_marks_what_rounding_does_not_explain(capsys):
     from neurokit import render
 
     layers = tuple(
-        LayerParity(f"block{i}.sn", "LIFNode", 1000, i % 2, 0.5 if i == 3 else 1e-7, 1e-6, 0.0,
-                    (1, i) if i % 2 else None, 0, 0.25) for i in range(40)
-    )  # fmt: skip
+        LayerParity(
+            f"block{i}.sn",
+            "LIFNode",
+            1000,
+            i % 2,
+            0.5 if i == 3 else 1e-7,
+            1e-6,
+            0.0,
+            (1, i) if i % 2 else None,
+            0,
+            0.25,
+        )
+        for i in range(40)
+    )
     render.show(render.parity(report("failed", layers)))
     out = capsys.readouterr().out
     rows = [line for line in out.splitlines() if line.startswith("block")]
@@ -325,8 +365,12 @@ def test_shapes_that_are_none(text):
 
 def test_options_keep_json_types():
     assert parse_options(["a=1", "b-c=true", "d=x=y", 'e="7"', "f=[1,2]"]) == {
-        "a": 1, "b_c": True, "d": "x=y", "e": "7", "f": [1, 2]
-    }  # fmt: skip
+        "a": 1,
+        "b_c": True,
+        "d": "x=y",
+        "e": "7",
+        "f": [1, 2],
+    }
     for wrong in (["=1"], ["a=1", "a=2"], ["1a=2"]):
         with pytest.raises(InputError):
             parse_options(wrong)

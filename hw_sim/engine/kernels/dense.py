@@ -98,8 +98,15 @@ def advance_each(
                         if read < 0 or read >= inputs or counts[t, row, read] == 0:
                             continue
                         crossed += counts[t, row, read]
-                        _add_products(partial, np.uint64(x * channels), weight[k], np.uint64(tap), values[t, row],
-                                      np.uint64(read * channels), np.uint64(channels))  # fmt: skip
+                        _add_products(
+                            partial,
+                            np.uint64(x * channels),
+                            weight[k],
+                            np.uint64(tap),
+                            values[t, row],
+                            np.uint64(read * channels),
+                            np.uint64(channels),
+                        )
             events[out_row, t] = crossed
             flush(total, partial, shift)
             if addend.size:
@@ -140,8 +147,13 @@ def pool_maximum(values, rows, places, channels, out):
                 for tap in range(places[0]):
                     read = x * places[1] - places[2] + tap * places[3]
                     if 0 <= read < inputs:
-                        _keep_larger(out[t, out_row], np.uint64(x * channels), values[t, row],
-                                     np.uint64(read * channels), np.uint64(channels))  # fmt: skip
+                        _keep_larger(
+                            out[t, out_row],
+                            np.uint64(x * channels),
+                            values[t, row],
+                            np.uint64(read * channels),
+                            np.uint64(channels),
+                        )
 
 
 @njit(cache=True, nogil=True, parallel=True)

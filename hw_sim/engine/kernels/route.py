@@ -43,8 +43,9 @@ def add_scaled(out, to, weight, a, start, length, factor):
 
 
 @njit(cache=True, nogil=True)
-def _route_row(partial, total, shift, first, last, place, channel, value, graded, weight, spans, group_start, used,
-               limit):  # fmt: skip
+def _route_row(
+    partial, total, shift, first, last, place, channel, value, graded, weight, spans, group_start, used, limit
+):
     """Adds what the events `first` to `last` of one input row send to one output row.
 
     Places in arrays are unsigned here: numba then needs no test for negative ones, and the loops become vector code;
@@ -82,9 +83,29 @@ def _route_row(partial, total, shift, first, last, place, channel, value, graded
 
 @njit(cache=True, nogil=True, parallel=True)
 def advance(
-    rows, place, channel, value, graded, weight, geometry, spans, taps, group_start, narrow, limit, shift, bias, addend,
-    threshold, reset, dynamics, currents, spikes, events, still,
-):  # fmt: skip
+    rows,
+    place,
+    channel,
+    value,
+    graded,
+    weight,
+    geometry,
+    spans,
+    taps,
+    group_start,
+    narrow,
+    limit,
+    shift,
+    bias,
+    addend,
+    threshold,
+    reset,
+    dynamics,
+    currents,
+    spikes,
+    events,
+    still,
+):
     """Computes one population from events, through all time steps.
 
     Args:
@@ -136,8 +157,22 @@ def advance(
                     continue
                 first, last = rows[t, row], rows[t, row + 1]
                 arrived += last - first
-                used = _route_row(partial, total, shift[b], first, last, place, channel, value, graded, weight[b, k],
-                                  spans, group_start, used, limit)  # fmt: skip
+                used = _route_row(
+                    partial,
+                    total,
+                    shift[b],
+                    first,
+                    last,
+                    place,
+                    channel,
+                    value,
+                    graded,
+                    weight[b, k],
+                    spans,
+                    group_start,
+                    used,
+                    limit,
+                )
                 for e in range(first, last):
                     crossed += taps[place[e]]
             events[task, t] = events[task, 0] if again else crossed

@@ -39,8 +39,9 @@ class Csv:
         if points[0][0] > start or points[-1][0] < end:
             raise InputError(
                 f"{self._path.name} covers {points[0][0]:.3f} to {points[-1][0]:.3f} s, not the measurement",
-                expected=f"{start:.3f} to {end:.3f} s since 1970", fix="let the meter run longer, and set its clock",
-            )  # fmt: skip
+                expected=f"{start:.3f} to {end:.3f} s since 1970",
+                fix="let the meter run longer, and set its clock",
+            )
         inside = [point for point in points if start < point[0] < end]
         return integrate([(start, power_at(points, start)), *inside, (end, power_at(points, end))])
 

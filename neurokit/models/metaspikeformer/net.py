@@ -262,10 +262,17 @@ class MetaSpikeFormer(nn.Module):
             x = x.unsqueeze(0).expand(self.T, -1, -1, -1, -1)
         x = self.downsample1_1(x)
         for stage in (
-            self.ConvBlock1_1, (self.downsample1_2,), self.ConvBlock1_2,
-            (self.downsample2,), self.ConvBlock2_1, self.ConvBlock2_2,
-            (self.downsample3,), self.block3, (self.downsample4,), self.block4,
-        ):  # fmt: skip
+            self.ConvBlock1_1,
+            (self.downsample1_2,),
+            self.ConvBlock1_2,
+            (self.downsample2,),
+            self.ConvBlock2_1,
+            self.ConvBlock2_2,
+            (self.downsample3,),
+            self.block3,
+            (self.downsample4,),
+            self.block4,
+        ):
             for block in stage:
                 x = block(x)
         return self.head(self.lif(x.flatten(3).mean(3))).mean(0)

@@ -50,8 +50,12 @@ def test_it_computes_what_spikingjelly_computes(make, tmp_path):
 
 def test_parameters_follow_the_equations(tmp_path):
     """Against the closed forms of Euler's step, written down here anew."""
-    net = nn.Sequential(layer.Linear(3, 3, bias=False), neuron.LIFNode(tau=5.0, decay_input=False, v_threshold=0.7),
-                        layer.Linear(3, 2), neuron.IFNode(v_reset=-0.5))  # fmt: skip
+    net = nn.Sequential(
+        layer.Linear(3, 3, bias=False),
+        neuron.LIFNode(tau=5.0, decay_input=False, v_threshold=0.7),
+        layer.Linear(3, 2),
+        neuron.IFNode(v_reset=-0.5),
+    )
     functional.set_step_mode(net, "m")
     lowered(net, inputs(4, 1, 3), tmp_path, dt=2e-3)
     graph = nir.read(tmp_path / "n" / "model.nir")

@@ -33,10 +33,14 @@ def weights(rng, *shape):
 def graph_of(delay=None):
     rng = np.random.default_rng(5)
     nodes = {
-        "input": nir.Input(np.array([6])), "fc1": nir.Affine(weights(rng, 5, 6), np.zeros(5)), "lif1": lif(5),
-        "w_rec": nir.Linear(weights(rng, 5, 5)), "fc2": nir.Affine(weights(rng, 4, 5), np.zeros(4)), "lif2": lif(4),
+        "input": nir.Input(np.array([6])),
+        "fc1": nir.Affine(weights(rng, 5, 6), np.zeros(5)),
+        "lif1": lif(5),
+        "w_rec": nir.Linear(weights(rng, 5, 5)),
+        "fc2": nir.Affine(weights(rng, 4, 5), np.zeros(4)),
+        "lif2": lif(4),
         "output": nir.Output(np.array([4])),
-    }  # fmt: skip
+    }
     edges = [("input", "fc1"), ("fc1", "lif1"), ("lif1", "fc2"), ("fc2", "lif2"), ("lif2", "output")]
     if delay is None:
         return nir.NIRGraph(nodes, [*edges, ("lif1", "w_rec"), ("w_rec", "lif1")])
@@ -127,10 +131,12 @@ def containing(name, mode):
 @pytest.mark.parametrize(
     ("name", "mode"),
     [
-        ("linear", "m"), ("sum", "s"), ("delay", "s"),
+        ("linear", "m"),
+        ("sum", "s"),
+        ("delay", "s"),
         *(pytest.param(*case, marks=pytest.mark.slow) for case in [("two", "m"), ("linear", "s"), ("delay", "m")]),
     ],
-)  # fmt: skip
+)
 def test_spikingjellys_own_go_out_and_come_back(name, mode, tmp_path):
     """Against the module itself, and the file against it again."""
     net, x = containing(name, mode), 4 * inputs(STEPS, 2, 6)

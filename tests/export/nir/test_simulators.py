@@ -150,8 +150,11 @@ def test_verify_runs_the_file_in_other_simulators(grid_net):
         assert (row.status, row.spikes_compared, row.spikes_differ) == ("ran", decisions, 0)
         assert (row.neurons, row.demanded) == (decisions // FEW // 2, True)
         assert row.version
-    assert all(row.remark.startswith("python -m pip install") for row in rows.values() if row.status != "ran"
-               and not row.version)  # fmt: skip
+    assert all(
+        row.remark.startswith("python -m pip install")
+        for row in rows.values()
+        if row.status != "ran" and not row.version
+    )
 
 
 def test_what_norse_leaves_out_is_said(grid_net):
@@ -189,11 +192,15 @@ def test_an_exact_artifact_fails_with_a_simulator_that_differs(grid_net, monkeyp
         raise RuntimeError("first line\nsecond line")
 
     made = nir_simulators.Simulator
-    monkeypatch.setattr(nir_simulators, "SIMULATORS", (
-        made("shifted", "spikingjelly", "spikingjelly", shifted, takes="batch", demanded=True),
-        made("broken", "spikingjelly", "spikingjelly", broken, demanded=True),
-        made("absent", "nobody_has_this", "nobody-has-this", broken, demanded=True),
-    ))  # fmt: skip
+    monkeypatch.setattr(
+        nir_simulators,
+        "SIMULATORS",
+        (
+            made("shifted", "spikingjelly", "spikingjelly", shifted, takes="batch", demanded=True),
+            made("broken", "spikingjelly", "spikingjelly", broken, demanded=True),
+            made("absent", "nobody_has_this", "nobody-has-this", broken, demanded=True),
+        ),
+    )
     report = nk.verify(grid_net[2], record=False)
     shifted_row, broken_row, absent = report.simulators
     assert shifted_row.spikes_differ > 0
@@ -268,8 +275,9 @@ def test_a_rounding_inside_is_refused(tmp_path):
     with pytest.raises(UnsupportedError, match="of its input only") as caught:
         nk.lower(nk.capture(conv_net(), 3 * x), "nir", tmp_path / "n", numerics="exact", calibration=3 * x)
     assert "fewer time steps" in caught.value.reasons[0].fix
-    artifact = nk.lower(nk.capture(conv_net(), 3 * x), "nir", tmp_path / "n", numerics="exact", calibration=3 * x,
-                        partition=True)  # fmt: skip
+    artifact = nk.lower(
+        nk.capture(conv_net(), 3 * x), "nir", tmp_path / "n", numerics="exact", calibration=3 * x, partition=True
+    )
     assert artifact.manifest.parity["verdict"] == "exact"
     assert len(artifact.manifest.target_info["parts"]) > 1
     assert nk.verify(artifact).simulators == ()

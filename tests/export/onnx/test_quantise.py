@@ -65,9 +65,13 @@ def digits():
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.sampled_from([1, 2]), st.integers(1, 3), st.integers(1, 2), st.integers(1, 2), st.sampled_from([1, 2, 4]),
+    st.sampled_from([1, 2]),
+    st.integers(1, 3),
+    st.integers(1, 2),
+    st.integers(1, 2),
+    st.sampled_from([1, 2, 4]),
     st.booleans(),
-)  # fmt: skip
+)
 def test_the_references_convolution_is_torchs(stride, kernel, dilation, padding, groups, biased):
     generator = torch.Generator().manual_seed(kernel * 8 + groups)
     x = torch.rand(2, 4, 9, 8, generator=generator)
@@ -76,7 +80,7 @@ def test_the_references_convolution_is_torchs(stride, kernel, dilation, padding,
     wanted = F.conv2d(x, w, b, stride, padding, dilation, groups)
     found = convolve(
         x.numpy(), w.numpy(), None if b is None else b.numpy(), [dilation] * 2, groups, [padding] * 4, [stride] * 2
-    )  # fmt: skip
+    )
     np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-5, atol=1e-5)
 
 
@@ -150,8 +154,9 @@ def test_digits_keep_their_accuracy_and_the_manifest_says_so(digits, tmp_path):
 
 
 def test_a_wrong_scale_is_found(captured, tamper, tmp_path):
-    artifact = nk.lower(captured, "onnx-int8", tmp_path / "a", calibration=images(16, (3, 16, 16)),
-                        inputs=images(4, (3, 16, 16), 1))  # fmt: skip
+    artifact = nk.lower(
+        captured, "onnx-int8", tmp_path / "a", calibration=images(16, (3, 16, 16)), inputs=images(4, (3, 16, 16), 1)
+    )
     assert nk.verify(artifact).passed
 
     def double(model):
@@ -162,8 +167,14 @@ def test_a_wrong_scale_is_found(captured, tamper, tmp_path):
 
 
 def test_a_kernel_that_saturates_is_found(captured, tmp_path, monkeypatch):
-    artifact = nk.lower(captured, "onnx-int8", tmp_path / "a", calibration=images(16, (3, 16, 16)),
-                        inputs=images(4, (3, 16, 16), 1), verified=False)  # fmt: skip
+    artifact = nk.lower(
+        captured,
+        "onnx-int8",
+        tmp_path / "a",
+        calibration=images(16, (3, 16, 16)),
+        inputs=images(4, (3, 16, 16), 1),
+        verified=False,
+    )
     from neurokit.export.targets import onnx_int8 as int8_target
 
     real = int8_target.reference_run
@@ -224,12 +235,28 @@ def test_a_fixed_batch(tmp_path):
 
 def test_the_command_line_on_an_onnx_file(tmp_path, capsys):
     x = images(16, (3, 16, 16)).numpy()
-    torch.onnx.export(residual_net(), (torch.from_numpy(x[:1]),), str(tmp_path / "net.onnx"), dynamo=False,
-                      input_names=["x"], dynamic_axes={"x": {0: "B"}})  # fmt: skip
+    torch.onnx.export(
+        residual_net(),
+        (torch.from_numpy(x[:1]),),
+        str(tmp_path / "net.onnx"),
+        dynamo=False,
+        input_names=["x"],
+        dynamic_axes={"x": {0: "B"}},
+    )
     np.save(tmp_path / "x.npy", x)
     np.savez(tmp_path / "data.npz", x=x, y=np.zeros(16, int))
-    arguments = ["export", str(tmp_path / "net.onnx"), "--target", "onnx-int8", "--out", str(tmp_path / "a"),
-                 "--calibration", str(tmp_path / "x.npy"), "--data", str(tmp_path / "data.npz")]  # fmt: skip
+    arguments = [
+        "export",
+        str(tmp_path / "net.onnx"),
+        "--target",
+        "onnx-int8",
+        "--out",
+        str(tmp_path / "a"),
+        "--calibration",
+        str(tmp_path / "x.npy"),
+        "--data",
+        str(tmp_path / "data.npz"),
+    ]
     assert cli.main([*arguments, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["parity"]["verdict"] == "within tolerance"

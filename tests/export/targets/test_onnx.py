@@ -184,9 +184,11 @@ def test_float64(form, tmp_path):
 
     def dense():
         torch.manual_seed(0)
-        return nn.Sequential(
-            layer.Linear(6, 9, step_mode="m"), neuron.LIFNode(v_threshold=0.3, step_mode="m")
-        ).double().eval()  # fmt: skip
+        return (
+            nn.Sequential(layer.Linear(6, 9, step_mode="m"), neuron.LIFNode(v_threshold=0.3, step_mode="m"))
+            .double()
+            .eval()
+        )
 
     dense_spec = ModelSpec("dense", dense, (TensorSpec("x", (6,), "float64", layout="F"),), time_steps=T)
     artifact = pipeline.lower(capture(dense_spec), form, tmp_path / form)
@@ -297,11 +299,13 @@ def test_a_pooling_keeps_its_divisor(divisor, padding, tmp_path):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: neuron.CUBALIFNode(c_decay=0.5, v_decay=0.75, v_reset=0.0), neuron.KLIFNode, neuron.ILIFNode,
+        lambda: neuron.CUBALIFNode(c_decay=0.5, v_decay=0.75, v_reset=0.0),
+        neuron.KLIFNode,
+        neuron.ILIFNode,
         neuron.ComplementaryLIFNode,
     ],
     ids=["cuba", "klif", "ilif", "clif"],
-)  # fmt: skip
+)
 def test_rare_neurons_over_a_free_time(make, tmp_path):
     """A neuron that was captured step by step, with T and B free: lengths that no trace has seen."""
     torch.manual_seed(0)

@@ -217,8 +217,14 @@ def fake(rtx: Any, version: str) -> types.ModuleType:
     for made in checked:
         setattr(trt, made.__name__, documented(rtx, made))
     trt.Runtime = Runtime  # documented as taking a buffer or a file: only the buffer is used
-    for name in ("ILogger", "BuilderFlag", "ProfilingVerbosity", "HardwareCompatibilityLevel", "LayerType",
-                 "NetworkDefinitionCreationFlag"):  # fmt: skip
+    for name in (
+        "ILogger",
+        "BuilderFlag",
+        "ProfilingVerbosity",
+        "HardwareCompatibilityLevel",
+        "LayerType",
+        "NetworkDefinitionCreationFlag",
+    ):
         setattr(trt, name, getattr(rtx, name))
     for made in (ITimingCache, INetworkDefinition, ILayer, ICudaEngine):  # made by the library, not by its users
         for name, function in vars(made).items():

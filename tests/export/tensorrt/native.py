@@ -110,29 +110,43 @@ def native(name: str = "tensorrt", version: str = "11.4.0.106") -> types.ModuleT
     module = types.ModuleType(name)
     module.__spec__ = ModuleSpec(name, None)
     module.__version__ = version
-    plain = ("IPluginCreatorV3Quick IPluginV3 IPluginV3QuickCore IPluginV3QuickBuild IPluginV3QuickRuntime "
-             "IPluginV3QuickAOTBuild ISymExpr ITensor")  # fmt: skip
+    plain = (
+        "IPluginCreatorV3Quick IPluginV3 IPluginV3QuickCore IPluginV3QuickBuild IPluginV3QuickRuntime "
+        "IPluginV3QuickAOTBuild ISymExpr ITensor"
+    )
     for base in plain.split():
         setattr(module, base, type(base, (), {}))
     registry = Registry()
     module.Logger = type("Logger", (), {"WARNING": 2, "log": lambda self, severity, message: None})
-    vars(module).update({
-        "DataType": DataType, "float32": DataType.FLOAT, "float16": DataType.HALF, "int32": DataType.INT32,
-        "DimensionOperation": enumeration("DimensionOperation", "SUM PROD MAX MIN SUB EQUAL LESS FLOOR_DIV CEIL_DIV"),
-        "PluginFieldType": enumeration(
-            "PluginFieldType", "FLOAT16 FLOAT32 FLOAT64 INT8 INT16 INT32 CHAR DIMS UNKNOWN BF16 INT64 FP8"
-        ),
-        "PluginArgType": enumeration("PluginArgType", "INT"),
-        "PluginArgDataType": enumeration("PluginArgDataType", "INT8 INT16 INT32"),
-        "TensorFormat": enumeration("TensorFormat", "LINEAR CHW32 HWC"),
-        "TensorRTPhase": enumeration("TensorRTPhase", "BUILD RUNTIME"),
-        "QuickPluginCreationRequest": enumeration(
-            "QuickPluginCreationRequest", "UNKNOWN PREFER_JIT PREFER_AOT STRICT_JIT STRICT_AOT"
-        ),
-        "IDimensionExpr": IDimensionExpr, "Dims": Sizes, "DimsExprs": Sizes, "PluginField": PluginField,
-        "PluginFieldCollection": list, "PluginTensorDesc": PluginTensorDesc,
-        "DynamicPluginTensorDesc": DynamicPluginTensorDesc, "get_plugin_registry": lambda: registry,
-    })  # fmt: skip
+    vars(module).update(
+        {
+            "DataType": DataType,
+            "float32": DataType.FLOAT,
+            "float16": DataType.HALF,
+            "int32": DataType.INT32,
+            "DimensionOperation": enumeration(
+                "DimensionOperation", "SUM PROD MAX MIN SUB EQUAL LESS FLOOR_DIV CEIL_DIV"
+            ),
+            "PluginFieldType": enumeration(
+                "PluginFieldType", "FLOAT16 FLOAT32 FLOAT64 INT8 INT16 INT32 CHAR DIMS UNKNOWN BF16 INT64 FP8"
+            ),
+            "PluginArgType": enumeration("PluginArgType", "INT"),
+            "PluginArgDataType": enumeration("PluginArgDataType", "INT8 INT16 INT32"),
+            "TensorFormat": enumeration("TensorFormat", "LINEAR CHW32 HWC"),
+            "TensorRTPhase": enumeration("TensorRTPhase", "BUILD RUNTIME"),
+            "QuickPluginCreationRequest": enumeration(
+                "QuickPluginCreationRequest", "UNKNOWN PREFER_JIT PREFER_AOT STRICT_JIT STRICT_AOT"
+            ),
+            "IDimensionExpr": IDimensionExpr,
+            "Dims": Sizes,
+            "DimsExprs": Sizes,
+            "PluginField": PluginField,
+            "PluginFieldCollection": list,
+            "PluginTensorDesc": PluginTensorDesc,
+            "DynamicPluginTensorDesc": DynamicPluginTensorDesc,
+            "get_plugin_registry": lambda: registry,
+        }
+    )
     return module
 
 
@@ -172,8 +186,10 @@ class Launch:
         self.types = plugin.get_output_data_types([dtype for dtype, _ in inputs], [len(shape) for _, shape in inputs])
         self.shapes = plugin.get_output_shapes(dims, [], self.builder)
         shapes = [*dims, *self.shapes]
-        described = [self._described(trt, dtype, shape) for dtype, shape in
-                     zip([*(dtype for dtype, _ in inputs), *self.types], shapes, strict=True)]  # fmt: skip
+        described = [
+            self._described(trt, dtype, shape)
+            for dtype, shape in zip([*(dtype for dtype, _ in inputs), *self.types], shapes, strict=True)
+        ]
         combination = plugin.get_supported_format_combinations(described, count)
         assert [c.type for c in combination] == [d.desc.type for d in described]
         plugin.configure_plugin(described[:count], described[count:])
@@ -198,11 +214,12 @@ class Launch:
         """Returns grid, block, shared memory, scalars and shapes of the outputs for sizes of the symbols."""
         number = lambda name: getattr(self.params, name).expr.at(sizes)  # noqa: E731
         return {
-            "grid": tuple(number(f"grid_{axis}") for axis in "xyz"), "shared": number("shared_mem"),
+            "grid": tuple(number(f"grid_{axis}") for axis in "xyz"),
+            "shared": number("shared_mem"),
             "block": tuple(number(f"block_{axis}") for axis in "xyz"),
             "scalars": [scalar.expr.at(sizes) for scalar in self.scalars],
             "shapes": [[size.at(sizes) for size in shape] for shape in self.shapes],
-        }  # fmt: skip
+        }
 
 
 class _SymExprs:
@@ -230,8 +247,9 @@ def create(trt: types.ModuleType, node: Any) -> Any:
     fields = []
     for field in creator.field_names:
         kind, dtype = {
-            onnx.AttributeProto.FLOATS: ("FLOAT32", np.float32), onnx.AttributeProto.INTS: ("INT32", np.int32),
-        }[kinds[field.name]]  # fmt: skip
+            onnx.AttributeProto.FLOATS: ("FLOAT32", np.float32),
+            onnx.AttributeProto.INTS: ("INT32", np.int32),
+        }[kinds[field.name]]
         assert field.type is trt.PluginFieldType[kind], field.name
         fields.append(PluginField(field.name, np.array(given[field.name], dtype), field.type))
     request = trt.QuickPluginCreationRequest.STRICT_AOT if given.get("aot") else trt.QuickPluginCreationRequest.UNKNOWN

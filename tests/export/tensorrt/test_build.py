@@ -241,8 +241,11 @@ def test_unknown_operators_are_listed():
     from neurokit.export.tensorrt.build import new_parser
 
     x, y = (helper.make_tensor_value_info(name, 1, [4]) for name in "xy")
-    nodes = [helper.make_node("StringNormalizer", ["x"], ["a"]), helper.make_node("Relu", ["a"], ["b"]),
-             helper.make_node("Attend", ["b"], ["y"], domain="elsewhere")]  # fmt: skip
+    nodes = [
+        helper.make_node("StringNormalizer", ["x"], ["a"]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Attend", ["b"], ["y"], domain="elsewhere"),
+    ]
     made = ir.from_proto(helper.make_model(helper.make_graph(nodes, "g", [x], [y])))
     found = {reason.what for reason in unknown_operators(made, new_parser(TRT)[2])}
     assert found == {"StringNormalizer", "Attend"}
@@ -269,9 +272,15 @@ def small_ann():
     torch.manual_seed(0)
     nn = torch.nn
     return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5),
-    ).eval()  # fmt: skip
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, groups=8),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 5),
+    ).eval()
 
 
 @needs_library
@@ -291,8 +300,11 @@ def test_int8_engines_are_symmetric(tmp_path):
     model = onnx.load(str(tmp_path / "t" / "model.onnx"))
     held = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
     made = {name: node for node in model.graph.node for name in node.output}
-    folded = [net[0].weight * (net[1].weight / torch.sqrt(net[1].running_var + net[1].eps))[:, None, None, None],
-              net[3].weight, net[7].weight]  # fmt: skip
+    folded = [
+        net[0].weight * (net[1].weight / torch.sqrt(net[1].running_var + net[1].eps))[:, None, None, None],
+        net[3].weight,
+        net[7].weight,
+    ]
     layers = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
     assert len(layers) == 3
     for node, wanted in zip(layers, folded, strict=True):

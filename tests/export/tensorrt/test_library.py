@@ -149,11 +149,20 @@ def test_what_else_takes_no_plugin(trt, captured, tmp_path, monkeypatch):
 
 
 OWNERS = {
-    "trt": "", "builder": "Builder", "network": "INetworkDefinition", "parser": "OnnxParser OnnxParserRefitter",
-    "config": "IBuilderConfig", "profile": "IOptimizationProfile", "cache": "ITimingCache", "layer": "ILayer",
-    "runtime": "Runtime", "engine": "ICudaEngine", "context": "IExecutionContext", "inspector": "EngineInspector",
+    "trt": "",
+    "builder": "Builder",
+    "network": "INetworkDefinition",
+    "parser": "OnnxParser OnnxParserRefitter",
+    "config": "IBuilderConfig",
+    "profile": "IOptimizationProfile",
+    "cache": "ITimingCache",
+    "layer": "ILayer",
+    "runtime": "Runtime",
+    "engine": "ICudaEngine",
+    "context": "IExecutionContext",
+    "inspector": "EngineInspector",
     "refitter": "Refitter",
-}  # fmt: skip
+}
 OURS = {"__name__", "__version__", "bound"}  # the last is of a layer of test vectors
 
 
@@ -208,6 +217,11 @@ def test_every_call_has_documented_arguments():
             f"{owner}.{name}: {ast.unparse(call)}: {overloads}"
         )
         checked.add(f"{owner}.{name}")
-    assert {"context.set_tensor_address", "engine.create_engine_inspector", "trt.Refitter", "config.set_timing_cache",
-            "runtime.deserialize_cuda_engine"} <= checked  # fmt: skip
+    assert {
+        "context.set_tensor_address",
+        "engine.create_engine_inspector",
+        "trt.Refitter",
+        "config.set_timing_cache",
+        "runtime.deserialize_cuda_engine",
+    } <= checked
     assert len(checked) > 25

@@ -58,10 +58,16 @@ def test_what_tensorrt_would_launch(call, trt):
     for dtype, steps, rest in itertools.product((SINGLE, HALF), (5, "T"), (["B", 3, 16], ["B", 7], [2, 5])):
         made = trt_native.Launch(trt, node_of(call), [(dtype, [steps, *rest]), (SINGLE, rest)])
         known = [size for size in rest if isinstance(size, int)]
-        code = NEURON_CODE.get("lif")(NeuronCall(**{
-            **vars(call), "half_input": dtype is HALF, "steps": steps if isinstance(steps, int) else None,
-            "aligned": int(np.prod(known)) % 16 == 0,
-        }))  # fmt: skip
+        code = NEURON_CODE.get("lif")(
+            NeuronCall(
+                **{
+                    **vars(call),
+                    "half_input": dtype is HALF,
+                    "steps": steps if isinstance(steps, int) else None,
+                    "aligned": int(np.prod(known)) % 16 == 0,
+                }
+            )
+        )
         assert (made.entry, made.ptx) == (code.entry, code.ptx.encode())
         assert made.types == [HALF if call.half_spikes else SINGLE, SINGLE]
         for t, b in ((5, 1), (5, 999)) if steps == 5 else ((1, 2), (17, 999)):
@@ -69,9 +75,12 @@ def test_what_tensorrt_would_launch(call, trt):
             shape = [b if size == "B" else size for size in rest]
             neurons = int(np.prod(shape))
             assert found == {
-                "grid": (-(-neurons // code.neurons), 1, 1), "block": (code.threads, 1, 1), "shared": 0,
-                "scalars": [t, neurons], "shapes": [[t, *shape], shape],
-            }  # fmt: skip
+                "grid": (-(-neurons // code.neurons), 1, 1),
+                "block": (code.threads, 1, 1),
+                "shared": 0,
+                "scalars": [t, neurons],
+                "shapes": [[t, *shape], shape],
+            }
 
 
 @needs_package
@@ -179,8 +188,9 @@ def test_the_rewritten_network_computes_the_same(form, fp16):
     for state, made in zip(captured.states, captured.initial_states(2) if form == "step" else (), strict=False):
         feeds[f"{state.name}_in"] = np.asarray(made)
     spoken = 0
-    for name, a, b in zip([o.name for o in theirs.graph.output], session.run(None, feeds), oracle.run(None, feeds),
-                          strict=True):  # fmt: skip
+    for name, a, b in zip(
+        [o.name for o in theirs.graph.output], session.run(None, feeds), oracle.run(None, feeds), strict=True
+    ):
         assert a.dtype == b.dtype
         assert np.array_equal(a, b), name
         spoken += np.count_nonzero(a)
@@ -200,10 +210,12 @@ def test_every_neuron_keeps_its_meaning(function):
     steps = 1 if function.step else 6
     tensor = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
-        [onnx.helper.make_node(function.name, ["x", "v0", *function.scalars], ["s", "v"], domain="neurokit")], "g",
-        [tensor("x", 1, [steps, 200]), tensor("v0", 1, [200])], [tensor("s", 1, [steps, 200]), tensor("v", 1, [200])],
+        [onnx.helper.make_node(function.name, ["x", "v0", *function.scalars], ["s", "v"], domain="neurokit")],
+        "g",
+        [tensor("x", 1, [steps, 200]), tensor("v0", 1, [200])],
+        [tensor("s", 1, [steps, 200]), tensor("v", 1, [200])],
         [onnx.helper.make_tensor(name, 1, [], [numbers[name]]) for name in function.scalars],
-    )  # fmt: skip
+    )
     imports = [onnx.helper.make_opsetid("", 20), onnx.helper.make_opsetid("neurokit", 1)]
     proto = onnx.helper.make_model(graph, opset_imports=imports, ir_version=10)
     model = ir.from_proto(proto)
@@ -242,19 +254,32 @@ def test_spikes_are_half_only_where_all_readers_want_that(reader, half):
     to = {"to": 10} if reader == "Cast" else {}
     kind = 10 if half else 1
     nodes = [
-        node("Cast", ["a"], ["x"], to=1), node("Transpose", ["x"], ["xt"], perm=[0, 2, 1]),
+        node("Cast", ["a"], ["x"], to=1),
+        node("Transpose", ["x"], ["xt"], perm=[0, 2, 1]),
         node("IF", ["xt", "v0", "v_threshold", "v_reset"], ["s", "v"], domain="neurokit"),
-        node("Unsqueeze", ["s", "axis"], ["su"]), node("Cast", ["su"], ["h"], to=10), node("Relu", ["h"], ["p"]),
-        node(reader, ["s"], ["k"], **to), node("Relu", ["k"], ["q"]),
-    ]  # fmt: skip
-    inner = [tensor("x", 1, [4, 3, 8]), tensor("xt", 1, [4, 8, 3]), tensor("s", 1, [4, 8, 3]), tensor("su", 1, None),
-             tensor("h", 10, None), tensor("k", kind, [4, 8, 3])]  # fmt: skip
+        node("Unsqueeze", ["s", "axis"], ["su"]),
+        node("Cast", ["su"], ["h"], to=10),
+        node("Relu", ["h"], ["p"]),
+        node(reader, ["s"], ["k"], **to),
+        node("Relu", ["k"], ["q"]),
+    ]
+    inner = [
+        tensor("x", 1, [4, 3, 8]),
+        tensor("xt", 1, [4, 8, 3]),
+        tensor("s", 1, [4, 8, 3]),
+        tensor("su", 1, None),
+        tensor("h", 10, None),
+        tensor("k", kind, [4, 8, 3]),
+    ]
     held = [onnx.helper.make_tensor(name, 1, [], [1.0]) for name in ("v_threshold", "v_reset")]
     graph = onnx.helper.make_graph(
-        nodes, "g", [tensor("a", 10, [4, 3, 8]), tensor("v0", 1, [8, 3])],
+        nodes,
+        "g",
+        [tensor("a", 10, [4, 3, 8]), tensor("v0", 1, [8, 3])],
         [tensor("p", 10, None), tensor("q", kind, None)],
-        [*held, onnx.helper.make_tensor("axis", 7, [1], [0])], value_info=inner,
-    )  # fmt: skip
+        [*held, onnx.helper.make_tensor("axis", 7, [1], [0])],
+        value_info=inner,
+    )
     imports = [onnx.helper.make_opsetid("", 20), onnx.helper.make_opsetid("neurokit", 1)]
     model = ir.from_proto(onnx.helper.make_model(graph, opset_imports=imports, ir_version=10))
     assert neurons_as_plugins(model) == (1, [])

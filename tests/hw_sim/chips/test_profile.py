@@ -15,9 +15,24 @@ from neurokit.hw_sim.chips.profile import Constant, chip_card
 from neurokit.hw_sim.chips.terms import COMPONENTS, TERMS
 
 EXPECTED = {
-    "akida", "cmos22", "cmos28", "cmos45", "cmos7", "darwin3", "dynapcnn", "loihi1", "loihi1-sanafe", "loihi2", "odin",
-    "speck2f", "spinnaker1", "spinnaker2", "tianjic", "truenorth", "xylo",
-}  # fmt: skip
+    "akida",
+    "cmos22",
+    "cmos28",
+    "cmos45",
+    "cmos7",
+    "darwin3",
+    "dynapcnn",
+    "loihi1",
+    "loihi1-sanafe",
+    "loihi2",
+    "odin",
+    "speck2f",
+    "spinnaker1",
+    "spinnaker2",
+    "tianjic",
+    "truenorth",
+    "xylo",
+}
 
 
 def test_all_chips_are_there():

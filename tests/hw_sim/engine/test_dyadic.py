@@ -105,9 +105,14 @@ def test_a_network_of_everything_fires_as_in_torch(seed):
 def resnet(size: int) -> tuple[nn.Module, torch.Tensor]:
     torch.manual_seed(0)
     net = sew_resnet.sew_resnet18(
-        pretrained=False, cnf="ADD", spiking_neuron=neuron.IFNode, surrogate_function=surrogate.ATan(),
-        detach_reset=True, num_classes=10, v_threshold=0.5,
-    )  # fmt: skip
+        pretrained=False,
+        cnf="ADD",
+        spiking_neuron=neuron.IFNode,
+        surrogate_function=surrogate.ATan(),
+        detach_reset=True,
+        num_classes=10,
+        v_threshold=0.5,
+    )
     functional.set_step_mode(net, "m")
     x = image(4, 3, size, size)
     net.train()
@@ -170,10 +175,14 @@ def test_meta_spikeformer_15m_in_exact_form_fires_as_in_torch():
 def test_a_model_that_is_not_exact_is_refused_with_every_reason():
     torch.manual_seed(0)
     net = nn.Sequential(
-        layer.Conv2d(1, 3, 3, step_mode="m"), layer.BatchNorm2d(3, step_mode="m"),
-        neuron.LIFNode(tau=3.0, step_mode="m"), layer.AvgPool2d(3, step_mode="m"), nn.Flatten(2), nn.Linear(3, 2),
+        layer.Conv2d(1, 3, 3, step_mode="m"),
+        layer.BatchNorm2d(3, step_mode="m"),
+        neuron.LIFNode(tau=3.0, step_mode="m"),
+        layer.AvgPool2d(3, step_mode="m"),
+        nn.Flatten(2),
+        nn.Linear(3, 2),
         neuron.IFNode(step_mode="m"),
-    )  # fmt: skip
+    )
     x = image(2, 1, 5, 5)
     load = trace(capture(net.eval(), x), x)
     with pytest.raises(UnsupportedError) as caught:

@@ -35,10 +35,13 @@ def numbers_for(rng, population: Population, scale: int) -> IntegerPopulation:
     tau = population.model.tau if population.model else 1.0
     numerator, shift = {2.0: (1, 1), 4.0: (1, 2), 4 / 3: (3, 2)}.get(tau, (1, 0))
     return IntegerPopulation(
-        bias=rng.integers(-scale // 4, scale // 2, channels), threshold=rng.integers(1, scale, channels),
-        reset=0 if rng.random() < 0.5 else rng.integers(-scale, 1, channels), leak_numerator=numerator,
-        leak_shift=shift, fraction_bits=int(rng.integers(0, 8)),
-    )  # fmt: skip
+        bias=rng.integers(-scale // 4, scale // 2, channels),
+        threshold=rng.integers(1, scale, channels),
+        reset=0 if rng.random() < 0.5 else rng.integers(-scale, 1, channels),
+        leak_numerator=numerator,
+        leak_shift=shift,
+        fraction_bits=int(rng.integers(0, 8)),
+    )
 
 
 def same_everywhere(net: IntegerNetwork, inputs: dict[str, np.ndarray], threads: int = 2):
@@ -137,8 +140,10 @@ def residual_net(rng, steps: int = 3) -> tuple[IntegerNetwork, dict[str, np.ndar
     # [heads, tokens, dim] of a [C, H, W] population: channel = head * dim + d
     flat = np.arange(c * h * w).reshape(heads, dim, tokens)
     token_major = np.ascontiguousarray(flat.transpose(0, 2, 1))
-    pw = {name: Projection.conv(name, *ends, (c, h, w), c, (1, 1)) for name, ends in
-          {"to q": ("x1s", "q"), "to k": ("x1s", "k"), "to v": ("x1s", "v")}.items()}  # fmt: skip
+    pw = {
+        name: Projection.conv(name, *ends, (c, h, w), c, (1, 1))
+        for name, ends in {"to q": ("x1s", "q"), "to k": ("x1s", "k"), "to v": ("x1s", "v")}.items()
+    }
     populations = (*populations[:5], Population("x1s", (c, h, w), model=soft), *populations[5:])
     projections = (
         Projection.conv("stem", "image", "x0", (3, h, w), c, (3, 3), 1, 1),
@@ -150,14 +155,19 @@ def residual_net(rng, steps: int = 3) -> tuple[IntegerNetwork, dict[str, np.ndar
         *pw.values(),
         Projection.identity("qkv to a", "qkv", "a", (heads, tokens, dim)),
         Projection.conv(
-            "proj", "a", "x2", (c, h, w), c, (1, 1),
+            "proj",
+            "a",
+            "x2",
+            (c, h, w),
+            c,
+            (1, 1),
             source_index=np.arange(c * h * w).reshape(heads, tokens, dim).transpose(0, 2, 1).ravel(),
         ),
         Projection.identity("shortcut 2", "x1", "x2", (c, h, w)),
         Projection.pool("mean", "x2", "mean", (c, h, w), (h, w), target_index=np.arange(c), target_size=c),
         Projection.identity("mean to s2", "mean", "s2", (c,)),
         Projection.linear("head", "s2", "out", (c,), 6),
-    )  # fmt: skip
+    )
     products = (
         Product("K^T V", "k", "v", "kv", heads, dim, tokens, dim, flat.ravel(), token_major.ravel()),
         Product("Q KV", "q", "kv", "qkv", heads, tokens, dim, dim, token_major.ravel()),
@@ -186,8 +196,13 @@ def test_shortcuts_products_rescaling_and_means_have_the_reference_values(seed):
     net, inputs = residual_net(np.random.default_rng(seed))
     run = same_everywhere(net, inputs)
     assert run.rasters["a"].count > 0  # a silent network would prove nothing
-    counts = {c.name: c for c in Workload(net.network, run.rasters | {
-        name: type(run.rasters["a"]).pack(values) for name, values in run.currents.items()}).counts}  # fmt: skip
+    counts = {
+        c.name: c
+        for c in Workload(
+            net.network,
+            run.rasters | {name: type(run.rasters["a"]).pack(values) for name, values in run.currents.items()},
+        ).counts
+    }
     assert counts["q"].synaptic_events.sum() == run.events["to q"].sum()
 
 
@@ -243,12 +258,20 @@ def test_partial_sums_that_outgrow_int16_and_int32_stay_exact():
 def test_silence_routes_nothing_and_memory_stays_small():
     p = Projection.conv("c", "in", "n", (16, 32, 32), 32, (3, 3), 1, 1)
     d = Projection.linear("d", "n", "out", (32 * 32 * 32,), 100)
-    network = Network("quiet", (Population("in", (16, 32, 32), "input"),
-                                Population("n", (32, 32, 32), model=NeuronModel("if")),
-                                Population("out", (100,), model=NeuronModel("if"))), (p, d))  # fmt: skip
+    network = Network(
+        "quiet",
+        (
+            Population("in", (16, 32, 32), "input"),
+            Population("n", (32, 32, 32), model=NeuronModel("if")),
+            Population("out", (100,), model=NeuronModel("if")),
+        ),
+        (p, d),
+    )
     rng = np.random.default_rng(0)
-    weights = {"c": IntegerProjection(rng.integers(-9, 9, (32, 16, 3, 3)).astype(np.int8)),
-               "d": IntegerProjection(rng.integers(-9, 9, (100, 32768)).astype(np.int8))}  # fmt: skip
+    weights = {
+        "c": IntegerProjection(rng.integers(-9, 9, (32, 16, 3, 3)).astype(np.int8)),
+        "d": IntegerProjection(rng.integers(-9, 9, (100, 32768)).astype(np.int8)),
+    }
     engine = Engine(IntegerNetwork(network, {}, weights), 4)
     run = engine.run({"in": np.zeros((4, 16, 32, 32), bool)})
     assert run.synaptic_events == 0
@@ -303,8 +326,9 @@ def test_channel_by_channel_is_the_same_dense_and_from_events(rate, graded, kern
     net = IntegerNetwork(
         Network("each", populations, (p,)),
         {"n": IntegerPopulation(threshold=rng.integers(1, 200, (24, 1, 1)), leak_shift=1, fraction_bits=3)},
-        {"p": IntegerProjection(weight, rng.integers(0, 3, 24))}, {"in": 9} if graded else {},
-    )  # fmt: skip
+        {"p": IntegerProjection(weight, rng.integers(0, 3, 24))},
+        {"in": 9} if graded else {},
+    )
     spikes = (rng.random((steps, *shape)) < rate).astype(np.int64)
     given = {"in": spikes * (rng.integers(1, 10, spikes.shape) if graded else 1)}
     run = same_everywhere(net, given)

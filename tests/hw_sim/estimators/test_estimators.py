@@ -45,8 +45,15 @@ CONV_MACS, FC_MACS = 4 * 9 * 2 * 9, 36 * 5
 
 def test_all_rules_are_registered():
     assert set(estimator_names()) == {
-        "sop", "lemaire2022", "yan2024", "dampfhoffer2023", "affine", "allin", "ann-int8", "ann-fp32",
-    }  # fmt: skip
+        "sop",
+        "lemaire2022",
+        "yan2024",
+        "dampfhoffer2023",
+        "affine",
+        "allin",
+        "ann-int8",
+        "ann-fp32",
+    }
 
 
 def test_sop_by_hand():
@@ -140,9 +147,14 @@ def test_yan_crossover_equals_the_published_re_derivation(steps, crossover):
 
     def counts(rate: float) -> yan.Counts:
         return yan.Counts(
-            events=steps * rate * macs, spikes=steps * rate * 128, neurons=128, states=138, activations=394,
-            macs=macs, time_steps=steps,
-        )  # fmt: skip
+            events=steps * rate * macs,
+            spikes=steps * rate * 128,
+            neurons=128,
+            states=138,
+            activations=394,
+            macs=macs,
+            time_steps=steps,
+        )
 
     low, high = 0.0, 1.0
     for _ in range(60):

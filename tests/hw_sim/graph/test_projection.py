@@ -43,9 +43,20 @@ def projections(draw) -> Projection:
     sizes = [int(rng.integers(1, 2 * n + 1)) for n in (base.source_size, base.target_size)]
     indices = [rng.integers(-1, s, n) for s, n in zip(sizes, (base.source_size, base.target_size), strict=True)]
     return Projection(
-        "p", "a", "b", base.kind, base.source_shape, base.target_shape, base.kernel, base.stride, base.padding,
-        base.dilation, base.groups, *sizes, *indices,
-    )  # fmt: skip
+        "p",
+        "a",
+        "b",
+        base.kind,
+        base.source_shape,
+        base.target_shape,
+        base.kernel,
+        base.stride,
+        base.padding,
+        base.dilation,
+        base.groups,
+        *sizes,
+        *indices,
+    )
 
 
 def adjacency(projection: Projection) -> np.ndarray:
@@ -76,16 +87,24 @@ def test_counts_equal_the_list_of_edges(projection, seed, rate):
 @given(windowed("conv"), st.integers(0, 2**16))
 def test_the_list_of_edges_computes_torchs_convolution(projection, seed):
     rng = np.random.default_rng(seed)
-    weight = rng.integers(-9, 9, (projection.target_shape[0], projection.source_shape[0] // projection.groups,
-                                  *projection.kernel)).astype(np.float64)  # fmt: skip
+    weight = rng.integers(
+        -9, 9, (projection.target_shape[0], projection.source_shape[0] // projection.groups, *projection.kernel)
+    ).astype(np.float64)
     x = rng.integers(-9, 9, projection.source_shape).astype(np.float64)
     by_edge = np.zeros(projection.target_size)
     for source, target, index in projection.edges():
         by_edge[target] += x.flat[source] * weight.flat[index]
 
     conv = torch.nn.functional.conv1d if len(projection.kernel) == 1 else torch.nn.functional.conv2d
-    wanted = conv(torch.from_numpy(x)[None], torch.from_numpy(weight), None, projection.stride, projection.padding,
-                  projection.dilation, projection.groups)[0]  # fmt: skip
+    wanted = conv(
+        torch.from_numpy(x)[None],
+        torch.from_numpy(weight),
+        None,
+        projection.stride,
+        projection.padding,
+        projection.dilation,
+        projection.groups,
+    )[0]
     assert projection.target_shape == tuple(wanted.shape)
     np.testing.assert_array_equal(by_edge, wanted.numpy().ravel())
     assert projection.stored_weights == weight.size
@@ -134,8 +153,15 @@ def test_shared_weights_are_stored_once():
     ],
 )
 def test_a_wrong_description_is_refused(change, message):
-    good = {"source_shape": (4, 8, 8), "target_shape": (6, 8, 8), "kernel": (3, 3), "stride": (1, 1),
-            "padding": (1, 1), "dilation": (1, 1), "groups": 2}  # fmt: skip
+    good = {
+        "source_shape": (4, 8, 8),
+        "target_shape": (6, 8, 8),
+        "kernel": (3, 3),
+        "stride": (1, 1),
+        "padding": (1, 1),
+        "dilation": (1, 1),
+        "groups": 2,
+    }
     Projection("p", "a", "b", "conv", **good)
     with pytest.raises(InputError, match=message):
         Projection("p", "a", "b", "conv", **(good | change))

@@ -130,9 +130,10 @@ def strange_net(size: int, dilation: int) -> Network:
     mixed = Projection.linear("mixed", "d", "e", (3, size * size), 5)
     copy = Projection.identity("copy", "a", "f", a.shape)
     populations = (
-        Population("in", (2, size, size), "input"), a,
+        Population("in", (2, size, size), "input"),
+        a,
         *(Population(p.target, p.target_shape, model=IF) for p in (wide, holes, tokens, mixed, copy, alone)),
-    )  # fmt: skip
+    )
     first = Projection.conv("first", "in", "a", (2, size, size), 4, (3, 3), 1, 1)
     return Network("strange", populations, (first, skip, wide, holes, tokens, mixed, copy, alone))
 

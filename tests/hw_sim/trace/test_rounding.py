@@ -31,8 +31,9 @@ class Rounded(nn.Module):
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        self.first, self.second, self.third = (dyadic_linear(*size, seed + i)
-                                               for i, size in enumerate(((6, 8), (8, 8), (8, 5))))  # fmt: skip
+        self.first, self.second, self.third = (
+            dyadic_linear(*size, seed + i) for i, size in enumerate(((6, 8), (8, 8), (8, 5)))
+        )
         make = lambda level: neuron.IFNode(v_threshold=level, step_mode="m")  # noqa: E731
         self.a, self.b, self.c, self.d, self.e = make(0.5), make(0.75), make(0.5), make(1.0), make(0.25)
 
@@ -60,9 +61,12 @@ def test_limits_and_roundings_are_computed_as_in_torch(seed):
     assert load.network.uncounted == ()
     found = [p.rounding for p in load.network.populations if p.rounding is not None]
     for wanted in (
-        Rounding(-6.0, 12.0), Rounding(None, None), Rounding(-0.3125, 1.25, whole=False),
-        Rounding(-0.5, 1.625, whole=False), Rounding(-1.0, 1.0, whole=False),
-    ):  # fmt: skip
+        Rounding(-6.0, 12.0),
+        Rounding(None, None),
+        Rounding(-0.3125, 1.25, whole=False),
+        Rounding(-0.5, 1.625, whole=False),
+        Rounding(-1.0, 1.0, whole=False),
+    ):
         assert wanted in found, wanted
     assert flips(load) == 0
     assert all(0 < load.rasters[p.name].rate < 1 for p in load.network.neurons)
@@ -71,8 +75,10 @@ def test_limits_and_roundings_are_computed_as_in_torch(seed):
 def test_a_rounding_that_is_left_out_is_seen():
     x = torch.randint(0, 3, (6, 1, 6), generator=torch.Generator().manual_seed(0)).float()
     load = trace(capture(Rounded(0), x), x)
-    exact = replace(load, network=replace(load.network, populations=tuple(
-        replace(p, rounding=None) for p in load.network.populations)))  # fmt: skip
+    exact = replace(
+        load,
+        network=replace(load.network, populations=tuple(replace(p, rounding=None) for p in load.network.populations)),
+    )
     assert flips(exact) > 0
 
 

@@ -70,12 +70,19 @@ def spikes(*shape: int, rate: float = 0.3, seed: int = 0) -> torch.Tensor:
 
 def test_synaptic_events_equal_spikingjellys_own_counter():
     torch.manual_seed(0)
-    net = multi_step(nn.Sequential(
-        layer.Conv2d(2, 8, 3, padding=1), neuron.IFNode(v_threshold=0.2),
-        layer.Conv2d(8, 12, 3, stride=2, padding=1, groups=2), neuron.LIFNode(tau=2.0, v_threshold=0.1),
-        layer.Conv2d(12, 12, 5, dilation=2, padding=3, groups=12), neuron.IFNode(v_threshold=0.1),
-        layer.Flatten(), layer.Linear(12 * 36, 10), neuron.IFNode(v_threshold=0.1),
-    ))  # fmt: skip
+    net = multi_step(
+        nn.Sequential(
+            layer.Conv2d(2, 8, 3, padding=1),
+            neuron.IFNode(v_threshold=0.2),
+            layer.Conv2d(8, 12, 3, stride=2, padding=1, groups=2),
+            neuron.LIFNode(tau=2.0, v_threshold=0.1),
+            layer.Conv2d(12, 12, 5, dilation=2, padding=3, groups=12),
+            neuron.IFNode(v_threshold=0.1),
+            layer.Flatten(),
+            layer.Linear(12 * 36, 10),
+            neuron.IFNode(v_threshold=0.1),
+        )
+    )
     x = spikes(5, 1, 2, 16, 16)
     counter = counters.SynOpCounter()
     with torch.no_grad(), counters.DispatchCounterMode([counter]):
@@ -153,8 +160,13 @@ def test_attention_is_computed_again_and_its_operations_are_exact():
     split = lambda name: load.rasters[name].unpack().reshape(4, 2, 4, 16).astype(np.int64)  # noqa: E731
     q, k, v = split("qs"), split("ks"), split("vs")
     kv = np.einsum("thdn,then->thde", k, v)  # coincidences of K and V
-    pairs = kv.sum() + sum((q[t, h, d, n] > 0) * (kv[t, h, d] > 0).sum()
-                           for t in range(4) for h in range(2) for d in range(4) for n in range(16))  # fmt: skip
+    pairs = kv.sum() + sum(
+        (q[t, h, d, n] > 0) * (kv[t, h, d] > 0).sum()
+        for t in range(4)
+        for h in range(2)
+        for d in range(4)
+        for n in range(16)
+    )
     assert load.totals()["product_operations"] == pairs
     graded = {c.name: int(c.graded_events.sum()) for c in load.counts}
     assert graded["sn"] == int(load.events(load.network.into("sn")[0]).sum()) > 0
@@ -291,8 +303,9 @@ def test_padding_before_a_convolution_is_the_convolutions_own():
 
 
 def test_a_model_without_spikes_is_one_dense_pass():
-    net = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU6(), nn.MaxPool2d(2), nn.Flatten(),
-                        nn.Linear(27, 5)).eval()  # fmt: skip
+    net = nn.Sequential(
+        nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU6(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(27, 5)
+    ).eval()
     spec = ModelSpec("ann", lambda: net, (TensorSpec("x", (2, 6, 6)),))
     load = trace(capture(spec), torch.rand(1, 2, 6, 6))
     assert load.network.uncounted == ()

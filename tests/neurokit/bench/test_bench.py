@@ -52,10 +52,14 @@ def simulated(durations, busy):
     """Measures a fixed stream; `busy` is how many CPUs everything together uses."""
     clock = [0.0]
     subject = Subject("m", "t", lambda: Runner(durations, clock), np.zeros((1, 2), np.float32))
-    return LatencyReport.from_json(measuring.measure(
-        subject, Job("artifact", "x", meter="none"), clock=lambda: clock[0],
-        look=lambda: Snapshot(clock[0], clock[0], busy * clock[0]),
-    ))  # fmt: skip
+    return LatencyReport.from_json(
+        measuring.measure(
+            subject,
+            Job("artifact", "x", meter="none"),
+            clock=lambda: clock[0],
+            look=lambda: Snapshot(clock[0], clock[0], busy * clock[0]),
+        )
+    )
 
 
 def steady():
@@ -87,9 +91,14 @@ def test_planted_noise_makes_it_invalid():
 
 @pytest.mark.parametrize(
     ("target", "scenario", "batch"),
-    [("onnx", "single", 1), ("onnx", "offline", 16), ("onnx", "multi", 1), ("onnx-step", "stream", 1),
-     ("onnx-step", "single", 1)],
-)  # fmt: skip
+    [
+        ("onnx", "single", 1),
+        ("onnx", "offline", 16),
+        ("onnx", "multi", 1),
+        ("onnx-step", "stream", 1),
+        ("onnx-step", "single", 1),
+    ],
+)
 def test_scenarios(artifacts, target, scenario, batch):
     job = Job("artifact", str(artifacts[target]), scenario, threads=1, streams=2, deadline_s=0.002, rules=FAST)
     from neurokit.bench.subjects import find_subject
@@ -146,10 +155,21 @@ def test_what_is_no_artifact_is_refused(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--scenario", "fast"], ["--deadline", "soon"], ["--meter", "sundial"], ["--meter", "csv:"], ["--seconds", "0"],
-     ["--out", "no/such/x.json"], ["--numerics", "fp3"], ["--numerics", "exact", "--bits", "1"], ["--batch", "-1"],
-     ["--data", "no/such.npz"], ["--input-shape", "3,x"], ["--target", "torch-egaer"]],
-)  # fmt: skip
+    [
+        ["--scenario", "fast"],
+        ["--deadline", "soon"],
+        ["--meter", "sundial"],
+        ["--meter", "csv:"],
+        ["--seconds", "0"],
+        ["--out", "no/such/x.json"],
+        ["--numerics", "fp3"],
+        ["--numerics", "exact", "--bits", "1"],
+        ["--batch", "-1"],
+        ["--data", "no/such.npz"],
+        ["--input-shape", "3,x"],
+        ["--target", "torch-egaer"],
+    ],
+)
 def test_bad_options_end_it_at_once(artifacts, arguments, capsys, monkeypatch):
     monkeypatch.setattr("neurokit.bench.run.run_here", lambda *given: pytest.fail("something was measured"))
     assert cli.main(["bench", str(artifacts["onnx"]), *arguments]) == 2
@@ -214,8 +234,10 @@ def test_a_crash_is_a_row_that_keeps_its_samples():
 
 @pytest.fixture
 def pack(artifacts, tmp_path):
-    jobs = [Job("artifact", str(artifacts["onnx"]), threads=1, rules=FAST),
-            Job("artifact", str(artifacts["onnx-step"]), "stream", threads=1, rules=FAST)]  # fmt: skip
+    jobs = [
+        Job("artifact", str(artifacts["onnx"]), threads=1, rules=FAST),
+        Job("artifact", str(artifacts["onnx-step"]), "stream", threads=1, rules=FAST),
+    ]
     return packing.write_pack(tmp_path / "pack", jobs)
 
 
@@ -238,8 +260,9 @@ def test_the_pack_runs_without_torch_and_its_json_comes_back(pack, tmp_path):
     (site / "sitecustomize.py").write_text(BLOCKED)
     env = {**os.environ, "PYTHONPATH": str(site)}
     out = tmp_path / "result.json"
-    done = subprocess.run([sys.executable, "bench.py", "--json", str(out)], cwd=pack, env=env, capture_output=True,
-                          text=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "bench.py", "--json", str(out)], cwd=pack, env=env, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     run = BenchRun.load(out)
     assert run.failures == ()
@@ -275,8 +298,9 @@ def test_a_pack_appears_whole_and_is_not_overwritten(pack, artifacts):
 def test_a_damaged_pack_says_so(pack, tmp_path):
     (pack / "models/onnx/model.onnx").write_bytes(b"x")
     (pack / "jobs.json").write_text(json.dumps(json.loads((pack / "jobs.json").read_text())[:1]))
-    done = subprocess.run([sys.executable, "bench.py", "--json", str(tmp_path / "r.json")], cwd=pack,
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "bench.py", "--json", str(tmp_path / "r.json")], cwd=pack, capture_output=True, text=True
+    )
     assert done.returncode == 1
     assert "sha256 mismatch" in done.stdout
     (pack / "jobs.json").write_text("nonsense")
@@ -377,13 +401,26 @@ def sshd(tmp_path):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name], check=True)
     (tmp_path / "authorized").write_text((tmp_path / "user.pub").read_text())
     (tmp_path / "authorized").chmod(stat.S_IRUSR | stat.S_IWUSR)
-    config = {"Port": port, "ListenAddress": "127.0.0.1", "HostKey": tmp_path / "host", "StrictModes": "no",
-              "AuthorizedKeysFile": tmp_path / "authorized", "PidFile": tmp_path / "pid", "UsePAM": "no",
-              "PermitRootLogin": "yes", "Subsystem": "sftp internal-sftp"}  # fmt: skip
+    config = {
+        "Port": port,
+        "ListenAddress": "127.0.0.1",
+        "HostKey": tmp_path / "host",
+        "StrictModes": "no",
+        "AuthorizedKeysFile": tmp_path / "authorized",
+        "PidFile": tmp_path / "pid",
+        "UsePAM": "no",
+        "PermitRootLogin": "yes",
+        "Subsystem": "sftp internal-sftp",
+    }
     (tmp_path / "config").write_text("".join(f"{key} {value}\n" for key, value in config.items()))
     with subprocess.Popen([server, "-D", "-e", "-f", tmp_path / "config"], stderr=subprocess.PIPE) as daemon:
-        options = [f"Port={port}", f"IdentityFile={tmp_path / 'user'}", "StrictHostKeyChecking=no",
-                   f"UserKnownHostsFile={tmp_path / 'known'}", "IdentitiesOnly=yes"]  # fmt: skip
+        options = [
+            f"Port={port}",
+            f"IdentityFile={tmp_path / 'user'}",
+            "StrictHostKeyChecking=no",
+            f"UserKnownHostsFile={tmp_path / 'known'}",
+            "IdentitiesOnly=yes",
+        ]
         command = ["ssh", *(part for o in options for part in ("-o", o)), "-o", "BatchMode=yes", "127.0.0.1", "true"]
         for _ in range(20):
             tried = subprocess.run(command, capture_output=True, text=True)

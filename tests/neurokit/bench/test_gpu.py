@@ -55,9 +55,12 @@ class Driver:
 def driver(monkeypatch):
     found = Driver()
     cuda = types.SimpleNamespace(
-        is_available=lambda: True, is_initialized=lambda: True, current_device=lambda: 0,
-        get_device_properties=lambda device: types.SimpleNamespace(uuid="second"), max_memory_allocated=lambda: 123,
-    )  # fmt: skip
+        is_available=lambda: True,
+        is_initialized=lambda: True,
+        current_device=lambda: 0,
+        get_device_properties=lambda device: types.SimpleNamespace(uuid="second"),
+        max_memory_allocated=lambda: 123,
+    )
     monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda))
     monkeypatch.setattr(gpu, "_started", lambda: found)
     return found
@@ -65,8 +68,12 @@ def driver(monkeypatch):
 
 def test_the_gpu_in_use_is_looked_at_and_what_it_lacks_left_out(driver):
     assert gpu.look() == {
-        "clock_hz": 1980e6, "memory_clock_hz": 3201e6, "temperature_c": 41, "reasons": 4, "other_processes": 0,
-    }  # fmt: skip
+        "clock_hz": 1980e6,
+        "memory_clock_hz": 3201e6,
+        "temperature_c": 41,
+        "reasons": 4,
+        "other_processes": 0,
+    }
     assert not gpu.throttled(gpu.look())
     assert gpu.peak_memory() == 123.0
     driver.processes *= 3

@@ -225,8 +225,15 @@ def test_a_power_is_integrated():
 def test_ina_takes_the_whole_board_alone(tmp_path):
     device = tmp_path / "sys/class/hwmon/hwmon3"
     device.mkdir(parents=True)
-    values = {"name": "ina3221", "in1_label": "VDD_IN", "in1_input": "5000", "curr1_input": "800",
-              "in2_label": "VDD_CPU", "in2_input": "5000", "curr2_input": "300"}  # fmt: skip
+    values = {
+        "name": "ina3221",
+        "in1_label": "VDD_IN",
+        "in1_input": "5000",
+        "curr1_input": "800",
+        "in2_label": "VDD_CPU",
+        "in2_input": "5000",
+        "curr2_input": "300",
+    }
     for name, text in values.items():
         (device / name).write_text(text)
     found = boards.ina(tmp_path)

@@ -71,8 +71,22 @@ def test_the_event_engine_computes_what_torch_computes(tmp_path, capsys):
     """By the command line; the engine compares every spike with PyTorch's before anything is timed."""
     out = tmp_path / "r.json"
     (tmp_path / "d.npz").touch()  # the engine does not read it, and says so
-    arguments = ["spiking_cnn", "--target", "engine", "--target", "torch-kernels", "--numerics", "exact", "--bits=6",
-                 "--data", str(tmp_path / "d.npz"), "--seconds=0.1", "--threads=1", "--out", str(out)]  # fmt: skip
+    arguments = [
+        "spiking_cnn",
+        "--target",
+        "engine",
+        "--target",
+        "torch-kernels",
+        "--numerics",
+        "exact",
+        "--bits=6",
+        "--data",
+        str(tmp_path / "d.npz"),
+        "--seconds=0.1",
+        "--threads=1",
+        "--out",
+        str(out),
+    ]
     assert cli.main(["bench", *arguments, "--json"]) == 0
     run = BenchRun.load(out)
     (report,) = run.reports

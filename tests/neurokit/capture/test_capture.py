@@ -25,9 +25,14 @@ def sequence(*modules, mode="m"):
 def tiny(mode="m"):
     torch.manual_seed(0)
     return sequence(
-        layer.Conv2d(2, 4, 3, padding=1), layer.BatchNorm2d(4), neuron.LIFNode(), layer.Flatten(),
-        layer.Linear(4 * 25, 3), neuron.IFNode(), mode=mode,
-    )  # fmt: skip
+        layer.Conv2d(2, 4, 3, padding=1),
+        layer.BatchNorm2d(4),
+        neuron.LIFNode(),
+        layer.Flatten(),
+        layer.Linear(4 * 25, 3),
+        neuron.IFNode(),
+        mode=mode,
+    )
 
 
 def drive(steps=T, batch=B):
@@ -173,10 +178,13 @@ def test_nested_containers_and_structured_outputs():
     assert torch.equal(by_shape[(T, B, 6)], wanted["side"][0])
 
 
-@pytest.mark.parametrize("build", [
-    lambda: nn.utils.parametrizations.weight_norm(nn.Linear(6, 6)),
-    lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(6, 6)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: nn.utils.parametrizations.weight_norm(nn.Linear(6, 6)),
+        lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(6, 6)),
+    ],
+)
 def test_parametrised_weights(build):
     torch.manual_seed(0)
     net, x = nn.Sequential(build(), neuron.LIFNode(step_mode="m")).eval(), torch.rand(T, B, 6) * 4

@@ -154,9 +154,16 @@ NOISY = {
 }
 # Base classes without dynamics of their own.
 ABSTRACT = {
-    "AdaptBaseNode", "BaseNode", "ILCBaseNode", "MPBNBaseNode", "NoisyBaseNode", "NoisyILCBaseNode",
-    "NoisyNonSpikingBaseNode", "NonSpikingBaseNode", "SimpleBaseNode",
-}  # fmt: skip
+    "AdaptBaseNode",
+    "BaseNode",
+    "ILCBaseNode",
+    "MPBNBaseNode",
+    "NoisyBaseNode",
+    "NoisyILCBaseNode",
+    "NoisyNonSpikingBaseNode",
+    "NonSpikingBaseNode",
+    "SimpleBaseNode",
+}
 
 
 def network(case, mode):
@@ -184,9 +191,7 @@ def spec_of(case, mode, net=None):
     net = network(case, mode) if net is None else net
     shape = tuple(sequence(case, 1).shape[2:])
     tensor = TensorSpec("x", shape, layout="F" if len(shape) == 1 else "CHW")
-    return ModelSpec(
-        "net", lambda: net, (tensor,), time_steps=T, time_input="sequence" if mode == "m" else "step"
-    )  # fmt: skip
+    return ModelSpec("net", lambda: net, (tensor,), time_steps=T, time_input="sequence" if mode == "m" else "step")
 
 
 def by_spikingjelly(case, mode, x):

@@ -124,18 +124,27 @@ def charge(op, v, x, tau, reset, decay_input):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.sampled_from(["if_", "lif"]), st.sampled_from([None, 0.0, -0.25]), st.booleans(), st.sampled_from([2.0, 4.0]),
-    st.integers(1, 8), st.integers(0, 8),
-)  # fmt: skip
+    st.sampled_from(["if_", "lif"]),
+    st.sampled_from([None, 0.0, -0.25]),
+    st.booleans(),
+    st.sampled_from([2.0, 4.0]),
+    st.integers(1, 8),
+    st.integers(0, 8),
+)
 def test_membrane_bounds_hold_for_every_sequence(op, reset, decay_input, tau, pos, neg):
     unit = Fraction(1, 4)
     start = 0.0 if reset is None else reset
     settings_ = {"v_threshold": 1.0, "v_reset": reset, "decay_input": decay_input, "tau": tau}
     high, low = float(pos * unit), float(neg * unit)
     found = membrane(
-        op, torch.full((STEPS, 1), high), torch.full((STEPS, 1), low),
-        torch.full((STEPS, 1), -2.0, dtype=torch.float64), settings_, torch.full((1,), start), STEPS,
-    )  # fmt: skip
+        op,
+        torch.full((STEPS, 1), high),
+        torch.full((STEPS, 1), low),
+        torch.full((STEPS, 1), -2.0, dtype=torch.float64),
+        settings_,
+        torch.full((1,), start),
+        STEPS,
+    )
     rest = None if reset is None else Fraction(reset)
     worst = Fraction(0)
     for xs in itertools.product((-neg, 0, pos), repeat=STEPS):
@@ -165,9 +174,19 @@ NEURONS = {
     "plif": lambda: neuron.ParametricLIFNode(init_tau=2.5),
 }
 BLOCKS = (
-    "conv", "strided", "depthwise", "separable", "residual", "spikes added", "max pool", "average pool 2",
-    "average pool 3", "norm alone", "scaled", "product",
-)  # fmt: skip
+    "conv",
+    "strided",
+    "depthwise",
+    "separable",
+    "residual",
+    "spikes added",
+    "max pool",
+    "average pool 2",
+    "average pool 3",
+    "norm alone",
+    "scaled",
+    "product",
+)
 
 
 class Block(nn.Module):
@@ -226,8 +245,9 @@ def make_net(kinds, fire, seed=0):
 @given(
     st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=3).filter(lambda b: b.count("average pool 3") < 3),
     st.sampled_from(sorted(NEURONS)),
-    st.sampled_from([8, 8, 6, 4]), st.integers(0, 10**6),
-)  # fmt: skip
+    st.sampled_from([8, 8, 6, 4]),
+    st.integers(0, 10**6),
+)
 def test_random_networks_are_the_same_in_any_order_and_precision(kinds, kind, bits, seed):
     net = make_net(kinds, NEURONS[kind], seed)
     x = torch.rand(STEPS, 2, 2, 12, 12, generator=torch.Generator().manual_seed(seed))
@@ -408,9 +428,13 @@ def test_what_breaks_float32_but_not_int32_is_said():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"bits": 9}, "2 to 8"), ({"bits": 1}, "2 to 8"), ({"calibration": torch.rand(3, 1)}, "calibration"),
-     ({"calibration": torch.full((STEPS, 1, 2, 12, 12), math.nan)}, "finite")],
-)  # fmt: skip
+    [
+        ({"bits": 9}, "2 to 8"),
+        ({"bits": 1}, "2 to 8"),
+        ({"calibration": torch.rand(3, 1)}, "calibration"),
+        ({"calibration": torch.full((STEPS, 1, 2, 12, 12), math.nan)}, "finite"),
+    ],
+)
 def test_bad_arguments(change, message):
     captured = nk.capture(make_net(["conv"], NEURONS["if"]), torch.rand(STEPS, 1, 2, 12, 12))
     with pytest.raises(InputError, match=message):
@@ -449,8 +473,19 @@ def test_digits_keep_their_accuracy():
 def test_the_command_line(tmp_path, capsys):
     out = tmp_path / "a"
     np.save(tmp_path / "x.npy", np.random.default_rng(0).random((4, 3, 1, 8, 8), dtype=np.float32))
-    arguments = ["export", "spiking_cnn", "--out", str(out), "--numerics", "exact", "--bits", "6",
-                 "--calibration", str(tmp_path / "x.npy"), "--json"]  # fmt: skip
+    arguments = [
+        "export",
+        "spiking_cnn",
+        "--out",
+        str(out),
+        "--numerics",
+        "exact",
+        "--bits",
+        "6",
+        "--calibration",
+        str(tmp_path / "x.npy"),
+        "--json",
+    ]
     assert cli.main(arguments) == 0
     assert json.loads(capsys.readouterr().out)["parity"]["verdict"] == "exact"
     manifest = nk.Artifact.load(out).manifest

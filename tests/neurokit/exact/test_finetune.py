@@ -121,8 +121,19 @@ def test_the_command_line(tmp_path, capsys):
     data = load_digits()
     np.savez(tmp_path / "train.npz", x=data.train_images[:64].numpy(), y=data.train_labels[:64].numpy())
     np.savez(tmp_path / "test.npz", x=data.test_images[:64].numpy(), y=data.test_labels[:64].numpy())
-    arguments = ["export", "spiking_cnn", "--out", str(tmp_path / "a"), "--fine-tune", str(tmp_path / "train.npz"),
-                 "--data", str(tmp_path / "test.npz"), "--bits", "4", "--json"]  # fmt: skip
+    arguments = [
+        "export",
+        "spiking_cnn",
+        "--out",
+        str(tmp_path / "a"),
+        "--fine-tune",
+        str(tmp_path / "train.npz"),
+        "--data",
+        str(tmp_path / "test.npz"),
+        "--bits",
+        "4",
+        "--json",
+    ]
     assert cli.main(arguments) == 2
     capsys.readouterr()
     assert cli.main([*arguments, "--numerics", "exact"]) == 0

@@ -104,10 +104,13 @@ def convolutional(path):
     shape = (4, 8, 8)
     fire = lambda *s: nir.IF(r=np.full(s, 1 / DT), v_threshold=np.full(s, 1.0))  # noqa: E731
     graph = nir.NIRGraph.from_list(
-        nir.Conv2d((8, 8), weights(rng, 4, 2, 3, 3), 1, 1, 1, 1, np.zeros(4, np.float32)), fire(*shape),
+        nir.Conv2d((8, 8), weights(rng, 4, 2, 3, 3), 1, 1, 1, 1, np.zeros(4, np.float32)),
+        fire(*shape),
         nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])),
-        nir.Flatten({"input": np.array([4, 4, 4])}, 0, -1), nir.Affine(weights(rng, 10, 64), np.zeros(10)), fire(10),
-    )  # fmt: skip
+        nir.Flatten({"input": np.array([4, 4, 4])}, 0, -1),
+        nir.Affine(weights(rng, 10, 64), np.zeros(10)),
+        fire(10),
+    )
     nir.write(str(path), graph)
 
 
@@ -115,10 +118,13 @@ def braille(path):
     """The paper's third task in small, without its recurrent connection (that is in test_nir_recurrent.py)."""
     rng = np.random.default_rng(5)
     nodes = {
-        "input": nir.Input(np.array([12])), "fc1": nir.Affine(weights(rng, 10, 12), np.zeros(10)),
-        "lif1": neuron("CubaLIF", 10), "fc2": nir.Affine(weights(rng, 7, 10), np.zeros(7)),
-        "lif2": neuron("CubaLIF", 7), "output": nir.Output(np.array([7])),
-    }  # fmt: skip
+        "input": nir.Input(np.array([12])),
+        "fc1": nir.Affine(weights(rng, 10, 12), np.zeros(10)),
+        "lif1": neuron("CubaLIF", 10),
+        "fc2": nir.Affine(weights(rng, 7, 10), np.zeros(7)),
+        "lif2": neuron("CubaLIF", 7),
+        "output": nir.Output(np.array([7])),
+    }
     edges = [("input", "fc1"), ("fc1", "lif1"), ("lif1", "fc2"), ("fc2", "lif2"), ("lif2", "output")]
     nir.write(str(path), nir.NIRGraph(nodes, edges))
 

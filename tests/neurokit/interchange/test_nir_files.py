@@ -77,8 +77,15 @@ def test_neurons_follow_nirs_equations(given, tmp_path):
 def test_current_based_and_silent_neurons(tmp_path):
     rng = np.random.default_rng(1)
     full = lambda value: np.full(3, float(value))  # noqa: E731
-    cuba = nir.CubaLIF(tau_syn=full(3 * DT), tau_mem=full(4 * DT), r=full(2), v_leak=full(0.1), v_threshold=full(0.4),
-                       v_reset=full(-0.2), w_in=np.array([1.0, 1.5, 2.0]))  # fmt: skip
+    cuba = nir.CubaLIF(
+        tau_syn=full(3 * DT),
+        tau_mem=full(4 * DT),
+        r=full(2),
+        v_leak=full(0.1),
+        v_threshold=full(0.4),
+        v_reset=full(-0.2),
+        w_in=np.array([1.0, 1.5, 2.0]),
+    )
     leaky = nir.LI(tau=full(5 * DT), r=full(2), v_leak=full(0))
     x = rng.uniform(0, 1, (30, 2, 3)).astype(np.float32)
     i, v, u, out = np.zeros((2, 3)), np.full((2, 3), -0.2), np.zeros((2, 3)), []
@@ -109,8 +116,15 @@ def test_layers_and_fan_in(tmp_path):
         "gate": nir.Threshold(np.full(36, 0.5)),
         "out": nir.Output(np.array([36])),
     }
-    edges = [("in", "conv"), ("conv", "twice"), ("conv", "sum"), ("twice", "sum"), ("sum", "flat"), ("flat", "gate"),
-             ("gate", "out")]  # fmt: skip
+    edges = [
+        ("in", "conv"),
+        ("conv", "twice"),
+        ("conv", "sum"),
+        ("twice", "sum"),
+        ("sum", "flat"),
+        ("flat", "gate"),
+        ("gate", "out"),
+    ]
     write(nir.NIRGraph(nodes, edges, type_check=False), tmp_path / "n.nir")
     x = rng.normal(size=(3, 2, 2, 6, 6)).astype(np.float32)
     y = F.conv2d(
@@ -235,7 +249,7 @@ EDITS = {
     ),
     "has no group 'nodes'": lambda g: g.__delitem__("nodes"),
     "not numbers or text": lambda g: replace(g["nodes/affine"], "bias", np.zeros(3, [("a", "f4")])),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("match", EDITS)

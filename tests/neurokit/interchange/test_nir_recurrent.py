@@ -43,11 +43,14 @@ def recurrent(kind, delay=None, seed=5):
     """The Braille reader in small: a hidden layer that reads its own spikes, one step (or `delay` steps) late."""
     rng = np.random.default_rng(seed)
     nodes = {
-        "input": nir.Input(np.array([6])), "fc1": nir.Affine(2 * weights(rng, 5, 6), np.zeros(5)),
-        "lif1": neuron(kind, 5), "w_rec": nir.Linear(2 * weights(rng, 5, 5)),
-        "fc2": nir.Affine(2 * weights(rng, 4, 5), np.zeros(4)), "lif2": neuron(kind, 4),
+        "input": nir.Input(np.array([6])),
+        "fc1": nir.Affine(2 * weights(rng, 5, 6), np.zeros(5)),
+        "lif1": neuron(kind, 5),
+        "w_rec": nir.Linear(2 * weights(rng, 5, 5)),
+        "fc2": nir.Affine(2 * weights(rng, 4, 5), np.zeros(4)),
+        "lif2": neuron(kind, 4),
         "output": nir.Output(np.array([4])),
-    }  # fmt: skip
+    }
     edges = chain("input", "fc1", "lif1", "fc2", "lif2", "output")
     if delay is None:
         return nir.NIRGraph(nodes, [*edges, *chain("lif1", "w_rec", "lif1")])
@@ -130,10 +133,14 @@ def test_layers_that_feed_back(tmp_path):
     for a, b in (("a", "b"), ("b", "a")):
         rng = np.random.default_rng(7)
         nodes = {
-            "input": nir.Input(np.array([4])), "in": nir.Linear(4 * weights(rng, 4, 4)), a: neuron("LIF", 4),
-            "up": nir.Linear(8 * weights(rng, 4, 4)), b: neuron("LIF", 4), "down": nir.Linear(weights(rng, 4, 4)),
+            "input": nir.Input(np.array([4])),
+            "in": nir.Linear(4 * weights(rng, 4, 4)),
+            a: neuron("LIF", 4),
+            "up": nir.Linear(8 * weights(rng, 4, 4)),
+            b: neuron("LIF", 4),
+            "down": nir.Linear(weights(rng, 4, 4)),
             "output": nir.Output(np.array([4])),
-        }  # fmt: skip
+        }
         edges = [*chain("input", "in", a, "up", b, "down", a), (b, "output")]
         x = inputs(STEPS, 2, 4)
         first, second, old, out = Simulator(nodes[a]), Simulator(nodes[b]), np.zeros((2, 4)), []
@@ -152,8 +159,9 @@ def snntorchs_own(path):
     from snntorch.export_nir import export_to_nir
 
     rng = np.random.default_rng(8)
-    cell = snn.RLeaky(beta=0.75, threshold=0.9375, linear_features=5, init_hidden=True, reset_mechanism="zero",
-                      reset_delay=False)  # fmt: skip
+    cell = snn.RLeaky(
+        beta=0.75, threshold=0.9375, linear_features=5, init_hidden=True, reset_mechanism="zero", reset_delay=False
+    )
     net = torch.nn.Sequential(torch.nn.Linear(6, 5), cell)
     with torch.no_grad():
         for linear in (net[0], cell.recurrent):
@@ -178,10 +186,14 @@ def test_a_graph_within_the_graph(tmp_path):
     """A recurrent layer as a node of its own, which is how NIR's authors wrote their Braille reader."""
     flat = recurrent("CubaLIF")
     inner = nir.NIRGraph(
-        {"input": nir.Input(np.array([5])), "lif": flat.nodes["lif1"], "w_rec": flat.nodes["w_rec"],
-         "output": nir.Output(np.array([5]))},
+        {
+            "input": nir.Input(np.array([5])),
+            "lif": flat.nodes["lif1"],
+            "w_rec": flat.nodes["w_rec"],
+            "output": nir.Output(np.array([5])),
+        },
         [*chain("input", "lif", "w_rec", "lif"), ("lif", "output")],
-    )  # fmt: skip
+    )
     outer = {name: node for name, node in flat.nodes.items() if name not in ("lif1", "w_rec")}
     nested = nir.NIRGraph({**outer, "lif1": inner}, chain("input", "fc1", "lif1", "fc2", "lif2", "output"))
     x = inputs(STEPS, 2, 6)
@@ -208,11 +220,17 @@ def graphs(draw):
 def as_graph(kinds, edges, seed):
     rng = {name: np.random.default_rng([seed, k]) for k, name in enumerate(sorted(kinds))}
     fields = {
-        "Input": lambda r: {"shape": np.array([3])}, "Output": lambda r: {},
+        "Input": lambda r: {"shape": np.array([3])},
+        "Output": lambda r: {},
         "Linear": lambda r: {"weight": r.normal(size=(3, 3)).astype(np.float32)},
-        "LIF": lambda r: {"tau": np.full(3, 2 * DT), "r": np.full(3, 3.0), "v_leak": np.zeros(3),
-                          "v_threshold": np.full(3, 0.7), "v_reset": np.zeros(3)},
-    }  # fmt: skip
+        "LIF": lambda r: {
+            "tau": np.full(3, 2 * DT),
+            "r": np.full(3, 3.0),
+            "v_leak": np.zeros(3),
+            "v_threshold": np.full(3, 0.7),
+            "v_reset": np.zeros(3),
+        },
+    }
     nodes = {name: NirNode(kind, fields[kind](rng[name])) for name, kind in kinds.items()}
     return NirGraph(nodes, list(edges))
 
@@ -316,9 +334,11 @@ def test_thousands_of_nodes_in_one_cycle_are_refused(tmp_path):
 
 def test_a_cycle_of_a_delay_that_lets_something_through_is_refused(tmp_path):
     nodes = {
-        "input": nir.Input(np.array([2])), "w": nir.Linear(np.eye(2)), "d": nir.Delay(np.array([0, DT])),
+        "input": nir.Input(np.array([2])),
+        "w": nir.Linear(np.eye(2)),
+        "d": nir.Delay(np.array([0, DT])),
         "output": nir.Output(np.array([2])),
-    }  # fmt: skip
+    }
     edges = [*chain("input", "w", "d", "w"), ("d", "output")]
     refused(nir.NIRGraph(nodes, edges), tmp_path, "cycle without a neuron .* expected: a neuron, or a Delay")
 

@@ -108,10 +108,13 @@ def test_a_pickled_weight_is_refused_unread(tmp_path):
     def mark(config):
         next(iter(config["config"].values()))["use_pickle"] = True
 
-    change(path, {
-        "data/weights/model_weights_config.json": edit_json(mark),
-        "data/weights/weight_0": lambda _: pickle.dumps(Trace(trace)),
-    })  # fmt: skip
+    change(
+        path,
+        {
+            "data/weights/model_weights_config.json": edit_json(mark),
+            "data/weights/weight_0": lambda _: pickle.dumps(Trace(trace)),
+        },
+    )
     refused(path, "keeps 'stem.0.weight' pickled, and a pickle can run code")
     assert not trace.exists()
     with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it raises, after it has run the pickle
@@ -134,9 +137,13 @@ def test_what_else_torch_would_execute_is_not_even_read(tmp_path):
         program["guards_code"] = [evil]
         program["range_constraints"] = {evil: {"min_val": 0, "max_val": None}}
 
-    change(path, {
-        "models/model.json": edit_json(poison), "data/sample_inputs/model.pt": lambda _: pickle.dumps(Trace(trace)),
-    })  # fmt: skip
+    change(
+        path,
+        {
+            "models/model.json": edit_json(poison),
+            "data/sample_inputs/model.pt": lambda _: pickle.dumps(Trace(trace)),
+        },
+    )
     x = torch.rand(2, 3, 16, 16)
     with torch.no_grad():
         assert torch.equal(load(str(path)).build()(x), net(x))
@@ -178,13 +185,20 @@ def test_malformed(tmp_path):
         )["inputs"][3]["arg"].update(as_ints=[0, 0]),
         "is no torch.export archive: KeyError": lambda p: p["graph_module"].pop("graph"),
         "has 0 inputs": lambda p: p["graph_module"]["signature"]["input_specs"].pop(),
-        "numbers at once": lambda p: p["graph_module"]["graph"]["nodes"].insert(1, {
-            "target": "torch.ops.aten.repeat.default", "name": "bomb", "metadata": {},
-            "inputs": [{"name": "self", "arg": {"as_tensor": {"name": "x"}}, "kind": 1},
-                       {"name": "repeats", "arg": {"as_ints": [10**6, 10**3, 1, 1]}, "kind": 1}],
-            "outputs": [{"as_tensor": {"name": "bomb"}}],
-        }),
-    }  # fmt: skip
+        "numbers at once": lambda p: p["graph_module"]["graph"]["nodes"].insert(
+            1,
+            {
+                "target": "torch.ops.aten.repeat.default",
+                "name": "bomb",
+                "metadata": {},
+                "inputs": [
+                    {"name": "self", "arg": {"as_tensor": {"name": "x"}}, "kind": 1},
+                    {"name": "repeats", "arg": {"as_ints": [10**6, 10**3, 1, 1]}, "kind": 1},
+                ],
+                "outputs": [{"as_tensor": {"name": "bomb"}}],
+            },
+        ),
+    }
     for match, edit in edits.items():
         path.write_bytes(whole)
         change(path, {"models/model.json": edit_json(edit)})

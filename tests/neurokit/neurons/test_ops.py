@@ -27,9 +27,12 @@ def current(steps, dtype, *, scale=1.5):
 
 def theirs(kind, v_reset, decay_input=True, *, dtype=torch.float32, act=None, detach=False, threshold=0.8):
     common = {
-        "v_threshold": threshold, "v_reset": v_reset, "detach_reset": detach, "step_mode": "m",
+        "v_threshold": threshold,
+        "v_reset": v_reset,
+        "detach_reset": detach,
+        "step_mode": "m",
         "surrogate_function": act or SURROGATES["sigmoid"],
-    }  # fmt: skip
+    }
     if kind == "if_":
         return neuron.IFNode(**common)
     if kind == "lif":
@@ -80,9 +83,7 @@ def test_gradients_are_spikingjellys(kind, decay_input, v_reset, name, detach):
 
     node.v = v0
     expected = torch.autograd.grad((node(x) * weight).sum() + (node.v * weight_v).sum(), wanted)
-    spikes, v = ours(
-        kind, x, v0, node, v_reset, decay_input, name=name, alpha=float(act.alpha), detach=detach
-    )  # fmt: skip
+    spikes, v = ours(kind, x, v0, node, v_reset, decay_input, name=name, alpha=float(act.alpha), detach=detach)
     found = torch.autograd.grad((spikes * weight).sum() + (v * weight_v).sum(), wanted)
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)

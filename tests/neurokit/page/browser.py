@@ -19,8 +19,15 @@ class Browser:
             os.dup2(given, 3)
             os.dup2(taken, 4)
 
-        options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-                   "--remote-debugging-pipe", f"--user-data-dir={folder}"]  # fmt: skip
+        options = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--remote-debugging-pipe",
+            f"--user-data-dir={folder}",
+        ]
         self._child = subprocess.Popen(
             [command, *options], close_fds=False, preexec_fn=descriptors, stderr=subprocess.DEVNULL
         )

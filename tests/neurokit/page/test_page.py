@@ -32,43 +32,96 @@ CASES = (  # target, numerics, parity, median in seconds, right answers of 500, 
     ("onnx", "float", "exact", 0.6e-3, 455, 2),
     ("torch-eager", "float", "", 12e-3, 480, 4),
 )
-MACHINE = {"machine": {"cpu": "Test CPU", "governor": "performance"}, "versions": {"onnxruntime": "1.2.3"},
-           "time": "2030-01-01T00:00:00+00:00", "during": {"competing_cpus": 0.01}}  # fmt: skip
+MACHINE = {
+    "machine": {"cpu": "Test CPU", "governor": "performance"},
+    "versions": {"onnxruntime": "1.2.3"},
+    "time": "2030-01-01T00:00:00+00:00",
+    "during": {"competing_cpus": 0.01},
+}
 
 
 def latency(number, target, numerics, parity, median, correct, steps):
     times = (median * np.random.default_rng(number).lognormal(0, 0.05, 3000)).tolist()
     joules = Quantity.exact(10 * median, "J", "measured", "RAPL package-0") if number != 5 else None
     return LatencyReport.judged(
-        "tiny", target, "single", times, environment=MACHINE, numerics=numerics, time_steps=steps, elapsed_s=12.0,
-        variant="1 thread", bytes_on_disk=150_000, memory={"cpu_added": 3.2e7}, load_s=0.1, first_s=0.01,
-        parity=parity, parity_overridden=parity == "failed", energy=joules, energy_note="" if joules else "absent: no",
+        "tiny",
+        target,
+        "single",
+        times,
+        environment=MACHINE,
+        numerics=numerics,
+        time_steps=steps,
+        elapsed_s=12.0,
+        variant="1 thread",
+        bytes_on_disk=150_000,
+        memory={"cpu_added": 3.2e7},
+        load_s=0.1,
+        first_s=0.01,
+        parity=parity,
+        parity_overridden=parity == "failed",
+        energy=joules,
+        energy_note="" if joules else "absent: no",
         accuracy={"correct": correct, "total": 500, "data": "digits.npz"},
-    )  # fmt: skip
+    )
 
 
 def chip(name, total, status="priced", fits=True):
     timing = chips.LatencyReport((1e-3,), Quantity(4e-3, 3e-3, 5e-3, "s", "simulated", "x"), 1e-3, 1e-3, ("clock",), ())
     return chips.ChipReport(
-        chip=name, title=name.title(), status=status, fits=fits, violations=(), strategy="annealed", chips=1, cores=4,
-        core_energy=(), total=total,
-        components={}, layers={}, steps=(), core_map=(), links=(), latency=timing if fits else None,
-        counts={}, unpriced=("leak",) if status != "priced" else (), assumptions=(), warnings=(),
+        chip=name,
+        title=name.title(),
+        status=status,
+        fits=fits,
+        violations=(),
+        strategy="annealed",
+        chips=1,
+        cores=4,
+        core_energy=(),
+        total=total,
+        components={},
+        layers={},
+        steps=(),
+        core_map=(),
+        links=(),
+        latency=timing if fits else None,
+        counts={},
+        unpriced=("leak",) if status != "priced" else (),
+        assumptions=(),
+        warnings=(),
         sources=("synapse 23.6 pJ: table 2",),
-    )  # fmt: skip
+    )
 
 
 def energy():
     """A report as hw_sim writes it."""
-    found = [chip("alpha", Quantity(1e-5, 8e-6, 1.5e-5, "J", "simulated", "engine")),
-             chip("beta", Quantity(3e-6, 2e-6, 5e-6, "J", "simulated", "engine"), "lower-bound", False),
-             chip("gamma", None, "refused")]  # fmt: skip
-    ann = [chips.EstimatorReport(f"ann-{p}", f"{p} ANN", Quantity(j, j, j, "J", "analytic", "paper"), {}, "paper")
-           for p, j in (("int8", 2e-5), ("fp32", 9e-5))]  # fmt: skip
+    found = [
+        chip("alpha", Quantity(1e-5, 8e-6, 1.5e-5, "J", "simulated", "engine")),
+        chip("beta", Quantity(3e-6, 2e-6, 5e-6, "J", "simulated", "engine"), "lower-bound", False),
+        chip("gamma", None, "refused"),
+    ]
+    ann = [
+        chips.EstimatorReport(f"ann-{p}", f"{p} ANN", Quantity(j, j, j, "J", "analytic", "paper"), {}, "paper")
+        for p, j in (("int8", 2e-5), ("fp32", 9e-5))
+    ]
     return chips.EnergyReport(
-        "tiny", "digits", 1, 4, 10, 20, 30, {}, (), tuple(found), tuple(ann), None, ("alpha: 0.5 x ann-int8",), {},
-        ("borders clipped",), (), "neurokit",
-    )  # fmt: skip
+        "tiny",
+        "digits",
+        1,
+        4,
+        10,
+        20,
+        30,
+        {},
+        (),
+        tuple(found),
+        tuple(ann),
+        None,
+        ("alpha: 0.5 x ann-int8",),
+        {},
+        ("borders clipped",),
+        (),
+        "neurokit",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +141,20 @@ def test_it_says_what_is_to_be_said(page):
     text = page.read_text()
     assert "allow-mismatch" in text
     assert re.search(r"<strong>Not verified", text)
-    for word in ("measured", "simulated", "assumed", "RAPL package-0", "Test CPU", "480 of 500 of digits.npz",
-                 "at least", "refused: no price", "does not fit", "0.5 \u00d7",
-                 "no GPU &lt;here&gt;", "lower bound"):  # fmt: skip
+    for word in (
+        "measured",
+        "simulated",
+        "assumed",
+        "RAPL package-0",
+        "Test CPU",
+        "480 of 500 of digits.npz",
+        "at least",
+        "refused: no price",
+        "does not fit",
+        "0.5 \u00d7",
+        "no GPU &lt;here&gt;",
+        "lower bound",
+    ):
         assert word in text, word
 
 
@@ -113,9 +177,14 @@ def test_wilson_agrees_with_scipy():
 def test_the_front_is_what_nothing_beats():
     """Oracle: every pair of points, one by one."""
     rng = np.random.default_rng(0)
-    rows = [Row("m", str(i), figures={"p50": Quantity.exact(a, "s", "measured", ""),
-                                      "accuracy": Quantity.exact(b, "", "measured", "")})
-            for i, (a, b) in enumerate(zip(rng.uniform(1, 9, 30), rng.uniform(0, 1, 30), strict=True))]  # fmt: skip
+    rows = [
+        Row(
+            "m",
+            str(i),
+            figures={"p50": Quantity.exact(a, "s", "measured", ""), "accuracy": Quantity.exact(b, "", "measured", "")},
+        )
+        for i, (a, b) in enumerate(zip(rng.uniform(1, 9, 30), rng.uniform(0, 1, 30), strict=True))
+    ]
     points = [(row.figures["p50"].value, row.figures["accuracy"].value) for row in rows]
     best = [p for p in points if not any(q[0] <= p[0] and q[1] >= p[1] and q != p for q in points)]
     drawn = pareto.pareto(rows, "p50", "accuracy", {"p50": ("latency", "s"), "accuracy": ("accuracy", "%")})
@@ -127,10 +196,17 @@ def test_the_front_is_what_nothing_beats():
 def test_only_whole_inferences_are_in_the_plots():
     """A time step of a stream is no inference: it would beat every one of them."""
     single, stream = (
-        LatencyReport.judged("tiny", "onnx-step", scenario, [seconds] * 200, time_steps=4, elapsed_s=12.0,
-                             accuracy={"correct": 9, "total": 10, "data": "d"})
+        LatencyReport.judged(
+            "tiny",
+            "onnx-step",
+            scenario,
+            [seconds] * 200,
+            time_steps=4,
+            elapsed_s=12.0,
+            accuracy={"correct": 9, "total": 10, "data": "d"},
+        )
         for scenario, seconds in (("single", 4e-3), ("stream", 1e-3))
-    )  # fmt: skip
+    )
     content = Content([_latency_row(single), _latency_row(stream)])
     text = render(content)
     assert "stream, each step" in text
@@ -156,15 +232,23 @@ def test_chips_stand_beside_the_network_without_spikes_at_every_t():
     assert section["precisions"] == ["int8", "fp32"]
     found = [(row["title"], row["steps"], row["ratios"][0]) for row in section["rows"]]
     assert found == [
-        ("Alpha", 4, "0.5 \u00d7"), ("Alpha", 8, "2 \u00d7"), ("Beta", 4, "at least 0.15 \u00d7"),
-        ("Beta", 8, "at least 0.15 \u00d7"), ("Gamma", 4, "-"), ("Gamma", 8, "-"),
-    ]  # fmt: skip
+        ("Alpha", 4, "0.5 \u00d7"),
+        ("Alpha", 8, "2 \u00d7"),
+        ("Beta", 4, "at least 0.15 \u00d7"),
+        ("Beta", 8, "at least 0.15 \u00d7"),
+        ("Gamma", 4, "-"),
+        ("Gamma", 8, "-"),
+    ]
     assert len(section["baselines"]) == 2  # the same at both T, so said once
 
 
 def test_what_all_rows_share_is_said_once():
-    reports = [LatencyReport.judged("tiny", target, "single", [0.1] * 200, variant="1 thread", energy_note="absent: no",
-                                    output_error=error) for target, error in (("a", 0.18), ("b", 1e-6))]  # fmt: skip
+    reports = [
+        LatencyReport.judged(
+            "tiny", target, "single", [0.1] * 200, variant="1 thread", energy_note="absent: no", output_error=error
+        )
+        for target, error in (("a", 0.18), ("b", 1e-6))
+    ]
     text = render(Content([_latency_row(report) for report in reports], unmetered=Counter(_unmetered(reports))))
     assert text.count("1 thread<") == 0
     assert "Everything was measured with: 1 thread." in text
@@ -200,8 +284,17 @@ def test_accuracies_come_from_a_file_too(tmp_path):
         gather([tmp_path / "r.json", tmp_path / "a.json"])
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"report": "bench"}', '{"chips": [{}], "network": "n"}',
-                                  '{"report": "bench", "schema_version": 99, "reports": []}'])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"report": "bench"}',
+        '{"chips": [{}], "network": "n"}',
+        '{"report": "bench", "schema_version": 99, "reports": []}',
+    ],
+)
 def test_files_that_are_no_reports(tmp_path, text, capsys):
     (tmp_path / "x.json").write_text(text)
     page = tmp_path / "page.html"

@@ -184,7 +184,7 @@ FAULTS = {
         ),
         set(),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -197,9 +197,7 @@ def test_a_planted_fault_is_found_in_its_layer(artifacts, tmp_path, form, fault)
     assert not report.passed
     said = json.loads((broken.path / "manifest.json").read_text())
     assert said["parity"]["verdict"] == "failed"
-    blamed = {
-        entry.layer for entry in report.layers if not entry.explained or entry.max_current_error > entry.bound
-    }  # fmt: skip
+    blamed = {entry.layer for entry in report.layers if not entry.explained or entry.max_current_error > entry.bound}
     assert blamed <= layers  # and no innocent layer is blamed
 
 
@@ -248,9 +246,10 @@ def tie_spec():
         torch.manual_seed(1)
         net = nn.Sequential(
             layer.Conv2d(8, 64, 3, bias=False, step_mode="m"),
-            neuron.IFNode(step_mode="m"), layer.Flatten(step_mode="m"),
+            neuron.IFNode(step_mode="m"),
+            layer.Flatten(step_mode="m"),
             layer.Linear(64 * 16, 3, step_mode="m"),
-        ).eval()  # fmt: skip
+        ).eval()
         with torch.no_grad():
             weight = torch.rand(64, 72)
             net[0].weight.copy_((weight / weight.sum(1, keepdim=True)).view(64, 8, 3, 3))
@@ -311,8 +310,10 @@ def test_verify_needs_the_files_alone(artifacts, tmp_path):
 def test_the_three_forms_agree(artifacts):
     pairs = pipeline.compare(list(artifacts.values()))
     assert [(pair["a"], pair["b"]) for pair in pairs] == [
-        ("onnx", "onnx-scan"), ("onnx", "onnx-step"), ("onnx-scan", "onnx-step")
-    ]  # fmt: skip
+        ("onnx", "onnx-scan"),
+        ("onnx", "onnx-step"),
+        ("onnx-scan", "onnx-step"),
+    ]
     for pair in pairs:
         assert pair["spikes_compared"] == T * 16 * 12 * 12 * 3
         assert pair["spikes_differ"] == 0

@@ -29,9 +29,11 @@ def shown(part, width: int = 80) -> str:
 @pytest.fixture(scope="module")
 def report():
     net = Network(
-        "toy [bold]net", (Population("in", (300,), "input"), Population("out", (10,), model=NeuronModel("if"))),
-        (Projection.linear("fc", "in", "out", (300,), 10),), outputs=("out",),
-    )  # fmt: skip
+        "toy [bold]net",
+        (Population("in", (300,), "input"), Population("out", (10,), model=NeuronModel("if"))),
+        (Projection.linear("fc", "in", "out", (300,), 10),),
+        outputs=("out",),
+    )
     spikes = np.random.default_rng(0).random((6, 300)) < 0.2
     rasters = {"in": SpikeRaster.pack(spikes), "out": SpikeRaster.pack(np.zeros((6, 10), bool))}
     return simulate_workload(Workload(net, rasters, "random"), CHIPS)

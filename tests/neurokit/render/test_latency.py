@@ -19,7 +19,7 @@ def shown(*reports, width=80):
 def report(numerics="float", steps=4, model="tiny", **more):
     return LatencyReport.judged(
         model, "onnx", "single", [0.01] * 2000, numerics=numerics, time_steps=steps, elapsed_s=20.0, **more
-    )  # fmt: skip
+    )
 
 
 def test_rows_that_differ_in_numerics_or_t_can_be_told_apart():

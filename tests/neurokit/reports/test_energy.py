@@ -106,9 +106,18 @@ def test_page_is_self_contained_and_escaped(report):
     assert "toy &lt;net&gt;" in page
     assert "<net>" not in page
     assert len(page) < 1_000_000
-    for heading in ("Firing rate over layers and time", "Core map with load", "Link heat map", "Time of each step",
-                    "Energy by layer and component", "Used and not priced", "Assumptions", "Sources of",
-                    "Against the same network without spikes", "Does not fit, because"):  # fmt: skip
+    for heading in (
+        "Firing rate over layers and time",
+        "Core map with load",
+        "Link heat map",
+        "Time of each step",
+        "Energy by layer and component",
+        "Used and not priced",
+        "Assumptions",
+        "Sources of",
+        "Against the same network without spikes",
+        "Does not fit, because",
+    ):
         assert heading in page, heading
     assert "spikes a synapse" in page
 
@@ -118,14 +127,22 @@ def test_page_in_a_browser(chromium, report, tmp_path):
     for width in (1000, 500):  # headless chromium lays out no narrower
         picture = tmp_path / f"{width}.png"
         common = [
-            chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-            f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},1200",
-        ]  # fmt: skip
+            chromium,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--window-size={width},1200",
+        ]
         environment = {**os.environ, "HOME": str(tmp_path)}
         done = subprocess.run(
-            [*common, f"--screenshot={picture}", path.as_uri()], capture_output=True, text=True, timeout=120,
+            [*common, f"--screenshot={picture}", path.as_uri()],
+            capture_output=True,
+            text=True,
+            timeout=120,
             env=environment,
-        )  # fmt: skip
+        )
         assert done.returncode == 0, done.stderr
         assert picture.stat().st_size > 20_000  # a blank page of this size packs to a few kilobytes
     dumped = subprocess.run(
@@ -233,9 +250,22 @@ def test_energy_command_hands_over_and_renders(report, tmp_path, monkeypatch):
     monkeypatch.setattr(neurokit.pipeline, "capture", lambda spec, time_steps: ("captured", time_steps))
     monkeypatch.setattr(neurokit.pipeline, "simulate", fake)
     files = {kind: tmp_path / f"r.{kind}" for kind in ("json", "html")}
-    arguments = ["energy", "m", "--chip", "loihi1", "--chip", "loihi2", "--price", "loihi2:synaptic_event=2e-11",
-                 "--step-seconds", "0.01",
-                 "--out", str(files["json"]), "--html", str(files["html"])]  # fmt: skip
+    arguments = [
+        "energy",
+        "m",
+        "--chip",
+        "loihi1",
+        "--chip",
+        "loihi2",
+        "--price",
+        "loihi2:synaptic_event=2e-11",
+        "--step-seconds",
+        "0.01",
+        "--out",
+        str(files["json"]),
+        "--html",
+        str(files["html"]),
+    ]
     result = CliRunner().invoke(cli(), arguments, env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
     assert seen["captured"] == ("captured", 6)

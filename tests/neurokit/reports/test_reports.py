@@ -21,9 +21,20 @@ LAYER = LayerParity("layer1.0.sn1", "LIFNode", 4096, 2, 3e-7, 1e-6, 2e-7, (1, 77
 
 
 def parity(**changes):
-    base = {"model": "tiny", "target": "onnx", "form": "sequence", "verdict": "benign rounding", "layers": (LAYER,),
-            "output_error_free": 1e-7, "output_tolerance": 1e-5, "top1_agreement": 1.0, "spikes_compared": 4096,
-            "spikes_flipped": 2, "notes": ("one",), "provenance": {"time": "now"}}  # fmt: skip
+    base = {
+        "model": "tiny",
+        "target": "onnx",
+        "form": "sequence",
+        "verdict": "benign rounding",
+        "layers": (LAYER,),
+        "output_error_free": 1e-7,
+        "output_tolerance": 1e-5,
+        "top1_agreement": 1.0,
+        "spikes_compared": 4096,
+        "spikes_flipped": 2,
+        "notes": ("one",),
+        "provenance": {"time": "now"},
+    }
     return ParityReport(**{**base, **changes})
 
 
@@ -61,8 +72,10 @@ def test_a_flip_outside_its_bound_is_not_explained(flips, margin, explained):
 
 
 def test_first_divergence_is_the_earliest_in_time_then_in_depth():
-    layers = [dataclasses.replace(LAYER, layer=name, first_divergence=first)
-              for name, first in [("a", None), ("b", (2, 0)), ("c", (1, 9)), ("d", (1, 3))]]  # fmt: skip
+    layers = [
+        dataclasses.replace(LAYER, layer=name, first_divergence=first)
+        for name, first in [("a", None), ("b", (2, 0)), ("c", (1, 9)), ("d", (1, 3))]
+    ]
     assert parity(layers=tuple(layers)).first_divergence == (1, "c", 9)
     assert parity(layers=()).first_divergence is None
 

@@ -18,9 +18,17 @@ from neurokit.transforms.rate_coding import rate_coded
 def build() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Conv2d(2, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.AvgPool2d(2), nn.Conv2d(8, 8, 3),
-        nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(32, 16), nn.ReLU6(), nn.Linear(16, 5),
-    ).eval()  # fmt: skip
+        nn.Conv2d(2, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(8, 8, 3),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        nn.Linear(32, 16),
+        nn.ReLU6(),
+        nn.Linear(16, 5),
+    ).eval()
 
 
 SPEC = ModelSpec("relus", build, (TensorSpec("x", (2, 8, 8)),))
