@@ -190,31 +190,40 @@ def solve(
         InputError: If an array has another number of axes or does not fit; says which, and what would fit.
     """
     found = dict(known)
-    open_: list[tuple[str, Sequence[Size], Sequence[int], int]] = []
+    pending: list[_Axis] = []
     for name, given, shape in wanted:
-        sizes = [as_size(size) for size in given]
+        sizes = tuple(as_size(size) for size in given)
         if len(sizes) != len(shape):
             raise _misfit(name, sizes, shape, found)
-        open_ += [(name, sizes, shape, axis) for axis in range(len(sizes))]
-    while open_:
-        late = []
-        for name, sizes, shape, axis in open_:
-            size = sizes[axis]
-            unknown = [] if isinstance(size, int) else [t for t in size.terms if t[0] not in found]
-            if len(unknown) > 1:
-                late.append((name, sizes, shape, axis))
-                continue
-            rest = shape[axis] - evaluate(substitute(size, dict.fromkeys((n for n, _ in unknown), 0)), found)
-            if not unknown and rest:
-                raise _misfit(name, sizes, shape, found)
-            for axis_name, factor in unknown:
-                if rest < 0 or rest % factor:
-                    raise _misfit(name, sizes, shape, found)
-                found[axis_name] = rest // factor
-        if len(late) == len(open_):
-            raise InputError(f"the sizes {', '.join(str(e[1][e[3]]) for e in late)} are not known from the inputs")
-        open_ = late
+        pending += [(name, sizes, tuple(shape), place) for place in range(len(sizes))]
+    while pending:
+        late = [axis for axis in pending if not _settle(axis, found)]
+        if len(late) == len(pending):
+            open_sizes = ", ".join(str(sizes[place]) for _, sizes, _, place in late)
+            raise InputError(f"the sizes {open_sizes} do not follow from the inputs")
+        pending = late
     return found
+
+
+_Axis = tuple[str, tuple[Size, ...], tuple[int, ...], int]  # name, sizes and shape of an array, and which axis of it
+
+
+def _settle(axis: _Axis, found: dict[str, int]) -> bool:
+    """Checks one axis, or finds the one free axis in its size; returns whether that was possible already."""
+    name, sizes, shape, place = axis
+    size = as_size(sizes[place])
+    terms = () if isinstance(size, int) else size.terms
+    unknown = [(each, factor) for each, factor in terms if each not in found]
+    if len(unknown) > 1:
+        return False
+    rest = shape[place] - evaluate(size, {**dict.fromkeys((each for each, _ in unknown), 0), **found})
+    if not unknown and rest:
+        raise _misfit(name, sizes, shape, found)
+    for each, factor in unknown:
+        if rest < 0 or rest % factor:
+            raise _misfit(name, sizes, shape, found)
+        found[each] = rest // factor
+    return True
 
 
 def _misfit(name: str, sizes: Sequence[Size], shape: Sequence[int], found: Mapping[str, int]) -> InputError:
