@@ -67,9 +67,7 @@ def price(
         unpriced=tuple(unpriced),
         assumptions=_assumptions(counts, profile),
         warnings=profile.warnings,
-        sources=tuple(
-            dict.fromkeys(_source_line(term, c) for term, c in {**priced, **_timed_prices(profile)}.items())
-        ),
+        sources=tuple(dict.fromkeys(_source_line(term, c) for term, c in {**priced, **_timed_prices(profile)}.items())),
     )
 
 
@@ -148,9 +146,7 @@ def _timed_prices(profile: HardwareProfile) -> dict[str, Constant]:
 _Timed = dict[str, dict[str, Floats]]
 
 
-def _static(
-    counts: MappedCounts, profile: HardwareProfile, timing: Timing | None
-) -> tuple[_Timed | None, list[str]]:
+def _static(counts: MappedCounts, profile: HardwareProfile, timing: Timing | None) -> tuple[_Timed | None, list[str]]:
     """Returns the static (and host) energy of each step at each end, and what of it has no price."""
     found = _timed_prices(profile)
     missing = [] if "static" in profile.priced_components() else ["static: power while the chip is on"]
@@ -229,9 +225,7 @@ def _by_layer(counts: MappedCounts, energy: dict[str, Quantity]) -> dict[str, di
     return layers
 
 
-def _by_step(
-    counts: MappedCounts, energy: dict[str, Quantity], timed: dict[str, Floats]
-) -> tuple[float, ...]:
+def _by_step(counts: MappedCounts, energy: dict[str, Quantity], timed: dict[str, Floats]) -> tuple[float, ...]:
     return tuple(float(joules) for joules in sum(timed.values(), _priced_array(counts, energy).sum(axis=1)))
 
 

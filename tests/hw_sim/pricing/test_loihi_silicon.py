@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def stacks(copies: int, sizes: list[int], rate: float, seed: int = 0) -> Workloa
     populations = [Population("x", (sizes[0],), "input")]
     projections = []
     for copy in range(copies):
-        for depth, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for depth, (before, after) in enumerate(itertools.pairwise(sizes)):
             source = f"s{copy}.{depth - 1}" if depth else "x"
             populations.append(Population(f"s{copy}.{depth}", (after,), model=NeuronModel("lif", tau=20.0)))
             projections.append(
@@ -61,8 +62,9 @@ def test_keyword_spotter_at_the_hosts_pace(rate):
 
 
 def test_the_embedded_processors_are_most_of_it():
-    """What a run without any network takes beside what the keyword spotter takes: 97 % of its power."""
-    assert LOGS["empty_chip"]["running_watts"] / LOGS["keyword_spotter"]["running_watts"] == pytest.approx(0.976, abs=0.002)
+    """What a run without any network takes beside what the keyword spotter takes: 98 % of its power."""
+    share = LOGS["empty_chip"]["running_watts"] / LOGS["keyword_spotter"]["running_watts"]
+    assert share == pytest.approx(0.976, abs=0.002)
     host = load_chip("loihi1").prices["host_chip"].value
     assert host == pytest.approx(LOGS["empty_chip"]["running_watts"] - LOGS["empty_chip"]["idle_watts"], rel=1e-3)
     idle = load_chip("loihi1").prices["static_chip"].value
@@ -75,9 +77,7 @@ def test_scaled_networks_within_their_band(run):
     powers = []
     for rate in (0.02, 0.1):
         workload = stacks(run["copies"], [390, *[256] * 10, 29], rate)
-        report = simulate_workload(
-            workload, ["loihi1"], "in-order", (), step_seconds=run["seconds"] / STEPS
-        ).chips[0]
+        report = simulate_workload(workload, ["loihi1"], "in-order", (), step_seconds=run["seconds"] / STEPS).chips[0]
         powers.append(joules(report)[0] / run["seconds"])
     assert powers[0] * 0.98 <= run["running_watts"] <= powers[1] * 1.02
     assert np.mean(powers) == pytest.approx(run["running_watts"], rel=0.1)
