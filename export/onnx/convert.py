@@ -35,6 +35,7 @@ def onnx_from_captured(captured: Captured) -> ir.Model:
     """
     model = _translate(captured)
     graph = model.graph
+    _distinct_outputs(graph, [f"output_{at}" for at in range(len(graph.outputs))])
     _name_inputs_and_outputs(graph, captured)
     _call_functions(model, captured)
     if captured.form == "sequence":

@@ -142,7 +142,7 @@ class OnnxProbe:
         names = [output for _, output in carried]
         steps = []
         for t, step in enumerate(given):
-            forced = {f"neurokit.forced.{i}": value[t : t + 1] for i, value in enumerate(spikes or [])}
+            forced = self._forced_at(t, spikes or [])
             results = session.run(wanted + names, {**step, **held, **forced})
             held |= {name: value for (name, _), value in zip(carried, results[len(wanted) :], strict=True)}
             steps.append(results[: len(wanted)])
@@ -154,6 +154,15 @@ class OnnxProbe:
         for indices, value in zip(self._of_layer.values(), spikes, strict=True):
             for index, part in zip(indices, np.split(value, len(indices)), strict=True):
                 feeds[f"neurokit.forced.{index}"] = part
+        return feeds
+
+    def _forced_at(self, t: int, spikes: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns what each call puts out at one step; a layer that a step calls several times has one step each."""
+        feeds = {}
+        for indices, value in zip(self._of_layer.values(), spikes, strict=False):
+            for turn, index in enumerate(indices):
+                at = t * len(indices) + turn
+                feeds[f"neurokit.forced.{index}"] = value[at : at + 1]
         return feeds
 
     def _joined(self, values: list[np.ndarray]) -> list[np.ndarray]:
@@ -208,7 +217,10 @@ class OnnxProbe:
     def _split(self, stacked: list[np.ndarray], count: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Returns the outputs, reduced over time as the sequence form does inside, and the layers' values."""
         outputs = [reduce_steps(value, self._time_output) for value in stacked[:count]]
-        return outputs, [value.reshape(value.shape[0], *value.shape[2:]) for value in stacked[count:]]
+        layers = [
+            np.concatenate([stacked[count + at] for at in indices], axis=1) for indices in self._of_layer.values()
+        ]
+        return outputs, [value.reshape(-1, *value.shape[2:]) for value in layers]
 
     def _copy(self) -> onnx.ModelProto:
         import onnx

@@ -9,16 +9,16 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
+from neurokit.capture.hidden import find_hidden
 from neurokit.capture.neurons import is_stateful
 from neurokit.capture.obstacles import not_one_step, not_streaming, specialised, wrong_time_steps
-from neurokit.capture.probe import Probe, input_shape, probe, set_time_steps, time_output
+from neurokit.capture.probe import Probe, folds, input_shape, probe, set_time_steps, time_output
 from neurokit.capture.tidy import tidy
 from neurokit.capture.time_input import find_time_semantics, neurons_of
-from neurokit.capture.tracing import NO_NODE, Job, traced
+from neurokit.capture.tracing import NO_NODE, Job, named_calls, traced
 from neurokit.capture.twin import Twin, private_copy
 from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSteps
 from neurokit.errors import InputError, ModelLoadError, Unsupported, UnsupportedError
-from neurokit.neurons.ops import is_neuron
 from neurokit.spec import ModelSpec, TensorSpec, TimeInput
 from neurokit.weights import check_finite
 
@@ -26,7 +26,7 @@ __all__ = ["Captured", "NeuronInfo", "StateInfo", "capture", "opened", "spec_of"
 
 _DYNAMIC_T = 3  # example lengths of dynamic axes: unequal to each other, to 0 and to 1
 _DYNAMIC_B = 2
-_NO_NEURON = ("loop", "delay")
+_NO_NEURON = ("loop", "delay", "hidden")
 
 
 def capture(
@@ -70,7 +70,9 @@ def capture(
     steps = _time_steps(spec, net, time_steps)
     spec = replace(spec, time_steps=spec.time_steps if isinstance(steps, str) else steps)
     _check_batch(batch)
-    twin = Twin(net, "none" if steps is None else spec.time_input)
+    stepwise = steps is not None and spec.time_input == "step"
+    twin = Twin(net, "none" if steps is None else spec.time_input, find_hidden(net, spec) if stepwise else ())
+    twin.by_step = twin.by_step or (stepwise and not folds(twin, spec))
     return _trace(twin, spec, steps, batch, form, merged, tuple(notes))
 
 
@@ -179,8 +181,7 @@ def _trace(
     finally:
         twin.opened = False
     ops = {slot.path: slot.op for slot in twin.slots}
-    calls = tuple(path for path in order if ops[path] not in NO_NODE)
-    _check_nodes(program, calls)
+    calls = named_calls(program, [path for path in order if ops[path] not in NO_NODE])
 
     cut: dict[str, Captured] = {}  # vectors, targets and the simulator ask for it in turn
 
@@ -203,7 +204,7 @@ def _trace(
         batch=batch,
         program=program,
         states=found.states,
-        neurons=_neurons(twin, order, found.states),
+        neurons=_neurons(twin, order, calls, found.states),
         calls=calls,
         opened=opened,
         loops=tuple(slot.path for slot in twin.slots if slot.op == "loop"),
@@ -257,22 +258,22 @@ def _check_dynamic(
             raise specialised(spec, "T" if axis == 0 and steps == "dynamic" else "B")
 
 
-def _check_nodes(program: ExportedProgram, calls: tuple[str, ...]) -> None:
-    nodes = [n for n in program.graph.nodes if n.op == "call_function" and is_neuron(n.target)]
-    if len(nodes) != len(calls):
-        raise RuntimeError(f"{len(calls)} neurons were traced but the graph holds {len(nodes)} neuron nodes")
-
-
-def _neurons(twin: Twin, order: list[str], states: tuple[StateInfo, ...]) -> tuple[NeuronInfo, ...]:
+def _neurons(
+    twin: Twin, order: list[str], calls: tuple[str, ...], states: tuple[StateInfo, ...]
+) -> tuple[NeuronInfo, ...]:
+    """Returns every neuron layer; one that starts anew at a later call is a layer of its own there."""
+    slots = {slot.path: slot for slot in twin.slots if slot.op not in _NO_NEURON}
+    layers = list(dict.fromkeys(calls))
+    layers += [path for path in dict.fromkeys(order) if path in slots and slots[path].op == "decomposed"]
+    names = [(name, slots[name.partition("@")[0]]) for name in layers]
     return tuple(
         NeuronInfo(
-            path=slot.path,
+            path=name,
             kind=type(slot.module).__name__,
             op=slot.op,
-            calls=order.count(slot.path),
-            states=tuple(s.name for s in states if s.neuron == slot.path),
+            calls=calls.count(name) or order.count(name),
+            states=tuple(s.name for s in states if s.neuron == name),
             parameters=dict(slot.adapter.parameters),
         )
-        for slot in sorted((s for s in twin.slots if s.path in order), key=lambda s: order.index(s.path))
-        if slot.op not in _NO_NEURON
+        for name, slot in sorted(names, key=lambda entry: order.index(entry[1].path))
     )

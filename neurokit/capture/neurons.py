@@ -10,6 +10,7 @@ import torch
 from spikingjelly.activation_based import base, functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
+from neurokit.capture.recording import membranes
 from neurokit.errors import Unsupported
 from neurokit.neurons import ops
 from neurokit.neurons.cells import NirCell
@@ -143,39 +144,84 @@ def fires_at_zero(surrogate: nn.Module) -> bool:
 
 def _common(module: nn.Module) -> Adapter | None:
     """Returns the adapter of a neuron that is one operation, or None if `module` is none."""
-    kind = type(module)
-    if kind not in (neuron.IFNode, neuron.HalfThresholdIFNode, neuron.LIFNode, neuron.ParametricLIFNode):
-        return None  # a subclass may have overridden anything
-    if module.store_v_seq or not fires_at_zero(module.surrogate_function):
+    kind = _plain_kind(type(module))
+    if kind is None or not fires_at_zero(module.surrogate_function):
         return None
+    try:
+        v_threshold, v_reset = _number(module.v_threshold), _number(module.v_reset)
+        tau = _number(getattr(module, "tau", None))
+    except ValueError:
+        return None  # one number a channel
     name = _SURROGATES.get(type(module.surrogate_function).__name__, "none")
     alpha = getattr(module.surrogate_function, "alpha", 1.0)
     if not isinstance(alpha, int | float):
         name, alpha = "none", 1.0
     tail = (name, float(alpha), module.detach_reset)
-    fire = (module.v_threshold, module.v_reset)
+    fire = (v_threshold, v_reset)
     parameters: dict[str, Any] = {
-        "v_threshold": module.v_threshold,
-        "v_reset": module.v_reset,
+        "v_threshold": v_threshold,
+        "v_reset": v_reset,
         "surrogate": name,
         "alpha": float(alpha),
         "detach_reset": module.detach_reset,
     }
     if kind in (neuron.IFNode, neuron.HalfThresholdIFNode):
-        return Adapter("if_", parameters, *_op_runs(lambda m, x, v: ops.if_(x, v, *fire, *tail)))
+        return Adapter("if_", parameters, *_op_runs("if_", parameters, lambda m, x, v: ops.if_(x, v, *fire, *tail)))
     leak = (*fire, module.decay_input, *tail)
     parameters["decay_input"] = module.decay_input
     if kind is neuron.LIFNode:
-        parameters["tau"] = module.tau
-        return Adapter("lif", parameters, *_op_runs(lambda m, x, v: ops.lif(x, v, m.tau, *leak)))
+        parameters["tau"] = tau
+        return Adapter("lif", parameters, *_op_runs("lif", parameters, lambda m, x, v: ops.lif(x, v, tau, *leak)))
     parameters["decay"] = float(module.w.detach().sigmoid())
     parameters["tau"] = 1.0 / parameters["decay"]
-    return Adapter("plif", parameters, *_op_runs(lambda m, x, v: ops.plif(x, v, m.w.sigmoid(), *leak)))
+    run = _op_runs("plif", parameters, lambda m, x, v: ops.plif(x, v, m.w.sigmoid(), *leak))
+    return Adapter("plif", parameters, *run)
 
 
-def _op_runs(call: Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]) -> tuple[Step, Step]:
+_PLAIN = (neuron.IFNode, neuron.HalfThresholdIFNode, neuron.LIFNode, neuron.ParametricLIFNode)
+# What SpikingJelly 2.0 runs of a neuron. It does not call neuronal_charge, neuronal_fire and neuronal_reset.
+_RUN = (
+    "forward",
+    "single_step_forward",
+    "multi_step_forward",
+    "single_step_functional_forward",
+    "multi_step_functional_forward",
+    "materialize_states",
+)
+
+
+def _plain_kind(kind: type) -> type | None:
+    """Returns the neuron that a class is, or that it derives from without changing anything that is run."""
+    for plain in _PLAIN:
+        if kind is plain or (
+            issubclass(kind, plain) and all(_owner(kind, name) is _owner(plain, name) for name in _RUN)
+        ):
+            return plain
+    return None
+
+
+def _number(value: Any) -> float | None:
+    """Returns a setting that is one number, also where it is learnt.
+
+    Raises:
+        ValueError: If it is one number a channel.
+    """
+    if isinstance(value, Tensor):
+        if value.numel() != 1:
+            raise ValueError("not one number")
+        return float(value.detach())
+    return value  # type: ignore[no-any-return]
+
+
+def _op_runs(
+    op: str, parameters: dict[str, Any], call: Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]
+) -> tuple[Step, Step]:
     def sequence(module: nn.Module, x: Tensor, states: States) -> tuple[Tensor, States]:
         spikes, v = call(module, x, states[0])
+        if module.store_v_seq:  # what is not read falls out of the program
+            new = membranes(op, parameters, x, states[0])
+            old = module.v_seq if module.step_mode == "s" and isinstance(module.v_seq, Tensor) else None
+            module.v_seq = new if old is None else torch.cat((old, new))
         return spikes, (v,)
 
     def step(module: nn.Module, x: Tensor, states: States) -> tuple[Tensor, States]:

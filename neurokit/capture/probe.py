@@ -141,6 +141,57 @@ def _reduction(twin: Twin, spec: ModelSpec) -> TimeOutput:
     return fits[0] if fits else "auto"  # type: ignore[return-value]
 
 
+def folds(twin: Twin, spec: ModelSpec) -> bool:
+    """Returns whether all steps of a step-wise model may run at once, time folded into the batch.
+
+    They may not where its forward reads a membrane, or calls a neuron twice.
+    """
+    generator = torch.Generator().manual_seed(0)
+    shape = (3, 2, *spec.inputs[0].shape)
+    if getattr(torch, spec.inputs[0].dtype).is_floating_point:
+        trials = [torch.randn(shape, generator=generator, dtype=torch.float64) * spread for spread in (1.0, 10.0)]
+    else:
+        high = int(spec.inputs[0].high) + 1
+        trials = [torch.randint(int(spec.inputs[0].low), high, shape, generator=generator)]
+    for x in trials:
+        try:
+            with torch.no_grad(), _in_double(twin):
+                twin.by_step = True
+                apart = twin(x)
+        except Exception:
+            return True  # what is wrong with it is said where it is run in earnest
+        finally:
+            twin.by_step = False
+        try:
+            with torch.no_grad(), _in_double(twin):
+                together = twin(x)
+        except Exception:
+            return False
+        pairs = zip(together, apart, strict=True)
+        if not all(a.shape == b.shape and torch.allclose(a, b, rtol=1e-9, atol=1e-9) for a, b in pairs):
+            return False
+    return True
+
+
+def streams(twin: Twin, spec: ModelSpec) -> bool:
+    """Returns whether a few steps at once give what as many single steps give, with their states handed on."""
+    if spec.time_input == "step" and not twin.by_step:
+        return True  # `folds` has looked
+    generator = torch.Generator().manual_seed(0)
+    if not getattr(torch, spec.inputs[0].dtype).is_floating_point:
+        return True
+    for spread in (1.0, 10.0):
+        x = torch.randn(input_shape(spec, 3, 2), generator=generator, dtype=torch.float64) * spread
+        try:
+            with torch.no_grad(), _in_double(twin):
+                together, apart = _together_and_apart(twin, spec, x, 3)
+        except (RuntimeError, ValueError, TypeError, AttributeError):
+            return True  # said where it is traced
+        if together.shape != apart.shape or not torch.allclose(together, apart, rtol=1e-9, atol=1e-9):
+            return False
+    return True
+
+
 def _together_and_apart(twin: Twin, spec: ModelSpec, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     """Returns the output of all steps at once, and the outputs of the steps taken one by one."""
     set_time_steps(twin.net, steps)
@@ -174,10 +225,10 @@ def _first(twin: Twin, x: Tensor, states: tuple[Tensor, ...], single: bool) -> T
     twin.single = single
     names = [slot.names for slot in twin.slots]
     try:
-        if states:
-            for slot in twin.slots:
-                memories = list(getattr(slot.module, "_memories", ()))
-                slot.names = tuple(m for m, v in zip(memories, slot.values, strict=False) if isinstance(v, Tensor))
+        for slot in twin.slots:
+            memories = list(getattr(slot.module, "_memories", ()))
+            held = zip(memories, slot.values, strict=False)
+            slot.names = tuple(m for m, v in held if isinstance(v, Tensor)) if states else ()
         return twin(x, *states)[0]
     finally:
         twin.single = False

@@ -23,12 +23,13 @@ class Slot:
     calls: int = 0
     has_time: bool = True
     scanned: bool = False
+    forgotten: bool = False
     seen: list[tuple[int, ...]] = field(default_factory=list)
 
     @property
     def op(self) -> str:
         """Operation in the program; a neuron inside of a scan has none."""
-        return "decomposed" if self.scanned and self.adapter.op not in ("loop", "delay") else self.adapter.op
+        return "decomposed" if self.scanned and self.adapter.op not in ("loop", "delay", "hidden") else self.adapter.op
 
 
 @dataclass

@@ -10,6 +10,7 @@ import torch
 from spikingjelly.activation_based import functional
 from torch import nn
 
+from neurokit.capture.legacy import revive
 from neurokit.errors import ModelLoadError
 from neurokit.spec import TensorSpec, TimeInput
 
@@ -95,7 +96,7 @@ def _outcome(trial: _Trial) -> str:
 def _try(module: nn.Module, shape: tuple[int, ...], tensor: TensorSpec) -> _Trial:
     """Runs a copy of the module on random values and notes what its neurons are given."""
     trial = _Trial()
-    module = copy.deepcopy(module)
+    module = revive(copy.deepcopy(module))
     for layer in module.modules():  # the user's hooks are not copied with it: they would see these runs
         layer._forward_hooks.clear()
         layer._forward_pre_hooks.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,10 +11,12 @@ from spikingjelly.activation_based import base, neuron
 from torch import Tensor, nn
 
 from neurokit.capture.foreign import adopt
+from neurokit.capture.hidden import Held, Place, start_of
+from neurokit.capture.legacy import revive
 from neurokit.capture.looping import run_loop
-from neurokit.capture.neurons import States, adapter_for, is_stateful, refuse
+from neurokit.capture.neurons import Adapter, States, adapter_for, is_stateful, refuse
 from neurokit.capture.slots import Order, Slot, Timeline
-from neurokit.errors import ModelLoadError, Unsupported
+from neurokit.errors import ModelLoadError, Unsupported, UnsupportedError
 from neurokit.neurons.loops import Loop
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -52,7 +54,7 @@ def private_copy(module: nn.Module) -> tuple[nn.Module, list[str]]:
             # As a tensor it would make control flow depend on data; after training it is a constant.
             part._lambda_ = float(part._buffers.pop("_lambda_"))
     notes = [f"{dropped} hook(s) of the module are not part of the capture"] if dropped else []
-    twin, adopted = adopt(twin.cpu().eval())
+    twin, adopted = adopt(revive(twin.cpu().eval()))
     if adopted:
         notes.append(f"{adopted} neuron(s) of another library were replaced by ones with the same equations")
     return twin, notes
@@ -83,9 +85,10 @@ class Twin(nn.Module):
     Args:
         net: A private copy of the user's module.
         time_input: What its forward takes ("sequence", "image" or "step"), or "none" without time.
+        hidden: State outside of its neurons.
     """
 
-    def __init__(self, net: nn.Module, time_input: str) -> None:
+    def __init__(self, net: nn.Module, time_input: str, hidden: Sequence[Place] = ()) -> None:
         super().__init__()
         self.net = net
         self.time_input = time_input
@@ -100,6 +103,10 @@ class Twin(nn.Module):
         for path, module in net.named_modules():
             if is_stateful(module):
                 self._adopt(path, module)
+        for place in hidden:
+            slot = Slot(place.path, Held(place), Adapter("hidden", {}, None, None), (), (start_of(place),))
+            self.slots.append(slot)
+        self.by_step = bool(hidden)  # a step-wise forward is called once a step, and not once for all of them
 
     def refusals(self) -> list[Unsupported]:
         """Returns every reason why the module cannot be captured."""
@@ -113,32 +120,51 @@ class Twin(nn.Module):
         outputs = self._outputs(x)
         if self.single and self.time_output == "sequence" and self.time_input != "step":
             outputs = tuple(value.squeeze(0) for value in outputs)
-        return (*outputs, *self._states())
+        states = self._states()
+        return (*_distinct(outputs, (x, *states)), *states)
 
     def _outputs(self, x: Tensor) -> tuple[Tensor, ...]:
         if self.time_input in ("none", "image"):
             return flatten_outputs(self.net(x))
         if self.time_input == "sequence":
             return flatten_outputs(self.net(x.unsqueeze(0) if self.single else x))
+        if self.by_step and not self.single:
+            return self._step_by_step(x)
         # A step-wise model treats axis 0 as the batch everywhere but in its neurons, which unfold the time again.
         y = flatten_outputs(self.net(x if self.single else x.flatten(0, 1)))
         return y if self.single else tuple(value.unflatten(0, (x.shape[0], x.shape[1])) for value in y)
+
+    def _step_by_step(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Calls a step-wise forward once a step, as the user does."""
+        self.timeline = Timeline()
+        steps = [flatten_outputs(self.net(x_t)) for x_t in x.unbind(0)]
+        return tuple(torch.stack(values) for values in zip(*steps, strict=True))
 
     def _load(self, states: tuple[Tensor, ...]) -> None:
         self.order.clear()
         at = 0
         for slot in self.slots:
             slot.calls = 0
+            slot.forgotten = False
             slot.values = slot.initial
             if slot.names:
                 named = dict(zip(slot.names, states[at : at + len(slot.names)], strict=True))
                 memories = _memory_names(slot.module)
                 slot.values = tuple(named.get(name, old) for name, old in zip(memories, slot.initial, strict=True))
                 at += len(slot.names)
+            if isinstance(slot.module, Held):
+                place = slot.module.place[0]
+                value = slot.values[0] if slot.names else place.start
+                place.write(value.clone() if isinstance(value, Tensor) else value)
+            elif isinstance(slot.module, base.MemoryModule):
+                slot.module._memories.update(zip(_memory_names(slot.module), slot.values, strict=True))
 
     def _states(self) -> list[Tensor]:
         new: list[Tensor] = []
         for slot in self.slots:
+            if isinstance(slot.module, Held):
+                slot.values = (_tensor(slot.module.place[0].read(), slot.initial[0]),)
+                slot.module.place[0].write(slot.module.place[0].start)
             held = dict(zip(_memory_names(slot.module), slot.values, strict=True))
             new += [held[name] for name in slot.names]
             _restore(slot)
@@ -158,6 +184,10 @@ class Twin(nn.Module):
                 raise NotImplementedError(f"{path}: a neuron with more than one input")
             return self._run(slot, x)
 
+        def reset() -> None:
+            slot.forgotten = slot.calls > 0  # before the first call there is nothing to forget
+
+        module.reset = reset  # type: ignore[assignment]
         module.forward = loop_forward if isinstance(module, Loop) else forward  # type: ignore[method-assign]
 
     def _run(self, slot: Slot, x: Tensor) -> Tensor:
@@ -168,6 +198,7 @@ class Twin(nn.Module):
         slot.has_time = multi or folded
         if folded:
             x = x.unflatten(0, (self.timeline.steps, -1))
+        self._start(slot)
         slot.values = _materialize(slot, x, slot.has_time)
         slot.scanned = False
         adapter = slot.adapter
@@ -181,6 +212,39 @@ class Twin(nn.Module):
         if isinstance(slot.module, base.MemoryModule):
             slot.module._memories.update(zip(_memory_names(slot.module), slot.values, strict=True))
         return y.flatten(0, 1) if folded else y
+
+    def _start(self, slot: Slot) -> None:
+        """Lets a call start from what the user's forward set: the initial state after a reset, or another membrane."""
+        module = slot.module
+        if not isinstance(module, base.MemoryModule):
+            return
+        if slot.forgotten:
+            if self.single:
+                raise UnsupportedError("its steps cannot be told apart", [_resets(slot)])
+            slot.values, slot.forgotten = slot.initial, False
+            return
+        now = tuple(module._memories.values())
+        if len(now) == len(slot.values) and any(new is not old for new, old in zip(now, slot.values, strict=True)):
+            if self.single and slot.calls == 1:
+                raise UnsupportedError("its steps cannot be told apart", [_sets(slot)])
+            slot.values = now
+
+
+def _resets(slot: Slot) -> Unsupported:
+    why = "the module's forward resets it between two calls"
+    return Unsupported(slot.path, type(slot.module).__name__, why, "use the sequence form")
+
+
+def _sets(slot: Slot) -> Unsupported:
+    why = "the module's forward sets its state before it is called, which one step would do at every step"
+    return Unsupported(slot.path, type(slot.module).__name__, why, "use the sequence form")
+
+
+def _tensor(value: Any, start: Any) -> Any:
+    """Returns a hidden state as a tensor; a counter is a whole number."""
+    if isinstance(value, Tensor):
+        return value
+    return torch.tensor(value) if isinstance(value, int | float) and value != start else torch.tensor(start)
 
 
 def _loop(slot: Slot, x_seq: Tensor) -> tuple[Tensor, States]:
@@ -237,6 +301,16 @@ def _restore(slot: Slot) -> None:
             slot.module._memories[name] = value
         if getattr(slot.module, "v_seq", None) is not None:
             slot.module.v_seq = None  # type: ignore[assignment]
+
+
+def _distinct(outputs: tuple[Tensor, ...], others: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    """Gives every output a value of its own: a membrane may be an output and a state."""
+    seen = {id(value) for value in others}
+    made = []
+    for value in outputs:
+        made.append(value.clone() if id(value) in seen else value)
+        seen.add(id(value))
+    return tuple(made)
 
 
 def flatten_outputs(outputs: Any) -> tuple[Tensor, ...]:

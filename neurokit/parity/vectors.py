@@ -12,6 +12,7 @@ import numpy as np
 
 from neurokit.errors import ArtifactError
 from neurokit.neurons import dynamics
+from neurokit.parity.calls import joined, joined_magnitudes, layers_of, split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from neurokit.artifact import Artifact
     from neurokit.capture import Captured
+    from neurokit.capture.reference import Record
     from neurokit.parity.rounding import Magnitude
 
 FILE = "vectors.npz"
@@ -253,11 +255,13 @@ def make_vectors(
     outputs = outputs[: len(captured.output_names)]
     forced = [entry.spikes for entry in records]
     currents, magnitudes = analyse(module, is_neuron, forced, (*given, *states), _computed(captured, states))
-    covers, stirred, stirred_magnitudes = _covers(captured, module, given, [tuple(spikes.shape) for spikes in forced])
+    covers, stirred, stirred_magnitudes = _covers(captured, module, given, records)
     by_path = {neuron.path: neuron for neuron in captured.neurons}
+    currents = joined_magnitudes(captured.calls, currents, records)
+    records = joined(captured.calls, records)
     layers = tuple(
         _make_layer(by_path[path], entry, current, cover)
-        for path, entry, current, cover in zip(captured.calls, records, currents, covers, strict=True)
+        for path, entry, current, cover in zip(layers_of(captured.calls), records, currents, covers, strict=True)
     )
     names = captured.output_names
     return Vectors(
@@ -288,7 +292,7 @@ def _bounds(names: Sequence[str], magnitudes: Sequence[Magnitude]) -> dict[str, 
 
 
 def _covers(
-    captured: Captured, module: Any, given: tuple[torch.Tensor, ...], shapes: list[tuple[int, ...]]
+    captured: Captured, module: Any, given: tuple[torch.Tensor, ...], seen: Sequence[Record]
 ) -> tuple[list[Cover], tuple[torch.Tensor, ...], list[Magnitude]]:
     """Runs the program with every neuron layer firing at random; returns a cover a layer, outputs and magnitudes."""
     import torch
@@ -298,12 +302,16 @@ def _covers(
     from neurokit.parity.rounding import analyse
 
     dtype = next((value.dtype for value in given if value.is_floating_point()), torch.float32)
-    forced = [torch.from_numpy(covering_spikes(seed, shape)).to(dtype) for seed, shape in enumerate(shapes)]
+    calls = captured.calls
+    shapes = [tuple(entry.spikes.shape) for entry in joined(calls, seen)]
+    drawn = [torch.from_numpy(covering_spikes(seed, shape)).to(dtype) for seed, shape in enumerate(shapes)]
+    forced = split(calls, drawn, [len(entry.spikes) for entry in seen])
     states = fed_back(captured, module, given, forced)
     outputs, records = record(module, (*given, *states), forced)
     magnitudes, of_outputs = analyse(module, is_neuron, forced, (*given, *states), _computed(captured, states))
     covers = []
-    for seed, (entry, magnitude) in enumerate(zip(records, magnitudes, strict=True)):
+    magnitudes = joined_magnitudes(calls, magnitudes, records)
+    for seed, (entry, magnitude) in enumerate(zip(joined(calls, records), magnitudes, strict=True)):
         at = _sample(entry.current.numel(), seed)
         bound = magnitude.error().expand(entry.current.shape).reshape(-1)[at]
         covers.append(Cover(seed, at, entry.current.reshape(-1)[at].numpy(), bound.float().numpy()))
