@@ -270,6 +270,7 @@ def _from_module(
     module: nn.Module, name: str, ref: str, shape: tuple[int, ...] | None, time_steps: int | None
 ) -> ModelSpec:
     """Wraps a bare module in a spec; what it takes over time is found out by trying."""
+    from neurokit.capture.legacy import revive
     from neurokit.capture.time_input import element_type, find_time_semantics, neurons_of
 
     if shape is None:
@@ -285,7 +286,7 @@ def _from_module(
             f"the module of {ref} cannot be copied: {_one_line(error)}",
             fix="reset its neurons (functional.reset_net) or build it under torch.no_grad()",
         ) from error
-    pristine.eval()
+    revive(pristine).eval()
     inputs = (TensorSpec("input", shape, dtype=element_type(module), layout=_LAYOUTS.get(len(shape), "")),)
     if not neurons_of(module):
         return ModelSpec(name, lambda: copy.deepcopy(pristine), inputs)

@@ -111,7 +111,7 @@ class OnnxProbe:
             graph.input.append(_value(forced, _element_type(model, node)))
             graph.output.append(_value(f"neurokit.current.{index}", _element_type(model, node)))
             graph.node.add(op_type="Identity", input=[node.input[0]], output=[f"neurokit.current.{index}"])
-        _drop_calls(graph, calls, {state.input for state in self._states})
+        _drop_calls(graph, calls, {state.input for state in self._states}, set(renamed) | set(self._outputs))
         left, made = {value.name for value in graph.input}, {name for node in graph.node for name in node.output}
         kept = [state for state in self._states if state.input in left]  # of loops and delay lines
         _drop(graph, {state.output for state in self._states if state not in kept or state.output not in made})
@@ -262,10 +262,18 @@ def _drop(graph: Any, outputs: set[str]) -> None:
         graph.output.remove(value)
 
 
-def _drop_calls(graph: Any, calls: list[Any], inputs: set[str]) -> None:
-    """Removes neuron calls that nobody listens to any more, and the state inputs that only they read."""
-    for node in calls:
-        graph.node.remove(node)
+def _drop_calls(graph: Any, calls: list[Any], inputs: set[str], outputs: set[str]) -> None:
+    """Removes neuron calls that nobody listens to any more, and the state inputs that only they read.
+
+    A call whose membrane is read by the network, or is one of its outputs, stays for that membrane's sake.
+    """
+    own = {id(node) for node in calls}
+    read = {name for node in graph.node if id(node) not in own for name in node.input} | outputs
+    for node in reversed(calls):
+        if node.output[1] in read:
+            read.update(node.input)
+        else:
+            graph.node.remove(node)
     used = {name for node in graph.node for name in node.input}
     for value in [v for v in graph.input if v.name in inputs and v.name not in used]:
         graph.input.remove(value)

@@ -54,6 +54,11 @@ def revive(net: nn.Module) -> nn.Module:
     return net
 
 
+def is_revived(kind: type) -> bool:
+    """Returns whether a class is one that `revive` has made."""
+    return issubclass(kind, _Protocol)
+
+
 def _is_old(kind: type) -> bool:
     if not issubclass(kind, neuron.BaseNode) or issubclass(kind, _Protocol):
         return False

@@ -10,6 +10,7 @@ import torch
 from spikingjelly.activation_based import base, functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
+from neurokit.capture.legacy import is_revived
 from neurokit.capture.recording import membranes
 from neurokit.errors import Unsupported
 from neurokit.neurons import ops
@@ -283,6 +284,8 @@ def _is_functional(module: nn.Module) -> bool:
     if not isinstance(module, base.MemoryModule) or isinstance(module, neuron.SimpleBaseNode):
         return False
     kind = type(module)
+    if is_revived(kind):
+        return False
     single = _owner(kind, "single_step_forward")
     return _owner(kind, "single_step_functional_forward") is not base.MemoryModule and _is_spikingjelly(single)
 

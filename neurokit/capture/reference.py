@@ -39,8 +39,9 @@ class _Recorder(Interpreter):
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not is_neuron(target):
             return super().call_function(target, args, kwargs)
-        forced = None if self._forced is None else (next(self._forced), args[1])
-        result = forced or super().call_function(target, args, kwargs)
+        result = super().call_function(target, args, kwargs)
+        if self._forced is not None:
+            result = (next(self._forced), result[1])
         self.records.append(Record(args[0], args[1], *result))
         return result
 
@@ -56,7 +57,7 @@ def record(
     Args:
         module: The program as a graph module.
         inputs: Its inputs.
-        forced: Spikes of every neuron node, in order, instead of its own; its membrane is then not computed.
+        forced: Spikes of every neuron node, in order, instead of its own; its membrane stays its own.
     """
     run = _Recorder(module, forced)
     with torch.no_grad():

@@ -38,7 +38,7 @@ class Forced:
 def force_layer(probe: Any, index: int, layer: LayerVector, current: np.ndarray) -> Forced:
     """Runs a layer's own neuron code on a current, its membrane reset by the reference's spikes."""
     current = current.reshape(layer.spikes.shape)
-    start = np.full(layer.spikes.shape[1:], layer.init, dtype=current.dtype)
+    start = layer.first_membrane(current.dtype)
     charged, before = replay(layer.op, layer.parameters, current, layer.spikes, start)
     spikes, after = probe.fire(index, current, before)
     differs = spikes.astype(np.uint8) != layer.spikes

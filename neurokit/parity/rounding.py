@@ -84,7 +84,7 @@ class ErrorAnalysis(Interpreter):
         if self._is_neuron(target):
             current = args[0] if isinstance(args[0], Magnitude) else Magnitude(args[0].abs(), 0)
             self.currents.append(current)
-            return Magnitude(next(self._forced), 0), args[1]
+            return Magnitude(next(self._forced), 0), _membrane(current, args[1])
         if not any(map(_is_real, torch.utils._pytree.tree_leaves((args, kwargs)))):  # sizes and places
             return super().call_function(target, args, kwargs)
         rule = _RULES.get(target)
@@ -132,6 +132,12 @@ def analyse(
     outputs = outputs if isinstance(outputs, list | tuple) else (outputs,)
     leaves = [value for value in outputs if isinstance(value, Magnitude)]
     return run.currents, leaves
+
+
+def _membrane(current: Magnitude, before: Any) -> Magnitude:
+    """Returns an estimate for the last membrane: no larger than what it began with and all that came in."""
+    start = _tensor(before).abs()
+    return Magnitude(start + current.size.sum(0), max(_count(before), current.roundings) + 64, rigorous=False)
 
 
 def _same(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -65,6 +65,7 @@ class LayerVector:
         sample_at: Flat indices into `[T, B, ...]` of the membranes that were kept.
         sample_h: Charged membranes at those places.
         cover: Its input current under random spikes, or None (a decomposed neuron cannot be given spikes).
+        start: Membrane before the first step where it is not one number (a learnt one), `[B, ...]`.
     """
 
     path: str
@@ -78,6 +79,13 @@ class LayerVector:
     sample_at: np.ndarray
     sample_h: np.ndarray
     cover: Cover | None = None
+    start: np.ndarray | None = None
+
+    def first_membrane(self, dtype: Any) -> np.ndarray:
+        """Returns the membrane before the first step, `[B, ...]`."""
+        if self.start is not None:
+            return self.start.astype(dtype)
+        return np.full(self.spikes.shape[1:], self.init, dtype=dtype)
 
 
 @dataclass(frozen=True)
@@ -153,6 +161,8 @@ class Vectors:
                     "seed": layer.cover.seed if layer.cover else None,
                 }
             )
+            if layer.start is not None:
+                arrays[f"v{index}"] = layer.start
             if layer.cover:
                 kept = (layer.cover.at, layer.cover.current, layer.cover.bound)
                 arrays.update(zip((f"ca{index}", f"cc{index}", f"cb{index}"), kept, strict=True))
@@ -212,7 +222,9 @@ def _layer(data: Any, index: int, entry: dict[str, Any]) -> LayerVector:
     spikes = np.unpackbits(data[f"s{index}"], count=count).reshape(shape)
     seed = entry.pop("seed", None)
     cover = None if seed is None else Cover(seed, data[f"ca{index}"], data[f"cc{index}"], data[f"cb{index}"])
-    return LayerVector(spikes=spikes, sample_at=data[f"at{index}"], sample_h=data[f"h{index}"], cover=cover, **entry)
+    start = data.get(f"v{index}")
+    samples = {"sample_at": data[f"at{index}"], "sample_h": data[f"h{index}"]}
+    return LayerVector(spikes=spikes, cover=cover, start=start, **samples, **entry)
 
 
 def covering_spikes(seed: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -344,6 +356,7 @@ def _make_layer(neuron: Any, entry: Any, current: Any, cover: Cover) -> LayerVec
         at,
         charged.reshape(-1)[at],
         cover,
+        v if v.size and (v != init).any() else None,
     )
 
 
