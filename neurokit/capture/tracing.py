@@ -53,11 +53,9 @@ def traced(job: Job) -> tuple[ExportedProgram, list[str]]:
     Raises:
         UnsupportedError: If torch.export refuses it.
     """
-    if (
-        job.steps == "dynamic"
-        and not job.single
-        and (job.twin.by_step or any(slot.calls > 1 for slot in job.twin.slots))
-    ):
+    single_step = (slot for slot in job.twin.slots if getattr(slot.module, "step_mode", "m") == "s")
+    looped = job.twin.by_step or any(slot.calls > 1 for slot in single_step)
+    if job.steps == "dynamic" and not job.single and looped:
         return _over_free_steps(job)
     program, order = _export(job)
     if job.single or not isinstance(job.steps, int):
