@@ -67,7 +67,8 @@ print(
     ("tiny_net" in MODELS._items and MODELS.get("tiny_net")().build() is not None)
     or "nowhere" in TARGETS._items
     or ("sign_check" in TASKS._items and set(TASKS.get("sign_check").info.metrics) == {"right"})
-    or ("fewer_steps" in TRANSFORMS._items and transform(load("spiking_cnn"), ["fewer_steps:time_steps=3"]).time_steps == 3)
+    or "fewer_steps" in TRANSFORMS._items
+    and transform(load("spiking_cnn"), ["fewer_steps:time_steps=3"]).time_steps == 3
 )
 """
     assert shell(sys.executable, "-c", body + check).strip() == "True"

@@ -137,7 +137,7 @@ def _source(captured: Captured) -> Run:
     def run(x: np.ndarray) -> Mapping[str, np.ndarray]:
         batch = x.shape[1] if _steps(captured) is not None else x.shape[0]
         outputs, _ = record(source.program.module(), (torch.from_numpy(x), *source.initial_states(batch)))
-        return {name: y.numpy() for name, y in zip(source.output_names, outputs, strict=True)}
+        return {name: y.numpy() for name, y in zip(source.output_names, outputs, strict=False)}  # states follow
 
     return run
 
