@@ -16,6 +16,7 @@ from neurokit.parity.vectors import FILE, Vectors, make_vectors
 from neurokit.provenance import versions
 from neurokit.reports import ParityReport
 from neurokit.simulation import simulate
+from neurokit.stages import stage
 from neurokit.target import TARGETS, LowerOptions, Runner, Target
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def capture(
                 "a bare module cannot be transformed", expected="a ModelSpec", fix="wrap it in a ModelSpec"
             )
         model = transform(model, transforms)
-    return trace(model, example_inputs, time_steps=time_steps, batch=batch, merge=merge)
+    with stage("capture"):
+        return trace(model, example_inputs, time_steps=time_steps, batch=batch, merge=merge)
 
 
 def exact(
@@ -170,7 +172,8 @@ def lower(
     need(chosen.info.requires, chosen)
     source = captured
     ranges = calibration if chosen.info.calibrated and numerics == "float" else None
-    captured, proof = _numerics(captured, numerics, None if ranges is not None else calibration, bits, fine_tune)
+    with stage("numerics"):
+        captured, proof = _numerics(captured, numerics, None if ranges is not None else calibration, bits, fine_tune)
     numerics = "float" if proof is None else "exact"
     if batch is not None and batch != captured.batch:
         captured = captured.retrace(batch=batch)
@@ -179,8 +182,10 @@ def lower(
     if reasons:
         raise UnsupportedError(f"target {target!r} cannot take model {captured.spec.name!r}", reasons)
     with write_artifact(out, force=force) as draft:
-        entries = dict(chosen.lower(captured, draft.path, options))
-        _vectors(captured, inputs).save(draft.path / FILE)
+        with stage("lower"):
+            entries = dict(chosen.lower(captured, draft.path, options))
+        with stage("vectors"):
+            _vectors(captured, inputs).save(draft.path / FILE)
         if proof is not None:
             entries["target_info"] = {**entries.get("target_info", {}), "proof": proof}
         draft.manifest = _manifest(captured, target, options, entries, weights_sha256)
@@ -249,9 +254,11 @@ def verify(
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
     target = TARGETS.get(artifact.manifest.target)
     need(target.info.opens_with, target)
-    report = _verify(artifact, thorough=thorough, **options)
+    with stage("verify"):
+        report = _verify(artifact, thorough=thorough, **options)
     if simulators:
-        report = with_simulators(artifact, report)
+        with stage("simulators"):
+            report = with_simulators(artifact, report)
     if record:
         artifact.with_parity(report)
     return report
