@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,14 +47,11 @@ def make_calls(parts: Sequence[Captured], keeps: bool, seed: int = 0) -> tuple[t
     """
     run = _Reference(parts)
     calls = [run.call(part, seed, None, fresh=at == 0) for at, part in enumerate(parts)]
-    notes = []
-    for part in parts:
-        if not _free(part) or (part.spec.states and not keeps and part.spec.example and not _takes_sizes(part)):
-            continue
-        if part.spec.example is not None and not _takes_sizes(part):
-            notes.append(f"graph {part.graph!r}: one call only, as its example takes no `sizes` of another call")
-            continue
-        calls += [run.call(part, seed + n, n, fresh=not keeps) for n in _LENGTHS]
+    again = [part for part in parts if _free(part)]
+    limited = [part for part in again if part.spec.example is not None and not _takes_sizes(part)]
+    notes = [f"graph {p.graph!r}: one call only, as its example takes no `sizes` of another call" for p in limited]
+    for n in _LENGTHS:
+        calls += [run.call(part, seed + n, n, fresh=not keeps) for part in again if part not in limited]
     return (() if len(calls) == 1 else tuple(calls)), tuple(notes)
 
 
@@ -69,10 +66,10 @@ def _takes_sizes(part: Captured) -> bool:
 
 
 class _Reference:
-    """The captured programs, run in turn by PyTorch."""
+    """The model's own functions, run in turn by PyTorch: not their programs, which were traced with other sizes."""
 
     def __init__(self, parts: Sequence[Captured]) -> None:
-        self._modules = {part.graph: part.program.module() for part in parts}
+        self._modules = {part.graph: part.module for part in parts}
         self._states: dict[str, tuple[torch.Tensor, ...]] = {}
         self._passed_on: dict[str, torch.Tensor] = {}
 
@@ -85,8 +82,8 @@ class _Reference:
         if fresh:
             self._states.clear()
         states = self._states.get(part.graph) or part.initial_states(batch)
-        feeds = example_inputs(part.spec, None, batch, seed, self._sizes(part, states, length))
         passed = {p.name: self._passed_on[p.source] for p in part.spec.inputs if p.source in self._passed_on}
+        feeds = example_inputs(part.spec, None, batch, seed, self._sizes(part, states, passed, length))
         values = {**feeds, **passed}
         with torch.no_grad():
             found = self._modules[part.graph](*(values[port.name] for port in part.spec.inputs), *states)
@@ -96,15 +93,17 @@ class _Reference:
         given = {name: value.numpy() for name, value in feeds.items() if name not in passed}
         return Call(part.graph, given, {name: value.numpy() for name, value in outputs.items()}, fresh)
 
-    def _sizes(self, part: Captured, states: Sequence[torch.Tensor], length: int | None) -> dict[str, int]:
-        """Returns the sizes of the axes that grew, and with `length` those of the free ones."""
+    def _sizes(
+        self, part: Captured, states: Sequence[torch.Tensor], passed: Mapping[str, torch.Tensor], length: int | None
+    ) -> dict[str, int]:
+        """Returns the sizes of the axes that states and passed on values have, and with `length` of all others."""
         from neurokit.dims import solve
 
-        dims = part.spec.as_graph().dims
-        held = zip(part.spec.states, states, strict=False)
-        sizes = solve([(s.name, s.sizes, tuple(v.shape[1:])) for s, v in held], {})
+        held = [(s.name, s.sizes, tuple(v.shape[1:])) for s, v in zip(part.spec.states, states, strict=False)]
+        held += [(p.name, p.sizes, tuple(passed[p.name].shape[1:])) for p in part.spec.inputs if p.name in passed]
+        sizes = solve(held, {})
         if length is not None:
-            sizes = {name: dim.example(length) for name, dim in dims.items()} | sizes
+            sizes = {name: dim.example(length) for name, dim in part.spec.as_graph().dims.items()} | sizes
         return sizes
 
 
