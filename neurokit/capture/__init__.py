@@ -12,12 +12,13 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from neurokit.capture.neurons import is_stateful
-from neurokit.capture.obstacles import neurons_and_states, not_one_step, not_streaming, refusal, wrong_time_steps
-from neurokit.capture.ports import check_dynamic, dynamic_shapes, input_ports, output_meaning, output_ports
+from neurokit.capture.obstacles import neurons_and_states, not_one_step, not_streaming, wrong_time_steps
+from neurokit.capture.ports import check_dynamic, input_ports, output_meaning, output_ports
 from neurokit.capture.probe import Probe, example_values, probe, set_time_steps, time_output
 from neurokit.capture.signature import Signature
 from neurokit.capture.tidy import tidy
 from neurokit.capture.time_input import find_time_semantics, neurons_of
+from neurokit.capture.tracing import NO_NODE, Job, traced
 from neurokit.capture.twin import Twin, private_copy
 from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSteps
 from neurokit.dims import BATCH, Size, substitute
@@ -33,7 +34,6 @@ __all__ = ["Captured", "NeuronInfo", "StateInfo", "capture", "opened", "spec_of"
 _DYNAMIC_T = 3  # example lengths of dynamic axes: unequal to each other, to 0 and to 1
 _DYNAMIC_B = 2
 _NO_NEURON = ("loop", "delay")
-_NO_NODE = ("decomposed", *_NO_NEURON)  # what no single node of the program stands for
 
 
 def capture(
@@ -255,7 +255,7 @@ def _trace(
     finally:
         twin.opened = False
     ops = {slot.path: slot.op for slot in twin.slots}
-    calls = tuple(path for path in order if ops[path] not in _NO_NODE)
+    calls = tuple(path for path in order if ops[path] not in NO_NODE)
     _check_nodes(program, calls)
     names = twin.signature.output_names
     inputs = input_ports(spec, steps, batch, form)
@@ -312,21 +312,10 @@ def _export(
     neurons = found.states[len(spec.states) :]
     values = (*declared, *(torch.zeros(s.concrete(example_b), dtype=getattr(torch, s.dtype)) for s in neurons))
     ports = (*input_ports(spec, steps, batch, "step" if single else "sequence"), *_fixed(found.states, batch))
-    twin.single = single
-    try:
-        with torch.no_grad():
-            first, *rest = dynamic_shapes([port.shape for port in ports])
-            shapes: dict[str, Any] = {"x": first, "rest": tuple(rest)} if rest else {"x": first}
-            program = torch.export.export(twin, values, dynamic_shapes=shapes, strict=False)
-    except (UnsupportedError, InputError):
-        raise
-    except Exception as error:
-        raise refusal(error, spec, ports) from error
-    finally:
-        twin.single = False
+    program, order = traced(Job(twin, spec, steps, values, ports, single))
     check_dynamic(program, spec, ports)
     tidy(program)
-    return program, list(twin.order)
+    return program, order
 
 
 def _fixed(states: tuple[StateInfo, ...], batch: int | str) -> tuple[StateInfo, ...]:
