@@ -79,6 +79,15 @@ def _graph_tensors(module: nn.Module) -> Iterator[Tensor]:
                 held.extend(value)
 
 
+def over_time(steps: Tensor, time_output: str) -> Tensor:
+    """Returns the outputs `[T, B, ...]` of single steps as the specification says they are meant over time."""
+    if time_output == "last":
+        return steps[-1]
+    if time_output in ("mean", "sum"):
+        return steps.mean(0) if time_output == "mean" else steps.sum(0)
+    return steps
+
+
 class Twin(nn.Module):
     """Runs one graph of the copied module as `forward(*inputs, *states) -> (*outputs, *new_states)`.
 
@@ -133,7 +142,8 @@ class Twin(nn.Module):
         if self.single:
             return call(given)
         lead = given[0].shape[:2]
-        return tuple(value.unflatten(0, (lead[0], lead[1])) for value in call([x.flatten(0, 1) for x in given]))
+        ys = (y.unflatten(0, (lead[0], lead[1])) for y in call([x.flatten(0, 1) for x in given]))
+        return tuple(over_time(y, self.time_output) for y in ys)
 
     def _load(self, states: tuple[Tensor, ...]) -> None:
         self.order.clear()
