@@ -1,4 +1,4 @@
-"""The networks that vendors' mappers and hw_sim are asked about: plain data, so that both environments can read them."""
+"""The networks that vendors' mappers and hw_sim are asked about: plain data, which both environments can read."""
 
 from __future__ import annotations
 
