@@ -72,6 +72,7 @@ def new_folder(
     Raises:
         OutputError: Before any work, if `out` exists or cannot be written; afterwards, if the disk is full.
     """
+    check_place(out, force=force, replaceable=replaceable)
     target = _absolute(out)
     made = _make_parents(target.parent)
     try:
