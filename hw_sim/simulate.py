@@ -17,7 +17,7 @@ from neurokit.hw_sim.mapping.mapper import map_network
 from neurokit.hw_sim.pricing.cost import price
 from neurokit.hw_sim.pricing.mapped_counts import MappedCounts, count_on
 from neurokit.hw_sim.pricing.tally import Tally
-from neurokit.hw_sim.pricing.verdict import compare_with_ann, spikes_per_synapse
+from neurokit.hw_sim.pricing.verdict import NO_VERDICT, compare_with_ann, spikes_per_synapse
 from neurokit.reports.energy import ChipReport, EnergyReport, LayerReport, Spread
 
 DEFAULT_ESTIMATORS = ("sop", "lemaire2022", "yan2024", "dampfhoffer2023", "ann-int8", "ann-fp32")
@@ -73,7 +73,7 @@ def simulate_workloads(
     per_sample = [_price_all(workload, profiles, mapping, step_seconds, active) for workload in workloads]
     found = [estimate(name, first) for name in estimators]
     baseline = estimate("ann-int8", first)
-    spiking = bool(first.network.neurons)
+    spiking, part_only = bool(first.network.neurons), bool(first.network.uncounted)
     return EnergyReport(
         network=first.network.name,
         sample=first.sample,
@@ -86,8 +86,8 @@ def simulate_workloads(
         layers=_layers(first),
         chips=tuple(per_sample[0]),
         estimators=tuple(found),
-        verdict=spikes_per_synapse(first) if spiking else None,
-        comparison=compare_with_ann(per_sample[0], found, baseline) if spiking else (),
+        verdict=spikes_per_synapse(first) if spiking and not part_only else None,
+        comparison=(NO_VERDICT,) if part_only else compare_with_ann(per_sample[0], found, baseline) if spiking else (),
         spread=_spread(per_sample),
         assumptions=_assumptions(first),
         uncounted=tuple(map(str, first.network.uncounted)),
@@ -148,7 +148,7 @@ def _assumptions(workload: Workload) -> tuple[str, ...]:
         notes.append("values that are no spikes (a direct-coded image, a pooled mean) are counted as graded events")
     if workload.totals()["product_operations"]:
         notes.append("attention products are counted by their non-zero terms and shared over cores by neurons")
-    if not workload.network.neurons:
+    if not workload.network.neurons and not workload.network.uncounted:
         notes.append(
             "the model has no neurons, so there are no spikes to price on a chip; its dense pass is priced instead"
         )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from neurokit.errors import InputError
 from neurokit.hw_sim.graph.counts import Workload
-from neurokit.hw_sim.graph.projection import Projection
 from neurokit.hw_sim.mapping.partition import units_of
 from neurokit.quantity import Kind, Quantity
 from neurokit.registry import Registry
@@ -59,7 +58,8 @@ def estimate(name: str, workload: Workload) -> EstimatorReport:
         UnknownNameError: If there is no such rule.
     """
     rule, _, argument = name.partition(":")
-    return ESTIMATORS.get(rule).compute(workload, argument)
+    found = ESTIMATORS.get(rule).compute(workload, argument)
+    return replace(found, at_least=bool(workload.network.uncounted))
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def layers_of(workload: Workload) -> list[LayerView]:
             LayerView(
                 name=projection.name,
                 kind=projection.kind,
-                macs=_dense_macs(projection),
+                macs=projection.dense_macs,
                 inputs=projection.source_size,
                 outputs=math.prod(projection.target_shape),
                 out_features=projection.target_shape[0 if projection.kind == "conv" else -1],
@@ -136,7 +136,7 @@ def layers_of(workload: Workload) -> list[LayerView]:
                 weights=projection.stored_weights,
                 weight_bits=projection.weight_bits,
                 binary=network[projection.source].binary,
-                theta_in=_received(workload, projection),
+                theta_in=workload.rasters[projection.source].count,
                 theta_out=raster.count if fires and raster is not None else 0,
                 leaky=reached.model is not None and reached.model.kind == "lif",
                 events=int(workload.events(projection).sum()),
@@ -144,19 +144,6 @@ def layers_of(workload: Workload) -> list[LayerView]:
             )
         )
     return views
-
-
-def _received(workload: Workload, projection: Projection) -> int:
-    """Returns the non-zero inputs of a connection, over all steps."""
-    raster = workload.rasters[projection.source]
-    return int(projection.arriving(raster.unpack()).sum()) if projection.delay else raster.count
-
-
-def _dense_macs(projection: Projection) -> int:
-    outputs = math.prod(projection.target_shape)
-    if projection.kind == "linear":
-        return outputs * projection.source_shape[-1]
-    return outputs * (projection.source_shape[0] // projection.groups) * math.prod(projection.kernel)
 
 
 def product_terms(workload: Workload) -> int:

@@ -205,6 +205,7 @@ def neuron(call: Call, builder: Builder, path: str) -> list[Any]:
 
 _CONNECTS: dict[str, Callable[[Call, Builder], Any]] = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d", "convolution"), connect.convolution),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), connect.convolution),
     **dict.fromkeys(("linear", "addmm"), connect.linear),
     **dict.fromkeys(("matmul", "mm", "bmm"), arithmetic.matrix_product),
 }

@@ -82,7 +82,7 @@ def chips_drawing(report: EnergyReport) -> Drawing:
 
 def estimators_drawing(report: EnergyReport) -> Drawing:
     """Returns the literature's estimates on the same kind of axis."""
-    rows = [(estimator.name, estimator.total, "") for estimator in report.estimators]
+    rows = [(estimator.name, estimator.total, ">" if estimator.at_least else "") for estimator in report.estimators]
     note = "Rules from the literature, not chips: they differ by what they count."
     return Drawing("Estimates by the literature's rules", interval_chart(rows), note)
 

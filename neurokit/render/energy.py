@@ -72,7 +72,7 @@ def _estimators(report: EnergyReport) -> list[RenderableType]:
         return []
     table = plain_table("estimator", "energy", "what it is")
     for rule in report.estimators:
-        table.add_row(escape(rule.name), escape(rule.total.text()), escape(rule.title))
+        table.add_row(escape(rule.name), escape(rule.headline()), escape(rule.title))
     return [table]
 
 

@@ -109,7 +109,8 @@ class ChipReport:
     Attributes:
         chip: Name of the chip.
         title: Name in tables.
-        status: "priced"; "lower-bound": something used has no price; "refused": no joules can be given.
+        status: "priced"; "lower-bound": something used has no price, or part of the network is in no count;
+            "refused": no joules can be given.
         fits: Whether the chip can hold the network; if not, all figures suppose that it could.
         violations: Every limit that the network breaks, with the nearest change that fits.
         strategy: Mapping strategy.
@@ -172,6 +173,7 @@ class EstimatorReport:
         parts: Its terms.
         source: Where its equations are from.
         notes: Choices, errata and limits.
+        at_least: Whether part of the network is in no count, so that the total is a lower bound.
     """
 
     name: str
@@ -180,6 +182,11 @@ class EstimatorReport:
     parts: dict[str, float]
     source: str
     notes: tuple[str, ...] = ()
+    at_least: bool = False
+
+    def headline(self) -> str:
+        """Returns the total as one phrase that cannot be misread."""
+        return f"at least {self.total.text()}" if self.at_least else self.total.text()
 
 
 @dataclass(frozen=True)
@@ -290,6 +297,11 @@ class EnergyReport:
     uncounted: tuple[str, ...]
     tool: str
     event_check: EventCheck | None = None
+
+    @property
+    def lower_bound(self) -> bool:
+        """Whether part of the network is in no count: then every total is a lower bound, and no verdict rests on it."""
+        return bool(self.uncounted)
 
     def chip(self, name: str) -> ChipReport:
         """Returns the entry of one chip.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import re
@@ -11,16 +12,18 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from neurokit.errors import InputError, OutputError, UnknownNameError
 from neurokit.hw_sim import DEFAULT_ESTIMATORS, simulate_workload, simulate_workloads
 from neurokit.hw_sim.chips.file import load_chip
 from neurokit.hw_sim.graph.counts import Workload
-from neurokit.hw_sim.graph.network import Network, NeuronModel, Population
+from neurokit.hw_sim.graph.network import Network, NeuronModel, Population, Uncounted
 from neurokit.hw_sim.graph.projection import Projection
 from neurokit.hw_sim.graph.raster import SpikeRaster
 from neurokit.page.energy import render_html, save_html
+from neurokit.render.energy import energy as rendered
 from neurokit.reports.energy import EnergyReport
 
 CHIPS = ("loihi1", "truenorth", "loihi2", "speck2f", "cmos45")
@@ -41,6 +44,12 @@ def workload(net: Network, seed: int = 0, steps: int = 6) -> Workload:
     rng = np.random.default_rng(seed)
     rasters = {p.name: SpikeRaster.pack(rng.random((steps, p.size)) < 0.2) for p in net.populations}
     return Workload(net, rasters, f"random {seed}")
+
+
+def render_text(report: EnergyReport) -> str:
+    console = Console(file=io.StringIO(), width=160, record=True)
+    console.print(rendered(report))
+    return console.export_text()
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +172,19 @@ def test_spread_over_samples():
     assert spread.deviation == pytest.approx(np.std(singles, ddof=1))
     assert (spread.smallest, spread.largest) == (min(singles), max(singles))
     assert "Over 4 samples" in render_html(several)
+
+
+def test_what_is_in_no_count_makes_every_total_a_lower_bound():
+    net = dataclasses.replace(network(), uncounted=(Uncounted("odd", "tanh: no connection that can be counted"),))
+    result = simulate_workload(workload(net), CHIPS)
+    assert {chip.status for chip in result.chips if chip.total is not None} == {"lower-bound"}
+    assert all(rule.at_least and rule.headline().startswith("at least ") for rule in result.estimators)
+    assert result.verdict is None
+    assert result.comparison == ("no comparison: part of the network is in no count, so every total is a lower bound",)
+    text, page = render_text(result), render_html(result)
+    assert text.count("at least") >= len(result.estimators) + sum(chip.total is not None for chip in result.chips)
+    assert "no spiking neurons" not in page and "every total is a lower bound" in page
+    assert result.to_json()["estimators"][0]["at_least"] is True
 
 
 def test_a_network_without_neurons_still_gets_its_dense_estimate():
