@@ -131,8 +131,8 @@ def convolution(call: Call, builder: Builder) -> Any:
 def transposed(call: Call, builder: Builder, value: Value) -> Any:
     """Handles transposed convolutions: a convolution of what is spread out by the stride, its kernel turned around.
 
-    Output `o` reads input `i` through tap `k` where `o = i * stride - padding + k * dilation`. The view holds the inputs
-    at every `stride`-th place, shifted by `dilation * (kernel - 1) - padding`, and zeros (no connection) elsewhere.
+    Output `o` reads input `i` through tap `k` where `o = i * stride - padding + k * dilation`. The view holds the
+    inputs at every `stride`-th place, moved by `dilation * (kernel - 1) - padding`, and no connection elsewhere.
     """
     real, weight, result = call.arguments["input"], call.arguments["weight"].detach(), call.result
     axes, groups = weight.dim() - 2, call.get("groups", default=1)

@@ -1,4 +1,4 @@
-"""Counts against explicit lists of edges, written by loops from the layers' definitions and the neurons' recorded spikes."""
+"""Counts against explicit lists of edges, by loops from the layers' definitions and recorded spikes alone."""
 
 import itertools
 
@@ -37,11 +37,10 @@ def conv_fan_out(part: nn.Module, source, target) -> np.ndarray:
     """How many targets each input reaches: taps that land on an output, one by one."""
     transposed = isinstance(part, nn.ConvTranspose2d)
     reached = np.zeros(source, int)
-    group_in, group_out = source[0] // part.groups, target[0] // part.groups
+    group_out = target[0] // part.groups
     for c, y, x, o, a, b in itertools.product(
         range(source[0]), range(source[1]), range(source[2]), range(group_out), *map(range, part.kernel_size)
     ):
-        assert o < group_out and c // group_in < part.groups
         (s0, s1), (p0, p1), (d0, d1) = part.stride, part.padding, part.dilation
         if transposed:
             row, column = y * s0 - p0 + a * d0, x * s1 - p1 + b * d1
