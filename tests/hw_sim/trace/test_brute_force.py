@@ -38,7 +38,7 @@ def conv_fan_out(part: nn.Module, source, target) -> np.ndarray:
     transposed = isinstance(part, nn.ConvTranspose2d)
     reached = np.zeros(source, int)
     group_out = target[0] // part.groups
-    for c, y, x, o, a, b in itertools.product(
+    for c, y, x, _, a, b in itertools.product(
         range(source[0]), range(source[1]), range(source[2]), range(group_out), *map(range, part.kernel_size)
     ):
         (s0, s1), (p0, p1), (d0, d1) = part.stride, part.padding, part.dilation
