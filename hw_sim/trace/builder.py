@@ -94,11 +94,19 @@ class Builder:
             name = f"{wanted}#{number}"
         return name
 
-    def neurons(self, path: str, shape: tuple[int, ...], model: NeuronModel, value: Value, current: Tensor) -> str:
+    def neurons(
+        self,
+        path: str,
+        shape: tuple[int, ...],
+        model: NeuronModel,
+        value: Value,
+        current: Tensor,
+        binary: bool = True,
+    ) -> str:
         """Adds a population of neurons fed by `value` and returns its name."""
         if not self.connectable(value):
             value = self.fresh(value, current, f"{path}.current")
-        population = Population(self.name(path, self.populations), shape, model=model)
+        population = Population(self.name(path, self.populations), shape, model=model, binary=binary)
         self._receive(population, value)
         return population.name
 
@@ -216,6 +224,14 @@ class Builder:
         binary = bool(((real == 0) | (real == 1)).all())
         self.populations[name] = Population(name, sample_shape(real), "current", binary=binary)
         self.rasters[name] = SpikeRaster.pack(real.numpy())
+        return Value((self.term(name, tuple(real.shape)),))
+
+    def read_out(self, path: str, real: Tensor) -> Value:
+        """Returns a state that is read: what was recorded, which is no work of anybody's."""
+        name = self.name(path, self.populations)
+        binary = bool(((real == 0) | (real == 1)).all())
+        self.populations[name] = Population(name, sample_shape(real), "current", binary=binary)
+        self.rasters[name] = SpikeRaster.pack(real.detach().numpy())
         return Value((self.term(name, tuple(real.shape)),))
 
     def relay(self, value: Value, real: Tensor, projection: Projection, path: str) -> Value:
