@@ -111,7 +111,11 @@ def test_spikes_that_a_loop_carries_over_are_recurrent_events():
 @pytest.mark.parametrize("kind", [neuron.LIFNode, neuron.IFNode])
 def test_a_flag_that_records_the_membrane_changes_no_count(kind):
     def net(**flags: bool) -> nn.Module:
-        made = lively(nn.Sequential(layer.Linear(8, 12), kind(**flags), layer.Linear(12, 4), kind(**flags)))
+        made = lively(
+            nn.Sequential(
+                layer.Linear(8, 12, bias=False), kind(**flags), layer.Linear(12, 4, bias=False), kind(**flags)
+            )
+        )
         functional.set_step_mode(made, "m")
         return made
 
