@@ -10,6 +10,7 @@ from neurokit._version import __version__
 from neurokit.errors import InputError
 from neurokit.hw_sim.chips.file import load_chip
 from neurokit.hw_sim.chips.profile import HardwareProfile
+from neurokit.hw_sim.devices import load_comparator
 from neurokit.hw_sim.estimators import estimate
 from neurokit.hw_sim.graph.counts import Workload
 from neurokit.hw_sim.graph.raster import SpikeRaster
@@ -17,10 +18,11 @@ from neurokit.hw_sim.mapping.mapper import map_network
 from neurokit.hw_sim.pricing.cost import price
 from neurokit.hw_sim.pricing.mapped_counts import MappedCounts, count_on
 from neurokit.hw_sim.pricing.tally import Tally
-from neurokit.hw_sim.pricing.verdict import NO_VERDICT, compare_with_ann, spikes_per_synapse
+from neurokit.hw_sim.pricing.verdict import NO_VERDICT, comparators_of, compare, spikes_per_synapse
 from neurokit.reports.energy import ChipReport, EnergyReport, LayerReport, Spread
 
-DEFAULT_ESTIMATORS = ("sop", "lemaire2022", "yan2024", "dampfhoffer2023", "ann-int8", "ann-fp32")
+DEFAULT_ESTIMATORS = ("sop", "spikingjelly", "lemaire2022", "yan2024", "dampfhoffer2023", "ann-int8", "ann-fp32")
+DEFAULT_DEVICES = ("stm32u575", "ndp9120")  # a microcontroller and an accelerator that anybody can buy
 
 Chips = Iterable[str | Path | HardwareProfile]
 
@@ -33,6 +35,7 @@ def simulate_workload(
     step_seconds: float | None = None,
     active: Mapping[str, SpikeRaster] | None = None,
     pace: str | None = None,
+    devices: Sequence[str | Path] = DEFAULT_DEVICES,
 ) -> EnergyReport:
     """Maps and prices one sample on chips.
 
@@ -46,12 +49,13 @@ def simulate_workload(
         step_seconds: Time between two inputs, where a sensor sets the pace.
         active: Which neurons were active in each step, where that is known.
         pace: Who sets the time of a step without a sensor: "chip", "host" or None (`hw_sim.pricing.timing`).
+        devices: Edge devices (`hw_sim.devices`), or JSON reports of `neurokit bench`, to compare with.
 
     Raises:
         UnknownNameError: If a chip or estimator is unknown.
         InputError: If a chip file is damaged, or the workload has no time steps or nothing that spikes.
     """
-    return simulate_workloads([workload], chips, mapping, estimators, step_seconds, active, pace)
+    return simulate_workloads([workload], chips, mapping, estimators, step_seconds, active, pace, devices)
 
 
 def simulate_workloads(
@@ -62,6 +66,7 @@ def simulate_workloads(
     step_seconds: float | None = None,
     active: Mapping[str, SpikeRaster] | None = None,
     pace: str | None = None,
+    devices: Sequence[str | Path] = DEFAULT_DEVICES,
 ) -> EnergyReport:
     """Maps and prices several samples of one network; figures are of the first, `spread` is over all.
 
@@ -75,7 +80,7 @@ def simulate_workloads(
         raise InputError("the samples are of different networks", expected="one network for all samples")
     per_sample = [_price_all(workload, profiles, mapping, step_seconds, active, pace) for workload in workloads]
     found = [estimate(name, first) for name in estimators]
-    baseline = estimate("ann-int8", first)
+    others = comparators_of([load_comparator(device) for device in devices], first)
     spiking, part_only = bool(first.network.neurons), bool(first.network.uncounted)
     return EnergyReport(
         network=first.network.name,
@@ -90,11 +95,12 @@ def simulate_workloads(
         chips=tuple(per_sample[0]),
         estimators=tuple(found),
         verdict=spikes_per_synapse(first) if spiking and not part_only else None,
-        comparison=(NO_VERDICT,) if part_only else compare_with_ann(per_sample[0], found, baseline) if spiking else (),
+        comparison=(NO_VERDICT,) if part_only else compare(per_sample[0], others) if spiking else (),
         spread=_spread(per_sample),
         assumptions=_assumptions(first),
         uncounted=tuple(map(str, first.network.uncounted)),
         tool=f"neurokit {__version__}",
+        comparators=others,
     )
 
 

@@ -29,6 +29,7 @@ def simulate(
     step_seconds: float | None = None,
     pace: str | None = None,
     check_events: bool = False,
+    devices: Sequence[Any] | None = None,
 ) -> EnergyReport:
     """Counts one run of a captured model on each input, maps it and prices it on every chip.
 
@@ -45,6 +46,8 @@ def simulate(
             the host's where the chip's file states one, with the chip's own as the low end of the interval.
         check_events: Whether to compute the network (in exact form) once more from events alone and to compare every
             spike; the report's `event_check` says what was found.
+        devices: Edge devices to compare with: names (`hw_sim.devices`), .toml files, or JSON reports of `neurokit
+            bench` that measured joules; default is a microcontroller and an accelerator.
 
     Returns:
         The report; figures are of the first sample, the spread is over all.
@@ -55,9 +58,11 @@ def simulate(
         UnsupportedError: If events are to be checked and the model is not in exact form.
     """
     from neurokit.capture import opened
-    from neurokit.hw_sim import DEFAULT_ESTIMATORS, load_chip, simulate_workloads
+    from neurokit.hw_sim import DEFAULT_DEVICES, DEFAULT_ESTIMATORS, load_chip, simulate_workloads
+    from neurokit.hw_sim.devices import load_comparator
     from neurokit.hw_sim.trace import trace
 
+    others = [load_comparator(device) for device in (DEFAULT_DEVICES if devices is None else devices)]
     profiles = [load_chip(chip) for chip in chips]  # a wrong name must not cost a minute
     names = DEFAULT_ESTIMATORS if estimators is None else tuple(estimators)
     samples = _samples(captured, inputs)
@@ -67,7 +72,7 @@ def simulate(
     workloads = [trace(captured, x, sample) for sample, x in samples]
     shared = workloads[0].network  # the graph depends on the model alone
     workloads = [replace(workload, network=shared) for workload in workloads]
-    report = simulate_workloads(workloads, profiles, mapping, names, step_seconds, pace=pace)
+    report = simulate_workloads(workloads, profiles, mapping, names, step_seconds, pace=pace, devices=others)
     if not check_events:
         return report
     from neurokit.hw_sim.engine.check import check_events as check

@@ -85,6 +85,7 @@ class LayerView:
         leaky: Whether those neurons leak.
         events: Synaptic events over the run, borders clipped (exact).
         synapses: Connections, borders clipped.
+        passes: How often the dense layer is computed: T, or once where its input is an image that does not change.
     """
 
     name: str
@@ -104,6 +105,7 @@ class LayerView:
     leaky: bool
     events: int
     synapses: int
+    passes: int
 
 
 def rate_of(layer: LayerView, time_steps: int) -> float:
@@ -141,9 +143,31 @@ def layers_of(workload: Workload) -> list[LayerView]:
                 leaky=reached.model is not None and reached.model.kind == "lif",
                 events=int(workload.events(projection).sum()),
                 synapses=projection.synapses,
+                passes=_passes(workload, projection.source),
             )
         )
     return views
+
+
+def _passes(workload: Workload, source: str) -> int:
+    """Returns in how many steps a layer that reads `source` gives something new.
+
+    Event frames and averages differ from step to step; an image that is shown in every step gives the same current.
+    """
+    steps = workload.time_steps
+    if workload.network[source].role != "input":
+        return steps
+    values = workload.inputs.get(source)
+    if values is not None:
+        return 1 if bool((values == values[:1]).all()) else steps
+    rows = workload.rasters[source].unpack()
+    return 1 if bool((rows == rows[:1]).all()) or not rows[1:].any() else steps  # shown, or computed, once
+
+
+def dense_macs(workload: Workload) -> int:
+    """Returns the multiply-accumulates of the same network without spikes: one dense pass."""
+    products = sum(product.dense_operations for product in workload.network.products)
+    return sum(layer.macs for layer in layers_of(workload)) + products
 
 
 def product_terms(workload: Workload) -> int:

@@ -30,6 +30,14 @@ def energy(
     estimator: Annotated[
         list[str] | None, typer.Option("--estimator", help="Rule from the literature; repeatable.")
     ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--compare",
+            metavar="DEVICE|FILE",
+            help="Edge device (hw_sim/devices), or the JSON of a neurokit bench that measured joules; repeatable.",
+        ),
+    ] = None,
     mapping: Annotated[str, typer.Option("--mapping", help="in-order, hilbert or annealed.")] = "annealed",
     price: Annotated[
         list[str] | None,
@@ -100,6 +108,7 @@ def energy(
             input_shape,
             rate_coded,
             check_events,
+            compare,
         )
         if out:
             report.save_json(out)
@@ -130,6 +139,7 @@ def _simulate(
     input_shape: str | None,
     rate_steps: int | None,
     check_events: bool,
+    compare: list[str] | None,
 ) -> EnergyReport:
     from neurokit import pipeline
     from neurokit.cli.export import parse_shape
@@ -156,6 +166,7 @@ def _simulate(
             step_seconds=step_seconds,
             pace=pace,
             check_events=check_events,
+            devices=compare,
         )
     return replace(report, assumptions=(*report.assumptions, *remarks))
 

@@ -26,6 +26,7 @@ def energy(report: EnergyReport) -> RenderableType:
     blocks = (
         *chips,
         remarks,
+        _comparators(report),
         _estimators(report),
         [*verdict, *map(escape, report.comparison)],
         checked,
@@ -73,6 +74,15 @@ def _estimators(report: EnergyReport) -> list[RenderableType]:
     table = plain_table("estimator", "energy", "what it is")
     for rule in report.estimators:
         table.add_row(escape(rule.name), escape(rule.headline()), escape(rule.title))
+    return [table]
+
+
+def _comparators(report: EnergyReport) -> list[RenderableType]:
+    if not report.comparators:
+        return []
+    table = plain_table("without spikes, on", "energy", "how it is known")
+    for device in report.comparators:
+        table.add_row(escape(device.title), escape(device.headline()), escape(device.note))
     return [table]
 
 

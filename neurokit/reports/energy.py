@@ -190,6 +190,31 @@ class EstimatorReport:
 
 
 @dataclass(frozen=True)
+class ComparatorReport:
+    """The same network without spikes on a device that anybody can buy.
+
+    Attributes:
+        name: Name of the device, or of the file that measured it.
+        title: Name in tables.
+        total: Energy of one dense pass.
+        precision: Numbers that the device was measured with.
+        note: How the figure comes about.
+        at_least: Whether part of the network is in no count.
+    """
+
+    name: str
+    title: str
+    total: Quantity
+    precision: str
+    note: str
+    at_least: bool = False
+
+    def headline(self) -> str:
+        """Returns the total as one phrase that cannot be misread."""
+        return f"at least {self.total.text()}" if self.at_least else self.total.text()
+
+
+@dataclass(frozen=True)
 class Verdict:
     """Whether spiking pays, by spikes for each synapse and inference.
 
@@ -271,12 +296,13 @@ class EnergyReport:
         chips: One entry a chip.
         estimators: One entry a named estimator.
         verdict: Spikes for each synapse, judged.
-        comparison: How the network compares with the same network without spikes, in words.
+        comparison: How the network compares with the same network without spikes on measured devices, in words.
         spread: Total energy over samples, by chip.
         assumptions: What was assumed for all chips.
         uncounted: Parts of the model that are in no count.
         tool: Name and version of what made the report.
         event_check: What computing it once more from events alone found, if that was asked for.
+        comparators: The same network without spikes on measured devices.
     """
 
     network: str
@@ -297,6 +323,7 @@ class EnergyReport:
     uncounted: tuple[str, ...]
     tool: str
     event_check: EventCheck | None = None
+    comparators: tuple[ComparatorReport, ...] = ()
 
     @property
     def lower_bound(self) -> bool:
