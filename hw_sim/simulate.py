@@ -10,7 +10,7 @@ from neurokit._version import __version__
 from neurokit.errors import InputError
 from neurokit.hw_sim.chips.file import load_chip
 from neurokit.hw_sim.chips.profile import HardwareProfile
-from neurokit.hw_sim.devices import load_comparator
+from neurokit.hw_sim.devices import Device, load_comparator
 from neurokit.hw_sim.estimators import estimate
 from neurokit.hw_sim.graph.counts import Workload
 from neurokit.hw_sim.graph.raster import SpikeRaster
@@ -20,11 +20,13 @@ from neurokit.hw_sim.pricing.mapped_counts import MappedCounts, count_on
 from neurokit.hw_sim.pricing.tally import Tally
 from neurokit.hw_sim.pricing.verdict import NO_VERDICT, comparators_of, compare, spikes_per_synapse
 from neurokit.reports.energy import ChipReport, EnergyReport, LayerReport, Spread
+from neurokit.reports.latency import LatencyReport
 
 DEFAULT_ESTIMATORS = ("sop", "spikingjelly", "lemaire2022", "yan2024", "dampfhoffer2023", "ann-int8", "ann-fp32")
 DEFAULT_DEVICES = ("stm32u575", "ndp9120")  # a microcontroller and an accelerator that anybody can buy
 
 Chips = Iterable[str | Path | HardwareProfile]
+Comparator = str | Path | Device | LatencyReport
 
 
 def simulate_workload(
@@ -35,7 +37,7 @@ def simulate_workload(
     step_seconds: float | None = None,
     active: Mapping[str, SpikeRaster] | None = None,
     pace: str | None = None,
-    devices: Sequence[str | Path] = DEFAULT_DEVICES,
+    devices: Sequence[Comparator] = DEFAULT_DEVICES,
 ) -> EnergyReport:
     """Maps and prices one sample on chips.
 
@@ -66,7 +68,7 @@ def simulate_workloads(
     step_seconds: float | None = None,
     active: Mapping[str, SpikeRaster] | None = None,
     pace: str | None = None,
-    devices: Sequence[str | Path] = DEFAULT_DEVICES,
+    devices: Sequence[Comparator] = DEFAULT_DEVICES,
 ) -> EnergyReport:
     """Maps and prices several samples of one network; figures are of the first, `spread` is over all.
 
