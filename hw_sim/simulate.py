@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from neurokit.hw_sim.pricing.cost import price
 from neurokit.hw_sim.pricing.mapped_counts import MappedCounts, count_on
 from neurokit.hw_sim.pricing.tally import Tally
 from neurokit.hw_sim.pricing.verdict import NO_VERDICT, comparators_of, compare, spikes_per_synapse
+from neurokit.hw_sim.sample_set import spread_of
 from neurokit.reports.energy import ChipReport, EnergyReport, LayerReport, Spread
 from neurokit.reports.latency import LatencyReport
 
@@ -147,10 +147,7 @@ def _spread(per_sample: Sequence[Sequence[ChipReport]]) -> dict[str, Spread]:
     for column in zip(*per_sample, strict=True):
         totals = [entry.total.value for entry in column if entry.total is not None]
         if totals:
-            deviation = statistics.stdev(totals) if len(totals) > 1 else 0.0
-            found[column[0].chip] = Spread(
-                statistics.fmean(totals), deviation, min(totals), max(totals), len(totals), "J"
-            )
+            found[column[0].chip] = spread_of(totals, "J")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +36,7 @@ class Builder:
         self.plain_neurons: dict[str, str] = {}
         self._not_understood: dict[str, dict[str, None]] = {}
         self._settled: list[tuple[Projection, str]] = []
+        self.watch: Callable[[str, Tensor, Term | None], object] | None = None  # told where each raster is from
 
     def network(self, name: str, outputs: tuple[str, ...]) -> Network:
         """Returns the finished network."""
@@ -139,7 +141,7 @@ class Builder:
         name = self.name(name, self.populations)
         binary = bool(((real == 0) | (real == 1)).all())
         self.populations[name] = Population(name, sample_shape(real), "current", binary=binary)
-        self.rasters[name] = SpikeRaster.pack(real.numpy())
+        self._keep(name, real)
         return Value((self.term(name, tuple(real.shape)),))
 
     def close(self, name: str, value: Value, real: Tensor) -> bool:
@@ -223,7 +225,7 @@ class Builder:
         name = self.name(path, self.populations)
         binary = bool(((real == 0) | (real == 1)).all())
         self.populations[name] = Population(name, sample_shape(real), "current", binary=binary)
-        self.rasters[name] = SpikeRaster.pack(real.numpy())
+        self._keep(name, real)
         return Value((self.term(name, tuple(real.shape)),))
 
     def read_out(self, path: str, real: Tensor) -> Value:
@@ -231,7 +233,7 @@ class Builder:
         name = self.name(path, self.populations)
         binary = bool(((real == 0) | (real == 1)).all())
         self.populations[name] = Population(name, sample_shape(real), "current", binary=binary)
-        self.rasters[name] = SpikeRaster.pack(real.detach().numpy())
+        self._keep(name, real)
         return Value((self.term(name, tuple(real.shape)),))
 
     def relay(self, value: Value, real: Tensor, projection: Projection, path: str) -> Value:
@@ -253,6 +255,8 @@ class Builder:
         assert isinstance(term.source, str)
         if term.source in self.rasters:
             return
+        if self.watch is not None:
+            self.watch(term.source, real, term)
         steps = 1 if term.static else self.steps
         values = torch.zeros(steps * term.size, dtype=torch.bool)
         ids = term.ids.reshape(-1)
@@ -264,6 +268,12 @@ class Builder:
         elif term.static and self.steps > 1:  # computed once, before the model repeats it
             rows = torch.cat([rows, torch.zeros(self.steps - 1, term.size, dtype=torch.bool)])
         self.rasters[term.source] = SpikeRaster.pack(rows.numpy())
+
+    def _keep(self, name: str, real: Tensor) -> None:
+        """Keeps where all of a tensor, time first, is not zero."""
+        if self.watch is not None:
+            self.watch(name, real, None)
+        self.rasters[name] = SpikeRaster.pack(real.detach().numpy())
 
     def view(self, term: Term) -> tuple[str, int, NDArray[np.int64] | None]:
         """Returns source, its size and the index of what one time step reads."""

@@ -244,6 +244,8 @@ class Spread:
         largest: Largest.
         samples: Number of samples.
         unit: Unit.
+        low: Lower end of the mean's 95 % interval.
+        high: Upper end of it.
     """
 
     mean: float
@@ -252,6 +254,39 @@ class Spread:
     largest: float
     samples: int
     unit: str
+    low: float = 0.0
+    high: float = 0.0
+
+    def text(self) -> str:
+        """Returns the mean with its interval, and how much samples differ."""
+        mean, low, high, deviation = (
+            Quantity.exact(value, self.unit, "simulated", "").text()
+            for value in (self.mean, self.low, self.high, self.deviation)
+        )
+        return f"{mean} [{low}, {high}] mean of {self.samples} samples, standard deviation {deviation}"
+
+
+@dataclass(frozen=True)
+class SetReport:
+    """Figures over a test set; each is of one inference, with mean, deviation and the mean's 95 % interval.
+
+    Attributes:
+        samples: Samples that were run.
+        asked: Samples that were asked for; more than `samples` where the run was interrupted.
+        energy: By chip, in joules, best estimates of the prices.
+        latency: By chip, in seconds.
+        events: Synaptic events.
+        spikes: Spikes.
+        rates: Spikes for each neuron and step, by layer.
+    """
+
+    samples: int
+    asked: int
+    energy: dict[str, Spread]
+    latency: dict[str, Spread]
+    events: Spread
+    spikes: Spread
+    rates: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -286,7 +321,7 @@ class EnergyReport:
     Attributes:
         network: Name of the model.
         sample: What was run.
-        samples: Number of samples; figures below are of the first, `spread` is over all.
+        samples: Number of samples; details below are of the first, `spread` and `test_set` are over all.
         time_steps: T.
         neurons: Neurons of the network.
         synapses: Connections.
@@ -303,6 +338,7 @@ class EnergyReport:
         tool: Name and version of what made the report.
         event_check: What computing it once more from events alone found, if that was asked for.
         comparators: The same network without spikes on measured devices.
+        test_set: Figures over all samples, where there are several.
     """
 
     network: str
@@ -324,6 +360,7 @@ class EnergyReport:
     tool: str
     event_check: EventCheck | None = None
     comparators: tuple[ComparatorReport, ...] = ()
+    test_set: SetReport | None = None
 
     @property
     def lower_bound(self) -> bool:
