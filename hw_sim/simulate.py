@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from neurokit._version import __version__
@@ -12,6 +13,7 @@ from neurokit.hw_sim.chips.profile import HardwareProfile
 from neurokit.hw_sim.devices import Device, load_comparator
 from neurokit.hw_sim.estimators import estimate
 from neurokit.hw_sim.graph.counts import Workload
+from neurokit.hw_sim.graph.numerics import parse_width, with_weight_bits
 from neurokit.hw_sim.graph.raster import SpikeRaster
 from neurokit.hw_sim.mapping.mapper import map_network
 from neurokit.hw_sim.pricing.cost import price
@@ -38,6 +40,7 @@ def simulate_workload(
     active: Mapping[str, SpikeRaster] | None = None,
     pace: str | None = None,
     devices: Sequence[Comparator] = DEFAULT_DEVICES,
+    weight_bits: int | str | None = None,
 ) -> EnergyReport:
     """Maps and prices one sample on chips.
 
@@ -52,12 +55,24 @@ def simulate_workload(
         active: Which neurons were active in each step, where that is known.
         pace: Who sets the time of a step without a sensor: "chip", "host" or None (`hw_sim.pricing.timing`).
         devices: Edge devices (`hw_sim.devices`), or JSON reports of `neurokit bench`, to compare with.
+        weight_bits: Width of all weights: bits, "binary" or "ternary". None: what the weights themselves say; floats
+            are taken in the widest form that each chip has.
 
     Raises:
         UnknownNameError: If a chip or estimator is unknown.
         InputError: If a chip file is damaged, or the workload has no time steps or nothing that spikes.
     """
-    return simulate_workloads([workload], chips, mapping, estimators, step_seconds, active, pace, devices)
+    return simulate_workloads(
+        [workload],
+        chips,
+        mapping,
+        estimators,
+        step_seconds,
+        active,
+        pace,
+        devices,
+        weight_bits,
+    )
 
 
 def simulate_workloads(
@@ -69,6 +84,7 @@ def simulate_workloads(
     active: Mapping[str, SpikeRaster] | None = None,
     pace: str | None = None,
     devices: Sequence[Comparator] = DEFAULT_DEVICES,
+    weight_bits: int | str | None = None,
 ) -> EnergyReport:
     """Maps and prices several samples of one network; figures are of the first, `spread` is over all.
 
@@ -80,6 +96,10 @@ def simulate_workloads(
     first = workloads[0]
     if any(workload.network is not first.network for workload in workloads):
         raise InputError("the samples are of different networks", expected="one network for all samples")
+    network = with_weight_bits(first.network, None if weight_bits is None else parse_width(weight_bits))
+    if network is not first.network:
+        workloads = [replace(workload, network=network) for workload in workloads]
+        first = workloads[0]
     per_sample = [_price_all(workload, profiles, mapping, step_seconds, active, pace) for workload in workloads]
     found = [estimate(name, first) for name in estimators]
     others = comparators_of([load_comparator(device) for device in devices], first)
@@ -155,6 +175,10 @@ def _assumptions(workload: Workload) -> tuple[str, ...]:
     notes = ["synaptic events, updates, packets and hops are exact counts of the recorded spikes, borders clipped"]
     if workload.totals()["graded_events"]:
         notes.append("values that are no spikes (a direct-coded image, a pooled mean) are counted as graded events")
+    if any(projection.weights_are_floats for projection in workload.network.projections):
+        notes.append(
+            "weights are floats that nobody quantised yet: each chip takes them in its widest form (--weight-bits)"
+        )
     if workload.totals()["product_operations"]:
         notes.append("attention products are counted by their non-zero terms and shared over cores by neurons")
     if not workload.network.neurons and not workload.network.uncounted:

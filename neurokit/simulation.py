@@ -35,6 +35,7 @@ def simulate(
     mapping: str = "annealed",
     step_seconds: float | None = None,
     pace: str | None = None,
+    weight_bits: int | str | None = None,
     check_events: bool = False,
     devices: Sequence[Any] | None = None,
     samples: int | None = None,
@@ -54,6 +55,8 @@ def simulate(
         step_seconds: Time between two inputs, where a sensor sets the pace.
         pace: Who sets it otherwise: "chip" (as fast as the cores go), "host" (a host that streams the inputs), or None:
             the host's where the chip's file states one, with the chip's own as the low end of the interval.
+        weight_bits: Width of all weights: bits, "binary" or "ternary"; None: what the weights themselves say, and each
+            chip's widest form for floats.
         check_events: Whether to compute the network (in exact form) once more from events alone and to compare every
             spike; the report's `event_check` says what was found.
         devices: Edge devices to compare with: names (`hw_sim.devices`), .toml files, or JSON reports of `neurokit
@@ -74,6 +77,7 @@ def simulate(
     from neurokit.capture import opened
     from neurokit.hw_sim import DEFAULT_DEVICES, DEFAULT_ESTIMATORS, load_chip, simulate_workload
     from neurokit.hw_sim.devices import load_comparator
+    from neurokit.hw_sim.graph.numerics import parse_width, with_weight_bits
     from neurokit.hw_sim.sample_set import SetPricer
     from neurokit.hw_sim.trace import trace
 
@@ -86,7 +90,11 @@ def simulate(
     captured = opened(captured)
     label, x = next(given.read(0, 1))
     first = trace(captured, x, label)
-    report = simulate_workload(first, profiles, mapping, names, step_seconds, pace=pace, devices=others)
+    width = None if weight_bits is None else parse_width(weight_bits)
+    first = replace(first, network=with_weight_bits(first.network, width))
+    report = simulate_workload(
+        first, profiles, mapping, names, step_seconds, pace=pace, devices=others, weight_bits=weight_bits
+    )
     if given.count > 1 and captured.spiking:
         pricer = SetPricer(first, profiles, mapping, step_seconds, pace)
         over_all = _over_all(captured, given, first, x, pricer, keep, progress)
@@ -166,6 +174,7 @@ def _key(captured: Captured, given: _Given, pricer: SetPricer) -> dict[str, obje
         "mapping": pricer.strategy,
         "step_seconds": pricer.step_seconds,
         "pace": pricer.pace,
+        "weight_bits": sorted({projection.weight_bits for projection in pricer.first.network.projections}),
     }
 
 
