@@ -34,7 +34,7 @@ class Tracer:
     """
 
     def __init__(self, captured: Captured) -> None:
-        self.module: GraphModule = captured.program.module()  # type: ignore[assignment]
+        self.module = _module_of(captured)
         self.captured = captured
         self.builder = Builder(captured.time_steps if isinstance(captured.time_steps, int) else 1)
         self.builder.plain_neurons = _plain_neurons(captured)
@@ -250,6 +250,16 @@ def _shares(value: Any, steps: int) -> list[Any]:
     if not isinstance(value, Value) or value.unknown or value.once:
         return [value] * steps
     return [value.mapped(lambda ids, k=k: ids.chunk(steps)[k]) for k in range(steps)]  # type: ignore[misc]
+
+
+def _module_of(captured: Captured) -> GraphModule:
+    """Returns the program as a graph module, made once: its guards take longer than many a forward pass."""
+    known: GraphModule | None = captured.program.__dict__.get("_neurokit_module")
+    if known is None:
+        known = captured.program.module(check_guards=False)  # type: ignore[assignment]
+        captured.program.__dict__["_neurokit_module"] = known
+    assert known is not None
+    return known
 
 
 def _leading(node: Any) -> int | None:

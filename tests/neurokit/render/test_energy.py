@@ -60,7 +60,7 @@ def test_what_is_refused_bounded_and_supposed(text):
 
 def test_components_stand_in_a_table_of_their_own(text):
     header = row_of(text, "of which").split()
-    assert header == ["of", "which", "synapse", "neuron", "routing", "memory", "static"]
+    assert header == ["of", "which", "synapse", "neuron", "routing", "memory", "static", "host"]
     assert text.count("Intel Loihi 2  ") == 1  # nothing of it is priced, so it is not in the second table
 
 
