@@ -131,6 +131,32 @@ def test_page_is_self_contained_and_escaped(report):
     assert "spikes a synapse" in page
 
 
+def test_nothing_that_costs_is_left_out_of_the_drawing(report):
+    page = render_html(report)
+    loihi = report.chip("loihi1")
+    assert loihi.components["static"].value > 0
+    assert "static: of no layer" in page
+    assert "inferences a second" in page
+    drawn = sum(sum(parts.values()) for parts in loihi.layers.values())
+    drawn += sum(loihi.components[name].value for name in ("static", "host") if name in loihi.components)
+    assert drawn == pytest.approx(loihi.total.value)
+    assert any(chip.latency is None for chip in report.chips)
+    assert "not published" in page
+
+
+def test_a_row_of_an_image_does_not_outshine_the_neurons():
+    from neurokit.page.charts import heat_map
+
+    image, neurons = [1.0, 1.0], [0.02, 0.04]
+    shades = [
+        re.findall(r'fill="(#[0-9a-f]{6})"', heat_map([image, neurons], "ab", "step", "{:.0%}", top))
+        for top in (None, 0.04)
+    ]
+    assert shades[0][3] != shades[0][0]
+    assert shades[1][3] == shades[1][0] == "#103a6e"
+    assert shades[1][2] != shades[1][3]
+
+
 def test_page_in_a_browser(chromium, report, tmp_path):
     path = save_html(report, tmp_path / "energy.html")
     for width in (1000, 500):  # headless chromium lays out no narrower
