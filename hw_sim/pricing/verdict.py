@@ -68,12 +68,17 @@ def _relation(chip: ChipReport, other: ComparatorReport) -> str:
     assert chip.total is not None
     low, high = chip.total.low / other.total.high, chip.total.high / other.total.low
     if chip.status == "lower-bound":
-        return f"at least {low:.2g} times as much" if low > 1 else "a lower bound does not tell which is less"
+        return f"at least {_times(low)} times as much" if low > 1 else "a lower bound does not tell which is less"
     if low > 1:
-        return f"{low:.2g} to {high:.2g} times as much"
+        return f"{_times(low)} to {_times(high)} times as much"
     if high < 1:
-        return f"{1 / high:.2g} to {1 / low:.2g} times less" if low > 0 else f"at least {1 / high:.2g} times less"
-    return f"the intervals overlap ({low:.2g} to {high:.2g} times as much)"
+        most = f" to {_times(1 / low)}" if low > 0 else " or more"
+        return f"{_times(1 / high)}{most} times less"
+    return f"the intervals overlap ({_times(low)} to {_times(high)} times as much)"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2g}" if ratio < 100 else f"{ratio:,.0f}"
 
 
 def _short(value: float) -> str:

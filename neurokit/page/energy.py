@@ -10,8 +10,7 @@ from neurokit.atomic import write_text
 from neurokit.errors import MissingRuntimeError
 from neurokit.page.charts import COMPONENT_COLOURS, columns, heat_map, interval_chart, stacked_bars, tile_map
 from neurokit.page.plots import label
-from neurokit.quantity import Quantity
-from neurokit.reports.energy import ChipReport, EnergyReport, Spread
+from neurokit.reports.energy import ChipReport, EnergyReport
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -53,6 +52,7 @@ def render_html(report: EnergyReport) -> str:
     loader = jinja2.FileSystemLoader(TEMPLATES)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["quantity"] = lambda quantity: quantity.text()
+    environment.filters["amount"] = lambda joules: label(joules, "J", 4)
     return environment.get_template("energy.html.j2").render(
         report=report,
         colours=COMPONENT_COLOURS,
@@ -65,24 +65,13 @@ def render_html(report: EnergyReport) -> str:
 
 def chips_drawing(report: EnergyReport) -> Drawing:
     """Returns total energies with intervals on a logarithmic axis, one row a chip."""
-    over = report.test_set.energy if report.test_set else {}
-    rows = [
-        (chip.title, _over_all(over[chip.chip]) if chip.chip in over else chip.total, _mark(chip))
-        for chip in report.chips
-        if chip.total is not None
-    ]
+    totals = [(chip, report.total_of(chip)) for chip in report.chips]
+    rows = [(chip.title, total, _mark(chip)) for chip, total in totals if total is not None]
     refused = [chip.title for chip in report.chips if chip.total is None]
-    what = "smallest to largest sample; dot: mean of all" if over else "interval; dot: best estimate"
-    note = f"Bar: {what}; > lower bound; ( ) the network does not fit on the chip."
+    note = "Bar: interval; dot: best estimate; > lower bound; ( ) the network does not fit on the chip."
     if refused:
         note += f" Without a price, so not drawn: {', '.join(refused)}."
     return Drawing("Energy of one inference on each chip", interval_chart(rows), note)
-
-
-def _over_all(spread: Spread) -> Quantity:
-    """Returns a figure over samples as a quantity: the mean, between the smallest and the largest."""
-    ends = min(spread.smallest, spread.mean), max(spread.largest, spread.mean)
-    return Quantity(spread.mean, *ends, spread.unit, "simulated", f"mean of {spread.samples} samples")
 
 
 def estimators_drawing(report: EnergyReport) -> Drawing:

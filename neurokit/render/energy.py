@@ -48,23 +48,14 @@ def _totals(report: EnergyReport) -> tuple[list[RenderableType], list[Renderable
     totals = plain_table("chip", "energy of one inference", "latency", "chips x cores", "fits")
     parts = plain_table("of which", "synapse", "neuron", "routing", "memory", "static", "host")
     for chip in report.chips:
-        latency = chip.latency.inference.text() if chip.latency else "unknown"
+        latency = chip.latency.inference.text() if chip.latency else "not published"
         fits = "yes" if chip.fits else f"no ({len(chip.violations)} limits)"
-        cells = (chip.title, _headline(report, chip), latency, f"{chip.chips} x {chip.cores}", fits)
+        cells = (chip.title, report.headline(chip), latency, f"{chip.chips} x {chip.cores}", fits)
         totals.add_row(*map(escape, cells))
         shown = [_short(chip, str(column.header)) for column in parts.columns[1:]]
         if set(shown) != {"-"}:
             parts.add_row(escape(chip.title), *shown)
     return [totals], [parts] if parts.row_count else []
-
-
-def _headline(report: EnergyReport, chip: ChipReport) -> str:
-    """Returns a chip's energy: of several samples the mean with its interval, not that of the first."""
-    over = report.test_set.energy.get(chip.chip) if report.test_set else None
-    if over is None:
-        return chip.headline()
-    text = f"at least {over.text()}" if chip.status == "lower-bound" else over.text()
-    return text if chip.fits else f"{text} (if it fitted)"
 
 
 def _short(chip: ChipReport, component: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -257,14 +257,6 @@ class Spread:
     low: float = 0.0
     high: float = 0.0
 
-    def text(self) -> str:
-        """Returns the mean with its interval, and how much samples differ."""
-        mean, low, high, deviation = (
-            Quantity.exact(value, self.unit, "simulated", "").text()
-            for value in (self.mean, self.low, self.high, self.deviation)
-        )
-        return f"{mean} [{low}, {high}] mean of {self.samples} samples, standard deviation {deviation}"
-
 
 @dataclass(frozen=True)
 class SetReport:
@@ -377,6 +369,26 @@ class EnergyReport:
             if entry.chip == name:
                 return entry
         raise InputError(f"the report has no chip {name!r}", expected="one of " + ", ".join(c.chip for c in self.chips))
+
+    def total_of(self, chip: ChipReport) -> Quantity | None:
+        """Returns a chip's energy with the interval of its prices: of several samples their mean."""
+        over = self.test_set.energy.get(chip.chip) if self.test_set else None
+        if over is None or chip.total is None or not chip.total.value:
+            return chip.total
+        return chip.total.scaled(over.mean / chip.total.value)
+
+    def headline(self, chip: ChipReport) -> str:
+        """Returns a chip's energy as one phrase: of several samples their mean, not the first of them.
+
+        The brackets hold the interval of the prices; how much samples differ stands beside it.
+        """
+        over = self.test_set.energy.get(chip.chip) if self.test_set else None
+        if over is None or chip.total is None:
+            return chip.headline()
+        mean = replace(chip, total=self.total_of(chip)).headline()
+        ends = " to ".join(Quantity.exact(end, over.unit, "simulated", "").text() for end in (over.low, over.high))
+        spread = Quantity.exact(over.deviation, over.unit, "simulated", "").text()
+        return f"{mean}, mean of {over.samples} samples (its 95 % interval {ends}, standard deviation {spread})"
 
     def to_json(self) -> dict[str, Any]:
         """Returns the report as a JSON object."""
