@@ -78,6 +78,7 @@ def simulate(
     from neurokit.hw_sim import DEFAULT_DEVICES, DEFAULT_ESTIMATORS, load_chip, simulate_workload
     from neurokit.hw_sim.devices import load_comparator
     from neurokit.hw_sim.graph.numerics import parse_width, with_weight_bits
+    from neurokit.hw_sim.pricing.verdict import compare
     from neurokit.hw_sim.sample_set import SetPricer
     from neurokit.hw_sim.trace import trace
 
@@ -106,6 +107,9 @@ def simulate(
             test_set=over_all,
             assumptions=(*report.assumptions, note) if over_all.samples < over_all.asked else report.assumptions,
         )
+        if report.comparators and not report.lower_bound:
+            means = [replace(chip, total=report.total_of(chip)) for chip in report.chips]
+            report = replace(report, comparison=compare(means, report.comparators))
     if not check_events:
         return report
     from neurokit.hw_sim.engine.check import check_events as check
