@@ -215,7 +215,11 @@ class Projection:
         """
         return self._forward(self.arriving(self._checked(spikes, self.source_size, "source")).astype(np.int32))
 
-    def arriving(self, spikes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def weighted_events(self, counts: NDArray[np.integer]) -> NDArray[np.int32]:
+        """Returns the events that reach each target where a source sends several in a step, `[T, N_src]` of counts."""
+        return self._forward(self.arriving(self._checked(counts, self.source_size, "source").astype(np.int32)))
+
+    def arriving(self, spikes: NDArray[Any]) -> NDArray[Any]:
         """Returns what arrives in each step of what the source sent in each, `[T, N_src]`: the same, `delay` later."""
         if not self.delay:
             return spikes

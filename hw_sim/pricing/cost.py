@@ -41,7 +41,7 @@ def price(
     timing = step_times(counts, profile, step_seconds, pace)
     priced, unpriced = _priced_terms(counts, profile)
     static, more = _static(counts, profile, timing)
-    unpriced += more
+    unpriced += more + ([profile.lower_bound] if profile.lower_bound else [])
     refused = profile.pricing == "none" or not _synapse_priced(profile)
     status: Status = "refused" if refused else "lower-bound" if unpriced else "priced"
     energy = {term: _energy(counts, term, constant) for term, constant in priced.items()} if not refused else {}
@@ -267,6 +267,12 @@ def _assumptions(counts: MappedCounts, profile: HardwareProfile) -> tuple[str, .
         notes.append("a neuron counts as active in a step in which an event reaches it")
     if counts.total("shortcut_add"):
         notes.append("real-valued shortcuts between cores travel as one packet a value and step")
+    sizes = profile.limits.pool_sizes
+    pools = [p for p in counts.mapping.network.projections if p.kind in ("pool", "maxpool") and sizes]
+    if any(side not in sizes for p in pools for side in (*p.kernel, *p.stride)):
+        notes.append(
+            f"pooling by another size than {sizes} is mapped by the vendor's tool and not in its documentation"
+        )
     if profile.topology.kind == "mesh":
         notes.append(
             "a spike is one packet for each core that holds any of its targets; XY routing; inputs enter at tile 0"
