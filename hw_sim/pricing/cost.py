@@ -22,7 +22,11 @@ _NO_SPIKES = ("graded_event", "shortcut_add", "product_operation")
 
 
 def price(
-    counts: MappedCounts, profile: HardwareProfile, step_seconds: float | None = None, pace: str | None = None
+    counts: MappedCounts,
+    profile: HardwareProfile,
+    step_seconds: float | None = None,
+    pace: str | None = None,
+    queued: Floats | None = None,
 ) -> ChipReport:
     """Prices what was counted on a mapping.
 
@@ -34,11 +38,12 @@ def price(
         profile: Prices; usually, but not necessarily, those of the chip that it was mapped on.
         step_seconds: Time between two inputs of a sensor that sets the pace, if longer than the chip needs.
         pace: Who sets it otherwise: "chip", "host" or None (`step_times`).
+        queued: Time of each step with queues, `[T]`, in the place of the slowest core's.
 
     Raises:
         InputError: If the pace is unknown, or is a host's that the chip's file does not state.
     """
-    timing = step_times(counts, profile, step_seconds, pace)
+    timing = step_times(counts, profile, step_seconds, pace, queued)
     priced, unpriced = _priced_terms(counts, profile)
     static, more = _static(counts, profile, timing)
     unpriced += more + ([profile.lower_bound] if profile.lower_bound else [])
