@@ -186,14 +186,14 @@ def _components(
         component = TERMS[term].component
         found[component] = found[component] + energy[term] if component in found else energy[term]
     found = {name: quantity.widened(profile.energy_error) for name, quantity in found.items()}
-    for component in static["value"] if static is not None else ():
-        prices = [c for term, c in _timed_prices(profile).items() if TERMS[term].component == component]
+    for name in static["value"] if static is not None else ():
+        prices = [c for term, c in _timed_prices(profile).items() if TERMS[term].component == name]
         kinds: list[Kind] = ["simulated", *(KIND_OF_BASIS[constant.basis] for constant in prices)]
         kinds += [timing.kind] if timing is not None else []
         source = "; ".join(dict.fromkeys(constant.source for constant in prices))
-        value, low, high = (float(static[end][component].sum()) for end in ENDS)  # type: ignore[index]
+        value, low, high = (float(static[end][name].sum()) for end in ENDS)  # type: ignore[index]
         power = Quantity(value, min(low, value), max(high, value), "J", worst_kind(*kinds), source)
-        found[component] = power.widened(profile.energy_error)
+        found[name] = power.widened(profile.energy_error)
     return {name: found[name] for name in ALL_COMPONENTS if name in found}
 
 

@@ -88,7 +88,8 @@ class MappedCounts:
             layers = tuple(dict.fromkeys(piece.populations[0] for piece in on_it))
             neurons = sum(piece.size for piece in on_it)
             handled = int(np.asarray(events)[index])
-            rows.append(CoreReport(core, *places[index], layers, neurons, mapping.load_of(core), handled))
+            x, y = places[index]
+            rows.append(CoreReport(core, x, y, layers, neurons, mapping.load_of(core), handled))
         return tuple(rows)
 
     @cached_property

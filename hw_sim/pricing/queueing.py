@@ -9,7 +9,7 @@ SANA-FE's own run.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,13 +67,17 @@ def can_queue(profile: HardwareProfile) -> bool:
     return profile.topology.kind == "mesh" and bool(set(profile.times) - {"tick", "host_step"})
 
 
-def queued_step_times(mapping: Mapping, tally: Tally, profile: HardwareProfile) -> Floats:
+def queued_step_times(
+    mapping: Mapping, tally: Tally, profile: HardwareProfile, order: Sequence[int] | None = None
+) -> Floats:
     """Returns the time of each step with queues, `[T]`.
 
     Args:
         mapping: Where everything lies; its input populations send from their core.
         tally: The workload.
         profile: Times of a chip with a mesh.
+        order: Cores in the order in which a neuron sends its packets to them; ascending by default. (SANA-FE sends in
+            the order in which the cores happen to lie in its memory.)
 
     Raises:
         InputError: If the chip has no mesh or no times, or the network multiplies activations.
@@ -85,7 +89,7 @@ def queued_step_times(mapping: Mapping, tally: Tally, profile: HardwareProfile) 
         )
     if not can_queue(profile):
         raise InputError(f"{profile.title} has no mesh or no times", expected="a chip like loihi1-sanafe")
-    packets = _Packets(mapping, tally, profile)
+    packets = _Packets(mapping, tally, profile, {core: rank for rank, core in enumerate(order or ())})
     schedule = _Schedule(mapping, profile)
     barrier = barrier_seconds(profile, mapping.tiles_in_use())
     return np.array([schedule.step(list(packets.of_step(t))) + barrier for t in range(tally.time_steps)])
@@ -98,10 +102,11 @@ class _Packets:
         mapping: Where everything lies.
         tally: The workload.
         profile: Times.
+        rank: Place of a core in the order of sending; of cores without one, after the others and ascending.
     """
 
-    def __init__(self, mapping: Mapping, tally: Tally, profile: HardwareProfile) -> None:
-        self._mapping, self._tally, self._profile = mapping, tally, profile
+    def __init__(self, mapping: Mapping, tally: Tally, profile: HardwareProfile, rank: dict[int, int]) -> None:
+        self._mapping, self._profile, self._rank = mapping, profile, rank
         self._spikes = {name: raster.unpack() for name, raster in tally.workload.rasters.items()}
         self._active = {name: sums.values() for name, sums in tally.active.items()}
         self._into = self._receive_times()
@@ -139,7 +144,8 @@ class _Packets:
     def _receive_times(self) -> dict[str, dict[int, list[tuple[int, float]]]]:
         """Returns the receivers of each neuron with the time that each takes for one packet, by population."""
         fixed = time_of(self._profile, "packet_in", "value") + time_of(self._profile, "local_delivery", "value")
-        network, found = self._mapping.network, {}
+        network = self._mapping.network
+        found: dict[str, dict[int, list[tuple[int, float]]]] = {}
         for population in network.populations:
             work: dict[int, Floats] = {}
             reached: dict[int, NDArray[np.bool_]] = {}
@@ -150,10 +156,12 @@ class _Packets:
                     if stays_inside(projection, piece.populations):
                         continue
                     synapses = projection.synapses_onto(piece.block.mask())
-                    work[piece.core] = work.get(piece.core, 0.0) + each * synapses
-                    reached[piece.core] = reached.get(piece.core, False) | (synapses > 0)
+                    work.setdefault(piece.core, np.zeros(population.size))
+                    work[piece.core] += each * synapses
+                    reached.setdefault(piece.core, np.zeros(population.size, np.bool_))
+                    reached[piece.core] |= synapses > 0
             rows: dict[int, list[tuple[int, float]]] = {}
-            for core in sorted(work):
+            for core in sorted(work, key=lambda core: (self._rank.get(core, len(self._rank)), core)):
                 for neuron in np.flatnonzero(reached[core]).tolist():
                     rows.setdefault(neuron, []).append((core, fixed + float(work[core][neuron])))
             found[population.name] = rows

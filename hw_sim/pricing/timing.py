@@ -131,18 +131,18 @@ def time_of(profile: HardwareProfile, term: str, end: str) -> float:
 
 def _receive_time(counts: MappedCounts, profile: HardwareProfile, end: str) -> Floats:
     each = time_of(profile, "packet_in", end) + time_of(profile, "local_delivery", end)
-    total = counts.packets_in * each
+    total = np.asarray(counts.packets_in * each, np.float64)
     for term in ("synaptic_event_dense", "synaptic_event_conv", "synaptic_event_sparse"):
-        total = total + counts.by_core(term) * time_of(profile, term, end)
+        total += counts.by_core(term) * time_of(profile, term, end)
     for term in ("graded_event", "shortcut_add", "product_operation"):
-        total = total + counts.by_core(term) * time_of(profile, "synaptic_event_dense", end)
+        total += counts.by_core(term) * time_of(profile, "synaptic_event_dense", end)
     return total
 
 
 def _update_time(counts: MappedCounts, profile: HardwareProfile, end: str) -> Floats:
-    total = counts.by_core("packet") * time_of(profile, "packet_out", end)
+    total = np.asarray(counts.by_core("packet") * time_of(profile, "packet_out", end), np.float64)
     for term in ("neuron_access", "neuron_update", "neuron_idle", "spike"):
-        total = total + counts.by_core(term) * time_of(profile, term, end)
+        total += counts.by_core(term) * time_of(profile, term, end)
     return total
 
 

@@ -113,7 +113,8 @@ class Sender:
         found = []
         for start in range(0, len(boxes), part):
             some = boxes[start : start + part].astype(np.int32)
-            meets = np.repeat((some[:, ::2] < some[:, 1::2]).all(axis=1)[:, None], len(cuts), axis=1)
+            filled = np.asarray((some[:, ::2] < some[:, 1::2]).all(axis=1), np.bool_)
+            meets = np.repeat(filled[:, None], len(cuts), axis=1)
             for axis in (0, 2, 4):
                 meets &= some[:, None, axis] < cuts[None, :, axis + 1]
                 meets &= cuts[None, :, axis] < some[:, None, axis + 1]
