@@ -87,8 +87,8 @@ def traffic_of(sender: Sender, size: int, listeners: Sequence[Listener]) -> Traf
         size: Its neurons.
         listeners: Who listens to it.
     """
-    # Most cores listen to one box of sources: a window of a convolution, a row of a dense layer. Cores with one box share
-    # one count; a core with two boxes is counted by inclusion and exclusion; anything else neuron by neuron.
+    # Most cores listen to one box of sources: a window of a convolution, a row of a dense layer. Cores with one box
+    # share one count; a core with two is counted by inclusion and exclusion, anything else neuron by neuron.
     reaches = [reach_of(listener.projection, listener.blocks, sender) for listener in listeners]
     combs = _Combs()
     rows, hard = _rows(listeners, reaches, combs)
