@@ -199,8 +199,8 @@ class HardwareProfile:
         prices = {}
         for term, constant in self.prices.items():
             factor = static if constant.unit == "W" else dynamic
-            ends = {end: constant.at(end) * factor for end in ("value", "low", "high")}
-            prices[term] = replace(constant, **ends, voltage=volts)
+            value, low, high = (constant.at(end) * factor for end in ("value", "low", "high"))
+            prices[term] = replace(constant, value=value, low=low, high=high, voltage=volts)
         power, known = self.supply.static_exponent, self.supply.volts
         law = f"at {volts:g} V: events by V^2, static power by V^{power:g} from {known:g} V"
         return replace(self, voltage=volts, prices=prices, warnings=(*self.warnings, law))

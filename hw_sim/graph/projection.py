@@ -249,6 +249,10 @@ class Projection:
         """
         return self._backward(self._checked(targets, self.target_size, "target").astype(np.bool_))
 
+    def synapses_onto(self, targets: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Returns how many connections each source has to a set of targets `[N_dst]`, `[N_src]`."""
+        return self._backward(self._checked(targets[None], self.target_size, "target").astype(np.int64))[0]
+
     def edges(self) -> NDArray[np.int64]:
         """Returns every connection as (source, target, flat index of its weight), `[E, 3]`; for small nets only.
 

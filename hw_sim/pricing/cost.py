@@ -22,7 +22,11 @@ _NO_SPIKES = ("graded_event", "shortcut_add", "product_operation")
 
 
 def price(
-    counts: MappedCounts, profile: HardwareProfile, step_seconds: float | None = None, pace: str | None = None
+    counts: MappedCounts,
+    profile: HardwareProfile,
+    step_seconds: float | None = None,
+    pace: str | None = None,
+    queued: Floats | None = None,
 ) -> ChipReport:
     """Prices what was counted on a mapping.
 
@@ -34,11 +38,12 @@ def price(
         profile: Prices; usually, but not necessarily, those of the chip that it was mapped on.
         step_seconds: Time between two inputs of a sensor that sets the pace, if longer than the chip needs.
         pace: Who sets it otherwise: "chip", "host" or None (`step_times`).
+        queued: Time of each step with queues, `[T]`, in the place of the slowest core's.
 
     Raises:
         InputError: If the pace is unknown, or is a host's that the chip's file does not state.
     """
-    timing = step_times(counts, profile, step_seconds, pace)
+    timing = step_times(counts, profile, step_seconds, pace, queued)
     priced, unpriced = _priced_terms(counts, profile)
     static, more = _static(counts, profile, timing)
     unpriced += more + ([profile.lower_bound] if profile.lower_bound else [])
@@ -181,14 +186,14 @@ def _components(
         component = TERMS[term].component
         found[component] = found[component] + energy[term] if component in found else energy[term]
     found = {name: quantity.widened(profile.energy_error) for name, quantity in found.items()}
-    for component in static["value"] if static is not None else ():
-        prices = [c for term, c in _timed_prices(profile).items() if TERMS[term].component == component]
+    for name in static["value"] if static is not None else ():
+        prices = [c for term, c in _timed_prices(profile).items() if TERMS[term].component == name]
         kinds: list[Kind] = ["simulated", *(KIND_OF_BASIS[constant.basis] for constant in prices)]
         kinds += [timing.kind] if timing is not None else []
         source = "; ".join(dict.fromkeys(constant.source for constant in prices))
-        value, low, high = (float(static[end][component].sum()) for end in ENDS)  # type: ignore[index]
+        value, low, high = (float(static[end][name].sum()) for end in ENDS)  # type: ignore[index]
         power = Quantity(value, min(low, value), max(high, value), "J", worst_kind(*kinds), source)
-        found[component] = power.widened(profile.energy_error)
+        found[name] = power.widened(profile.energy_error)
     return {name: found[name] for name in ALL_COMPONENTS if name in found}
 
 

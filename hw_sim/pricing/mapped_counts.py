@@ -47,7 +47,8 @@ PIECE_TERMS = (
 _CATEGORY = {"linear": "dense", "conv": "conv", "pool": "conv", "maxpool": "conv", "identity": "sparse"}
 
 
-def _category(projection: Projection) -> str:
+def category(projection: Projection) -> str:
+    """Returns the term of an event through a projection."""
     return f"synaptic_event_{_CATEGORY[projection.kind]}"
 
 
@@ -87,7 +88,8 @@ class MappedCounts:
             layers = tuple(dict.fromkeys(piece.populations[0] for piece in on_it))
             neurons = sum(piece.size for piece in on_it)
             handled = int(np.asarray(events)[index])
-            rows.append(CoreReport(core, *places[index], layers, neurons, mapping.load_of(core), handled))
+            x, y = places[index]
+            rows.append(CoreReport(core, x, y, layers, neurons, mapping.load_of(core), handled))
         return tuple(rows)
 
     @cached_property
@@ -171,7 +173,7 @@ def _count_population(mapping: Mapping, tally: Tally, name: str, terms: dict[str
             passed_on = bool(_spiking_source(mapping, projection.source))
             arrived = (tally.forwarded(projection) if passed_on else tally.events[projection.name]).over(blocks)
             binary = passed_on or network[projection.source].binary
-            terms[_category(projection) if binary else "graded_event"][:, held] += arrived
+            terms[category(projection) if binary else "graded_event"][:, held] += arrived
             weights += arrived if projection.kind in ("conv", "linear") else 0
         added = added + arrived
     added = added + _count_products(mapping, tally, name, held, terms)

@@ -55,7 +55,10 @@ def test_every_constant_has_interval_unit_basis_and_source(name):
     assert set(profile.limits.assumed) <= {field.name for field in dataclasses.fields(profile.limits)}
 
 
-@pytest.mark.parametrize("name", ["akida", "brainscales2", "dynapcnn", "innatera-t1", "northpole", "reckon", "tianjic", "xylo"])
+UNPRICED = ("akida", "brainscales2", "dynapcnn", "innatera-t1", "northpole", "reckon", "tianjic", "xylo")
+
+
+@pytest.mark.parametrize("name", UNPRICED)
 def test_chips_without_a_published_price_have_none(name):
     assert load_chip(name).pricing == "none"
 

@@ -234,7 +234,7 @@ def test_energy_command_hands_over_and_renders(report, tmp_path, monkeypatch):
 
     seen = {}
 
-    def fake(captured, inputs, chips, *, estimators, mapping, step_seconds, pace, weight_bits, check_events):
+    def fake(captured, inputs, chips, *, estimators, mapping, step_seconds, pace, weight_bits, queueing, check_events):
         seen.update(
             captured=captured,
             pace=pace or step_seconds,
