@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 
 import numpy as np
 import pytest
@@ -232,24 +231,3 @@ def test_all_in_price_is_the_whole_total():
     result = price(count_on(map_network(network, profile, enforce=False), Tally(work)), profile)
     assert result.total.value == pytest.approx(work.totals()["synaptic_events"] * 12.7e-12)
     assert result.unpriced == ()
-
-
-def test_a_second_price_list_takes_milliseconds():
-    shape = (32, 64, 64)
-    populations, projections = [Population("in", shape, "input")], []
-    for k in range(6):
-        projections.append(Projection.conv(f"c{k}", populations[-1].name, f"n{k}", shape, 32, (3, 3), 1, 1))
-        populations.append(Population(f"n{k}", shape, model=NeuronModel("if")))
-    network = Network("big", tuple(populations), tuple(projections))  # 0.8 M neurons
-    rng = np.random.default_rng(0)
-    work = Workload(network, {p.name: SpikeRaster.pack(rng.random((4, p.size)) < 0.1) for p in populations})
-    counts = count_on(map_network(network, load_chip("loihi1"), "in-order"), Tally(work))
-    assert len(counts.mapping.cores) > 500
-    best = min(_seconds(lambda: price(counts, load_chip("loihi1-sanafe"))) for _ in range(3))
-    assert best < 0.05, f"{best:.3f} s"
-
-
-def _seconds(work) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
