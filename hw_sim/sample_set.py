@@ -18,6 +18,7 @@ from neurokit.hw_sim.mapping.mapper import map_network
 from neurokit.hw_sim.mapping.mapping import Mapping as Placement
 from neurokit.hw_sim.pricing.cost import price
 from neurokit.hw_sim.pricing.mapped_counts import MappedCounts, count_on
+from neurokit.hw_sim.pricing.queueing import can_queue, queued_step_times
 from neurokit.hw_sim.pricing.tally import Tally
 from neurokit.reports.energy import SetReport, Spread
 
@@ -35,6 +36,7 @@ class SetPricer:
         strategy: Mapping strategy.
         step_seconds: Time between two inputs, where a sensor sets the pace.
         pace: Who sets it otherwise.
+        queueing: Whether packets wait for each other.
         fired: Spikes of each population over all samples.
     """
 
@@ -43,6 +45,7 @@ class SetPricer:
     strategy: str
     step_seconds: float | None = None
     pace: str | None = None
+    queueing: bool = False
     fired: dict[str, int] = field(default_factory=dict)
     _placements: dict[tuple[object, ...], Placement] = field(default_factory=dict)
 
@@ -72,7 +75,9 @@ class SetPricer:
                 self._placements[key] = map_network(batch.network, profile, self.strategy, enforce=False)
             if key not in counted:
                 counted[key] = count_on(self._placements[key], tally)
-            report = price(counted[key], profile, self.step_seconds, self.pace)
+            waits = self.queueing and can_queue(profile)
+            queued = queued_step_times(self._placements[key], tally, profile) if waits else None
+            report = price(counted[key], profile, self.step_seconds, self.pace, queued)
             if report.steps:
                 totals = np.array(report.steps).reshape(many, steps).sum(axis=1)
                 reset = profile.prices.get("reset_chip")  # once an inference; one run of all books it once

@@ -18,6 +18,7 @@ from neurokit.hw_sim.graph.raster import SpikeRaster
 from neurokit.hw_sim.mapping.mapper import map_network
 from neurokit.hw_sim.pricing.cost import price
 from neurokit.hw_sim.pricing.mapped_counts import MappedCounts, count_on
+from neurokit.hw_sim.pricing.queueing import can_queue, queued_step_times
 from neurokit.hw_sim.pricing.tally import Tally
 from neurokit.hw_sim.pricing.verdict import NO_VERDICT, comparators_of, compare, spikes_per_synapse
 from neurokit.hw_sim.sample_set import spread_of
@@ -41,6 +42,7 @@ def simulate_workload(
     pace: str | None = None,
     devices: Sequence[Comparator] = DEFAULT_DEVICES,
     weight_bits: int | str | None = None,
+    queueing: bool = False,
 ) -> EnergyReport:
     """Maps and prices one sample on chips.
 
@@ -57,6 +59,7 @@ def simulate_workload(
         devices: Edge devices (`hw_sim.devices`), or JSON reports of `neurokit bench`, to compare with.
         weight_bits: Width of all weights: bits, "binary" or "ternary". None: what the weights themselves say; floats
             are taken in the widest form that each chip has.
+        queueing: Whether packets wait for each other (`hw_sim.pricing.queueing`), on chips with a mesh and times.
 
     Raises:
         UnknownNameError: If a chip or estimator is unknown.
@@ -72,6 +75,7 @@ def simulate_workload(
         pace,
         devices,
         weight_bits,
+        queueing,
     )
 
 
@@ -85,6 +89,7 @@ def simulate_workloads(
     pace: str | None = None,
     devices: Sequence[Comparator] = DEFAULT_DEVICES,
     weight_bits: int | str | None = None,
+    queueing: bool = False,
 ) -> EnergyReport:
     """Maps and prices several samples of one network; figures are of the first, `spread` is over all.
 
@@ -100,7 +105,9 @@ def simulate_workloads(
     if network is not first.network:
         workloads = [replace(workload, network=network) for workload in workloads]
         first = workloads[0]
-    per_sample = [_price_all(workload, profiles, mapping, step_seconds, active, pace) for workload in workloads]
+    per_sample = [
+        _price_all(workload, profiles, mapping, step_seconds, active, pace, queueing) for workload in workloads
+    ]
     found = [estimate(name, first) for name in estimators]
     others = comparators_of([load_comparator(device) for device in devices], first)
     spiking, part_only = bool(first.network.neurons), bool(first.network.uncounted)
@@ -133,6 +140,7 @@ def _price_all(
     step_seconds: float | None,
     active: Mapping[str, SpikeRaster] | None,
     pace: str | None,
+    queueing: bool,
 ) -> list[ChipReport]:
     tally = Tally(workload, active)
     counted: dict[tuple[object, ...], MappedCounts] = {}
@@ -141,7 +149,8 @@ def _price_all(
         key = (profile.limits, profile.topology)  # chips that differ in prices alone share a mapping and its counts
         if key not in counted:
             counted[key] = count_on(map_network(workload.network, profile, strategy, enforce=False), tally)
-        reports.append(price(counted[key], profile, step_seconds, pace))
+        queued = queued_step_times(counted[key].mapping, tally, profile) if queueing and can_queue(profile) else None
+        reports.append(price(counted[key], profile, step_seconds, pace, queued))
     return reports
 
 

@@ -36,6 +36,7 @@ def simulate(
     step_seconds: float | None = None,
     pace: str | None = None,
     weight_bits: int | str | None = None,
+    queueing: bool = False,
     check_events: bool = False,
     devices: Sequence[Any] | None = None,
     samples: int | None = None,
@@ -57,6 +58,7 @@ def simulate(
             the host's where the chip's file states one, with the chip's own as the low end of the interval.
         weight_bits: Width of all weights: bits, "binary" or "ternary"; None: what the weights themselves say, and each
             chip's widest form for floats.
+        queueing: Whether packets wait for each other on the mesh, where a chip has one (a few per cent of time).
         check_events: Whether to compute the network (in exact form) once more from events alone and to compare every
             spike; the report's `event_check` says what was found.
         devices: Edge devices to compare with: names (`hw_sim.devices`), .toml files, or JSON reports of `neurokit
@@ -94,10 +96,18 @@ def simulate(
     width = None if weight_bits is None else parse_width(weight_bits)
     first = replace(first, network=with_weight_bits(first.network, width))
     report = simulate_workload(
-        first, profiles, mapping, names, step_seconds, pace=pace, devices=others, weight_bits=weight_bits
+        first,
+        profiles,
+        mapping,
+        names,
+        step_seconds,
+        pace=pace,
+        devices=others,
+        weight_bits=weight_bits,
+        queueing=queueing,
     )
     if given.count > 1 and captured.spiking:
-        pricer = SetPricer(first, profiles, mapping, step_seconds, pace)
+        pricer = SetPricer(first, profiles, mapping, step_seconds, pace, queueing)
         over_all = _over_all(captured, given, first, x, pricer, keep, progress)
         note = f"interrupted: {over_all.samples} of {over_all.asked} samples were run"
         report = replace(
@@ -178,6 +188,7 @@ def _key(captured: Captured, given: _Given, pricer: SetPricer) -> dict[str, obje
         "mapping": pricer.strategy,
         "step_seconds": pricer.step_seconds,
         "pace": pricer.pace,
+        "queueing": pricer.queueing,
         "weight_bits": sorted({projection.weight_bits for projection in pricer.first.network.projections}),
     }
 
