@@ -7,7 +7,7 @@ changes what the next one gives. Each becomes a state of the program, with a nam
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,9 @@ import torch
 from spikingjelly.activation_based import base
 from torch import Tensor, nn
 
+from neurokit.capture.drawing import uniform
 from neurokit.capture.neurons import is_stateful
+from neurokit.capture.signature import Signature
 from neurokit.spec import ModelSpec
 
 _SIMPLE = (Tensor, int, float, bool, type(None))
@@ -74,29 +76,29 @@ def places(net: nn.Module) -> list[Place]:
     return found
 
 
-def find_hidden(net: nn.Module, spec: ModelSpec) -> list[Place]:
+def find_hidden(net: nn.Module, spec: ModelSpec, signature: Signature) -> list[Place]:
     """Returns what one step of a module leaves behind that changes the next, by running a copy of it.
 
     Args:
         net: A private copy of the user's module; as it is given, it stays.
-        spec: What is known of it; its input is one step `[B, *shape]`.
+        spec: What is known of it; its inputs are of one step, `[B, *shape]`.
+        signature: How it is called.
     """
     trial = copy.deepcopy(net)
     trial_places = places(trial)
-    low, high = spec.inputs[0].low, spec.inputs[0].high
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.rand((2, *spec.inputs[0].shape), generator=generator) * (high - low) + low
-    x = drawn.to(getattr(torch, spec.inputs[0].dtype))
+    given = tuple(uniform(port, (2, *port.shape), generator) for port in spec.inputs)
+    call = Signature(signature.graph, trial).call
     try:
         with torch.no_grad(), restored(trial):
-            first = _leaves(trial(x))
+            first = call(given)
             moved = [place for place in trial_places if not _same(place.read(), place.start)]
             after = {id(place): _kept(place.read()) for place in moved}
             kept = []
             for place in moved:
                 _at_rest(trial, trial_places)
                 place.write(after[id(place)])
-                again = _leaves(trial(x))
+                again = call(given)
                 if not _all_same(first, again) or not _same(place.read(), after[id(place)]):
                     kept.append(place)
     except Exception:
@@ -128,17 +130,13 @@ def _kept(value: Any) -> Any:
     return value.detach().clone() if isinstance(value, Tensor) else value
 
 
-def _leaves(outputs: Any) -> list[Tensor]:
-    return [leaf for leaf in torch.utils._pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
-
-
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return a.shape == b.shape and bool(torch.equal(a, b))
     return type(a) is type(b) and bool(a == b)
 
 
-def _all_same(first: list[Tensor], second: list[Tensor]) -> bool:
+def _all_same(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
     return len(first) == len(second) and all(_same(a, b) for a, b in zip(first, second, strict=True))
 
 
