@@ -28,18 +28,19 @@ def session(path):
 def run(folder, x):
     """Runs a lowered folder with a loop of its own."""
     manifest, runtime = json.loads((folder / "manifest.json").read_text()), session(folder / "model.onnx")
-    name, outputs = manifest["inputs"][0]["name"], [output["name"] for output in manifest["outputs"]]
+    (graph,) = manifest["graphs"]
+    name, outputs = graph["inputs"][0]["name"], [output["name"] for output in graph["outputs"]]
     if manifest["form"] != "step":
         return runtime.run(outputs, {name: x})[0]
     states = {
         state["input"]: np.full([B if size == "B" else size for size in state["shape"]], state["init"], state["dtype"])
-        for state in manifest["states"]
+        for state in graph["states"]
     }
     known, steps = {value.name for value in runtime.get_inputs()}, []
     for x_t in x:
         feeds = {name: x_t, **{key: value for key, value in states.items() if key in known}}
         found = dict(zip((o.name for o in runtime.get_outputs()), runtime.run(None, feeds), strict=True))
-        states = {state["input"]: found[state["output"]] for state in manifest["states"]}
+        states = {state["input"]: found[state["output"]] for state in graph["states"]}
         steps.append(found[outputs[0]])
     stacked = np.stack(steps)
     reductions = {"mean": lambda y: y.mean(0), "sum": lambda y: y.sum(0), "last": lambda y: y[-1]}
@@ -88,7 +89,7 @@ def cases():
                 yield pytest.param(kind, style, form, refused, marks=marks, id=f"{kind}-{style.__name__}-{form}")
 
 
-@pytest.mark.parametrize(("kind", "style", "form", "refused"), cases())
+@pytest.mark.parametrize(("kind", "style", "form", "refused"), list(cases()))
 def test_a_loop_in_forward(kind, style, form, refused, tmp_path):
     check(lambda: style(kind).eval(), (6,), form, tmp_path, refused=refused)
 
