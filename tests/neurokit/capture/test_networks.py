@@ -74,7 +74,7 @@ def check(make, shape, form, folder, stepwise=False, refused=()):
 NO_FREE_T = ("Readout", "Recurrent", "Twice")
 NO_STEP = ("Readout", "Recurrent", "Largest")
 OWN_CODE = ("custom", "adaptive")  # decomposed: a loop over them stays unrolled
-FAST = {"lif", "adaptive"}
+FAST = ("lif",)
 
 
 def cases():

@@ -94,14 +94,13 @@ class Brainwaves(nn.Module):
         self.time, self.space = layer.Conv2d(1, 4, (1, 7), padding=(0, 3)), layer.Conv2d(4, 8, (6, 1), groups=4)
         self.norm, self.pool = layer.BatchNorm2d(8), layer.AvgPool2d((1, 4))
         self.sn, self.flat, self.out = neuron.LIFNode(v_threshold=0.5), layer.Flatten(), layer.Linear(64, 3)
-        self.last = neuron.LIFNode(v_threshold=0.5)
 
     def step(self, x):
-        return self.last(self.out(self.flat(self.pool(self.sn(self.norm(self.space(self.time(x))))))))
+        return self.out(self.flat(self.pool(self.sn(self.norm(self.space(self.time(x)))))))
 
 
 class Depth(nn.Module):
-    """A U-Net of spiking convolutions with skip sums, predicting depth from a membrane (Rancon et al., 2022)."""
+    """A U-Net of spiking convolutions with skip sums, predicting depth (Rancon et al., 2022)."""
 
     shape = (2, 8, 8)
 
@@ -111,12 +110,11 @@ class Depth(nn.Module):
         self.a, self.b = layer.Conv2d(2, 4, 3, padding=1), layer.Conv2d(4, 8, 3, 2, 1)
         self.up, self.out = layer.ConvTranspose2d(8, 4, 2, 2), layer.Conv2d(4, 1, 3, padding=1)
         self.sn = nn.ModuleList([neuron.IFNode(v_threshold=0.5) for _ in range(3)])
-        self.depth = neuron.IFNode(v_threshold=1e6)
 
     def step(self, x):
         a = self.sn[0](self.a(x))
         b = self.sn[1](self.b(a))
-        return self.depth(self.out(self.sn[2](self.up(b)) + a))
+        return self.out(self.sn[2](self.up(b)) + a)
 
 
 class OverTime(nn.Module):
