@@ -35,7 +35,7 @@ def simulate(
         captured: A spiking model in the sequence form, T fixed. Of a model without spikes only the baselines of a
             dense pass are reported, and no chip.
         inputs: One sample `[T, 1, *shape]`, several, a batch `[T, B, *shape]`, or a file
-            (`neurokit.data.files.read_samples`); default is the spec's own example.
+            (`neurokit.data.files.read_file`); default is the spec's own example.
         chips: Names, paths of .toml files, or profiles.
         estimators: Names of estimators from the literature; default is all that need no chip.
         mapping: Placement strategy ("in-order", "hilbert" or "annealed").
@@ -57,7 +57,7 @@ def simulate(
 
     profiles = [load_chip(chip) for chip in chips]  # a wrong name must not cost a minute
     names = DEFAULT_ESTIMATORS if estimators is None else tuple(estimators)
-    samples = _samples(captured, inputs)
+    samples, remarks = _samples(captured, inputs)
     if not captured.spiking:  # no spikes to price: what can be said is what one dense pass costs
         names, profiles = tuple(name for name in names if name.startswith("ann-")) or _DENSE, []
     captured = opened(captured)
@@ -65,6 +65,7 @@ def simulate(
     shared = workloads[0].network  # the graph depends on the model alone
     workloads = [replace(workload, network=shared) for workload in workloads]
     report = simulate_workloads(workloads, profiles, mapping, names, step_seconds)
+    report = replace(report, assumptions=(*report.assumptions, *remarks))
     if not check_events:
         return report
     from neurokit.hw_sim.engine.check import check_events as check
@@ -72,24 +73,25 @@ def simulate(
     return replace(report, event_check=check(workloads))
 
 
-def _samples(captured: Captured, inputs: Any) -> list[tuple[str, torch.Tensor]]:
-    """Returns every sample with a name for the report."""
+def _samples(captured: Captured, inputs: Any) -> tuple[list[tuple[str, torch.Tensor]], tuple[str, ...]]:
+    """Returns every sample with a name for the report, and how a file was understood."""
     import torch
 
     from neurokit.capture.reference import example_input
-    from neurokit.data.files import read_samples
+    from neurokit.data.files import read_file
 
     spec, steps = captured.spec, captured.time_steps
     if steps == "dynamic":
         raise InputError("the captured model has a dynamic T", expected="a number of time steps", fix="--time-steps 4")
     if inputs is None:
-        return [("the model's example input", example_input(spec, steps, 1, _EXAMPLE_SEED))]
+        return [("the model's example input", example_input(spec, steps, 1, _EXAMPLE_SEED))], ()
     if isinstance(inputs, str | Path):
         name = Path(inputs).name
-        return [(f"{name} [{i}]", x) for i, x in enumerate(read_samples(inputs, spec, steps))]
+        reading = read_file(inputs, spec, steps)
+        return [(f"{name} [{i}]", x) for i, x in enumerate(reading.samples)], (reading.description,)
     if isinstance(inputs, torch.Tensor):
         axis = 0 if spec.time_input == "image" or steps is None else 1
         if inputs.dim() == len(spec.inputs[0].shape) + axis + 1 and inputs.shape[axis] > 1:
-            return [(f"sample {i}", x) for i, x in enumerate(inputs.split(1, dim=axis))]
-        return [("the given input", inputs)]
-    return [(f"sample {i}", x) for i, x in enumerate(inputs)]
+            return [(f"sample {i}", x) for i, x in enumerate(inputs.split(1, dim=axis))], ()
+        return [("the given input", inputs)], ()
+    return [(f"sample {i}", x) for i, x in enumerate(inputs)], ()

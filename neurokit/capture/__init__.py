@@ -9,11 +9,12 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
+from neurokit.capture.cells import kind_name
 from neurokit.capture.neurons import is_stateful
 from neurokit.capture.obstacles import not_one_step, not_streaming, refusal, specialised, wrong_time_steps
 from neurokit.capture.probe import Probe, input_shape, probe, set_time_steps, time_output
 from neurokit.capture.tidy import tidy
-from neurokit.capture.time_input import find_time_semantics, neurons_of
+from neurokit.capture.time_input import find_time_semantics, neurons_of, takes_one_step
 from neurokit.capture.twin import Twin, private_copy
 from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSteps
 from neurokit.errors import InputError, ModelLoadError, Unsupported, UnsupportedError
@@ -97,10 +98,7 @@ def spec_of(module: nn.Module, example_inputs: torch.Tensor | None, time_steps: 
             expected="a tensor [T, B, *shape], or [B, *shape] without neurons",
             fix="nk.capture(module, example_inputs=x), or describe it with nk.ModelSpec",
         )
-    slots = Twin(private_copy(module)[0], "none").slots
-    spiking = bool(slots)
-    # snnTorch's and norse's networks are called once a step.
-    stepwise = any(getattr(slot.module, "_neurokit_adopted", False) for slot in slots)
+    spiking = bool(Twin(private_copy(module)[0], "none").slots)
     axes = 2 if spiking else 1
     if example_inputs.dim() <= axes - 1 or min(example_inputs.shape, default=0) < 1:
         raise InputError(f"example_inputs has shape {list(example_inputs.shape)}", expected="[T, B, *shape]")
@@ -114,7 +112,7 @@ def spec_of(module: nn.Module, example_inputs: torch.Tensor | None, time_steps: 
         build=lambda: module,
         inputs=(tensor,),
         time_steps=steps if isinstance(steps, int) else None,
-        time_input="step" if stepwise else _time_input(module, tensor, int(example_inputs.shape[0])),
+        time_input=_time_input(module, tensor, int(example_inputs.shape[0])),
     )
 
 
@@ -124,7 +122,7 @@ def _time_input(module: nn.Module, tensor: TensorSpec, steps: int) -> TimeInput:
     Such a module would run on a sequence too, with time taken for the batch, and keep no state from step to step.
     """
     neurons = neurons_of(module).values()
-    if not neurons or any(getattr(part, "step_mode", "m") != "s" for part in neurons):
+    if not neurons or not all(takes_one_step(part) for part in neurons):
         return "sequence"
     return find_time_semantics(module, tensor, steps, repeats=False, ref=type(module).__name__)
 
@@ -273,7 +271,7 @@ def _neurons(twin: Twin, order: list[str], states: tuple[StateInfo, ...]) -> tup
     return tuple(
         NeuronInfo(
             path=slot.path,
-            kind=type(slot.module).__name__,
+            kind=kind_name(slot.module),
             op=slot.op,
             calls=order.count(slot.path),
             states=tuple(s.name for s in states if s.neuron == slot.path),

@@ -10,6 +10,7 @@ import torch
 from spikingjelly.activation_based import base, functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
+from neurokit.capture.cells import Cell
 from neurokit.errors import Unsupported
 from neurokit.neurons import ops
 from neurokit.neurons.cells import NirCell
@@ -21,6 +22,7 @@ States = tuple[Any, ...]
 Step = Callable[[nn.Module, Tensor, States], tuple[Tensor, States]]
 
 _SURROGATES = {"Sigmoid": "sigmoid", "ATan": "atan", "PiecewiseQuadratic": "triangle"}
+_LIBRARY_CODE = "it is run by its library's own code, step by step"
 _NOISY = neuron.NoisyBaseNode | neuron.NoisyNonSpikingBaseNode
 
 
@@ -68,6 +70,8 @@ def adapter_for(module: nn.Module) -> Adapter:
         return Adapter("loop", {}, None, None)
     if isinstance(module, Delay):
         return Adapter("delay", {}, _delay_sequence, _delay_step)
+    if isinstance(module, Cell):
+        return Adapter("decomposed", module.parameters_of_interest(), None, None, why_not_dynamic=_LIBRARY_CODE)
     parameters = {k: v for k, v in vars(module).items() if isinstance(v, int | float | str) and not k.startswith("_")}
     parameters.pop("training", None)
     if isinstance(module, NirCell):
