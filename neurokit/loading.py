@@ -188,10 +188,13 @@ def _near_files(path: Path) -> list[Path]:
 
 @contextmanager
 def _importing_from(folder: Path) -> Iterator[None]:
-    """Lets a user's file, also later inside its functions, import what lies next to it."""
+    """Lets a user's file, also later inside its functions, import what lies next to it, and SpikingJelly's old names."""
+    from neurokit.capture.legacy import old_code
+
     sys.path.insert(0, str(folder))
     try:
-        yield
+        with old_code():
+            yield
     finally:
         if str(folder) in sys.path:
             sys.path.remove(str(folder))
@@ -255,9 +258,14 @@ def _guarded(function: Callable[[], Any], path: Path, ref: str) -> Callable[[], 
     """Wraps a user's function: it can import from its folder, and its failure is one clear line."""
 
     def call() -> Any:
+        from torch import nn
+
+        from neurokit.capture.legacy import modernised
+
         try:
             with _importing_from(path.parent):
-                return function()
+                made = function()
+            return modernised(made) if isinstance(made, nn.Module) else made
         except NeurokitError:
             raise
         except (Exception, SystemExit) as error:

@@ -17,6 +17,7 @@ from spikingjelly.activation_based import layer, neuron
 from torch import Tensor, nn
 
 from neurokit.capture.cells import Cell, cell_kind, library_of
+from neurokit.capture.legacy import modernised
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.neurons.cells import fires_at, make_neuron
 from neurokit.neurons.delay import Delay
@@ -30,7 +31,7 @@ def adopt(net: nn.Module) -> tuple[nn.Module, int]:
         UnsupportedError: If one has no counterpart; lists each.
     """
     reasons: list[Unsupported] = []
-    found = _replace(net, "", reasons)
+    found = _replace(modernised(net), "", reasons)
     if reasons:
         raise UnsupportedError("neurons of another library cannot be captured", reasons)
     count = sum(getattr(module, "_neurokit_adopted", False) for module in found.modules())
