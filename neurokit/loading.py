@@ -188,7 +188,7 @@ def _near_files(path: Path) -> list[Path]:
 
 @contextmanager
 def _importing_from(folder: Path) -> Iterator[None]:
-    """Lets a user's file, also later inside its functions, import what lies next to it, and SpikingJelly's old names."""
+    """Lets a user's file import what lies next to it and SpikingJelly's old names, also later inside its functions."""
     from neurokit.capture.legacy import old_code
 
     sys.path.insert(0, str(folder))

@@ -1,4 +1,4 @@
-"""Code written for SpikingJelly before 2.0: its old packages by alias, its neurons' protocol, its surrogates' arguments."""
+"""Code written for SpikingJelly before 2.0: its packages by alias, its neurons' protocol, its surrogates' arguments."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _surrogate_init(init: Any) -> Any:
 
     def old_init(self: Any, *args: Any, **kwargs: Any) -> None:
         if args and not isinstance(args[0], bool):
-            names = [name for name in inspect.signature(type(self).spiking_function).parameters][1:]
+            names = list(inspect.signature(type(self).spiking_function).parameters)[1:]
             flags = [value for value in args if isinstance(value, bool)]
             numbers = [value for value in args if not isinstance(value, bool)]
             if flags:
@@ -161,7 +161,7 @@ def _old_layer(name: str, kind: type) -> type:
 
 
 class Protocol:
-    """The defaults of what a neuron before 2.0 is made of: charge, fire, reset. (SpikingJelly 0.0.0.0.14, `BaseNode`.)"""
+    """Charge, fire and reset as a neuron of before 2.0 inherits them (SpikingJelly 0.0.0.0.14, `BaseNode`)."""
 
     v: Any
 
