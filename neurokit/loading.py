@@ -15,7 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurokit.errors import InputError, ModelLoadError, NeurokitError, UnknownNameError, WeightsError
+from neurokit.errors import (
+    InputError,
+    ModelLoadError,
+    NeurokitError,
+    UnknownNameError,
+    Unsupported,
+    UnsupportedError,
+    WeightsError,
+)
 from neurokit.interchange.models import is_model_file, spec_from_file
 from neurokit.spec import MODELS, ModelSpec, TensorSpec, TimeInput
 
@@ -292,6 +300,7 @@ def spec_of_module(
         ModelLoadError: If the module cannot be copied, or what it takes over time is unclear.
     """
     ref = ref or name
+    from neurokit.capture.attribute_state import mark_states
     from neurokit.capture.time_input import (
         check_takes_sequence,
         element_type,
@@ -315,7 +324,14 @@ def spec_of_module(
         ) from error
     pristine.eval()
     inputs = (TensorSpec("input", shape, dtype=element_type(module), layout=_LAYOUTS.get(len(shape), "")),)
-    if not neurons_of(module):
+    known = neurons_of(pristine)
+    kept = mark_states(pristine, inputs[0], known)
+    if kept and not known:
+        raise UnsupportedError(
+            f"{ref} keeps values between calls that are not known as a state",
+            [Unsupported("", name, part, "hand the state in and out, or use SpikingJelly's neurons") for part in kept],
+        )
+    if not neurons_of(pristine):
         if time_steps is not None:
             check_takes_sequence(pristine, inputs[0], time_steps, ref)
         return ModelSpec(name, lambda: copy.deepcopy(pristine), inputs, time_steps=time_steps)

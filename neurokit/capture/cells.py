@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from neurokit.capture.slots import Slot
     from neurokit.capture.twin import Twin
 
+STATES = "_neurokit_states"  # attribute of a module by hand: its states and their first values
 LIBRARIES = ("snntorch", "norse")
 _FRESH: Any = object()  # a state that was asked of the library and not yet computed: the initial one
 _SNNTORCH = {"Leaky", "Synaptic", "Alpha", "Lapicque", "RLeaky", "RSynaptic", "SLSTM", "SConv2dLSTM"}

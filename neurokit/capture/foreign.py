@@ -16,7 +16,8 @@ import numpy as np
 from spikingjelly.activation_based import layer, neuron
 from torch import Tensor, nn
 
-from neurokit.capture.cells import Cell, cell_kind, library_of
+from neurokit.capture.attribute_state import AttributeCell
+from neurokit.capture.cells import STATES, Cell, cell_kind, library_of
 from neurokit.capture.legacy import modernised
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.neurons.cells import fires_at, make_neuron
@@ -24,18 +25,21 @@ from neurokit.neurons.delay import Delay
 from neurokit.neurons.loops import Container, Recurrent
 
 
-def adopt(net: nn.Module) -> tuple[nn.Module, int]:
-    """Replaces the neurons of other libraries in a private copy; returns the module and how many there were.
+def adopt(net: nn.Module) -> tuple[nn.Module, list[str]]:
+    """Replaces the neurons of other libraries in a private copy; returns the module and notes for the user.
 
     Raises:
-        UnsupportedError: If one has no counterpart; lists each.
+        UnsupportedError: If one cannot be taken; lists each.
     """
     reasons: list[Unsupported] = []
     found = _replace(modernised(net), "", reasons)
     if reasons:
         raise UnsupportedError("neurons of another library cannot be captured", reasons)
-    count = sum(getattr(module, "_neurokit_adopted", False) for module in found.modules())
-    return found, count
+    parts = list(found.modules())
+    cells = sum(isinstance(part, Cell) for part in parts)
+    same = sum(getattr(part, "_neurokit_adopted", False) for part in parts) - cells
+    notes = [f"{same} neuron(s) of another library were replaced by ones with the same equations"] if same else []
+    return found, [*notes, *([f"{cells} neuron(s) are run by the code of their own library"] if cells else [])]
 
 
 def _replace(module: nn.Module, path: str, reasons: list[Unsupported], chained: bool = False) -> nn.Module:
@@ -43,6 +47,8 @@ def _replace(module: nn.Module, path: str, reasons: list[Unsupported], chained: 
     kind = type(module).__name__
     if type(module) is layer.Delay:
         return _in_mode(Delay(module.delay_steps), module.step_mode) if module.delay_steps else nn.Identity()
+    if STATES in vars(module):
+        return _marked(AttributeCell(module))
     library = library_of(module)
     if library == "norse" and (kind == "SequentialState" and (chained or not path)) and not module.return_hidden:
         return _sequence(module, path, reasons)
@@ -83,8 +89,12 @@ def _neuron(module: Any, library: str, path: str, chained: bool, reasons: list[U
         if getattr(made, "uneven", False):
             why = "its state does not start from one number"
             reasons.append(Unsupported(path, f"{library}.{type(module).__name__}", why, "give it one v_leak and v_th"))
+    return _marked(made)
+
+
+def _marked(made: Any) -> nn.Module:
     made._neurokit_adopted = True
-    return made
+    return made  # type: ignore[no-any-return]
 
 
 def _lifted(module: Any, chained: bool) -> nn.Module:

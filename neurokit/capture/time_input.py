@@ -10,7 +10,7 @@ import torch
 from spikingjelly.activation_based import functional
 from torch import nn
 
-from neurokit.capture.cells import cell_kind, library_of, step_mode_of
+from neurokit.capture.cells import STATES, cell_kind, library_of, step_mode_of
 from neurokit.errors import InputError, ModelLoadError
 from neurokit.spec import TensorSpec, TimeInput
 
@@ -18,17 +18,23 @@ _NEURONS = "spikingjelly.activation_based.neuron"
 
 
 def neurons_of(module: nn.Module) -> dict[str, nn.Module]:
-    """Returns the neurons of SpikingJelly, snnTorch and norse in `module`, derived classes too, by module path."""
+    """Returns the neurons of SpikingJelly, snnTorch and norse in `module`, derived classes too, by module path.
+
+    And those by hand that `attribute_state.mark_states` marked.
+    """
     return {
         name: layer
         for name, layer in module.named_modules()
-        if any(cls.__module__.startswith(_NEURONS) for cls in type(layer).__mro__) or cell_kind(layer) is not None
+        if any(cls.__module__.startswith(_NEURONS) for cls in type(layer).__mro__)
+        or cell_kind(layer) is not None
+        or STATES in vars(layer)
     }
 
 
 def takes_one_step(neuron: nn.Module) -> bool:
     """Returns whether a neuron is called once a time step with `[B, ...]`."""
-    mode = step_mode_of(neuron) if library_of(neuron) else getattr(neuron, "step_mode", "m")
+    by_call = library_of(neuron) or STATES in vars(neuron)
+    mode = step_mode_of(neuron) if by_call else getattr(neuron, "step_mode", "m")
     return bool(mode == "s")
 
 

@@ -54,9 +54,7 @@ def private_copy(module: nn.Module) -> tuple[nn.Module, list[str]]:
             part._lambda_ = float(part._buffers.pop("_lambda_"))
     notes = [f"{dropped} hook(s) of the module are not part of the capture"] if dropped else []
     twin, adopted = adopt(twin.cpu().eval())
-    if adopted:
-        notes.append(f"{adopted} neuron(s) of another library were replaced by ones with the same equations")
-    return twin, notes
+    return twin, [*notes, *adopted]
 
 
 def _is_torch_hook(hook: Any) -> bool:

@@ -10,7 +10,7 @@ import neurokit as nk
 from neurokit.loading import spec_of_module
 from tests.neurokit.capture.networks import registry
 
-for _name in ("snntorch_nets", "norse_nets", "plain_nets"):
+for _name in ("snntorch_nets", "norse_nets", "plain_nets", "by_hand"):
     importlib.import_module(f"tests.neurokit.capture.networks.{_name}")
 
 FAST = {"snntorch_output", "snntorch_explicit", "snntorch_static_image", "norse_layers_over_time", "plain_spytorch"}
