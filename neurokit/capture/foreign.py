@@ -39,7 +39,7 @@ def adopt(net: nn.Module) -> tuple[nn.Module, list[str]]:
     cells = sum(isinstance(part, Cell) for part in parts)
     same = sum(getattr(part, "_neurokit_adopted", False) for part in parts) - cells
     notes = [f"{same} neuron(s) of another library were replaced by ones with the same equations"] if same else []
-    return found, [*notes, *([f"{cells} neuron(s) are run by the code of their own library"] if cells else [])]
+    return found, [*notes, *([f"{cells} neuron(s) are run step by step by their own code"] if cells else [])]
 
 
 def _replace(module: nn.Module, path: str, reasons: list[Unsupported], chained: bool = False) -> nn.Module:

@@ -164,15 +164,11 @@ def _in_rates(spec: ModelSpec, steps: int | None) -> tuple[ModelSpec, list[str]]
     """Returns the model in rate code, if that was asked for, and how near it comes to its source."""
     if steps is None:
         return spec, []
-    from neurokit.transforms.rate_coding import rate_coded
+    from neurokit.transforms.rate_coding.convert import rate_coded
 
     with progress(f"convert {spec.name} to rates"):
         made = rate_coded(spec, steps)
-    same = "" if made.top1_agreement is None else f", top-1 agreement {made.top1_agreement:.0%}"
-    return made.spec, [
-        f"rate code of {made.neurons} ReLU layers over {steps} steps: output error {made.error:.2g} (relative L2) "
-        f"against the network without spikes on {made.samples} samples{same}"
-    ]
+    return made.spec, [made.summary()]
 
 
 def priced_chips(names: list[str], prices: list[str]) -> list[HardwareProfile]:
