@@ -9,7 +9,6 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
-from neurokit.capture.cells import kind_name
 from neurokit.capture.neurons import is_stateful
 from neurokit.capture.obstacles import not_one_step, not_streaming, specialised, wrong_time_steps
 from neurokit.capture.probe import Probe, input_shape, probe, set_time_steps, time_output
@@ -265,7 +264,7 @@ def _neurons(twin: Twin, order: list[str], states: tuple[StateInfo, ...]) -> tup
     return tuple(
         NeuronInfo(
             path=slot.path,
-            kind=kind_name(slot.module),
+            kind=type(slot.module).__name__,
             op=slot.op,
             calls=order.count(slot.path),
             states=tuple(s.name for s in states if s.neuron == slot.path),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neurokit.capture.cells import STATES, Cell
+from neurokit.capture.time_input import quiet_copy
 from neurokit.spec import TensorSpec
 
 _BATCH = 2
@@ -85,7 +86,7 @@ def mark_states(module: nn.Module, tensor: TensorSpec, known: Collection[str] = 
     Returns:
         What is kept but cannot be taken as a state, "path (Class): attribute", for a message.
     """
-    trial = copy.deepcopy(module)
+    trial = quiet_copy(module)
     x = torch.rand((_BATCH, *tensor.shape), generator=torch.Generator().manual_seed(0)).to(getattr(torch, tensor.dtype))
     before = {path: _held(part) for path, part in trial.named_modules()}
     try:

@@ -160,9 +160,9 @@ class SnntorchCell(Cell):
         return tokens if len(tokens) > 1 else tokens[0]
 
     def reset(self) -> None:
-        """Starts over, also in the middle of a run."""
+        """Starts over; in a twin, before the first step, what starts is the state that the program was given."""
         super().reset()
-        if self.slot is not None:
+        if self.slot is not None and self.slot.calls:
             self.slot.values = self.slot.initial
 
     def parameters_of_interest(self) -> dict[str, float]:
@@ -268,9 +268,10 @@ class NorseCell(Cell):
         return super().forward(x, state)
 
 
-def kind_name(module: nn.Module) -> str:
-    """Returns the class name of a neuron as its library has it."""
-    return type(module.cell if isinstance(module, Cell) else module).__name__
+def cell_of(kind: type[Cell], module: nn.Module) -> Cell:
+    """Returns a cell for a module, of a class that is called as the module's."""
+    named: type[Any] = type(type(module).__name__, (kind,), {"__module__": kind.__module__})
+    return named(module)  # type: ignore[no-any-return]
 
 
 def _norse_state(cell: nn.Module) -> Any:

@@ -17,7 +17,7 @@ from spikingjelly.activation_based import layer, neuron
 from torch import Tensor, nn
 
 from neurokit.capture.attribute_state import AttributeCell
-from neurokit.capture.cells import STATES, Cell, cell_kind, library_of
+from neurokit.capture.cells import STATES, Cell, cell_kind, cell_of, library_of
 from neurokit.capture.legacy import modernised
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.neurons.cells import fires_at, make_neuron
@@ -48,7 +48,7 @@ def _replace(module: nn.Module, path: str, reasons: list[Unsupported], chained: 
     if type(module) is layer.Delay:
         return _in_mode(Delay(module.delay_steps), module.step_mode) if module.delay_steps else nn.Identity()
     if STATES in vars(module):
-        return _marked(AttributeCell(module))
+        return _marked(cell_of(AttributeCell, module))
     library = library_of(module)
     if library == "norse" and (kind == "SequentialState" and (chained or not path)) and not module.return_hidden:
         return _sequence(module, path, reasons)
@@ -83,7 +83,7 @@ def _neuron(module: Any, library: str, path: str, chained: bool, reasons: list[U
     theirs = type(module).__module__.startswith(f"{library}.")  # a class derived from theirs may do anything
     made = _MAKERS[type(module).__name__](module) if kept and theirs and type(module).__name__ in _MAKERS else None
     if made is None:
-        made = (cell_kind(module) or Cell)(module)  # type: ignore[arg-type, call-arg]
+        made = cell_of(cell_kind(module) or Cell, module)
         if chained:
             made.hands_out = False
         if getattr(made, "uneven", False):

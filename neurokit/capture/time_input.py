@@ -48,6 +48,16 @@ def start_over(module: nn.Module) -> None:
                     layer._buffers[name] = value.new_zeros(0)  # the library makes it anew, of the input's shape
 
 
+def quiet_copy(module: nn.Module) -> nn.Module:
+    """Returns a copy for trials, in its initial state and without the user's hooks, which would see these runs."""
+    module = copy.deepcopy(module)
+    for layer in module.modules():
+        layer._forward_hooks.clear()
+        layer._forward_pre_hooks.clear()
+    start_over(module)
+    return module
+
+
 def steps_of_its_own(module: nn.Module, tensor: TensorSpec) -> int | None:
     """Returns how often a module runs its single-step neurons on one `[B, *shape]`, or None if that is no number > 1.
 
@@ -186,11 +196,7 @@ def _try(
         of: Number of rows that are drawn; default is the shape's own.
     """
     trial = _Trial()
-    module = copy.deepcopy(module)
-    for layer in module.modules():  # the user's hooks are not copied with it: they would see these runs
-        layer._forward_hooks.clear()
-        layer._forward_pre_hooks.clear()
-    start_over(module)
+    module = quiet_copy(module)
 
     def note(name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
         def hook(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
