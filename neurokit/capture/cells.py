@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STATES = "_neurokit_states"  # attribute of a module by hand: its states and their first values
 LIBRARIES = ("snntorch", "norse")
-_FRESH: Any = object()  # a state that was asked of the library and not yet computed: the initial one
+FRESH: Any = object()  # a state that was asked of the library and not yet computed: the initial one
 _SNNTORCH = {"Leaky", "Synaptic", "Alpha", "Lapicque", "RLeaky", "RSynaptic", "SLSTM", "SConv2dLSTM"}
 _OWN_SHAPE = {"SLSTM", "SConv2dLSTM"}  # their state has not the shape of their input
 
@@ -104,8 +104,22 @@ class Cell(base.MemoryModule):
         """Runs one step `[B, ...]`; returns the output and the new states."""
         raise NotImplementedError
 
+    def over_time(self, x_seq: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, list[Tensor], tuple[Tensor, ...]]:
+        """Takes the steps of `[T, B, ...]`; returns the outputs, what each step hands out, and the last states."""
+        outputs, seen, last = [], [], tuple(states)
+        for x in x_seq.unbind(0):
+            before = last
+            y, last = self.step(x, before)
+            outputs.append(y)
+            seen.append(self.handed_out(x, before, last))
+        return torch.stack(outputs), [torch.stack(values) for values in zip(*seen, strict=True)], last
+
+    def handed_out(self, x: Tensor, before: Sequence[Tensor], after: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Returns the states as the library hands them out after a step, from those before and after it."""
+        return after
+
     def given(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any] | None:
-        """Returns the states that a call was given, `_FRESH` where it asks for the initial one, or None for none."""
+        """Returns the states that a call was given, `FRESH` where it asks for the initial one, or None for none."""
         raise NotImplementedError
 
     def returned(self, y: Tensor, states: Sequence[Tensor]) -> Any:
@@ -116,14 +130,17 @@ class Cell(base.MemoryModule):
         """Runs it as the library does, from the states handed over or from its own; a twin replaces this."""
         own, starts = tuple(self._memories.values()), tuple(self._memories_rv.values())
         handed = self.given(args, kwargs) or [None] * len(own)
-        values = [o if v is None else s if v is _FRESH else v for v, o, s in zip(handed, own, starts, strict=True)]
+        values = [o if v is None else s if v is FRESH else v for v, o, s in zip(handed, own, starts, strict=True)]
         states = self.materialize_states((x,), values, self.step_mode)
         if self.step_mode == "m":
-            y, _, states = _over_time(self, x, states)
+            y, _, states = self.over_time(x, states)
+            shown: Sequence[Tensor] = states
         else:
-            y, states = self.step(x, states)
+            before = states
+            y, states = self.step(x, before)
+            shown = self.handed_out(x, before, states)
         self._memories.update(zip(list(self._memories), states, strict=True))
-        return self.returned(y, states)
+        return self.returned(y, shown)
 
     def extra_repr(self) -> str:
         """Returns what `print` shows of it."""
@@ -200,7 +217,7 @@ class SnntorchCell(Cell):
         if all(value is None for value in named.values()):
             return None
         return [
-            None if value is None else _FRESH if isinstance(value, Tensor) and value.numel() == 0 else value
+            None if value is None else FRESH if isinstance(value, Tensor) and value.numel() == 0 else value
             for value in (named.get(name) for name in self._memories)
         ]
 
@@ -257,7 +274,7 @@ class NorseCell(Cell):
         if not self.hands_out:
             return None
         state = args[0] if args else kwargs.get("state")
-        return [_FRESH] * len(self._memories) if state is None else pytree.tree_leaves(state)
+        return [FRESH] * len(self._memories) if state is None else pytree.tree_leaves(state)
 
     def returned(self, y: Tensor, states: Sequence[Tensor]) -> Any:
         """Returns output and state; inside of a sequence of modules the output alone."""
@@ -314,29 +331,19 @@ def run_cell(twin: Twin, slot: Slot, x: Tensor, args: Sequence[Any], kwargs: dic
         values = []
         for value, own, start in zip(handed, slot.values, slot.initial, strict=True):
             fresh = own if slot.calls == 1 else start
-            values.append(own if value is None else fresh if value is _FRESH else value)
-        slot.carried = slot.carried and (slot.calls > 1 or all(v is None or v is _FRESH for v in handed))
+            values.append(own if value is None else fresh if value is FRESH else value)
+        slot.carried = slot.carried and (slot.calls > 1 or all(v is None or v is FRESH for v in handed))
         slot.values = tuple(values)
     if folded:
         x = x.unflatten(0, (outer.steps, -1))
     slot.values = cell.materialize_states((x,), slot.values, "m" if slot.has_time else "s")
     slot.scanned = False
+    before = slot.values
     if not slot.has_time:
-        y, slot.values = cell.step(x, slot.values)
-        cell._memories.update(zip(list(cell._memories), slot.values, strict=True))
-        return cell.returned(y, slot.values)
-    y, seen, slot.values = _over_time(cell, x, slot.values)
+        y, slot.values = cell.step(x, before)
+        shown = cell.handed_out(x, before, slot.values)
+    else:
+        y, seen, slot.values = cell.over_time(x, before)
+        y, shown = (y.flatten(0, 1), [v.flatten(0, 1) for v in seen]) if folded else (y, slot.values)
     cell._memories.update(zip(list(cell._memories), slot.values, strict=True))
-    if folded:
-        return cell.returned(y.flatten(0, 1), [value.flatten(0, 1) for value in seen])
-    return cell.returned(y, slot.values)
-
-
-def _over_time(cell: Cell, x_seq: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, list[Tensor], tuple[Tensor, ...]]:
-    """Takes the steps of `[T, B, ...]`; returns the outputs, the states after each step, and the last ones."""
-    outputs, seen, last = [], [], tuple(states)
-    for x in x_seq.unbind(0):
-        y, last = cell.step(x, last)
-        outputs.append(y)
-        seen.append(last)
-    return torch.stack(outputs), [torch.stack(values) for values in zip(*seen, strict=True)], last
+    return cell.returned(y, shown)

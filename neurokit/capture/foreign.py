@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from neurokit.capture.attribute_state import AttributeCell
 from neurokit.capture.cells import STATES, Cell, cell_kind, cell_of, library_of
 from neurokit.capture.legacy import modernised
+from neurokit.capture.node_cells import node_cell
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.neurons.cells import fires_at, make_neuron
 from neurokit.neurons.delay import Delay
@@ -81,7 +82,10 @@ def _neuron(module: Any, library: str, path: str, chained: bool, reasons: list[U
     """Returns a neuron with the same equations where its state is its own, else one run by the library's code."""
     kept = chained if library == "norse" else module.init_hidden and not module.output
     theirs = type(module).__module__.startswith(f"{library}.")  # a class derived from theirs may do anything
-    made = _MAKERS[type(module).__name__](module) if kept and theirs and type(module).__name__ in _MAKERS else None
+    made = _MAKERS[type(module).__name__](module) if theirs and type(module).__name__ in _MAKERS else None
+    if made is not None and not kept:
+        explicit = library == "norse" or not module.init_hidden
+        made = node_cell(library, module, made) if explicit else None
     if made is None:
         made = cell_of(cell_kind(module) or Cell, module)
         if chained:
@@ -188,12 +192,18 @@ def _norse(kind: str) -> Any:
     return make
 
 
+def _iaf_fields(module: Any) -> dict[str, np.ndarray]:
+    p = module.p
+    return {"r": np.ones(()), "v_threshold": _array(p.v_th), "v_reset": _array(p.v_reset)}
+
+
 _MAKERS: dict[str, Any] = {
     "Leaky": _leaky,
     "Synaptic": _synaptic,
     "RLeaky": _rleaky,
     "LIFCell": _norse("CubaLIF"),
     "LIFBoxCell": _norse("LIF"),
+    "IAFCell": lambda module: _single_step(make_neuron("IF", _iaf_fields(module), 1.0)),
 }
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from neurokit.capture.cells import Cell
 from neurokit.capture.legacy import runs_protocol
+from neurokit.capture.node_cells import NodeCell, used_parameters
 from neurokit.errors import Unsupported
 from neurokit.neurons import ops
 from neurokit.neurons.cells import NirCell
@@ -72,6 +73,9 @@ def adapter_for(module: nn.Module) -> Adapter:
         return Adapter("loop", {}, None, None)
     if isinstance(module, Delay):
         return Adapter("delay", {}, _delay_sequence, _delay_step)
+    if isinstance(module, NodeCell):
+        op = "lif" if isinstance(module.node, neuron.LIFNode) else "if_"
+        return Adapter(op, used_parameters(module), None, None)
     if isinstance(module, Cell):
         return Adapter("decomposed", module.parameters_of_interest(), None, None, why_not_dynamic=_LIBRARY_CODE)
     parameters = {k: v for k, v in vars(module).items() if isinstance(v, int | float | str) and not k.startswith("_")}

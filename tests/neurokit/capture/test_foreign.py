@@ -154,3 +154,50 @@ def test_the_state_that_a_forward_asks_for_at_its_start_is_the_one_that_the_prog
         expected = net(X)
     assert torch.equal(torch.cat([first, second]), expected)
     assert captured.retrace(form="step").states[0].name == "lif_mem"
+
+
+class Tutorial(nn.Module):
+    """Membranes through forward; `record` says whether somebody reads them."""
+
+    def __init__(self, library, record):
+        super().__init__()
+        self.fc1, self.fc2, self.record = dense(6, 8, 1), dense(8, 5, 2), record
+        if library == "snntorch":
+            snn = pytest.importorskip("snntorch")
+            self.a = snn.Leaky(beta=0.5, reset_mechanism="zero")
+            self.b = snn.Leaky(beta=0.75, reset_mechanism="zero", reset_delay=False)
+        else:
+            norse = pytest.importorskip("norse.torch")
+            p = norse.LIFBoxParameters(tau_mem_inv=torch.as_tensor(500.0), v_th=torch.as_tensor(0.5))
+            self.a, self.b = norse.LIFBoxCell(p=p), norse.IAFCell()
+        self.start = (lambda cell: cell.init_leaky()) if library == "snntorch" else (lambda cell: None)
+
+    def forward(self, x):
+        s, t = self.start(self.a), self.start(self.b)
+        spikes, membranes = [], []
+        for x_t in x:
+            z, s = self.a(self.fc1(x_t), s)
+            z, t = self.b(self.fc2(z), t)
+            spikes.append(z)
+            membranes.append(t if isinstance(t, torch.Tensor) else t.v)
+        return (torch.stack(spikes), torch.stack(membranes)) if self.record else torch.stack(spikes)
+
+
+@pytest.mark.parametrize("library", ["snntorch", "norse"])
+@pytest.mark.parametrize("record", [False, True])
+def test_a_neuron_with_its_state_in_a_loop_is_one_node_unless_its_membranes_are_read(library, record):
+    net = Tutorial(library, record)
+    captured = nk.capture(net, X)
+    with torch.no_grad():
+        found = captured.program.module()(X, *captured.initial_states(X.shape[1]))
+        expected = net(X)
+    expected = expected if record else (expected,)
+    assert expected[0].any()
+    for ours, theirs in zip(found, expected, strict=False):
+        assert torch.equal(ours, theirs)
+    ops = {n.path: (n.op, captured.calls.count(n.path)) for n in captured.neurons}
+    assert [ops[path][0] for path in ("a", "b")] == ["lif", "lif" if library == "snntorch" else "if_"]
+    assert ops["a"][1] == 1  # nobody reads its membranes
+    assert ops["b"][1] == (len(X) if record else 1)
+    dynamic = nk.capture(net, X, time_steps="dynamic") if not record else None
+    assert dynamic is None or dynamic.calls == ("a", "b")

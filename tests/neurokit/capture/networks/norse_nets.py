@@ -152,3 +152,32 @@ class LoopOfSequence(nn.Module):
 def norse_loop_of_sequence():
     seeded()
     return boosted(LoopOfSequence())
+
+
+class BoxLoop(nn.Module):
+    """LIF without a synaptic current, and an integrator that resets, in a loop; the spikes are counted."""
+
+    def __init__(self):
+        super().__init__()
+        box = norse.LIFBoxParameters(tau_mem_inv=torch.as_tensor(250.0), v_th=torch.as_tensor(0.25))
+        self.a, self.lif, self.b, self.iaf = (
+            nn.Linear(10, 12),
+            norse.LIFBoxCell(p=box),
+            nn.Linear(12, 4),
+            norse.IAFCell(),
+        )
+
+    def forward(self, x):
+        s1 = s2 = None
+        total = 0
+        for x_t in x:
+            z, s1 = self.lif(self.a(x_t), s1)
+            z, s2 = self.iaf(self.b(z), s2)
+            total = total + z
+        return total
+
+
+@network((10,), 8)
+def norse_box_loop():
+    seeded()
+    return boosted(BoxLoop())

@@ -315,3 +315,47 @@ class Population(nn.Module):
 def snntorch_population():
     seeded()
     return boosted(Population())
+
+
+class SpikesAlone(Explicit):
+    """Explicit membranes that nobody reads: only spikes are recorded."""
+
+    def forward(self, x):
+        return super().forward(x)[0]
+
+
+@network((10,), 6)
+def snntorch_explicit_zero_spikes():
+    seeded()
+    return boosted(SpikesAlone(reset_mechanism="zero"))
+
+
+@network((10,), 6)
+def snntorch_explicit_zero_at_once():
+    seeded()
+    return boosted(SpikesAlone(reset_mechanism="zero", reset_delay=False))
+
+
+@network((10,), 6)
+def snntorch_explicit_subtract_spikes():
+    seeded()
+    return boosted(SpikesAlone())
+
+
+class StartGiven(Explicit):
+    """A membrane that does not start from zero."""
+
+    def forward(self, x):
+        mem1, mem2 = torch.full((x.shape[1], 12), 1.5, dtype=x.dtype), self.lif2.init_leaky()
+        found = []
+        for x_t in x:
+            spk1, mem1 = self.lif1(self.fc1(x_t), mem1)
+            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
+            found.append(spk2 + mem2)
+        return torch.stack(found)
+
+
+@network((10,), 6)
+def snntorch_start_given():
+    seeded()
+    return boosted(StartGiven(reset_mechanism="zero"))
