@@ -9,11 +9,12 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
+from neurokit.capture.attribute_state import mark_states
 from neurokit.capture.neurons import is_stateful
 from neurokit.capture.obstacles import not_one_step, not_streaming, specialised, wrong_time_steps
 from neurokit.capture.probe import Probe, input_shape, probe, set_time_steps, time_output
 from neurokit.capture.tidy import tidy
-from neurokit.capture.time_input import find_time_semantics, neurons_of, takes_one_step
+from neurokit.capture.time_input import find_time_semantics, neurons_of, quiet_copy, steps_of_its_own, takes_one_step
 from neurokit.capture.tracing import NO_NODE, Job, traced
 from neurokit.capture.twin import Twin, private_copy
 from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSteps
@@ -42,7 +43,8 @@ def capture(
 
     Args:
         model: A spec, or a module together with `example_inputs`. The module is left as it was found.
-        example_inputs: For a bare module: `[T, B, *shape]` if it has neurons, else `[B, *shape]`.
+        example_inputs: For a bare module: `[T, B, *shape]` if it has neurons or `time_steps` is given, `[B, *shape]`
+            if it has none or repeats an image itself.
         time_steps: T, or "dynamic"; default is the spec's.
         batch: A fixed batch size, or "dynamic".
         merge: Whether to merge re-parameterised branches (RepConv) into single convolutions.
@@ -97,22 +99,46 @@ def spec_of(module: nn.Module, example_inputs: torch.Tensor | None, time_steps: 
             expected="a tensor [T, B, *shape], or [B, *shape] without neurons",
             fix="nk.capture(module, example_inputs=x), or describe it with nk.ModelSpec",
         )
-    spiking = bool(Twin(private_copy(module)[0], "none").slots)
-    axes = 2 if spiking else 1
+    module = _with_states_by_hand(module, example_inputs)
+    timed = isinstance(time_steps, int) and not isinstance(time_steps, bool)
+    spiking = timed or bool(Twin(private_copy(module)[0], "none").slots)
+    looped = _steps_of_an_image(module, example_inputs) if spiking and not timed else None
+    axes = 1 if looped is not None or not spiking else 2
     if example_inputs.dim() <= axes - 1 or min(example_inputs.shape, default=0) < 1:
         raise InputError(f"example_inputs has shape {list(example_inputs.shape)}", expected="[T, B, *shape]")
     shape = tuple(int(size) for size in example_inputs.shape[axes:]) or (1,)
     dtype = str(example_inputs.dtype).removeprefix("torch.")
     low, high = float(example_inputs.min()), float(example_inputs.max())
-    steps = int(example_inputs.shape[0]) if spiking and not isinstance(time_steps, int) else time_steps
+    steps = looped or (int(example_inputs.shape[0]) if spiking and not isinstance(time_steps, int) else time_steps)
     tensor = TensorSpec("x", shape, dtype, low=min(low, 0.0), high=max(high, 1.0))
     return ModelSpec(
         name=type(module).__name__,
         build=lambda: module,
         inputs=(tensor,),
         time_steps=steps if isinstance(steps, int) else None,
-        time_input=_time_input(module, tensor, int(example_inputs.shape[0])),
+        time_input="image" if looped else _time_input(module, tensor, int(example_inputs.shape[0])),
     )
+
+
+def _with_states_by_hand(module: nn.Module, example_inputs: torch.Tensor) -> nn.Module:
+    """Returns the module, or a copy in which the attributes that it keeps from call to call are marked as states."""
+    shape = tuple(example_inputs.shape[2:])
+    if not shape or neurons_of(module):
+        return module
+    try:
+        marked = quiet_copy(module).eval()
+    except Exception:  # what cannot be copied is refused further on, with its reason
+        return module
+    mark_states(marked, TensorSpec("x", shape, str(example_inputs.dtype).removeprefix("torch.")))
+    return marked if neurons_of(marked) else module
+
+
+def _steps_of_an_image(module: nn.Module, example_inputs: torch.Tensor) -> int | None:
+    """Returns how many time steps a bare module makes of one image itself, or None if it takes steps."""
+    neurons, shape = neurons_of(module).values(), tuple(example_inputs.shape[1:])
+    if not shape or not neurons or not all(takes_one_step(part) for part in neurons):
+        return None
+    return steps_of_its_own(module, TensorSpec("x", shape, str(example_inputs.dtype).removeprefix("torch.")))
 
 
 def _time_input(module: nn.Module, tensor: TensorSpec, steps: int) -> TimeInput:

@@ -92,26 +92,36 @@ def mark_states(module: nn.Module, tensor: TensorSpec, known: Collection[str] = 
     try:
         _called(trial, x)
         after = {path: _held(part) for path, part in trial.named_modules()}
+        if not any(_changed(before[path], held) for path, held in after.items() if not _within(path, known)):
+            return ()
         second = _called(copy.deepcopy(trial), x)
     except Exception:  # it does not take such an input: nothing can be said
         return ()
     refused = []
     for path, held in after.items():
-        if any(path == other or path.startswith(f"{other}.") for other in known):
+        if _within(path, known):
             continue
-        changed = [name for name, value in held.items() if value is not before[path].get(name)]
+        changed = _changed(before[path], held)
         kept = [name for name in changed if _matters(trial, path, name, before[path].get(name), x, second)]
         if not kept:
             continue
         part = module.get_submodule(path)
         starts = {name: _start(before[path].get(name)) for name in kept}
         inner = [other for other in after if other != path and other.startswith(f"{path}." if path else "")]
-        nested = any(o in known or after[o].get(n) is not before[o].get(n) for o in inner for n in after[o])
+        nested = any(other in known or _changed(before[other], after[other]) for other in inner)
         if nested or any(value is None for value in starts.values()):
             refused.append(f"{path or 'the model'} ({type(part).__name__}): {', '.join(kept)}")
         else:
             vars(part)[STATES] = starts
     return tuple(refused)
+
+
+def _within(path: str, known: Collection[str]) -> bool:
+    return any(path == other or path.startswith(f"{other}.") for other in known)
+
+
+def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    return [name for name, value in after.items() if value is not before.get(name)]
 
 
 def _called(module: nn.Module, x: Tensor) -> list[Tensor]:
