@@ -74,7 +74,7 @@ def artifact(request, artifacts):
 
 def test_what_is_sound_passes(artifact):
     report = pipeline.verify(artifact, record=False)
-    assert report.passed
+    assert report.passed, report.notes
     assert report.verdict in ("exact", "benign rounding")
     assert [entry.layer for entry in report.layers] == ["sn1", "sn2", "sn3"]
     assert all(0.02 < entry.spike_rate < 0.7 for entry in report.layers)
