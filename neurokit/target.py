@@ -123,11 +123,13 @@ class Probe(Protocol):
         """Returns whether every layer can be given spikes in place of its own (`currents`, `fire` and `run` work)."""
 
     @abstractmethod
-    def free(self, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Runs the artifact as it is; returns its outputs, and every layer's own spikes."""
+    def free(self, feeds: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Runs the artifact as it is on whole inputs by name; returns its outputs, and every layer's own spikes."""
 
     @abstractmethod
-    def currents(self, x: np.ndarray, spikes: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def currents(
+        self, feeds: Mapping[str, np.ndarray], spikes: list[np.ndarray]
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs with the given spikes in place of every layer's own; returns outputs and every layer's current."""
 
     @abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +12,6 @@ from neurokit.parity.forcing import in_bounds
 from neurokit.parity.free_run import own_spikes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from neurokit.parity.vectors import Vectors
     from neurokit.target import Probe
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 ORDERS: tuple[tuple[int, ...], ...] = ((1, 0), (3, 0, 4, 1, 2))
 # A run of more spike decisions a sample than this is repeated in a batch of two only.
 MANY = 2_000_000
+Feeds = dict[str, np.ndarray]
 Run = tuple[list[np.ndarray], list[np.ndarray]]
 
 
@@ -42,17 +42,14 @@ def judge_batches(probe: Probe, vectors: Vectors, fixed: int | None, relative: f
         return []
     axis = 0 if vectors.time_input == "image" else 1
     orders = _orders(fixed, sum(layer.spikes.size for layer in vectors.layers))
-    samples = make_samples(vectors.x.take([0], axis), 1 + max(max(order) for order in orders))
+    samples = make_samples({n: v.take([0], axis) for n, v in vectors.feeds.items()}, 1 + max(map(max, orders)))
+    run = _Batch(probe, vectors, axis, fixed, relative, exact)
     alone: dict[int, Run] = {}
     faults: list[str] = []
     for order in orders:
-        for k in order:
-            if k not in alone:  # where the batch is fixed, alone among copies of itself
-                run = probe.free(np.ascontiguousarray(np.repeat(samples[k], fixed or 1, axis)))
-                alone[k] = _part(run, vectors, 0, fixed or 1)
-        x = np.ascontiguousarray(np.concatenate([samples[k] for k in order], axis))
+        alone |= {k: run.alone(samples[k]) for k in order if k not in alone}
         try:
-            fault = _compare(probe, vectors, x, probe.free(x), [alone[k] for k in order], fixed, relative, exact)
+            fault = run.compare([samples[k] for k in order], [alone[k] for k in order])
         except ArtifactError as error:
             fault = f"it does not run: {error.what}"
         if fault:
@@ -67,72 +64,82 @@ def _orders(fixed: int | None, decisions: int) -> tuple[tuple[int, ...], ...]:
     return ORDERS if decisions <= MANY else ORDERS[:1]
 
 
-def make_samples(first: np.ndarray, count: int) -> list[np.ndarray]:
+def make_samples(first: Feeds, count: int) -> list[Feeds]:
     """Returns different samples: the first one, and that one turned along its last axis and, if real, scaled down."""
     samples = [first]
     for k in range(1, count):
-        turned = np.roll(first, k * max(1, first.shape[-1] // 5), -1)
-        samples.append(turned * first.dtype.type(1.0 - k / 16.0) if first.dtype.kind == "f" else turned)
+        turned = {n: np.roll(v, k * max(1, v.shape[-1] // 5), -1) for n, v in first.items()}
+        samples.append({n: v * v.dtype.type(1.0 - k / 16.0) if v.dtype.kind == "f" else v for n, v in turned.items()})
     return samples
 
 
-def _compare(
-    probe: Probe,
-    vectors: Vectors,
-    x: np.ndarray,
-    together: Run,
-    alone: Sequence[Run],
-    fixed: int | None,
-    relative: float,
-    exact: bool,
-) -> str:
-    """Returns how the samples' answers differ from those that each gives alone, or ""."""
-    outputs, spikes = together
-    parts = [_part(together, vectors, k, len(alone)) for k in range(len(alone))]
-    pairs = [
-        (mine, own) for part, run in zip(parts, alone, strict=True) for mine, own in zip(part[1], run[1], strict=True)
-    ]
-    if not all(np.array_equal(mine, own) for mine, own in pairs):
-        if exact or not probe.can_force():
-            return "a sample's spikes depend on the others"
-        bounds = {name: vectors.output_bounds.get(name, 0.0) for name in vectors.outputs}
-        fault = next(iter(own_spikes(probe, vectors.layers, bounds, x, outputs, spikes)[1]), "")
-        return fault or _forced_alike(probe, vectors, x, alone, fixed)
-    for k, (part, run) in enumerate(zip(parts, alone, strict=True)):
-        for name, mine, own in zip(vectors.outputs, part[0], run[0], strict=True):
-            slack = relative * float(np.abs(own[np.isfinite(own)]).max(initial=0.0))
-            bound = vectors.output_bounds.get(name, 0.0) if vectors.layers else slack
-            if not in_bounds(mine, own, 0.0 if exact else bound):
+@dataclass(frozen=True)
+class _Batch:
+    """One artifact, and how its samples are put together and compared."""
+
+    probe: Probe
+    vectors: Vectors
+    axis: int
+    fixed: int | None
+    relative: float
+    exact: bool
+
+    def alone(self, sample: Feeds) -> Run:
+        """Runs one sample; where the batch is fixed, among copies of itself."""
+        return self._part(self.probe.free(self._together([sample] * (self.fixed or 1))), 0, self.fixed or 1)
+
+    def compare(self, samples: list[Feeds], alone: list[Run]) -> str:
+        """Runs samples together; returns how their answers differ from those that each gives alone, or ""."""
+        feeds = self._together(samples)
+        run = self.probe.free(feeds)
+        parts = [self._part(run, k, len(alone)) for k in range(len(alone))]
+        pairs = zip(parts, alone, strict=True)
+        if not all(np.array_equal(a, b) for part, own in pairs for a, b in zip(part[1], own[1], strict=True)):
+            if self.exact or not self.probe.can_force():
+                return "a sample's spikes depend on the others"
+            bounds = {name: self._bound(name) for name in self.vectors.outputs}
+            fault = next(iter(own_spikes(self.probe, self.vectors.layers, bounds, feeds, *run)[1]), "")
+            return fault or self._forced(samples, alone)
+        return next((fault for k in range(len(alone)) if (fault := self._answers(k, parts[k], alone[k]))), "")
+
+    def _forced(self, samples: list[Feeds], alone: list[Run]) -> str:
+        """Compares once more where spikes parted: together and alone are fed the same spikes, those alone.
+
+        What parts by rounding at a near miss has the same currents then; what mixes samples has not.
+        """
+        many = self.fixed or 1
+        given = [np.concatenate(parts, axis=1) for parts in zip(*(run[1] for run in alone), strict=True)]
+        together = self.probe.currents(self._together(samples), given)
+        for k, (sample, run) in enumerate(zip(samples, alone, strict=True)):
+            spikes = [np.repeat(s, many, axis=1) for s in run[1]]
+            single = self._part(self.probe.currents(self._together([sample] * many), spikes), 0, many)
+            mine = self._part(together, k, len(alone))
+            for layer, a, b in zip(self.vectors.layers, mine[1], single[1], strict=True):
+                if not in_bounds(a.reshape(b.shape), b, layer.bound):
+                    return f"{layer.path}: a sample's current depends on the others"
+            if fault := self._answers(k, mine, single):
+                return fault
+        return ""
+
+    def _answers(self, k: int, mine: Run, alone: Run) -> str:
+        for name, y, own in zip(self.vectors.outputs, mine[0], alone[0], strict=True):
+            bound = self._bound(name)
+            if not self.vectors.layers and not self.exact:
+                bound = self.relative * float(np.abs(own[np.isfinite(own)]).max(initial=0.0))
+            if not in_bounds(y, own, bound):
                 return f"the answer {name!r} to sample {k} is not the one it has alone"
-    return ""
+        return ""
 
+    def _bound(self, name: str) -> float:
+        return 0.0 if self.exact else self.vectors.output_bounds.get(name, 0.0)
 
-def _forced_alike(probe: Probe, vectors: Vectors, x: np.ndarray, alone: Sequence[Run], fixed: int | None) -> str:
-    """Compares samples together with samples alone once more where spikes parted: fed the same spikes, the ones alone.
+    def _together(self, samples: list[Feeds]) -> Feeds:
+        return {n: np.ascontiguousarray(np.concatenate([f[n] for f in samples], self.axis)) for n in samples[0]}
 
-    What parts by rounding at a near miss has the same currents then; what mixes samples has not.
-    """
-    axis = 0 if vectors.time_input == "image" else 1
-    given = [np.concatenate(parts, axis=1) for parts in zip(*(run[1] for run in alone), strict=True)]
-    together = probe.currents(x, given)
-    for k, run in enumerate(alone):
-        many = fixed or 1
-        copies = np.ascontiguousarray(np.repeat(_sample(x, axis, k, len(alone)), many, axis))
-        single = _part(probe.currents(copies, [np.repeat(s, many, axis=1) for s in run[1]]), vectors, 0, many)
-        mine = _part(together, vectors, k, len(alone))
-        for layer, a, b in zip(vectors.layers, mine[1], single[1], strict=True):
-            if not in_bounds(a.reshape(b.shape), b, layer.bound):
-                return f"{layer.path}: a sample's current depends on the others"
-        for name, y, own in zip(vectors.outputs, mine[0], single[0], strict=True):
-            if not in_bounds(y, own, vectors.output_bounds.get(name, 0.0)):
-                return f"the answer {name!r} to sample {k} depends on the others"
-    return ""
-
-
-def _part(run: Run, vectors: Vectors, index: int, count: int) -> Run:
-    """Returns the part of a run of `count` samples that belongs to one of them."""
-    axis = 1 if vectors.time_output == "sequence" else 0
-    return [_sample(y, axis, index, count) for y in run[0]], [_sample(s, 1, index, count) for s in run[1]]
+    def _part(self, run: Run, index: int, count: int) -> Run:
+        """Returns the part of a run of `count` samples that belongs to one of them."""
+        axis = 1 if self.vectors.time_output == "sequence" else 0
+        return [_sample(y, axis, index, count) for y in run[0]], [_sample(s, 1, index, count) for s in run[1]]
 
 
 def _sample(value: np.ndarray, axis: int, index: int, count: int) -> np.ndarray:

@@ -24,7 +24,7 @@ from neurokit.parity.forcing import Forced, force_layer, in_bounds
 from neurokit.parity.free_run import judge_free_run
 from neurokit.parity.neuron_run import judge_neurons
 from neurokit.parity.probing import open_probe
-from neurokit.parity.vectors import FILE, Vectors
+from neurokit.parity.vectors import Vectors
 from neurokit.parity.verdict import Findings, report_of
 from neurokit.parity.ways import fault_of, run_every_way
 from neurokit.reports import ParityReport, ParityVerdict, SimulatorParity
@@ -50,7 +50,7 @@ def verify(artifact: Artifact, *, thorough: bool = False, **options: Any) -> Par
         ArtifactError: If a file is damaged.
         MissingRuntimeError: If the target's runtime is not installed.
     """
-    vectors = Vectors.load(artifact.file(FILE))
+    vectors = Vectors.of(artifact)
     report = _verify(artifact, vectors, **options)
     return _thorough(artifact, vectors, report) if thorough else report
 
@@ -67,7 +67,7 @@ def _thorough(artifact: Artifact, vectors: Vectors, report: ParityReport) -> Par
 def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityReport:
     probe = open_probe(artifact, **options)
     vectors = probe.restrict(vectors)
-    outputs, spikes = probe.free(vectors.x)
+    outputs, spikes = probe.free(vectors.feeds)
     tolerance = TOLERANCE if probe.tolerance is None else probe.tolerance
     free = judge_free_run(probe, vectors, outputs, spikes) if vectors.layers else None
     forced, forced_outputs = _force(probe, vectors)
@@ -96,7 +96,7 @@ def with_simulators(artifact: Artifact, report: ParityReport) -> ParityReport:
     target = TARGETS.get(artifact.manifest.target)
     if not hasattr(target, "simulators"):
         return report
-    rows: tuple[SimulatorParity, ...] = target.simulators(artifact, Vectors.load(artifact.file(FILE)))
+    rows: tuple[SimulatorParity, ...] = target.simulators(artifact, Vectors.of(artifact))
     faults = tuple(
         f"{row.simulator}: an exact artifact must give the same spikes there, and {row.spikes_differ} differ"
         for row in rows
@@ -108,14 +108,14 @@ def with_simulators(artifact: Artifact, report: ParityReport) -> ParityReport:
 
 def free_run(artifact: Artifact, vectors: Vectors) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Runs an artifact on its own; returns its outputs (reduced over time) and every layer's spikes."""
-    return open_probe(artifact).free(vectors.x)
+    return open_probe(artifact).free(vectors.feeds)
 
 
 def _force(probe: Probe, vectors: Vectors) -> tuple[list[Forced | None], list[np.ndarray] | None]:
     """Runs teacher-forced; returns a finding a layer, and the outputs."""
     if not vectors.layers or not probe.can_force():
         return [None] * len(vectors.layers), None
-    outputs, currents = probe.currents(vectors.x, [layer.spikes for layer in vectors.layers])
+    outputs, currents = probe.currents(vectors.feeds, [layer.spikes for layer in vectors.layers])
     results: list[Forced | None] = [
         force_layer(probe, index, layer, current)
         for index, (layer, current) in enumerate(zip(vectors.layers, currents, strict=True))

@@ -33,7 +33,7 @@ def judge_covering(probe: Probe, vectors: Vectors) -> Covering:
         return Covering((None,) * len(vectors.layers))
     shapes = [layer.spikes.shape for layer in vectors.layers]
     given = [covering_spikes(cover.seed, shape) for cover, shape in zip(covers, shapes, strict=True)]
-    outputs, currents = probe.currents(vectors.x, given)
+    outputs, currents = probe.currents(vectors.feeds, given)
     computed = dict(zip(vectors.outputs, outputs, strict=True))
     off = [
         name

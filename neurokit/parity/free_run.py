@@ -72,7 +72,7 @@ def judge_free_run(
     if not probe.can_force():
         return FreeRun(flips, (0,) * len(layers), first)
     bounds = dict(zip(vectors.outputs, [vectors.output_bounds.get(n, 0.0) for n in vectors.outputs], strict=True))
-    unexplained, faults = own_spikes(probe, layers, bounds, vectors.x, outputs, spikes)
+    unexplained, faults = own_spikes(probe, layers, bounds, vectors.feeds, outputs, spikes)
     return FreeRun(flips, unexplained, first, faults)
 
 
@@ -80,7 +80,7 @@ def own_spikes(
     probe: Probe,
     layers: Sequence[LayerVector],
     bounds: Mapping[str, float],
-    x: np.ndarray,
+    feeds: Mapping[str, np.ndarray],
     outputs: Sequence[np.ndarray],
     spikes: Sequence[np.ndarray],
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
@@ -90,14 +90,14 @@ def own_spikes(
         probe: The artifact.
         layers: Its layers: equations, initial membranes and bounds.
         bounds: Absolute rounding bound of each output.
-        x: The input of the run.
+        feeds: The inputs of the run.
         outputs: What the run put out.
         spikes: Every layer's spikes in the run, `[T, B, ...]`.
 
     Returns:
         How many decisions of each layer contradict its own current by more than rounding, and faults.
     """
-    answers, currents = probe.currents(x, list(spikes))
+    answers, currents = probe.currents(feeds, list(spikes))
     unexplained, faults = [], []
     for layer, own, current in zip(layers, spikes, currents, strict=True):
         current = current.reshape(own.shape)

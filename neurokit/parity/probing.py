@@ -10,6 +10,8 @@ import numpy as np
 from neurokit.target import TARGETS, Probe, Probed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from neurokit.artifact import Artifact
     from neurokit.parity.vectors import Vectors
     from neurokit.target import Runner
@@ -53,11 +55,14 @@ class RunnerProbe(Probe):
         first = dict(list(vectors.outputs.items())[:1])
         return replace(vectors, layers=(), outputs=first, covering_outputs={}, notes=notes)
 
-    def free(self, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def free(self, feeds: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs the artifact; returns its output."""
+        (x,) = feeds.values()  # of several inputs a runner takes one array each
         return [np.asarray(self._runner(x))], []
 
-    def currents(self, x: np.ndarray, spikes: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def currents(
+        self, feeds: Mapping[str, np.ndarray], spikes: list[np.ndarray]
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Is not asked for: `can_force` is False."""
         raise NotImplementedError
 

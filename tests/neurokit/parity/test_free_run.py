@@ -26,8 +26,8 @@ class Conv(nn.Module):
         self.up, self.b = layer.Conv2d(6, 6, 3, padding=1), neuron.LIFNode(v_reset=None)
         self.fc = layer.Linear(6 * 36, 5)
         for part in (self.conv, self.up):
-            part.weight.data.mul_(3.0)
-            part.bias.data.uniform_(0.1, 0.6)
+            part.weight.data.mul_(4.0)
+            part.bias.data.uniform_(0.2, 1.2)
         functional.set_step_mode(self, "m")
 
     def forward(self, x):
