@@ -11,6 +11,7 @@ import neurokit as nk
 from neurokit import cli
 from neurokit.errors import InputError
 from neurokit.export.onnx.probe import OnnxProbe
+from neurokit.parity.probing import RunnerProbe
 from neurokit.parity.ways import BATCHES, LEVELS, THREADS, run_every_way
 
 
@@ -107,7 +108,7 @@ def test_a_target_without_levels_is_refused(artifacts):
     artifact = artifacts["onnx"]
     other = dataclasses.replace(artifact, manifest=artifact.manifest.model_copy(update={"target": "nir"}))
     with pytest.raises(InputError, match="thoroughly"):
-        run_every_way(other, Vectors.load(artifact.file(FILE)), lambda **options: object())
+        run_every_way(other, Vectors.load(artifact.file(FILE)), lambda **options: RunnerProbe(artifacts["onnx"], None))
 
 
 def test_the_command_line(artifacts, capsys):
