@@ -154,6 +154,10 @@ class Probe(Protocol):
         spikes, after = self.run(index, current.reshape(1, -1), before.reshape(-1))
         return spikes.reshape(current.shape), after.reshape(current.shape)
 
+    def membranes(self) -> list[np.ndarray | None]:
+        """Returns every layer's membrane after the last free run, where the artifact shows it; [] if it shows none."""
+        return []
+
     def restrict(self, vectors: Vectors) -> Vectors:
         """Returns the vectors of what this artifact shows: without layers that it hides, with its own bounds."""
         return vectors

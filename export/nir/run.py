@@ -160,10 +160,10 @@ class NirProbe(Probe):
         if self._data is None:
             return vectors
         # Each part runs on what was recorded of the others: random spikes would not get from one to the next.
-        kept = [replace(vectors.layers[index], cover=None) for index in self._info["covered"]]
+        kept = [vectors.layers[index] for index in self._info["covered"]]
         note = f"{len(kept)} of {len(vectors.layers)} neuron layers lie in the parts; each part runs on recorded input"
         return replace(
-            vectors, layers=tuple(kept), outputs={}, output_bounds={}, covering_outputs={}, notes=(*vectors.notes, note)
+            vectors, layers=tuple(kept), outputs={}, output_bounds={}, coverings=(), notes=(*vectors.notes, note)
         )
 
     def free(self, feeds: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -54,6 +54,8 @@ class OnnxProbe(Probe):
         self._hides = False
         self._neurons: dict[int, Any] = {}
         self._free_session: Any = None
+        self._held: dict[str, np.ndarray] = {}
+        self._last: dict[str, np.ndarray] = {}
         self._forced_session: Any = None
 
     def layers(self) -> list[str]:
@@ -70,10 +72,10 @@ class OnnxProbe(Probe):
         seen = [layer for layer in vectors.layers if layer.path in self._of_layer]
         hidden = len(vectors.layers) - len(seen)
         if not hidden:
-            return vectors
+            return replace(vectors, hidden=len(self._decomposed)) if self._decomposed else vectors
         self._hides = True
         note = f"{hidden} neuron layer(s) run inside a loop over a free T: compared by what follows them"
-        return replace(vectors, layers=tuple(seen), notes=(*vectors.notes, note))
+        return replace(vectors, layers=tuple(seen), hidden=hidden, notes=(*vectors.notes, note))
 
     def free(self, feeds: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs whole inputs by name; returns the outputs over time and every layer's spikes `[T, B, ...]`."""
@@ -83,7 +85,17 @@ class OnnxProbe(Probe):
         if not self._step:
             results = self._call(session, wanted, dict(feeds))
             return results[: len(self._outputs)], self._joined(results[len(self._outputs) :])
-        return self._streamed(session, wanted, len(self._outputs), feeds, self._states)
+        results = self._streamed(session, wanted, len(self._outputs), feeds, self._states)
+        self._last = self._held
+        return results
+
+    def membranes(self) -> list[np.ndarray | None]:
+        """Returns every layer's membrane after the last free run: that of a step form is a state outside of it."""
+        names: dict[str, list[str]] = {}
+        for state in self._states:
+            names.setdefault(state.neuron, []).append(state.input)
+        single = [names.get(path, []) for path in self._of_layer]
+        return [self._last.get(found[0]) if len(found) == 1 else None for found in single] if self._step else []
 
     def _new_free_session(self) -> Any:
         """Returns a session of the model as it is, with every call's spikes as outputs."""
@@ -146,6 +158,7 @@ class OnnxProbe(Probe):
             results = self._call(session, wanted + names, {**step, **held, **forced})
             held |= {name: value for (name, _), value in zip(carried, results[len(wanted) :], strict=True)}
             steps.append(results[: len(wanted)])
+        self._held = held
         return self._split([np.stack(values) for values in zip(*steps, strict=True)], count)
 
     def _forced(self, spikes: list[np.ndarray]) -> dict[str, np.ndarray]:

@@ -227,13 +227,13 @@ class NetworkProbe(OnnxProbe):
         if not self._half:
             return replace(vectors, notes=notes)
         # Currents of layers that fire everywhere at once may leave float16's range: no random spikes here.
-        layers = tuple(replace(layer, bound=layer.bound * _HALF_OVER_SINGLE, cover=None) for layer in vectors.layers)
+        layers = tuple(replace(layer, bound=layer.bound * _HALF_OVER_SINGLE) for layer in vectors.layers)
         bounds = {name: bound * _HALF_OVER_SINGLE for name, bound in vectors.output_bounds.items()}
         return replace(
             vectors,
             layers=layers,
             output_bounds=bounds,
-            covering_outputs={},
+            coverings=(),
             notes=(*notes, "rounding bounds are those of float16 convolutions and products"),
         )
 

@@ -21,7 +21,8 @@ from neurokit.artifact import Artifact
 from neurokit.parity.batch import judge_batches
 from neurokit.parity.covering import judge_covering
 from neurokit.parity.forcing import Forced, force_layer, in_bounds
-from neurokit.parity.free_run import judge_free_run
+from neurokit.parity.free_run import judge_free_run, membrane_faults
+from neurokit.parity.longer import judge_longer
 from neurokit.parity.neuron_run import judge_neurons
 from neurokit.parity.probing import open_probe
 from neurokit.parity.vectors import Vectors
@@ -68,15 +69,20 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
     probe = open_probe(artifact, **options)
     vectors = probe.restrict(vectors)
     outputs, spikes = probe.free(vectors.feeds)
+    membranes = probe.membranes()
     tolerance = TOLERANCE if probe.tolerance is None else probe.tolerance
     free = judge_free_run(probe, vectors, outputs, spikes) if vectors.layers else None
-    forced, forced_outputs = _force(probe, vectors)
+    forced, forced_outputs, currents = _force(probe, vectors)
     faults, notes = probe.inspect(vectors)
+    if free and free.first is None:  # else they are judged under the artifact's own spikes
+        faults += membrane_faults(vectors.layers, [layer.spikes for layer in vectors.layers], currents, membranes)
     if forced_outputs is not None and not _within(forced_outputs, vectors):
         faults.append("fed the reference's spikes, its output is beyond rounding")
-    covering = judge_covering(probe, vectors)
+    covering = judge_covering(probe, vectors, tolerance)
     if probe.can_force():
         faults += judge_neurons(probe, vectors.layers)
+    if artifact.manifest.time_steps == "dynamic" and probe.can_force():
+        faults += judge_longer(probe, vectors)
     fixed = artifact.manifest.options.get("batch")
     exact = artifact.manifest.numerics == "exact"
     faults += judge_batches(probe, vectors, fixed if isinstance(fixed, int) else None, tolerance, exact)
@@ -111,16 +117,16 @@ def free_run(artifact: Artifact, vectors: Vectors) -> tuple[list[np.ndarray], li
     return open_probe(artifact).free(vectors.feeds)
 
 
-def _force(probe: Probe, vectors: Vectors) -> tuple[list[Forced | None], list[np.ndarray] | None]:
-    """Runs teacher-forced; returns a finding a layer, and the outputs."""
+def _force(probe: Probe, vectors: Vectors) -> tuple[list[Forced | None], list[np.ndarray] | None, list[np.ndarray]]:
+    """Runs teacher-forced; returns a finding a layer, the outputs, and every layer's current."""
     if not vectors.layers or not probe.can_force():
-        return [None] * len(vectors.layers), None
+        return [None] * len(vectors.layers), None, []
     outputs, currents = probe.currents(vectors.feeds, [layer.spikes for layer in vectors.layers])
     results: list[Forced | None] = [
         force_layer(probe, index, layer, current)
         for index, (layer, current) in enumerate(zip(vectors.layers, currents, strict=True))
     ]
-    return results, outputs
+    return results, outputs, currents
 
 
 def _within(outputs: list[np.ndarray], vectors: Vectors) -> bool:

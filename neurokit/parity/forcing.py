@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.neurons import dynamics
-from neurokit.parity.vectors import Cover, LayerVector, replay
+from neurokit.parity.covering import SIDES
+from neurokit.parity.vectors import LayerVector, replay
 
 if TYPE_CHECKING:
     from neurokit.target import Probe
-
-# Reference and target may each be off by the bound, on opposite sides of the threshold.
-SIDES = 2.0
 
 
 def unit_of(dtype: Any) -> float:
@@ -113,11 +111,3 @@ def in_bounds(value: np.ndarray, wanted: np.ndarray, bound: float) -> bool:
         return False
     off = np.abs(value[known].astype(np.float64) - wanted[known].astype(np.float64))
     return bool(off.size == 0 or float(off.max()) <= SIDES * bound)
-
-
-def excess(cover: Cover, current: np.ndarray) -> float:
-    """Returns the largest error of a current under random spikes, in units of what is allowed."""
-    off = np.abs(current.reshape(-1)[cover.at].astype(np.float64) - cover.current.astype(np.float64))
-    allowed = SIDES * cover.bound.astype(np.float64)
-    ratio = np.divide(off, allowed, out=np.where(off > 0, np.inf, 0.0), where=allowed > 0)
-    return float(ratio.max(initial=0.0)) if np.isfinite(off).all() else float("inf")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from neurokit.neurons import dynamics
 from neurokit.parity.forcing import SIDES, in_bounds
 from neurokit.parity.vectors import replay
 
@@ -70,7 +71,7 @@ def judge_free_run(
         faults = tuple(f"output {name!r} is beyond rounding though every spike is the reference's" for name in off)
         return FreeRun(flips, (0,) * len(layers), None, faults)
     if not probe.can_force():
-        return FreeRun(flips, (0,) * len(layers), first)
+        return FreeRun(flips, (0,) * len(layers), first, _unforced(vectors, differs, first))
     bounds = dict(zip(vectors.outputs, [vectors.output_bounds.get(n, 0.0) for n in vectors.outputs], strict=True))
     unexplained, faults = own_spikes(probe, layers, bounds, vectors.feeds, outputs, spikes)
     return FreeRun(flips, unexplained, first, faults)
@@ -97,8 +98,9 @@ def own_spikes(
     Returns:
         How many decisions of each layer contradict its own current by more than rounding, and faults.
     """
+    last = probe.membranes()
     answers, currents = probe.currents(feeds, list(spikes))
-    unexplained, faults = [], []
+    unexplained, faults = [], membrane_faults(layers, spikes, currents, last)
     for layer, own, current in zip(layers, spikes, currents, strict=True):
         current = current.reshape(own.shape)
         margin = _contradictions(layer, own, current)
@@ -114,6 +116,26 @@ def own_spikes(
     return tuple(unexplained), tuple(faults)
 
 
+def membrane_faults(
+    layers: Sequence[LayerVector],
+    spikes: Sequence[np.ndarray],
+    currents: Sequence[np.ndarray],
+    last: Sequence[np.ndarray | None],
+) -> list[str]:
+    """Holds the membranes that an artifact hands on against the equations, driven by its own currents and spikes."""
+    faults = []
+    for layer, own, current, membrane in zip(layers, spikes, currents, last, strict=False):
+        if membrane is None or not own.size:
+            continue
+        current = current.reshape(own.shape)
+        start = np.full(own.shape[1:], layer.init, dtype=current.dtype)
+        charged, _ = replay(layer.op, layer.parameters, current, own, start)
+        wanted = dynamics.after_spike(charged[-1], own[-1].astype(charged.dtype), layer.parameters)
+        if not in_bounds(membrane.reshape(wanted.shape), wanted, OWN * layer.bound / SIDES):
+            faults.append(f"{layer.path}: the membrane that it hands on is not the one its current and spikes lead to")
+    return faults
+
+
 def _contradictions(layer: LayerVector, own: np.ndarray, current: np.ndarray) -> np.ndarray:
     """Returns the distance of the membrane from the threshold where a spike contradicts it, else 0."""
     start = np.full(own.shape[1:], layer.init, dtype=current.dtype)
@@ -121,6 +143,22 @@ def _contradictions(layer: LayerVector, own: np.ndarray, current: np.ndarray) ->
     distance = charged - charged.dtype.type(layer.parameters["v_threshold"])
     off = (distance >= 0) != own.astype(bool)
     return np.where(off, np.where(np.isfinite(distance), np.abs(distance), np.inf), 0.0)
+
+
+def _unforced(vectors: Vectors, differs: Sequence[np.ndarray], first: tuple[int, str, int]) -> tuple[str, ...]:
+    """Judges the first difference of an artifact that cannot be given spikes: it must be at a near miss.
+
+    Only where all layers are seen: else what a hidden layer did may be its cause.
+    """
+    t, path, index = first
+    at = next(k for k, layer in enumerate(vectors.layers) if layer.path == path)
+    layer = vectors.layers[at]
+    if vectors.hidden or layer.near is None:
+        return ()
+    step = differs[at][t].size
+    if t * step + index in set(layer.near.tolist()):
+        return ()
+    return (f"{path}: running freely, it parts from the reference at step {t} where no membrane is near the threshold",)
 
 
 def _first(layers: Sequence[LayerVector], differs: Sequence[np.ndarray]) -> tuple[int, str, int] | None:

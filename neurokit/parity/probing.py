@@ -53,7 +53,7 @@ class RunnerProbe(Probe):
         note = f"target {self._target!r} has no probe: outputs were compared, spikes were not"
         notes = (*vectors.notes, note) if vectors.layers else vectors.notes
         first = dict(list(vectors.outputs.items())[:1])
-        return replace(vectors, layers=(), outputs=first, covering_outputs={}, notes=notes)
+        return replace(vectors, layers=(), outputs=first, coverings=(), notes=notes)
 
     def free(self, feeds: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs the artifact; returns its output."""

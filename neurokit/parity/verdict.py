@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from neurokit.artifact import Artifact
-    from neurokit.parity.covering import Covering
+    from neurokit.parity.covering import CoveringRun
     from neurokit.parity.free_run import FreeRun
     from neurokit.parity.vectors import LayerVector, Vectors
 
@@ -39,7 +39,7 @@ class Findings:
     free: FreeRun | None
     forced: tuple[Forced | None, ...]
     forced_outputs: Sequence[np.ndarray] | None
-    covering: Covering
+    covering: CoveringRun
     tolerance: float
     faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ def report_of(artifact: Artifact, vectors: Vectors, found: Findings) -> ParityRe
     same = all(np.array_equal(y, r) for y, r in zip(found.outputs, vectors.outputs.values(), strict=True))
     faults = list(found.faults)
     if artifact.manifest.numerics == "exact":
-        faults += _exact_faults(layers, same)
+        faults += _exact_faults(layers, same, found.covering.unequal)
     if not layers and error > found.tolerance:
         faults.append(f"the outputs' relative error is {error:.3g}, and {found.tolerance:.2g} is allowed")
     manifest = artifact.manifest
@@ -82,15 +82,17 @@ def _verdict(layers: tuple[LayerParity, ...], found: Findings, same: bool, fault
     return "benign rounding" if layers else "within tolerance"
 
 
-def _exact_faults(layers: tuple[LayerParity, ...], same: bool) -> list[str]:
+def _exact_faults(layers: tuple[LayerParity, ...], same: bool, unequal: bool) -> list[str]:
     """Returns how an exact artifact differs from its reference: spikes, membranes or outputs."""
     faults = []
     if not same:
         faults.append("an exact artifact must equal its reference bit for bit, and its output does not")
+    if unequal:
+        faults.append("an exact artifact must equal its reference bit for bit, and on the coverage stimuli it does not")
     return faults + [
         f"{layer.layer}: an exact artifact must equal its reference bit for bit"
         for layer in layers
-        if layer.flips_free or layer.flips_forced or layer.max_current_error or layer.covering_error
+        if layer.flips_free or layer.flips_forced or layer.max_current_error
     ]
 
 
