@@ -84,7 +84,7 @@ class Covering:
 
     def arrays(self, prefix: str) -> dict[str, np.ndarray]:
         """Returns the arrays by their names in the file."""
-        found = {}
+        found: dict[str, np.ndarray] = {}
         for index, layer in enumerate(self.layers):
             kept = (layer.at.astype(np.int64), layer.current, layer.bound)
             found |= {f"{prefix}{key}{index}": value for key, value in zip(("at", "c", "b"), kept, strict=True)}

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neurokit.neurons import dynamics
-from neurokit.parity.forcing import SIDES, in_bounds
+from neurokit.parity.covering import SIDES
+from neurokit.parity.forcing import in_bounds
 from neurokit.parity.vectors import replay
 
 if TYPE_CHECKING:

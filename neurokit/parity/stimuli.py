@@ -106,9 +106,9 @@ def positions(shape: tuple[int, ...], seed: int) -> np.ndarray:
         return np.arange(size)
     rng = np.random.Generator(np.random.PCG64(seed))
     columns = [[rng.integers(n, size=KEPT) for n in shape]]
-    for axis in range(2, len(shape)):
-        column = [rng.integers(n, size=shape[axis]) for n in shape]
-        column[axis] = np.arange(shape[axis])
+    for place in range(2, len(shape)):
+        column = [rng.integers(n, size=shape[place]) for n in shape]
+        column[place] = np.arange(shape[place])
         columns.append(column)
     places = [np.concatenate(parts) for parts in zip(*columns, strict=True)]
     axis = pair_axis(shape)

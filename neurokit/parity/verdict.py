@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neurokit.parity.forcing import SIDES, Forced
+from neurokit.parity.covering import SIDES
+from neurokit.parity.forcing import Forced
 from neurokit.provenance import collect
 from neurokit.reports import LayerParity, ParityReport, ParityVerdict
 
