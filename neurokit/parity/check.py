@@ -19,12 +19,13 @@ import numpy as np
 
 from neurokit.artifact import Artifact
 from neurokit.parity.batch import judge_batches
+from neurokit.parity.calls import call_faults
 from neurokit.parity.covering import judge_covering
 from neurokit.parity.forcing import Forced, force_layer, in_bounds
 from neurokit.parity.free_run import judge_free_run, membrane_faults
 from neurokit.parity.longer import judge_longer
 from neurokit.parity.neuron_run import judge_neurons
-from neurokit.parity.probing import open_probe
+from neurokit.parity.probing import RunnerProbe, open_probe
 from neurokit.parity.vectors import Vectors
 from neurokit.parity.verdict import Findings, report_of
 from neurokit.parity.ways import fault_of, run_every_way
@@ -83,14 +84,22 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
         faults += judge_neurons(probe, vectors.layers)
     if artifact.manifest.time_steps == "dynamic" and probe.can_force():
         faults += judge_longer(probe, vectors)
-    fixed = artifact.manifest.options.get("batch")
-    exact = artifact.manifest.numerics == "exact"
-    faults += judge_batches(probe, vectors, fixed if isinstance(fixed, int) else None, tolerance, exact)
+    worst = 0.0
+    if vectors.calls:
+        with TARGETS.get(artifact.manifest.target).open(artifact, **options) as runner:
+            worst, wrong = call_faults(runner, vectors.calls, tolerance)
+        faults += wrong
+    elif vectors.coverings or isinstance(
+        probe, RunnerProbe
+    ):  # else the model keeps states of its own, or the file is of version 0.1
+        fixed = artifact.manifest.options.get("batch")
+        exact = artifact.manifest.numerics == "exact"
+        faults += judge_batches(probe, vectors, fixed if isinstance(fixed, int) else None, tolerance, exact)
     faults += [*(free.faults if free else ()), *covering.faults]
     return report_of(
         artifact,
         vectors,
-        Findings(outputs, free, tuple(forced), forced_outputs, covering, tolerance, tuple(faults), tuple(notes)),
+        Findings(outputs, free, tuple(forced), forced_outputs, covering, tolerance, tuple(faults), tuple(notes), worst),
     )
 
 

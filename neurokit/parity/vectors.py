@@ -12,6 +12,7 @@ import numpy as np
 
 from neurokit.errors import ArtifactError
 from neurokit.neurons import dynamics
+from neurokit.parity.calls import Call, make_calls
 from neurokit.parity.covering import Cover, Covering, Output
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Vectors:
         notes: What the reference check found.
         coverings: What the reference made of coverage stimuli; empty where those were not run.
         ranges: Declared smallest and largest value of every input.
+        calls: Calls in a row of a model with a free length, declared states or several graphs; else ().
         hidden: Number of layers that an artifact does not show (`Probe.restrict`); not in the file.
     """
 
@@ -89,6 +91,7 @@ class Vectors:
     notes: tuple[str, ...] = field(default_factory=tuple)
     coverings: tuple[Covering, ...] = ()
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    calls: tuple[Call, ...] = ()
     hidden: int = 0
 
     @property
@@ -116,7 +119,14 @@ class Vectors:
             "layers": [],
             "coverings": [run.head() for run in self.coverings],
             "ranges": self.ranges,
+            "calls": [
+                {"graph": c.graph, "inputs": list(c.feeds), "outputs": list(c.outputs), "fresh": c.fresh}
+                for c in self.calls
+            ],
         }
+        for index, call in enumerate(self.calls):
+            arrays.update({f"c{index}in{at}": value for at, value in enumerate(call.feeds.values())})
+            arrays.update({f"c{index}y{at}": value for at, value in enumerate(call.outputs.values())})
         for index, value in enumerate(self.outputs.values()):
             arrays[f"y{index}"] = value
         for index, run in enumerate(self.coverings):
@@ -186,11 +196,22 @@ class Vectors:
                     tuple(head["notes"]),
                     coverings,
                     {name: (float(low), float(high)) for name, (low, high) in head.get("ranges", {}).items()},
+                    tuple(_call(data, index, entry) for index, entry in enumerate(head.get("calls", ()))),
                 )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(
                 f"the test vectors {path} cannot be read: {error}", fix="export the model again"
             ) from error
+
+
+def _call(data: Any, index: int, entry: dict[str, Any]) -> Call:
+    feeds = {name: data[f"c{index}in{at}"] for at, name in enumerate(entry["inputs"])}
+    return Call(
+        entry["graph"],
+        feeds,
+        {name: data[f"c{index}y{at}"] for at, name in enumerate(entry["outputs"])},
+        bool(entry["fresh"]),
+    )
 
 
 def _layer(data: Any, index: int, entry: dict[str, Any]) -> LayerVector:
@@ -224,6 +245,7 @@ def make_vectors(
     seed: int = 0,
     feeds: Mapping[str, torch.Tensor] | None = None,
     notes: tuple[str, ...] = (),
+    keeps: bool = False,
 ) -> Vectors:
     """Runs the captured program once and keeps what verification needs.
 
@@ -233,6 +255,7 @@ def make_vectors(
         seed: Seed of the draw.
         feeds: The inputs themselves by name, instead of drawn ones.
         notes: What is known of the reference already.
+        keeps: Whether the artifact keeps declared states between calls, as a step form does.
     """
     from neurokit.capture import opened
     from neurokit.capture.reference import example_inputs, fed_back, record
@@ -257,6 +280,8 @@ def make_vectors(
     names = captured.output_names
     arrays = {info.name: value.numpy() for info, value in zip(captured.spec.inputs, given, strict=True)}
     time_input = "image" if captured.spec.time_input == "image" or steps is None else "sequence"
+    calls, more = ((), ()) if captured.spiking else make_calls(captured.graphs, keeps, seed)
+    covered = not calls and not captured.spec.states  # with states or a free length, calls in a row are compared
     return Vectors(
         feeds=arrays,
         outputs={n: y.detach().numpy() for n, y in zip(names, outputs, strict=True)},
@@ -265,8 +290,11 @@ def make_vectors(
         time_input=time_input,
         time_output=captured.time_output,
         seed=seed,
-        notes=notes,
-        coverings=record_coverings(captured, module, arrays, records, 0 if time_input == "image" else 1),
+        notes=(*notes, *more),
+        calls=calls,
+        coverings=record_coverings(captured, module, arrays, records, 0 if time_input == "image" else 1)
+        if covered
+        else (),
         ranges={info.name: (info.low, info.high) for info in captured.spec.inputs},
     )
 
