@@ -30,6 +30,8 @@ class Runner:
     def __init__(self, artifact):
         import torch
 
+        import neurokit.neurons.ops  # noqa: F401 - the program's neurons are its operators
+
         self.program = torch.export.load(artifact.file("program.pt2")).module()
         self.manifest = artifact.manifest
 
