@@ -130,6 +130,7 @@ class Manifest(_Part):
         options: Options of the lowering.
         files: Sum and size of every file, by its path relative to the folder with "/" between parts.
         parity: `ParityReport.to_json()` of the last verification, or None before the first.
+        fidelity: `Fidelity.to_json()`: how the captured program compares with the user's own module, or None.
         target_info: Whatever else the target has to say.
         digest: sha256 of the canonical JSON of everything above.
     """
@@ -152,6 +153,7 @@ class Manifest(_Part):
     options: dict[str, Any] = Field(default_factory=dict)
     files: dict[str, FileInfo] = Field(default_factory=dict)
     parity: dict[str, Any] | None = None
+    fidelity: dict[str, Any] | None = None
     target_info: dict[str, Any] = Field(default_factory=dict)
     digest: str = ""
 

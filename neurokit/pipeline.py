@@ -54,7 +54,7 @@ def capture(
     """
     from neurokit.capture import capture as trace  # torch comes with it: verifying and running do without
 
-    return trace(model, example_inputs, time_steps=time_steps, batch=batch, merge=merge)
+    return trace(model, example_inputs, time_steps=time_steps, batch=batch, merge=merge, compare=True)
 
 
 def exact(
@@ -159,6 +159,7 @@ def lower(
     numerics = "float" if proof is None else "exact"
     if batch is not None and batch != captured.batch:
         captured = captured.retrace(batch=batch)
+    _refuse_batch(captured)
     options = LowerOptions(numerics, captured.batch, flat, extra, ranges)
     reasons = chosen.check(captured, options)
     if reasons:
@@ -176,6 +177,13 @@ def lower(
 
         artifact = artifact.with_target_info(accuracy=accuracies(_source(source), artifact, data))
     return artifact.with_parity(_verify(artifact)) if verified else artifact
+
+
+def _refuse_batch(captured: Captured) -> None:
+    if captured.fidelity is not None:
+        from neurokit.capture.fidelity import refuse_batch
+
+        refuse_batch(captured, captured.batch)
 
 
 def _source(model: Captured | Exact) -> Captured:
@@ -339,5 +347,6 @@ def _manifest(
         ),
         versions=versions(),
         options={"batch": options.batch, "flat": options.flat, **dict(options.extra)},
+        fidelity=None if captured.fidelity is None else captured.fidelity.to_json(),
         **{"numerics": options.numerics, **entries},
     )

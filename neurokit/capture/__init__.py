@@ -9,9 +9,12 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
+from neurokit.capture.eager import own_random_numbers, untouched
+from neurokit.capture.hooks import foreign_hooks, settle
 from neurokit.capture.neurons import is_stateful
 from neurokit.capture.obstacles import not_one_step, not_streaming, refusal, specialised, wrong_time_steps
-from neurokit.capture.probe import Probe, input_shape, probe, set_time_steps, time_output
+from neurokit.capture.probe import Probe, input_shape, keep_other_attributes, probe, set_time_steps, time_output
+from neurokit.capture.sides import stimulus
 from neurokit.capture.tidy import tidy
 from neurokit.capture.time_input import find_time_semantics, neurons_of
 from neurokit.capture.twin import Twin, private_copy
@@ -37,6 +40,7 @@ def capture(
     batch: int | Literal["dynamic"] = "dynamic",
     merge: bool = False,
     form: Form = "sequence",
+    compare: bool = False,
 ) -> Captured:
     """Captures a model as one program in which every neuron takes and returns its state.
 
@@ -47,6 +51,7 @@ def capture(
         batch: A fixed batch size, or "dynamic".
         merge: Whether to merge re-parameterised branches (RepConv) into single convolutions.
         form: "sequence", or "step" for a program of one time step.
+        compare: Whether the capture is held against the module itself (`neurokit.capture.fidelity`).
 
     Returns:
         The captured model.
@@ -62,16 +67,40 @@ def capture(
     if not isinstance(module, nn.Module):
         raise ModelLoadError(f"model {spec.name!r} built a {type(module).__name__}", expected="a torch.nn.Module")
     check_finite(module, spec.name)
+    _one_input(spec)
+    eager = untouched(module) if compare or any(True for _ in foreign_hooks(module)) else None
     merged = "none"
     if spec.merge_reparameterised is not None:
         merged = "merged" if merge else "kept"
         module = spec.merge_reparameterised(module) if merge else module
     net, notes = private_copy(module)
     steps = _time_steps(spec, net, time_steps)
+    keep_other_attributes(net, spec)
     spec = replace(spec, time_steps=spec.time_steps if isinstance(steps, str) else steps)
     _check_batch(batch)
     twin = Twin(net, "none" if steps is None else spec.time_input)
-    return _trace(twin, spec, steps, batch, form, merged, tuple(notes))
+    with own_random_numbers(0):
+        if eager is not None:
+            notes += _settle_hooks(net, eager, spec, steps)
+        captured = _trace(twin, spec, steps, batch, form, merged, tuple(notes))
+        if not compare or eager is None or form != "sequence":
+            return captured
+        from neurokit.capture.fidelity import hold_against
+
+        return hold_against(eager, captured)
+
+
+def _settle_hooks(net: nn.Module, eager: nn.Module, spec: ModelSpec, steps: TimeSteps) -> list[str]:
+    count = spec.time_steps if isinstance(steps, str) else steps
+    return settle(net, eager, stimulus(spec, count, 2, 1.0), steps is not None and spec.time_input == "step")
+
+
+def _one_input(spec: ModelSpec) -> None:
+    """Refuses a model with several inputs by name: a second one that has a default would be dropped in silence."""
+    if len(spec.inputs) > 1:
+        names = ", ".join(tensor.name for tensor in spec.inputs)
+        why, fix = f"it takes {len(spec.inputs)} inputs ({names})", "join them into one tensor"
+        raise UnsupportedError(f"model {spec.name!r} cannot be captured", [Unsupported("", spec.name, why, fix)])
 
 
 def opened(captured: Captured) -> Captured:

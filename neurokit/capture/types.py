@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
 
+    from neurokit.reports.fidelity import Fidelity
+
 Form = Literal["sequence", "step"]
 TimeSteps = int | Literal["dynamic"] | None
 
@@ -90,6 +92,7 @@ class Captured:
         retrace: Captures it again with other settings.
         loops: Module path of every loop: a part that reads its own values of the step before (recurrent connections).
         opened: Whether loops are cut open: see `neurokit.capture.opened`.
+        fidelity: How it compares with the user's own module, or None where that was not asked for.
     """
 
     spec: ModelSpec
@@ -108,6 +111,7 @@ class Captured:
     retrace: Callable[..., Captured] = field(repr=False)
     loops: tuple[str, ...] = ()
     opened: bool = False
+    fidelity: Fidelity | None = None
 
     @property
     def spiking(self) -> bool:

@@ -256,11 +256,12 @@ def refuse(made: Exact) -> None:
 
 def _merged(model: Captured | ModelSpec) -> Captured:
     if isinstance(model, ModelSpec):
-        return capture(model, merge=model.merge_reparameterised is not None)
+        return capture(model, merge=model.merge_reparameterised is not None, compare=True)
     if model.reparameterisation != "kept":
         return model
     steps = model.time_steps
-    return capture(model.spec, time_steps=steps, batch=model.batch, form=model.form, merge=True)
+    merged = capture(model.spec, time_steps=steps, batch=model.batch, form=model.form, merge=True)
+    return replace(merged, fidelity=model.fidelity)
 
 
 def _reference(captured: Captured) -> Captured:
