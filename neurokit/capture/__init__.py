@@ -264,7 +264,7 @@ def _export(
     if t_dim is not None:
         x_dims[0] = t_dim
     s_dims = tuple(
-        {axis: b_dim for axis, size in enumerate(s.shape) if b_dim is not None and (size is None or size < 0)}
+        {axis: b_dim for axis, size in enumerate(s.shape) if b_dim is not None and not isinstance(size, int)}
         for s in found.states
     )
     twin.single = single
