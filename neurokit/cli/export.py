@@ -101,11 +101,11 @@ def export(
             report = pipeline.verify(artifact)
     said = {key: artifact.manifest.target_info[key] for key in _SAID if key in artifact.manifest.target_info}
     if as_json:
-        print_json({"artifact": str(out), "parity": report.to_json(), **said})
+        print_json({"artifact": str(out), "parity": report.to_json(), "fidelity": artifact.manifest.fidelity, **said})
     else:
         from neurokit import render
 
-        render.show(render.parity(report), *render.accuracy(said))
+        render.show(*render.fidelity(captured.fidelity), render.parity(report), *render.accuracy(said))
         print_next(f"neurokit verify {out}")
     raise typer.Exit(0 if report.passed else 1)
 

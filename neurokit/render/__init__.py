@@ -12,6 +12,7 @@ from rich.table import Table
 from neurokit.doctor import Check
 from neurokit.render.accuracy import accuracy as accuracy
 from neurokit.render.accuracy import ways
+from neurokit.render.fidelity import fidelity as fidelity
 from neurokit.render.tables import plain_table
 from neurokit.reports import LayerParity, ParityReport
 
