@@ -17,8 +17,9 @@ from neurokit.capture.types import Captured
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.reports.fidelity import Comparison
 
-_BATCHES = (3, 1)
-_BUDGET_S = 20.0  # what is not begun by then is left out, and said
+_BATCHES = {True: (3, 1), False: (2, 1)}  # of a quick model, and of a slow one
+_QUICK_S = 0.3  # a sample that takes longer is compared in its own precision: float64 is several times as slow
+_BUDGET_S = 10.0  # what is not begun by then is left out, and said
 # Relative error of an output that rounding alone stays below, and share of decisions that it may flip.
 _TOLERANCE = {"float64": (1e-6, 0.0), "adopted": (1e-3, 1e-3), "native": (1e-3, 1e-3)}
 
@@ -41,7 +42,8 @@ class Job:
         self.twin: Any = captured.module
         self.stepwise = captured.spiking and self.spec.time_input == "step"
         self.start = time.perf_counter()
-        self.double = _runs_in_double(eager, captured, self.stepwise)
+        self.quick = _seconds_a_sample(eager, captured, self.stepwise) < _QUICK_S
+        self.double = self.quick and _runs_in_double(eager, captured, self.stepwise)
         if self.double:
             self.eager.double()
         adopted = any(getattr(slot.module, "_neurokit_adopted", False) for slot in self.twin.slots)
@@ -74,7 +76,7 @@ def cases(job: Job) -> tuple[Case, Case]:
     """Runs the module on three samples, loud enough for its output to move, and on the first of them alone."""
     captured = job.captured
     steps = captured.spec.time_steps if captured.time_steps == "dynamic" else captured.time_steps
-    sizes = (captured.batch,) if isinstance(captured.batch, int) else _BATCHES if steps != 3 else (2, 1)
+    sizes = (captured.batch,) if isinstance(captured.batch, int) else _BATCHES[job.quick and steps != 3]
     for scale in (1.0, 10.0, 100.0):
         x = job.input(steps, sizes[0], scale)
         want = job.run(x)
@@ -160,11 +162,32 @@ def own_answers(job: Job, first: Case, alone: Case) -> None:
                 return
 
 
+def _one_sample(captured: Captured) -> Tensor:
+    steps = captured.spec.time_steps if captured.time_steps == "dynamic" else captured.time_steps
+    return stimulus(captured.spec, steps, captured.batch if isinstance(captured.batch, int) else 1, 1.0)
+
+
+def _seconds_a_sample(eager: nn.Module, captured: Captured, stepwise: bool) -> float:
+    """Runs the module once as it is, and returns how long that takes.
+
+    Raises:
+        UnsupportedError: If it does not run.
+    """
+    start = time.perf_counter()
+    x = _one_sample(captured)
+    try:
+        run(eager, x, stepwise=stepwise)
+    except Exception as error:
+        called = "once a step" if stepwise else f"on {list(x.shape)}"
+        why = f"called {called}, the module itself fails: {one_line(error)}"
+        reason = Unsupported("", type(eager).__name__, why, "mend the module, or say what it takes in a ModelSpec")
+        raise UnsupportedError(f"model {captured.spec.name!r} does not run in its own library", [reason]) from error
+    return time.perf_counter() - start
+
+
 def _runs_in_double(eager: nn.Module, captured: Captured, stepwise: bool) -> bool:
     """Returns whether module and program both run in float64 and in whole."""
-    steps = captured.spec.time_steps if captured.time_steps == "dynamic" else captured.time_steps
-    size = captured.batch if isinstance(captured.batch, int) else 1
-    x = stimulus(captured.spec, steps, size, 1.0)
+    x = _one_sample(captured)
     x = x.double() if x.is_floating_point() else x
     try:
         run_here(copy.deepcopy(eager).double(), x, stepwise=stepwise)

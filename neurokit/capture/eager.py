@@ -14,7 +14,7 @@ import torch
 from spikingjelly.activation_based import base
 from torch import Tensor, nn
 
-from neurokit.capture.hooks import private_hooks
+from neurokit.capture.hooks import foreign_hooks, private_hooks
 from neurokit.capture.twin import flatten_outputs, graph_tensors
 from neurokit.errors import ModelLoadError
 
@@ -82,7 +82,9 @@ def run(module: nn.Module, x: Tensor, *, stepwise: bool, paths: Sequence[str] = 
         paths: Module paths of the neurons whose spikes are kept.
         seed: What random numbers are drawn from during the run; the caller's generators stay as they are.
     """
-    return run_here(copy.deepcopy(module), x, stepwise=stepwise, paths=paths, seed=seed)
+    hooked = any(True for _ in foreign_hooks(module))  # a hook may write weights
+    shared = {} if hooked else {id(weight): weight for weight in module.parameters()}
+    return run_here(copy.deepcopy(module, shared), x, stepwise=stepwise, paths=paths, seed=seed)
 
 
 def run_here(module: nn.Module, x: Tensor, *, stepwise: bool, paths: Sequence[str] = (), seed: int = 0) -> Run:
