@@ -12,11 +12,12 @@ from torch.export import Dim, ExportedProgram
 from neurokit.capture.eager import own_random_numbers, untouched
 from neurokit.capture.hooks import foreign_hooks, settle
 from neurokit.capture.neurons import is_stateful
-from neurokit.capture.obstacles import not_one_step, not_streaming, refusal, specialised, wrong_time_steps
+from neurokit.capture.obstacles import not_one_step, not_streaming, specialised, wrong_time_steps
 from neurokit.capture.probe import Probe, input_shape, keep_other_attributes, probe, set_time_steps, time_output
 from neurokit.capture.sides import stimulus
 from neurokit.capture.tidy import tidy
 from neurokit.capture.time_input import find_time_semantics, neurons_of
+from neurokit.capture.tracing import NO_NODE, Job, traced
 from neurokit.capture.twin import Twin, private_copy
 from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSteps
 from neurokit.errors import InputError, ModelLoadError, Unsupported, UnsupportedError
@@ -29,7 +30,6 @@ __all__ = ["Captured", "NeuronInfo", "StateInfo", "capture", "opened", "spec_of"
 _DYNAMIC_T = 3  # example lengths of dynamic axes: unequal to each other, to 0 and to 1
 _DYNAMIC_B = 2
 _NO_NEURON = ("loop", "delay")
-_NO_NODE = ("decomposed", *_NO_NEURON)  # what no single node of the program stands for
 
 
 def capture(
@@ -208,7 +208,7 @@ def _trace(
     finally:
         twin.opened = False
     ops = {slot.path: slot.op for slot in twin.slots}
-    calls = tuple(path for path in order if ops[path] not in _NO_NODE)
+    calls = tuple(path for path in order if ops[path] not in NO_NODE)
     _check_nodes(program, calls)
 
     cut: dict[str, Captured] = {}  # vectors, targets and the simulator ask for it in turn
@@ -267,18 +267,12 @@ def _export(
         {axis: b_dim for axis, size in enumerate(s.shape) if b_dim is not None and not isinstance(size, int)}
         for s in found.states
     )
-    twin.single = single
-    try:
-        with torch.no_grad():
-            shapes: dict[str, Any] = {"x": x_dims, "states": s_dims} if states else {"x": x_dims}
-            program = torch.export.export(twin, (x, *states), dynamic_shapes=shapes, strict=False)
-    except Exception as error:
-        raise refusal(error, spec, steps) from error
-    finally:
-        twin.single = False
+    shapes: dict[str, Any] = {"x": x_dims, "states": s_dims} if states else {"x": x_dims}
+    job = Job(twin, spec, steps, (x, *states), shapes, single)
+    program, order = traced(job)
     _check_dynamic(program, spec, steps, batch, x_dims)
     tidy(program)
-    return program, list(twin.order)
+    return program, order
 
 
 def _check_dynamic(
