@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.errors import ArtifactError, InputError, MissingRuntimeError
+from neurokit.export.onnx.agree import hold_against_graph, of_session
 from neurokit.export.sequence import initial_states, reduce_steps
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class OnnxRunner:
         self._session = new_session(
             artifact.file("model.onnx"), level=level, threads=threads, providers=providers, spinning=spinning
         )
+        hold_against_graph(artifact, of_session(self._session))
         self._input = self.manifest.inputs[0]
         self._outputs = [output.name for output in self.manifest.outputs]
         self._device = "cuda" if any("CUDA" in p or "Tensorrt" in p for p in providers) else "cpu"

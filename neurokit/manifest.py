@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from neurokit.errors import ArtifactError, InputError
+from neurokit.plain import parse_json
 
 SCHEMA_VERSION = 1
 FORMAT: Final = "neurokit artifact"
@@ -199,7 +200,7 @@ class Manifest(_Part):
             ArtifactError: If it is no JSON, of another schema, incomplete, or was changed after it was written.
         """
         try:
-            data = json.loads(text)
+            data = parse_json(text)
         except ValueError as error:
             raise damaged(where, f"{MANIFEST} is no valid JSON ({error})") from error
         if not isinstance(data, dict) or data.get("format") != FORMAT:

@@ -66,6 +66,7 @@ class OnnxTarget:
         import onnx
 
         from neurokit.export.describe import describe, metadata
+        from neurokit.export.onnx.agree import described
         from neurokit.export.onnx.convert import onnx_from_captured
         from neurokit.export.onnx.functions import OPSET
         from neurokit.export.onnx.passes import node_count
@@ -75,7 +76,7 @@ class OnnxTarget:
             raise UnsupportedError("a step capture cannot become a sequence", [])
         model = onnx_from_captured(captured)
         entries = describe(captured)
-        model.metadata_props.update(metadata(captured, entries, self.info.name))
+        model.metadata_props.update(metadata(captured, entries, self.info.name) | described(entries))
         path = folder / MODEL_FILE
         save(model, path)
         onnx.checker.check_model(str(path), full_check=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ __all__ = ["Captured", "NeuronInfo", "StateInfo", "capture", "opened", "spec_of"
 
 _DYNAMIC_T = 3  # example lengths of dynamic axes: unequal to each other, to 0 and to 1
 _DYNAMIC_B = 2
+_MOST_NUMBERS = 2**32  # of one input
 _NO_NEURON = ("loop", "delay")
 
 
@@ -74,6 +76,7 @@ def capture(
         merged = "merged" if merge else "kept"
         module = spec.merge_reparameterised(module) if merge else module
     net, notes = private_copy(module)
+    notes += getattr(module, "notes_for_user", ())
     steps = _time_steps(spec, net, time_steps)
     keep_other_attributes(net, spec)
     spec = replace(spec, time_steps=spec.time_steps if isinstance(steps, str) else steps)
@@ -178,6 +181,17 @@ def _check_batch(batch: int | str) -> None:
         raise InputError(f"batch is {batch!r}", expected='a whole number >= 1 or "dynamic"')
 
 
+def _refuse_size(spec: ModelSpec, steps: TimeSteps, batch: int | str) -> None:
+    """Refuses an input that no machine holds, before it is made."""
+    sizes = (spec.sample_size(), steps if isinstance(steps, int) else 1, batch if isinstance(batch, int) else 1)
+    if math.prod(sizes) > _MOST_NUMBERS:
+        raise InputError(
+            f"an input of T = {sizes[1]:,} and B = {sizes[2]:,} has {math.prod(sizes):.3g} numbers",
+            expected=f"at most {_MOST_NUMBERS:.3g}",
+            fix="a smaller batch or fewer time steps",
+        )
+
+
 def _trace(
     twin: Twin,
     spec: ModelSpec,
@@ -189,6 +203,7 @@ def _trace(
     opened: bool = False,
 ) -> Captured:
     single = form == "step"
+    _refuse_size(spec, steps, batch)
     reasons = [*twin.refusals(), *wrong_time_steps(twin, steps)]
     if single:
         reasons += not_streaming(twin, spec)

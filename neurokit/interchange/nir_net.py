@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor, nn
 
 from neurokit.errors import InputError, ModelLoadError
@@ -212,8 +213,7 @@ def read_net(path: Path, dt: float | None = None) -> NirNet:
         InputError: If dt is not positive.
     """
     graph = read_graph(path)
-    noted = graph.metadata.get("dt", DEFAULT_DT)
-    step = float(noted) if dt is None else dt
+    step, assumed = _time_step(graph, dt)
     if not 0 < step < math.inf:
         raise InputError(f"dt is {step}", expected="seconds a time step, above 0")
     try:
@@ -222,4 +222,22 @@ def read_net(path: Path, dt: float | None = None) -> NirNet:
         raise ModelLoadError(f"{path.name} states a grid for its input that is none: {error}", fix=REWRITE) from error
     if grid is not None and sum(node.kind == "Input" for node in graph.nodes.values()) != 1:
         raise ModelLoadError(f"{path.name} states a grid for one input", expected="a graph with one input", fix=REWRITE)
-    return NirNet(graph, step, path.name, grid)
+    net = NirNet(graph, step, path.name, grid)
+    net.notes_for_user = (assumed,) if assumed else ()
+    return net
+
+
+def _time_step(graph: NirGraph, dt: float | None) -> tuple[float, str]:
+    """Returns the seconds of a time step, and what was assumed, if anything was.
+
+    In a file of integrators whose r is 1, and of nothing else that counts in seconds, v grows by its input at every
+    step: so do sinabs and snnTorch read and write it. A step of 1e-4 s would scale every input by 1e-4.
+    """
+    if dt is not None or "dt" in graph.metadata:
+        return float(graph.metadata["dt"]) if dt is None else dt, ""
+    timed = [node for node in graph.nodes.values() if node.kind in (*NEURONS, "Delay")]
+    if not timed:
+        return DEFAULT_DT, ""
+    if all(node.kind in ("I", "IF") and bool((np.asarray(node.fields["r"]) == 1).all()) for node in timed):
+        return 1.0, "the file states no time step, and r is 1 in all its neurons: v grows by its input a step (dt = 1)"
+    return DEFAULT_DT, f"the file states no time step: dt = {DEFAULT_DT:g} s is assumed (NET.nir:dt=SECONDS sets it)"

@@ -12,6 +12,7 @@ import numpy as np
 
 from neurokit.errors import ArtifactError
 from neurokit.neurons import dynamics
+from neurokit.parity.wellformed import UNREADABLE, check_archive, check_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -165,7 +166,9 @@ class Vectors:
         Raises:
             ArtifactError: If it has none, or they cannot be read.
         """
-        return cls.load(artifact.file(FILE), artifact.manifest.inputs[0].name)
+        vectors = cls.load(artifact.file(FILE), artifact.manifest.inputs[0].name)
+        check_vectors(vectors, artifact)
+        return vectors
 
     @classmethod
     def load(cls, path: Path, input_name: str = "x") -> Vectors:
@@ -179,6 +182,7 @@ class Vectors:
             ArtifactError: If the file is no such archive.
         """
         try:
+            check_archive(path)
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as data:
                 head = json.loads(bytes(data["head"]))
                 names = head.get("inputs")
@@ -198,7 +202,7 @@ class Vectors:
                     covering,
                     head.get("covering_bounds", {}),
                 )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except UNREADABLE as error:
             raise ArtifactError(
                 f"the test vectors {path} cannot be read: {error}", fix="export the model again"
             ) from error
