@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from neurokit._version import __version__
@@ -12,6 +13,7 @@ from neurokit.hw_sim.chips.file import load_chip
 from neurokit.hw_sim.chips.profile import HardwareProfile
 from neurokit.hw_sim.estimators import estimate
 from neurokit.hw_sim.graph.counts import Workload
+from neurokit.hw_sim.graph.numerics import parse_width, with_weight_bits
 from neurokit.hw_sim.graph.raster import SpikeRaster
 from neurokit.hw_sim.mapping.mapper import map_network
 from neurokit.hw_sim.pricing.cost import price
@@ -33,6 +35,7 @@ def simulate_workload(
     step_seconds: float | None = None,
     active: Mapping[str, SpikeRaster] | None = None,
     pace: str | None = None,
+    weight_bits: int | str | None = None,
 ) -> EnergyReport:
     """Maps and prices one sample on chips.
 
@@ -46,12 +49,14 @@ def simulate_workload(
         step_seconds: Time between two inputs, where a sensor sets the pace.
         active: Which neurons were active in each step, where that is known.
         pace: Who sets the time of a step without a sensor: "chip", "host" or None (`hw_sim.pricing.timing`).
+        weight_bits: Width of all weights: bits, "binary" or "ternary". None: what the weights themselves say; floats
+            are taken in the widest form that each chip has.
 
     Raises:
         UnknownNameError: If a chip or estimator is unknown.
         InputError: If a chip file is damaged, or the workload has no time steps or nothing that spikes.
     """
-    return simulate_workloads([workload], chips, mapping, estimators, step_seconds, active, pace)
+    return simulate_workloads([workload], chips, mapping, estimators, step_seconds, active, pace, weight_bits)
 
 
 def simulate_workloads(
@@ -62,6 +67,7 @@ def simulate_workloads(
     step_seconds: float | None = None,
     active: Mapping[str, SpikeRaster] | None = None,
     pace: str | None = None,
+    weight_bits: int | str | None = None,
 ) -> EnergyReport:
     """Maps and prices several samples of one network; figures are of the first, `spread` is over all.
 
@@ -73,6 +79,10 @@ def simulate_workloads(
     first = workloads[0]
     if any(workload.network is not first.network for workload in workloads):
         raise InputError("the samples are of different networks", expected="one network for all samples")
+    network = with_weight_bits(first.network, None if weight_bits is None else parse_width(weight_bits))
+    if network is not first.network:
+        workloads = [replace(workload, network=network) for workload in workloads]
+        first = workloads[0]
     per_sample = [_price_all(workload, profiles, mapping, step_seconds, active, pace) for workload in workloads]
     found = [estimate(name, first) for name in estimators]
     baseline = estimate("ann-int8", first)
@@ -150,6 +160,10 @@ def _assumptions(workload: Workload) -> tuple[str, ...]:
     notes = ["synaptic events, updates, packets and hops are exact counts of the recorded spikes, borders clipped"]
     if workload.totals()["graded_events"]:
         notes.append("values that are no spikes (a direct-coded image, a pooled mean) are counted as graded events")
+    if any(projection.weights_are_floats for projection in workload.network.projections):
+        notes.append(
+            "weights are floats that nobody quantised yet: each chip takes them in its widest form (--weight-bits)"
+        )
     if workload.totals()["product_operations"]:
         notes.append("attention products are counted by their non-zero terms and shared over cores by neurons")
     if not workload.network.neurons:

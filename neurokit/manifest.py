@@ -102,6 +102,21 @@ class Reparameterisation(_Part):
     reason: str = ""
 
 
+class TaskInfo(_Part):
+    """The kind of work that the model does: `neurokit.spec.TaskSpec`."""
+
+    name: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class TransformInfo(_Part):
+    """A transform that the model has been through before capture: `neurokit.spec.AppliedTransform`."""
+
+    name: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
 class FileInfo(_Part):
     """Sum and size of one file."""
 
@@ -126,6 +141,8 @@ class Manifest(_Part):
         reset_policy: One line: when states go back to their initial values.
         neurons: Every spiking layer.
         reparameterisation: What was done with re-parameterised branches.
+        task: The kind of work it does, or None.
+        transforms: What the model has been through before capture, in order.
         opset: ONNX opset, where there is one.
         versions: Version of neurokit and of every library that took part.
         options: Options of the lowering.
@@ -149,6 +166,8 @@ class Manifest(_Part):
     reset_policy: str = ""
     neurons: tuple[NeuronInfo, ...] = ()
     reparameterisation: Reparameterisation = Reparameterisation()
+    task: TaskInfo | None = None
+    transforms: tuple[TransformInfo, ...] = ()
     opset: int | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)

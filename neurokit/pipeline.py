@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from neurokit.artifact import Artifact, Manifest, ModelInfo, Reparameterisation, write_artifact
 from neurokit.errors import InputError, MissingRuntimeError, OutputError, UnsupportedError
+from neurokit.manifest import TaskInfo, TransformInfo
 from neurokit.parity.check import verify as _verify
 from neurokit.parity.check import with_simulators
 from neurokit.parity.vectors import FILE, Vectors, make_vectors
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from neurokit.data.labelled import Labelled
     from neurokit.exact import Exact
     from neurokit.spec import ModelSpec
+    from neurokit.transforms import Step
 
 __all__ = ["capture", "compare", "exact", "exact_finetune", "lower", "open", "simulate", "verify"]
 
@@ -39,6 +41,7 @@ def capture(
     time_steps: int | Literal["dynamic"] | None = None,
     batch: int | Literal["dynamic"] = "dynamic",
     merge: bool = False,
+    transforms: Sequence[Step] = (),
 ) -> Captured:
     """Captures a model as one program in which every neuron takes and returns its state.
 
@@ -48,14 +51,25 @@ def capture(
         time_steps: T, or "dynamic"; default is the spec's.
         batch: A fixed batch size, or "dynamic".
         merge: Whether to merge re-parameterised branches (RepConv) into single convolutions.
+        transforms: Transforms to apply to the spec before, in order: names, "NAME:KEY=VALUE,...", or pairs of a name
+            and settings (`neurokit list transforms`).
 
     Raises:
-        UnsupportedError: If the model cannot be captured; lists every reason.
+        UnsupportedError: If the model cannot be captured or transformed; lists every reason.
         InputError: If T or the batch size is no positive number, or the module does not take such inputs.
         ModelLoadError: If the module cannot be built or copied.
     """
     from neurokit.capture import capture as trace  # torch comes with it: verifying and running do without
 
+    if transforms:
+        from neurokit.spec import ModelSpec as IsSpec
+        from neurokit.transforms import transform
+
+        if not isinstance(model, IsSpec):
+            raise InputError(
+                "a bare module cannot be transformed", expected="a ModelSpec", fix="wrap it in a ModelSpec"
+            )
+        model = transform(model, transforms)
     return trace(model, example_inputs, time_steps=time_steps, batch=batch, merge=merge, compare=True)
 
 
@@ -185,9 +199,9 @@ def _finished(
 ) -> Artifact:
     """Measures and verifies an artifact that has not got its name yet: it appears with its verdict or not at all."""
     if data is not None:
-        from neurokit.tasks.classification import accuracies
+        from neurokit.tasks.evaluate import evaluate
 
-        artifact = artifact.with_target_info(accuracy=accuracies(source, artifact, data))
+        artifact = artifact.with_target_info(accuracy=evaluate(source, artifact, data))
     if not verified:
         return artifact
     report = verify(artifact, record=False, simulators=simulators)
@@ -373,6 +387,8 @@ def _manifest(
             state=captured.reparameterisation,
             reason=reasons.get(captured.reparameterisation, ""),
         ),
+        task=None if spec.task is None else TaskInfo(**asdict(spec.task)),
+        transforms=tuple(TransformInfo(**asdict(applied)) for applied in spec.transforms),
         versions=versions(),
         options={"batch": options.batch, "flat": options.flat, **dict(options.extra)},
         fidelity=None if captured.fidelity is None else captured.fidelity.to_json(),

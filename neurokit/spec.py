@@ -44,6 +44,34 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class TaskSpec:
+    """The kind of work that a model does (`neurokit.tasks`).
+
+    Attributes:
+        name: Name of a registered task.
+        settings: Settings of the task, plain JSON values: names of classes, mean and deviation of the input.
+    """
+
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AppliedTransform:
+    """A transform that a specification has been through.
+
+    Attributes:
+        name: Name of the transform.
+        settings: All its settings, those that were left at their defaults included.
+        notes: What it approximated or found out, one line each.
+    """
+
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """A model that was defined once: everything that lowering and simulation need to know.
 
@@ -62,6 +90,9 @@ class ModelSpec:
         options: Options of `build` that were chosen (they go into manifests).
         merge_reparameterised: If given, returns the module with its re-parameterised branches merged exactly
             into single convolutions; targets whose hardware needs spikes as operands ask for it.
+        task: The kind of work it does: metrics, pre- and postprocessing. Default is classification for a model with
+            classes, else None.
+        transforms: What the specification has been through, in order (`neurokit.transforms`).
         example: If given, returns realistic inputs for (batch, time_steps, seed), `[T, B, *shape]` or
             `[B, *shape]` without time; else uniform values between the input's low and high are drawn.
     """
@@ -77,9 +108,13 @@ class ModelSpec:
     source: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     merge_reparameterised: Callable[[nn.Module], nn.Module] | None = None
+    task: TaskSpec | None = None
+    transforms: tuple[AppliedTransform, ...] = ()
     example: Callable[[int, int, int], torch.Tensor] | None = None
 
     def __post_init__(self) -> None:
+        if self.task is None and self.classes:
+            object.__setattr__(self, "task", TaskSpec("classification", {"classes": list(self.classes)}))
         if self.time_steps is not None and self.time_steps < 1:
             raise InputError(f"model {self.name!r} has time_steps={self.time_steps}", expected="a whole number >= 1")
         if not self.inputs:
@@ -95,7 +130,9 @@ class ModelSpec:
         return math.prod(self.inputs[0].shape)
 
 
-MODELS: Registry[Callable[[], ModelSpec]] = Registry("model", "neurokit.models", "neurokit.models")
+MODELS: Registry[Callable[[], ModelSpec]] = Registry(
+    "model", "neurokit.models", "neurokit.models", command="neurokit models"
+)
 
 
 def register_model(factory: Callable[[], ModelSpec]) -> Callable[[], ModelSpec]:

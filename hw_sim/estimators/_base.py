@@ -32,7 +32,9 @@ class Rule:
     compute: Callable[[Workload, str], EstimatorReport]
 
 
-ESTIMATORS: Registry[Rule] = Registry("estimator", "neurokit.hw_sim.estimators", "neurokit.estimators")
+ESTIMATORS: Registry[Rule] = Registry(
+    "estimator", "neurokit.hw_sim.estimators", "neurokit.estimators", command="neurokit list estimators"
+)
 
 
 def register_estimator(

@@ -45,6 +45,7 @@ class Projection:
         source_index: For each position of the source view the source neuron, or -1 for a constant zero.
         target_index: For each position of the target view the target neuron, or -1 where it is dropped.
         weight_bits: Width of a stored weight.
+        weights_are_floats: Whether the weights are on no grid yet: a chip then takes them in its own width.
         shares_weights_with: Name of the projection that holds the same weights, or "" (SEW's `conv(a + b)` is two
             projections with one set of weights).
         weight: Weights as in torch, `[C_out, C_in / groups, *kernel]` or `[out, in]`, if known, with every constant
@@ -69,6 +70,7 @@ class Projection:
     source_index: NDArray[np.int64] | None = field(default=None, repr=False, compare=False)
     target_index: NDArray[np.int64] | None = field(default=None, repr=False, compare=False)
     weight_bits: int = 8
+    weights_are_floats: bool = False
     shares_weights_with: str = ""
     weight: NDArray[Any] | None = field(default=None, repr=False, compare=False)
     gain: float | None = 1.0

@@ -68,6 +68,15 @@ def graph_tensors(module: nn.Module) -> Iterator[Tensor]:
                 held.extend(value)
 
 
+def over_time(steps: Tensor, time_output: str) -> Tensor:
+    """Returns the outputs `[T, B, ...]` of single steps as the specification says they are meant over time."""
+    if time_output == "last":
+        return steps[-1]
+    if time_output in ("mean", "sum"):
+        return steps.mean(0) if time_output == "mean" else steps.sum(0)
+    return steps
+
+
 class Twin(nn.Module):
     """Runs the copied module as `forward(x, *states) -> (*outputs, *new_states)`.
 
@@ -113,7 +122,9 @@ class Twin(nn.Module):
             return flatten_outputs(self.net(x.unsqueeze(0) if self.single else x))
         # A step-wise model treats axis 0 as the batch everywhere but in its neurons, which unfold the time again.
         y = flatten_outputs(self.net(x if self.single else x.flatten(0, 1)))
-        return y if self.single else tuple(value.unflatten(0, (x.shape[0], x.shape[1])) for value in y)
+        if self.single:
+            return y
+        return tuple(over_time(value.unflatten(0, (x.shape[0], x.shape[1])), self.time_output) for value in y)
 
     def _load(self, states: tuple[Tensor, ...]) -> None:
         self.order.clear()

@@ -43,6 +43,14 @@ def energy(
         str | None,
         typer.Option("--pace", help="chip: as fast as its cores go; host: a host that streams the inputs."),
     ] = None,
+    voltage: Annotated[
+        list[str] | None,
+        typer.Option("--voltage", metavar="[CHIP=]VOLTS", help="Supply voltage, of all chips or of one; repeatable."),
+    ] = None,
+    weight_bits: Annotated[
+        str | None,
+        typer.Option("--weight-bits", metavar="BITS", help="Width of all weights: 1 to 32, binary or ternary."),
+    ] = None,
     time_steps: Annotated[int | None, typer.Option("--time-steps", min=1, help="Time steps T.")] = None,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt).")
@@ -72,12 +80,15 @@ def energy(
     """Count MODEL's events on real input, map it on chips, and say what one inference costs."""
     from neurokit import render
     from neurokit.hw_sim.estimators import ESTIMATORS
+    from neurokit.hw_sim.graph.numerics import parse_width
     from neurokit.hw_sim.mapping.tiles import STRATEGIES
     from neurokit.hw_sim.pricing.timing import PACES
     from neurokit.hw_sim.simulate import DEFAULT_ESTIMATORS
     from neurokit.render.energy import energy as energy_report
 
-    profiles = priced_chips(chip, price or [])
+    profiles = at_voltages(chip, priced_chips(chip, price or []), voltage or [])
+    if weight_bits is not None:
+        parse_width(weight_bits)
     for name in estimator or ():
         ESTIMATORS.get(name.partition(":")[0])
     if pace is not None and pace not in PACES:
@@ -95,6 +106,7 @@ def energy(
             mapping,
             step_seconds,
             pace,
+            weight_bits,
             time_steps,
             weights,
             input_shape,
@@ -125,6 +137,7 @@ def _simulate(
     mapping: str,
     step_seconds: float | None,
     pace: str | None,
+    weight_bits: str | None,
     time_steps: int | None,
     weights: Path | None,
     input_shape: str | None,
@@ -155,6 +168,7 @@ def _simulate(
             mapping=mapping,
             step_seconds=step_seconds,
             pace=pace,
+            weight_bits=weight_bits,
             check_events=check_events,
         )
     return replace(report, assumptions=(*report.assumptions, *remarks))
@@ -164,15 +178,11 @@ def _in_rates(spec: ModelSpec, steps: int | None) -> tuple[ModelSpec, list[str]]
     """Returns the model in rate code, if that was asked for, and how near it comes to its source."""
     if steps is None:
         return spec, []
-    from neurokit.transforms.rate_coding import rate_coded
+    from neurokit.transforms.rate_coding.convert import rate_coded
 
     with progress(f"convert {spec.name} to rates"):
         made = rate_coded(spec, steps)
-    same = "" if made.top1_agreement is None else f", top-1 agreement {made.top1_agreement:.0%}"
-    return made.spec, [
-        f"rate code of {made.neurons} ReLU layers over {steps} steps: output error {made.error:.2g} (relative L2) "
-        f"against the network without spikes on {made.samples} samples{same}"
-    ]
+    return made.spec, [made.summary()]
 
 
 def priced_chips(names: list[str], prices: list[str]) -> list[HardwareProfile]:
@@ -204,6 +214,34 @@ def priced_chips(names: list[str], prices: list[str]) -> list[HardwareProfile]:
             )
         given[name][term] = joules
     return [load_chip(name).with_prices(given[name]) if given[name] else load_chip(name) for name in names]
+
+
+def at_voltages(names: list[str], profiles: list[HardwareProfile], given: list[str]) -> list[HardwareProfile]:
+    """Returns the chips at the voltages that the user gave.
+
+    Args:
+        names: Names or paths of chips.
+        profiles: These chips.
+        given: Entries `VOLTS`, for all, or `CHIP=VOLTS`.
+
+    Raises:
+        InputError: If an entry has another form or is of a chip that was not named, or a voltage is outside a range.
+    """
+    volts: dict[str, float] = {}
+    for entry in given:
+        name, _, text = entry.rpartition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not value > 0 or (name and name not in names):
+            raise InputError(
+                f"--voltage is {entry!r}",
+                expected="VOLTS, or CHIP=VOLTS of a chip that is named with --chip",
+                fix="for example --voltage truenorth=0.75",
+            )
+        volts |= dict.fromkeys([name] if name else names, value)
+    return [p.at_voltage(volts[n]) if n in volts else p for n, p in zip(names, profiles, strict=True)]
 
 
 def _refuse_early(input_file: Path | None, *outputs: Path | None) -> None:

@@ -234,7 +234,7 @@ def test_energy_command_hands_over_and_renders(report, tmp_path, monkeypatch):
 
     seen = {}
 
-    def fake(captured, inputs, chips, *, estimators, mapping, step_seconds, pace, check_events):
+    def fake(captured, inputs, chips, *, estimators, mapping, step_seconds, pace, weight_bits, check_events):
         seen.update(
             captured=captured,
             pace=pace or step_seconds,
@@ -286,6 +286,11 @@ def test_energy_command_hands_over_and_renders(report, tmp_path, monkeypatch):
         (["--chip", "loihi9"], "unknown chip"),
         (["--chip", "loihi1", "--estimator", "magic"], "unknown estimator"),
         (["--chip", "loihi1", "--mapping", "magic"], "--mapping"),
+        (["--chip", "loihi1", "--pace", "magic"], "--pace"),
+        (["--chip", "loihi1", "--weight-bits", "half"], "weight bits"),
+        (["--chip", "truenorth", "--voltage", "0.5"], "0.7 to 1.05 V"),
+        (["--chip", "truenorth", "--voltage", "loihi1=0.8"], "--voltage"),
+        (["--chip", "speck2f", "--voltage", "1.2"], "no range of supply voltages"),
         (["--chip", "loihi1", "--price", "loihi1=1"], "--price"),
         (["--chip", "loihi1", "--price", "odin:synaptic_event=1"], "--price"),
         (["--chip", "loihi1", "--price", "loihi1:synaptic_event=x"], "--price"),
