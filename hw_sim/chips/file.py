@@ -20,6 +20,7 @@ from neurokit.registry import Registry
 CHIP_FOLDER = Path(__file__).parent
 
 _ADAPTER = TypeAdapter(HardwareProfile)
+_MOST_BYTES, _LONGEST_LINE = 2**20, 2**14  # of a chip file; the longest shipped has some kilobytes
 
 
 def chip_names() -> list[str]:
@@ -48,7 +49,9 @@ def read_chip(path: Path) -> HardwareProfile:
         InputError: If the file is not there, is no TOML (with its line) or does not fit the schema (with its field).
     """
     try:
-        text = text_of(path)
+        text = text_of(path, _MOST_BYTES)
+        if max(map(len, text.splitlines()), default=0) > _LONGEST_LINE:
+            raise ValueError("a line is too long")
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read chip file {path}: {error}", expected="a readable .toml file") from error
     return _parse(text, str(path), path.stat().st_mtime_ns)

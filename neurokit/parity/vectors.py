@@ -211,7 +211,10 @@ class Vectors:
 def _layer(data: Any, index: int, entry: dict[str, Any]) -> LayerVector:
     shape = tuple(entry.pop("shape"))
     count = int(np.prod(shape))
-    spikes = np.unpackbits(data[f"s{index}"], count=count).reshape(shape)
+    packed = data[f"s{index}"]
+    if packed.size != -(-count // 8):
+        raise ValueError(f"layer {index} has {packed.size} bytes for {count} spikes")
+    spikes = np.unpackbits(packed, count=count).reshape(shape)
     seed = entry.pop("seed", None)
     cover = None if seed is None else Cover(seed, data[f"ca{index}"], data[f"cc{index}"], data[f"cb{index}"])
     return LayerVector(spikes=spikes, sample_at=data[f"at{index}"], sample_h=data[f"h{index}"], cover=cover, **entry)
