@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from neurokit.parity.vectors import LayerVector, Vectors
 
 # What reading a damaged archive of arrays raises.
-UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, MemoryError)
-UNREADABLE += (RecursionError, ArithmeticError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+UNREADABLE: tuple[type[Exception], ...] = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, MemoryError),
+    *(RecursionError, ArithmeticError, NotImplementedError, zipfile.BadZipFile, zlib.error),
+)
 _MOST_BYTES = 2**33  # of all arrays, unpacked
 _TIMES = ("sequence", "mean", "sum", "last", "auto")
 
