@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -228,7 +229,8 @@ def _refuse_strangers(folder: Path, text: str) -> None:
     try:
         known = {MANIFEST, *parse_json(text)["files"]}
     except (ValueError, LookupError, TypeError):
-        known = {MANIFEST}  # a damaged manifest: what lies there may be anybody's
+        # A damaged manifest: what it still names is the artifact's, anything else may be anybody's.
+        known = {MANIFEST, *re.findall(r'"([^"\n]+)": \{\s*"sha256"', text)}
     held = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
     others = sorted(path.as_posix() for path in held if path.as_posix() not in known)
     if others:

@@ -87,7 +87,7 @@ def export(
         from neurokit import pipeline
         from neurokit.artifact import file_info
         from neurokit.loading import load
-        from neurokit.reports import ParityReport
+        from neurokit.reports import Fidelity, ParityReport
 
         with progress(f"load {model}"):
             spec = load(model, input_shape=shape, time_steps=steps if isinstance(steps, int) else None, weights=weights)
@@ -119,7 +119,8 @@ def export(
         from neurokit import render
 
         info = artifact.manifest.target_info
-        checked = render.fidelity(captured.fidelity)
+        compared = artifact.manifest.fidelity
+        checked = render.fidelity(None if compared is None else Fidelity.from_json(compared))
         render.show(*checked, render.parity(report), *render.reach(info), *render.accuracy(said))
         print_next(f"neurokit verify {out}")
     raise typer.Exit(0 if report.passed else 1)
