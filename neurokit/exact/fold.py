@@ -107,6 +107,7 @@ class _Folder:
         else:
             made = of_few_bits(1.0 / value.double() if is_op(node, ops.DIVIDES) else value, FACTOR_BITS)
             node.target = aten.mul.Tensor
+            self.made.scales.append(node)
         path = f"{node.args[place].target}_on_grid_{node.name}"  # type: ignore[union-attr]
         store(self.module, path, made)
         with self.graph.inserting_before(node):

@@ -91,9 +91,14 @@ def _multiply(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, A
             return made
         run.note(made, "sum")
         return run.rounded(made)
+    constant = isinstance(b, torch.Tensor)
     b = as_range(b)
     pos, neg = a.pos * b.pos + a.neg * b.neg, a.pos * b.neg + a.neg * b.pos
     made = Range(pos, neg, (a.grid + b.grid).expand(pos.shape))
+    if constant:
+        made = replace(made, sources=a.sources, gain=a.gain + min(float(b.grid.min()), 0.0))
+        run.note(made, "sum")
+        return run.rounded(made)
     run.note(made, "sum")
     return made
 

@@ -224,9 +224,13 @@ def test_an_artifact_that_fails_to_finish_leaves_nothing(tmp_path):
     def full(_artifact):
         raise OSError(errno.ENOSPC, "no space left")
 
-    with pytest.raises(OutputError, match="disk is full"), write_artifact(tmp_path / "m") as draft:
-        (draft.path / "model.onnx").write_bytes(b"x")
-        draft.manifest, draft.finish = manifest(), full
+    def write_and_finish():
+        with write_artifact(tmp_path / "m") as draft:
+            (draft.path / "model.onnx").write_bytes(b"x")
+            draft.manifest, draft.finish = manifest(), full
+
+    with pytest.raises(OutputError, match="disk is full"):
+        write_and_finish()
     assert not list(tmp_path.iterdir())
 
 
