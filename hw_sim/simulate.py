@@ -18,6 +18,7 @@ from neurokit.hw_sim.graph.raster import SpikeRaster
 from neurokit.hw_sim.mapping.mapper import map_network
 from neurokit.hw_sim.pricing.cost import price
 from neurokit.hw_sim.pricing.mapped_counts import MappedCounts, count_on
+from neurokit.hw_sim.pricing.queueing import can_queue, queued_step_times
 from neurokit.hw_sim.pricing.tally import Tally
 from neurokit.hw_sim.pricing.verdict import compare_with_ann, spikes_per_synapse
 from neurokit.reports.energy import ChipReport, EnergyReport, LayerReport, Spread
@@ -36,6 +37,7 @@ def simulate_workload(
     active: Mapping[str, SpikeRaster] | None = None,
     pace: str | None = None,
     weight_bits: int | str | None = None,
+    queueing: bool = False,
 ) -> EnergyReport:
     """Maps and prices one sample on chips.
 
@@ -51,12 +53,13 @@ def simulate_workload(
         pace: Who sets the time of a step without a sensor: "chip", "host" or None (`hw_sim.pricing.timing`).
         weight_bits: Width of all weights: bits, "binary" or "ternary". None: what the weights themselves say; floats
             are taken in the widest form that each chip has.
+        queueing: Whether packets wait for each other (`hw_sim.pricing.queueing`), on chips with a mesh and times.
 
     Raises:
         UnknownNameError: If a chip or estimator is unknown.
         InputError: If a chip file is damaged, or the workload has no time steps or nothing that spikes.
     """
-    return simulate_workloads([workload], chips, mapping, estimators, step_seconds, active, pace, weight_bits)
+    return simulate_workloads([workload], chips, mapping, estimators, step_seconds, active, pace, weight_bits, queueing)
 
 
 def simulate_workloads(
@@ -68,6 +71,7 @@ def simulate_workloads(
     active: Mapping[str, SpikeRaster] | None = None,
     pace: str | None = None,
     weight_bits: int | str | None = None,
+    queueing: bool = False,
 ) -> EnergyReport:
     """Maps and prices several samples of one network; figures are of the first, `spread` is over all.
 
@@ -83,7 +87,9 @@ def simulate_workloads(
     if network is not first.network:
         workloads = [replace(workload, network=network) for workload in workloads]
         first = workloads[0]
-    per_sample = [_price_all(workload, profiles, mapping, step_seconds, active, pace) for workload in workloads]
+    per_sample = [
+        _price_all(workload, profiles, mapping, step_seconds, active, pace, queueing) for workload in workloads
+    ]
     found = [estimate(name, first) for name in estimators]
     baseline = estimate("ann-int8", first)
     spiking = bool(first.network.neurons)
@@ -115,6 +121,7 @@ def _price_all(
     step_seconds: float | None,
     active: Mapping[str, SpikeRaster] | None,
     pace: str | None,
+    queueing: bool,
 ) -> list[ChipReport]:
     tally = Tally(workload, active)
     counted: dict[tuple[object, ...], MappedCounts] = {}
@@ -123,7 +130,8 @@ def _price_all(
         key = (profile.limits, profile.topology)  # chips that differ in prices alone share a mapping and its counts
         if key not in counted:
             counted[key] = count_on(map_network(workload.network, profile, strategy, enforce=False), tally)
-        reports.append(price(counted[key], profile, step_seconds, pace))
+        queued = queued_step_times(counted[key].mapping, tally, profile) if queueing and can_queue(profile) else None
+        reports.append(price(counted[key], profile, step_seconds, pace, queued))
     return reports
 
 

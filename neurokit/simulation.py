@@ -29,6 +29,7 @@ def simulate(
     step_seconds: float | None = None,
     pace: str | None = None,
     weight_bits: int | str | None = None,
+    queueing: bool = False,
     check_events: bool = False,
 ) -> EnergyReport:
     """Counts one run of a captured model on each input, maps it and prices it on every chip.
@@ -46,6 +47,7 @@ def simulate(
             the host's where the chip's file states one, with the chip's own as the low end of the interval.
         weight_bits: Width of all weights: bits, "binary" or "ternary"; None: what the weights themselves say, and each
             chip's widest form for floats.
+        queueing: Whether packets wait for each other on the mesh, where a chip has one (a few per cent of time).
         check_events: Whether to compute the network (in exact form) once more from events alone and to compare every
             spike; the report's `event_check` says what was found.
 
@@ -70,7 +72,9 @@ def simulate(
     workloads = [trace(captured, x, sample) for sample, x in samples]
     shared = workloads[0].network  # the graph depends on the model alone
     workloads = [replace(workload, network=shared) for workload in workloads]
-    report = simulate_workloads(workloads, profiles, mapping, names, step_seconds, pace=pace, weight_bits=weight_bits)
+    report = simulate_workloads(
+        workloads, profiles, mapping, names, step_seconds, pace=pace, weight_bits=weight_bits, queueing=queueing
+    )
     if not check_events:
         return report
     from neurokit.hw_sim.engine.check import check_events as check

@@ -103,6 +103,7 @@ class HardwareProfile:
         energy_error: Error of the model that the prices belong to, as a share: every energy is wider by it.
         time_error: The same for the time that cores and links take.
         error_source: Where these two were read, or how they were found.
+        lower_bound: What no price of this chip covers, where every total of it is a bound; "" where that is not so.
         path: File it was read from.
 
     Raises:
@@ -132,6 +133,7 @@ class HardwareProfile:
     energy_error: float = 0.0
     time_error: float = 0.0
     error_source: str = ""
+    lower_bound: str = ""
     path: str = ""
 
     def __post_init__(self) -> None:
@@ -197,8 +199,8 @@ class HardwareProfile:
         prices = {}
         for term, constant in self.prices.items():
             factor = static if constant.unit == "W" else dynamic
-            ends = {end: constant.at(end) * factor for end in ("value", "low", "high")}
-            prices[term] = replace(constant, **ends, voltage=volts)
+            value, low, high = (constant.at(end) * factor for end in ("value", "low", "high"))
+            prices[term] = replace(constant, value=value, low=low, high=high, voltage=volts)
         power, known = self.supply.static_exponent, self.supply.volts
         law = f"at {volts:g} V: events by V^2, static power by V^{power:g} from {known:g} V"
         return replace(self, voltage=volts, prices=prices, warnings=(*self.warnings, law))
@@ -253,6 +255,7 @@ def chip_card(profile: HardwareProfile) -> dict[str, Any]:
         "energy_error": profile.energy_error,
         "time_error": profile.time_error,
         "error_source": profile.error_source,
+        "lower_bound": profile.lower_bound,
         "references": [vars(reference) for reference in profile.references],
         "warnings": list(profile.warnings),
         "path": profile.path,

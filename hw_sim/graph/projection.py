@@ -215,7 +215,11 @@ class Projection:
         """
         return self._forward(self.arriving(self._checked(spikes, self.source_size, "source")).astype(np.int32))
 
-    def arriving(self, spikes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def weighted_events(self, counts: NDArray[np.integer]) -> NDArray[np.int32]:
+        """Returns the events that reach each target where a source sends several in a step, `[T, N_src]` of counts."""
+        return self._forward(self.arriving(self._checked(counts, self.source_size, "source").astype(np.int32)))
+
+    def arriving(self, spikes: NDArray[Any]) -> NDArray[Any]:
         """Returns what arrives in each step of what the source sent in each, `[T, N_src]`: the same, `delay` later."""
         if not self.delay:
             return spikes
@@ -244,6 +248,10 @@ class Projection:
             InputError: If the shape does not fit the target.
         """
         return self._backward(self._checked(targets, self.target_size, "target").astype(np.bool_))
+
+    def synapses_onto(self, targets: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Returns how many connections each source has to a set of targets `[N_dst]`, `[N_src]`."""
+        return self._backward(self._checked(targets[None], self.target_size, "target").astype(np.int64))[0]
 
     def edges(self) -> NDArray[np.int64]:
         """Returns every connection as (source, target, flat index of its weight), `[E, 3]`; for small nets only.

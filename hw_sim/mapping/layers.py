@@ -47,7 +47,8 @@ def _need(network: Network, unit: Unit, limits: Limits) -> Need:
         if projection.kind in ("conv", "linear"):
             words = dynapcnn_kernel_words(projection, network[projection.source].shape)
             bits += words * stored_bits(projection, limits)
-    biased = any(network[name].bias is not None and network[name].bias.any() for name in unit.populations)
+    biases = [network[name].bias for name in unit.populations]
+    biased = any(bias is not None and bool(bias.any()) for bias in biases)
     return Need(dynapcnn_neuron_words(unit.shape), bits, need.axons_in, need.state_bits, unit.shape[0] * biased)
 
 

@@ -64,8 +64,12 @@ def loihi_list_bits(synapses: int, weight_bits: int, index_bits: int = 0) -> int
     """Returns the bits that the synapses of one input axon take, headers and alignment included."""
     each = weight_bits + index_bits
     full, rest = divmod(synapses, _LIST)
-    lists = [_LIST] * full + ([rest] if rest else [])
-    return sum(-(-(count * each + _HEADER) // _WORD) * _WORD for count in lists)
+    return full * _words(_LIST * each + _HEADER) + (_words(rest * each + _HEADER) if rest else 0)
+
+
+def _words(bits: int) -> int:
+    """Returns bits rounded up to whole words."""
+    return -(-bits // _WORD) * _WORD
 
 
 def loihi_need(projection: Projection, channels: int, places: int, weight_bits: int) -> tuple[int, int]:
@@ -139,11 +143,12 @@ def _pixel_lists(axes: tuple[tuple[int, ...], ...], channels: int) -> tuple[tupl
         stride *= axis[-1]
     base = first // _AXON_OFFSET * _AXON_OFFSET
     reach = int((base + last).max(initial=0)) + channels
-    lists = np.unique(np.stack([crop, base, taps]), axis=1)[2]
-    sizes, many = np.unique(lists, return_counts=True)
+    _, one = np.unique(crop * (int(base.max(initial=0)) + 1) + base, return_index=True)
+    sizes, many = np.unique(taps[one], return_counts=True)
     return tuple(zip(sizes.tolist(), many.tolist(), strict=True)), len(first), reach
 
 
+@lru_cache(maxsize=65536)
 def _taps_of(
     kernel: int, stride: int, padding: int, dilation: int, inputs: int, outputs: int, span: int
 ) -> list[tuple[int, tuple[int, ...]]]:

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from neurokit.hw_sim.chips.limits import Limits
 from neurokit.hw_sim.graph.block import Block, row_of, view_of
@@ -119,7 +120,7 @@ def incoming(network: Network, unit: Unit) -> list[Projection]:
 
 def need_of(network: Network, unit: Unit, channels: int, places: int, limits: Limits) -> Need:
     """Returns what a block of a unit takes, for blocks cut at whole rows or within one."""
-    bits, sources = 0, {}
+    bits, sources = 0, dict[str, int]()
     for projection in incoming(network, unit):
         plain = projection.source_index is None and projection.target_index is None
         plain = plain and view_of(projection.target_shape) == view_of(unit.shape)
@@ -194,12 +195,16 @@ def best_cut(shape: Sequence[int], fits: Callable[[int, int], bool]) -> tuple[in
     row = row_of(shape)
     best: tuple[int, int, int] | None = None
     for size in _place_sizes(places, row):
-        most = _largest(channels, lambda k, size=size: fits(k, size))
+        most = _largest(channels, partial(_flipped, fits, size))
         if most:
             count = -(-channels // most) * len(_place_edges(places, row, size))
             if best is None or (count, -most) < (best[0], -best[1]):
                 best = (count, most, size)
     return None if best is None else (best[1], best[2])
+
+
+def _flipped(fits: Callable[[int, int], bool], places: int, channels: int) -> bool:
+    return fits(channels, places)
 
 
 def _place_sizes(places: int, row: int) -> list[int]:

@@ -51,6 +51,9 @@ def energy(
         str | None,
         typer.Option("--weight-bits", metavar="BITS", help="Width of all weights: 1 to 32, binary or ternary."),
     ] = None,
+    queueing: Annotated[
+        bool, typer.Option("--queueing", help="Let packets wait for each other on the mesh, where a chip has one.")
+    ] = False,
     time_steps: Annotated[int | None, typer.Option("--time-steps", min=1, help="Time steps T.")] = None,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt).")
@@ -107,6 +110,7 @@ def energy(
             step_seconds,
             pace,
             weight_bits,
+            queueing,
             time_steps,
             weights,
             input_shape,
@@ -138,6 +142,7 @@ def _simulate(
     step_seconds: float | None,
     pace: str | None,
     weight_bits: str | None,
+    queueing: bool,
     time_steps: int | None,
     weights: Path | None,
     input_shape: str | None,
@@ -169,6 +174,7 @@ def _simulate(
             step_seconds=step_seconds,
             pace=pace,
             weight_bits=weight_bits,
+            queueing=queueing,
             check_events=check_events,
         )
     return replace(report, assumptions=(*report.assumptions, *remarks))

@@ -23,7 +23,7 @@ from neurokit.hw_sim.graph.raster import SpikeRaster
 from neurokit.page.energy import render_html, save_html
 from neurokit.reports.energy import EnergyReport
 
-CHIPS = ("loihi1", "truenorth", "loihi2", "speck2f", "cmos45")
+CHIPS = ("loihi1", "truenorth", "dynapcnn", "speck2f", "cmos45")
 
 
 def network() -> Network:
@@ -234,7 +234,7 @@ def test_energy_command_hands_over_and_renders(report, tmp_path, monkeypatch):
 
     seen = {}
 
-    def fake(captured, inputs, chips, *, estimators, mapping, step_seconds, pace, weight_bits, check_events):
+    def fake(captured, inputs, chips, *, estimators, mapping, step_seconds, pace, weight_bits, queueing, check_events):
         seen.update(
             captured=captured,
             pace=pace or step_seconds,
@@ -256,9 +256,9 @@ def test_energy_command_hands_over_and_renders(report, tmp_path, monkeypatch):
         "--chip",
         "loihi1",
         "--chip",
-        "loihi2",
+        "dynapcnn",
         "--price",
-        "loihi2:synaptic_event=2e-11",
+        "dynapcnn:synaptic_event=2e-11",
         "--step-seconds",
         "0.01",
         "--out",
@@ -269,7 +269,7 @@ def test_energy_command_hands_over_and_renders(report, tmp_path, monkeypatch):
     result = CliRunner().invoke(cli(), arguments, env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
     assert seen["captured"] == ("captured", 6)
-    assert seen["chips"] == ["loihi1", "loihi2"]
+    assert seen["chips"] == ["loihi1", "dynapcnn"]
     assert seen["price"] == 2e-11
     assert seen["pace"] == 0.01
     assert "refused: no price" in result.output
@@ -305,7 +305,7 @@ def test_energy_command_refuses_before_loading(arguments, message):
 
 def test_a_price_list_of_ones_own_changes_the_report():
     work = workload(network())
-    cheap = load_chip("loihi2").with_prices({"synaptic_event": 1e-12})
+    cheap = load_chip("dynapcnn").with_prices({"synaptic_event": 1e-12})
     dear = dataclasses.replace(cheap.with_prices({"synaptic_event": 2e-12}), name="dear")
     result = simulate_workload(work, [cheap, dear], estimators=[])
-    assert result.chip("dear").total.value == pytest.approx(2 * result.chip("loihi2").total.value)
+    assert result.chip("dear").total.value == pytest.approx(2 * result.chip("dynapcnn").total.value)
