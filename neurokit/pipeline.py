@@ -184,7 +184,8 @@ def lower(
         raise UnsupportedError(f"target {target!r} cannot take model {captured.spec.name!r}", reasons)
     with write_artifact(out, force=force) as draft:
         entries = dict(chosen.lower(captured, draft.path, options))
-        _vectors(captured, inputs).save(draft.path / FILE)
+        keeps = any(graph.get("states") for graph in entries.get("graphs", ()))
+        _vectors(captured, inputs, keeps).save(draft.path / FILE)
         if proof is not None:
             more = {"proof": proof, "against_float": proof.pop("against_float")}
             entries["target_info"] = {**entries.get("target_info", {}), **more}
@@ -359,11 +360,12 @@ def need(modules: Sequence[str], target: Target) -> None:
         )
 
 
-def _vectors(captured: Captured, inputs: torch.Tensor | Mapping[str, torch.Tensor] | None) -> Vectors:
+def _vectors(captured: Captured, inputs: torch.Tensor | Mapping[str, torch.Tensor] | None, keeps: bool) -> Vectors:
     """Makes the test vectors from the sequence form, whatever form the target asked for."""
-    sequence = captured if captured.form == "sequence" else captured.retrace(form="sequence")
+    whole = captured.form == "sequence" or not captured.spiking
+    sequence = captured if whole else captured.retrace(form="sequence")
     feeds = inputs if inputs is None or isinstance(inputs, Mapping) else {captured.spec.inputs[0].name: inputs}
-    return make_vectors(sequence, feeds=feeds, notes=captured.notes)
+    return make_vectors(sequence, feeds=feeds, notes=captured.notes, keeps=keeps)
 
 
 def _manifest(

@@ -11,6 +11,7 @@ from neurokit.manifest import damaged
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
+    from neurokit.manifest import GraphInfo
 
 _TYPES = {
     "tensor(float)": "float32",
@@ -22,9 +23,15 @@ _TYPES = {
 _PREFIX = "neurokit."
 
 
-def described(entries: Mapping[str, Any]) -> dict[str, str]:
-    """Returns what an ONNX file says of its inputs, outputs and neurons, beside `neurokit.export.describe.metadata`."""
-    return {f"{_PREFIX}{key}": _canonical(entries[key]) for key in ("inputs", "outputs", "neurons")}
+def described(entries: Mapping[str, Any], at: int) -> dict[str, str]:
+    """Returns what an ONNX file says of its ports and neurons, beside `neurokit.export.describe.metadata`.
+
+    Args:
+        entries: Of the manifest.
+        at: Which of its graphs the file holds.
+    """
+    found = {**{key: entries["graphs"][at][key] for key in ("inputs", "outputs")}, "neurons": entries["neurons"]}
+    return {f"{_PREFIX}{key}": _canonical(value) for key, value in found.items()}
 
 
 @dataclass(frozen=True)
@@ -72,26 +79,28 @@ def of_model(model: Any) -> Said:
     return Said(props, inputs, tuple(end(value) for value in model.graph.output))
 
 
-def hold_against_graph(artifact: Artifact, graph: Said) -> None:
+def hold_against_graph(artifact: Artifact, declared: GraphInfo, graph: Said) -> None:
     """Refuses an artifact whose manifest says something else than its graph.
 
     Args:
         artifact: The artifact.
+        declared: What its manifest says of the graph.
         graph: What its model.onnx says.
 
     Raises:
         ArtifactError: Names the field, and what either says.
     """
     manifest = json.loads(artifact.manifest.model_dump_json())
+    ports = json.loads(declared.model_dump_json())
     said = {
         "model": manifest["model"]["name"],
         "target": manifest["target"],
         "time_steps": str(manifest["time_steps"]),
         "time_output": manifest["target_info"].get("time_output", ""),
         "reset_policy": manifest["reset_policy"],
-        "state": manifest["states"],
-        "inputs": manifest["inputs"],
-        "outputs": manifest["outputs"],
+        "state": ports["states"],
+        "inputs": ports["inputs"],
+        "outputs": ports["outputs"],
         "neurons": manifest["neurons"],
     }
     for key, mine in said.items():
@@ -105,15 +114,14 @@ def hold_against_graph(artifact: Artifact, graph: Said) -> None:
         apart = _first_difference(mine, value, key)
         if apart:
             raise damaged(artifact.path, f"manifest.json and model.onnx contradict each other: {apart}")
-    _hold_ends(artifact, graph)
+    _hold_ends(artifact, declared, graph)
 
 
-def _hold_ends(artifact: Artifact, graph: Said) -> None:
+def _hold_ends(artifact: Artifact, said: GraphInfo, graph: Said) -> None:
     """Compares names, types and fixed sizes of the graph's inputs and outputs with the manifest's."""
-    manifest = artifact.manifest
     for kind, ends, declared, states in (
-        ("input", graph.inputs, manifest.inputs, {state.input: state for state in manifest.states}),
-        ("output", graph.outputs, manifest.outputs, {state.output: state for state in manifest.states}),
+        ("input", graph.inputs, said.inputs, {state.input: state for state in said.states}),
+        ("output", graph.outputs, said.outputs, {state.output: state for state in said.states}),
     ):
         wanted: dict[str, Any] = {**{tensor.name: tensor for tensor in declared}, **states}
         found = {end.name: end for end in ends}

@@ -48,7 +48,8 @@ def price(
     static, more = _static(counts, profile, timing)
     unpriced += more + ([profile.lower_bound] if profile.lower_bound else [])
     refused = profile.pricing == "none" or not _synapse_priced(profile)
-    status: Status = "refused" if refused else "lower-bound" if unpriced else "priced"
+    part_only = bool(unpriced or counts.mapping.network.uncounted)
+    status: Status = "refused" if refused else "lower-bound" if part_only else "priced"
     energy = {term: _energy(counts, term, constant) for term, constant in priced.items()} if not refused else {}
     components = {} if refused else _components(energy, priced, static, timing, profile)
     return ChipReport(

@@ -73,6 +73,7 @@ class Tally:
         return into.weighted_events(self._pooled(into.source))
 
     def _arrivals(self, projection: Projection) -> Callable[[], NDArray[np.integer]]:
+        """Returns the events of what is sent in each step, at the targets."""
         return lambda: projection.events_per_target(self.workload.rasters[projection.source].unpack())
 
     def _reached(self, name: str, size: int) -> Callable[[], NDArray[np.integer]]:
@@ -84,7 +85,8 @@ class Tally:
                 if self.is_shortcut(projection):
                     reached |= (projection.fan_in() > 0).astype(np.uint8)
                 else:
-                    reached |= (self._arrivals(projection)() > 0).astype(np.uint8)
+                    sent = self.workload.rasters[projection.source].unpack()  # a late event wakes when it arrives
+                    reached |= (projection.events_per_target(projection.arriving(sent)) > 0).astype(np.uint8)
             return reached
 
         return values

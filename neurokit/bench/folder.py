@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from neurokit.errors import ArtifactError
+from neurokit.manifest_versions import upgraded
 from neurokit.plain import parse_json, text_of
 
 MANIFEST = "manifest.json"
@@ -44,6 +45,7 @@ class Folder:
             data = parse_json(text_of(path / MANIFEST))
             if data["format"] != "neurokit artifact":
                 raise ValueError(f"its format is {data['format']!r}")
+            data = upgraded(data)
             sums = {name: info["sha256"] for name, info in data["files"].items()}
             free = {"parity": data["parity"], "target_info": data["target_info"]}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -55,6 +57,11 @@ class Folder:
         for name, expected in sums.items():
             _check(path / name, expected)
         manifest = _named(data)
+        for graph, read in zip(manifest.graphs, data["graphs"], strict=True):
+            graph.dims = read.get("dims", {})
+            graph.states = getattr(graph, "states", [])
+        first = manifest.graphs[0]
+        manifest.inputs, manifest.outputs, manifest.states = first.inputs, first.outputs, first.states
         for name, value in free.items():  # read by key, so they stay dictionaries
             setattr(manifest, name, value)
         return cls(path, manifest)

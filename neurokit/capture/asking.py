@@ -13,6 +13,7 @@ from neurokit.capture.blame import batch_reason, random_reason, shared_state
 from neurokit.capture.distance import distance, equal
 from neurokit.capture.eager import Run, rest, run, run_here
 from neurokit.capture.sides import run_program, stimulus
+from neurokit.capture.twin import over_time
 from neurokit.capture.types import Captured
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.reports.fidelity import Comparison
@@ -62,7 +63,10 @@ class Job:
 
     def run(self, x: Tensor, seed: int = 0) -> Run:
         """Runs the module from rest, as its user calls it."""
-        return run(self.eager, x, stepwise=self.stepwise, paths=self.captured.calls, seed=seed)
+        found = run(self.eager, x, stepwise=self.stepwise, paths=self.captured.calls, seed=seed)
+        if self.stepwise:  # one step a call: what the steps mean together is the specification's
+            found.outputs = tuple(over_time(y, self.captured.time_output) for y in found.outputs)
+        return found
 
     def late(self, what: str) -> bool:
         """Returns whether the time is spent, and notes what is left out then."""

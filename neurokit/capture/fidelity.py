@@ -21,7 +21,7 @@ from neurokit.capture.distance import compared
 from neurokit.capture.eager import Run
 from neurokit.capture.obstacles import not_one_step, not_streaming
 from neurokit.capture.probe import in_double
-from neurokit.capture.sides import run_program, run_steps, run_twin
+from neurokit.capture.sides import comparable, run_program, run_steps, run_twin
 from neurokit.capture.twin import Twin
 from neurokit.capture.types import Captured
 from neurokit.errors import Unsupported, UnsupportedError
@@ -44,6 +44,9 @@ def hold_against(eager: nn.Module, captured: Captured) -> Captured:
         UnsupportedError: If the program is another network than the module, or the module draws random numbers or
             answers by what it was asked before; says what is at fault.
     """
+    if not comparable(captured.spec):
+        left_out = ("models of several inputs, graphs, free sizes or declared states",)
+        return replace(captured, fidelity=Fidelity(model=captured.spec.name, not_compared=left_out))
     job = Job(eager, captured)
     first, alone = cases(job)
     steps_at_once(job, first)

@@ -15,10 +15,16 @@ from neurokit.capture.probe import input_shape, set_time_steps
 from neurokit.capture.reference import example_input, record
 from neurokit.capture.twin import Twin
 from neurokit.capture.types import Captured
+from neurokit.dims import names_in
 from neurokit.errors import NeurokitError
 from neurokit.spec import ModelSpec
 
 _SEED = 20  # test vectors and calibration draw from 0
+
+
+def comparable(spec: ModelSpec) -> bool:
+    """Returns whether a model is one graph with one input of fixed sizes and without states that it declares."""
+    return not spec.graphs and not spec.states and len(spec.inputs) == 1 and not names_in(spec.inputs[0].sizes)
 
 
 def stimulus(spec: ModelSpec, steps: int | None, batch: int, scale: float) -> Tensor:

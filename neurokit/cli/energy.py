@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurokit.cli._common import Debug, Json, print_json, print_next, progress, stdout_is_for_json
+from neurokit.cli._common import Debug, Json, print_json, print_next, progress, samples_done, stdout_is_for_json
 from neurokit.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,10 +25,25 @@ def energy(
     chip: Annotated[list[str], typer.Option("--chip", help="Chip (neurokit chips) or a .toml file; repeatable.")],
     input_file: Annotated[
         Path | None,
-        typer.Option("--input", help="Samples: an image, .npy or .npz of arrays or events, .aedat, .aedat4 or .wav."),
+        typer.Option(
+            "--input",
+            metavar="FOLDER|FILE",
+            help="Samples: an image, .npy or .npz of arrays or events, .aedat, .aedat4 or .wav, or a folder of them.",
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", min=1, help="How many samples of --input; default is all of them.")
     ] = None,
     estimator: Annotated[
         list[str] | None, typer.Option("--estimator", help="Rule from the literature; repeatable.")
+    ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--compare",
+            metavar="DEVICE|FILE",
+            help="Edge device (hw_sim/devices), or the JSON of a neurokit bench that measured joules; repeatable.",
+        ),
     ] = None,
     mapping: Annotated[str, typer.Option("--mapping", help="in-order, hilbert or annealed.")] = "annealed",
     price: Annotated[
@@ -82,6 +97,7 @@ def energy(
 ) -> None:
     """Count MODEL's events on real input, map it on chips, and say what one inference costs."""
     from neurokit import render
+    from neurokit.hw_sim.devices import load_comparator
     from neurokit.hw_sim.estimators import ESTIMATORS
     from neurokit.hw_sim.graph.numerics import parse_width
     from neurokit.hw_sim.mapping.tiles import STRATEGIES
@@ -90,6 +106,8 @@ def energy(
     from neurokit.render.energy import energy as energy_report
 
     profiles = at_voltages(chip, priced_chips(chip, price or []), voltage or [])
+    for device in compare or ():
+        load_comparator(device)
     if weight_bits is not None:
         parse_width(weight_bits)
     for name in estimator or ():
@@ -116,6 +134,9 @@ def energy(
             input_shape,
             rate_coded,
             check_events,
+            compare,
+            samples,
+            out,
         )
         if out:
             report.save_json(out)
@@ -148,6 +169,9 @@ def _simulate(
     input_shape: str | None,
     rate_steps: int | None,
     check_events: bool,
+    compare: list[str] | None,
+    samples: int | None,
+    out: Path | None,
 ) -> EnergyReport:
     from neurokit import pipeline
     from neurokit.cli.export import parse_shape
@@ -164,7 +188,7 @@ def _simulate(
             raise InputError(f"--check-events needs spikes, {spec.name!r} has no neurons", fix="leave it out")
         with progress("bring it into exact form"):
             captured = pipeline.exact(captured).captured
-    with progress("count, map and price"):
+    with samples_done("count, map and price") as advance:
         report: EnergyReport = pipeline.simulate(
             captured,
             input_file,
@@ -176,6 +200,10 @@ def _simulate(
             weight_bits=weight_bits,
             queueing=queueing,
             check_events=check_events,
+            devices=compare,
+            samples=samples,
+            keep=out.with_name(out.name + ".partial") if out and input_file else None,
+            progress=advance,
         )
     return replace(report, assumptions=(*report.assumptions, *remarks))
 
@@ -252,8 +280,8 @@ def at_voltages(names: list[str], profiles: list[HardwareProfile], given: list[s
 
 def _refuse_early(input_file: Path | None, *outputs: Path | None) -> None:
     """Refuses a missing input or an unusable place before the minutes that loading and counting can take."""
-    if input_file is not None and not input_file.is_file():
-        raise InputError(f"there is no input file {input_file}", expected="an image, an array or an event file")
+    if input_file is not None and not input_file.exists():
+        raise InputError(f"there is no input file or folder {input_file}", expected="an image, an array, events, audio")
     for path in outputs:
         if path is not None and not path.absolute().parent.is_dir():
             raise InputError(f"there is no folder {path.absolute().parent}", fix="create it first")

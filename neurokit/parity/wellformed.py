@@ -57,6 +57,8 @@ def check_vectors(vectors: Vectors, artifact: Artifact) -> None:
 def _fault(vectors: Vectors, manifest: Any) -> str:
     if vectors.time_input not in ("sequence", "image") or vectors.time_output not in _TIMES:
         return f"take {vectors.time_input!r} and give {vectors.time_output!r} over time"
+    if len(manifest.graphs) > 1 or vectors.calls:
+        return _neuron_fault(vectors, manifest)
     inputs = {tensor.name: tensor for tensor in manifest.inputs}
     if set(vectors.feeds) != set(inputs):
         return f"have the inputs {_names(vectors.feeds)}, the manifest {_names(inputs)}"

@@ -30,7 +30,7 @@ def image_sample(sample: Any, port: TensorSpec, settings: Mapping[str, Any]) -> 
     """
     if len(port.shape) != 3 or port.shape[0] not in (1, 3):
         raise InputError(f"input {port.name!r} is {list(port.shape)}", expected="an image of 1 or 3 channels")
-    channels, height, width = (int(size) for size in port.shape)
+    channels, height, width = port.numbers
     with _open(sample) as image:
         small = image.convert("L" if channels == 1 else "RGB").resize((width, height))
         pixels = np.asarray(small, dtype=np.float32) / 255.0
