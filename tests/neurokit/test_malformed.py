@@ -230,13 +230,13 @@ MANIFESTS = {
     "no neurons": field("neurons", []),
     "time steps": field("time_steps", 9),
     "time steps zero": field("time_steps", 0),
-    "meaning": field("outputs.0.meaning", "degrees Celsius"),
-    "input name": field("inputs.0.name", "z"),
-    "input shape": field("inputs.0.shape", [4, "B", 7]),
-    "input dtype": field("inputs.0.dtype", "float64"),
-    "output dtype": field("outputs.0.dtype", "int8"),
-    "output name": field("outputs.0.name", "z"),
-    "no inputs": field("inputs", []),
+    "meaning": field("graphs.0.outputs.0.meaning", "degrees Celsius"),
+    "input name": field("graphs.0.inputs.0.name", "z"),
+    "input shape": field("graphs.0.inputs.0.shape", [4, "B", 7]),
+    "input dtype": field("graphs.0.inputs.0.dtype", "float64"),
+    "output dtype": field("graphs.0.outputs.0.dtype", "int8"),
+    "output name": field("graphs.0.outputs.0.name", "z"),
+    "no inputs": field("graphs.0.inputs", []),
     "reset policy": field("reset_policy", "never"),
     "time output": field("target_info.time_output", "mean"),
     "model": field("model.name", "another"),
@@ -282,11 +282,11 @@ def test_graphs(sound, tmp_path, refused, name):
 
 
 STATES = {
-    "shape": field("states.0.shape", ["B", 6]),
-    "dtype": field("states.0.dtype", "float64"),
-    "init": field("states.0.init", "none.npy"),
-    "input": field("states.0.input", "z"),
-    "none": field("states", []),
+    "shape": field("graphs.0.states.0.shape", ["B", 6]),
+    "dtype": field("graphs.0.states.0.dtype", "float64"),
+    "init": field("graphs.0.states.0.init", "none.npy"),
+    "input": field("graphs.0.states.0.input", "z"),
+    "none": field("graphs.0.states", []),
 }
 
 

@@ -250,7 +250,14 @@ def test_the_callers_random_numbers_stay_as_they_are():
     assert (torch.rand(1), np.random.rand(), random.random()) == want  # noqa: NPY002
 
 
-def test_a_second_input_is_refused_by_name():
-    two = ModelSpec("two", Base, (TensorSpec("x", (10,)), TensorSpec("z", (6,))), time_steps=T)
-    with pytest.raises(UnsupportedError, match=r"2 inputs \(x, z\)"):
-        nk.capture(two)
+class Two(Base):
+    def forward(self, x, z=None):
+        return super().forward(x if z is None else x + z)
+
+
+def test_a_second_input_with_a_default_is_not_dropped():
+    ports = (TensorSpec("x", (FEATURES,)), TensorSpec("z", (FEATURES,)))
+    captured = nk.capture(ModelSpec("two", lambda: Two().eval(), ports, time_steps=T))
+    assert [port.name for port in captured.inputs] == ["x", "z"]
+    assert not captured.fidelity.comparisons
+    assert "several inputs" in captured.fidelity.not_compared[0]
