@@ -45,6 +45,7 @@ class NirNet(nn.Module):
     ) -> None:
         super().__init__()
         self.dt, self.where, self.grid = dt, where, grid
+        self.dt_source = "given"
         self.feeds = _feeds(graph, where)
         self._delays = {name for name, node in graph.nodes.items() if node.kind == "Delay" and self._late(name, node)}
         plan = self._plan(graph)
@@ -206,14 +207,15 @@ def read_net(path: Path, dt: float | None = None) -> NirNet:
 
     Args:
         path: The .nir file.
-        dt: Seconds a time step; default is the file's own note (metadata "dt"), else 1e-4.
+        dt: Seconds a time step; default is the file's own note (metadata "dt"), else that in which its IF neurons
+            integrate their input once (1 / r, where all have one r and no neuron has a time constant), else 1e-4.
 
     Raises:
         ModelLoadError: If the file is no usable NIR graph.
         InputError: If dt is not positive.
     """
     graph = read_graph(path)
-    step, assumed = _time_step(graph, dt)
+    step, source = (dt, "given") if dt is not None else _own_step(graph)
     if not 0 < step < math.inf:
         raise InputError(f"dt is {step}", expected="seconds a time step, above 0")
     try:
@@ -223,21 +225,23 @@ def read_net(path: Path, dt: float | None = None) -> NirNet:
     if grid is not None and sum(node.kind == "Input" for node in graph.nodes.values()) != 1:
         raise ModelLoadError(f"{path.name} states a grid for one input", expected="a graph with one input", fix=REWRITE)
     net = NirNet(graph, step, path.name, grid)
-    net.notes_for_user = (assumed,) if assumed else ()
+    net.dt_source = source
+    known = source in ("given", "noted in the file")
+    net.notes_for_user = () if known else (f"a time step of {step:g} s: {source}",)
     return net
 
 
-def _time_step(graph: NirGraph, dt: float | None) -> tuple[float, str]:
-    """Returns the seconds of a time step, and what was assumed, if anything was.
+def _own_step(graph: NirGraph) -> tuple[float, str]:
+    """Returns a file's time step in seconds, and where it is from.
 
-    In a file of integrators whose r is 1, and of nothing else that counts in seconds, v grows by its input at every
-    step: so do sinabs and snnTorch read and write it. A step of 1e-4 s would scale every input by 1e-4.
+    sinabs and snnTorch write IF neurons with r = 1, which add their input once a step whatever a step is.
     """
-    if dt is not None or "dt" in graph.metadata:
-        return float(graph.metadata["dt"]) if dt is None else dt, ""
-    timed = [node for node in graph.nodes.values() if node.kind in (*NEURONS, "Delay")]
-    if not timed:
-        return DEFAULT_DT, ""
-    if all(node.kind in ("I", "IF") and bool((np.asarray(node.fields["r"]) == 1).all()) for node in timed):
-        return 1.0, "the file states no time step, and r is 1 in all its neurons: v grows by its input a step (dt = 1)"
-    return DEFAULT_DT, f"the file states no time step: dt = {DEFAULT_DT:g} s is assumed (NET.nir:dt=SECONDS sets it)"
+    if "dt" in graph.metadata:
+        return float(graph.metadata["dt"]), "noted in the file"
+    neurons = [node for node in graph.nodes.values() if node.kind in NEURONS]
+    timed = any(node.kind == "Delay" for node in graph.nodes.values())
+    if neurons and not timed and all(node.kind == "IF" for node in neurons):
+        gains = np.unique(np.concatenate([np.ravel(np.asarray(node.fields["r"], np.float64)) for node in neurons]))
+        if len(gains) == 1 and gains[0] > 0:
+            return 1.0 / float(gains[0]), "1 / r of its IF neurons, which add their input once a step"
+    return DEFAULT_DT, "assumed: the file notes none"

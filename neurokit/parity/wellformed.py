@@ -65,7 +65,7 @@ def _fault(vectors: Vectors, manifest: Any) -> str:
     known = [tensor.name for tensor in manifest.outputs]
     if list(vectors.outputs) != known:
         return f"have the outputs {_names(vectors.outputs)}, the manifest {_names(known)}"
-    held = (*vectors.feeds.items(), *vectors.outputs.items(), *vectors.covering_outputs.items())
+    held = (*vectors.feeds.items(), *vectors.outputs.items())
     for name, value in held:
         if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf" or not value.size or not value.ndim:
             return f"hold no numbers for {name!r}"
@@ -74,14 +74,18 @@ def _fault(vectors: Vectors, manifest: Any) -> str:
             return f"hold {value.dtype.name} for the input {name!r}, which is {inputs[name].dtype}"
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             return f"hold numbers that are not finite for the input {name!r}"
-    bounds = {**vectors.output_bounds, **{f"{name} (covering)": b for name, b in vectors.covering_bounds.items()}}
-    for name, bound in bounds.items():
+    for name, bound in vectors.output_bounds.items():
         if not _is_bound(bound):
             return f"give {bound!r} as the bound of {name!r}"
     for layer in vectors.layers:
         fault = _layer_fault(layer)
         if fault:
             return f"{fault} in layer {layer.path!r}"
+    for covering in vectors.coverings:
+        for index, cover in enumerate(covering.layers):
+            fault = _places_fault(cover.at, (cover.current, cover.bound), math.prod(cover.shape))
+            if fault:
+                return f"{fault} in the covering run of layer {index}"
     return _neuron_fault(vectors, manifest)
 
 
@@ -92,14 +96,16 @@ def _layer_fault(layer: LayerVector) -> str:
         return f"start from {layer.init!r}"
     if not isinstance(layer.parameters, Mapping) or "v_threshold" not in layer.parameters:
         return "name no threshold"
-    kept = [(layer.sample_at, layer.sample_h)]
-    if layer.cover is not None:
-        kept += [(layer.cover.at, layer.cover.current), (layer.cover.at, layer.cover.bound)]
-    for at, values in kept:
-        if at.dtype.kind not in "iu" or values.dtype.kind != "f" or at.shape != values.shape or at.ndim != 1:
+    return _places_fault(layer.sample_at, (layer.sample_h,), layer.spikes.size)
+
+
+def _places_fault(at: np.ndarray, values: tuple[np.ndarray, ...], size: int) -> str:
+    """Compares the places of kept values with the values, and with the size of their layer."""
+    for value in values:
+        if at.dtype.kind not in "iu" or value.dtype.kind != "f" or at.shape != value.shape or at.ndim != 1:
             return "keep membranes or currents of another kind"
-        if at.size and (int(at.min()) < 0 or int(at.max()) >= layer.spikes.size):
-            return "keep membranes or currents outside of the layer"
+    if at.size and (int(at.min()) < 0 or int(at.max()) >= size):
+        return "keep membranes or currents outside of the layer"
     return ""
 
 
