@@ -200,7 +200,7 @@ VECTORS = {
     "places outside": put("at0", np.array([10**9])),
     "membranes another shape": put("h0", np.zeros((2, 2), dtype=np.float32)),
     "membranes text": put("h0", np.array(["a"])),
-    "cover another shape": put("cc0", np.zeros(1, dtype=np.float32)),
+    "cover another shape": put("cover0.c0", np.zeros(1, dtype=np.float32)),
     "output text": put("y0", np.array(["a", "b"])),
     "output complex": put("y0", np.zeros((4, 2, 3), dtype=np.complex64)),
 }  # fmt: skip
