@@ -24,6 +24,7 @@ class Slot:
     has_time: bool = True
     scanned: bool = False
     forgotten: bool = False
+    carried: bool = True  # whether a run begins with the state that the last one left
     seen: list[tuple[int, ...]] = field(default_factory=list)
 
     @property

@@ -1,119 +1,50 @@
-"""Networks x forms: what ONNX Runtime makes of the lowered file, against the module itself in float64."""
+"""Networks as people write them: what ONNX Runtime gives, against the network itself run by its library in double."""
 
-import json
+import importlib
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
-from spikingjelly.activation_based import functional
 
 import neurokit as nk
-from neurokit.capture.hidden import restored
-from neurokit.capture.legacy import revive
-from neurokit.errors import UnsupportedError
-from neurokit.spec import ModelSpec, TensorSpec
+from neurokit.loading import spec_of_module
+from tests.neurokit.capture.networks import registry
 
-from .networks import loops, published
+for _name in ("snntorch_nets", "norse_nets", "plain_nets", "by_hand"):
+    importlib.import_module(f"tests.neurokit.capture.networks.{_name}")
 
-T, B = 4, 3
-
-
-def session(path):
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+FAST = {"snntorch_output", "snntorch_explicit", "snntorch_static_image", "norse_layers_over_time", "plain_spytorch"}
+# Of all outputs of a network in single precision, how far each may be from double.
+_BOUND = 2e-5
 
 
-def run(folder, x):
-    """Runs a lowered folder with a loop of its own."""
-    manifest, runtime = json.loads((folder / "manifest.json").read_text()), session(folder / "model.onnx")
-    (graph,) = manifest["graphs"]
-    name, outputs = graph["inputs"][0]["name"], [output["name"] for output in graph["outputs"]]
-    if manifest["form"] != "step":
-        return runtime.run(outputs, {name: x})[0]
-    states = {
-        state["input"]: np.full([B if size == "B" else size for size in state["shape"]], state["init"], state["dtype"])
-        for state in graph["states"]
-    }
-    known, steps = {value.name for value in runtime.get_inputs()}, []
-    for x_t in x:
-        feeds = {name: x_t, **{key: value for key, value in states.items() if key in known}}
-        found = dict(zip((o.name for o in runtime.get_outputs()), runtime.run(None, feeds), strict=True))
-        states = {state["input"]: found[state["output"]] for state in graph["states"]}
-        steps.append(found[outputs[0]])
-    stacked = np.stack(steps)
-    reductions = {"mean": lambda y: y.mean(0), "sum": lambda y: y.sum(0), "last": lambda y: y[-1]}
-    return reductions.get(manifest["target_info"]["time_output"], lambda y: y)(stacked)
+def onnx_outputs(captured, x):
+    """Runs the artifact's graph in ONNX Runtime, by nothing of neurokit's."""
+    ir = pytest.importorskip("onnx_ir")
+    ort = pytest.importorskip("onnxruntime")
+    from neurokit.export.onnx.convert import onnx_from_captured
+
+    model = ir.to_proto(onnx_from_captured(captured))
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: x.numpy()})
 
 
-def eager(net, x, stepwise):
-    """Runs the module as its user does, in float64, from rest."""
-    net = revive(net).double()
-    functional.reset_net(net)
-    with torch.no_grad(), restored(net):
-        x = torch.from_numpy(x).double()
-        return (torch.stack([net(x_t) for x_t in x]) if stepwise else net(x)).numpy()
+def names():
+    return [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow]) for name in sorted(registry.NETWORKS)]
 
 
-def check(make, shape, form, folder, stepwise=False, refused=()):
-    spec = ModelSpec("net", make, (TensorSpec("x", shape),), T, time_input="step" if stepwise else "sequence")
-    x = (np.random.default_rng(5).integers(0, 9, (T, B, *shape)) / 4).astype(np.float32)
-    if form in refused:
-        with pytest.raises(UnsupportedError):
-            nk.lower(nk.capture(spec), form, folder / "a", verified=False)
-        return
-    nk.lower(nk.capture(spec), form, folder / "a", verified=False)
-    wanted, found = eager(make(), x, stepwise), run(folder / "a", x)
-    assert found.shape == wanted.shape
-    assert np.abs(found - wanted).max() <= 2e-5 * max(1.0, np.abs(wanted).max())
-    assert wanted.any()
-
-
-# Where a step reads what the one before it made, T is part of the program, and a step alone is another network.
-NO_FREE_T = ("Readout", "Recurrent", "Twice")
-NO_STEP = ("Readout", "Recurrent", "Largest")
-OWN_CODE = ("custom", "adaptive")  # decomposed: a loop over them stays unrolled
-FAST = ("lif",)
-
-
-def cases():
-    for kind in loops.NEURONS:
-        for style in loops.STYLES:
-            refused = [
-                *(["onnx-scan"] if style.__name__ in NO_FREE_T or kind in OWN_CODE else []),
-                *(["onnx-step"] if style.__name__ in NO_STEP else []),
-            ]
-            marks = [] if kind in FAST and style.__name__ in ("Mean", "Written", "Readout") else [pytest.mark.slow]
-            for form in ("onnx", "onnx-scan", "onnx-step"):
-                yield pytest.param(kind, style, form, refused, marks=marks, id=f"{kind}-{style.__name__}-{form}")
-
-
-@pytest.mark.parametrize(("kind", "style", "form", "refused"), list(cases()))
-def test_a_loop_in_forward(kind, style, form, refused, tmp_path):
-    check(lambda: style(kind).eval(), (6,), form, tmp_path, refused=refused)
-
-
-@pytest.mark.parametrize("form", ["onnx", "onnx-step"])
-@pytest.mark.parametrize("style", loops.STEPWISE, ids=lambda style: style.__name__)
-def test_a_step_a_call_with_state_of_its_own(style, form, tmp_path):
-    check(lambda: style("lif").eval(), (6,), form, tmp_path, stepwise=True)
-
-
-@pytest.mark.parametrize("name", list(published.PUBLISHED))
-def test_both_styles_of_a_published_network_give_the_same_answers(name, tmp_path):
-    shape = published.PUBLISHED[name][0].shape
-    for style in (True, False):
-        check(lambda style=style: published.published(name, style), shape, "onnx", tmp_path / str(style))
-    x = (np.random.default_rng(6).integers(0, 9, (T, B, *shape)) / 4).astype(np.float32)
-    over_time, by_step = (run(tmp_path / str(style) / "a", x) for style in (True, False))
-    assert np.array_equal(over_time, by_step)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("form", ["onnx-scan", "onnx-step"])
-@pytest.mark.parametrize("over_time", [True, False], ids=["layers", "steps"])
-@pytest.mark.parametrize("name", list(published.PUBLISHED))
-def test_published_networks_in_other_forms(name, over_time, form, tmp_path):
-    shape = published.PUBLISHED[name][0].shape
-    check(lambda: published.published(name, over_time), shape, form, tmp_path)
+@pytest.mark.parametrize("name", names())
+def test_artifact_is_the_network(name):
+    entry = registry.NETWORKS[name]
+    spec = spec_of_module(entry.build(), name, entry.shape, entry.time_steps)
+    captured = nk.capture(spec)
+    lead = (3,) if spec.time_input == "image" or spec.time_steps is None else (spec.time_steps, 3)
+    x = torch.rand((*lead, *entry.shape), generator=torch.Generator().manual_seed(7))
+    expected = registry.eager(entry, x)
+    found = onnx_outputs(captured, x)
+    assert len(found) >= len(expected)
+    for ours, theirs in zip(found, expected, strict=False):
+        theirs = theirs.double().numpy()
+        assert ours.shape == theirs.shape
+        assert theirs.std(axis=0 if spec.time_input == "image" else 1).max() > 0, "a silent network shows nothing"
+        assert np.linalg.norm(ours - theirs) <= _BOUND * np.linalg.norm(theirs)
