@@ -174,10 +174,11 @@ STYLES = (Stacked, Mean, Sum, Last, Joined, InPlace, Written, Early, Readout, Me
 class StepRecurrent(Body):
     """One step a call; what it keeps between calls is an attribute."""
 
-    level: object = 0.0
-
     def __init__(self, kind):
         super().__init__(kind)
+        self.level = 0.0
+
+    def reset(self):
         self.level = 0.0
 
     def forward(self, x):
@@ -190,6 +191,9 @@ class StepCounter(Body):
         super().__init__(kind)
         self.count = 0
 
+    def reset(self):
+        self.count = 0
+
     def forward(self, x):
         self.count += 1
         return self.out(self.first(self.fc(x))) * 0.5**self.count
@@ -199,6 +203,9 @@ class StepBuffer(Body):
     def __init__(self, kind):
         super().__init__(kind)
         self.register_buffer("trace", torch.zeros(3))
+
+    def reset(self):
+        self.trace = torch.zeros_like(self.trace)
 
     def forward(self, x):
         y = self.out(self.first(self.fc(x)))
