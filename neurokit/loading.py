@@ -10,11 +10,12 @@ import importlib.util
 import inspect
 import sys
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neurokit.dims import as_size
 from neurokit.errors import InputError, ModelLoadError, NeurokitError, UnknownNameError, WeightsError
 from neurokit.interchange.models import is_model_file, spec_from_file
 from neurokit.spec import MODELS, ModelSpec, TensorSpec
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 DEFAULT_TIME_STEPS = 4
+InputShape = Sequence[int | str] | Mapping[str, tuple[str, Sequence[int | str]]] | None
+Ports = tuple[tuple[str, str, tuple[int | str, ...]], ...]
 _LAYOUTS = {1: "F", 2: "CL", 3: "CHW", 4: "CDHW"}
 
 
 def load(
     name_or_ref: str | ModelSpec,
-    input_shape: Sequence[int] | None = None,
+    input_shape: InputShape = None,
     time_steps: int | None = None,
     weights: str | Path | None = None,
 ) -> ModelSpec:
@@ -38,7 +41,8 @@ def load(
         name_or_ref: A zoo name, `path/file.py:factory`, another tool's file (`net.nir`, `net.onnx`, `net.pt2`; see
             `neurokit.interchange`), or a ModelSpec. The factory takes no arguments and returns an nn.Module or a
             ModelSpec; it may import what lies next to its file.
-        input_shape: Shape of one sample without time and batch. Needed where the factory returns an nn.Module.
+        input_shape: Sizes of one sample without time and batch, numbers or free axes ("S"). Needed where the factory
+            returns an nn.Module; of several inputs by name, {"ids": ("int64", ("S",)), "mask": ("bool", ("S", "S"))}.
         time_steps: Number of time steps T, instead of the model's own; 4 for a bare module that does not say.
         weights: A weights file; `build` loads it, see `neurokit.weights.load_weights`.
 
@@ -65,10 +69,21 @@ def load(
     return _with_choices(spec, shape, time_steps, weights)
 
 
-def _checked_shape(shape: Sequence[int] | None) -> tuple[int, ...] | None:
-    if shape is None:
+def _checked_shape(given: InputShape) -> Ports | None:
+    """Returns the ports that were asked for: (name, dtype, sizes), without a name and dtype where only sizes were."""
+    if given is None:
         return None
-    if not shape or any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in shape):
+    if isinstance(given, Mapping):
+        return tuple((name, dtype, _sizes(sizes)) for name, (dtype, sizes) in given.items())
+    return (("", "", _sizes(given)),)
+
+
+def _sizes(shape: Sequence[int | str]) -> tuple[int | str, ...]:
+    try:
+        sizes = [as_size(size) for size in shape]
+    except (InputError, TypeError):
+        sizes = [0]
+    if not sizes or 0 in sizes:
         raise InputError(
             f"input shape {shape!r} is not usable", expected="whole numbers >= 1, for example (3, 224, 224)"
         )
@@ -81,18 +96,13 @@ def _check_time_steps(time_steps: int | None) -> None:
 
 
 def _with_choices(
-    spec: ModelSpec, shape: tuple[int, ...] | None, time_steps: int | None, weights: str | Path | None
+    spec: ModelSpec, shape: Ports | None, time_steps: int | None, weights: str | Path | None
 ) -> ModelSpec:
     """Returns `spec` with another input shape, number of steps or weights."""
     changes: dict[str, Any] = {}
-    if shape is not None and shape != spec.inputs[0].shape:
-        if len(spec.inputs) > 1 or len(shape) != len(spec.inputs[0].shape):
-            raise InputError(
-                f"input shape {shape} does not fit model {spec.name!r}",
-                expected=" and ".join(str(tensor.shape) for tensor in spec.inputs),
-            )
-        # The example inputs are of the old shape.
-        changes.update(inputs=(dataclasses.replace(spec.inputs[0], shape=shape),), example=None)
+    inputs = spec.inputs if shape is None else _reshaped(spec, shape)
+    if inputs != spec.inputs:
+        changes.update(inputs=inputs, example=None)  # the example inputs are of the old shape
     if time_steps is not None:
         if not spec.spiking:
             raise InputError(
@@ -110,6 +120,23 @@ def _with_choices(
             options={**spec.options, "weights": path.name},
         )
     return dataclasses.replace(spec, **changes) if changes else spec
+
+
+def _reshaped(spec: ModelSpec, ports: Ports) -> tuple[TensorSpec, ...]:
+    """Returns a model's inputs with other sizes."""
+    named = {name or spec.inputs[0].name: (dtype, shape) for name, dtype, shape in ports} if spec.inputs else {}
+    known = {port.name: port for port in spec.inputs}
+    fits = named.keys() == known.keys() and all(
+        len(shape) == len(known[name].shape) and dtype in ("", known[name].dtype)
+        for name, (dtype, shape) in named.items()
+    )
+    if not fits:
+        given = " and ".join(f"{name}{' ' if name else ''}{shape}" for name, _, shape in ports)
+        raise InputError(
+            f"input shape {given} does not fit model {spec.name!r}",
+            expected=" and ".join(str(tensor.shape) for tensor in spec.inputs) or "its graphs' own shapes",
+        )
+    return tuple(dataclasses.replace(port, shape=named[port.name][1]) for port in spec.inputs)
 
 
 def _own_time_steps(module: nn.Module) -> int | None:
@@ -159,7 +186,7 @@ def _from_zoo(name: str) -> ModelSpec:
         raise ModelLoadError(f"the definition of model {name!r} raised {_one_line(error)}") from error
 
 
-def _from_file(ref: str, shape: tuple[int, ...] | None, time_steps: int | None) -> ModelSpec:
+def _from_file(ref: str, shape: Ports | None, time_steps: int | None) -> ModelSpec:
     file, _, name = ref.rpartition(":")
     if not file or not name or "/" in name:
         raise ModelLoadError(f"model {ref!r} names no factory", expected="path/file.py:factory")
@@ -266,9 +293,7 @@ def _guarded(function: Callable[[], Any], path: Path, ref: str) -> Callable[[], 
     return call
 
 
-def _from_module(
-    module: nn.Module, name: str, ref: str, shape: tuple[int, ...] | None, time_steps: int | None
-) -> ModelSpec:
+def _from_module(module: nn.Module, name: str, ref: str, shape: Ports | None, time_steps: int | None) -> ModelSpec:
     """Wraps a bare module in a spec; what it takes over time is found out by trying."""
     from neurokit.capture.time_input import element_type, find_time_semantics, neurons_of
 
@@ -286,7 +311,16 @@ def _from_module(
             fix="reset its neurons (functional.reset_net) or build it under torch.no_grad()",
         ) from error
     pristine.eval()
-    inputs = (TensorSpec("input", shape, dtype=element_type(module), layout=_LAYOUTS.get(len(shape), "")),)
+    inputs = tuple(
+        TensorSpec(own or "input", sizes, dtype or element_type(module), _LAYOUTS.get(len(sizes), ""))
+        for own, dtype, sizes in shape
+    )
+    if len(inputs) > 1 and neurons_of(module):
+        raise InputError(
+            f"{ref} has spiking neurons and {len(inputs)} inputs, so what it takes over time cannot be tried out",
+            expected="one input",
+            fix="return a ModelSpec that states time_input",
+        )
     if not neurons_of(module):
         return ModelSpec(name, lambda: copy.deepcopy(pristine), inputs)
     own = _own_time_steps(module)

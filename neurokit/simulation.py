@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurokit.errors import InputError
+from neurokit.target import refuse_ports
 
 if TYPE_CHECKING:
     import torch
 
     from neurokit.capture import Captured
     from neurokit.reports.energy import EnergyReport
+    from neurokit.spec import ModelSpec
 
 _EXAMPLE_SEED = 0
 _DENSE = ("ann-int8", "ann-fp32")
@@ -54,6 +56,7 @@ def simulate(
         UnknownNameError: If a chip or an estimator is unknown.
         UnsupportedError: If events are to be checked and the model is not in exact form.
     """
+    check_spec(captured.whole_spec)
     from neurokit.capture import opened
     from neurokit.hw_sim import DEFAULT_ESTIMATORS, load_chip, simulate_workloads
     from neurokit.hw_sim.trace import trace
@@ -73,6 +76,15 @@ def simulate(
     from neurokit.hw_sim.engine.check import check_events as check
 
     return replace(report, event_check=check(workloads))
+
+
+def check_spec(spec: ModelSpec) -> None:
+    """Refuses a model that cannot be priced, before it is captured.
+
+    Raises:
+        UnsupportedError: If it has several graphs or inputs, declared states, or free axes.
+    """
+    refuse_ports(spec, ("dtypes",), "the simulator", "price a part of it that has one input and no declared states")
 
 
 def _samples(captured: Captured, inputs: Any) -> list[tuple[str, torch.Tensor]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from neurokit.errors import InputError, Unsupported
+from neurokit.errors import InputError, Unsupported, UnsupportedError
 from neurokit.registry import Registry
 
 if TYPE_CHECKING:
@@ -15,6 +15,75 @@ if TYPE_CHECKING:
 
     from neurokit.artifact import Artifact
     from neurokit.capture import Captured
+    from neurokit.spec import ModelSpec
+
+
+# What models may have beyond one input of fractions whose sizes are numbers, and how a reason says it.
+PORT_TRAITS = {
+    "graphs": "several graphs",
+    "inputs": "several inputs",
+    "states": "declared states",
+    "dims": "free axes",
+    "dtypes": "inputs of whole numbers or booleans",
+}
+
+
+def needs_of(spec: ModelSpec) -> dict[str, str]:
+    """Returns what a model has of `PORT_TRAITS`, each with the names of what has it."""
+    graphs = spec.graphs or (spec.as_graph(),)
+    inputs = [port for graph in graphs for port in graph.inputs]
+    found = {
+        "graphs": [graph.name for graph in graphs] if len(graphs) > 1 else [],
+        "inputs": [port.name for port in inputs] if any(len(graph.inputs) > 1 for graph in graphs) else [],
+        "states": [state.name for graph in graphs for state in graph.states],
+        "dims": list(dict.fromkeys(name for graph in graphs for name in graph.dims)),
+        "dtypes": [f"{port.name} {port.dtype}" for port in inputs if "float" not in port.dtype],
+    }
+    return {trait: ", ".join(names) for trait, names in found.items() if names}
+
+
+def not_taken(spec: ModelSpec, takes: Collection[str], what: str, fix: str) -> list[Unsupported]:
+    """Returns every reason why something that takes only some traits does not take a model.
+
+    Args:
+        spec: The model.
+        takes: Which of `PORT_TRAITS` it takes.
+        what: What that is, as the subject of a sentence.
+        fix: What to do instead.
+    """
+    return [
+        Unsupported("", spec.name, f"it has {PORT_TRAITS[trait]} ({names}), and {what} takes none", fix)
+        for trait, names in needs_of(spec).items()
+        if trait not in takes
+    ]
+
+
+def check_ports(spec: ModelSpec, target: str) -> None:
+    """Refuses a model whose ports a target does not take, before it is captured.
+
+    Raises:
+        UnsupportedError: If so; lists every reason.
+    """
+    reasons = _target_refusals(spec, TARGETS.get(target).info)
+    if reasons:
+        raise UnsupportedError(f"target {target!r} cannot take model {spec.name!r}", reasons)
+
+
+def refuse_ports(spec: ModelSpec, takes: Collection[str], what: str, fix: str) -> None:
+    """Refuses a model whose ports something does not take.
+
+    Raises:
+        UnsupportedError: If so; lists every reason.
+    """
+    reasons = not_taken(spec, takes, what, fix)
+    if reasons:
+        raise UnsupportedError(f"{what} cannot take model {spec.name!r}", reasons)
+
+
+def _target_refusals(spec: ModelSpec, info: TargetInfo) -> list[Unsupported]:
+    able = [name for name, other in TARGETS.items() if set(needs_of(spec)) <= other.info.takes]
+    fix = f"use --target {' or '.join(able[:2])}" if able else "no target takes all of them"
+    return not_taken(spec, info.takes, f"target {info.name!r}", fix)
 
 
 @dataclass(frozen=True)
@@ -31,6 +100,8 @@ class TargetInfo:
         streaming: Whether a runner of this target can `step`.
         calibrated: Whether lowering takes calibration data.
         optional: What an option needs on top, by the option: import names of libraries.
+        takes: What it takes beyond one input of fractions with sizes that are numbers: of `PORT_TRAITS`.
+        runtime: "onnxruntime" where ONNX Runtime alone runs its artifacts, as on a device; else "".
     """
 
     name: str
@@ -42,6 +113,8 @@ class TargetInfo:
     streaming: bool = False
     calibrated: bool = False
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    takes: frozenset[str] = frozenset()
+    runtime: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,17 +149,21 @@ class LowerOptions:
 
 @runtime_checkable
 class Runner(Protocol):
-    """A lowered model that is open and can be run; a context manager."""
+    """A lowered model that is open and can be run; a context manager.
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Runs a whole sequence `[T, B, ...]` (a model without neurons: `[B, ...]`)."""
+    Inputs and outputs go by name. Where there is one input and one output, an array may be given, and is returned:
+    `neurokit.feeds.call_by_name` does that for every runner, and says so where there are more.
+    """
+
+    def __call__(self, given: Mapping[str, np.ndarray] | np.ndarray) -> Any:
+        """Runs whole sequences `[T, B, ...]` (a model without neurons: `[B, ...]`)."""
         ...
 
     def reset(self, batch: int = 1) -> None:
         """Sets every state to its initial value."""
         ...
 
-    def step(self, x_t: np.ndarray) -> np.ndarray:
+    def step(self, given: Mapping[str, np.ndarray] | np.ndarray) -> Any:
         """Runs one time step `[B, ...]` from the present state."""
         ...
 

@@ -37,6 +37,7 @@ def onnx_from_captured(captured: Captured) -> ir.Model:
     """
     model = _translate(captured)
     graph = model.graph
+    _copy_given_outputs(graph)
     _name_inputs_and_outputs(graph, captured)
     _call_functions(model, captured)
     if captured.form == "sequence":
@@ -116,6 +117,19 @@ def _translation(op: str) -> Any:
         return node.outputs
 
     return translate
+
+
+def _copy_given_outputs(graph: ir.Graph) -> None:
+    """Makes outputs of their own of what the network hands through as it was given."""
+    import onnx_ir as ir
+
+    given = {id(value) for value in graph.inputs}
+    for index, value in enumerate(list(graph.outputs)):
+        if id(value) in given:
+            copy = ir.Node("", "Identity", [value], num_outputs=1)
+            copy.outputs[0].shape, copy.outputs[0].type = value.shape, value.type
+            graph.append(copy)
+            graph.outputs[index] = copy.outputs[0]
 
 
 def _name_inputs_and_outputs(graph: ir.Graph, captured: Captured) -> None:

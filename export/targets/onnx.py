@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurokit.errors import InputError, Unsupported, UnsupportedError
-from neurokit.target import LowerOptions, TargetInfo, register_target
+from neurokit.target import PORT_TRAITS, LowerOptions, TargetInfo, register_target
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -162,6 +162,8 @@ class OnnxSequence(OnnxTarget):
         requires=("onnx", "onnxscript"),
         opens_with=("onnxruntime",),
         install='pip install "neurokit-edge[onnx]"',
+        takes=frozenset(PORT_TRAITS),
+        runtime="onnxruntime",
     )
 
 
@@ -176,6 +178,8 @@ class OnnxScan(OnnxTarget):
         requires=("onnx", "onnxscript"),
         opens_with=("onnxruntime",),
         install='pip install "neurokit-edge[onnx]"',
+        takes=frozenset(PORT_TRAITS),
+        runtime="onnxruntime",
     )
 
 
@@ -190,5 +194,7 @@ class OnnxStep(OnnxTarget):
         requires=("onnx", "onnxscript"),
         opens_with=("onnxruntime",),
         install='pip install "neurokit-edge[onnx]"',
+        takes=frozenset(PORT_TRAITS),
+        runtime="onnxruntime",
         streaming=True,
     )

@@ -24,7 +24,7 @@ from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSt
 from neurokit.dims import BATCH, Size, substitute
 from neurokit.errors import InputError, ModelLoadError, Unsupported, UnsupportedError
 from neurokit.neurons.ops import is_neuron
-from neurokit.spec import ModelSpec, TensorSpec, TimeInput
+from neurokit.spec import ONE_GRAPH, GraphSpec, ModelSpec, TensorSpec, TimeInput
 from neurokit.weights import check_finite
 
 Examples = torch.Tensor | Sequence[torch.Tensor] | Mapping[str, torch.Tensor]
@@ -148,7 +148,9 @@ def opened(captured: Captured) -> Captured:
 def spec_of(module: nn.Module, example_inputs: Examples | None, time_steps: int | str | None = None) -> ModelSpec:
     """Returns a spec for a bare module and examples of its inputs."""
     given = _named_examples(module, example_inputs)
-    slots = Twin(private_copy(module)[0], "none").slots
+    net = private_copy(module)[0]
+    graph = GraphSpec(ONE_GRAPH, tuple(TensorSpec(name, (1,)) for name in given))
+    slots = Twin(net, "none", Signature(graph, net)).slots
     spiking = bool(slots)
     # snnTorch's and norse's networks are called once a step.
     stepwise = any(getattr(slot.module, "_neurokit_adopted", False) for slot in slots)

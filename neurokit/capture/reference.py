@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -189,17 +189,29 @@ def run_module(module: nn.Module, spec: ModelSpec, *given: Tensor) -> tuple[Tens
     Returns:
         The outputs, then new values of declared states.
     """
+    return module_runner(module, spec)[0](*given)
+
+
+def module_runner(
+    module: nn.Module, spec: ModelSpec
+) -> tuple[Callable[..., tuple[Tensor, ...]], Callable[[], tuple[str, ...]]]:
+    """Returns what `run_module` does with a module, bound once, and what returns the outputs' names after a run."""
     from spikingjelly.activation_based import functional
 
-    call = Signature(spec.as_graph(), module).call
-    functional.reset_net(module)
-    with torch.no_grad():
-        if spec.time_input == "step" and spec.time_steps is not None:
-            steps = [call(values) for values in zip(*given, strict=True)]
-            outputs = tuple(torch.stack(values) for values in zip(*steps, strict=True))
-        else:
-            if spec.time_input == "image" and spec.time_steps is not None:
-                set_time_steps(module, spec.time_steps)
-            outputs = call(given)
-    functional.reset_net(module)
-    return outputs
+    signature = Signature(spec.as_graph(), module)
+    call = signature.call
+
+    def run(*given: Tensor) -> tuple[Tensor, ...]:
+        functional.reset_net(module)
+        with torch.no_grad():
+            if spec.time_input == "step" and spec.time_steps is not None:
+                steps = [call(values) for values in zip(*given, strict=True)]
+                outputs = tuple(torch.stack(values) for values in zip(*steps, strict=True))
+            else:
+                if spec.time_input == "image" and spec.time_steps is not None:
+                    set_time_steps(module, spec.time_steps)
+                outputs = call(given)
+        functional.reset_net(module)
+        return outputs
+
+    return run, lambda: signature.output_names

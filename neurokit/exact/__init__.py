@@ -30,6 +30,7 @@ from neurokit.exact.rewrite import Plan, Rounding, apply, place
 from neurokit.neurons.delay import Delay
 from neurokit.neurons.loops import Loop
 from neurokit.spec import ModelSpec
+from neurokit.target import refuse_ports
 from neurokit.tasks.evaluate import headline_score, sequences
 
 __all__ = ["Exact", "LayerProof", "Proof", "exact", "exact_finetune"]
@@ -165,6 +166,8 @@ def _refuse_loops(captured: Captured) -> None:
 
 
 def _prepare(model: Captured | ModelSpec, calibration: Tensor | None, search: bool) -> _Job:
+    spec = model if isinstance(model, ModelSpec) else model.whole_spec
+    refuse_ports(spec, ("dtypes",), "the exact form", "leave --numerics exact away")
     original = _merged(model)
     _refuse_loops(original)
     reference = _reference(original)
