@@ -14,7 +14,7 @@ from neurokit.hw_sim.graph.network import NeuronModel, Uncounted
 from neurokit.hw_sim.trace import arithmetic, connect
 from neurokit.hw_sim.trace.builder import Builder
 from neurokit.hw_sim.trace.call import Call, first, give_up
-from neurokit.hw_sim.trace.values import Value, sample_shape
+from neurokit.hw_sim.trace.values import Term, Value, sample_shape
 
 # Operations that only move elements: the same operation is applied to the elements' numbers.
 _MOVES = frozenset(
@@ -152,6 +152,7 @@ def _joined(call: Call, builder: Builder) -> Any:
             parts = [torch.full(t.shape, -1, dtype=term.ids.dtype) for t in tensors]
             parts[place] = term.ids
             terms.append(replace(term, ids=call.again({"tensors": parts})))
+    terms = _merged(terms)
     known = [value for value in values if isinstance(value, Value)]
     constant = None
     if len(known) < len(values) or any(value.constant is not None for value in known):
@@ -160,6 +161,22 @@ def _joined(call: Call, builder: Builder) -> Any:
     return Value(
         tuple(terms), offset=any(v.offset for v in known), constant=constant, known=all(v.known for v in known)
     )
+
+
+def _merged(terms: list[Term]) -> list[Term]:
+    """Returns terms of one source, each of which is elsewhere, as one (the steps of a loop that are stacked)."""
+    kept: dict[tuple[Any, ...], Term] = {}
+    apart: list[Term] = []
+    for term in terms:
+        key = (term.source if isinstance(term.source, str) else id(term.source), term.static, term.gain, term.delay)
+        before = kept.setdefault(key, term)
+        if before is term:
+            continue
+        if bool(((before.ids >= 0) & (term.ids >= 0)).any()):
+            apart.append(term)
+        else:
+            kept[key] = replace(before, ids=torch.maximum(before.ids, term.ids))
+    return [*kept.values(), *apart]
 
 
 def _constant(value: Value | None, tensor: Tensor) -> Tensor:
@@ -205,6 +222,7 @@ def neuron(call: Call, builder: Builder, path: str) -> list[Any]:
 
 _CONNECTS: dict[str, Callable[[Call, Builder], Any]] = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d", "convolution"), connect.convolution),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), connect.convolution),
     **dict.fromkeys(("linear", "addmm"), connect.linear),
     **dict.fromkeys(("matmul", "mm", "bmm"), arithmetic.matrix_product),
 }

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from neurokit.spec import ModelSpec
 
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+READABLE = {*_IMAGES, ".npy", ".npz", ".wav", *EVENT_FILES}
 _EVENT_FIELDS = {"t", "x", "y", "p"}
 _MAX_BYTES = 4 << 30
 
