@@ -10,7 +10,7 @@ __all__ = ["INPUT_SHAPE_HELP", "InputShape", "parse_shapes"]
 
 INPUT_SHAPE_HELP = (
     "Sizes of one sample without T and B, for a bare nn.Module: 3,224,224. Several inputs: repeat it as "
-    "NAME:DTYPE:SIZES, in the order of forward's arguments; a size may be a free axis: ids:int64:S, mask:bool:S,S."
+    "NAME:DTYPE:SIZES, in the order of forward's arguments; there a size may be a free axis: ids:int64:S, mask:bool:S,S."
 )
 
 
@@ -44,7 +44,8 @@ def _sizes(text: str, entry: str) -> tuple[int | str, ...]:
         sizes = [as_size(part) for part in parts]
     except InputError as error:
         raise _refusal(entry) from error
-    if any(size == 0 for size in sizes):
+    free = any(not isinstance(size, int) for size in sizes)
+    if 0 in sizes or (free and ":" not in entry):  # a slip of the pen in 3,224,224 is no free axis
         raise _refusal(entry)
     return tuple(size if isinstance(size, int) else str(size) for size in sizes)
 
