@@ -10,7 +10,7 @@ __all__ = ["INPUT_SHAPE_HELP", "InputShape", "parse_shapes"]
 
 INPUT_SHAPE_HELP = (
     "Sizes of one sample without T and B, for a bare nn.Module: 3,224,224. Several inputs: repeat it as "
-    "NAME:DTYPE:SIZES, in the order of forward's arguments; there a size may be a free axis: ids:int64:S, mask:bool:S,S."
+    "NAME:DTYPE:SIZES, in the order of forward's arguments; a size may there be free: ids:int64:S, mask:bool:S,S."
 )
 
 
