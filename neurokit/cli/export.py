@@ -98,6 +98,10 @@ def export(
             with progress(f"transform {spec.name}"):
                 spec = apply(spec, transform)
         check_ports(spec, target)
+        if numerics is Numerics.exact:
+            from neurokit.exact import check_spec
+
+            check_spec(spec)
         with progress(f"capture {spec.name}"):
             captured = pipeline.capture(spec, time_steps=steps)
         with progress(f"lower to {target}"):
