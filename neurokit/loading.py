@@ -16,9 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurokit.dims import as_size
-from neurokit.errors import InputError, ModelLoadError, NeurokitError, UnknownNameError, WeightsError
+from neurokit.errors import (
+    InputError,
+    ModelLoadError,
+    NeurokitError,
+    UnknownNameError,
+    Unsupported,
+    UnsupportedError,
+    WeightsError,
+)
 from neurokit.interchange.models import is_model_file, spec_from_file
-from neurokit.spec import MODELS, ModelSpec, TensorSpec
+from neurokit.spec import MODELS, ModelSpec, TensorSpec, TimeInput
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,7 +71,7 @@ def load(
     elif is_model_file(name_or_ref):
         spec = spec_from_file(name_or_ref, time_steps)
     elif ":" in name_or_ref or name_or_ref.endswith(".py") or "/" in name_or_ref:
-        spec = _from_file(name_or_ref, shape, time_steps)
+        spec = _from_file(name_or_ref, input_shape, time_steps)
     else:
         spec = _from_zoo(name_or_ref)
     return _with_choices(spec, shape, time_steps, weights)
@@ -151,7 +159,7 @@ def _build_with_time_steps(spec: ModelSpec, time_steps: int) -> Callable[[], nn.
         if _own_time_steps(module) is None:
             raise ModelLoadError(
                 f"model {spec.name!r} repeats its image itself, but has no attribute T to set to {time_steps}",
-                fix=f"leave time_steps at {spec.time_steps}, or let the module repeat its input self.T times",
+                fix="leave time_steps at {spec.time_steps}, or let the module repeat its input self.T times",
             )
         module.T = time_steps
         return module
@@ -186,7 +194,7 @@ def _from_zoo(name: str) -> ModelSpec:
         raise ModelLoadError(f"the definition of model {name!r} raised {_one_line(error)}") from error
 
 
-def _from_file(ref: str, shape: Ports | None, time_steps: int | None) -> ModelSpec:
+def _from_file(ref: str, shape: InputShape, time_steps: int | None) -> ModelSpec:
     file, _, name = ref.rpartition(":")
     if not file or not name or "/" in name:
         raise ModelLoadError(f"model {ref!r} names no factory", expected="path/file.py:factory")
@@ -203,7 +211,7 @@ def _from_file(ref: str, shape: Ports | None, time_steps: int | None) -> ModelSp
     made = _call_factory(module, name, path, ref)
     if isinstance(made, ModelSpec):
         return dataclasses.replace(made, build=_guarded(made.build, path, ref))
-    return _from_module(made, name, ref, shape, time_steps)
+    return spec_of_module(made, name, shape, time_steps, ref)
 
 
 def _near_files(path: Path) -> list[Path]:
@@ -215,10 +223,13 @@ def _near_files(path: Path) -> list[Path]:
 
 @contextmanager
 def _importing_from(folder: Path) -> Iterator[None]:
-    """Lets a user's file, also later inside its functions, import what lies next to it."""
+    """Lets a user's file import what lies next to it and SpikingJelly's old names, also later inside its functions."""
+    from neurokit.capture.legacy import old_code
+
     sys.path.insert(0, str(folder))
     try:
-        yield
+        with old_code():
+            yield
     finally:
         if str(folder) in sys.path:
             sys.path.remove(str(folder))
@@ -282,9 +293,14 @@ def _guarded(function: Callable[[], Any], path: Path, ref: str) -> Callable[[], 
     """Wraps a user's function: it can import from its folder, and its failure is one clear line."""
 
     def call() -> Any:
+        from torch import nn
+
+        from neurokit.capture.legacy import modernised
+
         try:
             with _importing_from(path.parent):
-                return function()
+                made = function()
+            return modernised(made) if isinstance(made, nn.Module) else made
         except NeurokitError:
             raise
         except (Exception, SystemExit) as error:
@@ -293,11 +309,52 @@ def _guarded(function: Callable[[], Any], path: Path, ref: str) -> Callable[[], 
     return call
 
 
-def _from_module(module: nn.Module, name: str, ref: str, shape: Ports | None, time_steps: int | None) -> ModelSpec:
-    """Wraps a bare module in a spec; what it takes over time is found out by trying."""
-    from neurokit.capture.time_input import element_type, find_time_semantics, neurons_of
+def _with_several_inputs(module: nn.Module, name: str, inputs: tuple[TensorSpec, ...], ref: str) -> ModelSpec:
+    """Wraps a bare module with several inputs, which must be one without neurons.
 
-    if shape is None:
+    Raises:
+        InputError: If it has neurons: what it takes over time cannot be tried out.
+    """
+    from neurokit.capture.time_input import neurons_of
+
+    if neurons_of(module):
+        raise InputError(
+            f"{ref} has spiking neurons and {len(inputs)} inputs, so what it takes over time cannot be tried out",
+            expected="one input",
+            fix="return a ModelSpec that states time_input",
+        )
+    return ModelSpec(name, lambda: copy.deepcopy(module), inputs)
+
+
+def spec_of_module(
+    module: nn.Module, name: str, shape: InputShape, time_steps: int | None = None, ref: str = ""
+) -> ModelSpec:
+    """Wraps a bare module in a spec; what it takes over time is found out by trying.
+
+    Args:
+        module: The module; copies of it are run and built.
+        name: Name of the model.
+        shape: Sizes of one sample without time and batch; of several inputs by name, with their dtypes.
+        time_steps: T; default is the module's own, or 4. A module without the neurons of a library needs it if it
+            takes a sequence.
+        ref: What to call the model in messages.
+
+    Raises:
+        InputError: If the shape is missing, or the module has other time steps of its own.
+        ModelLoadError: If the module cannot be copied, or what it takes over time is unclear.
+    """
+    ref = ref or name
+    from neurokit.capture.attribute_state import mark_states
+    from neurokit.capture.time_input import (
+        check_takes_sequence,
+        element_type,
+        find_time_semantics,
+        neurons_of,
+        steps_of_its_own,
+    )
+
+    ports = _checked_shape(shape)
+    if ports is None:
         raise InputError(
             f"factory {ref} returned a bare module, so its input is unknown",
             expected="the shape of one sample, without time and batch",
@@ -313,18 +370,29 @@ def _from_module(module: nn.Module, name: str, ref: str, shape: Ports | None, ti
     pristine.eval()
     inputs = tuple(
         TensorSpec(own or "input", sizes, dtype or element_type(module), _LAYOUTS.get(len(sizes), ""))
-        for own, dtype, sizes in shape
+        for own, dtype, sizes in ports
     )
-    if len(inputs) > 1 and neurons_of(module):
-        raise InputError(
-            f"{ref} has spiking neurons and {len(inputs)} inputs, so what it takes over time cannot be tried out",
-            expected="one input",
-            fix="return a ModelSpec that states time_input",
+    if len(inputs) > 1:
+        return _with_several_inputs(pristine, name, inputs, ref)
+    known = neurons_of(pristine)
+    kept = mark_states(pristine, inputs[0], known)
+    if kept and not known:
+        raise UnsupportedError(
+            f"{ref} keeps values between calls that are not known as a state",
+            [Unsupported("", name, part, "hand the state in and out, or use SpikingJelly's neurons") for part in kept],
         )
-    if not neurons_of(module):
-        return ModelSpec(name, lambda: copy.deepcopy(pristine), inputs)
+    if not neurons_of(pristine):
+        if time_steps is not None:
+            check_takes_sequence(pristine, inputs[0], time_steps, ref)
+        return ModelSpec(name, lambda: copy.deepcopy(pristine), inputs, time_steps=time_steps)
     own = _own_time_steps(module)
-    steps = time_steps or own or DEFAULT_TIME_STEPS
+    looped = steps_of_its_own(pristine, inputs[0]) if own is None else None
+    if looped is not None and time_steps not in (None, looped):
+        raise InputError(
+            f"{ref}: its forward runs {looped} time steps itself, and time_steps={time_steps} was given",
+            fix="leave time_steps away, or let its forward take its number from an attribute T",
+        )
+    steps = time_steps or own or looped or DEFAULT_TIME_STEPS
 
     def build() -> nn.Module:
         built: Any = copy.deepcopy(pristine)
@@ -332,7 +400,9 @@ def _from_module(module: nn.Module, name: str, ref: str, shape: Ports | None, ti
             built.T = steps
         return built
 
-    semantics = find_time_semantics(build(), inputs[0], steps, repeats=own is not None, ref=ref)
+    semantics: TimeInput = "image"
+    if looped is None:
+        semantics = find_time_semantics(build(), inputs[0], steps, repeats=own is not None, ref=ref)
     return ModelSpec(name, build, inputs, time_steps=steps, time_input=semantics)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from neurokit.errors import InputError, Unsupported, UnsupportedError
+from neurokit.port_traits import needs_of, not_taken
 from neurokit.registry import Registry
 
 if TYPE_CHECKING:
@@ -15,47 +17,8 @@ if TYPE_CHECKING:
 
     from neurokit.artifact import Artifact
     from neurokit.capture import Captured
+    from neurokit.parity.vectors import Vectors
     from neurokit.spec import ModelSpec
-
-
-# What models may have beyond one input of fractions whose sizes are numbers, and how a reason says it.
-PORT_TRAITS = {
-    "graphs": "several graphs",
-    "inputs": "several inputs",
-    "states": "declared states",
-    "dims": "free axes",
-    "dtypes": "inputs of whole numbers or booleans",
-}
-
-
-def needs_of(spec: ModelSpec) -> dict[str, str]:
-    """Returns what a model has of `PORT_TRAITS`, each with the names of what has it."""
-    graphs = spec.graphs or (spec.as_graph(),)
-    inputs = [port for graph in graphs for port in graph.inputs]
-    found = {
-        "graphs": [graph.name for graph in graphs] if len(graphs) > 1 else [],
-        "inputs": [port.name for port in inputs] if any(len(graph.inputs) > 1 for graph in graphs) else [],
-        "states": [state.name for graph in graphs for state in graph.states],
-        "dims": list(dict.fromkeys(name for graph in graphs for name in graph.dims)),
-        "dtypes": [f"{port.name} {port.dtype}" for port in inputs if "float" not in port.dtype],
-    }
-    return {trait: ", ".join(names) for trait, names in found.items() if names}
-
-
-def not_taken(spec: ModelSpec, takes: Collection[str], what: str, fix: str) -> list[Unsupported]:
-    """Returns every reason why something that takes only some traits does not take a model.
-
-    Args:
-        spec: The model.
-        takes: Which of `PORT_TRAITS` it takes.
-        what: What that is, as the subject of a sentence.
-        fix: What to do instead.
-    """
-    return [
-        Unsupported("", spec.name, f"it has {PORT_TRAITS[trait]} ({names}), and {what} takes none", fix)
-        for trait, names in needs_of(spec).items()
-        if trait not in takes
-    ]
 
 
 def check_ports(spec: ModelSpec, target: str) -> None:
@@ -67,17 +30,6 @@ def check_ports(spec: ModelSpec, target: str) -> None:
     reasons = _target_refusals(spec, TARGETS.get(target).info)
     if reasons:
         raise UnsupportedError(f"target {target!r} cannot take model {spec.name!r}", reasons)
-
-
-def refuse_ports(spec: ModelSpec, takes: Collection[str], what: str, fix: str) -> None:
-    """Refuses a model whose ports something does not take.
-
-    Raises:
-        UnsupportedError: If so; lists every reason.
-    """
-    reasons = not_taken(spec, takes, what, fix)
-    if reasons:
-        raise UnsupportedError(f"{what} cannot take model {spec.name!r}", reasons)
 
 
 def _target_refusals(spec: ModelSpec, info: TargetInfo) -> list[Unsupported]:
@@ -176,8 +128,89 @@ class Runner(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
+class Probe(Protocol):
+    """What verification needs of an open artifact: its layers seen, fed and run one by one.
+
+    A target's probe subclasses this; what has a body here is right for most. Values of a layer are `[T, B, ...]`.
+    A layer is one neuron module; where it is called several times, its calls follow one another along T.
+    docs/verification.md says what is concluded from which method.
+    """
+
+    has_levels: bool = False
+    """Whether the target's `probe` takes `level` and `threads`, so that an artifact can be verified thoroughly."""
+    fixed_input: bool = False
+    """Whether it runs on input that the artifact holds, whatever it is given."""
+    tolerance: float | None = None
+    """Relative L2 error of the outputs that is allowed where there are no layers; None for the verifier's own."""
+
+    @abstractmethod
+    def layers(self) -> list[str]:
+        """Returns the name of every layer that can be seen, in the order of execution."""
+
+    @abstractmethod
+    def can_force(self) -> bool:
+        """Returns whether every layer can be given spikes in place of its own (`currents`, `fire` and `run` work)."""
+
+    @abstractmethod
+    def free(self, feeds: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Runs the artifact as it is on whole inputs by name; returns its outputs, and every layer's own spikes."""
+
+    @abstractmethod
+    def currents(
+        self, feeds: Mapping[str, np.ndarray], spikes: list[np.ndarray]
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Runs with the given spikes in place of every layer's own; returns outputs and every layer's current."""
+
+    @abstractmethod
+    def run(self, index: int, current: np.ndarray, v0: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Runs one layer's own neuron alone over time.
+
+        Args:
+            index: Which layer.
+            current: Input current, `[T, N]`; any T, also one that the model does not have.
+            v0: Membrane before the first step, `[N]`.
+
+        Returns:
+            Spikes `[T, N]` and the membrane after the last step `[N]`.
+        """
+
+    def fire(self, index: int, current: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Runs one layer's own neuron for every time step at once, each from its own given membrane.
+
+        Returns:
+            Spikes and membranes after each step, both in the shape of `current`.
+        """
+        spikes, after = self.run(index, current.reshape(1, -1), before.reshape(-1))
+        return spikes.reshape(current.shape), after.reshape(current.shape)
+
+    def membranes(self) -> list[np.ndarray | None]:
+        """Returns every layer's membrane after the last free run, where the artifact shows it; [] if it shows none."""
+        return []
+
+    def restrict(self, vectors: Vectors) -> Vectors:
+        """Returns the vectors of what this artifact shows: without layers that it hides, with its own bounds."""
+        return vectors
+
+    def inspect(self, vectors: Vectors) -> tuple[list[str], list[str]]:
+        """Makes the checks that only this target knows; returns faults and notes, one line each."""
+        return [], []
+
+
+@runtime_checkable
+class Probed(Protocol):
+    """A target whose artifacts can be opened for verification; of others only the outputs are compared."""
+
+    def probe(self, artifact: Artifact, **options: Any) -> Probe:
+        """Opens an artifact for verification.
+
+        Raises:
+            InputError: If an option is not one of the target's.
+        """
+        ...
+
+
 class Target(Protocol):
-    """A road out. `check` lists every obstacle before `lower` does any work."""
+    """Where a model can be lowered to. `check` lists every obstacle before `lower` does any work."""
 
     info: TargetInfo
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -11,13 +12,17 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
+from neurokit.capture.attribute_state import mark_states
+from neurokit.capture.eager import own_random_numbers, untouched
+from neurokit.capture.hooks import foreign_hooks, settle
 from neurokit.capture.neurons import is_stateful
 from neurokit.capture.obstacles import neurons_and_states, not_one_step, not_streaming, wrong_time_steps
 from neurokit.capture.ports import check_dynamic, input_ports, output_meaning, output_ports
-from neurokit.capture.probe import Probe, example_values, probe, set_time_steps, time_output
+from neurokit.capture.probe import Probe, example_values, keep_other_attributes, probe, set_time_steps, time_output
+from neurokit.capture.sides import comparable, stimulus
 from neurokit.capture.signature import Signature
 from neurokit.capture.tidy import tidy
-from neurokit.capture.time_input import find_time_semantics, neurons_of
+from neurokit.capture.time_input import find_time_semantics, neurons_of, quiet_copy, steps_of_its_own, takes_one_step
 from neurokit.capture.tracing import NO_NODE, Job, traced
 from neurokit.capture.twin import Twin, private_copy
 from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSteps
@@ -33,6 +38,7 @@ __all__ = ["Captured", "NeuronInfo", "StateInfo", "capture", "opened", "spec_of"
 
 _DYNAMIC_T = 3  # example lengths of dynamic axes: unequal to each other, to 0 and to 1
 _DYNAMIC_B = 2
+_MOST_NUMBERS = 2**32  # of one input
 _NO_NEURON = ("loop", "delay")
 
 
@@ -44,17 +50,19 @@ def capture(
     batch: int | Literal["dynamic"] = "dynamic",
     merge: bool = False,
     form: Form = "sequence",
+    compare: bool = False,
 ) -> Captured:
     """Captures a model as one program in which every neuron takes and returns its state.
 
     Args:
         model: A spec, or a module together with `example_inputs`. The module is left as it was found.
-        example_inputs: For a bare module: `[T, B, *shape]` if it has neurons, else `[B, *shape]`; several as a tuple,
-            or as a dict by name.
+        example_inputs: For a bare module: `[T, B, *shape]` if it has neurons or `time_steps` is given, `[B, *shape]`
+            if it has none or repeats an image itself; several as a tuple, or as a dict by name.
         time_steps: T, or "dynamic"; default is the spec's.
         batch: A fixed batch size, or "dynamic".
         merge: Whether to merge re-parameterised branches (RepConv) into single convolutions.
         form: "sequence", or "step" for a program of one time step.
+        compare: Whether the capture is held against the module itself (`neurokit.capture.fidelity`).
 
     Returns:
         The captured model.
@@ -70,22 +78,38 @@ def capture(
     if not isinstance(module, nn.Module):
         raise ModelLoadError(f"model {spec.name!r} built a {type(module).__name__}", expected="a torch.nn.Module")
     check_finite(module, spec.name)
+    eager = untouched(module) if compare or any(True for _ in foreign_hooks(module)) else None
     merged = "none"
     if spec.merge_reparameterised is not None:
         merged = "merged" if merge else "kept"
         module = spec.merge_reparameterised(module) if merge else module
     net, notes = private_copy(module)
+    notes += getattr(module, "notes_for_user", ())
     steps = _time_steps(spec, net, time_steps)
+    keep_other_attributes(net, spec)
     _check_batch(batch)
     if spec.graphs and steps is not None:
         raise _several_and_neurons(spec)
     spec = replace(spec, time_steps=spec.time_steps if isinstance(steps, str) else steps)
     parts = []
-    for graph in spec.graphs or (spec.as_graph(),):
-        copied = private_copy(net)[0] if parts else net  # a twin rebinds the forward of neurons
-        twin = Twin(copied, "none" if steps is None else spec.time_input, Signature(graph, copied))
-        parts.append(_trace(twin, spec.of(graph), steps, batch, form, merged, tuple(notes)))
-    return _together(parts) if spec.graphs else parts[0]
+    with own_random_numbers(0):
+        if eager is not None and comparable(spec):
+            notes += _settle_hooks(net, eager, spec, steps)
+        for graph in spec.graphs or (spec.as_graph(),):
+            copied = private_copy(net)[0] if parts else net  # a twin rebinds the forward of neurons
+            twin = Twin(copied, "none" if steps is None else spec.time_input, Signature(graph, copied))
+            parts.append(_trace(twin, spec.of(graph), steps, batch, form, merged, tuple(notes)))
+        made = _together(parts) if spec.graphs else parts[0]
+        if not compare or eager is None or form != "sequence":
+            return made
+        from neurokit.capture.fidelity import hold_against
+
+        return hold_against(eager, made)
+
+
+def _settle_hooks(net: nn.Module, eager: nn.Module, spec: ModelSpec, steps: TimeSteps) -> list[str]:
+    count = spec.time_steps if isinstance(steps, str) else steps
+    return settle(net, eager, stimulus(spec, count, 2, 1.0), steps is not None and spec.time_input == "step")
 
 
 def _together(parts: Sequence[Captured]) -> Captured:
@@ -148,29 +172,52 @@ def opened(captured: Captured) -> Captured:
 def spec_of(module: nn.Module, example_inputs: Examples | None, time_steps: int | str | None = None) -> ModelSpec:
     """Returns a spec for a bare module and examples of its inputs."""
     given = _named_examples(module, example_inputs)
+    first = next(iter(given.values()))
+    single = len(given) == 1  # with several inputs nothing is tried out
+    module = _with_states_by_hand(module, first) if single else module
+    timed = isinstance(time_steps, int) and not isinstance(time_steps, bool)
     net = private_copy(module)[0]
     graph = GraphSpec(ONE_GRAPH, tuple(TensorSpec(name, (1,)) for name in given))
-    slots = Twin(net, "none", Signature(graph, net)).slots
-    spiking = bool(slots)
-    # snnTorch's and norse's networks are called once a step.
-    stepwise = any(getattr(slot.module, "_neurokit_adopted", False) for slot in slots)
-    axes = 2 if spiking else 1
+    spiking = timed or bool(Twin(net, "none", Signature(graph, net)).slots)
+    looped = _steps_of_an_image(module, first) if spiking and single and not timed else None
+    axes = 1 if looped is not None or not spiking else 2
     for name, value in given.items():
         if value.dim() <= axes - 1 or min(value.shape, default=0) < 1:
-            what = "example_inputs" if len(given) == 1 else f"example input {name!r}"
+            what = "example_inputs" if single else f"example input {name!r}"
             raise InputError(f"{what} has shape {list(value.shape)}", expected="[T, B, *shape]")
-    first = next(iter(given.values()))
     tensors = tuple(_tensor_spec(name, value, axes) for name, value in given.items())
-    steps = int(first.shape[0]) if spiking and not isinstance(time_steps, int) else time_steps
-    stepwise = stepwise or len(given) > 1  # with several inputs nothing is tried out
-    semantics: TimeInput = "sequence" if len(given) > 1 else "step"
+    steps = looped or (int(first.shape[0]) if spiking and not isinstance(time_steps, int) else time_steps)
+    semantics: TimeInput = "image" if looped else "sequence"
+    if single and not looped:
+        semantics = _time_input(module, tensors[0], int(first.shape[0]))
     return ModelSpec(
         name=type(module).__name__,
         build=lambda: module,
         inputs=tensors,
         time_steps=steps if isinstance(steps, int) else None,
-        time_input=semantics if stepwise else _time_input(module, tensors[0], int(first.shape[0])),
+        time_input=semantics,
     )
+
+
+def _with_states_by_hand(module: nn.Module, example_inputs: torch.Tensor) -> nn.Module:
+    """Returns the module, or a copy in which the attributes that it keeps from call to call are marked as states."""
+    shape = tuple(example_inputs.shape[2:])
+    if not shape or neurons_of(module):
+        return module
+    try:
+        marked = quiet_copy(module).eval()
+    except Exception:  # what cannot be copied is refused further on, with its reason
+        return module
+    mark_states(marked, TensorSpec("x", shape, str(example_inputs.dtype).removeprefix("torch.")))
+    return marked if neurons_of(marked) else module
+
+
+def _steps_of_an_image(module: nn.Module, example_inputs: torch.Tensor) -> int | None:
+    """Returns how many time steps a bare module makes of one image itself, or None if it takes steps."""
+    neurons, shape = neurons_of(module).values(), tuple(example_inputs.shape[1:])
+    if not shape or not neurons or not all(takes_one_step(part) for part in neurons):
+        return None
+    return steps_of_its_own(module, TensorSpec("x", shape, str(example_inputs.dtype).removeprefix("torch.")))
 
 
 def _named_examples(module: nn.Module, given: Examples | None) -> dict[str, torch.Tensor]:
@@ -202,7 +249,7 @@ def _time_input(module: nn.Module, tensor: TensorSpec, steps: int) -> TimeInput:
     Such a module would run on a sequence too, with time taken for the batch, and keep no state from step to step.
     """
     neurons = neurons_of(module).values()
-    if not neurons or any(getattr(part, "step_mode", "m") != "s" for part in neurons):
+    if not neurons or not all(takes_one_step(part) for part in neurons):
         return "sequence"
     return find_time_semantics(module, tensor, steps, repeats=False, ref=type(module).__name__)
 
@@ -227,6 +274,18 @@ def _check_batch(batch: int | str) -> None:
         raise InputError(f"batch is {batch!r}", expected='a whole number >= 1 or "dynamic"')
 
 
+def _refuse_size(spec: ModelSpec, steps: TimeSteps, batch: int | str) -> None:
+    """Refuses an input that no machine holds, before it is made."""
+    sample = sum(math.prod(size for size in port.sizes if isinstance(size, int)) for port in spec.inputs)
+    sizes = (sample, steps if isinstance(steps, int) else 1, batch if isinstance(batch, int) else 1)
+    if math.prod(sizes) > _MOST_NUMBERS:
+        raise InputError(
+            f"an input of T = {sizes[1]:,} and B = {sizes[2]:,} has {math.prod(sizes):.3g} numbers",
+            expected=f"at most {_MOST_NUMBERS:.3g}",
+            fix="a smaller batch or fewer time steps",
+        )
+
+
 def _trace(
     twin: Twin,
     spec: ModelSpec,
@@ -238,6 +297,7 @@ def _trace(
     opened: bool = False,
 ) -> Captured:
     single = form == "step"
+    _refuse_size(spec, steps, batch)
     reasons = [*twin.refusals(), *wrong_time_steps(twin, steps), *neurons_and_states(twin, spec)]
     if single:
         reasons += not_streaming(twin, spec)

@@ -23,6 +23,7 @@ class Slot:
     calls: int = 0
     has_time: bool = True
     scanned: bool = False
+    carried: bool = True  # whether a run begins with the state that the last one left
     seen: list[tuple[int, ...]] = field(default_factory=list)
 
     @property
