@@ -130,7 +130,8 @@ def analyse(
             )
         )
     outputs = outputs if isinstance(outputs, list | tuple) else (outputs,)
-    leaves = [value for value in outputs if isinstance(value, Magnitude)]
+    # Whole numbers and booleans are not rounded; they keep their place among the outputs.
+    leaves = [v if isinstance(v, Magnitude) else Magnitude(torch.zeros(v.shape), 0) for v in outputs]
     return run.currents, leaves
 
 

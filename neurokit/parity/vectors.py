@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -313,10 +314,12 @@ def _computed(captured: Captured, states: Sequence[torch.Tensor]) -> list[int]:
 
 
 def _bounds(names: Sequence[str], magnitudes: Sequence[Magnitude]) -> dict[str, float]:
-    return {
+    """Returns the rounding bound of each output; an output behind a mask of infinities has none."""
+    bounds = {
         name: float(magnitude.error().max()) if magnitude.size.numel() else 0.0
         for name, magnitude in zip(names, magnitudes, strict=False)
     }
+    return {name: bound for name, bound in bounds.items() if math.isfinite(bound)}
 
 
 def analysed(
