@@ -17,7 +17,7 @@ from neurokit.errors import Unsupported
 from neurokit.export.nir.graph import GraphBuilder, Made, Value, concrete, shape_of
 from neurokit.export.nir.grid import input_grid
 from neurokit.export.nir.loops import Loops, delay_lines
-from neurokit.export.nir.rules import RULES, unknown
+from neurokit.export.nir.rules import rule_for, unknown
 from neurokit.neurons.cells import NirCell, fires_above
 from neurokit.neurons.delay import Delay
 
@@ -109,9 +109,9 @@ class Walk:
         if not values or not isinstance(made, Tensor | list | tuple):  # constants and sizes
             return self._constant(node, args, kwargs)
         lost = [value for value in values if not value.lead]
-        if lost and node.target in RULES:  # its axes are unknown because of something that was refused already
+        rule = rule_for(node.target)
+        if lost and rule is not unknown:  # its axes are unknown because of something that was refused already
             return self.graph.outside(node, values)
-        rule = RULES.get(node.target, unknown)
         return rule(self.graph, node, args, kwargs)
 
     def _constant(self, node: Node, args: Any, kwargs: Any) -> Any:

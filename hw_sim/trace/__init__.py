@@ -19,13 +19,13 @@ from neurokit.hw_sim.trace.cells import Cells
 from neurokit.hw_sim.trace.operations import Call, apply, neuron
 from neurokit.hw_sim.trace.values import Term, Value, numbered
 from neurokit.neurons.delay import Delay
+from neurokit.program.ops import Kind, operation
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured
 
 __all__ = ["trace"]
 
-_NEURONS = ("if_", "lif", "plif")
 _LEAVES = ("torch.nn.modules", "spikingjelly.activation_based.layer")  # modules that are one operation
 
 
@@ -161,9 +161,11 @@ class _Tracer:
             positional = [changed.pop(name) for name in names[: len(args)]]
             return node.target(*positional, **{name: changed[name] for name in kwargs})  # type: ignore[operator]
 
-        operation = schema.name.split("::")[-1]
-        call = Call(operation, _path(node, operation), arguments, values, result, again)
-        if operation in _NEURONS and schema.name.startswith("neurokit"):
+        known = operation(node.target)
+        name = schema.name.split("::")[-1] if known is None else known.name.partition(".")[0]
+        kind, floats = (None, False) if known is None else (known.kind, known.floats)
+        call = Call(name, _path(node, name), arguments, values, result, again, kind, floats)
+        if kind is Kind.NEURON:
             return neuron(call, self.builder, next(self.paths))
         return apply(call, self.builder)
 

@@ -210,7 +210,6 @@ def make_vectors(
     """
     from neurokit.capture import opened
     from neurokit.capture.reference import example_input, fed_back, record
-    from neurokit.neurons.ops import is_neuron
     from neurokit.parity.rounding import analyse
 
     captured = opened(captured)
@@ -224,7 +223,7 @@ def make_vectors(
     outputs, records = record(module, (x, *states))
     outputs = outputs[: len(captured.output_names)]
     forced = [entry.spikes for entry in records]
-    currents, magnitudes = analyse(module, is_neuron, forced, (x, *states), _computed(captured, states))
+    currents, magnitudes = analyse(module, forced, (x, *states), _computed(captured, states))
     covers, stirred, stirred_magnitudes = _covers(captured, module, x, [tuple(spikes.shape) for spikes in forced])
     by_path = {neuron.path: neuron for neuron in captured.neurons}
     layers = tuple(
@@ -265,13 +264,12 @@ def _covers(
     import torch
 
     from neurokit.capture.reference import fed_back, record
-    from neurokit.neurons.ops import is_neuron
     from neurokit.parity.rounding import analyse
 
     forced = [torch.from_numpy(covering_spikes(seed, shape)).to(x.dtype) for seed, shape in enumerate(shapes)]
     states = fed_back(captured, module, x, forced)
     outputs, records = record(module, (x, *states), forced)
-    magnitudes, of_outputs = analyse(module, is_neuron, forced, (x, *states), _computed(captured, states))
+    magnitudes, of_outputs = analyse(module, forced, (x, *states), _computed(captured, states))
     covers = []
     for seed, (entry, magnitude) in enumerate(zip(records, magnitudes, strict=True)):
         at = _sample(entry.current.numel(), seed)
