@@ -125,7 +125,7 @@ def _onnx(captured: Captured, x: Tensor, folder: Path, form: str, level: int, th
             entries = dict(target.lower(captured, draft.path, LowerOptions("exact", captured.batch)))
             draft.manifest = _manifest(captured, form, LowerOptions("exact", captured.batch), entries, None)
     probe = target.probe(nk.Artifact.load(out), level=level, threads=threads)  # type: ignore[attr-defined]
-    outputs, spikes = probe.free(x.numpy())
+    outputs, spikes = probe.free({captured.spec.inputs[0].name: x.numpy()})
     return [torch.as_tensor(y) for y in outputs], [torch.as_tensor(s).to(torch.uint8) for s in spikes]
 
 

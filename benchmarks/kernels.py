@@ -19,10 +19,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kernel_parts import models, neurons, parity, products, spread
+from kernel_parts import models, neurons, parity, products, roofline, spread
 from kernel_parts.record import Record, page
 
 PARTS = {
+    "registered": roofline.measure,
     "attention": products.measure_attention,
     "linear": products.measure_linear,
     "lif": neurons.measure,

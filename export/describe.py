@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from neurokit.dims import BATCH, Size, substitute, text_of
+
 if TYPE_CHECKING:
     from neurokit.capture import Captured
 
@@ -17,12 +19,13 @@ def describe(captured: Captured) -> dict[str, Any]:
     steps = "T" if captured.time_steps == "dynamic" else captured.time_steps
     lead = "TB" if timed else "B"
     shape = [*([steps] if timed else []), batch, *info.shape]
+    fixed: dict[str, Size] = {BATCH: batch} if isinstance(batch, int) else {}
     states = [
         {
             "name": s.name,
             "input": f"{s.name}_in",
             "output": f"{s.name}_out",
-            "shape": [_symbol(size, batch) for size in s.shape],
+            "shape": [text_of(substitute(size, fixed)) for size in s.shape],
             "dtype": s.dtype,
             "init": s.init,
             "unit": "threshold units",
@@ -48,14 +51,6 @@ def describe(captured: Captured) -> dict[str, Any]:
         "neurons": [{"path": n.path, "kind": n.kind, "op": n.op, "parameters": n.parameters} for n in captured.neurons],
         "target_info": {"time_input": spec.time_input, "time_output": captured.time_output},
     }
-
-
-def _symbol(size: int | None, batch: int | str) -> int | str:
-    if size is None:
-        return batch
-    if size >= 0:
-        return size
-    return f"{-size}*{batch}" if isinstance(batch, str) else -size * batch
 
 
 def _meaning(captured: Captured, timed: bool) -> str:

@@ -6,20 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from neurokit.dims import BATCH, evaluate
+
 
 def initial_states(states: Any, batch: int) -> dict[str, np.ndarray]:
     """Returns every state's initial value, by the name of its input (states as a manifest lists them)."""
     feeds = {}
     for state in states:
-        shape = [size if isinstance(size, int) else _size(size, batch) for size in state.shape]
+        shape = [evaluate(size, {BATCH: batch}) for size in state.shape]
         feeds[state.input] = np.full(shape, state.init, dtype=state.dtype)
     return feeds
-
-
-def _size(symbol: str, batch: int) -> int:
-    """Evaluates "B" or "3*B"."""
-    factor, _, _ = symbol.rpartition("*")
-    return int(factor or 1) * batch
 
 
 def reduce_steps(steps: np.ndarray, time_output: str) -> np.ndarray:

@@ -32,6 +32,7 @@ def simulate_workload(
     estimators: Sequence[str] = DEFAULT_ESTIMATORS,
     step_seconds: float | None = None,
     active: Mapping[str, SpikeRaster] | None = None,
+    pace: str | None = None,
 ) -> EnergyReport:
     """Maps and prices one sample on chips.
 
@@ -44,12 +45,13 @@ def simulate_workload(
         estimators: Names of estimators from the literature.
         step_seconds: Time between two inputs, where a sensor sets the pace.
         active: Which neurons were active in each step, where that is known.
+        pace: Who sets the time of a step without a sensor: "chip", "host" or None (`hw_sim.pricing.timing`).
 
     Raises:
         UnknownNameError: If a chip or estimator is unknown.
         InputError: If a chip file is damaged, or the workload has no time steps or nothing that spikes.
     """
-    return simulate_workloads([workload], chips, mapping, estimators, step_seconds, active)
+    return simulate_workloads([workload], chips, mapping, estimators, step_seconds, active, pace)
 
 
 def simulate_workloads(
@@ -59,6 +61,7 @@ def simulate_workloads(
     estimators: Sequence[str] = DEFAULT_ESTIMATORS,
     step_seconds: float | None = None,
     active: Mapping[str, SpikeRaster] | None = None,
+    pace: str | None = None,
 ) -> EnergyReport:
     """Maps and prices several samples of one network; figures are of the first, `spread` is over all.
 
@@ -70,7 +73,7 @@ def simulate_workloads(
     first = workloads[0]
     if any(workload.network is not first.network for workload in workloads):
         raise InputError("the samples are of different networks", expected="one network for all samples")
-    per_sample = [_price_all(workload, profiles, mapping, step_seconds, active) for workload in workloads]
+    per_sample = [_price_all(workload, profiles, mapping, step_seconds, active, pace) for workload in workloads]
     found = [estimate(name, first) for name in estimators]
     baseline = estimate("ann-int8", first)
     spiking = bool(first.network.neurons)
@@ -101,6 +104,7 @@ def _price_all(
     strategy: str,
     step_seconds: float | None,
     active: Mapping[str, SpikeRaster] | None,
+    pace: str | None,
 ) -> list[ChipReport]:
     tally = Tally(workload, active)
     counted: dict[tuple[object, ...], MappedCounts] = {}
@@ -109,7 +113,7 @@ def _price_all(
         key = (profile.limits, profile.topology)  # chips that differ in prices alone share a mapping and its counts
         if key not in counted:
             counted[key] = count_on(map_network(workload.network, profile, strategy, enforce=False), tally)
-        reports.append(price(counted[key], profile, step_seconds))
+        reports.append(price(counted[key], profile, step_seconds, pace))
     return reports
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -115,7 +115,7 @@ def lower(
     flat: bool = False,
     force: bool = False,
     weights_sha256: str | None = None,
-    inputs: torch.Tensor | None = None,
+    inputs: torch.Tensor | Mapping[str, torch.Tensor] | None = None,
     verified: bool = True,
     data: Labelled | None = None,
     fine_tune: Labelled | None = None,
@@ -135,7 +135,7 @@ def lower(
         flat: Whether to add a copy without local functions.
         force: Whether an artifact at `out` may be replaced.
         weights_sha256: Sum of the weights file, for the manifest.
-        inputs: Input of the test vectors; default is the spec's example, one sample.
+        inputs: Input of the test vectors, or several by name; default is the spec's example, one sample.
         verified: Whether to verify the artifact and record the verdict in its manifest.
         data: Labelled data: the accuracy before and after is written into the manifest.
         fine_tune: For "exact": labelled training data; the weights are trained on their grid.
@@ -256,7 +256,7 @@ def compare(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
     from neurokit.parity.check import free_run
 
     runs = []
-    first = Vectors.load(artifacts[0].file(FILE))
+    first = Vectors.of(artifacts[0])
     for artifact in artifacts:
         if artifact.manifest.model.name != artifacts[0].manifest.model.name:
             raise InputError(
@@ -310,10 +310,11 @@ def need(modules: Sequence[str], target: Target) -> None:
         )
 
 
-def _vectors(captured: Captured, inputs: torch.Tensor | None) -> Vectors:
+def _vectors(captured: Captured, inputs: torch.Tensor | Mapping[str, torch.Tensor] | None) -> Vectors:
     """Makes the test vectors from the sequence form, whatever form the target asked for."""
     sequence = captured if captured.form == "sequence" else captured.retrace(form="sequence")
-    return make_vectors(sequence, x=inputs, notes=captured.notes)
+    feeds = inputs if inputs is None or isinstance(inputs, Mapping) else {captured.spec.inputs[0].name: inputs}
+    return make_vectors(sequence, feeds=feeds, notes=captured.notes)
 
 
 def _manifest(

@@ -93,6 +93,10 @@ class Quantity:
             kind=self.kind if kind is None else worst_kind(self.kind, kind),
         )
 
+    def widened(self, share: float) -> Quantity:
+        """Returns the quantity with its interval wider by a share of its ends: the error of the model behind it."""
+        return replace(self, low=self.low * (1 - share), high=self.high * (1 + share)) if share else self
+
     def to_json(self) -> dict[str, Any]:
         """Returns the quantity as a JSON object."""
         return {

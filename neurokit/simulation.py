@@ -27,6 +27,7 @@ def simulate(
     estimators: Sequence[str] | None = None,
     mapping: str = "annealed",
     step_seconds: float | None = None,
+    pace: str | None = None,
     check_events: bool = False,
 ) -> EnergyReport:
     """Counts one run of a captured model on each input, maps it and prices it on every chip.
@@ -40,6 +41,8 @@ def simulate(
         estimators: Names of estimators from the literature; default is all that need no chip.
         mapping: Placement strategy ("in-order", "hilbert" or "annealed").
         step_seconds: Time between two inputs, where a sensor sets the pace.
+        pace: Who sets it otherwise: "chip" (as fast as the cores go), "host" (a host that streams the inputs), or None:
+            the host's where the chip's file states one, with the chip's own as the low end of the interval.
         check_events: Whether to compute the network (in exact form) once more from events alone and to compare every
             spike; the report's `event_check` says what was found.
 
@@ -64,7 +67,7 @@ def simulate(
     workloads = [trace(captured, x, sample) for sample, x in samples]
     shared = workloads[0].network  # the graph depends on the model alone
     workloads = [replace(workload, network=shared) for workload in workloads]
-    report = simulate_workloads(workloads, profiles, mapping, names, step_seconds)
+    report = simulate_workloads(workloads, profiles, mapping, names, step_seconds, pace=pace)
     if not check_events:
         return report
     from neurokit.hw_sim.engine.check import check_events as check

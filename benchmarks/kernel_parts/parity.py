@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
-from neurokit.kernels.contract import KERNELS
+from neurokit.kernels import checks
+from neurokit.kernels.contract import KERNELS, tensors
 
 if TYPE_CHECKING:
     from .record import Record
@@ -17,16 +16,8 @@ if TYPE_CHECKING:
 
 def definition(call: Callable[[], Any]) -> Any:
     """Returns what a call gives where every kernel runs its definition in plain PyTorch."""
-    os.environ["NEUROKIT_KERNELS"] = "reference"
-    try:
+    with checks.definitions():
         return call()
-    finally:
-        os.environ.pop("NEUROKIT_KERNELS")
-
-
-def tensors(result: Any) -> list[Tensor]:
-    """Returns the tensors that a kernel gave."""
-    return [result] if isinstance(result, Tensor) else list(result)
 
 
 def same_bits(a: Any, b: Any) -> bool:
@@ -35,27 +26,17 @@ def same_bits(a: Any, b: Any) -> bool:
 
 
 def measure(record: Record) -> None:
-    """Compares all examples of all kernels; wrong ones are listed in the record."""
+    """Compares all examples of all kernels, and all gradients; wrong ones are listed in the record."""
     results = {}
+    device = torch.device("cuda")
     for name, kernel in KERNELS.items():
-        cases = 0
-        wrong: list[str] = []
-        for dtype in (torch.float32, torch.float16, torch.bfloat16):
-            for example in kernel.examples(torch.device("cuda"), dtype):
-                call = lambda kernel=kernel, e=example: kernel.function(*e.args, **e.kwargs)  # noqa: E731
-                pairs = zip(tensors(call()), tensors(definition(call)), strict=True)
-                if not all(_agree(a, e, kernel.parity) for a, e in pairs):
-                    wrong.append(f"{name} {example.label} {str(dtype).removeprefix('torch.')}")
-                cases += 1
-        results[name] = {"cases": cases, "wrong": wrong, "level": kernel.parity}
+        found = [checks.parity(kernel, device, dtype) for dtype in checks.DTYPES]
+        found.append(checks.gradients(kernel, device))
+        results[name] = {
+            "cases": sum(count for count, _ in found),
+            "wrong": [fault for _, faults in found for fault in faults],
+            "level": "equal" if kernel.judge is None else "float64, within the rounding bound",
+        }
     record.data["parity"] = results
     record.write()
     print("parity", results, flush=True)
-
-
-def _agree(a: Tensor, e: Tensor, level: str) -> bool:
-    if level == "equal":
-        return torch.equal(a, e)
-    if a.is_floating_point() and torch.allclose(a.float(), e.float(), rtol=1e-2, atol=1e-5):
-        return True
-    return bool((a != e).float().sum() <= 0.01 * a.numel())

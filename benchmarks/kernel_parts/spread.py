@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 # What belongs together on one GPU, longest first; a part that is not here gets a task of its own.
-GROUPS = (("attention", "linear"), ("lif", "words", "batch_one"), ("parity", "convolution", "depthwise"))
+GROUPS = (("attention", "linear"), ("lif", "words", "batch_one"), ("parity", "registered", "convolution", "depthwise"))
 
 
 def tasks(arguments: argparse.Namespace) -> list[list[str]]:

@@ -12,6 +12,8 @@ from neurokit.errors import InputError
 from neurokit.export.sequence import reduce_steps
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from neurokit.artifact import Artifact
@@ -162,17 +164,19 @@ class NirProbe:
             vectors, layers=tuple(kept), outputs={}, output_bounds={}, covering_outputs={}, notes=(*vectors.notes, note)
         )
 
-    def free(self, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def free(self, feeds: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs a sequence as it is; returns the outputs and every layer's spikes `[T, B, ...]`."""
         seen = _Seen()
 
         def call(index: int, name: str, value: Tensor) -> Tensor:
             return seen.note((index, name), self._nets[index].call(name, value))
 
-        outputs = self._run(x, call)
+        outputs = self._run(feeds, call)
         return outputs, [seen.whole(layer) for layer in self._layers]
 
-    def currents(self, x: np.ndarray, spikes: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def currents(
+        self, feeds: Mapping[str, np.ndarray], spikes: list[np.ndarray]
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs with the reference's spikes in place of every layer's own; returns outputs and input currents."""
         import torch
 
@@ -186,7 +190,7 @@ class NirProbe:
             seen.note((index, name), value)
             return forced[index, name][start : start + len(value)].reshape(value.shape)
 
-        outputs = self._run(x, call)
+        outputs = self._run(feeds, call)
         return outputs, [seen.whole(layer) for layer in self._layers]
 
     def fire(self, index: int, current: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -204,7 +208,7 @@ class NirProbe:
         neuron.reset()
         return spikes.numpy().reshape(current.shape), after.numpy().reshape(current.shape)
 
-    def firing(self, x: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def firing(self, feeds: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Runs a whole model as it is.
 
         Returns:
@@ -217,20 +221,21 @@ class NirProbe:
             made = self._nets[index].call(name, value)
             return seen.note((0, name), made) if name in net.firing else made
 
-        self._run(x, call)
-        x = self._sequence(x)
+        self._run(feeds, call)
+        x = self._sequence(feeds)
         spikes = {name: seen.whole((0, name)) for name in net.order if name in net.firing}
         return x if net.grid is None else net.grid.array(x), spikes
 
-    def _sequence(self, x: np.ndarray) -> np.ndarray:
-        """Returns the input of every step `[T, B, ...]`."""
+    def _sequence(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Returns the one input of a NIR graph at every step, `[T, B, ...]`."""
+        (x,) = feeds.values()
         if self._steps is None:
             return x[None]
         if self._info.get("time_input") == "image":
             return np.broadcast_to(x, (int(self._steps), *x.shape))
         return x
 
-    def _run(self, x: np.ndarray, call: Any) -> list[np.ndarray]:
+    def _run(self, feeds: Mapping[str, np.ndarray], call: Any) -> list[np.ndarray]:
         import torch
 
         with torch.no_grad():
@@ -240,7 +245,7 @@ class NirProbe:
                     net.run(tuple(map(torch.from_numpy, given)), lambda name, value, i=index: call(i, name, value))
                 return []
             reset(self._nets[0])
-            given = (torch.from_numpy(np.ascontiguousarray(self._sequence(x))),)
+            given = (torch.from_numpy(np.ascontiguousarray(self._sequence(feeds))),)
             outputs = self._nets[0].run(given, lambda name, value: call(0, name, value))
         if self._steps is None:
             return [value.numpy()[0] for value in outputs]

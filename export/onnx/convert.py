@@ -275,9 +275,11 @@ def _shape_value(graph: ir.Graph, state: Any, captured: Captured, batch: Any, em
         return _initializer(graph, f"state_shape_{count}", np.asarray(state.concrete(captured.batch), dtype=np.int64))
     parts = []
     for index, size in enumerate(state.shape):
-        if size is None:
-            parts.append(batch)
+        name = f"state_size_{count}_{index}"
+        if isinstance(size, int):
+            parts.append(_initializer(graph, name, np.asarray([size], dtype=np.int64)))
             continue
-        number = _initializer(graph, f"state_size_{count}_{index}", np.asarray([abs(size)], dtype=np.int64))
-        parts.append(number if size > 0 else emit("Mul", [batch, number]))
+        ((_, factor),) = size.terms  # a neuron's state is so many times the batch
+        number = None if factor == 1 else _initializer(graph, name, np.asarray([factor], dtype=np.int64))
+        parts.append(batch if number is None else emit("Mul", [batch, number]))
     return emit("Concat", parts, axis=0)

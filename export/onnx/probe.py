@@ -36,7 +36,6 @@ class OnnxProbe:
         self._options = (level, threads)
         self._step = artifact.manifest.form == "step"
         self._states = artifact.manifest.states
-        self._input = artifact.manifest.inputs[0].name
         self._outputs = [output.name for output in artifact.manifest.outputs]
         self._time_steps = artifact.manifest.time_steps
         info = artifact.manifest.target_info
@@ -73,8 +72,8 @@ class OnnxProbe:
         note = f"{hidden} neuron layer(s) run inside a loop over a free T: compared by what follows them"
         return replace(vectors, layers=tuple(seen), notes=(*vectors.notes, note))
 
-    def free(self, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Runs a sequence as it is; returns the outputs over time and every layer's spikes `[T, B, ...]`."""
+    def free(self, feeds: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Runs whole inputs by name; returns the outputs over time and every layer's spikes `[T, B, ...]`."""
         model = self._copy()
         known = {output.name for output in model.graph.output}
         spikes = [node.output[0] for node in self._calls]
@@ -84,11 +83,13 @@ class OnnxProbe:
         session = self._session(model)
         wanted = self._outputs + spikes
         if not self._step:
-            results = session.run(wanted, {self._input: x})
+            results = session.run(wanted, dict(feeds))
             return results[: len(self._outputs)], self._joined(results[len(self._outputs) :])
-        return self._streamed(session, wanted, len(self._outputs), x, self._states)
+        return self._streamed(session, wanted, len(self._outputs), feeds, self._states)
 
-    def currents(self, x: np.ndarray, spikes: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def currents(
+        self, feeds: Mapping[str, np.ndarray], spikes: list[np.ndarray]
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs with the reference's spikes in place of every layer's own.
 
         Returns:
@@ -118,30 +119,31 @@ class OnnxProbe:
         outputs = [renamed.get(name, name) for name in self._outputs]
         wanted = outputs + [f"neurokit.current.{index}" for index in range(len(calls))]
         if not self._step:
-            results = session.run(wanted, {self._input: x, **self._forced(spikes)})
+            results = session.run(wanted, {**feeds, **self._forced(spikes)})
             return results[: len(outputs)], self._joined(results[len(outputs) :])
-        return self._streamed(session, wanted, len(outputs), x, kept, spikes, renamed)
+        return self._streamed(session, wanted, len(outputs), feeds, kept, spikes, renamed)
 
     def _streamed(
         self,
         session: Any,
         wanted: list[str],
         count: int,
-        x: np.ndarray,
+        feeds: Mapping[str, np.ndarray],
         states: Any,
         spikes: list[np.ndarray] | None = None,
         renamed: Mapping[str, str] | None = None,
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs the step form over all steps and hands its states on; the first `count` results are the outputs."""
-        held = initial_states(states, int(self._steps(x)[0].shape[0]))
+        given = self._steps(feeds)
+        held = initial_states(states, int(next(iter(given[0].values())).shape[0]))
         known = {output.name for output in session.get_outputs()}
         carried = [(s.input, (renamed or {}).get(s.output, s.output)) for s in states]
         carried = [(name, output) for name, output in carried if output in known]  # of others only the shape is read
         names = [output for _, output in carried]
         steps = []
-        for t, x_t in enumerate(self._steps(x)):
+        for t, step in enumerate(given):
             forced = {f"neurokit.forced.{i}": value[t : t + 1] for i, value in enumerate(spikes or [])}
-            results = session.run(wanted + names, {self._input: x_t, **held, **forced})
+            results = session.run(wanted + names, {**step, **held, **forced})
             held |= {name: value for (name, _), value in zip(carried, results[len(wanted) :], strict=True)}
             steps.append(results[: len(wanted)])
         return self._split([np.stack(values) for values in zip(*steps, strict=True)], count)
@@ -197,9 +199,11 @@ class OnnxProbe:
         model.ir_version = self._model.ir_version
         return self._session(model)
 
-    def _steps(self, x: np.ndarray) -> list[np.ndarray]:
-        """Returns the input of every step; a model that repeats an image sees it at each of them."""
-        return [x] * int(self._time_steps or 1) if self._image else list(x)
+    def _steps(self, feeds: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+        """Returns the inputs of every step; a model that repeats an image sees it at each of them."""
+        if self._image:
+            return [dict(feeds)] * int(self._time_steps or 1)
+        return [dict(zip(feeds, values, strict=True)) for values in zip(*feeds.values(), strict=True)]
 
     def _split(self, stacked: list[np.ndarray], count: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Returns the outputs, reduced over time as the sequence form does inside, and the layers' values."""

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import onnx
 
 
-def reference_run(model: onnx.ModelProto, x: np.ndarray) -> dict[str, np.ndarray]:
+def reference_run(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns the outputs, and the integers behind every QuantizeLinear, by name."""
     import onnx
     from onnx.reference import ReferenceEvaluator
@@ -28,7 +30,7 @@ def reference_run(model: onnx.ModelProto, x: np.ndarray) -> dict[str, np.ndarray
                 onnx.helper.make_tensor_value_info(node.output[0], _element_type(copy, node), None)
             )
     names = [value.name for value in copy.graph.output]
-    results = ReferenceEvaluator(copy, new_ops=[_conv()]).run(names, {copy.graph.input[0].name: x})
+    results = ReferenceEvaluator(copy, new_ops=[_conv()]).run(names, dict(feeds))
     return dict(zip(names, results, strict=True))
 
 

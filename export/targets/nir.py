@@ -103,7 +103,7 @@ class NirTarget:
         if info.get("parts"):
             return ()
         probe = NirProbe(artifact)
-        x, spikes = probe.firing(vectors.x)
+        x, spikes = probe.firing(vectors.feeds)
         # What the reference did comes first; neurons that it does not record are compared with our interpreter.
         names = [name for _, name in info["layers"]]
         spikes |= {n: v.spikes.astype(np.float32) for n, v in zip(names, vectors.layers, strict=True)}

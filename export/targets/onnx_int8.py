@@ -115,11 +115,12 @@ class Int8Probe(OnnxProbe):
 
     def faults(self, vectors: Vectors) -> tuple[list[str], list[str]]:
         """Compares every layer with the meaning of its operators; returns faults and notes."""
-        reference = reference_run(self._model, vectors.x)
+        reference = reference_run(self._model, vectors.feeds)
         model, names = forced_model(self._model)
         session = self._session(model)
         feeds = {
-            i.name: vectors.x if i.name == self._input else _forced(reference, i.name) for i in session.get_inputs()
+            i.name: vectors.feeds[i.name] if i.name in vectors.feeds else _forced(reference, i.name)
+            for i in session.get_inputs()
         }
         found = dict(zip(names, session.run(names, feeds), strict=True))
         faults, off, total = [], 0, 0

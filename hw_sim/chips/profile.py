@@ -10,7 +10,16 @@ from pydantic import ConfigDict
 
 from neurokit.errors import InputError
 from neurokit.hw_sim.chips.limits import Limits, Reference, Topology
-from neurokit.hw_sim.chips.terms import COMPONENTS, KIND_OF_BASIS, TERMS, TIMES, Basis, Component, Scope
+from neurokit.hw_sim.chips.terms import (
+    COMPONENTS,
+    KIND_OF_BASIS,
+    TERMS,
+    TIMED_COMPONENTS,
+    TIMES,
+    Basis,
+    Component,
+    Scope,
+)
 from neurokit.quantity import Quantity
 
 
@@ -58,6 +67,10 @@ class Constant:
         if not self.source.strip():
             raise InputError("a constant has no source", expected="the paper, table or file that it was read in")
 
+    def at(self, end: str) -> float:
+        """Returns the best estimate ("value") or an end of the interval ("low", "high")."""
+        return float(getattr(self, end))
+
     def quantity(self) -> Quantity:
         """Returns the constant as a quantity."""
         return Quantity(self.value, self.low, self.high, self.unit, KIND_OF_BASIS[self.basis], self.source)
@@ -85,6 +98,9 @@ class HardwareProfile:
         absent: Components that this chip does not have (a chip of one core has no routing).
         references: Figures that are shown but not used.
         warnings: What a reader of any total must know.
+        energy_error: Error of the model that the prices belong to, as a share: every energy is wider by it.
+        time_error: The same for the time that cores and links take.
+        error_source: Where these two were read, or how they were found.
         path: File it was read from.
 
     Raises:
@@ -110,6 +126,9 @@ class HardwareProfile:
     absent: tuple[Component, ...] = ()
     references: tuple[Reference, ...] = ()
     warnings: tuple[str, ...] = ()
+    energy_error: float = 0.0
+    time_error: float = 0.0
+    error_source: str = ""
     path: str = ""
 
     def __post_init__(self) -> None:
@@ -125,6 +144,10 @@ class HardwareProfile:
                 raise InputError(f"time {term!r} is in {constant.unit}", expected="unit s")
         if "clock_cycle" in self.prices and not self.clock_hz:
             raise InputError("price 'clock_cycle' without clock_hz", expected="the clock at which it is charged")
+        if not 0.0 <= max(self.energy_error, self.time_error) < 1.0:
+            raise InputError("a model's error is no share", expected="energy_error and time_error from 0 to below 1")
+        if (self.energy_error or self.time_error) and not self.error_source.strip():
+            raise InputError("a model's error without error_source", expected="where it was read")
         self._refuse_mixed_scopes()
 
     def _refuse_mixed_scopes(self) -> None:
@@ -144,7 +167,8 @@ class HardwareProfile:
         """How the chip is priced; "none" when no event of it has a price."""
         if any(constant.scope == "all-in" for constant in self.prices.values()):
             return "all-in"
-        return "per-term" if any(TERMS[term].component != "static" for term in self.prices) else "none"
+        events = any(TERMS[term].component not in TIMED_COMPONENTS for term in self.prices)
+        return "per-term" if events else "none"
 
     def priced_components(self) -> set[Component]:
         """Returns the components that have a price, are covered by one, or do not exist on this chip."""
@@ -199,6 +223,9 @@ def chip_card(profile: HardwareProfile) -> dict[str, Any]:
         "times": {term: _constant_row(term, constant) for term, constant in profile.times.items()},
         "barrier": {str(tiles): seconds for tiles, seconds in profile.barrier.items()},
         "barrier_source": profile.barrier_source,
+        "energy_error": profile.energy_error,
+        "time_error": profile.time_error,
+        "error_source": profile.error_source,
         "references": [vars(reference) for reference in profile.references],
         "warnings": list(profile.warnings),
         "path": profile.path,

@@ -11,9 +11,15 @@ Basis = Literal["silicon", "simulation", "vendor", "derived", "assumed"]
 
 Scope = Literal["marginal", "all-in"]
 
-Component = Literal["synapse", "neuron", "routing", "memory", "static"]
+Component = Literal["synapse", "neuron", "routing", "memory", "static", "host"]
 
+# What every chip has. A host is none of it: processors beside the cores that feed them and read them out, which a
+# chip's file may price; a total without them says so.
 COMPONENTS: tuple[Component, ...] = ("synapse", "neuron", "routing", "memory", "static")
+ALL_COMPONENTS: tuple[Component, ...] = (*COMPONENTS, "host")
+
+# Charged by time or by run, not by event.
+TIMED_COMPONENTS: tuple[Component, ...] = ("static", "host")
 
 # How far a constant can be trusted, as the kind of the quantity it becomes. A vendor's statement is not a
 # measurement that anybody can repeat, so it counts as an assumption.
@@ -64,6 +70,7 @@ TERMS: dict[str, Term] = {
     "static_chip": Term("static", "W", "one chip that is on"),
     "static_core": Term("static", "W", "one core in use"),
     "clock_cycle": Term("static", "J", "one cycle of the chip's clock, busy or not"),
+    "host_chip": Term("host", "W", "the host processors of one chip, running while it runs"),
     "reset_chip": Term("static", "J", "one chip set back to its initial state, once an inference"),
 }
 
@@ -81,5 +88,6 @@ TIMES: dict[str, str] = {
     "hop_x": "one packet over a horizontal link",
     "hop_y": "one packet over a vertical link",
     "local_delivery": "one packet handed to a core by its tile",
+    "host_step": "one time step of a host that streams inputs in and outputs out",
     "tick": "one time step of a chip that runs in step with a clock",
 }

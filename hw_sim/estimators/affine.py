@@ -33,7 +33,7 @@ def affine_energy(profile: HardwareProfile, events: float, seconds: float, clock
     cycle = profile.prices.get("clock_cycle")
     if cycle is not None:
         total = total + cycle.quantity().scaled((clock_hz or profile.clock_hz or 0.0) * seconds)
-    return total
+    return total.widened(profile.energy_error)
 
 
 @register_estimator("affine", "static power x time + marginal price x events (affine:CHIP)")

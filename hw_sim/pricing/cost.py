@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurokit.hw_sim.chips.profile import Constant, HardwareProfile
-from neurokit.hw_sim.chips.terms import COMPONENTS, KIND_OF_BASIS, TERMS, Component
+from neurokit.hw_sim.chips.terms import ALL_COMPONENTS, KIND_OF_BASIS, TERMS, TIMED_COMPONENTS, Component
 from neurokit.hw_sim.pricing.mapped_counts import PIECE_TERMS, MappedCounts
 from neurokit.hw_sim.pricing.timing import ENDS, Timing, step_times
 from neurokit.quantity import Kind, Quantity, worst_kind
@@ -21,7 +21,9 @@ Floats = NDArray[np.float64]
 _NO_SPIKES = ("graded_event", "shortcut_add", "product_operation")
 
 
-def price(counts: MappedCounts, profile: HardwareProfile, step_seconds: float | None = None) -> ChipReport:
+def price(
+    counts: MappedCounts, profile: HardwareProfile, step_seconds: float | None = None, pace: str | None = None
+) -> ChipReport:
     """Prices what was counted on a mapping.
 
     Energy is counts times prices, `E = sum over terms of n_i e_i + P_static t`. Nothing is counted here, so another
@@ -31,15 +33,19 @@ def price(counts: MappedCounts, profile: HardwareProfile, step_seconds: float | 
         counts: Counts of a mapped workload.
         profile: Prices; usually, but not necessarily, those of the chip that it was mapped on.
         step_seconds: Time between two inputs of a sensor that sets the pace, if longer than the chip needs.
+        pace: Who sets it otherwise: "chip", "host" or None (`step_times`).
+
+    Raises:
+        InputError: If the pace is unknown, or is a host's that the chip's file does not state.
     """
-    timing = step_times(counts, profile, step_seconds)
+    timing = step_times(counts, profile, step_seconds, pace)
     priced, unpriced = _priced_terms(counts, profile)
     static, more = _static(counts, profile, timing)
     unpriced += more
     refused = profile.pricing == "none" or not _synapse_priced(profile)
     status: Status = "refused" if refused else "lower-bound" if unpriced else "priced"
     energy = {term: _energy(counts, term, constant) for term, constant in priced.items()} if not refused else {}
-    components = {} if refused else _components(energy, priced, static, profile)
+    components = {} if refused else _components(energy, priced, static, timing, profile)
     return ChipReport(
         chip=profile.name,
         title=profile.title,
@@ -52,7 +58,7 @@ def price(counts: MappedCounts, profile: HardwareProfile, step_seconds: float | 
         total=None if refused else _sum(components.values()),
         components=components,
         layers={} if refused else _by_layer(counts, energy),
-        steps=() if refused else _by_step(counts, energy, static),
+        steps=() if refused else _by_step(counts, energy, static["value"] if static else {}),
         core_map=counts.core_rows,
         core_energy=() if refused else _core_energy(counts, energy),
         links=counts.link_rows,
@@ -61,9 +67,7 @@ def price(counts: MappedCounts, profile: HardwareProfile, step_seconds: float | 
         unpriced=tuple(unpriced),
         assumptions=_assumptions(counts, profile),
         warnings=profile.warnings,
-        sources=tuple(
-            dict.fromkeys(_source_line(term, c) for term, c in {**priced, **_static_prices(profile)}.items())
-        ),
+        sources=tuple(dict.fromkeys(_source_line(term, c) for term, c in {**priced, **_timed_prices(profile)}.items())),
     )
 
 
@@ -133,51 +137,59 @@ def _energy(counts: MappedCounts, term: str, constant: Constant) -> Quantity:
     return constant.quantity().scaled(total, kind="simulated")  # a measured price, but a count of the simulator's
 
 
-def _static_prices(profile: HardwareProfile) -> dict[str, Constant]:
-    return {term: constant for term, constant in profile.prices.items() if TERMS[term].component == "static"}
+def _timed_prices(profile: HardwareProfile) -> dict[str, Constant]:
+    """Returns the prices that are charged by time or by run, not by event."""
+    return {term: constant for term, constant in profile.prices.items() if TERMS[term].component in TIMED_COMPONENTS}
 
 
-def _static(
-    counts: MappedCounts, profile: HardwareProfile, timing: Timing | None
-) -> tuple[dict[str, Floats] | None, list[str]]:
-    """Returns the static energy of each step at each end, `[T]`, and what of it has no price."""
-    found = _static_prices(profile)
+# Energy of each step, `[T]`, by end of the interval and component.
+_Timed = dict[str, dict[str, Floats]]
+
+
+def _static(counts: MappedCounts, profile: HardwareProfile, timing: Timing | None) -> tuple[_Timed | None, list[str]]:
+    """Returns the static (and host) energy of each step at each end, and what of it has no price."""
+    found = _timed_prices(profile)
+    missing = [] if "static" in profile.priced_components() else ["static: power while the chip is on"]
     if not found:
-        return None, [] if _covered(profile, "static") else ["static: power while the chip is on"]
+        return None, missing
     timed = {term: constant for term, constant in found.items() if term != "reset_chip"}
     if timed and timing is None:
         return None, ["static: its power is known but the time of a step is not (give the time between inputs)"]
-    steps = {end: np.zeros(counts.time_steps) for end in ENDS}
+    chips = counts.mapping.chips
+    many = {"static_core": len(counts.mapping.cores), "clock_cycle": chips * (profile.clock_hz or 0)}
+    steps: _Timed = {end: {} for end in ENDS}
     for end in ENDS:
-        for term, constant in timed.items():
-            many = {"static_core": len(counts.mapping.cores), "static_chip": counts.mapping.chips}.get(term)
-            rate = getattr(constant, end) * (
-                many if many is not None else counts.mapping.chips * (profile.clock_hz or 0)
-            )
-            steps[end] += rate * timing.seconds[end]  # type: ignore[union-attr]
-        if "reset_chip" in found:
-            steps[end][0] += getattr(found["reset_chip"], end) * counts.mapping.chips
-    return steps, []
+        for term, constant in found.items():
+            component = TERMS[term].component
+            each = steps[end].setdefault(component, np.zeros(counts.time_steps))
+            if term == "reset_chip":
+                each[0] += constant.at(end) * chips
+            elif timing is not None:
+                each += constant.at(end) * many.get(term, chips) * timing.seconds[end]
+    return steps, missing
 
 
 def _components(
     energy: dict[str, Quantity],
     priced: dict[str, Constant],
-    static: dict[str, Floats] | None,
+    static: _Timed | None,
+    timing: Timing | None,
     profile: HardwareProfile,
 ) -> dict[str, Quantity]:
     found: dict[str, Quantity] = {}
     for term in priced:
         component = TERMS[term].component
         found[component] = found[component] + energy[term] if component in found else energy[term]
-    if static is not None:
-        prices = _static_prices(profile).values()
+    found = {name: quantity.widened(profile.energy_error) for name, quantity in found.items()}
+    for component in static["value"] if static is not None else ():
+        prices = [c for term, c in _timed_prices(profile).items() if TERMS[term].component == component]
         kinds: list[Kind] = ["simulated", *(KIND_OF_BASIS[constant.basis] for constant in prices)]
-        kinds += [KIND_OF_BASIS[constant.basis] for constant in profile.times.values()]
+        kinds += [timing.kind] if timing is not None else []
         source = "; ".join(dict.fromkeys(constant.source for constant in prices))
-        value, low, high = (float(static[end].sum()) for end in ENDS)
-        found["static"] = Quantity(value, min(low, value), max(high, value), "J", worst_kind(*kinds), source)
-    return {name: found[name] for name in COMPONENTS if name in found}
+        value, low, high = (float(static[end][component].sum()) for end in ENDS)  # type: ignore[index]
+        power = Quantity(value, min(low, value), max(high, value), "J", worst_kind(*kinds), source)
+        found[component] = power.widened(profile.energy_error)
+    return {name: found[name] for name in ALL_COMPONENTS if name in found}
 
 
 def _sum(parts: Iterable[Quantity]) -> Quantity:
@@ -205,7 +217,7 @@ def _priced_array(counts: MappedCounts, energy: dict[str, Quantity], component: 
 def _by_layer(counts: MappedCounts, energy: dict[str, Quantity]) -> dict[str, dict[str, float]]:
     names, layer = counts.layer_of_piece
     layers: dict[str, dict[str, float]] = {name: {} for name in names}
-    for component in COMPONENTS[:-1]:
+    for component in ALL_COMPONENTS:  # those of time are of no layer, and come out empty
         each = np.bincount(layer, _priced_array(counts, energy, component).sum(axis=0), len(names))
         if each.any():
             for name, joules in zip(names, each.tolist(), strict=True):
@@ -213,9 +225,8 @@ def _by_layer(counts: MappedCounts, energy: dict[str, Quantity]) -> dict[str, di
     return layers
 
 
-def _by_step(counts: MappedCounts, energy: dict[str, Quantity], static: dict[str, Floats] | None) -> tuple[float, ...]:
-    steps = _priced_array(counts, energy).sum(axis=1)
-    return tuple(float(joules) for joules in (steps if static is None else steps + static["value"]))
+def _by_step(counts: MappedCounts, energy: dict[str, Quantity], timed: dict[str, Floats]) -> tuple[float, ...]:
+    return tuple(float(joules) for joules in sum(timed.values(), _priced_array(counts, energy).sum(axis=1)))
 
 
 def _core_energy(counts: MappedCounts, energy: dict[str, Quantity]) -> tuple[float, ...]:
@@ -248,6 +259,8 @@ def _assumptions(counts: MappedCounts, profile: HardwareProfile) -> tuple[str, .
     assumed = [term for term, constant in {**profile.prices, **profile.times}.items() if constant.basis == "assumed"]
     if assumed:
         notes.append(f"prices or times that are assumed: {', '.join(assumed)}")
+    if "host_chip" not in profile.prices:
+        notes.append("the chip alone: a host processor, its memory and its links are in no figure")
     if not counts.mapping.fits:
         notes.append("the network does not fit: every figure supposes a chip with larger cores")
     if "neuron_idle" in profile.prices or "neuron_update" in profile.prices:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neurokit.hw_sim.chips.profile import HardwareProfile
+from neurokit.errors import InputError
+from neurokit.hw_sim.chips.profile import Constant, HardwareProfile
 from neurokit.hw_sim.chips.terms import KIND_OF_BASIS
 from neurokit.hw_sim.pricing.mapped_counts import MappedCounts
 from neurokit.quantity import Kind, worst_kind
@@ -16,6 +17,10 @@ Floats = NDArray[np.float64]
 
 # Ends of an interval and its best estimate; everything is computed three times, once for each.
 ENDS = ("value", "low", "high")
+
+
+# Who sets the time of a step: the chip alone, as fast as it can, or the host that streams its inputs.
+PACES = ("chip", "host")
 
 
 @dataclass(frozen=True)
@@ -37,35 +42,76 @@ class Timing:
     sources: tuple[str, ...]
 
 
-def step_times(counts: MappedCounts, profile: HardwareProfile, step_seconds: float | None) -> Timing | None:
-    """Returns the time of each step: the slowest core or link, then the barrier, at least one tick.
+def step_times(
+    counts: MappedCounts, profile: HardwareProfile, step_seconds: float | None, pace: str | None = None
+) -> Timing | None:
+    """Returns the time of each step: the slowest core or link, then the barrier, and at least what sets the pace.
 
     A core takes the longer of receiving (packets and synaptic events) and of updating and sending; the step waits
     for the slowest of them all (the bound model of SANA-FE's `simple` schedule and of Yik et al., arXiv:2511.21549).
 
+    Args:
+        counts: What each core and link does.
+        profile: Times.
+        step_seconds: Time between two inputs of a sensor; it replaces the host's.
+        pace: "chip": as fast as the cores go; "host": a host that streams inputs; None: the host's where the chip's
+            file states one, with the chip's own pace as the low end of the interval, since either can be true.
+
     Returns:
-        None where the chip has no published times and the sensor sets no pace.
+        None where the chip has no published times and nothing sets a pace.
+
+    Raises:
+        InputError: If the pace is unknown, or is a host's that the chip's file does not state.
     """
+    host = _host_step(profile, step_seconds, pace)
     if not profile.times and step_seconds is None:
         return None
     seconds: dict[str, Floats] = {}
     for end in ENDS:
-        receive, update = _receive_time(counts, profile, end), _update_time(counts, profile, end)
-        cores = np.maximum(receive, update)
-        slowest = cores.max(axis=1, initial=0.0)
-        links = _link_time(counts, profile, end)
-        busy = np.maximum(slowest, links) + _barrier(profile, counts.mapping.tiles_in_use())
+        busy, cores, parts = _busy(counts, profile, end)
         tick = profile.times.get("tick")
         clock = max(getattr(tick, end) if tick else 0.0, step_seconds or 0.0)
-        seconds[end] = np.maximum(busy, clock)
+        streamed = 0.0 if host is None or (pace is None and end == "low") else float(getattr(host, end))
+        error = {"value": 1.0, "low": 1 - profile.time_error, "high": 1 + profile.time_error}[end]
+        seconds[end] = np.maximum(busy * error, max(clock, streamed))
         if end == "value":
             shown = cores
-            stacked = np.stack([receive.max(axis=1, initial=0.0), update.max(axis=1, initial=0.0), links])
-            names = np.array(["synapses", "neurons", "links"])[stacked.argmax(axis=0)]
-            bound = tuple("clock" if clock > t else str(name) for t, name in zip(busy, names, strict=True))
-    kinds = [KIND_OF_BASIS[constant.basis] for constant in profile.times.values()] or ["assumed"]
-    sources = tuple(dict.fromkeys(constant.source for constant in profile.times.values()))
+            bound = _bound_by(busy, parts, clock, streamed)
+    used = {term: c for term, c in profile.times.items() if term != "host_step" or host is not None}
+    kinds = [KIND_OF_BASIS[constant.basis] for constant in used.values()] or ["assumed"]
+    sources = tuple(dict.fromkeys(constant.source for constant in used.values()))
     return Timing(seconds, shown, bound, worst_kind("simulated", *kinds), sources)
+
+
+def _host_step(profile: HardwareProfile, step_seconds: float | None, pace: str | None) -> Constant | None:
+    """Returns the host's time of a step where it counts."""
+    if pace is not None and pace not in PACES:
+        raise InputError(f"unknown pace {pace!r}", expected="one of " + ", ".join(PACES))
+    host = profile.times.get("host_step")
+    if pace == "host" and host is None:
+        raise InputError(
+            f"{profile.title} states no time of a step at a host's pace",
+            expected="a chip whose file has times.host_step",
+            fix="give the time of a step: --step-seconds",
+        )
+    if pace == "host" and step_seconds is not None:
+        raise InputError("both a host's pace and a time of a step are given", expected="one of the two")
+    return None if pace == "chip" or step_seconds is not None else host
+
+
+def _busy(counts: MappedCounts, profile: HardwareProfile, end: str) -> tuple[Floats, Floats, Floats]:
+    """Returns the time that cores, links and barrier take, `[T]`, that of each core, and what sets a step, `[3, T]`."""
+    receive, update = _receive_time(counts, profile, end), _update_time(counts, profile, end)
+    cores = np.maximum(receive, update)
+    links = _link_time(counts, profile, end)
+    busy = np.maximum(cores.max(axis=1, initial=0.0), links) + barrier_seconds(profile, counts.mapping.tiles_in_use())
+    return busy, cores, np.stack([receive.max(axis=1, initial=0.0), update.max(axis=1, initial=0.0), links])
+
+
+def _bound_by(busy: Floats, parts: Floats, clock: float, streamed: float) -> tuple[str, ...]:
+    names = np.array(["synapses", "neurons", "links"])[parts.argmax(axis=0)]
+    waits = "host" if streamed > clock else "clock"
+    return tuple(waits if max(clock, streamed) > t else str(name) for t, name in zip(busy, names, strict=True))
 
 
 def _time(profile: HardwareProfile, term: str, end: str) -> float:
@@ -101,7 +147,8 @@ def _link_time(counts: MappedCounts, profile: HardwareProfile, end: str) -> Floa
     return slowest
 
 
-def _barrier(profile: HardwareProfile, tiles: int) -> float:
+def barrier_seconds(profile: HardwareProfile, tiles: int) -> float:
+    """Returns the time of the barrier that ends a step, by the tiles in use."""
     if not profile.barrier:
         return 0.0
     known = sorted(profile.barrier)

@@ -54,7 +54,7 @@ def trace(captured: Captured, x: Tensor, sample: str = "") -> Workload:
     x = _one_sample(captured, x)
     tracer = _Tracer(opened(captured))
     with torch.no_grad():
-        outputs = tracer.run(x, fed_back(tracer.captured, tracer.module, x))
+        outputs = tracer.run(x, fed_back(tracer.captured, tracer.module, (x,)))
     network = tracer.builder.network(captured.spec.name, outputs)
     return Workload(network, tracer.builder.rasters, sample, tracer.builder.inputs)
 

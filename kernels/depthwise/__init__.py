@@ -1,3 +1,3 @@
 """The kernel `depthwise`; its README has the equations."""
 
-from neurokit.kernels.depthwise import examples as examples
+from neurokit.kernels.depthwise import entry as entry

@@ -1,4 +1,4 @@
-"""Example calls of `depthwise`, for tests."""
+"""Example calls of `depthwise`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from neurokit.kernels.contract import Example, Kernel, normal, register_kernel, spikes
-from neurokit.kernels.depthwise.op import NAME, depthwise
+from neurokit.kernels.contract import Example, normal, spikes
 
 
 def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
@@ -37,8 +36,3 @@ def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:
     """Yields argument tuples of the operator."""
     yield (normal(1, 7, 5, 20, device=device), normal(3, 3, 20, device=device), normal(20, device=device), 1, "tile")
     yield (normal(1, 7, 5, 20, device=device), normal(5, 5, 20, device=device), None, 2, "stream")
-
-
-register_kernel(
-    Kernel(NAME, "depthwise convolution on channels-last data", depthwise, NAME, "equal", examples, op_examples)
-)

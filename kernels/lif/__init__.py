@@ -1,4 +1,4 @@
 """The kernel `lif`; its README has the equations."""
 
 from neurokit.kernels.lif import ahead as ahead
-from neurokit.kernels.lif import examples as examples
+from neurokit.kernels.lif import entry as entry

@@ -1,4 +1,4 @@
-"""Example calls of `lif`, for tests."""
+"""Example calls of `lif`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from neurokit.kernels.contract import Example, Kernel, normal, register_kernel
-from neurokit.kernels.lif.op import NAME, lif
+from neurokit.kernels.contract import Example, normal
 
 NEURONS: dict[str, dict[str, Any]] = {
     "lif": {},
@@ -71,16 +70,3 @@ def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:
         1.0,
         True,
     )
-
-
-register_kernel(
-    Kernel(
-        NAME,
-        "affine, residual and IF, LIF or PLIF over T in one pass",
-        lif,
-        "lif_forward",
-        "equal",
-        examples,
-        op_examples,
-    )
-)

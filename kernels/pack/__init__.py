@@ -1,3 +1,3 @@
 """The kernel `pack`; its README has the equations."""
 
-from neurokit.kernels.pack import examples as examples
+from neurokit.kernels.pack import entry as entry

@@ -1,4 +1,4 @@
-"""Example calls of `pack` and `unpack`, for tests."""
+"""Example calls of `pack` and `unpack`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from neurokit.kernels.contract import Example, Kernel, register_kernel, spikes
-from neurokit.kernels.pack.op import pack, unpack
+from neurokit.kernels.contract import Example, spikes
+from neurokit.kernels.pack.op import pack
 
 
 def pack_examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
@@ -36,9 +36,3 @@ def pack_op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:
 def unpack_op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:
     """Yields an argument tuple of `unpack`."""
     yield (pack(spikes(2, 9, 40, device=device)), 40, torch.float16)
-
-
-register_kernel(Kernel("pack", "32 spikes into an int32 word", pack, "pack", "equal", pack_examples, pack_op_examples))
-register_kernel(
-    Kernel("unpack", "an int32 word into 32 spikes", unpack, "unpack", "equal", unpack_examples, unpack_op_examples)
-)

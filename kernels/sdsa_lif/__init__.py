@@ -1,3 +1,3 @@
 """The kernel `sdsa_lif`; its README has the equations."""
 
-from neurokit.kernels.sdsa_lif import examples as examples
+from neurokit.kernels.sdsa_lif import entry as entry

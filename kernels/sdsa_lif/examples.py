@@ -1,4 +1,4 @@
-"""Example calls of `sdsa_lif`, for tests."""
+"""Example calls of `sdsa_lif`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from neurokit.kernels.contract import Example, Kernel, register_kernel, spikes
+from neurokit.kernels.contract import Example, spikes
 from neurokit.kernels.pack.op import pack
-from neurokit.kernels.sdsa_lif.op import NAME, sdsa_lif
 
 
 def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
@@ -47,8 +46,3 @@ def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:
     tail = (0.125, 2.0, 0.5, 0.0, True)
     yield (q.requires_grad_(), k, v, 64, 2, *tail, "qkv", "same", "sigmoid", 4.0, False)
     yield (q.detach(), k, v, 64, 2, *tail, "hadamard", "packed", "atan", 2.0, True)
-
-
-register_kernel(
-    Kernel(NAME, "spike-driven self-attention with its neuron", sdsa_lif, NAME, "equal", examples, op_examples)
-)

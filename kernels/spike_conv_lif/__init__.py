@@ -1,3 +1,3 @@
 """The kernel `spike_conv_lif`; its README has the equations."""
 
-from neurokit.kernels.spike_conv_lif import examples as examples
+from neurokit.kernels.spike_conv_lif import entry as entry

@@ -1,4 +1,4 @@
-"""Example calls of `spike_conv_lif`, for tests."""
+"""Example calls of `spike_conv_lif`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from neurokit.kernels.contract import Example, Kernel, normal, register_kernel, spikes
-from neurokit.kernels.spike_conv_lif.op import NAME, spike_conv_lif
+from neurokit.kernels.contract import Example, normal, spikes
 
 
 def weight(cols: int, kernel: int, channels: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
@@ -43,10 +42,3 @@ def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:
     s = spikes(2, 1, 5, 5, 16, device=device)
     w = weight(40, 3, 16, device, torch.float16)
     yield (s, w, None, normal(40, device=device), None, 1, 1, 2.0, 1.0, 0.0, True, "packed", True, "fused")
-
-
-register_kernel(
-    Kernel(
-        NAME, "convolution of spikes with the neuron behind it", spike_conv_lif, NAME, "margin", examples, op_examples
-    )
-)

@@ -1,4 +1,4 @@
-"""Example calls of `spike_gemv_lif`, for tests."""
+"""Example calls of `spike_gemv_lif`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from neurokit.kernels.contract import Example, Kernel, normal, register_kernel, spikes
+from neurokit.kernels.contract import Example, normal, spikes
 from neurokit.kernels.pack.op import pack
-from neurokit.kernels.spike_gemv_lif.op import NAME, spike_gemv_lif
 from neurokit.kernels.spike_linear_lif.examples import weight
 
 
@@ -32,16 +31,3 @@ def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:
     """Yields an argument tuple of the operator."""
     w = weight(40, 33, device, torch.float16).t().contiguous()
     yield (spikes(2, 1, 33, device=device), w, normal(40, device=device), None, 2.0, 1.0, 0.0, True)
-
-
-register_kernel(
-    Kernel(
-        NAME,
-        "product of few spikes by the weight rows they select, with the neuron",
-        spike_gemv_lif,
-        NAME,
-        "margin",
-        examples,
-        op_examples,
-    )
-)

@@ -1,4 +1,4 @@
-"""Example calls of `spike_linear_lif`, for tests."""
+"""Example calls of `spike_linear_lif`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from neurokit.kernels.contract import Example, Kernel, normal, register_kernel, spikes
+from neurokit.kernels.contract import Example, normal, spikes
 from neurokit.kernels.pack.op import pack
-from neurokit.kernels.spike_linear_lif.op import NAME, spike_linear_lif
 
 
 def weight(cols: int, inner: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
@@ -50,16 +49,3 @@ def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:
     neuron = (None, 2.0, 1.0, 0.0, True)
     yield (s, weight(40, 32, device, torch.float16), row, row, None, *neuron, "packed", True, True, "fused")
     yield (pack(s), weight(40, 32, device, torch.int8), row, None, None, *neuron, "int8", False, False, "auto")
-
-
-register_kernel(
-    Kernel(
-        NAME,
-        "product or 1x1 convolution on spikes with the neuron behind it",
-        spike_linear_lif,
-        NAME,
-        "margin",
-        examples,
-        op_examples,
-    )
-)

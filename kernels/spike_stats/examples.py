@@ -1,4 +1,4 @@
-"""Example calls of `spike_stats`, for tests."""
+"""Example calls of `spike_stats`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from neurokit.kernels.contract import Example, Kernel, register_kernel, spikes
+from neurokit.kernels.contract import Example, spikes
 from neurokit.kernels.pack.op import pack
-from neurokit.kernels.spike_stats.op import spike_stats
 
 
 def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
@@ -27,16 +26,3 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
 def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:
     """Yields an argument tuple of the operator."""
     yield (pack(spikes(2, 9, 40, device=device)), 40)
-
-
-register_kernel(
-    Kernel(
-        "spike_stats",
-        "firing counts and synaptic operations of packed spikes",
-        spike_stats,
-        "spike_counts",
-        "equal",
-        examples,
-        op_examples,
-    )
-)

@@ -76,11 +76,15 @@ def _named(value: Any) -> Any:
     return [_named(item) for item in value] if isinstance(value, list) else value
 
 
-def read_vectors(path: Path) -> tuple[np.ndarray, np.ndarray | None, str]:
+def read_vectors(path: Path, input_name: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], str]:
     """Reads the test vectors of an artifact.
 
+    Args:
+        path: The file.
+        input_name: Name of the one input of a file of version 0.1, which does not say.
+
     Returns:
-        The input, the reference's first output, and what the lowered form takes ("sequence" or "image").
+        Every input and the reference's outputs by name, and what the lowered form takes ("sequence" or "image").
 
     Raises:
         ArtifactError: If the file is no such archive.
@@ -88,6 +92,8 @@ def read_vectors(path: Path) -> tuple[np.ndarray, np.ndarray | None, str]:
     try:
         with np.load(path, allow_pickle=False) as data:
             head = json.loads(bytes(data["head"]))
-            return data["x"], data.get("y0"), head["time_input"]
+            names = head.get("inputs")
+            feeds = {input_name: data["x"]} if names is None else {n: data[f"in{i}"] for i, n in enumerate(names)}
+            return feeds, {n: data[f"y{i}"] for i, n in enumerate(head["outputs"])}, head["time_input"]
     except (OSError, ValueError, KeyError) as error:
         raise ArtifactError(f"the test vectors {path} cannot be read: {error}", fix="export the model again") from error

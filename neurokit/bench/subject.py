@@ -105,7 +105,8 @@ def artifact_subject(artifact: Any, job: Job, open_runner: Callable[[], Any]) ->
     """
     manifest = artifact.manifest
     refuse_mismatch(manifest.parity, artifact.path, job.allow_mismatch)
-    x, expected, time_input = read_vectors(artifact.path / VECTORS)
+    feeds, outputs, time_input = read_vectors(artifact.path / VECTORS, manifest.inputs[0].name)
+    x, expected = next(iter(feeds.values())), next(iter(outputs.values()), None)
     timed = time_input == "sequence" and manifest.time_steps is not None
     steps = int(x.shape[0]) if timed else manifest.time_steps
     layout = manifest.inputs[0].layout or "B"

@@ -10,10 +10,11 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from neurokit.capture.neurons import is_stateful
-from neurokit.capture.obstacles import not_one_step, not_streaming, refusal, specialised, wrong_time_steps
+from neurokit.capture.obstacles import not_one_step, not_streaming, specialised, wrong_time_steps
 from neurokit.capture.probe import Probe, input_shape, probe, set_time_steps, time_output
 from neurokit.capture.tidy import tidy
 from neurokit.capture.time_input import find_time_semantics, neurons_of
+from neurokit.capture.tracing import NO_NODE, Job, traced
 from neurokit.capture.twin import Twin, private_copy
 from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSteps
 from neurokit.errors import InputError, ModelLoadError, Unsupported, UnsupportedError
@@ -26,7 +27,6 @@ __all__ = ["Captured", "NeuronInfo", "StateInfo", "capture", "opened", "spec_of"
 _DYNAMIC_T = 3  # example lengths of dynamic axes: unequal to each other, to 0 and to 1
 _DYNAMIC_B = 2
 _NO_NEURON = ("loop", "delay")
-_NO_NODE = ("decomposed", *_NO_NEURON)  # what no single node of the program stands for
 
 
 def capture(
@@ -179,7 +179,7 @@ def _trace(
     finally:
         twin.opened = False
     ops = {slot.path: slot.op for slot in twin.slots}
-    calls = tuple(path for path in order if ops[path] not in _NO_NODE)
+    calls = tuple(path for path in order if ops[path] not in NO_NODE)
     _check_nodes(program, calls)
 
     cut: dict[str, Captured] = {}  # vectors, targets and the simulator ask for it in turn
@@ -235,21 +235,15 @@ def _export(
     if t_dim is not None:
         x_dims[0] = t_dim
     s_dims = tuple(
-        {axis: b_dim for axis, size in enumerate(s.shape) if b_dim is not None and (size is None or size < 0)}
+        {axis: b_dim for axis, size in enumerate(s.shape) if b_dim is not None and not isinstance(size, int)}
         for s in found.states
     )
-    twin.single = single
-    try:
-        with torch.no_grad():
-            shapes: dict[str, Any] = {"x": x_dims, "states": s_dims} if states else {"x": x_dims}
-            program = torch.export.export(twin, (x, *states), dynamic_shapes=shapes, strict=False)
-    except Exception as error:
-        raise refusal(error, spec, steps) from error
-    finally:
-        twin.single = False
+    shapes: dict[str, Any] = {"x": x_dims, "states": s_dims} if states else {"x": x_dims}
+    job = Job(twin, spec, steps, (x, *states), shapes, single)
+    program, order = traced(job)
     _check_dynamic(program, spec, steps, batch, x_dims)
     tidy(program)
-    return program, list(twin.order)
+    return program, order
 
 
 def _check_dynamic(

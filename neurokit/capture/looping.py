@@ -45,7 +45,7 @@ def run_loop(twin: Twin, slot: Slot, xs: Tensors, call: Call | None) -> Any:
     return loop.returned(ys)
 
 
-def heard(twin: Twin, x: Tensor) -> dict[str, Tensors]:
+def heard(twin: Twin, given: Tensors) -> dict[str, Tensors]:
     """Runs a sequence step by step; returns what every loop fed back into each step, `[T, B, *shape]`, by its path."""
     names = [slot.names for slot in twin.slots]
     found: dict[str, Tensors] = {}
@@ -53,7 +53,7 @@ def heard(twin: Twin, x: Tensor) -> dict[str, Tensors]:
     try:
         for slot in twin.slots:
             slot.names = ()
-        twin(x)
+        twin(*given)
     finally:
         twin.heard = None
         for slot, old in zip(twin.slots, names, strict=True):

@@ -80,3 +80,18 @@ def refusal(error: Exception, spec: ModelSpec, steps: TimeSteps) -> Exception:
         f"model {spec.name!r} cannot be captured",
         [Unsupported("", spec.name, why, "run with --debug for the whole message")],
     )
+
+
+def loop_over_free_steps(twin: Twin, spec: ModelSpec) -> UnsupportedError:
+    """Returns the error of a loop over time whose number of steps cannot be left free."""
+    reasons = [
+        Unsupported(
+            slot.path,
+            type(slot.module).__name__,
+            "the module's forward calls it in a loop whose steps read what the step before made",
+            "give a number of time steps",
+        )
+        for slot in twin.slots
+        if slot.calls > 1
+    ]
+    return UnsupportedError(f"model {spec.name!r} cannot have a dynamic T", reasons)

@@ -14,6 +14,7 @@ from neurokit.capture.neurons import is_stateful
 from neurokit.capture.slots import Slot
 from neurokit.capture.twin import Twin
 from neurokit.capture.types import StateInfo
+from neurokit.dims import BATCH, Dim, Size
 from neurokit.errors import InputError, Unsupported, UnsupportedError
 from neurokit.spec import ModelSpec, TimeOutput
 
@@ -235,10 +236,7 @@ def _initial_value(slot: Slot, memory: str, dims: int) -> float | None:
     return None
 
 
-def _symbolic(small: tuple[int, ...], large: tuple[int, ...]) -> tuple[int | None, ...]:
-    """Marks the axes that grow with the batch: None for B itself, -k for k times B."""
-    shape: list[int | None] = []
-    for a, b in zip(small, large, strict=True):
-        factor = b - a  # the batches differ by one
-        shape.append(a if factor == 0 else None if factor == 1 else -factor)
-    return tuple(shape)
+def _symbolic(small: tuple[int, ...], large: tuple[int, ...]) -> tuple[Size, ...]:
+    """Returns a shape in which the axes that grow with the batch are so many times B."""
+    # The batches differ by one, so that the difference is the factor.
+    return tuple(a if a == b else (b - a) * Dim(BATCH) for a, b in zip(small, large, strict=True))

@@ -65,7 +65,7 @@ def record(
 
 
 def fed_back(
-    captured: Captured, module: GraphModule, x: Tensor, forced: Sequence[Tensor] | None = None
+    captured: Captured, module: GraphModule, given: tuple[Tensor, ...], forced: Sequence[Tensor] | None = None
 ) -> tuple[Tensor, ...]:
     """Returns the states with which an opened capture is the network itself: each step is given what the last fed back.
 
@@ -75,22 +75,22 @@ def fed_back(
     Args:
         captured: An opened capture; of one without loops the initial states are returned.
         module: Its program as a graph module.
-        x: The input, `[T, B, *shape]`.
+        given: The inputs, `[T, B, *shape]`.
         forced: Spikes of every neuron node, in order, instead of its own.
     """
-    batch = int(x.shape[x.dim() - len(captured.spec.inputs[0].shape) - 1])
+    batch = int(given[0].shape[given[0].dim() - len(captured.spec.inputs[0].shape) - 1])
     states = list(captured.initial_states(batch))
     if not captured.feedback:
         return tuple(states)
     if forced is None:
         with torch.no_grad():
-            guess = heard(captured.module, x)  # type: ignore[arg-type]
+            guess = heard(captured.module, given)  # type: ignore[arg-type]
         flat = [value for path in captured.loops for value in guess.get(path, ())]
         if [v.shape for v in flat] == [states[at].shape for at in captured.feedback]:  # not of a loop in a loop
             states = _replaced(states, captured.feedback, flat)
     first = len(captured.output_names)
     for _ in range(int(captured.time_steps or 0) + 1):
-        outputs, _records = record(module, (x, *states), forced)
+        outputs, _records = record(module, (*given, *states), forced)
         fed = [outputs[first + at] for at in captured.feedback]
         late = [torch.cat((torch.zeros_like(value[:1]), value[:-1])) for value in fed]
         if all(torch.equal(states[at], value) for at, value in zip(captured.feedback, late, strict=True)):
@@ -128,6 +128,11 @@ def example_input(spec: ModelSpec, time_steps: int | None, batch: int, seed: int
     if len(shape) == len(info.shape) + 2:
         x = (image + 0.01 * torch.rand(shape, generator=generator, dtype=torch.float64)).clamp(0.0, 1.0)
     return (x * (info.high - info.low) + info.low).to(dtype)
+
+
+def example_inputs(spec: ModelSpec, time_steps: int | None, batch: int, seed: int) -> dict[str, Tensor]:
+    """Returns realistic inputs of a model by their names; see `example_input`."""
+    return {spec.inputs[0].name: example_input(spec, time_steps, batch, seed)}
 
 
 def run_module(module: nn.Module, spec: ModelSpec, x: Tensor) -> tuple[Tensor, ...]:

@@ -37,3 +37,10 @@ class Timeline:
 
     folded: bool = False
     steps: Any = 1
+
+
+class Order(list[str]):
+    """Paths of the stateful modules in the order in which they were run.
+
+    torch.export puts a module's plain lists back to what they were before it traced; not one of a class of its own.
+    """

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from neurokit.capture.foreign import adopt
 from neurokit.capture.looping import run_loop
 from neurokit.capture.neurons import States, adapter_for, is_stateful, refuse
-from neurokit.capture.slots import Slot, Timeline
+from neurokit.capture.slots import Order, Slot, Timeline
 from neurokit.errors import ModelLoadError, Unsupported
 from neurokit.neurons.loops import Loop
 
@@ -95,7 +95,7 @@ class Twin(nn.Module):
         self.time_output = "auto"
         self.timeline = Timeline()
         self.slots: list[Slot] = []
-        self.order: list[str] = []
+        self.order = Order()
         self.state_count = 0
         for path, module in net.named_modules():
             if is_stateful(module):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from neurokit.dims import BATCH, Size, evaluate
 from neurokit.spec import ModelSpec, TimeOutput
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class StateInfo:
         name: Unique name, from the module path: "layer1_sn_v".
         neuron: Path of the module that owns it.
         memory: Its name in that module: "v".
-        shape: Shape with the batch size B as None or, where the batch is folded with a factor k, as -k.
+        shape: Sizes: numbers and expressions of free axes, such as B, or 2*B where the batch is folded with a factor.
         dtype: Numpy name of the element type.
         init: Value that every element has before the first step.
         unit: What it measures; membrane potentials are in units of the threshold's scale ("1").
@@ -33,14 +34,14 @@ class StateInfo:
     name: str
     neuron: str
     memory: str
-    shape: tuple[int | None, ...]
+    shape: tuple[Size, ...]
     dtype: str
     init: float
     unit: str = "1"
 
     def concrete(self, batch: int) -> tuple[int, ...]:
         """Returns the shape for a batch of `batch` samples."""
-        return tuple(batch if size is None else -size * batch if size < 0 else size for size in self.shape)
+        return tuple(evaluate(size, {BATCH: batch}) for size in self.shape)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,10 @@ def energy(
         float | None,
         typer.Option("--step-seconds", min=0.0, help="Time between two inputs, where a sensor sets the pace."),
     ] = None,
+    pace: Annotated[
+        str | None,
+        typer.Option("--pace", help="chip: as fast as its cores go; host: a host that streams the inputs."),
+    ] = None,
     time_steps: Annotated[int | None, typer.Option("--time-steps", min=1, help="Time steps T.")] = None,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt).")
@@ -69,12 +73,15 @@ def energy(
     from neurokit import render
     from neurokit.hw_sim.estimators import ESTIMATORS
     from neurokit.hw_sim.mapping.tiles import STRATEGIES
+    from neurokit.hw_sim.pricing.timing import PACES
     from neurokit.hw_sim.simulate import DEFAULT_ESTIMATORS
     from neurokit.render.energy import energy as energy_report
 
     profiles = priced_chips(chip, price or [])
     for name in estimator or ():
         ESTIMATORS.get(name.partition(":")[0])
+    if pace is not None and pace not in PACES:
+        raise InputError(f"--pace is {pace!r}", expected="one of " + ", ".join(PACES))
     if mapping not in STRATEGIES:
         raise InputError(f"--mapping is {mapping!r}", expected="one of " + ", ".join(STRATEGIES))
     _refuse_early(input_file, out, html_file)
@@ -87,6 +94,7 @@ def energy(
             rules,
             mapping,
             step_seconds,
+            pace,
             time_steps,
             weights,
             input_shape,
@@ -116,6 +124,7 @@ def _simulate(
     estimators: Sequence[str],
     mapping: str,
     step_seconds: float | None,
+    pace: str | None,
     time_steps: int | None,
     weights: Path | None,
     input_shape: str | None,
@@ -145,6 +154,7 @@ def _simulate(
             estimators=estimators,
             mapping=mapping,
             step_seconds=step_seconds,
+            pace=pace,
             check_events=check_events,
         )
     return replace(report, assumptions=(*report.assumptions, *remarks))

@@ -21,6 +21,7 @@ COLOURS = {
     "routing": "#4a9a62",
     "memory": "#8a63a8",
     "static": "#9aa0a6",
+    "host": "#5f6368",
 }
 # Beyond these a drawing says nothing that a reader could see; the JSON has every row.
 _MOST_LAYERS, _MOST_STEPS, _MOST_TILES = 60, 200, 4096

@@ -18,7 +18,7 @@ import numpy as np
 
 from neurokit.artifact import Artifact
 from neurokit.parity.forcing import SIDES, Forced, excess, fires_at_threshold, force_layer, in_bounds
-from neurokit.parity.vectors import FILE, LayerVector, Vectors, covering_spikes
+from neurokit.parity.vectors import LayerVector, Vectors, covering_spikes
 from neurokit.parity.ways import fault_of, run_every_way
 from neurokit.provenance import collect
 from neurokit.reports import LayerParity, ParityReport, ParityVerdict, SimulatorParity
@@ -44,7 +44,7 @@ def verify(artifact: Artifact, *, thorough: bool = False, **options: Any) -> Par
         ArtifactError: If a file is damaged.
         MissingRuntimeError: If the target's runtime is not installed.
     """
-    vectors = Vectors.load(artifact.file(FILE))
+    vectors = Vectors.of(artifact)
     report = _verify(artifact, vectors, **options)
     return _thorough(artifact, vectors, report) if thorough else report
 
@@ -108,7 +108,7 @@ def with_simulators(artifact: Artifact, report: ParityReport) -> ParityReport:
     target = TARGETS.get(artifact.manifest.target)
     if not hasattr(target, "simulators"):
         return report
-    rows: tuple[SimulatorParity, ...] = target.simulators(artifact, Vectors.load(artifact.file(FILE)))
+    rows: tuple[SimulatorParity, ...] = target.simulators(artifact, Vectors.of(artifact))
     faults = tuple(
         f"{row.simulator}: an exact artifact must give the same spikes there, and {row.spikes_differ} differ"
         for row in rows
@@ -133,7 +133,7 @@ def _exact_faults(probe: Any, vectors: Vectors, layers: tuple[LayerParity, ...],
 
 def free_run(artifact: Artifact, vectors: Vectors, probe: Any = None) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Runs an artifact on its own; returns its outputs (reduced over time) and every layer's spikes."""
-    found: tuple[list[np.ndarray], list[np.ndarray]] = (probe or _probe(artifact)).free(vectors.x)
+    found: tuple[list[np.ndarray], list[np.ndarray]] = (probe or _probe(artifact)).free(vectors.feeds)
     return found
 
 
@@ -172,8 +172,8 @@ def _force(probe: Any, vectors: Vectors) -> tuple[list[Forced | None], float | N
     """Runs teacher-forced; returns a finding a layer, the relative output error, and whether that is in bounds."""
     if not probe.can_force():
         return [None] * len(vectors.layers), None, True
-    given = [layer.spikes.astype(vectors.x.dtype) for layer in vectors.layers]
-    outputs, currents = probe.currents(vectors.x, given)
+    given = [layer.spikes.astype(_element(vectors)) for layer in vectors.layers]
+    outputs, currents = probe.currents(vectors.feeds, given)
     found: list[Forced | None] = [
         force_layer(probe, index, layer, current)
         for index, (layer, current) in enumerate(zip(vectors.layers, currents, strict=True))
@@ -185,6 +185,11 @@ def _force(probe: Any, vectors: Vectors) -> tuple[list[Forced | None], float | N
     return found, _error(outputs, vectors), within
 
 
+def _element(vectors: Vectors) -> np.dtype[Any]:
+    """Returns the element type of spikes: that of the first input with one for fractions."""
+    return next((v.dtype for v in vectors.feeds.values() if v.dtype.kind == "f"), np.dtype(np.float32))
+
+
 def _cover(probe: Any, vectors: Vectors) -> tuple[list[float | None], bool]:
     """Runs with random spikes.
 
@@ -194,10 +199,10 @@ def _cover(probe: Any, vectors: Vectors) -> tuple[list[float | None], bool]:
     covers = [layer.cover for layer in vectors.layers if layer.cover]
     if not probe.can_force() or len(covers) < len(vectors.layers):
         return [None] * len(vectors.layers), True
-    dtype = vectors.x.dtype
+    dtype = _element(vectors)
     shapes = [layer.spikes.shape for layer in vectors.layers]
     given = [covering_spikes(cover.seed, shape).astype(dtype) for cover, shape in zip(covers, shapes, strict=True)]
-    outputs, currents = probe.currents(vectors.x, given)
+    outputs, currents = probe.currents(vectors.feeds, given)
     found = dict(zip(vectors.outputs, outputs, strict=True))
     within = all(
         in_bounds(found[name], wanted, vectors.covering_bounds[name])

@@ -76,7 +76,11 @@ def analyse(
     with torch.no_grad():
         outputs = run.run(
             *(
-                Magnitude(value.abs(), 64, rigorous=False) if at in computed else Magnitude(value.abs(), 0)
+                value  # token ids and masks are not rounded
+                if not value.is_floating_point()
+                else Magnitude(value.abs(), 64, rigorous=False)
+                if at in computed
+                else Magnitude(value.abs(), 0)
                 for at, value in enumerate(inputs)
             )
         )

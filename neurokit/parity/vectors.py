@@ -14,14 +14,16 @@ from neurokit.errors import ArtifactError
 from neurokit.neurons import dynamics
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import torch
 
+    from neurokit.artifact import Artifact
     from neurokit.capture import Captured
     from neurokit.parity.rounding import Magnitude
 
 FILE = "vectors.npz"
+SCHEMA_VERSION = 2  # 1 held one input without its name
 _SAMPLES = 4096  # membranes kept a layer, enough to see an error that flips no spike
 
 
@@ -81,7 +83,7 @@ class Vectors:
     """One input with all that the reference made of it.
 
     Attributes:
-        x: The input, `[T, B, *shape]`, or `[B, *shape]` without time.
+        feeds: Every input by its name, `[T, B, *shape]`, or `[B, *shape]` without time.
         outputs: The reference's outputs, by name.
         output_bounds: Absolute rounding bound of each output, given the reference's spikes.
         layers: Every neuron layer, in the order of execution.
@@ -93,7 +95,7 @@ class Vectors:
         covering_bounds: Absolute rounding bound of each.
     """
 
-    x: np.ndarray
+    feeds: dict[str, np.ndarray]
     outputs: dict[str, np.ndarray]
     output_bounds: dict[str, float]
     layers: tuple[LayerVector, ...]
@@ -105,14 +107,21 @@ class Vectors:
     covering_bounds: dict[str, float] = field(default_factory=dict)
 
     @property
+    def x(self) -> np.ndarray:
+        """The first input."""
+        return next(iter(self.feeds.values()))
+
+    @property
     def batch(self) -> int:
         """Number of samples B."""
         return int(next(iter(self.outputs.values())).shape[1 if self.time_output == "sequence" else 0])
 
     def save(self, path: Path) -> None:
         """Writes everything to one .npz file, spikes as packed bits."""
-        arrays: dict[str, Any] = {"x": self.x}
+        arrays: dict[str, Any] = {f"in{index}": value for index, value in enumerate(self.feeds.values())}
         head: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "inputs": list(self.feeds),
             "time_input": self.time_input,
             "time_output": self.time_output,
             "seed": self.seed,
@@ -150,8 +159,21 @@ class Vectors:
             np.savez_compressed(file, **arrays)
 
     @classmethod
-    def load(cls, path: Path) -> Vectors:
+    def of(cls, artifact: Artifact) -> Vectors:
+        """Returns an artifact's test vectors.
+
+        Raises:
+            ArtifactError: If it has none, or they cannot be read.
+        """
+        return cls.load(artifact.file(FILE), artifact.manifest.inputs[0].name)
+
+    @classmethod
+    def load(cls, path: Path, input_name: str = "x") -> Vectors:
         """Reads what `save` wrote.
+
+        Args:
+            path: The file.
+            input_name: Name of the one input of a file of version 0.1, which does not say.
 
         Raises:
             ArtifactError: If the file is no such archive.
@@ -159,11 +181,13 @@ class Vectors:
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as data:
                 head = json.loads(bytes(data["head"]))
+                names = head.get("inputs")
+                feeds = {input_name: data["x"]} if names is None else {n: data[f"in{i}"] for i, n in enumerate(names)}
                 layers = tuple(_layer(data, index, entry) for index, entry in enumerate(head["layers"]))
                 outputs = {name: data[f"y{i}"] for i, name in enumerate(head["outputs"])}
                 covering = {name: data[f"cy{i}"] for i, name in enumerate(head["outputs"]) if f"cy{i}" in data}
                 return cls(
-                    data["x"],
+                    feeds,
                     outputs,
                     head["output_bounds"],
                     layers,
@@ -197,7 +221,12 @@ def covering_spikes(seed: int, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def make_vectors(
-    captured: Captured, *, batch: int = 1, seed: int = 0, x: torch.Tensor | None = None, notes: tuple[str, ...] = ()
+    captured: Captured,
+    *,
+    batch: int = 1,
+    seed: int = 0,
+    feeds: Mapping[str, torch.Tensor] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Vectors:
     """Runs the captured program once and keeps what verification needs.
 
@@ -205,26 +234,25 @@ def make_vectors(
         captured: The captured model, in the sequence form (a fixed T, or dynamic: then the spec's).
         batch: Number of samples to draw.
         seed: Seed of the draw.
-        x: The input itself, instead of a drawn one.
+        feeds: The inputs themselves by name, instead of drawn ones.
         notes: What is known of the reference already.
     """
     from neurokit.capture import opened
-    from neurokit.capture.reference import example_input, fed_back, record
+    from neurokit.capture.reference import example_inputs, fed_back, record
     from neurokit.parity.rounding import analyse
 
     captured = opened(captured)
     steps = captured.spec.time_steps if captured.time_steps == "dynamic" else captured.time_steps
     batch = batch if captured.batch == "dynamic" else captured.batch
-    if x is None:
-        x = example_input(captured.spec, steps, batch, seed)
-    batch = int(x.shape[x.dim() - len(captured.spec.inputs[0].shape) - 1])
+    feeds = example_inputs(captured.spec, steps, batch, seed) if feeds is None else feeds
+    given = tuple(feeds[info.name] for info in captured.spec.inputs)
     module = captured.program.module()
-    states = fed_back(captured, module, x)
-    outputs, records = record(module, (x, *states))
+    states = fed_back(captured, module, given)
+    outputs, records = record(module, (*given, *states))
     outputs = outputs[: len(captured.output_names)]
     forced = [entry.spikes for entry in records]
-    currents, magnitudes = analyse(module, forced, (x, *states), _computed(captured, states))
-    covers, stirred, stirred_magnitudes = _covers(captured, module, x, [tuple(spikes.shape) for spikes in forced])
+    currents, magnitudes = analyse(module, forced, (*given, *states), _computed(captured, states))
+    covers, stirred, stirred_magnitudes = _covers(captured, module, given, [tuple(spikes.shape) for spikes in forced])
     by_path = {neuron.path: neuron for neuron in captured.neurons}
     layers = tuple(
         _make_layer(by_path[path], entry, current, cover)
@@ -232,7 +260,7 @@ def make_vectors(
     )
     names = captured.output_names
     return Vectors(
-        x=x.numpy(),
+        feeds={info.name: value.numpy() for info, value in zip(captured.spec.inputs, given, strict=True)},
         outputs={n: y.detach().numpy() for n, y in zip(names, outputs, strict=True)},
         output_bounds=_bounds(names, magnitudes),
         layers=layers,
@@ -247,7 +275,8 @@ def make_vectors(
 
 def _computed(captured: Captured, states: Sequence[torch.Tensor]) -> list[int]:
     """Returns the places, among the program's inputs, of fed-back values that are no spikes: these are rounded."""
-    return [1 + at for at in captured.feedback if not bool(((states[at] == 0) | (states[at] == 1)).all())]
+    first = len(captured.spec.inputs)
+    return [first + at for at in captured.feedback if not bool(((states[at] == 0) | (states[at] == 1)).all())]
 
 
 def _bounds(names: Sequence[str], magnitudes: Sequence[Magnitude]) -> dict[str, float]:
@@ -258,7 +287,7 @@ def _bounds(names: Sequence[str], magnitudes: Sequence[Magnitude]) -> dict[str, 
 
 
 def _covers(
-    captured: Captured, module: Any, x: torch.Tensor, shapes: list[tuple[int, ...]]
+    captured: Captured, module: Any, given: tuple[torch.Tensor, ...], shapes: list[tuple[int, ...]]
 ) -> tuple[list[Cover], tuple[torch.Tensor, ...], list[Magnitude]]:
     """Runs the program with every neuron layer firing at random; returns a cover a layer, outputs and magnitudes."""
     import torch
@@ -266,10 +295,11 @@ def _covers(
     from neurokit.capture.reference import fed_back, record
     from neurokit.parity.rounding import analyse
 
-    forced = [torch.from_numpy(covering_spikes(seed, shape)).to(x.dtype) for seed, shape in enumerate(shapes)]
-    states = fed_back(captured, module, x, forced)
-    outputs, records = record(module, (x, *states), forced)
-    magnitudes, of_outputs = analyse(module, forced, (x, *states), _computed(captured, states))
+    dtype = next((value.dtype for value in given if value.is_floating_point()), torch.float32)
+    forced = [torch.from_numpy(covering_spikes(seed, shape)).to(dtype) for seed, shape in enumerate(shapes)]
+    states = fed_back(captured, module, given, forced)
+    outputs, records = record(module, (*given, *states), forced)
+    magnitudes, of_outputs = analyse(module, forced, (*given, *states), _computed(captured, states))
     covers = []
     for seed, (entry, magnitude) in enumerate(zip(records, magnitudes, strict=True)):
         at = _sample(entry.current.numel(), seed)

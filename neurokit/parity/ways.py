@@ -11,7 +11,7 @@ from neurokit.errors import InputError
 from neurokit.reports import WayParity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from neurokit.artifact import Artifact
     from neurokit.parity.vectors import Vectors
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 LEVELS = (0, 1, 2, 3)
 THREADS = (1, 2)
 BATCHES = (1, 5)
+Feeds = dict[str, np.ndarray]
 Run = tuple[list[np.ndarray], list[np.ndarray]]
 
 
@@ -47,10 +48,9 @@ def run_every_way(artifact: Artifact, vectors: Vectors, probe: Callable[..., Any
         vectors = first_probe.narrow(vectors)
     axis = 0 if vectors.time_input == "image" else 1
     out_axis = 1 if vectors.time_output == "sequence" else 0
-    first = vectors.x.take([0], axis)
     fixed = artifact.manifest.options.get("batch")
     batches = (fixed,) if isinstance(fixed, int) else BATCHES
-    samples = [np.roll(first, shift, -1) for shift in range(max(batches))]
+    samples = [_shifted(vectors.feeds, shift, axis) for shift in range(max(batches))]
     alone = probe(level=0, threads=1)
     references = [_kept(vectors, out_axis)]
     references += [_alone(alone, sample, fixed, axis, out_axis) for sample in samples[1:]]
@@ -58,7 +58,7 @@ def run_every_way(artifact: Artifact, vectors: Vectors, probe: Callable[..., Any
     for level, threads in itertools.product(LEVELS, THREADS):
         opened = probe(level=level, threads=threads)
         for batch in batches:
-            found = opened.free(np.ascontiguousarray(np.concatenate(samples[:batch], axis)))
+            found = opened.free(_together(samples[:batch], axis))
             ways.append(_compare(level, threads, batch, found, references, out_axis))
     return tuple(ways)
 
@@ -68,9 +68,19 @@ def _kept(vectors: Vectors, out_axis: int) -> Run:
     return outputs, [layer.spikes.take([0], 1) for layer in vectors.layers]
 
 
-def _alone(probe: Any, sample: np.ndarray, fixed: Any, axis: int, out_axis: int) -> Run:
+def _shifted(feeds: Mapping[str, np.ndarray], shift: int, axis: int) -> Feeds:
+    """Returns the first sample of some feeds, each shifted along its last axis."""
+    return {name: np.roll(value.take([0], axis), shift, -1) for name, value in feeds.items()}
+
+
+def _together(samples: Sequence[Feeds], axis: int) -> Feeds:
+    """Returns samples as one batch."""
+    return {n: np.ascontiguousarray(np.concatenate([feeds[n] for feeds in samples], axis)) for n in samples[0]}
+
+
+def _alone(probe: Any, sample: Feeds, fixed: Any, axis: int, out_axis: int) -> Run:
     """Runs one sample; where the batch is fixed, among copies of itself."""
-    outputs, spikes = probe.free(np.ascontiguousarray(np.repeat(sample, fixed if isinstance(fixed, int) else 1, axis)))
+    outputs, spikes = probe.free(_together([sample] * (fixed if isinstance(fixed, int) else 1), axis))
     return [value.take([0], out_axis) for value in outputs], [value.take([0], 1) for value in spikes]
 
 

@@ -120,7 +120,7 @@ _NAMES: dict[Kind, str] = {
         rms_norm norm linalg_vector_norm var std var_mean cumsum cumprod prod sort topk argmax argmin argsort max.dim
         min.dim any all scaled_dot_product_attention lstm gru rnn_tanh embedding_bag addcmul addcdiv lerp baddbmm addmv
         outer cdist cosine_similarity logsumexp median mode scatter scatter_add index_put index_add im2col col2im
-        grid_sampler grid_sampler_2d scan threshold tril triu diag embedding as_strided""",
+        grid_sampler grid_sampler_2d scan threshold tril triu diag as_strided""",
     Kind.CREATE: """zeros ones full empty arange linspace eye zeros_like ones_like full_like empty_like new_zeros
         new_ones new_full new_empty scalar_tensor tril_indices triu_indices meshgrid one_hot""",
     Kind.SIZE: """sym_size sym_stride sym_numel size numel _assert_scalar _assert_tensor_metadata
@@ -130,7 +130,7 @@ _NAMES: dict[Kind, str] = {
 _RESHAPES = "view reshape _unsafe_view flatten unflatten squeeze unsqueeze view_as expand expand_as repeat broadcast_to"
 _MOVES = """permute transpose t mT numpy_T movedim moveaxis swapaxes roll flip fliplr flipud rot90 slice select narrow
     chunk split split_with_sizes tensor_split unsafe_chunk unsafe_split unbind index_select index gather take
-    take_along_dim repeat_interleave unfold diagonal pixel_shuffle pixel_unshuffle channel_shuffle getitem tile"""
+    take_along_dim repeat_interleave unfold diagonal pixel_shuffle pixel_unshuffle channel_shuffle getitem tile embedding"""
 # Nearest neighbours read elements and compute where they are: PyTorch has them for floating-point tensors.
 _NEAREST = """upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d
     _upsample_nearest_exact2d _upsample_nearest_exact3d"""

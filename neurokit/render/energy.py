@@ -45,7 +45,7 @@ def _spaced(blocks: Iterable[Sequence[RenderableType]]) -> RenderableType:
 
 def _totals(report: EnergyReport) -> tuple[list[RenderableType], list[RenderableType]]:
     totals = plain_table("chip", "energy of one inference", "latency", "chips x cores", "fits")
-    parts = plain_table("of which", "synapse", "neuron", "routing", "memory", "static")
+    parts = plain_table("of which", "synapse", "neuron", "routing", "memory", "static", "host")
     for chip in report.chips:
         latency = chip.latency.inference.text() if chip.latency else "unknown"
         fits = "yes" if chip.fits else f"no ({len(chip.violations)} limits)"

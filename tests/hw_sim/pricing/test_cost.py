@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neurokit.errors import InputError
 from neurokit.hw_sim.chips.file import load_chip
 from neurokit.hw_sim.chips.profile import Constant
 from neurokit.hw_sim.graph.counts import Workload
@@ -55,7 +56,7 @@ def test_energy_is_the_sum_of_its_parts(chip, rate, seed):
     total = result.total.value
     assert total == pytest.approx(sum(part.value for part in result.components.values()), rel=1e-12)
     assert total == pytest.approx(sum(result.steps), rel=1e-9)
-    static = result.components["static"].value if "static" in result.components else 0.0
+    static = sum(result.components[name].value for name in ("static", "host") if name in result.components)
     dynamic = sum(sum(parts.values()) for parts in result.layers.values())
     assert total == pytest.approx(static + dynamic, rel=1e-9)
     # Inputs are on no core: what is booked on them is the traffic they send.
@@ -114,11 +115,11 @@ def test_latency_by_hand():
     network = small_net()
     spikes = {p.name: np.zeros((4, p.size), bool) for p in network.populations}
     spikes["in"][1, 7] = True
-    steps = run(network, spikes, "loihi1").latency.steps
+    steps = run(network, spikes, "loihi1", pace="chip").latency.steps
     neurons_idle = 113 * 5.3e-9 + 113e-9  # barrier of one tile
     assert steps[0] == pytest.approx(neurons_idle)
     assert steps[1] == pytest.approx(86 * 5.3e-9 + 27 * 8.4e-9 + 113e-9)
-    report = run(network, spikes, "loihi1").latency
+    report = run(network, spikes, "loihi1", pace="chip").latency
     assert report.p50 == pytest.approx(neurons_idle)
     assert report.p50 <= report.p99 <= max(report.steps)
     assert report.inference.value == pytest.approx(sum(steps))
@@ -131,6 +132,40 @@ def test_a_tick_sets_the_pace():
     assert set(result.latency.bound_by) == {"clock"}
     # 64.43 mW over four milliseconds.
     assert result.components["static"].value == pytest.approx(64.43e-3 * 4e-3)
+
+
+def test_a_host_sets_the_pace_and_both_ends_are_in_the_interval():
+    """337 us a step and 78 mW beside the 29.7 mW of the chip (power logs of abr/power_benchmarks)."""
+    network = small_net()
+    spikes = spikes_of(network, 0.2, 0)
+    alone, host, either = (run(network, spikes, "loihi1", pace=pace) for pace in ("chip", "host", None))
+    assert host.latency.inference.value == either.latency.inference.value == pytest.approx(4 * 337e-6)
+    assert either.latency.inference.low == pytest.approx(alone.latency.inference.low)
+    assert set(host.latency.bound_by) == {"host"}
+    assert set(alone.latency.bound_by) <= {"neurons", "synapses", "links"}
+    assert host.components["host"].value == pytest.approx(4 * 337e-6 * 78e-3)
+    # One reset of the chip a run is in the static part: 5.94 uJ.
+    assert host.components["static"].value == pytest.approx(4 * 337e-6 * 29.7e-3 + 5.94e-6)
+    sensor = run(network, spikes, "loihi1", step_seconds=1e-3)
+    assert sensor.latency.steps == (1e-3,) * 4
+
+
+def test_a_pace_that_is_not_known_is_refused_in_one_line():
+    network = small_net()
+    spikes = spikes_of(network, 0.2, 0)
+    with pytest.raises(InputError, match="unknown pace 'fast'"):
+        run(network, spikes, "loihi1", pace="fast")
+    with pytest.raises(InputError, match="no time of a step at a host's pace"):
+        run(network, spikes, "truenorth", pace="host")
+
+
+def test_the_error_of_a_model_is_in_its_interval():
+    """SANA-FE states 12 % of energy and 25 % of latency for its Loihi."""
+    network = small_net()
+    result = run(network, spikes_of(network, 0.2, 0), "loihi1-sanafe")
+    assert result.total.high == pytest.approx(1.12 * result.total.value)
+    assert result.total.low == pytest.approx(0.88 * result.total.value)
+    assert result.latency.inference.high == pytest.approx(1.25 * result.latency.inference.value)
 
 
 def test_no_price_no_joules():

@@ -105,15 +105,15 @@ class Loop(nn.Module):
         return sum(self.net(x_t) for x_t in x) / x.shape[0]
 
 
-def test_a_users_loop_over_time_is_unrolled_and_refused_for_a_dynamic_t():
+def test_a_users_loop_over_time_becomes_neurons_over_time():
     net, x = Loop().eval(), drive()
     captured = capture(net, x)
     assert torch.equal(run(captured, x), reference(net, x))
     assert captured.time_output == "mean"
-    assert [neuron.calls for neuron in captured.neurons] == [T, T]
-    with pytest.raises(UnsupportedError) as refused:
-        capture(net, x, time_steps="dynamic")
-    assert refused.value.reasons
+    assert [neuron.calls for neuron in captured.neurons] == [1, 1]
+    free = capture(net, x, time_steps="dynamic")
+    longer = torch.cat([x, x.flip(0)])
+    assert torch.equal(run(free, longer), reference(net, longer))
 
 
 def test_a_step_by_step_module_is_folded_into_the_batch():

@@ -276,7 +276,8 @@ def test_every_neuron_on_onnx_runtime_in_three_forms(kind, tmp_path):
     for form in ("onnx", "onnx-scan", "onnx-step"):
         artifact = nk.lower(made, form, tmp_path / form, inputs=x, verified=False)
         for level, threads in itertools.product((0, 3), (1, 2)) if form == "onnx" else ((3, 1),):
-            outputs, spikes = TARGETS.get(form).probe(artifact, level=level, threads=threads).free(x.numpy())
+            probe = TARGETS.get(form).probe(artifact, level=level, threads=threads)
+            outputs, spikes = probe.free({artifact.manifest.inputs[0].name: x.numpy()})
             assert same(reference, (torch.as_tensor(outputs[0]), [torch.as_tensor(s).to(torch.uint8) for s in spikes]))
         report = nk.verify(artifact)
         assert report.verdict == "exact"
@@ -536,5 +537,5 @@ def test_what_is_rounded_before_a_mean_over_time_is_rounded_at_every_step(tmp_pa
     assert 0.05 < fired(reference) < 0.9
     artifact = nk.lower(made, "onnx-step", tmp_path / "a", inputs=x)
     assert artifact.manifest.parity["verdict"] == "exact"
-    y = TARGETS.get("onnx-step").probe(artifact).free(x.numpy())[0][0]
+    y = TARGETS.get("onnx-step").probe(artifact).free({artifact.manifest.inputs[0].name: x.numpy()})[0][0]
     assert torch.equal(torch.as_tensor(y), reference[0])

@@ -43,8 +43,9 @@ class Wrong:
     def __init__(self, real, level=3, threads=0):
         self._real, self._level, self._threads = real, level, threads
 
-    def free(self, x):
-        outputs, spikes = self._real.free(x)
+    def free(self, feeds):
+        outputs, spikes = self._real.free(feeds)
+        (x,) = feeds.values()
         if self._level == 2 and self._threads == 2 and x.shape[1] == 5:
             spikes = [s.copy() for s in spikes]
             spikes[-1].reshape(-1)[-1] = 1 - spikes[-1].reshape(-1)[-1]

@@ -234,10 +234,10 @@ def test_energy_command_hands_over_and_renders(report, tmp_path, monkeypatch):
 
     seen = {}
 
-    def fake(captured, inputs, chips, *, estimators, mapping, step_seconds, check_events):
+    def fake(captured, inputs, chips, *, estimators, mapping, step_seconds, pace, check_events):
         seen.update(
             captured=captured,
-            pace=step_seconds,
+            pace=pace or step_seconds,
             chips=[c.name for c in chips],
             estimators=tuple(estimators),
             mapping=mapping,

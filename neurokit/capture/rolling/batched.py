@@ -1,0 +1,222 @@
+"""Operations of one step, run for all T steps at once: the steps' tensors come stacked, `[T, *shape]`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+aten = torch.ops.aten
+
+
+def batched(target: Any, places: Collection[int], args: Any, kwargs: Any) -> Any:
+    """Runs an operation for all steps.
+
+    Args:
+        target: The operation.
+        places: Which of the flattened arguments are stacked.
+        args: Its arguments, nested as the operation takes them.
+        kwargs: Its keyword arguments.
+
+    Returns:
+        What it puts out, every tensor stacked.
+    """
+    if torch.Tag.pointwise in getattr(target, "tags", ()) or target in _ALIGNED:
+        return _aligned(target, places, args, kwargs)
+    if target in _FOLDED:
+        return _folded(target, places, args, kwargs)
+    if target in _TRAILING:
+        return target(*args, **kwargs)
+    if target in (aten.cat.default, aten.stack.default):
+        return _joined(target, places, *args, **kwargs)
+    if target in _SHIFTED and tuple(places) == (0,):
+        return _SHIFTED[target](target, *args, **kwargs)
+    own = _OWN.get(target)
+    if own is not None and tuple(places) == (0,):
+        return own(*args, **kwargs)
+    return _mapped(target, places, args, kwargs)
+
+
+def _aligned(target: Any, places: Collection[int], args: Any, kwargs: Any) -> Any:
+    """Element by element, or matrix by matrix: axes are put in so that the steps do not meet another axis."""
+    flat, spec = tree_flatten((args, kwargs))
+    ranks = [value.dim() - (at in places) for at, value in enumerate(flat) if isinstance(value, Tensor)]
+    most = max(ranks)
+    for at in places:
+        value = flat[at]
+        missing = most - (value.dim() - 1)
+        if missing:
+            flat[at] = value.reshape(value.shape[0], *[1] * missing, *value.shape[1:])
+    given, named = tree_unflatten(flat, spec)
+    return target(*given, **named)
+
+
+def _folded(target: Any, places: Collection[int], args: Any, kwargs: Any) -> Any:
+    """The steps become further samples of the batch, the first axis of the first argument."""
+    if tuple(places) != (0,):
+        return _mapped(target, places, args, kwargs)
+    x = args[0]
+    y = target(x.flatten(0, 1), *args[1:], **kwargs)
+    return y.unflatten(0, (x.shape[0], x.shape[1]))
+
+
+def _joined(target: Any, places: Collection[int], tensors: Any, axis: int = 0) -> Tensor:
+    """Joins tensors of every step; one that is the same at every step is put there first."""
+    steps = next(tensors[at].shape[0] for at in places)
+    full = [
+        value if at in places else value.unsqueeze(0).expand(steps, *value.shape) for at, value in enumerate(tensors)
+    ]
+    return target(full, _later(axis))  # type: ignore[no-any-return]
+
+
+def _mapped(target: Any, places: Collection[int], args: Any, kwargs: Any) -> Any:
+    """Any other operation, by torch.vmap."""
+    flat, spec = tree_flatten((args, kwargs))
+    order = sorted(places)
+
+    def one(*values: Tensor) -> Any:
+        full = list(flat)
+        for at, value in zip(order, values, strict=True):
+            full[at] = value
+        given, named = tree_unflatten(full, spec)
+        return target(*given, **named)
+
+    return torch.vmap(one)(*(flat[at] for at in order))
+
+
+def _later(axis: Any) -> Any:
+    if isinstance(axis, list | tuple):
+        return [_later(one) for one in axis]
+    return axis if axis < 0 else axis + 1
+
+
+def _axis_second(target: Any, x: Any, axis: int = 0, *more: Any, **kwargs: Any) -> Any:
+    return target(x, _later(axis), *more, **kwargs)
+
+
+def _axes_last_two(target: Any, x: Any, a: int, b: int, *more: Any, **kwargs: Any) -> Any:
+    return target(x, _later(a), _later(b), *more, **kwargs)
+
+
+def _flatten(target: Any, x: Tensor, start: int = 0, end: int = -1) -> Tensor:
+    return target(x, _later(start), _later(end))  # type: ignore[no-any-return]
+
+
+def _reduce(target: Any, x: Tensor, axes: Any = None, *more: Any, **kwargs: Any) -> Any:
+    axes = list(range(1, x.dim())) if axes is None or axes == [] else _later(axes)
+    return target(x, axes, *more, **kwargs)
+
+
+def _split_axis(target: Any, x: Tensor, size: Any, axis: int = 0) -> Any:
+    return target(x, size, _later(axis))
+
+
+def _permute(target: Any, x: Tensor, axes: Any) -> Any:
+    return target(x, [0, *_later([axis % (x.dim() - 1) for axis in axes])])
+
+
+def _shape(target: Any, x: Tensor, shape: Any) -> Any:
+    return target(x, [x.shape[0], *shape])
+
+
+def _expand(x: Tensor, shape: Any, **kwargs: Any) -> Tensor:
+    missing = len(shape) - (x.dim() - 1)
+    return x.reshape(x.shape[0], *[1] * missing, *x.shape[1:]).expand(x.shape[0], *shape)
+
+
+def _total(x: Tensor, **kwargs: Any) -> Tensor:
+    return aten.sum.dim_IntList(x, list(range(1, x.dim())), **kwargs)
+
+
+def _average(x: Tensor, **kwargs: Any) -> Tensor:
+    return aten.mean.dim(x, list(range(1, x.dim())), **kwargs)
+
+
+def _squeeze_dims(x: Tensor, axes: Any) -> Tensor:
+    return aten.squeeze.dims(x, [axis % (x.dim() - 1) + 1 for axis in axes])
+
+
+def _unflatten(x: Tensor, axis: int, sizes: Any) -> Tensor:
+    return aten.unflatten.int(x, _later(axis), sizes)
+
+
+def _repeat(x: Tensor, times: Any) -> Tensor:
+    missing = len(times) - (x.dim() - 1)
+    return x.reshape(x.shape[0], *[1] * missing, *x.shape[1:]).repeat(1, *times)
+
+
+_ALIGNED = {aten.matmul.default, aten.where.self, aten.clone.default, aten.detach.default, aten.contiguous.default}
+_FOLDED = {
+    aten.conv1d.default,
+    aten.conv2d.default,
+    aten.conv3d.default,
+    aten.conv1d.padding,
+    aten.conv2d.padding,
+    aten.conv3d.padding,
+    aten.conv_transpose1d.default,
+    aten.conv_transpose2d.input,
+    aten.conv_transpose3d.input,
+    aten.batch_norm.default,
+    aten.group_norm.default,
+    aten.instance_norm.default,
+    aten.avg_pool1d.default,
+    aten.avg_pool2d.default,
+    aten.avg_pool3d.default,
+    aten.max_pool1d.default,
+    aten.max_pool2d.default,
+    aten.max_pool3d.default,
+    aten.adaptive_avg_pool1d.default,
+    aten.adaptive_avg_pool2d.default,
+    aten.adaptive_avg_pool3d.default,
+    aten.adaptive_max_pool2d.default,
+    aten.pixel_shuffle.default,
+    aten.pixel_unshuffle.default,
+    aten.upsample_nearest1d.vec,
+    aten.upsample_nearest2d.vec,
+    aten.upsample_bilinear2d.vec,
+    aten.upsample_nearest2d.default,
+    aten.upsample_bilinear2d.default,
+}
+_TRAILING = {
+    aten.linear.default,
+    aten.layer_norm.default,
+    aten.pad.default,
+    aten.constant_pad_nd.default,
+    aten.embedding.default,
+}
+_SHIFTED: dict[Any, Callable[..., Any]] = {
+    **dict.fromkeys(
+        (
+            aten.unsqueeze.default,
+            aten.squeeze.dim,
+            aten.select.int,
+            aten.slice.Tensor,
+            aten.softmax.int,
+            aten.log_softmax.int,
+            aten.unbind.int,
+            aten.cumsum.default,
+            aten.index_select.default,
+        ),
+        _axis_second,
+    ),
+    **dict.fromkeys((aten.chunk.default, aten.split.Tensor, aten.split_with_sizes.default), _split_axis),
+    **dict.fromkeys(
+        (aten.mean.dim, aten.sum.dim_IntList, aten.amax.default, aten.amin.default, aten.argmax.default), _reduce
+    ),
+    aten.transpose.int: _axes_last_two,
+    aten.flatten.using_ints: _flatten,
+    aten.permute.default: _permute,
+    aten.view.default: _shape,
+    aten.reshape.default: _shape,
+}
+_OWN: dict[Any, Callable[..., Any]] = {
+    aten.expand.default: _expand,
+    aten.sum.default: _total,
+    aten.mean.default: _average,
+    aten.squeeze.dims: _squeeze_dims,
+    aten.unflatten.int: _unflatten,
+    aten.repeat.default: _repeat,
+}

@@ -1,0 +1,57 @@
+"""A rolled graph that holds for any number of steps: the same network, unrolled at two lengths, compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.fx import Graph, Node
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+LENGTHS = (3, 5)  # unequal to each other, to 0, 1 and 2, and not one more or twice the other
+
+
+def over_free_steps(first: Graph, second: Graph, given: str) -> Graph | None:
+    """Returns the first graph with T read from its input, or None if the two differ in more than T.
+
+    Args:
+        first: A rolled graph made from `LENGTHS[0]` steps.
+        second: The same of `LENGTHS[1]` steps.
+        given: Name of the placeholder `[T, ...]`.
+    """
+    nodes, others = list(first.nodes), list(second.nodes)
+    if len(nodes) != len(others):
+        return None
+    pairs = dict(zip(nodes, others, strict=True))
+    source = next(node for node in nodes if node.op == "placeholder" and node.name == given)
+    last = [node for node in nodes if node.op == "placeholder"][-1]
+    with first.inserting_after(last):
+        steps = first.call_function(torch.ops.aten.sym_size.int, (source, 0))
+    for node, other in pairs.items():
+        if node.op != other.op or node.target != other.target:
+            return None
+        flat, spec = tree_flatten((node.args, node.kwargs))
+        more, other_spec = tree_flatten((other.args, other.kwargs))
+        if spec != other_spec:
+            return None
+        joined = [_joined(a, b, pairs, steps) for a, b in zip(flat, more, strict=True)]
+        if any(value is _DIFFERS for value in joined):
+            return None
+        args, kwargs = tree_unflatten(joined, spec)
+        node.args, node.kwargs = args, kwargs
+    if not steps.users:
+        first.erase_node(steps)
+    return first
+
+
+_DIFFERS = object()
+
+
+def _joined(a: Any, b: Any, pairs: dict[Node, Node], steps: Node) -> Any:
+    if isinstance(a, Node):
+        return a if pairs.get(a) is b else _DIFFERS
+    if type(a) is type(b) and a == b:
+        return a
+    if isinstance(a, int) and not isinstance(a, bool) and (a, b) == LENGTHS:
+        return steps
+    return _DIFFERS

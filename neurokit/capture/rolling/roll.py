@@ -1,0 +1,91 @@
+"""Rolls an unrolled program: from T calls of every neuron to one over T steps, wherever the loop is plain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.fx import Graph, GraphModule, Interpreter, Node
+
+from neurokit.capture.rolling.emit import CircularError, Emitter
+from neurokit.capture.rolling.inplace import out_of_place
+from neurokit.capture.rolling.packs import Packer
+from neurokit.neurons.ops import is_neuron
+from neurokit.program.walk import fetch
+
+
+class Rolled(nn.Module):
+    """Runs a rolled graph with the parameters of the module that it was traced from.
+
+    Args:
+        owner: The module whose parameters, buffers and constants the program names.
+        program: The unrolled program.
+        graph: The rolled graph.
+    """
+
+    def __init__(self, owner: nn.Module, program: ExportedProgram, graph: Graph) -> None:
+        super().__init__()
+        for name, child in owner.named_children():
+            self.add_module(name, child)
+        signature = program.graph_signature
+        self._sources = {
+            **signature.inputs_to_parameters,
+            **signature.inputs_to_buffers,
+            **signature.inputs_to_lifted_tensor_constants,
+        }
+        self._constants = dict(program.constants)
+        for path in signature.inputs_to_lifted_tensor_constants.values():
+            self.register_buffer(f"constant_{path.replace('.', '_')}", program.constants[path], persistent=False)
+        self._given = set(signature.user_inputs)
+        self._graph = GraphModule(program.graph_module, graph)
+
+    def forward(self, x: Any, *states: Tensor) -> tuple[Tensor, ...]:
+        """Runs it as the twin would run."""
+        given = iter([*(x if isinstance(x, tuple | list) else (x,)), *states])
+        values = [
+            next(given) if node.target in self._given else self._held(str(node.target))
+            for node in self._graph.graph.nodes
+            if node.op == "placeholder"
+        ]
+        return tuple(Interpreter(self._graph).run(*values))
+
+    def _held(self, name: str) -> Tensor:
+        path = self._sources[name]
+        constant = f"constant_{path.replace('.', '_')}"
+        return getattr(self, constant) if constant in self._buffers else fetch(self, path)  # type: ignore[no-any-return]
+
+
+def rolled_graph(program: ExportedProgram, paths: list[str], steps: int) -> tuple[Graph, list[str]] | None:
+    """Returns the graph of a program with its neurons over time, or None if no loop in it is plain.
+
+    Args:
+        program: The unrolled program.
+        paths: Module path of every neuron node, in the order of the graph.
+        steps: Number of steps T.
+
+    Returns:
+        The graph, and the path of every neuron node in it, in order.
+    """
+    graph = out_of_place(program.graph)
+    calls = [node for node in graph.nodes if _is_call(node)]
+    packer = Packer(graph, steps)
+    path_of = dict(zip(calls, paths, strict=True))
+    for path in dict.fromkeys(paths):
+        own = [node for node in calls if path_of[node] == path]
+        if steps > 1 and len(own) == steps:
+            packer.neuron(tuple(own))
+    emitter = Emitter(graph, packer)
+    try:
+        new = emitter.run()
+    except CircularError:
+        return None
+    if not emitter.neurons:
+        return None
+    new.eliminate_dead_code()
+    lane = {made: lanes[0] for made, lanes in emitter.neurons}
+    return new, [path_of[lane.get(node) or emitter.original(node)] for node in new.nodes if _is_call(node)]
+
+
+def _is_call(node: Node) -> bool:
+    return node.op == "call_function" and is_neuron(node.target)

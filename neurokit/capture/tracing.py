@@ -1,0 +1,110 @@
+"""One trace of a twin: torch.export, and the loops over time in it rolled up again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+
+from neurokit.capture.obstacles import loop_over_free_steps, refusal
+from neurokit.capture.probe import set_time_steps
+from neurokit.capture.rolling.free import LENGTHS, over_free_steps
+from neurokit.capture.rolling.roll import Rolled, rolled_graph
+from neurokit.capture.twin import Twin
+from neurokit.capture.types import TimeSteps
+from neurokit.spec import ModelSpec
+
+NO_NODE = ("decomposed", "loop", "delay")  # what no single node of the program stands for
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be traced.
+
+    Attributes:
+        twin: The twin.
+        spec: What it is a twin of.
+        steps: T, "dynamic", or None without time.
+        given: Example inputs: x and every state.
+        shapes: Which of their axes are free, as torch.export takes it.
+        single: Whether one time step is traced.
+    """
+
+    twin: Twin
+    spec: ModelSpec
+    steps: TimeSteps
+    given: tuple[Any, ...]
+    shapes: dict[str, Any]
+    single: bool
+
+
+def traced(job: Job) -> tuple[ExportedProgram, list[str]]:
+    """Returns the program, and the module path of everything stateful in it, in the order of execution.
+
+    A neuron that the module's forward calls once a step, in a loop over time, is one node over all steps where the
+    loop is plain, and one node a call where a step reads what the one before it made.
+
+    Raises:
+        UnsupportedError: If torch.export refuses it.
+    """
+    if job.steps == "dynamic" and not job.single and any(slot.calls > 1 for slot in job.twin.slots):
+        return _over_free_steps(job)
+    program, order = _export(job)
+    if job.single or not isinstance(job.steps, int):
+        return program, order
+    made = _rolled(job, program, order, job.steps)
+    if made is None:
+        return program, order
+    graph, paths = made
+    again = Rolled(job.twin, program, graph)
+    return _program(again, job), [*paths, *(path for path in order if _kind(job.twin, path) in NO_NODE)]
+
+
+def _kind(twin: Twin, path: str) -> str:
+    return next(slot.op for slot in twin.slots if slot.path == path)
+
+
+def _export(job: Job) -> tuple[ExportedProgram, list[str]]:
+    job.twin.single = job.single
+    try:
+        program = _program(job.twin, job)
+    except Exception as error:
+        raise refusal(error, job.spec, job.steps) from error
+    finally:
+        job.twin.single = False
+    return program, list(job.twin.order)
+
+
+def _program(module: torch.nn.Module, job: Job) -> ExportedProgram:
+    with torch.no_grad():
+        return torch.export.export(module, job.given, dynamic_shapes=job.shapes, strict=False)
+
+
+def _rolled(job: Job, program: ExportedProgram, order: list[str], steps: int) -> Any:
+    calls = [path for path in order if _kind(job.twin, path) not in NO_NODE]
+    if len(set(calls)) == len(calls):
+        return None
+    return rolled_graph(program, calls, steps)
+
+
+def _over_free_steps(job: Job) -> tuple[ExportedProgram, list[str]]:
+    """Unrolls the loop at two lengths; what is the same network at both is one over a free T."""
+    graphs = []
+    for steps in LENGTHS:
+        x, *states = job.given
+        longer = torch.zeros((steps, *x.shape[1:]), dtype=x.dtype)
+        fixed = {axis: dim for axis, dim in job.shapes["x"].items() if axis != 0}
+        set_time_steps(job.twin.net, steps)
+        one = replace(job, steps=steps, given=(longer, *states), shapes={**job.shapes, "x": fixed})
+        program, order = _export(one)
+        made = _rolled(one, program, order, steps)
+        if made is None:
+            raise loop_over_free_steps(job.twin, job.spec)
+        graphs.append((*made, program))
+    (first, paths, program), (second, others, _) = graphs
+    graph = over_free_steps(first, second, program.graph_signature.user_inputs[0])
+    if graph is None or paths != others:
+        raise loop_over_free_steps(job.twin, job.spec)
+    return _program(Rolled(job.twin, program, graph), job), paths
