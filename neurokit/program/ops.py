@@ -130,7 +130,8 @@ _NAMES: dict[Kind, str] = {
 _RESHAPES = "view reshape _unsafe_view flatten unflatten squeeze unsqueeze view_as expand expand_as repeat broadcast_to"
 _MOVES = """permute transpose t mT numpy_T movedim moveaxis swapaxes roll flip fliplr flipud rot90 slice select narrow
     chunk split split_with_sizes tensor_split unsafe_chunk unsafe_split unbind index_select index gather take
-    take_along_dim repeat_interleave unfold diagonal pixel_shuffle pixel_unshuffle channel_shuffle getitem tile embedding"""
+    take_along_dim repeat_interleave unfold diagonal pixel_shuffle pixel_unshuffle channel_shuffle getitem tile
+    embedding"""
 # Nearest neighbours read elements and compute where they are: PyTorch has them for floating-point tensors.
 _NEAREST = """upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d
     _upsample_nearest_exact2d _upsample_nearest_exact3d"""
