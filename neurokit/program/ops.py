@@ -45,6 +45,7 @@ class Kind(Enum):
     CREATE = "makes a tensor of no other tensor's numbers"
     SIZE = "reads or computes a size, or checks one"
     NEURON = "is a layer of neurons"
+    STEPWISE = "is a layer of rare neurons, run step by step"
 
 
 #: Kinds whose results are elements of what they were given, or constants: nothing is rounded.
@@ -145,6 +146,7 @@ def _table() -> dict[str, Operation]:
     for name in ("conv1d", "conv2d", "conv3d", "linear"):
         made[name] = replace(made[name], weighted=True)
     made |= {name: Operation(name, Kind.NEURON) for name in ("if_", "lif", "plif")}
+    made["stepwise"] = Operation("stepwise", Kind.STEPWISE)
     return made
 
 

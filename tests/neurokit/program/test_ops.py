@@ -28,7 +28,7 @@ from neurokit.parity.vectors import FILE, Vectors
 from neurokit.program.ops import Kind, kind_of, operation
 from neurokit.spec import ModelSpec
 
-ZOO = {"spiking_cnn": None, "sew_resnet18": 32, "mobilenet_v2": 32, "metaspikeformer_15m": 64}
+ZOO = {"spiking_cnn": None, "sew_resnet18": 32, "mobilenet_v2": 32, "resnet34": 32, "metaspikeformer_15m": 64}
 _NO_VALUES = (Kind.SIZE, Kind.CREATE, Kind.NEURON)
 
 
@@ -66,12 +66,16 @@ def program_of(node: torch.fx.Node):
         tensor = torch.randint(-40, 41, source.meta["val"].shape) / 8.0
         if source.op != "placeholder" or not source.name.startswith(("p_", "b_", "c_")):
             inputs.append(tensor)
-            return graph.placeholder(f"x{len(inputs)}")
+            made = graph.placeholder(f"x{len(inputs)}")
+            made.meta = source.meta
+            return made
         held.register_buffer(source.name, tensor.abs() + 1 if "var" in source.name else tensor)
         return graph.get_attr(source.name)
 
     args = torch.fx.map_arg(node.args, argument)
-    graph.output((graph.call_function(node.target, args, dict(node.kwargs)),))
+    made = graph.call_function(node.target, args, dict(node.kwargs))
+    made.meta = node.meta
+    graph.output((made,))
     return torch.fx.GraphModule(held, graph), inputs
 
 
@@ -91,9 +95,9 @@ def test_what_they_say_of_the_operations_of_the_zoo_is_true(examples):
             continue
         module, inputs = program_of(node)
         with torch.no_grad():
-            (single,) = module(*inputs)
+            (single,) = module(*(x.clone() for x in inputs))  # in-place operations change what they are given
             (exact,) = copy.deepcopy(module).double()(*(x.double() for x in inputs))
-        _, (bound,) = analyse(module, [], tuple(inputs))
+        _, (bound,) = analyse(module, [], tuple(x.clone() for x in inputs))
         assert bound.rigorous, node.target
         assert bool(((single.double() - exact).abs() <= bound.error()).all()), node.target
         assert bool((exact.abs() <= bound.size.double() * (1 + 1e-6)).all()), node.target
@@ -181,10 +185,11 @@ def test_every_move_is_a_move_for_all_of_them(name):
     # The simulator: which neuron each input of the linear layer reads, computed from the trace alone.
     load = trace(captured, x)
     assert load.network.uncounted == ()
-    (into,) = [p for p in load.network.projections if p.target == "sn2"]
-    fired = load.rasters[into.source].unpack()
-    index = np.arange(fired.shape[1]) if into.source_index is None else into.source_index
-    read = np.where(index >= 0, fired[:, index], 0)
+    read = np.zeros((_T, moved[0].numel()))
+    for into in (p for p in load.network.projections if p.target == "sn2"):  # one for each tensor that is joined
+        fired = load.rasters[into.source].unpack()
+        index = np.arange(fired.shape[1]) if into.source_index is None else into.source_index
+        read += np.where(index >= 0, fired[:, index], 0)
     assert np.array_equal(read, moved.reshape(_T, -1).numpy())
     # The proof: ranges are moved, and nothing else happens to them.
     numbers = torch.randint(-40, 41, (_T, 1, *_SHAPE)) / 8.0
@@ -210,7 +215,7 @@ class Everything(nn.Module):
         self.fc = layer.Linear(6, 5, step_mode="m")
 
     def forward(self, x):
-        s = self.stem(self.sn1(self.stem(x)[:, :, :2] * 2.0 + 0.4)).movedim(2, -1).flip(2).roll(1, 3).movedim(-1, 2)
+        s = self.stem(self.sn1(self.stem(x)[:, :, :2] * 8.0 + 1.0)).movedim(2, -1).flip(2).roll(1, 3).movedim(-1, 2)
         y = F.pixel_shuffle(s.flatten(0, 1), 2)
         corners = None if self.mode == "nearest" else False
         y = F.interpolate(F.pad(y, (1, 0, 0, 2), value=0.25), scale_factor=1.7, mode=self.mode, align_corners=corners)
@@ -238,7 +243,7 @@ def test_a_bound_over_moves_padding_and_interpolation_is_proven_and_holds(mode):
     for current, found, true in zip(currents, records, exact, strict=True):
         error = (found.current.double() - true.current).abs()
         assert bool((error <= current.error()).all())
-        assert float(current.error().max()) < 1e-3
+        assert float(current.error().max()) < 5e-3
     assert bool(((y.double() - exact_y).abs() <= outputs[0].error()).all())
 
 
