@@ -16,9 +16,10 @@ from neurokit.hw_sim.graph.counts import Workload
 from neurokit.hw_sim.graph.network import Population, Uncounted
 from neurokit.hw_sim.trace.builder import Builder
 from neurokit.hw_sim.trace.cells import Cells
-from neurokit.hw_sim.trace.operations import Call, apply, neuron
+from neurokit.hw_sim.trace.operations import Call, apply, neuron, stepwise
 from neurokit.hw_sim.trace.values import Term, Value, numbered
 from neurokit.neurons.delay import Delay
+from neurokit.neurons.stepwise import step_of
 from neurokit.program.ops import Kind, operation
 
 if TYPE_CHECKING:
@@ -167,6 +168,8 @@ class _Tracer:
         call = Call(name, _path(node, name), arguments, values, result, again, kind, floats)
         if kind is Kind.NEURON:
             return neuron(call, self.builder, next(self.paths))
+        if kind is Kind.STEPWISE:
+            return stepwise(call, self.builder, step_of(arguments["step"]))
         return apply(call, self.builder)
 
     def _shared(self, node: Node, value: Any, real: Any) -> Any:

@@ -12,6 +12,7 @@ from neurokit.hw_sim.graph.network import NeuronModel, Uncounted
 from neurokit.hw_sim.trace.builder import Builder
 from neurokit.hw_sim.trace.values import Value, sample_shape
 from neurokit.neurons.cells import NirCell
+from neurokit.program.ops import Kind, is_kind, is_named
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured
@@ -62,8 +63,8 @@ class Cells:
                 self._entered[path] = self.builder.limited(values[source], real[source], path), real[source]
             return None
         value, current = self._entered[path]
-        stacked = str(getattr(node.target, "_schema", "")).startswith(("aten::stack", "aten::cat"))
-        if not stacked or result.shape != current.shape:
+        last = is_named(node, {"stack", "cat"}) or (node.args[1:] == (0,) and is_kind(node.args[0], Kind.STEPWISE))
+        if not last or result.shape != current.shape:
             return None
         self._left.add(path)
         if value.unknown or value.once:

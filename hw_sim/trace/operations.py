@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,8 @@ from neurokit.hw_sim.trace import arithmetic, connect
 from neurokit.hw_sim.trace.builder import Builder
 from neurokit.hw_sim.trace.call import Call, first, give_up
 from neurokit.hw_sim.trace.values import Value, sample_shape
+from neurokit.neurons.parameters import NeuronParameters
+from neurokit.neurons.stepwise import Step
 from neurokit.program.ops import Kind, kind_of
 
 Handler = Callable[[Call, Builder], Any]
@@ -142,22 +145,48 @@ def neuron(call: Call, builder: Builder, path: str) -> list[Any]:
     spikes = call.result[0]
     if not isinstance(value, Value) or current.shape[0] != builder.steps:
         return [builder.not_understood(path, f"{call.operation} whose input has no time axis of its own"), None]
-    tau = call.get("tau")
-    if tau is None:
-        decay = call.get("decay")
-        tau = math.inf if decay is None else 1.0 / float(decay)
-    reset = call.get("v_reset")
-    model = NeuronModel(
-        kind="if" if math.isinf(tau) else "lif",
-        threshold=float(call.get("v_threshold")),
-        tau=float(tau),
-        reset=None if reset is None else float(reset),
-        decay_input=bool(call.get("decay_input", default=False)),
-    )
+    given = NeuronParameters.from_names(call.operation, call.arguments)
+    model = _model(given)
     name = builder.neurons(path, sample_shape(spikes), model, value, current)
     result = Value((builder.term(name, tuple(spikes.shape)),))
     builder.record(result.terms[0], spikes)
     return [result, None]
+
+
+def _model(given: NeuronParameters) -> NeuronModel:
+    """Returns what a chip is told of a neuron; of numbers that differ by neuron the first, as the price is the same."""
+
+    def one(number: Any) -> float:
+        return float(np.reshape(number, -1)[0])
+
+    return NeuronModel(
+        kind="if" if given.op == "if_" else "lif",
+        threshold=one(given.v_threshold),
+        tau=one(given.tau),
+        reset=one(given.rest) if given.hard else None,
+        decay_input=given.op != "if_" and given.decay_input,
+        described=given.scalar,
+    )
+
+
+def stepwise(call: Call, builder: Builder, step: Step) -> list[Any]:
+    """Adds a layer of rare neurons: its spikes and currents are counted, of its update what a LIF neuron takes."""
+    call = _limited(call, builder)
+    value, current, spikes = call.values.get("x_seq"), call.arguments["x_seq"], call.result[0]
+    kind, rest = type(step.module).__name__, [None] * (len(call.result) - 1)
+    timed = current.shape[0] == builder.steps and bool(((spikes == 0) | (spikes == 1)).all())
+    if not isinstance(value, Value) or value.unknown or value.once or not timed:
+        return [give_up(call, builder, kind), *rest]
+    builder.plain_neurons.pop(step.path, None)
+    threshold = getattr(step.module, "v_threshold", 1.0)
+    number = float(threshold) if isinstance(threshold, int | float) else 1.0
+    name = builder.neurons(step.path, sample_shape(spikes), NeuronModel("lif", number, described=False), value, current)
+    count = math.prod(sample_shape(spikes))
+    why = f"{count} {kind} neurons priced as LIF neurons: what their update takes beyond that is in no count"
+    builder.uncounted.append(Uncounted(step.path, why))
+    result = Value((builder.term(name, tuple(spikes.shape)),))
+    builder.record(result.terms[0], spikes)
+    return [result, *rest]
 
 
 _CONNECTS: dict[Kind, Handler] = {

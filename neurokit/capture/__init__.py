@@ -12,13 +12,13 @@ from torch.export import Dim, ExportedProgram
 from neurokit.capture.neurons import is_stateful
 from neurokit.capture.obstacles import not_one_step, not_streaming, specialised, wrong_time_steps
 from neurokit.capture.probe import Probe, input_shape, probe, set_time_steps, time_output
-from neurokit.capture.tidy import tidy
 from neurokit.capture.time_input import find_time_semantics, neurons_of
 from neurokit.capture.tracing import NO_NODE, Job, traced
 from neurokit.capture.twin import Twin, private_copy
 from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSteps
 from neurokit.errors import InputError, ModelLoadError, Unsupported, UnsupportedError
 from neurokit.neurons.ops import is_neuron
+from neurokit.program.passes import TRACED, apply
 from neurokit.spec import ModelSpec, TensorSpec, TimeInput
 from neurokit.weights import check_finite
 
@@ -242,7 +242,7 @@ def _export(
     job = Job(twin, spec, steps, (x, *states), shapes, single)
     program, order = traced(job)
     _check_dynamic(program, spec, steps, batch, x_dims)
-    tidy(program)
+    apply(program, *TRACED)
     return program, order
 
 

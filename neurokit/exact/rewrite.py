@@ -11,12 +11,13 @@ from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule, Node
 from torch.fx.graph import CodeGen
 
-from neurokit.capture.tidy import tidy
 from neurokit.exact.fold import fold
 from neurokit.exact.folded import Folded
 from neurokit.exact.quantise import Quantised
 from neurokit.program import nodes
 from neurokit.program.nodes import aten
+from neurokit.program.passes import TRACED
+from neurokit.program.passes import apply as apply_passes
 
 
 @dataclass(frozen=True)
@@ -132,5 +133,5 @@ def export_again(folded: Folded, program: ExportedProgram) -> ExportedProgram:
     made = torch.export.export(
         GraphModule(folded.module, graph), tuple(example), dynamic_shapes=tuple(dims), strict=False
     )
-    tidy(made)
+    apply_passes(made, *TRACED)
     return made

@@ -9,6 +9,7 @@ import torch
 from torch.fx import Node
 
 import neurokit.neurons.ops  # noqa: F401 - registers the operations below
+from neurokit.neurons.parameters import ARGUMENTS
 from neurokit.program.ops import Kind, is_kind, is_named, operation
 
 aten = torch.ops.aten
@@ -16,11 +17,7 @@ aten = torch.ops.aten
 IF, LIF, PLIF = (getattr(torch.ops.neurokit, name).default for name in ("if_", "lif", "plif"))
 NEURONS = {IF: "if_", LIF: "lif", PLIF: "plif"}
 # Where the named arguments of a neuron's node stand.
-PLACES = {
-    "if_": {"v_threshold": 2, "v_reset": 3},
-    "lif": {"tau": 2, "v_threshold": 3, "v_reset": 4, "decay_input": 5},
-    "plif": {"decay": 2, "v_threshold": 3, "v_reset": 4, "decay_input": 5},
-}
+PLACES = {op: {name: 2 + place for place, name in enumerate(names)} for op, names in ARGUMENTS.items()}
 
 
 def is_op(node: Any, targets: Container[Any]) -> bool:
