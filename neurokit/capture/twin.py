@@ -16,7 +16,7 @@ from neurokit.capture.neurons import States, adapter_for, is_stateful, refuse
 from neurokit.capture.slots import Order, Slot, Timeline
 from neurokit.errors import ModelLoadError, Unsupported
 from neurokit.neurons.loops import Loop
-from neurokit.neurons.stepwise import Step, stepwise
+from neurokit.neurons.stepwise import TENSOR, Step, stepwise
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -207,7 +207,7 @@ def _alike(before: States, after: States) -> bool:
 
 def _stepwise(slot: Slot, x_seq: Tensor) -> tuple[Tensor, States]:
     """Runs a rare neuron over time as one operation of the program."""
-    held = tuple(None if isinstance(value, Tensor) else value for value in slot.values)
+    held = tuple(TENSOR if isinstance(value, Tensor) else value for value in slot.values)
     if slot.step is None or slot.step.held != held:
         assert slot.adapter.step is not None
         slot.step = Step(slot.path, slot.module, slot.adapter.step, held)

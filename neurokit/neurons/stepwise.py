@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from neurokit.errors import InputError
 
 States = tuple[Any, ...]
+TENSOR = object()  # a state may be None
 _numbers = itertools.count()
 
 
@@ -29,7 +30,7 @@ class Step:
         path: Module path of the layer.
         module: The module.
         call: Runs one step: (module, input `[B, ...]`, states) -> (output, states).
-        held: The states, None where a tensor has its place.
+        held: The states, `TENSOR` where a tensor has its place; others never change.
         key: What the operation calls it by.
     """
 
@@ -46,8 +47,8 @@ class Step:
     def __call__(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """Runs one step `[B, ...]` from its tensor states; returns the output, then the new states."""
         given = iter(states)
-        y, new = self.call(self.module, x, tuple(next(given) if value is None else value for value in self.held))
-        return (y, *(value for value, old in zip(new, self.held, strict=True) if old is None))
+        y, new = self.call(self.module, x, tuple(next(given) if value is TENSOR else value for value in self.held))
+        return (y, *(value for value, old in zip(new, self.held, strict=True) if old is TENSOR))
 
 
 _STEPS: WeakValueDictionary[str, Step] = WeakValueDictionary()
