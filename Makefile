@@ -8,9 +8,9 @@ GPUS ?= 1
 bin := $(VENV)/bin
 stamp := $(VENV)/.installed
 
-.PHONY: help setup demo test test-slow lint bench gpu clean
+.PHONY: help setup demo test test-slow lint bench gpu catalogue clean
 help:
-	@echo "make setup | demo | test | test-slow | lint | bench | gpu | clean    (PYTHON=python3.12 chooses the interpreter)"
+	@echo "make setup | demo | test | test-slow | lint | bench | gpu | catalogue | clean    (PYTHON=python3.12 chooses the interpreter)"
 
 setup: $(stamp)
 
@@ -50,6 +50,9 @@ gpu: $(stamp)
 	$(bin)/python -m pytest tests/kernels -m "slow or not slow" $(PYTEST_ARGS)
 	$(bin)/python tests/kernels/sanitize.py
 	$(bin)/python benchmarks/kernels.py --out build/kernels-gpu.json --processes 12 --devices $(GPUS)
+
+catalogue: $(stamp)
+	$(bin)/python -m neurokit.catalogue docs/catalogue.md
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -227,7 +227,7 @@ def digits_accuracy() -> dict[str, Any]:
     from neurokit.data.digits import as_sequence, load_digits
     from neurokit.data.labelled import Labelled
     from neurokit.models.spiking_cnn.train import train_digits
-    from neurokit.tasks.classification import right_share
+    from neurokit.tasks.evaluate import headline_score
 
     module, accuracy = train_digits(seconds=120)
     digits = load_digits()
@@ -237,10 +237,10 @@ def digits_accuracy() -> dict[str, Any]:
     found: dict[str, Any] = {"float": accuracy}
     for bits in (8, 6, 4, 3, 2):
         made = nk.exact(captured, as_sequence(digits.train_images[:256]), bits=bits)
-        found[f"exact {bits} bits"] = right_share(made.captured, held_out)
+        found[f"exact {bits} bits"] = headline_score(made.captured, held_out)
         if bits <= 4:
             tuned = [nk.exact_finetune(captured, training, bits=bits, seed=seed) for seed in range(3)]
-            found[f"exact {bits} bits, fine-tuned"] = [right_share(each.captured, held_out) for each in tuned]
+            found[f"exact {bits} bits, fine-tuned"] = [headline_score(each.captured, held_out) for each in tuned]
             found[f"exact {bits} bits, fine-tuned, proofs"] = [each.proof.status for each in tuned]
     return found
 

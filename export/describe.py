@@ -2,104 +2,97 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from neurokit.dims import BATCH, Size, substitute, text_of
+from neurokit.dims import BATCH, Dim, Size, as_size, names_in, substitute, text_of
 
 if TYPE_CHECKING:
-    from neurokit.capture import Captured
+    from neurokit.capture import Captured, StateInfo
+    from neurokit.capture.types import PortInfo
 
 
 def describe(captured: Captured) -> dict[str, Any]:
-    """Returns what a manifest says of a captured model's inputs, outputs, states and neurons."""
-    spec = captured.spec
-    info = spec.inputs[0]
-    timed = captured.spiking and captured.form == "sequence" and spec.time_input != "image"
-    batch: int | str = "B" if captured.batch == "dynamic" else captured.batch
-    steps = "T" if captured.time_steps == "dynamic" else captured.time_steps
-    lead = "TB" if timed else "B"
-    shape = [*([steps] if timed else []), batch, *info.shape]
-    fixed: dict[str, Size] = {BATCH: batch} if isinstance(batch, int) else {}
-    states = [
-        {
-            "name": s.name,
-            "input": f"{s.name}_in",
-            "output": f"{s.name}_out",
-            "shape": [text_of(substitute(size, fixed)) for size in s.shape],
-            "dtype": s.dtype,
-            "init": s.init,
-            "unit": "threshold units",
-            "neuron": s.neuron,
-        }
-        for s in captured.states
-    ]
+    """Returns what a manifest says of a captured model's graphs, ports, states and neurons."""
     return {
         "time_steps": captured.time_steps,
-        "inputs": [
-            {
-                "name": info.name,
-                "shape": shape,
-                "dtype": info.dtype,
-                "layout": lead + info.layout,
-                "time_axis": 0 if timed else None,
-                "meaning": _meaning(captured, timed),
-            }
-        ],
-        "outputs": _outputs(captured, batch, steps),
-        "states": states if captured.form == "step" else [],
+        "graphs": [describe_graph(part, file_of(part, captured)) for part in captured.graphs],
         "reset_policy": _reset_policy(captured),
         "neurons": [{"path": n.path, "kind": n.kind, "op": n.op, "parameters": n.parameters} for n in captured.neurons],
-        "target_info": {"time_input": spec.time_input, "time_output": captured.time_output},
+        "target_info": {"time_input": captured.spec.time_input, "time_output": captured.time_output},
     }
 
 
-def _meaning(captured: Captured, timed: bool) -> str:
-    info = captured.spec.inputs[0]
-    span = f"values from {info.low:g} to {info.high:g}"
-    if not captured.spiking:
-        return span
-    if captured.form == "step":
-        return f"the input of one time step; {span}"
-    return f"one input a time step; {span}" if timed else f"one image, repeated at every time step inside; {span}"
+def file_of(part: Captured, captured: Captured) -> str:
+    """Returns the name of the ONNX file of one graph of a model."""
+    return f"{part.graph}.onnx" if captured.parts else "model.onnx"
 
 
-def _outputs(captured: Captured, batch: int | str, steps: Any) -> list[dict[str, Any]]:
-    nodes = captured.program.graph_signature.user_outputs[: len(captured.output_names)]
-    by_name = {node.name: node for node in captured.program.graph.nodes}
-    sequence = captured.time_output == "sequence" and captured.form == "sequence" and captured.spiking
-    described = []
-    for name, node in zip(captured.output_names, nodes, strict=True):
-        value = by_name[str(node)].meta["val"]
-        lead = [steps, batch] if sequence else [batch]
-        rest = [size if isinstance(size, int) else str(size) for size in value.shape[len(lead) :]]
-        described.append(
-            {
-                "name": name,
-                "shape": [*lead, *rest],
-                "dtype": str(value.dtype).removeprefix("torch."),
-                "time_axis": 0 if sequence else None,
-                "meaning": _output_meaning(captured),
-            }
-        )
-    return described
+def describe_graph(captured: Captured, file: str = "") -> dict[str, Any]:
+    """Returns what a manifest says of one graph: its file, ports, states and free axes.
+
+    In the sequence form states start inside, so that the axes that grow with them are as long as at the first call.
+    """
+    step = captured.form == "step"
+    batch = captured.batch
+    fixed: dict[str, Size] = {BATCH: batch} if isinstance(batch, int) else {}
+    if not step:
+        fixed |= captured.start_sizes
+    ports = {
+        side: [_port(port, fixed) for port in ports]
+        for side, ports in (("inputs", captured.inputs), ("outputs", captured.outputs))
+    }
+    states = [_state(state, fixed) for state in captured.states] if step else []
+    shapes = [
+        part[key]
+        for part in (*ports["inputs"], *ports["outputs"], *states)
+        for key in ("shape", "next_shape")
+        if part.get(key)
+    ]
+    dims = captured.dims
+    named = names_in(as_size(size) for shape in shapes for size in shape)
+    free = {name: dims.get(name, Dim(name)) for name in named}
+    return {
+        "name": captured.graph,
+        "file": file,
+        **ports,
+        "states": states,
+        "dims": {name: {"min": d.min, "max": d.max, "multiple": d.multiple} for name, d in free.items()},
+    }
 
 
-def _output_meaning(captured: Captured) -> str:
-    if not captured.spiking or captured.time_output == "sequence":
-        return "one output a time step" if captured.spiking else "the model's output"
-    part = "this step's part of " if captured.form == "step" else ""
-    return f"{part}the {captured.time_output} over the time steps"
+def _port(port: PortInfo, fixed: dict[str, Size]) -> dict[str, Any]:
+    return {**asdict(port), "shape": [text_of(substitute(size, fixed)) for size in port.shape]}
+
+
+def _state(state: StateInfo, fixed: dict[str, Size]) -> dict[str, Any]:
+    return {
+        "name": state.name,
+        "input": f"{state.name}_in",
+        "output": f"{state.name}_out",
+        "shape": [text_of(substitute(size, fixed)) for size in state.shape],
+        "next_shape": [text_of(substitute(size, fixed)) for size in state.next_shape],
+        "dtype": state.dtype,
+        "init": initial_file(state) if isinstance(state.init, str) else state.init,
+        "unit": "threshold units" if state.neuron else "",
+        "neuron": state.neuron,
+    }
+
+
+def initial_file(state: StateInfo) -> str:
+    """Returns the name, within an artifact, of the file of a state's initial values."""
+    return f"{state.name}_init.npy"
 
 
 def _reset_policy(captured: Captured) -> str:
-    if not captured.spiking:
+    if not any(part.states for part in captured.graphs):
         return ""
-    if captured.form == "step":
+    if captured.form == "step" or any(part.form == "step" for part in captured.graphs):
         return "the caller feeds every state output back; a new sequence starts from the initial values"
     return "every call starts from the initial values"
 
 
-def metadata(captured: Captured, entries: dict[str, Any], target: str) -> dict[str, str]:
+def metadata(captured: Captured, entries: dict[str, Any], target: str, at: int = 0) -> dict[str, str]:
     """Returns what the ONNX file says of itself, so that it can be used without its folder."""
     import json
 
@@ -112,6 +105,6 @@ def metadata(captured: Captured, entries: dict[str, Any], target: str) -> dict[s
         "neurokit.time_steps": str(captured.time_steps),
         "neurokit.time_output": captured.time_output,
         "neurokit.reset_policy": entries["reset_policy"],
-        "neurokit.state": json.dumps(entries["states"]),
+        "neurokit.state": json.dumps(entries["graphs"][at]["states"]),
         "neurokit.classes": json.dumps(list(captured.spec.classes)),
     }

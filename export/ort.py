@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurokit.dims import BATCH, solve
 from neurokit.errors import ArtifactError, InputError, MissingRuntimeError
 from neurokit.export.sequence import initial_states, reduce_steps
+from neurokit.feeds import Feeds, Outputs, call_by_name, check_feeds
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -67,9 +70,11 @@ def new_session(
 class OnnxRunner:
     """An ONNX artifact that is open; a context manager.
 
-    A sequence or scan artifact is called with a whole sequence. A step artifact streams: `reset(batch)`, then
-    `step(x_t)`; calling it runs `reset` and the steps of a whole sequence. State stays in device memory between
-    steps, in two sets of buffers that take turns (a runtime must not read and write one buffer in one run).
+    Inputs and outputs go by name: `runner({"ids": ids, "mask": mask})["logits"]`; where there is one of each, an array
+    may be given and is returned. A sequence or scan artifact is called with whole sequences. A step artifact streams:
+    `reset(batch)`, then `step(feeds)`; calling it runs `reset` and the steps of a sequence. An artifact of several
+    graphs is run by `run(graph, feeds)`, which hands on what one graph gave to the next. State stays in device memory
+    between steps, in two sets of buffers that take turns (a runtime must not read and write one buffer in one run).
 
     Args:
         artifact: The artifact.
@@ -89,33 +94,85 @@ class OnnxRunner:
         spinning: bool = True,
     ) -> None:
         self.manifest = artifact.manifest
-        self._session = new_session(
-            artifact.file("model.onnx"), level=level, threads=threads, providers=providers, spinning=spinning
-        )
-        self._input = self.manifest.inputs[0]
-        self._outputs = [output.name for output in self.manifest.outputs]
+        self._folder = artifact.path
+        self._graphs = {graph.name: graph for graph in self.manifest.graphs}
+        self._sessions = {
+            name: new_session(
+                artifact.file(graph.file or "model.onnx"),
+                level=level,
+                threads=threads,
+                providers=providers,
+                spinning=spinning,
+            )
+            for name, graph in self._graphs.items()
+        }
         self._device = "cuda" if any("CUDA" in p or "Tensorrt" in p for p in providers) else "cpu"
-        self._states: dict[str, Any] = {}
+        self._states: dict[str, dict[str, Any]] = {}
+        self._passed_on: Outputs = {}  # by "GRAPH.OUTPUT"
+        self._sources = {port.source for graph in self._graphs.values() for port in graph.inputs if _source(port)}
         self._batch = 0
 
     @property
     def streaming(self) -> bool:
-        """Whether the artifact takes one time step a call."""
+        """Whether the artifact keeps state from call to call: it takes one time step, or one part of a text."""
         return self.manifest.form == "step"
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Runs a whole input: `[T, B, ...]`, or `[B, ...]` without time or for an image that is repeated inside.
+    @property
+    def providers(self) -> list[str]:
+        """The execution providers that ONNX Runtime really uses."""
+        return list(next(iter(self._sessions.values())).get_providers())
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """Names of the graphs."""
+        return tuple(self._graphs)
+
+    def __call__(self, given: Feeds | np.ndarray) -> Any:
+        """Runs whole inputs: `[T, B, ...]`, or `[B, ...]` without time or for an image that is repeated inside.
+
+        Args:
+            given: Inputs by name, or one array where there is one input and one output.
+
+        Returns:
+            Outputs by name, or one array.
 
         Raises:
-            InputError: If shape or dtype is not what the artifact takes.
+            InputError: If shape, dtype or number of inputs is not what the artifact takes, or it has several graphs.
         """
-        if self.streaming:
-            return self._run_steps(x)
-        self._check(x, self._input.shape)
-        return self._session.run(self._outputs[:1], {self._input.name: np.ascontiguousarray(x)})[0]
+        return self._by_name(self._run_whole, given)
+
+    def step(self, given: Feeds | np.ndarray) -> Any:
+        """Runs one time step `[B, ...]`, or the next part of a text, from the present state, and keeps the new state.
+
+        Raises:
+            InputError: If this form keeps no state, or the inputs are not what it takes.
+        """
+        self._need_streaming("step")
+        return self._by_name(lambda feeds: self.run(self._only(), feeds), given)
+
+    def run(self, graph: str, feeds: Feeds) -> Outputs:
+        """Runs one graph once, from the present state if it keeps one.
+
+        Args:
+            graph: Its name.
+            feeds: Inputs by name; what another graph gave before need not be repeated.
+
+        Raises:
+            InputError: If there is no such graph, or the inputs are not what it takes.
+        """
+        info = self._graphs.get(graph)
+        if info is None:
+            raise InputError(f"there is no graph {graph!r}", expected="one of " + ", ".join(self._graphs))
+        self._need_open()
+        passed = {port.name: self._passed_on[port.source] for port in info.inputs if _source(port) in self._passed_on}
+        feeds = {**passed, **feeds}
+        sizes = check_feeds(feeds, info.inputs, self._growing(info), info.dims)
+        outputs = self._run_kept(info, feeds, sizes) if info.states else self._run_once(info, feeds)
+        self._passed_on |= {f"{graph}.{n}": v for n, v in outputs.items() if f"{graph}.{n}" in self._sources}
+        return outputs
 
     def reset(self, batch: int = 1) -> None:
-        """Sets every state to its initial value, for `batch` independent streams.
+        """Sets every state to its initial value, for `batch` independent streams, and forgets what was passed on.
 
         Raises:
             InputError: If this form keeps no state, or there are no streams, or the runner is closed.
@@ -127,45 +184,23 @@ class OnnxRunner:
         if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
             raise InputError(f"reset for {batch!r} streams", expected="a whole number >= 1")
         self._batch = batch
-        feeds = initial_states(self.manifest.states, batch)
-        self._states = {name: ort.OrtValue.ortvalue_from_numpy(value, self._device) for name, value in feeds.items()}
-
-    def step(self, x_t: np.ndarray) -> np.ndarray:
-        """Runs one time step `[B, ...]` and keeps the new state.
-
-        Raises:
-            InputError: If this form keeps no state, or x_t is not what it takes.
-        """
-        self._need_streaming("step")
-        self._check(x_t, self._input.shape)
-        if not self._states and self.manifest.states:
-            self.reset(int(x_t.shape[0]))
-        if self._batch and x_t.shape[0] != self._batch:
-            raise InputError(
-                f"step was given {x_t.shape[0]} streams after reset for {self._batch}",
-                expected=f"an input [{self._batch}, ...]",
-                fix="runner.reset(batch=...)",
-            )
-        binding = self._session.io_binding()
-        binding.bind_cpu_input(self._input.name, np.ascontiguousarray(x_t))
-        for name, value in self._states.items():
-            binding.bind_ortvalue_input(name, value)
-        for name in self._outputs[:1]:
-            binding.bind_output(name, "cpu")
-        for state in self.manifest.states:
-            binding.bind_output(state.output, self._device)
-        self._session.run_with_iobinding(binding)
-        results = binding.get_outputs()
-        self._states = {state.input: value for state, value in zip(self.manifest.states, results[1:], strict=True)}
-        return results[0].numpy()
+        self._passed_on = {}
+        for name, graph in self._graphs.items():
+            values = initial_states(graph.states, batch, graph.dims, self._folder)
+            self._states[name] = {n: ort.OrtValue.ortvalue_from_numpy(v, self._device) for n, v in values.items()}
 
     def states(self) -> dict[str, np.ndarray]:
         """Returns a copy of the present value of every state, by the state's name."""
-        return {state.name: self._states[state.input].numpy() for state in self.manifest.states if self._states}
+        return {
+            state.name: self._states[name][state.input].numpy()
+            for name, graph in self._graphs.items()
+            for state in graph.states
+            if self._states.get(name)
+        }
 
     def close(self) -> None:
-        """Frees the session."""
-        self._session = None
+        """Frees the sessions."""
+        self._sessions = {}
         self._states = {}
 
     def __enter__(self) -> OnnxRunner:
@@ -174,14 +209,80 @@ class OnnxRunner:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _run_steps(self, x: np.ndarray) -> np.ndarray:
-        info = self.manifest.target_info
-        if info.get("time_input") == "image":
-            self._check(x, self._input.shape)
-            x = np.broadcast_to(x, (int(self.manifest.time_steps or 1), *x.shape))
-        self._check(x, ("T", *self._input.shape))
-        self.reset(int(x.shape[1]))
-        return reduce_steps(np.stack([self.step(x_t) for x_t in x]), info.get("time_output", ""))
+    def _by_name(self, run: Any, given: Any) -> Any:
+        info = self._graphs[self._only()]
+        return call_by_name(run, given, [port.name for port in info.inputs], [port.name for port in info.outputs])
+
+    def _only(self) -> str:
+        """Returns the name of the one graph."""
+        if len(self._graphs) > 1:
+            raise InputError(
+                f"the artifact holds {len(self._graphs)} graphs: {', '.join(self._graphs)}",
+                expected="the name of one of them",
+                fix=f"runner.run({next(iter(self._graphs))!r}, feeds)",
+            )
+        return next(iter(self._graphs))
+
+    def _run_whole(self, feeds: Feeds) -> Outputs:
+        if not self.streaming:
+            return self.run(self._only(), feeds)
+        info = self._graphs[self._only()]
+        self._need_open()
+        if self.manifest.time_steps is None:  # state that is no neuron's: a whole text in one call
+            self.reset(check_feeds(feeds, info.inputs, dims=info.dims).get(BATCH, 1))
+            return self.run(info.name, feeds)
+        said = self.manifest.target_info
+        if said.get("time_input") == "image":
+            check_feeds(feeds, info.inputs, dims=info.dims)
+            feeds = {n: np.broadcast_to(x, (int(self.manifest.time_steps or 1), *x.shape)) for n, x in feeds.items()}
+        check_feeds(feeds, [_over_time(port) for port in info.inputs], dims=info.dims)
+        steps = [dict(zip(feeds, values, strict=True)) for values in zip(*feeds.values(), strict=True)]
+        first = next(iter(steps[0].values())) if steps else np.zeros(1)
+        self.reset(int(first.shape[0]))
+        found = [self.run(info.name, step) for step in steps]
+        return {
+            port.name: reduce_steps(np.stack([values[port.name] for values in found]), said.get("time_output", ""))
+            for port in info.outputs
+        }
+
+    def _growing(self, info: Any) -> dict[str, int]:
+        """Returns the sizes of the axes that the present states have: a cache's length."""
+        held = self._states.get(info.name)
+        if not held:
+            return {}
+        sizes = solve([(s.name, tuple(s.shape), tuple(held[s.input].shape())) for s in info.states], {})
+        return {name: size for name, size in sizes.items() if name != BATCH}
+
+    def _run_once(self, info: Any, feeds: Feeds) -> Outputs:
+        names = [port.name for port in info.outputs]
+        given = {name: np.ascontiguousarray(value) for name, value in feeds.items()}
+        return dict(zip(names, self._sessions[info.name].run(names, given), strict=True))
+
+    def _run_kept(self, info: Any, feeds: Feeds, sizes: Mapping[str, int]) -> Outputs:
+        batch = sizes.get(BATCH, int(next(iter(feeds.values())).shape[0]))
+        if not self._states.get(info.name):
+            self.reset(batch)
+        if batch != self._batch:
+            raise InputError(
+                f"step was given {batch} streams after reset for {self._batch}",
+                expected=f"an input [{self._batch}, ...]",
+                fix="runner.reset(batch=...)",
+            )
+        binding = self._sessions[info.name].io_binding()
+        for name, value in feeds.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(value))
+        for name, value in self._states[info.name].items():
+            binding.bind_ortvalue_input(name, value)
+        names = [port.name for port in info.outputs]
+        for name in names:
+            binding.bind_output(name, "cpu")
+        for state in info.states:
+            binding.bind_output(state.output, self._device)
+        self._sessions[info.name].run_with_iobinding(binding)
+        results = binding.get_outputs()
+        kept = zip(info.states, results[len(names) :], strict=True)
+        self._states[info.name] = {state.input: value for state, value in kept}
+        return {name: value.numpy() for name, value in zip(names, results, strict=False)}
 
     def _need_streaming(self, verb: str) -> None:
         if not self.streaming:
@@ -192,17 +293,15 @@ class OnnxRunner:
             )
 
     def _need_open(self) -> None:
-        if self._session is None:
+        if not self._sessions:
             raise InputError("the runner is closed", fix="open the artifact again")
 
-    def _check(self, x: np.ndarray, shape: Sequence[int | str]) -> None:
-        """Refuses an input that ONNX Runtime would refuse with a worse message."""
-        self._need_open()
-        wanted = list(shape)
-        fits = isinstance(x, np.ndarray) and x.ndim == len(wanted)
-        fits = fits and all(isinstance(w, str) or w == s for w, s in zip(wanted, x.shape, strict=False))
-        if not fits or str(x.dtype) != self._input.dtype:
-            got = f"{list(x.shape)} {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
-            raise InputError(
-                f"the input is {got}", expected=f"{list(wanted)} {self._input.dtype}", fix="reshape or cast it"
-            )
+
+def _source(port: Any) -> str:
+    """Returns what is passed on to an input; manifests of version 0.1 know no such thing."""
+    return str(getattr(port, "source", ""))
+
+
+def _over_time(port: Any) -> Any:
+    """Returns an input of a step form as a whole sequence has it, with a free T before its axes."""
+    return SimpleNamespace(name=port.name, shape=("T", *port.shape), dtype=port.dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,13 +11,28 @@ import numpy as np
 from neurokit.dims import BATCH, evaluate
 
 
-def initial_states(states: Any, batch: int) -> dict[str, np.ndarray]:
-    """Returns every state's initial value, by the name of its input (states as a manifest lists them)."""
+def initial_states(
+    states: Any, batch: int, dims: Mapping[str, Any] | None = None, folder: Path | None = None
+) -> dict[str, np.ndarray]:
+    """Returns every state's initial value, by the name of its input.
+
+    Args:
+        states: States as a manifest lists them.
+        batch: Number of independent streams.
+        dims: Bounds of free axes; an axis that grows starts at its smallest size.
+        folder: The artifact's folder, which holds the files that states start from.
+    """
+    sizes = {name: _smallest(bounds) for name, bounds in (dims or {}).items()} | {BATCH: batch}
     feeds = {}
     for state in states:
-        shape = [evaluate(size, {BATCH: batch}) for size in state.shape]
-        feeds[state.input] = np.full(shape, state.init, dtype=state.dtype)
+        shape = [evaluate(size, sizes) for size in state.shape]
+        value = state.init if folder is None or not isinstance(state.init, str) else np.load(folder / state.init)
+        feeds[state.input] = np.full(shape, value, dtype=state.dtype)
     return feeds
+
+
+def _smallest(bounds: Any) -> int:
+    return int(bounds["min"] if isinstance(bounds, Mapping) else bounds.min)
 
 
 def reduce_steps(steps: np.ndarray, time_output: str) -> np.ndarray:

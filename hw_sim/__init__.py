@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from neurokit.hw_sim.chips.file import chip_names, load_chip
 from neurokit.hw_sim.chips.profile import HardwareProfile, chip_card
-from neurokit.hw_sim.simulate import DEFAULT_ESTIMATORS, simulate_workload, simulate_workloads
+from neurokit.hw_sim.simulate import DEFAULT_DEVICES, DEFAULT_ESTIMATORS, simulate_workload, simulate_workloads
 
 __all__ = [
+    "DEFAULT_DEVICES",
     "DEFAULT_ESTIMATORS",
     "HardwareProfile",
     "chip_card",

@@ -100,7 +100,7 @@ class Kernel:
     opponents: Mapping[str, Callable[[Example], Callable[[], Any]]] = field(default_factory=dict)
 
 
-KERNELS: Registry[Kernel] = Registry("kernel", "neurokit.kernels", "neurokit.kernels")
+KERNELS: Registry[Kernel] = Registry("kernel", "neurokit.kernels", "neurokit.kernels", command="neurokit list kernels")
 
 
 def register_kernel(kernel: Kernel) -> Kernel:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from neurokit.spec import ModelSpec as ModelSpec
     from neurokit.spec import TensorSpec as TensorSpec
     from neurokit.spec import register_model as register_model
-    from neurokit.transforms.rate_coding import rate_coded as rate_coded
+    from neurokit.transforms import transform as transform
+    from neurokit.transforms.rate_coding.convert import rate_coded as rate_coded
 
 # Public name and the module it comes from, imported when the name is first used: `import neurokit` stays light.
 _PUBLIC = {
@@ -39,8 +40,9 @@ _PUBLIC = {
     "load": "neurokit.loading",
     "lower": "neurokit.pipeline",
     "open": "neurokit.pipeline",
-    "rate_coded": "neurokit.transforms.rate_coding",
+    "rate_coded": "neurokit.transforms.rate_coding.convert",
     "register_model": "neurokit.spec",
+    "transform": "neurokit.transforms",
     "simulate": "neurokit.pipeline",
     "verify": "neurokit.pipeline",
 }

@@ -72,6 +72,7 @@ def new_folder(
     Raises:
         OutputError: Before any work, if `out` exists or cannot be written; afterwards, if the disk is full.
     """
+    check_place(out, force=force, replaceable=replaceable)
     target = _absolute(out)
     made = _make_parents(target.parent)
     try:
@@ -99,7 +100,14 @@ def new_folder(
 def _absolute(out: Path) -> Path:
     if not out.name or out.name in (".", ".."):
         raise OutputError(f"{str(out)!r} is no name for a new folder", fix="give --out a folder name such as build/m")
-    return out.parent.resolve() / out.name
+    target = out.parent.resolve() / out.name
+    try:
+        os.lstat(target)
+    except PermissionError as error:  # a folder that may not even be looked into
+        raise _unwritable(target.parent, error) from error
+    except OSError:
+        pass  # there is nothing yet, or a file stands in the way, which is told later
+    return target
 
 
 def _make_parents(parent: Path) -> list[Path]:

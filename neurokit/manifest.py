@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from neurokit.dims import as_size
 from neurokit.errors import ArtifactError, InputError
+from neurokit.manifest_versions import upgraded, with_graphs
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FORMAT: Final = "neurokit artifact"
 MANIFEST = "manifest.json"
 
@@ -41,6 +43,20 @@ class ModelInfo(_Part):
     weights_sha256: str | None = None
 
 
+def _checked_sizes(shape: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    for size in shape:
+        as_size(size)  # an InputError is a ValueError, which pydantic tells
+    return shape
+
+
+class DimInfo(_Part):
+    """The bounds of one free axis; see `neurokit.dims.Dim`."""
+
+    min: int = Field(default=1, ge=0)
+    max: int | None = None
+    multiple: int = Field(default=1, ge=1)
+
+
 class TensorInfo(_Part):
     """One input or output of the lowered model.
 
@@ -51,6 +67,9 @@ class TensorInfo(_Part):
         layout: One letter an axis, for example "TBCHW".
         time_axis: Index of the time axis, or None.
         meaning: One line: what the numbers are, with unit and range.
+        low: Smallest value that an input takes.
+        high: Largest value that an input takes.
+        source: "GRAPH.OUTPUT" of the same artifact that is passed on to this input, or "".
     """
 
     name: str
@@ -59,6 +78,11 @@ class TensorInfo(_Part):
     layout: str = ""
     time_axis: int | None = None
     meaning: str = ""
+    low: float | None = None
+    high: float | None = None
+    source: str = ""
+
+    _sizes = field_validator("shape")(_checked_sizes)
 
 
 class StateInfo(_Part):
@@ -69,6 +93,7 @@ class StateInfo(_Part):
         input: Name of the graph's input that takes it.
         output: Name of the graph's output that gives its next value.
         shape: Sizes, or names of free sizes such as "B".
+        next_shape: Sizes after a call, of a state that grows; () where they stay.
         dtype: Numpy name of the element type.
         init: Initial value of every element, or the name of a .npy file of the artifact that holds it.
         unit: Unit of the state; "threshold units" where the model has none.
@@ -83,6 +108,29 @@ class StateInfo(_Part):
     init: float | str = 0.0
     unit: str = ""
     neuron: str = ""
+    next_shape: tuple[int | str, ...] = ()
+
+    _sizes = field_validator("shape", "next_shape")(_checked_sizes)
+
+
+class GraphInfo(_Part):
+    """One function of the lowered model.
+
+    Attributes:
+        name: Its name; "model" where there is only one.
+        file: The file that holds it, where the target keeps a file a graph.
+        inputs: Inputs, without states.
+        outputs: Outputs, without states.
+        states: States of a streaming form.
+        dims: Bounds of every free axis, by its name.
+    """
+
+    name: str = "model"
+    file: str = ""
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    states: tuple[StateInfo, ...] = ()
+    dims: dict[str, DimInfo] = Field(default_factory=dict)
 
 
 class NeuronInfo(_Part):
@@ -99,6 +147,21 @@ class Reparameterisation(_Part):
 
     state: Literal["merged", "kept", "none"] = "none"
     reason: str = ""
+
+
+class TaskInfo(_Part):
+    """The kind of work that the model does: `neurokit.spec.TaskSpec`."""
+
+    name: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class TransformInfo(_Part):
+    """A transform that the model has been through before capture: `neurokit.spec.AppliedTransform`."""
+
+    name: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class FileInfo(_Part):
@@ -119,12 +182,12 @@ class Manifest(_Part):
         form: Form within the target: "sequence", "scan", "step", "engine" and the like.
         time_steps: Number of steps T; None for a model without neurons; "dynamic" if T is free.
         numerics: "float", "exact", or a name of the target's own such as "int8".
-        inputs: Inputs, without states.
-        outputs: Outputs, without states.
-        states: States of a streaming form.
+        graphs: Every graph with its ports and states. One graph may also be given by `inputs`, `outputs`, `states`.
         reset_policy: One line: when states go back to their initial values.
         neurons: Every spiking layer.
         reparameterisation: What was done with re-parameterised branches.
+        task: The kind of work it does, or None.
+        transforms: What the model has been through before capture, in order.
         opset: ONNX opset, where there is one.
         versions: Version of neurokit and of every library that took part.
         options: Options of the lowering.
@@ -141,12 +204,12 @@ class Manifest(_Part):
     form: str
     time_steps: int | Literal["dynamic"] | None = None
     numerics: str = "float"
-    inputs: tuple[TensorInfo, ...]
-    outputs: tuple[TensorInfo, ...]
-    states: tuple[StateInfo, ...] = ()
+    graphs: tuple[GraphInfo, ...] = Field(min_length=1)
     reset_policy: str = ""
     neurons: tuple[NeuronInfo, ...] = ()
     reparameterisation: Reparameterisation = Reparameterisation()
+    task: TaskInfo | None = None
+    transforms: tuple[TransformInfo, ...] = ()
     opset: int | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
@@ -154,6 +217,26 @@ class Manifest(_Part):
     parity: dict[str, Any] | None = None
     target_info: dict[str, Any] = Field(default_factory=dict)
     digest: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_graph(cls, data: Any) -> Any:
+        return with_graphs(data) if isinstance(data, dict) else data
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        """Inputs of the first graph."""
+        return self.graphs[0].inputs
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """Outputs of the first graph."""
+        return self.graphs[0].outputs
+
+    @property
+    def states(self) -> tuple[StateInfo, ...]:
+        """States of the first graph."""
+        return self.graphs[0].states
 
     @field_validator("time_steps")
     @classmethod
@@ -202,16 +285,16 @@ class Manifest(_Part):
             raise damaged(where, f"{MANIFEST} is no valid JSON ({error})") from error
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             raise damaged(where, f"{MANIFEST} was not written by neurokit")
-        if data.get("schema_version") != SCHEMA_VERSION:
+        if data.get("schema_version") not in (1, SCHEMA_VERSION):
             raise ArtifactError(
                 f"{where} has manifest schema {data.get('schema_version')!r}",
-                expected=f"schema {SCHEMA_VERSION}",
+                expected=f"schema 1 or {SCHEMA_VERSION}",
                 fix="export the model again with this version of neurokit",
             )
         if data.get("digest") != _digest(data):
             raise damaged(where, f"{MANIFEST} was changed after it was written (digest mismatch)")
         try:
-            return cls.model_validate(data)
+            return cls.model_validate(upgraded(data))
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from neurokit.artifact import Artifact, Manifest, ModelInfo, Reparameterisation, write_artifact
 from neurokit.errors import InputError, MissingRuntimeError, UnsupportedError
+from neurokit.manifest import TaskInfo, TransformInfo
 from neurokit.parity.check import verify as _verify
 from neurokit.parity.check import with_simulators
 from neurokit.parity.vectors import FILE, Vectors, make_vectors
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from neurokit.data.labelled import Labelled
     from neurokit.exact import Exact
     from neurokit.spec import ModelSpec
+    from neurokit.transforms import Step
 
 __all__ = ["capture", "compare", "exact", "exact_finetune", "lower", "open", "simulate", "verify"]
 
@@ -37,6 +40,7 @@ def capture(
     time_steps: int | Literal["dynamic"] | None = None,
     batch: int | Literal["dynamic"] = "dynamic",
     merge: bool = False,
+    transforms: Sequence[Step] = (),
 ) -> Captured:
     """Captures a model as one program in which every neuron takes and returns its state.
 
@@ -46,14 +50,25 @@ def capture(
         time_steps: T, or "dynamic"; default is the spec's.
         batch: A fixed batch size, or "dynamic".
         merge: Whether to merge re-parameterised branches (RepConv) into single convolutions.
+        transforms: Transforms to apply to the spec before, in order: names, "NAME:KEY=VALUE,...", or pairs of a name
+            and settings (`neurokit list transforms`).
 
     Raises:
-        UnsupportedError: If the model cannot be captured; lists every reason.
+        UnsupportedError: If the model cannot be captured or transformed; lists every reason.
         InputError: If T or the batch size is no positive number, or the module does not take such inputs.
         ModelLoadError: If the module cannot be built or copied.
     """
     from neurokit.capture import capture as trace  # torch comes with it: verifying and running do without
 
+    if transforms:
+        from neurokit.spec import ModelSpec as IsSpec
+        from neurokit.transforms import transform
+
+        if not isinstance(model, IsSpec):
+            raise InputError(
+                "a bare module cannot be transformed", expected="a ModelSpec", fix="wrap it in a ModelSpec"
+            )
+        model = transform(model, transforms)
     return trace(model, example_inputs, time_steps=time_steps, batch=batch, merge=merge)
 
 
@@ -165,16 +180,17 @@ def lower(
         raise UnsupportedError(f"target {target!r} cannot take model {captured.spec.name!r}", reasons)
     with write_artifact(out, force=force) as draft:
         entries = dict(chosen.lower(captured, draft.path, options))
-        _vectors(captured, inputs).save(draft.path / FILE)
+        keeps = any(graph.get("states") for graph in entries.get("graphs", ()))
+        _vectors(captured, inputs, keeps).save(draft.path / FILE)
         if proof is not None:
             entries["target_info"] = {**entries.get("target_info", {}), "proof": proof}
         draft.manifest = _manifest(captured, target, options, entries, weights_sha256)
     assert draft.artifact is not None
     artifact = draft.artifact
     if data is not None:
-        from neurokit.tasks.classification import accuracies
+        from neurokit.tasks.evaluate import evaluate
 
-        artifact = artifact.with_target_info(accuracy=accuracies(_source(source), artifact, data))
+        artifact = artifact.with_target_info(accuracy=evaluate(_source(source), artifact, data))
     return artifact.with_parity(_verify(artifact)) if verified else artifact
 
 
@@ -310,11 +326,12 @@ def need(modules: Sequence[str], target: Target) -> None:
         )
 
 
-def _vectors(captured: Captured, inputs: torch.Tensor | Mapping[str, torch.Tensor] | None) -> Vectors:
+def _vectors(captured: Captured, inputs: torch.Tensor | Mapping[str, torch.Tensor] | None, keeps: bool) -> Vectors:
     """Makes the test vectors from the sequence form, whatever form the target asked for."""
-    sequence = captured if captured.form == "sequence" else captured.retrace(form="sequence")
+    whole = captured.form == "sequence" or not captured.spiking
+    sequence = captured if whole else captured.retrace(form="sequence")
     feeds = inputs if inputs is None or isinstance(inputs, Mapping) else {captured.spec.inputs[0].name: inputs}
-    return make_vectors(sequence, feeds=feeds, notes=captured.notes)
+    return make_vectors(sequence, feeds=feeds, notes=captured.notes, keeps=keeps)
 
 
 def _manifest(
@@ -338,6 +355,8 @@ def _manifest(
             state=captured.reparameterisation,
             reason=reasons.get(captured.reparameterisation, ""),
         ),
+        task=None if spec.task is None else TaskInfo(**asdict(spec.task)),
+        transforms=tuple(TransformInfo(**asdict(applied)) for applied in spec.transforms),
         versions=versions(),
         options={"batch": options.batch, "flat": options.flat, **dict(options.extra)},
         **{"numerics": options.numerics, **entries},

@@ -25,12 +25,14 @@ class Registry(Generic[T]):
         noun: What is registered, for messages: "model", "target".
         package: Dotted name of the package whose modules register things, or "" for none.
         group: Entry-point group through which other distributions add things, or "" for none.
+        command: Command that lists them, or "" for none.
     """
 
-    def __init__(self, noun: str, package: str = "", group: str = "") -> None:
+    def __init__(self, noun: str, package: str = "", group: str = "", *, command: str = "") -> None:
         self.noun = noun
         self.package = package
         self.group = group
+        self.command = command
         self.broken: dict[str, str] = {}
         self._items: dict[str, T] = {}
         self._discovered = False
@@ -61,8 +63,11 @@ class Registry(Generic[T]):
         raise UnknownNameError(
             f"unknown {self.noun} {name!r}",
             expected=f"one of {', '.join(sorted(self._items)) or '(none registered)'}",
-            fix=f"did you mean {' or '.join(near)}?" if near else f"list them with: neurokit {self.noun}s",
+            fix=f"did you mean {' or '.join(near)}?" if near else self._listing(),
         )
+
+    def _listing(self) -> str:
+        return f"list them with: {self.command}" if self.command else ""
 
     def names(self) -> list[str]:
         """Returns every registered name, sorted."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,16 @@ if TYPE_CHECKING:
     import torch
 
     from neurokit.capture import Captured
-    from neurokit.reports.energy import EnergyReport
+    from neurokit.hw_sim.graph.counts import Workload
+    from neurokit.hw_sim.sample_set import SetPricer
+    from neurokit.reports.energy import EnergyReport, SetReport
 
 _EXAMPLE_SEED = 0
 _DENSE = ("ann-int8", "ann-fp32")
+_VALUES = 1 << 22  # values of all populations and steps in one batch of samples: memory stays flat
+_MOST_AT_ONCE = 64
+
+Named = tuple[str, "torch.Tensor"]
 
 
 def simulate(
@@ -28,71 +35,189 @@ def simulate(
     mapping: str = "annealed",
     step_seconds: float | None = None,
     pace: str | None = None,
+    weight_bits: int | str | None = None,
+    queueing: bool = False,
     check_events: bool = False,
+    devices: Sequence[Any] | None = None,
+    samples: int | None = None,
+    keep: str | Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> EnergyReport:
     """Counts one run of a captured model on each input, maps it and prices it on every chip.
 
     Args:
         captured: A spiking model in the sequence form, T fixed. Of a model without spikes only the baselines of a
             dense pass are reported, and no chip.
-        inputs: One sample `[T, 1, *shape]`, several, a batch `[T, B, *shape]`, or a file
-            (`neurokit.data.files.read_samples`); default is the spec's own example.
+        inputs: One sample `[T, 1, *shape]`, several, a batch `[T, B, *shape]`, a file
+            (`neurokit.data.files.read_samples`) or a folder of files; default is the spec's own example.
         chips: Names, paths of .toml files, or profiles.
         estimators: Names of estimators from the literature; default is all that need no chip.
         mapping: Placement strategy ("in-order", "hilbert" or "annealed").
         step_seconds: Time between two inputs, where a sensor sets the pace.
         pace: Who sets it otherwise: "chip" (as fast as the cores go), "host" (a host that streams the inputs), or None:
             the host's where the chip's file states one, with the chip's own as the low end of the interval.
+        weight_bits: Width of all weights: bits, "binary" or "ternary"; None: what the weights themselves say, and each
+            chip's widest form for floats.
+        queueing: Whether packets wait for each other on the mesh, where a chip has one (a few per cent of time).
         check_events: Whether to compute the network (in exact form) once more from events alone and to compare every
             spike; the report's `event_check` says what was found.
+        devices: Edge devices to compare with: names (`hw_sim.devices`), .toml files, or JSON reports of `neurokit
+            bench` that measured joules; default is a microcontroller and an accelerator.
+        samples: How many samples of a file or folder to run; default is all of them.
+        keep: File in which figures of samples that are done are kept until the run ends: a run that is interrupted
+            goes on where it was.
+        progress: Told how many samples are done, of how many.
 
     Returns:
-        The report; figures are of the first sample, the spread is over all.
+        The report; details are of the first sample, `test_set` and `spread` are over all.
 
     Raises:
-        InputError: If an input does not fit.
+        InputError: If an input does not fit, or there are fewer samples than were asked for.
         UnknownNameError: If a chip or an estimator is unknown.
         UnsupportedError: If events are to be checked and the model is not in exact form.
     """
     from neurokit.capture import opened
-    from neurokit.hw_sim import DEFAULT_ESTIMATORS, load_chip, simulate_workloads
+    from neurokit.hw_sim import DEFAULT_DEVICES, DEFAULT_ESTIMATORS, load_chip, simulate_workload
+    from neurokit.hw_sim.devices import load_comparator
+    from neurokit.hw_sim.graph.numerics import parse_width, with_weight_bits
+    from neurokit.hw_sim.pricing.verdict import compare
+    from neurokit.hw_sim.sample_set import SetPricer
     from neurokit.hw_sim.trace import trace
 
+    others = [load_comparator(device) for device in (DEFAULT_DEVICES if devices is None else devices)]
     profiles = [load_chip(chip) for chip in chips]  # a wrong name must not cost a minute
     names = DEFAULT_ESTIMATORS if estimators is None else tuple(estimators)
-    samples = _samples(captured, inputs)
+    given = _samples(captured, inputs, samples)
     if not captured.spiking:  # no spikes to price: what can be said is what one dense pass costs
         names, profiles = tuple(name for name in names if name.startswith("ann-")) or _DENSE, []
     captured = opened(captured)
-    workloads = [trace(captured, x, sample) for sample, x in samples]
-    shared = workloads[0].network  # the graph depends on the model alone
-    workloads = [replace(workload, network=shared) for workload in workloads]
-    report = simulate_workloads(workloads, profiles, mapping, names, step_seconds, pace=pace)
+    label, x = next(given.read(0, 1))
+    first = trace(captured, x, label)
+    width = None if weight_bits is None else parse_width(weight_bits)
+    first = replace(first, network=with_weight_bits(first.network, width))
+    report = simulate_workload(
+        first,
+        profiles,
+        mapping,
+        names,
+        step_seconds,
+        pace=pace,
+        devices=others,
+        weight_bits=weight_bits,
+        queueing=queueing,
+    )
+    if given.count > 1 and captured.spiking:
+        pricer = SetPricer(first, profiles, mapping, step_seconds, pace, queueing)
+        over_all = _over_all(captured, given, first, x, pricer, keep, progress)
+        note = f"interrupted: {over_all.samples} of {over_all.asked} samples were run"
+        report = replace(
+            report,
+            samples=over_all.samples,
+            spread=over_all.energy,
+            test_set=over_all,
+            assumptions=(*report.assumptions, note) if over_all.samples < over_all.asked else report.assumptions,
+        )
+        if report.comparators and not report.lower_bound:
+            means = [replace(chip, total=report.total_of(chip)) for chip in report.chips]
+            report = replace(report, comparison=compare(means, report.comparators))
     if not check_events:
         return report
     from neurokit.hw_sim.engine.check import check_events as check
 
-    return replace(report, event_check=check(workloads))
+    rest = [replace(trace(captured, x, name), network=first.network) for name, x in given.read(1, given.count)]
+    return replace(report, event_check=check([first, *rest]))
 
 
-def _samples(captured: Captured, inputs: Any) -> list[tuple[str, torch.Tensor]]:
+@dataclass(frozen=True)
+class _Given:
+    """The samples of one call: how many, and how to read some of them."""
+
+    count: int
+    read: Callable[[int, int], Iterator[Named]]
+    name: str = ""
+
+
+def _over_all(
+    captured: Captured,
+    given: _Given,
+    first: Workload,
+    x: torch.Tensor,
+    pricer: SetPricer,
+    keep: str | Path | None,
+    progress: Callable[[int, int], None] | None,
+) -> SetReport:
+    """Returns the figures over all samples: read one file at a time, run in batches, priced on one mapping."""
+    from neurokit.hw_sim.sample_set import Kept, run_set
+    from neurokit.hw_sim.trace.replay import Replay
+
+    kept = Kept(Path(keep), _key(captured, given, pricer)) if keep is not None else None
+    done = kept.rows[: given.count] if kept is not None else []
+    if kept is not None:
+        pricer.fired.update(kept.fired)
+    replay = Replay(captured, x, first)
+    late = any(projection.delay for projection in first.network.projections)
+    values = first.time_steps * sum(population.size for population in first.network.populations)
+    size = 1 if late else max(1, min(_MOST_AT_ONCE, _VALUES // values))  # events must not reach the next sample
+    samples = given.read(len(done), given.count)
+    batches = replay.batches(samples, size) if replay.possible else _traced(captured, samples, first)
+    report = run_set(pricer, batches, given.count, done, kept.add if kept is not None else None, progress)
+    if kept is not None and report.samples == given.count:
+        kept.close()
+    return report
+
+
+def _traced(captured: Captured, samples: Iterator[Named], first: Workload) -> Iterator[tuple[list[str], Workload]]:
+    """Yields each sample traced by itself, where it cannot be read off a run of several."""
+    from neurokit.hw_sim.trace import trace
+
+    for name, x in samples:
+        yield [name], replace(trace(captured, x, name), network=first.network)
+
+
+def _key(captured: Captured, given: _Given, pricer: SetPricer) -> dict[str, object]:
+    """Returns what tells one run over a test set from another."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(captured.module.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return {
+        "model": captured.spec.name,
+        "weights": digest.hexdigest(),
+        "time_steps": captured.time_steps,
+        "input": given.name,
+        "chips": [str(profile) for profile in pricer.profiles],
+        "mapping": pricer.strategy,
+        "step_seconds": pricer.step_seconds,
+        "pace": pricer.pace,
+        "queueing": pricer.queueing,
+        "weight_bits": sorted({projection.weight_bits for projection in pricer.first.network.projections}),
+    }
+
+
+def _samples(captured: Captured, inputs: Any, many: int | None) -> _Given:
     """Returns every sample with a name for the report."""
     import torch
 
     from neurokit.capture.reference import example_input
-    from neurokit.data.files import read_samples
+    from neurokit.data.sets import SampleFiles
 
     spec, steps = captured.spec, captured.time_steps
     if steps == "dynamic":
         raise InputError("the captured model has a dynamic T", expected="a number of time steps", fix="--time-steps 4")
-    if inputs is None:
-        return [("the model's example input", example_input(spec, steps, 1, _EXAMPLE_SEED))]
     if isinstance(inputs, str | Path):
-        name = Path(inputs).name
-        return [(f"{name} [{i}]", x) for i, x in enumerate(read_samples(inputs, spec, steps))]
-    if isinstance(inputs, torch.Tensor):
+        files = SampleFiles.find(inputs, spec, steps)
+        return _Given(files.limited(many), files.read, str(Path(inputs).absolute()))
+    if inputs is None:
+        named = [("the model's example input", example_input(spec, steps, 1, _EXAMPLE_SEED))]
+    elif isinstance(inputs, torch.Tensor):
         axis = 0 if spec.time_input == "image" or steps is None else 1
-        if inputs.dim() == len(spec.inputs[0].shape) + axis + 1 and inputs.shape[axis] > 1:
-            return [(f"sample {i}", x) for i, x in enumerate(inputs.split(1, dim=axis))]
-        return [("the given input", inputs)]
-    return [(f"sample {i}", x) for i, x in enumerate(inputs)]
+        several = inputs.dim() == len(spec.inputs[0].shape) + axis + 1 and inputs.shape[axis] > 1
+        parts = list(inputs.split(1, dim=axis)) if several else [inputs]
+        named = [(f"sample {i}" if several else "the given input", x) for i, x in enumerate(parts)]
+    else:
+        named = [(f"sample {i}", x) for i, x in enumerate(inputs)]
+    if not named:
+        raise InputError("no sample was given", expected="at least one")
+    if many is not None and many > len(named):
+        raise InputError(f"{many} samples were asked for, {len(named)} were given")
+    named = named[:many]
+    return _Given(len(named), lambda start, stop: iter(named[start:stop]))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from neurokit.dims import Dim, Linear, Size, as_size, collect, names_in, substitute
 from neurokit.errors import InputError
 from neurokit.registry import Registry
 
@@ -16,31 +17,161 @@ if TYPE_CHECKING:
 
 TimeOutput = Literal["auto", "sequence", "mean", "sum", "last"]
 TimeInput = Literal["sequence", "image", "step"]
+ONE_GRAPH = "model"  # name of the graph of a model that has only one
+DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
+
+
+Sizes = tuple[int | str | Dim | Linear, ...]
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input of a model, without its time and batch axes.
+    """One input or output of a model (a port), without its time and batch axes.
 
     Attributes:
-        name: Name of the input in every lowered form.
-        shape: Shape of one sample, for example (3, 224, 224).
+        name: Name of the port in every lowered form.
+        shape: Sizes of one sample, for example (3, 224, 224): numbers, free axes (`Dim`), and expressions of free
+            axes, also as text ("S", "P+S").
         dtype: Numpy name of the element type.
         layout: One letter an axis, for example "CHW", "L" (length), "F" (features).
-        low: Smallest value that a real input takes (for generated test inputs).
+        low: Smallest value that a real input takes (for generated test inputs); of a bool 1 for always true.
         high: Largest value that a real input takes.
+        meaning: One line: what the numbers are.
+        source: "GRAPH.OUTPUT" where the value is what another graph of the model gave; a runner passes it on.
     """
 
     name: str
-    shape: tuple[int, ...]
+    shape: Sizes
     dtype: str = "float32"
     layout: str = "CHW"
     low: float = 0.0
     high: float = 1.0
+    meaning: str = ""
+    source: str = ""
 
     def __post_init__(self) -> None:
-        if not all(isinstance(size, int) and size > 0 for size in self.shape):
-            raise InputError(f"input {self.name!r} has shape {self.shape}", expected="positive whole numbers")
+        sizes = [as_size(size) for size in self.shape]
+        if any(isinstance(size, int) and size < 1 for size in sizes):
+            raise InputError(
+                f"input {self.name!r} has shape {self.shape}", expected="positive whole numbers, or free axes (Dim)"
+            )
+        if self.dtype not in DTYPES:
+            raise InputError(f"input {self.name!r} is {self.dtype!r}", expected="one of " + ", ".join(DTYPES))
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """The shape with every size in its one form."""
+        return tuple(as_size(size) for size in self.shape)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The shape as numbers, for what takes no free axes.
+
+        Raises:
+            InputError: If an axis is free.
+        """
+        free = names_in(self.sizes)
+        if free:
+            raise InputError(
+                f"input {self.name!r} has the free axes {', '.join(free)}",
+                expected="a shape of numbers here",
+                fix="give --input-shape with numbers",
+            )
+        return tuple(int(str(size)) for size in self.sizes)
+
+
+@dataclass(frozen=True)
+class StateSpec(TensorSpec):
+    """What a graph keeps from one call to the next, such as a cache; an argument and an output of its function.
+
+    Attributes:
+        init: Value of every element before the first call, or a .npy file that holds all of them for one sample.
+        grows: What free axes become after a call: {"P": "P+S"} for a cache `[B, heads, P, D]` to which every call
+            adds S entries. The first call finds such an axis at its `Dim.min`.
+    """
+
+    init: float | str = 0.0
+    grows: Mapping[str, str | Linear] = field(default_factory=dict)
+
+    @property
+    def next_sizes(self) -> tuple[Size, ...]:
+        """The sizes after a call."""
+        return tuple(substitute(size, {name: as_size(new) for name, new in self.grows.items()}) for size in self.sizes)
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """One function of a model: what it takes, keeps and gives.
+
+    Attributes:
+        name: Name of the graph; with several graphs also of its file.
+        inputs: Inputs, in the order of the function's arguments.
+        outputs: Names of the outputs, or their ports; default is what the function returns, by the names in its
+            dict or dataclass, else "y", "y1" and so on.
+        states: What it keeps from call to call.
+        method: Which method of the module it is.
+        arguments: How inputs and states are handed over: a tuple (positional) or dict (keywords) of port names,
+            which may be nested in tuples, lists and dicts. Default: by keyword where the method has parameters of
+            these names, else one after the other.
+        example: If given, returns realistic inputs by name, with time and batch axes, for (batch, time_steps, seed).
+            With a fourth parameter `sizes` it is asked for inputs of later calls as well: sizes of free axes by name,
+            such as how long a cache has grown and how long this call's inputs are to be.
+    """
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[str | TensorSpec, ...] = ()
+    states: tuple[StateSpec, ...] = ()
+    method: str = "forward"
+    arguments: tuple[Any, ...] | Mapping[str, Any] | None = None
+    example: Callable[..., Mapping[str, torch.Tensor] | torch.Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.inputs:
+            raise InputError(f"graph {self.name!r} has no inputs", expected="at least one TensorSpec")
+        names = [*(port.name for port in (*self.inputs, *self.states)), *self.output_names]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise InputError(f"graph {self.name!r} has two ports named {twice[0]!r}", expected="a name of its own each")
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs that are declared."""
+        return tuple(port if isinstance(port, str) else port.name for port in self.outputs)
+
+    @property
+    def dims(self) -> dict[str, Dim]:
+        """Every free axis of the ports, by name, without time and batch."""
+        declared = [port.shape for port in (*self.inputs, *self.states, *self.outputs) if not isinstance(port, str)]
+        return collect(*declared)
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """The kind of work that a model does (`neurokit.tasks`).
+
+    Attributes:
+        name: Name of a registered task.
+        settings: Settings of the task, plain JSON values: names of classes, mean and deviation of the input.
+    """
+
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AppliedTransform:
+    """A transform that a specification has been through.
+
+    Attributes:
+        name: Name of the transform.
+        settings: All its settings, those that were left at their defaults included.
+        notes: What it approximated or found out, one line each.
+    """
+
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,7 +181,7 @@ class ModelSpec:
     Attributes:
         name: Name in listings, manifests and reports.
         build: Returns the module, in evaluation mode, with freshly initialised or given weights.
-        inputs: Inputs, each without time and batch axes.
+        inputs: Inputs, each without time and batch axes, in the order of forward's arguments.
         time_steps: Default number of time steps T of a spiking model, or None for a model without neurons.
         time_input: What the module's forward takes: "sequence" `[T, B, *shape]`; "image" `[B, *shape]`, which
             the module repeats T times itself; "step" `[B, *shape]`, one time step a call.
@@ -62,13 +193,22 @@ class ModelSpec:
         options: Options of `build` that were chosen (they go into manifests).
         merge_reparameterised: If given, returns the module with its re-parameterised branches merged exactly
             into single convolutions; targets whose hardware needs spikes as operands ask for it.
+        task: The kind of work it does: metrics, pre- and postprocessing. Default is classification for a model with
+            classes, else None.
+        transforms: What the specification has been through, in order (`neurokit.transforms`).
         example: If given, returns realistic inputs for (batch, time_steps, seed), `[T, B, *shape]` or
-            `[B, *shape]` without time; else uniform values between the input's low and high are drawn.
+            `[B, *shape]` without time, or several by name; else uniform values between low and high are drawn.
+        outputs: As `GraphSpec.outputs`.
+        states: As `GraphSpec.states`; membranes of neurons are states already, without being listed.
+        arguments: As `GraphSpec.arguments`.
+        method: As `GraphSpec.method`.
+        graphs: The functions of a model that has several (encoder and step); inputs, outputs, states, arguments and
+            example are theirs then.
     """
 
     name: str
     build: Callable[[], nn.Module]
-    inputs: tuple[TensorSpec, ...]
+    inputs: tuple[TensorSpec, ...] = ()
     time_steps: int | None = None
     time_input: TimeInput = "sequence"
     time_output: TimeOutput = "auto"
@@ -77,13 +217,47 @@ class ModelSpec:
     source: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     merge_reparameterised: Callable[[nn.Module], nn.Module] | None = None
-    example: Callable[[int, int, int], torch.Tensor] | None = None
+    task: TaskSpec | None = None
+    transforms: tuple[AppliedTransform, ...] = ()
+    example: Callable[..., Mapping[str, torch.Tensor] | torch.Tensor] | None = None
+    outputs: tuple[str | TensorSpec, ...] = ()
+    states: tuple[StateSpec, ...] = ()
+    arguments: tuple[Any, ...] | Mapping[str, Any] | None = None
+    method: str = "forward"
+    graphs: tuple[GraphSpec, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.task is None and self.classes:
+            object.__setattr__(self, "task", TaskSpec("classification", {"classes": list(self.classes)}))
         if self.time_steps is not None and self.time_steps < 1:
             raise InputError(f"model {self.name!r} has time_steps={self.time_steps}", expected="a whole number >= 1")
-        if not self.inputs:
-            raise InputError(f"model {self.name!r} has no inputs", expected="at least one TensorSpec")
+        if not self.graphs:
+            if not self.inputs:
+                raise InputError(f"model {self.name!r} has no inputs", expected="at least one TensorSpec")
+            self.as_graph()  # checks the ports
+            return
+        if self.inputs or self.outputs or self.states or self.arguments is not None or self.example is not None:
+            raise InputError(
+                f"model {self.name!r} has both graphs and ports of its own", expected="ports in its graphs only"
+            )
+        _check_graphs(self)
+
+    def as_graph(self) -> GraphSpec:
+        """Returns the one graph of a model without `graphs`."""
+        return GraphSpec(ONE_GRAPH, self.inputs, self.outputs, self.states, self.method, self.arguments, self.example)
+
+    def of(self, graph: GraphSpec) -> ModelSpec:
+        """Returns the model with the ports of one of its graphs as its own."""
+        return replace(
+            self,
+            graphs=(),
+            inputs=graph.inputs,
+            outputs=graph.outputs,
+            states=graph.states,
+            arguments=graph.arguments,
+            method=graph.method,
+            example=graph.example,
+        )
 
     @property
     def spiking(self) -> bool:
@@ -92,10 +266,32 @@ class ModelSpec:
 
     def sample_size(self) -> int:
         """Returns the number of elements of one sample of the first input."""
-        return math.prod(self.inputs[0].shape)
+        return math.prod(self.inputs[0].numbers)
 
 
-MODELS: Registry[Callable[[], ModelSpec]] = Registry("model", "neurokit.models", "neurokit.models")
+def _check_graphs(spec: ModelSpec) -> None:
+    """Refuses graphs of one name, and inputs that are passed on from an output that nobody gives."""
+    names = [graph.name for graph in spec.graphs]
+    wrong = [name for name in names if names.count(name) > 1 or not name.isidentifier()]
+    if wrong:
+        raise InputError(f"model {spec.name!r} has a graph {wrong[0]!r}", expected="identifiers, each once")
+    if spec.time_steps is not None:
+        raise InputError(
+            f"model {spec.name!r} has several graphs and time steps", expected="one graph for a spiking model"
+        )
+    for graph in spec.graphs:
+        for port in graph.inputs:
+            source, _, output = port.source.partition(".")
+            if port.source and (source not in names or not output):
+                raise InputError(
+                    f"input {port.name!r} of graph {graph.name!r} comes from {port.source!r}",
+                    expected="GRAPH.OUTPUT with a graph of " + ", ".join(names),
+                )
+
+
+MODELS: Registry[Callable[[], ModelSpec]] = Registry(
+    "model", "neurokit.models", "neurokit.models", command="neurokit models"
+)
 
 
 def register_model(factory: Callable[[], ModelSpec]) -> Callable[[], ModelSpec]:

@@ -25,6 +25,7 @@ class TargetInfo:
         name: Name on the command line.
         summary: One line.
         requires: Import names of the libraries that lowering needs.
+        one_of: Import names of libraries of which lowering needs one, whichever is installed.
         opens_with: Import names of the libraries that running needs.
         install: Command that installs what is missing.
         streaming: Whether a runner of this target can `step`.
@@ -35,6 +36,7 @@ class TargetInfo:
     name: str
     summary: str
     requires: tuple[str, ...] = ()
+    one_of: tuple[str, ...] = ()
     opens_with: tuple[str, ...] = ()
     install: str = ""
     streaming: bool = False
@@ -117,7 +119,9 @@ class Target(Protocol):
 
 _T = TypeVar("_T", bound=Target)
 
-TARGETS: Registry[Target] = Registry("target", "neurokit.export.targets", "neurokit.targets")
+TARGETS: Registry[Target] = Registry(
+    "target", "neurokit.export.targets", "neurokit.targets", command="neurokit targets"
+)
 
 
 def register_target(cls: type[_T]) -> type[_T]:

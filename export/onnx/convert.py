@@ -6,7 +6,9 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from neurokit.dims import BATCH, Dim, Size, substitute, text_of
 from neurokit.errors import Unsupported, UnsupportedError
+from neurokit.export.describe import describe_graph
 from neurokit.export.onnx.functions import DOMAIN, OPSET, VERSION, NeuronFunction, from_call
 from neurokit.export.onnx.passes import clean
 from neurokit.export.onnx.pooling import avg_pool2d
@@ -15,7 +17,7 @@ from neurokit.neurons.parameters import ARGUMENTS
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from neurokit.capture import Captured
+    from neurokit.capture import Captured, StateInfo
 
 _PLACEHOLDER = "neurokit.placeholder"
 _STEPWISE = "stepwise"
@@ -126,21 +128,34 @@ def _stepwise(x_seq: Any, states: Any, step: str) -> Any:
 
 
 def _name_inputs_and_outputs(graph: ir.Graph, captured: Captured) -> None:
-    spec, states = captured.spec, captured.states
-    graph.inputs[0].name = spec.inputs[0].name
-    names = {"B": "B", "T": "T"}
-    x = graph.inputs[0]
-    symbols = [dim for dim in (x.shape or ()) if not isinstance(dim, int)]
-    free = ["T", "B"] if len(symbols) == 2 else ["T"] if captured.batch != "dynamic" else ["B"]
-    rename = {str(symbol): names[name] for symbol, name in zip(symbols, free, strict=False)}
-    for value, state in zip(graph.inputs[1:], states, strict=True):
-        value.name = f"{state.name}_in"
-    for value, name in zip(graph.outputs, captured.output_names, strict=False):
-        value.name = name
-    for value, state in zip(graph.outputs[len(captured.output_names) :], states, strict=True):
-        value.name = f"{state.name}_out"
-    for value in [*graph.inputs, *graph.outputs]:
-        _rename_symbols(value, rename)
+    """Gives ports and states their names, and their free axes the names that a manifest says."""
+    said = describe_graph(captured)
+    inputs = [*said["inputs"], *({"name": f"{state.name}_in", **_sizes(state)} for state in captured.states)]
+    outputs = [*said["outputs"], *({"name": f"{state.name}_out"} for state in captured.states)]
+    outputs = [
+        entry | {"shape": state["next_shape"] or state["shape"]}
+        if (state := next((s for s in said["states"] if s["output"] == entry["name"]), None))
+        else entry
+        for entry in outputs
+    ]
+    for values, entries in ((graph.inputs, inputs), (graph.outputs, outputs)):
+        for value, entry in zip(values, entries, strict=True):
+            value.name = entry["name"]
+            _set_shape(value, entry.get("shape"))
+
+
+def _sizes(state: StateInfo) -> dict[str, Any]:
+    return {"shape": [text_of(size) for size in state.shape]}
+
+
+def _set_shape(value: ir.Value, shape: Sequence[int | str] | None) -> None:
+    """Names the free axes of a value; where the program found a number, that stays."""
+    import onnx_ir as ir
+
+    if shape is None or value.shape is None:
+        return
+    pairs = zip(value.shape, shape, strict=True)
+    value.shape = ir.Shape([found if isinstance(found, int) else said for found, said in pairs])
 
 
 def _distinct_outputs(graph: ir.Graph, names: list[str]) -> None:
@@ -157,20 +172,6 @@ def _distinct_outputs(graph: ir.Graph, names: list[str]) -> None:
         made.name, made.shape, made.type = name, value.shape, value.type
         graph.append(copy)
         graph.outputs[index] = made
-
-
-def _rename_symbols(value: ir.Value, rename: dict[str, str]) -> None:
-    import onnx_ir as ir
-
-    if value.shape is None:
-        return
-    dims: list[Any] = []
-    for dim in value.shape:
-        text = dim if isinstance(dim, int) else str(dim)
-        for old, new in rename.items():
-            text = text.replace(old, new) if isinstance(text, str) else text
-        dims.append(text)
-    value.shape = ir.Shape(dims)
 
 
 def _call_functions(model: ir.Model, captured: Captured) -> None:
@@ -279,6 +280,7 @@ def _start_states_inside(graph: ir.Graph, captured: Captured) -> None:
     import numpy as np
     import onnx_ir as ir
 
+    count = len(captured.spec.inputs)
     x = graph.inputs[0]
     first = next(iter(graph), None)
     added: list[ir.Node] = []
@@ -289,34 +291,40 @@ def _start_states_inside(graph: ir.Graph, captured: Captured) -> None:
         added.append(node)
         return node.outputs[0]
 
-    axis = len(x.shape or ()) - len(captured.spec.inputs[0].shape) - 1
+    axis = captured.inputs[0].shape.index(1 * Dim(BATCH)) if captured.batch == "dynamic" else 0
+    fixed: dict[str, Size] = dict(captured.start_sizes)
+    if captured.batch != "dynamic":
+        fixed[BATCH] = captured.batch
     batch = None
     shapes: dict[tuple[Any, ...], Any] = {}
-    for value, state in zip(list(graph.inputs[1:]), captured.states, strict=True):
+    for value, state in zip(list(graph.inputs[count:]), captured.states, strict=True):
         if captured.batch == "dynamic" and batch is None:
             batch = emit("Shape", [x], start=axis, end=axis + 1)
-        if state.shape not in shapes:
-            shapes[state.shape] = _shape_value(graph, state, captured, batch, emit, len(shapes))
-        start = _initializer(graph, f"{state.name}_init", np.asarray(state.init, dtype=state.dtype))
-        ir.convenience.replace_all_uses_with(value, emit("Expand", [start, shapes[state.shape]]))
-    del graph.inputs[1:]
+        shape = tuple(substitute(size, fixed) for size in state.shape)
+        if shape not in shapes:
+            shapes[shape] = _shape_value(graph, shape, batch, emit, len(shapes))
+        init = np.load(state.init) if isinstance(state.init, str) else state.init
+        start = _initializer(graph, f"{state.name}_init", np.asarray(init, dtype=state.dtype))
+        ir.convenience.replace_all_uses_with(value, emit("Expand", [start, shapes[shape]]))
+    del graph.inputs[count:]
     del graph.outputs[len(captured.output_names) :]
     if added:
         graph.insert_before(first, added)
 
 
-def _shape_value(graph: ir.Graph, state: Any, captured: Captured, batch: Any, emit: Any, count: int) -> ir.Value:
+def _shape_value(graph: ir.Graph, shape: tuple[Size, ...], batch: Any, emit: Any, count: int) -> ir.Value:
+    """Returns a shape as a value of the graph; only the batch size may be free in it."""
     import numpy as np
 
-    if captured.batch != "dynamic":
-        return _initializer(graph, f"state_shape_{count}", np.asarray(state.concrete(captured.batch), dtype=np.int64))
+    if all(isinstance(size, int) for size in shape):
+        return _initializer(graph, f"state_shape_{count}", np.asarray(shape, dtype=np.int64))
     parts = []
-    for index, size in enumerate(state.shape):
+    for index, size in enumerate(shape):
         name = f"state_size_{count}_{index}"
         if isinstance(size, int):
             parts.append(_initializer(graph, name, np.asarray([size], dtype=np.int64)))
             continue
-        ((_, factor),) = size.terms  # a neuron's state is so many times the batch
+        ((_, factor),) = size.terms  # a state is so many times the batch
         number = None if factor == 1 else _initializer(graph, name, np.asarray([factor], dtype=np.int64))
         parts.append(batch if number is None else emit("Mul", [batch, number]))
     return emit("Concat", parts, axis=0)

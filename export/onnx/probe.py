@@ -34,6 +34,7 @@ class OnnxProbe:
         import onnx
 
         self._options = (level, threads)
+        self._artifact = artifact
         self._step = artifact.manifest.form == "step"
         self._states = artifact.manifest.states
         self._outputs = [output.name for output in artifact.manifest.outputs]
@@ -41,7 +42,7 @@ class OnnxProbe:
         info = artifact.manifest.target_info
         self._image, self._time_output = info.get("time_input") == "image", info.get("time_output", "")
         try:
-            self._model = onnx.load(str(artifact.file("model.onnx")))
+            self._model = onnx.load(str(artifact.file(artifact.manifest.graphs[0].file or "model.onnx")))
         except Exception as error:
             raise ArtifactError(f"{artifact.path}: model.onnx cannot be read: {error}") from error
         self._calls = [node for node in self._model.graph.node if node.domain == DOMAIN]
@@ -135,7 +136,8 @@ class OnnxProbe:
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs the step form over all steps and hands its states on; the first `count` results are the outputs."""
         given = self._steps(feeds)
-        held = initial_states(states, int(next(iter(given[0].values())).shape[0]))
+        batch = int(next(iter(given[0].values())).shape[0])
+        held = initial_states(states, batch, self._artifact.manifest.graphs[0].dims, self._artifact.path)
         known = {output.name for output in session.get_outputs()}
         carried = [(s.input, (renamed or {}).get(s.output, s.output)) for s in states]
         carried = [(name, output) for name, output in carried if output in known]  # of others only the shape is read
@@ -146,6 +148,8 @@ class OnnxProbe:
             results = session.run(wanted + names, {**step, **held, **forced})
             held |= {name: value for (name, _), value in zip(carried, results[len(wanted) :], strict=True)}
             steps.append(results[: len(wanted)])
+        if self._time_steps is None:  # one call of a model without time, from its initial states
+            return steps[0][:count], []
         return self._split([np.stack(values) for values in zip(*steps, strict=True)], count)
 
     def _forced(self, spikes: list[np.ndarray]) -> dict[str, np.ndarray]:
@@ -201,7 +205,7 @@ class OnnxProbe:
 
     def _steps(self, feeds: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
         """Returns the inputs of every step; a model that repeats an image sees it at each of them."""
-        if self._image:
+        if self._image or self._time_steps is None:
             return [dict(feeds)] * int(self._time_steps or 1)
         return [dict(zip(feeds, values, strict=True)) for values in zip(*feeds.values(), strict=True)]
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from neurokit.export.ort import OnnxRunner
 
 MODEL_FILE = "model.onnx"
-FLAT_FILE = "model.flat.onnx"
 _EXTERNAL_ABOVE = 1_900_000_000  # protobuf ends at 2 GiB
 _RUNNER_OPTIONS = {"level", "threads", "providers", "spinning"}
 
@@ -29,12 +28,8 @@ class OnnxTarget:
 
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
         """Returns every reason why the model cannot take this form."""
-        reasons = []
-        if self.info.name != "onnx" and not captured.spiking:
-            reasons.append(
-                Unsupported("", captured.spec.name, "it has no neurons, so it has no time axis", "use --target onnx")
-            )
-        if captured.spec.inputs[0].dtype == "float64" and _convolves(captured):
+        reasons = self._not_in_this_form(captured)
+        if any(port.dtype == "float64" for part in captured.graphs for port in part.inputs) and _convolves(captured):
             reasons.append(
                 Unsupported(
                     "", captured.spec.name, "ONNX Runtime has no float64 convolution on a CPU", "use module.float()"
@@ -47,25 +42,42 @@ class OnnxTarget:
             )
         return reasons
 
+    def _not_in_this_form(self, captured: Captured) -> list[Unsupported]:
+        """Returns why the model's state, or its lack of one, does not go with this form."""
+        if captured.spiking:
+            return []
+        keeps = [part.graph for part in captured.graphs if part.spec.states]
+        if self.form == "sequence" and captured.parts and keeps:
+            why = "it keeps a state between calls, and this form starts every call anew"
+            return [Unsupported(name, captured.spec.name, why, "use --target onnx-step") for name in keeps]
+        if self.time_steps is not None and keeps:
+            why = "it has no neurons, so it has no time axis; the free axes of its ports are free in every form"
+            return [Unsupported("", captured.spec.name, why, "use --target onnx or onnx-step")]
+        if self.info.name != "onnx" and not keeps:
+            why = "it has no neurons and no declared states, so there is no step"
+            return [Unsupported("", captured.spec.name, why, "use --target onnx")]
+        return []
+
     def prepare(self, captured: Captured) -> Captured:
         """Returns the capture in this target's form.
 
         Raises:
             UnsupportedError: If the model has no such form.
         """
-        if not captured.spiking:
+        if not captured.spiking and not any(part.spec.states for part in captured.graphs):
             return captured
         wanted: dict[str, Any] = {"form": self.form}
         if self.time_steps is not None:
             wanted["time_steps"] = self.time_steps
-        same = captured.form == self.form and (self.time_steps is None or captured.time_steps == self.time_steps)
+        same = all(part.form == self.form for part in captured.graphs if part.states)
+        same = same and (self.time_steps is None or captured.time_steps == self.time_steps)
         return captured if same else captured.retrace(**wanted)
 
     def lower(self, captured: Captured, folder: Path, options: LowerOptions) -> Mapping[str, Any]:
         """Writes model.onnx (and model.flat.onnx where asked) and returns manifest entries."""
         import onnx
 
-        from neurokit.export.describe import describe, metadata
+        from neurokit.export.describe import describe, file_of, metadata
         from neurokit.export.onnx.convert import onnx_from_captured
         from neurokit.export.onnx.functions import OPSET
         from neurokit.export.onnx.passes import node_count
@@ -73,17 +85,21 @@ class OnnxTarget:
         captured = self.prepare(captured)
         if self.form == "sequence" and captured.form != "sequence":
             raise UnsupportedError("a step capture cannot become a sequence", [])
-        model = onnx_from_captured(captured)
         entries = describe(captured)
-        model.metadata_props.update(metadata(captured, entries, self.info.name))
-        path = folder / MODEL_FILE
-        save(model, path)
-        onnx.checker.check_model(str(path), full_check=True)
-        if options.flat:
-            _save_flat(path, folder / FLAT_FILE)
+        nodes = inlined = 0
+        for at, part in enumerate(captured.graphs):
+            model = onnx_from_captured(part)
+            model.metadata_props.update(metadata(part, entries, self.info.name, at))
+            path = folder / file_of(part, captured)
+            save(model, path)
+            onnx.checker.check_model(str(path), full_check=True)
+            if options.flat:
+                _save_flat(path, path.with_suffix(".flat.onnx"))
+            nodes, inlined = nodes + len(model.graph), inlined + node_count(str(path))
+            _save_initial_states(part, folder)
         entries["opset"] = OPSET
         entries["form"] = {"onnx-scan": "scan", "onnx-step": "step"}.get(self.info.name, "sequence")
-        entries["target_info"] |= {"nodes": len(model.graph), "nodes_inlined": node_count(str(path))}
+        entries["target_info"] |= {"nodes": nodes, "nodes_inlined": inlined}
         return entries
 
     def open(self, artifact: Artifact, **options: Any) -> OnnxRunner:
@@ -115,6 +131,17 @@ def save(model: Any, path: Path) -> None:
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
     external = f"{path.name}.data" if size > _EXTERNAL_ABOVE else None
     ir.save(model, path, external_data=external)
+
+
+def _save_initial_states(captured: Captured, folder: Path) -> None:
+    """Writes the initial values of states that do not start from one number, where the caller feeds them."""
+    import numpy as np
+
+    from neurokit.export.describe import initial_file
+
+    for state in captured.states if captured.form == "step" else ():
+        if isinstance(state.init, str):
+            np.save(folder / initial_file(state), np.load(state.init, allow_pickle=False).astype(state.dtype))
 
 
 def _save_flat(path: Path, flat: Path) -> None:

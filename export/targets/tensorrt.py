@@ -53,6 +53,7 @@ class TensorrtTarget:
         name="tensorrt",
         summary="TensorRT engine for NVIDIA GPUs",
         requires=("onnx", "onnxscript"),
+        one_of=trt_library.LIBRARIES,
         opens_with=("onnxruntime",),
         install=trt_library.INSTALL,
         streaming=True,

@@ -98,7 +98,7 @@ def _line_of(text: str, loc: tuple[str, ...]) -> int | None:
 @cache
 def _registry() -> Registry[Path]:
     """Returns the shipped files and those of other distributions."""
-    chips: Registry[Path] = Registry("chip")
+    chips: Registry[Path] = Registry("chip", command="neurokit chips")
     for path in sorted(CHIP_FOLDER.glob("*.toml")):
         chips.add(path.stem, path)
     for point in entry_points(group="neurokit.chips"):

@@ -18,6 +18,8 @@ class Topology:
         height: Tiles in y of one chip.
         cores_per_tile: Cores that share a router.
         chips_max: Largest system that was built or is documented.
+        positions: Column and row of each tile where they do not fill a rectangle; then `width` and `height` are that
+            of the rectangle around them.
         order: Whether tile numbers run down the columns first ("column") or along the rows first ("row").
         source: Where this was read.
     """
@@ -31,6 +33,12 @@ class Topology:
     cores_per_tile: int = 1
     chips_max: int = 1
     order: Literal["column", "row"] = "row"
+    positions: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of one chip."""
+        return len(self.positions) or self.width * self.height
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,14 @@ class Limits:
         outputs_max: Neurons of the last layer.
         neurons_per_chip: Neurons of a chip where that is less than cores times neurons.
         synapses_per_chip: Synapses of a chip.
+        memory_rule: How memories are filled, where that is more than weights times bits: "dynapcnn" (rounded up to
+            powers of two), "loihi" (synapse lists with headers, population axons), "shared" (membranes lie beside
+            the weights in `synapse_bits_per_core`), or "".
+        pooling_in_layer: Whether pooling is part of the layer before it and takes no core.
+        max_pooling: Whether a maximum can be pooled.
+        bias_words: Biases of one core.
+        axons_per_weight_bit: Input axons that one source takes for each bit of its weights, where an axon carries
+            one binary weight (TrueNorth: an axon's type picks one of four weights of the neuron).
         dense: Whether fully connected layers can be placed.
         conv: Whether convolutions can be placed.
         assumed: Names of the limits above that were recalled or inferred and not read in a source.
@@ -98,6 +114,11 @@ class Limits:
     outputs_max: int | None = None
     neurons_per_chip: int | None = None
     synapses_per_chip: int | None = None
+    memory_rule: Literal["", "dynapcnn", "loihi", "shared"] = ""
+    pooling_in_layer: bool = False
+    max_pooling: bool = True
+    bias_words: int | None = None
+    axons_per_weight_bit: bool = False
     dense: bool = True
     conv: bool = True
     assumed: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from pydantic import ConfigDict
 
 from neurokit.errors import InputError
 from neurokit.hw_sim.chips.limits import Limits, Reference, Topology
+from neurokit.hw_sim.chips.supply import Supply
 from neurokit.hw_sim.chips.terms import (
     COMPONENTS,
     KIND_OF_BASIS,
@@ -89,6 +90,7 @@ class HardwareProfile:
         topology: How its cores are joined.
         limits: What fits on it.
         voltage: Supply voltage in volts, if one is stated.
+        supply: The range of voltages and the law between them, if known.
         clock_hz: Clock at which `clock_cycle` is charged, in hertz.
         prices: Energy or power of each term of `TERMS`.
         times: Time of each term of `TIMES`.
@@ -101,6 +103,7 @@ class HardwareProfile:
         energy_error: Error of the model that the prices belong to, as a share: every energy is wider by it.
         time_error: The same for the time that cores and links take.
         error_source: Where these two were read, or how they were found.
+        lower_bound: What no price of this chip covers, where every total of it is a bound; "" where that is not so.
         path: File it was read from.
 
     Raises:
@@ -117,6 +120,7 @@ class HardwareProfile:
     limits: Limits
     node_nm: float | None = None
     voltage: float | None = None
+    supply: Supply | None = None
     clock_hz: float | None = None
     prices: dict[str, Constant] = field(default_factory=dict)
     times: dict[str, Constant] = field(default_factory=dict)
@@ -129,6 +133,7 @@ class HardwareProfile:
     energy_error: float = 0.0
     time_error: float = 0.0
     error_source: str = ""
+    lower_bound: str = ""
     path: str = ""
 
     def __post_init__(self) -> None:
@@ -177,6 +182,29 @@ class HardwareProfile:
             found |= {TERMS[term].component, *constant.covers}
         return set(COMPONENTS) if self.pricing == "all-in" else found
 
+    def at_voltage(self, volts: float) -> HardwareProfile:
+        """Returns the chip at another supply voltage: energy of events by `V^2`, static power by the file's own law.
+
+        Times stay as they are: no file states how they change.
+
+        Raises:
+            InputError: If the file states no range of voltages, or the voltage is outside it.
+        """
+        if self.supply is None:
+            fix = "leave --voltage out, or add [supply] to the chip's file"
+            raise InputError(
+                f"{self.title}: no range of supply voltages is stated", expected="a chip with one", fix=fix
+            )
+        dynamic, static = self.supply.factors(volts, self.title)
+        prices = {}
+        for term, constant in self.prices.items():
+            factor = static if constant.unit == "W" else dynamic
+            value, low, high = (constant.at(end) * factor for end in ("value", "low", "high"))
+            prices[term] = replace(constant, value=value, low=low, high=high, voltage=volts)
+        power, known = self.supply.static_exponent, self.supply.volts
+        law = f"at {volts:g} V: events by V^2, static power by V^{power:g} from {known:g} V"
+        return replace(self, voltage=volts, prices=prices, warnings=(*self.warnings, law))
+
     def with_prices(self, prices: Mapping[str, float | Constant], source: str = "given by the user") -> HardwareProfile:
         """Returns the chip with prices that the user answers for.
 
@@ -213,6 +241,7 @@ def chip_card(profile: HardwareProfile) -> dict[str, Any]:
         "summary": profile.summary,
         "node_nm": profile.node_nm,
         "voltage": profile.voltage,
+        "supply": vars(profile.supply) if profile.supply else None,
         "pricing": profile.pricing,
         "unpriced": sorted(set(COMPONENTS) - profile.priced_components()),
         "topology": {key: value for key, value in vars(profile.topology).items() if value != ""},
@@ -226,6 +255,7 @@ def chip_card(profile: HardwareProfile) -> dict[str, Any]:
         "energy_error": profile.energy_error,
         "time_error": profile.time_error,
         "error_source": profile.error_source,
+        "lower_bound": profile.lower_bound,
         "references": [vars(reference) for reference in profile.references],
         "warnings": list(profile.warnings),
         "path": profile.path,

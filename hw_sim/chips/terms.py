@@ -70,7 +70,7 @@ TERMS: dict[str, Term] = {
     "static_chip": Term("static", "W", "one chip that is on"),
     "static_core": Term("static", "W", "one core in use"),
     "clock_cycle": Term("static", "J", "one cycle of the chip's clock, busy or not"),
-    "host_chip": Term("host", "W", "the host processors of one chip, running while it runs"),
+    "host_chip": Term("host", "W", "what feeds one chip, running while it runs: its processors, or its camera"),
     "reset_chip": Term("static", "J", "one chip set back to its initial state, once an inference"),
 }
 

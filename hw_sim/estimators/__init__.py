@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from neurokit.hw_sim.estimators._base import ESTIMATORS, Rule, estimate, estimator_names, register_estimator
+from neurokit.hw_sim.estimators._base import (
+    ESTIMATORS,
+    Rule,
+    dense_macs,
+    estimate,
+    estimator_names,
+    register_estimator,
+)
 
-__all__ = ["ESTIMATORS", "Rule", "estimate", "estimator_names", "register_estimator"]
+__all__ = ["ESTIMATORS", "Rule", "dense_macs", "estimate", "estimator_names", "register_estimator"]

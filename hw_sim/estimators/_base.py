@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from neurokit.errors import InputError
 from neurokit.hw_sim.graph.counts import Workload
-from neurokit.hw_sim.graph.projection import Projection
 from neurokit.hw_sim.mapping.partition import units_of
 from neurokit.quantity import Kind, Quantity
 from neurokit.registry import Registry
@@ -32,7 +31,9 @@ class Rule:
     compute: Callable[[Workload, str], EstimatorReport]
 
 
-ESTIMATORS: Registry[Rule] = Registry("estimator", "neurokit.hw_sim.estimators", "neurokit.estimators")
+ESTIMATORS: Registry[Rule] = Registry(
+    "estimator", "neurokit.hw_sim.estimators", "neurokit.estimators", command="neurokit list estimators"
+)
 
 
 def register_estimator(
@@ -59,7 +60,8 @@ def estimate(name: str, workload: Workload) -> EstimatorReport:
         UnknownNameError: If there is no such rule.
     """
     rule, _, argument = name.partition(":")
-    return ESTIMATORS.get(rule).compute(workload, argument)
+    found = ESTIMATORS.get(rule).compute(workload, argument)
+    return replace(found, at_least=bool(workload.network.uncounted))
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class LayerView:
         leaky: Whether those neurons leak.
         events: Synaptic events over the run, borders clipped (exact).
         synapses: Connections, borders clipped.
+        passes: How often the dense layer is computed: T, or once where its input is an image that does not change.
     """
 
     name: str
@@ -104,6 +107,7 @@ class LayerView:
     leaky: bool
     events: int
     synapses: int
+    passes: int
 
 
 def rate_of(layer: LayerView, time_steps: int) -> float:
@@ -126,7 +130,7 @@ def layers_of(workload: Workload) -> list[LayerView]:
             LayerView(
                 name=projection.name,
                 kind=projection.kind,
-                macs=_dense_macs(projection),
+                macs=projection.dense_macs,
                 inputs=projection.source_size,
                 outputs=math.prod(projection.target_shape),
                 out_features=projection.target_shape[0 if projection.kind == "conv" else -1],
@@ -136,27 +140,36 @@ def layers_of(workload: Workload) -> list[LayerView]:
                 weights=projection.stored_weights,
                 weight_bits=projection.weight_bits,
                 binary=network[projection.source].binary,
-                theta_in=_received(workload, projection),
+                theta_in=workload.rasters[projection.source].count,
                 theta_out=raster.count if fires and raster is not None else 0,
                 leaky=reached.model is not None and reached.model.kind == "lif",
                 events=int(workload.events(projection).sum()),
                 synapses=projection.synapses,
+                passes=_passes(workload, projection.source),
             )
         )
     return views
 
 
-def _received(workload: Workload, projection: Projection) -> int:
-    """Returns the non-zero inputs of a connection, over all steps."""
-    raster = workload.rasters[projection.source]
-    return int(projection.arriving(raster.unpack()).sum()) if projection.delay else raster.count
+def _passes(workload: Workload, source: str) -> int:
+    """Returns in how many steps a layer that reads `source` gives something new.
+
+    Event frames and averages differ from step to step; an image that is shown in every step gives the same current.
+    """
+    steps = workload.time_steps
+    if workload.network[source].role != "input":
+        return steps
+    values = workload.inputs.get(source)
+    if values is not None:
+        return 1 if bool((values == values[:1]).all()) else steps
+    rows = workload.rasters[source].unpack()
+    return 1 if bool((rows == rows[:1]).all()) or not rows[1:].any() else steps  # shown, or computed, once
 
 
-def _dense_macs(projection: Projection) -> int:
-    outputs = math.prod(projection.target_shape)
-    if projection.kind == "linear":
-        return outputs * projection.source_shape[-1]
-    return outputs * (projection.source_shape[0] // projection.groups) * math.prod(projection.kernel)
+def dense_macs(workload: Workload) -> int:
+    """Returns the multiply-accumulates of the same network without spikes: one dense pass."""
+    products = sum(product.dense_operations for product in workload.network.products)
+    return sum(layer.macs for layer in layers_of(workload)) + products
 
 
 def product_terms(workload: Workload) -> int:

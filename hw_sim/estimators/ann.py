@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neurokit.hw_sim.estimators._base import layers_of, register_estimator, report
+from neurokit.hw_sim.estimators._base import dense_macs, layers_of, register_estimator, report
 from neurokit.hw_sim.graph.counts import Workload
 from neurokit.reports.energy import EstimatorReport
 
@@ -20,7 +20,7 @@ def dense_pass(workload: Workload, precision: str) -> EstimatorReport:
     that costs more than this is not shown to be worse than every ANN, but one that costs less is better than all.
     """
     network, layers = workload.network, layers_of(workload)
-    macs = sum(layer.macs for layer in layers) + sum(p.dense_operations for p in network.products)
+    macs = dense_macs(workload)
     inner = network.neuron_count or sum(layer.outputs for layer in layers)  # a model without spikes has no neurons
     activations = inner + sum(p.size for p in network.inputs)
     bits = WIDTH[precision]
@@ -31,7 +31,7 @@ def dense_pass(workload: Workload, precision: str) -> EstimatorReport:
     }
     return report(
         f"ann-{precision}",
-        f"the same shape without spikes, {precision}, one pass, 45 nm, perfect reuse",
+        f"an accelerator that nobody sells: the same shape without spikes, {precision}, one pass, 45 nm, perfect reuse",
         parts,
         "M. Horowitz, ISSCC 2014, energy table at 45 nm and 0.9 V",
         (f"{macs} multiply-accumulates; every weight read once, every activation written and read once",),

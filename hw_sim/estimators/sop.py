@@ -16,7 +16,8 @@ def sop(workload: Workload, argument: str = "") -> EstimatorReport:
 
     FL is the dense layer's operations with borders, fr the mean firing rate of its input (M. Yao et al.,
     Spike-driven Transformer, NeurIPS 2023, and Meta-SpikeFormer, ICLR 2024). A layer whose input is not spikes counts
-    as the first; a first layer that receives events counts as the others do.
+    as the first, once for an image that does not change and in each of T steps for event frames and averages, which
+    do; a first layer that receives events counts as the others do.
 
     Args:
         workload: What was run.
@@ -24,7 +25,7 @@ def sop(workload: Workload, argument: str = "") -> EstimatorReport:
     """
     precision = option("sop", argument, "fp32", tuple(PRICES))
     mac, add = PRICES[precision]
-    first = sum(layer.macs for layer in layers_of(workload) if not layer.binary)
+    first = sum(layer.macs * layer.passes for layer in layers_of(workload) if not layer.binary)
     rest = sum(
         layer.macs * rate_of(layer, workload.time_steps) * workload.time_steps
         for layer in layers_of(workload)
@@ -42,7 +43,35 @@ def sop(workload: Workload, argument: str = "") -> EstimatorReport:
         "rule: M. Yao et al., Spike-driven Transformer, NeurIPS 2023; prices: M. Horowitz, ISSCC 2014, 45 nm",
         (
             "operations are firing rate x dense operations, which overcounts at borders and strides",
-            "a direct-coded first layer is charged once, as for an image that does not change",
+            "a direct-coded image that does not change is charged once; event frames and averages in every step",
             "attention products are charged for their non-zero terms",
+        ),
+    )
+
+
+@register_estimator("spikingjelly", "operations as SpikingJelly's own counters count them (45 nm)")
+def spikingjelly(workload: Workload, argument: str = "") -> EstimatorReport:
+    """Estimates `E = E_MAC MACs + E_AC SynOps` with the counts of SpikingJelly's `MACCounter` and `SynOpCounter`.
+
+    An accumulate is a spike that crosses a connection, borders clipped; a layer whose input is no spikes costs its
+    dense multiply-accumulates in each step in which it is computed.
+    """
+    mac, add = PRICES["fp32"]
+    layers = layers_of(workload)
+    dense = sum(layer.macs * layer.passes for layer in layers if not layer.binary)
+    crossed = sum(layer.events for layer in layers if layer.binary) + product_terms(workload)
+    by_rate = sum(
+        layer.macs * rate_of(layer, workload.time_steps) * workload.time_steps for layer in layers if layer.binary
+    )
+    more = by_rate / crossed - 1 if crossed else 0.0
+    return report(
+        "spikingjelly",
+        "operations as SpikingJelly 2.0's own counters count them, fp32, 45 nm; no memory",
+        {"multiply-accumulate": dense * mac, "accumulate": crossed * add},
+        "rule: SpikingJelly 2.0, op_counter (MACCounter, SynOpCounter); prices: M. Horowitz, ISSCC 2014",
+        (
+            f"differs from sop by what lies outside the borders: sop's rate x dense operations are {more:+.1%} here",
+            "SpikingJelly's estimate_simple_energy adds the traffic of weights and states, 24.96 pJ a byte",
+            "its MACCounter also counts pooled averages and batch normalisations that are not folded",
         ),
     )

@@ -45,12 +45,17 @@ class Projection:
         source_index: For each position of the source view the source neuron, or -1 for a constant zero.
         target_index: For each position of the target view the target neuron, or -1 where it is dropped.
         weight_bits: Width of a stored weight.
+        weights_are_floats: Whether the weights are on no grid yet: a chip then takes them in its own width.
         shares_weights_with: Name of the projection that holds the same weights, or "" (SEW's `conv(a + b)` is two
             projections with one set of weights).
         weight: Weights as in torch, `[C_out, C_in / groups, *kernel]` or `[out, in]`, if known, with every constant
             factor on the way multiplied in.
         gain: The one weight of pooling and of shortcuts (1 / window for an average), if known.
         delay: Time steps from a spike to its arrival (0: the same step): 1 for recurrent connections, more for delays.
+            Events are booked in the step in which they are sent, as SANA-FE and the chips' own counters do, so none
+            of the last step's is lost.
+        upsampling: Zeros between the inputs that the view holds, as a factor for each spatial axis: the stride of a
+            transposed convolution, which reads its input spread out by it. Empty where there are none.
     """
 
     name: str
@@ -69,10 +74,12 @@ class Projection:
     source_index: NDArray[np.int64] | None = field(default=None, repr=False, compare=False)
     target_index: NDArray[np.int64] | None = field(default=None, repr=False, compare=False)
     weight_bits: int = 8
+    weights_are_floats: bool = False
     shares_weights_with: str = ""
     weight: NDArray[Any] | None = field(default=None, repr=False, compare=False)
     gain: float | None = 1.0
     delay: int = 0
+    upsampling: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for side in ("source", "target"):
@@ -199,8 +206,25 @@ class Projection:
             return self.source_shape[-1] * self.target_shape[-1]
         return 1
 
+    @property
+    def dense_macs(self) -> int:
+        """Multiply-accumulates of the dense layer as the papers count them, borders included.
+
+        `C_out H_out W_out C_in / groups K_h K_w`, of a transposed convolution `C_in H_in W_in C_out / groups K_h K_w`,
+        of a linear layer `N_in N_out`; 0 for pooling and shortcuts.
+        """
+        outputs = math.prod(self.target_shape)
+        if self.kind == "linear":
+            return outputs * self.source_shape[-1]
+        if self.kind != "conv":
+            return 0
+        taps = math.prod(self.kernel)
+        if self.upsampling:
+            return self.source_size * (self.target_shape[0] // self.groups) * taps
+        return outputs * (self.source_shape[0] // self.groups) * taps
+
     def events_per_target(self, spikes: NDArray[np.uint8]) -> NDArray[np.int32]:
-        """Returns how many synaptic events reach each target neuron in each step.
+        """Returns how many synaptic events each target neuron gets of what is sent in each step.
 
         Args:
             spikes: What the source sent, 0 or 1, `[T, N_src]`.
@@ -211,9 +235,13 @@ class Projection:
         Raises:
             InputError: If the shape does not fit the source.
         """
-        return self._forward(self.arriving(self._checked(spikes, self.source_size, "source")).astype(np.int32))
+        return self._forward(self._checked(spikes, self.source_size, "source").astype(np.int32))
 
-    def arriving(self, spikes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def weighted_events(self, counts: NDArray[np.integer]) -> NDArray[np.int32]:
+        """Returns the events that reach each target where a source sends several in a step, `[T, N_src]` of counts."""
+        return self._forward(self.arriving(self._checked(counts, self.source_size, "source").astype(np.int32)))
+
+    def arriving(self, spikes: NDArray[Any]) -> NDArray[Any]:
         """Returns what arrives in each step of what the source sent in each, `[T, N_src]`: the same, `delay` later."""
         if not self.delay:
             return spikes
@@ -222,8 +250,8 @@ class Projection:
         return late
 
     def synaptic_events(self, spikes: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Returns the synaptic events that arrive in each step, `[T]`: spikes `[T, N_src]` sent times fan-out."""
-        checked = self.arriving(self._checked(spikes, self.source_size, "source"))
+        """Returns the synaptic events of each step, `[T]`: spikes `[T, N_src]` sent times fan-out."""
+        checked = self._checked(spikes, self.source_size, "source")
         fan_out = self.fan_out()
         if len(fan_out) and bool(np.all(fan_out == fan_out[0])):
             return checked.sum(axis=1, dtype=np.int64) * fan_out[0]
@@ -242,6 +270,10 @@ class Projection:
             InputError: If the shape does not fit the target.
         """
         return self._backward(self._checked(targets, self.target_size, "target").astype(np.bool_))
+
+    def synapses_onto(self, targets: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Returns how many connections each source has to a set of targets `[N_dst]`, `[N_src]`."""
+        return self._backward(self._checked(targets[None], self.target_size, "target").astype(np.int64))[0]
 
     def edges(self) -> NDArray[np.int64]:
         """Returns every connection as (source, target, flat index of its weight), `[E, 3]`; for small nets only.

@@ -9,8 +9,9 @@ import numpy as np
 from neurokit.errors import InputError, UnsupportedError
 from neurokit.hw_sim.chips.profile import HardwareProfile
 from neurokit.hw_sim.graph.network import Network
+from neurokit.hw_sim.mapping.layers import one_core_each
 from neurokit.hw_sim.mapping.mapping import PORT, Mapping, Piece, cuts_of, entire, everyone_sends, mapping_traffic
-from neurokit.hw_sim.mapping.packing import one_core_each, packed
+from neurokit.hw_sim.mapping.packing import packed
 from neurokit.hw_sim.mapping.partition import units_of
 from neurokit.hw_sim.mapping.tiles import MOST_TILES_ANNEALED, STRATEGIES, anneal, hop_cost, tile_positions
 from neurokit.hw_sim.mapping.violations import Violation, fixed_violations

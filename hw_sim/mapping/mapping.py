@@ -93,7 +93,7 @@ class Mapping:
     def tile_of(self, cores: NDArray[np.int64]) -> NDArray[np.int64]:
         """Returns the tile of each core, counted over all chips; inputs enter at tile 0."""
         topology = self.profile.topology
-        per_chip = topology.width * topology.height
+        per_chip = topology.tiles
         tile = (cores % self.cores_per_chip) // topology.cores_per_tile
         return np.where(cores < 0, 0, cores // self.cores_per_chip * per_chip + np.minimum(tile, per_chip - 1))
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from neurokit.hw_sim.chips.limits import Limits
 from neurokit.hw_sim.chips.profile import HardwareProfile
-from neurokit.hw_sim.graph.block import view_of
 from neurokit.hw_sim.graph.network import Network
 from neurokit.hw_sim.mapping.mapping import PORT, Mapping, Piece, cuts_of, entire, everyone_sends, mapping_traffic
 from neurokit.hw_sim.mapping.partition import Need, Unit, best_cut, blocks_of, need_of
@@ -31,7 +30,7 @@ def packed(
     supposed: set[str] = set()  # units of which not even one neuron fits: cut by neurons alone
     violations: list[Violation] = []
     for unit in units:
-        cut = best_cut(unit.shape, lambda k, m, unit=unit: need_of(network, unit, k, m, limits).fits(limits))
+        cut = best_cut(unit.shape, _within(network, unit, limits, limits.neurons_per_core or unit.size))
         if cut is None:
             violations += _single_neuron(network, unit, profile)
             supposed.add(unit.populations[0])
@@ -150,54 +149,3 @@ def _single_neuron(network: Network, unit: Unit, profile: HardwareProfile) -> li
         fix = f"fewer input channels: {cap / need:.0%} of them"
         found.append(Violation(name, unit.populations[0], f"{need} for one neuron", str(cap), fix))
     return found
-
-
-def one_core_each(
-    network: Network, units: Sequence[Unit], profile: HardwareProfile
-) -> tuple[list[Piece], dict[int, Need], list[Violation]]:
-    """Gives each layer a core of its own that is large enough (a bipartite matching by augmenting paths)."""
-    limits = profile.limits
-    needs = [need_of(network, unit, *view_of(unit.shape), limits) for unit in units]
-    room = [
-        [
-            (not limits.core_neurons or need.neurons <= limits.core_neurons[core])
-            and (not limits.core_weight_bits or need.synapse_bits <= limits.core_weight_bits[core])
-            for core in range(limits.cores)
-        ]
-        for need in needs
-    ]
-    owner: dict[int, int] = {}
-
-    def seat(layer: int, tried: set[int]) -> bool:
-        for core in range(limits.cores):
-            if room[layer][core] and core not in tried:
-                tried.add(core)
-                if core not in owner or seat(owner[core], tried):
-                    owner[core] = layer
-                    return True
-        return False
-
-    left = [layer for layer in range(len(units)) if not seat(layer, set())]
-    seats = {layer: core for core, layer in owner.items()}
-    spare = limits.cores  # cores that the chip does not have, for a mapping that is only supposed
-    for layer in left:
-        seats[layer], spare = spare, spare + 1
-    violations = [_no_core(units[layer], needs[layer], any(room[layer]), profile) for layer in left]
-    placed = [Piece(unit.populations, entire(unit.shape), seats[layer]) for layer, unit in enumerate(units)]
-    return placed, {seats[layer]: need for layer, need in enumerate(needs)}, violations
-
-
-def _no_core(unit: Unit, need: Need, room: bool, profile: HardwareProfile) -> Violation:
-    limits = profile.limits
-    where = unit.populations[0]
-    if room:
-        return Violation("cores", where, "one more core", str(limits.cores), f"at most {limits.cores} layers")
-    most_neurons, most_bits = max(limits.core_neurons, default=0), max(limits.core_weight_bits, default=0)
-    share = min(1.0, most_neurons / need.neurons, most_bits / max(need.synapse_bits, 1))
-    return Violation(
-        "core_neurons" if need.neurons > most_neurons else "core_weight_bits",
-        where,
-        f"{need.neurons} neurons and {need.synapse_bits // 8192} KiB of weights on one core",
-        f"at most {most_neurons} neurons, {most_bits // 8192} KiB (not both on every core)",
-        f"about {max(1, int(unit.shape[0] * share))} of {unit.shape[0]} channels, or split the layer in two",
-    )

@@ -6,11 +6,13 @@ import itertools
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from neurokit.hw_sim.chips.limits import Limits
 from neurokit.hw_sim.graph.block import Block, row_of, view_of
-from neurokit.hw_sim.graph.network import Network
+from neurokit.hw_sim.graph.network import Network, NeuronModel
 from neurokit.hw_sim.graph.projection import Projection
+from neurokit.hw_sim.mapping.memory import loihi_need, stored_bits
 
 
 @dataclass(frozen=True)
@@ -33,18 +35,26 @@ class Need:
     """What a piece of a unit takes from a core.
 
     Attributes:
-        neurons: Neurons (or values) with a state.
+        neurons: Neurons (or values) with a state; words of neuron memory where a layer has a core of its own.
         synapse_bits: Weight memory.
         axons_in: Source neurons that send to it (an upper bound where an index map hides the exact number).
+        state_bits: Membranes.
+        biases: Words of bias memory.
     """
 
     neurons: int
     synapse_bits: int
     axons_in: int
+    state_bits: int = 0
+    biases: int = 0
 
     def __add__(self, other: Need) -> Need:
         return Need(
-            self.neurons + other.neurons, self.synapse_bits + other.synapse_bits, self.axons_in + other.axons_in
+            self.neurons + other.neurons,
+            self.synapse_bits + other.synapse_bits,
+            self.axons_in + other.axons_in,
+            self.state_bits + other.state_bits,
+            self.biases + other.biases,
         )
 
     def fits(self, limits: Limits) -> bool:
@@ -53,9 +63,10 @@ class Need:
 
     def broken(self, limits: Limits) -> list[tuple[str, int, int]]:
         """Returns (limit, need, capacity) of everything that does not fit."""
+        bits = self.synapse_bits + (self.state_bits if limits.memory_rule == "shared" else 0)
         checks = (
             ("neurons_per_core", self.neurons, limits.neurons_per_core),
-            ("synapse_bits_per_core", self.synapse_bits, limits.synapse_bits_per_core),
+            ("synapse_bits_per_core", bits, limits.synapse_bits_per_core),
             ("axons_in_per_core", self.axons_in, limits.axons_in_per_core),
         )
         return [(name, need, cap) for name, need, cap in checks if cap is not None and need > cap]
@@ -109,14 +120,26 @@ def incoming(network: Network, unit: Unit) -> list[Projection]:
 
 def need_of(network: Network, unit: Unit, channels: int, places: int, limits: Limits) -> Need:
     """Returns what a block of a unit takes, for blocks cut at whole rows or within one."""
-    bits, sources = 0, {}
+    bits, sources = 0, dict[str, int]()
     for projection in incoming(network, unit):
         plain = projection.source_index is None and projection.target_index is None
         plain = plain and view_of(projection.target_shape) == view_of(unit.shape)
-        weights, axons = (_plain_need if plain else _indexed_need)(projection, channels, places, limits)
-        bits += 0 if projection.shares_weights_with and limits.shares_weights else weights * projection.weight_bits
+        width = stored_bits(projection, limits)
+        if limits.memory_rule == "loihi" and plain:
+            taken, axons = loihi_need(projection, channels, places, width)
+        else:
+            weights, axons = (_plain_need if plain else _indexed_need)(projection, channels, places, limits)
+            taken = weights * width
+        axons *= width if limits.axons_per_weight_bit and projection.kind in ("conv", "linear") else 1
+        bits += 0 if projection.shares_weights_with and limits.shares_weights else taken
         sources[projection.source] = max(sources.get(projection.source, 0), axons)
-    return Need(channels * places, bits, sum(sources.values()))
+    return Need(channels * places, bits, sum(sources.values()), channels * places * _state_bits(network, unit))
+
+
+def _state_bits(network: Network, unit: Unit) -> int:
+    """Returns the width of what each neuron of a unit keeps: its membrane, or the sum that is formed for it."""
+    model = network[unit.populations[0]].model
+    return model.state_bits if model is not None else NeuronModel("if").state_bits
 
 
 def _plain_need(projection: Projection, channels: int, places: int, limits: Limits) -> tuple[int, int]:
@@ -172,12 +195,16 @@ def best_cut(shape: Sequence[int], fits: Callable[[int, int], bool]) -> tuple[in
     row = row_of(shape)
     best: tuple[int, int, int] | None = None
     for size in _place_sizes(places, row):
-        most = _largest(channels, lambda k, size=size: fits(k, size))
+        most = _largest(channels, partial(_flipped, fits, size))
         if most:
             count = -(-channels // most) * len(_place_edges(places, row, size))
             if best is None or (count, -most) < (best[0], -best[1]):
                 best = (count, most, size)
     return None if best is None else (best[1], best[2])
+
+
+def _flipped(fits: Callable[[int, int], bool], places: int, channels: int) -> bool:
+    return fits(channels, places)
 
 
 def _place_sizes(places: int, row: int) -> list[int]:

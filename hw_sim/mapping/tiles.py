@@ -24,7 +24,8 @@ def tile_positions(topology: Topology, chips: int, strategy: str) -> Positions:
     their numbering ("in-order"), or along a Hilbert curve, which keeps tiles that follow each other close together
     (O. Jin et al., Mapping Very Large Scale Spiking Neuron Network to Neuromorphic Hardware, ASPLOS 2023).
     """
-    inside = _numbered(topology) if strategy == "in-order" else hilbert(topology.width, topology.height)
+    plain = strategy == "in-order" or topology.positions
+    inside = _numbered(topology) if plain else hilbert(topology.width, topology.height)
     columns = math.isqrt(max(chips - 1, 0)) + 1
     offsets = []
     for chip in range(chips):
@@ -35,6 +36,8 @@ def tile_positions(topology: Topology, chips: int, strategy: str) -> Positions:
 
 
 def _numbered(topology: Topology) -> Positions:
+    if topology.positions:
+        return np.array(topology.positions, np.int64)
     tiles = np.arange(topology.width * topology.height)
     if topology.order == "column":
         return np.stack([tiles // topology.height, tiles % topology.height], axis=1)

@@ -52,21 +52,18 @@ def _projection_violations(projection: Projection, limits: Limits) -> list[Viola
     def refuse(limit: str, needs: object, has: object, fix: str) -> None:
         found.append(Violation(limit, projection.name, str(needs), str(has), fix))
 
-    if limits.weight_bits and projection.kind in ("conv", "linear") and projection.weight_bits > limits.weight_bits[1]:
-        widest = limits.weight_bits[1]
-        refuse(
-            "weight_bits", f"{projection.weight_bits} bits", f"at most {widest}", f"quantise weights to {widest} bits"
-        )
+    if projection.kind in ("conv", "linear") and limits.weight_bits and not projection.weights_are_floats:
+        bits, widest = projection.weight_bits, limits.weight_bits[1]
+        if bits > widest:
+            refuse("weight_bits", f"{bits} bits", f"at most {widest}", f"quantise weights to {widest} bits")
     if limits.fan_in is not None and (widest := int(projection.fan_in().max())) > limits.fan_in:
         refuse("fan_in", widest, limits.fan_in, f"fewer input channels or a smaller kernel: at most {limits.fan_in}")
     if projection.kind == "linear" and not limits.dense:
         refuse("dense", "a fully connected layer", "convolutions only", "write it as a 1 x 1 convolution")
     if projection.kind == "conv":
         found += _conv_violations(projection, limits)
-    if projection.kind in ("pool", "maxpool") and limits.pool_sizes:
-        bad = [k for k in (*projection.kernel, *projection.stride) if k not in limits.pool_sizes]
-        if bad:
-            refuse("pool_sizes", projection.kernel, limits.pool_sizes, f"pool by one of {limits.pool_sizes}")
+    if projection.kind == "maxpool" and not limits.max_pooling:
+        refuse("max_pooling", "the maximum of a window", "sums of a window", "use average or sum pooling")
     return found
 
 
@@ -99,10 +96,24 @@ def _conv_violations(projection: Projection, limits: Limits) -> list[Violation]:
     return found
 
 
+def pooled_from(network: Network, name: str, limits: Limits) -> str:
+    """Returns the population whose layer a pooling belongs to, or "" where it is none or takes a core of its own."""
+    into = network.into(name)
+    alone = len(into) == 1 and network[name].model is None and into[0].kind in ("pool", "maxpool")
+    return into[0].source if alone and limits.pooling_in_layer else ""
+
+
+def _layers_fed(network: Network, name: str, limits: Limits) -> int:
+    """Returns how many layers a population sends to; pooling inside its own layer is on the way and is none."""
+    targets = [projection.target for projection in network.out_of(name)]
+    return sum(_layers_fed(network, t, limits) if pooled_from(network, t, limits) else 1 for t in targets)
+
+
 def _population_violations(network: Network, population: Population, limits: Limits) -> list[Violation]:
     found = []
-    if limits.fan_out_layers and len(network.out_of(population.name)) > limits.fan_out_layers:
-        count, cap = len(network.out_of(population.name)), limits.fan_out_layers
+    count = _layers_fed(network, population.name, limits)
+    if limits.fan_out_layers and count > limits.fan_out_layers:
+        cap = limits.fan_out_layers
         found.append(
             Violation("fan_out_layers", population.name, str(count), str(cap), f"send to at most {cap} layers")
         )

@@ -22,7 +22,11 @@ _NO_SPIKES = ("graded_event", "shortcut_add", "product_operation")
 
 
 def price(
-    counts: MappedCounts, profile: HardwareProfile, step_seconds: float | None = None, pace: str | None = None
+    counts: MappedCounts,
+    profile: HardwareProfile,
+    step_seconds: float | None = None,
+    pace: str | None = None,
+    queued: Floats | None = None,
 ) -> ChipReport:
     """Prices what was counted on a mapping.
 
@@ -34,16 +38,18 @@ def price(
         profile: Prices; usually, but not necessarily, those of the chip that it was mapped on.
         step_seconds: Time between two inputs of a sensor that sets the pace, if longer than the chip needs.
         pace: Who sets it otherwise: "chip", "host" or None (`step_times`).
+        queued: Time of each step with queues, `[T]`, in the place of the slowest core's.
 
     Raises:
         InputError: If the pace is unknown, or is a host's that the chip's file does not state.
     """
-    timing = step_times(counts, profile, step_seconds, pace)
+    timing = step_times(counts, profile, step_seconds, pace, queued)
     priced, unpriced = _priced_terms(counts, profile)
     static, more = _static(counts, profile, timing)
-    unpriced += more
+    unpriced += more + ([profile.lower_bound] if profile.lower_bound else [])
     refused = profile.pricing == "none" or not _synapse_priced(profile)
-    status: Status = "refused" if refused else "lower-bound" if unpriced else "priced"
+    part_only = bool(unpriced or counts.mapping.network.uncounted)
+    status: Status = "refused" if refused else "lower-bound" if part_only else "priced"
     energy = {term: _energy(counts, term, constant) for term, constant in priced.items()} if not refused else {}
     components = {} if refused else _components(energy, priced, static, timing, profile)
     return ChipReport(
@@ -181,14 +187,14 @@ def _components(
         component = TERMS[term].component
         found[component] = found[component] + energy[term] if component in found else energy[term]
     found = {name: quantity.widened(profile.energy_error) for name, quantity in found.items()}
-    for component in static["value"] if static is not None else ():
-        prices = [c for term, c in _timed_prices(profile).items() if TERMS[term].component == component]
+    for name in static["value"] if static is not None else ():
+        prices = [c for term, c in _timed_prices(profile).items() if TERMS[term].component == name]
         kinds: list[Kind] = ["simulated", *(KIND_OF_BASIS[constant.basis] for constant in prices)]
         kinds += [timing.kind] if timing is not None else []
         source = "; ".join(dict.fromkeys(constant.source for constant in prices))
-        value, low, high = (float(static[end][component].sum()) for end in ENDS)  # type: ignore[index]
+        value, low, high = (float(static[end][name].sum()) for end in ENDS)  # type: ignore[index]
         power = Quantity(value, min(low, value), max(high, value), "J", worst_kind(*kinds), source)
-        found[component] = power.widened(profile.energy_error)
+        found[name] = power.widened(profile.energy_error)
     return {name: found[name] for name in ALL_COMPONENTS if name in found}
 
 
@@ -267,6 +273,12 @@ def _assumptions(counts: MappedCounts, profile: HardwareProfile) -> tuple[str, .
         notes.append("a neuron counts as active in a step in which an event reaches it")
     if counts.total("shortcut_add"):
         notes.append("real-valued shortcuts between cores travel as one packet a value and step")
+    sizes = profile.limits.pool_sizes
+    pools = [p for p in counts.mapping.network.projections if p.kind in ("pool", "maxpool") and sizes]
+    if any(side not in sizes for p in pools for side in (*p.kernel, *p.stride)):
+        notes.append(
+            f"pooling by another size than {sizes} is mapped by the vendor's tool and not in its documentation"
+        )
     if profile.topology.kind == "mesh":
         notes.append(
             "a spike is one packet for each core that holds any of its targets; XY routing; inputs enter at tile 0"

@@ -15,6 +15,7 @@ from neurokit.hw_sim.graph.block import Block
 from neurokit.hw_sim.graph.projection import Projection
 from neurokit.hw_sim.mapping.mapping import Mapping, cuts_of, mapping_traffic
 from neurokit.hw_sim.mapping.partition import stays_inside
+from neurokit.hw_sim.mapping.violations import pooled_from
 from neurokit.hw_sim.pricing.mesh import Mesh
 from neurokit.hw_sim.pricing.tally import Tally
 from neurokit.hw_sim.traffic.sender import Sender
@@ -46,7 +47,8 @@ PIECE_TERMS = (
 _CATEGORY = {"linear": "dense", "conv": "conv", "pool": "conv", "maxpool": "conv", "identity": "sparse"}
 
 
-def _category(projection: Projection) -> str:
+def category(projection: Projection) -> str:
+    """Returns the term of an event through a projection."""
     return f"synaptic_event_{_CATEGORY[projection.kind]}"
 
 
@@ -86,7 +88,8 @@ class MappedCounts:
             layers = tuple(dict.fromkeys(piece.populations[0] for piece in on_it))
             neurons = sum(piece.size for piece in on_it)
             handled = int(np.asarray(events)[index])
-            rows.append(CoreReport(core, *places[index], layers, neurons, mapping.load_of(core), handled))
+            x, y = places[index]
+            rows.append(CoreReport(core, x, y, layers, neurons, mapping.load_of(core), handled))
         return tuple(rows)
 
     @cached_property
@@ -157,6 +160,9 @@ def _count_population(mapping: Mapping, tally: Tally, name: str, terms: dict[str
     members = mapping.pieces[held[0]].populations
     added = np.zeros((tally.time_steps, len(held)), np.int64)
     weights = np.zeros_like(added)
+    limits = mapping.profile.limits
+    if pooled_from(network, name, limits):
+        return  # part of the layer before it: each spike is passed on, and counted where it arrives
     for projection in network.into(name):
         if stays_inside(projection, members):
             continue  # a sum formed on the same core: its parts were booked as they arrived
@@ -164,9 +170,10 @@ def _count_population(mapping: Mapping, tally: Tally, name: str, terms: dict[str
             arrived = np.broadcast_to(sizes, added.shape)
             terms["shortcut_add"][:, held] += arrived
         else:
-            arrived = tally.events[projection.name].over(blocks)
-            binary = network[projection.source].binary
-            terms[_category(projection) if binary else "graded_event"][:, held] += arrived
+            passed_on = bool(_spiking_source(mapping, projection.source))
+            arrived = (tally.forwarded(projection) if passed_on else tally.events[projection.name]).over(blocks)
+            binary = passed_on or network[projection.source].binary
+            terms[category(projection) if binary else "graded_event"][:, held] += arrived
             weights += arrived if projection.kind in ("conv", "linear") else 0
         added = added + arrived
     added = added + _count_products(mapping, tally, name, held, terms)
@@ -177,6 +184,15 @@ def _count_population(mapping: Mapping, tally: Tally, name: str, terms: dict[str
         _count_neurons(tally, name, held, blocks, sizes, terms)
     if network[name].binary and name in tally.spikes and network[name].role != "input":
         terms["spike"][:, held] += tally.spikes[name].over(blocks)
+
+
+def _spiking_source(mapping: Mapping, name: str) -> str:
+    """Returns the population of spikes whose layer pools into a population, or "" where none does."""
+    network, limits = mapping.network, mapping.profile.limits
+    source = pooled_from(network, name, limits)
+    while source and pooled_from(network, source, limits):
+        source = pooled_from(network, source, limits)
+    return source if source and network[source].binary else ""
 
 
 def _count_neurons(

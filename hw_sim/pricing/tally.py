@@ -40,6 +40,7 @@ class Tally:
         }
         self.events: dict[str, BlockSums] = {}
         self.active: dict[str, BlockSums] = {}
+        self._forwarded: dict[str, BlockSums] = {}
         for population in workload.network.populations:
             incoming = [p for p in workload.network.into(population.name) if not self.is_shortcut(p)]
             for projection in incoming:
@@ -55,7 +56,24 @@ class Tally:
         """Whether real values, not spikes, are added one to one."""
         return projection.kind == "identity" and not self.workload.network[projection.source].binary
 
+    def forwarded(self, projection: Projection) -> BlockSums:
+        """Returns the events through a projection where pooling before it passes every single spike on."""
+        if projection.name not in self._forwarded:
+            network = self.workload.network
+            shape = network[projection.target].shape
+            spikes = lambda: projection.weighted_events(self._pooled(projection.source))  # noqa: E731
+            self._forwarded[projection.name] = BlockSums.of(shape, spikes)
+        return self._forwarded[projection.name]
+
+    def _pooled(self, name: str) -> NDArray[np.integer]:
+        """Returns how many spikes reach each value of a population through the poolings before it, `[T, N]`."""
+        (into,) = self.workload.network.into(name) or (None,)
+        if into is None or into.kind not in ("pool", "maxpool"):
+            return self.workload.rasters[name].unpack()
+        return into.weighted_events(self._pooled(into.source))
+
     def _arrivals(self, projection: Projection) -> Callable[[], NDArray[np.integer]]:
+        """Returns the events of what is sent in each step, at the targets."""
         return lambda: projection.events_per_target(self.workload.rasters[projection.source].unpack())
 
     def _reached(self, name: str, size: int) -> Callable[[], NDArray[np.integer]]:
@@ -67,7 +85,8 @@ class Tally:
                 if self.is_shortcut(projection):
                     reached |= (projection.fan_in() > 0).astype(np.uint8)
                 else:
-                    reached |= (self._arrivals(projection)() > 0).astype(np.uint8)
+                    sent = self.workload.rasters[projection.source].unpack()  # a late event wakes when it arrives
+                    reached |= (projection.events_per_target(projection.arriving(sent)) > 0).astype(np.uint8)
             return reached
 
         return values

@@ -43,7 +43,11 @@ class Timing:
 
 
 def step_times(
-    counts: MappedCounts, profile: HardwareProfile, step_seconds: float | None, pace: str | None = None
+    counts: MappedCounts,
+    profile: HardwareProfile,
+    step_seconds: float | None,
+    pace: str | None = None,
+    queued: Floats | None = None,
 ) -> Timing | None:
     """Returns the time of each step: the slowest core or link, then the barrier, and at least what sets the pace.
 
@@ -56,6 +60,7 @@ def step_times(
         step_seconds: Time between two inputs of a sensor; it replaces the host's.
         pace: "chip": as fast as the cores go; "host": a host that streams inputs; None: the host's where the chip's
             file states one, with the chip's own pace as the low end of the interval, since either can be true.
+        queued: Time of each step with queues, `[T]` (`hw_sim.pricing.queueing`), in the place of the slowest core's.
 
     Returns:
         None where the chip has no published times and nothing sets a pace.
@@ -67,8 +72,10 @@ def step_times(
     if not profile.times and step_seconds is None:
         return None
     seconds: dict[str, Floats] = {}
+    waits = 1.0 if queued is None else queued / np.maximum(_busy(counts, profile, "value")[0], 1e-300)
     for end in ENDS:
         busy, cores, parts = _busy(counts, profile, end)
+        busy = busy * waits
         tick = profile.times.get("tick")
         clock = max(getattr(tick, end) if tick else 0.0, step_seconds or 0.0)
         streamed = 0.0 if host is None or (pace is None and end == "low") else float(getattr(host, end))
@@ -114,7 +121,8 @@ def _bound_by(busy: Floats, parts: Floats, clock: float, streamed: float) -> tup
     return tuple(waits if max(clock, streamed) > t else str(name) for t, name in zip(busy, names, strict=True))
 
 
-def _time(profile: HardwareProfile, term: str, end: str) -> float:
+def time_of(profile: HardwareProfile, term: str, end: str) -> float:
+    """Returns the time of a term at the best estimate or an end; 0 where the chip states none."""
     constant = profile.times.get(term)
     if constant is None and term.startswith("synaptic_event_"):
         constant = profile.times.get("synaptic_event")
@@ -122,19 +130,19 @@ def _time(profile: HardwareProfile, term: str, end: str) -> float:
 
 
 def _receive_time(counts: MappedCounts, profile: HardwareProfile, end: str) -> Floats:
-    each = _time(profile, "packet_in", end) + _time(profile, "local_delivery", end)
-    total = counts.packets_in * each
+    each = time_of(profile, "packet_in", end) + time_of(profile, "local_delivery", end)
+    total = np.asarray(counts.packets_in * each, np.float64)
     for term in ("synaptic_event_dense", "synaptic_event_conv", "synaptic_event_sparse"):
-        total = total + counts.by_core(term) * _time(profile, term, end)
+        total += counts.by_core(term) * time_of(profile, term, end)
     for term in ("graded_event", "shortcut_add", "product_operation"):
-        total = total + counts.by_core(term) * _time(profile, "synaptic_event_dense", end)
+        total += counts.by_core(term) * time_of(profile, "synaptic_event_dense", end)
     return total
 
 
 def _update_time(counts: MappedCounts, profile: HardwareProfile, end: str) -> Floats:
-    total = counts.by_core("packet") * _time(profile, "packet_out", end)
+    total = np.asarray(counts.by_core("packet") * time_of(profile, "packet_out", end), np.float64)
     for term in ("neuron_access", "neuron_update", "neuron_idle", "spike"):
-        total = total + counts.by_core(term) * _time(profile, term, end)
+        total += counts.by_core(term) * time_of(profile, term, end)
     return total
 
 
@@ -142,7 +150,7 @@ def _link_time(counts: MappedCounts, profile: HardwareProfile, end: str) -> Floa
     """Returns the time of the busiest link: its packets pass one after the other."""
     slowest = np.zeros(counts.time_steps)
     for way, load in counts.links.items():
-        hop = _time(profile, "hop_x" if way in ("east", "west") else "hop_y", end)
+        hop = time_of(profile, "hop_x" if way in ("east", "west") else "hop_y", end)
         slowest = np.maximum(slowest, load.reshape(counts.time_steps, -1).max(axis=1) * hop)
     return slowest
 

@@ -67,7 +67,7 @@ def read_network(path: str | Path, cores_per_tile: int) -> SanafeNetwork:
 def _population(
     group: dict[str, Any], mappings: Sequence[Any], path: str
 ) -> tuple[Population, NDArray[np.uint8] | None]:
-    name, spikes, size = str(group["name"]), {}, 0
+    name, spikes, size = str(group["name"]), dict[int, Any](), 0
     options = merged(group.get("attributes"))
     for entry in group.get("neurons", []):
         for key, given in entry.items() if isinstance(entry, dict) else [(entry, [])]:

@@ -39,8 +39,10 @@ def write_network(placed: Placed, inputs: Mapping[str, SpikeRaster], path: str |
         if population.role not in ("input", "neuron"):
             raise InputError(f"SANA-FE cannot hold {population.name!r}, a {population.role}", expected="neurons only")
     for projection in network.projections:
-        if projection.delay:
-            raise InputError(f"SANA-FE cannot hold {projection.name!r}", expected="connections without delay")
+        # There every spike arrives one step after it was sent, so a loop of one step is a connection like any other.
+        if projection.delay > 1 or (projection.delay and projection.source != projection.target):
+            what = f"SANA-FE cannot hold {projection.name!r} with a delay of {projection.delay}"
+            raise InputError(what, expected="loops of one step, and connections without delay")
     data = {
         "network": {
             "name": network.name,

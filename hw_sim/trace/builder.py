@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +36,7 @@ class Builder:
         self.plain_neurons: dict[str, str] = {}
         self._not_understood: dict[str, dict[str, None]] = {}
         self._settled: list[tuple[Projection, str]] = []
+        self.watch: Callable[[str, Tensor, Term | None], object] | None = None  # told where each raster is from
 
     def network(self, name: str, outputs: tuple[str, ...]) -> Network:
         """Returns the finished network."""
@@ -94,11 +96,19 @@ class Builder:
             name = f"{wanted}#{number}"
         return name
 
-    def neurons(self, path: str, shape: tuple[int, ...], model: NeuronModel, value: Value, current: Tensor) -> str:
+    def neurons(
+        self,
+        path: str,
+        shape: tuple[int, ...],
+        model: NeuronModel,
+        value: Value,
+        current: Tensor,
+        binary: bool = True,
+    ) -> str:
         """Adds a population of neurons fed by `value` and returns its name."""
         if not self.connectable(value):
             value = self.fresh(value, current, f"{path}.current")
-        population = Population(self.name(path, self.populations), shape, model=model)
+        population = Population(self.name(path, self.populations), shape, model=model, binary=binary)
         self._receive(population, value)
         return population.name
 
@@ -131,7 +141,7 @@ class Builder:
         name = self.name(name, self.populations)
         binary = bool(((real == 0) | (real == 1)).all())
         self.populations[name] = Population(name, sample_shape(real), "current", binary=binary)
-        self.rasters[name] = SpikeRaster.pack(real.numpy())
+        self._keep(name, real)
         return Value((self.term(name, tuple(real.shape)),))
 
     def close(self, name: str, value: Value, real: Tensor) -> bool:
@@ -215,7 +225,15 @@ class Builder:
         name = self.name(path, self.populations)
         binary = bool(((real == 0) | (real == 1)).all())
         self.populations[name] = Population(name, sample_shape(real), "current", binary=binary)
-        self.rasters[name] = SpikeRaster.pack(real.numpy())
+        self._keep(name, real)
+        return Value((self.term(name, tuple(real.shape)),))
+
+    def read_out(self, path: str, real: Tensor) -> Value:
+        """Returns a state that is read: what was recorded, which is no work of anybody's."""
+        name = self.name(path, self.populations)
+        binary = bool(((real == 0) | (real == 1)).all())
+        self.populations[name] = Population(name, sample_shape(real), "current", binary=binary)
+        self._keep(name, real)
         return Value((self.term(name, tuple(real.shape)),))
 
     def relay(self, value: Value, real: Tensor, projection: Projection, path: str) -> Value:
@@ -237,6 +255,8 @@ class Builder:
         assert isinstance(term.source, str)
         if term.source in self.rasters:
             return
+        if self.watch is not None:
+            self.watch(term.source, real, term)
         steps = 1 if term.static else self.steps
         values = torch.zeros(steps * term.size, dtype=torch.bool)
         ids = term.ids.reshape(-1)
@@ -248,6 +268,12 @@ class Builder:
         elif term.static and self.steps > 1:  # computed once, before the model repeats it
             rows = torch.cat([rows, torch.zeros(self.steps - 1, term.size, dtype=torch.bool)])
         self.rasters[term.source] = SpikeRaster.pack(rows.numpy())
+
+    def _keep(self, name: str, real: Tensor) -> None:
+        """Keeps where all of a tensor, time first, is not zero."""
+        if self.watch is not None:
+            self.watch(name, real, None)
+        self.rasters[name] = SpikeRaster.pack(real.detach().numpy())
 
     def view(self, term: Term) -> tuple[str, int, NDArray[np.int64] | None]:
         """Returns source, its size and the index of what one time step reads."""

@@ -5,88 +5,152 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-from torch.fx import Node
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
 
 from neurokit.hw_sim.graph.network import NeuronModel, Uncounted
+from neurokit.hw_sim.graph.projection import Projection
 from neurokit.hw_sim.trace.builder import Builder
 from neurokit.hw_sim.trace.values import Value, sample_shape
 from neurokit.neurons.cells import NirCell
-from neurokit.program.ops import Kind, is_kind, is_named
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured
 
 _CURRENT = "priced as LIF neurons: the update of their synaptic current is in no count"
+_LIF = ("IFNode", "LIFNode", "ParametricLIFNode", "Leaky")  # nothing more to them, by any library's name
+_INSIDE = "connections inside the neuron are in no count"
 
 
 class Cells:
-    """The firing cells of one program: NIR's neurons, and SpikingJelly's CUBALIFNode.
+    """The neurons of one program that are no node of their own: other libraries', subclasses, those that record.
 
-    All operations of a cell stand for one population: it receives what enters the first of them, and what leaves the
-    last is its spikes.
+    All operations of a cell stand for one population: it receives what enters the first of them, and the first spikes
+    that leave it are what it sends. Anything else that leaves it is its state, read out.
 
     Args:
         captured: The model.
+        module: Its program.
         builder: The network under construction.
     """
 
-    def __init__(self, captured: Captured, builder: Builder) -> None:
+    def __init__(self, captured: Captured, module: GraphModule, builder: Builder) -> None:
         self.builder = builder
-        self.models: dict[str, NeuronModel] = {}
+        self.modules: dict[str, nn.Module] = {}
         self._entered: dict[str, tuple[Value, Tensor]] = {}
-        self._left: set[str] = set()
+        self._names: dict[str, str] = {}
         for info in captured.neurons:
-            module = captured.module.get_submodule(f"net.{info.path}" if info.path else "net")
-            found = _model(module) if info.op == "decomposed" and info.calls == 1 else None
-            if found is None:
-                continue
-            self.models[info.path], current = found
-            builder.plain_neurons.pop(info.path, None)
-            if current:
-                builder.uncounted.append(Uncounted(info.path, _CURRENT))
+            if info.op == "decomposed" and info.calls:
+                self.modules[info.path] = captured.module.get_submodule(f"net.{info.path}" if info.path else "net")
+        self.silent = {path for path, part in self.modules.items() if isinstance(part, NirCell) and not part.fires}
+        self._results = set(_results(module, len(captured.output_names)))
+        self.paths = {node: path for node in module.graph.nodes if (path := self._path(node)) is not None}
+        self._last_exit = {path: node for node, path in self.paths.items() if self.leaves(node)}
 
-    def path_of(self, node: Node) -> str | None:
-        """Returns the cell that an operation is part of, until the cell's spikes have left it."""
-        stack = node.meta.get("nn_module_stack") or {}
-        paths = {
-            str(entry[0]).removeprefix("L['self'].").removeprefix("net").removeprefix(".") for entry in stack.values()
-        }
-        return next((path for path in self.models if path in paths and path not in self._left), None)
+    def _path(self, node: Node) -> str | None:
+        """Returns the innermost cell that an operation is part of."""
+        stack = list((node.meta.get("nn_module_stack") or {}).values())
+        inside = [str(entry[0]).removeprefix("L['self'].").removeprefix("net").removeprefix(".") for entry in stack]
+        return next((path for path in reversed(inside) if path in self.modules), None)
 
-    def take(self, node: Node, path: str, values: dict[Node, Any], real: dict[Node, Any]) -> Value | None:
-        """Returns what a cell's operation is worth: its spikes where it is the last, else None."""
-        result = real[node]
+    def leaves(self, node: Node) -> bool:
+        """Returns whether what an operation of a cell gives is used outside of it."""
+        path = self.paths[node]
+        return node in self._results or any(user.op != "output" and self.paths.get(user) != path for user in node.users)
+
+    def enter(self, path: str, value: Value, real: Tensor) -> None:
+        """Keeps the first value that enters a cell: its input current."""
         if path not in self._entered:
-            source = next((n for n in node.all_input_nodes if isinstance(values.get(n), Value)), None)
-            if source is not None and real[source].dim() and real[source].shape[0] == self.builder.steps:
-                self._entered[path] = self.builder.limited(values[source], real[source], path), real[source]
+            self._entered[path] = self.builder.limited(value, real, path), real
+
+    def leave(self, path: str, node: Node, result: Any) -> Value | None:
+        """Returns what leaves a cell: its spikes, or its state read out; None if that is no tensor."""
+        if not isinstance(result, Tensor):
             return None
-        value, current = self._entered[path]
-        last = is_named(node, {"stack", "cat"}) or (node.args[1:] == (0,) and is_kind(node.args[0], Kind.STEPWISE))
-        if not last or result.shape != current.shape:
-            return None
-        self._left.add(path)
+        value, current = self._entered.get(path, (Value(unknown=True), result))
+        steps = self.builder.steps
+        if path not in self._entered or any(not t.dim() or t.shape[0] != steps for t in (result, current)):
+            return Value(unknown=True)  # and the neuron stays among those that are in no count
+        binary = bool(((result == 0) | (result == 1)).all())
+        waits = not binary and node is not self._last_exit[path]  # its spikes are still to come
+        if path in self.silent or path in self._names or waits:
+            return self.builder.read_out(f"{path}.state", result)
         if value.unknown or value.once:
             value = self.builder.fresh(Value(unknown=True), current, f"{path}.current")
-        name = self.builder.neurons(path, sample_shape(result), self.models[path], value, current)
+        module = self.modules[path]
+        model, remark = _model(module)
+        name = self.builder.neurons(path, sample_shape(result), model, value, current, binary)
+        self._names[path] = name
+        self.builder.plain_neurons.pop(path, None)
+        if remark:
+            self.builder.uncounted.append(Uncounted(path, remark))
+        self._close(path, name, module)
         spikes = Value((self.builder.term(name, tuple(result.shape)),))
         self.builder.record(spikes.terms[0], result)
         return spikes
 
+    def _close(self, path: str, name: str, module: nn.Module) -> None:
+        """Adds a connection of the neurons among themselves that is part of the module (snnTorch's RLeaky)."""
+        size = self.builder.populations[name].size
+        for inner, part in module.named_modules():
+            weights = [p for p in part.parameters(recurse=False) if p.dim() > 1]
+            if not weights:
+                continue
+            if isinstance(part, nn.Linear) and part.in_features == part.out_features == size:
+                weight = part.weight.detach().numpy()
+                back = Projection.linear(f"{path}.{inner}", name, name, (size,), size, weight=weight, delay=1)
+                self.builder.projections[back.name] = back
+            else:
+                self.builder.uncounted.append(Uncounted(f"{path}.{inner}".strip("."), _INSIDE))
 
-def _model(module: Any) -> tuple[NeuronModel, bool] | None:
-    """Returns what a cell is priced as, and whether it has a synaptic current beside; None if it is no such cell."""
+
+def _results(module: GraphModule, count: int) -> list[Node]:
+    """Returns the nodes whose results are the program's outputs (and not states)."""
+    output = next(node for node in module.graph.nodes if node.op == "output")
+    return [node for node in list(output.args[0])[:count] if isinstance(node, Node)]  # type: ignore[arg-type]
+
+
+def _model(module: Any) -> tuple[NeuronModel, str]:
+    """Returns what a cell is priced as, and what it has beside that is in no count."""
     from spikingjelly.activation_based import neuron
 
-    if isinstance(module, NirCell) and module.fires:
+    if isinstance(module, NirCell):
         tau = module.fields.get("tau", module.fields.get("tau_mem"))
         steps = math.inf if tau is None else float(tau.reshape(-1)[0]) / module.dt
-        threshold = float(module.threshold.reshape(-1)[0])
-        after = float(module.after.reshape(-1)[0])
-        kind = "lif" if module.leaky else "if"
-        return NeuronModel(kind, threshold, steps, after, described=False), module.current  # type: ignore[arg-type]
+        after, kind = _number(module, "after"), "lif" if module.leaky else "if"
+        threshold = _number(module, "threshold")
+        current = _CURRENT if module.current else ""
+        return NeuronModel(kind, threshold, steps, after, described=False), current  # type: ignore[arg-type]
     if type(module) is neuron.CUBALIFNode:
-        steps = 1.0 / (1.0 - module.v_decay) if module.v_decay < 1 else math.inf
-        return NeuronModel("lif", module.v_threshold, steps, module.v_reset, described=False), True
-    return None
+        decay = float(module.v_decay)
+        return NeuronModel("lif", module.v_threshold, _tau(decay), module.v_reset, described=False), _CURRENT
+    tau = _number(module, "tau", default=math.nan)
+    if math.isnan(tau):  # snnTorch names the factor that remains
+        beta = _number(module, "beta", default=math.nan)
+        tau = math.inf if math.isnan(beta) and isinstance(module, neuron.IFNode) else _tau(beta)
+    threshold = _number(module, "v_threshold", "threshold", default=1.0)
+    name = type(module).__name__
+    remark = "" if name in _LIF else f"priced as LIF neurons: what {name} computes beyond them is in no count"
+    reset = getattr(module, "v_reset", 0.0)
+    reset = reset if reset is None or isinstance(reset, float | int) else 0.0
+    kind = "if" if math.isinf(tau) else "lif"
+    return NeuronModel(kind, threshold, tau, reset, described=False), remark  # type: ignore[arg-type]
+
+
+def _tau(decay: float) -> float:
+    """Returns the time constant, in steps, of a membrane of which `decay` remains in each (2 where that is unknown)."""
+    if math.isnan(decay):
+        return 2.0
+    return 1.0 / (1.0 - decay) if 0 <= decay < 1 else math.inf
+
+
+def _number(module: Any, *names: str, default: float = 0.0) -> float:
+    """Returns the first of the named parameters that a neuron has; of several neurons' the first."""
+    for name in names:
+        value = getattr(module, name, None)
+        if isinstance(value, Tensor) and value.numel():
+            return float(torch.as_tensor(value).reshape(-1)[0])
+        if isinstance(value, float | int) and not isinstance(value, bool):
+            return float(value)
+    return default

@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neurokit.hw_sim.graph.projection import Projection
@@ -28,13 +30,12 @@ def connected(
 
     `affine` returns what the operation gives for the constant part of its input (None: zero).
     """
-    only_spikes = value.pure and all(builder.populations[str(term.source)].binary for term in value.terms)
-    if not (only_spikes and builder.connectable(value)):
-        value = builder.materialise(value, real, f"{call.path}.input" if value.unknown else sum_name(value, call.path))
+    value = _populations(call, builder, value, real)
     if not value.terms:
         return give_up(call, builder)
-    if len(value.terms) == 1:  # of several, each is a population of spikes that was recorded when it fired
-        builder.record(value.terms[0], real)
+    for term in value.terms:
+        if str(term.source) not in builder.rasters:  # spikes were recorded when they were fired
+            builder.record(term, real)
     pending: list[Term] = []
     first = ""
     for term in builder.by_delay(value).terms:
@@ -52,6 +53,30 @@ def connected(
         )
     constant = affine(value.constant)
     return Value(tuple(pending), offset=constant is not None, constant=constant, known=value.known)
+
+
+def _populations(call: Call, builder: Builder, value: Value, real: Tensor) -> Value:
+    """Returns a value as populations: spikes as they are, and one sum of everything else.
+
+    Spikes stay spikes where they lie beside currents (a recurrent layer reads its input and its own spikes joined),
+    but not where they are added to them: then the sum is what is multiplied.
+    """
+    name = f"{call.path}.input" if value.unknown else sum_name(value, call.path)
+    if not builder.connectable(value):
+        return builder.materialise(value, real, name)
+    fires = [isinstance(t.source, str) and builder.populations[t.source].binary for t in value.terms]
+    if all(fires):
+        return value
+    rest = tuple(term for term, spikes in zip(value.terms, fires, strict=True) if not spikes)
+    spikes = tuple(term for term, fire in zip(value.terms, fires, strict=True) if fire)
+    shared = torch.stack([(term.ids >= 0).expand(real.shape) for term in spikes]).any(0) if spikes else None
+    summed = torch.stack([(term.ids >= 0).expand(real.shape) for term in rest]).any(0)
+    if shared is None or bool((shared & summed).any()):
+        return builder.materialise(value, real, name)
+    others = builder.materialise(replace(value, terms=rest), torch.where(summed, real, 0), f"{call.path}.input")
+    for term in others.terms:
+        builder.record(term, torch.where(summed, real, 0))
+    return replace(others, terms=(*spikes, *others.terms))
 
 
 def _bias(call: Call, name: str, axes: int) -> Callable[[Tensor | None], Tensor | None]:
@@ -72,9 +97,10 @@ def convolution(call: Call, builder: Builder) -> Any:
     """Handles convolutions."""
     value, real = call.values.get("input"), call.arguments["input"]
     weight, result = call.arguments["weight"], call.result
-    transposed = call.get("transposed", default=False) or "transpose" in call.operation
-    if value is None or call.values.get("weight") is not None or transposed:
+    if value is None or call.values.get("weight") is not None:
         return give_up(call, builder)
+    if "transpose" in call.operation or call.get("transposed", default=False):
+        return transposed(call, builder, value)
     axes = weight.dim() - 2
     stride, dilation = each(call.get("stride", default=1), axes), each(call.get("dilation", default=1), axes)
     padding = call.get("padding", default=0)
@@ -97,6 +123,50 @@ def convolution(call: Call, builder: Builder) -> Any:
                 weight=weight.detach().numpy(),
                 **names,
             )
+        )
+
+    return connected(call, builder, value, real, build, _bias(call, "input", axes))
+
+
+def transposed(call: Call, builder: Builder, value: Value) -> Any:
+    """Handles transposed convolutions: a convolution of what is spread out by the stride, its kernel turned around.
+
+    Output `o` reads input `i` through tap `k` where `o = i * stride - padding + k * dilation`. The view holds the
+    inputs at every `stride`-th place, moved by `dilation * (kernel - 1) - padding`, and no connection elsewhere.
+    """
+    real, weight, result = call.arguments["input"], call.arguments["weight"].detach(), call.result
+    axes, groups = weight.dim() - 2, call.get("groups", default=1)
+    kernel = tuple(weight.shape[2:])
+    stride, padding, dilation = (
+        each(call.get(name, default=default), axes)
+        for name, default in (("stride", 1), ("padding", 0), ("dilation", 1))
+    )
+    shapes = tuple(real.shape[-axes - 1 :]), tuple(result.shape[-axes - 1 :])
+    per_group = weight.reshape(groups, shapes[0][0] // groups, *weight.shape[1:]).transpose(1, 2)
+    turned = per_group.reshape(shapes[1][0], shapes[0][0] // groups, *kernel).flip(*range(2, axes + 2)).numpy()
+    before = [d * (k - 1) - p for d, k, p in zip(dilation, kernel, padding, strict=True)]
+
+    def spread(index: NDArray[np.int64] | None) -> NDArray[np.int64]:
+        grid = (np.arange(math.prod(shapes[0])) if index is None else index).reshape(shapes[0])
+        view = np.full((shapes[0][0], *((n - 1) * s + 1 for n, s in zip(shapes[0][1:], stride, strict=True))), -1)
+        view[(slice(None), *(slice(None, None, s) for s in stride))] = grid
+        return view[(slice(None), *(slice(max(0, -b), None) for b in before))]  # a border wider than the kernel
+
+    def build(source_index: NDArray[np.int64] | None = None, **names: Any) -> Projection:
+        view = spread(source_index)
+        return Projection(
+            kind="conv",
+            source_shape=view.shape,
+            target_shape=shapes[1],
+            kernel=kernel,
+            stride=(1,) * axes,
+            padding=tuple(max(0, b) for b in before),
+            dilation=dilation,
+            groups=groups,
+            weight=turned,
+            source_index=view.reshape(-1),
+            upsampling=stride,
+            **names,
         )
 
     return connected(call, builder, value, real, build, _bias(call, "input", axes))

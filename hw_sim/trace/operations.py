@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -16,9 +15,8 @@ from neurokit.hw_sim.graph.network import NeuronModel, Uncounted
 from neurokit.hw_sim.trace import arithmetic, connect
 from neurokit.hw_sim.trace.builder import Builder
 from neurokit.hw_sim.trace.call import Call, first, give_up
-from neurokit.hw_sim.trace.values import Value, sample_shape
+from neurokit.hw_sim.trace.values import Term, Value, sample_shape
 from neurokit.neurons.parameters import NeuronParameters
-from neurokit.neurons.stepwise import Step
 from neurokit.program.ops import Kind, kind_of
 
 Handler = Callable[[Call, Builder], Any]
@@ -112,6 +110,7 @@ def _joined(call: Call, builder: Builder) -> Any:
             parts = [torch.full(t.shape, -1, dtype=term.ids.dtype) for t in tensors]
             parts[place] = term.ids
             terms.append(replace(term, ids=call.again({"tensors": parts})))
+    terms = _merged(terms)
     known = [value for value in values if isinstance(value, Value)]
     constant = None
     if len(known) < len(values) or any(value.constant is not None for value in known):
@@ -120,6 +119,22 @@ def _joined(call: Call, builder: Builder) -> Any:
     return Value(
         tuple(terms), offset=any(v.offset for v in known), constant=constant, known=all(v.known for v in known)
     )
+
+
+def _merged(terms: list[Term]) -> list[Term]:
+    """Returns terms of one source, each of which is elsewhere, as one (the steps of a loop that are stacked)."""
+    kept: dict[tuple[Any, ...], Term] = {}
+    apart: list[Term] = []
+    for term in terms:
+        key = (term.source if isinstance(term.source, str) else id(term.source), term.static, term.gain, term.delay)
+        before = kept.setdefault(key, term)
+        if before is term:
+            continue
+        if bool(((before.ids >= 0) & (term.ids >= 0)).any()):
+            apart.append(term)
+        else:
+            kept[key] = replace(before, ids=torch.maximum(before.ids, term.ids))
+    return [*kept.values(), *apart]
 
 
 def _constant(value: Value | None, tensor: Tensor) -> Tensor:
@@ -145,8 +160,7 @@ def neuron(call: Call, builder: Builder, path: str) -> list[Any]:
     spikes = call.result[0]
     if not isinstance(value, Value) or current.shape[0] != builder.steps:
         return [builder.not_understood(path, f"{call.operation} whose input has no time axis of its own"), None]
-    given = NeuronParameters.from_names(call.operation, call.arguments)
-    model = _model(given)
+    model = _model(NeuronParameters.from_names(call.operation, call.arguments))
     name = builder.neurons(path, sample_shape(spikes), model, value, current)
     result = Value((builder.term(name, tuple(spikes.shape)),))
     builder.record(result.terms[0], spikes)
@@ -167,26 +181,6 @@ def _model(given: NeuronParameters) -> NeuronModel:
         decay_input=given.op != "if_" and given.decay_input,
         described=given.scalar,
     )
-
-
-def stepwise(call: Call, builder: Builder, step: Step) -> list[Any]:
-    """Adds a layer of rare neurons: its spikes and currents are counted, of its update what a LIF neuron takes."""
-    call = _limited(call, builder)
-    value, current, spikes = call.values.get("x_seq"), call.arguments["x_seq"], call.result[0]
-    kind, rest = type(step.module).__name__, [None] * (len(call.result) - 1)
-    timed = current.shape[0] == builder.steps and bool(((spikes == 0) | (spikes == 1)).all())
-    if not isinstance(value, Value) or value.unknown or value.once or not timed:
-        return [give_up(call, builder, kind), *rest]
-    builder.plain_neurons.pop(step.path, None)
-    threshold = getattr(step.module, "v_threshold", 1.0)
-    number = float(threshold) if isinstance(threshold, int | float) else 1.0
-    name = builder.neurons(step.path, sample_shape(spikes), NeuronModel("lif", number, described=False), value, current)
-    count = math.prod(sample_shape(spikes))
-    why = f"{count} {kind} neurons priced as LIF neurons: what their update takes beyond that is in no count"
-    builder.uncounted.append(Uncounted(step.path, why))
-    result = Value((builder.term(name, tuple(spikes.shape)),))
-    builder.record(result.terms[0], spikes)
-    return [result, *rest]
 
 
 _CONNECTS: dict[Kind, Handler] = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,6 +49,16 @@ class Term:
 
     def per_step(self, steps: int) -> NDArray[np.int64] | None:
         """Returns the position of each element of one time step, or None if time steps are mixed."""
+        key = (steps, self.static, self.size)
+        kept: dict[Any, NDArray[np.int64] | None] | None = getattr(self.ids, "_positions", None)
+        if kept is None:  # the same numbers are asked for by every operation on the way
+            kept = {}
+            self.ids._positions = kept  # type: ignore[attr-defined]
+        if key not in kept:
+            kept[key] = self._per_step(steps)
+        return kept[key]
+
+    def _per_step(self, steps: int) -> NDArray[np.int64] | None:
         if self.static and self.ids.shape[0] == 1:
             return self.ids.reshape(-1).numpy().astype(np.int64)
         if self.ids.dim() == 0 or self.ids.shape[0] != steps:

@@ -53,6 +53,53 @@ def reach_of(projection: Projection, blocks: Sequence[Block], sender: Sender) ->
     return _in_rows_of(sender, projection.source_shape, found)
 
 
+def places_read(projection: Projection, block: Block) -> Ints | None:
+    """Returns the sources of one block, whatever index map lies before the rule; None where no box describes it.
+
+    A rectangle of targets reads a product of channels, rows and columns of the rule's view, gaps of a stride or a
+    dilation left out axis by axis; the index map then says which neurons stand there.
+    """
+    shape, target = projection.source_shape, projection.target_shape
+    if projection.target_index is not None or block.view != view_of(target) or len(projection.kernel) > 2:
+        return None
+    row = row_of(target)
+    edges, whole = as_rectangles(np.array([block.places[0]]), np.array([block.places[1]]), row)
+    if not whole.all():
+        return None
+    top, bottom, left, right = edges[0].tolist()
+    channels = np.arange(*block.channels)
+    if projection.kind == "linear":
+        if len(shape) == 1:
+            return _named(projection, np.arange(shape[0]))
+        rows = (channels[:, None] * (view_of(shape)[1] // shape[-1]) + np.arange(top, bottom)).reshape(-1)
+        return _named(projection, (rows[:, None] * shape[-1] + np.arange(shape[-1])).reshape(-1))
+    if projection.kind == "identity":
+        places = (np.arange(top, bottom)[:, None] * row + np.arange(left, right)).reshape(-1)
+        return _named(projection, (channels[:, None] * view_of(shape)[1] + places).reshape(-1))
+    inputs, outputs = shape[0] // projection.groups, target[0] // projection.groups
+    groups = np.unique(channels // outputs)
+    found = (groups[:, None] * inputs + np.arange(inputs)).reshape(-1)
+    spans = ((top, bottom), (left, right))[2 - len(projection.kernel) :]
+    for window, span in zip(projection.windows(), spans, strict=True):
+        found = (found[:, None] * window.size_in + _read(window, *span)).reshape(-1)
+    return _named(projection, found)
+
+
+def _read(window: Window, first: int, last: int) -> Ints:
+    """Returns the inputs of one axis that the outputs from `first` to before `last` read."""
+    starts = np.arange(first, last) * window.stride - window.padding
+    places = (starts[:, None] + np.arange(window.kernel) * window.dilation).reshape(-1)
+    return np.unique(places[(places >= 0) & (places < window.size_in)])
+
+
+def _named(projection: Projection, places: Ints) -> Ints:
+    """Returns the neurons at places of the rule's view; a constant zero is none."""
+    if projection.source_index is None:
+        return places
+    neurons = projection.source_index[places]
+    return neurons[neurons >= 0]
+
+
 def _linear(projection: Projection, edges: Ints) -> Reach:
     shape, exact = projection.source_shape, np.ones(len(edges), np.bool_)
     if len(shape) == 1:
@@ -109,6 +156,7 @@ def _in_rows_of(sender: Sender, shape: Sequence[int], found: Reach) -> Reach:
         return Reach(np.tile(sender.whole, (len(boxes), 1)), found.exact & everything & (found.comb is None))
     if row == sender.row:
         return found
+    # The same places in rows of another length: whole rows stay whole, part of one row may break in two.
     top, bottom, left, right = boxes[:, 2:].T
     whole = (left == 0) & (right == row)
     one = bottom - top == 1

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurokit.hw_sim.graph.block import Block, corner_sums, integral
+from neurokit.hw_sim.graph.block import Block
 
 Ints = NDArray[np.int64]
 
@@ -94,17 +94,20 @@ class Sender:
             For every box and cut that overlap their numbers and the spikes, `[n]`, `[n]` and `[T, n]`.
         """
         box, cut = self._overlaps(boxes)
+        # What a box and a cut have in common is a box again; its spikes are eight corners of a summed volume.
         low = np.maximum(boxes[box, ::2], self._cuts[cut, ::2])
         high = np.minimum(boxes[box, 1::2], self._cuts[cut, 1::2])
-        if self._spikes is None and comb is None:
+        if self._spikes is None and comb is None:  # everybody sends: the volume itself, and no sums are formed
             volume = (high - low).prod(axis=1)
             return box, cut, np.broadcast_to(volume, (self.steps, len(volume)))
         return box, cut, self._inside(low, high, comb)
 
-    def among(self, sources: NDArray[np.bool_]) -> Ints:
-        """Returns the spikes of each cut inside any set of neurons `[N]`, `[T, cuts]`."""
-        sums = integral((self.values() * sources).reshape(self.steps, *self.view))
-        return corner_sums(sums, *self._edges.T)
+    def cut_numbers(self) -> Ints:
+        """Returns the number of the cut that each neuron lies in, `[N]`."""
+        numbers = np.zeros(self.view, np.int64)
+        for number, block in enumerate(self.blocks):
+            numbers[slice(*block.channels), slice(*block.places)] = number
+        return numbers.reshape(-1)
 
     def _overlaps(self, boxes: Ints) -> tuple[Ints, Ints]:
         """Returns the numbers of every box and cut that have a neuron in common."""
@@ -113,7 +116,8 @@ class Sender:
         found = []
         for start in range(0, len(boxes), part):
             some = boxes[start : start + part].astype(np.int32)
-            meets = np.repeat((some[:, ::2] < some[:, 1::2]).all(axis=1)[:, None], len(cuts), axis=1)
+            filled = np.asarray((some[:, ::2] < some[:, 1::2]).all(axis=1), np.bool_)
+            meets = np.repeat(filled[:, None], len(cuts), axis=1)
             for axis in (0, 2, 4):
                 meets &= some[:, None, axis] < cuts[None, :, axis + 1]
                 meets &= cuts[None, :, axis] < some[:, None, axis + 1]
@@ -133,6 +137,7 @@ class Sender:
             upper = [bool(number >> axis & 1) for axis in range(3)]
             corners.append((1 if sum(upper) % 2 else -1, np.where(upper, high, low) @ size))
         out = np.zeros((self.steps, len(low)), np.int64)
+        # Corner sums take four bytes a neuron and step: a large population is done some steps at a time.
         together = max(1, _MOST_SUMMED // (self.view[0] * self.view[1]))
         for start in range(0, self.steps, together):
             sums = self._sums(start, min(self.steps, start + together), comb)

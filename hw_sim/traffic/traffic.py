@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neurokit.hw_sim.graph.block import Block
 from neurokit.hw_sim.graph.projection import Projection
-from neurokit.hw_sim.traffic.reach import Reach, reach_of
+from neurokit.hw_sim.traffic.reach import Reach, places_read, reach_of
 from neurokit.hw_sim.traffic.sender import Sender
 
 Ints = NDArray[np.int64]
@@ -87,16 +87,20 @@ def traffic_of(sender: Sender, size: int, listeners: Sequence[Listener]) -> Traf
         size: Its neurons.
         listeners: Who listens to it.
     """
+    # Most cores listen to one box of sources: a window of a convolution, a row of a dense layer. Cores with one box
+    # share one count; a core with two is counted by inclusion and exclusion, anything else neuron by neuron.
     reaches = [reach_of(listener.projection, listener.blocks, sender) for listener in listeners]
     combs = _Combs()
     rows, hard = _rows(listeners, reaches, combs)
     rows = rows[~np.isin(rows[:, 0], hard)]
     rows, _ = _distinct(rows)
+    # Rows are sorted by core, so that a core with two boxes has them in adjacent rows.
     held, first, many = np.unique(rows[:, 0], return_index=True, return_counts=True)
     hard = np.union1d(hard, held[many > 2])
     one, two = first[many == 1], first[many == 2]
     singles, of_one = _distinct(rows[one, 1:])
     doubles, of_two = _distinct(np.concatenate([rows[two, 1:], rows[two + 1, 1:]], axis=1))
+    # A spike that reaches a core through both of its boxes is one packet: the common part is taken off once.
     wanted = _wanted(singles, doubles, combs)
     group, sources, packets = _counted(sender, wanted, combs)
     cores = np.concatenate([rows[one, 0], rows[two, 0]])
@@ -183,6 +187,7 @@ def _counted(sender: Sender, wanted: _Wanted, combs: _Combs) -> tuple[Ints, Ints
     group, source, count = np.concatenate(groups), np.concatenate(sources), np.concatenate(packets, axis=1)
     if (wanted.sign > 0).all():
         return group, source, count
+    # Boxes and their common part give several entries for one pair of group and cut: add them up, with their signs.
     key, place = np.unique(group * len(sender.blocks) + source, return_inverse=True)
     total = np.zeros((sender.steps, len(key)), np.int64)
     for row, part in zip(total, count, strict=True):
@@ -201,7 +206,7 @@ class _Gathered:
 
     def add(self, group: Ints, sources: Ints, packets: Ints, group_of: Ints, cores: Ints) -> None:
         """Adds entries, and cores with the group that each is in."""
-        sending = packets.any(axis=0)
+        sending = packets.any(axis=0)  # cuts that never spike make no traffic, and would only cost time later
         self._parts.append((group[sending], sources[sending], packets[:, sending]))
         self._cores.append((group_of, cores))
 
@@ -216,7 +221,7 @@ class _Gathered:
         """Returns everything that was added."""
         group, sources, packets = (np.concatenate(part, axis=-1) for part in zip(*self._parts, strict=True))
         group_of, cores = (np.concatenate(part) for part in zip(*self._cores, strict=True))
-        order = np.lexsort((cores, group_of))
+        order = np.lexsort((cores, group_of))  # one group's cores lie together: `start` then says where they begin
         start = np.searchsorted(group_of[order], np.arange(self._groups + 1))
         return Traffic(sources, group, packets, cores[order], start)
 
@@ -230,22 +235,31 @@ def _count_unions(found: _Gathered, sender: Sender, size: int, listeners: Sequen
         for block, core in zip(listener.blocks, listener.cores, strict=True):
             if core in held:
                 held[core].append((listener.projection, block))
-    same: dict[bytes, tuple[NDArray[np.bool_], list[int]]] = {}
+    same: dict[bytes, tuple[Ints, list[int]]] = {}
     for core, parts in held.items():
         sources = _union(parts, size)
-        same.setdefault(np.packbits(sources).tobytes(), (sources, []))[1].append(core)
+        same.setdefault(sources.tobytes(), (sources, []))[1].append(core)
+    # Many cores, each with few sources: spikes and cuts are looked up once, and summed over those sources alone.
+    spikes, cut_of = sender.values(), sender.cut_numbers()
     for sources, cores in same.values():
-        found.add_group(sender.among(sources), cores)
+        among = [cut_of[sources[step[sources] != 0]] for step in spikes]
+        found.add_group(np.stack([np.bincount(cuts, minlength=len(sender.blocks)) for cuts in among]), cores)
 
 
-def _union(held: Sequence[tuple[Projection, Block]], size: int) -> NDArray[np.bool_]:
-    """Returns every source of the held targets, `[N]`."""
-    sources = np.zeros(size, np.bool_)
-    targets: dict[str, NDArray[np.bool_]] = {}
-    rules: dict[str, Projection] = {}
+def _union(held: Sequence[tuple[Projection, Block]], size: int) -> Ints:
+    """Returns every source of the held targets, ascending."""
+    read: list[Ints] = []
+    rest: dict[str, tuple[Projection, NDArray[np.bool_]]] = {}
     for projection, block in held:
-        rules[projection.name] = projection
-        targets[projection.name] = targets.get(projection.name, False) | block.mask()
-    for name, projection in rules.items():
-        sources |= projection.sources_of(targets[name][None])[0]
-    return sources
+        near = places_read(projection, block)
+        if near is not None:
+            read.append(near)
+        else:  # a rule that no box describes: asked of the whole population, once for all of its blocks
+            known = rest.get(projection.name, (projection, np.zeros(projection.target_size, np.bool_)))[1]
+            rest[projection.name] = (projection, known | block.mask())
+    sources = np.zeros(size, np.bool_)
+    for near in read:
+        sources[near] = True
+    for projection, targets in rest.values():
+        sources |= projection.sources_of(targets[None])[0]
+    return np.flatnonzero(sources)

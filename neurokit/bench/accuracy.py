@@ -25,6 +25,8 @@ def accuracy(subject: Subject, runner: Any, path: Path) -> dict[str, Any]:
     """
     x, y = read_arrays(path)
     check_pairs(x, y, str(path))
+    if y.ndim != 1:
+        raise InputError(f"{path}: y is {list(y.shape)}", expected="one label for each input")
     inner = subject.x.ndim - subject.batch_axis - 1
     has_time = x.ndim - 1 == inner + 1 and subject.timed
     if x.ndim - 1 != inner + has_time:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from neurokit.errors import ArtifactError
+from neurokit.manifest_versions import upgraded
 
 MANIFEST = "manifest.json"
 VECTORS = "vectors.npz"
@@ -41,6 +42,7 @@ class Folder:
             data = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
             if data["format"] != "neurokit artifact":
                 raise ValueError(f"its format is {data['format']!r}")
+            data = upgraded(data)
             sums = {name: info["sha256"] for name, info in data["files"].items()}
             free = {"parity": data["parity"], "target_info": data["target_info"]}
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -52,6 +54,11 @@ class Folder:
         for name, expected in sums.items():
             _check(path / name, expected)
         manifest = _named(data)
+        for graph, read in zip(manifest.graphs, data["graphs"], strict=True):
+            graph.dims = read.get("dims", {})
+            graph.states = getattr(graph, "states", [])
+        first = manifest.graphs[0]
+        manifest.inputs, manifest.outputs, manifest.states = first.inputs, first.outputs, first.states
         for name, value in free.items():  # read by key, so they stay dictionaries
             setattr(manifest, name, value)
         return cls(path, manifest)

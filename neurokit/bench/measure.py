@@ -223,7 +223,7 @@ def _output_error(subject: Subject, runner: Any, wanted: np.ndarray | None) -> f
 def _runtime(runner: Any) -> dict[str, Any]:
     """Returns what the runtime itself says: the providers that a session really uses, a runner's own facts."""
     facts = dict(getattr(runner, "facts", {}))
-    session = getattr(runner, "_session", None)
-    if session is not None and hasattr(session, "get_providers"):
-        facts["providers"] = list(session.get_providers())
+    providers = getattr(runner, "providers", None)
+    if providers is not None:
+        facts["providers"] = list(providers)
     return facts

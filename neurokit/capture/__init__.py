@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.export import Dim, ExportedProgram
+from torch.export import ExportedProgram
 
 from neurokit.capture.neurons import is_stateful
-from neurokit.capture.obstacles import not_one_step, not_streaming, specialised, wrong_time_steps
-from neurokit.capture.probe import Probe, input_shape, probe, set_time_steps, time_output
+from neurokit.capture.obstacles import neurons_and_states, not_one_step, not_streaming, wrong_time_steps
+from neurokit.capture.ports import check_dynamic, input_ports, output_meaning, output_ports
+from neurokit.capture.probe import Probe, example_values, probe, set_time_steps, time_output
+from neurokit.capture.signature import Signature
 from neurokit.capture.time_input import find_time_semantics, neurons_of
 from neurokit.capture.tracing import NO_NODE, Job, traced
 from neurokit.capture.twin import Twin, private_copy
 from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSteps
+from neurokit.dims import BATCH, Size, substitute
 from neurokit.errors import InputError, ModelLoadError, Unsupported, UnsupportedError
 from neurokit.neurons.ops import is_neuron
 from neurokit.program.passes import TRACED, apply
 from neurokit.spec import ModelSpec, TensorSpec, TimeInput
 from neurokit.weights import check_finite
+
+Examples = torch.Tensor | Sequence[torch.Tensor] | Mapping[str, torch.Tensor]
 
 __all__ = ["Captured", "NeuronInfo", "StateInfo", "capture", "opened", "spec_of"]
 
@@ -31,7 +38,7 @@ _NO_NEURON = ("loop", "delay")
 
 def capture(
     model: ModelSpec | nn.Module,
-    example_inputs: torch.Tensor | None = None,
+    example_inputs: Examples | None = None,
     *,
     time_steps: int | Literal["dynamic"] | None = None,
     batch: int | Literal["dynamic"] = "dynamic",
@@ -42,7 +49,8 @@ def capture(
 
     Args:
         model: A spec, or a module together with `example_inputs`. The module is left as it was found.
-        example_inputs: For a bare module: `[T, B, *shape]` if it has neurons, else `[B, *shape]`.
+        example_inputs: For a bare module: `[T, B, *shape]` if it has neurons, else `[B, *shape]`; several as a tuple,
+            or as a dict by name.
         time_steps: T, or "dynamic"; default is the spec's.
         batch: A fixed batch size, or "dynamic".
         merge: Whether to merge re-parameterised branches (RepConv) into single convolutions.
@@ -68,10 +76,58 @@ def capture(
         module = spec.merge_reparameterised(module) if merge else module
     net, notes = private_copy(module)
     steps = _time_steps(spec, net, time_steps)
-    spec = replace(spec, time_steps=spec.time_steps if isinstance(steps, str) else steps)
     _check_batch(batch)
-    twin = Twin(net, "none" if steps is None else spec.time_input)
-    return _trace(twin, spec, steps, batch, form, merged, tuple(notes))
+    if spec.graphs and steps is not None:
+        raise _several_and_neurons(spec)
+    spec = replace(spec, time_steps=spec.time_steps if isinstance(steps, str) else steps)
+    parts = []
+    for graph in spec.graphs or (spec.as_graph(),):
+        copied = private_copy(net)[0] if parts else net  # a twin rebinds the forward of neurons
+        twin = Twin(copied, "none" if steps is None else spec.time_input, Signature(graph, copied))
+        parts.append(_trace(twin, spec.of(graph), steps, batch, form, merged, tuple(notes)))
+    return _together(parts) if spec.graphs else parts[0]
+
+
+def _together(parts: Sequence[Captured]) -> Captured:
+    """Returns the first graph of a model with several; it knows the others, and retraces them with it."""
+
+    def retrace(**changes: Any) -> Captured:
+        stateless = {name: value for name, value in changes.items() if name != "form"}
+        return _together([part.retrace(**(changes if part.spec.states else stateless)) for part in parts])
+
+    _check_passed_on(parts)
+    return replace(parts[0], parts=tuple(parts), retrace=retrace)
+
+
+def _check_passed_on(parts: Sequence[Captured]) -> None:
+    """Refuses what is passed from one graph to the next if it does not fit there."""
+    given = {f"{part.graph}.{port.name}": port for part in parts for port in part.outputs}
+    reasons = []
+    for part in parts:
+        for port in (port for port in part.inputs if port.source):
+            source = given.get(port.source)
+            if source is None:
+                why = f"its {port.name!r} comes from {port.source!r}, which no graph gives ({', '.join(given)})"
+            elif source.dtype != port.dtype or not _alike(source.shape, port.shape):
+                shapes = [f"[{', '.join(map(str, each.shape))}] {each.dtype}" for each in (port, source)]
+                why = f"its {port.name!r} is {shapes[0]}, and {port.source!r}, where it comes from, is {shapes[1]}"
+            else:
+                continue
+            reasons.append(Unsupported(part.graph, part.spec.name, why, "declare the port as that output is"))
+    if reasons:
+        raise UnsupportedError(f"model {parts[0].spec.name!r} cannot be captured", reasons)
+
+
+def _alike(a: Sequence[Size], b: Sequence[Size]) -> bool:
+    """Whether two shapes may be equal: numbers are, and a free axis may be anything."""
+    pairs = zip(a, b, strict=False)
+    return len(a) == len(b) and all(x == y or not (isinstance(x, int) and isinstance(y, int)) for x, y in pairs)
+
+
+def _several_and_neurons(spec: ModelSpec) -> UnsupportedError:
+    why = "it has several graphs and spiking neurons, whose state belongs to no single one of them"
+    reason = Unsupported("", spec.name, why, "give a spiking model one graph")
+    return UnsupportedError(f"model {spec.name!r} cannot be captured", [reason])
 
 
 def opened(captured: Captured) -> Captured:
@@ -89,33 +145,53 @@ def opened(captured: Captured) -> Captured:
     return captured.retrace(form="sequence", time_steps=steps, opened=True)
 
 
-def spec_of(module: nn.Module, example_inputs: torch.Tensor | None, time_steps: int | str | None = None) -> ModelSpec:
-    """Returns a spec for a bare module and an example of its input."""
-    if not isinstance(example_inputs, torch.Tensor):
-        raise InputError(
-            "a bare module was given without example_inputs",
-            expected="a tensor [T, B, *shape], or [B, *shape] without neurons",
-            fix="nk.capture(module, example_inputs=x), or describe it with nk.ModelSpec",
-        )
+def spec_of(module: nn.Module, example_inputs: Examples | None, time_steps: int | str | None = None) -> ModelSpec:
+    """Returns a spec for a bare module and examples of its inputs."""
+    given = _named_examples(module, example_inputs)
     slots = Twin(private_copy(module)[0], "none").slots
     spiking = bool(slots)
     # snnTorch's and norse's networks are called once a step.
     stepwise = any(getattr(slot.module, "_neurokit_adopted", False) for slot in slots)
     axes = 2 if spiking else 1
-    if example_inputs.dim() <= axes - 1 or min(example_inputs.shape, default=0) < 1:
-        raise InputError(f"example_inputs has shape {list(example_inputs.shape)}", expected="[T, B, *shape]")
-    shape = tuple(int(size) for size in example_inputs.shape[axes:]) or (1,)
-    dtype = str(example_inputs.dtype).removeprefix("torch.")
-    low, high = float(example_inputs.min()), float(example_inputs.max())
-    steps = int(example_inputs.shape[0]) if spiking and not isinstance(time_steps, int) else time_steps
-    tensor = TensorSpec("x", shape, dtype, low=min(low, 0.0), high=max(high, 1.0))
+    for name, value in given.items():
+        if value.dim() <= axes - 1 or min(value.shape, default=0) < 1:
+            what = "example_inputs" if len(given) == 1 else f"example input {name!r}"
+            raise InputError(f"{what} has shape {list(value.shape)}", expected="[T, B, *shape]")
+    first = next(iter(given.values()))
+    tensors = tuple(_tensor_spec(name, value, axes) for name, value in given.items())
+    steps = int(first.shape[0]) if spiking and not isinstance(time_steps, int) else time_steps
+    stepwise = stepwise or len(given) > 1  # with several inputs nothing is tried out
+    semantics: TimeInput = "sequence" if len(given) > 1 else "step"
     return ModelSpec(
         name=type(module).__name__,
         build=lambda: module,
-        inputs=(tensor,),
+        inputs=tensors,
         time_steps=steps if isinstance(steps, int) else None,
-        time_input="step" if stepwise else _time_input(module, tensor, int(example_inputs.shape[0])),
+        time_input=semantics if stepwise else _time_input(module, tensors[0], int(first.shape[0])),
     )
+
+
+def _named_examples(module: nn.Module, given: Examples | None) -> dict[str, torch.Tensor]:
+    """Returns examples by name: of several in a tuple, by the parameters of forward."""
+    named = {"x": given} if isinstance(given, torch.Tensor) else given
+    if isinstance(named, list | tuple):
+        parameters = list(inspect.signature(module.forward).parameters)
+        plain = len(parameters) >= len(named) and all(name.isidentifier() for name in parameters)
+        named = dict(zip(parameters if plain else (f"x{i}" for i in range(len(named))), named, strict=False))
+    if not isinstance(named, Mapping) or not named or not all(isinstance(v, torch.Tensor) for v in named.values()):
+        raise InputError(
+            "a bare module was given without example_inputs",
+            expected="a tensor [T, B, *shape], or [B, *shape] without neurons; several in a tuple or a dict",
+            fix="nk.capture(module, example_inputs=x), or describe it with nk.ModelSpec",
+        )
+    return dict(named)
+
+
+def _tensor_spec(name: str, value: torch.Tensor, axes: int) -> TensorSpec:
+    shape = tuple(int(size) for size in value.shape[axes:])
+    dtype = str(value.dtype).removeprefix("torch.")
+    low, high = float(value.min()), float(value.max())
+    return TensorSpec(name, shape or ((1,) if name == "x" else ()), dtype, low=min(low, 0.0), high=max(high, 1.0))
 
 
 def _time_input(module: nn.Module, tensor: TensorSpec, steps: int) -> TimeInput:
@@ -160,7 +236,7 @@ def _trace(
     opened: bool = False,
 ) -> Captured:
     single = form == "step"
-    reasons = [*twin.refusals(), *wrong_time_steps(twin, steps)]
+    reasons = [*twin.refusals(), *wrong_time_steps(twin, steps), *neurons_and_states(twin, spec)]
     if single:
         reasons += not_streaming(twin, spec)
     if reasons:
@@ -181,6 +257,12 @@ def _trace(
     ops = {slot.path: slot.op for slot in twin.slots}
     calls = tuple(path for path in order if ops[path] not in NO_NODE)
     _check_nodes(program, calls)
+    names = twin.signature.output_names
+    inputs = input_ports(spec, steps, batch, form)
+    time_axis = 0 if over_time == "sequence" and form == "sequence" and steps is not None else None
+    outputs = output_ports(
+        program, spec, (*inputs, *found.states), names, time_axis, output_meaning(over_time, steps, form)
+    )
 
     cut: dict[str, Captured] = {}  # vectors, targets and the simulator ask for it in turn
 
@@ -207,7 +289,10 @@ def _trace(
         calls=calls,
         opened=opened,
         loops=tuple(slot.path for slot in twin.slots if slot.op == "loop"),
-        output_names=tuple("y" if i == 0 else f"y{i}" for i in range(len(found.outputs))),
+        output_names=names,
+        inputs=inputs,
+        outputs=outputs,
+        graph=twin.signature.graph.name,
         time_output=over_time,
         reparameterisation=merged,
         notes=notes,
@@ -223,38 +308,21 @@ def _export(
     example_b = _DYNAMIC_B if batch == "dynamic" else int(batch)
     if example_t is not None:
         set_time_steps(twin.net, 1 if single else example_t)
-    dtype = getattr(torch, spec.inputs[0].dtype)
-    x = torch.zeros(input_shape(spec, example_t, example_b, single), dtype=dtype)
-    states = tuple(torch.zeros(s.concrete(example_b), dtype=getattr(torch, s.dtype)) for s in found.states)
-    # Named dimensions with derived sizes (2 * B) make torch.export prove guards that it cannot; DYNAMIC does not,
-    # and `_check_dynamic` looks at what came out.
-    b_dim = Dim.DYNAMIC if batch == "dynamic" else None
-    t_dim = Dim.DYNAMIC if steps == "dynamic" else None
-    b_axis = x.dim() - len(spec.inputs[0].shape) - 1
-    x_dims: dict[int, Any] = {} if b_dim is None else {b_axis: b_dim}
-    if t_dim is not None:
-        x_dims[0] = t_dim
-    s_dims = tuple(
-        {axis: b_dim for axis, size in enumerate(s.shape) if b_dim is not None and not isinstance(size, int)}
-        for s in found.states
-    )
-    shapes: dict[str, Any] = {"x": x_dims, "states": s_dims} if states else {"x": x_dims}
-    job = Job(twin, spec, steps, (x, *states), shapes, single)
-    program, order = traced(job)
-    _check_dynamic(program, spec, steps, batch, x_dims)
+    declared = example_values(spec, example_t, example_b, single)
+    neurons = found.states[len(spec.states) :]
+    values = (*declared, *(torch.zeros(s.concrete(example_b), dtype=getattr(torch, s.dtype)) for s in neurons))
+    ports = (*input_ports(spec, steps, batch, "step" if single else "sequence"), *_fixed(found.states, batch))
+    program, order = traced(Job(twin, spec, steps, values, ports, single))
+    check_dynamic(program, spec, ports)
     apply(program, *TRACED)
     return program, order
 
 
-def _check_dynamic(
-    program: ExportedProgram, spec: ModelSpec, steps: TimeSteps, batch: int | str, x_dims: dict[int, Any]
-) -> None:
-    """Refuses a program whose T or B was silently specialised."""
-    node = next(n for n in program.graph.nodes if n.name == program.graph_signature.user_inputs[0])
-    shape = node.meta["val"].shape
-    for axis, dim in x_dims.items():
-        if dim is not None and isinstance(shape[axis], int):
-            raise specialised(spec, "T" if axis == 0 and steps == "dynamic" else "B")
+def _fixed(states: tuple[StateInfo, ...], batch: int | str) -> tuple[StateInfo, ...]:
+    """Returns states for a batch size that is a number."""
+    if not isinstance(batch, int):
+        return states
+    return tuple(replace(s, shape=tuple(substitute(size, {BATCH: batch}) for size in s.shape)) for s in states)
 
 
 def _check_nodes(program: ExportedProgram, calls: tuple[str, ...]) -> None:

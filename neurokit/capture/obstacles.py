@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from neurokit.capture.looping import why_not_scanned
 from neurokit.capture.twin import Twin
-from neurokit.capture.types import TimeSteps
+from neurokit.capture.types import PortInfo, StateInfo, TimeSteps
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.spec import ModelSpec
 
@@ -29,12 +30,22 @@ def wrong_time_steps(twin: Twin, steps: TimeSteps) -> list[Unsupported]:
 def not_streaming(twin: Twin, spec: ModelSpec) -> list[Unsupported]:
     """Returns every neuron that cannot be run step by step."""
     if not twin.slots:
+        if spec.states:
+            return []
         return [Unsupported("", spec.name, "it has no neurons, so there is no time step", "use target onnx")]
     return [
         Unsupported(slot.path, type(slot.module).__name__, slot.adapter.why_not_streaming, "use the sequence form")
         for slot in twin.slots
         if not slot.adapter.streams
     ]
+
+
+def neurons_and_states(twin: Twin, spec: ModelSpec) -> list[Unsupported]:
+    """Returns why declared states and those of neurons are not taken in one graph."""
+    if not twin.slots or not spec.states:
+        return []
+    why = f"it has {len(twin.slots)} spiking neuron layer(s), which run over time, and declared states"
+    return [Unsupported("", spec.name, why, "keep what lasts from step to step in a module of its own (MemoryModule)")]
 
 
 def not_one_step(twin: Twin, spec: ModelSpec, over_time: str) -> list[Unsupported]:
@@ -58,22 +69,28 @@ def not_one_step(twin: Twin, spec: ModelSpec, over_time: str) -> list[Unsupporte
 def specialised(spec: ModelSpec, axis: str) -> UnsupportedError:
     """Returns the error of a program in which an axis that was to be free became a number."""
     why = f"its code needs {axis} as a number (a Python loop or a parameter over {axis})"
-    fix = "give a number of time steps" if axis == "T" else "give a fixed --batch"
+    fix = {"T": "give a number of time steps", "B": "give a fixed --batch"}.get(axis, "declare a number there")
     return UnsupportedError(f"model {spec.name!r} cannot have a dynamic {axis}", [Unsupported("", spec.name, why, fix)])
 
 
-def refusal(error: Exception, spec: ModelSpec, steps: TimeSteps) -> Exception:
-    """Returns what an error of torch.export means for the model."""
+def refusal(error: Exception, spec: ModelSpec, ports: Sequence[PortInfo | StateInfo]) -> Exception:
+    """Returns what an error of torch.export means for the model.
+
+    Args:
+        error: The error.
+        spec: The model.
+        ports: Inputs and states, in the order of the program's inputs.
+    """
     text = str(error).strip()
     name = type(error).__name__
     if "DataDependent" in name or "data-dependent" in text.lower():
         why = "its control flow depends on the values of tensors"
         fix = "use torch.where, or move the decision out of the model"
         return UnsupportedError(f"model {spec.name!r} cannot be captured", [Unsupported("", spec.name, why, fix)])
-    violated = re.search(r"\(L\['(x|states)'\](?:\[\d+\])?\.size\(\)\[(\d+)\]", text)
+    violated = re.search(r"\(L\['(?:x|rest)'\](?:\[(\d+)\])?\.size\(\)\[(\d+)\]", text)
     if violated:
-        over_time = violated[1] == "x" and violated[2] == "0" and steps == "dynamic"
-        return specialised(spec, "T" if over_time else "B")
+        place = 0 if violated[1] is None else 1 + int(violated[1])
+        return specialised(spec, str(ports[place].shape[int(violated[2])]))
     first = text.splitlines()[0] if text else name
     why = f"torch.export refused it: {name}: {first[:200]}"
     return UnsupportedError(

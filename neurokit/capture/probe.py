@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,12 +11,13 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from neurokit.capture.neurons import is_stateful
+from neurokit.capture.signature import wrong_state
 from neurokit.capture.slots import Slot
 from neurokit.capture.twin import Twin
 from neurokit.capture.types import StateInfo
-from neurokit.dims import BATCH, Dim, Size
+from neurokit.dims import BATCH, Dim, Size, evaluate, example_sizes
 from neurokit.errors import InputError, Unsupported, UnsupportedError
-from neurokit.spec import ModelSpec, TimeOutput
+from neurokit.spec import ModelSpec, TensorSpec, TimeOutput
 
 # Two batch sizes tell the batch axis from the others; both differ from 0 and 1, which torch.export specialises.
 _BATCHES = (2, 3)
@@ -42,10 +43,32 @@ class Probe:
 
 def input_shape(spec: ModelSpec, time_steps: int | None, batch: int, single: bool = False) -> tuple[int, ...]:
     """Returns the shape of the program's input x."""
-    sample = spec.inputs[0].shape
+    sample = spec.inputs[0].numbers
     if time_steps is None or single or spec.time_input == "image":
         return (batch, *sample)
     return (time_steps, batch, *sample)
+
+
+def example_values(
+    spec: ModelSpec, time_steps: int | None, batch: int, single: bool = False, sizes: Mapping[str, int] | None = None
+) -> tuple[Tensor, ...]:
+    """Returns zeros for every input and every declared state, in the order of the ports."""
+    timed = not (time_steps is None or single or spec.time_input == "image")
+    lead = (time_steps, batch) if timed else (batch,)
+    if sizes is None:
+        sizes = probe_sizes(spec)
+    return tuple(
+        torch.zeros(
+            (*(lead if port in spec.inputs else (batch,)), *(evaluate(size, sizes) for size in port.sizes)),
+            dtype=getattr(torch, port.dtype),
+        )
+        for port in (*spec.inputs, *spec.states)
+    )
+
+
+def probe_sizes(spec: ModelSpec) -> dict[str, int]:
+    """Returns sizes for free axes with which a program is traced: unequal to each other, to 0, to 1 and to batches."""
+    return example_sizes(spec.as_graph().dims.values(), first=5)
 
 
 def set_time_steps(net: torch.nn.Module, time_steps: int) -> None:
@@ -66,6 +89,11 @@ def probe(twin: Twin, spec: ModelSpec, time_steps: int | None, single: bool) -> 
     for batch in reversed(_BATCHES):
         y = _dry_run(twin, spec, time_steps, batch, single)
         outputs = tuple(tuple(int(size) for size in value.shape) for value in y)
+        wrong = _wrong_states(spec, y, batch, len(twin.signature.output_names))
+        if wrong:
+            return Probe(
+                (), outputs, tuple(Unsupported("", spec.name, why, "declare what it returns") for why in wrong)
+            )
         seen.append(
             [
                 (slot, name, tuple(int(size) for size in value.shape), value.dtype)
@@ -92,7 +120,26 @@ def probe(twin: Twin, spec: ModelSpec, time_steps: int | None, single: bool) -> 
             StateInfo(name, slot.path, memory, _symbolic(small, large), str(dtype).removeprefix("torch."), init)
         )
         slot.names = (*slot.names, memory)
-    return Probe(tuple(states), outputs, tuple(problems))
+    declared = tuple(
+        StateInfo(
+            state.name,
+            "",
+            "",
+            (1 * Dim(BATCH), *state.sizes),
+            state.dtype,
+            state.init,
+            next_shape=(1 * Dim(BATCH), *state.next_sizes) if state.grows else (),
+        )
+        for state in spec.states
+    )
+    return Probe((*declared, *states), outputs, tuple(problems))
+
+
+def _wrong_states(spec: ModelSpec, found: tuple[Tensor, ...], batch: int, first: int) -> list[str]:
+    """Returns how declared states do not come back as they were declared."""
+    sizes, lead = {**probe_sizes(spec), BATCH: batch}, (1 * Dim(BATCH),)
+    reasons = (wrong_state(state, value, lead, sizes) for state, value in zip(spec.states, found[first:], strict=False))
+    return [reason for reason in reasons if reason]
 
 
 def time_output(twin: Twin, spec: ModelSpec, time_steps: int | None) -> TimeOutput:
@@ -117,17 +164,15 @@ def _reduction(twin: Twin, spec: ModelSpec) -> TimeOutput:
     never stirs, the first that fits is taken: verification compares it with the sequence once more.
     """
     generator = torch.Generator().manual_seed(0)
-    low, high = spec.inputs[0].low, spec.inputs[0].high
     fits: list[str] = []
     for steps, spread in _TRIALS:
-        shape = input_shape(spec, steps, 1)
-        if spread is None:
-            x = torch.rand(shape, generator=generator, dtype=torch.float64) * (high - low) + low
-        else:
-            x = torch.randn(shape, generator=generator, dtype=torch.float64) * spread
+        given = tuple(
+            _random(port, value, spread, generator)
+            for port, value in zip(spec.inputs, example_values(spec, steps, 1), strict=True)
+        )
         try:
             with torch.no_grad(), _in_double(twin):
-                together, stacked = _together_and_apart(twin, spec, x, steps)
+                together, stacked = _together_and_apart(twin, spec, given, steps)
         except (RuntimeError, ValueError, TypeError, AttributeError):
             break  # the model cannot run so many steps, or one step at a time
         candidates = {"mean": stacked.mean(0), "sum": stacked.sum(0), "last": stacked[-1]}
@@ -141,15 +186,35 @@ def _reduction(twin: Twin, spec: ModelSpec) -> TimeOutput:
     return fits[0] if fits else "auto"  # type: ignore[return-value]
 
 
-def _together_and_apart(twin: Twin, spec: ModelSpec, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+def _random(port: TensorSpec, like: Tensor, spread: float | None, generator: torch.Generator) -> Tensor:
+    """Returns numbers in a port's range, or normal ones of a spread; whole numbers and booleans stay in their range."""
+    if spread is not None and like.is_floating_point():
+        return torch.randn(like.shape, generator=generator, dtype=torch.float64) * spread
+    if not like.is_floating_point():
+        return uniform(port, tuple(like.shape), generator)
+    return torch.rand(like.shape, generator=generator, dtype=torch.float64) * (port.high - port.low) + port.low
+
+
+def uniform(port: TensorSpec, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Returns uniform values from a port's low to its high, whole numbers both ends included."""
+    dtype = getattr(torch, port.dtype)
+    if dtype == torch.bool:
+        return torch.rand(shape, generator=generator) < (port.low + port.high) / 2
+    if not dtype.is_floating_point:
+        return torch.randint(int(port.low), int(port.high) + 1, shape, generator=generator).to(dtype)
+    values = torch.rand(shape, generator=generator, dtype=torch.float64)
+    return (values * (port.high - port.low) + port.low).to(dtype)
+
+
+def _together_and_apart(twin: Twin, spec: ModelSpec, given: tuple[Tensor, ...], steps: int) -> tuple[Tensor, Tensor]:
     """Returns the output of all steps at once, and the outputs of the steps taken one by one."""
     set_time_steps(twin.net, steps)
-    together = _first(twin, x, (), single=False)
+    together = _first(twin, given, (), single=False)
     set_time_steps(twin.net, 1)
     outputs, states = [], ()
     for t in range(steps):
-        x_t = x if spec.time_input == "image" else x[t]
-        outputs.append(_first(twin, x_t, states, single=True))
+        step = given if spec.time_input == "image" else tuple(x[t] for x in given)
+        outputs.append(_first(twin, step, states, single=True))
         states = tuple(v for slot in twin.slots for v in slot.values if isinstance(v, Tensor))
     return together, torch.stack(outputs)
 
@@ -169,7 +234,7 @@ def _in_double(twin: Twin) -> Iterator[None]:
             part._buffers[name] = value
 
 
-def _first(twin: Twin, x: Tensor, states: tuple[Tensor, ...], single: bool) -> Tensor:
+def _first(twin: Twin, given: tuple[Tensor, ...], states: tuple[Tensor, ...], single: bool) -> Tensor:
     """Runs the twin outside of a program; states are loaded by position over the memories that hold tensors."""
     twin.single = single
     names = [slot.names for slot in twin.slots]
@@ -178,7 +243,7 @@ def _first(twin: Twin, x: Tensor, states: tuple[Tensor, ...], single: bool) -> T
             for slot in twin.slots:
                 memories = list(getattr(slot.module, "_memories", ()))
                 slot.names = tuple(m for m, v in zip(memories, slot.values, strict=False) if isinstance(v, Tensor))
-        return twin(x, *states)[0]
+        return twin(*given, *states)[0]
     finally:
         twin.single = False
         for slot, old in zip(twin.slots, names, strict=True):
@@ -186,8 +251,7 @@ def _first(twin: Twin, x: Tensor, states: tuple[Tensor, ...], single: bool) -> T
 
 
 def _dry_run(twin: Twin, spec: ModelSpec, time_steps: int | None, batch: int, single: bool) -> tuple[Tensor, ...]:
-    shape = input_shape(spec, time_steps, batch, single)
-    dtype = getattr(torch, spec.inputs[0].dtype)
+    given = example_values(spec, time_steps, batch, single)
     twin.single = single
     for slot in twin.slots:
         slot.names = ()
@@ -195,17 +259,16 @@ def _dry_run(twin: Twin, spec: ModelSpec, time_steps: int | None, batch: int, si
         set_time_steps(twin.net, 1 if single else time_steps)
     try:
         with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
-            x = mode.from_tensor(torch.empty(shape, dtype=dtype))
-            return twin(x)
+            return twin(*(mode.from_tensor(value) for value in given))
     except UnsupportedError:
         raise
     except Exception as error:
-        raise _explain(error, spec, shape) from error
+        raise _explain(error, spec, given) from error
     finally:
         twin.single = False
 
 
-def _explain(error: Exception, spec: ModelSpec, shape: tuple[int, ...]) -> Exception:
+def _explain(error: Exception, spec: ModelSpec, given: tuple[Tensor, ...]) -> Exception:
     """Tells a model whose control flow needs data from one that does not take the declared input."""
     name = type(error).__name__
     first = str(error).strip().splitlines()[0] if str(error).strip() else name
@@ -213,8 +276,12 @@ def _explain(error: Exception, spec: ModelSpec, shape: tuple[int, ...]) -> Excep
         why = f"its control flow depends on the values of tensors ({first})"
         reason = Unsupported("", spec.name, why, "use torch.where, or move the decision out of the model")
         return UnsupportedError(f"model {spec.name!r} cannot be captured", [reason])
+    ports = zip((*spec.inputs, *spec.states), given, strict=True)
+    shapes = f"an input of shape {list(given[0].shape)}"
+    if len(given) > 1:
+        shapes = "inputs " + ", ".join(f"{port.name} {list(value.shape)} {port.dtype}" for port, value in ports)
     return InputError(
-        f"model {spec.name!r} does not run on an input of shape {list(shape)}: {first}",
+        f"model {spec.name!r} does not run on {shapes}: {first}",
         expected="an input that the module's forward takes",
         fix="give --input-shape (one sample, without time and batch), or time_input= in the ModelSpec",
     )

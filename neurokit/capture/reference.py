@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter
 
 from neurokit.capture.looping import heard
-from neurokit.capture.probe import input_shape, set_time_steps
+from neurokit.capture.probe import input_shape, probe_sizes, set_time_steps, uniform
+from neurokit.capture.signature import Signature
+from neurokit.dims import evaluate, names_in, solve
 from neurokit.errors import InputError
 from neurokit.neurons.ops import is_neuron
 from neurokit.spec import ModelSpec
@@ -116,7 +119,8 @@ def example_input(spec: ModelSpec, time_steps: int | None, batch: int, seed: int
     info = spec.inputs[0]
     dtype = getattr(torch, info.dtype)
     if spec.example is not None:
-        x = spec.example(batch, time_steps or 1, seed).to(dtype)
+        given = spec.example(batch, time_steps or 1, seed)
+        x = (given[info.name] if isinstance(given, Mapping) else given).to(dtype)
         if x.dim() == len(shape) - 1:
             x = x.unsqueeze(0).expand(shape).contiguous()
         if tuple(x.shape) != shape:
@@ -130,28 +134,72 @@ def example_input(spec: ModelSpec, time_steps: int | None, batch: int, seed: int
     return (x * (info.high - info.low) + info.low).to(dtype)
 
 
-def example_inputs(spec: ModelSpec, time_steps: int | None, batch: int, seed: int) -> dict[str, Tensor]:
-    """Returns realistic inputs of a model by their names; see `example_input`."""
-    return {spec.inputs[0].name: example_input(spec, time_steps, batch, seed)}
+def example_inputs(
+    spec: ModelSpec, time_steps: int | None, batch: int, seed: int, sizes: Mapping[str, int] | None = None
+) -> dict[str, Tensor]:
+    """Returns realistic inputs of a model by their names; see `example_input`.
+
+    Args:
+        spec: The model.
+        time_steps: T, or None.
+        batch: Number of samples.
+        seed: Seed of the draw.
+        sizes: Sizes of free axes; default is what states start with, and a few of the others.
+
+    Raises:
+        InputError: If the spec's own example lacks an input, or one does not fit its port.
+    """
+    if len(spec.inputs) == 1 and not names_in(spec.inputs[0].sizes) and spec.inputs[0].dtype.startswith("float"):
+        return {spec.inputs[0].name: example_input(spec, time_steps, batch, seed)}
+    timed = time_steps is not None and spec.time_input != "image"
+    lead = (time_steps, batch) if timed else (batch,)
+    if spec.example is not None:
+        known = {} if sizes is None or "sizes" not in inspect.signature(spec.example).parameters else {"sizes": sizes}
+        made = spec.example(batch, time_steps or 1, seed, **known)
+        return _checked(spec, made if isinstance(made, Mapping) else {spec.inputs[0].name: made}, lead)
+    start = {name: spec.as_graph().dims[name].min for state in spec.states for name in state.grows}
+    chosen = {**probe_sizes(spec), **start, **(sizes or {})}
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        port.name: uniform(port, (*lead, *(evaluate(size, chosen) for size in port.sizes)), generator)
+        for port in spec.inputs
+    }
 
 
-def run_module(module: nn.Module, spec: ModelSpec, x: Tensor) -> tuple[Tensor, ...]:
+def _checked(spec: ModelSpec, given: Mapping[str, Tensor], lead: tuple[int | None, ...]) -> dict[str, Tensor]:
+    wanted = [port.name for port in spec.inputs]
+    if sorted(given) != sorted(wanted):
+        raise InputError(
+            f"the example of model {spec.name!r} holds {', '.join(sorted(given))}", expected=", ".join(sorted(wanted))
+        )
+    solve([(port.name, (*lead, *port.sizes), tuple(given[port.name].shape)) for port in spec.inputs], {})
+    return {port.name: given[port.name].to(getattr(torch, port.dtype)) for port in spec.inputs}
+
+
+def run_module(module: nn.Module, spec: ModelSpec, *given: Tensor) -> tuple[Tensor, ...]:
     """Runs the user's module as its own library does: reset, then a sequence or step after step.
 
     The module is a private copy's business: give it one (`neurokit.capture.twin.private_copy`).
+
+    Args:
+        module: The module.
+        spec: What it is.
+        given: The inputs, then declared states, in the order of the ports.
+
+    Returns:
+        The outputs, then new values of declared states.
     """
     from spikingjelly.activation_based import functional
 
-    from neurokit.capture.twin import flatten_outputs
-
+    call = Signature(spec.as_graph(), module).call
     functional.reset_net(module)
     with torch.no_grad():
         if spec.time_input == "step" and spec.time_steps is not None:
-            steps = [flatten_outputs(module(x_t)) for x_t in x]
+            steps = [call(values) for values in zip(*given, strict=True)]
             outputs = tuple(torch.stack(values) for values in zip(*steps, strict=True))
         else:
             if spec.time_input == "image" and spec.time_steps is not None:
                 set_time_steps(module, spec.time_steps)
-            outputs = flatten_outputs(module(x))
+            outputs = call(given)
     functional.reset_net(module)
     return outputs

@@ -9,11 +9,13 @@ import torch
 from torch.export import ExportedProgram
 
 from neurokit.capture.obstacles import loop_over_free_steps, refusal
+from neurokit.capture.ports import dynamic_shapes
 from neurokit.capture.probe import set_time_steps
 from neurokit.capture.rolling.free import LENGTHS, over_free_steps
 from neurokit.capture.rolling.roll import Rolled, rolled_graph
 from neurokit.capture.twin import Twin
-from neurokit.capture.types import TimeSteps
+from neurokit.capture.types import PortInfo, StateInfo, TimeSteps
+from neurokit.errors import InputError, UnsupportedError
 from neurokit.spec import ModelSpec
 
 NO_NODE = ("decomposed", "loop", "delay")  # what no single node of the program stands for
@@ -27,8 +29,8 @@ class Job:
         twin: The twin.
         spec: What it is a twin of.
         steps: T, "dynamic", or None without time.
-        given: Example inputs: x and every state.
-        shapes: Which of their axes are free, as torch.export takes it.
+        given: Example inputs and states, in the order of the ports.
+        ports: Inputs, then states.
         single: Whether one time step is traced.
     """
 
@@ -36,7 +38,7 @@ class Job:
     spec: ModelSpec
     steps: TimeSteps
     given: tuple[Any, ...]
-    shapes: dict[str, Any]
+    ports: tuple[PortInfo | StateInfo, ...]
     single: bool
 
 
@@ -71,16 +73,20 @@ def _export(job: Job) -> tuple[ExportedProgram, list[str]]:
     job.twin.tracing = True
     try:
         program = _program(job.twin, job)
+    except (UnsupportedError, InputError):
+        raise
     except Exception as error:
-        raise refusal(error, job.spec, job.steps) from error
+        raise refusal(error, job.spec, job.ports) from error
     finally:
         job.twin.single = job.twin.tracing = False
     return program, list(job.twin.order)
 
 
 def _program(module: torch.nn.Module, job: Job) -> ExportedProgram:
+    first, *rest = dynamic_shapes([port.shape for port in job.ports])
+    shapes = {"x": first, "rest": tuple(rest)} if rest else {"x": first}
     with torch.no_grad():
-        return torch.export.export(module, job.given, dynamic_shapes=job.shapes, strict=False)
+        return torch.export.export(module, job.given, dynamic_shapes=shapes, strict=False)
 
 
 def _rolled(job: Job, program: ExportedProgram, order: list[str], steps: int) -> Any:
@@ -94,11 +100,16 @@ def _over_free_steps(job: Job) -> tuple[ExportedProgram, list[str]]:
     """Unrolls the loop at two lengths; what is the same network at both is one over a free T."""
     graphs = []
     for steps in LENGTHS:
-        x, *states = job.given
-        longer = torch.zeros((steps, *x.shape[1:]), dtype=x.dtype)
-        fixed = {axis: dim for axis, dim in job.shapes["x"].items() if axis != 0}
+        count = len(job.spec.inputs)
+        longer = (torch.zeros((steps, *x.shape[1:]), dtype=x.dtype) for x in job.given[:count])
+        fixed = (replace(port, shape=(steps, *port.shape[1:])) for port in job.ports[:count])
         set_time_steps(job.twin.net, steps)
-        one = replace(job, steps=steps, given=(longer, *states), shapes={**job.shapes, "x": fixed})
+        one = replace(
+            job,
+            steps=steps,
+            given=(*longer, *job.given[count:]),
+            ports=(*fixed, *job.ports[count:]),
+        )
         program, order = _export(one)
         made = _rolled(one, program, order, steps)
         if made is None:

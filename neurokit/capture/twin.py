@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from neurokit.capture.foreign import adopt
 from neurokit.capture.looping import run_loop
 from neurokit.capture.neurons import States, adapter_for, is_stateful, refuse
+from neurokit.capture.signature import Signature, named_leaves
 from neurokit.capture.slots import Order, Slot, Timeline
 from neurokit.errors import ModelLoadError, Unsupported
 from neurokit.neurons.loops import Loop
 from neurokit.neurons.stepwise import TENSOR, Step, stepwise
+from neurokit.spec import ONE_GRAPH, GraphSpec, TensorSpec
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -78,17 +80,30 @@ def _graph_tensors(module: nn.Module) -> Iterator[Tensor]:
                 held.extend(value)
 
 
+def over_time(steps: Tensor, time_output: str) -> Tensor:
+    """Returns the outputs `[T, B, ...]` of single steps as the specification says they are meant over time."""
+    if time_output == "last":
+        return steps[-1]
+    if time_output in ("mean", "sum"):
+        return steps.mean(0) if time_output == "mean" else steps.sum(0)
+    return steps
+
+
 class Twin(nn.Module):
-    """Runs the copied module as `forward(x, *states) -> (*outputs, *new_states)`.
+    """Runs one graph of the copied module as `forward(*inputs, *states) -> (*outputs, *new_states)`.
+
+    States that the graph declares come first, then those of its neurons.
 
     Args:
         net: A private copy of the user's module.
         time_input: What its forward takes ("sequence", "image" or "step"), or "none" without time.
+        signature: How the graph is called; default is forward with one input.
     """
 
-    def __init__(self, net: nn.Module, time_input: str) -> None:
+    def __init__(self, net: nn.Module, time_input: str, signature: Signature | None = None) -> None:
         super().__init__()
         self.net = net
+        self.signature = signature or Signature(GraphSpec(ONE_GRAPH, (TensorSpec("x", (1,)),)), net)
         self.time_input = time_input
         self.single = False
         self.tracing = False  # rare neurons are one operation each in a trace, and run as they are in dry runs
@@ -108,23 +123,29 @@ class Twin(nn.Module):
         found = (refuse(slot.path, slot.module) for slot in self.slots)
         return [reason for reason in found if reason is not None]
 
-    def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         """Runs one sequence, or one step where `single` is set, from the given states."""
-        self._load(states)
+        count = len(self.signature.names)
+        given = (x, *rest)[:count]
+        self._load((x, *rest)[count:])
         self.timeline = Timeline(folded=self.time_input == "step", steps=1 if self.single else x.shape[0])
-        outputs = self._outputs(x)
+        outputs = self._outputs(given)
         if self.single and self.time_output == "sequence" and self.time_input != "step":
             outputs = tuple(value.squeeze(0) for value in outputs)
         return (*outputs, *self._states())
 
-    def _outputs(self, x: Tensor) -> tuple[Tensor, ...]:
+    def _outputs(self, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        call = self.signature.call
         if self.time_input in ("none", "image"):
-            return flatten_outputs(self.net(x))
+            return call(given)
         if self.time_input == "sequence":
-            return flatten_outputs(self.net(x.unsqueeze(0) if self.single else x))
+            return call([x.unsqueeze(0) for x in given] if self.single else given)
         # A step-wise model treats axis 0 as the batch everywhere but in its neurons, which unfold the time again.
-        y = flatten_outputs(self.net(x if self.single else x.flatten(0, 1)))
-        return y if self.single else tuple(value.unflatten(0, (x.shape[0], x.shape[1])) for value in y)
+        if self.single:
+            return call(given)
+        lead = given[0].shape[:2]
+        ys = (y.unflatten(0, (lead[0], lead[1])) for y in call([x.flatten(0, 1) for x in given]))
+        return tuple(over_time(y, self.time_output) for y in ys)
 
     def _load(self, states: tuple[Tensor, ...]) -> None:
         self.order.clear()
@@ -274,5 +295,4 @@ def _restore(slot: Slot) -> None:
 
 def flatten_outputs(outputs: Any) -> tuple[Tensor, ...]:
     """Returns the tensors of whatever a module returned (a tensor, tuple, list or dict), in order."""
-    leaves = torch.utils._pytree.tree_leaves(outputs)
-    return tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))
+    return tuple(tensor for _, tensor in named_leaves(outputs))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from neurokit.dims import BATCH, Size, evaluate
-from neurokit.spec import ModelSpec, TimeOutput
+from neurokit.dims import BATCH, Dim, Size, evaluate, names_in
+from neurokit.errors import InputError
+from neurokit.spec import ONE_GRAPH, ModelSpec, TimeOutput
 
 if TYPE_CHECKING:
     import torch
@@ -18,17 +19,45 @@ TimeSteps = int | Literal["dynamic"] | None
 
 
 @dataclass(frozen=True)
-class StateInfo:
-    """One tensor that a model carries from one time step to the next.
+class PortInfo:
+    """One input or output of a captured program.
 
     Attributes:
-        name: Unique name, from the module path: "layer1_sn_v".
-        neuron: Path of the module that owns it.
-        memory: Its name in that module: "v".
+        name: Its name.
+        shape: Sizes, time and batch axes included.
+        dtype: Numpy name of the element type.
+        layout: One letter an axis, or "".
+        time_axis: Index of the time axis, or None.
+        low: Smallest value of an input.
+        high: Largest value of an input.
+        meaning: One line: what the numbers are.
+        source: "GRAPH.OUTPUT" of which it is the value, or "".
+    """
+
+    name: str
+    shape: tuple[Size, ...]
+    dtype: str
+    layout: str = ""
+    time_axis: int | None = None
+    low: float | None = None
+    high: float | None = None
+    meaning: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class StateInfo:
+    """One tensor that a model carries from one time step, or one call, to the next.
+
+    Attributes:
+        name: Unique name: of a neuron's state from the module path, "layer1_sn_v", else the declared one.
+        neuron: Path of the module that owns it; "" for a declared state.
+        memory: Its name in that module: "v"; "" for a declared state.
         shape: Sizes: numbers and expressions of free axes, such as B, or 2*B where the batch is folded with a factor.
         dtype: Numpy name of the element type.
-        init: Value that every element has before the first step.
+        init: Value that every element has before the first step, or the .npy file of one sample's values.
         unit: What it measures; membrane potentials are in units of the threshold's scale ("1").
+        next_shape: Sizes after the step; () where they stay.
     """
 
     name: str
@@ -36,12 +65,13 @@ class StateInfo:
     memory: str
     shape: tuple[Size, ...]
     dtype: str
-    init: float
+    init: float | str
     unit: str = "1"
+    next_shape: tuple[Size, ...] = ()
 
-    def concrete(self, batch: int) -> tuple[int, ...]:
-        """Returns the shape for a batch of `batch` samples."""
-        return tuple(evaluate(size, {BATCH: batch}) for size in self.shape)
+    def concrete(self, batch: int, sizes: Mapping[str, int] | None = None) -> tuple[int, ...]:
+        """Returns the shape for a batch of `batch` samples and the sizes of other free axes."""
+        return tuple(evaluate(size, {**(sizes or {}), BATCH: batch}) for size in self.shape)
 
 
 @dataclass(frozen=True)
@@ -69,8 +99,9 @@ class NeuronInfo:
 class Captured:
     """A model as one program without hidden state.
 
-    The program's signature is `forward(x, *states) -> (*outputs, *new_states)`; x is `[T, B, *shape]` in the
-    sequence form of a spiking model and `[B, *shape]` otherwise. Its neurons are nodes
+    The program's signature is `forward(*inputs, *states) -> (*outputs, *new_states)`; an input is `[T, B, *shape]` in
+    the sequence form of a spiking model and `[B, *shape]` otherwise; declared states come before those of neurons.
+    Its neurons are nodes
     `torch.ops.neurokit.{if_,lif,plif}(x_seq, v0, ...) -> (spikes, v_last)`; `calls` names the module of each such
     node, in the order of the graph.
 
@@ -91,6 +122,10 @@ class Captured:
         retrace: Captures it again with other settings.
         loops: Module path of every loop: a part that reads its own values of the step before (recurrent connections).
         opened: Whether loops are cut open: see `neurokit.capture.opened`.
+        inputs: Inputs with all their axes.
+        outputs: Outputs with all their axes.
+        graph: Name of the graph that was captured.
+        parts: Every graph of a model that has several, this one first; else ().
     """
 
     spec: ModelSpec
@@ -109,6 +144,27 @@ class Captured:
     retrace: Callable[..., Captured] = field(repr=False)
     loops: tuple[str, ...] = ()
     opened: bool = False
+    inputs: tuple[PortInfo, ...] = ()
+    outputs: tuple[PortInfo, ...] = ()
+    graph: str = ONE_GRAPH
+    parts: tuple[Captured, ...] = ()
+
+    @property
+    def graphs(self) -> tuple[Captured, ...]:
+        """Every graph of the model."""
+        return self.parts or (self,)
+
+    @property
+    def dims(self) -> dict[str, Dim]:
+        """Every free axis of the ports and states, by name, with its bounds."""
+        named = names_in(size for port in (*self.inputs, *self.outputs, *self.states) for size in port.shape)
+        declared = self.spec.as_graph().dims
+        return {name: declared.get(name, Dim(name)) for name in named}
+
+    @property
+    def start_sizes(self) -> dict[str, int]:
+        """The sizes that the axes which grow with the states have before the first call."""
+        return {name: self.dims[name].min for state in self.spec.states for name in state.grows}
 
     @property
     def spiking(self) -> bool:
@@ -122,6 +178,25 @@ class Captured:
 
     def initial_states(self, batch: int) -> tuple[torch.Tensor, ...]:
         """Returns every state's value before the first step."""
-        import torch
+        return tuple(initial_state(state, batch, self.start_sizes) for state in self.states)
 
-        return tuple(torch.full(s.concrete(batch), s.init, dtype=getattr(torch, s.dtype)) for s in self.states)
+
+def initial_state(state: StateInfo, batch: int, sizes: Mapping[str, int]) -> torch.Tensor:
+    """Returns a state's value before the first step.
+
+    Raises:
+        InputError: If its file cannot be read, or does not fit.
+    """
+    import numpy as np
+    import torch
+
+    shape, dtype = state.concrete(batch, sizes), getattr(torch, state.dtype)
+    if not isinstance(state.init, str):
+        return torch.full(shape, state.init, dtype=dtype)
+    try:
+        return torch.from_numpy(np.load(state.init, allow_pickle=False)).to(dtype).expand(shape).clone()
+    except (OSError, ValueError, RuntimeError, TypeError) as error:
+        raise InputError(
+            f"the initial value of state {state.name!r} in {state.init} cannot be taken: {error}",
+            expected=f"a .npy file that fits {list(shape[1:])}",
+        ) from error

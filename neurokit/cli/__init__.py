@@ -19,6 +19,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("models", "neurokit.cli.info:models"),
     ("targets", "neurokit.cli.info:targets"),
     ("chips", "neurokit.cli.chips:chips"),
+    ("list", "neurokit.cli.info:list_"),
     ("doctor", "neurokit.cli.info:doctor"),
     ("export", "neurokit.cli.export:export"),
     ("verify", "neurokit.cli.verify:verify"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurokit.cli._common import Debug, Json, print_json, print_next, progress, stdout_is_for_json
+from neurokit.cli._common import Debug, Json, print_json, print_next, progress, samples_done, stdout_is_for_json
 from neurokit.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,10 +25,25 @@ def energy(
     chip: Annotated[list[str], typer.Option("--chip", help="Chip (neurokit chips) or a .toml file; repeatable.")],
     input_file: Annotated[
         Path | None,
-        typer.Option("--input", help="Samples: an image, .npy or .npz of arrays or events, .aedat, .aedat4 or .wav."),
+        typer.Option(
+            "--input",
+            metavar="FOLDER|FILE",
+            help="Samples: an image, .npy or .npz of arrays or events, .aedat, .aedat4 or .wav, or a folder of them.",
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", min=1, help="How many samples of --input; default is all of them.")
     ] = None,
     estimator: Annotated[
         list[str] | None, typer.Option("--estimator", help="Rule from the literature; repeatable.")
+    ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--compare",
+            metavar="DEVICE|FILE",
+            help="Edge device (hw_sim/devices), or the JSON of a neurokit bench that measured joules; repeatable.",
+        ),
     ] = None,
     mapping: Annotated[str, typer.Option("--mapping", help="in-order, hilbert or annealed.")] = "annealed",
     price: Annotated[
@@ -43,6 +58,17 @@ def energy(
         str | None,
         typer.Option("--pace", help="chip: as fast as its cores go; host: a host that streams the inputs."),
     ] = None,
+    voltage: Annotated[
+        list[str] | None,
+        typer.Option("--voltage", metavar="[CHIP=]VOLTS", help="Supply voltage, of all chips or of one; repeatable."),
+    ] = None,
+    weight_bits: Annotated[
+        str | None,
+        typer.Option("--weight-bits", metavar="BITS", help="Width of all weights: 1 to 32, binary or ternary."),
+    ] = None,
+    queueing: Annotated[
+        bool, typer.Option("--queueing", help="Let packets wait for each other on the mesh, where a chip has one.")
+    ] = False,
     time_steps: Annotated[int | None, typer.Option("--time-steps", min=1, help="Time steps T.")] = None,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt).")
@@ -71,13 +97,19 @@ def energy(
 ) -> None:
     """Count MODEL's events on real input, map it on chips, and say what one inference costs."""
     from neurokit import render
+    from neurokit.hw_sim.devices import load_comparator
     from neurokit.hw_sim.estimators import ESTIMATORS
+    from neurokit.hw_sim.graph.numerics import parse_width
     from neurokit.hw_sim.mapping.tiles import STRATEGIES
     from neurokit.hw_sim.pricing.timing import PACES
     from neurokit.hw_sim.simulate import DEFAULT_ESTIMATORS
     from neurokit.render.energy import energy as energy_report
 
-    profiles = priced_chips(chip, price or [])
+    profiles = at_voltages(chip, priced_chips(chip, price or []), voltage or [])
+    for device in compare or ():
+        load_comparator(device)
+    if weight_bits is not None:
+        parse_width(weight_bits)
     for name in estimator or ():
         ESTIMATORS.get(name.partition(":")[0])
     if pace is not None and pace not in PACES:
@@ -95,11 +127,16 @@ def energy(
             mapping,
             step_seconds,
             pace,
+            weight_bits,
+            queueing,
             time_steps,
             weights,
             input_shape,
             rate_coded,
             check_events,
+            compare,
+            samples,
+            out,
         )
         if out:
             report.save_json(out)
@@ -125,11 +162,16 @@ def _simulate(
     mapping: str,
     step_seconds: float | None,
     pace: str | None,
+    weight_bits: str | None,
+    queueing: bool,
     time_steps: int | None,
     weights: Path | None,
     input_shape: str | None,
     rate_steps: int | None,
     check_events: bool,
+    compare: list[str] | None,
+    samples: int | None,
+    out: Path | None,
 ) -> EnergyReport:
     from neurokit import pipeline
     from neurokit.cli.export import parse_shape
@@ -146,7 +188,7 @@ def _simulate(
             raise InputError(f"--check-events needs spikes, {spec.name!r} has no neurons", fix="leave it out")
         with progress("bring it into exact form"):
             captured = pipeline.exact(captured).captured
-    with progress("count, map and price"):
+    with samples_done("count, map and price") as advance:
         report: EnergyReport = pipeline.simulate(
             captured,
             input_file,
@@ -155,7 +197,13 @@ def _simulate(
             mapping=mapping,
             step_seconds=step_seconds,
             pace=pace,
+            weight_bits=weight_bits,
+            queueing=queueing,
             check_events=check_events,
+            devices=compare,
+            samples=samples,
+            keep=out.with_name(out.name + ".partial") if out and input_file else None,
+            progress=advance,
         )
     return replace(report, assumptions=(*report.assumptions, *remarks))
 
@@ -164,15 +212,11 @@ def _in_rates(spec: ModelSpec, steps: int | None) -> tuple[ModelSpec, list[str]]
     """Returns the model in rate code, if that was asked for, and how near it comes to its source."""
     if steps is None:
         return spec, []
-    from neurokit.transforms.rate_coding import rate_coded
+    from neurokit.transforms.rate_coding.convert import rate_coded
 
     with progress(f"convert {spec.name} to rates"):
         made = rate_coded(spec, steps)
-    same = "" if made.top1_agreement is None else f", top-1 agreement {made.top1_agreement:.0%}"
-    return made.spec, [
-        f"rate code of {made.neurons} ReLU layers over {steps} steps: output error {made.error:.2g} (relative L2) "
-        f"against the network without spikes on {made.samples} samples{same}"
-    ]
+    return made.spec, [made.summary()]
 
 
 def priced_chips(names: list[str], prices: list[str]) -> list[HardwareProfile]:
@@ -206,10 +250,38 @@ def priced_chips(names: list[str], prices: list[str]) -> list[HardwareProfile]:
     return [load_chip(name).with_prices(given[name]) if given[name] else load_chip(name) for name in names]
 
 
+def at_voltages(names: list[str], profiles: list[HardwareProfile], given: list[str]) -> list[HardwareProfile]:
+    """Returns the chips at the voltages that the user gave.
+
+    Args:
+        names: Names or paths of chips.
+        profiles: These chips.
+        given: Entries `VOLTS`, for all, or `CHIP=VOLTS`.
+
+    Raises:
+        InputError: If an entry has another form or is of a chip that was not named, or a voltage is outside a range.
+    """
+    volts: dict[str, float] = {}
+    for entry in given:
+        name, _, text = entry.rpartition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not value > 0 or (name and name not in names):
+            raise InputError(
+                f"--voltage is {entry!r}",
+                expected="VOLTS, or CHIP=VOLTS of a chip that is named with --chip",
+                fix="for example --voltage truenorth=0.75",
+            )
+        volts |= dict.fromkeys([name] if name else names, value)
+    return [p.at_voltage(volts[n]) if n in volts else p for n, p in zip(names, profiles, strict=True)]
+
+
 def _refuse_early(input_file: Path | None, *outputs: Path | None) -> None:
     """Refuses a missing input or an unusable place before the minutes that loading and counting can take."""
-    if input_file is not None and not input_file.is_file():
-        raise InputError(f"there is no input file {input_file}", expected="an image, an array or an event file")
+    if input_file is not None and not input_file.exists():
+        raise InputError(f"there is no input file or folder {input_file}", expected="an image, an array, events, audio")
     for path in outputs:
         if path is not None and not path.absolute().parent.is_dir():
             raise InputError(f"there is no folder {path.absolute().parent}", fix="create it first")

@@ -52,6 +52,14 @@ def export(
         str | None,
         typer.Option("--input-shape", metavar="C,H,W", help="One sample without T and B, for a bare nn.Module."),
     ] = None,
+    transform: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--transform",
+            metavar="NAME[:KEY=VALUE,...]",
+            help="Change the model before capture (neurokit list transforms); repeatable, in order.",
+        ),
+    ] = None,
     flat: Annotated[bool, typer.Option("--flat", help="Plain operators only, no ONNX local functions.")] = False,
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the target; repeatable.")
@@ -65,7 +73,7 @@ def export(
     size = number_or_dynamic(batch, "--batch")
     shape = parse_shape(input_shape)
     extra = parse_options(option or [])
-    _refuse_early(target, out, force)
+    _refuse_early(target, out, force, transform or [])
     if numerics is Numerics.exact:
         extra |= {} if bits == 8 else {"bits": bits}
     elif bits != 8 or fine_tune is not None:
@@ -82,6 +90,11 @@ def export(
 
         with progress(f"load {model}"):
             spec = load(model, input_shape=shape, time_steps=steps if isinstance(steps, int) else None, weights=weights)
+        if transform:
+            from neurokit.transforms import transform as apply
+
+            with progress(f"transform {spec.name}"):
+                spec = apply(spec, transform)
         with progress(f"capture {spec.name}"):
             captured = pipeline.capture(spec, time_steps=steps)
         with progress(f"lower to {target}"):
@@ -178,10 +191,13 @@ def parse_options(entries: list[str]) -> dict[str, Any]:
     return options
 
 
-def _refuse_early(target: str, out: Path, force: bool) -> None:
-    """Refuses an unknown target or an unusable folder before the minutes that loading and capturing can take."""
+def _refuse_early(target: str, out: Path, force: bool, transforms: list[str]) -> None:
+    """Refuses an unknown target or transform or an unusable folder before the minutes that loading can take."""
     from neurokit.artifact import check_out
     from neurokit.target import TARGETS
+    from neurokit.transforms.transform import resolve
 
     TARGETS.get(target)
+    for step in transforms:
+        resolve(step)
     check_out(out, force=force)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from neurokit.cli._common import Debug, Json, print_json, print_next
@@ -33,6 +35,32 @@ def targets(as_json: Json = False, debug: Debug = False) -> None:
 
     render.show(render.targets(rows), render.broken(broken))
     print_next("neurokit export MODEL --target TARGET --out DIR")
+
+
+def list_(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="models, targets, chips, tasks, transforms, ...")],
+    markdown: Annotated[bool, typer.Option("--markdown", help="As a table for documents.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List whatever is registered under KIND, other distributions' entries included."""
+    from neurokit import listing
+    from neurokit.errors import InputError
+
+    if kind not in listing.KINDS:
+        raise InputError(f"nothing is listed as {kind!r}", expected="one of " + ", ".join(listing.KINDS))
+    if markdown:
+        from neurokit.catalogue import table
+
+        typer.echo(table(kind))
+        return
+    rows, broken = listing.KINDS[kind]()
+    if as_json:
+        print_json({kind: rows, "broken": broken})
+        return
+    from neurokit import render
+
+    render.show(render.rows(rows), render.broken(broken))
 
 
 def doctor(as_json: Json = False, debug: Debug = False) -> None:

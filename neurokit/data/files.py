@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from neurokit.spec import ModelSpec
 
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+READABLE = {*_IMAGES, ".npy", ".npz", ".wav", *EVENT_FILES}
 _EVENT_FIELDS = {"t", "x", "y", "p"}
 _MAX_BYTES = 4 << 30
 
@@ -80,9 +81,11 @@ def _image(path: Path, spec: ModelSpec) -> np.ndarray:
     from PIL import Image
 
     info = spec.inputs[0]
-    if len(info.shape) != 3 or info.shape[0] not in (1, 3):
-        raise InputError(f"{path} is an image, the model takes {list(info.shape)}", expected="an array in a .npy file")
-    channels, height, width = info.shape
+    if len(info.numbers) != 3 or info.numbers[0] not in (1, 3):
+        raise InputError(
+            f"{path} is an image, the model takes {list(info.numbers)}", expected="an array in a .npy file"
+        )
+    channels, height, width = info.numbers
     with Image.open(path) as image:
         mode = "L" if channels == 1 else "RGB"
         pixels = np.asarray(image.convert(mode).resize((width, height)), dtype=np.float32) / 255.0
@@ -110,7 +113,7 @@ def _frames(events: np.ndarray, path: Path, spec: ModelSpec, time_steps: int | N
         raise InputError(f"the event stream {path} is empty", expected="at least one event")
     if time_steps is None:
         raise InputError(f"{path} is an event stream, the model has no time steps", expected="a spiking model")
-    shape = spec.inputs[0].shape
+    shape = spec.inputs[0].numbers
     if len(shape) != 3 or shape[0] not in (1, 2):
         raise InputError(f"{path} is an event stream, the model takes {list(shape)}", expected="[1 or 2, H, W]")
     channels, height, width = shape
@@ -132,7 +135,7 @@ def _frames(events: np.ndarray, path: Path, spec: ModelSpec, time_steps: int | N
 
 def _split(array: np.ndarray, path: Path, spec: ModelSpec, time_steps: int | None) -> list[np.ndarray]:
     """Tells one sample from several by the number of axes."""
-    shape = spec.inputs[0].shape
+    shape = spec.inputs[0].numbers
     if array.dtype.kind not in "fiub":
         raise InputError(f"{path} holds {array.dtype}", expected="numbers")
     if array.size == 0:
@@ -157,9 +160,9 @@ def _tensor(sample: np.ndarray, spec: ModelSpec, time_steps: int | None) -> torc
 
     info = spec.inputs[0]
     x = torch.from_numpy(np.ascontiguousarray(sample, dtype=info.dtype))
-    timed = x.dim() == len(info.shape) + 1
+    timed = x.dim() == len(info.numbers) + 1
     if time_steps is None or spec.time_input == "image":
         if timed:
-            raise InputError("the input has a time axis, the model takes one image", expected=f"{list(info.shape)}")
+            raise InputError("the input has a time axis, the model takes one image", expected=f"{list(info.numbers)}")
         return x.unsqueeze(0)
     return (x if timed else x.unsqueeze(0).expand(time_steps, *x.shape)).unsqueeze(1).contiguous()

@@ -1,17 +1,13 @@
-"""Accuracy before and after: the source model and its lowered form on the same labelled data."""
+"""Labelled data: inputs and the right answers, from arrays."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from neurokit.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -20,7 +16,7 @@ class Labelled:
 
     Attributes:
         x: `[N, *shape]`, or `[N, T, *shape]` for sequences.
-        y: Number of the right class, `[N]`.
+        y: Labels of the task, `[N]` or `[N, ...]` (masks, sequences); what they mean is checked by the task.
         name: Where it is from.
     """
 
@@ -43,7 +39,7 @@ def check_pairs(x: np.ndarray, y: np.ndarray, name: str) -> None:
     Raises:
         InputError: If they are not, or if there are none.
     """
-    if y.ndim != 1 or len(x) != len(y) or not len(x):
+    if y.ndim < 1 or len(x) != len(y) or not len(x):
         raise InputError(f"{name}: x is {list(x.shape)}, y is {list(y.shape)}", expected="as many labels as inputs")
 
 

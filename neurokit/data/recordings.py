@@ -119,7 +119,7 @@ def read_audio(path: Path, info: TensorSpec, time_steps: int | None) -> NDArray[
     """
     from scipy.io import wavfile
 
-    shape = info.shape
+    shape = info.numbers
     if time_steps is None or not (len(shape) == 1 or (len(shape) == 2 and shape[0] == 1)):
         raise InputError(
             f"{path} is audio, the model takes {list(shape)} with T = {time_steps}",

@@ -30,7 +30,7 @@ from neurokit.exact.rewrite import Plan, Rounding, apply, place
 from neurokit.neurons.delay import Delay
 from neurokit.neurons.loops import Loop
 from neurokit.spec import ModelSpec
-from neurokit.tasks.classification import right_share, sequences
+from neurokit.tasks.evaluate import headline_score, sequences
 
 __all__ = ["Exact", "LayerProof", "Proof", "exact", "exact_finetune"]
 
@@ -133,7 +133,7 @@ def exact_finetune(
     for index, (weight, bias) in enumerate(trained):
         folded.set(index, weight, bias)
     tuned = _finish(job, folded, bits, False)
-    before, after = (right_share(each.captured, inputs) for each in (made, tuned))
+    before, after = (headline_score(each.captured, inputs) for each in (made, tuned))
     said = f"accuracy on the training data {before:.2%} before and {after:.2%} after {epochs} epochs of fine-tuning"
     if after < before or (made.proof.status == "exact" != tuned.proof.status):
         return replace(made, notes=(*made.notes, f"{said}: it is left out"))

@@ -18,7 +18,7 @@ from neurokit.page import chips
 from neurokit.page.row import Row
 from neurokit.quantity import Quantity
 from neurokit.reports import LatencyReport, ParityReport
-from neurokit.tasks.classification import wilson
+from neurokit.tasks.intervals import wilson
 
 _WORTH_SAYING = 0.01  # of an output; a flipped spike shows, rounding does not
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from neurokit.artifact import Artifact
+from neurokit.parity.calls import call_faults
 from neurokit.parity.forcing import SIDES, Forced, excess, fires_at_threshold, force_layer, in_bounds
 from neurokit.parity.vectors import LayerVector, Vectors, covering_spikes
 from neurokit.parity.ways import fault_of, run_every_way
@@ -64,7 +65,7 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
         vectors = probe.narrow(vectors)
     outputs, spikes = free_run(artifact, vectors, probe)
     if not vectors.layers:
-        return _without_neurons(probe, artifact, vectors, outputs)
+        return _without_neurons(probe, artifact, vectors, outputs, options)
     forced, forced_error, output_ok = _force(probe, vectors)
     covered, covered_ok = _cover(probe, vectors)
     layers = tuple(
@@ -142,12 +143,18 @@ def _probe(artifact: Artifact, **options: Any) -> Any:
     return target.probe(artifact, **options)  # type: ignore[attr-defined]
 
 
-def _without_neurons(probe: Any, artifact: Artifact, vectors: Vectors, outputs: list[np.ndarray]) -> ParityReport:
+def _without_neurons(
+    probe: Any, artifact: Artifact, vectors: Vectors, outputs: list[np.ndarray], options: dict[str, Any]
+) -> ParityReport:
     error = _error(outputs, vectors)
     tolerance = getattr(probe, "tolerance", TOLERANCE)
     faults, more = probe.faults(vectors) if hasattr(probe, "faults") else ([], [])
+    if vectors.calls:
+        with TARGETS.get(artifact.manifest.target).open(artifact, **options) as runner:
+            worst, wrong = call_faults(runner, vectors.calls, tolerance)
+        error, faults = max(error, worst), [*faults, *wrong]
     decomposed = [n.path for n in artifact.manifest.neurons if n.op == "decomposed"]
-    same = all(np.array_equal(y, r) for y, r in zip(outputs, vectors.outputs.values(), strict=True))
+    same = error == 0 and all(np.array_equal(y, r) for y, r in zip(outputs, vectors.outputs.values(), strict=True))
     if artifact.manifest.numerics == "exact" and not same:
         faults.append("an exact artifact must equal its reference bit for bit, and its output does not")
     notes = [*vectors.notes, *more, *faults]

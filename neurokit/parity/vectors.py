@@ -12,6 +12,7 @@ import numpy as np
 
 from neurokit.errors import ArtifactError
 from neurokit.neurons import dynamics
+from neurokit.parity.calls import Call, make_calls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,6 +94,7 @@ class Vectors:
         notes: What the reference check found.
         covering_outputs: The reference's outputs under random spikes, by name; empty where those were not run.
         covering_bounds: Absolute rounding bound of each.
+        calls: Calls in a row of a model with a free length, declared states or several graphs; else ().
     """
 
     feeds: dict[str, np.ndarray]
@@ -105,6 +107,7 @@ class Vectors:
     notes: tuple[str, ...] = field(default_factory=tuple)
     covering_outputs: dict[str, np.ndarray] = field(default_factory=dict)
     covering_bounds: dict[str, float] = field(default_factory=dict)
+    calls: tuple[Call, ...] = ()
 
     @property
     def x(self) -> np.ndarray:
@@ -130,7 +133,14 @@ class Vectors:
             "output_bounds": self.output_bounds,
             "layers": [],
             "covering_bounds": self.covering_bounds,
+            "calls": [
+                {"graph": c.graph, "inputs": list(c.feeds), "outputs": list(c.outputs), "fresh": c.fresh}
+                for c in self.calls
+            ],
         }
+        for index, call in enumerate(self.calls):
+            arrays.update({f"c{index}in{at}": value for at, value in enumerate(call.feeds.values())})
+            arrays.update({f"c{index}y{at}": value for at, value in enumerate(call.outputs.values())})
         for index, value in enumerate(self.outputs.values()):
             arrays[f"y{index}"] = value
         for name, value in self.covering_outputs.items():
@@ -197,11 +207,22 @@ class Vectors:
                     tuple(head["notes"]),
                     covering,
                     head.get("covering_bounds", {}),
+                    tuple(_call(data, index, entry) for index, entry in enumerate(head.get("calls", ()))),
                 )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(
                 f"the test vectors {path} cannot be read: {error}", fix="export the model again"
             ) from error
+
+
+def _call(data: Any, index: int, entry: dict[str, Any]) -> Call:
+    feeds = {name: data[f"c{index}in{at}"] for at, name in enumerate(entry["inputs"])}
+    return Call(
+        entry["graph"],
+        feeds,
+        {name: data[f"c{index}y{at}"] for at, name in enumerate(entry["outputs"])},
+        bool(entry["fresh"]),
+    )
 
 
 def _layer(data: Any, index: int, entry: dict[str, Any]) -> LayerVector:
@@ -227,6 +248,7 @@ def make_vectors(
     seed: int = 0,
     feeds: Mapping[str, torch.Tensor] | None = None,
     notes: tuple[str, ...] = (),
+    keeps: bool = False,
 ) -> Vectors:
     """Runs the captured program once and keeps what verification needs.
 
@@ -236,6 +258,7 @@ def make_vectors(
         seed: Seed of the draw.
         feeds: The inputs themselves by name, instead of drawn ones.
         notes: What is known of the reference already.
+        keeps: Whether the artifact keeps declared states between calls, as a step form does.
     """
     from neurokit.capture import opened
     from neurokit.capture.reference import example_inputs, fed_back, record
@@ -259,6 +282,7 @@ def make_vectors(
         for path, entry, current, cover in zip(captured.calls, records, currents, covers, strict=True)
     )
     names = captured.output_names
+    calls, more = ((), ()) if captured.spiking else make_calls(captured.graphs, keeps, seed)
     return Vectors(
         feeds={info.name: value.numpy() for info, value in zip(captured.spec.inputs, given, strict=True)},
         outputs={n: y.detach().numpy() for n, y in zip(names, outputs, strict=True)},
@@ -267,7 +291,8 @@ def make_vectors(
         time_input="image" if captured.spec.time_input == "image" or steps is None else "sequence",
         time_output=captured.time_output,
         seed=seed,
-        notes=notes,
+        notes=(*notes, *more),
+        calls=calls,
         covering_outputs={n: y.detach().numpy() for n, y in zip(names, stirred, strict=False)} if layers else {},
         covering_bounds=_bounds(names, stirred_magnitudes) if layers else {},
     )

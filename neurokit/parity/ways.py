@@ -70,7 +70,9 @@ def _kept(vectors: Vectors, out_axis: int) -> Run:
 
 def _shifted(feeds: Mapping[str, np.ndarray], shift: int, axis: int) -> Feeds:
     """Returns the first sample of some feeds, each shifted along its last axis."""
-    return {name: np.roll(value.take([0], axis), shift, -1) for name, value in feeds.items()}
+    kept = {name: value.take([0], axis) for name, value in feeds.items()}
+    # A mask says which of the others count: shifted, it may leave none.
+    return {name: value if value.dtype == bool else np.roll(value, shift, -1) for name, value in kept.items()}
 
 
 def _together(samples: Sequence[Feeds], axis: int) -> Feeds:

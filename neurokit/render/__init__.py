@@ -139,6 +139,14 @@ def pairs(found: Sequence[Mapping[str, Any]]) -> RenderableType:
     return table
 
 
+def rows(entries: Sequence[Mapping[str, Any]]) -> Table:
+    """Returns a table of names and summaries."""
+    table = plain_table("name", "what it is")
+    for entry in entries:
+        table.add_row(escape(str(entry["name"])), escape(str(entry.get("summary") or entry.get("description", ""))))
+    return table
+
+
 def models(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Returns the listing of models."""
     table = plain_table("model", "T", "input", "description")

@@ -29,11 +29,15 @@ def accuracy(said: Mapping[str, Any]) -> list[RenderableType]:
     if "accuracy" in said:
         found = said["accuracy"]
         where = escape(f"{found['samples']:,} samples of {found['data'] or 'given data'}")
-        parts.append(
-            f"accuracy on {where}: {found['before']:.2%} before, {found['after']:.2%} after; "
-            f"the same answer for {found['agreement']:.2%}"
-        )
+        name = found.get("headline", "accuracy")
+        before, after = (_metric(name, found[key]) for key in ("before", "after"))
+        parts.append(f"{name} on {where}: {before} before, {after} after; the same answer for {found['agreement']:.2%}")
     return parts
+
+
+def _metric(name: str, value: float) -> str:
+    """Returns a share in percent, and what is no share as it is."""
+    return f"{value:.4g}" if name == "perplexity" else f"{value:.2%}"
 
 
 def ways(report: ParityReport) -> list[RenderableType]:

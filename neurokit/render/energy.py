@@ -26,6 +26,7 @@ def energy(report: EnergyReport) -> RenderableType:
     blocks = (
         *chips,
         remarks,
+        _comparators(report),
         _estimators(report),
         [*verdict, *map(escape, report.comparison)],
         checked,
@@ -47,9 +48,9 @@ def _totals(report: EnergyReport) -> tuple[list[RenderableType], list[Renderable
     totals = plain_table("chip", "energy of one inference", "latency", "chips x cores", "fits")
     parts = plain_table("of which", "synapse", "neuron", "routing", "memory", "static", "host")
     for chip in report.chips:
-        latency = chip.latency.inference.text() if chip.latency else "unknown"
+        latency = chip.latency.inference.text() if chip.latency else "not published"
         fits = "yes" if chip.fits else f"no ({len(chip.violations)} limits)"
-        cells = (chip.title, chip.headline(), latency, f"{chip.chips} x {chip.cores}", fits)
+        cells = (chip.title, report.headline(chip), latency, f"{chip.chips} x {chip.cores}", fits)
         totals.add_row(*map(escape, cells))
         shown = [_short(chip, str(column.header)) for column in parts.columns[1:]]
         if set(shown) != {"-"}:
@@ -72,7 +73,16 @@ def _estimators(report: EnergyReport) -> list[RenderableType]:
         return []
     table = plain_table("estimator", "energy", "what it is")
     for rule in report.estimators:
-        table.add_row(escape(rule.name), escape(rule.total.text()), escape(rule.title))
+        table.add_row(escape(rule.name), escape(rule.headline()), escape(rule.title))
+    return [table]
+
+
+def _comparators(report: EnergyReport) -> list[RenderableType]:
+    if not report.comparators:
+        return []
+    table = plain_table("without spikes, on", "energy", "how it is known")
+    for device in report.comparators:
+        table.add_row(escape(device.title), escape(device.headline()), escape(device.note))
     return [table]
 
 

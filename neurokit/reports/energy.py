@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -109,7 +109,8 @@ class ChipReport:
     Attributes:
         chip: Name of the chip.
         title: Name in tables.
-        status: "priced"; "lower-bound": something used has no price; "refused": no joules can be given.
+        status: "priced"; "lower-bound": something used has no price, or part of the network is in no count;
+            "refused": no joules can be given.
         fits: Whether the chip can hold the network; if not, all figures suppose that it could.
         violations: Every limit that the network breaks, with the nearest change that fits.
         strategy: Mapping strategy.
@@ -172,6 +173,7 @@ class EstimatorReport:
         parts: Its terms.
         source: Where its equations are from.
         notes: Choices, errata and limits.
+        at_least: Whether part of the network is in no count, so that the total is a lower bound.
     """
 
     name: str
@@ -180,6 +182,36 @@ class EstimatorReport:
     parts: dict[str, float]
     source: str
     notes: tuple[str, ...] = ()
+    at_least: bool = False
+
+    def headline(self) -> str:
+        """Returns the total as one phrase that cannot be misread."""
+        return f"at least {self.total.text()}" if self.at_least else self.total.text()
+
+
+@dataclass(frozen=True)
+class ComparatorReport:
+    """The same network without spikes on a device that anybody can buy.
+
+    Attributes:
+        name: Name of the device, or of the file that measured it.
+        title: Name in tables.
+        total: Energy of one dense pass.
+        precision: Numbers that the device was measured with.
+        note: How the figure comes about.
+        at_least: Whether part of the network is in no count.
+    """
+
+    name: str
+    title: str
+    total: Quantity
+    precision: str
+    note: str
+    at_least: bool = False
+
+    def headline(self) -> str:
+        """Returns the total as one phrase that cannot be misread."""
+        return f"at least {self.total.text()}" if self.at_least else self.total.text()
 
 
 @dataclass(frozen=True)
@@ -212,6 +244,8 @@ class Spread:
         largest: Largest.
         samples: Number of samples.
         unit: Unit.
+        low: Lower end of the mean's 95 % interval.
+        high: Upper end of it.
     """
 
     mean: float
@@ -220,6 +254,31 @@ class Spread:
     largest: float
     samples: int
     unit: str
+    low: float = 0.0
+    high: float = 0.0
+
+
+@dataclass(frozen=True)
+class SetReport:
+    """Figures over a test set; each is of one inference, with mean, deviation and the mean's 95 % interval.
+
+    Attributes:
+        samples: Samples that were run.
+        asked: Samples that were asked for; more than `samples` where the run was interrupted.
+        energy: By chip, in joules, best estimates of the prices.
+        latency: By chip, in seconds.
+        events: Synaptic events.
+        spikes: Spikes.
+        rates: Spikes for each neuron and step, by layer.
+    """
+
+    samples: int
+    asked: int
+    energy: dict[str, Spread]
+    latency: dict[str, Spread]
+    events: Spread
+    spikes: Spread
+    rates: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -254,7 +313,7 @@ class EnergyReport:
     Attributes:
         network: Name of the model.
         sample: What was run.
-        samples: Number of samples; figures below are of the first, `spread` is over all.
+        samples: Number of samples; details below are of the first, `spread` and `test_set` are over all.
         time_steps: T.
         neurons: Neurons of the network.
         synapses: Connections.
@@ -264,12 +323,14 @@ class EnergyReport:
         chips: One entry a chip.
         estimators: One entry a named estimator.
         verdict: Spikes for each synapse, judged.
-        comparison: How the network compares with the same network without spikes, in words.
+        comparison: How the network compares with the same network without spikes on measured devices, in words.
         spread: Total energy over samples, by chip.
         assumptions: What was assumed for all chips.
         uncounted: Parts of the model that are in no count.
         tool: Name and version of what made the report.
         event_check: What computing it once more from events alone found, if that was asked for.
+        comparators: The same network without spikes on measured devices.
+        test_set: Figures over all samples, where there are several.
     """
 
     network: str
@@ -290,6 +351,13 @@ class EnergyReport:
     uncounted: tuple[str, ...]
     tool: str
     event_check: EventCheck | None = None
+    comparators: tuple[ComparatorReport, ...] = ()
+    test_set: SetReport | None = None
+
+    @property
+    def lower_bound(self) -> bool:
+        """Whether part of the network is in no count: then every total is a lower bound, and no verdict rests on it."""
+        return bool(self.uncounted)
 
     def chip(self, name: str) -> ChipReport:
         """Returns the entry of one chip.
@@ -301,6 +369,26 @@ class EnergyReport:
             if entry.chip == name:
                 return entry
         raise InputError(f"the report has no chip {name!r}", expected="one of " + ", ".join(c.chip for c in self.chips))
+
+    def total_of(self, chip: ChipReport) -> Quantity | None:
+        """Returns a chip's energy with the interval of its prices: of several samples their mean."""
+        over = self.test_set.energy.get(chip.chip) if self.test_set else None
+        if over is None or chip.total is None or not chip.total.value:
+            return chip.total
+        return chip.total.scaled(over.mean / chip.total.value)
+
+    def headline(self, chip: ChipReport) -> str:
+        """Returns a chip's energy as one phrase: of several samples their mean, not the first of them.
+
+        The brackets hold the interval of the prices; how much samples differ stands beside it.
+        """
+        over = self.test_set.energy.get(chip.chip) if self.test_set else None
+        if over is None or chip.total is None:
+            return chip.headline()
+        mean = replace(chip, total=self.total_of(chip)).headline()
+        ends = " to ".join(Quantity.exact(end, over.unit, "simulated", "").text() for end in (over.low, over.high))
+        spread = Quantity.exact(over.deviation, over.unit, "simulated", "").text()
+        return f"{mean}, mean of {over.samples} samples (its 95 % interval {ends}, standard deviation {spread})"
 
     def to_json(self) -> dict[str, Any]:
         """Returns the report as a JSON object."""

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -244,11 +245,24 @@ def test_unwritable_places_are_refused_before_any_work(tmp_path, monkeypatch, ou
     assert leftovers(tmp_path) == ["file"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_parent_without_permission_is_refused(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(OutputError, match="cannot be written"):
-        write(tmp_path / "m")
+@pytest.mark.parametrize("mode", [0o500, 0o555, 0o711])
+def test_a_parent_without_permission_is_refused(mode):
+    """In a process of its own, which gives up root's rights where it has them: root may write everywhere."""
+    place = Path(tempfile.mkdtemp())  # pytest's own folders may be entered by their owner only
+    place.chmod(mode)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            with pytest.raises(OutputError, match="cannot be written"), write_artifact(place / "m"):
+                pass
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    place.rmdir()
 
 
 def test_a_full_disk_is_told_as_such(tmp_path):

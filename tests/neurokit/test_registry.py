@@ -55,7 +55,10 @@ def test_near_misses_are_named(plugins):
     assert caught.value.fix == "did you mean apple or pear?"  # the nearest first
     with pytest.raises(UnknownNameError) as caught:
         TABLE.get("zzzz")
-    assert caught.value.fix == "list them with: neurokit things"
+    assert caught.value.fix == ""  # advice is a command that exists, or none
+    with pytest.raises(UnknownNameError) as caught:
+        Registry("thing", command="neurokit list things").get("zzzz")
+    assert caught.value.fix == "list them with: neurokit list things"
 
 
 def test_an_empty_table_says_so():

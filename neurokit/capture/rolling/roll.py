@@ -40,9 +40,9 @@ class Rolled(nn.Module):
         self._given = set(signature.user_inputs)
         self._graph = GraphModule(program.graph_module, graph)
 
-    def forward(self, x: Any, *states: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Any, *rest: Tensor) -> tuple[Tensor, ...]:
         """Runs it as the twin would run."""
-        given = iter([*(x if isinstance(x, tuple | list) else (x,)), *states])
+        given = iter([*(x if isinstance(x, tuple | list) else (x,)), *rest])
         values = [
             next(given) if node.target in self._given else self._held(str(node.target))
             for node in self._graph.graph.nodes

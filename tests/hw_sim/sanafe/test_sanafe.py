@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import graphlib
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from neurokit.hw_sim.graph.raster import SpikeRaster
 from neurokit.hw_sim.mapping.mapping import Piece, place_by_hand
 from neurokit.hw_sim.pricing.cost import price
 from neurokit.hw_sim.pricing.mapped_counts import count_on
+from neurokit.hw_sim.pricing.queueing import queued_step_times
 from neurokit.hw_sim.pricing.tally import Tally
 from neurokit.hw_sim.sanafe import read_architecture, read_network, write_architecture, write_network
 
@@ -99,6 +102,21 @@ def simulate(network: Network, inputs: np.ndarray) -> tuple[dict[str, SpikeRaste
     return {name: SpikeRaster.pack(raster) for name, raster in spikes.items()}, active
 
 
+def sending_order(trace: list[list[dict]]) -> list[int]:
+    """Returns the order in which neurons send to cores: that of SANA-FE's pointers, another one in each process."""
+    before: dict[int, set[int]] = {}
+    for step in trace:
+        sent: dict[tuple[str, int], list[tuple[int, int]]] = {}
+        for m in step:
+            if not m["placeholder"]:
+                key = (m["src_neuron_group_id"], m["src_neuron_offset"])
+                sent.setdefault(key, []).append((m["mid"], m["dest_core_id"]))
+        for packets in sent.values():
+            for (_, first), (_, second) in itertools.pairwise(sorted(packets)):
+                before.setdefault(second, set()).add(first)
+    return list(graphlib.TopologicalSorter(before).static_order())
+
+
 @pytest.mark.parametrize("build", [dense, conv, two_layers])
 def test_energy_and_step_time_equal_sanafe(build, tmp_path):
     sanafe = pytest.importorskip("sanafe", reason="the SANA-FE simulator is an optional oracle: pip install sanafe")
@@ -111,6 +129,9 @@ def test_energy_and_step_time_equal_sanafe(build, tmp_path):
     chip = sanafe.SpikingChip(arch)
     chip.load(sanafe.load_net(str(written), arch))
     theirs = chip.sim(STEPS, timing_model="simple", processing_threads=1, spike_trace=True, perf_trace=True)
+    chip = sanafe.SpikingChip(arch)
+    chip.load(sanafe.load_net(str(written), arch))
+    queued = chip.sim(STEPS, timing_model="detailed", processing_threads=1, message_trace=True)
 
     rasters, active = simulate(network, inputs)
     fired = sum(rasters[p.name].count for p in network.populations)
@@ -126,6 +147,85 @@ def test_energy_and_step_time_equal_sanafe(build, tmp_path):
     assert ours.components["neuron"].value == pytest.approx(energy["soma"], rel=1e-9)
     assert ours.components["routing"].value == pytest.approx(energy["network"], rel=1e-9)
     assert ours.latency.inference.value == pytest.approx(theirs["sim_time"], rel=1e-9)
+    order = sending_order(queued["message_trace"])
+    with_queues = queued_step_times(mapping, Tally(Workload(network, rasters), active), profile(), order)
+    assert with_queues.sum() == pytest.approx(queued["sim_time"], rel=1e-9)
+
+
+def loop() -> Network:
+    rng = np.random.default_rng(5)
+    forth, back, out = (rng.integers(-3, 5, shape).astype(float) for shape in ((60, 40), (60, 60), (12, 60)))
+    populations = (
+        Population("l0", (40,), "input"),
+        Population("l1", (60,), model=NeuronModel("if", 30.0)),
+        Population("l2", (12,), model=NeuronModel("if", 40.0)),
+    )
+    projections = (
+        Projection.linear("in", "l0", "l1", (40,), 60, weight=forth),
+        Projection.linear("loop", "l1", "l1", (60,), 60, weight=back - 1, delay=1),
+        Projection.linear("out", "l1", "l2", (60,), 12, weight=out),
+    )
+    return Network("loop", populations, projections)
+
+
+def test_a_loop_is_written_and_runs_in_sanafe_as_it_does_here(tmp_path):
+    """Integrated in plain numpy: everything that is sent in a step arrives in the next, the loop too."""
+    sanafe = pytest.importorskip("sanafe", reason="the SANA-FE simulator is an optional oracle: pip install sanafe")
+    network = loop()
+    inputs = (np.random.default_rng(3).random((STEPS, 40)) < 0.5).astype(np.uint8)
+    spikes = {"l0": inputs.astype(float), "l1": np.zeros((STEPS, 60)), "l2": np.zeros((STEPS, 12))}
+    voltage = {"l1": np.zeros(60), "l2": np.zeros(12)}
+    for t in range(STEPS):
+        for population in network.populations[1:]:
+            name = population.name
+            for projection in network.into(name) if t else ():
+                voltage[name] = voltage[name] + projection.weight @ spikes[projection.source][t - 1]
+            spikes[name][t] = voltage[name] > population.model.threshold
+            voltage[name] = np.where(spikes[name][t], 0.0, voltage[name])
+    arch = sanafe.load_arch(str(write_architecture(profile(), tmp_path / "arch.yaml", input_units=128)))
+    chip = sanafe.SpikingChip(arch)
+    written = write_network(placed(network), {"l0": SpikeRaster.pack(inputs)}, tmp_path / "net.yaml")
+    chip.load(sanafe.load_net(str(written), arch))
+    theirs = chip.sim(STEPS, timing_model="simple", processing_threads=1, spike_trace=True)
+    assert [len(step) for step in theirs["spike_trace"]] == [
+        int(sum(s[t].sum() for s in spikes.values())) for t in range(STEPS)
+    ]
+    assert spikes["l1"].sum() > 20
+    late = dataclasses.replace(network.projections[1], delay=2)
+    with pytest.raises(InputError, match="delay of 2"):
+        write_network(
+            placed(dataclasses.replace(network, projections=(network.projections[0], late))),
+            {"l0": SpikeRaster.pack(inputs)},
+            tmp_path / "late.yaml",
+        )
+
+
+def test_queues_under_congestion_equal_sanafe(tmp_path):
+    """All inputs at once onto cores far apart: routes are beyond the capacity of their buffers."""
+    sanafe = pytest.importorskip("sanafe", reason="the SANA-FE simulator is an optional oracle: pip install sanafe")
+    network = layered("crowd", [(120,), (200,), (64,)])
+    pieces = []
+    for k, population in enumerate(network.populations):
+        edges = [population.size * i // 3 for i in range(4)]
+        blocks = [Block.span(population.size, a, b) for a, b in itertools.pairwise(edges)]
+        pieces += [Piece((population.name,), block, (5 * k + 3 * i + 1) % 16) for i, block in enumerate(blocks)]
+    mapping = place_by_hand(network, profile(), pieces)
+    inputs = (np.random.default_rng(3).random((STEPS, 120)) < 0.9).astype(np.uint8)
+    arch = sanafe.load_arch(str(write_architecture(profile(), tmp_path / "arch.yaml", input_units=128)))
+    chip = sanafe.SpikingChip(arch)
+    chip.load(
+        sanafe.load_net(str(write_network(mapping, {"l0": SpikeRaster.pack(inputs)}, tmp_path / "net.yaml")), arch)
+    )
+    run = chip.sim(STEPS, timing_model="detailed", processing_threads=1, message_trace=True)
+    theirs, order = run["sim_time"], sending_order(run["message_trace"])
+    rasters, active = simulate(network, inputs)
+    tally = Tally(Workload(network, rasters), active)
+    queued = queued_step_times(mapping, tally, profile(), order)
+    assert queued.sum() == pytest.approx(theirs, rel=1e-9)
+    counts = count_on(mapping, tally)
+    plain = price(counts, profile()).latency.inference.value
+    assert queued.sum() >= plain
+    assert price(counts, profile(), queued=queued).latency.inference.value == pytest.approx(theirs, rel=1e-9)
 
 
 def test_the_shipped_architecture_has_the_prices_of_our_profile():

@@ -226,15 +226,16 @@ def test_what_is_not_understood_is_listed_and_the_rest_is_counted():
     assert load.totals()["synaptic_events"] == 8 * int(x.sum()) + 5 * load.rasters["sn1"].count
 
 
-def test_a_rare_neuron_in_plain_operations_is_listed_once():
+def test_a_rare_neuron_in_plain_operations_is_priced_as_a_lif_and_listed():
     net = nn.Sequential(
         nn.Linear(4, 6, bias=False), neuron.QIFNode(step_mode="m"), nn.Linear(6, 3, bias=False), lif(0.1)
     )
     x = spikes(3, 1, 4, rate=0.9)
     load = trace(capture(net.eval(), x), x)
     assert [item.path for item in load.network.uncounted] == ["1"]
-    assert "6 QIFNode neurons" in load.network.uncounted[0].reason
-    assert load.events(load.network.into("0")[0]).sum() == 6 * int(x.sum())
+    assert "what QIFNode computes beyond them" in load.network.uncounted[0].reason
+    assert load.network["1"].size == 6
+    assert load.events(load.network.into("1")[0]).sum() == 6 * int(x.sum())
     assert load.network["3"].role == "neuron"
     assert load.events(load.network.into("3")[0]).sum() == 3 * load.rasters[load.network.into("3")[0].source].count
 

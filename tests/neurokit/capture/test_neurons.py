@@ -282,7 +282,7 @@ def test_step_by_step_is_the_sequence_or_a_reason(case, mode):
     assert torch.equal(torch.stack(steps), by_spikingjelly(case, mode, x))
     assert captured.states
     for state in captured.states:
-        assert (state.neuron, state.shape, state.dtype) == ("1", (None, WIDTH), "float32")
+        assert (state.neuron, [str(size) for size in state.shape], state.dtype) == ("1", ["B", str(WIDTH)], "float32")
 
 
 @pytest.mark.parametrize("name", NOISY)

@@ -15,7 +15,7 @@ from neurokit.data.labelled import Labelled
 from neurokit.errors import InputError
 from neurokit.exact import finetune
 from neurokit.models.spiking_cnn.train import train_digits
-from neurokit.tasks.classification import right_share
+from neurokit.tasks.evaluate import headline_score
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +39,9 @@ def test_gradients_pass_straight_through():
 def test_few_bits_win_back_what_they_lost_on_held_out_digits(digits, tmp_path):
     captured, training, held_out, accuracy = digits
     calibration = as_sequence(torch.from_numpy(training.x[:256]))
-    before = right_share(nk.exact(captured, calibration, bits=2).captured, held_out)
+    before = headline_score(nk.exact(captured, calibration, bits=2).captured, held_out)
     made = nk.exact_finetune(captured, training, bits=2, epochs=10)
-    after = right_share(made.captured, held_out)
+    after = headline_score(made.captured, held_out)
     assert before < accuracy - 0.01, "nothing was lost, so nothing can be won back"
     assert after > before + 0.01
     assert after >= accuracy - 0.015
@@ -95,11 +95,11 @@ def test_a_network_without_neurons_can_be_fine_tuned():
         loss.backward()
         optimiser.step()
     captured = nk.capture(net.eval(), data.train_images[:2])
-    before = right_share(nk.exact(captured, data.train_images[:256], bits=2).captured, held_out)
+    before = headline_score(nk.exact(captured, data.train_images[:256], bits=2).captured, held_out)
     made = nk.exact_finetune(captured, training, bits=2, epochs=8)
     assert made.proof.status == "exact"
-    assert before < right_share(captured, held_out) - 0.02, "nothing was lost, so nothing can be won back"
-    assert right_share(made.captured, held_out) > before + 0.01
+    assert before < headline_score(captured, held_out) - 0.02, "nothing was lost, so nothing can be won back"
+    assert headline_score(made.captured, held_out) > before + 0.01
 
 
 def test_refusals(digits, tmp_path):

@@ -22,7 +22,7 @@ from neurokit.page.rows import Content, _latency_row, _unmetered, gather
 from neurokit.quantity import Quantity
 from neurokit.reports import LatencyReport
 from neurokit.reports import energy as chips
-from neurokit.tasks.classification import wilson
+from neurokit.tasks.intervals import wilson
 
 CASES = (  # target, numerics, parity, median in seconds, right answers of 500, T
     ("onnx", "float", "benign rounding", 1.0e-3, 480, 4),

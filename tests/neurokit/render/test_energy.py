@@ -17,7 +17,7 @@ from neurokit.hw_sim.graph.projection import Projection
 from neurokit.hw_sim.graph.raster import SpikeRaster
 from neurokit.render import energy as render
 
-CHIPS = ("loihi1", "truenorth", "loihi2", "speck2f", "cmos45")
+CHIPS = ("loihi1", "truenorth", "dynapcnn", "speck2f", "cmos45")
 
 
 def shown(part, width: int = 80) -> str:
@@ -49,7 +49,7 @@ def row_of(text: str, title: str) -> str:
 
 
 def test_what_is_refused_bounded_and_supposed(text):
-    assert "refused: no price" in row_of(text, "Intel Loihi 2")
+    assert "refused: no price" in row_of(text, "SynSense DYNAP-CNN")
     assert "at least" in row_of(text, "Generic CMOS")
     assert row_of(text, "Intel Loihi ").rstrip().endswith("yes")
     truenorth = row_of(text, "IBM TrueNorth")
@@ -60,8 +60,8 @@ def test_what_is_refused_bounded_and_supposed(text):
 
 def test_components_stand_in_a_table_of_their_own(text):
     header = row_of(text, "of which").split()
-    assert header == ["of", "which", "synapse", "neuron", "routing", "memory", "static"]
-    assert text.count("Intel Loihi 2  ") == 1  # nothing of it is priced, so it is not in the second table
+    assert header == ["of", "which", "synapse", "neuron", "routing", "memory", "static", "host"]
+    assert text.count("SynSense DYNAP-CNN  ") == 1  # nothing of it is priced, so it is not in the second table
 
 
 def test_no_line_is_cut_on_a_narrow_terminal(report):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import re
@@ -11,19 +12,21 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from neurokit.errors import InputError, OutputError, UnknownNameError
 from neurokit.hw_sim import DEFAULT_ESTIMATORS, simulate_workload, simulate_workloads
 from neurokit.hw_sim.chips.file import load_chip
 from neurokit.hw_sim.graph.counts import Workload
-from neurokit.hw_sim.graph.network import Network, NeuronModel, Population
+from neurokit.hw_sim.graph.network import Network, NeuronModel, Population, Uncounted
 from neurokit.hw_sim.graph.projection import Projection
 from neurokit.hw_sim.graph.raster import SpikeRaster
 from neurokit.page.energy import render_html, save_html
+from neurokit.render.energy import energy as rendered
 from neurokit.reports.energy import EnergyReport
 
-CHIPS = ("loihi1", "truenorth", "loihi2", "speck2f", "cmos45")
+CHIPS = ("loihi1", "truenorth", "dynapcnn", "speck2f", "cmos45")
 
 
 def network() -> Network:
@@ -41,6 +44,12 @@ def workload(net: Network, seed: int = 0, steps: int = 6) -> Workload:
     rng = np.random.default_rng(seed)
     rasters = {p.name: SpikeRaster.pack(rng.random((steps, p.size)) < 0.2) for p in net.populations}
     return Workload(net, rasters, f"random {seed}")
+
+
+def render_text(report: EnergyReport) -> str:
+    console = Console(file=io.StringIO(), width=160, record=True)
+    console.print(rendered(report))
+    return console.export_text()
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +131,32 @@ def test_page_is_self_contained_and_escaped(report):
     assert "spikes a synapse" in page
 
 
+def test_nothing_that_costs_is_left_out_of_the_drawing(report):
+    page = render_html(report)
+    loihi = report.chip("loihi1")
+    assert loihi.components["static"].value > 0
+    assert "static: of no layer" in page
+    assert "inferences a second" in page
+    drawn = sum(sum(parts.values()) for parts in loihi.layers.values())
+    drawn += sum(loihi.components[name].value for name in ("static", "host") if name in loihi.components)
+    assert drawn == pytest.approx(loihi.total.value)
+    assert any(chip.latency is None for chip in report.chips)
+    assert "not published" in page
+
+
+def test_a_row_of_an_image_does_not_outshine_the_neurons():
+    from neurokit.page.charts import heat_map
+
+    image, neurons = [1.0, 1.0], [0.02, 0.04]
+    shades = [
+        re.findall(r'fill="(#[0-9a-f]{6})"', heat_map([image, neurons], "ab", "step", "{:.0%}", top))
+        for top in (None, 0.04)
+    ]
+    assert shades[0][3] != shades[0][0]
+    assert shades[1][3] == shades[1][0] == "#103a6e"
+    assert shades[1][2] != shades[1][3]
+
+
 def test_page_in_a_browser(chromium, report, tmp_path):
     path = save_html(report, tmp_path / "energy.html")
     for width in (1000, 500):  # headless chromium lays out no narrower
@@ -163,6 +198,20 @@ def test_spread_over_samples():
     assert spread.deviation == pytest.approx(np.std(singles, ddof=1))
     assert (spread.smallest, spread.largest) == (min(singles), max(singles))
     assert "Over 4 samples" in render_html(several)
+
+
+def test_what_is_in_no_count_makes_every_total_a_lower_bound():
+    net = dataclasses.replace(network(), uncounted=(Uncounted("odd", "tanh: no connection that can be counted"),))
+    result = simulate_workload(workload(net), CHIPS)
+    assert {chip.status for chip in result.chips if chip.total is not None} == {"lower-bound"}
+    assert all(rule.at_least and rule.headline().startswith("at least ") for rule in result.estimators)
+    assert result.verdict is None
+    assert result.comparison == ("no comparison: part of the network is in no count, so every total is a lower bound",)
+    text, page = render_text(result), render_html(result)
+    assert text.count("at least") >= len(result.estimators) + sum(chip.total is not None for chip in result.chips)
+    assert "no spiking neurons" not in page
+    assert "every total is a lower bound" in page
+    assert result.to_json()["estimators"][0]["at_least"] is True
 
 
 def test_a_network_without_neurons_still_gets_its_dense_estimate():
@@ -234,7 +283,7 @@ def test_energy_command_hands_over_and_renders(report, tmp_path, monkeypatch):
 
     seen = {}
 
-    def fake(captured, inputs, chips, *, estimators, mapping, step_seconds, pace, check_events):
+    def fake(captured, inputs, chips, *, estimators, mapping, step_seconds, pace, **more):
         seen.update(
             captured=captured,
             pace=pace or step_seconds,
@@ -256,9 +305,9 @@ def test_energy_command_hands_over_and_renders(report, tmp_path, monkeypatch):
         "--chip",
         "loihi1",
         "--chip",
-        "loihi2",
+        "dynapcnn",
         "--price",
-        "loihi2:synaptic_event=2e-11",
+        "dynapcnn:synaptic_event=2e-11",
         "--step-seconds",
         "0.01",
         "--out",
@@ -269,7 +318,7 @@ def test_energy_command_hands_over_and_renders(report, tmp_path, monkeypatch):
     result = CliRunner().invoke(cli(), arguments, env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
     assert seen["captured"] == ("captured", 6)
-    assert seen["chips"] == ["loihi1", "loihi2"]
+    assert seen["chips"] == ["loihi1", "dynapcnn"]
     assert seen["price"] == 2e-11
     assert seen["pace"] == 0.01
     assert "refused: no price" in result.output
@@ -286,11 +335,17 @@ def test_energy_command_hands_over_and_renders(report, tmp_path, monkeypatch):
         (["--chip", "loihi9"], "unknown chip"),
         (["--chip", "loihi1", "--estimator", "magic"], "unknown estimator"),
         (["--chip", "loihi1", "--mapping", "magic"], "--mapping"),
+        (["--chip", "loihi1", "--pace", "magic"], "--pace"),
+        (["--chip", "loihi1", "--weight-bits", "half"], "weight bits"),
+        (["--chip", "truenorth", "--voltage", "0.5"], "0.7 to 1.05 V"),
+        (["--chip", "truenorth", "--voltage", "loihi1=0.8"], "--voltage"),
+        (["--chip", "speck2f", "--voltage", "1.2"], "no range of supply voltages"),
         (["--chip", "loihi1", "--price", "loihi1=1"], "--price"),
         (["--chip", "loihi1", "--price", "odin:synaptic_event=1"], "--price"),
         (["--chip", "loihi1", "--price", "loihi1:synaptic_event=x"], "--price"),
-        (["--chip", "loihi1", "--input", "/nowhere.npy"], "no input file"),
+        (["--chip", "loihi1", "--input", "/nowhere.npy"], "no input file or folder"),
         (["--chip", "loihi1", "--html", "/nowhere/x.html"], "no folder"),
+        (["--chip", "loihi1", "--compare", "stm32u5"], "unknown device"),
     ],
 )
 def test_energy_command_refuses_before_loading(arguments, message):
@@ -300,7 +355,7 @@ def test_energy_command_refuses_before_loading(arguments, message):
 
 def test_a_price_list_of_ones_own_changes_the_report():
     work = workload(network())
-    cheap = load_chip("loihi2").with_prices({"synaptic_event": 1e-12})
+    cheap = load_chip("dynapcnn").with_prices({"synaptic_event": 1e-12})
     dear = dataclasses.replace(cheap.with_prices({"synaptic_event": 2e-12}), name="dear")
     result = simulate_workload(work, [cheap, dear], estimators=[])
-    assert result.chip("dear").total.value == pytest.approx(2 * result.chip("loihi2").total.value)
+    assert result.chip("dear").total.value == pytest.approx(2 * result.chip("dynapcnn").total.value)

@@ -12,7 +12,7 @@ import neurokit as nk
 from neurokit import cli
 from neurokit.errors import InputError, UnsupportedError
 from neurokit.spec import ModelSpec, TensorSpec
-from neurokit.transforms.rate_coding import rate_coded
+from neurokit.transforms.rate_coding.convert import rate_coded
 
 
 def build() -> nn.Module:

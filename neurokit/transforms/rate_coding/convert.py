@@ -57,6 +57,14 @@ class RateCoded:
     error: float
     top1_agreement: float | None
 
+    def summary(self) -> str:
+        """Returns one line on how near it comes to its source."""
+        same = "" if self.top1_agreement is None else f", top-1 agreement {self.top1_agreement:.0%}"
+        return (
+            f"rate code of {self.neurons} ReLU layers over {self.spec.time_steps} steps: output error {self.error:.2g} "
+            f"(relative L2) against the network without spikes on {self.samples} samples{same}"
+        )
+
 
 class RateNeuron(nn.Module):
     """Spikes whose mean over time is the ReLU of the mean current, up to `scale`.

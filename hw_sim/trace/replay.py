@@ -1,0 +1,163 @@
+"""More samples of a network that was traced once: the program runs in batches, and only spikes are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.fx import Node
+
+from neurokit.hw_sim.graph.counts import Workload
+from neurokit.hw_sim.graph.raster import SpikeRaster
+from neurokit.hw_sim.trace.tracer import Tracer
+from neurokit.hw_sim.trace.values import Term
+
+if TYPE_CHECKING:
+    from neurokit.capture import Captured
+
+Bits = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Where the spikes of one population are read.
+
+    Attributes:
+        node: The operation whose result holds them.
+        place: Which of several results it is, or None.
+        axis: Axis of that result that grows with the batch: 1 behind time, or 0.
+        steps: Time steps that it holds: T, or 1 where it is computed once.
+        places: Where each element of one sample lies in `[T, N]`, -1 for none; None where it is in place.
+    """
+
+    node: Node
+    place: int | None
+    axis: int
+    steps: int
+    places: NDArray[np.int64] | None
+
+
+class Replay:
+    """Runs one traced program on further samples.
+
+    Args:
+        captured: The model, its loops cut open.
+        x: The first sample.
+        first: What tracing it gave.
+
+    Attributes:
+        possible: Whether further samples can be read off the program: not where a loop is cut open, where the model
+            loops over time itself, or where a population's values are no result of the program.
+    """
+
+    def __init__(self, captured: Captured, x: Tensor, first: Workload) -> None:
+        self.captured, self.first = captured, first
+        self.tracer = Tracer(captured)
+        self.axis = 0 if captured.spec.time_input == "image" else 1
+        self.possible = captured.spiking and not captured.feedback and not self.tracer.groups
+        self.probes: dict[str, Probe] = {}
+        if self.possible:
+            self._find(x)
+
+    def batches(self, samples: Iterator[tuple[str, Tensor]], size: int) -> Iterator[tuple[list[str], Workload]]:
+        """Yields names and one workload of all samples of a batch, one after the other in time."""
+        names: list[str] = []
+        held: list[Tensor] = []
+        for name, x in samples:
+            names.append(name)
+            held.append(x)
+            if len(held) == size:
+                yield names, self.workload(held)
+                names, held = [], []
+        if held:
+            yield names, self.workload(held)
+
+    def workload(self, samples: Sequence[Tensor]) -> Workload:
+        """Returns the spikes of several samples, one after the other in time."""
+        many, steps = len(samples), self.first.time_steps
+        real = self._run(torch.cat(list(samples), dim=self.axis))
+        rasters = {}
+        for name, probe in self.probes.items():
+            size = self.first.network[name].size
+            values = real[probe.node] if probe.place is None else real[probe.node][probe.place]
+            rows = _samples_first(values != 0, probe.axis, many, probe.steps).reshape(many, -1).numpy()
+            if probe.places is not None:
+                placed = np.zeros((many, steps * size), np.bool_)
+                kept = probe.places >= 0
+                placed[:, probe.places[kept]] = rows[:, kept]
+                rows = placed
+            rasters[name] = SpikeRaster.pack(rows.reshape(many * steps, size))
+        return replace(self.first, rasters=rasters, inputs={}, sample=f"{many} samples")
+
+    def _find(self, x: Tensor) -> None:
+        """Finds where each population's spikes stand, by one more trace, and how its axes grow with the batch."""
+        found: dict[str, tuple[Node | None, int | None, Term | None]] = {}
+        tracer = self.tracer
+        tracer.builder.watch = lambda name, real, term: found.setdefault(name, (*tracer.node_of(real), term))
+        with torch.no_grad():
+            tracer.run(x, tuple(self.captured.initial_states(1)))
+        if set(found) < set(self.first.rasters) or any(node is None for node, _, _ in found.values()):
+            self.possible = False
+            return
+        nodes = [node for node, _, _ in found.values() if node is not None]
+        one, two = self._run(x, nodes), self._run(torch.cat([x, x], dim=self.axis), nodes)
+        for name in self.first.rasters:
+            node, place, term = found[name]
+            assert node is not None
+            alone, both = (real[node] if place is None else real[node][place] for real in (one, two))
+            axis = next((a for a in (0, 1) if alone.shape[a : a + 1] != both.shape[a : a + 1]), -1)
+            if axis < 0 or both.numel() != 2 * alone.numel() or alone.shape[0] not in (1, self.first.time_steps):
+                self.possible = False
+                return
+            places = _places(term, alone, self.first.time_steps)
+            total = self.first.time_steps * self.first.network[name].size
+            whole = places is None or (len(places) == total and np.array_equal(places, np.arange(total)))
+            self.probes[name] = Probe(node, place, axis, int(alone.shape[0]), None if whole else places)
+
+    def _run(self, x: Tensor, nodes: Sequence[Node] = ()) -> dict[Node, Any]:
+        """Runs the program and returns what the probed nodes give."""
+        wanted = set(nodes) or {probe.node for probe in self.probes.values()}
+        kept: dict[Node, Any] = {}
+        real: dict[Node, Any] = {}
+        states = iter(self.captured.initial_states(int(x.shape[self.axis])))
+        with torch.no_grad():
+            for node in self.tracer.module.graph.nodes:
+                if node.op == "placeholder":
+                    real[node] = x if node.name == self._input_name else next(states)
+                elif node.op == "get_attr":
+                    real[node] = self.tracer.attribute(str(node.target))
+                elif node.op == "call_function":
+                    args, kwargs = (torch.fx.node.map_arg(a, real.__getitem__) for a in (node.args, node.kwargs))
+                    real[node] = node.target(*args, **kwargs)
+                if node in wanted:
+                    kept[node] = real[node]
+                for done in self.tracer.uses.get(node, ()):
+                    real.pop(done, None)
+        return kept
+
+    @property
+    def _input_name(self) -> str:
+        return str(self.captured.program.graph_signature.user_inputs[0])
+
+
+def _places(term: Term | None, real: Tensor, steps: int) -> NDArray[np.int64] | None:
+    """Returns where each element of one sample lies in `[T, N]`; None where all are in place."""
+    if term is None:
+        return None
+    ids = term.ids.reshape(-1).numpy().astype(np.int64)
+    if term.static and real.shape[0] == steps:  # an image that is shown in every step
+        shown = np.repeat(np.arange(steps) * term.size, len(ids) // steps)
+        ids = np.where(ids >= 0, ids + shown, ids)
+    return ids
+
+
+def _samples_first(values: Tensor, axis: int, many: int, steps: int) -> Tensor:
+    """Returns `[B, T, ...]` of `[T, B, ...]` or `[T B, ...]`."""
+    if axis == 0:
+        values = values.reshape(steps, many, *values.shape[1:])
+    return values.transpose(0, 1)

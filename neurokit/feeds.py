@@ -1,0 +1,98 @@
+"""Inputs and outputs of a runner by name: the one-array call, and checks that name what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from neurokit.dims import BATCH, Dim, solve
+from neurokit.errors import InputError
+
+Feeds = Mapping[str, np.ndarray]
+Outputs = dict[str, np.ndarray]
+
+
+def call_by_name(run: Callable[[Feeds], Outputs], given: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
+    """Runs with named inputs, or with one array where there is one input and one output.
+
+    Args:
+        run: Takes inputs by name and returns outputs by name.
+        given: A mapping of names to arrays, or one array.
+        inputs: Names of the inputs.
+        outputs: Names of the outputs.
+
+    Returns:
+        A mapping for a mapping, an array for an array.
+
+    Raises:
+        InputError: If one array was given, and there are several inputs or outputs.
+    """
+    if isinstance(given, Mapping):
+        return run(given)
+    feed = "{" + ", ".join(f"{name!r}: ..." for name in inputs) + "}"
+    if len(inputs) > 1:
+        raise InputError(
+            f"one {type(given).__name__} was given, and there are {len(inputs)} inputs: {', '.join(inputs)}",
+            expected="inputs by name",
+            fix=f"runner({feed})",
+        )
+    if len(outputs) > 1:
+        raise InputError(
+            f"one array gives one array, and there are {len(outputs)} outputs: {', '.join(outputs)}",
+            expected="inputs by name, which give outputs by name",
+            fix=f"runner({feed})",
+        )
+    return run({inputs[0]: given})[outputs[0]]
+
+
+def check_feeds(
+    feeds: Feeds, ports: Sequence[Any], known: Mapping[str, int] | None = None, dims: Mapping[str, Any] | None = None
+) -> dict[str, int]:
+    """Refuses feeds that a runtime would refuse with a worse message.
+
+    Args:
+        feeds: Inputs by name.
+        ports: The inputs as a manifest lists them (name, shape, dtype).
+        known: Sizes of free axes that are known already, as of the streams of a state.
+        dims: Bounds of free axes by name (min, max, multiple).
+
+    Returns:
+        The size of every free axis.
+
+    Raises:
+        InputError: If an input is missing, unknown, or of another shape or dtype.
+    """
+    names = [port.name for port in ports]
+    wrong = sorted(set(feeds) ^ set(names))
+    if wrong:
+        what = f"there is no input {wrong[0]!r}" if wrong[0] in feeds else f"input {wrong[0]!r} is missing"
+        raise InputError(what, expected="the inputs " + ", ".join(names))
+    for port in ports:
+        if not _fits(feeds[port.name], port):
+            raise _misfit(feeds[port.name], port, "the input" if len(ports) == 1 else f"the input {port.name!r}")
+    sizes = solve([(port.name, tuple(port.shape), feeds[port.name].shape) for port in ports], known or {})
+    for name, bounds in (dims or {}).items():
+        if name in sizes and (why := _dim(name, bounds).refusal(sizes[name])):
+            raise InputError(f"the size {why}", expected="a size that the model was exported for")
+    return sizes
+
+
+def _fits(value: Any, port: Any) -> bool:
+    """Whether an array has the dtype, the number of axes and the fixed sizes of a port."""
+    if not isinstance(value, np.ndarray) or str(value.dtype) != port.dtype or value.ndim != len(port.shape):
+        return False
+    return all(isinstance(w, str) or w == size for w, size in zip(port.shape, value.shape, strict=True))
+
+
+def _misfit(value: Any, port: Any, label: str) -> InputError:
+    got = f"{list(value.shape)} {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+    wanted = f"[{', '.join(map(str, port.shape))}] {port.dtype}"
+    return InputError(f"{label} is {got}", expected=wanted, fix="reshape or cast it")
+
+
+def _dim(name: str, bounds: Any) -> Dim:
+    get = bounds.get if isinstance(bounds, Mapping) else lambda key, default: getattr(bounds, key, default)
+    # An empty batch is an answer, too: an empty one.
+    return Dim(name, 0 if name == BATCH else get("min", 1), get("max", None), get("multiple", 1))

@@ -1,0 +1,72 @@
+"""Segmentation: a class for every pixel or voxel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurokit.errors import InputError
+from neurokit.quantity import Quantity
+from neurokit.tasks.images import image_sample
+from neurokit.tasks.task import TaskInfo, register_task
+
+if TYPE_CHECKING:
+    from neurokit.spec import TensorSpec
+
+
+@register_task
+class Segmentation:
+    """The class with the largest output at every place; one channel is a mask by its sign.
+
+    Settings: background (number of a class that no metric counts, or None), mean, std (see `neurokit.tasks.images`).
+    """
+
+    info = TaskInfo(
+        name="segmentation",
+        summary="a class for every pixel or voxel",
+        headline="dice",
+        metrics={
+            "dice": "mean over the classes of 2 |A and B| / (|A| + |B|), counted over all samples; 0 to 1",
+            "miou": "mean over the classes of |A and B| / |A or B|, counted over all samples; 0 to 1",
+        },
+        labels="number of the class at every place, from 0, in the shape of the output without its channels",
+    )
+
+    def preprocess(self, sample: Any, port: TensorSpec, settings: Mapping[str, Any]) -> np.ndarray:
+        """Returns an image as the model takes it; an array of the input's own shape is taken as it is."""
+        if isinstance(sample, np.ndarray) and sample.shape == tuple(port.shape):
+            return sample.astype(port.dtype)
+        return image_sample(sample, port, settings)
+
+    def predict(self, outputs: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> np.ndarray:
+        """Returns the class of every place, `[B, ...]` of uint8 or uint16."""
+        scores = np.asarray(next(iter(outputs.values())))
+        chosen = (scores[:, 0] > 0) if scores.shape[1] == 1 else scores.argmax(axis=1)
+        return chosen.astype(np.uint8 if scores.shape[1] <= 256 else np.uint16)
+
+    def score(self, predictions: np.ndarray, labels: np.ndarray, settings: Mapping[str, Any]) -> Mapping[str, Quantity]:
+        """Returns Dice and mean intersection over union over the classes that occur."""
+        if labels.shape != predictions.shape or labels.dtype.kind not in "iub":
+            raise InputError(
+                f"labels are {labels.dtype} {list(labels.shape)}", expected=f"whole numbers {list(predictions.shape)}"
+            )
+        background = settings.get("background")
+        classes = [int(c) for c in np.union1d(predictions, labels) if c != background]
+        both, either, sizes = (np.zeros(len(classes)) for _ in range(3))
+        for index, number in enumerate(classes):
+            a, b = predictions == number, labels == number
+            both[index], either[index], sizes[index] = (a & b).sum(), (a | b).sum(), a.sum() + b.sum()
+        source = f"{len(labels)} samples, {len(classes)} classes"
+        if not classes:  # nothing but background, and nothing else was said
+            both, either, sizes = (np.ones(1), np.ones(1), np.full(1, 2.0))
+        return {
+            "dice": Quantity.exact(float((2 * both / sizes).mean()), "", "measured", source),
+            "miou": Quantity.exact(float((both / either).mean()), "", "measured", source),
+        }
+
+    def answer(self, prediction: np.ndarray, settings: Mapping[str, Any]) -> Any:
+        """Returns the share of places of every class."""
+        numbers, counts = np.unique(prediction, return_counts=True)
+        return {"shares": {str(n): float(c / prediction.size) for n, c in zip(numbers, counts, strict=True)}}

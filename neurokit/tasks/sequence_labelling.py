@@ -1,0 +1,67 @@
+"""Sequence labelling: a class for every element of a sequence, such as the emotion of every utterance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurokit.errors import InputError
+from neurokit.quantity import Quantity
+from neurokit.tasks.intervals import wilson
+from neurokit.tasks.task import TaskInfo, register_task
+
+if TYPE_CHECKING:
+    from neurokit.spec import TensorSpec
+
+PADDING = -1
+
+
+@register_task
+class SequenceLabelling:
+    """The class with the largest output at every element; elements labelled -1 are padding and do not count."""
+
+    info = TaskInfo(
+        name="sequence_labelling",
+        summary="a class for every element of a sequence",
+        headline="weighted_f1",
+        metrics={
+            "weighted_f1": "F1 of the classes, weighted by how often they occur (scikit-learn); 0 to 1",
+            "accuracy": "share of elements whose largest output is the right class; 95 % Wilson interval",
+        },
+        labels="number of the right class of every element, -1 for padding",
+    )
+
+    def preprocess(self, sample: Any, port: TensorSpec, settings: Mapping[str, Any]) -> np.ndarray:
+        """Returns an array as the model takes it."""
+        return np.asarray(sample).astype(port.dtype)
+
+    def predict(self, outputs: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> np.ndarray:
+        """Returns the class of every element, `[B, L]`, from `[B, L, classes]`; whole numbers are classes already."""
+        y = np.asarray(next(iter(outputs.values())))
+        return y if y.dtype.kind in "iu" else y.argmax(-1)
+
+    def score(self, predictions: np.ndarray, labels: np.ndarray, settings: Mapping[str, Any]) -> Mapping[str, Quantity]:
+        """Returns weighted F1 and accuracy over all elements that are no padding."""
+        from sklearn.metrics import f1_score
+
+        if labels.shape != predictions.shape or labels.dtype.kind != "i":
+            raise InputError(
+                f"labels are {labels.dtype} {list(labels.shape)}",
+                expected=f"signed whole numbers {list(predictions.shape)}",
+            )
+        counted = labels != PADDING
+        right, said = labels[counted], predictions[counted]
+        if not right.size:
+            raise InputError("every label is padding", expected="at least one element that counts")
+        f1 = float(f1_score(right, said, average="weighted", zero_division=0.0))
+        return {
+            "weighted_f1": Quantity.exact(f1, "", "measured", f"{right.size} elements"),
+            "accuracy": wilson(int((right == said).sum()), right.size, "elements"),
+        }
+
+    def answer(self, prediction: np.ndarray, settings: Mapping[str, Any]) -> Any:
+        """Returns the classes, by name where names are given."""
+        names = settings.get("classes") or ()
+        return {"labels": [names[int(c)] if 0 <= int(c) < len(names) else int(c) for c in prediction]}

@@ -1,0 +1,123 @@
+"""A network is priced as the same network written otherwise: time loops in Python, recorded states, other libraries."""
+
+import pytest
+import torch
+from spikingjelly.activation_based import functional, layer, neuron
+from torch import nn
+
+import neurokit as nk
+from neurokit.capture import capture
+from neurokit.hw_sim.trace import trace
+
+STEPS = 6
+
+
+def lively(net: nn.Module, seed: int = 0) -> nn.Module:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in net.parameters():
+        if parameter.dim() > 1:
+            values = torch.rand(parameter.shape, generator=generator) - 0.3
+            parameter.data = values * 4 / parameter[0].numel() ** 0.5
+    return net.eval()
+
+
+def counted(net: nn.Module, x: torch.Tensor, time_input: str = "sequence") -> dict[str, int]:
+    shape = tuple(x.shape[1:] if time_input == "image" else x.shape[2:])
+    spec = nk.ModelSpec("net", lambda: net, (nk.TensorSpec("x", shape),), time_steps=STEPS, time_input=time_input)
+    load = trace(capture(spec), x)
+    assert load.network.uncounted == ()
+    totals = load.totals()
+    totals |= {p.name: p.size for p in load.network.neurons}
+    return totals
+
+
+class Net(nn.Module):
+    """Convolution, pooling and a fully connected layer, each behind neurons."""
+
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self.conv, self.a = layer.Conv2d(2, 4, 3, padding=1, bias=False), neuron.LIFNode(v_threshold=0.4)
+        self.pool, self.flat = layer.MaxPool2d(2), layer.Flatten()
+        self.fc, self.b = layer.Linear(36, 5, bias=False), neuron.IFNode(v_threshold=0.4)
+        functional.set_step_mode(self, mode)
+
+    def once(self, x: torch.Tensor) -> torch.Tensor:
+        return self.b(self.fc(self.flat(self.pool(self.a(self.conv(x))))))
+
+
+class Whole(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.once(x)
+
+
+class Stacked(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([self.once(step) for step in x])
+
+
+class Summed(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        total = 0.0
+        for t in range(x.shape[0]):
+            total = total + self.once(x[t])
+        return total / x.shape[0]
+
+
+class Averaged(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.once(x).mean(0)
+
+
+@pytest.fixture(scope="module")
+def spikes() -> torch.Tensor:
+    return (torch.rand(STEPS, 1, 2, 6, 6, generator=torch.Generator().manual_seed(3)) < 0.4).float()
+
+
+@pytest.mark.parametrize(("loop", "whole"), [(Stacked, Whole), (Summed, Averaged)])
+def test_a_loop_over_time_in_python_is_the_multi_step_network(spikes, loop, whole):
+    expected = counted(lively(whole("m")), spikes)
+    assert counted(lively(loop("s")), spikes) == expected
+    assert expected["spikes"] > 100
+    assert expected["neuron_updates"] == STEPS * (4 * 36 + 5)
+
+
+class Feedback(nn.Module):
+    """A recurrent layer written out: the spikes of the step before come back through weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.back, self.n = nn.Linear(4, 5, bias=False), nn.Linear(5, 5, bias=False), neuron.IFNode()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        spike, out = torch.zeros(x.shape[1], 5), []
+        for step in x:
+            spike = self.n(self.fc(step) + self.back(spike))
+            out.append(spike)
+        return torch.stack(out)
+
+
+def test_spikes_that_a_loop_carries_over_are_recurrent_events():
+    net = lively(Feedback())
+    x = (torch.rand(STEPS, 1, 4, generator=torch.Generator().manual_seed(1)) < 0.6).float()
+    with torch.no_grad():
+        sent = int(net(x).sum())
+    functional.reset_net(net)
+    totals = counted(net, x)
+    assert totals["spikes"] == sent > 5
+    assert totals["synaptic_events"] == 5 * int(x.sum()) + 5 * sent
+    assert totals["graded_events"] == 0
+
+
+@pytest.mark.parametrize("kind", [neuron.LIFNode, neuron.IFNode])
+def test_a_flag_that_records_the_membrane_changes_no_count(kind):
+    def net(**flags: bool) -> nn.Module:
+        made = lively(
+            nn.Sequential(
+                layer.Linear(8, 12, bias=False), kind(**flags), layer.Linear(12, 4, bias=False), kind(**flags)
+            )
+        )
+        functional.set_step_mode(made, "m")
+        return made
+
+    x = torch.rand(STEPS, 1, 8, generator=torch.Generator().manual_seed(2))
+    assert counted(net(store_v_seq=True), x) == counted(net(), x)
