@@ -56,7 +56,7 @@ def new_session(
     options = ort.SessionOptions()
     options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[level])
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised; nothing more on the screen
     options.add_session_config_entry("session.set_denormal_as_zero", "1")  # decaying membranes end in denormals
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     source = str(model) if isinstance(model, str | Path) else model.SerializeToString()

@@ -15,9 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurokit.errors import InputError, ModelLoadError, NeurokitError, UnknownNameError, WeightsError
+from neurokit.errors import (
+    InputError,
+    ModelLoadError,
+    NeurokitError,
+    UnknownNameError,
+    Unsupported,
+    UnsupportedError,
+    WeightsError,
+)
 from neurokit.interchange.models import is_model_file, spec_from_file
-from neurokit.spec import MODELS, ModelSpec, TensorSpec
+from neurokit.spec import MODELS, ModelSpec, TensorSpec, TimeInput
 
 if TYPE_CHECKING:
     from torch import nn
@@ -124,7 +132,7 @@ def _build_with_time_steps(spec: ModelSpec, time_steps: int) -> Callable[[], nn.
         if _own_time_steps(module) is None:
             raise ModelLoadError(
                 f"model {spec.name!r} repeats its image itself, but has no attribute T to set to {time_steps}",
-                fix=f"leave time_steps at {spec.time_steps}, or let the module repeat its input self.T times",
+                fix="leave time_steps at {spec.time_steps}, or let the module repeat its input self.T times",
             )
         module.T = time_steps
         return module
@@ -176,7 +184,7 @@ def _from_file(ref: str, shape: tuple[int, ...] | None, time_steps: int | None) 
     made = _call_factory(module, name, path, ref)
     if isinstance(made, ModelSpec):
         return dataclasses.replace(made, build=_guarded(made.build, path, ref))
-    return _from_module(made, name, ref, shape, time_steps)
+    return spec_of_module(made, name, shape, time_steps, ref)
 
 
 def _near_files(path: Path) -> list[Path]:
@@ -188,10 +196,13 @@ def _near_files(path: Path) -> list[Path]:
 
 @contextmanager
 def _importing_from(folder: Path) -> Iterator[None]:
-    """Lets a user's file, also later inside its functions, import what lies next to it."""
+    """Lets a user's file import what lies next to it and SpikingJelly's old names, also later inside its functions."""
+    from neurokit.capture.legacy import old_code
+
     sys.path.insert(0, str(folder))
     try:
-        yield
+        with old_code():
+            yield
     finally:
         if str(folder) in sys.path:
             sys.path.remove(str(folder))
@@ -255,9 +266,14 @@ def _guarded(function: Callable[[], Any], path: Path, ref: str) -> Callable[[], 
     """Wraps a user's function: it can import from its folder, and its failure is one clear line."""
 
     def call() -> Any:
+        from torch import nn
+
+        from neurokit.capture.legacy import modernised
+
         try:
             with _importing_from(path.parent):
-                return function()
+                made = function()
+            return modernised(made) if isinstance(made, nn.Module) else made
         except NeurokitError:
             raise
         except (Exception, SystemExit) as error:
@@ -266,11 +282,32 @@ def _guarded(function: Callable[[], Any], path: Path, ref: str) -> Callable[[], 
     return call
 
 
-def _from_module(
-    module: nn.Module, name: str, ref: str, shape: tuple[int, ...] | None, time_steps: int | None
+def spec_of_module(
+    module: nn.Module, name: str, shape: tuple[int, ...] | None, time_steps: int | None = None, ref: str = ""
 ) -> ModelSpec:
-    """Wraps a bare module in a spec; what it takes over time is found out by trying."""
-    from neurokit.capture.time_input import element_type, find_time_semantics, neurons_of
+    """Wraps a bare module in a spec; what it takes over time is found out by trying.
+
+    Args:
+        module: The module; copies of it are run and built.
+        name: Name of the model.
+        shape: Shape of one sample without time and batch.
+        time_steps: T; default is the module's own, or 4. A module without the neurons of a library needs it if it
+            takes a sequence.
+        ref: What to call the model in messages.
+
+    Raises:
+        InputError: If the shape is missing, or the module has other time steps of its own.
+        ModelLoadError: If the module cannot be copied, or what it takes over time is unclear.
+    """
+    ref = ref or name
+    from neurokit.capture.attribute_state import mark_states
+    from neurokit.capture.time_input import (
+        check_takes_sequence,
+        element_type,
+        find_time_semantics,
+        neurons_of,
+        steps_of_its_own,
+    )
 
     if shape is None:
         raise InputError(
@@ -287,10 +324,25 @@ def _from_module(
         ) from error
     pristine.eval()
     inputs = (TensorSpec("input", shape, dtype=element_type(module), layout=_LAYOUTS.get(len(shape), "")),)
-    if not neurons_of(module):
-        return ModelSpec(name, lambda: copy.deepcopy(pristine), inputs)
+    known = neurons_of(pristine)
+    kept = mark_states(pristine, inputs[0], known)
+    if kept and not known:
+        raise UnsupportedError(
+            f"{ref} keeps values between calls that are not known as a state",
+            [Unsupported("", name, part, "hand the state in and out, or use SpikingJelly's neurons") for part in kept],
+        )
+    if not neurons_of(pristine):
+        if time_steps is not None:
+            check_takes_sequence(pristine, inputs[0], time_steps, ref)
+        return ModelSpec(name, lambda: copy.deepcopy(pristine), inputs, time_steps=time_steps)
     own = _own_time_steps(module)
-    steps = time_steps or own or DEFAULT_TIME_STEPS
+    looped = steps_of_its_own(pristine, inputs[0]) if own is None else None
+    if looped is not None and time_steps not in (None, looped):
+        raise InputError(
+            f"{ref}: its forward runs {looped} time steps itself, and time_steps={time_steps} was given",
+            fix="leave time_steps away, or let its forward take its number from an attribute T",
+        )
+    steps = time_steps or own or looped or DEFAULT_TIME_STEPS
 
     def build() -> nn.Module:
         built: Any = copy.deepcopy(pristine)
@@ -298,7 +350,9 @@ def _from_module(
             built.T = steps
         return built
 
-    semantics = find_time_semantics(build(), inputs[0], steps, repeats=own is not None, ref=ref)
+    semantics: TimeInput = "image"
+    if looped is None:
+        semantics = find_time_semantics(build(), inputs[0], steps, repeats=own is not None, ref=ref)
     return ModelSpec(name, build, inputs, time_steps=steps, time_input=semantics)
 
 

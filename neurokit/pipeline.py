@@ -168,6 +168,8 @@ def lower(
     if numerics not in _NUMERICS:
         raise InputError(f"unknown numerics {numerics!r}", expected="one of " + ", ".join(_NUMERICS))
     need(chosen.info.requires, chosen)
+    if verified:  # what cannot be verified here is said before there is a folder
+        need(chosen.info.opens_with, chosen)
     source = captured
     ranges = calibration if chosen.info.calibrated and numerics == "float" else None
     captured, proof = _numerics(captured, numerics, None if ranges is not None else calibration, bits, fine_tune)

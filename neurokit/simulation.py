@@ -120,6 +120,8 @@ def simulate(
         if report.comparators and not report.lower_bound:
             means = [replace(chip, total=report.total_of(chip)) for chip in report.chips]
             report = replace(report, comparison=compare(means, report.comparators))
+    if given.remark:
+        report = replace(report, assumptions=(*report.assumptions, given.remark))
     if not check_events:
         return report
     from neurokit.hw_sim.engine.check import check_events as check
@@ -135,6 +137,7 @@ class _Given:
     count: int
     read: Callable[[int, int], Iterator[Named]]
     name: str = ""
+    remark: str = ""
 
 
 def _over_all(
@@ -205,7 +208,7 @@ def _samples(captured: Captured, inputs: Any, many: int | None) -> _Given:
         raise InputError("the captured model has a dynamic T", expected="a number of time steps", fix="--time-steps 4")
     if isinstance(inputs, str | Path):
         files = SampleFiles.find(inputs, spec, steps)
-        return _Given(files.limited(many), files.read, str(Path(inputs).absolute()))
+        return _Given(files.limited(many), files.read, str(Path(inputs).absolute()), files.description)
     if inputs is None:
         named = [("the model's example input", example_input(spec, steps, 1, _EXAMPLE_SEED))]
     elif isinstance(inputs, torch.Tensor):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from neurokit.artifact import Artifact
     from neurokit.capture import Captured
+    from neurokit.parity.vectors import Vectors
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,89 @@ class Runner(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
+class Probe(Protocol):
+    """What verification needs of an open artifact: its layers seen, fed and run one by one.
+
+    A target's probe subclasses this; what has a body here is right for most. Values of a layer are `[T, B, ...]`.
+    A layer is one neuron module; where it is called several times, its calls follow one another along T.
+    docs/verification.md says what is concluded from which method.
+    """
+
+    has_levels: bool = False
+    """Whether the target's `probe` takes `level` and `threads`, so that an artifact can be verified thoroughly."""
+    fixed_input: bool = False
+    """Whether it runs on input that the artifact holds, whatever it is given."""
+    tolerance: float | None = None
+    """Relative L2 error of the outputs that is allowed where there are no layers; None for the verifier's own."""
+
+    @abstractmethod
+    def layers(self) -> list[str]:
+        """Returns the name of every layer that can be seen, in the order of execution."""
+
+    @abstractmethod
+    def can_force(self) -> bool:
+        """Returns whether every layer can be given spikes in place of its own (`currents`, `fire` and `run` work)."""
+
+    @abstractmethod
+    def free(self, feeds: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Runs the artifact as it is on whole inputs by name; returns its outputs, and every layer's own spikes."""
+
+    @abstractmethod
+    def currents(
+        self, feeds: Mapping[str, np.ndarray], spikes: list[np.ndarray]
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Runs with the given spikes in place of every layer's own; returns outputs and every layer's current."""
+
+    @abstractmethod
+    def run(self, index: int, current: np.ndarray, v0: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Runs one layer's own neuron alone over time.
+
+        Args:
+            index: Which layer.
+            current: Input current, `[T, N]`; any T, also one that the model does not have.
+            v0: Membrane before the first step, `[N]`.
+
+        Returns:
+            Spikes `[T, N]` and the membrane after the last step `[N]`.
+        """
+
+    def fire(self, index: int, current: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Runs one layer's own neuron for every time step at once, each from its own given membrane.
+
+        Returns:
+            Spikes and membranes after each step, both in the shape of `current`.
+        """
+        spikes, after = self.run(index, current.reshape(1, -1), before.reshape(-1))
+        return spikes.reshape(current.shape), after.reshape(current.shape)
+
+    def membranes(self) -> list[np.ndarray | None]:
+        """Returns every layer's membrane after the last free run, where the artifact shows it; [] if it shows none."""
+        return []
+
+    def restrict(self, vectors: Vectors) -> Vectors:
+        """Returns the vectors of what this artifact shows: without layers that it hides, with its own bounds."""
+        return vectors
+
+    def inspect(self, vectors: Vectors) -> tuple[list[str], list[str]]:
+        """Makes the checks that only this target knows; returns faults and notes, one line each."""
+        return [], []
+
+
+@runtime_checkable
+class Probed(Protocol):
+    """A target whose artifacts can be opened for verification; of others only the outputs are compared."""
+
+    def probe(self, artifact: Artifact, **options: Any) -> Probe:
+        """Opens an artifact for verification.
+
+        Raises:
+            InputError: If an option is not one of the target's.
+        """
+        ...
+
+
 class Target(Protocol):
-    """A road out. `check` lists every obstacle before `lower` does any work."""
+    """Where a model can be lowered to. `check` lists every obstacle before `lower` does any work."""
 
     info: TargetInfo
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,31 @@ from torch import nn
 from neurokit.errors import WeightsError
 
 # Where training programs put the weights inside a checkpoint, and what wrappers put before every name.
-_NESTED_UNDER = ("state_dict", "model", "model_state_dict")
+_NESTED_UNDER = ("state_dict", "model", "model_state_dict", "model_state", "net", "network")
 _PREFIXES = ("module.", "_orig_mod.")
+# What may stand before every name of a checkpoint of Lightning: the attribute under which it holds the model.
+_LIGHTNING = "pytorch-lightning_version"
+_COUNTERS = ("total_ops", "total_params")  # buffers that thop leaves in every module
+# Modules whose objects training programs store beside the weights: options, paths, scores. Nothing of them is run.
+_PLAIN_DATA = (
+    "addict",
+    "argparse",
+    "collections",
+    "datetime",
+    "easydict",
+    "lightning",
+    "lightning_fabric",
+    "ml_collections",
+    "numpy",
+    "omegaconf",
+    "pathlib",
+    "pytorch_lightning",
+    "timm",
+    "torchmetrics",
+    "types",
+    "yacs",
+)
+_PICKLED = (".pt", ".pth", ".ckpt", ".tar", ".bin")
 _SHOWN = 3
 
 
@@ -24,8 +48,10 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
 
     Args:
         module: Takes the weights, on its own device and in its own types.
-        path: A `.safetensors` file, or a `.pt` or `.pth` file of `torch.save`, of which only tensors are read. The
-            state dictionary may lie under "state_dict" or "model", and its names may begin with "module.".
+        path: A `.safetensors` file, or a `.pt`, `.pth`, `.ckpt`, `.tar` or `.bin` file of `torch.save`, of which only
+            tensors are read: no code of the file is run. The state dictionary may lie under "state_dict" or "model",
+            and its names may begin with "module." or, of Lightning, with the attribute that holds the model; what thop
+            counted is left out.
 
     Raises:
         WeightsError: If the file is missing, damaged or holds something else, if names are missing or left over, if a
@@ -33,7 +59,10 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
     """
     path = Path(path)
     expected = module.state_dict()
-    state = _without_prefix(_state_dict(_read(path), path), expected)
+    content = _read(path)
+    lightning = isinstance(content, Mapping) and _LIGHTNING in content
+    state = _without_prefix(_without_counters(_state_dict(content, path), expected), expected)
+    state = _of_the_model(state, expected, lightning)
     _check_names(path, expected, state)
     _check_tensors(path, expected, state)
     before = copy.deepcopy(expected)
@@ -70,7 +99,7 @@ def check_finite(module: nn.Module, name: str) -> None:
 def _read(path: Path) -> Any:
     if not path.is_file():
         raise WeightsError(f"weights file {path} does not exist", expected="a .safetensors, .pt or .pth file")
-    readers = {".safetensors": _read_safetensors, ".pt": _read_torch, ".pth": _read_torch}
+    readers = {".safetensors": _read_safetensors, **dict.fromkeys(_PICKLED, _read_torch)}
     if path.suffix.lower() not in readers:
         raise WeightsError(
             f"weights file {path} has the unknown suffix {path.suffix!r}", expected=", ".join(sorted(readers))
@@ -91,9 +120,32 @@ def _read_safetensors(path: Path) -> Any:
     return load_file(path)
 
 
+class _Inert:
+    """Stands for an object beside the weights: takes whatever it is given, does nothing."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+
 def _read_torch(path: Path) -> Any:
-    # Training scripts store their options beside the weights; a Namespace is plain data.
-    with torch.serialization.safe_globals([argparse.Namespace]):
+    # Training scripts store their options and scores beside the weights; these become inert objects.
+    try:
+        beside = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # a file of before torch 1.6 cannot be asked
+        beside = []
+    # A dictionary with attributes (Lightning's, EasyDict) is filled as one: torch's reader asks for its own types.
+    inert: list[Any] = [
+        (OrderedDict if "Dict" in name.rpartition(".")[2] else _Inert, name)
+        for name in beside
+        if name.partition(".")[0] in (*_PLAIN_DATA, "_codecs")
+    ]
+    with torch.serialization.safe_globals([argparse.Namespace, *inert]):
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -106,6 +158,7 @@ def _state_dict(content: Any, path: Path) -> dict[str, torch.Tensor]:
         content = inner
     if not isinstance(content, Mapping):
         raise WeightsError(f"weights file {path} holds a {type(content).__name__}", expected="a state dictionary")
+    content = {name: value for name, value in content.items() if not isinstance(value, _Inert)}
     others = [str(name) for name, value in content.items() if not isinstance(value, torch.Tensor)]
     if others:
         raise WeightsError(f"weights file {path} holds more than tensors: {_some(others)}", expected="tensors by name")
@@ -118,6 +171,28 @@ def _without_prefix(state: dict[str, torch.Tensor], expected: Mapping[str, Any])
         ours = any(name.startswith(prefix) for name in expected)
         if state and not ours and all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return state
+
+
+def _without_counters(state: dict[str, torch.Tensor], expected: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Removes the operation counts that thop registers as buffers."""
+    return {n: v for n, v in state.items() if n in expected or n.rpartition(".")[2] not in _COUNTERS}
+
+
+def _of_the_model(
+    state: dict[str, torch.Tensor], expected: Mapping[str, Any], lightning: bool
+) -> dict[str, torch.Tensor]:
+    """Removes what stands before every name of the model where a training class holds it as an attribute.
+
+    Lightning's checkpoints may hold more beside the model, losses and metrics, which are left out.
+    """
+    if not expected or set(expected) <= set(state):
+        return state
+    first = next(iter(expected))
+    for prefix in sorted({name[: -len(first)] for name in state if name.endswith(f".{first}")}, key=len):
+        inside = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        if set(expected) <= set(inside) and (lightning or len(inside) == len(state)):
+            return inside
     return state
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from neurokit.errors import InputError
 from neurokit.export.sequence import reduce_steps
+from neurokit.target import Probe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -131,7 +132,7 @@ class _Seen:
         return np.concatenate([part.numpy() for part in self._parts[key]])
 
 
-class NirProbe:
+class NirProbe(Probe):
     """Runs one NIR artifact in the ways that verification asks for."""
 
     def __init__(self, artifact: Artifact) -> None:
@@ -143,6 +144,7 @@ class NirProbe:
         self._data: list[list[np.ndarray]] | None = None
         if info.get("parts"):
             with np.load(artifact.file(PART_DATA), allow_pickle=False) as data:
+                self.fixed_input = True
                 self._data = [[data[f"{index}:{name}"] for name in net.inputs] for index, net in enumerate(self._nets)]
 
     def layers(self) -> list[str]:
@@ -153,15 +155,15 @@ class NirProbe:
         """Whether every neuron can be given the reference's spikes."""
         return self._forceable
 
-    def narrow(self, vectors: Vectors) -> Vectors:
+    def restrict(self, vectors: Vectors) -> Vectors:
         """Returns the vectors of what the artifact holds: of a partitioned model, its parts' neurons only."""
         if self._data is None:
             return vectors
         # Each part runs on what was recorded of the others: random spikes would not get from one to the next.
-        kept = [replace(vectors.layers[index], cover=None) for index in self._info["covered"]]
+        kept = [vectors.layers[index] for index in self._info["covered"]]
         note = f"{len(kept)} of {len(vectors.layers)} neuron layers lie in the parts; each part runs on recorded input"
         return replace(
-            vectors, layers=tuple(kept), outputs={}, output_bounds={}, covering_outputs={}, notes=(*vectors.notes, note)
+            vectors, layers=tuple(kept), outputs={}, output_bounds={}, coverings=(), notes=(*vectors.notes, note)
         )
 
     def free(self, feeds: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -180,7 +182,7 @@ class NirProbe:
         """Runs with the reference's spikes in place of every layer's own; returns outputs and input currents."""
         import torch
 
-        forced = {layer: torch.from_numpy(value) for layer, value in zip(self._layers, spikes, strict=True)}
+        forced = {layer: torch.from_numpy(value).float() for layer, value in zip(self._layers, spikes, strict=True)}
         seen = _Seen()
 
         def call(index: int, name: str, value: Tensor) -> Tensor:
@@ -193,8 +195,8 @@ class NirProbe:
         outputs = self._run(feeds, call)
         return outputs, [seen.whole(layer) for layer in self._layers]
 
-    def fire(self, index: int, current: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Runs one layer's own neuron for every step at once, each from its own given membrane."""
+    def run(self, index: int, current: np.ndarray, v0: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Runs one layer's own neuron alone over time, `[T, N]` from the membranes `[N]`."""
         import torch
 
         part, name = self._layers[index]
@@ -202,11 +204,11 @@ class NirProbe:
         neuron = getattr(net, net.module_of[name])
         neuron.reset()
         with torch.no_grad():
-            neuron.v = torch.from_numpy(np.ascontiguousarray(before)).reshape(-1)
-            spikes = neuron(torch.from_numpy(np.ascontiguousarray(current)).reshape(1, -1))
+            neuron.v = torch.from_numpy(np.ascontiguousarray(v0))
+            spikes = neuron(torch.from_numpy(np.ascontiguousarray(current)))
             after = neuron.v
         neuron.reset()
-        return spikes.numpy().reshape(current.shape), after.numpy().reshape(current.shape)
+        return spikes.numpy(), after.numpy()
 
     def firing(self, feeds: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Runs a whole model as it is.

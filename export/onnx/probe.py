@@ -11,6 +11,7 @@ import numpy as np
 from neurokit.errors import ArtifactError
 from neurokit.export.onnx.functions import DOMAIN
 from neurokit.export.sequence import initial_states, reduce_steps
+from neurokit.target import Probe
 
 if TYPE_CHECKING:
     import onnx
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from neurokit.parity.vectors import Vectors
 
 
-class OnnxProbe:
-    """Runs one ONNX artifact in the three ways that verification asks for.
+class OnnxProbe(Probe):
+    """Runs one ONNX artifact in the ways that verification asks for.
 
     Args:
         artifact: The artifact.
@@ -53,6 +54,10 @@ class OnnxProbe:
         self._decomposed = {neuron.path for neuron in artifact.manifest.neurons if neuron.op == "decomposed"}
         self._hides = False
         self._neurons: dict[int, Any] = {}
+        self._free_session: Any = None
+        self._held: dict[str, np.ndarray] = {}
+        self._last: dict[str, np.ndarray] = {}
+        self._forced_session: Any = None
 
     def layers(self) -> list[str]:
         """Returns the module path of every neuron layer, in the order of the graph."""
@@ -63,30 +68,44 @@ class OnnxProbe:
         stateful = self._step and any(state.neuron in self._decomposed for state in self._states)
         return not stateful and not self._hides
 
-    def narrow(self, vectors: Vectors) -> Vectors:
+    def restrict(self, vectors: Vectors) -> Vectors:
         """Returns the vectors of the layers that can be seen: those inside a scan cannot."""
         seen = [layer for layer in vectors.layers if layer.path in self._of_layer]
         hidden = len(vectors.layers) - len(seen)
         if not hidden:
-            return vectors
+            return replace(vectors, hidden=len(self._decomposed)) if self._decomposed else vectors
         self._hides = True
         note = f"{hidden} neuron layer(s) run inside a loop over a free T: compared by what follows them"
-        return replace(vectors, layers=tuple(seen), notes=(*vectors.notes, note))
+        return replace(vectors, layers=tuple(seen), hidden=hidden, notes=(*vectors.notes, note))
 
     def free(self, feeds: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs whole inputs by name; returns the outputs over time and every layer's spikes `[T, B, ...]`."""
+        spikes = [node.output[0] for node in self._calls]
+        session = self._free_session = self._free_session or self._new_free_session()
+        wanted = self._outputs + spikes
+        if not self._step:
+            results = self._call(session, wanted, dict(feeds))
+            return results[: len(self._outputs)], self._joined(results[len(self._outputs) :])
+        results = self._streamed(session, wanted, len(self._outputs), feeds, self._states)
+        self._last = self._held
+        return results
+
+    def membranes(self) -> list[np.ndarray | None]:
+        """Returns every layer's membrane after the last free run: that of a step form is a state outside of it."""
+        names: dict[str, list[str]] = {}
+        for state in self._states:
+            names.setdefault(state.neuron, []).append(state.input)
+        single = [names.get(path, []) for path in self._of_layer]
+        return [self._last.get(found[0]) if len(found) == 1 else None for found in single] if self._step else []
+
+    def _new_free_session(self) -> Any:
+        """Returns a session of the model as it is, with every call's spikes as outputs."""
         model = self._copy()
         known = {output.name for output in model.graph.output}
-        spikes = [node.output[0] for node in self._calls]
         for node in self._calls:
             if node.output[0] not in known:
                 model.graph.output.append(_value(node.output[0], _element_type(model, node)))
-        session = self._session(model)
-        wanted = self._outputs + spikes
-        if not self._step:
-            results = session.run(wanted, dict(feeds))
-            return results[: len(self._outputs)], self._joined(results[len(self._outputs) :])
-        return self._streamed(session, wanted, len(self._outputs), feeds, self._states)
+        return self._session(model)
 
     def currents(
         self, feeds: Mapping[str, np.ndarray], spikes: list[np.ndarray]
@@ -96,33 +115,26 @@ class OnnxProbe:
         Returns:
             The outputs, and the input current `[T, B, ...]` of every layer.
         """
+        session, outputs, kept, renamed = self._forced_session = self._forced_session or self._new_forced_session()
+        wanted = outputs + [f"neurokit.current.{index}" for index in range(len(self._calls))]
+        if not self._step:
+            results = self._call(session, wanted, {**feeds, **self._forced(spikes)})
+            return results[: len(outputs)], self._joined(results[len(outputs) :])
+        return self._streamed(session, wanted, len(outputs), feeds, kept, self._typed(spikes), renamed)
+
+    def _new_forced_session(self) -> tuple[Any, list[str], list[Any], dict[str, str]]:
+        """Returns a session in which inputs stand for every layer's spikes, its outputs, kept states, new names."""
         model = self._copy()
         graph = model.graph
         calls = [node for node in graph.node if node.domain == DOMAIN]
         renamed: dict[str, str] = {}
         for index, node in enumerate(calls):
-            forced = f"neurokit.forced.{index}"
-            for user in graph.node:
-                user.input[:] = [forced if name == node.output[0] else name for name in user.input]
-            for output in graph.output:
-                if output.name == node.output[0]:  # the network's output is this layer's spikes
-                    renamed[output.name] = f"neurokit.output.{index}"
-                    output.name = renamed[output.name]
-                    graph.node.add(op_type="Identity", input=[forced], output=[output.name], name=output.name)
-            graph.input.append(_value(forced, _element_type(model, node)))
-            graph.output.append(_value(f"neurokit.current.{index}", _element_type(model, node)))
-            graph.node.add(op_type="Identity", input=[node.input[0]], output=[f"neurokit.current.{index}"])
+            _force(model, index, node, renamed)
         _drop_calls(graph, calls, {state.input for state in self._states})
-        left, made = {value.name for value in graph.input}, {name for node in graph.node for name in node.output}
+        left, computed = {value.name for value in graph.input}, {name for node in graph.node for name in node.output}
         kept = [state for state in self._states if state.input in left]  # of loops and delay lines
-        _drop(graph, {state.output for state in self._states if state not in kept or state.output not in made})
-        session = self._session(model)
-        outputs = [renamed.get(name, name) for name in self._outputs]
-        wanted = outputs + [f"neurokit.current.{index}" for index in range(len(calls))]
-        if not self._step:
-            results = session.run(wanted, {**feeds, **self._forced(spikes)})
-            return results[: len(outputs)], self._joined(results[len(outputs) :])
-        return self._streamed(session, wanted, len(outputs), feeds, kept, spikes, renamed)
+        _drop(graph, {state.output for state in self._states if state not in kept or state.output not in computed})
+        return self._session(model), [renamed.get(name, name) for name in self._outputs], kept, renamed
 
     def _streamed(
         self,
@@ -145,9 +157,10 @@ class OnnxProbe:
         steps = []
         for t, step in enumerate(given):
             forced = {f"neurokit.forced.{i}": value[t : t + 1] for i, value in enumerate(spikes or [])}
-            results = session.run(wanted + names, {**step, **held, **forced})
+            results = self._call(session, wanted + names, {**step, **held, **forced})
             held |= {name: value for (name, _), value in zip(carried, results[len(wanted) :], strict=True)}
             steps.append(results[: len(wanted)])
+        self._held = held
         if self._time_steps is None:  # one call of a model without time, from its initial states
             return steps[0][:count], []
         return self._split([np.stack(values) for values in zip(*steps, strict=True)], count)
@@ -155,31 +168,45 @@ class OnnxProbe:
     def _forced(self, spikes: list[np.ndarray]) -> dict[str, np.ndarray]:
         """Returns what each call puts out instead of its own spikes: of a layer in a loop, one step each."""
         feeds = {}
-        for indices, value in zip(self._of_layer.values(), spikes, strict=True):
+        for indices, value in zip(self._of_layer.values(), self._typed(spikes), strict=True):
             for index, part in zip(indices, np.split(value, len(indices)), strict=True):
                 feeds[f"neurokit.forced.{index}"] = part
         return feeds
+
+    def _typed(self, spikes: list[np.ndarray]) -> list[np.ndarray]:
+        """Returns the spikes of every layer in the element type that its calls work in."""
+        from onnx.helper import tensor_dtype_to_np_dtype
+
+        kinds = [_element_type(self._model, self._calls[indices[0]]) for indices in self._of_layer.values()]
+        return [v.astype(tensor_dtype_to_np_dtype(kind), copy=False) for v, kind in zip(spikes, kinds, strict=True)]
 
     def _joined(self, values: list[np.ndarray]) -> list[np.ndarray]:
         """Returns values of every call as values of every layer."""
         return [np.concatenate([values[index] for index in indices]) for indices in self._of_layer.values()]
 
-    def fire(self, index: int, current: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Runs one layer's own neuron code for every time step at once, each from its own given membrane.
+    def run(self, index: int, current: np.ndarray, v0: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Runs one layer's own neuron code alone over time.
 
         Args:
-            index: Which neuron layer.
-            current: Input current, `[T, B, ...]`.
-            before: Membrane before each step, `[T, B, ...]`.
+            index: Which layer; of one that is called several times, the first call.
+            current: Input current, `[T, N]`.
+            v0: Membrane before the first step, `[N]`.
 
         Returns:
-            Spikes and membranes after each step, both `[T, B, ...]`.
+            Spikes `[T, N]` and the membrane after the last step `[N]`.
         """
         index = list(self._of_layer.values())[index][0]
         session = self._neurons.get(index) or self._neuron_session(index)
         self._neurons[index] = session
-        spikes, after = session.run(None, {"x": current.reshape(1, -1), "v0": before.reshape(-1)})
-        return spikes.reshape(current.shape), after.reshape(current.shape)
+        if not self._step:
+            spikes, v = session.run(None, {"x": current, "v0": v0})
+            return spikes, v
+        steps, v = [], v0
+        for t in range(len(current)):
+            spikes, v = session.run(None, {"x": current[t : t + 1], "v0": v})
+            v = v.reshape(v0.shape)
+            steps.append(spikes.reshape(v0.shape))
+        return np.stack(steps), v
 
     def _neuron_session(self, index: int) -> Any:
         """Returns a model of one neuron call alone, with its scalars as they stand in the artifact."""
@@ -195,7 +222,7 @@ class OnnxProbe:
         graph = helper.make_graph(
             [node],
             "neuron",
-            [_value("x", element, [1, "N"]), _value("v0", element, ["N"])],
+            [_value("x", element, ["T", "N"]), _value("v0", element, ["N"])],
             [_value("spikes", element), _value("v", element)],
             constants,
         )
@@ -227,6 +254,14 @@ class OnnxProbe:
         level, threads = self._options
         return new_session(model, level=level, threads=threads)
 
+    def _call(self, session: Any, wanted: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        try:
+            results: list[np.ndarray] = session.run(wanted, feeds)
+        except Exception as error:  # onnxruntime's exceptions have no common base
+            first = str(error).strip().splitlines()[0]
+            raise ArtifactError(f"ONNX Runtime cannot run the model: {first[:300]}") from error
+        return results
+
 
 def _path(node: Any) -> str:
     for entry in node.metadata_props:
@@ -249,15 +284,34 @@ def _value(name: str, element: int = 1, shape: list[int | str] | None = None) ->
     return helper.make_tensor_value_info(name, element, shape)
 
 
+def _force(model: Any, index: int, node: Any, renamed: dict[str, str]) -> None:
+    """Puts an input in place of a call's spikes, and makes the call's current an output."""
+    graph, forced = model.graph, f"neurokit.forced.{index}"
+    for user in graph.node:
+        user.input[:] = [forced if name == node.output[0] else name for name in user.input]
+    for output in graph.output:
+        if output.name == node.output[0]:  # the network's output is this layer's spikes
+            renamed[output.name] = output.name = f"neurokit.output.{index}"
+            graph.node.add(op_type="Identity", input=[forced], output=[output.name], name=output.name)
+    graph.input.append(_value(forced, _element_type(model, node)))
+    graph.output.append(_value(f"neurokit.current.{index}", _element_type(model, node)))
+    graph.node.add(op_type="Identity", input=[node.input[0]], output=[f"neurokit.current.{index}"])
+
+
 def _drop(graph: Any, outputs: set[str]) -> None:
     for value in [v for v in graph.output if v.name in outputs]:
         graph.output.remove(value)
 
 
 def _drop_calls(graph: Any, calls: list[Any], inputs: set[str]) -> None:
-    """Removes neuron calls that nobody listens to any more, and the state inputs that only they read."""
+    """Removes neuron calls that nobody reads any more, what hangs on their membranes, and the states only they read."""
+    lost = {name for node in calls for name in node.output}
     for node in calls:
         graph.node.remove(node)
+    for node in list(graph.node):  # in topological order
+        if lost & set(node.input):
+            lost |= set(node.output)
+            graph.node.remove(node)
     used = {name for node in graph.node for name in node.input}
     for value in [v for v in graph.input if v.name in inputs and v.name not in used]:
         graph.input.remove(value)

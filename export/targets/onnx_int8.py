@@ -102,18 +102,14 @@ class Int8Target(OnnxTarget):
 class Int8Probe(OnnxProbe):
     """Runs an int8 artifact, and every layer of it on the reference's integers."""
 
-    @property
-    def tolerance(self) -> float:
-        """Relative L2 error of the outputs that is allowed against the float model."""
-        return float(self._info["quantisation"]["max_error"])
-
     def __init__(self, artifact: Artifact, level: int = _HIGHEST, **options: Any) -> None:
         self._info = artifact.manifest.target_info
+        self.tolerance = float(self._info["quantisation"]["max_error"])
         highest = _level(self._info["quantisation"]["device"])
         self._capped = highest < level
         super().__init__(artifact, level=min(level, highest), **options)
 
-    def faults(self, vectors: Vectors) -> tuple[list[str], list[str]]:
+    def inspect(self, vectors: Vectors) -> tuple[list[str], list[str]]:
         """Compares every layer with the meaning of its operators; returns faults and notes."""
         reference = reference_run(self._model, vectors.feeds)
         model, names = forced_model(self._model)

@@ -206,7 +206,7 @@ _NOT_THE_ENGINE = "the network that TensorRT was handed was run in ONNX Runtime,
 class Int8NetworkProbe(Int8Probe):
     """Runs the quantised ONNX network behind an engine, and says that it is not the engine."""
 
-    def narrow(self, vectors: Vectors) -> Vectors:
+    def restrict(self, vectors: Vectors) -> Vectors:
         """Returns the vectors with a note on what was run."""
         return replace(vectors, notes=(*vectors.notes, _NOT_THE_ENGINE))
 
@@ -221,20 +221,20 @@ class NetworkProbe(OnnxProbe):
         if "lif_plugin" in artifact.manifest.target_info:
             self._note += "; neurons were plain operators, not the plugin"
 
-    def narrow(self, vectors: Vectors) -> Vectors:
+    def restrict(self, vectors: Vectors) -> Vectors:
         """Returns the vectors with bounds for the engine's precision."""
-        vectors = super().narrow(vectors)
+        vectors = super().restrict(vectors)
         notes = (*vectors.notes, self._note)
         if not self._half:
             return replace(vectors, notes=notes)
         # Currents of layers that fire everywhere at once may leave float16's range: no random spikes here.
-        layers = tuple(replace(layer, bound=layer.bound * _HALF_OVER_SINGLE, cover=None) for layer in vectors.layers)
+        layers = tuple(replace(layer, bound=layer.bound * _HALF_OVER_SINGLE) for layer in vectors.layers)
         bounds = {name: bound * _HALF_OVER_SINGLE for name, bound in vectors.output_bounds.items()}
         return replace(
             vectors,
             layers=layers,
             output_bounds=bounds,
-            covering_outputs={},
+            coverings=(),
             notes=(*notes, "rounding bounds are those of float16 convolutions and products"),
         )
 

@@ -158,7 +158,7 @@ def _passes(workload: Workload, source: str) -> int:
     """
     steps = workload.time_steps
     if workload.network[source].role != "input":
-        return steps
+        return 1 if steps > 1 and not workload.rasters[source].unpack()[:-1].any() else steps  # after the last step
     values = workload.inputs.get(source)
     if values is not None:
         return 1 if bool((values == values[:1]).all()) else steps

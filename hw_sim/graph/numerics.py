@@ -89,7 +89,9 @@ def _described(projection: Projection, bits: int | None) -> Projection:
     if bits is not None:
         return replace(projection, weight_bits=bits, weights_are_floats=False)
     if projection.weight is None or not projection.weight.size:
-        return projection
+        # A scale that hides the weights (a batch normalisation that was not folded) leaves floats behind it.
+        hidden = projection.weight is None and projection.gain is None
+        return replace(projection, weights_are_floats=True) if hidden else projection
     found = grid_width(projection.weight)
     if found is None:
         return replace(projection, weights_are_floats=True)

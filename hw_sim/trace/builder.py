@@ -236,6 +236,24 @@ class Builder:
         self._keep(name, real)
         return Value((self.term(name, tuple(real.shape)),))
 
+    def gathered(self, path: str, value: Value, real: Tensor) -> Value:
+        """Returns an average over time as a population that adds up in each step and sends once, in the last."""
+        name, shape = self.name(path, self.populations), sample_shape(real)
+        self.populations[name] = Population(name, shape, "current", binary=False)
+        self.constants[name] = None  # what it sends is divided by the number of steps
+        for term in value.terms:
+            assert isinstance(term.source, str)
+            index = index_or_none(term.ids.reshape(-1).numpy().astype(np.int64), term.size)
+            ends = (f"{term.source} to {name}", term.source, name, "identity", shape, shape)
+            self._add(Projection(*ends, source_size=term.size, source_index=index, gain=term.gain, delay=term.delay))
+        last = numbered(tuple(real.shape), 1) + (self.steps - 1) * real.numel()
+        if self.watch is not None:
+            self.watch(name, real, Term(name, last, real.numel()))
+        rows = np.zeros((self.steps, real.numel()), np.bool_)
+        rows[-1] = real.reshape(-1).numpy() != 0
+        self.rasters[name] = SpikeRaster.pack(rows)
+        return Value((Term(name, numbered(tuple(real.shape), 1), real.numel(), static=True),))
+
     def relay(self, value: Value, real: Tensor, projection: Projection, path: str) -> Value:
         """Returns maximum pooling as a population of its own."""
         name = self.name(path, self.populations)

@@ -275,6 +275,17 @@ def pooling(call: Call, builder: Builder) -> Any:
     return first(call.result, builder.relay(value, result, projection, call.path))
 
 
+def _read_out(value: Value, steps: int, result: Tensor) -> tuple[Term, ...]:
+    """Returns the terms of an average over time: each element is what one place of its source gave in all steps."""
+    terms = []
+    for term in value.terms:
+        positions = term.per_step(steps)
+        if positions is None or len(positions) != result.numel():
+            return ()
+        terms.append(replace(term, ids=torch.from_numpy(positions).reshape(result.shape), static=False))
+    return tuple(terms)
+
+
 def reduction(call: Call, builder: Builder) -> Any:
     """Handles sums and means over some axes: over time they read out, over space they are pooling."""
     value, real = call.values["self"], call.arguments["self"]
@@ -282,7 +293,7 @@ def reduction(call: Call, builder: Builder) -> Any:
     axes = sorted({d % real.dim() for d in ([dims] if isinstance(dims, int) else dims or range(real.dim()))})
     if 0 in axes and real.shape[0] == builder.steps:
         known = builder.materialise(value, real, sum_name(value, call.path))
-        return replace(known, once=True)
+        return Value(_read_out(known, builder.steps, call.result) if axes == [0] else (), once=True)
     if not value.pure:  # the sum itself is a population of the tensor's own shape
         value = builder.materialise(value, real, sum_name(value, call.path))
     kept = [axis for axis in range(1, real.dim()) if axis not in axes]

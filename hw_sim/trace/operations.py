@@ -145,11 +145,22 @@ def _constant(value: Value | None, tensor: Tensor) -> Tensor:
 
 
 def _after_time(call: Call, builder: Builder) -> Value:
-    if call.kind in _CONNECTS:
-        weight = call.get("weight", "mat2", "other")
-        operations = call.result.numel() * (weight.numel() // max(1, weight.shape[0]))
-        reason = f"runs once, after the average over time, and not in each step: {operations} multiply-accumulates"
-        builder.uncounted.append(Uncounted(f"{call.path} ({call.operation})", reason))
+    """Handles what is done to an average over time: a connection runs once, after the last step."""
+    name, value = next((n, v) for n, v in call.values.items() if isinstance(v, Value))
+    real = call.arguments[name]
+    connect_it = None if call.kind is None else _CONNECTS.get(call.kind)
+    if connect_it is None:
+        same = len(call.values) == 1 and isinstance(call.result, Tensor) and call.result.shape == real.shape
+        return Value(value.terms if same else (), once=True)
+    if len(call.values) == 1 and value.terms and real.shape[0] == 1:
+        read = builder.gathered(f"{call.path}.input", value, real)
+        found = connect_it(replace(call, values={name: read}), builder)
+        if isinstance(found, Value) and not found.unknown:
+            return Value(builder.settled(found).terms, once=True)
+    weight = call.get("weight", "mat2", "other")
+    operations = call.result.numel() * (weight.numel() // max(1, weight.shape[0]))
+    reason = f"runs once, after the average over time, and not in each step: {operations} multiply-accumulates"
+    builder.uncounted.append(Uncounted(f"{call.path} ({call.operation})", reason))
     return Value(once=True)
 
 

@@ -11,12 +11,13 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
+from neurokit.capture.attribute_state import mark_states
 from neurokit.capture.neurons import is_stateful
 from neurokit.capture.obstacles import neurons_and_states, not_one_step, not_streaming, wrong_time_steps
 from neurokit.capture.ports import check_dynamic, input_ports, output_meaning, output_ports
 from neurokit.capture.probe import Probe, example_values, probe, set_time_steps, time_output
 from neurokit.capture.signature import Signature
-from neurokit.capture.time_input import find_time_semantics, neurons_of
+from neurokit.capture.time_input import find_time_semantics, neurons_of, quiet_copy, steps_of_its_own, takes_one_step
 from neurokit.capture.tracing import NO_NODE, Job, traced
 from neurokit.capture.twin import Twin, private_copy
 from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSteps
@@ -49,8 +50,8 @@ def capture(
 
     Args:
         model: A spec, or a module together with `example_inputs`. The module is left as it was found.
-        example_inputs: For a bare module: `[T, B, *shape]` if it has neurons, else `[B, *shape]`; several as a tuple,
-            or as a dict by name.
+        example_inputs: For a bare module: `[T, B, *shape]` if it has neurons or `time_steps` is given, `[B, *shape]`
+            if it has none or repeats an image itself; several as a tuple, or as a dict by name.
         time_steps: T, or "dynamic"; default is the spec's.
         batch: A fixed batch size, or "dynamic".
         merge: Whether to merge re-parameterised branches (RepConv) into single convolutions.
@@ -148,27 +149,50 @@ def opened(captured: Captured) -> Captured:
 def spec_of(module: nn.Module, example_inputs: Examples | None, time_steps: int | str | None = None) -> ModelSpec:
     """Returns a spec for a bare module and examples of its inputs."""
     given = _named_examples(module, example_inputs)
-    slots = Twin(private_copy(module)[0], "none").slots
-    spiking = bool(slots)
-    # snnTorch's and norse's networks are called once a step.
-    stepwise = any(getattr(slot.module, "_neurokit_adopted", False) for slot in slots)
-    axes = 2 if spiking else 1
+    first = next(iter(given.values()))
+    single = len(given) == 1  # with several inputs nothing is tried out
+    module = _with_states_by_hand(module, first) if single else module
+    timed = isinstance(time_steps, int) and not isinstance(time_steps, bool)
+    spiking = timed or bool(Twin(private_copy(module)[0], "none").slots)
+    looped = _steps_of_an_image(module, first) if spiking and single and not timed else None
+    axes = 1 if looped is not None or not spiking else 2
     for name, value in given.items():
         if value.dim() <= axes - 1 or min(value.shape, default=0) < 1:
-            what = "example_inputs" if len(given) == 1 else f"example input {name!r}"
+            what = "example_inputs" if single else f"example input {name!r}"
             raise InputError(f"{what} has shape {list(value.shape)}", expected="[T, B, *shape]")
-    first = next(iter(given.values()))
     tensors = tuple(_tensor_spec(name, value, axes) for name, value in given.items())
-    steps = int(first.shape[0]) if spiking and not isinstance(time_steps, int) else time_steps
-    stepwise = stepwise or len(given) > 1  # with several inputs nothing is tried out
-    semantics: TimeInput = "sequence" if len(given) > 1 else "step"
+    steps = looped or (int(first.shape[0]) if spiking and not isinstance(time_steps, int) else time_steps)
+    semantics: TimeInput = "image" if looped else "sequence"
+    if single and not looped:
+        semantics = _time_input(module, tensors[0], int(first.shape[0]))
     return ModelSpec(
         name=type(module).__name__,
         build=lambda: module,
         inputs=tensors,
         time_steps=steps if isinstance(steps, int) else None,
-        time_input=semantics if stepwise else _time_input(module, tensors[0], int(first.shape[0])),
+        time_input=semantics,
     )
+
+
+def _with_states_by_hand(module: nn.Module, example_inputs: torch.Tensor) -> nn.Module:
+    """Returns the module, or a copy in which the attributes that it keeps from call to call are marked as states."""
+    shape = tuple(example_inputs.shape[2:])
+    if not shape or neurons_of(module):
+        return module
+    try:
+        marked = quiet_copy(module).eval()
+    except Exception:  # what cannot be copied is refused further on, with its reason
+        return module
+    mark_states(marked, TensorSpec("x", shape, str(example_inputs.dtype).removeprefix("torch.")))
+    return marked if neurons_of(marked) else module
+
+
+def _steps_of_an_image(module: nn.Module, example_inputs: torch.Tensor) -> int | None:
+    """Returns how many time steps a bare module makes of one image itself, or None if it takes steps."""
+    neurons, shape = neurons_of(module).values(), tuple(example_inputs.shape[1:])
+    if not shape or not neurons or not all(takes_one_step(part) for part in neurons):
+        return None
+    return steps_of_its_own(module, TensorSpec("x", shape, str(example_inputs.dtype).removeprefix("torch.")))
 
 
 def _named_examples(module: nn.Module, given: Examples | None) -> dict[str, torch.Tensor]:
@@ -200,7 +224,7 @@ def _time_input(module: nn.Module, tensor: TensorSpec, steps: int) -> TimeInput:
     Such a module would run on a sequence too, with time taken for the batch, and keep no state from step to step.
     """
     neurons = neurons_of(module).values()
-    if not neurons or any(getattr(part, "step_mode", "m") != "s" for part in neurons):
+    if not neurons or not all(takes_one_step(part) for part in neurons):
         return "sequence"
     return find_time_semantics(module, tensor, steps, repeats=False, ref=type(module).__name__)
 

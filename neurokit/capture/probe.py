@@ -99,7 +99,7 @@ def probe(twin: Twin, spec: ModelSpec, time_steps: int | None, single: bool) -> 
                 (slot, name, tuple(int(size) for size in value.shape), value.dtype)
                 for slot in twin.slots
                 for name, value in zip(getattr(slot.module, "_memories", ()), slot.values, strict=False)
-                if isinstance(value, Tensor)
+                if isinstance(value, Tensor) and slot.carried
             ]
         )
     states, problems = [], []

@@ -26,6 +26,7 @@ class Slot:
     scanned: bool = False
     uniform: bool = False  # output and states have the shapes of input and states before: seen in a dry run
     step: Step | None = None
+    carried: bool = True  # whether a run begins with the state that the last one left
     seen: list[tuple[int, ...]] = field(default_factory=list)
 
     @property

@@ -10,19 +10,68 @@ import torch
 from spikingjelly.activation_based import functional
 from torch import nn
 
-from neurokit.errors import ModelLoadError
+from neurokit.capture.cells import STATES, cell_kind, library_of, step_mode_of
+from neurokit.errors import InputError, ModelLoadError
 from neurokit.spec import TensorSpec, TimeInput
 
 _NEURONS = "spikingjelly.activation_based.neuron"
 
 
 def neurons_of(module: nn.Module) -> dict[str, nn.Module]:
-    """Returns SpikingJelly's neurons in `module`, and classes derived from them, by module path."""
+    """Returns the neurons of SpikingJelly, snnTorch and norse in `module`, derived classes too, by module path.
+
+    And those by hand that `attribute_state.mark_states` marked.
+    """
     return {
         name: layer
         for name, layer in module.named_modules()
         if any(cls.__module__.startswith(_NEURONS) for cls in type(layer).__mro__)
+        or cell_kind(layer) is not None
+        or STATES in vars(layer)
     }
+
+
+def takes_one_step(neuron: nn.Module) -> bool:
+    """Returns whether a neuron is called once a time step with `[B, ...]`."""
+    by_call = library_of(neuron) or STATES in vars(neuron)
+    mode = step_mode_of(neuron) if by_call else getattr(neuron, "step_mode", "m")
+    return bool(mode == "s")
+
+
+def start_over(module: nn.Module) -> None:
+    """Brings every neuron back to its initial state, those of other libraries too."""
+    functional.reset_net(module)
+    for layer in module.modules():
+        if library_of(layer) == "snntorch" and cell_kind(layer) is not None:
+            for name, value in layer._buffers.items():
+                if name in layer._non_persistent_buffers_set and value is not None:
+                    layer._buffers[name] = value.new_zeros(0)  # the library makes it anew, of the input's shape
+
+
+def quiet_copy(module: nn.Module) -> nn.Module:
+    """Returns a copy for trials, in its initial state and without the user's hooks, which would see these runs."""
+    module = copy.deepcopy(module)
+    for layer in module.modules():
+        layer._forward_hooks.clear()
+        layer._forward_pre_hooks.clear()
+    start_over(module)
+    return module
+
+
+def steps_of_its_own(module: nn.Module, tensor: TensorSpec) -> int | None:
+    """Returns how often a module runs its single-step neurons on one `[B, *shape]`, or None if that is no number > 1.
+
+    Such a module repeats an image itself, in a loop in its forward.
+    """
+    if not all(takes_one_step(layer) for layer in neurons_of(module).values()):
+        return None
+    found: set[int] = set()
+    for batch in (2, 3):
+        trial = _try(module, (batch, *tensor.shape), tensor)
+        if trial.error or any(shape[:1] != (batch,) for shapes in trial.shapes.values() for shape in shapes):
+            return None
+        found |= {len(shapes) for shapes in trial.shapes.values()}
+    return found.pop() if len(found) == 1 and max(found) > 1 else None
 
 
 def element_type(module: nn.Module) -> str:
@@ -39,6 +88,8 @@ class _Trial:
 
     shapes: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
     error: str = ""
+    raised: bool = False
+    outputs: list[torch.Tensor] = field(default_factory=list)
 
     def calls_are_multiples_of(self, count: int) -> bool:
         return all(len(shapes) % count == 0 for shapes in self.shapes.values())
@@ -66,7 +117,7 @@ def find_time_semantics(module: nn.Module, tensor: TensorSpec, steps: int, *, re
         ModelLoadError: If it runs on neither.
     """
     batch = 2 if steps == 1 else 1  # another number than T, so that the axes can be told apart
-    single = all(getattr(layer, "step_mode", "m") == "s" for layer in neurons_of(module).values())
+    single = all(takes_one_step(layer) for layer in neurons_of(module).values())
     one = _try(module, (batch, *tensor.shape), tensor)
     if single and not one.error:
         if repeats and steps > 1 and one.calls_are_multiples_of(steps):
@@ -88,18 +139,64 @@ def find_time_semantics(module: nn.Module, tensor: TensorSpec, steps: int, *, re
     )
 
 
+def check_takes_sequence(module: nn.Module, tensor: TensorSpec, steps: int, ref: str) -> None:
+    """Refuses time steps for a module without known neurons, unless its forward runs over them.
+
+    Args:
+        module: The module, in evaluation mode; it is copied.
+        tensor: Its input.
+        steps: Number of steps T.
+        ref: What to call the model in messages.
+
+    Raises:
+        InputError: If it does not take `[T, B, *shape]`, or gives every step the answer that the step alone has.
+    """
+    many = _try(module, (steps, 2, *tensor.shape), tensor)
+    if many.raised:
+        raise InputError(
+            f"{ref} has no neurons of SpikingJelly, snnTorch or norse, and its forward does not take a sequence "
+            f"[T={steps}, B=2, *{tensor.shape}]: it raised {many.error}",
+            fix="leave time_steps away, or let its forward take [T, B, ...]",
+        )
+    alone = []
+    for at in (0, steps - 1):
+        one = _try(module, (1, 2, *tensor.shape), tensor, rows=slice(at, at + 1), of=steps)
+        alone += [_equal(whole[at], part[0]) for whole, part in _pairs(many, one)]
+    if steps > 1 and alone and all(alone):
+        raise InputError(
+            f"{ref} has no spiking neurons, and its answer at a time step is that of the step alone",
+            fix="leave time_steps away",
+        )
+
+
+def _pairs(many: _Trial, end: _Trial) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Returns the outputs of a sequence beside those of one of its steps, where both have a time axis."""
+    pairs = zip(many.outputs, end.outputs, strict=False)
+    return [(a, b) for a, b in pairs if a.dim() and b.dim() and b.shape[0] == 1 and a.shape[1:] == b.shape[1:]]
+
+
+def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return bool(torch.allclose(a, b, rtol=1e-5, atol=1e-6))
+
+
 def _outcome(trial: _Trial) -> str:
     return f"raised {trial.error}" if trial.error else f"gave its first neuron a {next(iter(trial.shapes.values()))[0]}"
 
 
-def _try(module: nn.Module, shape: tuple[int, ...], tensor: TensorSpec) -> _Trial:
-    """Runs a copy of the module on random values and notes what its neurons are given."""
+def _try(
+    module: nn.Module, shape: tuple[int, ...], tensor: TensorSpec, *, rows: slice = slice(None), of: int = 0
+) -> _Trial:
+    """Runs a copy of the module on random values and notes what its neurons are given.
+
+    Args:
+        module: The module.
+        shape: Shape of the input.
+        tensor: Its dtype and range.
+        rows: Which of `of` rows of the first axis are given, so that parts of one sequence can be tried.
+        of: Number of rows that are drawn; default is the shape's own.
+    """
     trial = _Trial()
-    module = copy.deepcopy(module)
-    for layer in module.modules():  # the user's hooks are not copied with it: they would see these runs
-        layer._forward_hooks.clear()
-        layer._forward_pre_hooks.clear()
-    functional.reset_net(module)
+    module = quiet_copy(module)
 
     def note(name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
         def hook(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -111,13 +208,16 @@ def _try(module: nn.Module, shape: tuple[int, ...], tensor: TensorSpec) -> _Tria
         layer.register_forward_pre_hook(note(name))
     device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
-    x = torch.rand(shape, generator=generator).to(device, getattr(torch, tensor.dtype))
+    x = torch.rand((of or shape[0], *shape[1:]), generator=generator)[rows]
+    x = x.to(device, getattr(torch, tensor.dtype))
     try:
         with torch.no_grad():
-            module(x)
+            leaves = torch.utils._pytree.tree_leaves(module(x))
+            trial.outputs = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     except Exception as error:
         text = str(error).strip()
         trial.error = f"{type(error).__name__}: {text.splitlines()[0][:120] if text else 'no message'}"
+        trial.raised = True
     else:
         if not trial.shapes:
             trial.error = "nothing, but no neuron was called"

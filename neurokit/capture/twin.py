@@ -10,6 +10,7 @@ import torch
 from spikingjelly.activation_based import base, neuron
 from torch import Tensor, nn
 
+from neurokit.capture.cells import Cell, run_cell
 from neurokit.capture.foreign import adopt
 from neurokit.capture.looping import run_loop
 from neurokit.capture.neurons import States, adapter_for, is_stateful, refuse
@@ -56,9 +57,7 @@ def private_copy(module: nn.Module) -> tuple[nn.Module, list[str]]:
             part._lambda_ = float(part._buffers.pop("_lambda_"))
     notes = [f"{dropped} hook(s) of the module are not part of the capture"] if dropped else []
     twin, adopted = adopt(twin.cpu().eval())
-    if adopted:
-        notes.append(f"{adopted} neuron(s) of another library were replaced by ones with the same equations")
-    return twin, notes
+    return twin, [*notes, *adopted]
 
 
 def _is_torch_hook(hook: Any) -> bool:
@@ -151,7 +150,7 @@ class Twin(nn.Module):
         self.order.clear()
         at = 0
         for slot in self.slots:
-            slot.calls = 0
+            slot.calls, slot.carried = 0, True
             slot.values = slot.initial
             if slot.names:
                 named = dict(zip(slot.names, states[at : at + len(slot.names)], strict=True))
@@ -181,7 +180,14 @@ class Twin(nn.Module):
                 raise NotImplementedError(f"{path}: a neuron with more than one input")
             return self._run(slot, x)
 
-        module.forward = loop_forward if isinstance(module, Loop) else forward  # type: ignore[method-assign]
+        def cell_forward(x: Tensor, *args: Any, **kwargs: Any) -> Any:
+            return run_cell(self, slot, x, args, kwargs)
+
+        if isinstance(module, Cell):
+            module.slot = slot
+            module.forward = cell_forward  # type: ignore[method-assign]
+        else:
+            module.forward = loop_forward if isinstance(module, Loop) else forward  # type: ignore[method-assign]
 
     def _run(self, slot: Slot, x: Tensor) -> Tensor:
         slot.calls += 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurokit.data.recordings import EVENT_FILES, as_events, read_aedat, read_audio
+from neurokit.data.recordings import EVENT_FILES, as_events, convention_of, read_aedat, read_audio
 from neurokit.errors import InputError, NeurokitError
 
 if TYPE_CHECKING:
@@ -21,19 +22,39 @@ _EVENT_FIELDS = {"t", "x", "y", "p"}
 _MAX_BYTES = 4 << 30
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What was read from a file.
+
+    Attributes:
+        samples: One tensor a sample: `[T, 1, *shape]`, or `[1, *shape]` without time or for a model that repeats its
+            image.
+        description: How the file was understood, in one line: how many samples of how many time steps.
+    """
+
+    samples: list[torch.Tensor]
+    description: str
+
+
 def read_samples(path: str | Path, spec: ModelSpec, time_steps: int | None) -> list[torch.Tensor]:
+    """Reads one file as samples of a model; see `read_file`, which also says how it was understood."""
+    return read_file(path, spec, time_steps).samples
+
+
+def read_file(path: str | Path, spec: ModelSpec, time_steps: int | None) -> Reading:
     """Reads one file as samples of a model.
 
     Args:
         path: An image; a .npy array `[*shape]`, `[T, *shape]` (one sequence, for instance audio frames),
-            `[N, *shape]` (N images, where N is not T) or `[N, T, *shape]`; events as a structured .npy or .npz with
-            fields t, x, y, p (as tonic gives them), or an AEDAT 2.0, 3.1 or 4.0 file; audio as .wav. Events are
-            counted into T frames of equal duration, one channel a polarity; of audio see `read_audio`.
+            `[N, *shape]` (N images; where the model takes sequences, N is not T) or `[N, T, *shape]`; events as a
+            structured .npy or .npz with fields t, x, y, p (as tonic gives them), or an AEDAT 2.0, 3.1 or 4.0 file;
+            audio as .wav. Events are counted into T frames of equal duration, one channel a polarity; of audio see
+            `read_audio`.
         spec: The model; its first input gives shape and range.
         time_steps: T, or None for a model without time.
 
     Returns:
-        One tensor a sample: `[T, 1, *shape]`, or `[1, *shape]` without time or for a model that repeats its image.
+        The samples, and how the file was understood.
 
     Raises:
         InputError: If the file is missing, damaged, empty, of another shape, or holds NaN.
@@ -44,7 +65,20 @@ def read_samples(path: str | Path, spec: ModelSpec, time_steps: int | None) -> l
     if path.stat().st_size > _MAX_BYTES:
         raise InputError(f"input file {path} has {path.stat().st_size} bytes", expected="at most 4 GiB")
     array = _read(path, spec, time_steps)
-    return [_tensor(sample, spec, time_steps) for sample in _split(array, path, spec, time_steps)]
+    parts = _split(array, path, spec, time_steps)
+    timed = parts[0].ndim == len(spec.inputs[0].shape) + 1
+    samples = [_tensor(sample, spec, time_steps) for sample in parts]
+    return Reading(samples, f"{path.name} was read as {_described(len(parts), timed, path, spec, time_steps)}")
+
+
+def _described(count: int, timed: bool, path: Path, spec: ModelSpec, time_steps: int | None) -> str:
+    shape = "x".join(map(str, spec.inputs[0].shape))
+    text = f"{count} sample{'s' * (count != 1)} of {shape}"
+    if timed:
+        text += f" at each of {time_steps} time steps"
+    elif time_steps is not None:
+        text += f", shown at each of {time_steps} time steps"
+    return text + (f"; {convention}" if (convention := convention_of(path)) else "")
 
 
 def _read(path: Path, spec: ModelSpec, time_steps: int | None) -> np.ndarray:
@@ -147,7 +181,8 @@ def _split(array: np.ndarray, path: Path, spec: ModelSpec, time_steps: int | Non
         )
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise InputError(f"{path} holds NaN or infinity", expected="finite numbers")
-    if extra == 0 or (extra == 1 and array.shape[0] == time_steps):
+    sequences = time_steps is not None and spec.time_input != "image"  # else a leading T is as many images
+    if extra == 0 or (extra == 1 and sequences and array.shape[0] == time_steps):
         return [array]
     if extra == 2 and array.shape[1] != time_steps:
         raise InputError(f"{path} has shape {list(array.shape)}", expected=f"[N, T = {time_steps}, ...]")

@@ -20,6 +20,7 @@ EVENT_FILES = (".aedat", ".aedat2", ".aedat3", ".aedat4")
 # Addresses of jAER's AEDAT 2.0 by camera: (mask, shift) of x, y and polarity, and the mask of what is no event.
 # https://docs.inivation.com/software/software-advanced-usage/file-formats/aedat-2.0.html
 _DVS128 = ((0xFE, 1), (0x7F00, 8), (0x1, 0), 0x8000)
+_DVS128_PIXELS = 128
 _DAVIS = ((0x3FF000, 12), (0x7FC00000, 22), (0x800, 11), 0x80000000)
 
 _DECIBELS = 80.0  # what is so far below the loudest band is silence
@@ -58,6 +59,17 @@ def read_aedat(path: Path) -> NDArray[Any]:
     )
 
 
+def convention_of(path: Path) -> str:
+    """Returns what is to be known of the axes and the polarity of a recording, or "" where the file says it itself."""
+    if path.suffix.lower() not in EVENT_FILES:
+        return ""
+    data = path.open("rb").read(1 << 16)
+    if not data.startswith(b"#!AER-DAT2"):
+        return ""
+    davis = b"davis" in data.lower()
+    return "DAVIS addresses as they are" if davis else "DVS128 axes and polarity as CIFAR10-DVS's own loader gives them"
+
+
 def _aedat4(path: Path) -> NDArray[Any]:
     try:
         import aedat
@@ -90,6 +102,10 @@ def _aedat2(path: Path) -> NDArray[Any]:
     layout = _layout(header, address, path)
     kept = (address & layout[3]) == 0
     x, y, p = ((address[kept] & mask) >> shift for mask, shift in layout[:3])
+    if layout is _DVS128:
+        # As the loader of CIFAR10-DVS (its dat2mat.m, and SpikingJelly's after it): the camera counts from the far
+        # corner, the low address is the row, and the bit is set where it got darker.
+        x, y, p = _DVS128_PIXELS - 1 - y, _DVS128_PIXELS - 1 - x, 1 - p
     return as_events({"t": time[kept], "x": x, "y": y, "p": p})
 
 

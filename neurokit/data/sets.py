@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neurokit.data.files import READABLE, read_samples
+from neurokit.data.files import READABLE, read_file, read_samples
 from neurokit.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,6 +60,12 @@ class SampleFiles:
         """The number of samples."""
         return sum(many for _, many in self.files)
 
+    @property
+    def description(self) -> str:
+        """How the first file was understood; of a folder, how many files there are."""
+        read = read_file(self.files[0][0], self.spec, self.time_steps).description
+        return read if len(self.files) == 1 else f"{self.count} samples in {len(self.files)} files; {read}"
+
     def limited(self, samples: int | None) -> int:
         """Returns how many samples to run: all, or as many as were asked for.
 
@@ -94,6 +100,7 @@ def _samples_in(file: Path, spec: ModelSpec, time_steps: int | None, shapes: dic
     if array.dtype.names:
         return 1
     extra = array.ndim - len(spec.inputs[0].shape)
-    several = extra == 2 or (extra == 1 and array.shape[0] != time_steps)
+    sequences = spec.time_input != "image" and array.shape[0] == time_steps
+    several = extra == 2 or (extra == 1 and not sequences)
     shapes.setdefault(tuple(array.shape[1:] if several else array.shape), file)
     return int(array.shape[0]) if several else 1

@@ -79,7 +79,7 @@ def _from_nir(path: Path, settings: dict[str, str], time_steps: int | None) -> M
         time_steps=time_steps or _TIME_STEPS,
         time_input="sequence",
         time_output="sequence",
-        description="NIR graph",
+        description=f"NIR graph, {net.dt:g} s a time step ({net.dt_source})",
         source=path.name,
         options={"dt": net.dt},
     )

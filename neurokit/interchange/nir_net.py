@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor, nn
 
 from neurokit.errors import InputError, ModelLoadError
@@ -44,6 +45,7 @@ class NirNet(nn.Module):
     ) -> None:
         super().__init__()
         self.dt, self.where, self.grid = dt, where, grid
+        self.dt_source = "given"
         self.feeds = _feeds(graph, where)
         self._delays = {name for name, node in graph.nodes.items() if node.kind == "Delay" and self._late(name, node)}
         plan = self._plan(graph)
@@ -205,15 +207,15 @@ def read_net(path: Path, dt: float | None = None) -> NirNet:
 
     Args:
         path: The .nir file.
-        dt: Seconds a time step; default is the file's own note (metadata "dt"), else 1e-4.
+        dt: Seconds a time step; default is the file's own note (metadata "dt"), else that in which its IF neurons
+            integrate their input once (1 / r, where all have one r and no neuron has a time constant), else 1e-4.
 
     Raises:
         ModelLoadError: If the file is no usable NIR graph.
         InputError: If dt is not positive.
     """
     graph = read_graph(path)
-    noted = graph.metadata.get("dt", DEFAULT_DT)
-    step = float(noted) if dt is None else dt
+    step, source = (dt, "given") if dt is not None else _own_step(graph)
     if not 0 < step < math.inf:
         raise InputError(f"dt is {step}", expected="seconds a time step, above 0")
     try:
@@ -222,4 +224,22 @@ def read_net(path: Path, dt: float | None = None) -> NirNet:
         raise ModelLoadError(f"{path.name} states a grid for its input that is none: {error}", fix=REWRITE) from error
     if grid is not None and sum(node.kind == "Input" for node in graph.nodes.values()) != 1:
         raise ModelLoadError(f"{path.name} states a grid for one input", expected="a graph with one input", fix=REWRITE)
-    return NirNet(graph, step, path.name, grid)
+    net = NirNet(graph, step, path.name, grid)
+    net.dt_source = source
+    return net
+
+
+def _own_step(graph: NirGraph) -> tuple[float, str]:
+    """Returns a file's time step in seconds, and where it is from.
+
+    sinabs and snnTorch write IF neurons with r = 1, which add their input once a step whatever a step is.
+    """
+    if "dt" in graph.metadata:
+        return float(graph.metadata["dt"]), "noted in the file"
+    neurons = [node for node in graph.nodes.values() if node.kind in NEURONS]
+    timed = any(node.kind == "Delay" for node in graph.nodes.values())
+    if neurons and not timed and all(node.kind == "IF" for node in neurons):
+        gains = np.unique(np.concatenate([np.ravel(np.asarray(node.fields["r"], np.float64)) for node in neurons]))
+        if len(gains) == 1 and gains[0] > 0:
+            return 1.0 / float(gains[0]), "1 / r of its IF neurons, which add their input once a step"
+    return DEFAULT_DT, "assumed: the file notes none"

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neurokit.neurons import dynamics
-from neurokit.parity.vectors import Cover, LayerVector, replay
+from neurokit.parity.covering import SIDES
+from neurokit.parity.vectors import LayerVector, replay
 
-# Unit roundoff of float32.
-UNIT = 2.0**-24
-# Reference and target may each be off by the bound, on opposite sides of the threshold.
-SIDES = 2.0
+if TYPE_CHECKING:
+    from neurokit.target import Probe
+
+
+def unit_of(dtype: Any) -> float:
+    """Returns the unit roundoff of a floating-point type."""
+    name = str(dtype)
+    return {"float64": 2.0**-53, "float16": 2.0**-11, "bfloat16": 2.0**-8}.get(name, 2.0**-24)
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Forced:
     wrong_code: bool
 
 
-def force_layer(probe: Any, index: int, layer: LayerVector, current: np.ndarray) -> Forced:
+def force_layer(probe: Probe, index: int, layer: LayerVector, current: np.ndarray) -> Forced:
     """Runs a layer's own neuron code on a current, its membrane reset by the reference's spikes."""
     current = current.reshape(layer.spikes.shape)
     start = np.full(layer.spikes.shape[1:], layer.init, dtype=current.dtype)
@@ -61,7 +66,7 @@ def _wrong_code(
     Only the membrane's own few roundings may lie between them; the layer's bound has no part in this.
     """
     threshold = layer.parameters["v_threshold"]
-    slack = 16.0 * UNIT * (np.abs(charged) + np.abs(current) + abs(threshold))
+    slack = 16.0 * unit_of(current.dtype) * (np.abs(charged) + np.abs(current) + abs(threshold))
     off = ((charged >= threshold) != spikes.astype(bool)) & (np.abs(charged - threshold) > slack)
     expected = dynamics.after_spike(charged, spikes.astype(charged.dtype), layer.parameters)
     return bool(off.any() or (np.abs(after - expected) > slack).any())
@@ -75,13 +80,13 @@ def _first(differs: np.ndarray) -> tuple[int, int] | None:
     return None
 
 
-def fires_at_threshold(probe: Any, index: int, layer: LayerVector) -> bool:
+def fires_at_threshold(probe: Probe, index: int, layer: LayerVector) -> bool:
     """Whether a layer's own code fires at its threshold and not at the next number below it.
 
     The test input may hold no membrane that close, so these are made: with v at the wanted value and x such that no
     leak acts, the charged membrane is that value.
     """
-    dtype = np.float32
+    dtype = layer.sample_h.dtype.type
     threshold = dtype(layer.parameters["v_threshold"])
     rest = dtype(layer.parameters["v_reset"] or 0.0)
     wanted = np.array([threshold, np.nextafter(threshold, dtype(-np.inf)), np.nextafter(threshold, dtype(np.inf))])
@@ -95,13 +100,14 @@ def fires_at_threshold(probe: Any, index: int, layer: LayerVector) -> bool:
 
 
 def in_bounds(value: np.ndarray, wanted: np.ndarray, bound: float) -> bool:
-    """Returns whether a value is nowhere further off than reference and target may be together."""
-    return float(np.abs(value - wanted).max(initial=0.0)) <= SIDES * bound
+    """Returns whether a value is nowhere further off than reference and target may be together.
 
-
-def excess(cover: Cover, current: np.ndarray) -> float:
-    """Returns the largest error of a current under random spikes, in units of what is allowed."""
-    off = np.abs(current.reshape(-1)[cover.at].astype(np.float64) - cover.current.astype(np.float64))
-    allowed = SIDES * cover.bound.astype(np.float64)
-    ratio = np.divide(off, allowed, out=np.where(off > 0, np.inf, 0.0), where=allowed > 0)
-    return float(ratio.max(initial=0.0)) if np.isfinite(off).all() else float("inf")
+    What is infinite or no number in the reference must be the same in the value.
+    """
+    if value.shape != wanted.shape:
+        return False
+    known = np.isfinite(wanted)
+    if not np.array_equal(value[~known], wanted[~known], equal_nan=value.dtype.kind == "f"):
+        return False
+    off = np.abs(value[known].astype(np.float64) - wanted[known].astype(np.float64))
+    return bool(off.size == 0 or float(off.max()) <= SIDES * bound)

@@ -13,6 +13,7 @@ import numpy as np
 from neurokit.errors import ArtifactError
 from neurokit.neurons import dynamics
 from neurokit.parity.calls import Call, make_calls
+from neurokit.parity.covering import Cover, Covering, Output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,26 +26,8 @@ if TYPE_CHECKING:
 
 FILE = "vectors.npz"
 SCHEMA_VERSION = 2  # 1 held one input without its name
+NEAR = 4.0  # bounds from the threshold within which two implementations may decide differently
 _SAMPLES = 4096  # membranes kept a layer, enough to see an error that flips no spike
-
-
-@dataclass(frozen=True)
-class Cover:
-    """One neuron layer's input current where every layer before it fires at random, one spike in two.
-
-    A weight whose input never fires in the test vectors has no part in any spike of theirs. Here it has.
-
-    Attributes:
-        seed: What the layer's own random spikes are drawn from.
-        at: Flat indices into `[T, B, ...]` of the currents that were kept.
-        current: The reference's currents at those places.
-        bound: Rounding bound of each.
-    """
-
-    seed: int
-    at: np.ndarray
-    current: np.ndarray
-    bound: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -63,7 +46,7 @@ class LayerVector:
             error analysis does not know).
         sample_at: Flat indices into `[T, B, ...]` of the membranes that were kept.
         sample_h: Charged membranes at those places.
-        cover: Its input current under random spikes, or None (a decomposed neuron cannot be given spikes).
+        near: Flat indices of all near misses, where rounding may decide otherwise; None in files of version 0.1.
     """
 
     path: str
@@ -76,7 +59,7 @@ class LayerVector:
     rigorous: bool
     sample_at: np.ndarray
     sample_h: np.ndarray
-    cover: Cover | None = None
+    near: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -92,9 +75,10 @@ class Vectors:
         time_output: What the outputs are over time.
         seed: Seed of the input.
         notes: What the reference check found.
-        covering_outputs: The reference's outputs under random spikes, by name; empty where those were not run.
-        covering_bounds: Absolute rounding bound of each.
+        coverings: What the reference made of coverage stimuli; empty where those were not run.
+        ranges: Declared smallest and largest value of every input.
         calls: Calls in a row of a model with a free length, declared states or several graphs; else ().
+        hidden: Number of layers that an artifact does not show (`Probe.restrict`); not in the file.
     """
 
     feeds: dict[str, np.ndarray]
@@ -105,9 +89,10 @@ class Vectors:
     time_output: str
     seed: int = 0
     notes: tuple[str, ...] = field(default_factory=tuple)
-    covering_outputs: dict[str, np.ndarray] = field(default_factory=dict)
-    covering_bounds: dict[str, float] = field(default_factory=dict)
+    coverings: tuple[Covering, ...] = ()
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     calls: tuple[Call, ...] = ()
+    hidden: int = 0
 
     @property
     def x(self) -> np.ndarray:
@@ -132,7 +117,8 @@ class Vectors:
             "outputs": list(self.outputs),
             "output_bounds": self.output_bounds,
             "layers": [],
-            "covering_bounds": self.covering_bounds,
+            "coverings": [run.head() for run in self.coverings],
+            "ranges": self.ranges,
             "calls": [
                 {"graph": c.graph, "inputs": list(c.feeds), "outputs": list(c.outputs), "fresh": c.fresh}
                 for c in self.calls
@@ -143,8 +129,8 @@ class Vectors:
             arrays.update({f"c{index}y{at}": value for at, value in enumerate(call.outputs.values())})
         for index, value in enumerate(self.outputs.values()):
             arrays[f"y{index}"] = value
-        for name, value in self.covering_outputs.items():
-            arrays[f"cy{list(self.outputs).index(name)}"] = value
+        for index, run in enumerate(self.coverings):
+            arrays |= run.arrays(f"cover{index}.")
         for index, layer in enumerate(self.layers):
             arrays[f"s{index}"] = np.packbits(layer.spikes)
             arrays[f"at{index}"], arrays[f"h{index}"] = layer.sample_at, layer.sample_h
@@ -158,12 +144,10 @@ class Vectors:
                     "init": layer.init,
                     "bound": layer.bound,
                     "rigorous": layer.rigorous,
-                    "seed": layer.cover.seed if layer.cover else None,
                 }
             )
-            if layer.cover:
-                kept = (layer.cover.at, layer.cover.current, layer.cover.bound)
-                arrays.update(zip((f"ca{index}", f"cc{index}", f"cb{index}"), kept, strict=True))
+            if layer.near is not None:
+                arrays[f"near{index}"] = layer.near
         arrays["head"] = np.frombuffer(json.dumps(head).encode(), dtype=np.uint8)
         with path.open("wb") as file:
             np.savez_compressed(file, **arrays)
@@ -193,9 +177,14 @@ class Vectors:
                 head = json.loads(bytes(data["head"]))
                 names = head.get("inputs")
                 feeds = {input_name: data["x"]} if names is None else {n: data[f"in{i}"] for i, n in enumerate(names)}
-                layers = tuple(_layer(data, index, entry) for index, entry in enumerate(head["layers"]))
                 outputs = {name: data[f"y{i}"] for i, name in enumerate(head["outputs"])}
-                covering = {name: data[f"cy{i}"] for i, name in enumerate(head["outputs"]) if f"cy{i}" in data}
+                runs = head.get("coverings")
+                coverings = (
+                    _first_covering(data, head, outputs)
+                    if runs is None
+                    else tuple(Covering.read(run, data, f"cover{i}.") for i, run in enumerate(runs))
+                )
+                layers = tuple(_layer(data, index, dict(entry)) for index, entry in enumerate(head["layers"]))
                 return cls(
                     feeds,
                     outputs,
@@ -205,8 +194,8 @@ class Vectors:
                     head["time_output"],
                     head["seed"],
                     tuple(head["notes"]),
-                    covering,
-                    head.get("covering_bounds", {}),
+                    coverings,
+                    {name: (float(low), float(high)) for name, (low, high) in head.get("ranges", {}).items()},
                     tuple(_call(data, index, entry) for index, entry in enumerate(head.get("calls", ()))),
                 )
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -229,16 +218,24 @@ def _layer(data: Any, index: int, entry: dict[str, Any]) -> LayerVector:
     shape = tuple(entry.pop("shape"))
     count = int(np.prod(shape))
     spikes = np.unpackbits(data[f"s{index}"], count=count).reshape(shape)
-    seed = entry.pop("seed", None)
-    cover = None if seed is None else Cover(seed, data[f"ca{index}"], data[f"cc{index}"], data[f"cb{index}"])
-    return LayerVector(spikes=spikes, sample_at=data[f"at{index}"], sample_h=data[f"h{index}"], cover=cover, **entry)
+    entry.pop("seed", None)
+    near = data.get(f"near{index}")
+    return LayerVector(spikes=spikes, sample_at=data[f"at{index}"], sample_h=data[f"h{index}"], near=near, **entry)
 
 
-def covering_spikes(seed: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns random spikes, uint8, half of them ones; the same on every machine and with every NumPy."""
-    count = int(np.prod(shape))
-    words = np.random.PCG64(seed).random_raw(-(-count // 64))
-    return np.unpackbits(words.astype("<u8").view(np.uint8), count=count).reshape(shape)
+def _first_covering(data: Any, head: dict[str, Any], outputs: dict[str, np.ndarray]) -> tuple[Covering, ...]:
+    """Returns the covering run of a file of version 0.1: on the test vectors' own input, one bound an output."""
+    entries = [(index, entry) for index, entry in enumerate(head["layers"]) if entry.get("seed") is not None]
+    if not entries or len(entries) < len(head["layers"]):
+        return ()
+    layers = tuple(
+        Cover(entry["seed"], data[f"ca{i}"], data[f"cc{i}"], data[f"cb{i}"], tuple(entry["shape"]))
+        for i, entry in entries
+    )
+    bounds = head.get("covering_bounds", {})
+    values = {name: data[f"cy{i}"] for i, name in enumerate(outputs) if f"cy{i}" in data}
+    kept = {name: Output(value, np.full(value.shape, bounds.get(name, 0.0))) for name, value in values.items()}
+    return (Covering("vectors", 0, 1, layers, kept),)
 
 
 def make_vectors(
@@ -262,7 +259,7 @@ def make_vectors(
     """
     from neurokit.capture import opened
     from neurokit.capture.reference import example_inputs, fed_back, record
-    from neurokit.parity.rounding import analyse
+    from neurokit.parity.record_covering import record_coverings
 
     captured = opened(captured)
     steps = captured.spec.time_steps if captured.time_steps == "dynamic" else captured.time_steps
@@ -274,27 +271,31 @@ def make_vectors(
     outputs, records = record(module, (*given, *states))
     outputs = outputs[: len(captured.output_names)]
     forced = [entry.spikes for entry in records]
-    currents, magnitudes = analyse(module, forced, (*given, *states), _computed(captured, states))
-    covers, stirred, stirred_magnitudes = _covers(captured, module, given, [tuple(spikes.shape) for spikes in forced])
+    currents, magnitudes = analysed(captured, module, forced, given, states)
     by_path = {neuron.path: neuron for neuron in captured.neurons}
     layers = tuple(
-        _make_layer(by_path[path], entry, current, cover)
-        for path, entry, current, cover in zip(captured.calls, records, currents, covers, strict=True)
+        _make_layer(by_path[path], entry, current, seed)
+        for seed, (path, entry, current) in enumerate(zip(captured.calls, records, currents, strict=True))
     )
     names = captured.output_names
+    arrays = {info.name: value.numpy() for info, value in zip(captured.spec.inputs, given, strict=True)}
+    time_input = "image" if captured.spec.time_input == "image" or steps is None else "sequence"
     calls, more = ((), ()) if captured.spiking else make_calls(captured.graphs, keeps, seed)
+    covered = not calls and not captured.spec.states  # with states or a free length, calls in a row are compared
     return Vectors(
-        feeds={info.name: value.numpy() for info, value in zip(captured.spec.inputs, given, strict=True)},
+        feeds=arrays,
         outputs={n: y.detach().numpy() for n, y in zip(names, outputs, strict=True)},
         output_bounds=_bounds(names, magnitudes),
         layers=layers,
-        time_input="image" if captured.spec.time_input == "image" or steps is None else "sequence",
+        time_input=time_input,
         time_output=captured.time_output,
         seed=seed,
         notes=(*notes, *more),
         calls=calls,
-        covering_outputs={n: y.detach().numpy() for n, y in zip(names, stirred, strict=False)} if layers else {},
-        covering_bounds=_bounds(names, stirred_magnitudes) if layers else {},
+        coverings=record_coverings(captured, module, arrays, records, 0 if time_input == "image" else 1)
+        if covered
+        else (),
+        ranges={info.name: (info.low, info.high) for info in captured.spec.inputs},
     )
 
 
@@ -311,40 +312,31 @@ def _bounds(names: Sequence[str], magnitudes: Sequence[Magnitude]) -> dict[str, 
     }
 
 
-def _covers(
-    captured: Captured, module: Any, given: tuple[torch.Tensor, ...], shapes: list[tuple[int, ...]]
-) -> tuple[list[Cover], tuple[torch.Tensor, ...], list[Magnitude]]:
-    """Runs the program with every neuron layer firing at random; returns a cover a layer, outputs and magnitudes."""
-    import torch
-
-    from neurokit.capture.reference import fed_back, record
+def analysed(
+    captured: Captured,
+    module: Any,
+    forced: list[torch.Tensor],
+    given: tuple[torch.Tensor, ...],
+    states: Sequence[torch.Tensor],
+) -> tuple[list[Magnitude], list[Magnitude]]:
+    """Returns the magnitudes of every call's current and of every output, under given spikes."""
     from neurokit.parity.rounding import analyse
 
-    dtype = next((value.dtype for value in given if value.is_floating_point()), torch.float32)
-    forced = [torch.from_numpy(covering_spikes(seed, shape)).to(dtype) for seed, shape in enumerate(shapes)]
-    states = fed_back(captured, module, given, forced)
-    outputs, records = record(module, (*given, *states), forced)
-    magnitudes, of_outputs = analyse(module, forced, (*given, *states), _computed(captured, states))
-    covers = []
-    for seed, (entry, magnitude) in enumerate(zip(records, magnitudes, strict=True)):
-        at = _sample(entry.current.numel(), seed)
-        bound = magnitude.error().expand(entry.current.shape).reshape(-1)[at]
-        covers.append(Cover(seed, at, entry.current.reshape(-1)[at].numpy(), bound.float().numpy()))
-    return covers, outputs, of_outputs
+    return analyse(module, forced, (*given, *states), _computed(captured, states))
 
 
 def _sample(size: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(size, min(_SAMPLES, size), replace=False))
 
 
-def _make_layer(neuron: Any, entry: Any, current: Any, cover: Cover) -> LayerVector:
+def _make_layer(neuron: Any, entry: Any, current: Any, seed: int) -> LayerVector:
     parameters = {k: v for k, v in neuron.parameters.items() if k not in ("surrogate", "alpha", "detach_reset")}
     spikes = entry.spikes.numpy().astype(np.uint8)
     x = entry.current.numpy()
     v = entry.v0.numpy()
     charged = replay(neuron.op, parameters, x, spikes, v)[0]
     error = current.error().expand(entry.current.shape).numpy()
-    at = _sample(charged.size, cover.seed)
+    at = _sample(charged.size, seed)
     bound = membrane_bound(neuron.op, parameters, x, charged, error)
     init = float(v.reshape(-1)[0]) if v.size else 0.0
     return LayerVector(
@@ -358,7 +350,7 @@ def _make_layer(neuron: Any, entry: Any, current: Any, cover: Cover) -> LayerVec
         current.rigorous,
         at,
         charged.reshape(-1)[at],
-        cover,
+        np.flatnonzero(np.abs(charged - parameters["v_threshold"]) <= NEAR * bound),
     )
 
 

@@ -38,14 +38,13 @@ def run_every_way(artifact: Artifact, vectors: Vectors, probe: Callable[..., Any
         InputError: If the artifact's runtime has no optimisation levels.
     """
     first_probe = probe()
-    if not getattr(first_probe, "has_levels", False):
+    if not first_probe.has_levels:
         raise InputError(
             f"target {artifact.manifest.target!r} cannot be verified thoroughly",
             expected="an artifact that ONNX Runtime verifies",
             fix="leave --thorough away",
         )
-    if hasattr(first_probe, "narrow"):
-        vectors = first_probe.narrow(vectors)
+    vectors = first_probe.restrict(vectors)
     axis = 0 if vectors.time_input == "image" else 1
     out_axis = 1 if vectors.time_output == "sequence" else 0
     fixed = artifact.manifest.options.get("batch")

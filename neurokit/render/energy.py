@@ -116,9 +116,25 @@ def chip_card(card: Mapping[str, Any]) -> RenderableType:
     head = [f"[bold]{escape(card['title'])}[/] {made}", escape(card["summary"])]
     numbered = [escape(f"({number}) {text}") for text, number in sources.items()]
     notes = [*map(escape, references), *(f"[yellow]note[/]: {escape(warning)}" for warning in card["warnings"])]
+    notes += [escape(line) for line in _conditions(card)]
     unpriced = [f"without a price: {', '.join(card['unpriced'])}"] if card["unpriced"] else []
     limits_source = escape(f"limits from: {card['limits_source']}")
     return _spaced((head, *([table] for table in priced), numbered, [limits, limits_source], notes + unpriced))
+
+
+def _conditions(card: Mapping[str, Any]) -> list[str]:
+    """Returns the supply that the prices hold at with its law, and the error of the model that they belong to."""
+    lines, supply = [], card["supply"]
+    if supply:
+        span = f"{supply['low']:g} to {supply['high']:g} V" if supply["low"] != supply["high"] else "no other was read"
+        law = f"static power by V^{supply['static_exponent']:g} ({supply['static_source']})"
+        lines.append(f"supply: {supply['volts']:g} V ({span}): {supply['source']}; events by V^2, {law}")
+    if card["energy_error"] or card["time_error"]:
+        shares = f"energy {card['energy_error']:.0%}, time {card['time_error']:.0%}"
+        lines.append(f"error of the model, in every interval: {shares}: {card['error_source']}")
+    if card["lower_bound"]:
+        lines.append(f"every total is a bound; not in it: {card['lower_bound']}")
+    return lines
 
 
 def _constants(title: str, rows: Mapping[str, Any], sources: dict[str, int]) -> RenderableType:

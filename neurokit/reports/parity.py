@@ -30,6 +30,7 @@ class LayerParity:
         spike_rate: Spikes a decision in the reference.
         covering_error: Largest error of the input current while every layer before it fires at random, in units of
             its rounding bound (above 1 the layer computes something else), or None where that was not run.
+        contradictions: Decisions of the free run that the layer's own current and earlier spikes do not lead to.
     """
 
     layer: str
@@ -43,11 +44,13 @@ class LayerParity:
     flips_free: int
     spike_rate: float
     covering_error: float | None = None
+    contradictions: int = 0
 
     @property
     def explained(self) -> bool:
-        """Whether rounding explains every forced flip, and every difference under random spikes."""
-        return (self.flips_forced == 0 or self.worst_margin <= self.bound) and (self.covering_error or 0.0) <= 1.0
+        """Whether rounding explains whatever differs: forced flips, currents, and what it did on its own."""
+        forced = self.max_current_error <= self.bound and (self.flips_forced == 0 or self.worst_margin <= self.bound)
+        return forced and (self.covering_error or 0.0) <= 1.0 and not self.contradictions
 
     @property
     def flip_rate_free(self) -> float:

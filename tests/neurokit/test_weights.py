@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -183,3 +187,67 @@ def test_a_module_that_is_not_finite_is_refused():
         module[0].weight[0, 0] = torch.inf
     with pytest.raises(WeightsError, match="infinity in 2 tensors: 0"):
         check_finite(module, "m")
+
+
+class Lit(nn.Module):
+    """What a training class of Lightning is: the model under an attribute, a loss with weights beside it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self.criterion = model, nn.CrossEntropyLoss(weight=torch.ones(3))
+
+
+def test_a_checkpoint_of_lightning(tmp_path: Path, target: nn.Module, state: State, monkeypatch) -> None:
+    module = network(2)
+    module.load_state_dict(state)
+    home = "lightning.pytorch.utilities.parsing"
+    options = type("AttributeDict", (dict,), {"__module__": home})
+    content = {
+        "pytorch-lightning_version": "2.2.0",
+        "state_dict": Lit(module).state_dict(),
+        "hyper_parameters": options(lr=0.1, where=Path("data")),
+        "callbacks": {"best": np.float64(0.93), "curve": np.arange(3.0)},
+        "epoch": np.int64(7),
+    }
+    with monkeypatch.context() as context:
+        for name in ("lightning", "lightning.pytorch", "lightning.pytorch.utilities", home):
+            context.setitem(sys.modules, name, types.ModuleType(name))
+        sys.modules[home].AttributeDict = options  # type: ignore[attr-defined]
+        torch.save(content, tmp_path / "last.ckpt")
+    assert home not in sys.modules
+    load_weights(target, tmp_path / "last.ckpt")
+    assert same(target.state_dict(), state)
+
+
+@pytest.mark.parametrize("prefix", ["model.", "net.backbone.", "module.model."])
+def test_a_prefix_before_every_name(tmp_path: Path, target: nn.Module, state: State, prefix: str) -> None:
+    torch.save({f"{prefix}{name}": value for name, value in state.items()}, tmp_path / "w.pt")
+    load_weights(target, tmp_path / "w.pt")
+    assert same(target.state_dict(), state)
+
+
+def test_more_than_the_model_without_lightning_is_refused(tmp_path: Path, target: nn.Module) -> None:
+    torch.save(Lit(network(2)).state_dict(), tmp_path / "w.pt")
+    with pytest.raises(WeightsError, match="not in the model"):
+        load_weights(target, tmp_path / "w.pt")
+
+
+def test_the_counts_that_thop_leaves(tmp_path: Path, target: nn.Module, state: State) -> None:
+    counted = {"total_ops": torch.zeros(1), "0.total_ops": torch.zeros(1), "0.total_params": torch.zeros(1)}
+    torch.save({"state_dict": {f"module.{n}": v for n, v in {**state, **counted}.items()}}, tmp_path / "w.pth")
+    load_weights(target, tmp_path / "w.pth")
+    assert same(target.state_dict(), state)
+
+
+class Harm:
+    def __reduce__(self):
+        return os.system, ("exit 3",)
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, target: nn.Module, state: State, monkeypatch) -> None:
+    ran = []
+    torch.save({"state_dict": state, "extra": Harm()}, tmp_path / "w.pt")
+    monkeypatch.setattr(os, "system", ran.append)
+    with pytest.raises(WeightsError, match="cannot be read"):
+        load_weights(target, tmp_path / "w.pt")
+    assert ran == []

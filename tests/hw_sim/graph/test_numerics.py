@@ -60,6 +60,21 @@ def test_floats_are_refused_by_no_chip_and_said_to_be_floats(chip):
     assert any("floats" in note for note in report.assumptions)
 
 
+def test_weights_behind_a_batch_normalisation_are_floats_too():
+    """The zoo's own network: its convolutions are scaled by normalisations that a trace does not fold."""
+    from neurokit.capture.reference import example_input
+    from neurokit.hw_sim.trace import trace
+    from neurokit.loading import load
+    from neurokit.pipeline import capture
+
+    captured = capture(load("spiking_cnn"), time_steps=2)
+    work = trace(captured, example_input(captured.spec, 2, 1, 0))
+    (report,) = simulate_workload(work, ["akida"], estimators=()).chips
+    assert report.fits
+    (narrow,) = simulate_workload(work, ["akida"], estimators=(), weight_bits=8).chips
+    assert not narrow.fits
+
+
 @pytest.mark.parametrize(
     ("bits", "refusing"), [(9, {"akida", "odin"}), (4, {"odin"}), ("ternary", set()), ("binary", set())]
 )

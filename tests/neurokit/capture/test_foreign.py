@@ -40,7 +40,7 @@ def test_snntorch_leaky(reset, late, beta):
     assert expected.any()
     assert not expected.all()
     assert (found != expected).sum() == 0
-    assert any("another library" in note for note in captured.notes)
+    assert any("same equations" in note or "their own code" in note for note in captured.notes)
     if reset == "zero" and beta == 0.5:
         assert [n.op for n in captured.neurons] == ["lif", "lif"]
 
@@ -73,13 +73,16 @@ def test_norse(cell):
     assert (found != expected).sum() == 0
 
 
-def test_what_has_no_counterpart_is_refused():
+def test_a_neuron_without_a_counterpart_is_run_by_its_library():
     snn = pytest.importorskip("snntorch")
-    net = nn.Sequential(dense(6, 8, 1), snn.Leaky(beta=0.5), snn.Alpha(alpha=0.9, beta=0.8, init_hidden=True))
-    with pytest.raises(UnsupportedError) as caught:
-        nk.capture(net, X)
-    assert [(r.path, r.what) for r in caught.value.reasons] == [("1", "snntorch.Leaky"), ("2", "snntorch.Alpha")]
-    assert "init_hidden" in caught.value.reasons[0].why
+    net = nn.Sequential(dense(6, 8, 1), snn.Alpha(alpha=0.875, beta=0.75, threshold=0.25, init_hidden=True))
+    captured, found = captured_run(net)
+    with torch.no_grad():
+        expected = np.stack([net(x).numpy() for x in X])
+    assert 0 < expected.sum() < expected.size
+    assert (found != expected).sum() == 0
+    assert [(n.path, n.kind) for n in captured.neurons] == [("1", "Alpha")]
+    assert [s.memory for s in captured.states] == ["syn_exc", "syn_inh", "mem"]
 
 
 @pytest.mark.parametrize("dense_map", [True, False], ids=["all to all", "one to one"])
@@ -100,15 +103,101 @@ def test_snntorchs_recurrent_leaky(dense_map):
 
 
 @pytest.mark.parametrize(
-    ("kind", "more", "why"),
+    ("kind", "more"),
     [
-        ("RLeaky", {"reset_mechanism": "subtract", "reset_delay": False}, "only reset_mechanism='zero'"),
-        ("RLeaky", {"reset_mechanism": "zero", "reset_delay": True}, "reset_delay=False"),
-        ("RSynaptic", {"alpha": 0.5, "reset_mechanism": "zero"}, "rules of its own"),
+        ("RLeaky", {"reset_mechanism": "subtract", "reset_delay": False}),
+        ("RLeaky", {"reset_mechanism": "zero", "reset_delay": True}),
+        ("RSynaptic", {"alpha": 0.5, "reset_mechanism": "zero"}),
     ],
 )
-def test_recurrent_neurons_without_a_counterpart(kind, more, why):
+def test_recurrent_neurons_with_the_resets_of_their_library(kind, more):
     snn = pytest.importorskip("snntorch")
-    net = nn.Sequential(dense(6, 8, 1), getattr(snn, kind)(beta=0.75, linear_features=8, init_hidden=True, **more))
-    with pytest.raises(UnsupportedError, match=why):
-        nk.capture(net, X)
+    cell = getattr(snn, kind)(beta=0.75, linear_features=8, init_hidden=True, **more)
+    cell.recurrent = dense(8, 8, 3)
+    net = nn.Sequential(dense(6, 8, 1), cell)
+    found = captured_run(net)[1]
+    with torch.no_grad():
+        cell.reset_mem()
+        expected = np.stack([net(x).numpy() for x in X])
+    assert 0 < expected.sum() < expected.size
+    assert (found != expected).sum() == 0
+
+
+def test_norses_container_that_feeds_its_output_back_is_refused():
+    norse = pytest.importorskip("norse.torch")
+    with pytest.raises(UnsupportedError, match="hands its own output to its next call"):
+        nk.capture(norse.RecurrentSequential(norse.LIFCell(), dense(6, 6, 1)), X)
+
+
+def test_the_state_that_a_forward_asks_for_at_its_start_is_the_one_that_the_program_takes():
+    """So that a sequence can go on where the last one ended."""
+    snn = pytest.importorskip("snntorch")
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.lif = dense(6, 8, 1), snn.Leaky(beta=0.5)
+
+        def forward(self, x):
+            mem, spikes = self.lif.init_leaky(), []
+            for x_t in x:
+                spk, mem = self.lif(self.fc(x_t), mem)
+                spikes.append(spk)
+            return torch.stack(spikes)
+
+    net = Net()
+    captured = nk.capture(net, X[:6])
+    run = captured.program.module()
+    with torch.no_grad():
+        first, mem = run(X[:6], *captured.initial_states(X.shape[1]))
+        second, _ = run(X[6:], mem)
+        expected = net(X)
+    assert torch.equal(torch.cat([first, second]), expected)
+    assert captured.retrace(form="step").states[0].name == "lif_mem"
+
+
+class Tutorial(nn.Module):
+    """Membranes through forward; `record` says whether somebody reads them."""
+
+    def __init__(self, library, record):
+        super().__init__()
+        self.fc1, self.fc2, self.record = dense(6, 8, 1), dense(8, 5, 2), record
+        if library == "snntorch":
+            snn = pytest.importorskip("snntorch")
+            self.a = snn.Leaky(beta=0.5, reset_mechanism="zero")
+            self.b = snn.Leaky(beta=0.75, reset_mechanism="zero", reset_delay=False)
+        else:
+            norse = pytest.importorskip("norse.torch")
+            p = norse.LIFBoxParameters(tau_mem_inv=torch.as_tensor(500.0), v_th=torch.as_tensor(0.5))
+            self.a, self.b = norse.LIFBoxCell(p=p), norse.IAFCell()
+        self.start = (lambda cell: cell.init_leaky()) if library == "snntorch" else (lambda cell: None)
+
+    def forward(self, x):
+        s, t = self.start(self.a), self.start(self.b)
+        spikes, membranes = [], []
+        for x_t in x:
+            z, s = self.a(self.fc1(x_t), s)
+            z, t = self.b(self.fc2(z), t)
+            spikes.append(z)
+            membranes.append(t if isinstance(t, torch.Tensor) else t.v)
+        return (torch.stack(spikes), torch.stack(membranes)) if self.record else torch.stack(spikes)
+
+
+@pytest.mark.parametrize("library", ["snntorch", "norse"])
+@pytest.mark.parametrize("record", [False, True])
+def test_a_neuron_with_its_state_in_a_loop_is_one_node_unless_its_membranes_are_read(library, record):
+    net = Tutorial(library, record)
+    captured = nk.capture(net, X)
+    with torch.no_grad():
+        found = captured.program.module()(X, *captured.initial_states(X.shape[1]))
+        expected = net(X)
+    expected = expected if record else (expected,)
+    assert expected[0].any()
+    for ours, theirs in zip(found, expected, strict=False):
+        assert torch.equal(ours, theirs)
+    ops = {n.path: (n.op, captured.calls.count(n.path)) for n in captured.neurons}
+    assert [ops[path][0] for path in ("a", "b")] == ["lif", "lif" if library == "snntorch" else "if_"]
+    assert ops["a"][1] == 1  # nobody reads its membranes
+    assert ops["b"][1] == (len(X) if record else 1)
+    dynamic = nk.capture(net, X, time_steps="dynamic") if not record else None
+    assert dynamic is None or dynamic.calls == ("a", "b")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import struct
 import wave
 from pathlib import Path
@@ -76,7 +77,8 @@ def test_aedat_3(tmp_path):
 def test_aedat_2(tmp_path, camera):
     t, x, y, p = events()
     if camera == "DVS128":
-        address = y << 8 | x << 1 | p
+        # What the loader of CIFAR10-DVS undoes: x = 127 - high, y = 127 - low, p = 1 - bit.
+        address = (127 - x) << 8 | (127 - y) << 1 | (1 - p)
         extra = [(0x8000, 5)]  # a special event
     else:
         address = y << 22 | x << 12 | p << 11
@@ -162,3 +164,42 @@ def test_audio_that_cannot_be_used_is_refused(tmp_path):
 def test_several_samples_of_one_array(tmp_path):
     np.save(tmp_path / "a.npy", np.random.default_rng(0).random((3, STEPS, 2, 4, 4)).astype(np.float32))
     assert len(read_samples(tmp_path / "a.npy", spec(2, 4, 4), STEPS)) == 3
+
+
+def test_a_dvs128_is_read_as_spikingjellys_loader_of_cifar10_dvs_reads_it(tmp_path):
+    from spikingjelly.datasets.cifar10_dvs import _load_origin_data
+
+    from neurokit.data.recordings import read_aedat
+
+    rng = np.random.default_rng(0)
+    pairs = np.empty((500, 2), ">u4")
+    pairs[:, 0] = rng.integers(60, 128, 500) << 8 | rng.integers(0, 40, 500) << 1 | (rng.random(500) < 0.2)
+    pairs[:, 1] = np.sort(rng.integers(0, 10**6, 500))
+    path = tmp_path / "e.aedat"
+    path.write_bytes(b"#!AER-DAT2.0\r\n# created by a DVS128\r\n" + pairs.tobytes())
+    theirs, ours = _load_origin_data(path), read_aedat(path)
+    for field in "txyp":
+        assert (ours[field] == theirs[field]).all()
+
+
+def test_the_axes_of_a_dvs128_are_those_of_tonic_seen_from_the_other_corner(tmp_path):
+    """tonic's read_dvs_128 takes x from the high byte and y from the low one, neither turned nor inverted."""
+    from neurokit.data.recordings import read_aedat
+
+    path = tmp_path / "e.aedat"
+    path.write_bytes(b"#!AER-DAT2.0\r\n# DVS128\r\n" + struct.pack(">II", 100 << 8 | 3 << 1 | 1, 7))
+    (event,) = read_aedat(path)
+    assert (127 - event["x"], 127 - event["y"], 1 - event["p"]) == (100, 3, 1)
+
+
+def test_as_many_images_as_time_steps_are_samples_where_the_model_takes_images(tmp_path):
+    from neurokit.data.files import read_file
+
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).random((STEPS, 2, 4, 4)).astype(np.float32))
+    images = dataclasses.replace(spec(2, 4, 4), time_input="image", time_steps=STEPS)
+    reading = read_file(tmp_path / "a.npy", images, STEPS)
+    assert [tuple(x.shape) for x in reading.samples] == [(1, 2, 4, 4)] * STEPS
+    assert reading.description == f"a.npy was read as {STEPS} samples of 2x4x4, shown at each of {STEPS} time steps"
+    (sequence,) = read_samples(tmp_path / "a.npy", spec(2, 4, 4), STEPS)
+    assert tuple(sequence.shape) == (STEPS, 1, 2, 4, 4)
+    assert "1 sample of 2x4x4 at each of" in read_file(tmp_path / "a.npy", spec(2, 4, 4), STEPS).description

@@ -313,3 +313,37 @@ def test_names_that_modules_cannot_have(tmp_path):
     graph = nir.NIRGraph(nodes, [("input", "forward"), ("forward", "a.b c"), ("a.b c", "output")])
     x = np.ones((2, 1, 2), np.float32)
     np.testing.assert_array_equal(run(write(graph, Path(tmp_path) / "n.nir"), x), 3 * x)
+
+
+def test_if_neurons_of_r_one_add_their_input_once_a_step(tmp_path):
+    """As sinabs and snnTorch write them, with no time step noted; by hand, v += w x a step."""
+    import nir
+    from spikingjelly.activation_based import functional
+
+    rng = np.random.default_rng(0)
+    weight = np.abs(rng.normal(size=(10, 20))).astype(np.float32) * 0.3
+    one = np.ones(10)
+    nodes = {
+        "input": nir.Input({"input": np.array([20])}),
+        "fc": nir.Linear(weight),
+        "n": nir.IF(r=one, v_threshold=one, v_reset=0 * one),
+        "output": nir.Output({"output": np.array([10])}),
+    }
+    edges = [("input", "fc"), ("fc", "n"), ("n", "output")]
+    nir.write(str(tmp_path / "net.nir"), nir.NIRGraph(nodes, edges))
+    spec = load(str(tmp_path / "net.nir"), time_steps=8)
+    assert spec.options == {"dt": 1.0}
+    assert "1 / r of its IF neurons" in spec.description
+    x = rng.random((8, 1, 20)).astype(np.float32)
+    net = spec.build()
+    functional.reset_net(net)
+    with torch.no_grad():
+        found = net(torch.from_numpy(x)).numpy()
+    v, expected = 0.0, []
+    for step in x:
+        v = v + step @ weight.T
+        spikes = v > 1
+        expected.append(spikes)
+        v = v * ~spikes
+    assert np.sum(expected) > 0
+    assert (found == np.array(expected)).all()

@@ -10,6 +10,8 @@ import torch
 import neurokit as nk
 from neurokit import cli
 from neurokit.errors import InputError
+from neurokit.export.onnx.probe import OnnxProbe
+from neurokit.parity.probing import RunnerProbe
 from neurokit.parity.ways import BATCHES, LEVELS, THREADS, run_every_way
 
 
@@ -35,12 +37,11 @@ def test_an_exact_artifact_is_equal_in_all_ways(form, artifacts):
     assert nk.Artifact.load(artifacts[form].path).manifest.parity["ways"][0]["flips"] == 0
 
 
-class Wrong:
+class Wrong(OnnxProbe):
     """The artifact's own probe, with one fault that only shows in some ways."""
 
-    has_levels = True
-
     def __init__(self, real, level=3, threads=0):
+        self.__dict__.update(real.__dict__)
         self._real, self._level, self._threads = real, level, threads
 
     def free(self, feeds):
@@ -107,7 +108,7 @@ def test_a_target_without_levels_is_refused(artifacts):
     artifact = artifacts["onnx"]
     other = dataclasses.replace(artifact, manifest=artifact.manifest.model_copy(update={"target": "nir"}))
     with pytest.raises(InputError, match="thoroughly"):
-        run_every_way(other, Vectors.load(artifact.file(FILE)), lambda **options: object())
+        run_every_way(other, Vectors.load(artifact.file(FILE)), lambda **options: RunnerProbe(artifacts["onnx"], None))
 
 
 def test_the_command_line(artifacts, capsys):

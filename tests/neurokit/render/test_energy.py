@@ -83,3 +83,16 @@ def test_card_numbers_every_source(name):
 def test_list_has_every_chip():
     text = shown(render.chip_list([chip_card(load_chip(name)) for name in chip_names()]))
     assert all(row_of(text, name) for name in chip_names())
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("truenorth", ("supply: 0.8 V (0.7 to 1.05 V)", "static power by V^3", "energy 20%")),
+        ("odin", ("supply: 0.55 V (no other was read)",)),
+        ("loihi2", ("every total is a bound",)),
+    ],
+)
+def test_a_card_says_at_what_voltage_and_how_well_its_prices_hold(name, parts):
+    text = " ".join(shown(render.chip_card(chip_card(load_chip(name)))).split())
+    assert all(part in text for part in parts)

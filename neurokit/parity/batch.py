@@ -1,0 +1,149 @@
+"""Samples in a batch: each one's answer must be its own, whatever stands beside it and wherever it stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from neurokit.errors import ArtifactError
+from neurokit.parity.forcing import in_bounds
+from neurokit.parity.free_run import own_spikes
+
+if TYPE_CHECKING:
+    from neurokit.parity.vectors import Vectors
+    from neurokit.target import Probe
+
+# Orders in which samples are run together. Sample 0 is the first of the test vectors; a fault that depends on the
+# size shows in one of them, one that depends on the place in the turned orders.
+ORDERS: tuple[tuple[int, ...], ...] = ((1, 0), (3, 0, 4, 1, 2))
+# A run of more spike decisions a sample than this is repeated in a batch of two only.
+MANY = 2_000_000
+Feeds = dict[str, np.ndarray]
+Run = tuple[list[np.ndarray], list[np.ndarray]]
+
+
+def judge_batches(probe: Probe, vectors: Vectors, fixed: int | None, relative: float, exact: bool) -> list[str]:
+    """Runs different samples alone and together.
+
+    Args:
+        probe: The artifact.
+        vectors: Its test vectors.
+        fixed: The artifact's batch size, or None where it is free.
+        relative: Largest error of an output, relative to its largest element, that another order of summation makes
+            in a model without layers.
+        exact: Whether every bit must be equal.
+
+    Returns:
+        Faults, one line each.
+    """
+    if probe.fixed_input or fixed == 1:
+        return []
+    axis = 0 if vectors.time_input == "image" else 1
+    orders = _orders(fixed, sum(layer.spikes.size for layer in vectors.layers))
+    samples = make_samples({n: v.take([0], axis) for n, v in vectors.feeds.items()}, 1 + max(map(max, orders)))
+    run = _Batch(probe, vectors, axis, fixed, relative, exact)
+    alone: dict[int, Run] = {}
+    faults: list[str] = []
+    for order in orders:
+        alone |= {k: run.alone(samples[k]) for k in order if k not in alone}
+        try:
+            fault = run.compare([samples[k] for k in order], [alone[k] for k in order])
+        except ArtifactError as error:
+            fault = f"it does not run: {error.what}"
+        if fault:
+            faults.append(f"in a batch of {len(order)}, {fault}")
+    return faults
+
+
+def _orders(fixed: int | None, decisions: int) -> tuple[tuple[int, ...], ...]:
+    if fixed is not None:
+        forward = tuple(range(fixed))
+        return (forward[1:] + forward[:1],)
+    return ORDERS if decisions <= MANY else ORDERS[:1]
+
+
+def make_samples(first: Feeds, count: int) -> list[Feeds]:
+    """Returns different samples: the first one, and that one turned along its last axis and, if real, scaled down."""
+    samples = [first]
+    for k in range(1, count):
+        turned = {n: np.roll(v, k * max(1, v.shape[-1] // 5), -1) for n, v in first.items()}
+        samples.append({n: v * v.dtype.type(1.0 - k / 16.0) if v.dtype.kind == "f" else v for n, v in turned.items()})
+    return samples
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """One artifact, and how its samples are put together and compared."""
+
+    probe: Probe
+    vectors: Vectors
+    axis: int
+    fixed: int | None
+    relative: float
+    exact: bool
+
+    def alone(self, sample: Feeds) -> Run:
+        """Runs one sample; where the batch is fixed, among copies of itself."""
+        return self._part(self.probe.free(self._together([sample] * (self.fixed or 1))), 0, self.fixed or 1)
+
+    def compare(self, samples: list[Feeds], alone: list[Run]) -> str:
+        """Runs samples together; returns how their answers differ from those that each gives alone, or ""."""
+        feeds = self._together(samples)
+        run = self.probe.free(feeds)
+        parts = [self._part(run, k, len(alone)) for k in range(len(alone))]
+        pairs = zip(parts, alone, strict=True)
+        if not all(np.array_equal(a, b) for part, own in pairs for a, b in zip(part[1], own[1], strict=True)):
+            if self.exact or not self.probe.can_force():
+                return "a sample's spikes depend on the others"
+            bounds = {name: self._bound(name) for name in self.vectors.outputs}
+            fault = next(iter(own_spikes(self.probe, self.vectors.layers, bounds, feeds, *run)[1]), "")
+            return fault or self._forced(samples, alone)
+        return next((fault for k in range(len(alone)) if (fault := self._answers(k, parts[k], alone[k]))), "")
+
+    def _forced(self, samples: list[Feeds], alone: list[Run]) -> str:
+        """Compares once more where spikes parted: together and alone are fed the same spikes, those alone.
+
+        What parts by rounding at a near miss has the same currents then; what mixes samples has not.
+        """
+        many = self.fixed or 1
+        given = [np.concatenate(parts, axis=1) for parts in zip(*(run[1] for run in alone), strict=True)]
+        together = self.probe.currents(self._together(samples), given)
+        for k, (sample, run) in enumerate(zip(samples, alone, strict=True)):
+            spikes = [np.repeat(s, many, axis=1) for s in run[1]]
+            single = self._part(self.probe.currents(self._together([sample] * many), spikes), 0, many)
+            mine = self._part(together, k, len(alone))
+            for layer, a, b in zip(self.vectors.layers, mine[1], single[1], strict=True):
+                if not in_bounds(a.reshape(b.shape), b, layer.bound):
+                    return f"{layer.path}: a sample's current depends on the others"
+            if fault := self._answers(k, mine, single):
+                return fault
+        return ""
+
+    def _answers(self, k: int, mine: Run, alone: Run) -> str:
+        for name, y, own in zip(self.vectors.outputs, mine[0], alone[0], strict=True):
+            bound = self._bound(name)
+            if not self.vectors.layers and not self.exact:
+                bound = self.relative * float(np.abs(own[np.isfinite(own)]).max(initial=0.0))
+            if not in_bounds(y, own, bound):
+                return f"the answer {name!r} to sample {k} is not the one it has alone"
+        return ""
+
+    def _bound(self, name: str) -> float:
+        return 0.0 if self.exact else self.vectors.output_bounds.get(name, 0.0)
+
+    def _together(self, samples: list[Feeds]) -> Feeds:
+        return {n: np.ascontiguousarray(np.concatenate([f[n] for f in samples], self.axis)) for n in samples[0]}
+
+    def _part(self, run: Run, index: int, count: int) -> Run:
+        """Returns the part of a run of `count` samples that belongs to one of them."""
+        axis = 1 if self.vectors.time_output == "sequence" else 0
+        return [_sample(y, axis, index, count) for y in run[0]], [_sample(s, 1, index, count) for s in run[1]]
+
+
+def _sample(value: np.ndarray, axis: int, index: int, count: int) -> np.ndarray:
+    if value.ndim <= axis or value.shape[axis] % count:
+        return value  # no batch axis: it cannot be one sample's own, and differs from what each has alone
+    size = value.shape[axis] // count
+    return value.take(range(index * size, (index + 1) * size), axis)

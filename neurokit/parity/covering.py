@@ -1,0 +1,217 @@
+"""The covering run: with every layer firing at random, weights that no spike of the test vectors reads have a part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurokit.errors import ArtifactError
+from neurokit.parity.stimuli import Kind, paired_spikes, random_spikes, stimulus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from neurokit.parity.vectors import Vectors
+    from neurokit.target import Probe
+
+# Reference and target may each be off by the bound, on opposite sides.
+SIDES = 2.0
+_WHERE = {
+    "vectors": "on the test vectors' input",
+    "range": "on inputs over the declared range",
+    "beyond": "on inputs beyond the declared range",
+}
+
+
+@dataclass(frozen=True)
+class Cover:
+    """One neuron layer's input current where every layer before it fires at random, one spike in two.
+
+    A weight whose input never fires in the test vectors has no part in any spike of theirs. Here it has.
+
+    Attributes:
+        seed: What the layer's own random spikes are drawn from.
+        at: Flat indices into `[T, B, ...]` of the currents that were kept.
+        current: The reference's currents at those places.
+        bound: Rounding bound of each.
+        shape: Shape of the layer's spikes, `[T, B, ...]`.
+    """
+
+    seed: int
+    at: np.ndarray
+    current: np.ndarray
+    bound: np.ndarray
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of the reference in a covering run, and the rounding bound of each of its elements."""
+
+    value: np.ndarray
+    bound: np.ndarray
+
+
+@dataclass(frozen=True)
+class Covering:
+    """What the reference made of one set of coverage stimuli (neurokit/parity/stimuli.py).
+
+    Attributes:
+        kind: "range" or "beyond"; "vectors" in files of version 0.1, which ran on the test vectors' own input.
+        seed: Seed of the inputs.
+        batch: Number of samples.
+        layers: One entry a layer.
+        outputs: Outputs by name.
+    """
+
+    kind: Kind
+    seed: int
+    batch: int
+    layers: tuple[Cover, ...]
+    outputs: dict[str, Output]
+
+    def head(self) -> dict[str, Any]:
+        """Returns what is not an array."""
+        return {
+            "kind": self.kind,
+            "seed": self.seed,
+            "batch": self.batch,
+            "outputs": list(self.outputs),
+            "layers": [{"seed": layer.seed, "shape": list(layer.shape)} for layer in self.layers],
+        }
+
+    def arrays(self, prefix: str) -> dict[str, np.ndarray]:
+        """Returns the arrays by their names in the file."""
+        found: dict[str, np.ndarray] = {}
+        for index, layer in enumerate(self.layers):
+            kept = (layer.at.astype(np.int64), layer.current, layer.bound)
+            found |= {f"{prefix}{key}{index}": value for key, value in zip(("at", "c", "b"), kept, strict=True)}
+        for index, output in enumerate(self.outputs.values()):
+            found |= {f"{prefix}y{index}": output.value, f"{prefix}e{index}": output.bound}
+        return found
+
+    @classmethod
+    def read(cls, head: Mapping[str, Any], data: Mapping[str, np.ndarray], prefix: str) -> Covering:
+        """Returns what `head` and `arrays` hold."""
+        layers = tuple(
+            Cover(
+                int(entry["seed"]),
+                data[f"{prefix}at{index}"],
+                data[f"{prefix}c{index}"],
+                data[f"{prefix}b{index}"],
+                tuple(entry["shape"]),
+            )
+            for index, entry in enumerate(head["layers"])
+        )
+        outputs = {
+            name: Output(data[f"{prefix}y{index}"], data[f"{prefix}e{index}"])
+            for index, name in enumerate(head["outputs"])
+        }
+        return cls(head["kind"], int(head["seed"]), int(head["batch"]), layers, outputs)
+
+
+@dataclass(frozen=True)
+class CoveringRun:
+    """What the covering runs found.
+
+    Attributes:
+        errors: Largest error of each layer's current in units of what is allowed; None where it was not run.
+        unequal: Whether anything within the declared range differs by a bit.
+        faults: One line each.
+    """
+
+    errors: tuple[float | None, ...]
+    unequal: bool = False
+    faults: tuple[str, ...] = ()
+
+
+def judge_covering(probe: Probe, vectors: Vectors, tolerance: float) -> CoveringRun:
+    """Runs the artifact on all coverage stimuli, with random spikes in place of every layer's own.
+
+    Args:
+        probe: The artifact.
+        vectors: Its test vectors.
+        tolerance: Relative L2 error of a sample's outputs that is allowed in a model without layers.
+    """
+    if not vectors.coverings or (vectors.layers and not probe.can_force()):
+        return CoveringRun((None,) * len(vectors.layers))
+    worst, unequal, faults = [0.0] * len(vectors.layers), False, []
+    axis = 0 if vectors.time_input == "image" else 1
+    for run in vectors.coverings:
+        feeds, given = _drawn(vectors, run, axis)
+        try:
+            outputs, currents = probe.currents(feeds, given) if vectors.layers else probe.free(feeds)
+        except ArtifactError as error:
+            faults.append(f"{_WHERE[run.kind]}, {run.batch} samples, it does not run: {error.what}")
+            continue
+        errors = [excess(cover, current) for cover, current in zip(run.layers, currents, strict=True)]
+        worst = [max(pair) for pair in zip(worst, errors, strict=True)]
+        unequal = unequal or (run.kind != "beyond" and (any(errors) or not _equal(outputs, run)))
+        faults += _faults(vectors, run, errors, outputs, tolerance)
+    return CoveringRun(tuple(worst), unequal, tuple(faults))
+
+
+def _drawn(vectors: Vectors, run: Covering, axis: int) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    """Returns the inputs and spikes of a covering run."""
+    if run.kind == "vectors":
+        return vectors.feeds, [random_spikes(cover.seed, cover.shape) for cover in run.layers]
+    feeds = stimulus(vectors.feeds, vectors.ranges, run.kind, run.seed, run.batch, axis)
+    return feeds, [paired_spikes(cover.seed, cover.shape) for cover in run.layers]
+
+
+def _faults(
+    vectors: Vectors, run: Covering, errors: Sequence[float], outputs: Sequence[np.ndarray], tolerance: float
+) -> list[str]:
+    faults = [
+        f"{layer.path}: under random spikes its current is off by {error:.2g} times its rounding bound, "
+        f"{_WHERE[run.kind]}"
+        for layer, error in zip(vectors.layers, errors, strict=True)
+        if error > 1.0
+    ]
+    for y, (name, wanted) in zip(outputs, run.outputs.items(), strict=True):
+        if vectors.layers:
+            off = y.shape != wanted.value.shape or _ratio(y, wanted.value, wanted.bound) > 1.0
+        else:
+            off = y.shape != wanted.value.shape or _far(y, wanted.value, tolerance)
+        if off:
+            under = "under random spikes and " if vectors.layers else ""
+            faults.append(f"output {name!r} is beyond rounding {under}{_WHERE[run.kind]}")
+    return faults
+
+
+def _equal(outputs: Sequence[np.ndarray], run: Covering) -> bool:
+    wanted = [output.value for output in run.outputs.values()]
+    return all(np.array_equal(y, r, equal_nan=r.dtype.kind == "f") for y, r in zip(outputs, wanted, strict=True))
+
+
+def _far(y: np.ndarray, wanted: np.ndarray, tolerance: float) -> bool:
+    """Whether some sample's output is off by more than a relative tolerance."""
+    if wanted.dtype.kind != "f":
+        return not np.array_equal(y, wanted)
+    known = np.isfinite(wanted)
+    if not np.array_equal(np.isfinite(y), known):
+        return True
+    a = np.where(known, y, 0.0).astype(np.float64).reshape(len(y), -1)
+    b = np.where(known, wanted, 0.0).astype(np.float64).reshape(len(y), -1)
+    distance, norm = np.linalg.norm(a - b, axis=1), np.linalg.norm(b, axis=1)
+    return bool((distance > tolerance * np.where(norm > 0, norm, 1.0)).any())
+
+
+def excess(cover: Cover, current: np.ndarray) -> float:
+    """Returns the largest error of a current under random spikes, in units of what is allowed."""
+    if current.size <= int(cover.at.max(initial=0)):
+        return float("inf")
+    return _ratio(current.reshape(-1)[cover.at], cover.current, cover.bound)
+
+
+def _ratio(value: np.ndarray, wanted: np.ndarray, bound: np.ndarray) -> float:
+    """Returns the largest error in units of what is allowed; what is not finite must be alike."""
+    known = np.isfinite(wanted)
+    if not np.array_equal(value[~known], wanted[~known], equal_nan=wanted.dtype.kind == "f"):
+        return float("inf")
+    off = np.abs(value[known].astype(np.float64) - wanted[known].astype(np.float64))
+    allowed = SIDES * bound[known].astype(np.float64)
+    ratio = np.divide(off, allowed, out=np.where(off > 0, np.inf, 0.0), where=allowed > 0)
+    return float(ratio.max(initial=0.0)) if not np.isnan(ratio).any() else float("inf")

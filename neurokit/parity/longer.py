@@ -1,0 +1,54 @@
+"""More steps than the test vectors have: a form with a free T must go on as it began."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from neurokit.errors import ArtifactError
+from neurokit.parity.forcing import in_bounds
+from neurokit.parity.free_run import own_spikes
+
+if TYPE_CHECKING:
+    from neurokit.parity.vectors import Vectors
+    from neurokit.target import Probe
+
+
+def judge_longer(probe: Probe, vectors: Vectors) -> list[str]:
+    """Runs the test vectors' input twice in a row, freely and with the reference's spikes twice in a row.
+
+    Freely, every spike of all `2 T` steps must follow from the artifact's own currents. Forced, a network whose
+    currents repeat with its spikes (nothing between two neurons reaches over time) must give the outputs of the
+    reference: the same mean and last step, twice the sum, the sequence twice.
+
+    Returns:
+        Faults, one line each.
+    """
+    if vectors.time_input == "image" or not vectors.layers:
+        return []
+    feeds = {name: np.concatenate((value, value)) for name, value in vectors.feeds.items()}
+    steps = len(next(iter(feeds.values())))
+    bounds = {name: 2.0 * vectors.output_bounds.get(name, 0.0) for name in vectors.outputs}
+    try:
+        outputs, spikes = probe.free(feeds)
+        short = [s.shape for s, layer in zip(spikes, vectors.layers, strict=True) if len(s) != 2 * len(layer.spikes)]
+        if short:
+            return [f"over {steps} steps it gives spikes of shape {list(short[0])}"]
+        faults = list(own_spikes(probe, vectors.layers, bounds, feeds, outputs, spikes)[1])
+        twice = [np.concatenate((layer.spikes, layer.spikes)) for layer in vectors.layers]
+        outputs, currents = probe.currents(feeds, twice)
+    except ArtifactError as error:
+        return [f"over {steps} steps it does not run: {error.what}"]
+    local = all(
+        in_bounds(half, whole, layer.bound)
+        for layer, current in zip(vectors.layers, currents, strict=True)
+        for half, whole in [np.split(current, 2)]
+    )
+    if not local:
+        return [f"over {steps} steps, {fault}" for fault in faults]
+    for y, (name, wanted) in zip(outputs, vectors.outputs.items(), strict=True):
+        again = {"sequence": np.concatenate((wanted, wanted)), "sum": 2 * wanted}.get(vectors.time_output, wanted)
+        if not in_bounds(y, again, 2.0 * bounds[name]):
+            faults.append(f"output {name!r} is not what the reference's spikes lead to")
+    return [f"over {steps} steps, {fault}" for fault in faults]

@@ -1,0 +1,118 @@
+"""Runs the reference on the coverage stimuli, and keeps what a lowered model is compared with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurokit.parity.covering import Cover, Covering, Output
+from neurokit.parity.stimuli import Kind, paired_spikes, positions, samples, stimulus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import torch
+
+    from neurokit.capture import Captured
+    from neurokit.capture.reference import Record
+    from neurokit.parity.rounding import Magnitude
+
+
+def record_coverings(
+    captured: Captured, module: Any, feeds: Mapping[str, np.ndarray], records: Sequence[Record], axis: int
+) -> tuple[Covering, ...]:
+    """Runs the program on inputs within the declared range and beyond it, with every layer firing at random.
+
+    Args:
+        captured: An opened capture.
+        module: Its program as a graph module.
+        feeds: The test vectors' inputs; their shapes are taken.
+        records: What the program's neurons did on these.
+        axis: Axis of the samples in the inputs.
+    """
+    batch = next(iter(feeds.values())).shape[axis]
+    steps = max((len(entry.spikes) for entry in records), default=1)
+    decisions = sum(entry.spikes.numel() for entry in records) // max(1, batch)
+    if not records:
+        steps, decisions = 4, sum(value.size for value in feeds.values()) // max(1, batch)
+    free = captured.batch == "dynamic"
+    many = samples(steps, decisions) if free else batch
+    runs: tuple[tuple[Kind, int], ...] = (("range", many), ("beyond", 2 if free else batch))
+    if not any(value.dtype.kind == "f" for value in feeds.values()):
+        runs = runs[:1]
+    return tuple(
+        _record(captured, module, feeds, records, kind, seed, count, axis) for seed, (kind, count) in enumerate(runs)
+    )
+
+
+def _record(
+    captured: Captured,
+    module: Any,
+    feeds: Mapping[str, np.ndarray],
+    records: Sequence[Record],
+    kind: Kind,
+    seed: int,
+    batch: int,
+    axis: int,
+) -> Covering:
+    import torch
+
+    from neurokit.capture.reference import fed_back, record
+    from neurokit.parity.vectors import analysed
+
+    ranges = {info.name: (info.low, info.high) for info in captured.spec.inputs}
+    before = next(iter(feeds.values())).shape[axis]
+    given = tuple(torch.from_numpy(v) for v in stimulus(feeds, ranges, kind, seed, batch, axis).values())
+    layers = _layers(captured.calls, records, before, batch)
+    drawn = [torch.from_numpy(paired_spikes(_seed(seed, at), shape)) for at, (_, shape) in enumerate(layers)]
+    forced: dict[int, torch.Tensor] = {}
+    for (places, _), spikes in zip(layers, drawn, strict=True):
+        parts = spikes.split([len(records[at].spikes) for at in places])
+        forced |= {at: part.to(records[at].spikes.dtype) for at, part in zip(places, parts, strict=True)}
+    spikes_of_calls = [forced[at] for at in range(len(records))]
+    states = fed_back(captured, module, given, spikes_of_calls)
+    outputs, entries = record(module, (*given, *states), spikes_of_calls)
+    magnitudes, of_outputs = analysed(captured, module, spikes_of_calls, given, states)
+    covers = tuple(
+        _cover(_seed(seed, at), shape, [entries[k].current for k in places], [magnitudes[k] for k in places])
+        for at, (places, shape) in enumerate(layers)
+    )
+    kept = {
+        name: Output(y.detach().numpy(), _bound(y, magnitude))
+        for name, y, magnitude in zip(captured.output_names, outputs, of_outputs, strict=False)
+    }
+    return Covering(kind, seed, batch, covers, kept)
+
+
+def _seed(run: int, layer: int) -> int:
+    return 10_000 * (run + 1) + layer
+
+
+def _layers(
+    calls: Sequence[str], records: Sequence[Record], before: int, batch: int
+) -> list[tuple[list[int], tuple[int, ...]]]:
+    """Returns every layer's calls, and the shape of its spikes over all of them with another number of samples."""
+    places: dict[str, list[int]] = {}
+    for at, path in enumerate(calls):
+        places.setdefault(path, []).append(at)
+    found = []
+    for group in places.values():
+        shape = records[group[0]].spikes.shape
+        steps = sum(len(records[at].spikes) for at in group)
+        found.append((group, (steps, shape[1] // before * batch, *shape[2:])))
+    return found
+
+
+def _cover(
+    seed: int, shape: tuple[int, ...], currents: Sequence[torch.Tensor], magnitudes: Sequence[Magnitude]
+) -> Cover:
+    at = positions(shape, seed)
+    current = np.concatenate([value.numpy() for value in currents])
+    bound = np.concatenate([_bound(c, m) for c, m in zip(currents, magnitudes, strict=True)])
+    return Cover(seed, at, current.reshape(-1)[at], bound.reshape(-1)[at].astype(np.float32), shape)
+
+
+def _bound(value: torch.Tensor, magnitude: Magnitude) -> np.ndarray:
+    bound: np.ndarray = magnitude.error().expand(value.shape).detach().float().numpy()
+    return bound

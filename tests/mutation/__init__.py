@@ -1,0 +1,1 @@
+"""Planted faults: what an exporter could get wrong, tried on every network and form."""

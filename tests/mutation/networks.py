@@ -1,0 +1,155 @@
+"""Six small spiking networks, each with other operators, that faults are planted into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from spikingjelly.activation_based import functional, layer, neuron
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network: how to build it, the shape of a sample, and T."""
+
+    build: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+    steps: int
+
+
+def _prepared(module: nn.Module, gain: float, bias: float) -> nn.Module:
+    """Returns the module in multi-step mode, with weights large enough that it spikes."""
+    generator = torch.Generator().manual_seed(5)
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Conv2d | nn.Conv1d):
+            part.weight.data.mul_(gain)
+            if part.bias is not None:
+                part.bias.data.add_(bias)
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            n = part.num_features
+            part.running_mean.copy_(0.1 * torch.randn(n, generator=generator))
+            part.running_var.copy_(0.1 * torch.rand(n, generator=generator) + 0.05)
+            part.bias.data.copy_(0.6 * torch.rand(n, generator=generator) + 0.1)
+    functional.set_step_mode(module, "m")
+    return module.eval()
+
+
+class Rate(nn.Module):
+    """Convolution, BatchNorm and LIF twice, average pooling, then a soft-reset IF whose spikes are averaged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            layer.Conv2d(2, 8, 3, padding=1, bias=False),
+            layer.BatchNorm2d(8),
+            neuron.LIFNode(),
+            layer.AvgPool2d(2),
+            layer.Conv2d(8, 8, 3, stride=2, padding=1, bias=False),
+            layer.BatchNorm2d(8),
+            neuron.LIFNode(tau=3.0),
+            layer.Flatten(),
+            layer.Linear(32, 6),
+            neuron.IFNode(v_reset=None),
+        )
+
+    def forward(self, x):
+        return self.net(x).mean(0)
+
+
+class Residual(nn.Module):
+    """A skip connection of spikes, a depthwise convolution, max pooling, joined channels, logits a step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.a = layer.Conv2d(1, 6, 3, padding=1), neuron.ParametricLIFNode(init_tau=2.0)
+        self.deep, self.b = layer.Conv2d(6, 6, 3, padding=1, groups=6), neuron.LIFNode(tau=1.5, v_threshold=0.7)
+        self.pool = layer.MaxPool2d(2)
+        self.up, self.c = layer.Conv2d(12, 8, 3, padding=1), neuron.LIFNode(tau=2.5, decay_input=False, v_threshold=1.2)
+        self.fc = layer.Linear(8 * 16, 5)
+
+    def forward(self, x):
+        a = self.a(self.stem(x))
+        b = self.b(self.deep(a)) + a
+        return self.fc(self.c(self.up(self.pool(torch.cat([a, b], 2)))).flatten(2))
+
+
+class Deep(nn.Module):
+    """Four linear layers with soft resets and resets to other potentials; its output is spikes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            layer.Linear(20, 24),
+            neuron.LIFNode(v_reset=-0.2),
+            layer.Linear(24, 24),
+            neuron.LIFNode(tau=4.0, v_reset=None, decay_input=False),
+            layer.Linear(24, 24),
+            neuron.IFNode(v_threshold=0.8),
+            layer.Linear(24, 6),
+            neuron.LIFNode(),
+        )
+
+    def forward(self, x):
+        return self.net(x)
+
+
+class Sound(nn.Module):
+    """One-dimensional convolutions over a signal, the last step's logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.x = layer.Conv1d(3, 8, 5, padding=2), neuron.LIFNode(tau=2.0, decay_input=False)
+        self.b, self.y = layer.Conv1d(8, 8, 3, stride=2, padding=1), neuron.IFNode()
+        self.fc = layer.Linear(8 * 8, 4)
+
+    def forward(self, x):
+        return self.fc(self.y(self.b(self.x(self.a(x)))).flatten(2))[-1]
+
+
+class Summed(nn.Module):
+    """Spikes of two branches, gated by each other, summed over time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p, self.u = layer.Linear(16, 20), neuron.LIFNode(v_threshold=0.6)
+        self.q, self.v = layer.Linear(16, 20), neuron.IFNode(v_threshold=0.9)
+        self.fc = layer.Linear(20, 5)
+
+    def forward(self, x):
+        return self.fc(self.u(self.p(x)) * self.v(self.q(x)) + self.u_again(x)).sum(0)
+
+    def u_again(self, x):
+        return x.mean(-1, keepdim=True)
+
+
+class Wide(nn.Module):
+    """A wide layer of plain LIFs, whose currents are many more than are kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            layer.Linear(12, 16), neuron.LIFNode(), layer.Linear(16, 3000), neuron.LIFNode(), layer.Linear(3000, 4)
+        )
+
+    def forward(self, x):
+        return self.net(x)
+
+
+def _make(kind: type[nn.Module], gain: float, bias: float) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        torch.manual_seed(3)
+        return _prepared(kind(), gain, bias)
+
+    return build
+
+
+NETWORKS = {
+    "rate": Network(_make(Rate, 2.0, 0.5), (2, 8, 8), 4),
+    "residual": Network(_make(Residual, 3.0, 0.5), (1, 8, 8), 5),
+    "deep": Network(_make(Deep, 4.0, 0.5), (20,), 6),
+    "sound": Network(_make(Sound, 3.0, 0.4), (3, 16), 5),
+    "summed": Network(_make(Summed, 3.0, 0.4), (16,), 4),
+    "wide": Network(_make(Wide, 3.0, 0.5), (12,), 3),
+}

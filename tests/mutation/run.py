@@ -1,0 +1,217 @@
+"""Plants every fault into every network and form, verifies, and writes the table of docs/mutation.md.
+
+python -m tests.mutation.run [--networks deep,rate] [--forms onnx,onnx-step] [--write]
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from spikingjelly.activation_based import functional
+
+import neurokit as nk
+from neurokit.artifact import Artifact, write_artifact
+from neurokit.export.ort import new_session
+from neurokit.export.sequence import initial_states, reduce_steps
+from neurokit.manifest import Manifest
+from neurokit.spec import ModelSpec, TensorSpec
+from tests.mutation.faults import FAULTS
+from tests.mutation.graph import Graph, NotApplicableError
+from tests.mutation.networks import NETWORKS
+
+FORMS = ("onnx", "onnx-scan", "onnx-step")
+# Relative L2 error of the answers on real inputs above which an artifact is not the network any more: a hundred times
+# what rounding makes of the sound ones (below 2e-7).
+DIFFERENT = 2e-5
+PAGE = Path(__file__).parents[2] / "docs" / "mutation.md"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fault in one artifact.
+
+    Attributes:
+        network: The network.
+        form: The form.
+        fault: The fault, "" for the sound artifact.
+        verdict: What `neurokit verify` says, or "refused" where it ends with an error.
+        error: Relative L2 error of the answers on real inputs, by ONNX Runtime beside eager PyTorch; infinite where
+            the faulty file does not run.
+        why: The first line that verification says.
+    """
+
+    network: str
+    form: str
+    fault: str
+    verdict: str
+    error: float
+    why: str = ""
+
+    @property
+    def caught(self) -> bool:
+        """Whether the fault does not pass."""
+        return self.verdict in ("failed", "refused")
+
+    @property
+    def real(self) -> bool:
+        """Whether the answers on real inputs are others."""
+        return not self.error <= DIFFERENT
+
+
+def lowered(name: str, folder: Path, forms: tuple[str, ...] = FORMS) -> dict[str, Artifact]:
+    """Returns the sound artifacts of a network."""
+    net = NETWORKS[name]
+    captured = nk.capture(ModelSpec(name, net.build, (TensorSpec("x", net.shape),), time_steps=net.steps))
+    return {form: nk.lower(captured, form, folder / f"{name}-{form}", verified=False, force=True) for form in forms}
+
+
+def real_inputs(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns four samples that the artifact never saw, a little beyond its range, and eager PyTorch's answers."""
+    net = NETWORKS[name]
+    rng = np.random.default_rng(42)
+    still = 1.2 * rng.random((1, 4, *net.shape)) - 0.1
+    x = (still + 0.05 * rng.standard_normal((net.steps, 4, *net.shape))).astype(np.float32)
+    module = net.build()
+    functional.reset_net(module)
+    with torch.no_grad():
+        return x, module(torch.from_numpy(x)).numpy()
+
+
+def answers(artifact: Artifact, x: np.ndarray) -> np.ndarray:
+    """Returns what the file answers, by ONNX Runtime directly."""
+    manifest = artifact.manifest
+    session = new_session(artifact.file("model.onnx"))
+    name, output = manifest.inputs[0].name, manifest.outputs[0].name
+    if manifest.form != "step":
+        return session.run([output], {name: x})[0]
+    held, steps = initial_states(manifest.states, x.shape[1]), []
+    taken = {value.name for value in session.get_inputs()}
+    for x_t in x:
+        results = session.run(None, {name: x_t, **{k: v for k, v in held.items() if k in taken}})
+        found = dict(zip([value.name for value in session.get_outputs()], results, strict=True))
+        steps.append(found[output])
+        held = {state.input: found[state.output] for state in manifest.states}
+    return reduce_steps(np.stack(steps), manifest.target_info["time_output"])
+
+
+def planted(artifact: Artifact, fault: str, out: Path, steps: int) -> Artifact:
+    """Returns a copy of an artifact with a fault, sealed as an exporter would.
+
+    Raises:
+        NotApplicableError: If the network has no place for it.
+    """
+    model = onnx.load(str(artifact.file("model.onnx")))
+    manifest = json.loads(artifact.manifest.to_text())
+    if fault:
+        FAULTS[fault](Graph(model, manifest, steps))
+    vectors = artifact.file("vectors.npz").read_bytes()
+    with write_artifact(out, force=True) as draft:
+        onnx.save(model, str(draft.path / "model.onnx"))
+        (draft.path / "vectors.npz").write_bytes(vectors)
+        draft.manifest = Manifest.model_validate({**manifest, "files": {}, "digest": "", "parity": None})
+    return draft.artifact
+
+
+def judge(artifact: Artifact, name: str, form: str, fault: str, x: np.ndarray, y: np.ndarray) -> Row:
+    """Verifies an artifact, and runs it beside eager PyTorch."""
+    try:
+        z = answers(artifact, x)
+        error = float(np.linalg.norm(z - y) / np.linalg.norm(y)) if z.shape == y.shape else float("inf")
+    except Exception:
+        error = float("inf")
+    try:
+        report = nk.verify(artifact, record=False)
+        verdict, why = report.verdict, next(iter(report.notes), "")
+    except Exception as problem:
+        verdict, why = "refused", str(problem)[:120]
+    return Row(name, form, fault, verdict, error, why)
+
+
+def rows(networks: tuple[str, ...], forms: tuple[str, ...], faults: tuple[str, ...] | None = None) -> list[Row]:
+    """Returns a row for every network, form and fault that it has a place for; the sound artifacts come first."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in networks:
+            sound = lowered(name, Path(folder), forms)
+            x, y = real_inputs(name)
+            for form in forms:
+                for fault in ("", *(faults or FAULTS)):
+                    try:
+                        artifact = planted(sound[form], fault, Path(folder) / "planted", NETWORKS[name].steps)
+                    except NotApplicableError:
+                        continue
+                    found.append(judge(artifact, name, form, fault, x, y))
+                    print(*vars(found[-1]).values(), sep=" | ", flush=True)
+    return found
+
+
+def table(found: list[Row]) -> str:
+    """Returns the page: one line a fault, over all networks and forms that it was planted into."""
+    sound, planted_ = [r for r in found if not r.fault], [r for r in found if r.fault]
+    groups: dict[str, list[Row]] = collections.defaultdict(list)
+    for row in planted_:
+        groups[row.fault].append(row)
+    missed = [r for r in planted_ if r.real and not r.caught]
+    real = [r for r in planted_ if r.real]
+    other = [r for r in planted_ if not r.real]
+    kinds = len({name.partition(",")[0] for name in groups})
+    lines = [
+        "# Planted faults",
+        "What an exporter could get wrong, planted into sound artifacts and verified. Made by",
+        "`python -m tests.mutation.run --write`.",
+        "",
+        f"{kinds} kinds of faults ({len(groups)} with their magnitudes), {len({r.network for r in found})} networks,",
+        f"forms {', '.join(dict.fromkeys(r.form for r in found))}: {len(planted_)} faulty artifacts.",
+        "*Real*: the answers to four samples that the artifact never saw differ from eager PyTorch's by more than",
+        f"{DIFFERENT:g} (relative L2, by ONNX Runtime directly; sound artifacts:",
+        f"{max((r.error for r in sound), default=0.0):.1e} at most). A fault that is not real on these samples may be",
+        "caught all the same; one below the rounding bound cannot be.",
+        "",
+        f"- real faults: {len(real)}, caught {sum(r.caught for r in real)}, missed {len(missed)}",
+        f"- not seen on the four samples: {len(other)}, caught {sum(r.caught for r in other)}",
+        f"- sound artifacts: {len(sound)}, false alarms {sum(r.caught for r in sound)}",
+        "",
+        "| fault | planted | real | real and caught | not real, caught |",
+        "|---|---|---|---|---|",
+    ]
+    for fault, entries in groups.items():
+        real = [r for r in entries if r.real]
+        rest = [r for r in entries if not r.real]
+        cells = (len(entries), len(real), sum(r.caught for r in real), f"{sum(r.caught for r in rest)} of {len(rest)}")
+        lines.append(f"| {fault} | " + " | ".join(map(str, cells)) + " |")
+    if missed:
+        lines += ["", "Missed:"] + [f"- {r.fault}: {r.network}, {r.form}, answers off by {r.error:.1e}" for r in missed]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Runs the suite."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--networks", default=",".join(NETWORKS))
+    parser.add_argument("--forms", default=",".join(FORMS))
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
+    parser.add_argument("--rows", default="", help="file for the rows as JSON")
+    parser.add_argument("--join", nargs="*", help="files of rows to make the table from, instead of running")
+    given = parser.parse_args()
+    if given.join:
+        found = [Row(**row) for file in given.join for row in json.loads(Path(file).read_text(encoding="utf-8"))]
+    else:
+        found = rows(tuple(given.networks.split(",")), tuple(given.forms.split(",")))
+    if given.rows:
+        Path(given.rows).write_text(json.dumps([vars(row) for row in found]), encoding="utf-8")
+    if given.write:
+        PAGE.write_text(table(found), encoding="utf-8")
+    else:
+        print(table(found))
+
+
+if __name__ == "__main__":
+    main()

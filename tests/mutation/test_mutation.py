@@ -1,0 +1,70 @@
+"""A cut through the planted faults in the suite; all of them behind `slow`, and as a table in docs/mutation.md."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.mutation.faults import FAULTS
+from tests.mutation.graph import NotApplicableError
+from tests.mutation.networks import NETWORKS
+from tests.mutation.run import FORMS, judge, lowered, planted, real_inputs, rows
+
+# One fault of every cause, each in the form and network where it is hardest to see.
+FAST = (
+    ("deep", "onnx", "initial membrane of the first layer 0.01"),
+    ("deep", "onnx", "two output elements swapped"),
+    ("deep", "onnx", "spikes put out backwards in time"),
+    ("deep", "onnx", "first threshold higher, 1e-06"),
+    ("deep", "onnx", "fires above the threshold, not at it"),
+    ("deep", "onnx", "one weight of the last layer negated"),
+    ("deep", "onnx", "inputs clipped to 6"),
+    ("deep", "onnx", "negative inputs lost"),
+    ("deep", "onnx", "T and B confused where they are unfolded"),
+    ("deep", "onnx", "samples in reverse order"),
+    ("deep", "onnx", "the mean over the batch"),
+    ("deep", "onnx", "a layer reads another layer's spikes"),
+    ("deep", "onnx-step", "states of two layers swapped"),
+    ("deep", "onnx-step", "states of two layers swapped in the manifest"),
+    ("deep", "onnx-step", "a state carried with a factor of 0.999"),
+    ("deep", "onnx-step", "a state carried with 0.001 added"),
+    ("deep", "onnx-step", "a state not carried on"),
+    ("deep", "onnx-scan", "T fixed to the test vectors' T"),
+    ("deep", "onnx-scan", "time backwards in the neurons"),
+)
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory):
+    return lowered("deep", tmp_path_factory.mktemp("mutation")), real_inputs("deep")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_sound_artifact_passes(deep, form):
+    sound, (x, y) = deep
+    row = judge(sound[form], "deep", form, "", x, y)
+    assert row.verdict in ("exact", "benign rounding"), row
+    assert not row.real
+
+
+@pytest.mark.parametrize(("network", "form", "fault"), FAST)
+def test_a_planted_fault_is_caught(deep, tmp_path, network, form, fault):
+    sound, (x, y) = deep
+    row = judge(planted(sound[form], fault, tmp_path / "p", NETWORKS[network].steps), network, form, fault, x, y)
+    assert row.verdict == "failed", row
+
+
+def test_there_are_sixty_kinds_and_more():
+    assert len({name.partition(",")[0] for name in FAULTS}) >= 60
+
+
+def test_a_fault_without_a_place_says_so(deep, tmp_path):
+    with pytest.raises(NotApplicableError):
+        planted(deep[0]["onnx"], "dilation 2", tmp_path / "p", 6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_real_fault_is_caught_and_nothing_sound_is(network):
+    found = rows((network,), FORMS)
+    assert [row for row in found if row.fault and row.real and not row.caught] == []
+    assert [row for row in found if not row.fault and row.caught] == []

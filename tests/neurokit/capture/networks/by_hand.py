@@ -1,0 +1,74 @@
+"""Neurons by hand that keep their membrane in an attribute between calls."""
+
+import torch
+from torch import nn
+
+from tests.neurokit.capture.networks.registry import boosted, network, seeded
+
+
+class Lif(nn.Module):
+    """The usual home-made LIF; `check` makes its state anew where the batch changes."""
+
+    def __init__(self, check=False, start=None):
+        super().__init__()
+        self.mem, self.check, self.spikes = start, check, None
+
+    def forward(self, x):
+        if self.mem is None or (self.check and self.mem.shape != x.shape):
+            self.mem = torch.zeros_like(x)
+        self.mem = 0.5 * self.mem + x
+        s = (self.mem >= 1).to(x.dtype)
+        self.mem = self.mem * (1 - s)
+        self.spikes = s  # for a record
+        return s
+
+
+@network((10,), 6, by="step")
+def by_hand_attribute():
+    seeded()
+    return boosted(nn.Sequential(nn.Linear(10, 12), Lif(), nn.Linear(12, 4)))
+
+
+@network((10,), 6, by="step")
+def by_hand_attribute_checked():
+    seeded()
+    return boosted(nn.Sequential(nn.Linear(10, 12), Lif(check=True), nn.Linear(12, 4), Lif(start=0.0), nn.Linear(4, 3)))
+
+
+class Synapse(nn.Module):
+    """A current and a membrane, beside a layer of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.syn, self.v = nn.Linear(10, 8), 0.0, 0.0
+
+    def forward(self, x):
+        self.syn = 0.8 * self.syn + self.fc(x)
+        self.v = 0.9 * self.v + self.syn
+        s = (self.v > 1.0).to(x.dtype)
+        self.v = self.v - s
+        return s
+
+
+@network((10,), 6, by="step")
+def by_hand_synapse():
+    seeded()
+    return boosted(nn.Sequential(Synapse(), nn.Linear(8, 3)))
+
+
+class Readout(nn.Module):
+    """A whole network with its readout in an attribute."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.out, self.mem = nn.Linear(10, 12), nn.Linear(12, 4), 0.0
+
+    def forward(self, x):
+        self.mem = 0.8 * self.mem + self.out(torch.relu(self.fc(x)))
+        return self.mem
+
+
+@network((10,), 6, by="step")
+def by_hand_readout():
+    seeded()
+    return boosted(Readout())

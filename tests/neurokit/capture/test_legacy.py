@@ -1,0 +1,120 @@
+"""Code of before SpikingJelly 2.0, against its own equations written out in double."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import neurokit as nk
+from neurokit.errors import ModelLoadError
+from neurokit.loading import load
+
+FILE = Path(__file__).parent / "networks" / "old_spikingjelly.py"
+
+
+def program_outputs(spec, x):
+    captured = nk.capture(spec)
+    with torch.no_grad():
+        return captured, captured.program.module()(x, *captured.initial_states(x.shape[1]))[0].numpy()
+
+
+def test_old_layers_over_time_become_the_neurons_that_have_one_node():
+    spec = load(f"{FILE}:convolutional", (2, 4, 4), 4)
+    x = torch.rand((4, 3, 2, 4, 4), generator=torch.Generator().manual_seed(0))
+    captured, found = program_outputs(spec, x)
+    assert [(n.path, n.kind, n.op) for n in captured.neurons] == [
+        ("lif", "LIFNode", "lif"),
+        ("plif", "ParametricLIFNode", "plif"),
+        ("out", "IFNode", "if_"),
+    ]
+    net = spec.build()
+    with torch.no_grad():
+        h = net.conv[1](net.conv[0](x.flatten(0, 1))).unflatten(0, (4, 3)).double()
+        for decay, threshold in ((0.5, 1.0), (0.5, 1.0)):
+            v, spikes = torch.zeros_like(h[0]), []
+            for h_t in h:
+                v = v + (h_t - v) * decay
+                spikes.append((v >= threshold).double())
+                v = v * (1 - spikes[-1])
+            h = torch.stack(spikes)
+        current = net.fc.double()(h.flatten(2))
+        v, total = 0.0, 0.0
+        for c in current:
+            v = v + c
+            spike = (v >= 0.3).double()
+            v, total = v * (1 - spike), total + spike
+    assert total.any()
+    np.testing.assert_allclose(found, (total / 4).numpy(), atol=1e-6)
+
+
+def own_neurons_by_hand(net, x):
+    """The four neurons of `own_neurons` in their protocol: charge, fire, reset."""
+    state = {place: {"v": 0.0, "th": 0.0} for place in (1, 3, 5, 7)}
+    found = []
+    for h in x:
+        for place, part in enumerate(net):
+            if place not in state:
+                h = part(h)
+                continue
+            s = state[place]
+            limit = 0.5 if place == 1 else 0.3
+            quadratic = place == 3
+            v = s["v"] + 0.5 * (s["v"] * (s["v"] - 0.3) + h) if quadratic else s["v"] + (h - s["v"]) / 2
+            if place == 5:
+                limit = part.th
+            spike = (v >= limit + s["th"]).to(h.dtype)
+            s["v"] = v * (1 - spike)
+            if place == 7:
+                s["th"] = s["th"] * 0.9 + 0.2 * spike
+            h = spike
+        found.append(h)
+    return torch.stack(found).numpy()
+
+
+def test_neurons_of_ones_own_are_run_by_charge_fire_and_reset():
+    spec = load(f"{FILE}:own_neurons", (12,), 6)
+    assert spec.time_input == "step"
+    x = torch.rand((6, 3, 12), generator=torch.Generator().manual_seed(0)) * 2
+    captured, found = program_outputs(spec, x)
+    with torch.no_grad():
+        expected = own_neurons_by_hand(spec.build().double(), x.double())
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert {s.name for s in captured.states} >= {"3_v", "5_v", "7_v", "7_th"}
+    step = captured.retrace(form="step")
+    assert len(step.states) == len(captured.states)
+
+
+def test_a_surrogate_of_the_old_signature_keeps_its_comparison():
+    spec = load(f"{FILE}:strict_surrogate", (10,), 5)
+    x = torch.randint(0, 3, (5, 4, 10), generator=torch.Generator().manual_seed(0)).float()
+    found = program_outputs(spec, x)[1]
+    net = spec.build().double()
+    with torch.no_grad():
+        v, expected, met = 0.0, [], 0
+        for x_t in x.double():
+            v = v + net[0](x_t)
+            spike = (v > 1.0).double()
+            met += int((v == 1.0).sum())
+            v = v * (1 - spike)
+            expected.append(net[2](spike))
+    assert met > 0, "no membrane met the threshold"
+    np.testing.assert_allclose(found, torch.stack(expected).numpy(), atol=1e-5)
+
+
+def test_nothing_of_the_aliases_is_left_behind():
+    import spikingjelly
+    from spikingjelly.activation_based import surrogate
+
+    before = (list(sys.meta_path), surrogate.SurrogateFunctionBase.__init__)
+    load(f"{FILE}:convolutional", (2, 4, 4), 4).build()
+    assert (list(sys.meta_path), surrogate.SurrogateFunctionBase.__init__) == before
+    assert not [name for name in sys.modules if name.startswith(("spikingjelly.clock_driven", "spikingjelly.cext"))]
+    assert not hasattr(spikingjelly, "clock_driven")
+
+
+def test_what_has_no_counterpart_is_named(tmp_path):
+    (tmp_path / "m.py").write_text("from spikingjelly.clock_driven.nowhere import x\n")
+    with pytest.raises(ModelLoadError, match=r"clock_driven\.nowhere of SpikingJelly before 2\.0 has no counterpart"):
+        load(f"{tmp_path / 'm.py'}:net")

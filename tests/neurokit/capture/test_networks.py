@@ -1,0 +1,50 @@
+"""Networks as people write them: what ONNX Runtime gives, against the network itself run by its library in double."""
+
+import importlib
+
+import numpy as np
+import pytest
+import torch
+
+import neurokit as nk
+from neurokit.loading import spec_of_module
+from tests.neurokit.capture.networks import registry
+
+for _name in ("snntorch_nets", "norse_nets", "plain_nets", "by_hand"):
+    importlib.import_module(f"tests.neurokit.capture.networks.{_name}")
+
+FAST = {"snntorch_output", "snntorch_explicit", "snntorch_static_image", "norse_layers_over_time", "plain_spytorch"}
+# Of all outputs of a network in single precision, how far each may be from double.
+_BOUND = 2e-5
+
+
+def onnx_outputs(captured, x):
+    """Runs the artifact's graph in ONNX Runtime, by nothing of neurokit's."""
+    ir = pytest.importorskip("onnx_ir")
+    ort = pytest.importorskip("onnxruntime")
+    from neurokit.export.onnx.convert import onnx_from_captured
+
+    model = ir.to_proto(onnx_from_captured(captured))
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: x.numpy()})
+
+
+def names():
+    return [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow]) for name in sorted(registry.NETWORKS)]
+
+
+@pytest.mark.parametrize("name", names())
+def test_artifact_is_the_network(name):
+    entry = registry.NETWORKS[name]
+    spec = spec_of_module(entry.build(), name, entry.shape, entry.time_steps)
+    captured = nk.capture(spec)
+    lead = (3,) if spec.time_input == "image" or spec.time_steps is None else (spec.time_steps, 3)
+    x = torch.rand((*lead, *entry.shape), generator=torch.Generator().manual_seed(7))
+    expected = registry.eager(entry, x)
+    found = onnx_outputs(captured, x)
+    assert len(found) >= len(expected)
+    for ours, theirs in zip(found, expected, strict=False):
+        theirs = theirs.double().numpy()
+        assert ours.shape == theirs.shape
+        assert theirs.std(axis=0 if spec.time_input == "image" else 1).max() > 0, "a silent network shows nothing"
+        assert np.linalg.norm(ours - theirs) <= _BOUND * np.linalg.norm(theirs)

@@ -1,0 +1,171 @@
+"""What an artifact does on its own: faults of state, time and batch, planted into sound artifacts, are all found."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper, numpy_helper
+from spikingjelly.activation_based import functional, layer, neuron
+from torch import nn
+
+import neurokit as nk
+from neurokit.spec import ModelSpec, TensorSpec
+
+T = 5
+
+
+class Conv(nn.Module):
+    """A convolution, a LIF, a linear layer and a soft-reset LIF; then logits a step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.conv, self.a = layer.Conv2d(2, 6, 3, padding=1), neuron.LIFNode()
+        self.up, self.b = layer.Conv2d(6, 6, 3, padding=1), neuron.LIFNode(v_reset=None)
+        self.fc = layer.Linear(6 * 36, 5)
+        for part in (self.conv, self.up):
+            part.weight.data.mul_(4.0)
+            part.bias.data.uniform_(0.2, 1.2)
+        functional.set_step_mode(self, "m")
+
+    def forward(self, x):
+        return self.fc(self.b(self.up(self.a(self.conv(x)))).flatten(2))
+
+
+SPEC = ModelSpec("conv", lambda: Conv().eval(), (TensorSpec("x", (2, 6, 6)),), time_steps=T)
+FORMS = ("onnx", "onnx-scan", "onnx-step")
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("free")
+    captured = nk.capture(SPEC)
+    return {form: nk.lower(captured, form, folder / form) for form in FORMS}
+
+
+def calls(model):
+    return [node for node in model.graph.node if node.domain == "neurokit"]
+
+
+def constant(model, name, value):
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+    return name
+
+
+def initial_membrane(model):
+    for node in calls(model):
+        start = next(other for other in model.graph.node if node.input[1] in other.output)
+        name = f"other.{node.output[0]}"
+        value = constant(model, f"value.{node.output[0]}", np.float32(0.9))
+        new = helper.make_node("Expand", [value, start.input[1]], [name])
+        model.graph.node.insert(list(model.graph.node).index(start) + 1, new)
+        node.input[1] = name
+
+
+def backwards(model):
+    for function in model.functions:
+        for node in function.node:
+            if node.op_type == "Scan":
+                node.attribute.append(helper.make_attribute("scan_input_directions", [1]))
+                node.attribute.append(helper.make_attribute("scan_output_directions", [1]))
+
+
+def swapped_states(model):
+    a, b = calls(model)
+    a.input[1], b.input[1] = b.input[1], a.input[1]
+
+
+def state_not_carried(model):
+    for node in calls(model):
+        kept = node.output[1]
+        node.output[1] = f"lost.{kept}"
+        model.graph.node.append(helper.make_node("Identity", [node.input[1]], [kept]))
+
+
+def state_carried_smaller(model):
+    node = calls(model)[0]
+    kept = node.output[1]
+    node.output[1] = f"whole.{kept}"
+    model.graph.node.append(
+        helper.make_node("Mul", [f"whole.{kept}", constant(model, "part", np.float32(0.99))], [kept])
+    )
+
+
+def greater(model):
+    for function in model.functions:
+        for node in function.node:
+            graphs = [a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
+            for inner in [node, *(n for g in graphs for n in g.node)]:
+                if inner.op_type == "GreaterOrEqual":
+                    inner.op_type = "Greater"
+
+
+def threshold(factor):
+    def plant(model):
+        node = calls(model)[-1]
+        at = next(i for i, n in enumerate(node.input) if i >= 2 and _value(model, n) == 1.0)
+        node.input[at] = constant(model, "other", np.float32(factor))
+
+    return plant
+
+
+def _value(model, name):
+    return float(next(numpy_helper.to_array(t) for t in model.graph.initializer if t.name == name))
+
+
+def batch_mean(model):
+    node = calls(model)[1]
+    mean = helper.make_node("ReduceMean", [node.input[0], constant(model, "axis", np.asarray([1]))], ["mean"])
+    shape = helper.make_node("Shape", [node.input[0]], ["full"])
+    wide = helper.make_node("Expand", ["mean", "full"], ["everybody"])
+    at = list(model.graph.node).index(node)
+    for new in (wide, shape, mean):
+        model.graph.node.insert(at, new)
+    node.input[0] = "everybody"
+
+
+def batch_fixed(model):
+    node = [n for n in model.graph.node if n.op_type == "Reshape"][-1]
+    node.input[1] = constant(model, "one", np.asarray([-1, 1, 216], np.int64))
+
+
+FAULTS = {
+    "another initial membrane": (initial_membrane, ("onnx", "onnx-scan")),
+    "time backwards inside of the neurons": (backwards, ("onnx", "onnx-scan")),
+    "two layers' states swapped": (swapped_states, ("onnx-step",)),
+    "no state carried": (state_not_carried, ("onnx-step",)),
+    "a state carried with a factor of 0.99": (state_carried_smaller, ("onnx-step",)),
+    "greater for greater or equal": (greater, FORMS),
+    "a threshold 1 % higher": (threshold(1.01), FORMS),
+    "a threshold 0.1 % lower": (threshold(0.999), FORMS),
+    "a threshold higher by 1e-6": (threshold(1.000001), FORMS),
+    "the mean over the batch": (batch_mean, ("onnx", "onnx-scan")),
+    "a batch of one baked in": (batch_fixed, ("onnx", "onnx-step")),
+}
+CASES = [(name, form) for name, (_, forms) in FAULTS.items() for form in forms]
+
+
+@pytest.mark.parametrize(("fault", "form"), CASES)
+def test_a_planted_fault_is_found(artifacts, tamper, tmp_path, fault, form):
+    broken = tamper(artifacts[form], FAULTS[fault][0], tmp_path / "broken")
+    report = nk.verify(broken, record=False)
+    assert report.verdict == "failed", report.notes
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_sound_artifact_passes(artifacts, form):
+    report = nk.verify(artifacts[form], record=False)
+    assert report.passed, report.notes
+    assert all(0.01 < entry.spike_rate < 0.99 for entry in report.layers)
+
+
+def test_the_manifest_may_not_change_an_initial_membrane(artifacts, tamper, tmp_path):
+    artifact = artifacts["onnx-step"]
+    states = tuple(state.model_copy(update={"init": 0.3}) for state in artifact.manifest.states)
+    artifact = tamper(artifact, lambda model: None, tmp_path / "copy")
+    artifact._with(states=states)
+    report = nk.verify(artifact.path, record=False)
+    assert report.verdict == "failed"
+    assert any("contradict" in note for note in report.notes)
