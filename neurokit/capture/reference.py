@@ -189,17 +189,25 @@ def run_module(module: nn.Module, spec: ModelSpec, *given: Tensor) -> tuple[Tens
     Returns:
         The outputs, then new values of declared states.
     """
-    from spikingjelly.activation_based import functional
+    from neurokit.capture.cells import library_of
+    from neurokit.capture.time_input import start_over
+    from neurokit.capture.twin import flatten_outputs
 
     call = Signature(spec.as_graph(), module).call
-    functional.reset_net(module)
+    start_over(module)
     with torch.no_grad():
-        if spec.time_input == "step" and spec.time_steps is not None:
+        if spec.time_input == "step" and spec.time_steps is not None and library_of(module) == "norse":
+            state, steps = None, []
+            for values in zip(*given, strict=True):  # norse's modules take and return their state
+                y, state = module(*values, state)
+                steps.append(flatten_outputs(y))
+            outputs = tuple(torch.stack(values) for values in zip(*steps, strict=True))
+        elif spec.time_input == "step" and spec.time_steps is not None:
             steps = [call(values) for values in zip(*given, strict=True)]
             outputs = tuple(torch.stack(values) for values in zip(*steps, strict=True))
         else:
             if spec.time_input == "image" and spec.time_steps is not None:
                 set_time_steps(module, spec.time_steps)
             outputs = call(given)
-    functional.reset_net(module)
+    start_over(module)
     return outputs

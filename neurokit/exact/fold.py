@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from neurokit.exact.constants import FACTOR_BITS, constant_operand, fold_constants, of_few_bits
 from neurokit.exact.dyadic import dyadic_decay, is_power_of_two, snap
 from neurokit.exact.folded import Folded
 from neurokit.program import nodes
@@ -46,6 +47,7 @@ class _Folder:
         self.used: dict[str, int] = {}
 
     def run(self) -> Folded:
+        fold_constants(self.module, self.graph)
         for node in list(self.graph.nodes):
             if node.op == "call_module":
                 self.graph.erase_node(node)  # torch.export's guards
@@ -70,6 +72,8 @@ class _Folder:
             self._neuron(node)
         elif _is_scale(node):
             self._scale(node)
+        elif _takes_constant(node) and self._with_constant(node):
+            pass
         elif is_named(node, {"mean"}) or nodes.is_average_pool(node):
             self._mean(node)
         elif is_named(node, {"dropout", "feature_dropout"}):
@@ -85,12 +89,42 @@ class _Folder:
         else:
             self._settle(node)
 
+    def _with_constant(self, node: Node) -> bool:
+        """Puts a parameter that is added or multiplied on a grid; returns whether the node has one."""
+        found = constant_operand(self.module, node)
+        if found is None or (found[0] == 0 and is_kind(node, Kind.DIVIDE)):
+            return False
+        place, value = found
+        data: Any = node.args[1 - place]
+        if not isinstance(data, Node) or data.op == "get_attr":
+            return False
+        factor = self.factors.get(data, ONE)
+        if is_kind(node, Kind.ADD):
+            made = of_few_bits(value.double() / float(factor))
+        elif value.numel() == 1 and float(value) != 0.0:
+            node.args = (data, float(value))
+            self._scale(node)
+            return True
+        else:
+            made = of_few_bits(1.0 / value.double() if is_kind(node, Kind.DIVIDE) else value, FACTOR_BITS)
+            node.target = aten.mul.Tensor
+            self.made.scales.append(node)
+        path = f"{node.args[place].target}_on_grid_{node.name}"  # type: ignore[union-attr]
+        store(self.module, path, made)
+        with self.graph.inserting_before(node):
+            constant = self.graph.get_attr(path)
+        node.args = (constant, data, *node.args[2:]) if place == 0 else (data, constant, *node.args[2:])
+        self.factors[node] = factor
+        return True
+
     def _settle(self, node: Node) -> None:
         """Multiplies the factors of a node's inputs out, each by a number of eight bits."""
         for source in dict.fromkeys(node.all_input_nodes):
             factor = self.factors.get(source, ONE)
             if factor != ONE:
-                node.replace_input_with(source, self._times(source, snap(factor, 8), node))
+                scaled = self._times(source, snap(factor, 8), node)
+                node.replace_input_with(source, scaled)
+                self.made.scales.append(scaled)
                 self.made.notes.append(f"{source.name}: factor {float(factor):.6g} rounded to 8 bits")
         self.factors[node] = ONE
 
@@ -275,6 +309,11 @@ class _Folder:
         changed |= {"op": "plif", "decay": decay, "tau": 1.0 / decay}
         if decay != given:
             self.made.notes.append(f"neuron {len(self.made.neurons)}: 1/tau {given:.6g} became {decay:g}")
+
+
+def _takes_constant(node: Node) -> bool:
+    """Returns whether a tensor of parameters may be an operand of a node."""
+    return is_named(node, {"add", "sub"}) or is_kind(node, Kind.MULTIPLY, Kind.DIVIDE)
 
 
 def _is_scale(node: Node) -> bool:
