@@ -21,7 +21,6 @@ from neurokit.capture.ports import check_dynamic, input_ports, output_meaning, o
 from neurokit.capture.probe import Probe, example_values, keep_other_attributes, probe, set_time_steps, time_output
 from neurokit.capture.sides import comparable, stimulus
 from neurokit.capture.signature import Signature
-from neurokit.capture.tidy import tidy
 from neurokit.capture.time_input import find_time_semantics, neurons_of, quiet_copy, steps_of_its_own, takes_one_step
 from neurokit.capture.tracing import NO_NODE, Job, traced
 from neurokit.capture.twin import Twin, private_copy
@@ -29,6 +28,7 @@ from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSt
 from neurokit.dims import BATCH, Size, substitute
 from neurokit.errors import InputError, ModelLoadError, Unsupported, UnsupportedError
 from neurokit.neurons.ops import is_neuron
+from neurokit.program.passes import TRACED, apply
 from neurokit.spec import ONE_GRAPH, GraphSpec, ModelSpec, TensorSpec, TimeInput
 from neurokit.weights import check_finite
 
@@ -376,7 +376,7 @@ def _export(
     ports = (*input_ports(spec, steps, batch, "step" if single else "sequence"), *_fixed(found.states, batch))
     program, order = traced(Job(twin, spec, steps, values, ports, single))
     check_dynamic(program, spec, ports)
-    tidy(program)
+    apply(program, *TRACED)
     return program, order
 
 
