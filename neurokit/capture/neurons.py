@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from neurokit.capture.cells import Cell
 from neurokit.capture.legacy import Protocol
 from neurokit.capture.node_cells import NodeCell, used_parameters
+from neurokit.capture.plain_neurons import number, plain_kind
 from neurokit.capture.recording import membranes
 from neurokit.errors import Unsupported
 from neurokit.neurons import ops
 from neurokit.neurons.cells import NirCell
 from neurokit.neurons.delay import Delay
 from neurokit.neurons.loops import Loop
+from neurokit.neurons.parameters import NeuronParameters
 
 States = tuple[Any, ...]
 # One step: (module, input [B, ...], states) -> (output, states).
@@ -154,82 +156,46 @@ def fires_at_zero(surrogate: nn.Module) -> bool:
 
 def _common(module: nn.Module) -> Adapter | None:
     """Returns the adapter of a neuron that is one operation, or None if `module` is none."""
-    kind = _plain_kind(type(module))
+    kind = plain_kind(type(module))
     if kind is None or not fires_at_zero(module.surrogate_function):
         return None
     try:
-        v_threshold, v_reset = _number(module.v_threshold), _number(module.v_reset)
-        tau = _number(getattr(module, "tau", None))
+        v_threshold, v_reset = number(module.v_threshold), number(module.v_reset)
+        tau = number(getattr(module, "tau", None))
     except ValueError:
         return None  # one number a channel
     name = _SURROGATES.get(type(module.surrogate_function).__name__, "none")
     alpha = getattr(module.surrogate_function, "alpha", 1.0)
     if not isinstance(alpha, int | float):
         name, alpha = "none", 1.0
-    tail = (name, float(alpha), module.detach_reset)
-    fire = (v_threshold, v_reset)
-    parameters: dict[str, Any] = {
-        "v_threshold": v_threshold,
-        "v_reset": v_reset,
-        "surrogate": name,
-        "alpha": float(alpha),
-        "detach_reset": module.detach_reset,
+    op = {neuron.LIFNode: "lif", neuron.ParametricLIFNode: "plif"}.get(kind, "if_")
+    leak = {"lif": lambda: tau, "plif": lambda: float(module.w.detach().sigmoid())}.get(op, float)()
+    parameters = NeuronParameters(
+        op,
+        v_threshold,
+        v_reset,
+        leak,
+        decay_input=getattr(module, "decay_input", True),
+        surrogate=name,
+        alpha=float(alpha),
+        detach_reset=module.detach_reset,
+    )
+    given = parameters.arguments()
+    runs = {
+        "if_": lambda m, x, v: ops.if_(x, v, *given),
+        "lif": lambda m, x, v: ops.lif(x, v, *given),
+        "plif": lambda m, x, v: ops.plif(x, v, m.w.sigmoid(), *given[1:]),
     }
-    if kind in (neuron.IFNode, neuron.HalfThresholdIFNode):
-        return Adapter("if_", parameters, *_op_runs("if_", parameters, lambda m, x, v: ops.if_(x, v, *fire, *tail)))
-    leak = (*fire, module.decay_input, *tail)
-    parameters["decay_input"] = module.decay_input
-    if kind is neuron.LIFNode:
-        parameters["tau"] = tau
-        return Adapter("lif", parameters, *_op_runs("lif", parameters, lambda m, x, v: ops.lif(x, v, tau, *leak)))
-    parameters["decay"] = float(module.w.detach().sigmoid())
-    parameters["tau"] = 1.0 / parameters["decay"]
-    run = _op_runs("plif", parameters, lambda m, x, v: ops.plif(x, v, m.w.sigmoid(), *leak))
-    return Adapter("plif", parameters, *run)
-
-
-_PLAIN = (neuron.IFNode, neuron.HalfThresholdIFNode, neuron.LIFNode, neuron.ParametricLIFNode)
-# What SpikingJelly 2.0 runs of a neuron. It does not call neuronal_charge, neuronal_fire and neuronal_reset.
-_RUN = (
-    "forward",
-    "single_step_forward",
-    "multi_step_forward",
-    "single_step_functional_forward",
-    "multi_step_functional_forward",
-    "materialize_states",
-)
-
-
-def _plain_kind(kind: type) -> type | None:
-    """Returns the neuron that a class is, or that it derives from without changing anything that is run."""
-    for plain in _PLAIN:
-        if kind is plain or (
-            issubclass(kind, plain) and all(_owner(kind, name) is _owner(plain, name) for name in _RUN)
-        ):
-            return plain
-    return None
-
-
-def _number(value: Any) -> float | None:
-    """Returns a setting that is one number, also where it is learnt.
-
-    Raises:
-        ValueError: If it is one number a channel.
-    """
-    if isinstance(value, Tensor):
-        if value.numel() != 1:
-            raise ValueError("not one number")
-        return float(value.detach())
-    return value  # type: ignore[no-any-return]
+    return Adapter(op, parameters.listed(), *_op_runs(parameters, runs[op]))
 
 
 def _op_runs(
-    op: str, parameters: dict[str, Any], call: Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]
+    parameters: NeuronParameters, call: Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]
 ) -> tuple[Step, Step]:
     def sequence(module: nn.Module, x: Tensor, states: States) -> tuple[Tensor, States]:
         spikes, v = call(module, x, states[0])
         if module.store_v_seq:  # what is not read falls out of the program
-            new = membranes(op, parameters, x, states[0])
+            new = membranes(parameters, x, states[0])
             old = module.v_seq if module.step_mode == "s" and isinstance(module.v_seq, Tensor) else None
             module.v_seq = new if old is None else torch.cat((old, new))
         return spikes, (v,)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from neurokit.capture.hidden import Held
 from neurokit.capture.looping import why_not_scanned
-from neurokit.capture.stepping import streams
+from neurokit.capture.one_by_one import streams
 from neurokit.capture.twin import Twin
 from neurokit.capture.types import PortInfo, StateInfo, TimeSteps
 from neurokit.errors import Unsupported, UnsupportedError

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from neurokit.neurons import dynamics, ops
+from neurokit.neurons import ops
+from neurokit.neurons.parameters import NeuronParameters
 
 
-def membranes(op: str, parameters: dict[str, Any], x_seq: Tensor, v0: Tensor) -> Tensor:
+def membranes(parameters: NeuronParameters, x_seq: Tensor, v0: Tensor) -> Tensor:
     """Returns a neuron's membrane after each step, `[T, ...]`, from its currents.
 
     Args:
-        op: "if_", "lif" or "plif".
-        parameters: Its scalars.
+        parameters: The neuron's.
         x_seq: Its currents, `[T, ...]`.
         v0: Its membrane before the first step.
     """
 
     def after(v: Tensor, x: Tensor) -> Tensor:
-        h = dynamics.charge(op, v, x, parameters)
-        spike = (h >= parameters["v_threshold"]).to(h.dtype)
-        return ops.reset(h, spike, parameters["v_threshold"], parameters["v_reset"])
+        h: Tensor = parameters.charge(v, x)
+        spike = (h >= parameters.v_threshold).to(h.dtype)
+        return ops.reset(h, spike, parameters.v_threshold, parameters.v_reset)  # type: ignore[arg-type]
 
     if isinstance(x_seq.shape[0], int):
         values, v = [], v0

@@ -1,67 +1,61 @@
-"""Whether a model's steps may be run all at once, or one at a time: tried in float64 on random inputs."""
+"""The single step of a layer of rare neurons, as a program in plain operations: what targets write and run."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.fx import Node
 
-from neurokit.capture.drawing import random_values
-from neurokit.capture.probe import example_values, in_double, together_and_apart
-from neurokit.capture.twin import Twin
-from neurokit.spec import ModelSpec
-
-_SPREADS = (1.0, 10.0)  # the second wakes neurons that the first leaves silent
+from neurokit.errors import Unsupported, UnsupportedError
+from neurokit.neurons.stepwise import STEPWISE, Step, step_of
+from neurokit.program.nodes import hints, is_op
 
 
-def folds(twin: Twin, spec: ModelSpec) -> bool:
-    """Returns whether all steps of a step-wise model may run at once, time folded into the batch.
+class _OneStep(nn.Module):
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        self.cell, self._step = step.module, step
 
-    They may not where its forward reads a membrane, or calls a neuron twice.
+    def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        y, *new = self._step(x, *states)
+        # A program may not hand out what it was given.
+        return (y, *(value.clone() for value in new))
+
+
+def stepwise_nodes(program: ExportedProgram) -> list[Node]:
+    """Returns the layers of rare neurons of a program, in order."""
+    return [node for node in program.graph.nodes if is_op(node, {STEPWISE})]
+
+
+def step_program(node: Node) -> ExportedProgram:
+    """Returns the step of one layer: `(x [B, ...], *states) -> (output, *states)`, in core operations of ATen.
+
+    Args:
+        node: The layer's node in a captured program; a size that is free there is free here.
+
+    Raises:
+        UnsupportedError: If the step's control flow depends on values.
     """
-    for given in _trials(spec, 3, 2):
-        try:
-            with torch.no_grad(), in_double(twin):
-                twin.by_step = True
-                apart = twin(*given)
-        except Exception:
-            return True  # what is wrong with it is said where it is run in earnest
-        finally:
-            twin.by_step = False
-        try:
-            with torch.no_grad(), in_double(twin):
-                together = twin(*given)
-        except Exception:
-            return False
-        if not all(_close(a, b) for a, b in zip(together, apart, strict=True)):
-            return False
-    return True
-
-
-def streams(twin: Twin, spec: ModelSpec) -> bool:
-    """Returns whether a few steps at once give what as many single steps give, with their states handed on."""
-    if spec.time_input == "step" and not twin.by_step:
-        return True  # `folds` has looked
-    for given in _trials(spec, 3, 2):
-        try:
-            with torch.no_grad(), in_double(twin):
-                together, apart = together_and_apart(twin, spec, given, 3)
-        except (RuntimeError, ValueError, TypeError, AttributeError):
-            return True  # said where it is traced
-        if not _close(together, apart):
-            return False
-    return True
-
-
-def _trials(spec: ModelSpec, steps: int, batch: int) -> list[tuple[Tensor, ...]]:
-    generator = torch.Generator().manual_seed(0)
-    shapes = example_values(spec, steps, batch)
-    return [
-        tuple(random_values(port, value, spread, generator) for port, value in zip(spec.inputs, shapes, strict=False))
-        for spread in _SPREADS
-    ]
-
-
-def _close(a: Tensor, b: Tensor) -> bool:
-    if a.shape != b.shape:
-        return False
-    return torch.allclose(a, b, rtol=1e-9, atol=1e-9) if a.is_floating_point() else torch.equal(a, b)
+    source: Any = node.args[0]
+    states: Any = node.args[1]
+    step = step_of(str(node.args[2]))
+    given, dims = [], []
+    for value, lead in ((source, 1), *((state, 0) for state in states)):
+        shape = hints(value)[lead:]
+        given.append(torch.zeros(shape, dtype=value.meta["val"].dtype))
+        sizes = value.meta["val"].shape[lead:]
+        dims.append({axis: Dim.DYNAMIC for axis, size in enumerate(sizes) if not isinstance(size, int)})
+    try:
+        with torch.no_grad():
+            program = torch.export.export(
+                _OneStep(step), tuple(given), dynamic_shapes=(dims[0], tuple(dims[1:])), strict=False
+            )
+            return program.run_decompositions()
+    except Exception as error:
+        why = f"its step cannot be traced: {str(error).strip().splitlines()[0][:160]}"
+        kind = type(step.module).__name__
+        reason = Unsupported(step.path, kind, why, "use the onnx target with a number of time steps")
+        raise UnsupportedError(f"neuron {step.path!r} has no single-step form", [reason]) from error
