@@ -27,7 +27,6 @@ from neurokit.capture.twin import Twin, private_copy
 from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSteps
 from neurokit.dims import BATCH, substitute
 from neurokit.errors import InputError, ModelLoadError, Unsupported, UnsupportedError
-from neurokit.neurons.ops import is_neuron
 from neurokit.program.passes import TRACED, apply
 from neurokit.spec import ModelSpec
 from neurokit.weights import check_finite
