@@ -11,6 +11,7 @@ import numpy as np
 
 from neurokit.dims import BATCH, solve
 from neurokit.errors import ArtifactError, InputError, MissingRuntimeError
+from neurokit.export.onnx.agree import hold_against_graph, of_session
 from neurokit.export.sequence import initial_states, reduce_steps
 from neurokit.feeds import Feeds, Outputs, call_by_name, check_feeds
 
@@ -106,6 +107,8 @@ class OnnxRunner:
             )
             for name, graph in self._graphs.items()
         }
+        for name, graph in self._graphs.items():
+            hold_against_graph(artifact, graph, of_session(self._sessions[name]))
         self._device = "cuda" if any("CUDA" in p or "Tensorrt" in p for p in providers) else "cpu"
         self._states: dict[str, dict[str, Any]] = {}
         self._passed_on: Outputs = {}  # by "GRAPH.OUTPUT"

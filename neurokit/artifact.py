@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurokit import atomic
-from neurokit.errors import ArtifactError
+from neurokit.errors import ArtifactError, OutputError
 from neurokit.manifest import (
     FORMAT,
     MANIFEST,
@@ -27,6 +28,7 @@ from neurokit.manifest import (
     TensorInfo,
     damaged,
 )
+from neurokit.plain import parse_json, text_of
 
 if TYPE_CHECKING:
     from neurokit.reports import ParityReport
@@ -79,7 +81,7 @@ class Artifact:
             what = "is a file" if path.exists() else "does not exist"
             raise ArtifactError(f"{path} {what}", expected="an artifact folder", fix="neurokit export MODEL --out DIR")
         try:
-            text = (path / MANIFEST).read_text(encoding="utf-8")
+            text = text_of(path / MANIFEST)
         except FileNotFoundError as error:
             raise ArtifactError(
                 f"{path} has no {MANIFEST}", expected="a folder that neurokit export wrote", fix="give that folder"
@@ -142,11 +144,13 @@ class Draft:
     Attributes:
         path: The temporary folder; write the files here.
         manifest: Set this before the `with` block ends; its `files` and `digest` are filled in.
+        finish: If set, what is done with the artifact before it gets its name; returns it with a newer manifest.
         artifact: The finished artifact, after the block.
     """
 
     path: Path
     manifest: Manifest | None = None
+    finish: Callable[[Artifact], Artifact] | None = None
     artifact: Artifact | None = None
 
 
@@ -174,7 +178,9 @@ def write_artifact(out: str | Path, force: bool = False) -> Iterator[Draft]:
         manifest = Manifest.model_validate({**draft.manifest.model_dump(), "files": files})
         text = manifest.to_text()
         (folder / MANIFEST).write_text(text, encoding="utf-8")
-        draft.artifact = Artifact(target, Manifest.from_text(text, folder))
+        artifact = Artifact(folder, Manifest.from_text(text, folder))
+        artifact = artifact if draft.finish is None else draft.finish(artifact)
+        draft.artifact = replace(artifact, path=target)
 
 
 def check_out(out: str | Path, force: bool = False) -> None:
@@ -209,7 +215,31 @@ def _check_file(folder: Path, name: str, info: FileInfo) -> None:
 def _is_ours(folder: Path) -> bool:
     """Returns whether `folder` holds an artifact, damaged or not, so that --force may replace it."""
     try:
-        with (folder / MANIFEST).open("rb") as file:
-            return FORMAT.encode() in file.read(256)
-    except OSError:
+        text = text_of(folder / MANIFEST)
+    except (OSError, ValueError):
         return not any(os.scandir(folder)) if folder.is_dir() else False
+    if FORMAT not in text[:256]:
+        return False
+    _refuse_strangers(folder, text)
+    return True
+
+
+def _refuse_strangers(folder: Path, text: str) -> None:
+    """Refuses to replace a folder in which lie files that no export put there.
+
+    Raises:
+        OutputError: Names them.
+    """
+    try:
+        known = {MANIFEST, *parse_json(text)["files"]}
+    except (ValueError, LookupError, TypeError):
+        # A damaged manifest: what it still names is the artifact's, anything else may be anybody's.
+        known = {MANIFEST, *re.findall(r'"([^"\n]+)": \{\s*"sha256"', text)}
+    held = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
+    others = sorted(path.as_posix() for path in held if path.as_posix() not in known)
+    if others:
+        raise OutputError(
+            f"{folder} holds what is no part of the artifact: {', '.join(others[:3])}{', ...' if others[3:] else ''}",
+            expected="with --force, a folder with nothing but an artifact",
+            fix="move those files away, or choose another folder",
+        )

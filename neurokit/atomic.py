@@ -19,6 +19,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
+    refuse_name(path)
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         with partial.open("w", encoding="utf-8") as file:
@@ -30,6 +31,43 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror}", fix="choose a place you may write to"
+        ) from error
+
+
+def refuse_name(path: Path) -> None:
+    """Refuses what cannot be the name of a file to write, before any work.
+
+    Raises:
+        OutputError: If it is a folder, a device or a pipe, or has no name.
+    """
+    if not path.name or path.name in (".", "..") or path.is_dir():
+        raise OutputError(f"{str(path)!r} is a folder", expected="the name of a file", fix="give a file name")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path} is no regular file", expected="the name of a file", fix="give another name")
+
+
+def append_text(path: Path, text: str) -> None:
+    """Adds lines to the end of a file, all of them or none; other processes that do so wait for each other.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    refuse_name(path)
+    try:
+        with path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            size = file.seek(0, os.SEEK_END)
+            try:
+                file.write(text.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            except BaseException:
+                with suppress(OSError):
+                    os.ftruncate(file.fileno(), size)
+                raise
+    except OSError as error:
         raise OutputError(
             f"{path} cannot be written: {error.strerror}", fix="choose a place you may write to"
         ) from error

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from neurokit.dims import as_size
 from neurokit.errors import ArtifactError, InputError
 from neurokit.manifest_versions import upgraded, with_graphs
+from neurokit.plain import parse_json
 
 SCHEMA_VERSION = 2
 FORMAT: Final = "neurokit artifact"
@@ -193,6 +194,7 @@ class Manifest(_Part):
         options: Options of the lowering.
         files: Sum and size of every file, by its path relative to the folder with "/" between parts.
         parity: `ParityReport.to_json()` of the last verification, or None before the first.
+        fidelity: `Fidelity.to_json()`: how the captured program compares with the user's own module, or None.
         target_info: Whatever else the target has to say.
         digest: sha256 of the canonical JSON of everything above.
     """
@@ -215,6 +217,7 @@ class Manifest(_Part):
     options: dict[str, Any] = Field(default_factory=dict)
     files: dict[str, FileInfo] = Field(default_factory=dict)
     parity: dict[str, Any] | None = None
+    fidelity: dict[str, Any] | None = None
     target_info: dict[str, Any] = Field(default_factory=dict)
     digest: str = ""
 
@@ -280,7 +283,7 @@ class Manifest(_Part):
             ArtifactError: If it is no JSON, of another schema, incomplete, or was changed after it was written.
         """
         try:
-            data = json.loads(text)
+            data = parse_json(text)
         except ValueError as error:
             raise damaged(where, f"{MANIFEST} is no valid JSON ({error})") from error
         if not isinstance(data, dict) or data.get("format") != FORMAT:

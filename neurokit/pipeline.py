@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from neurokit.artifact import Artifact, Manifest, ModelInfo, Reparameterisation, write_artifact
-from neurokit.errors import InputError, MissingRuntimeError, UnsupportedError
+from neurokit.errors import InputError, MissingRuntimeError, OutputError, UnsupportedError
 from neurokit.manifest import TaskInfo, TransformInfo
 from neurokit.parity.check import verify as _verify
 from neurokit.parity.check import with_simulators
 from neurokit.parity.vectors import FILE, Vectors, make_vectors
+from neurokit.parity.wellformed import fitting
 from neurokit.provenance import versions
 from neurokit.reports import ParityReport
 from neurokit.simulation import simulate
@@ -69,7 +70,7 @@ def capture(
                 "a bare module cannot be transformed", expected="a ModelSpec", fix="wrap it in a ModelSpec"
             )
         model = transform(model, transforms)
-    return trace(model, example_inputs, time_steps=time_steps, batch=batch, merge=merge)
+    return trace(model, example_inputs, time_steps=time_steps, batch=batch, merge=merge, compare=True)
 
 
 def exact(
@@ -132,6 +133,7 @@ def lower(
     weights_sha256: str | None = None,
     inputs: torch.Tensor | Mapping[str, torch.Tensor] | None = None,
     verified: bool = True,
+    simulators: bool = False,
     data: Labelled | None = None,
     fine_tune: Labelled | None = None,
     **extra: Any,
@@ -152,6 +154,7 @@ def lower(
         weights_sha256: Sum of the weights file, for the manifest.
         inputs: Input of the test vectors, or several by name; default is the spec's example, one sample.
         verified: Whether to verify the artifact and record the verdict in its manifest.
+        simulators: Whether other simulators that are installed run the file too, where the target has any (NIR).
         data: Labelled data: the accuracy before and after is written into the manifest.
         fine_tune: For "exact": labelled training data; the weights are trained on their grid.
         extra: Options of the target.
@@ -176,6 +179,7 @@ def lower(
     numerics = "float" if proof is None else "exact"
     if batch is not None and batch != captured.batch:
         captured = captured.retrace(batch=batch)
+    _refuse_batch(captured)
     options = LowerOptions(numerics, captured.batch, flat, extra, ranges)
     reasons = chosen.check(captured, options)
     if reasons:
@@ -185,15 +189,33 @@ def lower(
         keeps = any(graph.get("states") for graph in entries.get("graphs", ()))
         _vectors(captured, inputs, keeps).save(draft.path / FILE)
         if proof is not None:
-            entries["target_info"] = {**entries.get("target_info", {}), "proof": proof}
+            more = {"proof": proof, "against_float": proof.pop("against_float")}
+            entries["target_info"] = {**entries.get("target_info", {}), **more}
         draft.manifest = _manifest(captured, target, options, entries, weights_sha256)
+        draft.finish = lambda artifact: _finished(artifact, _source(source), verified, simulators, data)
     assert draft.artifact is not None
-    artifact = draft.artifact
+    return draft.artifact
+
+
+def _finished(
+    artifact: Artifact, source: Captured, verified: bool, simulators: bool, data: Labelled | None
+) -> Artifact:
+    """Measures and verifies an artifact that has not got its name yet: it appears with its verdict or not at all."""
     if data is not None:
         from neurokit.tasks.evaluate import evaluate
 
-        artifact = artifact.with_target_info(accuracy=evaluate(_source(source), artifact, data))
-    return artifact.with_parity(_verify(artifact)) if verified else artifact
+        artifact = artifact.with_target_info(accuracy=evaluate(source, artifact, data))
+    if not verified:
+        return artifact
+    report = verify(artifact, record=False, simulators=simulators)
+    return artifact.with_parity(report)
+
+
+def _refuse_batch(captured: Captured) -> None:
+    if captured.fidelity is not None:
+        from neurokit.capture.fidelity import refuse_batch
+
+        refuse_batch(captured, captured.batch)
 
 
 def _source(model: Captured | Exact) -> Captured:
@@ -225,7 +247,7 @@ def _numerics(
     from neurokit.exact import refuse
 
     refuse(model)
-    return model.captured, model.to_json()
+    return model.captured, {**model.to_json(), "against_float": model.against_float}
 
 
 def verify(
@@ -245,18 +267,26 @@ def verify(
         thorough: Whether to run it on every optimisation level, with one and two threads and in a batch as well.
         options: Options of the target's probe (for ONNX: level, threads).
 
+    Returns:
+        The report. Where the folder cannot be written, a note says that the verdict is not recorded.
+
     Raises:
-        ArtifactError: If a file is missing, truncated or changed.
+        ArtifactError: If a file is missing, truncated or changed, or files and manifest contradict each other.
         MissingRuntimeError: If the target's runtime is not installed.
     """
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
     target = TARGETS.get(artifact.manifest.target)
     need(target.info.opens_with, target)
-    report = _verify(artifact, thorough=thorough, **options)
-    if simulators:
-        report = with_simulators(artifact, report)
-    if record:
+    with fitting(artifact, "verified"):
+        report = _verify(artifact, thorough=thorough, **options)
+        if simulators:
+            report = with_simulators(artifact, report)
+    if not record:
+        return report
+    try:
         artifact.with_parity(report)
+    except OutputError as error:
+        return replace(report, notes=(*report.notes, f"{NOT_RECORDED}: {error.what}"))
     return report
 
 
@@ -314,7 +344,11 @@ def open(artifact: Artifact | str | Path, **options: Any) -> Runner:
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
     target = TARGETS.get(artifact.manifest.target)
     need(target.info.opens_with, target)
-    return target.open(artifact, **options)
+    with fitting(artifact, "opened"):
+        return target.open(artifact, **options)
+
+
+NOT_RECORDED = "the verdict is not recorded"
 
 
 def need(modules: Sequence[str], target: Target) -> None:
@@ -361,5 +395,6 @@ def _manifest(
         transforms=tuple(TransformInfo(**asdict(applied)) for applied in spec.transforms),
         versions=versions(),
         options={"batch": options.batch, "flat": options.flat, **dict(options.extra)},
+        fidelity=None if captured.fidelity is None else captured.fidelity.to_json(),
         **{"numerics": options.numerics, **entries},
     )

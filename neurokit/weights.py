@@ -40,6 +40,7 @@ _PLAIN_DATA = (
     "yacs",
 )
 _PICKLED = (".pt", ".pth", ".ckpt", ".tar", ".bin")
+_MOST_NESTED = 8  # state dictionaries within checkpoints
 _SHOWN = 3
 
 
@@ -151,11 +152,18 @@ def _read_torch(path: Path) -> Any:
 
 def _state_dict(content: Any, path: Path) -> dict[str, torch.Tensor]:
     """Returns the dictionary of tensors inside a checkpoint."""
-    while isinstance(content, Mapping):
+    for _ in range(_MOST_NESTED):
+        if not isinstance(content, Mapping):
+            break
         inner = next((content[key] for key in _NESTED_UNDER if isinstance(content.get(key), Mapping)), None)
         if inner is None:
             break
         content = inner
+    else:
+        raise WeightsError(
+            f"weights file {path} nests its weights more than {_MOST_NESTED} deep, or in itself",
+            expected="a state dictionary",
+        )
     if not isinstance(content, Mapping):
         raise WeightsError(f"weights file {path} holds a {type(content).__name__}", expected="a state dictionary")
     content = {name: value for name, value in content.items() if not isinstance(value, _Inert)}
@@ -212,16 +220,24 @@ def _check_names(path: Path, expected: Mapping[str, Any], state: Mapping[str, An
 
 
 def _check_tensors(path: Path, expected: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> None:
-    shapes, types, values = [], [], []
+    shapes, types, values, kinds = [], [], [], []
     for name, target in expected.items():
         value = state[name]
-        if value.shape != target.shape:
+        if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized or value.is_complex():
+            kind = "quantised" if value.is_quantized else "complex" if value.is_complex() else value.layout
+            kinds.append(f"{name} is {'without data' if value.device.type == 'meta' else kind}")
+        elif value.shape != target.shape:
             shapes.append(f"{name} is {list(value.shape)} for {list(target.shape)}")
         elif value.is_floating_point() != target.is_floating_point():
             types.append(f"{name} is {value.dtype} for {target.dtype}")
         elif not torch.isfinite(value.to(target.dtype)).all():  # after the conversion: it may overflow
             values.append(name)
-    for found, what in ((shapes, "wrong shapes"), (types, "wrong types"), (values, "NaN or infinity")):
+    for found, what in (
+        (kinds, "other than dense tensors"),
+        (shapes, "wrong shapes"),
+        (types, "wrong types"),
+        (values, "NaN or infinity"),
+    ):
         if found:
             raise WeightsError(f"weights file {path} has {what} in {len(found)} tensors: {_some(found)}")
 

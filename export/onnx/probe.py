@@ -34,6 +34,8 @@ class OnnxProbe(Probe):
     def __init__(self, artifact: Artifact, level: int = 3, threads: int = 0) -> None:
         import onnx
 
+        from neurokit.export.onnx.agree import hold_against_graph, of_model
+
         self._options = (level, threads)
         self._artifact = artifact
         self._step = artifact.manifest.form == "step"
@@ -46,6 +48,7 @@ class OnnxProbe(Probe):
             self._model = onnx.load(str(artifact.file(artifact.manifest.graphs[0].file or "model.onnx")))
         except Exception as error:
             raise ArtifactError(f"{artifact.path}: model.onnx cannot be read: {error}") from error
+        hold_against_graph(artifact, artifact.manifest.graphs[0], of_model(self._model))
         self._calls = [node for node in self._model.graph.node if node.domain == DOMAIN]
         # A neuron in a loop is called once a step: its calls are one layer.
         self._of_layer: dict[str, list[int]] = {}

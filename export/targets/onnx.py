@@ -78,6 +78,7 @@ class OnnxTarget:
         import onnx
 
         from neurokit.export.describe import describe, file_of, metadata
+        from neurokit.export.onnx.agree import described
         from neurokit.export.onnx.convert import onnx_from_captured
         from neurokit.export.onnx.functions import OPSET
         from neurokit.export.onnx.passes import node_count
@@ -89,7 +90,7 @@ class OnnxTarget:
         nodes = inlined = 0
         for at, part in enumerate(captured.graphs):
             model = onnx_from_captured(part)
-            model.metadata_props.update(metadata(part, entries, self.info.name, at))
+            model.metadata_props.update(metadata(part, entries, self.info.name, at) | described(entries, at))
             path = folder / file_of(part, captured)
             save(model, path)
             onnx.checker.check_model(str(path), full_check=True)

@@ -14,11 +14,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from neurokit.errors import InputError
 from neurokit.hw_sim.chips.profile import HardwareProfile
+from neurokit.plain import text_of
 from neurokit.registry import Registry
 
 CHIP_FOLDER = Path(__file__).parent
 
 _ADAPTER = TypeAdapter(HardwareProfile)
+_MOST_BYTES, _LONGEST_LINE = 2**20, 2**14  # of a chip file; the longest shipped has some kilobytes
 
 
 def chip_names() -> list[str]:
@@ -47,8 +49,10 @@ def read_chip(path: Path) -> HardwareProfile:
         InputError: If the file is not there, is no TOML (with its line) or does not fit the schema (with its field).
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = text_of(path, _MOST_BYTES)
+        if max(map(len, text.splitlines()), default=0) > _LONGEST_LINE:
+            raise ValueError("a line is too long")
+    except (OSError, ValueError) as error:
         raise InputError(f"cannot read chip file {path}: {error}", expected="a readable .toml file") from error
     return _parse(text, str(path), path.stat().st_mtime_ns)
 
@@ -60,6 +64,8 @@ def _parse(text: str, path: str, _modified: int) -> HardwareProfile:
     except tomllib.TOMLDecodeError as error:
         what = str(error).replace("at end of document", f"at line {len(text.splitlines())}, the end of the document")
         raise InputError(f"{path}: not valid TOML: {what}", expected="TOML", fix="correct that line") from error
+    except RecursionError:
+        raise InputError(f"{path}: it nests too deep", expected="the tables of a chip file") from None
     try:
         return replace(_ADAPTER.validate_python(data), path=path)
     except ValidationError as error:

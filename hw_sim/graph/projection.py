@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from neurokit.errors import InputError
 from neurokit.hw_sim.graph.edges import rule_edges
+from neurokit.hw_sim.graph.views import gather, mix, scatter
 from neurokit.hw_sim.graph.windows import Window
 
 ProjectionKind = Literal["conv", "linear", "pool", "maxpool", "identity"]
@@ -223,11 +224,11 @@ class Projection:
             return self.source_size * (self.target_shape[0] // self.groups) * taps
         return outputs * (self.source_shape[0] // self.groups) * taps
 
-    def events_per_target(self, spikes: NDArray[np.uint8]) -> NDArray[np.int32]:
+    def events_per_target(self, spikes: NDArray[np.integer]) -> NDArray[np.int32]:
         """Returns how many synaptic events each target neuron gets of what is sent in each step.
 
         Args:
-            spikes: What the source sent, 0 or 1, `[T, N_src]`.
+            spikes: What the source sent, 0 or 1 (or how often, behind a pooling), `[T, N_src]`.
 
         Returns:
             Events, `[T, N_dst]`.
@@ -236,10 +237,6 @@ class Projection:
             InputError: If the shape does not fit the source.
         """
         return self._forward(self._checked(spikes, self.source_size, "source").astype(np.int32))
-
-    def weighted_events(self, counts: NDArray[np.integer]) -> NDArray[np.int32]:
-        """Returns the events that reach each target where a source sends several in a step, `[T, N_src]` of counts."""
-        return self._forward(self.arriving(self._checked(counts, self.source_size, "source").astype(np.int32)))
 
     def arriving(self, spikes: NDArray[Any]) -> NDArray[Any]:
         """Returns what arrives in each step of what the source sent in each, `[T, N_src]`: the same, `delay` later."""
@@ -311,19 +308,19 @@ class Projection:
 
     def _forward(self, values: NDArray[Any]) -> NDArray[Any]:
         """Returns for each target the sum of `values` `[T, N_src]` over its connections, `[T, N_dst]`."""
-        view = self._rule_forward(_gather(values, self.source_index))
-        return _scatter(view, self.target_index, self.target_size)
+        view = self._rule_forward(gather(values, self.source_index))
+        return scatter(view, self.target_index, self.target_size)
 
     def _backward(self, values: NDArray[Any]) -> NDArray[Any]:
         """Returns for each source the sum (of bools: any) of `values` `[K, N_dst]` over its connections."""
-        view = self._rule_backward(_gather(values, self.target_index))
-        return _scatter(view, self.source_index, self.source_size)
+        view = self._rule_backward(gather(values, self.target_index))
+        return scatter(view, self.source_index, self.source_size)
 
     def _rule_forward(self, view: NDArray[Any]) -> NDArray[Any]:
         if self.kind == "identity":
             return view
         if self.kind == "linear":
-            return _mix(view, self.source_shape[-1], self.target_shape[-1])
+            return mix(view, self.source_shape[-1], self.target_shape[-1])
         summed = self._split(view, self.source_shape).sum(axis=2, dtype=view.dtype)
         for axis, window in enumerate(self.windows(), start=2):
             summed = window.gather(summed, axis)
@@ -333,7 +330,7 @@ class Projection:
         if self.kind == "identity":
             return view
         if self.kind == "linear":
-            return _mix(view, self.target_shape[-1], self.source_shape[-1])
+            return mix(view, self.target_shape[-1], self.source_shape[-1])
         summed = self._split(view, self.target_shape).sum(axis=2, dtype=view.dtype)
         for axis, window in enumerate(self.windows(), start=2):
             summed = window.scatter(summed, axis)
@@ -346,30 +343,6 @@ class Projection:
     def _join(self, summed: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
         """Returns `[T, groups, *spatial]` repeated over the channels of each group, `[T, view]`."""
         return np.repeat(summed[:, :, None], shape[0] // self.groups, axis=2).reshape(len(summed), -1)
-
-
-def _mix(view: NDArray[Any], inputs: int, outputs: int) -> NDArray[Any]:
-    """Returns the sum over the last axis (of size `inputs`), given to each of `outputs` features."""
-    total = view.reshape(len(view), -1, inputs).sum(axis=2, dtype=view.dtype)
-    return np.repeat(total, outputs, axis=1)
-
-
-def _gather(values: NDArray[Any], index: NDArray[np.int64] | None) -> NDArray[Any]:
-    """Returns `values` at the positions of a view; 0 where the index is -1."""
-    if index is None:
-        return values
-    return np.where(index >= 0, values[:, index], values.dtype.type(0))
-
-
-def _scatter(view: NDArray[Any], index: NDArray[np.int64] | None, size: int) -> NDArray[Any]:
-    """Returns the sum (of bools: any) of a view at the neurons it stands for, `[T, size]`; -1 is dropped."""
-    if index is None:
-        return view
-    out = np.zeros((len(view), size), view.dtype)
-    kept = index >= 0
-    for row, part in zip(out, view, strict=True):
-        np.add.at(row, index[kept], part[kept])
-    return out
 
 
 def _per_axis(value: tuple[int, ...] | int, axes: int) -> tuple[int, ...]:

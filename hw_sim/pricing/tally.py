@@ -61,7 +61,7 @@ class Tally:
         if projection.name not in self._forwarded:
             network = self.workload.network
             shape = network[projection.target].shape
-            spikes = lambda: projection.weighted_events(self._pooled(projection.source))  # noqa: E731
+            spikes = lambda: projection.events_per_target(self._pooled(projection.source))  # noqa: E731
             self._forwarded[projection.name] = BlockSums.of(shape, spikes)
         return self._forwarded[projection.name]
 
@@ -70,7 +70,7 @@ class Tally:
         (into,) = self.workload.network.into(name) or (None,)
         if into is None or into.kind not in ("pool", "maxpool"):
             return self.workload.rasters[name].unpack()
-        return into.weighted_events(self._pooled(into.source))
+        return into.events_per_target(self._pooled(into.source))
 
     def _arrivals(self, projection: Projection) -> Callable[[], NDArray[np.integer]]:
         """Returns the events of what is sent in each step, at the targets."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from neurokit.errors import InputError, MissingRuntimeError
+from neurokit.plain import text_of
 
 
 def merged(given: Any) -> dict[str, Any]:
@@ -22,10 +23,10 @@ def load(path: str | Path, section: str) -> Any:
     """Returns a section of a file; says what is wrong with it otherwise."""
     yaml = _yaml()
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        data = yaml.safe_load(text_of(Path(path)))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}", expected="a SANA-FE .yaml file") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise InputError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(data, dict) or section not in data:
         raise InputError(f"{path} has no section {section!r}", expected=f"a SANA-FE file with {section!r}")

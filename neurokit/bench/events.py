@@ -12,6 +12,7 @@ from typing import Any
 from neurokit import statistics as samples
 from neurokit.bench.job import Job
 from neurokit.errors import InputError, NeurokitError
+from neurokit.plain import parse_json
 
 # Is told what is being measured or prepared, how far everything is (0 to 1), and about how many seconds are left; None
 # where nobody knows, as while something is compiled.
@@ -173,7 +174,7 @@ def read_jobs(text: str) -> list[Job]:
         InputError: If the text is no such list.
     """
     try:
-        data = json.loads(text)
+        data = parse_json(text)
     except ValueError as error:
         raise InputError(f"the jobs are no JSON: {error}", expected="a list of jobs") from error
     if not isinstance(data, list):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ import numpy as np
 
 from neurokit.errors import ArtifactError
 from neurokit.manifest_versions import upgraded
+from neurokit.plain import parse_json, text_of
 
 MANIFEST = "manifest.json"
 VECTORS = "vectors.npz"
@@ -39,13 +42,13 @@ class Folder:
         """
         path = Path(path)
         try:
-            data = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            data = parse_json(text_of(path / MANIFEST))
             if data["format"] != "neurokit artifact":
                 raise ValueError(f"its format is {data['format']!r}")
             data = upgraded(data)
             sums = {name: info["sha256"] for name, info in data["files"].items()}
             free = {"parity": data["parity"], "target_info": data["target_info"]}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArtifactError(
                 f"{path} is no artifact folder: {error}",
                 expected="a folder that neurokit export wrote",
@@ -102,5 +105,17 @@ def read_vectors(path: Path, input_name: str) -> tuple[dict[str, np.ndarray], di
             names = head.get("inputs")
             feeds = {input_name: data["x"]} if names is None else {n: data[f"in{i}"] for i, n in enumerate(names)}
             return feeds, {n: data[f"y{i}"] for i, n in enumerate(head["outputs"])}, head["time_input"]
-    except (OSError, ValueError, KeyError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        RecursionError,
+        zipfile.BadZipFile,
+        zlib.error,
+        IndexError,
+        MemoryError,
+    ) as error:
         raise ArtifactError(f"the test vectors {path} cannot be read: {error}", fix="export the model again") from error

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from neurokit import atomic
 from neurokit.bench.compare import key
 from neurokit.bench.run import BenchRun
 from neurokit.errors import InputError
+from neurokit.plain import parse_json, text_of
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class Entry:
     verdict: str
 
 
+_ENTRY = TypeAdapter(Entry)
+
+
 def entries_of(run: BenchRun) -> list[Entry]:
     """Returns the history's entries of one run."""
     found = []
@@ -64,15 +70,16 @@ def entries_of(run: BenchRun) -> list[Entry]:
 
 
 def append(path: Path, run: BenchRun) -> None:
-    """Adds a run to a history file, whole or not at all.
+    """Adds a run to a history file, whole or not at all, also where several processes add to it at once.
 
     Raises:
         InputError: If the file is there and is no history.
         OutputError: If it cannot be written.
     """
-    old = read(path) if path.exists() else []
-    lines = [json.dumps(asdict(entry), ensure_ascii=False) + "\n" for entry in [*old, *entries_of(run)]]
-    atomic.write_text(path, "".join(lines))
+    lines = "".join(json.dumps(asdict(entry), ensure_ascii=False) + "\n" for entry in entries_of(run))
+    if path.exists():
+        read(path)
+    atomic.append_text(path, lines)
 
 
 def read(path: Path) -> list[Entry]:
@@ -82,14 +89,14 @@ def read(path: Path) -> list[Entry]:
         InputError: If it is none; names the line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = text_of(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}", expected="a history of neurokit bench") from error
     found = []
     for number, line in enumerate(lines, 1):
         try:
-            found.append(Entry(**json.loads(line)))
-        except (ValueError, TypeError) as error:
+            found.append(_ENTRY.validate_python(parse_json(line)))
+        except ValueError as error:  # pydantic's error is one, too
             raise InputError(f"{path}, line {number}: no entry of a history", expected="a history file") from error
     return found
 

@@ -13,6 +13,7 @@ from neurokit import atomic, provenance
 from neurokit.bench.events import Collector, Progress, run_jobs
 from neurokit.bench.job import Job
 from neurokit.errors import InputError
+from neurokit.plain import parse_json, text_of
 from neurokit.reports import SCHEMA_VERSION, LatencyReport
 
 KIND = "bench"
@@ -90,7 +91,7 @@ def read_json(path: Path) -> dict[str, Any]:
         InputError: If the file cannot be read or holds something else.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(text_of(path))
     except (OSError, UnicodeDecodeError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise InputError(f"{path} cannot be read as JSON: {why}", expected="a JSON file of neurokit") from error

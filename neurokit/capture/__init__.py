@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -12,10 +13,13 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from neurokit.capture.attribute_state import mark_states
+from neurokit.capture.eager import own_random_numbers, untouched
+from neurokit.capture.hooks import foreign_hooks, settle
 from neurokit.capture.neurons import is_stateful
 from neurokit.capture.obstacles import neurons_and_states, not_one_step, not_streaming, wrong_time_steps
 from neurokit.capture.ports import check_dynamic, input_ports, output_meaning, output_ports
-from neurokit.capture.probe import Probe, example_values, probe, set_time_steps, time_output
+from neurokit.capture.probe import Probe, example_values, keep_other_attributes, probe, set_time_steps, time_output
+from neurokit.capture.sides import comparable, stimulus
 from neurokit.capture.signature import Signature
 from neurokit.capture.tidy import tidy
 from neurokit.capture.time_input import find_time_semantics, neurons_of, quiet_copy, steps_of_its_own, takes_one_step
@@ -34,6 +38,7 @@ __all__ = ["Captured", "NeuronInfo", "StateInfo", "capture", "opened", "spec_of"
 
 _DYNAMIC_T = 3  # example lengths of dynamic axes: unequal to each other, to 0 and to 1
 _DYNAMIC_B = 2
+_MOST_NUMBERS = 2**32  # of one input
 _NO_NEURON = ("loop", "delay")
 
 
@@ -45,6 +50,7 @@ def capture(
     batch: int | Literal["dynamic"] = "dynamic",
     merge: bool = False,
     form: Form = "sequence",
+    compare: bool = False,
 ) -> Captured:
     """Captures a model as one program in which every neuron takes and returns its state.
 
@@ -56,6 +62,7 @@ def capture(
         batch: A fixed batch size, or "dynamic".
         merge: Whether to merge re-parameterised branches (RepConv) into single convolutions.
         form: "sequence", or "step" for a program of one time step.
+        compare: Whether the capture is held against the module itself (`neurokit.capture.fidelity`).
 
     Returns:
         The captured model.
@@ -71,22 +78,38 @@ def capture(
     if not isinstance(module, nn.Module):
         raise ModelLoadError(f"model {spec.name!r} built a {type(module).__name__}", expected="a torch.nn.Module")
     check_finite(module, spec.name)
+    eager = untouched(module) if compare or any(True for _ in foreign_hooks(module)) else None
     merged = "none"
     if spec.merge_reparameterised is not None:
         merged = "merged" if merge else "kept"
         module = spec.merge_reparameterised(module) if merge else module
     net, notes = private_copy(module)
+    notes += getattr(module, "notes_for_user", ())
     steps = _time_steps(spec, net, time_steps)
+    keep_other_attributes(net, spec)
     _check_batch(batch)
     if spec.graphs and steps is not None:
         raise _several_and_neurons(spec)
     spec = replace(spec, time_steps=spec.time_steps if isinstance(steps, str) else steps)
     parts = []
-    for graph in spec.graphs or (spec.as_graph(),):
-        copied = private_copy(net)[0] if parts else net  # a twin rebinds the forward of neurons
-        twin = Twin(copied, "none" if steps is None else spec.time_input, Signature(graph, copied))
-        parts.append(_trace(twin, spec.of(graph), steps, batch, form, merged, tuple(notes)))
-    return _together(parts) if spec.graphs else parts[0]
+    with own_random_numbers(0):
+        if eager is not None and comparable(spec):
+            notes += _settle_hooks(net, eager, spec, steps)
+        for graph in spec.graphs or (spec.as_graph(),):
+            copied = private_copy(net)[0] if parts else net  # a twin rebinds the forward of neurons
+            twin = Twin(copied, "none" if steps is None else spec.time_input, Signature(graph, copied))
+            parts.append(_trace(twin, spec.of(graph), steps, batch, form, merged, tuple(notes)))
+        made = _together(parts) if spec.graphs else parts[0]
+        if not compare or eager is None or form != "sequence":
+            return made
+        from neurokit.capture.fidelity import hold_against
+
+        return hold_against(eager, made)
+
+
+def _settle_hooks(net: nn.Module, eager: nn.Module, spec: ModelSpec, steps: TimeSteps) -> list[str]:
+    count = spec.time_steps if isinstance(steps, str) else steps
+    return settle(net, eager, stimulus(spec, count, 2, 1.0), steps is not None and spec.time_input == "step")
 
 
 def _together(parts: Sequence[Captured]) -> Captured:
@@ -249,6 +272,18 @@ def _check_batch(batch: int | str) -> None:
         raise InputError(f"batch is {batch!r}", expected='a whole number >= 1 or "dynamic"')
 
 
+def _refuse_size(spec: ModelSpec, steps: TimeSteps, batch: int | str) -> None:
+    """Refuses an input that no machine holds, before it is made."""
+    sample = sum(math.prod(size for size in port.sizes if isinstance(size, int)) for port in spec.inputs)
+    sizes = (sample, steps if isinstance(steps, int) else 1, batch if isinstance(batch, int) else 1)
+    if math.prod(sizes) > _MOST_NUMBERS:
+        raise InputError(
+            f"an input of T = {sizes[1]:,} and B = {sizes[2]:,} has {math.prod(sizes):.3g} numbers",
+            expected=f"at most {_MOST_NUMBERS:.3g}",
+            fix="a smaller batch or fewer time steps",
+        )
+
+
 def _trace(
     twin: Twin,
     spec: ModelSpec,
@@ -260,6 +295,7 @@ def _trace(
     opened: bool = False,
 ) -> Captured:
     single = form == "step"
+    _refuse_size(spec, steps, batch)
     reasons = [*twin.refusals(), *wrong_time_steps(twin, steps), *neurons_and_states(twin, spec)]
     if single:
         reasons += not_streaming(twin, spec)

@@ -186,29 +186,31 @@ class Protocol:
         me.v = me.v - spike * me.v_threshold if me.v_reset is None else (1.0 - spike) * me.v + spike * me.v_reset
 
 
-def _single_step(self: Any, x: Tensor, *args: Any) -> Tensor:
-    for name, value in self._memories.items():
-        if name == "v" and isinstance(value, int | float):
-            self._memories[name] = torch.full_like(x.detach(), float(value))
-    self.neuronal_charge(x, *args)
-    spike: Tensor = self.neuronal_fire()
-    self.neuronal_reset(spike)
-    return spike
+def _step(self: Any, inputs: tuple[Tensor, ...], states: tuple[Any, ...], **kwargs: Any) -> Any:
+    """One step as a function of input and state; the module's own memories are put back."""
+    held = dict(self._memories)
+    try:
+        self._memories.update(zip(held, states, strict=True))
+        self.neuronal_charge(*inputs)
+        spike = self.neuronal_fire()
+        self.neuronal_reset(spike)
+        return (spike,), tuple(self._memories.values())
+    finally:
+        self._memories.update(held)
 
 
-def _multi_step(self: Any, x_seq: Tensor, *args: Any) -> Tensor:
-    spikes, membranes = [], []
-    for x in x_seq:
-        spikes.append(self.single_step_forward(x, *args))
-        membranes.append(self.v)
-    if self.store_v_seq:
-        self.v_seq = torch.stack(membranes)
-    return torch.stack(spikes)
+def _materialize(self: Any, inputs: Any, states: Any, step_mode: str) -> tuple[Any, ...]:
+    """Turns the number that a state starts from into a tensor of the input's shape."""
+    x = inputs[0] if step_mode == "s" else inputs[0][0]
+    return tuple(torch.full_like(x, value) if isinstance(value, float) else value for value in states)
 
 
-def runs_protocol(module: nn.Module) -> bool:
-    """Returns whether a neuron is run by charge, fire and reset of its own class."""
-    return isinstance(module, Protocol)
+# Of every class of the protocol; steps are taken one after the other, whatever its base has for a sequence.
+_METHODS = {
+    "single_step_functional_forward": _step,
+    "multi_step_functional_forward": base.MemoryModule.multi_step_functional_forward,
+    "materialize_states": _materialize,
+}
 
 
 def modernised(module: nn.Module) -> nn.Module:
@@ -222,8 +224,7 @@ def modernised(module: nn.Module) -> nn.Module:
         if "_alias_of" in vars(kind):
             part.__class__ = kind._alias_of  # type: ignore[attr-defined]
         elif isinstance(part, neuron.BaseNode) and _follows_protocol(kind):
-            methods = {"single_step_forward": _single_step, "multi_step_forward": _multi_step}
-            part.__class__ = type(kind.__name__, (kind, Protocol), {**methods, "__module__": kind.__module__})
+            part.__class__ = type(kind.__name__, (kind, Protocol), {**_METHODS, "__module__": kind.__module__})
     return module
 
 

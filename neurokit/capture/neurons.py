@@ -11,7 +11,7 @@ from spikingjelly.activation_based import base, functional, layer, neuron, surro
 from torch import Tensor, nn
 
 from neurokit.capture.cells import Cell
-from neurokit.capture.legacy import runs_protocol
+from neurokit.capture.legacy import Protocol
 from neurokit.capture.node_cells import NodeCell, used_parameters
 from neurokit.errors import Unsupported
 from neurokit.neurons import ops
@@ -80,8 +80,6 @@ def adapter_for(module: nn.Module) -> Adapter:
         return Adapter("decomposed", module.parameters_of_interest(), None, None, why_not_dynamic=_LIBRARY_CODE)
     parameters = {k: v for k, v in vars(module).items() if isinstance(v, int | float | str) and not k.startswith("_")}
     parameters.pop("training", None)
-    if runs_protocol(module):
-        return Adapter("decomposed", parameters, None, _protocol_step, why_not_dynamic=_IN_ATTRIBUTE)
     if isinstance(module, NirCell):
         return Adapter("decomposed", parameters, None, lambda m, x, states: _functional_step(NirCell, m, x, states))
     special = _special(module, parameters)
@@ -98,7 +96,7 @@ def adapter_for(module: nn.Module) -> Adapter:
     if step is None:
         why = "it defines its steps at once only"
         return Adapter("decomposed", parameters, _own_sequence, None, False, why, why_not_dynamic=why)
-    dynamic = "" if _is_functional(module) else _IN_ATTRIBUTE
+    dynamic = "" if _is_functional(module) and not isinstance(module, Protocol) else _IN_ATTRIBUTE
     return Adapter("decomposed", parameters, None, step, why_not_dynamic=dynamic)
 
 
@@ -225,10 +223,6 @@ def _delay_step(module: Any, x: Tensor, states: States) -> tuple[Tensor, States]
 
 def _forward(module: nn.Module, x: Tensor, states: States) -> tuple[Tensor, States]:
     return _run_own(module, x, states, lambda m, value: type(m).forward(m, value))
-
-
-def _protocol_step(module: nn.Module, x: Tensor, states: States) -> tuple[Tensor, States]:
-    return _run_own(module, x, states, lambda m, value: m.single_step_forward(value))
 
 
 def _own_step(module: nn.Module, x: Tensor, states: States) -> tuple[Tensor, States]:

@@ -74,8 +74,23 @@ def probe_sizes(spec: ModelSpec) -> dict[str, int]:
 def set_time_steps(net: torch.nn.Module, time_steps: int) -> None:
     """Tells modules that repeat an image T times themselves (an attribute `T`) how often."""
     for module in net.modules():
-        if isinstance(vars(module).get("T"), int) and not is_stateful(module):  # a neuron's T is its parameters' own
+        if _has_steps(module) and not vars(module).get(_OTHER_T, False):
             module.T = time_steps  # type: ignore[assignment]
+
+
+def keep_other_attributes(net: torch.nn.Module, spec: ModelSpec) -> None:
+    """Marks every attribute `T` that is no number of steps, such as a temperature; `set_time_steps` leaves it alone."""
+    for module in net.modules():
+        if _has_steps(module) and spec.time_input != "image" and spec.time_steps != module.T:
+            setattr(module, _OTHER_T, True)
+
+
+def _has_steps(module: torch.nn.Module) -> bool:
+    held = vars(module).get("T")
+    return isinstance(held, int) and not isinstance(held, bool) and not is_stateful(module)  # a neuron's T is its own
+
+
+_OTHER_T = "_neurokit_other_t"
 
 
 def probe(twin: Twin, spec: ModelSpec, time_steps: int | None, single: bool) -> Probe:
@@ -171,7 +186,7 @@ def _reduction(twin: Twin, spec: ModelSpec) -> TimeOutput:
             for port, value in zip(spec.inputs, example_values(spec, steps, 1), strict=True)
         )
         try:
-            with torch.no_grad(), _in_double(twin):
+            with torch.no_grad(), in_double(twin):
                 together, stacked = _together_and_apart(twin, spec, given, steps)
         except (RuntimeError, ValueError, TypeError, AttributeError):
             break  # the model cannot run so many steps, or one step at a time
@@ -220,7 +235,7 @@ def _together_and_apart(twin: Twin, spec: ModelSpec, given: tuple[Tensor, ...], 
 
 
 @contextmanager
-def _in_double(twin: Twin) -> Iterator[None]:
+def in_double(twin: Twin) -> Iterator[None]:
     """Runs in float64, and puts every parameter and buffer back as it was, bit for bit."""
     parameters = [(tensor, tensor.data) for tensor in twin.parameters()]
     buffers = [(part, name, value) for part in twin.modules() for name, value in part._buffers.items()]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from neurokit.capture.cells import Cell, run_cell
 from neurokit.capture.foreign import adopt
+from neurokit.capture.hooks import private_hooks
 from neurokit.capture.looping import run_loop
 from neurokit.capture.neurons import States, adapter_for, is_stateful, refuse
 from neurokit.capture.signature import Signature, named_leaves
@@ -20,18 +21,18 @@ from neurokit.errors import ModelLoadError, Unsupported
 from neurokit.neurons.loops import Loop
 from neurokit.spec import ONE_GRAPH, GraphSpec, TensorSpec
 
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-
 
 def private_copy(module: nn.Module) -> tuple[nn.Module, list[str]]:
-    """Returns a copy in evaluation mode on the CPU, without state and foreign hooks, and notes for the user.
+    """Returns a copy in evaluation mode on the CPU, without state, and notes for the user.
+
+    Hooks of the forward pass come with it: see `neurokit.capture.hooks.settle`.
 
     The user's module is not touched: its state, mode and hooks stay as they are.
 
     Raises:
         ModelLoadError: If the module cannot be copied.
     """
-    memo: dict[int, Any] = {id(t): t.detach() for t in _graph_tensors(module)}
+    memo: dict[int, Any] = {id(t): t.detach() for t in graph_tensors(module)}
     try:
         twin = copy.deepcopy(module, memo)
     except Exception as error:
@@ -40,13 +41,8 @@ def private_copy(module: nn.Module) -> tuple[nn.Module, list[str]]:
             expected="a module that copy.deepcopy can copy",
             fix="keep open files, locks and generators out of the module",
         ) from error
-    dropped = 0
+    private_hooks(twin, memo)
     for part in twin.modules():
-        for name in _HOOKS:
-            hooks = getattr(part, name)
-            for key in [k for k, hook in hooks.items() if not _is_torch_hook(hook)]:
-                del hooks[key]
-                dropped += 1
         if isinstance(part, base.MemoryModule):
             part._memories = copy.deepcopy(part._memories_rv)
             if hasattr(part, "v_seq"):
@@ -54,17 +50,12 @@ def private_copy(module: nn.Module) -> tuple[nn.Module, list[str]]:
         if isinstance(part, neuron.MaskedPSN):
             # As a tensor it would make control flow depend on data; after training it is a constant.
             part._lambda_ = float(part._buffers.pop("_lambda_"))
-    notes = [f"{dropped} hook(s) of the module are not part of the capture"] if dropped else []
+    notes = []
     twin, adopted = adopt(twin.cpu().eval())
     return twin, [*notes, *adopted]
 
 
-def _is_torch_hook(hook: Any) -> bool:
-    """Returns whether a hook computes parameters (torch.nn.utils.weight_norm and the like)."""
-    return str(getattr(hook, "__module__", type(hook).__module__)).startswith("torch.nn.utils")
-
-
-def _graph_tensors(module: nn.Module) -> Iterator[Tensor]:
+def graph_tensors(module: nn.Module) -> Iterator[Tensor]:
     """Yields tensors that deepcopy refuses: results of an earlier forward pass that modules kept."""
     for part in module.modules():
         held = list(vars(part).values())

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
 
+    from neurokit.reports.fidelity import Fidelity
+
 Form = Literal["sequence", "step"]
 TimeSteps = int | Literal["dynamic"] | None
 
@@ -122,6 +124,7 @@ class Captured:
         retrace: Captures it again with other settings.
         loops: Module path of every loop: a part that reads its own values of the step before (recurrent connections).
         opened: Whether loops are cut open: see `neurokit.capture.opened`.
+        fidelity: How it compares with the user's own module, or None where that was not asked for.
         inputs: Inputs with all their axes.
         outputs: Outputs with all their axes.
         graph: Name of the graph that was captured.
@@ -148,6 +151,7 @@ class Captured:
     outputs: tuple[PortInfo, ...] = ()
     graph: str = ONE_GRAPH
     parts: tuple[Captured, ...] = ()
+    fidelity: Fidelity | None = None
 
     @property
     def graphs(self) -> tuple[Captured, ...]:

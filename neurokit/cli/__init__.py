@@ -56,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:  # in tests and notebooks, signals belong to the caller
         signal.signal(signal.SIGTERM, _terminate)
     try:
-        return int(build_app()(given, standalone_mode=False, prog_name="neurokit") or 0)
+        with _common.quiet_logs(debug):
+            return int(build_app()(given, standalone_mode=False, prog_name="neurokit") or 0)
     except Exception as error:  # the outermost frame: everything else was more specific
         if debug and not _common.is_usage_error(error):
             traceback.print_exception(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import sys
@@ -27,7 +28,7 @@ def progress(doing: str) -> Iterator[None]:
     """Shows on standard error that something is going on and, when it is done, how long it took."""
     from rich.console import Console
 
-    console = Console(stderr=True, highlight=False)
+    console, doing = Console(stderr=True, highlight=False), readable(doing)
     start = time.perf_counter()
     with console.status(f"{doing} ..."):
         yield
@@ -51,13 +52,18 @@ def samples_done(doing: str) -> Iterator[Callable[[int, int], None]]:
 
 def print_json(data: Any) -> None:
     """Prints `data` as JSON on standard output."""
-    typer.echo(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False))
+    typer.echo(readable(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)))
+
+
+def readable(text: str) -> str:
+    """Returns text that can be printed: bytes of a path that are no UTF-8 become question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def print_next(*commands: str) -> None:
     """Prints what the user may want to run next."""
     for command in commands:
-        typer.echo(f"next: {command}")
+        typer.echo(readable(f"next: {command}"))
 
 
 def number_or_dynamic(text: str | None, option: str) -> int | Literal["dynamic"] | None:
@@ -86,6 +92,17 @@ def quiet_libraries(debug: bool) -> None:
         warnings.simplefilter("ignore")
 
 
+@contextmanager
+def quiet_logs(debug: bool) -> Iterator[None]:
+    """Keeps the logs of libraries off the terminal, unless `debug`: torch writes tracebacks there."""
+    before = logging.root.manager.disable
+    logging.disable(before if debug else logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
 def is_usage_error(error: BaseException) -> bool:
     """Returns whether the command line itself was wrong (typer keeps the class of such errors to itself)."""
     return hasattr(error, "format_message") and hasattr(error, "exit_code")
@@ -101,7 +118,7 @@ def report_error(error: Exception, as_json: bool = False) -> int:
         lines += [f"  - {_one_line(reason)}" for reason in error.reasons]
     lines += [f"expected: {expected}", f"fix: {fix}"]
     for line in lines:
-        typer.echo(line, err=True)
+        typer.echo(readable(line), err=True)
     if as_json:
         reasons = [_one_line(reason) for reason in getattr(error, "reasons", ())]
         kind = type(error).__name__
@@ -124,9 +141,41 @@ def _explain(error: Exception) -> tuple[str, str, str, int]:
         expected = error.expected or ("none of the above" if listed else "what the command's help says")
         fix = error.fix or ("as each line above says" if listed else "see neurokit COMMAND --help")
         return _one_line(error.what), _one_line(expected), _one_line(fix), error.exit_code
+    outside = _of_the_machine(error)
+    if outside is not None:
+        return outside
     what = f"{type(error).__name__}: {_one_line(error) or 'no message'}"
     expected = "no such error: it is one of neurokit, of a library or of the model's own code"
     return what, expected, "run the same command with --debug, and report what it shows", UNEXPECTED
+
+
+def _of_the_machine(error: BaseException) -> tuple[str, str, str, int] | None:
+    """Returns what to say of an error that this machine, not neurokit, has raised: a file, the disk or the memory."""
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f"{error.filename}: " if error.filename else ""
+        full = error.errno == errno.ENOSPC
+        return (
+            f"{where}{error.strerror}",
+            "room on the disk" if full else "a file or folder that can be used so",
+            "free some space" if full else "give another one",
+            2,
+        )
+    text = str(error)
+    if (
+        isinstance(error, MemoryError)
+        or "allocate memory" in text
+        or "bad_alloc" in text
+        or "CUDA out of memory" in text
+    ):
+        return (
+            f"it needs more memory than there is: {_one_line(error)}".removesuffix(": "),
+            "sizes that this machine can hold",
+            "a smaller batch, fewer time steps or a smaller input",
+            2,
+        )
+    if isinstance(error, RecursionError):
+        return ("it nests too deep", "a file or model of some hundred levels at most", "flatten it", 2)
+    return None
 
 
 def _explain_usage(error: Any) -> tuple[str, str, str, int]:

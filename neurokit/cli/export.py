@@ -87,6 +87,7 @@ def export(
         from neurokit import pipeline
         from neurokit.artifact import file_info
         from neurokit.loading import load
+        from neurokit.reports import Fidelity, ParityReport
 
         with progress(f"load {model}"):
             spec = load(model, input_shape=shape, time_steps=steps if isinstance(steps, int) else None, weights=weights)
@@ -97,7 +98,7 @@ def export(
                 spec = apply(spec, transform)
         with progress(f"capture {spec.name}"):
             captured = pipeline.capture(spec, time_steps=steps)
-        with progress(f"lower to {target}"):
+        with progress(f"lower to {target} and verify {out}"):
             artifact = pipeline.lower(
                 captured,
                 target,
@@ -107,18 +108,20 @@ def export(
                 flat=flat,
                 force=force,
                 weights_sha256=file_info(weights).sha256 if weights else None,
-                verified=False,
+                simulators=True,
                 **extra,
             )
-        with progress(f"verify {out}"):
-            report = pipeline.verify(artifact)
+        report = ParityReport.from_json(artifact.manifest.parity or {})
     said = {key: artifact.manifest.target_info[key] for key in _SAID if key in artifact.manifest.target_info}
     if as_json:
-        print_json({"artifact": str(out), "parity": report.to_json(), **said})
+        print_json({"artifact": str(out), "parity": report.to_json(), "fidelity": artifact.manifest.fidelity, **said})
     else:
         from neurokit import render
 
-        render.show(render.parity(report), *render.accuracy(said))
+        info = artifact.manifest.target_info
+        compared = artifact.manifest.fidelity
+        checked = render.fidelity(None if compared is None else Fidelity.from_json(compared))
+        render.show(*checked, render.parity(report), *render.reach(info), *render.accuracy(said))
         print_next(f"neurokit verify {out}")
     raise typer.Exit(0 if report.passed else 1)
 
@@ -149,8 +152,10 @@ def read_calibration(path: Path) -> Any:
     import torch
 
     try:
+        if not path.is_file():
+            raise OSError("it is no regular file")
         return torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, EOFError, MemoryError, AttributeError) as error:
         raise InputError(f"--calibration {path} cannot be read: {error}", expected="a .npy file of numbers") from error
 
 
@@ -186,7 +191,7 @@ def parse_options(entries: list[str]) -> dict[str, Any]:
             raise InputError(f"--option is {entry!r}", expected="KEY=VALUE, each key once", fix="write --option key=1")
         try:
             options[key] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             options[key] = value
     return options
 

@@ -44,7 +44,9 @@ def verify(
     else:
         from neurokit import render
 
-        render.show(*(render.parity(report) for report in reports), render.pairs(pairs))
+        for artifact, report in zip(artifacts, reports, strict=True):
+            render.show(render.parity(report), *render.reach(artifact.manifest.target_info))
+        render.show(render.pairs(pairs))
         if passed:
             print_next(f"in Python: with neurokit.open({str(folders[0])!r}) as runner: y = runner(x)")
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,9 +52,11 @@ def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
         InputError: If it is no such file.
     """
     try:
+        if not path.is_file():
+            raise OSError("it is no regular file")
         with np.load(path, allow_pickle=False) as data:
             return data["x"], data["y"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} holds no labelled data: {error}", expected="an .npz file with x and y") from error
 
 

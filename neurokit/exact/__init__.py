@@ -7,7 +7,7 @@ any order. docs/exact.md explains what is proven and what is not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from neurokit.data.labelled import Labelled
 from neurokit.errors import InputError, Unsupported, UnsupportedError
 from neurokit.exact import limits
 from neurokit.exact import plan as planning
+from neurokit.exact.against import against_float, erased
 from neurokit.exact.bounds import LIMIT
 from neurokit.exact.finetune import Training, train
 from neurokit.exact.fold import fold
@@ -50,6 +51,8 @@ class Exact:
         rates: Spikes a decision on the calibration data, by neuron call.
         notes: What was approximated.
         source: The program that it was made from.
+        erased: Layers that nothing is left of; such a form is not lowered.
+        against_float: How far it is from the float network on the calibration data.
     """
 
     captured: Captured
@@ -59,6 +62,8 @@ class Exact:
     rates: tuple[float, ...]
     notes: tuple[str, ...]
     source: Captured
+    erased: tuple[Unsupported, ...] = ()
+    against_float: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Returns what a manifest says."""
@@ -147,6 +152,7 @@ class _Job:
     original: Captured
     reference: Captured
     folded: Folded
+    x: Tensor
     seen: Calibration
     rounding: Rounding
     steps: int | None
@@ -174,7 +180,7 @@ def _prepare(model: Captured | ModelSpec, calibration: Tensor | None, search: bo
     seen = observe(folded, (x, *reference.initial_states(_batch_of(reference, x))), moments=search)
     info = reference.spec.inputs[0]
     rounding = planning.input_rounding(x, info.low, info.high)
-    return _Job(original, reference, folded, seen, rounding, steps, calibration is not None)
+    return _Job(original, reference, folded, x, seen, rounding, steps, calibration is not None)
 
 
 def _finish(job: _Job, folded: Folded, bits: int, search: bool) -> Exact:
@@ -195,7 +201,10 @@ def _finish(job: _Job, folded: Folded, bits: int, search: bool) -> Exact:
     lost = limits.lost(numbers.results, folded.names, results)
     lost += limits.lost(numbers.currents, list(reference.calls), dict(enumerate(job.seen.currents)))
     notes = (*_notes(folded.notes + lost), *(() if job.calibrated else (_UNCALIBRATED,)))
-    return Exact(final, proof, numbers, bits, tuple(job.seen.rates), notes, original)
+    gone = erased(folded, numbers, job.seen, reference.calls)
+    data = "the calibration data" if job.calibrated else "the model's example input"
+    apart = against_float(reference, made, job.x, data)
+    return Exact(final, proof, numbers, bits, tuple(job.seen.rates), notes, original, tuple(gone), apart)
 
 
 def _check_bits(bits: int) -> None:
@@ -217,7 +226,8 @@ def build(captured: Captured, numbers: Plan) -> Captured:
     """Returns a captured model with a plan's numbers; the plan fits every form of the model it was made for."""
     steps = captured.time_steps if isinstance(captured.time_steps, int) and captured.form == "sequence" else None
     program, folded = apply(captured.program, numbers, steps)
-    if len(folded.linears) != len(numbers.linears) or len(folded.parameters) != len(captured.calls):
+    same = len(folded.linears) == len(numbers.linears) and len(folded.scales) == len(numbers.scales)
+    if not same or len(folded.parameters) != len(captured.calls):
         raise InputError(
             f"form {captured.form!r} of model {captured.spec.name!r} has other layers than the form it was planned for",
             expected="the same layers whatever the number of time steps",
@@ -234,11 +244,14 @@ def build(captured: Captured, numbers: Plan) -> Captured:
 
 
 def refuse(made: Exact) -> None:
-    """Raises UnsupportedError if rounding remains in a sum; lists every layer with what to change.
+    """Raises UnsupportedError if rounding remains in a sum or a layer is erased; lists each with what to change.
 
     Raises:
         UnsupportedError: As said.
     """
+    name = made.captured.spec.name
+    if made.erased:
+        raise UnsupportedError(f"the exact form of model {name!r} would leave nothing of a layer", made.erased)
     if made.proof.status != "inexact":
         return
     reasons = [
@@ -247,7 +260,7 @@ def refuse(made: Exact) -> None:
         if layer.status == "inexact"
     ]
     raise UnsupportedError(
-        f"model {made.captured.spec.name!r} cannot be exact: tolerance applies from {made.proof.tolerance_from!r} on",
+        f"model {name!r} cannot be exact: tolerance applies from {made.proof.tolerance_from!r} on",
         reasons,
         expected="sums of products that stay below 2**24 units of their grid",
         fix="--numerics float",
@@ -256,11 +269,12 @@ def refuse(made: Exact) -> None:
 
 def _merged(model: Captured | ModelSpec) -> Captured:
     if isinstance(model, ModelSpec):
-        return capture(model, merge=model.merge_reparameterised is not None)
+        return capture(model, merge=model.merge_reparameterised is not None, compare=True)
     if model.reparameterisation != "kept":
         return model
     steps = model.time_steps
-    return capture(model.spec, time_steps=steps, batch=model.batch, form=model.form, merge=True)
+    merged = capture(model.spec, time_steps=steps, batch=model.batch, form=model.form, merge=True)
+    return replace(merged, fidelity=model.fidelity)
 
 
 def _reference(captured: Captured) -> Captured:

@@ -17,6 +17,7 @@ from neurokit.exact.dyadic import ANY, lowest_bit
 from neurokit.exact.membranes import Membrane
 
 LIMIT = 24  # bits of a float32's significand
+CONSTANT = -2  # the source of a tensor of constants
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Range:
         pos: Largest sum of positive terms, >= 0.
         neg: Largest sum of the magnitudes of negative terms, >= 0.
         grid: Exponent of the grid.
-        sources: Numbers of the linear maps whose grids can still change this one (-1: the input).
+        sources: Numbers of the linear maps whose grids can still change this one (-1: the input; CONSTANT).
         gain: Exponent by which this grid is finer (negative) than that of its sources.
     """
 
@@ -98,6 +99,7 @@ class Nominal:
         operand_bits: Bits it is quantised to.
         operands: What was decided: exponent and largest magnitude, by linear map.
         limits: Largest magnitude that a linear map's result is limited to, by number.
+        scales: Exponent of the grid that what a constant factor makes is rounded to, by node name.
     """
 
     levels: int
@@ -106,6 +108,7 @@ class Nominal:
     operand_bits: int = 8
     operands: dict[int, tuple[int, float]] = field(default_factory=dict)
     limits: dict[int, float] = field(default_factory=dict)
+    scales: dict[str, int] = field(default_factory=dict)
 
 
 def as_range(value: object) -> Range:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from neurokit.exact.constants import FACTOR_BITS, constant_operand, fold_constants, of_few_bits
 from neurokit.exact.dyadic import dyadic_decay, is_power_of_two, snap
 from neurokit.exact.folded import Folded
 from neurokit.program import ops
@@ -45,6 +46,7 @@ class _Folder:
         self.used: dict[str, int] = {}
 
     def run(self) -> Folded:
+        fold_constants(self.module, self.graph)
         for node in list(self.graph.nodes):
             if node.op == "call_module":
                 self.graph.erase_node(node)  # torch.export's guards
@@ -69,6 +71,8 @@ class _Folder:
             self._neuron(node)
         elif is_op(node, ops.MULTIPLIES) and isinstance(node.args[1], int | float):
             self._scale(node)
+        elif is_op(node, ops.ADDS | ops.MULTIPLIES) and self._with_constant(node):
+            pass
         elif is_op(node, ops.MEANS | ops.AVERAGE_POOLS):
             self._mean(node)
         elif is_op(node, {aten.dropout.default, aten.dropout_.default, aten.feature_dropout.default}):
@@ -84,12 +88,42 @@ class _Folder:
         else:
             self._settle(node)
 
+    def _with_constant(self, node: Node) -> bool:
+        """Puts a parameter that is added or multiplied on a grid; returns whether the node has one."""
+        found = constant_operand(self.module, node)
+        if found is None or (found[0] == 0 and is_op(node, ops.DIVIDES)):
+            return False
+        place, value = found
+        data: Any = node.args[1 - place]
+        if not isinstance(data, Node) or data.op == "get_attr":
+            return False
+        factor = self.factors.get(data, ONE)
+        if is_op(node, ops.ADDS):
+            made = of_few_bits(value.double() / float(factor))
+        elif value.numel() == 1 and float(value) != 0.0:
+            node.args = (data, float(value))
+            self._scale(node)
+            return True
+        else:
+            made = of_few_bits(1.0 / value.double() if is_op(node, ops.DIVIDES) else value, FACTOR_BITS)
+            node.target = aten.mul.Tensor
+            self.made.scales.append(node)
+        path = f"{node.args[place].target}_on_grid_{node.name}"  # type: ignore[union-attr]
+        store(self.module, path, made)
+        with self.graph.inserting_before(node):
+            constant = self.graph.get_attr(path)
+        node.args = (constant, data, *node.args[2:]) if place == 0 else (data, constant, *node.args[2:])
+        self.factors[node] = factor
+        return True
+
     def _settle(self, node: Node) -> None:
         """Multiplies the factors of a node's inputs out, each by a number of eight bits."""
         for source in dict.fromkeys(node.all_input_nodes):
             factor = self.factors.get(source, ONE)
             if factor != ONE:
-                node.replace_input_with(source, self._times(source, snap(factor, 8), node))
+                scaled = self._times(source, snap(factor, 8), node)
+                node.replace_input_with(source, scaled)
+                self.made.scales.append(scaled)
                 self.made.notes.append(f"{source.name}: factor {float(factor):.6g} rounded to 8 bits")
         self.factors[node] = ONE
 

@@ -21,6 +21,7 @@ class Folded:
         names: Module path of each.
         neurons: Nodes of the neurons, in order.
         parameters: What changed in each neuron's parameters ("op" and scalars).
+        scales: Nodes that multiply a sum by a constant of eight bits, in order: what comes of it is rounded again.
         input: The placeholder of x.
         notes: What was approximated, one line each.
     """
@@ -30,6 +31,7 @@ class Folded:
     names: list[str] = field(default_factory=list)
     neurons: list[Node] = field(default_factory=list)
     parameters: list[dict[str, Any]] = field(default_factory=list)
+    scales: list[Node] = field(default_factory=list)
     input: Any = None
     notes: list[str] = field(default_factory=list)
 

@@ -44,17 +44,20 @@ class Calibration:
         linears: By number.
         rates: Spikes a decision, by neuron number.
         currents: Largest magnitude of the input, by neuron number.
+        scales: Largest magnitude of what a constant factor makes, by number.
     """
 
     linears: dict[int, Observed] = field(default_factory=dict)
     rates: list[float] = field(default_factory=list)
     currents: list[float] = field(default_factory=list)
+    scales: dict[int, float] = field(default_factory=dict)
 
 
 class _Observer(Interpreter):
     def __init__(self, folded: Folded, moments: bool) -> None:
         super().__init__(folded.module)
         self._index = {node: i for i, node in enumerate(folded.linears)}
+        self._scales = {node: i for i, node in enumerate(folded.scales)}
         self._moments = moments
         self._before_mean: dict[Node, float] = {}
         self.made = Calibration()
@@ -69,6 +72,8 @@ class _Observer(Interpreter):
             self._before_mean[n] = float(given.abs().max()) if given.numel() else 0.0
         if n in self._index and result.numel():
             self.made.linears[self._index[n]].result = float(result.abs().max())
+        if n in self._scales and result.numel():
+            self.made.scales[self._scales[n]] = float(result.abs().max())
         if ops.is_op(n, ops.NEURONS):
             current = self.fetch_args_kwargs_from_env(n)[0][0]
             self.made.currents.append(float(current.abs().max()) if current.numel() else 0.0)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from neurokit.exact import limits
-from neurokit.exact.bounds import Finding, Nominal, Range
-from neurokit.exact.dyadic import ANY, lowest_bit, top_exponent
+from neurokit.exact.bounds import CONSTANT, Finding, Nominal, Range
+from neurokit.exact.dyadic import ANY, log2, lowest_bit, top_exponent
 from neurokit.exact.folded import Folded
 from neurokit.exact.observe import Calibration, Observed
 from neurokit.exact.quantise import Quantised, choose_exponents, levels, on_grid, with_bias
@@ -23,6 +23,7 @@ from neurokit.program import ops
 INPUT_BITS = 10  # of a real-valued input's magnitude
 # Weights give up to so many bits for a common grid; beyond, sums are rounded to it instead.
 _COARSEST = 1.0
+_SCALE_BITS = 10  # of a sum behind a constant factor: with the factor's eight, a product of it stays exact
 _LIMIT = 24
 
 
@@ -39,6 +40,7 @@ class Draft:
         current_limits: Largest magnitude of a neuron's input, where it is limited.
         operands: Roundings of operands.
         operand_grids: Exponent of each operand's grid.
+        scales: Exponent that what a constant factor makes is rounded to, by number.
     """
 
     input: Rounding
@@ -49,10 +51,13 @@ class Draft:
     current_limits: dict[int, float] = field(default_factory=dict)
     operands: dict[int, Rounding] = field(default_factory=dict)
     operand_grids: dict[int, float] = field(default_factory=dict)
+    scales: dict[int, int] = field(default_factory=dict)
 
     def coarsen(self, source: int, bits: float, own: bool) -> None:
         """Makes one source's grid coarser, because a bound was missed by `bits`."""
         step = max(1, math.ceil(bits))
+        if source == CONSTANT:
+            return
         if source == -1:
             self.input = input_rounding_at(self.input.exponent + step, self.input.low, self.input.high)
         elif source in self.results and not own:
@@ -118,6 +123,8 @@ def draft(
         bits: Bits of a weight.
     """
     nominal = Nominal(levels(bits), {i: s.largest for i, s in seen.linears.items()})
+    scales = {i: _fine_enough(seen.scales.get(i, 0.0)) for i in range(len(folded.scales))}
+    nominal.scales = {folded.scales[i].name: exponent for i, exponent in scales.items()}
 
     def walk() -> tuple[Ranges, list[Finding]]:
         nominal.operands.clear()
@@ -132,7 +139,7 @@ def draft(
         if more:
             nominal.limits |= more
             run, found = walk()
-    made = Draft(rounding, operand_grids=run.operand_grids, limits=dict(nominal.limits))
+    made = Draft(rounding, operand_grids=run.operand_grids, limits=dict(nominal.limits), scales=scales)
     made.operands = {i: Rounding(e, -limit, limit) for i, (e, limit) in nominal.operands.items()}
     _round_currents(made, found, seen)
     own, common = _floors(found, made.currents)
@@ -152,6 +159,11 @@ def draft(
         else:
             made.floors[index] = max(floor, wanted)
     return made
+
+
+def _fine_enough(seen: float) -> int:
+    """Returns the exponent of a grid on which the largest value that was seen has `_SCALE_BITS` bits."""
+    return math.ceil(log2(max(seen, 2.0**-20))) - _SCALE_BITS
 
 
 def _round_currents(made: Draft, found: list[Finding], seen: Calibration) -> None:
@@ -184,6 +196,7 @@ def _floors(found: list[Finding], currents: dict[int, int]) -> tuple[dict[int, f
 def fill(folded: Folded, seen: Calibration, made: Draft, bits: int, search: bool) -> Plan:
     """Puts every weight and bias on its grid."""
     plan = Plan(input=made.input, operands=dict(made.operands))
+    plan.scales = {index: Rounding(exponent) for index, exponent in made.scales.items()}
     for index, exponent in made.currents.items():
         limit = made.current_limits.get(index)
         plan.currents[index] = Rounding(exponent, None if limit is None else -limit, limit)
@@ -264,5 +277,6 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "result_roundings": len(plan.results),
         "results_limited": sum(rounding.high is not None for rounding in plan.results.values()),
         "current_roundings": len(plan.currents),
+        "scale_roundings": len(plan.scales),
         "currents_limited": sum(rounding.high is not None for rounding in plan.currents.values()),
     }

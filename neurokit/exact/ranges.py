@@ -86,6 +86,13 @@ class Ranges(Interpreter):
             Finding(node or self.node.name, index, kind, value.bits(), sources=value.sources, floor=floor)
         )
 
+    def rounded(self, value: Range) -> Range:
+        """Returns a product with a constant factor as the plan will round it: on a grid of its own."""
+        exponent = None if self._nominal is None else self._nominal.scales.get(self.node.name)
+        if exponent is None:
+            return value
+        return Range(value.pos, value.neg, torch.full_like(value.grid, float(exponent)))
+
     def _inexact(self, why: str) -> Unknown:
         self.found.append(Finding(self.node.name, None, "inexact", math.inf, why=why))
         return Unknown()

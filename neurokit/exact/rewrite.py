@@ -49,6 +49,7 @@ class Plan:
         operands: Roundings of linear maps' operands, by number.
         results: Roundings of linear maps' results, by number.
         currents: Roundings of neurons' input currents, by number of the neuron node.
+        scales: Roundings of what constant factors make of a sum, by number.
     """
 
     linears: dict[int, Quantised] = field(default_factory=dict)
@@ -56,6 +57,7 @@ class Plan:
     operands: dict[int, Rounding] = field(default_factory=dict)
     results: dict[int, Rounding] = field(default_factory=dict)
     currents: dict[int, Rounding] = field(default_factory=dict)
+    scales: dict[int, Rounding] = field(default_factory=dict)
 
 
 def apply(program: ExportedProgram, plan: Plan, steps: int | None) -> tuple[ExportedProgram, Folded]:
@@ -75,6 +77,8 @@ def place(folded: Folded, plan: Plan) -> Folded:
         _insert_before(folded, ops.time_mean(linear.args[0]) or linear, rounding)
     for index, rounding in plan.results.items():
         _insert_after(folded, folded.linears[index], rounding)
+    for index, rounding in plan.scales.items():
+        _insert_after(folded, folded.scales[index], rounding)
     for index, rounding in plan.currents.items():
         _insert_before(folded, folded.neurons[index], rounding)
     folded.module.graph.lint()

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from neurokit.exact.bounds import Range, as_range
+from neurokit.exact.bounds import CONSTANT, Range, as_range
 from neurokit.exact.dyadic import ANY, is_power_of_two, lowest_bit_of
 from neurokit.program import ops
 from neurokit.program.ops import aten
@@ -23,6 +23,10 @@ class Walk(Protocol):
 
     def note(self, value: Range, kind: str) -> None:
         """Notes the bounds of a sum."""
+        ...
+
+    def rounded(self, value: Range) -> Range:
+        """Returns a product as the plan will round it."""
         ...
 
 
@@ -49,7 +53,7 @@ def _pad(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 def _add(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if kwargs.get("alpha", 1) != 1:
         return None
-    a, b = as_range(args[0]), as_range(args[1])
+    a, b = (_summand(arg) for arg in args[:2])
     if target in (aten.sub.Tensor, aten.sub_.Tensor):
         b = replace(b, pos=b.neg, neg=b.pos)
     pos, neg = a.pos + b.pos, a.neg + b.neg
@@ -58,6 +62,12 @@ def _add(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     made = Range(pos, neg, grid, a.sources | b.sources, min(gains, default=0.0))
     run.note(made, "sum")
     return made
+
+
+def _summand(value: Any) -> Range:
+    """Returns a term of a sum; a tensor of constants is a source whose grid stays as it is."""
+    found = as_range(value)
+    return replace(found, sources=frozenset({CONSTANT})) if isinstance(value, torch.Tensor) else found
 
 
 def _multiply(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -79,10 +89,16 @@ def _multiply(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, A
         )
         if is_power_of_two(size):
             return made
-    else:
-        b = as_range(b)
-        pos, neg = a.pos * b.pos + a.neg * b.neg, a.pos * b.neg + a.neg * b.pos
-        made = Range(pos, neg, (a.grid + b.grid).expand(pos.shape))
+        run.note(made, "sum")
+        return run.rounded(made)
+    constant = isinstance(b, torch.Tensor)
+    b = as_range(b)
+    pos, neg = a.pos * b.pos + a.neg * b.neg, a.pos * b.neg + a.neg * b.pos
+    made = Range(pos, neg, (a.grid + b.grid).expand(pos.shape))
+    if constant:
+        made = replace(made, sources=a.sources, gain=a.gain + min(float(b.grid.min()), 0.0))
+        run.note(made, "sum")
+        return run.rounded(made)
     run.note(made, "sum")
     return made
 

@@ -226,6 +226,8 @@ def read_net(path: Path, dt: float | None = None) -> NirNet:
         raise ModelLoadError(f"{path.name} states a grid for one input", expected="a graph with one input", fix=REWRITE)
     net = NirNet(graph, step, path.name, grid)
     net.dt_source = source
+    known = source in ("given", "noted in the file")
+    net.notes_for_user = () if known else (f"a time step of {step:g} s: {source}",)
     return net
 
 

@@ -19,6 +19,7 @@ from neurokit.neurons.sizes import REWRITE, refuse_huge
 from neurokit.spec import ModelSpec, TensorSpec
 
 _MAX_BYTES = 2**31
+_MOST_OUTPUTS = 256
 _LAYOUTS = {1: "F", 2: "CL", 3: "CHW", 4: "CDHW"}
 Attributes = dict[str, Any]
 
@@ -52,6 +53,8 @@ def read_onnx(path: Path) -> tuple[OnnxNet, tuple[int, ...]]:
         raise _bad(path, f"is larger than {_MAX_BYTES} bytes")
     try:
         model = onnx.load(str(path), load_external_data=False)
+        if len(model.graph.output) > _MOST_OUTPUTS:
+            raise _bad(path, f"has {len(model.graph.output):,} outputs", f"at most {_MOST_OUTPUTS}")
         _check_tensors(model, path)
         model = onnx.version_converter.convert_version(model, 20) if _opset(model) < 13 else model
         onnx.checker.check_model(model)

@@ -14,6 +14,7 @@ from neurokit.errors import ArtifactError
 from neurokit.neurons import dynamics
 from neurokit.parity.calls import Call, make_calls
 from neurokit.parity.covering import Cover, Covering, Output
+from neurokit.parity.wellformed import UNREADABLE, check_archive, check_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -159,7 +160,9 @@ class Vectors:
         Raises:
             ArtifactError: If it has none, or they cannot be read.
         """
-        return cls.load(artifact.file(FILE), artifact.manifest.inputs[0].name)
+        vectors = cls.load(artifact.file(FILE), artifact.manifest.inputs[0].name)
+        check_vectors(vectors, artifact)
+        return vectors
 
     @classmethod
     def load(cls, path: Path, input_name: str = "x") -> Vectors:
@@ -173,6 +176,7 @@ class Vectors:
             ArtifactError: If the file is no such archive.
         """
         try:
+            check_archive(path)
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as data:
                 head = json.loads(bytes(data["head"]))
                 names = head.get("inputs")
@@ -198,7 +202,7 @@ class Vectors:
                     {name: (float(low), float(high)) for name, (low, high) in head.get("ranges", {}).items()},
                     tuple(_call(data, index, entry) for index, entry in enumerate(head.get("calls", ()))),
                 )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except UNREADABLE as error:
             raise ArtifactError(
                 f"the test vectors {path} cannot be read: {error}", fix="export the model again"
             ) from error
@@ -217,7 +221,10 @@ def _call(data: Any, index: int, entry: dict[str, Any]) -> Call:
 def _layer(data: Any, index: int, entry: dict[str, Any]) -> LayerVector:
     shape = tuple(entry.pop("shape"))
     count = int(np.prod(shape))
-    spikes = np.unpackbits(data[f"s{index}"], count=count).reshape(shape)
+    packed = data[f"s{index}"]
+    if packed.size != -(-count // 8):
+        raise ValueError(f"layer {index} has {packed.size} bytes for {count} spikes")
+    spikes = np.unpackbits(packed, count=count).reshape(shape)
     entry.pop("seed", None)
     near = data.get(f"near{index}")
     return LayerVector(spikes=spikes, sample_at=data[f"at{index}"], sample_h=data[f"h{index}"], near=near, **entry)

@@ -12,6 +12,8 @@ from rich.table import Table
 from neurokit.doctor import Check
 from neurokit.render.accuracy import accuracy as accuracy
 from neurokit.render.accuracy import ways
+from neurokit.render.fidelity import fidelity as fidelity
+from neurokit.render.reach import reach as reach
 from neurokit.render.tables import plain_table
 from neurokit.reports import LayerParity, ParityReport
 
@@ -83,7 +85,8 @@ def _covering(report: ParityReport) -> list[str]:
 def _meaning(report: ParityReport) -> str:
     """Returns in words what the verdict says of this report, or ""."""
     if report.verdict == "exact":
-        return ": every spike and every bit of the output equal" if report.layers else ": every bit equal"
+        equal = ": every spike and every bit of the output equal" if report.layers else ": every bit equal"
+        return f"{equal} on the test vectors"
     if report.verdict == "benign rounding":
         free = sum(layer.flips_free for layer in report.layers)
         if not report.spikes_flipped and not free:

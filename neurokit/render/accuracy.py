@@ -25,7 +25,12 @@ def accuracy(said: Mapping[str, Any]) -> list[RenderableType]:
         found = said["against_float"]
         top1 = "" if found["top1_agreement"] is None else f", top-1 agreement {found['top1_agreement']:.2%}"
         error = f"{found['output_relative_l2']:.2g}"
-        parts.append(f"against float, {found['samples']} samples of {found['data']}: output error {error}{top1}")
+        spikes = ""
+        if found.get("spikes_compared"):
+            spikes = f", {found['spikes_differ']:,} of {found['spikes_compared']:,} spikes differ"
+        parts.append(
+            f"against float, {found['samples']} samples of {found['data']}: output error {error}{top1}{spikes}"
+        )
     if "accuracy" in said:
         found = said["accuracy"]
         where = escape(f"{found['samples']:,} samples of {found['data'] or 'given data'}")

@@ -1,5 +1,6 @@
 """Artifacts: whole or not at all, and every kind of damage is told in one line."""
 
+import errno
 import json
 import os
 import signal
@@ -195,10 +196,43 @@ def test_force_replaces_an_artifact(tmp_path):
 
 
 def test_force_replaces_a_damaged_artifact(tmp_path):
+    for name in (MANIFEST, "model.onnx"):
+        write(tmp_path / "m", force=True)
+        truncate(tmp_path / "m" / name)
+        write(tmp_path / "m", force=True)
+        Artifact.load(tmp_path / "m")
+
+
+def test_force_keeps_what_is_no_part_of_the_artifact(tmp_path):
     write(tmp_path / "m")
-    truncate(tmp_path / "m" / MANIFEST)
-    write(tmp_path / "m", force=True)
+    (tmp_path / "m" / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"notes\.txt"):
+        write(tmp_path / "m", force=True)
+    assert (tmp_path / "m" / "notes.txt").read_text() == "mine"
     Artifact.load(tmp_path / "m")
+
+
+def test_force_keeps_files_that_a_damaged_manifest_does_not_name(tmp_path):
+    write(tmp_path / "m")
+    text = (tmp_path / "m" / MANIFEST).read_text()
+    (tmp_path / "m" / MANIFEST).write_text(text[:100])
+    with pytest.raises(OutputError, match=r"model\.onnx"):
+        write(tmp_path / "m", force=True)
+    assert (tmp_path / "m" / "model.onnx").exists()
+
+
+def test_an_artifact_that_fails_to_finish_leaves_nothing(tmp_path):
+    def full(_artifact):
+        raise OSError(errno.ENOSPC, "no space left")
+
+    def write_and_finish():
+        with write_artifact(tmp_path / "m") as draft:
+            (draft.path / "model.onnx").write_bytes(b"x")
+            draft.manifest, draft.finish = manifest(), full
+
+    with pytest.raises(OutputError, match="disk is full"):
+        write_and_finish()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])

@@ -67,7 +67,7 @@ def test_the_users_module_stays_as_it_was_found():
     assert net[0].weight.grad is gradient
     assert list(net[0]._forward_hooks) == hooks
     assert len(calls) == count, "the user's hook ran"
-    assert any("hook" in note for note in captured.notes)
+    assert any("hook" in note and "only look" in note for note in captured.notes)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert "forward" not in vars(net[2])
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import neurokit as nk
-from neurokit.errors import ModelLoadError
+from neurokit.errors import ModelLoadError, UnsupportedError
 from neurokit.loading import load
 
 FILE = Path(__file__).parent / "networks" / "old_spikingjelly.py"
@@ -84,6 +84,8 @@ def test_neurons_of_ones_own_are_run_by_charge_fire_and_reset():
     assert {s.name for s in captured.states} >= {"3_v", "5_v", "7_v", "7_th"}
     step = captured.retrace(form="step")
     assert len(step.states) == len(captured.states)
+    with pytest.raises(UnsupportedError, match="keeps its membrane in an attribute"):
+        captured.retrace(time_steps="dynamic")
 
 
 def test_a_surrogate_of_the_old_signature_keeps_its_comparison():

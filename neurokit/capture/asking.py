@@ -1,0 +1,209 @@
+"""Asks a user's module what a capture of it is held against, and refuses modules that have no one answer."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from neurokit.capture.blame import batch_reason, random_reason, shared_state
+from neurokit.capture.distance import distance, equal
+from neurokit.capture.eager import Run, rest, run, run_here
+from neurokit.capture.sides import run_program, stimulus
+from neurokit.capture.twin import over_time
+from neurokit.capture.types import Captured
+from neurokit.errors import Unsupported, UnsupportedError
+from neurokit.reports.fidelity import Comparison
+
+_BATCHES = {True: (3, 1), False: (2, 1)}  # of a quick model, and of a slow one
+_QUICK_S = 0.3  # a sample that takes longer is compared in its own precision: float64 is several times as slow
+_BUDGET_S = 10.0  # what is not begun by then is left out, and said
+# Relative error of an output that rounding alone stays below, and share of decisions that it may flip.
+_TOLERANCE = {"float64": (1e-6, 0.0), "adopted": (1e-3, 1e-3), "native": (1e-3, 1e-3)}
+
+
+@dataclass
+class Case:
+    """One run of the user's module: its input, and what it gave."""
+
+    steps: int | None
+    batch: int
+    x: Tensor
+    want: Run
+
+
+class Job:
+    """One comparison of one capture."""
+
+    def __init__(self, eager: nn.Module, captured: Captured) -> None:
+        self.eager, self.captured, self.spec = eager, captured, captured.spec
+        self.twin: Any = captured.module
+        self.stepwise = captured.spiking and self.spec.time_input == "step"
+        self.start = time.perf_counter()
+        self.quick = _seconds_a_sample(eager, captured, self.stepwise) < _QUICK_S
+        self.double = self.quick and _runs_in_double(eager, captured, self.stepwise)
+        if self.double:
+            self.eager.double()
+        adopted = any(getattr(slot.module, "_neurokit_adopted", False) for slot in self.twin.slots)
+        self.precision = "float64" if self.double else self.spec.inputs[0].dtype
+        self.tolerance = _TOLERANCE["native" if not self.double else "adopted" if adopted else "float64"]
+        self.made: list[Comparison] = []
+        self.findings: list[str] = []
+        self.refused: dict[str, str] = {}
+        self.left_out: list[str] = []
+        self.fired = True
+
+    def input(self, steps: int | None, batch: int, scale: float = 1.0) -> Tensor:
+        """Returns an input in the type that both sides run in."""
+        x = stimulus(self.spec, steps, batch, scale)
+        return x.double() if self.double and x.is_floating_point() else x
+
+    def run(self, x: Tensor, seed: int = 0) -> Run:
+        """Runs the module from rest, as its user calls it."""
+        found = run(self.eager, x, stepwise=self.stepwise, paths=self.captured.calls, seed=seed)
+        if self.stepwise:  # one step a call: what the steps mean together is the specification's
+            found.outputs = tuple(over_time(y, self.captured.time_output) for y in found.outputs)
+        return found
+
+    def late(self, what: str) -> bool:
+        """Returns whether the time is spent, and notes what is left out then."""
+        if time.perf_counter() - self.start < _BUDGET_S:
+            return False
+        self.left_out.append(f"{what}: {_BUDGET_S:.0f} s were spent")
+        return True
+
+
+def cases(job: Job) -> tuple[Case, Case]:
+    """Runs the module on three samples, loud enough for its output to move, and on the first of them alone."""
+    captured = job.captured
+    steps = captured.spec.time_steps if captured.time_steps == "dynamic" else captured.time_steps
+    sizes = (captured.batch,) if isinstance(captured.batch, int) else _BATCHES[job.quick and steps != 3]
+    for scale in (1.0, 10.0, 100.0):
+        x = job.input(steps, sizes[0], scale)
+        want = job.run(x)
+        job.fired = any(bool((y != y.flatten()[:1]).any()) for y in want.outputs if y.numel() > 1)
+        if job.fired or not x.is_floating_point() or job.late("louder inputs"):
+            break
+    first = Case(steps, sizes[0], x, want)
+    if not job.fired:
+        job.findings.append("no output moved on any input that was tried: the comparison with the module says little")
+    if sizes[0] == 1:
+        return first, first
+    single = x.narrow(batch_axis(captured, x), 0, 1)
+    try:
+        return first, Case(steps, 1, single, job.run(single))
+    except Exception as error:
+        job.left_out.append(f"one sample: the module takes none ({one_line(error)})")
+        return first, first
+
+
+def batch_axis(captured: Captured, x: Tensor) -> int:
+    """Returns the axis of the batch in an input."""
+    return x.dim() - len(captured.spec.inputs[0].shape) - 1
+
+
+def steps_at_once(job: Job, case: Case) -> None:
+    """Refuses a sequence that is given to neurons of one step: they would take its time for one more batch."""
+    if job.stepwise or case.steps in (None, 1, case.batch):
+        return
+    reasons = [
+        Unsupported(
+            path,
+            type(job.eager.get_submodule(path)).__name__,
+            f"it takes one step a call and is given [T={case.steps}, B={case.batch}, ...] at once, so that no membrane "
+            "carries over from step to step",
+            'ModelSpec(time_input="step"), or call it once a step in forward',
+        )
+        for path, shape in case.want.at_once.items()
+        if shape[:2] == (case.steps, case.batch)
+    ]
+    if reasons:
+        raise UnsupportedError(f"model {job.spec.name!r} would lose its time", reasons)
+
+
+def same_twice(job: Job, case: Case) -> None:
+    """Refuses a module that answers the same question differently."""
+    name = job.spec.name
+    again = job.run(case.x, seed=1)
+    if not equal(again.outputs, case.want.outputs):
+        reason = random_reason(job.eager, case.x, job.stepwise)
+        raise UnsupportedError(f"model {name!r} draws random numbers", [reason])
+    if not case.want.changed or job.late("the same question twice"):
+        return
+    used = copy.deepcopy(job.eager)
+    run_here(used, case.x, stepwise=job.stepwise)
+    second = run_here(rest(used), case.x, stepwise=job.stepwise)
+    if not equal(second.outputs, case.want.outputs):
+        reasons = [shared_state(name, case.want.changed)]
+        raise UnsupportedError(f"model {name!r} keeps something from call to call that no reset clears", reasons)
+
+
+def own_answers(job: Job, first: Case, alone: Case) -> None:
+    """Finds out whether a sample's answer depends on the samples beside it: alone, and beside much louder ones."""
+    if first.batch == 1:
+        return
+    axis = 1 if job.captured.time_output == "sequence" and job.captured.spiking else 0
+    runs = [] if first is alone else [alone.want]
+    if not job.late("a sample beside louder ones"):
+        loud, place = first.x.clone(), batch_axis(job.captured, first.x)
+        others = loud.narrow(place, 1, first.batch - 1)
+        others.copy_(others * 5 + 1 if loud.is_floating_point() else others.flip(-1))
+        try:
+            runs.append(job.run(loud))
+        except Exception as error:  # a module may look at the range of its input
+            job.left_out.append(f"a sample beside louder ones: {one_line(error)}")
+    for other in runs:
+        for many, one in zip(first.want.outputs, other.outputs, strict=False):
+            if min(many.dim(), one.dim()) <= axis or many.shape[axis] != first.batch:
+                continue
+            mine, theirs = many.narrow(axis, 0, 1), one.narrow(axis, 0, 1)
+            if mine.numel() == theirs.numel() and distance(mine, theirs) > (1e-6 if job.double else 1e-3):
+                job.refused["batch"] = batch_reason()
+                job.findings.append(job.refused["batch"])
+                return
+
+
+def _one_sample(captured: Captured) -> Tensor:
+    steps = captured.spec.time_steps if captured.time_steps == "dynamic" else captured.time_steps
+    return stimulus(captured.spec, steps, captured.batch if isinstance(captured.batch, int) else 1, 1.0)
+
+
+def _seconds_a_sample(eager: nn.Module, captured: Captured, stepwise: bool) -> float:
+    """Runs the module once as it is, and returns how long that takes.
+
+    Raises:
+        UnsupportedError: If it does not run.
+    """
+    start = time.perf_counter()
+    x = _one_sample(captured)
+    try:
+        run(eager, x, stepwise=stepwise)
+    except Exception as error:
+        called = "once a step" if stepwise else f"on {list(x.shape)}"
+        why = f"called {called}, the module itself fails: {one_line(error)}"
+        reason = Unsupported("", type(eager).__name__, why, "mend the module, or say what it takes in a ModelSpec")
+        raise UnsupportedError(f"model {captured.spec.name!r} does not run in its own library", [reason]) from error
+    return time.perf_counter() - start
+
+
+def _runs_in_double(eager: nn.Module, captured: Captured, stepwise: bool) -> bool:
+    """Returns whether module and program both run in float64 and in whole."""
+    x = _one_sample(captured)
+    x = x.double() if x.is_floating_point() else x
+    try:
+        run_here(copy.deepcopy(eager).double(), x, stepwise=stepwise)
+        # A program with a free batch may not take one of 1.
+        x = x.repeat_interleave(2, batch_axis(captured, x)) if captured.batch == "dynamic" else x
+        run_program(captured, x, double=True)
+    except Exception:
+        return False
+    return True
+
+
+def one_line(error: BaseException) -> str:
+    """Returns an error's type and the first line of its message."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0][:160]}" if text else type(error).__name__

@@ -1,0 +1,218 @@
+"""Runs a user's own module as its user calls it: in its own library, from rest, whole or one step a call."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from spikingjelly.activation_based import base
+from torch import Tensor, nn
+
+from neurokit.capture.hooks import foreign_hooks, private_hooks
+from neurokit.capture.twin import flatten_outputs, graph_tensors
+from neurokit.errors import ModelLoadError
+
+_FOREIGN = ("snntorch", "norse")
+# What nn.Module and SpikingJelly's memories keep for themselves.
+_INTERNAL = frozenset(vars(nn.Module())) | frozenset(vars(base.MemoryModule())) | {"v_seq", "training"}
+
+
+@dataclass
+class Run:
+    """What one run gave.
+
+    Attributes:
+        outputs: The outputs; of one step a call, stacked.
+        spikes: What each neuron that was asked for gave, `[T, B, ...]`, by module path.
+        changed: Names of the attributes and buffers, other than neurons' memories, that running changed.
+        written: Paths of the neurons whose memory the module's own code wrote.
+        at_once: Path and shape of what neurons that take one step a call were given, first call each.
+    """
+
+    outputs: tuple[Tensor, ...]
+    spikes: dict[str, Tensor] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
+    written: tuple[str, ...] = ()
+    at_once: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def untouched(module: nn.Module) -> nn.Module:
+    """Returns a copy of a user's module with its hooks, at rest, in evaluation mode, on the CPU.
+
+    Raises:
+        ModelLoadError: If it cannot be copied.
+    """
+    memo: dict[int, Any] = {id(t): t.detach() for t in graph_tensors(module)}
+    try:
+        made = copy.deepcopy(module, memo)
+    except Exception as error:
+        raise ModelLoadError(f"the module cannot be copied: {type(error).__name__}: {error}") from error
+    private_hooks(made, memo)
+    made.cpu().eval()
+    for part in made.modules():
+        if getattr(part, "backend", "torch") in ("cupy", "triton", "inductor"):
+            part.backend = "torch"  # type: ignore[assignment]
+    return rest(made)
+
+
+def rest(module: nn.Module) -> nn.Module:
+    """Brings every neuron of a module to rest, as its own library does."""
+    for part in module.modules():
+        home = type(part).__module__.partition(".")[0]
+        if isinstance(part, base.MemoryModule) or (home not in _FOREIGN and callable(getattr(part, "reset", None))):
+            part.reset()  # type: ignore[operator]
+        elif home == "snntorch" and callable(getattr(part, "reset_mem", None)) and getattr(part, "init_hidden", False):
+            part.reset_mem()
+    return module
+
+
+def run(module: nn.Module, x: Tensor, *, stepwise: bool, paths: Sequence[str] = (), seed: int = 0) -> Run:
+    """Runs a copy of a module from rest; the module itself stays as it is.
+
+    Args:
+        module: The module, from `untouched`.
+        x: Its input, `[T, B, *shape]` or `[B, *shape]`.
+        stepwise: Whether it is called once a step.
+        paths: Module paths of the neurons whose spikes are kept.
+        seed: What random numbers are drawn from during the run; the caller's generators stay as they are.
+    """
+    hooked = any(True for _ in foreign_hooks(module))  # a hook may write weights
+    shared = {} if hooked else {id(weight): weight for weight in module.parameters()}
+    return run_here(copy.deepcopy(module, shared), x, stepwise=stepwise, paths=paths, seed=seed)
+
+
+def run_here(module: nn.Module, x: Tensor, *, stepwise: bool, paths: Sequence[str] = (), seed: int = 0) -> Run:
+    """Runs a module itself, from the state it is in; arguments as for `run`."""
+    before = snapshot(module)
+    watch = _Watch(module, paths)
+    try:
+        with torch.no_grad(), own_random_numbers(seed):
+            outputs = _stepped(module, x) if stepwise else flatten_outputs(module(x))
+    finally:
+        watch.remove()
+    after = snapshot(module)
+    changed = tuple(name for name, value in after.items() if not _same(before.get(name), value))
+    return Run(outputs, watch.spikes(), changed, tuple(watch.written), watch.at_once)
+
+
+def _stepped(module: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
+    """Calls a module once a step; a module of norse's is handed its state from step to step."""
+    hands_on = type(module).__module__.partition(".")[0] == "norse"
+    state, steps = None, []
+    for x_t in x:
+        if hands_on:
+            y, state = module(x_t, state)
+        else:
+            y = module(x_t)
+        steps.append(flatten_outputs(y))
+    return tuple(torch.stack(values) for values in zip(*steps, strict=True))
+
+
+class _Watch:
+    """Keeps what neurons give, and notes where code outside of a neuron wrote its memory."""
+
+    def __init__(self, module: nn.Module, paths: Sequence[str]) -> None:
+        self.given: dict[str, list[Tensor]] = {}
+        self.written: list[str] = []
+        self.at_once: dict[str, tuple[int, ...]] = {}
+        self._left: dict[str, dict[str, Any]] = {}
+        self._handles: list[Any] = []
+        for path, part in module.named_modules():
+            if _takes_one_step(part):
+                self._handles.append(part.register_forward_pre_hook(self._shape(path)))
+            if isinstance(part, base.MemoryModule):
+                self._left[path] = dict(part._memories)
+                self._handles.append(part.register_forward_pre_hook(self._before(path)))
+                self._handles.append(part.register_forward_hook(self._after(path, path in paths), prepend=True))
+
+    def _shape(self, path: str) -> Any:
+        def look(_part: Any, inputs: Any) -> None:
+            if inputs and isinstance(inputs[0], Tensor):
+                self.at_once.setdefault(path, tuple(inputs[0].shape))
+
+        return look
+
+    def _before(self, path: str) -> Any:
+        def look(part: Any, _inputs: Any) -> None:
+            self._compare(path, part)
+
+        return look
+
+    def _after(self, path: str, keep: bool) -> Any:
+        def look(part: Any, _inputs: Any, output: Any) -> None:
+            self._left[path] = dict(part._memories)
+            leaves = flatten_outputs(output)
+            if keep and leaves:
+                self.given.setdefault(path, []).append(leaves[0])
+
+        return look
+
+    def _compare(self, path: str, part: Any) -> None:
+        left = self._left[path]
+        if path not in self.written and any(part._memories[k] is not left.get(k) for k in part._memories):
+            self.written.append(path)
+
+    def spikes(self) -> dict[str, Tensor]:
+        """Returns each neuron's spikes with the time axis first, where its calls can be put in that order."""
+        alike = {p: values for p, values in self.given.items() if len({value.shape for value in values}) == 1}
+        return {path: values[0] if len(values) == 1 else torch.stack(values) for path, values in alike.items()}
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+
+def _takes_one_step(part: nn.Module) -> bool:
+    home = type(part).__module__.partition(".")[0]
+    if home == "snntorch":
+        return callable(getattr(part, "reset_mem", None))
+    if home == "norse":
+        return type(part).__name__.endswith("Cell")
+    return isinstance(part, base.MemoryModule) and getattr(part, "step_mode", "m") == "s" and not list(part.children())
+
+
+@contextmanager
+def own_random_numbers(seed: int) -> Iterator[None]:
+    """Draws from a seed inside, and leaves the generators of torch, NumPy and Python as they were."""
+    python, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+def snapshot(module: nn.Module) -> dict[str, Any]:
+    """Returns every plain attribute, parameter and buffer of a module's parts, but no neuron's memory."""
+    held: dict[str, Any] = {}
+    for path, part in module.named_modules():
+        if type(part).__module__.partition(".")[0] in _FOREIGN:
+            continue
+        mine = {key: value for key, value in vars(part).items() if key not in _INTERNAL}
+        for key, value in {**mine, **part._buffers, **part._parameters}.items():
+            if isinstance(value, Tensor):
+                held[f"{path}.{key}".lstrip(".")] = value.detach().clone()
+            elif value is None or isinstance(value, bool | int | float | str | tuple | list):
+                held[f"{path}.{key}".lstrip(".")] = copy.copy(value)
+    return held
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a.shape == b.shape and a.dtype == b.dtype and bool(((a == b) | ((a != a) & (b != b))).all())
+    if isinstance(a, Tensor) or isinstance(b, Tensor):
+        return False
+    try:
+        return type(a) is type(b) and bool(a == b)
+    except (RuntimeError, ValueError, TypeError):  # a list of tensors
+        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))

@@ -1,0 +1,156 @@
+"""Refuses test vectors that are no vectors, or not those of their manifest, before anything is compared with them."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurokit.errors import ArtifactError, NeurokitError
+from neurokit.manifest import damaged
+
+if TYPE_CHECKING:
+    from neurokit.artifact import Artifact
+    from neurokit.parity.vectors import LayerVector, Vectors
+
+# What reading a damaged archive of arrays raises.
+UNREADABLE: tuple[type[Exception], ...] = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, MemoryError),
+    *(RecursionError, ArithmeticError, NotImplementedError, zipfile.BadZipFile, zlib.error),
+)
+_MOST_BYTES = 2**33  # of all arrays, unpacked
+_TIMES = ("sequence", "mean", "sum", "last", "auto")
+
+
+def check_archive(path: Path) -> None:
+    """Refuses an archive that is no regular file or would unpack to more than any test vectors need.
+
+    Raises:
+        OSError: As said.
+        zipfile.BadZipFile: If it is no archive.
+    """
+    if not path.is_file():
+        raise OSError("it is no regular file")
+    with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > _MOST_BYTES:
+        raise OSError(f"it would unpack to {size:,} bytes")
+
+
+def check_vectors(vectors: Vectors, artifact: Artifact) -> None:
+    """Refuses vectors whose arrays or names do not fit each other or the manifest.
+
+    Raises:
+        ArtifactError: Names the first thing that does not fit.
+    """
+    fault = _fault(vectors, artifact.manifest)
+    if fault:
+        raise damaged(artifact.path, f"its test vectors {fault}")
+
+
+def _fault(vectors: Vectors, manifest: Any) -> str:
+    if vectors.time_input not in ("sequence", "image") or vectors.time_output not in _TIMES:
+        return f"take {vectors.time_input!r} and give {vectors.time_output!r} over time"
+    if len(manifest.graphs) > 1 or vectors.calls:
+        return _neuron_fault(vectors, manifest)
+    inputs = {tensor.name: tensor for tensor in manifest.inputs}
+    if set(vectors.feeds) != set(inputs):
+        return f"have the inputs {_names(vectors.feeds)}, the manifest {_names(inputs)}"
+    known = [tensor.name for tensor in manifest.outputs]
+    if list(vectors.outputs) != known:
+        return f"have the outputs {_names(vectors.outputs)}, the manifest {_names(known)}"
+    held = (*vectors.feeds.items(), *vectors.outputs.items())
+    for name, value in held:
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf" or not value.size or not value.ndim:
+            return f"hold no numbers for {name!r}"
+    for name, value in vectors.feeds.items():
+        if value.dtype.name != inputs[name].dtype:
+            return f"hold {value.dtype.name} for the input {name!r}, which is {inputs[name].dtype}"
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            return f"hold numbers that are not finite for the input {name!r}"
+    for name, bound in vectors.output_bounds.items():
+        if not _is_bound(bound):
+            return f"give {bound!r} as the bound of {name!r}"
+    for layer in vectors.layers:
+        fault = _layer_fault(layer)
+        if fault:
+            return f"{fault} in layer {layer.path!r}"
+    for covering in vectors.coverings:
+        for index, cover in enumerate(covering.layers):
+            fault = _places_fault(cover.at, (cover.current, cover.bound), math.prod(cover.shape))
+            if fault:
+                return f"{fault} in the covering run of layer {index}"
+    return _neuron_fault(vectors, manifest)
+
+
+def _layer_fault(layer: LayerVector) -> str:
+    if layer.spikes.ndim < 2 or not _is_bound(layer.bound) or not isinstance(layer.rigorous, bool):
+        return "have no spikes or no bound"
+    if not isinstance(layer.init, int | float) or not math.isfinite(layer.init):
+        return f"start from {layer.init!r}"
+    if not isinstance(layer.parameters, Mapping) or "v_threshold" not in layer.parameters:
+        return "name no threshold"
+    return _places_fault(layer.sample_at, (layer.sample_h,), layer.spikes.size)
+
+
+def _places_fault(at: np.ndarray, values: tuple[np.ndarray, ...], size: int) -> str:
+    """Compares the places of kept values with the values, and with the size of their layer."""
+    for value in values:
+        if at.dtype.kind not in "iu" or value.dtype.kind != "f" or at.shape != value.shape or at.ndim != 1:
+            return "keep membranes or currents of another kind"
+    if at.size and (int(at.min()) < 0 or int(at.max()) >= size):
+        return "keep membranes or currents outside of the layer"
+    return ""
+
+
+def _neuron_fault(vectors: Vectors, manifest: Any) -> str:
+    """Compares the neurons of vectors and manifest."""
+    declared = {neuron.path: neuron for neuron in manifest.neurons}
+    for layer in vectors.layers:
+        neuron = declared.get(layer.path)
+        if neuron is None:
+            return f"have a layer {layer.path!r} that the manifest does not know"
+        if (neuron.kind, neuron.op) != (layer.kind, layer.op):
+            return f"say {layer.kind} ({layer.op}) of layer {layer.path!r}, the manifest {neuron.kind} ({neuron.op})"
+        for key, value in layer.parameters.items():
+            if key in neuron.parameters and neuron.parameters[key] != value:
+                return f"say {key} = {value!r} of layer {layer.path!r}, the manifest {neuron.parameters[key]!r}"
+    steps = manifest.time_steps
+    lengths = {layer.spikes.shape[0] for layer in vectors.layers}
+    if isinstance(steps, int) and vectors.layers and lengths != {steps}:
+        return f"have {sorted(lengths)} time steps, the manifest {steps}"
+    return ""
+
+
+def _is_bound(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0  # NaN is not
+
+
+def _names(values: Any) -> str:
+    return ", ".join(map(str, values)) or "none"
+
+
+@contextmanager
+def fitting(artifact: Artifact, doing: str) -> Iterator[None]:
+    """Says in one line that an artifact's files do not fit its manifest, whatever that raises in a target.
+
+    Raises:
+        ArtifactError: As said.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, AssertionError) as error:
+        if isinstance(error, NeurokitError):
+            raise
+        first = (str(error).strip().splitlines() or ["no message"])[0][:200]
+        raise ArtifactError(
+            f"{artifact.path} cannot be {doing} as {artifact.manifest.target!r}: {type(error).__name__}: {first}",
+            expected="files and a manifest that fit each other",
+            fix="export the model again; --debug shows where it fails",
+        ) from error

@@ -1,0 +1,55 @@
+"""Reads plain files from outside: regular ones of a sane size, JSON of a sane depth; one kind of error for the rest."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+MOST_BYTES = 2**28  # of a text; manifests and reports have some kilobytes
+_MOST_DEPTH = 100
+
+
+def text_of(path: Path, most: int = MOST_BYTES) -> str:
+    """Reads a UTF-8 text.
+
+    Raises:
+        OSError: If it is no regular file (a pipe would be waited for), is too long, or cannot be read.
+        ValueError: If it is no UTF-8.
+    """
+    info = path.stat()
+    if not stat.S_ISREG(info.st_mode):
+        raise OSError(f"it is {'a folder' if stat.S_ISDIR(info.st_mode) else 'no regular file'}")
+    if info.st_size > most:
+        raise OSError(f"it has {info.st_size:,} bytes, more than {most:,}")
+    return path.read_text(encoding="utf-8")
+
+
+def parse_json(text: str) -> Any:
+    """Parses JSON.
+
+    Raises:
+        ValueError: If it is none or nests too deep.
+    """
+    try:
+        data = json.loads(text)
+        _check_depth(data)
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
+    return data
+
+
+def _check_depth(data: Any) -> None:
+    level = [data]
+    for _ in range(_MOST_DEPTH):
+        level = [part for value in level for part in _parts(value)]
+        if not level:
+            return
+    raise ValueError("it nests too deep")
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
