@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neurokit.capture.cells import STATES, Cell
+from neurokit.capture.cells import REST, STATES, Cell
 from neurokit.capture.time_input import quiet_copy
 from neurokit.spec import TensorSpec
 
@@ -113,6 +113,7 @@ def mark_states(module: nn.Module, tensor: TensorSpec, known: Collection[str] = 
             refused.append(f"{path or 'the model'} ({type(part).__name__}): {', '.join(kept)}")
         else:
             vars(part)[STATES] = starts
+            vars(part)[REST] = {name: before[path].get(name) for name in starts}
     return tuple(refused)
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from neurokit.capture.slots import Slot
     from neurokit.capture.twin import Twin
 
-STATES = "_neurokit_states"  # attribute of a module by hand: its states and their first values
+STATES = "_neurokit_states"  # attribute of a module by hand: its states and the numbers that they start from
+REST = "_neurokit_rest"  # beside it: what these attributes hold before the first call
 LIBRARIES = ("snntorch", "norse")
 FRESH: Any = object()  # a state that was asked of the library and not yet computed: the initial one
 _SNNTORCH = {"Leaky", "Synaptic", "Alpha", "Lapicque", "RLeaky", "RSynaptic", "SLSTM", "SConv2dLSTM"}

@@ -130,10 +130,9 @@ def analysed(
     states: Sequence[torch.Tensor],
 ) -> tuple[list[Magnitude], list[Magnitude]]:
     """Returns the magnitudes of every call's current and of every output, under given spikes."""
-    from neurokit.neurons.ops import is_neuron
     from neurokit.parity.rounding import analyse
 
-    return analyse(module, is_neuron, forced, (*given, *states), _computed(captured, states))
+    return analyse(module, forced, (*given, *states), _computed(captured, states))
 
 
 def _computed(captured: Captured, states: Sequence[torch.Tensor]) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -86,10 +87,12 @@ def make_vectors(
 
 
 def _bounds(names: Sequence[str], magnitudes: Sequence[Magnitude]) -> dict[str, float]:
-    return {
+    """Returns the rounding bound of each output; an output behind a mask of infinities has none."""
+    bounds = {
         name: float(magnitude.error().max()) if magnitude.size.numel() else 0.0
         for name, magnitude in zip(names, magnitudes, strict=False)
     }
+    return {name: bound for name, bound in bounds.items() if math.isfinite(bound)}
 
 
 def _sample(size: int, seed: int) -> np.ndarray:
