@@ -14,6 +14,7 @@ import torch
 from spikingjelly.activation_based import base
 from torch import Tensor, nn
 
+from neurokit.capture.cells import hands_on_state
 from neurokit.capture.hooks import foreign_hooks, private_hooks
 from neurokit.capture.twin import flatten_outputs, graph_tensors
 from neurokit.errors import ModelLoadError
@@ -102,8 +103,8 @@ def run_here(module: nn.Module, x: Tensor, *, stepwise: bool, paths: Sequence[st
 
 
 def _stepped(module: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
-    """Calls a module once a step; a module of norse's is handed its state from step to step."""
-    hands_on = type(module).__module__.partition(".")[0] == "norse"
+    """Calls a module once a step; one that takes and returns its state, as norse's do, is handed it every time."""
+    hands_on = hands_on_state(module)
     state, steps = None, []
     for x_t in x:
         if hands_on:

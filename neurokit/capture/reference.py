@@ -189,16 +189,16 @@ def run_module(module: nn.Module, spec: ModelSpec, *given: Tensor) -> tuple[Tens
     Returns:
         The outputs, then new values of declared states.
     """
-    from neurokit.capture.cells import library_of
+    from neurokit.capture.cells import hands_on_state
     from neurokit.capture.time_input import start_over
     from neurokit.capture.twin import flatten_outputs
 
     call = Signature(spec.as_graph(), module).call
     start_over(module)
     with torch.no_grad():
-        if spec.time_input == "step" and spec.time_steps is not None and library_of(module) == "norse":
+        if spec.time_input == "step" and spec.time_steps is not None and hands_on_state(module):
             state, steps = None, []
-            for values in zip(*given, strict=True):  # norse's modules take and return their state
+            for values in zip(*given, strict=True):  # it takes and returns its state
                 y, state = module(*values, state)
                 steps.append(flatten_outputs(y))
             outputs = tuple(torch.stack(values) for values in zip(*steps, strict=True))
