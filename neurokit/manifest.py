@@ -180,6 +180,7 @@ class Manifest(_Part):
         schema_version: Version of this schema.
         model: Which model was lowered.
         target: Name of the target.
+        runtime: "onnxruntime" where ONNX Runtime alone runs it; else "".
         form: Form within the target: "sequence", "scan", "step", "engine" and the like.
         time_steps: Number of steps T; None for a model without neurons; "dynamic" if T is free.
         numerics: "float", "exact", or a name of the target's own such as "int8".
@@ -203,6 +204,7 @@ class Manifest(_Part):
     schema_version: int = SCHEMA_VERSION
     model: ModelInfo
     target: str
+    runtime: str = ""
     form: str
     time_steps: int | Literal["dynamic"] | None = None
     numerics: str = "float"

@@ -19,6 +19,7 @@ from neurokit.hw_sim.trace.rolled import Group, groups_of, joined
 from neurokit.hw_sim.trace.values import Term, Value, numbered
 from neurokit.neurons.delay import Delay
 from neurokit.neurons.ops import is_neuron
+from neurokit.program.ops import operation
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured
@@ -156,8 +157,11 @@ class Tracer:
     def _value(self, node: Node, given: Arguments, result: Any) -> Any:
         if not isinstance(result, Tensor | list | tuple):
             return None  # a size
-        operation = node.target._schema.name.split("::")[-1]  # type: ignore[union-attr]
-        call = Call(operation, _path(node, operation), given.arguments, given.values, result, given.again)
+        known = operation(node.target)
+        name = str(node.target._schema.name).split("::")[-1]  # type: ignore[union-attr]
+        name, kind, floats = (name, None, False) if known is None else (known.name, known.kind, known.floats)
+        name = name.partition(".")[0]
+        call = Call(name, _path(node, name), given.arguments, given.values, result, given.again, kind, floats)
         if node in self.neurons:
             return neuron(call, self.builder, self.neurons[node])
         return apply(call, self.builder)

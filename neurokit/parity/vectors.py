@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -313,10 +314,12 @@ def _computed(captured: Captured, states: Sequence[torch.Tensor]) -> list[int]:
 
 
 def _bounds(names: Sequence[str], magnitudes: Sequence[Magnitude]) -> dict[str, float]:
-    return {
+    """Returns the rounding bound of each output; an output behind a mask of infinities has none."""
+    bounds = {
         name: float(magnitude.error().max()) if magnitude.size.numel() else 0.0
         for name, magnitude in zip(names, magnitudes, strict=False)
     }
+    return {name: bound for name, bound in bounds.items() if math.isfinite(bound)}
 
 
 def analysed(
@@ -327,10 +330,9 @@ def analysed(
     states: Sequence[torch.Tensor],
 ) -> tuple[list[Magnitude], list[Magnitude]]:
     """Returns the magnitudes of every call's current and of every output, under given spikes."""
-    from neurokit.neurons.ops import is_neuron
     from neurokit.parity.rounding import analyse
 
-    return analyse(module, is_neuron, forced, (*given, *states), _computed(captured, states))
+    return analyse(module, forced, (*given, *states), _computed(captured, states))
 
 
 def _sample(size: int, seed: int) -> np.ndarray:
