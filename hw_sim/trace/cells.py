@@ -11,6 +11,7 @@ from torch.fx import GraphModule, Node
 
 from neurokit.hw_sim.graph.network import NeuronModel, Uncounted
 from neurokit.hw_sim.graph.projection import Projection
+from neurokit.hw_sim.graph.raster import SpikeRaster
 from neurokit.hw_sim.trace.builder import Builder
 from neurokit.hw_sim.trace.values import Value, sample_shape
 from neurokit.neurons.cells import NirCell
@@ -74,18 +75,24 @@ class Cells:
             return Value(unknown=True)  # and the neuron stays among those that are in no count
         binary = bool(((result == 0) | (result == 1)).all())
         waits = not binary and node is not self._last_exit[path]  # its spikes are still to come
-        if path in self.silent or path in self._names or waits:
+        if path in self._names or waits:
             return self.builder.read_out(f"{path}.state", result)
+        whole = bool((result == result.round()).all())  # several spikes in a step are a whole number of them
+        membrane = path in self.silent or not whole  # nobody reads its spikes, if it has any
         if value.unknown or value.once:
             value = self.builder.fresh(Value(unknown=True), current, f"{path}.current")
         module = self.modules[path]
         model, remark = _model(module)
-        name = self.builder.neurons(path, sample_shape(result), model, value, current, binary)
+        shape = sample_shape(result)
+        name = self.builder.neurons(path, shape, model, value, current, binary or membrane)
         self._names[path] = name
         self.builder.plain_neurons.pop(path, None)
         if remark:
             self.builder.uncounted.append(Uncounted(path, remark))
         self._close(path, name, module)
+        if membrane:
+            self.builder.rasters[name] = SpikeRaster.empty(steps, self.builder.populations[name].size)
+            return self.builder.read_out(f"{path}.state", result)
         spikes = Value((self.builder.term(name, tuple(result.shape)),))
         self.builder.record(spikes.terms[0], result)
         return spikes

@@ -296,6 +296,8 @@ def reduction(call: Call, builder: Builder) -> Any:
         return Value(_read_out(known, builder.steps, call.result) if axes == [0] else (), once=True)
     if not value.pure:  # the sum itself is a population of the tensor's own shape
         value = builder.materialise(value, real, sum_name(value, call.path))
+    if len(value.terms) == 1 and value.pure:
+        builder.record(value.terms[0], real)
     kept = [axis for axis in range(1, real.dim()) if axis not in axes]
     groups = math.prod(real.shape[axis] for axis in kept)
     window = math.prod(real.shape[axis] for axis in axes)
