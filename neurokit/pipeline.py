@@ -12,7 +12,8 @@ from neurokit.errors import InputError, MissingRuntimeError, OutputError, Unsupp
 from neurokit.manifest import TaskInfo, TransformInfo
 from neurokit.parity.check import verify as _verify
 from neurokit.parity.check import with_simulators
-from neurokit.parity.vectors import FILE, Vectors, make_vectors
+from neurokit.parity.record_vectors import make_vectors
+from neurokit.parity.vectors import FILE, Vectors
 from neurokit.parity.wellformed import fitting
 from neurokit.provenance import versions
 from neurokit.reports import ParityReport

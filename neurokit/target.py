@@ -187,6 +187,14 @@ class Probe(Protocol):
         """Returns every layer's membrane after the last free run, where the artifact shows it; [] if it shows none."""
         return []
 
+    def initial_membranes(self) -> list[np.ndarray | None]:
+        """Returns every layer's membranes before its calls in the last free run, where the artifact shows them.
+
+        One array a layer, `[calls, B, ...]`, of calls of the same number of steps each: the first is the initial
+        membrane. [] if it shows none.
+        """
+        return []
+
     def restrict(self, vectors: Vectors) -> Vectors:
         """Returns the vectors of what this artifact shows: without layers that it hides, with its own bounds."""
         return vectors

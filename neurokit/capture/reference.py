@@ -196,13 +196,13 @@ def module_runner(
     module: nn.Module, spec: ModelSpec
 ) -> tuple[Callable[..., tuple[Tensor, ...]], Callable[[], tuple[str, ...]]]:
     """Returns what `run_module` does with a module, bound once, and what returns the outputs' names after a run."""
-    from neurokit.capture.cells import library_of
+    from neurokit.capture.cells import hands_on_state
     from neurokit.capture.time_input import start_over
 
     signature = Signature(spec.as_graph(), module)
     call = signature.call
     by_step = spec.time_input == "step" and spec.time_steps is not None
-    hands_state = by_step and library_of(module) == "norse"
+    hands_state = by_step and hands_on_state(module)
     names: list[str] = []
 
     def run(*given: Tensor) -> tuple[Tensor, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -125,7 +126,7 @@ class Twin(nn.Module):
         return (*outputs, *self._states())
 
     def _outputs(self, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        call = self.signature.call
+        call = partial(self.signature.call, net=self.net)
         if self.time_input in ("none", "image"):
             return call(given)
         if self.time_input == "sequence":
