@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import onnx
 
     from neurokit.artifact import Artifact
+    from neurokit.export.ort import OnnxRunner
     from neurokit.parity.vectors import Vectors
 
 
@@ -44,11 +45,15 @@ class OnnxProbe(Probe):
         self._time_steps = artifact.manifest.time_steps
         info = artifact.manifest.target_info
         self._image, self._time_output = info.get("time_input") == "image", info.get("time_output", "")
-        try:
-            self._model = onnx.load(str(artifact.file(artifact.manifest.graphs[0].file or "model.onnx")))
-        except Exception as error:
-            raise ArtifactError(f"{artifact.path}: model.onnx cannot be read: {error}") from error
-        hold_against_graph(artifact, artifact.manifest.graphs[0], of_model(self._model))
+        models = []
+        for graph in artifact.manifest.graphs:
+            file = graph.file or "model.onnx"
+            try:
+                models.append(onnx.load(str(artifact.file(file))))
+            except Exception as error:
+                raise ArtifactError(f"{artifact.path}: {file} cannot be read: {error}") from error
+            hold_against_graph(artifact, graph, of_model(models[-1]))
+        self._model = models[0]
         self._calls = [node for node in self._model.graph.node if node.domain == DOMAIN]
         # A neuron in a loop is called once a step: its calls are one layer.
         self._of_layer: dict[str, list[int]] = {}
@@ -63,6 +68,13 @@ class OnnxProbe(Probe):
         self._before: list[dict[str, np.ndarray]] = []
         self._starts: list[np.ndarray | None] = []
         self._forced_session: Any = None
+
+    def runner(self) -> OnnxRunner:
+        """Opens the files in ONNX Runtime; of an engine the network that it was made of."""
+        from neurokit.export.ort import OnnxRunner
+
+        level, threads = self._options
+        return OnnxRunner(self._artifact, level=level, threads=threads)
 
     def layers(self) -> list[str]:
         """Returns the module path of every neuron layer, in the order of the graph."""
