@@ -346,6 +346,7 @@ def spec_of_module(
     ref = ref or name
     from neurokit.capture.attribute_state import mark_states
     from neurokit.capture.time_input import (
+        calls_differ,
         check_takes_sequence,
         element_type,
         find_time_semantics,
@@ -387,6 +388,8 @@ def spec_of_module(
         return ModelSpec(name, lambda: copy.deepcopy(pristine), inputs, time_steps=time_steps)
     own = _own_time_steps(module)
     looped = steps_of_its_own(pristine, inputs[0]) if own is None else None
+    if looped is not None and time_steps not in (None, looped) and calls_differ(pristine, inputs[0]):
+        looped = None  # a neuron at several places, not a loop over time
     if looped is not None and time_steps not in (None, looped):
         raise InputError(
             f"{ref}: its forward runs {looped} time steps itself, and time_steps={time_steps} was given",
@@ -402,8 +405,30 @@ def spec_of_module(
 
     semantics: TimeInput = "image"
     if looped is None:
-        semantics = find_time_semantics(build(), inputs[0], steps, repeats=own is not None, ref=ref)
+        try:
+            semantics = find_time_semantics(build(), inputs[0], steps, repeats=own is not None, ref=ref)
+        except ModelLoadError:
+            other = _in_another_layout(build, name, inputs[0], steps, time_steps)
+            if other is None:
+                raise
+            return other
     return ModelSpec(name, build, inputs, time_steps=steps, time_input=semantics)
+
+
+def _in_another_layout(
+    build: Callable[[], nn.Module], name: str, tensor: TensorSpec, steps: int, asked: int | None
+) -> ModelSpec | None:
+    """Returns the spec of a module over `[B, T, ...]`, or of one whose samples have a time axis of their own."""
+    from neurokit.capture.batch_first import BatchFirst
+    from neurokit.capture.time_input import batch_first_outputs, steps_inside
+
+    flags = batch_first_outputs(build(), tensor, steps)
+    if flags is not None:
+        return ModelSpec(name, lambda: BatchFirst(build(), flags).eval(), (tensor,), time_steps=steps)
+    inside = steps_inside(build(), tensor)
+    if inside is None or asked not in (None, inside):
+        return None
+    return ModelSpec(name, build, (tensor,), time_steps=inside, time_input="image")
 
 
 def _one_line(error: BaseException) -> str:
