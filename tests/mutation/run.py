@@ -114,6 +114,7 @@ def planted(artifact: Artifact, fault: str, out: Path, steps: int) -> Artifact:
     manifest = json.loads(artifact.manifest.to_text())
     if fault:
         FAULTS[fault](Graph(model, manifest, steps))
+        del model.metadata_props[:]  # a faulty exporter would write the same into both: they must not give it away
     vectors = artifact.file("vectors.npz").read_bytes()
     with write_artifact(out, force=True) as draft:
         onnx.save(model, str(draft.path / "model.onnx"))
