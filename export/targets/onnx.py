@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurokit.errors import InputError, Unsupported, UnsupportedError
+from neurokit.port_traits import PORT_TRAITS
 from neurokit.target import LowerOptions, TargetInfo, register_target
 
 if TYPE_CHECKING:
@@ -163,6 +164,8 @@ class OnnxSequence(OnnxTarget):
         requires=("onnx", "onnxscript"),
         opens_with=("onnxruntime",),
         install='pip install "neurokit-edge[onnx]"',
+        takes=frozenset(PORT_TRAITS),
+        runtime="onnxruntime",
     )
 
 
@@ -177,6 +180,8 @@ class OnnxScan(OnnxTarget):
         requires=("onnx", "onnxscript"),
         opens_with=("onnxruntime",),
         install='pip install "neurokit-edge[onnx]"',
+        takes=frozenset(PORT_TRAITS),
+        runtime="onnxruntime",
     )
 
 
@@ -191,5 +196,7 @@ class OnnxStep(OnnxTarget):
         requires=("onnx", "onnxscript"),
         opens_with=("onnxruntime",),
         install='pip install "neurokit-edge[onnx]"',
+        takes=frozenset(PORT_TRAITS),
+        runtime="onnxruntime",
         streaming=True,
     )
