@@ -15,6 +15,7 @@ from neurokit.hw_sim.graph.raster import SpikeRaster
 from neurokit.hw_sim.trace.builder import Builder
 from neurokit.hw_sim.trace.values import Value, sample_shape
 from neurokit.neurons.cells import NirCell
+from neurokit.program.nodes import module_paths
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured
@@ -51,9 +52,7 @@ class Cells:
 
     def _path(self, node: Node) -> str | None:
         """Returns the innermost cell that an operation is part of."""
-        stack = list((node.meta.get("nn_module_stack") or {}).values())
-        inside = [str(entry[0]).removeprefix("L['self'].").removeprefix("net").removeprefix(".") for entry in stack]
-        return next((path for path in reversed(inside) if path in self.modules), None)
+        return next((path for path in reversed(module_paths(node)) if path in self.modules), None)
 
     def leaves(self, node: Node) -> bool:
         """Returns whether what an operation of a cell gives is used outside of it."""
@@ -115,7 +114,8 @@ class Cells:
 def _results(module: GraphModule, count: int) -> list[Node]:
     """Returns the nodes whose results are the program's outputs (and not states)."""
     output = next(node for node in module.graph.nodes if node.op == "output")
-    return [node for node in list(output.args[0])[:count] if isinstance(node, Node)]  # type: ignore[arg-type]
+    given: Any = output.args[0]
+    return [node for node in list(given)[:count] if isinstance(node, Node)]
 
 
 def _model(module: Any) -> tuple[NeuronModel, str]:
@@ -123,8 +123,8 @@ def _model(module: Any) -> tuple[NeuronModel, str]:
     from spikingjelly.activation_based import neuron
 
     if isinstance(module, NirCell):
-        tau = module.fields.get("tau", module.fields.get("tau_mem"))
-        steps = math.inf if tau is None else float(tau.reshape(-1)[0]) / module.dt
+        constant = module.fields.get("tau", module.fields.get("tau_mem"))
+        steps = math.inf if constant is None else float(constant.reshape(-1)[0]) / module.dt
         after, kind = _number(module, "after"), "lif" if module.leaky else "if"
         threshold = _number(module, "threshold")
         current = _CURRENT if module.current else ""

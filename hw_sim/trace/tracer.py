@@ -19,7 +19,9 @@ from neurokit.hw_sim.trace.rolled import Group, groups_of, joined
 from neurokit.hw_sim.trace.values import Term, Value, numbered
 from neurokit.neurons.delay import Delay
 from neurokit.neurons.ops import is_neuron
+from neurokit.program.nodes import module_paths
 from neurokit.program.ops import operation
+from neurokit.program.walk import fetch
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured
@@ -66,7 +68,7 @@ class Tracer:
                 elif node.name in self.loops:
                     self.values[node] = self.builder.fed_back(self.loops[node.name], given)
             elif node.op == "get_attr":
-                self.real[node] = _attribute(self.module, str(node.target))
+                self.real[node] = fetch(self.module, str(node.target))
             elif node.op == "call_function":
                 self._step(node)
             elif node.op == "output":
@@ -94,7 +96,7 @@ class Tracer:
             if node.op == "placeholder":
                 self.real[node] = next(inputs)
             elif node.op == "get_attr":
-                self.real[node] = _attribute(self.module, str(node.target))
+                self.real[node] = fetch(self.module, str(node.target))
             elif node.op == "call_function":
                 self._compute(node)
 
@@ -135,12 +137,14 @@ class Tracer:
         """Returns what the result of an operation is made of; None if nothing of the input is in it."""
         path = self.cells.paths.get(node)
         if path is not None:
-            for value, real in given.entering():
-                self.cells.enter(path, value, real)
-            value = self.cells.leave(path, node, result) if self.cells.leaves(node) else None
-        elif not any(True for _ in given.entering()) and given.held() is None:
+            for entering, real in given.entering():
+                self.cells.enter(path, entering, real)
+            left = self.cells.leave(path, node, result) if self.cells.leaves(node) else None
+            return left if left is None else self._shared(node, left, result, given.users)
+        if not any(True for _ in given.entering()) and given.held() is None:
             return None
-        elif not hasattr(node.target, "_schema"):
+        value: Any
+        if not hasattr(node.target, "_schema"):
             value = given.held()
         elif isinstance(given, Rolled) and given.is_sum:
             value = self._summed(node, given)
@@ -179,7 +183,7 @@ class Tracer:
 
     def attribute(self, name: str) -> Any:
         """Returns a tensor of the program by its name."""
-        return _attribute(self.module, name)
+        return fetch(self.module, name)
 
     def real_of(self, leaf: Any) -> Any:
         """Returns the tensor of a node, or what is no node as it is."""
@@ -224,8 +228,8 @@ class Tracer:
 
     def _outputs(self, node: Node) -> tuple[str, ...]:
         names: list[str] = []
-        results = node.args[0]
-        for result in results[: len(self.captured.output_names)]:  # type: ignore[index]
+        results: Any = node.args[0]
+        for result in results[: len(self.captured.output_names)]:
             value = self.values.get(result)
             if isinstance(value, Value) and not value.unknown:
                 value = self.builder.limited(value, self.real[result], "output")
@@ -234,7 +238,7 @@ class Tracer:
                 if not (value.once or last):
                     known = self.builder.materialise(value, self.real[result], "output")
                 names += [term.source for term in known.terms if isinstance(term.source, str)]
-        self._close_loops(results[len(self.captured.output_names) :])  # type: ignore[index]
+        self._close_loops(results[len(self.captured.output_names) :])
         return tuple(name for name in dict.fromkeys(names) if name in self.builder.populations)
 
     def _close_loops(self, states: Any) -> None:
@@ -260,7 +264,7 @@ def _module_of(captured: Captured) -> GraphModule:
     """Returns the program as a graph module, made once: its guards take longer than many a forward pass."""
     known: GraphModule | None = captured.program.__dict__.get("_neurokit_module")
     if known is None:
-        known = captured.program.module(check_guards=False)  # type: ignore[assignment]
+        known = captured.program.module(check_guards=False)
         captured.program.__dict__["_neurokit_module"] = known
     assert known is not None
     return known
@@ -316,17 +320,9 @@ def _last_uses(module: GraphModule) -> dict[Node, list[Node]]:
     return uses
 
 
-def _attribute(module: torch.nn.Module, name: str) -> Any:
-    value: Any = module
-    for part in name.split("."):
-        value = getattr(value, part)
-    return value
-
-
 def _path(node: Node, operation: str) -> str:
     """Returns the path, in the user's module, of the module that calls the operation (with the operation if inner)."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
-    path = stack[-1][0] if stack else ""
-    path = path.removeprefix("L['self'].").removeprefix("net").removeprefix(".")
+    path = (module_paths(node) or [""])[-1]
     leaf = bool(stack) and str(stack[-1][1]).startswith(_LEAVES)
     return path if path and leaf else f"{path}.{operation}".strip(".")
