@@ -187,9 +187,21 @@ class Probe(Protocol):
         """Returns every layer's membrane after the last free run, where the artifact shows it; [] if it shows none."""
         return []
 
+    def initial_membranes(self) -> list[np.ndarray | None]:
+        """Returns every layer's membranes before its calls in the last free run, where the artifact shows them.
+
+        One array a layer, `[calls, B, ...]`, of calls of the same number of steps each: the first is the initial
+        membrane. [] if it shows none.
+        """
+        return []
+
     def restrict(self, vectors: Vectors) -> Vectors:
         """Returns the vectors of what this artifact shows: without layers that it hides, with its own bounds."""
         return vectors
+
+    def runner(self) -> Runner | None:
+        """Opens what calls in a row are made on; None for what the target itself opens."""
+        return None
 
     def inspect(self, vectors: Vectors) -> tuple[list[str], list[str]]:
         """Makes the checks that only this target knows; returns faults and notes, one line each."""

@@ -41,6 +41,14 @@ def reset(net: NirNet) -> None:
     functional.reset_net(net)
 
 
+def _membrane(net: NirNet, name: str, current: Tensor) -> Tensor:
+    """Returns the membrane of a neuron before it is given a current `[T, B, ...]`."""
+    import torch
+
+    v = getattr(net, net.module_of[name]).v
+    return torch.as_tensor(v, dtype=current.dtype).expand(current.shape[1:]).clone()
+
+
 class NirRunner:
     """A NIR artifact that is open; a context manager.
 
@@ -170,6 +178,7 @@ class NirProbe(Probe):
         self._layers: list[tuple[int, str]] = [(int(at), name) for at, name in info["layers"]]
         self._forceable = all(neuron.op != "decomposed" for neuron in artifact.manifest.neurons)
         self._data: list[list[np.ndarray]] | None = None
+        self._starts: list[np.ndarray | None] = []
         if info.get("parts"):
             with np.load(artifact.file(PART_DATA), allow_pickle=False) as data:
                 self.fixed_input = True
@@ -196,13 +205,20 @@ class NirProbe(Probe):
 
     def free(self, feeds: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs a sequence as it is; returns the outputs and every layer's spikes `[T, B, ...]`."""
-        seen = _Seen()
+        seen, starts = _Seen(), _Seen()
 
         def call(index: int, name: str, value: Tensor) -> Tensor:
+            if (index, name) in self._layers:
+                starts.note((index, name), _membrane(self._nets[index], name, value)[None])
             return seen.note((index, name), self._nets[index].call(name, value))
 
         outputs = self._run(feeds, call)
+        self._starts = [starts.whole(layer) for layer in self._layers]
         return outputs, [seen.whole(layer) for layer in self._layers]
+
+    def initial_membranes(self) -> list[np.ndarray | None]:
+        """Returns every layer's membranes before its calls in the last free run."""
+        return self._starts
 
     def currents(
         self, feeds: Mapping[str, np.ndarray], spikes: list[np.ndarray]

@@ -59,8 +59,8 @@ def scale(call: Call, builder: Builder) -> Any:
     if divides:
         return give_up(call, builder)
     tensors = [call.arguments[name].expand(shape) for name in ("self", "other")]
-    spread = [value.mapped(lambda ids: ids.expand(shape)) for value in given]
-    return _product(call, builder, spread, tensors, (call.result.numel() // builder.steps, 1, 1, 1))
+    both = [value.mapped(lambda ids: ids.expand(shape)) for value in given]
+    return _product(call, builder, both, tensors, (call.result.numel() // builder.steps, 1, 1, 1))
 
 
 def negate(call: Call, builder: Builder) -> Any:

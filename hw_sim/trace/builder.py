@@ -118,7 +118,7 @@ class Builder:
 
     def by_delay(self, value: Value) -> Value:
         """Returns a connectable value with terms of one delay each; late connections become populations."""
-        terms = []
+        terms: list[Term] = []
         for term in value.terms:
             for part in term.by_delay(self.steps) or ():
                 terms += self.settled(Value((part,))).terms if part.delay else (part,)
@@ -244,8 +244,17 @@ class Builder:
         for term in value.terms:
             assert isinstance(term.source, str)
             index = index_or_none(term.ids.reshape(-1).numpy().astype(np.int64), term.size)
-            ends = (f"{term.source} to {name}", term.source, name, "identity", shape, shape)
-            self._add(Projection(*ends, source_size=term.size, source_index=index, gain=term.gain, delay=term.delay))
+            added = Projection.identity(
+                f"{term.source} to {name}",
+                term.source,
+                name,
+                shape,
+                source_size=term.size,
+                source_index=index,
+                gain=term.gain,
+                delay=term.delay,
+            )
+            self._add(added)
         last = numbered(tuple(real.shape), 1) + (self.steps - 1) * real.numel()
         if self.watch is not None:
             self.watch(name, real, Term(name, last, real.numel()))

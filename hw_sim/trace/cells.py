@@ -115,7 +115,8 @@ class Cells:
 def _results(module: GraphModule, count: int) -> list[Node]:
     """Returns the nodes whose results are the program's outputs (and not states)."""
     output = next(node for node in module.graph.nodes if node.op == "output")
-    return [node for node in list(output.args[0])[:count] if isinstance(node, Node)]  # type: ignore[arg-type]
+    given: Any = output.args[0]
+    return [node for node in list(given)[:count] if isinstance(node, Node)]
 
 
 def _model(module: Any) -> tuple[NeuronModel, str]:
@@ -123,8 +124,8 @@ def _model(module: Any) -> tuple[NeuronModel, str]:
     from spikingjelly.activation_based import neuron
 
     if isinstance(module, NirCell):
-        tau = module.fields.get("tau", module.fields.get("tau_mem"))
-        steps = math.inf if tau is None else float(tau.reshape(-1)[0]) / module.dt
+        constant = module.fields.get("tau", module.fields.get("tau_mem"))
+        steps = math.inf if constant is None else float(constant.reshape(-1)[0]) / module.dt
         after, kind = _number(module, "after"), "lif" if module.leaky else "if"
         threshold = _number(module, "threshold")
         current = _CURRENT if module.current else ""

@@ -87,7 +87,7 @@ def _normalised(call: Call, builder: Builder) -> Any:
 
 
 def _padded(call: Call, builder: Builder) -> Any:
-    value = call.values.get("self", call.values.get("input"))
+    value = next(iter(call.values.values()))
     if call.operation not in ("pad", "constant_pad_nd") or call.get("mode", default="constant") != "constant":
         return _moved(replace(call, floats=True), builder)  # by elements of the tensor
     pad, fill = list(call.get("pad")), call.get("value", default=0.0) or 0.0
