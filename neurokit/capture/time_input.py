@@ -93,11 +93,8 @@ class _Trial:
     shapes: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
     error: str = ""
     raised: bool = False
-<<<<<<< HEAD
     outputs: list[torch.Tensor] = field(default_factory=list)
     given: list[torch.Tensor] = field(default_factory=list)  # inputs of the neuron that was called first
-=======
->>>>>>> main
 
     def calls_are_multiples_of(self, count: int) -> bool:
         return all(len(shapes) % count == 0 for shapes in self.shapes.values())
@@ -261,7 +258,8 @@ def _try(module: nn.Module, shape: tuple[int, ...], tensor: TensorSpec) -> _Tria
     x = torch.rand(shape, generator=generator).to(device, getattr(torch, tensor.dtype))
     try:
         with torch.no_grad():
-            module(x)
+            leaves = torch.utils._pytree.tree_leaves(module(x))
+            trial.outputs = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     except Exception as error:
         text = str(error).strip()
         trial.error = f"{type(error).__name__}: {text.splitlines()[0][:120] if text else 'no message'}"
