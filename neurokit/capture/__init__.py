@@ -15,10 +15,12 @@ from torch.export import ExportedProgram
 from neurokit.capture.attribute_state import mark_states
 from neurokit.capture.eager import own_random_numbers, untouched
 from neurokit.capture.hooks import foreign_hooks, settle
+from neurokit.capture.initial_values import learn_starts
 from neurokit.capture.neurons import is_stateful
 from neurokit.capture.obstacles import neurons_and_states, not_one_step, not_streaming, wrong_time_steps
 from neurokit.capture.ports import check_dynamic, input_ports, output_meaning, output_ports
 from neurokit.capture.probe import Probe, example_values, keep_other_attributes, probe, set_time_steps, time_output
+from neurokit.capture.several import together
 from neurokit.capture.sides import comparable, stimulus
 from neurokit.capture.signature import Signature
 from neurokit.capture.tidy import tidy
@@ -26,10 +28,10 @@ from neurokit.capture.time_input import find_time_semantics, neurons_of, quiet_c
 from neurokit.capture.tracing import NO_NODE, Job, traced
 from neurokit.capture.twin import Twin, private_copy
 from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSteps
-from neurokit.dims import BATCH, Size, substitute
+from neurokit.dims import BATCH, substitute
 from neurokit.errors import InputError, ModelLoadError, Unsupported, UnsupportedError
 from neurokit.neurons.ops import is_neuron
-from neurokit.spec import ModelSpec, TensorSpec, TimeInput
+from neurokit.spec import ModelSpec, TensorSpec, TimeInput, TimeOutput
 from neurokit.weights import check_finite
 
 Examples = torch.Tensor | Sequence[torch.Tensor] | Mapping[str, torch.Tensor]
@@ -99,7 +101,7 @@ def capture(
             copied = private_copy(net)[0] if parts else net  # a twin rebinds the forward of neurons
             twin = Twin(copied, "none" if steps is None else spec.time_input, Signature(graph, copied))
             parts.append(_trace(twin, spec.of(graph), steps, batch, form, merged, tuple(notes)))
-        made = _together(parts) if spec.graphs else parts[0]
+        made = together(parts) if spec.graphs else parts[0]
         if not compare or eager is None or form != "sequence":
             return made
         from neurokit.capture.fidelity import hold_against
@@ -110,42 +112,6 @@ def capture(
 def _settle_hooks(net: nn.Module, eager: nn.Module, spec: ModelSpec, steps: TimeSteps) -> list[str]:
     count = spec.time_steps if isinstance(steps, str) else steps
     return settle(net, eager, stimulus(spec, count, 2, 1.0), steps is not None and spec.time_input == "step")
-
-
-def _together(parts: Sequence[Captured]) -> Captured:
-    """Returns the first graph of a model with several; it knows the others, and retraces them with it."""
-
-    def retrace(**changes: Any) -> Captured:
-        stateless = {name: value for name, value in changes.items() if name != "form"}
-        return _together([part.retrace(**(changes if part.spec.states else stateless)) for part in parts])
-
-    _check_passed_on(parts)
-    return replace(parts[0], parts=tuple(parts), retrace=retrace)
-
-
-def _check_passed_on(parts: Sequence[Captured]) -> None:
-    """Refuses what is passed from one graph to the next if it does not fit there."""
-    given = {f"{part.graph}.{port.name}": port for part in parts for port in part.outputs}
-    reasons = []
-    for part in parts:
-        for port in (port for port in part.inputs if port.source):
-            source = given.get(port.source)
-            if source is None:
-                why = f"its {port.name!r} comes from {port.source!r}, which no graph gives ({', '.join(given)})"
-            elif source.dtype != port.dtype or not _alike(source.shape, port.shape):
-                shapes = [f"[{', '.join(map(str, each.shape))}] {each.dtype}" for each in (port, source)]
-                why = f"its {port.name!r} is {shapes[0]}, and {port.source!r}, where it comes from, is {shapes[1]}"
-            else:
-                continue
-            reasons.append(Unsupported(part.graph, part.spec.name, why, "declare the port as that output is"))
-    if reasons:
-        raise UnsupportedError(f"model {parts[0].spec.name!r} cannot be captured", reasons)
-
-
-def _alike(a: Sequence[Size], b: Sequence[Size]) -> bool:
-    """Whether two shapes may be equal: numbers are, and a free axis may be anything."""
-    pairs = zip(a, b, strict=False)
-    return len(a) == len(b) and all(x == y or not (isinstance(x, int) and isinstance(y, int)) for x, y in pairs)
 
 
 def _several_and_neurons(spec: ModelSpec) -> UnsupportedError:
@@ -302,12 +268,11 @@ def _trace(
     if reasons:
         raise UnsupportedError(f"model {spec.name!r} cannot be captured", reasons)
     example_t = _DYNAMIC_T if steps == "dynamic" else steps
-    # Before the state is named: this one runs the twin from its initial state.
-    over_time = time_output(twin, spec, example_t)
-    twin.time_output = over_time
+    over_time, found = _probed(twin, spec, example_t, single, opened)
+    if learn_starts(twin, spec, example_t, single):
+        over_time, found = _probed(twin, spec, example_t, single, opened)
     twin.opened = opened
     try:
-        found = probe(twin, spec, example_t, single)
         reasons = [*found.problems, *(not_one_step(twin, spec, over_time) if single else ())]
         if reasons:
             raise UnsupportedError(f"model {spec.name!r} cannot be captured", reasons)
@@ -359,6 +324,17 @@ def _trace(
         module=twin,
         retrace=retrace,
     )
+
+
+def _probed(twin: Twin, spec: ModelSpec, steps: int | None, single: bool, opened: bool) -> tuple[TimeOutput, Probe]:
+    """Returns what the output is over time, and what the dry runs found."""
+    # Before the state is named: this one runs the twin from its initial state.
+    twin.time_output = time_output(twin, spec, steps)
+    twin.opened = opened
+    try:
+        return twin.time_output, probe(twin, spec, steps, single)
+    finally:
+        twin.opened = False
 
 
 def _export(

@@ -46,11 +46,12 @@ class Signature:
         self.output_names: tuple[str, ...] = ()
         self._places: tuple[int, ...] = ()  # which leaves are outputs, then which are states
 
-    def call(self, values: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def call(self, values: Sequence[Tensor], net: nn.Module | None = None) -> tuple[Tensor, ...]:
         """Runs the function.
 
         Args:
             values: Inputs and states, in the order of the ports.
+            net: The module as its owner reaches it: under a trace a proxy, which notes the paths of its parts.
 
         Returns:
             The outputs, then the new states.
@@ -60,7 +61,8 @@ class Signature:
         """
         args, kwargs = _filled(self._template, dict(zip(self.names, values, strict=True)))
         # A module's forward is called by way of the module: its parametrisations are hooks.
-        function = self.net if self.graph.method == "forward" else getattr(self.net, self.graph.method)
+        net = self.net if net is None else net
+        function = net if self.graph.method == "forward" else getattr(net, self.graph.method)
         leaves = list(named_leaves(function(*args, **kwargs)))
         if not self._places:
             self._find_places([name for name, _ in leaves])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from neurokit.capture.looping import run_loop
 from neurokit.capture.neurons import States, adapter_for, is_stateful, refuse
 from neurokit.capture.signature import Signature, named_leaves
 from neurokit.capture.slots import Order, Slot, Timeline
+from neurokit.capture.starts import materialized
 from neurokit.errors import ModelLoadError, Unsupported
 from neurokit.neurons.loops import Loop
 from neurokit.spec import ONE_GRAPH, GraphSpec, TensorSpec
@@ -102,6 +104,7 @@ class Twin(nn.Module):
         self.slots: list[Slot] = []
         self.order = Order()
         self.state_count = 0
+        self.starts_known = False  # whether initial values that the module writes itself were looked for
         for path, module in net.named_modules():
             if is_stateful(module):
                 self._adopt(path, module)
@@ -123,7 +126,7 @@ class Twin(nn.Module):
         return (*outputs, *self._states())
 
     def _outputs(self, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        call = self.signature.call
+        call = partial(self.signature.call, net=self.net)
         if self.time_input in ("none", "image"):
             return call(given)
         if self.time_input == "sequence":
@@ -139,7 +142,8 @@ class Twin(nn.Module):
         self.order.clear()
         at = 0
         for slot in self.slots:
-            slot.calls, slot.carried = 0, True
+            slot.calls, slot.carried, slot.written = 0, True, {}
+            _restore(slot)  # a run that failed may have left its own values
             slot.values = slot.initial
             if slot.names:
                 named = dict(zip(slot.names, states[at : at + len(slot.names)], strict=True))
@@ -186,7 +190,7 @@ class Twin(nn.Module):
         slot.has_time = multi or folded
         if folded:
             x = x.unflatten(0, (self.timeline.steps, -1))
-        slot.values = _materialize(slot, x, slot.has_time)
+        slot.values = materialized(slot, x, slot.has_time)
         slot.scanned = False
         adapter = slot.adapter
         if not slot.has_time:
@@ -231,13 +235,6 @@ def _loop(slot: Slot, x_seq: Tensor) -> tuple[Tensor, States]:
     return y_seq, tuple(states)
 
 
-def _materialize(slot: Slot, x: Tensor, has_time: bool) -> States:
-    module = slot.module
-    if not isinstance(module, base.MemoryModule):
-        return slot.values
-    return tuple(module.materialize_states((x,), slot.values, "m" if has_time else "s"))
-
-
 def _memory_names(module: nn.Module) -> list[str]:
     return list(module._memories) if isinstance(module, base.MemoryModule) else []
 
@@ -251,8 +248,7 @@ def _initial(module: nn.Module) -> States:
 def _restore(slot: Slot) -> None:
     """Takes traced tensors out of the module again, so that no later run starts from them."""
     if isinstance(slot.module, base.MemoryModule):
-        for name, value in zip(_memory_names(slot.module), _initial(slot.module), strict=True):
-            slot.module._memories[name] = value
+        slot.module._memories.update(zip(_memory_names(slot.module), slot.initial, strict=True))
         if getattr(slot.module, "v_seq", None) is not None:
             slot.module.v_seq = None  # type: ignore[assignment]
 

@@ -50,7 +50,8 @@ def judge_neuron(probe: Probe, index: int, layer: LayerVector) -> str:
     dtype = layer.sample_h.dtype
     steps = max(SHORTEST, len(layer.spikes) + LONGER)
     parameters = _rounded(layer.parameters, dtype)
-    current, start = made_currents(layer.op, parameters, layer.init, steps, dtype)
+    init = float(np.mean(layer.init))  # of a membrane that starts differently everywhere, its middle
+    current, start = made_currents(layer.op, parameters, init, steps, dtype)
     spikes, last = probe.run(index, current, start)
     if spikes.shape != current.shape or last.size != start.size:
         return f"run alone over {steps} steps, its neuron gives spikes of shape {list(spikes.shape)}"

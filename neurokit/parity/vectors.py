@@ -41,7 +41,7 @@ class LayerVector:
         op: Operation ("if_", "lif", "plif").
         parameters: Its scalars.
         spikes: `[T, B, ...]`, 0 or 1, uint8.
-        init: Membrane before the first step.
+        init: Membrane before the first step: one number, or one sample's `[...]`.
         bound: Rounding bound on the charged membrane of one implementation.
         rigorous: Whether the bound is proven; else it is an estimate (the layer's input passes operations that the
             error analysis does not know).
@@ -55,7 +55,7 @@ class LayerVector:
     op: str
     parameters: dict[str, Any]
     spikes: np.ndarray
-    init: float
+    init: float | np.ndarray
     bound: float
     rigorous: bool
     sample_at: np.ndarray
@@ -142,11 +142,13 @@ class Vectors:
                     "op": layer.op,
                     "parameters": layer.parameters,
                     "shape": list(layer.spikes.shape),
-                    "init": layer.init,
+                    "init": None if isinstance(layer.init, np.ndarray) else layer.init,
                     "bound": layer.bound,
                     "rigorous": layer.rigorous,
                 }
             )
+            if isinstance(layer.init, np.ndarray):
+                arrays[f"init{index}"] = layer.init
             if layer.near is not None:
                 arrays[f"near{index}"] = layer.near
         arrays["head"] = np.frombuffer(json.dumps(head).encode(), dtype=np.uint8)
@@ -227,6 +229,8 @@ def _layer(data: Any, index: int, entry: dict[str, Any]) -> LayerVector:
     spikes = np.unpackbits(packed, count=count).reshape(shape)
     entry.pop("seed", None)
     near = data.get(f"near{index}")
+    if entry["init"] is None:
+        entry["init"] = data[f"init{index}"]
     return LayerVector(spikes=spikes, sample_at=data[f"at{index}"], sample_h=data[f"h{index}"], near=near, **entry)
 
 
@@ -346,20 +350,25 @@ def _make_layer(neuron: Any, entry: Any, current: Any, seed: int) -> LayerVector
     error = current.error().expand(entry.current.shape).numpy()
     at = _sample(charged.size, seed)
     bound = membrane_bound(neuron.op, parameters, x, charged, error)
-    init = float(v.reshape(-1)[0]) if v.size else 0.0
     return LayerVector(
         neuron.path,
         neuron.kind,
         neuron.op,
         parameters,
         spikes,
-        init,
+        _initial(v),
         bound,
         current.rigorous,
         at,
         charged.reshape(-1)[at],
         np.flatnonzero(np.abs(charged - parameters["v_threshold"]) <= NEAR * bound),
     )
+
+
+def _initial(v: np.ndarray) -> float | np.ndarray:
+    """Returns the membrane `[B, ...]` before the first step as one number where it is, else that of one sample."""
+    first = v.reshape(-1)[:1]
+    return float(first[0] if v.size else 0.0) if (v == first).all() else v[0]
 
 
 def replay(

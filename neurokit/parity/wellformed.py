@@ -92,7 +92,12 @@ def _fault(vectors: Vectors, manifest: Any) -> str:
 def _layer_fault(layer: LayerVector) -> str:
     if layer.spikes.ndim < 2 or not _is_bound(layer.bound) or not isinstance(layer.rigorous, bool):
         return "have no spikes or no bound"
-    if not isinstance(layer.init, int | float) or not math.isfinite(layer.init):
+    if isinstance(layer.init, np.ndarray):
+        if layer.init.shape != layer.spikes.shape[2:] or layer.init.dtype.kind != "f":
+            return f"start from {list(layer.init.shape)} {layer.init.dtype}"
+        if not np.isfinite(layer.init).all():
+            return "start from numbers that are not finite"
+    elif not isinstance(layer.init, int | float) or not math.isfinite(layer.init):
         return f"start from {layer.init!r}"
     if not isinstance(layer.parameters, Mapping) or "v_threshold" not in layer.parameters:
         return "name no threshold"
