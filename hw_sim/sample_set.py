@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def run_set(
     """
     rows = list(done)
     try:
-        for names, batch in batches:
+        for names, batch in _ahead(batches):
             more = pricer.rows(batch, len(names))
             rows += more
             if keep is not None:
@@ -121,6 +122,16 @@ def run_set(
         if not rows:
             raise
     return set_report(rows, pricer, total)
+
+
+def _ahead(batches: Iterable[tuple[list[str], Workload]]) -> Iterator[tuple[list[str], Workload]]:
+    """Yields batches, the next of which is run while one is counted and priced: both leave Python for most of it."""
+    rest = iter(batches)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        coming = pool.submit(next, rest, None)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(next, rest, None)
+            yield batch
 
 
 def set_report(rows: Sequence[Row], pricer: SetPricer, total: int) -> SetReport:

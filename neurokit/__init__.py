@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from neurokit import errors as errors
     from neurokit.artifact import Artifact as Artifact
     from neurokit.bench.api import benchmark as benchmark
+    from neurokit.dims import Dim as Dim
     from neurokit.loading import load as load
     from neurokit.pipeline import capture as capture
     from neurokit.pipeline import exact as exact
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from neurokit.pipeline import open as open
     from neurokit.pipeline import verify as verify
     from neurokit.quantity import Quantity as Quantity
+    from neurokit.spec import GraphSpec as GraphSpec
     from neurokit.spec import ModelSpec as ModelSpec
+    from neurokit.spec import StateSpec as StateSpec
     from neurokit.spec import TensorSpec as TensorSpec
     from neurokit.spec import register_model as register_model
     from neurokit.transforms import transform as transform
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 # Public name and the module it comes from, imported when the name is first used: `import neurokit` stays light.
 _PUBLIC = {
     "Artifact": "neurokit.artifact",
+    "Dim": "neurokit.dims",
+    "GraphSpec": "neurokit.spec",
+    "StateSpec": "neurokit.spec",
     "ModelSpec": "neurokit.spec",
     "Quantity": "neurokit.quantity",
     "TensorSpec": "neurokit.spec",

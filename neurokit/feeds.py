@@ -21,7 +21,7 @@ def call_by_name(run: Callable[[Feeds], Outputs], given: Any, inputs: Sequence[s
         run: Takes inputs by name and returns outputs by name.
         given: A mapping of names to arrays, or one array.
         inputs: Names of the inputs.
-        outputs: Names of the outputs.
+        outputs: Names of the outputs, or () where they are known only after the run.
 
     Returns:
         A mapping for a mapping, an array for an array.
@@ -38,13 +38,15 @@ def call_by_name(run: Callable[[Feeds], Outputs], given: Any, inputs: Sequence[s
             expected="inputs by name",
             fix=f"runner({feed})",
         )
-    if len(outputs) > 1:
+    found = {} if len(outputs) > 1 else run({inputs[0]: given})
+    names = outputs if len(outputs) > 1 else tuple(found)
+    if len(names) > 1:
         raise InputError(
-            f"one array gives one array, and there are {len(outputs)} outputs: {', '.join(outputs)}",
+            f"one array gives one array, and there are {len(names)} outputs: {', '.join(names)}",
             expected="inputs by name, which give outputs by name",
             fix=f"runner({feed})",
         )
-    return run({inputs[0]: given})[outputs[0]]
+    return found[names[0]]
 
 
 def check_feeds(

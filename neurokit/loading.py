@@ -10,11 +10,12 @@ import importlib.util
 import inspect
 import sys
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neurokit.dims import as_size
 from neurokit.errors import (
     InputError,
     ModelLoadError,
@@ -31,12 +32,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 DEFAULT_TIME_STEPS = 4
+InputShape = Sequence[int | str] | Mapping[str, tuple[str, Sequence[int | str]]] | None
+Ports = tuple[tuple[str, str, tuple[int | str, ...]], ...]
 _LAYOUTS = {1: "F", 2: "CL", 3: "CHW", 4: "CDHW"}
 
 
 def load(
     name_or_ref: str | ModelSpec,
-    input_shape: Sequence[int] | None = None,
+    input_shape: InputShape = None,
     time_steps: int | None = None,
     weights: str | Path | None = None,
 ) -> ModelSpec:
@@ -46,7 +49,8 @@ def load(
         name_or_ref: A zoo name, `path/file.py:factory`, another tool's file (`net.nir`, `net.onnx`, `net.pt2`; see
             `neurokit.interchange`), or a ModelSpec. The factory takes no arguments and returns an nn.Module or a
             ModelSpec; it may import what lies next to its file.
-        input_shape: Shape of one sample without time and batch. Needed where the factory returns an nn.Module.
+        input_shape: Sizes of one sample without time and batch, numbers or free axes ("S"). Needed where the factory
+            returns an nn.Module; of several inputs by name, {"ids": ("int64", ("S",)), "mask": ("bool", ("S", "S"))}.
         time_steps: Number of time steps T, instead of the model's own; 4 for a bare module that does not say.
         weights: A weights file; `build` loads it, see `neurokit.weights.load_weights`.
 
@@ -67,16 +71,27 @@ def load(
     elif is_model_file(name_or_ref):
         spec = spec_from_file(name_or_ref, time_steps)
     elif ":" in name_or_ref or name_or_ref.endswith(".py") or "/" in name_or_ref:
-        spec = _from_file(name_or_ref, shape, time_steps)
+        spec = _from_file(name_or_ref, input_shape, time_steps)
     else:
         spec = _from_zoo(name_or_ref)
     return _with_choices(spec, shape, time_steps, weights)
 
 
-def _checked_shape(shape: Sequence[int] | None) -> tuple[int, ...] | None:
-    if shape is None:
+def _checked_shape(given: InputShape) -> Ports | None:
+    """Returns the ports that were asked for: (name, dtype, sizes), without a name and dtype where only sizes were."""
+    if given is None:
         return None
-    if not shape or any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in shape):
+    if isinstance(given, Mapping):
+        return tuple((name, dtype, _sizes(sizes)) for name, (dtype, sizes) in given.items())
+    return (("", "", _sizes(given)),)
+
+
+def _sizes(shape: Sequence[int | str]) -> tuple[int | str, ...]:
+    try:
+        sizes = [as_size(size) for size in shape]
+    except (InputError, TypeError):
+        sizes = [0]
+    if not sizes or 0 in sizes:
         raise InputError(
             f"input shape {shape!r} is not usable", expected="whole numbers >= 1, for example (3, 224, 224)"
         )
@@ -89,18 +104,13 @@ def _check_time_steps(time_steps: int | None) -> None:
 
 
 def _with_choices(
-    spec: ModelSpec, shape: tuple[int, ...] | None, time_steps: int | None, weights: str | Path | None
+    spec: ModelSpec, shape: Ports | None, time_steps: int | None, weights: str | Path | None
 ) -> ModelSpec:
     """Returns `spec` with another input shape, number of steps or weights."""
     changes: dict[str, Any] = {}
-    if shape is not None and shape != spec.inputs[0].shape:
-        if len(spec.inputs) > 1 or len(shape) != len(spec.inputs[0].shape):
-            raise InputError(
-                f"input shape {shape} does not fit model {spec.name!r}",
-                expected=" and ".join(str(tensor.shape) for tensor in spec.inputs),
-            )
-        # The example inputs are of the old shape.
-        changes.update(inputs=(dataclasses.replace(spec.inputs[0], shape=shape),), example=None)
+    inputs = spec.inputs if shape is None else _reshaped(spec, shape)
+    if inputs != spec.inputs:
+        changes.update(inputs=inputs, example=None)  # the example inputs are of the old shape
     if time_steps is not None:
         if not spec.spiking:
             raise InputError(
@@ -118,6 +128,23 @@ def _with_choices(
             options={**spec.options, "weights": path.name},
         )
     return dataclasses.replace(spec, **changes) if changes else spec
+
+
+def _reshaped(spec: ModelSpec, ports: Ports) -> tuple[TensorSpec, ...]:
+    """Returns a model's inputs with other sizes."""
+    named = {name or spec.inputs[0].name: (dtype, shape) for name, dtype, shape in ports} if spec.inputs else {}
+    known = {port.name: port for port in spec.inputs}
+    fits = named.keys() == known.keys() and all(
+        len(shape) == len(known[name].shape) and dtype in ("", known[name].dtype)
+        for name, (dtype, shape) in named.items()
+    )
+    if not fits:
+        given = " and ".join(f"{name}{' ' if name else ''}{shape}" for name, _, shape in ports)
+        raise InputError(
+            f"input shape {given} does not fit model {spec.name!r}",
+            expected=" and ".join(str(tensor.shape) for tensor in spec.inputs) or "its graphs' own shapes",
+        )
+    return tuple(dataclasses.replace(port, shape=named[port.name][1]) for port in spec.inputs)
 
 
 def _own_time_steps(module: nn.Module) -> int | None:
@@ -167,7 +194,7 @@ def _from_zoo(name: str) -> ModelSpec:
         raise ModelLoadError(f"the definition of model {name!r} raised {_one_line(error)}") from error
 
 
-def _from_file(ref: str, shape: tuple[int, ...] | None, time_steps: int | None) -> ModelSpec:
+def _from_file(ref: str, shape: InputShape, time_steps: int | None) -> ModelSpec:
     file, _, name = ref.rpartition(":")
     if not file or not name or "/" in name:
         raise ModelLoadError(f"model {ref!r} names no factory", expected="path/file.py:factory")
@@ -282,15 +309,32 @@ def _guarded(function: Callable[[], Any], path: Path, ref: str) -> Callable[[], 
     return call
 
 
+def _with_several_inputs(module: nn.Module, name: str, inputs: tuple[TensorSpec, ...], ref: str) -> ModelSpec:
+    """Wraps a bare module with several inputs, which must be one without neurons.
+
+    Raises:
+        InputError: If it has neurons: what it takes over time cannot be tried out.
+    """
+    from neurokit.capture.time_input import neurons_of
+
+    if neurons_of(module):
+        raise InputError(
+            f"{ref} has spiking neurons and {len(inputs)} inputs, so what it takes over time cannot be tried out",
+            expected="one input",
+            fix="return a ModelSpec that states time_input",
+        )
+    return ModelSpec(name, lambda: copy.deepcopy(module), inputs)
+
+
 def spec_of_module(
-    module: nn.Module, name: str, shape: tuple[int, ...] | None, time_steps: int | None = None, ref: str = ""
+    module: nn.Module, name: str, shape: InputShape, time_steps: int | None = None, ref: str = ""
 ) -> ModelSpec:
     """Wraps a bare module in a spec; what it takes over time is found out by trying.
 
     Args:
         module: The module; copies of it are run and built.
         name: Name of the model.
-        shape: Shape of one sample without time and batch.
+        shape: Sizes of one sample without time and batch; of several inputs by name, with their dtypes.
         time_steps: T; default is the module's own, or 4. A module without the neurons of a library needs it if it
             takes a sequence.
         ref: What to call the model in messages.
@@ -309,7 +353,8 @@ def spec_of_module(
         steps_of_its_own,
     )
 
-    if shape is None:
+    ports = _checked_shape(shape)
+    if ports is None:
         raise InputError(
             f"factory {ref} returned a bare module, so its input is unknown",
             expected="the shape of one sample, without time and batch",
@@ -323,7 +368,12 @@ def spec_of_module(
             fix="reset its neurons (functional.reset_net) or build it under torch.no_grad()",
         ) from error
     pristine.eval()
-    inputs = (TensorSpec("input", shape, dtype=element_type(module), layout=_LAYOUTS.get(len(shape), "")),)
+    inputs = tuple(
+        TensorSpec(own or "input", sizes, dtype or element_type(module), _LAYOUTS.get(len(sizes), ""))
+        for own, dtype, sizes in ports
+    )
+    if len(inputs) > 1:
+        return _with_several_inputs(pristine, name, inputs, ref)
     known = neurons_of(pristine)
     kept = mark_states(pristine, inputs[0], known)
     if kept and not known:

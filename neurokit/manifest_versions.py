@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+_ON_ONNXRUNTIME = ("onnx", "onnx-scan", "onnx-step", "onnx-int8")  # the targets of version 0.1 that it runs alone
 _PORTS = ("inputs", "outputs", "states")
 
 
@@ -23,7 +24,10 @@ def upgraded(data: Mapping[str, Any]) -> dict[str, Any]:
     Version 1 (neurokit 0.1) had one graph, whose ports stood at the top, and no bounds of free axes.
     """
     made = with_graphs(data)
-    return {**made, "schema_version": 2} if data.get("schema_version") == 1 else made
+    if data.get("schema_version") != 1:
+        return made
+    runtime = "onnxruntime" if str(data.get("target")) in _ON_ONNXRUNTIME else ""
+    return {**made, "schema_version": 2, "runtime": runtime}
 
 
 def _file(data: Mapping[str, Any]) -> str:

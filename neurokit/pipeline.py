@@ -12,12 +12,13 @@ from neurokit.errors import InputError, MissingRuntimeError, OutputError, Unsupp
 from neurokit.manifest import TaskInfo, TransformInfo
 from neurokit.parity.check import verify as _verify
 from neurokit.parity.check import with_simulators
-from neurokit.parity.vectors import FILE, Vectors, make_vectors
+from neurokit.parity.record_vectors import make_vectors
+from neurokit.parity.vectors import FILE, Vectors
 from neurokit.parity.wellformed import fitting
 from neurokit.provenance import versions
 from neurokit.reports import ParityReport
 from neurokit.simulation import simulate
-from neurokit.target import TARGETS, LowerOptions, Runner, Target
+from neurokit.target import TARGETS, LowerOptions, Runner, Target, check_ports
 
 if TYPE_CHECKING:
     import torch
@@ -174,6 +175,7 @@ def lower(
     if verified:  # what cannot be verified here is said before there is a folder
         need(chosen.info.opens_with, chosen)
     source = captured
+    check_ports(_source(captured).whole_spec, target)
     ranges = calibration if chosen.info.calibrated and numerics == "float" else None
     captured, proof = _numerics(captured, numerics, None if ranges is not None else calibration, bits, fine_tune)
     numerics = "float" if proof is None else "exact"
@@ -387,6 +389,7 @@ def _manifest(
             weights_sha256=weights_sha256,
         ),
         target=target,
+        runtime=TARGETS.get(target).info.runtime,
         reparameterisation=Reparameterisation(
             state=captured.reparameterisation,
             reason=reasons.get(captured.reparameterisation, ""),

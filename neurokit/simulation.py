@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurokit.errors import InputError
+from neurokit.port_traits import refuse_ports
 
 if TYPE_CHECKING:
     import torch
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from neurokit.hw_sim.graph.counts import Workload
     from neurokit.hw_sim.sample_set import SetPricer
     from neurokit.reports.energy import EnergyReport, SetReport
+    from neurokit.spec import ModelSpec
 
 _EXAMPLE_SEED = 0
 _DENSE = ("ann-int8", "ann-fp32")
@@ -76,6 +78,7 @@ def simulate(
         UnknownNameError: If a chip or an estimator is unknown.
         UnsupportedError: If events are to be checked and the model is not in exact form.
     """
+    check_spec(captured.whole_spec)
     from neurokit.capture import opened
     from neurokit.hw_sim import DEFAULT_DEVICES, DEFAULT_ESTIMATORS, load_chip, simulate_workload
     from neurokit.hw_sim.devices import load_comparator
@@ -128,6 +131,15 @@ def simulate(
 
     rest = [replace(trace(captured, x, name), network=first.network) for name, x in given.read(1, given.count)]
     return replace(report, event_check=check([first, *rest]))
+
+
+def check_spec(spec: ModelSpec) -> None:
+    """Refuses a model that cannot be priced, before it is captured.
+
+    Raises:
+        UnsupportedError: If it has several graphs or inputs, declared states, or free axes.
+    """
+    refuse_ports(spec, ("dtypes",), "the simulator", "price a part of it that has one input and no declared states")
 
 
 @dataclass(frozen=True)

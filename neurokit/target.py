@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from neurokit.errors import InputError, Unsupported
+from neurokit.errors import InputError, Unsupported, UnsupportedError
+from neurokit.port_traits import needs_of, not_taken
 from neurokit.registry import Registry
 
 if TYPE_CHECKING:
@@ -17,6 +18,24 @@ if TYPE_CHECKING:
     from neurokit.artifact import Artifact
     from neurokit.capture import Captured
     from neurokit.parity.vectors import Vectors
+    from neurokit.spec import ModelSpec
+
+
+def check_ports(spec: ModelSpec, target: str) -> None:
+    """Refuses a model whose ports a target does not take, before it is captured.
+
+    Raises:
+        UnsupportedError: If so; lists every reason.
+    """
+    reasons = _target_refusals(spec, TARGETS.get(target).info)
+    if reasons:
+        raise UnsupportedError(f"target {target!r} cannot take model {spec.name!r}", reasons)
+
+
+def _target_refusals(spec: ModelSpec, info: TargetInfo) -> list[Unsupported]:
+    able = [name for name, other in TARGETS.items() if set(needs_of(spec)) <= other.info.takes]
+    fix = f"use --target {' or '.join(able[:2])}" if able else "no target takes all of them"
+    return not_taken(spec, info.takes, f"target {info.name!r}", fix)
 
 
 @dataclass(frozen=True)
@@ -33,6 +52,8 @@ class TargetInfo:
         streaming: Whether a runner of this target can `step`.
         calibrated: Whether lowering takes calibration data.
         optional: What an option needs on top, by the option: import names of libraries.
+        takes: What it takes beyond one input of fractions with sizes that are numbers: of `PORT_TRAITS`.
+        runtime: "onnxruntime" where ONNX Runtime alone runs its artifacts, as on a device; else "".
     """
 
     name: str
@@ -44,6 +65,8 @@ class TargetInfo:
     streaming: bool = False
     calibrated: bool = False
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    takes: frozenset[str] = frozenset()
+    runtime: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,17 +101,21 @@ class LowerOptions:
 
 @runtime_checkable
 class Runner(Protocol):
-    """A lowered model that is open and can be run; a context manager."""
+    """A lowered model that is open and can be run; a context manager.
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Runs a whole sequence `[T, B, ...]` (a model without neurons: `[B, ...]`)."""
+    Inputs and outputs go by name. Where there is one input and one output, an array may be given, and is returned:
+    `neurokit.feeds.call_by_name` does that for every runner, and says so where there are more.
+    """
+
+    def __call__(self, given: Mapping[str, np.ndarray] | np.ndarray) -> Any:
+        """Runs whole sequences `[T, B, ...]` (a model without neurons: `[B, ...]`)."""
         ...
 
     def reset(self, batch: int = 1) -> None:
         """Sets every state to its initial value."""
         ...
 
-    def step(self, x_t: np.ndarray) -> np.ndarray:
+    def step(self, given: Mapping[str, np.ndarray] | np.ndarray) -> Any:
         """Runs one time step `[B, ...]` from the present state."""
         ...
 
@@ -160,9 +187,21 @@ class Probe(Protocol):
         """Returns every layer's membrane after the last free run, where the artifact shows it; [] if it shows none."""
         return []
 
+    def initial_membranes(self) -> list[np.ndarray | None]:
+        """Returns every layer's membranes before its calls in the last free run, where the artifact shows them.
+
+        One array a layer, `[calls, B, ...]`, of calls of the same number of steps each: the first is the initial
+        membrane. [] if it shows none.
+        """
+        return []
+
     def restrict(self, vectors: Vectors) -> Vectors:
         """Returns the vectors of what this artifact shows: without layers that it hides, with its own bounds."""
         return vectors
+
+    def runner(self) -> Runner | None:
+        """Opens what calls in a row are made on; None for what the target itself opens."""
+        return None
 
     def inspect(self, vectors: Vectors) -> tuple[list[str], list[str]]:
         """Makes the checks that only this target knows; returns faults and notes, one line each."""

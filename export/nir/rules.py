@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from neurokit.export.nir.arithmetic import add, div, mul, relu, scaled, sub, threshold
 from neurokit.export.nir.graph import PARTITION, GraphBuilder, Rule, Value, op_name, shape_of, values_in
 from neurokit.export.nir.pooling import adaptive, avg_pool, max_pool, reduce, select
 from neurokit.export.nir.weights import batch_norm, cat, conv, linear
+from neurokit.program.ops import Kind, operation
 
 if TYPE_CHECKING:
     from torch.fx import Node
-
-aten = torch.ops.aten
 
 
 def _same(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[str, Any]) -> Value:
@@ -46,8 +43,7 @@ def _reshape(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[
             fields = {"input_type": np.array(value.shape), "start_dim": span[0], "end_dim": span[1]}
             return replace(graph.add("Flatten", fields, value, node, rest, spikes=value.spikes), lead=lead)
     why = f"it reshapes {list(value.shape)} to {list(out)}, and NIR can only join neighbouring axes"
-    fix = _FIX.get(node.target, PARTITION)
-    return graph.refuse(node, op_name(node), why, fix, [value])
+    return graph.refuse(node, op_name(node), why, PARTITION, [value])
 
 
 def _joined(shape: tuple[int, ...], rest: tuple[int, ...]) -> tuple[int, int] | None:
@@ -69,77 +65,72 @@ def _repeat(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[s
 
 def unknown(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[str, Any]) -> Value:
     """The rule of every operation that has none."""
-    why = _WHY.get(node.target, "NIR has no node for it")
-    fix = _FIX.get(node.target, PARTITION)
-    return graph.refuse(node, op_name(node), why, fix, [*values_in(args), *values_in(list(kwargs.values()))])
+    known = operation(node.target)
+    values = [*values_in(args), *values_in(list(kwargs.values()))]
+    name, kind = (None, None) if known is None else (known.name, known.kind)
+    why = _WHY_NAMED.get(name, _WHY.get(kind, "NIR has no node for it"))
+    if kind is Kind.PRODUCT and len(values) < 2:
+        why = "NIR has no node that multiplies matrices by constants; it maps vectors (Affine)"
+    return graph.refuse(node, op_name(node), why, _FIX.get(kind, PARTITION), values)
 
 
-_WHY = {
-    **dict.fromkeys(
-        (aten.matmul.default, aten.bmm.default, aten.einsum.default),
-        "it multiplies two activations (attention), and NIR multiplies by constants only",
-    ),
-    **dict.fromkeys((aten.permute.default, aten.transpose.int), "NIR has no node that reorders axes"),
-    **dict.fromkeys(
-        (aten.round.default, aten.clamp.default),
-        "it limits or rounds activations (as exact numerics do inside some networks), and NIR can state that of its"
-        " input only",
-    ),
-    aten.layer_norm.default: "it normalises by the activations themselves, which NIR cannot",
-    aten.softmax.int: "NIR has no softmax",
+_LIMITS = (
+    "it limits or rounds activations (as exact numerics do inside some networks), and NIR can state that of its input"
+    " only"
+)
+_WHY: dict[Kind | None, str] = {
+    Kind.PRODUCT: "it multiplies two activations (attention), and NIR multiplies by constants only",
+    Kind.MOVE: "NIR has no node that moves elements",
+    Kind.PAD: "NIR pads inside of convolutions and poolings only",
+    Kind.ROUND: _LIMITS,
+    Kind.LIMIT: _LIMITS,
+    Kind.INTERPOLATE: "NIR has no node that interpolates",
+    Kind.FUNCTION: "NIR has no node for a function of each element",
 }
-
-
-_FIX = dict.fromkeys(
-    (aten.round.default, aten.clamp.default),
+_WHY_NAMED: dict[str | None, str] = {
+    **dict.fromkeys(("permute", "transpose", "movedim", "t"), "NIR has no node that reorders axes"),
+    "layer_norm": "it normalises by the activations themselves, which NIR cannot",
+    "softmax": "NIR has no softmax",
+}
+_FIX: dict[Kind | None, str] = dict.fromkeys(
+    (Kind.ROUND, Kind.LIMIT),
     "fewer time steps or --bits may need no rounding inside; else --numerics float, or --option partition=true",
 )
-RULES: dict[Any, Rule] = {
-    **dict.fromkeys(
-        (
-            aten.clone.default,
-            aten.contiguous.default,
-            aten.detach.default,
-            aten.dropout.default,
-            aten.to.dtype,
-            aten._to_copy.default,
-            aten.alias.default,
-            aten.feature_dropout.default,
-            aten.to.dtype_layout,
-        ),
-        _same,
-    ),
-    aten._assert_tensor_metadata.default: _ignore,
-    **dict.fromkeys(
-        (
-            aten.view.default,
-            aten.reshape.default,
-            aten.flatten.using_ints,
-            aten.unflatten.int,
-            aten.squeeze.dim,
-            aten.squeeze.dims,
-            aten.squeeze.default,
-            aten.unsqueeze.default,
-        ),
-        _reshape,
-    ),
-    **dict.fromkeys((aten.expand.default, aten.repeat.default), _repeat),
-    **dict.fromkeys((aten.conv1d.default, aten.conv2d.default, aten.conv1d.padding, aten.conv2d.padding), conv),
-    aten.linear.default: linear,
-    aten.cat.default: cat,
-    aten.batch_norm.default: batch_norm,
-    **dict.fromkeys((aten.add.Tensor, aten.add_.Tensor, aten.add.Scalar, operator.add), add),
-    **dict.fromkeys((aten.sub.Tensor, aten.sub.Scalar), sub),
-    **dict.fromkeys((aten.mul.Tensor, aten.mul.Scalar), mul),
-    **dict.fromkeys((aten.div.Tensor, aten.div.Scalar), div),
-    aten.neg.default: lambda graph, node, args, kwargs: scaled(graph, node, args[0], -1.0),
-    aten.avg_pool2d.default: avg_pool,
-    aten.adaptive_avg_pool2d.default: adaptive,
-    aten.max_pool2d.default: max_pool,
-    aten.mean.dim: reduce("mean"),
-    aten.sum.dim_IntList: reduce("sum"),
-    aten.select.int: select,
-    **dict.fromkeys((aten.gt.Scalar, aten.gt.Tensor), threshold(at=False)),
-    **dict.fromkeys((aten.ge.Scalar, aten.ge.Tensor), threshold(at=True)),
-    **dict.fromkeys((aten.relu.default, aten.relu_.default), relu),
+#: One rule a kind of operation, where NIR can express every operation of the kind.
+_BY_KIND: dict[Kind, Rule] = {
+    Kind.KEEP: _same,
+    Kind.CAST: _same,
+    Kind.SIZE: _ignore,
+    Kind.ADD: add,
+    Kind.DIVIDE: div,
+    Kind.MULTIPLY: mul,
 }
+#: The others by name: NIR can express some of their kind.
+_BY_NAME: dict[str, Rule] = {
+    **dict.fromkeys(("expand", "expand_as", "repeat", "broadcast_to"), _repeat),
+    "select": select,
+    **dict.fromkeys(("conv1d", "conv2d"), conv),
+    "linear": linear,
+    "cat": cat,
+    "batch_norm": batch_norm,
+    **dict.fromkeys(("sub", "subtract"), sub),
+    "neg": lambda graph, node, args, kwargs: scaled(graph, node, args[0], -1.0),
+    "avg_pool2d": avg_pool,
+    "adaptive_avg_pool2d": adaptive,
+    "max_pool2d": max_pool,
+    "mean": reduce("mean"),
+    "sum": reduce("sum"),
+    "gt": threshold(at=False),
+    "ge": threshold(at=True),
+    "relu": relu,
+}
+
+
+def rule_for(target: Any) -> Rule:
+    """Returns the rule of an operation; `unknown` for one that NIR cannot express."""
+    known = operation(target)
+    if known is None:
+        return unknown
+    if known.reshapes and known.name not in _BY_NAME:
+        return _reshape
+    return _BY_NAME.get(known.name, unknown if known.name == "rsub" else _BY_KIND.get(known.kind, unknown))

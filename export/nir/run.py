@@ -10,6 +10,7 @@ import numpy as np
 
 from neurokit.errors import InputError
 from neurokit.export.sequence import reduce_steps
+from neurokit.feeds import Feeds, Outputs, call_by_name
 from neurokit.target import Probe
 
 if TYPE_CHECKING:
@@ -40,6 +41,14 @@ def reset(net: NirNet) -> None:
     functional.reset_net(net)
 
 
+def _membrane(net: NirNet, name: str, current: Tensor) -> Tensor:
+    """Returns the membrane of a neuron before it is given a current `[T, B, ...]`."""
+    import torch
+
+    v = getattr(net, net.module_of[name]).v
+    return torch.as_tensor(v, dtype=current.dtype).expand(current.shape[1:]).clone()
+
+
 class NirRunner:
     """A NIR artifact that is open; a context manager.
 
@@ -61,27 +70,54 @@ class NirRunner:
         self._info = info
         self._timed = self.manifest.time_steps is not None
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
+    def __call__(self, given: Feeds | np.ndarray) -> Any:
         """Runs a whole sequence `[T, B, *shape]`, or `[B, *shape]` without time or for an image.
+
+        Args:
+            given: The input by name, or one array.
 
         Raises:
             InputError: If the shape is not what the graph takes.
         """
+        return call_by_name(lambda feeds: self._named(self._whole(self._only(feeds))), given, *self._names())
+
+    def _whole(self, x: np.ndarray) -> list[np.ndarray]:
         net = self._open()
         reset(net)
         if not self._timed:
-            return self._run(x[None])[0]
+            return [y[0] for y in self._run(x[None])]
         if self._info.get("time_input") == "image":
             x = np.broadcast_to(x, (int(self.manifest.time_steps), *x.shape))  # type: ignore[arg-type]
-        return reduce_steps(self._run(x), self._info.get("time_output", "sequence"))
+        return [reduce_steps(y, self._info.get("time_output", "sequence")) for y in self._run(x)]
 
     def reset(self, batch: int = 1) -> None:
         """Sets every state to its initial value; any batch size fits."""
         reset(self._open())
 
-    def step(self, x_t: np.ndarray) -> np.ndarray:
+    def step(self, given: Feeds | np.ndarray) -> Any:
         """Runs one time step `[B, *shape]` and keeps the new state."""
-        return self._run(x_t[None])[0]
+
+        def run(feeds: Feeds) -> Outputs:
+            return self._named([y[0] for y in self._run(self._only(feeds)[None])])
+
+        return call_by_name(run, given, *self._names())
+
+    def _names(self) -> tuple[list[str], list[str]]:
+        """Returns the names of inputs and outputs; a part of a model has outputs of its own."""
+        outputs = [] if self._info.get("parts") else [port.name for port in self.manifest.outputs]
+        return [port.name for port in self.manifest.inputs], outputs
+
+    def _only(self, feeds: Feeds) -> np.ndarray:
+        (name,) = self._names()[0]
+        if list(feeds) != [name]:
+            raise InputError(f"the inputs are {', '.join(feeds) or 'none'}", expected=f"{name!r} alone")
+        return feeds[name]
+
+    def _named(self, values: list[np.ndarray]) -> Outputs:
+        names = self._names()[1]
+        if len(names) != len(values):  # a part
+            names = [f"y{at}" if at else "y" for at in range(len(values))]
+        return dict(zip(names, values, strict=True))
 
     def close(self) -> None:
         """Frees the graph."""
@@ -98,7 +134,7 @@ class NirRunner:
             raise InputError("the runner is closed", fix="open the artifact again")
         return self._net
 
-    def _run(self, x: np.ndarray) -> np.ndarray:
+    def _run(self, x: np.ndarray) -> list[np.ndarray]:
         import torch
 
         net = self._open()
@@ -109,7 +145,7 @@ class NirRunner:
             raise InputError(f"the input is {list(x.shape[1:])} a step", expected=f"[B, {', '.join(map(str, wanted))}]")
         with torch.no_grad():
             found = net(torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)))
-        return (found[0] if isinstance(found, tuple) else found).numpy()
+        return [y.numpy() for y in (found if isinstance(found, tuple | list) else (found,))]
 
 
 class _Seen:
@@ -142,6 +178,7 @@ class NirProbe(Probe):
         self._layers: list[tuple[int, str]] = [(int(at), name) for at, name in info["layers"]]
         self._forceable = all(neuron.op != "decomposed" for neuron in artifact.manifest.neurons)
         self._data: list[list[np.ndarray]] | None = None
+        self._starts: list[np.ndarray | None] = []
         if info.get("parts"):
             with np.load(artifact.file(PART_DATA), allow_pickle=False) as data:
                 self.fixed_input = True
@@ -168,13 +205,20 @@ class NirProbe(Probe):
 
     def free(self, feeds: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs a sequence as it is; returns the outputs and every layer's spikes `[T, B, ...]`."""
-        seen = _Seen()
+        seen, starts = _Seen(), _Seen()
 
         def call(index: int, name: str, value: Tensor) -> Tensor:
+            if (index, name) in self._layers:
+                starts.note((index, name), _membrane(self._nets[index], name, value)[None])
             return seen.note((index, name), self._nets[index].call(name, value))
 
         outputs = self._run(feeds, call)
+        self._starts = [starts.whole(layer) for layer in self._layers]
         return outputs, [seen.whole(layer) for layer in self._layers]
+
+    def initial_membranes(self) -> list[np.ndarray | None]:
+        """Returns every layer's membranes before its calls in the last free run."""
+        return self._starts
 
     def currents(
         self, feeds: Mapping[str, np.ndarray], spikes: list[np.ndarray]

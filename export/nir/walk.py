@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +16,10 @@ from neurokit.errors import Unsupported
 from neurokit.export.nir.graph import GraphBuilder, Made, Value, concrete, shape_of
 from neurokit.export.nir.grid import input_grid
 from neurokit.export.nir.loops import Loops, delay_lines
-from neurokit.export.nir.rules import RULES, unknown
+from neurokit.export.nir.rules import rule_for, unknown
 from neurokit.neurons.cells import NirCell, fires_above
 from neurokit.neurons.delay import Delay
+from neurokit.neurons.parameters import NeuronParameters
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured
@@ -110,9 +110,9 @@ class Walk:
         if not values or not isinstance(made, Tensor | list | tuple):  # constants and sizes
             return self._constant(node, args, kwargs)
         lost = [value for value in values if not value.lead]
-        if lost and node.target in RULES:  # its axes are unknown because of something that was refused already
+        rule = rule_for(node.target)
+        if lost and rule is not unknown:  # its axes are unknown because of something that was refused already
             return self.graph.outside(node, values)
-        rule = RULES.get(node.target, unknown)
         return rule(self.graph, node, args, kwargs)
 
     def _constant(self, node: Node, args: Any, kwargs: Any) -> Any:
@@ -153,8 +153,8 @@ class Walk:
     def _neuron(self, node: Node, args: Any) -> Any:
         path, value = next(self._calls), args[0]
         op = str(node.target).removeprefix("neurokit.").partition(".")[0]
-        given = _arguments(op, args)
-        if given["v_reset"] is None:
+        given = NeuronParameters.from_arguments(op, args[2:])
+        if not given.hard:
             why = "it subtracts its threshold after a spike (soft reset), and NIR resets to a potential"
             return (self._refuse_neuron(node, path, why, "train it with v_reset=0.0", value), _STATE)
         if value.lead != ("T", "B") and not (value.lead == ("1", "B") and self.graph.steps == 1):
@@ -162,7 +162,7 @@ class Walk:
                 return (self.graph.outside(node, [value]), _STATE)
             why = "its input has no time axis"
             return (self._refuse_neuron(node, path, why, "give it a sequence [T, B, ...]", value), _STATE)
-        kind, fields = neuron_fields(op, given, value.shape, self.dt)
+        kind, fields = neuron_fields(given, value.shape, self.dt)
         result = self.graph.add(kind, fields, value, node, value.shape, spikes=True, lead=("T", "B"))
         self.layers.append(result.sources[0])
         return (result, _STATE)
@@ -217,21 +217,23 @@ class Walk:
         return self.graph.add("Delay", {"delay": seconds}, value, node, value.shape, spikes=value.spikes)
 
 
-def neuron_fields(op: str, given: Mapping[str, Any], shape: tuple[int, ...], dt: float) -> tuple[str, dict[str, Any]]:
-    """Returns kind and fields of the NIR node of a neuron operation.
+def neuron_fields(given: NeuronParameters, shape: tuple[int, ...], dt: float) -> tuple[str, dict[str, Any]]:
+    """Returns kind and fields of the NIR node of a neuron with a hard reset; every number may differ by channel.
 
     Euler's forward step of NIR's equations gives, with tau in steps: LIF, r = 1: v += (x - (v - v_leak)) / tau, which
     is decay_input; r = tau: v += x - (v - v_leak) / tau, which is not. IF, r = 1 / dt: v += x.
     """
-    full = lambda number: np.full(shape, number, np.float64)  # noqa: E731
-    v_reset = full(given["v_reset"])
-    threshold = np.full(shape, fires_above(given["v_threshold"]), np.float32)
-    if op == "if_":
+
+    def full(number: Any) -> Any:
+        return np.broadcast_to(np.asarray(number, np.float64), shape).copy()
+
+    v_reset = full(given.rest)
+    threshold = np.broadcast_to(fires_above(given.v_threshold), shape).astype(np.float32)
+    if given.op == "if_":
         return "IF", {"r": full(1.0 / dt), "v_threshold": threshold, "v_reset": v_reset}
-    tau = float(given["tau"]) if op == "lif" else 1.0 / float(given["decay"])
     fields = {
-        "tau": full(tau * dt),
-        "r": full(1.0 if given["decay_input"] else tau),
+        "tau": full(given.tau * dt),
+        "r": full(1.0 if given.decay_input else given.tau),
         "v_leak": v_reset.copy(),
         "v_threshold": threshold,
         "v_reset": v_reset,
@@ -268,11 +270,6 @@ def cell_fields(module: Any, shape: tuple[int, ...], dt: float) -> tuple[str, di
         "w_in": full(tau_syn),
     }
     return "CubaLIF", fields
-
-
-def _arguments(op: str, args: Any) -> dict[str, Any]:
-    names = {"if_": ("v_threshold", "v_reset"), "lif": ("tau", "v_threshold", "v_reset", "decay_input")}
-    return dict(zip(names.get(op, ("decay", "v_threshold", "v_reset", "decay_input")), args[2:], strict=False))
 
 
 def _with_sizes(captured: Captured) -> Captured:

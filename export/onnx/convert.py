@@ -12,18 +12,15 @@ from neurokit.export.describe import describe_graph
 from neurokit.export.onnx.functions import DOMAIN, OPSET, VERSION, NeuronFunction, from_call
 from neurokit.export.onnx.passes import clean
 from neurokit.export.onnx.pooling import avg_pool2d
+from neurokit.neurons.parameters import ARGUMENTS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
     from neurokit.capture import Captured, StateInfo
 
-_ARGUMENTS = {
-    "if_": ("v_threshold", "v_reset", "surrogate", "alpha", "detach_reset"),
-    "lif": ("tau", "v_threshold", "v_reset", "decay_input", "surrogate", "alpha", "detach_reset"),
-    "plif": ("decay", "v_threshold", "v_reset", "decay_input", "surrogate", "alpha", "detach_reset"),
-}
 _PLACEHOLDER = "neurokit.placeholder"
+_STEPWISE = "stepwise"
 
 
 def onnx_from_captured(captured: Captured) -> ir.Model:
@@ -37,6 +34,7 @@ def onnx_from_captured(captured: Captured) -> ir.Model:
     """
     model = _translate(captured)
     graph = model.graph
+    _copy_given_outputs(graph)
     _name_inputs_and_outputs(graph, captured)
     _call_functions(model, captured)
     if captured.form == "sequence":
@@ -56,6 +54,7 @@ def _translate(captured: Captured) -> ir.Model:
         torch.ops.neurokit.if_.default: _translation("if_"),
         torch.ops.neurokit.lif.default: _translation("lif"),
         torch.ops.neurokit.plif.default: _translation("plif"),
+        torch.ops.neurokit.stepwise.default: _stepwise,
         torch.ops.aten.avg_pool2d.default: avg_pool2d,
     }
     try:
@@ -108,7 +107,7 @@ def _translation(op: str) -> Any:
         import onnx_ir as ir
         import onnxscript
 
-        named = dict(zip(_ARGUMENTS[op], arguments, strict=True))
+        named = dict(zip(ARGUMENTS[op], arguments, strict=True))
         tensors = [value for value in named.values() if isinstance(value, ir.Value)]  # a learnt decay
         node = ir.Node(_PLACEHOLDER, op, [x_seq, v0, *tensors], num_outputs=2)
         node.meta.update({name: value for name, value in named.items() if not isinstance(value, ir.Value)})
@@ -116,6 +115,30 @@ def _translation(op: str) -> Any:
         return node.outputs
 
     return translate
+
+
+def _copy_given_outputs(graph: ir.Graph) -> None:
+    """Makes outputs of their own of what the network hands through as it was given."""
+    import onnx_ir as ir
+
+    given = {id(value) for value in graph.inputs}
+    for index, value in enumerate(list(graph.outputs)):
+        if id(value) in given:
+            copy = ir.Node("", "Identity", [value], num_outputs=1)
+            copy.outputs[0].shape, copy.outputs[0].type = value.shape, value.type
+            graph.append(copy)
+            graph.outputs[index] = copy.outputs[0]
+
+
+def _stepwise(x_seq: Any, states: Any, step: str) -> Any:
+    """What torch's exporter calls for a layer of rare neurons: it records one placeholder node."""
+    import onnx_ir as ir
+    import onnxscript
+
+    node = ir.Node(_PLACEHOLDER, _STEPWISE, [x_seq, *states], num_outputs=1 + len(states))
+    node.meta["step"] = step
+    onnxscript.evaluator.default().nodes.append(node)
+    return list(node.outputs)
 
 
 def _name_inputs_and_outputs(graph: ir.Graph, captured: Captured) -> None:
@@ -174,6 +197,9 @@ def _call_functions(model: ir.Model, captured: Captured) -> None:
     for node in list(model.graph):
         if node.domain != _PLACEHOLDER:
             continue
+        if node.op_type == _STEPWISE:
+            _call_step(model, captured, node)
+            continue
         path = next(paths)
         dtype = str(node.inputs[0].dtype.numpy())
         function = from_call(node.op_type, dict(node.meta), captured.form == "step", dtype)
@@ -190,6 +216,31 @@ def _call_functions(model: ir.Model, captured: Captured) -> None:
         model.graph.remove(node, safe=True)
         _declare(model, function)
     _unique_names(model.graph)
+
+
+def _call_step(model: ir.Model, captured: Captured, node: ir.Node) -> None:
+    """Replaces the placeholder of a layer of rare neurons by a call of its function."""
+    import onnx_ir as ir
+
+    from neurokit.capture.stepping import stepwise_nodes
+    from neurokit.export.onnx import stepwise
+    from neurokit.neurons.stepwise import step_of
+
+    key = str(node.meta["step"])
+    step = step_of(key)
+    traced = next(each for each in stepwise_nodes(captured.program) if each.args[2] == key)
+    function = stepwise.function_of(traced, step.path, type(step.module).__name__, captured.form == "step")
+    call = ir.Node(stepwise.DOMAIN, function.name, node.inputs, num_outputs=len(node.outputs), name=step.path)
+    call.metadata_props["neurokit.path"] = step.path
+    labels = ["spikes", *(f"state{index}" for index in range(len(node.outputs) - 1))]
+    for old, new, label in zip(node.outputs, call.outputs, labels, strict=True):
+        new.shape, new.type, new.name = old.shape, old.type, f"{step.path or 'model'}.{label}"
+        _replace(model.graph, old, new)
+    model.graph.insert_after(node, call)
+    model.graph.remove(node, safe=True)
+    model.functions[function.identifier()] = function
+    model.opset_imports[stepwise.DOMAIN] = stepwise.VERSION
+    model.graph.opset_imports[stepwise.DOMAIN] = stepwise.VERSION
 
 
 def _replace(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:

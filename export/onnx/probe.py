@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import onnx
 
     from neurokit.artifact import Artifact
+    from neurokit.export.ort import OnnxRunner
     from neurokit.parity.vectors import Vectors
 
 
@@ -44,11 +45,15 @@ class OnnxProbe(Probe):
         self._time_steps = artifact.manifest.time_steps
         info = artifact.manifest.target_info
         self._image, self._time_output = info.get("time_input") == "image", info.get("time_output", "")
-        try:
-            self._model = onnx.load(str(artifact.file(artifact.manifest.graphs[0].file or "model.onnx")))
-        except Exception as error:
-            raise ArtifactError(f"{artifact.path}: model.onnx cannot be read: {error}") from error
-        hold_against_graph(artifact, artifact.manifest.graphs[0], of_model(self._model))
+        models = []
+        for graph in artifact.manifest.graphs:
+            file = graph.file or "model.onnx"
+            try:
+                models.append(onnx.load(str(artifact.file(file))))
+            except Exception as error:
+                raise ArtifactError(f"{artifact.path}: {file} cannot be read: {error}") from error
+            hold_against_graph(artifact, graph, of_model(models[-1]))
+        self._model = models[0]
         self._calls = [node for node in self._model.graph.node if node.domain == DOMAIN]
         # A neuron in a loop is called once a step: its calls are one layer.
         self._of_layer: dict[str, list[int]] = {}
@@ -60,7 +65,16 @@ class OnnxProbe(Probe):
         self._free_session: Any = None
         self._held: dict[str, np.ndarray] = {}
         self._last: dict[str, np.ndarray] = {}
+        self._before: list[dict[str, np.ndarray]] = []
+        self._starts: list[np.ndarray | None] = []
         self._forced_session: Any = None
+
+    def runner(self) -> OnnxRunner:
+        """Opens the files in ONNX Runtime; of an engine the network that it was made of."""
+        from neurokit.export.ort import OnnxRunner
+
+        level, threads = self._options
+        return OnnxRunner(self._artifact, level=level, threads=threads)
 
     def layers(self) -> list[str]:
         """Returns the module path of every neuron layer, in the order of the graph."""
@@ -85,13 +99,39 @@ class OnnxProbe(Probe):
         """Runs whole inputs by name; returns the outputs over time and every layer's spikes `[T, B, ...]`."""
         spikes = [node.output[0] for node in self._calls]
         session = self._free_session = self._free_session or self._new_free_session()
-        wanted = self._outputs + spikes
+        computed = self._computed_membranes()
+        wanted, count = self._outputs + spikes + computed, len(self._outputs)
         if not self._step:
             results = self._call(session, wanted, dict(feeds))
-            return results[: len(self._outputs)], self._joined(results[len(self._outputs) :])
-        results = self._streamed(session, wanted, len(self._outputs), feeds, self._states)
-        self._last = self._held
-        return results
+            self._starts = self._known_starts([dict(zip(computed, results[count + len(spikes) :], strict=True))])
+            return results[:count], self._joined(results[count : count + len(spikes)])
+        outputs, values = self._streamed(session, wanted, count, feeds, self._states)
+        self._last, more = self._held, dict(zip(computed, values[len(spikes) :], strict=False))
+        steps = [held | {name: value[t] for name, value in more.items()} for t, held in enumerate(self._before)]
+        self._starts = self._known_starts(steps)
+        return outputs, values[: len(spikes)]
+
+    def _computed_membranes(self) -> list[str]:
+        """Returns the names of the membranes before calls that nodes of the graph compute; others are given to it."""
+        computed = {name for node in self._model.graph.node for name in node.output}
+        return [name for name in dict.fromkeys(node.input[1] for node in self._calls) if name in computed]
+
+    def _known_starts(self, steps: list[dict[str, np.ndarray]]) -> list[np.ndarray | None]:
+        """Returns every layer's membranes before its calls, `[calls, B, ...]`, from the values of every step."""
+        from onnx import numpy_helper
+
+        names = {node.input[1] for node in self._calls}
+        constants = {t.name: numpy_helper.to_array(t) for t in self._model.graph.initializer if t.name in names}
+        found: list[np.ndarray | None] = []
+        for indices in self._of_layer.values():
+            inputs = [self._calls[index].input[1] for index in indices]
+            values = [{**constants, **step}.get(name) for step in steps for name in inputs]
+            found.append(None if any(value is None for value in values) else np.stack(values))  # type: ignore[arg-type]
+        return found
+
+    def initial_membranes(self) -> list[np.ndarray | None]:
+        """Returns every layer's membranes before its calls in the last free run; of a step form before every step."""
+        return self._starts
 
     def membranes(self) -> list[np.ndarray | None]:
         """Returns every layer's membrane after the last free run: that of a step form is a state outside of it."""
@@ -102,12 +142,15 @@ class OnnxProbe(Probe):
         return [self._last.get(found[0]) if len(found) == 1 else None for found in single] if self._step else []
 
     def _new_free_session(self) -> Any:
-        """Returns a session of the model as it is, with every call's spikes as outputs."""
+        """Returns a session of the model as it is, with every call's spikes and membrane before it as outputs."""
         model = self._copy()
         known = {output.name for output in model.graph.output}
+        computed = set(self._computed_membranes())
         for node in self._calls:
-            if node.output[0] not in known:
-                model.graph.output.append(_value(node.output[0], _element_type(model, node)))
+            for name in (node.output[0], node.input[1]):
+                if name not in known and (name == node.output[0] or name in computed):
+                    model.graph.output.append(_value(name, _element_type(model, node)))
+                    known.add(name)
         return self._session(model)
 
     def currents(
@@ -157,8 +200,10 @@ class OnnxProbe(Probe):
         carried = [(s.input, (renamed or {}).get(s.output, s.output)) for s in states]
         carried = [(name, output) for name, output in carried if output in known]  # of others only the shape is read
         names = [output for _, output in carried]
-        steps = []
+        steps: list[list[np.ndarray]] = []
+        self._before = []
         for t, step in enumerate(given):
+            self._before.append(dict(held))
             forced = {f"neurokit.forced.{i}": value[t : t + 1] for i, value in enumerate(spikes or [])}
             results = self._call(session, wanted + names, {**step, **held, **forced})
             held |= {name: value for (name, _), value in zip(carried, results[len(wanted) :], strict=True)}
@@ -242,7 +287,8 @@ class OnnxProbe(Probe):
     def _split(self, stacked: list[np.ndarray], count: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Returns the outputs, reduced over time as the sequence form does inside, and the layers' values."""
         outputs = [reduce_steps(value, self._time_output) for value in stacked[:count]]
-        return outputs, [value.reshape(value.shape[0], *value.shape[2:]) for value in stacked[count:]]
+        rest = stacked[count:]  # [T, 1, B, ...] of calls of one step, or [T, B, ...] of membranes
+        return outputs, [v.reshape(v.shape[0], *v.shape[2:]) if v.shape[1] == 1 else v for v in rest]
 
     def _copy(self) -> onnx.ModelProto:
         import onnx

@@ -38,6 +38,7 @@ class NirTarget:
         opens_with=("h5py", "torch"),
         install='pip install "neurokit-edge[nir]"',
         streaming=True,
+        takes=frozenset({"dtypes"}),
     )
 
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:

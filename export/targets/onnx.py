@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurokit.errors import InputError, Unsupported, UnsupportedError
+from neurokit.port_traits import PORT_TRAITS
 from neurokit.target import LowerOptions, TargetInfo, register_target
 
 if TYPE_CHECKING:
@@ -152,6 +153,8 @@ class OnnxSequence(OnnxTarget):
         requires=("onnx", "onnxscript"),
         opens_with=("onnxruntime",),
         install='pip install "neurokit-edge[onnx]"',
+        takes=frozenset(PORT_TRAITS),
+        runtime="onnxruntime",
     )
 
 
@@ -166,6 +169,8 @@ class OnnxScan(OnnxTarget):
         requires=("onnx", "onnxscript"),
         opens_with=("onnxruntime",),
         install='pip install "neurokit-edge[onnx]"',
+        takes=frozenset(PORT_TRAITS),
+        runtime="onnxruntime",
     )
 
 
@@ -180,5 +185,7 @@ class OnnxStep(OnnxTarget):
         requires=("onnx", "onnxscript"),
         opens_with=("onnxruntime",),
         install='pip install "neurokit-edge[onnx]"',
+        takes=frozenset(PORT_TRAITS),
+        runtime="onnxruntime",
         streaming=True,
     )

@@ -39,6 +39,8 @@ class Int8Target(OnnxTarget):
         opens_with=("onnxruntime", "onnx"),
         install='pip install "neurokit-edge[onnx]"',
         calibrated=True,
+        takes=frozenset({"dtypes"}),
+        runtime="onnxruntime",
     )
 
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neurokit.dims import Dim
 from neurokit.errors import InputError, MissingRuntimeError, Unsupported, UnsupportedError
 from neurokit.export.onnx.probe import OnnxProbe
 from neurokit.export.onnx.quantise import quantise
@@ -58,6 +59,7 @@ class TensorrtTarget:
         install=trt_library.INSTALL,
         streaming=True,
         calibrated=True,
+        takes=frozenset({"inputs", "dims", "dtypes"}),
         optional={"lif_plugin": ("tensorrt", "triton")},
     )
 
@@ -255,7 +257,14 @@ def _in_form(captured: Captured, settings: Settings) -> Captured:
 def _ranges(captured: Captured, settings: Settings) -> dict[str, tuple[int, int, int]]:
     steps = captured.spec.time_steps or 4
     time_range = settings.time_range or (max(1, steps // 2), steps, 4 * steps)
-    return {"B": settings.batch_range, "T": time_range}
+    lengths = {name: _range(dim) for name, dim in captured.spec.as_graph().dims.items() if dim.max is not None}
+    return {**lengths, "B": settings.batch_range, "T": time_range}
+
+
+def _range(dim: Dim) -> tuple[int, int, int]:
+    """Returns smallest, best and largest size of a free axis; TensorRT wants bounds."""
+    low, high = dim.example(max(dim.min, 1)), dim.example(int(dim.max or 1))
+    return low, dim.example((low + high) // 2), high
 
 
 def runtime_or_reason() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections import Counter
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neurokit.dims import evaluate
 from neurokit.errors import InputError, Unsupported, UnsupportedError
 from neurokit.export.tensorrt import library as trt_library
 from neurokit.target import LowerOptions
@@ -203,12 +203,12 @@ def _add_profile(
 
 
 def _evaluate(symbol: str, ranges: Mapping[str, tuple[int, int, int]], which: int) -> int:
-    """Evaluates "B" or "3*B"."""
-    parts = [part.strip() for part in symbol.split("*")]
-    known = [int(part) if part.isdigit() else ranges[part][which] if part in ranges else None for part in parts]
-    if any(part is None for part in known):
-        raise _refused([Unsupported("", symbol, "a free size of unknown range", "give a fixed --batch")])
-    return math.prod(known)  # type: ignore[arg-type]
+    """Returns the smallest, best or largest value of a size such as "B" or "3*B"."""
+    try:
+        return evaluate(symbol, {name: sizes[which] for name, sizes in ranges.items()})
+    except InputError as error:
+        reason = Unsupported("", symbol, "a free size of unknown range", "give a fixed --batch, or bounds of the Dim")
+        raise _refused([reason]) from error
 
 
 def _configure(trt: Any, config: Any, settings: Settings) -> tuple[str, ...]:

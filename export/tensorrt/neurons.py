@@ -9,6 +9,7 @@ from neurokit.errors import Unsupported
 from neurokit.export.onnx.functions import DOMAIN, NeuronFunction, from_name
 from neurokit.export.tensorrt.plugin import NAME, NAMESPACE, attributes
 from neurokit.neurons.device_code import NeuronCall
+from neurokit.neurons.parameters import NeuronParameters
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -50,14 +51,15 @@ def _call(node: ir.Node) -> tuple[NeuronCall | None, str]:
     for name, value in zip(function.scalars, node.inputs[2:], strict=True):
         if value is None or value.const_value is None:
             return None, f"its {name} is computed by the network, and a plugin's parameters are constants"
+        if value.const_value.size != 1:
+            return None, f"its {name} differs by channel, and a plugin's parameters are one number a layer"
         numbers[name] = float(value.const_value.numpy().reshape(-1)[0])
     return _as_call(function, numbers), ""
 
 
 def _as_call(function: NeuronFunction, numbers: dict[str, float]) -> NeuronCall:
-    leak = numbers.get("tau", numbers.get("decay", 0.0))
-    v_reset = numbers.get("v_reset") if function.hard else None
-    return NeuronCall(function.op, leak, numbers["v_threshold"], v_reset, decay_input=function.decay_input)
+    named = {**numbers, "v_reset": numbers.get("v_reset") if function.hard else None}
+    return NeuronCall.of(NeuronParameters.from_names(function.op, {**named, "decay_input": function.decay_input}))
 
 
 def _replace(graph: ir.Graph, node: ir.Node, call: NeuronCall) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from neurokit.errors import ArtifactError, InputError, MissingRuntimeError
 from neurokit.export.sequence import initial_states, reduce_steps
 from neurokit.export.tensorrt import library as trt_library
+from neurokit.feeds import Feeds, Outputs, call_by_name
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -85,7 +86,8 @@ class TensorrtRunner:
             raise ArtifactError(f"TensorRT does not load the engine: {log.take()}", fix="export it again here")
         self._context = self._engine.create_execution_context()
         self._log = log
-        self._input, self._output = self.manifest.inputs[0], self.manifest.outputs[0]
+        self._inputs = [port.name for port in self.manifest.inputs]
+        self._outputs = [port.name for port in self.manifest.outputs]
         self._states: dict[str, Any] = {}
 
     @property
@@ -93,19 +95,26 @@ class TensorrtRunner:
         """Whether the artifact takes one time step a call."""
         return bool(self.manifest.target_info["engine_form"] == "step")
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Runs a whole input: `[T, B, ...]`, or `[B, ...]` without time or for an image.
+    def __call__(self, given: Feeds | np.ndarray) -> Any:
+        """Runs whole inputs: `[T, B, ...]`, or `[B, ...]` without time or for an image.
+
+        Args:
+            given: Inputs by name, or one array where there is one input and one output.
 
         Raises:
             InputError: If the shape is outside of the engine's profile.
         """
+        return call_by_name(self._run_whole, given, self._inputs, self._outputs)
+
+    def _run_whole(self, feeds: Feeds) -> Outputs:
         if not self.streaming:
-            return self._execute({self._input.name: x})[self._output.name]
+            return self._only_outputs(self._execute(dict(feeds)))
         info = self.manifest.target_info
         if info.get("time_input") == "image":
-            x = np.broadcast_to(x, (int(self.manifest.time_steps or 1), *x.shape))
-        self.reset(int(x.shape[1]))
-        return reduce_steps(np.stack([self.step(x_t) for x_t in x]), info.get("time_output", ""))
+            feeds = {n: np.broadcast_to(x, (int(self.manifest.time_steps or 1), *x.shape)) for n, x in feeds.items()}
+        self.reset(int(next(iter(feeds.values())).shape[1]))
+        steps = [self._step(dict(zip(feeds, values, strict=True))) for values in zip(*feeds.values(), strict=True)]
+        return {n: reduce_steps(np.stack([y[n] for y in steps]), info.get("time_output", "")) for n in self._outputs}
 
     def reset(self, batch: int = 1) -> None:
         """Sets every state to its initial value, for `batch` independent streams."""
@@ -116,13 +125,19 @@ class TensorrtRunner:
         feeds = initial_states(self.manifest.states, batch, folder=self._folder)
         self._states = {name: torch.from_numpy(value).cuda() for name, value in feeds.items()}
 
-    def step(self, x_t: np.ndarray) -> np.ndarray:
+    def step(self, given: Feeds | np.ndarray) -> Any:
         """Runs one time step `[B, ...]` and keeps the new state on the GPU."""
+        return call_by_name(self._step, given, self._inputs, self._outputs)
+
+    def _step(self, feeds: Feeds) -> Outputs:
         if not self._states and self.manifest.states:
-            self.reset(int(x_t.shape[0]))
-        found = self._execute({self._input.name: x_t, **self._states}, keep={s.output for s in self.manifest.states})
+            self.reset(int(next(iter(feeds.values())).shape[0]))
+        found = self._execute({**feeds, **self._states}, keep={s.output for s in self.manifest.states})
         self._states = {state.input: found[state.output] for state in self.manifest.states}
-        return found[self._output.name]
+        return self._only_outputs(found)
+
+    def _only_outputs(self, found: dict[str, Any]) -> Outputs:
+        return {name: found[name] for name in self._outputs}
 
     def refit(self, other: Artifact | str | Path) -> None:
         """Gives the engine the weights of another export of the same model, without building it again.

@@ -252,7 +252,7 @@ class Projection:
         fan_out = self.fan_out()
         if len(fan_out) and bool(np.all(fan_out == fan_out[0])):
             return checked.sum(axis=1, dtype=np.int64) * fan_out[0]
-        return np.array([int(fan_out[row != 0].sum()) for row in checked], np.int64)
+        return np.rint(checked.astype(np.float64) @ fan_out.astype(np.float64)).astype(np.int64)  # exact below 2^53
 
     def sources_of(self, targets: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Returns which sources reach each group of targets (the axons that a core needs).

@@ -68,8 +68,7 @@ class Single(Arguments):
         """Returns the worth of the result that is taken; of a strange operation, that of all of them."""
         if hasattr(self._node.target, "_schema"):
             return None
-        held = self._tracer.values.get(self._node.args[0])  # type: ignore[call-overload]
-        return held[self._node.args[1]] if isinstance(held, list) else held
+        return _picked(self._tracer.values, self._node)
 
     def again(self, changes: dict[str, Any]) -> Any:
         """Calls the operation with other tensors."""
@@ -121,18 +120,16 @@ class Rolled(Arguments):
             return None
         where, group = self._group.columns[0]
         if group is not None:
+            place: Any = self._node.args[1]
             held = self._tracer.whole.get(group)
-            return held[self._node.args[1]] if isinstance(held, list) else held
-        held = self._tracer.values.get(self._node.args[0])  # type: ignore[call-overload]
-        if not isinstance(held, list):
-            return held
-        picked = [held[node.args[1]] for node in self._group.members if node is not None]
+            return held[place] if isinstance(held, list) else held
+        picked = [_picked(self._tracer.values, node) for node in self._group.members if node is not None]
         return _joined_values(picked) if where == "same" and len(picked) == len(self._group.members) else None
 
     def again(self, changes: dict[str, Any]) -> Any:
         """Calls the operation of every step with its share of other tensors."""
         steps = len(self._group.members)
-        parts = [
+        parts: list[Any] = [
             None
             if node is None
             else self._one(node, {n: _share(t, self._split[n], k, steps) for n, t in changes.items()})
@@ -147,6 +144,13 @@ class Rolled(Arguments):
         real = self._tracer.real.__getitem__
         args, kwargs = (torch.fx.node.map_arg(a, real) for a in (node.args, node.kwargs))
         return _called(node, self._names, args, kwargs, changes)
+
+
+def _picked(values: dict[Node, Any], node: Node) -> Any:
+    """Returns what is taken of an operation with several results; of one whose results are one value, that."""
+    source, place = node.args[:2]
+    held = values.get(source) if isinstance(source, Node) else None
+    return held[place] if isinstance(held, list) and isinstance(place, int) else held
 
 
 def _names(node: Node) -> list[str]:

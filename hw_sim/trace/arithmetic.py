@@ -14,6 +14,7 @@ from neurokit.hw_sim.trace.builder import Builder
 from neurokit.hw_sim.trace.call import Call, give_up, sum_name
 from neurokit.hw_sim.trace.connect import linear
 from neurokit.hw_sim.trace.values import Term, Value, sample_shape
+from neurokit.program.ops import Kind
 
 
 def add(call: Call, builder: Builder) -> Any:
@@ -22,7 +23,7 @@ def add(call: Call, builder: Builder) -> Any:
     if any(value.unknown or value.once for value in given):
         return give_up(call, builder)
     shape, alpha = call.result.shape, float(call.get("alpha", default=1))
-    signs = {"self": 1.0, "other": -alpha if call.operation == "sub" else alpha}
+    signs = {"self": 1.0, "other": alpha if call.operation == "add" else -alpha}
     if call.operation == "rsub":
         signs = {"self": -alpha, "other": 1.0}
     terms: list[Term] = []
@@ -46,22 +47,35 @@ def scale(call: Call, builder: Builder) -> Any:
     if any(value.unknown or value.once for value in given):
         return give_up(call, builder)
     shape = call.result.shape
-    if len(given) == 1 and not (call.operation == "div" and isinstance(right, Value)):
+    divides = call.kind is Kind.DIVIDE
+    if divides and call.get("rounding_mode"):
+        return give_up(call, builder)
+    if len(given) == 1 and not (divides and isinstance(right, Value)):
         factor = torch.as_tensor(call.arguments["self" if left is None else "other"])
-        factor = 1 / factor if call.operation == "div" else factor
+        factor = 1 / factor if divides else factor
         spread = given[0].mapped(lambda ids: ids.expand(shape))
         constant = None if spread.constant is None else spread.constant * factor
         return spread.times(float(factor) if factor.numel() == 1 else None, constant)
-    if call.operation == "div":
+    if divides:
         return give_up(call, builder)
     tensors = [call.arguments[name].expand(shape) for name in ("self", "other")]
-    spread = [value.mapped(lambda ids: ids.expand(shape)) for value in given]
-    return _product(call, builder, spread, tensors, (call.result.numel() // builder.steps, 1, 1, 1))
+    both = [value.mapped(lambda ids: ids.expand(shape)) for value in given]
+    return _product(call, builder, both, tensors, (call.result.numel() // builder.steps, 1, 1, 1))
+
+
+def negate(call: Call, builder: Builder) -> Any:
+    """Handles the negative of a value."""
+    value = _only(call)
+    if value is None or value.unknown or value.once or not call.operation.startswith("neg"):
+        return give_up(call, builder)
+    return value.times(-1.0, None if value.constant is None else -value.constant)
 
 
 def matrix_product(call: Call, builder: Builder) -> Any:
     """Handles matrix products, of two values or with a constant."""
     names = ("self", "mat2") if "mat2" in call.arguments else ("self", "other")
+    if call.operation not in ("matmul", "mm", "bmm"):
+        return give_up(call, builder)
     left, right = (call.values.get(name) for name in names)
     if not isinstance(right, Value):
         return linear(call, builder)
@@ -135,7 +149,7 @@ def passes_limits(call: Call) -> bool:
     """Returns whether a multiplication is one by a positive number, which limits can be scaled by."""
     factors = [call.arguments[name] for name in ("self", "other") if name not in call.values]
     positive = len(factors) == 1 and torch.as_tensor(factors[0]).numel() == 1 and float(factors[0]) > 0
-    return positive and not (call.operation == "div" and "other" in call.values)
+    return positive and not (call.kind is Kind.DIVIDE and "other" in call.values)
 
 
 def _only(call: Call) -> Value | None:

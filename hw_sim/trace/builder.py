@@ -118,7 +118,7 @@ class Builder:
 
     def by_delay(self, value: Value) -> Value:
         """Returns a connectable value with terms of one delay each; late connections become populations."""
-        terms = []
+        terms: list[Term] = []
         for term in value.terms:
             for part in term.by_delay(self.steps) or ():
                 terms += self.settled(Value((part,))).terms if part.delay else (part,)
@@ -244,8 +244,17 @@ class Builder:
         for term in value.terms:
             assert isinstance(term.source, str)
             index = index_or_none(term.ids.reshape(-1).numpy().astype(np.int64), term.size)
-            ends = (f"{term.source} to {name}", term.source, name, "identity", shape, shape)
-            self._add(Projection(*ends, source_size=term.size, source_index=index, gain=term.gain, delay=term.delay))
+            added = Projection.identity(
+                f"{term.source} to {name}",
+                term.source,
+                name,
+                shape,
+                source_size=term.size,
+                source_index=index,
+                gain=term.gain,
+                delay=term.delay,
+            )
+            self._add(added)
         last = numbered(tuple(real.shape), 1) + (self.steps - 1) * real.numel()
         if self.watch is not None:
             self.watch(name, real, Term(name, last, real.numel()))
@@ -275,6 +284,9 @@ class Builder:
             return
         if self.watch is not None:
             self.watch(term.source, real, term)
+        if term.in_place(self.steps):
+            self.rasters[term.source] = SpikeRaster.pack((real != 0).reshape(self.steps, term.size).numpy())
+            return
         steps = 1 if term.static else self.steps
         values = torch.zeros(steps * term.size, dtype=torch.bool)
         ids = term.ids.reshape(-1)
@@ -295,9 +307,11 @@ class Builder:
 
     def view(self, term: Term) -> tuple[str, int, NDArray[np.int64] | None]:
         """Returns source, its size and the index of what one time step reads."""
+        assert isinstance(term.source, str)
+        if term.in_place(self.steps):
+            return term.source, term.size, None
         positions = term.per_step(self.steps)
         assert positions is not None
-        assert isinstance(term.source, str)
         return term.source, term.size, index_or_none(positions, term.size)
 
     def _receive(self, population: Population, value: Value) -> None:
@@ -307,9 +321,8 @@ class Builder:
         self.populations[name] = population
         self._absorb(name, value)
         for term in value.terms:
-            positions = term.per_step(self.steps)
-            assert positions is not None
-            index = index_or_none(positions, term.size)
+            positions = None if term.in_place(self.steps) else term.per_step(self.steps)
+            index = None if positions is None else index_or_none(positions, term.size)
             if isinstance(term.source, str):
                 self._add(
                     Projection(
@@ -327,7 +340,7 @@ class Builder:
                 )
             elif index is None:
                 self._add(replace(term.source, target=name))
-            else:
+            elif positions is not None:
                 self._scattered(term.source, population, positions)
 
     def _absorb(self, name: str, value: Value) -> None:

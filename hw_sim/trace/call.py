@@ -9,6 +9,7 @@ from typing import Any
 from neurokit.hw_sim.graph.projection import Projection
 from neurokit.hw_sim.trace.builder import Builder
 from neurokit.hw_sim.trace.values import Value
+from neurokit.program.ops import Kind
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Call:
         values: By name, those arguments that depend on the input (a list for a list of tensors).
         result: What it returned.
         again: Calls the operation with other tensors in place of the values: `again({name: tensor})`.
+        kind: What the table of operations says of it; None where it says nothing.
+        floats: Whether it takes floating-point tensors alone.
     """
 
     operation: str
@@ -30,6 +33,8 @@ class Call:
     values: dict[str, Any]
     result: Any
     again: Callable[[dict[str, Any]], Any]
+    kind: Kind | None = None
+    floats: bool = False
 
     def get(self, *names: str, default: Any = None) -> Any:
         """Returns the first of the named arguments that the operation has."""

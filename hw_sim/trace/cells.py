@@ -11,6 +11,7 @@ from torch.fx import GraphModule, Node
 
 from neurokit.hw_sim.graph.network import NeuronModel, Uncounted
 from neurokit.hw_sim.graph.projection import Projection
+from neurokit.hw_sim.graph.raster import SpikeRaster
 from neurokit.hw_sim.trace.builder import Builder
 from neurokit.hw_sim.trace.values import Value, sample_shape
 from neurokit.neurons.cells import NirCell
@@ -74,18 +75,24 @@ class Cells:
             return Value(unknown=True)  # and the neuron stays among those that are in no count
         binary = bool(((result == 0) | (result == 1)).all())
         waits = not binary and node is not self._last_exit[path]  # its spikes are still to come
-        if path in self.silent or path in self._names or waits:
+        if path in self._names or waits:
             return self.builder.read_out(f"{path}.state", result)
+        whole = bool((result == result.round()).all())  # several spikes in a step are a whole number of them
+        membrane = path in self.silent or not whole  # nobody reads its spikes, if it has any
         if value.unknown or value.once:
             value = self.builder.fresh(Value(unknown=True), current, f"{path}.current")
         module = self.modules[path]
         model, remark = _model(module)
-        name = self.builder.neurons(path, sample_shape(result), model, value, current, binary)
+        shape = sample_shape(result)
+        name = self.builder.neurons(path, shape, model, value, current, binary or membrane)
         self._names[path] = name
         self.builder.plain_neurons.pop(path, None)
         if remark:
             self.builder.uncounted.append(Uncounted(path, remark))
         self._close(path, name, module)
+        if membrane:
+            self.builder.rasters[name] = SpikeRaster.empty(steps, self.builder.populations[name].size)
+            return self.builder.read_out(f"{path}.state", result)
         spikes = Value((self.builder.term(name, tuple(result.shape)),))
         self.builder.record(spikes.terms[0], result)
         return spikes
@@ -108,7 +115,8 @@ class Cells:
 def _results(module: GraphModule, count: int) -> list[Node]:
     """Returns the nodes whose results are the program's outputs (and not states)."""
     output = next(node for node in module.graph.nodes if node.op == "output")
-    return [node for node in list(output.args[0])[:count] if isinstance(node, Node)]  # type: ignore[arg-type]
+    given: Any = output.args[0]
+    return [node for node in list(given)[:count] if isinstance(node, Node)]
 
 
 def _model(module: Any) -> tuple[NeuronModel, str]:
@@ -116,8 +124,8 @@ def _model(module: Any) -> tuple[NeuronModel, str]:
     from spikingjelly.activation_based import neuron
 
     if isinstance(module, NirCell):
-        tau = module.fields.get("tau", module.fields.get("tau_mem"))
-        steps = math.inf if tau is None else float(tau.reshape(-1)[0]) / module.dt
+        constant = module.fields.get("tau", module.fields.get("tau_mem"))
+        steps = math.inf if constant is None else float(constant.reshape(-1)[0]) / module.dt
         after, kind = _number(module, "after"), "lif" if module.leaky else "if"
         threshold = _number(module, "threshold")
         current = _CURRENT if module.current else ""

@@ -218,12 +218,20 @@ def linear(call: Call, builder: Builder) -> Any:
     return connected(call, builder, value, real, build, _bias(call, name, 0))
 
 
+_POOLINGS = {
+    *(f"{adaptive}{kind}_pool{axes}d" for adaptive in ("", "adaptive_") for kind in ("avg", "max") for axes in (1, 2)),
+    "max_pool2d_with_indices",
+}
+
+
 def pooling(call: Call, builder: Builder) -> Any:
     """Handles average and maximum pooling."""
+    if call.operation.lstrip("_") not in _POOLINGS or not isinstance(call.values.get("self"), Value):
+        return give_up(call, builder)
     value, real = call.values["self"], call.arguments["self"]
     result = call.result[0] if isinstance(call.result, tuple | list) else call.result
     axes = 1 if "1d" in call.operation else 2
-    maximum = call.operation.startswith("max")
+    maximum = "max" in call.operation
     if "adaptive" in call.operation:
         sizes = real.shape[-axes:], result.shape[-axes:]
         if any(a % b for a, b in zip(*sizes, strict=True)):
@@ -288,6 +296,8 @@ def reduction(call: Call, builder: Builder) -> Any:
         return Value(_read_out(known, builder.steps, call.result) if axes == [0] else (), once=True)
     if not value.pure:  # the sum itself is a population of the tensor's own shape
         value = builder.materialise(value, real, sum_name(value, call.path))
+    if len(value.terms) == 1 and value.pure:
+        builder.record(value.terms[0], real)
     kept = [axis for axis in range(1, real.dim()) if axis not in axes]
     groups = math.prod(real.shape[axis] for axis in kept)
     window = math.prod(real.shape[axis] for axis in axes)

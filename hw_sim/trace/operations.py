@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,102 +16,34 @@ from neurokit.hw_sim.trace import arithmetic, connect
 from neurokit.hw_sim.trace.builder import Builder
 from neurokit.hw_sim.trace.call import Call, first, give_up
 from neurokit.hw_sim.trace.values import Term, Value, sample_shape
+from neurokit.neurons.parameters import NeuronParameters
+from neurokit.program.ops import Kind, kind_of
 
-# Operations that only move elements: the same operation is applied to the elements' numbers.
-_MOVES = frozenset(
-    {
-        "view",
-        "reshape",
-        "_unsafe_view",
-        "flatten",
-        "unflatten",
-        "permute",
-        "transpose",
-        "t",
-        "squeeze",
-        "unsqueeze",
-        "expand",
-        "repeat",
-        "slice",
-        "select",
-        "narrow",
-        "chunk",
-        "split",
-        "split_with_sizes",
-        "unbind",
-        "movedim",
-        "roll",
-        "flip",
-        "index_select",
-        "expand_as",
-        "view_as",
-        "tensor_split",
-        "gather",
-    }
-)
-# Operations that change nothing (in evaluation mode).
-_KEEPS = frozenset(
-    {
-        "contiguous",
-        "clone",
-        "alias",
-        "detach",
-        "to",
-        "_to_copy",
-        "lift_fresh",
-        "lift_fresh_copy",
-        "dropout",
-        "feature_dropout",
-        "dropout1d",
-        "dropout2d",
-        "type_as",
-        "identity",
-        "float",
-    }
-)
+Handler = Callable[[Call, Builder], Any]
+
 # Operations that put an input on a grid, element by element: what comes out is the input that the network reads.
 _ENCODES = frozenset({"round", "floor", "ceil", "clamp", "clamp_min", "clamp_max", "hardtanh"})
-_LIMITS = ("clamp", "clamp_min", "clamp_max", "hardtanh", "hardtanh_", "relu", "relu_", "relu6")
-_SCALES = ("mul", "mul_", "div")
-_NORMS = frozenset(
-    {
-        "batch_norm",
-        "_native_batch_norm_legit_no_training",
-        "native_batch_norm",
-        "cudnn_batch_norm",
-        "_batch_norm_no_update",
-    }
-)
 
 
 def apply(call: Call, builder: Builder) -> Any:
     """Returns the value (or the list of values) of a call, and adds to the network what it connects."""
     call = _limited(call, builder)
     given = [value for value in call.values.values() if isinstance(value, Value)]
-    if call.operation in _KEEPS:
-        return given[0]
-    if call.operation in _MOVES:
-        return _moved(call)
-    if call.operation in ("pad", "constant_pad_nd"):
-        return _padded(call, builder)
-    if call.operation in ("cat", "stack", "concat", "concatenate"):
-        return _joined(call, builder)
-    if call.operation in _NORMS and given and not given[0].unknown:
-        return first(call.result, given[0].normalised())
+    handler = None if call.kind is None else _BEFORE_TIME.get(call.kind)
+    if handler is not None:
+        return handler(call, builder)
     if given and all(value.once for value in given):
         return _after_time(call, builder)
     if call.operation in _ENCODES and given and all(builder.is_input(value) for value in given):
         return builder.encode(call.path, call.result)
-    handler = _HANDLERS.get(call.operation)
-    if handler is None:
-        return give_up(call, builder)
-    return handler(call, builder)
+    handler = None if call.kind is None else _HANDLERS.get(call.kind)
+    return give_up(call, builder) if handler is None else handler(call, builder)
 
 
 def _limited(call: Call, builder: Builder) -> Call:
     """Returns the call with pending limits applied to what it reads, unless it can pass them on."""
-    passed = {*_KEEPS, *_MOVES, *_LIMITS, "round"}
-    if call.operation in passed or (call.operation in _SCALES and arithmetic.passes_limits(call)):
+    scales = call.kind in (Kind.MULTIPLY, Kind.DIVIDE)
+    if call.kind in _PASSING_LIMITS or (scales and arithmetic.passes_limits(call)):
         return call
 
     def settled(value: Any, real: Any) -> Any:
@@ -121,17 +54,42 @@ def _limited(call: Call, builder: Builder) -> Call:
     return replace(call, values={name: settled(value, call.arguments[name]) for name, value in call.values.items()})
 
 
-def _moved(call: Call) -> Any:
-    name, value = next((n, v) for n, v in call.values.items() if isinstance(v, Value))
+def _kept(call: Call, builder: Builder) -> Any:
+    return first(call.result, next(iter(call.values.values())))
+
+
+def _cast(call: Call, builder: Builder) -> Any:
+    """A change of element type: to whole numbers it may drop what is behind the point."""
+    if not call.result.is_floating_point() and call.arguments["self"].is_floating_point():
+        return give_up(call, builder)
+    return _kept(call, builder)
+
+
+def _moved(call: Call, builder: Builder) -> Any:
+    name = next(name for name, given in call.arguments.items() if isinstance(given, Tensor))
+    value = call.values.get(name)
+    if not isinstance(value, Value):  # the places are what depends on the input
+        return give_up(call, builder)
+
+    def moved(ids: Tensor, part: int | None = None) -> Tensor:
+        # Float64 holds every number of an element; nearest neighbours are for floating-point tensors alone.
+        made = call.again({name: ids.double() if call.floats and not ids.is_floating_point() else ids})
+        return (made if part is None else made[part]).to(ids.dtype)
+
     if not isinstance(call.result, tuple | list):
-        return value.mapped(lambda ids: call.again({name: ids}))
-    return [value.mapped(lambda ids, i=i: call.again({name: ids})[i]) for i in range(len(call.result))]
+        return value.mapped(moved)
+    return [value.mapped(partial(moved, part=part)) for part in range(len(call.result))]
+
+
+def _normalised(call: Call, builder: Builder) -> Any:
+    value = next(iter(call.values.values()))
+    return give_up(call, builder) if value.unknown else first(call.result, value.normalised())
 
 
 def _padded(call: Call, builder: Builder) -> Any:
-    value = call.values.get("self", call.values.get("input"))
-    if call.get("mode", default="constant") != "constant":
-        return give_up(call, builder)
+    value = next(iter(call.values.values()))
+    if call.operation not in ("pad", "constant_pad_nd") or call.get("mode", default="constant") != "constant":
+        return _moved(replace(call, floats=True), builder)  # by elements of the tensor
     pad, fill = list(call.get("pad")), call.get("value", default=0.0) or 0.0
     padded = value.mapped(lambda ids: torch.nn.functional.pad(ids, pad, value=-1))
     constant = value.constant
@@ -190,7 +148,7 @@ def _after_time(call: Call, builder: Builder) -> Value:
     """Handles what is done to an average over time: a connection runs once, after the last step."""
     name, value = next((n, v) for n, v in call.values.items() if isinstance(v, Value))
     real = call.arguments[name]
-    connect_it = _CONNECTS.get(call.operation)
+    connect_it = None if call.kind is None else _CONNECTS.get(call.kind)
     if connect_it is None:
         same = len(call.values) == 1 and isinstance(call.result, Tensor) and call.result.shape == real.shape
         return Value(value.terms if same else (), once=True)
@@ -213,40 +171,59 @@ def neuron(call: Call, builder: Builder, path: str) -> list[Any]:
     spikes = call.result[0]
     if not isinstance(value, Value) or current.shape[0] != builder.steps:
         return [builder.not_understood(path, f"{call.operation} whose input has no time axis of its own"), None]
-    tau = call.get("tau")
-    if tau is None:
-        decay = call.get("decay")
-        tau = math.inf if decay is None else 1.0 / float(decay)
-    reset = call.get("v_reset")
-    model = NeuronModel(
-        kind="if" if math.isinf(tau) else "lif",
-        threshold=float(call.get("v_threshold")),
-        tau=float(tau),
-        reset=None if reset is None else float(reset),
-        decay_input=bool(call.get("decay_input", default=False)),
-    )
+    model = _model(NeuronParameters.from_names(call.operation, call.arguments))
     name = builder.neurons(path, sample_shape(spikes), model, value, current)
     result = Value((builder.term(name, tuple(spikes.shape)),))
     builder.record(result.terms[0], spikes)
     return [result, None]
 
 
-_CONNECTS: dict[str, Callable[[Call, Builder], Any]] = {
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "convolution"), connect.convolution),
-    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), connect.convolution),
-    **dict.fromkeys(("linear", "addmm"), connect.linear),
-    **dict.fromkeys(("matmul", "mm", "bmm"), arithmetic.matrix_product),
+def _model(given: NeuronParameters) -> NeuronModel:
+    """Returns what a chip is told of a neuron; of numbers that differ by neuron the first, as the price is the same."""
+
+    def one(number: Any) -> float:
+        return float(np.reshape(number, -1)[0])
+
+    return NeuronModel(
+        kind="if" if given.op == "if_" else "lif",
+        threshold=one(given.v_threshold),
+        tau=one(given.tau),
+        reset=one(given.rest) if given.hard else None,
+        decay_input=given.op != "if_" and given.decay_input,
+        described=given.scalar,
+    )
+
+
+_CONNECTS: dict[Kind, Handler] = {
+    Kind.CONVOLVE: connect.convolution,
+    Kind.LINEAR: connect.linear,
+    Kind.PRODUCT: arithmetic.matrix_product,
 }
-_HANDLERS: dict[str, Callable[[Call, Builder], Any]] = {
+#: What is the same for a value without a time axis.
+_BEFORE_TIME: dict[Kind, Handler] = {
+    Kind.KEEP: _kept,
+    Kind.CAST: _cast,
+    Kind.MOVE: _moved,
+    Kind.PAD: _padded,
+    Kind.JOIN: _joined,
+    Kind.NORMALISE: _normalised,
+}
+#: One handler a kind of operation; what has none is listed as not counted.
+_HANDLERS: dict[Kind, Handler] = {
     **_CONNECTS,
-    **dict.fromkeys(
-        ("avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "_adaptive_avg_pool2d"),
-        connect.pooling,
-    ),
-    **dict.fromkeys(("max_pool1d", "max_pool2d", "max_pool2d_with_indices", "adaptive_max_pool2d"), connect.pooling),
-    **dict.fromkeys(("mean", "sum"), connect.reduction),
-    **dict.fromkeys(("add", "add_", "sub", "rsub"), arithmetic.add),
-    **dict.fromkeys(_SCALES, arithmetic.scale),
-    **dict.fromkeys(_LIMITS, arithmetic.limit),
-    "round": arithmetic.rounding,
+    Kind.POOL: connect.pooling,
+    Kind.MAXIMUM: connect.pooling,
+    Kind.SUM: connect.reduction,
+    Kind.ADD: arithmetic.add,
+    Kind.SIGN: arithmetic.negate,
+    Kind.MULTIPLY: arithmetic.scale,
+    Kind.DIVIDE: arithmetic.scale,
+    Kind.LIMIT: arithmetic.limit,
+    Kind.ROUND: arithmetic.rounding,
 }
+_PASSING_LIMITS = {Kind.KEEP, Kind.CAST, Kind.MOVE, Kind.LIMIT, Kind.ROUND}
+
+
+def counted(target: Any) -> bool:
+    """Returns whether what an operation connects can be counted, where its arguments allow."""
+    return kind_of(target) in {*_BEFORE_TIME, *_HANDLERS, Kind.NEURON}

@@ -24,7 +24,7 @@ class Group:
         members: Its node in each step; None where the first step has none.
         columns: For each place of the arguments (flat): where it comes from, and the group if it is one's. "same" is
             the same in all steps, "step" a group's result in the same step, "late" that of the step before, "varies" a
-            number that differs.
+            constant that each step has of its own.
     """
 
     members: list[Node | None]
@@ -62,9 +62,10 @@ def groups_of(module: GraphModule, steps: int) -> dict[Node, tuple[Group, int]]:
     groups: list[Group] = []
     for nodes in alike.values():
         groups += _grouped(nodes, steps)
+    fixed = _fixed(module)
     while True:
         places = {node: (group, k) for group in groups for k, node in enumerate(group.members) if node is not None}
-        kept = [group for group in groups if _consistent(group, places)]
+        kept = [group for group in groups if _consistent(group, places, fixed)]
         if len(kept) == len(groups):
             return places
         groups = kept
@@ -104,26 +105,39 @@ def flat(value: Any) -> list[Any]:
     return [leaf for part in value for leaf in flat(part)] if isinstance(value, list | tuple) else [value]
 
 
-def _consistent(group: Group, places: dict[Node, tuple[Group, int]]) -> bool:
+def _fixed(module: GraphModule) -> set[Node]:
+    """Returns the nodes that depend on no input: weights, and what is computed from them."""
+    fixed: set[Node] = set()
+    for node in module.graph.nodes:
+        if node.op == "get_attr" or (node.op == "call_function" and all(n in fixed for n in node.all_input_nodes)):
+            fixed.add(node)
+    return fixed
+
+
+def _consistent(group: Group, places: dict[Node, tuple[Group, int]], fixed: set[Node]) -> bool:
     """Finds where each argument comes from; returns whether that is the same in all steps."""
     members = [(k, leaves(node)) for k, node in enumerate(group.members) if node is not None]
     if len({len(row) for _, row in members}) != 1:
         return False
     group.columns = []
     for column in range(len(members[0][1])):
-        found = _origin([(k, row[column]) for k, row in members], places)
+        found = _origin([(k, row[column]) for k, row in members], places, fixed)
         if found is None:
             return False
         group.columns.append(found)
     return any(isinstance(leaf, Node) for leaf in members[-1][1])
 
 
-def _origin(column: list[tuple[int, Any]], places: dict[Node, tuple[Group, int]]) -> tuple[Where, Group | None] | None:
+def _origin(
+    column: list[tuple[int, Any]], places: dict[Node, tuple[Group, int]], fixed: set[Node]
+) -> tuple[Where, Group | None] | None:
     values = [value for _, value in column]
     if not any(isinstance(value, Node) for value in values):
         return ("same" if all(value == values[0] for value in values) else "varies"), None
     if all(value is values[0] for value in values):
         return "same", None
+    if all(not isinstance(value, Node) or value in fixed for value in values):
+        return "varies", None  # one constant a step, as tracing lifts them
     last = values[-1]
     place = places.get(last) if isinstance(last, Node) else None
     if place is None:

@@ -19,6 +19,7 @@ from neurokit.hw_sim.trace.rolled import Group, groups_of, joined
 from neurokit.hw_sim.trace.values import Term, Value, numbered
 from neurokit.neurons.delay import Delay
 from neurokit.neurons.ops import is_neuron
+from neurokit.program.ops import operation
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured
@@ -134,12 +135,14 @@ class Tracer:
         """Returns what the result of an operation is made of; None if nothing of the input is in it."""
         path = self.cells.paths.get(node)
         if path is not None:
-            for value, real in given.entering():
-                self.cells.enter(path, value, real)
-            value = self.cells.leave(path, node, result) if self.cells.leaves(node) else None
-        elif not any(True for _ in given.entering()) and given.held() is None:
+            for entering, real in given.entering():
+                self.cells.enter(path, entering, real)
+            left = self.cells.leave(path, node, result) if self.cells.leaves(node) else None
+            return left if left is None else self._shared(node, left, result, given.users)
+        if not any(True for _ in given.entering()) and given.held() is None:
             return None
-        elif not hasattr(node.target, "_schema"):
+        value: Any
+        if not hasattr(node.target, "_schema"):
             value = given.held()
         elif isinstance(given, Rolled) and given.is_sum:
             value = self._summed(node, given)
@@ -156,8 +159,11 @@ class Tracer:
     def _value(self, node: Node, given: Arguments, result: Any) -> Any:
         if not isinstance(result, Tensor | list | tuple):
             return None  # a size
-        operation = node.target._schema.name.split("::")[-1]  # type: ignore[union-attr]
-        call = Call(operation, _path(node, operation), given.arguments, given.values, result, given.again)
+        known = operation(node.target)
+        name = str(node.target._schema.name).split("::")[-1]  # type: ignore[union-attr]
+        name, kind, floats = (name, None, False) if known is None else (known.name, known.kind, known.floats)
+        name = name.partition(".")[0]
+        call = Call(name, _path(node, name), given.arguments, given.values, result, given.again, kind, floats)
         if node in self.neurons:
             return neuron(call, self.builder, self.neurons[node])
         return apply(call, self.builder)
@@ -220,8 +226,8 @@ class Tracer:
 
     def _outputs(self, node: Node) -> tuple[str, ...]:
         names: list[str] = []
-        results = node.args[0]
-        for result in results[: len(self.captured.output_names)]:  # type: ignore[index]
+        results: Any = node.args[0]
+        for result in results[: len(self.captured.output_names)]:
             value = self.values.get(result)
             if isinstance(value, Value) and not value.unknown:
                 value = self.builder.limited(value, self.real[result], "output")
@@ -230,7 +236,7 @@ class Tracer:
                 if not (value.once or last):
                     known = self.builder.materialise(value, self.real[result], "output")
                 names += [term.source for term in known.terms if isinstance(term.source, str)]
-        self._close_loops(results[len(self.captured.output_names) :])  # type: ignore[index]
+        self._close_loops(results[len(self.captured.output_names) :])
         return tuple(name for name in dict.fromkeys(names) if name in self.builder.populations)
 
     def _close_loops(self, states: Any) -> None:
@@ -256,7 +262,7 @@ def _module_of(captured: Captured) -> GraphModule:
     """Returns the program as a graph module, made once: its guards take longer than many a forward pass."""
     known: GraphModule | None = captured.program.__dict__.get("_neurokit_module")
     if known is None:
-        known = captured.program.module(check_guards=False)  # type: ignore[assignment]
+        known = captured.program.module(check_guards=False)
         captured.program.__dict__["_neurokit_module"] = known
     assert known is not None
     return known

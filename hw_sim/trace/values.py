@@ -59,6 +59,8 @@ class Term:
         return kept[key]
 
     def _per_step(self, steps: int) -> NDArray[np.int64] | None:
+        if self.in_place(steps):
+            return np.arange(self.size)
         if self.static and self.ids.shape[0] == 1:
             return self.ids.reshape(-1).numpy().astype(np.int64)
         if self.ids.dim() == 0 or self.ids.shape[0] != steps:
@@ -70,12 +72,17 @@ class Term:
             return None
         return moved[0].numpy().astype(np.int64)
 
+    def in_place(self, steps: int) -> bool:
+        """Returns whether the elements are the source's own, in its order, in every step (known without looking)."""
+        fresh = getattr(self.ids, "_fresh", False) and not self.static
+        return fresh and self.ids.shape[0] == steps and self.ids.numel() == steps * self.size
+
     def by_delay(self, steps: int) -> tuple[Term, ...] | None:
         """Returns terms of one delay each, of a term whose elements are late by whole steps (and zero before).
 
         None if its elements mix time steps in any other way, or are late by too many different numbers of steps.
         """
-        if self.per_step(steps) is not None:
+        if self.in_place(steps) or self.per_step(steps) is not None:
             return (self,)
         if self.static or self.ids.dim() == 0 or self.ids.shape[0] != steps:
             return None
@@ -130,7 +137,7 @@ class Value:
 
     def mapped(self, function: Callable[[Tensor], Tensor]) -> Value:
         """Returns the value after an operation that only moves elements."""
-        terms = tuple(replace(term, ids=function(term.ids)) for term in self.terms)
+        terms = tuple(replace(term, ids=_moved(term.ids, function)) for term in self.terms)
         return replace(self, terms=terms, constant=None if self.constant is None else function(self.constant))
 
     def times(self, factor: float | None, constant: Tensor | None) -> Value:
@@ -179,7 +186,17 @@ def scaled(projection: Projection, factor: float | None) -> Projection:
 def numbered(shape: tuple[int, ...], steps: int) -> Tensor:
     """Returns fresh numbers for a tensor whose first axis is time (or that has none, with steps = 1)."""
     total = int(np.prod(shape, dtype=np.int64))
-    return torch.arange(total, dtype=torch.int32 if total < 2**31 else torch.int64).reshape(shape)
+    ids = torch.arange(total, dtype=torch.int32 if total < 2**31 else torch.int64).reshape(shape)
+    ids._fresh = True  # type: ignore[attr-defined]  # spares looking at millions of numbers that are in order
+    return ids
+
+
+def _moved(ids: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Returns moved numbers; what only looks at them in another shape leaves fresh ones fresh."""
+    moved = function(ids)
+    if getattr(ids, "_fresh", False) and moved.data_ptr() == ids.data_ptr() and moved.numel() == ids.numel():
+        moved._fresh = moved.is_contiguous()  # type: ignore[attr-defined]
+    return moved
 
 
 def index_or_none(positions: NDArray[np.int64], size: int) -> NDArray[np.int64] | None:

@@ -41,7 +41,15 @@ def accuracy(subject: Subject, runner: Any, path: Path) -> dict[str, Any]:
         part = x[rows].astype(subject.x.dtype)
         if subject.timed:
             part = np.moveaxis(part, 1, 0) if has_time else np.repeat(part[None], subject.x.shape[0], axis=0)
-        found = np.asarray(runner(np.ascontiguousarray(part)))
+        found = _first_output(subject, runner, np.ascontiguousarray(part))
         found = found.mean(axis=0) if subject.time_output == "sequence" else found
         correct += int((found.argmax(-1)[: len(x) - start] == y[rows][: len(x) - start]).sum())
     return {"correct": correct, "total": len(x), "data": path.name}
+
+
+def _first_output(subject: Subject, runner: Any, x: np.ndarray) -> np.ndarray:
+    if subject.feeds is None:
+        return np.asarray(runner(x))
+    if len(subject.feeds) > 1:
+        raise InputError(f"{subject.model} has {len(subject.feeds)} inputs", expected="one input for labelled data")
+    return np.asarray(next(iter(runner({next(iter(subject.feeds)): x}).values())))

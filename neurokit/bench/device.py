@@ -42,7 +42,7 @@ def run_one(job: Job, open_folder: Any = Folder.load) -> int:
     """Runs one job in this process and prints its events; returns the exit status."""
     try:
         folder = open_folder(job.source)
-        if not folder.manifest.target.startswith("onnx"):
+        if folder.manifest.runtime != "onnxruntime":
             raise ArtifactError(
                 f"{folder.path} is for target {folder.manifest.target!r}",
                 expected="an ONNX artifact",

@@ -28,10 +28,12 @@ class Folder:
     Attributes:
         path: The folder.
         manifest: The content of its manifest.json, with attributes for keys.
+        data: The same as plain data.
     """
 
     path: Path
     manifest: Any
+    data: dict[str, Any]
 
     @classmethod
     def load(cls, path: str | Path) -> Folder:
@@ -64,7 +66,7 @@ class Folder:
         manifest.inputs, manifest.outputs, manifest.states = first.inputs, first.outputs, first.states
         for name, value in free.items():  # read by key, so they stay dictionaries
             setattr(manifest, name, value)
-        return cls(path, manifest)
+        return cls(path, manifest, data)
 
     def file(self, name: str) -> Path:
         """Returns the path of one of the artifact's files."""
@@ -86,15 +88,29 @@ def _named(value: Any) -> Any:
     return [_named(item) for item in value] if isinstance(value, list) else value
 
 
-def read_vectors(path: Path, input_name: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], str]:
+@dataclass(frozen=True)
+class Sample:
+    """The test vectors of an artifact, as far as measuring needs them.
+
+    Attributes:
+        feeds: Every input by name.
+        outputs: The reference's outputs by name.
+        time_input: What the lowered form takes ("sequence" or "image").
+        rounds: Each graph of several once, in the order of calling, with its feeds by name; else ().
+    """
+
+    feeds: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
+    time_input: str
+    rounds: tuple[tuple[str, dict[str, np.ndarray]], ...] = ()
+
+
+def read_vectors(path: Path, input_name: str) -> Sample:
     """Reads the test vectors of an artifact.
 
     Args:
         path: The file.
         input_name: Name of the one input of a file of version 0.1, which does not say.
-
-    Returns:
-        Every input and the reference's outputs by name, and what the lowered form takes ("sequence" or "image").
 
     Raises:
         ArtifactError: If the file is no such archive.
@@ -104,7 +120,13 @@ def read_vectors(path: Path, input_name: str) -> tuple[dict[str, np.ndarray], di
             head = json.loads(bytes(data["head"]))
             names = head.get("inputs")
             feeds = {input_name: data["x"]} if names is None else {n: data[f"in{i}"] for i, n in enumerate(names)}
-            return feeds, {n: data[f"y{i}"] for i, n in enumerate(head["outputs"])}, head["time_input"]
+            outputs = {n: data[f"y{i}"] for i, n in enumerate(head["outputs"])}
+            calls = {c["graph"]: (i, c["inputs"]) for i, c in reversed(list(enumerate(head.get("calls", ()))))}
+            rounds = [
+                (graph, {n: data[f"c{i}in{at}"] for at, n in enumerate(inputs)})
+                for graph, (i, inputs) in sorted(calls.items(), key=lambda item: item[1][0])
+            ]
+            return Sample(feeds, outputs, head["time_input"], tuple(rounds) if len(rounds) > 1 else ())
     except (
         OSError,
         ValueError,

@@ -62,7 +62,8 @@ class Job:
         numerics: "float", or "exact" for the form that the event engine computes.
         bits: Bits of a weight in the exact form.
         weights: File with the model's weights, or "".
-        input_shape: Shape of one sample, for a module that does not say; () otherwise.
+        input_shape: Sizes of one sample, for a module that does not say, or (dtype, sizes) by name of several inputs;
+            () otherwise.
         meter: "auto", "none", the name of a meter, or "csv:FILE".
         data: .npz file with labelled data (`x`, `y`), or "".
         allow_mismatch: Whether to measure an artifact whose verification failed.
@@ -81,7 +82,7 @@ class Job:
     numerics: str = "float"
     bits: int = 8
     weights: str = ""
-    input_shape: tuple[int, ...] = ()
+    input_shape: tuple[int | str, ...] | dict[str, Any] = ()
     meter: str = "auto"
     data: str = ""
     allow_mismatch: bool = False
@@ -137,7 +138,8 @@ class Job:
         if not isinstance(data, Mapping) or not {"subject", "source"} <= set(data) <= known:
             raise InputError("this is no benchmark job", expected="an object with subject, source and more")
         try:
-            shape = tuple(data.get("input_shape", ()))
+            shape = data.get("input_shape", ())
+            shape = dict(shape) if isinstance(shape, Mapping) else tuple(shape)
             return cls(**{**data, "input_shape": shape, "rules": Rules(**data.get("rules", {}))})
         except TypeError as error:
             raise InputError(f"this is no benchmark job: {error}") from error

@@ -18,7 +18,7 @@ from neurokit import statistics as samples
 from neurokit.bench import environment, memory, meters, method
 from neurokit.bench.accuracy import accuracy
 from neurokit.bench.job import Job
-from neurokit.bench.subject import Subject
+from neurokit.bench.subject import Answer, Subject
 from neurokit.errors import InputError
 
 Emit = Callable[[dict[str, Any]], None]
@@ -106,7 +106,7 @@ def _refuse_unfit(subject: Subject, job: Job) -> int:
     """Returns the batch size, or refuses what the subject cannot do."""
     if job.scenario == "stream" and not subject.streaming:
         raise InputError(
-            f"target {subject.target!r} takes whole inputs, so it has no time steps to stream",
+            f"target {subject.target!r} {subject.no_stream}",
             expected="a step artifact",
             fix="neurokit export MODEL --target onnx-step",
         )
@@ -124,9 +124,9 @@ def _calls(
     subject: Subject, job: Job, runner: Any, batch: int, stack: ExitStack
 ) -> tuple[Callable[[], object], Callable[[], object]]:
     """Returns the call that is timed, and the first call of all."""
-    x = subject.inputs(batch)
     if job.scenario == "stream":
-        steps = list(x) if subject.timed else [x]
+        x = subject.inputs(batch)
+        steps = _steps(x) if subject.timed else [x]
         runner.reset(batch)
         number = count()
         step = runner.step
@@ -138,8 +138,16 @@ def _calls(
     if job.scenario == "multi":
         runners = [runner, *(stack.enter_context(subject.open()) for _ in range(job.streams - 1))]
         pool = stack.enter_context(ThreadPoolExecutor(job.streams))
-        return method.at_once([lambda each=each: each(x) for each in runners], pool), lambda: runner(x)  # type: ignore[misc]
-    return (lambda: runner(x)), (lambda: runner(x))
+        return method.at_once([subject.call(each, batch) for each in runners], pool), subject.call(runner, batch)
+    call = subject.call(runner, batch)
+    return call, call
+
+
+def _steps(x: Any) -> list[Any]:
+    """Returns the inputs of every time step."""
+    if not isinstance(x, dict):
+        return list(x)
+    return [dict(zip(x, values, strict=True)) for values in zip(*x.values(), strict=True)]
 
 
 def _timed(
@@ -207,17 +215,22 @@ def _energy(meter: meters.Meter, name: str, elapsed: float, inferences: int) -> 
     return {"value": joules, "low": joules, "high": joules, "unit": "J", "kind": "measured", "source": source}, name
 
 
-def _output_error(subject: Subject, runner: Any, wanted: np.ndarray | None) -> float | None:
-    """Returns the relative L2 error of the output on the subject's own input."""
+def _output_error(subject: Subject, runner: Any, wanted: Answer | None) -> float | None:
+    """Returns the relative L2 error of the output on the subject's own input, the largest of several."""
     if wanted is None or subject.fixed_batch not in (None, subject.x.shape[subject.batch_axis]):
         return None
-    found = np.asarray(runner(np.ascontiguousarray(subject.x)), dtype=np.float64)
+    found = runner(subject.inputs(subject.x.shape[subject.batch_axis]))
     if subject.streaming:
         runner.reset(subject.x.shape[subject.batch_axis])
-    expected = wanted.astype(np.float64)
-    if found.shape != expected.shape:
-        return None
-    return float(np.linalg.norm(found - expected) / (np.linalg.norm(expected) or 1.0))
+    if not isinstance(wanted, dict):
+        return _relative(np.asarray(found), wanted)
+    errors = [_relative(np.asarray(found[name]), value) for name, value in wanted.items()]
+    return None if any(error is None for error in errors) else max(error for error in errors if error is not None)
+
+
+def _relative(found: np.ndarray, wanted: np.ndarray) -> float | None:
+    a, b = found.astype(np.float64), wanted.astype(np.float64)
+    return float(np.linalg.norm(a - b) / (np.linalg.norm(b) or 1.0)) if a.shape == b.shape else None
 
 
 def _runtime(runner: Any) -> dict[str, Any]:

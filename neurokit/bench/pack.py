@@ -94,7 +94,7 @@ def _checked(jobs: Sequence[Job]) -> dict[Path, str]:
     found: dict[Path, str] = {}
     for job in jobs:
         artifact = Artifact.load(job.source)
-        if job.subject != "artifact" or not artifact.manifest.target.startswith("onnx"):
+        if job.subject != "artifact" or artifact.manifest.runtime != "onnxruntime":
             raise InputError(
                 f"{job.source} is for target {artifact.manifest.target!r}",
                 expected="ONNX artifacts: a pack needs nothing but ONNX Runtime",

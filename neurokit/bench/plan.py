@@ -12,11 +12,11 @@ from neurokit.artifact import Artifact
 from neurokit.bench.device import with_providers
 from neurokit.bench.events import failed, target_of
 from neurokit.bench.job import SCENARIOS, SUBJECTS, Job
-from neurokit.bench.subject import refuse_mismatch
+from neurokit.bench.subject import refuse_mismatch, why_no_stream
 from neurokit.bench.torch_run import CUDA
 from neurokit.errors import InputError, NeurokitError
 from neurokit.spec import ModelSpec
-from neurokit.target import TARGETS
+from neurokit.target import TARGETS, check_ports
 
 # Rows of a model that is run as it is, by the names under which they appear.
 MODEL_ROWS = {target_of(subject): subject for subject in SUBJECTS if subject != "artifact"}
@@ -44,8 +44,8 @@ def plan_folder(folder: Path, base: Job, asked: Sequence[str]) -> list[Job]:
     manifest = Artifact.load(folder).manifest
     refuse_mismatch(manifest.parity, folder, base.allow_mismatch)
     job = replace(base, subject="artifact", source=str(folder))
-    jobs = [replace(job, scenario=name) for name in scenarios_for(asked, manifest.form == "step")]
-    return with_providers(jobs) if manifest.target.startswith("onnx") and not base.provider else jobs
+    jobs = [replace(job, scenario=name) for name in scenarios_for(asked, not why_no_stream(manifest))]
+    return with_providers(jobs) if manifest.runtime == "onnxruntime" and not base.provider else jobs
 
 
 def plan_model(
@@ -84,12 +84,13 @@ def plan_model(
     return jobs
 
 
-def usable_targets() -> list[str]:
-    """Returns the targets that this machine can both lower to and open."""
+def usable_targets(on_device: bool = False) -> list[str]:
+    """Returns the targets that this machine can both lower to and open; `on_device` those that ONNX Runtime runs."""
     return [
         name
         for name, target in TARGETS.items()
-        if all(find_spec(library) for library in (*target.info.requires, *target.info.opens_with))
+        if (not on_device or target.info.runtime == "onnxruntime")
+        and all(find_spec(library) for library in (*target.info.requires, *target.info.opens_with))
     ]
 
 
@@ -116,25 +117,35 @@ def export_all(
 
     for name in targets:
         TARGETS.get(name)
+    chosen = []
+    failures: list[dict[str, str]] = []
+    for name in targets:
+        try:
+            check_ports(spec, name)  # before any work
+            chosen.append(name)
+        except NeurokitError as error:
+            failures.append(_failure(spec, name, error))
     captured: Any = capture(spec)
     if numerics == "exact":
         captured = exact(captured, bits=bits)
-    folders, failures = [], []
-    for name in targets:
+    folders = []
+    for name in chosen:
         try:
             folders.append(lower(captured, name, out / name).path)
         except NeurokitError as error:
-            event = failed(error)
-            failures.append(
-                {
-                    "subject": f"{spec.name} on {name}",
-                    "variant": "",
-                    "scenario": "export",
-                    "reason": event["reason"],
-                    "fix": event["fix"],
-                }
-            )
+            failures.append(_failure(spec, name, error))
     return folders, failures
+
+
+def _failure(spec: ModelSpec, target: str, error: NeurokitError) -> dict[str, str]:
+    event = failed(error)
+    return {
+        "subject": f"{spec.name} on {target}",
+        "variant": "",
+        "scenario": "export",
+        "reason": event["reason"],
+        "fix": event["fix"],
+    }
 
 
 def parse_deadline(text: str | None) -> float | None:

@@ -13,6 +13,8 @@ from neurokit.bench.folder import VECTORS, read_vectors
 from neurokit.bench.job import Job
 from neurokit.errors import ParityError
 
+Answer = np.ndarray | dict[str, np.ndarray]
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -30,13 +32,16 @@ class Subject:
         timed: Whether `x` has a time axis.
         streaming: Whether the runner can `step`.
         fixed_batch: The only batch size it takes, or None.
-        expected: The reference's output for `x`, or what computes it, or None.
+        expected: The reference's output for `x`, or what computes it, or None; outputs by name with `feeds`.
         time_output: What the output is over time ("sequence" or reduced).
         bytes_on_disk: Size of its files.
         parity: Verdict of its verification, or "".
         takes_data: Whether labelled data is in the form that it takes.
         opening: What is done while it is opened, for the progress.
         starting: What is done in its first call.
+        feeds: All inputs by name, where there are several inputs or outputs; else None.
+        no_stream: Why there are no steps to stream.
+        rounds: The graphs of a model that has several, with the feeds of each: one measurement runs each once.
     """
 
     model: str
@@ -50,23 +55,61 @@ class Subject:
     timed: bool = False
     streaming: bool = False
     fixed_batch: int | None = None
-    expected: np.ndarray | Callable[[], np.ndarray] | None = None
+    expected: Answer | Callable[[], Answer] | None = None
     time_output: str = ""
     bytes_on_disk: int | None = None
     parity: str = ""
     takes_data: bool = True
     opening: str = "opening"
     starting: str = "first inference"
+    feeds: dict[str, np.ndarray] | None = None
+    no_stream: str = "takes whole inputs, so it has no time steps to stream"
+    rounds: tuple[tuple[str, dict[str, np.ndarray]], ...] = ()
 
     @property
     def batch_axis(self) -> int:
         """The axis of the batch in `x`."""
         return 1 if self.timed else 0
 
-    def inputs(self, batch: int) -> np.ndarray:
-        """Returns `x` with `batch` samples, repeated where it has fewer."""
+    def inputs(self, batch: int) -> np.ndarray | dict[str, np.ndarray]:
+        """Returns `x`, or all feeds by name, with `batch` samples, repeated where there are fewer."""
         order = np.arange(batch) % self.x.shape[self.batch_axis]
-        return np.ascontiguousarray(np.take(self.x, order, axis=self.batch_axis))
+        if self.feeds is None:
+            return _taken(self.x, order, self.batch_axis)
+        return {name: _taken(value, order, self.batch_axis) for name, value in self.feeds.items()}
+
+    def call(self, runner: Any, batch: int) -> Callable[[], Any]:
+        """Returns what is timed: one call with `batch` samples, or each of several graphs once."""
+        if not self.rounds:
+            given = self.inputs(batch)
+            return lambda: runner(given)
+        order = [np.arange(batch) % len(next(iter(feeds.values()))) for _, feeds in self.rounds]
+        rounds = [
+            (graph, {name: _taken(value, rows, 0) for name, value in feeds.items()})
+            for (graph, feeds), rows in zip(self.rounds, order, strict=True)
+        ]
+
+        def run() -> Any:
+            if runner.streaming:
+                runner.reset(batch)
+            return [runner.run(graph, feeds) for graph, feeds in rounds]
+
+        return run
+
+
+def _taken(value: np.ndarray, order: np.ndarray, axis: int) -> np.ndarray:
+    return np.ascontiguousarray(np.take(value, order, axis=axis))
+
+
+def why_no_stream(manifest: Any) -> str:
+    """Returns why an artifact has no equal steps to stream, or "" where it has."""
+    if manifest.form != "step":
+        return "takes whole inputs, so it has no time steps to stream"
+    if len(manifest.graphs) > 1:
+        return "has several graphs, so there is no one step to stream"
+    if any(getattr(state, "next_shape", ()) for state in manifest.states):
+        return "has a state that grows with every step, so no two steps cost the same"
+    return ""
 
 
 def refuse_mismatch(parity: dict[str, Any] | None, path: Path, allowed: bool) -> None:
@@ -105,12 +148,15 @@ def artifact_subject(artifact: Any, job: Job, open_runner: Callable[[], Any]) ->
     """
     manifest = artifact.manifest
     refuse_mismatch(manifest.parity, artifact.path, job.allow_mismatch)
-    feeds, outputs, time_input = read_vectors(artifact.path / VECTORS, manifest.inputs[0].name)
-    x, expected = next(iter(feeds.values())), next(iter(outputs.values()), None)
+    sample = read_vectors(artifact.path / VECTORS, manifest.inputs[0].name)
+    x = next(iter(sample.feeds.values()))
+    named = len(sample.feeds) > 1 or len(sample.outputs) > 1
+    expected = sample.outputs if named else next(iter(sample.outputs.values()), None)
+    time_input = sample.time_input
     timed = time_input == "sequence" and manifest.time_steps is not None
     steps = int(x.shape[0]) if timed else manifest.time_steps
-    layout = manifest.inputs[0].layout or "B"
-    size = manifest.inputs[0].shape[layout.index("B")] if "B" in layout else "B"
+    port = manifest.inputs[0]
+    size = port.shape[0 if port.time_axis is None else 1]  # what is before a port's own axes: time, if any, and batch
     return Subject(
         model=manifest.model.name,
         target=manifest.target,
@@ -121,9 +167,12 @@ def artifact_subject(artifact: Any, job: Job, open_runner: Callable[[], Any]) ->
         numerics=numerics_of(manifest),
         time_steps=steps,
         timed=timed,
-        streaming=manifest.form == "step",
+        streaming=not why_no_stream(manifest),
+        no_stream=why_no_stream(manifest),
+        feeds=sample.feeds if named and not sample.rounds else None,
+        rounds=sample.rounds,
         fixed_batch=size if isinstance(size, int) else None,
-        expected=expected,
+        expected=None if sample.rounds else expected,
         time_output=manifest.target_info.get("time_output", ""),
         bytes_on_disk=sum(file.stat().st_size for file in artifact.path.rglob("*") if file.is_file()),
         parity=(manifest.parity or {}).get("verdict", "not verified"),

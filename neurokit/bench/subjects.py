@@ -20,7 +20,7 @@ def host_subject(artifact: Artifact, job: Job) -> Subject:
     """
     from neurokit.bench.device import open_onnx
 
-    if artifact.manifest.target.startswith("onnx"):
+    if artifact.manifest.runtime == "onnxruntime":
         return artifact_subject(artifact, job, lambda: open_onnx(artifact, job))
     from neurokit.pipeline import need
 

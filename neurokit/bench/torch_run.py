@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from neurokit.bench.events import target_of
 from neurokit.bench.job import Job
 from neurokit.bench.subject import Subject
 from neurokit.errors import InputError, MissingRuntimeError
+from neurokit.feeds import Feeds, Outputs, call_by_name
 from neurokit.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ CUDA = "CUDAExecutionProvider"
 TORCH = ("eager", "compile", "kernels", "aoti")
 _OPENING = {"aoti": "compiling ahead of time"}
 _STARTING = {"compile": "compiling", "kernels": "compiling the kernels"}
-_Run = Callable[["torch.Tensor"], "torch.Tensor"]
+_Run = Callable[..., "tuple[torch.Tensor, ...]"]
 
 
 class TorchRunner:
@@ -33,35 +34,50 @@ class TorchRunner:
     On a GPU every call is split by events of the device into copying in, computing and copying out.
 
     Args:
-        run: Runs a tensor on the device and returns the first output.
+        run: Runs tensors on the device, in the order of the inputs, and returns the outputs.
         device: "cpu" or "cuda".
+        inputs: Names of the inputs.
+        outputs: Returns the names of the outputs, after a run.
         folder: A folder to remove when it is closed.
     """
 
-    def __init__(self, run: _Run, device: str, folder: tempfile.TemporaryDirectory[str] | None = None) -> None:
+    def __init__(
+        self,
+        run: _Run,
+        device: str,
+        inputs: Sequence[str],
+        outputs: Callable[[], Sequence[str]],
+        folder: tempfile.TemporaryDirectory[str] | None = None,
+    ) -> None:
         self._run, self._device, self._folder = run, device, folder
+        self._inputs, self._outputs = tuple(inputs), outputs
         self.phases_s: dict[str, list[float]] | None = {} if device == "cuda" else None
         self.facts = _facts(device)
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Runs one whole input."""
+    def __call__(self, given: Feeds | np.ndarray) -> Any:
+        """Runs whole inputs, by name or as one array."""
+        return call_by_name(self._by_name, given, self._inputs, ())
+
+    def _by_name(self, feeds: Feeds) -> Outputs:
         import torch
 
+        xs = [torch.from_numpy(feeds[name]) for name in self._inputs]
         with torch.no_grad():
             if self.phases_s is None:
-                return self._run(torch.from_numpy(x)).numpy()
+                made = [y.numpy() for y in self._run(*xs)]
+                return dict(zip(self._outputs(), made, strict=False))
             events = [torch.cuda.Event(enable_timing=True) for _ in range(4)]
             events[0].record()
-            on_device = torch.from_numpy(x).to(self._device)
+            on_device = [x.to(self._device) for x in xs]
             events[1].record()
-            y = self._run(on_device)
+            ys = self._run(*on_device)
             events[2].record()
-            result = y.cpu()
+            results = [y.cpu() for y in ys]
             events[3].record()
             events[3].synchronize()
         for name, before, after in zip(("h2d", "compute", "d2h"), events, events[1:], strict=False):
             self.phases_s.setdefault(name, []).append(before.elapsed_time(after) * 1e-3)
-        return result.numpy()
+        return dict(zip(self._outputs(), (y.numpy() for y in results), strict=False))
 
     def prepared(self) -> None:
         """Ends the compiler's own processes, which would go on beside the measurement; called after the first run."""
@@ -107,15 +123,21 @@ def torch_subject(spec: ModelSpec, job: Job) -> Subject:
     """
     import torch
 
-    from neurokit.capture.reference import example_input
+    from neurokit.capture.reference import example_inputs
 
+    if spec.graphs:
+        names = ", ".join(graph.name for graph in spec.graphs)
+        raise InputError(
+            f"model {spec.name!r} has several graphs ({names}), and this row runs one function",
+            fix="measure its artifact: --target onnx-step",
+        )
     on_gpu = job.provider == CUDA
     if on_gpu and not torch.cuda.is_available():
         raise MissingRuntimeError("torch has no usable GPU here", fix="leave --provider away")
     if job.subject == "kernels":
         _refuse_kernels(spec, on_gpu)
     timed = spec.time_steps is not None and spec.time_input != "image"
-    x = example_input(spec, spec.time_steps, job.calls_of, 0)
+    feeds = {n: v.numpy() for n, v in example_inputs(spec, spec.time_steps, job.calls_of, 0).items()}
     device = "cuda" if on_gpu else "cpu"
     plain = replace(job, subject="eager")
     is_reference = job.subject == "eager" and not on_gpu
@@ -123,14 +145,15 @@ def torch_subject(spec: ModelSpec, job: Job) -> Subject:
         model=spec.name,
         target=target_of(job.subject),
         open=lambda: _open(spec, job, device),
-        x=x.numpy(),
+        x=next(iter(feeds.values())),
+        feeds=feeds,
         variant=job.variant,
         form="sequence",
         time_steps=spec.time_steps,
         timed=timed,
         numerics="tf32" if on_gpu and torch.backends.cudnn.allow_tf32 else "float",
         fixed_batch=job.calls_of if job.subject == "aoti" else None,
-        expected=None if is_reference else lambda: _open(spec, plain, "cpu")(x.numpy()),
+        expected=None if is_reference else lambda: _open(spec, plain, "cpu")(feeds),
         opening=_OPENING.get(job.subject, "building the model"),
         starting=_STARTING.get(job.subject, "first inference"),
     )
@@ -150,7 +173,7 @@ def _refuse_kernels(spec: ModelSpec, on_gpu: bool) -> None:
 def _open(spec: ModelSpec, job: Job, device: str) -> TorchRunner:
     import torch
 
-    from neurokit.capture.reference import run_module
+    from neurokit.capture.reference import module_runner
 
     if job.threads:
         torch.set_num_threads(job.threads)
@@ -163,7 +186,18 @@ def _open(spec: ModelSpec, job: Job, device: str) -> TorchRunner:
         from neurokit.kernels import patch
 
         module = patch(module)
-    return TorchRunner(lambda x: run_module(module, spec, x)[0], device)
+    run, outputs = module_runner(module, spec)
+    states = _initial_states(spec, job.calls_of, device)
+    return TorchRunner(lambda *xs: run(*xs, *states), device, [port.name for port in spec.inputs], outputs)
+
+
+def _initial_states(spec: ModelSpec, batch: int, device: str) -> list[torch.Tensor]:
+    """Returns declared states before the first call."""
+    from neurokit.capture.types import declared_state, initial_state
+
+    dims = spec.as_graph().dims
+    start = {name: dims[name].min for state in spec.states for name in state.grows}
+    return [initial_state(declared_state(state), batch, start).to(device) for state in spec.states]
 
 
 def _open_package(spec: ModelSpec, job: Job, device: str) -> TorchRunner:
@@ -184,7 +218,9 @@ def _open_package(spec: ModelSpec, job: Job, device: str) -> TorchRunner:
     path = aoti_compile_and_package(program, package_path=str(Path(folder.name) / "model.pt2"))
     package = aoti_load_package(path)
 
-    def run(x: torch.Tensor) -> torch.Tensor:
-        return package(x, *states)[0]
+    names = captured.output_names
 
-    return TorchRunner(run, device, folder)
+    def run(*xs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(package(*xs, *states)[: len(names)])
+
+    return TorchRunner(run, device, [port.name for port in spec.inputs], lambda: names, folder)

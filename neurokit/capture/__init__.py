@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -12,29 +10,26 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from neurokit.capture.attribute_state import mark_states
+from neurokit.capture.bare import Examples, spec_of
 from neurokit.capture.eager import own_random_numbers, untouched
+from neurokit.capture.graphs import several_and_neurons, together
 from neurokit.capture.hooks import foreign_hooks, settle
 from neurokit.capture.initial_values import learn_starts
 from neurokit.capture.neurons import is_stateful
 from neurokit.capture.obstacles import neurons_and_states, not_one_step, not_streaming, wrong_time_steps
 from neurokit.capture.ports import check_dynamic, input_ports, output_meaning, output_ports
 from neurokit.capture.probe import Probe, example_values, keep_other_attributes, probe, set_time_steps, time_output
-from neurokit.capture.several import together
 from neurokit.capture.sides import comparable, stimulus
 from neurokit.capture.signature import Signature
-from neurokit.capture.tidy import tidy
-from neurokit.capture.time_input import find_time_semantics, neurons_of, quiet_copy, steps_of_its_own, takes_one_step
 from neurokit.capture.tracing import NO_NODE, Job, traced
 from neurokit.capture.twin import Twin, private_copy
 from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSteps
 from neurokit.dims import BATCH, substitute
 from neurokit.errors import InputError, ModelLoadError, Unsupported, UnsupportedError
 from neurokit.neurons.ops import is_neuron
-from neurokit.spec import ModelSpec, TensorSpec, TimeInput, TimeOutput
+from neurokit.program.passes import TRACED, apply
+from neurokit.spec import ModelSpec, TimeOutput
 from neurokit.weights import check_finite
-
-Examples = torch.Tensor | Sequence[torch.Tensor] | Mapping[str, torch.Tensor]
 
 __all__ = ["Captured", "NeuronInfo", "StateInfo", "capture", "opened", "spec_of"]
 
@@ -91,7 +86,7 @@ def capture(
     keep_other_attributes(net, spec)
     _check_batch(batch)
     if spec.graphs and steps is not None:
-        raise _several_and_neurons(spec)
+        raise several_and_neurons(spec)
     spec = replace(spec, time_steps=spec.time_steps if isinstance(steps, str) else steps)
     parts = []
     with own_random_numbers(0):
@@ -114,12 +109,6 @@ def _settle_hooks(net: nn.Module, eager: nn.Module, spec: ModelSpec, steps: Time
     return settle(net, eager, stimulus(spec, count, 2, 1.0), steps is not None and spec.time_input == "step")
 
 
-def _several_and_neurons(spec: ModelSpec) -> UnsupportedError:
-    why = "it has several graphs and spiking neurons, whose state belongs to no single one of them"
-    reason = Unsupported("", spec.name, why, "give a spiking model one graph")
-    return UnsupportedError(f"model {spec.name!r} cannot be captured", [reason])
-
-
 def opened(captured: Captured) -> Captured:
     """Returns a capture with its loops cut open, so that every neuron is one node over all T steps.
 
@@ -133,89 +122,6 @@ def opened(captured: Captured) -> Captured:
         return captured
     steps = captured.time_steps if isinstance(captured.time_steps, int) else captured.spec.time_steps
     return captured.retrace(form="sequence", time_steps=steps, opened=True)
-
-
-def spec_of(module: nn.Module, example_inputs: Examples | None, time_steps: int | str | None = None) -> ModelSpec:
-    """Returns a spec for a bare module and examples of its inputs."""
-    given = _named_examples(module, example_inputs)
-    first = next(iter(given.values()))
-    single = len(given) == 1  # with several inputs nothing is tried out
-    module = _with_states_by_hand(module, first) if single else module
-    timed = isinstance(time_steps, int) and not isinstance(time_steps, bool)
-    spiking = timed or bool(Twin(private_copy(module)[0], "none").slots)
-    looped = _steps_of_an_image(module, first) if spiking and single and not timed else None
-    axes = 1 if looped is not None or not spiking else 2
-    for name, value in given.items():
-        if value.dim() <= axes - 1 or min(value.shape, default=0) < 1:
-            what = "example_inputs" if single else f"example input {name!r}"
-            raise InputError(f"{what} has shape {list(value.shape)}", expected="[T, B, *shape]")
-    tensors = tuple(_tensor_spec(name, value, axes) for name, value in given.items())
-    steps = looped or (int(first.shape[0]) if spiking and not isinstance(time_steps, int) else time_steps)
-    semantics: TimeInput = "image" if looped else "sequence"
-    if single and not looped:
-        semantics = _time_input(module, tensors[0], int(first.shape[0]))
-    return ModelSpec(
-        name=type(module).__name__,
-        build=lambda: module,
-        inputs=tensors,
-        time_steps=steps if isinstance(steps, int) else None,
-        time_input=semantics,
-    )
-
-
-def _with_states_by_hand(module: nn.Module, example_inputs: torch.Tensor) -> nn.Module:
-    """Returns the module, or a copy in which the attributes that it keeps from call to call are marked as states."""
-    shape = tuple(example_inputs.shape[2:])
-    if not shape or neurons_of(module):
-        return module
-    try:
-        marked = quiet_copy(module).eval()
-    except Exception:  # what cannot be copied is refused further on, with its reason
-        return module
-    mark_states(marked, TensorSpec("x", shape, str(example_inputs.dtype).removeprefix("torch.")))
-    return marked if neurons_of(marked) else module
-
-
-def _steps_of_an_image(module: nn.Module, example_inputs: torch.Tensor) -> int | None:
-    """Returns how many time steps a bare module makes of one image itself, or None if it takes steps."""
-    neurons, shape = neurons_of(module).values(), tuple(example_inputs.shape[1:])
-    if not shape or not neurons or not all(takes_one_step(part) for part in neurons):
-        return None
-    return steps_of_its_own(module, TensorSpec("x", shape, str(example_inputs.dtype).removeprefix("torch.")))
-
-
-def _named_examples(module: nn.Module, given: Examples | None) -> dict[str, torch.Tensor]:
-    """Returns examples by name: of several in a tuple, by the parameters of forward."""
-    named = {"x": given} if isinstance(given, torch.Tensor) else given
-    if isinstance(named, list | tuple):
-        parameters = list(inspect.signature(module.forward).parameters)
-        plain = len(parameters) >= len(named) and all(name.isidentifier() for name in parameters)
-        named = dict(zip(parameters if plain else (f"x{i}" for i in range(len(named))), named, strict=False))
-    if not isinstance(named, Mapping) or not named or not all(isinstance(v, torch.Tensor) for v in named.values()):
-        raise InputError(
-            "a bare module was given without example_inputs",
-            expected="a tensor [T, B, *shape], or [B, *shape] without neurons; several in a tuple or a dict",
-            fix="nk.capture(module, example_inputs=x), or describe it with nk.ModelSpec",
-        )
-    return dict(named)
-
-
-def _tensor_spec(name: str, value: torch.Tensor, axes: int) -> TensorSpec:
-    shape = tuple(int(size) for size in value.shape[axes:])
-    dtype = str(value.dtype).removeprefix("torch.")
-    low, high = float(value.min()), float(value.max())
-    return TensorSpec(name, shape or ((1,) if name == "x" else ()), dtype, low=min(low, 0.0), high=max(high, 1.0))
-
-
-def _time_input(module: nn.Module, tensor: TensorSpec, steps: int) -> TimeInput:
-    """Returns what a bare module takes over time; one whose neurons are all single-step may take a step at a time.
-
-    Such a module would run on a sequence too, with time taken for the batch, and keep no state from step to step.
-    """
-    neurons = neurons_of(module).values()
-    if not neurons or not all(takes_one_step(part) for part in neurons):
-        return "sequence"
-    return find_time_semantics(module, tensor, steps, repeats=False, ref=type(module).__name__)
 
 
 def _time_steps(spec: ModelSpec, net: nn.Module, asked: int | str | None) -> TimeSteps:
@@ -350,7 +256,7 @@ def _export(
     ports = (*input_ports(spec, steps, batch, "step" if single else "sequence"), *_fixed(found.states, batch))
     program, order = traced(Job(twin, spec, steps, values, ports, single))
     check_dynamic(program, spec, ports)
-    tidy(program)
+    apply(program, *TRACED)
     return program, order
 
 

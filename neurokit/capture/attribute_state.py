@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neurokit.capture.cells import STATES, Cell
+from neurokit.capture.cells import REST, STATES, Cell
 from neurokit.capture.time_input import quiet_copy
+from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.spec import TensorSpec
 
 _BATCH = 2
@@ -58,6 +59,10 @@ class AttributeCell(Cell):
         self.cell.__dict__.update(zip(self._memories, values, strict=True))
         try:
             y = type(self.cell).forward(self.cell, x)
+            if not isinstance(y, Tensor):
+                why = f"it keeps {', '.join(self._memories)} between calls and returns more than one tensor"
+                fix = "return one, or hand the state in and out"
+                raise UnsupportedError("cannot be captured", [Unsupported("", type(self.cell).__name__, why, fix)])
             return y, tuple(self.cell.__dict__[name] for name in self._memories)
         finally:
             self.cell.__dict__.clear()
@@ -113,6 +118,7 @@ def mark_states(module: nn.Module, tensor: TensorSpec, known: Collection[str] = 
             refused.append(f"{path or 'the model'} ({type(part).__name__}): {', '.join(kept)}")
         else:
             vars(part)[STATES] = starts
+            vars(part)[REST] = {name: before[path].get(name) for name in starts}
     return tuple(refused)
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from neurokit.capture.slots import Slot
     from neurokit.capture.twin import Twin
 
-STATES = "_neurokit_states"  # attribute of a module by hand: its states and their first values
+STATES = "_neurokit_states"  # attribute of a module by hand: its states and the numbers that they start from
+REST = "_neurokit_rest"  # beside it: what these attributes hold before the first call
 LIBRARIES = ("snntorch", "norse")
 FRESH: Any = object()  # a state that was asked of the library and not yet computed: the initial one
 _SNNTORCH = {"Leaky", "Synaptic", "Alpha", "Lapicque", "RLeaky", "RSynaptic", "SLSTM", "SConv2dLSTM"}
@@ -32,11 +33,25 @@ def library_of(module: nn.Module) -> str:
 def cell_kind(module: nn.Module) -> type[Cell] | None:
     """Returns the class of `Cell` that runs a library's neuron, or None if it is no neuron with a state."""
     library = library_of(module)
-    if library == "snntorch" and _SNNTORCH & {cls.__name__ for cls in type(module).__mro__}:
+    kinds = {cls.__name__ for cls in type(module).__mro__}
+    if library == "snntorch" and _SNNTORCH & kinds and "DeltaLeaky" not in kinds:  # its state is a pair in one
         return SnntorchCell
     if library == "norse" and _norse_state(module) is not None:
         return NorseCell
     return None
+
+
+def hands_on_state(module: nn.Module) -> bool:
+    """Returns whether a module takes its state as an argument and returns it, as norse's modules do.
+
+    That is `forward(x, state=None)`, which returns the output and the state; its caller hands the state on.
+    """
+    if library_of(module) == "norse":
+        return True
+    parameters = list(inspect.signature(module.forward).parameters.values())
+    if len(parameters) != 2 or parameters[1].default is not None or "state" not in parameters[1].name:
+        return False
+    return any(library_of(part) == "norse" for part in module.modules())
 
 
 def step_mode_of(module: nn.Module) -> str:

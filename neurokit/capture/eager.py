@@ -14,11 +14,11 @@ import torch
 from spikingjelly.activation_based import base
 from torch import Tensor, nn
 
+from neurokit.capture.cells import hands_on_state, library_of
 from neurokit.capture.hooks import foreign_hooks, private_hooks
 from neurokit.capture.twin import flatten_outputs, graph_tensors
 from neurokit.errors import ModelLoadError
 
-_FOREIGN = ("snntorch", "norse")
 # What nn.Module and SpikingJelly's memories keep for themselves.
 _INTERNAL = frozenset(vars(nn.Module())) | frozenset(vars(base.MemoryModule())) | {"v_seq", "training"}
 
@@ -64,8 +64,8 @@ def untouched(module: nn.Module) -> nn.Module:
 def rest(module: nn.Module) -> nn.Module:
     """Brings every neuron of a module to rest, as its own library does."""
     for part in module.modules():
-        home = type(part).__module__.partition(".")[0]
-        if isinstance(part, base.MemoryModule) or (home not in _FOREIGN and callable(getattr(part, "reset", None))):
+        home = library_of(part)  # also of classes derived from theirs
+        if isinstance(part, base.MemoryModule) or (not home and callable(getattr(part, "reset", None))):
             part.reset()  # type: ignore[operator]
         elif home == "snntorch" and callable(getattr(part, "reset_mem", None)) and getattr(part, "init_hidden", False):
             part.reset_mem()
@@ -102,8 +102,8 @@ def run_here(module: nn.Module, x: Tensor, *, stepwise: bool, paths: Sequence[st
 
 
 def _stepped(module: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
-    """Calls a module once a step; a module of norse's is handed its state from step to step."""
-    hands_on = type(module).__module__.partition(".")[0] == "norse"
+    """Calls a module once a step; one that takes and returns its state, as norse's do, is handed it every time."""
+    hands_on = hands_on_state(module)
     state, steps = None, []
     for x_t in x:
         if hands_on:
@@ -169,7 +169,7 @@ class _Watch:
 
 
 def _takes_one_step(part: nn.Module) -> bool:
-    home = type(part).__module__.partition(".")[0]
+    home = library_of(part)
     if home == "snntorch":
         return callable(getattr(part, "reset_mem", None))
     if home == "norse":
@@ -196,7 +196,7 @@ def snapshot(module: nn.Module) -> dict[str, Any]:
     """Returns every plain attribute, parameter and buffer of a module's parts, but no neuron's memory."""
     held: dict[str, Any] = {}
     for path, part in module.named_modules():
-        if type(part).__module__.partition(".")[0] in _FOREIGN:
+        if library_of(part):
             continue
         mine = {key: value for key, value in vars(part).items() if key not in _INTERNAL}
         for key, value in {**mine, **part._buffers, **part._parameters}.items():

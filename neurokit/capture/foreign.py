@@ -17,7 +17,7 @@ from spikingjelly.activation_based import layer, neuron
 from torch import Tensor, nn
 
 from neurokit.capture.attribute_state import AttributeCell
-from neurokit.capture.cells import STATES, Cell, cell_kind, cell_of, library_of
+from neurokit.capture.cells import STATES, Cell, cell_kind, cell_of, hands_on_state, library_of
 from neurokit.capture.legacy import modernised
 from neurokit.capture.node_cells import node_cell
 from neurokit.errors import Unsupported, UnsupportedError
@@ -33,7 +33,10 @@ def adopt(net: nn.Module) -> tuple[nn.Module, list[str]]:
         UnsupportedError: If one cannot be taken; lists each.
     """
     reasons: list[Unsupported] = []
+    outputs_first = hands_on_state(net) and library_of(net) != "norse"
     found = _replace(modernised(net), "", reasons)
+    if outputs_first:  # the program carries the state
+        found.forward = _output_of(found.forward)  # type: ignore[method-assign]
     if reasons:
         raise UnsupportedError("neurons of another library cannot be captured", reasons)
     parts = list(found.modules())
@@ -68,6 +71,16 @@ def _replace(module: nn.Module, path: str, reasons: list[Unsupported], chained: 
     if type(module) in (layer.ElementWiseRecurrentContainer, layer.LinearRecurrentContainer):
         return Container(module)
     return module
+
+
+def _output_of(forward: Any) -> Any:
+    """Returns a forward that gives the output alone of output and state."""
+
+    def run(x: Tensor) -> Any:
+        found = forward(x)
+        return found[0] if isinstance(found, tuple) and len(found) == 2 else found
+
+    return run
 
 
 def _sequence(module: nn.Module, path: str, reasons: list[Unsupported]) -> nn.Module:

@@ -18,6 +18,7 @@ from neurokit.neurons import ops
 from neurokit.neurons.cells import NirCell
 from neurokit.neurons.delay import Delay
 from neurokit.neurons.loops import Loop
+from neurokit.neurons.parameters import NeuronParameters
 
 States = tuple[Any, ...]
 # One step: (module, input [B, ...], states) -> (output, states).
@@ -162,25 +163,25 @@ def _common(module: nn.Module) -> Adapter | None:
     alpha = getattr(module.surrogate_function, "alpha", 1.0)
     if not isinstance(alpha, int | float):
         name, alpha = "none", 1.0
-    tail = (name, float(alpha), module.detach_reset)
-    fire = (module.v_threshold, module.v_reset)
-    parameters: dict[str, Any] = {
-        "v_threshold": module.v_threshold,
-        "v_reset": module.v_reset,
-        "surrogate": name,
-        "alpha": float(alpha),
-        "detach_reset": module.detach_reset,
+    op = {neuron.LIFNode: "lif", neuron.ParametricLIFNode: "plif"}.get(kind, "if_")
+    leak = {"lif": lambda: float(module.tau), "plif": lambda: float(module.w.detach().sigmoid())}.get(op, float)()
+    parameters = NeuronParameters(
+        op,
+        module.v_threshold,
+        module.v_reset,
+        leak,
+        decay_input=getattr(module, "decay_input", True),
+        surrogate=name,
+        alpha=float(alpha),
+        detach_reset=module.detach_reset,
+    )
+    given = parameters.arguments()
+    runs = {
+        "if_": lambda m, x, v: ops.if_(x, v, *given),
+        "lif": lambda m, x, v: ops.lif(x, v, *given),
+        "plif": lambda m, x, v: ops.plif(x, v, m.w.sigmoid(), *given[1:]),
     }
-    if kind in (neuron.IFNode, neuron.HalfThresholdIFNode):
-        return Adapter("if_", parameters, *_op_runs(lambda m, x, v: ops.if_(x, v, *fire, *tail)))
-    leak = (*fire, module.decay_input, *tail)
-    parameters["decay_input"] = module.decay_input
-    if kind is neuron.LIFNode:
-        parameters["tau"] = module.tau
-        return Adapter("lif", parameters, *_op_runs(lambda m, x, v: ops.lif(x, v, m.tau, *leak)))
-    parameters["decay"] = float(module.w.detach().sigmoid())
-    parameters["tau"] = 1.0 / parameters["decay"]
-    return Adapter("plif", parameters, *_op_runs(lambda m, x, v: ops.plif(x, v, m.w.sigmoid(), *leak)))
+    return Adapter(op, parameters.listed(), *_op_runs(runs[op]))
 
 
 def _op_runs(call: Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]) -> tuple[Step, Step]:

@@ -16,7 +16,7 @@ from neurokit.capture.signature import wrong_state
 from neurokit.capture.slots import Slot
 from neurokit.capture.starts import numbers
 from neurokit.capture.twin import Twin
-from neurokit.capture.types import StateInfo
+from neurokit.capture.types import StateInfo, declared_state
 from neurokit.dims import BATCH, Dim, Size, evaluate, example_sizes
 from neurokit.errors import InputError, Unsupported, UnsupportedError
 from neurokit.spec import ModelSpec, TensorSpec, TimeOutput
@@ -137,18 +137,7 @@ def probe(twin: Twin, spec: ModelSpec, time_steps: int | None, single: bool) -> 
             StateInfo(name, slot.path, memory, _symbolic(small, large), str(dtype).removeprefix("torch."), init)
         )
         slot.names = (*slot.names, memory)
-    declared = tuple(
-        StateInfo(
-            state.name,
-            "",
-            "",
-            (1 * Dim(BATCH), *state.sizes),
-            state.dtype,
-            state.init,
-            next_shape=(1 * Dim(BATCH), *state.next_sizes) if state.grows else (),
-        )
-        for state in spec.states
-    )
+    declared = tuple(declared_state(state) for state in spec.states)
     return Probe((*declared, *states), outputs, tuple(problems))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from torch.fx import GraphModule, Interpreter
 
 from neurokit.capture.looping import heard
 from neurokit.capture.probe import input_shape, probe_sizes, set_time_steps, uniform
-from neurokit.capture.signature import Signature
+from neurokit.capture.signature import Signature, named_leaves
 from neurokit.dims import evaluate, names_in, solve
 from neurokit.errors import InputError
 from neurokit.neurons.ops import is_neuron
@@ -189,17 +189,45 @@ def run_module(module: nn.Module, spec: ModelSpec, *given: Tensor) -> tuple[Tens
     Returns:
         The outputs, then new values of declared states.
     """
-    from spikingjelly.activation_based import functional
+    return module_runner(module, spec)[0](*given)
 
-    call = Signature(spec.as_graph(), module).call
-    functional.reset_net(module)
-    with torch.no_grad():
-        if spec.time_input == "step" and spec.time_steps is not None:
-            steps = [call(values) for values in zip(*given, strict=True)]
-            outputs = tuple(torch.stack(values) for values in zip(*steps, strict=True))
-        else:
-            if spec.time_input == "image" and spec.time_steps is not None:
-                set_time_steps(module, spec.time_steps)
-            outputs = call(given)
-    functional.reset_net(module)
-    return outputs
+
+def module_runner(
+    module: nn.Module, spec: ModelSpec
+) -> tuple[Callable[..., tuple[Tensor, ...]], Callable[[], tuple[str, ...]]]:
+    """Returns what `run_module` does with a module, bound once, and what returns the outputs' names after a run."""
+    from neurokit.capture.cells import hands_on_state
+    from neurokit.capture.time_input import start_over
+
+    signature = Signature(spec.as_graph(), module)
+    call = signature.call
+    by_step = spec.time_input == "step" and spec.time_steps is not None
+    hands_state = by_step and hands_on_state(module)
+    names: list[str] = []
+
+    def run(*given: Tensor) -> tuple[Tensor, ...]:
+        start_over(module)
+        with torch.no_grad():
+            if hands_state:
+                outputs = _stepped_with_state(module, given, names)
+            elif by_step:
+                steps = [call(values) for values in zip(*given, strict=True)]
+                outputs = tuple(torch.stack(values) for values in zip(*steps, strict=True))
+            else:
+                if spec.time_input == "image" and spec.time_steps is not None:
+                    set_time_steps(module, spec.time_steps)
+                outputs = call(given)
+        start_over(module)
+        return outputs
+
+    return run, lambda: signature.output_names or tuple(names)
+
+
+def _stepped_with_state(module: nn.Module, given: tuple[Tensor, ...], names: list[str]) -> tuple[Tensor, ...]:
+    """Runs a module of norse, which takes and returns its state, step after step; notes the names of its outputs."""
+    state, steps = None, []
+    for values in zip(*given, strict=True):
+        y, state = module(*values, state)
+        steps.append(dict(named_leaves(y)))
+    names[:] = steps[0]
+    return tuple(torch.stack([step[name] for step in steps]) for name in names)

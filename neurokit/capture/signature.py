@@ -51,7 +51,7 @@ class Signature:
 
         Args:
             values: Inputs and states, in the order of the ports.
-            net: The module as its owner reaches it: under a trace a proxy, which notes the paths of its parts.
+            net: The module as whoever calls holds it: torch.export names what a module runs by how it was reached.
 
         Returns:
             The outputs, then the new states.

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from neurokit.capture.neurons import Adapter, States
+from neurokit.neurons.stepwise import Step
 
 
 @dataclass
@@ -23,6 +24,8 @@ class Slot:
     calls: int = 0
     has_time: bool = True
     scanned: bool = False
+    uniform: bool = False  # output and states have the shapes of input and states before: seen in a dry run
+    step: Step | None = None
     carried: bool = True  # whether a run begins with the state that the last one left
     seen: list[tuple[int, ...]] = field(default_factory=list)
     written: dict[str, Any] = field(default_factory=dict)  # what the user's code set before the first call, `[B, ...]`

@@ -10,7 +10,7 @@ import torch
 from spikingjelly.activation_based import functional
 from torch import nn
 
-from neurokit.capture.cells import STATES, cell_kind, library_of, step_mode_of
+from neurokit.capture.cells import REST, STATES, cell_kind, library_of, step_mode_of
 from neurokit.errors import InputError, ModelLoadError
 from neurokit.spec import TensorSpec, TimeInput
 
@@ -42,6 +42,8 @@ def start_over(module: nn.Module) -> None:
     """Brings every neuron back to its initial state, those of other libraries too."""
     functional.reset_net(module)
     for layer in module.modules():
+        for name, value in vars(layer).get(REST, {}).items():
+            setattr(layer, name, value)
         if library_of(layer) == "snntorch" and cell_kind(layer) is not None:
             for name, value in layer._buffers.items():
                 if name in layer._non_persistent_buffers_set and value is not None:

@@ -70,6 +70,7 @@ def _kind(twin: Twin, path: str) -> str:
 
 def _export(job: Job) -> tuple[ExportedProgram, list[str]]:
     job.twin.single = job.single
+    job.twin.tracing = True
     try:
         program = _program(job.twin, job)
     except (UnsupportedError, InputError):
@@ -77,7 +78,7 @@ def _export(job: Job) -> tuple[ExportedProgram, list[str]]:
     except Exception as error:
         raise refusal(error, job.spec, job.ports) from error
     finally:
-        job.twin.single = False
+        job.twin.single = job.twin.tracing = False
     return program, list(job.twin.order)
 
 

@@ -21,6 +21,7 @@ from neurokit.capture.slots import Order, Slot, Timeline
 from neurokit.capture.starts import materialized
 from neurokit.errors import ModelLoadError, Unsupported
 from neurokit.neurons.loops import Loop
+from neurokit.neurons.stepwise import TENSOR, Step, stepwise
 from neurokit.spec import ONE_GRAPH, GraphSpec, TensorSpec
 
 
@@ -97,6 +98,7 @@ class Twin(nn.Module):
         self.signature = signature or Signature(GraphSpec(ONE_GRAPH, (TensorSpec("x", (1,)),)), net)
         self.time_input = time_input
         self.single = False
+        self.tracing = False  # rare neurons are one operation each in a trace, and run as they are in dry runs
         self.opened = False  # loops are given what they feed back, `[T, B, ...]`, and run at once
         self.heard: dict[str, tuple[Tensor, ...]] | None = None  # where loops note what they fed back
         self.time_output = "auto"
@@ -199,10 +201,41 @@ class Twin(nn.Module):
         elif adapter.sequence is not None:
             y, slot.values = adapter.sequence(slot.module, x, slot.values)
         else:
-            y, slot.values = _loop(slot, x)
+            y, slot.values = self._steps(slot, x)
         if isinstance(slot.module, base.MemoryModule):
             slot.module._memories.update(zip(_memory_names(slot.module), slot.values, strict=True))
         return y.flatten(0, 1) if folded else y
+
+    def _steps(self, slot: Slot, x_seq: Tensor) -> tuple[Tensor, States]:
+        """Takes the steps of a rare neuron: as one operation where its step is a function, else as `_loop` does."""
+        if not self.tracing:
+            y, states = _loop(slot, x_seq)
+            slot.uniform = y.shape == x_seq.shape and y.dtype == x_seq.dtype and _alike(slot.values, states)
+            return y, states
+        if not slot.uniform or slot.adapter.why_not_dynamic:
+            return _loop(slot, x_seq)
+        return _stepwise(slot, x_seq)
+
+
+def _alike(before: States, after: States) -> bool:
+    """Returns whether states keep their shapes and types, and what is no tensor its value."""
+    return all(
+        (new.shape == old.shape and new.dtype == old.dtype)
+        if isinstance(old, Tensor) and isinstance(new, Tensor)
+        else new is old
+        for old, new in zip(before, after, strict=True)
+    )
+
+
+def _stepwise(slot: Slot, x_seq: Tensor) -> tuple[Tensor, States]:
+    """Runs a rare neuron over time as one operation of the program."""
+    held = tuple(TENSOR if isinstance(value, Tensor) else value for value in slot.values)
+    if slot.step is None or slot.step.held != held:
+        assert slot.adapter.step is not None
+        slot.step = Step(slot.path, slot.module, slot.adapter.step, held)
+    y, *new = stepwise(x_seq, [value for value in slot.values if isinstance(value, Tensor)], slot.step.key)
+    given = iter(new)
+    return y, tuple(next(given) if isinstance(value, Tensor) else value for value in slot.values)
 
 
 def _loop(slot: Slot, x_seq: Tensor) -> tuple[Tensor, States]:

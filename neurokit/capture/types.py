@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from neurokit.dims import BATCH, Dim, Size, evaluate, names_in
 from neurokit.errors import InputError
-from neurokit.spec import ONE_GRAPH, ModelSpec, TimeOutput
+from neurokit.spec import ONE_GRAPH, ModelSpec, StateSpec, TimeOutput
 
 if TYPE_CHECKING:
     import numpy as np
@@ -180,6 +180,16 @@ class Captured:
         return self.parts or (self,)
 
     @property
+    def whole_spec(self) -> ModelSpec:
+        """What was captured, with all of its graphs."""
+        if not self.parts:
+            return self.spec
+        graphs = tuple(replace(part.spec.as_graph(), name=part.graph) for part in self.parts)
+        return replace(
+            self.spec, graphs=graphs, inputs=(), outputs=(), states=(), arguments=None, example=None, method="forward"
+        )
+
+    @property
     def dims(self) -> dict[str, Dim]:
         """Every free axis of the ports and states, by name, with its bounds."""
         named = names_in(size for port in (*self.inputs, *self.outputs, *self.states) for size in port.shape)
@@ -204,6 +214,13 @@ class Captured:
     def initial_states(self, batch: int) -> tuple[torch.Tensor, ...]:
         """Returns every state's value before the first step."""
         return tuple(initial_state(state, batch, self.start_sizes) for state in self.states)
+
+
+def declared_state(state: StateSpec) -> StateInfo:
+    """Returns what a program knows of a declared state."""
+    lead = (1 * Dim(BATCH),)
+    after = (*lead, *state.next_sizes) if state.grows else ()
+    return StateInfo(state.name, "", "", (*lead, *state.sizes), state.dtype, state.init, next_shape=after)
 
 
 def initial_state(state: StateInfo, batch: int, sizes: Mapping[str, int]) -> torch.Tensor:

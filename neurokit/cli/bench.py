@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from neurokit.cli._common import Debug, Json, print_json, print_next, stdout_is_for_json
+from neurokit.cli._shapes import INPUT_SHAPE_HELP, InputShape, parse_shapes
 from neurokit.cli.outputs import check_outputs
 from neurokit.errors import InputError, UnknownNameError
 
@@ -47,8 +49,7 @@ def bench(
         Path | None, typer.Option("--weights", help="For a model: file with the weights (.safetensors, .pt).")
     ] = None,
     input_shape: Annotated[
-        str | None,
-        typer.Option("--input-shape", metavar="C,H,W", help="For a bare module: one sample without T and B."),
+        list[str] | None, typer.Option("--input-shape", metavar="C,H,W", help=INPUT_SHAPE_HELP)
     ] = None,
     meter: Annotated[
         str, typer.Option("--meter", help="auto, none, rapl, nvml, ina, jtop, tegrastats or csv:FILE.")
@@ -78,7 +79,6 @@ def bench(
     """Measure latency, throughput, memory and, where there is a meter, energy; or compare two results."""
     from neurokit.bench.job import Job, Rules
     from neurokit.bench.plan import parse_deadline
-    from neurokit.cli.export import parse_shape
 
     if compare:
         _compare(what, margin, confidence, allow_invalid, as_json)
@@ -97,7 +97,7 @@ def bench(
         bits=bits,
         meter=meter,
         weights=str(weights.resolve()) if weights else "",
-        input_shape=parse_shape(input_shape) or (),
+        input_shape=_as_data(parse_shapes(input_shape or [])),
         data=str(data.resolve()) if data else "",
         allow_mismatch=allow_mismatch,
         rules=rules,
@@ -139,6 +139,11 @@ def _refuse_unknown(names: list[str]) -> None:
             )
 
 
+def _as_data(shape: InputShape) -> tuple[int | str, ...] | dict[str, Any]:
+    """Returns an input shape as a job holds it."""
+    return dict(shape) if isinstance(shape, Mapping) else tuple(shape or ())
+
+
 def _plan(
     what: list[str], targets: list[str], base: Job, asked: list[str], temporary: Path, *, on_device: bool
 ) -> tuple[list[Job], list[dict[str, str]]]:
@@ -158,7 +163,7 @@ def _plan(
         rows = [target for target in targets if target in plan.MODEL_ROWS]
         chosen = [target for target in targets if target not in plan.MODEL_ROWS]
         if not targets:
-            chosen = [t for t in plan.usable_targets() if not on_device or t.startswith("onnx")]
+            chosen = plan.usable_targets(on_device=on_device)
         if not on_device and (rows or not targets):
             jobs += plan.plan_model(name, base, asked, rows, spiking=spec.spiking)
         if not chosen:

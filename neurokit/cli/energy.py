@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neurokit.cli._common import Debug, Json, print_json, print_next, progress, samples_done, stdout_is_for_json
+from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
 from neurokit.cli.outputs import Force, check_outputs
 from neurokit.errors import InputError
 
@@ -75,8 +76,7 @@ def energy(
         Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt).")
     ] = None,
     input_shape: Annotated[
-        str | None,
-        typer.Option("--input-shape", metavar="C,H,W", help="One sample without T and B, for a bare nn.Module."),
+        list[str] | None, typer.Option("--input-shape", metavar="C,H,W", help=INPUT_SHAPE_HELP)
     ] = None,
     rate_coded: Annotated[
         int | None,
@@ -169,7 +169,7 @@ def _simulate(
     queueing: bool,
     time_steps: int | None,
     weights: Path | None,
-    input_shape: str | None,
+    input_shape: list[str] | None,
     rate_steps: int | None,
     check_events: bool,
     compare: list[str] | None,
@@ -177,13 +177,14 @@ def _simulate(
     out: Path | None,
 ) -> EnergyReport:
     from neurokit import pipeline
-    from neurokit.cli.export import parse_shape
     from neurokit.loading import load
+    from neurokit.simulation import check_spec
 
     with progress(f"load {model}"):
-        spec = load(model, input_shape=parse_shape(input_shape), time_steps=time_steps, weights=weights)
+        spec = load(model, input_shape=parse_shapes(input_shape or []), time_steps=time_steps, weights=weights)
     spec, remarks = _in_rates(spec, rate_steps)
     steps = rate_steps or time_steps or spec.time_steps or 1
+    check_spec(spec)
     with progress(f"capture {spec.name}"):
         captured = pipeline.capture(spec, time_steps=steps if spec.spiking else None)
     if check_events:

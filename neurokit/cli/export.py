@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from neurokit.cli._common import Debug, Json, number_or_dynamic, print_json, print_next, progress, stdout_is_for_json
+from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
 from neurokit.errors import InputError
 
 
@@ -49,8 +50,8 @@ def export(
     ] = None,
     batch: Annotated[str, typer.Option("--batch", metavar="N|dynamic", help="Batch size.")] = "dynamic",
     input_shape: Annotated[
-        str | None,
-        typer.Option("--input-shape", metavar="C,H,W", help="One sample without T and B, for a bare nn.Module."),
+        list[str] | None,
+        typer.Option("--input-shape", metavar="C,H,W", help=INPUT_SHAPE_HELP),
     ] = None,
     transform: Annotated[
         list[str] | None,
@@ -71,7 +72,7 @@ def export(
     """Lower MODEL to a target, verify the result, and write both into a folder."""
     steps = number_or_dynamic(time_steps, "--time-steps")
     size = number_or_dynamic(batch, "--batch")
-    shape = parse_shape(input_shape)
+    shape = parse_shapes(input_shape or [])
     extra = parse_options(option or [])
     _refuse_early(target, out, force, transform or [])
     if numerics is Numerics.exact:
@@ -88,6 +89,7 @@ def export(
         from neurokit.artifact import file_info
         from neurokit.loading import load
         from neurokit.reports import Fidelity, ParityReport
+        from neurokit.target import check_ports
 
         with progress(f"load {model}"):
             spec = load(model, input_shape=shape, time_steps=steps if isinstance(steps, int) else None, weights=weights)
@@ -96,6 +98,11 @@ def export(
 
             with progress(f"transform {spec.name}"):
                 spec = apply(spec, transform)
+        check_ports(spec, target)
+        if numerics is Numerics.exact:
+            from neurokit.exact import check_spec
+
+            check_spec(spec)
         with progress(f"capture {spec.name}"):
             captured = pipeline.capture(spec, time_steps=steps)
         with progress(f"lower to {target} and verify {out}"):
@@ -157,22 +164,6 @@ def read_calibration(path: Path) -> Any:
         return torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))
     except (OSError, ValueError, TypeError, EOFError, MemoryError, AttributeError) as error:
         raise InputError(f"--calibration {path} cannot be read: {error}", expected="a .npy file of numbers") from error
-
-
-def parse_shape(text: str | None) -> tuple[int, ...] | None:
-    """Reads `3,224,224`.
-
-    Raises:
-        InputError: If it is no list of positive whole numbers.
-    """
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
-        raise InputError(
-            f"--input-shape is {text!r}", expected="positive whole numbers, without T and B", fix="write 3,224,224"
-        )
-    return tuple(int(part) for part in parts)
 
 
 def parse_options(entries: list[str]) -> dict[str, Any]:

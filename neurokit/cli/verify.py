@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from neurokit.cli._common import Debug, Json, print_json, print_next, progress, stdout_is_for_json
+
+if TYPE_CHECKING:
+    from neurokit.artifact import Artifact
 
 
 def verify(
@@ -48,7 +51,17 @@ def verify(
             render.show(render.parity(report), *render.reach(artifact.manifest.target_info))
         render.show(render.pairs(pairs))
         if passed:
-            print_next(f"in Python: with neurokit.open({str(folders[0])!r}) as runner: y = runner(x)")
+            print_next(f"in Python: with neurokit.open({str(folders[0])!r}) as runner: {_how_to_call(artifacts[0])}")
         else:
             print_next(f"neurokit verify {folders[0]} --json, and look for layers whose flips exceed their bound")
     raise typer.Exit(0 if passed else 1)
+
+
+def _how_to_call(artifact: Artifact) -> str:
+    """Returns the line of Python that runs an artifact."""
+    graph = artifact.manifest.graphs[0]
+    if len(graph.inputs) == len(graph.outputs) == len(artifact.manifest.graphs) == 1:
+        return "y = runner(x)"
+    feeds = "{" + ", ".join(f"{port.name!r}: {port.name}" for port in graph.inputs) + "}"
+    several = len(artifact.manifest.graphs) > 1
+    return f"outputs = runner.run({graph.name!r}, {feeds})" if several else f"outputs = runner({feeds})"

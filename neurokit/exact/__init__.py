@@ -31,6 +31,7 @@ from neurokit.exact.rewrite import Plan, Rounding, apply, place
 from neurokit.exact.starts import rounded_starts
 from neurokit.neurons.delay import Delay
 from neurokit.neurons.loops import Loop
+from neurokit.port_traits import refuse_ports
 from neurokit.spec import ModelSpec
 from neurokit.tasks.evaluate import headline_score, sequences
 
@@ -171,7 +172,17 @@ def _refuse_loops(captured: Captured) -> None:
         raise UnsupportedError(f"model {captured.spec.name!r} has no exact form", reasons)
 
 
+def check_spec(spec: ModelSpec) -> None:
+    """Refuses a model that has no exact form because of its ports, before it is captured.
+
+    Raises:
+        UnsupportedError: If it has several graphs or inputs, declared states, or free axes.
+    """
+    refuse_ports(spec, ("dtypes",), "the exact form", "leave --numerics exact away")
+
+
 def _prepare(model: Captured | ModelSpec, calibration: Tensor | None, search: bool) -> _Job:
+    check_spec(model if isinstance(model, ModelSpec) else model.whole_spec)
     original = _merged(model)
     _refuse_loops(original)
     reference = rounded_starts(_reference(original))

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.fx import Graph, Node
 
 from neurokit.exact.dyadic import CONSTANT_BITS, top_exponent
-from neurokit.program import ops
+from neurokit.program import nodes
 from neurokit.program.walk import fetch, store
 
 FACTOR_BITS = 8  # of a tensor that activations are multiplied with
@@ -27,7 +27,7 @@ def fold_constants(module: Any, graph: Graph) -> None:
             value = fetch(module, str(node.target))
             if isinstance(value, Tensor):
                 known[node], origin[node] = value.detach(), str(node.target)
-        elif node.op == "call_function" and node.target not in ops.NEURONS:
+        elif node.op == "call_function" and node.target not in nodes.NEURONS:
             value = _computed(node, known)
             if value is not None:
                 known[node], origin[node] = value, origin[node.all_input_nodes[0]]

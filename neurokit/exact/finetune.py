@@ -22,7 +22,7 @@ from neurokit.errors import InputError
 from neurokit.exact.folded import Folded
 from neurokit.exact.quantise import Quantised, levels
 from neurokit.exact.rewrite import Plan
-from neurokit.program.ops import aten
+from neurokit.program.nodes import aten
 
 _DECAY = 1e-4
 

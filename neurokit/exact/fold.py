@@ -19,8 +19,9 @@ from torch.fx import Node
 from neurokit.exact.constants import FACTOR_BITS, constant_operand, fold_constants, of_few_bits
 from neurokit.exact.dyadic import dyadic_decay, is_power_of_two, snap
 from neurokit.exact.folded import Folded
-from neurokit.program import ops
-from neurokit.program.ops import aten, hints, is_op
+from neurokit.program import nodes
+from neurokit.program.nodes import aten, hints, is_op
+from neurokit.program.ops import Kind, is_kind, is_named, operation
 from neurokit.program.walk import fetch, store
 
 ONE = Fraction(1)
@@ -63,27 +64,27 @@ class _Folder:
 
     def _visit(self, node: Node) -> None:
         factors = [self.factors.get(arg, ONE) for arg in node.all_input_nodes]
-        if is_op(node, ops.LINEARS) and _constant(node.args[1]):
+        if nodes.is_weighted(node) and _constant(node.args[1]):
             self._linear(node)
         elif is_op(node, {aten.batch_norm.default}):
             self._batch_norm(node)
-        elif is_op(node, ops.NEURONS):
+        elif is_op(node, nodes.NEURONS):
             self._neuron(node)
-        elif is_op(node, ops.MULTIPLIES) and isinstance(node.args[1], int | float):
+        elif _is_scale(node):
             self._scale(node)
-        elif is_op(node, ops.ADDS | ops.MULTIPLIES) and self._with_constant(node):
+        elif _takes_constant(node) and self._with_constant(node):
             pass
-        elif is_op(node, ops.MEANS | ops.AVERAGE_POOLS):
+        elif is_named(node, {"mean"}) or nodes.is_average_pool(node):
             self._mean(node)
-        elif is_op(node, {aten.dropout.default, aten.dropout_.default, aten.feature_dropout.default}):
+        elif is_named(node, {"dropout", "feature_dropout"}):
             node.replace_all_uses_with(node.args[0])
-        elif is_op(node, ops.MATMULS | (ops.MULTIPLIES - ops.DIVIDES)):
+        elif is_kind(node, Kind.PRODUCT, Kind.MULTIPLY):
             self.factors[node] = math.prod(factors, start=ONE)
-        elif is_op(node, ops.MOVES | ops.RELUS | ops.MAX_POOLS | {aten.sum.dim_IntList}):
+        elif _passes_factor(node):
             self.factors[node] = factors[0] if factors else ONE
-            if self.factors[node] < 0 and not is_op(node, ops.MOVES | {aten.sum.dim_IntList}):
+            if self.factors[node] < 0 and not is_kind(node, Kind.MOVE, Kind.KEEP, Kind.SUM):
                 self._settle(node)
-        elif is_op(node, ops.ADDS | {aten.cat.default, aten.stack.default}) and len(set(factors)) == 1:
+        elif _joins(node) and len(set(factors)) == 1:
             self.factors[node] = factors[0]
         else:
             self._settle(node)
@@ -91,21 +92,21 @@ class _Folder:
     def _with_constant(self, node: Node) -> bool:
         """Puts a parameter that is added or multiplied on a grid; returns whether the node has one."""
         found = constant_operand(self.module, node)
-        if found is None or (found[0] == 0 and is_op(node, ops.DIVIDES)):
+        if found is None or (found[0] == 0 and is_kind(node, Kind.DIVIDE)):
             return False
         place, value = found
         data: Any = node.args[1 - place]
         if not isinstance(data, Node) or data.op == "get_attr":
             return False
         factor = self.factors.get(data, ONE)
-        if is_op(node, ops.ADDS):
+        if is_kind(node, Kind.ADD):
             made = of_few_bits(value.double() / float(factor))
         elif value.numel() == 1 and float(value) != 0.0:
             node.args = (data, float(value))
             self._scale(node)
             return True
         else:
-            made = of_few_bits(1.0 / value.double() if is_op(node, ops.DIVIDES) else value, FACTOR_BITS)
+            made = of_few_bits(1.0 / value.double() if is_kind(node, Kind.DIVIDE) else value, FACTOR_BITS)
             node.target = aten.mul.Tensor
             self.made.scales.append(node)
         path = f"{node.args[place].target}_on_grid_{node.name}"  # type: ignore[union-attr]
@@ -186,18 +187,18 @@ class _Folder:
     def _chain(self, node: Any, channels: int) -> Node | None:
         """Returns the linear map that a normalisation follows through moves alone, each with one user, else None."""
         moves: list[Node] = []
-        while is_op(node, ops.MOVES) and len(node.users) == 1:
+        while is_kind(node, Kind.MOVE, Kind.KEEP) and len(node.users) == 1:
             moves.append(node)
             node = node.args[0]
-        if not is_op(node, ops.LINEARS) or node not in self.made.linears or len(node.users) != 1:
+        if not nodes.is_weighted(node) or node not in self.made.linears or len(node.users) != 1:
             return None
         shape = hints(node)
-        axis = len(shape) - 1 if is_op(node, {aten.linear.default}) else 1
+        axis = len(shape) - 1 if is_named(node, {"linear"}) else 1
         if shape[axis] != channels:
             return None
         index = torch.arange(channels).reshape([-1 if i == axis else 1 for i in range(len(shape))]).expand(shape)
         for move in reversed(moves):
-            if move.target not in _PLAIN_MOVES:
+            if not _keeps_every_element(move):
                 return None
             index = move.target(index, *[_number(a) for a in move.args[1:]])
         wanted = torch.arange(channels).reshape([-1 if i == 1 else 1 for i in range(index.dim())])
@@ -228,7 +229,7 @@ class _Folder:
 
     def _scale(self, node: Node) -> None:
         number = node.args[1]
-        factor = Fraction(1) / Fraction(number) if node.target in ops.DIVIDES else Fraction(number)  # type: ignore[arg-type]
+        factor = Fraction(1) / Fraction(number) if is_kind(node, Kind.DIVIDE) else Fraction(number)  # type: ignore[arg-type]
         before = self.factors.get(node.args[0], ONE)  # type: ignore[arg-type]
         if factor == 0 or is_power_of_two(abs(float(factor))):
             self.factors[node] = before
@@ -241,8 +242,8 @@ class _Folder:
         data: Any = node.args[0]
         before = self.factors.get(data, ONE)
         self.factors[node] = before
-        if is_op(node, ops.AVERAGE_POOLS):
-            count, kernel = ops.window_count(node)
+        if nodes.is_average_pool(node):
+            count, kernel = nodes.window_count(node)
             if kernel is not None and not is_power_of_two(count):
                 self._sum_pool(node, kernel)
                 self.factors[node] = before / count
@@ -275,8 +276,8 @@ class _Folder:
         node.args = (data, ones, None, stride, padding, [1, 1], channels)
 
     def _neuron(self, node: Node) -> None:
-        op = ops.NEURONS[node.target]
-        places = ops.PLACES[op]
+        op = nodes.NEURONS[node.target]
+        places = nodes.PLACES[op]
         arguments = list(node.args)
         factor = self.factors.get(arguments[0], ONE)  # type: ignore[arg-type]
         if factor < 0:
@@ -304,24 +305,37 @@ class _Folder:
         store(self.module, path, torch.tensor(decay))
         with self.graph.inserting_before(node):
             arguments[2] = self.graph.get_attr(path)
-        node.target = ops.PLIF
+        node.target = nodes.PLIF
         changed |= {"op": "plif", "decay": decay, "tau": 1.0 / decay}
         if decay != given:
             self.made.notes.append(f"neuron {len(self.made.neurons)}: 1/tau {given:.6g} became {decay:g}")
 
 
-_PLAIN_MOVES = {
-    aten.view.default,
-    aten.reshape.default,
-    aten.flatten.using_ints,
-    aten.unflatten.int,
-    aten.permute.default,
-    aten.transpose.int,
-    aten.unsqueeze.default,
-    aten.squeeze.dim,
-    aten.contiguous.default,
-    aten.clone.default,
-}
+def _takes_constant(node: Node) -> bool:
+    """Returns whether a tensor of parameters may be an operand of a node."""
+    return is_named(node, {"add", "sub"}) or is_kind(node, Kind.MULTIPLY, Kind.DIVIDE)
+
+
+def _is_scale(node: Node) -> bool:
+    """Returns whether a node multiplies or divides by a number."""
+    return is_kind(node, Kind.MULTIPLY, Kind.DIVIDE) and isinstance(node.args[1], int | float) and not node.kwargs
+
+
+def _passes_factor(node: Node) -> bool:
+    """Returns whether a factor of a node's one input is a factor of its result (a positive one, for limits)."""
+    return is_kind(node, Kind.MOVE, Kind.KEEP) or is_named(node, {"relu", "sum"}) or nodes.is_max_pool(node)
+
+
+def _joins(node: Node) -> bool:
+    """Returns whether a factor that all inputs of a node share is a factor of its result."""
+    plain = is_named(node, {"add", "sub"}) and all(isinstance(arg, Node) for arg in node.args[:2])
+    return plain or is_named(node, {"cat", "stack"})
+
+
+def _keeps_every_element(node: Node) -> bool:
+    """Returns whether a move can be followed by numbers of elements in the place of elements."""
+    known = operation(node.target)
+    return known is not None and not known.floats and isinstance(node.meta.get("val"), Tensor)
 
 
 def _constant(node: Any) -> bool:
@@ -333,7 +347,7 @@ def _number(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_number(part) for part in value]
     if isinstance(value, Node):
-        return ops.hint(value.meta["val"])
+        return nodes.hint(value.meta["val"])
     return value
 
 

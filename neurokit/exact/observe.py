@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.fx import Interpreter, Node
 
 from neurokit.exact.folded import Folded
-from neurokit.program import ops
-from neurokit.program.ops import aten
+from neurokit.program import nodes
+from neurokit.program.nodes import aten
 
 # Columns of an operand's second moments above which a search costs more than it brings on a CPU.
 WIDEST_SEARCH = 2304
@@ -67,14 +67,14 @@ class _Observer(Interpreter):
             args, _ = self.fetch_args_kwargs_from_env(n)
             self._see(self._index[n], n, args)
         result = super().run_node(n)
-        if ops.is_op(n, {aten.mean.dim}):
+        if nodes.is_op(n, {aten.mean.dim}):
             given = self.fetch_args_kwargs_from_env(n)[0][0]
             self._before_mean[n] = float(given.abs().max()) if given.numel() else 0.0
         if n in self._index and result.numel():
             self.made.linears[self._index[n]].result = float(result.abs().max())
         if n in self._scales and result.numel():
             self.made.scales[self._scales[n]] = float(result.abs().max())
-        if ops.is_op(n, ops.NEURONS):
+        if nodes.is_op(n, nodes.NEURONS):
             current = self.fetch_args_kwargs_from_env(n)[0][0]
             self.made.currents.append(float(current.abs().max()) if current.numel() else 0.0)
             self.made.rates.append(float(result[0].mean()))
@@ -82,7 +82,7 @@ class _Observer(Interpreter):
 
     def _see(self, index: int, node: Node, args: tuple[Any, ...]) -> None:
         seen = Observed(largest=float(args[0].abs().max()) if args[0].numel() else 0.0)
-        mean = ops.time_mean(node.args[0])
+        mean = nodes.time_mean(node.args[0])
         if mean is not None:
             seen.largest = max(seen.largest, self._before_mean[mean])
         self.made.linears[index] = seen

@@ -18,7 +18,7 @@ from neurokit.exact.quantise import Quantised, choose_exponents, levels, on_grid
 from neurokit.exact.ranges import Ranges
 from neurokit.exact.rewrite import Plan, Rounding
 from neurokit.exact.search import round_jointly
-from neurokit.program import ops
+from neurokit.program import nodes
 
 INPUT_BITS = 10  # of a real-valued input's magnitude
 # Weights give up to so many bits for a common grid; beyond, sums are rounded to it instead.
@@ -135,7 +135,7 @@ def draft(
     run, found = walk()
     for choose in (limits.of_shortcuts, limits.of_coarse_sums):
         more = choose(run.largest, found, seen, nominal.limits)
-        more = {i: limit for i, limit in more.items() if ops.time_mean(folded.linears[i].args[0]) is None}
+        more = {i: limit for i, limit in more.items() if nodes.time_mean(folded.linears[i].args[0]) is None}
         if more:
             nominal.limits |= more
             run, found = walk()
@@ -153,7 +153,7 @@ def draft(
         alive = weight.reshape(len(weight), -1).abs().amax(1) > 0
         top = float(natural[alive].max()) if bool(alive.any()) else ANY
         rounded = wanted - top > _COARSEST or index in made.limits
-        if rounded and ops.time_mean(folded.linears[index].args[0]) is None:
+        if rounded and nodes.time_mean(folded.linears[index].args[0]) is None:
             made.results[index] = int(max(wanted, floor))
             made.floors[index] = floor
         else:

@@ -15,7 +15,8 @@ from torch.fx import Node
 from neurokit.exact.bounds import LIMIT, Finding, Range
 from neurokit.exact.dyadic import ANY
 from neurokit.exact.ranges import Ranges
-from neurokit.program import ops
+from neurokit.program import nodes
+from neurokit.program.walk import without_guards
 
 INT32_BITS = 31  # of magnitude, beside the sign
 _IN_INT32 = "; it fits 32-bit integers, so that integer engines are exact"
@@ -133,19 +134,15 @@ def prove(
     Returns:
         The proof, and the findings it was made from (with the numbers of linear maps and neurons).
     """
-    module: Any = program.module()
-    for node in list(module.graph.nodes):
-        if node.op == "call_module":
-            module.graph.erase_node(node)
-    module.recompile()
+    module: Any = without_guards(program.module())  # type: ignore[arg-type]
     linears, names, neurons, shape = [], [], [], ()
     for node in module.graph.nodes:
         if node.op == "placeholder" and not shape:
             shape = _one_sample(node, steps, states)
-        elif ops.is_op(node, ops.LINEARS) and node.args[1].op == "get_attr" and len(node.args) > 2 and node.args[2]:
+        elif nodes.is_weighted(node) and node.args[1].op == "get_attr" and len(node.args) > 2 and node.args[2]:
             linears.append(node.name)
             names.append(_path(str(node.args[1].target)))
-        elif ops.is_op(node, ops.NEURONS):
+        elif nodes.is_op(node, nodes.NEURONS):
             neurons.append(node.name)
     run = Ranges(module, linears, neurons, None, steps or 1)
     huge = torch.full(shape, 1e30)

@@ -6,26 +6,28 @@ The membranes are bounded step by step: see `neurokit.exact.membranes`.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Interpreter, Node
+from torch.fx import GraphModule
 
 from neurokit.exact.bounds import LIMIT, Finding, Nominal, Range, Unknown
 from neurokit.exact.dyadic import log2, lowest_bit, top_exponent
 from neurokit.exact.membranes import membrane
 from neurokit.exact.quantise import BIAS_BITS
 from neurokit.exact.rules import RULES
-from neurokit.program import ops
-from neurokit.program.ops import aten
+from neurokit.program import nodes
+from neurokit.program.ops import Kind, names_of
+from neurokit.program.walk import Rule, Walker
 
 # A current is never rounded to coarser than the threshold / 2**6: beyond, a membrane is left elementwise.
 _FINEST_LOSS = 6.0
 
 
-class Ranges(Interpreter):
+class Ranges(Walker):
     """Runs a folded program on ranges.
 
     Args:
@@ -35,6 +37,12 @@ class Ranges(Interpreter):
         nominal: For planning: weights are then taken as numbers without a grid.
         steps: T.
     """
+
+    rules: ClassVar[Mapping[Kind, Rule]] = {
+        **RULES,
+        Kind.CONVOLVE: lambda run, target, args, kwargs: run.linear(target, args, kwargs),
+        Kind.LINEAR: lambda run, target, args, kwargs: run.linear(target, args, kwargs),
+    }
 
     def __init__(
         self, module: GraphModule, linears: list[str], neurons: list[str], nominal: Nominal | None, steps: int
@@ -50,27 +58,24 @@ class Ranges(Interpreter):
         self.largest: dict[int, float] = {}
         self.found: list[Finding] = []
 
-    def run_node(self, n: Node) -> Any:
-        """Remembers which node is run."""
-        self.node = n
-        return super().run_node(n)
-
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Propagates ranges through one operation."""
+        """Propagates ranges through one operation; what rounding has touched stays unknown."""
         leaves = torch.utils._pytree.tree_leaves((args, kwargs))
-        if target in ops.NEURONS:
-            return self._neuron(target, args)
-        if any(isinstance(leaf, Unknown) for leaf in leaves):
+        if target not in nodes.NEURONS and any(isinstance(leaf, Unknown) for leaf in leaves):
             return Unknown()
-        if not any(isinstance(leaf, Range) for leaf in leaves):
-            return super().call_function(target, args, kwargs)
-        if "sym_size" in str(target):
-            return target(args[0].pos, *args[1:])
-        rule = Ranges.linear if target in ops.LINEARS else RULES.get(target)
-        made = rule(self, target, args, kwargs) if rule is not None else None
-        if made is None:
-            return self._inexact(f"{_name(target)} is no sum of products")
-        return made
+        return super().call_function(target, args, kwargs)
+
+    def is_value(self, value: Any) -> bool:
+        """Returns whether a value is a range."""
+        return isinstance(value, Range)
+
+    def plain(self, value: Any) -> Any:
+        """Returns a tensor of a range's shape."""
+        return value.pos if isinstance(value, Range) else value
+
+    def unknown(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Notes an operation whose result may be rounded."""
+        return self._inexact(f"{_name(target)} is no sum of products")
 
     def output(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Notes the bounds of what leaves the program."""
@@ -100,7 +105,7 @@ class Ranges(Interpreter):
     def linear(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A convolution or linear map with constant weights."""
         x, weight = args[0], args[1]
-        if not isinstance(x, Range) or isinstance(weight, Range):
+        if not isinstance(x, Range) or isinstance(weight, Range) or not nodes.weighted(target):
             return None
         index = self._linears.get(self.node.name)
         x = self._narrow(x, index)
@@ -111,7 +116,7 @@ class Ranges(Interpreter):
         pos, neg = through(x.pos, up), through(x.pos, down)
         if bool((x.neg > 0).any()):
             pos, neg = pos + through(x.neg, down), neg + through(x.neg, up)
-        axis = pos.dim() - 1 if target is aten.linear.default else 1
+        axis = pos.dim() - 1 if names_of(target)[1] == "linear" else 1
         shape = [-1 if i == axis else 1 for i in range(pos.dim())]
         grid = self._weight_grid(weight, index) + float(x.grid.min())
         bias = args[2] if len(args) > 2 else None
@@ -147,15 +152,16 @@ class Ranges(Interpreter):
         exponent = int(top_exponent(torch.tensor(limit), 2**plan.operand_bits - 1)) if limit > 0 else 0
         limit = (2**plan.operand_bits - 1) * 2.0**exponent
         plan.operands[index] = (exponent, limit)
-        finer = math.log2(self._steps) if ops.time_mean(self.node.args[0]) is not None else 0.0
+        finer = math.log2(self._steps) if nodes.time_mean(self.node.args[0]) is not None else 0.0
         grid = torch.full_like(x.grid, exponent - finer)
         return Range(x.pos.clamp_max(limit), x.neg.clamp_max(limit), grid)
 
-    def _neuron(self, target: Any, args: tuple[Any, ...]) -> Any:
+    def neuron(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Bounds a layer's membrane; puts out spikes."""
         x, v0 = args[0], args[1]
         index = self._neurons[self.node.name]
-        op = ops.NEURONS[target]
-        settings = {name: args[place] for name, place in ops.PLACES[op].items()}
+        op = nodes.NEURONS[target]
+        settings = {name: args[place] for name, place in nodes.PLACES[op].items()}
         if isinstance(x, Unknown):
             self.found.append(Finding(self.node.name, index, "inexact", math.inf, why="its input is rounded"))
             steps = self._steps

@@ -11,12 +11,13 @@ from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule, Node
 from torch.fx.graph import CodeGen
 
-from neurokit.capture.tidy import tidy
 from neurokit.exact.fold import fold
 from neurokit.exact.folded import Folded
 from neurokit.exact.quantise import Quantised
-from neurokit.program import ops
-from neurokit.program.ops import aten
+from neurokit.program import nodes
+from neurokit.program.nodes import aten
+from neurokit.program.passes import TRACED
+from neurokit.program.passes import apply as apply_passes
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def place(folded: Folded, plan: Plan) -> Folded:
         folded.set(index, numbers.weight, numbers.real_bias)
     for index, rounding in plan.operands.items():
         linear = folded.linears[index]
-        _insert_before(folded, ops.time_mean(linear.args[0]) or linear, rounding)
+        _insert_before(folded, nodes.time_mean(linear.args[0]) or linear, rounding)
     for index, rounding in plan.results.items():
         _insert_after(folded, folded.linears[index], rounding)
     for index, rounding in plan.scales.items():
@@ -128,7 +129,7 @@ def export_again(folded: Folded, program: ExportedProgram) -> ExportedProgram:
         if node.op != "placeholder":
             continue
         value = node.meta["val"]
-        example.append(torch.zeros(ops.hints(node), dtype=value.dtype))
+        example.append(torch.zeros(nodes.hints(node), dtype=value.dtype))
         dims.append({axis: Dim.DYNAMIC for axis, size in enumerate(value.shape) if not isinstance(size, int)})
     graph = folded.module.graph
     graph.set_codegen(CodeGen())  # plain arguments, without the tree that torch.export had packed them in
@@ -136,5 +137,5 @@ def export_again(folded: Folded, program: ExportedProgram) -> ExportedProgram:
     made = torch.export.export(
         GraphModule(folded.module, graph), tuple(example), dynamic_shapes=tuple(dims), strict=False
     )
-    tidy(made)
+    apply_passes(made, *TRACED)
     return made

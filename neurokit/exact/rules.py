@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -12,8 +11,9 @@ import torch
 
 from neurokit.exact.bounds import CONSTANT, Range, as_range
 from neurokit.exact.dyadic import ANY, is_power_of_two, lowest_bit_of
-from neurokit.program import ops
-from neurokit.program.ops import aten
+from neurokit.program import nodes
+from neurokit.program.ops import Kind, kind_of, names_of
+from neurokit.program.walk import Rule
 
 
 class Walk(Protocol):
@@ -35,26 +35,41 @@ def _move(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     if target is operator.getitem:
         return args[0][args[1]]
     x = args[0]
-    parts = [target(part, *args[1:], **kwargs) for part in (x.pos, x.neg, x.grid)]
+    if not isinstance(x, Range):
+        return None
+    rest = [part.pos if isinstance(part, Range) else part for part in args[1:]]  # of which the shape is read
+    parts = [target(part, *rest, **kwargs) for part in (x.pos, x.neg, x.grid)]
     if isinstance(parts[0], list | tuple):
         return [replace(x, pos=p, neg=n, grid=g) for p, n, g in zip(*parts, strict=True)]
     return replace(x, pos=parts[0], neg=parts[1], grid=parts[2])
 
 
 def _pad(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Padding by elements of the tensor, or by a constant, which lies on its own grid."""
     x, pad = args[0], args[1]
-    value = args[3] if target is aten.pad.default and len(args) > 3 else args[2] if len(args) > 2 else 0.0
-    if value not in (None, 0, 0.0, "constant"):
-        return None
+    given = {"mode": "constant", "value": None, **dict(zip(("mode", "value"), args[2:], strict=False)), **kwargs}
+    if names_of(target)[1] == "constant_pad_nd":
+        given = {"mode": "constant", "value": args[2] if len(args) > 2 else kwargs.get("value")}
+    if names_of(target)[1] not in ("pad", "constant_pad_nd") or given["mode"] != "constant":
+        return _move(run, target, args, kwargs)
+    value = float(given["value"] or 0.0)
     place = torch.constant_pad_nd
-    return replace(x, pos=place(x.pos, pad), neg=place(x.neg, pad), grid=place(x.grid, pad, ANY))
+    return replace(
+        x,
+        pos=place(x.pos, pad, max(value, 0.0)),
+        neg=place(x.neg, pad, max(-value, 0.0)),
+        grid=place(x.grid, pad, lowest_bit_of(value) if value else ANY),
+    )
 
 
 def _add(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    if kwargs.get("alpha", 1) != 1:
+    name = names_of(target)[1].removesuffix("_")
+    if kwargs.get("alpha", 1) != 1 or len(args) > 2:
         return None
     a, b = (_summand(arg) for arg in args[:2])
-    if target in (aten.sub.Tensor, aten.sub_.Tensor):
+    if name == "rsub":
+        a, b = b, a
+    if name != "add":
         b = replace(b, pos=b.neg, neg=b.pos)
     pos, neg = a.pos + b.pos, a.neg + b.neg
     grid = torch.minimum(a.grid, b.grid).expand(pos.shape)
@@ -72,8 +87,8 @@ def _summand(value: Any) -> Range:
 
 def _multiply(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     a, b = args[0], args[1]
-    if target in ops.DIVIDES:
-        if not isinstance(b, int | float) or not is_power_of_two(abs(b)):
+    if kind_of(target) is Kind.DIVIDE:
+        if not isinstance(b, int | float) or not is_power_of_two(abs(b)) or kwargs.get("rounding_mode"):
             return None
         b = 1.0 / b
     if not isinstance(a, Range):
@@ -104,6 +119,8 @@ def _multiply(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, A
 
 
 def _matmul(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if names_of(target)[1] == "einsum":
+        return None
     a, b = as_range(args[0]), as_range(args[1])
     pos, neg = target(a.pos, b.pos), target(a.pos, b.neg)
     if bool((a.neg > 0).any()):
@@ -116,7 +133,7 @@ def _matmul(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any
 
 def _sum(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     x = args[0]
-    mean = target in ops.MEANS
+    mean = names_of(target)[1] == "mean"
     axes = args[1] if len(args) > 1 and args[1] is not None else list(range(x.pos.dim()))
     axes = [axes] if isinstance(axes, int) else list(axes)
     keep = bool(args[2]) if len(args) > 2 else False
@@ -137,7 +154,7 @@ def _divided(x: Range, count: int) -> Range | None:
 
 def _average_pool(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     x = args[0]
-    count, kernel = ops.window_count(run.node)
+    count, kernel = nodes.window_count(run.node)
     if kernel is None:
         return None
     pos, neg = target(x.pos, *args[1:]), target(x.neg, *args[1:])
@@ -147,21 +164,51 @@ def _average_pool(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[st
     return _divided(made, count)
 
 
-def _max_pool(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _largest(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The largest or smallest of several: within what any of them can be, on the finest of their grids."""
+    _, name, overload = names_of(target)
+    if name in ("maximum", "minimum") or overload == "other":
+        a, b = as_range(args[0]), as_range(args[1])
+        pos, neg = torch.maximum(a.pos, b.pos), torch.maximum(a.neg, b.neg)
+        gains = [part.gain for part in (a, b) if part.sources]
+        return Range(
+            pos, neg, torch.minimum(a.grid, b.grid).expand(pos.shape), a.sources | b.sources, min(gains, default=0.0)
+        )
     x = args[0]
-    pool = lambda value: target(value, *args[1:], **kwargs)  # noqa: E731
-    return replace(x, pos=pool(x.pos), neg=pool(x.neg), grid=-pool(-x.grid))
+    if nodes.is_max_pool(run.node):
+        pool = lambda value: target(value, *args[1:], **kwargs)  # noqa: E731
+        return replace(x, pos=pool(x.pos), neg=pool(x.neg), grid=-pool(-x.grid))
+    if name in ("amax", "amin"):
+        settings = (args[1] if len(args) > 1 else [], bool(args[2]) if len(args) > 2 else False)
+        return replace(x, pos=x.pos.amax(*settings), neg=x.neg.amax(*settings), grid=x.grid.amin(*settings))
+    return None
 
 
-def _relu(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return replace(args[0], neg=torch.zeros_like(args[0].neg))
-
-
-def _clamp(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _sign(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     x = args[0]
-    low = args[1] if len(args) > 1 else {aten.hardtanh.default: -1.0, aten.hardtanh_.default: -1.0}.get(target)
-    high = args[2] if len(args) > 2 else {aten.clamp.default: None, aten.relu6.default: 6.0}.get(target, 1.0)
-    low = 0.0 if target is aten.relu6.default else low
+    if names_of(target)[1].startswith("neg"):
+        return replace(x, pos=x.neg, neg=x.pos)
+    return replace(x, pos=torch.maximum(x.pos, x.neg), neg=torch.zeros_like(x.neg))
+
+
+def _limit(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A limit cuts the range, and its ends lie on grids of their own."""
+    x = args[0]
+    name = names_of(target)[1].removesuffix("_")
+    if name == "relu":
+        return replace(x, neg=torch.zeros_like(x.neg))
+    first = args[1] if len(args) > 1 else None
+    second = args[2] if len(args) > 2 else None
+    low, high = kwargs.get("min", first), kwargs.get("max", second)
+    if name == "hardtanh":
+        low = kwargs.get("min_val", -1.0 if first is None else first)
+        high = kwargs.get("max_val", 1.0 if second is None else second)
+    if name == "relu6":
+        low, high = 0.0, 6.0
+    if name == "clamp_max":
+        low, high = None, kwargs.get("max", first)
+    if any(isinstance(end, torch.Tensor | Range) for end in (low, high)):
+        return None
     grid = x.grid
     pos, neg = x.pos, x.neg
     if high is not None:
@@ -175,6 +222,8 @@ def _clamp(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 def _round(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     x = args[0]
+    if names_of(target)[1] != "round" or kwargs.get("decimals"):
+        return None
     return replace(x, pos=torch.round(x.pos), neg=torch.round(x.neg), grid=x.grid.clamp_min(0.0))
 
 
@@ -185,17 +234,19 @@ def _join(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     return Range(*join, sources, min((part.gain for part in parts if part.sources), default=0.0))
 
 
-RULES: dict[Any, Callable[..., Any]] = {
-    **dict.fromkeys(ops.MOVES, _move),
-    **dict.fromkeys(ops.ADDS | {aten.add.Scalar, aten.sub.Scalar}, _add),
-    **dict.fromkeys(ops.MULTIPLIES, _multiply),
-    **dict.fromkeys(ops.MATMULS, _matmul),
-    **dict.fromkeys({aten.sum.dim_IntList, *ops.MEANS}, _sum),
-    **dict.fromkeys(ops.AVERAGE_POOLS, _average_pool),
-    **dict.fromkeys(ops.MAX_POOLS, _max_pool),
-    **dict.fromkeys(ops.RELUS, _relu),
-    **dict.fromkeys(ops.CLAMPS, _clamp),
-    **dict.fromkeys({aten.cat.default, aten.stack.default}, _join),
-    **dict.fromkeys({aten.pad.default, aten.constant_pad_nd.default}, _pad),
-    aten.round.default: _round,
+#: One rule a kind of operation; convolutions and linear maps are the walk's own. What has none is not exact.
+RULES: dict[Kind, Rule] = {
+    **dict.fromkeys((Kind.MOVE, Kind.KEEP), _move),
+    Kind.PAD: _pad,
+    Kind.JOIN: _join,
+    Kind.SIGN: _sign,
+    Kind.LIMIT: _limit,
+    Kind.ROUND: _round,
+    Kind.MAXIMUM: _largest,
+    Kind.ADD: _add,
+    Kind.MULTIPLY: _multiply,
+    Kind.DIVIDE: _multiply,
+    Kind.PRODUCT: _matmul,
+    Kind.SUM: _sum,
+    Kind.POOL: _average_pool,
 }

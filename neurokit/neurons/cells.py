@@ -79,7 +79,7 @@ def _close(a: float, b: float) -> bool:
     return abs(a - b) <= 1e-6 * max(abs(a), abs(b), 1e-6)
 
 
-class NirCell(base.MemoryModule):
+class NirCell(base.MemoryModule):  # type: ignore[misc]
     """A NIR neuron with parameters of any shape: leaky or not, current-based or not, firing or not.
 
     The synaptic current is advanced first and drives the membrane of the same step, as in SpikingJelly's
@@ -97,7 +97,7 @@ class NirCell(base.MemoryModule):
         self.fields = {key: np.array(value, dtype=np.float64) for key, value in fields.items() if value is not None}
         get = self.fields
         self.leaky, self.current, self.fires = "tau" in get or "tau_mem" in get, "tau_syn" in get, "v_threshold" in get
-        tau = get.get("tau", get.get("tau_mem"))
+        tau: Any = get.get("tau", get.get("tau_mem"))
         self._constant("leak", dt / tau if self.leaky else 0.0)
         self._constant("gain", get["r"] * (dt / tau if self.leaky else dt))
         self._constant("rest", get.get("v_leak", 0.0))
@@ -139,14 +139,14 @@ class NirCell(base.MemoryModule):
         named["v"] = h
         return (y,), tuple(named[name] for name in self._memories)
 
-    def single_step_forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def single_step_forward(self, x: Tensor) -> Tensor:
         """Runs one step `[B, ...]` from the module's own states."""
         (y,), states = self.single_step_functional_forward((x,), tuple(self._memories.values()))
         for name, value in zip(list(self._memories), states, strict=True):
             self._memories[name] = value
         return y
 
-    def multi_step_forward(self, x_seq: Tensor) -> Tensor:  # type: ignore[override]
+    def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         """Runs a sequence `[T, B, ...]`."""
         return torch.stack([self.single_step_forward(x) for x in x_seq])
 

@@ -36,7 +36,7 @@ def whole_steps(delay: np.ndarray, dt: float) -> np.ndarray:
     return near.astype(np.int64)
 
 
-class Delay(base.MemoryModule):
+class Delay(base.MemoryModule):  # type: ignore[misc]
     """Gives x[t - steps] of `[T, B, *shape]`; its state is the line of the last D inputs, `[D, B, *shape]`.
 
     Args:
@@ -86,11 +86,11 @@ class Delay(base.MemoryModule):
         (y,), states = self.multi_step_functional_forward((inputs[0].unsqueeze(0),), states)
         return (y.squeeze(0),), states
 
-    def single_step_forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def single_step_forward(self, x: Tensor) -> Tensor:
         """Runs one step `[B, *shape]` from the module's own line."""
         return self.multi_step_forward(x.unsqueeze(0)).squeeze(0)
 
-    def multi_step_forward(self, x_seq: Tensor) -> Tensor:  # type: ignore[override]
+    def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         """Runs a sequence `[T, B, *shape]` from the module's own line."""
         (y,), (self._memories["line"],) = self.multi_step_functional_forward((x_seq,), (self._memories["line"],))
         return y

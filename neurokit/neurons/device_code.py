@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from neurokit.errors import InputError
+from neurokit.neurons.parameters import NeuronParameters
 from neurokit.registry import Registry
 
 
@@ -33,6 +36,24 @@ class NeuronCall:
     half_spikes: bool = False
     steps: int | None = None
     aligned: bool = False
+
+    @classmethod
+    def of(cls, parameters: NeuronParameters, **settings: Any) -> NeuronCall:
+        """Returns the call of a neuron with these parameters.
+
+        Args:
+            parameters: The neuron's.
+            settings: What else a kernel is compiled for: the fields after `decay_input`.
+
+        Raises:
+            InputError: If a parameter differs by channel: a kernel is compiled for one number each.
+        """
+        if not parameters.scalar:
+            raise InputError(
+                "a compiled neuron has parameters that differ by channel", expected="one number for the layer"
+            )
+        given: Any = parameters
+        return cls(given.op, given.leak, given.v_threshold, given.v_reset, given.decay_input, **settings)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ Call = Callable[[str, Tensor], Tensor]
 Tensors = tuple[Tensor, ...]
 
 
-class Loop(base.MemoryModule):
+class Loop(base.MemoryModule):  # type: ignore[misc]
     """Runs its body step by step, each step with what the body fed back in the one before, zeros at first.
 
     The body itself takes any number of steps, so that with the fed-back values given it runs at once: it is the same
@@ -151,7 +151,7 @@ class Container(Loop):
         super().__init__()
         self.sub_module = old.sub_module
         self.rc = getattr(old, "rc", None)
-        self.element_wise_function = getattr(old, "element_wise_function", None)
+        self.element_wise_function: Any = getattr(old, "element_wise_function", None)
         self.features = getattr(old, "sub_module_out_features", 0)
         self.parts = dict(_chain("sub_module", self.sub_module))
         self.register_memory("y", 0.0)

@@ -78,13 +78,12 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
     probe = open_probe(artifact, **options)
     vectors = probe.restrict(vectors)
     outputs, spikes = probe.free(vectors.feeds)
-    membranes = probe.membranes()
     tolerance = TOLERANCE if probe.tolerance is None else probe.tolerance
     free = judge_free_run(probe, vectors, outputs, spikes) if vectors.layers else None
     forced, forced_outputs, currents = _force(probe, vectors)
     faults, notes = probe.inspect(vectors)
-    if free and free.first is None:  # else they are judged under the artifact's own spikes
-        faults += membrane_faults(vectors.layers, [layer.spikes for layer in vectors.layers], currents, membranes)
+    if free and (free.first is None or not currents):  # else they are judged under the artifact's own spikes
+        faults += membrane_faults(probe, vectors.layers, [layer.spikes for layer in vectors.layers], currents)
     if forced_outputs is not None and not _within(forced_outputs, vectors):
         faults.append("fed the reference's spikes, its output is beyond rounding")
     covering = judge_covering(probe, vectors, tolerance)
@@ -94,7 +93,7 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
         faults += judge_longer(probe, vectors)
     worst = 0.0
     if vectors.calls:
-        with TARGETS.get(artifact.manifest.target).open(artifact, **options) as runner:
+        with probe.runner() or TARGETS.get(artifact.manifest.target).open(artifact, **options) as runner:
             worst, wrong = call_faults(runner, vectors.calls, tolerance)
         faults += wrong
     elif vectors.coverings or isinstance(

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from neurokit.neurons import dynamics
 from neurokit.parity.covering import SIDES
-from neurokit.parity.vectors import LayerVector, replay
+from neurokit.parity.units import unit_of
+from neurokit.parity.vectors import LayerVector
 
 if TYPE_CHECKING:
     from neurokit.target import Probe
-
-
-def unit_of(dtype: Any) -> float:
-    """Returns the unit roundoff of a floating-point type."""
-    name = str(dtype)
-    return {"float64": 2.0**-53, "float16": 2.0**-11, "bfloat16": 2.0**-8}.get(name, 2.0**-24)
 
 
 @dataclass(frozen=True)
@@ -43,8 +38,7 @@ class Forced:
 def force_layer(probe: Probe, index: int, layer: LayerVector, current: np.ndarray) -> Forced:
     """Runs a layer's own neuron code on a current, its membrane reset by the reference's spikes."""
     current = current.reshape(layer.spikes.shape)
-    start = np.full(layer.spikes.shape[1:], layer.init, dtype=current.dtype)
-    charged, before = replay(layer.op, layer.parameters, current, layer.spikes, start)
+    charged, before = layer.follow(current, layer.spikes)
     spikes, after = probe.fire(index, current, before)
     differs = spikes.astype(np.uint8) != layer.spikes
     margins = np.abs(charged - layer.parameters["v_threshold"])[differs]

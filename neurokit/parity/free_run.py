@@ -13,7 +13,7 @@ import numpy as np
 from neurokit.neurons import dynamics
 from neurokit.parity.covering import SIDES
 from neurokit.parity.forcing import in_bounds
-from neurokit.parity.vectors import replay
+from neurokit.parity.units import unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,9 +99,8 @@ def own_spikes(
     Returns:
         How many decisions of each layer contradict its own current by more than rounding, and faults.
     """
-    last = probe.membranes()
     answers, currents = probe.currents(feeds, list(spikes))
-    unexplained, faults = [], membrane_faults(layers, spikes, currents, last)
+    unexplained, faults = [], membrane_faults(probe, layers, spikes, currents)
     for layer, own, current in zip(layers, spikes, currents, strict=True):
         current = current.reshape(own.shape)
         margin = _contradictions(layer, own, current)
@@ -118,29 +117,62 @@ def own_spikes(
 
 
 def membrane_faults(
-    layers: Sequence[LayerVector],
-    spikes: Sequence[np.ndarray],
-    currents: Sequence[np.ndarray],
-    last: Sequence[np.ndarray | None],
+    probe: Probe, layers: Sequence[LayerVector], spikes: Sequence[np.ndarray], currents: Sequence[np.ndarray]
 ) -> list[str]:
-    """Holds the membranes that an artifact hands on against the equations, driven by its own currents and spikes."""
+    """Holds the membranes of the last free run against the equations, driven by its own currents and spikes.
+
+    Before a layer's first call stands the reference's initial membrane, which no current explains. Before its later
+    calls (the steps of a step form, the calls of a neuron in a loop) and after the last one stands what the calls
+    before lead to.
+
+    Args:
+        probe: The artifact, after a free run.
+        layers: Its layers: equations, initial membranes and bounds.
+        spikes: Every layer's spikes in the run, `[T, B, ...]`.
+        currents: Every layer's currents; () where they are not known: then initial membranes alone are compared.
+    """
     faults = []
-    for layer, own, current, membrane in zip(layers, spikes, currents, last, strict=False):
-        if membrane is None or not own.size:
+    unknown = (None,) * len(layers)
+    starts, last = probe.initial_membranes() or unknown, probe.membranes() or unknown
+    for index, (layer, own, given) in enumerate(zip(layers, spikes, starts, strict=True)):
+        if not own.size:
             continue
-        current = current.reshape(own.shape)
-        start = np.full(own.shape[1:], layer.init, dtype=current.dtype)
-        charged, _ = replay(layer.op, layer.parameters, current, own, start)
-        wanted = dynamics.after_spike(charged[-1], own[-1].astype(charged.dtype), layer.parameters)
-        if not in_bounds(membrane.reshape(wanted.shape), wanted, OWN * layer.bound / SIDES):
+        if given is not None and not _is_start(layer, given[0], own):
+            faults.append(
+                f"{layer.path}: its initial membrane is {_range(given[0])}, the reference's {_range(layer.init)}"
+            )
+            continue
+        if not currents:
+            continue
+        current = currents[index].reshape(own.shape)
+        charged, before = layer.follow(current, own)
+        bound = OWN * layer.bound / SIDES
+        if given is not None and not in_bounds(given.reshape(-1), before[:: len(own) // len(given)].reshape(-1), bound):
+            faults.append(f"{layer.path}: a membrane is not carried on from call to call")
+        after = dynamics.after_spike(charged[-1], own[-1].astype(charged.dtype), layer.parameters)
+        membrane = last[index]
+        if membrane is not None and not in_bounds(membrane.reshape(after.shape), after, bound):
             faults.append(f"{layer.path}: the membrane that it hands on is not the one its current and spikes lead to")
     return faults
 
 
+def _is_start(layer: LayerVector, given: np.ndarray, own: np.ndarray) -> bool:
+    """Whether a membrane is the reference's initial one but for one rounding."""
+    wanted = layer.start(own.shape[1:], np.float64).reshape(-1)
+    if given.size not in (1, wanted.size):
+        return False
+    off = np.abs(given.reshape(-1).astype(np.float64) - wanted)
+    return bool((off <= 2.0 * unit_of(given.dtype) * np.abs(wanted)).all())
+
+
+def _range(values: float | np.ndarray) -> str:
+    low, high = float(np.min(values)), float(np.max(values))
+    return f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
+
+
 def _contradictions(layer: LayerVector, own: np.ndarray, current: np.ndarray) -> np.ndarray:
     """Returns the distance of the membrane from the threshold where a spike contradicts it, else 0."""
-    start = np.full(own.shape[1:], layer.init, dtype=current.dtype)
-    charged, _ = replay(layer.op, layer.parameters, current, own, start)
+    charged, _ = layer.follow(current, own)
     distance = charged - charged.dtype.type(layer.parameters["v_threshold"])
     off = (distance >= 0) != own.astype(bool)
     return np.where(off, np.where(np.isfinite(distance), np.abs(distance), np.inf), 0.0)

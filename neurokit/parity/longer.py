@@ -25,7 +25,7 @@ def judge_longer(probe: Probe, vectors: Vectors) -> list[str]:
     Returns:
         Faults, one line each.
     """
-    if vectors.time_input == "image" or not vectors.layers:
+    if vectors.time_input == "image" or not vectors.layers or any(layer.restarts for layer in vectors.layers):
         return []
     feeds = {name: np.concatenate((value, value)) for name, value in vectors.feeds.items()}
     steps = len(next(iter(feeds.values())))

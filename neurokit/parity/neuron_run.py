@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.neurons import dynamics
-from neurokit.parity.forcing import fires_at_threshold, unit_of
+from neurokit.parity.forcing import fires_at_threshold
+from neurokit.parity.units import unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,8 +51,7 @@ def judge_neuron(probe: Probe, index: int, layer: LayerVector) -> str:
     dtype = layer.sample_h.dtype
     steps = max(SHORTEST, len(layer.spikes) + LONGER)
     parameters = _rounded(layer.parameters, dtype)
-    init = float(np.mean(layer.init))  # of a membrane that starts differently everywhere, its middle
-    current, start = made_currents(layer.op, parameters, init, steps, dtype)
+    current, start = made_currents(layer.op, parameters, float(np.max(layer.init)), steps, dtype)
     spikes, last = probe.run(index, current, start)
     if spikes.shape != current.shape or last.size != start.size:
         return f"run alone over {steps} steps, its neuron gives spikes of shape {list(spikes.shape)}"

@@ -59,7 +59,6 @@ def _record(
     import torch
 
     from neurokit.capture.reference import fed_back, record
-    from neurokit.parity.vectors import analysed
 
     ranges = {info.name: (info.low, info.high) for info in captured.spec.inputs}
     before = next(iter(feeds.values())).shape[axis]
@@ -93,11 +92,8 @@ def _layers(
     calls: Sequence[str], records: Sequence[Record], before: int, batch: int
 ) -> list[tuple[list[int], tuple[int, ...]]]:
     """Returns every layer's calls, and the shape of its spikes over all of them with another number of samples."""
-    places: dict[str, list[int]] = {}
-    for at, path in enumerate(calls):
-        places.setdefault(path, []).append(at)
     found = []
-    for group in places.values():
+    for group in calls_of_layers(calls).values():
         shape = records[group[0]].spikes.shape
         steps = sum(len(records[at].spikes) for at in group)
         found.append((group, (steps, shape[1] // before * batch, *shape[2:])))
@@ -116,3 +112,30 @@ def _cover(
 def _bound(value: torch.Tensor, magnitude: Magnitude) -> np.ndarray:
     bound: np.ndarray = magnitude.error().expand(value.shape).detach().float().numpy()
     return bound
+
+
+def calls_of_layers(calls: Sequence[str]) -> dict[str, list[int]]:
+    """Returns the places of every layer's calls among all calls, by its path, in the order of the first calls."""
+    places: dict[str, list[int]] = {}
+    for at, path in enumerate(calls):
+        places.setdefault(path, []).append(at)
+    return places
+
+
+def analysed(
+    captured: Captured,
+    module: Any,
+    forced: list[torch.Tensor],
+    given: tuple[torch.Tensor, ...],
+    states: Sequence[torch.Tensor],
+) -> tuple[list[Magnitude], list[Magnitude]]:
+    """Returns the magnitudes of every call's current and of every output, under given spikes."""
+    from neurokit.parity.rounding import analyse
+
+    return analyse(module, forced, (*given, *states), _computed(captured, states))
+
+
+def _computed(captured: Captured, states: Sequence[torch.Tensor]) -> list[int]:
+    """Returns the places, among the program's inputs, of fed-back values that are no spikes: these are rounded."""
+    first = len(captured.spec.inputs)
+    return [first + at for at in captured.feedback if not bool(((states[at] == 0) | (states[at] == 1)).all())]

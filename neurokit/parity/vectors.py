@@ -12,23 +12,17 @@ import numpy as np
 
 from neurokit.errors import ArtifactError
 from neurokit.neurons import dynamics
-from neurokit.parity.calls import Call, make_calls
+from neurokit.parity.calls import Call
 from neurokit.parity.covering import Cover, Covering, Output
 from neurokit.parity.wellformed import UNREADABLE, check_archive, check_vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import torch
+    from collections.abc import Collection
 
     from neurokit.artifact import Artifact
-    from neurokit.capture import Captured
-    from neurokit.parity.rounding import Magnitude
 
 FILE = "vectors.npz"
 SCHEMA_VERSION = 2  # 1 held one input without its name
-NEAR = 4.0  # bounds from the threshold within which two implementations may decide differently
-_SAMPLES = 4096  # membranes kept a layer, enough to see an error that flips no spike
 
 
 @dataclass(frozen=True)
@@ -40,14 +34,15 @@ class LayerVector:
         kind: Class name of the neuron.
         op: Operation ("if_", "lif", "plif").
         parameters: Its scalars.
-        spikes: `[T, B, ...]`, 0 or 1, uint8.
-        init: Membrane before the first step: one number, or one sample's `[...]`.
+        spikes: `[T, B, ...]`, 0 or 1, uint8. Of a neuron that is called several times, its calls follow one another.
+        init: Membrane before the first step: a number, or an array that broadcasts to `[B, ...]`.
         bound: Rounding bound on the charged membrane of one implementation.
         rigorous: Whether the bound is proven; else it is an estimate (the layer's input passes operations that the
             error analysis does not know).
         sample_at: Flat indices into `[T, B, ...]` of the membranes that were kept.
         sample_h: Charged membranes at those places.
         near: Flat indices of all near misses, where rounding may decide otherwise; None in files of version 0.1.
+        restarts: Steps before which the membrane is set to `init` again (a neuron that is reset between its calls).
     """
 
     path: str
@@ -61,6 +56,24 @@ class LayerVector:
     sample_at: np.ndarray
     sample_h: np.ndarray
     near: np.ndarray | None = None
+    restarts: tuple[int, ...] = ()
+
+    def start(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Returns the membrane before the first step, for values of one step of the given shape `[B, ...]`."""
+        return np.broadcast_to(np.asarray(self.init, dtype), shape).copy()
+
+    def follow(self, current: np.ndarray, spikes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Follows the neuron's equations from its initial membrane, with given spikes driving its reset.
+
+        Args:
+            current: Input current, `[T, B, ...]`; any B and T.
+            spikes: Spikes that reset the membrane, in the same shape.
+
+        Returns:
+            The charged membranes and the membranes before each step, in the same shape.
+        """
+        start = self.start(current.shape[1:], current.dtype)
+        return replay(self.op, self.parameters, current, spikes, start, self.restarts)
 
 
 @dataclass(frozen=True)
@@ -142,12 +155,13 @@ class Vectors:
                     "op": layer.op,
                     "parameters": layer.parameters,
                     "shape": list(layer.spikes.shape),
-                    "init": None if isinstance(layer.init, np.ndarray) else layer.init,
+                    "init": layer.init if isinstance(layer.init, int | float) else None,
                     "bound": layer.bound,
                     "rigorous": layer.rigorous,
+                    "restarts": list(layer.restarts),
                 }
             )
-            if isinstance(layer.init, np.ndarray):
+            if not isinstance(layer.init, int | float):
                 arrays[f"init{index}"] = layer.init
             if layer.near is not None:
                 arrays[f"near{index}"] = layer.near
@@ -229,6 +243,7 @@ def _layer(data: Any, index: int, entry: dict[str, Any]) -> LayerVector:
     spikes = np.unpackbits(packed, count=count).reshape(shape)
     entry.pop("seed", None)
     near = data.get(f"near{index}")
+    entry["restarts"] = tuple(map(int, entry.get("restarts", ())))
     if entry["init"] is None:
         entry["init"] = data[f"init{index}"]
     return LayerVector(spikes=spikes, sample_at=data[f"at{index}"], sample_h=data[f"h{index}"], near=near, **entry)
@@ -249,130 +264,13 @@ def _first_covering(data: Any, head: dict[str, Any], outputs: dict[str, np.ndarr
     return (Covering("vectors", 0, 1, layers, kept),)
 
 
-def make_vectors(
-    captured: Captured,
-    *,
-    batch: int = 1,
-    seed: int = 0,
-    feeds: Mapping[str, torch.Tensor] | None = None,
-    notes: tuple[str, ...] = (),
-    keeps: bool = False,
-) -> Vectors:
-    """Runs the captured program once and keeps what verification needs.
-
-    Args:
-        captured: The captured model, in the sequence form (a fixed T, or dynamic: then the spec's).
-        batch: Number of samples to draw.
-        seed: Seed of the draw.
-        feeds: The inputs themselves by name, instead of drawn ones.
-        notes: What is known of the reference already.
-        keeps: Whether the artifact keeps declared states between calls, as a step form does.
-    """
-    from neurokit.capture import opened
-    from neurokit.capture.reference import example_inputs, fed_back, record
-    from neurokit.parity.record_covering import record_coverings
-
-    captured = opened(captured)
-    steps = captured.spec.time_steps if captured.time_steps == "dynamic" else captured.time_steps
-    batch = batch if captured.batch == "dynamic" else captured.batch
-    feeds = example_inputs(captured.spec, steps, batch, seed) if feeds is None else feeds
-    given = tuple(feeds[info.name] for info in captured.spec.inputs)
-    module = captured.program.module()
-    states = fed_back(captured, module, given)
-    outputs, records = record(module, (*given, *states))
-    outputs = outputs[: len(captured.output_names)]
-    forced = [entry.spikes for entry in records]
-    currents, magnitudes = analysed(captured, module, forced, given, states)
-    by_path = {neuron.path: neuron for neuron in captured.neurons}
-    layers = tuple(
-        _make_layer(by_path[path], entry, current, seed)
-        for seed, (path, entry, current) in enumerate(zip(captured.calls, records, currents, strict=True))
-    )
-    names = captured.output_names
-    arrays = {info.name: value.numpy() for info, value in zip(captured.spec.inputs, given, strict=True)}
-    time_input = "image" if captured.spec.time_input == "image" or steps is None else "sequence"
-    calls, more = ((), ()) if captured.spiking else make_calls(captured.graphs, keeps, seed)
-    covered = not calls and not captured.spec.states  # with states or a free length, calls in a row are compared
-    return Vectors(
-        feeds=arrays,
-        outputs={n: y.detach().numpy() for n, y in zip(names, outputs, strict=True)},
-        output_bounds=_bounds(names, magnitudes),
-        layers=layers,
-        time_input=time_input,
-        time_output=captured.time_output,
-        seed=seed,
-        notes=(*notes, *more),
-        calls=calls,
-        coverings=record_coverings(captured, module, arrays, records, 0 if time_input == "image" else 1)
-        if covered
-        else (),
-        ranges={info.name: (info.low, info.high) for info in captured.spec.inputs},
-    )
-
-
-def _computed(captured: Captured, states: Sequence[torch.Tensor]) -> list[int]:
-    """Returns the places, among the program's inputs, of fed-back values that are no spikes: these are rounded."""
-    first = len(captured.spec.inputs)
-    return [first + at for at in captured.feedback if not bool(((states[at] == 0) | (states[at] == 1)).all())]
-
-
-def _bounds(names: Sequence[str], magnitudes: Sequence[Magnitude]) -> dict[str, float]:
-    return {
-        name: float(magnitude.error().max()) if magnitude.size.numel() else 0.0
-        for name, magnitude in zip(names, magnitudes, strict=False)
-    }
-
-
-def analysed(
-    captured: Captured,
-    module: Any,
-    forced: list[torch.Tensor],
-    given: tuple[torch.Tensor, ...],
-    states: Sequence[torch.Tensor],
-) -> tuple[list[Magnitude], list[Magnitude]]:
-    """Returns the magnitudes of every call's current and of every output, under given spikes."""
-    from neurokit.neurons.ops import is_neuron
-    from neurokit.parity.rounding import analyse
-
-    return analyse(module, is_neuron, forced, (*given, *states), _computed(captured, states))
-
-
-def _sample(size: int, seed: int) -> np.ndarray:
-    return np.sort(np.random.default_rng(seed).choice(size, min(_SAMPLES, size), replace=False))
-
-
-def _make_layer(neuron: Any, entry: Any, current: Any, seed: int) -> LayerVector:
-    parameters = {k: v for k, v in neuron.parameters.items() if k not in ("surrogate", "alpha", "detach_reset")}
-    spikes = entry.spikes.numpy().astype(np.uint8)
-    x = entry.current.numpy()
-    v = entry.v0.numpy()
-    charged = replay(neuron.op, parameters, x, spikes, v)[0]
-    error = current.error().expand(entry.current.shape).numpy()
-    at = _sample(charged.size, seed)
-    bound = membrane_bound(neuron.op, parameters, x, charged, error)
-    return LayerVector(
-        neuron.path,
-        neuron.kind,
-        neuron.op,
-        parameters,
-        spikes,
-        _initial(v),
-        bound,
-        current.rigorous,
-        at,
-        charged.reshape(-1)[at],
-        np.flatnonzero(np.abs(charged - parameters["v_threshold"]) <= NEAR * bound),
-    )
-
-
-def _initial(v: np.ndarray) -> float | np.ndarray:
-    """Returns the membrane `[B, ...]` before the first step as one number where it is, else that of one sample."""
-    first = v.reshape(-1)[:1]
-    return float(first[0] if v.size else 0.0) if (v == first).all() else v[0]
-
-
 def replay(
-    op: str, parameters: dict[str, Any], x: np.ndarray, spikes: np.ndarray, v0: np.ndarray
+    op: str,
+    parameters: dict[str, Any],
+    x: np.ndarray,
+    spikes: np.ndarray,
+    v0: np.ndarray,
+    restarts: Collection[int] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Runs a neuron's equations with given spikes driving its reset (teacher forcing).
 
@@ -382,6 +280,7 @@ def replay(
         x: Input current, `[T, ...]`.
         spikes: Spikes that reset the membrane, `[T, ...]`.
         v0: Membrane before the first step.
+        restarts: Steps before which the membrane is `v0` again.
 
     Returns:
         The charged membranes and the membranes before each step, both `[T, ...]`.
@@ -390,26 +289,7 @@ def replay(
     charged, before = np.empty_like(x), np.empty_like(x)
     v = v0.astype(x.dtype)
     for t in range(x.shape[0]):
-        before[t] = v
+        before[t] = v = v0.astype(x.dtype) if t in restarts else v
         charged[t] = dynamics.charge(op, v, x[t], parameters)
         v = dynamics.after_spike(charged[t], spikes[t].astype(x.dtype), parameters).astype(x.dtype)
     return charged, before
-
-
-def membrane_bound(op: str, parameters: dict[str, Any], x: np.ndarray, charged: np.ndarray, error: np.ndarray) -> float:
-    """Carries the rounding bound of the input current through the membrane's equations.
-
-    Each step adds at most six roundings of numbers no larger than the membrane and the current; the leak shrinks
-    what was there before. Returns the largest bound over all elements and steps.
-    """
-    from neurokit.parity.rounding import UNIT
-
-    leak = 0.0 if op == "if_" else 1.0 / parameters["tau"]
-    gain = leak if op != "if_" and parameters["decay_input"] else 1.0
-    carried = np.zeros_like(error[0], dtype=np.float64) if len(error) else np.zeros(())
-    worst = 0.0
-    for t in range(x.shape[0]):
-        own = 6.0 * UNIT * (np.abs(charged[t]) + np.abs(x[t]) + abs(parameters["v_threshold"]))
-        carried = (1.0 - leak) * carried + gain * error[t] + own
-        worst = max(worst, float(carried.max(initial=0.0)))
-    return worst

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurokit.errors import ArtifactError, NeurokitError
-from neurokit.manifest import damaged
+from neurokit.errors import ArtifactError, NeurokitError, damaged
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -92,16 +91,21 @@ def _fault(vectors: Vectors, manifest: Any) -> str:
 def _layer_fault(layer: LayerVector) -> str:
     if layer.spikes.ndim < 2 or not _is_bound(layer.bound) or not isinstance(layer.rigorous, bool):
         return "have no spikes or no bound"
-    if isinstance(layer.init, np.ndarray):
-        if layer.init.shape != layer.spikes.shape[2:] or layer.init.dtype.kind != "f":
-            return f"start from {list(layer.init.shape)} {layer.init.dtype}"
-        if not np.isfinite(layer.init).all():
-            return "start from numbers that are not finite"
-    elif not isinstance(layer.init, int | float) or not math.isfinite(layer.init):
+    if not _is_initial(layer.init, layer.spikes.shape[1:]):
         return f"start from {layer.init!r}"
+    if any(not 0 < step < len(layer.spikes) for step in layer.restarts):
+        return f"start anew at {list(layer.restarts)}"
     if not isinstance(layer.parameters, Mapping) or "v_threshold" not in layer.parameters:
         return "name no threshold"
     return _places_fault(layer.sample_at, (layer.sample_h,), layer.spikes.size)
+
+
+def _is_initial(init: Any, shape: tuple[int, ...]) -> bool:
+    """Whether an initial membrane is finite and fits values of one step, `[B, ...]`."""
+    if isinstance(init, np.ndarray):
+        fits = init.ndim == len(shape) and all(a in (1, b) for a, b in zip(init.shape, shape, strict=True))
+        return fits and init.dtype.kind == "f" and bool(np.isfinite(init).all())
+    return isinstance(init, int | float) and not isinstance(init, bool) and math.isfinite(init)
 
 
 def _places_fault(at: np.ndarray, values: tuple[np.ndarray, ...], size: int) -> str:
@@ -127,9 +131,10 @@ def _neuron_fault(vectors: Vectors, manifest: Any) -> str:
             if key in neuron.parameters and neuron.parameters[key] != value:
                 return f"say {key} = {value!r} of layer {layer.path!r}, the manifest {neuron.parameters[key]!r}"
     steps = manifest.time_steps
-    lengths = {layer.spikes.shape[0] for layer in vectors.layers}
-    if isinstance(steps, int) and vectors.layers and lengths != {steps}:
-        return f"have {sorted(lengths)} time steps, the manifest {steps}"
+    for layer in vectors.layers:
+        # A neuron that is called several times over all steps has T of them for each call.
+        if isinstance(steps, int) and len(layer.spikes) % steps:
+            return f"have {len(layer.spikes)} time steps of layer {layer.path!r}, the manifest {steps}"
     return ""
 
 

@@ -1,124 +1,200 @@
-"""Which operations of a captured program do what, as the exact form needs to know."""
+"""The one table of what every operation of a captured program does; whoever walks over a program asks it.
+
+An operation is known by its name without namespace, overload and the underscore of its in-place form: `add`,
+`add.Tensor` and `add_` are one. Where an overload does something else it has an entry of its own ("max.dim"). The
+rounding bound, the exact proof, the simulator's trace and NIR each have one rule a kind, not a list of operations.
+"""
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any
 
-import torch
 from torch.fx import Node
 
-aten = torch.ops.aten
 
-CONVOLUTIONS = {aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.conv2d.padding}
-LINEARS = {*CONVOLUTIONS, aten.linear.default}
-# Move elements or drop nothing but what evaluation mode drops.
-MOVES = {
-    aten.view.default,
-    aten.reshape.default,
-    aten.flatten.using_ints,
-    aten.unflatten.int,
-    aten.permute.default,
-    aten.transpose.int,
-    aten.unsqueeze.default,
-    aten.squeeze.dim,
-    aten.squeeze.dims,
-    aten.expand.default,
-    aten.contiguous.default,
-    aten.clone.default,
-    aten.select.int,
-    aten.slice.Tensor,
-    aten.repeat.default,
-    aten.chunk.default,
-    aten.split.Tensor,
-    aten.split_with_sizes.default,
-    aten.unbind.int,
-    aten.detach.default,
-    aten.detach_.default,
-    aten.alias.default,
-    aten.dropout.default,
-    aten.dropout_.default,
-    aten.feature_dropout.default,
-    operator.getitem,
-    aten.squeeze.default,
-    aten.flip.default,
-    aten.roll.default,
-    aten.movedim.int,
-    aten.movedim.intlist,
-    aten.lift_fresh_copy.default,
-    aten.upsample_nearest2d.vec,
-}
-RELUS = {aten.relu.default, aten.relu_.default}
-CLAMPS = {aten.hardtanh.default, aten.hardtanh_.default, aten.clamp.default, aten.relu6.default}
-MAX_POOLS = {aten.max_pool1d.default, aten.max_pool2d.default, aten.max_pool3d.default}
-MEANS = {aten.mean.dim, aten.mean.default}
-ADDS = {aten.add.Tensor, aten.add_.Tensor, aten.sub.Tensor, aten.sub_.Tensor}
-MULTIPLIES = {aten.mul.Tensor, aten.mul_.Tensor, aten.mul.Scalar, aten.div.Tensor, aten.div.Scalar, aten.div_.Tensor}
-DIVIDES = {aten.div.Tensor, aten.div.Scalar, aten.div_.Tensor}
-MATMULS = {aten.matmul.default, aten.mm.default, aten.bmm.default}
-AVERAGE_POOLS = {aten.avg_pool2d.default, aten.adaptive_avg_pool2d.default}
-IF, LIF, PLIF = (getattr(torch.ops.neurokit, name).default for name in ("if_", "lif", "plif"))
-NEURONS = {IF: "if_", LIF: "lif", PLIF: "plif"}
-# Where the named arguments of a neuron's node stand.
-PLACES = {
-    "if_": {"v_threshold": 2, "v_reset": 3},
-    "lif": {"tau": 2, "v_threshold": 3, "v_reset": 4, "decay_input": 5},
-    "plif": {"decay": 2, "v_threshold": 3, "v_reset": 4, "decay_input": 5},
-}
+class Kind(Enum):
+    """What an operation does to the numbers that it is given."""
+
+    KEEP = "keeps every element where it is, in evaluation mode"
+    CAST = "keeps every element where it is, in the element type that it is asked for"
+    MOVE = "moves, repeats or leaves out elements"
+    PAD = "keeps the elements and puts others around them"
+    JOIN = "puts tensors side by side"
+    SIGN = "takes each element's magnitude or negative"
+    LIMIT = "limits each element from below or above"
+    ROUND = "rounds each element to a whole number"
+    COMPARE = "compares element by element"
+    CHOOSE = "takes each element from one tensor or another"
+    MAXIMUM = "takes the largest or smallest of several elements"
+    ADD = "adds or subtracts two tensors"
+    MULTIPLY = "multiplies element by element: a scale, or a product of activations"
+    DIVIDE = "divides element by element"
+    CONVOLVE = "convolves: linear where the weight is constant"
+    LINEAR = "maps the last axis: linear where the weight is constant"
+    PRODUCT = "multiplies matrices: linear where one is constant, else a product of activations"
+    SUM = "sums or averages over axes"
+    POOL = "averages over windows"
+    INTERPOLATE = "takes weighted means of neighbours, of constant weights"
+    NORMALISE = "scales and shifts each channel by constants"
+    FUNCTION = "computes a smooth or other function of each element"
+    MIXED = "depends on many elements in no linear way"
+    CREATE = "makes a tensor of no other tensor's numbers"
+    SIZE = "reads or computes a size, or checks one"
+    NEURON = "is a layer of neurons"
+    STEPWISE = "is a layer of rare neurons, run step by step"
 
 
-def is_op(node: Any, targets: Any) -> bool:
-    """Returns whether `node` calls one of `targets`."""
-    return isinstance(node, Node) and node.op == "call_function" and node.target in targets
+#: Kinds whose results are elements of what they were given, or constants: nothing is rounded.
+UNROUNDED = frozenset(
+    {Kind.KEEP, Kind.MOVE, Kind.PAD, Kind.JOIN, Kind.SIGN, Kind.LIMIT, Kind.MAXIMUM, Kind.CHOOSE, Kind.CREATE}
+)
+#: Kinds that are linear in one operand where the others are constant.
+LINEAR_KINDS = frozenset(
+    {
+        Kind.KEEP,
+        Kind.MOVE,
+        Kind.ADD,
+        Kind.MULTIPLY,
+        Kind.CONVOLVE,
+        Kind.LINEAR,
+        Kind.PRODUCT,
+        Kind.SUM,
+        Kind.POOL,
+        Kind.INTERPOLATE,
+    }
+)
 
 
-def hint(size: Any) -> int:
-    """Returns a number for a size that may be symbolic: the one it was traced with."""
-    return int(size) if isinstance(size, int) else int(size.node.hint)
+@dataclass(frozen=True)
+class Operation:
+    """One operation of a captured program.
 
-
-def hints(node: Node) -> tuple[int, ...]:
-    """Returns the shape of a node's tensor in numbers."""
-    return tuple(hint(size) for size in node.meta["val"].shape)
-
-
-def time_mean(node: Any) -> Node | None:
-    """Returns the mean over time that a value is, behind moves, or None.
-
-    The streaming form has no such mean: it takes the mean of its outputs. What is rounded behind the mean here would
-    be rounded at every step there, so roundings go before it.
+    Attributes:
+        name: Without namespace, overload and in-place underscore: "roll".
+        kind: What it does.
+        reshapes: Of a move: whether it keeps the order of the elements in memory.
+        floats: Whether it takes floating-point tensors alone, so that numbers of elements must be cast for it.
+        weighted: Whether its second argument is a weight `[C_out, ...]`, its third a bias or None.
     """
-    while is_op(node, MOVES) and len(node.users) == 1:
-        node = node.args[0]
-    if not is_op(node, {aten.mean.dim}) or len(node.users) != 1:
-        return None
-    return node if list(node.args[1]) == [0] else None
+
+    name: str
+    kind: Kind
+    reshapes: bool = False
+    floats: bool = False
+    weighted: bool = False
 
 
-def window_count(node: Node) -> tuple[int, tuple[int, int] | None]:
-    """Returns how many elements an average pooling divides by and its kernel (with stride as large for adaptive ones).
+_NAMES: dict[Kind, str] = {
+    Kind.KEEP: """contiguous clone alias detach lift_fresh lift_fresh_copy dropout feature_dropout alpha_dropout
+        native_dropout identity""",
+    Kind.CAST: "to _to_copy type_as float",
+    Kind.PAD: "pad constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d"
+    " replication_pad2d replication_pad3d",
+    Kind.JOIN: "cat concat concatenate stack hstack vstack",
+    Kind.SIGN: "abs neg negative",
+    Kind.LIMIT: "relu relu6 clamp clamp_min clamp_max clip hardtanh",
+    Kind.ROUND: "round floor ceil trunc",
+    Kind.COMPARE: "gt ge lt le eq ne logical_and logical_or logical_not logical_xor sign isnan isinf",
+    Kind.CHOOSE: "where masked_fill",
+    Kind.MAXIMUM: """max_pool1d max_pool2d max_pool3d max_pool2d_with_indices adaptive_max_pool1d adaptive_max_pool2d
+        amax amin maximum minimum max.other min.other max min""",
+    Kind.ADD: "add sub subtract rsub",
+    Kind.MULTIPLY: "mul multiply",
+    Kind.DIVIDE: "div divide true_divide",
+    Kind.CONVOLVE: "conv1d conv2d conv3d convolution conv_transpose1d conv_transpose2d conv_transpose3d",
+    Kind.LINEAR: "linear addmm",
+    Kind.PRODUCT: "matmul mm bmm mv dot einsum",
+    Kind.SUM: "mean sum",
+    Kind.POOL: """avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
+        _adaptive_avg_pool2d""",
+    Kind.INTERPOLATE: "upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d",
+    Kind.NORMALISE: """batch_norm native_batch_norm cudnn_batch_norm _native_batch_norm_legit_no_training
+        _batch_norm_no_update""",
+    Kind.FUNCTION: """sigmoid tanh gelu silu elu selu celu leaky_relu prelu hardsigmoid hardswish softplus softsign mish
+        exp expm1 log log1p log2 sqrt rsqrt reciprocal square pow sin cos erf remainder fmod floor_divide heaviside
+        logsigmoid sinc exp2""",
+    Kind.MIXED: """softmax _softmax log_softmax layer_norm native_layer_norm group_norm native_group_norm instance_norm
+        rms_norm norm linalg_vector_norm var std var_mean cumsum cumprod prod sort topk argmax argmin argsort max.dim
+        min.dim any all scaled_dot_product_attention lstm gru rnn_tanh embedding_bag addcmul addcdiv lerp baddbmm addmv
+        outer cdist cosine_similarity logsumexp median mode scatter scatter_add index_put index_add im2col col2im
+        grid_sampler grid_sampler_2d scan threshold tril triu diag as_strided""",
+    Kind.CREATE: """zeros ones full empty arange linspace eye zeros_like ones_like full_like empty_like new_zeros
+        new_ones new_full new_empty scalar_tensor tril_indices triu_indices meshgrid one_hot""",
+    Kind.SIZE: """sym_size sym_stride sym_numel size numel _assert_scalar _assert_tensor_metadata
+        sym_constrain_range_for_size _local_scalar_dense item""",
+}
+# Moves: those that keep the elements' order in memory, and those that do not.
+_RESHAPES = "view reshape _unsafe_view flatten unflatten squeeze unsqueeze view_as expand expand_as repeat broadcast_to"
+_MOVES = """permute transpose t mT numpy_T movedim moveaxis swapaxes roll flip fliplr flipud rot90 slice select narrow
+    chunk split split_with_sizes tensor_split unsafe_chunk unsafe_split unbind index_select index gather take
+    take_along_dim repeat_interleave unfold diagonal pixel_shuffle pixel_unshuffle channel_shuffle getitem tile
+    embedding"""
+# Nearest neighbours read elements and compute where they are: PyTorch has them for floating-point tensors.
+_NEAREST = """upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d
+    _upsample_nearest_exact2d _upsample_nearest_exact3d"""
 
-    A kernel of None means that the count differs from place to place.
+
+def _table() -> dict[str, Operation]:
+    made = {name: Operation(name, kind) for kind, names in _NAMES.items() for name in names.split()}
+    made |= {name: Operation(name, Kind.MOVE, reshapes=True) for name in _RESHAPES.split()}
+    made |= {name: Operation(name, Kind.MOVE) for name in _MOVES.split()}
+    made |= {name: Operation(name, Kind.MOVE, floats=True) for name in _NEAREST.split()}
+    for name in ("conv1d", "conv2d", "conv3d", "linear"):
+        made[name] = replace(made[name], weighted=True)
+    made |= {name: Operation(name, Kind.NEURON) for name in ("if_", "lif", "plif")}
+    made["stepwise"] = Operation("stepwise", Kind.STEPWISE)
+    return made
+
+
+#: Every operation that is known, by name.
+OPERATIONS: dict[str, Operation] = _table()
+_PYTHON = {operator.getitem: OPERATIONS["getitem"]}
+_SIZES = Operation("size arithmetic", Kind.SIZE)
+
+
+def operation(target: Any) -> Operation | None:
+    """Returns what a node's target does, or None if it is in no entry of the table.
+
+    Args:
+        target: Target of a `call_function` node: an overload of torch.library, or a function of Python.
     """
-    data: Any = node.args[0]
-    if node.target is aten.adaptive_avg_pool2d.default:
-        size, out = hints(data)[-2:], hints(node)[-2:]
-        if any(s % o and o % s for s, o in zip(size, out, strict=True)):
-            return 0, None
-        kernel = tuple(max(1, s // o) for s, o in zip(size, out, strict=True))
-        if any(s % o for s, o in zip(size, out, strict=True)) and max(kernel) > 1:
-            return 0, None
-        return kernel[0] * kernel[1], (kernel[0], kernel[1])
-    kernel = _pair(node.args[1])
-    padding = _pair(node.args[3]) if len(node.args) > 3 else (0, 0)
-    includes = node.args[5] if len(node.args) > 5 else True
-    ceil = node.args[4] if len(node.args) > 4 else False
-    if len(node.args) > 6 and node.args[6] is not None:
-        return int(node.args[6]), kernel  # type: ignore[arg-type]
-    if ceil or (any(padding) and not includes):
-        return 0, None
-    return kernel[0] * kernel[1], kernel
+    if target in _PYTHON:
+        return _PYTHON[target]
+    space, name, overload = names_of(target)
+    if space == "neurokit":
+        return OPERATIONS.get(name)
+    if space != "aten":  # what a program computes of sizes: operator.mul, torch.sym_max, math.ceil
+        return _SIZES if space in ("_operator", "math", "torch") else OPERATIONS.get(name)
+    bare = name if name in OPERATIONS else name.removesuffix("_")
+    return OPERATIONS.get(f"{bare}.{overload}") or OPERATIONS.get(bare)
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    return (int(value[0]), int(value[-1])) if isinstance(value, list | tuple) else (int(value), int(value))
+def kind_of(target: Any) -> Kind | None:
+    """Returns the kind of a node's target, or None if it is in no entry of the table."""
+    known = operation(target)
+    return None if known is None else known.kind
+
+
+def names_of(target: Any) -> tuple[str, str, str]:
+    """Returns namespace, name and overload of a node's target: ("aten", "roll", "default")."""
+    schema = getattr(target, "_schema", None)
+    if schema is None:
+        home = str(getattr(target, "__module__", "")).partition(".")[0]
+        return home, str(getattr(target, "__name__", target)), ""
+    space, _, name = schema.name.partition("::")
+    return space, name, schema.overload_name or "default"
+
+
+def is_kind(node: Any, *kinds: Kind) -> bool:
+    """Returns whether `node` calls an operation of one of these kinds."""
+    return isinstance(node, Node) and node.op == "call_function" and kind_of(node.target) in kinds
+
+
+def is_named(node: Any, names: Iterable[str]) -> bool:
+    """Returns whether `node` calls one of these operations, in any overload and in place or not."""
+    known = operation(node.target) if isinstance(node, Node) and node.op == "call_function" else None
+    return known is not None and known.name in names

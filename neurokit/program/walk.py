@@ -1,10 +1,94 @@
-"""Reading and replacing the tensors of a captured program."""
+"""The one walk over a captured program, on values of another kind: bounds, ranges, recorded currents.
+
+A `Walker` runs every operation in order. What it does with one is a rule for the operation's kind (see
+`neurokit.program.ops`); sizes and constants are computed as they are.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule, Interpreter, Node
+
+from neurokit.program.ops import Kind, kind_of
+
+#: A rule: (walker, target, arguments, keyword arguments) -> result, or None where it does not know this case.
+Rule = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+class Walker(Interpreter):
+    """Runs a program's graph module on values of another kind.
+
+    Subclasses give `rules`, and say which values are theirs (`is_value`), what a layer of neurons becomes
+    (`neuron`), and what an operation without a rule becomes (`unknown`).
+
+    Args:
+        module: The program as a graph module.
+
+    Attributes:
+        node: The node that is being run.
+    """
+
+    rules: ClassVar[Mapping[Kind, Rule]] = {}
+
+    def __init__(self, module: GraphModule) -> None:
+        super().__init__(module)
+        self.node: Any = None
+
+    def run_node(self, n: Node) -> Any:
+        """Remembers which node is run."""
+        self.node = n
+        return super().run_node(n)
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Applies the rule of an operation's kind."""
+        kind = kind_of(target)
+        if kind is Kind.NEURON:
+            return self.neuron(target, args, kwargs)
+        leaves = torch.utils._pytree.tree_leaves((args, kwargs))
+        if not any(self.is_value(leaf) for leaf in leaves):
+            return super().call_function(target, args, kwargs)
+        if kind in (Kind.SIZE, Kind.CREATE):
+            plain = torch.utils._pytree.tree_map(self.plain, (args, kwargs))
+            return super().call_function(target, *plain)
+        if target is operator.getitem and not self.is_value(args[0]):  # of an operation's several results
+            return args[0][args[1]]
+        rule = None if kind is None else self.rules.get(kind)
+        made = None if rule is None else rule(self, target, args, kwargs)
+        return self.unknown(target, args, kwargs) if made is None else made
+
+    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Skips the guards that torch.export adds; a captured program holds no other modules."""
+        return None
+
+    def is_value(self, value: Any) -> bool:
+        """Returns whether an argument is one that rules are for."""
+        return False
+
+    def plain(self, value: Any) -> Any:
+        """Returns a tensor of a value's shape, for what reads sizes alone."""
+        return value
+
+    def neuron(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns what a layer of neurons puts out."""
+        return super().call_function(target, args, kwargs)
+
+    def unknown(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns what an operation puts out that no rule covers."""
+        raise NotImplementedError(f"{type(self).__name__} has no rule for {target}")
+
+
+def without_guards(module: GraphModule) -> GraphModule:
+    """Removes the guards that torch.export adds as modules, in place; returns the module."""
+    for node in list(module.graph.nodes):
+        if node.op == "call_module":
+            module.graph.erase_node(node)
+    module.recompile()
+    return module
 
 
 def fetch(module: nn.Module, path: str) -> Any:

@@ -149,5 +149,7 @@ def _opened(artifact: Artifact) -> Any:
 
 
 def _lowered(runner: Any, artifact: Artifact) -> Run:
-    name = artifact.manifest.outputs[0].name
-    return lambda x: {name: np.asarray(runner(x))}
+    name, outputs = artifact.manifest.inputs[0].name, artifact.manifest.outputs
+    if len(outputs) > 1:
+        return lambda x: {output: np.asarray(y) for output, y in runner({name: x}).items()}
+    return lambda x: {outputs[0].name: np.asarray(runner(x))}

@@ -14,7 +14,8 @@ import pytest
 
 from neurokit import cli
 from neurokit.artifact import Manifest, ModelInfo, TensorInfo, write_artifact
-from neurokit.cli.export import parse_options, parse_shape
+from neurokit.cli._shapes import parse_shapes
+from neurokit.cli.export import parse_options
 from neurokit.errors import InputError, ParityError, Unsupported, UnsupportedError
 from neurokit.reports import LayerParity, ParityReport
 from neurokit.target import TARGETS, TargetInfo
@@ -360,7 +361,7 @@ def test_the_parity_table_marks_what_rounding_does_not_explain(capsys):
 @pytest.mark.parametrize("text", ["", "0,1", "-1", "3,,4", "3.5", "²"])
 def test_shapes_that_are_none(text):
     with pytest.raises(InputError):
-        parse_shape(text)
+        parse_shapes([text])
 
 
 def test_options_keep_json_types():

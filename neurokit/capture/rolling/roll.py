@@ -9,9 +9,9 @@ from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule, Interpreter, Node
 
 from neurokit.capture.rolling.emit import CircularError, Emitter
-from neurokit.capture.rolling.inplace import out_of_place
 from neurokit.capture.rolling.packs import Packer
 from neurokit.neurons.ops import is_neuron
+from neurokit.program.passes.out_of_place import out_of_place
 from neurokit.program.walk import fetch
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from neurokit import pipeline
 from neurokit.capture import capture
-from neurokit.errors import InputError, MissingRuntimeError, UnsupportedError
+from neurokit.errors import InputError, MissingRuntimeError
 from neurokit.export.targets import onnx as onnx_target
 from neurokit.spec import ModelSpec, TensorSpec
 
@@ -162,14 +162,7 @@ def test_decomposed_neurons_in_three_forms(name, tmp_path):
     expected = torch_run(x, DECOMPOSED[name])
     assert expected.std() > 0.05
     for form in FORMS:
-        try:
-            artifact = pipeline.lower(captured, form, tmp_path / form)
-        except UnsupportedError as error:  # torch's exporter does not lower every scan
-            assert form == "onnx-scan"
-            assert [reason.path for reason in error.reasons] == ["sn2"]  # noqa: PT017
-            assert "loop over a free T" in error.reasons[0].why  # noqa: PT017
-            assert not (tmp_path / form).exists()
-            continue
+        artifact = pipeline.lower(captured, form, tmp_path / form)
         assert artifact.manifest.parity["passed"]
         with pipeline.open(artifact) as runner:
             np.testing.assert_allclose(runner(x), expected, rtol=1e-5, atol=1e-6)

@@ -121,3 +121,68 @@ def test_a_flag_that_records_the_membrane_changes_no_count(kind):
 
     x = torch.rand(STEPS, 1, 8, generator=torch.Generator().manual_seed(2))
     assert counted(net(store_v_seq=True), x) == counted(net(), x)
+
+
+class Tutorial(nn.Module):
+    """snnTorch's tutorial: a loop that carries the membranes, and reads spikes or membranes."""
+
+    def __init__(self, read: str) -> None:
+        super().__init__()
+        import snntorch
+
+        self.fc1, self.fc2, self.read = nn.Linear(8, 12, bias=False), nn.Linear(12, 4, bias=False), read
+        self.lif1, self.lif2 = snntorch.Leaky(beta=0.9), snntorch.Leaky(beta=0.9)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second, read = self.lif1.init_leaky(), self.lif2.init_leaky(), []
+        for t in range(x.shape[0]):
+            spikes, first = self.lif1(self.fc1(x[t]), first)
+            out, second = self.lif2(self.fc2(spikes), second)
+            read.append(out if self.read == "spikes" else second)
+        return torch.stack(read)
+
+
+class Norse(nn.Module):
+    """norse's cells in a loop, the last of which only integrates."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        import norse.torch as norse
+
+        self.fc1, self.fc2 = nn.Linear(8, 12, bias=False), nn.Linear(12, 4, bias=False)
+        self.cell, self.out = norse.LIFCell(), norse.LICell()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first = second = None
+        read = []
+        for t in range(x.shape[0]):
+            spikes, first = self.cell(self.fc1(x[t]), first)
+            value, second = self.out(self.fc2(spikes), second)
+            read.append(value)
+        return torch.stack(read)
+
+
+@pytest.mark.parametrize(
+    "build", [lambda: Tutorial("spikes"), lambda: Tutorial("membrane"), Norse], ids=["s", "m", "norse"]
+)
+def test_other_libraries_loops_are_counted(build):
+    """The hidden layer's spikes by the library itself; a membrane that is read is no spike."""
+    pytest.importorskip("snntorch")
+    pytest.importorskip("norse")
+    net = lively(build())
+    x = torch.rand(STEPS, 1, 8, generator=torch.Generator().manual_seed(4)) * (60 if isinstance(net, Norse) else 1)
+    sent: list[torch.Tensor] = []
+    hook = net.fc2.register_forward_hook(lambda _m, given, _o: sent.append(given[0]))
+    with torch.no_grad():
+        read = net(x)
+    hook.remove()
+    hidden = int(torch.stack(sent).sum())
+    spec = nk.ModelSpec("net", lambda: net, (nk.TensorSpec("x", (8,)),), time_steps=STEPS, time_input="sequence")
+    load = trace(capture(spec), x)
+    totals, spiking = load.totals(), isinstance(net, Tutorial) and net.read == "spikes"
+    assert hidden > 10
+    assert totals["synaptic_events"] == 4 * hidden
+    assert totals["graded_events"] == 12 * int((x != 0).sum())
+    assert totals["neuron_updates"] == STEPS * (12 + 4)
+    assert totals["spikes"] == hidden + (int(read.sum()) if spiking else 0)
+    assert [item.path for item in load.network.uncounted] == (["cell", "out"] if isinstance(net, Norse) else [])

@@ -11,6 +11,7 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 import neurokit as nk
+from neurokit.errors import ArtifactError
 from neurokit.spec import ModelSpec, TensorSpec
 
 T = 5
@@ -54,14 +55,17 @@ def constant(model, name, value):
     return name
 
 
-def initial_membrane(model):
-    for node in calls(model):
-        start = next(other for other in model.graph.node if node.input[1] in other.output)
-        name = f"other.{node.output[0]}"
-        value = constant(model, f"value.{node.output[0]}", np.float32(0.9))
-        new = helper.make_node("Expand", [value, start.input[1]], [name])
-        model.graph.node.insert(list(model.graph.node).index(start) + 1, new)
-        node.input[1] = name
+def initial_membrane(value):
+    def plant(model):
+        for node in calls(model):
+            start = next(other for other in model.graph.node if node.input[1] in other.output)
+            name = f"other.{node.output[0]}"
+            given = constant(model, f"value.{node.output[0]}", np.float32(value))
+            new = helper.make_node("Expand", [given, start.input[1]], [name])
+            model.graph.node.insert(list(model.graph.node).index(start) + 1, new)
+            node.input[1] = name
+
+    return plant
 
 
 def backwards(model):
@@ -132,7 +136,7 @@ def batch_fixed(model):
 
 
 FAULTS = {
-    "another initial membrane": (initial_membrane, ("onnx", "onnx-scan")),
+    "another initial membrane": (initial_membrane(0.9), ("onnx", "onnx-scan")),
     "time backwards inside of the neurons": (backwards, ("onnx", "onnx-scan")),
     "two layers' states swapped": (swapped_states, ("onnx-step",)),
     "no state carried": (state_not_carried, ("onnx-step",)),
@@ -161,11 +165,33 @@ def test_the_sound_artifact_passes(artifacts, form):
     assert all(0.01 < entry.spike_rate < 0.99 for entry in report.layers)
 
 
-def test_the_manifest_may_not_change_an_initial_membrane(artifacts, tamper, tmp_path):
-    artifact = artifacts["onnx-step"]
-    states = tuple(state.model_copy(update={"init": 0.3}) for state in artifact.manifest.states)
-    artifact = tamper(artifact, lambda model: None, tmp_path / "copy")
-    artifact._with(states=states)
+def _with_initial(artifact, init):
+    graph = artifact.manifest.graphs[0]
+    states = tuple(state.model_copy(update={"init": init}) for state in graph.states)
+    return artifact._with(graphs=(graph.model_copy(update={"states": states}), *artifact.manifest.graphs[1:]))
+
+
+def test_a_manifest_that_says_another_initial_membrane_than_its_graph_is_refused(artifacts, tamper, tmp_path):
+    artifact = _with_initial(tamper(artifacts["onnx-step"], lambda model: None, tmp_path / "copy"), 0.3)
+    with pytest.raises(ArtifactError, match="contradict each other: state"):
+        nk.verify(artifact.path, record=False)
+
+
+@pytest.mark.parametrize("init", [0.3, 1e-3, 1e-6])
+def test_the_manifest_may_not_change_an_initial_membrane(artifacts, tamper, tmp_path, init):
+    def forget(model):
+        for entry in [entry for entry in model.metadata_props if entry.key == "neurokit.state"]:
+            model.metadata_props.remove(entry)
+
+    artifact = _with_initial(tamper(artifacts["onnx-step"], forget, tmp_path / "copy"), init)
     report = nk.verify(artifact.path, record=False)
     assert report.verdict == "failed"
-    assert any("contradict" in note for note in report.notes)
+    assert any(f"its initial membrane is {init:.6g}" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("form", ["onnx", "onnx-scan"])
+def test_an_initial_membrane_that_moves_no_spike_is_found(artifacts, tamper, tmp_path, form):
+    report = nk.verify(tamper(artifacts[form], initial_membrane(1e-6), tmp_path / "broken"), record=False)
+    assert report.verdict == "failed"
+    assert not any(layer.flips_free for layer in report.layers)
+    assert any("its initial membrane is 1e-06" in note for note in report.notes)

@@ -25,6 +25,7 @@ from neurokit.hw_sim.graph.raster import SpikeRaster
 from neurokit.page.energy import render_html, save_html
 from neurokit.render.energy import energy as rendered
 from neurokit.reports.energy import EnergyReport
+from neurokit.spec import ModelSpec, TensorSpec
 
 CHIPS = ("loihi1", "truenorth", "dynapcnn", "speck2f", "cmos45")
 
@@ -294,7 +295,7 @@ def test_energy_command_hands_over_and_renders(report, tmp_path, monkeypatch):
         seen["price"] = chips[1].prices["synaptic_event"].value
         return report
 
-    spec = type("Spec", (), {"name": "m", "time_steps": 6, "spiking": True, "inputs": ()})()
+    spec = ModelSpec("m", lambda: None, (TensorSpec("x", (1,)),), time_steps=6)
     monkeypatch.setattr(neurokit.loading, "load", lambda *a, **k: spec)
     monkeypatch.setattr(neurokit.pipeline, "capture", lambda spec, time_steps: ("captured", time_steps))
     monkeypatch.setattr(neurokit.pipeline, "simulate", fake)

@@ -181,3 +181,23 @@ class BoxLoop(nn.Module):
 def norse_box_loop():
     seeded()
     return boosted(BoxLoop())
+
+
+class OwnWithState(nn.Module):
+    """A module of one's own in norse's manner: the state comes in and goes out."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.cell, self.out = nn.Linear(10, 12), norse.LIFCell(p=P), norse.LILinearCell(12, 3)
+
+    def forward(self, x, state=None):
+        s1, s2 = (None, None) if state is None else state
+        z, s1 = self.cell(self.fc(x), s1)
+        y, s2 = self.out(z, s2)
+        return y, (s1, s2)
+
+
+@network((10,), 8, by="state")
+def norse_own_with_state():
+    seeded()
+    return boosted(OwnWithState())

@@ -6,11 +6,17 @@ import copy
 from typing import Any
 
 import torch
-from torch.fx import Graph, Node
+from torch.fx import Graph, GraphModule, Node
+
+from neurokit.program.ops import Kind, is_kind, is_named
+from neurokit.program.passes.base import Pass
 
 aten = torch.ops.aten
 _VIEWS = {aten.select.int, aten.slice.Tensor}
-_SCATTERS = {aten.select.int: aten.select_scatter.default, aten.slice.Tensor: aten.slice_scatter.default}
+_SCATTERS: dict[Any, Any] = {
+    aten.select.int: aten.select_scatter.default,
+    aten.slice.Tensor: aten.slice_scatter.default,
+}
 
 
 def out_of_place(graph: Graph) -> Graph:
@@ -21,16 +27,55 @@ def out_of_place(graph: Graph) -> Graph:
     for old, made in held.items():
         made.meta = copy.copy(old.meta)
     for node in list(new.nodes):
-        if node.op != "call_function" or not _mutates(node.target):
-            continue
-        _replace(new, node)
+        if node.op == "call_function" and _mutates(node.target):
+            _replace(new, node)
     new.eliminate_dead_code()
     return new
 
 
+def _write(module: GraphModule) -> None:
+    for node in list(module.graph.nodes):
+        if _separable(node):
+            _replace(module.graph, node)
+    module.graph.eliminate_dead_code()
+
+
+def _separable(node: Node) -> bool:
+    """Returns whether a node changes a tensor in place that nothing else reads later by another name.
+
+    Where a reshaped view of it is read later, the change must reach that too: such a node stays as it is.
+    """
+    if node.op != "call_function" or not _mutates(node.target):
+        return False
+    changed: Any = node.args[0]
+    written = {changed}
+    while changed.target in _VIEWS and isinstance(changed.args[0], Node):  # these are written back
+        changed = changed.args[0]
+        written.add(changed)
+    while _shares(changed):
+        changed = changed.args[0]
+    names, pending = {changed}, [changed]
+    while pending:
+        more = [user for user in pending.pop().users if _shares(user) and user not in names]
+        names.update(more)
+        pending += more
+    order = {each: index for index, each in enumerate(node.graph.nodes)}
+    return not any(order[user] > order[node] for name in names - written for user in name.users)
+
+
+def _shares(node: Node) -> bool:
+    """Returns whether a node may be a view of its first argument."""
+    moves = is_kind(node, Kind.MOVE, Kind.KEEP, Kind.CAST) and not is_named(node, {"clone"})
+    return moves and bool(node.args) and isinstance(node.args[0], Node)
+
+
 def _mutates(target: Any) -> bool:
     schema = getattr(target, "_schema", None)
-    return schema is not None and schema.is_mutable and str(target).partition(".")[2].partition(".")[0].endswith("_")
+    if schema is None or not schema.is_mutable:
+        return False
+    space, _, name = schema.name.partition("::")
+    plain = getattr(getattr(torch.ops, space), name[:-1], None) if name.endswith("_") else None
+    return name == "copy_" or (plain is not None and (schema.overload_name or "default") in plain.overloads())
 
 
 def _replace(graph: Graph, node: Node) -> None:
@@ -41,6 +86,7 @@ def _replace(graph: Graph, node: Node) -> None:
         if name == "copy_":
             value: Any = node.args[1]
             made = graph.call_function(aten.expand_as.default, (value, changed))
+            made.meta = copy.copy(changed.meta)
             if _same_shape(value, changed):
                 made = value
         else:
@@ -72,3 +118,10 @@ def _same_shape(a: Any, b: Any) -> bool:
         return False
     left, right = a.meta["val"].shape, b.meta["val"].shape
     return [str(size) for size in left] == [str(size) for size in right] and a.meta["val"].dtype == b.meta["val"].dtype
+
+
+OUT_OF_PLACE = Pass(
+    "write in-place operations out of place",
+    _write,
+    after=lambda module: [f"{node.name} changes what it is given" for node in module.graph.nodes if _separable(node)],
+)

@@ -1,4 +1,4 @@
-"""Several graphs of one model: kept together, and what is passed from one to the next checked."""
+"""Several graphs of one model, captured one by one: they are retraced together, and pass values on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from neurokit.capture.types import Captured
 from neurokit.dims import Size
 from neurokit.errors import Unsupported, UnsupportedError
+from neurokit.spec import ModelSpec
 
 
 def together(parts: Sequence[Captured]) -> Captured:
@@ -45,3 +46,10 @@ def _alike(a: Sequence[Size], b: Sequence[Size]) -> bool:
     """Whether two shapes may be equal: numbers are, and a free axis may be anything."""
     pairs = zip(a, b, strict=False)
     return len(a) == len(b) and all(x == y or not (isinstance(x, int) and isinstance(y, int)) for x, y in pairs)
+
+
+def several_and_neurons(spec: ModelSpec) -> UnsupportedError:
+    """Returns the error of a model with several graphs in which there are spiking neurons."""
+    why = "it has several graphs and spiking neurons, whose state belongs to no single one of them"
+    reason = Unsupported("", spec.name, why, "give a spiking model one graph")
+    return UnsupportedError(f"model {spec.name!r} cannot be captured", [reason])

@@ -1,0 +1,61 @@
+"""The single step of a layer of rare neurons, as a program in plain operations: what targets write and run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.fx import Node
+
+from neurokit.errors import Unsupported, UnsupportedError
+from neurokit.neurons.stepwise import STEPWISE, Step, step_of
+from neurokit.program.nodes import hints, is_op
+
+
+class _OneStep(nn.Module):
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        self.cell, self._step = step.module, step
+
+    def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        y, *new = self._step(x, *states)
+        # A program may not hand out what it was given.
+        return (y, *(value.clone() for value in new))
+
+
+def stepwise_nodes(program: ExportedProgram) -> list[Node]:
+    """Returns the layers of rare neurons of a program, in order."""
+    return [node for node in program.graph.nodes if is_op(node, {STEPWISE})]
+
+
+def step_program(node: Node) -> ExportedProgram:
+    """Returns the step of one layer: `(x [B, ...], *states) -> (output, *states)`, in core operations of ATen.
+
+    Args:
+        node: The layer's node in a captured program; a size that is free there is free here.
+
+    Raises:
+        UnsupportedError: If the step's control flow depends on values.
+    """
+    source: Any = node.args[0]
+    states: Any = node.args[1]
+    step = step_of(str(node.args[2]))
+    given, dims = [], []
+    for value, lead in ((source, 1), *((state, 0) for state in states)):
+        shape = hints(value)[lead:]
+        given.append(torch.zeros(shape, dtype=value.meta["val"].dtype))
+        sizes = value.meta["val"].shape[lead:]
+        dims.append({axis: Dim.DYNAMIC for axis, size in enumerate(sizes) if not isinstance(size, int)})
+    try:
+        with torch.no_grad():
+            program = torch.export.export(
+                _OneStep(step), tuple(given), dynamic_shapes=(dims[0], tuple(dims[1:])), strict=False
+            )
+            return program.run_decompositions()
+    except Exception as error:
+        why = f"its step cannot be traced: {str(error).strip().splitlines()[0][:160]}"
+        kind = type(step.module).__name__
+        reason = Unsupported(step.path, kind, why, "use the onnx target with a number of time steps")
+        raise UnsupportedError(f"neuron {step.path!r} has no single-step form", [reason]) from error

@@ -1,0 +1,349 @@
+"""How each kind of operation changes a tensor's sum of absolute values, and how often its terms are rounded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+
+from neurokit.program.ops import Kind, names_of, operation
+from neurokit.program.walk import Rule
+
+UNIT = 2.0**-24  # unit roundoff of float32
+LAMBDA = 10.0
+_ESTIMATED = 64  # roundings that an operation outside the analysis is taken for
+
+
+def gamma(roundings: int) -> float:
+    """Returns the relative error bound of a sum whose terms are each rounded `roundings` times."""
+    if roundings == 0:
+        return 0.0
+    share = roundings * UNIT
+    certain = share / (1.0 - share) if share < 0.5 else math.inf
+    likely = LAMBDA * math.sqrt(roundings) * UNIT + share * UNIT / (1.0 - UNIT)
+    return min(certain, math.expm1(min(likely, 500.0)))
+
+
+def roundings_for(share: float) -> int:
+    """Returns so many roundings that their error bound is at least this share of a number."""
+    return math.ceil(max(share / UNIT, (math.log1p(share) / (LAMBDA * UNIT)) ** 2)) if share > 0 else 0
+
+
+@dataclass(frozen=True)
+class Magnitude:
+    """A tensor's sum of absolute values, and how often each of its terms was rounded.
+
+    Attributes:
+        size: At least the magnitude of each element, and of what its error is a share of.
+        roundings: How often a term was rounded at most; 0 says that every implementation has the same number.
+        rigorous: Whether the bound is proven.
+    """
+
+    size: Tensor
+    roundings: int
+    rigorous: bool = True
+
+    def error(self) -> Tensor:
+        """Returns the largest error that rounding may have made, element by element."""
+        if self.roundings == 0:
+            return torch.zeros_like(self.size)
+        return (self.size * gamma(self.roundings)).clamp_max(torch.finfo(self.size.dtype).max)
+
+
+def is_real(value: Any) -> bool:
+    """Returns whether a value takes part in the analysis."""
+    return isinstance(value, Magnitude) or (isinstance(value, Tensor) and value.is_floating_point())
+
+
+def size_of(value: Any) -> Any:
+    """Returns the sizes of a magnitude, the magnitudes of a constant's elements, and anything else as it is."""
+    if isinstance(value, Magnitude):
+        return value.size
+    return value.abs() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+
+def _absolute(value: Any) -> Any:
+    """As `size_of`, for an operation that computes with its numbers as well."""
+    return abs(value) if isinstance(value, int | float) and not isinstance(value, bool) else size_of(value)
+
+
+def _count(value: Any) -> int:
+    return value.roundings if isinstance(value, Magnitude) else 0
+
+
+def _rigorous(*values: Any) -> bool:
+    return all(leaf.rigorous for leaf in tree_leaves(values) if isinstance(leaf, Magnitude))
+
+
+def _most(*values: Any) -> int:
+    return max((_count(leaf) for leaf in tree_leaves(values)), default=0)
+
+
+def _same(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """An operation whose results are elements of what it is given."""
+    made = target(*tree_map(size_of, args), **tree_map(size_of, kwargs))
+    count, rigorous = _most(args, kwargs), _rigorous(args, kwargs)
+
+    def wrapped(value: Any) -> Any:
+        return Magnitude(value, count, rigorous) if isinstance(value, Tensor) else value
+
+    return type(made)(map(wrapped, made)) if type(made) in (list, tuple) else tree_map(wrapped, made)
+
+
+def _cast(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A change of element type: exact between float32 and float64, and from whole numbers and decisions."""
+    made = _same(run, target, args, kwargs)
+    if not isinstance(made, Magnitude):
+        return made
+    source = size_of(args[0]).dtype
+    kept = made.size.dtype in (torch.float32, torch.float64) or made.size.dtype == source
+    return made if kept else unknown(run, target, args, kwargs)
+
+
+def _padded(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Padding: by elements of the tensor, or by a constant."""
+    absolute = tuple(abs(a) if at > 1 and isinstance(a, int | float) else a for at, a in enumerate(args))
+    if isinstance(kwargs.get("value"), int | float):
+        kwargs = {**kwargs, "value": abs(kwargs["value"])}
+    return _same(run, target, absolute, kwargs)
+
+
+def _limited(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Magnitude:
+    """A limit moves no two numbers apart, so that the error stays; the result may be the limit itself."""
+    name = names_of(target)[1]
+    ends = [*args[1:], *kwargs.values()]
+    size = size_of(args[0])
+    if any(isinstance(end, Tensor | Magnitude) for end in ends):
+        tensors = [size_of(end) for end in ends if isinstance(end, Tensor | Magnitude)]
+        for tensor in tensors:
+            size = torch.maximum(*torch.broadcast_tensors(size, tensor))
+    elif name.startswith(("clamp", "clip", "hardtanh")):
+        low = next((v for v in (args[1] if len(args) > 1 else None, kwargs.get("min")) if v is not None), -math.inf)
+        high = next((v for v in (args[2] if len(args) > 2 else None, kwargs.get("max")) if v is not None), math.inf)
+        if name.startswith("clamp_max"):
+            low, high = -math.inf, low
+        if name.startswith("hardtanh"):
+            low, high = (-1.0 if low == -math.inf else low), (1.0 if high == math.inf else high)
+        return _within(args[0], low, high)
+    return (
+        _within(args[0], 0.0, 6.0) if name == "relu6" else Magnitude(size, _most(args, kwargs), _rigorous(args, kwargs))
+    )
+
+
+def _within(x: Any, low: float, high: float) -> Magnitude:
+    """A value between two limits: no larger than they are, and off by no more than before and than they are apart."""
+    size = size_of(x).clamp_min(max(low, -high, 0.0))
+    largest = max(abs(low), abs(high))
+    count = _count(x)
+    if not math.isfinite(largest) or largest == 0.0 or not size.numel() or float(size.max()) <= largest:
+        return Magnitude(size, count, _rigorous(x))
+    off = min(float(size.max()) * gamma(count), high - low)
+    return Magnitude(torch.full_like(size, largest), max(count, roundings_for(off / largest)), _rigorous(x))
+
+
+def _rounded(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Magnitude | None:
+    """Rounding jumps; of a number that every implementation has alike it is exact."""
+    if _count(args[0]) or kwargs.get("decimals"):
+        return None
+    return Magnitude(size_of(args[0]).ceil(), 0, _rigorous(args[0]))
+
+
+def _compared(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A comparison jumps too; what it says of numbers that every implementation has alike is certain."""
+    made = target(*tree_map(size_of, args), **tree_map(size_of, kwargs))
+    count = _most(args, kwargs)
+    ones = torch.ones(made.shape, dtype=torch.get_default_dtype())
+    return Magnitude(ones, count + _ESTIMATED if count else 0, _rigorous(args, kwargs) and not count)
+
+
+def _chosen(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Magnitude | None:
+    """Elements of one tensor or another, as a condition says."""
+    if len(args) < 3:
+        return None
+    named = names_of(target)[1].startswith("where")
+    condition, options = (args[0], args[1:3]) if named else (args[1], (args[0], args[2]))
+    sizes = [torch.as_tensor(_absolute(option)) for option in options]
+    size = torch.maximum(*torch.broadcast_tensors(*sizes)).expand(
+        torch.broadcast_shapes(*(s.shape for s in sizes), size_of(condition).shape)
+    )
+    return Magnitude(size, _most(args), _rigorous(args) and not _count(condition))
+
+
+def _largest(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The largest or smallest of several: off by no more than the most that one of them is off."""
+    _, name, overload = names_of(target)
+    if name in ("maximum", "minimum") or overload == "other":
+        size = torch.maximum(*torch.broadcast_tensors(size_of(args[0]), size_of(args[1])))
+        return Magnitude(size, _most(args), _rigorous(args))
+    if name in ("max", "min", "amax", "amin"):
+        axes = args[1] if len(args) > 1 else kwargs.get("dim", [])
+        size = torch.amax(size_of(args[0]), axes or [], *args[2:3])
+        return Magnitude(size, _most(args), _rigorous(args))
+    made = _same(run, target, args, kwargs)
+    if not isinstance(made, tuple | list):
+        return made
+    return (made[0], *(_estimate(part) for part in made[1:]))  # places may differ where values are close
+
+
+def _added(extra: Callable[..., int]) -> Rule:
+    """A sum of products of its operands: run on absolute values, with its roundings counted."""
+
+    def rule(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Magnitude:
+        size = target(*tree_map(_absolute, args), **tree_map(_absolute, kwargs))
+        count = sum(_count(leaf) for leaf in tree_leaves((args, kwargs))) + extra(target, args, size)
+        return Magnitude(size, count, _rigorous(args, kwargs))
+
+    return rule
+
+
+def _layer(extra: Callable[..., int]) -> Rule:
+    """A convolution, linear map or sum: its settings are no numbers to compute with, but its operands are."""
+
+    def rule(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Magnitude:
+        scales = {key: abs(v) if key in ("alpha", "beta") else size_of(v) for key, v in kwargs.items()}
+        size = target(*tree_map(size_of, args), **scales)
+        count = sum(_count(leaf) for leaf in tree_leaves((args, kwargs))) + extra(target, args, size)
+        return Magnitude(size, count + len(scales), _rigorous(args, kwargs))
+
+    return rule
+
+
+def _plus(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Magnitude:
+    a, b = args[0], args[1]
+    first, second = _absolute(a), _absolute(b)
+    alpha = abs(kwargs.get("alpha", args[2] if len(args) > 2 else 1))
+    size = alpha * first + second if names_of(target)[1].startswith("rsub") else first + alpha * second
+    return Magnitude(size, _most(a, b) + (1 if alpha == 1 else 2), _rigorous(a, b))
+
+
+def _times(target: Any, args: tuple[Any, ...], size: Tensor) -> int:
+    """Roundings of a product: none by a power of two, two by a number that float32 has not."""
+    number = next((a for a in args[:2] if isinstance(a, int | float)), None)
+    if number is None:
+        return 1
+    if number == 0 or math.frexp(abs(float(number)))[0] == 0.5:
+        return 0
+    return 1 if float(torch.tensor(float(number), dtype=torch.float32)) == float(number) else 2
+
+
+def _divided(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Magnitude | None:
+    """A quotient by constants; one by an activation grows without bound where that is small."""
+    if isinstance(args[1], Magnitude) or kwargs.get("rounding_mode"):
+        return None
+    return _added(_times)(run, target, args, kwargs)
+
+
+def _batch_norm(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Magnitude | None:
+    if names_of(target)[1] != "batch_norm" or any(isinstance(a, Magnitude) for a in args[1:]):
+        return None
+    x, weight, bias, mean, var = args[:5]
+    eps = next(a for a in reversed(args) if isinstance(a, float))
+    scale = torch.rsqrt(var + eps) * (weight.abs() if weight is not None else 1.0)
+    shift = mean.abs() * scale + (bias.abs() if bias is not None else 0.0)
+    shape = [1, -1] + [1] * (size_of(x).dim() - 2)
+    size = size_of(x) * scale.reshape(shape) + shift.reshape(shape)
+    return Magnitude(size, _count(x) + 6, _rigorous(x))
+
+
+def _interpolated(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Magnitude | None:
+    """Weighted means of neighbours, each implementation computing weights and places in float32.
+
+    A place on an axis of n elements is computed as scale * (i + 1/2) - 1/2, off by at most 3 n u; that moves a weight
+    by as much, and the result by as much times the largest neighbour. A cubic has four neighbours an axis, weights of
+    magnitudes that add up to 1.375 (a = -0.75), and slopes below 2.
+    """
+    size = size_of(args[0])
+    axes = size.dim() - 2
+    cubic = "cubic" in names_of(target)[1]
+    radius = 2 if cubic else 1
+    pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[axes - 1]
+    near = pool(size, 2 * radius + 1, 1, radius)
+    name = {1: "upsample_linear1d", 2: "upsample_bilinear2d", 3: "upsample_trilinear3d"}[axes]
+    smooth = getattr(getattr(torch.ops.aten, name), names_of(target)[2])
+    made = smooth(near, *args[1:], **kwargs) * (2.0 if cubic else 1.0)
+    moved = (24 if cubic else 8) * sum(max(a, b) for a, b in zip(size.shape[2:], made.shape[2:], strict=True))
+    # Errors of places are no random roundings: n u for the certain bound, 10 sqrt(n) u for the other.
+    extra = max(moved, math.ceil((moved / LAMBDA) ** 2)) + 3 * 4**axes
+    return Magnitude(made, _count(args[0]) + extra, _rigorous(args[0]))
+
+
+def unknown(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """An operation outside the analysis: taken as accurate to 64 roundings of its largest result."""
+    made = _same(run, target, args, kwargs)
+    return tree_map(_estimate, made, is_leaf=lambda leaf: isinstance(leaf, Magnitude))
+
+
+def _estimate(made: Any) -> Any:
+    if not isinstance(made, Magnitude):
+        return made
+    if made.size.dtype == torch.bool:  # the result of a comparison
+        return Magnitude(torch.ones_like(made.size), made.roundings + _ESTIMATED, rigorous=False)
+    size = torch.full_like(made.size, float(made.size.abs().max()) if made.size.numel() else 0.0)
+    return Magnitude(size, made.roundings + _ESTIMATED, rigorous=False)
+
+
+def _fan_in(target: Any, args: tuple[Any, ...], size: Tensor) -> int:
+    """Roundings of one output of a convolution: its products, their sum and the bias."""
+    weight = size_of(args[1])
+    transposed = "transpose" in names_of(target)[1] or (names_of(target)[1] == "convolution" and args[6])
+    return math.prod(weight.shape[2:]) * int(weight.shape[0 if transposed else 1]) + 2
+
+
+def _depth(target: Any, args: tuple[Any, ...], size: Tensor) -> int:
+    """Roundings of one element of a product of matrices: its products, their sum and the bias."""
+    name = names_of(target)[1]
+    if name == "einsum":
+        letters = args[0].replace(" ", "").partition("->")
+        sizes = {
+            letter: int(n)
+            for term, part in zip(letters[0].split(","), args[1], strict=True)
+            for letter, n in zip(term, size_of(part).shape, strict=False)
+        }
+        return len(args[1]) * (math.prod(n for letter, n in sizes.items() if letter not in letters[2]) + 1)
+    return int(size_of(args[1] if name == "addmm" else args[0]).shape[-1]) + (3 if name == "addmm" else 2)
+
+
+def _reduced(target: Any, args: tuple[Any, ...], size: Tensor) -> int:
+    """Roundings of a sum or mean: of every term that one result is made of."""
+    return int(size_of(args[0]).numel() // max(1, size.numel())) + 1
+
+
+def _window(target: Any, args: tuple[Any, ...], size: Tensor) -> int:
+    """Roundings of an average over windows: no window is larger than the whole picture."""
+    axes = int(names_of(target)[1][-2])
+    return math.prod(size_of(args[0]).shape[-axes:]) + 1
+
+
+#: One rule a kind of operation; what has none is estimated.
+RULES: dict[Kind, Rule] = {
+    **dict.fromkeys((Kind.KEEP, Kind.MOVE, Kind.JOIN, Kind.SIGN), _same),
+    Kind.CAST: _cast,
+    Kind.PAD: _padded,
+    Kind.LIMIT: _limited,
+    Kind.ROUND: _rounded,
+    Kind.COMPARE: _compared,
+    Kind.CHOOSE: _chosen,
+    Kind.MAXIMUM: _largest,
+    Kind.ADD: _plus,
+    Kind.MULTIPLY: _added(_times),
+    Kind.DIVIDE: _divided,
+    Kind.CONVOLVE: _layer(_fan_in),
+    Kind.LINEAR: _layer(_depth),
+    Kind.PRODUCT: _layer(_depth),
+    Kind.SUM: _layer(_reduced),
+    Kind.POOL: _layer(_window),
+    Kind.INTERPOLATE: _interpolated,
+    Kind.NORMALISE: _batch_norm,
+}
+
+
+def proven(target: Any) -> bool:
+    """Returns whether the bound of an operation's result is proven, where its constants allow."""
+    known = operation(target)
+    return known is not None and known.kind in RULES

@@ -1,0 +1,165 @@
+"""Makes the test vectors of an artifact: runs the captured program once and keeps what verification needs."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurokit.parity.calls import make_calls
+from neurokit.parity.record_covering import analysed, calls_of_layers, record_coverings
+from neurokit.parity.units import unit_of
+from neurokit.parity.vectors import LayerVector, Vectors, replay
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import torch
+
+    from neurokit.capture import Captured
+    from neurokit.capture.reference import Record
+    from neurokit.parity.rounding import Magnitude
+
+NEAR = 4.0  # bounds from the threshold within which two implementations may decide differently
+_SAMPLES = 4096  # membranes kept a layer, enough to see an error that flips no spike
+
+
+def make_vectors(
+    captured: Captured,
+    *,
+    batch: int = 1,
+    seed: int = 0,
+    feeds: Mapping[str, torch.Tensor] | None = None,
+    notes: tuple[str, ...] = (),
+    keeps: bool = False,
+) -> Vectors:
+    """Runs the captured program once and keeps what verification needs.
+
+    Args:
+        captured: The captured model, in the sequence form (a fixed T, or dynamic: then the spec's).
+        batch: Number of samples to draw.
+        seed: Seed of the draw.
+        feeds: The inputs themselves by name, instead of drawn ones.
+        notes: What is known of the reference already.
+        keeps: Whether the artifact keeps declared states between calls, as a step form does.
+    """
+    from neurokit.capture import opened
+    from neurokit.capture.reference import example_inputs, fed_back, record
+
+    captured = opened(captured)
+    steps = captured.spec.time_steps if captured.time_steps == "dynamic" else captured.time_steps
+    batch = batch if captured.batch == "dynamic" else captured.batch
+    feeds = example_inputs(captured.spec, steps, batch, seed) if feeds is None else feeds
+    given = tuple(feeds[info.name] for info in captured.spec.inputs)
+    module = captured.program.module()
+    states = fed_back(captured, module, given)
+    outputs, records = record(module, (*given, *states))
+    outputs = outputs[: len(captured.output_names)]
+    forced = [entry.spikes for entry in records]
+    currents, magnitudes = analysed(captured, module, forced, given, states)
+    by_path = {neuron.path: neuron for neuron in captured.neurons}
+    layers = tuple(
+        _make_layer(by_path[path], [records[at] for at in places], [currents[at] for at in places], index)
+        for index, (path, places) in enumerate(calls_of_layers(captured.calls).items())
+    )
+    names = captured.output_names
+    arrays = {info.name: value.numpy() for info, value in zip(captured.spec.inputs, given, strict=True)}
+    time_input = "image" if captured.spec.time_input == "image" or steps is None else "sequence"
+    calls, more = ((), ()) if captured.spiking else make_calls(captured.graphs, keeps, seed)
+    covered = not calls and not captured.spec.states  # with states or a free length, calls in a row are compared
+    return Vectors(
+        feeds=arrays,
+        outputs={n: y.detach().numpy() for n, y in zip(names, outputs, strict=True)},
+        output_bounds=_bounds(names, magnitudes),
+        layers=layers,
+        time_input=time_input,
+        time_output=captured.time_output,
+        seed=seed,
+        notes=(*notes, *more),
+        calls=calls,
+        coverings=record_coverings(captured, module, arrays, records, 0 if time_input == "image" else 1)
+        if covered
+        else (),
+        ranges={info.name: (info.low, info.high) for info in captured.spec.inputs},
+    )
+
+
+def _bounds(names: Sequence[str], magnitudes: Sequence[Magnitude]) -> dict[str, float]:
+    """Returns the rounding bound of each output; an output behind a mask of infinities has none."""
+    bounds = {
+        name: float(magnitude.error().max()) if magnitude.size.numel() else 0.0
+        for name, magnitude in zip(names, magnitudes, strict=False)
+    }
+    return {name: bound for name, bound in bounds.items() if math.isfinite(bound)}
+
+
+def _sample(size: int, seed: int) -> np.ndarray:
+    return np.sort(np.random.default_rng(seed).choice(size, min(_SAMPLES, size), replace=False))
+
+
+def _make_layer(neuron: Any, entries: Sequence[Record], magnitudes: Sequence[Magnitude], seed: int) -> LayerVector:
+    """Returns one layer; the calls of a neuron that is called several times follow one another along T."""
+    parameters = {k: v for k, v in neuron.parameters.items() if k not in ("surrogate", "alpha", "detach_reset")}
+    spikes = np.concatenate([entry.spikes.numpy() for entry in entries]).astype(np.uint8)
+    x = np.concatenate([entry.current.numpy() for entry in entries])
+    error = [m.error().expand(e.current.shape).numpy() for m, e in zip(magnitudes, entries, strict=True)]
+    v0 = entries[0].v0.expand(entries[0].current.shape[1:]).numpy()
+    restarts = _restarts(entries)
+    charged = replay(neuron.op, parameters, x, spikes, v0, restarts)[0]
+    at = _sample(charged.size, seed)
+    bound = membrane_bound(neuron.op, parameters, x, charged, np.concatenate(error))
+    return LayerVector(
+        neuron.path,
+        neuron.kind,
+        neuron.op,
+        parameters,
+        spikes,
+        _initial(v0),
+        bound,
+        all(magnitude.rigorous for magnitude in magnitudes),
+        at,
+        charged.reshape(-1)[at],
+        np.flatnonzero(np.abs(charged - parameters["v_threshold"]) <= NEAR * bound),
+        restarts,
+    )
+
+
+def _initial(v0: np.ndarray) -> float | np.ndarray:
+    """Returns an initial membrane `[B, ...]` as one number, or as one sample's values where they are those of all."""
+    if not v0.size:
+        return 0.0
+    if (v0 == v0.reshape(-1)[0]).all():
+        return float(v0.reshape(-1)[0])
+    return v0[:1].copy() if (v0 == v0[:1]).all() else v0.copy()
+
+
+def _restarts(entries: Sequence[Record]) -> tuple[int, ...]:
+    """Returns the steps at which calls after the first begin that start anew, not where the call before ended."""
+    found, steps = [], len(entries[0].spikes)
+    for before, entry in pairwise(entries):
+        v0 = entry.v0.expand(entry.current.shape[1:])
+        carried, anew = bool((v0 == before.v_last).all()), bool((v0 == entries[0].v0).all())
+        if anew and not carried:
+            found.append(steps)
+        steps += len(entry.spikes)
+    return tuple(found)
+
+
+def membrane_bound(op: str, parameters: dict[str, Any], x: np.ndarray, charged: np.ndarray, error: np.ndarray) -> float:
+    """Carries the rounding bound of the input current through the membrane's equations.
+
+    Each step adds at most six roundings of numbers no larger than the membrane and the current; the leak shrinks
+    what was there before. Returns the largest bound over all elements and steps.
+    """
+    unit = unit_of(x.dtype)
+    leak = 0.0 if op == "if_" else 1.0 / parameters["tau"]
+    gain = leak if op != "if_" and parameters["decay_input"] else 1.0
+    carried = np.zeros_like(error[0], dtype=np.float64) if len(error) else np.zeros(())
+    worst = 0.0
+    for t in range(x.shape[0]):
+        size = np.abs(charged[t]).astype(np.float64) + np.abs(x[t]).astype(np.float64) + abs(parameters["v_threshold"])
+        carried = (1.0 - leak) * carried + gain * error[t] + 6.0 * unit * size
+        worst = max(worst, float(carried.max(initial=0.0)))
+    return worst

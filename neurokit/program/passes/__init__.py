@@ -1,0 +1,33 @@
+"""Passes over a captured program, one file each: a rewrite, and what must hold before and after it."""
+
+from __future__ import annotations
+
+from torch.export import ExportedProgram
+
+from neurokit.program.passes.base import Pass, PassError
+from neurokit.program.passes.out_of_place import OUT_OF_PLACE
+from neurokit.program.passes.time_axes import TIME_AXES
+
+__all__ = ["OUT_OF_PLACE", "TIME_AXES", "TRACED", "Pass", "PassError", "apply"]
+
+#: What every program goes through when it has been traced.
+TRACED: tuple[Pass, ...] = (OUT_OF_PLACE, TIME_AXES)
+
+
+def apply(program: ExportedProgram, *passes: Pass) -> None:
+    """Runs passes over a program, in place and in order.
+
+    Args:
+        program: The program.
+        passes: What to run.
+
+    Raises:
+        PassError: If what a pass needs does not hold, or what it promises.
+    """
+    module = program.graph_module
+    for each in passes:
+        each(module)
+    returned = next(node for node in reversed(module.graph.nodes) if node.op == "output").args[0]
+    for spec, node in zip(program.graph_signature.output_specs, returned, strict=True):
+        if hasattr(node, "name"):
+            spec.arg.name = node.name
