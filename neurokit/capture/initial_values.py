@@ -5,15 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from neurokit.capture.drawing import uniform
 from neurokit.capture.eager import own_random_numbers
-from neurokit.capture.probe import example_values, set_time_steps, uniform
+from neurokit.capture.probe import example_values, set_time_steps
 from neurokit.capture.twin import Twin
 from neurokit.spec import ModelSpec
 
 _BATCHES = (2, 3)  # unequal, so that what grows with the batch is seen
 
 
-def learn_starts(twin: Twin, spec: ModelSpec, time_steps: int | None, single: bool) -> bool:
+def learn_starts(twin: Twin, spec: ModelSpec, time_steps: int | None) -> bool:
     """Finds the initial values of states that the module's own code writes before a neuron's first call.
 
     They are what it writes whatever its input and its batch are, alike for every sample; what depends on the input is
@@ -23,15 +24,14 @@ def learn_starts(twin: Twin, spec: ModelSpec, time_steps: int | None, single: bo
         twin: The twin, after a dry run, which noted whether anything is written.
         spec: What it is a twin of.
         time_steps: T, or None.
-        single: Whether it takes one step a call.
 
     Returns:
         Whether something was found that was not known: the dry runs then have to be made anew.
     """
-    if twin.starts_known or not any(slot.written for slot in twin.slots):
+    known, twin.starts_known = twin.starts_known, True
+    if known or not any(slot.written for slot in twin.slots):
         return False
-    twin.starts_known = True
-    small, large = (_written(twin, spec, time_steps, single, batch) for batch in _BATCHES)
+    small, large = (_written(twin, spec, time_steps, batch) for batch in _BATCHES)
     found = False
     for slot in twin.slots:
         for name in set(small.get(slot.path, {})) & set(large.get(slot.path, {})):
@@ -41,29 +41,25 @@ def learn_starts(twin: Twin, spec: ModelSpec, time_steps: int | None, single: bo
     return found
 
 
-def _written(
-    twin: Twin, spec: ModelSpec, time_steps: int | None, single: bool, batch: int
-) -> dict[str, dict[str, Tensor | None]]:
+def _written(twin: Twin, spec: ModelSpec, time_steps: int | None, batch: int) -> dict[str, dict[str, Tensor | None]]:
     """Returns what each neuron begins with where that was written, `[B, ...]`, on inputs of independent numbers."""
     generator = torch.Generator().manual_seed(batch)
-    shapes = example_values(spec, time_steps, batch, single)
+    shapes = example_values(spec, time_steps, batch)
     given = [uniform(port, tuple(x.shape), generator) for port, x in zip(spec.inputs, shapes, strict=False)]
     names = [slot.names for slot in twin.slots]
     for slot in twin.slots:
         slot.names = ()
     if time_steps is not None:
-        set_time_steps(twin.net, 1 if single else time_steps)
-    twin.single = single
+        set_time_steps(twin.net, time_steps)
     try:
         with torch.no_grad(), own_random_numbers(batch):
             twin(*given)
     except Exception:  # the trace will tell why it does not run
         return {}
     finally:
-        twin.single = False
         for slot, old in zip(twin.slots, names, strict=True):
             slot.names = old
-    return {slot.path: dict(slot.written) for slot in twin.slots}
+    return {slot.path: dict(slot.written) for slot in twin.slots if not slot.rewritten}
 
 
 def _of_one_sample(small: Tensor | None, large: Tensor | None) -> Tensor | None:

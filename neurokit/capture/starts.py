@@ -2,69 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from spikingjelly.activation_based import base
 from torch import Tensor
 
-from neurokit.capture.neurons import States
 from neurokit.capture.slots import Slot
 
 
-def materialized(slot: Slot, x: Tensor, has_time: bool) -> States:
-    """Returns a neuron's states as tensors, for its input `[T, B, ...]`, or `[B, ...]` without time.
+def note_written(slot: Slot) -> set[str]:
+    """Notes which memories of a neuron the module's code has set since the twin or the last call did.
 
-    Before the first call of a run, states that are not the program's own begin as the slot's `starts` say; what the
-    module's code wrote there is noted in its `written`, so that `initial_values.learn_starts` finds it.
+    What is set before the first call is noted in `written`, so that `initial_values.learn_starts` finds it.
+
+    Returns:
+        The names of those that are no known initial values: the call starts from what they hold.
     """
-    module = slot.module
-    if not isinstance(module, base.MemoryModule):
-        return slot.values
-    mode = "m" if has_time else "s"
-    written = _written(slot, module) if slot.calls == 1 else {}
-    if not written and not (slot.calls == 1 and slot.starts):
-        return tuple(module.materialize_states((x,), slot.values, mode))
-    names = list(module._memories)
-    begins = [name not in slot.names and (name in written or name in slot.starts) for name in names]
-    rest = tuple(0.0 if begin else value for begin, value in zip(begins, slot.values, strict=True))
-    states = list(module.materialize_states((x,), rest, mode))
-    for at, name in enumerate(names):
-        if begins[at] and name in written:
-            slot.written[name] = _rows(written[name], states[at], x)
-        if begins[at] and name in slot.starts:
-            states[at] = torch.zeros_like(states[at]) + slot.starts[name].to(states[at])
-        elif begins[at] and isinstance(slot.values[at], int | float):
-            states[at] = torch.full_like(states[at], float(slot.values[at]))
-    return tuple(states)
+    memories: dict[str, Any] = slot.module._memories  # type: ignore[assignment]
+    if len(memories) != len(slot.values):
+        return set()
+    held = zip(memories.items(), slot.values, strict=True)
+    changed = {name: now for (name, now), value in held if now is not value}
+    if slot.calls > 1:
+        slot.rewritten = slot.rewritten or bool(changed)
+        return set(changed)
+    slot.written = changed
+    return set(changed) - set(slot.starts)
 
 
-def _written(slot: Slot, module: base.MemoryModule) -> dict[str, Any]:
-    """Returns the memories that the module's code has set since the neuron was put to rest.
+def begun(slot: Slot, states: Sequence[Any]) -> tuple[Any, ...]:
+    """Returns the states `[B, ...]` of a call: before the first, those that the program is not given as they start."""
+    if slot.calls != 1 or not (slot.starts or slot.written):
+        return tuple(states)
+    made = []
+    for name, state in zip(slot.module._memories, states, strict=True):  # type: ignore[arg-type]
+        if name in slot.written:
+            slot.written[name] = _as_state(slot.written[name], state)
+        if name in slot.starts and name not in slot.names:
+            state = torch.zeros_like(state) + slot.starts[name].to(state)
+        made.append(state)
+    return tuple(made)
 
-    One whose reset value is a tensor counts: it is no single number that a state could start from.
-    """
-    held = zip(module._memories.items(), slot.initial, strict=True)
-    return {name: value for (name, value), rest in held if _set(value, rest)}
 
-
-def _set(value: Any, rest: Any) -> bool:
-    if isinstance(value, Tensor):
-        return value.dim() > 0
-    return isinstance(value, int | float) and isinstance(rest, int | float) and value != rest
-
-
-def _rows(value: Any, like: Tensor, x: Tensor) -> Tensor | None:
-    """Returns a written state `[rows, ...]`, or None if SpikingJelly would drop it: its shape must be the input's.
-
-    Where the module takes one step a call, the rows that its code sees are those of all steps, `T * B`.
-    """
+def _as_state(value: Any, like: Tensor) -> Tensor | None:
+    """Returns a written state, or None for one that SpikingJelly drops: its shape is not that of the input."""
     if not isinstance(value, Tensor):
-        return torch.full_like(like, float(value))
-    steps = x.shape[0] if x.dim() > like.dim() else 1
-    fits = value.shape[1:] == like.shape[1:] and value.shape[0] in (like.shape[0], steps * like.shape[0])
-    return value.to(like) if fits else None
+        return torch.full_like(like, float(value)) if isinstance(value, int | float) else None
+    return value.to(like) if value.shape == like.shape else None
 
 
 def numbers(start: Tensor) -> float | np.ndarray:

@@ -130,9 +130,15 @@ def test_a_start_changed_in_the_artifact_is_seen(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [FromInput, EveryStep])
-def test_what_is_no_initial_state_is_refused(kind):
-    with pytest.raises(UnsupportedError, match="written outside of the neuron"):
-        nk.capture(spec_of(kind)[0])
+def test_what_is_no_initial_state_is_part_of_the_program(kind):
+    """It has no step form: a step would set the membrane again."""
+    spec, module = spec_of(kind)
+    captured = nk.capture(spec)
+    x = torch.rand(STEPS, BATCH, 10, generator=torch.Generator().manual_seed(7))
+    found = captured.program.module()(x, *captured.initial_states(BATCH))[0]
+    torch.testing.assert_close(found, eager(module, x), atol=1e-5, rtol=0)
+    with pytest.raises(UnsupportedError, match="sets its state before it is called"):
+        captured.retrace(form="step")
 
 
 def test_a_form_without_initial_membranes_names_the_neuron(tmp_path):
