@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurokit import atomic
-from neurokit.errors import ArtifactError, OutputError
+from neurokit.errors import ArtifactError, OutputError, damaged
 from neurokit.manifest import (
     FORMAT,
     MANIFEST,
@@ -26,7 +26,6 @@ from neurokit.manifest import (
     Reparameterisation,
     StateInfo,
     TensorInfo,
-    damaged,
 )
 from neurokit.plain import parse_json, text_of
 

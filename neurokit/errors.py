@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 class NeurokitError(Exception):
@@ -106,3 +107,10 @@ class Unsupported:
 
     def __str__(self) -> str:
         return f"{self.path or '(model)'}: {self.what}: {self.why}; fix: {self.fix}"
+
+
+def damaged(folder: Path, what: str) -> ArtifactError:
+    """Returns the error that tells how an artifact is damaged."""
+    return ArtifactError(
+        f"{folder} is damaged: {what}", expected="the files as they were exported", fix="export the model again"
+    )

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from neurokit.dims import as_size
-from neurokit.errors import ArtifactError, InputError
+from neurokit.errors import ArtifactError, InputError, damaged
 from neurokit.manifest_versions import upgraded, with_graphs
 from neurokit.plain import parse_json
 
@@ -304,13 +304,6 @@ class Manifest(_Part):
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             raise damaged(where, f"{MANIFEST} is invalid at {place or 'the top'}: {first['msg']}") from error
-
-
-def damaged(folder: Path, what: str) -> ArtifactError:
-    """Returns the error that tells how an artifact is damaged."""
-    return ArtifactError(
-        f"{folder} is damaged: {what}", expected="the files as they were exported", fix="export the model again"
-    )
 
 
 def _digest(data: Mapping[str, Any]) -> str:

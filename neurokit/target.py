@@ -199,6 +199,10 @@ class Probe(Protocol):
         """Returns the vectors of what this artifact shows: without layers that it hides, with its own bounds."""
         return vectors
 
+    def runner(self) -> Runner | None:
+        """Opens what calls in a row are made on; None for what the target itself opens."""
+        return None
+
     def inspect(self, vectors: Vectors) -> tuple[list[str], list[str]]:
         """Makes the checks that only this target knows; returns faults and notes, one line each."""
         return [], []

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from neurokit.manifest import damaged
+from neurokit.errors import damaged
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -90,8 +90,10 @@ def hold_against_graph(artifact: Artifact, declared: GraphInfo, graph: Said) -> 
     Raises:
         ArtifactError: Names the field, and what either says.
     """
-    manifest = json.loads(artifact.manifest.model_dump_json())
-    ports = json.loads(declared.model_dump_json())
+    # On a device there is no pydantic: there an artifact is what was read, as it was read.
+    read = getattr(artifact, "data", None)
+    manifest = json.loads(artifact.manifest.model_dump_json()) if read is None else read
+    ports = next(graph for graph in manifest["graphs"] if graph["name"] == declared.name)
     said = {
         "model": manifest["model"]["name"],
         "target": manifest["target"],

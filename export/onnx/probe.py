@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import onnx
 
     from neurokit.artifact import Artifact
+    from neurokit.export.ort import OnnxRunner
     from neurokit.parity.vectors import Vectors
 
 
@@ -44,11 +45,15 @@ class OnnxProbe(Probe):
         self._time_steps = artifact.manifest.time_steps
         info = artifact.manifest.target_info
         self._image, self._time_output = info.get("time_input") == "image", info.get("time_output", "")
-        try:
-            self._model = onnx.load(str(artifact.file(artifact.manifest.graphs[0].file or "model.onnx")))
-        except Exception as error:
-            raise ArtifactError(f"{artifact.path}: model.onnx cannot be read: {error}") from error
-        hold_against_graph(artifact, artifact.manifest.graphs[0], of_model(self._model))
+        models = []
+        for graph in artifact.manifest.graphs:
+            file = graph.file or "model.onnx"
+            try:
+                models.append(onnx.load(str(artifact.file(file))))
+            except Exception as error:
+                raise ArtifactError(f"{artifact.path}: {file} cannot be read: {error}") from error
+            hold_against_graph(artifact, graph, of_model(models[-1]))
+        self._model = models[0]
         self._calls = [node for node in self._model.graph.node if node.domain == DOMAIN]
         # A neuron in a loop is called once a step: its calls are one layer.
         self._of_layer: dict[str, list[int]] = {}
@@ -63,6 +68,13 @@ class OnnxProbe(Probe):
         self._before: list[dict[str, np.ndarray]] = []
         self._starts: list[np.ndarray | None] = []
         self._forced_session: Any = None
+
+    def runner(self) -> OnnxRunner:
+        """Opens the files in ONNX Runtime; of an engine the network that it was made of."""
+        from neurokit.export.ort import OnnxRunner
+
+        level, threads = self._options
+        return OnnxRunner(self._artifact, level=level, threads=threads)
 
     def layers(self) -> list[str]:
         """Returns the module path of every neuron layer, in the order of the graph."""
@@ -97,7 +109,7 @@ class OnnxProbe(Probe):
         self._last, more = self._held, dict(zip(computed, values[len(spikes) :], strict=False))
         steps = [held | {name: value[t] for name, value in more.items()} for t, held in enumerate(self._before)]
         self._starts = self._known_starts(steps)
-        return outputs, values[: len(spikes)]
+        return outputs, self._interleaved(values[: len(spikes)])
 
     def _computed_membranes(self) -> list[str]:
         """Returns the names of the membranes before calls that nodes of the graph compute; others are given to it."""
@@ -154,7 +166,8 @@ class OnnxProbe(Probe):
         if not self._step:
             results = self._call(session, wanted, {**feeds, **self._forced(spikes)})
             return results[: len(outputs)], self._joined(results[len(outputs) :])
-        return self._streamed(session, wanted, len(outputs), feeds, kept, self._typed(spikes), renamed)
+        outputs, values = self._streamed(session, wanted, len(outputs), feeds, kept, self._typed(spikes), renamed)
+        return outputs, self._interleaved(values)
 
     def _new_forced_session(self) -> tuple[Any, list[str], list[Any], dict[str, str]]:
         """Returns a session in which inputs stand for every layer's spikes, its outputs, kept states, new names."""
@@ -164,7 +177,7 @@ class OnnxProbe(Probe):
         renamed: dict[str, str] = {}
         for index, node in enumerate(calls):
             _force(model, index, node, renamed)
-        _drop_calls(graph, calls, {state.input for state in self._states})
+        _drop_calls(graph, calls, self._states)
         left, computed = {value.name for value in graph.input}, {name for node in graph.node for name in node.output}
         kept = [state for state in self._states if state.input in left]  # of loops and delay lines
         _drop(graph, {state.output for state in self._states if state not in kept or state.output not in computed})
@@ -192,7 +205,7 @@ class OnnxProbe(Probe):
         self._before = []
         for t, step in enumerate(given):
             self._before.append(dict(held))
-            forced = {f"neurokit.forced.{i}": value[t : t + 1] for i, value in enumerate(spikes or [])}
+            forced = self._forced_at(t, spikes or [])
             results = self._call(session, wanted + names, {**step, **held, **forced})
             held |= {name: value for (name, _), value in zip(carried, results[len(wanted) :], strict=True)}
             steps.append(results[: len(wanted)])
@@ -207,6 +220,20 @@ class OnnxProbe(Probe):
         for indices, value in zip(self._of_layer.values(), self._typed(spikes), strict=True):
             for index, part in zip(indices, np.split(value, len(indices)), strict=True):
                 feeds[f"neurokit.forced.{index}"] = part
+        return feeds
+
+    def _interleaved(self, values: list[np.ndarray]) -> list[np.ndarray]:
+        """Returns the values of every layer from those of every call of a step form, `[T, B, ...]` each."""
+        layers = ([values[index] for index in indices] for indices in self._of_layer.values() if values)
+        return [np.stack(calls, axis=1).reshape(-1, *calls[0].shape[1:]) for calls in layers]
+
+    def _forced_at(self, t: int, spikes: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns what each call puts out at one step; a layer that a step calls several times has one step each."""
+        feeds = {}
+        for indices, value in zip(self._of_layer.values(), spikes, strict=False):
+            for turn, index in enumerate(indices):
+                at = t * len(indices) + turn
+                feeds[f"neurokit.forced.{index}"] = value[at : at + 1]
         return feeds
 
     def _typed(self, spikes: list[np.ndarray]) -> list[np.ndarray]:
@@ -340,15 +367,35 @@ def _drop(graph: Any, outputs: set[str]) -> None:
         graph.output.remove(value)
 
 
-def _drop_calls(graph: Any, calls: list[Any], inputs: set[str]) -> None:
-    """Removes neuron calls that nobody reads any more, what hangs on their membranes, and the states only they read."""
-    lost = {name for node in calls for name in node.output}
+def _drop_calls(graph: Any, calls: list[Any], states: Any) -> None:
+    """Removes neuron calls that nobody reads any more, what hangs on their membranes, and the states only they read.
+
+    A call whose membrane the network reads, or gives as an output, stays for that membrane's sake.
+    """
+    needed = _needed(graph, {state.output for state in states})
+    lost: set[str] = set()
     for node in calls:
-        graph.node.remove(node)
+        if id(node) not in needed:
+            lost |= set(node.output)
+            graph.node.remove(node)
     for node in list(graph.node):  # in topological order
         if lost & set(node.input):
             lost |= set(node.output)
             graph.node.remove(node)
     used = {name for node in graph.node for name in node.input}
+    inputs = {state.input for state in states}
     for value in [v for v in graph.input if v.name in inputs and v.name not in used]:
         graph.input.remove(value)
+
+
+def _needed(graph: Any, states: set[str]) -> set[int]:
+    """Returns the nodes that any output but a state depends on."""
+    source = {name: node for node in graph.node for name in node.output}
+    open_names = [value.name for value in graph.output if value.name not in states]
+    needed: set[int] = set()
+    while open_names:
+        node = source.get(open_names.pop())
+        if node is not None and id(node) not in needed:
+            needed.add(id(node))
+            open_names += node.input
+    return needed

@@ -28,10 +28,12 @@ class Folder:
     Attributes:
         path: The folder.
         manifest: The content of its manifest.json, with attributes for keys.
+        data: The same as plain data.
     """
 
     path: Path
     manifest: Any
+    data: dict[str, Any]
 
     @classmethod
     def load(cls, path: str | Path) -> Folder:
@@ -64,7 +66,7 @@ class Folder:
         manifest.inputs, manifest.outputs, manifest.states = first.inputs, first.outputs, first.states
         for name, value in free.items():  # read by key, so they stay dictionaries
             setattr(manifest, name, value)
-        return cls(path, manifest)
+        return cls(path, manifest, data)
 
     def file(self, name: str) -> Path:
         """Returns the path of one of the artifact's files."""

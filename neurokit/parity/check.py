@@ -93,7 +93,7 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
         faults += judge_longer(probe, vectors)
     worst = 0.0
     if vectors.calls:
-        with TARGETS.get(artifact.manifest.target).open(artifact, **options) as runner:
+        with probe.runner() or TARGETS.get(artifact.manifest.target).open(artifact, **options) as runner:
             worst, wrong = call_faults(runner, vectors.calls, tolerance)
         faults += wrong
     elif vectors.coverings or isinstance(

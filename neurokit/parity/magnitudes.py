@@ -24,8 +24,15 @@ def gamma(roundings: int) -> float:
     """Returns the relative error bound of a sum whose terms are each rounded `roundings` times."""
     if roundings == 0:
         return 0.0
-    certain = roundings * UNIT / (1.0 - roundings * UNIT)
-    return min(certain, math.expm1(LAMBDA * math.sqrt(roundings) * UNIT + roundings * UNIT * UNIT / (1.0 - UNIT)))
+    share = roundings * UNIT
+    certain = share / (1.0 - share) if share < 0.5 else math.inf
+    likely = LAMBDA * math.sqrt(roundings) * UNIT + share * UNIT / (1.0 - UNIT)
+    return min(certain, math.expm1(min(likely, 500.0)))
+
+
+def roundings_for(share: float) -> int:
+    """Returns so many roundings that their error bound is at least this share of a number."""
+    return math.ceil(max(share / UNIT, (math.log1p(share) / (LAMBDA * UNIT)) ** 2)) if share > 0 else 0
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,9 @@ class Magnitude:
 
     def error(self) -> Tensor:
         """Returns the largest error that rounding may have made, element by element."""
-        return self.size * gamma(self.roundings)
+        if self.roundings == 0:
+            return torch.zeros_like(self.size)
+        return (self.size * gamma(self.roundings)).clamp_max(torch.finfo(self.size.dtype).max)
 
 
 def is_real(value: Any) -> bool:
@@ -119,8 +128,23 @@ def _limited(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any
         high = next((v for v in (args[2] if len(args) > 2 else None, kwargs.get("max")) if v is not None), math.inf)
         if name.startswith("clamp_max"):
             low, high = -math.inf, low
-        size = size.clamp_min(max(low, -high, 0.0))
-    return Magnitude(size, _most(args, kwargs), _rigorous(args, kwargs))
+        if name.startswith("hardtanh"):
+            low, high = (-1.0 if low == -math.inf else low), (1.0 if high == math.inf else high)
+        return _within(args[0], low, high)
+    return (
+        _within(args[0], 0.0, 6.0) if name == "relu6" else Magnitude(size, _most(args, kwargs), _rigorous(args, kwargs))
+    )
+
+
+def _within(x: Any, low: float, high: float) -> Magnitude:
+    """A value between two limits: no larger than they are, and off by no more than before and than they are apart."""
+    size = size_of(x).clamp_min(max(low, -high, 0.0))
+    largest = max(abs(low), abs(high))
+    count = _count(x)
+    if not math.isfinite(largest) or largest == 0.0 or not size.numel() or float(size.max()) <= largest:
+        return Magnitude(size, count, _rigorous(x))
+    off = min(float(size.max()) * gamma(count), high - low)
+    return Magnitude(torch.full_like(size, largest), max(count, roundings_for(off / largest)), _rigorous(x))
 
 
 def _rounded(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Magnitude | None:

@@ -39,6 +39,7 @@ class RunnerProbe(Probe):
 
     def __init__(self, artifact: Artifact, runner: Runner) -> None:
         self._target, self._runner = artifact.manifest.target, runner
+        self._outputs = [output.name for output in artifact.manifest.outputs]
 
     def layers(self) -> list[str]:
         """Returns nothing: a runner shows no layers."""
@@ -49,16 +50,17 @@ class RunnerProbe(Probe):
         return False
 
     def restrict(self, vectors: Vectors) -> Vectors:
-        """Returns the vectors without layers, and with the one output that a runner gives."""
+        """Returns the vectors without layers."""
         note = f"target {self._target!r} has no probe: outputs were compared, spikes were not"
         notes = (*vectors.notes, note) if vectors.layers else vectors.notes
-        first = dict(list(vectors.outputs.items())[:1])
-        return replace(vectors, layers=(), outputs=first, coverings=(), notes=notes)
+        return replace(vectors, layers=(), coverings=(), notes=notes)
 
     def free(self, feeds: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Runs the artifact; returns its output."""
-        (x,) = feeds.values()  # of several inputs a runner takes one array each
-        return [np.asarray(self._runner(x))], []
+        """Runs the artifact; returns its outputs."""
+        if len(feeds) == len(self._outputs) == 1:
+            return [np.asarray(self._runner(next(iter(feeds.values()))))], []
+        found = self._runner(feeds)
+        return [np.asarray(found[name]) for name in self._outputs], []
 
     def currents(
         self, feeds: Mapping[str, np.ndarray], spikes: list[np.ndarray]

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurokit.errors import ArtifactError, NeurokitError
-from neurokit.manifest import damaged
+from neurokit.errors import ArtifactError, NeurokitError, damaged
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact

@@ -47,7 +47,7 @@ def test_export_verify_bench_and_report(name, tmp_path, capsys):
         (("export", f"{NETS}:pair", "--target", "onnx-int8", "--out", "OUT"), "several graphs (encoder, step)"),
         (("export", f"{NETS}:token_model", "--target", "onnx-scan", "--out", "OUT"), "no time axis"),
         (("export", f"{NETS}:pair", "--target", "onnx", "--out", "OUT"), "keeps a state between calls"),
-        (("energy", f"{NETS}:token_model", "--chip", "loihi"), "declared states (k, v)"),
+        (("energy", f"{NETS}:token_model", "--chip", "loihi2"), "declared states (k, v)"),
         (("export", f"{NETS}:token_model", "--numerics", "exact", "--out", "OUT"), "the exact form"),
     ],
 )

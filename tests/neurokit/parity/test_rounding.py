@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from neurokit.parity.magnitudes import roundings_for
 from neurokit.parity.rounding import UNIT, analyse, gamma
 
 
@@ -68,6 +69,38 @@ def test_any_order_of_summation_stays_within_the_bound(count, seed):
     exact = math.fsum(np.float64(w) * np.float64(x) for w, x in zip(weights, inputs, strict=True))
     size = math.fsum(abs(float(w) * float(x)) for w, x in zip(weights, inputs, strict=True))
     assert abs(float(total) - exact) <= gamma(count + 1) * size
+
+
+class Limited(nn.Module):
+    """Twelve layers whose sums of magnitudes would grow without end if limits were not seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.ModuleList(nn.Linear(64, 64) for _ in range(12))
+
+    def forward(self, x):
+        for at, each in enumerate(self.layers):
+            y = each(x) * 4.0
+            x = F.relu6(y) if at % 3 == 0 else y.clamp(-2.0, 3.0) if at % 3 == 1 else F.hardtanh(y)
+        return x
+
+
+def test_limits_keep_a_bound_small():
+    module = Limited()
+    x = torch.randn(16, 64)
+    with torch.no_grad():
+        found = module.eval()(x)
+    bound, exact, rigorous = bound_and_value(module, x)
+    assert rigorous
+    error = (found.double() - exact).abs()
+    assert bool((error <= bound).all())
+    assert float(bound.max()) < 2.2  # two numbers in [-1, 1] are no further apart than 2
+
+
+@given(share=st.floats(1e-9, 10.0))
+def test_so_many_roundings_have_at_least_that_error(share):
+    assert gamma(roundings_for(share)) >= share * (1 - 1e-9)
 
 
 def test_the_bound_is_not_absurd():
