@@ -20,6 +20,7 @@ from neurokit.export.nir.rules import rule_for, unknown
 from neurokit.neurons.cells import NirCell, fires_above
 from neurokit.neurons.delay import Delay
 from neurokit.neurons.parameters import NeuronParameters
+from neurokit.program.nodes import module_paths
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured
@@ -176,8 +177,7 @@ class Walk:
 
     def _cell_of(self, node: Node) -> str | None:
         """Returns the decomposed neuron that an operation is part of; it may run in a module of the neuron's own."""
-        stack = node.meta.get("nn_module_stack") or {}
-        paths = {str(entry[0]).removeprefix("net").removeprefix(".") for entry in stack.values()}
+        paths = set(module_paths(node))
         return next((p for p in self._cells if p in paths or any(q.startswith(f"{p}.") for q in paths if p)), None)
 
     def _cell(self, node: Node, path: str, args: Any) -> Any:

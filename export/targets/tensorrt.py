@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from neurokit.dims import Dim
 from neurokit.errors import InputError, MissingRuntimeError, Unsupported, UnsupportedError
+from neurokit.export.onnx.calibrated import against_float
 from neurokit.export.onnx.probe import OnnxProbe
 from neurokit.export.onnx.quantise import quantise
 from neurokit.export.onnx.quantise import settings_of as int8_settings
 from neurokit.export.targets.onnx_int8 import (
     Int8Probe,
     Int8Target,
-    against_float,
     calibration_of,
     describe_quantisation,
+    level_of,
 )
 from neurokit.export.tensorrt import library as trt_library
 from neurokit.export.tensorrt import plugin as trt_plugin
@@ -197,7 +198,7 @@ def _quantise(captured: Captured, path: Path, settings: Settings, calibration: A
     quantise(source, path, name, x, size, how)
     said = {
         "quantisation": describe_quantisation(how, len(x), origin),
-        "against_float": against_float(source, path, name, x, size, how.device),
+        "against_float": against_float(source, path, name, x, size, level_of(how.device)),
     }
     source.unlink()
     return said
