@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -14,6 +15,7 @@ from neurokit.capture.drawing import random_values
 from neurokit.capture.neurons import is_stateful
 from neurokit.capture.signature import wrong_state
 from neurokit.capture.slots import Slot
+from neurokit.capture.starts import numbers
 from neurokit.capture.twin import Twin
 from neurokit.capture.types import StateInfo, declared_state
 from neurokit.dims import BATCH, Dim, Size, evaluate, example_sizes
@@ -273,8 +275,10 @@ def _explain(error: Exception, spec: ModelSpec, given: tuple[Tensor, ...]) -> Ex
     )
 
 
-def _initial_value(slot: Slot, memory: str, dims: int) -> float | None:
-    """Returns the value that every element of a state starts from, or None if there is no single one."""
+def _initial_value(slot: Slot, memory: str, dims: int) -> float | np.ndarray | None:
+    """Returns what a state starts from: one number, one sample's values, or None if there is no such thing."""
+    if memory in slot.starts:
+        return numbers(slot.starts[memory])
     at = list(slot.module._memories).index(memory)  # type: ignore[union-attr, arg-type]
     value = slot.initial[at]
     if isinstance(value, int | float):
