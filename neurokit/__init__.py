@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from neurokit.artifact import Artifact as Artifact
     from neurokit.bench.api import benchmark as benchmark
     from neurokit.dims import Dim as Dim
+    from neurokit.generation import generate as generate
     from neurokit.loading import load as load
     from neurokit.pipeline import capture as capture
     from neurokit.pipeline import exact as exact
@@ -43,6 +44,7 @@ _PUBLIC = {
     "capture": "neurokit.pipeline",
     "exact": "neurokit.pipeline",
     "exact_finetune": "neurokit.pipeline",
+    "generate": "neurokit.generation",
     "load": "neurokit.loading",
     "lower": "neurokit.pipeline",
     "open": "neurokit.pipeline",

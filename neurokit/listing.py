@@ -23,7 +23,10 @@ def models() -> Listing:
                 "name": name,
                 "description": spec.description,
                 "time_steps": spec.time_steps,
-                "inputs": [{"name": tensor.name, "shape": list(tensor.shape)} for tensor in spec.inputs],
+                "inputs": [
+                    {"name": tensor.name, "shape": [s if isinstance(s, int) else str(s) for s in tensor.sizes]}
+                    for tensor in spec.inputs
+                ],
                 "source": spec.source,
             }
         )

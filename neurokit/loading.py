@@ -46,7 +46,8 @@ def load(
 
     Args:
         name_or_ref: A zoo name, `path/file.py:factory`, another tool's file (`net.nir`, `net.onnx`, `net.pt2`; see
-            `neurokit.interchange`), or a ModelSpec. The factory takes no arguments and returns an nn.Module or a
+            `neurokit.interchange`), the folder of a public checkpoint of Llama, Qwen2 or Qwen3 (config.json and
+            safetensors), or a ModelSpec. The factory takes no arguments and returns an nn.Module or a
             ModelSpec; it may import what lies next to its file.
         input_shape: Sizes of one sample without time and batch, numbers or free axes ("S"). Needed where the factory
             returns an nn.Module; of several inputs by name, {"ids": ("int64", ("S",)), "mask": ("bool", ("S", "S"))}.
@@ -69,6 +70,10 @@ def load(
         spec = name_or_ref
     elif is_model_file(name_or_ref):
         spec = spec_from_file(name_or_ref, time_steps)
+    elif (Path(name_or_ref) / "config.json").is_file():
+        from neurokit.models.decoder.checkpoints import load_checkpoint
+
+        spec = load_checkpoint(name_or_ref)
     elif ":" in name_or_ref or name_or_ref.endswith(".py") or "/" in name_or_ref:
         spec = _from_file(name_or_ref, input_shape, time_steps)
     else:

@@ -18,6 +18,7 @@ from neurokit.parity.wellformed import fitting
 from neurokit.provenance import versions
 from neurokit.reports import ParityReport
 from neurokit.simulation import simulate
+from neurokit.stages import stage
 from neurokit.target import TARGETS, LowerOptions, Runner, Target, check_ports
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def capture(
                 "a bare module cannot be transformed", expected="a ModelSpec", fix="wrap it in a ModelSpec"
             )
         model = transform(model, transforms)
-    return trace(model, example_inputs, time_steps=time_steps, batch=batch, merge=merge, compare=True)
+    with stage("capture"):
+        return trace(model, example_inputs, time_steps=time_steps, batch=batch, merge=merge, compare=True)
 
 
 def exact(
@@ -177,7 +179,8 @@ def lower(
     source = captured
     check_ports(_source(captured).whole_spec, target)
     ranges = calibration if chosen.info.calibrated and numerics == "float" else None
-    captured, proof = _numerics(captured, numerics, None if ranges is not None else calibration, bits, fine_tune)
+    with stage("numerics"):
+        captured, proof = _numerics(captured, numerics, None if ranges is not None else calibration, bits, fine_tune)
     numerics = "float" if proof is None else "exact"
     if batch is not None and batch != captured.batch:
         captured = captured.retrace(batch=batch)
@@ -187,9 +190,11 @@ def lower(
     if reasons:
         raise UnsupportedError(f"target {target!r} cannot take model {captured.spec.name!r}", reasons)
     with write_artifact(out, force=force) as draft:
-        entries = dict(chosen.lower(captured, draft.path, options))
+        with stage("lower"):
+            entries = dict(chosen.lower(captured, draft.path, options))
         keeps = any(graph.get("states") for graph in entries.get("graphs", ()))
-        _vectors(captured, inputs, keeps).save(draft.path / FILE)
+        with stage("vectors"):
+            _vectors(captured, inputs, keeps).save(draft.path / FILE)
         if proof is not None:
             more = {"proof": proof, "against_float": proof.pop("against_float")}
             entries["target_info"] = {**entries.get("target_info", {}), **more}
@@ -280,9 +285,11 @@ def verify(
     target = TARGETS.get(artifact.manifest.target)
     need(target.info.opens_with, target)
     with fitting(artifact, "verified"):
-        report = _verify(artifact, thorough=thorough, **options)
+        with stage("verify"):
+            report = _verify(artifact, thorough=thorough, **options)
         if simulators:
-            report = with_simulators(artifact, report)
+            with stage("simulators"):
+                report = with_simulators(artifact, report)
     if not record:
         return report
     try:

@@ -204,6 +204,7 @@ class ModelSpec:
         method: As `GraphSpec.method`.
         graphs: The functions of a model that has several (encoder and step); inputs, outputs, states, arguments and
             example are theirs then.
+        large: Whether its module takes more than a gigabyte; what goes over the whole zoo builds it only when asked.
     """
 
     name: str
@@ -225,6 +226,7 @@ class ModelSpec:
     arguments: tuple[Any, ...] | Mapping[str, Any] | None = None
     method: str = "forward"
     graphs: tuple[GraphSpec, ...] = ()
+    large: bool = False
 
     def __post_init__(self) -> None:
         if self.task is None and self.classes:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from neurokit.errors import Unsupported
+from neurokit.program.nodes import module_paths
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -176,9 +177,7 @@ Rule = Callable[[GraphBuilder, "Node", Sequence[Any], dict[str, Any]], Any]
 
 def module_path(node: Node) -> str:
     """Returns the path of the user's module that an operation belongs to."""
-    stack = node.meta.get("nn_module_stack") or {}
-    last = list(stack.values())[-1][0] if stack else ""
-    return "" if last == "net" or not last.startswith("net.") else last.removeprefix("net.")
+    return (module_paths(node) or [""])[-1]
 
 
 def shape_of(node: Node) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from neurokit.dims import BATCH, Dim, Size, substitute, text_of
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.export.describe import describe_graph
 from neurokit.export.onnx.functions import DOMAIN, OPSET, VERSION, NeuronFunction, from_call
-from neurokit.export.onnx.passes import clean
+from neurokit.export.onnx.passes import clean, distinct_outputs
 from neurokit.export.onnx.pooling import avg_pool2d
 from neurokit.neurons.parameters import ARGUMENTS
 
@@ -35,6 +35,7 @@ def onnx_from_captured(captured: Captured) -> ir.Model:
     model = _translate(captured)
     graph = model.graph
     _copy_given_outputs(graph)
+    distinct_outputs(graph, [f"output_{at}" for at in range(len(graph.outputs))])
     _name_inputs_and_outputs(graph, captured)
     _call_functions(model, captured)
     if captured.form == "sequence":
@@ -42,7 +43,7 @@ def onnx_from_captured(captured: Captured) -> ir.Model:
     model.ir_version = 10  # the newest that runtimes two years old read
     names = [str(value.name) for value in graph.outputs]
     clean(model)
-    _distinct_outputs(graph, names)
+    distinct_outputs(graph, names)
     return model
 
 
@@ -170,22 +171,6 @@ def _set_shape(value: ir.Value, shape: Sequence[int | str] | None) -> None:
         return
     pairs = zip(value.shape, shape, strict=True)
     value.shape = ir.Shape([found if isinstance(found, int) else said for found, said in pairs])
-
-
-def _distinct_outputs(graph: ir.Graph, names: list[str]) -> None:
-    """Gives outputs of equal values their own names again: a loop's state may be the output of the network."""
-    import onnx_ir as ir
-
-    seen: set[int] = set()
-    for index, (value, name) in enumerate(zip(list(graph.outputs), names, strict=True)):
-        if id(value) not in seen:
-            seen.add(id(value))
-            continue
-        copy = ir.Node("", "Identity", [value], num_outputs=1, name=name)
-        made = copy.outputs[0]
-        made.name, made.shape, made.type = name, value.shape, value.type
-        graph.append(copy)
-        graph.outputs[index] = made
 
 
 def _call_functions(model: ir.Model, captured: Captured) -> None:
@@ -317,8 +302,7 @@ def _start_states_inside(graph: ir.Graph, captured: Captured) -> None:
         shape = tuple(substitute(size, fixed) for size in state.shape)
         if shape not in shapes:
             shapes[shape] = _shape_value(graph, shape, batch, emit, len(shapes))
-        init = np.load(state.init) if isinstance(state.init, str) else state.init
-        start = _initializer(graph, f"{state.name}_init", np.asarray(init, dtype=state.dtype))
+        start = _initializer(graph, f"{state.name}_init", np.asarray(state.start(), dtype=state.dtype))
         ir.convenience.replace_all_uses_with(value, emit("Expand", [start, shapes[shape]]))
     del graph.inputs[count:]
     del graph.outputs[len(captured.output_names) :]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
 def clean(model: ir.Model) -> None:
     """Folds constants and batch normalisation, shares equal subgraphs, drops what is unused and every note."""
+    import onnx_ir as ir
     import onnx_ir.passes.common as common
     import onnxscript.optimizer
     from onnxscript.rewriter import rewrite
@@ -32,7 +34,31 @@ def clean(model: ir.Model) -> None:
             common.RemoveUnusedOpsetsPass(),
         ):
             step(model)
+    for node in model.graph.all_nodes():
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.GRAPH:
+                distinct_outputs(attribute.as_graph())
     strip_metadata(model)
+
+
+def distinct_outputs(graph: ir.Graph, names: Sequence[str] = ()) -> None:
+    """Gives outputs of equal values nodes and names of their own.
+
+    A loop's state may be the output of the network. In the body of a Scan, ONNX Runtime mixes such outputs up.
+    """
+    import onnx_ir as ir
+
+    seen: set[int] = set()
+    for index, value in enumerate(list(graph.outputs)):
+        if id(value) not in seen:
+            seen.add(id(value))
+            continue
+        name = names[index] if names else f"{value.name}_{index}"
+        copy = ir.Node("", "Identity", [value], num_outputs=1, name=name)
+        made = copy.outputs[0]
+        made.name, made.shape, made.type = name, value.shape, value.type
+        graph.append(copy)
+        graph.outputs[index] = made
 
 
 def pad_inside_convolution(model: ir.Model) -> None:

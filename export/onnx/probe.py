@@ -109,7 +109,7 @@ class OnnxProbe(Probe):
         self._last, more = self._held, dict(zip(computed, values[len(spikes) :], strict=False))
         steps = [held | {name: value[t] for name, value in more.items()} for t, held in enumerate(self._before)]
         self._starts = self._known_starts(steps)
-        return outputs, values[: len(spikes)]
+        return outputs, self._interleaved(values[: len(spikes)])
 
     def _computed_membranes(self) -> list[str]:
         """Returns the names of the membranes before calls that nodes of the graph compute; others are given to it."""
@@ -166,7 +166,8 @@ class OnnxProbe(Probe):
         if not self._step:
             results = self._call(session, wanted, {**feeds, **self._forced(spikes)})
             return results[: len(outputs)], self._joined(results[len(outputs) :])
-        return self._streamed(session, wanted, len(outputs), feeds, kept, self._typed(spikes), renamed)
+        outputs, values = self._streamed(session, wanted, len(outputs), feeds, kept, self._typed(spikes), renamed)
+        return outputs, self._interleaved(values)
 
     def _new_forced_session(self) -> tuple[Any, list[str], list[Any], dict[str, str]]:
         """Returns a session in which inputs stand for every layer's spikes, its outputs, kept states, new names."""
@@ -176,7 +177,7 @@ class OnnxProbe(Probe):
         renamed: dict[str, str] = {}
         for index, node in enumerate(calls):
             _force(model, index, node, renamed)
-        _drop_calls(graph, calls, {state.input for state in self._states})
+        _drop_calls(graph, calls, self._states)
         left, computed = {value.name for value in graph.input}, {name for node in graph.node for name in node.output}
         kept = [state for state in self._states if state.input in left]  # of loops and delay lines
         _drop(graph, {state.output for state in self._states if state not in kept or state.output not in computed})
@@ -204,7 +205,7 @@ class OnnxProbe(Probe):
         self._before = []
         for t, step in enumerate(given):
             self._before.append(dict(held))
-            forced = {f"neurokit.forced.{i}": value[t : t + 1] for i, value in enumerate(spikes or [])}
+            forced = self._forced_at(t, spikes or [])
             results = self._call(session, wanted + names, {**step, **held, **forced})
             held |= {name: value for (name, _), value in zip(carried, results[len(wanted) :], strict=True)}
             steps.append(results[: len(wanted)])
@@ -219,6 +220,20 @@ class OnnxProbe(Probe):
         for indices, value in zip(self._of_layer.values(), self._typed(spikes), strict=True):
             for index, part in zip(indices, np.split(value, len(indices)), strict=True):
                 feeds[f"neurokit.forced.{index}"] = part
+        return feeds
+
+    def _interleaved(self, values: list[np.ndarray]) -> list[np.ndarray]:
+        """Returns the values of every layer from those of every call of a step form, `[T, B, ...]` each."""
+        layers = ([values[index] for index in indices] for indices in self._of_layer.values() if values)
+        return [np.stack(calls, axis=1).reshape(-1, *calls[0].shape[1:]) for calls in layers]
+
+    def _forced_at(self, t: int, spikes: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns what each call puts out at one step; a layer that a step calls several times has one step each."""
+        feeds = {}
+        for indices, value in zip(self._of_layer.values(), spikes, strict=False):
+            for turn, index in enumerate(indices):
+                at = t * len(indices) + turn
+                feeds[f"neurokit.forced.{index}"] = value[at : at + 1]
         return feeds
 
     def _typed(self, spikes: list[np.ndarray]) -> list[np.ndarray]:
@@ -352,15 +367,35 @@ def _drop(graph: Any, outputs: set[str]) -> None:
         graph.output.remove(value)
 
 
-def _drop_calls(graph: Any, calls: list[Any], inputs: set[str]) -> None:
-    """Removes neuron calls that nobody reads any more, what hangs on their membranes, and the states only they read."""
-    lost = {name for node in calls for name in node.output}
+def _drop_calls(graph: Any, calls: list[Any], states: Any) -> None:
+    """Removes neuron calls that nobody reads any more, what hangs on their membranes, and the states only they read.
+
+    A call whose membrane the network reads, or gives as an output, stays for that membrane's sake.
+    """
+    needed = _needed(graph, {state.output for state in states})
+    lost: set[str] = set()
     for node in calls:
-        graph.node.remove(node)
+        if id(node) not in needed:
+            lost |= set(node.output)
+            graph.node.remove(node)
     for node in list(graph.node):  # in topological order
         if lost & set(node.input):
             lost |= set(node.output)
             graph.node.remove(node)
     used = {name for node in graph.node for name in node.input}
+    inputs = {state.input for state in states}
     for value in [v for v in graph.input if v.name in inputs and v.name not in used]:
         graph.input.remove(value)
+
+
+def _needed(graph: Any, states: set[str]) -> set[int]:
+    """Returns the nodes that any output but a state depends on."""
+    source = {name: node for node in graph.node for name in node.output}
+    open_names = [value.name for value in graph.output if value.name not in states]
+    needed: set[int] = set()
+    while open_names:
+        node = source.get(open_names.pop())
+        if node is not None and id(node) not in needed:
+            needed.add(id(node))
+            open_names += node.input
+    return needed

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neurokit.errors import InputError, Unsupported
+from neurokit.export.onnx.calibrated import SAMPLES_FILE, against_float, judge_kept
 from neurokit.export.onnx.probe import OnnxProbe
 from neurokit.export.onnx.qdq_reference import forced_model, reference_run
 from neurokit.export.onnx.quantise import Settings, quantise, settings_of
@@ -84,7 +85,15 @@ class Int8Target(OnnxTarget):
         entries["form"] = "sequence"
         entries["target_info"] |= {
             "quantisation": describe_quantisation(settings, len(x), origin),
-            "against_float": against_float(source, path, captured.spec.inputs[0].name, x, size, settings.device),
+            "against_float": against_float(
+                source,
+                path,
+                captured.spec.inputs[0].name,
+                x,
+                size,
+                level_of(settings.device),
+                folder / SAMPLES_FILE,
+            ),
             "nodes": len(model.graph.node),
             "nodes_inlined": len(model.graph.node),
         }
@@ -98,7 +107,7 @@ class Int8Target(OnnxTarget):
     def open(self, artifact: Artifact, **options: Any) -> Any:
         """Opens the artifact; a network for TensorRT as its operators are written, unless a level is given."""
         device = artifact.manifest.target_info["quantisation"]["device"]
-        return super().open(artifact, **({"level": _level(device)} | options))
+        return super().open(artifact, **({"level": level_of(device)} | options))
 
 
 class Int8Probe(OnnxProbe):
@@ -107,11 +116,23 @@ class Int8Probe(OnnxProbe):
     def __init__(self, artifact: Artifact, level: int = _HIGHEST, **options: Any) -> None:
         self._info = artifact.manifest.target_info
         self.tolerance = float(self._info["quantisation"]["max_error"])
-        highest = _level(self._info["quantisation"]["device"])
+        highest = level_of(self._info["quantisation"]["device"])
         self._capped = highest < level
         super().__init__(artifact, level=min(level, highest), **options)
 
+    def restrict(self, vectors: Vectors) -> Vectors:
+        """Returns the vectors without coverage stimuli: beyond what it was calibrated on, int8 clips by design."""
+        return replace(super().restrict(vectors), coverings=())
+
     def inspect(self, vectors: Vectors) -> tuple[list[str], list[str]]:
+        """Compares every layer with the meaning of its operators, and the answers with what export measured."""
+        faults, notes = self._layers_as_written(vectors)
+        name = self._artifact.manifest.inputs[0].name
+        most = float(self._info["quantisation"]["max_error"])
+        more, said = judge_kept(self._artifact, lambda part: self.free({name: part})[0], most)
+        return [*faults, *more], [*notes, *said]
+
+    def _layers_as_written(self, vectors: Vectors) -> tuple[list[str], list[str]]:
         """Compares every layer with the meaning of its operators; returns faults and notes."""
         reference = reference_run(self._model, vectors.feeds)
         model, names = forced_model(self._model)
@@ -152,7 +173,7 @@ def describe_quantisation(settings: Settings, samples: int, origin: str) -> dict
     }
 
 
-def _level(device: str) -> int:
+def level_of(device: str) -> int:
     """Returns ONNX Runtime's optimisation level for a network that is quantised for a device."""
     return _AS_WRITTEN if device == "tensorrt" else _HIGHEST
 
@@ -182,22 +203,3 @@ def calibration_of(captured: Captured, given: Any) -> tuple[np.ndarray, str]:
     if not np.isfinite(x).all():
         raise InputError("calibration data hold numbers that are not finite", expected="finite numbers")
     return x, "given data"
-
-
-def against_float(source: Path, path: Path, name: str, x: np.ndarray, size: int, device: str) -> dict[str, Any]:
-    """Returns how the int8 model differs from the float model on the calibration data."""
-    from neurokit.export.ort import new_session
-
-    before, after = (
-        np.concatenate([session.run(None, {name: x[i : i + size]})[0] for i in range(0, len(x) - len(x) % size, size)])
-        for session in (new_session(source), new_session(path, level=_level(device)))
-    )
-    error = float(np.linalg.norm(after - before) / (np.linalg.norm(before) or 1.0))
-    classes = before.ndim > 1 and before.shape[-1] > 1
-    agreement = float((after.argmax(-1) == before.argmax(-1)).mean()) if classes else None
-    return {
-        "samples": len(before),
-        "output_relative_l2": error,
-        "top1_agreement": agreement,
-        "data": "calibration data",
-    }

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from neurokit.dims import Dim
 from neurokit.errors import InputError, MissingRuntimeError, Unsupported, UnsupportedError
+from neurokit.export.onnx.calibrated import against_float
 from neurokit.export.onnx.probe import OnnxProbe
 from neurokit.export.onnx.quantise import quantise
 from neurokit.export.onnx.quantise import settings_of as int8_settings
 from neurokit.export.targets.onnx_int8 import (
     Int8Probe,
     Int8Target,
-    against_float,
     calibration_of,
     describe_quantisation,
+    level_of,
 )
 from neurokit.export.tensorrt import library as trt_library
 from neurokit.export.tensorrt import plugin as trt_plugin
@@ -89,7 +90,7 @@ class TensorrtTarget:
         """
         import onnx
 
-        from neurokit.export.describe import describe, metadata
+        from neurokit.export.describe import describe, metadata, save_initial_states
         from neurokit.export.onnx.convert import onnx_from_captured
         from neurokit.export.onnx.functions import OPSET
         from neurokit.export.targets.onnx import save
@@ -106,6 +107,7 @@ class TensorrtTarget:
         model.metadata_props.update(metadata(captured, entries, self.info.name))
         path = folder / MODEL_FILE
         save(model, path)
+        save_initial_states(captured, folder)
         if settings.precision == "int8":
             entries["numerics"] = "int8"
             entries["target_info"] |= _quantise(captured, path, settings, options.calibration)
@@ -196,7 +198,7 @@ def _quantise(captured: Captured, path: Path, settings: Settings, calibration: A
     quantise(source, path, name, x, size, how)
     said = {
         "quantisation": describe_quantisation(how, len(x), origin),
-        "against_float": against_float(source, path, name, x, size, how.device),
+        "against_float": against_float(source, path, name, x, size, level_of(how.device)),
     }
     source.unlink()
     return said

@@ -15,6 +15,7 @@ from neurokit.hw_sim.graph.raster import SpikeRaster
 from neurokit.hw_sim.trace.builder import Builder
 from neurokit.hw_sim.trace.values import Value, sample_shape
 from neurokit.neurons.cells import NirCell
+from neurokit.program.nodes import module_paths
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured
@@ -51,9 +52,7 @@ class Cells:
 
     def _path(self, node: Node) -> str | None:
         """Returns the innermost cell that an operation is part of."""
-        stack = list((node.meta.get("nn_module_stack") or {}).values())
-        inside = [str(entry[0]).removeprefix("L['self'].").removeprefix("net").removeprefix(".") for entry in stack]
-        return next((path for path in reversed(inside) if path in self.modules), None)
+        return next((path for path in reversed(module_paths(node)) if path in self.modules), None)
 
     def leaves(self, node: Node) -> bool:
         """Returns whether what an operation of a cell gives is used outside of it."""

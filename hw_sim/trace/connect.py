@@ -294,6 +294,8 @@ def reduction(call: Call, builder: Builder) -> Any:
     if 0 in axes and real.shape[0] == builder.steps:
         known = builder.materialise(value, real, sum_name(value, call.path))
         return Value(_read_out(known, builder.steps, call.result) if axes == [0] else (), once=True)
+    if 0 in axes:  # over steps that a forward took by itself: no axis of the program is time
+        return Value(unknown=True)
     if not value.pure:  # the sum itself is a population of the tensor's own shape
         value = builder.materialise(value, real, sum_name(value, call.path))
     if len(value.terms) == 1 and value.pure:

@@ -19,7 +19,9 @@ from neurokit.hw_sim.trace.rolled import Group, groups_of, joined
 from neurokit.hw_sim.trace.values import Term, Value, numbered
 from neurokit.neurons.delay import Delay
 from neurokit.neurons.ops import is_neuron
+from neurokit.program.nodes import module_paths
 from neurokit.program.ops import operation
+from neurokit.program.walk import fetch
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured
@@ -66,7 +68,7 @@ class Tracer:
                 elif node.name in self.loops:
                     self.values[node] = self.builder.fed_back(self.loops[node.name], given)
             elif node.op == "get_attr":
-                self.real[node] = _attribute(self.module, str(node.target))
+                self.real[node] = fetch(self.module, str(node.target))
             elif node.op == "call_function":
                 self._step(node)
             elif node.op == "output":
@@ -94,7 +96,7 @@ class Tracer:
             if node.op == "placeholder":
                 self.real[node] = next(inputs)
             elif node.op == "get_attr":
-                self.real[node] = _attribute(self.module, str(node.target))
+                self.real[node] = fetch(self.module, str(node.target))
             elif node.op == "call_function":
                 self._compute(node)
 
@@ -181,7 +183,7 @@ class Tracer:
 
     def attribute(self, name: str) -> Any:
         """Returns a tensor of the program by its name."""
-        return _attribute(self.module, name)
+        return fetch(self.module, name)
 
     def real_of(self, leaf: Any) -> Any:
         """Returns the tensor of a node, or what is no node as it is."""
@@ -318,17 +320,9 @@ def _last_uses(module: GraphModule) -> dict[Node, list[Node]]:
     return uses
 
 
-def _attribute(module: torch.nn.Module, name: str) -> Any:
-    value: Any = module
-    for part in name.split("."):
-        value = getattr(value, part)
-    return value
-
-
 def _path(node: Node, operation: str) -> str:
     """Returns the path, in the user's module, of the module that calls the operation (with the operation if inner)."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
-    path = stack[-1][0] if stack else ""
-    path = path.removeprefix("L['self'].").removeprefix("net").removeprefix(".")
+    path = (module_paths(node) or [""])[-1]
     leaf = bool(stack) and str(stack[-1][1]).startswith(_LEAVES)
     return path if path and leaf else f"{path}.{operation}".strip(".")

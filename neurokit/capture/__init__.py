@@ -13,21 +13,23 @@ from torch.export import ExportedProgram
 from neurokit.capture.bare import Examples, spec_of
 from neurokit.capture.eager import own_random_numbers, untouched
 from neurokit.capture.graphs import several_and_neurons, together
+from neurokit.capture.hidden import find_hidden
 from neurokit.capture.hooks import foreign_hooks, settle
+from neurokit.capture.initial_values import learn_starts
 from neurokit.capture.neurons import is_stateful
 from neurokit.capture.obstacles import neurons_and_states, not_one_step, not_streaming, wrong_time_steps
+from neurokit.capture.one_by_one import folds
 from neurokit.capture.ports import check_dynamic, input_ports, output_meaning, output_ports
 from neurokit.capture.probe import Probe, example_values, keep_other_attributes, probe, set_time_steps, time_output
 from neurokit.capture.sides import comparable, stimulus
 from neurokit.capture.signature import Signature
-from neurokit.capture.tracing import NO_NODE, Job, traced
+from neurokit.capture.tracing import NO_NODE, Job, named_calls, traced
 from neurokit.capture.twin import Twin, private_copy
 from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSteps
 from neurokit.dims import BATCH, substitute
 from neurokit.errors import InputError, ModelLoadError, Unsupported, UnsupportedError
-from neurokit.neurons.ops import is_neuron
 from neurokit.program.passes import TRACED, apply
-from neurokit.spec import ModelSpec
+from neurokit.spec import ModelSpec, TimeOutput
 from neurokit.weights import check_finite
 
 __all__ = ["Captured", "NeuronInfo", "StateInfo", "capture", "opened", "spec_of"]
@@ -35,7 +37,7 @@ __all__ = ["Captured", "NeuronInfo", "StateInfo", "capture", "opened", "spec_of"
 _DYNAMIC_T = 3  # example lengths of dynamic axes: unequal to each other, to 0 and to 1
 _DYNAMIC_B = 2
 _MOST_NUMBERS = 2**32  # of one input
-_NO_NEURON = ("loop", "delay")
+_NO_NEURON = ("loop", "delay", "hidden")
 
 
 def capture(
@@ -93,7 +95,7 @@ def capture(
             notes += _settle_hooks(net, eager, spec, steps)
         for graph in spec.graphs or (spec.as_graph(),):
             copied = private_copy(net)[0] if parts else net  # a twin rebinds the forward of neurons
-            twin = Twin(copied, "none" if steps is None else spec.time_input, Signature(graph, copied))
+            twin = _twin(copied, spec, steps, Signature(graph, copied))
             parts.append(_trace(twin, spec.of(graph), steps, batch, form, merged, tuple(notes)))
         made = together(parts) if spec.graphs else parts[0]
         if not compare or eager is None or form != "sequence":
@@ -101,6 +103,15 @@ def capture(
         from neurokit.capture.fidelity import hold_against
 
         return hold_against(eager, made)
+
+
+def _twin(net: nn.Module, spec: ModelSpec, steps: TimeSteps, signature: Signature) -> Twin:
+    """Returns the twin of a module; one that cannot run all its steps at once is told so."""
+    stepwise = steps is not None and spec.time_input == "step"
+    hidden = find_hidden(net, spec, signature) if stepwise else ()
+    twin = Twin(net, "none" if steps is None else spec.time_input, signature, hidden)
+    twin.by_step = twin.by_step or (stepwise and not folds(twin, spec))
+    return twin
 
 
 def _settle_hooks(net: nn.Module, eager: nn.Module, spec: ModelSpec, steps: TimeSteps) -> list[str]:
@@ -173,12 +184,13 @@ def _trace(
     if reasons:
         raise UnsupportedError(f"model {spec.name!r} cannot be captured", reasons)
     example_t = _DYNAMIC_T if steps == "dynamic" else steps
-    # Before the state is named: this one runs the twin from its initial state.
-    over_time = time_output(twin, spec, example_t)
-    twin.time_output = over_time
+    found = None
+    if not twin.starts_known:
+        over_time, found = _probed(twin, spec, example_t, False, opened)
+    if learn_starts(twin, spec, example_t) or single or found is None:
+        over_time, found = _probed(twin, spec, example_t, single, opened)
     twin.opened = opened
     try:
-        found = probe(twin, spec, example_t, single)
         reasons = [*found.problems, *(not_one_step(twin, spec, over_time) if single else ())]
         if reasons:
             raise UnsupportedError(f"model {spec.name!r} cannot be captured", reasons)
@@ -186,8 +198,7 @@ def _trace(
     finally:
         twin.opened = False
     ops = {slot.path: slot.op for slot in twin.slots}
-    calls = tuple(path for path in order if ops[path] not in NO_NODE)
-    _check_nodes(program, calls)
+    calls = named_calls(program, [path for path in order if ops[path] not in NO_NODE])
     names = twin.signature.output_names
     inputs = input_ports(spec, steps, batch, form)
     time_axis = 0 if over_time == "sequence" and form == "sequence" and steps is not None else None
@@ -216,7 +227,7 @@ def _trace(
         batch=batch,
         program=program,
         states=found.states,
-        neurons=_neurons(twin, order, found.states),
+        neurons=_neurons(twin, order, calls, found.states),
         calls=calls,
         opened=opened,
         loops=tuple(slot.path for slot in twin.slots if slot.op == "loop"),
@@ -230,6 +241,17 @@ def _trace(
         module=twin,
         retrace=retrace,
     )
+
+
+def _probed(twin: Twin, spec: ModelSpec, steps: int | None, single: bool, opened: bool) -> tuple[TimeOutput, Probe]:
+    """Returns what the output is over time, and what the dry runs found."""
+    # Before the state is named: this one runs the twin from its initial state.
+    twin.time_output = time_output(twin, spec, steps)
+    twin.opened = opened
+    try:
+        return twin.time_output, probe(twin, spec, steps, single)
+    finally:
+        twin.opened = False
 
 
 def _export(
@@ -256,22 +278,22 @@ def _fixed(states: tuple[StateInfo, ...], batch: int | str) -> tuple[StateInfo, 
     return tuple(replace(s, shape=tuple(substitute(size, {BATCH: batch}) for size in s.shape)) for s in states)
 
 
-def _check_nodes(program: ExportedProgram, calls: tuple[str, ...]) -> None:
-    nodes = [n for n in program.graph.nodes if n.op == "call_function" and is_neuron(n.target)]
-    if len(nodes) != len(calls):
-        raise RuntimeError(f"{len(calls)} neurons were traced but the graph holds {len(nodes)} neuron nodes")
-
-
-def _neurons(twin: Twin, order: list[str], states: tuple[StateInfo, ...]) -> tuple[NeuronInfo, ...]:
+def _neurons(
+    twin: Twin, order: list[str], calls: tuple[str, ...], states: tuple[StateInfo, ...]
+) -> tuple[NeuronInfo, ...]:
+    """Returns every neuron layer; one that starts anew at a later call is a layer of its own there."""
+    slots = {slot.path: slot for slot in twin.slots if slot.op not in _NO_NEURON}
+    layers = list(dict.fromkeys(calls))
+    layers += [path for path in dict.fromkeys(order) if path in slots and path not in layers]
+    names = [(name, slots[name.partition("@")[0]]) for name in layers]
     return tuple(
         NeuronInfo(
-            path=slot.path,
+            path=name,
             kind=type(slot.module).__name__,
             op=slot.op,
-            calls=order.count(slot.path),
-            states=tuple(s.name for s in states if s.neuron == slot.path),
+            calls=calls.count(name) or order.count(name),
+            states=tuple(s.name for s in states if s.neuron == name),
             parameters=dict(slot.adapter.parameters),
         )
-        for slot in sorted((s for s in twin.slots if s.path in order), key=lambda s: order.index(s.path))
-        if slot.op not in _NO_NEURON
+        for name, slot in sorted(names, key=lambda entry: order.index(entry[1].path))
     )

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from neurokit.capture.cells import Cell
 from neurokit.capture.legacy import Protocol
 from neurokit.capture.node_cells import NodeCell, used_parameters
+from neurokit.capture.plain_neurons import number, plain_kind
+from neurokit.capture.recording import membranes
 from neurokit.errors import Unsupported
 from neurokit.neurons import ops
 from neurokit.neurons.cells import NirCell
@@ -154,21 +156,24 @@ def fires_at_zero(surrogate: nn.Module) -> bool:
 
 def _common(module: nn.Module) -> Adapter | None:
     """Returns the adapter of a neuron that is one operation, or None if `module` is none."""
-    kind = type(module)
-    if kind not in (neuron.IFNode, neuron.HalfThresholdIFNode, neuron.LIFNode, neuron.ParametricLIFNode):
-        return None  # a subclass may have overridden anything
-    if module.store_v_seq or not fires_at_zero(module.surrogate_function):
+    kind = plain_kind(type(module))
+    if kind is None or not fires_at_zero(module.surrogate_function):
         return None
+    try:
+        v_threshold, v_reset = number(module.v_threshold), number(module.v_reset)
+        tau = number(getattr(module, "tau", None))
+    except ValueError:
+        return None  # one number a channel
     name = _SURROGATES.get(type(module.surrogate_function).__name__, "none")
     alpha = getattr(module.surrogate_function, "alpha", 1.0)
     if not isinstance(alpha, int | float):
         name, alpha = "none", 1.0
     op = {neuron.LIFNode: "lif", neuron.ParametricLIFNode: "plif"}.get(kind, "if_")
-    leak = {"lif": lambda: float(module.tau), "plif": lambda: float(module.w.detach().sigmoid())}.get(op, float)()
+    leak = {"lif": lambda: tau, "plif": lambda: float(module.w.detach().sigmoid())}.get(op, float)()
     parameters = NeuronParameters(
         op,
-        module.v_threshold,
-        module.v_reset,
+        v_threshold,
+        v_reset,
         leak,
         decay_input=getattr(module, "decay_input", True),
         surrogate=name,
@@ -181,12 +186,18 @@ def _common(module: nn.Module) -> Adapter | None:
         "lif": lambda m, x, v: ops.lif(x, v, *given),
         "plif": lambda m, x, v: ops.plif(x, v, m.w.sigmoid(), *given[1:]),
     }
-    return Adapter(op, parameters.listed(), *_op_runs(runs[op]))
+    return Adapter(op, parameters.listed(), *_op_runs(parameters, runs[op]))
 
 
-def _op_runs(call: Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]) -> tuple[Step, Step]:
+def _op_runs(
+    parameters: NeuronParameters, call: Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]
+) -> tuple[Step, Step]:
     def sequence(module: nn.Module, x: Tensor, states: States) -> tuple[Tensor, States]:
         spikes, v = call(module, x, states[0])
+        if module.store_v_seq:  # what is not read falls out of the program
+            new = membranes(parameters, x, states[0])
+            old = module.v_seq if module.step_mode == "s" and isinstance(module.v_seq, Tensor) else None
+            module.v_seq = new if old is None else torch.cat((old, new))
         return spikes, (v,)
 
     def step(module: nn.Module, x: Tensor, states: States) -> tuple[Tensor, States]:

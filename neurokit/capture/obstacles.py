@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from neurokit.capture.hidden import Held
 from neurokit.capture.looping import why_not_scanned
+from neurokit.capture.one_by_one import streams
 from neurokit.capture.twin import Twin
 from neurokit.capture.types import PortInfo, StateInfo, TimeSteps
 from neurokit.errors import Unsupported, UnsupportedError
@@ -15,6 +17,10 @@ from neurokit.spec import ModelSpec
 def wrong_time_steps(twin: Twin, steps: TimeSteps) -> list[Unsupported]:
     """Returns every neuron that does not take this T, or not a dynamic one."""
     reasons = []
+    if steps == "dynamic" and twin.time_input == "image":
+        why = "the module repeats its image T times itself, so T is part of the program"
+        fix = "give a number of time steps, or let its forward take a sequence [T, B, ...]"
+        return [Unsupported("", type(twin.net).__name__, why, fix)]
     for slot in twin.slots:
         kind, fixed = type(slot.module).__name__, slot.adapter.fixed_steps
         obstacle = why_not_scanned(twin, slot) if slot.op == "loop" else slot.adapter.why_not_dynamic
@@ -58,11 +64,14 @@ def not_one_step(twin: Twin, spec: ModelSpec, over_time: str) -> list[Unsupporte
             "give each place its own neuron",
         )
         for slot in twin.slots
-        if slot.calls > 1
+        if slot.calls > 1 and getattr(slot.module, "step_mode", "m") == "m"
     ]
     if over_time == "auto":
         why = "its output is neither one per step nor the mean, sum or last of the steps"
         reasons.append(Unsupported("", spec.name, why, "let it return [T, B, ...]"))
+    elif over_time == "sequence" and not reasons and not streams(twin, spec):
+        why = "a step's output depends on other steps than through its neurons, so no step can be run alone"
+        reasons.append(Unsupported("", spec.name, why, "use the sequence form (target onnx)"))
     return reasons
 
 
@@ -101,14 +110,21 @@ def refusal(error: Exception, spec: ModelSpec, ports: Sequence[PortInfo | StateI
 
 def loop_over_free_steps(twin: Twin, spec: ModelSpec) -> UnsupportedError:
     """Returns the error of a loop over time whose number of steps cannot be left free."""
+    fix = "give a number of time steps"
     reasons = [
         Unsupported(
             slot.path,
             type(slot.module).__name__,
             "the module's forward calls it in a loop whose steps read what the step before made",
-            "give a number of time steps",
+            fix,
         )
         for slot in twin.slots
         if slot.calls > 1
+    ]
+    reasons += [
+        Unsupported(slot.path, type(place.module).__name__, f"its {place.name!r} is state that each step reads", fix)
+        for slot in twin.slots
+        if isinstance(slot.module, Held)
+        for place in slot.module.place
     ]
     return UnsupportedError(f"model {spec.name!r} cannot have a dynamic T", reasons)

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule, Interpreter
+from torch.fx import GraphModule
 
+from neurokit.capture.drawing import uniform
 from neurokit.capture.looping import heard
-from neurokit.capture.probe import input_shape, probe_sizes, set_time_steps, uniform
+from neurokit.capture.probe import input_shape, probe_sizes, set_time_steps
 from neurokit.capture.signature import Signature, named_leaves
 from neurokit.dims import evaluate, names_in, solve
 from neurokit.errors import InputError
-from neurokit.neurons.ops import is_neuron
+from neurokit.program.walk import Walker
 from neurokit.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -33,22 +34,18 @@ class Record:
     v_last: Tensor
 
 
-class _Recorder(Interpreter):
+class _Recorder(Walker):
     def __init__(self, module: GraphModule, forced: Sequence[Tensor] | None = None) -> None:
         super().__init__(module)
         self.records: list[Record] = []
         self._forced = None if forced is None else iter(forced)
 
-    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not is_neuron(target):
-            return super().call_function(target, args, kwargs)
-        forced = None if self._forced is None else (next(self._forced), args[1])
-        result = forced or super().call_function(target, args, kwargs)
+    def neuron(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = super().neuron(target, args, kwargs)
+        if self._forced is not None:
+            result = (next(self._forced), result[1])
         self.records.append(Record(args[0], args[1], *result))
         return result
-
-    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return None  # torch.export's guards
 
 
 def record(
@@ -59,7 +56,7 @@ def record(
     Args:
         module: The program as a graph module.
         inputs: Its inputs.
-        forced: Spikes of every neuron node, in order, instead of its own; its membrane is then not computed.
+        forced: Spikes of every neuron node, in order, instead of its own; its membrane stays its own.
     """
     run = _Recorder(module, forced)
     with torch.no_grad():

@@ -24,15 +24,19 @@ class Slot:
     calls: int = 0
     has_time: bool = True
     scanned: bool = False
+    forgotten: bool = False
     uniform: bool = False  # output and states have the shapes of input and states before: seen in a dry run
     step: Step | None = None
     carried: bool = True  # whether a run begins with the state that the last one left
     seen: list[tuple[int, ...]] = field(default_factory=list)
+    written: dict[str, Any] = field(default_factory=dict)  # what the user's code set before the first call, `[B, ...]`
+    rewritten: bool = False  # whether it set one again before a later call
+    starts: dict[str, Any] = field(default_factory=dict)  # initial values of one sample, where they are no reset value
 
     @property
     def op(self) -> str:
         """Operation in the program; a neuron inside of a scan has none."""
-        return "decomposed" if self.scanned and self.adapter.op not in ("loop", "delay") else self.adapter.op
+        return "decomposed" if self.scanned and self.adapter.op not in ("loop", "delay", "hidden") else self.adapter.op
 
 
 @dataclass

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch.export import ExportedProgram
+from torch.fx import Node
 
 from neurokit.capture.obstacles import loop_over_free_steps, refusal
 from neurokit.capture.ports import dynamic_shapes
@@ -16,9 +19,10 @@ from neurokit.capture.rolling.roll import Rolled, rolled_graph
 from neurokit.capture.twin import Twin
 from neurokit.capture.types import PortInfo, StateInfo, TimeSteps
 from neurokit.errors import InputError, UnsupportedError
+from neurokit.neurons.ops import is_neuron
 from neurokit.spec import ModelSpec
 
-NO_NODE = ("decomposed", "loop", "delay")  # what no single node of the program stands for
+NO_NODE = ("decomposed", "loop", "delay", "hidden")  # what no single node of the program stands for
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,9 @@ def traced(job: Job) -> tuple[ExportedProgram, list[str]]:
     Raises:
         UnsupportedError: If torch.export refuses it.
     """
-    if job.steps == "dynamic" and not job.single and any(slot.calls > 1 for slot in job.twin.slots):
+    single_step = (slot for slot in job.twin.slots if getattr(slot.module, "step_mode", "m") == "s")
+    looped = job.twin.by_step or any(slot.calls > 1 for slot in single_step)
+    if job.steps == "dynamic" and not job.single and looped:
         return _over_free_steps(job)
     program, order = _export(job)
     if job.single or not isinstance(job.steps, int):
@@ -120,3 +126,29 @@ def _over_free_steps(job: Job) -> tuple[ExportedProgram, list[str]]:
     if graph is None or paths != others:
         raise loop_over_free_steps(job.twin, job.spec)
     return _program(Rolled(job.twin, program, graph), job), paths
+
+
+def named_calls(program: ExportedProgram, paths: Sequence[str]) -> tuple[str, ...]:
+    """Names the layer of every neuron node: its module's path, with a number from the second start of a membrane on.
+
+    Calls of one neuron whose membrane goes on from one to the next are one layer over time. A call that starts anew
+    (the forward has reset it), or of another shape, is a layer of its own.
+
+    Args:
+        program: The program.
+        paths: Module path of every neuron node, in order.
+    """
+    nodes = [node for node in program.graph.nodes if node.op == "call_function" and is_neuron(node.target)]
+    if len(nodes) != len(paths):
+        raise RuntimeError(f"{len(paths)} neurons were traced but the graph holds {len(nodes)} neuron nodes")
+    last: dict[str, Node] = {}
+    starts: dict[str, int] = {}
+    names = []
+    for node, path in zip(nodes, paths, strict=True):
+        before, v = last.get(path), node.args[1]
+        goes_on = before is not None and v.target is operator.getitem and v.args == (before, 1)
+        if not goes_on:
+            starts[path] = starts.get(path, 0) + 1
+        last[path] = node
+        names.append(path if starts[path] == 1 else f"{path}@{starts[path]}")
+    return tuple(names)

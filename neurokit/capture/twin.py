@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from neurokit.capture.cells import Cell, run_cell
 from neurokit.capture.foreign import adopt
+from neurokit.capture.hidden import Held, Place, start_of
 from neurokit.capture.hooks import private_hooks
 from neurokit.capture.looping import run_loop
-from neurokit.capture.neurons import States, adapter_for, is_stateful, refuse
+from neurokit.capture.neurons import Adapter, States, adapter_for, is_stateful, refuse
 from neurokit.capture.signature import Signature, named_leaves
 from neurokit.capture.slots import Order, Slot, Timeline
-from neurokit.errors import ModelLoadError, Unsupported
+from neurokit.capture.starts import begun, note_written
+from neurokit.errors import ModelLoadError, Unsupported, UnsupportedError
 from neurokit.neurons.loops import Loop
 from neurokit.neurons.stepwise import TENSOR, Step, stepwise
 from neurokit.spec import ONE_GRAPH, GraphSpec, TensorSpec
@@ -89,9 +91,12 @@ class Twin(nn.Module):
         net: A private copy of the user's module.
         time_input: What its forward takes ("sequence", "image" or "step"), or "none" without time.
         signature: How the graph is called; default is forward with one input.
+        hidden: State outside of its neurons.
     """
 
-    def __init__(self, net: nn.Module, time_input: str, signature: Signature | None = None) -> None:
+    def __init__(
+        self, net: nn.Module, time_input: str, signature: Signature | None = None, hidden: Sequence[Place] = ()
+    ) -> None:
         super().__init__()
         self.net = net
         self.signature = signature or Signature(GraphSpec(ONE_GRAPH, (TensorSpec("x", (1,)),)), net)
@@ -105,9 +110,14 @@ class Twin(nn.Module):
         self.slots: list[Slot] = []
         self.order = Order()
         self.state_count = 0
+        self.starts_known = False  # whether initial values that the module writes itself were looked for
         for path, module in net.named_modules():
             if is_stateful(module):
                 self._adopt(path, module)
+        for place in hidden:
+            slot = Slot(place.path, Held(place), Adapter("hidden", {}, None, None), (), (start_of(place),))
+            self.slots.append(slot)
+        self.by_step = bool(hidden)  # a step-wise forward is called once a step, and not once for all of them
 
     def refusals(self) -> list[Unsupported]:
         """Returns every reason why the module cannot be captured."""
@@ -123,7 +133,8 @@ class Twin(nn.Module):
         outputs = self._outputs(given)
         if self.single and self.time_output == "sequence" and self.time_input != "step":
             outputs = tuple(value.squeeze(0) for value in outputs)
-        return (*outputs, *self._states())
+        states = self._states()
+        return (*_distinct(outputs, (*given, *states)), *states)
 
     def _outputs(self, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         call = partial(self.signature.call, net=self.net)
@@ -131,6 +142,8 @@ class Twin(nn.Module):
             return call(given)
         if self.time_input == "sequence":
             return call([x.unsqueeze(0) for x in given] if self.single else given)
+        if self.by_step and not self.single:
+            return self._step_by_step(given)
         # A step-wise model treats axis 0 as the batch everywhere but in its neurons, which unfold the time again.
         if self.single:
             return call(given)
@@ -138,21 +151,37 @@ class Twin(nn.Module):
         ys = (y.unflatten(0, (lead[0], lead[1])) for y in call([x.flatten(0, 1) for x in given]))
         return tuple(over_time(y, self.time_output) for y in ys)
 
+    def _step_by_step(self, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Calls a step-wise forward once a step, as the user does."""
+        self.timeline = Timeline()
+        steps = [self.signature.call(step) for step in zip(*(x.unbind(0) for x in given), strict=True)]
+        return tuple(over_time(torch.stack(values), self.time_output) for values in zip(*steps, strict=True))
+
     def _load(self, states: tuple[Tensor, ...]) -> None:
         self.order.clear()
         at = 0
         for slot in self.slots:
-            slot.calls, slot.carried = 0, True
+            slot.calls, slot.carried, slot.forgotten = 0, True, False
+            slot.written, slot.rewritten = {}, False
             slot.values = slot.initial
             if slot.names:
                 named = dict(zip(slot.names, states[at : at + len(slot.names)], strict=True))
                 memories = _memory_names(slot.module)
                 slot.values = tuple(named.get(name, old) for name, old in zip(memories, slot.initial, strict=True))
                 at += len(slot.names)
+            if isinstance(slot.module, Held):
+                place = slot.module.place[0]
+                value = slot.values[0] if slot.names else place.start
+                place.write(value.clone() if isinstance(value, Tensor) else value)
+            elif isinstance(slot.module, base.MemoryModule):
+                slot.module._memories.update(zip(_memory_names(slot.module), slot.values, strict=True))
 
     def _states(self) -> list[Tensor]:
         new: list[Tensor] = []
         for slot in self.slots:
+            if isinstance(slot.module, Held):
+                slot.values = (_tensor(slot.module.place[0].read(), slot.initial[0]),)
+                slot.module.place[0].write(slot.module.place[0].start)
             held = dict(zip(_memory_names(slot.module), slot.values, strict=True))
             new += [held[name] for name in slot.names]
             _restore(slot)
@@ -175,6 +204,10 @@ class Twin(nn.Module):
         def cell_forward(x: Tensor, *args: Any, **kwargs: Any) -> Any:
             return run_cell(self, slot, x, args, kwargs)
 
+        def reset() -> None:
+            slot.forgotten = slot.calls > 0  # before the first call there is nothing to forget
+
+        module.reset = reset  # type: ignore[assignment]
         if isinstance(module, Cell):
             module.slot = slot
             module.forward = cell_forward  # type: ignore[method-assign]
@@ -189,6 +222,7 @@ class Twin(nn.Module):
         slot.has_time = multi or folded
         if folded:
             x = x.unflatten(0, (self.timeline.steps, -1))
+        self._start(slot)
         slot.values = _materialize(slot, x, slot.has_time)
         slot.scanned = False
         adapter = slot.adapter
@@ -203,6 +237,25 @@ class Twin(nn.Module):
             slot.module._memories.update(zip(_memory_names(slot.module), slot.values, strict=True))
         return y.flatten(0, 1) if folded else y
 
+    def _start(self, slot: Slot) -> None:
+        """Lets a call start from what the user's forward set: the initial state after a reset, or another membrane."""
+        module = slot.module
+        if not isinstance(module, base.MemoryModule):
+            return
+        if slot.forgotten:
+            if self.single:
+                raise UnsupportedError("its steps cannot be told apart", [_resets(slot)])
+            slot.values, slot.forgotten = slot.initial, False
+            return
+        unknown = note_written(slot)
+        if unknown and self.single and slot.calls == 1:
+            raise UnsupportedError("its steps cannot be told apart", [_sets(slot)])
+        now = module._memories
+        slot.values = tuple(
+            now[name] if name in unknown else value
+            for name, value in zip(now, slot.values, strict=len(now) == len(slot.values))
+        )
+
     def _steps(self, slot: Slot, x_seq: Tensor) -> tuple[Tensor, States]:
         """Takes the steps of a rare neuron: as one operation where its step is a function, else as `_loop` does."""
         if not self.tracing:
@@ -212,6 +265,23 @@ class Twin(nn.Module):
         if not slot.uniform or slot.adapter.why_not_dynamic:
             return _loop(slot, x_seq)
         return _stepwise(slot, x_seq)
+
+
+def _resets(slot: Slot) -> Unsupported:
+    why = "the module's forward resets it between two calls"
+    return Unsupported(slot.path, type(slot.module).__name__, why, "use the sequence form")
+
+
+def _sets(slot: Slot) -> Unsupported:
+    why = "the module's forward sets its state before it is called, which one step would do at every step"
+    return Unsupported(slot.path, type(slot.module).__name__, why, "use the sequence form")
+
+
+def _tensor(value: Any, start: Any) -> Any:
+    """Returns a hidden state as a tensor; a counter is a whole number."""
+    if isinstance(value, Tensor):
+        return value
+    return torch.tensor(value) if isinstance(value, int | float) and value != start else torch.tensor(start)
 
 
 def _alike(before: States, after: States) -> bool:
@@ -269,7 +339,7 @@ def _materialize(slot: Slot, x: Tensor, has_time: bool) -> States:
     module = slot.module
     if not isinstance(module, base.MemoryModule):
         return slot.values
-    return tuple(module.materialize_states((x,), slot.values, "m" if has_time else "s"))
+    return begun(slot, module.materialize_states((x,), slot.values, "m" if has_time else "s"))
 
 
 def _memory_names(module: nn.Module) -> list[str]:
@@ -289,6 +359,16 @@ def _restore(slot: Slot) -> None:
             slot.module._memories[name] = value
         if getattr(slot.module, "v_seq", None) is not None:
             slot.module.v_seq = None  # type: ignore[assignment]
+
+
+def _distinct(outputs: tuple[Tensor, ...], others: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    """Gives every output a value of its own: a membrane may be an output and a state."""
+    seen = {id(value) for value in others}
+    made = []
+    for value in outputs:
+        made.append(value.clone() if id(value) in seen else value)
+        seen.add(id(value))
+    return tuple(made)
 
 
 def flatten_outputs(outputs: Any) -> tuple[Tensor, ...]:

@@ -23,6 +23,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("doctor", "neurokit.cli.info:doctor"),
     ("export", "neurokit.cli.export:export"),
     ("verify", "neurokit.cli.verify:verify"),
+    ("run", "neurokit.cli.run:run"),
     ("energy", "neurokit.cli.energy:energy"),
     ("bench", "neurokit.cli.bench:bench"),
     ("report", "neurokit.cli.report:report"),

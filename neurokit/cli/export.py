@@ -11,6 +11,7 @@ import typer
 from neurokit.cli._common import Debug, Json, number_or_dynamic, print_json, print_next, progress, stdout_is_for_json
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
 from neurokit.errors import InputError
+from neurokit.stages import stage, timed
 
 
 class Numerics(StrEnum):
@@ -84,13 +85,13 @@ def export(
     extra |= {} if calibration is None else {"calibration": read_calibration(calibration)}
     extra |= {} if fine_tune is None else {"fine_tune": _read_data(fine_tune)}
     extra |= {} if data is None else {"data": _read_data(data)}
-    with stdout_is_for_json(as_json):
+    with stdout_is_for_json(as_json), timed() as seconds:
         from neurokit import pipeline
         from neurokit.artifact import file_info
         from neurokit.loading import load
         from neurokit.reports import Fidelity, ParityReport
 
-        with progress(f"load {model}"):
+        with progress(f"load {model}"), stage("load"):
             spec = load(model, input_shape=shape, time_steps=steps if isinstance(steps, int) else None, weights=weights)
         if transform:
             from neurokit.transforms import transform as apply
@@ -116,7 +117,8 @@ def export(
         report = ParityReport.from_json(artifact.manifest.parity or {})
     said = {key: artifact.manifest.target_info[key] for key in _SAID if key in artifact.manifest.target_info}
     if as_json:
-        print_json({"artifact": str(out), "parity": report.to_json(), "fidelity": artifact.manifest.fidelity, **said})
+        shown = {"artifact": str(out), "parity": report.to_json(), "fidelity": artifact.manifest.fidelity}
+        print_json({**shown, "seconds": seconds, **said})
     else:
         from neurokit import render
 

@@ -77,7 +77,7 @@ class _Folder:
         elif is_named(node, {"mean"}) or nodes.is_average_pool(node):
             self._mean(node)
         elif is_named(node, {"dropout", "feature_dropout"}):
-            node.replace_all_uses_with(node.args[0])
+            node.replace_all_uses_with(_node(node.args[0]))
         elif is_kind(node, Kind.PRODUCT, Kind.MULTIPLY):
             self.factors[node] = math.prod(factors, start=ONE)
         elif _passes_factor(node):
@@ -143,12 +143,12 @@ class _Folder:
                 self.made.notes.append(f"{source.name}: an output is rounded once, by its factor {number:.6g}")
 
     def _linear(self, node: Node) -> None:
-        path = str(node.args[1].target)
-        weight = fetch(self.module, path).detach().double() * float(self.factors.get(node.args[0], ONE))
-        has_bias = len(node.args) > 2 and node.args[2] is not None
+        data, given, *rest = (_node(arg) for arg in node.args[:3])
+        path = str(given.target)
+        weight = fetch(self.module, path).detach().double() * float(self.factors.get(data, ONE))
         bias = (
-            fetch(self.module, str(node.args[2].target)).detach().double()
-            if has_bias
+            fetch(self.module, str(rest[0].target)).detach().double()
+            if rest and rest[0] is not None
             else weight.new_zeros(len(weight))
         )
         self._adopt(node, path.removesuffix(".weight"), weight, bias)
@@ -168,7 +168,7 @@ class _Folder:
         self.made.names.append(path.removeprefix("net."))
 
     def _batch_norm(self, node: Node) -> None:
-        data, weight, bias, mean, var = node.args[:5]
+        data, weight, bias, mean, var = (_node(arg) for arg in node.args[:5])
         eps = next(a for a in reversed(node.args) if isinstance(a, float))
         read = lambda arg: fetch(self.module, str(arg.target)).detach().double()  # noqa: E731
         scale = 1.0 / torch.sqrt(read(var) + eps)
@@ -200,7 +200,8 @@ class _Folder:
         for move in reversed(moves):
             if not _keeps_every_element(move):
                 return None
-            index = move.target(index, *[_number(a) for a in move.args[1:]])
+            target: Any = move.target
+            index = target(index, *[_number(a) for a in move.args[1:]])
         wanted = torch.arange(channels).reshape([-1 if i == 1 else 1 for i in range(index.dim())])
         return node if index.dim() > 1 and bool((index == wanted).all()) else None
 
@@ -212,10 +213,11 @@ class _Folder:
         scale = scale * float(self.factors.get(data, ONE))
         target = {0: aten.conv1d, 1: aten.conv1d, 2: aten.conv2d, 3: aten.conv3d}[dims].default
         spatial = max(dims, 1)
-        path = f"{str(node.args[3].target).removesuffix('.running_mean')}"
+        mean = str(_node(node.args[3]).target)
+        path = mean.removesuffix(".running_mean")
         with self.graph.inserting_before(node):
             source = self.graph.call_function(aten.unsqueeze.default, (data, -1)) if dims == 0 else data
-            placeholder = self.graph.get_attr(str(node.args[3].target))
+            placeholder = self.graph.get_attr(mean)
             conv = self.graph.call_function(
                 target, (source, placeholder, None, [1] * spatial, [0] * spatial, [1] * spatial, len(scale))
             )
@@ -248,7 +250,8 @@ class _Folder:
                 self._sum_pool(node, kernel)
                 self.factors[node] = before / count
             return
-        axes = node.args[1] if len(node.args) > 1 and node.args[1] is not None else list(range(len(hints(data))))
+        given: Any = node.args[1] if len(node.args) > 1 else None
+        axes = list(range(len(hints(data)))) if given is None else given
         axes = [axes] if isinstance(axes, int) else list(axes)
         sizes = [data.meta["val"].shape[axis] for axis in axes]
         over_time = axes == [0] and sizes == [self.steps]
@@ -309,6 +312,11 @@ class _Folder:
         changed |= {"op": "plif", "decay": decay, "tau": 1.0 / decay}
         if decay != given:
             self.made.notes.append(f"neuron {len(self.made.neurons)}: 1/tau {given:.6g} became {decay:g}")
+
+
+def _node(value: Any) -> Any:
+    """Returns an argument that is a node, or None: torch.fx types it as anything that an argument may be."""
+    return value
 
 
 def _takes_constant(node: Node) -> bool:

@@ -134,8 +134,11 @@ def prove(
     Returns:
         The proof, and the findings it was made from (with the numbers of linear maps and neurons).
     """
-    module: Any = without_guards(program.module())  # type: ignore[arg-type]
-    linears, names, neurons, shape = [], [], [], ()
+    module: Any = without_guards(program.module())
+    linears: list[str] = []
+    names: list[str] = []
+    neurons: list[str] = []
+    shape: tuple[int, ...] = ()
     for node in module.graph.nodes:
         if node.op == "placeholder" and not shape:
             shape = _one_sample(node, steps, states)

@@ -120,7 +120,7 @@ class Ranges(Walker):
         shape = [-1 if i == axis else 1 for i in range(pos.dim())]
         grid = self._weight_grid(weight, index) + float(x.grid.min())
         bias = args[2] if len(args) > 2 else None
-        if index is not None and (bool(bias.any()) or weight.shape[1] == x.pos.shape[axis]):
+        if index is not None and ((bias is not None and bool(bias.any())) or weight.shape[1] == x.pos.shape[axis]):
             self._biased.add(index)  # or will be, when the bias takes up what the weights lose
         if bias is not None:
             pos, neg = pos + bias.clamp_min(0).reshape(shape), neg + (-bias).clamp_min(0).reshape(shape)
@@ -145,7 +145,7 @@ class Ranges(Walker):
     def _narrow(self, x: Range, index: int | None) -> Range:
         """While planning: an operand with too many bits will be quantised."""
         plan = self._nominal
-        finer = BIAS_BITS if x.sources & self._biased else 0
+        finer: float = BIAS_BITS if x.sources & self._biased else 0
         if plan is None or index is None or x.bits() + finer <= plan.widest:
             return x
         limit = min(x.largest(), plan.observed.get(index, math.inf))

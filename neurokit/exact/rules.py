@@ -229,9 +229,11 @@ def _round(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 def _join(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     parts = [as_range(part) for part in args[0]]
-    join = [target([getattr(part, name) for part in parts], *args[1:], **kwargs) for name in ("pos", "neg", "grid")]
-    sources = frozenset().union(*(part.sources for part in parts))
-    return Range(*join, sources, min((part.gain for part in parts if part.sources), default=0.0))
+    pos, neg, grid = (
+        target([getattr(part, name) for part in parts], *args[1:], **kwargs) for name in ("pos", "neg", "grid")
+    )
+    sources = frozenset(source for part in parts for source in part.sources)
+    return Range(pos, neg, grid, sources, min((part.gain for part in parts if part.sources), default=0.0))
 
 
 #: One rule a kind of operation; convolutions and linear maps are the walk's own. What has none is not exact.

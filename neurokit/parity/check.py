@@ -76,7 +76,7 @@ def _thorough(artifact: Artifact, vectors: Vectors, report: ParityReport) -> Par
 
 def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityReport:
     probe = open_probe(artifact, **options)
-    vectors = probe.restrict(vectors)
+    recorded, vectors = vectors, probe.restrict(vectors)
     outputs, spikes = probe.free(vectors.feeds)
     tolerance = TOLERANCE if probe.tolerance is None else probe.tolerance
     free = judge_free_run(probe, vectors, outputs, spikes) if vectors.layers else None
@@ -96,9 +96,7 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
         with probe.runner() or TARGETS.get(artifact.manifest.target).open(artifact, **options) as runner:
             worst, wrong = call_faults(runner, vectors.calls, tolerance)
         faults += wrong
-    elif vectors.coverings or isinstance(
-        probe, RunnerProbe
-    ):  # else the model keeps states of its own, or the file is of version 0.1
+    elif recorded.coverings or isinstance(probe, RunnerProbe):  # else it keeps states, or is of version 0.1
         fixed = artifact.manifest.options.get("batch")
         exact = artifact.manifest.numerics == "exact"
         faults += judge_batches(probe, vectors, fixed if isinstance(fixed, int) else None, tolerance, exact)

@@ -50,12 +50,19 @@ class ErrorAnalysis(Walker):
 
     def neuron(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Notes the current; puts out the reference's spikes."""
-        self.currents.append(args[0] if isinstance(args[0], Magnitude) else Magnitude(args[0].abs(), 0))
-        return Magnitude(next(self._forced), 0), args[1]
+        current = args[0] if isinstance(args[0], Magnitude) else Magnitude(args[0].abs(), 0)
+        self.currents.append(current)
+        return Magnitude(next(self._forced), 0), _membrane(current, args[1])
 
     def unknown(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns an estimate."""
         return unknown(self, target, args, kwargs)
+
+
+def _membrane(current: Magnitude, before: Any) -> Magnitude:
+    """Returns an estimate for the last membrane: no larger than what it began with and all that came in."""
+    roundings = max(current.roundings, before.roundings if isinstance(before, Magnitude) else 0) + 64
+    return Magnitude(size_of(before) + current.size.sum(0), roundings, rigorous=False)
 
 
 def analyse(

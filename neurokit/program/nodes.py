@@ -46,6 +46,19 @@ def hints(node: Node) -> tuple[int, ...]:
     return tuple(hint(size) for size in node.meta["val"].shape)
 
 
+def module_paths(node: Node) -> list[str]:
+    """Returns the paths, in the user's module, of the modules that an operation runs in, the innermost last.
+
+    A capture holds that module as `net`; "" is the module itself.
+    """
+    stack = node.meta.get("nn_module_stack") or {}
+    return [_of_user(str(entry[0]).removeprefix("L['self'].")) for entry in stack.values()]
+
+
+def _of_user(path: str) -> str:
+    return "" if path == "net" else path.removeprefix("net.")
+
+
 def time_mean(node: Any) -> Node | None:
     """Returns the mean over time that a value is, behind moves, or None.
 

@@ -75,7 +75,7 @@ class Walker(Interpreter):
 
     def neuron(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what a layer of neurons puts out."""
-        return super().call_function(target, args, kwargs)
+        return Interpreter.call_function(self, target, args, kwargs)
 
     def unknown(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what an operation puts out that no rule covers."""

@@ -191,7 +191,7 @@ def _(g: Graph) -> None:
 def _initial(value: float, which: slice) -> Callable[[Graph], None]:
     def plant(g: Graph) -> None:
         if g.step:
-            for state in g.manifest["states"][which]:
+            for state in g.ports["states"][which]:
                 state["init"] = value
             return
         for node in g.neurons()[which]:
@@ -228,7 +228,7 @@ def _(g: Graph) -> None:
 @fault("states of two layers swapped in the manifest")
 def _(g: Graph) -> None:
     need(g.step and g.manifest["model"]["name"] == "deep")
-    a, b = g.manifest["states"][:2]
+    a, b = g.ports["states"][:2]
     a["output"], b["output"] = b["output"], a["output"]
 
 
@@ -236,7 +236,7 @@ def _carried(kind: str, value: float | None) -> Callable[[Graph], None]:
     def plant(g: Graph) -> None:
         need(g.step)
         constants = () if value is None else (g.constant(np.float32(value)),)
-        g.after(g.manifest["states"][0]["output"], kind, *constants)
+        g.after(g.ports["states"][0]["output"], kind, *constants)
 
     return plant
 
@@ -286,7 +286,7 @@ FAULTS["output elements in reverse order"] = lambda g: _reversed(g, g.output(), 
 
 @fault("two output elements swapped")
 def _(g: Graph) -> None:
-    size = g.manifest["outputs"][0]["shape"][-1]
+    size = g.ports["outputs"][0]["shape"][-1]
     g.after(g.output(), "Gather", g.constant(np.asarray(_swap(size), np.int64)), axis=-1)
 
 

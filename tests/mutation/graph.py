@@ -22,6 +22,7 @@ class Graph:
 
     def __init__(self, model: onnx.ModelProto, manifest: dict, steps: int) -> None:
         self.model, self.graph, self.manifest, self.steps = model, model.graph, manifest, steps
+        self.ports = manifest["graphs"][0]
         self.step = manifest["form"] == "step"
         self.scan = manifest["time_steps"] == "dynamic"
         self._names = 0
@@ -98,7 +99,7 @@ class Graph:
 
     def first_reader(self) -> tuple[onnx.NodeProto, int]:
         """Returns the node that reads the model's input, and where."""
-        name = self.manifest["inputs"][0]["name"]
+        name = self.ports["inputs"][0]["name"]
         for node in self.graph.node:
             if name in node.input and node.op_type not in ("Shape", "Size"):
                 return node, list(node.input).index(name)
@@ -106,7 +107,7 @@ class Graph:
 
     def output(self) -> str:
         """Returns the name of the first output."""
-        return self.manifest["outputs"][0]["name"]
+        return self.ports["outputs"][0]["name"]
 
     def scalar(self, which: int, at: int, change) -> None:
         """Changes a scalar of a neuron; `at` counts the inputs of its function by name."""

@@ -265,3 +265,75 @@ def test_time_steps_of_an_image_spec_reach_the_module() -> None:
     fixed = ModelSpec("fixed", nn.Identity, (TensorSpec("x", (3,)),), time_steps=4, time_input="image")
     with pytest.raises(ModelLoadError, match="no attribute T"):
         load(fixed, time_steps=9).build()
+
+
+SNNTORCH = """
+import snntorch as snn
+import torch
+from torch import nn
+
+
+def hidden():
+    return nn.Sequential(nn.Linear(6, 5), snn.Leaky(beta=0.9, init_hidden=True))
+
+
+class Loop(nn.Module):
+    num_steps = 7
+
+    def __init__(self, static):
+        super().__init__()
+        self.fc, self.lif, self.static = nn.Linear(6, 5), snn.Leaky(beta=0.9), static
+
+    def forward(self, x):
+        mem, found = self.lif.init_leaky(), []
+        for step in range(self.num_steps if self.static else x.shape[0]):
+            spk, mem = self.lif(self.fc(x if self.static else x[step]), mem)
+            found.append(spk)
+        return torch.stack(found)
+
+
+def loop():
+    return Loop(False)
+
+
+def static():
+    return Loop(True)
+
+
+def mlp():
+    return nn.Linear(6, 5)
+
+
+class Hand(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(6, 5)
+
+    def forward(self, x):
+        v, found = 0.0, []
+        for x_t in x:
+            v = 0.5 * v + self.fc(x_t)
+            found.append((v > 0.1).float())
+        return torch.stack(found)
+"""
+
+
+def test_what_snntorchs_networks_and_those_by_hand_take_over_time(write) -> None:
+    pytest.importorskip("snntorch")
+    path = write(SNNTORCH)
+    takes = {}
+    for name, asked in (("hidden", 10), ("hidden", None), ("loop", 10), ("static", None), ("static", 7), ("Hand", 10)):
+        spec = load(f"{path}:{name}", input_shape=(6,), time_steps=asked)
+        takes[name, asked] = (spec.time_input, spec.time_steps)
+    assert takes == {
+        ("hidden", 10): ("step", 10),
+        ("hidden", None): ("step", 4),
+        ("loop", 10): ("sequence", 10),
+        ("static", None): ("image", 7),
+        ("static", 7): ("image", 7),
+        ("Hand", 10): ("sequence", 10),
+    }
+    with pytest.raises(InputError, match="runs 7 time steps itself, and time_steps=5 was given"):
+        load(f"{path}:static", input_shape=(6,), time_steps=5)
+    with pytest.raises(InputError, match="has no spiking neurons, and its answer at a time step is that of the step"):
+        load(f"{path}:mlp", input_shape=(6,), time_steps=5)

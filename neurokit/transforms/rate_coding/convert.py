@@ -23,18 +23,13 @@ from torch.fx.graph import CodeGen
 from neurokit.capture import capture
 from neurokit.capture.reference import example_input
 from neurokit.errors import InputError, Unsupported, UnsupportedError
+from neurokit.program.ops import is_named
+from neurokit.program.walk import without_guards
 from neurokit.spec import ModelSpec
 
-aten = torch.ops.aten
-_RELUS = (aten.relu.default, aten.relu_.default)
+_RELUS = ("relu", "relu6")
 # ReLU6 and its like are ReLUs here: their upper end is at or above what a spike in every step stands for.
-_LIMITS = (
-    aten.hardtanh.default,
-    aten.hardtanh_.default,
-    aten.clamp.default,
-    aten.clamp_.default,
-    aten.clamp_min.default,
-)
+_LIMITS = ("hardtanh", "clamp", "clamp_min")
 PERCENTILE = 99.9
 SAMPLES = 4
 
@@ -127,9 +122,7 @@ def _reason(spec: ModelSpec, why: str) -> Unsupported:
 
 def _plain(module: fx.GraphModule) -> fx.GraphModule:
     """Returns an exported program's graph without its guards, as a module that may be copied and changed."""
-    graph = module.graph
-    for node in [node for node in graph.nodes if node.op == "call_module"]:
-        graph.erase_node(node)
+    graph = without_guards(module).graph
     graph.set_codegen(CodeGen())
     outputs = next(node for node in graph.nodes if node.op == "output")
     first = outputs.args[0]
@@ -138,7 +131,8 @@ def _plain(module: fx.GraphModule) -> fx.GraphModule:
 
 
 def _is_relu(node: fx.Node) -> bool:
-    return node.target in _RELUS or (node.target in _LIMITS and len(node.args) > 1 and bool(node.args[1] == 0))
+    limits = is_named(node, _LIMITS) and len(node.args) > 1 and bool(node.args[1] == 0)
+    return limits or is_named(node, _RELUS)
 
 
 class _Watch(fx.Interpreter):

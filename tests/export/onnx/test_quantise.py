@@ -132,7 +132,7 @@ def test_the_reference_is_the_arithmetic_of_integers(tmp_path):
     units = np.clip(np.round(x.numpy() / scale) + zero, 0, 255).astype(np.int64)
     sums = (units - zero) @ (weight.T if weight.shape == (3, 6) else weight) + bias
     wanted = np.clip(np.round(sums * scale * scales / out_scale) + out_zero, 0, 255)
-    found = reference_run(model, x.numpy())
+    found = reference_run(model, {model.graph.input[0].name: x.numpy()})
     assert np.array_equal(found[first.output[0]], units)
     assert np.abs(found[last.output[0]].astype(int) - wanted).max() <= 1
     assert (found[last.output[0]] == wanted).mean() > 0.9

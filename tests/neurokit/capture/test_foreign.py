@@ -1,5 +1,7 @@
 """Networks of snnTorch and norse, captured directly, against those libraries themselves."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -27,9 +29,16 @@ def captured_run(net):
         return captured, captured.program.module()(X, *captured.initial_states(X.shape[1]))[0].numpy()
 
 
-@pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
-@pytest.mark.parametrize("late", [True, False])
-@pytest.mark.parametrize("beta", [0.5, 1.0])
+FAST_LEAKY = {("subtract", True, 0.5), ("zero", True, 0.5), ("none", False, 0.5), ("subtract", False, 1.0)}
+
+
+@pytest.mark.parametrize(
+    ("reset", "late", "beta"),
+    [
+        pytest.param(*case, marks=[] if case in FAST_LEAKY else [pytest.mark.slow])
+        for case in itertools.product(("subtract", "zero", "none"), (True, False), (0.5, 1.0))
+    ],
+)
 def test_snntorch_leaky(reset, late, beta):
     snn = pytest.importorskip("snntorch")
     lif = lambda: snn.Leaky(beta=beta, reset_mechanism=reset, reset_delay=late, init_hidden=True)  # noqa: E731

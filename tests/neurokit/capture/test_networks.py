@@ -13,7 +13,7 @@ from tests.neurokit.capture.networks import registry
 for _name in ("snntorch_nets", "norse_nets", "plain_nets", "by_hand"):
     importlib.import_module(f"tests.neurokit.capture.networks.{_name}")
 
-FAST = {"snntorch_output", "snntorch_explicit", "snntorch_static_image", "norse_layers_over_time", "plain_spytorch"}
+FAST = {"snntorch_output", "snntorch_explicit", "snntorch_static_image", "plain_spytorch", "by_hand_synapse"}
 # Of all outputs of a network in single precision, how far each may be from double.
 _BOUND = 2e-5
 

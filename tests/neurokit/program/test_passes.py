@@ -9,6 +9,8 @@ from torch import nn
 
 from neurokit.capture import capture
 from neurokit.parity.rounding import analyse
+from neurokit.program.nodes import module_paths
+from neurokit.program.ops import is_named
 from neurokit.program.passes import OUT_OF_PLACE, TIME_AXES, Pass, PassError, apply
 
 
@@ -100,3 +102,20 @@ def test_a_bound_counts_what_was_added_in_place():
     captured = capture(Accumulated().eval(), x)
     (current,), _ = analyse(captured.program.module(), [torch.zeros(2, 1, 4)], (x, *captured.initial_states(1)))
     assert float(current.size.min()) > 300.0
+
+
+class Named(nn.Module):
+    """A user's module whose parts are called as the capture calls the module itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network, self.net = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.net(self.network(x))
+
+
+def test_operations_know_the_users_path():
+    graph = capture(Named().eval(), torch.rand(2, 4)).program.graph
+    paths = [module_paths(node)[-1] for node in graph.nodes if is_named(node, ("linear",))]
+    assert paths == ["network", "net"]

@@ -1,0 +1,113 @@
+"""How an int8 model differs from its float model: measured at export, kept with samples, and held to when verified."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurokit.errors import ArtifactError
+from neurokit.export.ort import new_session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from neurokit.artifact import Artifact
+
+SAMPLES_FILE = "calibration.npz"
+_KEPT = 16  # samples kept
+_MOST = 2**20  # numbers kept of all samples
+# Relative L2 distance that an artifact may have from its own answers at export where int8 changed next to nothing.
+_LEAST = 1e-4
+
+
+def against_float(
+    source: Path, path: Path, name: str, x: np.ndarray, size: int, level: int, keep: Path | None = None
+) -> dict[str, Any]:
+    """Returns how the int8 model differs from the float model on the calibration data.
+
+    Args:
+        source: ONNX file of the float model.
+        path: ONNX file of the int8 model.
+        name: Name of the input.
+        x: Calibration data `[N, *shape]`.
+        size: Batch size; N is cut to a multiple of it.
+        level: Optimisation level of ONNX Runtime for the int8 model.
+        keep: File to keep the first samples in, with what both models answer.
+    """
+    before, after = new_session(source), new_session(path, level=level)
+    x = x[: len(x) - len(x) % size]
+    wanted = _answers(lambda part: before.run(None, {name: part}), x, size)
+    given = _answers(lambda part: after.run(None, {name: part}), x, size)
+    if keep is not None:
+        count = max(1, min(_KEPT, len(x), _MOST // max(1, x[0].size)) // size) * size
+        arrays = {f"float{at}": value[:count] for at, value in enumerate(wanted)}
+        np.savez_compressed(keep, x=x[:count], **arrays, **{f"int8{at}": v[:count] for at, v in enumerate(given)})
+    first, mine = wanted[0], given[0]
+    classes = first.ndim > 1 and first.shape[-1] > 1
+    agreement = float((mine.argmax(-1) == first.argmax(-1)).mean()) if classes else None
+    return {
+        "samples": len(first),
+        "output_relative_l2": distance(mine, first),
+        "top1_agreement": agreement,
+        "data": "calibration data",
+    }
+
+
+def distance(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Returns the relative L2 distance; infinite where shapes differ or a number is not finite."""
+    if found.shape != wanted.shape or not np.isfinite(found).all():
+        return float("inf")
+    off = np.linalg.norm(found.astype(np.float64) - wanted.astype(np.float64))
+    return float(off / (np.linalg.norm(wanted.astype(np.float64)) or 1.0))
+
+
+def judge_kept(
+    artifact: Artifact, run: Callable[[np.ndarray], Sequence[np.ndarray]], most: float
+) -> tuple[list[str], list[str]]:
+    """Runs the samples that export kept, and holds the answers to what export measured.
+
+    The distance from the answers that the file gave at export must be smaller than that of these from the float model:
+    what another processor's rounding moves is a part of the quantisation's own error, and a fault that is not shows.
+
+    Args:
+        artifact: The artifact.
+        run: Runs it on one batch; returns its outputs.
+        most: Relative L2 error against the float model that the user allows.
+
+    Returns:
+        Faults and notes, one line each.
+
+    Raises:
+        ArtifactError: If the samples cannot be read.
+    """
+    if SAMPLES_FILE not in artifact.manifest.files:
+        return [], [f"no calibration samples were kept: against the float model, only max_error {most:g} is held to"]
+    try:
+        with np.load(artifact.file(SAMPLES_FILE), allow_pickle=False) as data:
+            x, outputs = data["x"], sum(key.startswith("float") for key in data.files)
+            kept = [(data[f"float{at}"], data[f"int8{at}"]) for at in range(outputs)]
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise ArtifactError(f"{artifact.path}: {SAMPLES_FILE} cannot be read: {error}") from error
+    fixed = artifact.manifest.options.get("batch")
+    found = _answers(run, x, fixed if isinstance(fixed, int) else 1)
+    faults, worst = [], 0.0
+    for at, (y, (wanted, given)) in enumerate(zip(found, kept, strict=True)):
+        measured, now, moved = distance(given, wanted), distance(y, wanted), distance(y, given)
+        worst = max(worst, now)
+        name = artifact.manifest.outputs[at].name
+        if not moved <= max(measured, _LEAST):
+            faults.append(
+                f"output {name!r}: on {len(x)} calibration samples it is off the float model by {now:.2g} "
+                f"(relative L2), and export measured {measured:.2g}"
+            )
+        elif not now <= most:
+            faults.append(f"output {name!r}: off the float model by {now:.2g} (relative L2), {most:g} is allowed")
+    notes = [f"off the float model by {worst:.2g} (relative L2) on {len(x)} calibration samples, as export measured"]
+    return faults, [] if faults else notes
+
+
+def _answers(run: Callable[[np.ndarray], Sequence[np.ndarray]], x: np.ndarray, size: int) -> list[np.ndarray]:
+    parts = [run(x[at : at + size]) for at in range(0, len(x), size)]
+    return [np.concatenate(values) for values in zip(*parts, strict=True)]

@@ -1,0 +1,160 @@
+"""Plain decoder language models with explicit caches: Llama, Qwen2 and Qwen3 in one network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from neurokit.dims import Dim
+from neurokit.models.decoder.config import DecoderConfig, RopeScaling
+from neurokit.spec import ModelSpec, StateSpec, TaskSpec, TensorSpec, register_model
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+_TINY = {"vocabulary": 256, "width": 64, "inner": 176, "layers": 4, "heads": 4, "kv_heads": 2, "longest": 512}
+TINY_LM = DecoderConfig(**_TINY, head_size=16, stop=(2,))
+TINY_LM_QWEN3 = DecoderConfig(**_TINY, head_size=32, qk_norm=True, stop=(2,))
+LLAMA3_1B = DecoderConfig(
+    vocabulary=128256,
+    width=2048,
+    inner=8192,
+    layers=16,
+    heads=32,
+    kv_heads=8,
+    head_size=64,
+    longest=131072,
+    theta=500000.0,
+    scaling=RopeScaling(factor=32.0, low=1.0, high=4.0, original=8192),
+    tied=True,
+    stop=(128001, 128008, 128009),
+)
+QWEN3_0_6B = DecoderConfig(
+    vocabulary=151936,
+    width=1024,
+    inner=3072,
+    layers=28,
+    heads=16,
+    kv_heads=8,
+    head_size=128,
+    longest=40960,
+    eps=1e-6,
+    theta=1e6,
+    qk_norm=True,
+    tied=True,
+    stop=(151645, 151643),
+)
+
+
+@register_model
+def tiny_lm() -> ModelSpec:
+    """A decoder in Llama's form with 217,664 parameters, drawn by name."""
+    return decoder_spec("tiny_lm", TINY_LM, _drawn(TINY_LM), "decoder in Llama's form, 0.2 M parameters, untrained")
+
+
+@register_model
+def tiny_lm_qwen3() -> ModelSpec:
+    """A decoder in Qwen3's form with 267,072 parameters, drawn by name."""
+    return decoder_spec(
+        "tiny_lm_qwen3", TINY_LM_QWEN3, _drawn(TINY_LM_QWEN3), "decoder in Qwen3's form, 0.3 M parameters, untrained"
+    )
+
+
+@register_model
+def llama3_1b() -> ModelSpec:
+    """Llama 3.2 1B in full size, 1,235,814,400 parameters, all zero: its weights come from a checkpoint."""
+    return _blank("llama3_1b", LLAMA3_1B, "Llama 3.2 1B, weights empty")
+
+
+@register_model
+def qwen3_0_6b() -> ModelSpec:
+    """Qwen3 0.6B in full size, 596,049,920 parameters, all zero: its weights come from a checkpoint."""
+    return _blank("qwen3_0_6b", QWEN3_0_6B, "Qwen3 0.6B, weights empty")
+
+
+def _blank(name: str, config: DecoderConfig, description: str) -> ModelSpec:
+    def build() -> nn.Module:
+        from neurokit.models.decoder.net import blank
+
+        return blank(config)
+
+    return replace(decoder_spec(name, config, build, description), large=True)
+
+
+def _drawn(config: DecoderConfig) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        from neurokit.models.decoder.drawn import fill
+        from neurokit.models.decoder.net import Decoder
+
+        return fill(Decoder(config)).eval()
+
+    return build
+
+
+def decoder_spec(
+    name: str,
+    config: DecoderConfig,
+    build: Callable[[], nn.Module],
+    description: str = "decoder language model",
+    options: Mapping[str, Any] | None = None,
+) -> ModelSpec:
+    """Returns the specification of a decoder.
+
+    Its one graph takes `ids` `[B, S]` and keeps `padding` `[B]` and, for each layer, keys and values `[B, Hk, P, D]`
+    that grow by the S tokens of a call: the same graph takes a prompt, a part of it and one token.
+
+    Args:
+        name: Name of the model.
+        config: Its sizes.
+        build: Returns the module.
+        description: One line for listings.
+        options: What goes into manifests.
+    """
+    new, past = Dim("S", max=config.longest), Dim("P", min=0, max=config.longest)
+    cache = (config.kv_heads, past, config.head_size)
+    caches = [
+        StateSpec(f"{part}{at}", cache, layout="HLF", grows={"P": "P+S"})
+        for at in range(config.layers)
+        for part in "kv"
+    ]
+    return ModelSpec(
+        name,
+        build,
+        (TensorSpec("ids", (new,), "int64", "L", high=config.vocabulary - 1, meaning="tokens; -1 is padding, left"),),
+        description=description,
+        source="Llama 3 (Meta, 2024), Qwen2 and Qwen3 (Qwen team, 2024, 2025), from their equations",
+        options=dict(options or {}),
+        task=TaskSpec("generation", _loop(config)),
+        example=_example(config.vocabulary),
+        states=(StateSpec("padding", (), "int64", ""), *caches),
+        outputs=(TensorSpec("logits", (new, config.vocabulary), layout="LF", meaning="of the token after each token"),),
+    )
+
+
+def _loop(config: DecoderConfig) -> dict[str, Any]:
+    """Returns what a host needs to write a text with the graph; `neurokit.tasks.decoding` reads it from manifests."""
+    return {
+        "ids": "ids",
+        "logits": "logits",
+        "vocabulary": config.vocabulary,
+        "padding": -1,
+        "longest": config.longest,
+        "stop": list(config.stop),
+    }
+
+
+def _example(vocabulary: int) -> Callable[..., Mapping[str, torch.Tensor]]:
+    def example(batch: int, time_steps: int, seed: int, sizes: Mapping[str, int] | None = None) -> Any:
+        """Returns random tokens; in a first call every second row begins with padding."""
+        import torch
+
+        sizes = {"S": 12, "P": 0, **(sizes or {})}
+        generator = torch.Generator().manual_seed(seed)
+        ids = torch.randint(0, vocabulary, (batch, sizes["S"]), generator=generator)
+        if sizes["P"] == 0:
+            ids[1::2, : sizes["S"] // 3] = -1
+        return {"ids": ids}
+
+    return example

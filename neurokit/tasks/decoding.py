@@ -1,0 +1,221 @@
+"""The host's loop around a language model: prompt in, tokens out; numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from neurokit.errors import InputError
+
+_NUMBERS = ("vocabulary", "padding", "longest")
+
+
+class Stream(Protocol):
+    """What the loop needs of an open artifact: the part of `neurokit.target.Runner` for streams."""
+
+    def reset(self, batch: int = 1) -> None:
+        """Empties the caches for `batch` texts."""
+        ...
+
+    def step(self, given: Any) -> Any:
+        """Runs the next tokens and keeps the caches."""
+        ...
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What a manifest's task records for the host: names of ports, and tokens with a meaning.
+
+    Attributes:
+        ids: Input that takes tokens `[B, S]`.
+        logits: Output `[B, S, vocabulary]`.
+        vocabulary: Number of tokens.
+        padding: What stands left of a shorter text in a batch.
+        longest: Largest number of tokens of a text.
+        stop: Tokens that end an answer.
+    """
+
+    ids: str
+    logits: str
+    vocabulary: int
+    padding: int
+    longest: int
+    stop: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], where: str) -> Loop:
+        """Reads the settings of a generation task.
+
+        Raises:
+            InputError: If they say nothing of a loop.
+        """
+        names = [settings.get(key) for key in ("ids", "logits")]
+        numbers = [settings.get(key) for key in _NUMBERS]
+        stop = settings.get("stop", [])
+        whole = [*numbers, *(stop if isinstance(stop, list) else [None])]
+        if not all(isinstance(name, str) for name in names) or not all(type(number) is int for number in whole):
+            raise InputError(
+                f"{where} does not say how it writes a text",
+                expected="a model with task generation and settings ids, logits, " + ", ".join(_NUMBERS),
+            )
+        return cls(str(names[0]), str(names[1]), *(int(n) for n in numbers if n is not None), stop=tuple(stop))
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen.
+
+    Attributes:
+        temperature: What logits are divided by; 0 takes the most likely token, of equal ones the lowest.
+        top_p: Only the most likely tokens whose probabilities together reach this are drawn from.
+        seed: Seed of the draws; row b of a batch draws from (seed, b), whatever else is in the batch.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.temperature < float("inf")):
+            raise InputError(f"temperature is {self.temperature}", expected="a number from 0")
+        if not (0.0 < self.top_p <= 1.0):
+            raise InputError(f"top_p is {self.top_p}", expected="a number above 0, up to 1")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise InputError(f"seed is {self.seed!r}", expected="a whole number from 0")
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What a model wrote after one prompt.
+
+    Attributes:
+        tokens: The new tokens; a stop token is the last of them.
+        ended: "stop" after a stop token, else "length".
+    """
+
+    tokens: tuple[int, ...]
+    ended: Literal["stop", "length"]
+
+
+def probabilities(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
+    """Returns what a token is drawn from, float64 `[vocabulary]`; the temperature must not be 0.
+
+    Of equally likely tokens at the edge of `top_p` the lower numbers are kept.
+    """
+    z = logits.astype(np.float64)
+    z = (z - z.max()) / sampling.temperature
+    p = np.exp(z)
+    p /= p.sum()
+    order = np.argsort(-p, kind="stable")
+    before = np.cumsum(p[order]) - p[order]
+    p[order[before >= sampling.top_p]] = 0.0
+    return p / p.sum()
+
+
+def choose(logits: np.ndarray, sampling: Sampling, generator: np.random.Generator) -> int:
+    """Returns the next token by the logits `[vocabulary]` of the last position."""
+    if sampling.temperature == 0.0:
+        return int(logits.argmax())
+    total = np.cumsum(probabilities(logits, sampling))
+    return int(np.searchsorted(total, generator.random() * total[-1], side="right"))
+
+
+def left_padded(prompts: Sequence[Sequence[int]], loop: Loop, tokens: int) -> np.ndarray:
+    """Returns prompts as one array `[B, S]`, the shorter ones padded on the left.
+
+    Raises:
+        InputError: If there is no prompt, one is empty or too long, or a token is not of the vocabulary.
+    """
+    if not prompts:
+        raise InputError("there is no prompt", expected="one prompt or more")
+    if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1:
+        raise InputError(f"{tokens!r} tokens are asked for", expected="a whole number >= 1")
+    longest = max(len(prompt) for prompt in prompts)
+    for at, prompt in enumerate(prompts):
+        label = "the prompt" if len(prompts) == 1 else f"prompt {at + 1}"
+        if len(prompt) == 0:
+            raise InputError(f"{label} has no token", expected="one token or more")
+        check_tokens(prompt, loop, label)
+    if longest + tokens > loop.longest:
+        raise InputError(
+            f"{longest} tokens of prompt and {tokens} new ones are {longest + tokens}",
+            expected=f"at most {loop.longest}, which the model was made for",
+        )
+    ids = np.full((len(prompts), longest), loop.padding, np.int64)
+    for row, prompt in zip(ids, prompts, strict=True):
+        row[longest - len(prompt) :] = prompt
+    return ids
+
+
+def check_tokens(tokens: Sequence[int], loop: Loop, label: str) -> None:
+    """Refuses what is no token of the vocabulary.
+
+    Raises:
+        InputError: Names the first one and its place.
+    """
+    for place, token in enumerate(tokens):
+        whole = isinstance(token, int | np.integer) and not isinstance(token, bool)
+        if not whole or not 0 <= token < loop.vocabulary:
+            raise InputError(
+                f"{label} has {token!r} at place {place}", expected=f"token numbers 0 to {loop.vocabulary - 1}"
+            )
+
+
+def decode(
+    stream: Stream,
+    loop: Loop,
+    prompts: Sequence[Sequence[int]],
+    tokens: int,
+    *,
+    sampling: Sampling | None = None,
+    stop: Sequence[int] | None = None,
+    chunk: int | None = None,
+) -> list[Continuation]:
+    """Feeds prompts, then each chosen token, until every text has ended.
+
+    Args:
+        stream: An open artifact of the step form.
+        loop: What its manifest records.
+        prompts: Token numbers of each text of the batch.
+        tokens: Largest number of new tokens of a text.
+        sampling: How tokens are chosen; default is the most likely one.
+        stop: Tokens that end a text; default is what the manifest records.
+        chunk: Tokens of a prompt that are fed in one call; default is all.
+
+    Raises:
+        InputError: If prompts or settings do not fit the model; nothing has been run then.
+    """
+    ids = left_padded(prompts, loop, tokens)
+    sampling = sampling or Sampling()
+    ends = set(loop.stop if stop is None else stop)
+    check_tokens(sorted(ends), loop, "the list of stop tokens")
+    size = ids.shape[1] if chunk is None else chunk
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise InputError(f"the chunk is {chunk!r} tokens", expected="a whole number >= 1")
+    stream.reset(len(ids))
+    parts = [ids[:, at : at + size] for at in range(0, ids.shape[1], size)]
+    for part in parts:
+        logits = stream.step({loop.ids: np.ascontiguousarray(part)})[loop.logits]
+    return _write(stream, loop, logits[:, -1], tokens, sampling, ends)
+
+
+def _write(
+    stream: Stream, loop: Loop, logits: np.ndarray, tokens: int, sampling: Sampling, ends: set[int]
+) -> list[Continuation]:
+    """Chooses tokens and feeds them; a text that has ended is fed token 0, and what comes of it is dropped."""
+    generators = [np.random.default_rng([sampling.seed, row]) for row in range(len(logits))]
+    texts: list[list[int]] = [[] for _ in generators]
+    done = [False] * len(texts)
+    for count in range(tokens):
+        for row, text in enumerate(texts):
+            if not done[row]:
+                text.append(choose(logits[row], sampling, generators[row]))
+                done[row] = text[-1] in ends
+        if all(done) or count == tokens - 1:
+            break
+        ids = np.array([[0 if ended else text[-1]] for text, ended in zip(texts, done, strict=True)], np.int64)
+        logits = stream.step({loop.ids: ids})[loop.logits][:, -1]
+    return [Continuation(tuple(text), "stop" if end else "length") for text, end in zip(texts, done, strict=True)]

@@ -1,0 +1,119 @@
+"""Networks x forms: what ONNX Runtime makes of the lowered file, against the module itself in float64."""
+
+import json
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from spikingjelly.activation_based import functional
+
+import neurokit as nk
+from neurokit.capture.hidden import restored
+from neurokit.capture.legacy import modernised
+from neurokit.errors import UnsupportedError
+from neurokit.spec import ModelSpec, TensorSpec
+
+from .networks import loops, published
+
+T, B = 4, 3
+
+
+def session(path):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def run(folder, x):
+    """Runs a lowered folder with a loop of its own."""
+    manifest, runtime = json.loads((folder / "manifest.json").read_text()), session(folder / "model.onnx")
+    (graph,) = manifest["graphs"]
+    name, outputs = graph["inputs"][0]["name"], [output["name"] for output in graph["outputs"]]
+    if manifest["form"] != "step":
+        return runtime.run(outputs, {name: x})[0]
+    states = {
+        state["input"]: np.full([B if size == "B" else size for size in state["shape"]], state["init"], state["dtype"])
+        for state in graph["states"]
+    }
+    known, steps = {value.name for value in runtime.get_inputs()}, []
+    for x_t in x:
+        feeds = {name: x_t, **{key: value for key, value in states.items() if key in known}}
+        found = dict(zip((o.name for o in runtime.get_outputs()), runtime.run(None, feeds), strict=True))
+        states = {state["input"]: found[state["output"]] for state in graph["states"]}
+        steps.append(found[outputs[0]])
+    stacked = np.stack(steps)
+    reductions = {"mean": lambda y: y.mean(0), "sum": lambda y: y.sum(0), "last": lambda y: y[-1]}
+    return reductions.get(manifest["target_info"]["time_output"], lambda y: y)(stacked)
+
+
+def eager(net, x, stepwise):
+    """Runs the module as its user does, in float64, from rest."""
+    net = modernised(net).double()
+    functional.reset_net(net)
+    with torch.no_grad(), restored(net):
+        x = torch.from_numpy(x).double()
+        return (torch.stack([net(x_t) for x_t in x]) if stepwise else net(x)).numpy()
+
+
+def check(make, shape, form, folder, stepwise=False, refused=()):
+    spec = ModelSpec("net", make, (TensorSpec("x", shape),), T, time_input="step" if stepwise else "sequence")
+    x = (np.random.default_rng(5).integers(0, 9, (T, B, *shape)) / 4).astype(np.float32)
+    if form in refused:
+        with pytest.raises(UnsupportedError):
+            nk.lower(nk.capture(spec), form, folder / "a", verified=False)
+        return
+    nk.lower(nk.capture(spec), form, folder / "a", verified=False)
+    wanted, found = eager(make(), x, stepwise), run(folder / "a", x)
+    assert found.shape == wanted.shape
+    assert np.abs(found - wanted).max() <= 2e-5 * max(1.0, np.abs(wanted).max())
+    assert wanted.any()
+
+
+# Where a step reads what the one before it made, T is part of the program, and a step alone is another network.
+NO_FREE_T = ("Readout", "Recurrent", "Twice")
+NO_STEP = ("Readout", "Recurrent", "Largest")
+OWN_CODE = ("custom", "adaptive")  # decomposed: a loop over them stays unrolled
+FAST = ("lif",)
+
+
+def cases():
+    for kind in loops.NEURONS:
+        for style in loops.STYLES:
+            refused = [
+                *(["onnx-scan"] if style.__name__ in NO_FREE_T or kind in OWN_CODE else []),
+                *(["onnx-step"] if style.__name__ in NO_STEP else []),
+            ]
+            marks = [] if kind in FAST and style.__name__ in ("Mean", "Written", "Readout") else [pytest.mark.slow]
+            for form in ("onnx", "onnx-scan", "onnx-step"):
+                yield pytest.param(kind, style, form, refused, marks=marks, id=f"{kind}-{style.__name__}-{form}")
+
+
+@pytest.mark.parametrize(("kind", "style", "form", "refused"), list(cases()))
+def test_a_loop_in_forward(kind, style, form, refused, tmp_path):
+    check(lambda: style(kind).eval(), (6,), form, tmp_path, refused=refused)
+
+
+@pytest.mark.parametrize("form", ["onnx", "onnx-step"])
+@pytest.mark.parametrize("style", loops.STEPWISE, ids=lambda style: style.__name__)
+def test_a_step_a_call_with_state_of_its_own(style, form, tmp_path):
+    check(lambda: style("lif").eval(), (6,), form, tmp_path, stepwise=True)
+
+
+@pytest.mark.parametrize("name", list(published.PUBLISHED))
+def test_both_styles_of_a_published_network_give_the_same_answers(name, tmp_path):
+    shape = published.PUBLISHED[name][0].shape
+    for style in (True, False):
+        check(lambda style=style: published.published(name, style), shape, "onnx", tmp_path / str(style))
+    x = (np.random.default_rng(6).integers(0, 9, (T, B, *shape)) / 4).astype(np.float32)
+    over_time, by_step = (run(tmp_path / str(style) / "a", x) for style in (True, False))
+    assert np.array_equal(over_time, by_step)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["onnx-scan", "onnx-step"])
+@pytest.mark.parametrize("over_time", [True, False], ids=["layers", "steps"])
+@pytest.mark.parametrize("name", list(published.PUBLISHED))
+def test_published_networks_in_other_forms(name, over_time, form, tmp_path):
+    shape = published.PUBLISHED[name][0].shape
+    check(lambda: published.published(name, over_time), shape, form, tmp_path)

@@ -1,0 +1,188 @@
+"""tiny_lm as files: the tokens of the oracle from ONNX Runtime, and files that are wrong by one thing."""
+
+import json
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from onnx import numpy_helper
+
+import neurokit as nk
+from neurokit.cli import main
+from neurokit.errors import InputError
+from neurokit.models.decoder import TINY_LM
+from neurokit.models.decoder.config import parse_config
+from neurokit.models.decoder.rotary import frequencies
+
+from .oracle import PARTS, padded, read, worst
+
+ORACLE = read("lm_llama")
+WEIGHTS = ("q", "k", "v", "o", "gate", "up", "down")
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory):
+    return nk.lower(nk.capture(nk.load("tiny_lm")), "onnx-step", tmp_path_factory.mktemp("lm") / "tiny")
+
+
+def test_it_is_verified_and_the_manifest_says_how_to_run_it(artifact):
+    manifest = artifact.manifest
+    assert manifest.parity["verdict"] == "within tolerance"
+    assert [state.name for state in manifest.states] == ["padding", *(f"{p}{n}" for n in range(4) for p in "kv")]
+    assert (manifest.states[1].shape, manifest.states[1].next_shape) == (("B", 2, "P", 16), ("B", 2, "P+S", 16))
+    assert manifest.task.settings["stop"] == [2]
+
+
+def own_loop(session, prompt, parts, count):
+    """Greedy decoding with nothing of neurokit."""
+    caches = [value.name for value in session.get_inputs()[2:]]
+    state = {name: np.zeros((1, 2, 0, 16), np.float32) for name in caches} | {"padding_in": np.zeros(1, np.int64)}
+    names = ["logits", *(name.replace("_in", "_out") for name in state)]
+    tokens, first = [], None
+    calls = np.split(np.array([prompt]), np.cumsum(parts)[:-1], 1)
+    for at in range(len(calls) + count):
+        ids = calls[at] if at < len(calls) else np.array([[tokens[-1]]])
+        logits, *new = session.run(names, {"ids": ids, **state})
+        state = dict(zip(state, new, strict=True))
+        if at >= len(calls) - 1:
+            first = logits[0, -1] if first is None else first
+            tokens.append(int(logits[0, -1].argmax()))
+    return tokens[:count], first
+
+
+@pytest.mark.parametrize("parts", PARTS, ids=lambda parts: f"{len(parts)} parts")
+def test_onnxruntime_alone_gives_the_oracles_tokens(artifact, parts):
+    session = ort.InferenceSession(str(artifact.file("model.onnx")))
+    tokens, logits = own_loop(session, ORACLE["prompt"], parts, 32)
+    assert tokens == ORACLE["greedy_tokens"]
+    assert worst(logits, np.array(ORACLE["last_prompt_logits"])) < 1e-5
+
+
+def test_the_same_graph_with_scaled_frequencies_gives_the_tokens_of_that_oracle(artifact, tamper_tensor, tmp_path):
+    oracle = read("lm_llama3_rope")  # the same weights
+    scaled = frequencies(parse_config(oracle["config"], "")).numpy()
+    other = tamper_tensor(artifact, lambda name: "inverse_frequencies" in name, lambda x: scaled, tmp_path / "rope")
+    session = ort.InferenceSession(str(other.file("model.onnx")))
+    tokens, logits = own_loop(session, oracle["prompt"], (8, 13, 16), 32)
+    assert tokens == oracle["greedy_tokens"]
+    assert worst(logits, np.array(oracle["last_prompt_logits"])) < 1e-5
+
+
+def test_generate_gives_them_whole_in_chunks_and_left_padded(artifact):
+    prompt, wanted = ORACLE["prompt"], tuple(ORACLE["greedy_tokens"])
+    for chunk in (None, 8, 1):
+        (found,) = nk.generate(artifact, prompt, 32, chunk=chunk)
+        assert (found.tokens, found.ended) == (wanted, "length")
+    alone = nk.generate(artifact, prompt[:20], 8)
+    assert nk.generate(artifact, [prompt, prompt[:20]], 8, chunk=9) == [nk.generate(artifact, prompt, 8)[0], *alone]
+    (short,) = nk.generate(artifact, prompt, 32, stop=[45])
+    assert (short.tokens, short.ended) == (wanted[:3], "stop")
+
+
+def test_the_runner_takes_padding_as_minus_one(artifact):
+    wanted = read("lm_llama")["left_padded"]
+    with nk.open(artifact) as runner:
+        runner.reset(2)
+        parts = np.split(padded("lm_llama"), [5], 1)
+        logits = np.concatenate([runner.step({"ids": part})["logits"] for part in parts], 1)
+        assert runner.states()["padding"].tolist() == [0, 17]
+    assert worst(logits[1, -20:].ravel()[wanted["index"]], np.array(wanted["value"])) < 1e-5
+
+
+def test_the_command_prints_tokens_and_refuses_in_one_line(artifact, capsys):
+    prompt = ",".join(map(str, ORACLE["prompt"]))
+    assert main(["run", str(artifact.path), "--prompt-ids", prompt, "--tokens", "5", "--json"]) == 0
+    (text,) = json.loads(capsys.readouterr().out)["texts"]
+    assert text["tokens"] == ORACLE["greedy_tokens"][:5]
+    for options, said in (
+        (["1,256"], "256 at place 1"),
+        ([""], "no token"),
+        (["1,x"], "--prompt-ids is '1,x'"),
+        (["1", "--tokens", "512"], "1 tokens of prompt and 512 new ones are 513"),
+        (["1", "--tokens", "0"], "0 tokens are asked for"),
+        (["1", "--top-p", "0"], "top_p is 0"),
+    ):
+        assert main(["run", str(artifact.path), "--prompt-ids", *options]) == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [({"task": None}, "does not say how it writes a text"), ({"form": "sequence"}, "no caches")]
+)
+def test_an_artifact_that_cannot_write_is_refused(artifact, change, said):
+    with pytest.raises(InputError, match=said):
+        nk.generate(replace(artifact, manifest=artifact.manifest.model_copy(update=change)), [1])
+
+
+def nothing(model, weights):
+    """The file as it is, which must pass."""
+
+
+def restart_positions(model, weights):
+    """The rotation of a call begins at 0, whatever is in the cache."""
+    made = {name: node for node in model.graph.node for name in node.output}
+    adds = [node for node in model.graph.node if node.op_type == "Add" and node.input[0] in made]
+    places = {node.output[0] for node in adds if made[node.input[0]].op_type == "Range"}
+    place = next(node for node in model.graph.node if node.op_type == "Sub" and node.input[0] in places)
+    place.input[0] = made[place.input[0]].input[0]
+
+
+def repeat_in_the_wrong_order(model, weights):
+    """Query head h reads key and value head h % Hk: the same as query heads in another order."""
+    heads = np.arange(TINY_LM.heads).reshape(-1, TINY_LM.kv_heads).T.ravel()
+    for layer in range(TINY_LM.layers):
+        for name in ("q", "o"):
+            with weights(layer, name) as w:
+                by_head = w.reshape(64, 4, 16) if name == "q" else w.reshape(4, 16, 64)
+                w[:] = (by_head[:, heads] if name == "q" else by_head[heads]).reshape(64, 64)
+
+
+def interleave(model, weights):
+    """Pairs (2i, 2i + 1) are rotated: the same as the rows of q and k in another order."""
+    order = np.concatenate([np.arange(0, 16, 2), np.arange(1, 16, 2)])
+    for layer in range(TINY_LM.layers):
+        for name in ("q", "k"):
+            with weights(layer, name) as w:
+                w[:] = w.reshape(64, -1, 16)[:, :, order].reshape(w.shape)
+
+
+def one_row(model, weights):
+    """One row of one weight of the last layer is 1 % too large."""
+    with weights(TINY_LM.layers - 1, "down") as w:
+        w[:, 7] *= 1.01
+
+
+@pytest.mark.parametrize("fault", [nothing, restart_positions, repeat_in_the_wrong_order, interleave, one_row])
+def test_planted_faults_fail_verify(fault, artifact, tamper, tmp_path):
+    def edit(model):
+        held = {tensor.name: tensor for tensor in model.graph.initializer}
+        matrices = [n.input[1] for n in model.graph.node if n.op_type == "MatMul" and n.input[1] in held]
+        assert len(matrices) == 7 * TINY_LM.layers + 1
+
+        @contextmanager
+        def weights(layer, name):
+            tensor = held[matrices[7 * layer + WEIGHTS.index(name)]]
+            value = numpy_helper.to_array(tensor).copy()
+            yield value
+            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+
+        fault(model, weights)
+
+    report = nk.verify(tamper(artifact, edit, tmp_path / "wrong"), record=False)
+    assert report.verdict == ("within tolerance" if fault is nothing else "failed")
+    if fault is restart_positions:  # the first call is right
+        assert any("call 2 of 3" in note for note in report.notes)
+        assert not any("call 1 of 3" in note for note in report.notes)
+
+
+@pytest.mark.slow
+def test_qwen3s_form_gives_its_oracles_tokens(tmp_path):
+    oracle = read("lm_qwen3")
+    made = nk.lower(nk.capture(nk.load("tiny_lm_qwen3")), "onnx-step", tmp_path / "q")
+    assert made.manifest.parity["verdict"] == "within tolerance"
+    for chunk in (None, 8, 1):
+        assert list(nk.generate(made, oracle["prompt"], 32, chunk=chunk)[0].tokens) == oracle["greedy_tokens"]
