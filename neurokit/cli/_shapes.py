@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from neurokit.dims import as_size
+from neurokit.dims import InputShape, as_size
 from neurokit.errors import InputError
 
-if TYPE_CHECKING:
-    from neurokit.loading import InputShape
+__all__ = ["INPUT_SHAPE_HELP", "InputShape", "parse_shapes"]
 
 INPUT_SHAPE_HELP = (
     "Sizes of one sample without T and B, for a bare nn.Module: 3,224,224. Several inputs: repeat it as "

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurokit.cli._common import Debug, Json, print_json, print_next, stdout_is_for_json
-from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
+from neurokit.cli._shapes import INPUT_SHAPE_HELP, InputShape, parse_shapes
 from neurokit.cli.outputs import check_outputs
 from neurokit.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from neurokit.bench.job import Job
     from neurokit.bench.run import BenchRun
-    from neurokit.loading import InputShape
 
 
 def bench(
