@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurokit.dims import BATCH, Dim, Size, as_size, names_in, substitute, text_of
@@ -73,7 +74,7 @@ def _state(state: StateInfo, fixed: dict[str, Size]) -> dict[str, Any]:
         "shape": [text_of(substitute(size, fixed)) for size in state.shape],
         "next_shape": [text_of(substitute(size, fixed)) for size in state.next_shape],
         "dtype": state.dtype,
-        "init": initial_file(state) if isinstance(state.init, str) else state.init,
+        "init": state.init if state.uniform else initial_file(state),
         "unit": "threshold units" if state.neuron else "",
         "neuron": state.neuron,
     }
@@ -82,6 +83,15 @@ def _state(state: StateInfo, fixed: dict[str, Size]) -> dict[str, Any]:
 def initial_file(state: StateInfo) -> str:
     """Returns the name, within an artifact, of the file of a state's initial values."""
     return f"{state.name}_init.npy"
+
+
+def save_initial_states(captured: Captured, folder: Path) -> None:
+    """Writes the initial values of states that do not start from one number, where the caller feeds them."""
+    import numpy as np
+
+    for state in captured.states if captured.form == "step" else ():
+        if not state.uniform:
+            np.save(folder / initial_file(state), np.asarray(state.start(), dtype=state.dtype))
 
 
 def _reset_policy(captured: Captured) -> str:

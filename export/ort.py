@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from neurokit.dims import BATCH, solve
 from neurokit.errors import ArtifactError, InputError, MissingRuntimeError
 from neurokit.export.onnx.agree import hold_against_graph, of_session
 from neurokit.export.sequence import initial_states, reduce_steps
-from neurokit.feeds import Feeds, Outputs, call_by_name, check_feeds
+from neurokit.feeds import Feeds, Outputs, call_by_name, check_feeds, check_growth
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -259,7 +260,8 @@ class OnnxRunner:
     def _run_once(self, info: Any, feeds: Feeds) -> Outputs:
         names = [port.name for port in info.outputs]
         given = {name: np.ascontiguousarray(value) for name, value in feeds.items()}
-        return dict(zip(names, self._sessions[info.name].run(names, given), strict=True))
+        with _one_line(info.name):
+            return dict(zip(names, self._sessions[info.name].run(names, given), strict=True))
 
     def _run_kept(self, info: Any, feeds: Feeds, sizes: Mapping[str, int]) -> Outputs:
         batch = sizes.get(BATCH, int(next(iter(feeds.values())).shape[0]))
@@ -271,6 +273,7 @@ class OnnxRunner:
                 expected=f"an input [{self._batch}, ...]",
                 fix="runner.reset(batch=...)",
             )
+        check_growth(info.states, sizes, info.dims)
         binding = self._sessions[info.name].io_binding()
         for name, value in feeds.items():
             binding.bind_cpu_input(name, np.ascontiguousarray(value))
@@ -281,7 +284,8 @@ class OnnxRunner:
             binding.bind_output(name, "cpu")
         for state in info.states:
             binding.bind_output(state.output, self._device)
-        self._sessions[info.name].run_with_iobinding(binding)
+        with _one_line(info.name):
+            self._sessions[info.name].run_with_iobinding(binding)
         results = binding.get_outputs()
         kept = zip(info.states, results[len(names) :], strict=True)
         self._states[info.name] = {state.input: value for state, value in kept}
@@ -298,6 +302,19 @@ class OnnxRunner:
     def _need_open(self) -> None:
         if not self._sessions:
             raise InputError("the runner is closed", fix="open the artifact again")
+
+
+@contextmanager
+def _one_line(graph: str) -> Iterator[None]:
+    """Says in one line what ONNX Runtime stopped at, such as a token outside of a table; states stay as they were."""
+    try:
+        yield
+    except Exception as error:  # onnxruntime's exceptions have no common base
+        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"ONNX Runtime cannot run graph {graph!r} on these inputs: {said[:300]}",
+            expected="values that the model takes",
+        ) from error
 
 
 def _source(port: Any) -> str:

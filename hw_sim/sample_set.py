@@ -71,7 +71,7 @@ class SetPricer:
         counted: dict[tuple[object, ...], MappedCounts] = {}
         figures = {}
         for profile in self.profiles:
-            key = (profile.limits, profile.topology)
+            key = (id(batch.network), profile.limits, profile.topology)
             if key not in self._placements:
                 self._placements[key] = map_network(batch.network, profile, self.strategy, enforce=False)
             if key not in counted:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from neurokit.dims import BATCH, Dim, solve
+from neurokit.dims import BATCH, Dim, evaluate, solve
 from neurokit.errors import InputError
 
 Feeds = Mapping[str, np.ndarray]
@@ -79,6 +79,30 @@ def check_feeds(
         if name in sizes and (why := _dim(name, bounds).refusal(sizes[name])):
             raise InputError(f"the size {why}", expected="a size that the model was exported for")
     return sizes
+
+
+def check_growth(states: Sequence[Any], sizes: Mapping[str, int], dims: Mapping[str, Any]) -> None:
+    """Refuses a call after which a state would be longer than its axis may be.
+
+    Args:
+        states: States as a manifest lists them (shape, next_shape).
+        sizes: Sizes of all free axes in this call.
+        dims: Bounds of free axes by name (min, max, multiple).
+
+    Raises:
+        InputError: Names the axis and both sizes.
+    """
+    for state in states:
+        for axis, grown in zip(state.shape, state.next_shape, strict=False):
+            if not isinstance(axis, str) or axis not in dims or axis == grown:
+                continue
+            after, most = evaluate(grown, sizes), _dim(axis, dims[axis]).max
+            if most is not None and after > most:
+                raise InputError(
+                    f"state {state.name!r} has {axis} = {sizes[axis]} and would have {after} after this call",
+                    expected=f"at most {most}",
+                    fix="runner.reset(), or fewer at a time",
+                )
 
 
 def _fits(value: Any, port: Any) -> bool:

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import difflib
-import hashlib
-import importlib.util
-import inspect
-import sys
-import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurokit.dims import as_size
+from neurokit.dims import InputShape, as_size
 from neurokit.errors import (
     InputError,
     ModelLoadError,
@@ -27,12 +20,12 @@ from neurokit.errors import (
 )
 from neurokit.interchange.models import is_model_file, spec_from_file
 from neurokit.spec import MODELS, ModelSpec, TensorSpec, TimeInput
+from neurokit.user_file import call_factory, guarded, import_file, near_files, one_line
 
 if TYPE_CHECKING:
     from torch import nn
 
 DEFAULT_TIME_STEPS = 4
-InputShape = Sequence[int | str] | Mapping[str, tuple[str, Sequence[int | str]]] | None
 Ports = tuple[tuple[str, str, tuple[int | str, ...]], ...]
 _LAYOUTS = {1: "F", 2: "CL", 3: "CHW", 4: "CDHW"}
 
@@ -196,7 +189,7 @@ def _from_zoo(name: str) -> ModelSpec:
     except NeurokitError:
         raise
     except Exception as error:  # of a model that another distribution registered
-        raise ModelLoadError(f"the definition of model {name!r} raised {_one_line(error)}") from error
+        raise ModelLoadError(f"the definition of model {name!r} raised {one_line(error)}") from error
 
 
 def _from_file(ref: str, shape: InputShape, time_steps: int | None) -> ModelSpec:
@@ -205,113 +198,18 @@ def _from_file(ref: str, shape: InputShape, time_steps: int | None) -> ModelSpec
         raise ModelLoadError(f"model {ref!r} names no factory", expected="path/file.py:factory")
     path = Path(file).expanduser()
     if path.suffix != ".py" or not path.is_file():
-        near = [str(other) for other in _near_files(path)]
+        near = [str(other) for other in near_files(path)]
         raise ModelLoadError(
             f"model file {file} does not exist" if path.suffix == ".py" else f"model file {file} is not a .py file",
             expected="path/file.py:factory",
             fix=f"did you mean {' or '.join(near)}?" if near else "",
         )
     path = path.resolve()
-    module = _import_file(path, ref)
-    made = _call_factory(module, name, path, ref)
+    module = import_file(path, ref)
+    made = call_factory(module, name, path, ref)
     if isinstance(made, ModelSpec):
-        return dataclasses.replace(made, build=_guarded(made.build, path, ref))
+        return dataclasses.replace(made, build=guarded(made.build, path, ref))
     return spec_of_module(made, name, shape, time_steps, ref)
-
-
-def _near_files(path: Path) -> list[Path]:
-    if not path.parent.is_dir():
-        return []
-    names = difflib.get_close_matches(path.name, [other.name for other in path.parent.glob("*.py")], n=3, cutoff=0.5)
-    return [path.parent / name for name in names]
-
-
-@contextmanager
-def _importing_from(folder: Path) -> Iterator[None]:
-    """Lets a user's file import what lies next to it and SpikingJelly's old names, also later inside its functions."""
-    from neurokit.capture.legacy import old_code
-
-    sys.path.insert(0, str(folder))
-    try:
-        with old_code():
-            yield
-    finally:
-        if str(folder) in sys.path:
-            sys.path.remove(str(folder))
-
-
-def _import_file(path: Path, ref: str) -> types.ModuleType:
-    """Imports a file afresh, as a module of a package made of its folder, so that `from .other import x` works."""
-    package = "neurokit_user_" + hashlib.sha256(str(path.parent).encode()).hexdigest()[:12]
-    if package not in sys.modules:
-        parent = types.ModuleType(package, f"The folder of {path.name}.")
-        parent.__path__ = [str(path.parent)]
-        sys.modules[package] = parent
-    name = f"{package}.{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ModelLoadError(f"model file {path} cannot be imported", expected="a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        with _importing_from(path.parent):
-            spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise ModelLoadError(f"model file of {ref} failed on import: {_one_line(error)}") from error
-    return module
-
-
-def _call_factory(module: types.ModuleType, name: str, path: Path, ref: str) -> Any:
-    """Returns what the factory makes: a ModelSpec or an nn.Module."""
-    from torch import nn
-
-    factory = getattr(module, name, None)
-    own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-    if factory is None:
-        near = difflib.get_close_matches(name, own, n=3, cutoff=0.5)
-        raise ModelLoadError(
-            f"{path.name} has no function {name!r}",
-            expected=f"one of {', '.join(sorted(own)) or '(none defined)'}",
-            fix=f"did you mean {' or '.join(near)}?" if near else "",
-        )
-    if isinstance(factory, nn.Module) or not callable(factory):
-        raise ModelLoadError(
-            f"{ref} is a {type(factory).__name__}, not a function",
-            expected="a function without arguments that returns an nn.Module or a ModelSpec",
-        )
-    try:
-        inspect.signature(factory).bind()
-    except TypeError as error:
-        raise ModelLoadError(f"factory {ref} cannot be called without arguments: {error}") from error
-    except ValueError:  # built-in callables show no signature
-        pass
-    made = _guarded(factory, path, ref)()
-    if not isinstance(made, ModelSpec | nn.Module):
-        raise ModelLoadError(
-            f"factory {ref} returned a {type(made).__name__}", expected="an nn.Module or a neurokit.spec.ModelSpec"
-        )
-    return made
-
-
-def _guarded(function: Callable[[], Any], path: Path, ref: str) -> Callable[[], Any]:
-    """Wraps a user's function: it can import from its folder, and its failure is one clear line."""
-
-    def call() -> Any:
-        from torch import nn
-
-        from neurokit.capture.legacy import modernised
-
-        try:
-            with _importing_from(path.parent):
-                made = function()
-            return modernised(made) if isinstance(made, nn.Module) else made
-        except NeurokitError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise ModelLoadError(f"factory {ref} raised {_one_line(error)}") from error
-
-    return call
 
 
 def _with_several_inputs(module: nn.Module, name: str, inputs: tuple[TensorSpec, ...], ref: str) -> ModelSpec:
@@ -351,6 +249,7 @@ def spec_of_module(
     ref = ref or name
     from neurokit.capture.attribute_state import mark_states
     from neurokit.capture.time_input import (
+        calls_differ,
         check_takes_sequence,
         element_type,
         find_time_semantics,
@@ -369,7 +268,7 @@ def spec_of_module(
         pristine = copy.deepcopy(module)
     except Exception as error:
         raise ModelLoadError(
-            f"the module of {ref} cannot be copied: {_one_line(error)}",
+            f"the module of {ref} cannot be copied: {one_line(error)}",
             fix="reset its neurons (functional.reset_net) or build it under torch.no_grad()",
         ) from error
     pristine.eval()
@@ -392,6 +291,8 @@ def spec_of_module(
         return ModelSpec(name, lambda: copy.deepcopy(pristine), inputs, time_steps=time_steps)
     own = _own_time_steps(module)
     looped = steps_of_its_own(pristine, inputs[0]) if own is None else None
+    if looped is not None and time_steps not in (None, looped) and calls_differ(pristine, inputs[0]):
+        looped = None  # a neuron at several places, not a loop over time
     if looped is not None and time_steps not in (None, looped):
         raise InputError(
             f"{ref}: its forward runs {looped} time steps itself, and time_steps={time_steps} was given",
@@ -407,11 +308,27 @@ def spec_of_module(
 
     semantics: TimeInput = "image"
     if looped is None:
-        semantics = find_time_semantics(build(), inputs[0], steps, repeats=own is not None, ref=ref)
+        try:
+            semantics = find_time_semantics(build(), inputs[0], steps, repeats=own is not None, ref=ref)
+        except ModelLoadError:
+            other = _in_another_layout(build, name, inputs[0], steps, time_steps)
+            if other is None:
+                raise
+            return other
     return ModelSpec(name, build, inputs, time_steps=steps, time_input=semantics)
 
 
-def _one_line(error: BaseException) -> str:
-    where = f" (line {error.lineno})" if isinstance(error, SyntaxError) and error.lineno else ""
-    text = (error.msg if isinstance(error, SyntaxError) else str(error)).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}{where}"
+def _in_another_layout(
+    build: Callable[[], nn.Module], name: str, tensor: TensorSpec, steps: int, asked: int | None
+) -> ModelSpec | None:
+    """Returns the spec of a module over `[B, T, ...]`, or of one whose samples have a time axis of their own."""
+    from neurokit.capture.batch_first import BatchFirst
+    from neurokit.capture.time_input import batch_first_outputs, steps_inside
+
+    flags = batch_first_outputs(build(), tensor, steps)
+    if flags is not None:
+        return ModelSpec(name, lambda: BatchFirst(build(), flags).eval(), (tensor,), time_steps=steps)
+    inside = steps_inside(build(), tensor)
+    if inside is None or asked not in (None, inside):
+        return None
+    return ModelSpec(name, build, (tensor,), time_steps=inside, time_input="image")

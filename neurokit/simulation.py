@@ -113,6 +113,7 @@ def simulate(
         pricer = SetPricer(first, profiles, mapping, step_seconds, pace, queueing)
         over_all = _over_all(captured, given, first, x, pricer, keep, progress)
         note = f"interrupted: {over_all.samples} of {over_all.asked} samples were run"
+        note += "; the same command goes on from there" if keep is not None else ""
         report = replace(
             report,
             samples=over_all.samples,
@@ -174,19 +175,12 @@ def _over_all(
     values = first.time_steps * sum(population.size for population in first.network.populations)
     size = 1 if late else max(1, min(_MOST_AT_ONCE, _VALUES // values))  # events must not reach the next sample
     samples = given.read(len(done), given.count)
-    batches = replay.batches(samples, size) if replay.possible else _traced(captured, samples, first)
+    one_by_one = (([name], replay.alone(name, x)) for name, x in samples)
+    batches = replay.batches(samples, size) if replay.possible else one_by_one
     report = run_set(pricer, batches, given.count, done, kept.add if kept is not None else None, progress)
     if kept is not None and report.samples == given.count:
         kept.close()
     return report
-
-
-def _traced(captured: Captured, samples: Iterator[Named], first: Workload) -> Iterator[tuple[list[str], Workload]]:
-    """Yields each sample traced by itself, where it cannot be read off a run of several."""
-    from neurokit.hw_sim.trace import trace
-
-    for name, x in samples:
-        yield [name], replace(trace(captured, x, name), network=first.network)
 
 
 def _key(captured: Captured, given: _Given, pricer: SetPricer) -> dict[str, object]:

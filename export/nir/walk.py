@@ -79,6 +79,7 @@ class Walk:
                 why = f"one forward pass runs it {neuron.calls} times with the same state"
                 fix = "give each place its own neuron"
                 self.graph.reasons.append(Unsupported(neuron.path, neuron.kind, why, fix))
+        self.graph.reasons += _other_starts(self.captured)
         if self.captured.spiking and self.captured.time_output == "auto":
             why = "its output is neither one a step nor their mean, sum or last"
             name = self.captured.spec.name
@@ -281,6 +282,19 @@ def _with_sizes(captured: Captured) -> Captured:
     if captured.batch == 1:
         changes["batch"] = 2
     return captured.retrace(**changes) if changes else captured
+
+
+def _other_starts(captured: Captured) -> list[Unsupported]:
+    """Returns every neuron that starts from another membrane than its reset potential: NIR cannot say so."""
+    neurons, reasons = {n.path: n for n in captured.neurons}, []
+    for state in captured.states:
+        neuron = neurons.get(state.neuron)
+        if neuron is None or state.memory != "v" or neuron.op == "decomposed":
+            continue
+        if not state.uniform or state.init != (neuron.parameters.get("v_reset") or 0.0):
+            why = "it starts from a membrane of its own, and NIR has no initial membrane"
+            reasons.append(Unsupported(neuron.path, neuron.kind, why, "use an ONNX form, or start from rest"))
+    return reasons
 
 
 def _sizes(captured: Captured, x: Node) -> tuple[int, int]:

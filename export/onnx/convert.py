@@ -302,8 +302,7 @@ def _start_states_inside(graph: ir.Graph, captured: Captured) -> None:
         shape = tuple(substitute(size, fixed) for size in state.shape)
         if shape not in shapes:
             shapes[shape] = _shape_value(graph, shape, batch, emit, len(shapes))
-        init = np.load(state.init) if isinstance(state.init, str) else state.init
-        start = _initializer(graph, f"{state.name}_init", np.asarray(init, dtype=state.dtype))
+        start = _initializer(graph, f"{state.name}_init", np.asarray(state.start(), dtype=state.dtype))
         ir.convenience.replace_all_uses_with(value, emit("Expand", [start, shapes[shape]]))
     del graph.inputs[count:]
     del graph.outputs[len(captured.output_names) :]

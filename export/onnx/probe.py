@@ -303,7 +303,8 @@ class OnnxProbe(Probe):
         """Returns the outputs, reduced over time as the sequence form does inside, and the layers' values."""
         outputs = [reduce_steps(value, self._time_output) for value in stacked[:count]]
         rest = stacked[count:]  # [T, 1, B, ...] of calls of one step, or [T, B, ...] of membranes
-        return outputs, [v.reshape(v.shape[0], *v.shape[2:]) if v.shape[1] == 1 else v for v in rest]
+        calls = len(self._calls)
+        return outputs, [v.reshape(v.shape[0], *v.shape[2:]) if at < calls else v for at, v in enumerate(rest)]
 
     def _copy(self) -> onnx.ModelProto:
         import onnx

@@ -78,7 +78,7 @@ class OnnxTarget:
         """Writes model.onnx (and model.flat.onnx where asked) and returns manifest entries."""
         import onnx
 
-        from neurokit.export.describe import describe, file_of, metadata
+        from neurokit.export.describe import describe, file_of, metadata, save_initial_states
         from neurokit.export.onnx.agree import described
         from neurokit.export.onnx.convert import onnx_from_captured
         from neurokit.export.onnx.functions import OPSET
@@ -98,7 +98,7 @@ class OnnxTarget:
             if options.flat:
                 _save_flat(path, path.with_suffix(".flat.onnx"))
             nodes, inlined = nodes + len(model.graph), inlined + node_count(str(path))
-            _save_initial_states(part, folder)
+            save_initial_states(part, folder)
         entries["opset"] = OPSET
         entries["form"] = {"onnx-scan": "scan", "onnx-step": "step"}.get(self.info.name, "sequence")
         entries["target_info"] |= {"nodes": nodes, "nodes_inlined": inlined}
@@ -133,17 +133,6 @@ def save(model: Any, path: Path) -> None:
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
     external = f"{path.name}.data" if size > _EXTERNAL_ABOVE else None
     ir.save(model, path, external_data=external)
-
-
-def _save_initial_states(captured: Captured, folder: Path) -> None:
-    """Writes the initial values of states that do not start from one number, where the caller feeds them."""
-    import numpy as np
-
-    from neurokit.export.describe import initial_file
-
-    for state in captured.states if captured.form == "step" else ():
-        if isinstance(state.init, str):
-            np.save(folder / initial_file(state), np.load(state.init, allow_pickle=False).astype(state.dtype))
 
 
 def _save_flat(path: Path, flat: Path) -> None:

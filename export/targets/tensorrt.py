@@ -90,7 +90,7 @@ class TensorrtTarget:
         """
         import onnx
 
-        from neurokit.export.describe import describe, metadata
+        from neurokit.export.describe import describe, metadata, save_initial_states
         from neurokit.export.onnx.convert import onnx_from_captured
         from neurokit.export.onnx.functions import OPSET
         from neurokit.export.targets.onnx import save
@@ -107,6 +107,7 @@ class TensorrtTarget:
         model.metadata_props.update(metadata(captured, entries, self.info.name))
         path = folder / MODEL_FILE
         save(model, path)
+        save_initial_states(captured, folder)
         if settings.precision == "int8":
             entries["numerics"] = "int8"
             entries["target_info"] |= _quantise(captured, path, settings, options.calibration)

@@ -74,7 +74,7 @@ class TensorrtRunner:
     """
 
     def __init__(self, artifact: Artifact) -> None:
-        self.manifest = artifact.manifest
+        self.manifest, self._folder = artifact.manifest, artifact.path
         info = self.manifest.target_info
         check_device(info)
         trt = trt_library.load(info["library"])
@@ -122,7 +122,7 @@ class TensorrtRunner:
 
         if not self.streaming:
             raise InputError("this engine keeps no state between calls", fix="export it with --option form=step")
-        feeds = initial_states(self.manifest.states, batch)
+        feeds = initial_states(self.manifest.states, batch, folder=self._folder)
         self._states = {name: torch.from_numpy(value).cuda() for name, value in feeds.items()}
 
     def step(self, given: Feeds | np.ndarray) -> Any:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.fx import Node
 
+from neurokit.capture.reference import fed_back
 from neurokit.hw_sim.graph.counts import Workload
 from neurokit.hw_sim.graph.raster import SpikeRaster
 from neurokit.hw_sim.trace.tracer import Tracer
@@ -60,6 +61,9 @@ class Replay:
         self.tracer = Tracer(captured)
         self.axis = 0 if captured.spec.time_input == "image" else 1
         self.possible = captured.spiking and not captured.feedback and not self.tracer.groups
+        self._binary = bool(((x == 0) | (x == 1)).all())
+        kinds = tuple((population.name, population.binary) for population in first.network.populations)
+        self._networks = {kinds: first.network}
         self.probes: dict[str, Probe] = {}
         if self.possible:
             self._find(x)
@@ -69,6 +73,12 @@ class Replay:
         names: list[str] = []
         held: list[Tensor] = []
         for name, x in samples:
+            if not self._alike(x):  # spikes where the first sample had values, or the other way around
+                if held:  # in order: a run that is interrupted goes on after what is done
+                    yield names, self.workload(held)
+                    names, held = [], []
+                yield [name], self.alone(name, x)
+                continue
             names.append(name)
             held.append(x)
             if len(held) == size:
@@ -76,6 +86,22 @@ class Replay:
                 names, held = [], []
         if held:
             yield names, self.workload(held)
+
+    def alone(self, name: str, x: Tensor) -> Workload:
+        """Traces one sample by itself; samples with the same kinds of values share one network."""
+        tracer = Tracer(self.captured)
+        with torch.no_grad():
+            outputs = tracer.run(x, fed_back(self.captured, tracer.module, (x,)))
+        network = tracer.builder.network(self.first.network.name, outputs)
+        bits = {projection.name: projection.weight_bits for projection in self.first.network.projections}
+        projections = tuple(replace(p, weight_bits=bits.get(p.name, p.weight_bits)) for p in network.projections)
+        kinds = tuple((population.name, population.binary) for population in network.populations)
+        network = self._networks.setdefault(kinds, replace(network, projections=projections))
+        return Workload(network, tracer.builder.rasters, name, tracer.builder.inputs)
+
+    def _alike(self, x: Tensor) -> bool:
+        binary = bool(((x == 0) | (x == 1)).all())
+        return binary == self._binary
 
     def workload(self, samples: Sequence[Tensor]) -> Workload:
         """Returns the spikes of several samples, one after the other in time."""
@@ -131,7 +157,7 @@ class Replay:
                     real[node] = x if node.name == self._input_name else next(states)
                 elif node.op == "get_attr":
                     real[node] = self.tracer.attribute(str(node.target))
-                elif node.op == "call_function":
+                elif node.op == "call_function" and node in self.tracer.live:
                     args, kwargs = (torch.fx.node.map_arg(a, real.__getitem__) for a in (node.args, node.kwargs))
                     real[node] = node.target(*args, **kwargs)
                 if node in wanted:

@@ -15,6 +15,7 @@ from neurokit.capture.eager import own_random_numbers, untouched
 from neurokit.capture.graphs import several_and_neurons, together
 from neurokit.capture.hidden import find_hidden
 from neurokit.capture.hooks import foreign_hooks, settle
+from neurokit.capture.initial_values import learn_starts
 from neurokit.capture.neurons import is_stateful
 from neurokit.capture.obstacles import neurons_and_states, not_one_step, not_streaming, wrong_time_steps
 from neurokit.capture.one_by_one import folds
@@ -28,7 +29,7 @@ from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSt
 from neurokit.dims import BATCH, substitute
 from neurokit.errors import InputError, ModelLoadError, Unsupported, UnsupportedError
 from neurokit.program.passes import TRACED, apply
-from neurokit.spec import ModelSpec
+from neurokit.spec import ModelSpec, TimeOutput
 from neurokit.weights import check_finite
 
 __all__ = ["Captured", "NeuronInfo", "StateInfo", "capture", "opened", "spec_of"]
@@ -183,12 +184,13 @@ def _trace(
     if reasons:
         raise UnsupportedError(f"model {spec.name!r} cannot be captured", reasons)
     example_t = _DYNAMIC_T if steps == "dynamic" else steps
-    # Before the state is named: this one runs the twin from its initial state.
-    over_time = time_output(twin, spec, example_t)
-    twin.time_output = over_time
+    found = None
+    if not twin.starts_known:
+        over_time, found = _probed(twin, spec, example_t, False, opened)
+    if learn_starts(twin, spec, example_t) or single or found is None:
+        over_time, found = _probed(twin, spec, example_t, single, opened)
     twin.opened = opened
     try:
-        found = probe(twin, spec, example_t, single)
         reasons = [*found.problems, *(not_one_step(twin, spec, over_time) if single else ())]
         if reasons:
             raise UnsupportedError(f"model {spec.name!r} cannot be captured", reasons)
@@ -239,6 +241,17 @@ def _trace(
         module=twin,
         retrace=retrace,
     )
+
+
+def _probed(twin: Twin, spec: ModelSpec, steps: int | None, single: bool, opened: bool) -> tuple[TimeOutput, Probe]:
+    """Returns what the output is over time, and what the dry runs found."""
+    # Before the state is named: this one runs the twin from its initial state.
+    twin.time_output = time_output(twin, spec, steps)
+    twin.opened = opened
+    try:
+        return twin.time_output, probe(twin, spec, steps, single)
+    finally:
+        twin.opened = False
 
 
 def _export(

@@ -105,8 +105,11 @@ def _hold(job: Job, side: Side, case: Case, other: Callable[[Case], Run]) -> boo
     try:
         with _quiet_double(job, side):
             found = other(case)
-    except UnsupportedError:
-        raise
+    except UnsupportedError as error:
+        if side != "steps":
+            raise
+        job.refused["step"] = error.reasons[0].why if error.reasons else error.what
+        return True
     except Exception as error:
         job.left_out.append(f"{_NAMES[side]} at T = {case.steps}, B = {case.batch}: {one_line(error)}")
         return False

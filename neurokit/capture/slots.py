@@ -29,6 +29,9 @@ class Slot:
     step: Step | None = None
     carried: bool = True  # whether a run begins with the state that the last one left
     seen: list[tuple[int, ...]] = field(default_factory=list)
+    written: dict[str, Any] = field(default_factory=dict)  # what the user's code set before the first call, `[B, ...]`
+    rewritten: bool = False  # whether it set one again before a later call
+    starts: dict[str, Any] = field(default_factory=dict)  # initial values of one sample, where they are no reset value
 
     @property
     def op(self) -> str:

@@ -93,6 +93,8 @@ class _Trial:
     shapes: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
     error: str = ""
     raised: bool = False
+    outputs: list[torch.Tensor] = field(default_factory=list)
+    given: list[torch.Tensor] = field(default_factory=list)  # inputs of the neuron that was called first
 
     def calls_are_multiples_of(self, count: int) -> bool:
         return all(len(shapes) % count == 0 for shapes in self.shapes.values())
@@ -140,6 +142,49 @@ def find_time_semantics(module: nn.Module, tensor: TensorSpec, steps: int, *, re
         expected="a forward over [T, B, ...], or over [B, ...] with single-step neurons or an attribute T",
         fix="check the input shape, or return a ModelSpec that states time_input",
     )
+
+
+def calls_differ(module: nn.Module, tensor: TensorSpec) -> bool:
+    """Returns whether the first neuron is given another input at every call of one `[B, *shape]`.
+
+    A module that repeats an image gives it the same; one that has its neuron at several places does not.
+    """
+    trial = _try(module, (2, *tensor.shape), tensor)
+    return not trial.error and any(not torch.equal(trial.given[0], later) for later in trial.given[1:])
+
+
+def batch_first_outputs(module: nn.Module, tensor: TensorSpec, steps: int) -> list[bool] | None:
+    """Returns, of a module that takes `[B, T, *shape]`, which of its outputs are `[B, T, ...]`; None if it does not.
+
+    Args:
+        module: The module, in evaluation mode; it is copied.
+        tensor: Its input.
+        steps: Number of steps T of the trial.
+    """
+    batch = 3 if steps == 2 else 2
+    trial = _try(module, (batch, steps, *tensor.shape), tensor)
+    if trial.error:
+        return None
+    at_once = trial.first(2) == (steps, batch)
+    one_by_one = trial.first(1) == (batch,) and steps > 1 and trial.calls_are_multiples_of(steps)
+    if not (at_once or one_by_one):
+        return None
+    return [tuple(y.shape[:2]) == (batch, steps) for y in trial.outputs]
+
+
+def steps_inside(module: nn.Module, tensor: TensorSpec) -> int | None:
+    """Returns how many steps the multi-step neurons of a module see of one `[B, *shape]`: time is an axis of a sample.
+
+    Such is a signal `[B, C, T]` that the module brings to `[T, B, C]`.
+    """
+    seen = set()
+    for batch in (2, 3):
+        trial = _try(module, (batch, *tensor.shape), tensor)
+        first = () if trial.error else trial.first(2)
+        if len(first) < 2 or first[1] != batch or first[0] not in tensor.shape:
+            return None
+        seen.add(first[0])
+    return seen.pop() if len(seen) == 1 else None
 
 
 def check_takes_sequence(module: nn.Module, tensor: TensorSpec, steps: int, ref: str) -> None:
@@ -201,6 +246,8 @@ def _try(module: nn.Module, shape: tuple[int, ...], tensor: TensorSpec) -> _Tria
     def note(name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
         def hook(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
             trial.shapes.setdefault(name, []).append(tuple(inputs[0].shape))
+            if next(iter(trial.shapes)) == name:
+                trial.given.append(inputs[0].detach().clone())
 
         return hook
 
@@ -211,7 +258,8 @@ def _try(module: nn.Module, shape: tuple[int, ...], tensor: TensorSpec) -> _Tria
     x = torch.rand(shape, generator=generator).to(device, getattr(torch, tensor.dtype))
     try:
         with torch.no_grad():
-            module(x)
+            leaves = torch.utils._pytree.tree_leaves(module(x))
+            trial.outputs = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     except Exception as error:
         text = str(error).strip()
         trial.error = f"{type(error).__name__}: {text.splitlines()[0][:120] if text else 'no message'}"

@@ -19,6 +19,7 @@ from neurokit.capture.looping import run_loop
 from neurokit.capture.neurons import Adapter, States, adapter_for, is_stateful, refuse
 from neurokit.capture.signature import Signature, named_leaves
 from neurokit.capture.slots import Order, Slot, Timeline
+from neurokit.capture.starts import begun, note_written
 from neurokit.errors import ModelLoadError, Unsupported, UnsupportedError
 from neurokit.neurons.loops import Loop
 from neurokit.neurons.stepwise import TENSOR, Step, stepwise
@@ -109,6 +110,7 @@ class Twin(nn.Module):
         self.slots: list[Slot] = []
         self.order = Order()
         self.state_count = 0
+        self.starts_known = False  # whether initial values that the module writes itself were looked for
         for path, module in net.named_modules():
             if is_stateful(module):
                 self._adopt(path, module)
@@ -160,6 +162,7 @@ class Twin(nn.Module):
         at = 0
         for slot in self.slots:
             slot.calls, slot.carried, slot.forgotten = 0, True, False
+            slot.written, slot.rewritten = {}, False
             slot.values = slot.initial
             if slot.names:
                 named = dict(zip(slot.names, states[at : at + len(slot.names)], strict=True))
@@ -244,11 +247,14 @@ class Twin(nn.Module):
                 raise UnsupportedError("its steps cannot be told apart", [_resets(slot)])
             slot.values, slot.forgotten = slot.initial, False
             return
-        now = tuple(module._memories.values())
-        if len(now) == len(slot.values) and any(new is not old for new, old in zip(now, slot.values, strict=True)):
-            if self.single and slot.calls == 1:
-                raise UnsupportedError("its steps cannot be told apart", [_sets(slot)])
-            slot.values = now
+        unknown = note_written(slot)
+        if unknown and self.single and slot.calls == 1:
+            raise UnsupportedError("its steps cannot be told apart", [_sets(slot)])
+        now = module._memories
+        slot.values = tuple(
+            now[name] if name in unknown else value
+            for name, value in zip(now, slot.values, strict=len(now) == len(slot.values))
+        )
 
     def _steps(self, slot: Slot, x_seq: Tensor) -> tuple[Tensor, States]:
         """Takes the steps of a rare neuron: as one operation where its step is a function, else as `_loop` does."""
@@ -333,7 +339,7 @@ def _materialize(slot: Slot, x: Tensor, has_time: bool) -> States:
     module = slot.module
     if not isinstance(module, base.MemoryModule):
         return slot.values
-    return tuple(module.materialize_states((x,), slot.values, "m" if has_time else "s"))
+    return begun(slot, module.materialize_states((x,), slot.values, "m" if has_time else "s"))
 
 
 def _memory_names(module: nn.Module) -> list[str]:

@@ -11,6 +11,7 @@ from neurokit.errors import InputError
 from neurokit.spec import ONE_GRAPH, ModelSpec, StateSpec, TimeOutput
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch.export import ExportedProgram
 
@@ -57,7 +58,7 @@ class StateInfo:
         memory: Its name in that module: "v"; "" for a declared state.
         shape: Sizes: numbers and expressions of free axes, such as B, or 2*B where the batch is folded with a factor.
         dtype: Numpy name of the element type.
-        init: Value that every element has before the first step, or the .npy file of one sample's values.
+        init: Value that every element has before the first step, or one sample's values: an array, or a .npy file.
         unit: What it measures; membrane potentials are in units of the threshold's scale ("1").
         next_shape: Sizes after the step; () where they stay.
     """
@@ -67,9 +68,29 @@ class StateInfo:
     memory: str
     shape: tuple[Size, ...]
     dtype: str
-    init: float | str
+    init: float | str | np.ndarray = field(compare=False)
     unit: str = "1"
     next_shape: tuple[Size, ...] = ()
+
+    @property
+    def uniform(self) -> bool:
+        """Whether every element starts from one number."""
+        return isinstance(self.init, int | float)
+
+    def start(self) -> Any:
+        """Returns the initial value: a number, or the values of one sample.
+
+        Raises:
+            InputError: If its file cannot be read.
+        """
+        import numpy as np
+
+        if not isinstance(self.init, str):
+            return np.asarray(self.init)
+        try:
+            return np.load(self.init, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise _unfit(self, error) from error
 
     def concrete(self, batch: int, sizes: Mapping[str, int] | None = None) -> tuple[int, ...]:
         """Returns the shape for a batch of `batch` samples and the sizes of other free axes."""
@@ -208,16 +229,19 @@ def initial_state(state: StateInfo, batch: int, sizes: Mapping[str, int]) -> tor
     Raises:
         InputError: If its file cannot be read, or does not fit.
     """
-    import numpy as np
     import torch
 
-    shape, dtype = state.concrete(batch, sizes), getattr(torch, state.dtype)
-    if not isinstance(state.init, str):
-        return torch.full(shape, state.init, dtype=dtype)
+    shape = state.concrete(batch, sizes)
+    dtype = getattr(torch, state.dtype)
     try:
-        return torch.from_numpy(np.load(state.init, allow_pickle=False)).to(dtype).expand(shape).clone()
-    except (OSError, ValueError, RuntimeError, TypeError) as error:
-        raise InputError(
-            f"the initial value of state {state.name!r} in {state.init} cannot be taken: {error}",
-            expected=f"a .npy file that fits {list(shape[1:])}",
-        ) from error
+        return torch.from_numpy(state.start()).to(dtype).expand(shape).clone()
+    except (RuntimeError, TypeError) as error:
+        raise _unfit(state, error) from error
+
+
+def _unfit(state: StateInfo, error: Exception) -> InputError:
+    shape = [str(size) for size in state.shape[1:]]
+    return InputError(
+        f"the initial value of state {state.name!r} in {state.init} cannot be taken: {error}",
+        expected=f"a .npy file that fits [{', '.join(shape)}]",
+    )

@@ -13,6 +13,7 @@ import typer
 
 from neurokit.cli._common import Debug, Json, print_json, print_next, stdout_is_for_json
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, InputShape, parse_shapes
+from neurokit.cli.outputs import check_outputs
 from neurokit.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -69,7 +70,9 @@ def bench(
     margin: Annotated[float, typer.Option("--margin", help="Change that is not called, as a share.")] = 0.03,
     confidence: Annotated[float, typer.Option("--confidence", help="Least confidence of a comparison.")] = 0.95,
     allow_invalid: Annotated[bool, typer.Option("--allow-invalid", help="Compare INVALID runs all the same.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a pack that is there.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a pack that is there, or a file that is no report of neurokit.")
+    ] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -106,9 +109,8 @@ def bench(
             replace(base, scenario=name)  # refuses an unknown one before any work
     if data is not None and not data.is_file():
         raise InputError(f"there is no file {data}", expected="an .npz file with x and y")
-    for place in (out, history):
-        if place is not None and not place.absolute().parent.is_dir():
-            raise InputError(f"{place.parent} is no folder", expected="a place for the file")
+    check_outputs(out, force=force)
+    check_outputs(history, force=True)  # it is added to, not replaced
     with tempfile.TemporaryDirectory() as temporary, stdout_is_for_json(as_json):
         jobs, failures = _plan(what, target or [], base, asked, Path(temporary), on_device=bool(pack or host))
         if pack is not None:

@@ -11,6 +11,7 @@ import typer
 
 from neurokit.cli._common import Debug, Json, print_json, print_next, progress, samples_done, stdout_is_for_json
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
+from neurokit.cli.outputs import Force, check_outputs
 from neurokit.errors import InputError
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def energy(
     ] = False,
     out: Annotated[Path | None, typer.Option("--out", help="JSON file for the whole report.")] = None,
     html_file: Annotated[Path | None, typer.Option("--html", help="Write the report as one HTML page.")] = None,
+    force: Force = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -116,7 +118,8 @@ def energy(
         raise InputError(f"--pace is {pace!r}", expected="one of " + ", ".join(PACES))
     if mapping not in STRATEGIES:
         raise InputError(f"--mapping is {mapping!r}", expected="one of " + ", ".join(STRATEGIES))
-    _refuse_early(input_file, out, html_file)
+    _refuse_missing(input_file)
+    check_outputs(out, html_file, force=force)
     with stdout_is_for_json(as_json):
         rules = estimator or DEFAULT_ESTIMATORS
         report = _simulate(
@@ -279,10 +282,7 @@ def at_voltages(names: list[str], profiles: list[HardwareProfile], given: list[s
     return [p.at_voltage(volts[n]) if n in volts else p for n, p in zip(names, profiles, strict=True)]
 
 
-def _refuse_early(input_file: Path | None, *outputs: Path | None) -> None:
-    """Refuses a missing input or an unusable place before the minutes that loading and counting can take."""
+def _refuse_missing(input_file: Path | None) -> None:
+    """Refuses a missing input before the minutes that loading and counting can take."""
     if input_file is not None and not input_file.exists():
         raise InputError(f"there is no input file or folder {input_file}", expected="an image, an array, events, audio")
-    for path in outputs:
-        if path is not None and not path.absolute().parent.is_dir():
-            raise InputError(f"there is no folder {path.absolute().parent}", fix="create it first")

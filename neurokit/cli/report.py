@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from neurokit.cli._common import Debug, Json, print_json, print_next
+from neurokit.cli.outputs import Force, check_outputs
 
 
 def report(
@@ -18,12 +19,14 @@ def report(
         ),
     ],
     html: Annotated[Path, typer.Option("--html", help="Page to write; one file that needs nothing else.")],
+    force: Force = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Put accuracy, parity, latency, memory, size and energy of every target on one page."""
     from neurokit.page.build import build
 
+    check_outputs(html, force=force)
     content = build(places, html)
     if as_json:
         rows = [

@@ -28,6 +28,7 @@ from neurokit.exact.folded import Folded
 from neurokit.exact.observe import Calibration, observe
 from neurokit.exact.proof import LayerProof, Proof, prove
 from neurokit.exact.rewrite import Plan, Rounding, apply, place
+from neurokit.exact.starts import rounded_starts
 from neurokit.neurons.delay import Delay
 from neurokit.neurons.loops import Loop
 from neurokit.port_traits import refuse_ports
@@ -184,7 +185,7 @@ def _prepare(model: Captured | ModelSpec, calibration: Tensor | None, search: bo
     check_spec(model if isinstance(model, ModelSpec) else model.whole_spec)
     original = _merged(model)
     _refuse_loops(original)
-    reference = _reference(original)
+    reference = rounded_starts(_reference(original))
     x = _calibration(reference, calibration)
     steps = reference.time_steps if isinstance(reference.time_steps, int) else None
     folded = fold(reference.program, steps)
@@ -246,7 +247,8 @@ def build(captured: Captured, numbers: Plan) -> Captured:
     changes = dict(zip(captured.calls, folded.parameters, strict=True))
     neurons = tuple(_neuron(neuron, changes.get(neuron.path, {})) for neuron in captured.neurons)
     resets = {n.path: (n.parameters.get("v_reset"), changes.get(n.path, {}).get("v_reset")) for n in captured.neurons}
-    states = tuple(_state(state, *resets.get(state.neuron, (None, None))) for state in captured.states)
+    begun = rounded_starts(captured).states
+    states = tuple(_state(state, *resets.get(state.neuron, (None, None))) for state in begun)
 
     def retrace(**forms: Any) -> Captured:
         return build(captured.retrace(**forms), numbers)
@@ -327,7 +329,8 @@ def _neuron(neuron: Any, changed: dict[str, Any]) -> Any:
 
 
 def _state(state: Any, old: float | None, new: float | None) -> Any:
-    return replace(state, init=new) if new is not None and old is not None and state.init == old else state
+    at_rest = new is not None and old is not None and state.uniform and state.init == old
+    return replace(state, init=new) if at_rest else state
 
 
 def _notes(notes: list[str]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurokit.exact.dyadic import ANY, is_power_of_two, lowest_bit_of
+from neurokit.exact.dyadic import ANY, is_power_of_two, lowest_bit, lowest_bit_of
 
 LIMIT = 24
 
@@ -83,9 +83,9 @@ class _State:
         self.decay = 0.0 if op == "if_" else 1.0 / settings["tau"] if op == "lif" else float(settings["decay"])
         self.decay_input = bool(settings.get("decay_input", False))
         self.x = (high, low, grid)
-        start = float(v0.reshape(-1)[0]) if v0.numel() else 0.0
-        self.v = (torch.full_like(high, start), torch.full_like(high, start))
-        self.grid = torch.full_like(grid, lowest_bit_of(start))
+        start = v0.double().expand_as(high)
+        self.v = (start, start)
+        self.grid = lowest_bit(start)
         self.constant = lowest_bit_of(self.rest) if self.hard else lowest_bit_of(self.threshold)
         self.grid = torch.minimum(self.grid, torch.full_like(grid, self.constant))
         self.settled = False

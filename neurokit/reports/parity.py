@@ -95,6 +95,8 @@ class WayParity:
         flips: Decisions that differ.
         outputs_equal: Whether every bit of the outputs is equal.
         output_error: Largest relative L2 error of a sample's outputs.
+        fault: What of its flips does not follow from the artifact's own currents and states, in one line, or "".
+        judged: Whether its flips were held against these.
     """
 
     level: int
@@ -104,6 +106,8 @@ class WayParity:
     flips: int
     outputs_equal: bool
     output_error: float
+    fault: str = ""
+    judged: bool = False
 
 
 @dataclass(frozen=True)

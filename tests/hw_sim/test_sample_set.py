@@ -149,3 +149,14 @@ def test_students_t(freedom):
 
 def test_one_sample_has_no_spread():
     assert spread_of([3.0], "J").deviation == 0.0
+
+
+def test_samples_of_spikes_and_of_counts_in_one_set_are_each_what_they_are(captured, samples):
+    """Of a sample with several events in a bin the first layer's events are graded, of one with spikes they are not."""
+    mixed = [samples[2], samples[3] * 2, samples[4]]
+    alone = [nk.simulate(captured, x, ["loihi1"]) for x in mixed]
+    report = nk.simulate(captured, mixed, ["loihi1"])
+    assert len({single.totals["graded_events"] > alone[0].totals["graded_events"] for single in alone}) == 2
+    assert report.test_set.events.mean == pytest.approx(np.mean([s.totals["synaptic_events"] for s in alone]))
+    totals = [single.chip("loihi1").total.value for single in alone]
+    assert report.test_set.energy["loihi1"].mean == pytest.approx(np.mean(totals), rel=1e-9)

@@ -18,6 +18,7 @@ from neurokit.cli._shapes import parse_shapes
 from neurokit.cli.export import parse_options
 from neurokit.errors import InputError, ParityError, Unsupported, UnsupportedError
 from neurokit.reports import LayerParity, ParityReport
+from neurokit.spec import ModelSpec, TensorSpec
 from neurokit.target import TARGETS, TargetInfo
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +39,7 @@ def house(monkeypatch, tmp_path):
 
     def load(model, **options):
         calls["load"] = (model, options)
-        return types.SimpleNamespace(name=model)
+        return ModelSpec(model, lambda: None, (TensorSpec("x", (3, 8, 8)),))
 
     def capture(spec, **options):
         calls["capture"] = options
@@ -415,6 +416,7 @@ SLEEPER = """
 import signal, sys, time, types, neurokit
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a runner in the background hands down SIG_IGN
 from neurokit.artifact import write_artifact
+from neurokit.spec import ModelSpec, TensorSpec
 from neurokit.target import TARGETS, TargetInfo
 
 def lower(captured, target, out, force, **options):
@@ -423,11 +425,11 @@ def lower(captured, target, out, force, **options):
         print("now", flush=True)
         time.sleep(60)
 
-spec = types.SimpleNamespace(name="m")
+spec = ModelSpec("m", lambda: None, (TensorSpec("x", (3,)),))
 pipeline = types.SimpleNamespace(capture=lambda spec, **options: None, lower=lower)
 sys.modules["neurokit.pipeline"] = pipeline
 sys.modules["neurokit.loading"] = types.SimpleNamespace(load=lambda model, **options: spec)
-TARGETS._items["fake"] = None
+TARGETS._items["fake"] = types.SimpleNamespace(info=TargetInfo("fake", "for tests"))
 from neurokit.cli import main
 sys.argv = ["neurokit", "export", "m", "--target", "fake", "--out", "out/m"]
 sys.exit(main())

@@ -86,9 +86,9 @@ def _blank(name: str, config: DecoderConfig, description: str) -> ModelSpec:
 def _drawn(config: DecoderConfig) -> Callable[[], nn.Module]:
     def build() -> nn.Module:
         from neurokit.models.decoder.drawn import fill
-        from neurokit.models.decoder.net import Decoder
+        from neurokit.models.decoder.net import blank
 
-        return fill(Decoder(config)).eval()
+        return fill(blank(config))
 
     return build
 

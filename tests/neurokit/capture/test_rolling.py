@@ -167,3 +167,39 @@ def test_a_loop_that_reads_its_own_past_is_one_neuron_a_call():
     assert torch.equal(captured.program.module()(x, *captured.initial_states(3))[0], eager(net, x))
     with pytest.raises(nk.errors.UnsupportedError, match="read what the step before"):
         capture(spec, time_steps="dynamic")
+
+
+class LearntStart(nn.Module):
+    """Its membrane starts from what was learnt."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc, self.sn = nn.Linear(6, 5), neuron.LIFNode(v_threshold=0.5, step_mode="m")
+        self.start = nn.Parameter(torch.linspace(0.0, 0.4, 5))
+
+    def forward(self, x):
+        self.sn.v = self.start.expand(x.shape[1], 5).clone()
+        return self.sn(self.fc(x))
+
+
+class ResetBetween(LearntStart):
+    """Two sequences one after the other, each from rest."""
+
+    def forward(self, x):
+        first = self.sn(self.fc(x))
+        self.sn.reset()
+        return first + self.sn(self.fc(x * 2))
+
+
+@pytest.mark.parametrize("kind", [LearntStart, ResetBetween], ids=lambda kind: kind.__name__)
+def test_a_membrane_set_in_forward_is_where_the_neuron_starts(kind):
+    net = kind().eval()
+    spec = ModelSpec("start", lambda: net, (TensorSpec("x", (6,)),), time_steps=T)
+    captured = nk.capture(spec)
+    x = torch.rand(T, 3, 6) * 2
+    y = captured.program.module()(x, *captured.initial_states(3))[0]
+    assert torch.equal(y, eager(net, x))
+    assert y.any()
+    with pytest.raises(nk.errors.UnsupportedError, match="step"):
+        captured.retrace(form="step")

@@ -91,6 +91,21 @@ def test_the_runner_takes_padding_as_minus_one(artifact):
     assert worst(logits[1, -20:].ravel()[wanted["index"]], np.array(wanted["value"])) < 1e-5
 
 
+def test_a_token_outside_the_vocabulary_and_a_text_that_is_too_long_leave_the_caches_as_they_were(artifact):
+    with nk.open(artifact) as runner:
+        runner.reset(1)
+        runner.step({"ids": np.full((1, 500), 7)})
+        for ids, said in (
+            (np.array([[256]]), "indices element out of data bounds"),
+            (np.ones((1, 13), int), "have 513"),
+        ):
+            with pytest.raises(InputError, match=said) as error:
+                runner.step({"ids": ids})
+            assert "\n" not in str(error.value)
+        assert runner.states()["k0"].shape == (1, 2, 500, 16)
+        runner.step({"ids": np.ones((1, 12), int)})
+
+
 def test_the_command_prints_tokens_and_refuses_in_one_line(artifact, capsys):
     prompt = ",".join(map(str, ORACLE["prompt"]))
     assert main(["run", str(artifact.path), "--prompt-ids", prompt, "--tokens", "5", "--json"]) == 0
