@@ -129,6 +129,7 @@ class ParityReport(Report):
         spikes_compared: Number of spike decisions compared over all layers.
         spikes_flipped: Number of forced flips over all layers.
         notes: One line each: what a reader should know.
+        unseen: What no check exercised, one line each: the verdict says nothing of it.
         ways: Every way to run it, where verification was thorough.
         provenance: Versions and machine of the run.
         simulators: How other simulators run the same file, where the target has any.
@@ -151,6 +152,7 @@ class ParityReport(Report):
     ways: tuple[WayParity, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
     simulators: tuple[SimulatorParity, ...] = ()
+    unseen: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
