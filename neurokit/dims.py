@@ -11,6 +11,9 @@ from neurokit.errors import InputError
 _NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _TERM = re.compile(r"(?:(\d+)\*)?([A-Za-z_][A-Za-z_0-9]*)|(\d+)")
 
+# What a user says of inputs: the sizes of one sample, or (dtype, sizes) of several by name.
+InputShape = Sequence[int | str] | Mapping[str, tuple[str, Sequence[int | str]]] | None
+
 BATCH = "B"
 TIME = "T"
 

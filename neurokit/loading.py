@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurokit.dims import as_size
+from neurokit.dims import InputShape, as_size
 from neurokit.errors import (
     InputError,
     ModelLoadError,
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 DEFAULT_TIME_STEPS = 4
-InputShape = Sequence[int | str] | Mapping[str, tuple[str, Sequence[int | str]]] | None
 Ports = tuple[tuple[str, str, tuple[int | str, ...]], ...]
 _LAYOUTS = {1: "F", 2: "CL", 3: "CHW", 4: "CDHW"}
 

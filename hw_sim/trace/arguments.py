@@ -54,7 +54,7 @@ class Single(Arguments):
     def __init__(self, tracer: Tracer, node: Node) -> None:
         self._tracer, self._node = tracer, node
         self._names = _names(node)
-        self.users = len(node.users)
+        self.users = sum(user in tracer.live for user in node.users)
         self._args = torch.fx.node.map_arg(node.args, tracer.real.__getitem__)
         self._kwargs = torch.fx.node.map_arg(node.kwargs, tracer.real.__getitem__)
         self.arguments = dict(zip(self._names, self._args, strict=False)) | self._kwargs
@@ -81,7 +81,8 @@ class Rolled(Arguments):
     def __init__(self, tracer: Tracer, group: Group) -> None:
         self._tracer, self._group, self._node = tracer, group, group.node
         self._names = _names(self._node)
-        self.users = max(len(node.users) for node in group.members if node is not None)
+        members = [node for node in group.members if node is not None]
+        self.users = max(sum(user in tracer.live for user in node.users) for node in members)
         self.is_sum = group.is_sum
         self._rows = [leaves(node) if node is not None else None for node in group.members]
         self.arguments, self.values = {}, {}

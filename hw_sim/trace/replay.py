@@ -157,7 +157,7 @@ class Replay:
                     real[node] = x if node.name == self._input_name else next(states)
                 elif node.op == "get_attr":
                     real[node] = self.tracer.attribute(str(node.target))
-                elif node.op == "call_function":
+                elif node.op == "call_function" and node in self.tracer.live:
                     args, kwargs = (torch.fx.node.map_arg(a, real.__getitem__) for a in (node.args, node.kwargs))
                     real[node] = node.target(*args, **kwargs)
                 if node in wanted:

@@ -41,6 +41,7 @@ class Tracer:
         self.captured = captured
         self.builder = Builder(captured.time_steps if isinstance(captured.time_steps, int) else 1)
         self.builder.plain_neurons = _plain_neurons(captured)
+        self.live = live_nodes(self.module)
         self.cells = Cells(captured, self.module, self.builder)
         nodes = [node for node in self.module.graph.nodes if is_neuron(node.target)]
         self.neurons = dict(zip(nodes, captured.calls, strict=True))
@@ -109,8 +110,10 @@ class Tracer:
     def _step(self, node: Node) -> None:
         group, _ = self.groups.get(node, (None, 0))
         if group is not None:
-            if node is group.first:
+            if node is group.first and any(member in self.live for member in group.members):
                 self._group(group)
+            return
+        if node not in self.live:  # a recorded membrane that nobody reads: no work of the network
             return
         result = self.real[node] if self.groups else self._compute(node)
         value = self._worth(node, Single(self, node), result)
@@ -258,6 +261,15 @@ def _shares(value: Any, steps: int) -> list[Any]:
     if not isinstance(value, Value) or value.unknown or value.once:
         return [value] * steps
     return [value.mapped(lambda ids, k=k: ids.chunk(steps)[k]) for k in range(steps)]  # type: ignore[misc]
+
+
+def live_nodes(module: GraphModule) -> set[Node]:
+    """Returns the nodes that anything which leaves the program depends on."""
+    live: set[Node] = set()
+    for node in reversed(module.graph.nodes):
+        if node.op == "output" or node in live:
+            live.update(node.all_input_nodes)
+    return live
 
 
 def _module_of(captured: Captured) -> GraphModule:

@@ -47,7 +47,7 @@ def streams(twin: Twin, spec: ModelSpec) -> bool:
                 together, apart = together_and_apart(twin, spec, given, 3)
         except (RuntimeError, ValueError, TypeError, AttributeError):
             return True  # said where it is traced
-        if not _close(together, apart):
+        if not all(_close(whole, steps) for whole, steps in zip(together, apart, strict=True)):
             return False
     return True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -158,10 +158,23 @@ def time_output(twin: Twin, spec: ModelSpec, time_steps: int | None) -> TimeOutp
         return "last"
     if spec.time_output != "auto":
         return spec.time_output
-    y = _dry_run(twin, spec, time_steps, 2, single=False)
-    if y and all(value.dim() >= 2 and value.shape[0] == time_steps and value.shape[1] == 2 for value in y):
+    batch = 3 if time_steps == 2 else 2  # another number than T, so that the axes can be told apart
+    y = _dry_run(twin, spec, time_steps, batch, single=False)[: len(twin.signature.output_names)]
+    over_time = [value.dim() >= 2 and tuple(value.shape[:2]) == (time_steps, batch) for value in y]
+    if over_time and all(over_time):
         return "sequence"
+    if any(over_time):
+        raise _mixed_over_time(twin, spec, over_time)
     return _reduction(twin, spec)
+
+
+def _mixed_over_time(twin: Twin, spec: ModelSpec, over_time: list[bool]) -> UnsupportedError:
+    pairs = list(zip(twin.signature.output_names, over_time, strict=True))
+    timed = ", ".join(name for name, each in pairs if each)
+    rest = ", ".join(name for name, each in pairs if not each)
+    why = f"of its outputs {timed} is given at every time step and {rest} once"
+    reason = Unsupported("", spec.name, why, "return all of them at every step `[T, B, ...]`, or all once")
+    return UnsupportedError(f"model {spec.name!r} cannot be captured", [reason])
 
 
 def _reduction(twin: Twin, spec: ModelSpec) -> TimeOutput:
@@ -183,28 +196,40 @@ def _reduction(twin: Twin, spec: ModelSpec) -> TimeOutput:
         except (RuntimeError, ValueError, TypeError, AttributeError):
             fits = fits if trial else []  # the model cannot run so many steps, or one step at a time
             break
-        candidates = {"mean": stacked.mean(0), "sum": stacked.sum(0), "last": stacked[-1]}
         fits = [
             name
-            for name, value in candidates.items()
-            if name in fits and value.shape == together.shape and torch.allclose(value, together, rtol=1e-9, atol=1e-9)
+            for name in fits
+            if all(_close(_REDUCTIONS[name](apart), whole) for apart, whole in zip(stacked, together, strict=True))
         ]
         if not fits or (len(fits) == 1 and trial):  # one trial may fit by chance: a maximum is the last step at times
             break
     return fits[0] if fits else "auto"  # type: ignore[return-value]
 
 
-def together_and_apart(twin: Twin, spec: ModelSpec, given: tuple[Tensor, ...], steps: int) -> tuple[Tensor, Tensor]:
-    """Returns the output of all steps at once, and the outputs of the steps taken one by one."""
+_REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": lambda steps: steps.double().mean(0),
+    "sum": lambda steps: steps.sum(0),
+    "last": lambda steps: steps[-1],
+}
+
+
+def _close(value: Tensor, whole: Tensor) -> bool:
+    return value.shape == whole.shape and torch.allclose(value.double(), whole.double(), rtol=1e-9, atol=1e-9)
+
+
+def together_and_apart(
+    twin: Twin, spec: ModelSpec, given: tuple[Tensor, ...], steps: int
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Returns the outputs of all steps at once, and those of the steps taken one by one, stacked."""
     set_time_steps(twin.net, steps)
-    together = _first(twin, given, (), single=False)
+    together = _outputs(twin, given, (), single=False)
     set_time_steps(twin.net, 1)
     outputs, states = [], ()
     for t in range(steps):
         step = given if spec.time_input == "image" else tuple(x[t] for x in given)
-        outputs.append(_first(twin, step, states, single=True))
+        outputs.append(_outputs(twin, step, states, single=True))
         states = tuple(v for slot in twin.slots for v in slot.values if isinstance(v, Tensor))
-    return together, torch.stack(outputs)
+    return together, tuple(torch.stack(values) for values in zip(*outputs, strict=True))
 
 
 @contextmanager
@@ -222,7 +247,7 @@ def in_double(twin: Twin) -> Iterator[None]:
             part._buffers[name] = value
 
 
-def _first(twin: Twin, given: tuple[Tensor, ...], states: tuple[Tensor, ...], single: bool) -> Tensor:
+def _outputs(twin: Twin, given: tuple[Tensor, ...], states: tuple[Tensor, ...], single: bool) -> tuple[Tensor, ...]:
     """Runs the twin outside of a program; states are loaded by position over the memories that hold tensors."""
     twin.single = single
     names = [slot.names for slot in twin.slots]
@@ -231,7 +256,8 @@ def _first(twin: Twin, given: tuple[Tensor, ...], states: tuple[Tensor, ...], si
             memories = list(getattr(slot.module, "_memories", ()))
             held = zip(memories, slot.values, strict=False)
             slot.names = tuple(m for m, v in held if isinstance(v, Tensor)) if states else ()
-        return twin(*given, *states)[0]
+        found: tuple[Tensor, ...] = twin(*given, *states)
+        return found[: len(twin.signature.output_names)]
     finally:
         twin.single = False
         for slot, old in zip(twin.slots, names, strict=True):

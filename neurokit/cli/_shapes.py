@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from neurokit.dims import as_size
+from neurokit.dims import InputShape, as_size
 from neurokit.errors import InputError
-from neurokit.loading import InputShape
 
 __all__ = ["INPUT_SHAPE_HELP", "InputShape", "parse_shapes"]
 

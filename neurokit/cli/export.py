@@ -90,7 +90,6 @@ def export(
         from neurokit.artifact import file_info
         from neurokit.loading import load
         from neurokit.reports import Fidelity, ParityReport
-        from neurokit.target import check_ports
 
         with progress(f"load {model}"), stage("load"):
             spec = load(model, input_shape=shape, time_steps=steps if isinstance(steps, int) else None, weights=weights)
@@ -99,11 +98,7 @@ def export(
 
             with progress(f"transform {spec.name}"):
                 spec = apply(spec, transform)
-        check_ports(spec, target)
-        if numerics is Numerics.exact:
-            from neurokit.exact import check_spec
-
-            check_spec(spec)
+        _refuse_ports(spec, target, numerics)
         with progress(f"capture {spec.name}"):
             captured = pipeline.capture(spec, time_steps=steps)
         with progress(f"lower to {target} and verify {out}"):
@@ -187,6 +182,20 @@ def parse_options(entries: list[str]) -> dict[str, Any]:
         except (ValueError, RecursionError):
             options[key] = value
     return options
+
+
+def _refuse_ports(spec: Any, target: str, numerics: Numerics) -> None:
+    """Refuses a model whose ports the target or the numerics do not take, before the minutes of capturing it."""
+    from neurokit.spec import ModelSpec
+    from neurokit.target import check_ports
+
+    if not isinstance(spec, ModelSpec):  # only a specification states its ports
+        return
+    check_ports(spec, target)
+    if numerics is Numerics.exact:
+        from neurokit.exact import check_spec
+
+        check_spec(spec)
 
 
 def _refuse_early(target: str, out: Path, force: bool, transforms: list[str]) -> None:

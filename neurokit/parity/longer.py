@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     from neurokit.target import Probe
 
 
-def judge_longer(probe: Probe, vectors: Vectors) -> list[str]:
+def judge_longer(probe: Probe, vectors: Vectors, keeps_more: bool = False) -> list[str]:
     """Runs the test vectors' input twice in a row, freely and with the reference's spikes twice in a row.
 
     Freely, every spike of all `2 T` steps must follow from the artifact's own currents. Forced, a network whose
     currents repeat with its spikes (nothing between two neurons reaches over time) must give the outputs of the
     reference: the same mean and last step, twice the sum, the sequence twice.
+
+    Args:
+        probe: The artifact.
+        vectors: Its test vectors.
+        keeps_more: Whether a neuron that is no layer of the vectors keeps a state too: outputs then do not repeat.
 
     Returns:
         Faults, one line each.
@@ -45,7 +50,7 @@ def judge_longer(probe: Probe, vectors: Vectors) -> list[str]:
         for layer, current in zip(vectors.layers, currents, strict=True)
         for half, whole in [np.split(current, 2)]
     )
-    if not local:
+    if keeps_more or not local:
         return [f"over {steps} steps, {fault}" for fault in faults]
     for y, (name, wanted) in zip(outputs, vectors.outputs.items(), strict=True):
         again = {"sequence": np.concatenate((wanted, wanted)), "sum": 2 * wanted}.get(vectors.time_output, wanted)

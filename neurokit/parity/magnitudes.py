@@ -12,21 +12,22 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
+from neurokit.parity.units import unit_of
 from neurokit.program.ops import Kind, names_of, operation
 from neurokit.program.walk import Rule
 
-UNIT = 2.0**-24  # unit roundoff of float32
+UNIT = unit_of(torch.float32)
 LAMBDA = 10.0
 _ESTIMATED = 64  # roundings that an operation outside the analysis is taken for
 
 
-def gamma(roundings: int) -> float:
-    """Returns the relative error bound of a sum whose terms are each rounded `roundings` times."""
+def gamma(roundings: int, unit: float = UNIT) -> float:
+    """Returns the relative error bound of a sum whose terms are each rounded `roundings` times, by at most `unit`."""
     if roundings == 0:
         return 0.0
-    share = roundings * UNIT
+    share = roundings * unit
     certain = share / (1.0 - share) if share < 0.5 else math.inf
-    likely = LAMBDA * math.sqrt(roundings) * UNIT + share * UNIT / (1.0 - UNIT)
+    likely = LAMBDA * math.sqrt(roundings) * unit + share * unit / (1.0 - unit)
     return min(certain, math.expm1(min(likely, 500.0)))
 
 
@@ -43,17 +44,20 @@ class Magnitude:
         size: At least the magnitude of each element, and of what its error is a share of.
         roundings: How often a term was rounded at most; 0 says that every implementation has the same number.
         rigorous: Whether the bound is proven.
+        unit: Unit roundoff of the network's type.
     """
 
     size: Tensor
     roundings: int
     rigorous: bool = True
+    unit: float = UNIT
 
     def error(self) -> Tensor:
         """Returns the largest error that rounding may have made, element by element."""
+        size = self.size if self.unit <= UNIT else self.size.float()  # bounds of half precision would underflow
         if self.roundings == 0:
-            return torch.zeros_like(self.size)
-        return (self.size * gamma(self.roundings)).clamp_max(torch.finfo(self.size.dtype).max)
+            return torch.zeros_like(size)
+        return (size * gamma(self.roundings, self.unit)).clamp_max(torch.finfo(size.dtype).max)
 
 
 def is_real(value: Any) -> bool:

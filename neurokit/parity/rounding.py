@@ -14,12 +14,14 @@ the analysis anew.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from neurokit.parity.magnitudes import RULES, UNIT, Magnitude, gamma, is_real, size_of, unknown
+from neurokit.parity.units import unit_of
 from neurokit.program.walk import Walker
 
 __all__ = ["UNIT", "ErrorAnalysis", "Magnitude", "analyse", "gamma"]
@@ -94,4 +96,10 @@ def analyse(
     outputs = outputs if isinstance(outputs, list | tuple) else (outputs,)
     # Whole numbers and booleans are not rounded; they keep their place among the outputs.
     leaves = [v if isinstance(v, Magnitude) else Magnitude(torch.zeros(v.shape), 0) for v in outputs]
-    return run.currents, leaves
+    unit = _coarsest([*inputs, *module.parameters(), *module.buffers()])
+    return [replace(m, unit=unit) for m in run.currents], [replace(m, unit=unit) for m in leaves]
+
+
+def _coarsest(values: list[Tensor]) -> float:
+    """Returns the unit roundoff of the coarsest type that a program works in."""
+    return max((unit_of(v.dtype) for v in values if v.is_floating_point()), default=UNIT)

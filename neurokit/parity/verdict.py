@@ -9,6 +9,7 @@ import numpy as np
 
 from neurokit.parity.covering import SIDES
 from neurokit.parity.forcing import Forced
+from neurokit.parity.unseen import unseen
 from neurokit.provenance import collect
 from neurokit.reports import LayerParity, ParityReport, ParityVerdict
 
@@ -75,6 +76,7 @@ def report_of(artifact: Artifact, vectors: Vectors, found: Findings) -> ParityRe
         spikes_flipped=sum(layer.flips_forced for layer in layers),
         notes=(*vectors.notes, *found.notes, *_notes(artifact, vectors, found, layers), *faults),
         provenance=collect(),
+        unseen=unseen(vectors, found.forced_outputs is not None),
     )
 
 

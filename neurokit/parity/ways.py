@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neurokit.errors import InputError
+from neurokit.parity.free_run import own_spikes
 from neurokit.reports import WayParity
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ Run = tuple[list[np.ndarray], list[np.ndarray]]
 
 def run_every_way(artifact: Artifact, vectors: Vectors, probe: Callable[..., Any]) -> tuple[WayParity, ...]:
     """Runs an artifact freely in every way and compares it with its reference.
+
+    A way that flips spikes is judged as the free run is: every spike must follow from the artifact's own current and
+    state, so that it parts from the reference at a near miss only.
 
     The first sample's reference are the artifact's test vectors. The other samples are that one shifted along its last
     axis; their reference is the artifact alone with each of them, unoptimised, on one thread.
@@ -57,9 +62,20 @@ def run_every_way(artifact: Artifact, vectors: Vectors, probe: Callable[..., Any
     for level, threads in itertools.product(LEVELS, THREADS):
         opened = probe(level=level, threads=threads)
         for batch in batches:
-            found = opened.free(_together(samples[:batch], axis))
-            ways.append(_compare(level, threads, batch, found, references, out_axis))
+            feeds = _together(samples[:batch], axis)
+            found = opened.free(feeds)
+            way = _compare(level, threads, batch, found, references, out_axis)
+            if way.flips and opened.can_force():
+                way = replace(way, judged=True, fault=_unexplained(opened, vectors, feeds, found))
+            ways.append(way)
     return tuple(ways)
+
+
+def _unexplained(probe: Any, vectors: Vectors, feeds: Feeds, found: Run) -> str:
+    """Returns what of a run with flips does not follow from its own currents and spikes, in one line, or ""."""
+    bounds = {name: vectors.output_bounds.get(name, 0.0) for name in vectors.outputs}
+    faults = own_spikes(probe, vectors.layers, bounds, feeds, *found)[1]
+    return faults[0] if faults else ""
 
 
 def _kept(vectors: Vectors, out_axis: int) -> Run:
@@ -113,10 +129,12 @@ def fault_of(ways: tuple[WayParity, ...], exact: bool, tolerance: float | None) 
         off = [way for way in ways if way.flips or not way.outputs_equal]
     else:
         off = [way for way in ways if tolerance is not None and not way.output_error <= tolerance]
+        off = off or [way for way in ways if way.fault]
     if not off:
         return ""
     way = off[0]
     return (
         f"{len(off)} of {len(ways)} ways to run it differ; the first: level {way.level}, {way.threads} thread(s), "
         f"batch {way.batch}: {way.flips:,} flips, output error {way.output_error:.2g}"
+        + (f"; {way.fault}" if way.fault else "")
     )

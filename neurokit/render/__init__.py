@@ -54,8 +54,9 @@ def parity(report: ParityReport) -> RenderableType:
         parts.append(_simulators_table(report))
     parts += ways(report)
     parts += [escape(f"note: {note}") for note in report.notes]
+    parts += [escape(f"not exercised: {line}") for line in report.unseen]
     colour = _VERDICT_COLOURS[report.verdict]
-    subject = escape(f"{report.model} on {report.target} ({report.form}){_meaning(report)}")
+    subject = escape(f"{report.model} on {report.target} ({report.form}){_meaning(report)}{_reach(report)}")
     parts.append(f"[{colour} bold]{report.verdict}[/]: {subject}")
     return Group(*parts)
 
@@ -80,6 +81,11 @@ def _simulators_table(report: ParityReport) -> Table:
 def _covering(report: ParityReport) -> list[str]:
     found = [layer.covering_error for layer in report.layers if layer.covering_error is not None]
     return [f"input currents under random spikes off by {max(found):.2g} of their bound"] if found else []
+
+
+def _reach(report: ParityReport) -> str:
+    """Returns that a verdict which passed is one on what was exercised, where something was not."""
+    return " (on what was exercised)" if report.passed and report.unseen else ""
 
 
 def _meaning(report: ParityReport) -> str:

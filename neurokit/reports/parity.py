@@ -95,6 +95,8 @@ class WayParity:
         flips: Decisions that differ.
         outputs_equal: Whether every bit of the outputs is equal.
         output_error: Largest relative L2 error of a sample's outputs.
+        fault: What of its flips does not follow from the artifact's own currents and states, in one line, or "".
+        judged: Whether its flips were held against these.
     """
 
     level: int
@@ -104,6 +106,8 @@ class WayParity:
     flips: int
     outputs_equal: bool
     output_error: float
+    fault: str = ""
+    judged: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,7 @@ class ParityReport(Report):
         spikes_compared: Number of spike decisions compared over all layers.
         spikes_flipped: Number of forced flips over all layers.
         notes: One line each: what a reader should know.
+        unseen: What no check exercised, one line each: the verdict says nothing of it.
         ways: Every way to run it, where verification was thorough.
         provenance: Versions and machine of the run.
         simulators: How other simulators run the same file, where the target has any.
@@ -147,6 +152,7 @@ class ParityReport(Report):
     ways: tuple[WayParity, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
     simulators: tuple[SimulatorParity, ...] = ()
+    unseen: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:

@@ -135,6 +135,13 @@ def _average(x: Tensor, **kwargs: Any) -> Tensor:
     return aten.mean.dim(x, list(range(1, x.dim())), **kwargs)
 
 
+def _spread(target: Any) -> Callable[..., Any]:
+    def over_all(x: Tensor, unbiased: bool = True) -> Any:
+        return target(x, list(range(1, x.dim())), correction=int(unbiased))
+
+    return over_all
+
+
 def _squeeze_dims(x: Tensor, axes: Any) -> Tensor:
     return aten.squeeze.dims(x, [axis % (x.dim() - 1) + 1 for axis in axes])
 
@@ -204,7 +211,18 @@ _SHIFTED: dict[Any, Callable[..., Any]] = {
     ),
     **dict.fromkeys((aten.chunk.default, aten.split.Tensor, aten.split_with_sizes.default), _split_axis),
     **dict.fromkeys(
-        (aten.mean.dim, aten.sum.dim_IntList, aten.amax.default, aten.amin.default, aten.argmax.default), _reduce
+        (
+            aten.mean.dim,
+            aten.sum.dim_IntList,
+            aten.amax.default,
+            aten.amin.default,
+            aten.argmax.default,
+            aten.std.correction,
+            aten.var.correction,
+            aten.std.dim,
+            aten.var.dim,
+        ),
+        _reduce,
     ),
     aten.transpose.int: _axes_last_two,
     aten.flatten.using_ints: _flatten,
@@ -215,6 +233,8 @@ _SHIFTED: dict[Any, Callable[..., Any]] = {
 _OWN: dict[Any, Callable[..., Any]] = {
     aten.expand.default: _expand,
     aten.sum.default: _total,
+    aten.std.default: _spread(aten.std.correction),  # torch's vmap has no rule for these two
+    aten.var.default: _spread(aten.var.correction),
     aten.mean.default: _average,
     aten.squeeze.dims: _squeeze_dims,
     aten.unflatten.int: _unflatten,

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from neurokit.parity.magnitudes import roundings_for
-from neurokit.parity.rounding import UNIT, analyse, gamma
+from neurokit.parity.rounding import UNIT, Magnitude, analyse, gamma
+from neurokit.parity.units import unit_of
 
 
 def bound_and_value(module: nn.Module, *inputs: torch.Tensor):
@@ -142,3 +143,25 @@ def test_moving_numbers_costs_no_rounding():
     _, outputs = analyse(program, [], (x,))
     assert outputs[0].roundings == 0
     assert outputs[0].rigorous
+
+
+@pytest.mark.parametrize(
+    ("dtype", "unit"), [(torch.float16, 2.0**-11), (torch.bfloat16, 2.0**-8), (torch.float64, 2.0**-53)]
+)
+def test_the_unit_is_that_of_the_networks_own_type(dtype, unit):
+    """A sum in that type, in every order of many, stays within the bound; the float32 bound would not hold it."""
+    assert unit_of(dtype) == unit
+    terms = torch.rand(40, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(dtype)
+    exact = float(terms.double().sum()) if dtype != torch.float64 else math.fsum(terms.tolist())
+    bound = float(Magnitude(terms.abs().sum(), 41, unit=unit).error())
+    for seed in range(20):
+        total = torch.zeros((), dtype=dtype)
+        for at in torch.randperm(40, generator=torch.Generator().manual_seed(seed)):
+            total = total + terms[at]
+        assert abs(float(total) - exact) <= bound
+    assert bound < 41 * unit * exact * 1.2
+
+
+def test_bounds_of_coarse_types_stay_numbers():
+    assert gamma(3000, 2.0**-11) > 0.0
+    assert gamma(10**9, 2.0**-8) > 1.0

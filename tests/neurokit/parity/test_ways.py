@@ -71,6 +71,23 @@ def test_one_flip_in_one_way_and_one_bit_in_another_are_found(artifacts, monkeyp
     assert "2 of 16 ways" in report.notes[-1]
 
 
+def test_a_flip_that_no_near_miss_explains_fails_a_float_artifact(artifacts, monkeypatch):
+    """The fault shows on one level only; exit status and words both say no."""
+    from neurokit.parity import check
+    from neurokit.parity.vectors import FILE, Vectors
+    from neurokit.target import TARGETS
+
+    artifact = artifacts["float"]
+    real = TARGETS.get("onnx").probe(artifact)
+    ways = run_every_way(artifact, Vectors.load(artifact.file(FILE)), lambda **options: Wrong(real, **options))
+    assert [(way.level, way.threads, way.batch) for way in ways if way.fault] == [(2, 2, 5)]
+    assert all(way.judged for way in ways if way.flips)
+    monkeypatch.setattr(check, "run_every_way", lambda *given: ways)
+    report = nk.verify(artifact, thorough=True, record=False)
+    assert not report.passed
+    assert "running freely" in report.notes[-1]
+
+
 def test_a_float_artifact_tells_its_flips_without_failing(artifacts):
     report = nk.verify(artifacts["float"], thorough=True)
     assert report.passed
