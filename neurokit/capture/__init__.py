@@ -89,7 +89,7 @@ def capture(
     if spec.graphs and steps is not None:
         raise several_and_neurons(spec)
     spec = replace(spec, time_steps=spec.time_steps if isinstance(steps, str) else steps)
-    parts = []
+    parts: list[Captured] = []
     with own_random_numbers(0):
         if eager is not None and comparable(spec):
             notes += _settle_hooks(net, eager, spec, steps)

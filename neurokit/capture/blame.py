@@ -23,7 +23,8 @@ def random_reason(eager: nn.Module, x: Tensor, stepwise: bool) -> Unsupported:
     """Returns the first module, from the inside out, that gives two answers to one input."""
     given: list[list[tuple[str, str, tuple[Tensor, ...], tuple[Tensor, ...]]]] = []
     for seed in (0, 1):
-        net, calls = copy.deepcopy(eager), []
+        net = copy.deepcopy(eager)
+        calls: list[tuple[str, str, tuple[Tensor, ...], tuple[Tensor, ...]]] = []
         for path, part in net.named_modules():
             part.register_forward_hook(_note(calls, path))
         with torch.no_grad(), own_random_numbers(seed):

@@ -60,7 +60,7 @@ def step_mode_of(module: nn.Module) -> str:
     return "m" if kinds & {"SNN", "SNNRecurrent"} else "s"
 
 
-class Cell(base.MemoryModule):
+class Cell(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly carries no types
     """A neuron of another library whose step is a function of its input and its state.
 
     Attributes of the library's module (its thresholds, its membrane) are read through this one, so that a user's
@@ -303,10 +303,10 @@ class NorseCell(Cell):
 def cell_of(kind: type[Cell], module: nn.Module) -> Cell:
     """Returns a cell for a module, of a class that is called as the module's."""
     named: type[Any] = type(type(module).__name__, (kind,), {"__module__": kind.__module__})
-    return named(module)  # type: ignore[no-any-return]
+    return named(module)
 
 
-def _norse_state(cell: nn.Module) -> Any:
+def _norse_state(cell: Any) -> Any:
     """Returns the initial state of a neuron of norse for a small input, or None if it has none."""
     kinds = {cls.__name__ for cls in type(cell).__mro__}
     if "LILinearCell" in kinds:

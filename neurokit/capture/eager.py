@@ -70,7 +70,7 @@ def rest(module: nn.Module) -> nn.Module:
         if isinstance(part, base.MemoryModule) or (not home and callable(getattr(part, "reset", None))):
             part.reset()  # type: ignore[operator]
         elif home == "snntorch" and callable(getattr(part, "reset_mem", None)) and getattr(part, "init_hidden", False):
-            part.reset_mem()
+            part.reset_mem()  # type: ignore[operator]
     return module
 
 

@@ -50,7 +50,8 @@ def _replace(module: nn.Module, path: str, reasons: list[Unsupported], chained: 
     """Returns what stands for a module; `chained` where the container around it hands its state on."""
     kind = type(module).__name__
     if type(module) is layer.Delay:
-        return _in_mode(Delay(module.delay_steps), module.step_mode) if module.delay_steps else nn.Identity()
+        steps, mode = int(module.delay_steps), str(module.step_mode)  # type: ignore[arg-type]
+        return _in_mode(Delay(steps), mode) if steps else nn.Identity()
     if STATES in vars(module):
         return _marked(cell_of(AttributeCell, module))
     library = library_of(module)

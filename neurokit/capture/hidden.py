@@ -51,7 +51,7 @@ class Place:
         object.__setattr__(self.module, self.name, value)
 
 
-class Held(base.MemoryModule):
+class Held(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly carries no types
     """Stands in the list of stateful modules for one hidden state, as a memory of its own."""
 
     def __init__(self, place: Place) -> None:
@@ -87,7 +87,7 @@ def find_hidden(net: nn.Module, spec: ModelSpec, signature: Signature) -> list[P
     trial = copy.deepcopy(net)
     trial_places = places(trial)
     generator = torch.Generator().manual_seed(0)
-    given = tuple(uniform(port, (2, *port.shape), generator) for port in spec.inputs)
+    given = tuple(uniform(port, (2, *port.numbers), generator) for port in spec.inputs)
     call = Signature(signature.graph, trial).call
     try:
         with torch.no_grad(), restored(trial):

@@ -71,7 +71,7 @@ def steps_of_its_own(module: nn.Module, tensor: TensorSpec) -> int | None:
         return None
     found: set[int] = set()
     for batch in (2, 3):
-        trial = _try(module, (batch, *tensor.shape), tensor)
+        trial = _try(module, (batch, *tensor.numbers), tensor)
         if trial.error or any(shape[:1] != (batch,) for shapes in trial.shapes.values() for shape in shapes):
             return None
         found |= {len(shapes) for shapes in trial.shapes.values()}
@@ -123,13 +123,13 @@ def find_time_semantics(module: nn.Module, tensor: TensorSpec, steps: int, *, re
     """
     batch = 2 if steps == 1 else 1  # another number than T, so that the axes can be told apart
     single = all(takes_one_step(layer) for layer in neurons_of(module).values())
-    one = _try(module, (batch, *tensor.shape), tensor)
+    one = _try(module, (batch, *tensor.numbers), tensor)
     if single and not one.error:
         if repeats and steps > 1 and one.calls_are_multiples_of(steps):
             return "image"
         if one.first(1) == (batch,):
             return "step"
-    many = _try(module, (steps, batch, *tensor.shape), tensor)
+    many = _try(module, (steps, batch, *tensor.numbers), tensor)
     if not many.error and (
         many.first(2) == (steps, batch) or (many.first(1) == (batch,) and many.calls_are_multiples_of(steps))
     ):
@@ -149,7 +149,7 @@ def calls_differ(module: nn.Module, tensor: TensorSpec) -> bool:
 
     A module that repeats an image gives it the same; one that has its neuron at several places does not.
     """
-    trial = _try(module, (2, *tensor.shape), tensor)
+    trial = _try(module, (2, *tensor.numbers), tensor)
     return not trial.error and any(not torch.equal(trial.given[0], later) for later in trial.given[1:])
 
 
@@ -162,7 +162,7 @@ def batch_first_outputs(module: nn.Module, tensor: TensorSpec, steps: int) -> li
         steps: Number of steps T of the trial.
     """
     batch = 3 if steps == 2 else 2
-    trial = _try(module, (batch, steps, *tensor.shape), tensor)
+    trial = _try(module, (batch, steps, *tensor.numbers), tensor)
     if trial.error:
         return None
     at_once = trial.first(2) == (steps, batch)
@@ -179,7 +179,7 @@ def steps_inside(module: nn.Module, tensor: TensorSpec) -> int | None:
     """
     seen = set()
     for batch in (2, 3):
-        trial = _try(module, (batch, *tensor.shape), tensor)
+        trial = _try(module, (batch, *tensor.numbers), tensor)
         first = () if trial.error else trial.first(2)
         if len(first) < 2 or first[1] != batch or first[0] not in tensor.shape:
             return None
@@ -199,7 +199,7 @@ def check_takes_sequence(module: nn.Module, tensor: TensorSpec, steps: int, ref:
     Raises:
         InputError: If it does not take `[T, B, *shape]`, or gives every step the answer that the step alone has.
     """
-    many = _try(module, (steps, 2, *tensor.shape), tensor)
+    many = _try(module, (steps, 2, *tensor.numbers), tensor)
     if many.raised:
         raise InputError(
             f"{ref} has no neurons of SpikingJelly, snnTorch or norse, and its forward does not take a sequence "
@@ -220,7 +220,7 @@ def _memoryless(module: nn.Module, tensor: TensorSpec, steps: int) -> bool:
     """
     generator = torch.Generator().manual_seed(0)
     for scale in _SCALES:
-        x = torch.randn((steps, _MANY, *tensor.shape), generator=generator).to(getattr(torch, tensor.dtype)) * scale
+        x = torch.randn((steps, _MANY, *tensor.numbers), generator=generator).to(getattr(torch, tensor.dtype)) * scale
         whole, last = _answers(module, x), _answers(module, x[-1:])
         pairs = [(a[-1:], b) for a, b in zip(whole, last, strict=False) if a.dim() and a[-1:].shape == b.shape]
         if not pairs or not all(torch.allclose(a, b, rtol=1e-4, atol=1e-5 * scale) for a, b in pairs):

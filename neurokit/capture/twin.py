@@ -54,7 +54,7 @@ def private_copy(module: nn.Module) -> tuple[nn.Module, list[str]]:
         if isinstance(part, neuron.MaskedPSN):
             # As a tensor it would make control flow depend on data; after training it is a constant.
             part._lambda_ = float(part._buffers.pop("_lambda_"))
-    notes = []
+    notes: list[str] = []
     twin, adopted = adopt(twin.cpu().eval())
     return twin, [*notes, *adopted]
 

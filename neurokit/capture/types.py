@@ -192,7 +192,8 @@ class Captured:
     @property
     def dims(self) -> dict[str, Dim]:
         """Every free axis of the ports and states, by name, with its bounds."""
-        named = names_in(size for port in (*self.inputs, *self.outputs, *self.states) for size in port.shape)
+        ports: list[PortInfo | StateInfo] = [*self.inputs, *self.outputs, *self.states]
+        named = names_in(size for port in ports for size in port.shape)
         declared = self.spec.as_graph().dims
         return {name: declared.get(name, Dim(name)) for name in named}
 

@@ -61,7 +61,8 @@ class Loop:
                 f"{where} does not say how it writes a text",
                 expected="a model with task generation and settings ids, logits, " + ", ".join(_NUMBERS),
             )
-        return cls(str(names[0]), str(names[1]), *(int(n) for n in numbers if n is not None), stop=tuple(stop))
+        vocabulary, padding, longest = (int(number) for number in numbers if number is not None)
+        return cls(str(names[0]), str(names[1]), vocabulary, padding, longest, tuple(stop))
 
 
 @dataclass(frozen=True)
