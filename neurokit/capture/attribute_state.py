@@ -92,7 +92,9 @@ def mark_states(module: nn.Module, tensor: TensorSpec, known: Collection[str] = 
         What is kept but cannot be taken as a state, "path (Class): attribute", for a message.
     """
     trial = quiet_copy(module)
-    x = torch.rand((_BATCH, *tensor.numbers), generator=torch.Generator().manual_seed(0)).to(getattr(torch, tensor.dtype))
+    x = torch.rand((_BATCH, *tensor.numbers), generator=torch.Generator().manual_seed(0)).to(
+        getattr(torch, tensor.dtype)
+    )
     before = {path: _held(part) for path, part in trial.named_modules()}
     try:
         _called(trial, x)

@@ -46,11 +46,11 @@ def adopt(net: nn.Module) -> tuple[nn.Module, list[str]]:
     return found, [*notes, *([f"{cells} neuron(s) are run step by step by their own code"] if cells else [])]
 
 
-def _replace(module: nn.Module, path: str, reasons: list[Unsupported], chained: bool = False) -> nn.Module:
+def _replace(module: Any, path: str, reasons: list[Unsupported], chained: bool = False) -> nn.Module:
     """Returns what stands for a module; `chained` where the container around it hands its state on."""
     kind = type(module).__name__
     if type(module) is layer.Delay:
-        steps, mode = int(module.delay_steps), str(module.step_mode)  # type: ignore[arg-type]
+        steps, mode = module.delay_steps, module.step_mode
         return _in_mode(Delay(steps), mode) if steps else nn.Identity()
     if STATES in vars(module):
         return _marked(cell_of(AttributeCell, module))

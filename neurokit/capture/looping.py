@@ -83,6 +83,7 @@ def _scanned(twin: Twin, loop: Loop, xs: Tensors, last: Tensors) -> tuple[Tensor
             if name not in steps:
                 return loop.run_part(name, given)
             step, module = steps[name]
+            assert step is not None, name
             y, new = step(module, given if stepwise else given.squeeze(0), tuple(states[name]))
             states[name] = list(new)
             return y if stepwise else y.unsqueeze(0)

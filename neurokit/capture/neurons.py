@@ -154,7 +154,7 @@ def fires_at_zero(surrogate: nn.Module) -> bool:
         return bool(torch.equal(surrogate(probe), (probe >= 0).to(probe.dtype)))
 
 
-def _common(module: nn.Module) -> Adapter | None:
+def _common(module: Any) -> Adapter | None:
     """Returns the adapter of a neuron that is one operation, or None if `module` is none."""
     kind = plain_kind(type(module))
     if kind is None or not fires_at_zero(module.surrogate_function):
@@ -169,12 +169,14 @@ def _common(module: nn.Module) -> Adapter | None:
     if not isinstance(alpha, int | float):
         name, alpha = "none", 1.0
     op = {neuron.LIFNode: "lif", neuron.ParametricLIFNode: "plif"}.get(kind, "if_")
-    leak = {"lif": lambda: tau, "plif": lambda: float(module.w.detach().sigmoid())}.get(op, float)()
+    if v_threshold is None:
+        return None  # no number: a neuron that never fires is run by its own code
+    leak: float | None = {"lif": lambda: tau, "plif": lambda: float(module.w.detach().sigmoid())}.get(op, float)()
     parameters = NeuronParameters(
         op,
         v_threshold,
         v_reset,
-        leak,
+        0.0 if leak is None else leak,
         decay_input=getattr(module, "decay_input", True),
         surrogate=name,
         alpha=float(alpha),

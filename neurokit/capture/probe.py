@@ -224,7 +224,8 @@ def together_and_apart(
     set_time_steps(twin.net, steps)
     together = _outputs(twin, given, (), single=False)
     set_time_steps(twin.net, 1)
-    outputs, states = [], ()
+    outputs: list[tuple[Tensor, ...]] = []
+    states: tuple[Tensor, ...] = ()
     for t in range(steps):
         step = given if spec.time_input == "image" else tuple(x[t] for x in given)
         outputs.append(_outputs(twin, step, states, single=True))

@@ -87,7 +87,8 @@ def run_twin(twin: Twin, captured: Captured, x: Tensor) -> Run:
 def run_steps(twin: Twin, captured: Captured, x: Tensor, steps: int) -> Run:
     """Runs what would be traced for a step, step after step, and puts the outputs together again."""
     image = captured.spec.time_input == "image"
-    found, states = [], ()
+    found: list[tuple[Tensor, ...]] = []
+    states: tuple[Tensor, ...] = ()
     with _unnamed(twin, _steps_of(captured)), torch.no_grad():
         set_time_steps(twin.net, 1)
         twin.single = True

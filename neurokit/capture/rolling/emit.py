@@ -79,13 +79,13 @@ class Emitter:
     def _scalar(self, node: Node) -> Any:
         lane = self._packer.lane_of.get(node)
         if lane is not None and isinstance(lane[0], Packed):
-            packed, t = lane
+            t = lane[1]
             if isinstance(node.meta.get("val"), Tensor):
-                return self._call(node, aten.select.int, self.pack(packed), 0, self._place(t))
+                return self._call(node, aten.select.int, self.pack(lane[0]), 0, self._place(t))
         if node.target is operator.getitem and isinstance(node.args[0], Node):
             call = self._packer.lane_of.get(node.args[0])
             if call is not None and isinstance(call[0], PackedNeuron):
-                return self._of_neuron(node, *call)
+                return self._of_neuron(node, call[0], call[1])
         return self._copy(node)
 
     def _of_neuron(self, node: Node, neuron: PackedNeuron, t: int) -> Node:
@@ -149,7 +149,8 @@ class Emitter:
         values: dict[int, Any] = {}
         rest: Any = node
         while isinstance(rest, Node) and rest.target == aten.select_scatter.default and rest.args[2] == 0:
-            values.setdefault(rest.args[3] % self._steps, rest.args[1])  # type: ignore[operator]
+            place: Any = rest.args[3]
+            values.setdefault(place % self._steps, rest.args[1])
             rest = rest.args[0]
         if sorted(values) != list(range(self._steps)) or node.meta["val"].shape[0] != self._steps:
             return None
@@ -176,7 +177,12 @@ class Emitter:
             pack = self._packer.pack(tuple(lanes), gather=False)
             if pack is None or isinstance(pack, Uniform):
                 continue
-            total = self._call(node, _SUMS[node.target], self.pack(pack), [0])
+            total = self._call(
+                node,
+                _SUMS[node.target],  # type: ignore[index]
+                self.pack(pack),
+                [0],
+            )
             if start is None or (node.target == aten.add.Tensor and _is_zero(start)):
                 return total
             given = self.value(start) if isinstance(start, Node) else start
