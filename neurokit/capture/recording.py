@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from neurokit.neurons import ops
 from neurokit.neurons.parameters import NeuronParameters
 
 
@@ -20,8 +19,8 @@ def membranes(parameters: NeuronParameters, x_seq: Tensor, v0: Tensor) -> Tensor
 
     def after(v: Tensor, x: Tensor) -> Tensor:
         h: Tensor = parameters.charge(v, x)
-        spike = (h >= parameters.v_threshold).to(h.dtype)
-        return ops.reset(h, spike, parameters.v_threshold, parameters.v_reset)  # type: ignore[arg-type]
+        reset = h - parameters.v_threshold if parameters.v_reset is None else torch.full_like(h, parameters.v_reset)  # type: ignore[arg-type]
+        return torch.where(h >= parameters.v_threshold, reset, h)
 
     if isinstance(x_seq.shape[0], int):
         values, v = [], v0
