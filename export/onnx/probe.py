@@ -10,6 +10,7 @@ import numpy as np
 
 from neurokit.errors import ArtifactError
 from neurokit.export.onnx.functions import DOMAIN
+from neurokit.export.onnx.probe_graph import drop, drop_calls, element_type, force, path, value_info
 from neurokit.export.sequence import initial_states, reduce_steps
 from neurokit.target import Probe
 
@@ -58,7 +59,7 @@ class OnnxProbe(Probe):
         # A neuron in a loop is called once a step: its calls are one layer.
         self._of_layer: dict[str, list[int]] = {}
         for index, node in enumerate(self._calls):
-            self._of_layer.setdefault(_path(node), []).append(index)
+            self._of_layer.setdefault(path(node), []).append(index)
         self._decomposed = {neuron.path for neuron in artifact.manifest.neurons if neuron.op == "decomposed"}
         self._hides = False
         self._neurons: dict[int, Any] = {}
@@ -149,7 +150,7 @@ class OnnxProbe(Probe):
         for node in self._calls:
             for name in (node.output[0], node.input[1]):
                 if name not in known and (name == node.output[0] or name in computed):
-                    model.graph.output.append(_value(name, _element_type(model, node)))
+                    model.graph.output.append(value_info(name, element_type(model, node)))
                     known.add(name)
         return self._session(model)
 
@@ -176,11 +177,11 @@ class OnnxProbe(Probe):
         calls = [node for node in graph.node if node.domain == DOMAIN]
         renamed: dict[str, str] = {}
         for index, node in enumerate(calls):
-            _force(model, index, node, renamed)
-        _drop_calls(graph, calls, self._states)
+            force(model, index, node, renamed)
+        drop_calls(graph, calls, self._states)
         left, computed = {value.name for value in graph.input}, {name for node in graph.node for name in node.output}
         kept = [state for state in self._states if state.input in left]  # of loops and delay lines
-        _drop(graph, {state.output for state in self._states if state not in kept or state.output not in computed})
+        drop(graph, {state.output for state in self._states if state not in kept or state.output not in computed})
         return self._session(model), [renamed.get(name, name) for name in self._outputs], kept, renamed
 
     def _streamed(
@@ -240,7 +241,7 @@ class OnnxProbe(Probe):
         """Returns the spikes of every layer in the element type that its calls work in."""
         from onnx.helper import tensor_dtype_to_np_dtype
 
-        kinds = [_element_type(self._model, self._calls[indices[0]]) for indices in self._of_layer.values()]
+        kinds = [element_type(self._model, self._calls[indices[0]]) for indices in self._of_layer.values()]
         return [v.astype(tensor_dtype_to_np_dtype(kind), copy=False) for v, kind in zip(spikes, kinds, strict=True)]
 
     def _joined(self, values: list[np.ndarray]) -> list[np.ndarray]:
@@ -278,15 +279,15 @@ class OnnxProbe(Probe):
 
         node = onnx.NodeProto()
         node.CopyFrom(self._calls[index])
-        element = _element_type(self._model, node)
+        element = element_type(self._model, node)
         constants = [t for t in self._model.graph.initializer if t.name in node.input[2:]]
         node.input[0], node.input[1] = "x", "v0"
         node.output[0], node.output[1] = "spikes", "v"
         graph = helper.make_graph(
             [node],
             "neuron",
-            [_value("x", element, ["T", "N"]), _value("v0", element, ["N"])],
-            [_value("spikes", element), _value("v", element)],
+            [value_info("x", element, ["T", "N"]), value_info("v0", element, ["N"])],
+            [value_info("spikes", element), value_info("v", element)],
             constants,
         )
         model = helper.make_model(graph, opset_imports=self._model.opset_import, functions=self._model.functions)
@@ -326,77 +327,3 @@ class OnnxProbe(Probe):
             first = str(error).strip().splitlines()[0]
             raise ArtifactError(f"ONNX Runtime cannot run the model: {first[:300]}") from error
         return results
-
-
-def _path(node: Any) -> str:
-    for entry in node.metadata_props:
-        if entry.key == "neurokit.path":
-            return str(entry.value)
-    return str(node.name)
-
-
-def _element_type(model: Any, node: Any) -> int:
-    """Returns the element type a neuron call works in: that of its threshold."""
-    for tensor in model.graph.initializer:
-        if tensor.name in node.input[2:]:
-            return int(tensor.data_type)
-    return 1
-
-
-def _value(name: str, element: int = 1, shape: list[int | str] | None = None) -> Any:
-    from onnx import helper
-
-    return helper.make_tensor_value_info(name, element, shape)
-
-
-def _force(model: Any, index: int, node: Any, renamed: dict[str, str]) -> None:
-    """Puts an input in place of a call's spikes, and makes the call's current an output."""
-    graph, forced = model.graph, f"neurokit.forced.{index}"
-    for user in graph.node:
-        user.input[:] = [forced if name == node.output[0] else name for name in user.input]
-    for output in graph.output:
-        if output.name == node.output[0]:  # the network's output is this layer's spikes
-            renamed[output.name] = output.name = f"neurokit.output.{index}"
-            graph.node.add(op_type="Identity", input=[forced], output=[output.name], name=output.name)
-    graph.input.append(_value(forced, _element_type(model, node)))
-    graph.output.append(_value(f"neurokit.current.{index}", _element_type(model, node)))
-    graph.node.add(op_type="Identity", input=[node.input[0]], output=[f"neurokit.current.{index}"])
-
-
-def _drop(graph: Any, outputs: set[str]) -> None:
-    for value in [v for v in graph.output if v.name in outputs]:
-        graph.output.remove(value)
-
-
-def _drop_calls(graph: Any, calls: list[Any], states: Any) -> None:
-    """Removes neuron calls that nobody reads any more, what hangs on their membranes, and the states only they read.
-
-    A call whose membrane the network reads, or gives as an output, stays for that membrane's sake.
-    """
-    needed = _needed(graph, {state.output for state in states})
-    lost: set[str] = set()
-    for node in calls:
-        if id(node) not in needed:
-            lost |= set(node.output)
-            graph.node.remove(node)
-    for node in list(graph.node):  # in topological order
-        if lost & set(node.input):
-            lost |= set(node.output)
-            graph.node.remove(node)
-    used = {name for node in graph.node for name in node.input}
-    inputs = {state.input for state in states}
-    for value in [v for v in graph.input if v.name in inputs and v.name not in used]:
-        graph.input.remove(value)
-
-
-def _needed(graph: Any, states: set[str]) -> set[int]:
-    """Returns the nodes that any output but a state depends on."""
-    source = {name: node for node in graph.node for name in node.output}
-    open_names = [value.name for value in graph.output if value.name not in states]
-    needed: set[int] = set()
-    while open_names:
-        node = source.get(open_names.pop())
-        if node is not None and id(node) not in needed:
-            needed.add(id(node))
-            open_names += node.input
-    return needed
