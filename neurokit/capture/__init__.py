@@ -25,7 +25,7 @@ from neurokit.capture.sides import comparable, stimulus
 from neurokit.capture.signature import Signature
 from neurokit.capture.tracing import NO_NODE, Job, named_calls, traced
 from neurokit.capture.twin import Twin, private_copy
-from neurokit.capture.types import Captured, Form, NeuronInfo, StateInfo, TimeSteps
+from neurokit.capture.types import Captured, Form, Merged, NeuronInfo, PortInfo, StateInfo, TimeSteps
 from neurokit.dims import BATCH, substitute
 from neurokit.errors import InputError, ModelLoadError, Unsupported, UnsupportedError
 from neurokit.program.passes import TRACED, apply
@@ -77,7 +77,7 @@ def capture(
         raise ModelLoadError(f"model {spec.name!r} built a {type(module).__name__}", expected="a torch.nn.Module")
     check_finite(module, spec.name)
     eager = untouched(module) if compare or any(True for _ in foreign_hooks(module)) else None
-    merged = "none"
+    merged: Merged = "none"
     if spec.merge_reparameterised is not None:
         merged = "merged" if merge else "kept"
         module = spec.merge_reparameterised(module) if merge else module
@@ -172,7 +172,7 @@ def _trace(
     steps: TimeSteps,
     batch: int | Literal["dynamic"],
     form: Form,
-    merged: str,
+    merged: Merged,
     notes: tuple[str, ...],
     opened: bool = False,
 ) -> Captured:
@@ -264,7 +264,8 @@ def _export(
     declared = example_values(spec, example_t, example_b, single)
     neurons = found.states[len(spec.states) :]
     values = (*declared, *(torch.zeros(s.concrete(example_b), dtype=getattr(torch, s.dtype)) for s in neurons))
-    ports = (*input_ports(spec, steps, batch, "step" if single else "sequence"), *_fixed(found.states, batch))
+    given = input_ports(spec, steps, batch, "step" if single else "sequence")
+    ports: tuple[PortInfo | StateInfo, ...] = (*given, *_fixed(found.states, batch))
     program, order = traced(Job(twin, spec, steps, values, ports, single))
     check_dynamic(program, spec, ports)
     apply(program, *TRACED)

@@ -47,7 +47,8 @@ class Job:
         self.double = self.quick and _runs_in_double(eager, captured, self.stepwise)
         if self.double:
             self.eager.double()
-        adopted = any(getattr(slot.module, "_neurokit_adopted", False) for slot in self.twin.slots)
+        slots: Any = self.twin.slots
+        adopted = any(getattr(slot.module, "_neurokit_adopted", False) for slot in slots)
         self.precision = "float64" if self.double else self.spec.inputs[0].dtype
         self.tolerance = _TOLERANCE["native" if not self.double else "adopted" if adopted else "float64"]
         self.made: list[Comparison] = []

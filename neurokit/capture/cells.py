@@ -317,7 +317,7 @@ def _norse_state(cell: Any) -> Any:
         return None
     size = int(cell.input_size) if hasattr(cell, "input_size") else 2
     shape = (1, 1, size) if step_mode_of(cell) == "m" else (1, size)
-    state = cell.initial_state(torch.zeros(shape))  # type: ignore[operator]
+    state = cell.initial_state(torch.zeros(shape))
     return pytree.tree_map(lambda leaf: leaf.detach(), state)
 
 

@@ -108,7 +108,7 @@ def _hold(job: Job, side: Side, case: Case, other: Callable[[Case], Run]) -> boo
     except UnsupportedError as error:
         if side != "steps":
             raise
-        job.refused["step"] = error.reasons[0].why if error.reasons else error.what
+        job.refused["step"] = getattr(error.reasons[0], "why", error.what) if error.reasons else error.what
         return True
     except Exception as error:
         job.left_out.append(f"{_NAMES[side]} at T = {case.steps}, B = {case.batch}: {one_line(error)}")

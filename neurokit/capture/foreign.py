@@ -36,7 +36,7 @@ def adopt(net: nn.Module) -> tuple[nn.Module, list[str]]:
     outputs_first = hands_on_state(net) and library_of(net) != "norse"
     found = _replace(modernised(net), "", reasons)
     if outputs_first:  # the program carries the state
-        found.forward = _output_of(found.forward)  # type: ignore[method-assign]
+        found.forward = _output_of(found.forward)
     if reasons:
         raise UnsupportedError("neurons of another library cannot be captured", reasons)
     parts = list(found.modules())
@@ -112,7 +112,7 @@ def _neuron(module: Any, library: str, path: str, chained: bool, reasons: list[U
 
 def _marked(made: Any) -> nn.Module:
     made._neurokit_adopted = True
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def _lifted(module: Any, chained: bool) -> nn.Module:
@@ -134,7 +134,7 @@ class Folded(nn.Module):
     def forward(self, x: Any) -> Tensor:
         """Runs `[T, B, ...]`; of a pair of tensor and state, as norse hands on, the state is dropped."""
         x = x[0] if isinstance(x, tuple) else x
-        return self.lifted_module(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # type: ignore[no-any-return]
+        return self.lifted_module(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
 def _leaky(module: Any) -> nn.Module | None:
@@ -227,7 +227,7 @@ def _single_step(module: Any) -> nn.Module:
 
 def _in_mode(module: Any, step_mode: str) -> nn.Module:
     module.step_mode = step_mode
-    return module  # type: ignore[no-any-return]
+    return module
 
 
 def _array(value: Any) -> np.ndarray:

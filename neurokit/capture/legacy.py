@@ -76,11 +76,11 @@ def old_code() -> Iterator[None]:
     init = surrogate.SurrogateFunctionBase.__init__
     before = set(sys.modules)
     sys.meta_path.insert(0, finder)
-    surrogate.SurrogateFunctionBase.__init__ = _surrogate_init(init)  # type: ignore[method-assign]
+    surrogate.SurrogateFunctionBase.__init__ = _surrogate_init(init)
     try:
         yield
     finally:
-        surrogate.SurrogateFunctionBase.__init__ = init  # type: ignore[method-assign]
+        surrogate.SurrogateFunctionBase.__init__ = init
         sys.meta_path.remove(finder)
         for name in set(sys.modules) - before:
             if name.startswith(tuple(_PACKAGES)):
@@ -177,7 +177,7 @@ class Protocol:
 
     def neuronal_fire(self) -> Tensor:
         """Returns the spikes."""
-        return self.surrogate_function(self.v - self.v_threshold)  # type: ignore[attr-defined, no-any-return]
+        return self.surrogate_function(self.v - self.v_threshold)  # type: ignore[attr-defined]
 
     def neuronal_reset(self, spike: Tensor) -> None:
         """Subtracts the threshold, or puts the membrane to the reset value."""

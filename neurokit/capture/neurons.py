@@ -120,8 +120,8 @@ def _special(module: nn.Module, parameters: dict[str, Any]) -> Adapter | None:
     if isinstance(module, neuron.SlidingPSN | neuron.MaskedPSN):
         steps = module.T if isinstance(module, neuron.MaskedPSN) else None
         why = "its state is a queue that grows"
-        run = _own_sequence if multi else None
-        return Adapter("decomposed", parameters, run, _own_step, False, why, steps, fixed if steps else why)
+        whole = _own_sequence if multi else None
+        return Adapter("decomposed", parameters, whole, _own_step, False, why, steps, fixed if steps else why)
     if isinstance(module, neuron.FewSpikeNode):
         if multi:
             why = "it sums the whole input sequence before its first spike"

@@ -96,7 +96,7 @@ class SnntorchNode(NodeCell, SnntorchCell):
     def membrane(self, x: Tensor, before: Tensor, after: Tensor) -> Tensor:
         """Returns the membrane; with a delayed reset that before the reset."""
         late = self.cell.reset_delay
-        return self.cell.beta.clamp(0, 1) * before + x if late else after  # type: ignore[operator, union-attr]
+        return self.cell.beta.clamp(0, 1) * before + x if late else after  # type: ignore[operator]
 
     def state(self, membrane: Tensor) -> Tensor:
         """Takes the reset that is still to come."""
@@ -136,7 +136,7 @@ def node_cell(library: str, module: nn.Module, node: Any) -> NodeCell | None:
         return None  # a soft reset subtracts the threshold, which lies one bit above the library's
     kind: Any = SnntorchNode if library == "snntorch" else NorseNode
     named = type(type(module).__name__, (kind,), {"__module__": kind.__module__})
-    return named(module, node)  # type: ignore[no-any-return]
+    return named(module, node)
 
 
 def used_parameters(cell: NodeCell) -> dict[str, Any]:

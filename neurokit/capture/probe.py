@@ -306,7 +306,7 @@ def _initial_value(slot: Slot, memory: str, dims: int) -> float | np.ndarray | N
     """Returns what a state starts from: one number, one sample's values, or None if there is no such thing."""
     if memory in slot.starts:
         return numbers(slot.starts[memory])
-    at = list(slot.module._memories).index(memory)  # type: ignore[union-attr, arg-type]
+    at = list(slot.module._memories).index(memory)  # type: ignore[arg-type]
     value = slot.initial[at]
     if isinstance(value, int | float):
         return float(value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -18,8 +20,9 @@ def membranes(parameters: NeuronParameters, x_seq: Tensor, v0: Tensor) -> Tensor
     """
 
     def after(v: Tensor, x: Tensor) -> Tensor:
-        h: Tensor = parameters.charge(v, x)
-        reset = h - parameters.v_threshold if parameters.v_reset is None else torch.full_like(h, parameters.v_reset)  # type: ignore[arg-type]
+        h: Any = parameters.charge(v, x)
+        v_reset: Any = parameters.v_reset
+        reset = h - parameters.v_threshold if v_reset is None else torch.full_like(h, v_reset)
         return torch.where(h >= parameters.v_threshold, reset, h)
 
     if isinstance(x_seq.shape[0], int):

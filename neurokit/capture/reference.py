@@ -149,7 +149,7 @@ def example_inputs(
     if len(spec.inputs) == 1 and not names_in(spec.inputs[0].sizes) and spec.inputs[0].dtype.startswith("float"):
         return {spec.inputs[0].name: example_input(spec, time_steps, batch, seed)}
     timed = time_steps is not None and spec.time_input != "image"
-    lead = (time_steps, batch) if timed else (batch,)
+    lead: tuple[int, ...] = (time_steps or 1, batch) if timed else (batch,)
     if spec.example is not None:
         known = {} if sizes is None or "sizes" not in inspect.signature(spec.example).parameters else {"sizes": sizes}
         made = spec.example(batch, time_steps or 1, seed, **known)
@@ -163,7 +163,7 @@ def example_inputs(
     }
 
 
-def _checked(spec: ModelSpec, given: Mapping[str, Tensor], lead: tuple[int | None, ...]) -> dict[str, Tensor]:
+def _checked(spec: ModelSpec, given: Mapping[str, Tensor], lead: tuple[int, ...]) -> dict[str, Tensor]:
     wanted = [port.name for port in spec.inputs]
     if sorted(given) != sorted(wanted):
         raise InputError(

@@ -212,7 +212,7 @@ class Twin(nn.Module):
             module.slot = slot
             module.forward = cell_forward  # type: ignore[method-assign]
         else:
-            module.forward = loop_forward if isinstance(module, Loop) else forward  # type: ignore[method-assign]
+            module.forward = loop_forward if isinstance(module, Loop) else forward
 
     def _run(self, slot: Slot, x: Tensor) -> Tensor:
         slot.calls += 1
@@ -358,7 +358,7 @@ def _restore(slot: Slot) -> None:
         for name, value in zip(_memory_names(slot.module), _initial(slot.module), strict=True):
             slot.module._memories[name] = value
         if getattr(slot.module, "v_seq", None) is not None:
-            slot.module.v_seq = None  # type: ignore[assignment]
+            slot.module.v_seq = None
 
 
 def _distinct(outputs: tuple[Tensor, ...], others: tuple[Any, ...]) -> tuple[Tensor, ...]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from neurokit.reports.fidelity import Fidelity
 
+Merged = Literal["merged", "kept", "none"]
 Form = Literal["sequence", "step"]
 TimeSteps = int | Literal["dynamic"] | None
 
@@ -162,7 +163,7 @@ class Captured:
     calls: tuple[str, ...]
     output_names: tuple[str, ...]
     time_output: TimeOutput
-    reparameterisation: Literal["merged", "kept", "none"]
+    reparameterisation: Merged
     notes: tuple[str, ...]
     module: torch.nn.Module
     retrace: Callable[..., Captured] = field(repr=False)

@@ -69,7 +69,7 @@ def _joined(target: Any, places: Collection[int], tensors: Any, axis: int = 0) -
     full = [
         value if at in places else value.unsqueeze(0).expand(steps, *value.shape) for at, value in enumerate(tensors)
     ]
-    return target(full, _later(axis))  # type: ignore[no-any-return]
+    return target(full, _later(axis))
 
 
 def _mapped(target: Any, places: Collection[int], args: Any, kwargs: Any) -> Any:
@@ -102,7 +102,7 @@ def _axes_last_two(target: Any, x: Any, a: int, b: int, *more: Any, **kwargs: An
 
 
 def _flatten(target: Any, x: Tensor, start: int = 0, end: int = -1) -> Tensor:
-    return target(x, _later(start), _later(end))  # type: ignore[no-any-return]
+    return target(x, _later(start), _later(end))
 
 
 def _reduce(target: Any, x: Tensor, axes: Any = None, *more: Any, **kwargs: Any) -> Any:

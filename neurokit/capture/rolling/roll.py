@@ -53,7 +53,7 @@ class Rolled(nn.Module):
     def _held(self, name: str) -> Tensor:
         path = self._sources[name]
         constant = f"constant_{path.replace('.', '_')}"
-        return getattr(self, constant) if constant in self._buffers else fetch(self, path)  # type: ignore[no-any-return]
+        return getattr(self, constant) if constant in self._buffers else fetch(self, path)
 
 
 def rolled_graph(program: ExportedProgram, paths: list[str], steps: int) -> tuple[Graph, list[str]] | None:
