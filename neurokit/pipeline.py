@@ -170,6 +170,8 @@ def lower(
         OutputError: If `out` exists or cannot be written.
         MissingRuntimeError: If a library is missing; says how to install it.
     """
+    from neurokit.program.element_types import refuse_types  # torch comes with it
+
     chosen = TARGETS.get(target)
     if numerics not in _NUMERICS:
         raise InputError(f"unknown numerics {numerics!r}", expected="one of " + ", ".join(_NUMERICS))
@@ -178,6 +180,7 @@ def lower(
         need(chosen.info.opens_with, chosen)
     source = captured
     check_ports(_source(captured).whole_spec, target)
+    refuse_types(_source(captured))
     ranges = calibration if chosen.info.calibrated and numerics == "float" else None
     with stage("numerics"):
         captured, proof = _numerics(captured, numerics, None if ranges is not None else calibration, bits, fine_tune)

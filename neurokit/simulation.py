@@ -86,8 +86,10 @@ def simulate(
     from neurokit.hw_sim.pricing.verdict import compare
     from neurokit.hw_sim.sample_set import SetPricer
     from neurokit.hw_sim.trace import trace
+    from neurokit.program.element_types import refuse_types
 
     others = [load_comparator(device) for device in (DEFAULT_DEVICES if devices is None else devices)]
+    refuse_types(captured)
     profiles = [load_chip(chip) for chip in chips]  # a wrong name must not cost a minute
     names = DEFAULT_ESTIMATORS if estimators is None else tuple(estimators)
     given = _samples(captured, inputs, samples)
