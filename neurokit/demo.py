@@ -1,4 +1,4 @@
-"""The whole road on real input: train, capture, lower, verify, classify, stream; what `neurokit demo` runs."""
+"""The whole pipeline on real input: train, capture, lower, verify, classify, stream; what `neurokit demo` runs."""
 
 from __future__ import annotations
 

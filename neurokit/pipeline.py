@@ -1,4 +1,4 @@
-"""The road from a model to a verified artifact: one function a stage, each also a verb of the command line."""
+"""The pipeline from a model to a verified artifact: one function a stage, each also a verb of the command line."""
 
 from __future__ import annotations
 

@@ -33,9 +33,9 @@ def run_loop(twin: Twin, slot: Slot, xs: Tensors, call: Call | None) -> Any:
         if twin.opened:
             ys, slot.values = loop.body(given, last, call)
         elif isinstance(steps, int):
-            ys, slot.values, heard = loop.unrolled(given, last, call)
-            if twin.heard is not None:
-                twin.heard[slot.path] = tuple(torch.stack(values) for values in zip(*heard, strict=True))
+            ys, slot.values, feedback = loop.unrolled(given, last, call)
+            if twin.feedback is not None:
+                twin.feedback[slot.path] = tuple(torch.stack(values) for values in zip(*feedback, strict=True))
         else:
             ys, slot.values = _scanned(twin, loop, given, last)
     finally:
@@ -45,17 +45,17 @@ def run_loop(twin: Twin, slot: Slot, xs: Tensors, call: Call | None) -> Any:
     return loop.returned(ys)
 
 
-def heard(twin: Twin, given: Tensors) -> dict[str, Tensors]:
+def record_feedback(twin: Twin, given: Tensors) -> dict[str, Tensors]:
     """Runs a sequence step by step; returns what every loop fed back into each step, `[T, B, *shape]`, by its path."""
     names = [slot.names for slot in twin.slots]
     found: dict[str, Tensors] = {}
-    twin.heard = found
+    twin.feedback = found
     try:
         for slot in twin.slots:
             slot.names = ()
         twin(*given)
     finally:
-        twin.heard = None
+        twin.feedback = None
         for slot, old in zip(twin.slots, names, strict=True):
             slot.names = old
     return found

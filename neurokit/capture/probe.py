@@ -181,7 +181,7 @@ def _reduction(twin: Twin, spec: ModelSpec) -> TimeOutput:
     """Compares a few steps at once with as many single steps, in float64, on random numbers.
 
     A network that stays silent has the same mean and last output; then more and stronger steps are tried. If it
-    never stirs, the first that fits is taken: verification compares it with the sequence once more.
+    never fires, the first that fits is taken: verification compares it with the sequence once more.
     """
     generator = torch.Generator().manual_seed(0)
     fits = ["mean", "sum", "last"]

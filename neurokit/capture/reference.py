@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from neurokit.capture.drawing import uniform
-from neurokit.capture.looping import heard
+from neurokit.capture.looping import record_feedback
 from neurokit.capture.probe import input_shape, probe_sizes, set_time_steps
 from neurokit.capture.signature import Signature, named_leaves
 from neurokit.dims import evaluate, names_in, solve
@@ -84,7 +84,7 @@ def fed_back(
         return tuple(states)
     if forced is None:
         with torch.no_grad():
-            guess = heard(captured.module, given)  # type: ignore[arg-type]
+            guess = record_feedback(captured.module, given)  # type: ignore[arg-type]
         flat = [value for path in captured.loops for value in guess.get(path, ())]
         if [v.shape for v in flat] == [states[at].shape for at in captured.feedback]:  # not of a loop in a loop
             states = _replaced(states, captured.feedback, flat)

@@ -104,7 +104,7 @@ class Twin(nn.Module):
         self.single = False
         self.tracing = False  # rare neurons are one operation each in a trace, and run as they are in dry runs
         self.opened = False  # loops are given what they feed back, `[T, B, ...]`, and run at once
-        self.heard: dict[str, tuple[Tensor, ...]] | None = None  # where loops note what they fed back
+        self.feedback: dict[str, tuple[Tensor, ...]] | None = None  # where loops note what they fed back
         self.time_output = "auto"
         self.timeline = Timeline()
         self.slots: list[Slot] = []

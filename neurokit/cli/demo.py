@@ -1,4 +1,4 @@
-"""`neurokit demo`: the whole road on a small model and real input."""
+"""`neurokit demo`: the whole pipeline on a small model and real input."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def demo(
 ) -> None:
     """Train a small spiking network on real digits, deploy it, verify it and run it, in a minute or two."""
     with stdout_is_for_json(as_json):
-        from neurokit import demo as road
+        from neurokit import demo as pipeline_demo
 
-        result = road.run(out, progress=progress)
+        result = pipeline_demo.run(out, progress=progress)
     if as_json:
         print_json(result)
     else:

@@ -66,13 +66,13 @@ class Loop(base.MemoryModule):  # type: ignore[misc]
         Returns:
             The outputs, the last values, and those that each step was given.
         """
-        steps, heard = [], []
+        steps, feedback = [], []
         for t in range(xs[0].shape[0]):
             ys, fed = self.body(tuple(x[t : t + 1] for x in xs), tuple(v.unsqueeze(0) for v in last), call)
-            heard.append(last)
+            feedback.append(last)
             last = tuple(v.squeeze(0) for v in fed)
             steps.append(ys)
-        return tuple(torch.cat(ys) for ys in zip(*steps, strict=True)), last, heard
+        return tuple(torch.cat(ys) for ys in zip(*steps, strict=True)), last, feedback
 
     def run_part(self, name: str, x: Tensor) -> Tensor:
         """Runs one part, the identity where there is none of that name."""

@@ -59,7 +59,7 @@ def captured_file(graph, path):
 
 @pytest.mark.parametrize("delay", [None, [2, 1, 3, 4, 2]], ids=["edge", "each"])
 def test_a_graph_comes_back_as_it_was(delay, tmp_path):
-    """Nodes, parameters and edges; every spike under the verification that forces and stirs each layer."""
+    """Nodes, parameters and edges; every spike under the verification that forces and covers each layer."""
     graph = graph_of(delay)
     artifact = nk.lower(captured_file(graph, tmp_path / "n.nir"), "nir", tmp_path / "a")
     again = nir.read(str(tmp_path / "a" / "model.nir"))
