@@ -1,7 +1,7 @@
 """Meta-SpikeFormer on the fused kernels: normalisations folded, channels last, shortcut and neuron in one pass.
 
 The lowering from a model to it: fold every batch normalisation into the convolution before it; keep RepConv as its
-three convolutions (merged into one it would cost 4.5 times the multiplications on a GPU); keep tensors `[T, B, H, W, C]`;
+three convolutions (as one, it would cost 4.5 times the multiplications on a GPU); keep all tensors `[T, B, H, W, C]`;
 end every shortcut in one `lif` that adds the residual, stores the membrane current and emits the next spikes.
 """
 
