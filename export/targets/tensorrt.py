@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from neurokit.dims import Dim
 from neurokit.errors import InputError, MissingRuntimeError, Unsupported, UnsupportedError
-from neurokit.export.onnx.calibrated import against_float
+from neurokit.export.onnx.calibrated import SAMPLES_FILE, against_float
 from neurokit.export.onnx.probe import OnnxProbe
 from neurokit.export.onnx.quantise import quantise
 from neurokit.export.onnx.quantise import settings_of as int8_settings
@@ -198,7 +198,7 @@ def _quantise(captured: Captured, path: Path, settings: Settings, calibration: A
     quantise(source, path, name, x, size, how)
     said = {
         "quantisation": describe_quantisation(how, len(x), origin),
-        "against_float": against_float(source, path, name, x, size, level_of(how.device)),
+        "against_float": against_float(source, path, name, x, size, level_of(how.device), path.with_name(SAMPLES_FILE)),
     }
     source.unlink()
     return said
@@ -211,7 +211,8 @@ class Int8NetworkProbe(Int8Probe):
     """Runs the quantised ONNX network behind an engine, and says that it is not the engine."""
 
     def restrict(self, vectors: Vectors) -> Vectors:
-        """Returns the vectors with a note on what was run."""
+        """Returns the vectors of an int8 network with a note on what was run."""
+        vectors = super().restrict(vectors)
         return replace(vectors, notes=(*vectors.notes, _NOT_THE_ENGINE))
 
 

@@ -164,12 +164,16 @@ def test_what_norse_leaves_out_is_said(grid_net):
     assert "leaves out node '3' (AvgPool2d)" in row.remark
 
 
+def feeds(artifact, x):
+    return {artifact.manifest.inputs[0].name: x}
+
+
 def test_a_spike_that_differs_is_counted(grid_net):
     """One spike of the reference is turned round: every simulator that ran must differ in that one."""
     from neurokit.export.nir.simulators import compare
 
     _, x, artifact = grid_net
-    given, spikes = NirProbe(artifact).firing(x.numpy())
+    given, spikes = NirProbe(artifact).firing(feeds(artifact, x.numpy()))
     spikes = {name: value.copy() for name, value in spikes.items()}
     spikes["5"][3, 1, 2, 0, 0] = 1 - spikes["5"][3, 1, 2, 0, 0]
     rows = compare(artifact.path / "model.nir", 1e-4, given, spikes, only=["spikingjelly", "snntorch"])
@@ -231,7 +235,7 @@ def test_inputs_off_the_grid_are_brought_onto_it(grid_net, tmp_path):
     off = (x * 1.3 - 0.1).numpy()
     assert (np.round(off / unit) * unit != off).any()
     assert off.max() > grid["high"]
-    given = NirProbe(artifact).firing(off)[0]  # what other simulators are fed
+    given = NirProbe(artifact).firing(feeds(artifact, off))[0]  # what other simulators are fed
     assert np.array_equal(given, np.round(np.clip(off, grid["low"], grid["high"]) / unit) * unit)
     with nk.open(artifact) as runner, nk.open(other) as reference:
         expected = reference(off)

@@ -211,8 +211,8 @@ def test_refusals(captured, digits, tmp_path):
         nk.lower(captured, "onnx", out, calibration=x)
     with pytest.raises(InputError, match="as many labels"):
         nk.lower(captured, "onnx-int8", out, calibration=x, data=Labelled(x.numpy(), np.zeros(3, int)))
-    with pytest.raises(InputError, match="expected"):
-        Labelled(x.numpy(), np.zeros((4, 1), int))
+    with pytest.raises(InputError, match="one label for each input"):
+        nk.lower(captured, "onnx-int8", out, calibration=x, data=Labelled(x.numpy(), np.zeros((4, 1), int)))
     assert not out.exists()
 
 
