@@ -116,7 +116,9 @@ def mark_states(module: nn.Module, tensor: TensorSpec, known: Collection[str] = 
         starts = {name: _start(before[path].get(name)) for name in kept}
         inner = [other for other in after if other != path and other.startswith(f"{path}." if path else "")]
         nested = any(other in known or _changed(before[other], after[other]) for other in inner)
-        if nested or any(value is None for value in starts.values()):
+        # A number that counts calls has no place for a batch, which every state has.
+        counts = any(not isinstance(held[name], Tensor) for name in kept)
+        if nested or counts or any(value is None for value in starts.values()):
             refused.append(f"{path or 'the model'} ({type(part).__name__}): {', '.join(kept)}")
         else:
             vars(part)[STATES] = starts
