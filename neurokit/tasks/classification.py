@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import version
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +13,11 @@ from neurokit.errors import InputError
 from neurokit.quantity import Quantity
 from neurokit.tasks.images import image_sample
 from neurokit.tasks.intervals import wilson
+from neurokit.tasks.libraries import sklearn_metrics
 from neurokit.tasks.task import TaskInfo, register_task
 
 if TYPE_CHECKING:
     from neurokit.spec import TensorSpec
-
-_SOURCE = "scikit-learn {version}"
 
 
 @register_task
@@ -46,19 +47,17 @@ class Classification:
 
     def score(self, predictions: np.ndarray, labels: np.ndarray, settings: Mapping[str, Any]) -> Mapping[str, Quantity]:
         """Returns accuracy, top-3 accuracy (for more than three classes) and macro F1."""
-        import sklearn
-        from sklearn.metrics import f1_score
-
         count = predictions.shape[1]
         check_labels(labels, count)
         chosen = predictions.argmax(-1)
-        source = _SOURCE.format(version=sklearn.__version__)
         found = {"accuracy": wilson(int((chosen == labels).sum()), len(labels), "share of right answers")}
         if count > 3:
             best = np.argsort(-predictions, axis=1, kind="stable")[:, :3]
             found["top_3"] = wilson(int((best == labels[:, None]).any(1).sum()), len(labels), "share of right answers")
-        f1 = float(f1_score(labels, chosen, average="macro", zero_division=0.0))
-        found["macro_f1"] = Quantity.exact(f1, "", "measured", source)
+        if find_spec("sklearn") is not None:  # accuracy needs no library, and is there without it
+            f1_score = sklearn_metrics("classification").f1_score
+            f1 = float(f1_score(labels, chosen, average="macro", zero_division=0.0))
+            found["macro_f1"] = Quantity.exact(f1, "", "measured", f"scikit-learn {version('scikit-learn')}")
         return found
 
     def answer(self, prediction: np.ndarray, settings: Mapping[str, Any]) -> Any:

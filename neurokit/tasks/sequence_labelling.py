@@ -10,6 +10,7 @@ import numpy as np
 from neurokit.errors import InputError
 from neurokit.quantity import Quantity
 from neurokit.tasks.intervals import wilson
+from neurokit.tasks.libraries import sklearn_metrics
 from neurokit.tasks.task import TaskInfo, register_task
 
 if TYPE_CHECKING:
@@ -44,8 +45,6 @@ class SequenceLabelling:
 
     def score(self, predictions: np.ndarray, labels: np.ndarray, settings: Mapping[str, Any]) -> Mapping[str, Quantity]:
         """Returns weighted F1 and accuracy over all elements that are no padding."""
-        from sklearn.metrics import f1_score
-
         if labels.shape != predictions.shape or labels.dtype.kind != "i":
             raise InputError(
                 f"labels are {labels.dtype} {list(labels.shape)}",
@@ -55,7 +54,7 @@ class SequenceLabelling:
         right, said = labels[counted], predictions[counted]
         if not right.size:
             raise InputError("every label is padding", expected="at least one element that counts")
-        f1 = float(f1_score(right, said, average="weighted", zero_division=0.0))
+        f1 = float(sklearn_metrics("sequence labelling").f1_score(right, said, average="weighted", zero_division=0.0))
         return {
             "weighted_f1": Quantity.exact(f1, "", "measured", f"{right.size} elements"),
             "accuracy": wilson(int((right == said).sum()), right.size, "elements"),

@@ -9,6 +9,7 @@ import numpy as np
 
 from neurokit.errors import InputError
 from neurokit.quantity import Quantity
+from neurokit.tasks.libraries import sklearn_metrics
 from neurokit.tasks.task import TaskInfo, register_task
 
 if TYPE_CHECKING:
@@ -45,20 +46,20 @@ class Verification:
 
     def score(self, predictions: np.ndarray, labels: np.ndarray, settings: Mapping[str, Any]) -> Mapping[str, Quantity]:
         """Returns equal error rate and area under the curve over all pairs of samples."""
-        from sklearn.metrics import roc_auc_score, roc_curve
+        metrics = sklearn_metrics("verification")
 
         first, second = np.triu_indices(len(predictions), k=1)
         same = labels[first] == labels[second]
         if same.all() or not same.any():
             raise InputError("all pairs are of one kind", expected="pairs of one source and pairs of two")
         cosine = (predictions[first] * predictions[second]).sum(1)
-        alarms, hits, _ = roc_curve(same, cosine)
+        alarms, hits, _ = metrics.roc_curve(same, cosine)
         # Linear between the two points of the curve around the crossing.
         crossing = np.interp(0.0, alarms - (1.0 - hits), alarms)
         source = f"{len(same)} pairs of {len(predictions)} samples"
         return {
             "eer": Quantity.exact(float(crossing), "", "measured", source),
-            "auc": Quantity.exact(float(roc_auc_score(same, cosine)), "", "measured", source),
+            "auc": Quantity.exact(float(metrics.roc_auc_score(same, cosine)), "", "measured", source),
         }
 
     def answer(self, prediction: np.ndarray, settings: Mapping[str, Any]) -> Any:
