@@ -5,13 +5,14 @@ from __future__ import annotations
 from torch.export import ExportedProgram
 
 from neurokit.program.passes.base import Pass, PassError
+from neurokit.program.passes.no_checks import NO_CHECKS
 from neurokit.program.passes.out_of_place import OUT_OF_PLACE
 from neurokit.program.passes.time_axes import TIME_AXES
 
-__all__ = ["OUT_OF_PLACE", "TIME_AXES", "TRACED", "Pass", "PassError", "apply"]
+__all__ = ["NO_CHECKS", "OUT_OF_PLACE", "TIME_AXES", "TRACED", "Pass", "PassError", "apply"]
 
 #: What every program goes through when it has been traced.
-TRACED: tuple[Pass, ...] = (OUT_OF_PLACE, TIME_AXES)
+TRACED: tuple[Pass, ...] = (NO_CHECKS, OUT_OF_PLACE, TIME_AXES)
 
 
 def apply(program: ExportedProgram, *passes: Pass) -> None:

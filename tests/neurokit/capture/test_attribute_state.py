@@ -39,6 +39,22 @@ class Net(nn.Module):
 
 def net():
     return Net().eval()
+
+class ByHand(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mem = None
+    def forward(self, x):
+        if self.mem is None:
+            self.mem = torch.zeros_like(x)
+        self.mem = 0.5 * self.mem + x
+        s = (self.mem >= 1).float()
+        self.mem = self.mem * (1 - s)
+        return s
+
+def by_hand():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(9, 7), ByHand(), nn.Linear(7, 4)).eval()
 """
 
 
@@ -63,3 +79,19 @@ def test_a_counter_of_calls_is_a_state(target, tmp_path):
     assert np.array_equal(y, expected)
     assert isinstance(net, nn.Module)
     assert isinstance(net.l1, neuron.IFNode)
+
+
+def test_a_membrane_by_hand_is_lowered_with_its_comparisons(tmp_path):
+    """A comparison leaves a check of its type in a trace, which the analysis of bounds must not run."""
+    (tmp_path / "m.py").write_text(SOURCE)
+    spec = load(f"{tmp_path / 'm.py'}:by_hand", input_shape=(9,), time_steps=6)
+    net = spec.build()
+    x = (np.random.default_rng(1).random((6, 2, 9)) * 3).astype(np.float32)
+    with torch.no_grad():
+        expected = np.stack([net(torch.from_numpy(x_t)).numpy() for x_t in x])
+    artifact = nk.lower(nk.capture(spec), "onnx-step", tmp_path / "a")
+    assert artifact.manifest.parity["verdict"] != "failed"
+    with nk.open(artifact) as runner:
+        runner.reset(batch=2)
+        y = np.stack([runner.step(x_t) for x_t in x])
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
