@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from spikingjelly.activation_based import base, functional, layer, neuron, surrogate
+from spikingjelly.activation_based import base, encoding, functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
 from neurokit.capture.cells import Cell
@@ -136,6 +136,9 @@ def refuse(path: str, module: nn.Module) -> Unsupported | None:
     kind = type(module).__name__
     if isinstance(module, _NOISY):
         return Unsupported(path, kind, "it draws random noise at inference", "use its noise-free counterpart")
+    if isinstance(module, encoding.StatefulEncoder):
+        why = "it encodes its first input and plays that back, whatever comes after"
+        return Unsupported(path, kind, why, "encode outside of the model, and give it the spikes [T, B, ...]")
     if isinstance(module, neuron.MaskedPSN) and float(module.lambda_) < 1.0 and module.step_mode == "s":
         return Unsupported(path, kind, "its mask is not fully applied (lambda < 1)", "set lambda_ = 1.0 after training")
     if isinstance(module, neuron.FlexSN) and not callable(getattr(module, "core", None)):
