@@ -19,4 +19,4 @@ def sklearn_metrics(task: str) -> ModuleType:
         raise MissingRuntimeError(
             f"the metrics of {task} need scikit-learn", fix='pip install "neurokit-edge[demo]"'
         ) from error
-    return metrics  # type: ignore[no-any-return]
+    return metrics
