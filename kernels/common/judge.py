@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -94,6 +96,19 @@ def judge_neuron(
         if off:
             return f"{off} of {last.numel()} membranes are off by more than their rounding bound"
     return ""
+
+
+def judge_call(spikes: Tensor, given: Current, call: Mapping[str, Any], last: Tensor | None = None) -> str:
+    """Judges a kernel's neuron by the keyword arguments of the call (the defaults are those of every kernel).
+
+    Args:
+        spikes: The kernel's decisions, bool, `[T, ...]`.
+        given: Its currents.
+        call: Keyword arguments that the kernel was called with.
+        last: The kernel's last membrane, if it returned one.
+    """
+    neuron = (call.get("tau", 2.0), call.get("threshold", 1.0), call.get("v_reset", 0.0))
+    return judge_neuron(spikes, given, call.get("v0"), *neuron, call.get("decay_input", True), last)
 
 
 def judge_current(actual: Tensor, given: Current) -> str:

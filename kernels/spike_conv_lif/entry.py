@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neurokit.kernels.common.judge import Current, current, decode, judge_current, judge_neuron
+from neurokit.kernels.common.judge import Current, current, decode, judge_call, judge_current
 from neurokit.kernels.contract import Cost, Example, Kernel, nbytes, normal, register_kernel, spikes
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.spike_conv_lif import reference
@@ -34,9 +34,7 @@ def judge(example: Example, actual: list[Tensor], expected: list[Tensor]) -> str
         return ""
     exact = exact_current(s, weight, given)
     fired = decode(actual[0], given.get("form", "packed"), weight.shape[0])
-    neuron = (given.get("tau", 2.0), given.get("threshold", 1.0), given.get("v_reset", 0.0))
-    fault = judge_neuron(fired, exact, None, *neuron, given.get("decay_input", True))
-    return fault or judge_current(actual[1], exact)
+    return judge_call(fired, exact, given) or judge_current(actual[1], exact)
 
 
 def cost(example: Example) -> Cost:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurokit.kernels.common.judge import judge_neuron
+from neurokit.kernels.common.judge import judge_call
 from neurokit.kernels.contract import Cost, Example, Kernel, nbytes, normal, register_kernel, spikes
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.spike_gemv_lif.examples import examples, op_examples
@@ -21,9 +21,7 @@ def judge(example: Example, actual: list[Tensor], expected: list[Tensor]) -> str
     (s, weight), given = example.args, example.kwargs
     if not expected[0].numel():
         return ""
-    neuron = (given.get("tau", 2.0), given.get("threshold", 1.0), given.get("v_reset", 0.0))
-    exact = exact_current(s, weight.t(), given)
-    return judge_neuron(actual[0] != 0, exact, None, *neuron, given.get("decay_input", True))
+    return judge_call(actual[0] != 0, exact_current(s, weight.t(), given), given)
 
 
 def cost(example: Example) -> Cost:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neurokit.kernels.common.judge import Current, current, decode, judge_current, judge_neuron
+from neurokit.kernels.common.judge import Current, current, decode, judge_call, judge_current
 from neurokit.kernels.contract import Cost, Example, Kernel, nbytes, normal, register_kernel, spikes
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.spike_linear_lif import reference
@@ -33,17 +33,7 @@ def judge(example: Example, actual: list[Tensor], expected: list[Tensor]) -> str
         return ""
     exact = exact_current(s, weight, given)
     fired = decode(actual[0], given.get("form", "packed"), weight.shape[0])
-    fault = judge_neuron(
-        fired,
-        exact,
-        given.get("v0"),
-        given.get("tau", 2.0),
-        given.get("threshold", 1.0),
-        given.get("v_reset", 0.0),
-        given.get("decay_input", True),
-        actual[1],
-    )
-    return fault or judge_current(actual[2], exact)
+    return judge_call(fired, exact, given, actual[1]) or judge_current(actual[2], exact)
 
 
 def cost(example: Example) -> Cost:

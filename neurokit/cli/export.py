@@ -169,7 +169,7 @@ def parse_options(entries: list[str]) -> dict[str, Any]:
     Raises:
         InputError: If an entry has no "=", no proper name, or comes twice.
     """
-    import json
+    from neurokit.transforms.transform import json_or_text
 
     options: dict[str, Any] = {}
     for entry in entries:
@@ -177,10 +177,7 @@ def parse_options(entries: list[str]) -> dict[str, Any]:
         key = key.strip().replace("-", "_")
         if not equals or not key.isidentifier() or key in options:
             raise InputError(f"--option is {entry!r}", expected="KEY=VALUE, each key once", fix="write --option key=1")
-        try:
-            options[key] = json.loads(value)
-        except (ValueError, RecursionError):
-            options[key] = value
+        options[key] = json_or_text(value)
     return options
 
 

@@ -139,11 +139,16 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
         key = key.strip().replace("-", "_")
         if not equals or not key or key in settings:
             raise InputError(f"transform {text!r}", expected="NAME:KEY=VALUE,..., each key once")
-        try:
-            settings[key] = json.loads(value)
-        except ValueError:
-            settings[key] = value
+        settings[key] = json_or_text(value)
     return name.strip(), settings
+
+
+def json_or_text(value: str) -> Any:
+    """Returns a setting's value: JSON where it is valid JSON, and text otherwise."""
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):  # brackets too deep to be anybody's setting are text as well
+        return value
 
 
 def _typed(name: str, key: str, value: Any, option: Option) -> Any:

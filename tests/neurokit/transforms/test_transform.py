@@ -105,3 +105,10 @@ def test_every_transform_documents_its_settings():
         assert transform.info.name == name
         assert transform.info.summary
         assert all(option.meaning for option in transform.info.options.values())
+
+
+def test_a_value_of_deep_brackets_is_text_as_for_an_option():
+    deep = "[" * 100_000
+    assert parse(f"rate_coding:time_steps={deep}")[1] == {"time_steps": deep}
+    with pytest.raises(InputError, match="time_steps is"):
+        resolve(f"rate_coding:time_steps={deep}")
