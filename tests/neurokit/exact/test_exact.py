@@ -241,7 +241,7 @@ def make_net(kinds, fire, seed=0):
     return net
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=3).filter(lambda b: b.count("average pool 3") < 3),
     st.sampled_from(sorted(NEURONS)),
@@ -261,27 +261,32 @@ def test_random_networks_are_the_same_in_any_order_and_precision(kinds, kind, bi
         assert same(reference, run(made.captured, x, torch.float64))
 
 
-QUICK = ("if", "lif", "lif rest", "plif")
+# In every run one form of each that has an operator of its own: `make test-slow` does the others.
+QUICK = {"if": "onnx-step", "lif": "onnx", "lif rest": "onnx-scan", "plif": "onnx"}
 
 
 @pytest.mark.parametrize(
-    "kind", [k if k in QUICK else pytest.param(k, marks=pytest.mark.slow) for k in sorted(NEURONS)]
+    ("kind", "form"),
+    [
+        pytest.param(kind, form, marks=() if QUICK.get(kind) == form else pytest.mark.slow)
+        for kind in sorted(NEURONS)
+        for form in ("onnx", "onnx-scan", "onnx-step")
+    ],
 )
-def test_every_neuron_on_onnx_runtime_in_three_forms(kind, tmp_path):
+def test_every_neuron_on_onnx_runtime_in_three_forms(kind, form, tmp_path):
     net = make_net(["separable", "residual", "max pool"], NEURONS[kind])
     x = torch.rand(STEPS, 2, 2, 12, 12)
     made = nk.exact(nk.capture(net, x), x)
     reference = run(made.captured, x)
     assert 0.005 < fired(reference) < 0.9
-    for form in ("onnx", "onnx-scan", "onnx-step"):
-        artifact = nk.lower(made, form, tmp_path / form, inputs=x, verified=False)
-        for level, threads in itertools.product((0, 3), (1, 2)) if form == "onnx" else ((3, 1),):
-            probe = TARGETS.get(form).probe(artifact, level=level, threads=threads)
-            outputs, spikes = probe.free({artifact.manifest.inputs[0].name: x.numpy()})
-            assert same(reference, (torch.as_tensor(outputs[0]), [torch.as_tensor(s).to(torch.uint8) for s in spikes]))
-        report = nk.verify(artifact)
-        assert report.verdict == "exact"
-        assert all(entry.max_current_error == 0.0 for entry in report.layers)
+    artifact = nk.lower(made, form, tmp_path / form, inputs=x, verified=False)
+    for level, threads in itertools.product((0, 3), (1, 2)) if form == "onnx" else ((3, 1),):
+        probe = TARGETS.get(form).probe(artifact, level=level, threads=threads)
+        outputs, spikes = probe.free({artifact.manifest.inputs[0].name: x.numpy()})
+        assert same(reference, (torch.as_tensor(outputs[0]), [torch.as_tensor(s).to(torch.uint8) for s in spikes]))
+    report = nk.verify(artifact)
+    assert report.verdict == "exact"
+    assert all(entry.max_current_error == 0.0 for entry in report.layers)
 
 
 def test_batches_do_not_matter():
