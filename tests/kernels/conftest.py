@@ -27,7 +27,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if "heavy_interpreted" in item.keywords:
                 item.add_marker(pytest.mark.slow)
         part, parts = map(int, os.environ.get("NEUROKIT_TESTS_PART", "0/1").split("/"))
+        other = [item for index, item in enumerate(items) if index % parts != part]
         items[:] = items[part::parts]
+        config.hook.pytest_deselected(items=other)
     if ON_GPU or INTERPRET:
         return
     elsewhere = [item for item in items if "needs_kernel" in item.keywords]
