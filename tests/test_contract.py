@@ -34,12 +34,23 @@ OUTSIDE = (
 )
 
 
-def cases(forms):
-    """Returns every small model with every form; and what it stands for, in its own size, marked slow."""
-    whole = [name for name in ZOO if name not in SMALL]
-    return [(name, form) for name in SMALL for form in forms] + [
-        pytest.param(name, form, marks=pytest.mark.slow) for name in whole for form in forms
-    ]
+# One form of each transformer is enough for every run: `make test-slow` does the others.
+QUICK_FORM = {
+    "metaspikeformer_small": "onnx",
+    "spikformer_ti_small": "onnx",
+    "qkformer_10_384_small": "onnx-step",
+    "sdt_8_384_small": "onnx-scan",
+}
+
+
+def cases(names, forms=FORMS, whole=()):
+    """Returns small models with their forms; and what they stand for, in its own size, marked slow."""
+    pairs = [(name, form, form in FORMS and QUICK_FORM.get(name, form) != form) for name in names for form in forms]
+    pairs += [(name, form, True) for name in whole for form in forms]
+    return [pytest.param(name, form, marks=pytest.mark.slow if slow else ()) for name, form, slow in pairs]
+
+
+WHOLE = [name for name in ZOO if name not in SMALL]
 
 
 def spec_of(name: str):
@@ -96,7 +107,7 @@ def check_engine(captured, folder: Path):
     assert info["layers"] > 20
 
 
-@pytest.mark.parametrize(("name", "target"), cases((*FORMS, "tensorrt")))
+@pytest.mark.parametrize(("name", "target"), cases(SMALL, (*FORMS, "tensorrt"), WHOLE))
 def test_every_zoo_model_takes_every_form_or_says_why_not(name, target, captures, tmp_path):
     captured = captures(name)
     if target == "tensorrt":
@@ -125,7 +136,7 @@ def test_every_zoo_model_takes_every_form_or_says_why_not(name, target, captures
         assert len(silent) < len(report.layers) / 4, "a silent network proves nothing"
 
 
-@pytest.mark.parametrize(("name", "target"), cases(["onnx-int8"]))
+@pytest.mark.parametrize(("name", "target"), cases(SMALL, ["onnx-int8"], WHOLE))
 def test_every_zoo_model_takes_int8_or_says_why_not(name, target, captures, tmp_path):
     captured = captures(name)
     if captured.spiking:
@@ -149,8 +160,7 @@ def test_every_zoo_model_takes_int8_or_says_why_not(name, target, captures, tmp_
     assert np.isfinite(y).all()
 
 
-@pytest.mark.parametrize("target", FORMS)
-@pytest.mark.parametrize("factory", OUTSIDE)
+@pytest.mark.parametrize(("factory", "target"), cases(OUTSIDE))
 def test_spikingjelly_models_outside_the_zoo_are_verified_teacher_forced(factory, target, captures, tmp_path):
     captured = captures(f"{ROOT / 'examples' / 'spikingjelly_models.py'}:{factory}")
     _, report = check(captured, target, tmp_path / "out")
@@ -177,7 +187,7 @@ def test_capture_equals_spikingjellys_own_run():
 
 def test_no_model_is_without_a_fast_case():
     """Images are checked here by a small twin or as they are; texts by a small model of the same family."""
-    fast = {case[0] for case in cases(["onnx"]) if isinstance(case, tuple) and not hasattr(case, "marks")}
+    fast = {case.values[0] for case in cases(SMALL, whole=WHOLE) if not case.marks}
     for name in MODELS.names():
         spec = MODELS.get(name)()
         if spec.inputs[0].layout == "CHW":
