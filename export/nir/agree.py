@@ -83,9 +83,8 @@ def _hold_ends(artifact: Artifact, net: NirNet) -> None:
 
 def _hold_neurons(artifact: Artifact, nets: Mapping[int, NirNet]) -> None:
     info = artifact.manifest.target_info
-    neurons = list(artifact.manifest.neurons)
-    if info.get("parts"):
-        neurons = [neurons[at] for at in _layers_of_calls(artifact, info["covered"])]
+    called = [neuron for neuron in artifact.manifest.neurons if neuron.op != "decomposed"]
+    neurons = [called[at] for at in info["covered"] if 0 <= at < len(called)] if info.get("parts") else called
     if len(info["layers"]) != len(neurons):
         raise damaged(
             artifact.path, f"manifest.json names {len(neurons)} neurons and {len(info['layers'])} layers of them"
@@ -116,11 +115,6 @@ def _hold_neuron(artifact: Artifact, net: NirNet, neuron: Any, fields: Mapping[s
         if mine is None or theirs is None or not np.allclose(mine, theirs, rtol=_CLOSE, atol=1e-12):
             said = [None if value is None else float(np.ravel(value)[0]) for value in (mine, theirs)]
             raise _apart(artifact, net, f"{key} of neuron {neuron.path!r}", *said)
-
-
-def _layers_of_calls(artifact: Artifact, covered: Any) -> list[int]:
-    neurons = artifact.manifest.neurons
-    return [int(at) for at in covered if 0 <= int(at) < len(neurons)]
 
 
 def _apart(artifact: Artifact, net: NirNet, what: str, mine: Any, theirs: Any) -> Exception:
