@@ -233,6 +233,7 @@ def test_a_fixed_batch(tmp_path):
     assert artifact.manifest.target_info["against_float"]["samples"] == 4
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # a file as torch's older exporter writes it
 def test_the_command_line_on_an_onnx_file(tmp_path, capsys):
     x = images(16, (3, 16, 16)).numpy()
     torch.onnx.export(
