@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurokit.errors import InputError, Unsupported, UnsupportedError
+from neurokit.export.onnx.attention import form_of
 from neurokit.port_traits import PORT_TRAITS
 from neurokit.target import LowerOptions, TargetInfo, register_target
 
@@ -36,11 +37,7 @@ class OnnxTarget:
                     "", captured.spec.name, "ONNX Runtime has no float64 convolution on a CPU", "use module.float()"
                 )
             )
-        unknown = sorted(options.extra)
-        if unknown:
-            raise InputError(
-                f"target {self.info.name!r} has no option {unknown[0]!r}", expected="no options of its own"
-            )
+        form_of(options.over({"attention": "decomposed"}, self.info.name))
         return reasons
 
     def _not_in_this_form(self, captured: Captured) -> list[Unsupported]:
@@ -81,16 +78,17 @@ class OnnxTarget:
         from neurokit.export.describe import describe, file_of, metadata, save_initial_states
         from neurokit.export.onnx.agree import described
         from neurokit.export.onnx.convert import onnx_from_captured
-        from neurokit.export.onnx.functions import OPSET
         from neurokit.export.onnx.passes import node_count
 
+        attention = form_of(options.extra)
         captured = self.prepare(captured)
         if self.form == "sequence" and captured.form != "sequence":
             raise UnsupportedError("a step capture cannot become a sequence", [])
         entries = describe(captured)
-        nodes = inlined = 0
+        nodes = inlined = opset = 0
         for at, part in enumerate(captured.graphs):
-            model = onnx_from_captured(part)
+            model = onnx_from_captured(part, attention)
+            opset = max(opset, int(model.opset_imports[""]))
             model.metadata_props.update(metadata(part, entries, self.info.name, at) | described(entries, at))
             path = folder / file_of(part, captured)
             save(model, path)
@@ -99,9 +97,9 @@ class OnnxTarget:
                 _save_flat(path, path.with_suffix(".flat.onnx"))
             nodes, inlined = nodes + len(model.graph), inlined + node_count(str(path))
             save_initial_states(part, folder)
-        entries["opset"] = OPSET
+        entries["opset"] = opset
         entries["form"] = {"onnx-scan": "scan", "onnx-step": "step"}.get(self.info.name, "sequence")
-        entries["target_info"] |= {"nodes": nodes, "nodes_inlined": inlined}
+        entries["target_info"] |= {"nodes": nodes, "nodes_inlined": inlined, "attention": attention}
         return entries
 
     def open(self, artifact: Artifact, **options: Any) -> OnnxRunner:

@@ -1,4 +1,4 @@
-"""Plain decoder language models with explicit caches: Llama, Qwen2 and Qwen3 in one network."""
+"""Decoder language models with explicit states: Llama, Qwen2, Qwen3, Doge and TransNormerLLM in one network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from neurokit.dims import Dim
 from neurokit.models.decoder.config import DecoderConfig, RopeScaling
-from neurokit.spec import ModelSpec, StateSpec, TaskSpec, TensorSpec, register_model
+from neurokit.models.decoder.mixing import states_of
+from neurokit.spec import ModelSpec, TaskSpec, TensorSpec, register_model
 
 if TYPE_CHECKING:
     import torch
@@ -17,6 +18,37 @@ if TYPE_CHECKING:
 _TINY = {"vocabulary": 256, "width": 64, "inner": 176, "layers": 4, "heads": 4, "kv_heads": 2, "longest": 512}
 TINY_LM = DecoderConfig(**_TINY, head_size=16, stop=(2,))
 TINY_LM_QWEN3 = DecoderConfig(**_TINY, head_size=32, qk_norm=True, stop=(2,))
+TINY_DOGE = DecoderConfig(
+    vocabulary=256,
+    width=64,
+    inner=128,
+    layers=3,
+    heads=4,
+    kv_heads=2,
+    head_size=16,
+    longest=256,
+    eps=1e-6,
+    qk_norm=True,
+    residual_weight=True,
+    mixers=("dynamic_mask",) * 3,
+    keep=8,
+    stop=(2,),
+)
+TINY_TNL = DecoderConfig(
+    vocabulary=256,
+    width=64,
+    inner=128,
+    layers=3,
+    heads=4,
+    kv_heads=4,
+    head_size=16,
+    longest=65536,
+    eps=1e-6,
+    tied=True,
+    mixers=("lightning",) * 3,
+    norm_weight=False,
+    gate="linear",
+)
 LLAMA3_1B = DecoderConfig(
     vocabulary=128256,
     width=2048,
@@ -60,6 +92,26 @@ def tiny_lm_qwen3() -> ModelSpec:
     return decoder_spec(
         "tiny_lm_qwen3", TINY_LM_QWEN3, _drawn(TINY_LM_QWEN3), "decoder in Qwen3's form, 0.3 M parameters, untrained"
     )
+
+
+@register_model
+def tiny_doge() -> ModelSpec:
+    """A decoder in Doge's form with 144,486 parameters, drawn by name; its dynamic mask keeps 8 keys a query."""
+    return decoder_spec("tiny_doge", TINY_DOGE, _drawn(TINY_DOGE), "decoder in Doge's form, 0.1 M parameters, untrained")
+
+
+@register_model
+def tiny_tnl() -> ModelSpec:
+    """A decoder in the form of TransNormerLLM with 151,680 parameters, drawn by name: linear attention in all layers."""
+
+    def build() -> nn.Module:
+        from neurokit.models.decoder.drawn import fill
+        from neurokit.models.decoder.names import transnormer
+        from neurokit.models.decoder.net import blank
+
+        return fill(blank(TINY_TNL), transnormer, {})
+
+    return decoder_spec("tiny_tnl", TINY_TNL, build, "decoder in TransNormerLLM's form, 0.2 M parameters, untrained")
 
 
 @register_model
@@ -112,13 +164,7 @@ def decoder_spec(
         description: One line for listings.
         options: What goes into manifests.
     """
-    new, past = Dim("S", max=config.longest), Dim("P", min=0, max=config.longest)
-    cache = (config.kv_heads, past, config.head_size)
-    caches = [
-        StateSpec(f"{part}{at}", cache, layout="HLF", grows={"P": "P+S"})
-        for at in range(config.layers)
-        for part in "kv"
-    ]
+    new = Dim("S", max=config.longest)
     return ModelSpec(
         name,
         build,
@@ -128,7 +174,7 @@ def decoder_spec(
         options=dict(options or {}),
         task=TaskSpec("generation", _loop(config)),
         example=_example(config.vocabulary),
-        states=(StateSpec("padding", (), "int64", ""), *caches),
+        states=states_of(config),
         outputs=(TensorSpec("logits", (new, config.vocabulary), layout="LF", meaning="of the token after each token"),),
     )
 

@@ -1,0 +1,1 @@
+"""Attention over selected keys, and token mixing without softmax: one definition a method."""
