@@ -204,6 +204,7 @@ class ModelSpec:
         method: As `GraphSpec.method`.
         graphs: The functions of a model that has several (encoder and step); inputs, outputs, states, arguments and
             example are theirs then.
+        fixed_cache: If given, returns the same model with caches of so many entries in the place of caches that grow.
         large: Whether its module takes more than a gigabyte; what goes over the whole zoo builds it only when asked.
     """
 
@@ -226,6 +227,7 @@ class ModelSpec:
     arguments: tuple[Any, ...] | Mapping[str, Any] | None = None
     method: str = "forward"
     graphs: tuple[GraphSpec, ...] = ()
+    fixed_cache: Callable[[int], ModelSpec] | None = None
     large: bool = False
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.export.describe import describe_graph
 from neurokit.export.onnx.attention import ATTENTION, AttentionForm, opset_of, translations
 from neurokit.export.onnx.functions import DOMAIN, VERSION, NeuronFunction, from_call
+from neurokit.export.onnx.fuse import fuse
 from neurokit.export.onnx.group_query import group_queries
 from neurokit.export.onnx.passes import clean, distinct_outputs
 from neurokit.export.onnx.pooling import avg_pool2d
@@ -52,6 +53,8 @@ def onnx_from_captured(captured: Captured, attention: AttentionForm = "decompose
     names = [str(value.name) for value in graph.outputs]
     clean(model)
     model.opset_imports[""] = graph.opset_imports[""] = opset
+    if opset >= ATTENTION:
+        fuse(model)
     if attention == "ort":
         group_queries(model)
     distinct_outputs(graph, names)

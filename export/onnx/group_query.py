@@ -63,9 +63,7 @@ class _Maker:
         sizes = self._sizes(query, past_k)
         grouped = _Branch(f"grouped_{self.done}")
         heads, groups, width = int(query.shape[1]), int(new_k.shape[1]), int(query.shape[3])
-        packed = [
-            grouped.packed(x, count * width) for x, count in ((query, heads), (new_k, groups), (new_v, groups))
-        ]
+        packed = [grouped.packed(x, count * width) for x, count in ((query, heads), (new_k, groups), (new_v, groups))]
         scale = node.attributes["scale"].as_float()
         out, k, v = grouped.add(
             "GroupQueryAttention",
@@ -183,9 +181,7 @@ class _Branch:
     ) -> Any:
         import onnx_ir as ir
 
-        node = ir.Node(
-            domain, op_type, inputs, ir.convenience.convert_attributes(attributes), num_outputs=outputs
-        )
+        node = ir.Node(domain, op_type, inputs, ir.convenience.convert_attributes(attributes), num_outputs=outputs)
         for at, value in enumerate(node.outputs):
             value.name = f"{self._name}_{len(self._nodes)}_{at}"
         self._nodes.append(node)

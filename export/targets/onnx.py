@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurokit.errors import InputError, Unsupported, UnsupportedError
 from neurokit.export.onnx.attention import form_of
+from neurokit.export.onnx.caches import entries_of, no_fixed_cache, with_fixed_cache
+from neurokit.manifest import TaskInfo
 from neurokit.port_traits import PORT_TRAITS
 from neurokit.target import LowerOptions, TargetInfo, register_target
 
@@ -37,8 +40,9 @@ class OnnxTarget:
                     "", captured.spec.name, "ONNX Runtime has no float64 convolution on a CPU", "use module.float()"
                 )
             )
-        form_of(options.over({"attention": "decomposed"}, self.info.name))
-        return reasons
+        own = options.over({"attention": "decomposed", "cache": "grow"}, self.info.name)
+        form_of(own)
+        return [*reasons, *no_fixed_cache(captured, entries_of(own), self.form)]
 
     def _not_in_this_form(self, captured: Captured) -> list[Unsupported]:
         """Returns why the model's state, or its lack of one, does not go with this form."""
@@ -81,7 +85,7 @@ class OnnxTarget:
         from neurokit.export.onnx.passes import node_count
 
         attention = form_of(options.extra)
-        captured = self.prepare(captured)
+        captured = with_fixed_cache(self.prepare(captured), entries_of(options.extra))
         if self.form == "sequence" and captured.form != "sequence":
             raise UnsupportedError("a step capture cannot become a sequence", [])
         entries = describe(captured)
@@ -98,6 +102,8 @@ class OnnxTarget:
             nodes, inlined = nodes + len(model.graph), inlined + node_count(str(path))
             save_initial_states(part, folder)
         entries["opset"] = opset
+        if captured.spec.task is not None:  # of caches of fixed size: how long a text may be
+            entries["task"] = TaskInfo(**asdict(captured.spec.task))
         entries["form"] = {"onnx-scan": "scan", "onnx-step": "step"}.get(self.info.name, "sequence")
         entries["target_info"] |= {"nodes": nodes, "nodes_inlined": inlined, "attention": attention}
         return entries

@@ -14,6 +14,7 @@ from neurokit.errors import ArtifactError
 from neurokit.neurons import dynamics
 from neurokit.parity.calls import Call
 from neurokit.parity.covering import Cover, Covering, Output
+from neurokit.parity.texts import Text
 from neurokit.parity.wellformed import UNREADABLE, check_archive, check_vectors
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Vectors:
         coverings: What the reference made of coverage stimuli; empty where those were not run.
         ranges: Declared smallest and largest value of every input.
         calls: Calls in a row of a model with a free length, declared states or several graphs; else ().
+        text: What a language model's artifact is to write; else None.
         hidden: Number of layers that an artifact does not show (`Probe.restrict`); not in the file.
     """
 
@@ -106,6 +108,7 @@ class Vectors:
     coverings: tuple[Covering, ...] = ()
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     calls: tuple[Call, ...] = ()
+    text: Text | None = None
     hidden: int = 0
 
     @property
@@ -138,6 +141,9 @@ class Vectors:
                 for c in self.calls
             ],
         }
+        if self.text is not None:
+            head["text"] = self.text.head()
+            arrays |= self.text.arrays()
         for index, call in enumerate(self.calls):
             arrays.update({f"c{index}in{at}": value for at, value in enumerate(call.feeds.values())})
             arrays.update({f"c{index}y{at}": value for at, value in enumerate(call.outputs.values())})
@@ -217,6 +223,7 @@ class Vectors:
                     coverings,
                     {name: (float(low), float(high)) for name, (low, high) in head.get("ranges", {}).items()},
                     tuple(_call(data, index, entry) for index, entry in enumerate(head.get("calls", ()))),
+                    Text.read(head["text"], data) if "text" in head else None,
                 )
         except UNREADABLE as error:
             raise ArtifactError(

@@ -83,33 +83,31 @@ QWEN3_0_6B = DecoderConfig(
 @register_model
 def tiny_lm() -> ModelSpec:
     """A decoder in Llama's form with 217,664 parameters, drawn by name."""
-    return decoder_spec("tiny_lm", TINY_LM, _drawn(TINY_LM), "decoder in Llama's form, 0.2 M parameters, untrained")
+    return decoder_spec("tiny_lm", TINY_LM, _drawn, "decoder in Llama's form, 0.2 M parameters, untrained")
 
 
 @register_model
 def tiny_lm_qwen3() -> ModelSpec:
     """A decoder in Qwen3's form with 267,072 parameters, drawn by name."""
-    return decoder_spec(
-        "tiny_lm_qwen3", TINY_LM_QWEN3, _drawn(TINY_LM_QWEN3), "decoder in Qwen3's form, 0.3 M parameters, untrained"
-    )
+    return decoder_spec("tiny_lm_qwen3", TINY_LM_QWEN3, _drawn, "decoder in Qwen3's form, 0.3 M parameters, untrained")
 
 
 @register_model
 def tiny_doge() -> ModelSpec:
     """A decoder in Doge's form with 144,486 parameters, drawn by name; its dynamic mask keeps 8 keys a query."""
-    return decoder_spec("tiny_doge", TINY_DOGE, _drawn(TINY_DOGE), "decoder in Doge's form, 0.1 M parameters, untrained")
+    return decoder_spec("tiny_doge", TINY_DOGE, _drawn, "decoder in Doge's form, 0.1 M parameters, untrained")
 
 
 @register_model
 def tiny_tnl() -> ModelSpec:
-    """A decoder in the form of TransNormerLLM with 151,680 parameters, drawn by name: linear attention in all layers."""
+    """A decoder in the form of TransNormerLLM, 151,680 parameters drawn by name: linear attention in all layers."""
 
-    def build() -> nn.Module:
+    def build(config: DecoderConfig) -> nn.Module:
         from neurokit.models.decoder.drawn import fill
         from neurokit.models.decoder.names import transnormer
         from neurokit.models.decoder.net import blank
 
-        return fill(blank(TINY_TNL), transnormer, {})
+        return fill(blank(config), transnormer, {})
 
     return decoder_spec("tiny_tnl", TINY_TNL, build, "decoder in TransNormerLLM's form, 0.2 M parameters, untrained")
 
@@ -127,7 +125,7 @@ def qwen3_0_6b() -> ModelSpec:
 
 
 def _blank(name: str, config: DecoderConfig, description: str) -> ModelSpec:
-    def build() -> nn.Module:
+    def build(config: DecoderConfig) -> nn.Module:
         from neurokit.models.decoder.net import blank
 
         return blank(config)
@@ -135,20 +133,17 @@ def _blank(name: str, config: DecoderConfig, description: str) -> ModelSpec:
     return replace(decoder_spec(name, config, build, description), large=True)
 
 
-def _drawn(config: DecoderConfig) -> Callable[[], nn.Module]:
-    def build() -> nn.Module:
-        from neurokit.models.decoder.drawn import fill
-        from neurokit.models.decoder.net import blank
+def _drawn(config: DecoderConfig) -> nn.Module:
+    from neurokit.models.decoder.drawn import fill
+    from neurokit.models.decoder.net import blank
 
-        return fill(blank(config))
-
-    return build
+    return fill(blank(config))
 
 
 def decoder_spec(
     name: str,
     config: DecoderConfig,
-    build: Callable[[], nn.Module],
+    build: Callable[[DecoderConfig], nn.Module],
     description: str = "decoder language model",
     options: Mapping[str, Any] | None = None,
 ) -> ModelSpec:
@@ -160,21 +155,28 @@ def decoder_spec(
     Args:
         name: Name of the model.
         config: Its sizes.
-        build: Returns the module.
+        build: Returns the module of such sizes.
         description: One line for listings.
         options: What goes into manifests.
     """
     new = Dim("S", max=config.longest)
+    states = states_of(config)
+
+    def fixed(entries: int) -> ModelSpec:
+        smaller = replace(config, cache=entries, longest=min(entries, config.longest))
+        return decoder_spec(name, smaller, build, description, options)
+
     return ModelSpec(
         name,
-        build,
+        lambda: build(config),
         (TensorSpec("ids", (new,), "int64", "L", high=config.vocabulary - 1, meaning="tokens; -1 is padding, left"),),
         description=description,
         source="Llama 3 (Meta, 2024), Qwen2 and Qwen3 (Qwen team, 2024, 2025), from their equations",
         options=dict(options or {}),
         task=TaskSpec("generation", _loop(config)),
         example=_example(config.vocabulary),
-        states=states_of(config),
+        states=states,
+        fixed_cache=fixed if any(state.grows for state in states) else None,
         outputs=(TensorSpec("logits", (new, config.vocabulary), layout="LF", meaning="of the token after each token"),),
     )
 

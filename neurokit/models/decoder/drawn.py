@@ -14,7 +14,6 @@ from torch import nn
 GAINS = {"embed_tokens.weight": 8.0, "lm_head.weight": 4.0}
 
 
-
 def draw(name: str, shape: tuple[int, ...], gains: Mapping[str, float] = GAINS) -> np.ndarray:
     """Returns the float64 values of one tensor.
 
@@ -28,9 +27,7 @@ def draw(name: str, shape: tuple[int, ...], gains: Mapping[str, float] = GAINS) 
     return z * math.sqrt(1 / math.prod(shape[1:])) * gain
 
 
-def fill(
-    module: nn.Module, public: Callable[[str], str] = str, gains: Mapping[str, float] = GAINS
-) -> nn.Module:
+def fill(module: nn.Module, public: Callable[[str], str] = str, gains: Mapping[str, float] = GAINS) -> nn.Module:
     """Fills every parameter of a module by its name, and returns it.
 
     Args:

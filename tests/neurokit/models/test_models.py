@@ -34,7 +34,14 @@ PARAMETERS = {
     "spiking_cnn": 25_978,
 }
 LARGE = {"metaspikeformer_31m", "metaspikeformer_55m"}  # the same code as 15m
-TEXT = {"llama3_1b", "qwen3_0_6b", "tiny_doge", "tiny_lm", "tiny_lm_qwen3", "tiny_tnl"}  # tests/neurokit/models/decoder runs them
+TEXT = {
+    "llama3_1b",
+    "qwen3_0_6b",
+    "tiny_doge",
+    "tiny_lm",
+    "tiny_lm_qwen3",
+    "tiny_tnl",
+}  # tests/neurokit/models/decoder runs them
 EMPTY = {name for name in MODELS.names() if MODELS.get(name)().large}  # not built by default
 
 

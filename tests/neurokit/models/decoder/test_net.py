@@ -124,9 +124,9 @@ def test_doges_checkpoint_names_are_its_own():
     oracle = read("dma_doge_lm")
     net = Decoder(parse_config(oracle["config"], ""))
     assert {name: list(value.shape) for name, value in net.state_dict().items()} == oracle["tensors"]
-    assert {transnormer(name) for name in nk.load("tiny_tnl").build().state_dict()} | {
-        "transnormer.wte.weight"
-    } == set(read("tnl_nano")["tensors"])
+    assert {transnormer(name) for name in nk.load("tiny_tnl").build().state_dict()} | {"transnormer.wte.weight"} == set(
+        read("tnl_nano")["tensors"]
+    )
 
 
 @given(
