@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +74,24 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)
+
+
+def _refuse_namesake(folder: Path) -> None:
+    """Says so where the physiology package of this import name was installed into the same folder.
+
+    Its packages hide modules of ours (`neurokit/statistics/` before `neurokit/statistics.py`), so that imports would
+    fail far from the cause.
+    """
+    if (folder / "bio" / "bio_ecg.py").is_file():
+        raise ImportError(
+            f"two distributions share the import name 'neurokit' in {folder}: neurokit-edge and the physiology package "
+            "'neurokit'; fix: python -m pip uninstall neurokit neurokit-edge, then install neurokit-edge"
+        )
+
+
+_refuse_namesake(Path(__file__).parent)
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library says nothing unless its user listens
 
 
 class _Package(ModuleType):

@@ -129,7 +129,7 @@ def _standard(
 
 
 def _decomposed_linear(q: Any, k: Any, v: Any, decay: Any, state: Any) -> Any:
-    """The block form over all tokens of a call, of `neurokit.attention.linear.one_block`."""
+    """The block form over all tokens of a call, as `Lightning.block` does it for one block."""
     from onnxscript import opset20 as op
 
     one, zero = op.Constant(value_ints=[1]), op.Constant(value_int=0)

@@ -104,7 +104,8 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
     elif recorded.coverings or isinstance(probe, RunnerProbe):  # else it keeps states, or is of version 0.1
         fixed = artifact.manifest.options.get("batch")
         exact = artifact.manifest.numerics == "exact"
-        faults += judge_batches(probe, vectors, fixed if isinstance(fixed, int) else None, tolerance, exact)
+        size = fixed if isinstance(fixed, int) else None
+        faults += judge_batches(probe, vectors, size, tolerance, exact, (outputs, spikes))
     faults += [*(free.faults if free else ()), *covering.faults]
     return report_of(
         artifact,

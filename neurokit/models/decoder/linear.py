@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurokit.attention.linear import linear_attention
+from neurokit.attention.mixers.lightning import transnormer_decay
 from neurokit.models.decoder.config import DecoderConfig
 from neurokit.models.decoder.layers import RMSNorm
 from neurokit.models.decoder.tokens import Tokens
@@ -60,12 +59,13 @@ class LinearMixer(nn.Module):
         if layer:
             self.lrpe = LinearPosition(config.heads, config.head_size)
         self.norm = RMSNorm(width, config.eps, weight=False)
-        self.share = 1 - layer / max(config.layers - 1, 1) + 1e-5
+        self.layer = layer
         self.compute()
 
     def compute(self) -> None:
         """Sets what follows from the configuration."""
-        self.register_buffer("decay", -torch.tensor(slopes(self.config.heads)) * self.share, persistent=False)
+        decay = transnormer_decay(self.config.heads, self.layer, self.config.layers)
+        self.register_buffer("decay", torch.tensor(decay), persistent=False)
 
     def forward(self, x: Tensor, tokens: Tokens, kv: Tensor) -> tuple[Tensor, Tensor]:
         """Mixes the new tokens `[B, S, width]` with the state `[B, H, Dk, D]`; returns output and new state."""
@@ -80,11 +80,3 @@ class LinearMixer(nn.Module):
         out, kv = linear_attention(q, k, v, self.decay, kv)
         out = self.norm(out.transpose(1, 2).reshape(batch, new, c.heads * c.head_size))
         return self.out_proj(u * out), kv
-
-
-def slopes(heads: int) -> list[float]:
-    """Returns the decay of each head: 2^(-8 (h + 1) / H), for H that is no power of two as in ALiBi (Press, 2021)."""
-    if math.log2(heads).is_integer():
-        return [2.0 ** (-8 * (h + 1) / heads) for h in range(heads)]
-    lower = 2 ** math.floor(math.log2(heads))
-    return slopes(lower) + slopes(2 * lower)[0::2][: heads - lower]
