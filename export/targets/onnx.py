@@ -85,7 +85,7 @@ class OnnxTarget:
         from neurokit.export.onnx.passes import node_count
 
         attention = form_of(options.extra)
-        captured = with_fixed_cache(self.prepare(captured), entries_of(options.extra))
+        captured = self.prepare(with_fixed_cache(captured, entries_of(options.extra)))
         if self.form == "sequence" and captured.form != "sequence":
             raise UnsupportedError("a step capture cannot become a sequence", [])
         entries = describe(captured)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from neurokit.dims import Dim
 from neurokit.models.decoder.config import DecoderConfig, RopeScaling
-from neurokit.models.decoder.mixing import states_of
+from neurokit.models.decoder.mixing import states_of, token_work
 from neurokit.spec import ModelSpec, TaskSpec, TensorSpec, register_model
 
 if TYPE_CHECKING:
@@ -177,6 +177,7 @@ def decoder_spec(
         example=_example(config.vocabulary),
         states=states,
         fixed_cache=fixed if any(state.grows for state in states) else None,
+        token_work=lambda before: token_work(config, before),
         outputs=(TensorSpec("logits", (new, config.vocabulary), layout="LF", meaning="of the token after each token"),),
     )
 

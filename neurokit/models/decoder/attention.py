@@ -81,7 +81,8 @@ class DynamicMaskAttention(Attention):
         k, v, bias = tokens.extend(k, new_k), tokens.extend(v, new_v), tokens.extend(bias, new_bias)
         assert tokens.visible is not None
         scores = bias[:, :, None].masked_fill(~tokens.visible, float("-inf"))
-        mask = scores.masked_fill(~(kept(scores, c.keep) & tokens.visible), float("-inf"))
+        hidden = torch.logical_and(kept(scores, c.keep), tokens.visible).logical_not()
+        mask = scores.masked_fill(hidden, float("-inf"))
         return self.attend(q, k, v, mask.repeat_interleave(c.heads // c.kv_heads, 1)), k, v, bias
 
 
@@ -94,4 +95,4 @@ def kept(scores: Tensor, count: int) -> Tensor:
     least = torch.cat([scores, none], -1).topk(count, -1).values[..., -1:]
     above, equal = scores > least, scores == least
     room = count - above.sum(-1, keepdim=True)
-    return above | (equal & (equal.to(torch.int64).cumsum(-1) <= room))
+    return torch.logical_or(above, torch.logical_and(equal, equal.to(torch.int64).cumsum(-1) <= room))

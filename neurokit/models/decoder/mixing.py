@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from neurokit.dims import Dim
 from neurokit.registry import Registry
-from neurokit.spec import StateSpec
+from neurokit.spec import StateSpec, TokenWork
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,13 +28,17 @@ class LayerMixer:
         build: Returns the layer's module, `(config, layer)`. Its forward takes the normalised stream
             `[B, S, width]`, the call's `Tokens`, and the states in order; it returns what is added to the stream
             and the new states.
+        work: Returns what the token behind so many others costs, `(config, layer, before)`.
     """
 
     name: str
     summary: str
     states: Callable[[DecoderConfig, int, Dim | int], tuple[StateSpec, ...]]
     build: Callable[[DecoderConfig, int], nn.Module]
+    work: Callable[[DecoderConfig, int, int], TokenWork]
 
+
+FLOAT = 4  # bytes of an element of a cache
 
 LAYER_MIXERS: Registry[LayerMixer] = Registry("layer mixer", "neurokit.models.decoder.mixers", "neurokit.layer_mixers")
 
@@ -70,3 +74,22 @@ def states_of(config: DecoderConfig) -> tuple[StateSpec, ...]:
     if not any(state.grows for state in kept):
         counts.append(StateSpec("length", (), "int64", ""))
     return (*counts, *kept)
+
+
+def token_work(config: DecoderConfig, before: int) -> tuple[TokenWork, ...]:
+    """Returns what the token behind `before` others costs, part by part; caches are float32.
+
+    Multiply-adds are those of the projections and of the mixer's two products; norms, rotations, softmax and gates,
+    which are a few operations a channel, are not among them.
+    """
+    parts = [
+        replace(LAYER_MIXERS.get(config.mixer(at)).work(config, at, before), part=f"mixer {at}")
+        for at in range(config.layers)
+    ]
+    mlp = TokenWork("mlp", weighted=3 * config.width * config.inner * config.layers)
+    return (*parts, mlp, TokenWork("head", weighted=config.width * config.vocabulary))
+
+
+def projections(config: DecoderConfig) -> int:
+    """Returns the multiply-adds of a token's query, key, value and output projections."""
+    return config.width * config.head_size * 2 * (config.heads + config.kv_heads)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from neurokit.dims import Dim
-from neurokit.models.decoder.mixing import LayerMixer, cache, register_layer_mixer
-from neurokit.spec import StateSpec
+from neurokit.models.decoder.mixing import FLOAT, LayerMixer, cache, projections, register_layer_mixer
+from neurokit.spec import StateSpec, TokenWork
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,4 +24,9 @@ def _build(config: DecoderConfig, layer: int) -> nn.Module:
     return Attention(config)
 
 
-DENSE = register_layer_mixer(LayerMixer("dense", "softmax attention over all tokens", _states, _build))
+def _work(config: DecoderConfig, layer: int, before: int) -> TokenWork:
+    pairs, entry = config.heads * (before + 1), 2 * config.kv_heads * config.head_size * FLOAT
+    return TokenWork("", "dense", pairs, 2 * config.head_size * pairs, projections(config), before * entry, entry)
+
+
+DENSE = register_layer_mixer(LayerMixer("dense", "softmax attention over all tokens", _states, _build, _work))

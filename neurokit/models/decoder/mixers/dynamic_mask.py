@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from neurokit.dims import Dim
-from neurokit.models.decoder.mixing import LayerMixer, cache, register_layer_mixer
-from neurokit.spec import StateSpec
+from neurokit.models.decoder.mixing import FLOAT, LayerMixer, cache, projections, register_layer_mixer
+from neurokit.spec import StateSpec, TokenWork
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,6 +24,15 @@ def _build(config: DecoderConfig, layer: int) -> nn.Module:
     return DynamicMaskAttention(config)
 
 
+def _work(config: DecoderConfig, layer: int, before: int) -> TokenWork:
+    """Every bias is read, keys and values of those that are kept; the products are those of the kept pairs."""
+    pairs, entry = config.heads * min(before + 1, config.keep), 2 * config.kv_heads * config.head_size * FLOAT
+    biases = config.kv_heads * FLOAT
+    weighted = projections(config) + config.kv_heads * config.head_size * config.kv_heads
+    read = before * biases + min(before, config.keep) * entry
+    return TokenWork("", "dynamic_mask", pairs, 2 * config.head_size * pairs, weighted, read, entry + biases)
+
+
 DYNAMIC_MASK = register_layer_mixer(
-    LayerMixer("dynamic_mask", "softmax attention over the keys of largest bias", _states, _build)
+    LayerMixer("dynamic_mask", "softmax attention over the keys of largest bias", _states, _build, _work)
 )
