@@ -27,7 +27,7 @@ _STEPWISE = "stepwise"
 _IR_VERSIONS = {20: 10, 23: 11, 27: 13}  # at opset 20 the newest that runtimes two years old read
 
 
-def onnx_from_captured(captured: Captured, attention: AttentionForm = "decomposed") -> ir.Model:
+def onnx_from_captured(captured: Captured, attention: AttentionForm = "decomposed", *, fused: bool = True) -> ir.Model:
     """Returns the ONNX model of a captured program.
 
     In the step form every state is an input `<state>_in` and an output `<state>_out`; in the sequence form states
@@ -36,6 +36,7 @@ def onnx_from_captured(captured: Captured, attention: AttentionForm = "decompose
     Args:
         captured: The captured program.
         attention: What attention becomes (`neurokit.export.onnx.attention`).
+        fused: Whether norms and rotations become operators of their own where the opset has them.
 
     Raises:
         UnsupportedError: If an operation of the program has no ONNX counterpart.
@@ -53,7 +54,7 @@ def onnx_from_captured(captured: Captured, attention: AttentionForm = "decompose
     names = [str(value.name) for value in graph.outputs]
     clean(model)
     model.opset_imports[""] = graph.opset_imports[""] = opset
-    if opset >= ATTENTION:
+    if fused and opset >= ATTENTION:
         fuse(model)
     if attention == "ort":
         group_queries(model)
