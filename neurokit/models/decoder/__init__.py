@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from neurokit.dims import Dim
 from neurokit.models.decoder.config import DecoderConfig, RopeScaling
 from neurokit.models.decoder.mixing import states_of, token_work
-from neurokit.spec import ModelSpec, TaskSpec, TensorSpec, register_model
+from neurokit.spec import ModelSpec, StateSpec, TaskSpec, TensorSpec, register_model
 
 if TYPE_CHECKING:
     import torch
@@ -48,6 +48,9 @@ TINY_TNL = DecoderConfig(
     mixers=("lightning",) * 3,
     norm_weight=False,
     gate="linear",
+)
+SPIKING_TNL = DecoderConfig(
+    vocabulary=256, width=64, inner=128, layers=3, heads=4, kv_heads=4, head_size=16, longest=65536
 )
 LLAMA3_1B = DecoderConfig(
     vocabulary=128256,
@@ -110,6 +113,31 @@ def tiny_tnl() -> ModelSpec:
         return fill(blank(config), transnormer, {})
 
     return decoder_spec("tiny_tnl", TINY_TNL, build, "decoder in TransNormerLLM's form, 0.2 M parameters, untrained")
+
+
+@register_model
+def spiking_tnl() -> ModelSpec:
+    """A decoder of spikes whose linear attention counts coincidences; the same bits on every machine."""
+
+    def build() -> nn.Module:
+        from neurokit.models.decoder.spiking import drawn
+
+        return drawn(SPIKING_TNL)
+
+    c = SPIKING_TNL
+    new = Dim("S", max=c.longest)
+    counts = (c.heads, c.head_size, c.head_size)
+    return ModelSpec(
+        "spiking_tnl",
+        build,
+        (TensorSpec("ids", (new,), "int64", "L", high=c.vocabulary - 1, meaning="tokens; -1 is padding, left"),),
+        description="decoder of spikes with linear attention, 0.1 M parameters, untrained",
+        source="after TransNormerLLM (Qin et al., 2023); binary q, k, v and counts: design of its own",
+        task=TaskSpec("generation", _loop(c)),
+        example=_example(c.vocabulary),
+        states=tuple(StateSpec(f"kv{at}", counts, layout="HFF") for at in range(c.layers)),
+        outputs=(TensorSpec("logits", (new, c.vocabulary), layout="LF", meaning="of the token after each token"),),
+    )
 
 
 @register_model
