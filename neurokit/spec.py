@@ -230,6 +230,8 @@ class ModelSpec:
         fixed_cache: If given, returns the same model with caches of so many entries in the place of caches that grow.
         token_work: If given, returns what the token behind so many others costs, part by part.
         large: Whether its module takes more than a gigabyte; what goes over the whole zoo builds it only when asked.
+        small: Returns a model of the same parts, few of each and on small inputs, which checks of the whole zoo take
+            for this one; models that share it are checked once. Default is the model itself.
     """
 
     name: str
@@ -254,6 +256,7 @@ class ModelSpec:
     fixed_cache: Callable[[int], ModelSpec] | None = None
     token_work: Callable[[int], tuple[TokenWork, ...]] | None = None
     large: bool = False
+    small: Callable[[], ModelSpec] | None = None
 
     def __post_init__(self) -> None:
         if self.task is None and self.classes:
@@ -287,6 +290,10 @@ class ModelSpec:
             method=graph.method,
             example=graph.example,
         )
+
+    def in_small(self) -> ModelSpec:
+        """Returns its small twin, or the model itself."""
+        return self.small() if self.small else self
 
     @property
     def spiking(self) -> bool:
