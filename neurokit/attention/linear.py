@@ -27,8 +27,10 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, decay: Tensor, state: Tens
     Raises:
         InputError: If a decay is above 0 or not finite.
     """
+    if not q.shape[2]:
+        return v.new_zeros(v.shape), state.clone()
     out, after = Lightning(tuple(decay.tolist())).block(q, k, v, state)
-    return out.contiguous(), after if after is not state else state.clone()
+    return out.contiguous(), after
 
 
 @linear_attention.register_fake
