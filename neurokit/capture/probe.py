@@ -193,7 +193,7 @@ def _reduction(twin: Twin, spec: ModelSpec) -> TimeOutput:
         try:
             with torch.no_grad(), in_double(twin):
                 together, stacked = together_and_apart(twin, spec, given, steps)
-        except (RuntimeError, ValueError, TypeError, AttributeError):
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
             fits = fits if trial else []  # the model cannot run so many steps, or one step at a time
             break
         fits = [

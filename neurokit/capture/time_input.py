@@ -99,6 +99,14 @@ class _Trial:
     def calls_are_multiples_of(self, count: int) -> bool:
         return all(len(shapes) % count == 0 for shapes in self.shapes.values())
 
+    def sees_steps(self, steps: int, batch: int) -> bool:
+        """Returns whether every neuron is given all steps at once, or one a call."""
+        return all(
+            all(shape[:2] == (steps, batch) for shape in shapes)
+            or (len(shapes) % steps == 0 and all(shape[:1] == (batch,) for shape in shapes))
+            for shapes in self.shapes.values()
+        )
+
     def first(self, axes: int) -> tuple[int, ...]:
         return next(iter(self.shapes.values()))[0][:axes]
 
@@ -131,7 +139,9 @@ def find_time_semantics(module: nn.Module, tensor: TensorSpec, steps: int, *, re
             return "step"
     many = _try(module, (steps, batch, *tensor.numbers), tensor)
     if not many.error and (
-        many.first(2) == (steps, batch) or (many.first(1) == (batch,) and many.calls_are_multiples_of(steps))
+        many.first(2) == (steps, batch)
+        or (many.first(1) == (batch,) and many.calls_are_multiples_of(steps))
+        or many.sees_steps(steps, batch)
     ):
         return "sequence"
     if repeats and not one.error and one.first(2) == (steps, batch):

@@ -92,6 +92,7 @@ class Vectors:
         coverings: What the reference made of coverage stimuli; empty where those were not run.
         ranges: Declared smallest and largest value of every input.
         calls: Calls in a row of a model with a free length, declared states or several graphs; else ().
+        carried: Outputs that need not repeat when every spike does (`neurokit.parity.carried`).
         hidden: Number of layers that an artifact does not show (`Probe.restrict`); not in the file.
     """
 
@@ -106,6 +107,7 @@ class Vectors:
     coverings: tuple[Covering, ...] = ()
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     calls: tuple[Call, ...] = ()
+    carried: tuple[str, ...] = ()
     hidden: int = 0
 
     @property
@@ -133,6 +135,7 @@ class Vectors:
             "layers": [],
             "coverings": [run.head() for run in self.coverings],
             "ranges": self.ranges,
+            "carried": list(self.carried),
             "calls": [
                 {"graph": c.graph, "inputs": list(c.feeds), "outputs": list(c.outputs), "fresh": c.fresh}
                 for c in self.calls
@@ -217,6 +220,7 @@ class Vectors:
                     coverings,
                     {name: (float(low), float(high)) for name, (low, high) in head.get("ranges", {}).items()},
                     tuple(_call(data, index, entry) for index, entry in enumerate(head.get("calls", ()))),
+                    tuple(map(str, head.get("carried", ()))),
                 )
         except UNREADABLE as error:
             raise ArtifactError(
