@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from neurokit.accepted import as_captured, as_model
 from neurokit.artifact import Artifact, Manifest, ModelInfo, Reparameterisation, write_artifact
 from neurokit.errors import InputError, MissingRuntimeError, OutputError, UnsupportedError
 from neurokit.manifest import TaskInfo, TransformInfo
@@ -17,6 +18,7 @@ from neurokit.parity.vectors import FILE, Vectors
 from neurokit.parity.wellformed import fitting
 from neurokit.provenance import versions
 from neurokit.reports import ParityReport
+from neurokit.serial import one_at_a_time
 from neurokit.simulation import simulate
 from neurokit.stages import stage
 from neurokit.target import TARGETS, LowerOptions, Runner, Target, check_ports
@@ -37,7 +39,7 @@ _NUMERICS = ("float", "exact")
 
 
 def capture(
-    model: ModelSpec | nn.Module,
+    model: ModelSpec | nn.Module | str,
     example_inputs: torch.Tensor | None = None,
     *,
     time_steps: int | Literal["dynamic"] | None = None,
@@ -48,7 +50,8 @@ def capture(
     """Captures a model as one program in which every neuron takes and returns its state.
 
     Args:
-        model: A spec, or a module together with `example_inputs`. The module is left as it was found.
+        model: A spec, what `neurokit.load` takes, or a module together with `example_inputs`, which is left as it
+            was found.
         example_inputs: For a bare module: `[T, B, *shape]` if it has neurons, else `[B, *shape]`.
         time_steps: T, or "dynamic"; default is the spec's.
         batch: A fixed batch size, or "dynamic".
@@ -63,17 +66,18 @@ def capture(
     """
     from neurokit.capture import capture as trace  # torch comes with it: verifying and running do without
 
+    taken = as_model(model)
     if transforms:
         from neurokit.spec import ModelSpec as IsSpec
         from neurokit.transforms import transform
 
-        if not isinstance(model, IsSpec):
+        if not isinstance(taken, IsSpec):
             raise InputError(
                 "a bare module cannot be transformed", expected="a ModelSpec", fix="wrap it in a ModelSpec"
             )
-        model = transform(model, transforms)
+        taken = transform(taken, transforms)
     with stage("capture"):
-        return trace(model, example_inputs, time_steps=time_steps, batch=batch, merge=merge, compare=True)
+        return trace(taken, example_inputs, time_steps=time_steps, batch=batch, merge=merge, compare=True)
 
 
 def exact(
@@ -122,8 +126,9 @@ def exact_finetune(
     return make(model, data, calibration, bits=bits, **training)
 
 
+@one_at_a_time
 def lower(
-    captured: Captured | Exact,
+    model: Captured | Exact | ModelSpec | str,
     target: str,
     out: str | Path,
     *,
@@ -144,7 +149,8 @@ def lower(
     """Lowers a captured model to a target and verifies the result.
 
     Args:
-        captured: The captured model, or its exact form (which makes `numerics` "exact").
+        model: The captured model, or its exact form (which makes `numerics` "exact"); a spec, or what
+            `neurokit.load` takes, is captured first.
         target: Name of the target.
         out: Folder to make; it appears whole or not at all.
         numerics: "float", or "exact" for the same spikes on every target, bit for bit, with the proof in the manifest.
@@ -178,12 +184,12 @@ def lower(
     need(chosen.info.requires, chosen)
     if verified:  # what cannot be verified here is said before there is a folder
         need(chosen.info.opens_with, chosen)
-    source = captured
-    check_ports(_source(captured).whole_spec, target)
-    refuse_types(_source(captured))
+    source = as_captured(model, lambda spec: check_ports(spec, target))
+    check_ports(_source(source).whole_spec, target)
+    refuse_types(_source(source))
     ranges = calibration if chosen.info.calibrated and numerics == "float" else None
     with stage("numerics"):
-        captured, proof = _numerics(captured, numerics, None if ranges is not None else calibration, bits, fine_tune)
+        captured, proof = _numerics(source, numerics, None if ranges is not None else calibration, bits, fine_tune)
     numerics = "float" if proof is None else "exact"
     if batch is not None and batch != captured.batch:
         captured = captured.retrace(batch=batch)

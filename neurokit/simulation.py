@@ -29,18 +29,18 @@ Named = tuple[str, "torch.Tensor"]
 
 
 def simulate(
-    captured: Captured,
+    model: Captured | ModelSpec | str,
     inputs: torch.Tensor | Sequence[torch.Tensor] | str | Path | None = None,
-    chips: Sequence[Any] = (),
+    chips: Sequence[Any] | str | Path = (),
     *,
-    estimators: Sequence[str] | None = None,
+    estimators: Sequence[str] | str | None = None,
     mapping: str = "annealed",
     step_seconds: float | None = None,
     pace: str | None = None,
     weight_bits: int | str | None = None,
     queueing: bool = False,
     check_events: bool = False,
-    devices: Sequence[Any] | None = None,
+    devices: Sequence[Any] | str | Path | None = None,
     samples: int | None = None,
     keep: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -48,11 +48,12 @@ def simulate(
     """Counts one run of a captured model on each input, maps it and prices it on every chip.
 
     Args:
-        captured: A spiking model in the sequence form, T fixed. Of a model without spikes only the baselines of a
+        model: A spiking model in the sequence form, T fixed; a spec, or what `neurokit.load` takes, is captured
+            first. Of a model without spikes only the baselines of a
             dense pass are reported, and no chip.
         inputs: One sample `[T, 1, *shape]`, several, a batch `[T, B, *shape]`, a file
             (`neurokit.data.files.read_samples`) or a folder of files; default is the spec's own example.
-        chips: Names, paths of .toml files, or profiles.
+        chips: Names, paths of .toml files, or profiles; one of them, or several.
         estimators: Names of estimators from the literature; default is all that need no chip.
         mapping: Placement strategy ("in-order", "hilbert" or "annealed").
         step_seconds: Time between two inputs, where a sensor sets the pace.
@@ -78,6 +79,9 @@ def simulate(
         UnknownNameError: If a chip or an estimator is unknown.
         UnsupportedError: If events are to be checked and the model is not in exact form.
     """
+    from neurokit.accepted import as_captured, as_several
+
+    captured = as_captured(model, check_spec)
     check_spec(captured.whole_spec)
     from neurokit.capture import opened
     from neurokit.hw_sim import DEFAULT_DEVICES, DEFAULT_ESTIMATORS, load_chip, simulate_workload
@@ -88,10 +92,10 @@ def simulate(
     from neurokit.hw_sim.trace import trace
     from neurokit.program.element_types import refuse_types
 
-    others = [load_comparator(device) for device in (DEFAULT_DEVICES if devices is None else devices)]
+    others = [load_comparator(device) for device in (DEFAULT_DEVICES if devices is None else as_several(devices))]
     refuse_types(captured)
-    profiles = [load_chip(chip) for chip in chips]  # a wrong name must not cost a minute
-    names = DEFAULT_ESTIMATORS if estimators is None else tuple(estimators)
+    profiles = [load_chip(chip) for chip in as_several(chips)]  # a wrong name must not cost a minute
+    names = DEFAULT_ESTIMATORS if estimators is None else tuple(as_several(estimators))
     given = _samples(captured, inputs, samples)
     if not captured.spiking:  # no spikes to price: what can be said is what one dense pass costs
         names, profiles = tuple(name for name in names if name.startswith("ann-")) or _DENSE, []

@@ -36,6 +36,7 @@ class Walk:
         captured: The model; where its sizes are free, those of the traced example are used.
         dt: Seconds a time step.
         dense_groups: Whether grouped convolutions are written as dense ones.
+        maxpool: How the largest of spikes is written.
 
     Attributes:
         captured: The capture that was walked.
@@ -45,14 +46,14 @@ class Walk:
         grid: The grid that inputs must lie on, or None: NIR has no node that would round them.
     """
 
-    def __init__(self, captured: Captured, dt: float, dense_groups: bool = False) -> None:
+    def __init__(self, captured: Captured, dt: float, dense_groups: bool = False, maxpool: str = "threshold") -> None:
         self.captured = captured = opened(_with_sizes(captured))
         self.dt = dt
         nodes = list(captured.program.graph.nodes)
         user = captured.program.graph_signature.user_inputs
         x = next(node for node in nodes if node.name == user[0])
         batch, steps = _sizes(captured, x)
-        self.graph = GraphBuilder(steps, batch, captured.time_output, dense_groups)
+        self.graph = GraphBuilder(steps, batch, captured.time_output, dense_groups, dt, maxpool)
         self.layers: list[str] = []
         found = input_grid(x)
         self.grid, self._roundings = found if found is not None else (None, [])

@@ -9,6 +9,7 @@ import numpy as np
 
 from neurokit.errors import ArtifactError
 from neurokit.export.ort import new_session
+from neurokit.tasks.choice import top1_agreement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,7 +47,7 @@ def against_float(
         np.savez_compressed(keep, x=x[:count], **arrays, **{f"int8{at}": v[:count] for at, v in enumerate(given)})
     first, mine = wanted[0], given[0]
     classes = first.ndim > 1 and first.shape[-1] > 1
-    agreement = float((mine.argmax(-1) == first.argmax(-1)).mean()) if classes else None
+    agreement = top1_agreement(mine, first) if classes else None
     return {
         "samples": len(first),
         "output_relative_l2": distance(mine, first),

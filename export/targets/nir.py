@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from neurokit.reports import SimulatorParity
 
 DEFAULT_DT = 1e-4
+MAXPOOL = ("threshold", "neuron")  # how the largest of spikes is written
 
 
 @register_target
 class NirTarget:
-    """The target `nir`; options dt (seconds a time step), partition and dense_groups."""
+    """The target `nir`; options dt (seconds a time step), partition, dense_groups and maxpool."""
 
     info = TargetInfo(
         name="nir",
@@ -145,20 +146,22 @@ class NirTarget:
 
 def _settings(options: LowerOptions) -> dict[str, Any]:
     """Returns the target's options, checked."""
-    settings = options.over({"dt": DEFAULT_DT, "partition": False, "dense_groups": False}, "nir")
+    settings = options.over({"dt": DEFAULT_DT, "partition": False, "dense_groups": False, "maxpool": MAXPOOL[0]}, "nir")
     dt = settings["dt"]
     if isinstance(dt, bool) or not isinstance(dt, int | float) or not 0 < dt < math.inf:
         raise InputError(f"dt is {dt!r}", expected="seconds a time step, above 0", fix="--option dt=1e-4")
     for name in ("partition", "dense_groups"):
         if not isinstance(settings[name], bool):
             raise InputError(f"{name} is {settings[name]!r}", expected="true or false")
+    if settings["maxpool"] not in MAXPOOL:
+        raise InputError(f"maxpool is {settings['maxpool']!r}", expected=" or ".join(MAXPOOL))
     return settings
 
 
 def _walk(captured: Captured, settings: dict[str, Any]) -> Walk:
     from neurokit.export.nir.walk import Walk
 
-    return Walk(captured, float(settings["dt"]), settings["dense_groups"])
+    return Walk(captured, float(settings["dt"]), settings["dense_groups"], settings["maxpool"])
 
 
 def _write(part: Part, path: Path, walk: Walk, settings: dict[str, Any]) -> None:

@@ -29,6 +29,7 @@ from neurokit.capture.types import Captured, Form, Merged, NeuronInfo, PortInfo,
 from neurokit.dims import BATCH, substitute
 from neurokit.errors import InputError, ModelLoadError, Unsupported, UnsupportedError
 from neurokit.program.passes import TRACED, apply
+from neurokit.serial import one_at_a_time
 from neurokit.spec import ModelSpec, TimeOutput
 from neurokit.weights import check_finite
 
@@ -40,6 +41,7 @@ _MOST_NUMBERS = 2**32  # of one input
 _NO_NEURON = ("loop", "delay", "hidden")
 
 
+@one_at_a_time
 def capture(
     model: ModelSpec | nn.Module,
     example_inputs: Examples | None = None,
@@ -208,6 +210,7 @@ def _trace(
 
     cut: dict[str, Captured] = {}  # vectors, targets and the simulator ask for it in turn
 
+    @one_at_a_time
     def retrace(**changes: Any) -> Captured:
         settings = {"time_steps": steps, "batch": batch, "form": form, "opened": opened, **changes}
         key = str(settings)

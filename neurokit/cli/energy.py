@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurokit.cli._common import Debug, Json, print_json, print_next, progress, samples_done, stdout_is_for_json
+from neurokit.cli._common import Debug, Json, again, print_json, print_next, progress, samples_done, stdout_is_for_json
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
 from neurokit.cli.outputs import Force, check_outputs
 from neurokit.errors import InputError
@@ -152,8 +152,8 @@ def energy(
         print_json(report.to_json())
         raise typer.Exit(int(differs))
     render.show(energy_report(report))
-    written = [f"open {path}" for path in (html_file, out) if path]
-    print_next(*(written or [f"neurokit energy {model} --chip {chip[0]} --html energy.html"]))
+    written = [f"open {path} in a browser" for path in (html_file,) if path]
+    print_next(*(written or [again("--html", "energy.html")]))
     raise typer.Exit(int(differs))
 
 

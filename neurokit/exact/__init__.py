@@ -67,6 +67,9 @@ class Exact:
     erased: tuple[Unsupported, ...] = ()
     against_float: dict[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"Exact({self.captured!r}, {self.bits} bits, {len(self.proof.layers)} layers proven)"
+
     def to_json(self) -> dict[str, Any]:
         """Returns what a manifest says."""
         return {"bits": self.bits, "notes": list(self.notes), **planning.as_json(self.plan), **self.proof.to_json()}

@@ -18,6 +18,7 @@ from neurokit.program import nodes
 from neurokit.program.nodes import aten
 from neurokit.program.passes import TRACED
 from neurokit.program.passes import apply as apply_passes
+from neurokit.serial import one_at_a_time
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ def _emit(graph: Any, source: Node, rounding: Rounding) -> Node:
     return value
 
 
+@one_at_a_time
 def export_again(folded: Folded, program: ExportedProgram) -> ExportedProgram:
     """Traces a rewritten graph, with the free sizes of the program it came from."""
     example, dims = [], []

@@ -48,6 +48,7 @@ def make_vectors(
     """
     from neurokit.capture import opened
     from neurokit.capture.reference import example_inputs, fed_back, record
+    from neurokit.parity.reads import Reads, joined
 
     captured = opened(captured)
     steps = captured.spec.time_steps if captured.time_steps == "dynamic" else captured.time_steps
@@ -56,7 +57,9 @@ def make_vectors(
     given = tuple(feeds[info.name] for info in captured.spec.inputs)
     module = captured.program.module()
     states = fed_back(captured, module, given)
-    outputs, records = record(module, (*given, *states))
+    first = Reads()
+    outputs, records = record(module, (*given, *states), watch=first)
+    every = joined([first])
     outputs = outputs[: len(captured.output_names)]
     forced = [entry.spikes for entry in records]
     currents, magnitudes = analysed(captured, module, forced, given, states)
@@ -81,10 +84,11 @@ def make_vectors(
         notes=(*notes, *more),
         calls=calls,
         carried=carried_outputs(captured) if captured.spiking else (),
-        coverings=record_coverings(captured, module, arrays, records, 0 if time_input == "image" else 1)
+        coverings=record_coverings(captured, module, arrays, records, 0 if time_input == "image" else 1, every)
         if covered
         else (),
         ranges={info.name: (info.low, info.high) for info in captured.spec.inputs},
+        unread=every.unread(first),  # arguments are computed in order: the covering runs are made by now
     )
 
 

@@ -14,6 +14,7 @@ from neurokit.errors import ArtifactError
 from neurokit.neurons import dynamics
 from neurokit.parity.calls import Call
 from neurokit.parity.covering import Cover, Covering, Output
+from neurokit.parity.unseen import Unread
 from neurokit.parity.wellformed import UNREADABLE, check_archive, check_vectors
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Vectors:
         notes: What the reference check found.
         coverings: What the reference made of coverage stimuli; empty where those were not run.
         ranges: Declared smallest and largest value of every input.
+        unread: Weights that the reference's runs did not wholly read.
         calls: Calls in a row of a model with a free length, declared states or several graphs; else ().
         carried: Outputs that need not repeat when every spike does (`neurokit.parity.carried`).
         hidden: Number of layers that an artifact does not show (`Probe.restrict`); not in the file.
@@ -108,6 +110,7 @@ class Vectors:
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     calls: tuple[Call, ...] = ()
     carried: tuple[str, ...] = ()
+    unread: tuple[Unread, ...] = ()
     hidden: int = 0
 
     @property
@@ -136,6 +139,7 @@ class Vectors:
             "coverings": [run.head() for run in self.coverings],
             "ranges": self.ranges,
             "carried": list(self.carried),
+            "unread": [vars(entry) for entry in self.unread],
             "calls": [
                 {"graph": c.graph, "inputs": list(c.feeds), "outputs": list(c.outputs), "fresh": c.fresh}
                 for c in self.calls
@@ -221,6 +225,7 @@ class Vectors:
                     {name: (float(low), float(high)) for name, (low, high) in head.get("ranges", {}).items()},
                     tuple(_call(data, index, entry) for index, entry in enumerate(head.get("calls", ()))),
                     tuple(map(str, head.get("carried", ()))),
+                    tuple(Unread.read(entry) for entry in head.get("unread", ())),
                 )
         except UNREADABLE as error:
             raise ArtifactError(

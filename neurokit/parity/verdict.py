@@ -12,6 +12,7 @@ from neurokit.parity.forcing import Forced
 from neurokit.parity.unseen import unseen
 from neurokit.provenance import collect
 from neurokit.reports import LayerParity, ParityReport, ParityVerdict
+from neurokit.tasks.choice import top1_agreement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -171,4 +172,4 @@ def _top1(outputs: Sequence[np.ndarray], vectors: Vectors) -> float | None:
     y = outputs[0]
     if y.ndim < 2 or y.shape[-1] < 2 or y.shape != reference.shape:
         return None
-    return float((y.argmax(-1) == reference.argmax(-1)).mean())
+    return top1_agreement(y, reference)

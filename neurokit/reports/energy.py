@@ -370,6 +370,10 @@ class EnergyReport:
                 return entry
         raise InputError(f"the report has no chip {name!r}", expected="one of " + ", ".join(c.chip for c in self.chips))
 
+    def __repr__(self) -> str:
+        chips = ", ".join(chip.chip for chip in self.chips) or "no chip"
+        return f"EnergyReport({self.network!r}, {self.samples} samples, T={self.time_steps}, on {chips})"
+
     def total_of(self, chip: ChipReport) -> Quantity | None:
         """Returns a chip's energy with the interval of its prices: of several samples their mean."""
         over = self.test_set.energy.get(chip.chip) if self.test_set else None
