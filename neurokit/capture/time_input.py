@@ -183,15 +183,16 @@ def batch_first_outputs(module: nn.Module, tensor: TensorSpec, steps: int) -> li
 
 
 def steps_inside(module: nn.Module, tensor: TensorSpec) -> int | None:
-    """Returns how many steps the multi-step neurons of a module see of one `[B, *shape]`: time is an axis of a sample.
+    """Returns how many steps the multi-step neurons of a module see of one `[B, *shape]`, or None if they see one.
 
-    Such is a signal `[B, C, T]` that the module brings to `[T, B, C]`.
+    Time is an axis of a sample, as of a signal `[B, C, T]` that the module brings to `[T, B, C]`, or the module repeats
+    an image a number of times that is no attribute `T`.
     """
     seen = set()
     for batch in (2, 3):
         trial = _try(module, (batch, *tensor.numbers), tensor)
         first = () if trial.error else trial.first(2)
-        if len(first) < 2 or first[1] != batch or first[0] not in tensor.shape:
+        if len(first) < 2 or first[1] != batch or first[0] < 2:
             return None
         seen.add(first[0])
     return seen.pop() if len(seen) == 1 else None
