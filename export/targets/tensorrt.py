@@ -91,6 +91,7 @@ class TensorrtTarget:
         import onnx
 
         from neurokit.export.describe import describe, metadata, save_initial_states
+        from neurokit.export.onnx.agree import described
         from neurokit.export.onnx.convert import onnx_from_captured
         from neurokit.export.onnx.functions import OPSET
         from neurokit.export.targets.onnx import save
@@ -104,7 +105,7 @@ class TensorrtTarget:
         if reasons:
             raise UnsupportedError(f"TensorRT cannot take model {captured.spec.name!r}", reasons)
         entries = describe(captured)
-        model.metadata_props.update(metadata(captured, entries, self.info.name))
+        model.metadata_props.update(metadata(captured, entries, self.info.name) | described(entries, 0))
         path = folder / MODEL_FILE
         save(model, path)
         save_initial_states(captured, folder)
