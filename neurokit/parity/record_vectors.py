@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.parity.calls import make_calls
+from neurokit.parity.carried import carried_outputs
 from neurokit.parity.record_covering import analysed, calls_of_layers, record_coverings
 from neurokit.parity.record_text import make_text
 from neurokit.parity.units import unit_of
@@ -84,6 +85,7 @@ def make_vectors(
         seed=seed,
         notes=(*notes, *more, *missing),
         calls=calls,
+        carried=carried_outputs(captured) if captured.spiking else (),
         text=text,
         coverings=record_coverings(captured, module, arrays, records, 0 if time_input == "image" else 1, every)
         if covered
