@@ -134,7 +134,7 @@ def lower(
     out: str | Path,
     *,
     numerics: str = "float",
-    calibration: torch.Tensor | None = None,
+    calibration: torch.Tensor | Mapping[str, torch.Tensor] | None = None,
     bits: int = 8,
     batch: int | Literal["dynamic"] | None = None,
     flat: bool = False,
@@ -156,7 +156,7 @@ def lower(
         out: Folder to make; it appears whole or not at all.
         numerics: "float", or "exact" for the same spikes on every target, bit for bit, with the proof in the manifest.
         calibration: For "exact" and for targets in int8: inputs that ranges and roundings are chosen on,
-            `[T, B, *shape]` (`[B, *shape]` without time); default is the spec's example.
+            `[T, B, *shape]` (`[B, *shape]` without time), of several inputs by name; default is the spec's example.
         bits: For "exact": bits of a weight, 2 to 8.
         batch: "dynamic" or a fixed batch size; default is the capture's.
         flat: Whether to add a copy without local functions.
@@ -243,7 +243,7 @@ def _source(model: Captured | Exact) -> Captured:
 
 
 def _numerics(
-    model: Captured | Exact, numerics: str, calibration: torch.Tensor | None, bits: int, training: Labelled | None
+    model: Captured | Exact, numerics: str, calibration: Any, bits: int, training: Labelled | None
 ) -> tuple[Captured, dict[str, Any] | None]:
     """Returns the model in the numerics that were asked for, and its proof."""
     from neurokit.capture import Captured as IsCaptured
