@@ -70,7 +70,7 @@ class OnnxTarget:
         wanted: dict[str, Any] = {"form": self.form}
         if self.time_steps is not None:
             wanted["time_steps"] = self.time_steps
-        same = all(part.form == self.form for part in captured.graphs if part.states)
+        same = all(part.form == self.form for part in captured.graphs if part.states or part.spiking)
         same = same and (self.time_steps is None or captured.time_steps == self.time_steps)
         return captured if same else captured.retrace(**wanted)
 

@@ -54,7 +54,9 @@ class Magnitude:
 
     def error(self) -> Tensor:
         """Returns the largest error that rounding may have made, element by element."""
-        size = self.size if self.unit <= UNIT else self.size.float()  # bounds of half precision would underflow
+        whole = not self.size.is_floating_point()  # an index or a count that was chosen by real numbers
+        # bounds of half precision would underflow
+        size = self.size if self.unit <= UNIT and not whole else self.size.float()
         if self.roundings == 0:
             return torch.zeros_like(size)
         return (size * gamma(self.roundings, self.unit)).clamp_max(torch.finfo(size.dtype).max)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.parity.calls import make_calls
+from neurokit.parity.carried import carried_outputs
 from neurokit.parity.record_covering import analysed, calls_of_layers, record_coverings
 from neurokit.parity.units import unit_of
 from neurokit.parity.vectors import LayerVector, Vectors, replay
@@ -82,6 +83,7 @@ def make_vectors(
         seed=seed,
         notes=(*notes, *more),
         calls=calls,
+        carried=carried_outputs(captured) if captured.spiking else (),
         coverings=record_coverings(captured, module, arrays, records, 0 if time_input == "image" else 1, every)
         if covered
         else (),

@@ -94,6 +94,7 @@ class Vectors:
         ranges: Declared smallest and largest value of every input.
         unread: Weights that the reference's runs did not wholly read.
         calls: Calls in a row of a model with a free length, declared states or several graphs; else ().
+        carried: Outputs that need not repeat when every spike does (`neurokit.parity.carried`).
         hidden: Number of layers that an artifact does not show (`Probe.restrict`); not in the file.
     """
 
@@ -108,6 +109,7 @@ class Vectors:
     coverings: tuple[Covering, ...] = ()
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     calls: tuple[Call, ...] = ()
+    carried: tuple[str, ...] = ()
     unread: tuple[Unread, ...] = ()
     hidden: int = 0
 
@@ -136,6 +138,7 @@ class Vectors:
             "layers": [],
             "coverings": [run.head() for run in self.coverings],
             "ranges": self.ranges,
+            "carried": list(self.carried),
             "unread": [vars(entry) for entry in self.unread],
             "calls": [
                 {"graph": c.graph, "inputs": list(c.feeds), "outputs": list(c.outputs), "fresh": c.fresh}
@@ -221,6 +224,7 @@ class Vectors:
                     coverings,
                     {name: (float(low), float(high)) for name, (low, high) in head.get("ranges", {}).items()},
                     tuple(_call(data, index, entry) for index, entry in enumerate(head.get("calls", ()))),
+                    tuple(map(str, head.get("carried", ()))),
                     tuple(Unread.read(entry) for entry in head.get("unread", ())),
                 )
         except UNREADABLE as error:
