@@ -23,7 +23,8 @@ def wrong_time_steps(twin: Twin, steps: TimeSteps) -> list[Unsupported]:
         return [Unsupported("", type(twin.net).__name__, why, fix)]
     for slot in twin.slots:
         kind, fixed = type(slot.module).__name__, slot.adapter.fixed_steps
-        obstacle = why_not_scanned(twin, slot) if slot.op == "loop" else slot.adapter.why_not_dynamic
+        own = "" if slot.adapter.unrolls else slot.adapter.why_not_dynamic
+        obstacle = why_not_scanned(twin, slot) if slot.op == "loop" else own
         if steps == "dynamic" and obstacle:
             fix = f"give a number of time steps{f' ({fixed})' if fixed else ''}"
             why = f"it cannot have a dynamic T: {obstacle}"

@@ -193,7 +193,7 @@ def _reduction(twin: Twin, spec: ModelSpec) -> TimeOutput:
         try:
             with torch.no_grad(), in_double(twin):
                 together, stacked = together_and_apart(twin, spec, given, steps)
-        except (RuntimeError, ValueError, TypeError, AttributeError):
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
             fits = fits if trial else []  # the model cannot run so many steps, or one step at a time
             break
         fits = [
@@ -295,19 +295,23 @@ def _dry_run(twin: Twin, spec: ModelSpec, time_steps: int | None, batch: int, si
     except UnsupportedError:
         raise
     except Exception as error:
-        raise _explain(error, spec, given) from error
+        raise _explain(error, spec, given, time_steps) from error
     finally:
         twin.single = False
 
 
-def _explain(error: Exception, spec: ModelSpec, given: tuple[Tensor, ...]) -> Exception:
-    """Tells a model whose control flow needs data from one that does not take the declared input."""
+def _explain(error: Exception, spec: ModelSpec, given: tuple[Tensor, ...], time_steps: int | None) -> Exception:
+    """Tells a model whose control flow needs data from one that does not take the declared input, or not this T."""
     name = type(error).__name__
     first = str(error).strip().splitlines()[0] if str(error).strip() else name
     if "DataDependent" in name or "data-dependent" in str(error).lower() or "DynamicOutputShape" in name:
         why = f"its control flow depends on the values of tensors ({first})"
         reason = Unsupported("", spec.name, why, "use torch.where, or move the decision out of the model")
         return UnsupportedError(f"model {spec.name!r} cannot be captured", [reason])
+    if time_steps != spec.time_steps and spec.time_steps is not None:
+        why = f"it does not run over {time_steps} steps ({first})"
+        reason = Unsupported("", spec.name, why, f"use T = {spec.time_steps}, the number that it was made for")
+        return UnsupportedError(f"model {spec.name!r} cannot have another T than {spec.time_steps}", [reason])
     ports = zip((*spec.inputs, *spec.states), given, strict=True)
     shapes = f"an input of shape {list(given[0].shape)}"
     if len(given) > 1:
