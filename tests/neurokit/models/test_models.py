@@ -28,6 +28,9 @@ PARAMETERS = {
     "mobilenet_v2": 2_243_087,
     "llama3_1b": 1_235_814_400,  # the public cards say 1.23 B and 0.6 B
     "qwen3_0_6b": 596_049_920,
+    "spiking_tnl": 131_072,  # 2 256 64 + 3 (4 64 64 + 2 64 128)
+    "tiny_doge": 144_486,
+    "tiny_tnl": 151_680,
     "tiny_lm": 217_664,  # tests/data/decoder: two oracles of a public library
     "tiny_lm_qwen3": 267_072,
     "resnet34": 21_292_367,
@@ -35,7 +38,15 @@ PARAMETERS = {
     "spiking_cnn": 25_978,
 }
 LARGE = {"metaspikeformer_31m", "metaspikeformer_55m"}  # the same code as 15m
-TEXT = {"llama3_1b", "qwen3_0_6b", "tiny_lm", "tiny_lm_qwen3"}  # tests/neurokit/models/decoder runs them
+TEXT = {
+    "llama3_1b",
+    "qwen3_0_6b",
+    "spiking_tnl",
+    "tiny_doge",
+    "tiny_lm",
+    "tiny_lm_qwen3",
+    "tiny_tnl",
+}  # tests/neurokit/models/decoder runs them
 EMPTY = {name for name in MODELS.names() if MODELS.get(name)().large}  # not built by default
 
 
