@@ -43,20 +43,20 @@ HIDDEN, STATIC, FIXED = drawn("hidden", 2, 24, 32), drawn("static_embedding", 2,
     ],
 )
 def test_a_form_is_its_equation(form, stream, key):
-    assert oracle.worst(ORACLE["outputs"][key], module(form)(HIDDEN, stream).detach()) < 2e-9
+    assert oracle.worst(ORACLE["outputs"][key], module(form)(HIDDEN, stream).detach()) < 5e-9
 
 
 def test_weights_and_recurrences():
     stored = ORACLE["attention"]
     net = module("fixed_seq_qk")
-    assert oracle.worst(stored["fixed_[H,L,L] first head"], net.fixed_map(FIXED)[0].detach()) < 2e-9
+    assert oracle.worst(stored["fixed_[H,L,L] first head"], net.fixed_map(FIXED)[0].detach()) < 5e-9
     q, k, v = (net._split(layer(HIDDEN)).detach() for layer in (net.q, net.k, net.v))
     last = NonApproximate().weights(q, k)[:, :, -1]
-    assert oracle.worst(stored["non_approximate_last_row_[B,H,L]"], last) < 2e-9
-    assert oracle.worst(stored["approximate_last_row_[B,H,L]"], Approximate.weights(q, k)[:, :, -1]) < 2e-9
+    assert oracle.worst(stored["non_approximate_last_row_[B,H,L]"], last) < 5e-9
+    assert oracle.worst(stored["approximate_last_row_[B,H,L]"], Approximate.weights(q, k)[:, :, -1]) < 5e-9
     for mixer, key in ((Approximate(), "approximate"), (NonApproximate(), "non_approximate")):
         mixed, _ = mixer.recurrent(q, k, v, mixer.start(q, v))
-        assert oracle.worst(ORACLE["outputs"][key], net.o(mixed.transpose(1, 2).flatten(2)).detach()) < 2e-9
+        assert oracle.worst(ORACLE["outputs"][key], net.o(mixed.transpose(1, 2).flatten(2)).detach()) < 5e-9
 
 
 def test_a_fixed_map_is_one_product_without_softmax_queries_or_keys():

@@ -47,7 +47,7 @@ def test_modes_sets_and_outputs_are_those_of_the_rules(name):
         assert torch.equal(ours, torch.from_numpy(oracle.rows(stored, call.length)))
     outputs = torch.stack([out[0, :, 0] for _, _, out, _ in steps])
     # The stored figures have 9 digits.
-    assert oracle.worst(case["outputs_[steps,H,D]"], outputs) < 2e-9
+    assert oracle.worst(case["outputs_[steps,H,D]"], outputs) < 5e-9
 
 
 def test_a_full_step_each_time_is_dense_and_a_partial_step_reads_its_set_only():
