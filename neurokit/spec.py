@@ -205,6 +205,8 @@ class ModelSpec:
         graphs: The functions of a model that has several (encoder and step); inputs, outputs, states, arguments and
             example are theirs then.
         large: Whether its module takes more than a gigabyte; what goes over the whole zoo builds it only when asked.
+        small: Returns a model of the same parts, few of each and on small inputs, which checks of the whole zoo take
+            for this one; models that share it are checked once. Default is the model itself.
     """
 
     name: str
@@ -227,6 +229,7 @@ class ModelSpec:
     method: str = "forward"
     graphs: tuple[GraphSpec, ...] = ()
     large: bool = False
+    small: Callable[[], ModelSpec] | None = None
 
     def __post_init__(self) -> None:
         if self.task is None and self.classes:
@@ -260,6 +263,10 @@ class ModelSpec:
             method=graph.method,
             example=graph.example,
         )
+
+    def in_small(self) -> ModelSpec:
+        """Returns its small twin, or the model itself."""
+        return self.small() if self.small else self
 
     @property
     def spiking(self) -> bool:

@@ -46,7 +46,7 @@ def traced(spec: ModelSpec, x: torch.Tensor, calibration: torch.Tensor | None) -
 
 @pytest.mark.parametrize(("name", "side"), [("spiking_cnn", 8), ("sew_resnet18", 32)])
 def test_engine_and_torch_agree_on_every_spike(name, side):
-    spec = load(name)
+    spec = load(name).in_small()
     info = spec.inputs[0]
     if info.shape[-1] != side:
         info = dataclasses.replace(info, shape=(info.shape[0], side, side))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.errors import InputError
+from neurokit.export.nir.agree import hold_against_nets
 from neurokit.export.sequence import reduce_steps
 from neurokit.feeds import Feeds, Outputs, call_by_name
 from neurokit.target import Probe
@@ -67,6 +68,7 @@ class NirRunner:
                 f"part={part} cannot be opened: {what}", expected=f"part=0 to {count - 1}" if count else ""
             )
         self._net: NirNet | None = read_file(artifact.file(info["parts"][part] if part is not None else MODEL_FILE))
+        hold_against_nets(artifact, [self._net], [part or 0])
         self._info = info
         self._timed = self.manifest.time_steps is not None
 
@@ -175,6 +177,7 @@ class NirProbe(Probe):
         info = artifact.manifest.target_info
         self._info, self._steps = info, artifact.manifest.time_steps
         self._nets = [read_file(artifact.file(name)) for name in info.get("parts") or [MODEL_FILE]]
+        hold_against_nets(artifact, self._nets, list(range(len(self._nets))))
         self._layers: list[tuple[int, str]] = [(int(at), name) for at, name in info["layers"]]
         self._forceable = all(neuron.op != "decomposed" for neuron in artifact.manifest.neurons)
         self._data: list[list[np.ndarray]] | None = None

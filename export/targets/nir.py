@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.errors import InputError, Unsupported
+from neurokit.export.nir.agree import notes_of
 from neurokit.export.nir.run import MODEL_FILE, PART_DATA, PARTS_FILE, NirProbe, NirRunner
 from neurokit.target import LowerOptions, TargetInfo, register_target
 
@@ -76,11 +77,12 @@ class NirTarget:
             "rewrites": walk.graph.rewrites,
             "input_grid": None if walk.grid is None else asdict(walk.grid),
         }
+        notes = notes_of(captured.spec.name, entries)
         if settings["partition"] and walk.graph.reasons:
-            info |= self._write_parts(walk, folder, settings)
+            info |= self._write_parts(walk, folder, settings, notes)
             return entries
         part = whole(walk.graph, walk.outputs)
-        _write(part, folder / MODEL_FILE, walk, settings)
+        _write(part, folder / MODEL_FILE, walk, settings, notes)
         info |= {"layers": [[0, name] for name in walk.layers], "nodes": len(part.nodes), "edges": len(part.edges)}
         return entries
 
@@ -111,13 +113,15 @@ class NirTarget:
         spikes |= {n: v.spikes.astype(np.float32) for n, v in zip(names, vectors.layers, strict=True)}
         return compare(artifact.file(MODEL_FILE), float(info["dt"]), x, spikes)
 
-    def _write_parts(self, walk: Walk, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    def _write_parts(
+        self, walk: Walk, folder: Path, settings: dict[str, Any], noted: Mapping[str, str]
+    ) -> dict[str, Any]:
         from neurokit.export.nir.parts import parts
 
         found = parts(walk.graph)
         files = [f"part_{index}.nir" for index in range(len(found))]
         for part, file in zip(found, files, strict=True):
-            _write(part, folder / file, walk, settings)
+            _write(part, folder / file, walk, settings, noted)
         _record(walk, found, folder / PART_DATA)
         where = {name: index for index, part in enumerate(found) for name in part.nodes}
         calls = list(walk.captured.calls)
@@ -164,7 +168,7 @@ def _walk(captured: Captured, settings: dict[str, Any]) -> Walk:
     return Walk(captured, float(settings["dt"]), settings["dense_groups"], settings["maxpool"])
 
 
-def _write(part: Part, path: Path, walk: Walk, settings: dict[str, Any]) -> None:
+def _write(part: Part, path: Path, walk: Walk, settings: dict[str, Any], noted: Mapping[str, str]) -> None:
     import nir
 
     from neurokit._version import __version__
@@ -172,6 +176,7 @@ def _write(part: Part, path: Path, walk: Walk, settings: dict[str, Any]) -> None
 
     name = walk.captured.spec.name
     notes: dict[str, Any] = {"dt": float(settings["dt"]), "time_unit": "s", "model": name, "neurokit": __version__}
+    notes |= noted
     if walk.grid is not None and [made.tensor for made in part.inputs.values()] == [walk.input_tensor]:
         notes |= walk.grid.to_metadata()
     nir.write(str(path), to_nir(part, notes))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from neurokit.dims import Dim
 from neurokit.errors import InputError, MissingRuntimeError, Unsupported, UnsupportedError
-from neurokit.export.onnx.calibrated import SAMPLES_FILE, against_float
+from neurokit.export.onnx.calibrated import SAMPLES_FILE, against_float, count_of
 from neurokit.export.onnx.probe import OnnxProbe
 from neurokit.export.onnx.quantise import quantise
 from neurokit.export.onnx.quantise import settings_of as int8_settings
@@ -91,6 +91,7 @@ class TensorrtTarget:
         import onnx
 
         from neurokit.export.describe import describe, metadata, save_initial_states
+        from neurokit.export.onnx.agree import described
         from neurokit.export.onnx.convert import onnx_from_captured
         from neurokit.export.onnx.functions import OPSET
         from neurokit.export.targets.onnx import save
@@ -104,7 +105,7 @@ class TensorrtTarget:
         if reasons:
             raise UnsupportedError(f"TensorRT cannot take model {captured.spec.name!r}", reasons)
         entries = describe(captured)
-        model.metadata_props.update(metadata(captured, entries, self.info.name))
+        model.metadata_props.update(metadata(captured, entries, self.info.name) | described(entries, 0))
         path = folder / MODEL_FILE
         save(model, path)
         save_initial_states(captured, folder)
@@ -188,17 +189,16 @@ def quantisation(settings: Settings) -> dict[str, Any]:
 def _quantise(captured: Captured, path: Path, settings: Settings, calibration: Any) -> dict[str, Any]:
     """Quantises the network in place; returns what a manifest says of it."""
     how = int8_settings(LowerOptions(extra=quantisation(settings)))
-    x, origin = calibration_of(captured, calibration)
-    size = captured.batch if isinstance(captured.batch, int) else 1
-    if len(x) < size:
-        raise InputError(f"{len(x)} calibration samples", expected=f"at least one batch of {size}")
+    feeds, origin = calibration_of(captured, calibration)
+    size, count = captured.batch if isinstance(captured.batch, int) else 1, count_of(feeds)
+    if count < size:
+        raise InputError(f"{count} calibration samples", expected=f"at least one batch of {size}")
     source = path.with_name("float.onnx")
     path.rename(source)
-    name = captured.spec.inputs[0].name
-    quantise(source, path, name, x, size, how)
+    quantise(source, path, feeds, size, how)
     said = {
-        "quantisation": describe_quantisation(how, len(x), origin),
-        "against_float": against_float(source, path, name, x, size, level_of(how.device), path.with_name(SAMPLES_FILE)),
+        "quantisation": describe_quantisation(how, count, origin),
+        "against_float": against_float(source, path, feeds, size, level_of(how.device), path.with_name(SAMPLES_FILE)),
     }
     source.unlink()
     return said

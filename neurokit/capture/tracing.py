@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -91,7 +92,9 @@ def _export(job: Job) -> tuple[ExportedProgram, list[str]]:
 def _program(module: torch.nn.Module, job: Job) -> ExportedProgram:
     first, *rest = dynamic_shapes([port.shape for port in job.ports])
     shapes = {"x": first, "rest": tuple(rest)} if rest else {"x": first}
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # What a forward keeps beside its states is dealt with before (probe) and after (fidelity) this.
+        warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
         return torch.export.export(module, job.given, dynamic_shapes=shapes, strict=False)
 
 
