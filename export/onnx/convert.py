@@ -12,6 +12,7 @@ from neurokit.export.describe import describe_graph
 from neurokit.export.onnx.functions import DOMAIN, OPSET, VERSION, NeuronFunction, from_call
 from neurokit.export.onnx.passes import clean, distinct_outputs
 from neurokit.export.onnx.pooling import avg_pool2d
+from neurokit.export.onnx.sorting import sort_stable
 from neurokit.neurons.parameters import ARGUMENTS
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def _translate(captured: Captured) -> ir.Model:
         torch.ops.neurokit.plif.default: _translation("plif"),
         torch.ops.neurokit.stepwise.default: _stepwise,
         torch.ops.aten.avg_pool2d.default: avg_pool2d,
+        torch.ops.aten.sort.stable: sort_stable,
     }
     try:
         # Without gradients: with them, a scan over a free batch size cannot be traced again.
