@@ -62,7 +62,7 @@ class OnnxProbe(Probe):
             self._of_layer.setdefault(path(node), []).append(index)
         self._decomposed = {neuron.path for neuron in artifact.manifest.neurons if neuron.op == "decomposed"}
         self._hides = False
-        self._neurons: dict[int, Any] = {}
+        self._neurons: dict[tuple[Any, ...], Any] = {}
         self._free_session: Any = None
         self._held: dict[str, np.ndarray] = {}
         self._last: dict[str, np.ndarray] = {}
@@ -259,9 +259,7 @@ class OnnxProbe(Probe):
         Returns:
             Spikes `[T, N]` and the membrane after the last step `[N]`.
         """
-        index = list(self._of_layer.values())[index][0]
-        session = self._neurons.get(index) or self._neuron_session(index)
-        self._neurons[index] = session
+        session = self._neuron_session(list(self._of_layer.values())[index][0])
         if not self._step:
             spikes, v = session.run(None, {"x": current, "v0": v0})
             return spikes, v
@@ -280,7 +278,13 @@ class OnnxProbe(Probe):
         node = onnx.NodeProto()
         node.CopyFrom(self._calls[index])
         element = element_type(self._model, node)
-        constants = [t for t in self._model.graph.initializer if t.name in node.input[2:]]
+        constants = {t.name: t for t in self._model.graph.initializer if t.name in node.input[2:]}
+        # Equal neurons are one session: the same function of the same numbers.
+        numbers = [_content(constants[name]) if name in constants else name.encode() for name in node.input[2:]]
+        settings = tuple(a.SerializeToString(deterministic=True) for a in node.attribute)
+        key = (node.op_type, element, tuple(numbers), settings)
+        if key in self._neurons:
+            return self._neurons[key]
         node.input[0], node.input[1] = "x", "v0"
         node.output[0], node.output[1] = "spikes", "v"
         graph = helper.make_graph(
@@ -288,11 +292,11 @@ class OnnxProbe(Probe):
             "neuron",
             [value_info("x", element, ["T", "N"]), value_info("v0", element, ["N"])],
             [value_info("spikes", element), value_info("v", element)],
-            constants,
+            list(constants.values()),
         )
         model = helper.make_model(graph, opset_imports=self._model.opset_import, functions=self._model.functions)
         model.ir_version = self._model.ir_version
-        return self._session(model)
+        return self._neurons.setdefault(key, self._session(model))
 
     def _steps(self, feeds: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
         """Returns the inputs of every step; a model that repeats an image sees it at each of them."""
@@ -327,3 +331,9 @@ class OnnxProbe(Probe):
             first = str(error).strip().splitlines()[0]
             raise ArtifactError(f"ONNX Runtime cannot run the model: {first[:300]}") from error
         return results
+
+
+def _content(tensor: onnx.TensorProto) -> bytes:
+    from onnx import numpy_helper
+
+    return bytes(numpy_helper.to_array(tensor).tobytes())

@@ -56,6 +56,8 @@ class Mesh:
         """
         if not self.present or self._rows * self._columns <= 1:
             return None
+        # The row first, at the start's y; then the column, at the goal's x. Westward and southward links are those
+        # that leave the tiles after the goal, up to the start: both ends move by one.
         (x0, y0), (x1, y1) = start.T, goal.T
         rows = [
             self._along(0, sender, x0 < x1, self._cell(x0, y0), self._cell(x1, y0)),

@@ -43,6 +43,7 @@ class Sender:
         self.blocks = blocks
         self.steps = steps
         self.view = blocks[0].view
+        # A view whose places are no whole number of rows (a flattened image) is one long row.
         self.row = row if self.view[1] % row == 0 else self.view[1]
         self._spikes = spikes
         self._folded = folded
@@ -120,6 +121,7 @@ class Sender:
         found = []
         for start in range(0, len(boxes), part):
             some = boxes[start : start + part].astype(np.int32)
+            # An empty box lies between two equal edges and would overlap by the comparisons below.
             filled = np.asarray((some[:, ::2] < some[:, 1::2]).all(axis=1), np.bool_)
             meets = np.repeat(filled[:, None], len(cuts), axis=1)
             for axis in (0, 2, 4):
@@ -156,6 +158,7 @@ class Boxes:
         )
         size = np.array([len(edges[1]) * len(edges[2]), len(edges[2]), 1])
         self._corners = []
+        # Inclusion and exclusion: a corner counts positively with an odd number of upper ends, all three among them.
         for number in range(8):
             upper = [bool(number >> axis & 1) for axis in range(3)]
             self._corners.append((1 if sum(upper) % 2 else -1, np.where(upper, high, low) @ size))

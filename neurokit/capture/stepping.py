@@ -12,6 +12,7 @@ from torch.fx import Node
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.neurons.stepwise import STEPWISE, Step, step_of
 from neurokit.program.nodes import hints, is_op
+from neurokit.serial import one_at_a_time
 
 
 class _OneStep(nn.Module):
@@ -30,6 +31,7 @@ def stepwise_nodes(program: ExportedProgram) -> list[Node]:
     return [node for node in program.graph.nodes if is_op(node, {STEPWISE})]
 
 
+@one_at_a_time
 def step_program(node: Node) -> ExportedProgram:
     """Returns the step of one layer: `(x [B, ...], *states) -> (output, *states)`, in core operations of ATen.
 
