@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurokit.cli._common import Debug, Json, again, print_json, print_next, progress, samples_done, stdout_is_for_json
+from neurokit.cli._common import (
+    INTERRUPTED,
+    Debug,
+    Json,
+    again,
+    print_json,
+    print_next,
+    progress,
+    samples_done,
+    stdout_is_for_json,
+)
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
 from neurokit.cli._tokens import count_tokens
 from neurokit.cli.outputs import Force, check_outputs
@@ -174,7 +184,7 @@ def energy(
     render.show(energy_report(report))
     written = [f"open {path} in a browser" for path in (html_file,) if path]
     print_next(*(written or [again("--html", "energy.html")]))
-    raise typer.Exit(int(differs))
+    raise typer.Exit(status)
 
 
 def _simulate(

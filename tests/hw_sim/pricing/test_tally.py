@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ from neurokit.hw_sim.pricing.wiring import Wiring
 @pytest.mark.parametrize("kind", [np.uint8, np.int32])
 def test_sums_over_channels_are_those_of_numpy(edges: tuple[int, ...], kind: type) -> None:
     values = np.ones((2, 600, 3), kind)  # the largest sums: bytes would wrap around at 256
-    expected = [values[:, a:b].astype(np.int64).sum(axis=1) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    expected = [values[:, a:b].astype(np.int64).sum(axis=1) for a, b in itertools.pairwise(edges)]
     assert np.array_equal(fold(values, edges), np.stack(expected, axis=1))
 
 
