@@ -103,7 +103,7 @@ class NirTarget:
         info = artifact.manifest.target_info
         if info.get("parts"):
             return ()
-        probe = NirProbe(artifact)
+        probe, vectors = NirProbe(artifact), vectors.without_steps()
         x, spikes = probe.firing(vectors.feeds)
         # What the reference did comes first; neurons that it does not record are compared with our interpreter.
         names = [name for _, name in info["layers"]]
