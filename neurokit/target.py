@@ -208,7 +208,8 @@ class Probe(Protocol):
         Returns:
             Its outputs `[T, B, ...]` and its states after the last step.
         """
-        raise NotImplementedError(f"{type(self).__name__} shows no steps of rare neurons")
+        kind = type(self).__name__
+        raise NotImplementedError(f"{kind} shows no steps of rare neurons")
 
     def states_before(self, index: int) -> tuple[np.ndarray | None, ...]:
         """Returns a stepwise layer's states before its calls in the last free run, `[calls, B, ...]`; () if unknown."""

@@ -104,7 +104,8 @@ def _sample(size: int, seed: int) -> np.ndarray:
 
 def _not_forced(captured: Captured, layers: Collection[str]) -> list[str]:
     """Returns the neurons that no node of the program stands for, with the reason, one line each."""
-    reasons = {slot.path: slot.adapter.why_not_dynamic for slot in captured.module.slots} if captured.spiking else {}
+    twin: Any = captured.module
+    reasons = {slot.path: slot.adapter.why_not_dynamic for slot in getattr(twin, "slots", ())}
     left = [n for n in captured.neurons if n.op == "decomposed" and n.path not in layers]
     return [
         f"{n.path or 'model'} ({n.kind}) is not teacher-forced, it is compared through what follows it: "

@@ -166,9 +166,8 @@ def test_a_sound_artifact_is_exact_and_every_rare_layer_is_seen(artifacts, form)
     assert all(entry.covering_error is not None for entry in report.layers)
 
 
-@pytest.mark.parametrize("kind", ["Izhikevich", "QIF"])
+@pytest.mark.parametrize(("form", "kind"), [*((form, "Izhikevich") for form in FORMS), ("onnx", "QIF")])
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("form", FORMS)
 def test_a_planted_fault_in_a_rare_neuron_fails(artifacts, tmp_path, monkeypatch, form, fault, kind):
     plant, only = FAULTS[fault]
     if only and only != kind:
