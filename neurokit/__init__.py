@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from neurokit._version import __version__
 
 if TYPE_CHECKING:
     from neurokit import errors as errors
+    from neurokit.answers import answer as answer
     from neurokit.artifact import Artifact as Artifact
     from neurokit.bench.api import benchmark as benchmark
     from neurokit.dims import Dim as Dim
@@ -40,6 +43,7 @@ _PUBLIC = {
     "ModelSpec": "neurokit.spec",
     "Quantity": "neurokit.quantity",
     "TensorSpec": "neurokit.spec",
+    "answer": "neurokit.answers",
     "benchmark": "neurokit.bench.api",
     "capture": "neurokit.pipeline",
     "exact": "neurokit.pipeline",
@@ -72,7 +76,24 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)
+
+
+def _refuse_namesake(folder: Path) -> None:
+    """Says so where the physiology package of this import name was installed into the same folder.
+
+    Its packages hide modules of ours (`neurokit/statistics/` before `neurokit/statistics.py`), so that imports would
+    fail far from the cause.
+    """
+    if (folder / "bio" / "bio_ecg.py").is_file():
+        raise ImportError(
+            f"two distributions share the import name 'neurokit' in {folder}: neurokit-edge and the physiology package "
+            "'neurokit'; fix: python -m pip uninstall neurokit neurokit-edge, then install neurokit-edge"
+        )
+
+
+_refuse_namesake(Path(__file__).parent)
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library says nothing unless its user listens
 
 
 class _Package(ModuleType):

@@ -112,6 +112,24 @@ def chips() -> Listing:
     return [{"name": name, "summary": load_chip(name).title} for name in chip_names()], {}
 
 
+def patterns() -> Listing:
+    """Returns one row a pattern of sparse attention."""
+    from neurokit.attention.pattern import PATTERNS
+
+    return [{"name": name, **_card(cls.card)} for name, cls in PATTERNS.items()], dict(PATTERNS.broken)
+
+
+def mixers() -> Listing:
+    """Returns one row a token mixer without softmax."""
+    from neurokit.attention.mixer import MIXERS
+
+    return [{"name": name, **_card(cls.card)} for name, cls in MIXERS.items()], dict(MIXERS.broken)
+
+
+def _card(card: Any) -> dict[str, Any]:
+    return {"summary": card.summary, "settings": dict(card.settings), "source": card.source}
+
+
 # What `neurokit list` knows, by the word on the command line.
 KINDS: dict[str, Callable[[], Listing]] = {
     "models": models,
@@ -121,6 +139,8 @@ KINDS: dict[str, Callable[[], Listing]] = {
     "transforms": transforms,
     "kernels": kernels,
     "estimators": estimators,
+    "patterns": patterns,
+    "mixers": mixers,
 }
 
 

@@ -7,16 +7,19 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from neurokit.accepted import as_captured, as_model
 from neurokit.artifact import Artifact, Manifest, ModelInfo, Reparameterisation, write_artifact
 from neurokit.errors import InputError, MissingRuntimeError, OutputError, UnsupportedError
 from neurokit.manifest import TaskInfo, TransformInfo
 from neurokit.parity.check import verify as _verify
 from neurokit.parity.check import with_simulators
+from neurokit.parity.compare import compare
 from neurokit.parity.record_vectors import make_vectors
 from neurokit.parity.vectors import FILE, Vectors
 from neurokit.parity.wellformed import fitting
 from neurokit.provenance import versions
 from neurokit.reports import ParityReport
+from neurokit.serial import one_at_a_time
 from neurokit.simulation import simulate
 from neurokit.stages import stage
 from neurokit.target import TARGETS, LowerOptions, Runner, Target, check_ports
@@ -37,7 +40,7 @@ _NUMERICS = ("float", "exact")
 
 
 def capture(
-    model: ModelSpec | nn.Module,
+    model: ModelSpec | nn.Module | str,
     example_inputs: torch.Tensor | None = None,
     *,
     time_steps: int | Literal["dynamic"] | None = None,
@@ -48,7 +51,8 @@ def capture(
     """Captures a model as one program in which every neuron takes and returns its state.
 
     Args:
-        model: A spec, or a module together with `example_inputs`. The module is left as it was found.
+        model: A spec, what `neurokit.load` takes, or a module together with `example_inputs`, which is left as it
+            was found.
         example_inputs: For a bare module: `[T, B, *shape]` if it has neurons, else `[B, *shape]`.
         time_steps: T, or "dynamic"; default is the spec's.
         batch: A fixed batch size, or "dynamic".
@@ -63,27 +67,32 @@ def capture(
     """
     from neurokit.capture import capture as trace  # torch comes with it: verifying and running do without
 
+    taken = as_model(model)
     if transforms:
         from neurokit.spec import ModelSpec as IsSpec
         from neurokit.transforms import transform
 
-        if not isinstance(model, IsSpec):
+        if not isinstance(taken, IsSpec):
             raise InputError(
                 "a bare module cannot be transformed", expected="a ModelSpec", fix="wrap it in a ModelSpec"
             )
-        model = transform(model, transforms)
+        taken = transform(taken, transforms)
     with stage("capture"):
-        return trace(model, example_inputs, time_steps=time_steps, batch=batch, merge=merge, compare=True)
+        return trace(taken, example_inputs, time_steps=time_steps, batch=batch, merge=merge, compare=True)
 
 
 def exact(
-    model: Captured | ModelSpec, calibration: torch.Tensor | None = None, *, bits: int = 8, search: bool | None = None
+    model: Captured | ModelSpec,
+    calibration: torch.Tensor | Mapping[str, torch.Tensor] | None = None,
+    *,
+    bits: int = 8,
+    search: bool | None = None,
 ) -> Exact:
     """Turns a model into its exact form: the same spikes on every target, bit for bit, with a proof.
 
     Args:
         model: A captured model, or a spec. Re-parameterised branches are merged.
-        calibration: Inputs `[T, B, *shape]`; default is the spec's example.
+        calibration: Inputs `[T, B, *shape]`, of several inputs by name; default is the spec's example.
         bits: Bits of a weight, 2 to 8.
         search: Whether to search for the rounding that keeps the sums; default is with calibration data.
 
@@ -122,13 +131,14 @@ def exact_finetune(
     return make(model, data, calibration, bits=bits, **training)
 
 
+@one_at_a_time
 def lower(
-    captured: Captured | Exact,
+    model: Captured | Exact | ModelSpec | str,
     target: str,
     out: str | Path,
     *,
     numerics: str = "float",
-    calibration: torch.Tensor | None = None,
+    calibration: torch.Tensor | Mapping[str, torch.Tensor] | None = None,
     bits: int = 8,
     batch: int | Literal["dynamic"] | None = None,
     flat: bool = False,
@@ -144,12 +154,13 @@ def lower(
     """Lowers a captured model to a target and verifies the result.
 
     Args:
-        captured: The captured model, or its exact form (which makes `numerics` "exact").
+        model: The captured model, or its exact form (which makes `numerics` "exact"); a spec, or what
+            `neurokit.load` takes, is captured first.
         target: Name of the target.
         out: Folder to make; it appears whole or not at all.
         numerics: "float", or "exact" for the same spikes on every target, bit for bit, with the proof in the manifest.
         calibration: For "exact" and for targets in int8: inputs that ranges and roundings are chosen on,
-            `[T, B, *shape]` (`[B, *shape]` without time); default is the spec's example.
+            `[T, B, *shape]` (`[B, *shape]` without time), of several inputs by name; default is the spec's example.
         bits: For "exact": bits of a weight, 2 to 8.
         batch: "dynamic" or a fixed batch size; default is the capture's.
         flat: Whether to add a copy without local functions.
@@ -178,12 +189,12 @@ def lower(
     need(chosen.info.requires, chosen)
     if verified:  # what cannot be verified here is said before there is a folder
         need(chosen.info.opens_with, chosen)
-    source = captured
-    check_ports(_source(captured).whole_spec, target)
-    refuse_types(_source(captured))
+    source = as_captured(model, lambda spec: check_ports(spec, target))
+    check_ports(_source(source).whole_spec, target)
+    refuse_types(_source(source))
     ranges = calibration if chosen.info.calibrated and numerics == "float" else None
     with stage("numerics"):
-        captured, proof = _numerics(captured, numerics, None if ranges is not None else calibration, bits, fine_tune)
+        captured, proof = _numerics(source, numerics, None if ranges is not None else calibration, bits, fine_tune)
     numerics = "float" if proof is None else "exact"
     if batch is not None and batch != captured.batch:
         captured = captured.retrace(batch=batch)
@@ -236,7 +247,7 @@ def _source(model: Captured | Exact) -> Captured:
 
 
 def _numerics(
-    model: Captured | Exact, numerics: str, calibration: torch.Tensor | None, bits: int, training: Labelled | None
+    model: Captured | Exact, numerics: str, calibration: Any, bits: int, training: Labelled | None
 ) -> tuple[Captured, dict[str, Any] | None]:
     """Returns the model in the numerics that were asked for, and its proof."""
     from neurokit.capture import Captured as IsCaptured
@@ -302,46 +313,6 @@ def verify(
     return report
 
 
-def compare(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
-    """Runs several artifacts of one model freely on the same input and compares them pair by pair.
-
-    Returns:
-        One entry a pair: names, spike decisions compared, spikes that differ, relative error of the outputs.
-
-    Raises:
-        InputError: If the artifacts are not of one model and one input.
-    """
-    import numpy as np
-
-    from neurokit.parity.check import free_run
-
-    runs = []
-    first = Vectors.of(artifacts[0])
-    for artifact in artifacts:
-        if artifact.manifest.model.name != artifacts[0].manifest.model.name:
-            raise InputError(
-                f"{artifact.path} holds model {artifact.manifest.model.name!r}",
-                expected=f"model {artifacts[0].manifest.model.name!r} in every folder",
-            )
-        runs.append(free_run(artifact, first))
-    pairs = []
-    for a in range(len(runs)):
-        for b in range(a + 1, len(runs)):
-            (y_a, s_a), (y_b, s_b) = runs[a], runs[b]
-            flipped = sum(int((p.reshape(q.shape) != q).sum()) for p, q in zip(s_a, s_b, strict=True))
-            distance = float(np.linalg.norm(y_a[0] - y_b[0])) / (float(np.linalg.norm(y_a[0])) or 1.0)
-            pairs.append(
-                {
-                    "a": artifacts[a].manifest.target,
-                    "b": artifacts[b].manifest.target,
-                    "spikes_compared": sum(p.size for p in s_a),
-                    "spikes_differ": flipped,
-                    "output_error": distance,
-                }
-            )
-    return pairs
-
-
 def open(artifact: Artifact | str | Path, **options: Any) -> Runner:
     """Opens an artifact for running; the runner is a context manager.
 
@@ -386,6 +357,7 @@ def _manifest(
     captured: Captured, target: str, options: LowerOptions, entries: dict[str, Any], weights_sha256: str | None
 ) -> Manifest:
     spec = captured.spec
+    task = None if spec.task is None else TaskInfo(**asdict(spec.task))
     reasons = {
         "kept": "branches kept apart: on dense hardware merging them would cost 4.5 times the multiplications",
         "merged": "branches merged into dense convolutions, so that spikes are their operands",
@@ -404,10 +376,9 @@ def _manifest(
             state=captured.reparameterisation,
             reason=reasons.get(captured.reparameterisation, ""),
         ),
-        task=None if spec.task is None else TaskInfo(**asdict(spec.task)),
         transforms=tuple(TransformInfo(**asdict(applied)) for applied in spec.transforms),
         versions=versions(),
         options={"batch": options.batch, "flat": options.flat, **dict(options.extra)},
         fidelity=None if captured.fidelity is None else captured.fidelity.to_json(),
-        **{"numerics": options.numerics, **entries},
+        **{"numerics": options.numerics, "task": task, **entries},
     )

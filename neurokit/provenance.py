@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from datetime import datetime, timezone
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -46,13 +47,17 @@ def collect() -> dict[str, Any]:
 
 def versions(names: tuple[str, ...] = PACKAGES) -> dict[str, str]:
     """Returns the versions of neurokit, Python and those of `names` that are installed; imports none of them."""
+    known = {name: _version(name) for name in names}
     found = {"neurokit": __version__, "python": platform.python_version()}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return found | {name: value for name, value in known.items() if value is not None}
+
+
+@cache  # reading them takes longer than verifying a small network; what is imported stays what it was
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def machine() -> dict[str, Any]:
@@ -68,6 +73,7 @@ def machine() -> dict[str, Any]:
     }
 
 
+@cache
 def cpu_model() -> str:
     """Returns the processor's name as the system reports it."""
     try:
@@ -94,8 +100,9 @@ def git_commit() -> str:
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return ""
-    commit = _git(root, "rev-parse", "HEAD")
-    return commit + ("+changes" if commit and _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    lines = _git(root, "status", "--porcelain=v2", "--branch", "--untracked-files=no").splitlines()
+    commit = next((line.split()[2] for line in lines if line.startswith("# branch.oid ")), "")
+    return commit + ("+changes" if any(not line.startswith("#") for line in lines) else "")
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+import threading
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
@@ -36,6 +37,8 @@ class Registry(Generic[T]):
         self.broken: dict[str, str] = {}
         self._items: dict[str, T] = {}
         self._discovered = False
+        self._discovering = False
+        self._lock = threading.RLock()
 
     def add(self, name: str, item: T) -> T:
         """Registers `item` under `name`.
@@ -82,7 +85,17 @@ class Registry(Generic[T]):
     def _discover(self) -> None:
         if self._discovered:
             return
-        self._discovered = True
+        with self._lock:  # another thread waits until the table is whole; the same one is inside an import of ours
+            if self._discovered or self._discovering:
+                return
+            self._discovering = True
+            try:
+                self._load_all()
+                self._discovered = True
+            finally:
+                self._discovering = False
+
+    def _load_all(self) -> None:
         if self.package:
             root = importlib.import_module(self.package)
             for module in pkgutil.iter_modules(root.__path__, prefix=f"{self.package}."):

@@ -57,7 +57,13 @@ class NeuronSessions:
         return np.concatenate(outputs), tuple(states)
 
     def _session(self, node: Any, shapes: list[list[Any]]) -> Any:
-        key = (node.name, *node.output, str(shapes))
+        # Equal neurons are one session: the same function of the same numbers.
+        known = {t.name: t for t in self._model.graph.initializer if t.name in node.input[1 + len(held(node)) :]}
+        numbers = [
+            _content(known[name]) if name in known else name.encode() for name in node.input[1 + len(held(node)) :]
+        ]
+        settings = tuple(a.SerializeToString(deterministic=True) for a in node.attribute)
+        key = (node.op_type, element_type(self._model, node), tuple(numbers), settings, str(shapes))
         if key not in self._sessions:
             self._sessions[key] = self._open(self._alone(node, shapes))
         return self._sessions[key]
@@ -80,3 +86,9 @@ class NeuronSessions:
         model = helper.make_model(graph, opset_imports=self._model.opset_import, functions=self._model.functions)
         model.ir_version = self._model.ir_version
         return model
+
+
+def _content(tensor: Any) -> bytes:
+    from onnx import numpy_helper
+
+    return bytes(numpy_helper.to_array(tensor).tobytes())

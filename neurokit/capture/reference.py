@@ -45,12 +45,23 @@ class StepRecord:
     key: str
 
 
+#: What is shown every operation of a run: its node, its target and its arguments.
+Watch = Callable[[Any, Any, tuple[Any, ...]], None]
+
+
 class _Recorder(Walker):
-    def __init__(self, module: GraphModule, forced: Sequence[Tensor] | None = None, steps: bool = False) -> None:
+    def __init__(
+        self,
+        module: GraphModule,
+        forced: Sequence[Tensor] | None = None,
+        watch: Watch | None = None,
+        steps: bool = False,
+    ) -> None:
         super().__init__(module)
         self.records: list[Any] = []
         self._steps = steps
         self._forced = None if forced is None else iter(forced)
+        self._watch = watch
 
     def neuron(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = super().neuron(target, args, kwargs)
@@ -60,6 +71,8 @@ class _Recorder(Walker):
         return result
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._watch is not None:
+            self._watch(self.node, target, args)
         result = super().call_function(target, args, kwargs)
         if self._steps and kind_of(target) is Kind.STEPWISE:
             if self._forced is not None:
@@ -69,7 +82,10 @@ class _Recorder(Walker):
 
 
 def record(
-    module: GraphModule, inputs: tuple[Tensor, ...], forced: Sequence[Tensor] | None = None
+    module: GraphModule,
+    inputs: tuple[Tensor, ...],
+    forced: Sequence[Tensor] | None = None,
+    watch: Watch | None = None,
 ) -> tuple[tuple[Tensor, ...], list[Record]]:
     """Runs a program's graph module; returns its outputs and a record a neuron node, in order.
 
@@ -77,18 +93,22 @@ def record(
         module: The program as a graph module.
         inputs: Its inputs.
         forced: Spikes of every neuron node, in order, instead of its own; its membrane stays its own.
+        watch: Called with node, target and arguments of every operation before it is run.
     """
-    run = _Recorder(module, forced)
+    run = _Recorder(module, forced, watch)
     with torch.no_grad():
         outputs = run.run(*inputs)
     return tuple(outputs), run.records
 
 
 def record_all(
-    module: GraphModule, inputs: tuple[Tensor, ...], forced: Sequence[Tensor] | None = None
+    module: GraphModule,
+    inputs: tuple[Tensor, ...],
+    forced: Sequence[Tensor] | None = None,
+    watch: Watch | None = None,
 ) -> tuple[tuple[Tensor, ...], list[Record | StepRecord]]:
     """As `record`, with layers of rare neurons as well; `forced` then holds what they put out, too."""
-    run = _Recorder(module, forced, steps=True)
+    run = _Recorder(module, forced, watch, steps=True)
     with torch.no_grad():
         outputs = run.run(*inputs)
     return tuple(outputs), run.records

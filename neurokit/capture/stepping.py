@@ -15,6 +15,7 @@ from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.neurons.ops import is_neuron
 from neurokit.neurons.stepwise import STEPWISE, Step, step_of
 from neurokit.program.nodes import hints, is_op
+from neurokit.serial import one_at_a_time
 
 
 class _OneStep(nn.Module):
@@ -68,6 +69,7 @@ def _goes_on(node: Node, before: Node | None) -> bool:
     )
 
 
+@one_at_a_time
 def step_program(node: Node) -> ExportedProgram:
     """Returns the step of one layer: `(x [B, ...], *states) -> (output, *states)`, in core operations of ATen.
 

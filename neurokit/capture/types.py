@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from neurokit.dims import BATCH, Dim, Size, evaluate, names_in
 from neurokit.errors import InputError
@@ -174,6 +174,17 @@ class Captured:
     graph: str = ONE_GRAPH
     parts: tuple[Captured, ...] = ()
     fidelity: Fidelity | None = None
+
+    def __repr__(self) -> str:
+        time = "" if self.time_steps is None else f", T={self.time_steps}"
+        held = f"{len(self.neurons)} neuron layers, {len(self.states)} states"
+        return f"Captured({self.spec.name!r}, {self.form}{time}, B={self.batch}, {held})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a capture does not pickle (it can be traced again, by functions of this process): lower it and open the "
+            "artifact in the other process, or pickle its spec"
+        )
 
     @property
     def graphs(self) -> tuple[Captured, ...]:

@@ -33,7 +33,14 @@ COMMANDS: tuple[tuple[str, str], ...] = (
 
 def build_app() -> typer.Typer:
     """Returns the application with every command of `COMMANDS`."""
-    app = typer.Typer(name="neurokit", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    settings = {"help_option_names": ["-h", "--help"]}
+    app = typer.Typer(
+        name="neurokit",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings=settings,
+    )
     app.callback()(_root)
     for name, place in COMMANDS:
         module, _, function = place.partition(":")
@@ -53,12 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
+    _common.given[:] = given
     _common.quiet_libraries(debug)
     if arguments is None:  # in tests and notebooks, signals belong to the caller
         signal.signal(signal.SIGTERM, _terminate)
     try:
         with _common.quiet_logs(debug):
-            return int(build_app()(given, standalone_mode=False, prog_name="neurokit") or 0)
+            return int(build_app()(given or ["--help"], standalone_mode=False, prog_name="neurokit") or 0)
     except Exception as error:  # the outermost frame: everything else was more specific
         if debug and not _common.is_usage_error(error):
             traceback.print_exception(error)

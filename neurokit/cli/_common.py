@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import shlex
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
@@ -16,7 +17,9 @@ import typer
 
 from neurokit.errors import InputError, NeurokitError, UnsupportedError
 
+given: list[str] = []  # what follows `neurokit` on the command line of this run
 UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
+JSON_SCHEMA = 1  # of what --json prints; a report inside has its own
 INTERRUPTED = 130  # 128 + SIGINT, as shells count it
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output instead of text.")]
@@ -50,8 +53,9 @@ def samples_done(doing: str) -> Iterator[Callable[[int, int], None]]:
     console.print(f"[green]done[/] {doing} [dim]({time.perf_counter() - start:.1f} s)[/]", soft_wrap=True)
 
 
-def print_json(data: Any) -> None:
-    """Prints `data` as JSON on standard output."""
+def print_json(data: Mapping[str, Any]) -> None:
+    """Prints `data` as one JSON object on standard output, with the version of its schema."""
+    data = {"schema_version": JSON_SCHEMA, **data}
     typer.echo(readable(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)))
 
 
@@ -64,6 +68,11 @@ def print_next(*commands: str) -> None:
     """Prints what the user may want to run next."""
     for command in commands:
         typer.echo(readable(f"next: {command}"))
+
+
+def again(*more: str) -> str:
+    """Returns the command line of this run with `more` behind it."""
+    return shlex.join(["neurokit", *given, *more])
 
 
 def number_or_dynamic(text: str | None, option: str) -> int | Literal["dynamic"] | None:
@@ -139,7 +148,7 @@ def _explain(error: Exception) -> tuple[str, str, str, int]:
     if isinstance(error, NeurokitError):
         listed = isinstance(error, UnsupportedError) and bool(error.reasons)
         expected = error.expected or ("none of the above" if listed else "what the command's help says")
-        fix = error.fix or ("as each line above says" if listed else "see neurokit COMMAND --help")
+        fix = error.fix or ("as each line above says" if listed else _help())
         return _one_line(error.what), _one_line(expected), _one_line(fix), error.exit_code
     outside = _of_the_machine(error)
     if outside is not None:
@@ -147,6 +156,11 @@ def _explain(error: Exception) -> tuple[str, str, str, int]:
     what = f"{type(error).__name__}: {_one_line(error) or 'no message'}"
     expected = "no such error: it is one of neurokit, of a library or of the model's own code"
     return what, expected, "run the same command with --debug, and report what it shows", UNEXPECTED
+
+
+def _help() -> str:
+    """Returns the command that shows the help of what was run."""
+    return f"see neurokit {given[0]} --help" if given and not given[0].startswith("-") else "see neurokit --help"
 
 
 def _of_the_machine(error: BaseException) -> tuple[str, str, str, int] | None:
@@ -160,6 +174,11 @@ def _of_the_machine(error: BaseException) -> tuple[str, str, str, int] | None:
             "free some space" if full else "give another one",
             2,
         )
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        from neurokit.doctor import what_installs
+
+        known = what_installs(error.name)
+        return known and (f"{error.name.partition('.')[0]} is not installed", f"it, for {known[0]}", known[1], 2)
     text = str(error)
     if (
         isinstance(error, MemoryError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurokit.cli._common import Debug, Json, print_json, print_next, stdout_is_for_json
+from neurokit.cli._common import Debug, Json, again, print_json, print_next, stdout_is_for_json
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, InputShape, parse_shapes
 from neurokit.cli.outputs import check_outputs
 from neurokit.errors import InputError, UnknownNameError
@@ -206,7 +207,9 @@ def _pack(out: Path, jobs: list[Job], force: bool, as_json: bool) -> None:
     if as_json:
         print_json({"pack": str(out), "jobs": len(jobs), "script": str(folder / "bench.py")})
     else:
-        print_next(f"copy {out} to the device, and there: python3 bench.py", "neurokit report result.json --html F")
+        print_next(
+            f"copy {out} to the device, and there: python3 bench.py", "neurokit report result.json --html page.html"
+        )
 
 
 def _show(run: BenchRun, out: Path | None, history: Path | None, as_json: bool) -> None:
@@ -223,7 +226,8 @@ def _show(run: BenchRun, out: Path | None, history: Path | None, as_json: bool) 
 
         show(latency.bench(run))
         if run.reports:
-            print_next(f"neurokit report {out or 'DIR RESULT.json'} --html page.html")
+            page = f"neurokit report {shlex.quote(str(out))} --html page.html"
+            print_next(page if out is not None else again("--out", "result.json"))
     raise typer.Exit(0 if run.reports else 1)
 
 

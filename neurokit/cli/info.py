@@ -8,6 +8,8 @@ import typer
 
 from neurokit.cli._common import Debug, Json, print_json, print_next
 
+_EXAMPLE = "spiking_cnn"  # the smallest network of the zoo
+
 
 def models(as_json: Json = False, debug: Debug = False) -> None:
     """List the models of the zoo."""
@@ -20,7 +22,7 @@ def models(as_json: Json = False, debug: Debug = False) -> None:
     from neurokit import render
 
     render.show(render.models(rows), render.broken(broken))
-    print_next("neurokit export MODEL --target onnx --out DIR")
+    print_next(f"neurokit export {_EXAMPLE} --target onnx --out {_EXAMPLE}-onnx")
 
 
 def targets(as_json: Json = False, debug: Debug = False) -> None:
@@ -34,7 +36,8 @@ def targets(as_json: Json = False, debug: Debug = False) -> None:
     from neurokit import render
 
     render.show(render.targets(rows), render.broken(broken))
-    print_next("neurokit export MODEL --target TARGET --out DIR")
+    ready = sorted((row["name"] for row in rows if not row["missing"]), key=lambda name: name != "onnx")[0]
+    print_next(f"neurokit export {_EXAMPLE} --target {ready} --out {_EXAMPLE}-{ready}")
 
 
 def list_(
@@ -77,5 +80,6 @@ def doctor(as_json: Json = False, debug: Debug = False) -> None:
         from neurokit import render
 
         render.show(render.checks(checks))
-        print_next("neurokit demo" if healthy else "install what is required, then neurokit doctor")
+        lacks = next((check.install for check in checks if check.name == "torch" and check.state != "ok"), "")
+        print_next(lacks or "neurokit demo")
     raise typer.Exit(0 if healthy else 1)

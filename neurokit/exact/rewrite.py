@@ -18,6 +18,7 @@ from neurokit.program import nodes
 from neurokit.program.nodes import aten
 from neurokit.program.passes import TRACED
 from neurokit.program.passes import apply as apply_passes
+from neurokit.serial import one_at_a_time
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Plan:
 
     Attributes:
         linears: Weights and biases, by the number of the linear map.
-        input: Rounding of the input.
+        inputs: Rounding of every input, in order.
         operands: Roundings of linear maps' operands, by number.
         results: Roundings of linear maps' results, by number.
         currents: Roundings of neurons' input currents, by number of the neuron node.
@@ -54,7 +55,7 @@ class Plan:
     """
 
     linears: dict[int, Quantised] = field(default_factory=dict)
-    input: Rounding | None = None
+    inputs: tuple[Rounding, ...] = ()
     operands: dict[int, Rounding] = field(default_factory=dict)
     results: dict[int, Rounding] = field(default_factory=dict)
     currents: dict[int, Rounding] = field(default_factory=dict)
@@ -69,8 +70,8 @@ def apply(program: ExportedProgram, plan: Plan, steps: int | None) -> tuple[Expo
 
 def place(folded: Folded, plan: Plan) -> Folded:
     """Puts a plan's numbers and roundings into a folded graph, in place."""
-    if plan.input is not None:
-        _insert_after(folded, folded.input, plan.input)
+    for node, rounding in zip(folded.placeholders, plan.inputs, strict=False):  # states follow
+        _insert_after(folded, node, rounding)
     for index, numbers in plan.linears.items():
         folded.set(index, numbers.weight, numbers.real_bias)
     for index, rounding in plan.operands.items():
@@ -122,6 +123,7 @@ def _emit(graph: Any, source: Node, rounding: Rounding) -> Node:
     return value
 
 
+@one_at_a_time
 def export_again(folded: Folded, program: ExportedProgram) -> ExportedProgram:
     """Traces a rewritten graph, with the free sizes of the program it came from."""
     example, dims = [], []

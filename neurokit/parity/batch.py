@@ -24,7 +24,9 @@ Feeds = dict[str, np.ndarray]
 Run = tuple[list[np.ndarray], list[np.ndarray]]
 
 
-def judge_batches(probe: Probe, vectors: Vectors, fixed: int | None, relative: float, exact: bool) -> list[str]:
+def judge_batches(
+    probe: Probe, vectors: Vectors, fixed: int | None, relative: float, exact: bool, own: Run | None = None
+) -> list[str]:
     """Runs different samples alone and together.
 
     Args:
@@ -34,6 +36,7 @@ def judge_batches(probe: Probe, vectors: Vectors, fixed: int | None, relative: f
         relative: Largest error of an output, relative to its largest element, that another order of summation makes
             in a model without layers.
         exact: Whether every bit must be equal.
+        own: What the artifact gave to the test vectors' input, where that is known already.
 
     Returns:
         Faults, one line each.
@@ -44,7 +47,7 @@ def judge_batches(probe: Probe, vectors: Vectors, fixed: int | None, relative: f
     orders = _orders(fixed, sum(layer.spikes.size for layer in vectors.layers))
     samples = make_samples({n: v.take([0], axis) for n, v in vectors.feeds.items()}, 1 + max(map(max, orders)))
     run = _Batch(probe, vectors, axis, fixed, relative, exact)
-    alone: dict[int, Run] = {}
+    alone: dict[int, Run] = {0: own} if own is not None and fixed is None and vectors.batch == 1 else {}
     faults: list[str] = []
     for order in orders:
         alone |= {k: run.alone(samples[k]) for k in order if k not in alone}

@@ -6,6 +6,7 @@ Teacher forcing replaces the neuron's state at every step; here it carries its o
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def judge_neuron(probe: Probe, index: int, layer: LayerVector) -> str:
     dtype = layer.sample_h.dtype
     steps = max(SHORTEST, len(layer.spikes) + LONGER)
     parameters = _rounded(layer.parameters, dtype)
-    current, start = made_currents(layer.op, parameters, float(np.max(layer.init)), steps, dtype)
+    current, start = _currents(layer.op, tuple(parameters.items()), float(np.max(layer.init)), steps, dtype)
     spikes, last = probe.run(index, current, start)
     if spikes.shape != current.shape or last.size != start.size:
         return f"run alone over {steps} steps, its neuron gives spikes of shape {list(spikes.shape)}"
@@ -77,6 +78,13 @@ def judge_neuron(probe: Probe, index: int, layer: LayerVector) -> str:
 def _rounded(parameters: dict[str, Any], dtype: np.dtype[Any]) -> dict[str, Any]:
     """Returns the numbers as the artifact holds them, in float64."""
     return {k: float(dtype.type(v)) if isinstance(v, float) else v for k, v in parameters.items()}
+
+
+@lru_cache(maxsize=32)  # many layers have the same neuron
+def _currents(
+    op: str, parameters: tuple[tuple[str, Any], ...], init: float, steps: int, dtype: np.dtype[Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    return made_currents(op, dict(parameters), init, steps, dtype)
 
 
 def made_currents(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from neurokit.capture import Captured
+    from neurokit.capture.reference import Watch
     from neurokit.parity.rounding import Magnitude
     from neurokit.parity.vectors import LayerVector
 
@@ -26,6 +27,7 @@ def record_coverings(
     records: Sequence[Any],
     vectors: Sequence[LayerVector],
     axis: int,
+    watch: Watch | None = None,
 ) -> tuple[Covering, ...]:
     """Runs the program on inputs within the declared range and beyond it, with every layer firing at random.
 
@@ -36,6 +38,7 @@ def record_coverings(
         records: What the program's neurons did on these.
         vectors: Their layers.
         axis: Axis of the samples in the inputs.
+        watch: Called with every operation of every run.
     """
     batch = next(iter(feeds.values())).shape[axis]
     steps = max((len(entry.spikes) for entry in records), default=1)
@@ -48,7 +51,7 @@ def record_coverings(
     if not any(value.dtype.kind == "f" for value in feeds.values()):
         runs = runs[:1]
     return tuple(
-        _record(captured, module, feeds, records, vectors, kind, seed, count, axis)
+        _record(captured, module, feeds, records, vectors, kind, seed, count, axis, watch)
         for seed, (kind, count) in enumerate(runs)
     )
 
@@ -63,6 +66,7 @@ def _record(
     seed: int,
     batch: int,
     axis: int,
+    watch: Watch | None,
 ) -> Covering:
     import torch
 
@@ -83,7 +87,7 @@ def _record(
         forced |= {at: part.to(records[at].spikes.dtype) for at, part in zip(places, parts, strict=True)}
     spikes_of_calls = [forced[at] for at in range(len(records))]
     states = fed_back(captured, module, given, spikes_of_calls)
-    outputs, entries = record_all(module, (*given, *states), spikes_of_calls)
+    outputs, entries = record_all(module, (*given, *states), spikes_of_calls, watch)
     magnitudes, of_outputs = analysed(captured, module, spikes_of_calls, given, states)
     covers = tuple(
         _cover(_seed(seed, at), shape, [entries[k].current for k in places], [magnitudes[k] for k in places])

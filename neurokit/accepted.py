@@ -1,0 +1,55 @@
+"""What public functions take in place of a thing itself: a name for a model, a spec for a capture, one for several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neurokit.errors import InputError
+from neurokit.spec import ModelSpec
+from neurokit.stages import stage
+
+if TYPE_CHECKING:
+    pass
+
+
+def as_model(model: Any) -> Any:
+    """Returns the spec of a model given as a name or a path (`neurokit.load`); anything else as it is."""
+    if isinstance(model, str | Path):
+        from neurokit.loading import load
+
+        return load(str(model))
+    return model
+
+
+def as_captured(model: Any, check: Callable[[ModelSpec], None]) -> Any:
+    """Returns a captured model or an exact form as it is, and captures a spec, or what `neurokit.load` takes.
+
+    Args:
+        model: What the caller of a public function gave.
+        check: Refuses a spec that the work after the capture cannot take, before the capture's time is spent.
+
+    Raises:
+        InputError: If it is none of these.
+    """
+    model = as_model(model)
+    if isinstance(model, ModelSpec):
+        from neurokit.capture import capture
+
+        check(model)
+        with stage("capture"):
+            return capture(model, compare=True)
+    if hasattr(model, "whole_spec") or hasattr(model, "source"):  # `Captured` and `Exact` come with torch
+        return model
+    raise InputError(
+        f"a {type(model).__name__} was given as the model",
+        expected="a captured model, its exact form, a ModelSpec, or a name that neurokit.load takes",
+        fix="neurokit.capture(module, example_inputs)",
+    )
+
+
+def as_several(given: Any) -> list[Any]:
+    """Returns the things that were given, where one alone may be given without a list around it."""
+    single = isinstance(given, str | Path) or not isinstance(given, Iterable)
+    return [given] if single else list(given)

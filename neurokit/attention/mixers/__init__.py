@@ -1,0 +1,1 @@
+"""Token mixers without softmax: one file a method."""

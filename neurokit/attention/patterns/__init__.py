@@ -1,0 +1,1 @@
+"""Patterns: one file a method."""
