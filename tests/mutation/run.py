@@ -95,8 +95,7 @@ def answers(artifact: Artifact, x: np.ndarray) -> np.ndarray:
     """Returns what the file answers, by ONNX Runtime directly; of a NIR file, by the interpreter of NIR."""
     manifest = artifact.manifest
     if manifest.target == NIR:
-        with nk.open(artifact) as runner:
-            return np.asarray(runner(x))
+        return _answers_of_nir(artifact, x)
     session = new_session(artifact.file("model.onnx"))
     name, output = manifest.inputs[0].name, manifest.outputs[0].name
     if manifest.form != "step":
@@ -109,6 +108,17 @@ def answers(artifact: Artifact, x: np.ndarray) -> np.ndarray:
         steps.append(found[output])
         held = {state.input: found[state.output] for state in manifest.states}
     return reduce_steps(np.stack(steps), manifest.target_info["time_output"])
+
+
+def _answers_of_nir(artifact: Artifact, x: np.ndarray) -> np.ndarray:
+    """Runs the file alone: opened as an artifact, it would be held against its manifest."""
+    from neurokit.interchange.nir_net import read_net
+
+    net = read_net(artifact.file("model.nir"))
+    functional.reset_net(net)
+    with torch.no_grad():
+        (y,) = net.run((torch.from_numpy(x),), net.call)
+    return reduce_steps(y.numpy(), artifact.manifest.target_info["time_output"])
 
 
 def planted(artifact: Artifact, fault: str, out: Path, steps: int) -> Artifact:
