@@ -82,13 +82,17 @@ def capture(
 
 
 def exact(
-    model: Captured | ModelSpec, calibration: torch.Tensor | None = None, *, bits: int = 8, search: bool | None = None
+    model: Captured | ModelSpec,
+    calibration: torch.Tensor | Mapping[str, torch.Tensor] | None = None,
+    *,
+    bits: int = 8,
+    search: bool | None = None,
 ) -> Exact:
     """Turns a model into its exact form: the same spikes on every target, bit for bit, with a proof.
 
     Args:
         model: A captured model, or a spec. Re-parameterised branches are merged.
-        calibration: Inputs `[T, B, *shape]`; default is the spec's example.
+        calibration: Inputs `[T, B, *shape]`, of several inputs by name; default is the spec's example.
         bits: Bits of a weight, 2 to 8.
         search: Whether to search for the rounding that keeps the sums; default is with calibration data.
 
@@ -353,6 +357,7 @@ def _manifest(
     captured: Captured, target: str, options: LowerOptions, entries: dict[str, Any], weights_sha256: str | None
 ) -> Manifest:
     spec = captured.spec
+    task = None if spec.task is None else TaskInfo(**asdict(spec.task))
     reasons = {
         "kept": "branches kept apart: on dense hardware merging them would cost 4.5 times the multiplications",
         "merged": "branches merged into dense convolutions, so that spikes are their operands",
@@ -371,10 +376,9 @@ def _manifest(
             state=captured.reparameterisation,
             reason=reasons.get(captured.reparameterisation, ""),
         ),
-        task=None if spec.task is None else TaskInfo(**asdict(spec.task)),
         transforms=tuple(TransformInfo(**asdict(applied)) for applied in spec.transforms),
         versions=versions(),
         options={"batch": options.batch, "flat": options.flat, **dict(options.extra)},
         fidelity=None if captured.fidelity is None else captured.fidelity.to_json(),
-        **{"numerics": options.numerics, **entries},
+        **{"numerics": options.numerics, "task": task, **entries},
     )

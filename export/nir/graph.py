@@ -167,6 +167,10 @@ class GraphBuilder:
     def _at(self, source: str) -> Made:
         return self.nodes[source] if source in self.nodes else self.foreign[source]
 
+    def input_name(self, port: str) -> str:
+        """Returns what the node of one of several inputs is called."""
+        return self._name(f"input_{port}")
+
     def _name(self, wanted: str) -> str:
         base = "".join(c if c.isalnum() or c == "_" else "_" for c in wanted) or "node"
         name, count = base, 1

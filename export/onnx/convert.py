@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 from neurokit.dims import BATCH, Dim, Size, substitute, text_of
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.export.describe import describe_graph
-from neurokit.export.onnx.functions import DOMAIN, OPSET, VERSION, NeuronFunction, from_call
+from neurokit.export.onnx.attention import ATTENTION, AttentionForm, opset_of, translations
+from neurokit.export.onnx.functions import DOMAIN, VERSION, NeuronFunction, from_call
+from neurokit.export.onnx.fuse import fuse
+from neurokit.export.onnx.group_query import group_queries
 from neurokit.export.onnx.passes import clean, distinct_outputs
 from neurokit.export.onnx.pooling import avg_pool2d
+from neurokit.export.onnx.sorting import sort_stable
 from neurokit.neurons.parameters import ARGUMENTS
 
 if TYPE_CHECKING:
@@ -21,18 +25,25 @@ if TYPE_CHECKING:
 
 _PLACEHOLDER = "neurokit.placeholder"
 _STEPWISE = "stepwise"
+_IR_VERSIONS = {20: 10, 23: 11, 27: 13}  # at opset 20 the newest that runtimes two years old read
 
 
-def onnx_from_captured(captured: Captured) -> ir.Model:
+def onnx_from_captured(captured: Captured, attention: AttentionForm = "decomposed", *, fused: bool = True) -> ir.Model:
     """Returns the ONNX model of a captured program.
 
     In the step form every state is an input `<state>_in` and an output `<state>_out`; in the sequence form states
     start from their initial value inside the graph, and their last value is not handed out.
 
+    Args:
+        captured: The captured program.
+        attention: What attention becomes (`neurokit.export.onnx.attention`).
+        fused: Whether norms and rotations become operators of their own where the opset has them.
+
     Raises:
         UnsupportedError: If an operation of the program has no ONNX counterpart.
     """
-    model = _translate(captured)
+    opset = opset_of(captured.program, attention)
+    model = _translate(captured, attention, min(opset, ATTENTION))
     graph = model.graph
     _copy_given_outputs(graph)
     distinct_outputs(graph, [f"output_{at}" for at in range(len(graph.outputs))])
@@ -40,14 +51,19 @@ def onnx_from_captured(captured: Captured) -> ir.Model:
     _call_functions(model, captured)
     if captured.form == "sequence":
         _start_states_inside(graph, captured)
-    model.ir_version = 10  # the newest that runtimes two years old read
+    model.ir_version = _IR_VERSIONS.get(opset, 10)
     names = [str(value.name) for value in graph.outputs]
     clean(model)
+    model.opset_imports[""] = graph.opset_imports[""] = opset
+    if fused and opset >= ATTENTION:
+        fuse(model)
+    if attention == "ort":
+        group_queries(model)
     distinct_outputs(graph, names)
     return model
 
 
-def _translate(captured: Captured) -> ir.Model:
+def _translate(captured: Captured, attention: AttentionForm, opset: int) -> ir.Model:
     """Runs torch's exporter with neurons as placeholder nodes."""
     import torch
 
@@ -57,6 +73,8 @@ def _translate(captured: Captured) -> ir.Model:
         torch.ops.neurokit.plif.default: _translation("plif"),
         torch.ops.neurokit.stepwise.default: _stepwise,
         torch.ops.aten.avg_pool2d.default: avg_pool2d,
+        torch.ops.aten.sort.stable: sort_stable,
+        **translations(attention),
     }
     try:
         # Without gradients: with them, a scan over a free batch size cannot be traced again.
@@ -66,7 +84,7 @@ def _translate(captured: Captured) -> ir.Model:
                 captured.program,
                 (),
                 dynamo=True,
-                opset_version=OPSET,
+                opset_version=opset,
                 optimize=False,
                 verbose=False,
                 custom_translation_table=table,
@@ -178,14 +196,16 @@ def _call_functions(model: ir.Model, captured: Captured) -> None:
     import onnx_ir as ir
 
     scalars: dict[tuple[str, float], ir.Value] = {}
-    paths = iter(captured.calls)
+    from neurokit.capture.stepping import layer_names
+
+    paths = iter(layer_names(captured.program, captured.calls))
     for node in list(model.graph):
         if node.domain != _PLACEHOLDER:
             continue
-        if node.op_type == _STEPWISE:
-            _call_step(model, captured, node)
-            continue
         path = next(paths)
+        if node.op_type == _STEPWISE:
+            _call_step(model, captured, node, path)
+            continue
         dtype = str(node.inputs[0].dtype.numpy())
         function = from_call(node.op_type, dict(node.meta), captured.form == "step", dtype)
         inputs = [node.inputs[0], node.inputs[1]]
@@ -203,7 +223,7 @@ def _call_functions(model: ir.Model, captured: Captured) -> None:
     _unique_names(model.graph)
 
 
-def _call_step(model: ir.Model, captured: Captured, node: ir.Node) -> None:
+def _call_step(model: ir.Model, captured: Captured, node: ir.Node, path: str) -> None:
     """Replaces the placeholder of a layer of rare neurons by a call of its function."""
     import onnx_ir as ir
 
@@ -215,11 +235,12 @@ def _call_step(model: ir.Model, captured: Captured, node: ir.Node) -> None:
     step = step_of(key)
     traced = next(each for each in stepwise_nodes(captured.program) if each.args[2] == key)
     function = stepwise.function_of(traced, step.path, type(step.module).__name__, captured.form == "step")
-    call = ir.Node(stepwise.DOMAIN, function.name, node.inputs, num_outputs=len(node.outputs), name=step.path)
-    call.metadata_props["neurokit.path"] = step.path
+    call = ir.Node(stepwise.DOMAIN, function.name, node.inputs, num_outputs=len(node.outputs), name=path)
+    kinds = ",".join(str(int(value.dtype or 1)) for value in node.inputs if value is not None)
+    call.metadata_props.update({"neurokit.path": path, stepwise.LAYER: kinds})
     labels = ["spikes", *(f"state{index}" for index in range(len(node.outputs) - 1))]
     for old, new, label in zip(node.outputs, call.outputs, labels, strict=True):
-        new.shape, new.type, new.name = old.shape, old.type, f"{step.path or 'model'}.{label}"
+        new.shape, new.type, new.name = old.shape, old.type, f"{path or 'model'}.{label}"
         _replace(model.graph, old, new)
     model.graph.insert_after(node, call)
     model.graph.remove(node, safe=True)

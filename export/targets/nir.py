@@ -40,7 +40,7 @@ class NirTarget:
         opens_with=("h5py", "torch"),
         install='pip install "neurokit-edge[nir]"',
         streaming=True,
-        takes=frozenset({"dtypes"}),
+        takes=frozenset({"dtypes", "inputs"}),
     )
 
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
@@ -76,6 +76,7 @@ class NirTarget:
             "fires": "above v_threshold, the float32 below the model's, which fires at it",
             "rewrites": walk.graph.rewrites,
             "input_grid": None if walk.grid is None else asdict(walk.grid),
+            "inputs": walk.inputs,
         }
         notes = notes_of(captured.spec.name, entries)
         if settings["partition"] and walk.graph.reasons:
@@ -101,12 +102,15 @@ class NirTarget:
 
     def simulators(self, artifact: Artifact, vectors: Vectors) -> tuple[SimulatorParity, ...]:
         """Runs the file in the other simulators that are installed; none for a model in parts."""
-        from neurokit.export.nir.simulators import compare
+        from neurokit.export.nir.simulators import compare, unable
 
         info = artifact.manifest.target_info
         if info.get("parts"):
             return ()
-        probe = NirProbe(artifact)
+        if len(artifact.manifest.inputs) > 1:
+            neurons = sum(layer.spikes[0, 0].size for layer in vectors.layers)
+            return unable(len(artifact.manifest.inputs), neurons)
+        probe, vectors = NirProbe(artifact), vectors.without_steps()
         x, spikes = probe.firing(vectors.feeds)
         # What the reference did comes first; neurons that it does not record are compared with our interpreter.
         names = [name for _, name in info["layers"]]
@@ -177,7 +181,7 @@ def _write(part: Part, path: Path, walk: Walk, settings: dict[str, Any], noted: 
     name = walk.captured.spec.name
     notes: dict[str, Any] = {"dt": float(settings["dt"]), "time_unit": "s", "model": name, "neurokit": __version__}
     notes |= noted
-    if walk.grid is not None and [made.tensor for made in part.inputs.values()] == [walk.input_tensor]:
+    if walk.grid is not None and [made.tensor for made in part.inputs.values()] == walk.input_tensors:
         notes |= walk.grid.to_metadata()
     nir.write(str(path), to_nir(part, notes))
 
@@ -191,7 +195,7 @@ def _record(walk: Walk, found: list[Part], path: Path) -> None:
     import torch
     from torch.fx import Interpreter
 
-    from neurokit.capture.reference import example_input
+    from neurokit.capture.reference import example_inputs
     from neurokit.neurons.ops import is_neuron
 
     captured = walk.captured
@@ -209,10 +213,10 @@ def _record(walk: Walk, found: list[Part], path: Path) -> None:
 
     steps = captured.time_steps if isinstance(captured.time_steps, int) else None
     batch = captured.batch if isinstance(captured.batch, int) else 1
-    x = example_input(captured.spec, steps, batch, 0)
+    given = example_inputs(captured.spec, steps, batch, 0)
     module = captured.program.module()
     with torch.no_grad():
-        Keeper(module).run(x, *captured.initial_states(batch))
+        Keeper(module).run(*given.values(), *captured.initial_states(batch))
     arrays = {}
     for index, part in enumerate(found):
         for name, made in part.inputs.items():

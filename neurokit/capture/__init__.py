@@ -16,8 +16,9 @@ from neurokit.capture.graphs import several_and_neurons, together
 from neurokit.capture.hidden import find_hidden
 from neurokit.capture.hooks import foreign_hooks, settle
 from neurokit.capture.initial_values import learn_starts
+from neurokit.capture.merging import merged_reference
 from neurokit.capture.neurons import is_stateful
-from neurokit.capture.obstacles import neurons_and_states, not_one_step, not_streaming, wrong_time_steps
+from neurokit.capture.obstacles import growing_over_time, not_one_step, not_streaming, wrong_time_steps
 from neurokit.capture.one_by_one import folds
 from neurokit.capture.ports import check_dynamic, input_ports, output_meaning, output_ports
 from neurokit.capture.probe import Probe, example_values, keep_other_attributes, probe, set_time_steps, time_output
@@ -80,11 +81,15 @@ def capture(
     check_finite(module, spec.name)
     eager = untouched(module) if compare or any(True for _ in foreign_hooks(module)) else None
     merged: Merged = "none"
+    said: list[str] = []
     if spec.merge_reparameterised is not None:
         merged = "merged" if merge else "kept"
-        module = spec.merge_reparameterised(module) if merge else module
+        if merge:
+            if eager is not None:
+                eager, said = merged_reference(eager, spec)
+            module = spec.merge_reparameterised(module)
     net, notes = private_copy(module)
-    notes += getattr(module, "notes_for_user", ())
+    notes += [*getattr(module, "notes_for_user", ()), *said]
     steps = _time_steps(spec, net, time_steps)
     keep_other_attributes(net, spec)
     _check_batch(batch)
@@ -112,7 +117,8 @@ def _twin(net: nn.Module, spec: ModelSpec, steps: TimeSteps, signature: Signatur
     stepwise = steps is not None and spec.time_input == "step"
     hidden = find_hidden(net, spec, signature) if stepwise else ()
     twin = Twin(net, "none" if steps is None else spec.time_input, signature, hidden)
-    twin.by_step = twin.by_step or (stepwise and not folds(twin, spec))
+    # What the graph declares as state goes from step to step.
+    twin.by_step = twin.by_step or (stepwise and (bool(signature.graph.states) or not folds(twin, spec)))
     return twin
 
 
@@ -180,7 +186,7 @@ def _trace(
 ) -> Captured:
     single = form == "step"
     _refuse_size(spec, steps, batch)
-    reasons = [*twin.refusals(), *wrong_time_steps(twin, steps), *neurons_and_states(twin, spec)]
+    reasons = [*twin.refusals(), *wrong_time_steps(twin, steps), *growing_over_time(twin, spec)]
     if single:
         reasons += not_streaming(twin, spec)
     if reasons:

@@ -57,7 +57,7 @@ def run_program(captured: Captured, x: Tensor, double: bool) -> Run:
     module: Any = captured.program.module()
     states = captured.initial_states(size)
     if double:
-        module = _in_double(module)
+        module = program_in_double(module)
         states = tuple(s.double() if s.is_floating_point() else s for s in states)
     outputs, records = record(module, (x, *states))
     spikes = {path: entry.spikes for path, entry in zip(captured.calls, records, strict=True)}
@@ -65,7 +65,7 @@ def run_program(captured: Captured, x: Tensor, double: bool) -> Run:
     return Run(outputs[: len(captured.output_names)], once)
 
 
-def _in_double(module: Any) -> Any:
+def program_in_double(module: Any) -> Any:
     """Returns a program that computes in float64, types that its graph names included."""
     made = copy.deepcopy(module).double()
     for node in made.graph.nodes:

@@ -135,7 +135,7 @@ def judge_covering(probe: Probe, vectors: Vectors, tolerance: float) -> Covering
         vectors: Its test vectors.
         tolerance: Relative L2 error of a sample's outputs that is allowed in a model without layers.
     """
-    if not vectors.coverings or (vectors.layers and not probe.can_force()):
+    if not vectors.coverings or (any(run.layers for run in vectors.coverings) and not probe.can_force()):
         return CoveringRun((None,) * len(vectors.layers))
     worst, unequal, faults = [0.0] * len(vectors.layers), False, []
     axis = 0 if vectors.time_input == "image" else 1
@@ -158,7 +158,10 @@ def _drawn(vectors: Vectors, run: Covering, axis: int) -> tuple[dict[str, np.nda
     if run.kind == "vectors":
         return vectors.feeds, [random_spikes(cover.seed, cover.shape) for cover in run.layers]
     feeds = stimulus(vectors.feeds, vectors.ranges, run.kind, run.seed, run.batch, axis)
-    return feeds, [paired_spikes(cover.seed, cover.shape) for cover in run.layers]
+    return feeds, [
+        layer.drawn(paired_spikes(cover.seed, cover.shape))
+        for layer, cover in zip(vectors.layers, run.layers, strict=True)
+    ]
 
 
 def _faults(

@@ -85,6 +85,9 @@ def _fault(vectors: Vectors, manifest: Any) -> str:
 def _layer_fault(layer: LayerVector) -> str:
     if layer.spikes.ndim < 2 or not _is_bound(layer.bound) or not isinstance(layer.rigorous, bool):
         return "have no spikes or no bound"
+    if layer.steps is not None:
+        fault = layer.steps.fault(layer.spikes.shape)
+        return fault or _places_fault(layer.sample_at, (layer.sample_h,), layer.spikes.size)
     if not _is_initial(layer.init, layer.spikes.shape[1:]):
         return f"start from {layer.init!r}"
     if any(not 0 < step < len(layer.spikes) for step in layer.restarts):
@@ -116,7 +119,7 @@ def _neuron_fault(vectors: Vectors, manifest: Any) -> str:
     """Compares the neurons of vectors and manifest."""
     declared = {neuron.path: neuron for neuron in manifest.neurons}
     for layer in vectors.layers:
-        neuron = declared.get(layer.path)
+        neuron = declared.get(layer.path if layer.steps is None else layer.path.partition("@")[0])
         if neuron is None:
             return f"have a layer {layer.path!r} that the manifest does not know"
         # A form may take a neuron apart that the reference has whole: inside of a loop over a free T.
