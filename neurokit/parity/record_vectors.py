@@ -67,12 +67,15 @@ def make_vectors(
     by_path = {neuron.path: neuron for neuron in captured.neurons}
     layers = tuple(
         _make_layer(by_path[path], [records[at] for at in places], [currents[at] for at in places], index)
-        for index, (path, places) in enumerate(calls_of_layers(captured.calls).items())
+        for index, (path, places) in enumerate(calls_of_layers(() if captured.parts else captured.calls).items())
     )
     names = captured.output_names
     arrays = {info.name: value.numpy() for info, value in zip(captured.spec.inputs, given, strict=True)}
     time_input = "image" if captured.spec.time_input == "image" or steps is None else "sequence"
     calls, more = ((), ()) if captured.spiking else make_calls(captured.graphs, keeps, seed)
+    if any(part.calls for part in captured.parts):
+        said = f"neurons of several graphs are compared through the outputs of {len(calls)} calls, not layer by layer"
+        more = (*more, said)
     text, missing = make_text(captured, seed) if keeps else (None, ())
     covered = not calls and not captured.spec.states  # with states or a free length, calls in a row are compared
     return Vectors(

@@ -84,3 +84,36 @@ def test_what_does_not_go_is_refused_with_the_reason(captured, tmp_path):
         capture(_spec("m"))
     with pytest.raises(InputError, match="every call of a graph is one step"):
         capture(_spec(), time_steps=4)
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.n = nn.Linear(4, 6), neuron.LIFNode(v_threshold=0.2)
+        self.b, self.m = nn.Linear(6, 3), neuron.IFNode(v_threshold=0.2)
+
+    def first(self, x):
+        return self.n(self.a(x))
+
+    def second(self, h):
+        return self.m(self.b(h))
+
+
+def test_neurons_in_the_first_graph_too_and_what_verification_did_not_see_is_said(tmp_path):
+    torch.manual_seed(0)
+    net = Two().eval()
+    graphs = (
+        GraphSpec("first", (nk.TensorSpec("x", (4,)),), ("h",), method="first"),
+        GraphSpec("second", (nk.TensorSpec("h", (6,), source="first.h"),), ("y",), method="second"),
+    )
+    artifact = nk.lower(capture(nk.ModelSpec("two", lambda: net, graphs=graphs)), "onnx-step", tmp_path / "a")
+    assert artifact.manifest.parity["passed"]
+    assert any("not layer by layer" in note for note in artifact.manifest.parity["notes"])
+    x = torch.rand(5, 2, 4, generator=torch.Generator().manual_seed(0))
+    functional.reset_net(net)
+    with nk.open(artifact) as runner, torch.no_grad():
+        runner.reset(2)
+        for step in x:
+            runner.run("first", {"x": step.numpy()})
+            np.testing.assert_array_equal(runner.run("second", {})["y"], net.second(net.first(step)).numpy())
+    functional.reset_net(net)
