@@ -1,4 +1,4 @@
-"""SpikingJelly models outside the zoo, each with a small twin for quick runs.
+"""SpikingJelly models outside the zoo, each with a small twin of fewer blocks for quick runs.
 
     neurokit export examples/spikingjelly_models.py:ms_resnet18 --target onnx --out build/ms_resnet18
 
@@ -98,7 +98,12 @@ def ms_resnet18() -> ModelSpec:
 
 
 def ms_resnet18_small() -> ModelSpec:
-    return _spec("ms_resnet18_small", 64, lambda: ms_resnet.ms_resnet18(TIME_STEPS, 3, SMALL_CLASSES), "mean")
+    return _spec(
+        "ms_resnet18_small",
+        64,
+        lambda: ms_resnet.MSResNet(TIME_STEPS, 3, SMALL_CLASSES, layers=(1, 1, 1, 1), base_channels=32),
+        "mean",
+    )
 
 
 # Spikformer-Ti: spiking self-attention without softmax; logits at every step.
@@ -110,9 +115,9 @@ def spikformer_ti_small() -> ModelSpec:
     return _spec(
         "spikformer_ti_small",
         64,
-        lambda: spikformer.spikformer_ti(TIME_STEPS, img_size_h=64, img_size_w=64, num_classes=SMALL_CLASSES),
+        lambda: spikformer.Spikformer(TIME_STEPS, 3, 64, 64, num_classes=SMALL_CLASSES, depths=2),
         "sequence",
-        2.0,
+        1.8,
     )
 
 
@@ -123,7 +128,11 @@ def qkformer_10_384() -> ModelSpec:
 
 def qkformer_10_384_small() -> ModelSpec:
     return _spec(
-        "qkformer_10_384_small", 64, lambda: qkformer.qkformer_10_384(TIME_STEPS, 3, SMALL_CLASSES), "mean", 2.0
+        "qkformer_10_384_small",
+        64,
+        lambda: qkformer.QKFormer(TIME_STEPS, 3, SMALL_CLASSES, num_heads=(6, 6, 6), depths=(1, 1, 1)),
+        "mean",
+        1.8,
     )
 
 
@@ -134,5 +143,9 @@ def sdt_8_384() -> ModelSpec:
 
 def sdt_8_384_small() -> ModelSpec:
     return _spec(
-        "sdt_8_384_small", 64, lambda: spike_driven_transformer.sdt_8_384(TIME_STEPS, 3, SMALL_CLASSES), "mean", 1.5
+        "sdt_8_384_small",
+        64,
+        lambda: spike_driven_transformer.SpikeDrivenTransformer(TIME_STEPS, 3, SMALL_CLASSES, depths=2),
+        "mean",
+        1.5,
     )

@@ -13,6 +13,7 @@ from neurokit._version import __version__
 
 if TYPE_CHECKING:
     from neurokit import errors as errors
+    from neurokit.answers import answer as answer
     from neurokit.artifact import Artifact as Artifact
     from neurokit.bench.api import benchmark as benchmark
     from neurokit.dims import Dim as Dim
@@ -42,6 +43,7 @@ _PUBLIC = {
     "ModelSpec": "neurokit.spec",
     "Quantity": "neurokit.quantity",
     "TensorSpec": "neurokit.spec",
+    "answer": "neurokit.answers",
     "benchmark": "neurokit.bench.api",
     "capture": "neurokit.pipeline",
     "exact": "neurokit.pipeline",

@@ -16,9 +16,9 @@ State = Literal["ok", "missing", "broken"]
 
 # Import name, what it is for, whether nothing works without it, what pip installs.
 _LIBRARIES = (
-    ("torch", "models and capture", True, "torch==2.11.0"),
-    ("torchvision", "model bodies", True, "torchvision==0.26.0"),
-    ("spikingjelly", "spiking neurons", True, "spikingjelly==2.0.0"),
+    ("torch", "models, capture and lowering", False, "torch==2.11.0"),
+    ("torchvision", "model bodies", False, "torchvision==0.26.0"),
+    ("spikingjelly", "spiking neurons", False, "spikingjelly==2.0.0"),
     ("onnx", "writing ONNX", False, "onnx onnxscript onnx-ir"),
     ("onnxscript", "writing ONNX", False, "onnxscript onnx-ir"),
     ("onnxruntime", "running ONNX", False, "onnxruntime"),
@@ -76,6 +76,14 @@ def _python() -> Check:
         platform.python_version(),
         "" if new_enough else "install Python 3.11 or newer",
     )
+
+
+def what_installs(module: str) -> tuple[str, str] | None:
+    """Returns what a library is for and the command that installs it, or None for a module that we do not use."""
+    for name, purpose, _, packages in _LIBRARIES:
+        if name == module.partition(".")[0]:
+            return purpose, f"python -m pip install {packages}"
+    return None
 
 
 def _library(name: str, purpose: str, required: bool, packages: str) -> Check:

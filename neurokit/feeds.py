@@ -49,6 +49,27 @@ def call_by_name(run: Callable[[Feeds], Outputs], given: Any, inputs: Sequence[s
     return found[names[0]]
 
 
+def named_inputs(given: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Returns data of a model's inputs by name: a mapping as it is, or one array of the one input.
+
+    Raises:
+        InputError: If there are several inputs and one array, or a name is missing or unknown.
+    """
+    if not isinstance(given, Mapping):
+        if len(names) > 1:
+            raise InputError(
+                f"data of one input were given, and there are {len(names)}: {', '.join(names)}",
+                expected="data of every input by its name",
+                fix="a mapping of names to arrays, or an .npz file that holds them",
+            )
+        return {names[0]: given}
+    wrong = sorted(set(given) ^ set(names))
+    if wrong:
+        what = f"there is no input {wrong[0]!r}" if wrong[0] in given else f"data of input {wrong[0]!r} are missing"
+        raise InputError(what, expected="the inputs " + ", ".join(names))
+    return dict(given)
+
+
 def check_feeds(
     feeds: Feeds, ports: Sequence[Any], known: Mapping[str, int] | None = None, dims: Mapping[str, Any] | None = None
 ) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -289,6 +290,7 @@ def spec_of_module(
         if time_steps is not None:
             check_takes_sequence(pristine, inputs[0], time_steps, ref)
         return ModelSpec(name, lambda: copy.deepcopy(pristine), inputs, time_steps=time_steps)
+    _check_one_input(pristine, ref)
     own = _own_time_steps(module)
     looped = steps_of_its_own(pristine, inputs[0]) if own is None else None
     if looped is not None and time_steps not in (None, looped) and calls_differ(pristine, inputs[0]):
@@ -316,6 +318,26 @@ def spec_of_module(
                 raise
             return other
     return ModelSpec(name, build, inputs, time_steps=steps, time_input=semantics)
+
+
+def _check_one_input(module: nn.Module, ref: str) -> None:
+    """Refuses a module with neurons whose forward needs more inputs than the one that is known.
+
+    Raises:
+        InputError: As said.
+    """
+    try:
+        parameters = inspect.signature(module.forward).parameters.values()
+    except (TypeError, ValueError):  # of a scripted function nothing is known
+        return
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = [each.name for each in parameters if each.kind in positional and each.default is inspect.Parameter.empty]
+    if len(needed) > 1:
+        raise InputError(
+            f"the forward of {ref} takes {len(needed)} inputs ({', '.join(needed)}), and one shape was given",
+            expected="a model of one input, or one that says what its inputs are over time",
+            fix="return a ModelSpec with inputs= and time_input=",
+        )
 
 
 def _in_another_layout(

@@ -13,6 +13,7 @@ from neurokit.errors import InputError, MissingRuntimeError, OutputError, Unsupp
 from neurokit.manifest import TaskInfo, TransformInfo
 from neurokit.parity.check import verify as _verify
 from neurokit.parity.check import with_simulators
+from neurokit.parity.compare import compare
 from neurokit.parity.record_vectors import make_vectors
 from neurokit.parity.vectors import FILE, Vectors
 from neurokit.parity.wellformed import fitting
@@ -133,7 +134,7 @@ def lower(
     out: str | Path,
     *,
     numerics: str = "float",
-    calibration: torch.Tensor | None = None,
+    calibration: torch.Tensor | Mapping[str, torch.Tensor] | None = None,
     bits: int = 8,
     batch: int | Literal["dynamic"] | None = None,
     flat: bool = False,
@@ -155,7 +156,7 @@ def lower(
         out: Folder to make; it appears whole or not at all.
         numerics: "float", or "exact" for the same spikes on every target, bit for bit, with the proof in the manifest.
         calibration: For "exact" and for targets in int8: inputs that ranges and roundings are chosen on,
-            `[T, B, *shape]` (`[B, *shape]` without time); default is the spec's example.
+            `[T, B, *shape]` (`[B, *shape]` without time), of several inputs by name; default is the spec's example.
         bits: For "exact": bits of a weight, 2 to 8.
         batch: "dynamic" or a fixed batch size; default is the capture's.
         flat: Whether to add a copy without local functions.
@@ -242,7 +243,7 @@ def _source(model: Captured | Exact) -> Captured:
 
 
 def _numerics(
-    model: Captured | Exact, numerics: str, calibration: torch.Tensor | None, bits: int, training: Labelled | None
+    model: Captured | Exact, numerics: str, calibration: Any, bits: int, training: Labelled | None
 ) -> tuple[Captured, dict[str, Any] | None]:
     """Returns the model in the numerics that were asked for, and its proof."""
     from neurokit.capture import Captured as IsCaptured
@@ -308,46 +309,6 @@ def verify(
     return report
 
 
-def compare(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
-    """Runs several artifacts of one model freely on the same input and compares them pair by pair.
-
-    Returns:
-        One entry a pair: names, spike decisions compared, spikes that differ, relative error of the outputs.
-
-    Raises:
-        InputError: If the artifacts are not of one model and one input.
-    """
-    import numpy as np
-
-    from neurokit.parity.check import free_run
-
-    runs = []
-    first = Vectors.of(artifacts[0])
-    for artifact in artifacts:
-        if artifact.manifest.model.name != artifacts[0].manifest.model.name:
-            raise InputError(
-                f"{artifact.path} holds model {artifact.manifest.model.name!r}",
-                expected=f"model {artifacts[0].manifest.model.name!r} in every folder",
-            )
-        runs.append(free_run(artifact, first))
-    pairs = []
-    for a in range(len(runs)):
-        for b in range(a + 1, len(runs)):
-            (y_a, s_a), (y_b, s_b) = runs[a], runs[b]
-            flipped = sum(int((p.reshape(q.shape) != q).sum()) for p, q in zip(s_a, s_b, strict=True))
-            distance = float(np.linalg.norm(y_a[0] - y_b[0])) / (float(np.linalg.norm(y_a[0])) or 1.0)
-            pairs.append(
-                {
-                    "a": artifacts[a].manifest.target,
-                    "b": artifacts[b].manifest.target,
-                    "spikes_compared": sum(p.size for p in s_a),
-                    "spikes_differ": flipped,
-                    "output_error": distance,
-                }
-            )
-    return pairs
-
-
 def open(artifact: Artifact | str | Path, **options: Any) -> Runner:
     """Opens an artifact for running; the runner is a context manager.
 
@@ -392,6 +353,7 @@ def _manifest(
     captured: Captured, target: str, options: LowerOptions, entries: dict[str, Any], weights_sha256: str | None
 ) -> Manifest:
     spec = captured.spec
+    task = None if spec.task is None else TaskInfo(**asdict(spec.task))
     reasons = {
         "kept": "branches kept apart: on dense hardware merging them would cost 4.5 times the multiplications",
         "merged": "branches merged into dense convolutions, so that spikes are their operands",
@@ -410,10 +372,9 @@ def _manifest(
             state=captured.reparameterisation,
             reason=reasons.get(captured.reparameterisation, ""),
         ),
-        task=None if spec.task is None else TaskInfo(**asdict(spec.task)),
         transforms=tuple(TransformInfo(**asdict(applied)) for applied in spec.transforms),
         versions=versions(),
         options={"batch": options.batch, "flat": options.flat, **dict(options.extra)},
         fidelity=None if captured.fidelity is None else captured.fidelity.to_json(),
-        **{"numerics": options.numerics, **entries},
+        **{"numerics": options.numerics, "task": task, **entries},
     )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 from neurokit.errors import InputError
 from neurokit.port_traits import refuse_ports
@@ -25,12 +25,13 @@ _DENSE = ("ann-int8", "ann-fp32")
 _VALUES = 1 << 22  # values of all populations and steps in one batch of samples: memory stays flat
 _MOST_AT_ONCE = 64
 
-Named = tuple[str, "torch.Tensor"]
+Sample = Union["torch.Tensor", Mapping[str, "torch.Tensor"]]
+Named = tuple[str, Sample]
 
 
 def simulate(
     model: Captured | ModelSpec | str,
-    inputs: torch.Tensor | Sequence[torch.Tensor] | str | Path | None = None,
+    inputs: Sample | Sequence[Sample] | str | Path | None = None,
     chips: Sequence[Any] | str | Path = (),
     *,
     estimators: Sequence[str] | str | None = None,
@@ -52,7 +53,8 @@ def simulate(
             first. Of a model without spikes only the baselines of a
             dense pass are reported, and no chip.
         inputs: One sample `[T, 1, *shape]`, several, a batch `[T, B, *shape]`, a file
-            (`neurokit.data.files.read_samples`) or a folder of files; default is the spec's own example.
+            (`neurokit.data.files.read_samples`) or a folder of files; default is the spec's own example. Of a model
+            with several inputs a sample is a mapping of their names to tensors, and a file an .npz.
         chips: Names, paths of .toml files, or profiles; one of them, or several.
         estimators: Names of estimators from the literature; default is all that need no chip.
         mapping: Placement strategy ("in-order", "hilbert" or "annealed").
@@ -144,9 +146,9 @@ def check_spec(spec: ModelSpec) -> None:
     """Refuses a model that cannot be priced, before it is captured.
 
     Raises:
-        UnsupportedError: If it has several graphs or inputs, declared states, or free axes.
+        UnsupportedError: If it has several graphs, declared states, or free axes.
     """
-    refuse_ports(spec, ("dtypes",), "the simulator", "price a part of it that has one input and no declared states")
+    refuse_ports(spec, ("dtypes", "inputs"), "the simulator", "price a part of it that has no declared states")
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def _over_all(
     captured: Captured,
     given: _Given,
     first: Workload,
-    x: torch.Tensor,
+    x: Sample,
     pricer: SetPricer,
     keep: str | Path | None,
     progress: Callable[[int, int], None] | None,
@@ -212,7 +214,7 @@ def _samples(captured: Captured, inputs: Any, many: int | None) -> _Given:
     """Returns every sample with a name for the report."""
     import torch
 
-    from neurokit.capture.reference import example_input
+    from neurokit.capture.reference import example_inputs
     from neurokit.data.sets import SampleFiles
 
     spec, steps = captured.spec, captured.time_steps
@@ -222,12 +224,10 @@ def _samples(captured: Captured, inputs: Any, many: int | None) -> _Given:
         files = SampleFiles.find(inputs, spec, steps)
         return _Given(files.limited(many), files.read, str(Path(inputs).absolute()), files.description)
     if inputs is None:
-        named = [("the model's example input", example_input(spec, steps, 1, _EXAMPLE_SEED))]
-    elif isinstance(inputs, torch.Tensor):
-        axis = 0 if spec.time_input == "image" or steps is None else 1
-        several = inputs.dim() == len(spec.inputs[0].shape) + axis + 1 and inputs.shape[axis] > 1
-        parts = list(inputs.split(1, dim=axis)) if several else [inputs]
-        named = [(f"sample {i}" if several else "the given input", x) for i, x in enumerate(parts)]
+        named: list[Named] = [("the model's example input", example_inputs(spec, steps, 1, _EXAMPLE_SEED))]
+    elif isinstance(inputs, torch.Tensor | Mapping):
+        parts = _parts(captured, inputs)
+        named = [(f"sample {i}" if len(parts) > 1 else "the given input", x) for i, x in enumerate(parts)]
     else:
         named = [(f"sample {i}", x) for i, x in enumerate(inputs)]
     if not named:
@@ -236,3 +236,21 @@ def _samples(captured: Captured, inputs: Any, many: int | None) -> _Given:
         raise InputError(f"{many} samples were asked for, {len(named)} were given")
     named = named[:many]
     return _Given(len(named), lambda start, stop: iter(named[start:stop]))
+
+
+def _parts(captured: Captured, given: Any) -> list[Any]:
+    """Returns the samples of a batch: each input `[T, B, *shape]` or `[B, *shape]`; without batch it is one sample."""
+    from neurokit.feeds import named_inputs
+
+    spec = captured.spec
+    axis = 0 if spec.time_input == "image" or captured.time_steps is None else 1
+    ports = {port.name: len(port.shape) for port in spec.inputs}
+    named = named_inputs(given, list(ports))
+    whole = {name: x.dim() == ports[name] + axis + 1 for name, x in named.items()}
+    counts = {x.shape[axis] if whole[name] else 1 for name, x in named.items()}
+    if len(counts) > 1:
+        raise InputError("the inputs have different batch sizes", expected="as many samples of each")
+    if counts == {1}:
+        return [named]
+    rows = zip(*(x.split(1, dim=axis) for x in named.values()), strict=True)
+    return [dict(zip(named, row, strict=True)) for row in rows]

@@ -84,6 +84,8 @@ class GraphBuilder:
         batch: B of it.
         time_output: What the model's output is over time.
         dense_groups: Whether grouped convolutions are written as dense ones.
+        dt: Seconds a time step.
+        maxpool: How the largest of spikes is written, "threshold" or "neuron".
         nodes: The graph's nodes by name, in order.
         edges: Its edges.
         foreign: Values that something outside NIR computes, by name, as `Made` of kind "".
@@ -96,6 +98,8 @@ class GraphBuilder:
     batch: int
     time_output: str
     dense_groups: bool = False
+    dt: float = 1e-4
+    maxpool: str = "threshold"
     nodes: dict[str, Made] = field(default_factory=dict)
     edges: list[tuple[str, str]] = field(default_factory=list)
     foreign: dict[str, Made] = field(default_factory=dict)
@@ -162,6 +166,10 @@ class GraphBuilder:
 
     def _at(self, source: str) -> Made:
         return self.nodes[source] if source in self.nodes else self.foreign[source]
+
+    def input_name(self, port: str) -> str:
+        """Returns what the node of one of several inputs is called."""
+        return self._name(f"input_{port}")
 
     def _name(self, wanted: str) -> str:
         base = "".join(c if c.isalnum() or c == "_" else "_" for c in wanted) or "node"

@@ -97,8 +97,9 @@ class Loops:
             feeds[target].append(source)
         kinds = {name: made.kind for name, made in self.graph.nodes.items()}
         delays = {n for n, k in kinds.items() if k == "Delay" and (self.graph.nodes[n].fields["delay"] > 0).all()}
+        starts = [name for name, kind in kinds.items() if kind == "Input"]
         try:
-            read = schedule(feeds, {n for n, k in kinds.items() if k in NEURONS}, delays, ["input"]).late
+            read = schedule(feeds, {n for n, k in kinds.items() if k in NEURONS}, delays, starts).late
         except NoOrderError:
             read = frozenset()
         wrong = sorted({edge for edge in read if edge[0] not in delays} ^ late)

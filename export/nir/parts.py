@@ -39,7 +39,8 @@ def whole(graph: GraphBuilder, outputs: list[Value]) -> Part:
         fields = {"output_type": np.array(value.shape)}
         nodes[name] = ends[name] = Made("Output", fields, "", "", value.lead, value.shape)
         edges += [(source, name) for source in value.sources]
-    return Part(*_reachable(nodes, edges, list(ends)), {"input": nodes["input"]}, ends)
+    starts = {name: made for name, made in nodes.items() if made.kind == "Input"}
+    return Part(*_reachable(nodes, edges, [*ends, *starts]), starts, ends)
 
 
 def parts(graph: GraphBuilder) -> list[Part]:
@@ -109,7 +110,8 @@ def _reachable(
     feeds: dict[str, list[str]] = defaultdict(list)
     for a, b in edges:
         feeds[b].append(a)
-    kept, todo = {"input"}, list(ends)
+    kept: set[str] = set()
+    todo = list(ends)
     while todo:
         name = todo.pop()
         if name not in kept:

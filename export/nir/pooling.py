@@ -50,7 +50,7 @@ def _window(graph: GraphBuilder, node: Node, value: Value, kernel: tuple[int, in
 
 
 def max_pool(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[str, Any]) -> Value:
-    """The largest of spikes is whether there is one: SumPool2d, then Threshold."""
+    """The largest of spikes is whether there is one: their sum over the window, and what fires at one."""
     defaults = [None, None, [], 0, 1, False]
     value, kernel, stride, padding, dilation, ceil = [*args, *defaults[len(args) :]]
     if not value.spikes or ceil or pair(dilation) != (1, 1) or len(value.shape) != 3:
@@ -62,9 +62,37 @@ def max_pool(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[
         "padding": np.array(pair(padding)),
     }
     shape = shape_of(node)[len(value.lead) :]
-    graph.rewrites.append(f"{module_path(node) or node.name}: MaxPool of spikes as SumPool2d and Threshold")
+    name = module_path(node) or node.name
+    if graph.maxpool == "neuron":
+        graph.rewrites.append(f"{name}: MaxPool of spikes as Conv2d and LIF")
+        return _any_of(graph, node, value, fields, shape)
+    graph.rewrites.append(f"{name}: MaxPool of spikes as SumPool2d and Threshold")
     total = graph.add("SumPool2d", fields, value, node, shape)
     return graph.add("Threshold", {"threshold": np.full(shape, 0.5, np.float32)}, total, node, shape, spikes=True)
+
+
+def _any_of(graph: GraphBuilder, node: Node, value: Value, window: dict[str, Any], shape: tuple[int, ...]) -> Value:
+    """Whether a window has a spike, of nodes that every reader knows: a convolution of ones and a LIF.
+
+    The LIF starts from its reset and goes back to it whenever there is a spike, so it carries nothing from step to
+    step. Its threshold is below half a spike, for readers that take r for 1.
+    """
+    channels = value.shape[0]
+    weight = np.zeros((channels, channels, *window["kernel_size"]), np.float32)
+    weight[np.arange(channels), np.arange(channels)] = 1.0
+    fields = {
+        "input_shape": tuple(value.shape[1:]),
+        "weight": weight,
+        "stride": tuple(int(side) for side in window["stride"]),
+        "padding": tuple(int(side) for side in window["padding"]),
+        "dilation": (1, 1),
+        "groups": 1,
+        "bias": np.zeros(channels, np.float32),
+    }
+    total = graph.add("Conv2d", fields, value, node, shape)
+    full = {"tau": 2 * graph.dt, "r": 2.0, "v_leak": 0.0, "v_threshold": 0.25, "v_reset": 0.0}
+    neuron = {key: np.full(shape, number, np.float32) for key, number in full.items()}
+    return graph.add("LIF", neuron, total, node, shape, spikes=True)
 
 
 def reduce(name: str) -> Rule:

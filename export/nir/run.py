@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.errors import InputError
+from neurokit.export.nir.agree import hold_against_nets
 from neurokit.export.sequence import reduce_steps
-from neurokit.feeds import Feeds, Outputs, call_by_name
+from neurokit.feeds import Feeds, Outputs, call_by_name, named_inputs
 from neurokit.target import Probe
 
 if TYPE_CHECKING:
@@ -49,6 +50,21 @@ def _membrane(net: NirNet, name: str, current: Tensor) -> Tensor:
     return torch.as_tensor(v, dtype=current.dtype).expand(current.shape[1:]).clone()
 
 
+def in_order(net: NirNet, feeds: Feeds, info: Mapping[str, Any]) -> list[np.ndarray]:
+    """Returns inputs by the ports' names in the order in which a file's module takes them.
+
+    Raises:
+        InputError: If one is missing or unknown.
+    """
+    if len(net.inputs) == 1:  # as also of artifacts that do not say which node is which input
+        if len(feeds) != 1:
+            raise InputError(f"the inputs are {', '.join(feeds) or 'none'}", expected="one input")
+        return list(feeds.values())
+    ports = {node: port for port, node in info["inputs"].items()}
+    given = named_inputs(feeds, list(info["inputs"]))
+    return [given[ports[node]] for node in net.inputs]
+
+
 class NirRunner:
     """A NIR artifact that is open; a context manager.
 
@@ -67,6 +83,7 @@ class NirRunner:
                 f"part={part} cannot be opened: {what}", expected=f"part=0 to {count - 1}" if count else ""
             )
         self._net: NirNet | None = read_file(artifact.file(info["parts"][part] if part is not None else MODEL_FILE))
+        hold_against_nets(artifact, [self._net], [part or 0])
         self._info = info
         self._timed = self.manifest.time_steps is not None
 
@@ -79,16 +96,17 @@ class NirRunner:
         Raises:
             InputError: If the shape is not what the graph takes.
         """
-        return call_by_name(lambda feeds: self._named(self._whole(self._only(feeds))), given, *self._names())
+        return call_by_name(lambda feeds: self._named(self._whole(feeds)), given, *self._names())
 
-    def _whole(self, x: np.ndarray) -> list[np.ndarray]:
+    def _whole(self, feeds: Feeds) -> list[np.ndarray]:
         net = self._open()
         reset(net)
         if not self._timed:
-            return [y[0] for y in self._run(x[None])]
+            return [y[0] for y in self._run({name: x[None] for name, x in feeds.items()})]
         if self._info.get("time_input") == "image":
-            x = np.broadcast_to(x, (int(self.manifest.time_steps), *x.shape))  # type: ignore[arg-type]
-        return [reduce_steps(y, self._info.get("time_output", "sequence")) for y in self._run(x)]
+            steps = int(self.manifest.time_steps)  # type: ignore[arg-type]
+            feeds = {name: np.broadcast_to(x, (steps, *x.shape)) for name, x in feeds.items()}
+        return [reduce_steps(y, self._info.get("time_output", "sequence")) for y in self._run(feeds)]
 
     def reset(self, batch: int = 1) -> None:
         """Sets every state to its initial value; any batch size fits."""
@@ -98,7 +116,7 @@ class NirRunner:
         """Runs one time step `[B, *shape]` and keeps the new state."""
 
         def run(feeds: Feeds) -> Outputs:
-            return self._named([y[0] for y in self._run(self._only(feeds)[None])])
+            return self._named([y[0] for y in self._run({name: x[None] for name, x in feeds.items()})])
 
         return call_by_name(run, given, *self._names())
 
@@ -106,12 +124,6 @@ class NirRunner:
         """Returns the names of inputs and outputs; a part of a model has outputs of its own."""
         outputs = [] if self._info.get("parts") else [port.name for port in self.manifest.outputs]
         return [port.name for port in self.manifest.inputs], outputs
-
-    def _only(self, feeds: Feeds) -> np.ndarray:
-        (name,) = self._names()[0]
-        if list(feeds) != [name]:
-            raise InputError(f"the inputs are {', '.join(feeds) or 'none'}", expected=f"{name!r} alone")
-        return feeds[name]
 
     def _named(self, values: list[np.ndarray]) -> Outputs:
         names = self._names()[1]
@@ -134,17 +146,26 @@ class NirRunner:
             raise InputError("the runner is closed", fix="open the artifact again")
         return self._net
 
-    def _run(self, x: np.ndarray) -> list[np.ndarray]:
+    def _run(self, feeds: Feeds) -> list[np.ndarray]:
         import torch
 
         net = self._open()
-        wanted = net.shapes[net.inputs[0]]
-        if len(net.inputs) != 1:
+        if not self._info.get("parts"):
+            feeds = named_inputs(feeds, self._names()[0])
+        elif len(net.inputs) != 1:
             raise InputError(f"this part has {len(net.inputs)} inputs", expected="a part with one input")
-        if x.shape[2:] != wanted or x.ndim != len(wanted) + 2:
-            raise InputError(f"the input is {list(x.shape[1:])} a step", expected=f"[B, {', '.join(map(str, wanted))}]")
+        given = in_order(net, feeds, self._info)
+        for name, x in zip(net.inputs, given, strict=True):
+            wanted = net.shapes[name]
+            if x.shape[2:] != wanted or x.ndim != len(wanted) + 2:
+                label = "the input" if len(given) == 1 else f"the input of node {name!r}"
+                raise InputError(
+                    f"{label} is {list(x.shape[1:])} a step", expected=f"[B, {', '.join(map(str, wanted))}]"
+                )
+        if len({x.shape[:2] for x in given}) != 1:
+            raise InputError("the inputs differ in steps or batch", expected="as many steps and samples of each")
         with torch.no_grad():
-            found = net(torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)))
+            found = net(*(torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)) for x in given))
         return [y.numpy() for y in (found if isinstance(found, tuple | list) else (found,))]
 
 
@@ -175,6 +196,7 @@ class NirProbe(Probe):
         info = artifact.manifest.target_info
         self._info, self._steps = info, artifact.manifest.time_steps
         self._nets = [read_file(artifact.file(name)) for name in info.get("parts") or [MODEL_FILE]]
+        hold_against_nets(artifact, self._nets, list(range(len(self._nets))))
         self._layers: list[tuple[int, str]] = [(int(at), name) for at, name in info["layers"]]
         self._forceable = all(neuron.op != "decomposed" for neuron in artifact.manifest.neurons)
         self._data: list[list[np.ndarray]] | None = None
@@ -268,18 +290,18 @@ class NirProbe(Probe):
             return seen.note((0, name), made) if name in net.firing else made
 
         self._run(feeds, call)
-        x = self._sequence(feeds)
+        (x,) = self._sequences(feeds)
         spikes = {name: seen.whole((0, name)) for name in net.order if name in net.firing}
         return x if net.grid is None else net.grid.array(x), spikes
 
-    def _sequence(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Returns the one input of a NIR graph at every step, `[T, B, ...]`."""
-        (x,) = feeds.values()
+    def _sequences(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Returns every input of a NIR graph at every step, `[T, B, ...]`, in the order of its module."""
+        given = in_order(self._nets[0], feeds, self._info)
         if self._steps is None:
-            return x[None]
+            return [x[None] for x in given]
         if self._info.get("time_input") == "image":
-            return np.broadcast_to(x, (int(self._steps), *x.shape))
-        return x
+            return [np.broadcast_to(x, (int(self._steps), *x.shape)) for x in given]
+        return given
 
     def _run(self, feeds: Mapping[str, np.ndarray], call: Any) -> list[np.ndarray]:
         import torch
@@ -291,7 +313,7 @@ class NirProbe(Probe):
                     net.run(tuple(map(torch.from_numpy, given)), lambda name, value, i=index: call(i, name, value))
                 return []
             reset(self._nets[0])
-            given = (torch.from_numpy(np.ascontiguousarray(self._sequence(feeds))),)
+            given = tuple(torch.from_numpy(np.ascontiguousarray(x)) for x in self._sequences(feeds))
             outputs = self._nets[0].run(given, lambda name, value: call(0, name, value))
         if self._steps is None:
             return [value.numpy()[0] for value in outputs]

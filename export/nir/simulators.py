@@ -126,6 +126,28 @@ def compare(
     return tuple(_compare(simulator, path, dt, x, spikes) for simulator in chosen)
 
 
+def unable(inputs: int, neurons: int) -> tuple[SimulatorParity, ...]:
+    """Returns why no other simulator runs a graph with several inputs.
+
+    All of them read graphs by nirtorch, whose interpreter makes one argument named "input" of every Input node, and
+    whose executor hands data to the first node only (both in nirtorch 2.6).
+
+    Args:
+        inputs: Number of Input nodes.
+        neurons: Number of neurons of the graph.
+    """
+    remark = f"nirtorch, by which it reads the file, hands data to one input, and the graph has {inputs} inputs"
+    found = []
+    for each in SIMULATORS:
+        head = {"simulator": each.name, "demanded": False, "neurons": neurons}
+        if find_spec(each.package) is None:
+            found.append(SimulatorParity(**head, status="not installed", remark="it would refuse: " + remark))
+            continue
+        version = importlib.metadata.version(each.distribution)
+        found.append(SimulatorParity(**head, version=version, status="refused", remark=remark))
+    return tuple(found)
+
+
 def _compare(
     simulator: Simulator, path: Path, dt: float, x: np.ndarray, spikes: Mapping[str, np.ndarray]
 ) -> SimulatorParity:

@@ -24,6 +24,7 @@ from neurokit.program.nodes import module_paths
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured
+    from neurokit.interchange.input_grid import InputGrid
 
 _STATE = object()  # stands for a neuron's state
 _STEPS = 4
@@ -36,26 +37,30 @@ class Walk:
         captured: The model; where its sizes are free, those of the traced example are used.
         dt: Seconds a time step.
         dense_groups: Whether grouped convolutions are written as dense ones.
+        maxpool: How the largest of spikes is written.
 
     Attributes:
         captured: The capture that was walked.
         graph: What came of it.
         outputs: The program's outputs.
         layers: Name of the graph's node of every neuron node of the program, in order.
-        grid: The grid that inputs must lie on, or None: NIR has no node that would round them.
+        inputs: Name of the graph's node of every input, by the input's name.
+        grid: The grid that the input must lie on, or None: NIR has no node that would round it.
     """
 
-    def __init__(self, captured: Captured, dt: float, dense_groups: bool = False) -> None:
+    def __init__(self, captured: Captured, dt: float, dense_groups: bool = False, maxpool: str = "threshold") -> None:
         self.captured = captured = opened(_with_sizes(captured))
         self.dt = dt
         nodes = list(captured.program.graph.nodes)
         user = captured.program.graph_signature.user_inputs
-        x = next(node for node in nodes if node.name == user[0])
-        batch, steps = _sizes(captured, x)
-        self.graph = GraphBuilder(steps, batch, captured.time_output, dense_groups)
+        names = user[: len(captured.spec.inputs)]
+        xs = [next(node for node in nodes if node.name == name) for name in names]
+        batch, steps = _sizes(captured, xs[0])
+        self.graph = GraphBuilder(steps, batch, captured.time_output, dense_groups, dt, maxpool)
         self.layers: list[str] = []
-        found = input_grid(x)
-        self.grid, self._roundings = found if found is not None else (None, [])
+        self.inputs: dict[str, str] = {}
+        self._ports = {x: port.name for x, port in zip(xs, captured.spec.inputs, strict=True)}
+        self.grid, self._roundings = self._grids(xs)
         self.outputs: list[Any] = []
         self._values: dict[Node, Any] = {}
         self._constants = _constants(captured)
@@ -66,12 +71,33 @@ class Walk:
         self._loops = Loops(self.graph, captured, dt)
         self._check_whole()
         for node in nodes:
-            self._values[node] = self._visit(node, x)
+            self._values[node] = self._visit(node)
+        self._check_inputs()
 
     @property
-    def input_tensor(self) -> str:
-        """Name of the program's tensor that the graph's input is."""
-        return self.graph.nodes["input"].tensor
+    def input_tensors(self) -> list[str]:
+        """Names of the program's tensors that the graph's inputs are."""
+        return [self.graph.nodes[name].tensor for name in self.inputs.values()]
+
+    def _grids(self, xs: list[Node]) -> tuple[InputGrid | None, dict[Node, Node]]:
+        """Returns the grid of the one input, and every rounding with the input that it rounds."""
+        found = {x: grid for x in xs if (grid := input_grid(x)) is not None}
+        if found and len(xs) > 1:
+            names = ", ".join(self._ports[x] for x in found)
+            why = f"its inputs {names} are rounded to grids, and the file's note on a grid is of one input"
+            reason = Unsupported("", self.captured.spec.name, why, "leave --numerics exact away, or use an ONNX form")
+            self.graph.reasons.append(reason)
+        grid = next(iter(found.values()))[0] if found else None
+        return grid, {node: x for x, (_, chain) in found.items() for node in chain}
+
+    def _check_inputs(self) -> None:
+        """Refuses inputs that nothing reads: NIR has no open ends."""
+        for name, node in self.inputs.items():
+            if len(self.inputs) > 1 and not any(source == node for source, _ in self.graph.edges):
+                if node in self.graph.escapes:
+                    continue  # read by something that is refused already
+                why = f"no layer reads its input {name!r}, and a NIR graph has no open ends"
+                self.graph.reasons.append(Unsupported("", self.captured.spec.name, why, "leave the input out"))
 
     def _check_whole(self) -> None:
         for neuron in self.captured.neurons:
@@ -85,15 +111,15 @@ class Walk:
             name = self.captured.spec.name
             self.graph.reasons.append(Unsupported("", name, why, "let it return [T, B, ...]"))
 
-    def _visit(self, node: Node, x: Node) -> Any:
+    def _visit(self, node: Node) -> Any:
         if node.op == "placeholder":
-            return self._placeholder(node, x)
+            return self._placeholder(node)
         if node.op == "output":
             return self._finish(node)
         if node.op != "call_function":
             return self._constants.get(node.name)
         if node in self._roundings:
-            return self._values[x]
+            return self._values[self._roundings[node]]
         args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), self._read)
         path = self._cell_of(node)
         if path is not None:
@@ -125,15 +151,19 @@ class Walk:
         with torch.no_grad():
             return node.target(*args, **kwargs)
 
-    def _placeholder(self, node: Node, x: Node) -> Any:
+    def _placeholder(self, node: Node) -> Any:
         if node.name in self._constants:
             return self._constants[node.name]
-        if node is not x:
+        if node not in self._ports:
             return self._loops.enter(node) if node.name in self._loops.states else _STATE
         lead, shape = self.graph.layout(shape_of(node))
-        tensor = self._roundings[-1].name if self._roundings else node.name
-        self.graph.nodes["input"] = Made("Input", {"input_type": np.array(shape)}, "", tensor, lead, shape)
-        return Value(("input",), lead, shape)
+        rounded = [rounding.name for rounding, x in self._roundings.items() if x is node]
+        tensor = rounded[-1] if rounded else node.name
+        port = self._ports[node]
+        name = "input" if len(self._ports) == 1 else self.graph.input_name(port)
+        self.inputs[port] = name
+        self.graph.nodes[name] = Made("Input", {"input_type": np.array(shape)}, "", tensor, lead, shape)
+        return Value((name,), lead, shape)
 
     def _read(self, node: Node) -> Any:
         value = self._values.get(node)

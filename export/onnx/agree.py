@@ -90,6 +90,22 @@ def hold_against_graph(artifact: Artifact, declared: GraphInfo, graph: Said) -> 
     Raises:
         ArtifactError: Names the field, and what either says.
     """
+    hold_notes(artifact, declared, graph.props, "model.onnx")
+    _hold_ends(artifact, declared, graph)
+
+
+def hold_notes(artifact: Artifact, declared: GraphInfo, props: Mapping[str, str], file: str) -> None:
+    """Refuses an artifact whose manifest says something else than a file notes of itself.
+
+    Args:
+        artifact: The artifact.
+        declared: What its manifest says of the graph.
+        props: What the file notes, by `neurokit.` and a field's name; what it does not note is not compared.
+        file: The file's name.
+
+    Raises:
+        ArtifactError: Names the field, and what either says.
+    """
     # On a device there is no pydantic: there an artifact is what was read, as it was read.
     read = getattr(artifact, "data", None)
     manifest = json.loads(artifact.manifest.model_dump_json()) if read is None else read
@@ -106,17 +122,16 @@ def hold_against_graph(artifact: Artifact, declared: GraphInfo, graph: Said) -> 
         "neurons": manifest["neurons"],
     }
     for key, mine in said.items():
-        theirs = graph.props.get(_PREFIX + key)
+        theirs = props.get(_PREFIX + key)
         if theirs is None:
             continue
         try:
             value = theirs if isinstance(mine, str) else json.loads(theirs)
         except (ValueError, RecursionError):
-            raise damaged(artifact.path, f"model.onnx says nothing readable of its {key}") from None
+            raise damaged(artifact.path, f"{file} says nothing readable of its {key}") from None
         apart = _first_difference(mine, value, key)
         if apart:
-            raise damaged(artifact.path, f"manifest.json and model.onnx contradict each other: {apart}")
-    _hold_ends(artifact, declared, graph)
+            raise damaged(artifact.path, f"manifest.json and {file} contradict each other: {apart}")
 
 
 def _hold_ends(artifact: Artifact, said: GraphInfo, graph: Said) -> None:

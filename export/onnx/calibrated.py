@@ -9,11 +9,13 @@ import numpy as np
 
 from neurokit.errors import ArtifactError
 from neurokit.export.ort import new_session
+from neurokit.tasks.choice import top1_agreement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from neurokit.artifact import Artifact
+    from neurokit.feeds import Feeds
 
 SAMPLES_FILE = "calibration.npz"
 _KEPT = 16  # samples kept
@@ -23,36 +25,43 @@ _LEAST = 1e-4
 
 
 def against_float(
-    source: Path, path: Path, name: str, x: np.ndarray, size: int, level: int, keep: Path | None = None
+    source: Path, path: Path, feeds: Feeds, size: int, level: int, keep: Path | None = None
 ) -> dict[str, Any]:
     """Returns how the int8 model differs from the float model on the calibration data.
 
     Args:
         source: ONNX file of the float model.
         path: ONNX file of the int8 model.
-        name: Name of the input.
-        x: Calibration data `[N, *shape]`.
+        feeds: Calibration data by the names of the inputs, `[N, *shape]`.
         size: Batch size; N is cut to a multiple of it.
         level: Optimisation level of ONNX Runtime for the int8 model.
         keep: File to keep the first samples in, with what both models answer.
     """
     before, after = new_session(source), new_session(path, level=level)
-    x = x[: len(x) - len(x) % size]
-    wanted = _answers(lambda part: before.run(None, {name: part}), x, size)
-    given = _answers(lambda part: after.run(None, {name: part}), x, size)
+    total = count_of(feeds)
+    feeds = {name: x[: total - total % size] for name, x in feeds.items()}
+    wanted = _answers(lambda part: before.run(None, dict(part)), feeds, size)
+    given = _answers(lambda part: after.run(None, dict(part)), feeds, size)
     if keep is not None:
-        count = max(1, min(_KEPT, len(x), _MOST // max(1, x[0].size)) // size) * size
+        each = sum(x[0].size for x in feeds.values())
+        count = max(1, min(_KEPT, count_of(feeds), _MOST // max(1, each)) // size) * size
         arrays = {f"float{at}": value[:count] for at, value in enumerate(wanted)}
-        np.savez_compressed(keep, x=x[:count], **arrays, **{f"int8{at}": v[:count] for at, v in enumerate(given)})
+        arrays |= {f"int8{at}": value[:count] for at, value in enumerate(given)}
+        np.savez_compressed(keep, **{f"x{at}": x[:count] for at, x in enumerate(feeds.values())}, **arrays)
     first, mine = wanted[0], given[0]
     classes = first.ndim > 1 and first.shape[-1] > 1
-    agreement = float((mine.argmax(-1) == first.argmax(-1)).mean()) if classes else None
+    agreement = top1_agreement(mine, first) if classes else None
     return {
         "samples": len(first),
         "output_relative_l2": distance(mine, first),
         "top1_agreement": agreement,
         "data": "calibration data",
     }
+
+
+def count_of(feeds: Feeds) -> int:
+    """Returns the number of samples."""
+    return len(next(iter(feeds.values())))
 
 
 def distance(found: np.ndarray, wanted: np.ndarray) -> float:
@@ -64,7 +73,7 @@ def distance(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def judge_kept(
-    artifact: Artifact, run: Callable[[np.ndarray], Sequence[np.ndarray]], most: float
+    artifact: Artifact, run: Callable[[Feeds], Sequence[np.ndarray]], most: float
 ) -> tuple[list[str], list[str]]:
     """Runs the samples that export kept, and holds the answers to what export measured.
 
@@ -73,7 +82,7 @@ def judge_kept(
 
     Args:
         artifact: The artifact.
-        run: Runs it on one batch; returns its outputs.
+        run: Runs it on one batch of inputs by name; returns its outputs.
         most: Relative L2 error against the float model that the user allows.
 
     Returns:
@@ -86,12 +95,15 @@ def judge_kept(
         return [], [f"no calibration samples were kept: against the float model, only max_error {most:g} is held to"]
     try:
         with np.load(artifact.file(SAMPLES_FILE), allow_pickle=False) as data:
-            x, outputs = data["x"], sum(key.startswith("float") for key in data.files)
+            names = [port.name for port in artifact.manifest.inputs]
+            # Before there could be several inputs, the one was called x.
+            feeds = {name: data["x" if "x" in data.files else f"x{at}"] for at, name in enumerate(names)}
+            outputs = sum(key.startswith("float") for key in data.files)
             kept = [(data[f"float{at}"], data[f"int8{at}"]) for at in range(outputs)]
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise ArtifactError(f"{artifact.path}: {SAMPLES_FILE} cannot be read: {error}") from error
     fixed = artifact.manifest.options.get("batch")
-    found = _answers(run, x, fixed if isinstance(fixed, int) else 1)
+    found, count = _answers(run, feeds, fixed if isinstance(fixed, int) else 1), count_of(feeds)
     faults, worst = [], 0.0
     for at, (y, (wanted, given)) in enumerate(zip(found, kept, strict=True)):
         measured, now, moved = distance(given, wanted), distance(y, wanted), distance(y, given)
@@ -99,15 +111,15 @@ def judge_kept(
         name = artifact.manifest.outputs[at].name
         if not moved <= max(measured, _LEAST):
             faults.append(
-                f"output {name!r}: on {len(x)} calibration samples it is off the float model by {now:.2g} "
+                f"output {name!r}: on {count} calibration samples it is off the float model by {now:.2g} "
                 f"(relative L2), and export measured {measured:.2g}"
             )
         elif not now <= most:
             faults.append(f"output {name!r}: off the float model by {now:.2g} (relative L2), {most:g} is allowed")
-    notes = [f"off the float model by {worst:.2g} (relative L2) on {len(x)} calibration samples, as export measured"]
+    notes = [f"off the float model by {worst:.2g} (relative L2) on {count} calibration samples, as export measured"]
     return faults, [] if faults else notes
 
 
-def _answers(run: Callable[[np.ndarray], Sequence[np.ndarray]], x: np.ndarray, size: int) -> list[np.ndarray]:
-    parts = [run(x[at : at + size]) for at in range(0, len(x), size)]
+def _answers(run: Callable[[Feeds], Sequence[np.ndarray]], feeds: Feeds, size: int) -> list[np.ndarray]:
+    parts = [run({n: x[at : at + size] for n, x in feeds.items()}) for at in range(0, count_of(feeds), size)]
     return [np.concatenate(values) for values in zip(*parts, strict=True)]

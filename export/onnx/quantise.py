@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from neurokit.errors import InputError
+from neurokit.feeds import Feeds
 from neurokit.target import LowerOptions
 
 _OPERATORS = ("Conv", "Gemm")
@@ -73,21 +74,22 @@ def multiplies_bytes_safely() -> bool:
 class _Samples:
     """Hands calibration data to the quantizer, a batch at a time."""
 
-    def __init__(self, name: str, x: np.ndarray, size: int) -> None:
-        self._feeds = iter([{name: x[i : i + size]} for i in range(0, len(x) - len(x) % size, size)])
+    def __init__(self, feeds: Feeds, size: int) -> None:
+        count = len(next(iter(feeds.values())))
+        starts = range(0, count - count % size, size)
+        self._feeds = iter([{name: x[at : at + size] for name, x in feeds.items()} for at in starts])
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         return next(self._feeds, None)
 
 
-def quantise(source: Path, out: Path, name: str, x: np.ndarray, size: int, settings: Settings) -> None:
+def quantise(source: Path, out: Path, feeds: Feeds, size: int, settings: Settings) -> None:
     """Writes a QDQ model: quantize and dequantize operators around convolutions and matrix products, nothing else.
 
     Args:
         source: ONNX file in float, batch normalisation folded.
         out: ONNX file to write.
-        name: Name of the input.
-        x: Calibration data, `[N, *shape]`.
+        feeds: Calibration data by the names of the inputs, `[N, *shape]`.
         size: Batch size; N is cut to a multiple of it.
         settings: How to quantise.
     """
@@ -110,7 +112,7 @@ def quantise(source: Path, out: Path, name: str, x: np.ndarray, size: int, setti
             quantize_static(
                 copy,
                 out,
-                _Samples(name, x, size),
+                _Samples(feeds, size),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=list(_OPERATORS),
                 per_channel=True,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.errors import InputError, Unsupported
+from neurokit.export.nir.agree import notes_of
 from neurokit.export.nir.run import MODEL_FILE, PART_DATA, PARTS_FILE, NirProbe, NirRunner
 from neurokit.target import LowerOptions, TargetInfo, register_target
 
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
     from neurokit.reports import SimulatorParity
 
 DEFAULT_DT = 1e-4
+MAXPOOL = ("threshold", "neuron")  # how the largest of spikes is written
 
 
 @register_target
 class NirTarget:
-    """The target `nir`; options dt (seconds a time step), partition and dense_groups."""
+    """The target `nir`; options dt (seconds a time step), partition, dense_groups and maxpool."""
 
     info = TargetInfo(
         name="nir",
@@ -38,7 +40,7 @@ class NirTarget:
         opens_with=("h5py", "torch"),
         install='pip install "neurokit-edge[nir]"',
         streaming=True,
-        takes=frozenset({"dtypes"}),
+        takes=frozenset({"dtypes", "inputs"}),
     )
 
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
@@ -74,12 +76,14 @@ class NirTarget:
             "fires": "above v_threshold, the float32 below the model's, which fires at it",
             "rewrites": walk.graph.rewrites,
             "input_grid": None if walk.grid is None else asdict(walk.grid),
+            "inputs": walk.inputs,
         }
+        notes = notes_of(captured.spec.name, entries)
         if settings["partition"] and walk.graph.reasons:
-            info |= self._write_parts(walk, folder, settings)
+            info |= self._write_parts(walk, folder, settings, notes)
             return entries
         part = whole(walk.graph, walk.outputs)
-        _write(part, folder / MODEL_FILE, walk, settings)
+        _write(part, folder / MODEL_FILE, walk, settings, notes)
         info |= {"layers": [[0, name] for name in walk.layers], "nodes": len(part.nodes), "edges": len(part.edges)}
         return entries
 
@@ -98,11 +102,14 @@ class NirTarget:
 
     def simulators(self, artifact: Artifact, vectors: Vectors) -> tuple[SimulatorParity, ...]:
         """Runs the file in the other simulators that are installed; none for a model in parts."""
-        from neurokit.export.nir.simulators import compare
+        from neurokit.export.nir.simulators import compare, unable
 
         info = artifact.manifest.target_info
         if info.get("parts"):
             return ()
+        if len(artifact.manifest.inputs) > 1:
+            neurons = sum(layer.spikes[0, 0].size for layer in vectors.layers)
+            return unable(len(artifact.manifest.inputs), neurons)
         probe = NirProbe(artifact)
         x, spikes = probe.firing(vectors.feeds)
         # What the reference did comes first; neurons that it does not record are compared with our interpreter.
@@ -110,13 +117,15 @@ class NirTarget:
         spikes |= {n: v.spikes.astype(np.float32) for n, v in zip(names, vectors.layers, strict=True)}
         return compare(artifact.file(MODEL_FILE), float(info["dt"]), x, spikes)
 
-    def _write_parts(self, walk: Walk, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    def _write_parts(
+        self, walk: Walk, folder: Path, settings: dict[str, Any], noted: Mapping[str, str]
+    ) -> dict[str, Any]:
         from neurokit.export.nir.parts import parts
 
         found = parts(walk.graph)
         files = [f"part_{index}.nir" for index in range(len(found))]
         for part, file in zip(found, files, strict=True):
-            _write(part, folder / file, walk, settings)
+            _write(part, folder / file, walk, settings, noted)
         _record(walk, found, folder / PART_DATA)
         where = {name: index for index, part in enumerate(found) for name in part.nodes}
         calls = list(walk.captured.calls)
@@ -145,23 +154,25 @@ class NirTarget:
 
 def _settings(options: LowerOptions) -> dict[str, Any]:
     """Returns the target's options, checked."""
-    settings = options.over({"dt": DEFAULT_DT, "partition": False, "dense_groups": False}, "nir")
+    settings = options.over({"dt": DEFAULT_DT, "partition": False, "dense_groups": False, "maxpool": MAXPOOL[0]}, "nir")
     dt = settings["dt"]
     if isinstance(dt, bool) or not isinstance(dt, int | float) or not 0 < dt < math.inf:
         raise InputError(f"dt is {dt!r}", expected="seconds a time step, above 0", fix="--option dt=1e-4")
     for name in ("partition", "dense_groups"):
         if not isinstance(settings[name], bool):
             raise InputError(f"{name} is {settings[name]!r}", expected="true or false")
+    if settings["maxpool"] not in MAXPOOL:
+        raise InputError(f"maxpool is {settings['maxpool']!r}", expected=" or ".join(MAXPOOL))
     return settings
 
 
 def _walk(captured: Captured, settings: dict[str, Any]) -> Walk:
     from neurokit.export.nir.walk import Walk
 
-    return Walk(captured, float(settings["dt"]), settings["dense_groups"])
+    return Walk(captured, float(settings["dt"]), settings["dense_groups"], settings["maxpool"])
 
 
-def _write(part: Part, path: Path, walk: Walk, settings: dict[str, Any]) -> None:
+def _write(part: Part, path: Path, walk: Walk, settings: dict[str, Any], noted: Mapping[str, str]) -> None:
     import nir
 
     from neurokit._version import __version__
@@ -169,7 +180,8 @@ def _write(part: Part, path: Path, walk: Walk, settings: dict[str, Any]) -> None
 
     name = walk.captured.spec.name
     notes: dict[str, Any] = {"dt": float(settings["dt"]), "time_unit": "s", "model": name, "neurokit": __version__}
-    if walk.grid is not None and [made.tensor for made in part.inputs.values()] == [walk.input_tensor]:
+    notes |= noted
+    if walk.grid is not None and [made.tensor for made in part.inputs.values()] == walk.input_tensors:
         notes |= walk.grid.to_metadata()
     nir.write(str(path), to_nir(part, notes))
 
@@ -183,7 +195,7 @@ def _record(walk: Walk, found: list[Part], path: Path) -> None:
     import torch
     from torch.fx import Interpreter
 
-    from neurokit.capture.reference import example_input
+    from neurokit.capture.reference import example_inputs
     from neurokit.neurons.ops import is_neuron
 
     captured = walk.captured
@@ -201,10 +213,10 @@ def _record(walk: Walk, found: list[Part], path: Path) -> None:
 
     steps = captured.time_steps if isinstance(captured.time_steps, int) else None
     batch = captured.batch if isinstance(captured.batch, int) else 1
-    x = example_input(captured.spec, steps, batch, 0)
+    given = example_inputs(captured.spec, steps, batch, 0)
     module = captured.program.module()
     with torch.no_grad():
-        Keeper(module).run(x, *captured.initial_states(batch))
+        Keeper(module).run(*given.values(), *captured.initial_states(batch))
     arrays = {}
     for index, part in enumerate(found):
         for name, made in part.inputs.items():

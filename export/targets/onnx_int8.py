@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.errors import InputError, Unsupported
-from neurokit.export.onnx.calibrated import SAMPLES_FILE, against_float, judge_kept
+from neurokit.export.onnx.calibrated import SAMPLES_FILE, against_float, count_of, judge_kept
 from neurokit.export.onnx.probe import OnnxProbe
 from neurokit.export.onnx.qdq_reference import forced_model, reference_run
 from neurokit.export.onnx.quantise import Settings, quantise, settings_of
 from neurokit.export.targets.onnx import MODEL_FILE, OnnxTarget
+from neurokit.feeds import named_inputs
 from neurokit.target import LowerOptions, TargetInfo, register_target
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
     from neurokit.capture import Captured
     from neurokit.parity.vectors import Vectors
+    from neurokit.spec import TensorSpec
 
 _EXAMPLES = 32  # samples drawn from the model's own example, where no calibration data are given
 # A network for TensorRT runs at ONNX Runtime's basic level, which computes quantize and dequantize as they are written:
@@ -40,14 +42,13 @@ class Int8Target(OnnxTarget):
         opens_with=("onnxruntime", "onnx"),
         install='pip install "neurokit-edge[onnx]"',
         calibrated=True,
-        takes=frozenset({"dtypes"}),
+        takes=frozenset({"dtypes", "inputs"}),
         runtime="onnxruntime",
     )
 
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
         """Returns why the model cannot be quantised."""
         settings_of(options)
-        info = captured.spec.inputs[0]
         if captured.spiking:
             why = "rounding activations would flip its spikes"
             return [
@@ -56,8 +57,9 @@ class Int8Target(OnnxTarget):
         if options.numerics == "exact":
             why = "int8 rounds activations in its own way"
             return [Unsupported("", "--numerics exact", why, "leave --numerics away, or --target onnx")]
-        if info.dtype != "float32":
-            return [Unsupported("", captured.spec.name, f"its input is {info.dtype}", "use module.float()")]
+        for port in captured.spec.inputs:
+            if "float" in port.dtype and port.dtype != "float32":
+                return [Unsupported("", captured.spec.name, f"its input is {port.dtype}", "use module.float()")]
         if options.flat:
             return [Unsupported("", "--flat", "there are no local functions to inline", "leave --flat away")]
         return []
@@ -71,29 +73,21 @@ class Int8Target(OnnxTarget):
         import onnx
 
         settings = settings_of(options)
-        x, origin = calibration_of(captured, options.calibration)
-        size = captured.batch if isinstance(captured.batch, int) else 1
-        if len(x) < size:
-            raise InputError(f"{len(x)} calibration samples", expected=f"at least one batch of {size}")
+        feeds, origin = calibration_of(captured, options.calibration)
+        size, count = captured.batch if isinstance(captured.batch, int) else 1, count_of(feeds)
+        if count < size:
+            raise InputError(f"{count} calibration samples", expected=f"at least one batch of {size}")
         entries = dict(super().lower(captured, folder, LowerOptions(batch=options.batch)))
         path, source = folder / MODEL_FILE, folder / "float.onnx"
         path.rename(source)
-        quantise(source, path, captured.spec.inputs[0].name, x, size, settings)
+        quantise(source, path, feeds, size, settings)
         model = onnx.load(str(path))
         onnx.checker.check_model(str(path), full_check=True)
         entries["numerics"] = "int8"
         entries["form"] = "sequence"
         entries["target_info"] |= {
-            "quantisation": describe_quantisation(settings, len(x), origin),
-            "against_float": against_float(
-                source,
-                path,
-                captured.spec.inputs[0].name,
-                x,
-                size,
-                level_of(settings.device),
-                folder / SAMPLES_FILE,
-            ),
+            "quantisation": describe_quantisation(settings, count, origin),
+            "against_float": against_float(source, path, feeds, size, level_of(settings.device), folder / SAMPLES_FILE),
             "nodes": len(model.graph.node),
             "nodes_inlined": len(model.graph.node),
         }
@@ -127,9 +121,8 @@ class Int8Probe(OnnxProbe):
     def inspect(self, vectors: Vectors) -> tuple[list[str], list[str]]:
         """Compares every layer with the meaning of its operators, and the answers with what export measured."""
         faults, notes = self._layers_as_written(vectors)
-        name = self._artifact.manifest.inputs[0].name
         most = float(self._info["quantisation"]["max_error"])
-        more, said = judge_kept(self._artifact, lambda part: self.free({name: part})[0], most)
+        more, said = judge_kept(self._artifact, lambda part: self.free(part)[0], most)
         return [*faults, *more], [*notes, *said]
 
     def _layers_as_written(self, vectors: Vectors) -> tuple[list[str], list[str]]:
@@ -182,24 +175,42 @@ def _forced(reference: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     return reference[name.removesuffix(".forced")]
 
 
-def calibration_of(captured: Captured, given: Any) -> tuple[np.ndarray, str]:
-    """Returns the calibration data `[N, *shape]`, and where they are from."""
-    from neurokit.capture.reference import example_input
+def calibration_of(captured: Captured, given: Any) -> tuple[dict[str, np.ndarray], str]:
+    """Returns the calibration data by the names of the inputs, `[N, *shape]`, and where they are from.
 
-    info = captured.spec.inputs[0]
+    Raises:
+        InputError: If there are none, or they do not fit.
+    """
+    from neurokit.capture.reference import example_inputs
+
+    ports = captured.spec.inputs
     if given is None:
         if captured.spec.example is None:
+            sizes = [f"[N, {', '.join(map(str, port.shape))}]" for port in ports]
+            named = [f"{port.name} {each}" for port, each in zip(ports, sizes, strict=True)]
+            wanted = sizes[0] if len(ports) == 1 else ", ".join(named)
             raise InputError(
                 "int8 needs calibration data, and this model brings no example",
-                expected=f"inputs [N, {', '.join(map(str, info.shape))}] as the model will see them",
-                fix="--calibration F.npy",
+                expected=f"inputs {wanted} as the model will see them",
+                fix="--calibration F.npy" if len(ports) == 1 else "--calibration F.npz, every input by its name",
             )
-        return example_input(captured.spec, None, _EXAMPLES, 1).numpy(), "the model's own example"
-    x = np.asarray(given, dtype=info.dtype)
-    if tuple(x.shape[1:]) != tuple(info.shape) or not len(x):
+        made = example_inputs(captured.spec, None, _EXAMPLES, 1)
+        return {name: value.numpy() for name, value in made.items()}, "the model's own example"
+    data = named_inputs(given, [port.name for port in ports])
+    feeds = {port.name: _fitted(data[port.name], port) for port in ports}
+    if len({len(x) for x in feeds.values()}) > 1:
+        counts = ", ".join(f"{name} {len(x)}" for name, x in feeds.items())
+        raise InputError(f"calibration data of different numbers of samples: {counts}", expected="as many of each")
+    return feeds, "given data"
+
+
+def _fitted(values: Any, port: TensorSpec) -> np.ndarray:
+    """Returns calibration data of one input, checked."""
+    x = np.asarray(values, dtype=port.dtype)
+    if tuple(x.shape[1:]) != tuple(port.shape) or not len(x):
         raise InputError(
-            f"calibration data have shape {list(x.shape)}", expected=f"[N, {', '.join(map(str, info.shape))}]"
+            f"calibration data have shape {list(x.shape)}", expected=f"[N, {', '.join(map(str, port.shape))}]"
         )
     if not np.isfinite(x).all():
         raise InputError("calibration data hold numbers that are not finite", expected="finite numbers")
-    return x, "given data"
+    return x

@@ -31,7 +31,7 @@ def one_core_each(
     core_of = {name: seats[layer] for layer, unit in enumerate(layers) for name in unit.populations}
     placed = []
     for unit in units:
-        source = inside[unit.populations[0]]
+        source = inside[unit.populations[0]]  # pooling has no core of its own where the chip pools inside a layer
         core = core_of.get(source, PORT) if source else core_of[unit.populations[0]]
         placed.append(Piece(unit.populations, entire(unit.shape), core))
         core_of |= dict.fromkeys(unit.populations, core)
@@ -64,6 +64,7 @@ def _matching(room: Sequence[Sequence[int]]) -> dict[int, int]:
     """Returns a core for as many layers as can have one each, by layer."""
     owner: dict[int, int] = {}
 
+    # Kuhn's augmenting paths: a layer takes an occupied core if its holder can move to another.
     def seat(layer: int, tried: set[int]) -> bool:
         for core in room[layer]:
             if core not in tried:
@@ -87,6 +88,7 @@ def _no_core(unit: Unit, need: Need, room: bool, limits: Limits) -> Violation:
         fix = f"at most {limits.bias_words} channels with a bias"
         return Violation("bias_words", where, str(need.biases), str(limits.bias_words), fix)
     most_neurons, most_bits = max(limits.core_neurons, default=0), max(limits.core_weight_bits, default=0)
+    # Both memories shrink with the output channels: the tighter of the two says how many can stay.
     share = min(1.0, most_neurons / need.neurons, most_bits / max(need.synapse_bits, 1))
     return Violation(
         "core_neurons" if need.neurons > most_neurons else "core_weight_bits",

@@ -126,6 +126,8 @@ def _pixel_lists(axes: tuple[tuple[int, ...], ...], channels: int) -> tuple[tupl
     Returns:
         (targets of one channel, number of such lists), pixels, largest index plus one.
     """
+    # One axis after the other, as an outer product: a pixel's first target, its part of the kernel, its taps and the
+    # distance to its last target are each made of those of its column and of its row.
     first, crop, taps, last = (np.zeros(1, np.int64) for _ in range(4))
     taps = taps + 1
     stride, kinds = channels, 1
@@ -143,6 +145,7 @@ def _pixel_lists(axes: tuple[tuple[int, ...], ...], channels: int) -> tuple[tupl
         stride *= axis[-1]
     base = first // _AXON_OFFSET * _AXON_OFFSET
     reach = int((base + last).max(initial=0)) + channels
+    # Pixels share a list if they see the same part of the kernel and start from the same base; one of each counts.
     _, one = np.unique(crop * (int(base.max(initial=0)) + 1) + base, return_index=True)
     sizes, many = np.unique(taps[one], return_counts=True)
     return tuple(zip(sizes.tolist(), many.tolist(), strict=True)), len(first), reach
@@ -156,7 +159,7 @@ def _taps_of(
 
     A block inside the layer sees whole windows; the middle of the layer stands for it.
     """
-    start = (outputs - span) // 2
+    start = (outputs - span) // 2  # at the edge, padding would cut windows short and understate the need
     seen: dict[int, list[tuple[int, int]]] = {}
     for out in range(span):
         for tap in range(kernel):

@@ -83,12 +83,14 @@ def _pack(
     needs: dict[int, Need] = {}
     core = 0
     for unit in units:
+        # Even cuts have two sizes an axis at most: a need is worked out four times a unit, not once a block.
         by_size: dict[tuple[int, int], Need] = {}
         for block in blocks_of(unit.shape, cuts[unit.populations[0]]):
             size = (block.channels[1] - block.channels[0], block.places[1] - block.places[0])
             if size not in by_size:
                 by_size[size] = need_of(network, unit, *size, limits)
             need = by_size[size]
+            # Next fit, not best fit: layers that follow each other share cores, and their spikes travel little.
             if core in needs and not (needs[core] + need).fits(limits):
                 core += 1
             needs[core] = needs[core] + need if core in needs else need
@@ -119,6 +121,7 @@ def _crowded(sent: Sequence[tuple[Piece, int]], profile: HardwareProfile) -> dic
     shrink: dict[str, float] = {}
     for piece, total in sent:
         if total > cap and piece.size > 1:
+            # At least a tenth smaller, or cuts that round up to the same blocks would use the rounds up.
             factor = min(0.9, cap / total)
             shrink[piece.populations[0]] = min(factor, shrink.get(piece.populations[0], 1.0))
     return shrink
@@ -134,6 +137,7 @@ def _outgoing_violations(sent: Sequence[tuple[Piece, int]], profile: HardwarePro
         if cap is not None and total > cap:
             key = ("axons_out_per_core", piece.populations[0])
             worst[key] = max(worst.get(key, (0, 0, "")), (total, cap, "fewer channels in the layers that it feeds"))
+        # Total over the piece's neurons: the mean fan-out, rounded up.
         cap, each = limits.fan_out_cores, -(-total // piece.size)
         if cap is not None and each > cap:
             key = ("fan_out_cores", piece.populations[0])

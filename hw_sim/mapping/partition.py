@@ -79,6 +79,7 @@ def units_of(network: Network) -> list[Unit]:
     a chip adds it where it is used. The first such population with neurons is chosen, else the first of any role.
     """
     home: dict[str, str] = {}
+    # Backwards, so that the home of what a sum goes into is known before the sum's own.
     for population in reversed(network.populations):
         if population.role in ("current", "relay", "product"):
             targets = [p.target for p in network.out_of(population.name) if _plain_identity(p)]
@@ -131,7 +132,9 @@ def need_of(network: Network, unit: Unit, channels: int, places: int, limits: Li
             weights, axons = (_plain_need if plain else _indexed_need)(projection, channels, places, limits)
             taken = weights * width
         axons *= width if limits.axons_per_weight_bit and projection.kind in ("conv", "linear") else 1
+        # A copy of weights that are stored already (one layer called twice) takes no memory where a chip shares them.
         bits += 0 if projection.shares_weights_with and limits.shares_weights else taken
+        # Two projections from one population share its axons: the wider one counts, not their sum.
         sources[projection.source] = max(sources.get(projection.source, 0), axons)
     return Need(channels * places, bits, sum(sources.values()), channels * places * _state_bits(network, unit))
 
@@ -154,6 +157,7 @@ def _plain_need(projection: Projection, channels: int, places: int, limits: Limi
         return (features * source[-1] if limits.shares_weights else own), min(projection.source_size, rows * source[-1])
     inputs, outputs = source[0] // projection.groups, target[0] // projection.groups
     shared = channels * inputs * math.prod(projection.kernel) if projection.kind == "conv" else 1
+    # The groups that the block's channels touch, each with all of its inputs, at every place that a window covers.
     reach = -(-channels // outputs) * inputs * _window_places(projection, places)
     return (shared if limits.shares_weights else own), min(projection.source_size, reach)
 
@@ -181,7 +185,7 @@ def _window_places(projection: Projection, count: int) -> int:
         span = min(left, size_out)
         reach = (span - 1) * projection.stride[axis] + (projection.kernel[axis] - 1) * projection.dilation[axis] + 1
         total *= min(size_in, reach)
-        left = -(-left // size_out)
+        left = -(-left // size_out)  # past the first axis, what is left counts rows that are whole
     return total
 
 
@@ -195,6 +199,7 @@ def best_cut(shape: Sequence[int], fits: Callable[[int, int], bool]) -> tuple[in
     row = row_of(shape)
     best: tuple[int, int, int] | None = None
     for size in _place_sizes(places, row):
+        # By bisection: a need grows with the channels, so the largest that fits is found in a few steps.
         most = _largest(channels, partial(_flipped, fits, size))
         if most:
             count = -(-channels // most) * len(_place_edges(places, row, size))

@@ -26,6 +26,7 @@ def tile_positions(topology: Topology, chips: int, strategy: str) -> Positions:
     """
     plain = strategy == "in-order" or topology.positions
     inside = _numbered(topology) if plain else hilbert(topology.width, topology.height)
+    # To and fro, so that the last tile of one chip is next to the first of the following one.
     columns = math.isqrt(max(chips - 1, 0)) + 1
     offsets = []
     for chip in range(chips):
@@ -78,7 +79,7 @@ def anneal(positions: Positions, flow: NDArray[np.float64], seed: int = 0, sweep
         sweeps: Moves for each tile.
     """
     tiles = len(positions)
-    both = flow + flow.T
+    both = flow + flow.T  # a hop costs the same in both directions, so pairs are enough
     np.fill_diagonal(both, 0.0)
     if tiles < 3 or tiles > MOST_TILES_ANNEALED or not both.any():
         return positions
@@ -87,6 +88,7 @@ def anneal(positions: Positions, flow: NDArray[np.float64], seed: int = 0, sweep
     cost = best_cost = hop_cost(now, both)
     best = now.copy()
     moves = sweeps * tiles
+    # At the start a swap that adds a third of a tile's mean cost is taken one time in e; at the end a thousandth of it.
     heat = 0.3 * cost / tiles
     cooling = 1e-3 ** (1.0 / moves)
     for a, b, luck in zip(

@@ -168,7 +168,7 @@ def _static(counts: MappedCounts, profile: HardwareProfile, timing: Timing | Non
         for term, constant in found.items():
             component = TERMS[term].component
             each = steps[end].setdefault(component, np.zeros(counts.time_steps))
-            if term == "reset_chip":
+            if term == "reset_chip":  # once a run, before its first step
                 each[0] += constant.at(end) * chips
             elif timing is not None:
                 each += constant.at(end) * many.get(term, chips) * timing.seconds[end]
@@ -186,6 +186,7 @@ def _components(
     for term in priced:
         component = TERMS[term].component
         found[component] = found[component] + energy[term] if component in found else energy[term]
+    # The model's own error comes on top of that of its prices, component by component.
     found = {name: quantity.widened(profile.energy_error) for name, quantity in found.items()}
     for name in static["value"] if static is not None else ():
         prices = [c for term, c in _timed_prices(profile).items() if TERMS[term].component == name]
@@ -193,6 +194,7 @@ def _components(
         kinds += [timing.kind] if timing is not None else []
         source = "; ".join(dict.fromkeys(constant.source for constant in prices))
         value, low, high = (float(static[end][name].sum()) for end in ENDS)  # type: ignore[index]
+        # A wider power may come with a shorter time: the ends are put in order around the best estimate.
         power = Quantity(value, min(low, value), max(high, value), "J", worst_kind(*kinds), source)
         found[name] = power.widened(profile.energy_error)
     return {name: found[name] for name in ALL_COMPONENTS if name in found}
@@ -216,6 +218,7 @@ def _priced_array(counts: MappedCounts, energy: dict[str, Quantity], component: 
         if component is None or TERMS[term].component == component:
             count = _count(counts, term)
             used = int(count.sum())
+            # Shares of the priced total, so that steps and layers add up to it to the last digit.
             out += count * (total.value / used) if used else 0.0
     return out
 

@@ -56,6 +56,8 @@ class Mesh:
             crossed = np.abs(goal // chip - start // chip).sum(axis=1)
             self._book(packets, entry, pieces, crossed, terms["chip_hop"])
         if self._rows * self._columns > 1:
+            # The row first, at the start's y; then the column, at the goal's x. Westward and southward links are those
+            # that leave the tiles after the goal, up to the start: both ends move by one.
             (x0, y0), (x1, y1) = start.T, goal.T
             self._along("east", packets, entry, x0 < x1, self._cell(x0, y0), self._cell(x1, y0))
             self._along("west", packets, entry, x1 < x0, self._cell(x1 + 1, y0), self._cell(x0 + 1, y0))
@@ -91,5 +93,5 @@ class Mesh:
         """Loads the links from cell `first` to before cell `past`, for the pairs that go this way."""
         chosen, begin, end = entry[taken], first[taken], past[taken]
         for row, count in zip(self._differences[way], packets, strict=True):
-            np.add.at(row, begin, count[chosen])
+            np.add.at(row, begin, count[chosen])  # differences: summed along the axis they are the load of each link
             np.subtract.at(row, end, count[chosen])

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from neurokit.capture import opened
 from neurokit.capture.reference import fed_back
 from neurokit.errors import InputError
 from neurokit.hw_sim.graph.counts import Workload
+from neurokit.hw_sim.trace.sample import Sample, one_sample
 from neurokit.hw_sim.trace.tracer import Tracer
 
 if TYPE_CHECKING:
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["trace"]
 
 
-def trace(captured: Captured, x: Tensor, sample: str = "") -> Workload:
+def trace(captured: Captured, x: Sample, sample: str = "") -> Workload:
     """Runs one sample through a captured program and returns its layer graph with every spike.
 
     Args:
         captured: A spiking model in the sequence form with a fixed number of time steps, or a model without spikes,
             whose one pass is a step.
         x: One sample, `[T, 1, *shape]` or `[T, *shape]`; for a model that repeats its image itself `[1, *shape]`
-            or `[*shape]`.
+            or `[*shape]`. Of a model with several inputs every one by its name.
         sample: What was run, for reports.
 
     Returns:
@@ -41,22 +41,9 @@ def trace(captured: Captured, x: Tensor, sample: str = "") -> Workload:
             expected="the sequence form with a fixed T",
             fix="capture(model, time_steps=4)",
         )
-    x = _one_sample(captured, x)
+    given = one_sample(captured, x)
     tracer = Tracer(opened(captured))
     with torch.no_grad():
-        outputs = tracer.run(x, fed_back(tracer.captured, tracer.module, (x,)))
+        outputs = tracer.run(given, fed_back(tracer.captured, tracer.module, given))
     network = tracer.builder.network(captured.spec.name, outputs)
     return Workload(network, tracer.builder.rasters, sample, tracer.builder.inputs)
-
-
-def _one_sample(captured: Captured, x: Tensor) -> Tensor:
-    shape = captured.spec.inputs[0].shape
-    lead = (1,) if captured.spec.time_input == "image" or not captured.spiking else (captured.time_steps, 1)
-    wanted = (*lead, *shape)
-    if tuple(x.shape) == (*lead[:-1], *shape):
-        x = x.reshape(wanted)
-    if tuple(x.shape) != wanted:
-        raise InputError(f"the input has shape {list(x.shape)}", expected=f"{list(wanted)} (one sample)")
-    if x.is_floating_point() and bool(x.isnan().any()):
-        raise InputError("the input holds NaN", expected="numbers")
-    return x.to(getattr(torch, captured.spec.inputs[0].dtype))

@@ -15,6 +15,7 @@ from torch.fx import Node
 from neurokit.capture.reference import fed_back
 from neurokit.hw_sim.graph.counts import Workload
 from neurokit.hw_sim.graph.raster import SpikeRaster
+from neurokit.hw_sim.trace.sample import Sample, binary, one_sample
 from neurokit.hw_sim.trace.tracer import Tracer
 from neurokit.hw_sim.trace.values import Term
 
@@ -56,24 +57,27 @@ class Replay:
             loops over time itself, or where a population's values are no result of the program.
     """
 
-    def __init__(self, captured: Captured, x: Tensor, first: Workload) -> None:
+    def __init__(self, captured: Captured, x: Sample, first: Workload) -> None:
+        sample = one_sample(captured, x)
         self.captured, self.first = captured, first
         self.tracer = Tracer(captured)
         self.axis = 0 if captured.spec.time_input == "image" else 1
         self.possible = captured.spiking and not captured.feedback and not self.tracer.groups
-        self._binary = bool(((x == 0) | (x == 1)).all())
+        self._binary = binary(sample)
         kinds = tuple((population.name, population.binary) for population in first.network.populations)
         self._networks = {kinds: first.network}
         self.probes: dict[str, Probe] = {}
         if self.possible:
-            self._find(x)
+            self._find(sample)
 
-    def batches(self, samples: Iterator[tuple[str, Tensor]], size: int) -> Iterator[tuple[list[str], Workload]]:
+    def batches(self, samples: Iterator[tuple[str, Sample]], size: int) -> Iterator[tuple[list[str], Workload]]:
         """Yields names and one workload of all samples of a batch, one after the other in time."""
         names: list[str] = []
-        held: list[Tensor] = []
+        held: list[Sample] = []
         for name, x in samples:
-            if not self._alike(x):  # spikes where the first sample had values, or the other way around
+            if (
+                binary(one_sample(self.captured, x)) != self._binary
+            ):  # spikes where the first sample had values, or the other way around
                 if held:  # in order: a run that is interrupted goes on after what is done
                     yield names, self.workload(held)
                     names, held = [], []
@@ -87,11 +91,11 @@ class Replay:
         if held:
             yield names, self.workload(held)
 
-    def alone(self, name: str, x: Tensor) -> Workload:
+    def alone(self, name: str, given: Sample) -> Workload:
         """Traces one sample by itself; samples with the same kinds of values share one network."""
-        tracer = Tracer(self.captured)
+        tracer, x = Tracer(self.captured), one_sample(self.captured, given)
         with torch.no_grad():
-            outputs = tracer.run(x, fed_back(self.captured, tracer.module, (x,)))
+            outputs = tracer.run(x, fed_back(self.captured, tracer.module, x))
         network = tracer.builder.network(self.first.network.name, outputs)
         bits = {projection.name: projection.weight_bits for projection in self.first.network.projections}
         projections = tuple(replace(p, weight_bits=bits.get(p.name, p.weight_bits)) for p in network.projections)
@@ -99,14 +103,10 @@ class Replay:
         network = self._networks.setdefault(kinds, replace(network, projections=projections))
         return Workload(network, tracer.builder.rasters, name, tracer.builder.inputs)
 
-    def _alike(self, x: Tensor) -> bool:
-        binary = bool(((x == 0) | (x == 1)).all())
-        return binary == self._binary
-
-    def workload(self, samples: Sequence[Tensor]) -> Workload:
+    def workload(self, samples: Sequence[Sample]) -> Workload:
         """Returns the spikes of several samples, one after the other in time."""
         many, steps = len(samples), self.first.time_steps
-        real = self._run(torch.cat(list(samples), dim=self.axis))
+        real = self._run(self._joined([one_sample(self.captured, x) for x in samples]))
         rasters = {}
         for name, probe in self.probes.items():
             size = self.first.network[name].size
@@ -120,7 +120,11 @@ class Replay:
             rasters[name] = SpikeRaster.pack(rows.reshape(many * steps, size))
         return replace(self.first, rasters=rasters, inputs={}, sample=f"{many} samples")
 
-    def _find(self, x: Tensor) -> None:
+    def _joined(self, samples: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """Returns several samples as one batch, input by input."""
+        return tuple(torch.cat(list(each), dim=self.axis) for each in zip(*samples, strict=True))
+
+    def _find(self, x: tuple[Tensor, ...]) -> None:
         """Finds where each population's spikes stand, by one more trace, and how its axes grow with the batch."""
         found: dict[str, tuple[Node | None, int | None, Term | None]] = {}
         tracer = self.tracer
@@ -131,7 +135,7 @@ class Replay:
             self.possible = False
             return
         nodes = [node for node, _, _ in found.values() if node is not None]
-        one, two = self._run(x, nodes), self._run(torch.cat([x, x], dim=self.axis), nodes)
+        one, two = self._run(x, nodes), self._run(self._joined([x, x]), nodes)
         for name in self.first.rasters:
             node, place, term = found[name]
             assert node is not None
@@ -145,16 +149,16 @@ class Replay:
             whole = places is None or (len(places) == total and np.array_equal(places, np.arange(total)))
             self.probes[name] = Probe(node, place, axis, int(alone.shape[0]), None if whole else places)
 
-    def _run(self, x: Tensor, nodes: Sequence[Node] = ()) -> dict[Node, Any]:
+    def _run(self, x: tuple[Tensor, ...], nodes: Sequence[Node] = ()) -> dict[Node, Any]:
         """Runs the program and returns what the probed nodes give."""
         wanted = set(nodes) or {probe.node for probe in self.probes.values()}
         kept: dict[Node, Any] = {}
         real: dict[Node, Any] = {}
-        states = iter(self.captured.initial_states(int(x.shape[self.axis])))
+        given = iter((*x, *self.captured.initial_states(int(x[0].shape[self.axis]))))
         with torch.no_grad():
             for node in self.tracer.module.graph.nodes:
                 if node.op == "placeholder":
-                    real[node] = x if node.name == self._input_name else next(states)
+                    real[node] = next(given)
                 elif node.op == "get_attr":
                     real[node] = self.tracer.attribute(str(node.target))
                 elif node.op == "call_function" and node in self.tracer.live:
@@ -165,10 +169,6 @@ class Replay:
                 for done in self.tracer.uses.get(node, ()):
                     real.pop(done, None)
         return kept
-
-    @property
-    def _input_name(self) -> str:
-        return str(self.captured.program.graph_signature.user_inputs[0])
 
 
 def _places(term: Term | None, real: Tensor, steps: int) -> NDArray[np.int64] | None:

@@ -48,7 +48,7 @@ class Tracer:
         self.real: dict[Node, Any] = {}
         self.values: dict[Node, Any] = {}
         self.uses = _last_uses(self.module)
-        user = captured.program.graph_signature.user_inputs[1:]
+        user = captured.program.graph_signature.user_inputs[len(captured.spec.inputs) :]
         self.loops = {str(user[at]): _loop_name(captured, at) for at in captured.feedback}
         self.builder.uncounted += _delay_lines(captured)
         steps = self.builder.steps
@@ -56,16 +56,22 @@ class Tracer:
         self.whole: dict[Group, Any] = {}
         self.late: list[tuple[str, Group]] = []
 
-    def run(self, x: Tensor, states: tuple[Tensor, ...]) -> tuple[str, ...]:
-        """Runs everything and returns the names of the output populations."""
-        inputs = iter((x, *states))
+    def run(self, sample: tuple[Tensor, ...], states: tuple[Tensor, ...]) -> tuple[str, ...]:
+        """Runs everything and returns the names of the output populations.
+
+        Args:
+            sample: Every input of the model, in order.
+            states: Every state.
+        """
+        inputs = iter((*sample, *states))
+        own = iter(range(len(sample)))  # the inputs come before the states
         if self.groups:  # what stands for all steps is needed where the first step is
-            self._compute_all(x, states)
+            self._compute_all(sample, states)
         for node in self.module.graph.nodes:
             if node.op == "placeholder":
                 given = self.real[node] = next(inputs)
-                if given is x:
-                    self.values[node] = self._input(node.name, x)
+                if (place := next(own, None)) is not None:
+                    self.values[node] = self._input(self._input_name(node, place), given)
                 elif node.name in self.loops:
                     self.values[node] = self.builder.fed_back(self.loops[node.name], given)
             elif node.op == "get_attr":
@@ -79,6 +85,16 @@ class Tracer:
                 self.values.pop(done, None)
         return ()
 
+    def _input_name(self, node: Node, place: int) -> str:
+        """Returns the name of an input's population: of several inputs the port's, where no module has it."""
+        ports = self.captured.spec.inputs
+        name = ports[place].name
+        return (
+            node.name
+            if len(ports) == 1 or name in self.builder.populations or _is_module(self.captured, name)
+            else name
+        )
+
     def _has_loop(self) -> bool:
         """Whether a neuron is called once a step, by a loop of the model's own."""
         steps = self.builder.steps
@@ -91,8 +107,8 @@ class Tracer:
         }
         return single or bool(many - own)
 
-    def _compute_all(self, x: Tensor, states: tuple[Tensor, ...]) -> None:
-        inputs = iter((x, *states))
+    def _compute_all(self, sample: tuple[Tensor, ...], states: tuple[Tensor, ...]) -> None:
+        inputs = iter((*sample, *states))
         for node in self.module.graph.nodes:
             if node.op == "placeholder":
                 self.real[node] = next(inputs)
@@ -330,6 +346,10 @@ def _last_uses(module: GraphModule) -> dict[Node, list[Node]]:
     for source, node in last.items():
         uses.setdefault(node, []).append(source)
     return uses
+
+
+def _is_module(captured: Captured, name: str) -> bool:
+    return any(path in (name, f"net.{name}") for path, _ in captured.module.named_modules())
 
 
 def _path(node: Node, operation: str) -> str:

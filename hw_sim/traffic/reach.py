@@ -36,6 +36,7 @@ class Reach:
 def reach_of(projection: Projection, blocks: Sequence[Block], sender: Sender) -> Reach:
     """Returns what each block of a projection's targets listens to, of the sender's neurons."""
     unknown = Reach(np.tile(sender.whole, (len(blocks), 1)), np.zeros(len(blocks), np.bool_))
+    # An index map may scatter a box over the whole population, and then nothing short of the neurons says where.
     indexed = projection.source_index is not None or projection.target_index is not None
     if indexed or not sender.rectangular or blocks[0].view != view_of(projection.target_shape):
         return unknown
@@ -69,7 +70,7 @@ def places_read(projection: Projection, block: Block) -> Ints | None:
     top, bottom, left, right = edges[0].tolist()
     channels = np.arange(*block.channels)
     if projection.kind == "linear":
-        if len(shape) == 1:
+        if len(shape) == 1:  # every target of a dense layer reads every source
             return _named(projection, np.arange(shape[0]))
         rows = (channels[:, None] * (view_of(shape)[1] // shape[-1]) + np.arange(top, bottom)).reshape(-1)
         return _named(projection, (rows[:, None] * shape[-1] + np.arange(shape[-1])).reshape(-1))
@@ -77,6 +78,7 @@ def places_read(projection: Projection, block: Block) -> Ints | None:
         places = (np.arange(top, bottom)[:, None] * row + np.arange(left, right)).reshape(-1)
         return _named(projection, (channels[:, None] * view_of(shape)[1] + places).reshape(-1))
     inputs, outputs = shape[0] // projection.groups, target[0] // projection.groups
+    # One output channel is enough to read all input channels of its group.
     groups = np.unique(channels // outputs)
     found = (groups[:, None] * inputs + np.arange(inputs)).reshape(-1)
     spans = ((top, bottom), (left, right))[2 - len(projection.kernel) :]
@@ -88,6 +90,7 @@ def places_read(projection: Projection, block: Block) -> Ints | None:
 def _read(window: Window, first: int, last: int) -> Ints:
     """Returns the inputs of one axis that the outputs from `first` to before `last` read."""
     starts = np.arange(first, last) * window.stride - window.padding
+    # Places outside are padding: zeros that no neuron sends.
     places = (starts[:, None] + np.arange(window.kernel) * window.dilation).reshape(-1)
     return np.unique(places[(places >= 0) & (places < window.size_in)])
 
@@ -105,6 +108,7 @@ def _linear(projection: Projection, edges: Ints) -> Reach:
     if len(shape) == 1:
         return Reach(np.tile([0, shape[0], 0, 1, 0, 1], (len(edges), 1)), exact)
     features = projection.target_shape[-1]
+    # A linear map over the last axis reads whole rows, also for a target row of which the block holds a part.
     top, bottom = edges[:, 2] // features, -(-edges[:, 3] // features)
     columns = np.broadcast_to([0, shape[-1]], (len(edges), 2))
     return Reach(np.column_stack([edges[:, :2], top, bottom, columns]), exact)
@@ -117,7 +121,7 @@ def _windowed(projection: Projection, edges: Ints) -> Reach:
     rectangles, exact = as_rectangles(edges[:, 2], edges[:, 3], projection.target_shape[-1])
     spans, read = [], []
     for axis, window in enumerate(windows):
-        place = 2 * (axis + 2 - len(windows))
+        place = 2 * (axis + 2 - len(windows))  # a signal's one axis stands where an image has its columns
         span, filled, places = _span(window, rectangles[:, place], rectangles[:, place + 1])
         exact &= filled
         spans.append(span)
@@ -140,6 +144,7 @@ def _span(window: Window, first: Ints, last: Ints) -> tuple[Ints, Bools, Bools |
     start = first * window.stride - window.padding
     stop = (last - 1) * window.stride - window.padding + (window.kernel - 1) * window.dilation + 1
     span = np.clip(np.stack([start, stop], axis=1), 0, window.size_in)
+    # A dilated window jumps over places, and whether its neighbours fill them depends on the stride: not exact.
     spread = window.dilation > 1 and window.kernel > 1
     filled = np.full(len(first), not spread)
     if spread or window.stride <= window.kernel:
@@ -152,6 +157,7 @@ def _in_rows_of(sender: Sender, shape: Sequence[int], found: Reach) -> Reach:
     boxes, row = found.boxes, row_of(shape)
     if view_of(shape) != sender.view:
         size = (shape[0], math.prod(shape[1:]) // row, row)
+        # Between views that cut the neurons otherwise, only the whole population is the same box in both.
         everything = (boxes[:, ::2] == 0).all(axis=1) & (boxes[:, 1::2] == size).all(axis=1)
         return Reach(np.tile(sender.whole, (len(boxes), 1)), found.exact & everything & (found.comb is None))
     if row == sender.row:

@@ -64,6 +64,7 @@ class Sender:
         self.blocks = blocks
         self.steps = steps
         self.view = blocks[0].view
+        # A view whose places are no whole number of rows (a flattened image) is one long row.
         self.row = row if self.view[1] % row == 0 else self.view[1]
         self._spikes = spikes
         self._kept = kept
@@ -116,6 +117,7 @@ class Sender:
         found = []
         for start in range(0, len(boxes), part):
             some = boxes[start : start + part].astype(np.int32)
+            # An empty box lies between two equal edges and would overlap by the comparisons below.
             filled = np.asarray((some[:, ::2] < some[:, 1::2]).all(axis=1), np.bool_)
             meets = np.repeat(filled[:, None], len(cuts), axis=1)
             for axis in (0, 2, 4):
@@ -133,6 +135,7 @@ class Sender:
         rows = self.view[1] // self.row
         size = np.array([(rows + 1) * (self.row + 1), self.row + 1, 1])
         corners = []
+        # Inclusion and exclusion: a corner counts positively with an odd number of upper ends, all three among them.
         for number in range(8):
             upper = [bool(number >> axis & 1) for axis in range(3)]
             corners.append((1 if sum(upper) % 2 else -1, np.where(upper, high, low) @ size))
@@ -153,6 +156,7 @@ class Sender:
             cube = values.reshape(shape) if comb is None else values.reshape(shape) * comb.reshape(1, 1, *shape[2:])
             sums = np.zeros(tuple(n + 1 if axis else n for axis, n in enumerate(shape)), np.int32)
             inner = sums[:, 1:, 1:, 1:]
+            # In place and innermost axis first, so that the long runs of memory are summed before the strided ones.
             np.cumsum(cube, axis=3, out=inner)
             np.cumsum(inner, axis=2, out=inner)
             np.cumsum(inner, axis=1, out=inner)

@@ -131,7 +131,7 @@ class _Combs:
     def both(self, a: int, b: int) -> int:
         """Returns the number of what two sets have in common."""
         first, second = self.masks[a], self.masks[b]
-        if first is None or second is None:
+        if first is None or second is None:  # one of them is 0, all places: the other is what they share
             return max(a, b)
         return self.number(first & second)
 
@@ -166,6 +166,7 @@ def _wanted(singles: Ints, doubles: Ints, combs: _Combs) -> _Wanted:
     pair = len(singles) + np.arange(len(doubles))
     a, b = doubles[:, :7], doubles[:, 7:]
     common = np.empty_like(a)
+    # Column 0 is the comb; then lower and upper ends in turn, and a common box has the larger lower, smaller upper.
     common[:, 1::2], common[:, 2::2] = np.maximum(a[:, 1::2], b[:, 1::2]), np.minimum(a[:, 2::2], b[:, 2::2])
     common[:, 0] = [combs.both(int(x), int(y)) for x, y in zip(a[:, 0], b[:, 0], strict=True)]
     boxes = np.concatenate([singles, a, b, common])
@@ -191,7 +192,7 @@ def _counted(sender: Sender, wanted: _Wanted, combs: _Combs) -> tuple[Ints, Ints
     key, place = np.unique(group * len(sender.blocks) + source, return_inverse=True)
     total = np.zeros((sender.steps, len(key)), np.int64)
     for row, part in zip(total, count, strict=True):
-        np.add.at(row, place, part)
+        np.add.at(row, place, part)  # places repeat, and `row[place] += part` would keep one of each
     return key // len(sender.blocks), key % len(sender.blocks), total
 
 
@@ -235,6 +236,7 @@ def _count_unions(found: _Gathered, sender: Sender, size: int, listeners: Sequen
         for block, core in zip(listener.blocks, listener.cores, strict=True):
             if core in held:
                 held[core].append((listener.projection, block))
+    # Cores of one layer often listen to the same odd set: it is counted once for all of them.
     same: dict[bytes, tuple[Ints, list[int]]] = {}
     for core, parts in held.items():
         sources = _union(parts, size)

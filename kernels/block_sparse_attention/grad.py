@@ -98,7 +98,7 @@ def _launch_dq(
     tile: int,
     options: dict[str, Any],
 ) -> None:
-    from neurokit.kernels.block_sparse_attention.triton import dq_kernel
+    from neurokit.kernels.block_sparse_attention.triton_backward import dq_kernel
 
     block_k = cut.constants["BLOCK_K"]
     tile = max(block_k, tile)
@@ -132,7 +132,7 @@ def _launch_dkv(
     options: dict[str, Any],
 ) -> None:
     from neurokit.attention.index import compact
-    from neurokit.kernels.block_sparse_attention.triton import dkv_kernel
+    from neurokit.kernels.block_sparse_attention.triton_backward import dkv_kernel
 
     num, idx = compact(index.blocks().transpose(2, 3))
     launch(dkv_kernel)[(num.shape[2], k.shape[1], q.shape[0])](

@@ -101,9 +101,12 @@ def fire_bits(h, bit, threshold, v_reset, HARD: tl.constexpr):
     elif HARD == 2:
         return tl.inline_asm_elementwise(
             "{.reg .pred p; setp.ge.f32 p, $2, $3; selp.f32 $0, 0f00000000, $2, p; selp.b32 $1, $4, 0, p;}",
-            "=f,=r,f,f,r", [h, tl.zeros_like(h) + threshold, tl.broadcast_to(bit, h.shape)],
-            dtype=(tl.float32, tl.int32), is_pure=True, pack=1,
-        )  # fmt: skip
+            "=f,=r,f,f,r",
+            [h, tl.zeros_like(h) + threshold, tl.broadcast_to(bit, h.shape)],
+            dtype=(tl.float32, tl.int32),
+            is_pure=True,
+            pack=1,
+        )
     else:
         if HARD == 1:
             after = tl.zeros_like(h) + v_reset
@@ -111,9 +114,12 @@ def fire_bits(h, bit, threshold, v_reset, HARD: tl.constexpr):
             after = h - threshold
         return tl.inline_asm_elementwise(
             "{.reg .pred p; setp.ge.f32 p, $2, $3; selp.f32 $0, $5, $2, p; selp.b32 $1, $4, 0, p;}",
-            "=f,=r,f,f,r,f", [h, tl.zeros_like(h) + threshold, tl.broadcast_to(bit, h.shape), after],
-            dtype=(tl.float32, tl.int32), is_pure=True, pack=1,
-        )  # fmt: skip
+            "=f,=r,f,f,r,f",
+            [h, tl.zeros_like(h) + threshold, tl.broadcast_to(bit, h.shape), after],
+            dtype=(tl.float32, tl.int32),
+            is_pure=True,
+            pack=1,
+        )
 
 
 @triton.jit
@@ -169,12 +175,34 @@ def empty_sum(INTEGER: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr):
 
 @triton.jit
 def neuron_tile(
-    acc, v, t, scale_row, bias_row, residual, residual_rows, spikes, current, row, col, rows, cols,
-    factor, threshold, v_reset,
-    SCALE: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr, WANT_CURRENT: tl.constexpr,
-    LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr, OUT: tl.constexpr, EVEN: tl.constexpr,
-    ROWS: tl.constexpr, COLS: tl.constexpr,
-):  # fmt: skip
+    acc,
+    v,
+    t,
+    scale_row,
+    bias_row,
+    residual,
+    residual_rows,
+    spikes,
+    current,
+    row,
+    col,
+    rows,
+    cols,
+    factor,
+    threshold,
+    v_reset,
+    SCALE: tl.constexpr,
+    BIAS: tl.constexpr,
+    RESIDUAL: tl.constexpr,
+    WANT_CURRENT: tl.constexpr,
+    LEAK: tl.constexpr,
+    DECAY_INPUT: tl.constexpr,
+    HARD: tl.constexpr,
+    OUT: tl.constexpr,
+    EVEN: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLS: tl.constexpr,
+):
     """Step `t` of a [ROWS, COLS] tile behind a product: affine, residual, neuron, stores. Float32 all the way.
 
     The tile's first row and column are `row` and `col` of `rows` x `cols`. EVEN: no column of it lies outside.
@@ -223,9 +251,7 @@ def neuron_tile(
 
 
 @triton.jit
-def store_spikes(
-    spikes, s, row, col, rows, cols, ROWS: tl.constexpr, COLS: tl.constexpr
-):  # fmt: skip
+def store_spikes(spikes, s, row, col, rows, cols, ROWS: tl.constexpr, COLS: tl.constexpr):
     """Stores a [ROWS, COLS] tile of decisions as words; its first row and column are `row` and `col`."""
     r = tl.arange(0, ROWS)
     words = (cols + 31) // 32
@@ -251,14 +277,22 @@ def operand(a, LIKE: tl.constexpr, UPCAST: tl.constexpr):
         return tl.inline_asm_elementwise(
             "{.reg .b32 a; prmt.b32 a, $2, 0, 0x4140; mul.lo.u32 $0, a, 0x3F80;"
             " prmt.b32 a, $2, 0, 0x4342; mul.lo.u32 $1, a, 0x3F80;}",
-            "=r,=r,r", [a], dtype=tl.bfloat16, is_pure=True, pack=4,
-        )  # fmt: skip
+            "=r,=r,r",
+            [a],
+            dtype=tl.bfloat16,
+            is_pure=True,
+            pack=4,
+        )
     elif a.dtype == tl.int8:
         return tl.inline_asm_elementwise(
             "{.reg .b32 a; prmt.b32 a, $2, 0, 0x4140; mul.lo.u32 $0, a, 0x3C00;"
             " prmt.b32 a, $2, 0, 0x4342; mul.lo.u32 $1, a, 0x3C00;}",
-            "=r,=r,r", [a], dtype=tl.float16, is_pure=True, pack=4,
-        )  # fmt: skip
+            "=r,=r,r",
+            [a],
+            dtype=tl.float16,
+            is_pure=True,
+            pack=4,
+        )
     elif tl.bfloat16 == LIKE:
         return (a * 0x3F80).to(tl.int16).to(tl.bfloat16, bitcast=True)
     else:

@@ -6,11 +6,23 @@ import triton.language as tl
 
 @triton.jit
 def depthwise_kernel(
-    x, weight, bias, out, out_height, out_width, channels,
-    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, STRIDE: tl.constexpr,
-    KERNEL: tl.constexpr, PAD: tl.constexpr, BIAS: tl.constexpr,
-    TALL: tl.constexpr, WIDE: tl.constexpr, COLS: tl.constexpr,
-):  # fmt: skip
+    x,
+    weight,
+    bias,
+    out,
+    out_height,
+    out_width,
+    channels,
+    HEIGHT: tl.constexpr,
+    WIDTH: tl.constexpr,
+    STRIDE: tl.constexpr,
+    KERNEL: tl.constexpr,
+    PAD: tl.constexpr,
+    BIAS: tl.constexpr,
+    TALL: tl.constexpr,
+    WIDE: tl.constexpr,
+    COLS: tl.constexpr,
+):
     """TALL rows x WIDE pixels x COLS channels of one sample; the sums of all rows stay in registers.
 
     The sizes are constants, so that every address is one base register and a number in the instruction.
@@ -52,10 +64,23 @@ def depthwise_kernel(
 
 @triton.jit
 def depthwise_stream_kernel(
-    x, weight, bias, out, height, width, out_height, out_width, channels,
-    STRIDE: tl.constexpr, KERNEL: tl.constexpr, PAD: tl.constexpr, BIAS: tl.constexpr,
-    WIDE: tl.constexpr, COLS: tl.constexpr, ROUNDS: tl.constexpr,
-):  # fmt: skip
+    x,
+    weight,
+    bias,
+    out,
+    height,
+    width,
+    out_height,
+    out_width,
+    channels,
+    STRIDE: tl.constexpr,
+    KERNEL: tl.constexpr,
+    PAD: tl.constexpr,
+    BIAS: tl.constexpr,
+    WIDE: tl.constexpr,
+    COLS: tl.constexpr,
+    ROUNDS: tl.constexpr,
+):
     """WIDE columns x COLS channels of one sample, all rows from top to bottom.
 
     A thread owns a channel: its taps, WIDE + KERNEL - 1 pixels of the current row and the sums of the KERNEL output

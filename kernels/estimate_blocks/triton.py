@@ -5,9 +5,33 @@ import triton.language as tl
 
 
 @triton.jit
-def estimate_kernel(q, k, q_scale, k_scale, mean, lse, log_tau, first, last, out, new, length, heads, groups, blocks,
-                    columns, scale, D: tl.constexpr, DP: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
-                    M: tl.constexpr, N: tl.constexpr, SPAN: tl.constexpr, BOUND: tl.constexpr):  # fmt: skip
+def estimate_kernel(
+    q,
+    k,
+    q_scale,
+    k_scale,
+    mean,
+    lse,
+    log_tau,
+    first,
+    last,
+    out,
+    new,
+    length,
+    heads,
+    groups,
+    blocks,
+    columns,
+    scale,
+    D: tl.constexpr,
+    DP: tl.constexpr,
+    BLOCK_Q: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    M: tl.constexpr,
+    N: tl.constexpr,
+    SPAN: tl.constexpr,
+    BOUND: tl.constexpr,
+):
     """One block of queries of one head over SPAN blocks of keys at a time, from `first` to `last`."""
     at, head, batch = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     whole = (batch * heads + head).to(tl.int64)
@@ -28,8 +52,9 @@ def estimate_kernel(q, k, q_scale, k_scale, mean, lse, log_tau, first, last, out
         block = begin + it * SPAN + n // BLOCK_K
         key = block * BLOCK_K + n % BLOCK_K
         listed = (block < end) & (key < length)
-        keys = tl.load(k + (group * length + key)[:, None] * D + d[None, :],
-                       mask=listed[:, None] & (d < D)[None, :], other=0)  # fmt: skip
+        keys = tl.load(
+            k + (group * length + key)[:, None] * D + d[None, :], mask=listed[:, None] & (d < D)[None, :], other=0
+        )
         step = step_q[:, None] * tl.load(k_scale + group * length + key, mask=listed, other=1.0)[None, :]
         shift = tl.load(mean + whole * length + key, mask=listed, other=0.0)
         # Adding 1.5 x 2^23 and taking it away rounds to the nearest even whole number.

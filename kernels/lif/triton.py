@@ -16,9 +16,16 @@ from neurokit.kernels.common.triton import (
 
 @triton.jit
 def _load_current(
-    x, residual, scale_row, bias_row, offset, mask,
-    SCALE: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
-):  # fmt: skip
+    x,
+    residual,
+    scale_row,
+    bias_row,
+    offset,
+    mask,
+    SCALE: tl.constexpr,
+    BIAS: tl.constexpr,
+    RESIDUAL: tl.constexpr,
+):
     """X * scale + bias + residual, each step rounded to float32."""
     y = tl.load(x + offset, mask=mask, other=0.0).to(tl.float32)
     if SCALE:
@@ -52,13 +59,39 @@ def _positions(base, limit, channels, PADDED: tl.constexpr, BLOCK: tl.constexpr)
 
 @triton.jit
 def lif_forward_kernel(
-    x, v0, scale, bias, residual, decay, spikes, v_last, current,
-    limit, words, channels, x_stride, residual_stride, out_stride, factor, threshold, v_reset,
-    T: tl.constexpr, CHUNK: tl.constexpr, LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr,
-    HAS_V0: tl.constexpr, SCALE: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
-    WANT_V: tl.constexpr, WANT_CURRENT: tl.constexpr, OUT: tl.constexpr, PADDED: tl.constexpr,
+    x,
+    v0,
+    scale,
+    bias,
+    residual,
+    decay,
+    spikes,
+    v_last,
+    current,
+    limit,
+    words,
+    channels,
+    x_stride,
+    residual_stride,
+    out_stride,
+    factor,
+    threshold,
+    v_reset,
+    T: tl.constexpr,
+    CHUNK: tl.constexpr,
+    LEAK: tl.constexpr,
+    DECAY_INPUT: tl.constexpr,
+    HARD: tl.constexpr,
+    HAS_V0: tl.constexpr,
+    SCALE: tl.constexpr,
+    BIAS: tl.constexpr,
+    RESIDUAL: tl.constexpr,
+    WANT_V: tl.constexpr,
+    WANT_CURRENT: tl.constexpr,
+    OUT: tl.constexpr,
+    PADDED: tl.constexpr,
     BLOCK: tl.constexpr,
-):  # fmt: skip
+):
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)
     factor = tl.cast(factor, tl.float32)
@@ -85,9 +118,16 @@ def lif_forward_kernel(
         for i in tl.static_range(CHUNK):
             t = tl.cast(start + i, tl.int64)
             y = _load_current(
-                x + t * x_stride, residual + t * residual_stride, scale_row, bias_row, offset, mask,
-                SCALE, BIAS, RESIDUAL,
-            )  # fmt: skip
+                x + t * x_stride,
+                residual + t * residual_stride,
+                scale_row,
+                bias_row,
+                offset,
+                mask,
+                SCALE,
+                BIAS,
+                RESIDUAL,
+            )
             ys = ys + (y,)
         for i in tl.static_range(CHUNK):
             t = tl.cast(start + i, tl.int64)
@@ -109,13 +149,42 @@ def lif_forward_kernel(
 
 @triton.jit
 def lif_backward_kernel(
-    grad_spikes, grad_v, grad_current, x, v0, scale, bias, residual, decay, grad_y, grad_v0, grad_decay,
-    limit, channels, x_stride, residual_stride, out_stride, factor, rate, threshold, v_reset, alpha,
-    T: tl.constexpr, LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr,
-    HAS_V0: tl.constexpr, SCALE: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
-    HAS_GV: tl.constexpr, HAS_GCURRENT: tl.constexpr, SURROGATE: tl.constexpr, DETACH: tl.constexpr,
+    grad_spikes,
+    grad_v,
+    grad_current,
+    x,
+    v0,
+    scale,
+    bias,
+    residual,
+    decay,
+    grad_y,
+    grad_v0,
+    grad_decay,
+    limit,
+    channels,
+    x_stride,
+    residual_stride,
+    out_stride,
+    factor,
+    rate,
+    threshold,
+    v_reset,
+    alpha,
+    T: tl.constexpr,
+    LEAK: tl.constexpr,
+    DECAY_INPUT: tl.constexpr,
+    HARD: tl.constexpr,
+    HAS_V0: tl.constexpr,
+    SCALE: tl.constexpr,
+    BIAS: tl.constexpr,
+    RESIDUAL: tl.constexpr,
+    HAS_GV: tl.constexpr,
+    HAS_GCURRENT: tl.constexpr,
+    SURROGATE: tl.constexpr,
+    DETACH: tl.constexpr,
     BLOCK: tl.constexpr,
-):  # fmt: skip
+):
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)
     factor = tl.cast(factor, tl.float32)
@@ -145,9 +214,16 @@ def lif_backward_kernel(
     for t in tl.static_range(T):
         at = tl.cast(t, tl.int64)
         y = _load_current(
-            x + at * x_stride, residual + at * residual_stride, scale_row, bias_row, offset, mask,
-            SCALE, BIAS, RESIDUAL,
-        )  # fmt: skip
+            x + at * x_stride,
+            residual + at * residual_stride,
+            scale_row,
+            bias_row,
+            offset,
+            mask,
+            SCALE,
+            BIAS,
+            RESIDUAL,
+        )
         ys = ys + (y,)
         gs = gs + (tl.load(grad_spikes + at * out_stride + offset, mask=mask, other=0.0),)
     hs = ()
@@ -198,11 +274,22 @@ def lif_backward_kernel(
 
 @triton.jit
 def lif_sequence_kernel(
-    x, v0, steps, limit, spikes, v_last,
-    factor: tl.constexpr, threshold: tl.constexpr, v_reset: tl.constexpr,
-    CHUNK: tl.constexpr, EVEN: tl.constexpr, LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr,
+    x,
+    v0,
+    steps,
+    limit,
+    spikes,
+    v_last,
+    factor: tl.constexpr,
+    threshold: tl.constexpr,
+    v_reset: tl.constexpr,
+    CHUNK: tl.constexpr,
+    EVEN: tl.constexpr,
+    LEAK: tl.constexpr,
+    DECAY_INPUT: tl.constexpr,
+    HARD: tl.constexpr,
     BLOCK: tl.constexpr,
-):  # fmt: skip
+):
     """The neuron over any number of steps, its parameters constants: what a TensorRT plugin launches.
 
     TensorRT passes pointers to the inputs, 32-bit integers, then pointers to the outputs, and no floats. EVEN: the

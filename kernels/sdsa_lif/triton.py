@@ -27,8 +27,9 @@ def _load(x, row, rows, col, inside, width, PACKED: tl.constexpr, WORDS: tl.cons
     if PACKED and WORDS and COLS % 32 == 0:
         word = tl.min(col, axis=0) // 32 + tl.arange(0, COLS // 32)
         last = tl.max(tl.where(inside, col, 0), axis=0) // 32
-        packed = tl.load(x + row[:, None] * width + word[None, :], mask=(row < rows)[:, None] & (word <= last)[None, :],
-                         other=0)  # fmt: skip
+        packed = tl.load(
+            x + row[:, None] * width + word[None, :], mask=(row < rows)[:, None] & (word <= last)[None, :], other=0
+        )
         return tl.reshape((packed[:, :, None] >> tl.arange(0, 32)[None, None, :]) & 1, (ROWS, COLS))
     elif PACKED:
         word = tl.load(x + row[:, None] * width + (col // 32)[None, :], mask=mask, other=0)
@@ -62,10 +63,27 @@ def _columns(head, begin, DIM: tl.constexpr, UNIT: tl.constexpr, LINE: tl.conste
 
 @triton.jit
 def _outer(
-    k, v, pairs, token, rows, main, rest, head, begin, width, DIM: tl.constexpr, LINE: tl.constexpr,
-    REST: tl.constexpr, UNIT: tl.constexpr, COLS: tl.constexpr, GROUP: tl.constexpr, KIND: tl.constexpr,
-    UPCAST: tl.constexpr, PACKED: tl.constexpr, WORDS: tl.constexpr,
-):  # fmt: skip
+    k,
+    v,
+    pairs,
+    token,
+    rows,
+    main,
+    rest,
+    head,
+    begin,
+    width,
+    DIM: tl.constexpr,
+    LINE: tl.constexpr,
+    REST: tl.constexpr,
+    UNIT: tl.constexpr,
+    COLS: tl.constexpr,
+    GROUP: tl.constexpr,
+    KIND: tl.constexpr,
+    UPCAST: tl.constexpr,
+    PACKED: tl.constexpr,
+    WORDS: tl.constexpr,
+):
     """Adds the tokens' K^T V: for each part of the output the columns `main` by it, and with a REST `rest` by it."""
     keys = _load(k, token, rows, main[0], main[1], width, PACKED, WORDS)
     if UNIT:
@@ -99,10 +117,23 @@ def _product(queries, pairs, x, SPLIT: tl.constexpr):
 
 @triton.jit
 def _fire(
-    x, membrane, spikes, row, rows, columns, width, factor, scale, threshold, v_reset,
-    LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr, OUT: tl.constexpr,
+    x,
+    membrane,
+    spikes,
+    row,
+    rows,
+    columns,
+    width,
+    factor,
+    scale,
+    threshold,
+    v_reset,
+    LEAK: tl.constexpr,
+    DECAY_INPUT: tl.constexpr,
+    HARD: tl.constexpr,
+    OUT: tl.constexpr,
     UNIT: tl.constexpr,
-):  # fmt: skip
+):
     """The neuron behind the product, and its spikes into memory; returns the membrane."""
     col = columns[0]
     mine = columns[2]
@@ -127,13 +158,38 @@ def _fire(
 
 @triton.jit
 def sdsa_qkv_kernel(
-    q, k, v, spikes, factor, scale, threshold, v_reset, batch,
-    T: tl.constexpr, TOKENS: tl.constexpr, HEADS: tl.constexpr, DIM: tl.constexpr, WIDTH: tl.constexpr,
-    OUT_WIDTH: tl.constexpr, LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr,
-    PACKED: tl.constexpr, OUT: tl.constexpr, BRAIN: tl.constexpr, UPCAST: tl.constexpr, SPLIT: tl.constexpr,
-    UNIT: tl.constexpr, MAIN: tl.constexpr, REST: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
-    GROUP: tl.constexpr, PARTS: tl.constexpr, INNER: tl.constexpr,
-):  # fmt: skip
+    q,
+    k,
+    v,
+    spikes,
+    factor,
+    scale,
+    threshold,
+    v_reset,
+    batch,
+    T: tl.constexpr,
+    TOKENS: tl.constexpr,
+    HEADS: tl.constexpr,
+    DIM: tl.constexpr,
+    WIDTH: tl.constexpr,
+    OUT_WIDTH: tl.constexpr,
+    LEAK: tl.constexpr,
+    DECAY_INPUT: tl.constexpr,
+    HARD: tl.constexpr,
+    PACKED: tl.constexpr,
+    OUT: tl.constexpr,
+    BRAIN: tl.constexpr,
+    UPCAST: tl.constexpr,
+    SPLIT: tl.constexpr,
+    UNIT: tl.constexpr,
+    MAIN: tl.constexpr,
+    REST: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLS: tl.constexpr,
+    GROUP: tl.constexpr,
+    PARTS: tl.constexpr,
+    INNER: tl.constexpr,
+):
     """LIF(scale * Q (K^T V)) for GROUP parts of COLS channels of one head of one sample, ROWS tokens and all steps.
 
     Every number is a count: K^T V is at most the number of tokens, which bfloat16 (BRAIN) holds exactly up to 256 and
@@ -174,35 +230,104 @@ def sdsa_qkv_kernel(
         if TOKENS <= INNER:
             # Without a loop of its own, the next step's loads are in flight during this step's products.
             pairs = _outer(
-                k + step * WIDTH, v + step * WIDTH, pairs, tl.arange(0, INNER), TOKENS, main, rest, head, begin, WIDTH,
-                DIM, LINE, REST, UNIT, COLS, GROUP, KIND, UPCAST, PACKED, WORDS,
-            )  # fmt: skip
+                k + step * WIDTH,
+                v + step * WIDTH,
+                pairs,
+                tl.arange(0, INNER),
+                TOKENS,
+                main,
+                rest,
+                head,
+                begin,
+                WIDTH,
+                DIM,
+                LINE,
+                REST,
+                UNIT,
+                COLS,
+                GROUP,
+                KIND,
+                UPCAST,
+                PACKED,
+                WORDS,
+            )
         else:
             for start in range(0, TOKENS, INNER):
                 pairs = _outer(
-                    k + step * WIDTH, v + step * WIDTH, pairs, start + tl.arange(0, INNER), TOKENS, main, rest, head,
-                    begin, WIDTH, DIM, LINE, REST, UNIT, COLS, GROUP, KIND, UPCAST, PACKED, WORDS,
-                )  # fmt: skip
+                    k + step * WIDTH,
+                    v + step * WIDTH,
+                    pairs,
+                    start + tl.arange(0, INNER),
+                    TOKENS,
+                    main,
+                    rest,
+                    head,
+                    begin,
+                    WIDTH,
+                    DIM,
+                    LINE,
+                    REST,
+                    UNIT,
+                    COLS,
+                    GROUP,
+                    KIND,
+                    UPCAST,
+                    PACKED,
+                    WORDS,
+                )
         after = ()
         for i in tl.static_range(GROUP):
             x = _product(queries, pairs[i], tl.zeros((ROWS, COLS), tl.float32), SPLIT)
             if REST:
                 x = _product(more, pairs[GROUP + i], x, SPLIT)
             out = _columns(head, begin + i * COLS, DIM, UNIT, LINE, COLS)
-            after = after + (_fire(
-                x, membranes[i], spikes + step * OUT_WIDTH, row, TOKENS, out, OUT_WIDTH, factor, scale, threshold,
-                v_reset, LEAK, DECAY_INPUT, HARD, OUT, UNIT,
-            ),)  # fmt: skip
+            after = after + (
+                _fire(
+                    x,
+                    membranes[i],
+                    spikes + step * OUT_WIDTH,
+                    row,
+                    TOKENS,
+                    out,
+                    OUT_WIDTH,
+                    factor,
+                    scale,
+                    threshold,
+                    v_reset,
+                    LEAK,
+                    DECAY_INPUT,
+                    HARD,
+                    OUT,
+                    UNIT,
+                ),
+            )
         membranes = after
 
 
 @triton.jit
 def sdsa_hadamard_kernel(
-    q, k, v, spikes, factor, scale, threshold, v_reset, batch, channels, width, out_width,
-    T: tl.constexpr, TOKENS: tl.constexpr,
-    LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr, HARD: tl.constexpr, PACKED: tl.constexpr, OUT: tl.constexpr,
-    ROWS: tl.constexpr, COLS: tl.constexpr,
-):  # fmt: skip
+    q,
+    k,
+    v,
+    spikes,
+    factor,
+    scale,
+    threshold,
+    v_reset,
+    batch,
+    channels,
+    width,
+    out_width,
+    T: tl.constexpr,
+    TOKENS: tl.constexpr,
+    LEAK: tl.constexpr,
+    DECAY_INPUT: tl.constexpr,
+    HARD: tl.constexpr,
+    PACKED: tl.constexpr,
+    OUT: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLS: tl.constexpr,
+):
     """Q * LIF(scale * sum over tokens of K * V) for COLS channels of one sample, all time steps."""
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)

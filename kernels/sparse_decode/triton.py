@@ -7,10 +7,35 @@ LOG2E = tl.constexpr(1.4426950408889634)
 
 
 @triton.jit
-def part_kernel(q, k, v, idx, num, bias, parts, lses, scores, length, heads, groups, slots, scale,
-                D: tl.constexpr, DP: tl.constexpr, DV: tl.constexpr, DVP: tl.constexpr, GROUP: tl.constexpr,
-                M: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr, ROUNDS: tl.constexpr,
-                SPLITS: tl.constexpr, BIAS: tl.constexpr, SCORES: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
+def part_kernel(
+    q,
+    k,
+    v,
+    idx,
+    num,
+    bias,
+    parts,
+    lses,
+    scores,
+    length,
+    heads,
+    groups,
+    slots,
+    scale,
+    D: tl.constexpr,
+    DP: tl.constexpr,
+    DV: tl.constexpr,
+    DVP: tl.constexpr,
+    GROUP: tl.constexpr,
+    M: tl.constexpr,
+    BLOCK: tl.constexpr,
+    TILE: tl.constexpr,
+    ROUNDS: tl.constexpr,
+    SPLITS: tl.constexpr,
+    BIAS: tl.constexpr,
+    SCORES: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
     """The heads of one group over one part of its set: ROUNDS tiles of TILE keys."""
     split, group, batch = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     whole = (batch * groups + group).to(tl.int64)
@@ -38,8 +63,11 @@ def part_kernel(q, k, v, idx, num, bias, parts, lses, scores, length, heads, gro
             s += tl.load(bias + whole * length + key, mask=listed, other=0.0)[None, :] * LOG2E
         s = tl.where(listed[None, :], s, float("-inf"))
         if SCORES:
-            tl.store(scores + row[:, None].to(tl.int64) * (slots * BLOCK) + n[None, :], s / LOG2E,
-                     mask=live[:, None] & (n < slots * BLOCK)[None, :])  # fmt: skip
+            tl.store(
+                scores + row[:, None].to(tl.int64) * (slots * BLOCK) + n[None, :],
+                s / LOG2E,
+                mask=live[:, None] & (n < slots * BLOCK)[None, :],
+            )
         higher = tl.maximum(m, tl.max(s, 1))
         top = tl.where(higher == float("-inf"), 0.0, higher)
         p = tl.exp2(s - top[:, None])
@@ -49,14 +77,18 @@ def part_kernel(q, k, v, idx, num, bias, parts, lses, scores, length, heads, gro
         m = higher
     some = mass > 0
     place = row * SPLITS + split
-    tl.store(parts + place[:, None].to(tl.int64) * DV + e[None, :], acc / tl.where(some, mass, 1.0)[:, None],
-             mask=live[:, None] & (e < DV)[None, :])  # fmt: skip
+    tl.store(
+        parts + place[:, None].to(tl.int64) * DV + e[None, :],
+        acc / tl.where(some, mass, 1.0)[:, None],
+        mask=live[:, None] & (e < DV)[None, :],
+    )
     tl.store(lses + place, tl.where(some, m + tl.log2(tl.where(some, mass, 1.0)), float("-inf")), mask=live)
 
 
 @triton.jit
-def merge_kernel(parts, lses, out, lse, DV: tl.constexpr, DVP: tl.constexpr, SPLITS: tl.constexpr,
-                 SPLITSP: tl.constexpr):  # fmt: skip
+def merge_kernel(
+    parts, lses, out, lse, DV: tl.constexpr, DVP: tl.constexpr, SPLITS: tl.constexpr, SPLITSP: tl.constexpr
+):
     """Joins the parts of one head by their log-sum-exps, which are in units of log2."""
     row = tl.program_id(0).to(tl.int64)
     n, e = tl.arange(0, SPLITSP), tl.arange(0, DVP)
@@ -65,8 +97,9 @@ def merge_kernel(parts, lses, out, lse, DV: tl.constexpr, DVP: tl.constexpr, SPL
     safe = tl.where(top == float("-inf"), 0.0, top)
     share = tl.exp2(each - safe)
     mass = tl.sum(share, 0)
-    values = tl.load(parts + (row * SPLITS + n)[:, None] * DV + e[None, :],
-                     mask=(n < SPLITS)[:, None] & (e < DV)[None, :], other=0.0)  # fmt: skip
+    values = tl.load(
+        parts + (row * SPLITS + n)[:, None] * DV + e[None, :], mask=(n < SPLITS)[:, None] & (e < DV)[None, :], other=0.0
+    )
     result = tl.sum(values * share[:, None], 0) / tl.where(mass > 0, mass, 1.0)
     tl.store(out + row * DV + e, result.to(out.dtype.element_ty), mask=e < DV)
     tl.store(lse + row, tl.where(mass > 0, (safe + tl.log2(tl.where(mass > 0, mass, 1.0))) / LOG2E, float("-inf")))

@@ -8,10 +8,22 @@ from neurokit.kernels.common.triton import charge, empty_sum, fire_bits, mul_rn,
 
 @triton.jit
 def spike_gemv_kernel(
-    spikes_in, weight, partial, rows, cols, width,
-    T: tl.constexpr, PAD_T: tl.constexpr, INNER: tl.constexpr, SLICE: tl.constexpr, PACKED: tl.constexpr,
-    INTEGER: tl.constexpr, UPCAST: tl.constexpr, COLS: tl.constexpr, BLOCK_K: tl.constexpr,
-):  # fmt: skip
+    spikes_in,
+    weight,
+    partial,
+    rows,
+    cols,
+    width,
+    T: tl.constexpr,
+    PAD_T: tl.constexpr,
+    INNER: tl.constexpr,
+    SLICE: tl.constexpr,
+    PACKED: tl.constexpr,
+    INTEGER: tl.constexpr,
+    UPCAST: tl.constexpr,
+    COLS: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
     """The product over one SLICE of K for COLS columns of one row, all steps: they share the weight's rows."""
     row = tl.program_id(1)
     col = tl.program_id(0) * COLS + tl.arange(0, COLS)
@@ -38,10 +50,25 @@ def spike_gemv_kernel(
 
 @triton.jit
 def spike_gemv_neuron_kernel(
-    partial, scale, bias, spikes, rows, cols, factor, threshold, v_reset,
-    T: tl.constexpr, SPLITS: tl.constexpr, PAD: tl.constexpr, LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr,
-    HARD: tl.constexpr, SCALE: tl.constexpr, BIAS: tl.constexpr, COLS: tl.constexpr,
-):  # fmt: skip
+    partial,
+    scale,
+    bias,
+    spikes,
+    rows,
+    cols,
+    factor,
+    threshold,
+    v_reset,
+    T: tl.constexpr,
+    SPLITS: tl.constexpr,
+    PAD: tl.constexpr,
+    LEAK: tl.constexpr,
+    DECAY_INPUT: tl.constexpr,
+    HARD: tl.constexpr,
+    SCALE: tl.constexpr,
+    BIAS: tl.constexpr,
+    COLS: tl.constexpr,
+):
     """Adds the slices, in an order that is always the same, then affine and neuron over all steps."""
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)
@@ -57,8 +84,9 @@ def spike_gemv_neuron_kernel(
         at = (t * rows + row) * cols + col
         parts = tl.load(
             partial + part[:, None] * (T * rows * cols) + at[None, :],
-            mask=(part < SPLITS)[:, None] & valid[None, :], other=0,
-        )  # fmt: skip
+            mask=(part < SPLITS)[:, None] & valid[None, :],
+            other=0,
+        )
         y = tl.sum(parts, axis=0).to(tl.float32)
         if SCALE:
             y = mul_rn(y, tl.load(scale + col, mask=valid, other=0.0))

@@ -8,9 +8,17 @@ from neurokit.kernels.common.triton import empty_sum, fresh_membrane, neuron_til
 
 @triton.jit
 def _load_spikes(
-    spikes, row, k, rows, inner: tl.constexpr, words, stride, PACKED: tl.constexpr, ROWS: tl.constexpr,
+    spikes,
+    row,
+    k,
+    rows,
+    inner: tl.constexpr,
+    words,
+    stride,
+    PACKED: tl.constexpr,
+    ROWS: tl.constexpr,
     BLOCK_K: tl.constexpr,
-):  # fmt: skip
+):
     """A [ROWS, BLOCK_K] tile of spikes, unpacked where they are packed."""
     r = tl.arange(0, ROWS)
     live = (row + r < rows)[:, None]
@@ -38,15 +46,46 @@ def _load_weight(weight, col, k, cols, inner, COLS: tl.constexpr, BLOCK_K: tl.co
 
 @triton.jit
 def spike_linear_lif_kernel(
-    spikes_in, weight, scale, bias, residual, spikes, current, v0, v_last,
-    rows, cols, words, stride, step_stride, residual_rows, factor, threshold, v_reset,
-    T: tl.constexpr, CHUNK: tl.constexpr, INNER: tl.constexpr, LEAK: tl.constexpr, DECAY_INPUT: tl.constexpr,
-    HARD: tl.constexpr, SCALE: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr, WANT_CURRENT: tl.constexpr,
-    HAS_V0: tl.constexpr, WANT_V: tl.constexpr,
-    PACKED: tl.constexpr, INTEGER: tl.constexpr, UPCAST: tl.constexpr, OUT: tl.constexpr, EVEN: tl.constexpr,
+    spikes_in,
+    weight,
+    scale,
+    bias,
+    residual,
+    spikes,
+    current,
+    v0,
+    v_last,
+    rows,
+    cols,
+    words,
+    stride,
+    step_stride,
+    residual_rows,
+    factor,
+    threshold,
+    v_reset,
+    T: tl.constexpr,
+    CHUNK: tl.constexpr,
+    INNER: tl.constexpr,
+    LEAK: tl.constexpr,
+    DECAY_INPUT: tl.constexpr,
+    HARD: tl.constexpr,
+    SCALE: tl.constexpr,
+    BIAS: tl.constexpr,
+    RESIDUAL: tl.constexpr,
+    WANT_CURRENT: tl.constexpr,
+    HAS_V0: tl.constexpr,
+    WANT_V: tl.constexpr,
+    PACKED: tl.constexpr,
+    INTEGER: tl.constexpr,
+    UPCAST: tl.constexpr,
+    OUT: tl.constexpr,
+    EVEN: tl.constexpr,
     ONE_BLOCK: tl.constexpr,
-    ROWS: tl.constexpr, COLS: tl.constexpr, BLOCK_K: tl.constexpr,
-):  # fmt: skip
+    ROWS: tl.constexpr,
+    COLS: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
     """ROWS x COLS neurons, all steps. The products of CHUNK steps are summed side by side: they share the weight."""
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)
@@ -88,9 +127,33 @@ def spike_linear_lif_kernel(
                 sums = products
         for i in tl.static_range(CHUNK):
             v = neuron_tile(
-                sums[i], v, start + i, scale_row, bias_row, residual, residual_rows, spikes, current, row, col,
-                rows, cols, factor, threshold, v_reset, SCALE, BIAS, RESIDUAL, WANT_CURRENT, LEAK, DECAY_INPUT, HARD,
-                OUT, EVEN, ROWS, COLS,
-            )  # fmt: skip
+                sums[i],
+                v,
+                start + i,
+                scale_row,
+                bias_row,
+                residual,
+                residual_rows,
+                spikes,
+                current,
+                row,
+                col,
+                rows,
+                cols,
+                factor,
+                threshold,
+                v_reset,
+                SCALE,
+                BIAS,
+                RESIDUAL,
+                WANT_CURRENT,
+                LEAK,
+                DECAY_INPUT,
+                HARD,
+                OUT,
+                EVEN,
+                ROWS,
+                COLS,
+            )
     if WANT_V:
         tl.store(v_last + state + offset, v, mask=mask)

@@ -7,7 +7,7 @@ import triton.language as tl
 @triton.jit
 def spike_counts_kernel(
     words, counts, rows, width, channels, ITERATIONS: tl.constexpr, ROWS: tl.constexpr, WORDS: tl.constexpr
-):  # fmt: skip
+):
     """Adds the bits of ITERATIONS x ROWS rows.
 
     A mask of every eighth bit makes four byte-wide counters of a word,

@@ -20,6 +20,7 @@ from neurokit.bench.measure import SCHEMA_VERSION, measure
 from neurokit.bench.subject import artifact_subject
 from neurokit.errors import ArtifactError, InputError, NeurokitError
 from neurokit.export.ort import OnnxRunner
+from neurokit.tasks.scoring import metric_of
 
 # Execution providers that are worth a row of their own where ONNX Runtime has them; the CPU's is the plain row.
 PROVIDERS = (
@@ -170,7 +171,9 @@ def _summary(collector: Collector, path: str) -> None:
     for row in collector.rows:
         middle = sorted(row["samples_s"])[(len(row["samples_s"]) - 1) // 2]
         name = f"{row['model']} {row['target']} {row['variant']} {row['scenario']}"
-        sys.stdout.write(f"{name}: median {middle * 1e3:.4g} ms, {len(row['samples_s'])} samples, {row['verdict']}\n")
+        metric = f", {said}" if (said := metric_of(row.get("scores"))) else ""
+        count = len(row["samples_s"])
+        sys.stdout.write(f"{name}: median {middle * 1e3:.4g} ms{metric}, {count} samples, {row['verdict']}\n")
         sys.stdout.writelines(f"  {reason}\n" for reason in row["reasons"])
     for entry in collector.failures:
         sys.stdout.write(f"failed: {entry['subject']} {entry['variant']} {entry['scenario']}: {entry['reason']}\n")

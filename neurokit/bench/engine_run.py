@@ -95,7 +95,7 @@ def engine_subject(spec: ModelSpec, job: Job) -> Subject:
         timed=True,
         fixed_batch=1,
         parity="exact",
-        takes_data=False,
+        task=(spec.task.name, spec.task.settings) if spec.task else (None, {}),
         opening="compiling the engine, comparing its spikes",
     )
 

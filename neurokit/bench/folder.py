@@ -49,7 +49,7 @@ class Folder:
                 raise ValueError(f"its format is {data['format']!r}")
             data = upgraded(data)
             sums = {name: info["sha256"] for name, info in data["files"].items()}
-            free = {"parity": data["parity"], "target_info": data["target_info"]}
+            free = {"parity": data["parity"], "target_info": data["target_info"], "task": data.get("task")}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArtifactError(
                 f"{path} is no artifact folder: {error}",

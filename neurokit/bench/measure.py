@@ -16,9 +16,9 @@ import numpy as np
 from neurokit import provenance
 from neurokit import statistics as samples
 from neurokit.bench import environment, memory, meters, method
-from neurokit.bench.accuracy import accuracy
 from neurokit.bench.job import Job
 from neurokit.bench.subject import Answer, Subject
+from neurokit.bench.task_scores import add_scores
 from neurokit.errors import InputError
 
 Emit = Callable[[dict[str, Any]], None]
@@ -71,11 +71,9 @@ def measure(
         row["environment"] |= _runtime(runner)
         if callable(subject.expected):  # last, as making it takes memory of its own
             row["output_error"] = _output_error(subject, runner, subject.expected())
-        if job.data and not subject.takes_data:
-            row["environment"]["accuracy_note"] = f"no accuracy: {subject.target} does not take the data as it is"
-        elif job.data:
-            say({"event": "doing", "what": "counting right answers"})
-            row["accuracy"] = accuracy(subject, runner, Path(job.data))
+        if job.data:
+            say({"event": "doing", "what": "scoring labelled data"})
+            add_scores(row, subject, runner, Path(job.data))
     reasons += samples.faults(found, row["elapsed_s"])
     return {**row, "samples_s": _nanoseconds(found), "verdict": "INVALID" if reasons else "VALID", "reasons": reasons}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import pkgutil
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -20,10 +21,12 @@ from neurokit.bench.device import JOBS
 from neurokit.bench.job import Job
 from neurokit.bench.subject import refuse_mismatch
 from neurokit.errors import InputError
+from neurokit.tasks.task import TASKS
 
 SCRIPT = "bench.py"
 OLDEST_PYTHON = (3, 10)
 _ROOT = "neurokit.bench.device"
+_TASKS = "neurokit.tasks"
 _SCRIPT_TEXT = '''\
 """Measures the models of this folder on this device; needs Python 3.10 or newer, numpy and onnxruntime."""
 
@@ -101,6 +104,8 @@ def _checked(jobs: Sequence[Job]) -> dict[Path, str]:
                 fix="leave it out of --pack",
             )
         refuse_mismatch(artifact.manifest.parity, artifact.path, job.allow_mismatch)
+        if job.data:
+            _refuse_foreign(artifact)
         path = artifact.path.resolve()
         if path not in found:
             taken = f"{path.name}-{len(found)}" if path.name in found.values() else path.name
@@ -124,7 +129,7 @@ def _copy_data(job: Job, folder: Path, number: int) -> str:
 def modules() -> dict[str, Path]:
     """Returns the modules of neurokit that the script imports when it starts, with their files."""
     found: dict[str, Path] = {}
-    waiting = [_ROOT]
+    waiting = [_ROOT, *(module.name for module in _task_modules())]
     while waiting:
         name = waiting.pop()
         if name in found:
@@ -140,6 +145,28 @@ def modules() -> dict[str, Path]:
         waiting += [parents] if parents else []
         waiting += _imports(found[name])
     return found
+
+
+def _task_modules() -> Iterator[pkgutil.ModuleInfo]:
+    """Yields the modules that a look-up of a task imports."""
+    package = importlib.util.find_spec(_TASKS)
+    places = package.submodule_search_locations if package is not None else None
+    return pkgutil.iter_modules(places, prefix=f"{_TASKS}.")
+
+
+def _refuse_foreign(artifact: Artifact) -> None:
+    """Refuses to score by a task that the device would not have.
+
+    Raises:
+        InputError: If so.
+    """
+    named = artifact.manifest.task
+    if named is not None and not type(TASKS.get(named.name)).__module__.startswith(f"{_TASKS}."):
+        raise InputError(
+            f"task {named.name!r} of {artifact.path} is of another distribution, which is not in the pack",
+            expected="one of neurokit's tasks beside --data",
+            fix="leave --data away, and score it here",
+        )
 
 
 def _imports(path: Path) -> Iterator[str]:

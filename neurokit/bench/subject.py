@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from neurokit.bench.folder import VECTORS, read_vectors
 from neurokit.bench.job import Job
 from neurokit.errors import ParityError
+from neurokit.tasks.scoring import Layout, Port
 
 Answer = np.ndarray | dict[str, np.ndarray]
 
@@ -33,10 +34,10 @@ class Subject:
         streaming: Whether the runner can `step`.
         fixed_batch: The only batch size it takes, or None.
         expected: The reference's output for `x`, or what computes it, or None; outputs by name with `feeds`.
-        time_output: What the output is over time ("sequence" or reduced).
         bytes_on_disk: Size of its files.
         parity: Verdict of its verification, or "".
-        takes_data: Whether labelled data is in the form that it takes.
+        layout: How labelled samples become its calls, or None where it does not take them as they are.
+        task: Name and settings of the model's task; without a name it is taken for a classifier.
         opening: What is done while it is opened, for the progress.
         starting: What is done in its first call.
         feeds: All inputs by name, where there are several inputs or outputs; else None.
@@ -56,10 +57,10 @@ class Subject:
     streaming: bool = False
     fixed_batch: int | None = None
     expected: Answer | Callable[[], Answer] | None = None
-    time_output: str = ""
     bytes_on_disk: int | None = None
     parity: str = ""
-    takes_data: bool = True
+    layout: Layout | None = None
+    task: tuple[str | None, Mapping[str, Any]] = (None, {})
     opening: str = "opening"
     starting: str = "first inference"
     feeds: dict[str, np.ndarray] | None = None
@@ -155,8 +156,8 @@ def artifact_subject(artifact: Any, job: Job, open_runner: Callable[[], Any]) ->
     time_input = sample.time_input
     timed = time_input == "sequence" and manifest.time_steps is not None
     steps = int(x.shape[0]) if timed else manifest.time_steps
-    port = manifest.inputs[0]
-    size = port.shape[0 if port.time_axis is None else 1]  # what is before a port's own axes: time, if any, and batch
+    size = manifest.inputs[0].shape[_lead(manifest.inputs[0]) - 1]
+    fixed = size if isinstance(size, int) else None
     return Subject(
         model=manifest.model.name,
         target=manifest.target,
@@ -171,9 +172,38 @@ def artifact_subject(artifact: Any, job: Job, open_runner: Callable[[], Any]) ->
         no_stream=why_no_stream(manifest),
         feeds=sample.feeds if named and not sample.rounds else None,
         rounds=sample.rounds,
-        fixed_batch=size if isinstance(size, int) else None,
+        fixed_batch=fixed,
         expected=None if sample.rounds else expected,
-        time_output=manifest.target_info.get("time_output", ""),
+        layout=_layout(manifest, steps if timed else None, fixed),
+        task=_task(manifest.task),
         bytes_on_disk=sum(file.stat().st_size for file in artifact.path.rglob("*") if file.is_file()),
         parity=(manifest.parity or {}).get("verdict", "not verified"),
     )
+
+
+_SCORED_AT_ONCE = 8  # samples a call, where the batch is free
+
+
+def _lead(port: Any) -> int:
+    """Returns how many axes are before a port's own: batch, and time if it has one."""
+    return 1 if port.time_axis is None else 2
+
+
+def _layout(manifest: Any, steps: int | None, batch: int | None) -> Layout:
+    """Returns how labelled samples become calls of an artifact."""
+    given = {
+        port.name: Port(port.name, tuple(port.shape[_lead(port) :]), port.dtype)
+        for graph in manifest.graphs
+        for port in graph.inputs
+        if not getattr(port, "source", "")
+    }
+    over_time = manifest.time_steps is not None and manifest.target_info.get("time_output") == "sequence"
+    fixed = isinstance(manifest.time_steps, int) and manifest.form != "step"
+    return Layout(tuple(given.values()), steps, fixed, over_time, batch or _SCORED_AT_ONCE)
+
+
+def _task(task: Any) -> tuple[str | None, Mapping[str, Any]]:
+    """Returns name and settings of a manifest's task: attributes here, a dictionary in a pack."""
+    if task is None:
+        return None, {}
+    return (task["name"], task["settings"]) if isinstance(task, Mapping) else (task.name, task.settings)

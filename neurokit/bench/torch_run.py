@@ -17,6 +17,7 @@ from neurokit.bench.subject import Subject
 from neurokit.errors import InputError, MissingRuntimeError
 from neurokit.feeds import Feeds, Outputs, call_by_name
 from neurokit.spec import ModelSpec
+from neurokit.tasks.scoring import Layout, Port
 
 if TYPE_CHECKING:
     import torch
@@ -153,10 +154,24 @@ def torch_subject(spec: ModelSpec, job: Job) -> Subject:
         timed=timed,
         numerics="tf32" if on_gpu and torch.backends.cudnn.allow_tf32 else "float",
         fixed_batch=job.calls_of if job.subject == "aoti" else None,
+        layout=_layout(spec, job, timed),
+        task=(spec.task.name, spec.task.settings) if spec.task else (None, {}),
         expected=None if is_reference else lambda: _open(spec, plain, "cpu")(feeds),
         opening=_OPENING.get(job.subject, "building the model"),
         starting=_STARTING.get(job.subject, "first inference"),
     )
+
+
+def _layout(spec: ModelSpec, job: Job, timed: bool) -> Layout:
+    """Returns how labelled samples become calls; declared states of the module have room for the job's batch."""
+    ports = tuple(
+        Port(port.name, tuple(size if isinstance(size, int) else str(size) for size in port.sizes), port.dtype)
+        for port in spec.inputs
+    )
+    steps = spec.time_steps if timed else None
+    found_out = spec.time_steps is not None and spec.time_output == "auto"
+    over_time = None if found_out else spec.time_steps is not None and spec.time_output == "sequence"
+    return Layout(ports, steps, False, over_time, job.calls_of)
 
 
 def _refuse_kernels(spec: ModelSpec, on_gpu: bool) -> None:

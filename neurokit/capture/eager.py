@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from neurokit.capture.cells import REST, hands_on_state, library_of
 from neurokit.capture.hooks import foreign_hooks, private_hooks
+from neurokit.capture.legacy import modernised
 from neurokit.capture.twin import flatten_outputs, graph_tensors
 from neurokit.errors import ModelLoadError
 
@@ -54,7 +55,7 @@ def untouched(module: nn.Module) -> nn.Module:
     except Exception as error:
         raise ModelLoadError(f"the module cannot be copied: {type(error).__name__}: {error}") from error
     private_hooks(made, memo)
-    made.cpu().eval()
+    made = modernised(made).cpu().eval()
     for part in made.modules():
         if getattr(part, "backend", "torch") in ("cupy", "triton", "inductor"):
             part.backend = "torch"  # type: ignore[assignment]

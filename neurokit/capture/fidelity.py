@@ -19,6 +19,7 @@ from neurokit.capture.asking import Case, Job, cases, one_line, own_answers, sam
 from neurokit.capture.blame import reason_for
 from neurokit.capture.distance import compared
 from neurokit.capture.eager import Run
+from neurokit.capture.fidelity_calls import hold_calls
 from neurokit.capture.obstacles import not_one_step, not_streaming
 from neurokit.capture.probe import in_double
 from neurokit.capture.sides import comparable, run_program, run_steps, run_twin
@@ -44,9 +45,8 @@ def hold_against(eager: nn.Module, captured: Captured) -> Captured:
         UnsupportedError: If the program is another network than the module, or the module draws random numbers or
             answers by what it was asked before; says what is at fault.
     """
-    if not comparable(captured.spec):
-        left_out = ("models of several inputs, graphs, free sizes or declared states",)
-        return replace(captured, fidelity=Fidelity(model=captured.spec.name, not_compared=left_out))
+    if captured.parts or not comparable(captured.spec):
+        return hold_calls(eager, captured)
     job = Job(eager, captured)
     first, alone = cases(job)
     steps_at_once(job, first)

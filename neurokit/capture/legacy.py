@@ -25,7 +25,16 @@ _PACKAGES = {
     "spikingjelly.cext": _NEW,
     "spikingjelly.event_driven": "spikingjelly.timing_based",
 }
-_PROTOCOL = ("neuronal_charge", "neuronal_fire", "neuronal_reset")
+_PROTOCOL = ("neuronal_charge", "neuronal_adaptation", "neuronal_fire", "neuronal_reset")
+# What SpikingJelly 2.0 runs of a neuron. It calls none of the protocol, but of neurons derived from SimpleBaseNode.
+RUN = (
+    "forward",
+    "single_step_forward",
+    "multi_step_forward",
+    "single_step_functional_forward",
+    "multi_step_functional_forward",
+    "materialize_states",
+)
 _DROPPED = ("cupy_fp32_inference", "monitor_state", "monitor", "lava_s_cale", "backend")
 _OPS: dict[type, str] = {neuron.IFNode: "if_", neuron.LIFNode: "lif", neuron.ParametricLIFNode: "plif"}
 
@@ -180,10 +189,12 @@ class Protocol:
         return self.surrogate_function(self.v - self.v_threshold)  # type: ignore[attr-defined]
 
     def neuronal_reset(self, spike: Tensor) -> None:
-        """Subtracts the threshold, or puts the membrane to the reset value."""
+        """Subtracts the threshold, or puts the membrane to the reset value; a spike adds to an adaptation current."""
         me: Any = self
-        spike = spike.detach() if me.detach_reset else spike
-        me.v = me.v - spike * me.v_threshold if me.v_reset is None else (1.0 - spike) * me.v + spike * me.v_reset
+        after = spike.detach() if me.detach_reset else spike
+        me.v = me.v - after * me.v_threshold if me.v_reset is None else (1.0 - after) * me.v + spike * me.v_reset
+        if isinstance(me, neuron.AdaptBaseNode):
+            me.w = me.w + me.b * spike
 
 
 def _step(self: Any, inputs: tuple[Tensor, ...], states: tuple[Any, ...], **kwargs: Any) -> Any:
@@ -192,6 +203,8 @@ def _step(self: Any, inputs: tuple[Tensor, ...], states: tuple[Any, ...], **kwar
     try:
         self._memories.update(zip(held, states, strict=True))
         self.neuronal_charge(*inputs)
+        if hasattr(self, "neuronal_adaptation"):  # of 0.0.0.0.14, `AdaptBaseNode`
+            self.neuronal_adaptation()
         spike = self.neuronal_fire()
         self.neuronal_reset(spike)
         return (spike,), tuple(self._memories.values())
@@ -236,6 +249,27 @@ def _follows_protocol(kind: type) -> bool:
     unknown_to_2 = step in (neuron.BaseNode, base.MemoryModule) and "neuronal_charge" in overridden
     of_old = any("_alias_of" in vars(cls) for cls in kind.__mro__)
     return unknown_to_2 or (of_old and bool(overridden))
+
+
+def never_called(module: nn.Module) -> str:
+    """Returns why the methods of the protocol that a neuron's class defines do not say what it computes, or ""."""
+    kind = type(module)
+    if not isinstance(module, neuron.BaseNode):
+        return ""  # the other bases of SpikingJelly call them
+    own = [name for cls in kind.__mro__ if not _is_theirs(cls) for name in _PROTOCOL if name in vars(cls)]
+    if isinstance(module, Protocol):
+        mine = [name for name in own if cls_of(kind, name) is not Protocol]
+        charged = cls_of(kind, "neuronal_charge") is not Protocol or isinstance(module, tuple(_OPS))
+        equations = f"it defines {', '.join(mine)}, and the other equations of its base are no methods"
+        return "" if charged else equations
+    if not own or not all(_is_theirs(cls_of(kind, name)) for name in RUN):
+        return ""
+    return f"it defines {', '.join(dict.fromkeys(own))}, which SpikingJelly 2.0 never calls: it runs as its base does"
+
+
+def cls_of(kind: type, method: str) -> type:
+    """Returns the class that defines a method for `kind`."""
+    return next(cls for cls in kind.__mro__ if method in vars(cls))
 
 
 def _is_theirs(kind: type) -> bool:

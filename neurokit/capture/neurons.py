@@ -11,7 +11,7 @@ from spikingjelly.activation_based import base, encoding, functional, layer, neu
 from torch import Tensor, nn
 
 from neurokit.capture.cells import Cell
-from neurokit.capture.legacy import Protocol
+from neurokit.capture.legacy import cls_of, never_called
 from neurokit.capture.node_cells import NodeCell, used_parameters
 from neurokit.capture.plain_neurons import number, plain_kind
 from neurokit.capture.recording import membranes
@@ -29,6 +29,12 @@ Step = Callable[[nn.Module, Tensor, States], tuple[Tensor, States]]
 _SURROGATES = {"Sigmoid": "sigmoid", "ATan": "atan", "PiecewiseQuadratic": "triangle"}
 _IN_ATTRIBUTE = "it keeps its membrane in an attribute while it runs"
 _LIBRARY_CODE = "it is run by its library's own code, step by step"
+_LOOPS, _OWN_FORWARD, _AT_ONCE = (
+    "it loops over the steps",
+    "it has a forward of its own",
+    "it defines its steps at once only",
+)
+_UNROLLED = (_IN_ATTRIBUTE, _LIBRARY_CODE, _LOOPS, _OWN_FORWARD, _AT_ONCE)
 _NOISY = neuron.NoisyBaseNode | neuron.NoisyNonSpikingBaseNode
 
 
@@ -44,7 +50,7 @@ class Adapter:
         streams: Whether running step by step is the same as running the sequence.
         why_not_streaming: The reason, where it is not.
         fixed_steps: The only T that the module takes, or None.
-        why_not_dynamic: Why T must be a number for it, or "".
+        why_not_dynamic: Why it cannot be traced with a T that is no number, or "".
     """
 
     op: str
@@ -55,6 +61,11 @@ class Adapter:
     why_not_streaming: str = ""
     fixed_steps: int | None = None
     why_not_dynamic: str = ""
+
+    @property
+    def unrolls(self) -> bool:
+        """Whether it is traced for two numbers of steps where T is free, and its loop is found in them."""
+        return self.why_not_dynamic in _UNROLLED
 
 
 def is_stateful(module: nn.Module) -> bool:
@@ -90,16 +101,16 @@ def adapter_for(module: nn.Module) -> Adapter:
         return special
     if _overrides_forward(module):
         single = getattr(module, "step_mode", "m") == "s"
-        why = "it has a forward of its own"
+        why = _OWN_FORWARD
         return Adapter(
             "decomposed", parameters, None if single else _forward, _forward if single else None, why_not_dynamic=why
         )
     multi = getattr(module, "step_mode", "m") == "m"
     step = _STEPS.get(type(module)) or (_multi_mode_step(module) if multi else _own_step)
     if step is None:
-        why = "it defines its steps at once only"
+        why = _AT_ONCE
         return Adapter("decomposed", parameters, _own_sequence, None, False, why, why_not_dynamic=why)
-    dynamic = "" if _is_functional(module) and not isinstance(module, Protocol) else _IN_ATTRIBUTE
+    dynamic = "" if _is_functional(module) else _IN_ATTRIBUTE
     return Adapter("decomposed", parameters, None, step, why_not_dynamic=dynamic)
 
 
@@ -111,12 +122,12 @@ def _special(module: nn.Module, parameters: dict[str, Any]) -> Adapter | None:
         why = "its output at one step depends on the steps after it, or on the number of the step"
         return Adapter("decomposed", parameters, _own_sequence, None, False, why, module.T, fixed)
     if isinstance(module, neuron.DSRIFNode | neuron.DSRLIFNode):
-        return Adapter("decomposed", parameters, _own_sequence, None, False, no_state, None, "it loops over the steps")
+        return Adapter("decomposed", parameters, _own_sequence, None, False, no_state, None, _LOOPS)
     if isinstance(module, neuron.NonSpikingBaseNode):
         run = _non_spiking_sequence
-        return Adapter("decomposed", parameters, run, None, False, no_state, None, "it loops over the steps")
+        return Adapter("decomposed", parameters, run, None, False, no_state, None, _LOOPS)
     if isinstance(module, neuron.ILCBaseNode):
-        return Adapter("decomposed", parameters, _ilc_sequence, None, False, no_state, None, "it loops over the steps")
+        return Adapter("decomposed", parameters, _ilc_sequence, None, False, no_state, None, _LOOPS)
     if isinstance(module, neuron.SlidingPSN | neuron.MaskedPSN):
         steps = module.T if isinstance(module, neuron.MaskedPSN) else None
         why = "its state is a queue that grows"
@@ -134,6 +145,10 @@ def _special(module: nn.Module, parameters: dict[str, Any]) -> Adapter | None:
 def refuse(path: str, module: nn.Module) -> Unsupported | None:
     """Returns why a module cannot be captured, or None."""
     kind = type(module).__name__
+    silent = never_called(module)
+    if silent:
+        fix = "derive it from neuron.SimpleBaseNode or BaseNode with all its equations, or take the methods out"
+        return Unsupported(path, kind, silent, fix)
     if isinstance(module, _NOISY):
         return Unsupported(path, kind, "it draws random noise at inference", "use its noise-free counterpart")
     if isinstance(module, encoding.StatefulEncoder):
@@ -254,18 +269,13 @@ def _functional_step(kind: type, module: Any, x: Tensor, states: States) -> tupl
     return (outputs[0] if len(outputs) == 1 else outputs), tuple(new)
 
 
-def _owner(kind: type, method: str) -> type:
-    """Returns the class that defines a method for `kind`."""
-    return next(cls for cls in kind.__mro__ if method in vars(cls))
-
-
 def _is_functional(module: nn.Module) -> bool:
     """Returns whether one step is a function of input and state that leaves the module alone."""
     if not isinstance(module, base.MemoryModule) or isinstance(module, neuron.SimpleBaseNode):
         return False
     kind = type(module)
-    single = _owner(kind, "single_step_forward")
-    return _owner(kind, "single_step_functional_forward") is not base.MemoryModule and _is_spikingjelly(single)
+    single = cls_of(kind, "single_step_forward")
+    return cls_of(kind, "single_step_functional_forward") is not base.MemoryModule and _is_spikingjelly(single)
 
 
 def _is_spikingjelly(kind: type) -> bool:
@@ -276,7 +286,7 @@ def _overrides_forward(module: nn.Module) -> bool:
     """Returns whether a user's class runs other code than its steps one after the other."""
     methods = ("forward", "multi_step_forward") if getattr(module, "step_mode", "m") == "m" else ("forward",)
     kind = type(module)
-    return any(hasattr(kind, name) and not _is_spikingjelly(_owner(kind, name)) for name in methods)
+    return any(hasattr(kind, name) and not _is_spikingjelly(cls_of(kind, name)) for name in methods)
 
 
 def _multi_mode_step(module: nn.Module) -> Step | None:
@@ -288,8 +298,8 @@ def _multi_mode_step(module: nn.Module) -> Step | None:
     kind = type(module)
     if not isinstance(module, base.MemoryModule):
         return _own_step
-    sequence = _owner(kind, "multi_step_functional_forward")
-    single = _owner(kind, "single_step_functional_forward")
+    sequence = cls_of(kind, "multi_step_functional_forward")
+    single = cls_of(kind, "single_step_functional_forward")
     if sequence is base.MemoryModule or sequence is single:
         return _own_step
     if issubclass(single, sequence):

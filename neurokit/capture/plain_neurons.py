@@ -7,16 +7,9 @@ from typing import Any
 from spikingjelly.activation_based import neuron
 from torch import Tensor
 
+from neurokit.capture.legacy import RUN, cls_of
+
 _PLAIN = (neuron.IFNode, neuron.HalfThresholdIFNode, neuron.LIFNode, neuron.ParametricLIFNode)
-# What SpikingJelly 2.0 runs of a neuron. It does not call neuronal_charge, neuronal_fire and neuronal_reset.
-_RUN = (
-    "forward",
-    "single_step_forward",
-    "multi_step_forward",
-    "single_step_functional_forward",
-    "multi_step_functional_forward",
-    "materialize_states",
-)
 
 
 def plain_kind(kind: type) -> type | None:
@@ -26,7 +19,7 @@ def plain_kind(kind: type) -> type | None:
     if kind.__module__.startswith("spikingjelly."):
         return None  # one with equations of its own
     for plain in _PLAIN:
-        if issubclass(kind, plain) and all(_owner(kind, name) is _owner(plain, name) for name in _RUN):
+        if issubclass(kind, plain) and all(cls_of(kind, name) is cls_of(plain, name) for name in RUN):
             return plain
     return None
 
@@ -42,7 +35,3 @@ def number(value: Any) -> float | None:
             raise ValueError("not one number")
         return float(value.detach())
     return None if value is None else float(value)
-
-
-def _owner(kind: type, method: str) -> type:
-    return next(cls for cls in kind.__mro__ if method in vars(cls))

@@ -34,11 +34,21 @@ class Record:
     v_last: Tensor
 
 
+#: What is shown every operation of a run: its node, its target and its arguments.
+Watch = Callable[[Any, Any, tuple[Any, ...]], None]
+
+
 class _Recorder(Walker):
-    def __init__(self, module: GraphModule, forced: Sequence[Tensor] | None = None) -> None:
+    def __init__(self, module: GraphModule, forced: Sequence[Tensor] | None = None, watch: Watch | None = None) -> None:
         super().__init__(module)
         self.records: list[Record] = []
         self._forced = None if forced is None else iter(forced)
+        self._watch = watch
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._watch is not None:
+            self._watch(self.node, target, args)
+        return super().call_function(target, args, kwargs)
 
     def neuron(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = super().neuron(target, args, kwargs)
@@ -49,7 +59,10 @@ class _Recorder(Walker):
 
 
 def record(
-    module: GraphModule, inputs: tuple[Tensor, ...], forced: Sequence[Tensor] | None = None
+    module: GraphModule,
+    inputs: tuple[Tensor, ...],
+    forced: Sequence[Tensor] | None = None,
+    watch: Watch | None = None,
 ) -> tuple[tuple[Tensor, ...], list[Record]]:
     """Runs a program's graph module; returns its outputs and a record a neuron node, in order.
 
@@ -57,8 +70,9 @@ def record(
         module: The program as a graph module.
         inputs: Its inputs.
         forced: Spikes of every neuron node, in order, instead of its own; its membrane stays its own.
+        watch: Called with node, target and arguments of every operation before it is run.
     """
-    run = _Recorder(module, forced)
+    run = _Recorder(module, forced, watch)
     with torch.no_grad():
         outputs = run.run(*inputs)
     return tuple(outputs), run.records

@@ -24,7 +24,8 @@ _SEED = 20  # test vectors and calibration draw from 0
 
 def comparable(spec: ModelSpec) -> bool:
     """Returns whether a model is one graph with one input of fixed sizes and without states that it declares."""
-    return not spec.graphs and not spec.states and len(spec.inputs) == 1 and not names_in(spec.inputs[0].sizes)
+    whole = not spec.graphs and not spec.states and spec.method == "forward"  # the module is called as its user does
+    return whole and len(spec.inputs) == 1 and not names_in(spec.inputs[0].sizes)
 
 
 def stimulus(spec: ModelSpec, steps: int | None, batch: int, scale: float) -> Tensor:
@@ -56,7 +57,7 @@ def run_program(captured: Captured, x: Tensor, double: bool) -> Run:
     module: Any = captured.program.module()
     states = captured.initial_states(size)
     if double:
-        module = _in_double(module)
+        module = program_in_double(module)
         states = tuple(s.double() if s.is_floating_point() else s for s in states)
     outputs, records = record(module, (x, *states))
     spikes = {path: entry.spikes for path, entry in zip(captured.calls, records, strict=True)}
@@ -64,7 +65,7 @@ def run_program(captured: Captured, x: Tensor, double: bool) -> Run:
     return Run(outputs[: len(captured.output_names)], once)
 
 
-def _in_double(module: Any) -> Any:
+def program_in_double(module: Any) -> Any:
     """Returns a program that computes in float64, types that its graph names included."""
     made = copy.deepcopy(module).double()
     for node in made.graph.nodes:

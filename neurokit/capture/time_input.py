@@ -99,6 +99,14 @@ class _Trial:
     def calls_are_multiples_of(self, count: int) -> bool:
         return all(len(shapes) % count == 0 for shapes in self.shapes.values())
 
+    def sees_steps(self, steps: int, batch: int) -> bool:
+        """Returns whether every neuron is given all steps at once, or one a call."""
+        return all(
+            all(shape[:2] == (steps, batch) for shape in shapes)
+            or (len(shapes) % steps == 0 and all(shape[:1] == (batch,) for shape in shapes))
+            for shapes in self.shapes.values()
+        )
+
     def first(self, axes: int) -> tuple[int, ...]:
         return next(iter(self.shapes.values()))[0][:axes]
 
@@ -131,7 +139,9 @@ def find_time_semantics(module: nn.Module, tensor: TensorSpec, steps: int, *, re
             return "step"
     many = _try(module, (steps, batch, *tensor.numbers), tensor)
     if not many.error and (
-        many.first(2) == (steps, batch) or (many.first(1) == (batch,) and many.calls_are_multiples_of(steps))
+        many.first(2) == (steps, batch)
+        or (many.first(1) == (batch,) and many.calls_are_multiples_of(steps))
+        or many.sees_steps(steps, batch)
     ):
         return "sequence"
     if repeats and not one.error and one.first(2) == (steps, batch):
@@ -173,15 +183,16 @@ def batch_first_outputs(module: nn.Module, tensor: TensorSpec, steps: int) -> li
 
 
 def steps_inside(module: nn.Module, tensor: TensorSpec) -> int | None:
-    """Returns how many steps the multi-step neurons of a module see of one `[B, *shape]`: time is an axis of a sample.
+    """Returns how many steps the multi-step neurons of a module see of one `[B, *shape]`, or None if they see one.
 
-    Such is a signal `[B, C, T]` that the module brings to `[T, B, C]`.
+    Time is an axis of a sample, as of a signal `[B, C, T]` that the module brings to `[T, B, C]`, or the module repeats
+    an image a number of times that is no attribute `T`.
     """
     seen = set()
     for batch in (2, 3):
         trial = _try(module, (batch, *tensor.numbers), tensor)
         first = () if trial.error else trial.first(2)
-        if len(first) < 2 or first[1] != batch or first[0] not in tensor.shape:
+        if len(first) < 2 or first[1] != batch or first[0] < 2:
             return None
         seen.add(first[0])
     return seen.pop() if len(seen) == 1 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,11 +12,12 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from neurokit.capture.drawing import uniform
 from neurokit.capture.obstacles import loop_over_free_steps, refusal
 from neurokit.capture.ports import dynamic_shapes
 from neurokit.capture.probe import set_time_steps
 from neurokit.capture.rolling.free import LENGTHS, over_free_steps
-from neurokit.capture.rolling.roll import Rolled, rolled_graph
+from neurokit.capture.rolling.roll import Rolled, graph_over_time, rolled_graph
 from neurokit.capture.twin import Twin
 from neurokit.capture.types import PortInfo, StateInfo, TimeSteps
 from neurokit.errors import InputError, UnsupportedError
@@ -57,9 +59,20 @@ def traced(job: Job) -> tuple[ExportedProgram, list[str]]:
     """
     single_step = (slot for slot in job.twin.slots if getattr(slot.module, "step_mode", "m") == "s")
     looped = job.twin.by_step or any(slot.calls > 1 for slot in single_step)
-    if job.steps == "dynamic" and not job.single and looped:
+    looped = looped or any(slot.adapter.unrolls for slot in job.twin.slots)
+    free = job.steps == "dynamic" and not job.single
+    whole = any(slot.op == "loop" for slot in job.twin.slots)  # runs itself as a scan
+    if free and looped and not whole:
         return _over_free_steps(job)
-    program, order = _export(job)
+    try:
+        program, order = _export(job)
+    except UnsupportedError as error:
+        if not free:
+            raise
+        try:
+            return _over_free_steps(job)  # a loop without neurons that are known
+        except (UnsupportedError, InputError):
+            raise error from None
     if job.single or not isinstance(job.steps, int):
         return program, order
     made = _rolled(job, program, order, job.steps)
@@ -91,7 +104,9 @@ def _export(job: Job) -> tuple[ExportedProgram, list[str]]:
 def _program(module: torch.nn.Module, job: Job) -> ExportedProgram:
     first, *rest = dynamic_shapes([port.shape for port in job.ports])
     shapes = {"x": first, "rest": tuple(rest)} if rest else {"x": first}
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # What a forward keeps beside its states is dealt with before (probe) and after (fidelity) this.
+        warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
         return torch.export.export(module, job.given, dynamic_shapes=shapes, strict=False)
 
 
@@ -117,15 +132,23 @@ def _over_free_steps(job: Job) -> tuple[ExportedProgram, list[str]]:
             ports=(*fixed, *job.ports[count:]),
         )
         program, order = _export(one)
-        made = _rolled(one, program, order, steps)
-        if made is None:
-            raise loop_over_free_steps(job.twin, job.spec)
-        graphs.append((*made, program))
+        calls = [path for path in order if _kind(job.twin, path) not in NO_NODE]
+        generator = torch.Generator().manual_seed(0)
+        shapes = ((steps, *x.shape[1:]) for x in job.given[:count])
+        drawn = (uniform(port, shape, generator) for port, shape in zip(job.spec.inputs, shapes, strict=True))
+        graph, paths = graph_over_time(program, job.twin, calls, steps, (*drawn, *job.given[count:]))
+        graphs.append((graph, paths, program))
     (first, paths, program), (second, others, _) = graphs
-    graph = over_free_steps(first, second, program.graph_signature.user_inputs[0])
-    if graph is None or paths != others:
+    joined = over_free_steps(first, second, program.graph_signature.user_inputs[0]) if paths == others else None
+    if joined is None:
         raise loop_over_free_steps(job.twin, job.spec)
-    return _program(Rolled(job.twin, program, graph), job), paths
+    try:
+        made = _program(Rolled(job.twin, program, joined), job)
+    except Exception as error:
+        raise refusal(error, job.spec, job.ports) from error
+    for slot in job.twin.slots:  # in a scan a neuron is plain operations
+        slot.scanned = slot.scanned or (slot.path in calls and slot.path not in paths)
+    return made, [*paths, *(path for path in dict.fromkeys(order) if path not in paths)]
 
 
 def named_calls(program: ExportedProgram, paths: Sequence[str]) -> tuple[str, ...]:

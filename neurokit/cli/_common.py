@@ -174,6 +174,11 @@ def _of_the_machine(error: BaseException) -> tuple[str, str, str, int] | None:
             "free some space" if full else "give another one",
             2,
         )
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        from neurokit.doctor import what_installs
+
+        known = what_installs(error.name)
+        return known and (f"{error.name.partition('.')[0]} is not installed", f"it, for {known[0]}", known[1], 2)
     text = str(error)
     if (
         isinstance(error, MemoryError)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import zipfile
+import zlib
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,7 +40,8 @@ def export(
     calibration: Annotated[
         Path | None,
         typer.Option(
-            "--calibration", help="A .npy file of inputs [T, B, ...] or [B, ...], for exact numerics and int8."
+            "--calibration",
+            help="A .npy file of inputs [T, B, ...] or [B, ...], for exact numerics and int8; .npz: inputs by name.",
         ),
     ] = None,
     data: Annotated[
@@ -135,6 +138,9 @@ def export(
 _SAID = ("accuracy", "against_float", "quantisation")
 
 
+_UNREADABLE = (OSError, ValueError, TypeError, EOFError, MemoryError, KeyError, zipfile.BadZipFile, zlib.error)
+
+
 def _calibrated(target: str) -> bool:
     from neurokit.target import TARGETS
 
@@ -148,10 +154,10 @@ def _read_data(path: Path) -> Any:
 
 
 def read_calibration(path: Path) -> Any:
-    """Reads calibration inputs.
+    """Reads calibration inputs: one tensor, or several by name.
 
     Raises:
-        InputError: If the file is no .npy file of numbers.
+        InputError: If the file is no .npy or .npz file of numbers.
     """
     import numpy as np
     import torch
@@ -159,8 +165,12 @@ def read_calibration(path: Path) -> Any:
     try:
         if not path.is_file():
             raise OSError("it is no regular file")
-        return torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))
-    except (OSError, ValueError, TypeError, EOFError, MemoryError, AttributeError) as error:
+        with path.open("rb") as file:
+            data = np.load(file, allow_pickle=False)
+            if isinstance(data, np.ndarray):
+                return torch.from_numpy(data.astype(np.float32))
+            return {name: torch.from_numpy(data[name]) for name in data.files}
+    except (*_UNREADABLE, AttributeError) as error:
         raise InputError(f"--calibration {path} cannot be read: {error}", expected="a .npy file of numbers") from error
 
 

@@ -80,5 +80,6 @@ def doctor(as_json: Json = False, debug: Debug = False) -> None:
         from neurokit import render
 
         render.show(render.checks(checks))
-        print_next("neurokit demo" if healthy else "install what is required, then neurokit doctor")
+        lacks = next((check.install for check in checks if check.name == "torch" and check.state != "ok"), "")
+        print_next(lacks or "neurokit demo")
     raise typer.Exit(0 if healthy else 1)

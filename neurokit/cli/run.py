@@ -1,9 +1,9 @@
-"""`neurokit run`: write a text with the files of a language model."""
+"""`neurokit run`: what an artifact says of files, in the words of its task; or a text, of a language model."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,10 +12,15 @@ from neurokit.errors import InputError
 
 
 def run(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An artifact of a language model, in its step form.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An artifact.")],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE...]", help="Samples: images, .npy; .npz for several inputs by name."),
+    ] = None,
     prompt_ids: Annotated[
-        list[str], typer.Option("--prompt-ids", metavar="N,N,...", help="Tokens of a prompt; repeatable, one batch.")
-    ],
+        list[str] | None,
+        typer.Option("--prompt-ids", metavar="N,N,...", help="Tokens of a prompt; repeatable, one batch."),
+    ] = None,
     tokens: Annotated[int, typer.Option("--tokens", help="Largest number of new tokens.")] = 16,
     temperature: Annotated[float, typer.Option("--temperature", help="0 takes the most likely token.")] = 0.0,
     top_p: Annotated[float, typer.Option("--top-p", help="Draw from the tokens that reach this probability.")] = 1.0,
@@ -28,8 +33,17 @@ def run(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write on from prompts, given and printed as token numbers."""
-    prompts = [parse_tokens(text, "--prompt-ids") for text in prompt_ids]
+    """Answer for files in the words of the model's task, or write on from prompts given as token numbers."""
+    if bool(files) == bool(prompt_ids):
+        raise InputError(
+            "there are files and prompts" if files else "there is nothing to run",
+            expected="files, or --prompt-ids of a language model",
+            fix=f"neurokit run {folder} FILE",
+        )
+    if files:
+        _answer(folder, files, as_json)
+        return
+    prompts = [parse_tokens(text, "--prompt-ids") for text in prompt_ids or []]
     ends = None if stop is None else parse_tokens(stop, "--stop")
     with stdout_is_for_json(as_json):
         from neurokit.generation import generate
@@ -55,6 +69,35 @@ def run(
     for row in found:
         typer.echo(",".join(map(str, row.tokens)))
     print_next(f"neurokit verify {folder}")
+
+
+def _answer(folder: Path, files: list[Path], as_json: bool) -> None:
+    with stdout_is_for_json(as_json):
+        from neurokit.answers import answer
+
+        with progress(f"run {folder}"):
+            found = answer(folder, files)
+    if as_json:
+        rows = [{"file": str(file), "answer": said} for file, said in zip(files, found, strict=True)]
+        print_json({"artifact": str(folder), "answers": rows})
+        return
+    for file, said in zip(files, found, strict=True):
+        typer.echo(f"{file}: {_text(said)}")
+    print_next(f"neurokit bench {folder}")
+
+
+_LONGEST = 8  # entries of a list that are written out
+
+
+def _text(value: Any) -> str:
+    """Returns an answer as one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_text(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        more = f" and {len(value) - _LONGEST} more" if len(value) > _LONGEST else ""
+        parts = [f"({_text(v)})" if isinstance(v, dict) else _text(v) for v in value[:_LONGEST]]
+        return f"[{', '.join(parts)}]{more}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def parse_tokens(text: str, option: str) -> list[int]:

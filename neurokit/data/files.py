@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
+from neurokit.data.named import read_named
 from neurokit.data.recordings import EVENT_FILES, as_events, convention_of, read_aedat, read_audio
 from neurokit.errors import InputError, NeurokitError
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from neurokit.spec import ModelSpec
 
+Sample = Union["torch.Tensor", Mapping[str, "torch.Tensor"]]
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 READABLE = {*_IMAGES, ".npy", ".npz", ".wav", *EVENT_FILES}
 _EVENT_FIELDS = {"t", "x", "y", "p"}
@@ -28,15 +31,15 @@ class Reading:
 
     Attributes:
         samples: One tensor a sample: `[T, 1, *shape]`, or `[1, *shape]` without time or for a model that repeats its
-            image.
+            image; of a model with several inputs a mapping of their names to tensors.
         description: How the file was understood, in one line: how many samples of how many time steps.
     """
 
-    samples: list[torch.Tensor]
+    samples: list[Sample]
     description: str
 
 
-def read_samples(path: str | Path, spec: ModelSpec, time_steps: int | None) -> list[torch.Tensor]:
+def read_samples(path: str | Path, spec: ModelSpec, time_steps: int | None) -> list[Sample]:
     """Reads one file as samples of a model; see `read_file`, which also says how it was understood."""
     return read_file(path, spec, time_steps).samples
 
@@ -49,8 +52,8 @@ def read_file(path: str | Path, spec: ModelSpec, time_steps: int | None) -> Read
             `[N, *shape]` (N images; where the model takes sequences, N is not T) or `[N, T, *shape]`; events as a
             structured .npy or .npz with fields t, x, y, p (as tonic gives them), or an AEDAT 2.0, 3.1 or 4.0 file;
             audio as .wav. Events are counted into T frames of equal duration, one channel a polarity; of audio see
-            `read_audio`.
-        spec: The model; its first input gives shape and range.
+            `read_audio`. Of a model with several inputs an .npz with every input by its name.
+        spec: The model; its inputs give shape and range.
         time_steps: T, or None for a model without time.
 
     Returns:
@@ -64,11 +67,28 @@ def read_file(path: str | Path, spec: ModelSpec, time_steps: int | None) -> Read
         raise InputError(f"input file {path} does not exist", expected="an image, a .npy array or an event file")
     if path.stat().st_size > _MAX_BYTES:
         raise InputError(f"input file {path} has {path.stat().st_size} bytes", expected="at most 4 GiB")
+    if len(spec.inputs) > 1:
+        return _read_named(path, spec, time_steps)
     array = _read(path, spec, time_steps)
     parts = _split(array, path, spec, time_steps)
     timed = parts[0].ndim == len(spec.inputs[0].shape) + 1
-    samples = [_tensor(sample, spec, time_steps) for sample in parts]
+    samples: list[Sample] = [_tensor(sample, spec, time_steps) for sample in parts]
     return Reading(samples, f"{path.name} was read as {_described(len(parts), timed, path, spec, time_steps)}")
+
+
+def _read_named(path: Path, spec: ModelSpec, time_steps: int | None) -> Reading:
+    """Reads samples of a model with several inputs."""
+    found = {}
+    for own, array in read_named(path, spec):
+        parts = _split(array, path, own, time_steps)
+        found[own.inputs[0].name] = [_tensor(part, own, time_steps) for part in parts]
+    counts = {name: len(samples) for name, samples in found.items()}
+    if len(set(counts.values())) > 1:
+        said = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise InputError(f"{path} holds different numbers of samples: {said}", expected="as many of each input")
+    samples: list[Sample] = [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
+    many = f"{len(samples)} sample{'s' * (len(samples) != 1)}"
+    return Reading(samples, f"{path.name} was read as {many} of the inputs {', '.join(found)}")
 
 
 def _described(count: int, timed: bool, path: Path, spec: ModelSpec, time_steps: int | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,36 +18,61 @@ class Labelled:
     """Inputs and the right answers.
 
     Attributes:
-        x: `[N, *shape]`, or `[N, T, *shape]` for sequences.
-        y: Labels of the task, `[N]` or `[N, ...]` (masks, sequences); what they mean is checked by the task.
+        x: `[N, *shape]`, or `[N, T, *shape]` for sequences; of several inputs by name.
+        y: Labels of the task, `[N]` whole numbers, or `[N, ...]` (masks, sequences, boxes, fixations); what they mean
+            is checked by the task.
         name: Where it is from.
     """
 
-    x: np.ndarray
+    x: np.ndarray | Mapping[str, np.ndarray]
     y: np.ndarray
     name: str = ""
 
     def __post_init__(self) -> None:
-        if self.y.dtype.kind not in "iu" or self.x.dtype.kind not in "fiub":
+        label = self.name or "labelled data"
+        arrays = dict(self.x) if isinstance(self.x, Mapping) else {"x": self.x}
+        rows = self.y.dtype.kind == "f" and self.y.ndim > 1
+        if not (self.y.dtype.kind in "iu" or rows) or any(x.dtype.kind not in "fiub" for x in arrays.values()):
+            held = ", ".join(f"{name} holds {x.dtype}" for name, x in arrays.items())
             raise InputError(
-                f"{self.name or 'labelled data'}: x holds {self.x.dtype}, y holds {self.y.dtype}",
-                expected="numbers, and whole numbers as labels",
+                f"{label}: {held}, y holds {self.y.dtype}",
+                expected="numbers, and as labels whole numbers or rows of numbers",
             )
-        check_pairs(self.x, self.y, self.name or "labelled data")
+        if not arrays:
+            raise InputError(f"{label} has no input", expected="x, or every input by its name")
+        for name, x in arrays.items():
+            if self.y.ndim < 1 or len(x) != len(self.y) or not len(x):
+                raise InputError(
+                    f"{label}: {name} is {list(x.shape)}, y is {list(self.y.shape)}",
+                    expected="as many labels as inputs",
+                )
+        if self.y.dtype.kind == "f" and not np.isfinite(self.y).all():
+            raise InputError(f"{label}: y holds NaN or infinity", expected="finite numbers")
+
+    def named(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Returns the inputs by the names of a model's.
+
+        Raises:
+            InputError: If one is missing or unknown.
+        """
+        if not isinstance(self.x, Mapping):
+            if len(names) == 1:
+                return {names[0]: self.x}
+            raise InputError(
+                f"{self.name or 'labelled data'} holds one input x, and there are {len(names)}: {', '.join(names)}",
+                expected="every input by its name",
+            )
+        wrong = sorted(set(names) ^ set(self.x))
+        if wrong:
+            what = f"has no input {wrong[0]!r}" if wrong[0] in names else f"has an array {wrong[0]!r} that is no input"
+            raise InputError(
+                f"{self.name or 'labelled data'} {what}", expected=f"the inputs {', '.join(names)}, and the labels y"
+            )
+        return dict(self.x)
 
 
-def check_pairs(x: np.ndarray, y: np.ndarray, name: str) -> None:
-    """Refuses labels that are not one for each input.
-
-    Raises:
-        InputError: If they are not, or if there are none.
-    """
-    if y.ndim < 1 or len(x) != len(y) or not len(x):
-        raise InputError(f"{name}: x is {list(x.shape)}, y is {list(y.shape)}", expected="as many labels as inputs")
-
-
-def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Returns `x` and `y` of an .npz file as they are.
+def read_labelled(path: Path) -> Labelled:
+    """Reads an .npz file with `x`, or every input by its name, and the labels `y`.
 
     Raises:
         InputError: If it is no such file.
@@ -55,15 +81,8 @@ def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
         if not path.is_file():
             raise OSError("it is no regular file")
         with np.load(path, allow_pickle=False) as data:
-            return data["x"], data["y"]
+            arrays = {name: data[name] for name in data.files}
+            y = arrays.pop("y")
     except (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} holds no labelled data: {error}", expected="an .npz file with x and y") from error
-
-
-def read_labelled(path: Path) -> Labelled:
-    """Reads an .npz file with `x` and `y`.
-
-    Raises:
-        InputError: If it is no such file.
-    """
-    return Labelled(*read_arrays(path), path.name)
+    return Labelled(arrays["x"] if set(arrays) == {"x"} else arrays, y, path.name)

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neurokit.data.files import READABLE, read_file, read_samples
+from neurokit.data.files import READABLE, Sample, read_file, read_samples
 from neurokit.errors import InputError
 
 if TYPE_CHECKING:
-    import torch
-
     from neurokit.spec import ModelSpec
 
 
@@ -76,7 +74,7 @@ class SampleFiles:
             raise InputError(f"--samples is {samples}, the input holds {self.count}", fix=f"--samples {self.count}")
         return self.count if samples is None else samples
 
-    def read(self, start: int, stop: int) -> Iterator[tuple[str, torch.Tensor]]:
+    def read(self, start: int, stop: int) -> Iterator[tuple[str, Sample]]:
         """Yields samples `start` to `stop` with their names, reading one file at a time."""
         at = 0
         for file, many in self.files:
@@ -91,6 +89,8 @@ class SampleFiles:
 
 def _samples_in(file: Path, spec: ModelSpec, time_steps: int | None, shapes: dict[tuple[int, ...], Path]) -> int:
     """Returns how many samples a file holds: of an array from its head, of anything else one."""
+    if len(spec.inputs) > 1:
+        return len(read_samples(file, spec, time_steps))
     if file.suffix.lower() != ".npy":
         return 1
     try:

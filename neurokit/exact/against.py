@@ -11,6 +11,7 @@ from torch import Tensor
 from neurokit.capture.reference import record
 from neurokit.errors import Unsupported
 from neurokit.exact.dyadic import log2
+from neurokit.tasks.choice import top1_agreement
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured
@@ -95,4 +96,4 @@ def _agreement(captured: Captured, a: Tensor, b: Tensor, samples: int) -> float 
         a, b = a.mean(0), b.mean(0)
     if a.dim() != 2 or a.shape[0] != samples or a.shape[1] < 2:
         return None
-    return float((a.argmax(-1) == b.argmax(-1)).double().mean())
+    return top1_agreement(a.numpy(), b.numpy())

@@ -60,22 +60,18 @@ def spec_from_file(ref: str, time_steps: int | None = None) -> ModelSpec:
 
 def _from_nir(path: Path, settings: dict[str, str], time_steps: int | None) -> ModelSpec:
     from neurokit.interchange.nir_net import read_net
-    from neurokit.neurons.sizes import REWRITE
 
     try:
         dt = float(settings["dt"]) if "dt" in settings else None
     except ValueError as error:
         raise InputError(f"dt is {settings['dt']!r}", expected="seconds a time step, for example 0.001") from error
     net = read_net(path, dt)
-    if len(net.inputs) != 1:
-        raise ModelLoadError(
-            f"{path.name} has {len(net.inputs)} inputs", expected="a graph with one input", fix=REWRITE
-        )
-    shape = net.shapes[net.inputs[0]]
+    alone = len(net.inputs) == 1
+    names = [(node, "input" if alone else _port(node)) for node in net.inputs]
     return ModelSpec(
         name=path.stem,
         build=lambda: copy.deepcopy(net),
-        inputs=(TensorSpec("input", shape, layout=_LAYOUTS.get(len(shape), "")),),
+        inputs=tuple(TensorSpec(name, net.shapes[node], layout=_layout(net.shapes[node])) for node, name in names),
         time_steps=time_steps or _TIME_STEPS,
         time_input="sequence",
         time_output="sequence",
@@ -83,3 +79,13 @@ def _from_nir(path: Path, settings: dict[str, str], time_steps: int | None) -> M
         source=path.name,
         options={"dt": net.dt},
     )
+
+
+def _port(node: str) -> str:
+    """Returns what an input is called that one of several input nodes of a NIR graph takes."""
+    name = node.removeprefix("input_") or node
+    return "".join(c if c.isalnum() or c == "_" else "_" for c in name)
+
+
+def _layout(shape: tuple[int, ...]) -> str:
+    return _LAYOUTS.get(len(shape), "")

@@ -46,6 +46,8 @@ class NirNet(nn.Module):
         super().__init__()
         self.dt, self.where, self.grid = dt, where, grid
         self.dt_source = "given"
+        self.notes = dict(graph.metadata)
+        self.fields = {name: node.fields for name, node in graph.nodes.items() if "v_threshold" in node.fields}
         self.feeds = _feeds(graph, where)
         self._delays = {name for name, node in graph.nodes.items() if node.kind == "Delay" and self._late(name, node)}
         plan = self._plan(graph)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from neurokit.spec import ModelSpec, TensorSpec, register_model
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 SHAPE = (3, 224, 224)
+SMALL_SHAPE = (3, 64, 64)
+MOBILENET = "Sandler et al., MobileNetV2, CVPR 2018; classes of the HaSPeR data set"
+RESNET = "He et al., Deep Residual Learning, CVPR 2016; classes of the HaSPeR data set"
 PUPPETS = (
     "bird",
     "chicken",
@@ -33,36 +37,70 @@ PUPPETS = (
 @register_model
 def mobilenet_v2() -> ModelSpec:
     """MobileNetV2 with 2,243,087 parameters."""
-    return _spec("mobilenet_v2", "Sandler et al., MobileNetV2, CVPR 2018; classes of the HaSPeR data set")
+    return _spec("mobilenet_v2", MOBILENET, SHAPE, lambda: _published("mobilenet_v2"), mobilenet_small)
 
 
 @register_model
 def resnet34() -> ModelSpec:
     """ResNet-34 with 21,292,367 parameters."""
-    return _spec("resnet34", "He et al., Deep Residual Learning, CVPR 2016; classes of the HaSPeR data set")
+    return _spec("resnet34", RESNET, SHAPE, lambda: _published("resnet34"), resnet_small)
 
 
-def _spec(name: str, source: str) -> ModelSpec:
+def mobilenet_small() -> ModelSpec:
+    """Five of MobileNetV2's seventeen blocks, with and without a shortcut, stride and expansion."""
+
+    def make() -> nn.Module:
+        from torchvision.models import MobileNetV2
+
+        settings = [[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 2, 2]]  # expansion, width, blocks, stride
+        return MobileNetV2(len(PUPPETS), inverted_residual_setting=settings)
+
+    return _spec("mobilenet_small", MOBILENET, SMALL_SHAPE, make, mobilenet_small)
+
+
+def resnet_small() -> ModelSpec:
+    """ResNet-34 with one block a stage instead of three to six."""
+
+    def make() -> nn.Module:
+        from torchvision.models.resnet import BasicBlock, ResNet
+
+        return ResNet(BasicBlock, [1, 1, 1, 1], len(PUPPETS))
+
+    return _spec("resnet_small", RESNET, SMALL_SHAPE, make, resnet_small)
+
+
+def _published(name: str) -> nn.Module:
+    from torchvision.models import get_model
+
+    return get_model(name, weights=None, num_classes=len(PUPPETS))
+
+
+def _spec(
+    name: str,
+    source: str,
+    shape: tuple[int, int, int],
+    make: Callable[[], nn.Module],
+    small: Callable[[], ModelSpec],
+) -> ModelSpec:
     def build() -> nn.Module:
-        from torchvision.models import get_model
-
         from neurokit.data.synthetic import images
         from neurokit.models.common.untrained import build_untrained
 
         # Without statistics to match, random weights let the signal fade to nothing, where every comparison passes.
-        return build_untrained(lambda: get_model(name, weights=None, num_classes=len(PUPPETS)), images(4, (3, 64, 64)))
+        return build_untrained(make, images(4, SMALL_SHAPE))
 
     def example(batch: int, time_steps: int, seed: int) -> torch.Tensor:
         from neurokit.data.synthetic import images
 
-        return images(batch, SHAPE, seed)
+        return images(batch, shape, seed)
 
     return ModelSpec(
         name=name,
         build=build,
-        inputs=(TensorSpec("image", SHAPE, low=-2.118, high=2.640),),  # ImageNet's normalisation of [0, 1]
+        inputs=(TensorSpec("image", shape, low=-2.118, high=2.640),),  # ImageNet's normalisation of [0, 1]
         classes=PUPPETS,
         description="convolutional network, 15 hand-shadow puppets",
         source=source,
         example=example,
+        small=small,
     )

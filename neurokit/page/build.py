@@ -11,15 +11,15 @@ from neurokit import atomic
 from neurokit._version import __version__
 from neurokit.bench import history
 from neurokit.page import chips, pareto, plots
+from neurokit.page.metrics import Metric, metrics_of
 from neurokit.page.row import Row
 from neurokit.page.rows import Content, gather
 from neurokit.quantity import Quantity
 from neurokit.quantity import _prefix as prefix_of
 from neurokit.reports import ParityReport
 
-# Key, heading; each is one column of quantities.
+# Key, heading; each is one column of quantities, after those of the tasks' metrics.
 COLUMNS = (
-    ("accuracy", "accuracy"),
     ("p50", "p50"),
     ("p99", "p99"),
     ("throughput", "per second"),
@@ -29,11 +29,9 @@ COLUMNS = (
     ("size", "size"),
 )
 _TITLES = {
-    "accuracy": ("accuracy", "%"),
     "p50": ("latency, median", "s"),
     "energy": ("energy of one inference", "J"),
 }
-_PAIRS = (("p50", "accuracy"), ("energy", "accuracy"), ("p50", "energy"))
 _INFERENCES = ("single", "simulated")  # a sample is one whole inference: comparable in a plot
 _SHOWN_DISTRIBUTIONS = 24
 _NONE = "-"
@@ -80,12 +78,16 @@ def render(content: Content) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    used = [(key, heading) for key, heading in COLUMNS if any(key in row.figures for row in content.rows)]
+    metrics = metrics_of(content.rows)
+    columns = [*((key, key) for key in metrics), *COLUMNS]
+    used = [(key, heading) for key, heading in columns if any(key in row.figures for row in content.rows)]
+    titles = {**_TITLES, **{key: metric.title for key, metric in metrics.items()}}
+    pairs = [*((across, key) for key in metrics for across in ("p50", "energy")), ("p50", "energy")]
     common = _Common.of(content.rows)
     compared = [row for row in content.rows if row.scenario.partition(",")[0] in _INFERENCES]
     compared = [common.without(row) for row in compared]
     timed = [row for row in content.rows if row.samples_s]
-    look = pareto.looks([row for row in compared if sum(key in row.figures for key in _TITLES) > 1])
+    look = pareto.looks([row for row in compared if sum(key in row.figures for key in titles) > 1])
     series = history.series(content.history)
     return environment.get_template("report.html.j2").render(
         version=__version__,
@@ -101,9 +103,9 @@ def render(content: Content) -> str:
             timed[:_SHOWN_DISTRIBUTIONS], [_strip_name(common.without(row)) for row in timed[:_SHOWN_DISTRIBUTIONS]]
         ),
         left_out=max(len(timed) - _SHOWN_DISTRIBUTIONS, 0),
-        panels=[plot for across, up in _PAIRS if (plot := pareto.pareto(compared, across, up, _TITLES, look))],
+        panels=[plot for across, up in pairs if (plot := pareto.pareto(compared, across, up, titles, look))],
         legend=[(pareto.key(shape), name) for name, shape in look.items()],
-        has_accuracy=any("accuracy" in row.figures for row in content.rows),
+        has_metric=bool(metrics),
         chips=chips.sections(content.energies),
         parities=[_parity(name, report) for name, report in content.parities],
         history=[(name, plots.history_plot(name, entries)) for name, entries in series.items() if len(entries) > 1],
@@ -156,20 +158,25 @@ def _table_row(number: int, row: Row, used: Sequence[tuple[str, str]], common: _
     cells.append(Cell("T", steps, str(row.time_steps or "")))
     cells += [Cell("scenario", row.scenario or _NONE, row.scenario), Cell("parity", row.parity or _NONE, row.parity)]
     cells.append(Cell("verdict", row.verdict or _NONE, row.verdict))
-    cells += [_figure(heading, row.figures.get(key), key) for key, heading in used]
+    cells += [_figure(heading, row.figures.get(key), _metric(row, key)) for key, heading in used]
     return {"number": number, "cells": cells, "remarks": row.remarks, "bad": row.parity in ("failed", "not verified")}
 
 
-def _figure(heading: str, quantity: Quantity | None, key: str) -> Cell:
+def _metric(row: Row, key: str) -> Metric | None:
+    """Returns the metric that a figure is, or None."""
+    return row.metric if row.metric is not None and row.metric.name == key else None
+
+
+def _figure(heading: str, quantity: Quantity | None, metric: Metric | None) -> Cell:
     if quantity is None:
         return Cell(heading, _NONE, "")
-    return Cell(heading, show(quantity, key), repr(quantity.value), quantity.kind)
+    return Cell(heading, show(quantity, metric), repr(quantity.value), quantity.kind)
 
 
-def show(quantity: Quantity, key: str = "") -> str:
-    """Returns a quantity as text; an accuracy in percent."""
-    if key == "accuracy":
-        return f"{quantity.value:.1%} [{quantity.low * 100:.1f}, {quantity.high * 100:.1f}]"
+def show(quantity: Quantity, metric: Metric | None = None) -> str:
+    """Returns a quantity as text; a metric that is a share in percent."""
+    if metric is not None:
+        return metric.text(quantity)
     if quantity.unit == "1/s":
         return f"{quantity.value:,.4g} /s" if quantity.value < 1000 else f"{quantity.value:,.0f} /s"
     if quantity.unit in ("s", "J", "B") and quantity.low < quantity.high:  # as many digits as the value has
@@ -180,7 +187,10 @@ def show(quantity: Quantity, key: str = "") -> str:
 
 
 def _sources(row: Row) -> dict[str, Any]:
-    entries = [(key, show(quantity, key), quantity.kind, quantity.source) for key, quantity in row.figures.items()]
+    entries = [
+        (key, show(quantity, _metric(row, key)), quantity.kind, quantity.source)
+        for key, quantity in row.figures.items()
+    ]
     return {"name": row.name, "machine": row.machine, "entries": entries}
 
 

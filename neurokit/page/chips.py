@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from neurokit.errors import NeurokitError
+from neurokit.page.metrics import Metric
 from neurokit.page.row import Row
 from neurokit.quantity import Quantity
 
@@ -129,7 +130,7 @@ def _words(energies: Sequence[Mapping[str, Any]], name: str) -> list[str]:
 
 
 def table_rows(energy: Mapping[str, Any], rows: Sequence[Row]) -> list[Row]:
-    """Returns a row for each chip that was simulated; its accuracy is that of the same network where it was run."""
+    """Returns a row for each chip that was simulated; its metric is that of the same network where it was run."""
     found = []
     model, steps = str(energy["network"]), energy.get("time_steps")
     for chip in energy["chips"]:
@@ -138,9 +139,9 @@ def table_rows(energy: Mapping[str, Any], rows: Sequence[Row]) -> list[Row]:
             figures["energy"] = Quantity(**chip["total"])
         if chip.get("latency"):
             figures["p50"] = Quantity(**chip["latency"]["inference"])
-        accuracy = _accuracy_of(model, steps, rows)
-        if accuracy is not None:
-            figures["accuracy"] = accuracy
+        scored = _metric_of(model, steps, rows)
+        if scored is not None:
+            figures[scored[0].name] = scored[1]
         remarks = {
             "lower-bound": ("the energy is a lower bound: some of its parts have no published price",),
             "refused": ("no energy: what the network needs has no published price",),
@@ -157,14 +158,15 @@ def table_rows(energy: Mapping[str, Any], rows: Sequence[Row]) -> list[Row]:
                 simulated=True,
                 remarks=(*remarks.get(chip.get("status", ""), ()), *limits),
                 machine=str(energy.get("tool", "")),
+                metric=scored and scored[0],
             )
         )
     return found
 
 
-def _accuracy_of(model: str, steps: Any, rows: Sequence[Row]) -> Quantity | None:
+def _metric_of(model: str, steps: Any, rows: Sequence[Row]) -> tuple[Metric, Quantity] | None:
     for row in rows:
-        if row.model == model and row.time_steps == steps and "accuracy" in row.figures:
-            known = row.figures["accuracy"]
-            return replace(known, kind="assumed", source=f"taken from {row.target}: {known.source}")
+        if row.model == model and row.time_steps == steps and row.metric is not None:
+            known = row.figures[row.metric.name]
+            return row.metric, replace(known, kind="assumed", source=f"taken from {row.target}: {known.source}")
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from neurokit.page.metrics import ACCURACY
 from neurokit.page.plots import (
     BOTTOM,
     COLOURS,
@@ -55,7 +56,7 @@ def pareto(
     Args:
         rows: The rows; those without both figures are left out.
         across: Figure along x, the smaller the better.
-        up: Figure along y: accuracy, the larger the better; else the smaller.
+        up: Figure along y: the metric of a task, of which the larger or the smaller is better; else the smaller.
         titles: Title and unit of each figure.
         look: What `looks` returned.
     """
@@ -67,10 +68,12 @@ def pareto(
     ]
     if not points:
         return ""
-    height, better_up = 300.0, up == "accuracy"
+    metric = next((row.metric for row, *_ in points if row.metric and row.metric.name == up), None)
+    is_metric = metric is not None or up == ACCURACY.name
+    height, better_up = 300.0, is_metric and not (metric and metric.less_is_better)
     x = axis([q.value for _, q, _ in points], LEFT, WIDTH - RIGHT)
-    ends = [end for *_, q in points for end in ((q.low, q.high) if better_up else (q.value,))]
-    y = axis(ends, height - BOTTOM, 16, log=not better_up)
+    ends = [end for *_, q in points for end in ((q.low, q.high) if is_metric else (q.value,))]
+    y = axis(ends, height - BOTTOM, 16, log=not is_metric)
     body = [*_frame(x, y, titles[across], titles[up], height)]
     front = sorted({(a.value, b.value) for _, a, b in points if not _beaten(a.value, b.value, points, better_up)})
     marks = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from neurokit.page.metrics import Metric
 from neurokit.quantity import Quantity
 
 
@@ -20,13 +21,14 @@ class Row:
         time_steps: T, or None.
         scenario: What one sample is, or "" without a latency.
         parity: Verdict of the verification, or "".
-        figures: Quantities by column: accuracy, p50, p90, p95, p99, mean, per_step, throughput, memory, gpu_memory,
-            load, first, size, energy.
+        figures: Quantities by column: the task's metric by its name, p50, p90, p95, p99, mean, per_step, throughput,
+            memory, gpu_memory, load, first, size, energy.
         samples_s: Latency samples, for the distribution.
         verdict: "VALID", "INVALID" or "".
         remarks: What a reader must know: reasons, a verification that failed.
         machine: Where it was measured, or the tool that simulated it.
         simulated: Whether it is a chip that was simulated.
+        metric: Which of the figures is the metric of the model's task, or None without one.
     """
 
     model: str
@@ -42,6 +44,7 @@ class Row:
     remarks: tuple[str, ...] = ()
     machine: str = ""
     simulated: bool = False
+    metric: Metric | None = None
 
     @property
     def name(self) -> str:

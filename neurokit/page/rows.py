@@ -15,6 +15,7 @@ from neurokit.bench.run import BenchRun, read_json
 from neurokit.bench.subject import numerics_of
 from neurokit.errors import InputError
 from neurokit.page import chips
+from neurokit.page.metrics import ACCURACY, of_artifact, of_scores
 from neurokit.page.row import Row
 from neurokit.quantity import Quantity
 from neurokit.reports import LatencyReport, ParityReport
@@ -129,13 +130,18 @@ def _take_artifact(artifact: Artifact, content: Content) -> None:
     size = sum(info.bytes for info in manifest.files.values())
     steps = manifest.time_steps if isinstance(manifest.time_steps, int) else None
     verdict = parity.verdict if parity else "not verified"
+    figures = {"size": Quantity.exact(size, "B", "measured", f"{len(manifest.files)} files of the artifact")}
+    scored = of_artifact(manifest.target_info.get("accuracy"))
+    if scored is not None:
+        figures[scored[0].name] = scored[1]
     row = Row(
         manifest.model.name,
         manifest.target,
         numerics=numerics_of(manifest),
         time_steps=steps,
         parity=verdict,
-        figures={"size": Quantity.exact(size, "B", "measured", f"{len(manifest.files)} files of the artifact")},
+        figures=figures,
+        metric=scored and scored[0],
         remarks=("its verification FAILED",) if verdict == "failed" else (),
     )
     content.rows.append(row)
@@ -148,11 +154,24 @@ def _drop_bare_artifacts(content: Content) -> None:
     """Leaves out an artifact's own row where a latency row says all that it says."""
     timed = {(row.model, row.target, row.numerics, row.time_steps) for row in content.rows if row.scenario}
     timed |= {(model, target, numerics, None) for model, target, numerics, _ in timed}  # T was left open
+    bare = [row for row in content.rows if not row.scenario]
     content.rows = [
-        row
+        _with_metric(row, bare)
         for row in content.rows
         if row.scenario or (row.model, row.target, row.numerics, row.time_steps) not in timed
     ]
+
+
+def _with_metric(row: Row, bare: Sequence[Row]) -> Row:
+    """Adds the metric that export measured of an artifact to a latency row of the same one that has none."""
+    if row.metric is not None or not row.scenario:
+        return row
+    for other in bare:
+        alike = (row.model, row.target, row.numerics) == (other.model, other.target, other.numerics)
+        if other.metric is not None and alike and other.time_steps in (row.time_steps, None):
+            name = other.metric.name
+            return replace(row, figures={**row.figures, name: other.figures[name]}, metric=other.metric)
+    return row
 
 
 def _latency_row(report: LatencyReport) -> Row:
@@ -179,8 +198,11 @@ def _latency_row(report: LatencyReport) -> Row:
         for name, values in report.phases_s.items()
         if values
     }
-    if report.accuracy:
-        figures["accuracy"] = wilson(**report.accuracy)
+    scored = of_scores(report.scores)
+    if scored is None and report.accuracy:
+        scored = ACCURACY, wilson(**report.accuracy)
+    if scored is not None:
+        figures[scored[0].name] = scored[1]
     return Row(
         report.model,
         report.target,
@@ -194,6 +216,7 @@ def _latency_row(report: LatencyReport) -> Row:
         report.verdict,
         _remarks(report),
         _machine(report.environment),
+        metric=scored and scored[0],
     )
 
 
@@ -250,11 +273,11 @@ def _machine(environment: Mapping[str, Any]) -> str:
 
 def _with_accuracy(row: Row, accuracies: Sequence[Mapping[str, Any]]) -> Row:
     """Adds an accuracy from a file, where it is of the row's model and of nothing that the row is not."""
-    if "accuracy" in row.figures:
+    if row.metric is not None:
         return row
     for entry in accuracies:
         keys = [key for key in ("target", "numerics", "time_steps") if key in entry]
         if entry["model"] == row.model and all(entry[key] == getattr(row, key) for key in keys):
             found = wilson(entry["correct"], entry["total"], entry["data"])
-            return replace(row, figures={**row.figures, "accuracy": found})
+            return replace(row, figures={**row.figures, "accuracy": found}, metric=ACCURACY)
     return row

@@ -135,7 +135,7 @@ def judge_covering(probe: Probe, vectors: Vectors, tolerance: float) -> Covering
         vectors: Its test vectors.
         tolerance: Relative L2 error of a sample's outputs that is allowed in a model without layers.
     """
-    if not vectors.coverings or (vectors.layers and not probe.can_force()):
+    if not vectors.coverings or (any(run.layers for run in vectors.coverings) and not probe.can_force()):
         return CoveringRun((None,) * len(vectors.layers))
     worst, unequal, faults = [0.0] * len(vectors.layers), False, []
     axis = 0 if vectors.time_input == "image" else 1

@@ -54,7 +54,9 @@ class Magnitude:
 
     def error(self) -> Tensor:
         """Returns the largest error that rounding may have made, element by element."""
-        size = self.size if self.unit <= UNIT else self.size.float()  # bounds of half precision would underflow
+        whole = not self.size.is_floating_point()  # an index or a count that was chosen by real numbers
+        # bounds of half precision would underflow
+        size = self.size if self.unit <= UNIT and not whole else self.size.float()
         if self.roundings == 0:
             return torch.zeros_like(size)
         return (size * gamma(self.roundings, self.unit)).clamp_max(torch.finfo(size.dtype).max)
@@ -160,10 +162,16 @@ def _rounded(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any
 
 def _compared(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A comparison jumps too; what it says of numbers that every implementation has alike is certain."""
-    made = target(*tree_map(size_of, args), **tree_map(size_of, kwargs))
+    bits = names_of(target)[1].startswith(("__", "bitwise"))  # of decisions, which the analysis holds as numbers
+    read = (lambda value: _decision(size_of(value))) if bits else size_of
+    made = target(*tree_map(read, args), **tree_map(read, kwargs))
     count = _most(args, kwargs)
     ones = torch.ones(made.shape, dtype=torch.get_default_dtype())
     return Magnitude(ones, count + _ESTIMATED if count else 0, _rigorous(args, kwargs) and not count)
+
+
+def _decision(value: Any) -> Any:
+    return value != 0 if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def _chosen(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Magnitude | None:
@@ -324,6 +332,19 @@ def _window(target: Any, args: tuple[Any, ...], size: Tensor) -> int:
     return math.prod(size_of(args[0]).shape[-axes:]) + 1
 
 
+def _decaying(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Linear attention: sums of non-negative products whose weights are the decays, which are no magnitudes.
+
+    A weight is an exponential of a decay times a number of tokens N, off by N + 2 roundings of its exponent, at most
+    as many roundings of itself, as x e^-x stays below 1.
+    """
+    q, k, v, decay, state = args
+    made = target(size_of(q), size_of(k), size_of(v), -size_of(decay).abs(), size_of(state))
+    tokens, width = size_of(q).shape[2:]
+    count = _most(args) + 2 * tokens + 2 * int(width) + 8
+    return tuple(Magnitude(value, count, rigorous=False) for value in made)
+
+
 #: One rule a kind of operation; what has none is estimated.
 RULES: dict[Kind, Rule] = {
     **dict.fromkeys((Kind.KEEP, Kind.MOVE, Kind.JOIN, Kind.SIGN), _same),
@@ -344,6 +365,7 @@ RULES: dict[Kind, Rule] = {
     Kind.POOL: _layer(_window),
     Kind.INTERPOLATE: _interpolated,
     Kind.NORMALISE: _batch_norm,
+    Kind.DECAYING: _decaying,
 }
 
 

@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     import torch
 
     from neurokit.capture import Captured
-    from neurokit.capture.reference import Record
+    from neurokit.capture.reference import Record, Watch
     from neurokit.parity.rounding import Magnitude
 
 
 def record_coverings(
-    captured: Captured, module: Any, feeds: Mapping[str, np.ndarray], records: Sequence[Record], axis: int
+    captured: Captured,
+    module: Any,
+    feeds: Mapping[str, np.ndarray],
+    records: Sequence[Record],
+    axis: int,
+    watch: Watch | None = None,
 ) -> tuple[Covering, ...]:
     """Runs the program on inputs within the declared range and beyond it, with every layer firing at random.
 
@@ -30,6 +35,7 @@ def record_coverings(
         feeds: The test vectors' inputs; their shapes are taken.
         records: What the program's neurons did on these.
         axis: Axis of the samples in the inputs.
+        watch: Called with every operation of every run.
     """
     batch = next(iter(feeds.values())).shape[axis]
     steps = max((len(entry.spikes) for entry in records), default=1)
@@ -42,7 +48,8 @@ def record_coverings(
     if not any(value.dtype.kind == "f" for value in feeds.values()):
         runs = runs[:1]
     return tuple(
-        _record(captured, module, feeds, records, kind, seed, count, axis) for seed, (kind, count) in enumerate(runs)
+        _record(captured, module, feeds, records, kind, seed, count, axis, watch)
+        for seed, (kind, count) in enumerate(runs)
     )
 
 
@@ -55,6 +62,7 @@ def _record(
     seed: int,
     batch: int,
     axis: int,
+    watch: Watch | None,
 ) -> Covering:
     import torch
 
@@ -71,7 +79,7 @@ def _record(
         forced |= {at: part.to(records[at].spikes.dtype) for at, part in zip(places, parts, strict=True)}
     spikes_of_calls = [forced[at] for at in range(len(records))]
     states = fed_back(captured, module, given, spikes_of_calls)
-    outputs, entries = record(module, (*given, *states), spikes_of_calls)
+    outputs, entries = record(module, (*given, *states), spikes_of_calls, watch)
     magnitudes, of_outputs = analysed(captured, module, spikes_of_calls, given, states)
     covers = tuple(
         _cover(_seed(seed, at), shape, [entries[k].current for k in places], [magnitudes[k] for k in places])

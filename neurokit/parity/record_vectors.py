@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.parity.calls import make_calls
+from neurokit.parity.carried import carried_outputs
 from neurokit.parity.record_covering import analysed, calls_of_layers, record_coverings
+from neurokit.parity.record_text import make_text
 from neurokit.parity.units import unit_of
 from neurokit.parity.vectors import LayerVector, Vectors, replay
 
@@ -47,6 +49,7 @@ def make_vectors(
     """
     from neurokit.capture import opened
     from neurokit.capture.reference import example_inputs, fed_back, record
+    from neurokit.parity.reads import Reads, joined
 
     captured = opened(captured)
     steps = captured.spec.time_steps if captured.time_steps == "dynamic" else captured.time_steps
@@ -55,7 +58,9 @@ def make_vectors(
     given = tuple(feeds[info.name] for info in captured.spec.inputs)
     module = captured.program.module()
     states = fed_back(captured, module, given)
-    outputs, records = record(module, (*given, *states))
+    first = Reads()
+    outputs, records = record(module, (*given, *states), watch=first)
+    every = joined([first])
     outputs = outputs[: len(captured.output_names)]
     forced = [entry.spikes for entry in records]
     currents, magnitudes = analysed(captured, module, forced, given, states)
@@ -68,6 +73,7 @@ def make_vectors(
     arrays = {info.name: value.numpy() for info, value in zip(captured.spec.inputs, given, strict=True)}
     time_input = "image" if captured.spec.time_input == "image" or steps is None else "sequence"
     calls, more = ((), ()) if captured.spiking else make_calls(captured.graphs, keeps, seed)
+    text, missing = make_text(captured, seed) if keeps else (None, ())
     covered = not calls and not captured.spec.states  # with states or a free length, calls in a row are compared
     return Vectors(
         feeds=arrays,
@@ -77,12 +83,15 @@ def make_vectors(
         time_input=time_input,
         time_output=captured.time_output,
         seed=seed,
-        notes=(*notes, *more),
+        notes=(*notes, *more, *missing),
         calls=calls,
-        coverings=record_coverings(captured, module, arrays, records, 0 if time_input == "image" else 1)
+        carried=carried_outputs(captured) if captured.spiking else (),
+        text=text,
+        coverings=record_coverings(captured, module, arrays, records, 0 if time_input == "image" else 1, every)
         if covered
         else (),
         ranges={info.name: (info.low, info.high) for info in captured.spec.inputs},
+        unread=every.unread(first),  # arguments are computed in order: the covering runs are made by now
     )
 
 

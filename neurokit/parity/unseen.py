@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +11,35 @@ import numpy as np
 if TYPE_CHECKING:
     from neurokit.parity.covering import Cover
     from neurokit.parity.vectors import LayerVector, Vectors
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A weight of which the reference's runs did not read all: what met nothing but zeros moved no answer.
+
+    Attributes:
+        weight: Its name.
+        size: Number of its elements.
+        in_vectors: How many of them met nothing but zeros on the test vectors' input.
+        in_all: How many of them did so in the covering runs as well.
+        inputs: The first input features that were 0 in all runs.
+        dead: Input features that all its elements are 0 for: what they hold has no part in what follows.
+        features: Number of input features.
+    """
+
+    weight: str
+    size: int
+    in_vectors: int
+    in_all: int
+    inputs: tuple[int, ...] = ()
+    dead: int = 0
+    features: int = 0
+
+    @classmethod
+    def read(cls, entry: dict[str, object]) -> Unread:
+        """Returns what a file of test vectors says of a weight."""
+        inputs: Iterable[int] = entry["inputs"]  # type: ignore[assignment]
+        return cls(**{**entry, "inputs": tuple(inputs)})  # type: ignore[arg-type]
 
 
 def unseen(vectors: Vectors, forced: bool) -> tuple[str, ...]:
@@ -24,7 +55,19 @@ def unseen(vectors: Vectors, forced: bool) -> tuple[str, ...]:
     covered = vectors.coverings if forced or not vectors.layers else ()
     for index, layer in enumerate(vectors.layers):
         lines += _of_layer(layer, [run.layers[index] for run in covered if index < len(run.layers)])
+    lines += [line for entry in vectors.unread for line in _of_weight(entry, forced or not vectors.layers)]
     return (*lines, *_of_inputs(vectors, {run.kind for run in covered}))
+
+
+def _of_weight(entry: Unread, covered: bool) -> list[str]:
+    lines = []
+    if count := entry.in_all if covered else entry.in_vectors:
+        named = ", ".join(map(str, entry.inputs))
+        inputs = f" (input {named})" if covered and entry.inputs else ""
+        lines.append(f"{entry.weight}: {count:,} of {entry.size:,} weights met nothing but zeros{inputs}")
+    if entry.dead:
+        lines.append(f"{entry.weight}: all weights of {entry.dead} of {entry.features} inputs are 0")
+    return lines
 
 
 def _of_layer(layer: LayerVector, covers: list[Cover]) -> list[str]:
@@ -33,15 +76,12 @@ def _of_layer(layer: LayerVector, covers: list[Cover]) -> list[str]:
     if silent:
         lines.append(f"{layer.path}: {silent} of {_channels(layer.spikes.shape)} channels fire in no test vector")
     dead = _channels(layer.spikes.shape)
-    reached: set[int] = set()
+    reached = np.zeros(dead, bool)
     for cover in covers:
         alive = cover.at[(cover.current != 0) | (cover.bound > 0)]
-        if len(cover.shape) > 2:
-            reached |= set(np.unravel_index(alive, cover.shape)[2].tolist())
-        elif alive.size:
-            reached.add(0)
-    if covers and dead > len(reached):
-        lines.append(f"{layer.path}: nothing reaches {dead - len(reached)} of {dead} channels (their weights are 0)")
+        reached[np.unravel_index(alive, cover.shape)[2] if len(cover.shape) > 2 else alive[:1] * 0] = True
+    if covers and not reached.all():
+        lines.append(f"{layer.path}: nothing reaches {int((~reached).sum())} of {dead} channels (their weights are 0)")
     return lines
 
 

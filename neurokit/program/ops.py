@@ -41,6 +41,7 @@ class Kind(Enum):
     INTERPOLATE = "takes weighted means of neighbours, of constant weights"
     NORMALISE = "scales and shifts each channel by constants"
     FUNCTION = "computes a smooth or other function of each element"
+    DECAYING = "adds products of activations to a state that decays, and multiplies by it"
     MIXED = "depends on many elements in no linear way"
     CREATE = "makes a tensor of no other tensor's numbers"
     SIZE = "reads or computes a size, or checks one"
@@ -98,7 +99,8 @@ _NAMES: dict[Kind, str] = {
     Kind.SIGN: "abs neg negative",
     Kind.LIMIT: "relu relu6 clamp clamp_min clamp_max clip hardtanh",
     Kind.ROUND: "round floor ceil trunc",
-    Kind.COMPARE: "gt ge lt le eq ne logical_and logical_or logical_not logical_xor sign isnan isinf",
+    Kind.COMPARE: """gt ge lt le eq ne logical_and logical_or logical_not logical_xor sign isnan isinf
+        __and__ __or__ __xor__ bitwise_and bitwise_or bitwise_xor bitwise_not""",
     Kind.CHOOSE: "where masked_fill",
     Kind.MAXIMUM: """max_pool1d max_pool2d max_pool3d max_pool2d_with_indices adaptive_max_pool1d adaptive_max_pool2d
         amax amin maximum minimum max.other min.other max min""",
@@ -117,6 +119,7 @@ _NAMES: dict[Kind, str] = {
     Kind.FUNCTION: """sigmoid tanh gelu silu elu selu celu leaky_relu prelu hardsigmoid hardswish softplus softsign mish
         exp expm1 log log1p log2 sqrt rsqrt reciprocal square pow sin cos erf remainder fmod floor_divide heaviside
         logsigmoid sinc exp2""",
+    Kind.DECAYING: "linear_attention",
     Kind.MIXED: """softmax _softmax log_softmax layer_norm native_layer_norm group_norm native_group_norm instance_norm
         rms_norm norm linalg_vector_norm var std var_mean cumsum cumprod prod sort topk argmax argmin argsort max.dim
         min.dim any all scaled_dot_product_attention lstm gru rnn_tanh embedding_bag addcmul addcdiv lerp baddbmm addmv

@@ -20,6 +20,7 @@ from neurokit.reports import LayerParity, ParityReport
 _COLOURS = {"ok": "green", "missing": "yellow", "broken": "red"}
 _VERDICT_COLOURS = {"exact": "green", "benign rounding": "green", "within tolerance": "green", "failed": "red"}
 _SHOWN_LAYERS = 20
+_UNSEEN = 8  # lines on what no check exercised
 
 
 def show(*parts: RenderableType) -> None:
@@ -40,6 +41,11 @@ def parity(report: ParityReport) -> RenderableType:
         *([f"forced {_number(report.output_error_forced)}"] if report.output_error_forced is not None else []),
         *([f"top-1 agreement {report.top1_agreement:.2%}"] if report.top1_agreement is not None else []),
         *(
+            [f"{report.tokens_compared:,} tokens compared, {report.tokens_undecided:,} undecided"]
+            if report.tokens_compared
+            else []
+        ),
+        *(
             [f"{report.spikes_flipped:,} of {report.spikes_compared:,} spike decisions flipped"]
             if report.spikes_compared
             else []
@@ -54,7 +60,9 @@ def parity(report: ParityReport) -> RenderableType:
         parts.append(_simulators_table(report))
     parts += ways(report)
     parts += [escape(f"note: {note}") for note in report.notes]
-    parts += [escape(f"not exercised: {line}") for line in report.unseen]
+    parts += [escape(f"not exercised: {line}") for line in report.unseen[:_UNSEEN]]
+    if len(report.unseen) > _UNSEEN:
+        parts.append(f"not exercised: {len(report.unseen) - _UNSEEN} more (--json lists them)")
     colour = _VERDICT_COLOURS[report.verdict]
     subject = escape(f"{report.model} on {report.target} ({report.form}){_meaning(report)}{_reach(report)}")
     parts.append(f"[{colour} bold]{report.verdict}[/]: {subject}")

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.markup import escape
 
 from neurokit.reports import ParityReport
+from neurokit.tasks.scoring import shown
 
 
 def accuracy(said: Mapping[str, Any]) -> list[RenderableType]:
@@ -35,14 +36,10 @@ def accuracy(said: Mapping[str, Any]) -> list[RenderableType]:
         found = said["accuracy"]
         where = escape(f"{found['samples']:,} samples of {found['data'] or 'given data'}")
         name = found.get("headline", "accuracy")
-        before, after = (_metric(name, found[key]) for key in ("before", "after"))
-        parts.append(f"{name} on {where}: {before} before, {after} after; the same answer for {found['agreement']:.2%}")
+        before, after = (shown(found[key], found.get("share", name != "perplexity")) for key in ("before", "after"))
+        same = "" if found["agreement"] is None else f"; the same answer for {found['agreement']:.2%}"
+        parts.append(f"{name} on {where}: {before} before, {after} after{same}")
     return parts
-
-
-def _metric(name: str, value: float) -> str:
-    """Returns a share in percent, and what is no share as it is."""
-    return f"{value:.4g}" if name == "perplexity" else f"{value:.2%}"
 
 
 def ways(report: ParityReport) -> list[RenderableType]:

@@ -11,6 +11,7 @@ from neurokit.bench.compare import Comparison
 from neurokit.bench.run import BenchRun
 from neurokit.render.tables import plain_table
 from neurokit.reports import LatencyReport
+from neurokit.tasks.scoring import metric_of
 
 
 def bench(run: BenchRun) -> RenderableType:
@@ -42,9 +43,19 @@ def bench(run: BenchRun) -> RenderableType:
     failures = [escape(f"not measured: {_failure(entry)}") for entry in run.failures]
     absent = sorted({report.energy_note for report in run.reports if report.energy is None and report.energy_note})
     meter = [escape(f"energy {note}") for note in absent]
+    unscored = {str(found) for report in run.reports if (found := report.environment.get("accuracy_note"))}
+    meter += [escape(note) for note in sorted(unscored)]
     title = [run.reports[0].model] if one else []
     tables = [table] if run.reports else []
-    return Group(*title, *tables, *remarks, *failures, *meter, *(escape(f"note: {note}") for note in run.notes))
+    return Group(
+        *title,
+        *tables,
+        *_scored(run.reports),
+        *remarks,
+        *failures,
+        *meter,
+        *(escape(f"note: {note}") for note in run.notes),
+    )
 
 
 def _failure(entry: Mapping[str, str]) -> str:
@@ -71,6 +82,17 @@ def _latency_cells(report: LatencyReport) -> list[str]:
         f"{memory / 1e6:.0f} MB" if memory else "-",
         report.energy.text() if report.energy else "-",
     ]
+
+
+def _scored(reports: Sequence[LatencyReport]) -> list[str]:
+    """Returns a line on the task's metric of every subject, once for all of its scenarios."""
+    found = {
+        f"{metric_of(report.scores)} on {report.scores['samples']:,} samples of {report.scores['data']}: "
+        + " ".join(part for part in (report.target, report.variant) if part): None
+        for report in reports
+        if report.scores
+    }
+    return [escape(line) for line in found]
 
 
 def comparisons(found: Sequence[Comparison]) -> RenderableType:

@@ -43,7 +43,9 @@ class LatencyReport(Report):
         phases_s: On a GPU, seconds of each sample in "h2d", "compute" and "d2h", by events of the device.
         energy: Measured energy of one inference, or None without a meter.
         energy_note: Which meter measured, or why none did.
-        accuracy: "correct", "total" and "data" where labelled data was given.
+        accuracy: "correct", "total" and "data" where a classifier was given labelled data.
+        scores: What the model's task measured on labelled data: "task", "headline", "less_is_better", "share",
+            "samples", "data" and "metrics" (quantities by name), or None.
         parity: Verdict of the artifact's verification, or "" for a subject that is no artifact.
         parity_overridden: Whether it was measured although that verification had failed.
         output_error: Relative error of the output on the artifact's test vectors, or None.
@@ -75,6 +77,7 @@ class LatencyReport(Report):
     energy: Quantity | None = None
     energy_note: str = ""
     accuracy: dict[str, Any] | None = None
+    scores: dict[str, Any] | None = None
     parity: str = ""
     parity_overridden: bool = False
     output_error: float | None = None

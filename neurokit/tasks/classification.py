@@ -11,6 +11,7 @@ import numpy as np
 
 from neurokit.errors import InputError
 from neurokit.quantity import Quantity
+from neurokit.tasks.choice import best_class
 from neurokit.tasks.images import image_sample
 from neurokit.tasks.intervals import wilson
 from neurokit.tasks.libraries import sklearn_metrics
@@ -34,6 +35,7 @@ class Classification:
             "macro_f1": "mean over the classes of the harmonic mean of precision and recall (scikit-learn)",
         },
         labels="number of the right class, from 0",
+        decide=best_class,
     )
 
     def preprocess(self, sample: Any, port: TensorSpec, settings: Mapping[str, Any]) -> np.ndarray:
@@ -49,11 +51,11 @@ class Classification:
         """Returns accuracy, top-3 accuracy (for more than three classes) and macro F1."""
         count = predictions.shape[1]
         check_labels(labels, count)
-        chosen = predictions.argmax(-1)
-        found = {"accuracy": wilson(int((chosen == labels).sum()), len(labels), "share of right answers")}
+        chosen = best_class(predictions)
+        found = {"accuracy": wilson(int((chosen == labels).sum()), len(labels), "samples")}
         if count > 3:
             best = np.argsort(-predictions, axis=1, kind="stable")[:, :3]
-            found["top_3"] = wilson(int((best == labels[:, None]).any(1).sum()), len(labels), "share of right answers")
+            found["top_3"] = wilson(int((best == labels[:, None]).any(1).sum()), len(labels), "samples")
         if find_spec("sklearn") is not None:  # accuracy needs no library, and is there without it
             f1_score = sklearn_metrics("classification").f1_score
             f1 = float(f1_score(labels, chosen, average="macro", zero_division=0.0))
@@ -62,7 +64,7 @@ class Classification:
 
     def answer(self, prediction: np.ndarray, settings: Mapping[str, Any]) -> Any:
         """Returns the class, its name and its probability (softmax of the scores)."""
-        best = int(prediction.argmax())
+        best = int(best_class(prediction))
         shifted = np.exp(prediction.astype(np.float64) - float(prediction.max()))
         names = settings.get("classes") or ()
         return {

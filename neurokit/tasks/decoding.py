@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from neurokit.errors import InputError
+from neurokit.tasks.choice import best_class
 
 _NUMBERS = ("vocabulary", "padding", "longest")
 
@@ -119,7 +120,7 @@ def probabilities(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
 def choose(logits: np.ndarray, sampling: Sampling, generator: np.random.Generator) -> int:
     """Returns the next token by the logits `[vocabulary]` of the last position."""
     if sampling.temperature == 0.0:
-        return int(logits.argmax())
+        return int(best_class(logits))
     total = np.cumsum(probabilities(logits, sampling))
     return int(np.searchsorted(total, generator.random() * total[-1], side="right"))
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neurokit.data.labelled import Labelled
-from neurokit.errors import InputError
-from neurokit.tasks.task import TASKS, Task, task_of
+from neurokit.tasks.scoring import Layout, Port, Run, every_graph, feeds_of, predictions, scores, task_named
+from neurokit.tasks.task import Task
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
     from neurokit.capture import Captured
 
 _BATCH = 64
-
-Run = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 
 
 def evaluate(captured: Captured, artifact: Artifact, data: Labelled) -> dict[str, Any]:
@@ -30,63 +27,62 @@ def evaluate(captured: Captured, artifact: Artifact, data: Labelled) -> dict[str
         data: Labelled inputs.
 
     Returns:
-        A JSON object: "task", "headline", "samples", "data", "before" and "after" (the headline metric), "agreement"
-        (the share of samples with the same prediction) and "metrics" (every metric of both, as quantities).
+        A JSON object: "task", "headline", "less_is_better", "share", "samples", "data", "before" and "after" (the
+        headline metric), "agreement" (the share of samples with the same decision, where the task decides) and
+        "metrics" (every metric of both, as quantities).
 
     Raises:
         InputError: If the data do not fit the model or its task.
     """
     task, settings = _task(captured)
-    samples = sequences(captured, data)
-    before = _predictions(_source(captured), samples, captured, task, settings, _batch(captured, {}))
+    before = _of_source(captured, data, task, settings)
     with _opened(artifact) as runner:
-        size = _batch(captured, artifact.manifest.options)
-        after = _predictions(_lowered(runner, artifact), samples, captured, task, settings, size)
-    scores = {name: task.score(values, data.y, settings) for name, values in (("before", before), ("after", after))}
+        layout = _layout(captured, artifact.manifest.options)
+        after = predictions(_lowered(runner, artifact), data, layout, task, settings)
+    both = {name: scores(task, settings, found, data) for name, found in (("before", before), ("after", after))}
     headline = task.info.headline
     return {
-        "task": task.info.name,
-        "headline": headline,
-        "samples": len(data.y),
-        "data": data.name,
-        "before": scores["before"][headline].value,
-        "after": scores["after"][headline].value,
-        "agreement": _agreement(before, after, settings, task),
-        "metrics": {name: {metric: asdict(value) for metric, value in found.items()} for name, found in scores.items()},
+        **both["before"],
+        **{name: said["metrics"][headline]["value"] for name, said in both.items()},
+        "agreement": _agreement(before, after, task),
+        "metrics": {name: said["metrics"] for name, said in both.items()},
     }
 
 
 def headline_score(captured: Captured, data: Labelled) -> float:
     """Returns the headline metric of a captured model on labelled data."""
     task, settings = _task(captured)
-    samples = sequences(captured, data)
-    predictions = _predictions(_source(captured), samples, captured, task, settings, _batch(captured, {}))
-    return task.score(predictions, data.y, settings)[task.info.headline].value
+    said = scores(task, settings, _of_source(captured, data, task, settings), data)
+    return float(said["metrics"][task.info.headline]["value"])
 
 
 def sequences(captured: Captured, data: Labelled) -> np.ndarray:
-    """Returns labelled inputs as `[N, *shape]`, or `[N, T, *shape]` for a model over time.
+    """Returns labelled inputs of a model with one input as `[N, *shape]`, or `[N, T, *shape]` for one over time.
 
     Raises:
         InputError: If they do not fit the model.
     """
-    steps = _steps(captured)
-    info = captured.spec.inputs[0]
-    x = data.x.astype(info.dtype)
-    if steps is not None and x.ndim == len(info.shape) + 1:
-        x = np.repeat(x[:, None], steps, axis=1)
-    wanted = (steps, *info.shape) if steps is not None else info.shape
-    if tuple(x.shape[1:]) != tuple(wanted):
-        raise InputError(
-            f"{data.name or 'labelled data'}: x has shape {list(data.x.shape)}",
-            expected=f"[N, {', '.join(map(str, info.shape))}]" + (f" or [N, {steps}, ...]" if steps else ""),
-        )
+    (x,) = feeds_of(data, _layout(captured, {})).values()
     return x
 
 
 def _task(captured: Captured) -> tuple[Task, dict[str, Any]]:
     """Returns the model's task; a model that names none is taken for a classifier."""
-    return task_of(captured.spec) or (TASKS.get("classification"), {"classes": captured.spec.classes})
+    named = captured.spec.task
+    return task_named(named.name if named else None, named.settings if named else {"classes": captured.spec.classes})
+
+
+def _layout(captured: Captured, options: Mapping[str, Any]) -> Layout:
+    ports = {
+        port.name: Port(
+            port.name, tuple(size if isinstance(size, int) else str(size) for size in port.sizes), port.dtype
+        )
+        for part in captured.graphs
+        for port in part.spec.inputs
+        if not port.source
+    }
+    over_time = captured.spiking and captured.time_output == "sequence"
+    return Layout(tuple(ports.values()), _steps(captured), True, over_time, _batch(captured, options))
 
 
 def _steps(captured: Captured) -> int | None:
@@ -103,28 +99,17 @@ def _batch(captured: Captured, options: Mapping[str, Any]) -> int:
     return captured.batch if isinstance(captured.batch, int) else _BATCH
 
 
-def _predictions(
-    run: Run, x: np.ndarray, captured: Captured, task: Task, settings: Mapping[str, Any], size: int
-) -> np.ndarray:
-    timed = _steps(captured) is not None
-    over_time = captured.spiking and captured.time_output == "sequence"
-    rows = []
-    for start in range(0, len(x), size):
-        left = min(size, len(x) - start)
-        chosen = np.arange(start, start + size) % len(x)  # a fixed batch is filled up from the beginning
-        part = np.moveaxis(x[chosen], 1, 0) if timed else x[chosen]
-        outputs = run(np.ascontiguousarray(part))
-        reduced = {name: np.asarray(y).mean(axis=0) if over_time else np.asarray(y) for name, y in outputs.items()}
-        rows.append(task.predict(reduced, settings)[:left])
-    return np.concatenate(rows)
-
-
-def _agreement(before: np.ndarray, after: np.ndarray, settings: Mapping[str, Any], task: Task) -> float:
-    """Returns the share of samples with the same prediction; of scores, with the same strongest."""
-    if task.info.name == "classification":
-        before, after = before.argmax(-1), after.argmax(-1)
-    same = (before == after).reshape(len(before), -1).all(axis=1)
+def _agreement(before: np.ndarray, after: np.ndarray, task: Task) -> float | None:
+    """Returns the share of samples with the same decision, or None for a task that decides nothing."""
+    decide = task.info.decide
+    if decide is None:
+        return None
+    same = (decide(before) == decide(after)).reshape(len(before), -1).all(axis=1)
     return float(same.mean())
+
+
+def _of_source(captured: Captured, data: Labelled, task: Task, settings: Mapping[str, Any]) -> np.ndarray:
+    return predictions(_source(captured), data, _layout(captured, {}), task, settings)
 
 
 def _source(captured: Captured) -> Run:
@@ -132,12 +117,21 @@ def _source(captured: Captured) -> Run:
 
     from neurokit.capture.reference import record
 
-    source = captured if captured.form == "sequence" else captured.retrace(form="sequence")
+    source = captured if captured.parts or captured.form == "sequence" else captured.retrace(form="sequence")
+    axis = 1 if _steps(captured) is not None else 0
 
-    def run(x: np.ndarray) -> Mapping[str, np.ndarray]:
-        batch = x.shape[1] if _steps(captured) is not None else x.shape[0]
-        outputs, _ = record(source.program.module(), (torch.from_numpy(x), *source.initial_states(batch)))
-        return {name: y.numpy() for name, y in zip(source.output_names, outputs, strict=False)}  # states follow
+    def run(feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        passed: dict[str, torch.Tensor] = {}
+        found: dict[str, np.ndarray] = {}
+        for part in source.graphs:
+            given = [
+                passed[port.source] if port.source else torch.from_numpy(feeds[port.name]) for port in part.spec.inputs
+            ]
+            outputs, _ = record(part.program.module(), (*given, *part.initial_states(given[0].shape[axis])))
+            named = dict(zip(part.output_names, outputs, strict=False))  # states follow
+            passed |= {f"{part.graph}.{name}": y for name, y in named.items()}
+            found = {name: y.numpy() for name, y in named.items()}
+        return found
 
     return run
 
@@ -149,7 +143,9 @@ def _opened(artifact: Artifact) -> Any:
 
 
 def _lowered(runner: Any, artifact: Artifact) -> Run:
-    name, outputs = artifact.manifest.inputs[0].name, artifact.manifest.outputs
-    if len(outputs) > 1:
-        return lambda x: {output: np.asarray(y) for output, y in runner({name: x}).items()}
-    return lambda x: {outputs[0].name: np.asarray(runner(x))}
+    inputs, outputs = artifact.manifest.inputs, artifact.manifest.outputs
+    if len(artifact.manifest.graphs) > 1:
+        return lambda feeds: every_graph(runner, feeds)
+    if len(inputs) > 1 or len(outputs) > 1:
+        return lambda feeds: {name: np.asarray(y) for name, y in runner(feeds).items()}
+    return lambda feeds: {outputs[0].name: np.asarray(runner(feeds[inputs[0].name]))}

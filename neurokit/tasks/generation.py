@@ -9,6 +9,7 @@ import numpy as np
 
 from neurokit.errors import InputError
 from neurokit.quantity import Quantity
+from neurokit.tasks.choice import best_class
 from neurokit.tasks.intervals import wilson
 from neurokit.tasks.task import TaskInfo, register_task
 
@@ -31,6 +32,9 @@ class Generation:
             "accuracy": "share of positions whose most likely token came; 95 % Wilson interval",
         },
         labels="number of the token that came at every position, -1 where none counts",
+        less_is_better=frozenset({"perplexity"}),
+        no_shares=frozenset({"perplexity"}),
+        decide=best_class,
     )
 
     def preprocess(self, sample: Any, port: TensorSpec, settings: Mapping[str, Any]) -> np.ndarray:
@@ -65,9 +69,9 @@ class Generation:
         perplexity = float(np.exp(-likelihood.mean()))
         return {
             "perplexity": Quantity.exact(perplexity, "", "measured", f"{right.size} positions"),
-            "accuracy": wilson(int((rows.argmax(-1) == right).sum()), right.size, "positions"),
+            "accuracy": wilson(int((best_class(rows) == right).sum()), right.size, "positions"),
         }
 
     def answer(self, prediction: np.ndarray, settings: Mapping[str, Any]) -> Any:
         """Returns the most likely token at every position."""
-        return {"tokens": [int(token) for token in prediction.argmax(-1)]}
+        return {"tokens": [int(token) for token in best_class(prediction)]}

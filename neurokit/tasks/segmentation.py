@@ -9,7 +9,8 @@ import numpy as np
 
 from neurokit.errors import InputError
 from neurokit.quantity import Quantity
-from neurokit.tasks.images import image_sample
+from neurokit.tasks.choice import best_class
+from neurokit.tasks.images import image_or_array
 from neurokit.tasks.task import TaskInfo, register_task
 
 if TYPE_CHECKING:
@@ -36,14 +37,12 @@ class Segmentation:
 
     def preprocess(self, sample: Any, port: TensorSpec, settings: Mapping[str, Any]) -> np.ndarray:
         """Returns an image as the model takes it; an array of the input's own shape is taken as it is."""
-        if isinstance(sample, np.ndarray) and sample.shape == tuple(port.shape):
-            return sample.astype(port.dtype)
-        return image_sample(sample, port, settings)
+        return image_or_array(sample, port, settings)
 
     def predict(self, outputs: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> np.ndarray:
         """Returns the class of every place, `[B, ...]` of uint8 or uint16."""
         scores = np.asarray(next(iter(outputs.values())))
-        chosen = (scores[:, 0] > 0) if scores.shape[1] == 1 else scores.argmax(axis=1)
+        chosen = (scores[:, 0] > 0) if scores.shape[1] == 1 else best_class(scores, axis=1)
         return chosen.astype(np.uint8 if scores.shape[1] <= 256 else np.uint16)
 
     def score(self, predictions: np.ndarray, labels: np.ndarray, settings: Mapping[str, Any]) -> Mapping[str, Quantity]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from neurokit.errors import InputError
 from neurokit.quantity import Quantity
+from neurokit.tasks.choice import best_class
 from neurokit.tasks.intervals import wilson
 from neurokit.tasks.libraries import sklearn_metrics
 from neurokit.tasks.task import TaskInfo, register_task
@@ -41,7 +42,7 @@ class SequenceLabelling:
     def predict(self, outputs: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> np.ndarray:
         """Returns the class of every element, `[B, L]`, from `[B, L, classes]`; whole numbers are classes already."""
         y = np.asarray(next(iter(outputs.values())))
-        return y if y.dtype.kind in "iu" else y.argmax(-1)
+        return y if y.dtype.kind in "iu" else best_class(y)
 
     def score(self, predictions: np.ndarray, labels: np.ndarray, settings: Mapping[str, Any]) -> Mapping[str, Quantity]:
         """Returns weighted F1 and accuracy over all elements that are no padding."""

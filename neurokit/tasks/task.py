@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from neurokit.spec import ModelSpec, TensorSpec
 
 
+def _itself(predictions: np.ndarray) -> np.ndarray:
+    return predictions
+
+
 @dataclass(frozen=True)
 class TaskInfo:
     """What a listing says of a task.
@@ -25,6 +29,10 @@ class TaskInfo:
         headline: The metric that stands in tables.
         metrics: What every metric is, by name: one line with unit, range and source.
         labels: What a label is, one line.
+        less_is_better: Metrics that are the better the smaller they are.
+        no_shares: Metrics that are no shares of one, and are not shown in percent.
+        decide: What of the predictions is a decision, which two lowered forms either share or do not; None where
+            there is none, as of an embedding. Default is all of it.
     """
 
     name: str
@@ -32,6 +40,9 @@ class TaskInfo:
     headline: str
     metrics: Mapping[str, str] = field(default_factory=dict)
     labels: str = ""
+    less_is_better: frozenset[str] = frozenset()
+    no_shares: frozenset[str] = frozenset()
+    decide: Callable[[np.ndarray], np.ndarray] | None = _itself
 
 
 class Task(Protocol):

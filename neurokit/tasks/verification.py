@@ -29,6 +29,8 @@ class Verification:
             "auc": "area under the receiver operating characteristic over all pairs (scikit-learn); 0.5 to 1",
         },
         labels="number of the source (the speaker) of each sample",
+        less_is_better=frozenset({"eer"}),
+        decide=None,
     )
 
     def preprocess(self, sample: Any, port: TensorSpec, settings: Mapping[str, Any]) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
@@ -12,6 +14,7 @@ ON_GPU = torch.cuda.is_available() and not INTERPRET
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs_kernel: compares a Triton kernel, on a GPU or under the interpreter")
+    config.addinivalue_line("markers", "heavy_interpreted: slow under the interpreter, as what it adds there is little")
     # Float references must not be rounded to TF32.
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -19,6 +22,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Without a GPU, what compares Triton kernels runs in the interpreter's process (test_interpreter), not here."""
+    if INTERPRET:
+        for item in items:
+            if "heavy_interpreted" in item.keywords:
+                item.add_marker(pytest.mark.slow)
+        part, parts = map(int, os.environ.get("NEUROKIT_TESTS_PART", "0/1").split("/"))
+        other = [item for index, item in enumerate(items) if index % parts != part]
+        items[:] = items[part::parts]
+        config.hook.pytest_deselected(items=other)
     if ON_GPU or INTERPRET:
         return
     elsewhere = [item for item in items if "needs_kernel" in item.keywords]

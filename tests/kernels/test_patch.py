@@ -95,7 +95,9 @@ def spikformer():
     return net, (4, 2, 3, 32, 32)
 
 
-@pytest.mark.parametrize("make", [sew, sew_parametric, spikformer])
+@pytest.mark.parametrize(
+    "make", [spikformer, *(pytest.param(make, marks=pytest.mark.heavy_interpreted) for make in (sew, sew_parametric))]
+)
 def test_training_step_of_a_model(make, device):
     """One step of training, batch statistics and all: outputs, gradients and running statistics, and back again."""
     net, shape = make()

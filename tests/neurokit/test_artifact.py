@@ -3,46 +3,15 @@
 import errno
 import json
 import os
-import signal
-import subprocess
-import sys
 import tempfile
-import textwrap
 from pathlib import Path
 
 import pytest
 
-from neurokit import atomic
-from neurokit.artifact import MANIFEST, Artifact, Manifest, ModelInfo, StateInfo, TensorInfo, write_artifact
+from neurokit.artifact import MANIFEST, Artifact, write_artifact
 from neurokit.errors import ArtifactError, InputError, OutputError
 
-
-def manifest(**changes):
-    base = {
-        "model": ModelInfo(name="tiny", parameters=12, weights_sha256="ab" * 32),
-        "target": "onnx-step",
-        "form": "step",
-        "time_steps": 4,
-        "inputs": (TensorInfo(name="x", shape=("B", 3, 8, 8), layout="BCHW", meaning="pixels, 0 to 1"),),
-        "outputs": (TensorInfo(name="logits", shape=("B", 10)),),
-        "states": (StateInfo(name="v", input="v_in", output="v_out", shape=("B", 4), init=0.5, neuron="sn1"),),
-        "reset_policy": "at the start of a sequence",
-        "versions": {"neurokit": "0.1.0"},
-    }
-    return Manifest(**{**base, **changes})
-
-
-def write(out, force=False, body=b"weights" * 100, **changes):
-    with write_artifact(out, force=force) as draft:
-        (draft.path / "model.onnx").write_bytes(body)
-        (draft.path / "vectors").mkdir()
-        (draft.path / "vectors" / "x.npy").write_bytes(b"12345")
-        draft.manifest = manifest(**changes)
-    return draft.artifact
-
-
-def leftovers(folder):
-    return sorted(path.name for path in folder.iterdir())
+from .artifacts import leftovers, manifest, write
 
 
 def test_what_was_written_is_read_back(tmp_path):
@@ -297,93 +266,6 @@ def test_a_parent_without_permission_is_refused(mode):
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     place.rmdir()
-
-
-def test_a_full_disk_is_told_as_such(tmp_path):
-    with pytest.raises(OutputError, match="disk is full"), write_artifact(tmp_path / "m"):
-        raise OSError(28, "No space left on device")
-    assert leftovers(tmp_path) == []
-
-
-KILLED = """
-import sys, time
-sys.path.insert(0, {tests!r})
-from test_artifact import manifest
-from neurokit import artifact, atomic
-
-def stop(*args):
-    print("now", flush=True)
-    time.sleep(60)
-
-with artifact.write_artifact({out!r}, force={force}) as draft:
-    (draft.path / "model.onnx").write_bytes(b"y" * 1000)
-    draft.manifest = manifest()
-    {hook}
-"""
-HOOKS = {
-    "while writing": "stop()",
-    "before the rename": "atomic._move_in = stop",
-    "between the renames": "atomic.Path.rename, real = (lambda a, b: (real(a, b), stop())), atomic.Path.rename",
-}
-
-
-@pytest.mark.parametrize(
-    ("moment", "force"),
-    [
-        ("while writing", False),
-        ("while writing", True),
-        ("before the rename", False),
-        ("before the rename", True),
-        ("between the renames", True),
-    ],
-)
-def test_sigkill_leaves_no_half_folder(tmp_path, moment, force):
-    out = tmp_path / "m"
-    if force:
-        write(out, body=b"old")
-    code = textwrap.dedent(KILLED).format(
-        tests=str(Path(__file__).parent), out=str(out), force=force, hook=HOOKS[moment]
-    )
-    root = Path(__file__).parents[2]
-    env = {**os.environ, "PYTHONPATH": str(root)}
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=env) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "now\n"
-        assert list(atomic._leftovers(out, "partial")) == []  # a living writer's folder is no leftover
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert len(list(atomic._leftovers(out, "partial"))) == 1
-    if moment == "between the renames":
-        assert not out.exists()
-        with pytest.raises(OutputError, match="exists already"):
-            write(out)  # puts the old one back first
-    if force:
-        assert Artifact.load(out).file("model.onnx").read_bytes() == b"old"
-    else:
-        assert not out.exists()
-    write(out, force=force, body=b"new")
-    assert Artifact.load(out).file("model.onnx").read_bytes() == b"new"
-    assert leftovers(tmp_path) == ["m"]
-
-
-def test_two_writers_of_one_folder(tmp_path):
-    with write_artifact(tmp_path / "m") as draft:
-        with pytest.raises(OutputError, match="being written already"):
-            write(tmp_path / "m")
-        draft.manifest = manifest()
-    assert leftovers(tmp_path) == ["m"]
-
-
-def test_a_file_system_without_locks(tmp_path, monkeypatch):
-    def no_locks(*args):
-        raise OSError(9, "Bad file descriptor")
-
-    monkeypatch.setattr(atomic.fcntl, "flock", no_locks)
-    (tmp_path / ".m.partial-1").mkdir()
-    write(tmp_path / "m")
-    write(tmp_path / "m", force=True, body=b"new")
-    assert Artifact.load(tmp_path / "m").file("model.onnx").read_bytes() == b"new"
-    assert leftovers(tmp_path) == [".m.partial-1", "m"]  # it could be a living writer's
 
 
 def test_parity_is_recorded(tmp_path):

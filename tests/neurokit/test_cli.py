@@ -2,11 +2,7 @@
 
 import json
 import os
-import resource
-import signal
-import subprocess
 import sys
-import textwrap
 import types
 from pathlib import Path
 
@@ -287,51 +283,6 @@ def test_models_list_the_zoo(capsys):
     assert cli.main(["models"]) == 0
 
 
-def test_doctor_looks_at_everything(capsys):
-    import torch
-
-    status = cli.main(["doctor", "--json"])
-    found = json.loads(capsys.readouterr().out)
-    checks = {check["name"]: check for check in found["checks"]}
-    assert {"python", "torch", "onnx", "onnxruntime", "tensorrt", "triton", "cuda", "c compiler"} <= set(checks)
-    assert checks["torch"]["detail"] == torch.__version__.split("+")[0]
-    assert checks["cuda"]["state"] == ("ok" if torch.cuda.is_available() else "missing")
-    assert all(check["install"] for name, check in checks.items() if check["state"] != "ok" and name != "cuda")
-    assert status == (0 if found["healthy"] else 1)
-
-
-def test_doctor_finds_what_is_installed_under_another_name(monkeypatch):
-    from neurokit import doctor
-
-    library = types.ModuleType("tensorrt_rtx")
-    library.__version__ = "1.7.1"
-    monkeypatch.setitem(sys.modules, "tensorrt_rtx", library)
-    checks = {check.name: check for check in doctor.examine()}
-    assert (checks["tensorrt_rtx"].state, checks["tensorrt_rtx"].detail) == ("ok", "1.7.1")
-
-
-def test_doctor_survives_a_broken_library(monkeypatch):
-    from neurokit import doctor
-
-    broken = types.ModuleType("onnxruntime")
-    monkeypatch.setitem(sys.modules, "onnxruntime", broken)
-    monkeypatch.setattr(doctor, "_DETAILS", {})
-    real = doctor.importlib.import_module
-
-    def import_module(name):
-        if name == "tensorrt":
-            raise ImportError("libnvinfer.so.11: cannot open shared object file")
-        if name == "nir":
-            raise ModuleNotFoundError("No module named 'h5py'", name="h5py")
-        return real(name)
-
-    monkeypatch.setattr(doctor.importlib, "import_module", import_module)
-    checks = {check.name: check for check in doctor.examine()}
-    assert checks["tensorrt"].state == "broken"
-    assert "libnvinfer" in checks["tensorrt"].detail
-    assert checks["nir"].detail == "needs h5py"
-
-
 def test_the_parity_table_marks_what_rounding_does_not_explain(capsys):
     from neurokit import render
 
@@ -376,92 +327,3 @@ def test_options_keep_json_types():
     for wrong in (["=1"], ["a=1", "a=2"], ["1a=2"]):
         with pytest.raises(InputError):
             parse_options(wrong)
-
-
-def process(*arguments, **options):
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=env, **options)
-
-
-def test_help_is_fast_and_loads_nothing_heavy():
-    # Processor time, because the machine may be busy with other things; alone, it is the time that passes.
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = process("-m", "neurokit", "--help")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert done.returncode == 0
-    assert "export" in done.stdout
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.6
-    heavy = "torch", "onnx", "onnxruntime", "tensorrt", "triton", "numba", "numpy", "spikingjelly"
-    code = (
-        f"import sys; from neurokit.cli import main; main(['--help']); print([m for m in {heavy} if m in sys.modules])"
-    )
-    assert process("-c", code).stdout.splitlines()[-1] == "[]"
-
-
-def test_every_command_has_json_debug_and_help():
-    for name, _ in cli.COMMANDS:
-        done = process("-m", "neurokit", name, "--help")
-        assert done.returncode == 0
-        assert "--json" in done.stdout
-        assert "--debug" in done.stdout
-
-
-def test_version():
-    from neurokit import __version__
-
-    assert process("-m", "neurokit", "--version").stdout == f"neurokit {__version__}\n"
-
-
-SLEEPER = """
-import signal, sys, time, types, neurokit
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a runner in the background hands down SIG_IGN
-from neurokit.artifact import write_artifact
-from neurokit.spec import ModelSpec, TensorSpec
-from neurokit.target import TARGETS, TargetInfo
-
-def lower(captured, target, out, force, **options):
-    with write_artifact(out) as draft:
-        (draft.path / "model.onnx").write_bytes(b"half")
-        print("now", flush=True)
-        time.sleep(60)
-
-spec = ModelSpec("m", lambda: None, (TensorSpec("x", (3,)),))
-pipeline = types.SimpleNamespace(capture=lambda spec, **options: None, lower=lower)
-sys.modules["neurokit.pipeline"] = pipeline
-sys.modules["neurokit.loading"] = types.SimpleNamespace(load=lambda model, **options: spec)
-TARGETS._items["fake"] = types.SimpleNamespace(info=TargetInfo("fake", "for tests"))
-from neurokit.cli import main
-sys.argv = ["neurokit", "export", "m", "--target", "fake", "--out", "out/m"]
-sys.exit(main())
-"""
-
-
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_export_leaves_nothing(tmp_path, sent, status):
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", textwrap.dedent(SLEEPER)]
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as running:
-        assert running.stdout is not None
-        assert running.stdout.readline() == "now\n"
-        running.send_signal(sent)
-        _, said = running.communicate(timeout=30)
-    assert running.returncode == status
-    assert "Traceback" not in said
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.slow
-def test_the_demo_keeps_its_promises(tmp_path):
-    """The whole road, as `make demo` takes it."""
-    done = process("-m", "neurokit", "demo", "--json", "--out", "demo", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    accuracy = found["accuracy"]
-    assert accuracy["torch"] >= 0.97
-    assert all(abs(accuracy[row["target"]] - accuracy["torch"]) <= 0.002 for row in found["forms"])
-    assert {row["target"] for row in found["forms"]} == {"onnx", "onnx-scan", "onnx-step"}
-    assert all(row["same_class_as_torch"] for row in found["photographs"])
-    folders = [f"demo/{row['target']}" for row in found["forms"]]
-    assert process("-m", "neurokit", "verify", *folders, cwd=tmp_path).returncode == 0

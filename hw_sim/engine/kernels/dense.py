@@ -25,7 +25,7 @@ def multiply(left, right, out):
         for i in range(left.shape[1]):
             total = out[n, i]
             for k in range(left.shape[2]):
-                if left[n, i, k]:
+                if left[n, i, k]:  # spikes on the left are sparse: a row of the right costs only where one is
                     add_scaled(total, zero, terms, np.uint64(k), zero, columns, left[n, i, k])
 
 
@@ -35,6 +35,7 @@ def count_places(values, channels, counts):
     steps, rows, size = values.shape
     for task in prange(steps * rows):
         t, r = task // rows, task % rows
+        # A count a place is what lets the convolution skip places without a spike, and is the number of events too.
         for x in range(size // channels):
             found = 0
             start = np.uint64(x * channels)
@@ -81,9 +82,10 @@ def advance_each(
     for out_row in prange(events.shape[0]):
         row_bias, row_threshold = bias[out_row % bias.shape[0], 0], threshold[out_row % threshold.shape[0], 0]
         row_reset = reset[out_row % reset.shape[0], 0]
+        # Narrow sums hold a whole step here (the caller chose their type so): they are flushed once, not by a limit.
         partial = np.zeros(width * channels, weight.dtype)
         total = np.zeros(width * channels, bias.dtype)
-        v = row_reset.copy()
+        v = row_reset.copy()  # membranes start from the reset potential, as on every target
         spiked = np.zeros(width * channels, np.uint8)
         for t in range(values.shape[0]):
             copy(total, row_bias)
@@ -162,8 +164,9 @@ def rescale(values, shift, low, high):
     half = (1 << shift) >> 1
     for task in prange((values.size + 65535) // 65536):
         for i in range(task * 65536, min(values.size, (task + 1) * 65536)):
-            kept = values[i] >> shift
+            kept = values[i] >> shift  # rounds down, also below zero, so the rest is never negative
             rest = values[i] - (kept << shift)
+            # Half to even, as ONNX's Round and torch.round do it: up from a half only if what is kept is odd.
             kept += (rest > half) | ((rest == half) & ((kept & 1) == 1)) if shift else 0
             values[i] = min(max(kept, low), high)
 

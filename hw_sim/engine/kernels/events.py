@@ -30,6 +30,7 @@ def _count_rows(values, words, rows):
 @njit(cache=True, nogil=True)
 def _fill_stretch(values, start, stop, channels, place, channel, value, graded, e):
     """Writes the events of `values[start:stop]` from number `e` on and returns the next number."""
+    # Place and channel are counted along: a division for each value would cost more than the test.
     at = start // channels
     c = start - at * channels
     for i in range(start, stop):
@@ -68,7 +69,7 @@ def _fill_rows(values, words, channels, rows, place, channel, value, graded):
                 i = np.int64(((below & _SUM_OF_BYTES) * _SUM_OF_BYTES) >> _HIGHEST)
                 left &= left - _ONE
                 x, k = at, c + i
-                while k >= channels:
+                while k >= channels:  # a word of eight bytes may reach into the places that follow
                     k -= channels
                     x += 1
                 place[e] = x
@@ -96,7 +97,7 @@ def list_events(values: np.ndarray, channels: int, graded: bool) -> tuple[np.nda
     rows = np.zeros((steps, count + 1), np.int64)
     _count_rows(values, words, rows)
     np.cumsum(rows, axis=1, out=rows)
-    ends = np.cumsum(rows[:, -1])
+    ends = np.cumsum(rows[:, -1])  # events of all steps lie one after the other
     rows[1:] += ends[:-1, None]
     total = int(ends[-1])
     place, channel = np.empty(total, np.int32), np.empty(total, np.int32)

@@ -21,6 +21,7 @@ def flush(total, partial, shift):
 def step_neurons(total, v, spikes, threshold, reset, dynamics):
     """Advances the neurons of one task by one step; `total` is their current and is used up."""
     mode, numerator, shift, fraction, soft = dynamics
+    # Leaks need bits below the grid of the weights: membranes carry `fraction` of them, currents get them here.
     if fraction:
         for i in range(v.size):
             total[i] = total[i] << fraction
@@ -47,6 +48,7 @@ def never_alone(bias, threshold, reset, dynamics):
     """Returns whether neurons that receive nothing keep their membrane and do not spike."""
     if dynamics[0] != INTEGRATE or dynamics[4]:
         return False
+    # Summed without leaving early: a loop without a branch is vector code.
     moved = 0
     for i in range(bias.size):
         moved += bias[i] != 0 or reset[i] >= threshold[i]
@@ -85,7 +87,7 @@ def store_block(out, values, width, block, real, first, channels):
 def integrate(current, threshold, reset, dynamics, spikes):
     """Advances neurons that receive nothing but currents `[T, N]`; `current` is used up."""
     steps, size = current.shape
-    chunk = 4096
+    chunk = 4096  # membranes and currents of so many neurons stay in the cache through all steps
     for task in prange((size + chunk - 1) // chunk):
         a, b = task * chunk, min(size, (task + 1) * chunk)
         v = reset[a:b].copy()

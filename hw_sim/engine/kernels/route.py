@@ -61,6 +61,7 @@ def _route_row(
         x = place[e]
         four = not graded and not grouped and e + 3 < last and place[e + 3] == x  # events are sorted by place
         rows = 4 if four else 1
+        # So many rows cannot overflow the narrow type whatever their weights: no sum has to be tested.
         if used + rows > limit:
             flush(total, partial, shift)
             used = 0
@@ -137,7 +138,7 @@ def advance(
     block = bias.shape[2] // width
     for task in prange(events.shape[0]):
         out_row, b = task // blocks, task % blocks
-        real = min(block, channels - b * block)
+        real = min(block, channels - b * block)  # the last block is padded with channels that do not exist
         row_bias = bias[out_row % bias.shape[0], b]
         row_threshold = threshold[out_row % threshold.shape[0], b]
         row_reset = reset[out_row % reset.shape[0], b]
@@ -146,9 +147,10 @@ def advance(
         v = row_reset.copy()
         spiked = np.zeros(width * block, np.uint8)
         kept = total.copy()
+        # Such neurons stay at rest in a step without an event, and their step can be left out.
         idle = not still and not addend.size and never_alone(row_bias, row_threshold, row_reset, dynamics)
         for t in range(events.shape[1]):
-            again = still and t > 0
+            again = still and t > 0  # a static input: its sums are those of the first step
             copy(total, kept if again else row_bias)
             used, crossed, arrived = 0, 0, 0
             for k in range(0 if again else kernel):
@@ -175,7 +177,7 @@ def advance(
                 )
                 for e in range(first, last):
                     crossed += taps[place[e]]
-            events[task, t] = events[task, 0] if again else crossed
+            events[task, t] = events[task, 0] if again else crossed  # spikes are sent in every step all the same
             if idle and arrived == 0:
                 spiked[:] = 0
                 store_block(spikes[t, out_row], spiked, width, block, real, b * block, channels)

@@ -145,6 +145,6 @@ class HiP(AttentionPattern):
             size = torch.stack([half, size - half], -1).flatten(-2)
             worth = scores.gather(-1, start.clamp(max=keys.shape[2] - 1)).masked_fill(size == 0, -32000.0)
             # Halves stay in the order of their positions.
-            order = torch.sort(~largest_mask(worth, kept), dim=-1, stable=True).indices[..., :kept]
+            order = torch.sort((~largest_mask(worth, kept)).to(torch.int32), dim=-1, stable=True).indices[..., :kept]
             start, size = start.gather(-1, order), size.gather(-1, order)
         return torch.zeros_like(scores, dtype=torch.bool).scatter(-1, start, True)

@@ -154,11 +154,18 @@ class SALE(AttentionPattern):
         scored = (index >= 1) & (index < 1 + estimated[:, None])
         return (index < total[:, None]) & ~scored, scored
 
-    def relative(self, call: Call, codes: Codes) -> Tensor:
+    def reference_mass(self, call: Call, means: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Returns the log-sum-exp over sink, window and diagonal, `[B, H, S]`.
+
+        Its keys are centred, as those of the estimate: a constant a row, which a softmax would not see.
+        """
+        near = self._pairs(self.geometry(call)[0], call) & call.seen()
+        k_mean = (self.means(call) if means is None else means)[1]
+        return attend(call.q, call.k - k_mean, call.v, near[None, None], None, call.scale)[1]
+
+    def relative(self, call: Call, codes: Codes, means: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Returns the largest relative weight of every estimated block, `[B, H, Q, K]`, minus infinity elsewhere."""
-        exact, scored = self.geometry(call)
-        near = self._pairs(exact, call) & call.seen()
-        _, lse = attend(call.q, call.k, call.v, near[None, None], None, call.scale)
+        scored, lse = self.geometry(call)[1], self.reference_mass(call, means)
         ratio = (self.estimate(codes) * call.factor - lse[..., None]).masked_fill(~call.seen(), float("-inf"))
         pads = (0, -call.length % self.block_k, 0, -call.new % self.block_q)
         tiles = F.pad(ratio, pads, value=float("-inf")).unflatten(-1, (-1, self.block_k))
@@ -173,7 +180,7 @@ class SALE(AttentionPattern):
             raise InputError(f"{len(self.thresholds)} thresholds for {heads} heads", expected="one, or one a head")
         exact, scored = self.geometry(call)
         tau = torch.tensor(self.thresholds, dtype=call.q.dtype, device=call.q.device).view(1, -1, 1, 1)
-        passed = self.relative(call, self.codes(call, means)) > tau
+        passed = self.relative(call, self.codes(call, means), means) > tau
         return exact | (scored & (passed | (tau < DENSE_BELOW)))
 
     def select(self, call: Call, means: tuple[Tensor, Tensor] | None = None) -> BlockIndex:

@@ -155,7 +155,21 @@ def _repeat(x: Tensor, times: Any) -> Tensor:
     return x.reshape(x.shape[0], *[1] * missing, *x.shape[1:]).repeat(1, *times)
 
 
-_ALIGNED = {aten.matmul.default, aten.where.self, aten.clone.default, aten.detach.default, aten.contiguous.default}
+_ALIGNED = {
+    aten.matmul.default,
+    aten.where.self,
+    aten.clone.default,
+    aten.detach.default,
+    aten.contiguous.default,
+    aten.to.dtype,
+    aten.to.dtype_layout,
+    aten._to_copy.default,
+    aten.type_as.default,
+    aten.alias.default,
+    aten.zeros_like.default,
+    aten.ones_like.default,
+    aten.full_like.default,
+}
 _FOLDED = {
     aten.conv1d.default,
     aten.conv2d.default,

@@ -57,6 +57,7 @@ class Emitter:
             for node in self._old.nodes:
                 if node.op == "placeholder":
                     self._nodes[node] = self.graph.placeholder(node.name)
+                    self._nodes[node].meta = dict(node.meta)
                 elif node.op == "output":
                     outputs = map_arg(node.args[0], self.value)
             self.graph.output(outputs)
@@ -107,6 +108,8 @@ class Emitter:
             return self.graph.get_attr(str(node.target))
         made = self._call(node, node.target, *map_arg(node.args, self.value), **map_arg(node.kwargs, self.value))
         self._copied[made] = node
+        if "val" in node.meta:
+            made.meta["val"] = node.meta["val"]
         return made
 
     def _call(self, like: Node, target: Any, *args: Any, **kwargs: Any) -> Node:

@@ -8,7 +8,8 @@ import torch
 from torch.fx import Graph, Node
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-LENGTHS = (3, 5)  # unequal to each other, to 0, 1 and 2, and not one more or twice the other
+# Four steps show a first, two of the same and a last one. Unequal, and not one more or twice the other.
+LENGTHS = (4, 6)
 
 
 def over_free_steps(first: Graph, second: Graph, given: str) -> Graph | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule, Interpreter, Node
 
 from neurokit.capture.rolling.emit import CircularError, Emitter
 from neurokit.capture.rolling.packs import Packer
+from neurokit.capture.rolling.scans import with_scans
 from neurokit.neurons.ops import is_neuron
 from neurokit.program.passes.out_of_place import out_of_place
 from neurokit.program.walk import fetch
@@ -42,13 +44,22 @@ class Rolled(nn.Module):
 
     def forward(self, x: Any, *rest: Tensor) -> tuple[Tensor, ...]:
         """Runs it as the twin would run."""
+        return tuple(Interpreter(self._graph).run(*self._values(x, rest)))
+
+    def values(self, x: Any, *rest: Tensor) -> dict[Node, Any]:
+        """Runs it; returns what every node gave."""
+        run = _Values(self._graph)
+        with torch.no_grad():
+            run.run(*self._values(x, rest))
+        return run.found
+
+    def _values(self, x: Any, rest: tuple[Tensor, ...]) -> list[Any]:
         given = iter([*(x if isinstance(x, tuple | list) else (x,)), *rest])
-        values = [
+        return [
             next(given) if node.target in self._given else self._held(str(node.target))
             for node in self._graph.graph.nodes
             if node.op == "placeholder"
         ]
-        return tuple(Interpreter(self._graph).run(*values))
 
     def _held(self, name: str) -> Tensor:
         path = self._sources[name]
@@ -56,13 +67,29 @@ class Rolled(nn.Module):
         return getattr(self, constant) if constant in self._buffers else fetch(self, path)
 
 
-def rolled_graph(program: ExportedProgram, paths: list[str], steps: int) -> tuple[Graph, list[str]] | None:
+class _Values(Interpreter):
+    """Keeps what every node of a run gave."""
+
+    def __init__(self, module: GraphModule) -> None:
+        super().__init__(module, garbage_collect_values=False)
+        self.found: dict[Node, Any] = {}
+
+    def run_node(self, n: Node) -> Any:
+        """Runs a node."""
+        self.found[n] = super().run_node(n)
+        return self.found[n]
+
+
+def rolled_graph(
+    program: ExportedProgram, paths: list[str], steps: int, always: bool = False
+) -> tuple[Graph, list[str]] | None:
     """Returns the graph of a program with its neurons over time, or None if no loop in it is plain.
 
     Args:
         program: The unrolled program.
         paths: Module path of every neuron node, in the order of the graph.
         steps: Number of steps T.
+        always: Whether the graph is returned with its loops where none is plain.
 
     Returns:
         The graph, and the path of every neuron node in it, in order.
@@ -79,12 +106,42 @@ def rolled_graph(program: ExportedProgram, paths: list[str], steps: int) -> tupl
     try:
         new = emitter.run()
     except CircularError:
-        return None
-    if not emitter.neurons:
+        return (graph, list(paths)) if always else None
+    if not emitter.neurons and not always:
         return None
     new.eliminate_dead_code()
     lane = {made: lanes[0] for made, lanes in emitter.neurons}
     return new, [path_of[lane.get(node) or emitter.original(node)] for node in new.nodes if _is_call(node)]
+
+
+def graph_over_time(
+    program: ExportedProgram, owner: nn.Module, paths: list[str], steps: int, given: tuple[Any, ...]
+) -> tuple[Graph, list[str]]:
+    """Returns the graph of a program in which every loop over time is one operation, where that can be.
+
+    A neuron over plain steps is one over all of them; a loop whose steps read the one before is a scan, in which
+    neurons are plain operations.
+
+    Args:
+        program: The unrolled program.
+        owner: The module that it was traced from.
+        paths: Module path of every neuron node, in the order of the graph.
+        steps: Number of steps T.
+        given: Inputs and states, random numbers.
+
+    Returns:
+        The graph, and the path of every neuron node that is left, in order.
+    """
+    made = rolled_graph(program, paths, steps, always=True)
+    assert made is not None
+    graph, left = made
+    for node, path in zip((node for node in graph.nodes if _is_call(node)), left, strict=True):
+        node.meta[_PATH] = path
+    looped = with_scans(graph, Rolled(owner, program, graph).values(*given), steps)
+    return looped, [node.meta[_PATH] for node in looped.nodes if _is_call(node)]
+
+
+_PATH = "neurokit_path"
 
 
 def _is_call(node: Node) -> bool:

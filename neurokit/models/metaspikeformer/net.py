@@ -221,18 +221,23 @@ class Downsampling(nn.Module):
 
 
 class MetaSpikeFormer(nn.Module):
-    """Meta-SpikeFormer for classification: two convolutional and two transformer stages, 77 LIF neurons.
+    """Meta-SpikeFormer for classification: two convolutional and two transformer stages of LIF neurons.
 
     Args:
         channels: Widths of the four stages; the last two must be divisible by 8, the number of heads.
         classes: Number of classes.
+        depths: Number of convolutional blocks in the second stage and of transformer blocks in the last two; 77
+            neurons are those of the published (2, 6, 2).
 
     Attributes:
         T: Number of time steps over which an image without a time axis is repeated.
     """
 
-    def __init__(self, channels: tuple[int, int, int, int], classes: int = 1000) -> None:
+    def __init__(
+        self, channels: tuple[int, int, int, int], classes: int = 1000, depths: tuple[int, int, int] = (2, 6, 2)
+    ) -> None:
         super().__init__()
+        convolutional, third, fourth = depths
         c1, c2, c3, c4 = channels
         self.T = 4
         self.downsample1_1 = Downsampling(3, c1 // 2, 7, 2, first=True)
@@ -241,11 +246,11 @@ class MetaSpikeFormer(nn.Module):
         self.ConvBlock1_2 = nn.ModuleList([ConvBlock(c1)])
         self.downsample2 = Downsampling(c1, c2, 3, 2)
         self.ConvBlock2_1 = nn.ModuleList([ConvBlock(c2)])
-        self.ConvBlock2_2 = nn.ModuleList([ConvBlock(c2)])
+        self.ConvBlock2_2 = nn.ModuleList([ConvBlock(c2) for _ in range(convolutional - 1)])
         self.downsample3 = Downsampling(c2, c3, 3, 2)
-        self.block3 = nn.ModuleList([TransformerBlock(c3) for _ in range(6)])
+        self.block3 = nn.ModuleList([TransformerBlock(c3) for _ in range(third)])
         self.downsample4 = Downsampling(c3, c4, 3, 1)
-        self.block4 = nn.ModuleList([TransformerBlock(c4) for _ in range(2)])
+        self.block4 = nn.ModuleList([TransformerBlock(c4) for _ in range(fourth)])
         self.lif = lif()
         self.head = nn.Linear(c4, classes)
 

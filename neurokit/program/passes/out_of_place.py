@@ -34,10 +34,14 @@ def out_of_place(graph: Graph) -> Graph:
 
 
 def _write(module: GraphModule) -> None:
-    for node in list(module.graph.nodes):
-        if _separable(node):
-            _replace(module.graph, node)
-    module.graph.eliminate_dead_code()
+    changed = True
+    while changed:  # from the last on: of several places of one tensor, an earlier write is separable after a later one
+        changed = False
+        for node in reversed(list(module.graph.nodes)):
+            if _separable(node):
+                _replace(module.graph, node)
+                changed = True
+        changed = module.graph.eliminate_dead_code() or changed  # a view that nobody reads held another one up
 
 
 def _separable(node: Node) -> bool:

@@ -26,6 +26,7 @@ from neurokit.errors import InputError, Unsupported, UnsupportedError
 from neurokit.program.ops import is_named
 from neurokit.program.walk import without_guards
 from neurokit.spec import ModelSpec
+from neurokit.tasks.choice import top1_agreement
 
 _RELUS = ("relu", "relu6")
 # ReLU6 and its like are ReLUs here: their upper end is at or above what a spike in every step stands for.
@@ -179,7 +180,7 @@ def _fidelity(net: nn.Module, x: Tensor, reference: Tensor, steps: int) -> tuple
     error = float((total - reference).norm() / reference.norm().clamp_min(1e-30))
     if reference.dim() < 2 or reference.shape[-1] < 2:
         return error, None
-    return error, float((total.argmax(-1) == reference.argmax(-1)).float().mean())
+    return error, top1_agreement(total.numpy(), reference.numpy())
 
 
 def _spec(spec: ModelSpec, net: fx.GraphModule, steps: int) -> ModelSpec:

@@ -1,6 +1,7 @@
 """The target `nir`: what it writes computes what SpikingJelly computes, and what it refuses it refuses with reasons."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from torch import nn
 import neurokit as nk
 from neurokit.errors import InputError, UnsupportedError
 from neurokit.loading import load
+from neurokit.models.sew_resnet import sew_resnet18, sew_resnet_small
+from neurokit.spec import TensorSpec
 
 from ..nets import Residual, conv_net, dyadic, inputs, reference
 
@@ -179,7 +182,8 @@ def test_dense_groups(tmp_path):
 
 def test_the_exact_resnet_goes(tmp_path):
     """Its mean over the image is a sum in the exact form; the grid of its input is stated."""
-    captured = nk.capture(load("sew_resnet18", input_shape=(3, 96, 96)), time_steps=2)
+    small = replace(sew_resnet_small(), inputs=(TensorSpec("image", (3, 96, 96)),), example=None)
+    captured = nk.capture(small, time_steps=2)
     artifact = nk.lower(captured, "nir", tmp_path / "n", numerics="exact")
     assert artifact.manifest.parity["verdict"] == "exact"
     assert artifact.manifest.target_info["input_grid"]["exponent"] < 0
@@ -187,10 +191,14 @@ def test_the_exact_resnet_goes(tmp_path):
     assert [3, 3] in [np.asarray(pool.kernel_size).tolist() for pool in pools]  # 9 is no power of two
 
 
-def test_the_whole_resnet_goes(tmp_path):
-    """SEW-ResNet-18: shortcuts as fan-in, its MaxPool of spikes as SumPool2d and Threshold."""
-    artifact = nk.lower(nk.capture(load("sew_resnet18", input_shape=(3, 32, 32))), "nir", tmp_path / "n")
+@pytest.mark.parametrize(
+    ("factory", "blocks"), [(sew_resnet_small, 4), pytest.param(sew_resnet18, 8, marks=pytest.mark.slow)]
+)
+def test_the_whole_resnet_goes(factory, blocks, tmp_path):
+    """SEW-ResNet: shortcuts as fan-in, its MaxPool of spikes as SumPool2d and Threshold."""
+    spec = replace(factory(), inputs=(TensorSpec("image", (3, 32, 32)),), example=None)
+    artifact = nk.lower(nk.capture(spec), "nir", tmp_path / "n")
     assert artifact.manifest.parity["verdict"] in ("exact", "benign rounding")
     kinds = [type(node).__name__ for node in nir.read(tmp_path / "n" / "model.nir").nodes.values()]
-    assert kinds.count("IF") == 1 + 8 * 2 + 3  # the stem, two a block, one a downsampling shortcut
+    assert kinds.count("IF") == 1 + blocks * 2 + 3  # the stem, two a block, one a downsampling shortcut
     assert any("MaxPool" in note for note in artifact.manifest.target_info["rewrites"])

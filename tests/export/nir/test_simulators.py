@@ -137,6 +137,36 @@ def grid_net(tmp_path_factory):
     return made, x, nk.lower(made, "nir", tmp_path_factory.mktemp("grid") / "nir", inputs=x)
 
 
+def pooled_net():
+    torch.manual_seed(3)
+    body = [layer.Conv2d(1, 4, 3, padding=1, bias=False), neuron.LIFNode(tau=2.0), layer.MaxPool2d(3, 2, 1)]
+    net = nn.Sequential(*body, layer.Flatten(), layer.Linear(64, 5), neuron.LIFNode(tau=2.0))
+    functional.set_step_mode(net, "m")
+    with torch.no_grad():
+        for index in (0, 4):  # so that many fire
+            net[index].weight.mul_(4.0)
+    return net.eval()
+
+
+@pytest.mark.parametrize("maxpool", ["threshold", "neuron"])
+def test_readers_of_a_max_pool_of_spikes(maxpool, tmp_path):
+    """As SumPool2d and Threshold no reader takes it; as a convolution and a LIF every one does, spike for spike."""
+    x = torch.rand(5, 1, 1, 8, 8, generator=torch.Generator().manual_seed(1)) * 3
+    captured = nk.capture(pooled_net(), x)
+    artifact = nk.lower(captured, "nir", tmp_path / "n", numerics="exact", calibration=x, inputs=x, maxpool=maxpool)
+    report = nk.verify(artifact)
+    assert report.verdict == "exact"
+    rows = {row.simulator: row for row in report.simulators if row.status != "not installed"}
+    assert set(rows) >= {"spikingjelly", "snntorch", "norse"}
+    taken = {name for name, row in rows.items() if row.status == "ran"}
+    assert taken == (set() if maxpool == "threshold" else set(rows))
+    assert all(row.spikes_differ == 0 for row in rows.values())
+    advised = [note for note in report.notes if "maxpool=neuron" in note]
+    assert bool(advised) == (maxpool == "threshold")
+    if taken:
+        assert sum(layer.decisions * layer.spike_rate for layer in report.layers) > 10
+
+
 def test_verify_runs_the_file_in_other_simulators(grid_net):
     """Zero differing spikes on an exact network, in every simulator that computes NIR's equations."""
     report = nk.verify(grid_net[2])

@@ -233,6 +233,7 @@ def test_a_fixed_batch(tmp_path):
     assert artifact.manifest.target_info["against_float"]["samples"] == 4
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # a file as torch's older exporter writes it
 def test_the_command_line_on_an_onnx_file(tmp_path, capsys):
     x = images(16, (3, 16, 16)).numpy()
     torch.onnx.export(
@@ -270,3 +271,60 @@ def test_the_command_line_on_an_onnx_file(tmp_path, capsys):
     assert cli.main([*arguments[:-1], str(tmp_path / "bad.npz"), "--force"]) == 2
     assert cli.main(["targets", "--json"]) == 0
     assert "onnx-int8" in capsys.readouterr().out
+
+
+class _Pair(nn.Module):
+    """A picture and a row of numbers, joined; the numbers' range is a hundred times the picture's."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.row, self.head = nn.Conv2d(1, 4, 3), nn.Linear(5, 16), nn.Linear(32, 6)
+
+    def forward(self, image, numbers):
+        seen = torch.relu(self.conv(image)).mean((2, 3))
+        return self.head(torch.cat([seen.repeat(1, 4), torch.relu(self.row(numbers)) * 0.01], 1))
+
+
+def test_several_inputs_are_calibrated_by_name(tmp_path, capsys):
+    """Oracle: the float module; ranges of the one input on the other would clip it away."""
+    from neurokit.cli import main
+    from neurokit.spec import ModelSpec, TensorSpec
+
+    torch.manual_seed(0)
+    net = _Pair().eval()
+    ports = (TensorSpec("image", (1, 8, 8)), TensorSpec("numbers", (5,), high=100.0))
+    spec = ModelSpec("pair", lambda: net, ports)
+    captured = nk.capture(spec)
+    x = {"image": torch.rand(40, 1, 8, 8), "numbers": 100 * torch.rand(40, 5)}
+    artifact = nk.lower(captured, "onnx-int8", tmp_path / "a", calibration=x)
+    assert artifact.manifest.parity["passed"], artifact.manifest.parity
+    feeds = {name: value[:20].numpy() for name, value in x.items()}
+    with nk.open(artifact) as runner:
+        y = runner(feeds)["y"]
+    wanted = net(*(value[:20] for value in x.values())).detach().numpy()
+    error = float(np.linalg.norm(y - wanted) / np.linalg.norm(wanted))
+    assert error < 0.03
+    swapped = {**x, "numbers": x["numbers"] / 100}
+    worse = nk.lower(captured, "onnx-int8", tmp_path / "b", calibration=swapped, verified=False)
+    with nk.open(worse) as runner:
+        clipped = runner(feeds)["y"]
+    assert float(np.linalg.norm(clipped - wanted) / np.linalg.norm(wanted)) > 5 * error
+    for data, why in (
+        (x["image"], "data of one input were given, and there are 2: image, numbers"),
+        ({"image": x["image"]}, "data of input 'numbers' are missing"),
+        ({**x, "numbers": x["numbers"][:3]}, "different numbers of samples: image 40, numbers 3"),
+    ):
+        with pytest.raises(InputError, match=why):
+            nk.lower(captured, "onnx-int8", tmp_path / "c", calibration=data)
+    (tmp_path / "pair.py").write_text(
+        "import torch\nfrom torch import nn\nimport neurokit as nk\n"
+        "class Pair(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.a = nn.Linear(5, 6)\n"
+        "        self.b = nn.Linear(3, 6)\n    def forward(self, x, z):\n        return self.a(x) + self.b(z)\n"
+        "def pair():\n    ports = (nk.TensorSpec('x', (5,)), nk.TensorSpec('z', (3,)))\n"
+        "    return nk.ModelSpec('pair', lambda: Pair().eval(), ports)\n"
+    )
+    np.savez(tmp_path / "c.npz", x=np.ones((9, 5)), z=np.linspace(0, 1, 27).reshape(9, 3))
+    command = ["export", f"{tmp_path}/pair.py:pair", "--target", "onnx-int8", "--out", str(tmp_path / "d")]
+    assert main([*command, "--calibration", str(tmp_path / "c.npz")]) == 0
+    assert "calibrated on 9 samples of given data" in " ".join(capsys.readouterr().out.split())

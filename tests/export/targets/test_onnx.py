@@ -155,20 +155,29 @@ DECOMPOSED = {
 }
 
 
-@pytest.mark.parametrize("name", DECOMPOSED)
-def test_decomposed_neurons_in_three_forms(name, tmp_path):
+QUICK_FORM = {"qif": "onnx-scan", "clif": "onnx", "izhikevich": "onnx-step", "ilif": "onnx-scan"}
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        pytest.param(name, form, marks=() if QUICK_FORM[name] == form else pytest.mark.slow)
+        for name in DECOMPOSED
+        for form in FORMS
+    ],
+)
+def test_decomposed_neurons_in_three_forms(name, form, tmp_path):
     captured = capture(spec(DECOMPOSED[name]))
     x = images(batch=2)
     expected = torch_run(x, DECOMPOSED[name])
     assert expected.std() > 0.05
-    for form in FORMS:
-        artifact = pipeline.lower(captured, form, tmp_path / form)
-        assert artifact.manifest.parity["passed"]
-        with pipeline.open(artifact) as runner:
-            np.testing.assert_allclose(runner(x), expected, rtol=1e-5, atol=1e-6)
-            if form == "onnx-scan":
-                longer = images(7, 3)
-                np.testing.assert_allclose(runner(longer), torch_run(longer, DECOMPOSED[name]), rtol=1e-5, atol=1e-6)
+    artifact = pipeline.lower(captured, form, tmp_path / form)
+    assert artifact.manifest.parity["passed"]
+    with pipeline.open(artifact) as runner:
+        np.testing.assert_allclose(runner(x), expected, rtol=1e-5, atol=1e-6)
+        if form == "onnx-scan":
+            longer = images(7, 3)
+            np.testing.assert_allclose(runner(longer), torch_run(longer, DECOMPOSED[name]), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -292,12 +301,11 @@ def test_a_pooling_keeps_its_divisor(divisor, padding, tmp_path):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: neuron.CUBALIFNode(c_decay=0.5, v_decay=0.75, v_reset=0.0),
-        neuron.KLIFNode,
-        neuron.ILIFNode,
-        neuron.ComplementaryLIFNode,
+        pytest.param(lambda: neuron.CUBALIFNode(c_decay=0.5, v_decay=0.75, v_reset=0.0), id="cuba"),
+        pytest.param(neuron.KLIFNode, id="klif", marks=pytest.mark.slow),
+        pytest.param(neuron.ILIFNode, id="ilif", marks=pytest.mark.slow),
+        pytest.param(neuron.ComplementaryLIFNode, id="clif"),
     ],
-    ids=["cuba", "klif", "ilif", "clif"],
 )
 def test_rare_neurons_over_a_free_time(make, tmp_path):
     """A neuron that was captured step by step, with T and B free: lengths that no trace has seen."""

@@ -70,8 +70,9 @@ def test_later_tokens_change_nothing_before_them(pattern, seed, cut):
     def mixed(a, b):
         return None if a is None else torch.cat([a[:, :, :cut], b[:, :, cut:]], 2)
 
-    changed = Call(mixed(call.q, other.q), mixed(call.k, other.k), mixed(call.v, other.v),
-                   mixed(call.key_bias, other.key_bias))  # fmt: skip
+    changed = Call(
+        mixed(call.q, other.q), mixed(call.k, other.k), mixed(call.v, other.v), mixed(call.key_bias, other.key_bias)
+    )
     assert torch.equal(pattern.visible(call)[:, :, :cut, :cut], pattern.visible(changed)[:, :, :cut, :cut])
     assert torch.equal(pattern.attend(call)[:, :, :cut], pattern.attend(changed)[:, :, :cut])
 

@@ -50,8 +50,15 @@ def spec_of(name, module, given):
     return ModelSpec(name, lambda: module, ports)
 
 
-@pytest.mark.parametrize("form", ["masked", "gathered"])
-@pytest.mark.parametrize("name", ["ssa", "dynamic_mask"])
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("ssa", "gathered"),
+        pytest.param("ssa", "masked", marks=pytest.mark.slow),
+        pytest.param("dynamic_mask", "masked", marks=pytest.mark.slow),
+        pytest.param("dynamic_mask", "gathered", marks=pytest.mark.slow),
+    ],
+)
 def test_the_onnx_graph_is_the_definition(name, form, tmp_path):
     sample = SAMPLES[name]
     given = drawn(bias=sample.traits.needs_bias)

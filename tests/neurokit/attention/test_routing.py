@@ -15,7 +15,7 @@ CASES = oracle.load("routing")["cases"]
 
 def given_of(case):
     drawn = oracle.draw_all("routing", case)
-    x = {name.removeprefix(name.split("_")[0] + "_") if name[1] == "_" else name: y for name, y in drawn.items()}
+    x = {name[2:] if name[1:2] == "_" else name: y for name, y in drawn.items()}
     x = {name: torch.from_numpy(y).double() for name, y in x.items()}
     x["means"] = F.normalize(x["means"], dim=-1)
     return x

@@ -47,13 +47,14 @@ def test_codes_and_scales_are_the_released_ones(call):
 def test_blocks_are_kept_by_the_rule_as_read(call, exact):
     sale, double = SALE(TAUS), Call(*(x.double() for x in (call.q, call.k, call.v)))
     out = ORACLE["outputs"]["selection_exact_scores_OWN_READING" if exact else "selection_int4_OWN_READING"]
+    centred = double.k - double.k.mean(2, keepdim=True)
     if exact:
-        sale = type("Exact", (SALE,), {"estimate": lambda self, codes: double.q @ double.k.transpose(-1, -2)})(TAUS)
+        sale = type("Exact", (SALE,), {"estimate": lambda self, codes: double.q @ centred.transpose(-1, -2)})(TAUS)
     codes = sale.codes(call)
     ratio = sale.relative(double, codes)[0]
     local, scored = sale.geometry(double)
     assert ORACLE["checks"]["candidates_per_q_block"] == scored.sum(-1).tolist()
-    stored = torch.from_numpy(oracle.rows(out["kept_block_mask_hex_[head][q block]"], 36))
+    stored = torch.from_numpy(oracle.rows(out["kept_block_mask_hex_[head][q block] (bit = k block)"], 36))
     table = local | (scored & (ratio > torch.tensor(TAUS)[:, None, None]))
     near = scored & ((ratio / torch.tensor(TAUS)[:, None, None]).log().abs() < 0.05)
     assert torch.equal(table | near, stored | near)
@@ -65,7 +66,7 @@ def test_blocks_are_kept_by_the_rule_as_read(call, exact):
 def test_the_sparse_output_is_the_one_read_and_its_error_that_of_the_oracle(call):
     double = Call(*(x.double() for x in (call.q, call.k, call.v)))
     out = ORACLE["outputs"]["selection_int4_OWN_READING"]
-    stored = torch.from_numpy(oracle.rows(out["kept_block_mask_hex_[head][q block]"], 36))[None]
+    stored = torch.from_numpy(oracle.rows(out["kept_block_mask_hex_[head][q block] (bit = k block)"], 36))[None]
     mask = SALE(TAUS)._pairs(stored, double) & double.seen()
     sparse, _ = attend(double.q, double.k, double.v, mask)
     assert oracle.worst(ORACLE["outputs"]["sparse_o_int4_mask_OWN_READING_[2,N,D]"], sparse[0]) < 1e-7

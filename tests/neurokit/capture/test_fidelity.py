@@ -12,6 +12,7 @@ from torch import nn
 import neurokit as nk
 from neurokit.errors import UnsupportedError
 from neurokit.spec import ModelSpec, TensorSpec
+from tests.neurokit.contracts import nets
 
 T, FEATURES = 6, 10
 
@@ -265,5 +266,32 @@ def test_a_second_input_with_a_default_is_not_dropped():
     ports = (TensorSpec("x", (FEATURES,)), TensorSpec("z", (FEATURES,)))
     captured = nk.capture(ModelSpec("two", lambda: Two().eval(), ports, time_steps=T))
     assert [port.name for port in captured.inputs] == ["x", "z"]
-    assert not captured.fidelity.comparisons
-    assert "several inputs" in captured.fidelity.not_compared[0]
+    assert {(one.time_steps, one.batch, one.precision) for one in captured.fidelity.comparisons} == {
+        (T, 2, "float64"),
+        (T, 1, "float64"),
+    }
+    assert captured.fidelity.output_error < 1e-9
+
+
+class Otherwise(Two):
+    """Another network while it is traced."""
+
+    def forward(self, x, z):
+        return super().forward(x, z if torch.compiler.is_compiling() else 2 * z)
+
+
+def test_a_model_of_two_inputs_that_is_captured_as_another_is_refused():
+    ports = (TensorSpec("x", (FEATURES,)), TensorSpec("z", (FEATURES,)))
+    with pytest.raises(UnsupportedError, match="the program's answers are not the module's"):
+        nk.capture(ModelSpec("two", lambda: Otherwise().eval(), ports, time_steps=T))
+
+
+@pytest.mark.parametrize("make", [nets.token_model, nets.pair], ids=["token", "pair"])
+def test_graphs_with_states_are_compared_call_by_call(make):
+    captured = nk.capture(make())
+    made = captured.fidelity.comparisons
+    assert not captured.fidelity.not_compared
+    with_state = [part for part in captured.graphs if part.spec.states]
+    assert len(made) == 2 * len(captured.graphs) + 2 * len(with_state)  # two batches; states go on to a second call
+    assert {one.precision for one in made} == {"float64"}
+    assert max(one.output_error for one in made) < 1e-9

@@ -6,10 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from spikingjelly.activation_based import functional, neuron
+from torch import nn
 
 import neurokit as nk
-from neurokit.errors import ModelLoadError, UnsupportedError
+from neurokit.capture import capture
+from neurokit.capture.neurons import refuse
+from neurokit.errors import ModelLoadError
 from neurokit.loading import load
+from neurokit.spec import ModelSpec, TensorSpec
 
 FILE = Path(__file__).parent / "networks" / "old_spikingjelly.py"
 
@@ -84,8 +89,9 @@ def test_neurons_of_ones_own_are_run_by_charge_fire_and_reset():
     assert {s.name for s in captured.states} >= {"3_v", "5_v", "7_v", "7_th"}
     step = captured.retrace(form="step")
     assert len(step.states) == len(captured.states)
-    with pytest.raises(UnsupportedError, match="keeps its membrane in an attribute"):
-        captured.retrace(time_steps="dynamic")
+    free = captured.retrace(time_steps="dynamic")
+    again = free.program.module()(torch.cat((x, x)), *free.initial_states(3))[0]
+    assert torch.equal(again[:6], torch.from_numpy(found))
 
 
 def test_a_surrogate_of_the_old_signature_keeps_its_comparison():
@@ -120,3 +126,80 @@ def test_what_has_no_counterpart_is_named(tmp_path):
     (tmp_path / "m.py").write_text("from spikingjelly.clock_driven.nowhere import x\n")
     with pytest.raises(ModelLoadError, match=r"clock_driven\.nowhere of SpikingJelly before 2\.0 has no counterpart"):
         load(f"{tmp_path / 'm.py'}:net")
+
+
+def override(base, name):
+    """Returns a class derived from a neuron of SpikingJelly that defines one method of the old protocol."""
+
+    def charge(self, x):
+        self.v = 0.25 * self.v + x
+
+    def fire(self):
+        return (self.v >= 0.25).to(self.v)
+
+    def reset(self, spike):
+        self.v = self.v - 0.125 * spike
+
+    made = {"neuronal_charge": charge, "neuronal_fire": fire, "neuronal_reset": reset}[name]
+    return type(f"Own{base.__name__}", (base,), {name: made, "__module__": __name__})
+
+
+@pytest.mark.parametrize("name", ["neuronal_charge", "neuronal_fire", "neuronal_reset"])
+@pytest.mark.parametrize(
+    "base",
+    [
+        neuron.IFNode,
+        neuron.LIFNode,
+        neuron.ParametricLIFNode,
+        neuron.QIFNode,
+        neuron.EIFNode,
+        neuron.IzhikevichNode,
+        neuron.KLIFNode,
+        neuron.CUBALIFNode,
+        neuron.ILIFNode,
+        neuron.ComplementaryLIFNode,
+    ],
+)
+def test_a_method_that_spikingjelly_never_calls_is_no_equation_of_a_neuron(base, name):
+    made = override(base, name)()
+    x = torch.rand(3, 2, 4, generator=torch.Generator().manual_seed(0)) * 3
+    assert torch.equal(made(x[0]), base()(x[0])), "SpikingJelly calls it after all"
+    reason = refuse("sn", made)
+    assert reason is not None
+    assert name in reason.why
+    assert "never calls" in reason.why
+
+
+@pytest.mark.parametrize("base", [neuron.SimpleIFNode, neuron.SimpleLIFNode])
+@pytest.mark.parametrize("name", ["neuronal_charge", "neuronal_fire", "neuronal_reset"])
+def test_a_method_that_spikingjelly_calls_is_captured(base, name):
+    arguments = {"tau": 2.0, "decay_input": True} if base is neuron.SimpleLIFNode else {}
+    net = nn.Sequential(nn.Identity(), override(base, name)(**arguments))
+    x = torch.randint(0, 9, (5, 2, 4), generator=torch.Generator().manual_seed(0)) / 4
+    captured = capture(ModelSpec("own", lambda: net, (TensorSpec("x", (4,)),), 5, time_input="step"))
+    found = captured.program.module()(x, *captured.initial_states(2))[0]
+    functional.reset_net(net)
+    expected = torch.stack([net(x_t) for x_t in x.double()])
+    assert expected.any()
+    assert torch.equal(found.double(), expected)
+
+
+class Adapting(neuron.AdaptBaseNode):
+    def neuronal_charge(self, x):
+        self.v = self.v + (x - self.v - self.w) / 2
+
+
+def test_a_neuron_derived_from_the_adaptive_base_adapts():
+    net = Adapting(a=0.3, b=0.5, tau_w=4.0, v_rest=0.1)
+    x = torch.randint(0, 9, (7, 2, 4), generator=torch.Generator().manual_seed(0)) / 4
+    captured = capture(ModelSpec("own", lambda: net, (TensorSpec("x", (4,)),), 7, time_input="step"))
+    found = captured.program.module()(x, *captured.initial_states(2))[0]
+    v = w = np.zeros((2, 4))
+    expected = []
+    for now in x.double().numpy():
+        v = v + (now - v - w) / 2
+        w = w + (0.3 * (v - 0.1) - w) / 4
+        expected.append(v >= 1)
+        v, w = np.where(expected[-1], 0.0, v), w + 0.5 * expected[-1]
+    assert np.stack(expected).any()
+    assert np.array_equal(found.numpy() > 0, np.stack(expected))

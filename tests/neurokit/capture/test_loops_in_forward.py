@@ -70,20 +70,15 @@ def check(make, shape, form, folder, stepwise=False, refused=()):
     assert wanted.any()
 
 
-# Where a step reads what the one before it made, T is part of the program, and a step alone is another network.
-NO_FREE_T = ("Readout", "Recurrent", "Twice")
+# Where a step reads by hand what the one before it made, a step alone is another network.
 NO_STEP = ("Readout", "Recurrent", "Largest")
-OWN_CODE = ("custom", "adaptive")  # decomposed: a loop over them stays unrolled
 FAST = ("lif",)
 
 
 def cases():
     for kind in loops.NEURONS:
         for style in loops.STYLES:
-            refused = [
-                *(["onnx-scan"] if style.__name__ in NO_FREE_T or kind in OWN_CODE else []),
-                *(["onnx-step"] if style.__name__ in NO_STEP else []),
-            ]
+            refused = ["onnx-step"] if style.__name__ in NO_STEP else []
             marks = [] if kind in FAST and style.__name__ in ("Mean", "Written", "Readout") else [pytest.mark.slow]
             for form in ("onnx", "onnx-scan", "onnx-step"):
                 yield pytest.param(kind, style, form, refused, marks=marks, id=f"{kind}-{style.__name__}-{form}")

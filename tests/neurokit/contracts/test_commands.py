@@ -43,7 +43,7 @@ def test_export_verify_bench_and_report(name, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("export", f"{NETS}:token_model", "--target", "nir", "--out", "OUT"), "several inputs (ids, mask)"),
+        (("export", f"{NETS}:token_model", "--target", "nir", "--out", "OUT"), "declared states (k, v)"),
         (("export", f"{NETS}:pair", "--target", "onnx-int8", "--out", "OUT"), "several graphs (encoder, step)"),
         (("export", f"{NETS}:token_model", "--target", "onnx-scan", "--out", "OUT"), "no time axis"),
         (("export", f"{NETS}:pair", "--target", "onnx", "--out", "OUT"), "keeps a state between calls"),

@@ -10,13 +10,18 @@ from torch import nn
 import neurokit as nk
 from neurokit.capture.reference import record
 from neurokit.data.synthetic import images
+from neurokit.models.torchvision_cnns import mobilenet_small, mobilenet_v2, resnet34
 
 SIDE = 64
 
 
-@pytest.fixture(scope="module", params=["mobilenet_v2", pytest.param("resnet34", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module",
+    params=[mobilenet_small, *(pytest.param(make, marks=pytest.mark.slow) for make in (mobilenet_v2, resnet34))],
+    ids=lambda make: make.__name__,
+)
 def network(request):
-    spec = nk.load(request.param)
+    spec = request.param()
     info = dataclasses.replace(spec.inputs[0], shape=(3, SIDE, SIDE))
     captured = nk.capture(dataclasses.replace(spec, inputs=(info,), example=None))
     return captured, nk.exact(captured, images(4, (3, SIDE, SIDE), 5), search=False)

@@ -1,140 +1,26 @@
 """The page: what it says, and what a real browser makes of it."""
 
-import importlib.util
 import json
 import math
 import re
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from neurokit import cli
-from neurokit.bench.history import append
 from neurokit.bench.run import BenchRun
 from neurokit.errors import InputError
 from neurokit.page import pareto, plots
-from neurokit.page.build import build, render
+from neurokit.page.build import render
 from neurokit.page.chips import sections as chip_sections
 from neurokit.page.row import Row
 from neurokit.page.rows import Content, _latency_row, _unmetered, gather
 from neurokit.quantity import Quantity
 from neurokit.reports import LatencyReport
-from neurokit.reports import energy as chips
 from neurokit.tasks.intervals import wilson
 
-CASES = (  # target, numerics, parity, median in seconds, right answers of 500, T
-    ("onnx", "float", "benign rounding", 1.0e-3, 480, 4),
-    ("onnx", "exact", "exact", 1.3e-3, 481, 4),
-    ("onnx-step", "float", "benign rounding", 2.0e-3, 479, 4),
-    ("onnx-int8", "int8", "failed", 0.5e-3, 440, 4),
-    ("onnx", "float", "exact", 0.6e-3, 455, 2),
-    ("torch-eager", "float", "", 12e-3, 480, 4),
-)
-MACHINE = {
-    "machine": {"cpu": "Test CPU", "governor": "performance"},
-    "versions": {"onnxruntime": "1.2.3"},
-    "time": "2030-01-01T00:00:00+00:00",
-    "during": {"competing_cpus": 0.01},
-}
-
-
-def latency(number, target, numerics, parity, median, correct, steps):
-    times = (median * np.random.default_rng(number).lognormal(0, 0.05, 3000)).tolist()
-    joules = Quantity.exact(10 * median, "J", "measured", "RAPL package-0") if number != 5 else None
-    return LatencyReport.judged(
-        "tiny",
-        target,
-        "single",
-        times,
-        environment=MACHINE,
-        numerics=numerics,
-        time_steps=steps,
-        elapsed_s=12.0,
-        variant="1 thread",
-        bytes_on_disk=150_000,
-        memory={"cpu_added": 3.2e7},
-        load_s=0.1,
-        first_s=0.01,
-        parity=parity,
-        parity_overridden=parity == "failed",
-        energy=joules,
-        energy_note="" if joules else "absent: no",
-        accuracy={"correct": correct, "total": 500, "data": "digits.npz"},
-    )
-
-
-def chip(name, total, status="priced", fits=True):
-    timing = chips.LatencyReport((1e-3,), Quantity(4e-3, 3e-3, 5e-3, "s", "simulated", "x"), 1e-3, 1e-3, ("clock",), ())
-    return chips.ChipReport(
-        chip=name,
-        title=name.title(),
-        status=status,
-        fits=fits,
-        violations=(),
-        strategy="annealed",
-        chips=1,
-        cores=4,
-        core_energy=(),
-        total=total,
-        components={},
-        layers={},
-        steps=(),
-        core_map=(),
-        links=(),
-        latency=timing if fits else None,
-        counts={},
-        unpriced=("leak",) if status != "priced" else (),
-        assumptions=(),
-        warnings=(),
-        sources=("synapse 23.6 pJ: table 2",),
-    )
-
-
-def energy():
-    """A report as hw_sim writes it."""
-    found = [
-        chip("alpha", Quantity(1e-5, 8e-6, 1.5e-5, "J", "simulated", "engine")),
-        chip("beta", Quantity(3e-6, 2e-6, 5e-6, "J", "simulated", "engine"), "lower-bound", False),
-        chip("gamma", None, "refused"),
-    ]
-    ann = [
-        chips.EstimatorReport(f"ann-{p}", f"{p} ANN", Quantity(j, j, j, "J", "analytic", "paper"), {}, "paper")
-        for p, j in (("int8", 2e-5), ("fp32", 9e-5))
-    ]
-    return chips.EnergyReport(
-        "tiny",
-        "digits",
-        1,
-        4,
-        10,
-        20,
-        30,
-        {},
-        (),
-        tuple(found),
-        tuple(ann),
-        None,
-        ("alpha: 0.5 x ann-int8",),
-        {},
-        ("borders clipped",),
-        (),
-        "neurokit",
-    )
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("page")
-    failure = {"subject": "tensorrt", "variant": "", "scenario": "single", "reason": "no GPU <here>", "fix": ""}
-    run = BenchRun(tuple(latency(i, *case) for i, case in enumerate(CASES)), (failure,))
-    run.save(folder / "run.json")
-    energy().save_json(folder / "energy.json")
-    for _ in range(3):
-        append(folder / "h.jsonl", run)
-    build([folder / "run.json", folder / "energy.json", folder / "h.jsonl"], folder / "page.html")
-    return folder / "page.html"
+from .reports import energy
 
 
 def test_it_says_what_is_to_be_said(page):
@@ -306,99 +192,3 @@ def test_files_that_are_no_reports(tmp_path, text, capsys):
 def test_an_artifact_alone_has_a_row(tmp_path, capsys):
     assert cli.main(["report", str(tmp_path / "nothing"), "--html", str(tmp_path / "p.html")]) == 2
     assert "does not exist" in capsys.readouterr().err
-
-
-@pytest.fixture(scope="module")
-def browser(chromium, page, tmp_path_factory):
-    """A real browser with the page in it."""
-    spec = importlib.util.spec_from_file_location("browser", Path(__file__).with_name("browser.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    with module.Browser(chromium, tmp_path_factory.mktemp("profile")) as opened:
-        opened.resize(1400, 900)
-        opened.open(page.as_uri())
-        yield opened
-
-
-COLUMN = """[...document.querySelectorAll('#figures tbody')].map(
-    body => body.rows[0].cells[%d].getAttribute('data-value'))"""
-
-
-def test_no_error_and_no_request(browser, page):
-    assert browser.errors == []
-    assert browser.requests == [page.as_uri()]
-
-
-def test_the_plots_are_drawn(browser):
-    """Every mark has an area and lies inside its picture."""
-    found = browser.evaluate("""[...document.querySelectorAll('svg.plot')].map(svg => {
-        const frame = svg.getBoundingClientRect();
-        return [...svg.querySelectorAll('.mark')].map(mark => {
-            const r = mark.getBoundingClientRect();
-            return r.width > 0 && r.height > 0 && r.left >= frame.left && r.right <= frame.right
-                && r.top >= frame.top && r.bottom <= frame.bottom;
-        });
-    })""")
-    assert len(found) == 3 + 1 + len(CASES)  # three pairs of figures, the distributions, a history each
-    assert all(marks and all(marks) for marks in found)
-    assert len(found[0]) == len(CASES) + 2  # two of the chips have a latency
-    assert browser.evaluate("document.querySelectorAll('.legend li').length") == 8  # 5 series and 3 chips
-
-
-def test_words_stay_in_their_pictures(browser):
-    outside = browser.evaluate("""[...document.querySelectorAll('svg.plot')].flatMap(svg => {
-        const frame = svg.getBoundingClientRect();
-        return [...svg.querySelectorAll('text')].filter(words => {
-            const r = words.getBoundingClientRect();
-            return r.left < frame.left - 1 || r.right > frame.right + 1 || r.bottom > frame.bottom + 1;
-        }).map(words => words.textContent);
-    })""")
-    assert outside == []
-
-
-def test_a_row_leads_to_its_sources(browser):
-    """They are folded until somebody wants them, with the keyboard too."""
-    closed = "document.getElementById('source-2').checkVisibility()"
-    assert browser.evaluate(closed) is False
-    browser.evaluate("document.querySelector('a[href=\"#source-2\"]').focus()")
-    browser.press("Enter", 13)
-    assert browser.evaluate(closed) is True
-    browser.evaluate("document.querySelectorAll('details').forEach(part => part.open = false)")
-
-
-def test_the_table_sorts_by_mouse_and_keys(browser):
-    heads = browser.evaluate("[...document.querySelectorAll('#figures th')].map(head => head.innerText.trim())")
-    column = heads.index("p50")
-    browser.evaluate(f"document.querySelectorAll('#figures th button')[{column}].click()")
-    values = [float(value) if value else math.inf for value in browser.evaluate(COLUMN % column)]
-    assert values == sorted(values)
-    assert values[0] == pytest.approx(0.5e-3, rel=0.01)
-    browser.evaluate(f"document.querySelectorAll('#figures th button')[{column}].focus()")
-    browser.press("Enter", 13)
-    values = [float(value) for value in browser.evaluate(COLUMN % column) if value]
-    assert values == sorted(values, reverse=True)
-    assert browser.evaluate(f"document.querySelectorAll('#figures th')[{column}].ariaSort") == "descending"
-    model = heads.index("target")
-    browser.evaluate(f"document.querySelectorAll('#figures th button')[{model}].click()")
-    names = browser.evaluate(COLUMN % model)
-    assert names == sorted(names, key=str.lower)
-
-
-def test_it_fits_a_phone_and_sorts_there(browser):
-    browser.resize(390, 844, phone=True)
-    assert browser.evaluate("document.documentElement.scrollWidth") <= 390
-    scale = browser.evaluate("(s => s.getBoundingClientRect().width / 380)(document.querySelector('svg.plot'))")
-    assert scale * 11 >= 9.5  # pixels of the smallest words
-    browser.evaluate("""(s => { s.value = [...s.options].find(o => o.text === 'p50').value;
-        s.dispatchEvent(new Event('change')); })(document.getElementById('sorter'))""")
-    heads = browser.evaluate("[...document.querySelectorAll('#sorter option')].map(o => o.text)")
-    values = [float(value) if value else math.inf for value in browser.evaluate(COLUMN % heads.index("p50"))]
-    assert values == sorted(values)
-    browser.resize(1400, 900)
-
-
-def test_it_prints(browser):
-    data = browser.pdf()
-    assert data.startswith(b"%PDF")
-    assert len(re.findall(rb"/Type\s*/Page\b", data)) >= 2
-    assert browser.errors == []

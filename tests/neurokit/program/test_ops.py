@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 
 import numpy as np
 import pytest
@@ -21,32 +20,22 @@ from neurokit.exact.ranges import Ranges
 from neurokit.exact.rules import RULES as PROOF
 from neurokit.hw_sim.trace import trace
 from neurokit.hw_sim.trace.operations import counted
-from neurokit.loading import load
 from neurokit.parity.magnitudes import proven
 from neurokit.parity.rounding import analyse
 from neurokit.parity.vectors import FILE, Vectors
 from neurokit.program.ops import Kind, kind_of, operation
-from neurokit.spec import ModelSpec
+from neurokit.spec import MODELS
 
-ZOO = {"spiking_cnn": None, "sew_resnet18": 32, "mobilenet_v2": 32, "resnet34": 32, "metaspikeformer_15m": 64}
 _NO_VALUES = (Kind.SIZE, Kind.CREATE, Kind.NEURON)
-
-
-def small(name: str) -> ModelSpec:
-    spec = load(name)
-    side = ZOO[name]
-    if side is None:
-        return spec
-    info = dataclasses.replace(spec.inputs[0], shape=(*spec.inputs[0].shape[:1], side, side))
-    return dataclasses.replace(spec, inputs=(info,), example=None)
 
 
 @pytest.fixture(scope="module")
 def examples():
     """One node of every operation that the zoo's captures hold, the one of the fewest elements."""
     found: dict[str, tuple[int, torch.fx.Node]] = {}
-    for name in ZOO:
-        spec = small(name)
+    zoo = [MODELS.get(name)() for name in MODELS.names()]
+    small = {spec.in_small().name: spec.in_small() for spec in zoo if spec.inputs[0].layout == "CHW"}
+    for spec in small.values():
         captured = capture(spec, time_steps=2 if spec.time_steps else None, batch=1)
         for node in captured.program.graph.nodes:
             if node.op != "call_function" or kind_of(node.target) in _NO_VALUES:

@@ -66,10 +66,14 @@ def snntorch_conv_hidden():
     seeded()
     return boosted(
         nn.Sequential(
-            nn.Conv2d(2, 4, 3), hidden("Leaky", beta=0.5), nn.MaxPool2d(2), nn.Flatten(),
-            nn.Linear(36, 5), hidden("Leaky", beta=0.5, output=True),
+            nn.Conv2d(2, 4, 3),
+            hidden("Leaky", beta=0.5),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(36, 5),
+            hidden("Leaky", beta=0.5, output=True),
         )
-    )  # fmt: skip
+    )
 
 
 class Explicit(nn.Module):

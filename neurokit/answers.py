@@ -1,0 +1,138 @@
+"""What an artifact says of samples: the Python side of `neurokit run DIR FILE...`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurokit import pipeline
+from neurokit.artifact import Artifact
+from neurokit.errors import InputError
+from neurokit.manifest import TensorInfo
+from neurokit.spec import TensorSpec
+from neurokit.tasks.scoring import every_graph, task_named
+from neurokit.tasks.task import Task
+
+
+def answer(artifact: Artifact | str | Path, samples: Sequence[Any], **options: Any) -> list[Any]:
+    """Runs samples one by one and returns what the model's task makes of each.
+
+    Args:
+        artifact: The artifact, or its folder.
+        samples: Of a model with one input: what its task takes (path or array of an image), or an array of the input's
+            own shape, over time with T in front; a .npy file holds such an array. Of a model with several inputs:
+            mappings of names to arrays, or .npz files that hold them.
+        options: Options of the target (for ONNX: level, threads, providers, spinning).
+
+    Returns:
+        One JSON value a sample, in the words of the task (`neurokit list tasks`); a model that names no task is taken
+        for a classifier.
+
+    Raises:
+        InputError: If a sample is none of these.
+        ArtifactError: If a file is missing, truncated or changed.
+        MissingRuntimeError: If the target's runtime is not installed.
+    """
+    artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
+    named = artifact.manifest.task
+    task, settings = task_named(named.name if named else None, named.settings if named else {})
+    feeds = [_feeds(sample, artifact, task, settings) for sample in samples]  # all of them, before anything is run
+    with pipeline.open(artifact, **options) as runner:
+        return [task.answer(task.predict(_outputs(runner, artifact, each), settings)[0], settings) for each in feeds]
+
+
+def _outputs(runner: Any, artifact: Artifact, feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    manifest = artifact.manifest
+    if len(manifest.graphs) > 1:
+        return every_graph(runner, feeds)
+    if len(manifest.inputs) > 1 or len(manifest.outputs) > 1:
+        outputs = runner(feeds)
+    else:
+        outputs = {manifest.outputs[0].name: runner(next(iter(feeds.values())))}
+    over_time = manifest.time_steps is not None and manifest.target_info.get("time_output") == "sequence"
+    return {name: np.asarray(y).mean(axis=0) if over_time else np.asarray(y) for name, y in outputs.items()}
+
+
+def _feeds(sample: Any, artifact: Artifact, task: Task, settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Returns one sample as a batch of one, by name."""
+    ports = {p.name: p for graph in artifact.manifest.graphs for p in graph.inputs if not p.source}
+    given = _read(sample)
+    if not isinstance(given, Mapping):
+        if len(ports) > 1:
+            raise InputError(
+                f"{_said(sample)} is one input, and there are {len(ports)}: {', '.join(ports)}",
+                expected="every input by its name, in an .npz file or a mapping",
+            )
+        given = {next(iter(ports)): given}
+    wrong = sorted(set(given) ^ set(ports))
+    if wrong:
+        raise InputError(
+            f"{_said(sample)} {'lacks' if wrong[0] in ports else 'has the unknown input'} {wrong[0]!r}",
+            expected="the inputs " + ", ".join(ports),
+        )
+    return {name: _placed(given[name], port, artifact, task, settings) for name, port in ports.items()}
+
+
+def _read(sample: Any) -> Any:
+    """Returns the arrays of .npy and .npz files; any other sample as it is."""
+    path = Path(sample) if isinstance(sample, str | Path) else None
+    if path is None or path.suffix not in (".npy", ".npz"):
+        if path is not None and not path.is_file():
+            raise InputError(f"there is no file {path}", expected="an image, a .npy or .npz file")
+        return sample
+    try:
+        with path.open("rb") as file:
+            data = np.load(file, allow_pickle=False)
+            return data if isinstance(data, np.ndarray) else {name: data[name] for name in data.files}
+    except Exception as error:  # numpy and zipfile have exceptions of their own
+        raise InputError(f"{path} cannot be read: {str(error)[:200]}", expected="a file that numpy wrote") from error
+
+
+def _placed(sample: Any, info: TensorInfo, artifact: Artifact, task: Task, settings: Mapping[str, Any]) -> np.ndarray:
+    """Returns one input with its batch axis, and its time axis where the model has one."""
+    lead = 1 if info.time_axis is None else 2
+    port = TensorSpec(
+        info.name,
+        info.shape[lead:],
+        info.dtype,
+        info.layout[lead:],
+        0.0 if info.low is None else info.low,
+        1.0 if info.high is None else info.high,
+    )
+    steps = _steps(artifact)
+    if (
+        isinstance(sample, np.ndarray)
+        and steps is not None
+        and sample.ndim == len(port.shape) + 1
+        and _fits(sample[0], port)
+    ):
+        return np.ascontiguousarray(sample[:, None].astype(port.dtype))
+    if isinstance(sample, np.ndarray) and _fits(sample, port):
+        one = sample.astype(port.dtype)
+    else:
+        one = np.asarray(task.preprocess(sample, port, settings))
+    return np.ascontiguousarray(one[None] if steps is None else np.repeat(one[None, None], steps, axis=0))
+
+
+def _fits(array: np.ndarray, port: TensorSpec) -> bool:
+    """Whether an array has the shape of one sample and is no picture of bytes for an input of fractions."""
+    sizes = [size if isinstance(size, int) else None for size in port.sizes]
+    same = array.ndim == len(sizes) and all(w is None or w == size for w, size in zip(sizes, array.shape, strict=True))
+    return same and (array.dtype != np.uint8 or port.dtype == "uint8")
+
+
+def _steps(artifact: Artifact) -> int | None:
+    """Returns how often a sample without time is repeated, or None for a model that takes no time axis."""
+    manifest = artifact.manifest
+    if manifest.time_steps is None or manifest.target_info.get("time_input") == "image":
+        return None
+    if manifest.form != "step" and manifest.inputs[0].time_axis is None:
+        return None
+    return manifest.time_steps if isinstance(manifest.time_steps, int) else 1
+
+
+def _said(sample: Any) -> str:
+    return str(sample) if isinstance(sample, str | Path) else f"a sample of type {type(sample).__name__}"

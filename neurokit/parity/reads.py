@@ -1,0 +1,141 @@
+"""Which weights the reference's runs read: those that meet a number other than 0 in some sample, step and place."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+
+from neurokit.parity.unseen import Unread
+from neurokit.program.ops import Kind, kind_of, names_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.fx import Node
+
+_PASSED_ON = (Kind.KEEP, Kind.MOVE, Kind.CAST)
+_NAMED = 4  # inputs that were 0 throughout, named in the report
+
+
+class Reads:
+    """Notes, for every weight of a linear operation or table, which parts of it a run multiplied by a number but 0.
+
+    Called with every operation of a run (`neurokit.capture.reference.record`). A weight's part is an input feature,
+    of a convolution one tap of an input channel, of a table a row: what one number of the input meets.
+    """
+
+    def __init__(self) -> None:
+        self._met: dict[str, Tensor] = {}
+        self._weights: dict[str, tuple[int, Tensor]] = {}
+
+    def __call__(self, node: Node, target: Any, args: tuple[Any, ...]) -> None:
+        """Notes one operation."""
+        for at, met, dead in _parts(node, target, args):
+            name = _parameter(node.args[at])
+            if name is None or (name in self._met and self._met[name].shape != met.shape):
+                continue
+            self._met[name] = self._met[name] | met if name in self._met else met
+            self._weights[name] = (int(args[at].numel()), dead)
+
+    def unread(self, first: Reads) -> tuple[Unread, ...]:
+        """Returns what is to be said of each weight of which something was not read.
+
+        Args:
+            first: The reads of the test vectors' run alone; these are those of all runs.
+        """
+        found = []
+        for name, (size, dead) in self._weights.items():
+            met, alone = self._met[name], first._met.get(name)
+            each = size // max(1, met.numel())
+            features = ~met.reshape(len(met), -1).any(1)
+            entry = Unread(
+                name,
+                size,
+                each * int((~(met if alone is None else alone)).sum()),
+                each * int((~met).sum()),
+                tuple(features.nonzero()[:_NAMED, 0].tolist()),
+                int(dead.sum()),
+                len(met),
+            )
+            if entry.in_vectors or entry.dead:
+                found.append(entry)
+        return tuple(found)
+
+
+def joined(runs: list[Reads]) -> Reads:
+    """Returns what any of several runs read."""
+    whole = Reads()
+    for run in runs:
+        whole._weights |= run._weights
+        for name, met in run._met.items():
+            whole._met[name] = whole._met[name] | met if name in whole._met else met
+    return whole
+
+
+def _parts(node: Node, target: Any, args: tuple[Any, ...]) -> list[tuple[int, Tensor, Tensor]]:
+    """Returns place of the weight among the arguments, parts that were met, and features whose weights are all 0."""
+    kind, name = kind_of(target), names_of(target)[1]
+    if name == "embedding":
+        met = torch.zeros(len(args[0]), dtype=torch.bool)
+        met[args[1].reshape(-1).long()] = True
+        return [(0, met, torch.zeros(0, dtype=torch.bool))]
+    if kind is Kind.LINEAR and name == "linear":
+        return [(1, _features(args[0], -1), _zero(args[1], -1))]
+    if kind is Kind.CONVOLVE:
+        return [(1, *_convolved(name, args))]
+    if name in ("matmul", "mm", "bmm", "addmm"):
+        a, b = (1, 2) if name == "addmm" else (0, 1)
+        rows = -2 if args[b].dim() > 1 else -1
+        return [(b, _features(args[a], -1), _zero(args[b], rows)), (a, _features(args[b], rows), _zero(args[a], -1))]
+    return []
+
+
+def _features(x: Tensor, axis: int) -> Tensor:
+    """Returns which indices of an axis hold a number other than 0 anywhere."""
+    return (x != 0).movedim(axis, 0).reshape(x.shape[axis], -1).any(1)
+
+
+def _zero(weight: Tensor, axis: int) -> Tensor:
+    return ~_features(weight, axis)
+
+
+def _convolved(name: str, args: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
+    """Returns which taps of which input channel `[C_in, taps]` met a number, and channels whose weights are all 0."""
+    x, weight = args[0], args[1]
+    axes = weight.dim() - 2
+    low = name == "convolution"
+    groups = int(args[8] if low else args[6] if len(args) > 6 and "transpose" not in name else 1)
+    if "transpose" in name or (low and args[6]):  # every number of the input meets every tap
+        return _features(x, -axes - 1), _zero(weight, 0)
+    stride, padding, dilation = (_each(args, at, axes, default) for at, default in ((3, 1), (4, 0), (5, 1)))
+    present = (x != 0).reshape(-1, *x.shape[-axes - 1 :]).any(0)
+    margins = []
+    for axis in reversed(range(axes)):
+        whole = dilation[axis] * (weight.shape[2 + axis] - 1)
+        ends = {"same": (whole // 2, whole - whole // 2), "valid": (0, 0)}.get(str(padding[axis]))
+        margins += list(ends or (int(padding[axis]),) * 2)
+    present = F.pad(present, margins)
+    met = []
+    for tap in itertools.product(*(range(k) for k in weight.shape[2:])):
+        starts = [d * k for d, k in zip(dilation, tap, strict=True)]
+        last = [n - d * (k - 1) for n, d, k in zip(present.shape[1:], dilation, weight.shape[2:], strict=True)]
+        reach = tuple(slice(s, s + n, by) for s, n, by in zip(starts, last, stride, strict=True))
+        met.append(present[(slice(None), *reach)].reshape(len(present), -1).any(1))
+    grouped = weight.reshape(groups, -1, *weight.shape[1:])
+    return torch.stack(met, 1), (grouped == 0).movedim(1, 2).reshape(len(present), -1).all(1)
+
+
+def _each(args: tuple[Any, ...], at: int, axes: int, default: int) -> list[Any]:
+    """Returns a setting of a convolution for every axis."""
+    given = args[at] if len(args) > at else default
+    values = list(given) if isinstance(given, list | tuple) else [given]
+    return values * axes if len(values) == 1 else values
+
+
+def _parameter(node: Any) -> str | None:
+    """Returns the name of the weight that an argument is, as it is or moved; None for what is computed."""
+    while getattr(node, "op", "") == "call_function" and kind_of(node.target) in _PASSED_ON and node.args:
+        node = node.args[0]
+    return str(node.target) if getattr(node, "op", "") == "get_attr" else None

@@ -1,0 +1,6 @@
+"""The faults by name; most at several magnitudes. Each edits a graph, or raises NotApplicableError."""
+
+from tests.mutation.faults import neurons, wiring  # registering them, in this order
+from tests.mutation.faults.registry import FAULTS
+
+__all__ = ["FAULTS", "neurons", "wiring"]

@@ -1,0 +1,155 @@
+"""Malformed input through every door: one clear line within five seconds, status 2, no traceback, nothing written.
+
+Each door has a generator of cases: a name and what makes the bad thing. Edited artifacts are sealed again, as somebody
+would who knows the format, so that sums and digest are right and only the content is wrong.
+"""
+
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neurokit import cli
+
+from .edits import DEEP, Pickled, edited_head, field, file_of, layer_field, put, raw_head, seal
+
+VECTORS = {
+    "empty": file_of("vectors.npz", b""),
+    "text": file_of("vectors.npz", b"vectors"),
+    "empty archive": lambda folder: zipfile.ZipFile(folder / "vectors.npz", "w").close(),
+    "cut": lambda folder: (folder / "vectors.npz").write_bytes((folder / "vectors.npz").read_bytes()[:-200]),
+    "pickle": lambda folder: np.savez(folder / "vectors.npz", head=np.array([Pickled()], dtype=object)),
+    "head no JSON": raw_head(b"{"),
+    "head no UTF-8": raw_head(b"\xff\xfe"),
+    "head null": raw_head(b"null"),
+    "head list": raw_head(b"[]"),
+    "head deep": raw_head(b"[" * DEEP + b"]" * DEEP),
+    "head without layers": edited_head(lambda head: head.pop("layers") and None),
+    "layers null": edited_head(lambda head: {**head, "layers": None}),
+    "layer of text": edited_head(lambda head: {**head, "layers": ["a"]}),
+    "no such output": edited_head(lambda head: {**head, "outputs": ["z"]}),
+    "time input": edited_head(lambda head: {**head, "time_input": 3}),
+    "bounds list": edited_head(lambda head: {**head, "output_bounds": []}),
+    "bounds text": edited_head(lambda head: {**head, "output_bounds": {"y": "x"}}),
+    "shape negative": layer_field("shape", [-1, 2]),
+    "shape huge": layer_field("shape", [10**9, 10**9]),
+    "shape text": layer_field("shape", "4"),
+    "bound NaN": layer_field("bound", float("nan")),
+    "bound negative": layer_field("bound", -1.0),
+    "bound null": layer_field("bound", None),
+    "unknown op": layer_field("op", "lifeboat"),
+    "another kind": layer_field("kind", "IFNode"),
+    "another path": layer_field("path", "7"),
+    "no parameters": layer_field("parameters", {}),
+    "parameters list": layer_field("parameters", [1]),
+    "another threshold": edited_head(lambda head: head["layers"][0]["parameters"].__setitem__("v_threshold", 0.3)),
+    "init text": layer_field("init", "zero"),
+    "unknown field": layer_field("colour", "red"),
+    "spikes of floats": put("s0", np.zeros(5)),
+    "spikes too few": put("s0", np.zeros(0, dtype=np.uint8)),
+    "places float": put("at0", np.zeros(3)),
+    "places outside": put("at0", np.array([10**9])),
+    "membranes another shape": put("h0", np.zeros((2, 2), dtype=np.float32)),
+    "membranes text": put("h0", np.array(["a"])),
+    "cover another shape": put("cover0.c0", np.zeros(1, dtype=np.float32)),
+    "output text": put("y0", np.array(["a", "b"])),
+    "output complex": put("y0", np.zeros((4, 2, 3), dtype=np.complex64)),
+}
+
+
+MANIFESTS = {
+    "another target": field("target", "nir"),
+    "target int8": field("target", "onnx-int8"),
+    "target tensorrt": field("target", "tensorrt"),
+    "unknown target": field("target", "abacus"),
+    "threshold": field("neurons.0.parameters.v_threshold", 0.7),
+    "tau text": field("neurons.0.parameters.tau", "long"),
+    "kind": field("neurons.0.kind", "IFNode"),
+    "op": field("neurons.0.op", "if_"),
+    "neuron path": field("neurons.0.path", "9"),
+    "no neurons": field("neurons", []),
+    "time steps": field("time_steps", 9),
+    "time steps zero": field("time_steps", 0),
+    "meaning": field("graphs.0.outputs.0.meaning", "degrees Celsius"),
+    "input name": field("graphs.0.inputs.0.name", "z"),
+    "input shape": field("graphs.0.inputs.0.shape", [4, "B", 7]),
+    "input dtype": field("graphs.0.inputs.0.dtype", "float64"),
+    "output dtype": field("graphs.0.outputs.0.dtype", "int8"),
+    "output name": field("graphs.0.outputs.0.name", "z"),
+    "no inputs": field("graphs.0.inputs", []),
+    "reset policy": field("reset_policy", "never"),
+    "time output": field("target_info.time_output", "mean"),
+    "model": field("model.name", "another"),
+    "files out": field("files", {"../x": {"sha256": "0" * 64, "bytes": 1}}),
+    "no vectors": lambda folder: seal(folder, lambda data: data["files"].pop("vectors.npz")),
+    "deep": file_of("manifest.json", b'{"format": "neurokit artifact", "x": ' + b"[" * DEEP + b"]" * DEEP + b"}"),
+    "null": file_of("manifest.json", b"null"),
+    "no UTF-8": file_of("manifest.json", b"\xff\xfe{"),
+    "pipe": lambda folder: ((folder / "manifest.json").unlink(), os.mkfifo(folder / "manifest.json")),
+    "a folder": lambda folder: ((folder / "manifest.json").unlink(), (folder / "manifest.json").mkdir()),
+}
+MODELS = {
+    "empty": file_of("model.onnx", b""),
+    "text": file_of("model.onnx", b"model"),
+    "cut": lambda folder: (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:-300]),
+}
+
+
+def case(sound, tmp_path, make, source="a"):
+    shutil.copytree(sound / source, tmp_path / "a")
+    make(tmp_path / "a")
+    if (tmp_path / "a/manifest.json").is_file() and make not in MANIFESTS.values():
+        seal(tmp_path / "a")
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_vectors(sound, tmp_path, refused, name):
+    case(sound, tmp_path, VECTORS[name])
+    refused("verify", "a")
+    assert not Path("executed").exists()
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_manifests(sound, tmp_path, refused, name):
+    case(sound, tmp_path, MANIFESTS[name])
+    refused("verify", "a")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_graphs(sound, tmp_path, refused, name):
+    case(sound, tmp_path, MODELS[name])
+    refused("verify", "a")
+
+
+STATES = {
+    "shape": field("graphs.0.states.0.shape", ["B", 6]),
+    "dtype": field("graphs.0.states.0.dtype", "float64"),
+    "init": field("graphs.0.states.0.init", "none.npy"),
+    "input": field("graphs.0.states.0.input", "z"),
+    "none": field("graphs.0.states", []),
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_states(sound, tmp_path, refused, name):
+    case(sound, tmp_path, lambda folder: None, "s")
+    STATES[name](tmp_path / "a")
+    refused("verify", "a")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(150))
+def test_any_byte(sound, tmp_path, refused, seed):
+    """Bytes that are changed anywhere and sealed again: refused, failed or harmless, and never anything else."""
+    shutil.copytree(sound / "a", tmp_path / "a")
+    random = np.random.default_rng(seed)
+    path = tmp_path / "a" / ("vectors.npz" if seed % 2 else "model.onnx")
+    content = bytearray(path.read_bytes())
+    for at in random.integers(0, len(content), 3):
+        content[at] ^= int(random.integers(1, 256))
+    path.write_bytes(bytes(content))
+    seal(tmp_path / "a")
+    assert cli.main(["verify", str(tmp_path / "a")]) in (0, 1, 2)
