@@ -28,14 +28,14 @@ from neurokit.kernels.estimate_blocks.examples import arguments
 
 NAMES = ("block_sparse_attention", "sparse_decode", "estimate_blocks")
 HEADS, GROUPS, WIDTH = 32, 8, 128
+#: The first is the default; a tile is one block of keys where products are of 64 rows and more.
 TUNED = [
     {"rows": rows, "tile": tile, "num_warps": warps, "num_stages": stages}
     for rows, tile, warps, stages in (
-        (128, 64, 8, 3),
-        (128, 64, 4, 3),
         (128, 128, 8, 2),
         (128, 128, 8, 3),
-        (64, 64, 4, 3),
+        (128, 128, 8, 1),
+        (128, 128, 4, 2),
         (64, 128, 4, 2),
     )
 ]
@@ -87,10 +87,38 @@ def parity(log: Log) -> None:
             runs.append(checks.gradients(kernel, device))
         except Exception as error:
             runs.append((0, [f"gradients: {type(error).__name__}: {str(error)[:300]}"]))
+        if kernel.gradients:
+            runs.append(half_gradients(kernel))
         found[name] = {"cases": sum(n for n, _ in runs), "wrong": [fault for _, faults in runs for fault in faults]}
     log.data["parity"] = found
     log.write()
     print("parity", found, flush=True)
+
+
+def half_gradients(kernel: Any) -> tuple[int, list[str]]:
+    """Compares gradients in bfloat16, blocks of 64 and 128, with the definition in float64."""
+    from neurokit.attention import attend
+
+    faults = []
+    cases = ((64, 64, False), (128, 128, False), (128, 128, True), (1, 16, False), (128, 16, True))
+    for block_q, block_k, bias in cases:
+        index = index_of(512, 0.4, block_q, block_k)
+        q, k, v = (x.float().to(torch.bfloat16) for x in tensors(512))
+        extra = torch.randn(1, GROUPS, 512, device="cuda") if bias else None
+        ours = [x.clone().requires_grad_() for x in (q, k, v)]
+        theirs = [x.double().requires_grad_() for x in (q, k, v)]
+        weight = torch.randn(1, HEADS, 512, WIDTH, device="cuda")
+        try:
+            out = kernel.function(*ours, index, key_bias=extra)[0]
+            exact = attend(*theirs, index.to_dense(), None if extra is None else extra.double())[0]
+            mine = torch.autograd.grad((out.float() * weight).sum(), ours)
+            right = torch.autograd.grad((exact * weight.double()).sum(), theirs)
+            off = [float((a.double() - b).norm() / b.norm()) for a, b in zip(mine, right, strict=True)]
+            if not max(off) < 2e-2:
+                faults.append(f"bf16 gradients, blocks {block_q} x {block_k}, bias {bias}: off by {off}")
+        except Exception as error:
+            faults.append(f"bf16 gradients, blocks {block_q} x {block_k}: {type(error).__name__}: {str(error)[:200]}")
+    return len(cases), faults
 
 
 def tensors(length: int, new: int | None = None) -> tuple[torch.Tensor, ...]:

@@ -68,6 +68,9 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
     index = random_index(1, 1, 64, 64, 64, 64, share=1.0)
     yield _call("blocks of 64", (1, 2, 64, 32), (1, 2, 64, 32), index, device, dtype)
     if device.type != "cpu":
+        for block_q, block_k in ((64, 16), (64, 64), (128, 32), (128, 64), (128, 128), (16, 128)):
+            index = random_index(1, 2, 400, 530, block_q, block_k)
+            yield _call(f"blocks of {block_q} x {block_k}", (1, 8, 400, 128), (1, 2, 530, 128), index, device, dtype)
         index = random_index(2, 4, 300, 700, 128, 128)
         yield _call("blocks of 128", (2, 8, 300, 128), (2, 4, 700, 128), index, device, dtype, bias=True)
         index = random_index(1, 2, 130, 1030, 1, 64, share=0.2)

@@ -19,6 +19,7 @@ from neurokit.kernels.block_sparse_attention.op import (
     _sizes,
     default,
     shape_of,
+    tile_of,
 )
 from neurokit.kernels.dispatch import use_triton
 
@@ -77,7 +78,10 @@ def _backward(
     delta = (grad.float() * out.float()).sum(-1) - grad_lse.masked_fill(lse == float("-inf"), 0.0)
     chosen = config.lookup(NAME, (block_q, block_k, q.shape[3]), q.device, default(q, DEFAULT_BACKWARD))
     cut = shape_of(q, k, v, num, block_q, block_k, causal, chosen["rows"])
-    options = {"num_warps": chosen["num_warps"], "num_stages": chosen["num_stages"], "BIAS": key_bias is not None}
+    # A pair of large blocks fills the registers of 4 warps, and shared memory without a second stage.
+    large = cut.rows * block_k > 64 * 64
+    warps, stages = (8, 1) if large else (chosen["num_warps"], chosen["num_stages"])
+    options = {"num_warps": warps, "num_stages": stages, "BIAS": key_bias is not None}
     _launch_dq(grad, lse, delta, q, k, v, tables, key_bias, scale, results[0], cut, chosen["tile"], options)
     _launch_dkv(grad, lse, delta, q, k, v, index, key_bias, scale, results[1:], cut, options)
     return results
@@ -101,7 +105,7 @@ def _launch_dq(
     from neurokit.kernels.block_sparse_attention.triton_backward import dq_kernel
 
     block_k = cut.constants["BLOCK_K"]
-    tile = max(block_k, tile)
+    tile = tile_of(cut, tile)
     launch(dq_kernel)[(tables[0].shape[2], q.shape[1] // cut.pack, q.shape[0])](
         *_given(q, k, v, *tables, key_bias),  # type: ignore[arg-type]
         grad,

@@ -21,6 +21,8 @@ NAME = "block_sparse_attention"
 DEFAULT = {"rows": 128, "tile": 64, "num_warps": 8, "num_stages": 2}
 DEFAULT_BACKWARD = {"rows": 64, "tile": 64, "num_warps": 4, "num_stages": 2}
 WIDEST = 256
+# Rows from which Hopper multiplies a warp group at a time.
+WIDE_PRODUCT = 64
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def _forward(
 
     chosen = config.lookup(NAME, (block_q, block_k, q.shape[3], q.dtype.itemsize), q.device, default(q, DEFAULT))
     cut = shape_of(q, k, v, num, block_q, block_k, causal, chosen["rows"])
-    tile = max(block_k, chosen["tile"])
+    tile = tile_of(cut, chosen["tile"])
     launch(forward_kernel)[(num.shape[2], q.shape[1] // cut.pack, q.shape[0])](
         *_given(q, k, v, num, idx, full_num, full_idx, key_bias),
         out,
@@ -133,6 +135,12 @@ def default(q: Tensor, parameters: dict[str, int]) -> dict[str, int]:
     if q.dtype == torch.float32 or q.shape[3] > 128:
         return {**parameters, "rows": 64, "tile": 32, "num_stages": 1}
     return parameters
+
+
+def tile_of(cut: Shape, wanted: int) -> int:
+    """Returns the keys of a tile: several small blocks only where the rows are too few for Hopper's wide products."""
+    block = cut.constants["BLOCK_K"]
+    return max(block, wanted) if cut.rows < WIDE_PRODUCT else block
 
 
 def _given(

@@ -29,11 +29,19 @@ def _table(part, batch, heads, groups, PACK: tl.constexpr, MODE: tl.constexpr):
 
 @triton.jit
 def _keys(idx, it, count, length, BLOCK_K: tl.constexpr, TILE: tl.constexpr, MASK: tl.constexpr):
-    """Returns key positions of a tile that is gathered from TILE / BLOCK_K listed blocks, and which exist."""
+    """Returns key positions of a tile, and which exist: one listed block, or several smaller ones.
+
+    The number of a single block is loaded as a scalar: a row of equal numbers would go through shared memory for the
+    mask, and with products of 64 rows and more Triton 3.6 then gave wrong results on Hopper.
+    """
     n = tl.arange(0, TILE)
-    slot = it * (TILE // BLOCK_K) + n // BLOCK_K
-    listed = slot < count
-    key = tl.load(idx + slot, mask=listed, other=0) * BLOCK_K + n % BLOCK_K
+    if TILE == BLOCK_K:
+        key = tl.load(idx + it, mask=it < count, other=0) * BLOCK_K + n
+        listed = (n >= 0) & (it < count)
+    else:
+        slot = it * (TILE // BLOCK_K) + n // BLOCK_K
+        listed = slot < count
+        key = tl.load(idx + slot, mask=listed, other=0) * BLOCK_K + n % BLOCK_K
     if MASK:
         listed = listed & (key < length)
     return key, listed

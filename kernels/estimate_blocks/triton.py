@@ -46,6 +46,7 @@ def estimate_kernel(
     low = tl.load(lse + row, mask=live, other=float("-inf"))
     low = tl.where(low == float("-inf"), float("inf"), low)
     limit = tl.load(log_tau + head)
+    inverse, factor = 1.0 / step_q, step_q * scale
     begin = tl.load(first + at)
     end = tl.load(last + at)
     for it in range(BOUND if BOUND > 0 else (end - begin + SPAN - 1) // SPAN):  # a constant for the interpreter
@@ -55,12 +56,12 @@ def estimate_kernel(
         keys = tl.load(
             k + (group * length + key)[:, None] * D + d[None, :], mask=listed[:, None] & (d < D)[None, :], other=0
         )
-        step = step_q[:, None] * tl.load(k_scale + group * length + key, mask=listed, other=1.0)[None, :]
-        shift = tl.load(mean + whole * length + key, mask=listed, other=0.0)
+        step_k = tl.load(k_scale + group * length + key, mask=listed, other=1.0)
+        shift = tl.load(mean + whole * length + key, mask=listed, other=0.0) / step_k
         # Adding 1.5 x 2^23 and taking it away rounds to the nearest even whole number.
-        rounded = (shift[None, :] / step + 12582912.0) - 12582912.0
+        rounded = (shift[None, :] * inverse[:, None] + 12582912.0) - 12582912.0
         product = tl.dot(codes, tl.trans(keys)).to(tl.float32)
-        ratio = step * (product + rounded) * scale - low[:, None]
+        ratio = (product + rounded) * step_k[None, :] * factor[:, None] - low[:, None]
         seen = live[:, None] & listed[None, :] & (key[None, :] <= query[:, None] + (length - new))
         best = tl.max(tl.where(seen, ratio, float("-inf")), 0)
         each = tl.max(tl.reshape(best, (SPAN, BLOCK_K)), 1)
