@@ -150,9 +150,11 @@ FAST = ("from_number", "gru_cell", "leaky", "readout", "recurrent")
 def test_one_scan_holds_for_any_number_of_steps(name, tmp_path):
     make = NETWORKS[name]
     spec = ModelSpec("net", lambda: make().eval(), (TensorSpec("x", (6,)),), T)
-    nk.lower(nk.capture(spec), "onnx-scan", tmp_path / "a", verified=False)
+    nk.lower(nk.capture(spec), "onnx-scan", tmp_path / "a", verified=name in FAST)
     path = tmp_path / "a" / "model.onnx"
-    (graph,) = json.loads((path.parent / "manifest.json").read_text())["graphs"]
+    manifest = json.loads((path.parent / "manifest.json").read_text())
+    assert name not in FAST or manifest["parity"]["verdict"] != "failed", manifest["parity"]["notes"]
+    (graph,) = manifest["graphs"]
     assert sum(node.op_type == "Scan" for node in onnx.load(str(path)).graph.node) >= 1
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     single = isinstance(make(), Snntorch)  # its spikes are of single precision whatever its input is
