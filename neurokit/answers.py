@@ -38,7 +38,7 @@ def answer(artifact: Artifact | str | Path, samples: Sequence[Any], **options: A
     """
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
     named = artifact.manifest.task
-    task, settings = task_named(named and named.name, named.settings if named else {})
+    task, settings = task_named(named.name if named else None, named.settings if named else {})
     feeds = [_feeds(sample, artifact, task, settings) for sample in samples]  # all of them, before anything is run
     with pipeline.open(artifact, **options) as runner:
         return [task.answer(task.predict(_outputs(runner, artifact, each), settings)[0], settings) for each in feeds]

@@ -353,6 +353,7 @@ def _manifest(
     captured: Captured, target: str, options: LowerOptions, entries: dict[str, Any], weights_sha256: str | None
 ) -> Manifest:
     spec = captured.spec
+    task = None if spec.task is None else TaskInfo(**asdict(spec.task))
     reasons = {
         "kept": "branches kept apart: on dense hardware merging them would cost 4.5 times the multiplications",
         "merged": "branches merged into dense convolutions, so that spikes are their operands",
@@ -371,10 +372,9 @@ def _manifest(
             state=captured.reparameterisation,
             reason=reasons.get(captured.reparameterisation, ""),
         ),
-        task=None if spec.task is None else TaskInfo(**asdict(spec.task)),
         transforms=tuple(TransformInfo(**asdict(applied)) for applied in spec.transforms),
         versions=versions(),
         options={"batch": options.batch, "flat": options.flat, **dict(options.extra)},
         fidelity=None if captured.fidelity is None else captured.fidelity.to_json(),
-        **{"numerics": options.numerics, **entries},
+        **{"numerics": options.numerics, "task": task, **entries},
     )

@@ -160,6 +160,29 @@ class TaskSpec:
 
 
 @dataclass(frozen=True)
+class TokenWork:
+    """What one token costs in one part of a language model, by its equations.
+
+    Attributes:
+        part: Which part: "attention 3", "mlp", "head".
+        pattern: How tokens are mixed there ("dense", "lightning"), or "" where each token is on its own.
+        pairs: Pairs of a query and a key whose weight is computed, over all heads.
+        products: Multiply-adds of one activation by another.
+        weighted: Multiply-adds of an activation by a weight.
+        read: Bytes of caches and states that are read.
+        written: Bytes of caches and states that are written.
+    """
+
+    part: str
+    pattern: str = ""
+    pairs: int = 0
+    products: int = 0
+    weighted: int = 0
+    read: int = 0
+    written: int = 0
+
+
+@dataclass(frozen=True)
 class AppliedTransform:
     """A transform that a specification has been through.
 
@@ -204,6 +227,8 @@ class ModelSpec:
         method: As `GraphSpec.method`.
         graphs: The functions of a model that has several (encoder and step); inputs, outputs, states, arguments and
             example are theirs then.
+        fixed_cache: If given, returns the same model with caches of so many entries in the place of caches that grow.
+        token_work: If given, returns what the token behind so many others costs, part by part.
         large: Whether its module takes more than a gigabyte; what goes over the whole zoo builds it only when asked.
         small: Returns a model of the same parts, few of each and on small inputs, which checks of the whole zoo take
             for this one; models that share it are checked once. Default is the model itself.
@@ -228,6 +253,8 @@ class ModelSpec:
     arguments: tuple[Any, ...] | Mapping[str, Any] | None = None
     method: str = "forward"
     graphs: tuple[GraphSpec, ...] = ()
+    fixed_cache: Callable[[int], ModelSpec] | None = None
+    token_work: Callable[[int], tuple[TokenWork, ...]] | None = None
     large: bool = False
     small: Callable[[], ModelSpec] | None = None
 

@@ -70,7 +70,8 @@ def captures():
 
     def get(name: str):
         if name not in made:
-            made.clear()  # one model in memory is enough
+            if name in WHOLE:
+                made.clear()  # one of these in memory is enough
             made[name] = pipeline.capture(spec_of(name))
         return made[name]
 

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 from neurokit.dims import BATCH, Dim, Size, substitute, text_of
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.export.describe import describe_graph
-from neurokit.export.onnx.functions import DOMAIN, OPSET, VERSION, NeuronFunction, from_call
+from neurokit.export.onnx.attention import ATTENTION, AttentionForm, opset_of, translations
+from neurokit.export.onnx.functions import DOMAIN, VERSION, NeuronFunction, from_call
+from neurokit.export.onnx.fuse import fuse
+from neurokit.export.onnx.group_query import group_queries
 from neurokit.export.onnx.passes import clean, distinct_outputs
 from neurokit.export.onnx.pooling import avg_pool2d
 from neurokit.neurons.parameters import ARGUMENTS
@@ -21,18 +24,25 @@ if TYPE_CHECKING:
 
 _PLACEHOLDER = "neurokit.placeholder"
 _STEPWISE = "stepwise"
+_IR_VERSIONS = {20: 10, 23: 11, 27: 13}  # at opset 20 the newest that runtimes two years old read
 
 
-def onnx_from_captured(captured: Captured) -> ir.Model:
+def onnx_from_captured(captured: Captured, attention: AttentionForm = "decomposed", *, fused: bool = True) -> ir.Model:
     """Returns the ONNX model of a captured program.
 
     In the step form every state is an input `<state>_in` and an output `<state>_out`; in the sequence form states
     start from their initial value inside the graph, and their last value is not handed out.
 
+    Args:
+        captured: The captured program.
+        attention: What attention becomes (`neurokit.export.onnx.attention`).
+        fused: Whether norms and rotations become operators of their own where the opset has them.
+
     Raises:
         UnsupportedError: If an operation of the program has no ONNX counterpart.
     """
-    model = _translate(captured)
+    opset = opset_of(captured.program, attention)
+    model = _translate(captured, attention, min(opset, ATTENTION))
     graph = model.graph
     _copy_given_outputs(graph)
     distinct_outputs(graph, [f"output_{at}" for at in range(len(graph.outputs))])
@@ -40,14 +50,19 @@ def onnx_from_captured(captured: Captured) -> ir.Model:
     _call_functions(model, captured)
     if captured.form == "sequence":
         _start_states_inside(graph, captured)
-    model.ir_version = 10  # the newest that runtimes two years old read
+    model.ir_version = _IR_VERSIONS.get(opset, 10)
     names = [str(value.name) for value in graph.outputs]
     clean(model)
+    model.opset_imports[""] = graph.opset_imports[""] = opset
+    if fused and opset >= ATTENTION:
+        fuse(model)
+    if attention == "ort":
+        group_queries(model)
     distinct_outputs(graph, names)
     return model
 
 
-def _translate(captured: Captured) -> ir.Model:
+def _translate(captured: Captured, attention: AttentionForm, opset: int) -> ir.Model:
     """Runs torch's exporter with neurons as placeholder nodes."""
     import torch
 
@@ -57,6 +72,7 @@ def _translate(captured: Captured) -> ir.Model:
         torch.ops.neurokit.plif.default: _translation("plif"),
         torch.ops.neurokit.stepwise.default: _stepwise,
         torch.ops.aten.avg_pool2d.default: avg_pool2d,
+        **translations(attention),
     }
     try:
         # Without gradients: with them, a scan over a free batch size cannot be traced again.
@@ -66,7 +82,7 @@ def _translate(captured: Captured) -> ir.Model:
                 captured.program,
                 (),
                 dynamo=True,
-                opset_version=OPSET,
+                opset_version=opset,
                 optimize=False,
                 verbose=False,
                 custom_translation_table=table,

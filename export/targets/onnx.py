@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurokit.errors import InputError, Unsupported, UnsupportedError
+from neurokit.export.onnx.attention import form_of
+from neurokit.export.onnx.caches import entries_of, no_fixed_cache, with_fixed_cache
+from neurokit.manifest import TaskInfo
 from neurokit.port_traits import PORT_TRAITS
 from neurokit.target import LowerOptions, TargetInfo, register_target
 
@@ -36,12 +40,9 @@ class OnnxTarget:
                     "", captured.spec.name, "ONNX Runtime has no float64 convolution on a CPU", "use module.float()"
                 )
             )
-        unknown = sorted(options.extra)
-        if unknown:
-            raise InputError(
-                f"target {self.info.name!r} has no option {unknown[0]!r}", expected="no options of its own"
-            )
-        return reasons
+        own = options.over({"attention": "decomposed", "cache": "grow"}, self.info.name)
+        form_of(own)
+        return [*reasons, *no_fixed_cache(captured, entries_of(own), self.form)]
 
     def _not_in_this_form(self, captured: Captured) -> list[Unsupported]:
         """Returns why the model's state, or its lack of one, does not go with this form."""
@@ -81,16 +82,17 @@ class OnnxTarget:
         from neurokit.export.describe import describe, file_of, metadata, save_initial_states
         from neurokit.export.onnx.agree import described
         from neurokit.export.onnx.convert import onnx_from_captured
-        from neurokit.export.onnx.functions import OPSET
         from neurokit.export.onnx.passes import node_count
 
-        captured = self.prepare(captured)
+        attention = form_of(options.extra)
+        captured = self.prepare(with_fixed_cache(captured, entries_of(options.extra)))
         if self.form == "sequence" and captured.form != "sequence":
             raise UnsupportedError("a step capture cannot become a sequence", [])
         entries = describe(captured)
-        nodes = inlined = 0
+        nodes = inlined = opset = 0
         for at, part in enumerate(captured.graphs):
-            model = onnx_from_captured(part)
+            model = onnx_from_captured(part, attention)
+            opset = max(opset, int(model.opset_imports[""]))
             model.metadata_props.update(metadata(part, entries, self.info.name, at) | described(entries, at))
             path = folder / file_of(part, captured)
             save(model, path)
@@ -99,9 +101,11 @@ class OnnxTarget:
                 _save_flat(path, path.with_suffix(".flat.onnx"))
             nodes, inlined = nodes + len(model.graph), inlined + node_count(str(path))
             save_initial_states(part, folder)
-        entries["opset"] = OPSET
+        entries["opset"] = opset
+        if captured.spec.task is not None:  # of caches of fixed size: how long a text may be
+            entries["task"] = TaskInfo(**asdict(captured.spec.task))
         entries["form"] = {"onnx-scan": "scan", "onnx-step": "step"}.get(self.info.name, "sequence")
-        entries["target_info"] |= {"nodes": nodes, "nodes_inlined": inlined}
+        entries["target_info"] |= {"nodes": nodes, "nodes_inlined": inlined, "attention": attention}
         return entries
 
     def open(self, artifact: Artifact, **options: Any) -> OnnxRunner:

@@ -40,6 +40,8 @@ LAYERS_FILE = "layers.json"
 _HALF_OVER_SINGLE = 2.0 * 2.0**13
 
 
+_HALF_TOLERANCE = 1e-2  # relative L2 error of the outputs of a network without neurons whose products are float16
+
 _VERIFIED = "model.onnx, the network that TensorRT was handed, in ONNX Runtime; not the engine itself"
 _VERIFIED_PLUGIN = (
     "model.onnx in ONNX Runtime: the network that TensorRT was handed, with plain operators where that has the plugin; "
@@ -60,18 +62,21 @@ class TensorrtTarget:
         install=trt_library.INSTALL,
         streaming=True,
         calibrated=True,
-        takes=frozenset({"inputs", "dims", "dtypes"}),
+        takes=frozenset({"inputs", "dims", "dtypes", "states"}),
         optional={"lif_plugin": ("tensorrt", "triton")},
     )
 
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
         """Returns why the model cannot take the form that was asked for; operators are checked when lowering."""
-        settings = settings_of(options)
+        settings = _of_states(captured, settings_of(options))
         trt = trt_library.load(settings.library)
         if settings.version_compatible and trt_library.is_rtx(trt):
             why, fix = "TensorRT for RTX has no lean runtime, so no version-compatible engines", "leave the option away"
             return [Unsupported("", "version_compatible", why, fix)]
-        if settings.form != "sequence" and not captured.spiking:
+        if settings.form == "scan" and captured.spec.states:
+            why = "it keeps declared states from call to call, and a scan keeps none"
+            return [Unsupported("", captured.spec.name, why, "--option form=step")]
+        if settings.form != "sequence" and not captured.spiking and not captured.spec.states:
             why, fix = "it has no neurons, so it has no time axis", "--option form=sequence"
             return [Unsupported("", captured.spec.name, why, fix)]
         if settings.lif_plugin and (reason := _no_plugin(captured, trt)):
@@ -93,13 +98,12 @@ class TensorrtTarget:
         from neurokit.export.describe import describe, metadata, save_initial_states
         from neurokit.export.onnx.agree import described
         from neurokit.export.onnx.convert import onnx_from_captured
-        from neurokit.export.onnx.functions import OPSET
         from neurokit.export.targets.onnx import save
 
-        settings = settings_of(options)
+        settings = _of_states(captured, settings_of(options))
         trt = trt_library.load(settings.library)
         captured = _in_form(captured, settings)
-        model = onnx_from_captured(captured)
+        model = onnx_from_captured(captured, settings.attention, fused=False)
         done, reasons = rewrite(model, settings.precision == "fp16")
         reasons += unknown_operators(model, new_parser(trt)[2])
         if reasons:
@@ -119,7 +123,7 @@ class TensorrtTarget:
         built = build(trt, path, settings, _ranges(captured, settings))
         (folder / ENGINE_FILE).write_bytes(built.plan)
         (folder / LAYERS_FILE).write_text(json.dumps(built.layers, indent=0) + "\n", encoding="utf-8")
-        entries["opset"] = OPSET
+        entries["opset"] = int(model.opset_imports[""])
         entries["form"] = settings.form
         entries["target_info"] |= built.said | {
             "engine_form": settings.form,
@@ -222,6 +226,8 @@ class NetworkProbe(OnnxProbe):
     def __init__(self, artifact: Artifact, **options: Any) -> None:
         super().__init__(artifact, **options)
         self._half = artifact.manifest.target_info["precision"] == "fp16"
+        if self._half and not artifact.manifest.neurons:
+            self.tolerance = _HALF_TOLERANCE
         self._note = _NOT_THE_ENGINE
         if "lif_plugin" in artifact.manifest.target_info:
             self._note += "; neurons were plain operators, not the plugin"
@@ -234,6 +240,9 @@ class NetworkProbe(OnnxProbe):
             return replace(vectors, notes=notes)
         # Currents of layers that fire everywhere at once may leave float16's range: no random spikes here.
         layers = tuple(replace(layer, bound=layer.bound * _HALF_OVER_SINGLE) for layer in vectors.layers)
+        if vectors.text is not None:
+            text = replace(vectors.text, bound=vectors.text.bound * _HALF_OVER_SINGLE)
+            vectors = replace(vectors, text=text)
         bounds = {name: bound * _HALF_OVER_SINGLE for name, bound in vectors.output_bounds.items()}
         return replace(
             vectors,
@@ -244,9 +253,15 @@ class NetworkProbe(OnnxProbe):
         )
 
 
+def _of_states(captured: Captured, settings: Settings) -> Settings:
+    """Returns the settings of a model with declared states: such an engine takes one call's part at a time."""
+    keeps = bool(captured.spec.states) and not captured.spiking
+    return replace(settings, form="step") if keeps and settings.form == "sequence" else settings
+
+
 def _in_form(captured: Captured, settings: Settings) -> Captured:
     if not captured.spiking:
-        return captured
+        return captured.retrace(form="step") if captured.spec.states and captured.form != "step" else captured
     form = "step" if settings.form == "step" else "sequence"
     changes: dict[str, Any] = {} if captured.form == form else {"form": form}
     if settings.form == "scan" and captured.time_steps != "dynamic":
@@ -264,8 +279,8 @@ def _ranges(captured: Captured, settings: Settings) -> dict[str, tuple[int, int,
 
 
 def _range(dim: Dim) -> tuple[int, int, int]:
-    """Returns smallest, best and largest size of a free axis; TensorRT wants bounds."""
-    low, high = dim.example(max(dim.min, 1)), dim.example(int(dim.max or 1))
+    """Returns smallest, best and largest size of a free axis; TensorRT wants bounds. An empty cache has size 0."""
+    low, high = dim.min if dim.min == 0 else dim.example(dim.min), dim.example(int(dim.max or 1))
     return low, dim.example((low + high) // 2), high
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from neurokit.dims import evaluate
 from neurokit.errors import InputError, Unsupported, UnsupportedError
+from neurokit.export.onnx.attention import AttentionForm, form_of
 from neurokit.export.tensorrt import library as trt_library
 from neurokit.target import LowerOptions
 
@@ -30,6 +31,7 @@ _DEFAULTS: dict[str, Any] = {
     "timing_cache": "",
     "optimization_level": 3,
     "lif_plugin": False,
+    "attention": "decomposed",
     "method": "minmax",
     "max_error": 0.3,
 }
@@ -53,6 +55,7 @@ class Settings:
         optimization_level: Effort of the builder, 0 to 5.
         lif_plugin: Whether neurons are the plugin `neurokit::FusedLIF` (TensorRT), not loops of TensorRT's own layers.
         method: For int8: how calibration finds the range of an activation, "minmax", "entropy" or "percentile".
+        attention: What attention becomes, "decomposed" or, in fp16 alone, "standard" (there is no fp32 kernel for it).
         max_error: For int8: relative L2 error of the outputs that verification allows.
     """
 
@@ -70,6 +73,7 @@ class Settings:
     lif_plugin: bool
     method: str
     max_error: float
+    attention: AttentionForm = "decomposed"
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,11 @@ def settings_of(options: LowerOptions) -> Settings:
     listed = [part.strip() for part in str(given["capabilities"]).split(",") if part.strip()]
     given["batch_range"] = _range("batch_range", given["batch_range"])
     given["time_range"] = None if given["time_range"] is None else _range("time_range", given["time_range"])
+    form = form_of(given)
+    if form == "ort" or (form == "standard" and given["precision"] != "fp16"):
+        raise InputError(
+            f"attention is {form!r} at {given['precision']}", expected="decomposed, or standard with precision=fp16"
+        )
     return Settings(**{**given, "capabilities": tuple(listed)})
 
 

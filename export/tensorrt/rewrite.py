@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 TOP_K = 3840  # the largest K of TensorRT's TopK layer
-_HALVED = ("Conv", "Gemm", "MatMul")
+_HALVED = ("Conv", "Gemm", "MatMul", "Attention")
 
 
 def rewrite(model: ir.Model, fp16: bool) -> tuple[list[str], list[Unsupported]]:
@@ -129,11 +129,12 @@ def _halve(graph: ir.Graph) -> int:
     for node in list(graph):
         if node.op_type not in _HALVED or node.domain not in ("", "ai.onnx"):
             continue
-        if any(v is not None and v.dtype is not None and v.dtype != single for v in node.inputs):
+        kinds = [v.dtype for v in node.inputs if v is not None and v.dtype is not None]
+        if any(kind not in (single, ir.DataType.BOOL) for kind in kinds):
             continue
         before: list[ir.Node] = []
         for index, value in enumerate(node.inputs):
-            if value is None:
+            if value is None or value.dtype == ir.DataType.BOOL:
                 continue
             if value.const_value is not None and value.name in graph.initializers:
                 if id(value) not in constants:

@@ -43,7 +43,7 @@ def _placed(captured: Captured, x: Tensor, port: TensorSpec) -> Tensor:
     lead = (1,) if captured.spec.time_input == "image" or not captured.spiking else (captured.time_steps, 1)
     wanted = (*lead, *port.shape)
     if tuple(x.shape) == (*lead[:-1], *port.shape):
-        x = x.reshape(wanted)  # type: ignore[arg-type]
+        x = x.reshape(wanted)
     label = "the input" if len(captured.spec.inputs) == 1 else f"the input {port.name!r}"
     if tuple(x.shape) != wanted:
         raise InputError(f"{label} has shape {list(x.shape)}", expected=f"{list(wanted)} (one sample)")

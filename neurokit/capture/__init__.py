@@ -18,7 +18,7 @@ from neurokit.capture.hidden import find_hidden
 from neurokit.capture.hooks import foreign_hooks, settle
 from neurokit.capture.initial_values import learn_starts
 from neurokit.capture.neurons import is_stateful
-from neurokit.capture.obstacles import neurons_and_states, not_one_step, not_streaming, wrong_time_steps
+from neurokit.capture.obstacles import growing_over_time, not_one_step, not_streaming, wrong_time_steps
 from neurokit.capture.one_by_one import folds
 from neurokit.capture.ports import check_dynamic, input_ports, output_meaning, output_ports
 from neurokit.capture.probe import Probe, example_values, keep_other_attributes, probe, set_time_steps, time_output
@@ -113,7 +113,8 @@ def _twin(net: nn.Module, spec: ModelSpec, steps: TimeSteps, signature: Signatur
     stepwise = steps is not None and spec.time_input == "step"
     hidden = find_hidden(net, spec, signature) if stepwise else ()
     twin = Twin(net, "none" if steps is None else spec.time_input, signature, hidden)
-    twin.by_step = twin.by_step or (stepwise and not folds(twin, spec))
+    # What the graph declares as state goes from step to step.
+    twin.by_step = twin.by_step or (stepwise and (bool(signature.graph.states) or not folds(twin, spec)))
     return twin
 
 
@@ -181,7 +182,7 @@ def _trace(
 ) -> Captured:
     single = form == "step"
     _refuse_size(spec, steps, batch)
-    reasons = [*twin.refusals(), *wrong_time_steps(twin, steps), *neurons_and_states(twin, spec)]
+    reasons = [*twin.refusals(), *wrong_time_steps(twin, steps), *growing_over_time(twin, spec)]
     stepless = not_streaming(twin, spec) if single else []
     if twin.slots:
         reasons += stepless

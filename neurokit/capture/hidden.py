@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from neurokit.capture.drawing import uniform
 from neurokit.capture.neurons import is_stateful
 from neurokit.capture.signature import Signature
+from neurokit.capture.types import declared_state, initial_state
 from neurokit.spec import ModelSpec
 
 _SIMPLE = (Tensor, int, float, bool, type(None))
@@ -88,6 +89,8 @@ def find_hidden(net: nn.Module, spec: ModelSpec, signature: Signature) -> list[P
     trial_places = places(trial)
     generator = torch.Generator().manual_seed(0)
     given = tuple(uniform(port, (2, *port.numbers), generator) for port in spec.inputs)
+    sizes = {name: dim.min for name, dim in spec.as_graph().dims.items()}
+    given += tuple(initial_state(declared_state(state), 2, sizes) for state in spec.states)
     call = Signature(signature.graph, trial).call
     try:
         with torch.no_grad(), restored(trial):

@@ -47,12 +47,11 @@ def not_streaming(twin: Twin, spec: ModelSpec) -> list[Unsupported]:
     ]
 
 
-def neurons_and_states(twin: Twin, spec: ModelSpec) -> list[Unsupported]:
-    """Returns why declared states and those of neurons are not taken in one graph."""
-    if not twin.slots or not spec.states:
-        return []
-    why = f"it has {len(twin.slots)} spiking neuron layer(s), which run over time, and declared states"
-    return [Unsupported("", spec.name, why, "keep what lasts from step to step in a module of its own (MemoryModule)")]
+def growing_over_time(twin: Twin, spec: ModelSpec) -> list[Unsupported]:
+    """Returns every declared state that grows in a model that runs over time."""
+    why = "it grows with every step, so each of the T steps of a sequence would be a program of its own"
+    fix = "give it a fixed size and write into it, or leave the neurons to a model of their own"
+    return [Unsupported("", f"state {state.name!r}", why, fix) for state in spec.states if twin.slots and state.grows]
 
 
 def not_one_step(twin: Twin, spec: ModelSpec, over_time: str) -> list[Unsupported]:

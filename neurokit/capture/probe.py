@@ -17,10 +17,10 @@ from neurokit.capture.signature import wrong_state
 from neurokit.capture.slots import Slot
 from neurokit.capture.starts import numbers
 from neurokit.capture.twin import Twin
-from neurokit.capture.types import StateInfo, declared_state
+from neurokit.capture.types import StateInfo, declared_state, initial_state
 from neurokit.dims import BATCH, Dim, Size, evaluate, example_sizes
 from neurokit.errors import InputError, Unsupported, UnsupportedError
-from neurokit.spec import ModelSpec, TimeOutput
+from neurokit.spec import ModelSpec, StateSpec, TimeOutput
 
 # Two batch sizes tell the batch axis from the others; both differ from 0 and 1, which torch.export specialises.
 _BATCHES = (2, 3)
@@ -188,7 +188,7 @@ def _reduction(twin: Twin, spec: ModelSpec) -> TimeOutput:
     for trial, (steps, spread) in enumerate(_TRIALS):
         given = tuple(
             random_values(port, value, spread, generator)
-            for port, value in zip(spec.inputs, example_values(spec, steps, 1), strict=True)
+            for port, value in zip(spec.inputs, example_values(spec, steps, 1), strict=False)  # states follow
         )
         try:
             with torch.no_grad(), in_double(twin):
@@ -199,7 +199,10 @@ def _reduction(twin: Twin, spec: ModelSpec) -> TimeOutput:
         fits = [
             name
             for name in fits
-            if all(_close(_REDUCTIONS[name](apart), whole) for apart, whole in zip(stacked, together, strict=True))
+            if all(
+                _close(_REDUCTIONS[name](apart), whole)
+                for apart, whole in list(zip(stacked, together, strict=True))[: len(twin.signature.output_names)]
+            )
         ]
         if not fits or (len(fits) == 1 and trial):  # one trial may fit by chance: a maximum is the last step at times
             break
@@ -220,17 +223,31 @@ def _close(value: Tensor, whole: Tensor) -> bool:
 def together_and_apart(
     twin: Twin, spec: ModelSpec, given: tuple[Tensor, ...], steps: int
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Returns the outputs of all steps at once, and those of the steps taken one by one, stacked."""
+    """Returns the outputs of all steps at once, and those of the steps taken one by one, stacked.
+
+    States that the graph declares come last in both: what they are in the end.
+    """
+    batch = given[0].shape[0 if spec.time_input == "image" else 1]
+    kept = tuple(_started(state, batch, given[0]) for state in spec.states)
     set_time_steps(twin.net, steps)
-    together = _outputs(twin, given, (), single=False)
+    together = _outputs(twin, (*given, *kept), (), single=False)
     set_time_steps(twin.net, 1)
     outputs: list[tuple[Tensor, ...]] = []
     states: tuple[Tensor, ...] = ()
     for t in range(steps):
         step = given if spec.time_input == "image" else tuple(x[t] for x in given)
-        outputs.append(_outputs(twin, step, states, single=True))
+        found = _outputs(twin, (*step, *kept), states, single=True)
+        own = len(found) - len(kept)
+        outputs.append(found[:own])
+        kept = found[own:]
         states = tuple(v for slot in twin.slots for v in slot.values if isinstance(v, Tensor))
-    return together, tuple(torch.stack(values) for values in zip(*outputs, strict=True))
+    return together, (*(torch.stack(values) for values in zip(*outputs, strict=True)), *kept)
+
+
+def _started(state: StateSpec, batch: int, like: Tensor) -> Tensor:
+    """Returns a declared state before the first step, in the precision of the trial."""
+    value = initial_state(declared_state(state), batch, {})  # one that grows was refused
+    return value.to(like.dtype) if value.is_floating_point() else value
 
 
 @contextmanager
@@ -258,7 +275,7 @@ def _outputs(twin: Twin, given: tuple[Tensor, ...], states: tuple[Tensor, ...], 
             held = zip(memories, slot.values, strict=False)
             slot.names = tuple(m for m, v in held if isinstance(v, Tensor)) if states else ()
         found: tuple[Tensor, ...] = twin(*given, *states)
-        return found[: len(twin.signature.output_names)]
+        return found[: len(twin.signature.output_names) + len(twin.signature.graph.states)]
     finally:
         twin.single = False
         for slot, old in zip(twin.slots, names, strict=True):

@@ -132,7 +132,8 @@ class Twin(nn.Module):
         self.timeline = Timeline(folded=self.time_input == "step", steps=1 if self.single else x.shape[0])
         outputs = self._outputs(given)
         if self.single and self.time_output == "sequence" and self.time_input != "step":
-            outputs = tuple(value.squeeze(0) for value in outputs)
+            own = len(self.signature.output_names)  # behind them are declared states, which have no time
+            outputs = (*(value.squeeze(0) for value in outputs[:own]), *outputs[own:])
         states = self._states()
         return (*_distinct(outputs, (*given, *states)), *states)
 
@@ -141,7 +142,8 @@ class Twin(nn.Module):
         if self.time_input in ("none", "image"):
             return call(given)
         if self.time_input == "sequence":
-            return call([x.unsqueeze(0) for x in given] if self.single else given)
+            inputs = [x.unsqueeze(0) for x in given[: self._inputs]] if self.single else given[: self._inputs]
+            return call((*inputs, *given[self._inputs :]))
         if self.by_step and not self.single:
             return self._step_by_step(given)
         # A step-wise model treats axis 0 as the batch everywhere but in its neurons, which unfold the time again.
@@ -152,10 +154,22 @@ class Twin(nn.Module):
         return tuple(over_time(y, self.time_output) for y in ys)
 
     def _step_by_step(self, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Calls a step-wise forward once a step, as the user does."""
+        """Calls a step-wise forward once a step, as the user does, and hands on the states that the graph declares."""
         self.timeline = Timeline()
-        steps = [self.signature.call(step) for step in zip(*(x.unbind(0) for x in given), strict=True)]
-        return tuple(over_time(torch.stack(values), self.time_output) for values in zip(*steps, strict=True))
+        inputs, states = given[: self._inputs], given[self._inputs :]
+        steps: list[tuple[Tensor, ...]] = []
+        for step in zip(*(x.unbind(0) for x in inputs), strict=True):
+            found = self.signature.call((*step, *states))
+            own = len(found) - len(states)
+            steps.append(found[:own])
+            states = found[own:]
+        outputs = (over_time(torch.stack(values), self.time_output) for values in zip(*steps, strict=True))
+        return (*outputs, *states)
+
+    @property
+    def _inputs(self) -> int:
+        """The number of inputs; behind them come the states that the graph declares."""
+        return len(self.signature.graph.inputs)
 
     def _load(self, states: tuple[Tensor, ...]) -> None:
         self.order.clear()

@@ -11,6 +11,7 @@ import typer
 
 from neurokit.cli._common import Debug, Json, again, print_json, print_next, progress, samples_done, stdout_is_for_json
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
+from neurokit.cli._tokens import count_tokens
 from neurokit.cli.outputs import Force, check_outputs
 from neurokit.errors import InputError
 
@@ -24,7 +25,9 @@ def energy(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A zoo name (neurokit models), or path/file.py:factory.")
     ],
-    chip: Annotated[list[str], typer.Option("--chip", help="Chip (neurokit chips) or a .toml file; repeatable.")],
+    chip: Annotated[
+        list[str] | None, typer.Option("--chip", help="Chip (neurokit chips) or a .toml file; repeatable.")
+    ] = None,
     input_file: Annotated[
         Path | None,
         typer.Option(
@@ -78,6 +81,10 @@ def energy(
     input_shape: Annotated[
         list[str] | None, typer.Option("--input-shape", metavar="C,H,W", help=INPUT_SHAPE_HELP)
     ] = None,
+    tokens: Annotated[
+        int | None,
+        typer.Option("--tokens", metavar="N", help="Of a language model: what the N-th token of a text costs."),
+    ] = None,
     rate_coded: Annotated[
         int | None,
         typer.Option(
@@ -107,7 +114,15 @@ def energy(
     from neurokit.hw_sim.simulate import DEFAULT_ESTIMATORS
     from neurokit.render.energy import energy as energy_report
 
+    chip = chip or []
+    if not chip and tokens is None:
+        raise InputError("no chip is named", expected="--chip NAME", fix="neurokit chips lists them")
     profiles = at_voltages(chip, priced_chips(chip, price or []), voltage or [])
+    if tokens is not None:
+        check_outputs(out, html_file, force=force)
+        others = {"--input": input_file, "--html": html_file, "--estimator": estimator, "--compare": compare}
+        count_tokens(model, tokens, profiles, out, as_json, {**others, "--check-events": check_events})
+        return
     for device in compare or ():
         load_comparator(device)
     if weight_bits is not None:

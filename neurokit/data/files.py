@@ -72,7 +72,7 @@ def read_file(path: str | Path, spec: ModelSpec, time_steps: int | None) -> Read
     array = _read(path, spec, time_steps)
     parts = _split(array, path, spec, time_steps)
     timed = parts[0].ndim == len(spec.inputs[0].shape) + 1
-    samples = [_tensor(sample, spec, time_steps) for sample in parts]
+    samples: list[Sample] = [_tensor(sample, spec, time_steps) for sample in parts]
     return Reading(samples, f"{path.name} was read as {_described(len(parts), timed, path, spec, time_steps)}")
 
 

@@ -230,7 +230,8 @@ def _check_bits(bits: int) -> None:
 def _first_samples(captured: Captured, inputs: Labelled) -> Tensor:
     timed = captured.spiking and captured.spec.time_input != "image"
     size = captured.batch if isinstance(captured.batch, int) else _CALIBRATED_ON
-    x = torch.from_numpy(inputs.x[:size])
+    (given,) = inputs.named([captured.spec.inputs[0].name]).values()
+    x = torch.from_numpy(given[:size])
     return x.transpose(0, 1).contiguous() if timed else x
 
 

@@ -27,6 +27,7 @@ from neurokit.parity.free_run import judge_free_run, membrane_faults
 from neurokit.parity.longer import judge_longer
 from neurokit.parity.neuron_run import judge_neurons
 from neurokit.parity.probing import RunnerProbe, open_probe
+from neurokit.parity.texts import TextFindings, judge_text
 from neurokit.parity.vectors import Vectors
 from neurokit.parity.verdict import Findings, report_of
 from neurokit.parity.ways import fault_of, run_every_way
@@ -95,11 +96,12 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
     if artifact.manifest.time_steps == "dynamic" and probe.can_force():
         rare = any(neuron.op == "decomposed" for neuron in artifact.manifest.neurons)
         faults += judge_longer(probe, vectors, keeps_more=rare)
-    worst = 0.0
+    worst, text = 0.0, TextFindings()
     if vectors.calls:
         with probe.runner() or TARGETS.get(artifact.manifest.target).open(artifact, **options) as runner:
             worst, wrong = call_faults(runner, vectors.calls, tolerance)
-        faults += wrong
+            text = judge_text(runner, vectors.text) if vectors.text is not None else TextFindings()
+        faults += [*wrong, *text.faults]
     elif recorded.coverings or isinstance(probe, RunnerProbe):  # else it keeps states, or is of version 0.1
         fixed = artifact.manifest.options.get("batch")
         exact = artifact.manifest.numerics == "exact"
@@ -109,7 +111,9 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
     return report_of(
         artifact,
         vectors,
-        Findings(outputs, free, tuple(forced), forced_outputs, covering, tolerance, tuple(faults), tuple(notes), worst),
+        Findings(
+            outputs, free, tuple(forced), forced_outputs, covering, tolerance, tuple(faults), tuple(notes), worst, text
+        ),
     )
 
 

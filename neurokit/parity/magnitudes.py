@@ -326,6 +326,19 @@ def _window(target: Any, args: tuple[Any, ...], size: Tensor) -> int:
     return math.prod(size_of(args[0]).shape[-axes:]) + 1
 
 
+def _decaying(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Linear attention: sums of non-negative products whose weights are the decays, which are no magnitudes.
+
+    A weight is an exponential of a decay times a number of tokens N, off by N + 2 roundings of its exponent, at most
+    as many roundings of itself, as x e^-x stays below 1.
+    """
+    q, k, v, decay, state = args
+    made = target(size_of(q), size_of(k), size_of(v), -size_of(decay).abs(), size_of(state))
+    tokens, width = size_of(q).shape[2:]
+    count = _most(args) + 2 * tokens + 2 * int(width) + 8
+    return tuple(Magnitude(value, count, rigorous=False) for value in made)
+
+
 #: One rule a kind of operation; what has none is estimated.
 RULES: dict[Kind, Rule] = {
     **dict.fromkeys((Kind.KEEP, Kind.MOVE, Kind.JOIN, Kind.SIGN), _same),
@@ -346,6 +359,7 @@ RULES: dict[Kind, Rule] = {
     Kind.POOL: _layer(_window),
     Kind.INTERPOLATE: _interpolated,
     Kind.NORMALISE: _batch_norm,
+    Kind.DECAYING: _decaying,
 }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from neurokit.parity.calls import make_calls
 from neurokit.parity.carried import carried_outputs
 from neurokit.parity.record_covering import analysed, calls_of_layers, record_coverings
+from neurokit.parity.record_text import make_text
 from neurokit.parity.units import unit_of
 from neurokit.parity.vectors import LayerVector, Vectors, replay
 
@@ -72,6 +73,7 @@ def make_vectors(
     arrays = {info.name: value.numpy() for info, value in zip(captured.spec.inputs, given, strict=True)}
     time_input = "image" if captured.spec.time_input == "image" or steps is None else "sequence"
     calls, more = ((), ()) if captured.spiking else make_calls(captured.graphs, keeps, seed)
+    text, missing = make_text(captured, seed) if keeps else (None, ())
     covered = not calls and not captured.spec.states  # with states or a free length, calls in a row are compared
     return Vectors(
         feeds=arrays,
@@ -81,9 +83,10 @@ def make_vectors(
         time_input=time_input,
         time_output=captured.time_output,
         seed=seed,
-        notes=(*notes, *more),
+        notes=(*notes, *more, *missing),
         calls=calls,
         carried=carried_outputs(captured) if captured.spiking else (),
+        text=text,
         coverings=record_coverings(captured, module, arrays, records, 0 if time_input == "image" else 1, every)
         if covered
         else (),

@@ -14,6 +14,7 @@ from neurokit.errors import ArtifactError
 from neurokit.neurons import dynamics
 from neurokit.parity.calls import Call
 from neurokit.parity.covering import Cover, Covering, Output
+from neurokit.parity.texts import Text
 from neurokit.parity.unseen import Unread
 from neurokit.parity.wellformed import UNREADABLE, check_archive, check_vectors
 
@@ -95,6 +96,7 @@ class Vectors:
         unread: Weights that the reference's runs did not wholly read.
         calls: Calls in a row of a model with a free length, declared states or several graphs; else ().
         carried: Outputs that need not repeat when every spike does (`neurokit.parity.carried`).
+        text: What a language model's artifact is to write; else None.
         hidden: Number of layers that an artifact does not show (`Probe.restrict`); not in the file.
     """
 
@@ -111,6 +113,7 @@ class Vectors:
     calls: tuple[Call, ...] = ()
     carried: tuple[str, ...] = ()
     unread: tuple[Unread, ...] = ()
+    text: Text | None = None
     hidden: int = 0
 
     @property
@@ -145,6 +148,9 @@ class Vectors:
                 for c in self.calls
             ],
         }
+        if self.text is not None:
+            head["text"] = self.text.head()
+            arrays |= self.text.arrays()
         for index, call in enumerate(self.calls):
             arrays.update({f"c{index}in{at}": value for at, value in enumerate(call.feeds.values())})
             arrays.update({f"c{index}y{at}": value for at, value in enumerate(call.outputs.values())})
@@ -226,6 +232,7 @@ class Vectors:
                     tuple(_call(data, index, entry) for index, entry in enumerate(head.get("calls", ()))),
                     tuple(map(str, head.get("carried", ()))),
                     tuple(Unread.read(entry) for entry in head.get("unread", ())),
+                    Text.read(head["text"], data) if "text" in head else None,
                 )
         except UNREADABLE as error:
             raise ArtifactError(

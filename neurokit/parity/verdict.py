@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from neurokit.parity.covering import SIDES
 from neurokit.parity.forcing import Forced
+from neurokit.parity.texts import TextFindings
 from neurokit.parity.unseen import unseen
 from neurokit.provenance import collect
 from neurokit.reports import LayerParity, ParityReport, ParityVerdict
@@ -37,6 +38,7 @@ class Findings:
         faults: One line each; any of them fails.
         notes: One line each.
         calls_error: Largest relative error of the outputs over calls in a row.
+        text: What the runs of a text found.
     """
 
     outputs: Sequence[np.ndarray]
@@ -48,14 +50,17 @@ class Findings:
     faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     calls_error: float = 0.0
+    text: TextFindings = field(default_factory=TextFindings)
 
 
 def report_of(artifact: Artifact, vectors: Vectors, found: Findings) -> ParityReport:
     """Returns the report on an artifact."""
     layers = tuple(_layer(layer, found, index) for index, layer in enumerate(vectors.layers))
     error = max(relative_error(found.outputs, vectors), found.calls_error)
-    same = not found.calls_error and all(
-        np.array_equal(y, r) for y, r in zip(found.outputs, vectors.outputs.values(), strict=True)
+    same = (
+        not found.calls_error
+        and not found.text.error
+        and all(np.array_equal(y, r) for y, r in zip(found.outputs, vectors.outputs.values(), strict=True))
     )
     faults = list(found.faults)
     if artifact.manifest.numerics == "exact":
@@ -75,6 +80,8 @@ def report_of(artifact: Artifact, vectors: Vectors, found: Findings) -> ParityRe
         top1_agreement=_top1(found.outputs, vectors),
         spikes_compared=sum(layer.decisions for layer in layers),
         spikes_flipped=sum(layer.flips_forced for layer in layers),
+        tokens_compared=found.text.tokens,
+        tokens_undecided=found.text.undecided,
         notes=(*vectors.notes, *found.notes, *_notes(artifact, vectors, found, layers), *faults),
         provenance=collect(),
         unseen=unseen(vectors, found.forced_outputs is not None),

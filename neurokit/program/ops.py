@@ -41,6 +41,7 @@ class Kind(Enum):
     INTERPOLATE = "takes weighted means of neighbours, of constant weights"
     NORMALISE = "scales and shifts each channel by constants"
     FUNCTION = "computes a smooth or other function of each element"
+    DECAYING = "adds products of activations to a state that decays, and multiplies by it"
     MIXED = "depends on many elements in no linear way"
     CREATE = "makes a tensor of no other tensor's numbers"
     SIZE = "reads or computes a size, or checks one"
@@ -117,6 +118,7 @@ _NAMES: dict[Kind, str] = {
     Kind.FUNCTION: """sigmoid tanh gelu silu elu selu celu leaky_relu prelu hardsigmoid hardswish softplus softsign mish
         exp expm1 log log1p log2 sqrt rsqrt reciprocal square pow sin cos erf remainder fmod floor_divide heaviside
         logsigmoid sinc exp2""",
+    Kind.DECAYING: "linear_attention",
     Kind.MIXED: """softmax _softmax log_softmax layer_norm native_layer_norm group_norm native_group_norm instance_norm
         rms_norm norm linalg_vector_norm var std var_mean cumsum cumprod prod sort topk argmax argmin argsort max.dim
         min.dim any all scaled_dot_product_attention lstm gru rnn_tanh embedding_bag addcmul addcdiv lerp baddbmm addmv

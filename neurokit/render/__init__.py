@@ -41,6 +41,11 @@ def parity(report: ParityReport) -> RenderableType:
         *([f"forced {_number(report.output_error_forced)}"] if report.output_error_forced is not None else []),
         *([f"top-1 agreement {report.top1_agreement:.2%}"] if report.top1_agreement is not None else []),
         *(
+            [f"{report.tokens_compared:,} tokens compared, {report.tokens_undecided:,} undecided"]
+            if report.tokens_compared
+            else []
+        ),
+        *(
             [f"{report.spikes_flipped:,} of {report.spikes_compared:,} spike decisions flipped"]
             if report.spikes_compared
             else []

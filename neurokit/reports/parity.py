@@ -128,6 +128,8 @@ class ParityReport(Report):
         top1_agreement: Share of samples with the same strongest output, or None for a single output.
         spikes_compared: Number of spike decisions compared over all layers.
         spikes_flipped: Number of forced flips over all layers.
+        tokens_compared: Number of tokens of a language model that were compared, over all ways to feed its text.
+        tokens_undecided: Number of those that differ where the reference's margin is within its rounding bound.
         notes: One line each: what a reader should know.
         unseen: What no check exercised, one line each: the verdict says nothing of it.
         ways: Every way to run it, where verification was thorough.
@@ -148,6 +150,8 @@ class ParityReport(Report):
     top1_agreement: float | None = None
     spikes_compared: int = 0
     spikes_flipped: int = 0
+    tokens_compared: int = 0
+    tokens_undecided: int = 0
     notes: tuple[str, ...] = ()
     ways: tuple[WayParity, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)

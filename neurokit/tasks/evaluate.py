@@ -69,7 +69,7 @@ def sequences(captured: Captured, data: Labelled) -> np.ndarray:
 def _task(captured: Captured) -> tuple[Task, dict[str, Any]]:
     """Returns the model's task; a model that names none is taken for a classifier."""
     named = captured.spec.task
-    return task_named(named and named.name, named.settings if named else {"classes": captured.spec.classes})
+    return task_named(named.name if named else None, named.settings if named else {"classes": captured.spec.classes})
 
 
 def _layout(captured: Captured, options: Mapping[str, Any]) -> Layout:

@@ -1,4 +1,4 @@
-"""Plain decoder language models with explicit caches: Llama, Qwen2 and Qwen3 in one network."""
+"""Decoder language models with explicit states: Llama, Qwen2, Qwen3, Doge and TransNormerLLM in one network."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from neurokit.dims import Dim
 from neurokit.models.decoder.config import DecoderConfig, RopeScaling
+from neurokit.models.decoder.mixing import states_of, token_work
 from neurokit.spec import ModelSpec, StateSpec, TaskSpec, TensorSpec, register_model
 
 if TYPE_CHECKING:
@@ -17,6 +18,40 @@ if TYPE_CHECKING:
 _TINY = {"vocabulary": 256, "width": 64, "inner": 176, "layers": 4, "heads": 4, "kv_heads": 2, "longest": 512}
 TINY_LM = DecoderConfig(**_TINY, head_size=16, stop=(2,))
 TINY_LM_QWEN3 = DecoderConfig(**_TINY, head_size=32, qk_norm=True, stop=(2,))
+TINY_DOGE = DecoderConfig(
+    vocabulary=256,
+    width=64,
+    inner=128,
+    layers=3,
+    heads=4,
+    kv_heads=2,
+    head_size=16,
+    longest=256,
+    eps=1e-6,
+    qk_norm=True,
+    residual_weight=True,
+    mixers=("dynamic_mask",) * 3,
+    keep=8,
+    stop=(2,),
+)
+TINY_TNL = DecoderConfig(
+    vocabulary=256,
+    width=64,
+    inner=128,
+    layers=3,
+    heads=4,
+    kv_heads=4,
+    head_size=16,
+    longest=65536,
+    eps=1e-6,
+    tied=True,
+    mixers=("lightning",) * 3,
+    norm_weight=False,
+    gate="linear",
+)
+SPIKING_TNL = DecoderConfig(
+    vocabulary=256, width=64, inner=128, layers=3, heads=4, kv_heads=4, head_size=16, longest=65536
+)
 LLAMA3_1B = DecoderConfig(
     vocabulary=128256,
     width=2048,
@@ -51,14 +86,57 @@ QWEN3_0_6B = DecoderConfig(
 @register_model
 def tiny_lm() -> ModelSpec:
     """A decoder in Llama's form with 217,664 parameters, drawn by name."""
-    return decoder_spec("tiny_lm", TINY_LM, _drawn(TINY_LM), "decoder in Llama's form, 0.2 M parameters, untrained")
+    return decoder_spec("tiny_lm", TINY_LM, _drawn, "decoder in Llama's form, 0.2 M parameters, untrained")
 
 
 @register_model
 def tiny_lm_qwen3() -> ModelSpec:
     """A decoder in Qwen3's form with 267,072 parameters, drawn by name."""
-    return decoder_spec(
-        "tiny_lm_qwen3", TINY_LM_QWEN3, _drawn(TINY_LM_QWEN3), "decoder in Qwen3's form, 0.3 M parameters, untrained"
+    return decoder_spec("tiny_lm_qwen3", TINY_LM_QWEN3, _drawn, "decoder in Qwen3's form, 0.3 M parameters, untrained")
+
+
+@register_model
+def tiny_doge() -> ModelSpec:
+    """A decoder in Doge's form with 144,486 parameters, drawn by name; its dynamic mask keeps 8 keys a query."""
+    return decoder_spec("tiny_doge", TINY_DOGE, _drawn, "decoder in Doge's form, 0.1 M parameters, untrained")
+
+
+@register_model
+def tiny_tnl() -> ModelSpec:
+    """A decoder in the form of TransNormerLLM, 151,680 parameters drawn by name: linear attention in all layers."""
+
+    def build(config: DecoderConfig) -> nn.Module:
+        from neurokit.models.decoder.drawn import fill
+        from neurokit.models.decoder.names import transnormer
+        from neurokit.models.decoder.net import blank
+
+        return fill(blank(config), transnormer, {})
+
+    return decoder_spec("tiny_tnl", TINY_TNL, build, "decoder in TransNormerLLM's form, 0.2 M parameters, untrained")
+
+
+@register_model
+def spiking_tnl() -> ModelSpec:
+    """A decoder of spikes whose linear attention counts coincidences; the same bits on every machine."""
+
+    def build() -> nn.Module:
+        from neurokit.models.decoder.spiking import drawn
+
+        return drawn(SPIKING_TNL)
+
+    c = SPIKING_TNL
+    new = Dim("S", max=c.longest)
+    counts = (c.heads, c.head_size, c.head_size)
+    return ModelSpec(
+        "spiking_tnl",
+        build,
+        (TensorSpec("ids", (new,), "int64", "L", high=c.vocabulary - 1, meaning="tokens; -1 is padding, left"),),
+        description="decoder of spikes with linear attention, 0.1 M parameters, untrained",
+        source="after TransNormerLLM (Qin et al., 2023); binary q, k, v and counts: design of its own",
+        task=TaskSpec("generation", _loop(c)),
+        example=_example(c.vocabulary),
+        states=tuple(StateSpec(f"kv{at}", counts, layout="HFF") for at in range(c.layers)),
+        outputs=(TensorSpec("logits", (new, c.vocabulary), layout="LF", meaning="of the token after each token"),),
     )
 
 
@@ -75,7 +153,7 @@ def qwen3_0_6b() -> ModelSpec:
 
 
 def _blank(name: str, config: DecoderConfig, description: str) -> ModelSpec:
-    def build() -> nn.Module:
+    def build(config: DecoderConfig) -> nn.Module:
         from neurokit.models.decoder.net import blank
 
         return blank(config)
@@ -83,20 +161,17 @@ def _blank(name: str, config: DecoderConfig, description: str) -> ModelSpec:
     return replace(decoder_spec(name, config, build, description), large=True)
 
 
-def _drawn(config: DecoderConfig) -> Callable[[], nn.Module]:
-    def build() -> nn.Module:
-        from neurokit.models.decoder.drawn import fill
-        from neurokit.models.decoder.net import blank
+def _drawn(config: DecoderConfig) -> nn.Module:
+    from neurokit.models.decoder.drawn import fill
+    from neurokit.models.decoder.net import blank
 
-        return fill(blank(config))
-
-    return build
+    return fill(blank(config))
 
 
 def decoder_spec(
     name: str,
     config: DecoderConfig,
-    build: Callable[[], nn.Module],
+    build: Callable[[DecoderConfig], nn.Module],
     description: str = "decoder language model",
     options: Mapping[str, Any] | None = None,
 ) -> ModelSpec:
@@ -108,27 +183,29 @@ def decoder_spec(
     Args:
         name: Name of the model.
         config: Its sizes.
-        build: Returns the module.
+        build: Returns the module of such sizes.
         description: One line for listings.
         options: What goes into manifests.
     """
-    new, past = Dim("S", max=config.longest), Dim("P", min=0, max=config.longest)
-    cache = (config.kv_heads, past, config.head_size)
-    caches = [
-        StateSpec(f"{part}{at}", cache, layout="HLF", grows={"P": "P+S"})
-        for at in range(config.layers)
-        for part in "kv"
-    ]
+    new = Dim("S", max=config.longest)
+    states = states_of(config)
+
+    def fixed(entries: int) -> ModelSpec:
+        smaller = replace(config, cache=entries, longest=min(entries, config.longest))
+        return decoder_spec(name, smaller, build, description, options)
+
     return ModelSpec(
         name,
-        build,
+        lambda: build(config),
         (TensorSpec("ids", (new,), "int64", "L", high=config.vocabulary - 1, meaning="tokens; -1 is padding, left"),),
         description=description,
         source="Llama 3 (Meta, 2024), Qwen2 and Qwen3 (Qwen team, 2024, 2025), from their equations",
         options=dict(options or {}),
         task=TaskSpec("generation", _loop(config)),
         example=_example(config.vocabulary),
-        states=(StateSpec("padding", (), "int64", ""), *caches),
+        states=states,
+        fixed_cache=fixed if any(state.grows for state in states) else None,
+        token_work=lambda before: token_work(config, before),
         outputs=(TensorSpec("logits", (new, config.vocabulary), layout="LF", meaning="of the token after each token"),),
     )
 

@@ -48,7 +48,7 @@ def load_checkpoint(folder: str | Path, name: str = "") -> ModelSpec:
     files = _files(folder)
     check_tensors(config, _headers(files), str(folder))
 
-    def build() -> Any:
+    def build(config: DecoderConfig) -> Any:
         from neurokit.models.decoder.net import blank
 
         module = blank(config)

@@ -11,7 +11,7 @@ from typing import Any
 
 from neurokit.errors import InputError
 
-FAMILIES = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3"}  # `model_type` of a public config.json
+FAMILIES = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3", "doge": "Doge"}  # `model_type` of config.json
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,13 @@ class DecoderConfig:
         qkv_bias: Whether the projections of q, k and v have a bias (Qwen2).
         tied: Whether the head is the embedding.
         stop: Tokens that end an answer.
+        mixers: How the tokens of each layer are mixed, by name (`neurokit.models.decoder.mixing`); default is "dense"
+            in all.
+        norm_weight: Whether norms have a weight (TransNormerLLM's have none).
+        gate: What is between gate and product of the MLP: "silu", or "linear" (TransNormerLLM).
+        residual_weight: Whether the residual stream is scaled, channel by channel, in front of each sum (Doge).
+        keep: Keys that a query of a "dynamic_mask" layer keeps.
+        cache: Entries of a cache of fixed size; None for caches that grow.
     """
 
     vocabulary: int
@@ -75,10 +82,16 @@ class DecoderConfig:
     qkv_bias: bool = False
     tied: bool = False
     stop: tuple[int, ...] = ()
+    mixers: tuple[str, ...] = ()
+    norm_weight: bool = True
+    gate: str = "silu"
+    residual_weight: bool = False
+    keep: int = 2048
+    cache: int | None = None
 
     def __post_init__(self) -> None:
-        sizes = ("vocabulary", "width", "inner", "layers", "heads", "kv_heads", "head_size", "longest")
-        for name in sizes:
+        sizes = ["vocabulary", "width", "inner", "layers", "heads", "kv_heads", "head_size", "longest", "keep"]
+        for name in sizes if self.cache is None else [*sizes, "cache"]:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"decoder has {name}={value!r}", expected="a whole number >= 1")
@@ -91,18 +104,18 @@ class DecoderConfig:
             raise InputError(f"heads of width {self.head_size} cannot be rotated", expected="an even width")
         if not (self.eps > 0 and math.isfinite(self.theta) and self.theta > 0):
             raise InputError(f"decoder has eps={self.eps}, theta={self.theta}", expected="positive numbers")
+        if self.mixers and len(self.mixers) != self.layers:
+            raise InputError(f"{len(self.mixers)} mixers are named", expected=f"one for each of {self.layers} layers")
+        if self.gate not in ("silu", "linear"):
+            raise InputError(f"the gate is {self.gate!r}", expected="silu or linear")
 
-    @property
-    def parameters(self) -> int:
-        """The number of parameters, by the shapes in the README."""
-        q, kv = self.heads * self.head_size, self.kv_heads * self.head_size
-        attention = self.width * (2 * q + 2 * kv) + self.qkv_bias * (q + 2 * kv) + self.qk_norm * 2 * self.head_size
-        layer = attention + 3 * self.width * self.inner + 2 * self.width
-        return self.vocabulary * self.width * (1 if self.tied else 2) + self.layers * layer + self.width
+    def mixer(self, layer: int) -> str:
+        """Returns the name of a layer's token mixer."""
+        return self.mixers[layer] if self.mixers else "dense"
 
 
 def read_config(path: Path) -> DecoderConfig:
-    """Reads the config.json of a public checkpoint of Llama, Qwen2 or Qwen3.
+    """Reads the config.json of a public checkpoint of Llama, Qwen2, Qwen3 or Doge.
 
     Raises:
         InputError: If it is of another architecture, or asks for something that this decoder does not compute.
@@ -151,11 +164,18 @@ def parse_config(data: Mapping[str, Any], where: str) -> DecoderConfig:
         eps=float(data.get("rms_norm_eps", 1e-6)),
         theta=float(data.get("rope_theta", rope.get("rope_theta", 10000.0))),
         scaling=_scaling(data.get("rope_scaling") or rope, where),
-        qk_norm=family == "qwen3",
+        qk_norm=family in ("qwen3", "doge"),
         qkv_bias=family == "qwen2" or bool(data.get("attention_bias", False)),
         tied=bool(data.get("tie_word_embeddings", False)),
         stop=tuple(stop) if isinstance(stop, list) else () if stop is None else (stop,),
+        **(_doge(data) if family == "doge" else {}),
     )
+
+
+def _doge(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what Doge has beside Qwen3's form."""
+    layers, keep = data["num_hidden_layers"], data.get("keep_window_size", 2048)
+    return {"mixers": ("dynamic_mask",) * layers, "residual_weight": True, "keep": keep}
 
 
 def _refuse_unknown(data: Mapping[str, Any], family: str, where: str) -> None:
@@ -163,6 +183,8 @@ def _refuse_unknown(data: Mapping[str, Any], family: str, where: str) -> None:
     other = {
         "hidden_act": data.get("hidden_act", "silu") != "silu",
         "use_sliding_window": bool(data.get("use_sliding_window", False)),
+        "sliding_window": family == "doge" and data.get("sliding_window") is not None,
+        "is_moe": bool(data.get("is_moe", False)),
         "mlp_bias": bool(data.get("mlp_bias", False)),
         "attention_bias": family != "qwen2" and bool(data.get("attention_bias", False)),  # it has one on o_proj, too
         "quantization_config": data.get("quantization_config") is not None,

@@ -1,4 +1,4 @@
-"""A plain decoder language model over caches that the caller keeps; its parameters carry their public names."""
+"""A decoder language model over caches that the caller keeps; its parameters carry their public names."""
 
 from __future__ import annotations
 
@@ -6,105 +6,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neurokit.dims import Dim
 from neurokit.models.decoder.config import DecoderConfig
-from neurokit.models.decoder.rotary import frequencies, rotate
-
-
-class RMSNorm(nn.Module):
-    """x / sqrt(mean(x^2) + eps) * weight over the last axis (Zhang and Sennrich, 2019)."""
-
-    def __init__(self, width: int, eps: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns the normalised x, of the same shape."""
-        return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + self.eps) * self.weight
-
-
-class Attention(nn.Module):
-    """Causal attention with grouped heads, query head h reads key and value head h // (H / Hk)."""
-
-    def __init__(self, config: DecoderConfig) -> None:
-        super().__init__()
-        self.config = config
-        q, kv = config.heads * config.head_size, config.kv_heads * config.head_size
-        self.q_proj = nn.Linear(config.width, q, bias=config.qkv_bias)
-        self.k_proj = nn.Linear(config.width, kv, bias=config.qkv_bias)
-        self.v_proj = nn.Linear(config.width, kv, bias=config.qkv_bias)
-        self.o_proj = nn.Linear(q, config.width, bias=False)
-        if config.qk_norm:
-            self.q_norm = RMSNorm(config.head_size, config.eps)
-            self.k_norm = RMSNorm(config.head_size, config.eps)
-
-    def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, hidden: Tensor, k: Tensor, v: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Attends from the new tokens to all.
-
-        Args:
-            x: Normalised stream `[B, S, width]`.
-            cos: Cosines of the new positions `[B, 1, S, D / 2]`.
-            sin: Their sines.
-            hidden: Which keys a query must not see `[B, 1, 1, S, P + S]`.
-            k: Rotated keys of the past `[B, Hk, P, D]`.
-            v: Values of the past, of the same shape.
-
-        Returns:
-            The output `[B, S, width]`, and keys and values `[B, Hk, P + S, D]`.
-        """
-        c = self.config
-        batch, new = x.shape[:2]
-        q = self.q_proj(x).view(batch, new, c.heads, c.head_size)
-        new_k = self.k_proj(x).view(batch, new, c.kv_heads, c.head_size)
-        new_v = self.v_proj(x).view(batch, new, c.kv_heads, c.head_size)
-        if c.qk_norm:
-            q, new_k = self.q_norm(q), self.k_norm(new_k)
-        q = rotate(q.transpose(1, 2), cos, sin)
-        k = torch.cat([k, rotate(new_k.transpose(1, 2), cos, sin)], 2)
-        v = torch.cat([v, new_v.transpose(1, 2)], 2)
-        group = c.heads // c.kv_heads
-        # The queries of a group are rows of one product: keys and values are never repeated.
-        q = q.reshape(batch, c.kv_heads, group * new, c.head_size) * c.head_size**-0.5
-        scores = (q @ k.transpose(-1, -2)).view(batch, c.kv_heads, group, new, k.shape[2])
-        weights = scores.masked_fill(hidden, float("-inf")).softmax(-1)
-        out = weights.view(batch, c.kv_heads, group * new, k.shape[2]) @ v
-        out = out.view(batch, c.heads, new, c.head_size).transpose(1, 2)
-        return self.o_proj(out.reshape(batch, new, c.heads * c.head_size)), k, v
-
-
-class MLP(nn.Module):
-    """The gated MLP, down(silu(gate(x)) * up(x)) (Shazeer, GLU Variants, 2020)."""
-
-    def __init__(self, config: DecoderConfig) -> None:
-        super().__init__()
-        self.gate_proj = nn.Linear(config.width, config.inner, bias=False)
-        self.up_proj = nn.Linear(config.width, config.inner, bias=False)
-        self.down_proj = nn.Linear(config.inner, config.width, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns `[B, S, width]`."""
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+from neurokit.models.decoder.layers import MLP, RMSNorm
+from neurokit.models.decoder.mixing import LAYER_MIXERS, layer_states, states_of
+from neurokit.models.decoder.rotary import frequencies
+from neurokit.models.decoder.tokens import Tokens, locate
 
 
 class Layer(nn.Module):
-    """Attention and MLP, each behind a norm and beside the residual stream."""
+    """A token mixer and an MLP, each behind a norm and beside the residual stream."""
 
-    def __init__(self, config: DecoderConfig) -> None:
+    def __init__(self, config: DecoderConfig, at: int) -> None:
         super().__init__()
-        self.self_attn = Attention(config)
+        self.self_attn = LAYER_MIXERS.get(config.mixer(at)).build(config, at)
         self.mlp = MLP(config)
-        self.input_layernorm = RMSNorm(config.width, config.eps)
-        self.post_attention_layernorm = RMSNorm(config.width, config.eps)
+        self.input_layernorm = RMSNorm(config.width, config.eps, config.norm_weight)
+        self.post_attention_layernorm = RMSNorm(config.width, config.eps, config.norm_weight)
+        if config.residual_weight:
+            self.input_residual = nn.Parameter(torch.ones(config.width))
+            self.post_attention_residual = nn.Parameter(torch.ones(config.width))
+        self.weighted = config.residual_weight
 
-    def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, hidden: Tensor, k: Tensor, v: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the stream and the caches; arguments as `Attention.forward`."""
-        attended, k, v = self.self_attn(self.input_layernorm(x), cos, sin, hidden, k, v)
-        x = x + attended
-        return x + self.mlp(self.post_attention_layernorm(x)), k, v
+    def forward(self, x: Tensor, tokens: Tokens, *states: Tensor) -> tuple[Tensor, ...]:
+        """Returns the stream `[B, S, width]` and the layer's new states."""
+        mixed, *states_after = self.self_attn(self.input_layernorm(x), tokens, *states)
+        x = (x * self.input_residual if self.weighted else x) + mixed
+        added = self.mlp(self.post_attention_layernorm(x))
+        return ((x * self.post_attention_residual if self.weighted else x) + added, *states_after)
 
 
 class Trunk(nn.Module):
@@ -113,12 +42,12 @@ class Trunk(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(config.vocabulary, config.width)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
-        self.norm = RMSNorm(config.width, config.eps)
+        self.layers = nn.ModuleList(Layer(config, at) for at in range(config.layers))
+        self.norm = RMSNorm(config.width, config.eps, config.norm_weight)
 
 
 class Decoder(nn.Module):
-    """A decoder whose caches are arguments and results; the equations are in the README beside this file.
+    """A decoder whose states are arguments and results; the equations are in the README beside this file.
 
     Args:
         config: Its sizes.
@@ -129,38 +58,47 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
+        self.states = states_of(config)
         self.model = Trunk(config)
         if not config.tied:
             self.lm_head = nn.Linear(config.width, config.vocabulary, bias=False)
-        self.register_buffer("inverse_frequencies", frequencies(config), persistent=False)
+        self.compute()
 
-    def forward(self, ids: Tensor, padding: Tensor, *caches: Tensor) -> dict[str, Tensor]:
+    def compute(self) -> None:
+        """Sets what follows from the configuration."""
+        self.register_buffer("inverse_frequencies", frequencies(self.config), persistent=False)
+
+    def forward(self, ids: Tensor, *states: Tensor) -> dict[str, Tensor]:
         """Computes the logits of the token after each new token.
 
         Args:
             ids: New tokens `[B, S]`; -1 is padding, which only stands to the left of a row's tokens.
-            padding: How many of a row's past entries are padding `[B]`.
-            caches: Keys and values of each layer in turn, `[B, Hk, P, D]`.
+            states: What the call before returned, in the order of `states_of`.
 
         Returns:
-            "logits" `[B, S, vocabulary]`, "padding" `[B]`, and "k0", "v0" and so on, `[B, Hk, P + S, D]`.
+            "logits" `[B, S, vocabulary]`, and the new states by name.
         """
-        new, past = ids.shape[1], caches[0].shape[2]
-        padding = padding + (ids < 0).sum(1)
-        place = torch.arange(new, device=ids.device) + past
-        key = torch.arange(past + new, device=ids.device)
-        # A row of padding sees itself: a softmax over nothing would be no number.
-        first = torch.minimum(padding[:, None], place)
-        hidden = ((key > place[:, None]) | (key < first[..., None]))[:, None, None]
-        angle = (place - padding[:, None]).to(self.inverse_frequencies.dtype)[..., None] * self.inverse_frequencies
-        cos, sin = angle.cos()[:, None], angle.sin()[:, None]
+        given = dict(zip((state.name for state in self.states), states, strict=True))
+        padding = given["padding"] + (ids < 0).sum(1)
+        after = {"padding": padding}
+        if "length" in given:
+            after["length"] = given["length"] + ids.shape[1]
+        growing = next((given[state.name] for state in self.states if state.grows), None)
+        past = None if growing is None else growing.shape[2]
+        tokens = locate(ids, padding, self.inverse_frequencies, past, given.get("length"), self._entries())
         x = self.model.embed_tokens(ids.clamp_min(0))
-        states = {"padding": padding}
         for at, layer in enumerate(self.model.layers):
-            x, states[f"k{at}"], states[f"v{at}"] = layer(x, cos, sin, hidden, caches[2 * at], caches[2 * at + 1])
+            names = [state.name for state in layer_states(self.config, at, Dim("P"))]
+            x, *new = layer(x, tokens, *(given[name] for name in names))
+            after.update(zip(names, new, strict=True))
         x = self.model.norm(x)
         logits = F.linear(x, self.model.embed_tokens.weight) if self.config.tied else self.lm_head(x)
-        return {"logits": logits, **states}
+        return {"logits": logits, **after}
+
+    def _entries(self) -> int | None:
+        """Returns the entries of caches of fixed size, if there are any."""
+        fixed = self.config.cache is not None and any(state.layout.startswith("HL") for state in self.states)
+        return self.config.cache if fixed else None
 
 
 def blank(config: DecoderConfig) -> Decoder:
@@ -168,5 +106,7 @@ def blank(config: DecoderConfig) -> Decoder:
     with torch.device("meta"):
         module = Decoder(config)
     module.load_state_dict({name: torch.zeros(x.shape) for name, x in module.state_dict().items()}, assign=True)
-    module.inverse_frequencies = frequencies(config)
+    for part in module.modules():
+        if hasattr(part, "compute"):
+            part.compute()
     return module.eval()

@@ -1,5 +1,6 @@
 """The exact form: its bounds against brute force, its spikes on every runtime, and its accuracy."""
 
+import copy
 import dataclasses
 import itertools
 import json
@@ -181,13 +182,12 @@ def test_the_search_keeps_sums_better_than_rounding():
     assert error(searched) < 0.7 * error(nearest)
 
 
-def test_digits_keep_their_accuracy():
+def test_digits_keep_their_accuracy(trained):
     from neurokit.data.digits import as_sequence, load_digits
-    from neurokit.models.spiking_cnn.train import train_digits
 
-    module, accuracy = train_digits(seconds=60, epochs=6)
+    module, accuracy = trained
     digits = load_digits()
-    spec = dataclasses.replace(nk.load("spiking_cnn"), build=lambda: module)
+    spec = dataclasses.replace(nk.load("spiking_cnn"), build=lambda: copy.deepcopy(module))
     made = nk.exact(spec, as_sequence(digits.train_images[:128]))
     outputs = run(made.captured, as_sequence(digits.test_images))[0]
     assert made.proof.status == "exact"

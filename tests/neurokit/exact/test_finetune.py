@@ -1,5 +1,6 @@
 """Fine-tuning under the grid: what it gains on held-out digits, and that its result is exact like any other."""
 
+import copy
 import dataclasses
 import json
 
@@ -14,15 +15,14 @@ from neurokit.data.digits import as_sequence, load_digits
 from neurokit.data.labelled import Labelled
 from neurokit.errors import InputError
 from neurokit.exact import finetune
-from neurokit.models.spiking_cnn.train import train_digits
 from neurokit.tasks.evaluate import headline_score
 
 
 @pytest.fixture(scope="module")
-def digits():
-    module, accuracy = train_digits(seconds=60, epochs=6)
+def digits(trained):
+    module, accuracy = trained
     data = load_digits()
-    captured = nk.capture(dataclasses.replace(nk.load("spiking_cnn"), build=lambda: module))
+    captured = nk.capture(dataclasses.replace(nk.load("spiking_cnn"), build=lambda: copy.deepcopy(module)))
     training = Labelled(data.train_images.numpy(), data.train_labels.numpy(), "training")
     held_out = Labelled(data.test_images.numpy(), data.test_labels.numpy(), "held out")
     return captured, training, held_out, accuracy

@@ -58,14 +58,22 @@ def _dice(logits, labels):
 
 
 CASES = {
-    "classification": (lambda: nn.Linear(5, 4), (5,), lambda y: (y.argmax(-1) + (rng.random(len(y)) < 0.3)) % 4,
-                       lambda y, t: float((y.argmax(-1) == t).mean())),
-    "segmentation": (lambda: nn.Conv2d(1, 2, 3, padding=1), (1, 6, 6),
-                     lambda y: rng.integers(0, 2, (len(y), 6, 6)), _dice),
+    "classification": (
+        lambda: nn.Linear(5, 4),
+        (5,),
+        lambda y: (y.argmax(-1) + (rng.random(len(y)) < 0.3)) % 4,
+        lambda y, t: float((y.argmax(-1) == t).mean()),
+    ),
+    "segmentation": (
+        lambda: nn.Conv2d(1, 2, 3, padding=1),
+        (1, 6, 6),
+        lambda y: rng.integers(0, 2, (len(y), 6, 6)),
+        _dice,
+    ),
     "verification": (lambda: nn.Linear(5, 8), (5,), lambda y: np.arange(len(y)) % 4, _eer),
     "sequence_labelling": (lambda: nn.Linear(5, 3), (4, 5), lambda y: rng.integers(0, 3, y.shape[:2]), _f1),
     "generation": (lambda: nn.Linear(5, 7), (4, 5), lambda y: rng.integers(0, 7, y.shape[:2]), _perplexity),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CASES)

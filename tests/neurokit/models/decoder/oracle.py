@@ -10,6 +10,7 @@ import numpy as np
 DATA = Path(__file__).parents[3] / "data" / "decoder"
 NAMES = ("lm_llama", "lm_llama3_rope", "lm_qwen3")
 PARTS = ((37,), (8, 13, 16), (1,) * 37)
+OWN = {"dma_doge_lm": "tiny_doge", "tnl_nano": "tiny_tnl"}  # oracles of logits alone, without a continuation
 
 
 def read(name: str) -> dict:

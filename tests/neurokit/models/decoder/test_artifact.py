@@ -140,10 +140,19 @@ def nothing(model, weights):
 def restart_positions(model, weights):
     """The rotation of a call begins at 0, whatever is in the cache."""
     made = {name: node for node in model.graph.node for name in node.output}
-    adds = [node for node in model.graph.node if node.op_type == "Add" and node.input[0] in made]
-    places = {node.output[0] for node in adds if made[node.input[0]].op_type == "Range"}
-    place = next(node for node in model.graph.node if node.op_type == "Sub" and node.input[0] in places)
-    place.input[0] = made[place.input[0]].input[0]
+    range_ = next(node.output[0] for node in model.graph.node if node.op_type == "Range")
+    row = next(node.output[0] for node in model.graph.node if list(node.input)[:1] == [range_])
+    place = next(node for node in model.graph.node if node.op_type == "Sub" and row in made[node.input[0]].input)
+    place.input[0] = row
+
+
+def begin_at_the_upper_left(model, weights):
+    """A query sees the keys up to its place in the call, as where causality is counted without the past."""
+    made = {name: node for node in model.graph.node for name in node.output}
+    range_ = next(node.output[0] for node in model.graph.node if node.op_type == "Range")
+    row = next(node.output[0] for node in model.graph.node if list(node.input)[:1] == [range_])
+    seen = next(node for node in model.graph.node if node.op_type == "LessOrEqual")
+    made[seen.input[1]].input[0] = row
 
 
 def repeat_in_the_wrong_order(model, weights):
@@ -171,7 +180,10 @@ def one_row(model, weights):
         w[:, 7] *= 1.01
 
 
-@pytest.mark.parametrize("fault", [nothing, restart_positions, repeat_in_the_wrong_order, interleave, one_row])
+FAULTS = (nothing, restart_positions, begin_at_the_upper_left, repeat_in_the_wrong_order, interleave, one_row)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_planted_faults_fail_verify(fault, artifact, tamper, tmp_path):
     def edit(model):
         held = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -189,7 +201,9 @@ def test_planted_faults_fail_verify(fault, artifact, tamper, tmp_path):
 
     report = nk.verify(tamper(artifact, edit, tmp_path / "wrong"), record=False)
     assert report.verdict == ("within tolerance" if fault is nothing else "failed")
-    if fault is restart_positions:  # the first call is right
+    assert any(note.startswith("text ") for note in report.notes) == (fault is not nothing)
+    assert report.tokens_undecided == 0
+    if fault in (restart_positions, begin_at_the_upper_left):  # the first call is right
         assert any("call 2 of 3" in note for note in report.notes)
         assert not any("call 1 of 3" in note for note in report.notes)
 

@@ -1,17 +1,24 @@
 """The network in torch, by a public library's figures and by the equations in numpy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from neurokit.errors import InputError
-from neurokit.models.decoder import LLAMA3_1B, QWEN3_0_6B, TINY_LM, TINY_LM_QWEN3
+import neurokit as nk
+from neurokit.errors import InputError, UnknownNameError
+from neurokit.models.decoder import LLAMA3_1B, QWEN3_0_6B, TINY_DOGE
+from neurokit.models.decoder.attention import kept
 from neurokit.models.decoder.config import DecoderConfig, parse_config
 from neurokit.models.decoder.drawn import fill
-from neurokit.models.decoder.net import Decoder
+from neurokit.models.decoder.names import transnormer
+from neurokit.models.decoder.net import Decoder, blank
 from neurokit.spec import MODELS
 
-from .oracle import NAMES, PARTS, padded, plain, read, worst
+from .oracle import NAMES, OWN, PARTS, padded, plain, read, worst
 
 
 def made(name):
@@ -19,13 +26,13 @@ def made(name):
 
 
 class Run:
-    """Calls a network with the caches of the call before."""
+    """Calls a network with the states of the call before."""
 
     def __init__(self, net, batch=1, dtype=torch.float32):
-        c = net.config
         self.net = net
-        empty = torch.zeros(batch, c.kv_heads, 0, c.head_size, dtype=dtype)
-        self.state = [torch.zeros(batch, dtype=torch.int64), *[empty] * (2 * c.layers)]
+        kinds = {"float32": dtype, "int64": torch.int64}
+        shapes = [[batch, *(size if isinstance(size, int) else 0 for size in s.sizes)] for s in net.states]
+        self.state = [torch.zeros(shape, dtype=kinds[s.dtype]) for shape, s in zip(shapes, net.states, strict=True)]
 
     def __call__(self, ids):
         with torch.no_grad():
@@ -80,15 +87,76 @@ def test_causality_by_perturbation():
     assert (a[:, 20:] != b[:, 20:]).any()
 
 
-@pytest.mark.parametrize("config", [TINY_LM, TINY_LM_QWEN3, LLAMA3_1B, QWEN3_0_6B])
-def test_the_count_of_parameters_is_that_of_the_module(config):
-    with torch.device("meta"):
-        assert sum(p.numel() for p in Decoder(config).parameters()) == config.parameters
+@pytest.mark.parametrize("parts", [(), (7, 32), tuple(range(1, 40))], ids=lambda cuts: f"{len(cuts) + 1} parts")
+@pytest.mark.parametrize("name", OWN)
+def test_logits_of_every_position_are_the_released_codes(name, parts):
+    oracle = read(name)
+    net = nk.load(OWN[name]).build()
+    assert sum(p.numel() for p in net.parameters()) == oracle["parameters"]
+    run = Run(net)
+    logits = np.concatenate([run(part) for part in np.split(np.array([oracle["tokens"]]), parts, 1)], 1)[0]
+    wanted = oracle["logits"]
+    assert list(logits.shape) == wanted["shape"]
+    found = logits.ravel()[wanted["index"]]
+    assert np.abs(found - wanted["value"]).max() < 1e-5 * wanted["largest"]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_padding_on_the_left_of_other_mixers_changes_nothing(name):
+    ids, net = np.array([read(name)["tokens"]]), nk.load(OWN[name]).build()
+    both = np.concatenate([ids, np.concatenate([np.full((1, 17), -1), ids[:, :-17]], 1)])
+    run = Run(net, 2)
+    padded = np.concatenate([run(part) for part in np.split(both, [3, 21], 1)], 1)
+    assert worst(padded[1, 17:], Run(net)(ids[:, :-17])[0]) < 1e-5
+
+
+def test_states_of_linear_attention_are_the_released_codes():
+    oracle, run = read("tnl_nano"), Run(nk.load("tiny_tnl").build())
+    run(np.array([oracle["tokens"][:32]]))
+    _, length, *states = run.state
+    assert length.tolist() == [32]
+    assert worst(states[0].numpy(), np.array(oracle["state0_after_32"])) < 1e-5
+    for state, key in zip(states[1:], ("state1_after_32", "state2_after_32"), strict=True):
+        assert worst(state.numpy().ravel()[oracle[key]["index"]], np.array(oracle[key]["value"])) < 1e-5
+
+
+def test_doges_checkpoint_names_are_its_own():
+    oracle = read("dma_doge_lm")
+    net = Decoder(parse_config(oracle["config"], ""))
+    assert {name: list(value.shape) for name, value in net.state_dict().items()} == oracle["tensors"]
+    assert {transnormer(name) for name in nk.load("tiny_tnl").build().state_dict()} | {"transnormer.wte.weight"} == set(
+        read("tnl_nano")["tensors"]
+    )
+
+
+@given(
+    scores=st.lists(st.integers(0, 3), min_size=1, max_size=12),
+    count=st.integers(1, 14),
+)
+def test_the_largest_are_kept_and_of_equal_ones_the_earlier(scores, count):
+    order = sorted(range(len(scores)), key=lambda at: (-scores[at], at))[:count]
+    assert torch.nonzero(kept(torch.tensor(scores).float(), count)).flatten().tolist() == sorted(order)
+
+
+def test_a_hybrid_of_mixers_is_the_same_in_parts():
+    config = replace(TINY_DOGE, mixers=("dense", "lightning", "dynamic_mask"))
+    net = fill(blank(config))
+    assert [state.name for state in net.states] == ["padding", "k0", "v0", "kv1", "k2", "v2", "bias2"]
+    ids = np.array([read("dma_doge_lm")["tokens"][:30]])
+    run = Run(net)
+    parts = np.concatenate([run(part) for part in np.split(ids, [1, 2, 17], 1)], 1)
+    assert worst(parts, Run(net)(ids)) < 1e-5
+    with pytest.raises(InputError, match="2 mixers are named"):
+        replace(TINY_DOGE, mixers=("dense", "dense"))
+    with pytest.raises(UnknownNameError, match="lightning"):
+        Decoder(replace(TINY_DOGE, mixers=("lihgtning",) * 3))
 
 
 def test_the_large_models_are_marked_and_their_specs_build_nothing():
     assert {name for name in MODELS.names() if MODELS.get(name)().large} == {"llama3_1b", "qwen3_0_6b"}
-    assert (LLAMA3_1B.parameters, QWEN3_0_6B.parameters) == (1_235_814_400, 596_049_920)
+    with torch.device("meta"):
+        counts = [sum(p.numel() for p in Decoder(config).parameters()) for config in (LLAMA3_1B, QWEN3_0_6B)]
+    assert counts == [1_235_814_400, 596_049_920]
 
 
 @pytest.mark.parametrize(

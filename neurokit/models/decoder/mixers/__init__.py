@@ -1,0 +1,1 @@
+"""Token mixers of a layer, one file each."""

@@ -1,0 +1,95 @@
+"""The token mixers of a decoder's layers, by name: what they keep from call to call, and how they are built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from neurokit.dims import Dim
+from neurokit.registry import Registry
+from neurokit.spec import StateSpec, TokenWork
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from neurokit.models.decoder.config import DecoderConfig
+
+
+@dataclass(frozen=True)
+class LayerMixer:
+    """How the tokens of a layer are mixed.
+
+    Attributes:
+        name: What `DecoderConfig.mixers` calls it.
+        summary: One line.
+        states: Returns what a layer keeps from call to call, `(config, layer, entries)`, without the layer's number in
+            the names; `entries` is the free axis "P" of caches that grow, or the number of entries of a fixed one.
+        build: Returns the layer's module, `(config, layer)`. Its forward takes the normalised stream
+            `[B, S, width]`, the call's `Tokens`, and the states in order; it returns what is added to the stream
+            and the new states.
+        work: Returns what the token behind so many others costs, `(config, layer, before)`.
+    """
+
+    name: str
+    summary: str
+    states: Callable[[DecoderConfig, int, Dim | int], tuple[StateSpec, ...]]
+    build: Callable[[DecoderConfig, int], nn.Module]
+    work: Callable[[DecoderConfig, int, int], TokenWork]
+
+
+FLOAT = 4  # bytes of an element of a cache
+
+LAYER_MIXERS: Registry[LayerMixer] = Registry("layer mixer", "neurokit.models.decoder.mixers", "neurokit.layer_mixers")
+
+
+def register_layer_mixer(mixer: LayerMixer) -> LayerMixer:
+    """Registers a mixer under its name; `DecoderConfig.mixers` may then name it."""
+    return LAYER_MIXERS.add(mixer.name, mixer)
+
+
+def cache(name: str, config: DecoderConfig, entries: Dim | int, width: int | None = None) -> StateSpec:
+    """Returns a cache `[B, Hk, P, width]`, or `[B, Hk, P]` for width 0; default is the width of a head."""
+    width = config.head_size if width is None else width
+    shape = (config.kv_heads, entries, *([width] if width else []))
+    grows = {"P": "P+S"} if isinstance(entries, Dim) else {}
+    return StateSpec(name, shape, layout="HLF"[: len(shape)], grows=grows)
+
+
+def layer_states(config: DecoderConfig, layer: int, entries: Dim | int) -> tuple[StateSpec, ...]:
+    """Returns what a layer keeps, named with its number: "k0", "v0"."""
+    states = LAYER_MIXERS.get(config.mixer(layer)).states(config, layer, entries)
+    return tuple(replace(state, name=f"{state.name}{layer}") for state in states)
+
+
+def states_of(config: DecoderConfig) -> tuple[StateSpec, ...]:
+    """Returns what a decoder keeps from call to call.
+
+    First "padding", how many of a row's entries are padding; then, unless caches that grow tell it, "length", the
+    number of entries; then the states of each layer in turn.
+    """
+    entries: Dim | int = Dim("P", min=0, max=config.longest) if config.cache is None else config.cache
+    kept = [state for at in range(config.layers) for state in layer_states(config, at, entries)]
+    counts = [StateSpec("padding", (), "int64", "")]
+    if not any(state.grows for state in kept):
+        counts.append(StateSpec("length", (), "int64", ""))
+    return (*counts, *kept)
+
+
+def token_work(config: DecoderConfig, before: int) -> tuple[TokenWork, ...]:
+    """Returns what the token behind `before` others costs, part by part; caches are float32.
+
+    Multiply-adds are those of the projections and of the mixer's two products; norms, rotations, softmax and gates,
+    which are a few operations a channel, are not among them.
+    """
+    parts = [
+        replace(LAYER_MIXERS.get(config.mixer(at)).work(config, at, before), part=f"mixer {at}")
+        for at in range(config.layers)
+    ]
+    mlp = TokenWork("mlp", weighted=3 * config.width * config.inner * config.layers)
+    return (*parts, mlp, TokenWork("head", weighted=config.width * config.vocabulary))
+
+
+def projections(config: DecoderConfig) -> int:
+    """Returns the multiply-adds of a token's query, key, value and output projections."""
+    return config.width * config.head_size * 2 * (config.heads + config.kv_heads)

@@ -1,0 +1,210 @@
+"""Language models in every ONNX form: the oracles' tokens and logits whole, in chunks, step by step, left padded."""
+
+import collections
+import functools
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+import neurokit as nk
+from neurokit.attention.linear import linear_attention
+from neurokit.cli import main
+from neurokit.errors import InputError, UnsupportedError
+
+from .oracle import PARTS, read, worst
+
+FORMS = {
+    "standard": {"attention": "standard"},
+    "ort": {"attention": "ort"},
+    "fixed": {"cache": "fixed:80"},
+    "fixed standard": {"cache": "fixed:80", "attention": "standard"},
+}
+QUICK = [("tiny_doge", "standard"), ("tiny_tnl", "ort")]  # one form of each in every run
+SLOW = [
+    pytest.param(name, form, marks=pytest.mark.slow)
+    for name in ("tiny_lm_qwen3", "tiny_doge", "tiny_tnl")
+    for form in FORMS
+    if (name, form) not in QUICK and (name != "tiny_tnl" or "fixed" not in form)
+]
+
+
+@pytest.fixture(scope="module")
+def captured():
+    """Captures each model once."""
+    return functools.cache(lambda name: nk.capture(nk.load(name)))
+
+
+@pytest.fixture(scope="module")
+def lowered(captured, tmp_path_factory):
+    """Lowers each model to each form once."""
+    made = {}
+
+    def lower(name, form):
+        if (name, form) not in made:
+            out = tmp_path_factory.mktemp("forms") / "lm"
+            made[name, form] = nk.lower(captured(name), "onnx-step", out, **FORMS[form])
+        return made[name, form]
+
+    return lower
+
+
+def nodes(artifact):
+    """Nodes by type, those of branches counted."""
+
+    def walk(graph):
+        for node in graph.node:
+            yield node.op_type
+            for attribute in node.attribute:
+                if attribute.type == onnx.AttributeProto.GRAPH:
+                    yield from walk(attribute.g)
+
+    return collections.Counter(walk(onnx.load(str(artifact.file("model.onnx"))).graph))
+
+
+def stream(runner, ids, cuts):
+    runner.reset(len(ids))
+    return np.concatenate([runner.step({"ids": part})["logits"] for part in np.split(ids, cuts, 1)], 1)
+
+
+@pytest.mark.parametrize("form", ["standard", "ort", "fixed", pytest.param("fixed standard", marks=pytest.mark.slow)])
+def test_llamas_tokens_in_every_form(lowered, form):
+    artifact, oracle = lowered("tiny_lm", form), read("lm_llama")
+    assert artifact.manifest.parity["verdict"] == "within tolerance"
+    assert artifact.manifest.parity["tokens_undecided"] == 0
+    prompt, wanted = oracle["prompt"], tuple(oracle["greedy_tokens"])
+    for parts in PARTS:
+        (found,) = nk.generate(artifact, prompt, 32, chunk=max(parts))
+        assert found.tokens == wanted
+    alone = [nk.generate(artifact, prompt[:cut], 8)[0] for cut in (37, 20, 5)]
+    for chunk in (None, 8, 1):
+        assert nk.generate(artifact, [prompt, prompt[:20], prompt[:5]], 8, chunk=chunk) == alone
+    with nk.open(artifact) as runner:
+        logits = stream(runner, np.array([prompt]), (8, 21))
+    assert worst(logits[0, -1], np.array(oracle["last_prompt_logits"])) < 1e-5
+
+
+def test_the_standard_form_is_small_and_of_the_standards_operators(lowered):
+    found = nodes(lowered("tiny_lm", "standard"))
+    assert found["Attention"] == 4
+    assert found["Softmax"] == 0
+    assert sum(found.values()) <= 200
+    grouped = nodes(lowered("tiny_lm", "ort"))
+    assert (grouped["GroupQueryAttention"], grouped["If"]) == (4, 4)
+
+
+def test_no_mask_has_a_query_axis_of_one_and_nothing_is_causal_by_attribute(lowered):
+    for form in ("standard", "ort"):
+        model = onnx.load(str(lowered("tiny_lm", form).file("model.onnx")))
+        graphs = [model.graph, *(a.g for n in model.graph.node for a in n.attribute if a.name == "else_branch")]
+        attentions = [n for g in graphs for n in g.node if n.op_type == "Attention"]
+        assert len(attentions) == 4
+        assert all(a.name == "scale" for n in attentions for a in n.attribute)
+        masks = {n.input[3] for n in attentions}
+        shaped = onnx.shape_inference.infer_shapes(model).graph.value_info
+        (shape,) = [v.type.tensor_type.shape for v in shaped if v.name in masks]
+        assert shape.dim[2].dim_param == "S" or shape.dim[2].dim_value != 1
+
+
+def test_a_fixed_cache_keeps_its_size_and_refuses_what_does_not_fit(lowered, capsys):
+    artifact = lowered("tiny_lm", "fixed")
+    states = {state.name: state for state in artifact.manifest.states}
+    assert states["k0"].shape == ("B", 2, 80, 16)
+    assert list(states)[:2] == ["padding", "length"]
+    assert main(["run", str(artifact.path), "--prompt-ids", "1,2,3", "--tokens", "78"]) == 2
+    assert "3 tokens of prompt and 78 new ones are 81" in capsys.readouterr().err
+    with nk.open(artifact) as runner:
+        runner.reset(1)
+        runner.step({"ids": np.full((1, 78), 7)})
+        with pytest.raises(InputError, match="out of") as error:
+            runner.step({"ids": np.full((1, 3), 7)})
+        assert "\n" not in str(error.value)
+        assert runner.states()["length"].tolist() == [78]
+        runner.step({"ids": np.full((1, 2), 7)})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"cache": "fixed:0"}, "cache=fixed:0"),
+        ({"cache": "fixed"}, "cache=fixed"),
+        ({"cache": "fixed:-1"}, "cache=fixed:-1"),
+        ({"attention": "fast"}, "attention=fast"),
+        ({"attetion": "ort"}, "no option 'attetion'"),
+    ],
+)
+def test_wrong_options_are_one_line_and_no_file(captured, options, said, tmp_path):
+    with pytest.raises(InputError, match=said) as error:
+        nk.lower(captured("tiny_lm"), "onnx-step", tmp_path / "out", **options)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("name", "form"), [*QUICK, *SLOW])
+def test_other_models_give_their_oracles_logits(lowered, name, form):
+    artifact = lowered(name, form)
+    assert artifact.manifest.parity["verdict"] == "within tolerance"
+    assert artifact.manifest.parity["tokens_undecided"] == 0
+    if name == "tiny_lm_qwen3":
+        oracle = read("lm_qwen3")
+        for parts in PARTS:
+            (found,) = nk.generate(artifact, oracle["prompt"], 32, chunk=max(parts))
+            assert list(found.tokens) == oracle["greedy_tokens"]
+        return
+    oracle = read({"tiny_doge": "dma_doge_lm", "tiny_tnl": "tnl_nano"}[name])
+    ids, wanted = np.array([oracle["tokens"]]), oracle["logits"]
+    with nk.open(artifact) as runner:
+        for cuts in ((), (8, 21), tuple(range(1, ids.shape[1]))):
+            logits = stream(runner, ids, cuts)
+            found = logits[0].ravel()[wanted["index"]]
+            assert np.abs(found - wanted["value"]).max() < 1e-5 * wanted["largest"]
+        three = np.full((3, ids.shape[1]), -1)
+        for row, cut in enumerate((0, 11, 30)):
+            three[row, cut:] = ids[0, : ids.shape[1] - cut]
+        for cuts in ((), (8, 21)):
+            padded = stream(runner, three, cuts)
+            for row, cut in enumerate((0, 11, 30)):
+                assert worst(padded[row, cut:], logits[0, : ids.shape[1] - cut]) < 1e-5
+
+
+class Mix(torch.nn.Module):
+    """Linear attention alone, two heads."""
+
+    def forward(self, q, k, v, kv):
+        return linear_attention(q, k, v, torch.tensor([-0.25, 0.0]), kv)
+
+
+def test_linear_attention_is_one_node_a_layer(lowered):
+    assert nodes(lowered("tiny_tnl", "ort"))["LinearAttention"] == 3
+
+
+@pytest.mark.parametrize("form", ["ort", "standard"])
+def test_steps_of_linear_attention_are_one_pass_bit_for_bit(form, tmp_path):
+    ports = tuple(nk.TensorSpec(name, (2, nk.Dim("S"), 4), layout="HLF", low=-1.0) for name in "qkv")
+    spec = nk.ModelSpec("mix", Mix, ports, outputs=("out",), states=(nk.StateSpec("kv", (2, 4, 4)),))
+    artifact = nk.lower(nk.capture(spec), "onnx-step", tmp_path / "mix", attention=form)
+    rng = np.random.default_rng(0)
+    feeds = {name: rng.standard_normal((3, 2, 300, 4)).astype(np.float32) for name in "qkv"}
+    with nk.open(artifact) as runner:
+        found = {}
+        for parts in (1, 300):
+            runner.reset(3)
+            calls = [
+                runner.step({n: np.ascontiguousarray(p) for n, p in zip(feeds, part, strict=True)})
+                for part in zip(*(np.split(x, parts, 2) for x in feeds.values()), strict=True)
+            ]
+            found[parts] = (
+                np.concatenate([y["out"] if isinstance(y, dict) else y for y in calls], 2),
+                runner.states()["kv"],
+            )
+    for one, steps in zip(found[1], found[300], strict=True):
+        np.testing.assert_array_equal(one, steps)
+
+
+def test_a_model_without_growing_caches_has_no_fixed_one(captured, lowered, tmp_path):
+    artifact = lowered("tiny_tnl", "ort")
+    assert all("P" not in state.shape for state in artifact.manifest.states)
+    with pytest.raises(UnsupportedError, match="no caches that grow"):
+        nk.lower(captured("tiny_tnl"), "onnx-step", tmp_path / "out", cache="fixed:8")
+    assert not (tmp_path / "out").exists()
