@@ -19,7 +19,7 @@ from neurokit.capture.rolling.roll import Rolled
 from neurokit.capture.starts import numbers
 from neurokit.capture.tracing import FreeGraph, Job, free_graph, program_of
 from neurokit.capture.twin import Twin
-from neurokit.capture.types import StateInfo
+from neurokit.capture.types import PortInfo, StateInfo, initial_state
 from neurokit.errors import NeurokitError
 from neurokit.spec import ModelSpec, TimeOutput
 
@@ -57,7 +57,8 @@ def hand_step(twin: Twin, spec: ModelSpec, batch: Any, found: Probe) -> HandStep
         return None
     inputs = input_ports(spec, "dynamic", batch, "sequence")
     given = (*example_values(spec, LENGTHS[0], 2), *_neuron_states(found.states, 2))
-    job = Job(twin, spec, "dynamic", given, (*inputs, *found.states), False)
+    over_steps: tuple[PortInfo | StateInfo, ...] = (*inputs, *found.states)
+    job = Job(twin, spec, "dynamic", given, over_steps, False)
     try:
         free = free_graph(job)
     except NeurokitError:
@@ -75,15 +76,13 @@ def hand_step(twin: Twin, spec: ModelSpec, batch: Any, found: Probe) -> HandStep
     if over_time is None:
         return None
     step.per_step = over_time == "sequence"
-    ports = (*input_ports(spec, None, batch, "step"), *found.states, *states)
+    ports: tuple[PortInfo | StateInfo, ...] = (*input_ports(spec, None, batch, "step"), *found.states, *states)
     example = (*example_values(spec, None, 2), *_neuron_states(found.states, 2), *_neuron_states(states, 2))
     program = program_of(step, Job(twin, spec, None, example, ports, True))
     return HandStep(program, free.paths, states, over_time)  # type: ignore[arg-type]
 
 
 def _neuron_states(states: Sequence[StateInfo], batch: int) -> list[Tensor]:
-    from neurokit.capture.types import initial_state
-
     return [initial_state(state, batch, {}) for state in states]
 
 

@@ -89,7 +89,7 @@ def _lanes(graph: Graph, shapes: Mapping[Node, tuple[int, ...]], steps: int) -> 
 
 def _lane(node: Node, shapes: Mapping[Node, tuple[int, ...]], steps: int) -> Lane | None:
     source: Any = node.args[0] if node.args else None
-    keep = node.target == aten.slice.Tensor and len(node.args) == 4 and node.args[1] == 0
+    keep = bool(node.target == aten.slice.Tensor and len(node.args) == 4 and node.args[1] == 0)
     if keep:
         at: Any = node.args[2]
         ends = (at + 1, steps, sys.maxsize) if at in (-1, steps - 1) else (at + 1,)

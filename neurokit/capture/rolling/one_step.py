@@ -75,7 +75,7 @@ def carried_values(graph: Graph, given: Sequence[str]) -> dict[Node, tuple[int, 
 
 def first_values(values: Mapping[Node, Any], carried: Mapping[Node, Sequence[int]]) -> list[Tensor]:
     """Returns what every carried value is before the first step, from a run of the graph."""
-    return [values[loop.args[0][at]] for loop, places in carried.items() for at in places]  # type: ignore[index,union-attr]
+    return [values[loop.args[0][at]] for loop, places in carried.items() for at in places]  # type: ignore[index]
 
 
 def _open(graph: Graph, carried: Mapping[Node, Sequence[int]]) -> list[str]:
