@@ -82,13 +82,17 @@ def capture(
 
 
 def exact(
-    model: Captured | ModelSpec, calibration: torch.Tensor | None = None, *, bits: int = 8, search: bool | None = None
+    model: Captured | ModelSpec,
+    calibration: torch.Tensor | Mapping[str, torch.Tensor] | None = None,
+    *,
+    bits: int = 8,
+    search: bool | None = None,
 ) -> Exact:
     """Turns a model into its exact form: the same spikes on every target, bit for bit, with a proof.
 
     Args:
         model: A captured model, or a spec. Re-parameterised branches are merged.
-        calibration: Inputs `[T, B, *shape]`; default is the spec's example.
+        calibration: Inputs `[T, B, *shape]`, of several inputs by name; default is the spec's example.
         bits: Bits of a weight, 2 to 8.
         search: Whether to search for the rounding that keeps the sums; default is with calibration data.
 

@@ -15,6 +15,7 @@ from neurokit.export.onnx.fuse import fuse
 from neurokit.export.onnx.group_query import group_queries
 from neurokit.export.onnx.passes import clean, distinct_outputs
 from neurokit.export.onnx.pooling import avg_pool2d
+from neurokit.export.onnx.sorting import sort_stable
 from neurokit.neurons.parameters import ARGUMENTS
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def _translate(captured: Captured, attention: AttentionForm, opset: int) -> ir.M
         torch.ops.neurokit.plif.default: _translation("plif"),
         torch.ops.neurokit.stepwise.default: _stepwise,
         torch.ops.aten.avg_pool2d.default: avg_pool2d,
+        torch.ops.aten.sort.stable: sort_stable,
         **translations(attention),
     }
     try:

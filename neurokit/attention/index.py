@@ -69,8 +69,8 @@ class BlockIndex:
                 expected=f"[B, heads, {wanted[0]}, {wanted[1]}], and no more queries than keys where causal",
             )
         some, whole = _overlap(q_len, kv_len, block_q, block_k, causal, blocks.device)
-        num, idx = _compact(blocks & some & ~whole)
-        full_num, full_idx = _compact(blocks & whole)
+        num, idx = compact(blocks & some & ~whole)
+        full_num, full_idx = compact(blocks & whole)
         return cls(num, idx, full_num, full_idx, q_len, kv_len, block_q, block_k, causal)
 
     @classmethod
@@ -124,8 +124,8 @@ class BlockIndex:
     def transpose(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns, for every key block, counts and indices of the query blocks that list it: partial, then full."""
         width = _ceil(self.kv_len, self.block_k)
-        partial = _compact(_expand(self.num, self.idx, width).transpose(2, 3))
-        return (*partial, *_compact(_expand(self.full_num, self.full_idx, width).transpose(2, 3)))
+        partial = compact(_expand(self.num, self.idx, width).transpose(2, 3))
+        return (*partial, *compact(_expand(self.full_num, self.full_idx, width).transpose(2, 3)))
 
     def to_csr(self) -> tuple[Tensor, Tensor]:
         """Returns row pointers `[B * heads * Q + 1]` and the listed key blocks of all rows, both int32."""
@@ -219,7 +219,7 @@ def _ceil(length: int, block: int) -> int:
     return -(-length // block)
 
 
-def _compact(table: Tensor) -> tuple[Tensor, Tensor]:
+def compact(table: Tensor) -> tuple[Tensor, Tensor]:
     """Returns counts and indices of the true entries of the last axis, in rising order."""
     num = table.sum(-1).to(torch.int32)
     width = max(int(num.max()) if num.numel() else 0, 1)

@@ -136,6 +136,20 @@ class AttentionPattern:
     card: ClassVar[Card]
     traits: ClassVar[Traits]
 
+    @property
+    def tile(self) -> tuple[int, int]:
+        """Queries and keys of a block of the table that `blocks` returns; (1, 1) for tokens."""
+        return 1, 1
+
+    @property
+    def one_softmax(self) -> bool:
+        """Whether the output is one softmax over the selected keys."""
+        return True
+
+    def slots(self, length: int) -> int:
+        """Returns the largest number of blocks that a row of the table lists, for `length` keys."""
+        return -(-length // self.tile[1])
+
     @classmethod
     def samples(cls) -> list[AttentionPattern]:
         """Returns small instances for the contract tests."""
@@ -144,6 +158,10 @@ class AttentionPattern:
     def whole(self, length: int) -> AttentionPattern:
         """Returns the same pattern with a budget that holds `length` keys: it must be dense attention."""
         raise NotImplementedError
+
+    def blocks(self, call: Call) -> Tensor:
+        """Returns the table of blocks, bool `[B, 1 or Hk or H, Q, K]`, in operations that can be traced."""
+        return self.visible(call)
 
     def visible(self, call: Call) -> Tensor:
         """Returns the pairs that count, bool `[B, 1 or Hk or H, S, T]`, causality included."""
@@ -157,15 +175,11 @@ class AttentionPattern:
         """Returns the output `[B, H, S, Dv]`; the definition, from the set."""
         return attend(call.q, call.k, call.v, self.visible(call), call.key_bias, call.scale)[0]
 
-    def boundary(self, call: Call) -> Tensor | None:
-        """Returns how near each row's set is to another one, `[B, heads, rows]` relative, or None where unknown."""
-        return None
-
-    def obstacles(self, form: Form, longest: int | None = None) -> list[Unsupported]:
-        """Returns why a graph of the pattern cannot be made in a form, before any work."""
+    def obstacles(self, form: Form, longest: int | None = None, cap: int | None = None) -> list[Unsupported]:
+        """Returns why a graph of the pattern cannot be made in a form, before any work; as `graph.obstacles`."""
         from neurokit.attention.graph import obstacles
 
-        return obstacles(self, form, longest)
+        return obstacles(self, form, longest, cap)
 
 
 _P = TypeVar("_P", bound=type[AttentionPattern])

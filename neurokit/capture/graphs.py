@@ -50,6 +50,7 @@ def _alike(a: Sequence[Size], b: Sequence[Size]) -> bool:
 
 def several_and_neurons(spec: ModelSpec) -> UnsupportedError:
     """Returns the error of a model with several graphs in which there are spiking neurons."""
-    why = "it has several graphs and spiking neurons, whose state belongs to no single one of them"
-    reason = Unsupported("", spec.name, why, "give a spiking model one graph")
+    why = "it has several graphs and spiking neurons: T is the model's, and no graph says whether it runs over time"
+    fix = "give the spiking graph, with its declared states, a model of its own; what the others give it is an input"
+    reason = Unsupported("", spec.name, why, fix)
     return UnsupportedError(f"model {spec.name!r} cannot be captured", [reason])

@@ -14,14 +14,13 @@ import torch
 from torch import Tensor
 
 from neurokit.capture import Captured, capture
-from neurokit.capture.probe import input_shape
-from neurokit.capture.reference import example_input
 from neurokit.data.labelled import Labelled
 from neurokit.errors import InputError, Unsupported, UnsupportedError
 from neurokit.exact import limits
 from neurokit.exact import plan as planning
 from neurokit.exact.against import against_float, erased
 from neurokit.exact.bounds import LIMIT
+from neurokit.exact.calibration import Given, batch_of, calibration_of, shape_of
 from neurokit.exact.finetune import Training, train
 from neurokit.exact.fold import fold
 from neurokit.exact.folded import Folded
@@ -76,14 +75,14 @@ class Exact:
 
 
 def exact(
-    model: Captured | ModelSpec, calibration: Tensor | None = None, *, bits: int = 8, search: bool | None = None
+    model: Captured | ModelSpec, calibration: Given | None = None, *, bits: int = 8, search: bool | None = None
 ) -> Exact:
     """Turns a model into its exact form.
 
     Args:
         model: A captured model, or a spec. Re-parameterised branches are merged.
         calibration: Inputs `[T, B, *shape]` (`[B, *shape]` for images and without time); default is the spec's
-            example, which calibrates ranges but tells little of real data.
+            example, which calibrates ranges but tells little of real data. Of several inputs by name.
         bits: Bits of a weight, 2 to 8.
         search: Whether to search for the rounding that keeps the sums; default is with calibration data.
 
@@ -103,7 +102,7 @@ def exact(
 def exact_finetune(
     model: Captured | ModelSpec,
     data: Labelled,
-    calibration: Tensor | None = None,
+    calibration: Given | None = None,
     *,
     bits: int = 4,
     epochs: int = 20,
@@ -133,6 +132,13 @@ def exact_finetune(
     _check_bits(bits)
     how = Training(epochs, learning_rate, batch, seed)
     captured = _merged(model)
+    if len(captured.spec.inputs) > 1:
+        names = ", ".join(port.name for port in captured.spec.inputs)
+        raise InputError(
+            f"fine-tuning feeds one input, and model {captured.spec.name!r} has {names}",
+            expected="a model with one input",
+            fix="leave fine-tuning away: the exact form itself takes several inputs",
+        )
     inputs = Labelled(sequences(captured, data), data.y, data.name)
     calibration = _first_samples(captured, inputs) if calibration is None else calibration
     job = _prepare(captured, calibration, True)
@@ -157,9 +163,9 @@ class _Job:
     original: Captured
     reference: Captured
     folded: Folded
-    x: Tensor
+    x: tuple[Tensor, ...]
     seen: Calibration
-    rounding: Rounding
+    roundings: tuple[Rounding, ...]
     steps: int | None
     calibrated: bool
 
@@ -179,32 +185,32 @@ def check_spec(spec: ModelSpec) -> None:
     """Refuses a model that has no exact form because of its ports, before it is captured.
 
     Raises:
-        UnsupportedError: If it has several graphs or inputs, declared states, or free axes.
+        UnsupportedError: If it has several graphs, declared states, or free axes.
     """
-    refuse_ports(spec, ("dtypes",), "the exact form", "leave --numerics exact away")
+    refuse_ports(spec, ("dtypes", "inputs"), "the exact form", "leave --numerics exact away")
 
 
-def _prepare(model: Captured | ModelSpec, calibration: Tensor | None, search: bool) -> _Job:
+def _prepare(model: Captured | ModelSpec, calibration: Given | None, search: bool) -> _Job:
     check_spec(model if isinstance(model, ModelSpec) else model.whole_spec)
     original = _merged(model)
     _refuse_loops(original)
     reference = rounded_starts(_reference(original))
-    x = _calibration(reference, calibration)
+    x = calibration_of(reference, calibration)
     steps = reference.time_steps if isinstance(reference.time_steps, int) else None
     folded = fold(reference.program, steps)
-    seen = observe(folded, (x, *reference.initial_states(_batch_of(reference, x))), moments=search)
-    info = reference.spec.inputs[0]
-    rounding = planning.input_rounding(x, info.low, info.high)
-    return _Job(original, reference, folded, x, seen, rounding, steps, calibration is not None)
+    seen = observe(folded, (*x, *reference.initial_states(batch_of(reference, x[0]))), moments=search)
+    ports = zip(x, reference.spec.inputs, strict=True)
+    roundings = tuple(planning.input_rounding(values, port.low, port.high) for values, port in ports)
+    return _Job(original, reference, folded, x, seen, roundings, steps, calibration is not None)
 
 
 def _finish(job: _Job, folded: Folded, bits: int, search: bool) -> Exact:
     """Plans, builds and proves; coarsens what the proof rejects, and again."""
     reference, original, steps = job.reference, job.original, job.steps
     one = 1 if reference.batch == "dynamic" else reference.batch
-    shape = input_shape(reference.spec, steps, one)
+    shapes = [shape_of(reference, port, one) for port in reference.spec.inputs]
     states = reference.initial_states(one)
-    draft = planning.draft(folded, job.seen, job.rounding, shape, states, steps or 1, bits)
+    draft = planning.draft(folded, job.seen, job.roundings, shapes, states, steps or 1, bits)
     for _ in range(_ROUNDS):
         numbers = planning.fill(folded, job.seen, draft, bits, search)
         made = build(reference, numbers)
@@ -302,27 +308,6 @@ def _reference(captured: Captured) -> Captured:
     if captured.form == "sequence" and captured.time_steps == steps:
         return captured
     return captured.retrace(form="sequence", time_steps=steps)
-
-
-def _calibration(captured: Captured, given: Tensor | None) -> Tensor:
-    steps = captured.time_steps if isinstance(captured.time_steps, int) else None
-    batch = 2 if captured.batch == "dynamic" else captured.batch
-    if given is None:
-        return example_input(captured.spec, steps, batch, 0)
-    wanted = input_shape(captured.spec, steps, batch)
-    axis = len(wanted) - len(captured.spec.inputs[0].shape) - 1
-    shape = list(given.shape) if isinstance(given, Tensor) else []
-    free = [size for i, size in enumerate(shape) if i != axis]
-    if len(shape) != len(wanted) or free != [size for i, size in enumerate(wanted) if i != axis] or not shape[axis]:
-        names = ["B" if i == axis else str(size) for i, size in enumerate(wanted)]
-        raise InputError(f"calibration data have shape {shape}", expected=f"[{', '.join(names)}]")
-    if not bool(torch.isfinite(given).all()):
-        raise InputError("calibration data hold numbers that are not finite", expected="finite numbers")
-    return given.to(getattr(torch, captured.spec.inputs[0].dtype))
-
-
-def _batch_of(captured: Captured, x: Tensor) -> int:
-    return int(x.shape[x.dim() - len(captured.spec.inputs[0].shape) - 1])
 
 
 def _neuron(neuron: Any, changed: dict[str, Any]) -> Any:

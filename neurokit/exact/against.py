@@ -52,13 +52,13 @@ def erased(folded: Folded, plan: Plan, seen: Calibration, calls: Sequence[str]) 
     return found
 
 
-def against_float(source: Captured, made: Captured, x: Tensor, data: str) -> dict[str, Any]:
+def against_float(source: Captured, made: Captured, x: tuple[Tensor, ...], data: str) -> dict[str, Any]:
     """Returns how far an exact form is from its source on given inputs.
 
     Args:
         source: The network in float numerics, as a sequence.
         made: Its exact form, as a sequence of as many steps.
-        x: Inputs, `[T, B, *shape]` or `[B, *shape]`.
+        x: Every input, `[T, B, *shape]` or `[B, *shape]`.
         data: What they are.
 
     Returns:
@@ -66,7 +66,7 @@ def against_float(source: Captured, made: Captured, x: Tensor, data: str) -> dic
         differ.
     """
     before, after = (_run(captured, x) for captured in (source, made))
-    samples = int(x.shape[x.dim() - len(source.spec.inputs[0].shape) - 1])
+    samples = _samples(source, x)
     error = 0.0
     for a, b in zip(before[0], after[0], strict=True):
         norm = float(a.double().norm())
@@ -83,10 +83,14 @@ def against_float(source: Captured, made: Captured, x: Tensor, data: str) -> dic
     }
 
 
-def _run(captured: Captured, x: Tensor) -> tuple[tuple[Tensor, ...], list[Tensor]]:
-    size = int(x.shape[x.dim() - len(captured.spec.inputs[0].shape) - 1])
+def _samples(captured: Captured, x: tuple[Tensor, ...]) -> int:
+    return int(x[0].shape[x[0].dim() - len(captured.spec.inputs[0].shape) - 1])
+
+
+def _run(captured: Captured, x: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+    states = captured.initial_states(_samples(captured, x))
     with torch.no_grad():
-        outputs, records = record(captured.program.module(), (x, *captured.initial_states(size)))
+        outputs, records = record(captured.program.module(), (*x, *states))
     return outputs[: len(captured.output_names)], [entry.spikes for entry in records]
 
 

@@ -17,7 +17,7 @@ from neurokit.exact.dyadic import ANY, lowest_bit
 from neurokit.exact.membranes import Membrane
 
 LIMIT = 24  # bits of a float32's significand
-CONSTANT = -2  # the source of a tensor of constants
+CONSTANT = -(2**31)  # the source of a tensor of constants
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Range:
         pos: Largest sum of positive terms, >= 0.
         neg: Largest sum of the magnitudes of negative terms, >= 0.
         grid: Exponent of the grid.
-        sources: Numbers of the linear maps whose grids can still change this one (-1: the input; CONSTANT).
+        sources: Numbers of the linear maps whose grids can still change this one (-1: the first input, -2: the second,
+            and so on; CONSTANT).
         gain: Exponent by which this grid is finer (negative) than that of its sources.
     """
 

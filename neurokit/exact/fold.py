@@ -51,8 +51,8 @@ class _Folder:
         for node in list(self.graph.nodes):
             if node.op == "call_module":
                 self.graph.erase_node(node)  # torch.export's guards
-            elif node.op == "placeholder" and self.made.input is None:
-                self.made.input = node
+            elif node.op == "placeholder":
+                self.made.placeholders.append(node)
             elif node.op == "call_function":
                 self._visit(node)
             elif node.op == "output":

@@ -22,7 +22,7 @@ class Folded:
         neurons: Nodes of the neurons, in order.
         parameters: What changed in each neuron's parameters ("op" and scalars).
         scales: Nodes that multiply a sum by a constant of eight bits, in order: what comes of it is rounded again.
-        input: The placeholder of x.
+        placeholders: The placeholders, in order: inputs, then states.
         notes: What was approximated, one line each.
     """
 
@@ -32,7 +32,7 @@ class Folded:
     neurons: list[Node] = field(default_factory=list)
     parameters: list[dict[str, Any]] = field(default_factory=list)
     scales: list[Node] = field(default_factory=list)
-    input: Any = None
+    placeholders: list[Node] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def weight(self, index: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +33,7 @@ class Draft:
     """A plan in the making.
 
     Attributes:
-        input: Rounding of the input.
+        inputs: Rounding of every input, in order.
         floors: Finest grid that each linear map's weights and bias may make, by number.
         results: Exponent that each linear map's result is rounded to, by number.
         currents: Exponent that each neuron's input is rounded to, by number.
@@ -43,7 +44,7 @@ class Draft:
         scales: Exponent that what a constant factor makes is rounded to, by number.
     """
 
-    input: Rounding
+    inputs: list[Rounding]
     floors: dict[int, float] = field(default_factory=dict)
     results: dict[int, int] = field(default_factory=dict)
     currents: dict[int, int] = field(default_factory=dict)
@@ -58,8 +59,9 @@ class Draft:
         step = max(1, math.ceil(bits))
         if source == CONSTANT:
             return
-        if source == -1:
-            self.input = input_rounding_at(self.input.exponent + step, self.input.low, self.input.high)
+        if source < 0:
+            old = self.inputs[_place_of(source)]
+            self.inputs[_place_of(source)] = input_rounding_at(old.exponent + step, old.low, old.high)
         elif source in self.results and not own:
             self.results[source] += step
         else:
@@ -91,22 +93,30 @@ def input_rounding_at(exponent: int, low: float | None, high: float | None) -> R
     )
 
 
-def input_range(shape: tuple[int, ...], rounding: Rounding) -> Range:
-    """Returns the range of the rounded input."""
+def _source_of(place: int) -> int:
+    """Returns the number under which bounds know an input as their source; linear maps have those from 0."""
+    return -1 - place
+
+
+_place_of = _source_of  # its own inverse
+
+
+def input_range(shape: tuple[int, ...], rounding: Rounding, place: int) -> Range:
+    """Returns the range of a rounded input."""
     low, high = rounding.low or 0.0, rounding.high or 0.0
     return Range(
         torch.full(shape, max(high, 0.0)),
         torch.full(shape, max(-low, 0.0)),
         torch.full(shape, float(rounding.exponent), dtype=torch.float64),
-        frozenset({-1}),
+        frozenset({_source_of(place)}),
     )
 
 
 def draft(
     folded: Folded,
     seen: Calibration,
-    rounding: Rounding,
-    shape: tuple[int, ...],
+    roundings: Sequence[Rounding],
+    shapes: Sequence[tuple[int, ...]],
     states: tuple[Tensor, ...],
     steps: int,
     bits: int,
@@ -116,8 +126,8 @@ def draft(
     Args:
         folded: The network.
         seen: What its linear maps saw.
-        rounding: Of the input.
-        shape: Of the input, for one sample.
+        roundings: Of every input.
+        shapes: Of every input, for one sample.
         states: Initial states.
         steps: T.
         bits: Bits of a weight.
@@ -130,7 +140,8 @@ def draft(
         nominal.operands.clear()
         names = [n.name for n in folded.linears], [n.name for n in folded.neurons]
         run = Ranges(folded.module, *names, nominal, steps)
-        return run, run.start(input_range(shape, rounding), *states)
+        given = [input_range(*each, place) for place, each in enumerate(zip(shapes, roundings, strict=True))]
+        return run, run.start(*given, *states)
 
     run, found = walk()
     for choose in (limits.of_shortcuts, limits.of_coarse_sums):
@@ -139,12 +150,14 @@ def draft(
         if more:
             nominal.limits |= more
             run, found = walk()
-    made = Draft(rounding, operand_grids=run.operand_grids, limits=dict(nominal.limits), scales=scales)
+    made = Draft(list(roundings), operand_grids=run.operand_grids, limits=dict(nominal.limits), scales=scales)
     made.operands = {i: Rounding(e, -limit, limit) for i, (e, limit) in nominal.operands.items()}
     _round_currents(made, found, seen)
     own, common = _floors(found, made.currents)
-    if -1 in common and common[-1] > rounding.exponent:
-        made.input = input_rounding_at(math.ceil(common[-1]), rounding.low, rounding.high)
+    for place, rounding in enumerate(roundings):
+        wanted = common.get(_source_of(place), -ANY)
+        if wanted > rounding.exponent:
+            made.inputs[place] = input_rounding_at(math.ceil(wanted), rounding.low, rounding.high)
     for index in range(len(folded.linears)):
         weight = folded.weight(index)
         natural = choose_exponents(weight, bits, -ANY).double() + run.operand_grids.get(index, 0.0)
@@ -195,7 +208,7 @@ def _floors(found: list[Finding], currents: dict[int, int]) -> tuple[dict[int, f
 
 def fill(folded: Folded, seen: Calibration, made: Draft, bits: int, search: bool) -> Plan:
     """Puts every weight and bias on its grid."""
-    plan = Plan(input=made.input, operands=dict(made.operands))
+    plan = Plan(inputs=tuple(made.inputs), operands=dict(made.operands))
     plan.scales = {index: Rounding(exponent) for index, exponent in made.scales.items()}
     for index, exponent in made.currents.items():
         limit = made.current_limits.get(index)
@@ -269,10 +282,12 @@ def _round_current(made: Draft, finding: Finding, seen: Calibration, bits: float
 
 def as_json(plan: Plan) -> dict[str, Any]:
     """Returns what a manifest says of a plan."""
+    first = plan.inputs[0] if plan.inputs else None
     return {
-        "input_exponent": plan.input.exponent if plan.input else None,
-        "input_low": plan.input.low if plan.input else None,
-        "input_high": plan.input.high if plan.input else None,
+        "input_exponent": first.exponent if first else None,
+        "input_low": first.low if first else None,
+        "input_high": first.high if first else None,
+        "input_grids": [{"exponent": each.exponent, "low": each.low, "high": each.high} for each in plan.inputs],
         "operand_roundings": len(plan.operands),
         "result_roundings": len(plan.results),
         "results_limited": sum(rounding.high is not None for rounding in plan.results.values()),

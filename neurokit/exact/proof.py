@@ -126,7 +126,7 @@ def prove(
     """Proves a program in the sequence form.
 
     Args:
-        program: The program; its input may be any number, so it must limit and round it itself.
+        program: The program; its inputs may be any number, so it must limit and round them itself.
         calls: Module path of every neuron node, in order.
         states: Initial states for one sample.
         steps: T.
@@ -138,24 +138,30 @@ def prove(
     linears: list[str] = []
     names: list[str] = []
     neurons: list[str] = []
-    shape: tuple[int, ...] = ()
+    shapes: list[tuple[int, ...]] = []
     for node in module.graph.nodes:
-        if node.op == "placeholder" and not shape:
-            shape = _one_sample(node, steps, states)
+        if node.op == "placeholder":
+            shapes.append(_one_sample(node))
         elif nodes.is_weighted(node) and node.args[1].op == "get_attr" and len(node.args) > 2 and node.args[2]:
             linears.append(node.name)
             names.append(_path(str(node.args[1].target)))
         elif nodes.is_op(node, nodes.NEURONS):
             neurons.append(node.name)
     run = Ranges(module, linears, neurons, None, steps or 1)
-    huge = torch.full(shape, 1e30)
-    found = run.start(Range(huge, huge, torch.full(shape, -149.0, dtype=torch.float64)), *states)
+    given = [_anything(shape) for shape in shapes[: len(shapes) - len(states)]]
+    found = run.start(*given, *states)
     users = {node.name: node for node in module.graph.nodes}
     layers = [_layer(finding, users, names, calls) for finding in found]
     return Proof(tuple(layer for layer in layers if layer is not None), steps), found
 
 
-def _one_sample(node: Node, steps: int | None, states: tuple[Tensor, ...]) -> tuple[int, ...]:
+def _anything(shape: tuple[int, ...]) -> Range:
+    """Returns the range of an input that may be any number."""
+    huge = torch.full(shape, 1e30)
+    return Range(huge, huge, torch.full(shape, -149.0, dtype=torch.float64))
+
+
+def _one_sample(node: Node) -> tuple[int, ...]:
     """Returns the input's shape with every free size 1: the one free size is the batch."""
     return tuple(size if isinstance(size, int) else 1 for size in node.meta["val"].shape)
 

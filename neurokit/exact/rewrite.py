@@ -47,7 +47,7 @@ class Plan:
 
     Attributes:
         linears: Weights and biases, by the number of the linear map.
-        input: Rounding of the input.
+        inputs: Rounding of every input, in order.
         operands: Roundings of linear maps' operands, by number.
         results: Roundings of linear maps' results, by number.
         currents: Roundings of neurons' input currents, by number of the neuron node.
@@ -55,7 +55,7 @@ class Plan:
     """
 
     linears: dict[int, Quantised] = field(default_factory=dict)
-    input: Rounding | None = None
+    inputs: tuple[Rounding, ...] = ()
     operands: dict[int, Rounding] = field(default_factory=dict)
     results: dict[int, Rounding] = field(default_factory=dict)
     currents: dict[int, Rounding] = field(default_factory=dict)
@@ -70,8 +70,8 @@ def apply(program: ExportedProgram, plan: Plan, steps: int | None) -> tuple[Expo
 
 def place(folded: Folded, plan: Plan) -> Folded:
     """Puts a plan's numbers and roundings into a folded graph, in place."""
-    if plan.input is not None:
-        _insert_after(folded, folded.input, plan.input)
+    for node, rounding in zip(folded.placeholders, plan.inputs, strict=False):  # states follow
+        _insert_after(folded, node, rounding)
     for index, numbers in plan.linears.items():
         folded.set(index, numbers.weight, numbers.real_bias)
     for index, rounding in plan.operands.items():

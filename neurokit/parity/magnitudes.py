@@ -162,10 +162,16 @@ def _rounded(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any
 
 def _compared(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A comparison jumps too; what it says of numbers that every implementation has alike is certain."""
-    made = target(*tree_map(size_of, args), **tree_map(size_of, kwargs))
+    bits = names_of(target)[1].startswith(("__", "bitwise"))  # of decisions, which the analysis holds as numbers
+    read = (lambda value: _decision(size_of(value))) if bits else size_of
+    made = target(*tree_map(read, args), **tree_map(read, kwargs))
     count = _most(args, kwargs)
     ones = torch.ones(made.shape, dtype=torch.get_default_dtype())
     return Magnitude(ones, count + _ESTIMATED if count else 0, _rigorous(args, kwargs) and not count)
+
+
+def _decision(value: Any) -> Any:
+    return value != 0 if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def _chosen(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Magnitude | None:

@@ -99,7 +99,8 @@ _NAMES: dict[Kind, str] = {
     Kind.SIGN: "abs neg negative",
     Kind.LIMIT: "relu relu6 clamp clamp_min clamp_max clip hardtanh",
     Kind.ROUND: "round floor ceil trunc",
-    Kind.COMPARE: "gt ge lt le eq ne logical_and logical_or logical_not logical_xor sign isnan isinf",
+    Kind.COMPARE: """gt ge lt le eq ne logical_and logical_or logical_not logical_xor sign isnan isinf
+        __and__ __or__ __xor__ bitwise_and bitwise_or bitwise_xor bitwise_not""",
     Kind.CHOOSE: "where masked_fill",
     Kind.MAXIMUM: """max_pool1d max_pool2d max_pool3d max_pool2d_with_indices adaptive_max_pool1d adaptive_max_pool2d
         amax amin maximum minimum max.other min.other max min""",

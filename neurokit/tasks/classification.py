@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import version
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurokit.errors import InputError
+from neurokit.errors import InputError, MissingRuntimeError
 from neurokit.quantity import Quantity
 from neurokit.tasks.choice import best_class
 from neurokit.tasks.images import image_sample
@@ -56,10 +55,12 @@ class Classification:
         if count > 3:
             best = np.argsort(-predictions, axis=1, kind="stable")[:, :3]
             found["top_3"] = wilson(int((best == labels[:, None]).any(1).sum()), len(labels), "samples")
-        if find_spec("sklearn") is not None:  # accuracy needs no library, and is there without it
+        try:
             f1_score = sklearn_metrics("classification").f1_score
-            f1 = float(f1_score(labels, chosen, average="macro", zero_division=0.0))
-            found["macro_f1"] = Quantity.exact(f1, "", "measured", f"scikit-learn {version('scikit-learn')}")
+        except MissingRuntimeError:  # accuracy needs no library, and is there without it
+            return found
+        f1 = float(f1_score(labels, chosen, average="macro", zero_division=0.0))
+        found["macro_f1"] = Quantity.exact(f1, "", "measured", f"scikit-learn {version('scikit-learn')}")
         return found
 
     def answer(self, prediction: np.ndarray, settings: Mapping[str, Any]) -> Any:

@@ -55,6 +55,15 @@ class SSA(AttentionPattern):
         """Returns a budget of `length` keys."""
         return replace(self, count=-(-length // self.block))
 
+    @property
+    def tile(self) -> tuple[int, int]:
+        """Queries and keys of a block."""
+        return 1, self.block
+
+    def slots(self, length: int) -> int:
+        """Returns the blocks that a row lists at most."""
+        return min(self.count, -(-length // self.block))
+
     def importance(self, call: Call) -> Tensor:
         """Returns what each block is worth to each query, `[B, Hk, S, blocks]`; minus infinity from its own on."""
         k = call.k

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import neurokit as nk
@@ -24,8 +26,13 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture
 def pack(artifacts, tmp_path):
+    x = np.random.default_rng(0).random((8, 1, 8, 8), dtype=np.float32)
+    with nk.open(artifacts["onnx"]) as runner:
+        y = runner(np.repeat(x[None], 4, axis=0)).argmax(-1)
+    y[0] = (y[0] + 1) % 10  # one of eight is wrong
+    np.savez(tmp_path / "d.npz", x=x, y=y)
     jobs = [
-        Job("artifact", str(artifacts["onnx"]), threads=1, rules=FAST),
+        Job("artifact", str(artifacts["onnx"]), threads=1, rules=FAST, data=str(tmp_path / "d.npz")),
         Job("artifact", str(artifacts["onnx-step"]), "stream", threads=1, rules=FAST),
     ]
     return packing.write_pack(tmp_path / "pack", jobs)
@@ -58,6 +65,9 @@ def test_the_pack_runs_without_torch_and_its_json_comes_back(pack, tmp_path):
     assert run.failures == ()
     assert [(r.target, r.scenario) for r in run.reports] == [("onnx", "single"), ("onnx-step", "stream")]
     assert all(len(r.samples_s) >= 20 and r.output_error < 1e-3 for r in run.reports)
+    assert run.reports[0].accuracy == {"correct": 7, "total": 8, "data": "data-0.npz"}
+    assert run.reports[0].scores["headline"] == "accuracy"
+    assert "accuracy 87.50%" in done.stdout
     assert "median" in done.stdout
     page = tmp_path / "page.html"
     assert cli.main(["report", str(out), "--html", str(page)]) == 0
@@ -83,6 +93,16 @@ def test_a_pack_appears_whole_and_is_not_overwritten(pack, artifacts):
     assert len(json.loads((pack / "jobs.json").read_text())) == 1
     with pytest.raises(InputError, match="nothing to pack"):
         packing.write_pack(pack.parent / "p2", [])
+
+
+def test_a_pack_scores_by_neurokits_own_tasks_only(tmp_path, monkeypatch):
+    class Foreign:
+        info = packing.TASKS.get("segmentation").info
+
+    monkeypatch.setattr(packing.TASKS, "get", lambda name: Foreign())
+    manifest = SimpleNamespace(task=SimpleNamespace(name="sign"))
+    with pytest.raises(InputError, match="task 'sign' of here is of another distribution"):
+        packing._refuse_foreign(SimpleNamespace(path="here", manifest=manifest))
 
 
 def test_a_damaged_pack_says_so(pack, tmp_path):
