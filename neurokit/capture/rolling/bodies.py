@@ -129,7 +129,7 @@ def _matched(groups: list[list[Node]], lanes: Mapping[Node, Lane], steps: int, f
     known = [base, {node: node for node in template}]
     for t in range(first + 2, steps):
         made = _match(template, groups[t], {"earlier": known[-1], "class": before}, lanes, steps, t - first - 1)
-        if len(made) != len(template) and t != steps - 1:
+        if not made or (len(made) != len(template) and t != steps - 1):
             return None
         known.append(made)
     if not any(source in before for node in template for source in node.all_input_nodes):
