@@ -14,7 +14,7 @@ from neurokit.dims import BATCH, solve
 from neurokit.errors import ArtifactError, InputError, MissingRuntimeError
 from neurokit.export.onnx.agree import hold_against_graph, of_session
 from neurokit.export.sequence import initial_states, reduce_steps
-from neurokit.feeds import Feeds, Outputs, call_by_name, check_feeds, check_growth
+from neurokit.feeds import Feeds, Outputs, call_by_name, check_feeds, check_growth, check_padding
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -115,6 +115,7 @@ class OnnxRunner:
         self._passed_on: Outputs = {}  # by "GRAPH.OUTPUT"
         self._sources = {port.source for graph in self._graphs.values() for port in graph.inputs if _source(port)}
         self._batch = 0
+        self._begun: np.ndarray | None = None  # which texts of a language model have had a token
 
     @property
     def streaming(self) -> bool:
@@ -188,6 +189,7 @@ class OnnxRunner:
         if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
             raise InputError(f"reset for {batch!r} streams", expected="a whole number >= 1")
         self._batch = batch
+        self._begun = None
         self._passed_on = {}
         for name, graph in self._graphs.items():
             values = initial_states(graph.states, batch, graph.dims, self._folder)
@@ -263,6 +265,16 @@ class OnnxRunner:
         with _one_line(info.name):
             return dict(zip(names, self._sessions[info.name].run(names, given), strict=True))
 
+    def _begun_after(self, feeds: Feeds, batch: int) -> np.ndarray | None:
+        """Refuses padding behind a token of a language model; returns which texts have begun after this call."""
+        task = self.manifest.task
+        settings = task.settings if task is not None and task.name == "generation" else {}
+        ids, padding = feeds.get(str(settings.get("ids"))), settings.get("padding")
+        if ids is None or not isinstance(padding, int) or ids.ndim != 2:
+            return self._begun
+        begun = self._begun if self._begun is not None else np.zeros(batch, bool)
+        return check_padding(ids, padding, begun)
+
     def _run_kept(self, info: Any, feeds: Feeds, sizes: Mapping[str, int]) -> Outputs:
         batch = sizes.get(BATCH, int(next(iter(feeds.values())).shape[0]))
         if not self._states.get(info.name):
@@ -274,6 +286,7 @@ class OnnxRunner:
                 fix="runner.reset(batch=...)",
             )
         check_growth(info.states, sizes, info.dims)
+        begun = self._begun_after(feeds, batch)
         binding = self._sessions[info.name].io_binding()
         for name, value in feeds.items():
             binding.bind_cpu_input(name, np.ascontiguousarray(value))
@@ -287,6 +300,7 @@ class OnnxRunner:
         with _one_line(info.name):
             self._sessions[info.name].run_with_iobinding(binding)
         results = binding.get_outputs()
+        self._begun = begun
         kept = zip(info.states, results[len(names) :], strict=True)
         self._states[info.name] = {state.input: value for state, value in kept}
         return {name: value.numpy() for name, value in zip(names, results, strict=False)}

@@ -102,6 +102,28 @@ def check_feeds(
     return sizes
 
 
+def check_padding(ids: np.ndarray, padding: int, begun: np.ndarray) -> np.ndarray:
+    """Refuses padding behind a token: it would be an entry that every later token sees as a gap.
+
+    Args:
+        ids: New tokens `[B, S]`.
+        padding: What stands for no token.
+        begun: Which texts have had a token in an earlier call, bool `[B]`.
+
+    Returns:
+        Which texts have had a token after this call.
+
+    Raises:
+        InputError: Names the first text with padding behind a token.
+    """
+    real = ids != padding
+    before = np.logical_or.accumulate(np.concatenate([begun[:, None], real], 1), 1)[:, :-1]
+    wrong = np.flatnonzero((before & ~real).any(1))
+    if wrong.size:
+        raise InputError(f"text {wrong[0] + 1} has padding behind a token", expected="padding on the left alone")
+    return begun | real.any(1)
+
+
 def check_growth(states: Sequence[Any], sizes: Mapping[str, int], dims: Mapping[str, Any]) -> None:
     """Refuses a call after which a state would be longer than its axis may be.
 

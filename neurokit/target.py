@@ -195,6 +195,26 @@ class Probe(Protocol):
         """
         return []
 
+    def run_steps(
+        self, index: int, current: np.ndarray, states: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Runs one layer of rare neurons, which is known by its step alone, over time.
+
+        Args:
+            index: Which layer.
+            current: Its input, `[T, B, ...]`; any T.
+            states: Its states before the first step, `[B, ...]` each.
+
+        Returns:
+            Its outputs `[T, B, ...]` and its states after the last step.
+        """
+        kind = type(self).__name__
+        raise NotImplementedError(f"{kind} shows no steps of rare neurons")
+
+    def states_before(self, index: int) -> tuple[np.ndarray | None, ...]:
+        """Returns a stepwise layer's states before its calls in the last free run, `[calls, B, ...]`; () if unknown."""
+        return ()
+
     def restrict(self, vectors: Vectors) -> Vectors:
         """Returns the vectors of what this artifact shows: without layers that it hides, with its own bounds."""
         return vectors

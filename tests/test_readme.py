@@ -64,6 +64,8 @@ HOLDS = {
     "tiny_net": "from neurokit.spec import MODELS; assert MODELS.get('tiny_net')().build() is not None",
     "Nowhere": "from neurokit.target import TARGETS; assert 'nowhere' in TARGETS.names()",
     "SignCheck": "from neurokit.tasks import TASKS; assert set(TASKS.get('sign_check').info.metrics) == {'right'}",
+    "Own": "from dataclasses import replace; from neurokit.models.decoder import TINY_LM; "
+    "from neurokit.models.decoder.net import Decoder; Decoder(replace(TINY_LM, mixers=('alone', 'dense') * 2))",
     "FewerSteps": "import neurokit as nk; assert nk.transform(nk.load('spiking_cnn'), ['fewer_steps']).time_steps == 2",
 }
 

@@ -216,6 +216,7 @@ class NirProbe(Probe):
 
     def restrict(self, vectors: Vectors) -> Vectors:
         """Returns the vectors of what the artifact holds: of a partitioned model, its parts' neurons only."""
+        vectors = vectors.without_steps()
         if self._data is None:
             return vectors
         # Each part runs on what was recorded of the others: random spikes would not get from one to the next.

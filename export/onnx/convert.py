@@ -196,14 +196,16 @@ def _call_functions(model: ir.Model, captured: Captured) -> None:
     import onnx_ir as ir
 
     scalars: dict[tuple[str, float], ir.Value] = {}
-    paths = iter(captured.calls)
+    from neurokit.capture.stepping import layer_names
+
+    paths = iter(layer_names(captured.program, captured.calls))
     for node in list(model.graph):
         if node.domain != _PLACEHOLDER:
             continue
-        if node.op_type == _STEPWISE:
-            _call_step(model, captured, node)
-            continue
         path = next(paths)
+        if node.op_type == _STEPWISE:
+            _call_step(model, captured, node, path)
+            continue
         dtype = str(node.inputs[0].dtype.numpy())
         function = from_call(node.op_type, dict(node.meta), captured.form == "step", dtype)
         inputs = [node.inputs[0], node.inputs[1]]
@@ -221,7 +223,7 @@ def _call_functions(model: ir.Model, captured: Captured) -> None:
     _unique_names(model.graph)
 
 
-def _call_step(model: ir.Model, captured: Captured, node: ir.Node) -> None:
+def _call_step(model: ir.Model, captured: Captured, node: ir.Node, path: str) -> None:
     """Replaces the placeholder of a layer of rare neurons by a call of its function."""
     import onnx_ir as ir
 
@@ -233,11 +235,12 @@ def _call_step(model: ir.Model, captured: Captured, node: ir.Node) -> None:
     step = step_of(key)
     traced = next(each for each in stepwise_nodes(captured.program) if each.args[2] == key)
     function = stepwise.function_of(traced, step.path, type(step.module).__name__, captured.form == "step")
-    call = ir.Node(stepwise.DOMAIN, function.name, node.inputs, num_outputs=len(node.outputs), name=step.path)
-    call.metadata_props["neurokit.path"] = step.path
+    call = ir.Node(stepwise.DOMAIN, function.name, node.inputs, num_outputs=len(node.outputs), name=path)
+    kinds = ",".join(str(int(value.dtype or 1)) for value in node.inputs if value is not None)
+    call.metadata_props.update({"neurokit.path": path, stepwise.LAYER: kinds})
     labels = ["spikes", *(f"state{index}" for index in range(len(node.outputs) - 1))]
     for old, new, label in zip(node.outputs, call.outputs, labels, strict=True):
-        new.shape, new.type, new.name = old.shape, old.type, f"{step.path or 'model'}.{label}"
+        new.shape, new.type, new.name = old.shape, old.type, f"{path or 'model'}.{label}"
         _replace(model.graph, old, new)
     model.graph.insert_after(node, call)
     model.graph.remove(node, safe=True)

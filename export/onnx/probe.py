@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neurokit.errors import ArtifactError
-from neurokit.export.onnx.functions import DOMAIN
-from neurokit.export.onnx.probe_graph import drop, drop_calls, element_type, force, path, value_info
+from neurokit.export.onnx.neuron_sessions import NeuronSessions
+from neurokit.export.onnx.probe_graph import (
+    drop,
+    drop_calls,
+    element_type,
+    force,
+    held,
+    is_layer,
+    is_step,
+    path,
+    value_info,
+)
 from neurokit.export.sequence import initial_states, reduce_steps
 from neurokit.target import Probe
 
@@ -55,19 +65,20 @@ class OnnxProbe(Probe):
                 raise ArtifactError(f"{artifact.path}: {file} cannot be read: {error}") from error
             hold_against_graph(artifact, graph, of_model(models[-1]))
         self._model = models[0]
-        self._calls = [node for node in self._model.graph.node if node.domain == DOMAIN]
+        self._calls = [node for node in self._model.graph.node if is_layer(node)]
         # A neuron in a loop is called once a step: its calls are one layer.
         self._of_layer: dict[str, list[int]] = {}
         for index, node in enumerate(self._calls):
             self._of_layer.setdefault(path(node), []).append(index)
-        self._decomposed = {neuron.path for neuron in artifact.manifest.neurons if neuron.op == "decomposed"}
+        decomposed = {neuron.path for neuron in artifact.manifest.neurons if neuron.op == "decomposed"}
+        self._hidden = decomposed - {name.partition("@")[0] for name in self._of_layer}
         self._hides = False
-        self._neurons: dict[tuple[Any, ...], Any] = {}
+        self._neurons = NeuronSessions(self._model, self._step, self._session)
         self._free_session: Any = None
         self._held: dict[str, np.ndarray] = {}
         self._last: dict[str, np.ndarray] = {}
         self._before: list[dict[str, np.ndarray]] = []
-        self._starts: list[np.ndarray | None] = []
+        self._starts: list[tuple[np.ndarray | None, ...]] = []
         self._forced_session: Any = None
 
     def runner(self) -> OnnxRunner:
@@ -83,7 +94,7 @@ class OnnxProbe(Probe):
 
     def can_force(self) -> bool:
         """Whether every neuron is a call that can be given the reference's spikes."""
-        stateful = self._step and any(state.neuron in self._decomposed for state in self._states)
+        stateful = self._step and any(state.neuron in self._hidden for state in self._states)
         return not stateful and not self._hides
 
     def restrict(self, vectors: Vectors) -> Vectors:
@@ -91,7 +102,7 @@ class OnnxProbe(Probe):
         seen = [layer for layer in vectors.layers if layer.path in self._of_layer]
         hidden = len(vectors.layers) - len(seen)
         if not hidden:
-            return replace(vectors, hidden=len(self._decomposed)) if self._decomposed else vectors
+            return replace(vectors, hidden=len(self._hidden)) if self._hidden else vectors
         self._hides = True
         note = f"{hidden} neuron layer(s) run inside a loop over a free T: compared by what follows them"
         return replace(vectors, layers=tuple(seen), hidden=hidden, notes=(*vectors.notes, note))
@@ -115,24 +126,31 @@ class OnnxProbe(Probe):
     def _computed_membranes(self) -> list[str]:
         """Returns the names of the membranes before calls that nodes of the graph compute; others are given to it."""
         computed = {name for node in self._model.graph.node for name in node.output}
-        return [name for name in dict.fromkeys(node.input[1] for node in self._calls) if name in computed]
+        return [name for name in dict.fromkeys(n for node in self._calls for n in held(node)) if name in computed]
 
-    def _known_starts(self, steps: list[dict[str, np.ndarray]]) -> list[np.ndarray | None]:
-        """Returns every layer's membranes before its calls, `[calls, B, ...]`, from the values of every step."""
+    def _known_starts(self, steps: list[dict[str, np.ndarray]]) -> list[tuple[np.ndarray | None, ...]]:
+        """Returns every layer's states before its calls, `[calls, B, ...]`, from the values of every step."""
         from onnx import numpy_helper
 
-        names = {node.input[1] for node in self._calls}
+        names = {name for node in self._calls for name in held(node)}
         constants = {t.name: numpy_helper.to_array(t) for t in self._model.graph.initializer if t.name in names}
-        found: list[np.ndarray | None] = []
+        known = [{**constants, **step} for step in steps]
+        found = []
         for indices in self._of_layer.values():
-            inputs = [self._calls[index].input[1] for index in indices]
-            values = [{**constants, **step}.get(name) for step in steps for name in inputs]
-            found.append(None if any(value is None for value in values) else np.stack(values))  # type: ignore[arg-type]
+            states = zip(*(held(self._calls[index]) for index in indices), strict=True)
+            found.append(tuple(_stacked([step.get(name) for step in known for name in names]) for names in states))
         return found
 
     def initial_membranes(self) -> list[np.ndarray | None]:
         """Returns every layer's membranes before its calls in the last free run; of a step form before every step."""
-        return self._starts
+        return [None if self._is_step(at) else states[0] for at, states in enumerate(self._starts)]
+
+    def states_before(self, index: int) -> tuple[np.ndarray | None, ...]:
+        """Returns a stepwise layer's states before its calls in the last free run; of a step form before every step."""
+        return self._starts[index] if self._starts else ()
+
+    def _is_step(self, index: int) -> bool:
+        return is_step(self._calls[list(self._of_layer.values())[index][0]])
 
     def membranes(self) -> list[np.ndarray | None]:
         """Returns every layer's membrane after the last free run: that of a step form is a state outside of it."""
@@ -148,7 +166,7 @@ class OnnxProbe(Probe):
         known = {output.name for output in model.graph.output}
         computed = set(self._computed_membranes())
         for node in self._calls:
-            for name in (node.output[0], node.input[1]):
+            for name in (node.output[0], *held(node)):
                 if name not in known and (name == node.output[0] or name in computed):
                     model.graph.output.append(value_info(name, element_type(model, node)))
                     known.add(name)
@@ -174,7 +192,7 @@ class OnnxProbe(Probe):
         """Returns a session in which inputs stand for every layer's spikes, its outputs, kept states, new names."""
         model = self._copy()
         graph = model.graph
-        calls = [node for node in graph.node if node.domain == DOMAIN]
+        calls = [node for node in graph.node if is_layer(node)]
         renamed: dict[str, str] = {}
         for index, node in enumerate(calls):
             force(model, index, node, renamed)
@@ -259,44 +277,13 @@ class OnnxProbe(Probe):
         Returns:
             Spikes `[T, N]` and the membrane after the last step `[N]`.
         """
-        session = self._neuron_session(list(self._of_layer.values())[index][0])
-        if not self._step:
-            spikes, v = session.run(None, {"x": current, "v0": v0})
-            return spikes, v
-        steps, v = [], v0
-        for t in range(len(current)):
-            spikes, v = session.run(None, {"x": current[t : t + 1], "v0": v})
-            v = v.reshape(v0.shape)
-            steps.append(spikes.reshape(v0.shape))
-        return np.stack(steps), v
+        return self._neurons.run(self._calls[list(self._of_layer.values())[index][0]], current, v0)
 
-    def _neuron_session(self, index: int) -> Any:
-        """Returns a model of one neuron call alone, with its scalars as they stand in the artifact."""
-        import onnx
-        from onnx import helper
-
-        node = onnx.NodeProto()
-        node.CopyFrom(self._calls[index])
-        element = element_type(self._model, node)
-        constants = {t.name: t for t in self._model.graph.initializer if t.name in node.input[2:]}
-        # Equal neurons are one session: the same function of the same numbers.
-        numbers = [_content(constants[name]) if name in constants else name.encode() for name in node.input[2:]]
-        settings = tuple(a.SerializeToString(deterministic=True) for a in node.attribute)
-        key = (node.op_type, element, tuple(numbers), settings)
-        if key in self._neurons:
-            return self._neurons[key]
-        node.input[0], node.input[1] = "x", "v0"
-        node.output[0], node.output[1] = "spikes", "v"
-        graph = helper.make_graph(
-            [node],
-            "neuron",
-            [value_info("x", element, ["T", "N"]), value_info("v0", element, ["N"])],
-            [value_info("spikes", element), value_info("v", element)],
-            list(constants.values()),
-        )
-        model = helper.make_model(graph, opset_imports=self._model.opset_import, functions=self._model.functions)
-        model.ir_version = self._model.ir_version
-        return self._neurons.setdefault(key, self._session(model))
+    def run_steps(
+        self, index: int, current: np.ndarray, states: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Runs a stepwise layer's own code alone over time, `[T, B, ...]` from states `[B, ...]`."""
+        return self._neurons.run_steps(self._calls[list(self._of_layer.values())[index][0]], current, states)
 
     def _steps(self, feeds: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
         """Returns the inputs of every step; a model that repeats an image sees it at each of them."""
@@ -333,7 +320,6 @@ class OnnxProbe(Probe):
         return results
 
 
-def _content(tensor: onnx.TensorProto) -> bytes:
-    from onnx import numpy_helper
-
-    return bytes(numpy_helper.to_array(tensor).tobytes())
+def _stacked(values: list[np.ndarray | None]) -> np.ndarray | None:
+    known = [value for value in values if value is not None]
+    return np.stack(known) if known and len(known) == len(values) else None

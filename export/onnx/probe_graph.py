@@ -4,6 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from neurokit.export.onnx import stepwise
+from neurokit.export.onnx.functions import DOMAIN
+
+
+def is_layer(node: Any) -> bool:
+    """Returns whether a node is a call of a neuron that test vectors know: a common one, or a rare one's step."""
+    return node.domain == DOMAIN or is_step(node)
+
+
+def is_step(node: Any) -> bool:
+    """Returns whether a node is a layer of rare neurons, which is known by its step."""
+    return node.domain == stepwise.DOMAIN and any(entry.key == stepwise.LAYER for entry in node.metadata_props)
+
+
+def held(node: Any) -> list[str]:
+    """Returns the names of the states that a neuron call is given: one membrane, or a rare neuron's states."""
+    return list(node.input[1:]) if is_step(node) else list(node.input[1:2])
+
 
 def path(node: Any) -> str:
     """Returns the module path of a neuron call."""
@@ -13,8 +31,16 @@ def path(node: Any) -> str:
     return str(node.name)
 
 
+def element_types(node: Any) -> list[int]:
+    """Returns the element types of a rare neuron's input and of its states."""
+    said = next(entry.value for entry in node.metadata_props if entry.key == stepwise.LAYER)
+    return [int(part) for part in said.split(",")]
+
+
 def element_type(model: Any, node: Any) -> int:
-    """Returns the element type a neuron call works in: that of its threshold."""
+    """Returns the element type a neuron call works in: that of its threshold; of a rare neuron what it says."""
+    if is_step(node):
+        return element_types(node)[0]
     for tensor in model.graph.initializer:
         if tensor.name in node.input[2:]:
             return int(tensor.data_type)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 DOMAIN = "neurokit.step"
 VERSION = 1
+LAYER = "neurokit.stepwise"  # says of a call that it is a layer, and in which element type
 
 
 def function_of(node: Node, path: str, kind: str, step: bool) -> ir.Function:

@@ -110,7 +110,7 @@ class NirTarget:
         if len(artifact.manifest.inputs) > 1:
             neurons = sum(layer.spikes[0, 0].size for layer in vectors.layers)
             return unable(len(artifact.manifest.inputs), neurons)
-        probe = NirProbe(artifact)
+        probe, vectors = NirProbe(artifact), vectors.without_steps()
         x, spikes = probe.firing(vectors.feeds)
         # What the reference did comes first; neurons that it does not record are compared with our interpreter.
         names = [name for _, name in info["layers"]]

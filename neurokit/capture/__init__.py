@@ -17,6 +17,7 @@ from neurokit.capture.graphs import several_and_neurons, together
 from neurokit.capture.hidden import find_hidden
 from neurokit.capture.hooks import foreign_hooks, settle
 from neurokit.capture.initial_values import learn_starts
+from neurokit.capture.merging import merged_reference
 from neurokit.capture.neurons import is_stateful
 from neurokit.capture.obstacles import growing_over_time, not_one_step, not_streaming, wrong_time_steps
 from neurokit.capture.one_by_one import folds
@@ -81,11 +82,15 @@ def capture(
     check_finite(module, spec.name)
     eager = untouched(module) if compare or any(True for _ in foreign_hooks(module)) else None
     merged: Merged = "none"
+    said: list[str] = []
     if spec.merge_reparameterised is not None:
         merged = "merged" if merge else "kept"
-        module = spec.merge_reparameterised(module) if merge else module
+        if merge:
+            if eager is not None:
+                eager, said = merged_reference(eager, spec)
+            module = spec.merge_reparameterised(module)
     net, notes = private_copy(module)
-    notes += getattr(module, "notes_for_user", ())
+    notes += [*getattr(module, "notes_for_user", ()), *said]
     steps = _time_steps(spec, net, time_steps)
     keep_other_attributes(net, spec)
     _check_batch(batch)

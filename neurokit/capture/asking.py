@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from neurokit.capture.blame import batch_reason, random_reason, shared_state
-from neurokit.capture.distance import distance, equal
+from neurokit.capture.distance import compared, distance, equal
 from neurokit.capture.eager import Run, rest, run, run_here
 from neurokit.capture.sides import run_program, stimulus
 from neurokit.capture.twin import over_time
@@ -208,6 +208,35 @@ def _runs_in_double(eager: nn.Module, captured: Captured, stepwise: bool) -> boo
     except Exception:
         return False
     return True
+
+
+def in_double_precision(job: Job) -> Comparison | None:
+    """Compares module and program in float64 where they part in their own type: one sample, however slow.
+
+    A decision near its threshold may be another one under another order of summation, and its cascade may reach any
+    share of the spikes; in float64 no network that is the same parts from itself.
+
+    Returns:
+        The comparison if it fits, else None, also where one of the two does not run in float64.
+    """
+    captured, x = job.captured, _one_sample(job.captured)
+    if not x.is_floating_point():
+        return None
+    x = x.double()
+    # A program with a free batch may not take one of 1.
+    x = x.repeat_interleave(2, batch_axis(captured, x)) if captured.batch == "dynamic" else x
+    steps = captured.spec.time_steps if captured.time_steps == "dynamic" else captured.time_steps
+    eager = copy.deepcopy(job.eager).double()
+    try:
+        want = run_here(eager, x, stepwise=job.stepwise, paths=captured.calls)
+        if job.stepwise:
+            want.outputs = tuple(over_time(y, captured.time_output) for y in want.outputs)
+        case = Case(steps, int(x.shape[batch_axis(captured, x)]), x, want)
+        one = compared("program", case, run_program(captured, x, double=True), "float64")
+    except Exception:  # whatever a user's code raises
+        return None
+    tolerance, share = _TOLERANCE["float64"]
+    return one if one.spikes_differ <= share * one.decisions and one.output_error <= tolerance else None
 
 
 def one_line(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from neurokit.capture.probe import input_shape, probe_sizes, set_time_steps
 from neurokit.capture.signature import Signature, named_leaves
 from neurokit.dims import evaluate, names_in, solve
 from neurokit.errors import InputError
+from neurokit.program.ops import Kind, kind_of
 from neurokit.program.walk import Walker
 from neurokit.spec import ModelSpec
 
@@ -34,27 +35,49 @@ class Record:
     v_last: Tensor
 
 
+@dataclass(frozen=True)
+class StepRecord:
+    """One node of rare neurons of one run: current and output `[T, B, ...]`, first states `[B, ...]`, and its step."""
+
+    current: Tensor
+    states: tuple[Tensor, ...]
+    spikes: Tensor
+    key: str
+
+
 #: What is shown every operation of a run: its node, its target and its arguments.
 Watch = Callable[[Any, Any, tuple[Any, ...]], None]
 
 
 class _Recorder(Walker):
-    def __init__(self, module: GraphModule, forced: Sequence[Tensor] | None = None, watch: Watch | None = None) -> None:
+    def __init__(
+        self,
+        module: GraphModule,
+        forced: Sequence[Tensor] | None = None,
+        watch: Watch | None = None,
+        steps: bool = False,
+    ) -> None:
         super().__init__(module)
-        self.records: list[Record] = []
+        self.records: list[Any] = []
+        self._steps = steps
         self._forced = None if forced is None else iter(forced)
         self._watch = watch
-
-    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self._watch is not None:
-            self._watch(self.node, target, args)
-        return super().call_function(target, args, kwargs)
 
     def neuron(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = super().neuron(target, args, kwargs)
         if self._forced is not None:
             result = (next(self._forced), result[1])
         self.records.append(Record(args[0], args[1], *result))
+        return result
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._watch is not None:
+            self._watch(self.node, target, args)
+        result = super().call_function(target, args, kwargs)
+        if self._steps and kind_of(target) is Kind.STEPWISE:
+            if self._forced is not None:
+                result = [next(self._forced), *result[1:]]
+            self.records.append(StepRecord(args[0], tuple(args[1]), result[0], str(args[2])))
         return result
 
 
@@ -78,6 +101,19 @@ def record(
     return tuple(outputs), run.records
 
 
+def record_all(
+    module: GraphModule,
+    inputs: tuple[Tensor, ...],
+    forced: Sequence[Tensor] | None = None,
+    watch: Watch | None = None,
+) -> tuple[tuple[Tensor, ...], list[Record | StepRecord]]:
+    """As `record`, with layers of rare neurons as well; `forced` then holds what they put out, too."""
+    run = _Recorder(module, forced, watch, steps=True)
+    with torch.no_grad():
+        outputs = run.run(*inputs)
+    return tuple(outputs), run.records
+
+
 def fed_back(
     captured: Captured, module: GraphModule, given: tuple[Tensor, ...], forced: Sequence[Tensor] | None = None
 ) -> tuple[Tensor, ...]:
@@ -90,7 +126,7 @@ def fed_back(
         captured: An opened capture; of one without loops the initial states are returned.
         module: Its program as a graph module.
         given: The inputs, `[T, B, *shape]`.
-        forced: Spikes of every neuron node, in order, instead of its own.
+        forced: Outputs of every neuron node, common and rare, in order, instead of its own.
     """
     batch = int(given[0].shape[given[0].dim() - len(captured.spec.inputs[0].shape) - 1])
     states = list(captured.initial_states(batch))
@@ -104,7 +140,7 @@ def fed_back(
             states = _replaced(states, captured.feedback, flat)
     first = len(captured.output_names)
     for _ in range(int(captured.time_steps or 0) + 1):
-        outputs, _records = record(module, (*given, *states), forced)
+        outputs, _records = record_all(module, (*given, *states), forced)
         fed = [outputs[first + at] for at in captured.feedback]
         late = [torch.cat((torch.zeros_like(value[:1]), value[:-1])) for value in fed]
         if all(torch.equal(states[at], value) for at, value in zip(captured.feedback, late, strict=True)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from torch.export import Dim, ExportedProgram
 from torch.fx import Node
 
 from neurokit.errors import Unsupported, UnsupportedError
+from neurokit.neurons.ops import is_neuron
 from neurokit.neurons.stepwise import STEPWISE, Step, step_of
 from neurokit.program.nodes import hints, is_op
 from neurokit.serial import one_at_a_time
@@ -29,6 +32,41 @@ class _OneStep(nn.Module):
 def stepwise_nodes(program: ExportedProgram) -> list[Node]:
     """Returns the layers of rare neurons of a program, in order."""
     return [node for node in program.graph.nodes if is_op(node, {STEPWISE})]
+
+
+def layer_names(program: ExportedProgram, calls: Sequence[str]) -> tuple[str, ...]:
+    """Returns the layer of every neuron node, common and rare, in order.
+
+    Calls of one rare neuron whose states go on from one to the next are one layer over time, as those of a common one
+    are (`neurokit.capture.tracing.named_calls`).
+
+    Args:
+        program: A captured program.
+        calls: The layers of its common neurons, in order (`Captured.calls`).
+    """
+    common, names = iter(calls), []
+    last: dict[str, Node] = {}
+    starts: dict[str, int] = {}
+    for node in program.graph.nodes:
+        if node.op != "call_function":
+            continue
+        if is_neuron(node.target):
+            names.append(next(common))
+        elif is_op(node, {STEPWISE}):
+            path = step_of(str(node.args[2])).path
+            if not _goes_on(node, last.get(path)):
+                starts[path] = starts.get(path, 0) + 1
+            last[path] = node
+            names.append(path if starts[path] == 1 else f"{path}@{starts[path]}")
+    return tuple(names)
+
+
+def _goes_on(node: Node, before: Node | None) -> bool:
+    """Whether a call starts from the states that the call before it ended with."""
+    given: Any = node.args[1]
+    return before is not None and all(
+        value.target is operator.getitem and value.args == (before, index + 1) for index, value in enumerate(given)
+    )
 
 
 @one_at_a_time

@@ -158,7 +158,10 @@ def _drawn(vectors: Vectors, run: Covering, axis: int) -> tuple[dict[str, np.nda
     if run.kind == "vectors":
         return vectors.feeds, [random_spikes(cover.seed, cover.shape) for cover in run.layers]
     feeds = stimulus(vectors.feeds, vectors.ranges, run.kind, run.seed, run.batch, axis)
-    return feeds, [paired_spikes(cover.seed, cover.shape) for cover in run.layers]
+    return feeds, [
+        layer.drawn(paired_spikes(cover.seed, cover.shape))
+        for layer, cover in zip(vectors.layers, run.layers, strict=True)
+    ]
 
 
 def _faults(

@@ -9,6 +9,7 @@ import numpy as np
 
 from neurokit.neurons import dynamics
 from neurokit.parity.covering import SIDES
+from neurokit.parity.step_run import followed
 from neurokit.parity.units import unit_of
 from neurokit.parity.vectors import LayerVector
 
@@ -38,6 +39,8 @@ class Forced:
 def force_layer(probe: Probe, index: int, layer: LayerVector, current: np.ndarray) -> Forced:
     """Runs a layer's own neuron code on a current, its membrane reset by the reference's spikes."""
     current = current.reshape(layer.spikes.shape)
+    if layer.steps is not None:
+        return _force_steps(probe, index, layer, current)
     charged, before = layer.follow(current, layer.spikes)
     spikes, after = probe.fire(index, current, before)
     differs = spikes.astype(np.uint8) != layer.spikes
@@ -49,6 +52,20 @@ def force_layer(probe: Probe, index: int, layer: LayerVector, current: np.ndarra
         float(error.max(initial=0.0)),
         _first(differs),
         _wrong_code(layer, current, charged, spikes, after),
+    )
+
+
+def _force_steps(probe: Probe, index: int, layer: LayerVector, current: np.ndarray) -> Forced:
+    """Runs a stepwise layer's own code on a current, from the reference's initial states.
+
+    Its reset cannot be driven from outside: of each element the first output that is not the reference's is judged.
+    """
+    run = followed(probe, index, layer, current, layer.spikes, SIDES * layer.bound)
+    differs = layer.differs(run.outputs)
+    error = np.abs(current.reshape(-1)[layer.sample_at].astype(np.float64) - layer.sample_h.astype(np.float64))
+    margin = float("inf") if run.contradictions else 0.0
+    return Forced(
+        int(differs.sum()), margin, float(np.nan_to_num(error, nan=np.inf).max(initial=0.0)), _first(differs), False
     )
 
 

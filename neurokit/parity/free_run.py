@@ -13,6 +13,7 @@ import numpy as np
 from neurokit.neurons import dynamics
 from neurokit.parity.covering import SIDES
 from neurokit.parity.forcing import in_bounds
+from neurokit.parity.step_run import followed, state_faults
 from neurokit.parity.units import unit_of
 
 if TYPE_CHECKING:
@@ -56,10 +57,7 @@ def judge_free_run(
     if wrong:
         faults = tuple(f"{path}: the artifact's spikes have another number than the reference's" for path in wrong)
         return FreeRun((0,) * len(layers), (0,) * len(layers), None, faults)
-    differs = [
-        own.reshape(layer.spikes.shape).astype(np.uint8) != layer.spikes
-        for layer, own in zip(layers, spikes, strict=True)
-    ]
+    differs = [layer.differs(own) for layer, own in zip(layers, spikes, strict=True)]
     flips = tuple(int(d.sum()) for d in differs)
     first = _first(layers, differs)
     if first is None:
@@ -101,8 +99,16 @@ def own_spikes(
     """
     answers, currents = probe.currents(feeds, list(spikes))
     unexplained, faults = [], membrane_faults(probe, layers, spikes, currents)
-    for layer, own, current in zip(layers, spikes, currents, strict=True):
+    for index, (layer, own, current) in enumerate(zip(layers, spikes, currents, strict=True)):
         current = current.reshape(own.shape)
+        if layer.steps is not None:
+            unexplained.append(followed(probe, index, layer, current, own, OWN * layer.bound).contradictions)
+            if unexplained[-1]:
+                faults.append(
+                    f"{layer.path}: running freely, {unexplained[-1]:,} of {own.size:,} outputs are not what its own "
+                    "step makes of its own current, from the reference's initial states"
+                )
+            continue
         margin = _contradictions(layer, own, current)
         unexplained.append(int((margin > OWN * layer.bound).sum()))
         if unexplained[-1]:
@@ -136,6 +142,9 @@ def membrane_faults(
     starts, last = probe.initial_membranes() or unknown, probe.membranes() or unknown
     for index, (layer, own, given) in enumerate(zip(layers, spikes, starts, strict=True)):
         if not own.size:
+            continue
+        if layer.steps is not None:
+            faults += state_faults(probe, index, layer, currents[index].reshape(own.shape) if currents else None, own)
             continue
         if given is not None and not _is_start(layer, given[0], own):
             faults.append(

@@ -13,6 +13,7 @@ import numpy as np
 
 from neurokit.neurons import dynamics
 from neurokit.parity.forcing import fires_at_threshold
+from neurokit.parity.step_run import judge_steps
 from neurokit.parity.units import unit_of
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ def judge_neurons(probe: Probe, layers: Sequence[LayerVector]) -> list[str]:
     """Runs every layer's own neuron; returns faults, one line each."""
     faults = []
     for index, layer in enumerate(layers):
+        if layer.steps is not None:
+            fault = judge_steps(probe, index, layer)
+            faults += [f"{layer.path}: {fault}"] if fault else []
+            continue
         if layer.op not in _OPERATIONS:
             continue
         fault = judge_neuron(probe, index, layer)

@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     import torch
 
     from neurokit.capture import Captured
-    from neurokit.capture.reference import Record, Watch
+    from neurokit.capture.reference import Watch
     from neurokit.parity.rounding import Magnitude
+    from neurokit.parity.vectors import LayerVector
 
 
 def record_coverings(
     captured: Captured,
     module: Any,
     feeds: Mapping[str, np.ndarray],
-    records: Sequence[Record],
+    records: Sequence[Any],
+    vectors: Sequence[LayerVector],
     axis: int,
     watch: Watch | None = None,
 ) -> tuple[Covering, ...]:
@@ -34,6 +36,7 @@ def record_coverings(
         module: Its program as a graph module.
         feeds: The test vectors' inputs; their shapes are taken.
         records: What the program's neurons did on these.
+        vectors: Their layers.
         axis: Axis of the samples in the inputs.
         watch: Called with every operation of every run.
     """
@@ -48,7 +51,7 @@ def record_coverings(
     if not any(value.dtype.kind == "f" for value in feeds.values()):
         runs = runs[:1]
     return tuple(
-        _record(captured, module, feeds, records, kind, seed, count, axis, watch)
+        _record(captured, module, feeds, records, vectors, kind, seed, count, axis, watch)
         for seed, (kind, count) in enumerate(runs)
     )
 
@@ -57,7 +60,8 @@ def _record(
     captured: Captured,
     module: Any,
     feeds: Mapping[str, np.ndarray],
-    records: Sequence[Record],
+    records: Sequence[Any],
+    vectors: Sequence[LayerVector],
     kind: Kind,
     seed: int,
     batch: int,
@@ -66,20 +70,24 @@ def _record(
 ) -> Covering:
     import torch
 
-    from neurokit.capture.reference import fed_back, record
+    from neurokit.capture.reference import fed_back, record_all
+    from neurokit.capture.stepping import layer_names
 
     ranges = {info.name: (info.low, info.high) for info in captured.spec.inputs}
     before = next(iter(feeds.values())).shape[axis]
     given = tuple(torch.from_numpy(v) for v in stimulus(feeds, ranges, kind, seed, batch, axis).values())
-    layers = _layers(captured.calls, records, before, batch)
-    drawn = [torch.from_numpy(paired_spikes(_seed(seed, at), shape)) for at, (_, shape) in enumerate(layers)]
+    layers = _layers(layer_names(captured.program, captured.calls), records, before, batch)
+    drawn = [
+        torch.from_numpy(vector.drawn(paired_spikes(_seed(seed, at), shape)))
+        for at, ((_, shape), vector) in enumerate(zip(layers, vectors, strict=True))
+    ]
     forced: dict[int, torch.Tensor] = {}
     for (places, _), spikes in zip(layers, drawn, strict=True):
         parts = spikes.split([len(records[at].spikes) for at in places])
         forced |= {at: part.to(records[at].spikes.dtype) for at, part in zip(places, parts, strict=True)}
     spikes_of_calls = [forced[at] for at in range(len(records))]
     states = fed_back(captured, module, given, spikes_of_calls)
-    outputs, entries = record(module, (*given, *states), spikes_of_calls, watch)
+    outputs, entries = record_all(module, (*given, *states), spikes_of_calls, watch)
     magnitudes, of_outputs = analysed(captured, module, spikes_of_calls, given, states)
     covers = tuple(
         _cover(_seed(seed, at), shape, [entries[k].current for k in places], [magnitudes[k] for k in places])
@@ -97,7 +105,7 @@ def _seed(run: int, layer: int) -> int:
 
 
 def _layers(
-    calls: Sequence[str], records: Sequence[Record], before: int, batch: int
+    calls: Sequence[str], records: Sequence[Any], before: int, batch: int
 ) -> list[tuple[list[int], tuple[int, ...]]]:
     """Returns every layer's calls, and the shape of its spikes over all of them with another number of samples."""
     found = []
@@ -140,7 +148,7 @@ def analysed(
     """Returns the magnitudes of every call's current and of every output, under given spikes."""
     from neurokit.parity.rounding import analyse
 
-    return analyse(module, forced, (*given, *states), _computed(captured, states))
+    return analyse(module, forced, (*given, *states), _computed(captured, states), steps=True)
 
 
 def _computed(captured: Captured, states: Sequence[torch.Tensor]) -> list[int]:

@@ -11,12 +11,13 @@ import numpy as np
 from neurokit.parity.calls import make_calls
 from neurokit.parity.carried import carried_outputs
 from neurokit.parity.record_covering import analysed, calls_of_layers, record_coverings
+from neurokit.parity.record_steps import step_layer
 from neurokit.parity.record_text import make_text
 from neurokit.parity.units import unit_of
 from neurokit.parity.vectors import LayerVector, Vectors, replay
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import torch
 
@@ -48,7 +49,8 @@ def make_vectors(
         keeps: Whether the artifact keeps declared states between calls, as a step form does.
     """
     from neurokit.capture import opened
-    from neurokit.capture.reference import example_inputs, fed_back, record
+    from neurokit.capture.reference import example_inputs, fed_back, record_all
+    from neurokit.capture.stepping import layer_names
     from neurokit.parity.reads import Reads, joined
 
     captured = opened(captured)
@@ -59,15 +61,16 @@ def make_vectors(
     module = captured.program.module()
     states = fed_back(captured, module, given)
     first = Reads()
-    outputs, records = record(module, (*given, *states), watch=first)
+    outputs, records = record_all(module, (*given, *states), watch=first)
     every = joined([first])
     outputs = outputs[: len(captured.output_names)]
     forced = [entry.spikes for entry in records]
     currents, magnitudes = analysed(captured, module, forced, given, states)
+    calls_of = calls_of_layers(layer_names(captured.program, captured.calls))
     by_path = {neuron.path: neuron for neuron in captured.neurons}
     layers = tuple(
-        _make_layer(by_path[path], [records[at] for at in places], [currents[at] for at in places], index)
-        for index, (path, places) in enumerate(calls_of_layers(captured.calls).items())
+        _make_layer(path, by_path, [records[at] for at in places], [currents[at] for at in places], index)
+        for index, (path, places) in enumerate(calls_of.items())
     )
     names = captured.output_names
     arrays = {info.name: value.numpy() for info, value in zip(captured.spec.inputs, given, strict=True)}
@@ -83,11 +86,11 @@ def make_vectors(
         time_input=time_input,
         time_output=captured.time_output,
         seed=seed,
-        notes=(*notes, *more, *missing),
+        notes=(*notes, *more, *missing, *_not_forced(captured, calls_of)),
         calls=calls,
         carried=carried_outputs(captured) if captured.spiking else (),
         text=text,
-        coverings=record_coverings(captured, module, arrays, records, 0 if time_input == "image" else 1, every)
+        coverings=record_coverings(captured, module, arrays, records, layers, 0 if time_input == "image" else 1, every)
         if covered
         else (),
         ranges={info.name: (info.low, info.high) for info in captured.spec.inputs},
@@ -108,8 +111,25 @@ def _sample(size: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(size, min(_SAMPLES, size), replace=False))
 
 
-def _make_layer(neuron: Any, entries: Sequence[Record], magnitudes: Sequence[Magnitude], seed: int) -> LayerVector:
+def _not_forced(captured: Captured, layers: Collection[str]) -> list[str]:
+    """Returns the neurons that no node of the program stands for, with the reason, one line each."""
+    twin: Any = captured.module
+    reasons = {slot.path: slot.adapter.why_not_dynamic for slot in getattr(twin, "slots", ())}
+    left = [n for n in captured.neurons if n.op == "decomposed" and n.path not in layers]
+    return [
+        f"{n.path or 'model'} ({n.kind}) is not teacher-forced, it is compared through what follows it: "
+        + (reasons.get(n.path) or "its output or state changes shape or type from step to step")
+        for n in left
+    ]
+
+
+def _make_layer(
+    path: str, neurons: Mapping[str, Any], entries: Sequence[Any], magnitudes: Sequence[Magnitude], seed: int
+) -> LayerVector:
     """Returns one layer; the calls of a neuron that is called several times follow one another along T."""
+    if hasattr(entries[0], "key"):
+        return step_layer(path, entries, magnitudes, seed)
+    neuron = neurons[path]
     parameters = {k: v for k, v in neuron.parameters.items() if k not in ("surrogate", "alpha", "detach_reset")}
     spikes = np.concatenate([entry.spikes.numpy() for entry in entries]).astype(np.uint8)
     x = np.concatenate([entry.current.numpy() for entry in entries])

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from neurokit.parity.magnitudes import RULES, UNIT, Magnitude, gamma, is_real, size_of, unknown
 from neurokit.parity.units import unit_of
+from neurokit.program.ops import Kind, kind_of
 from neurokit.program.walk import Walker
 
 __all__ = ["UNIT", "ErrorAnalysis", "Magnitude", "analyse", "gamma"]
@@ -33,12 +34,14 @@ class ErrorAnalysis(Walker):
     Args:
         module: The program as a graph module.
         forced: Reference spikes of every neuron node, in order; what the nodes put out.
+        steps: Whether these hold the outputs of rare neurons, too; else theirs are estimated.
     """
 
     rules = RULES
 
-    def __init__(self, module: torch.fx.GraphModule, forced: list[Tensor]) -> None:
+    def __init__(self, module: torch.fx.GraphModule, forced: list[Tensor], steps: bool = False) -> None:
         super().__init__(module)
+        self._steps = steps
         self._forced = iter(forced)
         self.currents: list[Magnitude] = []
 
@@ -56,6 +59,15 @@ class ErrorAnalysis(Walker):
         self.currents.append(current)
         return Magnitude(next(self._forced), 0), _membrane(current, args[1])
 
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Notes the current of a layer of rare neurons as well; puts out the reference's output."""
+        if not self._steps or kind_of(target) is not Kind.STEPWISE:
+            return super().call_function(target, args, kwargs)
+        current = args[0] if isinstance(args[0], Magnitude) else Magnitude(args[0].abs(), 0)
+        self.currents.append(current)
+        output = next(self._forced)
+        return [Magnitude(output.abs(), 0), *(_state(current, value) for value in args[1])]
+
     def unknown(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns an estimate."""
         return unknown(self, target, args, kwargs)
@@ -67,11 +79,21 @@ def _membrane(current: Magnitude, before: Any) -> Magnitude:
     return Magnitude(size_of(before) + current.size.sum(0), roundings, rigorous=False)
 
 
+def _state(current: Magnitude, before: Any) -> Magnitude:
+    """Returns an estimate for the last state of a rare neuron."""
+    if isinstance(before, Tensor) and not before.is_floating_point():
+        return Magnitude(torch.zeros(before.shape), 0)
+    size = size_of(before)
+    top = max(float(size.max()) if size.numel() else 0.0, float(current.size.sum(0).max()) if size.numel() else 0.0)
+    return Magnitude(torch.full_like(size, top), current.roundings + 64, rigorous=False)
+
+
 def analyse(
     module: torch.fx.GraphModule,
     forced: list[Tensor],
     inputs: tuple[Tensor, ...],
     computed: Collection[int] = (),
+    steps: bool = False,
 ) -> tuple[list[Magnitude], list[Magnitude]]:
     """Returns the magnitudes of every neuron's input current and of every output.
 
@@ -80,8 +102,9 @@ def analyse(
         forced: Reference spikes of every neuron node, in order.
         inputs: The program's inputs.
         computed: Places of inputs that were computed (fed-back values), taken as accurate to 64 roundings.
+        steps: Whether `forced` holds the outputs of rare neurons, and their currents are wanted, too.
     """
-    run = ErrorAnalysis(module, forced)
+    run = ErrorAnalysis(module, forced, steps)
     with torch.no_grad():
         outputs = run.run(
             *(

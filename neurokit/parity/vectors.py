@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurokit.errors import ArtifactError
+from neurokit.errors import UNREADABLE, ArtifactError
 from neurokit.neurons import dynamics
 from neurokit.parity.calls import Call
 from neurokit.parity.covering import Cover, Covering, Output
+from neurokit.parity.steps import OP, Steps
 from neurokit.parity.texts import Text
 from neurokit.parity.unseen import Unread
-from neurokit.parity.wellformed import UNREADABLE, check_archive, check_vectors
+from neurokit.parity.wellformed import check_archive, check_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -34,17 +35,19 @@ class LayerVector:
     Attributes:
         path: Module path.
         kind: Class name of the neuron.
-        op: Operation ("if_", "lif", "plif").
+        op: Operation ("if_", "lif", "plif"), or "stepwise": known by its step alone.
         parameters: Its scalars.
         spikes: `[T, B, ...]`, 0 or 1, uint8. Of a neuron that is called several times, its calls follow one another.
+            Of a stepwise one whatever it puts out, in its own type.
         init: Membrane before the first step: a number, or an array that broadcasts to `[B, ...]`.
-        bound: Rounding bound on the charged membrane of one implementation.
+        bound: Rounding bound on the charged membrane of one implementation; of a stepwise one on its current.
         rigorous: Whether the bound is proven; else it is an estimate (the layer's input passes operations that the
             error analysis does not know).
         sample_at: Flat indices into `[T, B, ...]` of the membranes that were kept.
-        sample_h: Charged membranes at those places.
+        sample_h: Charged membranes at those places; of a stepwise one currents.
         near: Flat indices of all near misses, where rounding may decide otherwise; None in files of version 0.1.
         restarts: Steps before which the membrane is set to `init` again (a neuron that is reset between its calls).
+        steps: Of a stepwise one, what the reference made of single steps; else None.
     """
 
     path: str
@@ -59,6 +62,18 @@ class LayerVector:
     sample_h: np.ndarray
     near: np.ndarray | None = None
     restarts: tuple[int, ...] = ()
+    steps: Steps | None = None
+
+    def differs(self, own: np.ndarray) -> np.ndarray:
+        """Returns where an artifact's outputs are not the reference's, `[T, B, ...]`."""
+        own = own.reshape(self.spikes.shape)
+        if self.steps is None:
+            return own.astype(np.uint8) != self.spikes
+        return ~((own == self.spikes) | (np.isnan(own) & np.isnan(self.spikes)))
+
+    def drawn(self, bits: np.ndarray) -> np.ndarray:
+        """Returns outputs for random bits: spikes, or of a stepwise one values at either end of what was seen."""
+        return bits if self.steps is None else self.steps.drawn(bits)
 
     def start(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """Returns the membrane before the first step, for values of one step of the given shape `[B, ...]`."""
@@ -116,6 +131,17 @@ class Vectors:
     text: Text | None = None
     hidden: int = 0
 
+    def without_steps(self) -> Vectors:
+        """Returns the vectors of common neurons alone, for what shows no steps of rare ones.
+
+        The covering runs gave rare neurons random outputs, too, so they are left out where there are any.
+        """
+        common = tuple(layer for layer in self.layers if layer.steps is None)
+        if len(common) == len(self.layers):
+            return self
+        hidden = self.hidden + len(self.layers) - len(common)
+        return replace(self, layers=common, coverings=(), hidden=hidden)
+
     @property
     def x(self) -> np.ndarray:
         """The first input."""
@@ -159,7 +185,7 @@ class Vectors:
         for index, run in enumerate(self.coverings):
             arrays |= run.arrays(f"cover{index}.")
         for index, layer in enumerate(self.layers):
-            arrays[f"s{index}"] = np.packbits(layer.spikes)
+            arrays[f"s{index}"] = np.packbits(layer.spikes) if layer.steps is None else layer.spikes
             arrays[f"at{index}"], arrays[f"h{index}"] = layer.sample_at, layer.sample_h
             head["layers"].append(
                 {
@@ -178,6 +204,9 @@ class Vectors:
                 arrays[f"init{index}"] = layer.init
             if layer.near is not None:
                 arrays[f"near{index}"] = layer.near
+            if layer.steps is not None:
+                head["layers"][-1]["steps"] = layer.steps.head()
+                arrays |= layer.steps.arrays(f"step{index}.")
         arrays["head"] = np.frombuffer(json.dumps(head).encode(), dtype=np.uint8)
         with path.open("wb") as file:
             np.savez_compressed(file, **arrays)
@@ -254,15 +283,19 @@ def _layer(data: Any, index: int, entry: dict[str, Any]) -> LayerVector:
     shape = tuple(entry.pop("shape"))
     count = int(np.prod(shape))
     packed = data[f"s{index}"]
+    entry.pop("seed", None)
+    entry["restarts"] = tuple(map(int, entry.get("restarts", ())))
+    sampled = {"sample_at": data[f"at{index}"], "sample_h": data[f"h{index}"]}
+    if entry["op"] == OP:
+        steps = Steps.read(entry.pop("steps"), data, f"step{index}.")
+        return LayerVector(spikes=packed.reshape(shape), steps=steps, **sampled, **entry)
     if packed.size != -(-count // 8):
         raise ValueError(f"layer {index} has {packed.size} bytes for {count} spikes")
     spikes = np.unpackbits(packed, count=count).reshape(shape)
-    entry.pop("seed", None)
     near = data.get(f"near{index}")
-    entry["restarts"] = tuple(map(int, entry.get("restarts", ())))
     if entry["init"] is None:
         entry["init"] = data[f"init{index}"]
-    return LayerVector(spikes=spikes, sample_at=data[f"at{index}"], sample_h=data[f"h{index}"], near=near, **entry)
+    return LayerVector(spikes=spikes, near=near, **sampled, **entry)
 
 
 def _first_covering(data: Any, head: dict[str, Any], outputs: dict[str, np.ndarray]) -> tuple[Covering, ...]:

@@ -123,7 +123,7 @@ def _layer(layer: LayerVector, found: Findings, index: int) -> LayerParity:
         max_current_error=forced.error,
         first_divergence=forced.first,
         flips_free=found.free.flips[index] if found.free else 0,
-        spike_rate=float(layer.spikes.mean()) if layer.spikes.size else 0.0,
+        spike_rate=float((layer.spikes != 0).mean()) if layer.spikes.size else 0.0,
         covering_error=found.covering.errors[index],
         contradictions=found.free.unexplained[index] if found.free else 0,
     )
@@ -131,7 +131,8 @@ def _layer(layer: LayerVector, found: Findings, index: int) -> LayerParity:
 
 def _notes(artifact: Artifact, vectors: Vectors, found: Findings, layers: tuple[LayerParity, ...]) -> list[str]:
     notes = []
-    decomposed = sum(neuron.op == "decomposed" for neuron in artifact.manifest.neurons)
+    seen = {layer.path.partition("@")[0] for layer in vectors.layers}
+    decomposed = sum(n.op == "decomposed" and n.path not in seen for n in artifact.manifest.neurons)
     if not layers:
         how = "compared by their outputs only"
         return [f"{decomposed} neuron layer(s) are decomposed: {how}"] if decomposed else []

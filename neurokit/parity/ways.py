@@ -108,7 +108,7 @@ def _compare(level: int, threads: int, batch: int, found: Run, references: list[
         outputs, spikes = references[index]
         for value, wanted in zip(found[1], spikes, strict=True):
             decisions += wanted.size
-            flips += int((value.take([index], 1).reshape(wanted.shape).astype(bool) != wanted.astype(bool)).sum())
+            flips += int((value.take([index], 1).reshape(wanted.shape) != wanted).sum())
         for value, wanted in zip(found[0], outputs, strict=True):
             mine = value.take([index], out_axis)
             equal = equal and np.array_equal(mine, wanted)

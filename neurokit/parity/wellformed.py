@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +17,6 @@ if TYPE_CHECKING:
     from neurokit.artifact import Artifact
     from neurokit.parity.vectors import LayerVector, Vectors
 
-# What reading a damaged archive of arrays raises.
-UNREADABLE: tuple[type[Exception], ...] = (
-    *(OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, MemoryError),
-    *(RecursionError, ArithmeticError, NotImplementedError, zipfile.BadZipFile, zlib.error),
-)
 _MOST_BYTES = 2**33  # of all arrays, unpacked
 _TIMES = ("sequence", "mean", "sum", "last", "auto")
 
@@ -91,6 +85,9 @@ def _fault(vectors: Vectors, manifest: Any) -> str:
 def _layer_fault(layer: LayerVector) -> str:
     if layer.spikes.ndim < 2 or not _is_bound(layer.bound) or not isinstance(layer.rigorous, bool):
         return "have no spikes or no bound"
+    if layer.steps is not None:
+        fault = layer.steps.fault(layer.spikes.shape)
+        return fault or _places_fault(layer.sample_at, (layer.sample_h,), layer.spikes.size)
     if not _is_initial(layer.init, layer.spikes.shape[1:]):
         return f"start from {layer.init!r}"
     if any(not 0 < step < len(layer.spikes) for step in layer.restarts):
@@ -122,7 +119,7 @@ def _neuron_fault(vectors: Vectors, manifest: Any) -> str:
     """Compares the neurons of vectors and manifest."""
     declared = {neuron.path: neuron for neuron in manifest.neurons}
     for layer in vectors.layers:
-        neuron = declared.get(layer.path)
+        neuron = declared.get(layer.path if layer.steps is None else layer.path.partition("@")[0])
         if neuron is None:
             return f"have a layer {layer.path!r} that the manifest does not know"
         # A form may take a neuron apart that the reference has whole: inside of a loop over a free T.

@@ -343,3 +343,25 @@ def test_what_int8_engines_are_not_for(tmp_path):
     with pytest.raises(InputError, match="method"):
         nk.lower(captured, "tensorrt", tmp_path / "t", precision="int8", method="guess")
     assert not (tmp_path / "t").exists()
+
+
+@needs_library
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "attention"), [("fp32", "decomposed"), ("fp16", "standard")])
+def test_engines_of_a_language_model_take_its_caches(precision, attention, tmp_path):
+    captured = nk.capture(nk.load("tiny_lm"))
+    artifact = nk.lower(captured, "tensorrt", tmp_path / "lm", precision=precision, attention=attention)
+    info = artifact.manifest.target_info
+    assert artifact.manifest.parity["verdict"] == "within tolerance"
+    assert artifact.manifest.parity["tokens_compared"] > 100
+    assert artifact.manifest.form == info["engine_form"] == "step"
+    assert info["profile"]["k0_in"] == [[1, 2, 0, 16], [1, 2, 256, 16], [8, 2, 512, 16]]
+    assert info["layer_types"].get("attention_input", 0) == (4 if attention == "standard" else 0)
+    assert info["engine_bytes"] > 1_000_000
+
+
+@pytest.mark.parametrize("options", [{"attention": "standard"}, {"attention": "ort", "precision": "fp16"}])
+def test_attention_that_has_no_kernel_is_refused(options, tmp_path):
+    with pytest.raises(InputError, match="attention is"):
+        nk.lower(nk.capture(conv_net(), torch.from_numpy(X)), "tensorrt", tmp_path / "t", **options)
+    assert not (tmp_path / "t").exists()

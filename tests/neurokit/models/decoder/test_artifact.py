@@ -106,6 +106,20 @@ def test_a_token_outside_the_vocabulary_and_a_text_that_is_too_long_leave_the_ca
         runner.step({"ids": np.ones((1, 12), int)})
 
 
+def test_padding_behind_a_token_and_another_batch_are_refused(artifact):
+    with nk.open(artifact) as runner:
+        runner.reset(2)
+        with pytest.raises(InputError, match="text 2 has padding behind a token"):
+            runner.step({"ids": np.array([[-1, 5, 6], [5, -1, 6]])})
+        runner.step({"ids": np.array([[-1, -1], [-1, 5]])})
+        runner.step({"ids": np.array([[-1], [5]])})
+        with pytest.raises(InputError, match="text 2 has padding behind a token"):
+            runner.step({"ids": np.array([[5], [-1]])})
+        with pytest.raises(InputError, match="1 streams after reset for 2"):
+            runner.step({"ids": np.array([[5]])})
+        assert runner.states()["k0"].shape == (2, 2, 3, 16)
+
+
 def test_the_command_prints_tokens_and_refuses_in_one_line(artifact, capsys):
     prompt = ",".join(map(str, ORACLE["prompt"]))
     assert main(["run", str(artifact.path), "--prompt-ids", prompt, "--tokens", "5", "--json"]) == 0

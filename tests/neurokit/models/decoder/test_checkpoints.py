@@ -37,11 +37,12 @@ def write(folder, state, fields=FIELDS, files=1):
 
 
 @pytest.mark.parametrize("files", [1, 3])
-@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "doge"])
 def test_every_family_and_number_of_files_is_read(kind, files, tmp_path):
     fields = {**FIELDS, "model_type": kind}
     state = tensors(fields)
-    assert any("q_norm" in key for key in state) == (kind == "qwen3")
+    assert any("q_norm" in key for key in state) == (kind in ("qwen3", "doge"))
+    assert any(key.endswith("self_attn.A") for key in state) == (kind == "doge")
     assert any(key.endswith("q_proj.bias") for key in state) == (kind == "qwen2")
     spec = nk.load(str(write(tmp_path / "lm", state, fields, files)))
     assert spec.name == "lm"

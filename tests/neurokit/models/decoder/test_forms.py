@@ -12,6 +12,8 @@ import neurokit as nk
 from neurokit.attention.linear import linear_attention
 from neurokit.cli import main
 from neurokit.errors import InputError, UnsupportedError
+from neurokit.models.decoder.config import parse_config
+from neurokit.models.decoder.rotary import frequencies
 
 from .oracle import PARTS, read, worst
 
@@ -83,6 +85,18 @@ def test_llamas_tokens_in_every_form(lowered, form):
     with nk.open(artifact) as runner:
         logits = stream(runner, np.array([prompt]), (8, 21))
     assert worst(logits[0, -1], np.array(oracle["last_prompt_logits"])) < 1e-5
+
+
+@pytest.mark.parametrize("form", ["standard", "ort", "fixed"])
+def test_scaled_frequencies_in_every_form(lowered, form, tamper_tensor, tmp_path):
+    oracle = read("lm_llama3_rope")  # the same weights
+    scaled = frequencies(parse_config(oracle["config"], "")).numpy()
+    artifact = lowered("tiny_lm", form)
+    other = tamper_tensor(artifact, lambda name: "inverse_frequencies" in name, lambda x: scaled, tmp_path / "rope")
+    prompt, wanted = oracle["prompt"], oracle["greedy_tokens"]
+    for chunk in (None, 13, 1):
+        both = nk.generate(other, [prompt, prompt[:9]], 32, chunk=chunk)
+        assert list(both[0].tokens) == wanted
 
 
 def test_the_standard_form_is_small_and_of_the_standards_operators(lowered):

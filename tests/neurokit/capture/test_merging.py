@@ -1,0 +1,71 @@
+"""A capture with merged branches is held against the merged module, and merging against the branches in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from spikingjelly.activation_based import layer, neuron
+from torch import nn
+
+from neurokit.capture import asking, capture, fidelity
+from neurokit.capture.eager import Run
+from neurokit.errors import UnsupportedError
+from neurokit.spec import ModelSpec, TensorSpec
+
+
+class Branches(nn.Module):
+    """A linear layer in two branches; merged, their weights are one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b = layer.Linear(6, 8, step_mode="m"), layer.Linear(6, 8, step_mode="m")
+        self.fire = neuron.IFNode(step_mode="m")
+
+    def forward(self, x):
+        return self.fire(self.a(x) + self.b(x) if self.b is not None else self.a(x))
+
+
+def merge(module: nn.Module, factor: float = 1.0) -> nn.Module:
+    merged = Branches().to(next(module.parameters()).dtype)
+    with torch.no_grad():
+        merged.a.weight.copy_(factor * (module.a.weight + module.b.weight))
+        merged.a.bias.copy_(module.a.bias + module.b.bias)
+    merged.b = None
+    return merged.eval()
+
+
+def spec(how) -> ModelSpec:
+    inputs = (TensorSpec("x", (6,), high=2.0),)
+    return ModelSpec("branches", lambda: Branches().eval(), inputs, time_steps=5, merge_reparameterised=how)
+
+
+def test_a_right_merge_is_captured_and_compared():
+    captured = capture(spec(merge), merge=True, compare=True)
+    assert captured.fidelity is not None
+    assert captured.fidelity.comparisons
+
+
+def test_a_merge_that_makes_another_network_is_refused():
+    with pytest.raises(UnsupportedError, match="another network"):
+        capture(spec(lambda module: merge(module, 1.5)), merge=True, compare=True)
+
+
+@pytest.mark.parametrize("always", [False, True])
+def test_what_parts_in_float32_is_decided_in_float64(monkeypatch, always):
+    """A cascade of flips in float32 may reach any share of the spikes; a network that is another one parts in both."""
+    real = fidelity.run_program
+
+    def noisy(captured, x, double):
+        found = real(captured, x, double)
+        return Run(tuple(1.1 * y + 0.1 for y in found.outputs), found.spikes) if always or not double else found
+
+    monkeypatch.setattr(asking, "_QUICK_S", 0.0)  # as if it were too slow for float64
+    monkeypatch.setattr(fidelity, "run_program", noisy)
+    monkeypatch.setattr(asking, "run_program", noisy)
+    if always:
+        with pytest.raises(UnsupportedError, match="another network"):
+            capture(spec(merge), compare=True)
+    else:
+        made = capture(spec(merge), compare=True).fidelity
+        assert any(one.precision == "float64" for one in made.comparisons)
