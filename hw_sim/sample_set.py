@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from neurokit.hw_sim.chips.profile import HardwareProfile
 from neurokit.hw_sim.graph.counts import Workload
 from neurokit.hw_sim.mapping.mapper import map_network
-from neurokit.hw_sim.mapping.mapping import Mapping as Placement
-from neurokit.hw_sim.pricing.cost import price
+from neurokit.hw_sim.pricing.cost import step_figures
 from neurokit.hw_sim.pricing.mapped_counts import MappedCounts, count_on
 from neurokit.hw_sim.pricing.queueing import can_queue, queued_step_times
 from neurokit.hw_sim.pricing.tally import Tally
+from neurokit.hw_sim.pricing.wiring import Wiring
 from neurokit.reports.energy import SetReport, Spread
 
 Row = dict[str, float]
@@ -48,44 +48,47 @@ class SetPricer:
     pace: str | None = None
     queueing: bool = False
     fired: dict[str, int] = field(default_factory=dict)
-    _placements: dict[tuple[object, ...], Placement] = field(default_factory=dict)
+    _placements: dict[tuple[object, ...], Wiring] = field(default_factory=dict)
 
     def rows(self, batch: Workload, many: int) -> list[Row]:
         """Returns figures of each of `many` samples that lie one after the other in a workload."""
         steps = batch.time_steps // many
         figures: dict[str, NDArray[np.float64]] = {}
-        events = sum((counts.synaptic_events for counts in batch.counts), np.zeros(batch.time_steps, np.int64))
+        tally, network = Tally(batch), batch.network
+        spiking = [p for p in network.projections if network[p.source].binary and not tally.is_shortcut(p)]
+        events = sum((tally.step_events(projection) for projection in spiking), np.zeros(batch.time_steps, np.int64))
         figures["events"] = events.reshape(many, steps).sum(axis=1).astype(float)
         fired = [batch.rasters[p.name] for p in batch.network.neurons]
         spikes = sum((raster.per_step() for raster in fired), np.zeros(batch.time_steps, np.int64))
         figures["spikes"] = spikes.reshape(many, steps).sum(axis=1).astype(float)
         for population, raster in zip(batch.network.neurons, fired, strict=True):
             self.fired[population.name] = self.fired.get(population.name, 0) + raster.count
-        figures |= self._priced(batch, many, steps)
+        figures |= self._priced(batch, tally, many, steps)
         return [{name: float(values[k]) for name, values in figures.items()} for k in range(many)]
 
-    def _priced(self, batch: Workload, many: int, steps: int) -> dict[str, NDArray[np.float64]]:
+    def _priced(self, batch: Workload, tally: Tally, many: int, steps: int) -> dict[str, NDArray[np.float64]]:
         if not self.profiles:
             return {}
-        tally = Tally(batch)
         counted: dict[tuple[object, ...], MappedCounts] = {}
         figures = {}
         for profile in self.profiles:
             key = (id(batch.network), profile.limits, profile.topology)
             if key not in self._placements:
-                self._placements[key] = map_network(batch.network, profile, self.strategy, enforce=False)
+                placed = map_network(batch.network, profile, self.strategy, enforce=False)
+                self._placements[key] = Wiring(placed, batch.rasters.keys())
+            wiring = self._placements[key]
             if key not in counted:
-                counted[key] = count_on(self._placements[key], tally)
+                counted[key] = count_on(wiring.mapping, tally, wiring)
             waits = self.queueing and can_queue(profile)
-            queued = queued_step_times(self._placements[key], tally, profile) if waits else None
-            report = price(counted[key], profile, self.step_seconds, self.pace, queued)
-            if report.steps:
-                totals = np.array(report.steps).reshape(many, steps).sum(axis=1)
+            queued = queued_step_times(wiring.mapping, tally, profile) if waits else None
+            joules, seconds = step_figures(counted[key], profile, self.step_seconds, self.pace, queued)
+            if joules is not None:
+                totals = joules.reshape(many, steps).sum(axis=1)
                 reset = profile.prices.get("reset_chip")  # once an inference; one run of all books it once
-                totals[1:] += reset.value * report.chips if reset is not None else 0.0
+                totals[1:] += reset.value * wiring.mapping.chips if reset is not None else 0.0
                 figures[f"energy {profile.name}"] = totals
-            if report.latency is not None:
-                figures[f"latency {profile.name}"] = np.array(report.latency.steps).reshape(many, steps).sum(axis=1)
+            if seconds is not None:
+                figures[f"latency {profile.name}"] = seconds.reshape(many, steps).sum(axis=1)
         return figures
 
 

@@ -1,21 +1,27 @@
-"""Fused kernels for spiking networks; the reference on a CPU."""
+"""Fused kernels for spiking networks and sparse attention; the reference on a CPU."""
 
+from neurokit.kernels.block_sparse_attention.op import block_sparse_attention
 from neurokit.kernels.depthwise.op import depthwise
+from neurokit.kernels.estimate_blocks.op import estimate_blocks
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.pack.op import pack, unpack
 from neurokit.kernels.patch import patch, unpatch
 from neurokit.kernels.sdsa_lif.op import sdsa_lif
+from neurokit.kernels.sparse_decode.op import sparse_decode
 from neurokit.kernels.spike_conv_lif.op import spike_conv_lif
 from neurokit.kernels.spike_gemv_lif.op import spike_gemv_lif
 from neurokit.kernels.spike_linear_lif.op import spike_linear_lif
 from neurokit.kernels.spike_stats.op import spike_stats
 
 __all__ = [
+    "block_sparse_attention",
     "depthwise",
+    "estimate_blocks",
     "lif",
     "pack",
     "patch",
     "sdsa_lif",
+    "sparse_decode",
     "spike_conv_lif",
     "spike_gemv_lif",
     "spike_linear_lif",

@@ -79,9 +79,9 @@ def _feeds(sample: Any, artifact: Artifact, task: Task, settings: Mapping[str, A
 def _read(sample: Any) -> Any:
     """Returns the arrays of .npy and .npz files; any other sample as it is."""
     path = Path(sample) if isinstance(sample, str | Path) else None
+    if path is not None and not path.is_file():  # a pipe would be waited for
+        raise InputError(f"there is no file {path}", expected="an image, a .npy or .npz file")
     if path is None or path.suffix not in (".npy", ".npz"):
-        if path is not None and not path.is_file():
-            raise InputError(f"there is no file {path}", expected="an image, a .npy or .npz file")
         return sample
     try:
         with path.open("rb") as file:
@@ -107,6 +107,7 @@ def _placed(sample: Any, info: TensorInfo, artifact: Artifact, task: Task, setti
         isinstance(sample, np.ndarray)
         and steps is not None
         and sample.ndim == len(port.shape) + 1
+        and len(sample)
         and _fits(sample[0], port)
     ):
         return np.ascontiguousarray(sample[:, None].astype(port.dtype))
@@ -121,7 +122,7 @@ def _fits(array: np.ndarray, port: TensorSpec) -> bool:
     """Whether an array has the shape of one sample and is no picture of bytes for an input of fractions."""
     sizes = [size if isinstance(size, int) else None for size in port.sizes]
     same = array.ndim == len(sizes) and all(w is None or w == size for w, size in zip(sizes, array.shape, strict=True))
-    return same and (array.dtype != np.uint8 or port.dtype == "uint8")
+    return same and array.dtype.kind in "biuf" and (array.dtype != np.uint8 or port.dtype == "uint8")
 
 
 def _steps(artifact: Artifact) -> int | None:

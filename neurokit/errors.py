@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+# What reading a damaged archive of arrays raises.
+UNREADABLE: tuple[type[Exception], ...] = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, MemoryError),
+    *(RecursionError, ArithmeticError, NotImplementedError, zipfile.BadZipFile, zlib.error),
+)
 
 
 class NeurokitError(Exception):

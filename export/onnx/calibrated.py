@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurokit.errors import ArtifactError
+from neurokit.errors import UNREADABLE, ArtifactError, damaged
 from neurokit.export.ort import new_session
 from neurokit.tasks.choice import top1_agreement
 
@@ -100,8 +100,9 @@ def judge_kept(
             feeds = {name: data["x" if "x" in data.files else f"x{at}"] for at, name in enumerate(names)}
             outputs = sum(key.startswith("float") for key in data.files)
             kept = [(data[f"float{at}"], data[f"int8{at}"]) for at in range(outputs)]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except UNREADABLE as error:
         raise ArtifactError(f"{artifact.path}: {SAMPLES_FILE} cannot be read: {error}") from error
+    _check(artifact, feeds, kept)
     fixed = artifact.manifest.options.get("batch")
     found, count = _answers(run, feeds, fixed if isinstance(fixed, int) else 1), count_of(feeds)
     faults, worst = [], 0.0
@@ -118,6 +119,14 @@ def judge_kept(
             faults.append(f"output {name!r}: off the float model by {now:.2g} (relative L2), {most:g} is allowed")
     notes = [f"off the float model by {worst:.2g} (relative L2) on {count} calibration samples, as export measured"]
     return faults, [] if faults else notes
+
+
+def _check(artifact: Artifact, feeds: Feeds, kept: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Refuses samples that are not those of this model."""
+    whole = all(value.ndim and len(value) == len(next(iter(feeds.values()))) for value in feeds.values())
+    numbers = all(value.dtype.kind in "biuf" for pair in (*kept, tuple(feeds.values())) for value in pair)
+    if not whole or not count_of(feeds) or not numbers or len(kept) != len(artifact.manifest.outputs):
+        raise damaged(artifact.path, f"{SAMPLES_FILE} holds no samples of this model")
 
 
 def _answers(run: Callable[[Feeds], Sequence[np.ndarray]], feeds: Feeds, size: int) -> list[np.ndarray]:

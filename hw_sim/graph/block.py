@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
 
-# Sums are kept at every place of a small population and at every row of a large one, where cores are mostly cut.
-# Anything else is counted again, exactly.
-_FINE = 1 << 16
+Edges = tuple[int, ...]
+
+_BYTE = 255
 
 
 @dataclass(frozen=True)
@@ -66,42 +67,103 @@ def integral(values: NDArray[np.integer]) -> Counts:
     return out
 
 
-def corner_sums(sums: Counts, first: Counts, last: Counts, start: Counts, stop: Counts) -> Counts:
-    """Returns the sum over each of K rectangles from their integral, `[T, K]`."""
-    return sums[:, last, stop] - sums[:, first, stop] - sums[:, last, start] + sums[:, first, start]
+def fold(values: NDArray[np.integer], edges: Edges) -> NDArray[np.integer]:
+    """Returns sums over ranges of channels, `[T, K, P]`.
+
+    Args:
+        values: `[T, C, P]`; of uint8 only zeros and ones.
+        edges: K + 1 ascending channels: range k holds the channels from `edges[k]` to before `edges[k + 1]`.
+    """
+    many, size = len(edges) - 1, edges[1] - edges[0]
+    if many == edges[-1] - edges[0]:
+        return values[:, edges[0] : edges[-1]]
+    # Bytes are added as bytes, many at a time, as long as no sum can pass 255.
+    kind = np.uint8 if values.dtype == np.uint8 else np.int32
+    most = _BYTE if kind == np.uint8 else size * many
+    if size <= most and edges == tuple(range(edges[0], edges[-1] + 1, size)):
+        parts = values[:, edges[0] : edges[-1]].reshape(len(values), many, size, -1)
+        return np.add.reduce(parts, axis=2, dtype=kind).astype(np.int32, copy=False)
+    out = np.zeros((len(values), many, values.shape[2]), np.int32)
+    for number, (first, last) in enumerate(itertools.pairwise(edges)):
+        for start in range(first, last, min(most, last - first)):
+            out[:, number] += np.add.reduce(values[:, start : min(last, start + most)], axis=1, dtype=kind)
+    return out
 
 
 @dataclass(frozen=True)
+class Grid:
+    """A population's cut as a grid of all edges that its blocks have.
+
+    Attributes:
+        view: (C, P) of all blocks.
+        channels: Edges of channels, ascending.
+        places: Edges of places, ascending.
+        corners: First channel, past the last, first place and past the last of each block, as numbers of edges,
+            `[4, K]`.
+        sizes: Neurons of each block, `[K]`.
+    """
+
+    view: tuple[int, int]
+    channels: Edges
+    places: Edges
+    corners: Counts = field(repr=False)
+    sizes: Counts = field(repr=False)
+
+    @classmethod
+    def of(cls, blocks: Sequence[Block]) -> Grid:
+        """Returns the grid of blocks of one view."""
+        edges = np.array([(*block.channels, *block.places) for block in blocks], np.int64).T
+        channels, places = np.unique(edges[:2]), np.unique(edges[2:])
+        corners = np.concatenate([np.searchsorted(channels, edges[:2]), np.searchsorted(places, edges[2:])])
+        sizes = (edges[1] - edges[0]) * (edges[3] - edges[2])
+        return cls(blocks[0].view, tuple(channels.tolist()), tuple(places.tolist()), corners, sizes)
+
+
 class BlockSums:
     """Sums of an integer over blocks of a population, for each time step.
 
-    Attributes:
+    Args:
         shape: Shape of the population.
-        every: Places between two kept sums.
-        sums: `integral` over channels and kept places.
-        values: Gives the values again, `[T, N]`, for other cuts.
+        values: Gives the values, `[T, N]`.
+        folded: Gives their sums over ranges of channels, `[T, K, P]`, or what every channel has, where that is
+            cheaper than by the values.
     """
 
-    shape: tuple[int, ...]
-    every: int
-    sums: Counts = field(repr=False)
-    values: Callable[[], NDArray[np.integer]] = field(repr=False)
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        values: Callable[[], NDArray[np.integer]],
+        folded: Callable[[Edges], NDArray[np.integer] | Alike] | None = None,
+    ) -> None:
+        self.values = values
+        self._view = view_of(shape)
+        self._folded = folded
 
-    @classmethod
-    def of(cls, shape: tuple[int, ...], values: Callable[[], NDArray[np.integer]]) -> BlockSums:
-        """Returns the sums of what `values` gives, `[T, N]`."""
-        channels, places = view_of(shape)
-        every = 1 if channels * places <= _FINE or len(shape) < 3 else shape[-1]
-        array = values()
-        kept = array.reshape(len(array), channels, places // every, every)
-        return cls(shape, every, integral(kept.sum(axis=3, dtype=np.int64) if every > 1 else kept[..., 0]), values)
-
-    def over(self, blocks: Sequence[Block]) -> Counts:
+    def over(self, cut: Sequence[Block] | Grid) -> Counts:
         """Returns the sum over each block, `[T, K]`; all blocks have one view."""
-        first, last = (np.array([b.channels[i] for b in blocks], np.int64) for i in (0, 1))
-        start, stop = (np.array([b.places[i] for b in blocks], np.int64) for i in (0, 1))
-        kept = blocks[0].view == view_of(self.shape)
-        if kept and not ((start % self.every).any() or (stop % self.every).any()):
-            return corner_sums(self.sums, first, last, start // self.every, stop // self.every)
-        array = self.values()
-        return corner_sums(integral(array.reshape(len(array), *blocks[0].view)), first, last, start, stop)
+        grid = cut if isinstance(cut, Grid) else Grid.of(cut)
+        found = self._folded(grid.channels) if self._folded is not None and grid.view == self._view else None
+        if found is None:
+            array = self.values()
+            found = fold(array.reshape(len(array), *grid.view), grid.channels)
+        first, last, start, stop = grid.corners
+        sums = found.every[:, None] if isinstance(found, Alike) else found
+        sums = sums[..., : grid.places[-1]]
+        if len(grid.places) <= sums.shape[-1]:
+            sums = np.add.reduceat(sums, grid.places[:-1], axis=-1, dtype=np.int32)
+        sums = integral(sums)
+        if isinstance(found, Alike):
+            channels = np.array(grid.channels)
+            return (sums[:, 1, stop] - sums[:, 1, start]) * (channels[last] - channels[first])
+        return sums[:, last, stop] - sums[:, first, stop] - sums[:, last, start] + sums[:, first, start]
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Values that are the same in every channel.
+
+    Attributes:
+        every: Those of one channel, `[T, P]`.
+    """
+
+    every: NDArray[np.integer]

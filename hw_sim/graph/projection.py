@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from neurokit.errors import InputError
 from neurokit.hw_sim.graph.edges import rule_edges
+from neurokit.hw_sim.graph.rules import WINDOWED, problem_of
 from neurokit.hw_sim.graph.views import gather, mix, scatter
 from neurokit.hw_sim.graph.windows import Window
 
 ProjectionKind = Literal["conv", "linear", "pool", "maxpool", "identity"]
-_WINDOWED = ("conv", "pool", "maxpool")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Projection:
         for side in ("source", "target"):
             if not getattr(self, f"{side}_size"):
                 object.__setattr__(self, f"{side}_size", math.prod(getattr(self, f"{side}_shape")))
-        problem = _problem(self)
+        problem = problem_of(self)
         if problem:
             raise InputError(f"projection {self.name!r} ({self.kind}): {problem}")
 
@@ -238,6 +238,47 @@ class Projection:
         """
         return self._forward(self._checked(spikes, self.source_size, "source").astype(np.int32))
 
+    def reached(self, spikes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Returns which targets get an event of what arrives in each step (`[T, N_src]`), `[T, N_dst]`."""
+        return self._forward(self._checked(spikes, self.source_size, "source"))
+
+    @property
+    def joins_all_channels(self) -> bool:
+        """Whether all channels of the target get the same events: each reads all channels of the source."""
+        flat = self.kind == "linear" and len(self.source_shape) == 1
+        return flat or (self.kind == "conv" and self.groups == 1 and not self.upsampling)
+
+    @property
+    def keeps_channels(self) -> bool:
+        """Whether each channel of the target reads the same channel of the source alone."""
+        if self.kind == "identity":
+            return True
+        alone = self.groups == self.source_shape[0] == self.target_shape[0]
+        return self.kind in WINDOWED and alone and not self.upsampling
+
+    def over_places(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Returns the sum over each window, channel by channel; of bools, whether any is set.
+
+        Args:
+            values: Sums over some of the source's channels, `[T, K, P]`.
+        """
+        if self.kind in ("identity", "linear"):
+            return values
+        summed = values.reshape(*values.shape[:2], *self.source_shape[1:])
+        if summed.dtype == np.uint8:
+            summed = summed.astype(np.int32)
+        for axis, window in enumerate(self.windows(), start=2):
+            summed = window.gather(summed, axis)
+        return summed.reshape(*values.shape[:2], -1)
+
+    @cached_property
+    def fan_out_by_place(self) -> NDArray[np.int64] | None:
+        """The fan-out of each place `[P]`, where all channels have the same."""
+        if self.source_index is not None:
+            return None
+        by_channel = self.fan_out().reshape(self.source_shape[0], -1)
+        return by_channel[0] if bool((by_channel == by_channel[0]).all()) else None
+
     def arriving(self, spikes: NDArray[Any]) -> NDArray[Any]:
         """Returns what arrives in each step of what the source sent in each, `[T, N_src]`: the same, `delay` later."""
         if not self.delay:
@@ -347,37 +388,3 @@ class Projection:
 
 def _per_axis(value: tuple[int, ...] | int, axes: int) -> tuple[int, ...]:
     return (value,) * axes if isinstance(value, int) else tuple(value)
-
-
-def _problem(projection: Projection) -> str:
-    """Returns what is wrong with a description, or an empty string."""
-    source, target = projection.source_shape, projection.target_shape
-    if not source or not target or min(*source, *target) < 1:
-        return f"shapes {source} and {target} must have axes of at least 1"
-    for side, shape in (("source", source), ("target", target)):
-        index, size = getattr(projection, f"{side}_index"), getattr(projection, f"{side}_size")
-        if index is None and size != math.prod(shape):
-            return f"the {side} has {size} neurons but its view {shape} has {math.prod(shape)} and no index is given"
-        if index is not None and (index.shape != (math.prod(shape),) or index.min() < -1 or index.max() >= size):
-            return f"the {side} index must have {math.prod(shape)} numbers from -1 to {size - 1}"
-    if projection.kind == "identity" and source != target:
-        return f"an identity cannot join the shapes {source} and {target}"
-    if projection.kind == "linear" and source[:-1] != target[:-1]:
-        return f"the leading axes of {source} and {target} differ"
-    if projection.kind in _WINDOWED:
-        return _window_problem(projection)
-    return ""
-
-
-def _window_problem(projection: Projection) -> str:
-    axes = len(projection.source_shape) - 1
-    options = (projection.kernel, projection.stride, projection.padding, projection.dilation)
-    if not 1 <= axes <= 3 or len(projection.target_shape) != axes + 1 or any(len(option) != axes for option in options):
-        return f"needs shapes with 1 to 3 spatial axes and one kernel, stride, padding and dilation each, got {options}"
-    if min(*projection.kernel, *projection.stride, *projection.dilation) < 1 or min(projection.padding) < 0:
-        return "kernel, stride and dilation must be at least 1 and padding at least 0"
-    if projection.source_shape[0] % projection.groups or projection.target_shape[0] % projection.groups:
-        return f"channels {projection.source_shape[0]} and {projection.target_shape[0]} do not divide by the groups"
-    if projection.kind != "conv" and not projection.groups == projection.source_shape[0] == projection.target_shape[0]:
-        return "pooling keeps the channels apart: groups must be the number of channels on both sides"
-    return ""

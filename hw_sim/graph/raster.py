@@ -40,7 +40,7 @@ class SpikeRaster:
         if array.dtype.kind == "f" and bool(np.isnan(array).any()):
             raise InputError("a spike raster cannot hold NaN", expected="spikes of 0 or 1")
         flat = array.reshape(len(array), -1)
-        return cls(len(flat), flat.shape[1], np.packbits(flat != 0, axis=1))
+        return cls(len(flat), flat.shape[1], np.packbits(flat if flat.dtype == np.bool_ else flat != 0, axis=1))
 
     @classmethod
     def empty(cls, time_steps: int, neurons: int) -> SpikeRaster:

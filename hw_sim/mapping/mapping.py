@@ -17,7 +17,7 @@ from neurokit.hw_sim.mapping.partition import Need, stays_inside
 from neurokit.hw_sim.mapping.tiles import Positions, tile_positions
 from neurokit.hw_sim.mapping.violations import Violation
 from neurokit.hw_sim.traffic.sender import Sender
-from neurokit.hw_sim.traffic.traffic import Listener, Traffic, traffic_of
+from neurokit.hw_sim.traffic.traffic import Listener, Traffic, Wires
 
 PORT = -1  # the "core" of input populations: spikes enter at the first tile of the first chip
 
@@ -132,6 +132,16 @@ def mapping_traffic(mapping: Mapping, senders: dict[str, Sender]) -> dict[str, T
         mapping: Where everything lies.
         senders: Spikes and cuts of each population that sends.
     """
+    return {name: wires.carry(senders[name]) for name, wires in mapping_wires(mapping, senders).items()}
+
+
+def mapping_wires(mapping: Mapping, senders: dict[str, Sender]) -> dict[str, Wires]:
+    """Returns which neurons of each population send to which cores, whatever is sent.
+
+    Args:
+        mapping: Where everything lies.
+        senders: Cuts of each population that sends.
+    """
     network = mapping.network
     listening: dict[str, dict[str, Listener]] = {name: {} for name in senders}
 
@@ -149,9 +159,7 @@ def mapping_traffic(mapping: Mapping, senders: dict[str, Sender]) -> dict[str, T
                 for operand in {product.left, product.right} & set(senders):
                     whole = _operand(network[operand])
                     listen(whole, entire(whole.target_shape), piece.core)
-    return {
-        name: traffic_of(sender, network[name].size, list(listening[name].values())) for name, sender in senders.items()
-    }
+    return {name: Wires(sender, network[name].size, list(listening[name].values())) for name, sender in senders.items()}
 
 
 def _operand(population: Population) -> Projection:

@@ -77,6 +77,29 @@ def price(
     )
 
 
+def step_figures(
+    counts: MappedCounts,
+    profile: HardwareProfile,
+    step_seconds: float | None = None,
+    pace: str | None = None,
+    queued: Floats | None = None,
+) -> tuple[Floats | None, Floats | None]:
+    """Returns the best estimates of energy and time of each step, `[T]`, and nothing else of what `price` reports.
+
+    Args and errors are those of `price`; None where there is no price of a synapse, or no time.
+    """
+    timing = step_times(counts, profile, step_seconds, pace, queued)
+    seconds = None if timing is None else timing.seconds["value"]
+    if profile.pricing == "none" or not _synapse_priced(profile):
+        return None, seconds
+    priced, _ = _priced_terms(counts, profile)
+    static, _ = _static(counts, profile, timing)
+    joules = np.zeros(counts.time_steps)
+    for term, constant in priced.items():
+        joules += _count(counts, term).sum(axis=1) * constant.value
+    return sum(static["value"].values(), joules) if static else joules, seconds
+
+
 def price_of(profile: HardwareProfile, term: str) -> Constant | None:
     """Returns the price of a term; kinds of synaptic events fall back on the general one."""
     if term.startswith("synaptic_event_"):

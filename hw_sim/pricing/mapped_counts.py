@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurokit.errors import InputError
-from neurokit.hw_sim.graph.block import Block
+from neurokit.hw_sim.graph.block import view_of
 from neurokit.hw_sim.graph.projection import Projection
-from neurokit.hw_sim.mapping.mapping import Mapping, cuts_of, mapping_traffic
+from neurokit.hw_sim.mapping.mapping import Mapping
 from neurokit.hw_sim.mapping.partition import stays_inside
 from neurokit.hw_sim.mapping.violations import pooled_from
-from neurokit.hw_sim.pricing.mesh import Mesh
+from neurokit.hw_sim.pricing.mesh import WAYS
 from neurokit.hw_sim.pricing.tally import Tally
-from neurokit.hw_sim.traffic.sender import Sender
+from neurokit.hw_sim.pricing.wiring import Cuts, Wiring
 from neurokit.reports.energy import CoreReport, LinkReport
 
 Counts = NDArray[np.int64]
@@ -132,58 +131,62 @@ class MappedCounts:
         return int(self.terms[term].sum())
 
 
-def count_on(mapping: Mapping, tally: Tally) -> MappedCounts:
+def count_on(mapping: Mapping, tally: Tally, wiring: Wiring | None = None) -> MappedCounts:
     """Counts a workload on a mapping.
 
     Args:
         mapping: Where everything lies.
         tally: The workload's counts.
+        wiring: What the mapping fixes, if somebody keeps it for several workloads.
 
     Raises:
         InputError: If the two are of different networks.
     """
     if mapping.network is not tally.workload.network:
         raise InputError("a mapping and a workload of different networks", expected="one network")
+    wiring = wiring or Wiring(mapping, tally.workload.rasters.keys())
     shape = (tally.time_steps, len(mapping.pieces))
     terms = {term: np.zeros(shape, np.int64) for term in PIECE_TERMS}
-    for name in dict.fromkeys(name for piece in mapping.pieces for name in piece.populations):
-        _count_population(mapping, tally, name, terms)
-    packets_in, links = _count_traffic(mapping, tally, terms)
-    return MappedCounts(mapping, tally.time_steps, terms, packets_in, links)
+    packets_in = np.zeros((tally.time_steps, len(mapping.cores)), np.int64)
+    links = np.zeros((tally.time_steps, len(WAYS) * wiring.mesh.cells), np.int64)
+    for name, cuts in wiring.cuts.items():  # the finest sums over channels first: all others are sums of these
+        if name in tally.spikes and cuts.grid.view == view_of(mapping.network[name].shape):
+            tally.folded(name, cuts.grid.channels)
+    for name, ways in wiring.ways.items():
+        ways.book(ways.wires.packets(wiring.sender(name, tally)), terms, packets_in, links)
+    for name in wiring.cuts:
+        _count_population(mapping, tally, name, wiring.cuts[name], terms)
+    return MappedCounts(mapping, tally.time_steps, terms, packets_in, wiring.mesh.loads(links))
 
 
-def _count_population(mapping: Mapping, tally: Tally, name: str, terms: dict[str, Counts]) -> None:
+def _count_population(mapping: Mapping, tally: Tally, name: str, cuts: Cuts, terms: dict[str, Counts]) -> None:
     network = mapping.network
-    held = cuts_of(mapping, name)
-    blocks = [mapping.pieces[number].block for number in held]
-    sizes = np.array([block.size for block in blocks], np.int64)
-    members = mapping.pieces[held[0]].populations
+    held, grid, sizes = cuts.held, cuts.grid, cuts.sizes
     added = np.zeros((tally.time_steps, len(held)), np.int64)
     weights = np.zeros_like(added)
-    limits = mapping.profile.limits
-    if pooled_from(network, name, limits):
+    if pooled_from(network, name, mapping.profile.limits):
         return  # part of the layer before it: each spike is passed on, and counted where it arrives
     for projection in network.into(name):
-        if stays_inside(projection, members):
+        if stays_inside(projection, cuts.members):
             continue  # a sum formed on the same core: its parts were booked as they arrived
         if tally.is_shortcut(projection):
             arrived = np.broadcast_to(sizes, added.shape)
             terms["shortcut_add"][:, held] += arrived
         else:
             passed_on = bool(_spiking_source(mapping, projection.source))
-            arrived = (tally.forwarded(projection) if passed_on else tally.events[projection.name]).over(blocks)
+            arrived = (tally.forwarded(projection) if passed_on else tally.events[projection.name]).over(grid)
             binary = passed_on or network[projection.source].binary
             terms[category(projection) if binary else "graded_event"][:, held] += arrived
             weights += arrived if projection.kind in ("conv", "linear") else 0
         added = added + arrived
-    added = added + _count_products(mapping, tally, name, held, terms)
+    added = added + _count_products(mapping, tally, name, held, sizes, terms)
     terms["weight_read"][:, held] += weights
     terms["state_read"][:, held] += added
     terms["state_write"][:, held] += added
     if name in tally.active:
-        _count_neurons(tally, name, held, blocks, sizes, terms)
+        _count_neurons(tally, name, cuts, terms)
     if network[name].binary and name in tally.spikes and network[name].role != "input":
-        terms["spike"][:, held] += tally.spikes[name].over(blocks)
+        terms["spike"][:, held] += tally.spikes[name].over(grid)
 
 
 def _spiking_source(mapping: Mapping, name: str) -> str:
@@ -195,70 +198,28 @@ def _spiking_source(mapping: Mapping, name: str) -> str:
     return source if source and network[source].binary else ""
 
 
-def _count_neurons(
-    tally: Tally, name: str, held: list[int], blocks: Sequence[Block], sizes: Counts, terms: dict[str, Counts]
-) -> None:
-    every = np.broadcast_to(sizes, (tally.time_steps, len(held)))
-    active = tally.active[name].over(blocks)
-    terms["neuron_access"][:, held] += every
-    terms["neuron_update"][:, held] += active
-    terms["neuron_idle"][:, held] += every - active
-    terms["state_read"][:, held] += every
-    terms["state_write"][:, held] += every
+def _count_neurons(tally: Tally, name: str, cuts: Cuts, terms: dict[str, Counts]) -> None:
+    every = np.broadcast_to(cuts.sizes, (tally.time_steps, len(cuts.held)))
+    active = tally.active[name].over(cuts.grid)
+    terms["neuron_access"][:, cuts.held] += every
+    terms["neuron_update"][:, cuts.held] += active
+    terms["neuron_idle"][:, cuts.held] += every - active
+    terms["state_read"][:, cuts.held] += every
+    terms["state_write"][:, cuts.held] += every
 
 
-def _count_products(mapping: Mapping, tally: Tally, name: str, held: list[int], terms: dict[str, Counts]) -> Counts:
+def _count_products(
+    mapping: Mapping, tally: Tally, name: str, held: Counts, sizes: Counts, terms: dict[str, Counts]
+) -> Counts:
     """Books activation times activation products, shared over the pieces by their size, exact in the sum."""
     done = np.zeros((tally.time_steps, len(held)), np.int64)
-    sizes = np.array([mapping.pieces[number].size for number in held], np.int64)
     for product in mapping.network.products_into(name):
-        rasters = tally.workload.rasters
-        operations = product.operations(rasters[product.left].unpack(), rasters[product.right].unpack())
+        operations = product.operations(tally.unpacked(product.left), tally.unpacked(product.right))
         edges = np.concatenate([[0], sizes.cumsum()])
         shares = operations[:, None] * edges[None] // edges[-1]
         done += np.diff(shares, axis=1)
     terms["product_operation"][:, held] += done
     return done
-
-
-def _count_traffic(mapping: Mapping, tally: Tally, terms: dict[str, Counts]) -> tuple[Counts, dict[str, Counts]]:
-    index = np.full(max(mapping.cores, default=-1) + 1, -1)
-    index[mapping.cores] = np.arange(len(mapping.cores))
-    packets_in = np.zeros((tally.time_steps, len(mapping.cores)), np.int64)
-    mesh = Mesh(mapping, tally.time_steps)
-    for name, found in mapping_traffic(mapping, _senders(mapping, tally)).items():
-        held = np.array(cuts_of(mapping, name), np.int64)
-        own = np.array([mapping.pieces[number].core for number in held], np.int64)
-        entry, core = found.pairs()
-        if not mapping.network[name].binary:  # a real-valued sum stays on its own core: nothing travels
-            away = own[found.sources[entry]] != core
-            entry, core = entry[away], core[away]
-        many = np.bincount(entry, minlength=len(found.sources))
-        for t, packets in enumerate(found.packets):
-            np.add.at(packets_in[t], index[core], packets[entry])
-            np.add.at(terms["packet"][t], held[found.sources], packets * many)
-        mesh.send(found.packets, entry, held[found.sources], own[found.sources], core, terms)
-    return packets_in, mesh.loads()
-
-
-def _senders(mapping: Mapping, tally: Tally) -> dict[str, Sender]:
-    """Returns what each population sends; a sum without a raster sends every value in every step."""
-    network, senders = mapping.network, {}
-    operands = {name for product in network.products for name in (product.left, product.right)}
-    for population in network.populations:
-        held = cuts_of(mapping, population.name)
-        members = mapping.pieces[held[0]].populations if held else ()
-        leaves = [p for p in network.out_of(population.name) if not stays_inside(p, members)]
-        if not held or (not leaves and population.name not in operands):
-            continue
-        blocks = [mapping.pieces[number].block for number in held]
-        raster, row = tally.workload.rasters.get(population.name), mapping.row_of(population.name)
-        if raster is None or all(tally.is_shortcut(p) for p in leaves):
-            senders[population.name] = Sender(blocks, row, tally.time_steps)
-        else:
-            kept = tally.corners, population.name
-            senders[population.name] = Sender(blocks, row, tally.time_steps, raster.unpack, kept)
-    return senders
 
 
 def describe_traffic(counts: MappedCounts) -> MappingOf[str, int]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurokit.hw_sim.mapping.mapping import Mapping
+from neurokit.hw_sim.traffic.sparse import SparseSum
 
 Counts = NDArray[np.int64]
 
@@ -13,85 +14,84 @@ WAYS = ("east", "west", "north", "south")
 
 
 class Mesh:
-    """Adds up hops and the load of every link.
+    """Ways of packets over the tiles of a mapping.
 
     A packet loads the links from its start to its goal. Each link direction is kept as differences along its axis, so
     that a packet costs two additions whatever its way.
 
     Args:
         mapping: Where the cores lie.
-        steps: T.
     """
 
-    def __init__(self, mapping: Mapping, steps: int) -> None:
+    def __init__(self, mapping: Mapping) -> None:
         self._mapping = mapping
         self._topology = mapping.profile.topology
+        self.present = self._topology.kind == "mesh"
         size = np.maximum(mapping.positions.max(axis=0) + 1, [self._topology.width, self._topology.height])
-        self._columns, self._rows = (int(size[0]), int(size[1])) if self._topology.kind == "mesh" else (1, 1)
-        self._steps = steps
+        self._columns, self._rows = (int(size[0]), int(size[1])) if self.present else (1, 1)
         # One more row and column: a way that ends at the border is closed there.
-        self._differences = {way: np.zeros((steps, (self._rows + 1) * (self._columns + 1)), np.int64) for way in WAYS}
+        self.cells = (self._rows + 1) * (self._columns + 1)
 
-    def send(
-        self, packets: Counts, entry: Counts, pieces: Counts, own: Counts, cores: Counts, terms: dict[str, Counts]
-    ) -> None:
-        """Books packets from pieces to cores.
+    def at(self, cores: Counts) -> Counts:
+        """Returns column and row of each core's tile, `[n, 2]`."""
+        return self._mapping.positions[self._mapping.tile_of(cores)]
 
-        Args:
-            packets: Packets of each entry, `[T, n]`.
-            entry: The entry of each pair of sender and receiver, ascending, `[P]`.
-            pieces: The sending piece of each entry, `[n]`.
-            own: Its core, `[n]`.
-            cores: The receiving core of each pair, `[P]`.
-            terms: Receives "hop_x", "hop_y" and "chip_hop" of the pieces, `[T, pieces]`.
-        """
-        if self._topology.kind != "mesh" or not len(entry):
-            return
-        start, goal = self._at(own)[entry], self._at(cores)
+    def hops(self, start: Counts, goal: Counts) -> dict[str, Counts]:
+        """Returns the links along rows and columns, and between chips, from each start to its goal, `[n]` each."""
         ways = np.abs(goal - start)
-        self._book(packets, entry, pieces, ways[:, 0], terms["hop_x"])
-        self._book(packets, entry, pieces, ways[:, 1], terms["hop_y"])
+        found = {"hop_x": ways[:, 0], "hop_y": ways[:, 1]}
         if self._mapping.chips > 1:
             chip = np.array([self._topology.width, self._topology.height])
-            crossed = np.abs(goal // chip - start // chip).sum(axis=1)
-            self._book(packets, entry, pieces, crossed, terms["chip_hop"])
-        if self._rows * self._columns > 1:
-            # The row first, at the start's y; then the column, at the goal's x. Westward and southward links are those
-            # that leave the tiles after the goal, up to the start: both ends move by one.
-            (x0, y0), (x1, y1) = start.T, goal.T
-            self._along("east", packets, entry, x0 < x1, self._cell(x0, y0), self._cell(x1, y0))
-            self._along("west", packets, entry, x1 < x0, self._cell(x1 + 1, y0), self._cell(x0 + 1, y0))
-            self._along("north", packets, entry, y0 < y1, self._cell(x1, y0), self._cell(x1, y1))
-            self._along("south", packets, entry, y1 < y0, self._cell(x1, y1 + 1), self._cell(x1, y0 + 1))
+            found["chip_hop"] = np.abs(goal // chip - start // chip).sum(axis=1)
+        return found
 
-    def loads(self) -> dict[str, Counts]:
-        """Returns the packets over the link that leaves each tile, by direction, `[T, rows, columns]`."""
+    def links(self, sender: Counts, start: Counts, goal: Counts, many: int) -> SparseSum | None:
+        """Returns what adds packets of senders to the differences of all four directions, `[4 cells]`.
+
+        Args:
+            sender: Number of the sender of each way, `[n]`.
+            start: Its tile, `[n, 2]`.
+            goal: The receiver's tile, `[n, 2]`.
+            many: Senders in all.
+        """
+        if not self.present or self._rows * self._columns <= 1:
+            return None
+        # The row first, at the start's y; then the column, at the goal's x. Westward and southward links are those
+        # that leave the tiles after the goal, up to the start: both ends move by one.
+        (x0, y0), (x1, y1) = start.T, goal.T
+        rows = [
+            self._along(0, sender, x0 < x1, self._cell(x0, y0), self._cell(x1, y0)),
+            self._along(1, sender, x1 < x0, self._cell(x1 + 1, y0), self._cell(x0 + 1, y0)),
+            self._along(2, sender, y0 < y1, self._cell(x1, y0), self._cell(x1, y1)),
+            self._along(3, sender, y1 < y0, self._cell(x1, y1 + 1), self._cell(x1, y0 + 1)),
+        ]
+        senders, cells, signs = (np.concatenate(part) for part in zip(*rows, strict=True))
+        key, place = np.unique(cells * many + senders, return_inverse=True)  # ways of one sender share most links
+        weight = np.bincount(place, weights=signs, minlength=len(key)).astype(np.int64)
+        used = weight != 0
+        return SparseSum(key[used] % many, key[used] // many, len(WAYS) * self.cells, weight[used])
+
+    def loads(self, differences: Counts) -> dict[str, Counts]:
+        """Returns the packets over the link that leaves each tile, by direction, `[T, rows, columns]`.
+
+        Args:
+            differences: Of all four directions, `[T, 4 cells]`.
+        """
         found = {}
-        for way, differences in self._differences.items():
-            grid = differences.reshape(self._steps, self._rows + 1, self._columns + 1)
+        for number, way in enumerate(WAYS):
+            part = differences[:, number * self.cells : (number + 1) * self.cells]
+            grid = part.reshape(len(part), self._rows + 1, self._columns + 1)
             axis = 2 if way in ("east", "west") else 1
             found[way] = np.ascontiguousarray(grid.cumsum(axis=axis)[:, : self._rows, : self._columns])
         return found
 
-    def _at(self, cores: Counts) -> Counts:
-        return self._mapping.positions[self._mapping.tile_of(cores)]
-
     def _cell(self, x: Counts, y: Counts) -> Counts:
         return y * (self._columns + 1) + x
 
-    @staticmethod
-    def _book(packets: Counts, entry: Counts, pieces: Counts, ways: Counts, out: Counts) -> None:
-        """Adds packets times the length of their ways to the sending pieces."""
-        total = np.zeros(packets.shape[1], np.int64)
-        np.add.at(total, entry, ways)
-        for row, count in zip(out, packets, strict=True):
-            np.add.at(row, pieces, count * total)
-
     def _along(
-        self, way: str, packets: Counts, entry: Counts, taken: NDArray[np.bool_], first: Counts, past: Counts
-    ) -> None:
-        """Loads the links from cell `first` to before cell `past`, for the pairs that go this way."""
-        chosen, begin, end = entry[taken], first[taken], past[taken]
-        for row, count in zip(self._differences[way], packets, strict=True):
-            np.add.at(row, begin, count[chosen])  # differences: summed along the axis they are the load of each link
-            np.subtract.at(row, end, count[chosen])
+        self, way: int, sender: Counts, taken: NDArray[np.bool_], first: Counts, past: Counts
+    ) -> tuple[Counts, Counts, Counts]:
+        """Returns sender, cell and sign of the links from cell `first` to before cell `past`, of ways that go so."""
+        chosen, offset = sender[taken], way * self.cells
+        cells = np.concatenate([first[taken] + offset, past[taken] + offset])
+        return np.concatenate([chosen, chosen]), cells, np.repeat([1, -1], len(chosen))

@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurokit.hw_sim.graph.block import Block
+from neurokit.hw_sim.graph.block import Block, Edges, fold
 
 Ints = NDArray[np.int64]
 
-# Sums over all corners take four bytes a neuron and step: so many are formed at a time.
-_MOST_SUMMED = 1 << 26
+# Sums at corners take eight bytes each: so many are formed at a time.
+_MOST_SUMMED = 1 << 25
 # Pairs of a box and a cut that are tested for an overlap at a time.
 _MOST_TESTED = 1 << 22
-
-
-class Corners:
-    """Keeps sums over all corners, which every chip's mapping of a workload can use.
-
-    Args:
-        most: Bytes that are kept at most.
-    """
-
-    def __init__(self, most: int = 1 << 30) -> None:
-        self._room = most
-        self._kept: dict[Any, NDArray[np.int32]] = {}
-
-    def get(self, key: Any, make: Callable[[], NDArray[np.int32]]) -> NDArray[np.int32]:
-        """Returns the sums of a key, made at most once if there is room for them."""
-        if key in self._kept:
-            return self._kept[key]
-        sums = make()
-        if sums.nbytes <= self._room:
-            self._kept[key] = sums
-            self._room -= sums.nbytes
-        return sums
 
 
 class Sender:
@@ -50,7 +28,8 @@ class Sender:
         row: Places of one row; every cut holds whole rows or part of one.
         steps: T.
         spikes: Gives 0 or 1, `[T, N]`; None: every neuron sends in every step.
-        kept: Where sums are kept, and the population's key there.
+        folded: Gives the spikes summed over ranges of channels, `[T, K, P]`, if somebody keeps them; for cuts in the
+            population's own view.
     """
 
     def __init__(
@@ -59,7 +38,7 @@ class Sender:
         row: int,
         steps: int,
         spikes: Callable[[], NDArray[np.uint8]] | None = None,
-        kept: tuple[Corners, Any] | None = None,
+        folded: Callable[[Edges], NDArray[np.integer]] | None = None,
     ) -> None:
         self.blocks = blocks
         self.steps = steps
@@ -67,11 +46,22 @@ class Sender:
         # A view whose places are no whole number of rows (a flattened image) is one long row.
         self.row = row if self.view[1] % row == 0 else self.view[1]
         self._spikes = spikes
-        self._kept = kept
+        self._folded = folded
         self._edges = np.array([(*b.channels, *b.places) for b in blocks], np.int64)
         rectangles, fits = as_rectangles(self._edges[:, 2], self._edges[:, 3], self.row)
         self.rectangular = bool(fits.all())
         self._cuts = np.concatenate([self._edges[:, :2], rectangles], axis=1)
+
+    def sending(
+        self,
+        steps: int,
+        spikes: Callable[[], NDArray[np.uint8]] | None = None,
+        folded: Callable[[Edges], NDArray[np.integer]] | None = None,
+    ) -> Sender:
+        """Returns the same cuts with other spikes."""
+        other = copy.copy(self)
+        other.steps, other._spikes, other._folded = steps, spikes, folded
+        return other
 
     @property
     def whole(self) -> Ints:
@@ -84,24 +74,38 @@ class Sender:
             return np.ones((self.steps, self.view[0] * self.view[1]), np.uint8)
         return self._spikes()
 
-    def within(self, boxes: Ints, comb: NDArray[np.bool_] | None) -> tuple[Ints, Ints, Ints]:
-        """Returns the spikes of each cut inside each box.
+    def within(self, boxes: Ints) -> tuple[Ints, Ints, Boxes]:
+        """Returns what each cut has in common with each box.
 
         Args:
             boxes: `[K, 6]`.
-            comb: Which places count at all, `[P]`; None for all.
 
         Returns:
-            For every box and cut that overlap their numbers and the spikes, `[n]`, `[n]` and `[T, n]`.
+            For every box and cut that overlap their numbers, `[n]` each, and the n boxes that they have in common.
         """
         box, cut = self._overlaps(boxes)
-        # What a box and a cut have in common is a box again; its spikes are eight corners of a summed volume.
         low = np.maximum(boxes[box, ::2], self._cuts[cut, ::2])
         high = np.minimum(boxes[box, 1::2], self._cuts[cut, 1::2])
+        return box, cut, Boxes(low, high)
+
+    def count(self, boxes: Boxes, comb: NDArray[np.bool_] | None) -> Ints:
+        """Returns the spikes in each box, `[T, n]`.
+
+        Args:
+            boxes: What `within` returned.
+            comb: Which places count at all, `[P]`; None for all.
+        """
         if self._spikes is None and comb is None:  # everybody sends: the volume itself, and no sums are formed
-            volume = (high - low).prod(axis=1)
-            return box, cut, np.broadcast_to(volume, (self.steps, len(volume)))
-        return box, cut, self._inside(low, high, comb)
+            volume = boxes.volume
+            return np.broadcast_to(volume, (self.steps, len(volume)))
+        if self._spikes is not None and self._folded is not None:
+            sums = self._folded(boxes.channels)
+        else:
+            values = self.values()
+            sums = fold(values.reshape(len(values), *self.view), boxes.channels)
+        if comb is not None:
+            sums = sums * comb
+        return boxes.count(sums.reshape(*sums.shape[:2], -1, self.row))
 
     def cut_numbers(self) -> Ints:
         """Returns the number of the cut that each neuron lies in, `[N]`."""
@@ -130,42 +134,64 @@ class Sender:
             np.concatenate([cut for _, cut in found] or [np.zeros(0, np.int64)]),
         )
 
-    def _inside(self, low: Ints, high: Ints, comb: NDArray[np.bool_] | None) -> Ints:
-        """Returns the spikes in boxes from their lower to their upper corners `[n, 3]`, `[T, n]`."""
-        rows = self.view[1] // self.row
-        size = np.array([(rows + 1) * (self.row + 1), self.row + 1, 1])
-        corners = []
+
+class Boxes:
+    """Boxes of neurons, counted by sums at the corners of all of them.
+
+    Args:
+        low: First channel, row and column of each box, `[n, 3]`.
+        high: One past the last of each, `[n, 3]`.
+
+    Attributes:
+        volume: Neurons of each box, `[n]`.
+        channels: Edges of channels that any box has, ascending.
+    """
+
+    def __init__(self, low: Ints, high: Ints) -> None:
+        self.volume: Ints = (high - low).prod(axis=1)
+        edges = [np.unique(np.concatenate([low[:, axis], high[:, axis]])) for axis in range(3)]
+        self.channels: Edges = tuple(edges[0].tolist())
+        self._starts = edges[1:]
+        low, high = (
+            np.stack([np.searchsorted(found, end[:, axis]) for axis, found in enumerate(edges)], axis=1)
+            for end in (low, high)
+        )
+        size = np.array([len(edges[1]) * len(edges[2]), len(edges[2]), 1])
+        self._corners = []
         # Inclusion and exclusion: a corner counts positively with an odd number of upper ends, all three among them.
         for number in range(8):
             upper = [bool(number >> axis & 1) for axis in range(3)]
-            corners.append((1 if sum(upper) % 2 else -1, np.where(upper, high, low) @ size))
-        out = np.zeros((self.steps, len(low)), np.int64)
-        # Corner sums take four bytes a neuron and step: a large population is done some steps at a time.
-        together = max(1, _MOST_SUMMED // (self.view[0] * self.view[1]))
-        for start in range(0, self.steps, together):
-            sums = self._sums(start, min(self.steps, start + together), comb)
-            for t, step in enumerate(sums.reshape(len(sums), -1), start=start):
-                for sign, place in corners:
-                    out[t] += sign * step[place]
+            self._corners.append((1 if sum(upper) % 2 else -1, np.where(upper, high, low) @ size))
+
+    def count(self, values: NDArray[np.integer]) -> Ints:
+        """Returns the sum over each box of `values` `[T, K, rows, columns]`, folded by `channels`; `[T, n]`."""
+        if not len(self.volume):
+            return np.zeros((len(values), 0), np.int64)
+        rows, columns = self._starts
+        out = np.zeros((len(values), len(self.volume)), np.int64)
+        together = max(1, _MOST_SUMMED // (len(self.channels) * len(rows) * len(columns)))
+        for start in range(0, len(values), together):
+            some = values[start : start + together, :, : rows[-1], : columns[-1]]
+            some = _ranges(_ranges(some, columns, 3), rows, 2)
+            sums = np.zeros((len(some), *(1 + side for side in some.shape[1:])), np.int64)
+            inner = sums[:, 1:, 1:, 1:]
+            np.cumsum(some, axis=1, out=inner)
+            np.cumsum(inner, axis=2, out=inner)
+            np.cumsum(inner, axis=3, out=inner)
+            flat = sums.reshape(len(sums), -1)
+            for sign, place in self._corners:
+                out[start : start + together] += sign * flat[:, place]
         return out
 
-    def _sums(self, start: int, stop: int, comb: NDArray[np.bool_] | None) -> NDArray[np.int32]:
-        def make() -> NDArray[np.int32]:
-            values = self.values()[start:stop]
-            shape = (stop - start, self.view[0], self.view[1] // self.row, self.row)
-            cube = values.reshape(shape) if comb is None else values.reshape(shape) * comb.reshape(1, 1, *shape[2:])
-            sums = np.zeros(tuple(n + 1 if axis else n for axis, n in enumerate(shape)), np.int32)
-            inner = sums[:, 1:, 1:, 1:]
-            # In place and innermost axis first, so that the long runs of memory are summed before the strided ones.
-            np.cumsum(cube, axis=3, out=inner)
-            np.cumsum(inner, axis=2, out=inner)
-            np.cumsum(inner, axis=1, out=inner)
-            return sums
 
-        if self._kept is None:
-            return make()
-        store, name = self._kept
-        return store.get((name, self.row, start, b"" if comb is None else np.packbits(comb).tobytes()), make)
+def _ranges(values: NDArray[np.integer], edges: Ints, axis: int) -> NDArray[np.integer]:
+    """Returns the sums between edges of an axis."""
+    if len(edges) - 1 == values.shape[axis]:
+        return values
+    if len(edges) == 2:
+        inside = values[(slice(None),) * axis + (slice(edges[0], None),)]
+        return np.asarray(inside.sum(axis=axis, keepdims=True, dtype=np.int32))
+    return np.asarray(np.add.reduceat(values, edges[:-1], axis=axis, dtype=np.int32))
 
 
 def as_rectangles(start: Ints, stop: Ints, row: int) -> tuple[Ints, NDArray[np.bool_]]:

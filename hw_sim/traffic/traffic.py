@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from neurokit.hw_sim.graph.block import Block
 from neurokit.hw_sim.graph.projection import Projection
 from neurokit.hw_sim.traffic.reach import Reach, places_read, reach_of
-from neurokit.hw_sim.traffic.sender import Sender
+from neurokit.hw_sim.traffic.sender import Boxes, Sender
+from neurokit.hw_sim.traffic.sparse import SparseSum
 
 Ints = NDArray[np.int64]
 
@@ -87,28 +88,92 @@ def traffic_of(sender: Sender, size: int, listeners: Sequence[Listener]) -> Traf
         size: Its neurons.
         listeners: Who listens to it.
     """
-    # Most cores listen to one box of sources: a window of a convolution, a row of a dense layer. Cores with one box
-    # share one count; a core with two is counted by inclusion and exclusion, anything else neuron by neuron.
-    reaches = [reach_of(listener.projection, listener.blocks, sender) for listener in listeners]
-    combs = _Combs()
-    rows, hard = _rows(listeners, reaches, combs)
-    rows = rows[~np.isin(rows[:, 0], hard)]
-    rows, _ = _distinct(rows)
-    # Rows are sorted by core, so that a core with two boxes has them in adjacent rows.
-    held, first, many = np.unique(rows[:, 0], return_index=True, return_counts=True)
-    hard = np.union1d(hard, held[many > 2])
-    one, two = first[many == 1], first[many == 2]
-    singles, of_one = _distinct(rows[one, 1:])
-    doubles, of_two = _distinct(np.concatenate([rows[two, 1:], rows[two + 1, 1:]], axis=1))
-    # A spike that reaches a core through both of its boxes is one packet: the common part is taken off once.
-    wanted = _wanted(singles, doubles, combs)
-    group, sources, packets = _counted(sender, wanted, combs)
-    cores = np.concatenate([rows[one, 0], rows[two, 0]])
-    group_of = np.concatenate([of_one, of_two + len(singles)])
-    found = _Gathered(sender, len(singles) + len(doubles))
-    found.add(group, sources, packets, group_of, cores)
-    _count_unions(found, sender, size, listeners, hard)
-    return found.traffic()
+    return Wires(sender, size, listeners).carry(sender)
+
+
+class Wires:
+    """Which neurons of a population send to which cores: found once, for any number of workloads.
+
+    Args:
+        sender: The population's cuts; its spikes are not read.
+        size: Its neurons.
+        listeners: Who listens to it.
+
+    Attributes:
+        sources: The sending cut of each entry, `[n]`.
+        group: The group of receiving cores of each entry, `[n]`.
+        cores: The cores of all groups, one group after the other.
+        start: Where each group begins in `cores`, and the end.
+    """
+
+    def __init__(self, sender: Sender, size: int, listeners: Sequence[Listener]) -> None:
+        # Most cores listen to one box of sources: a window of a convolution, a row of a dense layer. Cores with one
+        # box share one count; a core with two is counted by inclusion and exclusion, anything else neuron by neuron.
+        reaches = [reach_of(listener.projection, listener.blocks, sender) for listener in listeners]
+        self._combs = _Combs()
+        rows, hard = _rows(listeners, reaches, self._combs)
+        rows = rows[~np.isin(rows[:, 0], hard)]
+        rows, _ = _distinct(rows)
+        # Rows are sorted by core, so that a core with two boxes has them in adjacent rows.
+        held, first, many = np.unique(rows[:, 0], return_index=True, return_counts=True)
+        hard = np.union1d(hard, held[many > 2])
+        one, two = first[many == 1], first[many == 2]
+        singles, of_one = _distinct(rows[one, 1:])
+        doubles, of_two = _distinct(np.concatenate([rows[two, 1:], rows[two + 1, 1:]], axis=1))
+        # A spike that reaches a core through both of its boxes is one packet: the common part is taken off once.
+        group, cut = self._box_entries(sender, _wanted(singles, doubles, self._combs))
+        unions, reached = _unions(size, listeners, hard)
+        cut_of, groups = sender.cut_numbers() if unions else cut, len(singles) + len(doubles)
+        split = [np.unique(cut_of[sources], return_inverse=True) for sources in unions]
+        self._unions = [(sources, place, len(cuts)) for sources, (cuts, place) in zip(unions, split, strict=True)]
+        self.sources = np.concatenate([cut, *(cuts for cuts, _ in split)])
+        self.group = np.concatenate([group, *(np.full(len(cuts), groups + k) for k, (cuts, _) in enumerate(split))])
+        cores = [rows[one, 0], rows[two, 0], *(np.array(some, np.int64) for some in reached)]
+        group_of = [of_one, of_two + len(singles), *(np.full(len(some), groups + k) for k, some in enumerate(reached))]
+        self.cores, of_core = np.concatenate(cores), np.concatenate(group_of)
+        order = np.lexsort((self.cores, of_core))  # one group's cores lie together: `start` says where they begin
+        self.cores = self.cores[order]
+        self.start = np.searchsorted(of_core[order], np.arange(groups + len(reached) + 1))
+
+    def _box_entries(self, sender: Sender, wanted: _Wanted) -> tuple[Ints, Ints]:
+        """Finds what is counted by boxes; returns group and cut of each entry."""
+        self._parts: list[tuple[int, Boxes, Ints]] = []
+        groups, sources = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for number in np.unique(wanted.combs):
+            chosen = np.flatnonzero(wanted.combs == number)
+            box, cut, boxes = sender.within(wanted.boxes[chosen])
+            groups.append(wanted.group[chosen[box]])
+            sources.append(cut)
+            self._parts.append((int(number), boxes, wanted.sign[chosen[box]]))
+        group, source = np.concatenate(groups), np.concatenate(sources)
+        self._sum: SparseSum | None = None
+        if (wanted.sign > 0).all():
+            return group, source
+        # Boxes and their common part give several entries for one pair of group and cut: added up, with their signs.
+        many = len(sender.blocks)
+        key, place = np.unique(group * many + source, return_inverse=True)
+        self._sum = SparseSum(np.arange(len(place)), place, len(key))
+        return key // many, key % many
+
+    def packets(self, sender: Sender) -> Ints:
+        """Returns the packets of each entry to each core of its group, `[T, n]`."""
+        parts = [np.zeros((sender.steps, 0), np.int64)]
+        parts += [sender.count(boxes, self._combs.masks[number]) * sign for number, boxes, sign in self._parts]
+        counted = np.concatenate(parts, axis=1)
+        if self._sum is not None:
+            counted = self._sum.of(counted)
+        if not self._unions:
+            return counted
+        spikes, rest = sender.values(), []
+        for sources, place, many in self._unions:
+            rest.append(np.stack([np.bincount(place[step != 0], minlength=many) for step in spikes[:, sources]]))
+        return np.concatenate([counted, *rest], axis=1)
+
+    def carry(self, sender: Sender) -> Traffic:
+        """Returns the packets of a workload; cuts that never spike make no entry."""
+        packets = self.packets(sender)
+        sending = packets.any(axis=0)
+        return Traffic(self.sources[sending], self.group[sending], packets[:, sending], self.cores, self.start)
 
 
 class _Combs:
@@ -176,63 +241,10 @@ def _wanted(singles: Ints, doubles: Ints, combs: _Combs) -> _Wanted:
     return _Wanted(group, sign, boxes[:, 1:], boxes[:, 0])
 
 
-def _counted(sender: Sender, wanted: _Wanted, combs: _Combs) -> tuple[Ints, Ints, Ints]:
-    """Returns group, cut and packets `[T, n]` of every cut that sends to a group."""
-    groups, sources, packets = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros((sender.steps, 0), np.int64)]
-    for number in np.unique(wanted.combs):
-        chosen = np.flatnonzero(wanted.combs == number)
-        box, cut, count = sender.within(wanted.boxes[chosen], combs.masks[number])
-        groups.append(wanted.group[chosen[box]])
-        sources.append(cut)
-        packets.append(count * wanted.sign[chosen[box]])
-    group, source, count = np.concatenate(groups), np.concatenate(sources), np.concatenate(packets, axis=1)
-    if (wanted.sign > 0).all():
-        return group, source, count
-    # Boxes and their common part give several entries for one pair of group and cut: add them up, with their signs.
-    key, place = np.unique(group * len(sender.blocks) + source, return_inverse=True)
-    total = np.zeros((sender.steps, len(key)), np.int64)
-    for row, part in zip(total, count, strict=True):
-        np.add.at(row, place, part)  # places repeat, and `row[place] += part` would keep one of each
-    return key // len(sender.blocks), key % len(sender.blocks), total
-
-
-class _Gathered:
-    """Traffic in the making."""
-
-    def __init__(self, sender: Sender, groups: int) -> None:
-        self._sender = sender
-        self._groups = groups
-        self._parts: list[tuple[Ints, Ints, Ints]] = []
-        self._cores: list[tuple[Ints, Ints]] = []
-
-    def add(self, group: Ints, sources: Ints, packets: Ints, group_of: Ints, cores: Ints) -> None:
-        """Adds entries, and cores with the group that each is in."""
-        sending = packets.any(axis=0)  # cuts that never spike make no traffic, and would only cost time later
-        self._parts.append((group[sending], sources[sending], packets[:, sending]))
-        self._cores.append((group_of, cores))
-
-    def add_group(self, packets: Ints, cores: Sequence[int]) -> None:
-        """Adds one group of cores and what every cut sends to it, `[T, cuts]`."""
-        sources = np.arange(packets.shape[1])
-        group = np.full(len(cores), self._groups)
-        self.add(np.full(len(sources), self._groups), sources, packets, group, np.array(cores, np.int64))
-        self._groups += 1
-
-    def traffic(self) -> Traffic:
-        """Returns everything that was added."""
-        group, sources, packets = (np.concatenate(part, axis=-1) for part in zip(*self._parts, strict=True))
-        group_of, cores = (np.concatenate(part) for part in zip(*self._cores, strict=True))
-        order = np.lexsort((cores, group_of))  # one group's cores lie together: `start` then says where they begin
-        start = np.searchsorted(group_of[order], np.arange(self._groups + 1))
-        return Traffic(sources, group, packets, cores[order], start)
-
-
-def _count_unions(found: _Gathered, sender: Sender, size: int, listeners: Sequence[Listener], hard: Ints) -> None:
-    """Counts neuron by neuron for cores that listen to something else than one or two boxes."""
-    if not len(hard):
-        return
+def _unions(size: int, listeners: Sequence[Listener], hard: Ints) -> tuple[list[Ints], list[list[int]]]:
+    """Returns the sources of cores that listen to something else than one or two boxes, and the cores of each."""
     held: dict[int, list[tuple[Projection, Block]]] = {int(core): [] for core in hard}
-    for listener in listeners:
+    for listener in listeners if len(hard) else ():
         for block, core in zip(listener.blocks, listener.cores, strict=True):
             if core in held:
                 held[core].append((listener.projection, block))
@@ -241,11 +253,7 @@ def _count_unions(found: _Gathered, sender: Sender, size: int, listeners: Sequen
     for core, parts in held.items():
         sources = _union(parts, size)
         same.setdefault(sources.tobytes(), (sources, []))[1].append(core)
-    # Many cores, each with few sources: spikes and cuts are looked up once, and summed over those sources alone.
-    spikes, cut_of = sender.values(), sender.cut_numbers()
-    for sources, cores in same.values():
-        among = [cut_of[sources[step[sources] != 0]] for step in spikes]
-        found.add_group(np.stack([np.bincount(cuts, minlength=len(sender.blocks)) for cuts in among]), cores)
+    return [sources for sources, _ in same.values()], [cores for _, cores in same.values()]
 
 
 def _union(held: Sequence[tuple[Projection, Block]], size: int) -> Ints:

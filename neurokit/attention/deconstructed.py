@@ -76,7 +76,9 @@ class Deconstructed(nn.Module):
         """Returns the weights that a fixed stream `[L, width]` gives, `[heads, L, L]`: rows sum to 1, causal."""
         q, k = self._split(self.q(stream)[None]), self._split(self.k(stream)[None])
         scores = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5)[0]
-        return scores.masked_fill(~causal_mask(*scores.shape[1:], stream.device), float("-inf")).softmax(-1)
+        return scores.masked_fill(~causal_mask(scores.shape[1], scores.shape[2], stream.device), float("-inf")).softmax(
+            -1
+        )
 
     def freeze(self, stream: Tensor) -> Deconstructed:
         """Keeps the weights of a fixed stream as a constant of the module, and returns the module."""

@@ -188,7 +188,7 @@ class BlockIndex:
         block_q, block_k = mask.BLOCK_SIZE
         width = _ceil(kv_len, block_k)
         table = _expand(mask.kv_num_blocks, mask.kv_indices, width)
-        if mask.full_kv_num_blocks is not None:
+        if mask.full_kv_num_blocks is not None and mask.full_kv_indices is not None:
             table = table | _expand(mask.full_kv_num_blocks, mask.full_kv_indices, width)
         return cls.from_blocks(table, q_len, kv_len, block_q, block_k, causal)
 

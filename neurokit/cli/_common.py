@@ -20,6 +20,7 @@ from neurokit.errors import InputError, NeurokitError, UnsupportedError
 given: list[str] = []  # what follows `neurokit` on the command line of this run
 UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
 JSON_SCHEMA = 1  # of what --json prints; a report inside has its own
+_DIGITS = 18  # of a whole number that fits 64 bits
 INTERRUPTED = 130  # 128 + SIGINT, as shells count it
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output instead of text.")]
@@ -89,7 +90,7 @@ def number_or_dynamic(text: str | None, option: str) -> int | Literal["dynamic"]
         return None
     if text == "dynamic":
         return "dynamic"
-    if text.isascii() and text.isdigit() and int(text) >= 1:
+    if text.isascii() and text.isdigit() and len(text) <= _DIGITS and int(text) >= 1:
         return int(text)
     raise InputError(f"{option} is {text!r}", expected="a whole number >= 1, or dynamic", fix=f"for example {option} 4")
 

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurokit.cli._common import Debug, Json, again, print_json, print_next, progress, samples_done, stdout_is_for_json
+from neurokit.cli._common import (
+    INTERRUPTED,
+    Debug,
+    Json,
+    again,
+    print_json,
+    print_next,
+    progress,
+    samples_done,
+    stdout_is_for_json,
+)
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
 from neurokit.cli._tokens import count_tokens
 from neurokit.cli.outputs import Force, check_outputs
@@ -104,7 +114,11 @@ def energy(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Count MODEL's events on real input, map it on chips, and say what one inference costs."""
+    """Count MODEL's events on real input, map it on chips, and say what one inference costs.
+
+    A run over samples that is interrupted reports those that are done and ends with status 130; with --out the same
+    command goes on from there.
+    """
     from neurokit import render
     from neurokit.hw_sim.devices import load_comparator
     from neurokit.hw_sim.estimators import ESTIMATORS
@@ -163,13 +177,14 @@ def energy(
 
             save_html(report, html_file)
     differs = report.event_check is not None and report.event_check.differing > 0
+    status = INTERRUPTED if report.interrupted else int(differs)
     if as_json:
         print_json(report.to_json())
-        raise typer.Exit(int(differs))
+        raise typer.Exit(status)
     render.show(energy_report(report))
     written = [f"open {path} in a browser" for path in (html_file,) if path]
     print_next(*(written or [again("--html", "energy.html")]))
-    raise typer.Exit(int(differs))
+    raise typer.Exit(status)
 
 
 def _simulate(

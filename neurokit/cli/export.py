@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import zipfile
-import zlib
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +11,7 @@ import typer
 
 from neurokit.cli._common import Debug, Json, number_or_dynamic, print_json, print_next, progress, stdout_is_for_json
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
-from neurokit.errors import InputError
+from neurokit.errors import UNREADABLE, InputError
 from neurokit.stages import stage, timed
 
 
@@ -138,9 +136,6 @@ def export(
 _SAID = ("accuracy", "against_float", "quantisation")
 
 
-_UNREADABLE = (OSError, ValueError, TypeError, EOFError, MemoryError, KeyError, zipfile.BadZipFile, zlib.error)
-
-
 def _calibrated(target: str) -> bool:
     from neurokit.target import TARGETS
 
@@ -170,7 +165,7 @@ def read_calibration(path: Path) -> Any:
             if isinstance(data, np.ndarray):
                 return torch.from_numpy(data.astype(np.float32))
             return {name: torch.from_numpy(data[name]) for name in data.files}
-    except (*_UNREADABLE, AttributeError) as error:
+    except UNREADABLE as error:
         raise InputError(f"--calibration {path} cannot be read: {error}", expected="a .npy file of numbers") from error
 
 

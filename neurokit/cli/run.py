@@ -86,6 +86,7 @@ def _answer(folder: Path, files: list[Path], as_json: bool) -> None:
     print_next(f"neurokit bench {folder}")
 
 
+_DIGITS = 18  # of a whole number that fits 64 bits
 _LONGEST = 8  # entries of a list that are written out
 
 
@@ -107,6 +108,7 @@ def parse_tokens(text: str, option: str) -> list[int]:
         InputError: If something else than whole numbers is there.
     """
     parts = [part.strip() for part in text.split(",")] if text.strip() else []
-    if not all(part.removeprefix("-").isascii() and part.removeprefix("-").isdigit() for part in parts):
+    digits = [part.removeprefix("-") for part in parts]
+    if not all(part.isascii() and part.isdigit() and len(part) <= _DIGITS for part in digits):
         raise InputError(f"{option} is {text!r}", expected="token numbers with commas between", fix="write 1,2,3")
     return [int(part) for part in parts]

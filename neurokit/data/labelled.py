@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +81,6 @@ def read_labelled(path: Path) -> Labelled:
         with np.load(path, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
             y = arrays.pop("y")
-    except (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # numpy and zipfile have exceptions of their own
         raise InputError(f"{path} holds no labelled data: {error}", expected="an .npz file with x and y") from error
     return Labelled(arrays["x"] if set(arrays) == {"x"} else arrays, y, path.name)

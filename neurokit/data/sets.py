@@ -95,9 +95,9 @@ def _samples_in(file: Path, spec: ModelSpec, time_steps: int | None, shapes: dic
         return 1
     try:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # numpy's reader of heads has exceptions of its own
         raise InputError(f"input file {file} cannot be read: {error}", expected="an undamaged .npy file") from error
-    if array.dtype.names:
+    if array.dtype.names or not array.ndim:
         return 1
     extra = array.ndim - len(spec.inputs[0].shape)
     sequences = spec.time_input != "image" and array.shape[0] == time_steps

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurokit.errors import ArtifactError
+from neurokit.errors import UNREADABLE, ArtifactError
 from neurokit.neurons import dynamics
 from neurokit.parity.calls import Call
 from neurokit.parity.covering import Cover, Covering, Output
 from neurokit.parity.steps import OP, Steps
 from neurokit.parity.texts import Text
 from neurokit.parity.unseen import Unread
-from neurokit.parity.wellformed import UNREADABLE, check_archive, check_vectors
+from neurokit.parity.wellformed import check_archive, check_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Collection

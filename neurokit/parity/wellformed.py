@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +17,6 @@ if TYPE_CHECKING:
     from neurokit.artifact import Artifact
     from neurokit.parity.vectors import LayerVector, Vectors
 
-# What reading a damaged archive of arrays raises.
-UNREADABLE: tuple[type[Exception], ...] = (
-    *(OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, MemoryError),
-    *(RecursionError, ArithmeticError, NotImplementedError, zipfile.BadZipFile, zlib.error),
-)
 _MOST_BYTES = 2**33  # of all arrays, unpacked
 _TIMES = ("sequence", "mean", "sum", "last", "auto")
 

@@ -227,6 +227,11 @@ class EnergyReport:
         """Whether part of the network is in no count: then every total is a lower bound, and no verdict rests on it."""
         return bool(self.uncounted)
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether a run over samples ended before all of them were done."""
+        return self.test_set is not None and self.test_set.samples < self.test_set.asked
+
     def chip(self, name: str) -> ChipReport:
         """Returns the entry of one chip.
 

@@ -160,3 +160,35 @@ def test_samples_of_spikes_and_of_counts_in_one_set_are_each_what_they_are(captu
     assert report.test_set.events.mean == pytest.approx(np.mean([s.totals["synaptic_events"] for s in alone]))
     totals = [single.chip("loihi1").total.value for single in alone]
     assert report.test_set.energy["loihi1"].mean == pytest.approx(np.mean(totals), rel=1e-9)
+
+
+def test_an_interrupted_command_reports_what_was_done_and_ends_as_shells_count_it(samples, tmp_path, monkeypatch):
+    """Ctrl-C in the third batch: status 130, a report of four samples, and the same command goes on from there."""
+    import neurokit.simulation
+    from neurokit.cli import main
+    from neurokit.hw_sim.trace.replay import Replay
+
+    monkeypatch.setattr(neurokit.simulation, "_MOST_AT_ONCE", 2)
+    folder, out, calls = tmp_path / "set", tmp_path / "out.json", []
+    folder.mkdir()
+    for k, x in enumerate(samples):
+        np.save(folder / f"{k}.npy", x[:, 0].numpy())
+    run = Replay.workload
+
+    def stopped(self, some):
+        calls.append(len(some))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return run(self, some)
+
+    monkeypatch.setattr(Replay, "workload", stopped)
+    command = ["energy", f"{__file__}:_net", "--input-shape", "2,8,8", "--time-steps", str(STEPS)]
+    command += ["--chip", "loihi1", "--input", str(folder), "--out", str(out)]
+    assert main(command) == 130
+    part = json.loads(out.read_text())
+    assert part["test_set"]["samples"] == 4
+    assert part["test_set"]["asked"] == len(samples)
+    assert main(command) == 0
+    assert calls == [2, 2, 2, 2, 1]
+    assert json.loads(out.read_text())["test_set"]["samples"] == len(samples)
+    assert not out.with_name(out.name + ".partial").exists()

@@ -11,7 +11,19 @@ from unittest import mock
 
 import torch
 
-_OPS = ("lif", "pack", "sdsa_lif", "spike_gemv_lif", "spike_linear_lif", "spike_stats", "spike_conv_lif", "depthwise")
+_OPS = (
+    "block_sparse_attention",
+    "depthwise",
+    "estimate_blocks",
+    "lif",
+    "pack",
+    "sdsa_lif",
+    "sparse_decode",
+    "spike_conv_lif",
+    "spike_gemv_lif",
+    "spike_linear_lif",
+    "spike_stats",
+)
 _TYPES = {
     torch.float32: "fp32",
     torch.float16: "fp16",

@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from neurokit.attention import BlockIndex, TokenSet
 from neurokit.kernels import (
+    block_sparse_attention,
     depthwise,
+    estimate_blocks,
     lif,
     pack,
     sdsa_lif,
+    sparse_decode,
     spike_conv_lif,
     spike_gemv_lif,
     spike_linear_lif,
@@ -38,6 +42,11 @@ def calls():
     s8 = torch.zeros(4, 64, 64, dtype=torch.int8)
     q = torch.zeros(4, 1, 49, 128, dtype=half)
     weight = torch.zeros(64, 64, dtype=half)
+    listed = BlockIndex.from_blocks(torch.ones(1, 2, 2, 2, dtype=torch.bool), 256, 256, 128, 128)
+    single = BlockIndex.from_blocks(torch.ones(1, 2, 32, 8, dtype=torch.bool), 32, 128, 1, 16)
+    one, keys = torch.zeros(1, 8, 128, dtype=half), torch.zeros(1, 2, 256, 128, dtype=half)
+    some = TokenSet(torch.arange(100).view(1, 1, 1, 100), torch.tensor([[[100]]], dtype=torch.int32), 1, 256)
+    codes, row, block = s8[:1, None], torch.ones(1, 1, 64), torch.tensor([0], dtype=torch.int32)
     image, taps = q.view(4, 1, 7, 7, 128), torch.zeros(64, 3, 3, 128, dtype=half)
     return {
         "lif": lambda: lif(x, spikes="packed"),
@@ -50,6 +59,16 @@ def calls():
         "spike_conv_lif": lambda: spike_conv_lif(image, taps, path="fused"),
         "depthwise": lambda: depthwise(image[0], torch.zeros(3, 3, 128, dtype=half), padding=1),
         "depthwise 7x7": lambda: depthwise(image[0], torch.zeros(7, 7, 128, dtype=half), padding=3, path="stream"),
+        "block_sparse_attention": lambda: block_sparse_attention(
+            one[:, :, None].repeat(1, 1, 256, 1), keys, keys, listed
+        ),
+        "block_sparse_attention one query a block": lambda: block_sparse_attention(
+            one[:, :, None].repeat(1, 1, 32, 1), keys[:, :, :128], keys[:, :, :128], single
+        ),
+        "sparse_decode": lambda: sparse_decode(one, keys, keys, some),
+        "estimate_blocks": lambda: estimate_blocks(
+            codes, codes, row, row, row, row, torch.ones(1), block, block + 1, scale=1.0, block_k=32
+        ),
         "spike_gemv_lif": lambda: spike_gemv_lif(s8[:, :1], weight, path="gather"),
     }
 
@@ -59,7 +78,7 @@ def calls():
 def test_compiles(name, capability, offline):
     with offline.capture(capability) as done:
         calls()[name]()
-    assert len(done) == (2 if name == "spike_gemv_lif" else 1)
+    assert len(done) == (2 if name in ("spike_gemv_lif", "sparse_decode") else 1)
     for launched in done:
         assert launched.count(r"\.target sm_" + str(capability)) == 1
         assert launched.binary.asm["cubin"]

@@ -139,7 +139,8 @@ class Routing(AttentionPattern):
         if shared:  # a score of its own for every pair of a token with itself
             own = torch.eye(call.new, call.length, dtype=torch.bool, device=k.device)
             bias = torch.where(own, SELF_SCORE, 0.0).to(k.dtype).expand(*k.shape[:2], -1, -1)
-        total, count = torch.zeros_like(call.q[..., :1]).expand(-1, -1, -1, v.shape[-1]), 0
+        count = torch.zeros_like(call.q[..., :1])
+        total = count.expand(-1, -1, -1, v.shape[-1])
         for c in range(pairs.shape[2]):
             keys, values, inside, extra = k, v, pairs[:, :, c], bias
             if memory is not None:
@@ -150,7 +151,7 @@ class Routing(AttentionPattern):
                 extra = None if bias is None else F.pad(bias, (held.shape[-1], 0))
             out, lse = attend(call.q, keys, values, inside, extra, call.scale)
             total, count = total + out, count + (lse > float("-inf")).to(out.dtype)[..., None]
-        return total / torch.as_tensor(count).clamp(min=1)
+        return total / count.clamp(min=1)
 
 
 def updated_means(means: Tensor, x: Tensor, decay: float = 0.999) -> Tensor:

@@ -2,5 +2,6 @@
 
 from tests.mutation.faults import neurons, wiring  # registering them, in this order
 from tests.mutation.faults.registry import FAULTS
+from tests.mutation.faults.siblings import MORE
 
-__all__ = ["FAULTS", "neurons", "wiring"]
+__all__ = ["FAULTS", "MORE", "neurons", "wiring"]

@@ -1,0 +1,3 @@
+"""The kernel `sparse_decode`; its README has the equations."""
+
+from neurokit.kernels.sparse_decode import entry as entry
