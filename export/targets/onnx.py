@@ -48,7 +48,7 @@ class OnnxTarget:
         """Returns why the model's state, or its lack of one, does not go with this form."""
         if captured.spiking:
             return []
-        keeps = [part.graph for part in captured.graphs if part.spec.states]
+        keeps = [part.graph for part in captured.graphs if part.states]
         if self.form == "sequence" and captured.parts and keeps:
             why = "it keeps a state between calls, and this form starts every call anew"
             return [Unsupported(name, captured.spec.name, why, "use --target onnx-step") for name in keeps]
@@ -66,7 +66,7 @@ class OnnxTarget:
         Raises:
             UnsupportedError: If the model has no such form.
         """
-        if not captured.spiking and not any(part.spec.states for part in captured.graphs):
+        if not captured.spiking and not any(part.states for part in captured.graphs):
             return captured
         wanted: dict[str, Any] = {"form": self.form}
         if self.time_steps is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from torch.export import ExportedProgram
 
 from neurokit.capture.bare import Examples, spec_of
 from neurokit.capture.eager import own_random_numbers, untouched
-from neurokit.capture.graphs import several_and_neurons, together
+from neurokit.capture.graphs import refuse_time_steps, sequences_in_graphs, together
 from neurokit.capture.hidden import find_hidden
 from neurokit.capture.hooks import foreign_hooks, settle
 from neurokit.capture.initial_values import learn_starts
@@ -93,8 +94,10 @@ def capture(
     steps = _time_steps(spec, net, time_steps)
     keep_other_attributes(net, spec)
     _check_batch(batch)
-    if spec.graphs and steps is not None:
-        raise several_and_neurons(spec)
+    by_call = bool(spec.graphs) and steps is not None  # each call of a graph is a step of its neurons
+    if by_call:
+        refuse_time_steps(spec, time_steps)
+        steps = None
     spec = replace(spec, time_steps=spec.time_steps if isinstance(steps, str) else steps)
     parts: list[Captured] = []
     with own_random_numbers(0):
@@ -102,6 +105,9 @@ def capture(
             notes += _settle_hooks(net, eager, spec, steps)
         for graph in spec.graphs or (spec.as_graph(),):
             copied = private_copy(net)[0] if parts else net  # a twin rebinds the forward of neurons
+            if by_call:
+                parts.append(_of_one_call(copied, spec.of(graph), Signature(graph, copied), batch, merged, notes))
+                continue
             twin = _twin(copied, spec, steps, Signature(graph, copied))
             parts.append(_trace(twin, spec.of(graph), steps, batch, form, merged, tuple(notes)))
         made = together(parts) if spec.graphs else parts[0]
@@ -110,6 +116,24 @@ def capture(
         from neurokit.capture.fidelity import hold_against
 
         return hold_against(eager, made)
+
+
+def _of_one_call(
+    net: nn.Module, spec: ModelSpec, signature: Signature, batch: Any, merged: Merged, notes: Sequence[str]
+) -> Captured:
+    """Captures one of several graphs of a model with neurons: a call is a step, membranes are the graph's states."""
+    stepped = replace(spec, time_steps=1, time_input="step", time_output="sequence")
+    twin = Twin(net, "step", signature)
+    twin.by_step = True
+
+    def made(batch: Any = batch, **_: Any) -> Captured:
+        part = _trace(twin, stepped, 1, batch, "step", merged, tuple(notes))
+        return replace(part, spec=spec, time_steps=None, time_output="last", retrace=made)
+
+    reasons = sequences_in_graphs(twin)
+    if reasons:
+        raise UnsupportedError(f"model {spec.name!r} cannot be captured", reasons)
+    return made()
 
 
 def _twin(net: nn.Module, spec: ModelSpec, steps: TimeSteps, signature: Signature) -> Twin:
@@ -186,7 +210,7 @@ def _trace(
 ) -> Captured:
     single = form == "step"
     _refuse_size(spec, steps, batch)
-    reasons = [*twin.refusals(), *wrong_time_steps(twin, steps), *growing_over_time(twin, spec)]
+    reasons = [*twin.refusals(), *wrong_time_steps(twin, steps), *(growing_over_time(twin, spec) if steps != 1 else [])]
     if single:
         reasons += not_streaming(twin, spec)
     if reasons:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from neurokit.capture.twin import Twin
 from neurokit.capture.types import Captured
 from neurokit.dims import Size
-from neurokit.errors import Unsupported, UnsupportedError
+from neurokit.errors import InputError, Unsupported, UnsupportedError
 from neurokit.spec import ModelSpec
 
 
@@ -48,9 +49,25 @@ def _alike(a: Sequence[Size], b: Sequence[Size]) -> bool:
     return len(a) == len(b) and all(x == y or not (isinstance(x, int) and isinstance(y, int)) for x, y in pairs)
 
 
-def several_and_neurons(spec: ModelSpec) -> UnsupportedError:
-    """Returns the error of a model with several graphs in which there are spiking neurons."""
-    why = "it has several graphs and spiking neurons: T is the model's, and no graph says whether it runs over time"
-    fix = "give the spiking graph, with its declared states, a model of its own; what the others give it is an input"
-    reason = Unsupported("", spec.name, why, fix)
-    return UnsupportedError(f"model {spec.name!r} cannot be captured", [reason])
+def refuse_time_steps(spec: ModelSpec, asked: Any) -> None:
+    """Refuses a number of time steps for a model of several graphs: a call of a graph is one step of its neurons.
+
+    Raises:
+        InputError: If one was asked for.
+    """
+    if asked is not None:
+        raise InputError(
+            f"{asked!r} time steps were asked for, and model {spec.name!r} has several graphs",
+            expected="no time steps: every call of a graph is one step, and membranes are its states",
+            fix="leave --time-steps away",
+        )
+
+
+def sequences_in_graphs(twin: Twin) -> list[Unsupported]:
+    """Returns every neuron that takes whole sequences, in a model whose graphs are called once a step."""
+    why = "it takes a sequence [T, B, ...], and with several graphs every call of one is a step"
+    return [
+        Unsupported(slot.path, type(slot.module).__name__, why, "step_mode='s', or a model with one graph")
+        for slot in twin.slots
+        if getattr(slot.module, "step_mode", "s") == "m"
+    ]

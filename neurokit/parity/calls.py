@@ -57,7 +57,7 @@ def make_calls(parts: Sequence[Captured], keeps: bool, seed: int = 0) -> tuple[t
 
 def _free(part: Captured) -> bool:
     """Whether a graph has a free axis other than batch and time, or a state of its own."""
-    return bool(part.spec.states or part.spec.as_graph().dims)
+    return bool(part.states or part.spec.as_graph().dims)
 
 
 def _takes_sizes(part: Captured) -> bool:
@@ -86,12 +86,21 @@ class _Reference:
         feeds = example_inputs(part.spec, None, batch, seed, self._sizes(part, states, passed, length))
         values = {**feeds, **passed}
         with torch.no_grad():
-            found = self._modules[part.graph](*(values[port.name] for port in part.spec.inputs), *states)
+            found = self._run(part, tuple(values[port.name] for port in part.spec.inputs), states)
         outputs = dict(zip(part.output_names, found, strict=False))
         self._states[part.graph] = tuple(found[len(part.output_names) :])
         self._passed_on |= {f"{part.graph}.{name}": value for name, value in outputs.items()}
         given = {name: value.numpy() for name, value in feeds.items() if name not in passed}
         return Call(part.graph, given, {name: value.numpy() for name, value in outputs.items()}, fresh)
+
+    def _run(self, part: Captured, given: tuple[Any, ...], states: Sequence[torch.Tensor]) -> Any:
+        module = self._modules[part.graph]
+        before = module.single
+        module.single = module.time_input == "step"  # with neurons in one of several graphs, a call is a step
+        try:
+            return module(*given, *states)
+        finally:
+            module.single = before
 
     def _sizes(
         self, part: Captured, states: Sequence[torch.Tensor], passed: Mapping[str, torch.Tensor], length: int | None

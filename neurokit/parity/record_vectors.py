@@ -66,7 +66,8 @@ def make_vectors(
     outputs = outputs[: len(captured.output_names)]
     forced = [entry.spikes for entry in records]
     currents, magnitudes = analysed(captured, module, forced, given, states)
-    calls_of = calls_of_layers(layer_names(captured.program, captured.calls))
+    # Of several graphs the outputs of calls in a row are compared, and no layers.
+    calls_of = {} if captured.parts else calls_of_layers(layer_names(captured.program, captured.calls))
     by_path = {neuron.path: neuron for neuron in captured.neurons}
     layers = tuple(
         _make_layer(path, by_path, [records[at] for at in places], [currents[at] for at in places], index)
@@ -76,6 +77,9 @@ def make_vectors(
     arrays = {info.name: value.numpy() for info, value in zip(captured.spec.inputs, given, strict=True)}
     time_input = "image" if captured.spec.time_input == "image" or steps is None else "sequence"
     calls, more = ((), ()) if captured.spiking else make_calls(captured.graphs, keeps, seed)
+    if any(part.calls for part in captured.parts):
+        said = f"neurons of several graphs are compared through the outputs of {len(calls)} calls, not layer by layer"
+        more = (*more, said)
     text, missing = make_text(captured, seed) if keeps else (None, ())
     covered = not calls and not captured.spec.states  # with states or a free length, calls in a row are compared
     return Vectors(
