@@ -60,6 +60,9 @@ def _projection_violations(projection: Projection, limits: Limits) -> list[Viola
         refuse("fan_in", widest, limits.fan_in, f"fewer input channels or a smaller kernel: at most {limits.fan_in}")
     if projection.kind == "linear" and not limits.dense:
         refuse("dense", "a fully connected layer", "convolutions only", "write it as a 1 x 1 convolution")
+    most = limits.dense_inputs_max
+    if projection.kind == "linear" and most is not None and (read := projection.source_shape[-1]) > most:
+        refuse("dense_inputs_max", read, most, f"pooling before it: at most {most} inputs")
     if projection.kind == "conv":
         found += _conv_violations(projection, limits)
     if projection.kind == "maxpool" and not limits.max_pooling:
