@@ -73,8 +73,8 @@ class TensorrtTarget:
         if settings.version_compatible and trt_library.is_rtx(trt):
             why, fix = "TensorRT for RTX has no lean runtime, so no version-compatible engines", "leave the option away"
             return [Unsupported("", "version_compatible", why, fix)]
-        if settings.form == "scan" and captured.spec.states:
-            why = "it keeps declared states from call to call, and a scan keeps none"
+        if settings.form != "step" and captured.spec.states:
+            why = f"it keeps declared states from call to call, and form={settings.form} keeps none"
             return [Unsupported("", captured.spec.name, why, "--option form=step")]
         if settings.form != "sequence" and not captured.spiking and not captured.spec.states:
             why, fix = "it has no neurons, so it has no time axis", "--option form=sequence"

@@ -14,7 +14,8 @@ from neurokit.kernels.dispatch import use_triton
 from neurokit.kernels.sparse_decode import reference
 
 NAME = "sparse_decode"
-DEFAULT = {"tile": 64, "programs": 2, "num_warps": 4, "num_stages": 2}
+# Tiles of 128 were 5 % faster on an H200, and do not fit into 99 KiB.
+DEFAULT = {"tile": 64, "programs": 4, "num_warps": 4, "num_stages": 2}
 # More parts than this cost more in their merge than they gain.
 MOST_SPLITS = 128
 
