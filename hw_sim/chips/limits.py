@@ -70,17 +70,24 @@ class Limits:
         fan_out_layers: Layers that one layer may send to.
         inputs_max: Input channels of the chip.
         outputs_max: Neurons of the last layer.
+        hidden_max: Neurons that are not of the last layer.
+        layers_min: Layers of neurons that there must be.
         neurons_per_chip: Neurons of a chip where that is less than cores times neurons.
         synapses_per_chip: Synapses of a chip.
         memory_rule: How memories are filled, where that is more than weights times bits: "dynapcnn" (rounded up to
             powers of two), "loihi" (synapse lists with headers, population axons), "shared" (membranes lie beside
-            the weights in `synapse_bits_per_core`), or "".
+            the weights in `synapse_bits_per_core`), "akida" (a part of one layer a node, weights in words for eight
+            filters), or "".
+        input_bits_per_core: Memory of one core for what a layer reads, in bits.
+        input_rows_per_core: Rows of the input that one core reads, borders left out.
+        channels_per_core: Channels (filters) of one core.
         pooling_in_layer: Whether pooling is part of the layer before it and takes no core.
         max_pooling: Whether a maximum can be pooled.
         bias_words: Biases of one core.
         axons_per_weight_bit: Input axons that one source takes for each bit of its weights, where an axon carries
             one binary weight (TrueNorth: an axon's type picks one of four weights of the neuron).
         dense: Whether fully connected layers can be placed.
+        dense_inputs_max: Largest number of inputs of a fully connected layer.
         conv: Whether convolutions can be placed.
         assumed: Names of the limits above that were recalled or inferred and not read in a source.
         note: What a reader must know.
@@ -112,14 +119,20 @@ class Limits:
     fan_out_layers: int | None = None
     inputs_max: int | None = None
     outputs_max: int | None = None
+    hidden_max: int | None = None
+    layers_min: int | None = None
     neurons_per_chip: int | None = None
     synapses_per_chip: int | None = None
-    memory_rule: Literal["", "dynapcnn", "loihi", "shared"] = ""
+    memory_rule: Literal["", "dynapcnn", "loihi", "shared", "akida"] = ""
+    input_bits_per_core: int | None = None
+    input_rows_per_core: int | None = None
+    channels_per_core: int | None = None
     pooling_in_layer: bool = False
     max_pooling: bool = True
     bias_words: int | None = None
     axons_per_weight_bit: bool = False
     dense: bool = True
+    dense_inputs_max: int | None = None
     conv: bool = True
     assumed: tuple[str, ...] = ()
     note: str = ""

@@ -91,7 +91,8 @@ def _pack(
                 by_size[size] = need_of(network, unit, *size, limits)
             need = by_size[size]
             # Next fit, not best fit: layers that follow each other share cores, and their spikes travel little.
-            if core in needs and not (needs[core] + need).fits(limits):
+            alone = limits.memory_rule == "akida"  # a node computes a part of one layer
+            if core in needs and (alone or not (needs[core] + need).fits(limits)):
                 core += 1
             needs[core] = needs[core] + need if core in needs else need
             placed.append(Piece(unit.populations, block, core))

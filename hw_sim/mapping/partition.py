@@ -12,6 +12,7 @@ from neurokit.hw_sim.chips.limits import Limits
 from neurokit.hw_sim.graph.block import Block, row_of, view_of
 from neurokit.hw_sim.graph.network import Network, NeuronModel
 from neurokit.hw_sim.graph.projection import Projection
+from neurokit.hw_sim.mapping.akida import akida_input, akida_weight_bits
 from neurokit.hw_sim.mapping.memory import loihi_need, stored_bits
 
 
@@ -40,6 +41,9 @@ class Need:
         axons_in: Source neurons that send to it (an upper bound where an index map hides the exact number).
         state_bits: Membranes.
         biases: Words of bias memory.
+        input_bits: Memory for what it reads, where a chip has one of its own.
+        input_rows: Rows that it reads, borders left out, where a chip limits them.
+        channels: Channels, where a chip limits them.
     """
 
     neurons: int
@@ -47,6 +51,9 @@ class Need:
     axons_in: int
     state_bits: int = 0
     biases: int = 0
+    input_bits: int = 0
+    input_rows: int = 0
+    channels: int = 0
 
     def __add__(self, other: Need) -> Need:
         return Need(
@@ -55,6 +62,9 @@ class Need:
             self.axons_in + other.axons_in,
             self.state_bits + other.state_bits,
             self.biases + other.biases,
+            self.input_bits + other.input_bits,
+            self.input_rows + other.input_rows,
+            self.channels + other.channels,
         )
 
     def fits(self, limits: Limits) -> bool:
@@ -68,6 +78,9 @@ class Need:
             ("neurons_per_core", self.neurons, limits.neurons_per_core),
             ("synapse_bits_per_core", bits, limits.synapse_bits_per_core),
             ("axons_in_per_core", self.axons_in, limits.axons_in_per_core),
+            ("input_bits_per_core", self.input_bits, limits.input_bits_per_core),
+            ("input_rows_per_core", self.input_rows, limits.input_rows_per_core),
+            ("channels_per_core", self.channels, limits.channels_per_core),
         )
         return [(name, need, cap) for name, need, cap in checks if cap is not None and need > cap]
 
@@ -121,6 +134,8 @@ def incoming(network: Network, unit: Unit) -> list[Projection]:
 
 def need_of(network: Network, unit: Unit, channels: int, places: int, limits: Limits) -> Need:
     """Returns what a block of a unit takes, for blocks cut at whole rows or within one."""
+    if limits.memory_rule == "akida":
+        return _akida_need(network, unit, channels, places, limits)
     bits, sources = 0, dict[str, int]()
     for projection in incoming(network, unit):
         plain = projection.source_index is None and projection.target_index is None
@@ -137,6 +152,18 @@ def need_of(network: Network, unit: Unit, channels: int, places: int, limits: Li
         # Two projections from one population share its axons: the wider one counts, not their sum.
         sources[projection.source] = max(sources.get(projection.source, 0), axons)
     return Need(channels * places, bits, sum(sources.values()), channels * places * _state_bits(network, unit))
+
+
+def _akida_need(network: Network, unit: Unit, channels: int, places: int, limits: Limits) -> Need:
+    bits, rows, held, filters = 0, 0, 0, 0
+    for projection in incoming(network, unit):
+        if projection.kind == "linear":
+            continue  # a node of its own, whose weights may lie outside
+        if projection.kind == "conv" and len(projection.kernel) == 2:
+            bits += akida_weight_bits(projection, channels, stored_bits(projection, limits))
+            read, memory = akida_input(projection, places, 1 if network[projection.source].binary else 4)
+            rows, held, filters = max(rows, read), held + memory, channels
+    return Need(channels * places, bits, 0, 0, 0, held, rows, filters)
 
 
 def _state_bits(network: Network, unit: Unit) -> int:

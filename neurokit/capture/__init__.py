@@ -12,6 +12,7 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from neurokit.capture.bare import Examples, spec_of
+from neurokit.capture.by_hand import hand_step
 from neurokit.capture.eager import own_random_numbers, untouched
 from neurokit.capture.graphs import refuse_time_steps, sequences_in_graphs, together
 from neurokit.capture.hidden import find_hidden
@@ -211,8 +212,9 @@ def _trace(
     single = form == "step"
     _refuse_size(spec, steps, batch)
     reasons = [*twin.refusals(), *wrong_time_steps(twin, steps), *(growing_over_time(twin, spec) if steps != 1 else [])]
-    if single:
-        reasons += not_streaming(twin, spec)
+    stepless = not_streaming(twin, spec) if single else []
+    if twin.slots:
+        reasons += stepless
     if reasons:
         raise UnsupportedError(f"model {spec.name!r} cannot be captured", reasons)
     example_t = _DYNAMIC_T if steps == "dynamic" else steps
@@ -223,10 +225,17 @@ def _trace(
         over_time, found = _probed(twin, spec, example_t, single, opened)
     twin.opened = opened
     try:
-        reasons = [*found.problems, *(not_one_step(twin, spec, over_time) if single else ())]
+        obstacles = [*(stepless or not_one_step(twin, spec, over_time))] if single else []
+        hand = hand_step(twin, spec, batch, found) if obstacles and not found.problems else None
+        reasons = [*found.problems, *(obstacles if hand is None else [])]
         if reasons:
             raise UnsupportedError(f"model {spec.name!r} cannot be captured", reasons)
-        program, order = _export(twin, spec, steps, batch, single, found)
+        if hand is None:
+            program, order = _export(twin, spec, steps, batch, single, found)
+        else:
+            program, order, over_time = hand.program, hand.paths, hand.time_output
+            apply(program, *TRACED)
+            found = replace(found, states=(*found.states, *_fixed(hand.states, batch)))
     finally:
         twin.opened = False
     ops = {slot.path: slot.op for slot in twin.slots}

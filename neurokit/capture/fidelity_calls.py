@@ -17,6 +17,7 @@ from neurokit.capture.eager import own_random_numbers
 from neurokit.capture.probe import probe_sizes
 from neurokit.capture.reference import example_inputs, module_runner, record
 from neurokit.capture.sides import program_in_double
+from neurokit.capture.twin import over_time
 from neurokit.capture.types import Captured
 from neurokit.dims import as_size, evaluate
 from neurokit.errors import InputError, Unsupported, UnsupportedError
@@ -83,6 +84,7 @@ def _case(eager: nn.Module, part: Captured, batch: int, more: int, double: bool)
     program = program_in_double(part.program.module()) if double else part.program.module()
     precision = "float64" if double else "float32"
     states: Sequence[Tensor] = part.initial_states(batch)
+    at_rest = states[len(spec.states) :]  # every call begins with neurons at rest, as the module's does
     sizes = _sizes(part, more)
     made = []
     for seed in _SEEDS:
@@ -101,7 +103,7 @@ def _case(eager: nn.Module, part: Captured, batch: int, more: int, double: bool)
             raise UnsupportedError(f"model {spec.name!r} draws random numbers", [reason])
         if not spec.states:
             break
-        states = want[len(part.output_names) :]
+        states = (*want[len(part.output_names) :], *at_rest)
         sizes |= {name: evaluate(as_size(size), sizes) for state in spec.states for name, size in state.grows.items()}
     return made
 
@@ -134,7 +136,11 @@ def _ask(eager: nn.Module, part: Captured, values: Sequence[Tensor], double: boo
     run, _ = module_runner(eager, part.spec)
     count = len(part.spec.inputs) + len(part.spec.states)
     with own_random_numbers(seed):
-        return run(*values[:count])
+        made = run(*values[:count])
+    if part.spec.time_input != "step" or _steps(part) is None:
+        return made
+    outputs = len(made) - len(part.spec.states)  # one step a call: what the steps mean together is the specification's
+    return (*(over_time(y, part.time_output) for y in made[:outputs]), *made[outputs:])
 
 
 def _runs_in_double(eager: nn.Module, part: Captured) -> bool:

@@ -119,7 +119,17 @@ def loop_over_free_steps(twin: Twin, spec: ModelSpec) -> UnsupportedError:
             fix,
         )
         for slot in twin.slots
-        if slot.calls > 1
+        if slot.calls > 1 and not slot.adapter.unrolls
+    ]
+    reasons += [
+        Unsupported(
+            slot.path,
+            type(slot.module).__name__,
+            f"it cannot have a dynamic T: {slot.adapter.why_not_dynamic}, and they are no loop over T",
+            fix,
+        )
+        for slot in twin.slots
+        if slot.adapter.unrolls
     ]
     reasons += [
         Unsupported(slot.path, type(place.module).__name__, f"its {place.name!r} is state that each step reads", fix)

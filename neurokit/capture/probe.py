@@ -135,7 +135,7 @@ def probe(twin: Twin, spec: ModelSpec, time_steps: int | None, single: bool) -> 
             continue
         name = f"{slot.path or 'model'}.{memory}".replace(".", "_")
         states.append(
-            StateInfo(name, slot.path, memory, _symbolic(small, large), str(dtype).removeprefix("torch."), init)
+            StateInfo(name, slot.path, memory, symbolic_sizes(small, large), str(dtype).removeprefix("torch."), init)
         )
         slot.names = (*slot.names, memory)
     declared = tuple(declared_state(state) for state in spec.states)
@@ -341,7 +341,7 @@ def _initial_value(slot: Slot, memory: str, dims: int) -> float | np.ndarray | N
     return None
 
 
-def _symbolic(small: tuple[int, ...], large: tuple[int, ...]) -> tuple[Size, ...]:
+def symbolic_sizes(small: tuple[int, ...], large: tuple[int, ...]) -> tuple[Size, ...]:
     """Returns a shape in which the axes that grow with the batch are so many times B."""
     # The batches differ by one, so that the difference is the factor.
     return tuple(a if a == b else (b - a) * Dim(BATCH) for a, b in zip(small, large, strict=True))

@@ -258,8 +258,7 @@ def module_runner(
             if hands_state:
                 outputs = _stepped_with_state(module, given, names)
             elif by_step:
-                steps = [call(values) for values in zip(*given, strict=True)]
-                outputs = tuple(torch.stack(values) for values in zip(*steps, strict=True))
+                outputs = _stepped(call, given, len(spec.inputs))
             else:
                 if spec.time_input == "image" and spec.time_steps is not None:
                     set_time_steps(module, spec.time_steps)
@@ -268,6 +267,17 @@ def module_runner(
         return outputs
 
     return run, lambda: signature.output_names or tuple(names)
+
+
+def _stepped(call: Callable[..., tuple[Tensor, ...]], given: tuple[Tensor, ...], inputs: int) -> tuple[Tensor, ...]:
+    """Calls a module once a step, declared states handed from step to step; they come last, as they are after all."""
+    states, steps = given[inputs:], []
+    for values in zip(*given[:inputs], strict=True):
+        made = call((*values, *states))
+        count = len(made) - len(states)
+        steps.append(made[:count])
+        states = made[count:]
+    return (*(torch.stack(values) for values in zip(*steps, strict=True)), *states)
 
 
 def _stepped_with_state(module: nn.Module, given: tuple[Tensor, ...], names: list[str]) -> tuple[Tensor, ...]:

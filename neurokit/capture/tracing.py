@@ -80,7 +80,7 @@ def traced(job: Job) -> tuple[ExportedProgram, list[str]]:
         return program, order
     graph, paths = made
     again = Rolled(job.twin, program, graph)
-    return _program(again, job), [*paths, *(path for path in order if _kind(job.twin, path) in NO_NODE)]
+    return program_of(again, job), [*paths, *(path for path in order if _kind(job.twin, path) in NO_NODE)]
 
 
 def _kind(twin: Twin, path: str) -> str:
@@ -91,7 +91,7 @@ def _export(job: Job) -> tuple[ExportedProgram, list[str]]:
     job.twin.single = job.single
     job.twin.tracing = True
     try:
-        program = _program(job.twin, job)
+        program = program_of(job.twin, job)
     except (UnsupportedError, InputError):
         raise
     except Exception as error:
@@ -101,7 +101,8 @@ def _export(job: Job) -> tuple[ExportedProgram, list[str]]:
     return program, list(job.twin.order)
 
 
-def _program(module: torch.nn.Module, job: Job) -> ExportedProgram:
+def program_of(module: torch.nn.Module, job: Job) -> ExportedProgram:
+    """Traces a module that takes what a job gives."""
     first, *rest = dynamic_shapes([port.shape for port in job.ports])
     shapes = {"x": first, "rest": tuple(rest)} if rest else {"x": first}
     with torch.no_grad(), warnings.catch_warnings():
@@ -117,8 +118,40 @@ def _rolled(job: Job, program: ExportedProgram, order: list[str], steps: int) ->
     return rolled_graph(program, calls, steps)
 
 
+@dataclass(frozen=True)
+class FreeGraph:
+    """A network over any number of steps.
+
+    Attributes:
+        graph: Its graph, which reads T from its input.
+        program: The unrolled program that it was made of.
+        calls: Module path of every neuron node of that.
+        nodes: Module path of every neuron node that is left.
+        paths: The same, and behind them everything stateful that is no node.
+    """
+
+    graph: Any
+    program: ExportedProgram
+    calls: list[str]
+    nodes: list[str]
+    paths: list[str]
+
+
 def _over_free_steps(job: Job) -> tuple[ExportedProgram, list[str]]:
-    """Unrolls the loop at two lengths; what is the same network at both is one over a free T."""
+    free = free_graph(job)
+    try:
+        made = program_of(Rolled(job.twin, free.program, free.graph), job)
+    except Exception as error:
+        raise refusal(error, job.spec, job.ports) from error
+    return made, free.paths
+
+
+def free_graph(job: Job) -> FreeGraph:
+    """Unrolls the loop at two lengths; what is the same network at both is one over a free T.
+
+    Raises:
+        UnsupportedError: If they differ in more than T.
+    """
     graphs = []
     for steps in LENGTHS:
         count = len(job.spec.inputs)
@@ -142,13 +175,10 @@ def _over_free_steps(job: Job) -> tuple[ExportedProgram, list[str]]:
     joined = over_free_steps(first, second, program.graph_signature.user_inputs[0]) if paths == others else None
     if joined is None:
         raise loop_over_free_steps(job.twin, job.spec)
-    try:
-        made = _program(Rolled(job.twin, program, joined), job)
-    except Exception as error:
-        raise refusal(error, job.spec, job.ports) from error
     for slot in job.twin.slots:  # in a scan a neuron is plain operations
         slot.scanned = slot.scanned or (slot.path in calls and slot.path not in paths)
-    return made, [*paths, *(path for path in dict.fromkeys(order) if path not in paths)]
+    rest = [path for path in dict.fromkeys(order) if path not in paths]
+    return FreeGraph(joined, program, calls, paths, [*paths, *rest])
 
 
 def named_calls(program: ExportedProgram, paths: Sequence[str]) -> tuple[str, ...]:

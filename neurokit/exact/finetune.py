@@ -122,7 +122,10 @@ def train(
         [p for grid in grids for p in (grid.units, grid.bias_units)], lr=how.learning_rate, weight_decay=_DECAY
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    x, y = torch.from_numpy(data.x), torch.from_numpy(data.y).long()
+    (given,) = data.named([captured.spec.inputs[0].name]).values()
+    if data.y.ndim != 1 or data.y.dtype.kind not in "iu":
+        raise InputError(f"labels are {data.y.dtype} of shape {list(data.y.shape)}", expected="one class a sample, [N]")
+    x, y = torch.from_numpy(given), torch.from_numpy(data.y).long()
     _check_labels(logits(run, captured, x[:1].expand(size, *x.shape[1:])), y)
     for _ in range(how.epochs):
         rows = order.permutation(len(y))

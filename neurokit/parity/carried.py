@@ -50,4 +50,4 @@ def _carries(output: Node, steps: Any) -> bool:
 def _first_axis(node: Node, steps: Any) -> bool:
     source: Any = node.args[0]
     axis = node.args[1] if len(node.args) > 1 else 0
-    return axis == 0 and tuple(hints(source))[:1] == (steps,)
+    return bool(axis == 0 and tuple(hints(source))[:1] == (steps,))

@@ -89,7 +89,7 @@ def _lanes(graph: Graph, shapes: Mapping[Node, tuple[int, ...]], steps: int) -> 
 
 def _lane(node: Node, shapes: Mapping[Node, tuple[int, ...]], steps: int) -> Lane | None:
     source: Any = node.args[0] if node.args else None
-    keep = node.target == aten.slice.Tensor and len(node.args) == 4 and node.args[1] == 0
+    keep = bool(node.target == aten.slice.Tensor and len(node.args) == 4 and node.args[1] == 0)
     if keep:
         at: Any = node.args[2]
         ends = (at + 1, steps, sys.maxsize) if at in (-1, steps - 1) else (at + 1,)
@@ -129,7 +129,7 @@ def _matched(groups: list[list[Node]], lanes: Mapping[Node, Lane], steps: int, f
     known = [base, {node: node for node in template}]
     for t in range(first + 2, steps):
         made = _match(template, groups[t], {"earlier": known[-1], "class": before}, lanes, steps, t - first - 1)
-        if len(made) != len(template) and t != steps - 1:
+        if not made or (len(made) != len(template) and t != steps - 1):
             return None
         known.append(made)
     if not any(source in before for node in template for source in node.all_input_nodes):

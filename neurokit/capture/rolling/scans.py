@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -61,7 +62,8 @@ def written_at_once(graph: Graph, steps: int) -> None:
         values: dict[int, Any] = {}
         rest: Any = node
         while isinstance(rest, Node) and rest.target == aten.select_scatter.default and rest.args[2] == 0:
-            values.setdefault(rest.args[3] % steps, rest.args[1])  # type: ignore[operator]
+            place: Any = rest.args[3]
+            values.setdefault(place % steps, rest.args[1])
             rest = rest.args[0]
         if sorted(values) == list(range(steps)):
             with graph.inserting_after(node):
@@ -161,10 +163,10 @@ class _Writer:
                 made[key] = body.placeholder(f"{kind}_{number}")
         inner: dict[Node, Node] = {}
         for number, node in enumerate(template):
-            args = map_arg(node.args, lambda a, node=node: self._inside(a, node, made, inner))
-            kwargs = map_arg(node.kwargs, lambda a, node=node: self._inside(a, node, made, inner))
-            target = decompositions().get(node.target, node.target)
-            inner[node] = body.create_node("call_function", target, args, kwargs, name=f"step_{number}")  # type: ignore[arg-type]
+            read = partial(self._inside, node=node, made=made, inner=inner)
+            args, kwargs = map_arg(node.args, read), map_arg(node.kwargs, read)
+            target: Any = decompositions().get(node.target, node.target)
+            inner[node] = body.create_node("call_function", target, args, kwargs, name=f"step_{number}")
         carried = [inner[template[at]] for at, _ in self._carried]
         body.output((*carried, *(inner[template[at]] for at in outputs)))
         return body

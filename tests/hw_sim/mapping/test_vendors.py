@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[3]
 ASKED = runpy.run_path(str(ROOT / "benchmarks" / "mappers" / "networks.py"))
 SINABS = json.loads((ROOT / "tests" / "data" / "mapper_dynapcnn.json").read_text())["networks"]
 NENGO = json.loads((ROOT / "tests" / "data" / "mapper_loihi.json").read_text())["layers"]
+AKIDA = json.loads((ROOT / "tests" / "data" / "mapper_akida.json").read_text())["networks"]
+XYLO = json.loads((ROOT / "tests" / "data" / "mapper_xylo.json").read_text())["networks"]
 IF = NeuronModel("if")
 
 
@@ -116,3 +118,54 @@ def test_truenorth_takes_an_axon_for_each_bit_of_a_weight(bits, sources):
         rule = Projection.linear("fc", "x", "y", (count,), 10, weight_bits=bits)
         network = Network("n", (Population("x", (count,), "input"), Population("y", (10,), model=IF)), (rule,))
         assert map_network(network, load_chip("truenorth"), "in-order", enforce=False).fits == fits
+
+
+def akida_network(name: str) -> Network:
+    shape, layers = ASKED["AKIDA"][name]
+    populations, projections = [Population("x", shape, "input")], []
+    for number, (kind, *args) in enumerate(layers):
+        source, target = populations[-1], f"n{number}"
+        if kind == "c":
+            _, out, kernel, stride, padding = args
+            rule = Projection.conv(
+                f"c{number}", source.name, target, source.shape, out, (kernel, kernel), stride, padding, weight_bits=4
+            )
+        else:
+            rule = Projection.linear(f"f{number}", source.name, target, (args[0],), args[1], weight_bits=4)
+        populations.append(Population(target, rule.target_shape, model=IF))
+        projections.append(rule)
+    return Network(name, tuple(populations), tuple(projections))
+
+
+@pytest.mark.parametrize("name", ASKED["AKIDA"])
+def test_akida_nodes_are_those_of_the_vendors_virtual_device(name):
+    said = AKIDA[name]
+    mapping = map_network(akida_network(name), load_chip("akida"), "in-order", enforce=False)
+    assert mapping.fits == said["fits"]
+    if said["nodes"] is not None:
+        layers = [f"n{number}" for number in range(len(said["nodes"]))]
+        assert [len(mapping.held[layer]) for layer in layers] == said["nodes"]
+        assert len(mapping.cores) == sum(said["nodes"])
+
+
+def xylo_network(name: str) -> Network:
+    sizes, recurrent = ASKED["XYLO"][name]
+    populations, projections = [Population("x", (sizes[0],), "input")], []
+    for number, size in enumerate(sizes[1:]):
+        source, target = populations[-1], f"n{number}"
+        projections.append(Projection.linear(f"f{number}", source.name, target, source.shape, size))
+        populations.append(Population(target, (size,), model=IF))
+        if recurrent and not number:
+            projections.append(Projection.linear("r", target, target, (size,), size, delay=1))
+    return Network(name, tuple(populations), tuple(projections), outputs=(populations[-1].name,))
+
+
+@pytest.mark.parametrize("name", ASKED["XYLO"])
+def test_xylo_takes_what_rockpools_mapper_takes(name):
+    said, network = XYLO[name], xylo_network(name)
+    mapping = map_network(network, load_chip("xylo"), "in-order", enforce=False)
+    assert mapping.fits == said["fits"], mapping.violations
+    if said["fits"]:
+        outputs = network[network.outputs[0]].size
+        assert (network.neuron_count - outputs, outputs) == (said["hidden"], said["outputs"])
+        assert len(mapping.cores) == 1

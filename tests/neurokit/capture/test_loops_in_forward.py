@@ -70,8 +70,7 @@ def check(make, shape, form, folder, stepwise=False, refused=()):
     assert wanted.any()
 
 
-# Where a step reads by hand what the one before it made, a step alone is another network.
-NO_STEP = ("Readout", "Recurrent", "Largest")
+NO_STEP = ("Largest",)  # a maximum over time is no mean, sum or last of the steps
 FAST = ("lif",)
 
 

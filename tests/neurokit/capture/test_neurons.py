@@ -234,7 +234,7 @@ def test_a_sequence_is_the_modules(case, mode):
         assert torch.equal(run(captured, x), expected)
 
 
-REFUSED_DYNAMIC = ("Simple", "PSN", "SlidingPSN", "MaskedPSN", "GatedLIF", "DSR", "NonSpiking", "ILC")
+REFUSED_DYNAMIC = ("PSN", "SlidingPSN", "MaskedPSN", "GatedLIF", "NonSpikingIF")
 
 
 @pytest.mark.parametrize(("case", "mode"), ONE_MODE)

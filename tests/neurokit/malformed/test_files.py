@@ -6,6 +6,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -172,3 +173,13 @@ def test_a_path_that_is_no_utf8(sound, tmp_path, capsys):
 def test_a_message_of_torch_is_not_on_the_screen(sound, refused):
     said = refused("export", f"{sound}/m.py:net", "--input-shape", "7", "--out", "out")
     assert "fake_tensor" not in said
+
+
+LABELS = {"rows": np.zeros((3, 3), np.int64), "fractions": np.zeros((3, 2)), "no such class": np.full(3, 10**9)}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_labels_to_train_on(sound, tmp_path, refused, name):
+    np.savez(tmp_path / "t.npz", x=np.zeros((3, 4, 6), np.float32), y=LABELS[name])
+    given = ("--input-shape", "6", "--time-steps", "4", "--numerics", "exact", "--fine-tune", "t.npz")
+    refused("export", f"{sound}/m.py:net", *given, "--out", "out")

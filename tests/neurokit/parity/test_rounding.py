@@ -165,3 +165,9 @@ def test_the_unit_is_that_of_the_networks_own_type(dtype, unit):
 def test_bounds_of_coarse_types_stay_numbers():
     assert gamma(3000, 2.0**-11) > 0.0
     assert gamma(10**9, 2.0**-8) > 1.0
+
+
+def test_places_are_whole_numbers_with_a_bound_like_others():
+    bound = Magnitude(torch.tensor([3, 0]), 64, rigorous=False).error()
+    assert bound.dtype == torch.float32
+    assert bound[0] > 0

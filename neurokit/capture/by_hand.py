@@ -1,0 +1,124 @@
+"""The step form of a network that carries state by hand, in variables of its forward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from neurokit.capture.drawing import uniform
+from neurokit.capture.ports import input_ports
+from neurokit.capture.probe import Probe, example_values, symbolic_sizes
+from neurokit.capture.rolling.free import LENGTHS
+from neurokit.capture.rolling.one_step import OneStep, carried_values, first_values, together
+from neurokit.capture.rolling.roll import Rolled
+from neurokit.capture.starts import numbers
+from neurokit.capture.tracing import FreeGraph, Job, free_graph, program_of
+from neurokit.capture.twin import Twin
+from neurokit.capture.types import PortInfo, StateInfo, initial_state
+from neurokit.errors import NeurokitError
+from neurokit.spec import ModelSpec, TimeOutput
+
+_STEPS = 5  # of the comparison of a whole run with its steps
+_BATCHES = (2, 3)
+
+
+@dataclass(frozen=True)
+class HandStep:
+    """One step with what it carries.
+
+    Attributes:
+        program: The program: inputs, states of neurons, carried values.
+        paths: Module path of everything stateful in it, in order.
+        states: Every carried value.
+        time_output: What the outputs of a whole run are of those of its steps.
+    """
+
+    program: ExportedProgram
+    paths: list[str]
+    states: tuple[StateInfo, ...]
+    time_output: TimeOutput
+
+
+def hand_step(twin: Twin, spec: ModelSpec, batch: Any, found: Probe) -> HandStep | None:
+    """Returns the single step of a network with state by hand, or None if it has no such form.
+
+    Args:
+        twin: The twin, whose states are named.
+        spec: What it is a twin of.
+        batch: The batch size, or "dynamic".
+        found: The states of its neurons.
+    """
+    if spec.time_input != "sequence" or spec.states:
+        return None
+    inputs = input_ports(spec, "dynamic", batch, "sequence")
+    given = (*example_values(spec, LENGTHS[0], 2), *_neuron_states(found.states, 2))
+    over_steps: tuple[PortInfo | StateInfo, ...] = (*inputs, *found.states)
+    job = Job(twin, spec, "dynamic", given, over_steps, False)
+    try:
+        free = free_graph(job)
+    except NeurokitError:
+        return None
+    carried = carried_values(free.graph, free.program.graph_signature.user_inputs)
+    if not any(carried.values()):
+        return None
+    runs = [_run(twin, spec, found, free, size, seed) for seed, size in enumerate((*_BATCHES, _BATCHES[0]))]
+    states = _carried_states([first_values(values, carried) for values, _ in runs])
+    if states is None:
+        return None
+    outputs = len(twin.signature.output_names)
+    step = OneStep(twin, free.program, free.graph, len(spec.inputs), outputs, carried)
+    over_time = _over_time(step, found, states, runs[0][1], [v for v in runs[0][0].values() if v is not None], outputs)
+    if over_time is None:
+        return None
+    step.per_step = over_time == "sequence"
+    ports: tuple[PortInfo | StateInfo, ...] = (*input_ports(spec, None, batch, "step"), *found.states, *states)
+    example = (*example_values(spec, None, 2), *_neuron_states(found.states, 2), *_neuron_states(states, 2))
+    program = program_of(step, Job(twin, spec, None, example, ports, True))
+    return HandStep(program, free.paths, states, over_time)  # type: ignore[arg-type]
+
+
+def _neuron_states(states: Sequence[StateInfo], batch: int) -> list[Tensor]:
+    return [initial_state(state, batch, {}) for state in states]
+
+
+def _run(twin: Twin, spec: ModelSpec, found: Probe, free: FreeGraph, batch: int, seed: int) -> tuple[Any, list[Tensor]]:
+    """Runs the network over time on random numbers; returns what every node gave, and the inputs."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [x.shape for x in example_values(spec, _STEPS, batch)]
+    given = [uniform(port, tuple(shape), generator) for port, shape in zip(spec.inputs, shapes, strict=True)]
+    run = Rolled(twin, free.program, free.graph)
+    return run.values(tuple(given), *_neuron_states(found.states, batch)), given
+
+
+def _carried_states(runs: Sequence[Sequence[Tensor]]) -> tuple[StateInfo, ...] | None:
+    """Returns carried values as states, or None if one starts from what the input is."""
+    states = []
+    for number, (small, large, other) in enumerate(zip(*runs, strict=True)):
+        shape = symbolic_sizes(tuple(small.shape), tuple(large.shape))
+        alike = torch.equal(small, other) and bool((small == small[:1]).all()) and torch.equal(small[:1], large[:1])
+        if not alike or isinstance(shape[0], int):
+            return None
+        dtype = str(small.dtype).removeprefix("torch.")
+        name = f"carried_{number}"
+        states.append(StateInfo(name, "", name, shape, dtype, numbers(small[0])))
+    return tuple(states)
+
+
+def _over_time(
+    step: OneStep, found: Probe, states: Sequence[StateInfo], given: list[Tensor], values: list[Any], outputs: int
+) -> str | None:
+    """Runs the steps one by one and compares with the whole run."""
+    whole = values[-1][:outputs]
+    held: Sequence[Tensor] = [*_neuron_states(found.states, _BATCHES[0]), *_neuron_states(states, _BATCHES[0])]
+    steps = []
+    with torch.no_grad():
+        for t in range(_STEPS):
+            made = step(tuple(x[t] for x in given), *held)
+            steps.append(made[:outputs])
+            held = made[outputs:]
+    return together(steps, whole) or None

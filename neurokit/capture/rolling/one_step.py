@@ -1,0 +1,118 @@
+"""One time step of a network whose loops carry values by hand: those values come in and go out as states."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.fx import Graph, Node
+
+from neurokit.capture.rolling.loop_call import LoopCall
+from neurokit.capture.rolling.roll import Rolled
+
+
+class OneCall:
+    """A step of a loop, called as the loop is, on sequences of length one."""
+
+    __name__ = "one_step_of_a_loop"
+
+    def __init__(self, loop: LoopCall) -> None:
+        self._loop = loop
+
+    def __call__(self, first: Sequence[Tensor], sequences: Sequence[Tensor], others: Sequence[Any]) -> list[Tensor]:
+        """Runs the step."""
+        made = self._loop.step(first, [values[0] for values in sequences], others)
+        count = self._loop.carried
+        return [*made[:count], *(y.unsqueeze(0) for y in made[count:])]
+
+
+class OneStep(Rolled):
+    """Runs a network over time for one step: `(inputs [B, ...], states, carried) -> (outputs, states, carried)`.
+
+    Args:
+        owner: The module whose parameters the program names.
+        program: The unrolled program.
+        graph: Its graph over any number of steps; it is changed.
+        inputs: Number of inputs.
+        outputs: Number of outputs.
+        carried: From `carried_values`.
+    """
+
+    def __init__(
+        self,
+        owner: nn.Module,
+        program: ExportedProgram,
+        graph: Graph,
+        inputs: int,
+        outputs: int,
+        carried: Mapping[Node, Sequence[int]],
+    ) -> None:
+        names = _open(graph, carried)
+        super().__init__(owner, program, graph)
+        self._given |= set(names)
+        self._inputs, self._outputs = inputs, outputs
+        self.per_step = False  # whether outputs have a time axis
+
+    def forward(self, x: Any, *rest: Tensor) -> tuple[Tensor, ...]:
+        """Runs one step."""
+        given = [*(x if isinstance(x, tuple | list) else (x,)), *rest]
+        made = super().forward(tuple(value.unsqueeze(0) for value in given[: self._inputs]), *given[self._inputs :])
+        outputs = [y.squeeze(0) if self.per_step else y for y in made[: self._outputs]]
+        return (*(y.clone() for y in outputs), *(state.clone() for state in made[self._outputs :]))
+
+
+def carried_values(graph: Graph, given: Sequence[str]) -> dict[Node, tuple[int, ...]]:
+    """Returns every loop of a graph with the places of its carried values that are no states of the program yet."""
+    loops = [node for node in graph.nodes if isinstance(node.target, LoopCall)]
+    return {
+        loop: tuple(at for at, first in enumerate(loop.args[0]) if str(first.target) not in given) for loop in loops
+    }
+
+
+def first_values(values: Mapping[Node, Any], carried: Mapping[Node, Sequence[int]]) -> list[Tensor]:
+    """Returns what every carried value is before the first step, from a run of the graph."""
+    return [values[loop.args[0][at]] for loop, places in carried.items() for at in places]  # type: ignore[index]
+
+
+def _open(graph: Graph, carried: Mapping[Node, Sequence[int]]) -> list[str]:
+    """Gives every carried value a placeholder and an output, in place; returns the placeholders' names."""
+    names: list[str] = []
+    outputs: list[Node] = []
+    for loop, places in carried.items():
+        firsts = list(loop.args[0])  # type: ignore[arg-type]
+        for at in places:
+            last = [node for node in graph.nodes if node.op == "placeholder"][-1]
+            with graph.inserting_after(last):
+                firsts[at] = graph.placeholder(f"carried_{len(names)}")
+            names.append(firsts[at].name)
+            with graph.inserting_after(loop):
+                outputs.append(graph.call_function(operator.getitem, (loop, at)))
+        loop.args = (firsts, *loop.args[1:])
+        loop.target = OneCall(loop.target)  # type: ignore[arg-type]
+    end = next(node for node in graph.nodes if node.op == "output")
+    made: Any = end.args[0]
+    end.args = ((*made, *outputs),)
+    graph.eliminate_dead_code()
+    return names
+
+
+def together(outputs: Sequence[Sequence[Tensor]], whole: Sequence[Tensor]) -> str:
+    """Returns what the outputs of a whole run are of those of its steps: "mean", "sum", "last", "sequence" or ""."""
+    stacked = [torch.stack(values) for values in zip(*outputs, strict=True)]
+    ways = {
+        "sequence": lambda y: y.squeeze(1),
+        "mean": lambda y: y.mean(0),
+        "sum": lambda y: y.sum(0),
+        "last": lambda y: y[-1],
+    }
+    for name, way in ways.items():
+        made = [way(y) for y in stacked]
+        if all(
+            a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(made, whole, strict=True)
+        ):
+            return name
+    return ""
