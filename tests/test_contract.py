@@ -186,6 +186,10 @@ def test_capture_equals_spikingjellys_own_run():
         assert torch.equal(found, wanted), name
 
 
+# Language models: tests/neurokit/models/decoder lowers and verifies each of them, in every form.
+TEXTS = ("tiny_lm", "tiny_lm_qwen3", "tiny_doge", "tiny_tnl", "spiking_tnl")
+
+
 def test_no_model_is_without_a_fast_case():
     """Images are checked here by a small twin or as they are; texts by a small model of the same family."""
     fast = {case.values[0] for case in cases(SMALL, whole=WHOLE) if not case.marks}
@@ -195,7 +199,7 @@ def test_no_model_is_without_a_fast_case():
             assert spec.in_small().name in fast, name
             assert spec.in_small().in_small().name == spec.in_small().name, "a small model stands for itself"
         else:
-            assert spec.large or spec.name in ("tiny_lm", "tiny_lm_qwen3"), f"{name} is no image and has no contract"
+            assert spec.large or spec.name in TEXTS, f"{name} is no image and has no contract"
 
 
 def test_every_target_describes_itself():

@@ -95,7 +95,8 @@ class SpikingDecoder(nn.Module):
 
 def drawn(config: DecoderConfig) -> SpikingDecoder:
     """Returns a decoder whose weights are drawn by name and rounded to multiples of 1 / 16."""
-    module = SpikingDecoder(config)
+    with torch.random.fork_rng(devices=[]):  # what the layers draw is overwritten, and the caller's numbers stay
+        module = SpikingDecoder(config)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             gain = {"embed_tokens.weight": 8.0}.get(name, 2.0)

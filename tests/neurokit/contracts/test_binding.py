@@ -183,4 +183,4 @@ def test_prices_and_the_exact_form_say_why_not():
     for call in (lambda: nk.simulate(captured), lambda: nk.exact(captured)):
         with pytest.raises(NeurokitError, match="cannot take model 'token'") as error:
             call()
-        assert any("ids, mask" in reason.why for reason in error.value.reasons)
+        assert any("declared states (k, v)" in reason.why for reason in error.value.reasons)
