@@ -14,7 +14,6 @@ from neurokit.manifest import TaskInfo, TransformInfo
 from neurokit.parity.check import verify as _verify
 from neurokit.parity.check import with_simulators
 from neurokit.parity.compare import compare
-from neurokit.parity.record_vectors import make_vectors
 from neurokit.parity.vectors import FILE, Vectors
 from neurokit.parity.wellformed import fitting
 from neurokit.provenance import versions
@@ -347,6 +346,8 @@ def need(modules: Sequence[str], target: Target) -> None:
 
 def _vectors(captured: Captured, inputs: torch.Tensor | Mapping[str, torch.Tensor] | None, keeps: bool) -> Vectors:
     """Makes the test vectors from the sequence form, whatever form the target asked for."""
+    from neurokit.parity.record_vectors import make_vectors  # torch comes with it: verifying does without
+
     whole = captured.form == "sequence" or not captured.spiking
     sequence = captured if whole else captured.retrace(form="sequence")
     feeds = inputs if inputs is None or isinstance(inputs, Mapping) else {captured.spec.inputs[0].name: inputs}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.parity.calls import make_calls
+from neurokit.parity.carried import carried_outputs
 from neurokit.parity.record_covering import analysed, calls_of_layers, record_coverings
 from neurokit.parity.record_steps import step_layer
 from neurokit.parity.record_text import make_text
@@ -91,7 +92,7 @@ def make_vectors(
         seed=seed,
         notes=(*notes, *more, *missing, *_not_forced(captured, calls_of)),
         calls=calls,
-        carried=_carried(captured) if captured.spiking else (),
+        carried=carried_outputs(captured) if captured.spiking else (),
         text=text,
         coverings=record_coverings(captured, module, arrays, records, layers, 0 if time_input == "image" else 1, every)
         if covered
@@ -99,12 +100,6 @@ def make_vectors(
         ranges={info.name: (info.low, info.high) for info in captured.spec.inputs},
         unread=every.unread(first),  # arguments are computed in order: the covering runs are made by now
     )
-
-
-def _carried(captured: Captured) -> tuple[str, ...]:
-    from neurokit.parity.carried import carried_outputs  # torch comes with it: verifying does without
-
-    return carried_outputs(captured)
 
 
 def _bounds(names: Sequence[str], magnitudes: Sequence[Magnitude]) -> dict[str, float]:
