@@ -14,7 +14,8 @@ from neurokit.export.onnx.functions import DOMAIN, VERSION, NeuronFunction, from
 from neurokit.export.onnx.fuse import fuse
 from neurokit.export.onnx.group_query import group_queries
 from neurokit.export.onnx.passes import clean, distinct_outputs
-from neurokit.export.onnx.pooling import avg_pool2d
+from neurokit.export.onnx.pooling import avg_pool2d, batch_norm, global_pool
+from neurokit.export.onnx.ready import ready
 from neurokit.export.onnx.sorting import sort_stable
 from neurokit.neurons.parameters import ARGUMENTS
 
@@ -76,12 +77,16 @@ def _translate(captured: Captured, attention: AttentionForm, opset: int) -> ir.M
         torch.ops.aten.sort.stable: sort_stable,
         **translations(attention),
     }
+    program = ready(captured.program, set(table))
+    if program is not captured.program:
+        table[torch.ops.aten.batch_norm.default] = batch_norm
+        table[torch.ops.aten.adaptive_avg_pool2d.default] = global_pool
     try:
         # Without gradients: with them, a scan over a free batch size cannot be traced again.
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             exported = torch.onnx.export(
-                captured.program,
+                program,
                 (),
                 dynamo=True,
                 opset_version=opset,

@@ -99,3 +99,17 @@ class SSA(AttentionPattern):
     def _causal(self, call: Call) -> None:
         if not call.causal:
             raise InputError("pattern 'ssa' takes the blocks before a query", expected="causal attention")
+
+
+def alignment_loss(full: Tensor, sparse: Tensor) -> Tensor:
+    """Returns the loss that draws full and sparse outputs of a layer to each other, each with the other held fixed.
+
+    SmoothL1(full, sg(sparse)) + SmoothL1(sg(full), sparse), means over all elements, on the outputs of the heads after
+    their gate and before the output projection. It is for training alone.
+
+    Args:
+        full: Outputs of dense attention `[..., D]`.
+        sparse: Outputs over the selected blocks, of the same shape.
+    """
+    towards = torch.nn.functional.smooth_l1_loss
+    return towards(full, sparse.detach()) + towards(full.detach(), sparse)

@@ -1,0 +1,146 @@
+"""Export of several models, stage by stage, with this checkout and an older one in turn: CPU and wall seconds.
+
+    git worktree add --detach /tmp/before 05c94df
+    python benchmarks/export_stages.py /tmp/before [--models NAME[:SIZE] ...] [--repeats 3] [--write]
+
+Every run is a process of its own; the two checkouts take turns. `capture`, `lower` (to `onnx`) and `vectors` do what
+they did; holding the capture against the module (`fidelity`) is new. With --write the medians go to
+benchmarks/results/export_stages.json and the table of docs/export-speed.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+MODELS = ("spiking_cnn", "mobilenet_v2:64", "sew_resnet18:64", "metaspikeformer_15m:64")
+STAGES = ("capture", "lower", "vectors")
+PAGE = ROOT / "docs" / "export-speed.md"
+RECORD = ROOT / "benchmarks" / "results" / "export_stages.json"
+_START, _END = "<!-- table: benchmarks/export_stages.py -->", "<!-- end -->"
+
+
+def work(name: str, size: int) -> dict[str, tuple[float, float]]:
+    """Exports one model with the checkout on the path; returns wall and CPU seconds of every stage."""
+    import torch
+
+    torch.set_num_threads(1)
+    import onnx  # noqa: F401 - imports are no part of a stage
+    import onnxscript  # noqa: F401
+
+    from neurokit.capture import capture
+    from neurokit.loading import load
+    from neurokit.target import TARGETS, LowerOptions
+
+    try:
+        from neurokit.parity.record_vectors import make_vectors
+    except ImportError:
+        from neurokit.vectors import make_vectors  # type: ignore[import-not-found, no-redef]
+    spec = load(name)
+    if size:
+        port = spec.inputs[0]
+        key = "sizes" if hasattr(port, "sizes") and "sizes" in port.__dataclass_fields__ else "shape"
+        spec = replace(spec, inputs=(replace(port, **{key: (*port.shape[:-2], size, size)}),), example=None)
+    module = spec.build()
+    spec = replace(spec, build=lambda: module)
+    rows: dict[str, tuple[float, float]] = {}
+
+    def stage(label: str, run: Any) -> Any:
+        wall, cpu = time.perf_counter(), time.process_time()
+        made = run()
+        rows[label] = (time.perf_counter() - wall, time.process_time() - cpu)
+        return made
+
+    captured = stage("capture", lambda: capture(spec))
+    with tempfile.TemporaryDirectory() as folder:
+        stage("lower", lambda: TARGETS.get("onnx").lower(captured, Path(folder), LowerOptions()))
+    stage("vectors", lambda: make_vectors(captured))
+    return rows
+
+
+def once(tree: Path, name: str, size: int) -> dict[str, list[float]]:
+    """Runs `work` in a process with one checkout."""
+    command = [sys.executable, "-W", "ignore", str(Path(__file__).resolve()), "--work", f"{name}:{size}"]
+    done = subprocess.run(
+        command, cwd=tree, env={**os.environ, "PYTHONPATH": str(tree)}, capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def measure(before: Path, models: list[str], repeats: int) -> dict[str, Any]:
+    """Returns medians of both checkouts, by model and stage: wall and CPU seconds."""
+    found: dict[str, Any] = {}
+    for model in models:
+        name, _, size = model.partition(":")
+        runs: dict[str, list[Any]] = {"before": [], "now": []}
+        for _ in range(repeats):
+            for label, tree in (("before", before), ("now", ROOT)):
+                runs[label].append(once(tree, name, int(size or 0)))
+        found[model] = {
+            stage: {
+                label: [statistics.median(run[stage][at] for run in each) for at in (0, 1)]
+                for label, each in runs.items()
+            }
+            for stage in STAGES
+        }
+        print(model, json.dumps(found[model]), flush=True)
+    return found
+
+
+def table(found: dict[str, Any], repeats: int) -> str:
+    """Returns the medians as Markdown."""
+    lines = [
+        f"Medians of {repeats} run(s) each, in turn, on a shared machine of two cores, one thread.",
+        "",
+        "| model | stage | CPU before, s | CPU now, s | ratio | wall before, s | wall now, s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for model, stages in found.items():
+        for stage, sides in stages.items():
+            (wall, cpu), (wall_now, cpu_now) = sides["before"], sides["now"]
+            ratio = cpu_now / cpu
+            lines.append(
+                f"| {model} | {stage} | {cpu:.2f} | {cpu_now:.2f} | {ratio:.2f} | {wall:.1f} | {wall_now:.1f} |"
+            )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("before", nargs="?", type=Path, help="a checkout of the older commit")
+    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.work:
+        name, _, size = given.work.partition(":")
+        print(json.dumps(work(name, int(size))))
+        return
+    if given.before is None:
+        parser.error("the older checkout is missing")
+    found = measure(given.before, given.models, given.repeats)
+    made = table(found, given.repeats)
+    print(made)
+    if given.write:
+        from neurokit.provenance import collect
+
+        RECORD.write_text(
+            json.dumps({"repeats": given.repeats, "models": found, "provenance": collect()}, indent=1) + "\n"
+        )
+        head, _, rest = PAGE.read_text(encoding="utf-8").partition(_START)
+        PAGE.write_text(f"{head}{_START}\n{made}\n{_END}{rest.partition(_END)[2]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
