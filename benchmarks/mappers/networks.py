@@ -107,3 +107,19 @@ AKIDA: dict[str, tuple[tuple[int, int, int], list[tuple[Any, ...]]]] = {
     "a large layer": ((32, 16, 16), [("c", 32, 500, 3, 1, 1), ("f", 128000, 10)]),
     "one row over": ((4, 33, 32), [("c", 4, 8, 3, 1, 1), ("c", 8, 8, 3, 1, 1)]),
 }
+
+# For Xylo Audio 2: sizes of dense layers, inputs first, and whether the first layer is recurrent.
+XYLO: dict[str, tuple[list[int], bool]] = {
+    "one hidden layer": ([16, 100, 8], False),
+    "two hidden layers": ([16, 63, 63, 8], False),
+    "three hidden layers": ([16, 100, 100, 100, 8], False),
+    "recurrent": ([16, 100, 8], True),
+    "all hidden neurons": ([16, 1000, 8], False),
+    "one hidden neuron over": ([16, 1001, 8], False),
+    "all in two layers": ([16, 990, 10, 8], False),
+    "one over in two layers": ([16, 990, 11, 8], False),
+    "one hidden neuron over, one output less": ([16, 1001, 7], False),
+    "one output over": ([16, 100, 9], False),
+    "no hidden layer": ([16, 8], False),
+    "few inputs": ([2, 940, 60, 1], False),
+}

@@ -6,48 +6,14 @@ Python code of the mapper runs), then `python benchmarks/mappers/sinabs_numbers.
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.machinery
 import json
-import sys
-import types
 from pathlib import Path
 from typing import Any
 
 from networks import DYNAPCNN
+from no_driver import without_samna
 
 OUT = Path(__file__).parents[2] / "tests" / "data" / "mapper_dynapcnn.json"
-
-
-class _Anything(type):
-    """A class whose every attribute is another such class."""
-
-    def __getattr__(cls, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _Anything(name, (object,), {"__init__": lambda self, *args, **options: None})
-
-
-class _NoDriver(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Gives an empty samna, the driver of the boards, which needs a licence and hardware."""
-
-    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
-        if name.split(".")[0] in ("samna", "samnagui"):
-            return importlib.machinery.ModuleSpec(name, self, is_package=True)
-        return None
-
-    def create_module(self, spec: Any) -> Any:
-        module = types.ModuleType(spec.name)
-        module.__path__ = []
-        module.__version__ = "0.48.6"
-        module.__getattr__ = lambda name: _Anything.__getattr__(_Anything, name)  # type: ignore[method-assign]
-        return module
-
-    def exec_module(self, module: Any) -> None:
-        """Nothing is in it."""
-
-
-sys.meta_path.insert(0, _NoDriver())
 
 
 def network(layers: list[tuple[Any, ...]]) -> Any:
@@ -69,6 +35,7 @@ def network(layers: list[tuple[Any, ...]]) -> Any:
 
 
 def main() -> None:
+    without_samna()
     from sinabs.backend.dynapcnn import DynapcnnNetwork
     from sinabs.backend.dynapcnn.chips.speck2f import Speck2FConfigBuilder
     from sinabs.backend.dynapcnn.mapping import get_valid_mapping

@@ -70,6 +70,8 @@ class Limits:
         fan_out_layers: Layers that one layer may send to.
         inputs_max: Input channels of the chip.
         outputs_max: Neurons of the last layer.
+        hidden_max: Neurons that are not of the last layer.
+        layers_min: Layers of neurons that there must be.
         neurons_per_chip: Neurons of a chip where that is less than cores times neurons.
         synapses_per_chip: Synapses of a chip.
         memory_rule: How memories are filled, where that is more than weights times bits: "dynapcnn" (rounded up to
@@ -117,6 +119,8 @@ class Limits:
     fan_out_layers: int | None = None
     inputs_max: int | None = None
     outputs_max: int | None = None
+    hidden_max: int | None = None
+    layers_min: int | None = None
     neurons_per_chip: int | None = None
     synapses_per_chip: int | None = None
     memory_rule: Literal["", "dynapcnn", "loihi", "shared", "akida"] = ""

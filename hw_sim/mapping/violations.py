@@ -135,8 +135,22 @@ def _population_violations(network: Network, population: Population, limits: Lim
     return found
 
 
-def _chip_violations(network: Network, profile: HardwareProfile) -> list[Violation]:
+def _layer_violations(network: Network, limits: Limits) -> list[Violation]:
+    """Returns what a chip with one array of hidden and one of output neurons cannot take."""
     found = []
+    hidden = sum(population.size for population in network.neurons if population.name not in network.outputs)
+    if limits.hidden_max is not None and hidden > limits.hidden_max:
+        cap = limits.hidden_max
+        found.append(Violation("hidden_max", "", str(hidden), str(cap), f"at most {cap} hidden neurons"))
+    if limits.layers_min is not None and len(network.neurons) < limits.layers_min:
+        least = limits.layers_min
+        fix = "a hidden layer before the outputs"
+        found.append(Violation("layers_min", "", f"{len(network.neurons)} layers", f"at least {least}", fix))
+    return found
+
+
+def _chip_violations(network: Network, profile: HardwareProfile) -> list[Violation]:
+    found = _layer_violations(network, profile.limits)
     checks = (
         ("neurons_per_chip", sum(unit.size for unit in units_of(network)), profile.limits.neurons_per_chip),
         ("synapses_per_chip", network.synapses, profile.limits.synapses_per_chip),

@@ -94,7 +94,7 @@ class _Reference:
         return Call(part.graph, given, {name: value.numpy() for name, value in outputs.items()}, fresh)
 
     def _run(self, part: Captured, given: tuple[Any, ...], states: Sequence[torch.Tensor]) -> Any:
-        module = self._modules[part.graph]
+        module: Any = self._modules[part.graph]
         before = module.single
         module.single = module.time_input == "step"  # with neurons in one of several graphs, a call is a step
         try:

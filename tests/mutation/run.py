@@ -192,8 +192,13 @@ def rows(networks: tuple[str, ...], forms: tuple[str, ...], faults: tuple[str, .
     return found
 
 
-def table(found: list[Row]) -> str:
-    """Returns the page: one line a fault, over all networks and forms that it was planted into."""
+def table(found: list[Row], state: str = "") -> str:
+    """Returns the page: one line a fault, over all networks and forms that it was planted into.
+
+    Args:
+        found: The rows.
+        state: What is to be said of the code that was run.
+    """
     sound, planted_ = [r for r in found if not r.fault], [r for r in found if r.fault]
     groups: dict[str, list[Row]] = collections.defaultdict(list)
     for row in planted_:
@@ -201,6 +206,7 @@ def table(found: list[Row]) -> str:
     missed = [r for r in planted_ if r.real and not r.caught]
     real = [r for r in planted_ if r.real]
     other = [r for r in planted_ if not r.real]
+    below = [r for r in other if r.error > DIFFERENT and not r.caught]
     kinds = len({name.partition(",")[0] for name in groups})
     lines = [
         "# Planted faults",
@@ -211,14 +217,17 @@ def table(found: list[Row]) -> str:
         f"forms {', '.join(dict.fromkeys(r.form for r in found))}: {len(planted_)} faulty artifacts.",
         "",
         *_combinations(found),
+        *([state] if state else []),
         "",
         "*Real*: the answers to four samples that the artifact never saw differ from eager PyTorch's by more than",
-        f"{DIFFERENT:g} (relative L2, by ONNX Runtime directly; sound artifacts:",
-        f"{max((r.error for r in sound), default=0.0):.1e} at most). A fault that is not real on these samples may be",
-        "caught all the same; one below the rounding bound cannot be.",
+        f"{DIFFERENT:g} and by more than rounding may make of the network's outputs (relative L2, by ONNX Runtime",
+        f"directly; sound artifacts: {max((r.error for r in sound), default=0.0):.1e} at most). Bounds of rounding:",
+        f"{_bounds(found)}. A fault that is not real on",
+        "these samples may be caught all the same; one below the bound of every layer cannot be.",
         "",
         f"- real faults: {len(real)}, caught {sum(r.caught for r in real)}, missed {len(missed)}",
         f"- not seen on the four samples: {len(other)}, caught {sum(r.caught for r in other)}",
+        f"- of these, off by more than {DIFFERENT:g} and below the bound of rounding, passed: {len(below)}",
         f"- sound artifacts: {len(sound)}, false alarms {sum(r.caught for r in sound)}",
         "",
         "| fault | planted | real | real and caught | not real, caught |",
@@ -229,18 +238,34 @@ def table(found: list[Row]) -> str:
         rest = [r for r in entries if not r.real]
         cells = (len(entries), len(real), sum(r.caught for r in real), f"{sum(r.caught for r in rest)} of {len(rest)}")
         lines.append(f"| {fault} | " + " | ".join(map(str, cells)) + " |")
+    if below:
+        lines += ["", "Passed below the bound of rounding:"]
+        lines += [f"- {r.fault}: {r.network}, {r.form}, answers off by {r.error:.1e}" for r in below]
     if missed:
         lines += ["", "Missed:"] + [f"- {r.fault}: {r.network}, {r.form}, answers off by {r.error:.1e}" for r in missed]
     return "\n".join(lines) + "\n"
 
 
+def _bounds(found: list[Row]) -> str:
+    bounds = {row.network: row.bound for row in sorted(found, key=lambda row: row.bound)}
+    return ", ".join(f"{name} {bound:.1e}" for name, bound in sorted(bounds.items()))
+
+
 def _combinations(found: list[Row]) -> list[str]:
     """Returns which networks and forms were run, and which were not."""
-    ran = {(row.network, row.form) for row in found}
+    ran = {(row.network, row.form) for row in found if row.form in FORMS}
     every = [(name, form) for name in NETWORKS for form in FORMS]
     lines = [f"Run: {len(ran)} of {len(every)} combinations of network and form."]
     left = [f"{name} ({form})" for name, form in every if (name, form) not in ran]
-    return [*lines, f"Not run for this page: {', '.join(left)}."] if left else lines
+    if left:
+        lines.append(f"Not run for this page: {', '.join(left)}.")
+    part = sorted({row.form for row in found if row.fault in MORE})
+    if found and part != sorted(FORMS):
+        lines.append(
+            f"The {len(MORE)} faults of tests/mutation/faults/siblings.py: {', '.join(part) or 'not run'} only."
+        )
+    nir = sorted({row.network for row in found if row.form == NIR})
+    return [*lines, f"NIR files, with faults of their own: {', '.join(nir)}."] if nir else lines
 
 
 def main() -> None:
@@ -253,11 +278,12 @@ def main() -> None:
     parser.add_argument("--part", default="1/1", help="K/N: the sound artifacts and every N-th fault from the K-th on")
     parser.add_argument("--siblings", action="store_true", help="those of siblings.py alone")
     parser.add_argument("--join", nargs="*", help="files of rows to make the table from, instead of running")
+    parser.add_argument("--state", default="", help="what the page says of the code that was run")
     given = parser.parse_args()
     if given.join:
         read = [Row(**row) for file in given.join for row in json.loads(Path(file).read_text(encoding="utf-8"))]
-        bounds = {(row.network, row.form): row.bound for row in read if not row.fault and row.bound}
-        read = [replace(row, bound=bounds.get((row.network, row.form), row.bound)) for row in read]
+        bounds = {row.network: row.bound for row in sorted(read, key=lambda row: row.bound) if not row.fault}
+        read = [replace(row, bound=bounds.get(row.network, row.bound)) for row in read]
         found = list({(row.network, row.form, row.fault): row for row in read}.values())  # sound ones are in every part
     else:
         part, parts = map(int, given.part.split("/"))
@@ -266,9 +292,9 @@ def main() -> None:
     if given.rows:
         Path(given.rows).write_text(json.dumps([vars(row) for row in found]), encoding="utf-8")
     if given.write:
-        PAGE.write_text(table(found), encoding="utf-8")
+        PAGE.write_text(table(found, given.state), encoding="utf-8")
     else:
-        print(table(found))
+        print(table(found, given.state))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ ASKED = runpy.run_path(str(ROOT / "benchmarks" / "mappers" / "networks.py"))
 SINABS = json.loads((ROOT / "tests" / "data" / "mapper_dynapcnn.json").read_text())["networks"]
 NENGO = json.loads((ROOT / "tests" / "data" / "mapper_loihi.json").read_text())["layers"]
 AKIDA = json.loads((ROOT / "tests" / "data" / "mapper_akida.json").read_text())["networks"]
+XYLO = json.loads((ROOT / "tests" / "data" / "mapper_xylo.json").read_text())["networks"]
 IF = NeuronModel("if")
 
 
@@ -145,3 +146,26 @@ def test_akida_nodes_are_those_of_the_vendors_virtual_device(name):
         layers = [f"n{number}" for number in range(len(said["nodes"]))]
         assert [len(mapping.held[layer]) for layer in layers] == said["nodes"]
         assert len(mapping.cores) == sum(said["nodes"])
+
+
+def xylo_network(name: str) -> Network:
+    sizes, recurrent = ASKED["XYLO"][name]
+    populations, projections = [Population("x", (sizes[0],), "input")], []
+    for number, size in enumerate(sizes[1:]):
+        source, target = populations[-1], f"n{number}"
+        projections.append(Projection.linear(f"f{number}", source.name, target, source.shape, size))
+        populations.append(Population(target, (size,), model=IF))
+        if recurrent and not number:
+            projections.append(Projection.linear("r", target, target, (size,), size, delay=1))
+    return Network(name, tuple(populations), tuple(projections), outputs=(populations[-1].name,))
+
+
+@pytest.mark.parametrize("name", ASKED["XYLO"])
+def test_xylo_takes_what_rockpools_mapper_takes(name):
+    said, network = XYLO[name], xylo_network(name)
+    mapping = map_network(network, load_chip("xylo"), "in-order", enforce=False)
+    assert mapping.fits == said["fits"], mapping.violations
+    if said["fits"]:
+        outputs = network[network.outputs[0]].size
+        assert (network.neuron_count - outputs, outputs) == (said["hidden"], said["outputs"])
+        assert len(mapping.cores) == 1

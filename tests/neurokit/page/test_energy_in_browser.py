@@ -1,0 +1,73 @@
+"""The energy page in a real browser: whole on a phone, readable in the dark and on paper."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neurokit.hw_sim import simulate_workload
+from neurokit.hw_sim.graph.counts import Workload
+from neurokit.hw_sim.graph.network import Network, NeuronModel, Population
+from neurokit.hw_sim.graph.projection import Projection
+from neurokit.hw_sim.graph.raster import SpikeRaster
+from neurokit.page.energy import save_html
+
+
+@pytest.fixture(scope="module")
+def browser(chromium, tmp_path_factory):
+    """A browser with the page of one network on four chips, with and without prices and latencies."""
+    rule = Projection.conv(
+        "layer1.0.downsample.conv", "input", "layer1.0.downsample.neuron", (2, 9, 9), 8, (3, 3), 1, 1
+    )
+    hidden = Population(rule.target, rule.target_shape, model=NeuronModel("if"))
+    network = Network("a_network_of_a_long_name", (Population("input", (2, 9, 9), "input"), hidden), (rule,))
+    rng = np.random.default_rng(0)
+    rasters = {p.name: SpikeRaster.pack(rng.random((12, p.size)) < 0.2) for p in network.populations}
+    report = simulate_workload(Workload(network, rasters), ["loihi1", "speck2f", "truenorth", "akida"])
+    page = tmp_path_factory.mktemp("page") / "energy.html"
+    save_html(report, page)
+    spec = importlib.util.spec_from_file_location("browser", Path(__file__).with_name("browser.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with module.Browser(chromium, tmp_path_factory.mktemp("profile")) as opened:
+        opened.resize(390, 844, phone=True)
+        opened.open(page.as_uri())
+        yield opened
+
+
+BEYOND = """[...document.querySelectorAll('body *')].filter(part => {
+    const box = part.getBoundingClientRect();
+    return box.width > 0 && box.right > document.documentElement.clientWidth + 1;
+}).map(part => part.tagName + ' ' + part.textContent.slice(0, 30))"""
+
+
+@pytest.mark.parametrize("width", [360, 390])
+def test_nothing_is_cut_off_on_a_phone(browser, width):
+    """No part of a table or a chart lies beyond the screen, not even in a part that scrolls."""
+    browser.resize(width, 844, phone=True)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert browser.evaluate(BEYOND) == []
+
+
+def test_words_and_paper_differ_in_the_dark(browser):
+    luminance = """(name => {
+        const found = getComputedStyle(document.body)[name].match(/[0-9]+/g).slice(0, 3);
+        return found.map(Number).reduce((sum, part, i) => sum + part * [0.2126, 0.7152, 0.0722][i], 0);
+    })"""
+    browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    assert browser.evaluate(f"{luminance}('color')") - browser.evaluate(f"{luminance}('backgroundColor')") > 150
+    browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "light"}])
+    assert browser.evaluate(f"{luminance}('backgroundColor')") - browser.evaluate(f"{luminance}('color')") > 150
+
+
+def test_it_prints(browser):
+    assert browser.pdf().startswith(b"%PDF")
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    browser.resize(794, 1123)  # A4 at 96 dots an inch
+    assert browser.evaluate(BEYOND) == []
+    browser.call("Emulation.setEmulatedMedia", media="screen")
+
+
+def test_nothing_goes_wrong(browser):
+    assert browser.errors == []
