@@ -85,7 +85,7 @@ def main() -> None:
             if tree is None:
                 continue
             found = asked(tree.resolve(), name, count)
-            more = (found["cpu"] - found["single"]) / max(1, count - 1) / (found["forward"] / count)
+            more = max(0.0, found["cpu"] - found["single"]) / max(1, count - 1) / (found["forward"] / count)
             lines.append(
                 f"| {name} | {count} | {label} | {found['forward']:.2f} s | {found['cpu']:.2f} s | {more:.2f} |"
             )

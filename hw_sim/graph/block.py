@@ -133,7 +133,7 @@ class BlockSums:
         self,
         shape: tuple[int, ...],
         values: Callable[[], NDArray[np.integer]],
-        folded: Callable[[Edges], NDArray[np.integer] | Alike] | None = None,
+        folded: Callable[[Edges], NDArray[np.integer] | Alike | None] | None = None,
     ) -> None:
         self.values = values
         self._view = view_of(shape)

@@ -17,6 +17,9 @@ SUBJECTS = ("artifact", "eager", "compile", "kernels", "aoti", "engine")
 _PREPARING_S = {"compile": 40.0, "kernels": 10.0, "aoti": 60.0, "engine": 10.0}
 
 
+_LONGEST_S = 86_400.0
+
+
 @dataclass(frozen=True)
 class Rules:
     """How long to measure; times in seconds.
@@ -38,10 +41,11 @@ class Rules:
     warm_up_limit_s: float = 20.0
 
     def __post_init__(self) -> None:
-        if not (0 < self.seconds <= self.limit_s and self.samples >= 1 and self.warm_up_runs >= 1):
+        timed = 0 < self.seconds <= self.limit_s <= _LONGEST_S
+        if not (timed and self.samples >= 1 and self.warm_up_runs >= 1):
             raise InputError(
                 f"rules seconds={self.seconds:g}, samples={self.samples}, limit_s={self.limit_s:g}",
-                expected="0 < seconds <= limit_s, samples >= 1, warm_up_runs >= 1",
+                expected="0 < seconds <= limit_s <= 86400 (a day), samples >= 1, warm_up_runs >= 1",
             )
 
 

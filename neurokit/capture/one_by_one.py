@@ -10,6 +10,7 @@ from neurokit.capture.probe import example_values, in_double, together_and_apart
 from neurokit.capture.twin import Twin
 from neurokit.spec import ModelSpec
 
+_MANY, _SAMPLES = 6, 4  # steps and samples: a spike that is fed back may move nothing for a while
 _SPREADS = (1.0, 10.0)  # the second wakes neurons that the first leaves silent
 
 
@@ -41,10 +42,10 @@ def streams(twin: Twin, spec: ModelSpec) -> bool:
     """Returns whether a few steps at once give what as many single steps give, with their states handed on."""
     if spec.time_input == "step" and not twin.by_step:
         return True  # `folds` has looked
-    for given in _trials(spec, 3, 2):
+    for given in _trials(spec, _MANY, _SAMPLES):
         try:
             with torch.no_grad(), in_double(twin):
-                together, apart = together_and_apart(twin, spec, given, 3)
+                together, apart = together_and_apart(twin, spec, given, _MANY)
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
             return True  # said where it is traced
         if not all(_close(whole, steps) for whole, steps in zip(together, apart, strict=True)):

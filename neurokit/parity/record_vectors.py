@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.parity.calls import make_calls
-from neurokit.parity.carried import carried_outputs
 from neurokit.parity.record_covering import analysed, calls_of_layers, record_coverings
-from neurokit.parity.record_steps import step_layer
 from neurokit.parity.record_text import make_text
 from neurokit.parity.units import unit_of
 from neurokit.parity.vectors import LayerVector, Vectors, replay
@@ -51,6 +49,7 @@ def make_vectors(
     from neurokit.capture import opened
     from neurokit.capture.reference import example_inputs, fed_back, record_all
     from neurokit.capture.stepping import layer_names
+    from neurokit.parity.carried import carried_outputs
     from neurokit.parity.reads import Reads, joined
 
     captured = opened(captured)
@@ -132,6 +131,8 @@ def _make_layer(
 ) -> LayerVector:
     """Returns one layer; the calls of a neuron that is called several times follow one another along T."""
     if hasattr(entries[0], "key"):
+        from neurokit.parity.record_steps import step_layer
+
         return step_layer(path, entries, magnitudes, seed)
     neuron = neurons[path]
     parameters = {k: v for k, v in neuron.parameters.items() if k not in ("surrogate", "alpha", "detach_reset")}

@@ -25,6 +25,13 @@ def session(path):
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
+def begin(folder, state):
+    """Returns a state before the first step: of one number, or of one sample's values in a file."""
+    shape, init = [B if size == "B" else size for size in state["shape"]], state["init"]
+    value = np.load(folder / init) if isinstance(init, str) else init
+    return np.broadcast_to(value, shape).astype(state["dtype"])
+
+
 def run(folder, x):
     """Runs a lowered folder with a loop of its own."""
     manifest, runtime = json.loads((folder / "manifest.json").read_text()), session(folder / "model.onnx")
@@ -32,10 +39,7 @@ def run(folder, x):
     name, outputs = graph["inputs"][0]["name"], [output["name"] for output in graph["outputs"]]
     if manifest["form"] != "step":
         return runtime.run(outputs, {name: x})[0]
-    states = {
-        state["input"]: np.full([B if size == "B" else size for size in state["shape"]], state["init"], state["dtype"])
-        for state in graph["states"]
-    }
+    states = {state["input"]: begin(folder, state) for state in graph["states"]}
     known, steps = {value.name for value in runtime.get_inputs()}, []
     for x_t in x:
         feeds = {name: x_t, **{key: value for key, value in states.items() if key in known}}

@@ -66,6 +66,11 @@ def test_numbers_of_many_digits(sound, refused, number):
     refused("export", f"{sound}/m.py:net", "--input-shape", "6", "--batch", number, "--out", "out")
 
 
+@pytest.mark.parametrize("seconds", ["inf", "nan", "-1", "1e300"])
+def test_measuring_for_ever(sound, refused, seconds):
+    refused("bench", sound / "a", "--seconds", seconds)
+
+
 def _archive(**arrays):
     held = io.BytesIO()
     np.savez(held, **arrays)

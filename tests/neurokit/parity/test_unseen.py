@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -55,6 +57,12 @@ def test_a_range_that_was_not_drawn_from_is_named(artifact):
     assert not any("input" in line for line in unseen(vectors, True))
     narrow = replace(vectors, coverings=(), feeds={"x": np.full((4, 1, 6), 0.5, np.float32)})
     assert "input 'x': tested from 0.5 to 0.5 of 0 to 1" in unseen(narrow, True)
+
+
+def test_verifying_imports_no_torch(artifact):
+    verify = f"neurokit.cli.main(['verify', {str(artifact.path)!r}])"
+    code = f"import sys, neurokit.cli; sys.exit({verify} or 9 * ('torch' in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
 def test_without_a_covering_run_unread_weights_are_named(artifact):
