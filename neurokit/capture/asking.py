@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +13,12 @@ from torch import Tensor, nn
 from neurokit.capture.blame import batch_reason, random_reason, shared_state
 from neurokit.capture.distance import compared, distance, equal
 from neurokit.capture.eager import Run, rest, run, run_here
+from neurokit.capture.probe import in_double
 from neurokit.capture.sides import run_program, stimulus
 from neurokit.capture.twin import over_time
 from neurokit.capture.types import Captured
 from neurokit.errors import Unsupported, UnsupportedError
-from neurokit.reports.fidelity import Comparison
+from neurokit.reports.fidelity import Comparison, Side
 
 _BATCHES = {True: (3, 1), False: (2, 1)}  # of a quick model, and of a slow one
 _QUICK_S = 0.3  # a sample that takes longer is compared in its own precision: float64 is several times as slow
@@ -152,25 +154,50 @@ def own_answers(job: Job, first: Case, alone: Case) -> None:
     """Finds out whether a sample's answer depends on the samples beside it: alone, and beside much louder ones."""
     if first.batch == 1:
         return
-    axis = 1 if job.captured.time_output == "sequence" and job.captured.spiking else 0
-    runs = [] if first is alone else [alone.want]
+    runs = [] if first is alone else [(alone.x, alone.want)]
     if not job.late("a sample beside louder ones"):
         loud, place = first.x.clone(), batch_axis(job.captured, first.x)
         others = loud.narrow(place, 1, first.batch - 1)
         others.copy_(others * 5 + 1 if loud.is_floating_point() else others.flip(-1))
         try:
-            runs.append(job.run(loud))
+            runs.append((loud, job.run(loud)))
         except Exception as error:  # a module may look at the range of its input
             job.left_out.append(f"a sample beside louder ones: {one_line(error)}")
-    for other in runs:
-        for many, one in zip(first.want.outputs, other.outputs, strict=False):
-            if min(many.dim(), one.dim()) <= axis or many.shape[axis] != first.batch:
-                continue
-            mine, theirs = many.narrow(axis, 0, 1), one.narrow(axis, 0, 1)
-            if mine.numel() == theirs.numel() and distance(mine, theirs) > (1e-6 if job.double else 1e-3):
-                job.refused["batch"] = batch_reason()
-                job.findings.append(job.refused["batch"])
-                return
+    for x, other in runs:
+        if _own(job, first.batch, first.want, other, 1e-6 if job.double else job.tolerance[0]):
+            continue
+        if not job.double and _own_in_double(job, first, x):
+            continue  # rounding alone: another batch is another order of summation, and a flip may cascade
+        job.refused["batch"] = batch_reason()
+        job.findings.append(job.refused["batch"])
+        return
+
+
+def _own(job: Job, batch: int, first: Run, other: Run, tolerance: float) -> bool:
+    """Returns whether the first sample has the same answer in two runs."""
+    axis = 1 if job.captured.time_output == "sequence" and job.captured.spiking else 0
+    for many, one in zip(first.outputs, other.outputs, strict=False):
+        if min(many.dim(), one.dim()) <= axis or many.shape[axis] != batch:
+            continue
+        mine, theirs = many.narrow(axis, 0, 1), one.narrow(axis, 0, 1)
+        if mine.numel() == theirs.numel() and distance(mine, theirs) > tolerance:
+            return False
+    return True
+
+
+def _own_in_double(job: Job, first: Case, x: Tensor) -> bool:
+    """Returns whether the module runs in float64 and the first sample has the same answer there."""
+    if not x.is_floating_point():
+        return False
+    eager = copy.deepcopy(job.eager).double()
+    try:
+        runs = [run_here(rest(eager), given.double(), stepwise=job.stepwise) for given in (first.x, x)]
+    except Exception:  # whatever a user's code raises
+        return False
+    if job.stepwise:
+        for made in runs:
+            made.outputs = tuple(over_time(y, job.captured.time_output) for y in made.outputs)
+    return _own(job, first.batch, runs[0], runs[1], _TOLERANCE["float64"][0])
 
 
 def _one_sample(captured: Captured) -> Tensor:
@@ -210,29 +237,44 @@ def _runs_in_double(eager: nn.Module, captured: Captured, stepwise: bool) -> boo
     return True
 
 
-def in_double_precision(job: Job) -> Comparison | None:
-    """Compares module and program in float64 where they part in their own type: one sample, however slow.
+def in_double_precision(
+    job: Job, side: Side = "program", asked: Case | None = None, other: Callable[[Case], Run] | None = None
+) -> Comparison | None:
+    """Compares module and another side in float64 where they part in their own type: one sample, however slow.
 
     A decision near its threshold may be another one under another order of summation, and its cascade may reach any
     share of the spikes; in float64 no network that is the same parts from itself.
 
+    Args:
+        job: The work.
+        side: What parts from the module.
+        asked: The case in which it does, for another side than the program.
+        other: Runs that side, the job's twin being in float64.
+
     Returns:
         The comparison if it fits, else None, also where one of the two does not run in float64.
     """
-    captured, x = job.captured, _one_sample(job.captured)
+    captured, x = job.captured, _one_sample(job.captured) if asked is None else asked.x
     if not x.is_floating_point():
         return None
     x = x.double()
     # A program with a free batch may not take one of 1.
-    x = x.repeat_interleave(2, batch_axis(captured, x)) if captured.batch == "dynamic" else x
+    free = captured.batch == "dynamic" and asked is None
+    x = x.repeat_interleave(2, batch_axis(captured, x)) if free else x
     steps = captured.spec.time_steps if captured.time_steps == "dynamic" else captured.time_steps
+    steps = steps if asked is None else asked.steps
     eager = copy.deepcopy(job.eager).double()
     try:
         want = run_here(eager, x, stepwise=job.stepwise, paths=captured.calls)
         if job.stepwise:
             want.outputs = tuple(over_time(y, captured.time_output) for y in want.outputs)
         case = Case(steps, int(x.shape[batch_axis(captured, x)]), x, want)
-        one = compared("program", case, run_program(captured, x, double=True), "float64")
+        if other is None:
+            found = run_program(captured, x, double=True)
+        else:
+            with in_double(job.twin):
+                found = other(case)
+        one = compared(side, case, found, "float64")
     except Exception:  # whatever a user's code raises
         return None
     tolerance, share = _TOLERANCE["float64"]

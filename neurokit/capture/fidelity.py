@@ -129,7 +129,8 @@ def _hold(job: Job, side: Side, case: Case, other: Callable[[Case], Run]) -> boo
     if fits:
         job.made.append(one)
         return True
-    if side == "program" and not job.double and (exact := in_double_precision(job)) is not None:
+    again = (job,) if side == "program" else (job, side, case, other)
+    if not job.double and (exact := in_double_precision(*again)) is not None:
         job.made.append(exact)  # rounding alone parts them: in float64 not one decision differs
         return True
     reason = reason_for(job, side, case, one)

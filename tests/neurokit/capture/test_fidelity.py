@@ -10,6 +10,7 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 import neurokit as nk
+from neurokit.capture import asking
 from neurokit.errors import UnsupportedError
 from neurokit.spec import ModelSpec, TensorSpec
 from tests.neurokit.contracts import nets
@@ -295,3 +296,17 @@ def test_graphs_with_states_are_compared_call_by_call(make):
     assert len(made) == 2 * len(captured.graphs) + 2 * len(with_state)  # two batches; states go on to a second call
     assert {one.precision for one in made} == {"float64"}
     assert max(one.output_error for one in made) < 1e-9
+
+
+def test_what_rounding_parts_in_float32_is_decided_in_float64(monkeypatch):
+    """A slow model is compared in its own type, where a flip may cascade; here nothing at all may differ there."""
+    monkeypatch.setattr(asking, "_QUICK_S", 0.0)
+    monkeypatch.setitem(asking._TOLERANCE, "native", (-1.0, -1.0))
+    captured = nk.capture(spec(Temperature))
+    assert not captured.fidelity.refused
+    assert {(made.side, made.precision) for made in captured.fidelity.comparisons} == {
+        ("program", "float64"),
+        ("twin", "float64"),
+        ("steps", "float64"),
+    }
+    assert "batch" in nk.capture(spec(LoudestOfAll)).fidelity.refused
