@@ -44,7 +44,9 @@ def traced(spec: ModelSpec, x: torch.Tensor, calibration: torch.Tensor | None) -
     return trace(made.captured, x)
 
 
-@pytest.mark.parametrize(("name", "side"), [("spiking_cnn", 8), ("sew_resnet18", 32)])
+@pytest.mark.parametrize(
+    ("name", "side"), [("spiking_cnn", 8), pytest.param("sew_resnet18", 32, marks=pytest.mark.slow)]
+)
 def test_engine_and_torch_agree_on_every_spike(name, side):
     spec = load(name).in_small()
     info = spec.inputs[0]

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from neurokit.capture import Captured
 
+_TAKES = ("aten.select.int", "aten.slice.Tensor", "aten.unbind")  # operations that may take single steps out
+
 
 def carried_outputs(captured: Captured) -> tuple[str, ...]:
     """Returns the outputs that need not repeat when every spike does.
@@ -41,13 +43,19 @@ def _carries(output: Node, steps: Any) -> bool:
             if node.args[1] == 1:
                 return True
             continue  # behind spikes everything repeats with them
-        if str(node.target).startswith(("aten.select.int", "aten.unbind")) and _first_axis(node, steps):
+        if str(node.target) == "scan":  # a loop over time with a free T
+            return True
+        if str(node.target).startswith(("aten.select.int", "aten.slice.Tensor", "aten.unbind")) and _one_step(
+            node, steps
+        ):
             places.add(node.args[2] if len(node.args) > 2 else None)
         pending += node.all_input_nodes
     return None in places or len(places) > 1
 
 
-def _first_axis(node: Node, steps: Any) -> bool:
+def _one_step(node: Node, steps: Any) -> bool:
+    """Whether a node takes single steps from the time axis; a slice does where it is one step long."""
     source: Any = node.args[0]
     axis = node.args[1] if len(node.args) > 1 else 0
-    return bool(axis == 0 and tuple(hints(source))[:1] == (steps,))
+    long = str(node.target).startswith("aten.slice") and tuple(hints(node))[:1] != (1,)
+    return bool(axis == 0 and not long and tuple(hints(source))[:1] == (steps,))

@@ -12,7 +12,7 @@ from neurokit.kernels.common.differentiable import neuron
 from neurokit.kernels.contract import KERNELS, Example, GradientCase, normal, spikes, tensors
 from neurokit.kernels.spike_linear_lif.examples import weight as linear_weight
 
-JUDGED = [name for name in KERNELS.names() if KERNELS.get(name).judge]
+JUDGED = [name for name in KERNELS.names() if KERNELS.get(name).judge and name.endswith("_lif")]  # with a neuron
 
 
 def replace_some(share, flip, seed=0):
@@ -36,6 +36,8 @@ def replace_some(share, flip, seed=0):
 
 
 def flipped(values):
+    if values.dtype == torch.bool:
+        return ~values
     return values ^ 1 if values.dtype == torch.int32 else 1 - values
 
 

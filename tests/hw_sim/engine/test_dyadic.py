@@ -169,6 +169,7 @@ def check_spikeformer(
     return compare(load, x)
 
 
+@pytest.mark.slow  # its parts fire in the networks of everything above
 def test_meta_spikeformer_in_exact_form_fires_as_in_torch():
     assert check_spikeformer((16, 16, 16, 24), 64, (1, 1, 1), 31) > 100_000
 
