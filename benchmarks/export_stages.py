@@ -1,7 +1,7 @@
 """Export of several models, stage by stage, with this checkout and an older one in turn: CPU and wall seconds.
 
-    git worktree add --detach /tmp/before 05c94df
-    python benchmarks/export_stages.py /tmp/before [--models NAME[:SIZE] ...] [--repeats 3] [--write]
+    git worktree add --detach ../before 05c94df
+    python benchmarks/export_stages.py ../before [--models NAME[:SIZE] ...] [--repeats 3] [--write]
 
 Every run is a process of its own; the two checkouts take turns. `capture`, `lower` (to `onnx`) and `vectors` do what
 they did; holding the capture against the module (`fidelity`) is new. With --write the medians go to
