@@ -189,6 +189,9 @@ def lower(
     if verified:  # what cannot be verified here is said before there is a folder
         need(chosen.info.opens_with, chosen)
     source = as_captured(model, lambda spec: check_ports(spec, target))
+    meant = _source(source).spec.exact_bits
+    if meant is not None:  # the transform `exact`
+        numerics, bits = "exact", meant
     check_ports(_source(source).whole_spec, target)
     refuse_types(_source(source))
     ranges = calibration if chosen.info.calibrated and numerics == "float" else None

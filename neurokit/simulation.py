@@ -84,6 +84,10 @@ def simulate(
     from neurokit.accepted import as_captured, as_several
 
     captured = as_captured(model, check_spec)
+    if captured.spec.exact_bits is not None:
+        from neurokit.exact import exact
+
+        captured = exact(captured, bits=captured.spec.exact_bits).captured
     check_spec(captured.whole_spec)
     from neurokit.capture import opened
     from neurokit.hw_sim import DEFAULT_DEVICES, DEFAULT_ESTIMATORS, load_chip, simulate_workload

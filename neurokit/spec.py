@@ -229,6 +229,7 @@ class ModelSpec:
             example are theirs then.
         fixed_cache: If given, returns the same model with caches of so many entries in the place of caches that grow.
         token_work: If given, returns what the token behind so many others costs, part by part.
+        exact_bits: Bits of a weight where the model is meant in its exact form (the transform `exact`), or None.
         large: Whether its module takes more than a gigabyte; what goes over the whole zoo builds it only when asked.
         small: Returns a model of the same parts, few of each and on small inputs, which checks of the whole zoo take
             for this one; models that share it are checked once. Default is the model itself.
@@ -255,6 +256,7 @@ class ModelSpec:
     graphs: tuple[GraphSpec, ...] = ()
     fixed_cache: Callable[[int], ModelSpec] | None = None
     token_work: Callable[[int], tuple[TokenWork, ...]] | None = None
+    exact_bits: int | None = None
     large: bool = False
     small: Callable[[], ModelSpec] | None = None
 
