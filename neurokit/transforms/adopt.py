@@ -48,7 +48,8 @@ class Adopt:
             if not cells:
                 capture(spec, compare=True)
         except UnsupportedError as error:
-            return error.reasons or [Unsupported("", spec.name, error.what, error.fix or "leave the transform away")]
+            reasons = [reason for reason in error.reasons if isinstance(reason, Unsupported)]
+            return reasons or [Unsupported("", spec.name, error.what, error.fix or "leave the transform away")]
         return cells
 
     def apply(self, spec: ModelSpec, settings: Mapping[str, Any]) -> Transformed:
