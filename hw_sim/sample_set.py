@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from neurokit.hw_sim.chips.profile import HardwareProfile
 from neurokit.hw_sim.graph.counts import Workload
-from neurokit.hw_sim.mapping.mapper import map_network
 from neurokit.hw_sim.pricing.cost import step_figures
 from neurokit.hw_sim.pricing.mapped_counts import MappedCounts, count_on
 from neurokit.hw_sim.pricing.queueing import can_queue, queued_step_times
 from neurokit.hw_sim.pricing.tally import Tally
-from neurokit.hw_sim.pricing.wiring import Wiring
+from neurokit.hw_sim.pricing.wiring import Placements, placed
 from neurokit.reports.energy import SetReport, Spread
 
 Row = dict[str, float]
@@ -39,6 +38,7 @@ class SetPricer:
         pace: Who sets it otherwise.
         queueing: Whether packets wait for each other.
         fired: Spikes of each population over all samples.
+        placements: Mappings that are known already, of the same strategy; those that are made are added.
     """
 
     first: Workload
@@ -48,7 +48,7 @@ class SetPricer:
     pace: str | None = None
     queueing: bool = False
     fired: dict[str, int] = field(default_factory=dict)
-    _placements: dict[tuple[object, ...], Wiring] = field(default_factory=dict)
+    placements: Placements = field(default_factory=dict)
 
     def rows(self, batch: Workload, many: int) -> list[Row]:
         """Returns figures of each of `many` samples that lie one after the other in a workload."""
@@ -72,11 +72,7 @@ class SetPricer:
         counted: dict[tuple[object, ...], MappedCounts] = {}
         figures = {}
         for profile in self.profiles:
-            key = (id(batch.network), profile.limits, profile.topology)
-            if key not in self._placements:
-                placed = map_network(batch.network, profile, self.strategy, enforce=False)
-                self._placements[key] = Wiring(placed, batch.rasters.keys())
-            wiring = self._placements[key]
+            key, wiring = placed(self.placements, batch, profile, self.strategy)
             if key not in counted:
                 counted[key] = count_on(wiring.mapping, tally, wiring)
             waits = self.queueing and can_queue(profile)

@@ -15,12 +15,12 @@ from neurokit.hw_sim.estimators import estimate
 from neurokit.hw_sim.graph.counts import Workload
 from neurokit.hw_sim.graph.numerics import parse_width, with_weight_bits
 from neurokit.hw_sim.graph.raster import SpikeRaster
-from neurokit.hw_sim.mapping.mapper import map_network
 from neurokit.hw_sim.pricing.cost import price
 from neurokit.hw_sim.pricing.mapped_counts import MappedCounts, count_on
 from neurokit.hw_sim.pricing.queueing import can_queue, queued_step_times
 from neurokit.hw_sim.pricing.tally import Tally
 from neurokit.hw_sim.pricing.verdict import NO_VERDICT, comparators_of, compare, spikes_per_synapse
+from neurokit.hw_sim.pricing.wiring import Placements, placed
 from neurokit.hw_sim.sample_set import spread_of
 from neurokit.reports.energy import ChipReport, EnergyReport, LayerReport, Spread
 from neurokit.reports.latency import LatencyReport
@@ -43,6 +43,7 @@ def simulate_workload(
     devices: Sequence[Comparator] = DEFAULT_DEVICES,
     weight_bits: int | str | None = None,
     queueing: bool = False,
+    placements: Placements | None = None,
 ) -> EnergyReport:
     """Maps and prices one sample on chips.
 
@@ -60,6 +61,7 @@ def simulate_workload(
         weight_bits: Width of all weights: bits, "binary" or "ternary". None: what the weights themselves say; floats
             are taken in the widest form that each chip has.
         queueing: Whether packets wait for each other (`hw_sim.pricing.queueing`), on chips with a mesh and times.
+        placements: Mappings that are known already; those that are made are added.
 
     Raises:
         UnknownNameError: If a chip or estimator is unknown.
@@ -76,6 +78,7 @@ def simulate_workload(
         devices,
         weight_bits,
         queueing,
+        placements,
     )
 
 
@@ -90,6 +93,7 @@ def simulate_workloads(
     devices: Sequence[Comparator] = DEFAULT_DEVICES,
     weight_bits: int | str | None = None,
     queueing: bool = False,
+    placements: Placements | None = None,
 ) -> EnergyReport:
     """Maps and prices several samples of one network; figures are of the first, `spread` is over all.
 
@@ -105,8 +109,10 @@ def simulate_workloads(
     if network is not first.network:
         workloads = [replace(workload, network=network) for workload in workloads]
         first = workloads[0]
+    placements = {} if placements is None else placements
     per_sample = [
-        _price_all(workload, profiles, mapping, step_seconds, active, pace, queueing) for workload in workloads
+        _price_all(workload, profiles, mapping, step_seconds, active, pace, queueing, placements)
+        for workload in workloads
     ]
     found = [estimate(name, first) for name in estimators]
     others = comparators_of([load_comparator(device) for device in devices], first)
@@ -141,14 +147,15 @@ def _price_all(
     active: Mapping[str, SpikeRaster] | None,
     pace: str | None,
     queueing: bool,
+    placements: Placements,
 ) -> list[ChipReport]:
     tally = Tally(workload, active)
     counted: dict[tuple[object, ...], MappedCounts] = {}
     reports = []
     for profile in profiles:
-        key = (profile.limits, profile.topology)  # chips that differ in prices alone share a mapping and its counts
+        key, wiring = placed(placements, workload, profile, strategy)
         if key not in counted:
-            counted[key] = count_on(map_network(workload.network, profile, strategy, enforce=False), tally)
+            counted[key] = count_on(wiring.mapping, tally, wiring)
         queued = queued_step_times(counted[key].mapping, tally, profile) if queueing and can_queue(profile) else None
         reports.append(price(counted[key], profile, step_seconds, pace, queued))
     return reports

@@ -94,6 +94,7 @@ def simulate(
     from neurokit.hw_sim.devices import load_comparator
     from neurokit.hw_sim.graph.numerics import parse_width, with_weight_bits
     from neurokit.hw_sim.pricing.verdict import compare
+    from neurokit.hw_sim.pricing.wiring import Placements
     from neurokit.hw_sim.sample_set import SetPricer
     from neurokit.hw_sim.trace import trace
     from neurokit.program.element_types import refuse_types
@@ -110,6 +111,7 @@ def simulate(
     first = trace(captured, x, label)
     width = None if weight_bits is None else parse_width(weight_bits)
     first = replace(first, network=with_weight_bits(first.network, width))
+    placements: Placements = {}  # the set is priced on the mapping of its first sample
     report = simulate_workload(
         first,
         profiles,
@@ -120,9 +122,10 @@ def simulate(
         devices=others,
         weight_bits=weight_bits,
         queueing=queueing,
+        placements=placements,
     )
     if given.count > 1 and captured.spiking:
-        pricer = SetPricer(first, profiles, mapping, step_seconds, pace, queueing)
+        pricer = SetPricer(first, profiles, mapping, step_seconds, pace, queueing, placements=placements)
         over_all = _over_all(captured, given, first, x, pricer, keep, progress)
         note = f"interrupted: {over_all.samples} of {over_all.asked} samples were run"
         note += "; the same command goes on from there" if keep is not None else ""

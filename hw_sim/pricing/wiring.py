@@ -9,7 +9,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from neurokit.hw_sim.chips.profile import HardwareProfile
 from neurokit.hw_sim.graph.block import Grid, view_of
+from neurokit.hw_sim.graph.counts import Workload
+from neurokit.hw_sim.mapping.mapper import map_network
 from neurokit.hw_sim.mapping.mapping import Mapping, cuts_of, mapping_wires
 from neurokit.hw_sim.mapping.partition import stays_inside
 from neurokit.hw_sim.pricing.mesh import Mesh
@@ -132,3 +135,18 @@ class Wiring:
     def _silent(self, name: str) -> Sender:
         blocks = [self.mapping.pieces[number].block for number in self.mapping.held[name]]
         return Sender(blocks, self.mapping.row_of(name), 1)
+
+
+# Mappings and what they fix, by network, limits and topology: chips that differ in prices alone share one.
+Placements = dict[tuple[object, ...], Wiring]
+
+
+def placed(
+    known: Placements, workload: Workload, profile: HardwareProfile, strategy: str
+) -> tuple[tuple[object, ...], Wiring]:
+    """Returns a network's mapping on a chip with its key in `known`; one that is missing there is made and added."""
+    key = (id(workload.network), profile.limits, profile.topology)  # a mapping keeps its network, so the id is its own
+    if key not in known:
+        mapping = map_network(workload.network, profile, strategy, enforce=False)
+        known[key] = Wiring(mapping, workload.rasters.keys())
+    return key, known[key]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,53 +55,79 @@ def reach_of(projection: Projection, blocks: Sequence[Block], sender: Sender) ->
     return _in_rows_of(sender, projection.source_shape, found)
 
 
-def places_read(projection: Projection, block: Block) -> Ints | None:
-    """Returns the sources of one block, whatever index map lies before the rule; None where no box describes it.
+def same_sources(projection: Projection, block: Block) -> tuple[object, ...]:
+    """Returns what two blocks of a projection have in common if they listen to the same sources.
+
+    All output channels of a group read the same inputs, and a dense layer's targets all of them, so that blocks which
+    divide channels alone have one answer.
+    """
+    if projection.kind == "identity" or projection.target_index is not None:
+        return projection.name, block.channels, block.places
+    if projection.kind == "linear":
+        return projection.name, *(() if len(projection.source_shape) == 1 else (block.channels, block.places))
+    outputs = max(1, projection.target_shape[0] // projection.groups)
+    return projection.name, block.channels[0] // outputs, (block.channels[1] - 1) // outputs, block.places
+
+
+def mark_read(projection: Projection, block: Block, sources: Bools) -> bool:
+    """Marks the sources of one block in `sources` `[N]`; returns False where no box describes them.
 
     A rectangle of targets reads a product of channels, rows and columns of the rule's view, gaps of a stride or a
-    dilation left out axis by axis; the index map then says which neurons stand there.
+    dilation left out axis by axis; the index map, if any, then says which neurons stand there.
     """
+    axes = _axes_read(projection, block)
+    if axes is None:
+        return False
+    sizes, read = axes
+    if projection.source_index is None:
+        sources.reshape(sizes)[np.ix_(*read)] = True  # a view: nothing but the bits of the box is written
+        return True
+    places = np.ravel_multi_index(np.ix_(*read), sizes).reshape(-1)
+    neurons = projection.source_index[places]
+    sources[neurons[neurons >= 0]] = True  # a constant zero is no neuron
+    return True
+
+
+def _axes_read(projection: Projection, block: Block) -> tuple[tuple[int, ...], list[Ints]] | None:
+    """Returns the sizes of the rule's view and the places of each of its axes that a block reads."""
     shape, target = projection.source_shape, projection.target_shape
     if projection.target_index is not None or block.view != view_of(target) or len(projection.kernel) > 2:
         return None
     row = row_of(target)
-    edges, whole = as_rectangles(np.array([block.places[0]]), np.array([block.places[1]]), row)
-    if not whole.all():
+    first, past = block.places
+    inside, whole = (past - 1) // row == first // row, first % row == 0 and past % row == 0
+    if not (inside or whole) or past <= first:
         return None
-    top, bottom, left, right = edges[0].tolist()
+    top, bottom = first // row, -(-past // row)
+    left, right = (0, row) if whole else (first % row, (past - 1) % row + 1)
     channels = np.arange(*block.channels)
     if projection.kind == "linear":
         if len(shape) == 1:  # every target of a dense layer reads every source
-            return _named(projection, np.arange(shape[0]))
-        rows = (channels[:, None] * (view_of(shape)[1] // shape[-1]) + np.arange(top, bottom)).reshape(-1)
-        return _named(projection, (rows[:, None] * shape[-1] + np.arange(shape[-1])).reshape(-1))
+            return shape, [np.arange(shape[0])]
+        sizes = (shape[0], view_of(shape)[1] // shape[-1], shape[-1])
+        return sizes, [channels, np.arange(top, bottom), np.arange(shape[-1])]
     if projection.kind == "identity":
-        places = (np.arange(top, bottom)[:, None] * row + np.arange(left, right)).reshape(-1)
-        return _named(projection, (channels[:, None] * view_of(shape)[1] + places).reshape(-1))
+        sizes = (shape[0], view_of(shape)[1] // row, row)
+        return sizes, [channels, np.arange(top, bottom), np.arange(left, right)]
     inputs, outputs = shape[0] // projection.groups, target[0] // projection.groups
     # One output channel is enough to read all input channels of its group.
-    groups = np.unique(channels // outputs)
-    found = (groups[:, None] * inputs + np.arange(inputs)).reshape(-1)
+    groups = block.channels[0] // outputs, (block.channels[1] - 1) // outputs + 1
     spans = ((top, bottom), (left, right))[2 - len(projection.kernel) :]
-    for window, span in zip(projection.windows(), spans, strict=True):
-        found = (found[:, None] * window.size_in + _read(window, *span)).reshape(-1)
-    return _named(projection, found)
+    windows = projection.windows()
+    read = [_read(window, *span) for window, span in zip(windows, spans, strict=True)]
+    return (shape[0], *(window.size_in for window in windows)), [
+        np.arange(groups[0] * inputs, groups[1] * inputs),
+        *read,
+    ]
 
 
+@lru_cache(maxsize=1 << 16)
 def _read(window: Window, first: int, last: int) -> Ints:
     """Returns the inputs of one axis that the outputs from `first` to before `last` read."""
     starts = np.arange(first, last) * window.stride - window.padding
     # Places outside are padding: zeros that no neuron sends.
     places = (starts[:, None] + np.arange(window.kernel) * window.dilation).reshape(-1)
     return np.unique(places[(places >= 0) & (places < window.size_in)])
-
-
-def _named(projection: Projection, places: Ints) -> Ints:
-    """Returns the neurons at places of the rule's view; a constant zero is none."""
-    if projection.source_index is None:
-        return places
-    neurons = projection.source_index[places]
-    return neurons[neurons >= 0]
 
 
 def _linear(projection: Projection, edges: Ints) -> Reach:

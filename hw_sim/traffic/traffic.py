@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neurokit.hw_sim.graph.block import Block
 from neurokit.hw_sim.graph.projection import Projection
-from neurokit.hw_sim.traffic.reach import Reach, places_read, reach_of
+from neurokit.hw_sim.traffic.reach import Reach, mark_read, reach_of, same_sources
 from neurokit.hw_sim.traffic.sender import Boxes, Sender
 from neurokit.hw_sim.traffic.sparse import SparseSum
 
@@ -248,28 +248,27 @@ def _unions(size: int, listeners: Sequence[Listener], hard: Ints) -> tuple[list[
         for block, core in zip(listener.blocks, listener.cores, strict=True):
             if core in held:
                 held[core].append((listener.projection, block))
-    # Cores of one layer often listen to the same odd set: it is counted once for all of them.
-    same: dict[bytes, tuple[Ints, list[int]]] = {}
+    # Cores of one layer often listen to the same odd set: it is found and counted once for all of them.
+    alike: dict[frozenset[tuple[object, ...]], list[int]] = {}
     for core, parts in held.items():
-        sources = _union(parts, size)
-        same.setdefault(sources.tobytes(), (sources, []))[1].append(core)
+        alike.setdefault(frozenset(same_sources(*part) for part in parts), []).append(core)
+    same: dict[bytes, tuple[Ints, list[int]]] = {}
+    for cores in alike.values():
+        sources = _union(held[cores[0]], size)
+        same.setdefault(sources.tobytes(), (sources, []))[1].extend(cores)
     return [sources for sources, _ in same.values()], [cores for _, cores in same.values()]
 
 
 def _union(held: Sequence[tuple[Projection, Block]], size: int) -> Ints:
     """Returns every source of the held targets, ascending."""
-    read: list[Ints] = []
+    sources = np.zeros(size, np.bool_)
     rest: dict[str, tuple[Projection, NDArray[np.bool_]]] = {}
-    for projection, block in held:
-        near = places_read(projection, block)
-        if near is not None:
-            read.append(near)
-        else:  # a rule that no box describes: asked of the whole population, once for all of its blocks
+    for projection, block in {same_sources(*part): part for part in held}.values():
+        if not mark_read(
+            projection, block, sources
+        ):  # a rule that no box describes: asked of the whole population, once for all of its blocks
             known = rest.get(projection.name, (projection, np.zeros(projection.target_size, np.bool_)))[1]
             rest[projection.name] = (projection, known | block.mask())
-    sources = np.zeros(size, np.bool_)
-    for near in read:
-        sources[near] = True
     for projection, targets in rest.values():
         sources |= projection.sources_of(targets[None])[0]
     return np.flatnonzero(sources)
