@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-CASES = {"spiking_cnn": 1000, "sew_resnet18": 4}
+CASES = {"spiking_cnn": 1000, "sew_resnet18": 24}
 CHIP, STEPS = "loihi1", 4
 
 
