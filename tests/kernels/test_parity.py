@@ -20,16 +20,21 @@ def name_of(dtype):
     return str(dtype).removeprefix("torch.")
 
 
+CASES = [
+    pytest.param(name, dtype, marks=heavy, id=f"{name}-{name_of(dtype)}")
+    for name in KERNELS.names()
+    for dtype in checks.DTYPES
+    for heavy in [pytest.mark.heavy_interpreted if name in FLOAT16_IS_ENOUGH and dtype != torch.float16 else ()]
+]
+
+
+def test_no_kernel_is_without_a_fast_case():
+    """Every registered kernel is compared with its definition in every run, in one type at least."""
+    assert {case.values[0] for case in CASES if not case.marks} == set(KERNELS.names())
+
+
 @pytest.mark.needs_kernel
-@pytest.mark.parametrize(
-    ("name", "dtype"),
-    [
-        pytest.param(name, dtype, marks=heavy, id=f"{name}-{name_of(dtype)}")
-        for name in KERNELS.names()
-        for dtype in checks.DTYPES
-        for heavy in [pytest.mark.heavy_interpreted if name in FLOAT16_IS_ENOUGH and dtype != torch.float16 else ()]
-    ],
-)
+@pytest.mark.parametrize(("name", "dtype"), CASES)
 def test_kernel_gives_the_definitions_results(name, dtype, device, poisoned):
     count, faults = checks.parity(KERNELS.get(name), device, dtype)
     assert not faults
