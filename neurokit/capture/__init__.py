@@ -163,7 +163,7 @@ def opened(captured: Captured) -> Captured:
     """
     if not captured.loops or captured.opened:
         return captured
-    steps = captured.time_steps if isinstance(captured.time_steps, int) else captured.spec.time_steps
+    steps = captured.known_steps
     return captured.retrace(form="sequence", time_steps=steps, opened=True)
 
 

@@ -66,7 +66,14 @@ class Job:
 
     def run(self, x: Tensor, seed: int = 0) -> Run:
         """Runs the module from rest, as its user calls it."""
-        found = run(self.eager, x, stepwise=self.stepwise, paths=self.captured.calls, seed=seed)
+        return self._joined(run(self.eager, x, stepwise=self.stepwise, paths=self.captured.calls, seed=seed))
+
+    def run_in_double(self, x: Tensor) -> Run:
+        """Runs a copy of the module in float64, whatever type the comparison is in."""
+        eager = copy.deepcopy(self.eager).double()
+        return self._joined(run_here(eager, x.double(), stepwise=self.stepwise, paths=self.captured.calls))
+
+    def _joined(self, found: Run) -> Run:
         if self.stepwise:  # one step a call: what the steps mean together is the specification's
             found.outputs = tuple(over_time(y, self.captured.time_output) for y in found.outputs)
         return found
@@ -82,7 +89,7 @@ class Job:
 def cases(job: Job) -> tuple[Case, Case]:
     """Runs the module on three samples, loud enough for its output to move, and on the first of them alone."""
     captured = job.captured
-    steps = captured.spec.time_steps if captured.time_steps == "dynamic" else captured.time_steps
+    steps = captured.known_steps
     sizes = (captured.batch,) if isinstance(captured.batch, int) else _BATCHES[job.quick and steps != 3]
     for scale in (1.0, 10.0, 100.0):
         try:
@@ -189,19 +196,15 @@ def _own_in_double(job: Job, first: Case, x: Tensor) -> bool:
     """Returns whether the module runs in float64 and the first sample has the same answer there."""
     if not x.is_floating_point():
         return False
-    eager = copy.deepcopy(job.eager).double()
     try:
-        runs = [run_here(rest(eager), given.double(), stepwise=job.stepwise) for given in (first.x, x)]
+        many, one = job.run_in_double(first.x), job.run_in_double(x)
     except Exception:  # whatever a user's code raises
         return False
-    if job.stepwise:
-        for made in runs:
-            made.outputs = tuple(over_time(y, job.captured.time_output) for y in made.outputs)
-    return _own(job, first.batch, runs[0], runs[1], _TOLERANCE["float64"][0])
+    return _own(job, first.batch, many, one, _TOLERANCE["float64"][0])
 
 
 def _one_sample(captured: Captured) -> Tensor:
-    steps = captured.spec.time_steps if captured.time_steps == "dynamic" else captured.time_steps
+    steps = captured.known_steps
     return stimulus(captured.spec, steps, captured.batch if isinstance(captured.batch, int) else 1, 1.0)
 
 
@@ -261,13 +264,10 @@ def in_double_precision(
     # A program with a free batch may not take one of 1.
     free = captured.batch == "dynamic" and asked is None
     x = x.repeat_interleave(2, batch_axis(captured, x)) if free else x
-    steps = captured.spec.time_steps if captured.time_steps == "dynamic" else captured.time_steps
+    steps = captured.known_steps
     steps = steps if asked is None else asked.steps
-    eager = copy.deepcopy(job.eager).double()
     try:
-        want = run_here(eager, x, stepwise=job.stepwise, paths=captured.calls)
-        if job.stepwise:
-            want.outputs = tuple(over_time(y, captured.time_output) for y in want.outputs)
+        want = job.run_in_double(x)
         case = Case(steps, int(x.shape[batch_axis(captured, x)]), x, want)
         if other is None:
             found = run_program(captured, x, double=True)

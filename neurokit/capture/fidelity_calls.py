@@ -82,7 +82,7 @@ def _case(
     eager: nn.Module, part: Captured, batch: int, more: int, double: bool, left_out: list[str]
 ) -> list[Comparison]:
     """Runs module and program on calls in a row."""
-    spec, steps = part.spec, _steps(part)
+    spec, steps = part.spec, part.known_steps
     program = program_in_double(part.program.module()) if double else part.program.module()
     precision = "float64" if double else "float32"
     states: Sequence[Tensor] = part.initial_states(batch)
@@ -120,17 +120,13 @@ def _apart(mine: Tensor, theirs: Tensor) -> float:
     return distance(mine, theirs) if mine.numel() or theirs.numel() else 0.0
 
 
-def _steps(part: Captured) -> int | None:
-    return part.spec.time_steps if part.time_steps == "dynamic" else part.time_steps
-
-
 def _sizes(part: Captured, more: int) -> dict[str, int]:
     """Returns sizes of the free axes; those that a state's size follows are what it starts with."""
     return {name: size + more for name, size in probe_sizes(part.spec).items()} | part.start_sizes
 
 
 def _given(part: Captured, batch: int, seed: int, sizes: Mapping[str, int]) -> list[Tensor]:
-    feeds = example_inputs(part.spec, _steps(part), batch, seed, sizes)
+    feeds = example_inputs(part.spec, part.known_steps, batch, seed, sizes)
     return [feeds[port.name] for port in part.spec.inputs]
 
 
@@ -145,7 +141,7 @@ def _ask(eager: nn.Module, part: Captured, values: Sequence[Tensor], double: boo
     count = len(part.spec.inputs) + len(part.spec.states)
     with own_random_numbers(seed):
         made = run(*values[:count])
-    if part.spec.time_input != "step" or _steps(part) is None:
+    if part.spec.time_input != "step" or part.known_steps is None:
         return made
     outputs = len(made) - len(part.spec.states)  # one step a call: what the steps mean together is the specification's
     return (*(over_time(y, part.time_output) for y in made[:outputs]), *made[outputs:])

@@ -81,7 +81,7 @@ def _doubled(value: Any) -> Any:
 
 def run_twin(twin: Twin, captured: Captured, x: Tensor) -> Run:
     """Runs what would be traced, whole."""
-    with _unnamed(twin, _steps_of(captured)), torch.no_grad():
+    with _unnamed(twin, captured.known_steps), torch.no_grad():
         return Run(tuple(twin(x))[: len(captured.output_names)])
 
 
@@ -90,7 +90,7 @@ def run_steps(twin: Twin, captured: Captured, x: Tensor, steps: int) -> Run:
     image = captured.spec.time_input == "image"
     found: list[tuple[Tensor, ...]] = []
     states: tuple[Tensor, ...] = ()
-    with _unnamed(twin, _steps_of(captured)), torch.no_grad():
+    with _unnamed(twin, captured.known_steps), torch.no_grad():
         set_time_steps(twin.net, 1)
         twin.single = True
         for t in range(steps):
@@ -119,7 +119,3 @@ def _unnamed(twin: Twin, steps: int | None) -> Iterator[None]:
             slot.names = old
         if steps is not None:
             set_time_steps(twin.net, steps)
-
-
-def _steps_of(captured: Captured) -> int | None:
-    return captured.spec.time_steps if captured.time_steps == "dynamic" else captured.time_steps

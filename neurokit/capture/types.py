@@ -220,6 +220,11 @@ class Captured:
         return self.time_steps is not None
 
     @property
+    def known_steps(self) -> int | None:
+        """T of a run: the program's, or the specification's where T is free; None for a model without time."""
+        return self.spec.time_steps if self.time_steps == "dynamic" else self.time_steps
+
+    @property
     def feedback(self) -> tuple[int, ...]:
         """Places, among the states, of those that are fed-back values of an opened loop, `[T, B, *shape]`."""
         return tuple(at for at, state in enumerate(self.states) if self.opened and state.neuron in self.loops)

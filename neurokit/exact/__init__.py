@@ -304,7 +304,7 @@ def _reference(captured: Captured) -> Captured:
     """Returns the form in which grids are chosen and proven: a sequence of known length."""
     if not captured.spiking:
         return captured
-    steps = captured.time_steps if isinstance(captured.time_steps, int) else captured.spec.time_steps
+    steps = captured.known_steps
     if captured.form == "sequence" and captured.time_steps == steps:
         return captured
     return captured.retrace(form="sequence", time_steps=steps)

@@ -53,7 +53,7 @@ def make_vectors(
     from neurokit.parity.reads import Reads, joined
 
     captured = opened(captured)
-    steps = captured.spec.time_steps if captured.time_steps == "dynamic" else captured.time_steps
+    steps = captured.known_steps
     batch = batch if captured.batch == "dynamic" else captured.batch
     feeds = example_inputs(captured.spec, steps, batch, seed) if feeds is None else feeds
     given = tuple(feeds[info.name] for info in captured.spec.inputs)

@@ -89,7 +89,7 @@ def _steps(captured: Captured) -> int | None:
     timed = captured.spiking and captured.spec.time_input != "image"
     if not timed:
         return None
-    return captured.time_steps if isinstance(captured.time_steps, int) else captured.spec.time_steps
+    return captured.known_steps
 
 
 def _batch(captured: Captured, options: Mapping[str, Any]) -> int:
