@@ -268,8 +268,6 @@ class OnnxRunner:
     def _begun_after(self, feeds: Feeds, batch: int) -> np.ndarray | None:
         """Refuses padding behind a token of a language model; returns which texts have begun after this call."""
         task = self.manifest.task
-        if isinstance(task, Mapping):  # a folder that is read without the manifest's own types: a pack on a device
-            task = SimpleNamespace(**task)
         settings = task.settings if task is not None and task.name == "generation" else {}
         ids, padding = feeds.get(str(settings.get("ids"))), settings.get("padding")
         if ids is None or not isinstance(padding, int) or ids.ndim != 2:

@@ -49,7 +49,9 @@ class Folder:
                 raise ValueError(f"its format is {data['format']!r}")
             data = upgraded(data)
             sums = {name: info["sha256"] for name, info in data["files"].items()}
-            free = {"parity": data["parity"], "target_info": data["target_info"], "task": data.get("task")}
+            task = data.get("task")  # its settings stay a dictionary, as a manifest has them
+            task = task and SimpleNamespace(name=task["name"], settings=task["settings"])
+            free = {"parity": data["parity"], "target_info": data["target_info"], "task": task}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArtifactError(
                 f"{path} is no artifact folder: {error}",

@@ -175,7 +175,7 @@ def artifact_subject(artifact: Any, job: Job, open_runner: Callable[[], Any]) ->
         fixed_batch=fixed,
         expected=None if sample.rounds else expected,
         layout=_layout(manifest, steps if timed else None, fixed),
-        task=_task(manifest.task),
+        task=(manifest.task.name, manifest.task.settings) if manifest.task else (None, {}),
         bytes_on_disk=sum(file.stat().st_size for file in artifact.path.rglob("*") if file.is_file()),
         parity=(manifest.parity or {}).get("verdict", "not verified"),
     )
@@ -200,10 +200,3 @@ def _layout(manifest: Any, steps: int | None, batch: int | None) -> Layout:
     over_time = manifest.time_steps is not None and manifest.target_info.get("time_output") == "sequence"
     fixed = isinstance(manifest.time_steps, int) and manifest.form != "step"
     return Layout(tuple(given.values()), steps, fixed, over_time, batch or _SCORED_AT_ONCE)
-
-
-def _task(task: Any) -> tuple[str | None, Mapping[str, Any]]:
-    """Returns name and settings of a manifest's task: attributes here, a dictionary in a pack."""
-    if task is None:
-        return None, {}
-    return (task["name"], task["settings"]) if isinstance(task, Mapping) else (task.name, task.settings)
