@@ -78,16 +78,20 @@ def _python() -> Check:
     )
 
 
+def _pip(packages: str) -> str:
+    return f"python -m pip install {packages}"
+
+
 def what_installs(module: str) -> tuple[str, str] | None:
     """Returns what a library is for and the command that installs it, or None for a module that we do not use."""
     for name, purpose, _, packages in _LIBRARIES:
         if name == module.partition(".")[0]:
-            return purpose, f"python -m pip install {packages}"
+            return purpose, _pip(packages)
     return None
 
 
 def _library(name: str, purpose: str, required: bool, packages: str) -> Check:
-    install = f"python -m pip install {packages}"
+    install = _pip(packages)
     try:
         found = _version(name, importlib.import_module(name))
     except ModuleNotFoundError as error:

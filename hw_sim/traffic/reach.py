@@ -94,6 +94,7 @@ def _axes_read(projection: Projection, block: Block) -> tuple[tuple[int, ...], l
     if projection.target_index is not None or block.view != view_of(target) or len(projection.kernel) > 2:
         return None
     row = row_of(target)
+    # `as_rectangles` for one block: its arrays of one element would take a fifth of the time of a mapping.
     first, past = block.places
     inside, whole = (past - 1) // row == first // row, first % row == 0 and past % row == 0
     if not (inside or whole) or past <= first:

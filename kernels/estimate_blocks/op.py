@@ -47,14 +47,13 @@ def _forward(
     block_q: int,
     block_k: int,
 ) -> Tensor:
+    out = _fake(q, k, q_scale, k_scale, mean, lse, log_tau, first, last, scale, block_q, block_k).zero_()
     if q.numel() == 0:
-        return _fake(q, k, q_scale, k_scale, mean, lse, log_tau, first, last, scale, block_q, block_k)
+        return out
     if not use_triton(NAME, q):
         return reference.forward(q, k, q_scale, k_scale, mean, lse, log_tau, first, last, scale, block_q, block_k)
     from neurokit.kernels.estimate_blocks.triton import estimate_kernel
 
-    shape = (*q.shape[:2], -(-q.shape[2] // block_q), -(-k.shape[2] // block_k))
-    out = torch.zeros(shape, dtype=torch.int8, device=q.device)
     chosen = config.lookup(NAME, (block_q, block_k, q.shape[3]), q.device, DEFAULT)
     span = max(1, chosen["tile"] // block_k)
     launch(estimate_kernel)[(out.shape[2], q.shape[1], q.shape[0])](

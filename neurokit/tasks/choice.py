@@ -1,4 +1,4 @@
-"""The class that scores choose: the one place where the largest score becomes an answer."""
+"""What scores say: the class that they choose, and probabilities of all."""
 
 from __future__ import annotations
 
@@ -13,3 +13,9 @@ def best_class(scores: np.ndarray, axis: int = -1) -> np.ndarray:
 def top1_agreement(scores: np.ndarray, reference: np.ndarray) -> float:
     """Returns the share of samples of which two sets of scores `[..., classes]` choose the same class, 0 to 1."""
     return float((best_class(scores) == best_class(reference)).mean())
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Returns the softmax over the last axis, in float64, without overflow."""
+    raised = np.exp(scores.astype(np.float64) - scores.max(-1, keepdims=True))
+    return np.asarray(raised / raised.sum(-1, keepdims=True))

@@ -10,7 +10,7 @@ import numpy as np
 
 from neurokit.errors import InputError, MissingRuntimeError
 from neurokit.quantity import Quantity
-from neurokit.tasks.choice import best_class
+from neurokit.tasks.choice import best_class, softmax
 from neurokit.tasks.images import image_sample
 from neurokit.tasks.intervals import wilson
 from neurokit.tasks.libraries import sklearn_metrics
@@ -66,12 +66,11 @@ class Classification:
     def answer(self, prediction: np.ndarray, settings: Mapping[str, Any]) -> Any:
         """Returns the class, its name and its probability (softmax of the scores)."""
         best = int(best_class(prediction))
-        shifted = np.exp(prediction.astype(np.float64) - float(prediction.max()))
         names = settings.get("classes") or ()
         return {
             "class": best,
             "name": names[best] if best < len(names) else str(best),
-            "probability": float(shifted[best] / shifted.sum()),
+            "probability": float(softmax(prediction)[best]),
         }
 
 

@@ -11,6 +11,7 @@ from neurokit.errors import InputError
 from neurokit.quantity import Quantity
 from neurokit.tasks.average_precision import THRESHOLDS, average_precision
 from neurokit.tasks.boxes import corners, decoded, suppressed
+from neurokit.tasks.choice import softmax
 from neurokit.tasks.images import image_or_array
 from neurokit.tasks.task import TaskInfo, register_task
 
@@ -166,8 +167,7 @@ def _active(scores: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:
     if kind == "sigmoid":
         scores = 0.5 * (1.0 + np.tanh(0.5 * scores))  # without overflow
     elif kind == "softmax":
-        raised = np.exp(scores - scores.max(-1, keepdims=True))
-        scores = raised / raised.sum(-1, keepdims=True)
+        scores = softmax(scores)
     background = settings.get("background")
     return scores if background is None else np.delete(scores, int(background), axis=-1)
 

@@ -1,1 +1,1 @@
-"""Network definitions and their helpers; they need torch at import, so the registry's listings stay light."""
+"""Network definitions and their helpers; all but `ports` need torch at import, so listings stay light."""

@@ -18,14 +18,10 @@ if TYPE_CHECKING:
 _TINY = {"vocabulary": 256, "width": 64, "inner": 176, "layers": 4, "heads": 4, "kv_heads": 2, "longest": 512}
 TINY_LM = DecoderConfig(**_TINY, head_size=16, stop=(2,))
 TINY_LM_QWEN3 = DecoderConfig(**_TINY, head_size=32, qk_norm=True, stop=(2,))
+_SMALLER = {"vocabulary": 256, "width": 64, "inner": 128, "layers": 3, "heads": 4, "head_size": 16}
 TINY_DOGE = DecoderConfig(
-    vocabulary=256,
-    width=64,
-    inner=128,
-    layers=3,
-    heads=4,
+    **_SMALLER,
     kv_heads=2,
-    head_size=16,
     longest=256,
     eps=1e-6,
     qk_norm=True,
@@ -35,13 +31,8 @@ TINY_DOGE = DecoderConfig(
     stop=(2,),
 )
 TINY_TNL = DecoderConfig(
-    vocabulary=256,
-    width=64,
-    inner=128,
-    layers=3,
-    heads=4,
+    **_SMALLER,
     kv_heads=4,
-    head_size=16,
     longest=65536,
     eps=1e-6,
     tied=True,
@@ -49,9 +40,7 @@ TINY_TNL = DecoderConfig(
     norm_weight=False,
     gate="linear",
 )
-SPIKING_TNL = DecoderConfig(
-    vocabulary=256, width=64, inner=128, layers=3, heads=4, kv_heads=4, head_size=16, longest=65536
-)
+SPIKING_TNL = DecoderConfig(**_SMALLER, kv_heads=4, longest=65536)
 LLAMA3_1B = DecoderConfig(
     vocabulary=128256,
     width=2048,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from neurokit.spec import ModelSpec, TensorSpec, register_model
+from neurokit.models.common.ports import imagenet_image
+from neurokit.spec import ModelSpec, register_model
 
 if TYPE_CHECKING:
     import torch
@@ -71,7 +72,7 @@ def _spec(
     return ModelSpec(
         name=name,
         build=build,
-        inputs=(TensorSpec("image", shape, low=-2.118, high=2.640),),  # ImageNet's normalisation of [0, 1]
+        inputs=(imagenet_image(shape),),
         time_steps=TIME_STEPS,
         time_input="sequence",
         time_output="mean",
