@@ -102,7 +102,7 @@ class _Head:
         self._made_by: Mapping[str, Any] = {name: node for node in model.graph.node for name in node.output}
         self._constants = {t.name: t for t in model.graph.initializer}
         self._array = numpy_helper.to_array
-        self._scores = [output.name for output in model.graph.output][0]
+        self._scores = model.graph.output[0].name
         values = [*model.graph.value_info, *model.graph.input]
         self._shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
 
@@ -163,9 +163,9 @@ class _Head:
         while (node := self._made_by.get(name)) is not None and node.op_type in _SAME | _SHAPE:
             reshaped, name = reshaped or node.op_type in _SHAPE, node.input[0]
             size = self._shapes.get(name, [])[-3:]
-            if reshaped and len(size) == 3 and all(size) and size[1] * size[2] > 1:
-                if int(np.prod(size)) == weight.shape[1]:
-                    return name, weight.reshape(len(weight), *size).sum(axis=(2, 3))
+            is_map = len(size) == 3 and all(size) and size[1] * size[2] > 1
+            if reshaped and is_map and int(np.prod(size)) == weight.shape[1]:
+                return name, weight.reshape(len(weight), *size).sum(axis=(2, 3))
         kind = "an input" if node is None else node.op_type
         raise _NoMapError(f"the last linear layer reads {kind}, not a feature map")
 

@@ -116,7 +116,7 @@ def _about(artifact: Artifact, steps: int) -> str:
     size = artifact.manifest.files["model.onnx"].bytes / 1e6
     text = f"{manifest.model.parameters:,} parameters, {size:.2f} MB."
     if manifest.form == "step":
-        text += f" Every camera frame is one time step; the answer is over the last {steps}. A picture is shown for {steps}."
+        text += f" A camera frame is one step, the answer is over the last {steps}; a picture is shown for {steps}."
     elif manifest.time_steps is not None:
         text += f" Every picture is shown for {steps} time steps."
     return text

@@ -13,6 +13,7 @@ import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 from bundle import bundle
 
@@ -22,7 +23,7 @@ from neurokit.errors import NeurokitError
 class Handler(SimpleHTTPRequestHandler):
     """Files of one folder, with the types that browsers insist on."""
 
-    extensions_map = {
+    extensions_map: ClassVar = {
         **SimpleHTTPRequestHandler.extensions_map,
         ".js": "text/javascript",
         ".mjs": "text/javascript",

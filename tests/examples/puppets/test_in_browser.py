@@ -12,7 +12,7 @@ from PIL import Image
 
 from neurokit import pipeline
 from neurokit.answers import answer
-from neurokit.data.puppets import CLASSES, render
+from neurokit.data.puppets import render
 
 READY = "document.body.dataset.ready === 'yes'"
 SCORES = "document.getElementById('answer').dataset.scores"
