@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
+import torch
 from torch import Tensor, fx
 from torch.fx.graph import CodeGen
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
@@ -12,13 +13,15 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 from neurokit.capture import capture
 from neurokit.errors import UnsupportedError
 from neurokit.program import nodes
-from neurokit.program.ops import is_named
+from neurokit.program.ops import Kind, is_kind, is_named
 from neurokit.program.walk import fetch, store, without_guards
 from neurokit.spec import ModelSpec
 from neurokit.transforms.common.refusals import no_relus
 
 _RELUS = ("relu", "relu6")
 # ReLU6 and its like are ReLUs to a conversion: their upper end is at or above what a spike in every step stands for.
+_NORM = ("gain", "shift", "mean", "var")
+_MOMENTUM, _EPS = 0.1, 1e-5
 _LIMITS = ("hardtanh", "clamp", "clamp_min")
 
 
@@ -99,6 +102,45 @@ def fold_batch_norms(graph: fx.GraphModule) -> int:
     return done
 
 
+def with_batch_norms(graph: fx.GraphModule, x: Tensor) -> None:
+    """Puts a normalisation behind each convolution that changes nothing on inputs `[B, *shape]`, to train through.
+
+    Its statistics are those of the convolution's outputs and its gain and shift undo them, so that weights whose own
+    normalisation was folded, or that never had one, train as well as those that have one.
+    """
+    places = [node for node in graph.graph.nodes if is_kind(node, Kind.CONVOLVE) and nodes.is_weighted(node)]
+    seen: dict[fx.Node, tuple[Tensor, Tensor]] = {}
+
+    def see(node: fx.Node, value: Tensor) -> None:
+        axes = [0, *range(2, value.dim())]
+        seen[node] = value.mean(axes), value.var(axes, correction=0)
+
+    with torch.no_grad():
+        Watch(graph, places, see).run(x)
+    for node in places:
+        mean, var = seen[node]
+        start = ((var + _EPS).sqrt(), mean.clone(), mean, var)
+        for name, value in zip(_NORM, start, strict=True):
+            graph.register_buffer(f"{node.name}_{name}", value.clone())
+        for name in _NORM[:2]:
+            store(graph, f"{node.name}_{name}", getattr(graph, f"{node.name}_{name}"))
+        with graph.graph.inserting_after(node):
+            new = graph.graph.call_function(torch.ops.aten.batch_norm.default)
+        node.replace_all_uses_with(new)
+        with graph.graph.inserting_before(new):
+            given = [graph.graph.get_attr(f"{node.name}_{name}") for name in _NORM]
+        new.args, new.meta = (node, *given, False, _MOMENTUM, _EPS, False), dict(node.meta)
+    graph.recompile()
+
+
+def set_norms_training(graph: fx.GraphModule, training: bool) -> None:
+    """Lets normalisations use and follow the statistics of each batch, or those that they have."""
+    for node in graph.graph.nodes:
+        if is_named(node, ("batch_norm",)):
+            node.args = (*node.args[:5], training, *node.args[6:])
+    graph.recompile()
+
+
 def _constants(node: fx.Node) -> bool:
     return all(isinstance(arg, fx.Node) and arg.op == "get_attr" for arg in node.args[1:3] if arg is not None)
 
@@ -120,6 +162,16 @@ def set_weights(graph: fx.GraphModule, node: fx.Node, weight: Tensor, bias: Tens
         with graph.graph.inserting_before(node):
             arguments[place] = graph.graph.get_attr(path)
     node.args = tuple(arguments)
+
+
+def drop_unused(graph: fx.GraphModule) -> None:
+    """Removes parameters and buffers that no node reads any more, such as those of folded normalisations."""
+    read = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
+    called = tuple(f"{node.target}." for node in graph.graph.nodes if node.op == "call_module")
+    for name in [name for name, _ in (*graph.named_parameters(), *graph.named_buffers())]:
+        if name not in read and not name.startswith(called):
+            parent, _, leaf = name.rpartition(".")
+            delattr(graph.get_submodule(parent), leaf)
 
 
 def linear_before(node: fx.Node) -> fx.Node | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from neurokit.errors import InputError, Unsupported
 from neurokit.spec import ModelSpec
 from neurokit.transforms.common.refusals import MOST_STEPS, refusals
 from neurokit.transforms.transform import Option, Transformed, TransformInfo, register_transform
+
+_TRAINING = ("epochs", "spiking_epochs", "learning_rate", "mirror", "seed")
 
 
 @register_transform
@@ -34,7 +37,9 @@ class FewSteps:
             "epochs": Option(4, "passes over it with activations of L levels, >= 0"),
             "spiking_epochs": Option(4, "passes over it as the spiking network, >= 0"),
             "learning_rate": Option(1e-3, "largest learning rate, > 0"),
-            "seed": Option(0, "of the order of the samples"),
+            "mirror": Option(False, "true to mirror half of the images, anew in each epoch"),
+            "keep": Option("", "file (.safetensors) of the converted weights: read where it exists, else written"),
+            "seed": Option(0, "of all chance in training"),
         },
     )
 
@@ -53,7 +58,7 @@ class FewSteps:
         from neurokit.transforms.qcfs.convert import converted
         from neurokit.transforms.qcfs.finetune import Training
 
-        training = Training(**{key: settings[key] for key in ("epochs", "spiking_epochs", "learning_rate", "seed")})
+        training = Training(**{key: settings[key] for key in _TRAINING})
         done = converted(
             spec,
             settings["time_steps"],
@@ -61,5 +66,6 @@ class FewSteps:
             levels=settings["levels"],
             data=read_training(spec, settings["train"]),
             training=training,
+            keep=Path(settings["keep"]) if settings["keep"] else None,
         )
         return Transformed(done.spec, (*done.notes, done.summary()))

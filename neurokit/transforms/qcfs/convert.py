@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import torch
 from spikingjelly.activation_based import functional
@@ -10,19 +11,23 @@ from torch import Tensor, fx
 
 from neurokit.errors import InputError
 from neurokit.program import nodes
+from neurokit.program.walk import store
 from neurokit.spec import ModelSpec
 from neurokit.transforms.common.graph import (
     Watch,
     channels_of,
+    drop_unused,
     fold_batch_norms,
     linear_before,
     relu_graph,
     set_weights,
     weights_of,
+    with_batch_norms,
 )
 from neurokit.transforms.common.result import Converted, OverTime, calibration_inputs, result
 from neurokit.transforms.common.scaling import readers, scale_inputs, scale_outputs, takes_channels
 from neurokit.transforms.qcfs.finetune import Training, train
+from neurokit.transforms.qcfs.keep import put_back, read_kept, write_kept
 from neurokit.transforms.qcfs.layers import QCFS, Spikes
 from neurokit.transforms.qcfs.thresholds import balanced, shifts
 
@@ -37,6 +42,7 @@ def converted(
     levels: int = 0,
     data: tuple[Tensor, Tensor | None] | None = None,
     training: Training | None = None,
+    keep: Path | None = None,
 ) -> Converted:
     """Converts a network of ReLUs to IF neurons.
 
@@ -51,6 +57,7 @@ def converted(
         levels: L of the activations; 0 for T.
         data: Training inputs `[N, *shape]` and labels `[N]`, or None for labels: then the source network teaches.
         training: How to train.
+        keep: File of the converted weights: read where it is there, and written after the conversion where not.
 
     Raises:
         InputError: If T, L or the data do not fit.
@@ -59,6 +66,9 @@ def converted(
     if time_steps < 1 or levels < 0:
         raise InputError(f"T={time_steps}, levels={levels}", expected="T >= 1, and levels >= 0 (0: as many as T)")
     levels = levels or time_steps
+    kept = None if keep is None or not keep.exists() else read_kept(keep)
+    if kept is not None:
+        data = None
     graph, places = relu_graph(spec)
     if data is not None:
         calibration_inputs(spec, data[0])
@@ -71,20 +81,30 @@ def converted(
     teacher = copy.deepcopy(graph)
     means = _means(graph, places, x)
     notes = [f"{folded} batch normalisations folded; thresholds of {len(places)} layers balanced on {len(x)} samples"]
+    if data is not None:
+        with_batch_norms(graph, x)
     shapes = [nodes.hints(node) for node in places]
     layers = _with_levels(graph, places, scales, levels)
     how = training or Training()
     if data is not None and how.epochs:
-        notes.append(train(graph, teacher, data, how, how.epochs, None))
+        notes.append(train(graph, graph, teacher, data, how, how.epochs, None))
     neurons = _with_neurons(graph, layers)
     net = OverTime(graph)
-    if data is None:
+    if kept is not None:
+        pass
+    elif data is None:
         sequence = x.unsqueeze(0).expand(time_steps, *x.shape)
         _shift(graph, dict(zip(neurons, means, strict=True)), sequence)
         notes.append("currents of each layer shifted to keep its mean activations")
     elif how.spiking_epochs:
-        notes.append(train(net, teacher, data, how, how.spiking_epochs, time_steps))
+        notes.append(train(net, graph, teacher, data, how, how.spiking_epochs, time_steps))
+    fold_batch_norms(graph)
     _settle(graph, neurons, shapes)
+    if kept is not None:
+        put_back(graph, kept)
+        notes = [f"weights and thresholds of {keep}"]
+    elif keep is not None:
+        write_kept(graph, keep)
     return result(spec, net, time_steps, x, reference, len(places), notes)
 
 
@@ -160,10 +180,25 @@ def _settle(graph: fx.GraphModule, neurons: list[fx.Node], shapes: list[tuple[in
         if behind is not None:
             scale_inputs(graph, behind)
             continue
-        with graph.graph.inserting_after(node):
-            scaled = graph.graph.call_function(torch.ops.aten.mul.Tensor, (node, float(scale)))
-        node.replace_all_uses_with(scaled, delete_user_cb=lambda user, made=scaled: user is not made)
+        _scale_spikes(graph, node, scale, shape)
     graph.graph.eliminate_dead_code()
     graph.graph.lint()
     graph.delete_all_unused_submodules()
+    drop_unused(graph)
     graph.recompile()
+
+
+def _scale_spikes(graph: fx.GraphModule, node: fx.Node, scale: Tensor, shape: tuple[int, ...]) -> None:
+    """Multiplies spikes that no weights read, as those of a shortcut: a connection of each to itself has the weight."""
+    with graph.graph.inserting_after(node):
+        if len(shape) != 4:
+            new = graph.graph.call_function(torch.ops.aten.mul.Tensor, (node, float(scale)))
+        else:
+            new = graph.graph.call_function(torch.ops.aten.conv2d.default)
+            path = f"{node.name}_shortcut.weight"
+            store(graph, path, scale.expand(shape[1]).reshape(-1, 1, 1, 1))
+    node.replace_all_uses_with(new, delete_user_cb=lambda user: user is not new)
+    if len(shape) == 4:
+        with graph.graph.inserting_before(new):
+            weight = graph.graph.get_attr(path)
+        new.args = (node, weight, None, [1, 1], [0, 0], [1, 1], shape[1])

@@ -51,6 +51,11 @@ class Spikes(nn.Module):
         self.spikes = neuron.IFNode(
             v_threshold=threshold, v_reset=None, surrogate_function=surrogate.ATan(), detach_reset=True, step_mode="m"
         )
+        self.set_threshold(threshold)
+
+    def set_threshold(self, threshold: float) -> None:
+        """Sets the threshold, and the membrane to begin at half of it."""
+        self.spikes.v_threshold = threshold
         self.spikes.set_reset_value("v", threshold / 2)
         self.spikes.reset()
 

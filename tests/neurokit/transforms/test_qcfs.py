@@ -102,7 +102,7 @@ def trained(small_relus, tmp_path_factory):
     with torch.no_grad():
         y = small_relus.build()(x).argmax(1)
     np.savez(path, x=x.numpy(), y=y.numpy())
-    step = f"qcfs:time_steps=2,train={path},epochs=6,spiking_epochs=6,learning_rate=0.003"
+    step = f"qcfs:time_steps=2,train={path},epochs=30,spiking_epochs=30,learning_rate=0.01"
     return transform(small_relus, [step]), x, y
 
 
