@@ -29,7 +29,7 @@ def read_volume(path: Path, sizes: tuple[int, ...]) -> np.ndarray:
         raise MissingRuntimeError(
             f"{path.name} is a NIfTI file, and nibabel is not installed", fix='pip install "neurokit-edge[volumes]"'
         ) from error
-    image: Any = nibabel.load(path)  # type: ignore[attr-defined]
+    image: Any = nibabel.load(path)
     array = np.asarray(image.get_fdata(dtype=np.float32)).T  # stored as x, y, z, t: the last axis varies slowest
     array = array.reshape([size for size in array.shape[: max(array.ndim - 3, 0)] if size > 1] + list(array.shape[-3:]))
     if sizes[0] != 1 or array.shape == sizes:
