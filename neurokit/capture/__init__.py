@@ -77,6 +77,7 @@ def capture(
         WeightsError: If a weight is NaN or infinite.
     """
     spec = model if isinstance(model, ModelSpec) else spec_of(model, example_inputs, time_steps)
+    _refuse_selection(spec)
     module = spec.build()
     if not isinstance(module, nn.Module):
         raise ModelLoadError(f"model {spec.name!r} built a {type(module).__name__}", expected="a torch.nn.Module")
@@ -180,6 +181,18 @@ def _time_steps(spec: ModelSpec, net: nn.Module, asked: int | str | None) -> Tim
         fix = "give a number of time steps, or let its forward take a sequence [T, B, ...]"
         raise UnsupportedError(f"model {spec.name!r} cannot have a dynamic T", [Unsupported("", spec.name, why, fix)])
     return steps  # type: ignore[return-value]
+
+
+def _refuse_selection(spec: ModelSpec) -> None:
+    """Refuses attention whose selection of keys has no graph, with what the form of selected keys alone lacks beside.
+
+    Raises:
+        UnsupportedError: Lists every reason, before the model is built.
+    """
+    if spec.sparse is None or not (reasons := list(spec.sparse.obstacles("masked"))):
+        return
+    reasons += [reason for reason in spec.sparse.obstacles("gathered") if reason not in reasons]
+    raise UnsupportedError(f"model {spec.name!r} cannot be captured: what its attention selects has no graph", reasons)
 
 
 def _check_batch(batch: int | str) -> None:

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 
 def count_tokens(
-    model: str, tokens: int, chips: Sequence[HardwareProfile], out: Path | None, as_json: bool, others: dict[str, Any]
+    model: str,
+    tokens: int,
+    chips: Sequence[HardwareProfile],
+    out: Path | None,
+    as_json: bool,
+    others: dict[str, Any],
+    transforms: Sequence[str] | None = None,
 ) -> None:
     """Counts, prices and prints.
 
@@ -25,6 +31,7 @@ def count_tokens(
         out: Where the report goes as JSON, or None.
         as_json: Whether standard output is JSON.
         others: Options of the command that have no meaning here, by name.
+        transforms: What the model goes through first.
 
     Raises:
         InputError: If one of them was given.
@@ -36,9 +43,16 @@ def count_tokens(
 
     given = [name for name, value in others.items() if value]
     if given:
-        raise InputError(f"{given[0]} is given with --tokens", expected="--chip, --price, --out and --json only")
+        raise InputError(
+            f"{given[0]} is given with --tokens", expected="--chip, --price, --transform, --out and --json"
+        )
     with stdout_is_for_json(as_json), progress(f"count {model}"):
-        report = token_energy(load(model), tokens, chips)
+        spec = load(model)
+        if transforms:
+            from neurokit.transforms import transform
+
+            spec = transform(spec, transforms)
+        report = token_energy(spec, tokens, chips)
         if out:
             report.save_json(out)
     if as_json:

@@ -95,6 +95,14 @@ def energy(
         int | None,
         typer.Option("--tokens", metavar="N", help="Of a language model: what the N-th token of a text costs."),
     ] = None,
+    transform: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--transform",
+            metavar="NAME[:KEY=VALUE,...]",
+            help="Change the model first (neurokit list transforms); repeatable, in order.",
+        ),
+    ] = None,
     rate_coded: Annotated[
         int | None,
         typer.Option(
@@ -135,7 +143,7 @@ def energy(
     if tokens is not None:
         check_outputs(out, html_file, force=force)
         others = {"--input": input_file, "--html": html_file, "--estimator": estimator, "--compare": compare}
-        count_tokens(model, tokens, profiles, out, as_json, {**others, "--check-events": check_events})
+        count_tokens(model, tokens, profiles, out, as_json, {**others, "--check-events": check_events}, transform)
         return
     for device in compare or ():
         load_comparator(device)
@@ -164,6 +172,7 @@ def energy(
             time_steps,
             weights,
             input_shape,
+            transform,
             rate_coded,
             check_events,
             compare,
@@ -200,6 +209,7 @@ def _simulate(
     time_steps: int | None,
     weights: Path | None,
     input_shape: list[str] | None,
+    transform: list[str] | None,
     rate_steps: int | None,
     check_events: bool,
     compare: list[str] | None,
@@ -212,6 +222,10 @@ def _simulate(
 
     with progress(f"load {model}"):
         spec = load(model, input_shape=parse_shapes(input_shape or []), time_steps=time_steps, weights=weights)
+    if transform:
+        from neurokit.transforms import transform as apply
+
+        spec = apply(spec, transform)
     spec, remarks = _in_rates(spec, rate_steps)
     steps = rate_steps or time_steps or spec.time_steps or 1
     check_spec(spec)
