@@ -268,6 +268,8 @@ def _trace(
         key = str(settings)
         if key in cut:
             return cut[key]
+        if changes.keys() == {"form"} and _without_time(twin, spec, steps, over_time):
+            return in_form(changes["form"])
         made = _trace(
             twin, spec, settings["time_steps"], settings["batch"], settings["form"], merged, notes, settings["opened"]
         )
@@ -275,7 +277,19 @@ def _trace(
             cut[key] = made
         return made
 
-    return Captured(
+    def in_form(other: Form) -> Captured:
+        """The same program under another form's name: without neurons and time there is nothing else to a form."""
+        made = replace(
+            whole,
+            form=other,
+            inputs=input_ports(spec, steps, batch, other),
+            outputs=output_ports(
+                program, spec, (*inputs, *found.states), names, None, output_meaning(over_time, steps, other)
+            ),
+        )
+        return replace(made, retrace=lambda **changes: retrace(**{"form": other, **changes}))
+
+    whole = Captured(
         spec=spec,
         form=form,
         time_steps=steps,
@@ -296,6 +310,14 @@ def _trace(
         module=twin,
         retrace=retrace,
     )
+    return whole
+
+
+def _without_time(twin: Twin, spec: ModelSpec, steps: TimeSteps, over_time: TimeOutput) -> bool:
+    """Whether a program has neither neurons nor time, and keeps what it declares alone: forms do not differ then."""
+    if twin.slots or steps is not None:
+        return False
+    return not not_streaming(twin, spec) and not not_one_step(twin, spec, over_time)
 
 
 def _probed(twin: Twin, spec: ModelSpec, steps: int | None, single: bool, opened: bool) -> tuple[TimeOutput, Probe]:

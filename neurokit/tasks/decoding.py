@@ -73,11 +73,12 @@ class Loop:
                 expected="a model with task generation and settings ids, logits, " + ", ".join(_NUMBERS),
             )
         vocabulary, padding, longest = (int(number) for number in numbers if number is not None)
-        graphs = tuple(str(settings.get(key, "")) for key in ("full", "partial"))
-        every = settings.get("every", 1)
-        if any(graphs) and (not all(graphs) or type(every) is not int or every < 1):
-            raise InputError(f"{where} names graphs {graphs}, one in {every!r} full", expected="two graphs, every >= 1")
-        return cls(str(names[0]), str(names[1]), vocabulary, padding, longest, tuple(stop), *graphs, every)
+        full, partial, every = str(settings.get("full", "")), str(settings.get("partial", "")), settings.get("every", 1)
+        if type(every) is not int or every < 1 or bool(full) != bool(partial):
+            raise InputError(
+                f"{where} names graphs {full!r} and {partial!r}, one in {every!r} full", expected="both, every >= 1"
+            )
+        return cls(str(names[0]), str(names[1]), vocabulary, padding, longest, tuple(stop), full, partial, every)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurokit.attention.choose import largest
@@ -62,8 +61,7 @@ class RecycledAttention(Attention):
         seen = tokens.visible[:, :, -1:]
         scores = (last @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).masked_fill(~seen, float("-inf"))
         weights = scores.softmax(-1).amax(2)
-        if pool > 1:
-            weights = F.max_pool1d(weights, pool, 1, pool // 2)
+        weights = pooled(weights, pool)
         weights = weights.masked_fill(~seen[:, :, 0], float("-inf"))
         # As many more as there may be too few.
         weights = torch.cat([weights, weights.new_full((*weights.shape[:2], count), float("-inf"))], -1)
@@ -79,6 +77,18 @@ class RecycledAttention(Attention):
         k, v = (x.reshape(batch * groups * length, width)[flat].view(batch, groups, -1, width) for x in (k, v))
         mask = (used >= 0).repeat_interleave(q.shape[1] // groups, 1)[:, :, None]
         return self.attend(q, k, v, mask)
+
+
+def pooled(x: Tensor, pool: int) -> Tensor:
+    """Returns the maximum over `pool` places around each of the last axis, `[B, Hk, T]`.
+
+    By slices, because torch's own operation fixes T where it is captured.
+    """
+    length, edge = x.shape[-1], x.new_full((*x.shape[:-1], pool // 2), float("-inf"))
+    wide = torch.cat([edge, x, edge], -1)
+    for shift in range(pool):
+        x = torch.maximum(x, wide[..., shift : shift + length])
+    return x
 
 
 class RecycledDecoder(Decoder):
