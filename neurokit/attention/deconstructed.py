@@ -90,8 +90,8 @@ class Deconstructed(nn.Module):
         """Returns a fixed map as one matrix of synapses, from `[B, length * width]` to the same.
 
         With A the map of a head, M_(i a, j b) = sum_h A_h,ij (Wo_h Wv_h)_ab: what a spike of channel b at position j
-        adds to channel a at position i. It is zero where j comes after i; a chip that stores a layer whole routes events
-        through those synapses, too.
+        adds to channel a at position i. It is zero where j comes after i; a chip that stores a layer whole routes
+        events through those synapses, too.
 
         Args:
             length: Positions.

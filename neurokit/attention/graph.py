@@ -130,9 +130,11 @@ def gathered(call: Call, table: Tensor, slots: int, block_q: int, block_k: int, 
     q = call.q if block_q == 1 else F.pad(call.q, (0, 0, 0, rows * block_q - new))
     q = q.reshape(batch, listed, share, rows, block_q, q.shape[-1]).transpose(2, 3)
     count, width = batch * listed * rows, slots * block_k
+    k, v = (x.reshape(batch * groups * length, x.shape[3])[flat].view(count, 1, width, -1) for x in (call.k, call.v))
     out, _ = attend(
         q.reshape(count, 1, share * block_q, q.shape[-1]),
-        *(x.reshape(batch * groups * length, x.shape[3])[flat].view(count, 1, width, -1) for x in (call.k, call.v)),
+        k,
+        v,
         visible.expand(-1, -1, -1, share, block_q, -1).reshape(count, 1, share * block_q, width),
         None if call.key_bias is None else call.key_bias.reshape(-1)[flat].view(count, 1, width),
         call.factor,

@@ -104,13 +104,9 @@ class Call:
         first = 0 if self.first is None else int(self.first[at])
         entries = self.entries()[at if self.entries().shape[0] > 1 else 0]
         real, last = entries >= first, int(entries[-1]) + 1 if self.causal else self.length
-        return Call(
-            self.q[at : at + 1, :, real],
-            *(x[at : at + 1, :, first:last] for x in (self.k, self.v)),
-            None if self.key_bias is None else self.key_bias[at : at + 1, ..., first:last],
-            self.scale,
-            self.causal,
-        )
+        k, v = self.k[at : at + 1, :, first:last], self.v[at : at + 1, :, first:last]
+        bias = None if self.key_bias is None else self.key_bias[at : at + 1, ..., first:last]
+        return Call(self.q[at : at + 1, :, real], k, v, bias, self.scale, self.causal)
 
     def part(self, first: int, last: int) -> Call:
         """Returns the call that a decoder makes for the queries first to last - 1: keys after them do not exist."""

@@ -25,10 +25,6 @@ class Stream(Protocol):
         """Runs the next tokens and keeps the caches."""
         ...
 
-    def run(self, graph: str, feeds: Any) -> Any:
-        """Runs one of several graphs."""
-        ...
-
 
 @dataclass(frozen=True)
 class Loop:
@@ -222,8 +218,12 @@ def decode(
 def _fed(stream: Stream, loop: Loop, ids: np.ndarray, graph: str) -> np.ndarray:
     """Returns the logits of the next tokens, by the one graph or by the one that is named."""
     feeds = {loop.ids: ids}
-    found: np.ndarray = (stream.run(graph, feeds) if graph else stream.step(feeds))[loop.logits]
-    return found
+    if not graph:
+        return np.asarray(stream.step(feeds)[loop.logits])
+    run = getattr(stream, "run", None)
+    if run is None:
+        raise InputError(f"this runtime runs no graph {graph!r} of several", expected="a target of ONNX Runtime")
+    return np.asarray(run(graph, feeds)[loop.logits])
 
 
 def _write(
