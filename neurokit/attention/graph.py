@@ -98,7 +98,8 @@ class Gathered(nn.Module):
 def gathered(call: Call, table: Tensor, slots: int, block_q: int, block_k: int, *, by_position: bool = True) -> Tensor:
     """Attends to the first `slots` blocks of each row of a table.
 
-    Tokens are gathered as rows of one matrix: an index of elements would be as large as what it gathers.
+    What is listed is gathered as rows of one matrix, a block a row, or a token where rows begin elsewhere: an index of
+    elements would be as large as what it gathers.
 
     Args:
         call: The call.
@@ -117,9 +118,8 @@ def gathered(call: Call, table: Tensor, slots: int, block_q: int, block_k: int, 
         entry = entry + call.first[:, None, None, None, None]
     seen = torch.logical_and(live[..., None], entry < length).flatten(3)
     head = torch.arange(listed, device=device) // (listed // groups)
-    base = (torch.arange(batch, device=device)[:, None] * groups + head)[..., None, None] * length
+    group = (torch.arange(batch, device=device)[:, None] * groups + head)[..., None, None]
     entry = entry.flatten(3).clamp(max=length - 1)  # [B, listed, Q, slots x block_k]
-    flat = (entry + base).flatten()
     visible = seen[:, :, :, None, None]
     if call.causal:
         place = call.entries()
@@ -130,17 +130,31 @@ def gathered(call: Call, table: Tensor, slots: int, block_q: int, block_k: int, 
     q = call.q if block_q == 1 else F.pad(call.q, (0, 0, 0, rows * block_q - new))
     q = q.reshape(batch, listed, share, rows, block_q, q.shape[-1]).transpose(2, 3)
     count, width = batch * listed * rows, slots * block_k
-    k, v = (x.reshape(batch * groups * length, x.shape[3])[flat].view(count, 1, width, -1) for x in (call.k, call.v))
+    whole = block_k > 1 and call.first is None
+
+    def picked(x: Tensor) -> Tensor:
+        rows = _rows(x, group, order, block_k) if whole else x.flatten(0, 2)[(entry + group * length).flatten()]
+        return rows.view(count, 1, width, x.shape[3])
+
     out, _ = attend(
         q.reshape(count, 1, share * block_q, q.shape[-1]),
-        k,
-        v,
+        picked(call.k),
+        picked(call.v),
         visible.expand(-1, -1, -1, share, block_q, -1).reshape(count, 1, share * block_q, width),
-        None if call.key_bias is None else call.key_bias.reshape(-1)[flat].view(count, 1, width),
+        None if call.key_bias is None else picked(call.key_bias[..., None])[..., 0],
         call.factor,
     )
     out = out.view(batch, listed, rows, share, block_q, -1).transpose(2, 3)
     return out.reshape(batch, heads, rows * block_q, -1)[:, :, :new]
+
+
+def _rows(x: Tensor, group: Tensor, order: Tensor, block: int) -> Tensor:
+    """Returns the blocks `order` `[B, heads, Q, slots]` of `[B, Hk, T, D]`, each copied whole."""
+    batch, groups, length, width = x.shape
+    columns = -(-length // block)
+    padded = F.pad(x, (0, 0, 0, columns * block - length))
+    blocks = padded.reshape(batch * groups * columns, block * width)
+    return blocks[(order + group * columns).flatten()]
 
 
 def _first_blocks(table: Tensor, slots: int) -> tuple[Tensor, Tensor]:
