@@ -246,6 +246,8 @@ class ModelSpec:
             example are theirs then.
         fixed_cache: If given, returns the same model with caches of so many entries in the place of caches that grow.
         sparse: If given, what its attention may select, and in which forms.
+        spiking_text: If given, returns its module in whole numbers, for the event engine
+            (`neurokit.program.spiking_text`).
         token_work: If given, returns what the token behind so many others costs, part by part.
         exact_bits: Bits of a weight where the model is meant in its exact form (the transform `exact`), or None.
         large: Whether its module takes more than a gigabyte; what goes over the whole zoo builds it only when asked.
@@ -274,6 +276,7 @@ class ModelSpec:
     graphs: tuple[GraphSpec, ...] = ()
     fixed_cache: Callable[[int], ModelSpec] | None = None
     sparse: SparseForms | None = None
+    spiking_text: Callable[[Any], Any] | None = None
     token_work: Callable[[int], tuple[TokenWork, ...]] | None = None
     exact_bits: int | None = None
     large: bool = False

@@ -21,7 +21,7 @@ from neurokit.cli._common import (
     stdout_is_for_json,
 )
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
-from neurokit.cli._tokens import count_tokens
+from neurokit.cli._tokens import check_text, count_tokens
 from neurokit.cli.outputs import Force, check_outputs
 from neurokit.errors import InputError
 
@@ -137,6 +137,9 @@ def energy(
     from neurokit.render.energy import energy as energy_report
 
     chip = chip or []
+    if tokens is not None and check_events and not chip:
+        check_outputs(out, force=force)
+        raise typer.Exit(check_text(model, tokens, out, as_json))
     if not chip and tokens is None:
         raise InputError("no chip is named", expected="--chip NAME", fix="neurokit chips lists them")
     profiles = at_voltages(chip, priced_chips(chip, price or []), voltage or [])

@@ -114,6 +114,11 @@ def spiking_tnl() -> ModelSpec:
 
         return drawn(SPIKING_TNL)
 
+    def whole(module: Any) -> Any:
+        from neurokit.models.decoder.spiking import in_whole_numbers
+
+        return in_whole_numbers(module)
+
     c = SPIKING_TNL
     new = Dim("S", max=c.longest)
     counts = (c.heads, c.head_size, c.head_size)
@@ -126,6 +131,7 @@ def spiking_tnl() -> ModelSpec:
         task=TaskSpec("generation", loop_of(c)),
         example=example_of(c.vocabulary),
         states=tuple(StateSpec(f"kv{at}", counts, layout="HFF") for at in range(c.layers)),
+        spiking_text=whole,
         outputs=(TensorSpec("logits", (new, c.vocabulary), layout="LF", meaning="of the token after each token"),),
     )
 
