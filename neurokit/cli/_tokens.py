@@ -82,8 +82,8 @@ def check_text(model: str, tokens: int, out: Path | None, as_json: bool) -> int:
     import numpy as np
 
     from neurokit.hw_sim.engine.text import differing, run_text
+    from neurokit.hw_sim.trace.spiking_text import spikes_of
     from neurokit.loading import load
-    from neurokit.program.spiking_text import spikes_of
 
     spec = load(model)
     if spec.spiking_text is None:

@@ -11,8 +11,8 @@ import neurokit as nk
 from neurokit.cli import main
 from neurokit.errors import InputError
 from neurokit.hw_sim.engine.text import differing, run_text
+from neurokit.hw_sim.trace.spiking_text import spikes_of
 from neurokit.models.decoder.spiking import in_whole_numbers
-from neurokit.program.spiking_text import spikes_of
 
 IDS = np.random.default_rng(3).integers(0, 256, (1, 40))
 
