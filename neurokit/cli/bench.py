@@ -78,9 +78,11 @@ def bench(
     debug: Debug = False,
 ) -> None:
     """Measure latency, throughput, memory and, where there is a meter, energy; or compare two results."""
+    from neurokit.bench.compare import check_limits
     from neurokit.bench.job import Job, Rules
     from neurokit.bench.plan import parse_deadline
 
+    check_limits(margin, confidence)
     if compare:
         _compare(what, margin, confidence, allow_invalid, as_json)
         return
@@ -108,8 +110,8 @@ def bench(
     for name in asked:
         if name != "all":
             replace(base, scenario=name)  # refuses an unknown one before any work
-    if data is not None and not data.is_file():
-        raise InputError(f"there is no file {data}", expected="an .npz file with x and y")
+    if data is not None:
+        _refuse_unreadable(data)
     check_outputs(out, force=force)
     check_outputs(history, force=True)  # it is added to, not replaced
     with tempfile.TemporaryDirectory() as temporary, stdout_is_for_json(as_json):
@@ -138,6 +140,14 @@ def _refuse_unknown(names: list[str]) -> None:
                 expected="one of " + ", ".join(known),
                 fix=f"did you mean {' or '.join(near)}?" if near else "list them with: neurokit targets",
             )
+
+
+def _refuse_unreadable(data: Path) -> None:
+    from neurokit.data.labelled import read_labelled
+
+    if not data.is_file():
+        raise InputError(f"there is no file {data}", expected="an .npz file with x and y")
+    read_labelled(data)
 
 
 def _as_data(shape: InputShape) -> tuple[int | str, ...] | dict[str, Any]:

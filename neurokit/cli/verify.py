@@ -47,8 +47,8 @@ def verify(
     else:
         from neurokit import render
 
-        for artifact, report in zip(artifacts, reports, strict=True):
-            render.show(render.parity(report), *render.reach(artifact.manifest.target_info))
+        for report in reports:
+            render.show(render.parity(report))
         render.show(render.pairs(pairs))
         if passed:
             print_next(f"in Python: with neurokit.open({str(folders[0])!r}) as runner: {_how_to_call(artifacts[0])}")
