@@ -128,6 +128,23 @@ def test_the_exact_form_has_the_same_spikes_on_every_target(trained, target, tmp
         assert (answers.argmax(-1) == y[:64].numpy()).mean() > 0.9
 
 
+def test_what_was_trained_is_kept_in_a_file(small_relus, trained, tmp_path):
+    """The second time nothing is trained, and the network is the same bit for bit; another network is refused."""
+    _, x, y = trained
+    path = tmp_path / "kept.safetensors"
+    data, how = (x, y), Training(1, 1)
+    first = converted(small_relus, 2, data=data, training=how, keep=path)
+    again = converted(small_relus, 2, x[:8], keep=path)
+    assert torch.equal(run(first.spec, x, 2), run(again.spec, x, 2))
+    assert again.notes == (f"weights and thresholds of {path}",)
+    other = ModelSpec("one", lambda: nn.Sequential(nn.Linear(3, 6), nn.ReLU()).eval(), (TensorSpec("x", (3,)),))
+    with pytest.raises(InputError, match="another network"):
+        converted(other, 2, keep=path)
+    path.write_bytes(b"none")
+    with pytest.raises(InputError, match="holds no converted weights"):
+        converted(small_relus, 2, keep=path)
+
+
 def test_events_alone_give_the_same_spikes(trained):
     spec, x, _ = trained
     made = nk.exact(nk.capture(spec), x[:64].unsqueeze(0).expand(2, 64, *SHAPE).contiguous())
