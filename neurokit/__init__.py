@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from neurokit.artifact import Artifact as Artifact
     from neurokit.bench.api import benchmark as benchmark
     from neurokit.dims import Dim as Dim
+    from neurokit.explain import explain as explain
     from neurokit.generation import generate as generate
     from neurokit.loading import load as load
     from neurokit.pipeline import capture as capture
@@ -48,6 +49,7 @@ _PUBLIC = {
     "capture": "neurokit.pipeline",
     "exact": "neurokit.pipeline",
     "exact_finetune": "neurokit.pipeline",
+    "explain": "neurokit.explain",
     "generate": "neurokit.generation",
     "load": "neurokit.loading",
     "lower": "neurokit.pipeline",
