@@ -14,7 +14,7 @@ from neurokit.cli.outputs import Force, check_outputs
 
 def explain(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A zoo name, or path/file.py:factory.")],
-    data: Annotated[Path, typer.Option("--data", help="An .npz file with samples x and classes y.")],
+    data: Annotated[Path, typer.Option("--data", help="An .npz file with x and y, class folders, or a table of files and labels.")],
     html: Annotated[Path, typer.Option("--html", help="Page to write; one file that needs nothing else.")],
     weights: Annotated[
         Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt).")
@@ -36,6 +36,7 @@ def explain(
     check_outputs(html, force=force)
     with stdout_is_for_json(as_json):
         from neurokit.data.labelled import read_labelled
+        from neurokit.data.sets import SampleFiles
         from neurokit.explain import explain as explained
         from neurokit.explain.explanation import check_settings
         from neurokit.loading import load
@@ -43,10 +44,11 @@ def explain(
         from neurokit.transforms import transform as apply
 
         check_settings(embedding, pictures)
-        samples = read_labelled(data)
         with progress(f"load {model}"):
             spec = load(model, input_shape=parse_shapes(input_shape or []), weights=weights)
             spec = apply(spec, transform) if transform else spec
+        arrays = data.suffix == ".npz"
+        samples = read_labelled(data) if arrays else SampleFiles.find(data, spec, spec.time_steps).labelled()
         with progress(f"explain {spec.name} on {len(samples.y):,} samples"):
             found = explained(spec, samples, embedding=embedding, pictures=pictures)
         save_html(found, html)
