@@ -14,7 +14,9 @@ from neurokit.cli.outputs import Force, check_outputs
 
 def explain(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A zoo name, or path/file.py:factory.")],
-    data: Annotated[Path, typer.Option("--data", help="An .npz file with x and y, class folders, or a table of files and labels.")],
+    data: Annotated[
+        Path, typer.Option("--data", help="An .npz file with x and y, class folders, or a table of files and labels.")
+    ],
     html: Annotated[Path, typer.Option("--html", help="Page to write; one file that needs nothing else.")],
     weights: Annotated[
         Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt).")

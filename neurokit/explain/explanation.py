@@ -206,11 +206,12 @@ def _inputs(captured: Captured, data: Labelled) -> np.ndarray:
     if len(captured.inputs) > 1 or len(captured.graphs) > 1:
         reason = "it has several inputs or graphs"
         raise UnsupportedError(
-            "only networks of one image are explained", [Unsupported("", captured.spec.name, reason)]
+            "only networks of one image are explained",
+            [Unsupported("", captured.spec.name, reason, "a classifier of images")],
         )
     port = captured.inputs[0]
     steps = captured.known_steps if port.time_axis is not None else None
-    layout = Layout((Port(port.name, captured.spec.inputs[0].shape, port.dtype),), steps)
+    layout = Layout((Port(port.name, captured.spec.inputs[0].numbers, port.dtype),), steps)
     x = next(iter(feeds_of(data, layout).values()))
     return x if steps is None else np.moveaxis(x, 0, 1)
 

@@ -82,7 +82,9 @@ def tapped(captured: Captured) -> Tapped:
         program.add_submodule(name, tap)
         with program.graph.inserting_after(node):
             call = program.graph.call_module(name, (node,))
-        node.replace_all_uses_with(call, delete_user_cb=lambda user, own=call: user is not own)
+        users = [user for user in node.users if user is not call]
+        for user in users:
+            user.replace_input_with(node, call)
     program.recompile()
     timed = captured.inputs[0].time_axis is not None
 
