@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _EXAMPLE_SEED = 0
 _DENSE = ("ann-int8", "ann-fp32")
-_VALUES = 1 << 25  # values of all populations and steps in one batch of samples: memory stays flat
+_VALUES = 1 << 26  # values of all populations and steps in one batch of samples: memory stays flat
 _MOST_AT_ONCE = 64
 
 Sample = Union["torch.Tensor", Mapping[str, "torch.Tensor"]]
