@@ -171,7 +171,8 @@ def speck() -> list[Point]:
     camera = chip["static_chip"].quantity() + chip["host_chip"].quantity()
     points = [Point("speck2f", "smallest power with the camera on", 0.70e-3, camera, "Yao 2024, abstract")]
     seconds, source = 0.3, "Richter 2023, in a quotation"
-    reports = [simulate_workload(nmnist(share), ["speck2f"], "in-order", (), seconds / 30).chips[0] for share in (0.5, 1.0, 2.0)]
+    works = [nmnist(share) for share in (0.5, 1.0, 2.0)]
+    reports = [simulate_workload(work, ["speck2f"], "in-order", (), seconds / 30).chips[0] for work in works]
     # Recorded events were fed in: the camera is off.
     parts = [report.components["synapse"] + report.components["static"] for report in reports]
     for what, joules in (("converted", 141e-6), ("trained", 180e-6)):

@@ -153,9 +153,10 @@ def check_spec(spec: ModelSpec) -> None:
     """Refuses a model that cannot be priced, before it is captured.
 
     Raises:
-        UnsupportedError: If it has several graphs, declared states, or free axes.
+        UnsupportedError: If it has several graphs or free axes.
     """
-    refuse_ports(spec, ("dtypes", "inputs"), "the simulator", "price a part of it that has no declared states")
+    fix = "price one of its graphs, with sizes that are numbers"
+    refuse_ports(spec, ("dtypes", "inputs", "states"), "the simulator", fix)
 
 
 @dataclass(frozen=True)

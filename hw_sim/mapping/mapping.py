@@ -163,9 +163,8 @@ def _heard_by(
 
     found: list[tuple[Listener, Block | None]] = []
     for name in members:
-        for projection in network.into(name):
-            if projection.source in listening and not stays_inside(projection, members):
-                found.append((of(projection), None))
+        into = [p for p in network.into(name) if p.source in listening and not stays_inside(p, members)]
+        found += [(of(projection), None) for projection in into]
         for product in network.products_into(name):
             for operand in {product.left, product.right} & listening.keys():
                 whole = _operand(network[operand])
