@@ -153,10 +153,13 @@ def check_spec(spec: ModelSpec) -> None:
     """Refuses a model that cannot be priced, before it is captured.
 
     Raises:
-        UnsupportedError: If it has several graphs or free axes.
+        UnsupportedError: If it has several graphs, states that grow, or free axes.
     """
-    fix = "price one of its graphs, with sizes that are numbers"
-    refuse_ports(spec, ("dtypes", "inputs", "states"), "the simulator", fix)
+    graphs = spec.graphs or (spec.as_graph(),)
+    grows = any(state.grows for graph in graphs for state in graph.states)  # a cache: `energy --tokens` counts those
+    takes = ("dtypes", "inputs") if grows else ("dtypes", "inputs", "states")
+    fix = "price a part of it that has no growing states" if grows else "price one of its graphs, sizes as numbers"
+    refuse_ports(spec, takes, "the simulator", fix)
 
 
 @dataclass(frozen=True)
