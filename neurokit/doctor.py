@@ -33,6 +33,7 @@ _LIBRARIES = (
     ("nir", "neuromorphic interchange", False, "nir"),
     ("numba", "the event simulator", False, "numba"),
     ("aedat", "AEDAT 4.0 recordings", False, "aedat"),
+    ("nibabel", "NIfTI volumes", False, "nibabel"),
     ("sklearn", "the demo's digits", False, "scikit-learn"),
     ("skimage", "the demo's photographs", False, "scikit-image"),
 )

@@ -22,6 +22,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("list", "neurokit.cli.info:list_"),
     ("doctor", "neurokit.cli.info:doctor"),
     ("export", "neurokit.cli.export:export"),
+    ("deploy", "neurokit.cli.deploy:deploy"),
     ("verify", "neurokit.cli.verify:verify"),
     ("run", "neurokit.cli.run:run"),
     ("energy", "neurokit.cli.energy:energy"),
