@@ -15,6 +15,7 @@ from neurokit.render.accuracy import ways
 from neurokit.render.fidelity import fidelity as fidelity
 from neurokit.render.reach import reach as reach
 from neurokit.render.tables import plain_table
+from neurokit.render.training import training as training
 from neurokit.reports import LayerParity, ParityReport
 
 _COLOURS = {"ok": "green", "missing": "yellow", "broken": "red"}
