@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from neurokit.answers import answer as answer
     from neurokit.artifact import Artifact as Artifact
     from neurokit.bench.api import benchmark as benchmark
+    from neurokit.deploy import deploy as deploy
     from neurokit.dims import Dim as Dim
     from neurokit.generation import generate as generate
     from neurokit.loading import load as load
@@ -47,6 +48,7 @@ _PUBLIC = {
     "answer": "neurokit.answers",
     "benchmark": "neurokit.bench.api",
     "capture": "neurokit.pipeline",
+    "deploy": "neurokit.deploy",
     "exact": "neurokit.pipeline",
     "exact_finetune": "neurokit.pipeline",
     "generate": "neurokit.generation",

@@ -36,6 +36,7 @@ _LIBRARIES = (
     ("pytorch_lightning", "training", False, "pytorch-lightning"),
     ("torchmetrics", "training", False, "torchmetrics"),
     ("timm", "one model body", False, "timm"),
+    ("nibabel", "NIfTI volumes", False, "nibabel"),
     ("sklearn", "the demo's digits", False, "scikit-learn"),
     ("skimage", "the demo's photographs", False, "scikit-image"),
 )

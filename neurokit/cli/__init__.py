@@ -23,6 +23,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("doctor", "neurokit.cli.info:doctor"),
     ("train", "neurokit.cli.train:train"),
     ("export", "neurokit.cli.export:export"),
+    ("deploy", "neurokit.cli.deploy:deploy"),
     ("verify", "neurokit.cli.verify:verify"),
     ("run", "neurokit.cli.run:run"),
     ("energy", "neurokit.cli.energy:energy"),

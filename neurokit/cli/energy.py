@@ -20,6 +20,7 @@ from neurokit.cli._common import (
     samples_done,
     stdout_is_for_json,
 )
+from neurokit.cli._data import DATA_HELP, check_place
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
 from neurokit.cli._tokens import count_tokens
 from neurokit.cli.outputs import Force, check_outputs
@@ -42,8 +43,9 @@ def energy(
         Path | None,
         typer.Option(
             "--input",
+            "--data",
             metavar="FOLDER|FILE",
-            help="Samples: an image, .npy or .npz of arrays or events, .aedat, .aedat4 or .wav, or a folder of them.",
+            help=f"{DATA_HELP} Events (.npy, .npz, .aedat), sound (.wav) and volumes (.nii.gz) too.",
         ),
     ] = None,
     samples: Annotated[
@@ -147,7 +149,7 @@ def energy(
         raise InputError(f"--pace is {pace!r}", expected="one of " + ", ".join(PACES))
     if mapping not in STRATEGIES:
         raise InputError(f"--mapping is {mapping!r}", expected="one of " + ", ".join(STRATEGIES))
-    _refuse_missing(input_file)
+    check_place(input_file, "--input")
     check_outputs(out, html_file, force=force)
     with stdout_is_for_json(as_json):
         rules = estimator or DEFAULT_ESTIMATORS
@@ -310,9 +312,3 @@ def at_voltages(names: list[str], profiles: list[HardwareProfile], given: list[s
             )
         volts |= dict.fromkeys([name] if name else names, value)
     return [p.at_voltage(volts[n]) if n in volts else p for n, p in zip(names, profiles, strict=True)]
-
-
-def _refuse_missing(input_file: Path | None) -> None:
-    """Refuses a missing input before the minutes that loading and counting can take."""
-    if input_file is not None and not input_file.exists():
-        raise InputError(f"there is no input file or folder {input_file}", expected="an image, an array, events, audio")
