@@ -28,6 +28,7 @@ def with_data(jobs: Sequence[Job], place: Path, folder: Path) -> list[Job]:
         InputError: If the data do not fit a job's model, or have no labels.
     """
     if place.suffix == ".npz":
+        read_labelled(place)  # what cannot be scored ends it here, before anything is measured
         return [replace(job, data=str(place.resolve())) for job in jobs]
     written: dict[str, Path] = {}
     placed = []

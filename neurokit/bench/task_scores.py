@@ -10,7 +10,7 @@ import numpy as np
 from neurokit.bench.subject import Subject
 from neurokit.data.labelled import Labelled, read_labelled
 from neurokit.errors import MissingRuntimeError, NeurokitError
-from neurokit.tasks.scoring import Run, every_graph, predictions, scores, task_named
+from neurokit.tasks.scoring import Run, every_graph, feeds_of, predictions, scores, task_named
 
 
 def add_scores(row: dict[str, Any], subject: Subject, runner: Any, data: Path | Labelled) -> None:
@@ -45,6 +45,16 @@ def add_scores(row: dict[str, Any], subject: Subject, runner: Any, data: Path | 
         total = len(data.y)
         share = row["scores"]["metrics"][headline]["value"]
         row["accuracy"] = {"correct": round(share * total), "total": total, "data": data.name}
+
+
+def refuse_data(subject: Subject, path: Path) -> None:
+    """Refuses labelled data that cannot be scored, before anything is measured.
+
+    Raises:
+        InputError: If the file holds none, or none of the subject's shape.
+    """
+    if subject.layout is not None:
+        feeds_of(read_labelled(path), subject.layout)
 
 
 def _run(subject: Subject, runner: Any) -> Run:

@@ -79,9 +79,11 @@ def bench(
     debug: Debug = False,
 ) -> None:
     """Measure latency, throughput, memory and, where there is a meter, energy; or compare two results."""
+    from neurokit.bench.compare import check_limits
     from neurokit.bench.job import Job, Rules
     from neurokit.bench.plan import parse_deadline
 
+    check_limits(margin, confidence)
     if compare:
         _compare(what, margin, confidence, allow_invalid, as_json)
         return

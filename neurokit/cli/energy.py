@@ -22,7 +22,7 @@ from neurokit.cli._common import (
 )
 from neurokit.cli._data import DATA_HELP, check_place
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
-from neurokit.cli._tokens import count_tokens
+from neurokit.cli._tokens import check_text, count_tokens
 from neurokit.cli.outputs import Force, check_outputs
 from neurokit.errors import InputError
 
@@ -97,6 +97,14 @@ def energy(
         int | None,
         typer.Option("--tokens", metavar="N", help="Of a language model: what the N-th token of a text costs."),
     ] = None,
+    transform: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--transform",
+            metavar="NAME[:KEY=VALUE,...]",
+            help="Change the model first (neurokit list transforms); repeatable, in order.",
+        ),
+    ] = None,
     rate_coded: Annotated[
         int | None,
         typer.Option(
@@ -131,13 +139,16 @@ def energy(
     from neurokit.render.energy import energy as energy_report
 
     chip = chip or []
+    if tokens is not None and check_events and not chip:
+        check_outputs(out, force=force)
+        raise typer.Exit(check_text(model, tokens, out, as_json))
     if not chip and tokens is None:
         raise InputError("no chip is named", expected="--chip NAME", fix="neurokit chips lists them")
     profiles = at_voltages(chip, priced_chips(chip, price or []), voltage or [])
     if tokens is not None:
         check_outputs(out, html_file, force=force)
         others = {"--input": input_file, "--html": html_file, "--estimator": estimator, "--compare": compare}
-        count_tokens(model, tokens, profiles, out, as_json, {**others, "--check-events": check_events})
+        count_tokens(model, tokens, profiles, out, as_json, {**others, "--check-events": check_events}, transform)
         return
     for device in compare or ():
         load_comparator(device)
@@ -166,6 +177,7 @@ def energy(
             time_steps,
             weights,
             input_shape,
+            transform,
             rate_coded,
             check_events,
             compare,
@@ -202,6 +214,7 @@ def _simulate(
     time_steps: int | None,
     weights: Path | None,
     input_shape: list[str] | None,
+    transform: list[str] | None,
     rate_steps: int | None,
     check_events: bool,
     compare: list[str] | None,
@@ -214,6 +227,10 @@ def _simulate(
 
     with progress(f"load {model}"):
         spec = load(model, input_shape=parse_shapes(input_shape or []), time_steps=time_steps, weights=weights)
+    if transform:
+        from neurokit.transforms import transform as apply
+
+        spec = apply(spec, transform)
     spec, remarks = _in_rates(spec, rate_steps)
     steps = rate_steps or time_steps or spec.time_steps or 1
     check_spec(spec)

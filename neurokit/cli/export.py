@@ -126,10 +126,9 @@ def export(
     else:
         from neurokit import render
 
-        info = artifact.manifest.target_info
         compared = artifact.manifest.fidelity
         checked = render.fidelity(None if compared is None else Fidelity.from_json(compared))
-        render.show(*checked, render.parity(report), *render.reach(info), *render.accuracy(said))
+        render.show(*checked, render.parity(report), *render.accuracy(said))
         print_next(f"neurokit verify {shlex.quote(str(out))}")
     raise typer.Exit(0 if report.passed else 1)
 

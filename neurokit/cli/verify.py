@@ -54,8 +54,8 @@ def verify(
         from neurokit import render
         from neurokit.tasks.scoring import metric_of
 
-        for artifact, report in zip(artifacts, reports, strict=True):
-            render.show(render.parity(report), *render.reach(artifact.manifest.target_info))
+        for report in reports:
+            render.show(render.parity(report))
         render.show(render.pairs(pairs))
         for path, scores in said.items():
             typer.echo(f"{path}: {metric_of(scores)} of {scores['samples']} samples of {scores['data']}")
