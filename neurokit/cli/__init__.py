@@ -21,6 +21,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("chips", "neurokit.cli.chips:chips"),
     ("list", "neurokit.cli.info:list_"),
     ("doctor", "neurokit.cli.info:doctor"),
+    ("train", "neurokit.cli.train:train"),
     ("export", "neurokit.cli.export:export"),
     ("deploy", "neurokit.cli.deploy:deploy"),
     ("verify", "neurokit.cli.verify:verify"),

@@ -14,7 +14,7 @@ __all__ = ["CLASSES", "PuppetShapes", "render"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the torch Dataset when it is asked for: listing the zoo reads the names of the classes, without torch."""
+    """Imports the dataset when it is asked for: it needs torch, and listings of models must not."""
     if name == "PuppetShapes":
         from neurokit.data.puppets.shapes import PuppetShapes
 
