@@ -13,6 +13,7 @@ from neurokit.cli._common import (
     INTERRUPTED,
     Debug,
     Json,
+    Random,
     again,
     print_json,
     print_next,
@@ -101,6 +102,7 @@ def energy(
             "--rate-coded", metavar="T", min=1, help="Convert a network of ReLUs to spikes, T steps of rates."
         ),
     ] = None,
+    random: Random = "refuse",
     check_events: Annotated[
         bool,
         typer.Option(
@@ -165,6 +167,7 @@ def energy(
             weights,
             input_shape,
             rate_coded,
+            random,
             check_events,
             compare,
             samples,
@@ -201,6 +204,7 @@ def _simulate(
     weights: Path | None,
     input_shape: list[str] | None,
     rate_steps: int | None,
+    random: str,
     check_events: bool,
     compare: list[str] | None,
     samples: int | None,
@@ -212,6 +216,10 @@ def _simulate(
 
     with progress(f"load {model}"):
         spec = load(model, input_shape=parse_shapes(input_shape or []), time_steps=time_steps, weights=weights)
+    if changes := pipeline.with_random((), random):
+        from neurokit.transforms import transform
+
+        spec = transform(spec, changes)
     spec, remarks = _in_rates(spec, rate_steps)
     steps = rate_steps or time_steps or spec.time_steps or 1
     check_spec(spec)

@@ -162,6 +162,8 @@ _ALIGNED = {
     aten.detach.default,
     aten.contiguous.default,
     aten.to.dtype,
+    aten.to.device,
+    aten.to.other,
     aten.to.dtype_layout,
     aten._to_copy.default,
     aten.type_as.default,
