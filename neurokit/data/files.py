@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 
 from neurokit.data.named import read_named
+from neurokit.data.pixels import in_type
 from neurokit.data.recordings import EVENT_FILES, as_events, convention_of, read_aedat, read_audio
 from neurokit.errors import InputError, NeurokitError
 
@@ -144,7 +145,7 @@ def _image(path: Path, spec: ModelSpec) -> np.ndarray:
         mode = "L" if channels == 1 else "RGB"
         pixels = np.asarray(image.convert(mode).resize((width, height)), dtype=np.float32) / 255.0
     pixels = pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
-    return np.ascontiguousarray(pixels * (info.high - info.low) + info.low)
+    return in_type(pixels * (info.high - info.low) + info.low, info.dtype)
 
 
 def _from_npz(data: Any, path: Path, spec: ModelSpec, time_steps: int | None) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from neurokit.data.puppets.names import CLASSES as PUPPETS
 from neurokit.models.common.ports import imagenet_image
 from neurokit.spec import ModelSpec, register_model
 
@@ -16,23 +17,6 @@ SHAPE = (3, 224, 224)
 SMALL_SHAPE = (3, 64, 64)
 MOBILENET = "Sandler et al., MobileNetV2, CVPR 2018; classes of the HaSPeR data set"
 RESNET = "He et al., Deep Residual Learning, CVPR 2016; classes of the HaSPeR data set"
-PUPPETS = (
-    "bird",
-    "chicken",
-    "cow",
-    "crab",
-    "deer",
-    "dog",
-    "elephant",
-    "horse",
-    "llama",
-    "moose",
-    "panther",
-    "rabbit",
-    "snail",
-    "snake",
-    "swan",
-)
 
 
 @register_model
