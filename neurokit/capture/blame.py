@@ -84,6 +84,10 @@ def reason_for(job: Any, side: str, case: Any, found: Comparison) -> Unsupported
     if any(True for _ in foreign_hooks(job.eager)):
         path = next(path for path, *_ in foreign_hooks(job.eager))
         return Unsupported(path, kind, f"a hook of it computes what the program does not ({apart})", "make it a module")
+    declared = job.spec.time_output
+    if side == "steps" and declared not in ("auto", "sequence"):
+        why = f"its answer is not the {declared} of what single steps give, as time_output says ({apart})"
+        return Unsupported("", kind, why, 'give the right time_output in the ModelSpec, or leave it at "auto"')
     if side == "steps":
         return Unsupported("", kind, f"what it computes in one step depends on other steps ({apart})", "")
     fix = "report it with the model; a ModelSpec with time_input and time_output says what it takes"
