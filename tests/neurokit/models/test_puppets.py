@@ -7,10 +7,10 @@ from PIL import Image
 from scipy.ndimage import grey_dilation
 
 from neurokit.data.files import read_samples
+from neurokit.data.images import image_sample
 from neurokit.models.common.silhouette import Silhouette
 from neurokit.models.puppets import puppets_mobilenet_v2, puppets_mobilenet_v2_035
 from neurokit.spec import TensorSpec
-from neurokit.tasks.images import image_sample
 
 
 def pictures(size, seed=0):
