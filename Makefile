@@ -1,16 +1,16 @@
 # Needs Python 3.11 or newer, make and a C compiler. `make setup` is done by the others when it is due.
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS := bench,demo,dev,events,nir,onnx,oracles,sim,tensorrt,torch,triton
+EXTRAS := bench,demo,dev,docs,events,nir,onnx,oracles,sim,tensorrt,torch,triton
 PYTEST_ARGS ?=
 WORKERS ?= 2
 GPUS ?= 1
 bin := $(VENV)/bin
 stamp := $(VENV)/.installed
 
-.PHONY: help setup demo test test-slow lint bench gpu catalogue clean
+.PHONY: help setup demo test test-slow lint docs bench gpu catalogue clean
 help:
-	@echo "make setup | demo | test | test-slow | lint | bench | gpu | catalogue | clean    (PYTHON=python3.12 chooses the interpreter)"
+	@echo "make setup | demo | test | test-slow | lint | docs | bench | gpu | catalogue | clean    (PYTHON=python3.12 chooses the interpreter)"
 
 setup: $(stamp)
 
@@ -39,6 +39,10 @@ lint: $(stamp)
 	$(bin)/ruff format --check .
 	$(bin)/mypy
 	$(bin)/lint-imports
+
+# The documentation site, in build/site; needs no network.
+docs: $(stamp)
+	NO_MKDOCS_2_WARNING=1 $(bin)/python -m mkdocs build
 
 # The kernels' figures need a GPU: `make gpu`.
 bench: $(stamp)
