@@ -1,16 +1,18 @@
 # Needs Python 3.11 or newer, make and a C compiler. `make setup` is done by the others when it is due.
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS := bench,demo,dev,docs,events,nir,onnx,oracles,sim,tensorrt,torch,triton
+EXTRAS := bench,demo,dev,docs,events,nir,onnx,oracles,sim,tensorrt,torch,train,triton,volumes
 PYTEST_ARGS ?=
 WORKERS ?= 2
 GPUS ?= 1
+ARTIFACTS ?= $(addprefix build/demo/puppets/,onnx onnx-int8 onnx-step)
 bin := $(VENV)/bin
+app := examples/puppets/app
 stamp := $(VENV)/.installed
 
-.PHONY: help setup demo test test-slow lint docs bench gpu catalogue clean
+.PHONY: help setup demo app test test-slow lint docs bench gpu catalogue clean
 help:
-	@echo "make setup | demo | test | test-slow | lint | docs | bench | gpu | catalogue | clean    (PYTHON=python3.12 chooses the interpreter)"
+	@echo "make setup | demo | app | test | test-slow | lint | docs | bench | gpu | catalogue | clean    (PYTHON=python3.12 chooses the interpreter)"
 
 setup: $(stamp)
 
@@ -26,6 +28,16 @@ $(stamp): pyproject.toml constraints.txt
 
 demo: $(stamp)
 	$(bin)/python -m neurokit demo
+
+# The page of the puppets, for what `make demo` left or for ARTIFACTS="DIR DIR"; npm fetches ONNX Runtime's WebAssembly by
+# the sums in package-lock.json.
+app: $(stamp) $(app)/node_modules/.package-lock.json
+	$(bin)/python $(app)/serve.py $(ARTIFACTS)
+
+$(app)/node_modules/.package-lock.json: $(app)/package.json $(app)/package-lock.json
+	@command -v npm >/dev/null || { echo "error: there is no npm"; echo "fix: install Node.js 18 or newer"; exit 2; }
+	npm ci --ignore-scripts --no-audit --no-fund --prefix $(app)
+	@touch $@
 
 # A process that has nothing left takes from the other's rest; one thread each, or they would wait for each other's.
 test: $(stamp)

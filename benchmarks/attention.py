@@ -1,17 +1,23 @@
 """Measures the kernels of sparse attention beside dense attention and FlexAttention on the same index, parity first.
 
     python benchmarks/attention.py --out benchmarks/results/attention-h200.json [--limit 420] [--lengths 8192 32768]
+    python benchmarks/attention.py --parity-only [--kernel block_sparse_attention] [--processes 8]
+    python benchmarks/attention.py --no-parity --only sparse decode
 
-bfloat16, 32 heads on 8, width 128, causal. Every figure is a median of CUDA-graph replays (benchmarks/gpu_timing.py) of
-the kernel with a given index; what selects blocks is timed on rows of its own. Density is the share of causal blocks.
+Every case and every row is printed as it ends. bfloat16, 32 heads on 8, width 128, causal. Every figure is a median of
+CUDA-graph replays (benchmarks/gpu_timing.py) of the kernel with a given index; what selects blocks is timed on rows of
+its own. Compiling is done before, has a bound of its own, and its seconds stand beside. Density is the share of causal
+blocks.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,23 +28,43 @@ import torch.nn.functional as F
 from gpu_timing import graph_time
 
 from neurokit.attention import BlockIndex, TokenSet
-from neurokit.kernels import block_sparse_attention, checks, config, estimate_blocks, sparse_decode
-from neurokit.kernels.contract import KERNELS
+from neurokit.kernels import block_sparse_attention, config, estimate_blocks, sparse_decode
 from neurokit.kernels.estimate_blocks.examples import arguments
 
-NAMES = ("block_sparse_attention", "sparse_decode", "estimate_blocks")
 HEADS, GROUPS, WIDTH = 32, 8, 128
-#: The first is the default; a tile is one block of keys where products are of 64 rows and more.
+COMPILING = 60.0  # seconds that one form may take to compile
+#: (128, 128, 8, 2, 0) was best on an H100 before the next block's number could be loaded ahead.
 TUNED = [
-    {"rows": rows, "tile": tile, "num_warps": warps, "num_stages": stages}
-    for rows, tile, warps, stages in (
-        (128, 128, 8, 2),
-        (128, 128, 8, 3),
-        (128, 128, 8, 1),
-        (128, 128, 4, 2),
-        (64, 128, 4, 2),
+    {"rows": rows, "tile": tile, "num_warps": warps, "num_stages": stages, "ahead": ahead}
+    for rows, tile, warps, stages, ahead in (
+        (128, 128, 8, 2, 1),
+        (128, 128, 8, 2, 0),
+        (128, 64, 8, 2, 1),
+        (128, 64, 8, 3, 1),
+        (128, 64, 8, 4, 1),
+        (128, 128, 8, 3, 1),
     )
 ]
+
+
+class TooLongError(Exception):
+    """Something took longer than it may."""
+
+
+@contextmanager
+def bounded(seconds: float) -> Iterator[None]:
+    """Ends what is inside, at the next line of Python, by `TooLongError`."""
+
+    def ring(*_: Any) -> None:
+        raise TooLongError(f"longer than {seconds:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 class Log:
@@ -67,58 +93,26 @@ class Log:
 def timed(work: Callable[[], Any]) -> float | str:
     """Returns milliseconds, or why there are none."""
     try:
+        with bounded(COMPILING):
+            work()
         return graph_time(work, replays=5) * 1e3
     except Exception as error:  # an opponent that does not run is a row that says so
         torch.cuda.synchronize()
         return f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
 
 
-def parity(log: Log) -> None:
-    device, found = torch.device("cuda"), {}
-    for name in NAMES:
-        kernel = KERNELS.get(name)
-        runs = []
-        for dtype in checks.DTYPES:
-            try:
-                runs.append(checks.parity(kernel, device, dtype))
-            except Exception as error:
-                runs.append((0, [f"{dtype}: {type(error).__name__}: {str(error)[:300]}"]))
-        try:
-            runs.append(checks.gradients(kernel, device))
-        except Exception as error:
-            runs.append((0, [f"gradients: {type(error).__name__}: {str(error)[:300]}"]))
-        if kernel.gradients:
-            runs.append(half_gradients(kernel))
-        found[name] = {"cases": sum(n for n, _ in runs), "wrong": [fault for _, faults in runs for fault in faults]}
-    log.data["parity"] = found
-    log.write()
-    print("parity", found, flush=True)
+def proven(log: Log, names: tuple[str, ...], seconds: float, processes: int) -> None:
+    """Compares the kernels with their definitions, and prints each case as it ends."""
+    from attention_parity import parity
 
-
-def half_gradients(kernel: Any) -> tuple[int, list[str]]:
-    """Compares gradients in bfloat16, blocks of 64 and 128, with the definition in float64."""
-    from neurokit.attention import attend
-
-    faults = []
-    cases = ((64, 64, False), (128, 128, False), (128, 128, True), (1, 16, False), (128, 16, True))
-    for block_q, block_k, bias in cases:
-        index = index_of(512, 0.4, block_q, block_k)
-        q, k, v = (x.float().to(torch.bfloat16) for x in tensors(512))
-        extra = torch.randn(1, GROUPS, 512, device="cuda") if bias else None
-        ours = [x.clone().requires_grad_() for x in (q, k, v)]
-        theirs = [x.double().requires_grad_() for x in (q, k, v)]
-        weight = torch.randn(1, HEADS, 512, WIDTH, device="cuda")
-        try:
-            out = kernel.function(*ours, index, key_bias=extra)[0]
-            exact = attend(*theirs, index.to_dense(), None if extra is None else extra.double())[0]
-            mine = torch.autograd.grad((out.float() * weight).sum(), ours)
-            right = torch.autograd.grad((exact * weight.double()).sum(), theirs)
-            off = [float((a.double() - b).norm() / b.norm()) for a, b in zip(mine, right, strict=True)]
-            if not max(off) < 2e-2:
-                faults.append(f"bf16 gradients, blocks {block_q} x {block_k}, bias {bias}: off by {off}")
-        except Exception as error:
-            faults.append(f"bf16 gradients, blocks {block_q} x {block_k}: {type(error).__name__}: {str(error)[:200]}")
-    return len(cases), faults
+    found = []
+    for row in parity(names, seconds, processes):
+        found.append(row)
+        log.data["parity"] = found
+        log.write()
+        print("parity", "WRONG" if row["fault"] else "right", row, flush=True)
+    wrong = [row["case"] for row in found if row["fault"]]
+    print(f"parity: {len(found)} cases, {len(wrong)} wrong or not ended: {wrong}", flush=True)
 
 
 def tensors(length: int, new: int | None = None) -> tuple[torch.Tensor, ...]:
@@ -154,6 +148,18 @@ def flex(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, index: BlockIndex) -
     return lambda: run(q, k, v, block_mask=mask, enable_gqa=True)
 
 
+def against_flex(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, index: BlockIndex, out: torch.Tensor) -> Any:
+    """Returns FlexAttention's time with the same index, the seconds of its compilation, and how far it is from ours."""
+    try:
+        start, other = time.monotonic(), flex(q, k, v, index)
+        with bounded(COMPILING):
+            off = float((other().float() - out.float()).abs().max())
+        compiled = round(time.monotonic() - start, 1)
+        return {"flex_ms": timed(other), "flex_compile_s": compiled, "largest_difference_from_flex": off}
+    except Exception as error:
+        return {"flex_ms": f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"}
+
+
 def sparse(log: Log, lengths: list[int], tune: bool) -> None:
     """Times the kernel with an index, dense attention and FlexAttention."""
     best = TUNED[0]
@@ -176,13 +182,7 @@ def sparse(log: Log, lengths: list[int], tune: bool) -> None:
             with config.override("block_sparse_attention", best):
                 ours, out = timed(run), run()[0]
             row = {"part": "sparse", "length": length, "density": blocks_of(index), "sdpa_ms": dense, "ours_ms": ours}
-            try:
-                other = flex(q, k, v, index)
-                off = float((other().float() - out.float()).abs().max())
-                row |= {"flex_ms": timed(other), "largest_difference_from_flex": off}
-            except Exception as error:
-                row["flex_ms"] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
-            log.add(config=best, **row)
+            log.add(config=best, **row, **against_flex(q, k, v, index, out))
         torch.cuda.empty_cache()
 
 
@@ -240,19 +240,38 @@ def estimate(log: Log) -> None:
         torch.cuda.empty_cache()
 
 
+PARTS = ("decode", "estimate", "one query a block", "sparse")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("attention.json"))
     parser.add_argument("--limit", type=float, default=420.0, help="seconds after which nothing more is started")
     parser.add_argument("--lengths", type=int, nargs="*", default=[8192, 32768, 65536, 131072])
     parser.add_argument("--no-tune", action="store_true", help="take the default launch parameters")
-    arguments_ = parser.parse_args()
-    log = Log(arguments_.out, arguments_.limit)
-    parity(log)
-    for part in (lambda: decode(log), lambda: estimate(log), lambda: per_query(log)):
+    parser.add_argument("--parity-only", action="store_true", help="compare, and time nothing")
+    parser.add_argument("--no-parity", action="store_true", help="time what was compared before")
+    parser.add_argument("--parity-limit", type=float, default=150.0, help="seconds of comparing")
+    parser.add_argument("--processes", type=int, default=8, help="cases that are compared at a time")
+    parser.add_argument("--kernel", nargs="*", help="the kernels to compare; default is all")
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS), help="what to time")
+    given = parser.parse_args()
+    # One form a length and index: beyond its limit of recompilations torch would run the dense form.
+    torch._dynamo.config.recompile_limit = 64
+    log = Log(given.out, given.limit)
+    if not given.no_parity:
+        from attention_parity import NAMES
+
+        proven(log, tuple(given.kernel or NAMES), min(given.parity_limit, log.left()), given.processes)
+    parts = {
+        "decode": lambda: decode(log),
+        "estimate": lambda: estimate(log),
+        "one query a block": lambda: per_query(log),
+        "sparse": lambda: sparse(log, given.lengths, not given.no_tune),
+    }
+    for name in () if given.parity_only else given.only:
         if log.left() > 30:
-            part()
-    sparse(log, arguments_.lengths, not arguments_.no_tune)
+            parts[name]()
 
 
 if __name__ == "__main__":

@@ -81,7 +81,6 @@ def norse_network() -> nn.Module:
             self.fc, self.lif = nn.Linear(64, 10), norse.LIFBoxCell()
 
         def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Returns one output a sample."""
             state, total = None, torch.zeros(())
             for _ in range(STEPS):
                 spikes, state = self.lif(self.fc(4 * image.flatten(1)), state)
@@ -108,7 +107,6 @@ def multi_step() -> nn.Module:
             functional.set_step_mode(self, "m")
 
         def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Returns one output a sample."""
             functional.reset_net(self)
             return self.body(image.unsqueeze(0).repeat(STEPS, 1, 1, 1, 1)).mean(0)
 

@@ -22,12 +22,14 @@ import numpy as np
 import torch
 
 from neurokit import pipeline, provenance
+from neurokit.attention import Call
+from neurokit.attention.graph import gathered
 from neurokit.loading import load
 from neurokit.models.decoder import TINY_LM, decoder_spec
 from neurokit.models.decoder.config import DecoderConfig
-from neurokit.spec import ModelSpec
+from neurokit.spec import ModelSpec, TensorSpec
 
-RUNS = 5
+RUNS, BLOCK = 5, 64
 WIDE = DecoderConfig(
     vocabulary=256, width=512, inner=512, layers=2, heads=8, kv_heads=8, head_size=64, longest=8192, stop=()
 )
@@ -117,6 +119,62 @@ def prompt_seconds(folder: Path, tokens: int) -> dict[str, Any]:
     }
 
 
+class Dense(torch.nn.Module):
+    """Causal softmax attention of a whole prompt."""
+
+    def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """Returns the output `[B, H, N, D]`."""
+        mask = torch.ones(q.shape[2], q.shape[2], dtype=torch.bool).tril().expand(1, 1, -1, -1)
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+class Selected(torch.nn.Module):
+    """The same over the listed blocks of 64 keys of each block of 64 queries, which come as a table."""
+
+    def __init__(self, slots: int) -> None:
+        super().__init__()
+        self.slots = slots
+
+    def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        """Returns the output `[B, H, N, D]`; `table` is bool `[B, H, N / 64, N / 64]`."""
+        return gathered(Call(q, k, v), table, self.slots, BLOCK, BLOCK)
+
+
+def selected_seconds(folder: Path, tokens: int, share: float = 0.25) -> dict[str, Any]:
+    """Times attention to a quarter of the causal blocks, gathered, beside dense attention; selecting not included."""
+    count, heads, rng = tokens // BLOCK, 8, np.random.default_rng(0)
+    slots = max(1, round(share * (count + 1) / 2))
+    table = np.zeros((1, heads, count, count), bool)
+    for head, row in np.ndindex(heads, count):
+        table[0, head, row, rng.choice(row + 1, min(slots, row + 1), replace=False)] = True
+        table[0, head, row, row] = True
+    table &= table.cumsum(-1) <= slots
+    ports = tuple(TensorSpec(name, (heads, tokens, 64), layout="HLF") for name in "qkv")
+    listed = TensorSpec("table", (heads, count, count), "bool", "HLF")
+    feeds = {name: rng.standard_normal((1, heads, tokens, 64)).astype(np.float32) for name in "qkv"}
+    sparse = ModelSpec("gathered", lambda: Selected(slots), (*ports, listed))
+    made = {
+        "dense": (ModelSpec("dense", Dense, ports), "standard", feeds),
+        "gathered": (sparse, "decomposed", feeds | {"table": table}),
+    }
+    runs = {}
+    for name, (spec, form, given) in made.items():
+        artifact = pipeline.lower(
+            pipeline.capture(spec, batch=1), "onnx", folder / name, attention=form, verified=False
+        )
+        runner = pipeline.open(artifact, threads=1)
+        runs[name] = lambda runner=runner, given=given: runner(given)
+        runs[name]()
+    seconds = {name: min(timed(run) for _ in range(RUNS)) for name, run in runs.items()}
+    density = float(table.sum() / (heads * count * (count + 1) / 2))
+    return {
+        "tokens": tokens,
+        "density of the causal blocks": density,
+        "seconds": seconds,
+        "bar: dense over gathered, at least 1.5": seconds["dense"] / seconds["gathered"],
+    }
+
+
 def timed(run: Callable[[], Any]) -> float:
     """Returns the seconds of one run."""
     start = time.perf_counter()
@@ -135,6 +193,7 @@ def main() -> None:
         found = {
             "export": export(Path(folder), not arguments.without_stock),
             "prompt": prompt_seconds(Path(folder), arguments.tokens),
+            "selected": selected_seconds(Path(folder), 2 * arguments.tokens),
             "provenance": provenance.collect(),
         }
     text = json.dumps(found, indent=1)

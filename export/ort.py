@@ -302,8 +302,13 @@ class OnnxRunner:
         results = binding.get_outputs()
         self._begun = begun
         kept = zip(info.states, results[len(names) :], strict=True)
-        self._states[info.name] = {state.input: value for state, value in kept}
+        self._keep({state.name: value for state, value in kept})
         return {name: value.numpy() for name, value in zip(names, results, strict=False)}
+
+    def _keep(self, values: Mapping[str, Any]) -> None:
+        """Keeps states after a call; of one name in several graphs they are one state."""
+        for name, graph in self._graphs.items():
+            self._states[name] |= {s.input: values[s.name] for s in graph.states if s.name in values}
 
     def _need_streaming(self, verb: str) -> None:
         if not self.streaming:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from neurokit.answers import answer as answer
     from neurokit.artifact import Artifact as Artifact
     from neurokit.bench.api import benchmark as benchmark
+    from neurokit.deploy import deploy as deploy
     from neurokit.dims import Dim as Dim
     from neurokit.generation import generate as generate
     from neurokit.loading import load as load
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from neurokit.spec import StateSpec as StateSpec
     from neurokit.spec import TensorSpec as TensorSpec
     from neurokit.spec import register_model as register_model
+    from neurokit.training.api import train as train
     from neurokit.transforms import transform as transform
     from neurokit.transforms.rate_coding.convert import rate_coded as rate_coded
 
@@ -46,6 +48,7 @@ _PUBLIC = {
     "answer": "neurokit.answers",
     "benchmark": "neurokit.bench.api",
     "capture": "neurokit.pipeline",
+    "deploy": "neurokit.deploy",
     "exact": "neurokit.pipeline",
     "exact_finetune": "neurokit.pipeline",
     "generate": "neurokit.generation",
@@ -54,6 +57,7 @@ _PUBLIC = {
     "open": "neurokit.pipeline",
     "rate_coded": "neurokit.transforms.rate_coding.convert",
     "register_model": "neurokit.spec",
+    "train": "neurokit.training.api",
     "transform": "neurokit.transforms",
     "simulate": "neurokit.pipeline",
     "verify": "neurokit.pipeline",

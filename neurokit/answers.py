@@ -10,6 +10,10 @@ import numpy as np
 
 from neurokit import pipeline
 from neurokit.artifact import Artifact
+from neurokit.data.files import read_arrays
+from neurokit.data.found import find
+from neurokit.data.kinds import IMAGES, is_readable, kind_of
+from neurokit.data.of_artifact import spec_of
 from neurokit.errors import InputError
 from neurokit.manifest import TensorInfo
 from neurokit.spec import TensorSpec
@@ -44,6 +48,17 @@ def answer(artifact: Artifact | str | Path, samples: Sequence[Any], **options: A
         return [task.answer(task.predict(_outputs(runner, artifact, each), settings)[0], settings) for each in feeds]
 
 
+def files_at(place: Path) -> list[Path]:
+    """Returns the files of samples at a place: a file itself, those of a folder, of class folders or of a list.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if place.is_file() and place.suffix.lower() not in (".csv", ".tsv", ".json", ".jsonl"):
+        return [place]
+    return [item.value for item in find(place).items]
+
+
 def _outputs(runner: Any, artifact: Artifact, feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
     manifest = artifact.manifest
     if len(manifest.graphs) > 1:
@@ -59,7 +74,7 @@ def _outputs(runner: Any, artifact: Artifact, feeds: Mapping[str, np.ndarray]) -
 def _feeds(sample: Any, artifact: Artifact, task: Task, settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Returns one sample as a batch of one, by name."""
     ports = {p.name: p for graph in artifact.manifest.graphs for p in graph.inputs if not p.source}
-    given = _read(sample)
+    given = _read(sample, artifact)
     if not isinstance(given, Mapping):
         if len(ports) > 1:
             raise InputError(
@@ -76,19 +91,18 @@ def _feeds(sample: Any, artifact: Artifact, task: Task, settings: Mapping[str, A
     return {name: _placed(given[name], port, artifact, task, settings) for name, port in ports.items()}
 
 
-def _read(sample: Any) -> Any:
-    """Returns the arrays of .npy and .npz files; any other sample as it is."""
+def _read(sample: Any, artifact: Artifact) -> Any:
+    """Returns the arrays of a file of arrays, events, sound or a volume; an image, which the task reads, as it is."""
     path = Path(sample) if isinstance(sample, str | Path) else None
     if path is not None and not path.is_file():  # a pipe would be waited for
         raise InputError(f"there is no file {path}", expected="an image, a .npy or .npz file")
-    if path is None or path.suffix not in (".npy", ".npz"):
+    if path is None or kind_of(path) in IMAGES or not is_readable(path):
         return sample
-    try:
-        with path.open("rb") as file:
-            data = np.load(file, allow_pickle=False)
-            return data if isinstance(data, np.ndarray) else {name: data[name] for name in data.files}
-    except Exception as error:  # numpy and zipfile have exceptions of their own
-        raise InputError(f"{path} cannot be read: {str(error)[:200]}", expected="a file that numpy wrote") from error
+    spec, steps = spec_of(artifact.manifest)
+    parts = read_arrays(path, spec, steps)
+    if len(parts) > 1:
+        raise InputError(f"{path} holds {len(parts)} samples", expected="one a file", fix="numpy.save each on its own")
+    return parts[0]
 
 
 def _placed(sample: Any, info: TensorInfo, artifact: Artifact, task: Task, settings: Mapping[str, Any]) -> np.ndarray:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from neurokit.dims import Dim, Linear, Size, as_size, collect, names_in, substitute
-from neurokit.errors import InputError
+from neurokit.errors import InputError, Unsupported
 from neurokit.registry import Registry
 
 if TYPE_CHECKING:
@@ -183,6 +183,23 @@ class TokenWork:
 
 
 @dataclass(frozen=True)
+class SparseForms:
+    """What a model whose attention may select its keys says of that.
+
+    Attributes:
+        obstacles: Returns why it has no graph, `("masked" or "gathered")`: a dense product under a mask, or the
+            selected keys alone.
+        gathered: Returns the same model, reading the selected keys alone; None where no layer selects.
+        select: Returns the model with its dense layers, or some of them, attending by a registered pattern,
+            `(pattern, settings, layers or None for all)`.
+    """
+
+    obstacles: Callable[[str], Sequence[Unsupported]]
+    gathered: Callable[[], ModelSpec] | None
+    select: Callable[[str, Mapping[str, Any], Sequence[int] | None], ModelSpec]
+
+
+@dataclass(frozen=True)
 class AppliedTransform:
     """A transform that a specification has been through.
 
@@ -228,6 +245,9 @@ class ModelSpec:
         graphs: The functions of a model that has several (encoder and step); inputs, outputs, states, arguments and
             example are theirs then.
         fixed_cache: If given, returns the same model with caches of so many entries in the place of caches that grow.
+        sparse: If given, what its attention may select, and in which forms.
+        spiking_text: If given, returns its module in whole numbers, for the event engine
+            (`neurokit.program.spiking_text`).
         token_work: If given, returns what the token behind so many others costs, part by part.
         exact_bits: Bits of a weight where the model is meant in its exact form (the transform `exact`), or None.
         large: Whether its module takes more than a gigabyte; what goes over the whole zoo builds it only when asked.
@@ -255,6 +275,8 @@ class ModelSpec:
     method: str = "forward"
     graphs: tuple[GraphSpec, ...] = ()
     fixed_cache: Callable[[int], ModelSpec] | None = None
+    sparse: SparseForms | None = None
+    spiking_text: Callable[[Any], Any] | None = None
     token_work: Callable[[int], tuple[TokenWork, ...]] | None = None
     exact_bits: int | None = None
     large: bool = False

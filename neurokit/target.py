@@ -51,6 +51,7 @@ class TargetInfo:
         install: Command that installs what is missing.
         streaming: Whether a runner of this target can `step`.
         calibrated: Whether lowering takes calibration data.
+        quantised: Whether it lowers to integers without being asked to, so that it wants calibration data.
         optional: What an option needs on top, by the option: import names of libraries.
         takes: What it takes beyond one input of fractions with sizes that are numbers: of `PORT_TRAITS`.
         runtime: "onnxruntime" where ONNX Runtime alone runs its artifacts, as on a device; else "".
@@ -64,6 +65,7 @@ class TargetInfo:
     install: str = ""
     streaming: bool = False
     calibrated: bool = False
+    quantised: bool = False
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     takes: frozenset[str] = frozenset()
     runtime: str = ""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from neurokit.errors import InputError
+from neurokit.export.onnx.sparse import SPARSE
 
 AttentionForm = Literal["decomposed", "standard", "ort"]
 FORMS: tuple[str, ...] = get_args(AttentionForm)
@@ -19,16 +20,18 @@ MICROSOFT = "com.microsoft"
 
 
 def form_of(options: Mapping[str, Any]) -> AttentionForm:
-    """Returns the form that the target's options ask for.
+    """Returns the form that the target's options ask for; masked and gathered attention is decomposed.
 
     Raises:
-        InputError: If it is none of the three.
+        InputError: If it is none of them.
     """
     asked = options.get("attention", "decomposed")
+    if asked in SPARSE:
+        return "decomposed"
     for form in get_args(AttentionForm):
         if asked == form:
             return form
-    raise InputError(f"--option attention={asked}", expected="one of " + ", ".join(FORMS))
+    raise InputError(f"--option attention={asked}", expected="one of " + ", ".join((*FORMS, *SPARSE)))
 
 
 def opset_of(program: Any, form: AttentionForm) -> int:

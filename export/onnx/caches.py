@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from neurokit.errors import InputError, Unsupported
+from neurokit.export.onnx.sparse import in_sparse_form
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured
@@ -42,11 +43,20 @@ def no_fixed_cache(captured: Captured, entries: int | None, form: str) -> list[U
     return []
 
 
-def with_fixed_cache(captured: Captured, entries: int | None) -> Captured:
-    """Returns the capture of the same model with caches of so many entries; None leaves it as it is."""
-    if entries is None or captured.spec.fixed_cache is None:
+def in_form(captured: Captured, entries: int | None, sparse: str | None) -> Captured:
+    """Returns the capture of the same model as the options want it: captured again only where that changes it.
+
+    Args:
+        captured: The model.
+        entries: Entries of caches of a fixed size, or None for caches that grow.
+        sparse: "masked" or "gathered", or None.
+    """
+    spec = in_sparse_form(captured.spec, sparse)
+    if entries is not None and spec.fixed_cache is not None:
+        spec = spec.fixed_cache(entries)
+    if spec is captured.spec:
         return captured
     from neurokit.capture import capture
 
-    made = capture(captured.spec.fixed_cache(entries), batch=captured.batch)
+    made = capture(spec, batch=captured.batch)
     return replace(made, notes=captured.notes, fidelity=captured.fidelity)

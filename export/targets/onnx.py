@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from neurokit.errors import InputError, Unsupported, UnsupportedError
 from neurokit.export.onnx.attention import form_of
-from neurokit.export.onnx.caches import entries_of, no_fixed_cache, with_fixed_cache
+from neurokit.export.onnx.caches import entries_of, in_form, no_fixed_cache
+from neurokit.export.onnx.sparse import no_sparse_form, sparse_of
 from neurokit.manifest import TaskInfo
 from neurokit.port_traits import PORT_TRAITS
 from neurokit.target import LowerOptions, TargetInfo, register_target
@@ -42,7 +43,8 @@ class OnnxTarget:
             )
         own = options.over({"attention": "decomposed", "cache": "grow"}, self.info.name)
         form_of(own)
-        return [*reasons, *no_fixed_cache(captured, entries_of(own), self.form)]
+        caches = no_fixed_cache(captured, entries_of(own), self.form)
+        return [*reasons, *caches, *no_sparse_form(captured, sparse_of(own))]
 
     def _not_in_this_form(self, captured: Captured) -> list[Unsupported]:
         """Returns why the model's state, or its lack of one, does not go with this form."""
@@ -85,7 +87,8 @@ class OnnxTarget:
         from neurokit.export.onnx.passes import node_count
 
         attention = form_of(options.extra)
-        captured = self.prepare(with_fixed_cache(captured, entries_of(options.extra)))
+        sparse = sparse_of(options.extra)
+        captured = self.prepare(in_form(captured, entries_of(options.extra), sparse))
         if self.form == "sequence" and captured.form != "sequence":
             raise UnsupportedError("a step capture cannot become a sequence", [])
         entries = describe(captured)
@@ -105,7 +108,7 @@ class OnnxTarget:
         if captured.spec.task is not None:  # of caches of fixed size: how long a text may be
             entries["task"] = TaskInfo(**asdict(captured.spec.task))
         entries["form"] = {"onnx-scan": "scan", "onnx-step": "step"}.get(self.info.name, "sequence")
-        entries["target_info"] |= {"nodes": nodes, "nodes_inlined": inlined, "attention": attention}
+        entries["target_info"] |= {"nodes": nodes, "nodes_inlined": inlined, "attention": sparse or attention}
         return entries
 
     def open(self, artifact: Artifact, **options: Any) -> OnnxRunner:

@@ -42,6 +42,7 @@ class Int8Target(OnnxTarget):
         opens_with=("onnxruntime", "onnx"),
         install='pip install "neurokit-edge[onnx]"',
         calibrated=True,
+        quantised=True,
         takes=frozenset({"dtypes", "inputs"}),
         runtime="onnxruntime",
     )

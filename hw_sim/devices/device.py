@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -22,8 +22,8 @@ class Point:
         network: What ran.
         macs: Multiply-accumulates of one inference.
         joules: Energy of one inference: the median of the runs.
-        low: Smallest of the runs.
-        high: Largest of the runs.
+        low: Smallest of the runs; of a vendor's figures the least that they allow.
+        high: Largest of the runs, or the most that they allow.
     """
 
     network: str
@@ -49,8 +49,10 @@ class Device:
         precision: Numbers that it was measured with ("int8").
         source: Where the figures are from, so that they can be found again.
         scope: What the joules hold: "board", "chip", "dynamic".
-        points: Networks measured, at least one.
+        points: Networks measured; none where no figure could be read, and then nothing is compared with it.
         note: What a reader must know.
+        basis: "silicon" (somebody measured joules) or "vendor" (bounds from a vendor's figures).
+        searched: Where a figure was looked for, of a device without points.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -60,8 +62,14 @@ class Device:
     precision: str
     source: Annotated[str, Field(min_length=1)]
     scope: str
-    points: Annotated[tuple[Point, ...], Field(min_length=1)]
+    points: tuple[Point, ...] = ()
     note: str = ""
+    basis: Literal["silicon", "vendor"] = "silicon"
+    searched: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.points and not self.searched.strip():
+            raise ValueError(f"{self.name}: neither points nor, in `searched`, where they were looked for")
 
     def joules_per_mac(self) -> tuple[float, float]:
         """Returns the smallest and the largest energy for each multiply-accumulate of the networks measured."""
@@ -80,7 +88,8 @@ class Device:
         """
         low, high = self.joules_per_mac()
         value = min(max(self._line(macs), low * macs), high * macs)
-        kind: Kind = "analytic" if self.measured(macs) else "assumed"  # measured joules, but of other networks
+        known = self.measured(macs) and self.basis == "silicon"
+        kind: Kind = "analytic" if known else "assumed"  # measured joules, but of other networks
         return Quantity(value, low * macs, high * macs, "J", kind, self.source)
 
     def _line(self, macs: float) -> float:

@@ -48,6 +48,16 @@ def load_device(name: str | Path | Device) -> Device:
         raise InputError(f"{path}: field {field or 'points'}: {message}", expected="the fields of a device") from None
 
 
+def _with_figures(device: Device) -> Device:
+    if not device.points:
+        raise InputError(
+            f"{device.title}: no measured energy could be read at its source ({device.searched})",
+            expected="a device with points: " + ", ".join(n for n in device_names() if load_device(n).points),
+            fix="measure it yourself: neurokit bench on a machine with a meter, then --compare FILE.json",
+        )
+    return device
+
+
 @cache
 def _registry() -> Registry[Path]:
     devices: Registry[Path] = Registry("device")
@@ -61,10 +71,12 @@ def load_comparator(name: str | Path | Device | LatencyReport) -> Device | Laten
 
     Raises:
         UnknownNameError: If there is no device of that name.
-        InputError: If the file cannot be read, or its run had no meter of energy.
+        InputError: If the file cannot be read, its run had no meter of energy, or the device has no figure.
     """
-    if isinstance(name, LatencyReport) or not str(name).endswith(".json"):
-        return name if isinstance(name, LatencyReport) else load_device(name)
+    if isinstance(name, LatencyReport):
+        return name
+    if not str(name).endswith(".json"):
+        return _with_figures(load_device(name))
     try:
         data = json.loads(Path(str(name)).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -47,6 +47,16 @@ class Block:
         inside[slice(*self.channels), slice(*self.places)] = True
         return inside.reshape(-1)
 
+    def joined(self, other: Block, row: int) -> Block | None:
+        """Returns this block and one that follows it as one rectangle in rows of `row` places, or None."""
+        if self.places == other.places and self.channels[1] == other.channels[0]:
+            return Block(self.view, (self.channels[0], other.channels[1]), self.places)
+        first, past = self.places[0], other.places[1]
+        if self.channels != other.channels or self.places[1] != other.places[0]:
+            return None
+        whole = first % row == 0 and past % row == 0
+        return Block(self.view, self.channels, (first, past)) if whole or (past - 1) // row == first // row else None
+
 
 def view_of(shape: Sequence[int]) -> tuple[int, int]:
     """Returns a shape as (channels, places): the first axis and all others."""

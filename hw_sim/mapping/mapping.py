@@ -144,22 +144,32 @@ def mapping_wires(mapping: Mapping, senders: dict[str, Sender]) -> dict[str, Wir
     """
     network = mapping.network
     listening: dict[str, dict[str, Listener]] = {name: {} for name in senders}
-
-    def listen(projection: Projection, block: Block, core: int) -> None:
-        held = listening[projection.source].setdefault(projection.name, Listener(projection))
-        held.blocks.append(block)
-        held.cores.append(core)
-
+    heard: dict[tuple[str, ...], list[tuple[Listener, Block | None]]] = {}
     for piece in mapping.pieces:
-        for name in piece.populations:
-            for projection in network.into(name):
-                if projection.source in senders and not stays_inside(projection, piece.populations):
-                    listen(projection, piece.block, piece.core)
-            for product in network.products_into(name):
-                for operand in {product.left, product.right} & set(senders):
-                    whole = _operand(network[operand])
-                    listen(whole, entire(whole.target_shape), piece.core)
+        if piece.populations not in heard:  # once a unit, not once for each of its tens of thousands of pieces
+            heard[piece.populations] = _heard_by(network, piece.populations, listening)
+        for listener, whole in heard[piece.populations]:
+            listener.add(whole or piece.block, piece.core)
     return {name: Wires(sender, network[name].size, list(listening[name].values())) for name, sender in senders.items()}
+
+
+def _heard_by(
+    network: Network, members: tuple[str, ...], listening: dict[str, dict[str, Listener]]
+) -> list[tuple[Listener, Block | None]]:
+    """Returns what a unit listens to, with the block of targets where that is not the piece's own."""
+
+    def of(projection: Projection) -> Listener:
+        return listening[projection.source].setdefault(projection.name, Listener(projection))
+
+    found: list[tuple[Listener, Block | None]] = []
+    for name in members:
+        into = [p for p in network.into(name) if p.source in listening and not stays_inside(p, members)]
+        found += [(of(projection), None) for projection in into]
+        for product in network.products_into(name):
+            for operand in {product.left, product.right} & listening.keys():
+                whole = _operand(network[operand])
+                found.append((of(whole), entire(whole.target_shape)))
+    return found
 
 
 def _operand(population: Population) -> Projection:

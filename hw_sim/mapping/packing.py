@@ -92,9 +92,10 @@ def _pack(
             need = by_size[size]
             # Next fit, not best fit: layers that follow each other share cores, and their spikes travel little.
             alone = limits.memory_rule == "akida"  # a node computes a part of one layer
-            if core in needs and (alone or not (needs[core] + need).fits(limits)):
-                core += 1
-            needs[core] = needs[core] + need if core in needs else need
+            both = needs[core] + need if core in needs and not alone else None
+            if core in needs and (both is None or not both.fits(limits)):
+                core, both = core + 1, None
+            needs[core] = need if both is None else both
             placed.append(Piece(unit.populations, block, core))
     return placed, needs
 

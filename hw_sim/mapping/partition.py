@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 from neurokit.hw_sim.chips.limits import Limits
 from neurokit.hw_sim.graph.block import Block, row_of, view_of
@@ -69,12 +69,15 @@ class Need:
 
     def fits(self, limits: Limits) -> bool:
         """Whether a core holds this."""
-        return not self.broken(limits)
+        return all(cap is None or need <= cap for _, need, cap in self._checks(limits))
 
     def broken(self, limits: Limits) -> list[tuple[str, int, int]]:
         """Returns (limit, need, capacity) of everything that does not fit."""
+        return [(name, need, cap) for name, need, cap in self._checks(limits) if cap is not None and need > cap]
+
+    def _checks(self, limits: Limits) -> tuple[tuple[str, int, int | None], ...]:
         bits = self.synapse_bits + (self.state_bits if limits.memory_rule == "shared" else 0)
-        checks = (
+        return (
             ("neurons_per_core", self.neurons, limits.neurons_per_core),
             ("synapse_bits_per_core", bits, limits.synapse_bits_per_core),
             ("axons_in_per_core", self.axons_in, limits.axons_in_per_core),
@@ -82,7 +85,6 @@ class Need:
             ("input_rows_per_core", self.input_rows, limits.input_rows_per_core),
             ("channels_per_core", self.channels, limits.channels_per_core),
         )
-        return [(name, need, cap) for name, need, cap in checks if cap is not None and need > cap]
 
 
 def units_of(network: Network) -> list[Unit]:
@@ -272,12 +274,10 @@ def _even(total: int, most: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-def blocks_of(shape: Sequence[int], cut: tuple[int, int]) -> list[Block]:
+@lru_cache(maxsize=256)  # the rounds of packing cut most units as before
+def blocks_of(shape: tuple[int, ...], cut: tuple[int, int]) -> tuple[Block, ...]:
     """Returns the blocks of a population, channels last to change, each of at most (channels, places) `cut`."""
     channels, places = view_of(shape)
     row = row_of(shape)
-    return [
-        Block((channels, places), part, spot)
-        for part in _even(channels, cut[0])
-        for spot in _place_edges(places, row, cut[1])
-    ]
+    spots = _place_edges(places, row, cut[1])
+    return tuple(Block((channels, places), part, spot) for part in _even(channels, cut[0]) for spot in spots)

@@ -15,6 +15,7 @@ from torch.fx import Node
 from neurokit.capture.reference import fed_back
 from neurokit.hw_sim.graph.counts import Workload
 from neurokit.hw_sim.graph.raster import SpikeRaster
+from neurokit.hw_sim.trace.lean import lean
 from neurokit.hw_sim.trace.sample import Sample, binary, one_sample
 from neurokit.hw_sim.trace.tracer import Tracer
 from neurokit.hw_sim.trace.values import Term
@@ -111,7 +112,7 @@ class Replay:
         for name, probe in self.probes.items():
             size = self.first.network[name].size
             values = real[probe.node] if probe.place is None else real[probe.node][probe.place]
-            rows = _samples_first(values != 0, probe.axis, many, probe.steps).reshape(many, -1).numpy()
+            rows = _samples_first(values, probe.axis, many, probe.steps).reshape(many, -1).numpy()
             if probe.places is not None:
                 placed = np.zeros((many, steps * size), np.bool_)
                 kept = probe.places >= 0
@@ -126,31 +127,32 @@ class Replay:
 
     def _find(self, x: tuple[Tensor, ...]) -> None:
         """Finds where each population's spikes stand, by one more trace, and how its axes grow with the batch."""
-        found: dict[str, tuple[Node | None, int | None, Term | None]] = {}
+        found: dict[str, tuple[Node | None, int | None, torch.Size, Term | None]] = {}
         tracer = self.tracer
-        tracer.builder.watch = lambda name, real, term: found.setdefault(name, (*tracer.node_of(real), term))
+        tracer.builder.watch = lambda name, real, term: found.setdefault(
+            name, (*tracer.node_of(real), real.shape, term)
+        )
         with torch.no_grad():
             tracer.run(x, tuple(self.captured.initial_states(1)))
-        if set(found) < set(self.first.rasters) or any(node is None for node, _, _ in found.values()):
+        if set(found) < set(self.first.rasters) or any(node is None for node, *_ in found.values()):
             self.possible = False
             return
-        nodes = [node for node, _, _ in found.values() if node is not None]
-        one, two = self._run(x, nodes), self._run(self._joined([x, x]), nodes)
+        two = self._run(self._joined([x, x]), [node for node, *_ in found.values() if node is not None])
         for name in self.first.rasters:
-            node, place, term = found[name]
+            node, place, alone, term = found[name]
             assert node is not None
-            alone, both = (real[node] if place is None else real[node][place] for real in (one, two))
-            axis = next((a for a in (0, 1) if alone.shape[a : a + 1] != both.shape[a : a + 1]), -1)
-            if axis < 0 or both.numel() != 2 * alone.numel() or alone.shape[0] not in (1, self.first.time_steps):
+            both = (two[node] if place is None else two[node][place]).shape
+            axis = next((a for a in (0, 1) if alone[a : a + 1] != both[a : a + 1]), -1)
+            if axis < 0 or both.numel() != 2 * alone.numel() or alone[0] not in (1, self.first.time_steps):
                 self.possible = False
                 return
             places = _places(term, alone, self.first.time_steps)
             total = self.first.time_steps * self.first.network[name].size
             whole = places is None or (len(places) == total and np.array_equal(places, np.arange(total)))
-            self.probes[name] = Probe(node, place, axis, int(alone.shape[0]), None if whole else places)
+            self.probes[name] = Probe(node, place, axis, int(alone[0]), None if whole else places)
 
     def _run(self, x: tuple[Tensor, ...], nodes: Sequence[Node] = ()) -> dict[Node, Any]:
-        """Runs the program and returns what the probed nodes give."""
+        """Runs the program and returns what the probed nodes give, as what is not zero: a byte a value."""
         wanted = set(nodes) or {probe.node for probe in self.probes.values()}
         kept: dict[Node, Any] = {}
         real: dict[Node, Any] = {}
@@ -163,20 +165,25 @@ class Replay:
                     real[node] = self.tracer.attribute(str(node.target))
                 elif node.op == "call_function" and node in self.tracer.live:
                     args, kwargs = (torch.fx.node.map_arg(a, real.__getitem__) for a in (node.args, node.kwargs))
-                    real[node] = node.target(*args, **kwargs)
+                    real[node] = lean(node.target)(*args, **kwargs)
                 if node in wanted:
-                    kept[node] = real[node]
+                    kept[node] = _spiked(real[node])
                 for done in self.tracer.uses.get(node, ()):
                     real.pop(done, None)
         return kept
 
 
-def _places(term: Term | None, real: Tensor, steps: int) -> NDArray[np.int64] | None:
+def _spiked(result: Any) -> Any:
+    """Returns what is not zero, of one tensor or of several."""
+    return [_spiked(part) for part in result] if isinstance(result, tuple | list) else result != 0
+
+
+def _places(term: Term | None, shape: torch.Size, steps: int) -> NDArray[np.int64] | None:
     """Returns where each element of one sample lies in `[T, N]`; None where all are in place."""
     if term is None:
         return None
     ids = term.ids.reshape(-1).numpy().astype(np.int64)
-    if term.static and real.shape[0] == steps:  # an image that is shown in every step
+    if term.static and shape[0] == steps:  # an image that is shown in every step
         shown = np.repeat(np.arange(steps) * term.size, len(ids) // steps)
         ids = np.where(ids >= 0, ids + shown, ids)
     return ids

@@ -105,7 +105,8 @@ class Tracer:
             for node, path in self.cells.paths.items()
             if str(node.target).startswith(("aten.unbind", "aten.stack"))
         }
-        return single or bool(many - own)
+        declared = any(not state.neuron for state in self.captured.states)  # handed from step to step by the caller
+        return single or declared or bool(many - own)
 
     def _compute_all(self, sample: tuple[Tensor, ...], states: tuple[Tensor, ...]) -> None:
         inputs = iter((*sample, *states))
@@ -143,14 +144,20 @@ class Tracer:
         value = self._worth(group.node, Rolled(self, group), result)
         if value is None:
             return
+        carried = [name for name, source in self.late if source is group]
+        closes = bool(carried) and isinstance(value, Value) and not value.unknown and not value.once
+        if closes:  # one population, that every reader of the step before and of this one shares
+            value = self.builder.limited(value, result, "feedback")
+            if self.builder.connectable(value):
+                value = self.builder.materialise(value, result, f"{carried[0]}.sum")
+                self.builder.record(value.terms[0], result)
         self.whole[group] = value
         for node, share in zip(group.members, _shares(value, len(parts)), strict=True):
             if node is not None:
                 self.values[node] = share
-        for name, source in [pair for pair in self.late if pair[1] is group]:
-            self.late.remove((name, source))
-            if isinstance(value, Value) and not value.unknown and not value.once:
-                self.builder.close(name, self.builder.limited(value, result, "feedback"), result)
+        self.late = [pair for pair in self.late if pair[1] is not group]
+        for name in carried if closes else ():
+            self.builder.close(name, value, result)
 
     def _worth(self, node: Node, given: Arguments, result: Any) -> Any:
         """Returns what the result of an operation is made of; None if nothing of the input is in it."""
@@ -248,7 +255,12 @@ class Tracer:
     def _outputs(self, node: Node) -> tuple[str, ...]:
         names: list[str] = []
         results: Any = node.args[0]
-        for result in results[: len(self.captured.output_names)]:
+        many = len(self.captured.output_names)
+        for result, state in zip(results[many:], self.captured.states, strict=False):
+            value = self.values.get(result)
+            if not state.neuron and isinstance(value, Value) and not (value.unknown or value.once):
+                self.builder.settled(value)  # what is put into a declared state is computed, whoever reads it
+        for result in results[:many]:
             value = self.values.get(result)
             if isinstance(value, Value) and not value.unknown:
                 value = self.builder.limited(value, self.real[result], "output")
@@ -257,7 +269,7 @@ class Tracer:
                 if not (value.once or last):
                     known = self.builder.materialise(value, self.real[result], "output")
                 names += [term.source for term in known.terms if isinstance(term.source, str)]
-        self._close_loops(results[len(self.captured.output_names) :])
+        self._close_loops(results[many:])
         return tuple(name for name in dict.fromkeys(names) if name in self.builder.populations)
 
     def _close_loops(self, states: Any) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from neurokit.hw_sim.graph.block import Block
+from neurokit.hw_sim.graph.block import Block, row_of
 from neurokit.hw_sim.graph.projection import Projection
 from neurokit.hw_sim.traffic.reach import Reach, mark_read, reach_of, same_sources
 from neurokit.hw_sim.traffic.sender import Boxes, Sender
@@ -61,6 +61,16 @@ class Listener:
     projection: Projection
     blocks: list[Block] = field(default_factory=list)
     cores: list[int] = field(default_factory=list)
+
+    def add(self, block: Block, core: int) -> None:
+        """Adds a block; neighbours on one core become one block, so that most cores listen to a single box."""
+        row = row_of(self.projection.target_shape)
+        while self.blocks and self.cores[-1] == core and (both := self.blocks[-1].joined(block, row)) is not None:
+            block = both
+            self.blocks.pop()
+            self.cores.pop()
+        self.blocks.append(block)
+        self.cores.append(core)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from neurokit.kernels.dispatch import use_triton
 
 NAME = "block_sparse_attention"
 # Two stages of tiles and the queries fit into 99 KiB, the least that a GPU from compute capability 8.0 on has.
-DEFAULT = {"rows": 128, "tile": 64, "num_warps": 8, "num_stages": 2}
+# "ahead": whether the number of the next block is loaded a round before it is needed.
+DEFAULT = {"rows": 128, "tile": 64, "num_warps": 8, "num_stages": 2, "ahead": 1}
 # One query a block: few rows, where small tiles by two warps were fastest on an H200.
 DEFAULT_NARROW = {**DEFAULT, "tile": 32, "num_warps": 2}
 DEFAULT_BACKWARD = {"rows": 64, "tile": 64, "num_warps": 4, "num_stages": 2}
@@ -127,6 +128,8 @@ def _forward(
         FULL_BOUND=_bound(full_idx, block_k, tile),
         TILE=tile,
         BIAS=key_bias is not None,
+        RAW=key_bias is None and scale > 0,
+        AHEAD=bool(chosen["ahead"]) and tile <= block_k,
         num_warps=min(chosen["num_warps"], max(4, cut.rows // 16)),
         num_stages=chosen["num_stages"],
         **cut.constants,
@@ -142,9 +145,9 @@ def default(q: Tensor, parameters: dict[str, int]) -> dict[str, int]:
 
 
 def tile_of(cut: Shape, wanted: int) -> int:
-    """Returns the keys of a tile: several small blocks only where the rows are too few for Hopper's wide products."""
+    """Returns the keys of a tile: part of a block, or several, those only where rows are too few for wide products."""
     block = cut.constants["BLOCK_K"]
-    return max(block, wanted) if cut.rows < WIDE_PRODUCT else block
+    return max(block, wanted) if cut.rows < WIDE_PRODUCT else min(block, wanted)
 
 
 def _given(

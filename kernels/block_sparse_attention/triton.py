@@ -28,23 +28,48 @@ def _table(part, batch, heads, groups, PACK: tl.constexpr, MODE: tl.constexpr):
 
 
 @triton.jit
+def _block(idx, it, count, PARTS: tl.constexpr):
+    """Returns the number of the listed block of a round, as a scalar; 0 behind the list."""
+    return tl.load(idx + it // PARTS, mask=it // PARTS < count, other=0)
+
+
+@triton.jit
 def _keys(idx, it, count, length, BLOCK_K: tl.constexpr, TILE: tl.constexpr, MASK: tl.constexpr):
-    """Returns key positions of a tile, and which exist: one listed block, or several smaller ones.
+    """Returns key positions of a tile, and which exist: part of a listed block, or several smaller blocks.
 
     The number of a single block is loaded as a scalar: a row of equal numbers would go through shared memory for the
     mask, and with products of 64 rows and more Triton 3.6 then gave wrong results on Hopper.
     """
-    n = tl.arange(0, TILE)
-    if TILE == BLOCK_K:
-        key = tl.load(idx + it, mask=it < count, other=0) * BLOCK_K + n
-        listed = (n >= 0) & (it < count)
+    if TILE <= BLOCK_K:
+        return _keys_of(_block(idx, it, count, BLOCK_K // TILE), it, count, length, BLOCK_K, TILE, MASK)
     else:
+        n = tl.arange(0, TILE)
         slot = it * (TILE // BLOCK_K) + n // BLOCK_K
         listed = slot < count
         key = tl.load(idx + slot, mask=listed, other=0) * BLOCK_K + n % BLOCK_K
+        if MASK:
+            listed = listed & (key < length)
+        return key, listed
+
+
+@triton.jit
+def _keys_of(block, it, count, length, BLOCK_K: tl.constexpr, TILE: tl.constexpr, MASK: tl.constexpr):
+    """Returns the key positions of the round's part of one block, and which exist."""
+    n = tl.arange(0, TILE)
+    key = block * BLOCK_K + it % (BLOCK_K // TILE) * TILE + n
+    listed = (n >= 0) & (it // (BLOCK_K // TILE) < count)
     if MASK:
         listed = listed & (key < length)
     return key, listed
+
+
+@triton.jit
+def _rounds(count, BLOCK_K: tl.constexpr, TILE: tl.constexpr):
+    """Returns the tiles of a list of `count` blocks."""
+    if TILE <= BLOCK_K:
+        return count * (BLOCK_K // TILE)
+    else:
+        return (count + (TILE // BLOCK_K) - 1) // (TILE // BLOCK_K)
 
 
 @triton.jit
@@ -63,14 +88,20 @@ def _scores(
     MASK: tl.constexpr,
     TAIL: tl.constexpr,
     PRECISION: tl.constexpr,
+    RAW: tl.constexpr = False,
 ):
-    """Returns scores in units of log2, minus infinity where a pair does not count, and the keys `[TILE, DP]`."""
+    """Returns scores in units of log2, minus infinity where a pair does not count, and the keys `[TILE, DP]`.
+
+    RAW leaves out the factor, for whoever multiplies and subtracts in one operation.
+    """
     d = tl.arange(0, DP)
     if MASK or TAIL or DP != D:
         keys = tl.load(k + key.to(tl.int64)[:, None] * D + d[None, :], mask=listed[:, None] & (d < D)[None, :], other=0)
     else:
         keys = tl.load(k + key.to(tl.int64)[:, None] * D + d[None, :])
-    s = tl.dot(q, tl.trans(keys), input_precision=PRECISION) * (scale * LOG2E)
+    s = tl.dot(q, tl.trans(keys), input_precision=PRECISION)
+    if not RAW:
+        s = s * (scale * LOG2E)
     if BIAS:
         s += tl.load(bias + key, mask=listed, other=0.0).to(tl.float32)[None, :] * LOG2E
     if MASK and CAUSAL:
@@ -105,23 +136,36 @@ def _forward_list(
     BIAS: tl.constexpr,
     MASK: tl.constexpr,
     PRECISION: tl.constexpr,
+    RAW: tl.constexpr,
+    AHEAD: tl.constexpr,
 ):
     """Attends to the blocks of one list.
 
+    RAW: scores get their factor as the maximum is subtracted, one operation a pair; for a factor above 0 and no bias.
+    AHEAD: the number of the next block is loaded a round before it is needed.
     The interpreter cannot loop to a loaded number, and makes tensors of what is assigned: BOUND is a constant there.
     """
     count = tl.load(num)
+    factor = scale * LOG2E
+    if AHEAD:
+        upcoming = _block(idx, 0, count, BLOCK_K // TILE)
     e = tl.arange(0, DVP)
-    TAIL: tl.constexpr = TILE != BLOCK_K
-    for it in range(BOUND if BOUND > 0 else (count + (TILE // BLOCK_K) - 1) // (TILE // BLOCK_K)):
-        key, listed = _keys(idx, it, count, length, BLOCK_K, TILE, MASK)
-        if BOUND > 0:
-            s, _ = _scores(q, k, bias, key, listed, place, scale, D, DP, CAUSAL, BIAS, MASK, True, PRECISION)
+    TAIL: tl.constexpr = TILE > BLOCK_K
+    # The interpreter cannot take a bound from a function, whose results are tensors.
+    for it in range(BOUND if BOUND > 0 else _rounds(count, BLOCK_K, TILE)):
+        if AHEAD:
+            key, listed = _keys_of(upcoming, it, count, length, BLOCK_K, TILE, MASK)
+            upcoming = _block(idx, it + 1, count, BLOCK_K // TILE)
         else:
-            s, _ = _scores(q, k, bias, key, listed, place, scale, D, DP, CAUSAL, BIAS, MASK, TAIL, PRECISION)
-        higher = tl.maximum(m, tl.max(s, 1))
+            key, listed = _keys(idx, it, count, length, BLOCK_K, TILE, MASK)
+        if BOUND > 0:
+            s, _ = _scores(q, k, bias, key, listed, place, scale, D, DP, CAUSAL, BIAS, MASK, True, PRECISION, RAW)
+        else:
+            s, _ = _scores(q, k, bias, key, listed, place, scale, D, DP, CAUSAL, BIAS, MASK, TAIL, PRECISION, RAW)
+        highest = tl.max(s, 1)
+        higher = tl.maximum(m, highest * factor if RAW else highest)
         top = tl.where(higher == float("-inf"), 0.0, higher)
-        p = tl.exp2(s - top[:, None])
+        p = tl.exp2(s * factor - top[:, None]) if RAW else tl.exp2(s - top[:, None])
         shrink = tl.exp2(m - top)
         mass = mass * shrink + tl.sum(p, 1)
         values = tl.load(
@@ -167,6 +211,8 @@ def forward_kernel(
     CAUSAL: tl.constexpr,
     BIAS: tl.constexpr,
     PRECISION: tl.constexpr,
+    RAW: tl.constexpr,
+    AHEAD: tl.constexpr,
 ):
     """One block of queries of PACK heads of one group; the longest lists of a causal index come first."""
     at, part, batch = blocks - 1 - tl.program_id(0), tl.program_id(1), tl.program_id(2)
@@ -206,6 +252,8 @@ def forward_kernel(
         BIAS,
         False,
         PRECISION,
+        RAW,
+        AHEAD,
     )
     acc, m, mass = _forward_list(
         acc,
@@ -231,6 +279,8 @@ def forward_kernel(
         BIAS,
         True,
         PRECISION,
+        RAW,
+        AHEAD,
     )
     some = mass > 0
     result = acc / tl.where(some, mass, 1.0)[:, None]

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from neurokit.kernels.block_sparse_attention.triton import LOG2E, _keys, _rows, _scores, _table
+from neurokit.kernels.block_sparse_attention.triton import LOG2E, _keys, _rounds, _rows, _scores, _table
 
 
 @triton.jit
@@ -42,7 +42,7 @@ def _dq_list(
     """Sums the gradient of the queries over the blocks of one list."""
     count = tl.load(num)
     e = tl.arange(0, DVP)
-    for it in range(BOUND if BOUND > 0 else (count + (TILE // BLOCK_K) - 1) // (TILE // BLOCK_K)):
+    for it in range(BOUND if BOUND > 0 else _rounds(count, BLOCK_K, TILE)):
         key, listed = _keys(idx, it, count, length, BLOCK_K, TILE, True)
         s, keys = _scores(q, k, bias, key, listed, place, scale, D, DP, CAUSAL, BIAS, True, True, PRECISION)
         values = tl.load(

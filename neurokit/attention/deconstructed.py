@@ -86,6 +86,33 @@ class Deconstructed(nn.Module):
             self.map = self.fixed_map(stream)
         return self
 
+    def synapses(self, length: int) -> nn.Linear:
+        """Returns a fixed map as one matrix of synapses, from `[B, length * width]` to the same.
+
+        With A the map of a head, M_(i a, j b) = sum_h A_h,ij (Wo_h Wv_h)_ab: what a spike of channel b at position j
+        adds to channel a at position i. It is zero where j comes after i; a chip that stores a layer whole routes
+        events through those synapses, too.
+
+        Args:
+            length: Positions.
+
+        Raises:
+            InputError: If the weights are no constant yet, or are for fewer positions.
+        """
+        if self.form not in ("rnd_emb_qk", "fixed_seq_qk") or self.map.numel() == 0 or length > self.map.shape[-1]:
+            raise InputError(
+                f"form {self.form!r} with a map of {tuple(self.map.shape)} as synapses of {length} positions",
+                expected="a fixed map of at least so many",
+                fix="freeze(stream)",
+            )
+        width = self.v.weight.shape[1]
+        into, out = self.v.weight.unflatten(0, (self.heads, -1)), self.o.weight.unflatten(1, (self.heads, -1))
+        both = torch.einsum("ahd,hdb->hab", out, into)
+        matrix = torch.einsum("hij,hab->iajb", self.map[:, :length, :length], both)
+        layer = nn.Linear(length * width, length * width, bias=False, device="meta")
+        layer.weight = nn.Parameter(matrix.reshape(length * width, length * width).detach())
+        return layer
+
     def _mix(self, source: Tensor, v: Tensor) -> Tensor:
         q, k = self._split(self.q(source)), self._split(self.k(source))
         if self.form == "approximate":

@@ -127,6 +127,16 @@ def key(report: LatencyReport) -> str:
     return " · ".join(part for part in parts if part and part != "float")
 
 
+def check_limits(margin: float, confidence: float) -> None:
+    """Refuses a margin or a confidence that is out of range.
+
+    Raises:
+        InputError: As said.
+    """
+    if not 0 <= margin < 1 or not 0.5 <= confidence < 1:
+        raise InputError(f"margin {margin:g}, confidence {confidence:g}", expected="margin 0 to 1, confidence 0.5 to 1")
+
+
 def compare_runs(
     a: BenchRun, b: BenchRun, *, margin: float = MARGIN, confidence: float = CONFIDENCE, allow_invalid: bool = False
 ) -> list[Comparison]:
@@ -142,8 +152,7 @@ def compare_runs(
     Raises:
         InputError: If they have nothing in common, a report is INVALID, or an option is out of range.
     """
-    if not 0 <= margin < 1 or not 0.5 <= confidence < 1:
-        raise InputError(f"margin {margin:g}, confidence {confidence:g}", expected="margin 0 to 1, confidence 0.5 to 1")
+    check_limits(margin, confidence)
     before = {key(report): report for report in a.reports}
     after = {key(report): report for report in b.reports}
     common = [name for name in before if name in after]

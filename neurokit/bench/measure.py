@@ -18,7 +18,7 @@ from neurokit import statistics as samples
 from neurokit.bench import environment, memory, meters, method
 from neurokit.bench.job import Job
 from neurokit.bench.subject import Answer, Subject
-from neurokit.bench.task_scores import add_scores
+from neurokit.bench.task_scores import add_scores, refuse_data
 from neurokit.errors import InputError
 
 Emit = Callable[[dict[str, Any]], None]
@@ -49,6 +49,8 @@ def measure(
         InputError: If the subject cannot run the scenario or the batch size, or the data does not fit.
     """
     batch = _refuse_unfit(subject, job)
+    if job.data:
+        refuse_data(subject, Path(job.data))
     row: dict[str, Any] = _head(subject, job, batch)
     say = emit or (lambda event: None)
     memory.reset_peak()

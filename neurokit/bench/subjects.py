@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from neurokit.artifact import Artifact
 from neurokit.bench.job import Job
 from neurokit.bench.subject import Subject, artifact_subject
+from neurokit.data.labelled import Labelled
+from neurokit.errors import InputError
 from neurokit.spec import ModelSpec
 from neurokit.target import TARGETS
 
@@ -27,6 +30,23 @@ def host_subject(artifact: Artifact, job: Job) -> Subject:
     target = TARGETS.get(artifact.manifest.target)
     need(target.info.opens_with, target)
     return artifact_subject(artifact, job, lambda: target.open(artifact))
+
+
+def score(artifact: Artifact, data: Labelled) -> dict[str, Any]:
+    """Returns what the model's task measures of an artifact on labelled data, as `LatencyReport.scores` holds it.
+
+    Raises:
+        InputError: If the data do not fit, or the task has no metric here.
+    """
+    from neurokit.bench.task_scores import add_scores
+
+    subject = host_subject(artifact, Job("artifact", str(artifact.path), allow_mismatch=True))
+    row: dict[str, Any] = {"environment": {}}
+    with subject.open() as runner:
+        add_scores(row, subject, runner, data)
+    if "scores" not in row:
+        raise InputError(f"{artifact.path}: {row['environment'].get('accuracy_note', 'no metric')}")
+    return dict(row["scores"])
 
 
 def model_subject(spec: ModelSpec, job: Job) -> Subject:

@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 
 from neurokit.bench.subject import Subject
-from neurokit.data.labelled import read_labelled
+from neurokit.data.labelled import Labelled, read_labelled
 from neurokit.errors import MissingRuntimeError, NeurokitError
-from neurokit.tasks.scoring import Run, every_graph, predictions, scores, task_named
+from neurokit.tasks.scoring import Run, every_graph, feeds_of, predictions, scores, task_named
 
 
-def add_scores(row: dict[str, Any], subject: Subject, runner: Any, path: Path) -> None:
+def add_scores(row: dict[str, Any], subject: Subject, runner: Any, data: Path | Labelled) -> None:
     """Scores labelled data and adds to a row what was found, or why nothing was.
 
     Args:
         row: A latency report as JSON; `scores` is set, of a classifier also `accuracy`.
         subject: What is measured.
         runner: It, open.
-        path: .npz file with `x` (or every input by its name) and `y`.
+        data: Labelled data, or an .npz file with `x` (or every input by its name) and `y`.
 
     Raises:
         InputError: If the file does not hold such data.
@@ -34,7 +34,7 @@ def add_scores(row: dict[str, Any], subject: Subject, runner: Any, path: Path) -
     if subject.layout is None:
         row["environment"]["accuracy_note"] = f"no {headline}: {subject.target} does not take the data as it is"
         return
-    data = read_labelled(path)
+    data = data if isinstance(data, Labelled) else read_labelled(data)
     found = predictions(_run(subject, runner), data, subject.layout, task, settings)
     try:
         row["scores"] = scores(task, settings, found, data)
@@ -45,6 +45,16 @@ def add_scores(row: dict[str, Any], subject: Subject, runner: Any, path: Path) -
         total = len(data.y)
         share = row["scores"]["metrics"][headline]["value"]
         row["accuracy"] = {"correct": round(share * total), "total": total, "data": data.name}
+
+
+def refuse_data(subject: Subject, path: Path) -> None:
+    """Refuses labelled data that cannot be scored, before anything is measured.
+
+    Raises:
+        InputError: If the file holds none, or none of the subject's shape.
+    """
+    if subject.layout is not None:
+        feeds_of(read_labelled(path), subject.layout)
 
 
 def _run(subject: Subject, runner: Any) -> Run:

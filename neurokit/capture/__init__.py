@@ -77,6 +77,7 @@ def capture(
         WeightsError: If a weight is NaN or infinite.
     """
     spec = model if isinstance(model, ModelSpec) else spec_of(model, example_inputs, time_steps)
+    _refuse_selection(spec)
     module = spec.build()
     if not isinstance(module, nn.Module):
         raise ModelLoadError(f"model {spec.name!r} built a {type(module).__name__}", expected="a torch.nn.Module")
@@ -182,6 +183,18 @@ def _time_steps(spec: ModelSpec, net: nn.Module, asked: int | str | None) -> Tim
     return steps  # type: ignore[return-value]
 
 
+def _refuse_selection(spec: ModelSpec) -> None:
+    """Refuses attention whose selection of keys has no graph, with what the form of selected keys alone lacks beside.
+
+    Raises:
+        UnsupportedError: Lists every reason, before the model is built.
+    """
+    if spec.sparse is None or not (reasons := list(spec.sparse.obstacles("masked"))):
+        return
+    reasons += [reason for reason in spec.sparse.obstacles("gathered") if reason not in reasons]
+    raise UnsupportedError(f"model {spec.name!r} cannot be captured: what its attention selects has no graph", reasons)
+
+
 def _check_batch(batch: int | str) -> None:
     if batch != "dynamic" and (not isinstance(batch, int) or isinstance(batch, bool) or batch < 1):
         raise InputError(f"batch is {batch!r}", expected='a whole number >= 1 or "dynamic"')
@@ -255,6 +268,8 @@ def _trace(
         key = str(settings)
         if key in cut:
             return cut[key]
+        if changes.keys() == {"form"} and _without_time(twin, spec, steps, over_time):
+            return in_form(changes["form"])
         made = _trace(
             twin, spec, settings["time_steps"], settings["batch"], settings["form"], merged, notes, settings["opened"]
         )
@@ -262,7 +277,19 @@ def _trace(
             cut[key] = made
         return made
 
-    return Captured(
+    def in_form(other: Form) -> Captured:
+        """The same program under another form's name: without neurons and time there is nothing else to a form."""
+        made = replace(
+            whole,
+            form=other,
+            inputs=input_ports(spec, steps, batch, other),
+            outputs=output_ports(
+                program, spec, (*inputs, *found.states), names, None, output_meaning(over_time, steps, other)
+            ),
+        )
+        return replace(made, retrace=lambda **changes: retrace(**{"form": other, **changes}))
+
+    whole = Captured(
         spec=spec,
         form=form,
         time_steps=steps,
@@ -283,6 +310,14 @@ def _trace(
         module=twin,
         retrace=retrace,
     )
+    return whole
+
+
+def _without_time(twin: Twin, spec: ModelSpec, steps: TimeSteps, over_time: TimeOutput) -> bool:
+    """Whether a program has neither neurons nor time, and keeps what it declares alone: forms do not differ then."""
+    if twin.slots or steps is not None:
+        return False
+    return not not_streaming(twin, spec) and not not_one_step(twin, spec, over_time)
 
 
 def _probed(twin: Twin, spec: ModelSpec, steps: int | None, single: bool, opened: bool) -> tuple[TimeOutput, Probe]:

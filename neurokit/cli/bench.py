@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurokit.cli._common import Debug, Json, again, print_json, print_next, stdout_is_for_json
+from neurokit.cli._data import DATA_HELP, check_place
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, InputShape, parse_shapes
 from neurokit.cli.outputs import check_outputs
 from neurokit.errors import InputError, UnknownNameError
@@ -55,7 +56,7 @@ def bench(
     meter: Annotated[
         str, typer.Option("--meter", help="auto, none, rapl, nvml, ina, jtop, tegrastats or csv:FILE.")
     ] = "auto",
-    data: Annotated[Path | None, typer.Option("--data", help=".npz file with x and y: accuracy as well.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help=f"{DATA_HELP} The task's metric as well.")] = None,
     allow_mismatch: Annotated[
         bool, typer.Option("--allow-mismatch", help="Measure artifacts whose verification failed, and say so.")
     ] = False,
@@ -78,9 +79,11 @@ def bench(
     debug: Debug = False,
 ) -> None:
     """Measure latency, throughput, memory and, where there is a meter, energy; or compare two results."""
+    from neurokit.bench.compare import check_limits
     from neurokit.bench.job import Job, Rules
     from neurokit.bench.plan import parse_deadline
 
+    check_limits(margin, confidence)
     if compare:
         _compare(what, margin, confidence, allow_invalid, as_json)
         return
@@ -99,7 +102,6 @@ def bench(
         meter=meter,
         weights=str(weights.resolve()) if weights else "",
         input_shape=_as_data(parse_shapes(input_shape or [])),
-        data=str(data.resolve()) if data else "",
         allow_mismatch=allow_mismatch,
         rules=rules,
     )
@@ -108,12 +110,15 @@ def bench(
     for name in asked:
         if name != "all":
             replace(base, scenario=name)  # refuses an unknown one before any work
-    if data is not None and not data.is_file():
-        raise InputError(f"there is no file {data}", expected="an .npz file with x and y")
+    check_place(data, "--data")
     check_outputs(out, force=force)
     check_outputs(history, force=True)  # it is added to, not replaced
     with tempfile.TemporaryDirectory() as temporary, stdout_is_for_json(as_json):
         jobs, failures = _plan(what, target or [], base, asked, Path(temporary), on_device=bool(pack or host))
+        if data is not None:
+            from neurokit.bench.data import with_data
+
+            jobs = with_data(jobs, data, Path(temporary))
         if pack is not None:
             _pack(pack, jobs, force, as_json)
             return

@@ -20,8 +20,9 @@ from neurokit.cli._common import (
     samples_done,
     stdout_is_for_json,
 )
+from neurokit.cli._data import DATA_HELP, check_place
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
-from neurokit.cli._tokens import count_tokens
+from neurokit.cli._tokens import check_text, count_tokens
 from neurokit.cli.outputs import Force, check_outputs
 from neurokit.errors import InputError
 
@@ -42,8 +43,9 @@ def energy(
         Path | None,
         typer.Option(
             "--input",
+            "--data",
             metavar="FOLDER|FILE",
-            help="Samples: an image, .npy or .npz of arrays or events, .aedat, .aedat4 or .wav, or a folder of them.",
+            help=f"{DATA_HELP} Events (.npy, .npz, .aedat), sound (.wav) and volumes (.nii.gz) too.",
         ),
     ] = None,
     samples: Annotated[
@@ -95,6 +97,14 @@ def energy(
         int | None,
         typer.Option("--tokens", metavar="N", help="Of a language model: what the N-th token of a text costs."),
     ] = None,
+    transform: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--transform",
+            metavar="NAME[:KEY=VALUE,...]",
+            help="Change the model first (neurokit list transforms); repeatable, in order.",
+        ),
+    ] = None,
     rate_coded: Annotated[
         int | None,
         typer.Option(
@@ -129,13 +139,16 @@ def energy(
     from neurokit.render.energy import energy as energy_report
 
     chip = chip or []
+    if tokens is not None and check_events and not chip:
+        check_outputs(out, force=force)
+        raise typer.Exit(check_text(model, tokens, out, as_json))
     if not chip and tokens is None:
         raise InputError("no chip is named", expected="--chip NAME", fix="neurokit chips lists them")
     profiles = at_voltages(chip, priced_chips(chip, price or []), voltage or [])
     if tokens is not None:
         check_outputs(out, html_file, force=force)
         others = {"--input": input_file, "--html": html_file, "--estimator": estimator, "--compare": compare}
-        count_tokens(model, tokens, profiles, out, as_json, {**others, "--check-events": check_events})
+        count_tokens(model, tokens, profiles, out, as_json, {**others, "--check-events": check_events}, transform)
         return
     for device in compare or ():
         load_comparator(device)
@@ -147,7 +160,7 @@ def energy(
         raise InputError(f"--pace is {pace!r}", expected="one of " + ", ".join(PACES))
     if mapping not in STRATEGIES:
         raise InputError(f"--mapping is {mapping!r}", expected="one of " + ", ".join(STRATEGIES))
-    _refuse_missing(input_file)
+    check_place(input_file, "--input")
     check_outputs(out, html_file, force=force)
     with stdout_is_for_json(as_json):
         rules = estimator or DEFAULT_ESTIMATORS
@@ -164,6 +177,7 @@ def energy(
             time_steps,
             weights,
             input_shape,
+            transform,
             rate_coded,
             check_events,
             compare,
@@ -200,6 +214,7 @@ def _simulate(
     time_steps: int | None,
     weights: Path | None,
     input_shape: list[str] | None,
+    transform: list[str] | None,
     rate_steps: int | None,
     check_events: bool,
     compare: list[str] | None,
@@ -212,6 +227,10 @@ def _simulate(
 
     with progress(f"load {model}"):
         spec = load(model, input_shape=parse_shapes(input_shape or []), time_steps=time_steps, weights=weights)
+    if transform:
+        from neurokit.transforms import transform as apply
+
+        spec = apply(spec, transform)
     spec, remarks = _in_rates(spec, rate_steps)
     steps = rate_steps or time_steps or spec.time_steps or 1
     check_spec(spec)
@@ -310,9 +329,3 @@ def at_voltages(names: list[str], profiles: list[HardwareProfile], given: list[s
             )
         volts |= dict.fromkeys([name] if name else names, value)
     return [p.at_voltage(volts[n]) if n in volts else p for n, p in zip(names, profiles, strict=True)]
-
-
-def _refuse_missing(input_file: Path | None) -> None:
-    """Refuses a missing input before the minutes that loading and counting can take."""
-    if input_file is not None and not input_file.exists():
-        raise InputError(f"there is no input file or folder {input_file}", expected="an image, an array, events, audio")

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from neurokit.cli._common import Debug, Json, number_or_dynamic, print_json, print_next, progress, stdout_is_for_json
+from neurokit.cli._data import DATA_HELP, calibration_of, check_place, labelled_of
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
-from neurokit.errors import UNREADABLE, InputError
+from neurokit.errors import InputError
 from neurokit.stages import stage, timed
 
 
@@ -39,14 +40,13 @@ def export(
         Path | None,
         typer.Option(
             "--calibration",
-            help="A .npy file of inputs [T, B, ...] or [B, ...], for exact numerics and int8; .npz: inputs by name.",
+            help="Inputs for exact numerics and int8: a folder or file of samples, or a .npy array [T, B, ...] or "
+            "[B, ...]; .npz: inputs by name.",
         ),
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option("--data", help="An .npz file with x and y: accuracy before and after.")
-    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", help=f"{DATA_HELP} Accuracy before and after.")] = None,
     fine_tune: Annotated[
-        Path | None, typer.Option("--fine-tune", help="An .npz file with x and y to train on, with --numerics exact.")
+        Path | None, typer.Option("--fine-tune", help="Labelled data to train on, with --numerics exact; as --data.")
     ] = None,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt).")
@@ -84,9 +84,8 @@ def export(
         raise InputError("--bits and --fine-tune are for exact numerics", fix="add --numerics exact")
     elif calibration is not None and not _calibrated(target):
         raise InputError("--calibration is for exact numerics and int8", fix="add --numerics exact")
-    extra |= {} if calibration is None else {"calibration": read_calibration(calibration)}
-    extra |= {} if fine_tune is None else {"fine_tune": _read_data(fine_tune)}
-    extra |= {} if data is None else {"data": _read_data(data)}
+    for place, name in ((calibration, "--calibration"), (data, "--data"), (fine_tune, "--fine-tune")):
+        check_place(place, name)
     with stdout_is_for_json(as_json), timed() as seconds:
         from neurokit import pipeline
         from neurokit.artifact import file_info
@@ -101,6 +100,9 @@ def export(
             with progress(f"transform {spec.name}"):
                 spec = apply(spec, transform)
         _refuse_ports(spec, target, numerics)
+        extra |= {} if calibration is None else {"calibration": calibration_of(calibration, spec)}
+        extra |= {} if fine_tune is None else {"fine_tune": labelled_of(fine_tune, spec)}
+        extra |= {} if data is None else {"data": labelled_of(data, spec)}
         with progress(f"capture {spec.name}"):
             captured = pipeline.capture(spec, time_steps=steps)
         with progress(f"lower to {target} and verify {out}"):
@@ -124,10 +126,9 @@ def export(
     else:
         from neurokit import render
 
-        info = artifact.manifest.target_info
         compared = artifact.manifest.fidelity
         checked = render.fidelity(None if compared is None else Fidelity.from_json(compared))
-        render.show(*checked, render.parity(report), *render.reach(info), *render.accuracy(said))
+        render.show(*checked, render.parity(report), *render.accuracy(said))
         print_next(f"neurokit verify {shlex.quote(str(out))}")
     raise typer.Exit(0 if report.passed else 1)
 
@@ -140,33 +141,6 @@ def _calibrated(target: str) -> bool:
     from neurokit.target import TARGETS
 
     return bool(TARGETS.get(target).info.calibrated)
-
-
-def _read_data(path: Path) -> Any:
-    from neurokit.data.labelled import read_labelled
-
-    return read_labelled(path)
-
-
-def read_calibration(path: Path) -> Any:
-    """Reads calibration inputs: one tensor, or several by name.
-
-    Raises:
-        InputError: If the file is no .npy or .npz file of numbers.
-    """
-    import numpy as np
-    import torch
-
-    try:
-        if not path.is_file():
-            raise OSError("it is no regular file")
-        with path.open("rb") as file:
-            data = np.load(file, allow_pickle=False)
-            if isinstance(data, np.ndarray):
-                return torch.from_numpy(data.astype(np.float32))
-            return {name: torch.from_numpy(data[name]) for name in data.files}
-    except UNREADABLE as error:
-        raise InputError(f"--calibration {path} cannot be read: {error}", expected="a .npy file of numbers") from error
 
 
 def parse_options(entries: list[str]) -> dict[str, Any]:

@@ -15,7 +15,9 @@ def run(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="An artifact.")],
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FILE...]", help="Samples: images, .npy; .npz for several inputs by name."),
+        typer.Argument(
+            metavar="[FILE...]", help="Samples: files, folders, class folders, lists; .npz for several inputs by name."
+        ),
     ] = None,
     prompt_ids: Annotated[
         list[str] | None,
@@ -73,8 +75,9 @@ def run(
 
 def _answer(folder: Path, files: list[Path], as_json: bool) -> None:
     with stdout_is_for_json(as_json):
-        from neurokit.answers import answer
+        from neurokit.answers import answer, files_at
 
+        files = [file for place in files for file in files_at(place)]
         with progress(f"run {folder}"):
             found = answer(folder, files)
     if as_json:

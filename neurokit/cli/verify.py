@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from neurokit.cli._common import Debug, Json, print_json, print_next, progress, stdout_is_for_json
+from neurokit.cli._data import DATA_HELP, check_place
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -23,12 +24,14 @@ def verify(
             "--thorough", help="All optimisation levels, 1 and 2 threads, batch 1 and 5; exact must be equal."
         ),
     ] = False,
+    data: Annotated[Path | None, typer.Option("--data", help=f"{DATA_HELP} The task's metric as well.")] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Verify artifacts again from their files alone, with the test vectors inside."""
     from neurokit.artifact import Artifact
 
+    check_place(data, "--data")
     artifacts = [Artifact.load(folder) for folder in folders]
     reports = []
     with stdout_is_for_json(as_json):
@@ -41,20 +44,35 @@ def verify(
         if len(artifacts) > 1:
             with progress("compare them with each other"):
                 pairs = pipeline.compare(artifacts)
+        said = {} if data is None else {str(a.path): _scores(a, data) for a in artifacts}
     passed = all(report.passed for report in reports)
     if as_json:
-        print_json({"passed": passed, "reports": [report.to_json() for report in reports], "pairs": pairs})
+        print_json(
+            {"passed": passed, "reports": [report.to_json() for report in reports], "pairs": pairs, "scores": said}
+        )
     else:
         from neurokit import render
+        from neurokit.tasks.scoring import metric_of
 
-        for artifact, report in zip(artifacts, reports, strict=True):
-            render.show(render.parity(report), *render.reach(artifact.manifest.target_info))
+        for report in reports:
+            render.show(render.parity(report))
         render.show(render.pairs(pairs))
+        for path, scores in said.items():
+            typer.echo(f"{path}: {metric_of(scores)} of {scores['samples']} samples of {scores['data']}")
         if passed:
             print_next(f"in Python: with neurokit.open({str(folders[0])!r}) as runner: {_how_to_call(artifacts[0])}")
         else:
             print_next(f"neurokit verify {folders[0]} --json, and look for layers whose flips exceed their bound")
     raise typer.Exit(0 if passed else 1)
+
+
+def _scores(artifact: Artifact, place: Path) -> dict[str, Any]:
+    """Returns the metrics of an artifact's task on labelled data."""
+    from neurokit.bench.data import labelled_for
+    from neurokit.bench.subjects import score
+
+    with progress(f"score {artifact.path} on {place}"):
+        return score(artifact, labelled_for(artifact, place))
 
 
 def _how_to_call(artifact: Artifact) -> str:

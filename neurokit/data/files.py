@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
+from neurokit.data.event_arrays import EVENT_FIELDS, frames_of, from_columns, is_plain_events
+from neurokit.data.images import image_sample
+from neurokit.data.kinds import IMAGES, KINDS, VOLUMES, kind_of
 from neurokit.data.named import read_named
 from neurokit.data.recordings import EVENT_FILES, as_events, convention_of, read_aedat, read_audio
+from neurokit.data.volumes import read_volume
 from neurokit.errors import InputError, NeurokitError
 
 if TYPE_CHECKING:
     import torch
 
-    from neurokit.spec import ModelSpec
+    from neurokit.spec import ModelSpec, TensorSpec
 
 Sample = Union["torch.Tensor", Mapping[str, "torch.Tensor"]]
-_IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
-READABLE = {*_IMAGES, ".npy", ".npz", ".wav", *EVENT_FILES}
-_EVENT_FIELDS = {"t", "x", "y", "p"}
+Parts = list[Any]  # one array a sample, or a mapping of the inputs' names to arrays
 _MAX_BYTES = 4 << 30
 
 
@@ -49,9 +51,10 @@ def read_file(path: str | Path, spec: ModelSpec, time_steps: int | None) -> Read
 
     Args:
         path: An image; a .npy array `[*shape]`, `[T, *shape]` (one sequence, for instance audio frames),
-            `[N, *shape]` (N images; where the model takes sequences, N is not T) or `[N, T, *shape]`; events as a
-            structured .npy or .npz with fields t, x, y, p (as tonic gives them), or an AEDAT 2.0, 3.1 or 4.0 file;
-            audio as .wav. Events are counted into T frames of equal duration, one channel a polarity; of audio see
+            `[N, *shape]` (N images; where the model takes sequences, N is not T) or `[N, T, *shape]`; the same as the
+            one array of an .npz file, or its `x`; events as a structured .npy or .npz with fields t, x, y, p (as tonic
+            gives them), as a plain array `[N, 4]`, or an AEDAT 2.0, 3.1 or 4.0 file; audio as .wav; a volume as .nii or
+            .nii.gz. Events are counted into T frames of equal duration, one channel a polarity; of audio see
             `read_audio`. Of a model with several inputs an .npz with every input by its name.
         spec: The model; its inputs give shape and range.
         time_steps: T, or None for a model without time.
@@ -63,32 +66,73 @@ def read_file(path: str | Path, spec: ModelSpec, time_steps: int | None) -> Read
         InputError: If the file is missing, damaged, empty, of another shape, or holds NaN.
     """
     path = Path(path)
+    parts = read_arrays(path, spec, time_steps)
+    if len(spec.inputs) > 1:
+        many = f"{len(parts)} sample{'s' * (len(parts) != 1)}"
+        names = ", ".join(port.name for port in spec.inputs)
+        return Reading(
+            [as_sample(p, spec, time_steps) for p in parts], f"{path.name} was read as {many} of the inputs {names}"
+        )
+    timed = parts[0].ndim == len(spec.inputs[0].shape) + 1
+    samples = [as_sample(part, spec, time_steps) for part in parts]
+    return Reading(samples, f"{path.name} was read as {_described(len(parts), timed, path, spec, time_steps)}")
+
+
+def read_arrays(value: Any, spec: ModelSpec, time_steps: int | None) -> Parts:
+    """Reads one file, or takes one sample of a data set in memory, as arrays; numpy alone.
+
+    Args:
+        value: The path of a file (see `read_file`), a PIL image, an array, or events.
+        spec: The model; its inputs give shape and range, its task mean and deviation of images.
+        time_steps: T, or None for a model without time.
+
+    Returns:
+        One array a sample, `[*shape]` or `[T, *shape]`; of a model with several inputs mappings by name.
+
+    Raises:
+        InputError: As `read_file`.
+    """
+    if not isinstance(value, str | Path):
+        return _in_memory(value, spec, time_steps)
+    path = Path(value)
     if not path.is_file():
         raise InputError(f"input file {path} does not exist", expected="an image, a .npy array or an event file")
     if path.stat().st_size > _MAX_BYTES:
         raise InputError(f"input file {path} has {path.stat().st_size} bytes", expected="at most 4 GiB")
     if len(spec.inputs) > 1:
         return _read_named(path, spec, time_steps)
-    array = _read(path, spec, time_steps)
-    parts = _split(array, path, spec, time_steps)
-    timed = parts[0].ndim == len(spec.inputs[0].shape) + 1
-    samples: list[Sample] = [_tensor(sample, spec, time_steps) for sample in parts]
-    return Reading(samples, f"{path.name} was read as {_described(len(parts), timed, path, spec, time_steps)}")
+    return _split(_read(path, spec, time_steps), path, spec, time_steps)
 
 
-def _read_named(path: Path, spec: ModelSpec, time_steps: int | None) -> Reading:
+def _in_memory(value: Any, spec: ModelSpec, time_steps: int | None) -> Parts:
+    """Returns one sample of a data set in memory."""
+    place = Path("a sample of the data set")
+    if isinstance(value, Mapping) and len(spec.inputs) > 1:
+        return [{port.name: np.asarray(value[port.name], dtype=port.dtype) for port in spec.inputs}]
+    if hasattr(value, "convert"):
+        return [image_sample(value, spec.inputs[0], _settings(spec))]
+    array = value.numpy() if hasattr(value, "numpy") else np.asarray(value)
+    if array.dtype.names:
+        array = frames_of(array, place, spec.inputs[0], time_steps)
+    elif is_plain_events(array, spec.inputs[0]):
+        array = frames_of(from_columns(array, place), place, spec.inputs[0], time_steps)
+    return _split(array, place, spec, time_steps)
+
+
+def _settings(spec: ModelSpec) -> Mapping[str, Any]:
+    return spec.task.settings if spec.task is not None else {}
+
+
+def _read_named(path: Path, spec: ModelSpec, time_steps: int | None) -> Parts:
     """Reads samples of a model with several inputs."""
     found = {}
     for own, array in read_named(path, spec):
-        parts = _split(array, path, own, time_steps)
-        found[own.inputs[0].name] = [_tensor(part, own, time_steps) for part in parts]
+        found[own.inputs[0].name] = _split(array, path, own, time_steps)
     counts = {name: len(samples) for name, samples in found.items()}
     if len(set(counts.values())) > 1:
         said = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise InputError(f"{path} holds different numbers of samples: {said}", expected="as many of each input")
-    samples: list[Sample] = [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
-    many = f"{len(samples)} sample{'s' * (len(samples) != 1)}"
-    return Reading(samples, f"{path.name} was read as {many} of the inputs {', '.join(found)}")
+    return [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
 
 
 def _described(count: int, timed: bool, path: Path, spec: ModelSpec, time_steps: int | None) -> str:
@@ -102,20 +146,8 @@ def _described(count: int, timed: bool, path: Path, spec: ModelSpec, time_steps:
 
 
 def _read(path: Path, spec: ModelSpec, time_steps: int | None) -> np.ndarray:
-    suffix = path.suffix.lower()
     try:
-        if suffix in _IMAGES:
-            return _image(path, spec)
-        if suffix == ".npy":
-            array = np.load(path, allow_pickle=False)
-            return _frames(array, path, spec, time_steps) if array.dtype.names else array
-        if suffix == ".npz":
-            with np.load(path, allow_pickle=False) as data:
-                return _from_npz(data, path, spec, time_steps)
-        if suffix in EVENT_FILES:
-            return _frames(read_aedat(path), path, spec, time_steps)
-        if suffix == ".wav":
-            return read_audio(path, spec.inputs[0], time_steps)
+        return _of_kind(kind_of(path), path, spec, time_steps)
     except NeurokitError:
         raise
     except Exception as error:  # every reader has exceptions of its own
@@ -123,68 +155,48 @@ def _read(path: Path, spec: ModelSpec, time_steps: int | None) -> np.ndarray:
             f"input file {path} cannot be read: {type(error).__name__}: {str(error)[:120]}",
             expected="an undamaged file of its kind",
         ) from error
+
+
+def _of_kind(kind: str, path: Path, spec: ModelSpec, time_steps: int | None) -> np.ndarray:
+    """Reads a file of a kind into an array, events counted into frames."""
+    port = spec.inputs[0]
+    if kind in IMAGES:
+        return image_sample(path, port, _settings(spec))
+    if kind == ".npy":
+        array = np.load(path, allow_pickle=False)
+        if array.dtype.names:
+            return frames_of(array, path, port, time_steps)
+        return frames_of(from_columns(array, path), path, port, time_steps) if is_plain_events(array, port) else array
+    if kind == ".npz":
+        with np.load(path, allow_pickle=False) as data:
+            return _from_npz(data, path, spec, time_steps)
+    if kind in EVENT_FILES:
+        return frames_of(read_aedat(path), path, port, time_steps)
+    if kind == ".wav":
+        return read_audio(path, port, time_steps)
+    if kind in VOLUMES:
+        return read_volume(path, port.numbers)
     raise InputError(
-        f"input file {path} is of an unknown kind {suffix!r}",
-        expected="an image, .npy, .npz, .aedat, .aedat4 or .wav",
+        f"input file {path} is of an unknown kind {kind!r}",
+        expected=", ".join(sorted(KINDS)),
         fix="convert events to a .npz with t, x, y, p",
     )
 
 
-def _image(path: Path, spec: ModelSpec) -> np.ndarray:
-    """Reads an image, scaled to the input's size and range."""
-    from PIL import Image
-
-    info = spec.inputs[0]
-    if len(info.numbers) != 3 or info.numbers[0] not in (1, 3):
-        raise InputError(
-            f"{path} is an image, the model takes {list(info.numbers)}", expected="an array in a .npy file"
-        )
-    channels, height, width = info.numbers
-    with Image.open(path) as image:
-        mode = "L" if channels == 1 else "RGB"
-        pixels = np.asarray(image.convert(mode).resize((width, height)), dtype=np.float32) / 255.0
-    pixels = pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
-    return np.ascontiguousarray(pixels * (info.high - info.low) + info.low)
-
-
 def _from_npz(data: Any, path: Path, spec: ModelSpec, time_steps: int | None) -> np.ndarray:
-    names = set(data.files)
-    if names >= _EVENT_FIELDS:
-        return _frames(as_events(data), path, spec, time_steps)
-    if len(names) == 1:
-        return np.asarray(data[data.files[0]])
-    raise InputError(
-        f"{path} holds arrays {', '.join(sorted(names))}", expected="one array, or t, x, y and p of an event stream"
-    )
-
-
-def _frames(events: np.ndarray, path: Path, spec: ModelSpec, time_steps: int | None) -> np.ndarray:
-    """Counts events into T frames of equal duration `[T, C, H, W]`; with two channels one a polarity."""
-    missing = _EVENT_FIELDS - set(events.dtype.names or ())
-    if missing:
-        raise InputError(f"{path} lacks the event field(s) {', '.join(sorted(missing))}", expected="t, x, y and p")
-    if len(events) == 0:
-        raise InputError(f"the event stream {path} is empty", expected="at least one event")
-    if time_steps is None:
-        raise InputError(f"{path} is an event stream, the model has no time steps", expected="a spiking model")
-    shape = spec.inputs[0].numbers
-    if len(shape) != 3 or shape[0] not in (1, 2):
-        raise InputError(f"{path} is an event stream, the model takes {list(shape)}", expected="[1 or 2, H, W]")
-    channels, height, width = shape
-    t = events["t"].astype(np.int64)
-    x, y = events["x"].astype(np.int64), events["y"].astype(np.int64)
-    if x.min() < 0 or y.min() < 0 or x.max() >= width or y.max() >= height:
+    names, port = set(data.files), spec.inputs[0]
+    if names >= EVENT_FIELDS:
+        return frames_of(as_events(data), path, port, time_steps)
+    samples = sorted(names - {"y"} if len(names) > 1 else names)  # y is what labelled data call their labels
+    if len(samples) != 1:
         raise InputError(
-            f"{path} has events at x {x.min()} to {x.max()}, y {y.min()} to {y.max()}",
-            expected=f"0 to {width - 1} and 0 to {height - 1}",
-            fix="crop or scale the recording",
+            f"{path} holds arrays {', '.join(sorted(names))}",
+            expected="one array, x and y, or t, x, y and p of an event stream",
         )
-    span = max(int(t.max() - t.min()) + 1, 1)
-    step = (t - t.min()) * time_steps // span
-    polarity = (events["p"].astype(np.int64) > 0).astype(np.int64) if channels == 2 else np.zeros_like(t)
-    frames = np.zeros((time_steps, channels, height, width), dtype=np.float32)
-    np.add.at(frames, (step, polarity, y, x), 1.0)
-    return frames
+    array = np.asarray(data[samples[0]])
+    if is_plain_events(array, port):
+        return frames_of(from_columns(array, path), path, port, time_steps)
+    return array
 
 
 def _split(array: np.ndarray, path: Path, spec: ModelSpec, time_steps: int | None) -> list[np.ndarray]:
@@ -209,11 +221,17 @@ def _split(array: np.ndarray, path: Path, spec: ModelSpec, time_steps: int | Non
     return list(array)
 
 
-def _tensor(sample: np.ndarray, spec: ModelSpec, time_steps: int | None) -> torch.Tensor:
-    """Returns a sample with its batch axis, and its time axis where the model has one."""
+def as_sample(part: Any, spec: ModelSpec, time_steps: int | None) -> Sample:
+    """Returns arrays of one sample as tensors with their batch axis, and their time axis where the model has one."""
+    if isinstance(part, Mapping):
+        ports = {port.name: port for port in spec.inputs}
+        return {name: _tensor(array, ports[name], spec, time_steps) for name, array in part.items()}
+    return _tensor(part, spec.inputs[0], spec, time_steps)
+
+
+def _tensor(sample: np.ndarray, info: TensorSpec, spec: ModelSpec, time_steps: int | None) -> torch.Tensor:
     import torch
 
-    info = spec.inputs[0]
     x = torch.from_numpy(np.ascontiguousarray(sample, dtype=info.dtype))
     timed = x.dim() == len(info.numbers) + 1
     if time_steps is None or spec.time_input == "image":

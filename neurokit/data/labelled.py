@@ -39,6 +39,8 @@ class Labelled:
         if not arrays:
             raise InputError(f"{label} has no input", expected="x, or every input by its name")
         for name, x in arrays.items():
+            if x.dtype.kind == "f" and not np.isfinite(x).all():
+                raise InputError(f"{label}: {name} holds NaN or infinity", expected="finite numbers")
             if self.y.ndim < 1 or len(x) != len(self.y) or not len(x):
                 raise InputError(
                     f"{label}: {name} is {list(x.shape)}, y is {list(self.y.shape)}",

@@ -198,6 +198,7 @@ def _parity(name: str, report: ParityReport) -> dict[str, Any]:
     agreement = _NONE if report.top1_agreement is None else f"{report.top1_agreement:.1%}"
     first = report.first_divergence
     where = [f"first divergence at time step {first[0]} in {first[1]}"] if first else []
+    proof = f"proof: {report.proof}" if report.proof else ""
     compared = f"{report.spikes_flipped:,} of {report.spikes_compared:,}" if report.spikes_compared else _NONE
     return {
         "name": name,
@@ -206,5 +207,5 @@ def _parity(name: str, report: ParityReport) -> dict[str, Any]:
         "error": f"{report.output_error_free:.2g}",
         "tolerance": f"{report.output_tolerance:.2g}",
         "top1": agreement,
-        "notes": "; ".join([*where, *report.notes]),
+        "notes": "; ".join([*filter(None, (report.meaning, proof)), *where, *report.notes]),
     }

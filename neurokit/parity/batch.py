@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,13 +20,28 @@ if TYPE_CHECKING:
 ORDERS: tuple[tuple[int, ...], ...] = ((1, 0), (3, 0, 4, 1, 2))
 # A run of more spike decisions a sample than this is repeated in a batch of two only.
 MANY = 2_000_000
+
+
+@dataclass(frozen=True)
+class Batches:
+    """What the runs of several samples found.
+
+    Attributes:
+        faults: One line each.
+        equal: Whether every sample has the very bits together that it has alone; None where nothing was run.
+    """
+
+    faults: tuple[str, ...] = ()
+    equal: bool | None = None
+
+
 Feeds = dict[str, np.ndarray]
 Run = tuple[list[np.ndarray], list[np.ndarray]]
 
 
 def judge_batches(
     probe: Probe, vectors: Vectors, fixed: int | None, relative: float, exact: bool, own: Run | None = None
-) -> list[str]:
+) -> Batches:
     """Runs different samples alone and together.
 
     Args:
@@ -37,12 +52,9 @@ def judge_batches(
             in a model without layers.
         exact: Whether every bit must be equal.
         own: What the artifact gave to the test vectors' input, where that is known already.
-
-    Returns:
-        Faults, one line each.
     """
     if probe.fixed_input or fixed == 1:
-        return []
+        return Batches()
     axis = 0 if vectors.time_input == "image" else 1
     orders = _orders(fixed, sum(layer.spikes.size for layer in vectors.layers))
     samples = make_samples({n: v.take([0], axis) for n, v in vectors.feeds.items()}, 1 + max(map(max, orders)))
@@ -57,7 +69,7 @@ def judge_batches(
             fault = f"it does not run: {error.what}"
         if fault:
             faults.append(f"in a batch of {len(order)}, {fault}")
-    return faults
+    return Batches(tuple(faults), not faults and not run.parted)
 
 
 def _orders(fixed: int | None, decisions: int) -> tuple[tuple[int, ...], ...]:
@@ -86,6 +98,7 @@ class _Batch:
     fixed: int | None
     relative: float
     exact: bool
+    parted: list[int] = field(default_factory=list)  # sizes of batches in which another bit was seen
 
     def alone(self, sample: Feeds) -> Run:
         """Runs one sample; where the batch is fixed, among copies of itself."""
@@ -96,6 +109,8 @@ class _Batch:
         feeds = self._together(samples)
         run = self.probe.free(feeds)
         parts = [self._part(run, k, len(alone)) for k in range(len(alone))]
+        if not all(_same_bits(part, own) for part, own in zip(parts, alone, strict=True)):
+            self.parted.append(len(alone))
         pairs = zip(parts, alone, strict=True)
         if not all(np.array_equal(a, b) for part, own in pairs for a, b in zip(part[1], own[1], strict=True)):
             if self.exact or not self.probe.can_force():
@@ -143,6 +158,11 @@ class _Batch:
         """Returns the part of a run of `count` samples that belongs to one of them."""
         axis = 1 if self.vectors.time_output == "sequence" else 0
         return [_sample(y, axis, index, count) for y in run[0]], [_sample(s, 1, index, count) for s in run[1]]
+
+
+def _same_bits(run: Run, other: Run) -> bool:
+    pairs = [pair for mine, its in zip(run, other, strict=True) for pair in zip(mine, its, strict=True)]
+    return all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs)
 
 
 def _sample(value: np.ndarray, axis: int, index: int, count: int) -> np.ndarray:

@@ -70,7 +70,7 @@ class _Reference:
 
     def __init__(self, parts: Sequence[Captured]) -> None:
         self._modules = {part.graph: part.module for part in parts}
-        self._states: dict[str, tuple[torch.Tensor, ...]] = {}
+        self._states: dict[str, torch.Tensor] = {}  # of one name in several graphs is one state
         self._passed_on: dict[str, torch.Tensor] = {}
 
     def call(self, part: Captured, seed: int, length: int | None, *, fresh: bool) -> Call:
@@ -81,14 +81,16 @@ class _Reference:
         batch = 1 if part.batch == "dynamic" else part.batch
         if fresh:
             self._states.clear()
-        states = self._states.get(part.graph) or part.initial_states(batch)
+        begun = zip(part.states, part.initial_states(batch), strict=True)
+        states = tuple(self._states.get(info.name, value) for info, value in begun)
         passed = {p.name: self._passed_on[p.source] for p in part.spec.inputs if p.source in self._passed_on}
         feeds = example_inputs(part.spec, None, batch, seed, self._sizes(part, states, passed, length))
         values = {**feeds, **passed}
         with torch.no_grad():
             found = self._run(part, tuple(values[port.name] for port in part.spec.inputs), states)
         outputs = dict(zip(part.output_names, found, strict=False))
-        self._states[part.graph] = tuple(found[len(part.output_names) :])
+        kept = zip(part.states, found[len(part.output_names) :], strict=True)
+        self._states |= {info.name: value for info, value in kept}
         self._passed_on |= {f"{part.graph}.{name}": value for name, value in outputs.items()}
         given = {name: value.numpy() for name, value in feeds.items() if name not in passed}
         return Call(part.graph, given, {name: value.numpy() for name, value in outputs.items()}, fresh)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from neurokit.artifact import Artifact
-from neurokit.parity.batch import judge_batches
+from neurokit.parity.batch import Batches, judge_batches
 from neurokit.parity.calls import call_faults
 from neurokit.parity.covering import judge_covering
 from neurokit.parity.forcing import Forced, force_layer, in_bounds
@@ -29,7 +29,7 @@ from neurokit.parity.neuron_run import judge_neurons
 from neurokit.parity.probing import RunnerProbe, open_probe
 from neurokit.parity.texts import TextFindings, judge_text
 from neurokit.parity.vectors import Vectors
-from neurokit.parity.verdict import Findings, report_of
+from neurokit.parity.verdict import Findings, report_of, with_ways
 from neurokit.parity.ways import fault_of, run_every_way
 from neurokit.reports import ParityReport, ParityVerdict, SimulatorParity
 from neurokit.target import TARGETS, Probe
@@ -64,9 +64,10 @@ def _thorough(artifact: Artifact, vectors: Vectors, report: ParityReport) -> Par
     tolerance = None if vectors.layers else report.output_tolerance
     fault = fault_of(ways, artifact.manifest.numerics == "exact", tolerance)
     if not fault:
+        report = with_ways(report, ways)
         flipped = [way for way in ways if way.flips]
         if not flipped:
-            return replace(report, ways=ways)
+            return report
         worst, error = max(flipped, key=lambda way: way.flips), max(way.output_error for way in ways)
         judged = all(way.judged for way in flipped)
         why = "each follows from a near miss, by the artifact's own currents and states" if judged else "not judged"
@@ -74,7 +75,7 @@ def _thorough(artifact: Artifact, vectors: Vectors, report: ParityReport) -> Par
             f"the answer depends on how it is run: {len(flipped)} of {len(ways)} ways flip spikes, "
             f"up to {worst.flips:,} of {worst.decisions:,}, output error up to {error:.2g}; {why}"
         )
-        return replace(report, ways=ways, notes=(*report.notes, said))
+        return replace(report, notes=(*report.notes, said))
     return replace(report, ways=ways, verdict="failed", notes=(*report.notes, fault))
 
 
@@ -95,7 +96,7 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
         faults += judge_neurons(probe, vectors.layers)
     if artifact.manifest.time_steps == "dynamic" and probe.can_force():
         faults += judge_longer(probe, vectors, keeps_more=vectors.hidden > 0)
-    worst, text = 0.0, TextFindings()
+    worst, text, batches = 0.0, TextFindings(), Batches()
     if vectors.calls:
         with probe.runner() or TARGETS.get(artifact.manifest.target).open(artifact, **options) as runner:
             worst, wrong = call_faults(runner, vectors.calls, tolerance)
@@ -105,13 +106,23 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
         fixed = artifact.manifest.options.get("batch")
         exact = artifact.manifest.numerics == "exact"
         size = fixed if isinstance(fixed, int) else None
-        faults += judge_batches(probe, vectors, size, tolerance, exact, (outputs, spikes))
-    faults += [*(free.faults if free else ()), *covering.faults]
+        batches = judge_batches(probe, vectors, size, tolerance, exact, (outputs, spikes))
+    faults += [*batches.faults, *(free.faults if free else ()), *covering.faults]
     return report_of(
         artifact,
         vectors,
         Findings(
-            outputs, free, tuple(forced), forced_outputs, covering, tolerance, tuple(faults), tuple(notes), worst, text
+            outputs,
+            free,
+            tuple(forced),
+            forced_outputs,
+            covering,
+            tolerance,
+            tuple(faults),
+            tuple(notes),
+            worst,
+            text,
+            batches.equal,
         ),
     )
 

@@ -118,12 +118,14 @@ class CoveringRun:
 
     Attributes:
         errors: Largest error of each layer's current in units of what is allowed; None where it was not run.
-        unequal: Whether anything within the declared range differs by a bit.
+        ran: Which inputs were drawn: of the declared "range", "beyond" it.
+        unequal: Those of them on which anything differs by a bit.
         faults: One line each.
     """
 
     errors: tuple[float | None, ...]
-    unequal: bool = False
+    ran: frozenset[str] = frozenset()
+    unequal: frozenset[str] = frozenset()
     faults: tuple[str, ...] = ()
 
 
@@ -137,7 +139,7 @@ def judge_covering(probe: Probe, vectors: Vectors, tolerance: float) -> Covering
     """
     if not vectors.coverings or (any(run.layers for run in vectors.coverings) and not probe.can_force()):
         return CoveringRun((None,) * len(vectors.layers))
-    worst, unequal, faults = [0.0] * len(vectors.layers), False, []
+    worst, unequal, faults = [0.0] * len(vectors.layers), set[str](), []
     axis = 0 if vectors.time_input == "image" else 1
     for run in vectors.coverings:
         feeds, given = _drawn(vectors, run, axis)
@@ -148,9 +150,11 @@ def judge_covering(probe: Probe, vectors: Vectors, tolerance: float) -> Covering
             continue
         errors = [excess(cover, current) for cover, current in zip(run.layers, currents, strict=True)]
         worst = [max(pair) for pair in zip(worst, errors, strict=True)]
-        unequal = unequal or (run.kind != "beyond" and (any(errors) or not _equal(outputs, run)))
+        if any(errors) or not _equal(outputs, run):
+            unequal.add("beyond" if run.kind == "beyond" else "range")
         faults += _faults(vectors, run, errors, outputs, tolerance)
-    return CoveringRun(tuple(worst), unequal, tuple(faults))
+    ran = frozenset("beyond" if run.kind == "beyond" else "range" for run in vectors.coverings)
+    return CoveringRun(tuple(worst), ran, frozenset(unequal), tuple(faults))
 
 
 def _drawn(vectors: Vectors, run: Covering, axis: int) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:

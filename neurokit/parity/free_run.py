@@ -6,7 +6,7 @@ Equations and argument: docs/verification.md, "The free run".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -36,12 +36,14 @@ class FreeRun:
         unexplained: Decisions that the layer's own current and spikes do not lead to, one number a layer.
         first: Step, layer and flat index of the first difference, in the order of time and then of layers.
         faults: One line each.
+        judged: Whether all differences were judged, the first one alone, or none because a layer is not seen.
     """
 
     flips: tuple[int, ...]
     unexplained: tuple[int, ...]
     first: tuple[int, str, int] | None = None
     faults: tuple[str, ...] = ()
+    judged: Literal["all", "first", "none"] = "all"
 
 
 def judge_free_run(
@@ -70,7 +72,8 @@ def judge_free_run(
         faults = tuple(f"output {name!r} is beyond rounding though every spike is the reference's" for name in off)
         return FreeRun(flips, (0,) * len(layers), None, faults)
     if not probe.can_force():
-        return FreeRun(flips, (0,) * len(layers), first, _unforced(vectors, differs, first))
+        judged, faults = _unforced(vectors, differs, first)
+        return FreeRun(flips, (0,) * len(layers), first, faults, judged)
     bounds = dict(zip(vectors.outputs, [vectors.output_bounds.get(n, 0.0) for n in vectors.outputs], strict=True))
     unexplained, faults = own_spikes(probe, layers, bounds, vectors.feeds, outputs, spikes)
     return FreeRun(flips, unexplained, first, faults)
@@ -187,7 +190,9 @@ def _contradictions(layer: LayerVector, own: np.ndarray, current: np.ndarray) ->
     return np.where(off, np.where(np.isfinite(distance), np.abs(distance), np.inf), 0.0)
 
 
-def _unforced(vectors: Vectors, differs: Sequence[np.ndarray], first: tuple[int, str, int]) -> tuple[str, ...]:
+def _unforced(
+    vectors: Vectors, differs: Sequence[np.ndarray], first: tuple[int, str, int]
+) -> tuple[Literal["first", "none"], tuple[str, ...]]:
     """Judges the first difference of an artifact that cannot be given spikes: it must be at a near miss.
 
     Only where all layers are seen: else what a hidden layer did may be its cause.
@@ -196,11 +201,12 @@ def _unforced(vectors: Vectors, differs: Sequence[np.ndarray], first: tuple[int,
     at = next(k for k, layer in enumerate(vectors.layers) if layer.path == path)
     layer = vectors.layers[at]
     if vectors.hidden or layer.near is None:
-        return ()
+        return "none", ()
     step = differs[at][t].size
     if t * step + index in set(layer.near.tolist()):
-        return ()
-    return (f"{path}: running freely, it parts from the reference at step {t} where no membrane is near the threshold",)
+        return "first", ()
+    fault = f"{path}: running freely, it parts from the reference at step {t} where no membrane is near the threshold"
+    return "first", (fault,)
 
 
 def _first(layers: Sequence[LayerVector], differs: Sequence[np.ndarray]) -> tuple[int, str, int] | None:

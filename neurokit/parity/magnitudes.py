@@ -91,7 +91,7 @@ def _most(*values: Any) -> int:
     return max((_count(leaf) for leaf in tree_leaves(values)), default=0)
 
 
-def _same(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def same(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """An operation whose results are elements of what it is given."""
     made = target(*tree_map(size_of, args), **tree_map(size_of, kwargs))
     count, rigorous = _most(args, kwargs), _rigorous(args, kwargs)
@@ -102,9 +102,17 @@ def _same(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     return type(made)(map(wrapped, made)) if type(made) in (list, tuple) else tree_map(wrapped, made)
 
 
+def whole_numbers(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether an operation is on indices that real numbers have chosen, and on no real numbers: it is exact."""
+    leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor | Magnitude)]
+    kinds = [size_of(leaf).dtype for leaf in leaves]
+    indices = [isinstance(leaf, Magnitude) and kind != torch.bool for leaf, kind in zip(leaves, kinds, strict=True)]
+    return any(indices) and not any(kind.is_floating_point for kind in kinds)
+
+
 def _cast(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A change of element type: exact between float32 and float64, and from whole numbers and decisions."""
-    made = _same(run, target, args, kwargs)
+    made = same(run, target, args, kwargs)
     if not isinstance(made, Magnitude):
         return made
     source = size_of(args[0]).dtype
@@ -117,7 +125,7 @@ def _padded(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     absolute = tuple(abs(a) if at > 1 and isinstance(a, int | float) else a for at, a in enumerate(args))
     if isinstance(kwargs.get("value"), int | float):
         kwargs = {**kwargs, "value": abs(kwargs["value"])}
-    return _same(run, target, absolute, kwargs)
+    return same(run, target, absolute, kwargs)
 
 
 def _limited(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Magnitude:
@@ -197,7 +205,7 @@ def _largest(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any
         axes = args[1] if len(args) > 1 else kwargs.get("dim", [])
         size = torch.amax(size_of(args[0]), axes or [], *args[2:3])
         return Magnitude(size, _most(args), _rigorous(args))
-    made = _same(run, target, args, kwargs)
+    made = same(run, target, args, kwargs)
     if not isinstance(made, tuple | list):
         return made
     return (made[0], *(_estimate(part) for part in made[1:]))  # places may differ where values are close
@@ -287,7 +295,7 @@ def _interpolated(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str
 
 def unknown(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """An operation outside the analysis: taken as accurate to 64 roundings of its largest result."""
-    made = _same(run, target, args, kwargs)
+    made = same(run, target, args, kwargs)
     return tree_map(_estimate, made, is_leaf=lambda leaf: isinstance(leaf, Magnitude))
 
 
@@ -347,7 +355,7 @@ def _decaying(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, An
 
 #: One rule a kind of operation; what has none is estimated.
 RULES: dict[Kind, Rule] = {
-    **dict.fromkeys((Kind.KEEP, Kind.MOVE, Kind.JOIN, Kind.SIGN), _same),
+    **dict.fromkeys((Kind.KEEP, Kind.MOVE, Kind.JOIN, Kind.SIGN), same),
     Kind.CAST: _cast,
     Kind.PAD: _padded,
     Kind.LIMIT: _limited,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from neurokit.neurons.stepwise import Step, step_of
+from neurokit.parity.at_threshold import at_threshold, crossing
 from neurokit.parity.steps import OP, Steps
 from neurokit.parity.stimuli import draw
 from neurokit.parity.units import unit_of
@@ -26,7 +26,7 @@ Values = tuple[Tensor, ...]
 ULPS = 16.0  # roundings of a step: so many units of its operands and constants
 _LONGER, _SHORTEST = 7, 16  # made steps: so many more than the model's own, and at least
 _NUMBERS = 2**20  # operands kept a layer
-_FEWEST = 6  # steps kept, however large the layer
+_FEWEST = 8  # steps kept, however large the layer
 _KEPT = 4096  # results kept of every step
 _LADDER = (-16.0, -4.0, -1.0, 0.0, 1.0, 4.0, 16.0, 64.0)  # currents between which a neuron changes its mind
 _HALVINGS = 44
@@ -68,11 +68,15 @@ class _Recording:
         own, made, amplitude = self._own_steps(), *self._made_steps()
         middle = made[len(made) // 2]
         near = self._near(own[0][1], amplitude) + self._near(middle[1], amplitude)
-        order = [own[-1], middle, *near[:2], *near[4:6], *own[:-1], *near[2:4], *near[6:], *made]
+        exact = self._at_threshold()
+        marks = [None, *(where for *_, where in exact)]  # of the steps that are judged at some elements alone
+        order = [own[-1], *((x, states) for x, states, _ in exact), middle, *near[:2], *near[4:6]]
+        order += [*own[:-1], *near[2:4], *near[6:], *made]
         size = sum(value.numel() for value in (own[0][0], *own[0][1]))
         order = order[: max(_FEWEST, _NUMBERS // max(1, size))]
         rng = np.random.default_rng(0)
-        results = [self._judged(x, states) for x, states in order]
+        marks += [None] * (len(order) - len(marks))
+        results = [self._judged(x, states, where) for (x, states), where in zip(order, marks, strict=False)]
         places = [_places(value.numel(), rng) for value in results[0][0]]
         kept = [
             [np.stack([part[index].numpy().reshape(-1)[at] for part in side]) for index, at in enumerate(places)]
@@ -92,7 +96,16 @@ class _Recording:
                 max((float(value.max()) for value in finite if value.numel()), default=0.0),
             ),
             scale=self._scale,
+            at_threshold=sum(int(where.sum()) for *_, where in exact),
         )
+
+    def _at_threshold(self) -> list[tuple[Tensor, Values, Tensor]]:
+        if self._wide is None or not self._x.is_floating_point():
+            return []
+        try:
+            return at_threshold(self._step, self._wide, self._x[0], self._first, self._scale)
+        except Exception:  # whatever a user's code raises on membranes that it never meets
+            return []
 
     def _in_double(self) -> Step | None:
         """Returns the step in float64, or None where its code does not run there."""
@@ -144,28 +157,26 @@ class _Recording:
     def _near(self, states: Values, amplitude: float) -> list[tuple[Tensor, Values]]:
         """Returns steps from given states with currents on both sides of where each neuron changes its mind."""
         ladder = [torch.full_like(self._x[0], amplitude * rung, dtype=torch.float64) for rung in _LADDER]
-        answers = [self._evaluate(x, states)[0].double() for x in ladder]
-        low, high = torch.zeros_like(ladder[0]), torch.zeros_like(ladder[0])
-        found = torch.zeros_like(low, dtype=torch.bool)
-        for (a, y), (b, z) in pairwise(zip(ladder, answers, strict=True)):
-            jumps = ((z - y).abs() > 0.25) & ~found
-            low, high, found = torch.where(jumps, a, low), torch.where(jumps, b, high), found | jumps
-        below = self._evaluate(low, states)[0].double()
-        for _ in range(_HALVINGS):
-            middle = 0.5 * (low + high)
-            stays = (self._evaluate(middle, states)[0].double() - below).abs() < 0.125
-            low, high = torch.where(stays, middle, low), torch.where(stays, high, middle)
+        _, high, _ = crossing(lambda x: self._evaluate(x, states)[0], ladder, _HALVINGS)
         size = self._size(high, states, (high,))
         margins = (32.0 * ULPS * self._unit * size, 1e-4 * high.abs() + 64.0 * ULPS * self._unit * size)
         return [((high + sign * by).to(self._x.dtype), states) for by in margins for sign in (1.0, -1.0)]
 
-    def _judged(self, x: Tensor, states: Values) -> tuple[Values, Values]:
-        """Returns the results of one step, and how far another implementation may be from them."""
+    def _judged(self, x: Tensor, states: Values, where: Tensor | None) -> tuple[Values, Values]:
+        """Returns the results of one step, and how far another implementation may be from them.
+
+        Args:
+            x: Its input.
+            states: States before it.
+            where: Elements at which it stands exactly at a threshold: there nothing is rounded, and the others are not
+                judged. None for a common step.
+        """
         narrow = _run(self._step, x, states)
-        nominal = self._evaluate(x, states)
+        # At a threshold, float64 with constants of more digits than the network's may decide otherwise.
+        nominal = narrow if where is not None else self._evaluate(x, states)
         size = self._size(x, states, nominal)
         spread = [(a.double() - b.double()).abs() for a, b in zip(nominal, narrow, strict=True)]
-        for turn in range(6):
+        for turn in range(0 if where is not None else 6):
             signs = [_sign(turn, place) for place in range(1 + len(states))]
             moved = self._evaluate(
                 _moved(x, self._unit * size, signs[0]),
@@ -179,6 +190,8 @@ class _Recording:
         for away, value in zip(spread, nominal, strict=True):
             fits = size if size.shape == value.shape else size.max() if size.numel() else size.sum()
             slack = 2.0 * away + ULPS * self._unit * (value.double().abs() + fits)
+            if where is not None:
+                slack = torch.where(where, slack, torch.inf) if slack.shape == where.shape else slack + torch.inf
             allowed.append(torch.nan_to_num(slack, nan=torch.inf, posinf=torch.inf))
         return narrow, tuple(allowed)
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurokit.parity.magnitudes import RULES, UNIT, Magnitude, gamma, is_real, size_of, unknown
+from neurokit.parity.magnitudes import RULES, UNIT, Magnitude, gamma, is_real, same, size_of, unknown, whole_numbers
 from neurokit.parity.units import unit_of
 from neurokit.program.ops import Kind, kind_of
 from neurokit.program.walk import Walker
@@ -61,6 +61,8 @@ class ErrorAnalysis(Walker):
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Notes the current of a layer of rare neurons as well; puts out the reference's output."""
+        if whole_numbers(args, kwargs):
+            return same(self, target, args, kwargs)
         if not self._steps or kind_of(target) is not Kind.STEPWISE:
             return super().call_function(target, args, kwargs)
         current = args[0] if isinstance(args[0], Magnitude) else Magnitude(args[0].abs(), 0)

@@ -27,6 +27,7 @@ class Steps:
         allowed: How far another implementation may be from each of them.
         ends: Smallest and largest output that was seen.
         scale: Magnitude of the step's own constants, which its roundings are a share of.
+        at_threshold: Elements of these steps that stand exactly at a threshold, where `>` and `>=` part.
     """
 
     starts: tuple[np.ndarray, ...]
@@ -37,10 +38,16 @@ class Steps:
     allowed: tuple[np.ndarray, ...]
     ends: tuple[float, float]
     scale: float
+    at_threshold: int = 0
 
     def head(self) -> dict[str, Any]:
         """Returns what is not an array."""
-        return {"states": len(self.starts), "ends": list(self.ends), "scale": self.scale}
+        return {
+            "states": len(self.starts),
+            "ends": list(self.ends),
+            "scale": self.scale,
+            "at_threshold": self.at_threshold,
+        }
 
     def arrays(self, prefix: str) -> dict[str, np.ndarray]:
         """Returns the arrays by their names in the file."""
@@ -65,6 +72,7 @@ class Steps:
             tuple(data[f"{prefix}a{index}"] for index in results),
             (float(low), float(high)),
             float(head["scale"]),
+            int(head.get("at_threshold", 0)),
         )
 
     def fault(self, shape: tuple[int, ...]) -> str:

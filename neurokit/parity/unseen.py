@@ -75,6 +75,8 @@ def _of_layer(layer: LayerVector, covers: list[Cover]) -> list[str]:
     silent = _channels(layer.spikes.shape) - len(_active(layer.spikes))
     if silent:
         lines.append(f"{layer.path}: {silent} of {_channels(layer.spikes.shape)} channels fire in no test vector")
+    if layer.steps is not None and not layer.steps.at_threshold:
+        lines.append(f"{layer.path}: no membrane stands exactly at its threshold: `>` in place of `>=` is not seen")
     dead = _channels(layer.spikes.shape)
     reached = np.zeros(dead, bool)
     for cover in covers:

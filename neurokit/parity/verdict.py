@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,8 @@ from neurokit.parity.forcing import Forced
 from neurokit.parity.texts import TextFindings
 from neurokit.parity.unseen import unseen
 from neurokit.provenance import collect
-from neurokit.reports import LayerParity, ParityReport, ParityVerdict
+from neurokit.reports import LayerParity, ParityReport, ParityVerdict, WayParity
+from neurokit.reports import parity_meaning as words
 from neurokit.tasks.choice import top1_agreement
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Findings:
         notes: One line each.
         calls_error: Largest relative error of the outputs over calls in a row.
         text: What the runs of a text found.
+        batches_equal: Whether every sample has the very bits in a batch that it has alone; None where not run.
     """
 
     outputs: Sequence[np.ndarray]
@@ -51,6 +53,7 @@ class Findings:
     notes: tuple[str, ...] = ()
     calls_error: float = 0.0
     text: TextFindings = field(default_factory=TextFindings)
+    batches_equal: bool | None = None
 
 
 def report_of(artifact: Artifact, vectors: Vectors, found: Findings) -> ParityReport:
@@ -64,15 +67,15 @@ def report_of(artifact: Artifact, vectors: Vectors, found: Findings) -> ParityRe
     )
     faults = list(found.faults)
     if artifact.manifest.numerics == "exact":
-        faults += _exact_faults(layers, same, found.covering.unequal)
+        faults += _exact_faults(layers, same, "range" in found.covering.unequal)
     if not layers and error > found.tolerance:
         faults.append(f"the outputs' relative error is {error:.3g}, and {found.tolerance:.2g} is allowed")
-    manifest = artifact.manifest
+    manifest, (equal, rounded) = artifact.manifest, _bits(vectors, found, layers)
     return ParityReport(
         model=manifest.model.name,
         target=manifest.target,
         form=manifest.form,
-        verdict=_verdict(layers, found, same, bool(faults)),
+        verdict=_verdict(layers, found, same and not {*rounded} - {words.BEYOND}, bool(faults)),
         layers=layers,
         output_error_forced=None if found.forced_outputs is None else relative_error(found.forced_outputs, vectors),
         output_error_free=error,
@@ -85,7 +88,38 @@ def report_of(artifact: Artifact, vectors: Vectors, found: Findings) -> ParityRe
         notes=(*vectors.notes, *found.notes, *_notes(artifact, vectors, found, layers), *faults),
         provenance=collect(),
         unseen=unseen(vectors, found.forced_outputs is not None),
+        equal=equal,
+        rounded=rounded,
+        free_run=found.free.judged if found.free else "all",
+        proof=words.proof_reach(manifest.target_info),
     )
+
+
+def _bits(
+    vectors: Vectors, found: Findings, layers: tuple[LayerParity, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns which runs beside the free one gave the reference's very bits, and which did not."""
+    forced, drawn = found.forced_outputs, found.covering
+    same: dict[str, bool | None] = {
+        words.FORCED: None if forced is None else not any(layer.max_current_error for layer in layers),
+        words.FORCED_OUTPUTS: None if forced is None else not relative_error(forced, vectors),
+        words.COVERING: "range" not in drawn.unequal if "range" in drawn.ran else None,
+        words.BEYOND: "beyond" not in drawn.unequal if "beyond" in drawn.ran else None,
+        words.BATCHES: found.batches_equal,
+        words.CALLS: not found.calls_error if vectors.calls else None,
+        words.TEXT: not found.text.error if vectors.text is not None else None,
+    }
+    return tuple(k for k, v in same.items() if v), tuple(k for k, v in same.items() if v is False)
+
+
+def with_ways(report: ParityReport, ways: tuple[WayParity, ...]) -> ParityReport:
+    """Returns a report that passed with every way to run the artifact; exact only where all of them are equal."""
+    if all(way.outputs_equal and not way.flips for way in ways):
+        return replace(report, ways=ways, equal=(*report.equal, words.WAYS))
+    verdict = report.verdict
+    if verdict == "exact":
+        verdict = "benign rounding" if report.layers else "within tolerance"
+    return replace(report, ways=ways, verdict=verdict, rounded=(*report.rounded, words.WAYS))
 
 
 def _verdict(layers: tuple[LayerParity, ...], found: Findings, same: bool, faulty: bool) -> ParityVerdict:

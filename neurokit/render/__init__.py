@@ -13,8 +13,8 @@ from neurokit.doctor import Check
 from neurokit.render.accuracy import accuracy as accuracy
 from neurokit.render.accuracy import ways
 from neurokit.render.fidelity import fidelity as fidelity
-from neurokit.render.reach import reach as reach
 from neurokit.render.tables import plain_table
+from neurokit.render.training import training as training
 from neurokit.reports import LayerParity, ParityReport
 
 _COLOURS = {"ok": "green", "missing": "yellow", "broken": "red"}
@@ -64,8 +64,10 @@ def parity(report: ParityReport) -> RenderableType:
     if len(report.unseen) > _UNSEEN:
         parts.append(f"not exercised: {len(report.unseen) - _UNSEEN} more (--json lists them)")
     colour = _VERDICT_COLOURS[report.verdict]
-    subject = escape(f"{report.model} on {report.target} ({report.form}){_meaning(report)}{_reach(report)}")
-    parts.append(f"[{colour} bold]{report.verdict}[/]: {subject}")
+    subject = escape(f"{report.model} on {report.target} ({report.form})")
+    said = escape(f": {report.meaning}") if report.meaning else ""
+    parts.append(f"[{colour} bold]{report.verdict}[/]: {subject}{said}")
+    parts += [escape(f"proof: {report.proof}")] if report.proof else []
     return Group(*parts)
 
 
@@ -89,24 +91,6 @@ def _simulators_table(report: ParityReport) -> Table:
 def _covering(report: ParityReport) -> list[str]:
     found = [layer.covering_error for layer in report.layers if layer.covering_error is not None]
     return [f"input currents under random spikes off by {max(found):.2g} of their bound"] if found else []
-
-
-def _reach(report: ParityReport) -> str:
-    """Returns that a verdict which passed is one on what was exercised, where something was not."""
-    return " (on what was exercised)" if report.passed and report.unseen else ""
-
-
-def _meaning(report: ParityReport) -> str:
-    """Returns in words what the verdict says of this report, or ""."""
-    if report.verdict == "exact":
-        equal = ": every spike and every bit of the output equal" if report.layers else ": every bit equal"
-        return f"{equal} on the test vectors"
-    if report.verdict == "benign rounding":
-        free = sum(layer.flips_free for layer in report.layers)
-        if not report.spikes_flipped and not free:
-            return ": every spike equal, the output within rounding"
-        return f": {report.spikes_flipped:,} spikes flipped, each within the rounding of its own layer"
-    return ""
 
 
 def demo(result: Mapping[str, Any]) -> list[RenderableType]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from neurokit.reports._base import Report
+from neurokit.reports.parity_meaning import meaning
 
 ParityVerdict = Literal["exact", "benign rounding", "within tolerance", "failed"]
 
@@ -118,9 +119,9 @@ class ParityReport(Report):
         model: Name of the model.
         target: Name of the target.
         form: Form within the target.
-        verdict: "exact": every spike and output bit equal; "benign rounding": what differs, spikes or only the
-            output, is within its layer's rounding bound; "within tolerance": a model without neurons; "failed":
-            anything else.
+        verdict: "exact": every spike and bit equal in all runs that were compared, within the declared range of
+            inputs; "benign rounding": what differs, spikes or only sums, is within its layer's rounding bound;
+            "within tolerance": a model without neurons; "failed": anything else.
         layers: One entry a spiking layer.
         output_error_forced: Largest relative error of the output when forced, or None where that was not run.
         output_error_free: Largest relative error of the output when free-running.
@@ -131,6 +132,11 @@ class ParityReport(Report):
         tokens_compared: Number of tokens of a language model that were compared, over all ways to feed its text.
         tokens_undecided: Number of those that differ where the reference's margin is within its rounding bound.
         notes: One line each: what a reader should know.
+        equal: Runs beside the free one that gave the reference's bits, as `parity_meaning` names them.
+        rounded: Runs that gave other bits than the reference, within its rounding bounds.
+        free_run: How a free run that parts from the reference was judged: "all" of its decisions against the layer's
+            own current and state, the "first" one alone, or "none".
+        proof: What the artifact's proof of exactness promises, in a sentence; "" where it has none.
         unseen: What no check exercised, one line each: the verdict says nothing of it.
         ways: Every way to run it, where verification was thorough.
         provenance: Versions and machine of the run.
@@ -157,11 +163,20 @@ class ParityReport(Report):
     provenance: dict[str, Any] = field(default_factory=dict)
     simulators: tuple[SimulatorParity, ...] = ()
     unseen: tuple[str, ...] = ()
+    equal: tuple[str, ...] = ()
+    rounded: tuple[str, ...] = ()
+    free_run: Literal["all", "first", "none"] = "all"
+    proof: str = ""
 
     @property
     def passed(self) -> bool:
         """Whether the lowered model may be used."""
         return self.verdict != "failed"
+
+    @property
+    def meaning(self) -> str:
+        """What the verdict claims, in one sentence; "" where verification failed."""
+        return meaning(self)
 
     @property
     def first_divergence(self) -> tuple[int, str, int] | None:
@@ -173,4 +188,4 @@ class ParityReport(Report):
         return t, layer, index
 
     def _derived(self) -> dict[str, Any]:
-        return {"passed": self.passed}
+        return {"passed": self.passed, "meaning": self.meaning}

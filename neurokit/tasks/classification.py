@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurokit.data.images import image_sample
 from neurokit.errors import InputError, MissingRuntimeError
 from neurokit.quantity import Quantity
 from neurokit.tasks.choice import best_class, softmax
-from neurokit.tasks.images import image_sample
 from neurokit.tasks.intervals import wilson
 from neurokit.tasks.libraries import sklearn_metrics
 from neurokit.tasks.task import TaskInfo, register_task
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @register_task
 class Classification:
-    """The class with the largest output; settings: classes (names), mean, std, resize (see `neurokit.tasks.images`)."""
+    """The class with the largest output; settings: classes (names), mean, std, resize (see `neurokit.data.images`)."""
 
     info = TaskInfo(
         name="classification",

@@ -37,6 +37,9 @@ class Loop:
         padding: What stands left of a shorter text in a batch.
         longest: Largest number of tokens of a text.
         stop: Tokens that end an answer.
+        full: Of a model with two graphs, the one that takes prompts and every `every`-th token; "" for one graph.
+        partial: The one that takes the other tokens.
+        every: See `full`.
     """
 
     ids: str
@@ -45,6 +48,9 @@ class Loop:
     padding: int
     longest: int
     stop: tuple[int, ...] = ()
+    full: str = ""
+    partial: str = ""
+    every: int = 1
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], where: str) -> Loop:
@@ -63,7 +69,12 @@ class Loop:
                 expected="a model with task generation and settings ids, logits, " + ", ".join(_NUMBERS),
             )
         vocabulary, padding, longest = (int(number) for number in numbers if number is not None)
-        return cls(str(names[0]), str(names[1]), vocabulary, padding, longest, tuple(stop))
+        full, partial, every = str(settings.get("full", "")), str(settings.get("partial", "")), settings.get("every", 1)
+        if type(every) is not int or every < 1 or bool(full) != bool(partial):
+            raise InputError(
+                f"{where} names graphs {full!r} and {partial!r}, one in {every!r} full", expected="both, every >= 1"
+            )
+        return cls(str(names[0]), str(names[1]), vocabulary, padding, longest, tuple(stop), full, partial, every)
 
 
 @dataclass(frozen=True)
@@ -200,8 +211,19 @@ def decode(
     stream.reset(len(ids))
     parts = [ids[:, at : at + size] for at in range(0, ids.shape[1], size)]
     for part in parts:
-        logits = stream.step({loop.ids: np.ascontiguousarray(part)})[loop.logits]
+        logits = _fed(stream, loop, np.ascontiguousarray(part), loop.full)
     return _write(stream, loop, logits[:, -1], tokens, sampling, ends)
+
+
+def _fed(stream: Stream, loop: Loop, ids: np.ndarray, graph: str) -> np.ndarray:
+    """Returns the logits of the next tokens, by the one graph or by the one that is named."""
+    feeds = {loop.ids: ids}
+    if not graph:
+        return np.asarray(stream.step(feeds)[loop.logits])
+    run = getattr(stream, "run", None)
+    if run is None:
+        raise InputError(f"this runtime runs no graph {graph!r} of several", expected="a target of ONNX Runtime")
+    return np.asarray(run(graph, feeds)[loop.logits])
 
 
 def _write(
@@ -219,5 +241,5 @@ def _write(
         if all(done) or count == tokens - 1:
             break
         ids = np.array([[0 if ended else text[-1]] for text, ended in zip(texts, done, strict=True)], np.int64)
-        logits = stream.step({loop.ids: ids})[loop.logits][:, -1]
+        logits = _fed(stream, loop, ids, loop.full if (count + 1) % loop.every == 0 else loop.partial)[:, -1]
     return [Continuation(tuple(text), "stop" if end else "length") for text, end in zip(texts, done, strict=True)]

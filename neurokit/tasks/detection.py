@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurokit.data.images import image_or_array
 from neurokit.errors import InputError
 from neurokit.quantity import Quantity
 from neurokit.tasks.average_precision import THRESHOLDS, average_precision
 from neurokit.tasks.boxes import corners, decoded, suppressed
 from neurokit.tasks.choice import softmax
-from neurokit.tasks.images import image_or_array
 from neurokit.tasks.task import TaskInfo, register_task
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Detection:
         activation: Of the scores: "none" (default), "sigmoid" or "softmax".
         background: Number of the class that is no object; it is left out, and later classes move down by one.
         score_threshold (0.05), iou_threshold (0.5), most (100): What is kept.
-        classes, mean, std: Names; see `neurokit.tasks.images`.
+        classes, mean, std: Names; see `neurokit.data.images`.
     """
 
     info = TaskInfo(

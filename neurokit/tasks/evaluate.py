@@ -49,11 +49,16 @@ def evaluate(captured: Captured, artifact: Artifact, data: Labelled) -> dict[str
     }
 
 
+def source_scores(captured: Captured, data: Labelled) -> dict[str, Any]:
+    """Returns every metric of a captured model on labelled data, as `neurokit.tasks.scoring.scores`."""
+    task, settings = _task(captured)
+    return scores(task, settings, _of_source(captured, data, task, settings), data)
+
+
 def headline_score(captured: Captured, data: Labelled) -> float:
     """Returns the headline metric of a captured model on labelled data."""
-    task, settings = _task(captured)
-    said = scores(task, settings, _of_source(captured, data, task, settings), data)
-    return float(said["metrics"][task.info.headline]["value"])
+    said = source_scores(captured, data)
+    return float(said["metrics"][said["headline"]]["value"])
 
 
 def sequences(captured: Captured, data: Labelled) -> np.ndarray:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurokit.data.images import image_or_array
 from neurokit.errors import InputError
 from neurokit.quantity import Quantity
 from neurokit.tasks import scanpath_scores as scores
 from neurokit.tasks.choice import best_class
-from neurokit.tasks.images import image_or_array
 from neurokit.tasks.task import TaskInfo, register_task
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Scanpaths:
         grid (12, 8), threshold (3.5): Cells of ScanMatch and of the sequence score, and how far alike ones may be.
         time_bin: Seconds of a bin, where ScanMatch compares durations too; default is fixations alone.
         map (96, 64), sigma: Cells of the fixation map, and the spread of one fixation (default: width / 24).
-        mean, std: See `neurokit.tasks.images`.
+        mean, std: See `neurokit.data.images`.
     """
 
     info = TaskInfo(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurokit.data.images import image_or_array
 from neurokit.errors import InputError
 from neurokit.quantity import Quantity
 from neurokit.tasks.choice import best_class
-from neurokit.tasks.images import image_or_array
 from neurokit.tasks.task import TaskInfo, register_task
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Segmentation:
     """The class with the largest output at every place; one channel is a mask by its sign.
 
-    Settings: background (number of a class that no metric counts, or None), mean, std (see `neurokit.tasks.images`).
+    Settings: background (number of a class that no metric counts, or None), mean, std (see `neurokit.data.images`).
     """
 
     info = TaskInfo(

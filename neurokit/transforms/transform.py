@@ -157,4 +157,6 @@ def _typed(name: str, key: str, value: Any, option: Option) -> Any:
         return value
     if kind is float and type(value) is int:
         return float(value)
+    if kind is str and type(value) is int:  # a text that happens to be a number
+        return str(value)
     raise InputError(f"transform {name!r}: {key} is {value!r}", expected=f"{kind.__name__}: {option.meaning}")

@@ -49,7 +49,7 @@ class DynamicMask(AttentionPattern):
             "shared": "one set over all keys for all queries (not safe for causality)",
         },
     )
-    traits: ClassVar[Traits] = Traits("tokens", per_query=True, causal_safe=True, needs_bias=True)
+    traits: ClassVar[Traits] = Traits("tokens", per_query=True, causal_safe=True, needs_bias=True, by_row=True)
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.smooth < 0:
@@ -74,7 +74,8 @@ class DynamicMask(AttentionPattern):
         if bias is None:
             raise InputError("pattern 'dynamic_mask' selects by a bias of the keys", expected="key_bias [B, Hk, T]")
         bias, seen = bias.detach(), call.seen()
-        if bias.dim() == 4:  # a bias a pair
+        if bias.dim() == 4 or not (call.plain or self.shared):  # a bias a pair, or rows that begin elsewhere
+            bias = bias if bias.dim() == 4 else bias[:, :, None]
             chosen = largest_mask(bias.masked_fill(~seen, float("-inf")), self.count)
         elif self.shared or not call.causal:
             chosen = largest_mask(bias, self.count)[:, :, None].expand(-1, -1, call.new, -1)

@@ -115,6 +115,10 @@ class HiP(AttentionPattern):
             rows.append(found | ((index >= held // self.block_k) & (index < end)))
         return torch.stack(rows, 2)
 
+    def scored(self, length: int) -> int:
+        """Returns what a search for one query multiplies."""
+        return self.work(1, length)
+
     def select(self, call: Call) -> BlockIndex:
         """Returns the set of every block of queries."""
         return BlockIndex.from_blocks(self.blocks(call), call.new, call.length, self.block_q, self.block_k)

@@ -71,7 +71,7 @@ class Recycled(AttentionPattern):
             "pool": "positions of max pooling, odd",
         },
     )
-    traits: ClassVar[Traits] = Traits("tokens", needs_scores=True)
+    traits: ClassVar[Traits] = Traits("tokens", needs_scores=True, by_row=True)
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.every < 0 or self.check_every < 0 or self.pool < 1 or self.pool % 2 == 0:
@@ -96,7 +96,10 @@ class Recycled(AttentionPattern):
     def scores(self, call: Call) -> Tensor:
         """Returns the pooled attention of the last query, `[B, Hk, T]`."""
         q = call.grouped_q()[:, :, :, -1]
-        weights = (q @ call.k.transpose(-1, -2) * call.factor).softmax(-1).amax(2)
+        products = q @ call.k.transpose(-1, -2) * call.factor
+        if not call.plain:
+            products = products.masked_fill(~call.seen()[:, :, -1:], float("-inf"))
+        weights = products.softmax(-1).amax(2)
         return F.max_pool1d(weights, self.pool, 1, self.pool // 2) if self.pool > 1 else weights
 
     def visible(self, call: Call) -> Tensor:

@@ -52,7 +52,7 @@ class Routing(AttentionPattern):
             "assign": "nearest (safe for causality) or balanced (as published)",
         },
     )
-    traits: ClassVar[Traits] = Traits("tokens", per_query=True, needs_scores=True, longest=True)
+    traits: ClassVar[Traits] = Traits("tokens", per_query=True, needs_scores=True, longest=True, by_row=True)
 
     def __post_init__(self) -> None:
         if self.window < 1 or self.means.dim() != 3 or self.assign not in ("balanced", "nearest"):
@@ -76,6 +76,11 @@ class Routing(AttentionPattern):
         """A token of several clusters has the mean of their outputs."""
         return self.assign == "nearest"
 
+    @property
+    def step_safe(self) -> bool:
+        """Each token goes to its nearest centroid, which no other token decides."""
+        return self.assign == "nearest"
+
     def slots(self, length: int) -> int:
         """Returns the keys that a row lists at most."""
         return min(self.window, length)
@@ -96,7 +101,8 @@ class Routing(AttentionPattern):
         """
         keys = call.k.repeat_interleave(call.q.shape[1] // call.k.shape[1], 1)
         inside = self.members(call.q)[..., :, None] & self.members(keys, key_window)[..., None, :]
-        inside = inside & call.seen()
+        seen = call.seen()
+        inside = inside & (seen[:, :, None] if seen.dim() == 4 else seen)
         if self.assign == "balanced":
             return inside
         latest = inside.flip(-1).cumsum(-1).flip(-1)  # a key and those of the cluster after it
@@ -108,7 +114,17 @@ class Routing(AttentionPattern):
 
     def attend(self, call: Call) -> Tensor:
         """Returns the mean over clusters of attention inside of each."""
-        return self.mix(call)
+        # Padding would take places of a cluster that chooses its tokens.
+        return self._row_by_row(call) if self.assign == "balanced" and not call.plain else self.mix(call)
+
+    def scored(self, length: int) -> int:
+        """Returns the centroids, for the query and for its key."""
+        return 2 * self.means.shape[1]
+
+    @property
+    def scans(self) -> bool:
+        """Whether every key is read to select: clusters of old keys are kept."""
+        return False
 
     def mix(
         self,

@@ -183,6 +183,10 @@ class SALE(AttentionPattern):
         passed = self.relative(call, self.codes(call, means), means) > tau
         return exact | (scored & (passed | (tau < DENSE_BELOW)))
 
+    def scored(self, length: int) -> int:
+        """Returns the keys, whose codes are all multiplied."""
+        return length
+
     def select(self, call: Call, means: tuple[Tensor, Tensor] | None = None) -> BlockIndex:
         """Returns the set of every block of queries."""
         return BlockIndex.from_blocks(self.blocks(call, means), call.new, call.length, self.block_q, self.block_k)

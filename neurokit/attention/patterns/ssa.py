@@ -40,7 +40,7 @@ class SSA(AttentionPattern):
         "T / block products to select, count * block products to attend; count * block keys and values read",
         {"block": "keys a block", "count": "blocks a query, its own included"},
     )
-    traits: ClassVar[Traits] = Traits("blocks", per_query=True, needs_scores=True, causal_safe=True)
+    traits: ClassVar[Traits] = Traits("blocks", per_query=True, needs_scores=True, causal_safe=True, by_row=True)
 
     def __post_init__(self) -> None:
         if self.block < 1 or self.count < 1:
@@ -65,32 +65,56 @@ class SSA(AttentionPattern):
         return min(self.count, -(-length // self.block))
 
     def importance(self, call: Call) -> Tensor:
-        """Returns what each block is worth to each query, `[B, Hk, S, blocks]`; minus infinity from its own on."""
-        k = call.k
-        blocks = -(-call.length // self.block)
-        padded = torch.nn.functional.pad(k, (0, 0, 0, blocks * self.block - call.length))
-        means = padded.unflatten(2, (blocks, self.block)).mean(3)
+        """Returns what each block is worth to each query, `[B, Hk, S, blocks]`; minus infinity from its own on.
+
+        Blocks begin with the first token of a row, not with its padding.
+        """
+        means = self._block_means(call)
         scores = torch.einsum("bgrsd,bgnd->bgrsn", call.grouped_q(), means) * call.factor
-        place = torch.arange(call.new, device=k.device) + (call.length - call.new)
-        index = torch.arange(blocks, device=k.device)
-        complete = index < ((place + 1) // self.block)[:, None]
-        lse = scores.masked_fill(~complete, float("-inf")).logsumexp(-1, keepdim=True)
-        before = index < (place // self.block)[:, None]
+        place = call.places()[:, None, :, None]
+        index = torch.arange(means.shape[2], device=means.device)
+        complete = index < (place + 1) // self.block
+        lse = scores.masked_fill(~complete[:, :, None], float("-inf")).logsumexp(-1, keepdim=True)
         worth = (scores - lse.masked_fill(lse == float("-inf"), 0.0)).exp().sum(2)
-        return worth.masked_fill(~before, float("-inf"))
+        return worth.masked_fill(index >= place // self.block, float("-inf"))
 
     def blocks(self, call: Call) -> Tensor:
         """Returns the table of blocks, bool `[B, Hk, S, blocks]`."""
         self._causal(call)
-        place = torch.arange(call.new, device=call.k.device) + (call.length - call.new)
-        index = torch.arange(-(-call.length // self.block), device=call.k.device)
-        own = index == (place // self.block)[:, None]
-        return largest_mask(self.importance(call), self.count - 1) | own
+        worth = self.importance(call)
+        index = torch.arange(worth.shape[-1], device=worth.device)
+        own = index == call.places()[:, None, :, None] // self.block
+        return torch.logical_or(largest_mask(worth, self.count - 1), own)
 
     def visible(self, call: Call) -> Tensor:
         """Returns the pairs that count, `[B, Hk, S, T]`."""
-        wide = self.blocks(call).repeat_interleave(self.block, -1)[..., : call.length]
-        return wide & call.seen()
+        blocks = self.blocks(call)
+        if call.first is None:
+            wide = blocks.repeat_interleave(self.block, -1)[..., : call.length]
+        else:
+            batch, groups, new, count = blocks.shape
+            block = (torch.arange(call.length, device=blocks.device) - call.first[:, None]).clamp_min(0) // self.block
+            rows = (block + torch.arange(batch, device=blocks.device)[:, None] * count).flatten()
+            # Rows of a table are picked, not elements: an index of elements would be as large as the mask.
+            picked = blocks.permute(0, 3, 1, 2).reshape(batch * count, groups * new)[rows]
+            wide = picked.view(batch, call.length, groups, new).permute(0, 2, 3, 1)
+        return torch.logical_and(wide, call.seen())
+
+    def _block_means(self, call: Call) -> Tensor:
+        """Returns the mean key of each block, `[B, Hk, blocks, D]`; what a block lacks at the end counts as zero."""
+        batch, groups, length, width = call.k.shape
+        count = (length + self.block - 1) // self.block
+        position = torch.arange(count * self.block, device=call.k.device)[None]
+        entry = position if call.first is None else position + call.first[:, None]
+        row = torch.arange(batch * groups, device=call.k.device).view(batch, groups, 1) * length
+        flat = (entry.clamp(max=length - 1)[:, None] + row).flatten()
+        keys = call.k.reshape(batch * groups * length, width)[flat].view(batch, groups, count * self.block, width)
+        exists = (entry < length)[:, None, :, None].to(keys.dtype)
+        return (keys * exists).view(batch, groups, count, self.block, width).mean(3)
+
+    def scored(self, length: int) -> int:
+        """Returns the blocks whose means are multiplied."""
+        return -(-length // self.block)
 
     def select(self, call: Call) -> BlockIndex:
         """Returns the set, one query a block of queries."""

@@ -29,8 +29,9 @@ def with_scans(graph: Graph, values: Mapping[Node, Any], steps: int) -> Graph:
         steps: Number of steps T.
     """
     known = dict(values)
-    written_at_once(graph, steps)
+    known |= {made: known[node] for node, made in written_at_once(graph, steps).items() if node in known}
     computed_once(graph)
+    every_result(graph, known)
     for _ in range(len(graph.nodes)):
         shapes = {node: tuple(value.shape) for node, value in known.items() if isinstance(value, Tensor)}
         bodies = find_bodies(graph, shapes, steps)
@@ -56,8 +57,33 @@ def computed_once(graph: Graph) -> None:
     graph.eliminate_dead_code()
 
 
-def written_at_once(graph: Graph, steps: int) -> None:
-    """Writes a tensor whose T places were written one after the other as a stack of what was written."""
+def every_result(graph: Graph, values: dict[Node, Any]) -> None:
+    """Takes every result of an operation at all steps that is read at one: a spike that the last step alone hands out.
+
+    Args:
+        graph: The graph.
+        values: What every node gave; what is added is noted.
+    """
+    read: dict[Any, set[int]] = {}
+    several = [n for n in graph.nodes if n.op == "call_function" and isinstance(values.get(n), tuple | list)]
+    for node in several:
+        read.setdefault(node.target, set()).update(u.args[1] for u in node.users if u.target is operator.getitem)  # type: ignore[misc]
+    for node in several:
+        here = {user.args[1] for user in node.users if user.target is operator.getitem}
+        for place in sorted(read[node.target] - here):
+            if isinstance(place, int) and place < len(values[node]):
+                with graph.inserting_after(node):
+                    made = graph.call_function(operator.getitem, (node, place))
+                values[made] = values[node][place]
+
+
+def written_at_once(graph: Graph, steps: int) -> dict[Node, Node]:
+    """Writes a tensor whose T places were written one after the other as a stack of what was written.
+
+    Returns:
+        What was replaced, and by what.
+    """
+    replaced: dict[Node, Node] = {}
     for node in list(graph.nodes):
         values: dict[int, Any] = {}
         rest: Any = node
@@ -69,7 +95,9 @@ def written_at_once(graph: Graph, steps: int) -> None:
             with graph.inserting_after(node):
                 made = graph.call_function(aten.stack.default, ([values[t] for t in range(steps)],))
             node.replace_all_uses_with(made)
+            replaced[node] = made
     graph.eliminate_dead_code()
+    return replaced
 
 
 class _Writer:

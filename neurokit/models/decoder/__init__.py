@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from neurokit.dims import Dim
+from neurokit.errors import InputError, Unsupported
 from neurokit.models.decoder.config import DecoderConfig, RopeScaling
 from neurokit.models.decoder.mixing import states_of, token_work
-from neurokit.spec import ModelSpec, StateSpec, TaskSpec, TensorSpec, register_model
+from neurokit.spec import ModelSpec, SparseForms, StateSpec, TaskSpec, TensorSpec, register_model
 
 if TYPE_CHECKING:
     import torch
@@ -113,6 +114,11 @@ def spiking_tnl() -> ModelSpec:
 
         return drawn(SPIKING_TNL)
 
+    def whole(module: Any) -> Any:
+        from neurokit.models.decoder.spiking import in_whole_numbers
+
+        return in_whole_numbers(module)
+
     c = SPIKING_TNL
     new = Dim("S", max=c.longest)
     counts = (c.heads, c.head_size, c.head_size)
@@ -122,9 +128,10 @@ def spiking_tnl() -> ModelSpec:
         (TensorSpec("ids", (new,), "int64", "L", high=c.vocabulary - 1, meaning="tokens; -1 is padding, left"),),
         description="decoder of spikes with linear attention, 0.1 M parameters, untrained",
         source="after TransNormerLLM (Qin et al., 2023); binary q, k, v and counts: design of its own",
-        task=TaskSpec("generation", _loop(c)),
-        example=_example(c.vocabulary),
+        task=TaskSpec("generation", loop_of(c)),
+        example=example_of(c.vocabulary),
         states=tuple(StateSpec(f"kv{at}", counts, layout="HFF") for at in range(c.layers)),
+        spiking_text=whole,
         outputs=(TensorSpec("logits", (new, c.vocabulary), layout="LF", meaning="of the token after each token"),),
     )
 
@@ -183,6 +190,9 @@ def decoder_spec(
         smaller = replace(config, cache=entries, longest=min(entries, config.longest))
         return decoder_spec(name, smaller, build, description, options)
 
+    def changed(**what: Any) -> ModelSpec:
+        return decoder_spec(name, replace(config, **what), build, description, options)
+
     return ModelSpec(
         name,
         lambda: build(config),
@@ -190,16 +200,40 @@ def decoder_spec(
         description=description,
         source="Llama 3 (Meta, 2024), Qwen2 and Qwen3 (Qwen team, 2024, 2025), from their equations",
         options=dict(options or {}),
-        task=TaskSpec("generation", _loop(config)),
-        example=_example(config.vocabulary),
+        task=TaskSpec("generation", loop_of(config)),
+        example=example_of(config.vocabulary),
         states=states,
         fixed_cache=fixed if any(state.grows for state in states) else None,
+        sparse=_sparse(config, changed),
         token_work=lambda before: token_work(config, before),
         outputs=(TensorSpec("logits", (new, config.vocabulary), layout="LF", meaning="of the token after each token"),),
     )
 
 
-def _loop(config: DecoderConfig) -> dict[str, Any]:
+def _sparse(config: DecoderConfig, changed: Callable[..., ModelSpec]) -> SparseForms:
+    """Returns what the attention of a decoder may select."""
+
+    def obstacles(form: str) -> list[Unsupported]:
+        from neurokit.models.decoder.sparse import obstacles
+
+        return list(obstacles(config, form)) if set(config.mixers) - {"dense", "lightning"} else []
+
+    def select(pattern: str, settings: Mapping[str, Any], layers: Sequence[int] | None) -> ModelSpec:
+        wrong = [at for at in layers or () if not 0 <= at < config.layers]
+        if wrong:
+            raise InputError(f"layer {wrong[0]} is named", expected=f"0 to {config.layers - 1}")
+        chosen = [at for at in range(config.layers) if config.mixer(at) == "dense" and (not layers or at in layers)]
+        if not chosen:
+            raise InputError("no layer of dense attention is named", expected="one at least")
+        mixers = tuple(pattern if at in chosen else config.mixer(at) for at in range(config.layers))
+        kept = {name: held for name, held in config.patterns.items() if name in mixers}
+        return changed(mixers=mixers, patterns={**kept, pattern: dict(settings)})
+
+    selects = bool(set(config.mixers) - {"dense", "lightning"})
+    return SparseForms(obstacles, (lambda: changed(gathered=True)) if selects else None, select)
+
+
+def loop_of(config: DecoderConfig) -> dict[str, Any]:
     """Returns what a host needs to write a text with the graph; `neurokit.tasks.decoding` reads it from manifests."""
     return {
         "ids": "ids",
@@ -211,15 +245,17 @@ def _loop(config: DecoderConfig) -> dict[str, Any]:
     }
 
 
-def _example(vocabulary: int) -> Callable[..., Mapping[str, torch.Tensor]]:
+def example_of(vocabulary: int, new: int = 12) -> Callable[..., Mapping[str, torch.Tensor]]:
+    """Returns what draws the tokens of a call: `new` of them where no size is asked for."""
+
     def example(batch: int, time_steps: int, seed: int, sizes: Mapping[str, int] | None = None) -> Any:
         """Returns random tokens; in a first call every second row begins with padding."""
         import torch
 
-        sizes = {"S": 12, "P": 0, **(sizes or {})}
+        sizes = {"S": new, "P": 0, **(sizes or {})}
         generator = torch.Generator().manual_seed(seed)
         ids = torch.randint(0, vocabulary, (batch, sizes["S"]), generator=generator)
-        if sizes["P"] == 0:
+        if sizes["P"] == 0 and new > 1:
             ids[1::2, : sizes["S"] // 3] = -1
         return {"ids": ids}
 

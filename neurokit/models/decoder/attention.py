@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neurokit.attention.graph import gathered
+from neurokit.attention.pattern import Call
 from neurokit.models.decoder.config import DecoderConfig
 from neurokit.models.decoder.layers import RMSNorm
 from neurokit.models.decoder.rotary import rotate
@@ -55,11 +57,18 @@ class Attention(nn.Module):
         q, k = rotate(q.transpose(1, 2), tokens.cos, tokens.sin), rotate(k.transpose(1, 2), tokens.cos, tokens.sin)
         return q, k, v.transpose(1, 2)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        """Returns the output `[B, S, width]` of attention under a mask, bool or added to the scores."""
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, some: Tensor | None = None) -> Tensor:
+        """Returns the output `[B, S, width]` of attention under a mask, bool or added to the scores.
+
+        `some` `[B, H, S, 1]`, where given, says which queries have an output; that of the others is 0.
+        """
         c = self.config
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=c.kv_heads != c.heads)
-        return self.o_proj(out.transpose(1, 2).reshape(q.shape[0], q.shape[2], c.heads * c.head_size))
+        return self.joined(out if some is None else out * some.to(out.dtype))
+
+    def joined(self, out: Tensor) -> Tensor:
+        """Returns the heads' outputs `[B, H, S, D]` as what is added to the stream `[B, S, width]`."""
+        return self.o_proj(out.transpose(1, 2).reshape(out.shape[0], out.shape[2], out.shape[1] * out.shape[3]))
 
 
 class DynamicMaskAttention(Attention):
@@ -81,6 +90,10 @@ class DynamicMaskAttention(Attention):
         k, v, bias = tokens.extend(k, new_k), tokens.extend(v, new_v), tokens.extend(bias, new_bias)
         assert tokens.visible is not None
         scores = bias[:, :, None].masked_fill(~tokens.visible, float("-inf"))
+        if c.gathered:
+            table = torch.logical_and(kept(scores, c.keep), tokens.visible)
+            call = Call(q, k, v, bias, at=tokens.place, first=tokens.first)
+            return self.joined(gathered(call, table, c.keep, 1, 1, by_position=False)), k, v, bias
         hidden = torch.logical_and(kept(scores, c.keep), tokens.visible).logical_not()
         mask = scores.masked_fill(hidden, float("-inf"))
         return self.attend(q, k, v, mask.repeat_interleave(c.heads // c.kv_heads, 1)), k, v, bias

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +58,11 @@ class DecoderConfig:
         qkv_bias: Whether the projections of q, k and v have a bias (Qwen2).
         tied: Whether the head is the embedding.
         stop: Tokens that end an answer.
-        mixers: How the tokens of each layer are mixed, by name (`neurokit.models.decoder.mixing`); default is "dense"
-            in all.
+        mixers: How the tokens of each layer are mixed, by name (`neurokit.models.decoder.mixing`): a layer mixer, or a
+            registered pattern of attention; default is "dense" in all.
+        patterns: Settings of patterns by their names; of a pattern with centroids, "clusters" is their number.
+        gathered: Whether patterns read the selected keys alone, a fixed number of them, in the place of a dense
+            product under a mask.
         norm_weight: Whether norms have a weight (TransNormerLLM's have none).
         gate: What is between gate and product of the MLP: "silu", or "linear" (TransNormerLLM).
         residual_weight: Whether the residual stream is scaled, channel by channel, in front of each sum (Doge).
@@ -88,6 +91,8 @@ class DecoderConfig:
     residual_weight: bool = False
     keep: int = 2048
     cache: int | None = None
+    patterns: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    gathered: bool = False
 
     def __post_init__(self) -> None:
         sizes = ["vocabulary", "width", "inner", "layers", "heads", "kv_heads", "head_size", "longest", "keep"]
@@ -106,6 +111,9 @@ class DecoderConfig:
             raise InputError(f"decoder has eps={self.eps}, theta={self.theta}", expected="positive numbers")
         if self.mixers and len(self.mixers) != self.layers:
             raise InputError(f"{len(self.mixers)} mixers are named", expected=f"one for each of {self.layers} layers")
+        strange = sorted(set(self.patterns) - set(self.mixers))
+        if strange:
+            raise InputError(f"settings of {strange[0]!r}, which mixes no layer", expected="one of the mixers")
         if self.gate not in ("silu", "linear"):
             raise InputError(f"the gate is {self.gate!r}", expected="silu or linear")
 

@@ -48,6 +48,21 @@ def register_layer_mixer(mixer: LayerMixer) -> LayerMixer:
     return LAYER_MIXERS.add(mixer.name, mixer)
 
 
+def mixer_named(name: str) -> LayerMixer:
+    """Returns a layer mixer by name, or the layer that a registered pattern of attention makes.
+
+    Raises:
+        UnknownNameError: If there is neither.
+    """
+    if name not in LAYER_MIXERS.names():
+        from neurokit.attention.pattern import PATTERNS
+        from neurokit.models.decoder.sparse import pattern_mixer
+
+        if name in PATTERNS.names():
+            return pattern_mixer(name)
+    return LAYER_MIXERS.get(name)
+
+
 def cache(name: str, config: DecoderConfig, entries: Dim | int, width: int | None = None) -> StateSpec:
     """Returns a cache `[B, Hk, P, width]`, or `[B, Hk, P]` for width 0; default is the width of a head."""
     width = config.head_size if width is None else width
@@ -58,7 +73,7 @@ def cache(name: str, config: DecoderConfig, entries: Dim | int, width: int | Non
 
 def layer_states(config: DecoderConfig, layer: int, entries: Dim | int) -> tuple[StateSpec, ...]:
     """Returns what a layer keeps, named with its number: "k0", "v0"."""
-    states = LAYER_MIXERS.get(config.mixer(layer)).states(config, layer, entries)
+    states = mixer_named(config.mixer(layer)).states(config, layer, entries)
     return tuple(replace(state, name=f"{state.name}{layer}") for state in states)
 
 
@@ -83,7 +98,7 @@ def token_work(config: DecoderConfig, before: int) -> tuple[TokenWork, ...]:
     which are a few operations a channel, are not among them.
     """
     parts = [
-        replace(LAYER_MIXERS.get(config.mixer(at)).work(config, at, before), part=f"mixer {at}")
+        replace(mixer_named(config.mixer(at)).work(config, at, before), part=f"mixer {at}")
         for at in range(config.layers)
     ]
     mlp = TokenWork("mlp", weighted=3 * config.width * config.inner * config.layers)

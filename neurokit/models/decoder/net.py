@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from neurokit.dims import Dim
 from neurokit.models.decoder.config import DecoderConfig
 from neurokit.models.decoder.layers import MLP, RMSNorm
-from neurokit.models.decoder.mixing import LAYER_MIXERS, layer_states, states_of
+from neurokit.models.decoder.mixing import layer_states, mixer_named, states_of
 from neurokit.models.decoder.rotary import frequencies
 from neurokit.models.decoder.tokens import Tokens, locate
 
@@ -19,7 +19,7 @@ class Layer(nn.Module):
 
     def __init__(self, config: DecoderConfig, at: int) -> None:
         super().__init__()
-        self.self_attn = LAYER_MIXERS.get(config.mixer(at)).build(config, at)
+        self.self_attn = mixer_named(config.mixer(at)).build(config, at)
         self.mlp = MLP(config)
         self.input_layernorm = RMSNorm(config.width, config.eps, config.norm_weight)
         self.post_attention_layernorm = RMSNorm(config.width, config.eps, config.norm_weight)
@@ -88,12 +88,16 @@ class Decoder(nn.Module):
         tokens = locate(ids, padding, self.inverse_frequencies, past, given.get("length"), self._entries())
         x = self.model.embed_tokens(ids.clamp_min(0))
         for at, layer in enumerate(self.model.layers):
-            names = [state.name for state in layer_states(self.config, at, Dim("P"))]
+            names = self.layer_states(at)
             x, *new = layer(x, tokens, *(given[name] for name in names))
             after.update(zip(names, new, strict=True))
         x = self.model.norm(x)
         logits = F.linear(x, self.model.embed_tokens.weight) if self.config.tied else self.lm_head(x)
         return {"logits": logits, **after}
+
+    def layer_states(self, at: int) -> list[str]:
+        """Returns the names of what a layer keeps."""
+        return [state.name for state in layer_states(self.config, at, Dim("P"))]
 
     def _entries(self) -> int | None:
         """Returns the entries of caches of fixed size, if there are any."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from neurokit.attention.linear import linear_attention
+from neurokit.errors import InputError
 from neurokit.models.decoder.config import DecoderConfig
 from neurokit.models.decoder.drawn import draw
+from neurokit.program.spiking_text import SpikingText, SpikingTextLayer
 
 GRID = 16  # weights are multiples of 1 / GRID: sums of them are exact in float32 in every order
 
@@ -91,6 +95,33 @@ class SpikingDecoder(nn.Module):
         for at, layer in enumerate(self.layers):
             x, after[f"kv{at}"] = layer(x, real, counts[at])
         return {"logits": self.lm_head(spikes(x)), **after}
+
+
+def in_whole_numbers(module: SpikingDecoder) -> SpikingText:
+    """Returns the decoder in multiples of 1 / GRID.
+
+    Raises:
+        InputError: If a weight is none.
+    """
+
+    def whole(weight: Tensor) -> Any:
+        scaled = weight.detach().double() * GRID
+        if not torch.equal(scaled, scaled.round()):
+            raise InputError("a weight is no multiple of 1 / 16", expected="weights on the grid of the model")
+        return scaled.numpy().astype("int64")
+
+    layers = tuple(
+        SpikingTextLayer(
+            whole(layer.self_attn.qkv_proj.weight),
+            whole(layer.self_attn.out_proj.weight),
+            whole(layer.up_proj.weight),
+            whole(layer.down_proj.weight),
+        )
+        for layer in module.layers
+    )
+    heads = module.layers[0].self_attn.heads
+    embed, head = whole(module.embed_tokens.weight), whole(module.lm_head.weight)
+    return SpikingText(embed, layers, head, int(heads), GRID // 2, GRID)
 
 
 def drawn(config: DecoderConfig) -> SpikingDecoder:

@@ -21,6 +21,7 @@ class Tokens:
         visible: Which entries a token sees, bool `[B, 1, S, P + S]`, or `[B, 1, S, N]` for caches of N entries; None
             where no layer has a cache.
         fixed: Whether caches are of a fixed size.
+        first: The first entry of each row that is a token `[B]`.
     """
 
     place: Tensor
@@ -30,6 +31,7 @@ class Tokens:
     sin: Tensor
     visible: Tensor | None
     fixed: bool
+    first: Tensor
 
     def extend(self, cache: Tensor, new: Tensor) -> Tensor:
         """Returns a cache `[B, Hk, P or N, ...]` with what the new tokens `[B, Hk, S, ...]` add to it."""
@@ -67,5 +69,12 @@ def locate(
         visible = ((key <= place[..., None]) & (key >= first[..., None]))[:, None]
     angle = position.to(inverse_frequencies.dtype)[..., None] * inverse_frequencies
     return Tokens(
-        place, position, ids >= 0, angle.cos()[:, None], angle.sin()[:, None], visible, fixed=size is not None
+        place,
+        position,
+        ids >= 0,
+        angle.cos()[:, None],
+        angle.sin()[:, None],
+        visible,
+        fixed=size is not None,
+        first=padding,
     )

@@ -171,7 +171,7 @@ def test_a_loop_and_a_delay_in_the_forms_of_onnx(target, tmp_path):
     with torch.no_grad():
         expected = captured.program.module()(torch.from_numpy(x), *captured.initial_states(2))[0].numpy()
     artifact = nk.lower(captured, target, tmp_path / "a")
-    assert artifact.manifest.parity["verdict"] == "exact"
+    assert artifact.manifest.parity["verdict"] in ("exact", "benign rounding")
     forced = [entry["layer"] for entry in artifact.manifest.parity["layers"]]
     assert forced == (["lif2"] if target == "onnx-scan" else ["lif1", "lif2"])
     with nk.open(artifact) as runner:

@@ -40,7 +40,8 @@ def lowered(out, precision="fp32", **options):
 def test_engines_are_built_and_their_network_is_exact(form, tmp_path):
     net, artifact = lowered(tmp_path, form=form)
     info = artifact.manifest.target_info
-    assert artifact.manifest.parity["verdict"] == "exact"  # on a dyadic grid no sum is rounded
+    # On a dyadic grid no sum behind the input's is rounded.
+    assert artifact.manifest.parity["meaning"].startswith("every spike and every bit of the output equal")
     assert (tmp_path / "t" / "model.engine").stat().st_size == info["engine_bytes"] > 10_000
     assert artifact.manifest.form == info["engine_form"] == form
     assert info["library_version"] == TRT.__version__

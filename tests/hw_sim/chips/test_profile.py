@@ -87,6 +87,26 @@ def test_published_prices(name, term, value):
     assert load_chip(name).prices[term].value == pytest.approx(value, rel=1e-9)
 
 
+def test_loihi2s_times_are_loihis_over_the_vendors_factors_and_never_above_loihis_own():
+    """Intel's brief: synaptic operations 5 times, simple updates 2 times as fast, chip-wide steps below 200 ns."""
+    old, new = load_chip("loihi1"), load_chip("loihi2")
+    for term, factor in (("synaptic_event", 5), ("neuron_update", 2), ("neuron_idle", 2), ("hop_x", 1), ("hop_y", 1)):
+        assert new.times[term].value == pytest.approx(old.times[term].value / factor)
+        assert new.times[term].low == 0.0  # nobody published a measurement: from nothing to Loihi's own
+        assert new.times[term].high == old.times[term].value
+    assert max(new.barrier.values()) == 200e-9
+    assert any("2601.10035" in text for text in new.warnings)
+
+
+def test_what_was_not_seen_in_a_source_is_in_no_card():
+    for reference in load_chip("xylo").references:
+        assert not reference.value.startswith("543")
+    assert "2208.12991" in " ".join(reference.source for reference in load_chip("xylo").references)
+    for name in ("northpole", "reckon"):
+        assert not load_chip(name).limits.assumed
+    assert load_chip("reckon").limits.inputs_max == load_chip("reckon").limits.hidden_max == 256
+
+
 def test_card_shows_everything():
     card = chip_card(load_chip("loihi1"))
     assert card["prices"]["synaptic_event"]["basis"] == "simulation"

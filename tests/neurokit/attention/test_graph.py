@@ -10,7 +10,7 @@ import neurokit as nk
 from neurokit.attention import PATTERNS, Call, pattern
 from neurokit.attention.graph import Gathered, Masked
 from neurokit.attention.patterns.routing import Routing
-from neurokit.errors import UnsupportedError
+from neurokit.errors import InputError, UnsupportedError
 from neurokit.spec import ModelSpec, TensorSpec
 
 NEW = 40
@@ -69,6 +69,11 @@ def test_the_onnx_graph_is_the_definition(name, form, tmp_path):
         out = runner(feeds)
     out = next(iter(out.values())) if isinstance(out, dict) else out
     assert np.abs(out - sample.attend(Call(*given)).numpy()).max() < 1e-5
+
+
+def test_more_keys_than_a_graph_is_for_are_refused():
+    with pytest.raises(InputError, match=f"{NEW} keys for a graph of 8"):
+        Gathered(SAMPLES["ssa"], 8)(*drawn())
 
 
 def test_what_has_no_graph_is_said_before_any_work():

@@ -175,6 +175,38 @@ def test_a_message_of_torch_is_not_on_the_screen(sound, refused):
     assert "fake_tensor" not in said
 
 
+NO_DATA = {
+    "no labels": {"x": np.zeros((3, 4, 6), np.float32)},
+    "NaN": {"x": np.full((3, 4, 6), np.nan, np.float32), "y": np.zeros(3, np.int64)},
+    "fewer labels": {"x": np.zeros((3, 4, 6), np.float32), "y": np.zeros(2, np.int64)},
+}
+
+
+@pytest.mark.parametrize("name", NO_DATA)
+def test_data_to_score(sound, tmp_path, refused, name):
+    np.savez(tmp_path / "d.npz", **NO_DATA[name])
+    refused("bench", sound / "a", "--data", "d.npz")
+
+
+def test_data_of_another_shape_are_refused_before_anything_is_measured(sound, tmp_path, monkeypatch):
+    from neurokit.artifact import Artifact
+    from neurokit.bench import measure
+    from neurokit.bench.job import Job
+    from neurokit.bench.subject import artifact_subject
+    from neurokit.errors import InputError
+
+    np.savez(tmp_path / "d.npz", x=np.zeros((3, 7), np.float32), y=np.zeros(3, np.int64))
+    job = Job("artifact", str(sound / "a"), data=str(tmp_path / "d.npz"))
+    subject = artifact_subject(Artifact.load(sound / "a"), job, lambda: pytest.fail("it was opened"))
+    with pytest.raises(InputError, match=r"has shape \[3, 7\]"):
+        measure.measure(subject, job)
+
+
+@pytest.mark.parametrize("option", [("--margin", "nan"), ("--margin", "1"), ("--confidence", "7")])
+def test_limits_of_a_comparison(sound, refused, option):
+    refused("bench", sound / "a", *option)
+
+
 LABELS = {"rows": np.zeros((3, 3), np.int64), "fractions": np.zeros((3, 2)), "no such class": np.full(3, 10**9)}
 
 

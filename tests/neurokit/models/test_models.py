@@ -26,6 +26,9 @@ PARAMETERS = {
     "metaspikeformer_31m": 31_333_864,
     "metaspikeformer_55m": 55_350_248,
     "mobilenet_v2": 2_243_087,
+    "puppets_mobilenet_v2": 2_243_087,
+    "puppets_mobilenet_v2_035": 415_055,  # timm's mobilenetv2_035 has 1,677,128: 984 classes and 2 colours more
+    "puppets_resnet34": 21_292_367,
     "llama3_1b": 1_235_814_400,  # the public cards say 1.23 B and 0.6 B
     "qwen3_0_6b": 596_049_920,
     "spiking_tnl": 131_072,  # 2 256 64 + 3 (4 64 64 + 2 64 128)

@@ -4,12 +4,13 @@ import base64
 import json
 import os
 import subprocess
+import time
 
 
 class Browser:
     """One page in a browser that ends with the `with` block."""
 
-    def __init__(self, command, folder):
+    def __init__(self, command, folder, *flags):
         to_read, self._write = os.pipe()
         self._read, to_write = os.pipe()
 
@@ -27,6 +28,7 @@ class Browser:
             "--no-first-run",
             "--remote-debugging-pipe",
             f"--user-data-dir={folder}",
+            *flags,
         ]
         self._child = subprocess.Popen(
             [command, *options], close_fds=False, preexec_fn=descriptors, stderr=subprocess.DEVNULL
@@ -70,6 +72,20 @@ class Browser:
         result = self.call("Runtime.evaluate", expression=code, returnByValue=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
+
+    def wait_for(self, code, seconds=60):
+        """Waits until code is true, and returns its value."""
+        end = time.monotonic() + seconds
+        while not (value := self.evaluate(code)):
+            assert time.monotonic() < end, (code, self.errors[-3:])
+            time.sleep(0.05)
+        return value
+
+    def choose_files(self, selector, paths):
+        """Puts files into an input, as a person does."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path) for path in paths])
 
     def press(self, key, code):
         for kind in ("keyDown", "keyUp"):

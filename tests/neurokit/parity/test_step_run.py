@@ -13,6 +13,7 @@ from spikingjelly.activation_based import layer, neuron
 from torch import nn
 
 import neurokit as nk
+from neurokit.parity.record_vectors import make_vectors
 from neurokit.spec import ModelSpec, TensorSpec
 from tests.mutation import run as mutation
 from tests.mutation.graph import Graph
@@ -177,6 +178,34 @@ def test_a_planted_fault_in_a_rare_neuron_fails(artifacts, tmp_path, monkeypatch
     report = nk.verify(broken, record=False)
     assert not report.passed, f"{fault} in {kind}, {form}"
     assert any(note.startswith(("1:", "5:")) for note in report.notes), report.notes
+
+
+def _strict(graph: Graph, kind: str) -> None:
+    """It fires above its threshold, and no longer at it."""
+    compare = next(node for node in _body(graph, kind)[0].node if node.op_type == "GreaterOrEqual")
+    compare.op_type = "Greater"
+
+
+@pytest.mark.parametrize(("form", "kind"), PLACES)
+def test_firing_above_the_threshold_and_not_at_it_fails(artifacts, tmp_path, monkeypatch, form, kind):
+    broken = _planted(artifacts[form], lambda graph: _strict(graph, kind), tmp_path, monkeypatch)
+    report = nk.verify(broken, record=False)
+    assert not report.passed
+    assert any("another output than the reference's" in note for note in report.notes)
+
+
+RARE = [neuron.QIFNode, neuron.EIFNode, neuron.IzhikevichNode, neuron.KLIFNode, neuron.ILIFNode, neuron.TernaryLIFNode]
+
+
+@pytest.mark.parametrize("kind", RARE, ids=lambda kind: kind.__name__)
+def test_every_rare_neuron_is_asked_at_its_threshold(kind):
+    def build():
+        torch.manual_seed(0)
+        return nn.Sequential(layer.Linear(4, 12, step_mode="m"), kind(step_mode="m")).eval()
+
+    captured = nk.capture(ModelSpec("rare", build, (TensorSpec("x", (4,), high=2.0),), time_steps=2))
+    (layer_,) = [entry for entry in make_vectors(captured).layers if entry.steps is not None]
+    assert layer_.steps.at_threshold > 0
 
 
 @pytest.mark.parametrize("form", ["onnx", "onnx-scan"])

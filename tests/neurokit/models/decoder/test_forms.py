@@ -2,6 +2,7 @@
 
 import collections
 import functools
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -12,12 +13,17 @@ import neurokit as nk
 from neurokit.attention.linear import linear_attention
 from neurokit.cli import main
 from neurokit.errors import InputError, UnsupportedError
+from neurokit.models.decoder import TINY_LM, decoder_spec
 from neurokit.models.decoder.config import parse_config
+from neurokit.models.decoder.drawn import fill
+from neurokit.models.decoder.net import blank
 from neurokit.models.decoder.rotary import frequencies
 
-from .oracle import PARTS, read, worst
+from . import faults
+from .oracle import PARTS, plain, read, worst
 
 FORMS = {
+    "decomposed": {},
     "standard": {"attention": "standard"},
     "ort": {"attention": "ort"},
     "fixed": {"cache": "fixed:80"},
@@ -99,6 +105,19 @@ def test_scaled_frequencies_in_every_form(lowered, form, tamper_tensor, tmp_path
         assert list(both[0].tokens) == wanted
 
 
+FOUND = [(form, fault) for form in ("standard", "ort") for fault in (*faults.FAULTS, faults.interleave_by_attribute)]
+IN_EVERY_RUN = [("standard", faults.begin_at_the_upper_left), ("ort", faults.one_row)]
+
+
+@pytest.mark.parametrize(
+    ("form", "fault"),
+    [pytest.param(*case, marks=() if case in IN_EVERY_RUN else pytest.mark.slow) for case in FOUND],
+)
+def test_planted_faults_fail_verify_in_this_form(lowered, tamper, form, fault, tmp_path):
+    wrong = tamper(lowered("tiny_lm", form), faults.planted(fault), tmp_path / "wrong")
+    faults.check(nk.verify(wrong, record=False), fault)
+
+
 def test_the_standard_form_is_small_and_of_the_standards_operators(lowered):
     found = nodes(lowered("tiny_lm", "standard"))
     assert found["Attention"] == 4
@@ -155,16 +174,44 @@ def test_wrong_options_are_one_line_and_no_file(captured, options, said, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+def check_tokens(artifact, oracle):
+    """The oracle's tokens whole, in parts, step by step, and with padding on the left."""
+    prompt, wanted = oracle["prompt"], oracle["greedy_tokens"]
+    for chunk in (None, 13, 8, 1):
+        both = nk.generate(artifact, [prompt, prompt[:9]], 32, chunk=chunk)
+        assert list(both[0].tokens) == wanted
+        assert both[1] == nk.generate(artifact, [prompt[:9]], 32)[0]
+    with nk.open(artifact) as runner:
+        for cuts in ((), (8, 21)):
+            logits = stream(runner, np.array([prompt]), cuts)
+            assert worst(logits[0, -1], np.array(oracle["last_prompt_logits"])) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
+def test_qwen2s_form_gives_the_logits_of_its_equations(form, tmp_path):
+    config = replace(TINY_LM, layers=2, qkv_bias=True)
+    spec = decoder_spec("tiny_qwen2", config, lambda c: fill(blank(c)))
+    weights = {name: value.double().numpy() for name, value in spec.build().state_dict().items()}
+    prompt = read("lm_llama")["prompt"]
+    wanted = plain(weights, config, prompt)
+    artifact = nk.lower(nk.capture(spec), "onnx-step", tmp_path / "lm", **FORMS[form])
+    assert artifact.manifest.parity["verdict"] == "within tolerance"
+    padded = np.array([prompt, [-1] * 9 + prompt[:-9]])
+    with nk.open(artifact) as runner:
+        for cuts in ((), (8, 21), tuple(range(1, 37))):
+            logits = stream(runner, padded, cuts)
+            assert worst(logits[0], wanted) < 1e-5
+            assert worst(logits[1, 9:], wanted[:-9]) < 1e-5
+
+
 @pytest.mark.parametrize(("name", "form"), [*QUICK, *SLOW])
 def test_other_models_give_their_oracles_logits(lowered, name, form):
     artifact = lowered(name, form)
     assert artifact.manifest.parity["verdict"] == "within tolerance"
     assert artifact.manifest.parity["tokens_undecided"] == 0
     if name == "tiny_lm_qwen3":
-        oracle = read("lm_qwen3")
-        for parts in PARTS:
-            (found,) = nk.generate(artifact, oracle["prompt"], 32, chunk=max(parts))
-            assert list(found.tokens) == oracle["greedy_tokens"]
+        check_tokens(artifact, read("lm_qwen3"))
         return
     oracle = read({"tiny_doge": "dma_doge_lm", "tiny_tnl": "tnl_nano"}[name])
     ids, wanted = np.array([oracle["tokens"]]), oracle["logits"]

@@ -1,10 +1,18 @@
 """The spiking language model: from events alone, in plain Python, and the same bits in every form and every order."""
 
+import copy
+import json
+
 import numpy as np
 import pytest
 import torch
 
 import neurokit as nk
+from neurokit.cli import main
+from neurokit.errors import InputError
+from neurokit.hw_sim.engine.text import differing, run_text
+from neurokit.hw_sim.trace.spiking_text import spikes_of
+from neurokit.models.decoder.spiking import in_whole_numbers
 
 IDS = np.random.default_rng(3).integers(0, 256, (1, 40))
 
@@ -67,6 +75,50 @@ def test_events_alone_give_the_same_logits_and_counts(module):
         np.testing.assert_array_equal(state[0].numpy(), dense(held))
     assert dense(counts[2]).max() > 5
     assert len({int(row.argmax()) for row in wanted}) > 5
+
+
+def test_the_event_engine_gives_every_spike_and_count_of_torch(module):
+    text = in_whole_numbers(module)
+    run = run_text(text, IDS[0])
+    spikes, counts, logits = spikes_of(module, IDS[0])
+    assert set(differing(run, spikes).values()) == {0}
+    assert len(spikes) == 3 * 7 + 1
+    np.testing.assert_array_equal(run.logits / text.grid, logits)
+    for ours, theirs in zip(run.counts, counts, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    # Events once more, from torch's spikes: each goes to every row of its matrix.
+    sizes = {"in": ("qkv", 192), "won": ("out", 64), "middle": ("up", 128), "inner": ("down", 64)}
+    for at in range(3):
+        for source, (name, rows) in sizes.items():
+            np.testing.assert_array_equal(
+                run.events[f"layer {at} {name}"], spikes[f"layer {at} {source}"].sum(1) * rows
+            )
+        k, v = (spikes[f"layer {at} {part}"].reshape(40, 4, 16).sum(2, dtype=int) for part in "kv")
+        np.testing.assert_array_equal(run.events[f"layer {at} coincidences"], (k * v).sum(1))
+    spikes["last"] = 1 - spikes["last"]
+    assert differing(run, spikes)["last"] == 40 * 64
+
+
+def test_the_command_compares_a_text(capsys):
+    assert main(["energy", "spiking_tnl", "--tokens", "12", "--check-events", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["spikes_compared"] == 12 * (3 * (6 * 64 + 128) + 64)
+    assert (found["spikes_differing"], found["states_differing"], found["logits_differing"]) == (0, 0, 0)
+    assert found["events"] > 0
+    assert main(["energy", "tiny_lm", "--tokens", "12", "--check-events"]) == 2
+    assert "no language model of spikes" in capsys.readouterr().err
+
+
+def test_what_the_engine_cannot_take_is_one_line(module):
+    text = in_whole_numbers(module)
+    for tokens in ([], [256], [-1]):
+        with pytest.raises(InputError, match="tokens"):
+            run_text(text, tokens)
+    other = copy.deepcopy(module)
+    with torch.no_grad():
+        other.lm_head.weight[0, 0] += 0.01
+    with pytest.raises(InputError, match="no multiple of 1 / 16"):
+        in_whole_numbers(other)
 
 
 @pytest.mark.parametrize("form", ["standard", pytest.param("decomposed", marks=pytest.mark.slow)])

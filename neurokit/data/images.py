@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurokit.data.pixels import in_type
 from neurokit.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def image_sample(sample: Any, port: TensorSpec, settings: Mapping[str, Any]) -> 
     if "mean" in settings or "std" in settings:
         mean, std = (_channel(settings, name, channels) for name in ("mean", "std"))
         return np.ascontiguousarray((pixels - mean) / std)
-    return np.ascontiguousarray(pixels * (port.high - port.low) + port.low)
+    return in_type(pixels * (port.high - port.low) + port.low, port.dtype)
 
 
 def image_or_array(sample: Any, port: TensorSpec, settings: Mapping[str, Any]) -> np.ndarray:

@@ -1,0 +1,53 @@
+"""What the reader of data needs to know of a model, from the manifest of its artifact alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from neurokit.errors import Unsupported, UnsupportedError
+from neurokit.spec import ModelSpec, TaskSpec, TensorSpec
+
+_FREE_STEPS = 4  # into how many frames events are counted where an artifact takes any number of steps
+
+
+def spec_of(manifest: Any) -> tuple[ModelSpec, int | None]:
+    """Returns a specification with the inputs and the task of an artifact, and its T.
+
+    Args:
+        manifest: The artifact's manifest.
+
+    Raises:
+        UnsupportedError: From `build`, as an artifact does not hold its module.
+    """
+    ports = [port for graph in manifest.graphs for port in graph.inputs if not getattr(port, "source", "")]
+    task = manifest.task
+    time_input = "image" if manifest.target_info.get("time_input") == "image" else "sequence"
+    timed = manifest.time_steps is not None
+    steps = None if not timed else manifest.time_steps if isinstance(manifest.time_steps, int) else _FREE_STEPS
+    spec = ModelSpec(
+        manifest.model.name,
+        _none,
+        tuple(_port(port) for port in ports),
+        time_steps=steps,
+        time_input=time_input,  # type: ignore[arg-type]
+        task=TaskSpec(task.name, dict(task.settings)) if task is not None else None,
+    )
+    return spec, steps
+
+
+def _port(info: Any) -> TensorSpec:
+    lead = 1 if info.time_axis is None else 2
+    low, high = (getattr(info, name, None) for name in ("low", "high"))
+    layout = getattr(info, "layout", "")
+    return TensorSpec(
+        info.name,
+        tuple(info.shape[lead:]),
+        info.dtype,
+        layout[lead:],
+        0.0 if low is None else low,
+        1.0 if high is None else high,
+    )
+
+
+def _none() -> Any:
+    raise UnsupportedError("an artifact does not hold its module", [Unsupported("", "build", "no module", "load it")])

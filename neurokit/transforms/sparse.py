@@ -1,0 +1,59 @@
+"""The transform `sparse`: layers of dense attention select their keys by a registered pattern."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from neurokit.errors import InputError, Unsupported
+from neurokit.spec import ModelSpec
+from neurokit.transforms.transform import Option, Transformed, TransformInfo, register_transform
+
+_SETTINGS = ("block", "count", "window", "clusters")
+
+
+@register_transform
+class Sparse:
+    """Replaces dense attention by a pattern; weights stay as they are, so the model is another one."""
+
+    info = TransformInfo(
+        name="sparse",
+        summary="layers of dense attention select their keys by a pattern (neurokit list patterns)",
+        source="docs/attention.md names the source of each pattern",
+        options={
+            "pattern": Option("ssa", "a registered pattern"),
+            "layers": Option("all", "all, or numbers of layers with + between: 1+2"),
+            "block": Option(0, "keys a block; 0 is the pattern's own default"),
+            "count": Option(0, "blocks or keys a query; 0 is the pattern's own default"),
+            "window": Option(0, "latest keys; 0 is the pattern's own default"),
+            "clusters": Option(0, "centroids of a routing pattern; 0 is 8"),
+        },
+    )
+
+    def check(self, spec: ModelSpec, settings: Mapping[str, Any]) -> Sequence[Unsupported]:
+        """Returns why no layer can select."""
+        if spec.sparse is None:
+            return [Unsupported("", spec.name, "it has no layers of dense attention", "leave the transform away")]
+        _layers(settings["layers"])
+        return []
+
+    def apply(self, spec: ModelSpec, settings: Mapping[str, Any]) -> Transformed:
+        """Returns the specification with the pattern in its layers."""
+        assert spec.sparse is not None
+        given = {name: settings[name] for name in _SETTINGS if settings[name]}
+        made = spec.sparse.select(settings["pattern"], given, _layers(settings["layers"]))
+        return Transformed(made, ("its weights were made for dense attention: outputs are other ones",))
+
+
+def _layers(text: str) -> list[int] | None:
+    """Returns the layers that a setting names, or None for all.
+
+    Raises:
+        InputError: If it is neither "all" nor numbers.
+    """
+    if text == "all":
+        return None
+    parts = text.split("+")
+    if not all(part.isdigit() for part in parts):
+        raise InputError(f"layers={text}", expected="all, or numbers with + between", fix="for example layers=1+2")
+    return [int(part) for part in parts]

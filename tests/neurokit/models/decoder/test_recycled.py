@@ -1,0 +1,141 @@
+"""Recycled attention in a decoder: two functions over one state, against the pattern step by step; its bytes."""
+
+import numpy as np
+import pytest
+import torch
+
+import neurokit as nk
+from neurokit.attention import Call, attend
+from neurokit.attention.patterns.recycled import Recycled
+from neurokit.errors import InputError
+from neurokit.models.decoder import TINY_LM
+from neurokit.models.decoder.drawn import fill
+from neurokit.models.decoder.recycled import recycled_spec
+from neurokit.models.decoder.tokens import locate
+from neurokit.tasks.decoding import Loop, decode
+
+from .oracle import read, worst
+
+ORACLE = read("lm_llama")
+SMALL = Recycled(count=6, every=4, pool=3)
+
+
+class Torch:
+    """The module as a stream: its two functions over the states of both."""
+
+    def __init__(self, spec):
+        self.spec, self.module = spec, spec.build()
+
+    def reset(self, batch=1):
+        self.values = []
+        for state in self.spec.graphs[0].states:
+            sizes = [size if isinstance(size, int) else 0 for size in state.sizes]
+            self.values.append(torch.full((batch, *sizes), state.init, dtype=getattr(torch, state.dtype)))
+
+    def run(self, graph, feeds):
+        with torch.no_grad():
+            out = getattr(self.module, graph)(torch.from_numpy(feeds["ids"]), *self.values)
+        self.values = [out[state.name] for state in self.spec.graphs[0].states]
+        return {"logits": out["logits"].numpy()}
+
+
+def spec_of(recycled):
+    return recycled_spec("tiny_recycled", TINY_LM, fill, recycled)
+
+
+def by_pattern(module, ids, prompt):
+    """Logits of every call, with the pattern's own `start` and `step` in the place of the layers' attention."""
+    logits, keys, states = [], [], {}
+    for at in [0, *range(prompt, len(ids))]:
+        new = ids[:prompt] if at == 0 else ids[at : at + 1]
+        given = torch.tensor([new])
+        tokens = locate(given, torch.zeros(1, dtype=torch.int64), module.inverse_frequencies, at, None, None)
+        x = module.model.embed_tokens(given)
+        for n, layer in enumerate(module.model.layers):
+            q, k, v = layer.self_attn.project(layer.input_layernorm(x), tokens)
+            if at:
+                k, v = torch.cat([keys[n][0], k], 2), torch.cat([keys[n][1], v], 2)
+                keys[n] = (k, v)
+                out, states[n], _ = SMALL.step(Call(q, k, v), states[n])
+            else:
+                keys.append((k, v))
+                call = Call(q, k, v)
+                out, states[n] = attend(q, k, v, call.seen()[None, None])[0], SMALL.start(call)
+            x = x + layer.self_attn.joined(out)
+            x = x + layer.mlp(layer.post_attention_layernorm(x))
+        logits.append(module.lm_head(module.model.norm(x))[:, -1])
+    return torch.cat(logits)
+
+
+def test_full_and_partial_steps_are_those_of_the_pattern():
+    stream = Torch(spec_of(SMALL))
+    ids = [*ORACLE["prompt"][:20], *ORACLE["greedy_tokens"][:11]]
+    stream.reset()
+    found = [stream.run("full", {"ids": np.array([ids[:20]])})["logits"][:, -1]]
+    for count, token in enumerate(ids[20:], 1):
+        found.append(stream.run("full" if count % 4 == 0 else "partial", {"ids": np.array([[token]])})["logits"][:, -1])
+    with torch.no_grad():
+        wanted = by_pattern(stream.module, ids, 20).numpy()
+    assert worst(np.concatenate(found), wanted) < 3e-6
+    stream.reset()
+    dense = stream.run("full", {"ids": np.array([ids])})["logits"][0, 19:]
+    assert worst(np.concatenate(found), dense) > 1e-3  # partial steps are no full ones
+
+
+def test_a_prompt_shorter_than_the_set_and_a_row_with_padding_are_the_text_alone():
+    stream = Torch(spec_of(Recycled(count=16, every=9, pool=3)))
+    text = ORACLE["prompt"][:5]
+    ids = np.array([[-1, -1, *text], ORACLE["prompt"][10:17]])
+    stream.reset(2)
+    both = [stream.run("full", {"ids": ids})["logits"][0, 2:]]
+    stream.reset()
+    alone = [stream.run("full", {"ids": np.array([text])})["logits"][0]]
+    assert worst(both[0], alone[0]) < 2e-6
+    for row, values in ((2, both), (1, alone)):
+        stream.reset(row)
+        stream.run("full", {"ids": ids if row == 2 else np.array([text])})
+        values.extend(stream.run("partial", {"ids": np.full((row, 1), token)})["logits"][0] for token in range(9))
+    for one, other in zip(both, alone, strict=True):
+        assert worst(one, other) < 2e-6
+
+
+def test_a_schedule_of_full_steps_gives_the_dense_models_tokens():
+    spec = spec_of(Recycled(count=6, every=1, pool=3))
+    loop = Loop.of(spec.task.settings, "")
+    assert (loop.full, loop.partial, loop.every) == ("full", "partial", 1)
+    (found,) = decode(Torch(spec), loop, [ORACLE["prompt"]], 32)
+    assert list(found.tokens) == ORACLE["greedy_tokens"]
+    other = spec_of(SMALL)
+    (small,) = decode(Torch(other), Loop.of(other.task.settings, ""), [ORACLE["prompt"]], 32)
+    assert small.tokens != found.tokens
+
+
+def test_the_bytes_of_a_partial_step():
+    dense, small = nk.load("tiny_lm").token_work, spec_of(SMALL).token_work
+
+    def moved(work):
+        return sum(part.read + part.written for part in work)
+
+    for before in (6, 37, 400):
+        assert moved(small(before)) * (before + 1) == moved(dense(before)) * (6 + 1)
+
+
+@pytest.mark.parametrize("recycled", [Recycled(count=6, every=0), Recycled(count=6, every=4, check_every=2)])
+def test_a_schedule_that_the_host_cannot_keep_is_refused(recycled):
+    with pytest.raises(InputError, match="fixed schedule") as error:
+        spec_of(recycled)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["decomposed", "standard", "ort"])
+def test_two_graphs_and_a_set_in_one_artifact(form, tmp_path):
+    spec = spec_of(SMALL)
+    artifact = nk.lower(nk.capture(spec), "onnx-step", tmp_path / "lm", attention=form)
+    assert artifact.manifest.parity["verdict"] == "within tolerance"
+    assert [graph.name for graph in artifact.manifest.graphs] == ["full", "partial"]
+    sets = [state for state in artifact.manifest.graphs[1].states if state.name == "set0"]
+    assert (sets[0].dtype, sets[0].shape) == ("int64", ("B", 2, 6))
+    wanted = decode(Torch(spec), Loop.of(spec.task.settings, ""), [ORACLE["prompt"]], 24)
+    for chunk in (None, 8):
+        assert nk.generate(artifact, ORACLE["prompt"], 24, chunk=chunk) == wanted
