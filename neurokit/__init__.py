@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from neurokit.bench.api import benchmark as benchmark
     from neurokit.deploy import deploy as deploy
     from neurokit.dims import Dim as Dim
+    from neurokit.explain import explain as explain
     from neurokit.generation import generate as generate
     from neurokit.loading import load as load
     from neurokit.pipeline import capture as capture
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from neurokit.spec import StateSpec as StateSpec
     from neurokit.spec import TensorSpec as TensorSpec
     from neurokit.spec import register_model as register_model
+    from neurokit.training.api import train as train
     from neurokit.transforms import transform as transform
     from neurokit.transforms.rate_coding.convert import rate_coded as rate_coded
 
@@ -50,12 +52,14 @@ _PUBLIC = {
     "deploy": "neurokit.deploy",
     "exact": "neurokit.pipeline",
     "exact_finetune": "neurokit.pipeline",
+    "explain": "neurokit.explain",
     "generate": "neurokit.generation",
     "load": "neurokit.loading",
     "lower": "neurokit.pipeline",
     "open": "neurokit.pipeline",
     "rate_coded": "neurokit.transforms.rate_coding.convert",
     "register_model": "neurokit.spec",
+    "train": "neurokit.training.api",
     "transform": "neurokit.transforms",
     "simulate": "neurokit.pipeline",
     "verify": "neurokit.pipeline",

@@ -33,11 +33,14 @@ _LIBRARIES = (
     ("nir", "neuromorphic interchange", False, "nir"),
     ("numba", "the event simulator", False, "numba"),
     ("aedat", "AEDAT 4.0 recordings", False, "aedat"),
+    ("pytorch_lightning", "training", False, "pytorch-lightning"),
+    ("torchmetrics", "training", False, "torchmetrics"),
+    ("timm", "one model body", False, "timm"),
     ("nibabel", "NIfTI volumes", False, "nibabel"),
     ("sklearn", "the demo's digits", False, "scikit-learn"),
     ("skimage", "the demo's photographs", False, "scikit-image"),
 )
-_DISTRIBUTIONS = {"sklearn": "scikit-learn", "skimage": "scikit-image"}
+_DISTRIBUTIONS = {"pytorch_lightning": "pytorch-lightning", "sklearn": "scikit-learn", "skimage": "scikit-image"}
 
 
 @dataclass(frozen=True)

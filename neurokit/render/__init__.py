@@ -14,6 +14,7 @@ from neurokit.render.accuracy import accuracy as accuracy
 from neurokit.render.accuracy import ways
 from neurokit.render.fidelity import fidelity as fidelity
 from neurokit.render.tables import plain_table
+from neurokit.render.training import training as training
 from neurokit.reports import LayerParity, ParityReport
 
 _COLOURS = {"ok": "green", "missing": "yellow", "broken": "red"}

@@ -1,0 +1,112 @@
+"""`neurokit train`: from a model and labelled images to weights and a record of how good they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from neurokit.cli._common import Debug, Json, print_json, print_next, stdout_is_for_json
+from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
+
+if TYPE_CHECKING:
+    from neurokit.reports.training import TrainingReport
+
+
+def train(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Zoo name, or path/file.py:factory.")],
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data",
+            help="puppets or puppets:N (synthetic, N images a class); a folder with train/CLASS and val/CLASS.",
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder; default build/train/MODEL.")] = None,
+    recipe: Annotated[
+        str,
+        typer.Option("--recipe", help="published (for pretrained networks) or scratch; the options below change it."),
+    ] = "published",
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the training images.")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", help="Images a step, on each device.")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate.")] = None,
+    augmentation: Annotated[str | None, typer.Option("--augmentation", help="published, strong or none.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="File with the weights to begin with (.safetensors, .pt).")
+    ] = None,
+    input_shape: Annotated[
+        list[str] | None, typer.Option("--input-shape", metavar="C,H,W", help=INPUT_SHAPE_HELP)
+    ] = None,
+    time_steps: Annotated[int | None, typer.Option("--time-steps", help="T of a spiking model.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of all chance.")] = 0,
+    precision: Annotated[str, typer.Option("--precision", help="fp32, or mixed: fp16 (GPU) or bf16.")] = "fp32",
+    devices: Annotated[int, typer.Option("--devices", help="GPUs, or processes without GPU.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what is in the folder.")] = False,
+    cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep decoded images for the next time.")] = True,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier training in the folder.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a classifier on labelled images; its weights are what --weights of the other commands takes."""
+    with stdout_is_for_json(as_json):
+        from neurokit.loading import load
+        from neurokit.training.api import train as train_model
+
+        spec = load(model, parse_shapes(input_shape or []), time_steps, weights)
+        changes: dict[str, Any] = {"epochs": epochs, "batch": batch, "lr": lr, "augmentation": augmentation}
+        with _bars() as (reading, progress):
+            report = train_model(
+                spec,
+                data,
+                out or Path("build/train") / spec.name,
+                recipe=recipe,
+                seed=seed,
+                precision=precision,  # type: ignore[arg-type]
+                devices=devices,
+                resume=resume,
+                force=force,
+                cache=cache,
+                reading=reading,
+                progress=progress,
+                **changes,
+            )
+    if as_json:
+        print_json(report.to_json())
+        return
+    _show(report, model)
+
+
+def _show(report: TrainingReport, model: str) -> None:
+    from neurokit import render
+
+    render.show(*render.training(report))
+    print_next(
+        f"neurokit export {model} --weights {report.folder}/{report.weights} --target onnx",
+        f"neurokit export {model} --weights {report.folder}/{report.weights} --target onnx-int8",
+    )
+
+
+@contextmanager
+def _bars() -> Iterator[tuple[Any, Any]]:
+    """Shows on standard error how many files are read, and every epoch's metrics."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True, highlight=False)
+    parts = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*parts, console=console, transient=True) as bar:
+        files = bar.add_task("read images", total=None, visible=False)
+        task = bar.add_task("train", total=None)
+
+        def reading(done: int, total: int) -> None:
+            bar.update(files, completed=done, total=total, visible=done < total)
+
+        def progress(done: int, total: int, row: Mapping[str, float]) -> None:
+            said = "  ".join(f"{name} {row[name]:.4g}" for name in ("loss", "top_1", "macro_f1") if name in row)
+            console.print(f"epoch {done} of {total}  {said}", soft_wrap=True)
+            bar.update(task, completed=done, total=total)
+
+        yield reading, progress

@@ -1,0 +1,198 @@
+"""Labelled images from folders: one folder a class, read side by side, kept in a cache, bad files reported."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from neurokit.errors import InputError
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+_FORMAT = 1  # of the cache
+_THREADS = 8
+_SHOWN = 3
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class FolderImages:
+    """The images of a folder of class folders.
+
+    Attributes:
+        images: uint8 `[N, C, H, W]`.
+        labels: int64 `[N]`, numbers of `classes`.
+        classes: Names of the folders, in alphabetical order.
+        unreadable: Path and reason of each file that is no image after all; they are left out.
+        folder: Where they are from.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    unreadable: tuple[tuple[str, str], ...]
+    folder: str
+
+
+def class_folders(folder: Path) -> list[str]:
+    """Returns the names of the folders in a folder, in alphabetical order, without hidden ones."""
+    return sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
+def read_folder(
+    folder: str | Path,
+    size: tuple[int, int],
+    channels: int = 1,
+    classes: Sequence[str] = (),
+    cache: bool = True,
+    progress: Progress | None = None,
+) -> FolderImages:
+    """Reads a folder of class folders, whose names in alphabetical order are the classes.
+
+    Args:
+        folder: The folder.
+        size: Height and width that every image is resized to.
+        channels: 1 for grey, 3 for colours.
+        classes: What the class folders must be called; empty for any.
+        cache: Whether decoded images are kept in the user's cache folder, and taken from there while no file changes.
+        progress: Called with how many files are done, and of how many.
+
+    Raises:
+        InputError: If the folder is missing, its class folders are others, or a class has no readable image.
+    """
+    folder = Path(folder)
+    names = _checked_classes(folder, classes)
+    files = [(label, file) for label, name in enumerate(names) for file in _files(folder / name)]
+    empty = sorted(set(range(len(names))) - {label for label, _ in files})
+    if empty:
+        raise InputError(
+            f"class folder {folder / names[empty[0]]} holds no image", expected=f"files of {', '.join(IMAGES)}"
+        )
+    kept = _cache_file(folder, files, size, channels) if cache else None
+    found = _from_cache(kept) if kept else None
+    if found is None:
+        found = _decoded(files, size, channels, progress)
+        if kept:
+            _to_cache(kept, *found)
+    images, good, bad = found
+    labels = np.array([files[at][0] for at in good], dtype=np.int64)
+    unreadable = tuple((str(files[at][1]), why) for at, why in bad)
+    _refuse_bare(folder, names, labels, unreadable)
+    return FolderImages(images, labels, tuple(names), unreadable, str(folder))
+
+
+def _checked_classes(folder: Path, classes: Sequence[str]) -> list[str]:
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}", expected="a folder with one folder of images a class")
+    names = class_folders(folder)
+    if not names:
+        raise InputError(f"{folder} holds no class folders", expected="one folder of images a class")
+    if classes and names != sorted(classes):
+        missing = [name for name in classes if name not in names]
+        extra = [name for name in names if name not in classes]
+        said = [f"lacks {_some(missing)}"] * bool(missing) + [f"has {_some(extra)}"] * bool(extra)
+        raise InputError(
+            f"{folder} {' and '.join(said)}",
+            expected=f"the class folders {', '.join(sorted(classes))}",
+            fix="rename the folders, or take a model that was made for these classes",
+        )
+    return names
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yields image files below a folder, by name, without hidden ones (macOS writes ._NAME.jpg beside NAME.jpg)."""
+    for place, inner, names in os.walk(folder):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and name.lower().endswith(IMAGES):
+                yield Path(place, name)
+
+
+_Found = tuple[np.ndarray, list[int], list[tuple[int, str]]]  # images, their places, places that cannot be read
+
+
+def _decoded(files: list[tuple[int, Path]], size: tuple[int, int], channels: int, progress: Progress | None) -> _Found:
+    images = np.empty((len(files), channels, *size), np.uint8)
+    bad: list[tuple[int, str]] = []
+
+    def read(at: int) -> str:
+        try:
+            images[at] = _image(files[at][1], size, channels)
+        except Exception as error:  # every decoder has exceptions of its own
+            return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        return ""
+
+    with ThreadPoolExecutor(_THREADS) as pool:  # Pillow decodes without the interpreter's lock
+        for at, why in enumerate(pool.map(read, range(len(files)))):
+            if why:
+                bad.append((at, why))
+            if progress:
+                progress(at + 1, len(files))
+    dropped = {at for at, _ in bad}
+    good = [at for at in range(len(files)) if at not in dropped]
+    return (images if not bad else images[good]), good, bad
+
+
+def _image(path: Path, size: tuple[int, int], channels: int) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("L" if channels == 1 else "RGB").resize((size[1], size[0])))
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def _refuse_bare(folder: Path, names: Sequence[str], labels: np.ndarray, unreadable: Sequence[tuple[str, str]]) -> None:
+    bare = [name for label, name in enumerate(names) if not (labels == label).any()]
+    if bare:
+        file, why = next((f, w) for f, w in unreadable if Path(f).is_relative_to(folder / bare[0]))
+        raise InputError(
+            f"no image of class folder {folder / bare[0]} can be read; {Path(file).name}: {why}",
+            expected="at least one readable image a class",
+        )
+
+
+def _cache_file(folder: Path, files: list[tuple[int, Path]], size: tuple[int, int], channels: int) -> Path:
+    """Returns where the images are kept; its name changes with any file's name, size or time."""
+    from platformdirs import user_cache_path
+
+    digest = hashlib.sha256(json.dumps([_FORMAT, str(folder.resolve()), *size, channels]).encode())
+    for label, file in files:
+        about = file.stat()
+        digest.update(
+            f"{label} {file.relative_to(folder)} {about.st_size} {about.st_mtime_ns}\n".encode(errors="replace")
+        )
+    return user_cache_path("neurokit") / "images" / f"{digest.hexdigest()[:32]}.npz"
+
+
+def _from_cache(path: Path) -> _Found | None:
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            bad = [(int(at), str(why)) for at, why in json.loads(str(data["bad"]))]
+            return data["images"], [int(at) for at in data["good"]], bad
+    except Exception:  # not there, or damaged: it is made again
+        return None
+
+
+def _to_cache(path: Path, images: np.ndarray, good: list[int], bad: list[tuple[int, str]]) -> None:
+    """Keeps decoded images; where that is not possible they are decoded again next time."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            np.savez(file, images=images, good=np.array(good, dtype=np.int64), bad=np.array(json.dumps(bad)))
+        partial.replace(path)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink()

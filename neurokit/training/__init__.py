@@ -1,0 +1,1 @@
+"""Training of classifiers with Lightning: data, recipe, metrics, checkpoints; the module to start at is `api`."""

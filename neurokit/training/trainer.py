@@ -1,0 +1,76 @@
+"""Lightning's trainer, set up: devices, precision, checkpoints, TensorBoard, and a row an epoch."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
+
+Progress = Callable[[int, int, Mapping[str, float]], None]
+
+
+class History(pl.Callback):
+    """Keeps every epoch's metrics and loss, and passes them on.
+
+    Attributes:
+        rows: One an epoch of this run.
+    """
+
+    def __init__(self, progress: Progress | None, epochs: int) -> None:
+        self.rows: list[dict[str, float]] = []
+        self._progress, self._epochs = progress, epochs
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Adds a row; validation has been done by now."""
+        row = {"epoch": trainer.current_epoch + 1.0}
+        row |= {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.rows.append(row)
+        if self._progress and trainer.is_global_zero:
+            self._progress(trainer.current_epoch + 1, self._epochs, row)
+
+
+def trainer_of(
+    folder: Path,
+    epochs: int,
+    precision: Any,
+    devices: int,
+    kind: Literal["gpu", "cpu"],
+    history: History,
+    tensorboard: bool,
+) -> pl.Trainer:
+    """Returns a trainer that keeps its last checkpoint in a folder.
+
+    Args:
+        folder: For checkpoint and TensorBoard's files.
+        epochs: How many epochs, those before a resumption included.
+        precision: In Lightning's words.
+        devices: How many.
+        kind: Of what kind.
+        history: Takes the metrics.
+        tensorboard: Whether to write for TensorBoard.
+    """
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it tells of its cloud at every start
+    for text in (".*does not have many workers.*", ".*The number of training batches.*", ".*Checkpoint directory.*"):
+        warnings.filterwarnings("ignore", text)  # images are in memory; folders are as they should be
+    last = ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+    return pl.Trainer(
+        accelerator=kind,
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
+        precision=precision,
+        max_epochs=epochs,
+        default_root_dir=folder,
+        callbacks=[last, history],
+        logger=TensorBoardLogger(folder, name="tensorboard", version="") if tensorboard else False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,  # each epoch's order depends on its number alone
+        benchmark=False,
+    )

@@ -1,0 +1,240 @@
+"""Training in small: the record against scikit-learn, weights that other commands read, resumption, refusals."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from sklearn.metrics import confusion_matrix, f1_score, top_k_accuracy_score
+
+import neurokit as nk
+from neurokit.cli import main
+from neurokit.data.digits import load_digits
+from neurokit.data.puppets import CLASSES, PuppetShapes
+from neurokit.errors import InputError, OutputError
+from neurokit.loading import load
+from neurokit.models.puppets import small_mobilenet
+from neurokit.reports.training import TrainingReport
+from neurokit.training.augment import augmentation
+from neurokit.training.network import Classifier
+from neurokit.training.recipe import RECIPES, recipe_of
+
+STEPS = {"recipe": "scratch", "schedule": "step", "batch": 32, "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A small network after two epochs; it need not be good."""
+    folder = tmp_path_factory.mktemp("train") / "out"
+    rows = []
+    report = nk.train(small_mobilenet(), "puppets:8", folder, epochs=2, progress=lambda *row: rows.append(row), **STEPS)
+    return folder, report, rows
+
+
+@pytest.fixture(scope="module")
+def artifact(trained, tmp_path_factory):
+    """The trained network as ONNX."""
+    spec = load(small_mobilenet(), weights=trained[0] / "weights.safetensors")
+    return nk.lower(nk.capture(spec), "onnx", tmp_path_factory.mktemp("lowered") / "onnx", verified=False)
+
+
+def logits(spec, shapes):
+    module = spec.build().eval()
+    with torch.no_grad():
+        return module(shapes.images).numpy()  # in one batch, as validation does
+
+
+def test_the_record_is_what_scikit_learn_finds_with_the_saved_weights(trained):
+    folder, report, rows = trained
+    shapes = PuppetShapes("test", 2, 48, seed=3)
+    y = logits(load(small_mobilenet(), weights=folder / "weights.safetensors"), shapes)
+    labels = shapes.labels.numpy()
+    chosen = y.argmax(1)
+    assert np.array_equal(report.confusion, confusion_matrix(labels, chosen, labels=range(15)))
+    for k in (1, 2, 3):
+        expected = top_k_accuracy_score(labels, y, k=k, labels=range(15))
+        assert report.metrics[f"top_{k}"].value == pytest.approx(expected)
+        assert report.metrics[f"top_{k}"].low < expected < report.metrics[f"top_{k}"].high
+    expected = f1_score(labels, chosen, average="macro", labels=range(15), zero_division=0)
+    assert report.metrics["macro_f1"].value == pytest.approx(expected)
+    assert [row[:2] for row in rows] == [(1, 2), (2, 2)]
+    assert report.synthetic
+    assert "synthetic" in report.train_data
+
+
+def test_the_record_survives_its_file(trained):
+    folder, report, _ = trained
+    assert TrainingReport.from_json(json.loads((folder / "record.json").read_text())) == report
+    assert report.classes == CLASSES
+    assert report.epochs == 2
+    counts = {(a, b): n for a, b, n in report.most_confused}
+    assert all(a != b and n == report.confusion[CLASSES.index(a)][CLASSES.index(b)] for (a, b), n in counts.items())
+
+
+def test_training_in_two_pieces_is_training_in_one(trained, tmp_path):
+    nk.train(small_mobilenet(), "puppets:8", tmp_path / "out", epochs=1, **STEPS)
+    half = load_file(tmp_path / "out" / "weights.safetensors")
+    nk.train(small_mobilenet(), "puppets:8", tmp_path / "out", epochs=2, resume=True, **STEPS)
+    whole = load_file(trained[0] / "weights.safetensors")
+    pieces = load_file(tmp_path / "out" / "weights.safetensors")
+    assert all(torch.equal(value, pieces[name]) for name, value in whole.items())
+    assert not all(torch.equal(value, half[name]) for name, value in whole.items())
+
+
+def test_a_photograph_is_answered_by_the_artifact_as_by_the_module(trained, artifact, tmp_path):
+    """The whole way: bytes of a file, preprocessing in the graph, ONNX Runtime, an answer in words."""
+    shapes = PuppetShapes("test", 1, 48, seed=8)
+    y = logits(load(small_mobilenet(), weights=trained[0] / "weights.safetensors"), shapes)
+    for at in (0, 7):
+        Image.fromarray(shapes.images[at, 0].numpy()).save(tmp_path / f"{at}.png")
+    said = nk.answer(artifact, [tmp_path / "0.png", tmp_path / "7.png"])
+    for at, one in zip((0, 7), said, strict=True):
+        exp = np.exp(y[at] - y[at].max())
+        assert one["name"] == CLASSES[y[at].argmax()]
+        assert one["probability"] == pytest.approx(exp.max() / exp.sum(), rel=1e-4)
+    assert artifact.manifest.inputs[0].dtype == "uint8"
+
+
+def test_a_spiking_model_trains_on_image_folders(tmp_path, capsys):
+    """Any model that classifies: here neurons over four time steps, grey digits of 8 x 8, through the command line."""
+    digits = load_digits()
+    for split, images, labels in (
+        ("train", digits.train_images, digits.train_labels),
+        ("val", digits.test_images, digits.test_labels),
+    ):
+        for at in range(60):
+            folder = tmp_path / "digits" / split / str(int(labels[at]))
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((images[at, 0] * 255).byte().numpy()).save(folder / f"{at}.png")
+    (tmp_path / "digits" / "train" / "3" / "bad.png").write_text("no image")
+    command = ["train", "spiking_cnn", "--data", str(tmp_path / "digits"), "--out", str(tmp_path / "out")]
+    command += [
+        "--recipe",
+        "scratch",
+        "--batch",
+        "6",
+        "--epochs",
+        "2",
+        "--no-cache",
+        "--augmentation",
+        "none",
+        "--json",
+    ]
+    assert main(command) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["train_images"] == 60
+    assert [path.rpartition("/")[2] for path, _ in record["unreadable"]] == ["bad.png"]
+    assert not record["synthetic"]
+    assert record["metrics"]["top_1"]["value"] > 0.25  # chance is 0.1
+    assert main([*command[:-1], "--force"]) == 0
+    said = capsys.readouterr().out
+    assert "2 epochs" in said
+    assert "1 files cannot be read" in said
+    assert "neurokit export spiking_cnn --weights" in said
+
+
+def test_published_is_the_default_and_what_the_notebook_does():
+    recipe = recipe_of("published")
+    assert (recipe.optimiser, recipe.lr, recipe.momentum, recipe.batch, recipe.epochs) == ("sgd", 1e-3, 0.9, 8, 50)
+    assert (recipe.schedule, recipe.step_epochs, recipe.gamma) == ("step", 5, 0.1)
+    assert nk.train.__kwdefaults__["recipe"] == "published"
+
+
+@pytest.mark.parametrize("name", ["published", "strong"])
+def test_augmented_walls_stay_walls(name):
+    """What comes in from beyond the edge must not become shadow by the threshold."""
+    change = augmentation(name, shadows=True)
+    torch.manual_seed(0)
+    moved = torch.stack([change(torch.full((1, 32, 32), 200, dtype=torch.uint8)) for _ in range(50)])
+    assert int(moved.min()) > 90
+    black = augmentation(name, shadows=False)
+    assert min(int(black(torch.full((1, 32, 32), 200, dtype=torch.uint8)).min()) for _ in range(50)) == 0
+
+
+def test_float_inputs_are_normalised_as_the_task_says():
+    from neurokit.training.network import Prepared
+
+    port = nk.TensorSpec("image", (3, 4, 4), low=-1.0, high=3.0)
+    spec = nk.ModelSpec("m", torch.nn.Identity, (port,), classes=("a", "b"))
+    image = torch.arange(48, dtype=torch.uint8).reshape(1, 3, 4, 4) * 5
+    torch.testing.assert_close(Prepared(spec)(image), image / 255 * 4 - 1)
+    settings = {"classes": ["a", "b"], "mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7]}
+    spec = dataclasses.replace(spec, task=dataclasses.replace(spec.task, settings=settings))
+    mean, std = (torch.tensor(settings[name]).reshape(3, 1, 1) for name in ("mean", "std"))
+    torch.testing.assert_close(Prepared(spec)(image), (image / 255 - mean) / std)
+
+
+def test_what_cannot_be_trained_is_refused_before_any_work(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").touch()
+    cases = [
+        ({"recipe": "mine"}, InputError, "no recipe 'mine'"),
+        ({"epoch": 3}, InputError, "no setting 'epoch'"),
+        ({"epochs": 0}, InputError, "epochs is 0"),
+        ({"lr": float("nan")}, InputError, "lr is nan"),
+        ({"batch": True}, InputError, "batch is True"),
+        ({"seed": -1}, InputError, "seed is -1"),
+        ({"precision": "int8"}, InputError, "precision is 'int8'"),
+        ({"devices": 0}, InputError, "devices is 0"),
+        ({"data": "puppets:x"}, InputError, "data is 'puppets:x'"),
+        ({"data": tmp_path / "nowhere"}, InputError, "there is no folder"),
+        ({"data": (1, 2)}, InputError, "not usable"),
+        ({"data": (PuppetShapes("train", 1, 32), PuppetShapes("test", 1, 32))}, InputError, r"expected|uint8"),
+        ({"out": tmp_path / "full"}, OutputError, "is no training"),
+        ({"resume": True}, InputError, "holds no last.ckpt"),
+        ({"model": "tiny_lm"}, InputError, "has the task generation"),
+        ({"model": "spiking_cnn"}, InputError, "10 numbers|10 classes"),
+    ]
+    for change, kind, said in cases:
+        given = {"model": small_mobilenet(), "data": "puppets:4", "out": tmp_path / "new", "epochs": 1} | change
+        with pytest.raises(kind, match=said):
+            nk.train(**given)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"epochs": 2}, "all of 2 epochs"), ({"lr": 0.5}, "lr is 0.5"), ({"seed": 4}, "seed is 4"), ({}, "no checkpoint")],
+)
+def test_another_training_does_not_go_on_from_a_checkpoint(trained, tmp_path, change, said):
+    folder = trained[0]
+    if not change:
+        folder = tmp_path
+        (tmp_path / "last.ckpt").write_bytes((trained[0] / "last.ckpt").read_bytes()[:2000])
+    with pytest.raises(InputError, match=said):
+        nk.train(small_mobilenet(), "puppets:8", folder, resume=True, **{**STEPS, "epochs": 5, **change})
+
+
+def test_an_earlier_training_is_not_replaced_unasked(trained):
+    with pytest.raises(OutputError, match="holds a training already"):
+        nk.train(small_mobilenet(), "puppets:4", trained[0], epochs=1)
+
+
+def test_chance_outside_is_left_alone(trained, tmp_path):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    nk.train(small_mobilenet(), "puppets:4", tmp_path / "out", epochs=1, **STEPS)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_models_over_time_answer_with_the_mean_of_their_steps():
+    spec = load("spiking_cnn")
+    classifier = Classifier(spec).eval()
+    images = (load_digits().test_images[:4] * 255).byte()
+    from spikingjelly.activation_based import functional
+
+    functional.reset_net(classifier.model)
+    with torch.no_grad():
+        expected = classifier.model((images.float() / 255).repeat(spec.time_steps, 1, 1, 1, 1))
+        expected = expected.mean(0) if expected.dim() == 3 else expected
+        found = classifier(images)
+        again = classifier(images)  # at rest once more
+    torch.testing.assert_close(found, expected)
+    assert torch.equal(found, again)
+
+
+def test_recipes_are_told_apart_in_the_record():
+    assert {recipe.name for recipe in RECIPES.values()} == set(RECIPES)
