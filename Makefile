@@ -1,7 +1,7 @@
 # Needs Python 3.11 or newer, make and a C compiler. `make setup` is done by the others when it is due.
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS := bench,demo,dev,events,nir,onnx,oracles,sim,tensorrt,torch,train,triton,volumes
+EXTRAS := bench,demo,dev,docs,events,explain,nir,onnx,oracles,sim,tensorrt,torch,train,triton,volumes
 PYTEST_ARGS ?=
 WORKERS ?= 2
 GPUS ?= 1
@@ -10,9 +10,9 @@ bin := $(VENV)/bin
 app := examples/puppets/app
 stamp := $(VENV)/.installed
 
-.PHONY: help setup demo app test test-slow lint bench gpu catalogue clean
+.PHONY: help setup demo app test test-slow lint docs bench gpu catalogue clean
 help:
-	@echo "make setup | demo | app | test | test-slow | lint | bench | gpu | catalogue | clean    (PYTHON=python3.12 chooses the interpreter)"
+	@echo "make setup | demo | app | test | test-slow | lint | docs | bench | gpu | catalogue | clean    (PYTHON=python3.12 chooses the interpreter)"
 
 setup: $(stamp)
 
@@ -51,6 +51,10 @@ lint: $(stamp)
 	$(bin)/ruff format --check .
 	$(bin)/mypy
 	$(bin)/lint-imports
+
+# The documentation site, in build/site; needs no network.
+docs: $(stamp)
+	NO_MKDOCS_2_WARNING=1 $(bin)/python -m mkdocs build
 
 # The kernels' figures need a GPU: `make gpu`.
 bench: $(stamp)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from neurokit.bench.api import benchmark as benchmark
     from neurokit.deploy import deploy as deploy
     from neurokit.dims import Dim as Dim
+    from neurokit.explain import explain as explain
     from neurokit.generation import generate as generate
     from neurokit.loading import load as load
     from neurokit.pipeline import capture as capture
@@ -51,6 +52,7 @@ _PUBLIC = {
     "deploy": "neurokit.deploy",
     "exact": "neurokit.pipeline",
     "exact_finetune": "neurokit.pipeline",
+    "explain": "neurokit.explain",
     "generate": "neurokit.generation",
     "load": "neurokit.loading",
     "lower": "neurokit.pipeline",

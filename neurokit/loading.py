@@ -32,7 +32,7 @@ _LAYOUTS = {1: "F", 2: "CL", 3: "CHW", 4: "CDHW"}
 
 
 def load(
-    name_or_ref: str | ModelSpec,
+    name_or_ref: str | Path | ModelSpec | nn.Module | Callable[[], Any],
     input_shape: InputShape = None,
     time_steps: int | None = None,
     weights: str | Path | None = None,
@@ -42,8 +42,8 @@ def load(
     Args:
         name_or_ref: A zoo name, `path/file.py:factory`, another tool's file (`net.nir`, `net.onnx`, `net.pt2`; see
             `neurokit.interchange`), the folder of a public checkpoint of Llama, Qwen2 or Qwen3 (config.json and
-            safetensors), or a ModelSpec. The factory takes no arguments and returns an nn.Module or a
-            ModelSpec; it may import what lies next to its file.
+            safetensors), a ModelSpec, an nn.Module, or a factory. A factory takes no arguments and returns an
+            nn.Module or a ModelSpec; one in a file may import what lies next to it.
         input_shape: Sizes of one sample without time and batch, numbers or free axes ("S"). Needed where the factory
             returns an nn.Module; of several inputs by name, {"ids": ("int64", ("S",)), "mask": ("bool", ("S", "S"))}.
         time_steps: Number of time steps T, instead of the model's own; 4 for a bare module that does not say.
@@ -56,13 +56,17 @@ def load(
     Raises:
         UnknownNameError: If the zoo has no such name.
         ModelLoadError: If the file or the factory gives no model.
-        InputError: If `input_shape` or `time_steps` do not fit the model.
+        InputError: If `input_shape` or `time_steps` do not fit the model, or the model is nothing of these.
         WeightsError: If the weights file does not exist.
     """
     shape = _checked_shape(input_shape)
     _check_time_steps(time_steps)
+    if isinstance(name_or_ref, Path):
+        name_or_ref = str(name_or_ref)
     if isinstance(name_or_ref, ModelSpec):
         spec = name_or_ref
+    elif not isinstance(name_or_ref, str):
+        spec = _from_object(name_or_ref, input_shape, time_steps)
     elif is_model_file(name_or_ref):
         spec = spec_from_file(name_or_ref, time_steps)
     elif (Path(name_or_ref) / "config.json").is_file():
@@ -158,7 +162,7 @@ def _build_with_time_steps(spec: ModelSpec, time_steps: int) -> Callable[[], nn.
         if _own_time_steps(module) is None:
             raise ModelLoadError(
                 f"model {spec.name!r} repeats its image itself, but has no attribute T to set to {time_steps}",
-                fix="leave time_steps at {spec.time_steps}, or let the module repeat its input self.T times",
+                fix=f"leave time_steps at {spec.time_steps}, or let the module repeat its input self.T times",
             )
         module.T = time_steps
         return module
@@ -191,6 +195,27 @@ def _from_zoo(name: str) -> ModelSpec:
         raise
     except Exception as error:  # of a model that another distribution registered
         raise ModelLoadError(f"the definition of model {name!r} raised {one_line(error)}") from error
+
+
+def _from_object(given: Any, shape: InputShape, time_steps: int | None) -> ModelSpec:
+    """Returns the spec of a module, or of what a factory returns."""
+    name = getattr(given, "__name__", type(given).__name__)
+    if hasattr(given, "state_dict") and not isinstance(given, type):
+        return spec_of_module(given, type(given).__name__, shape, time_steps, type(given).__name__)
+    if not callable(given):
+        raise InputError(
+            f"a {type(given).__name__} was given as the model",
+            expected="a zoo name, path/file.py:factory, a ModelSpec, an nn.Module, or a factory of one",
+        )
+    try:
+        made = given()
+    except NeurokitError:
+        raise
+    except Exception as error:
+        raise ModelLoadError(
+            f"factory {name} raised {one_line(error)}", expected="a callable without arguments that returns the model"
+        ) from error
+    return made if isinstance(made, ModelSpec) else spec_of_module(made, name, shape, time_steps, name)
 
 
 def _from_file(ref: str, shape: InputShape, time_steps: int | None) -> ModelSpec:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import socket
+import stat
+import subprocess
 
 import numpy as np
 import pytest
@@ -75,6 +79,55 @@ def chromium() -> str:
     if not found:
         pytest.skip("no chromium on this machine: the pages were not seen in a browser (apt-get install chromium)")
     return found[0]
+
+
+@pytest.fixture
+def sshd(tmp_path):
+    """A real ssh server on loopback, with a key of its own."""
+    server = shutil.which("sshd") or ("/usr/sbin/sshd" if os.path.exists("/usr/sbin/sshd") else None)
+    if server is None or shutil.which("ssh-keygen") is None:
+        pytest.skip("openssh-server is not installed")
+    if os.geteuid() == 0:
+        os.makedirs("/run/sshd", exist_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name], check=True)
+    (tmp_path / "authorized").write_text((tmp_path / "user.pub").read_text())
+    (tmp_path / "authorized").chmod(stat.S_IRUSR | stat.S_IWUSR)
+    config = {
+        "Port": port,
+        "ListenAddress": "127.0.0.1",
+        "HostKey": tmp_path / "host",
+        "StrictModes": "no",
+        "AuthorizedKeysFile": tmp_path / "authorized",
+        "PidFile": tmp_path / "pid",
+        "UsePAM": "no",
+        "PermitRootLogin": "yes",
+        "Subsystem": "sftp internal-sftp",
+    }
+    (tmp_path / "config").write_text("".join(f"{key} {value}\n" for key, value in config.items()))
+    with subprocess.Popen([server, "-D", "-e", "-f", tmp_path / "config"], stderr=subprocess.PIPE) as daemon:
+        options = [
+            f"Port={port}",
+            f"IdentityFile={tmp_path / 'user'}",
+            "StrictHostKeyChecking=no",
+            f"UserKnownHostsFile={tmp_path / 'known'}",
+            "IdentitiesOnly=yes",
+        ]
+        command = ["ssh", *(part for o in options for part in ("-o", o)), "-o", "BatchMode=yes", "127.0.0.1", "true"]
+        for _ in range(20):
+            tried = subprocess.run(command, capture_output=True, text=True)
+            if tried.returncode == 0:
+                break
+            if daemon.poll() is not None:
+                break
+        if tried.returncode:
+            daemon.kill()
+            pytest.skip(f"sshd does not take a connection here: {tried.stderr.strip()[-200:]}")
+        yield options
+        daemon.kill()
 
 
 def pytest_collection_modifyitems(items):

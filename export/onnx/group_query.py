@@ -24,8 +24,10 @@ def group_queries(model: ir.Model) -> None:
         if node.op_type != "Attention" or len(node.outputs) != 1 or len(node.inputs) < 4 or node.inputs[3] is None:
             continue
         caches = [_extended(value) for value in node.inputs[1:3]]
-        if all(caches):
-            maker.replace(node, [cache for cache in caches if cache is not None])
+        found = [cache for cache in caches if cache is not None]
+        # What selects keys by the whole cache needs it before attention, which would be what extends it.
+        if len(found) == 2 and not _depends(node.inputs[3], found):
+            maker.replace(node, found)
     if maker.done:
         model.opset_imports[MICROSOFT] = graph.opset_imports[MICROSOFT] = 1
         graph.sort()
@@ -39,6 +41,20 @@ def _extended(value: ir.Value | None) -> ir.Node | None:
     axis = node.attributes["axis"].as_int()
     past = node.inputs[0]
     return node if axis in (2, -2) and past is not None and past.is_graph_input() else None
+
+
+def _depends(value: ir.Value | None, nodes: Sequence[ir.Node]) -> bool:
+    """Whether a value is made, somewhere before it, of what one of some nodes gives."""
+    waiting, seen = [value], set()
+    while waiting:
+        node = None if (at := waiting.pop()) is None else at.producer()
+        if node is None or node in seen:
+            continue
+        if node in nodes:
+            return True
+        seen.add(node)
+        waiting += node.inputs
+    return False
 
 
 class _Maker:

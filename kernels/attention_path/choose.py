@@ -10,7 +10,6 @@ from neurokit.errors import InputError
 from neurokit.kernels.attention_path.measured import Kind, measured_lengths, rows, time_of
 
 Path = Literal["kernel", "flex", "dense"]
-_LONGEST = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class Choice:
         path: "kernel", "flex" (FlexAttention with the same index), or "dense": selecting does not pay.
         ms: Estimated milliseconds of the path, selection included, by the shipped rows.
         dense_ms: Those of dense attention.
-        pays_from: Keys from which selecting pays at this density, or None if it does at no length up to 2^20.
+        pays_from: Keys from which selecting pays at this density, or None if it does at no length that was measured.
         why: One line.
     """
 
@@ -61,14 +60,14 @@ def path_for(
         raise InputError(f"density is {density}", expected="above 0, 1 at most")
     share = (lambda n: density) if density is not None else (lambda n: min(1.0, _share(kind, keys, n)))
     path, ms, dense = _fastest(kind, length, share(length), selection)
-    shortest = measured_lengths(kind)[0]
-    lengths = [n for n in _lengths(shortest) if _fastest(kind, n, share(n), selection)[0] != "dense"]
+    shortest, longest = measured_lengths(kind)[0], measured_lengths(kind)[-1]
+    lengths = [n for n in _lengths(shortest, longest) if _fastest(kind, n, share(n), selection)[0] != "dense"]
     pays = lengths[0] if lengths else None
     gpu = rows()[0]
     if path != "dense" and length < shortest:
         path, ms = "dense", dense
     if path == "dense":
-        from_ = f"it pays from {pays:,} keys on" if pays else "it pays at no length up to 2^20"
+        from_ = f"it pays from {pays:,} keys on" if pays else f"it pays at no length up to {longest:,}"
         eaten = "selecting eats the gain" if selection != "given" else "attending to fewer is no faster"
         known = f"nothing shorter than {shortest:,} keys was measured" if length < shortest else eaten
         return Choice(path, dense, dense, pays, f"{known}; {from_} ({gpu})")
@@ -80,12 +79,12 @@ def _share(kind: Kind, keys: int | None, length: int) -> float:
     return float(keys or 0) / length * (1 if kind == "decode" else 2)
 
 
-def _lengths(shortest: int) -> list[int]:
+def _lengths(shortest: int, longest: int) -> list[int]:
     found, n = [], shortest
-    while n <= _LONGEST:
+    while n <= longest:
         found += [n, n + n // 2]
         n *= 2
-    return found
+    return [n for n in found if n <= longest]
 
 
 def _fastest(

@@ -67,7 +67,7 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
     yield _call("nothing is visible", (1, 2, 24, 16), (1, 2, 24, 16), index, device, dtype)
     index = random_index(1, 1, 64, 64, 64, 64, share=1.0)
     yield _call("blocks of 64", (1, 2, 64, 32), (1, 2, 64, 32), index, device, dtype)
-    index = random_index(1, 1, 64, 160, 64, 128, share=0.7)  # a block of keys is two tiles
+    index = random_index(1, 1, 64, 160, 64, 128, share=0.7)
     yield _call("blocks of 64 x 128", (1, 2, 64, 32), (1, 2, 160, 32), index, device, dtype)
     if device.type != "cpu":
         for block_q, block_k in ((64, 16), (64, 64), (128, 32), (128, 64), (128, 128), (16, 128)):

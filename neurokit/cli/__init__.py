@@ -28,6 +28,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("run", "neurokit.cli.run:run"),
     ("energy", "neurokit.cli.energy:energy"),
     ("bench", "neurokit.cli.bench:bench"),
+    ("explain", "neurokit.cli.explain:explain"),
     ("report", "neurokit.cli.report:report"),
     ("demo", "neurokit.cli.demo:demo"),
 )

@@ -95,11 +95,13 @@ def deploy(
         if not as_json:
             for line in (*(f"warning: {warning}" for warning in plan.warnings), *plan.lines()):
                 typer.echo(line)
-        if dry_run:
-            _dry(plan, as_json)
-            return
-        with _measuring() as tell:
-            report = run(prepared, progress, tell)
+        report = None
+        if not dry_run:
+            with _measuring() as tell:
+                report = run(prepared, progress, tell)
+    if report is None:
+        _dry(plan, as_json)
+        return
     page = plan.folder / PAGE
     if as_json:
         print_json({**report.to_json(), "plan": plan.to_json(), "page": str(page)})

@@ -10,7 +10,7 @@ from neurokit.reports.deploy import DeployRow, Metric
 
 TOLERATED = 1.0  # points of the metric that speed is worth where the budget does not say
 RULE = (
-    "Of the verified forms on the first device that keep the budget, those within {loss:g} points of the best score "
+    "Of the verified forms on the first device that keep the budget, those within {loss:g} point of the best score "
     "are as right; of these the fastest (by the median, ties within its interval) is recommended, then the smallest."
 )
 
@@ -70,6 +70,8 @@ def answer(
     for device, at in zip(devices, chosen, strict=True):
         if at is not None:
             said += [_headline(rows[at], metric), *_otherwise(rows, at, metric)]
+            if rows[at].status == "invalid":
+                said.append(f"its latency is INVALID and carries no claim: {rows[at].reason}")
             continue
         able = [rows[i] for i in candidates(rows, device)]
         if not able:
@@ -90,8 +92,7 @@ def _headline(row: DeployRow, metric: Metric | None) -> str:
     parts = [_score(score, metric)] if score is not None and metric is not None else []
     parts += [f"{row.figures['p50'].value * 1e3:.3g} ms on {row.device}"] if "p50" in row.figures else []
     parts += [Quantity.exact(row.figures["size"].value, "B", "measured", "").text()] if "size" in row.figures else []
-    doubt = f" (its latency is INVALID: {row.reason})" if row.status == "invalid" else ""
-    return f"{row.form}: {', '.join(parts)}{doubt}"
+    return f"{row.form}: {', '.join(parts)}"
 
 
 def _score(score: Quantity, metric: Metric) -> str:

@@ -63,7 +63,12 @@ class DeployOptions:
     @property
     def rules(self) -> Rules:
         """How long to measure."""
-        return Rules(seconds=self.seconds, limit_s=max(120.0, self.seconds))
+        return Rules(
+            seconds=self.seconds,
+            limit_s=max(120.0, self.seconds),
+            warm_up_s=min(1.0, self.seconds),
+            warm_up_limit_s=min(20.0, 10 * self.seconds),
+        )
 
 
 @dataclass(frozen=True)

@@ -106,13 +106,16 @@ def _filters(rows: Sequence[DeployRow]) -> list[tuple[str, int, list[str]]]:
 
 def _plots(report: DeployReport, metric: Metric | None) -> tuple[list[tuple[str, str]], list[dict[str, str]]]:
     """Returns the legend, and each plot with the file that it can be taken away as."""
-    rows = [_row(row, metric) for row in report.rows if row.status in ("ok", "lower-bound") or row is report.best]
+    placed = [row for row in report.rows if row.status != "failed" and not (row.simulated and row.status == "invalid")]
+    rows = [_row(row, metric) for row in placed]  # a chip that the network does not fit has no mark
     titles = {**_TITLES, **({metric.name: metric.title} if metric else {})}
     look = pareto.looks([row for row in rows if sum(key in row.figures for key in titles) > 1])
     up = metric.name if metric else "size"
     pairs = [("p50", up), ("energy", up), *([("size", up)] if metric else []), ("p50", "energy")]
     panels = []
     for across, key in pairs:
+        if sum(across in row.figures and key in row.figures for row in rows) < 2:
+            continue  # one mark compares nothing
         drawing = pareto.pareto(rows, across, key, titles, look)
         if drawing:
             name = f"{titles[key][0]} against {titles[across][0]}"

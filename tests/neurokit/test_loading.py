@@ -337,3 +337,15 @@ def test_what_snntorchs_networks_and_those_by_hand_take_over_time(write) -> None
         load(f"{path}:static", input_shape=(6,), time_steps=5)
     with pytest.raises(InputError, match="has no spiking neurons, and its answer at a time step is that of the step"):
         load(f"{path}:mlp", input_shape=(6,), time_steps=5)
+
+
+def test_modules_and_factories_are_models_as_names_are():
+    net = nn.Linear(4, 2)
+    assert load(net, input_shape=(4,)).name == "Linear"
+    assert load(lambda: net, input_shape=(4,)).inputs[0].shape == (4,)
+    assert load(load("spiking_cnn")).name == load("spiking_cnn").name
+    for wrong in (3, None, ["spiking_cnn"]):
+        with pytest.raises(InputError, match="was given as the model"):
+            load(wrong)
+    with pytest.raises(ModelLoadError, match="raised TypeError"):
+        load(nn.Linear, input_shape=(4,))

@@ -86,4 +86,23 @@ def artifacts(tmp_path_factory):
     )
     folder = tmp_path_factory.mktemp("puppets")
     plain = pipeline.capture(spec)
-    return {name: pipeline.lower(plain, name, folder / name, verified=False) for name in ("onnx", "onnx-int8")}
+    made = {name: pipeline.lower(plain, name, folder / name, verified=False) for name in ("onnx", "onnx-int8")}
+    return Made(made, spec=spec, folder=folder)
+
+
+class Made(dict):
+    """Artifacts by their targets, and what they were made of."""
+
+    def __init__(self, artifacts, *, spec, folder):
+        super().__init__(artifacts)
+        self.spec, self.folder = spec, folder
+
+
+@pytest.fixture(scope="session")
+def every_form(artifacts):
+    """The artifacts, and a spiking one that takes a time step a call."""
+    from neurokit import pipeline
+
+    spiking = pipeline.capture(artifacts.spec, transforms=["rate_coding:time_steps=32"])
+    step = pipeline.lower(spiking, "onnx-step", artifacts.folder / "onnx-step", verified=False)
+    return {**artifacts, "onnx-step": step}

@@ -1,0 +1,55 @@
+"""Digits as people have them: pictures in class folders, a trained CNN and a trained SNN beside them."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+NET = """from torch import nn
+
+from neurokit import ModelSpec, TensorSpec
+
+
+def build():
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 16, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten(),
+        nn.Linear(256, 10),
+    ).eval()
+
+
+def net():
+    return ModelSpec("cnn", build, (TensorSpec("digit", (1, 8, 8)),), classes=tuple("0123456789"))
+"""
+SAMPLES = 60
+
+
+def train(images, labels):
+    space = {}
+    exec(NET, space)
+    module = space["build"]().train()
+    optimiser = torch.optim.Adam(module.parameters(), 1e-2)
+    for _ in range(5):
+        for batch in torch.randperm(len(images)).split(64):
+            optimiser.zero_grad()
+            torch.nn.functional.cross_entropy(module(images[batch]), labels[batch]).backward()
+            optimiser.step()
+    return module.eval()
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory):
+    """A folder with `digits/CLASS/NUMBER.png`, `cnn.py`, `cnn.pt`, and the share that the CNN gets right."""
+    from neurokit.data.digits import load_digits
+
+    folder, data = tmp_path_factory.mktemp("deploy"), load_digits()
+    pictures = (data.test_images[:SAMPLES] * 255).round().to(torch.uint8)
+    for number, (picture, label) in enumerate(zip(pictures, data.test_labels, strict=False)):
+        place = folder / "digits" / str(int(label)) / f"{number:03}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.asarray(picture[0])).save(place)
+    (folder / "cnn.py").write_text(NET)
+    module = train(data.train_images, data.train_labels)
+    torch.save(module.state_dict(), folder / "cnn.pt")
+    with torch.no_grad():
+        right = (module(pictures.float() / 255).argmax(1) == data.test_labels[:SAMPLES]).float().mean()
+    return folder, float(right)
