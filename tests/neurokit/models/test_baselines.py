@@ -52,7 +52,8 @@ def test_the_table_is_complete():
 def test_parameters_are_the_published_count(name):
     from torchvision.models import get_model_weights
 
-    with torch.device("meta"):
+    # RegNet computes its widths with tensors, which have no values there.
+    with torch.device("cpu" if name.startswith("regnet") else "meta"):
         module = network(name)
     count = sum(parameter.numel() for parameter in module.parameters())
     assert count == pytest.approx(MILLIONS[name] * 1e6, abs=501)
