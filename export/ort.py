@@ -14,7 +14,17 @@ from neurokit.dims import BATCH, solve
 from neurokit.errors import ArtifactError, InputError, MissingRuntimeError
 from neurokit.export.onnx.agree import hold_against_graph, of_session
 from neurokit.export.sequence import initial_states, reduce_steps
-from neurokit.feeds import Feeds, Outputs, call_by_name, check_feeds, check_growth, check_padding
+from neurokit.feeds import (
+    Feeds,
+    Outputs,
+    call_by_name,
+    check_feeds,
+    check_growth,
+    check_padding,
+    distribution_of,
+    given_ports,
+    with_draws,
+)
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -84,6 +94,7 @@ class OnnxRunner:
         threads: Threads within an operator; 0 leaves it to ONNX Runtime.
         providers: Execution providers in order of preference.
         spinning: Whether idle threads spin.
+        seed: Of the stream that random inputs are drawn from, those that a call does not give.
     """
 
     def __init__(
@@ -94,7 +105,9 @@ class OnnxRunner:
         threads: int = 0,
         providers: Sequence[str] = (),
         spinning: bool = True,
+        seed: int = 0,
     ) -> None:
+        self._stream = np.random.default_rng(seed)
         self.manifest = artifact.manifest
         self._folder = artifact.path
         self._graphs = {graph.name: graph for graph in self.manifest.graphs}
@@ -170,7 +183,7 @@ class OnnxRunner:
             raise InputError(f"there is no graph {graph!r}", expected="one of " + ", ".join(self._graphs))
         self._need_open()
         passed = {port.name: self._passed_on[port.source] for port in info.inputs if _source(port) in self._passed_on}
-        feeds = {**passed, **feeds}
+        feeds = with_draws({**passed, **feeds}, info.inputs, self._stream)
         sizes = check_feeds(feeds, info.inputs, self._growing(info), info.dims)
         outputs = self._run_kept(info, feeds, sizes) if info.states else self._run_once(info, feeds)
         self._passed_on |= {f"{graph}.{n}": v for n, v in outputs.items() if f"{graph}.{n}" in self._sources}
@@ -217,7 +230,8 @@ class OnnxRunner:
 
     def _by_name(self, run: Any, given: Any) -> Any:
         info = self._graphs[self._only()]
-        return call_by_name(run, given, [port.name for port in info.inputs], [port.name for port in info.outputs])
+        wanted = [port.name for port in given_ports(info.inputs)]
+        return call_by_name(run, given, wanted, [port.name for port in info.outputs])
 
     def _only(self) -> str:
         """Returns the name of the one graph."""
@@ -241,7 +255,9 @@ class OnnxRunner:
         if said.get("time_input") == "image":
             check_feeds(feeds, info.inputs, dims=info.dims)
             feeds = {n: np.broadcast_to(x, (int(self.manifest.time_steps or 1), *x.shape)) for n, x in feeds.items()}
-        check_feeds(feeds, [_over_time(port) for port in info.inputs], dims=info.dims)
+        over_time = [_over_time(port) for port in info.inputs]
+        feeds = with_draws(feeds, over_time, self._stream)
+        check_feeds(feeds, over_time, dims=info.dims)
         steps = [dict(zip(feeds, values, strict=True)) for values in zip(*feeds.values(), strict=True)]
         first = next(iter(steps[0].values())) if steps else np.zeros(1)
         self.reset(int(first.shape[0]))
@@ -343,4 +359,5 @@ def _source(port: Any) -> str:
 
 def _over_time(port: Any) -> Any:
     """Returns an input of a step form as a whole sequence has it, with a free T before its axes."""
-    return SimpleNamespace(name=port.name, shape=("T", *port.shape), dtype=port.dtype)
+    shape = ("T", *port.shape)
+    return SimpleNamespace(name=port.name, shape=shape, dtype=port.dtype, distribution=distribution_of(port))

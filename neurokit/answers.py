@@ -15,21 +15,23 @@ from neurokit.data.found import find
 from neurokit.data.kinds import IMAGES, is_readable, kind_of
 from neurokit.data.of_artifact import spec_of
 from neurokit.errors import InputError
+from neurokit.feeds import draw, given_ports
 from neurokit.manifest import TensorInfo
 from neurokit.spec import TensorSpec
 from neurokit.tasks.scoring import every_graph, task_named
 from neurokit.tasks.task import Task
 
 
-def answer(artifact: Artifact | str | Path, samples: Sequence[Any], **options: Any) -> list[Any]:
+def answer(artifact: Artifact | str | Path, samples: Sequence[Any], *, seed: int = 0, **options: Any) -> list[Any]:
     """Runs samples one by one and returns what the model's task makes of each.
 
     Args:
         artifact: The artifact, or its folder.
         samples: Of a model with one input: what its task takes (path or array of an image), or an array of the input's
             own shape, over time with T in front; a .npy file holds such an array. Of a model with several inputs:
-            mappings of names to arrays, or .npz files that hold them.
-        options: Options of the target (for ONNX: level, threads, providers, spinning).
+            mappings of names to arrays, or .npz files that hold them. Random inputs may be left away.
+        seed: Of the stream that random inputs are drawn from, sample after sample.
+        options: Options of the target (for ONNX: level, threads, providers, spinning, seed).
 
     Returns:
         One JSON value a sample, in the words of the task (`neurokit list tasks`); a model that names no task is taken
@@ -43,7 +45,8 @@ def answer(artifact: Artifact | str | Path, samples: Sequence[Any], **options: A
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
     named = artifact.manifest.task
     task, settings = task_named(named.name if named else None, named.settings if named else {})
-    feeds = [_feeds(sample, artifact, task, settings) for sample in samples]  # all of them, before anything is run
+    stream = np.random.default_rng(seed)
+    feeds = [_feeds(sample, artifact, task, settings, stream) for sample in samples]  # all, before anything is run
     with pipeline.open(artifact, **options) as runner:
         return [task.answer(task.predict(_outputs(runner, artifact, each), settings)[0], settings) for each in feeds]
 
@@ -71,24 +74,37 @@ def _outputs(runner: Any, artifact: Artifact, feeds: Mapping[str, np.ndarray]) -
     return {name: np.asarray(y).mean(axis=0) if over_time else np.asarray(y) for name, y in outputs.items()}
 
 
-def _feeds(sample: Any, artifact: Artifact, task: Task, settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _feeds(
+    sample: Any, artifact: Artifact, task: Task, settings: Mapping[str, Any], stream: np.random.Generator
+) -> dict[str, np.ndarray]:
     """Returns one sample as a batch of one, by name."""
     ports = {p.name: p for graph in artifact.manifest.graphs for p in graph.inputs if not p.source}
     given = _read(sample, artifact)
+    wanted = [port.name for port in given_ports(list(ports.values()))]
     if not isinstance(given, Mapping):
-        if len(ports) > 1:
+        if len(wanted) > 1:
             raise InputError(
-                f"{_said(sample)} is one input, and there are {len(ports)}: {', '.join(ports)}",
+                f"{_said(sample)} is one input, and there are {len(wanted)}: {', '.join(wanted)}",
                 expected="every input by its name, in an .npz file or a mapping",
             )
-        given = {next(iter(ports)): given}
-    wrong = sorted(set(given) ^ set(ports))
+        given = {wanted[0]: given}
+    wrong = sorted(set(given) - set(ports)) or sorted(set(wanted) - set(given))
     if wrong:
         raise InputError(
             f"{_said(sample)} {'lacks' if wrong[0] in ports else 'has the unknown input'} {wrong[0]!r}",
             expected="the inputs " + ", ".join(ports),
         )
-    return {name: _placed(given[name], port, artifact, task, settings) for name, port in ports.items()}
+    return {
+        name: _placed(given[name], port, artifact, task, settings) if name in given else _drawn(port, artifact, stream)
+        for name, port in ports.items()
+    }
+
+
+def _drawn(port: TensorInfo, artifact: Artifact, stream: np.random.Generator) -> np.ndarray:
+    """Returns the random draws of one sample, over time where the model takes a time axis."""
+    steps, lead = _steps(artifact), 1 if port.time_axis is None else 2
+    sizes = [int(size) for size in port.shape[lead:]]
+    return draw(port, [1, *sizes] if steps is None else [steps, 1, *sizes], stream)
 
 
 def _read(sample: Any, artifact: Artifact) -> Any:

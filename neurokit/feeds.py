@@ -70,6 +70,40 @@ def named_inputs(given: Any, names: Sequence[str]) -> dict[str, Any]:
     return dict(given)
 
 
+def distribution_of(port: Any) -> str:
+    """Returns what a port is drawn from, "" for none; manifests of older versions know no such thing."""
+    return str(getattr(port, "distribution", ""))
+
+
+def given_ports(ports: Sequence[Any]) -> list[Any]:
+    """Returns the ports that a caller has to give: all but random draws."""
+    return [port for port in ports if not distribution_of(port)]
+
+
+def with_draws(feeds: Feeds, ports: Sequence[Any], stream: np.random.Generator) -> Feeds:
+    """Adds the random draws that were not given, in the order of the ports.
+
+    Args:
+        feeds: Inputs by name.
+        ports: The inputs as a manifest lists them (name, shape, dtype, distribution).
+        stream: Where they are drawn from.
+    """
+    missing = [port for port in ports if distribution_of(port) and port.name not in feeds]
+    if not missing:
+        return feeds
+    given = [port for port in ports if port.name in feeds and isinstance(feeds[port.name], np.ndarray)]
+    sizes = solve([(port.name, tuple(port.shape), feeds[port.name].shape) for port in given], {})
+    made = {port.name: draw(port, [evaluate(size, sizes) for size in port.shape], stream) for port in missing}
+    return {**feeds, **made}
+
+
+def draw(port: Any, shape: Sequence[int], stream: np.random.Generator) -> np.ndarray:
+    """Returns one random draw of a port: standard normal, or uniform in [0, 1)."""
+    normal = distribution_of(port) == "normal"
+    value = stream.standard_normal(shape) if normal else stream.random(shape, dtype=np.float32)
+    return np.asarray(value, port.dtype)
+
+
 def check_feeds(
     feeds: Feeds, ports: Sequence[Any], known: Mapping[str, int] | None = None, dims: Mapping[str, Any] | None = None
 ) -> dict[str, int]:

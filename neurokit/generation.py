@@ -37,7 +37,7 @@ def generate(
         seed: Seed of the draws.
         stop: Tokens that end a text; default is what the manifest records.
         chunk: Tokens of a prompt that are fed in one call; default is all.
-        options: Options of the target (for ONNX: level, threads, providers, spinning).
+        options: Options of the target (for ONNX: level, threads, providers, spinning, seed).
 
     Returns:
         One continuation a prompt.

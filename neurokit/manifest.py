@@ -71,6 +71,8 @@ class TensorInfo(_Part):
         low: Smallest value that an input takes.
         high: Largest value that an input takes.
         source: "GRAPH.OUTPUT" of the same artifact that is passed on to this input, or "".
+        distribution: Of a random draw: "uniform" in [0, 1) or "normal" (0, 1), drawn from a seeded stream where a
+            runner is not given it; else "".
     """
 
     name: str
@@ -82,6 +84,7 @@ class TensorInfo(_Part):
     low: float | None = None
     high: float | None = None
     source: str = ""
+    distribution: Literal["", "uniform", "normal"] = ""
 
     _sizes = field_validator("shape")(_checked_sizes)
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["capture", "compare", "exact", "exact_finetune", "lower", "open", "simulate", "verify"]
 
 _NUMERICS = ("float", "exact")
+_RANDOM = ("refuse", "input")
 
 
 def capture(
@@ -46,6 +47,7 @@ def capture(
     batch: int | Literal["dynamic"] = "dynamic",
     merge: bool = False,
     transforms: Sequence[Step] = (),
+    random: Literal["refuse", "input"] = "refuse",
 ) -> Captured:
     """Captures a model as one program in which every neuron takes and returns its state.
 
@@ -58,6 +60,8 @@ def capture(
         merge: Whether to merge re-parameterised branches (RepConv) into single convolutions.
         transforms: Transforms to apply to the spec before, in order: names, "NAME:KEY=VALUE,...", or pairs of a name
             and settings (`neurokit list transforms`).
+        random: What becomes of random draws in the forward: "refuse", or "input" for an input of each (the transform
+            `random_input`).
 
     Raises:
         UnsupportedError: If the model cannot be captured or transformed; lists every reason.
@@ -67,17 +71,27 @@ def capture(
     from neurokit.capture import capture as trace  # torch comes with it: verifying and running do without
 
     taken = as_model(model)
-    if transforms:
+    steps = with_random(transforms, random)
+    if steps:
+        from neurokit.capture import spec_of
         from neurokit.spec import ModelSpec as IsSpec
         from neurokit.transforms import transform
 
-        if not isinstance(taken, IsSpec):
-            raise InputError(
-                "a bare module cannot be transformed", expected="a ModelSpec", fix="wrap it in a ModelSpec"
-            )
-        taken = transform(taken, transforms)
+        taken = taken if isinstance(taken, IsSpec) else spec_of(taken, example_inputs, time_steps)
+        taken, example_inputs = transform(taken, steps), None
     with stage("capture"):
         return trace(taken, example_inputs, time_steps=time_steps, batch=batch, merge=merge, compare=True)
+
+
+def with_random(transforms: Sequence[Step], random: str) -> list[Step]:
+    """Returns the transforms that were asked for, with that of random draws first.
+
+    Raises:
+        InputError: If `random` is none of what may become of draws.
+    """
+    if random not in _RANDOM:
+        raise InputError(f"random is {random!r}", expected="one of " + ", ".join(_RANDOM))
+    return [*(["random_input"] if random == "input" else []), *transforms]
 
 
 def exact(
@@ -320,7 +334,7 @@ def open(artifact: Artifact | str | Path, **options: Any) -> Runner:
 
     Args:
         artifact: The artifact, or its folder.
-        options: Options of the target (for ONNX: level, threads, providers, spinning).
+        options: Options of the target (for ONNX: level, threads, providers, spinning, seed).
 
     Raises:
         ArtifactError: If a file is missing, truncated or changed.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
 from neurokit.errors import InputError
+from neurokit.feeds import given_ports
 from neurokit.port_traits import refuse_ports
 
 if TYPE_CHECKING:
@@ -225,6 +226,7 @@ def _samples(captured: Captured, inputs: Any, many: int | None) -> _Given:
     """Returns every sample with a name for the report."""
     import torch
 
+    from neurokit.capture.drawing import completed
     from neurokit.capture.reference import example_inputs
     from neurokit.data.sets import SampleFiles
 
@@ -232,8 +234,13 @@ def _samples(captured: Captured, inputs: Any, many: int | None) -> _Given:
     if steps == "dynamic":
         raise InputError("the captured model has a dynamic T", expected="a number of time steps", fix="--time-steps 4")
     if isinstance(inputs, str | Path):
-        files = SampleFiles.find(inputs, spec, steps)
-        return _Given(files.limited(many), files.read, str(Path(inputs).absolute()), files.description)
+        files = SampleFiles.find(inputs, replace(spec, inputs=tuple(given_ports(spec.inputs))), steps)
+
+        def read(start: int, stop: int) -> Iterator[Named]:
+            for at, (name, x) in enumerate(files.read(start, stop), start):
+                yield name, completed(spec, x, steps, at)
+
+        return _Given(files.limited(many), read, str(Path(inputs).absolute()), files.description)
     if inputs is None:
         named: list[Named] = [("the model's example input", example_inputs(spec, steps, 1, _EXAMPLE_SEED))]
     elif isinstance(inputs, torch.Tensor | Mapping):
@@ -245,7 +252,7 @@ def _samples(captured: Captured, inputs: Any, many: int | None) -> _Given:
         raise InputError("no sample was given", expected="at least one")
     if many is not None and many > len(named):
         raise InputError(f"{many} samples were asked for, {len(named)} were given")
-    named = named[:many]
+    named = [(name, completed(spec, x, steps, at)) for at, (name, x) in enumerate(named[:many])]
     return _Given(len(named), lambda start, stop: iter(named[start:stop]))
 
 
@@ -255,7 +262,11 @@ def _parts(captured: Captured, given: Any) -> list[Any]:
 
     spec = captured.spec
     axis = 0 if spec.time_input == "image" or captured.time_steps is None else 1
-    ports = {port.name: len(port.shape) for port in spec.inputs}
+    ports = {
+        p.name: len(p.shape)
+        for p in spec.inputs
+        if not p.distribution or (isinstance(given, Mapping) and p.name in given)
+    }
     named = named_inputs(given, list(ports))
     whole = {name: x.dim() == ports[name] + axis + 1 for name, x in named.items()}
     counts = {x.shape[axis] if whole[name] else 1 for name, x in named.items()}

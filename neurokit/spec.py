@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TimeOutput = Literal["auto", "sequence", "mean", "sum", "last"]
 TimeInput = Literal["sequence", "image", "step"]
+Distribution = Literal["", "uniform", "normal"]
 ONE_GRAPH = "model"  # name of the graph of a model that has only one
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
@@ -38,6 +39,8 @@ class TensorSpec:
         high: Largest value that a real input takes.
         meaning: One line: what the numbers are.
         source: "GRAPH.OUTPUT" where the value is what another graph of the model gave; a runner passes it on.
+        distribution: Of an input that is a random draw: "uniform" in [0, 1) or "normal" (0, 1); a runner that is not
+            given it draws it from a seeded stream.
     """
 
     name: str
@@ -48,6 +51,7 @@ class TensorSpec:
     high: float = 1.0
     meaning: str = ""
     source: str = ""
+    distribution: Distribution = ""
 
     def __post_init__(self) -> None:
         sizes = [as_size(size) for size in self.shape]

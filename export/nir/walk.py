@@ -133,6 +133,9 @@ class Walk:
     def _plain(self, node: Node, args: Any, kwargs: Any) -> Any:
         leaves = torch.utils._pytree.tree_leaves((args, kwargs))
         values = [leaf for leaf in leaves if isinstance(leaf, Value)]
+        if values and any(leaf is _STATE for leaf in leaves):
+            why = "it reads a membrane or another state outside of a neuron, and edges of NIR carry what nodes put out"
+            return self.graph.refuse(node, str(node.target), why, "use an ONNX form", values)
         made = node.meta.get("val")
         if not values or not isinstance(made, Tensor | list | tuple):  # constants and sizes
             return self._constant(node, args, kwargs)

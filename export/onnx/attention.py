@@ -70,21 +70,32 @@ def _decomposed(
     """softmax(scale q k^T + mask) v; the queries of a group are rows of one product, so keys are never repeated."""
     from onnxscript import opset20 as op
 
-    if is_causal or attn_mask is None or len(q.shape) != 4:
-        return _of_torch(q, k, v, attn_mask, dropout_p, is_causal, scale, enable_gqa)
-    heads, groups = int(q.shape[1]), int(k.shape[1])
-    rows = op.Mul(q, _number(op, scale if scale is not None else int(q.shape[3]) ** -0.5, q))
+    rank = len(q.shape)
+    heads, groups = (int(q.shape[1]), int(k.shape[1])) if enable_gqa and rank == 4 else (1, 1)
+    rows = op.Mul(q, _number(op, scale if scale is not None else int(q.shape[-1]) ** -0.5, q))
     if heads != groups:
         rows = op.Reshape(rows, op.Constant(value_ints=[0, groups, -1, int(q.shape[3])]))
-    scores = op.MatMul(rows, op.Transpose(k, perm=[0, 1, 3, 2]))
+    scores = op.MatMul(rows, op.Transpose(k, perm=[*range(rank - 2), rank - 1, rank - 2]))
     if heads != groups:
         # 0 is the size that stands at its place: texts, and keys.
         scores = op.Reshape(scores, op.Constant(value_ints=[0, heads, -1, 0]))
-    weights = op.Softmax(_masked(op, scores, attn_mask, q), axis=-1)
+    if is_causal:
+        scores = op.Where(_not_later(op, q, k, rank), scores, _number(op, float("-inf"), q))
+    elif attn_mask is not None:
+        scores = _masked(op, scores, attn_mask, q)
+    weights = op.Softmax(scores, axis=-1)
     if heads == groups:
         return op.MatMul(weights, v)
     weights = op.Reshape(weights, op.Constant(value_ints=[0, groups, -1, 0]))
     return op.Reshape(op.MatMul(weights, v), op.Constant(value_ints=[0, heads, -1, int(v.shape[3])]))
+
+
+def _not_later(op: Any, q: Any, k: Any, rank: int) -> Any:
+    """Returns where a query is at or behind a key, `[queries, keys]`; both begin at the first, as torch has it."""
+    zero, one = op.Constant(value_int=0), op.Constant(value_int=1)
+    counts = [op.Squeeze(op.Shape(x, start=rank - 2, end=rank - 1)) for x in (q, k)]
+    queries, keys = (op.Range(zero, count, one) for count in counts)
+    return op.GreaterOrEqual(op.Unsqueeze(queries, op.Constant(value_ints=[1])), keys)
 
 
 def _of_torch(q: Any, k: Any, v: Any, *rest: Any) -> Any:

@@ -46,6 +46,10 @@ class NirTarget:
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
         """Returns every reason why the model cannot be one NIR graph (with partition: why no part of it can)."""
         settings = _settings(options)
+        from neurokit.program.element_types import other_types  # torch comes with it
+
+        if wrong := other_types(captured, "a NIR file is written and run in"):
+            return wrong
         walk = _walk(captured, settings)
         if not settings["partition"] or not walk.graph.reasons:
             return walk.graph.reasons

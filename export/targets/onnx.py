@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "model.onnx"
 _EXTERNAL_ABOVE = 1_900_000_000  # protobuf ends at 2 GiB
-_RUNNER_OPTIONS = {"level", "threads", "providers", "spinning"}
+_RUNNER_OPTIONS = {"level", "threads", "providers", "spinning", "seed"}
 
 
 class OnnxTarget:
@@ -112,7 +112,7 @@ class OnnxTarget:
         return entries
 
     def open(self, artifact: Artifact, **options: Any) -> OnnxRunner:
-        """Opens the artifact on ONNX Runtime (options: level, threads, providers, spinning)."""
+        """Opens the artifact on ONNX Runtime (options: level, threads, providers, spinning, seed)."""
         from neurokit.export.ort import OnnxRunner
 
         unknown = sorted(set(options) - _RUNNER_OPTIONS)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from neurokit.reports.fidelity import Comparison
 
 _SHOWN = 3
+RANDOM_FIX = 'make what torch draws its inputs: --random input, or capture(..., random="input"); else take it out'
 
 
 def random_reason(eager: nn.Module, x: Tensor, stepwise: bool) -> Unsupported:
@@ -31,7 +32,7 @@ def random_reason(eager: nn.Module, x: Tensor, stepwise: bool) -> Unsupported:
             for x_t in x if stepwise else (x,):
                 net(x_t)
         given.append(calls)
-    fix = "take the random part out of the model, or give its draws as an input"
+    fix = RANDOM_FIX
     for (path, kind, x_a, y_a), (_, _, x_b, y_b) in zip(*given, strict=False):
         if all(map(torch.equal, x_a, x_b)) and not all(map(torch.equal, y_a, y_b)):
             return Unsupported(path, kind, "it draws random numbers at inference: the same input has two answers", fix)
@@ -83,6 +84,10 @@ def reason_for(job: Any, side: str, case: Any, found: Comparison) -> Unsupported
     if any(True for _ in foreign_hooks(job.eager)):
         path = next(path for path, *_ in foreign_hooks(job.eager))
         return Unsupported(path, kind, f"a hook of it computes what the program does not ({apart})", "make it a module")
+    declared = job.spec.time_output
+    if side == "steps" and declared not in ("auto", "sequence"):
+        why = f"its answer is not the {declared} of what single steps give, as time_output says ({apart})"
+        return Unsupported("", kind, why, 'give the right time_output in the ModelSpec, or leave it at "auto"')
     if side == "steps":
         return Unsupported("", kind, f"what it computes in one step depends on other steps ({apart})", "")
     fix = "report it with the model; a ModelSpec with time_input and time_output says what it takes"

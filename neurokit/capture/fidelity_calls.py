@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from neurokit.capture.asking import one_line
+from neurokit.capture.blame import RANDOM_FIX
 from neurokit.capture.distance import distance, equal
 from neurokit.capture.eager import own_random_numbers
 from neurokit.capture.probe import probe_sizes
@@ -99,16 +100,14 @@ def _case(
                 raise
             left_out.append(f"graph {part.graph}, B = {batch}, a second call: {one_line(fault)}")
             break  # inputs of an example that knows nothing of how far a state has grown
+        if seed == _SEEDS[0] and not equal(want, _ask(eager, part, values, double, seed=1)):
+            raise _random(eager, part)
         found, _ = record(program, tuple(values))
         # States of neurons come behind the declared ones, and are the program's own.
         error = max((_apart(a, b) for a, b in zip(found, want, strict=False)), default=0.0)
         if len(found) < len(want) or error > _TOLERANCE[precision]:
             raise _another(eager, part, batch, error)
         made.append(Comparison("program", steps, batch, precision, 0, 0, error))
-        if seed == _SEEDS[0] and not equal(want, _ask(eager, part, values, double, seed=1)):
-            why = "the same input has two answers: it draws random numbers"
-            reason = Unsupported(part.graph, type(eager).__name__, why, "take the random part out of the model")
-            raise UnsupportedError(f"model {spec.name!r} draws random numbers", [reason])
         if not spec.states:
             break
         states = (*want[len(part.output_names) :], *at_rest)
@@ -176,6 +175,15 @@ def _runs_in_double(eager: nn.Module, part: Captured) -> bool:
         with suppress(RuntimeError):
             eager.float()
         return False
+
+
+def _random(eager: nn.Module, part: Captured) -> UnsupportedError:
+    """Returns the refusal of a module whose draws, or some of them, are no inputs."""
+    why = "the same input has two answers: it draws random numbers"
+    given_draws = any(port.distribution for port in part.spec.inputs)
+    fix = "draw by torch alone: what numpy or Python draws is no input" if given_draws else RANDOM_FIX
+    reason = Unsupported(part.graph, type(eager).__name__, why, fix)
+    return UnsupportedError(f"model {part.spec.name!r} draws random numbers", [reason])
 
 
 def _another(eager: nn.Module, part: Captured, batch: int, error: float) -> UnsupportedError:

@@ -40,6 +40,11 @@ def not_streaming(twin: Twin, spec: ModelSpec) -> list[Unsupported]:
         if spec.states:
             return []
         return [Unsupported("", spec.name, "it has no neurons, so there is no time step", "use target onnx")]
+    plan = getattr(twin.net, "_draw_plan", None)
+    drawn = plan.over_time() if plan is not None else ()
+    if drawn:
+        why = f"it repeats its image itself and draws at every step ({', '.join(drawn)}), so one step has draws of all"
+        return [Unsupported("", spec.name, why, "use target onnx, or let its forward take one step")]
     return [
         Unsupported(slot.path, type(slot.module).__name__, slot.adapter.why_not_streaming, "use the sequence form")
         for slot in twin.slots

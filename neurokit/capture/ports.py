@@ -31,12 +31,15 @@ def input_ports(spec: ModelSpec, steps: TimeSteps, batch: int | str, form: Form)
             high=port.high,
             meaning=_meaning(port, steps is not None, timed, form),
             source=port.source,
+            distribution=port.distribution,
         )
         for port in spec.inputs
     )
 
 
 def _meaning(port: TensorSpec, spiking: bool, timed: bool, form: Form) -> str:
+    if port.distribution:
+        return port.meaning + ("; one a time step" if timed or form == "step" else "")
     span = "true or false" if port.dtype == "bool" else f"values from {port.low:g} to {port.high:g}"
     span = f"{port.meaning}; {span}" if port.meaning else span
     if not spiking:

@@ -156,16 +156,29 @@ def time_output(twin: Twin, spec: ModelSpec, time_steps: int | None) -> TimeOutp
     """
     if time_steps is None:
         return "last"
-    if spec.time_output != "auto":
-        return spec.time_output
+    if spec.time_output != "auto" and spec.time_input == "step":
+        return spec.time_output  # what the steps' outputs mean together is the specification's alone
     batch = 3 if time_steps == 2 else 2  # another number than T, so that the axes can be told apart
     y = _dry_run(twin, spec, time_steps, batch, single=False)[: len(twin.signature.output_names)]
     over_time = [value.dim() >= 2 and tuple(value.shape[:2]) == (time_steps, batch) for value in y]
+    if spec.time_output != "auto":
+        return _as_declared(spec, over_time)
     if over_time and all(over_time):
         return "sequence"
     if any(over_time):
         raise _mixed_over_time(twin, spec, over_time)
     return _reduction(twin, spec)
+
+
+def _as_declared(spec: ModelSpec, over_time: list[bool]) -> TimeOutput:
+    """Returns what a specification says of outputs over time, where their shapes do not contradict it."""
+    declared = spec.time_output
+    if any(each != (declared == "sequence") for each in over_time):
+        given = "[T, B, ...], one output a time step" if any(over_time) else "not [T, B, ...]"
+        why = f"its specification says time_output={declared!r}, and its output is {given}"
+        fix = 'give the right time_output in the ModelSpec, or leave it at "auto"'
+        raise UnsupportedError(f"model {spec.name!r} cannot be captured", [Unsupported("", spec.name, why, fix)])
+    return declared
 
 
 def _mixed_over_time(twin: Twin, spec: ModelSpec, over_time: list[bool]) -> UnsupportedError:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import operator
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -105,10 +106,21 @@ def program_of(module: torch.nn.Module, job: Job) -> ExportedProgram:
     """Traces a module that takes what a job gives."""
     first, *rest = dynamic_shapes([port.shape for port in job.ports])
     shapes = {"x": first, "rest": tuple(rest)} if rest else {"x": first}
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), _written_out():
         # What a forward keeps beside its states is dealt with before (probe) and after (fidelity) this.
         warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
         return torch.export.export(module, job.given, dynamic_shapes=shapes, strict=False)
+
+
+@contextmanager
+def _written_out() -> Iterator[None]:
+    """Keeps torch's fused attention of inference out of a trace: no lowered form knows it, and all know its parts."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
 
 
 def _rolled(job: Job, program: ExportedProgram, order: list[str], steps: int) -> Any:

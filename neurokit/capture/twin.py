@@ -12,6 +12,7 @@ from spikingjelly.activation_based import base, neuron
 from torch import Tensor, nn
 
 from neurokit.capture.cells import Cell, run_cell
+from neurokit.capture.draws import Draws
 from neurokit.capture.foreign import adopt
 from neurokit.capture.hidden import Held, Place, start_of
 from neurokit.capture.hooks import private_hooks
@@ -273,8 +274,11 @@ class Twin(nn.Module):
     def _steps(self, slot: Slot, x_seq: Tensor) -> tuple[Tensor, States]:
         """Takes the steps of a rare neuron: as one operation where its step is a function, else as `_loop` does."""
         if not self.tracing:
+            before = Draws.taken
             y, states = _loop(slot, x_seq)
-            slot.uniform = y.shape == x_seq.shape and y.dtype == x_seq.dtype and _alike(slot.values, states)
+            # What draws in its step is no function of current and state alone.
+            alike = y.shape == x_seq.shape and y.dtype == x_seq.dtype and _alike(slot.values, states)
+            slot.uniform = alike and Draws.taken == before
             return y, states
         if not slot.uniform or slot.adapter.why_not_dynamic:
             return _loop(slot, x_seq)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from neurokit.dims import BATCH, Dim, Size, evaluate, names_in
 from neurokit.errors import InputError
-from neurokit.spec import ONE_GRAPH, ModelSpec, StateSpec, TimeOutput
+from neurokit.spec import ONE_GRAPH, Distribution, ModelSpec, StateSpec, TimeOutput
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +36,7 @@ class PortInfo:
         high: Largest value of an input.
         meaning: One line: what the numbers are.
         source: "GRAPH.OUTPUT" of which it is the value, or "".
+        distribution: Of a random draw: "uniform" in [0, 1) or "normal" (0, 1); else "".
     """
 
     name: str
@@ -47,6 +48,7 @@ class PortInfo:
     high: float | None = None
     meaning: str = ""
     source: str = ""
+    distribution: Distribution = ""
 
 
 @dataclass(frozen=True)

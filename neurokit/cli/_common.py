@@ -24,6 +24,9 @@ _DIGITS = 18  # of a whole number that fits 64 bits
 INTERRUPTED = 130  # 128 + SIGINT, as shells count it
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output instead of text.")]
+Random = Annotated[
+    str, typer.Option("--random", help="Random draws of the forward: refuse, or input for an input of each.")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and the libraries' warnings.")]
 
 

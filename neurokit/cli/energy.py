@@ -13,6 +13,7 @@ from neurokit.cli._common import (
     INTERRUPTED,
     Debug,
     Json,
+    Random,
     again,
     print_json,
     print_next,
@@ -111,6 +112,7 @@ def energy(
             "--rate-coded", metavar="T", min=1, help="Convert a network of ReLUs to spikes, T steps of rates."
         ),
     ] = None,
+    random: Random = "refuse",
     check_events: Annotated[
         bool,
         typer.Option(
@@ -179,6 +181,7 @@ def energy(
             input_shape,
             transform,
             rate_coded,
+            random,
             check_events,
             compare,
             samples,
@@ -216,6 +219,7 @@ def _simulate(
     input_shape: list[str] | None,
     transform: list[str] | None,
     rate_steps: int | None,
+    random: str,
     check_events: bool,
     compare: list[str] | None,
     samples: int | None,
@@ -227,10 +231,10 @@ def _simulate(
 
     with progress(f"load {model}"):
         spec = load(model, input_shape=parse_shapes(input_shape or []), time_steps=time_steps, weights=weights)
-    if transform:
+    if changes := pipeline.with_random(transform or (), random):
         from neurokit.transforms import transform as apply
 
-        spec = apply(spec, transform)
+        spec = apply(spec, changes)
     spec, remarks = _in_rates(spec, rate_steps)
     steps = rate_steps or time_steps or spec.time_steps or 1
     check_spec(spec)

@@ -9,7 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from neurokit.cli._common import Debug, Json, number_or_dynamic, print_json, print_next, progress, stdout_is_for_json
+from neurokit.cli._common import (
+    Debug,
+    Json,
+    Random,
+    number_or_dynamic,
+    print_json,
+    print_next,
+    progress,
+    stdout_is_for_json,
+)
 from neurokit.cli._data import DATA_HELP, calibration_of, check_place, labelled_of
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
 from neurokit.errors import InputError
@@ -64,6 +73,7 @@ def export(
             help="Change the model before capture (neurokit list transforms); repeatable, in order.",
         ),
     ] = None,
+    random: Random = "refuse",
     flat: Annotated[bool, typer.Option("--flat", help="Plain operators only, no ONNX local functions.")] = False,
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the target; repeatable.")
@@ -77,7 +87,8 @@ def export(
     size = number_or_dynamic(batch, "--batch")
     shape = parse_shapes(input_shape or [])
     extra = parse_options(option or [])
-    _refuse_early(target, out, force, transform or [])
+    changes = _changes(transform or [], random)
+    _refuse_early(target, out, force, changes)
     if numerics is Numerics.exact:
         extra |= {} if bits == 8 else {"bits": bits}
     elif bits != 8 or fine_tune is not None:
@@ -94,11 +105,11 @@ def export(
 
         with progress(f"load {model}"), stage("load"):
             spec = load(model, input_shape=shape, time_steps=steps if isinstance(steps, int) else None, weights=weights)
-        if transform:
+        if changes:
             from neurokit.transforms import transform as apply
 
             with progress(f"transform {spec.name}"):
-                spec = apply(spec, transform)
+                spec = apply(spec, changes)
         _refuse_ports(spec, target, numerics)
         extra |= {} if calibration is None else {"calibration": calibration_of(calibration, spec)}
         extra |= {} if fine_tune is None else {"fine_tune": labelled_of(fine_tune, spec)}
@@ -175,7 +186,14 @@ def _refuse_ports(spec: Any, target: str, numerics: Numerics) -> None:
         check_spec(spec)
 
 
-def _refuse_early(target: str, out: Path, force: bool, transforms: list[str]) -> None:
+def _changes(transforms: list[str], random: str) -> list[Any]:
+    """Returns the transforms that were asked for, and that of random draws."""
+    from neurokit.pipeline import with_random
+
+    return with_random(transforms, random)
+
+
+def _refuse_early(target: str, out: Path, force: bool, transforms: list[Any]) -> None:
     """Refuses an unknown target or transform or an unusable folder before the minutes that loading can take."""
     from neurokit.artifact import check_out
     from neurokit.target import TARGETS

@@ -26,7 +26,7 @@ def run(
     tokens: Annotated[int, typer.Option("--tokens", help="Largest number of new tokens.")] = 16,
     temperature: Annotated[float, typer.Option("--temperature", help="0 takes the most likely token.")] = 0.0,
     top_p: Annotated[float, typer.Option("--top-p", help="Draw from the tokens that reach this probability.")] = 1.0,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the draws.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the draws: of tokens, and of random inputs.")] = 0,
     stop: Annotated[
         str | None,
         typer.Option("--stop", metavar="N,N,...", help="Tokens that end a text, instead of the model's own."),
@@ -43,7 +43,7 @@ def run(
             fix=f"neurokit run {folder} FILE",
         )
     if files:
-        _answer(folder, files, as_json)
+        _answer(folder, files, seed, as_json)
         return
     prompts = [parse_tokens(text, "--prompt-ids") for text in prompt_ids or []]
     ends = None if stop is None else parse_tokens(stop, "--stop")
@@ -73,13 +73,13 @@ def run(
     print_next(f"neurokit verify {folder}")
 
 
-def _answer(folder: Path, files: list[Path], as_json: bool) -> None:
+def _answer(folder: Path, files: list[Path], seed: int, as_json: bool) -> None:
     with stdout_is_for_json(as_json):
         from neurokit.answers import answer, files_at
 
         files = [file for place in files for file in files_at(place)]
         with progress(f"run {folder}"):
-            found = answer(folder, files)
+            found = answer(folder, files, seed=seed)
     if as_json:
         rows = [{"file": str(file), "answer": said} for file, said in zip(files, found, strict=True)]
         print_json({"artifact": str(folder), "answers": rows})

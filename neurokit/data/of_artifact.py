@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from neurokit.errors import Unsupported, UnsupportedError
+from neurokit.feeds import given_ports
 from neurokit.spec import ModelSpec, TaskSpec, TensorSpec
 
 _FREE_STEPS = 4  # into how many frames events are counted where an artifact takes any number of steps
@@ -19,7 +20,8 @@ def spec_of(manifest: Any) -> tuple[ModelSpec, int | None]:
     Raises:
         UnsupportedError: From `build`, as an artifact does not hold its module.
     """
-    ports = [port for graph in manifest.graphs for port in graph.inputs if not getattr(port, "source", "")]
+    given = [port for graph in manifest.graphs for port in graph.inputs if not getattr(port, "source", "")]
+    ports = given_ports(given)  # files hold no random draws
     task = manifest.task
     time_input = "image" if manifest.target_info.get("time_input") == "image" else "sequence"
     timed = manifest.time_steps is not None

@@ -31,6 +31,7 @@ from neurokit.exact.starts import rounded_starts
 from neurokit.neurons.delay import Delay
 from neurokit.neurons.loops import Loop
 from neurokit.port_traits import refuse_ports
+from neurokit.program.element_types import other_types
 from neurokit.spec import ModelSpec
 from neurokit.tasks.evaluate import headline_score, sequences
 
@@ -193,6 +194,8 @@ def check_spec(spec: ModelSpec) -> None:
 def _prepare(model: Captured | ModelSpec, calibration: Given | None, search: bool) -> _Job:
     check_spec(model if isinstance(model, ModelSpec) else model.whole_spec)
     original = _merged(model)
+    if wrong := other_types(original, "the exact form keeps whole numbers in"):
+        raise UnsupportedError(f"model {original.spec.name!r} cannot be exact", wrong)
     _refuse_loops(original)
     reference = rounded_starts(_reference(original))
     x = calibration_of(reference, calibration)

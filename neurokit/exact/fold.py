@@ -158,6 +158,8 @@ class _Folder:
         count = self.used.get(path, 0)
         self.used[path] = count + 1
         path = path if count == 0 else f"{path}_{count}"
+        if isinstance(fetch(self.module, path, None), Tensor):  # a weight of another name than its map's own
+            path = f"{path}_map"
         arguments = list(node.args) + [None] * (3 - len(node.args))
         for place, name, value in ((1, "weight", weight), (2, "bias", bias)):
             store(self.module, f"{path}.{name}", value.float())

@@ -28,13 +28,14 @@ from neurokit.parity.longer import judge_longer
 from neurokit.parity.neuron_run import judge_neurons
 from neurokit.parity.probing import RunnerProbe, open_probe
 from neurokit.parity.texts import TextFindings, judge_text
+from neurokit.parity.units import unit_of
 from neurokit.parity.vectors import Vectors
 from neurokit.parity.verdict import Findings, report_of, with_ways
 from neurokit.parity.ways import fault_of, run_every_way
 from neurokit.reports import ParityReport, ParityVerdict, SimulatorParity
 from neurokit.target import TARGETS, Probe
 
-# A network without neurons: relative error of the outputs that another order of summation stays far below.
+# A network without neurons in float32: relative error of outputs that another order of summation stays far below.
 TOLERANCE = 1e-4
 
 
@@ -83,7 +84,7 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
     probe = open_probe(artifact, **options)
     recorded, vectors = vectors, probe.restrict(vectors)
     outputs, spikes = probe.free(vectors.feeds)
-    tolerance = TOLERANCE if probe.tolerance is None else probe.tolerance
+    tolerance = _tolerance(vectors) if probe.tolerance is None else probe.tolerance
     free = judge_free_run(probe, vectors, outputs, spikes) if vectors.layers else None
     forced, forced_outputs, currents = _force(probe, vectors)
     faults, notes = probe.inspect(vectors)
@@ -125,6 +126,12 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
             batches.equal,
         ),
     )
+
+
+def _tolerance(vectors: Vectors) -> float:
+    """Returns the relative error that is allowed of outputs without neurons, in units of the type they are in."""
+    unit = max((unit_of(value.dtype) for value in vectors.outputs.values() if value.dtype.kind == "f"), default=0.0)
+    return TOLERANCE * max(1.0, unit / unit_of("float32"))
 
 
 def with_simulators(artifact: Artifact, report: ParityReport) -> ParityReport:

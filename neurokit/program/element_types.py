@@ -38,6 +38,23 @@ def refuse_types(captured: Captured) -> None:
         raise UnsupportedError(f"model {captured.spec.name!r} cannot be lowered or counted", reasons)
 
 
+def other_types(captured: Captured, what: str) -> list[Unsupported]:
+    """Returns one reason if a program computes in another type of fractions than float32, by its first place.
+
+    Args:
+        captured: The model.
+        what: What holds float32 alone, as the subject of a sentence.
+    """
+    for node in captured.program.graph.nodes:
+        values = [value for value in tree_leaves(node.meta.get("val")) if isinstance(value, torch.Tensor)]
+        for value in values:
+            if node.op == "call_function" and value.is_floating_point() and value.dtype != torch.float32:
+                path, name = next(iter(module_paths(node)[::-1]), ""), str(value.dtype).removeprefix("torch.")
+                why = f"it computes in {name}, and {what} float32"
+                return [Unsupported(path, str(node.target), why, "module.float(), or an ONNX form in float numerics")]
+    return []
+
+
 def _reason(node: Any, name: str) -> Unsupported:
     path = next(iter(module_paths(node)[::-1]), "")
     why = f"it computes in {name}, which neither numpy nor ONNX Runtime on a CPU has"

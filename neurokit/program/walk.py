@@ -91,12 +91,15 @@ def without_guards(module: GraphModule) -> GraphModule:
     return module
 
 
-def fetch(module: nn.Module, path: str) -> Any:
-    """Returns the tensor at a dotted path."""
-    *parents, name = path.split(".")
-    for parent in parents:
-        module = getattr(module, parent)
-    return getattr(module, name)
+_REQUIRED: Any = object()
+
+
+def fetch(module: nn.Module, path: str, default: Any = _REQUIRED) -> Any:
+    """Returns the tensor at a dotted path, or `default` where there is nothing, if one is given."""
+    found: Any = module
+    for name in path.split("."):
+        found = getattr(found, name) if default is _REQUIRED else getattr(found, name, default)
+    return found
 
 
 def store(module: nn.Module, path: str, value: Tensor) -> None:

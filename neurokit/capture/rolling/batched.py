@@ -73,7 +73,7 @@ def _joined(target: Any, places: Collection[int], tensors: Any, axis: int = 0) -
 
 
 def _mapped(target: Any, places: Collection[int], args: Any, kwargs: Any) -> Any:
-    """Any other operation, by torch.vmap."""
+    """Any other operation, step by step; over a free T by torch.vmap, which a trace does not take of every one."""
     flat, spec = tree_flatten((args, kwargs))
     order = sorted(places)
 
@@ -84,7 +84,13 @@ def _mapped(target: Any, places: Collection[int], args: Any, kwargs: Any) -> Any
         given, named = tree_unflatten(full, spec)
         return target(*given, **named)
 
-    return torch.vmap(one)(*(flat[at] for at in order))
+    steps = flat[order[0]].shape[0]
+    if not isinstance(steps, int):
+        return torch.vmap(one)(*(flat[at] for at in order))
+    found = [one(*values) for values in zip(*(flat[at].unbind(0) for at in order), strict=True)]
+    if isinstance(found[0], Tensor):
+        return torch.stack(found)
+    return type(found[0])(torch.stack(values) for values in zip(*found, strict=True))
 
 
 def _later(axis: Any) -> Any:
@@ -162,6 +168,8 @@ _ALIGNED = {
     aten.detach.default,
     aten.contiguous.default,
     aten.to.dtype,
+    aten.to.device,
+    aten.to.other,
     aten.to.dtype_layout,
     aten._to_copy.default,
     aten.type_as.default,
