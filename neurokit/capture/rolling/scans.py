@@ -67,7 +67,7 @@ def every_result(graph: Graph, values: dict[Node, Any]) -> None:
     read: dict[Any, set[int]] = {}
     several = [n for n in graph.nodes if n.op == "call_function" and isinstance(values.get(n), tuple | list)]
     for node in several:
-        read.setdefault(node.target, set()).update(u.args[1] for u in node.users if u.target is operator.getitem)  # type: ignore[misc]
+        read.setdefault(node.target, set()).update(u.args[1] for u in node.users if u.target is operator.getitem)
     for node in several:
         here = {user.args[1] for user in node.users if user.target is operator.getitem}
         for place in sorted(read[node.target] - here):

@@ -32,7 +32,8 @@ def by_hand_attribute():
 @network((10,), 6, by="step")
 def by_hand_attribute_checked():
     seeded()
-    return boosted(nn.Sequential(nn.Linear(10, 12), Lif(check=True), nn.Linear(12, 4), Lif(start=0.0), nn.Linear(4, 3)))
+    layers = nn.Linear(10, 12), Lif(check=True), nn.Linear(12, 4), Lif(start=0.0), nn.Linear(4, 3)
+    return boosted(nn.Sequential(*layers), 6.0)  # with less, the second layer is silent
 
 
 class Synapse(nn.Module):
