@@ -15,6 +15,7 @@ from torch import nn
 
 from neurokit.data.digits import load_digits
 from neurokit.data.synthetic import images, repeated_images
+from neurokit.models.baselines import BASELINES  # tests/neurokit/models/test_baselines.py counts their parameters
 from neurokit.models.common.untrained import calibrate_batch_norm, firing_rates
 from neurokit.models.spiking_cnn import train
 from neurokit.models.spiking_cnn.train import accuracy, train_digits
@@ -57,7 +58,7 @@ EMPTY = {name for name in MODELS.names() if MODELS.get(name)().large}  # not bui
 
 
 def test_every_model_is_covered_here() -> None:
-    assert MODELS.names() == sorted(PARAMETERS)
+    assert MODELS.names() == sorted({*PARAMETERS, *BASELINES})
     assert not MODELS.broken
 
 
