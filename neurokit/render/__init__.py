@@ -123,15 +123,12 @@ def demo(result: Mapping[str, Any]) -> list[RenderableType]:
 
 def _demo_puppets(result: Mapping[str, Any]) -> list[RenderableType]:
     """Returns what the demo found of the puppets."""
-    table = plain_table("form", "numerics", "T", "verdict", "spikes compared", "flipped", "size", "held-out accuracy")
+    table = plain_table("form", "numerics", "verdict", "size", "held-out accuracy")
     for row in result["forms"]:
-        spikes = (f"{row['spikes_compared']:,}", f"{row['spikes_flipped']:,}") if row["time_steps"] else ("", "")
         table.add_row(
             row["target"],
             row["numerics"],
-            str(row["time_steps"] or ""),
             f"[{_VERDICT_COLOURS[row['verdict']]}]{row['verdict']}[/]",
-            *spikes,
             f"{row['bytes'] / 1024:.0f} KiB",
             f"{row['accuracy']:.2%}",
         )
