@@ -15,8 +15,35 @@ import sys
 import time
 from pathlib import Path
 
-CASES = {"spiking_cnn": 1000, "sew_resnet18": 24}
+CASES = {"spiking_cnn": 1000, "sew_resnet18": 24, "eeg": 200}
 CHIP, STEPS = "loihi1", 4
+
+
+def eeg() -> object:
+    """Returns EEGNet's shape with spikes: 22 electrodes x 256 samples, a filter in time, one over electrodes."""
+    from spikingjelly.activation_based import functional, layer, neuron
+    from torch import nn
+
+    import neurokit as nk
+
+    def build() -> nn.Module:
+        parts = (
+            layer.Conv2d(1, 8, (1, 32), padding=(0, 16), bias=False),
+            neuron.LIFNode(v_threshold=0.2),
+            layer.Conv2d(8, 16, (22, 1), groups=8, bias=False),
+            neuron.LIFNode(v_threshold=0.2),
+            layer.AvgPool2d((1, 4)),
+            layer.Conv2d(16, 16, (1, 16), padding=(0, 8), bias=False),
+            neuron.LIFNode(v_threshold=0.2),
+            layer.AvgPool2d((1, 8)),
+            layer.Flatten(),
+            layer.Linear(16 * 8, 4),
+        )
+        net = nn.Sequential(*parts)
+        functional.set_step_mode(net, "m")
+        return net.eval()
+
+    return nk.ModelSpec("eeg", build, (nk.TensorSpec("x", (1, 22, 256)),), time_steps=STEPS)
 
 
 def measure(name: str, count: int) -> dict[str, float]:
@@ -26,7 +53,8 @@ def measure(name: str, count: int) -> dict[str, float]:
     import neurokit as nk
     from neurokit.loading import load
 
-    spec = load(name)
+    torch.manual_seed(0)
+    spec = eeg() if name == "eeg" else load(name)
     captured = nk.capture(spec, time_steps=STEPS)
     generator = torch.Generator().manual_seed(0)
     shape = (STEPS, 1, *spec.inputs[0].shape)
@@ -38,15 +66,18 @@ def measure(name: str, count: int) -> dict[str, float]:
         for x in samples:
             module(x, *captured.initial_states(1))
         forward = time.process_time() - start
-    start, wall = time.process_time(), time.perf_counter()
-    nk.simulate(captured, samples[:1], [CHIP])
-    single = time.process_time() - start
+    few = max(2, count // 4)
+    nk.simulate(captured, samples[:2], [CHIP])  # what is done once a process is in neither figure
+    start = time.process_time()
+    nk.simulate(captured, samples[:few], [CHIP])
+    part = time.process_time() - start
     start, wall = time.process_time(), time.perf_counter()
     report = nk.simulate(captured, samples, [CHIP])
     spent = time.process_time() - start
     return {
         "forward": forward,
-        "single": single,
+        "part": part,
+        "few": few,
         "cpu": spent,
         "wall": time.perf_counter() - wall,
         "joules": report.spread[CHIP].mean,
@@ -76,8 +107,8 @@ def main() -> None:
     lines = [
         f"Samples of T = {STEPS} on {CHIP}; seconds of one core, one thread, capture left out, mapping in.",
         "",
-        "| model | samples | code | plain forward passes | all samples | one more sample over a forward pass |",
-        "|---|---|---|---|---|---|",
+        "| model | samples | code | plain forward passes | a quarter of them | all | one more over a forward pass |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, most in CASES.items():
         count = min(most, options.samples or most)
@@ -85,9 +116,11 @@ def main() -> None:
             if tree is None:
                 continue
             found = asked(tree.resolve(), name, count)
-            more = max(0.0, found["cpu"] - found["single"]) / max(1, count - 1) / (found["forward"] / count)
+            each = (found["cpu"] - found["part"]) / max(1, count - found["few"])
+            more = max(0.0, each) / (found["forward"] / count)
             lines.append(
-                f"| {name} | {count} | {label} | {found['forward']:.2f} s | {found['cpu']:.2f} s | {more:.2f} |"
+                f"| {name} | {count} | {label} | {found['forward']:.2f} s | {found['part']:.2f} s "
+                f"| {found['cpu']:.2f} s | {more:.2f} |"
             )
             print(lines[-1], flush=True)
     if options.out:

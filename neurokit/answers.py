@@ -51,15 +51,30 @@ def answer(artifact: Artifact | str | Path, samples: Sequence[Any], *, seed: int
         return [task.answer(task.predict(_outputs(runner, artifact, each), settings)[0], settings) for each in feeds]
 
 
-def files_at(place: Path) -> list[Path]:
-    """Returns the files of samples at a place: a file itself, those of a folder, of class folders or of a list.
+def samples_at(artifact: Artifact | str | Path, place: Path) -> list[tuple[str, Any]]:
+    """Returns the samples at a place with their names: of a file, a folder, class folders or a list.
+
+    Args:
+        artifact: The artifact that is to answer for them, or its folder.
+        place: A path; a file that holds several samples gives each.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is none, or one cannot be read.
     """
+    artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
     if place.is_file() and place.suffix.lower() not in (".csv", ".tsv", ".json", ".jsonl"):
-        return [place]
-    return [item.value for item in find(place).items]
+        files = [(str(place), place)]
+    else:
+        files = [(str(item.value), item.value) for item in find(place).items]
+    spec, steps = spec_of(artifact.manifest)
+    found: list[tuple[str, Any]] = []
+    for name, file in files:
+        if kind_of(file) in IMAGES or not is_readable(file):
+            found.append((name, file))  # the task reads it
+            continue
+        parts = read_arrays(file, spec, steps)
+        found += [(f"{name} [{n}]" if len(parts) > 1 else name, part) for n, part in enumerate(parts)]
+    return found
 
 
 def _outputs(runner: Any, artifact: Artifact, feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
@@ -94,10 +109,17 @@ def _feeds(
             f"{_said(sample)} {'lacks' if wrong[0] in ports else 'has the unknown input'} {wrong[0]!r}",
             expected="the inputs " + ", ".join(ports),
         )
-    return {
-        name: _placed(given[name], port, artifact, task, settings) if name in given else _drawn(port, artifact, stream)
-        for name, port in ports.items()
-    }
+    try:
+        return {
+            name: _placed(given[name], port, artifact, task, settings)
+            if name in given
+            else _drawn(port, artifact, stream)
+            for name, port in ports.items()
+        }
+    except InputError as error:
+        if _said(sample) in error.what:
+            raise
+        raise InputError(f"{_said(sample)}: {error.what}", expected=error.expected, fix=error.fix) from error
 
 
 def _drawn(port: TensorInfo, artifact: Artifact, stream: np.random.Generator) -> np.ndarray:
@@ -117,7 +139,11 @@ def _read(sample: Any, artifact: Artifact) -> Any:
     spec, steps = spec_of(artifact.manifest)
     parts = read_arrays(path, spec, steps)
     if len(parts) > 1:
-        raise InputError(f"{path} holds {len(parts)} samples", expected="one a file", fix="numpy.save each on its own")
+        raise InputError(
+            f"{path} holds {len(parts)} samples",
+            expected="one a file",
+            fix="neurokit run DIR FILE takes it",
+        )
     return parts[0]
 
 

@@ -142,12 +142,29 @@ def simulate(
             report = replace(report, comparison=compare(means, report.comparators))
     if given.remark:
         report = replace(report, assumptions=(*report.assumptions, given.remark))
+    report = judged(report, captured.spec, generated=inputs is None)
     if not check_events:
         return report
     from neurokit.hw_sim.engine.check import check_events as check
 
     rest = [replace(trace(captured, x, name), network=first.network) for name, x in given.read(1, given.count)]
     return replace(report, event_check=check([first, *rest]))
+
+
+def judged(report: EnergyReport, spec: ModelSpec, *, generated: bool = False) -> EnergyReport:
+    """Returns a report without verdict and comparison where the weights are random or the input is generated.
+
+    Args:
+        report: The report.
+        spec: The model that it is of.
+        generated: Whether the input is no real sample.
+    """
+    from neurokit.soundness import GENERATED_INPUT, RANDOM_WEIGHTS, has_random_weights
+
+    found = [RANDOM_WEIGHTS] if not spec.large and has_random_weights(spec) else []
+    found += [GENERATED_INPUT] if generated else []
+    said = tuple(dict.fromkeys((*report.unsound, *found)))
+    return replace(report, unsound=said, verdict=None, comparison=()) if said else report
 
 
 def check_spec(spec: ModelSpec) -> None:

@@ -227,7 +227,7 @@ def _simulate(
 ) -> EnergyReport:
     from neurokit import pipeline
     from neurokit.loading import load
-    from neurokit.simulation import check_spec
+    from neurokit.simulation import check_spec, judged
 
     with progress(f"load {model}"):
         spec = load(model, input_shape=parse_shapes(input_shape or []), time_steps=time_steps, weights=weights)
@@ -235,6 +235,7 @@ def _simulate(
         from neurokit.transforms import transform as apply
 
         spec = apply(spec, changes)
+    source = spec
     spec, remarks = _in_rates(spec, rate_steps)
     steps = rate_steps or time_steps or spec.time_steps or 1
     check_spec(spec)
@@ -262,7 +263,8 @@ def _simulate(
             keep=out.with_name(out.name + ".partial") if out and input_file else None,
             progress=advance,
         )
-    return replace(report, assumptions=(*report.assumptions, *remarks))
+    report = replace(report, assumptions=(*report.assumptions, *remarks))
+    return report if spec is source else judged(report, source)
 
 
 def _in_rates(spec: ModelSpec, steps: int | None) -> tuple[ModelSpec, list[str]]:

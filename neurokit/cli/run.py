@@ -75,17 +75,17 @@ def run(
 
 def _answer(folder: Path, files: list[Path], seed: int, as_json: bool) -> None:
     with stdout_is_for_json(as_json):
-        from neurokit.answers import answer, files_at
+        from neurokit.answers import answer, samples_at
 
-        files = [file for place in files for file in files_at(place)]
+        samples = [sample for place in files for sample in samples_at(folder, place)]
         with progress(f"run {folder}"):
-            found = answer(folder, files, seed=seed)
+            found = answer(folder, [sample for _, sample in samples], seed=seed)
     if as_json:
-        rows = [{"file": str(file), "answer": said} for file, said in zip(files, found, strict=True)]
+        rows = [{"file": name, "answer": said} for (name, _), said in zip(samples, found, strict=True)]
         print_json({"artifact": str(folder), "answers": rows})
         return
-    for file, said in zip(files, found, strict=True):
-        typer.echo(f"{file}: {_text(said)}")
+    for (name, _), said in zip(samples, found, strict=True):
+        typer.echo(f"{name}: {_text(said)}")
     print_next(f"neurokit bench {folder}")
 
 

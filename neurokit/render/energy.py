@@ -23,7 +23,9 @@ def energy(report: EnergyReport) -> RenderableType:
     checked = [escape(report.event_check.text)] if report.event_check is not None else []
     small = [*report.assumptions, *(f"not counted: {part}" for part in report.uncounted)]
     chips = _totals(report) if report.chips else ()
+    unsound = [f"[red]warning: {escape(line)}; there is no verdict[/]" for line in report.unsound]
     blocks = (
+        unsound,
         *chips,
         remarks,
         _comparators(report),
@@ -31,6 +33,7 @@ def energy(report: EnergyReport) -> RenderableType:
         [*verdict, *map(escape, report.comparison)],
         checked,
         [f"[dim]{escape(line)}[/]" for line in small],
+        unsound,  # first and last: what scrolls by is read at its end
     )
     return _spaced(blocks)
 

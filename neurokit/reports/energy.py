@@ -199,6 +199,8 @@ class EnergyReport:
         event_check: What computing it once more from events alone found, if that was asked for.
         comparators: The same network without spikes on measured devices.
         test_set: Figures over all samples, where there are several.
+        unsound: What makes the figures those of no network in use (random weights, generated input); there is no
+            verdict and no comparison then.
     """
 
     network: str
@@ -221,6 +223,7 @@ class EnergyReport:
     event_check: EventCheck | None = None
     comparators: tuple[ComparatorReport, ...] = ()
     test_set: SetReport | None = None
+    unsound: tuple[str, ...] = ()
 
     @property
     def lower_bound(self) -> bool:

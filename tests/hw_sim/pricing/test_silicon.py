@@ -125,6 +125,33 @@ def test_speck_pays_for_synaptic_events_and_not_for_spikes_alone():
     assert speck(64, 5) / speck(1, 1) > 10
 
 
+@pytest.mark.parametrize("share", [0.0, 0.05])
+def test_speck_pays_for_input_events_and_its_total_grows_with_synaptic_events(share):
+    """One set of spikes, a wider second layer; and with no spike at all behind the input."""
+    totals, events = [], []
+    for width in (1, 64):
+        rng = np.random.default_rng(0)
+        spikes = {"x": rng.random((10, 2048)) < 0.1, "h": rng.random((10, 8192)) < share}
+        first = Projection.conv("a", "x", "h", (2, 32, 32), 8, (3, 3), 1, 1)
+        second = Projection.conv("b", "h", "y", (8, 32, 32), width, (5, 5), 2, 2)
+        populations = [Population("x", (2, 32, 32), "input")]
+        populations += [
+            Population(n, p.target_shape, model=NeuronModel("if")) for n, p in (("h", first), ("y", second))
+        ]
+        rasters = {name: SpikeRaster.pack(raster) for name, raster in spikes.items()}
+        rasters["y"] = SpikeRaster.empty(10, populations[2].size)
+        workload, profile = Workload(Network("n", tuple(populations), (first, second)), rasters), load_chip("speck2f")
+        result = price(count_on(map_network(workload.network, profile), Tally(workload)), profile, step_seconds=1e-3)
+        totals.append(result.total.value)
+        events.append(workload.totals()["synaptic_events"])
+    each = load_chip("speck2f").prices["synaptic_event"].value
+    assert totals[1] - totals[0] == pytest.approx((events[1] - events[0]) * each, abs=1e-15)
+    power = sum(load_chip("speck2f").prices[name].value for name in ("static_chip", "host_chip"))
+    assert totals[0] - power * 0.01 == pytest.approx(events[0] * each)
+    assert events[0] > 0
+    assert (events[1] > events[0]) == (share > 0)
+
+
 def test_pooling_inside_a_layer_passes_every_spike_on():
     """Speck adds up no window: each spike goes on with a coarser address. Counted edge by edge."""
     pool = Projection.pool("p", "a", "s", (3, 6, 6), (2, 2))

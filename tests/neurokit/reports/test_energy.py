@@ -344,7 +344,7 @@ def test_energy_command_hands_over_and_renders(report, tmp_path, monkeypatch):
         (["--chip", "loihi1", "--price", "loihi1=1"], "--price"),
         (["--chip", "loihi1", "--price", "odin:synaptic_event=1"], "--price"),
         (["--chip", "loihi1", "--price", "loihi1:synaptic_event=x"], "--price"),
-        (["--chip", "loihi1", "--input", "/nowhere.npy"], "no input file or folder"),
+        (["--chip", "loihi1", "--input", "/nowhere.npy"], "no data at /nowhere.npy"),
         (["--chip", "loihi1", "--html", "/nowhere/x.html"], "no folder"),
         (["--chip", "loihi1", "--compare", "stm32u5"], "unknown device"),
     ],

@@ -1,0 +1,42 @@
+"""Random weights and generated input are said first and last, and nothing is concluded from them."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import neurokit as nk
+from neurokit.cli import main
+from neurokit.soundness import GENERATED_INPUT, RANDOM_WEIGHTS, has_random_weights
+
+
+def fixed():
+    module = nn.Linear(4, 2).eval()
+    with torch.no_grad():
+        module.weight.fill_(0.5)
+        module.bias.fill_(0.0)
+    return module
+
+
+@pytest.mark.parametrize(("build", "random"), [(lambda: nn.Linear(4, 2).eval(), True), (fixed, False)])
+def test_a_factory_that_draws_its_weights_is_seen(build, random):
+    spec = nk.ModelSpec("own", build, (nk.TensorSpec("x", (4,)),))
+    assert has_random_weights(spec) is random
+
+
+def test_energy_of_an_untrained_model_on_noise_concludes_nothing(tmp_path, capsys):
+    from neurokit.models.spiking_cnn.net import SpikingCNN
+
+    common = ["energy", "spiking_cnn", "--chip", "loihi1", "--time-steps", "2"]
+    page = tmp_path / "page.html"
+    assert main([*common, "--html", str(page)]) == 0
+    lines = [line for line in " ".join(capsys.readouterr().out.split()).split("warning: ") if line]
+    assert len(lines) == 4  # both, before and after
+    assert RANDOM_WEIGHTS in lines[0]
+    assert GENERATED_INPUT in lines[1]
+    assert page.read_text().count(RANDOM_WEIGHTS) == 2
+    torch.save(SpikingCNN().state_dict(), tmp_path / "w.pt")
+    Image.fromarray(np.full((8, 8), 200, np.uint8)).save(tmp_path / "a.png")
+    assert main([*common, "--weights", str(tmp_path / "w.pt"), "--data", str(tmp_path / "a.png")]) == 0
+    assert "warning" not in capsys.readouterr().out
