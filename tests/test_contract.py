@@ -15,6 +15,7 @@ from neurokit.data.synthetic import images
 from neurokit.errors import MissingRuntimeError, UnsupportedError
 from neurokit.export.tensorrt import library as trt_library
 from neurokit.loading import load
+from neurokit.models.baselines import BASELINES
 from neurokit.parity.vectors import FILE, Vectors
 from neurokit.spec import MODELS
 from neurokit.target import TARGETS
@@ -22,7 +23,7 @@ from neurokit.target import TARGETS
 ROOT = Path(__file__).parents[1]
 FORMS = ("onnx", "onnx-scan", "onnx-step")
 # Models of images; those of tokens have the contract of tests/neurokit/models/decoder, `large` ones are not built.
-ZOO = [name for name in MODELS.names() if MODELS.get(name)().inputs[0].layout == "CHW"]
+ZOO = [name for name in MODELS.names() if MODELS.get(name)().inputs[0].layout == "CHW" and name not in BASELINES]
 # What stands for them in every run, by what it is named: several sizes of a network may share a small twin.
 SMALL = {spec.name: spec for name in ZOO for spec in [MODELS.get(name)().in_small()]}
 OUTSIDE = (
@@ -198,6 +199,8 @@ def test_no_model_is_without_a_fast_case():
     fast = {case.values[0] for case in cases(SMALL, whole=WHOLE) if not case.marks}
     for name in MODELS.names():
         spec = MODELS.get(name)()
+        if name in BASELINES:
+            continue  # tests/neurokit/models/test_baselines.py: torchvision's own networks, whole, on small images
         if spec.inputs[0].layout == "CHW":
             assert spec.in_small().name in fast, name
             assert spec.in_small().in_small().name == spec.in_small().name, "a small model stands for itself"

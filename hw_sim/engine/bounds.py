@@ -36,7 +36,8 @@ class Bounds:
             for product in net.network.products_into(name):
                 total += product.inner * self.of[product.left] * self.of[product.right]
             if population.model is not None:
-                extremes = [int(np.abs(np.asarray(n)).max(initial=0)) for n in (numbers.threshold, numbers.reset)]
+                levels = (numbers.threshold, numbers.reset, 0 if numbers.start is None else numbers.start)
+                extremes = [int(np.abs(np.asarray(n)).max(initial=0)) for n in levels]
                 # With a leak of at least the input's share the membrane is a mean of currents; else it adds up.
                 mean = population.model.kind == "lif" and population.model.decay_input
                 total = (total if mean else total * time_steps) + sum(extremes)

@@ -108,6 +108,8 @@ class _Reader:
         if model is not None:
             levels = [value for value in (model.threshold, model.reset) if value]
             grid = np.minimum(grid, int(exponents(np.array(levels)).min(initial=_NONE)))
+        if population.start is not None:
+            grid = np.minimum(grid, exponents(population.start))
         if population.rounding is not None:
             grid = np.minimum(grid, _rounding_grid(population.rounding))
         grid = np.where(grid >= _NONE // 2, 0, grid)
@@ -121,6 +123,7 @@ class _Reader:
             bias=_whole(bias.reshape(population.shape) * scale),
             threshold=_whole(model.threshold * scale) if model else 1,
             reset=_whole((model.reset or 0.0) * scale) if model else 0,
+            start=None if population.start is None else _whole(population.start.reshape(population.shape) * scale),
             rescale=None if population.rounding is None else _rescale(population.rounding, int(grid.min())),
             **self._leak(population),
         )

@@ -53,12 +53,13 @@ class IntegerPopulation:
     Attributes:
         bias: Added to the current in each step, on the current's grid.
         threshold: On the current's grid; used by neurons only.
-        reset: Value after a hard reset and at the start, on the current's grid.
+        reset: Value after a hard reset, and at the start where `start` says nothing else, on the current's grid.
         leak_numerator: Numerator of 1/tau.
         leak_shift: Binary logarithm of the denominator of 1/tau.
         fraction_bits: Bits of the membrane below the current's grid.
         grid: Real value of one unit, as a power of two; only for reading results.
         rescale: Applied to the sum of a "current" population, or None.
+        start: Membrane before the first step, on the current's grid; None for `reset`.
     """
 
     bias: ArrayLike = 0
@@ -69,6 +70,7 @@ class IntegerPopulation:
     fraction_bits: int = 0
     grid: ArrayLike = 0
     rescale: Rescale | None = None
+    start: ArrayLike | None = None
 
 
 @dataclass(frozen=True)

@@ -49,14 +49,20 @@ class Plan:
         fraction = self.numbers.fraction_bits if population.model else 0
         self.threshold = self._inner(np.asarray(self.numbers.threshold, np.int64) << fraction)
         self.reset = self._inner(np.asarray(self.numbers.reset, np.int64) << fraction)
+        first = self.numbers.reset if self.numbers.start is None else self.numbers.start
+        self.start = self._inner(np.asarray(first, np.int64) << fraction)
         self.blocked: tuple[NDArray[Any], ...] = ()
         if self.fused is not None:
-            self.blocked = tuple(self.fused.blocked(v) for v in (self.bias, self.threshold, self.reset))
+            self.blocked = tuple(self.fused.blocked(v) for v in self._parameters)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the neuron parameters in the form that the loops read."""
-        return sum(array.nbytes for array in self.blocked or (self.bias, self.threshold, self.reset))
+        return sum(array.nbytes for array in self.blocked or self._parameters)
+
+    @property
+    def _parameters(self) -> tuple[NDArray[Any], ...]:
+        return (self.bias, self.threshold, self.reset, self.start)
 
     def compute(self, values: Mapping[str, Value], events: dict[str, NDArray[np.int64]]) -> Value:
         """Returns this population's values and adds the events of its projections to `events`."""
@@ -90,7 +96,7 @@ class Plan:
         for route in self.others:
             zero = np.zeros((1, route.blocks, route.shift.shape[1]), self.dtype)
             still = (0, 0, 0, 0, 0)
-            out = self._advance(route, values, events, None, (zero, zero, zero), still).reshape(self.steps, -1)
+            out = self._advance(route, values, events, None, (zero,) * 4, still).reshape(self.steps, -1)
             add_at(total, out, route.written)
         return total
 
@@ -144,6 +150,7 @@ class Plan:
             np.empty(none, self.dtype) if addend is None else addend.reshape(shape),
             blocked[1],
             blocked[2],
+            blocked[3],
             dynamics,
             currents,
             spikes,
@@ -191,6 +198,7 @@ class Plan:
             np.empty(none, self.dtype) if addend is None else addend.reshape(shape),
             blocked[1],
             blocked[2],
+            blocked[3],
             dynamics,
             currents,
             spikes,
@@ -209,7 +217,7 @@ class Plan:
         if self.dynamics[0] == kernels.CURRENT:
             return current.reshape(shape)
         spikes = np.empty(current.shape, np.uint8)
-        kernels.integrate(current, self.threshold, self.reset, self.dynamics, spikes)
+        kernels.integrate(current, self.threshold, self.reset, self.start, self.dynamics, spikes)
         return spikes.reshape(shape)
 
     def _relay(self, values: Mapping[str, Value], events: dict[str, NDArray[np.int64]]) -> Value:

@@ -72,6 +72,7 @@ class Population:
         bias: Constant that is added to its input in each step, `[size]`; None where there is none.
         bias_known: Whether `bias` is right (a batch normalisation that was not folded hides it).
         rounding: Limits and rounding of its sum (a requantisation between two layers), or None.
+        start: Membrane before the first step, `[size]`; None where neurons start from rest (their reset value, or 0).
     """
 
     name: str
@@ -82,6 +83,7 @@ class Population:
     bias: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
     bias_known: bool = True
     rounding: Rounding | None = None
+    start: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.rounding is not None and self.role != "current":

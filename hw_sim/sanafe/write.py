@@ -63,6 +63,9 @@ def _group(population: Population, inputs: Mapping[str, SpikeRaster]) -> dict[st
     model = population.model
     if model is None or model.kind != "if" or not model.described:
         raise InputError(f"{population.name!r} leaks", expected="integrate-and-fire neurons", fix="use kind 'if'")
+    if population.start is not None:
+        what = f"{population.name!r} starts from a membrane of its own, and SANA-FE's networks start from rest"
+        raise InputError(what, expected="neurons that start from rest", fix="start from rest")
     soft = model.reset is None
     soma = [
         {"threshold": model.threshold},

@@ -104,11 +104,12 @@ class Builder:
         value: Value,
         current: Tensor,
         binary: bool = True,
+        start: NDArray[np.float64] | None = None,
     ) -> str:
         """Adds a population of neurons fed by `value` and returns its name."""
         if not self.connectable(value):
             value = self.fresh(value, current, f"{path}.current")
-        population = Population(self.name(path, self.populations), shape, model=model, binary=binary)
+        population = Population(self.name(path, self.populations), shape, model=model, binary=binary, start=start)
         self._receive(population, value)
         return population.name
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neurokit.hw_sim.graph.network import NeuronModel, Uncounted
@@ -172,7 +173,7 @@ def neuron(call: Call, builder: Builder, path: str) -> list[Any]:
     if not isinstance(value, Value) or current.shape[0] != builder.steps:
         return [builder.not_understood(path, f"{call.operation} whose input has no time axis of its own"), None]
     model = _model(NeuronParameters.from_names(call.operation, call.arguments))
-    name = builder.neurons(path, sample_shape(spikes), model, value, current)
+    name = builder.neurons(path, sample_shape(spikes), model, value, current, start=_start(call.get("v0"), model))
     result = Value((builder.term(name, tuple(spikes.shape)),))
     builder.record(result.terms[0], spikes)
     return [result, None]
@@ -192,6 +193,13 @@ def _model(given: NeuronParameters) -> NeuronModel:
         decay_input=given.op != "if_" and given.decay_input,
         described=given.scalar,
     )
+
+
+def _start(v0: Tensor | None, model: NeuronModel) -> NDArray[np.float64] | None:
+    """Returns the membranes before the first step where they are not at rest."""
+    if v0 is None or bool((v0 == (model.reset or 0.0)).all()):
+        return None
+    return v0.detach().double().numpy().reshape(-1)
 
 
 _CONNECTS: dict[Kind, Handler] = {

@@ -15,6 +15,7 @@ from neurokit.hw_sim.trace.builder import Builder
 from neurokit.hw_sim.trace.call import Call
 from neurokit.hw_sim.trace.cells import Cells
 from neurokit.hw_sim.trace.operations import apply, neuron
+from neurokit.hw_sim.trace.prepared import prepared_inputs
 from neurokit.hw_sim.trace.rolled import Group, groups_of, joined
 from neurokit.hw_sim.trace.values import Term, Value, numbered
 from neurokit.neurons.delay import Delay
@@ -53,6 +54,7 @@ class Tracer:
         self.builder.uncounted += _delay_lines(captured)
         steps = self.builder.steps
         self.groups = groups_of(self.module, steps) if steps > 1 and self._has_loop() else {}
+        self.prepared = {} if self.groups else prepared_inputs(self.module, len(captured.spec.inputs))
         self.whole: dict[Group, Any] = {}
         self.late: list[tuple[str, Group]] = []
 
@@ -70,7 +72,8 @@ class Tracer:
         for node in self.module.graph.nodes:
             if node.op == "placeholder":
                 given = self.real[node] = next(inputs)
-                if (place := next(own, None)) is not None:
+                place = next(own, None)
+                if place is not None and node not in self.prepared.values():
                     self.values[node] = self._input(self._input_name(node, place), given)
                 elif node.name in self.loops:
                     self.values[node] = self.builder.fed_back(self.loops[node.name], given)
@@ -133,6 +136,9 @@ class Tracer:
         if node not in self.live:  # a recorded membrane that nobody reads: no work of the network
             return
         result = self.real[node] if self.groups else self._compute(node)
+        if node in self.prepared:
+            self.values[node] = self._prepared(node, result)
+            return
         value = self._worth(node, Single(self, node), result)
         if value is not None:
             self.values[node] = value
@@ -230,9 +236,21 @@ class Tracer:
         self.late.append((str(late.terms[0].source), group))
         return late
 
-    def _input(self, name: str, x: Tensor) -> Value:
+    def _prepared(self, node: Node, result: Tensor) -> Value:
+        """Returns what preprocessing gives as an input of the network, of one sample: `[T, 1, ...]` or `[T, ...]`."""
+        source = self.prepared[node]
+        place = next(at for at, known in enumerate(self._placeholders()) if known is source)
+        name = self.builder.name(self._input_name(source, place), self.builder.populations)
+        static = result.shape[0] != self.builder.steps or self.captured.spec.time_input == "image"
+        joined = static or result.dim() < source.meta["val"].dim()  # steps and samples on one axis
+        return self._input(name, result.float(), tuple(result.shape[1 if joined else 2 :]))
+
+    def _placeholders(self) -> list[Node]:
+        return [node for node in self.module.graph.nodes if node.op == "placeholder"]
+
+    def _input(self, name: str, x: Tensor, shape: tuple[int, ...] | None = None) -> Value:
         static = self.captured.spec.time_input == "image" or not self.captured.spiking
-        shape = tuple(x.shape[1:] if static else x.shape[2:])
+        shape = shape or tuple(x.shape[1:] if static else x.shape[2:])
         binary = bool(((x == 0) | (x == 1)).all())
         self.builder.populations[name] = Population(name, shape, "input", binary=binary)
         size = self.builder.populations[name].size

@@ -151,7 +151,8 @@ class _Folder:
             if rest and rest[0] is not None
             else weight.new_zeros(len(weight))
         )
-        self._adopt(node, path.removesuffix(".weight"), weight, bias)
+        # A weight that is a parameter of its own (F.conv2d(x, self.w)) has no module that could hold both.
+        self._adopt(node, path.removesuffix(".weight") if path.endswith(".weight") else f"{path}_map", weight, bias)
 
     def _adopt(self, node: Node, path: str, weight: Tensor, bias: Tensor) -> None:
         """Gives a linear map tensors of its own; a weight that two of them share may be folded differently."""

@@ -96,7 +96,7 @@ def _puppets(data: str, spec: ModelSpec, channels: int, seed: int) -> Source:
     for split, count in (("train", counts[0]), ("test", counts[1])):
         shapes = PuppetShapes(split, count, size, seed)  # type: ignore[arg-type]
         parts.append(Images(shapes.images.expand(-1, channels, -1, -1), shapes.labels, shapes.name))
-    return Source(*parts, classes=CLASSES, synthetic=True, shadows=True)
+    return Source(parts[0], parts[1], CLASSES, synthetic=True, shadows=True)
 
 
 def _folders(root: Path, spec: ModelSpec, channels: int, seed: int, cache: bool, progress: Progress | None) -> Source:

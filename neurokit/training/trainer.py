@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -40,7 +40,7 @@ def trainer_of(
     epochs: int,
     precision: Any,
     devices: int,
-    kind: Literal["gpu", "cpu"],
+    kind: str,
     history: History,
     tensorboard: bool,
 ) -> pl.Trainer:
@@ -51,7 +51,7 @@ def trainer_of(
         epochs: How many epochs, those before a resumption included.
         precision: In Lightning's words.
         devices: How many.
-        kind: Of what kind.
+        kind: "gpu" or "cpu".
         history: Takes the metrics.
         tensorboard: Whether to write for TensorBoard.
     """

@@ -9,7 +9,7 @@ from neurokit.errors import InputError, Unsupported
 from neurokit.spec import ModelSpec
 from neurokit.transforms.transform import Option, Transformed, TransformInfo, register_transform
 
-_SETTINGS = ("block", "count", "window", "clusters")
+_SETTINGS = ("block", "count", "window", "clusters", "every")
 
 
 @register_transform
@@ -26,6 +26,7 @@ class Sparse:
             "block": Option(0, "keys a block; 0 is the pattern's own default"),
             "count": Option(0, "blocks or keys a query; 0 is the pattern's own default"),
             "window": Option(0, "latest keys; 0 is the pattern's own default"),
+            "every": Option(0, "of recycled attention: every how many steps one is full; 0 is 10"),
             "clusters": Option(0, "centroids of a routing pattern; 0 is 8"),
         },
     )

@@ -53,7 +53,21 @@ def _add_products(out, to, weight, tap, values, start, channels):
 
 @njit(cache=True, nogil=True, parallel=True)
 def advance_each(
-    values, counts, weight, rows, places, shift, bias, addend, threshold, reset, dynamics, currents, spikes, events
+    values,
+    counts,
+    weight,
+    rows,
+    places,
+    shift,
+    bias,
+    addend,
+    threshold,
+    reset,
+    start,
+    dynamics,
+    currents,
+    spikes,
+    events,
 ):
     """Computes one population from a convolution of each channel by itself, dense, through all time steps.
 
@@ -71,6 +85,7 @@ def advance_each(
         addend: As for `advance`, like everything after it.
         threshold: See there.
         reset: See there.
+        start: See there.
         dynamics: See there.
         currents: See there.
         spikes: See there.
@@ -85,7 +100,7 @@ def advance_each(
         # Narrow sums hold a whole step here (the caller chose their type so): they are flushed once, not by a limit.
         partial = np.zeros(width * channels, weight.dtype)
         total = np.zeros(width * channels, bias.dtype)
-        v = row_reset.copy()  # membranes start from the reset potential, as on every target
+        v = start[out_row % start.shape[0], 0].copy()
         spiked = np.zeros(width * channels, np.uint8)
         for t in range(values.shape[0]):
             copy(total, row_bias)

@@ -44,14 +44,14 @@ def step_neurons(total, v, spikes, threshold, reset, dynamics):
 
 
 @njit(cache=True, nogil=True)
-def never_alone(bias, threshold, reset, dynamics):
+def never_alone(bias, threshold, reset, start, dynamics):
     """Returns whether neurons that receive nothing keep their membrane and do not spike."""
     if dynamics[0] != INTEGRATE or dynamics[4]:
         return False
     # Summed without leaving early: a loop without a branch is vector code.
     moved = 0
     for i in range(bias.size):
-        moved += bias[i] != 0 or reset[i] >= threshold[i]
+        moved += bias[i] != 0 or reset[i] >= threshold[i] or start[i] >= threshold[i]
     return moved == 0
 
 
@@ -84,12 +84,12 @@ def store_block(out, values, width, block, real, first, channels):
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def integrate(current, threshold, reset, dynamics, spikes):
+def integrate(current, threshold, reset, start, dynamics, spikes):
     """Advances neurons that receive nothing but currents `[T, N]`; `current` is used up."""
     steps, size = current.shape
     chunk = 4096  # membranes and currents of so many neurons stay in the cache through all steps
     for task in prange((size + chunk - 1) // chunk):
         a, b = task * chunk, min(size, (task + 1) * chunk)
-        v = reset[a:b].copy()
+        v = start[a:b].copy()
         for t in range(steps):
             step_neurons(current[t, a:b], v, spikes[t, a:b], threshold[a:b], reset[a:b], dynamics)

@@ -101,6 +101,7 @@ def advance(
     addend,
     threshold,
     reset,
+    start,
     dynamics,
     currents,
     spikes,
@@ -126,7 +127,8 @@ def advance(
         bias: `[1 or R_out, blocks, width x channels of a block]`, of the type of the sums.
         addend: Currents from elsewhere, `[T, R_out, width x channels]`, or empty.
         threshold: Scaled by the fraction bits, of the same form as `bias`.
-        reset: Like `threshold`; also the value to start from.
+        reset: Like `threshold`.
+        start: Like `threshold`: the membrane before the first step.
         dynamics: Mode, leak numerator, leak shift, fraction bits, 1 for a soft reset.
         currents: Receives the currents in mode CURRENT, `[T, R_out, width x channels]`.
         spikes: Receives 0 or 1 in the other modes, of the same shape.
@@ -141,14 +143,14 @@ def advance(
         real = min(block, channels - b * block)  # the last block is padded with channels that do not exist
         row_bias = bias[out_row % bias.shape[0], b]
         row_threshold = threshold[out_row % threshold.shape[0], b]
-        row_reset = reset[out_row % reset.shape[0], b]
+        row_reset, row_start = reset[out_row % reset.shape[0], b], start[out_row % start.shape[0], b]
         partial = np.zeros(width * block, narrow.dtype)
         total = np.zeros(width * block, bias.dtype)
-        v = row_reset.copy()
+        v = row_start.copy()
         spiked = np.zeros(width * block, np.uint8)
         kept = total.copy()
         # Such neurons stay at rest in a step without an event, and their step can be left out.
-        idle = not still and not addend.size and never_alone(row_bias, row_threshold, row_reset, dynamics)
+        idle = not still and not addend.size and never_alone(row_bias, row_threshold, row_reset, row_start, dynamics)
         for t in range(events.shape[1]):
             again = still and t > 0  # a static input: its sums are those of the first step
             copy(total, kept if again else row_bias)

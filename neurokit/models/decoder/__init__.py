@@ -219,6 +219,8 @@ def _sparse(config: DecoderConfig, changed: Callable[..., ModelSpec]) -> SparseF
         return list(obstacles(config, form)) if set(config.mixers) - {"dense", "lightning"} else []
 
     def select(pattern: str, settings: Mapping[str, Any], layers: Sequence[int] | None) -> ModelSpec:
+        if pattern == "recycled":
+            return _recycled(changed(), config, settings, layers)
         wrong = [at for at in layers or () if not 0 <= at < config.layers]
         if wrong:
             raise InputError(f"layer {wrong[0]} is named", expected=f"0 to {config.layers - 1}")
@@ -231,6 +233,24 @@ def _sparse(config: DecoderConfig, changed: Callable[..., ModelSpec]) -> SparseF
 
     selects = bool(set(config.mixers) - {"dense", "lightning"})
     return SparseForms(obstacles, (lambda: changed(gathered=True)) if selects else None, select)
+
+
+def _recycled(
+    spec: ModelSpec, config: DecoderConfig, settings: Mapping[str, Any], layers: Sequence[int] | None
+) -> ModelSpec:
+    """Returns a decoder that recycles attention in all its layers, with the weights of a dense one."""
+    from neurokit.attention.pattern import pattern
+    from neurokit.models.decoder.recycled import recycled_spec
+
+    if layers:
+        raise InputError(f"layers {list(layers)} for 'recycled'", expected="all: a step is full or partial as a whole")
+
+    def fill(module: nn.Module) -> nn.Module:
+        module.load_state_dict(spec.build().state_dict())
+        return module
+
+    recycled: Any = pattern("recycled", **settings)
+    return recycled_spec(spec.name, config, fill, recycled, f"{spec.description}, attention recycled")
 
 
 def loop_of(config: DecoderConfig) -> dict[str, Any]:

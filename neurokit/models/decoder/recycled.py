@@ -160,7 +160,9 @@ def recycled_spec(
         )
 
     def build() -> nn.Module:
-        return fill(RecycledDecoder(config, recycled)).eval()
+        with torch.random.fork_rng(devices=[]):  # what the layers draw is overwritten, and the caller's numbers stay
+            module = RecycledDecoder(config, recycled)
+        return fill(module).eval()
 
     return ModelSpec(
         name,

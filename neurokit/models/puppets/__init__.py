@@ -89,13 +89,16 @@ def _spec(
     picture = picture or size
 
     def example(batch: int, time_steps: int, seed: int) -> torch.Tensor:
-        return _pictures(batch, picture, seed)
+        from neurokit.data.puppets.pictures import pictures
+
+        return pictures(batch, picture, seed)
 
     def build() -> nn.Module:
+        from neurokit.data.puppets.pictures import pictures
         from neurokit.models.common.silhouette import OfShadows, Silhouette
         from neurokit.models.common.untrained import build_untrained
 
-        seen = Silhouette(min(size, _CALIBRATED_ON), *normalisation)(_pictures(4, _CALIBRATED_ON, 0))
+        seen = Silhouette(min(size, _CALIBRATED_ON), *normalisation)(pictures(4, _CALIBRATED_ON, 0))
         return OfShadows(Silhouette(size, *normalisation), build_untrained(make, seen)).eval()
 
     return ModelSpec(
@@ -108,15 +111,3 @@ def _spec(
         example=example,
         small=small,
     )
-
-
-def _pictures(batch: int, size: int, seed: int) -> torch.Tensor:
-    """Returns synthetic puppets of all classes in no order, uint8 `[batch, 1, size, size]`."""
-    import numpy as np
-    import torch
-
-    from neurokit.data.puppets.render import render
-
-    pictures, _ = render("test", -(-batch // len(CLASSES)), size, seed)
-    order = np.random.default_rng(seed).permutation(len(pictures))[:batch]
-    return torch.from_numpy(pictures[order]).unsqueeze(1)

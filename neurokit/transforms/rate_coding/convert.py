@@ -10,27 +10,19 @@ converter takes modules that it can trace by name; this one takes whatever neuro
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from spikingjelly.activation_based import functional, neuron
 from torch import Tensor, fx, nn
-from torch.fx.graph import CodeGen
 
-from neurokit.capture import capture
 from neurokit.capture.reference import example_input
-from neurokit.errors import InputError, Unsupported, UnsupportedError
-from neurokit.program.ops import is_named
-from neurokit.program.walk import without_guards
+from neurokit.errors import InputError
 from neurokit.spec import ModelSpec
 from neurokit.tasks.choice import top1_agreement
+from neurokit.transforms.common.graph import Watch, relu_graph
 
-_RELUS = ("relu", "relu6")
-# ReLU6 and its like are ReLUs here: their upper end is at or above what a spike in every step stands for.
-_LIMITS = ("hardtanh", "clamp", "clamp_min")
 PERCENTILE = 99.9
 SAMPLES = 4
 
@@ -98,54 +90,18 @@ def rate_coded(
         raise InputError(
             f"{time_steps} time steps, percentile {percentile:g}", expected="T >= 1 and a percentile in (0, 100]"
         )
-    if spec.spiking:
-        raise UnsupportedError(f"{spec.name!r} has neurons already", [_reason(spec, "it is a spiking network")])
+    graph, places = relu_graph(spec)
     x = example_input(spec, None, SAMPLES, 0) if calibration is None else calibration
     if tuple(x.shape[1:]) != tuple(spec.inputs[0].shape) or not len(x):
         raise InputError(
             f"calibration of shape {list(x.shape)}", expected=f"[B, {', '.join(map(str, spec.inputs[0].shape))}]"
         )
-    graph = _plain(capture(spec).program.module())
-    places = [node for node in graph.graph.nodes if _is_relu(node)]
-    if not places:
-        raise UnsupportedError(f"{spec.name!r} cannot be rate coded", [_reason(spec, "it has no ReLU")])
     scales = _scales(graph, places, x, percentile)
     with torch.no_grad():
         reference = graph(x)
     converted = _replace(graph, places, scales)
     error, agreement = _fidelity(converted, x, reference, time_steps)
     return RateCoded(_spec(spec, converted, time_steps), len(places), len(x), error, agreement)
-
-
-def _reason(spec: ModelSpec, why: str) -> Unsupported:
-    return Unsupported("", spec.name, why, "give a network of convolutions or linear layers with ReLUs between them")
-
-
-def _plain(module: fx.GraphModule) -> fx.GraphModule:
-    """Returns an exported program's graph without its guards, as a module that may be copied and changed."""
-    graph = without_guards(module).graph
-    graph.set_codegen(CodeGen())
-    outputs = next(node for node in graph.nodes if node.op == "output")
-    first = outputs.args[0]
-    outputs.args = (first[0] if isinstance(first, tuple | list) else first,)
-    return fx.GraphModule(module, graph)
-
-
-def _is_relu(node: fx.Node) -> bool:
-    limits = is_named(node, _LIMITS) and len(node.args) > 1 and bool(node.args[1] == 0)
-    return limits or is_named(node, _RELUS)
-
-
-class _Watch(fx.Interpreter):
-    def __init__(self, module: fx.GraphModule, places: list[fx.Node], see: Callable[[fx.Node, Tensor], None]) -> None:
-        super().__init__(module)
-        self._places, self._see = set(places), see
-
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        if n in self._places:
-            self._see(n, result)
-        return result
 
 
 def _scales(graph: fx.GraphModule, places: list[fx.Node], x: Tensor, percentile: float) -> dict[fx.Node, float]:
@@ -155,7 +111,7 @@ def _scales(graph: fx.GraphModule, places: list[fx.Node], x: Tensor, percentile:
         found[node] = float(np.percentile(value.numpy(), percentile)) or float(value.max()) or 1.0
 
     with torch.no_grad():
-        _Watch(graph, places, see).run(x)
+        Watch(graph, places, see).run(x)
     return found
 
 

@@ -63,7 +63,7 @@ def neurons(population, numbers, current: np.ndarray) -> np.ndarray:
     model, fraction = population.model, numbers.fraction_bits
     spread = lambda n: [int(x) << fraction for x in np.broadcast_to(np.asarray(n), population.shape).ravel()]  # noqa: E731
     threshold, reset = spread(numbers.threshold), spread(numbers.reset)
-    u = list(reset)
+    u = list(reset) if numbers.start is None else spread(numbers.start)
     spikes = np.zeros(current.shape, np.int64)
     for t, row in enumerate(current):
         for i, x in enumerate(int(x) << fraction for x in row):

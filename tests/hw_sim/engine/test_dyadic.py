@@ -93,9 +93,15 @@ class Mixed(nn.Module):
 def test_a_network_of_everything_fires_as_in_torch(seed):
     torch.manual_seed(seed)
     net = make_exact(Mixed(), [])
+    if seed % 2:  # from membranes of their own: one number, and one a neuron
+        net.sn1.set_reset_value("v", 0.125)
+        net.out.set_reset_value("v", 0.25)
+        net.sn2.set_reset_value("v", 0.375)
+        functional.reset_net(net)
     x = image(4, 2, 8, 8, seed=seed)
     load = trace(capture(net, x), x)
     assert load.network.uncounted == ()
+    assert sum(p.start is not None for p in load.network.neurons) == (3 if seed % 2 else 0)
     assert compare(load, x) > 0
     rates = [load.rasters[p.name].rate for p in load.network.neurons]
     assert min(rates) > 0.0

@@ -41,6 +41,7 @@ def numbers_for(rng, population: Population, scale: int) -> IntegerPopulation:
         leak_numerator=numerator,
         leak_shift=shift,
         fraction_bits=int(rng.integers(0, 8)),
+        start=None if rng.random() < 0.5 else rng.integers(-scale, 2 * scale, channels),
     )
 
 

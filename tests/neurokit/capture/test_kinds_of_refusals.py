@@ -88,10 +88,8 @@ def test_exact_and_nir_hold_float32_alone_and_say_so_before_work(dtype, tmp_path
         nk.lower(captured, "nir", tmp_path / "a")
 
 
-@pytest.mark.parametrize(
-    "dtypes",
-    [(torch.float16, torch.float32), pytest.param((torch.float64, torch.float32), marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("dtypes", [(torch.float16, torch.float32), (torch.float64, torch.float32)])
 def test_modules_of_two_types_are_captured_and_verified(dtypes, tmp_path):
     class Mixed(nn.Module):
         def __init__(self):

@@ -97,3 +97,28 @@ def test_a_rounding_coarser_than_what_was_seen_is_refused_by_name():
     reasons = erased(folded, Plan(results={0: Rounding(9)}), seen, source.calls)
     assert [reason.path for reason in reasons] == ["0"]
     assert "multiples of 2**9" in reasons[0].why
+
+
+class OwnWeights(nn.Module):
+    """Weights that are parameters of the network itself, not of a layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(4)
+        self.kernel = nn.Parameter(torch.randn(3, 1, 3, 3, generator=generator))
+        self.weight = nn.Parameter(torch.randn(2, 3 * 16, generator=generator))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(torch.relu(nn.functional.conv2d(x, self.kernel)).flatten(1), self.weight)
+
+
+def test_weights_without_a_layer_have_an_exact_form():
+    net = OwnWeights().eval()
+    spec = nk.ModelSpec("own", lambda: net, (nk.TensorSpec("x", (1, 6, 6)),))
+    x = torch.rand(16, 1, 6, 6, generator=torch.Generator().manual_seed(5))
+    made = nk.exact(spec, x)
+    assert made.proof.status == "exact"
+    with torch.no_grad():
+        found, wanted = made.captured.program.module()(x), net(x)
+    found = found[0] if isinstance(found, tuple | list) else found
+    assert float((found - wanted).norm() / wanted.norm()) < 0.03  # of the network in float, at 8 bits

@@ -15,6 +15,7 @@ from torch import nn
 
 from neurokit.data.digits import load_digits
 from neurokit.data.synthetic import images, repeated_images
+from neurokit.models.baselines import BASELINES  # tests/neurokit/models/test_baselines.py counts their parameters
 from neurokit.models.common.untrained import calibrate_batch_norm, firing_rates
 from neurokit.models.spiking_cnn import train
 from neurokit.models.spiking_cnn.train import accuracy, train_digits
@@ -29,6 +30,9 @@ PARAMETERS = {
     "puppets_mobilenet_v2": 2_243_087,
     "puppets_mobilenet_v2_035": 415_055,  # timm's mobilenetv2_035 has 1,677,128: 984 classes and 2 colours more
     "puppets_resnet34": 21_292_367,
+    "puppets_spiking_mobilenet_v2": 415_055,  # neurons have no parameters
+    "puppets_sew_resnet34": 21_286_095,  # ResNet-34's, less 2 colours of 64 7x7 filters
+    "puppets_ms_resnet34": 335_735,  # 332,552 in convolutions, 975 in the head, the rest in normalisations
     "llama3_1b": 1_235_814_400,  # the public cards say 1.23 B and 0.6 B
     "qwen3_0_6b": 596_049_920,
     "spiking_tnl": 131_072,  # 2 256 64 + 3 (4 64 64 + 2 64 128)
@@ -54,7 +58,7 @@ EMPTY = {name for name in MODELS.names() if MODELS.get(name)().large}  # not bui
 
 
 def test_every_model_is_covered_here() -> None:
-    assert MODELS.names() == sorted(PARAMETERS)
+    assert MODELS.names() == sorted({*PARAMETERS, *BASELINES})
     assert not MODELS.broken
 
 

@@ -13,6 +13,7 @@ from neurokit.models.decoder.drawn import fill
 from neurokit.models.decoder.recycled import recycled_spec
 from neurokit.models.decoder.tokens import locate
 from neurokit.tasks.decoding import Loop, decode
+from neurokit.transforms import transform
 
 from .oracle import read, worst
 
@@ -125,6 +126,15 @@ def test_a_schedule_that_the_host_cannot_keep_is_refused(recycled):
     with pytest.raises(InputError, match="fixed schedule") as error:
         spec_of(recycled)
     assert "\n" not in str(error.value)
+
+
+def test_the_transform_makes_it_of_a_dense_model_with_its_weights():
+    made = transform(nk.load("tiny_lm"), ["sparse:pattern=recycled,count=6,every=1"])
+    assert [graph.name for graph in made.graphs] == ["full", "partial"]
+    (found,) = decode(Torch(made), Loop.of(made.task.settings, ""), [ORACLE["prompt"]], 6)
+    assert list(found.tokens) == ORACLE["greedy_tokens"][:6]
+    with pytest.raises(InputError, match="as a whole"):
+        transform(nk.load("tiny_lm"), ["sparse:pattern=recycled,layers=1"])
 
 
 @pytest.mark.slow

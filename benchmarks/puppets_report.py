@@ -1,0 +1,222 @@
+"""The record of `puppets_spiking.py`: one page of tables and one plot of accuracy and joules against T."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from neurokit.page.plots import Axis, axis, label
+
+WIDE, HIGH, LEFT, RIGHT, TOP, BOTTOM = 760.0, 330.0, 56.0, 200.0, 34.0, 36.0
+COLOURS = ("#1b6ca8", "#c1440e", "#3a7d44", "#7b4b94", "#8a6d00", "#555555")
+_WAYS = {
+    "ann2snn": "ann2snn, 99.9 %",
+    "ann2snn channels": "ann2snn, a channel",
+    "qcfs": "qcfs, calibrated",
+}
+Curve = tuple[str, dict[int, float]]
+
+
+def page(found: dict[str, Any], weights: Path) -> str:
+    """Returns the record as Markdown."""
+    parts = [
+        "# Spiking puppets: accuracy, joules and where int8 is overtaken",
+        "By `python benchmarks/puppets_spiking.py`; weights by `benchmarks/puppets_training.py`. MobileNetV2 of width "
+        "0.35 on 64 x 64 synthetic silhouettes (15 x 200 to train, 15 x 50 to test, disjoint poses). Accuracies are "
+        "measured through the artifact and ONNX Runtime where that is said; joules are simulated.",
+        _training(weights),
+        _accuracy(found),
+        _joules(found),
+        _forms(found),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _training(weights: Path) -> str:
+    path = weights / "training.json"
+    files = [path] if path.exists() else sorted(weights.glob("training-*.json"))
+    read = [json.loads(file.read_text()) for file in files]
+    rows = read[0]["parts"] if path.exists() else read
+    if not rows:
+        return ""
+    device = read[0]["device"] if path.exists() else "unknown"
+    lines = [f"## Training ({device})", "| network | T | epochs | test accuracy, float | s |", "|---|---|---|---|---|"]
+    for row in sorted(rows, key=lambda row: str(row["network"])):
+        share = f"{row['accuracy']:.2%}"
+        lines.append(
+            f"| {row['network']} | {row['time_steps'] or '-'} | {row['epochs']} | {share} | {row['seconds']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def _accuracy(found: dict[str, Any]) -> str:
+    lines = [
+        "## Accuracy",
+        "| form | test pictures | other renderer | lost to float, points | verdict |",
+        "|---|---|---|---|---|",
+    ]
+    base = found.get("float", {}).get("float", {}).get("accuracy")
+    for name, said in (*found.get("float", {}).items(), *_named(found)):
+        lost = "-" if base is None else f"{100 * (base - said['accuracy']):.2f}"
+        lines.append(f"| {name} | {said['accuracy']:.2%} | {said['transfer']:.2%} | {lost} | {said['verdict']} |")
+    if "untrained" in found:
+        ways = {key: value for key, value in found["untrained"].items() if isinstance(value, dict)}
+        steps = sorted({int(step) for row in ways.values() for step in row})
+        lines += ["", f"Without training, {found['untrained']['pictures']} pictures, PyTorch:", ""]
+        lines += ["| conversion | " + " | ".join(f"T={step}" for step in steps) + " |", "|---" * (1 + len(steps)) + "|"]
+        for name, row in ways.items():
+            shares = " | ".join(f"{row[str(step)]:.1%}" if str(step) in row else "-" for step in steps)
+            lines.append(f"| {_WAYS[name]} | {shares} |")
+    return "\n".join(lines)
+
+
+def _named(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return [(f"exact spiking, T={steps}", said) for steps, said in found.get("trained", {}).items()]
+
+
+def _joules(found: dict[str, Any]) -> str:
+    rows = found.get("trained", {})
+    if not rows:
+        return ""
+    first = next(iter(rows.values()))
+    device, chips = first["device"], list(first["chips"])
+    lines = [
+        "## Joules a picture (mean of 15; simulated)",
+        f"int8 on {device['name']}: {label(device['joules'][0], 'J')} (one dense pass).",
+        "",
+        "| T | " + " | ".join(chips) + " | spikes a decision | synaptic events | graded events |",
+        "|---" * (len(chips) + 4) + "|",
+    ]
+    for steps, said in rows.items():
+        cells = [_chip(said["chips"][chip]) for chip in chips]
+        totals = said["totals"]
+        lines.append(
+            f"| {steps} | {' | '.join(cells)} | {said['rates']:.3f} | {totals.get('synaptic_events', 0):,} | "
+            f"{totals.get('graded_events', 0):,} |"
+        )
+    lines += ["", *[f"- {line}" for line in crossings(found)]]
+    left_out = sorted(
+        {f"{chip}: {line}" for said in rows.values() for chip, c in said["chips"].items() for line in c["unpriced"]}
+    )
+    return "\n".join([*lines, *[f"- not priced, {line}" for line in left_out]])
+
+
+def _chip(said: dict[str, Any]) -> str:
+    if said["joules"] is None:
+        return "refused"
+    value, low, high = said["joules"]
+    least = "at least " if said["status"] == "lower-bound" else ""
+    fits = "" if said["fits"] else ", does not fit"
+    return f"{least}{label(value, 'J')} [{label(low, 'J')}, {label(high, 'J')}]{fits}"
+
+
+def crossings(found: dict[str, Any]) -> list[str]:
+    """Returns, for each chip, up to which T a picture costs less than int8 on the microcontroller."""
+    rows = {int(steps): said for steps, said in found.get("trained", {}).items()}
+    if not rows:
+        return []
+    bar = next(iter(rows.values()))["device"]["joules"][0]
+    int8 = found.get("float", {}).get("int8", {}).get("accuracy")
+    lines = []
+    for chip in next(iter(rows.values()))["chips"]:
+        curve = {steps: said["chips"][chip]["joules"] for steps, said in rows.items()}
+        known = {steps: value[0] for steps, value in curve.items() if value is not None}
+        lines.append(f"{chip}: {crossing(known, bar)}")
+    if int8 is not None:
+        near = [steps for steps, said in rows.items() if said["accuracy"] >= int8 - 0.02]
+        reached = f"from T={min(near)} on" if near else "at no T measured"
+        lines.append(f"within 2 points of int8's accuracy ({int8:.2%}) {reached}")
+    return lines
+
+
+def crossing(joules: dict[int, float], bar: float) -> str:
+    """Returns where joules against T cross a bar, between two T on a straight line in logarithms."""
+    steps = sorted(joules)
+    if not steps:
+        return "no joules"
+    if joules[steps[0]] >= bar:
+        return f"spikes cost more at every T measured ({joules[steps[0]] / bar:.2g} of int8's joules at T={steps[0]})"
+    for before, after in itertools.pairwise(steps):
+        if joules[after] >= bar:
+            share = math.log(bar / joules[before]) / math.log(joules[after] / joules[before])
+            at = math.exp(math.log(before) + share * math.log(after / before))
+            return f"spikes cost less below T = {at:.1f}, more above"
+    return f"spikes cost less up to T={steps[-1]} ({joules[steps[-1]] / bar:.2g} of int8's joules there)"
+
+
+def _forms(found: dict[str, Any]) -> str:
+    if "forms" not in found:
+        return ""
+    said = dict(found["forms"])
+    events, nir, between = said.pop("events"), said.pop("nir"), said.pop("between")
+    lines = ["## The same spikes (exact form, T=4)", "| form | verdict | spikes | differ |", "|---|---|---|---|"]
+    lines += [f"| {f} | {r['verdict']} | {r['spikes_compared']:,} | {r['spikes_flipped']} |" for f, r in said.items()]
+    lines.append(f"| events alone, 5 pictures | | {events['decisions']:,} | {events['differing']} |")
+    reasons = nir if isinstance(nir, str) else "; ".join(nir)
+    return "\n".join([*lines, "", f"The three ONNX forms with each other: {json.dumps(between)}.", f"NIR: {reasons}."])
+
+
+def plot(found: dict[str, Any], path: Path) -> None:
+    """Writes accuracy and joules against T as one picture."""
+    rows = {int(steps): said for steps, said in found.get("trained", {}).items()}
+    accuracy: list[Curve] = [("exact spiking, trained", {steps: said["accuracy"] for steps, said in rows.items()})]
+    for name, row in found.get("untrained", {}).items():
+        if isinstance(row, dict):
+            accuracy.append((_WAYS[name], {int(step): value for step, value in row.items()}))
+    flat = [(name, said["accuracy"]) for name, said in found.get("float", {}).items()]
+    body = _panel(0.0, "test accuracy, %", accuracy, flat, "%")
+    if rows:
+        first = next(iter(rows.values()))
+        joules: list[Curve] = [
+            (chip, {s: r["chips"][chip]["joules"][0] for s, r in rows.items() if r["chips"][chip]["joules"]})
+            for chip in first["chips"]
+        ]
+        device = first["device"]
+        body += _panel(HIGH, "joules a picture", joules, [(f"int8, {device['name']}", device["joules"][0])], "J")
+    style = "text{font:12px sans-serif;fill:#222}.g{stroke:#ddd}.b{stroke:#222;stroke-dasharray:5 4}"
+    path.write_text(
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE:g} {2 * HIGH:g}" role="img">'
+        f"<title>Accuracy and joules against time steps</title><style>{style}</style>"
+        f'<rect width="100%" height="100%" fill="#fff"/>{body}</svg>\n'
+    )
+
+
+def _panel(top: float, title: str, curves: list[Curve], flat: list[tuple[str, float]], unit: str) -> str:
+    curves = [(name, points) for name, points in curves if points]
+    values = [value for _, points in curves for value in points.values()] + [value for _, value in flat]
+    steps = sorted({step for _, points in curves for step in points})
+    x = axis([float(step) for step in (*steps, 1, 2)], LEFT, WIDE - RIGHT)
+    y = axis(values, top + HIGH - BOTTOM, top + TOP, log=unit != "%")
+    body = [f'<text x="{LEFT}" y="{top + 20}" font-weight="bold">{escape(title)}</text>']
+    body += [_grid(y.at(tick), label(tick, unit)) for tick in y.ticks()]
+    for step in steps:
+        body.append(f'<text x="{x.at(step):.1f}" y="{top + HIGH - 14}" text-anchor="middle">T={step}</text>')
+    for number, (name, points) in enumerate(curves):
+        body.append(_curve(name, points, x, y, COLOURS[number % len(COLOURS)], top + TOP + 18 * number))
+    for place, (name, value) in enumerate(flat):
+        at = y.at(value)
+        body.append(f'<line class="b" x1="{LEFT}" x2="{WIDE - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
+        words = f"{escape(name)}: {label(value, unit)}{'%' if unit == '%' else ''}"
+        body.append(f'<text x="{WIDE - RIGHT + 8}" y="{top + HIGH - BOTTOM - 18 * place:.1f}">- - {words}</text>')
+    return "".join(body)
+
+
+def _grid(at: float, words: str) -> str:
+    return (
+        f'<line class="g" x1="{LEFT}" x2="{WIDE - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
+        f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{escape(words)}</text>'
+    )
+
+
+def _curve(name: str, points: dict[int, float], x: Axis, y: Axis, colour: str, key: float) -> str:
+    at = [(x.at(step), y.at(points[step])) for step in sorted(points)]
+    path = " ".join(f"{a:.1f},{b:.1f}" for a, b in at)
+    dots = "".join(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3.5" fill="{colour}"/>' for a, b in at)
+    return (
+        f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>{dots}'
+        f'<text x="{WIDE - RIGHT + 8}" y="{key + 8:.1f}" style="fill:{colour}">{escape(name)}</text>'
+    )

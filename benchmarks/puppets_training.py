@@ -1,0 +1,170 @@
+"""Trains the puppets' networks on synthetic silhouettes: float, converted to few steps, and spiking from the start.
+
+    python benchmarks/puppets_training.py --device cuda --out DIR
+    python benchmarks/puppets_training.py --part float --epochs 30 --out DIR      # on a CPU
+
+Writes weights (.safetensors) and training.json; `puppets_spiking.py` measures what they are worth. 15 x 200 pictures to
+train on, 15 x 50 to test, with poses that do not overlap (`neurokit.data.puppets`). The parts run side by side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from spikingjelly.activation_based import functional
+from torch import Tensor, nn
+
+from neurokit.data.puppets import render
+from neurokit.loading import load
+from neurokit.transforms.qcfs.convert import converted
+from neurokit.transforms.qcfs.finetune import Training
+
+FLOAT = "puppets_mobilenet_v2_035"
+DIRECT = ("puppets_spiking_mobilenet_v2", "puppets_sew_resnet34", "puppets_ms_resnet34")
+EPOCHS = {1: 120, 2: 100, 4: 90, 8: 45}  # of the spiking network, by T
+LEVEL_EPOCHS, FLOAT_EPOCHS, DIRECT_EPOCHS = 50, 60, 60
+
+
+def main() -> None:
+    """Runs one part, or all of them as processes."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--part", default="all", help="all, float, a T (1, 2, 4, 8), or a spiking zoo name")
+    parser.add_argument("--epochs", type=int, help="another number of passes")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    if given.part == "all":
+        everything(given)
+        return
+    if given.part == "float":
+        said = train_float(given)
+    elif given.part.isdigit():
+        said = train_converted(given, int(given.part))
+    else:
+        said = train_direct(given, given.part)
+    (given.out / f"training-{given.part}.json").write_text(json.dumps(said))
+    print(json.dumps(said), flush=True)
+
+
+def everything(given: argparse.Namespace) -> None:
+    """Trains the float network and those that spike from the start at once, and then the converted ones."""
+    own = [sys.executable, __file__, "--out", str(given.out), "--device", given.device, "--part"]
+    direct = [subprocess.Popen([*own, name]) for name in DIRECT]
+    subprocess.run([*own, "float"], check=True)
+    rest = [subprocess.Popen([*own, str(steps)]) for steps in EPOCHS]
+    for process in (*rest, *direct):
+        process.wait()
+    said = [json.loads(path.read_text()) for path in sorted(given.out.glob("training-*.json"))]
+    device = torch.cuda.get_device_name() if given.device == "cuda" else "CPU"
+    (given.out / "training.json").write_text(json.dumps({"device": device, "parts": said}, indent=1) + "\n")
+
+
+def data(split: str, device: str = "cpu") -> tuple[Tensor, Tensor]:
+    """Returns pictures, uint8 `[N, 1, 64, 64]`, and classes `[N]`."""
+    x, y = render("train" if split == "train" else "test", 200 if split == "train" else 50, 64)
+    return torch.from_numpy(x).unsqueeze(1).to(device), torch.from_numpy(y).long().to(device)
+
+
+def posed(x: Tensor) -> Tensor:
+    """Turns, scales, shears, moves and mirrors pictures a little; uint8 in and out."""
+    n, device = len(x), x.device
+
+    def around(width: float) -> Tensor:
+        return (torch.rand(n, device=device) - 0.5) * 2 * width
+
+    turn, size, mirror = around(0.3), 1 + around(0.15), torch.where(torch.rand(n, device=device) < 0.5, -1.0, 1.0)
+    rows = [
+        torch.stack([mirror * size * turn.cos(), -size * (turn.sin() + around(0.1)), around(0.12)], 1),
+        torch.stack([mirror * size * turn.sin(), size * turn.cos(), around(0.12)], 1),
+    ]
+    grid = F.affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
+    return F.grid_sample(x.float(), grid, padding_mode="border", align_corners=False).byte()
+
+
+def fit(
+    module: nn.Module, x: Tensor, y: Tensor, epochs: int, rate: float, sequence: Callable[[Tensor], Tensor]
+) -> None:
+    """Trains a classifier from its first weights: AdamW, one cycle, smoothed labels."""
+    optimiser = torch.optim.AdamW(module.parameters(), rate, weight_decay=0.05)
+    steps = epochs * -(-len(x) // 64)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.2)
+    module.train()
+    for _ in range(epochs):
+        for rows in torch.randperm(len(x), device=x.device).split(64):
+            loss = F.cross_entropy(module(sequence(posed(x[rows]))), y[rows], label_smoothing=0.1)
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(module.parameters(), 5.0)
+            optimiser.step()
+            schedule.step()
+            functional.reset_net(module)
+    module.eval()
+
+
+def accuracy(module: nn.Module, x: Tensor, y: Tensor, sequence: Callable[[Tensor], Tensor]) -> float:
+    """Returns the share of right answers."""
+    right = 0
+    with torch.no_grad():
+        for rows in torch.arange(len(x)).split(125):
+            functional.reset_net(module)
+            right += int((module(sequence(x[rows])).argmax(1) == y[rows]).sum())
+    functional.reset_net(module)
+    return right / len(x)
+
+
+def _repeated(steps: int) -> Callable[[Tensor], Tensor]:
+    return lambda x: x.unsqueeze(0).expand(steps, *x.shape)
+
+
+def _trained(given: argparse.Namespace, name: str, epochs: int, steps: int | None) -> dict[str, Any]:
+    begun = time.perf_counter()
+    torch.manual_seed(0)
+    module = load(name).build().to(given.device)
+    shown = (lambda x: x) if steps is None else _repeated(steps)
+    fit(module, *data("train", given.device), epochs, 3e-3, shown)
+    right = accuracy(module, *data("test", given.device), shown)
+    save_file(module.cpu().state_dict(), given.out / f"{name}.safetensors")
+    seconds = time.perf_counter() - begun
+    return {"network": name, "time_steps": steps, "epochs": epochs, "accuracy": right, "seconds": seconds}
+
+
+def train_float(given: argparse.Namespace) -> dict[str, Any]:
+    """Trains MobileNetV2 of width 0.35 without spikes."""
+    return _trained(given, FLOAT, given.epochs or FLOAT_EPOCHS, None)
+
+
+def train_direct(given: argparse.Namespace, name: str) -> dict[str, Any]:
+    """Trains a spiking network from its first weights, with surrogate gradients."""
+    return _trained(given, name, given.epochs or DIRECT_EPOCHS, 4)
+
+
+def train_converted(given: argparse.Namespace, steps: int) -> dict[str, Any]:
+    """Converts the float network to T steps and trains it on."""
+    begun = time.perf_counter()
+    spec = load(FLOAT, weights=given.out / f"{FLOAT}.safetensors")
+    x, y = data("train")
+    epochs = given.epochs or EPOCHS[steps]
+    training = Training(LEVEL_EPOCHS, epochs, 2e-3, 64, augment=posed, device=given.device)
+    calibration = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:256]]
+    done = converted(
+        spec, steps, calibration, data=(x, y), training=training, keep=given.out / f"qcfs-{steps}.safetensors"
+    )
+    right = accuracy(done.spec.build().to(given.device), *data("test", given.device), _repeated(steps))
+    seconds = time.perf_counter() - begun
+    return {"network": f"qcfs-{steps}", "time_steps": steps, "epochs": epochs, "accuracy": right, "seconds": seconds}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""A factor on what a node puts out, moved into the weights of everything that reads it."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, fx
+
+from neurokit.program import nodes
+from neurokit.program.ops import Kind, is_kind, is_named
+from neurokit.transforms.common.graph import linear_before, set_weights, weights_of
+
+Reader = tuple[fx.Node, Tensor]
+
+
+def readers(node: fx.Node, scale: Tensor, shape: tuple[int, ...]) -> list[Reader] | None:
+    """Returns the convolutions and linear maps that read a node, each with the factors of its input channels.
+
+    Args:
+        node: The node; it may have been put into the graph later, so its shape is given.
+        scale: Positive factors, `[C]` of its channels or `[1]`.
+        shape: Its shape `[B, C, ...]`.
+
+    Returns:
+        None if something else reads it, to which a factor would matter.
+    """
+    found: list[Reader] = []
+    for user in node.users:
+        if nodes.is_weighted(user) and user.args[0] is node:
+            if is_named(user, ("linear",)) and len(shape) != 2 and len(scale) > 1:
+                return None
+            found.append((user, scale))
+            continue
+        passed = _passed(user, scale, shape)
+        behind = None if passed is None else readers(user, passed, nodes.hints(user))
+        if behind is None:
+            return None
+        found += behind
+    return found or None
+
+
+def _passed(user: fx.Node, scale: Tensor, shape: tuple[int, ...]) -> Tensor | None:
+    """Returns the factors of a node's result where those of its input pass through it, else None."""
+    kept = is_kind(user, Kind.KEEP) or nodes.is_average_pool(user) or nodes.is_max_pool(user)
+    if kept or (is_named(user, ("mean",)) and _spatial(user, len(shape))):
+        return scale
+    if not is_kind(user, Kind.MOVE):
+        return None
+    if len(scale) == 1:
+        return scale
+    made = nodes.hints(user)
+    flat = is_named(user, ("view", "reshape", "flatten")) and len(made) == 2
+    if flat and made[1] == math.prod(shape[1:]):
+        return scale.repeat_interleave(math.prod(shape[2:]))
+    return None
+
+
+def _spatial(node: fx.Node, axes: int) -> bool:
+    over = node.args[1] if len(node.args) > 1 else None
+    return isinstance(over, list | tuple) and all(int(axis) % axes >= 2 for axis in over)  # type: ignore[arg-type]
+
+
+def scale_inputs(graph: fx.GraphModule, found: list[Reader]) -> None:
+    """Multiplies the weights of each reader by the factors of its input channels."""
+    for node, scale in found:
+        weight, bias = weights_of(graph, node)
+        set_weights(graph, node, weight * _of_weight(node, scale, weight), bias)
+
+
+def _of_weight(node: fx.Node, scale: Tensor, weight: Tensor) -> Tensor:
+    if len(scale) == 1:
+        return scale
+    groups = len(scale) // weight.shape[1]  # of a linear map 1
+    rows = scale.reshape(groups, weight.shape[1]).repeat_interleave(weight.shape[0] // groups, 0)
+    return rows.reshape(*rows.shape, *(1,) * (weight.dim() - 2))
+
+
+def scale_outputs(graph: fx.GraphModule, node: fx.Node, scale: Tensor) -> None:
+    """Multiplies what a convolution or linear map puts out, by its weights and bias; `scale` is `[C]` or `[1]`."""
+    weight, bias = weights_of(graph, node)
+    rows = scale.reshape(-1, *(1,) * (weight.dim() - 1))
+    set_weights(graph, node, weight * rows, None if bias is None else bias * scale)
+
+
+def takes_channels(node: fx.Node, channels: Tensor) -> bool:
+    """Returns whether an activation may have a scale a channel: the weights on both of its sides can hold them."""
+    return linear_before(node) is not None and readers(node, channels, nodes.hints(node)) is not None

@@ -1,0 +1,130 @@
+"""Training of a converted network: its weights and scales, taught by the labels and by the network it came from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from spikingjelly.activation_based import functional
+from torch import Tensor, fx, nn
+
+from neurokit.errors import InputError
+from neurokit.transforms.common.graph import set_norms_training
+
+_LEAST_SCALE = 1e-4
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to train.
+
+    Attributes:
+        epochs: Passes with activations of L levels.
+        spiking_epochs: Passes as the spiking network.
+        learning_rate: Largest rate of AdamW; it falls with a cosine.
+        batch: Samples a step.
+        seed: Of the order of the samples, and of what is mirrored.
+        mirror: Whether half of the images are mirrored, anew in each epoch.
+        augment: Changes a batch of inputs, in the place of mirroring, or None.
+        device: Where to train ("cuda").
+    """
+
+    epochs: int = 4
+    spiking_epochs: int = 4
+    learning_rate: float = 1e-3
+    batch: int = 64
+    seed: int = 0
+    mirror: bool = False
+    augment: Callable[[Tensor], Tensor] | None = None
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.spiking_epochs) < 0 or self.batch < 1 or not self.learning_rate > 0:
+            raise InputError(
+                f"training with epochs {self.epochs} and {self.spiking_epochs}, batch {self.batch}, rate "
+                f"{self.learning_rate}",
+                expected="epochs of 0 or more, and positive numbers",
+            )
+
+
+def train(
+    net: nn.Module,
+    graph: fx.GraphModule,
+    teacher: nn.Module,
+    data: tuple[Tensor, Tensor | None],
+    how: Training,
+    epochs: int,
+    time_steps: int | None,
+) -> str:
+    """Trains all of a network's parameters; returns a line on what was done.
+
+    The loss is the divergence from the teacher's distribution (Hinton et al., 2015, temperature 1), and with labels
+    the cross entropy beside it.
+
+    Args:
+        net: The network, changed in place.
+        graph: The graph in it, whose normalisations follow the batches meanwhile.
+        teacher: The network that it came from.
+        data: Inputs `[N, *shape]`, and labels `[N]` or None.
+        how: Rate, batch, seed.
+        epochs: Passes over the data.
+        time_steps: T of a spiking network, which is shown each input T times; None for one without time.
+    """
+    x, y = (None if part is None else part.to(how.device) for part in data)
+    assert x is not None
+    net, teacher = net.to(how.device), teacher.to(how.device)
+    start = time.perf_counter()
+    net.requires_grad_(True)
+    set_norms_training(graph, True)
+    with torch.random.fork_rng():
+        torch.manual_seed(how.seed)
+        _fit(net, teacher, x, y, how, epochs, time_steps)
+    set_norms_training(graph, False)
+    net.requires_grad_(False).cpu()
+    teacher.cpu()
+    form = "with activations of few levels" if time_steps is None else f"as a spiking network of {time_steps} steps"
+    return f"trained {form}: {epochs} epochs of {len(x)} samples, {time.perf_counter() - start:.0f} s"
+
+
+def _fit(
+    net: nn.Module,
+    teacher: nn.Module,
+    x: Tensor,
+    y: Tensor | None,
+    how: Training,
+    epochs: int,
+    time_steps: int | None,
+) -> None:
+    optimiser = torch.optim.AdamW(net.parameters(), how.learning_rate, weight_decay=0.0)
+    steps = epochs * -(-len(x) // how.batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, how.learning_rate, total_steps=steps, pct_start=0.1)
+    scales = [parameter for name, parameter in net.named_parameters() if name.endswith("scale")]
+    for _ in range(epochs):
+        for rows in torch.randperm(len(x)).split(how.batch):
+            given = _varied(x[rows], how)
+            with torch.no_grad():
+                wanted = teacher(given).log_softmax(1)
+            scores = net(given if time_steps is None else given.unsqueeze(0).expand(time_steps, *given.shape))
+            loss = F.kl_div(scores.log_softmax(1), wanted, reduction="batchmean", log_target=True)
+            loss = loss if y is None else loss + F.cross_entropy(scores, y[rows])
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+            functional.reset_net(net)
+            with torch.no_grad():
+                for scale in scales:
+                    scale.clamp_(min=_LEAST_SCALE)
+
+
+def _varied(x: Tensor, how: Training) -> Tensor:
+    if how.augment is not None:
+        return how.augment(x)
+    if not how.mirror:
+        return x
+    chosen = torch.rand(len(x), device=x.device) < 0.5
+    return torch.where(chosen.reshape(-1, *(1,) * (x.dim() - 1)), x.flip(-1), x)
