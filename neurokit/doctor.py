@@ -37,10 +37,10 @@ _LIBRARIES = (
     ("torchmetrics", "training", False, "torchmetrics"),
     ("timm", "one model body", False, "timm"),
     ("nibabel", "NIfTI volumes", False, "nibabel"),
-    ("sklearn", "the demo's digits", False, "scikit-learn"),
-    ("skimage", "the demo's photographs", False, "scikit-image"),
+    ("sklearn", "metrics, the demo's digits", False, "scikit-learn"),
+    ("captum", "Grad-CAM", False, "captum"),
 )
-_DISTRIBUTIONS = {"pytorch_lightning": "pytorch-lightning", "sklearn": "scikit-learn", "skimage": "scikit-image"}
+_DISTRIBUTIONS = {"pytorch_lightning": "pytorch-lightning", "sklearn": "scikit-learn"}
 
 
 @dataclass(frozen=True)

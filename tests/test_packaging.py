@@ -128,7 +128,6 @@ def test_every_imported_library_is_declared():
     )
     modules = {
         "PIL": "pillow",
-        "skimage": "scikit-image",
         "sklearn": "scikit-learn",
         "yaml": "pyyaml",
         "pynvml": "nvidia-ml-py",

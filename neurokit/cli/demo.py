@@ -15,7 +15,7 @@ def demo(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Train a small spiking network on real digits, deploy it, verify it and run it, in a minute or two."""
+    """Train two small networks, on digits and on hand-shadow puppets, deploy, verify and run them, in three minutes."""
     with stdout_is_for_json(as_json):
         from neurokit import demo as pipeline_demo
 
@@ -28,6 +28,8 @@ def demo(
         render.show(*render.demo(result))
         print_next(
             f"neurokit verify {out}/onnx {out}/onnx-scan {out}/onnx-step",
+            f"neurokit explain puppets_mobilenet_v2_035 --weights {out}/puppets/training/weights.safetensors "
+            f"--data {out}/puppets/heldout.npz --html {out}/puppets/why.html",
             "neurokit models",
             "neurokit export sew_resnet18 --target onnx-step --out build/sew",
         )

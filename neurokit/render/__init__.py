@@ -94,7 +94,7 @@ def _covering(report: ParityReport) -> list[str]:
 
 
 def demo(result: Mapping[str, Any]) -> list[RenderableType]:
-    """Returns what the demo found: the forms, accuracy side by side, the stream and the photographs."""
+    """Returns what the demo found: the forms of both networks, accuracy side by side, the stream."""
     forms = plain_table("form", "verdict", "spikes compared", "flipped", "nodes", "size", "held-out accuracy")
     forms.add_row("torch", "reference", "", "", "", "", f"{result['accuracy']['torch']:.2%}")
     for row in result["forms"]:
@@ -107,10 +107,6 @@ def demo(result: Mapping[str, Any]) -> list[RenderableType]:
             f"{row['bytes'] / 1024:.0f} KiB",
             f"{result['accuracy'][row['target']]:.2%}",
         )
-    photographs = plain_table("photograph", "mobilenet_v2 (untrained) says", "as torch", "relative error")
-    for row in result["photographs"]:
-        same = "yes" if row["same_class_as_torch"] else "[red]no[/]"
-        photographs.add_row(row["photograph"], row["class"], same, f"{row['relative_error']:.1e}")
     training, stream = result["training"], result["stream"]
     micro = ", ".join(f"{seconds * 1e6:.0f}" for seconds in stream["step_s"])
     return [
@@ -120,9 +116,28 @@ def demo(result: Mapping[str, Any]) -> list[RenderableType]:
         pairs(result["agreement"]),
         f"streamed digit {stream['label']}: answer after each step {stream['answer_after_each_step']}, "
         f"{micro} µs a step (measured, 1 thread)",
-        photographs,
+        *_demo_puppets(result["puppets"]),
         f"{result['seconds']:.0f} s in all; artifacts in {escape(result['folder'])}",
     ]
+
+
+def _demo_puppets(result: Mapping[str, Any]) -> list[RenderableType]:
+    """Returns what the demo found of the puppets."""
+    table = plain_table("form", "numerics", "verdict", "size", "held-out accuracy")
+    for row in result["forms"]:
+        table.add_row(
+            row["target"],
+            row["numerics"],
+            f"[{_VERDICT_COLOURS[row['verdict']]}]{row['verdict']}[/]",
+            f"{row['bytes'] / 1024:.0f} KiB",
+            f"{row['accuracy']:.2%}",
+        )
+    training = result["training"]
+    said = (
+        f"{training['model']} trained on {training['train_images']:,} synthetic hand-shadow puppets in "
+        f"{training['seconds']:.0f} s ({training['epochs']} epochs); held out are {training['held_out_images']}"
+    )
+    return [said, table]
 
 
 def pairs(found: Sequence[Mapping[str, Any]]) -> RenderableType:

@@ -61,7 +61,11 @@ def house(monkeypatch, tmp_path):
         calls["compare"] = [artifact.path for artifact in artifacts]
         return [{"a": "x", "b": "y", "spikes_compared": 10, "spikes_differ": 3, "output_error": 0.5}]
 
-    pipeline = types.SimpleNamespace(capture=capture, lower=lower, verify=verify, compare=compare)
+    from neurokit.pipeline import with_random
+
+    pipeline = types.SimpleNamespace(
+        capture=capture, lower=lower, verify=verify, compare=compare, with_random=with_random
+    )
     monkeypatch.setitem(sys.modules, "neurokit.pipeline", pipeline)
     monkeypatch.setattr(sys.modules["neurokit"], "pipeline", pipeline, raising=False)
     monkeypatch.setitem(sys.modules, "neurokit.loading", types.SimpleNamespace(load=load))

@@ -100,6 +100,11 @@ def test_the_demo_keeps_its_promises(tmp_path):
     assert accuracy["torch"] >= 0.97
     assert all(abs(accuracy[row["target"]] - accuracy["torch"]) <= 0.002 for row in found["forms"])
     assert {row["target"] for row in found["forms"]} == {"onnx", "onnx-scan", "onnx-step"}
-    assert all(row["same_class_as_torch"] for row in found["photographs"])
+    puppets = {row["target"]: row for row in found["puppets"]["forms"]}
+    assert set(puppets) == {"onnx", "onnx-int8"}
+    assert all(row["passed"] for row in puppets.values())
+    assert puppets["onnx"]["accuracy"] >= 0.6
+    assert puppets["onnx-int8"]["accuracy"] >= puppets["onnx"]["accuracy"] - 0.02
     folders = [f"demo/{row['target']}" for row in found["forms"]]
+    folders += [f"demo/puppets/{name}" for name in puppets]
     assert process("-m", "neurokit", "verify", *folders, cwd=tmp_path).returncode == 0

@@ -1,8 +1,7 @@
-"""The whole pipeline on real input: train, capture, lower, verify, classify, stream; what `neurokit demo` runs."""
+"""Handwritten digits: a spiking network is trained, lowered to three forms, verified, compared and streamed."""
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,37 +12,27 @@ import numpy as np
 
 from neurokit import pipeline
 from neurokit.artifact import Artifact
-from neurokit.errors import MissingRuntimeError
 from neurokit.tasks.choice import best_class
 
 FORMS = ("onnx", "onnx-scan", "onnx-step")
-PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
-_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)  # ImageNet's, as torchvision's models expect
-_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 
 Step = Callable[[str], Any]
 
 
-def run(out: str | Path = "build/demo", seed: int = 0, progress: Step | None = None) -> dict[str, Any]:
-    """Runs the demo.
+def run(folder: Path, seed: int, doing: Step) -> dict[str, Any]:
+    """Runs the part on digits.
 
     Args:
-        out: Folder for the artifacts; those of an earlier demo are replaced.
+        folder: Folder for the artifacts, which are not there yet.
         seed: Seed of the training.
-        progress: Called with what is being done; returns a context manager around the doing.
+        doing: Called with what is being done; returns a context manager around the doing.
 
     Returns:
-        A JSON object: "training", "forms", "agreement", "accuracy", "stream", "photographs" and "seconds".
+        "training", "forms", "agreement", "accuracy" and "stream".
 
     Raises:
-        MissingRuntimeError: If scikit-learn, scikit-image or ONNX Runtime is missing.
+        MissingRuntimeError: If scikit-learn or ONNX Runtime is missing.
     """
-    from contextlib import nullcontext
-
-    doing = progress or (lambda text: nullcontext())
-    start = time.perf_counter()
-    folder = Path(out)
-    _clear(folder)
     with doing("train spiking_cnn on handwritten digits"):
         module, digits, training = _train(seed)
     with doing("capture it: every neuron one operation with explicit state"):
@@ -61,26 +50,7 @@ def run(out: str | Path = "build/demo", seed: int = 0, progress: Step | None = N
         accuracy = _classify(module, digits, artifacts)
     with doing("stream one digit, step by step"):
         stream = _stream(artifacts[FORMS.index("onnx-step")], digits)
-    with doing("mobilenet_v2 on photographs"):
-        photographs = _photographs(folder / "mobilenet_v2")
-    return {
-        "training": training,
-        "forms": forms,
-        "agreement": agreement,
-        "accuracy": accuracy,
-        "stream": stream,
-        "photographs": photographs,
-        "folder": str(folder),
-        "seconds": time.perf_counter() - start,
-    }
-
-
-def _clear(folder: Path) -> None:
-    """Removes the artifacts of an earlier demo, and nothing that is not one."""
-    for name in (*FORMS, "mobilenet_v2"):
-        old = folder / name
-        if (old / "manifest.json").is_file():
-            shutil.rmtree(old)
+    return {"training": training, "forms": forms, "agreement": agreement, "accuracy": accuracy, "stream": stream}
 
 
 def _train(seed: int) -> tuple[Any, Any, dict[str, Any]]:
@@ -156,40 +126,3 @@ def _stream(artifact: Artifact, digits: Any) -> dict[str, Any]:
             step_s.append(time.perf_counter() - start)
             answers.append(int(best_class(total)))
     return {"label": int(digits.test_labels[0]), "answer_after_each_step": answers, "step_s": step_s}
-
-
-def _photographs(folder: Path) -> list[dict[str, Any]]:
-    """Runs mobilenet_v2 (untrained here: weights are not shipped) on photographs with PyTorch and ONNX Runtime."""
-    import torch
-
-    from neurokit.loading import load
-
-    spec = load("mobilenet_v2")
-    captured = pipeline.capture(spec)
-    artifact = pipeline.lower(captured, "onnx", folder)
-    batch = np.stack([_photograph(name) for name in PHOTOGRAPHS])
-    with pipeline.open(artifact) as runner:
-        lowered = runner(batch)
-    with torch.no_grad():
-        reference = captured.program.module()(torch.from_numpy(batch))[0].numpy()
-    return [
-        {
-            "photograph": name,
-            "class": spec.classes[int(best_class(y))],
-            "same_class_as_torch": bool(best_class(y) == best_class(r)),
-            "relative_error": float(np.linalg.norm(y - r) / np.linalg.norm(r)),
-        }
-        for name, y, r in zip(PHOTOGRAPHS, lowered, reference, strict=True)
-    ]
-
-
-def _photograph(name: str) -> np.ndarray:
-    """Returns one of scikit-image's sample photographs as mobilenet_v2 takes it: `[3, 224, 224]`."""
-    try:
-        from skimage import data, transform
-    except ImportError as error:
-        raise MissingRuntimeError(
-            "the photographs come with scikit-image, which is not installed", fix='pip install "neurokit-edge[demo]"'
-        ) from error
-    image = transform.resize(getattr(data, name)(), (224, 224), anti_aliasing=True).astype(np.float32)
-    return ((image - _MEAN) / _STD).transpose(2, 0, 1).astype(np.float32)
