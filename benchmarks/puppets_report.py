@@ -129,7 +129,13 @@ def crossings(found: dict[str, Any]) -> list[str]:
     for chip in next(iter(rows.values()))["chips"]:
         curve = {steps: said["chips"][chip]["joules"] for steps, said in rows.items()}
         known = {steps: value[0] for steps, value in curve.items() if value is not None}
-        lines.append(f"{chip}: {crossing(known, bar)}")
+        said = crossing(known, bar)
+        least = any(row["chips"][chip]["status"] == "lower-bound" for row in rows.values())
+        if least and "less" in said:  # a lower bound below the bar decides nothing
+            said = (
+                f"not decided: what has a price there costs {min(known.values()) / bar:.2g} of int8's joules at least"
+            )
+        lines.append(f"{chip}: {said}")
     if int8 is not None:
         near = [steps for steps, said in rows.items() if said["accuracy"] >= int8 - 0.02]
         reached = f"from T={min(near)} on" if near else "at no T measured"
