@@ -75,7 +75,11 @@ def _accuracy(found: dict[str, Any]) -> str:
 
 
 def _named(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    return [(f"exact spiking, T={steps}", said) for steps, said in found.get("trained", {}).items()]
+    return [(f"exact spiking, T={steps}, {_how(said)}", said) for steps, said in found.get("trained", {}).items()]
+
+
+def _how(said: dict[str, Any]) -> str:
+    return "trained" if said["trained"] else "calibrated, not trained"
 
 
 def _joules(found: dict[str, Any]) -> str:
@@ -163,7 +167,7 @@ def _forms(found: dict[str, Any]) -> str:
 def plot(found: dict[str, Any], path: Path) -> None:
     """Writes accuracy and joules against T as one picture."""
     rows = {int(steps): said for steps, said in found.get("trained", {}).items()}
-    accuracy: list[Curve] = [("exact spiking, trained", {steps: said["accuracy"] for steps, said in rows.items()})]
+    accuracy: list[Curve] = [("exact spiking", {steps: said["accuracy"] for steps, said in rows.items()})]
     for name, row in found.get("untrained", {}).items():
         if isinstance(row, dict):
             accuracy.append((_WAYS[name], {int(step): value for step, value in row.items()}))

@@ -33,7 +33,7 @@ TRAINED = (1, 2, 4, 8)
 CHIPS = ("loihi2", "spinnaker2", "darwin3")
 MICROCONTROLLER = "stm32u575"
 FORMS = ("onnx", "onnx-scan", "onnx-step")
-CALIBRATED_ON, FEW = 64, 300
+CALIBRATED_ON, FEW = 64, 150
 
 
 def main() -> None:
@@ -43,14 +43,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/puppets_spiking.md"))
     parser.add_argument("--svg", type=Path, default=Path("docs/puppets-spiking.svg"))
     parser.add_argument("--only", nargs="*", help="parts: float int8 trained forms untrained")
+    parser.add_argument("--steps", nargs="*", type=int, help="other T for the parts trained and untrained")
     given = parser.parse_args()
     torch.set_num_threads(1)
     kept = given.out.with_suffix(".json")
     found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
-    parts = {"float": plain, "trained": trained, "forms": forms, "untrained": untrained}
+    parts: dict[str, Any] = {"float": plain, "trained": trained, "forms": forms, "untrained": untrained}
     for name, measure in parts.items():
         if given.only is None or name in given.only:
-            found[name] = measure(given.weights)
+            more = {} if name not in ("trained", "untrained") or not given.steps else {"at": tuple(given.steps)}
+            found.setdefault(name, {}).update(measure(given.weights, **more))
             kept.write_text(json.dumps(found, indent=1) + "\n")
             print(name, json.dumps(found[name]), flush=True)
     import puppets_report
@@ -101,16 +103,18 @@ def _of_artifact(artifact: Any, test: Labelled, steps: int | None) -> float:
 
 
 def converted(weights: Path, steps: int) -> ModelSpec:
-    """Returns the network that was trained for T steps."""
+    """Returns the network that was trained for T steps, or where there are no weights of it the calibrated one."""
+    if not (weights / f"qcfs-{steps}.safetensors").exists():
+        with tempfile.TemporaryDirectory() as folder:
+            np.save(Path(folder) / "x.npy", calibration().numpy())
+            return transform(source(weights), [f"qcfs:time_steps={steps},calibration={folder}/x.npy"])
     return transform(source(weights), [f"qcfs:time_steps={steps},keep={weights / f'qcfs-{steps}.safetensors'}"])
 
 
-def trained(weights: Path) -> dict[str, Any]:
+def trained(weights: Path, at: tuple[int, ...] = TRAINED) -> dict[str, Any]:
     """Returns, for each T with weights, the exact form's accuracy through its artifact, and its joules."""
     found: dict[str, Any] = {}
-    for steps in TRAINED:
-        if not (weights / f"qcfs-{steps}.safetensors").exists():
-            continue
+    for steps in at:
         captured = nk.capture(converted(weights, steps))
         made = nk.exact(captured, calibration(steps))
         with tempfile.TemporaryDirectory() as folder:
@@ -118,6 +122,7 @@ def trained(weights: Path) -> dict[str, Any]:
             said = artifact.manifest.target_info["accuracy"]
             entry = {
                 "accuracy": said["after"],
+                "trained": (weights / f"qcfs-{steps}.safetensors").exists(),
                 "float_spiking": said["before"],
                 "verdict": artifact.manifest.parity["verdict"],
                 "spikes_compared": artifact.manifest.parity["spikes_compared"],
@@ -178,7 +183,7 @@ def forms(weights: Path) -> dict[str, Any]:
     return found
 
 
-def untrained(weights: Path) -> dict[str, Any]:
+def untrained(weights: Path, at: tuple[int, ...] = STEPS) -> dict[str, Any]:
     """Returns accuracies of conversions without training, in float PyTorch, on every 5th test picture or fewer."""
     x, y = data("test")
     picked = torch.arange(len(x))[:: max(1, len(x) // FEW)]
@@ -191,7 +196,7 @@ def untrained(weights: Path) -> dict[str, Any]:
             "qcfs": "qcfs:levels=0",
         }
         for name, step in ways.items():
-            for steps in STEPS:
+            for steps in at:
                 spec = transform(source(weights), [f"{step},time_steps={steps},calibration={folder}/x.npy"])
                 net = spec.build()
                 functional.reset_net(net)

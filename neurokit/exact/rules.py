@@ -44,6 +44,23 @@ def _move(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     return replace(x, pos=parts[0], neg=parts[1], grid=parts[2])
 
 
+def _cast(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A change of element type that every number of at most 24 bits survives."""
+    kinds = [part for part in (*args[1:], *kwargs.values()) if isinstance(part, torch.dtype)]
+    wide = all(kind in (torch.float32, torch.float64) for kind in kinds)
+    return args[0] if isinstance(args[0], Range) and wide else None
+
+
+def _compare(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A comparison of exact numbers: zeros and ones, the same everywhere."""
+    names = ("gt", "ge", "lt", "le", "eq", "ne")
+    known = isinstance(args[0], Range) and len(args) > 1 and isinstance(args[1], Range | int | float)
+    if names_of(target)[1].removesuffix("_") not in names or not known:
+        return None
+    size = args[0].pos + (args[1].pos if isinstance(args[1], Range) else 0.0)
+    return Range(torch.ones_like(size), torch.zeros_like(size), torch.zeros_like(size, dtype=torch.float64))
+
+
 def _pad(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Padding by elements of the tensor, or by a constant, which lies on its own grid."""
     x, pad = args[0], args[1]
@@ -239,6 +256,8 @@ def _join(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
 #: One rule a kind of operation; convolutions and linear maps are the walk's own. What has none is not exact.
 RULES: dict[Kind, Rule] = {
     **dict.fromkeys((Kind.MOVE, Kind.KEEP), _move),
+    Kind.CAST: _cast,
+    Kind.COMPARE: _compare,
     Kind.PAD: _pad,
     Kind.JOIN: _join,
     Kind.SIGN: _sign,

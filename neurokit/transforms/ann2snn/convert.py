@@ -15,7 +15,7 @@ from neurokit.transforms.common.result import Converted, OverTime, calibration_i
 _BATCH = 64
 
 
-class _OnGraph(RateCodingRecipe):
+class _OnGraph(RateCodingRecipe):  # type: ignore[misc]  # SpikingJelly has no types
     """SpikingJelly's recipe without its last stage, which rewrites modules for sequences and knows few functions.
 
     That stage refuses MobileNetV2, whose forward pools by a function; a captured graph needs it not, because only its

@@ -57,7 +57,7 @@ def _passed(user: fx.Node, scale: Tensor, shape: tuple[int, ...]) -> Tensor | No
 
 def _spatial(node: fx.Node, axes: int) -> bool:
     over = node.args[1] if len(node.args) > 1 else None
-    return isinstance(over, list | tuple) and all(int(axis) % axes >= 2 for axis in over)  # type: ignore[arg-type]
+    return isinstance(over, list | tuple) and all(int(axis) % axes >= 2 for axis in over)
 
 
 def scale_inputs(graph: fx.GraphModule, found: list[Reader]) -> None:

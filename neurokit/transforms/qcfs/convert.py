@@ -171,7 +171,7 @@ def _shift(graph: fx.GraphModule, neurons: dict[fx.Node, Tensor], sequence: Tens
 def _settle(graph: fx.GraphModule, neurons: list[fx.Node], shapes: list[tuple[int, ...]]) -> None:
     """Moves every scale into weights and thresholds, so that spikes are ones."""
     for node, shape in zip(neurons, shapes, strict=True):
-        scale = graph.get_submodule(str(node.target)).scale.detach()  # type: ignore[union-attr,operator]
+        scale = graph.get_submodule(str(node.target)).scale.detach()  # type: ignore[operator]
         before, behind = linear_before(node), readers(node, scale, shape)
         if before is not None:
             scale_outputs(graph, before, 1 / scale)

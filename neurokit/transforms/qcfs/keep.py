@@ -42,9 +42,10 @@ def read_kept(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    unreadable: tuple[type[Exception], ...] = (*UNREADABLE, SafetensorError)
     try:
         return load_file(path)
-    except (*UNREADABLE, SafetensorError) as error:
+    except unreadable as error:
         raise InputError(f"{path} holds no converted weights: {error}", expected="what qcfs:keep= wrote") from error
 
 

@@ -73,7 +73,7 @@ def shifts(spiking: fx.GraphModule, places: dict[fx.Node, Tensor], sequence: Ten
             found[n] = places[n] - result.mean(axes)
             args, _ = self.fetch_args_kwargs_from_env(n)
             layer = self.submodules[str(n.target)]
-            layer.spikes.reset()  # type: ignore[union-attr,operator]
+            layer.spikes.reset()
             again: Tensor = layer(args[0] + as_channels(found[n], args[0]), *args[1:])
             return again
 

@@ -122,3 +122,34 @@ def test_weights_without_a_layer_have_an_exact_form():
         found, wanted = made.captured.program.module()(x), net(x)
     found = found[0] if isinstance(found, tuple | list) else found
     assert float((found - wanted).norm() / wanted.norm()) < 0.03  # of the network in float, at 8 bits
+
+
+class Dark(nn.Module):
+    """Bytes, a threshold, a dilation, neurons."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.sn = neuron.IFNode(v_threshold=0.5, step_mode="m")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        dark = nn.functional.max_pool2d((x.flatten(0, 1).float() < 90).float(), 3, 1, 1)
+        return self.sn(self.conv(dark).unflatten(0, x.shape[:2])).flatten(2)
+
+
+def test_a_threshold_on_bytes_has_an_exact_form():
+    torch.manual_seed(0)
+    net = Dark().eval()
+    spec = ModelSpec("dark", lambda: net, (TensorSpec("x", (1, 6, 6), "uint8", high=255),), time_steps=3)
+    x = torch.randint(60, 120, (3, 8, 1, 6, 6), dtype=torch.uint8)
+    x[0, 0, 0, 0] = torch.tensor([89, 90, 91, 0, 255, 90])  # on both sides of the threshold and at it
+    made = nk.exact(spec, x)
+    assert made.proof.status == "exact"
+    seen: list[torch.Tensor] = []
+    net.conv.register_forward_pre_hook(lambda _module, given: seen.append(given[0].bool()))
+    net(x)
+    wanted = nn.functional.max_pool2d((x.flatten(0, 1).int() < 90).float(), 3, 1, 1).bool()
+    assert torch.equal(seen[0], wanted)
+    states = made.captured.initial_states(8)
+    rates = made.captured.program.module()(x, *states)[0]
+    assert set(rates.unique().tolist()) == {0.0, 1.0}
