@@ -258,9 +258,7 @@ def in_double_precision(
         The comparison if it fits, else None, also where one of the two does not run in float64.
     """
     captured, x = job.captured, _one_sample(job.captured) if asked is None else asked.x
-    if not x.is_floating_point():
-        return None
-    x = x.double()
+    x = x.double() if x.is_floating_point() else x
     # A program with a free batch may not take one of 1.
     free = captured.batch == "dynamic" and asked is None
     x = x.repeat_interleave(2, batch_axis(captured, x)) if free else x

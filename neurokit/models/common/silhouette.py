@@ -9,6 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 
 THRESHOLD = 90  # of 255; brighter is wall (HaSPeR's published preprocessing)
+# Half a level above, as if a resized picture had whole levels, and a little: what is interpolated between whole levels
+# would otherwise be equal to it at times, and above or below by the last bit from runtime to runtime.
+_LEVEL = THRESHOLD + 0.501
 DILATION = 3  # pixels; of the wall, as published, so that the shadow gets thinner
 
 
@@ -43,7 +46,7 @@ class Silhouette(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Returns what the network takes of brightness 0 to 255 (bytes or fractions)."""
-        bright = (self.resized(image.float()) > THRESHOLD).float()
+        bright = (self.resized(image.float()) > _LEVEL).float()
         wall = F.max_pool2d(bright, DILATION, stride=1, padding=DILATION // 2)
         return wall * self.scale + self.shift
 
