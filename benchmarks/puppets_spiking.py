@@ -24,7 +24,9 @@ from spikingjelly.activation_based import functional
 import neurokit as nk
 from neurokit.data.labelled import Labelled
 from neurokit.data.puppets import render
+from neurokit.errors import UnsupportedError
 from neurokit.loading import load
+from neurokit.pipeline import compare
 from neurokit.spec import ModelSpec
 from neurokit.transforms import transform
 
@@ -169,11 +171,11 @@ def forms(weights: Path) -> dict[str, Any]:
             said = artifact.manifest.parity
             found[form] = {name: said[name] for name in ("verdict", "spikes_compared", "spikes_flipped")}
             artifacts.append(artifact)
-        found["between"] = nk.compare(artifacts)
+        found["between"] = compare(artifacts)
         try:
             nk.lower(made, "nir", Path(folder) / "nir")
             found["nir"] = "written"
-        except nk.errors.UnsupportedError as error:
+        except UnsupportedError as error:
             found["nir"] = sorted({reason.why for reason in error.reasons})
     x, _ = data("test")
     samples = [image.expand(4, 1, *image.shape).contiguous() for image in x[torch.arange(25, len(x), 150)]]
