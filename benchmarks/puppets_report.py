@@ -178,7 +178,7 @@ def plot(found: dict[str, Any], path: Path) -> None:
         if isinstance(row, dict):
             accuracy.append((_WAYS[name], {int(step): value for step, value in row.items()}))
     flat = [(name, said["accuracy"]) for name, said in found.get("float", {}).items()]
-    body = _panel(0.0, "test accuracy, %", accuracy, flat, "%")
+    body = _panel(0.0, "test accuracy, %", accuracy, flat, "%") if flat or rows else ""
     if rows:
         first = next(iter(rows.values()))
         joules: list[Curve] = [
