@@ -69,7 +69,7 @@ def test_the_command_prints_json_and_refuses_in_one_line(capsys, tmp_path):
         (["tiny_lm", "--tokens", "0"], "0 tokens"),
         (["tiny_lm", "--tokens", "513"], "513 tokens"),
         (["spiking_cnn", "--tokens", "5"], "says nothing of tokens"),
-        (["tiny_lm", "--tokens", "5", "--check-events"], "--check-events is given with --tokens"),
+        (["tiny_lm", "--tokens", "5", "--check-events"], "'tiny_lm' is no language model of spikes"),
     ):
         assert main(["energy", *options]) == 2
         error = capsys.readouterr().err

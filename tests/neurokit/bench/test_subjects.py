@@ -70,7 +70,9 @@ def test_a_refusal_lists_every_reason():
 def test_the_event_engine_computes_what_torch_computes(tmp_path, capsys):
     """By the command line; the engine compares every spike with PyTorch's before anything is timed."""
     out = tmp_path / "r.json"
-    (tmp_path / "d.npz").touch()  # the engine does not read it, and says so
+    np.savez(
+        tmp_path / "d.npz", x=np.zeros((2, 1, 8, 8), np.float32), y=np.zeros(2, int)
+    )  # the engine says it takes none
     arguments = [
         "spiking_cnn",
         "--target",

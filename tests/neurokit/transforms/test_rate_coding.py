@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -72,7 +73,9 @@ def test_an_onnx_file_is_priced_in_spikes(tmp_path, capsys):
     path = tmp_path / "relus.onnx"
     torch.onnx.export(build(), (torch.rand(1, 2, 8, 8),), path, dynamo=True, verbose=False, external_data=False)
     capsys.readouterr()
-    assert cli.main(["energy", str(path), "--chip", "loihi1", "--rate-coded", "8", "--json"]) == 0
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((1, 2, 8, 8), dtype=np.float32))
+    given = ["--input", str(tmp_path / "x.npy"), "--json"]  # generated input would leave no verdict
+    assert cli.main(["energy", str(path), "--chip", "loihi1", "--rate-coded", "8", *given]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["verdict"]["text"].count("spikes a synapse")
     assert any("rate code of 3 ReLU layers over 8 steps" in line for line in report["assumptions"])
@@ -89,5 +92,5 @@ def test_what_does_not_fit_is_refused(arguments, what):
 def test_spiking_networks_and_networks_without_relu_are_refused():
     with pytest.raises(UnsupportedError, match="has neurons already"):
         rate_coded(nk.load("spiking_cnn"), 4)
-    with pytest.raises(UnsupportedError, match="cannot be rate coded"):
+    with pytest.raises(UnsupportedError, match="cannot be converted"):
         rate_coded(ModelSpec("linear", lambda: nn.Linear(3, 2), (TensorSpec("x", (3,)),)), 4)
