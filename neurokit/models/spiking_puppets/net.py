@@ -70,6 +70,7 @@ class SequenceOfShadows(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Returns logits `[B, classes]`, averaged over time, of `[T, B, 1, H, W]`."""
-        shadows = self.front(image.flatten(0, 1)).unflatten(0, image.shape[:2])
+        # Fractions before anything else is done with bytes: TensorRT reshapes none.
+        shadows = self.front(image.float().flatten(0, 1)).unflatten(0, image.shape[:2])
         y = self.network(shadows)
         return y.mean(0) if y.dim() == 3 else y

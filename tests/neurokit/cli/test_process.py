@@ -64,7 +64,9 @@ def lower(captured, target, out, force, **options):
         time.sleep(60)
 
 spec = ModelSpec("m", lambda: None, (TensorSpec("x", (3,)),))
-pipeline = types.SimpleNamespace(capture=lambda spec, **options: None, lower=lower)
+pipeline = types.SimpleNamespace(
+    capture=lambda spec, **options: None, lower=lower, with_random=lambda transforms, random: list(transforms)
+)
 sys.modules["neurokit.pipeline"] = pipeline
 sys.modules["neurokit.loading"] = types.SimpleNamespace(load=lambda model, **options: spec)
 TARGETS._items["fake"] = types.SimpleNamespace(info=TargetInfo("fake", "for tests"))

@@ -115,7 +115,7 @@ def test_training_brings_few_steps_near(small_relus, trained):
     assert spec.transforms[-1].settings["epochs"] == 30
 
 
-@pytest.mark.parametrize("target", ONNX)
+@pytest.mark.parametrize("target", [ONNX[0], *(pytest.param(form, marks=pytest.mark.slow) for form in ONNX[1:])])
 def test_the_exact_form_has_the_same_spikes_on_every_target(trained, target, tmp_path):
     spec, x, y = trained
     captured = nk.capture(spec)
