@@ -78,6 +78,7 @@ class Augmented(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         image = self.images[index]
         if self.change is not None:
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self._seed * _PRIMES[1] + index)
+                # The CPU's generator alone: torch.manual_seed would note a traceback for each device that is not there.
+                torch.default_generator.manual_seed(self._seed * _PRIMES[1] + index)
                 image = self.change(image)
         return image, self.labels[index]
