@@ -145,7 +145,7 @@ def _fit(
     with torch.random.fork_rng(devices=range(gpus)):
         torch.manual_seed(seed)
         # Convolutions on a CPU, depthwise ones most of all, are faster so (1.6 times for a small MobileNetV2).
-        classifier = Classifier(spec).to(memory_format=torch.channels_last)
+        classifier = Classifier(spec).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         classes = _outputs(classifier, source, spec)
         module = Training(classifier, recipe, *parts, classes, seed)
         history = History(progress, recipe.epochs)
