@@ -14,6 +14,7 @@ from neurokit.page import chips, pareto, plots
 from neurokit.page.metrics import Metric, metrics_of
 from neurokit.page.row import Row
 from neurokit.page.rows import Content, gather
+from neurokit.page.templating import template
 from neurokit.quantity import Quantity
 from neurokit.quantity import _prefix as prefix_of
 from neurokit.reports import ParityReport
@@ -69,15 +70,6 @@ def build(places: Sequence[Path], html: Path) -> Content:
 
 def render(content: Content) -> str:
     """Returns the page's HTML."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("neurokit.page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     metrics = metrics_of(content.rows)
     columns = [*((key, key) for key in metrics), *COLUMNS]
     used = [(key, heading) for key, heading in columns if any(key in row.figures for row in content.rows)]
@@ -89,7 +81,7 @@ def render(content: Content) -> str:
     timed = [row for row in content.rows if row.samples_s]
     look = pareto.looks([row for row in compared if sum(key in row.figures for key in titles) > 1])
     series = history.series(content.history)
-    return environment.get_template("report.html.j2").render(
+    return template("report.html.j2").render(
         version=__version__,
         models=sorted({row.model for row in content.rows}),
         headings=_headings(used, common),

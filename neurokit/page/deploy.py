@@ -14,6 +14,7 @@ from neurokit.page.build import show
 from neurokit.page.metrics import Metric
 from neurokit.page.row import Row
 from neurokit.page.tables import as_csv, as_latex, link_to
+from neurokit.page.templating import template
 from neurokit.quantity import Quantity
 from neurokit.reports.deploy import DeployReport, DeployRow
 
@@ -40,15 +41,6 @@ def save_html(report: DeployReport, path: Path) -> None:
 
 def render_html(report: DeployReport) -> str:
     """Returns the page's HTML."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("neurokit.page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     metric = _metric(report)
     keys = [*([metric.name] if metric else []), *_HEADINGS]
     used = [key for key in keys if any(key in row.figures for row in report.rows)]
@@ -58,7 +50,7 @@ def render_html(report: DeployReport) -> str:
         good, folded = [report.best, *good], [row for row in folded if row is not report.best]
     legend, panels = _plots(report, metric)
     heads = ["form", "device", "numerics", "T", "parity", *(_HEADINGS.get(key, key) for key in used)]
-    return environment.get_template("deploy.html.j2").render(
+    return template("deploy.html.j2").render(
         report=report,
         version=__version__,
         best=report.best,

@@ -13,6 +13,7 @@ import numpy as np
 from neurokit import atomic
 from neurokit._version import __version__
 from neurokit.page.plots import COLOURS, SHAPES, WIDTH, mark, svg
+from neurokit.page.templating import template
 
 if TYPE_CHECKING:
     from neurokit.explain import Example, Explanation
@@ -33,17 +34,8 @@ def save_html(explanation: Explanation, html: Path) -> None:
 
 def render(explanation: Explanation) -> str:
     """Returns the page's HTML."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("neurokit.page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     used = sorted(set(explanation.labels.tolist()) | set(explanation.predictions.tolist()))
-    return environment.get_template("explanation.html.j2").render(
+    return template("explanation.html.j2").render(
         version=__version__,
         it=explanation,
         accuracy=f"{explanation.accuracy.value:.1%}",

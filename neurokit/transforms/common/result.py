@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -101,13 +102,18 @@ def calibration_inputs(spec: ModelSpec, given: Tensor | None) -> Tensor:
     return x
 
 
-def over_time(spec: ModelSpec, net: nn.Module, steps: int) -> ModelSpec:
-    """Returns the specification of a converted network: the source's, with an image in every step."""
+def image_in_every_step(spec: ModelSpec) -> Callable[[int, int, int], Tensor]:
+    """Returns the example inputs `[T, B, ...]` of a converted network: the source's images, in every step."""
 
     def example(batch: int, time_steps: int, seed: int) -> Tensor:
         image = example_input(spec, None, batch, seed)
         return image.unsqueeze(0).expand(time_steps, *image.shape).contiguous()
 
+    return example
+
+
+def over_time(spec: ModelSpec, net: nn.Module, steps: int) -> ModelSpec:
+    """Returns the specification of a converted network: the source's, with an image in every step."""
     return ModelSpec(
         name=f"{spec.name}_spiking",
         build=lambda: copy.deepcopy(net),
@@ -117,7 +123,7 @@ def over_time(spec: ModelSpec, net: nn.Module, steps: int) -> ModelSpec:
         time_output="mean",
         classes=spec.classes,
         task=spec.task,
-        example=example,
+        example=image_in_every_step(spec),
         description=f"{spec.name}, converted to IF neurons",
         source=spec.source,
         options=dict(spec.options),

@@ -22,6 +22,7 @@ from neurokit.errors import InputError
 from neurokit.spec import ModelSpec
 from neurokit.tasks.choice import top1_agreement
 from neurokit.transforms.common.graph import Watch, relu_graph
+from neurokit.transforms.common.result import image_in_every_step
 
 PERCENTILE = 99.9
 SAMPLES = 4
@@ -142,10 +143,6 @@ def _fidelity(net: nn.Module, x: Tensor, reference: Tensor, steps: int) -> tuple
 def _spec(spec: ModelSpec, net: fx.GraphModule, steps: int) -> ModelSpec:
     import copy
 
-    def example(batch: int, time_steps: int, seed: int) -> Tensor:
-        image = example_input(spec, None, batch, seed)
-        return image.unsqueeze(0).expand(time_steps, *image.shape).contiguous()
-
     return ModelSpec(
         name=f"{spec.name}_rate",
         build=lambda: copy.deepcopy(net),
@@ -154,7 +151,7 @@ def _spec(spec: ModelSpec, net: fx.GraphModule, steps: int) -> ModelSpec:
         time_input="step",
         time_output="mean",
         classes=spec.classes,
-        example=example,
+        example=image_in_every_step(spec),
         description=f"rate-coded {spec.name}",
         source=spec.source,
     )
