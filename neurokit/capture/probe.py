@@ -197,7 +197,7 @@ def _reduction(twin: Twin, spec: ModelSpec) -> TimeOutput:
     never fires, the first that fits is taken: verification compares it with the sequence once more.
     """
     generator = torch.Generator().manual_seed(0)
-    fits = ["mean", "sum", "last"]
+    fits = [*_REDUCTIONS]
     for trial, (steps, spread) in enumerate(_TRIALS):
         given = tuple(
             random_values(port, value, spread, generator)
@@ -217,15 +217,17 @@ def _reduction(twin: Twin, spec: ModelSpec) -> TimeOutput:
                 for apart, whole in list(zip(stacked, together, strict=True))[: len(twin.signature.output_names)]
             )
         ]
-        if not fits or (len(fits) == 1 and trial):  # one trial may fit by chance: a maximum is the last step at times
+        if not fits or (len(fits) == 1 and trial):  # one trial may fit by chance
             break
-    return fits[0] if fits else "auto"  # type: ignore[return-value]
+    return fits[0] if fits and fits[0] != _LARGEST else "auto"  # type: ignore[return-value]
 
 
+_LARGEST = "largest"  # no form has it: it is here so that a maximum, which often is the last step, is not taken for it
 _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda steps: steps.double().mean(0),
     "sum": lambda steps: steps.sum(0),
     "last": lambda steps: steps[-1],
+    _LARGEST: lambda steps: steps.max(0).values,
 }
 
 
