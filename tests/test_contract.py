@@ -41,7 +41,7 @@ QUICK_FORM = {
     "metaspikeformer_small": "onnx",
     "spiking_vgg11_bn_small": "none",
     "spikformer_ti_small": "onnx",
-    "qkformer_10_384_small": "onnx-step",
+    "qkformer_10_384_small": "none",
     "sdt_8_384_small": "none",
 }
 
@@ -160,7 +160,9 @@ def test_every_zoo_model_takes_int8_or_says_why_not(name, target, captures, tmp_
     port = captured.spec.inputs[0]
     whole = port.dtype == "uint8"  # 1/f noise is no picture of bytes
     calibration = silhouettes(16, port.shape[-1]) if whole else images(16, port.shape, 3)
-    allowed = 1.5 if whole else 0.9  # untrained networks amplify what 8 bits lose, most of all those of black and white
+    allowed = (
+        0.99 if whole else 0.9
+    )  # untrained networks amplify what 8 bits lose, most of all those of black and white
     artifact = pipeline.lower(
         captured, target, tmp_path / "out", calibration=calibration, inputs=calibration[:4], max_error=allowed
     )

@@ -12,8 +12,9 @@ from neurokit.kernels._compat import INTERPRET
 from neurokit.kernels.contract import KERNELS, spikes, tensors
 
 ON_GPU = torch.cuda.is_available() and not INTERPRET
-# Under the interpreter float16 stands for all types where these only change how spikes are read; a GPU runs them all.
-FLOAT16_IS_ENOUGH = ("depthwise", "sdsa_lif")
+# Under the interpreter float16 stands for all types where these only change how spikes are read, or where it is the
+# harder case and the examples are many; a GPU runs them all.
+FLOAT16_IS_ENOUGH = ("block_sparse_attention", "depthwise", "sdsa_lif")
 
 
 def name_of(dtype):
