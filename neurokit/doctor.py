@@ -35,7 +35,6 @@ _LIBRARIES = (
     ("aedat", "AEDAT 4.0 recordings", False, "aedat"),
     ("pytorch_lightning", "training", False, "pytorch-lightning"),
     ("torchmetrics", "training", False, "torchmetrics"),
-    ("timm", "one model body", False, "timm"),
     ("nibabel", "NIfTI volumes", False, "nibabel"),
     ("sklearn", "metrics, the demo's digits", False, "scikit-learn"),
     ("captum", "Grad-CAM", False, "captum"),
