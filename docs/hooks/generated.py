@@ -65,10 +65,10 @@ def chips() -> str:
         "# Chips\nOne card a chip, from its file in `hw_sim/chips`. A price is joules an event; its kind says whether"
         " somebody measured, simulated or assumed it.\n"
     ]
-    return "\n".join([*parts, *(generated_card(name) for name in chip_names())])
+    return "\n".join([*parts, *(_card(name) for name in chip_names())])
 
 
-def generated_card(name: str) -> str:
+def _card(name: str) -> str:
     """Returns the card of one chip."""
     from neurokit.hw_sim.chips.file import load_chip
     from neurokit.hw_sim.chips.profile import chip_card

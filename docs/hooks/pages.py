@@ -10,6 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, files: File
     return LINK.sub(resolved, markdown)
 
 
+@cache
 def _outside() -> dict[str, str]:
     """Returns the files outside docs/ that are pages, and where in the site."""
     found = dict(ELSEWHERE)
