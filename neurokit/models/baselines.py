@@ -8,11 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from neurokit.data.puppets.names import CLASSES
-from neurokit.models.common.ports import imagenet_image
+from neurokit.models.common.classifier import image_classifier
 from neurokit.spec import MODELS, ModelSpec
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 
@@ -81,27 +80,14 @@ def network(name: str) -> nn.Module:
 
 def _spec(name: str, size: int) -> ModelSpec:
     """Returns a baseline on images of a size."""
-    shape = (3, size, size)
-
-    def build() -> nn.Module:
-        from neurokit.data.synthetic import images
-        from neurokit.models.common.untrained import build_untrained
-
-        return build_untrained(lambda: network(name), images(2, (3, *(BASELINES[name].smallest,) * 2)))
-
-    def example(batch: int, time_steps: int, seed: int) -> torch.Tensor:
-        from neurokit.data.synthetic import images
-
-        return images(batch, shape, seed)
-
-    return ModelSpec(
-        name=name,
-        build=build,
-        inputs=(imagenet_image(shape),),
-        classes=CLASSES,
+    row = BASELINES[name]
+    return image_classifier(
+        name,
+        (3, size, size),
+        lambda: network(name),
+        (2, 3, row.smallest, row.smallest),
         description="baseline of HaSPeR, 15 hand-shadow puppets",
-        source=f"{BASELINES[name].source}; torchvision",
-        example=example,
+        source=f"{row.source}; torchvision",
         small=partial(small, name),
     )
 

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from neurokit.data.puppets.names import CLASSES as PUPPETS
-from neurokit.models.common.ports import imagenet_image
+from neurokit.models.common.classifier import image_classifier
 from neurokit.spec import ModelSpec, register_model
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 SHAPE = (3, 224, 224)
@@ -67,25 +66,12 @@ def _spec(
     make: Callable[[], nn.Module],
     small: Callable[[], ModelSpec],
 ) -> ModelSpec:
-    def build() -> nn.Module:
-        from neurokit.data.synthetic import images
-        from neurokit.models.common.untrained import build_untrained
-
-        # Without statistics to match, random weights let the signal fade to nothing, where every comparison passes.
-        return build_untrained(make, images(4, SMALL_SHAPE))
-
-    def example(batch: int, time_steps: int, seed: int) -> torch.Tensor:
-        from neurokit.data.synthetic import images
-
-        return images(batch, shape, seed)
-
-    return ModelSpec(
-        name=name,
-        build=build,
-        inputs=(imagenet_image(shape),),
-        classes=PUPPETS,
+    return image_classifier(
+        name,
+        shape,
+        make,
+        (4, *SMALL_SHAPE),
         description="convolutional network, 15 hand-shadow puppets",
         source=source,
-        example=example,
         small=small,
     )

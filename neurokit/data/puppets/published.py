@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch.utils.data import Dataset
 
 from neurokit.data.folders import Progress, read_folder
-from neurokit.data.labelled import Labelled
+from neurokit.data.puppets.in_memory import LabelledPictures
 from neurokit.data.puppets.names import CLASSES
 from neurokit.errors import InputError
 
 
-class HandShadows(Dataset[tuple[torch.Tensor, int]]):
+class HandShadows(LabelledPictures):
     """One split of the HaSPeR images, grey and in one size.
 
     Attributes:
@@ -55,16 +54,6 @@ class HandShadows(Dataset[tuple[torch.Tensor, int]]):
         self.name = f"HaSPeR {split} ({len(self.labels)} images, {size}x{size})"
         if thresholded:
             self.images = _thresholded(self.images)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        return self.images[index], int(self.labels[index])
-
-    def labelled(self) -> Labelled:
-        """Returns the set as arrays, as scoring an artifact takes it."""
-        return Labelled(self.images.numpy(), self.labels.numpy(), self.name)
 
 
 def split_folder(root: str | Path, split: str) -> Path:

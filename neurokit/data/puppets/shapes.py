@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch.utils.data import Dataset
 
-from neurokit.data.labelled import Labelled
+from neurokit.data.puppets.in_memory import LabelledPictures
 from neurokit.data.puppets.names import CLASSES
 from neurokit.data.puppets.render import Split, Strokes, render
 
 
-class PuppetShapes(Dataset[tuple[torch.Tensor, int]]):
+class PuppetShapes(LabelledPictures):
     """Synthetic hand-shadow puppets of the 15 classes, drawn when the set is made.
 
     Attributes:
@@ -34,13 +33,3 @@ class PuppetShapes(Dataset[tuple[torch.Tensor, int]]):
         self.labels = torch.from_numpy(labels)
         self.classes = CLASSES
         self.name = f"synthetic puppets ({strokes}, {split}, {per_class} a class, {size}x{size}, seed {seed})"
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        return self.images[index], int(self.labels[index])
-
-    def labelled(self) -> Labelled:
-        """Returns the set as arrays, as scoring an artifact takes it."""
-        return Labelled(self.images.numpy(), self.labels.numpy(), self.name)

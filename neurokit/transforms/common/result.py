@@ -38,11 +38,16 @@ class Converted:
     top1_agreement: float | None
     notes: tuple[str, ...] = ()
 
+    @property
+    def what(self) -> str:
+        """What the network has become, in words."""
+        return f"{self.neurons} ReLU layers as IF neurons"
+
     def summary(self) -> str:
         """Returns one line on how near it comes to its source."""
         same = "" if self.top1_agreement is None else f", top-1 agreement {self.top1_agreement:.0%}"
         return (
-            f"{self.neurons} ReLU layers as IF neurons over {self.spec.time_steps} steps: output error "
+            f"{self.what} over {self.spec.time_steps} steps: output error "
             f"{self.error:.2g} (relative L2) against the network without spikes on {self.samples} samples{same}"
         )
 
@@ -83,10 +88,15 @@ def result(
     with torch.no_grad():
         found = net(x.unsqueeze(0).expand(time_steps, *x.shape))
     functional.reset_net(net)
+    error, same = closeness(found, reference)
+    return Converted(over_time(spec, net, time_steps), neurons, len(x), error, same, tuple(notes))
+
+
+def closeness(found: Tensor, reference: Tensor) -> tuple[float, float | None]:
+    """Returns the relative L2 error of outputs, and the top-1 agreement, or None where there is a single output."""
     classes = reference.dim() > 1 and reference.shape[-1] > 1
     same = top1_agreement(found.numpy(), reference.numpy()) if classes else None
-    error = float((found - reference).norm() / reference.norm().clamp_min(1e-30))
-    return Converted(over_time(spec, net, time_steps), neurons, len(x), error, same, tuple(notes))
+    return float((found - reference).norm() / reference.norm().clamp_min(1e-30)), same
 
 
 def calibration_inputs(spec: ModelSpec, given: Tensor | None) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 from neurokit.errors import Unsupported
 from neurokit.spec import ModelSpec
+from neurokit.transforms.common.refusals import no_relus
 from neurokit.transforms.transform import Option, Transformed, TransformInfo, register_transform
 
 
@@ -26,10 +27,7 @@ class RateCoding:
 
     def check(self, spec: ModelSpec, settings: Mapping[str, Any]) -> Sequence[Unsupported]:
         """Returns why the model cannot be rate coded, as far as its specification tells."""
-        if not spec.spiking:
-            return []
-        fix = "give a network of convolutions or linear layers with ReLUs between them"
-        return [Unsupported("", spec.name, "it is a spiking network", fix)]
+        return [no_relus(spec, "it is a spiking network")] if spec.spiking else []
 
     def apply(self, spec: ModelSpec, settings: Mapping[str, Any]) -> Transformed:
         """Converts the network and states its error against the source."""

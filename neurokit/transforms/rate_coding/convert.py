@@ -10,8 +10,6 @@ converter takes modules that it can trace by name; this one takes whatever neuro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from spikingjelly.activation_based import functional, neuron
@@ -20,39 +18,20 @@ from torch import Tensor, fx, nn
 from neurokit.capture.reference import example_input
 from neurokit.errors import InputError
 from neurokit.spec import ModelSpec
-from neurokit.tasks.choice import top1_agreement
 from neurokit.transforms.common.graph import Watch, relu_graph
-from neurokit.transforms.common.result import image_in_every_step
+from neurokit.transforms.common.result import Converted, closeness, image_in_every_step
 
 PERCENTILE = 99.9
 SAMPLES = 4
 
 
-@dataclass(frozen=True)
-class RateCoded:
-    """A converted network, and how near it comes to its source on the calibration samples.
+class RateCoded(Converted):
+    """A network converted by rates, and how near it comes to its source on the calibration samples."""
 
-    Attributes:
-        spec: The spiking network: one image in every step, the mean of the outputs.
-        neurons: Number of ReLUs that were replaced.
-        samples: Number of samples compared.
-        error: Relative L2 error of the outputs after T steps.
-        top1_agreement: Share of samples with the same strongest output, or None for a single output.
-    """
-
-    spec: ModelSpec
-    neurons: int
-    samples: int
-    error: float
-    top1_agreement: float | None
-
-    def summary(self) -> str:
-        """Returns one line on how near it comes to its source."""
-        same = "" if self.top1_agreement is None else f", top-1 agreement {self.top1_agreement:.0%}"
-        return (
-            f"rate code of {self.neurons} ReLU layers over {self.spec.time_steps} steps: output error {self.error:.2g} "
-            f"(relative L2) against the network without spikes on {self.samples} samples{same}"
-        )
+    @property
+    def what(self) -> str:
+        """What the network has become, in words."""
+        return f"rate code of {self.neurons} ReLU layers"
 
 
 class RateNeuron(nn.Module):
@@ -134,10 +113,7 @@ def _fidelity(net: nn.Module, x: Tensor, reference: Tensor, steps: int) -> tuple
     with torch.no_grad():
         total = sum((net(x) for _ in range(steps - 1)), net(x)) / steps
     functional.reset_net(net)
-    error = float((total - reference).norm() / reference.norm().clamp_min(1e-30))
-    if reference.dim() < 2 or reference.shape[-1] < 2:
-        return error, None
-    return error, top1_agreement(total.numpy(), reference.numpy())
+    return closeness(total, reference)
 
 
 def _spec(spec: ModelSpec, net: fx.GraphModule, steps: int) -> ModelSpec:
