@@ -96,10 +96,10 @@ def test_every_neuron_fires_ones_and_starts_at_half_its_threshold(small_relus):
 
 def test_the_rate_is_that_of_torchs_one_cycle():
     optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0)
-    steps = 5001
+    steps = 501
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1.0, total_steps=steps, pct_start=0.1)
     for step in range(steps):
-        assert one_cycle(step / (steps - 1)) == pytest.approx(schedule.get_last_lr()[0], abs=2e-3)
+        assert one_cycle(step / (steps - 1)) == pytest.approx(schedule.get_last_lr()[0], abs=0.02)
         optimiser.step()
         if step < steps - 1:
             schedule.step()
