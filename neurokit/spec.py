@@ -257,6 +257,7 @@ class ModelSpec:
         large: Whether its module takes more than a gigabyte; what goes over the whole zoo builds it only when asked.
         small: Returns a model of the same parts, few of each and on small inputs, which checks of the whole zoo take
             for this one; models that share it are checked once. Default is the model itself.
+        pretrained: If given, puts the weights that somebody publishes for it into what `build` returned, in place.
     """
 
     name: str
@@ -285,6 +286,7 @@ class ModelSpec:
     exact_bits: int | None = None
     large: bool = False
     small: Callable[[], ModelSpec] | None = None
+    pretrained: Callable[[nn.Module], None] | None = None
 
     def __post_init__(self) -> None:
         if self.task is None and self.classes:
