@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -52,12 +53,16 @@ def main() -> None:
     )
     parser.add_argument("--epochs", type=int, help="another number of passes")
     parser.add_argument("--seconds", type=float, help="seconds of each part, in the place of passes")
+    parser.add_argument("--batch", type=int, default=64, help="pictures a step, of a conversion")
+    parser.add_argument("--rate", type=float, default=2e-3, help="largest learning rate, of a conversion")
+    parser.add_argument("--tag", default="", help="behind the name of what a conversion writes")
+    parser.add_argument("--no-record", action="store_true", help="no CUDA graphs")
     parser.add_argument("--weights", type=Path, help="weights of the float network, where it is trained already")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     torch.backends.cudnn.benchmark = True
-    if given.weights is not None:
+    if given.weights is not None and not (given.out / f"{FLOAT}.safetensors").exists():
         shutil.copyfile(given.weights, given.out / f"{FLOAT}.safetensors")
     if len(given.parts) > 1:
         several(given)
@@ -77,6 +82,7 @@ def main() -> None:
 def several(given: argparse.Namespace) -> None:
     """Trains the float network and those that spike from the start at once, and then the converted ones."""
     own = [sys.executable, __file__, "--out", str(given.out), "--device", given.device]
+    own += [f"--batch={given.batch}", f"--rate={given.rate}", *(["--no-record"] if given.no_record else [])]
     own += [f"--{name}={getattr(given, name)}" for name in ("epochs", "seconds") if getattr(given, name) is not None]
     running = [subprocess.Popen([*own, "--parts", name]) for name in given.parts if name in DIRECT]
     if "float" in given.parts:
@@ -196,22 +202,30 @@ def train_direct(given: argparse.Namespace, name: str) -> dict[str, Any]:
 def train_converted(given: argparse.Namespace, steps: int, levels: int) -> dict[str, Any]:
     """Converts the float network to T steps, by way of L levels (0: T), and trains it on."""
     begun = time.perf_counter()
-    name = f"qcfs-{steps}" + (f"-of-{levels}" if levels else "")
+    name = f"qcfs-{steps}" + (f"-of-{levels}" if levels else "") + given.tag
     spec = load(FLOAT, weights=given.out / f"{FLOAT}.safetensors")
     x, y = data("train")
     training = Training(
         _epochs(given, LEVEL_EPOCHS),
         _epochs(given, EPOCHS[steps]),
-        2e-3,
-        64,
+        given.rate,
+        given.batch,
         augment=posed,
         device=given.device,
         seconds=given.seconds and _LEVELS_SHARE * given.seconds,
         spiking_seconds=given.seconds and (1 - _LEVELS_SHARE) * given.seconds,
+        recorded=given.device != "cpu" and not given.no_record,
     )
     calibration = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:256]]
     keep = given.out / f"{name}.safetensors"
-    done = converted(spec, steps, calibration, levels=levels, data=(x, y), training=training, keep=keep)
+    try:
+        done = converted(spec, steps, calibration, levels=levels, data=(x, y), training=training, keep=keep)
+    except RuntimeError as error:
+        if not training.recorded:
+            raise
+        print(f"{name}: steps cannot be recorded ({error}); they are launched one by one", file=sys.stderr, flush=True)
+        left = [] if given.seconds is None else [f"--seconds={given.seconds - (time.perf_counter() - begun)}"]
+        os.execv(sys.executable, [sys.executable, *sys.argv, "--no-record", *left])  # CUDA may be of no more use here
     right = _worth(done.spec.build().to(given.device), given.device, _repeated(steps))
     seconds = time.perf_counter() - begun
     return {"network": name, "time_steps": steps, **right, "seconds": seconds, "notes": done.notes}

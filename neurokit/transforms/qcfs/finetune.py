@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,9 @@ from torch import Tensor, fx, nn
 
 from neurokit.errors import InputError
 from neurokit.transforms.common.graph import set_norms_training
+from neurokit.transforms.qcfs.recorded import Recorded
+
+Step = Callable[[Tensor, Tensor | None], None]
 
 _LEAST_SCALE = 1e-4
 
@@ -34,6 +38,8 @@ class Training:
         seconds: Largest wall time of the training with levels, or None. The rate falls to nothing by then, so the
             weights are usable; but how far they came depends on the machine.
         spiking_seconds: The same of the training as the spiking network.
+        recorded: Whether steps are replayed as a CUDA graph (`recorded.py`); the last batch of an epoch, where it is
+            smaller, is left out then.
     """
 
     epochs: int = 4
@@ -46,6 +52,7 @@ class Training:
     device: str = "cpu"
     seconds: float | None = None
     spiking_seconds: float | None = None
+    recorded: bool = False
 
     def __post_init__(self) -> None:
         given = (self.learning_rate, _limit(self.seconds), _limit(self.spiking_seconds))
@@ -55,6 +62,8 @@ class Training:
                 f"{self.learning_rate}",
                 expected="epochs of 0 or more, and positive numbers",
             )
+        if self.recorded and not self.device.startswith("cuda"):
+            raise InputError(f"training recorded on {self.device!r}", expected="a GPU", fix="leave recorded away")
 
 
 def train(
@@ -122,23 +131,33 @@ def _fit(
     time_steps: int | None,
 ) -> int:
     """Trains for the epochs or the seconds, whichever end first; returns how many samples were shown."""
-    optimiser = torch.optim.AdamW(net.parameters(), how.learning_rate, weight_decay=0.0)
-    scales = [parameter for name, parameter in net.named_parameters() if name.endswith("scale")]
+    rate = torch.tensor(how.learning_rate, device=x.device) if how.recorded else how.learning_rate
+    optimiser = torch.optim.AdamW(net.parameters(), rate, weight_decay=0.0, capturable=how.recorded)
     seconds = _limit(how.seconds if time_steps is None else how.spiking_seconds)
+    step: Step = partial(_step, net, teacher, optimiser, time_steps)
     begun, shown = time.perf_counter(), 0
     for _ in range(epochs):
-        for rows in torch.randperm(len(x)).split(how.batch):
+        for rows in torch.randperm(len(x), device=x.device).split(how.batch):
             share = max(shown / (epochs * len(x)), (time.perf_counter() - begun) / seconds)
             if share >= 1:
                 return shown
-            for group in optimiser.param_groups:
-                group["lr"] = how.learning_rate * one_cycle(share)
-            _step(net, teacher, optimiser, _varied(x[rows], how), None if y is None else y[rows], time_steps)
             shown += len(rows)
-            with torch.no_grad():
-                for scale in scales:
-                    scale.clamp_(min=_LEAST_SCALE)
+            if how.recorded and len(rows) < min(how.batch, len(x)):
+                continue
+            _set_rate(optimiser, how.learning_rate * one_cycle(share))
+            given, labels = _varied(x[rows], how), None if y is None else y[rows]
+            if how.recorded and not isinstance(step, Recorded):
+                step = Recorded(step, given, labels)
+            step(given, labels)
     return shown
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimiser.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def _limit(seconds: float | None) -> float:
@@ -149,9 +168,9 @@ def _step(
     net: nn.Module,
     teacher: nn.Module,
     optimiser: torch.optim.Optimizer,
+    time_steps: int | None,
     given: Tensor,
     labels: Tensor | None,
-    time_steps: int | None,
 ) -> None:
     with torch.no_grad():
         wanted = teacher(given).log_softmax(1)
@@ -163,6 +182,10 @@ def _step(
     nn.utils.clip_grad_norm_(net.parameters(), 1.0)
     optimiser.step()
     functional.reset_net(net)
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if name.endswith("scale"):
+                parameter.clamp_(min=_LEAST_SCALE)
 
 
 def _varied(x: Tensor, how: Training) -> Tensor:

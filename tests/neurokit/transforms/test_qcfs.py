@@ -122,6 +122,24 @@ def test_training_ends_with_its_seconds(small_relus):
         Training(seconds=0.0)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+def test_recorded_steps_train_as_launched_ones(small_relus):
+    x = images(64, SHAPE, 5)
+    with torch.no_grad():
+        y = small_relus.build()(x).argmax(1)
+    nets = []
+    for recorded in (False, True):
+        how = Training(5, 5, 1e-2, 16, device="cuda", recorded=recorded)
+        nets.append(converted(small_relus, 2, x, data=(x, y), training=how).spec)
+    right = [float((run(spec, x, 2).argmax(1) == y).float().mean()) for spec in nets]
+    assert min(right) > 0.8
+
+
+def test_recording_without_a_gpu_is_one_line():
+    with pytest.raises(InputError, match="recorded on 'cpu'"):
+        Training(recorded=True)
+
+
 @pytest.fixture(scope="module")
 def trained(small_relus, tmp_path_factory):
     """The network, trained on for T=2 on its own answers as labels, by way of a file."""
