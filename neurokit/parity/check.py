@@ -107,7 +107,8 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
         fixed = artifact.manifest.options.get("batch")
         exact = artifact.manifest.numerics == "exact"
         size = fixed if isinstance(fixed, int) else None
-        batches = judge_batches(probe, vectors, size, tolerance, exact, (outputs, spikes))
+        relative = tolerance if probe.batch_tolerance is None else probe.batch_tolerance
+        batches = judge_batches(probe, vectors, size, relative, exact, (outputs, spikes))
     faults += [*batches.faults, *(free.faults if free else ()), *covering.faults]
     return report_of(
         artifact,

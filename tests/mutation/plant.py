@@ -163,7 +163,7 @@ def planted(artifact: Artifact, fault: str, out: Path, steps: int) -> Artifact:
         FILE_FAULTS[fault](manifest, vectors)
     elif fault:
         {**FAULTS, **INT8_FAULTS}[fault](Graph(model, manifest, steps))
-    if fault:
+    if fault and fault not in FILE_FAULTS:
         del model.metadata_props[:]  # a faulty exporter would write the same into both: they must not give it away
     with write_artifact(out, force=True) as draft:
         onnx.save(model, str(draft.path / "model.onnx"))
@@ -206,7 +206,7 @@ def judge(artifact: Artifact, name: str, form: str, fault: str, x: np.ndarray, y
         verdict, why, bound = report.verdict, next(iter(report.notes), ""), report.output_tolerance
     except Exception as problem:
         verdict, why, bound = "refused", str(problem)[:120], 0.0
-    return Row(name, form, fault, verdict, error, why, 0.0 if fault or form == EXACT else bound)
+    return Row(name, form, fault, verdict, error, why, 0.0 if fault or form in (EXACT, INT8) else bound)
 
 
 def reference(artifact: Artifact, form: str, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:

@@ -78,8 +78,6 @@ _manifest("reduction over time", "target_info", "time_output", change=lambda v: 
 _manifest("how the input is given", "target_info", "time_input", change=lambda v: "image")
 _manifest("reset policy", "reset_policy", change=lambda v: "never")
 _manifest("model", "model", "name", change=lambda v: "another")
-_head("bounds a million times wider", lambda h: [e.__setitem__("bound", e["bound"] * 1e6 + 1.0) for e in h["layers"]])
-_head("bounds of the outputs wider", lambda h: h.__setitem__("output_bounds", dict.fromkeys(h["output_bounds"], 1e3)))
 _head("threshold of a layer", lambda h: h["layers"][0]["parameters"].__setitem__("v_threshold", 0.9))
 _head("initial membrane of a layer", lambda h: h["layers"][0].__setitem__("init", 0.25))
 _head("a layer left out", lambda h: h["layers"].pop())
