@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurokit.data.puppets.names import CLASSES
-from neurokit.spec import ModelSpec, TensorSpec, register_model
+from neurokit.spec import ModelSpec, Pretrained, TensorSpec, register_model
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,8 @@ def puppets_mobilenet_v2_035() -> ModelSpec:
     from neurokit.models.common.pretrained import load_shipped
 
     spec = _spec("puppets_mobilenet_v2_035", _MOBILENET, 64, _SHADOW_IS_ONE, _mobilenet_035, small_mobilenet)
-    return replace(spec, pretrained=partial(load_shipped, path=Path(__file__).parent / f"{spec.name}.safetensors"))
+    path = Path(__file__).parent / f"{spec.name}.safetensors"
+    return replace(spec, pretrained=Pretrained(partial(load_shipped, path=path)))
 
 
 @register_model
@@ -66,7 +67,7 @@ def _of_imagenet(name: str, source: str, published: str) -> ModelSpec:
     from neurokit.models.common.pretrained import load_torchvision
 
     spec = _spec(name, source, 224, _IMAGENET, partial(_published, published), small_mobilenet)
-    return replace(spec, pretrained=lambda module: load_torchvision(module.network, published))
+    return replace(spec, pretrained=Pretrained(lambda module: load_torchvision(module.network, published), False))
 
 
 def _published(name: str) -> nn.Module:

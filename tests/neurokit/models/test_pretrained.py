@@ -11,6 +11,7 @@ from torchvision.models import get_model
 from neurokit.errors import WeightsError
 from neurokit.loading import load
 from neurokit.models.baselines import BASELINES
+from neurokit.soundness import has_random_weights
 from neurokit.spec import MODELS
 
 NAME = "mobilenet_v3_small"
@@ -33,8 +34,13 @@ def test_everything_but_the_last_layer_is_the_published_one(server):
     assert given["classifier.3.weight"].shape[0] == 15
 
 
-def test_the_specification_says_so():
-    assert load(NAME, weights="pretrained").options["weights"] == "pretrained"
+def test_the_specification_says_so_and_a_last_layer_at_random_is_warned_of():
+    spec = load(NAME, weights="pretrained")
+    assert spec.options["weights"] == "pretrained but for the last layer"
+    assert has_random_weights(spec)
+    whole = load("puppets_ms_resnet34", weights="pretrained")
+    assert whole.options["weights"] == "pretrained"
+    assert not has_random_weights(whole)
 
 
 def test_without_a_network_it_is_one_line(monkeypatch, tmp_path):

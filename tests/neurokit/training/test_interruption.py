@@ -64,7 +64,7 @@ def test_the_command_ends_with_130_and_says_how_to_go_on(tmp_path):
     command += ["--recipe", "scratch", "--epochs", "50", "--out", "out"]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     heard = ""
-    while "epoch 1 of 50" not in heard:
+    while "epoch 2 of 50" not in heard:
         line = running.stderr.readline()
         assert line, heard
         heard += line
