@@ -142,13 +142,15 @@ def _wins(found: dict[str, Any]) -> str:
     A lower bound above int8's joules loses for certain. One below it wins only if what has no price there costs less
     than the rest; the table says how much that leaves for each graded event.
     """
-    near = [steps for steps, said in _by_steps(found).items() if said["accuracy"] >= _least(found)]
-    rows = {steps: said for steps, said in _by_steps(found).items() if steps in near[:2]}
-    if not rows or not near:
+    near = {f"T={steps}": said for steps, said in _by_steps(found).items() if said["accuracy"] >= _least(found)}
+    rows = dict(list(near.items())[:2])
+    direct = found.get("direct", {}).items()
+    rows |= {f"{n}, T={said['time_steps']}": said for n, said in direct if said["accuracy"] >= _least(found)}
+    if not near:
         return ""
-    head = "| T | test pictures | chip | joules with a price, of int8's | a graded event may cost | |"
+    head = "| network | test pictures | chip | joules with a price, of int8's | a graded event may cost | |"
     lines, verdicts = [head, "|---|---|---|---|---|---|"], dict[str, list[str]]()
-    for steps, said in rows.items():
+    for name, said in rows.items():
         bar = said["device"]["joules"][0]
         for chip, priced in said["chips"].items():
             if priced["joules"] is None:
@@ -156,16 +158,16 @@ def _wins(found: dict[str, Any]) -> str:
             value, graded = priced["joules"][0], said["totals"].get("graded_events", 0)
             free = bool(graded) and any("graded_event" in line for line in priced["unpriced"])
             left = label((bar - value) / graded, "J") if free and value < bar else "-"
-            verdict = "loses" if value >= bar else "undecided" if priced["unpriced"] or not priced["fits"] else "wins"
-            verdicts.setdefault(verdict, []).append(f"{chip} at T={steps}")
-            cells = (steps, f"{said['accuracy']:.2%}", chip, f"{value / bar:.2g}", left, verdict)
+            verdict = (
+                "loses" if value >= bar else "is undecided" if priced["unpriced"] or not priced["fits"] else "wins"
+            )
+            verdicts.setdefault(verdict, []).append(f"{chip} ({name})")
+            cells = (name, f"{said['accuracy']:.2%}", chip, f"{value / bar:.2g}", left, verdict)
             lines.append(f"| {' | '.join(map(str, cells))} |")
-    said = "; ".join(f"{name} on {', '.join(places)}" for name, places in sorted(verdicts.items()))
-    said = said.replace("undecided on", "is undecided on")
-    steps = ", ".join(map(str, near))
+    said = "; ".join(f"{verdict} on {', '.join(places)}" for verdict, places in sorted(verdicts.items(), reverse=True))
     sentence = (
-        f"Against int8 on {next(iter(rows.values()))['device']['name']} spiking {said} (undecided: cheaper by all that "
-        f"has a price there, and something has none); accuracy is within 2 points of float at T = {steps}."
+        f"Against int8 on {next(iter(rows.values()))['device']['name']} spiking {said}. Undecided: cheaper by all that "
+        f"has a price there, and something has none. Accuracy is within 2 points of float at {', '.join(near)}."
     )
     return "\n".join(["## Where spiking wins and where it loses", sentence, "", *lines])
 
