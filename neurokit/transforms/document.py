@@ -1,4 +1,4 @@
-"""docs/attention-calibration.md: every calibration from its card; `python -m neurokit.transforms.document` writes it."""
+"""docs/attention-calibration.md, from the cards of the calibrations; `python -m neurokit.transforms.document`."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ one factor for every row and set, from constants or from the masses of the sets,
 | form | what it is | where |
 |---|---|---|
 | definition | weights after the softmax, multiplied, rows divided by their sums | `weigh` |
-| deployed | what is added to the scores: a constant is part of the mask, which layers of one setting share | `added`, every graph |
-| without a matrix | attention a set at a time, joined by log-sum-exps with the factors | `merged`, any kernel that gives them |
+| deployed | what is added to the scores; a constant is part of the mask, which layers share | `added`, every graph |
+| without a matrix | attention a set at a time, joined by log-sum-exps and factors | `merged`, any kernel |
 
     neurokit export tiny_lm --target onnx-step --transform zerotuning:gamma=4,layers=1-2,heads=0,3 --out build/zero
     neurokit export tiny_lm --target onnx-step --transform zerotuning:file=heads.toml --out build/zero
     neurokit export tiny_vlm --target onnx-step --transform var:dims=3,17,tau=2 --transform act:beta=0.3 --out build/vlm
     neurokit run build/vlm --prompt-ids 1,17,33,250,... --input pixel_values=picture.npy
 
-In Python `nk.capture("tiny_lm", transforms=["zerotuning:gamma=4", "act"])`; several are applied in order, and each sees
-the weights that those before it have made. Settings are in the manifest; `neurokit verify` holds the calibrated artifact
-to the calibrated reference, on a machine without torch as well. Masses are products of the weights with the sets'
-columns, where a log-sum-exp a set would be the same number: runtimes have a fast softmax and a slow logarithm of sums.
+In Python `nk.capture("tiny_lm", transforms=["zerotuning:gamma=4", "act"])`; several are applied in order, and each
+sees the weights that those before it have made. Settings are in the manifest; `neurokit verify` holds the calibrated
+artifact to the calibrated reference, on a machine without torch as well. Masses are products of the weights with the
+sets' columns, where a log-sum-exp a set would be the same number: runtimes have a fast softmax and a slow logarithm of sums.
 
 - Heads are query heads. A file of heads (`neurokit heads`, `neurokit.attention.scopes`) may name other heads in each
   layer, and the settings that were chosen with them; one that counts key and value heads is refused.
 - Texts of a batch are independent, and padding on the left is no token: sets are masks by position.
 - What must be remembered of a prompt is a state of the artifact (`act_sink2`, `var_sink2`, `gift_saliency`).
-- Heads and layers outside of the scope are equal to the plain model's bit for bit; a neutral setting is the plain model.
+- Heads and layers outside of the scope are equal to the plain model's bit for bit; a neutral setting is that model.
 - A method that looks at a whole prompt is fed it in one call; `--chunk` is refused then.
 
 A model with dense softmax attention is a host: every decoder of [language-models.md](language-models.md), `tiny_vlm`

@@ -77,8 +77,10 @@ class TimeText(nn.Module):
         """Returns `[B, width]` for times `[B]` and texts `[B, pooled]`."""
         half = _FREQUENCIES // 2
         rate = torch.exp(-math.log(10000.0) * torch.arange(half, device=time.device) / half)
-        angle = _STEPS * time[:, None] * rate
-        return self.timestep_embedder(torch.cat([angle.cos(), angle.sin()], -1)) + self.text_embedder(pooled)
+        # Angles are float32 whatever the network's type, as in the public code: they go to 1000.
+        angle = (_STEPS * time).float()[:, None] * rate
+        waves = torch.cat([angle.cos(), angle.sin()], -1) + pooled.new_zeros(1)
+        return self.timestep_embedder(waves) + self.text_embedder(pooled)
 
 
 class Gelu(nn.Module):
