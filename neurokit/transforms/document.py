@@ -28,7 +28,7 @@ one factor for every row and set, from constants or from the masses of the sets,
 In Python `nk.capture("tiny_lm", transforms=["zerotuning:gamma=4", "act"])`; several are applied in order, and each
 sees the weights that those before it have made. Settings are in the manifest; `neurokit verify` holds the calibrated
 artifact to the calibrated reference, on a machine without torch as well. Masses are products of the weights with the
-sets' columns, where a log-sum-exp a set would be the same number: runtimes have a fast softmax and a slow logarithm of sums.
+sets' columns, where a log-sum-exp a set would be the same number: runtimes have a fast softmax and a slow logarithm.
 
 - Heads are query heads. A file of heads (`neurokit heads`, `neurokit.attention.scopes`) may name other heads in each
   layer, and the settings that were chosen with them; one that counts key and value heads is refused.
