@@ -288,7 +288,7 @@ class ModelSpec:
         token_work: If given, returns what the token behind so many others costs, part by part.
         exact_bits: Bits of a weight where the model is meant in its exact form (the transform `exact`), or None.
         large: Whether its module takes more than a gigabyte; what goes over the whole zoo builds it only when asked.
-        small: Returns a model of the same parts, few and small, that checks of the whole zoo take for it; default: itself.
+        small: Returns a model of the same parts, few and small, for checks of the whole zoo; default: itself.
         pretrained: The weights that are published for it, or None.
     """
 
