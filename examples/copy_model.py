@@ -21,50 +21,55 @@ from neurokit.models.decoder.net import Decoder
 from neurokit.models.decoder.one_pass import logits_of, streams
 
 CONFIG = DecoderConfig(
-    vocabulary=64, width=64, inner=64, layers=2, heads=8, kv_heads=8, head_size=16, longest=512, theta=1e4
+    vocabulary=32, width=64, inner=64, layers=2, heads=4, kv_heads=4, head_size=16, longest=512, theta=1e4
 )
-SECONDS = 55.0
-LENGTH, BATCH = 64, 32
+STEPS, LENGTH, BATCH, RATE = 1200, 32, 32, 5e-3
 
 
 def texts(generator: torch.Generator, count: int = BATCH, length: int = LENGTH) -> torch.Tensor:
-    """Draws texts `[count, length]`: every second one repeats a segment of random tokens, the others never do."""
+    """Draws texts `[count, length]`: the first half of them repeat a segment of random tokens, the others do not."""
     ids = torch.randint(1, CONFIG.vocabulary, (count, length), generator=generator)
-    for row in ids[::2]:
-        size = int(torch.randint(8, length // 2 + 1, (), generator=generator))
-        row[:] = row[:size].repeat(-(-length // size))[:length]
+    size = int(torch.randint(length // 4, length // 2 + 1, (), generator=generator))
+    ids[: count // 2] = ids[: count // 2, :size].repeat(1, -(-length // size))[:, :length]
     return ids
 
 
-def train(seconds: float = SECONDS, seed: int = 0, log: bool = False) -> Decoder:
-    """Trains for at most so many seconds of wall time, or until copies are predicted, and returns the network.
-
-    Args:
-        seconds: When it stops at the latest.
-        seed: Seed of weights and texts.
-        log: Whether the losses are printed.
-    """
+def blank(seed: int) -> Decoder:
+    """Returns the untrained network; all embeddings share a component, which heads that look at places live on."""
     torch.manual_seed(seed)
-    net, generator = Decoder(CONFIG), torch.Generator().manual_seed(seed)
+    net = Decoder(CONFIG)
     for name, weight in net.named_parameters():
         if weight.dim() == 2:
             torch.nn.init.normal_(weight, std=1.0 if "embed" in name else weight.shape[1] ** -0.5)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=3e-3, betas=(0.9, 0.95), weight_decay=0.01)
-    start, step = time.monotonic(), 0
-    while (share := (time.monotonic() - start) / seconds) < 1:
+    with torch.no_grad():
+        net.model.embed_tokens.weight[:, 0] = 2.0
+        net.lm_head.weight.mul_(0.3)
+    return net
+
+
+def train(steps: int = STEPS, seed: int = 0, log: bool = False) -> Decoder:
+    """Trains the network and returns it.
+
+    Args:
+        steps: Batches of 32 texts of 32 tokens.
+        seed: Seed of weights and texts.
+        log: Whether the losses are printed.
+    """
+    net, generator, start = blank(seed), torch.Generator().manual_seed(seed), time.monotonic()
+    optimiser = torch.optim.AdamW(net.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.01)
+    for step in range(steps):
         ids = texts(generator)
-        for group in optimiser.param_groups:  # a warm-up, then down to nothing as the time runs out
-            group["lr"] = 3e-3 * min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * share))
+        for group in optimiser.param_groups:  # a warm-up, then half a cosine down to nothing
+            group["lr"] = RATE * min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * step / steps))
         *_, x = streams(net, ids)
         losses = F.cross_entropy(logits_of(net, x)[:, :-1].transpose(1, 2), ids[:, 1:], reduction="none")
         optimiser.zero_grad(set_to_none=True)
         losses.mean().backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
-        step += 1
-        if log and step % 100 == 0:
-            copied, random = losses[::2, LENGTH // 2 :].mean().item(), losses[1::2].mean().item()
-            print(f"{time.monotonic() - start:5.1f} s  step {step}  copies {copied:.3f}  random {random:.3f}")
+        if log and (step + 1) % 200 == 0:
+            copied, random = losses[: BATCH // 2, LENGTH // 2 :].mean().item(), losses[BATCH // 2 :].mean().item()
+            print(f"{time.monotonic() - start:5.1f} s  step {step + 1}  copies {copied:.3f}  random {random:.3f}")
     return net.eval()
 
 
@@ -92,6 +97,6 @@ def save(net: Decoder, out: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/copier"))
-    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--steps", type=int, default=STEPS)
     options = parser.parse_args()
-    save(train(options.seconds, log=True), options.out)
+    save(train(options.steps, log=True), options.out)

@@ -141,7 +141,7 @@ def _wasserstein(labels: Sequence[Sequence[int]], numbers: Sequence[int]) -> flo
 
 
 def _matched(labels: Sequence[Sequence[int]]) -> float:
-    """Pairs that are equal need not be taken out first: by the triangle inequality they are in a best pairing anyway."""
+    """Equal pairs need not be taken out first: by the triangle inequality a best pairing has them."""
     orders = np.array(list(itertools.permutations(range(GROUPS))))
     invented = np.tile(np.arange(GROUPS, GROUPS * (SIZE + 1)), (len(orders), 1))
     named = np.concatenate([orders, invented], 1)[:, np.array(labels)]  # [numberings, groups, words]

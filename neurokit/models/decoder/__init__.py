@@ -198,7 +198,7 @@ def decoder_spec(
 
         return scorer_spec(name, config, lambda: build(config))
 
-    def with_tokens(count: int, rows: Callable[[torch.Tensor], torch.Tensor]) -> ModelSpec:
+    def with_tokens(count: int, rows: Callable[[torch.Tensor, str], torch.Tensor]) -> ModelSpec:
         def more(given: DecoderConfig) -> nn.Module:
             from neurokit.models.decoder.widened import widen
 

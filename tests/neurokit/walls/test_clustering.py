@@ -39,6 +39,7 @@ def _splits(eight, number, known={}):  # noqa: B006 - kept between calls: 12,870
     return known[key]
 
 
+@pytest.mark.slow
 def test_it_is_the_best_of_all_ways_on_20_walls():
     ways = every_way()
     assert len(ways) == WAYS
@@ -81,3 +82,13 @@ def test_equal_points_and_bad_ones():
     for bad, said in ((np.ones((15, 2)), r"\[15, 2\]"), (np.ones(16), r"\[16\]"), (np.full((16, 2), np.nan), "finite")):
         with pytest.raises(InputError, match=said):
             cluster(bad)
+
+
+def test_no_swap_of_two_points_is_better():
+    for seed in range(5):
+        points = np.random.default_rng(seed).normal(size=(16, 6))
+        squared = ((points[:, None] - points) ** 2).sum(-1)
+        found = cluster(points)
+        for a, b in itertools.combinations(range(16), 2):
+            turned = [[{a: b, b: a}.get(point, point) for point in group] for group in found.groups]
+            assert objective(squared, turned) >= found.objective - 1e-12
