@@ -21,16 +21,17 @@ from neurokit.models.decoder.net import Decoder
 from neurokit.models.decoder.one_pass import logits_of, streams
 
 CONFIG = DecoderConfig(
-    vocabulary=32, width=64, inner=64, layers=2, heads=4, kv_heads=4, head_size=16, longest=512, theta=1e4
+    vocabulary=64, width=64, inner=64, layers=2, heads=4, kv_heads=4, head_size=16, longest=512, theta=1e4
 )
-STEPS, LENGTH, BATCH, RATE = 1200, 32, 32, 5e-3
+STEPS, LENGTH, BATCH, RATE = 2000, 32, 32, 5e-3
+COPIES = 12  # texts of a batch that repeat a segment
 
 
 def texts(generator: torch.Generator, count: int = BATCH, length: int = LENGTH) -> torch.Tensor:
-    """Draws texts `[count, length]`: the first half of them repeat a segment of random tokens, the others do not."""
+    """Draws texts `[count, length]`: the first `COPIES` repeat a segment of random tokens, the others do not."""
     ids = torch.randint(1, CONFIG.vocabulary, (count, length), generator=generator)
     size = int(torch.randint(length // 4, length // 2 + 1, (), generator=generator))
-    ids[: count // 2] = ids[: count // 2, :size].repeat(1, -(-length // size))[:, :length]
+    ids[:COPIES] = ids[:COPIES, :size].repeat(1, -(-length // size))[:, :length]
     return ids
 
 
@@ -68,7 +69,7 @@ def train(steps: int = STEPS, seed: int = 0, log: bool = False) -> Decoder:
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
         if log and (step + 1) % 200 == 0:
-            copied, random = losses[: BATCH // 2, LENGTH // 2 :].mean().item(), losses[BATCH // 2 :].mean().item()
+            copied, random = losses[:COPIES, LENGTH // 2 :].mean().item(), losses[COPIES:].mean().item()
             print(f"{time.monotonic() - start:5.1f} s  step {step + 1}  copies {copied:.3f}  random {random:.3f}")
     return net.eval()
 

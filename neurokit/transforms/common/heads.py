@@ -57,6 +57,8 @@ def read_heads(path: str | Path, method: str, host: AttentionHost) -> dict[int, 
         data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}", expected=_EXPECTED) from error
+    if "scope" in data:
+        return _scopes(path, method, host)
     listed = data.get("heads")
     if not isinstance(listed, dict) or not listed:
         raise InputError(f"{path} lists no heads", expected=_EXPECTED)
@@ -78,6 +80,20 @@ def read_heads(path: str | Path, method: str, host: AttentionHost) -> dict[int, 
     if not found:
         raise InputError(f"{path} lists no heads", expected=_EXPECTED)
     return found
+
+
+def _scopes(path: str | Path, method: str, host: AttentionHost) -> dict[int, list[int]]:
+    """Reads the form that `neurokit heads` writes (`neurokit.attention.scopes`)."""
+    from neurokit.attention import scopes
+
+    found = scopes.read_heads(path)
+    if found.method not in ("", method):
+        raise InputError(f"{path} lists heads of {found.method!r}", expected=method)
+    by_layer = found.by_layer(host.layers, host.heads, str(path))
+    other = [at for at in by_layer if at not in host.dense]
+    if other:
+        raise InputError(f"{path}: layer {other[0]} has no dense attention", expected=f"layers {list(host.dense)}")
+    return {at: list(heads) for at, heads in by_layer.items()}
 
 
 def _check_sizes(path: str | Path, data: Mapping[str, Any], host: AttentionHost) -> None:
