@@ -290,6 +290,21 @@ def steps(log: Log) -> None:
         log.add(**row, **compared(gather, ours(), "gather_sdpa"))
 
 
+def spiking(log: Log) -> None:
+    """spiking_tnl on the GPU: the bits of its logits and counts beside those of the CPU, for 2,048 tokens."""
+    from neurokit.loading import load
+
+    spec = load("spiking_tnl")
+    module = spec.build()
+    ids = torch.randint(0, 256, (2, 2048), generator=torch.Generator().manual_seed(0))
+    empty = [torch.zeros(2, *(int(size) for size in state.sizes)) for state in spec.states]
+    with torch.no_grad():
+        here = module(ids, *empty)
+        there = module.cuda()(ids.cuda(), *(x.cuda() for x in empty))
+    same = {name: bool(torch.equal(x, there[name].cpu())) for name, x in here.items()}
+    log.add(part="spiking_tnl", tokens=2048, bits_equal_to_cpu=same)
+
+
 def warm() -> subprocess.Popen[bytes]:
     """Starts to compile flashinfer's kernel in a process of its own, which leaves it in flashinfer's cache."""
     return subprocess.Popen([sys.executable, __file__, "--warm"], stdout=subprocess.DEVNULL)
@@ -312,7 +327,7 @@ def main() -> None:
     if given.warm:
         return warm_here()
     log, compiling = Log(given.out, given.limit), warm()
-    for part in (steps, lightning, lambda log: blocks(log, (65536, 8192, 32768, 131072), False), by_query):
+    for part in (spiking, steps, lightning, lambda log: blocks(log, (65536, 8192, 32768, 131072), False), by_query):
         try:
             part(log)
         except Exception as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -116,6 +117,54 @@ def pattern_mixer(name: str) -> LayerMixer:
         lambda config, layer: PatternAttention(config, name),
         work,
     )
+
+
+def freeze_means(module: nn.Module, ids: Tensor) -> int:
+    """Sets the means that "sale" layers keep to those of a text, layer by layer; calibration runs on the host.
+
+    Args:
+        module: A decoder, in place.
+        ids: Tokens `[B, N]` without padding.
+
+    Returns:
+        The number of layers that were set.
+
+    Raises:
+        InputError: If no layer keeps means, or there is padding.
+    """
+    kept = [part for part in module.modules() if isinstance(part, PatternAttention) and "centre" in part._parameters]
+    if not kept or bool((ids < 0).any()):
+        raise InputError(
+            f"{len(kept)} layers keep means, tokens {list(ids.shape)}", expected="a sale layer, no padding"
+        )
+    empty = [
+        torch.zeros(
+            ids.shape[0], *(n if isinstance(n, int) else 0 for n in state.sizes), dtype=getattr(torch, state.dtype)
+        )
+        for state in module.states  # type: ignore[union-attr]
+    ]
+    with torch.no_grad():
+        for part in kept:  # a layer's input is that of the layers before with their means
+            q, k = _projected(part, lambda: module(ids, *empty))
+            part.get_parameter("centre").copy_(torch.cat([q.mean((0, 2)), k.mean((0, 2))]))
+    return len(kept)
+
+
+def _projected(layer: PatternAttention, run: Callable[[], Any]) -> tuple[Tensor, Tensor]:
+    """Returns the queries and keys that a layer makes in a run."""
+    seen: list[tuple[Tensor, Tensor, Tensor]] = []
+    before = layer.project
+
+    def noted(x: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor, Tensor]:
+        seen.append(before(x, tokens))
+        return seen[-1]
+
+    layer.project = noted  # type: ignore[method-assign]
+    try:
+        run()
+    finally:
+        del layer.project
+    return seen[0][0], seen[0][1]
 
 
 def layers_of(config: DecoderConfig) -> dict[str, list[int]]:

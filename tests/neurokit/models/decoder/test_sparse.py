@@ -16,6 +16,8 @@ from neurokit.cli import main
 from neurokit.errors import InputError, UnknownNameError
 from neurokit.export.onnx.sparse import no_sparse_form
 from neurokit.models.decoder import TINY_DOGE, TINY_LM, decoder_spec
+from neurokit.models.decoder.sparse import freeze_means
+from neurokit.models.decoder.tokens import locate
 from neurokit.transforms import transform
 
 from .oracle import worst
@@ -81,6 +83,26 @@ def test_one_pass_is_chunks_and_steps_and_padding_changes_nothing(mixers, gather
         assert np.isfinite(found).all()
         assert worst(found[:1], reference(mixers)) < 3e-6
         assert worst(found[1, 9:], reference(mixers)[0, :28]) < 3e-6
+
+
+def test_frozen_means_are_those_of_a_text_and_leave_a_whole_budget_dense():
+    spec = spec_of(("sale", "sale"), {"sale": {**SETTINGS["sale"], "thresholds": (0.0,), "cap": 0}})
+    module = spec.build()
+    dense = logits(spec, IDS)
+    assert freeze_means(module, torch.from_numpy(IDS)) == 2
+    layer = module.model.layers[0]
+    tokens = locate(torch.from_numpy(IDS), torch.zeros(1, dtype=torch.int64), module.inverse_frequencies, 0, None, None)
+    with torch.no_grad():
+        q, k, _ = layer.self_attn.project(
+            layer.input_layernorm(module.model.embed_tokens(torch.from_numpy(IDS))), tokens
+        )
+        after = module(torch.from_numpy(IDS), *empty(spec))["logits"].numpy()
+    wanted = torch.cat([q[0].mean(1), k[0].mean(1)])
+    assert torch.allclose(layer.self_attn.centre, wanted, atol=1e-6)
+    assert wanted.abs().max() > 0.1
+    assert worst(after, dense) < 2e-6
+    with pytest.raises(InputError, match="0 layers keep means"):
+        freeze_means(spec_of(("dense",), {}).build(), torch.from_numpy(IDS))
 
 
 def test_what_a_threshold_asks_for_beyond_its_cap_is_counted(monkeypatch):
