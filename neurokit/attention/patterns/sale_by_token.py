@@ -37,7 +37,8 @@ def table(sale: SALE, call: Call) -> tuple[Tensor, Tensor]:
     largest = ratio.view(*ratio.shape[:3], -1, sale.block_k).amax(-1).exp()
     tau = torch.tensor(sale.thresholds, dtype=call.q.dtype, device=call.q.device).view(1, -1, 1, 1)
     passed = torch.logical_and(scored, torch.logical_or(largest > tau, tau < sale.dense_below))
-    return _capped(sale, exact, passed)
+    count = (call.length + sale.block_k - 1) // sale.block_k
+    return _capped(sale, exact[..., :count], passed[..., :count])
 
 
 def _capped(sale: SALE, exact: Tensor, passed: Tensor) -> tuple[Tensor, Tensor]:

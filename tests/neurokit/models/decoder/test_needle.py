@@ -74,7 +74,7 @@ def test_it_is_back_within_one_refresh_at_nine_depths(artifact, prompts):
 
 def test_a_window_of_equal_budget_loses_all_but_the_last(prompts):
     """A threshold that nothing passes leaves the first key and the latest ones, no more than the small cache holds."""
-    settings = {"block_k": 1, "segment": 1, "window": COUNT - 2, "thresholds": (9.0,)}
+    settings = {"block_k": 1, "segment": 1, "window": COUNT - 2, "thresholds": (1e30,)}
     config = DecoderConfig(**SIZES, longest=512, theta=1e30, mixers=("sale",), patterns={"sale": settings})
     spec = decoder_spec("window", config, lambda sizes: fill(blank(sizes)))
     module = spec.build()

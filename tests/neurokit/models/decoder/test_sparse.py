@@ -318,3 +318,26 @@ def test_a_hybrid_in_every_form(artifacts, mixers, form):
 def test_check_lists_every_layer():
     reasons = spec_of(("hip", "dense", "hip"), {"hip": {"block_q": 8}}).sparse.obstacles("gathered")
     assert all("layers 0, 2" in str(reason) for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("pattern=hip,block_k=3,count=4", "a count that block_k divides"),
+        ("pattern=sale,window=40,block_k=32", "block_k divides window"),
+        ("pattern=sale,cap=2", "a cap of 2 blocks"),
+        ("pattern=sale,window=32,block_k=32", "window>=64"),
+        ("pattern=ssa,block=-1", "block=-1"),
+        ("pattern=hip,clusters=4", "no setting 'clusters'"),
+        ("pattern=hpi", "dynamic_mask, hip, lightning"),
+        ("pattern=recycled,count=0,every=-2", "steps >= 0"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_one_line_before_any_file(settings, said, tmp_path, capsys):
+    out = tmp_path / "out"
+    line = ["export", "tiny_lm", "--target", "onnx-step", "--out", str(out), "--option", "attention=gathered"]
+    assert main([*line, "--transform", f"sparse:{settings}"]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+    assert not out.exists()
