@@ -9,7 +9,7 @@ from neurokit.errors import InputError, Unsupported
 from neurokit.spec import ModelSpec
 from neurokit.transforms.transform import Option, Transformed, TransformInfo, register_transform
 
-_SETTINGS = ("block", "block_k", "count", "window", "segment", "cap", "clusters", "every")
+_SETTINGS = ("block", "block_k", "count", "window", "segment", "cap", "clusters", "every", "check_every")
 
 
 @register_transform
@@ -28,9 +28,12 @@ class Sparse:
             "block_k": Option(0, "keys a block of hip and sale; 0 is the pattern's own default"),
             "window": Option(0, "latest keys; 0 is the pattern's own default"),
             "segment": Option(0, "keys that sale scores together; 0 is its own default"),
-            "threshold": Option(0.0, "weight from which sale keeps a block; 0 is its own default"),
+            "threshold": Option(
+                0.0, "weight from which sale keeps a block; cosine at which recycled has a full step; 0 is the default"
+            ),
             "cap": Option(0, "blocks a query of a gathered sale at most; 0 for no cap"),
             "every": Option(0, "of recycled attention: every how many steps one is full; 0 is 10"),
+            "check_every": Option(0, "of recycled attention: every how many steps queries are compared; 0 for never"),
             "clusters": Option(0, "centroids of a routing pattern; 0 is 8"),
         },
     )
@@ -47,7 +50,8 @@ class Sparse:
         assert spec.sparse is not None
         given = {name: settings[name] for name in _SETTINGS if settings[name]}
         if settings["threshold"]:
-            given["thresholds"] = (float(settings["threshold"]),)
+            several = settings["pattern"] != "recycled"
+            given |= {"thresholds": (settings["threshold"],)} if several else {"threshold": settings["threshold"]}
         made = spec.sparse.select(settings["pattern"], given, _layers(settings["layers"]))
         return Transformed(made, ("its weights were made for dense attention: outputs are other ones",))
 
