@@ -5,7 +5,8 @@ import torch
 
 from neurokit.attention import PATTERNS, BlockIndex, Call, attend, pattern
 from neurokit.attention.patterns.routing import Routing
-from neurokit.kernels.attention_path import sparse_attention
+from neurokit.errors import InputError
+from neurokit.kernels.attention_path import pattern_attention, sparse_attention
 
 NEW, GROUPS, HEADS, WIDTH = 48, 2, 4, 16
 #: An instance whose blocks a kernel takes, and queries: sets of tokens have a kernel for one query.
@@ -45,3 +46,24 @@ def test_the_kernel_over_a_selection_is_the_pattern(name):
     assert (out - exact).abs().max() < 2e-5
     dense = attend(*given, call.seen()[None, None], bias)[0]
     assert (dense - exact).abs().max() > 1e-3  # something was left out
+
+
+@pytest.mark.needs_kernel
+@pytest.mark.parametrize("name", ["ssa", "sale", "recycled"])
+def test_padding_and_queries_elsewhere_are_the_definitions(name):
+    chosen, new = CASES[name]
+    q, k, v = (torch.cat([x, x.flip(2)]) for x in (drawn(chosen, NEW).q, drawn(chosen, NEW).k, drawn(chosen, NEW).v))
+    last = NEW - 4  # a cache of fixed size, whose last entries are not filled
+    place = torch.arange(last - new, last)[None] if new == 1 else torch.arange(last)[None]
+    q = q[:, :, place[0]]
+    call = Call(q, k, v, at=place, first=torch.tensor([0, 7]))
+    out = pattern_attention(chosen, call, path="kernel")
+    double = Call(q.double(), k.double(), v.double(), at=place, first=call.first)
+    assert (out - chosen.attend(double)).abs().max() < 2e-5
+    if new > 1:
+        assert (out[1, :, :7] == 0).all()
+
+
+def test_a_mean_of_several_softmaxes_has_no_kernel():
+    with pytest.raises(InputError, match="several softmaxes"):
+        pattern_attention(Routing(torch.zeros(1, 2, WIDTH), 4, "balanced"), drawn(CASES["ssa"][0], NEW))
