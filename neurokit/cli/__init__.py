@@ -30,6 +30,8 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("attention", "neurokit.cli.attention:attention"),
     ("bench", "neurokit.cli.bench:bench"),
     ("explain", "neurokit.cli.explain:explain"),
+    ("heads", "neurokit.cli.heads:heads"),
+    ("score", "neurokit.cli.score:score"),
     ("report", "neurokit.cli.report:report"),
     ("demo", "neurokit.cli.demo:demo"),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -43,6 +43,9 @@ class Loop:
         check_every: Every how many tokens since a full one the states `near` are looked at; 0 for never.
         threshold: Where one of them is at or below it, the token is taken by the full graph.
         near: States `[B]`, the cosines of this token's queries with those of the last full one.
+        whole_prompt: Whether a prompt must be fed in one call.
+        least: Smallest number of tokens of a prompt.
+        image_token: Token that a prompt must have, where visual tokens are looked at; -1 for none.
     """
 
     ids: str
@@ -57,6 +60,9 @@ class Loop:
     check_every: int = 0
     threshold: float = 0.0
     near: tuple[str, ...] = ()
+    whole_prompt: bool = False
+    least: int = 1
+    image_token: int = -1
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], where: str) -> Loop:
@@ -84,7 +90,16 @@ class Loop:
                 expected="both, and every >= 1 or check_every >= 1 with states to look at",
             )
         ports = (str(names[0]), str(names[1]), vocabulary, padding, longest, tuple(stop), full, partial)
-        return cls(*ports, every, check, float(settings.get("threshold", 0.0)), near)
+        made = cls(*ports, every, check, float(settings.get("threshold", 0.0)), near)
+        whole, least, image = (
+            settings.get(key, getattr(made, key)) for key in ("whole_prompt", "least", "image_token")
+        )
+        if type(whole) is not bool or type(least) is not int or type(image) is not int:
+            raise InputError(
+                f"{where} has whole_prompt={whole!r}, least={least!r}, image_token={image!r}",
+                expected="true or false, and whole numbers",
+            )
+        return replace(made, whole_prompt=whole, least=least, image_token=image)
 
 
 @dataclass(frozen=True)
@@ -162,6 +177,15 @@ def left_padded(prompts: Sequence[Sequence[int]], loop: Loop, tokens: int) -> np
         if len(prompt) == 0:
             raise InputError(f"{label} has no token", expected="one token or more")
         check_tokens(prompt, loop, label)
+        if len(prompt) < loop.least:
+            raise InputError(
+                f"{label} has {len(prompt)} tokens, and what its attention is calibrated by ends behind them",
+                expected=f"{loop.least} tokens or more",
+            )
+        if loop.image_token >= 0 and loop.image_token not in prompt:
+            raise InputError(
+                f"{label} has no image token", expected=f"token {loop.image_token}, once for each visual token"
+            )
     if longest + tokens > loop.longest:
         raise InputError(
             f"{longest} tokens of prompt and {tokens} new ones are {longest + tokens}",
@@ -218,6 +242,11 @@ def decode(
     size = ids.shape[1] if chunk is None else chunk
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise InputError(f"the chunk is {chunk!r} tokens", expected="a whole number >= 1")
+    if loop.whole_prompt and size < ids.shape[1]:
+        raise InputError(
+            f"the chunk is {size} tokens, and what calibrates attention is made of a whole prompt",
+            expected=f"{ids.shape[1]} or more, or none",
+        )
     stream.reset(len(ids))
     parts = [ids[:, at : at + size] for at in range(0, ids.shape[1], size)]
     for part in parts:
