@@ -15,7 +15,7 @@ CASES = {
     "hip": (pattern("hip", count=16, block_q=16, block_k=16, window=16), NEW),
     "recycled": (pattern("recycled", count=9, pool=3), 1),
     "routing": (Routing(torch.randn(1, 3, WIDTH, generator=torch.Generator().manual_seed(1)), 8, "nearest"), 1),
-    "sale": (pattern("sale", thresholds=(0.05,), block_q=16, block_k=16, window=16, segment=16), NEW),
+    "sale": (pattern("sale", thresholds=(9.0,), block_q=16, block_k=16, window=16, segment=16), NEW),
     "ssa": (pattern("ssa", block=16, count=2), NEW),
 }
 

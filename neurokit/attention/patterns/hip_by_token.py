@@ -47,7 +47,9 @@ def search(hip: HiP, call: Call, rounds: int) -> Tensor:
         start = torch.where(active, starts.gather(-1, order), start)
         size = torch.where(active, sizes.gather(-1, order), size)
     found = torch.zeros_like(scores, dtype=torch.bool).scatter(-1, start.clamp(max=last), True)
-    found = torch.where((held <= hip.count)[..., None], index < blocks[..., None], found)
+    short = (held <= hip.count)[..., None]  # ONNX Runtime has no Where of truth values
+    every = torch.logical_and(short, index < blocks[..., None])
+    found = torch.logical_or(every, torch.logical_and(short.logical_not(), found))
     end = (held + hip.window + hip.block_k - 1) // hip.block_k
     near = torch.logical_and(index >= (held // hip.block_k)[..., None], index < end[..., None])
     return torch.logical_or(found, near)
