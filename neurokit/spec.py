@@ -209,14 +209,13 @@ class AttentionHost:
 
     Attributes:
         layers: Number of layers.
-        heads: Query heads of each.
-        kv_heads: Key and value heads of each.
+        heads: Query heads of each; `kv_heads` the key and value heads.
         width: Width of the stream.
-        longest: Largest number of tokens of a text.
-        vocabulary: Number of tokens.
+        longest: Largest number of tokens of a text; `vocabulary` how many different ones there are.
         dense: Layers of dense softmax attention, which are the ones that can be calibrated.
         calibrate: Returns the model with one more method in its attention, behind those that are in it.
         image: Whether it marks visual tokens.
+        joint: Whether text and image tokens share one attention whose maps can be read, in the place of causal text.
     """
 
     layers: int
@@ -228,6 +227,7 @@ class AttentionHost:
     dense: tuple[int, ...]
     calibrate: Callable[[Any], ModelSpec]
     image: bool = False
+    joint: bool = False
 
 
 @dataclass(frozen=True)
@@ -243,6 +243,23 @@ class AppliedTransform:
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+# What a specification's options say of its weights, under "weights".
+PRETRAINED, PARTLY = "pretrained", "pretrained but for the last layer"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Weights that somebody publishes for a model.
+
+    Attributes:
+        load: Puts them into what `ModelSpec.build` returned, in place.
+        whole: Whether every layer is trained; else the last one, of other classes, is drawn at random.
+    """
+
+    load: Callable[[nn.Module], None]
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -290,6 +307,7 @@ class ModelSpec:
         large: Whether its module takes more than a gigabyte; what goes over the whole zoo builds it only when asked.
         small: Returns a model of the same parts, few of each and on small inputs, which checks of the whole zoo take
             for this one; models that share it are checked once. Default is the model itself.
+        pretrained: The weights that are published for it, or None.
     """
 
     name: str
@@ -321,6 +339,7 @@ class ModelSpec:
     exact_bits: int | None = None
     large: bool = False
     small: Callable[[], ModelSpec] | None = None
+    pretrained: Pretrained | None = None
 
     def __post_init__(self) -> None:
         if self.task is None and self.classes:
