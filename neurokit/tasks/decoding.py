@@ -96,26 +96,13 @@ class Loop:
                 f"{where} names graphs {full!r} and {partial!r}, one in {every!r} full, looked at every {check!r}",
                 expected="both, and every >= 1 or check_every >= 1 with states to look at",
             )
-<<<<<<< HEAD
         ports = (str(names[0]), str(names[1]), vocabulary, padding, longest, tuple(stop), full, partial)
         made = cls(*ports, every, check, float(settings.get("threshold", 0.0)), near)
-        whole, least, image = (
-            settings.get(key, getattr(made, key)) for key in ("whole_prompt", "least", "image_token")
-        )
-        if type(whole) is not bool or type(least) is not int or type(image) is not int:
-            raise InputError(
-                f"{where} has whole_prompt={whole!r}, least={least!r}, image_token={image!r}",
-                expected="true or false, and whole numbers",
-            )
-        return replace(made, whole_prompt=whole, least=least, image_token=image)
-=======
-        made = cls(str(names[0]), str(names[1]), vocabulary, padding, longest, tuple(stop), full, partial, every)
         further = {key: settings[key] for key in _FURTHER if key in settings}
         for key, value in further.items():
             if type(value) is not type(getattr(made, key)):
                 raise InputError(f"{where} has {key}={value!r}", expected=type(getattr(made, key)).__name__)
         return replace(made, **further)
->>>>>>> main
 
 
 @dataclass(frozen=True)
