@@ -12,6 +12,7 @@ import numpy as np
 from neurokit.bench.folder import VECTORS, read_vectors
 from neurokit.bench.job import Job
 from neurokit.errors import ParityError
+from neurokit.over_time import first_is_a_sequence
 from neurokit.tasks.scoring import Layout, Port
 
 Answer = np.ndarray | dict[str, np.ndarray]
@@ -197,6 +198,6 @@ def _layout(manifest: Any, steps: int | None, batch: int | None) -> Layout:
         for port in graph.inputs
         if not getattr(port, "source", "")
     }
-    over_time = manifest.time_steps is not None and manifest.target_info.get("time_output") == "sequence"
+    over_time = manifest.time_steps is not None and first_is_a_sequence(manifest.target_info.get("time_output", ""))
     fixed = isinstance(manifest.time_steps, int) and manifest.form != "step"
     return Layout(tuple(given.values()), steps, fixed, over_time, batch or _SCORED_AT_ONCE)

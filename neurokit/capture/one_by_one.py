@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -38,8 +40,14 @@ def folds(twin: Twin, spec: ModelSpec) -> bool:
     return True
 
 
-def streams(twin: Twin, spec: ModelSpec) -> bool:
-    """Returns whether a few steps at once give what as many single steps give, with their states handed on."""
+def streams(twin: Twin, spec: ModelSpec, kinds: Sequence[str]) -> bool:
+    """Returns whether a few steps at once give what as many single steps give, with their states handed on.
+
+    Args:
+        twin: The twin.
+        spec: What it is a twin of.
+        kinds: What each output is over time; those that are made of all steps were compared where that was found.
+    """
     if spec.time_input == "step" and not twin.by_step:
         return True  # `folds` has looked
     for given in _trials(spec, _MANY, _SAMPLES):
@@ -48,7 +56,9 @@ def streams(twin: Twin, spec: ModelSpec) -> bool:
                 together, apart = together_and_apart(twin, spec, given, _MANY)
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
             return True  # said where it is traced
-        if not all(_close(whole, steps) for whole, steps in zip(together, apart, strict=True)):
+        asked = [kind == "sequence" for kind in kinds] + [True] * (len(together) - len(kinds))  # states come last
+        pairs = zip(asked, together, apart, strict=True)
+        if not all(_close(whole, steps) for ask, whole, steps in pairs if ask):
             return False
     return True
 
