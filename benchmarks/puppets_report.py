@@ -44,12 +44,23 @@ def _training(weights: Path) -> str:
     if not rows:
         return ""
     device = read[0]["device"] if path.exists() else "unknown"
-    lines = [f"## Training ({device})", "| network | T | epochs | test accuracy, float | s |", "|---|---|---|---|---|"]
+    lines = [
+        f"## Training ({device})",
+        "| network | T | test pictures, float | pictures to choose by | s | |",
+        "|---|---|---|---|---|---|",
+    ]
     for row in sorted(rows, key=lambda row: str(row["network"])):
-        share = f"{row['accuracy']:.2%}"
-        lines.append(
-            f"| {row['network']} | {row['time_steps'] or '-'} | {row['epochs']} | {share} | {row['seconds']:.0f} |"
+        chosen = f"{row['choice']:.2%}" if "choice" in row else "-"
+        how = "; ".join(note for note in row.get("notes", ()) if note.startswith("trained"))
+        cells = (
+            row["network"],
+            row["time_steps"] or "-",
+            f"{row['accuracy']:.2%}",
+            chosen,
+            f"{row['seconds']:.0f}",
+            how,
         )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 

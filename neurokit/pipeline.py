@@ -363,12 +363,14 @@ def need(modules: Sequence[str], target: Target) -> None:
 
 def _vectors(captured: Captured, inputs: torch.Tensor | Mapping[str, torch.Tensor] | None, keeps: bool) -> Vectors:
     """Makes the test vectors from the sequence form, whatever form the target asked for."""
-    from neurokit.parity.record_vectors import make_vectors  # torch comes with it: verifying does without
+    # torch comes with these: verifying does without
+    from neurokit.parity.kept_vectors import sequence_of, vectors_of
+    from neurokit.parity.record_vectors import make_vectors
 
-    whole = captured.form == "sequence" or not captured.spiking
-    sequence = captured if whole else captured.retrace(form="sequence")
-    feeds = inputs if inputs is None or isinstance(inputs, Mapping) else {captured.spec.inputs[0].name: inputs}
-    return make_vectors(sequence, feeds=feeds, notes=captured.notes, keeps=keeps)
+    if inputs is None:
+        return vectors_of(captured, keeps)
+    feeds = inputs if isinstance(inputs, Mapping) else {captured.spec.inputs[0].name: inputs}
+    return make_vectors(sequence_of(captured), feeds=feeds, notes=captured.notes, keeps=keeps)
 
 
 def _manifest(

@@ -250,6 +250,11 @@ class ModelSpec:
             example are theirs then.
         fixed_cache: If given, returns the same model with caches of so many entries in the place of caches that grow.
         sparse: If given, what its attention may select, and in which forms.
+        scorer: If given, returns the model as a scorer of whole texts, whose heads are masked by an input (the
+            transform `head_mask`).
+        with_tokens: If given, returns the same model with so many tokens more; what it takes beside their number
+            returns their rows `[new, width]` for those of the embedding, or of the head, `[V, width]` (the transform
+            `pause`).
         spiking_text: If given, returns its module in whole numbers, for the event engine
             (`neurokit.program.spiking_text`).
         token_work: If given, returns what the token behind so many others costs, part by part.
@@ -280,6 +285,8 @@ class ModelSpec:
     graphs: tuple[GraphSpec, ...] = ()
     fixed_cache: Callable[[int], ModelSpec] | None = None
     sparse: SparseForms | None = None
+    scorer: Callable[[], ModelSpec] | None = None
+    with_tokens: Callable[[int, Callable[[torch.Tensor], torch.Tensor]], ModelSpec] | None = None
     spiking_text: Callable[[Any], Any] | None = None
     token_work: Callable[[int], tuple[TokenWork, ...]] | None = None
     exact_bits: int | None = None

@@ -144,6 +144,11 @@ class Probe(Protocol):
     """Whether it runs on input that the artifact holds, whatever it is given."""
     tolerance: float | None = None
     """Relative L2 error of the outputs that is allowed where there are no layers; None for the verifier's own."""
+    batch_tolerance: float | None = None
+    """How far a sample's answer in a batch may be from the one that it has alone, where there are no layers.
+
+    Relative to its largest element; None for `tolerance`.
+    """
 
     @abstractmethod
     def layers(self) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.errors import InputError, Unsupported
-from neurokit.export.onnx.calibrated import SAMPLES_FILE, against_float, count_of, judge_kept
+from neurokit.export.onnx.calibrated import SAMPLES_FILE, against_float, allowed_of, count_of, judge_kept
 from neurokit.export.onnx.probe import OnnxProbe
 from neurokit.export.onnx.qdq_reference import forced_model, reference_run
 from neurokit.export.onnx.quantise import Settings, quantise, settings_of
@@ -111,6 +111,8 @@ class Int8Probe(OnnxProbe):
     def __init__(self, artifact: Artifact, level: int = _HIGHEST, **options: Any) -> None:
         self._info = artifact.manifest.target_info
         self.tolerance = float(self._info["quantisation"]["max_error"])
+        # A sample has the same integers in every batch: what its answer may move by is far below what int8 moved it by.
+        self.batch_tolerance = min(self.tolerance, allowed_of(self._info["against_float"]["output_relative_l2"]))
         highest = level_of(self._info["quantisation"]["device"])
         self._capped = highest < level
         super().__init__(artifact, level=min(level, highest), **options)

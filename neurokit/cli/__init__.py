@@ -29,6 +29,8 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("energy", "neurokit.cli.energy:energy"),
     ("bench", "neurokit.cli.bench:bench"),
     ("explain", "neurokit.cli.explain:explain"),
+    ("heads", "neurokit.cli.heads:heads"),
+    ("score", "neurokit.cli.score:score"),
     ("report", "neurokit.cli.report:report"),
     ("demo", "neurokit.cli.demo:demo"),
 )

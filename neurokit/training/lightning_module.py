@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
 
-from neurokit.training.augment import Augmented
+from neurokit.training.augment import Augmented, as_it_is
 from neurokit.training.network import Classifier
 from neurokit.training.recipe import Recipe
 
@@ -52,11 +52,11 @@ class Training(pl.LightningModule):
         part = self.train_set.shuffled(self.seed, self.current_epoch)
         size = min(self.recipe.batch, len(part))
         drop = len(part) % size == 1  # a last batch of one image has no statistics for batch normalisation
-        return DataLoader(part, size, drop_last=drop)
+        return DataLoader(part, size, drop_last=drop, collate_fn=as_it_is)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Returns the validation set in order."""
-        return DataLoader(self.val_set, max(self.recipe.batch, 64))
+        return DataLoader(self.val_set, max(self.recipe.batch, 64), collate_fn=as_it_is)
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> torch.Tensor:
         """Returns the cross-entropy of a batch."""

@@ -7,7 +7,8 @@ import pytest
 from tests.mutation.faults import FAULTS
 from tests.mutation.graph import NotApplicableError
 from tests.mutation.networks import NETWORKS
-from tests.mutation.run import FORMS, NIR, judge, lowered, planted, real_inputs, rows
+from tests.mutation.plant import ALL_FORMS, FORMS, judge, lowered, networks_of, planted, real_inputs
+from tests.mutation.run import rows
 
 # One fault of every cause, each in the form and network where it is hardest to see.
 FAST = (
@@ -67,8 +68,8 @@ def test_a_fault_without_a_place_says_so(deep, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", NETWORKS)
-def test_every_real_fault_is_caught_and_nothing_sound_is(network):
-    found = rows((network,), (*FORMS, NIR) if network in ("sound", "wide") else FORMS)
+@pytest.mark.parametrize(("form", "network"), [(form, name) for form in ALL_FORMS for name in networks_of(form)])
+def test_every_real_fault_is_caught_and_nothing_sound_is(form, network):
+    found = rows((network,), (form,))
     assert [row for row in found if row.fault and row.real and not row.caught] == []
     assert [row for row in found if not row.fault and row.caught] == []

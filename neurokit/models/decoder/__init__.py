@@ -193,6 +193,21 @@ def decoder_spec(
     def changed(**what: Any) -> ModelSpec:
         return decoder_spec(name, replace(config, **what), build, description, options)
 
+    def scorer() -> ModelSpec:
+        from neurokit.models.decoder.scorer import scorer_spec
+
+        return scorer_spec(name, config, lambda: build(config))
+
+    def with_tokens(count: int, rows: Callable[[torch.Tensor], torch.Tensor]) -> ModelSpec:
+        def more(given: DecoderConfig) -> nn.Module:
+            from neurokit.models.decoder.widened import widen
+
+            net: Any = build(replace(given, vocabulary=config.vocabulary))
+            return widen(net, count, rows)
+
+        return decoder_spec(name, replace(config, vocabulary=config.vocabulary + count), more, description, options)
+
+    dense = {config.mixer(at) for at in range(config.layers)} == {"dense"}
     return ModelSpec(
         name,
         lambda: build(config),
@@ -205,6 +220,8 @@ def decoder_spec(
         states=states,
         fixed_cache=fixed if any(state.grows for state in states) else None,
         sparse=_sparse(config, changed),
+        scorer=scorer if dense else None,
+        with_tokens=with_tokens,
         token_work=lambda before: token_work(config, before),
         outputs=(TensorSpec("logits", (new, config.vocabulary), layout="LF", meaning="of the token after each token"),),
     )

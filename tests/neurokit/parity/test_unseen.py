@@ -52,6 +52,15 @@ def test_dead_rows_and_silent_channels_are_listed_and_the_wording_is_lower(artif
     assert "not exercised: 3: nothing reaches" in screen.get()
 
 
+def test_a_bound_that_hardly_any_fault_would_exceed_is_named(artifact):
+    vectors = Vectors.load(artifact.file(FILE))
+    assert not any("rounding may move" in line for line in unseen(vectors, True))
+    layers = (replace(vectors.layers[0], bound=0.3), *vectors.layers[1:])
+    loose = unseen(replace(vectors, layers=layers, output_bounds=dict.fromkeys(vectors.outputs, 9.0)), True)
+    assert "1: rounding may move its membrane by 0.3 of 1 to threshold" in loose
+    assert any(line.startswith("output 'y': rounding may move it by 9") for line in loose)
+
+
 def test_a_range_that_was_not_drawn_from_is_named(artifact):
     vectors = Vectors.load(artifact.file(FILE))
     assert not any("input" in line for line in unseen(vectors, True))

@@ -18,7 +18,7 @@ from neurokit.errors import InputError, OutputError
 from neurokit.loading import load
 from neurokit.models.puppets import small_mobilenet
 from neurokit.reports.training import TrainingReport
-from neurokit.training.augment import augmentation
+from neurokit.training.augment import Augmented, Warped, augmentation, projections
 from neurokit.training.network import Classifier
 from neurokit.training.recipe import RECIPES, recipe_of
 
@@ -146,12 +146,42 @@ def test_published_is_the_default_and_what_the_notebook_does():
 @pytest.mark.parametrize("name", ["published", "strong"])
 def test_augmented_walls_stay_walls(name):
     """What comes in from beyond the edge must not become shadow by the threshold."""
-    change = augmentation(name, shadows=True)
-    torch.manual_seed(0)
-    moved = torch.stack([change(torch.full((1, 32, 32), 200, dtype=torch.uint8)) for _ in range(50)])
+    images = torch.full((50, 1, 32, 32), 200, dtype=torch.uint8)
+    moved = augmentation(name, shadows=True)(images, torch.arange(50), 0)
+    assert moved.dtype == torch.uint8
     assert int(moved.min()) > 90
-    black = augmentation(name, shadows=False)
-    assert min(int(black(torch.full((1, 32, 32), 200, dtype=torch.uint8)).min()) for _ in range(50)) == 0
+    assert int(augmentation(name, shadows=False)(images, torch.arange(50), 0).min()) == 0
+
+
+@pytest.mark.parametrize("name", ["published", "strong"])
+def test_an_image_is_changed_the_same_in_any_batch_and_otherwise_in_another_epoch(name):
+    """Otherwise a training on two devices, or one that goes on, would see other images."""
+    images = PuppetShapes("train", 1, 32).images
+    part = Augmented(images, torch.arange(15), augmentation(name, shadows=True)).shuffled(3, 1)
+    whole, labels = part.__getitems__(list(range(15)))
+    for start in (0, 7, 14):
+        some, same = part.__getitems__(list(range(start, min(start + 7, 15))))
+        assert torch.equal(some, whole[start : start + 7])
+        assert torch.equal(same, labels[start : start + 7])
+    again = Augmented(images, torch.arange(15), augmentation(name, shadows=True)).shuffled(3, 2)
+    other, numbers = again.__getitems__(list(range(15)))
+    assert not torch.equal(other[numbers.argsort()], whole[labels.argsort()])
+
+
+def test_a_batch_is_warped_as_pillow_warps_one():
+    """The same map in pixels, given to Pillow, makes the same picture but for its edge."""
+    image = PuppetShapes("train", 1, 64).images[4]
+    pixels = np.array([[32.0, 0, 32], [0, 32, 32], [0, 0, 1]])  # from -1..1 to 0..64
+    for number in range(6):
+        found = Warped(255)(image[None], torch.tensor([0]), number)[0, 0].numpy().astype(float)
+        (matrix,) = projections(torch.rand(1, 8, generator=torch.Generator().manual_seed(number))).double().numpy()
+        map_ = pixels @ matrix @ np.linalg.inv(pixels)
+        given = (map_ / map_[2, 2]).reshape(-1)[:8]
+        way = Image.Transform.PERSPECTIVE, given.tolist(), Image.Resampling.BILINEAR
+        expected = np.asarray(Image.fromarray(image[0].numpy()).transform((64, 64), *way, fillcolor=255), float)
+        far = np.abs(found - expected) > 2
+        assert far.mean() < 0.06  # on the edge of the old picture, where only one of them blends
+        assert np.abs(found - image[0].numpy()).mean() > 5
 
 
 def test_float_inputs_are_normalised_as_the_task_says():

@@ -18,7 +18,7 @@ from neurokit.spec import ModelSpec, TensorSpec
 from neurokit.transforms import transform
 from neurokit.transforms.common.graph import fold_batch_norms, relu_graph
 from neurokit.transforms.qcfs.convert import converted
-from neurokit.transforms.qcfs.finetune import Training
+from neurokit.transforms.qcfs.finetune import Training, one_cycle
 from neurokit.transforms.qcfs.layers import QCFS
 
 SHAPE = (2, 8, 8)
@@ -92,6 +92,52 @@ def test_every_neuron_fires_ones_and_starts_at_half_its_threshold(small_relus):
     thresholds = [neuron.parameters["v_threshold"] for neuron in captured.neurons]
     assert [state.init for state in captured.states] == [pytest.approx(t / 2) for t in thresholds]
     assert thresholds.count(1.0) == 5  # only the sum before a ReLU has no weights of its own
+
+
+def test_the_rate_is_that_of_torchs_one_cycle():
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0)
+    steps = 501
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1.0, total_steps=steps, pct_start=0.1)
+    for step in range(steps):
+        assert one_cycle(step / (steps - 1)) == pytest.approx(schedule.get_last_lr()[0], abs=0.02)
+        optimiser.step()
+        if step < steps - 1:
+            schedule.step()
+
+
+@pytest.mark.parametrize("samples", [1, 10, 11])  # at 10 steps torch's schedule divides by zero
+def test_any_number_of_steps_trains(small_relus, samples):
+    x = images(samples, SHAPE, 5)
+    done = converted(small_relus, 2, x, data=(x, None), training=Training(1, 1, batch=1))
+    assert all(f"1 epochs of {samples} samples" in note for note in done.notes[1:])
+    assert all(torch.isfinite(p).all() for p in done.spec.build().parameters())
+
+
+def test_training_ends_with_its_seconds(small_relus):
+    x = images(4, SHAPE, 5)
+    how = Training(10**6, 10**6, seconds=0.2, spiking_seconds=0.2)
+    done = converted(small_relus, 2, x, data=(x, None), training=how)
+    assert len(done.notes) == 3
+    with pytest.raises(InputError, match="positive"):
+        Training(seconds=0.0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+def test_recorded_steps_train_as_launched_ones(small_relus):
+    x = images(64, SHAPE, 5)
+    with torch.no_grad():
+        y = small_relus.build()(x).argmax(1)
+    nets = []
+    for recorded in (False, True):
+        how = Training(5, 5, 1e-2, 16, device="cuda", recorded=recorded)
+        nets.append(converted(small_relus, 2, x, data=(x, y), training=how).spec)
+    right = [float((run(spec, x, 2).argmax(1) == y).float().mean()) for spec in nets]
+    assert min(right) > 0.8
+
+
+def test_recording_without_a_gpu_is_one_line():
+    with pytest.raises(InputError, match="recorded on 'cpu'"):
+        Training(recorded=True)
 
 
 @pytest.fixture(scope="module")
