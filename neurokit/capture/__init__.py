@@ -182,7 +182,7 @@ def _time_steps(spec: ModelSpec, net: nn.Module, asked: int | str | None) -> Tim
     steps = asked if asked is not None else spec.time_steps if spec.time_steps is not None else 4
     if steps == "dynamic" and spec.time_input == "image":
         why = "the module repeats its image T times itself, so T is part of the program"
-        fix = "give a number of time steps, or let its forward take a sequence [T, B, ...]"
+        fix = "use target onnx or onnx-step, or let its forward take a sequence [T, B, ...]"
         raise UnsupportedError(f"model {spec.name!r} cannot have a dynamic T", [Unsupported("", spec.name, why, fix)])
     return steps  # type: ignore[return-value]
 

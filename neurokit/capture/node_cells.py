@@ -39,6 +39,7 @@ class NodeCell(Cell):
             held["v"] = float(constants.rest)  # type: ignore[arg-type]
         self.tau = constants.tau if constants.op == "lif" else None
         self.shown: tuple[Any, Any] = (None, None)  # the membrane that was handed out last, and the state it stands for
+        self.beside: tuple[Any, Any] = (None, None)  # the last state of the operation, and the same in plain operations
 
     def step(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Runs one step `[B, ...]`."""
@@ -68,7 +69,11 @@ class NodeCell(Cell):
         return (self._shown(self.current(x), before[-1], after[-1]),)
 
     def _shown(self, current: Tensor, before: Tensor, after: Tensor) -> Tensor:
-        membrane = self.membrane(current, before, after)
+        """Computes the membrane beside the operation, which over all steps of a loop has none between them."""
+        known = self.beside[1] if before is self.beside[0] else before
+        own = membranes(self.constants, current.unsqueeze(0), known).squeeze(0)
+        self.beside = (after, own)
+        membrane = self.membrane(current, known, own)
         self.shown = (membrane, after)
         return membrane
 

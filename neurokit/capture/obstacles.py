@@ -21,7 +21,7 @@ def wrong_time_steps(twin: Twin, steps: TimeSteps) -> list[Unsupported]:
     reasons = []
     if steps == "dynamic" and twin.time_input == "image":
         why = "the module repeats its image T times itself, so T is part of the program"
-        fix = "give a number of time steps, or let its forward take a sequence [T, B, ...]"
+        fix = "use target onnx or onnx-step, or let its forward take a sequence [T, B, ...]"
         return [Unsupported("", type(twin.net).__name__, why, fix)]
     for slot in twin.slots:
         kind, fixed = type(slot.module).__name__, slot.adapter.fixed_steps

@@ -28,6 +28,7 @@ from neurokit.spec import ModelSpec, StateSpec
 _BATCHES = (2, 3)
 # Steps and input of the trials that find out what an output is over time, until one is not silent: the input's own
 # range, then normal numbers of this spread.
+_WHOLE_SAMPLES = 16  # of a trial of outputs that are whole numbers
 _TRIALS = ((2, None), (3, 10.0), (8, None), (8, 10.0), (8, 100.0))
 
 
@@ -172,7 +173,9 @@ def time_output(twin: Twin, spec: ModelSpec, time_steps: int | None) -> str:
     if over_time and all(over_time):
         return "sequence"
     reduced = [at for at, each in enumerate(over_time) if not each]
-    found = dict(zip(reduced, _reductions(twin, spec, reduced), strict=True))
+    # Places and counts agree by chance in one sample.
+    samples = 1 if all(y[at].is_floating_point() for at in reduced) else _WHOLE_SAMPLES
+    found = dict(zip(reduced, _reductions(twin, spec, reduced, samples), strict=True))
     return joined([found.get(at, "sequence") for at in range(len(over_time))])
 
 
@@ -187,7 +190,7 @@ def _as_declared(spec: ModelSpec, over_time: list[bool]) -> str:
     return declared
 
 
-def _reductions(twin: Twin, spec: ModelSpec, outputs: Sequence[int]) -> list[str]:
+def _reductions(twin: Twin, spec: ModelSpec, outputs: Sequence[int], samples: int) -> list[str]:
     """Compares a few steps at once with as many single steps, in float64, on random numbers, for some of the outputs.
 
     A network that stays silent has the same mean and last output; then more and stronger steps are tried. If it
@@ -198,7 +201,7 @@ def _reductions(twin: Twin, spec: ModelSpec, outputs: Sequence[int]) -> list[str
     for trial, (steps, spread) in enumerate(_TRIALS):
         given = tuple(
             random_values(port, value, spread, generator)
-            for port, value in zip(spec.inputs, example_values(spec, steps, 1), strict=False)  # states follow
+            for port, value in zip(spec.inputs, example_values(spec, steps, samples), strict=False)  # states follow
         )
         try:
             with torch.no_grad(), in_double(twin):
