@@ -204,6 +204,33 @@ class SparseForms:
 
 
 @dataclass(frozen=True)
+class AttentionHost:
+    """What a model whose attention may be calibrated says of it (`neurokit.attention.calibration`).
+
+    Attributes:
+        layers: Number of layers.
+        heads: Query heads of each.
+        kv_heads: Key and value heads of each.
+        width: Width of the stream.
+        longest: Largest number of tokens of a text.
+        vocabulary: Number of tokens.
+        dense: Layers of dense softmax attention, which are the ones that can be calibrated.
+        calibrate: Returns the model with one more method in its attention, behind those that are in it.
+        image: Whether it marks visual tokens.
+    """
+
+    layers: int
+    heads: int
+    kv_heads: int
+    width: int
+    longest: int
+    vocabulary: int
+    dense: tuple[int, ...]
+    calibrate: Callable[[Any], ModelSpec]
+    image: bool = False
+
+
+@dataclass(frozen=True)
 class AppliedTransform:
     """A transform that a specification has been through.
 
@@ -250,6 +277,7 @@ class ModelSpec:
             example are theirs then.
         fixed_cache: If given, returns the same model with caches of so many entries in the place of caches that grow.
         sparse: If given, what its attention may select, and in which forms.
+        attention: If given, what can calibrate its attention, and how.
         scorer: If given, returns the model as a scorer of whole texts, whose heads are masked by an input (the
             transform `head_mask`).
         with_tokens: If given, returns the same model with so many tokens more; what it takes beside their number
@@ -262,6 +290,7 @@ class ModelSpec:
         large: Whether its module takes more than a gigabyte; what goes over the whole zoo builds it only when asked.
         small: Returns a model of the same parts, few of each and on small inputs, which checks of the whole zoo take
             for this one; models that share it are checked once. Default is the model itself.
+        pretrained: If given, puts the weights that somebody publishes for it into what `build` returned, in place.
     """
 
     name: str
@@ -285,6 +314,7 @@ class ModelSpec:
     graphs: tuple[GraphSpec, ...] = ()
     fixed_cache: Callable[[int], ModelSpec] | None = None
     sparse: SparseForms | None = None
+    attention: AttentionHost | None = None
     scorer: Callable[[], ModelSpec] | None = None
     with_tokens: Callable[[int, Callable[[torch.Tensor], torch.Tensor]], ModelSpec] | None = None
     spiking_text: Callable[[Any], Any] | None = None
@@ -292,6 +322,7 @@ class ModelSpec:
     exact_bits: int | None = None
     large: bool = False
     small: Callable[[], ModelSpec] | None = None
+    pretrained: Callable[[nn.Module], None] | None = None
 
     def __post_init__(self) -> None:
         if self.task is None and self.classes:

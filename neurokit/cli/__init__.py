@@ -24,6 +24,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("train", "neurokit.cli.train:train"),
     ("export", "neurokit.cli.export:export"),
     ("deploy", "neurokit.cli.deploy:deploy"),
+    ("sweep", "neurokit.cli.sweep:sweep"),
     ("verify", "neurokit.cli.verify:verify"),
     ("run", "neurokit.cli.run:run"),
     ("energy", "neurokit.cli.energy:energy"),

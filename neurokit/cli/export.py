@@ -58,7 +58,7 @@ def export(
         Path | None, typer.Option("--fine-tune", help="Labelled data to train on, with --numerics exact; as --data.")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt).")
+        Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt), or pretrained.")
     ] = None,
     batch: Annotated[str, typer.Option("--batch", metavar="N|dynamic", help="Batch size.")] = "dynamic",
     input_shape: Annotated[
@@ -125,7 +125,7 @@ def export(
                 batch=size,
                 flat=flat,
                 force=force,
-                weights_sha256=file_info(weights).sha256 if weights else None,
+                weights_sha256=file_info(weights).sha256 if weights and weights.is_file() else None,
                 simulators=True,
                 **extra,
             )

@@ -12,6 +12,7 @@ from neurokit.bench.job import Rules
 from neurokit.deploy.budget import Term, parse_budget, resolve
 from neurokit.dims import InputShape
 from neurokit.errors import InputError, NeurokitError
+from neurokit.loading import is_pretrained
 from neurokit.reports.deploy import HERE, Metric
 from neurokit.spec import ModelSpec
 from neurokit.target import TARGETS, TargetInfo, check_ports
@@ -174,7 +175,7 @@ def check_options(options: DeployOptions) -> tuple[Term, ...]:
         _form(entry)
     if options.samples is not None and options.samples < 1:
         raise InputError(f"--samples is {options.samples}", expected="a whole number >= 1")
-    if options.weights is not None and not options.weights.is_file():
+    if options.weights is not None and not (options.weights.is_file() or is_pretrained(options.weights)):
         raise InputError(f"there is no weights file {options.weights}", expected="a .safetensors, .pt or .pth file")
     return terms
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -40,6 +40,9 @@ class Loop:
         full: Of a model with two graphs, the one that takes prompts and every `every`-th token; "" for one graph.
         partial: The one that takes the other tokens.
         every: See `full`.
+        whole_prompt: Whether a prompt must be fed in one call.
+        least: Smallest number of tokens of a prompt.
+        image_token: Token that a prompt must have, where visual tokens are looked at; -1 for none.
     """
 
     ids: str
@@ -51,6 +54,9 @@ class Loop:
     full: str = ""
     partial: str = ""
     every: int = 1
+    whole_prompt: bool = False
+    least: int = 1
+    image_token: int = -1
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], where: str) -> Loop:
@@ -74,7 +80,16 @@ class Loop:
             raise InputError(
                 f"{where} names graphs {full!r} and {partial!r}, one in {every!r} full", expected="both, every >= 1"
             )
-        return cls(str(names[0]), str(names[1]), vocabulary, padding, longest, tuple(stop), full, partial, every)
+        made = cls(str(names[0]), str(names[1]), vocabulary, padding, longest, tuple(stop), full, partial, every)
+        whole, least, image = (
+            settings.get(key, getattr(made, key)) for key in ("whole_prompt", "least", "image_token")
+        )
+        if type(whole) is not bool or type(least) is not int or type(image) is not int:
+            raise InputError(
+                f"{where} has whole_prompt={whole!r}, least={least!r}, image_token={image!r}",
+                expected="true or false, and whole numbers",
+            )
+        return replace(made, whole_prompt=whole, least=least, image_token=image)
 
 
 @dataclass(frozen=True)
@@ -152,6 +167,15 @@ def left_padded(prompts: Sequence[Sequence[int]], loop: Loop, tokens: int) -> np
         if len(prompt) == 0:
             raise InputError(f"{label} has no token", expected="one token or more")
         check_tokens(prompt, loop, label)
+        if len(prompt) < loop.least:
+            raise InputError(
+                f"{label} has {len(prompt)} tokens, and what its attention is calibrated by ends behind them",
+                expected=f"{loop.least} tokens or more",
+            )
+        if loop.image_token >= 0 and loop.image_token not in prompt:
+            raise InputError(
+                f"{label} has no image token", expected=f"token {loop.image_token}, once for each visual token"
+            )
     if longest + tokens > loop.longest:
         raise InputError(
             f"{longest} tokens of prompt and {tokens} new ones are {longest + tokens}",
@@ -208,6 +232,11 @@ def decode(
     size = ids.shape[1] if chunk is None else chunk
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise InputError(f"the chunk is {chunk!r} tokens", expected="a whole number >= 1")
+    if loop.whole_prompt and size < ids.shape[1]:
+        raise InputError(
+            f"the chunk is {size} tokens, and what calibrates attention is made of a whole prompt",
+            expected=f"{ids.shape[1]} or more, or none",
+        )
     stream.reset(len(ids))
     parts = [ids[:, at : at + size] for at in range(0, ids.shape[1], size)]
     for part in parts:
