@@ -10,6 +10,7 @@ from torch import Tensor
 from neurokit.capture.drawing import random_values
 from neurokit.capture.probe import example_values, in_double, together_and_apart
 from neurokit.capture.twin import Twin
+from neurokit.errors import UnsupportedError
 from neurokit.spec import ModelSpec
 
 _MANY, _SAMPLES = 6, 4  # steps and samples: a spike that is fed back may move nothing for a while
@@ -54,7 +55,7 @@ def streams(twin: Twin, spec: ModelSpec, kinds: Sequence[str]) -> bool:
         try:
             with torch.no_grad(), in_double(twin):
                 together, apart = together_and_apart(twin, spec, given, _MANY)
-        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, UnsupportedError):
             return True  # said where it is traced
         asked = [kind == "sequence" for kind in kinds] + [True] * (len(together) - len(kinds))  # states come last
         pairs = zip(asked, together, apart, strict=True)

@@ -206,7 +206,7 @@ def _reductions(twin: Twin, spec: ModelSpec, outputs: Sequence[int], samples: in
         try:
             with torch.no_grad(), in_double(twin):
                 together, stacked = together_and_apart(twin, spec, given, steps)
-        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, UnsupportedError):
             fits = fits if trial else {}  # the model cannot run so many steps, or one step at a time
             break
         for at, names in fits.items():
