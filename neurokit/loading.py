@@ -20,14 +20,13 @@ from neurokit.errors import (
     WeightsError,
 )
 from neurokit.interchange.models import is_model_file, spec_from_file
-from neurokit.spec import MODELS, ModelSpec, TensorSpec, TimeInput
+from neurokit.spec import MODELS, PARTLY, PRETRAINED, ModelSpec, TensorSpec, TimeInput
 from neurokit.user_file import call_factory, guarded, import_file, near_files, one_line
 
 if TYPE_CHECKING:
     from torch import nn
 
 DEFAULT_TIME_STEPS = 4
-PRETRAINED = "pretrained"
 Ports = tuple[tuple[str, str, tuple[int | str, ...]], ...]
 _LAYOUTS = {1: "F", 2: "CL", 3: "CHW", 4: "CDHW"}
 
@@ -127,7 +126,7 @@ def _with_choices(
     if is_pretrained(weights):
         changes.update(
             build=_build_pretrained(spec, changes.get("build", spec.build)),
-            options={**spec.options, "weights": PRETRAINED},
+            options={**spec.options, "weights": PRETRAINED if _whole(spec) else PARTLY},
         )
     elif weights is not None:
         path = Path(weights)
@@ -193,16 +192,20 @@ def is_pretrained(weights: str | Path | None) -> bool:
     return weights is not None and str(weights) == PRETRAINED and not Path(weights).exists()
 
 
+def _whole(spec: ModelSpec) -> bool:
+    return spec.pretrained is not None and spec.pretrained.whole
+
+
 def _build_pretrained(spec: ModelSpec, build_bare: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
-    load_published = spec.pretrained
-    if load_published is None:
+    published = spec.pretrained
+    if published is None:
         raise WeightsError(
             f"no weights are published for {spec.name!r}", expected="a weights file", fix="neurokit train makes one"
         )
 
     def build() -> nn.Module:
         module = build_bare()
-        load_published(module)
+        published.load(module)
         return module
 
     return build

@@ -245,6 +245,23 @@ class AppliedTransform:
     notes: tuple[str, ...] = ()
 
 
+# What a specification's options say of its weights, under "weights".
+PRETRAINED, PARTLY = "pretrained", "pretrained but for the last layer"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Weights that somebody publishes for a model.
+
+    Attributes:
+        load: Puts them into what `ModelSpec.build` returned, in place.
+        whole: Whether every layer is trained; else the last one, of other classes, is drawn at random.
+    """
+
+    load: Callable[[nn.Module], None]
+    whole: bool = True
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """A model that was defined once: everything that lowering and simulation need to know.
@@ -290,7 +307,7 @@ class ModelSpec:
         large: Whether its module takes more than a gigabyte; what goes over the whole zoo builds it only when asked.
         small: Returns a model of the same parts, few of each and on small inputs, which checks of the whole zoo take
             for this one; models that share it are checked once. Default is the model itself.
-        pretrained: If given, puts the weights that somebody publishes for it into what `build` returned, in place.
+        pretrained: The weights that are published for it, or None.
     """
 
     name: str
@@ -322,7 +339,7 @@ class ModelSpec:
     exact_bits: int | None = None
     large: bool = False
     small: Callable[[], ModelSpec] | None = None
-    pretrained: Callable[[nn.Module], None] | None = None
+    pretrained: Pretrained | None = None
 
     def __post_init__(self) -> None:
         if self.task is None and self.classes:

@@ -54,9 +54,9 @@ def record_coverings(
     for seed, (kind, count) in enumerate(runs):
         try:
             made.append(_record(captured, module, feeds, records, vectors, kind, seed, count, axis, watch))
-        except IndexError:  # an index that is made of the input: what is not of the declared range has none
+        except (IndexError, RuntimeError, ValueError):
             if kind == "range":
-                raise
+                raise  # beyond its range a network need not run: an input that is an index, a check of its values
     return tuple(made)
 
 

@@ -124,7 +124,8 @@ def _active(spikes: np.ndarray) -> np.ndarray:
 
 def _of_inputs(vectors: Vectors, kinds: set[str]) -> list[str]:
     """Returns the inputs whose declared range was not drawn from, with the range that was."""
-    lines = []
+    real = any(value.dtype.kind == "f" for value in vectors.feeds.values())
+    lines = ["inputs beyond the declared range: the network takes none"] if real and kinds == {"range"} else []
     for name, value in vectors.feeds.items():
         if value.dtype.kind != "f" or "range" in kinds or not value.size:
             continue

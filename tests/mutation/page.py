@@ -26,12 +26,13 @@ the test vectors ("files") are all real. A fault that is not real on these sampl
 """
 
 
-def table(found: Sequence[Row], state: str = "") -> str:
+def table(found: Sequence[Row], state: str = "", left: int = 0) -> str:
     """Returns the page: how many of each form are caught, and one line a fault over all networks and forms.
 
     Args:
         found: The rows.
         state: What is to be said of the code that was run.
+        left: How many combinations of network, form and fault were not tried.
     """
     planted = [row for row in found if row.fault]
     names = list(dict.fromkeys(row.fault for row in planted))
@@ -49,6 +50,7 @@ def table(found: Sequence[Row], state: str = "") -> str:
         f"{kinds} kinds of faults ({len(names)} with their magnitudes), {len({row.network for row in found})} "
         f"networks, {len({row.form for row in found})} forms: {len(planted)} faulty artifacts.",
         *([state] if state else []),
+        *([f"Not tried for this page: {left} combinations of network, form and fault."] if left else []),
         "",
         said,
         *_of_forms(found),

@@ -93,7 +93,8 @@ def _tasks(networks: list[str], forms: list[str], done: set[tuple[str, str, str]
         for name in [name for name in networks_of(form) if not networks or name in networks]:
             left = [fault for fault in ("", *faults_of(form)) if (name, form, fault) not in done]
             made += [(name, form, tuple(left[at : at + _AT_ONCE])) for at in range(0, len(left), _AT_ONCE)]
-    yield from sorted(made, key=lambda task: (task[2][0] != "", zlib.crc32("".join(map(str, task)).encode())))
+    made.sort(key=lambda task: (task[2][0] != "", zlib.crc32("".join(map(str, task)).encode())))
+    yield from made
 
 
 def run(path: Path, folder: Path, networks: list[str], forms: list[str], jobs: int, minutes: float) -> None:
@@ -139,7 +140,9 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     networks = [name for name in given.networks.split(",") if name]
     run(given.rows, folder, networks, [form for form in given.forms.split(",") if form], given.jobs, given.minutes)
-    page = table(with_bounds(_read(given.rows)), given.state)
+    found = _read(given.rows)
+    count = sum(len(faults_of(form)) + 1 for form in ALL_FORMS for _ in networks_of(form))
+    page = table(with_bounds(found), given.state, count - len({(r.network, r.form, r.fault) for r in found}))
     if given.write:
         PAGE.write_text(page, encoding="utf-8")
     else:

@@ -7,7 +7,7 @@ import pytest
 from tests.mutation.faults import FAULTS
 from tests.mutation.graph import NotApplicableError
 from tests.mutation.networks import NETWORKS
-from tests.mutation.plant import ALL_FORMS, FORMS, judge, lowered, networks_of, planted, real_inputs
+from tests.mutation.plant import ALL_FORMS, FORMS, judge, lowered, networks_of, planted, real_inputs, reference
 from tests.mutation.run import rows
 
 # One fault of every cause, each in the form and network where it is hardest to see.
@@ -56,6 +56,25 @@ def test_a_planted_fault_is_caught(deep, tmp_path, network, form, fault):
     sound, (x, y) = deep
     row = judge(planted(sound[form], fault, tmp_path / "p", NETWORKS[network].steps), network, form, fault, x, y)
     assert row.verdict == "failed", row
+
+
+INT8_FAST = (
+    "int8: the largest of the last weights negated",  # which reads a feature that is 0 on every calibration sample
+    "int8: last bias's integers, 0.1",
+    "the first step's input at every step",  # of an int8 file: the first sample's answer for all
+    "inputs clipped to 8 bits with a sign",
+)
+
+
+def test_faults_of_int8_are_caught_and_the_sound_file_passes(tmp_path):
+    sound = lowered("signal", tmp_path, ("onnx-int8",))["onnx-int8"]
+    x, y, _ = reference(sound, "onnx-int8", *real_inputs("signal"))
+    assert judge(sound, "signal", "onnx-int8", "", x, y).verdict == "within tolerance"
+    for fault in INT8_FAST[:3]:
+        row = judge(planted(sound, fault, tmp_path / "p", 0), "signal", "onnx-int8", fault, x, y)
+        assert row.verdict == "failed", row
+    row = judge(planted(sound, INT8_FAST[3], tmp_path / "p", 0), "signal", "onnx-int8", INT8_FAST[3], x, y)
+    assert not row.caught, "within what it was calibrated on, nothing is clipped"
 
 
 def test_there_are_sixty_kinds_and_more():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from neurokit.data.puppets.names import CLASSES
 from neurokit.models.common.ports import imagenet_image
 from neurokit.models.common.pretrained import load_torchvision
-from neurokit.spec import ModelSpec
+from neurokit.spec import ModelSpec, Pretrained
 
 if TYPE_CHECKING:
     import torch
@@ -61,5 +61,5 @@ def image_classifier(
         source=source,
         example=example,
         small=small,
-        pretrained=partial(load_torchvision, name=published) if published else None,
+        pretrained=Pretrained(partial(load_torchvision, name=published), whole=False) if published else None,
     )

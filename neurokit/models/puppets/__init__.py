@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurokit.data.puppets.names import CLASSES
-from neurokit.spec import ModelSpec, TensorSpec, register_model
+from neurokit.spec import ModelSpec, Pretrained, TensorSpec, register_model
 
 if TYPE_CHECKING:
     import torch
@@ -23,8 +24,15 @@ _RESNET = "He et al., Deep Residual Learning, CVPR 2016; preprocessing of the Ha
 
 @register_model
 def puppets_mobilenet_v2_035() -> ModelSpec:
-    """MobileNetV2 of width 0.35 on 64 x 64 pictures; the network sees zeros and ones."""
-    return _spec("puppets_mobilenet_v2_035", _MOBILENET, 64, _SHADOW_IS_ONE, _mobilenet_035, small_mobilenet)
+    """MobileNetV2 of width 0.35 on 64 x 64 pictures; the network sees zeros and ones.
+
+    Its pretrained weights are from `benchmarks/puppets_training.py`: synthetic puppets, 60 epochs on one H200.
+    """
+    from neurokit.models.common.pretrained import load_shipped
+
+    spec = _spec("puppets_mobilenet_v2_035", _MOBILENET, 64, _SHADOW_IS_ONE, _mobilenet_035, small_mobilenet)
+    path = Path(__file__).parent / f"{spec.name}.safetensors"
+    return replace(spec, pretrained=Pretrained(partial(load_shipped, path=path)))
 
 
 @register_model
@@ -59,7 +67,7 @@ def _of_imagenet(name: str, source: str, published: str) -> ModelSpec:
     from neurokit.models.common.pretrained import load_torchvision
 
     spec = _spec(name, source, 224, _IMAGENET, partial(_published, published), small_mobilenet)
-    return replace(spec, pretrained=lambda module: load_torchvision(module.network, published))
+    return replace(spec, pretrained=Pretrained(lambda module: load_torchvision(module.network, published), False))
 
 
 def _published(name: str) -> nn.Module:

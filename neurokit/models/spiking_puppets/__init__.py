@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurokit.data.puppets.names import CLASSES
-from neurokit.spec import ModelSpec, TensorSpec, register_model
+from neurokit.spec import ModelSpec, Pretrained, TensorSpec, register_model
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +44,8 @@ def puppets_ms_resnet34() -> ModelSpec:
     from neurokit.models.common.pretrained import load_shipped
 
     spec = _spec("puppets_ms_resnet34", _MS, SIZE, partial(_ms, (3, 4, 6, 3), 8), small_ms_resnet)
-    return replace(spec, pretrained=partial(load_shipped, path=Path(__file__).parent / f"{spec.name}.safetensors"))
+    path = Path(__file__).parent / f"{spec.name}.safetensors"
+    return replace(spec, pretrained=Pretrained(partial(load_shipped, path=path)))
 
 
 def small_spiking_mobilenet() -> ModelSpec:
