@@ -9,6 +9,7 @@ import numpy as np
 
 from neurokit.dims import BATCH, Dim, evaluate, solve
 from neurokit.errors import InputError
+from neurokit.over_time import first_is_a_sequence
 
 Feeds = Mapping[str, np.ndarray]
 Outputs = dict[str, np.ndarray]
@@ -73,6 +74,26 @@ def named_inputs(given: Any, names: Sequence[str]) -> dict[str, Any]:
 def distribution_of(port: Any) -> str:
     """Returns what a port is drawn from, "" for none; manifests of older versions know no such thing."""
     return str(getattr(port, "distribution", ""))
+
+
+def ports_of(manifest: Any) -> list[Any]:
+    """Returns every input of an artifact's graphs once, in order: what no other graph passes on, random draws included.
+
+    Args:
+        manifest: The artifact's manifest, as this package or a pack on a device reads it.
+    """
+    found = [port for graph in manifest.graphs for port in graph.inputs if not getattr(port, "source", "")]
+    return list({port.name: port for port in found}.values())
+
+
+def lead_axes(port: Any) -> int:
+    """Returns how many axes stand before a port's own: the batch, and time where it has a time axis."""
+    return 1 if port.time_axis is None else 2
+
+
+def outputs_over_time(manifest: Any) -> bool:
+    """Returns whether an artifact's first output is `[T, B, ...]`, of which tasks read the mean over time."""
+    return manifest.time_steps is not None and first_is_a_sequence(manifest.target_info.get("time_output", ""))
 
 
 def given_ports(ports: Sequence[Any]) -> list[Any]:

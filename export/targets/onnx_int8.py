@@ -47,6 +47,10 @@ class Int8Target(OnnxTarget):
         runtime="onnxruntime",
     )
 
+    def check_options(self, options: LowerOptions) -> None:
+        """Refuses options that quantising does not have."""
+        settings_of(options)
+
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
         """Returns why the model cannot be quantised."""
         settings_of(options)

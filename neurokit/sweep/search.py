@@ -36,6 +36,7 @@ class Search:
     def __init__(self, study: Study, folder: Path, less_is_better: bool) -> None:
         try:
             import optuna
+            import optuna.storages.journal
         except ImportError as error:
             raise MissingRuntimeError(f"optuna is not installed: {error}", fix=INSTALL) from error
         self._optuna, self.study, self.folder = optuna, study, folder
@@ -49,7 +50,7 @@ class Search:
         self._trials = optuna.create_study(
             study_name=study.name,
             storage=optuna.storages.JournalStorage(backend),
-            directions=[goals[name] for name in study.objectives],
+            directions=[str(goals[name]) for name in study.objectives],  # type: ignore[misc]  # one of two words
             load_if_exists=True,
         )
         if study.search.sampler == "grid" and not self._trials.get_trials(deepcopy=False):
@@ -129,7 +130,7 @@ class Search:
         """Returns what a worker is given."""
         chosen, data = self._chosen(params), self.study.data
         source = self.study.models[chosen["model"]]
-        common = {"data": data.place, "samples": data.samples, "calibration": data.calibration}
+        common: dict[str, Any] = {"data": data.place, "samples": data.samples, "calibration": data.calibration}
         common |= {"objectives": list(self.study.objectives), "less_is_better": self.less_is_better}
         return {**chosen, **source.model_dump(), **common}
 
