@@ -70,6 +70,7 @@ gpu: $(stamp)
 catalogue: $(stamp)
 	$(bin)/python -m neurokit.catalogue docs/catalogue.md
 	$(bin)/python -m neurokit.attention.document docs/attention.md
+	$(bin)/python -m neurokit.transforms.document docs/attention-calibration.md
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

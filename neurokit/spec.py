@@ -209,14 +209,13 @@ class AttentionHost:
 
     Attributes:
         layers: Number of layers.
-        heads: Query heads of each.
-        kv_heads: Key and value heads of each.
+        heads: Query heads of each; `kv_heads` the key and value heads.
         width: Width of the stream.
-        longest: Largest number of tokens of a text.
-        vocabulary: Number of tokens.
+        longest: Largest number of tokens of a text; `vocabulary` how many different ones there are.
         dense: Layers of dense softmax attention, which are the ones that can be calibrated.
         calibrate: Returns the model with one more method in its attention, behind those that are in it.
         image: Whether it marks visual tokens.
+        joint: Whether text and image tokens share one attention whose maps can be read, in the place of causal text.
     """
 
     layers: int
@@ -228,6 +227,7 @@ class AttentionHost:
     dense: tuple[int, ...]
     calibrate: Callable[[Any], ModelSpec]
     image: bool = False
+    joint: bool = False
 
 
 @dataclass(frozen=True)

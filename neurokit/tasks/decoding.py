@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 from neurokit.errors import InputError
 from neurokit.tasks.choice import best_class
 
+_FURTHER = ("whole_prompt", "least", "encoder", "image_token", "image_count", "needs_image")
 _NUMBERS = ("vocabulary", "padding", "longest")
 
 
@@ -42,7 +43,10 @@ class Loop:
         every: See `full`.
         whole_prompt: Whether a prompt must be fed in one call.
         least: Smallest number of tokens of a prompt.
-        image_token: Token that a prompt must have, where visual tokens are looked at; -1 for none.
+        encoder: Of a model of more than text, the graph that is run before a prompt; "" for none.
+        image_token: Token that stands for a visual one; -1 for none.
+        image_count: How many of them a picture has.
+        needs_image: Whether a prompt must have a picture.
     """
 
     ids: str
@@ -56,7 +60,10 @@ class Loop:
     every: int = 1
     whole_prompt: bool = False
     least: int = 1
+    encoder: str = ""
     image_token: int = -1
+    image_count: int = 0
+    needs_image: bool = False
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], where: str) -> Loop:
@@ -81,15 +88,11 @@ class Loop:
                 f"{where} names graphs {full!r} and {partial!r}, one in {every!r} full", expected="both, every >= 1"
             )
         made = cls(str(names[0]), str(names[1]), vocabulary, padding, longest, tuple(stop), full, partial, every)
-        whole, least, image = (
-            settings.get(key, getattr(made, key)) for key in ("whole_prompt", "least", "image_token")
-        )
-        if type(whole) is not bool or type(least) is not int or type(image) is not int:
-            raise InputError(
-                f"{where} has whole_prompt={whole!r}, least={least!r}, image_token={image!r}",
-                expected="true or false, and whole numbers",
-            )
-        return replace(made, whole_prompt=whole, least=least, image_token=image)
+        further = {key: settings[key] for key in _FURTHER if key in settings}
+        for key, value in further.items():
+            if type(value) is not type(getattr(made, key)):
+                raise InputError(f"{where} has {key}={value!r}", expected=type(getattr(made, key)).__name__)
+        return replace(made, **further)
 
 
 @dataclass(frozen=True)
@@ -172,9 +175,12 @@ def left_padded(prompts: Sequence[Sequence[int]], loop: Loop, tokens: int) -> np
                 f"{label} has {len(prompt)} tokens, and what its attention is calibrated by ends behind them",
                 expected=f"{loop.least} tokens or more",
             )
-        if loop.image_token >= 0 and loop.image_token not in prompt:
+        visual = sum(token == loop.image_token for token in prompt) if loop.image_token >= 0 else 0
+        if visual not in ({loop.image_count} if loop.needs_image else {0, loop.image_count}):
             raise InputError(
-                f"{label} has no image token", expected=f"token {loop.image_token}, once for each visual token"
+                f"{label} has {visual} image tokens",
+                expected=f"token {loop.image_token} {loop.image_count} times"
+                + ("" if loop.needs_image else ", or never"),
             )
     if longest + tokens > loop.longest:
         raise InputError(
@@ -210,6 +216,7 @@ def decode(
     sampling: Sampling | None = None,
     stop: Sequence[int] | None = None,
     chunk: int | None = None,
+    inputs: Mapping[str, np.ndarray] | None = None,
 ) -> list[Continuation]:
     """Feeds prompts, then each chosen token, until every text has ended.
 
@@ -221,10 +228,14 @@ def decode(
         sampling: How tokens are chosen; default is the most likely one.
         stop: Tokens that end a text; default is what the manifest records.
         chunk: Tokens of a prompt that are fed in one call; default is all.
+        inputs: What the graph in front of the text takes, such as pictures, a row a prompt.
 
     Raises:
         InputError: If prompts or settings do not fit the model; nothing has been run then.
     """
+    if bool(loop.encoder) != bool(inputs):
+        what = "there is no picture" if loop.encoder else f"there are inputs {', '.join(inputs or {})}"
+        raise InputError(what, expected=f"the inputs of graph {loop.encoder!r}" if loop.encoder else "prompts alone")
     ids = left_padded(prompts, loop, tokens)
     sampling = sampling or Sampling()
     ends = set(loop.stop if stop is None else stop)
@@ -238,6 +249,8 @@ def decode(
             expected=f"{ids.shape[1]} or more, or none",
         )
     stream.reset(len(ids))
+    if loop.encoder:
+        _running(stream, loop.encoder)(loop.encoder, {name: np.asarray(x) for name, x in (inputs or {}).items()})
     parts = [ids[:, at : at + size] for at in range(0, ids.shape[1], size)]
     for part in parts:
         logits = _fed(stream, loop, np.ascontiguousarray(part), loop.full)
@@ -249,10 +262,15 @@ def _fed(stream: Stream, loop: Loop, ids: np.ndarray, graph: str) -> np.ndarray:
     feeds = {loop.ids: ids}
     if not graph:
         return np.asarray(stream.step(feeds)[loop.logits])
-    run = getattr(stream, "run", None)
+    return np.asarray(_running(stream, graph)(graph, feeds)[loop.logits])
+
+
+def _running(stream: Stream, graph: str) -> Callable[[str, Mapping[str, Any]], Any]:
+    """Returns what runs one graph of several."""
+    run: Callable[[str, Mapping[str, Any]], Any] | None = getattr(stream, "run", None)
     if run is None:
         raise InputError(f"this runtime runs no graph {graph!r} of several", expected="a target of ONNX Runtime")
-    return np.asarray(run(graph, feeds)[loop.logits])
+    return run
 
 
 def _write(

@@ -123,7 +123,7 @@ def resolve(step: Step) -> tuple[Transform, dict[str, Any]]:
     for key, value in given.items():
         if key not in options:
             raise InputError(f"transform {name!r} has no setting {key!r}", expected=", ".join(options) or "no settings")
-        settings[key] = _typed(name, key, value, options[key])
+        settings[key] = typed(name, key, value, options[key])
     return chosen, settings
 
 
@@ -165,7 +165,12 @@ def json_or_text(value: str) -> Any:
         return value
 
 
-def _typed(name: str, key: str, value: Any, option: Option) -> Any:
+def typed(name: str, key: str, value: Any, option: Option) -> Any:
+    """Returns a setting in the type of its default.
+
+    Raises:
+        InputError: If it is of another type.
+    """
     kind = type(option.default)
     if option.default is None or (type(value) is kind):
         return value

@@ -304,11 +304,9 @@ def loop_of(config: DecoderConfig) -> dict[str, Any]:
     """Returns what a host needs to write a text with the graph; `neurokit.tasks.decoding` reads it from manifests."""
     whole = any(method.whole_prompt for method in config.calibrations)
     least = max((method.least for method in config.calibrations), default=1)
-    image = config.image_token if any(method.looks_at_image for method in config.calibrations) else None
     return {
         **({"whole_prompt": True} if whole else {}),
         **({"least": least} if least > 1 else {}),
-        **({"image_token": image} if image is not None else {}),
         "ids": "ids",
         "logits": "logits",
         "vocabulary": config.vocabulary,

@@ -107,6 +107,9 @@ class Decoder(nn.Module):
         past = None if growing is None else growing.shape[2]
         tokens = locate(ids, padding, self.inverse_frequencies, past, states.get("length"), self._entries())
         tokens.shared.update((name, tokens.extended(states[name])) for name in self.shared)
+        if "image" in states:
+            visual = (ids == self.config.image_token)[:, None].to(states["image"].dtype)
+            tokens.shared["image"] = tokens.extend(states["image"], visual)
         return tokens, after
 
     @property

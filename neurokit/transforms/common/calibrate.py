@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from neurokit.errors import InputError, Unsupported
 from neurokit.spec import AttentionHost, ModelSpec
-from neurokit.transforms.common.heads import numbers, read_heads
+from neurokit.transforms.common.heads import file_settings, numbers, read_scope
 from neurokit.transforms.transform import Option, Transformed, TransformInfo
 
 if TYPE_CHECKING:
@@ -137,17 +137,27 @@ class CalibrationTransform:
 
     info: ClassVar[TransformInfo]
     card: ClassVar[CalibrationCard]
+    joint: ClassVar[bool] = False  # whether it is for text and image tokens in one attention
 
     def check(self, spec: ModelSpec, settings: Mapping[str, Any]) -> Sequence[Unsupported]:
         """Returns why a model's attention cannot be calibrated; wrong settings are refused in a line."""
         host = spec.attention
-        if host is None:
+        if host is None or host.joint != self.joint:
             why = "it has no softmax attention that a transform can reach"
-            return [Unsupported("", spec.name, why, "take a language model: tiny_lm, tiny_vlm, a checkpoint")]
+            fix = "take joint_dit_tiny" if self.joint else "take a language model: tiny_lm, tiny_vlm, a checkpoint"
+            return [Unsupported("", spec.name, why, fix)]
+        settings = self.filled(settings)
         found = self.refusals(spec, host, settings)
         if not found:
             self.method(settings, host)
         return found
+
+    def filled(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns settings with what a file of heads says of those that are at their defaults."""
+        if not settings.get("file"):
+            return settings
+        said, options = file_settings(settings["file"], self.info), self.info.options
+        return {**settings, **{key: value for key, value in said.items() if settings[key] == options[key].default}}
 
     def refusals(self, spec: ModelSpec, host: AttentionHost, settings: Mapping[str, Any]) -> list[Unsupported]:
         """Returns why this model's attention cannot be calibrated so; none by default."""
@@ -157,9 +167,11 @@ class CalibrationTransform:
         """Returns the specification with the method in its layers; the plain one where nothing would change."""
         host = spec.attention
         assert host is not None
+        given, settings = settings, self.filled(settings)
+        said = tuple(f"{key} = {settings[key]}, from {given['file']}" for key in given if given[key] != settings[key])
         if self.neutral(settings):
             return Transformed(spec, ("this setting changes nothing: the model is the plain one",))
-        return Transformed(host.calibrate(self.method(settings, host)), self.notes(settings))
+        return Transformed(host.calibrate(self.method(settings, host)), (*self.notes(settings), *said))
 
     def neutral(self, settings: Mapping[str, Any]) -> bool:
         """Whether settings change nothing."""
@@ -187,8 +199,9 @@ class CalibrationTransform:
         if settings["file"]:
             if settings["layers"] != "default" or settings["heads"] != "all":
                 raise InputError(f"transform {name!r}: layers or heads beside file", expected="one of the two")
-            listed = read_heads(settings["file"], name, host)
-            return tuple(sorted((layer, tuple(heads)) for layer, heads in listed.items()))
+            listed = read_scope(settings["file"], name, host)
+            _refuse_layers(name, [layer for layer, _ in listed], host)
+            return listed
         asked, named = settings["layers"], settings["heads"]
         chosen = list(layers) if asked == "default" else numbers(name, "layers", asked, host.layers, "layer")
         heads = None if named == "all" else tuple(numbers(name, "heads", named, host.heads, "query head", host))

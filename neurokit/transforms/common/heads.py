@@ -1,16 +1,12 @@
-"""Layers and query heads as settings name them, and lists of heads as TOML files, written and read."""
+"""Layers and query heads as settings name them, and as files of heads say them."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from neurokit.errors import InputError
 from neurokit.spec import AttentionHost
-
-_EXPECTED = "a TOML file with method, layers, query_heads and a table [heads] of lists by layer"
+from neurokit.transforms.transform import TransformInfo, typed
 
 
 def numbers(
@@ -46,59 +42,37 @@ def numbers(
     return tuple(sorted(found))
 
 
-def read_heads(path: str | Path, method: str, host: AttentionHost) -> dict[int, list[int]]:
-    """Reads a list of query heads by layer.
+def read_scope(path: str, method: str, host: AttentionHost) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """Reads the query heads of each layer from a file of heads (`neurokit.attention.scopes`).
 
     Raises:
-        InputError: If it cannot be read, is of another method or another model's sizes, counts key and value heads,
-            or names what does not exist.
+        InputError: If it cannot be read, is of another method or another model's sizes, counts key and value heads, or
+            names what does not exist.
     """
-    try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}", expected=_EXPECTED) from error
-    listed = data.get("heads")
-    if not isinstance(listed, dict) or not listed:
-        raise InputError(f"{path} lists no heads", expected=_EXPECTED)
-    if data.get("method", method) != method:
-        raise InputError(f"{path} lists heads of {data['method']!r}", expected=method)
-    _check_sizes(path, data, host)
-    found = {}
-    for layer, heads in listed.items():
-        if not layer.isdigit() or not isinstance(heads, list) or not all(type(head) is int for head in heads):
-            raise InputError(f"{path}: heads of layer {layer!r} are {heads!r}", expected="a list of whole numbers")
-        at = int(layer)
-        if at not in host.dense or [head for head in heads if not 0 <= head < host.heads]:
-            raise InputError(
-                f"{path}: layer {at}, heads {heads} do not exist",
-                expected=f"layers 0 to {host.layers - 1}, query heads 0 to {host.heads - 1}",
-            )
-        if heads:
-            found[at] = sorted(set(heads))
-    if not found:
-        raise InputError(f"{path} lists no heads", expected=_EXPECTED)
-    return found
+    from neurokit.attention.scopes import read_heads
 
-
-def _check_sizes(path: str | Path, data: Mapping[str, Any], host: AttentionHost) -> None:
-    """Refuses a list for another model, and one that counts key and value heads."""
-    if "kv_heads" in data:
+    listed = read_heads(path)
+    if listed.method not in ("", method):
+        raise InputError(f"{path} lists heads of {listed.method!r}", expected=method)
+    if listed.query_heads == host.kv_heads != host.heads:
         raise InputError(
-            f"{path} counts key and value heads",
-            expected=f"query heads, 0 to {host.heads - 1}: each key and value head is read by "
-            f"{host.heads // host.kv_heads} of them",
+            f"{path} counts key and value heads: query_heads = {listed.query_heads}",
+            expected=f"query_heads = {host.heads}: {host.heads // host.kv_heads} of them read each key and value head",
         )
-    for key, has in (("layers", host.layers), ("query_heads", host.heads)):
-        said = data.get(key, has)
-        if said != has:
-            kv = key == "query_heads" and said == host.kv_heads != host.heads
-            what = "counts key and value heads: query_heads" if kv else f"is of another model: {key}"
-            raise InputError(f"{path} {what} = {said!r}", expected=f"{key} = {has}")
+    return tuple(listed.by_layer(host.layers, host.heads, path).items())
 
 
-def heads_toml(method: str, model: str, host: AttentionHost, heads: Mapping[int, Sequence[int]], note: str = "") -> str:
-    """Returns a list of heads as a TOML file that `read_heads` reads."""
-    lines = [f"# {note}"] if note else []
-    lines += [f'method = "{method}"', f'model = "{model}"', f"layers = {host.layers}", f"query_heads = {host.heads}"]
-    lines += ["", "[heads]", *(f"{layer} = {sorted(heads[layer])}" for layer in sorted(heads) if heads[layer])]
-    return "\n".join(lines) + "\n"
+def file_settings(path: str, info: TransformInfo) -> dict[str, Any]:
+    """Returns what a file of heads says of a transform's settings.
+
+    Raises:
+        InputError: If the file cannot be read, or a setting is unknown or of another type.
+    """
+    from neurokit.attention.scopes import read_heads
+
+    found = {}
+    for key, value in read_heads(path).settings.items():
+        if key in ("layers", "heads", "file") or key not in info.options:
+            continue  # what was measured beside the heads
+        found[key] = typed(info.name, key, value, info.options[key])
+    return found

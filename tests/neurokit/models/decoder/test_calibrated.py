@@ -11,6 +11,7 @@ import torch
 
 import neurokit as nk
 from neurokit.attention.calibration import change_of, weigh
+from neurokit.attention.scopes import HeadList, scopes_of, write_heads
 from neurokit.cli import main
 from neurokit.errors import InputError, NeurokitError
 from neurokit.models.decoder import DecoderConfig, decoder_spec
@@ -336,25 +337,26 @@ def test_a_method_with_a_memory_is_given_once_and_dense_layers_alone_are_changed
         transform(spec(), ["sparse:pattern=ssa,layers=1", "zerotuning:gamma=2,layers=1"])
 
 
-def test_a_list_of_heads_is_a_file(tmp_path):
-    from neurokit.transforms.common.heads import heads_toml
-
+def test_a_list_of_heads_is_a_file_with_the_settings_that_were_chosen(tmp_path):
     path = tmp_path / "heads.toml"
-    path.write_text(heads_toml("zerotuning", "small", spec().attention, {1: [0, 3], 2: [1]}))
-    made = transform(spec(), [f"zerotuning:gamma=2,file={path}"])
+    scopes = scopes_of({1: [0, 3], 2: [1]})
+    write_heads(HeadList(scopes, "zerotuning", "small", {"gamma": 2.5, "accuracy": 0.5}, 3, 4), path)
+    made = transform(spec(), [f"zerotuning:file={path}"])
     methods = [m for part in made.build().modules() if isinstance(part, CalibratedAttention) for m in part.methods]
-    assert methods[0].scope == ((1, (0, 3)), (2, (1,)))
+    assert (methods[0].scope, methods[0].gamma) == (((1, (0, 3)), (2, (1,))), 2.5)
+    assert made.transforms[0].notes == (f"gamma = 2.5, from {path}",)
+    text = path.read_text()
     for old, new, said in (
         ("query_heads = 4", "query_heads = 2", "counts key and value heads"),
-        ("query_heads = 4", "kv_heads = 2", "counts key and value heads"),
-        ("layers = 3", "layers = 5", "of another model"),
-        ("[0, 3]", "[0, 4]", "do not exist"),
-        ("zerotuning", "act", "heads of 'act'"),
-        ("[heads]", "[head]", "lists no heads"),
+        ("query_heads = 4", "kv_heads = 2", "kv_heads"),
+        ("layers = 3", "layers = 5", "of a model of 5 layers"),
+        ("[0, 3]", "[0, 4]", "names head 4 of layer 1"),
+        ('method = "zerotuning"', 'method = "act"', "heads of 'act'"),
+        ("2.5", '"much"', "gamma is 'much'"),
     ):
-        path.write_text(heads_toml("zerotuning", "small", spec().attention, {1: [0, 3]}).replace(old, new))
+        path.write_text(text.replace(old, new, 1))
         with pytest.raises(InputError, match=said):
-            transform(spec(), [f"zerotuning:gamma=2,file={path}"])
+            transform(spec(), [f"zerotuning:file={path}"])
 
 
 def test_the_command_line_says_what_is_wrong_and_writes_nothing(tmp_path, capsys):
