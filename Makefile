@@ -1,11 +1,11 @@
 # Needs Python 3.11 or newer, make and a C compiler. `make setup` is done by the others when it is due.
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS := bench,demo,dev,docs,events,explain,nir,onnx,oracles,sim,tensorrt,torch,train,triton,volumes
+EXTRAS := bench,demo,dev,docs,events,explain,nir,onnx,oracles,sim,sweep,tensorrt,torch,train,triton,volumes
 PYTEST_ARGS ?=
 WORKERS ?= 2
 GPUS ?= 1
-ARTIFACTS ?= $(addprefix build/demo/puppets/,onnx onnx-int8)
+ARTIFACTS ?= $(addprefix build/demo/puppets/,onnx onnx-int8 onnx-step)
 bin := $(VENV)/bin
 app := examples/puppets/app
 stamp := $(VENV)/.installed
@@ -70,6 +70,7 @@ gpu: $(stamp)
 catalogue: $(stamp)
 	$(bin)/python -m neurokit.catalogue docs/catalogue.md
 	$(bin)/python -m neurokit.attention.document docs/attention.md
+	$(bin)/python -m neurokit.transforms.document docs/attention-calibration.md
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -31,6 +31,7 @@ def page(found: dict[str, Any], weights: Path) -> str:
         _training(weights),
         _accuracy(found),
         _joules(found),
+        _wins(found),
         _forms(found),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -86,7 +87,14 @@ def _accuracy(found: dict[str, Any]) -> str:
 
 
 def _named(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    return [(f"exact spiking, T={steps}, {_how(said)}", said) for steps, said in found.get("trained", {}).items()]
+    rows = [(f"exact spiking, T={steps}, {_how(said)}", said) for steps, said in _by_steps(found).items()]
+    for name, said in found.get("direct", {}).items():
+        rows.append((f"{name}, exact, T={said['time_steps']}, trained as it is", said))
+    return rows
+
+
+def _by_steps(found: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    return {steps: found["trained"][str(steps)] for steps in sorted(map(int, found.get("trained", {})))}
 
 
 def _how(said: dict[str, Any]) -> str:
@@ -94,7 +102,7 @@ def _how(said: dict[str, Any]) -> str:
 
 
 def _joules(found: dict[str, Any]) -> str:
-    rows = found.get("trained", {})
+    rows = _by_steps(found)
     if not rows:
         return ""
     first = next(iter(rows.values()))
@@ -114,10 +122,9 @@ def _joules(found: dict[str, Any]) -> str:
             f"{totals.get('graded_events', 0):,} |"
         )
     lines += ["", *[f"- {line}" for line in crossings(found)]]
-    left_out = sorted(
-        {f"{chip}: {line}" for said in rows.values() for chip, c in said["chips"].items() for line in c["unpriced"]}
-    )
-    return "\n".join([*lines, *[f"- not priced, {line}" for line in left_out]])
+    shown = 4 if 4 in rows else min(rows)
+    left_out = [f"{chip}: {line}" for chip, c in rows[shown]["chips"].items() for line in c["unpriced"]]
+    return "\n".join([*lines, *[f"- not priced at T={shown}, {line}" for line in left_out]])
 
 
 def _chip(said: dict[str, Any]) -> str:
@@ -129,9 +136,51 @@ def _chip(said: dict[str, Any]) -> str:
     return f"{least}{label(value, 'J')} [{label(low, 'J')}, {label(high, 'J')}]{fits}"
 
 
+def _wins(found: dict[str, Any]) -> str:
+    """Returns one sentence and one table on where spikes cost less than int8 on the microcontroller, and where more.
+
+    A lower bound above int8's joules loses for certain. One below it wins only if what has no price there costs less
+    than the rest; the table says how much that leaves for each graded event.
+    """
+    near = {f"T={steps}": said for steps, said in _by_steps(found).items() if said["accuracy"] >= _least(found)}
+    rows = dict(list(near.items())[:2])
+    direct = found.get("direct", {}).items()
+    rows |= {f"{n}, T={said['time_steps']}": said for n, said in direct if said["accuracy"] >= _least(found)}
+    if not near:
+        return ""
+    head = "| network | test pictures | chip | joules with a price, of int8's | a graded event may cost | |"
+    lines, verdicts = [head, "|---|---|---|---|---|---|"], dict[str, list[str]]()
+    for name, said in rows.items():
+        bar = said["device"]["joules"][0]
+        for chip, priced in said["chips"].items():
+            if priced["joules"] is None:
+                continue
+            value, graded = priced["joules"][0], said["totals"].get("graded_events", 0)
+            free = bool(graded) and any("graded_event" in line for line in priced["unpriced"])
+            left = label((bar - value) / graded, "J") if free and value < bar else "-"
+            verdict = (
+                "loses" if value >= bar else "is undecided" if priced["unpriced"] or not priced["fits"] else "wins"
+            )
+            verdicts.setdefault(verdict, []).append(f"{chip} ({name})")
+            cells = (name, f"{said['accuracy']:.2%}", chip, f"{value / bar:.2g}", left, verdict)
+            lines.append(f"| {' | '.join(map(str, cells))} |")
+    said = "; ".join(f"{verdict} on {', '.join(places)}" for verdict, places in sorted(verdicts.items(), reverse=True))
+    sentence = (
+        f"Against int8 on {next(iter(rows.values()))['device']['name']} spiking {said}. Undecided: cheaper by all that "
+        f"has a price there, and something has none. Accuracy is within 2 points of float at {', '.join(near)}."
+    )
+    return "\n".join(["## Where spiking wins and where it loses", sentence, "", *lines])
+
+
+def _least(found: dict[str, Any]) -> float:
+    """Returns the accuracy that is 2 points below the float network's."""
+    base = found.get("float", {}).get("float", {}).get("accuracy")
+    return math.inf if base is None else float(base) - 0.02 - 1e-9
+
+
 def crossings(found: dict[str, Any]) -> list[str]:
     """Returns, for each chip, up to which T a picture costs less than int8 on the microcontroller."""
-    rows = {int(steps): said for steps, said in found.get("trained", {}).items()}
+    rows = _by_steps(found)
     if not rows:
         return []
     bar = next(iter(rows.values()))["device"]["joules"][0]
@@ -142,14 +191,16 @@ def crossings(found: dict[str, Any]) -> list[str]:
         known = {steps: value[0] for steps, value in curve.items() if value is not None}
         said = crossing(known, bar)
         least = any(row["chips"][chip]["status"] == "lower-bound" for row in rows.values())
-        if least and "less" in said:  # a lower bound below the bar decides nothing
+        if least and " below T = " in said:  # of lower bounds only what lies above is certain
+            said = f"spikes cost more from{said.partition('below')[2].partition(',')[0]} on; below it is not decided"
+        elif least and "less" in said:
             said = (
                 f"not decided: what has a price there costs {min(known.values()) / bar:.2g} of int8's joules at least"
             )
         lines.append(f"{chip}: {said}")
     if int8 is not None:
         near = [steps for steps, said in rows.items() if said["accuracy"] >= int8 - 0.02]
-        reached = f"from T={min(near)} on" if near else "at no T measured"
+        reached = f"at T = {', '.join(map(str, near))}" if near else "at no T measured"
         lines.append(f"within 2 points of int8's accuracy ({int8:.2%}) {reached}")
     return lines
 
@@ -183,7 +234,7 @@ def _forms(found: dict[str, Any]) -> str:
 
 def plot(found: dict[str, Any], path: Path) -> None:
     """Writes accuracy and joules against T as one picture."""
-    rows = {int(steps): said for steps, said in found.get("trained", {}).items()}
+    rows = _by_steps(found)
     accuracy: list[Curve] = [("exact spiking", {steps: said["accuracy"] for steps, said in rows.items()})]
     for name, row in found.get("untrained", {}).items():
         if isinstance(row, dict):

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from puppets_training import FLOAT, accuracy, data
+from puppets_training import DIRECT, FLOAT, accuracy, data
 from spikingjelly.activation_based import functional
 
 import neurokit as nk
@@ -44,13 +44,19 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/puppets_spiking.md"))
     parser.add_argument("--svg", type=Path, default=Path("docs/puppets-spiking.svg"))
-    parser.add_argument("--only", nargs="*", help="parts: float int8 trained forms untrained")
+    parser.add_argument("--only", nargs="*", help="parts: float trained direct forms untrained")
     parser.add_argument("--steps", nargs="*", type=int, help="other T for the parts trained and untrained")
     given = parser.parse_args()
     torch.set_num_threads(1)
     kept = given.out.with_suffix(".json")
     found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
-    parts: dict[str, Any] = {"float": plain, "trained": trained, "forms": forms, "untrained": untrained}
+    parts: dict[str, Any] = {
+        "float": plain,
+        "trained": trained,
+        "direct": direct,
+        "forms": forms,
+        "untrained": untrained,
+    }
     for name, measure in parts.items():
         if given.only is None or name in given.only:
             more = {} if name not in ("trained", "untrained") or not given.steps else {"at": tuple(given.steps)}
@@ -134,6 +140,32 @@ def trained(weights: Path, at: tuple[int, ...] = TRAINED) -> dict[str, Any]:
         picked = x[torch.arange(25, len(x), 50)]  # one picture a class
         samples = [image.expand(steps, 1, *image.shape).contiguous() for image in picked]
         found[str(steps)] = entry | energy(made, samples)
+    return found
+
+
+def direct(weights: Path) -> dict[str, Any]:
+    """Returns, for each network that was trained to spike from the start, its exact form's accuracy and joules."""
+    found: dict[str, Any] = {}
+    for name in DIRECT:
+        if not (weights / f"{name}.safetensors").exists():
+            continue
+        spec = load(name, weights=weights / f"{name}.safetensors")
+        steps = int(spec.time_steps or 1)
+        made = nk.exact(nk.capture(spec), calibration(steps))
+        with tempfile.TemporaryDirectory() as folder:
+            artifact = nk.lower(made, "onnx", Path(folder) / "a", data=labelled())
+            said = artifact.manifest.target_info["accuracy"]
+            found[name] = {
+                "time_steps": steps,
+                "accuracy": said["after"],
+                "float_spiking": said["before"],
+                "verdict": artifact.manifest.parity["verdict"],
+                "spikes_compared": artifact.manifest.parity["spikes_compared"],
+                "transfer": _of_artifact(artifact, labelled("cutouts"), steps),
+            }
+        x, _ = data("test")
+        samples = [image.expand(steps, 1, *image.shape).contiguous() for image in x[torch.arange(25, len(x), 50)]]
+        found[name] |= energy(made, samples)
     return found
 
 

@@ -5,6 +5,7 @@ Each returns what is wrong, one line a fault, so that tests, benchmarks and othe
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,7 +32,12 @@ def definitions() -> Iterator[None]:
 
 
 def parity(
-    kernel: Kernel, device: torch.device, dtype: torch.dtype, function: Callable[..., Any] | None = None
+    kernel: Kernel,
+    device: torch.device,
+    dtype: torch.dtype,
+    function: Callable[..., Any] | None = None,
+    *,
+    part: tuple[int, int] = (0, 1),
 ) -> tuple[int, list[str]]:
     """Compares every example of a kernel with its definition.
 
@@ -40,12 +46,13 @@ def parity(
         device: Where to run.
         dtype: Type of the examples.
         function: What to run instead of the kernel's own public function.
+        part: (k, n) for every n-th example from the k-th on.
 
     Returns:
         How many examples ran, and the faults.
     """
     faults, count = [], 0
-    for example in kernel.examples(device, dtype):
+    for example in itertools.islice(kernel.examples(device, dtype), part[0], None, part[1]):
         count += 1
         with definitions():
             expected = tensors(kernel.function(*example.args, **example.kwargs))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from neurokit.spec import StateSpec as StateSpec
     from neurokit.spec import TensorSpec as TensorSpec
     from neurokit.spec import register_model as register_model
+    from neurokit.sweep import sweep as sweep
     from neurokit.training.api import train as train
     from neurokit.transforms import transform as transform
     from neurokit.transforms.rate_coding.convert import rate_coded as rate_coded
@@ -59,6 +60,7 @@ _PUBLIC = {
     "open": "neurokit.pipeline",
     "rate_coded": "neurokit.transforms.rate_coding.convert",
     "register_model": "neurokit.spec",
+    "sweep": "neurokit.sweep",
     "train": "neurokit.training.api",
     "transform": "neurokit.transforms",
     "simulate": "neurokit.pipeline",

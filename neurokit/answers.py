@@ -13,9 +13,9 @@ from neurokit.artifact import Artifact
 from neurokit.data.files import read_arrays
 from neurokit.data.found import find
 from neurokit.data.kinds import IMAGES, is_readable, kind_of
-from neurokit.data.of_artifact import spec_of
+from neurokit.data.of_artifact import port_spec, spec_of
 from neurokit.errors import InputError
-from neurokit.feeds import draw, given_ports
+from neurokit.feeds import draw, given_ports, lead_axes, outputs_over_time, ports_of
 from neurokit.manifest import TensorInfo
 from neurokit.spec import TensorSpec
 from neurokit.tasks.scoring import every_graph, task_named
@@ -85,7 +85,7 @@ def _outputs(runner: Any, artifact: Artifact, feeds: Mapping[str, np.ndarray]) -
         outputs = runner(feeds)
     else:
         outputs = {manifest.outputs[0].name: runner(next(iter(feeds.values())))}
-    over_time = manifest.time_steps is not None and manifest.target_info.get("time_output") == "sequence"
+    over_time = outputs_over_time(manifest)
     return {name: np.asarray(y).mean(axis=0) if over_time else np.asarray(y) for name, y in outputs.items()}
 
 
@@ -93,7 +93,7 @@ def _feeds(
     sample: Any, artifact: Artifact, task: Task, settings: Mapping[str, Any], stream: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """Returns one sample as a batch of one, by name."""
-    ports = {p.name: p for graph in artifact.manifest.graphs for p in graph.inputs if not p.source}
+    ports = {port.name: port for port in ports_of(artifact.manifest)}
     given = _read(sample, artifact)
     wanted = [port.name for port in given_ports(list(ports.values()))]
     if not isinstance(given, Mapping):
@@ -124,8 +124,8 @@ def _feeds(
 
 def _drawn(port: TensorInfo, artifact: Artifact, stream: np.random.Generator) -> np.ndarray:
     """Returns the random draws of one sample, over time where the model takes a time axis."""
-    steps, lead = _steps(artifact), 1 if port.time_axis is None else 2
-    sizes = [int(size) for size in port.shape[lead:]]
+    steps = _steps(artifact)
+    sizes = [int(size) for size in port.shape[lead_axes(port) :]]
     return draw(port, [1, *sizes] if steps is None else [steps, 1, *sizes], stream)
 
 
@@ -149,15 +149,7 @@ def _read(sample: Any, artifact: Artifact) -> Any:
 
 def _placed(sample: Any, info: TensorInfo, artifact: Artifact, task: Task, settings: Mapping[str, Any]) -> np.ndarray:
     """Returns one input with its batch axis, and its time axis where the model has one."""
-    lead = 1 if info.time_axis is None else 2
-    port = TensorSpec(
-        info.name,
-        info.shape[lead:],
-        info.dtype,
-        info.layout[lead:],
-        0.0 if info.low is None else info.low,
-        1.0 if info.high is None else info.high,
-    )
+    port = port_spec(info)
     steps = _steps(artifact)
     if (
         isinstance(sample, np.ndarray)

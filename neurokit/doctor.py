@@ -6,7 +6,7 @@ import importlib
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
@@ -22,6 +22,8 @@ _LIBRARIES = (
     ("onnx", "writing ONNX", False, "onnx onnxscript onnx-ir"),
     ("onnxscript", "writing ONNX", False, "onnxscript onnx-ir"),
     ("onnxruntime", "running ONNX", False, "onnxruntime"),
+    ("openvino", "OpenVINO artifacts", False, "openvino"),
+    ("nncf", "OpenVINO in int8", False, "nncf"),
     ("triton", "fused GPU kernels", False, "triton==3.6.0"),
     ("tensorrt", "TensorRT engines", False, "tensorrt-cu13"),
     (
@@ -66,7 +68,8 @@ class Check:
 def examine() -> list[Check]:
     """Looks at everything that neurokit can make use of; takes seconds, because libraries must be loaded."""
     libraries = [_library(*entry) for entry in _LIBRARIES]
-    return [_python(), *libraries, _plugin(), _cuda(), _compiler()]
+    known = {check.name: check for check in libraries}  # what failed to load is not tried again
+    return [_python(), *libraries, _plugin(known), _cuda(known["torch"]), _compiler(), _cortex()]
 
 
 def _python() -> Check:
@@ -124,14 +127,14 @@ def _onnxruntime_providers() -> str:
 _DETAILS: dict[str, Callable[[], str]] = {"onnxruntime": _onnxruntime_providers}
 
 
-def _plugin() -> Check:
+def _plugin(known: Mapping[str, Check]) -> Check:
     """Whether TensorRT engines can have the fused LIF in them; TensorRT for RTX takes no plugins."""
     from neurokit.export.tensorrt.plugin import obstacle
 
     purpose, name = "the fused LIF in TensorRT (lif_plugin)", "tensorrt plugin"
     install = "python -m pip install tensorrt-cu13 triton==3.6.0"
-    found = {library: _library(library, "", False, library) for library in ("tensorrt", "triton")}
-    for library, check in found.items():
+    for library in ("tensorrt", "triton"):
+        check = known[library]
         if check.state != "ok":
             why = f"{library} is {check.state}"
             why += ", and tensorrt_rtx takes no plugins" if library == "tensorrt" else ""
@@ -141,12 +144,12 @@ def _plugin() -> Check:
     return Check(name, purpose, False, "ok", "compiled ahead of time by Triton")
 
 
-def _cuda() -> Check:
+def _cuda(torch_found: Check) -> Check:
     purpose = "GPU runs and benchmarks"
-    try:
-        import torch
-    except ImportError:
-        return Check("cuda", purpose, False, "missing", "torch is missing", "")
+    if torch_found.state != "ok":
+        return Check("cuda", purpose, False, "missing", f"torch is {torch_found.state}", "")
+    import torch
+
     if not torch.cuda.is_available():
         built = torch.version.cuda
         why = f"torch has CUDA {built}, but no usable GPU or driver" if built else "torch was built without CUDA"
@@ -159,3 +162,19 @@ def _compiler() -> Check:
     install = "" if found else "install a C compiler, for example: apt-get install gcc"
     name = found.rsplit("/", 1)[-1] if found else ""
     return Check("c compiler", "Triton and compiled packages", False, "ok" if found else "missing", name, install)
+
+
+def _cortex() -> Check:
+    """Whether the C of the target `c` can be compiled for Cortex-M, and run there without a board."""
+    tools = ("arm-none-eabi-gcc", "qemu-system-arm")
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    packages = {"arm-none-eabi-gcc": "gcc-arm-none-eabi", "qemu-system-arm": "qemu-system-arm"}
+    install = " ".join(["apt-get install", *(packages[tool] for tool in missing)])
+    return Check(
+        "cortex-m tools",
+        "sizes and emulated runs of the target c",
+        False,
+        "missing" if missing else "ok",
+        f"no {' and no '.join(missing)}" if missing else ", ".join(tools),
+        install if missing else "",
+    )

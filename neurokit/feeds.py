@@ -75,6 +75,26 @@ def distribution_of(port: Any) -> str:
     return str(getattr(port, "distribution", ""))
 
 
+def ports_of(manifest: Any) -> list[Any]:
+    """Returns every input of an artifact's graphs once, in order: what no other graph passes on, random draws included.
+
+    Args:
+        manifest: The artifact's manifest, as this package or a pack on a device reads it.
+    """
+    found = [port for graph in manifest.graphs for port in graph.inputs if not getattr(port, "source", "")]
+    return list({port.name: port for port in found}.values())
+
+
+def lead_axes(port: Any) -> int:
+    """Returns how many axes stand before a port's own: the batch, and time where it has a time axis."""
+    return 1 if port.time_axis is None else 2
+
+
+def outputs_over_time(manifest: Any) -> bool:
+    """Returns whether an artifact's outputs are `[T, B, ...]`, of which tasks read the mean over time."""
+    return manifest.time_steps is not None and manifest.target_info.get("time_output") == "sequence"
+
+
 def given_ports(ports: Sequence[Any]) -> list[Any]:
     """Returns the ports that a caller has to give: all but random draws."""
     return [port for port in ports if not distribution_of(port)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ def generate(
     seed: int = 0,
     stop: Sequence[int] | None = None,
     chunk: int | None = None,
+    inputs: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> list[Continuation]:
     """Writes on from prompts with a language model in its step form.
@@ -37,6 +38,8 @@ def generate(
         seed: Seed of the draws.
         stop: Tokens that end a text; default is what the manifest records.
         chunk: Tokens of a prompt that are fed in one call; default is all.
+        inputs: Of a model of more than text: what its first graph takes, by name, a row a prompt: pictures
+            `[B, 3, H, W]`.
         options: Options of the target (for ONNX: level, threads, providers, spinning, seed).
 
     Returns:
@@ -59,7 +62,9 @@ def generate(
         )
     sampling = Sampling(temperature, top_p, seed)
     with pipeline.open(artifact, **options) as runner:
-        return decode(runner, loop, _prompts(prompt_ids), tokens, sampling=sampling, stop=stop, chunk=chunk)
+        return decode(
+            runner, loop, _prompts(prompt_ids), tokens, sampling=sampling, stop=stop, chunk=chunk, inputs=inputs
+        )
 
 
 def _prompts(given: Any) -> list[list[int]]:

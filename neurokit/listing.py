@@ -38,9 +38,7 @@ def targets() -> Listing:
     rows = []
     for name, target in TARGETS.items():
         info = target.info
-        missing = [library for library in dict.fromkeys((*info.requires, *info.opens_with)) if not _installed(library)]
-        if info.one_of and not any(_installed(library) for library in info.one_of):
-            missing.append(" or ".join(info.one_of))
+        missing = info.missing()
         optional = {
             option: [library for library in libraries if not _installed(library)]
             for option, libraries in info.optional.items()
@@ -50,6 +48,7 @@ def targets() -> Listing:
                 "name": name,
                 "summary": info.summary,
                 "streaming": info.streaming,
+                "numerics": list(info.numerics),
                 "missing": missing,
                 "install": info.install if missing else "",
                 "optional": optional,

@@ -20,7 +20,7 @@ from neurokit.errors import (
     WeightsError,
 )
 from neurokit.interchange.models import is_model_file, spec_from_file
-from neurokit.spec import MODELS, ModelSpec, TensorSpec, TimeInput
+from neurokit.spec import MODELS, PARTLY, PRETRAINED, ModelSpec, TensorSpec, TimeInput
 from neurokit.user_file import call_factory, guarded, import_file, near_files, one_line
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def load(
         input_shape: Sizes of one sample without time and batch, numbers or free axes ("S"). Needed where the factory
             returns an nn.Module; of several inputs by name, {"ids": ("int64", ("S",)), "mask": ("bool", ("S", "S"))}.
         time_steps: Number of time steps T, instead of the model's own; 4 for a bare module that does not say.
-        weights: A weights file; `build` loads it, see `neurokit.weights.load_weights`.
+        weights: A weights file; `build` loads it, see `neurokit.weights.load_weights`. "pretrained" are those that are
+            published for the model, by their library's own loader: a last layer of other classes stays untrained.
 
     Returns:
         The spec. For a bare module, `build` returns deep copies of it, so that it stays as it is, and what its
@@ -57,7 +58,7 @@ def load(
         UnknownNameError: If the zoo has no such name.
         ModelLoadError: If the file or the factory gives no model.
         InputError: If `input_shape` or `time_steps` do not fit the model, or the model is nothing of these.
-        WeightsError: If the weights file does not exist.
+        WeightsError: If the weights file does not exist, or nothing is published for the model.
     """
     shape = _checked_shape(input_shape)
     _check_time_steps(time_steps)
@@ -122,7 +123,12 @@ def _with_choices(
         changes["time_steps"] = time_steps
         if spec.time_input == "image" and time_steps != spec.time_steps:
             changes["build"] = _build_with_time_steps(spec, time_steps)
-    if weights is not None:
+    if is_pretrained(weights):
+        changes.update(
+            build=_build_pretrained(spec, changes.get("build", spec.build)),
+            options={**spec.options, "weights": PRETRAINED if _whole(spec) else PARTLY},
+        )
+    elif weights is not None:
         path = Path(weights)
         if not path.is_file():
             raise WeightsError(f"weights file {path} does not exist", expected="a .safetensors, .pt or .pth file")
@@ -176,6 +182,30 @@ def _build_with_weights(build_bare: Callable[[], nn.Module], path: Path) -> Call
 
         module = build_bare()
         load_weights(module, path)
+        return module
+
+    return build
+
+
+def is_pretrained(weights: str | Path | None) -> bool:
+    """Returns whether the published weights are meant, and no file of that name."""
+    return weights is not None and str(weights) == PRETRAINED and not Path(weights).exists()
+
+
+def _whole(spec: ModelSpec) -> bool:
+    return spec.pretrained is not None and spec.pretrained.whole
+
+
+def _build_pretrained(spec: ModelSpec, build_bare: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
+    published = spec.pretrained
+    if published is None:
+        raise WeightsError(
+            f"no weights are published for {spec.name!r}", expected="a weights file", fix="neurokit train makes one"
+        )
+
+    def build() -> nn.Module:
+        module = build_bare()
+        published.load(module)
         return module
 
     return build

@@ -21,7 +21,7 @@ from neurokit.reports import ParityReport
 from neurokit.serial import one_at_a_time
 from neurokit.simulation import simulate
 from neurokit.stages import stage
-from neurokit.target import TARGETS, LowerOptions, Runner, Target, check_ports
+from neurokit.target import TARGETS, LowerOptions, Runner, Target, check_ports, check_request
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["capture", "compare", "exact", "exact_finetune", "lower", "open", "simulate", "verify"]
 
-_NUMERICS = ("float", "exact")
 _RANDOM = ("refuse", "input")
 
 
@@ -197,11 +196,10 @@ def lower(
     from neurokit.program.element_types import refuse_types  # torch comes with it
 
     chosen = TARGETS.get(target)
-    if numerics not in _NUMERICS:
-        raise InputError(f"unknown numerics {numerics!r}", expected="one of " + ", ".join(_NUMERICS))
-    need(chosen.info.requires, chosen)
+    asked = "exact" if _exact_bits(model) is not None else numerics
+    check_request(target, LowerOptions(asked, batch or "dynamic", flat, extra))
     if verified:  # what cannot be verified here is said before there is a folder
-        need(chosen.info.opens_with, chosen)
+        need_runtime(chosen)
     source = as_captured(model, lambda spec: check_ports(spec, target))
     meant = _source(source).spec.exact_bits
     if meant is not None:  # the transform `exact`
@@ -253,6 +251,14 @@ def _refuse_batch(captured: Captured) -> None:
         from neurokit.capture.fidelity import refuse_batch
 
         refuse_batch(captured, captured.batch)
+
+
+def _exact_bits(model: Any) -> int | None:
+    """Returns the bits of a weight of what is exact whatever numerics are asked for, or None."""
+    if hasattr(model, "proof"):  # an `Exact`, which comes with torch
+        return int(model.bits)
+    spec = getattr(model, "spec", model)
+    return getattr(spec, "exact_bits", None)
 
 
 def _source(model: Captured | Exact) -> Captured:
@@ -313,7 +319,7 @@ def verify(
     """
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
     target = TARGETS.get(artifact.manifest.target)
-    need(target.info.opens_with, target)
+    need_runtime(target)
     with fitting(artifact, "verified"):
         with stage("verify"):
             report = _verify(artifact, thorough=thorough, **options)
@@ -342,7 +348,7 @@ def open(artifact: Artifact | str | Path, **options: Any) -> Runner:
     """
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
     target = TARGETS.get(artifact.manifest.target)
-    need(target.info.opens_with, target)
+    need_runtime(target)
     with fitting(artifact, "opened"):
         return target.open(artifact, **options)
 
@@ -350,11 +356,9 @@ def open(artifact: Artifact | str | Path, **options: Any) -> Runner:
 NOT_RECORDED = "the verdict is not recorded"
 
 
-def need(modules: Sequence[str], target: Target) -> None:
-    """Raises MissingRuntimeError if a library that a target needs is not installed."""
-    from importlib.util import find_spec
-
-    missing = [name for name in modules if find_spec(name) is None]
+def need_runtime(target: Target) -> None:
+    """Raises MissingRuntimeError if something that running a target's artifacts needs is not installed."""
+    missing = target.info.missing(lowering=False)
     if missing:
         raise MissingRuntimeError(
             f"target {target.info.name!r} needs {', '.join(missing)}", fix=target.info.install or "install it"
@@ -363,12 +367,14 @@ def need(modules: Sequence[str], target: Target) -> None:
 
 def _vectors(captured: Captured, inputs: torch.Tensor | Mapping[str, torch.Tensor] | None, keeps: bool) -> Vectors:
     """Makes the test vectors from the sequence form, whatever form the target asked for."""
-    from neurokit.parity.record_vectors import make_vectors  # torch comes with it: verifying does without
+    # torch comes with these: verifying does without
+    from neurokit.parity.kept_vectors import sequence_of, vectors_of
+    from neurokit.parity.record_vectors import make_vectors
 
-    whole = captured.form == "sequence" or not captured.spiking
-    sequence = captured if whole else captured.retrace(form="sequence")
-    feeds = inputs if inputs is None or isinstance(inputs, Mapping) else {captured.spec.inputs[0].name: inputs}
-    return make_vectors(sequence, feeds=feeds, notes=captured.notes, keeps=keeps)
+    if inputs is None:
+        return vectors_of(captured, keeps)
+    feeds = inputs if isinstance(inputs, Mapping) else {captured.spec.inputs[0].name: inputs}
+    return make_vectors(sequence_of(captured), feeds=feeds, notes=captured.notes, keeps=keeps)
 
 
 def _manifest(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from neurokit.spec import MODELS, ModelSpec
+from neurokit.spec import MODELS, PARTLY, ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,7 +37,7 @@ def has_random_weights(spec: ModelSpec, module: nn.Module | None = None) -> bool
         module: One that was built of it already.
     """
     if "weights" in spec.options:
-        return False
+        return spec.options["weights"] == PARTLY
     if spec.name in MODELS.names() and MODELS.get(spec.name)().source == spec.source:
         return True
     first = digest_of(spec.build() if module is None else module)

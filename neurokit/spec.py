@@ -204,6 +204,33 @@ class SparseForms:
 
 
 @dataclass(frozen=True)
+class AttentionHost:
+    """What a model whose attention may be calibrated says of it (`neurokit.attention.calibration`).
+
+    Attributes:
+        layers: Number of layers.
+        heads: Query heads of each; `kv_heads` the key and value heads.
+        width: Width of the stream.
+        longest: Largest number of tokens of a text; `vocabulary` how many different ones there are.
+        dense: Layers of dense softmax attention, which are the ones that can be calibrated.
+        calibrate: Returns the model with one more method in its attention, behind those that are in it.
+        image: Whether it marks visual tokens.
+        joint: Whether text and image tokens share one attention whose maps can be read, in the place of causal text.
+    """
+
+    layers: int
+    heads: int
+    kv_heads: int
+    width: int
+    longest: int
+    vocabulary: int
+    dense: tuple[int, ...]
+    calibrate: Callable[[Any], ModelSpec]
+    image: bool = False
+    joint: bool = False
+
+
+@dataclass(frozen=True)
 class AppliedTransform:
     """A transform that a specification has been through.
 
@@ -216,6 +243,23 @@ class AppliedTransform:
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+# What a specification's options say of its weights, under "weights".
+PRETRAINED, PARTLY = "pretrained", "pretrained but for the last layer"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Weights that somebody publishes for a model.
+
+    Attributes:
+        load: Puts them into what `ModelSpec.build` returned, in place.
+        whole: Whether every layer is trained; else the last one, of other classes, is drawn at random.
+    """
+
+    load: Callable[[nn.Module], None]
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -250,6 +294,12 @@ class ModelSpec:
             example are theirs then.
         fixed_cache: If given, returns the same model with caches of so many entries in the place of caches that grow.
         sparse: If given, what its attention may select, and in which forms.
+        attention: If given, what can calibrate its attention, and how.
+        scorer: If given, returns the model as a scorer of whole texts, whose heads are masked by an input (the
+            transform `head_mask`).
+        with_tokens: If given, returns the same model with so many tokens more; what it takes beside their number
+            returns their rows `[new, width]` for those of the embedding, or of the head, `[V, width]` (the transform
+            `pause`).
         spiking_text: If given, returns its module in whole numbers, for the event engine
             (`neurokit.program.spiking_text`).
         token_work: If given, returns what the token behind so many others costs, part by part.
@@ -257,6 +307,7 @@ class ModelSpec:
         large: Whether its module takes more than a gigabyte; what goes over the whole zoo builds it only when asked.
         small: Returns a model of the same parts, few of each and on small inputs, which checks of the whole zoo take
             for this one; models that share it are checked once. Default is the model itself.
+        pretrained: The weights that are published for it, or None.
     """
 
     name: str
@@ -280,11 +331,15 @@ class ModelSpec:
     graphs: tuple[GraphSpec, ...] = ()
     fixed_cache: Callable[[int], ModelSpec] | None = None
     sparse: SparseForms | None = None
+    attention: AttentionHost | None = None
+    scorer: Callable[[], ModelSpec] | None = None
+    with_tokens: Callable[[int, Callable[[torch.Tensor], torch.Tensor]], ModelSpec] | None = None
     spiking_text: Callable[[Any], Any] | None = None
     token_work: Callable[[int], tuple[TokenWork, ...]] | None = None
     exact_bits: int | None = None
     large: bool = False
     small: Callable[[], ModelSpec] | None = None
+    pretrained: Pretrained | None = None
 
     def __post_init__(self) -> None:
         if self.task is None and self.classes:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from neurokit.errors import InputError, Unsupported, UnsupportedError
+from neurokit.errors import InputError, MissingRuntimeError, Unsupported, UnsupportedError
 from neurokit.port_traits import needs_of, not_taken
 from neurokit.registry import Registry
 
@@ -30,6 +32,31 @@ def check_ports(spec: ModelSpec, target: str) -> None:
     reasons = _target_refusals(spec, TARGETS.get(target).info)
     if reasons:
         raise UnsupportedError(f"target {target!r} cannot take model {spec.name!r}", reasons)
+
+
+def check_request(target: str, options: LowerOptions) -> None:
+    """Refuses, before any model is captured, what a target cannot honour or this machine lacks for it.
+
+    Raises:
+        InputError: If the numerics, or an option or its value, is none that the target has.
+        MissingRuntimeError: If a library for lowering is missing, or one that an option needs on top.
+    """
+    chosen = TARGETS.get(target)
+    if options.numerics not in ("float", "exact"):
+        raise InputError(f"unknown numerics {options.numerics!r}", expected="one of float, exact")
+    if options.numerics not in chosen.info.numerics:
+        (only,) = chosen.info.numerics
+        fix = f"use --numerics {only}" if only == "exact" else "leave --numerics away"
+        raise InputError(f"target {target!r} has no numerics {options.numerics!r}", expected=only, fix=fix)
+    lacking = chosen.info.missing(running=False)
+    for name, libraries in chosen.info.optional.items():
+        if options.extra.get(name):
+            lacking += [library for library in libraries if find_spec(library) is None]
+    if lacking:
+        fix = chosen.info.install or "install it"
+        raise MissingRuntimeError(f"target {target!r} needs {', '.join(dict.fromkeys(lacking))}", fix=fix)
+    if isinstance(chosen, ChecksOptions):
+        chosen.check_options(options)
 
 
 def _target_refusals(spec: ModelSpec, info: TargetInfo) -> list[Unsupported]:
@@ -55,6 +82,8 @@ class TargetInfo:
         optional: What an option needs on top, by the option: import names of libraries.
         takes: What it takes beyond one input of fractions with sizes that are numbers: of `PORT_TRAITS`.
         runtime: "onnxruntime" where ONNX Runtime alone runs its artifacts, as on a device; else "".
+        numerics: Which numerics it takes; the first is what it is lowered in where nothing is asked for.
+        programs: Programs of which running needs one, such as C compilers.
     """
 
     name: str
@@ -69,6 +98,18 @@ class TargetInfo:
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     takes: frozenset[str] = frozenset()
     runtime: str = ""
+    numerics: tuple[str, ...] = ("float", "exact")
+    programs: tuple[str, ...] = ()
+
+    def missing(self, lowering: bool = True, running: bool = True) -> list[str]:
+        """Returns the libraries and programs that are not here, for lowering to the target or running its artifacts."""
+        wanted = dict.fromkeys((*(self.requires if lowering else ()), *(self.opens_with if running else ())))
+        found = [name for name in wanted if find_spec(name) is None]
+        if lowering and self.one_of and not any(find_spec(name) for name in self.one_of):
+            found.append(" or ".join(self.one_of))
+        if running and self.programs and not any(shutil.which(name) for name in self.programs):
+            found.append(" or ".join(self.programs))
+        return found
 
 
 @dataclass(frozen=True)
@@ -144,6 +185,11 @@ class Probe(Protocol):
     """Whether it runs on input that the artifact holds, whatever it is given."""
     tolerance: float | None = None
     """Relative L2 error of the outputs that is allowed where there are no layers; None for the verifier's own."""
+    batch_tolerance: float | None = None
+    """How far a sample's answer in a batch may be from the one that it has alone, where there are no layers.
+
+    Relative to its largest element; None for `tolerance`.
+    """
 
     @abstractmethod
     def layers(self) -> list[str]:
@@ -239,6 +285,19 @@ class Probed(Protocol):
 
         Raises:
             InputError: If an option is not one of the target's.
+        """
+        ...
+
+
+@runtime_checkable
+class ChecksOptions(Protocol):
+    """A target that can tell wrong options without a model: it is asked before one is captured."""
+
+    def check_options(self, options: LowerOptions) -> None:
+        """Refuses options that the target does not have, and values that they cannot take.
+
+        Raises:
+            InputError: If so.
         """
         ...
 

@@ -2,9 +2,9 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -39,21 +39,38 @@ def shell(tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("body", fences("README.md", "sh"), ids=lambda body: body.split()[0])
-def test_readme_commands(shell, body):
-    if "neurokit export" in body and not find_spec("neurokit.pipeline"):
-        pytest.skip("the pipeline has not landed")
-    # Latency is measured for a moment only: what is shown is that the command runs.
-    shell(
-        "sh", "-e", "-c", re.sub(r"^(neurokit bench build.*?)( +#.*)?$", r"\1 --seconds 0.2", body, flags=re.MULTILINE)
-    )
+BLOCKS = fences("README.md", "sh")
+COMMANDS = [block for block in BLOCKS if all(line.startswith("neurokit ") for line in block.splitlines())]
+
+
+@pytest.mark.parametrize("body", [b for b in BLOCKS if b not in COMMANDS], ids=lambda body: body.split()[0])
+def test_readme_make(shell, body):
+    shell("sh", "-e", "-c", body)
+
+
+@pytest.mark.parametrize("body", COMMANDS)
+def test_readme_commands(shell, body, tmp_path, monkeypatch):
+    """Every line as it stands, one after the other; the first in a shell, the others without starting Python anew."""
+    from neurokit import cli
+
+    first, *rest = body.splitlines()
+    shell("sh", "-e", "-c", first)
+    monkeypatch.chdir(tmp_path)
+    for line in rest:
+        _, *arguments = shlex.split(line, comments=True)
+        # Latency is measured for a moment only: what is shown is that the command runs.
+        assert cli.main([*arguments, *(("--seconds", "0.2") if arguments[0] == "bench" else ())]) == 0, line
 
 
 @pytest.mark.parametrize("body", fences("README.md", "python"))
-def test_readme_python(shell, body):
-    if not find_spec("neurokit.pipeline"):
-        pytest.skip("the pipeline has not landed")
-    shell(sys.executable, "-c", body)
+def test_readme_python(body, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(body, "README.md", "exec"), {"__name__": "__main__"})
+
+
+def test_the_readme_shows_commands():
+    assert len(COMMANDS) == 1
+    assert len(COMMANDS[0].splitlines()) >= 8
 
 
 def first_name(body):

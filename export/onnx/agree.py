@@ -140,6 +140,9 @@ def _hold_ends(artifact: Artifact, said: GraphInfo, graph: Said) -> None:
         ("input", graph.inputs, said.inputs, {state.input: state for state in said.states}),
         ("output", graph.outputs, said.outputs, {state.output: state for state in said.states}),
     ):
+        names = [tensor.name for tensor in declared] + [getattr(state, kind) for state in said.states]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise damaged(artifact.path, f"manifest.json names the {kind} {twice[0]!r} twice")
         wanted: dict[str, Any] = {**{tensor.name: tensor for tensor in declared}, **states}
         found = {end.name: end for end in ends}
         if missing := sorted(set(wanted) - set(found)):

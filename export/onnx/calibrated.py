@@ -22,6 +22,9 @@ _KEPT = 16  # samples kept
 _MOST = 2**20  # numbers kept of all samples
 # Relative L2 distance that an artifact may have from its own answers at export where int8 changed next to nothing.
 _LEAST = 1e-4
+# Share of what int8 moved the float network's answers by that another processor may move the file's answers by. Int8
+# moves every activation by up to half a unit; another rounding of the same sums moves a few of them by one.
+_SHARE = 1 / 3
 
 
 def against_float(
@@ -47,6 +50,11 @@ def against_float(
         count = max(1, min(_KEPT, count_of(feeds), _MOST // max(1, each)) // size) * size
         arrays = {f"float{at}": value[:count] for at, value in enumerate(wanted)}
         arrays |= {f"int8{at}": value[:count] for at, value in enumerate(given)}
+        made = corners({name: x[:count] for name, x in feeds.items()}, size)
+        arrays |= {f"corner{at}": x for at, x in enumerate(made.values())}
+        if made:
+            mine = _answers(lambda part: after.run(None, dict(part)), made, size)
+            arrays |= {f"answer{at}": value for at, value in enumerate(mine)}
         np.savez_compressed(keep, **{f"x{at}": x[:count] for at, x in enumerate(feeds.values())}, **arrays)
     first, mine = wanted[0], given[0]
     classes = first.ndim > 1 and first.shape[-1] > 1
@@ -57,6 +65,31 @@ def against_float(
         "top1_agreement": agreement,
         "data": "calibration data",
     }
+
+
+def corners(feeds: Feeds, size: int) -> dict[str, np.ndarray]:
+    """Returns samples whose elements are an input's smallest or largest; half of them are the others' complement.
+
+    A feature that is 0 on every calibration sample is not on one of the two: a weight that reads it shows.
+
+    Args:
+        feeds: Samples to take range and number from, `[N, *shape]`.
+        size: Batch size, which their number is a multiple of.
+
+    Returns:
+        The samples by input, none where an input holds no fractions.
+    """
+    if any(x.dtype.kind != "f" for x in feeds.values()):
+        return {}
+    half = -(-max(1, count_of(feeds) // 2) // size) * size
+    made = {}
+    for at, (name, x) in enumerate(feeds.items()):
+        words = np.random.PCG64(at).random_raw(-(-half * x[0].size // 64))
+        bits = np.unpackbits(np.asarray(words).astype("<u8").view(np.uint8), count=half * x[0].size)
+        drawn = bits.reshape(half, *x.shape[1:]).astype(bool)
+        both = np.concatenate((drawn, ~drawn))
+        made[name] = np.where(both, x.max(), x.min()).astype(x.dtype)
+    return made
 
 
 def count_of(feeds: Feeds) -> int:
@@ -77,8 +110,8 @@ def judge_kept(
 ) -> tuple[list[str], list[str]]:
     """Runs the samples that export kept, and holds the answers to what export measured.
 
-    The distance from the answers that the file gave at export must be smaller than that of these from the float model:
-    what another processor's rounding moves is a part of the quantisation's own error, and a fault that is not shows.
+    The distance from the answers that the file gave at export must be at most a third of that of these from the float
+    model: what another processor's rounding moves is less than the quantisation's own error, and a fault is not.
 
     Args:
         artifact: The artifact.
@@ -100,25 +133,54 @@ def judge_kept(
             feeds = {name: data["x" if "x" in data.files else f"x{at}"] for at, name in enumerate(names)}
             outputs = sum(key.startswith("float") for key in data.files)
             kept = [(data[f"float{at}"], data[f"int8{at}"]) for at in range(outputs)]
+            held = {key: data[key] for key in data.files if key.startswith(("corner", "answer"))}
     except UNREADABLE as error:
         raise ArtifactError(f"{artifact.path}: {SAMPLES_FILE} cannot be read: {error}") from error
     _check(artifact, feeds, kept)
     fixed = artifact.manifest.options.get("batch")
-    found, count = _answers(run, feeds, fixed if isinstance(fixed, int) else 1), count_of(feeds)
+    size = fixed if isinstance(fixed, int) else 1
+    found, count = _answers(run, feeds, size), count_of(feeds)
+    moved_by = _moved_at_corners(artifact, run, held, size)
     faults, worst = [], 0.0
     for at, (y, (wanted, given)) in enumerate(zip(found, kept, strict=True)):
         measured, now, moved = distance(given, wanted), distance(y, wanted), distance(y, given)
         worst = max(worst, now)
         name = artifact.manifest.outputs[at].name
-        if not moved <= max(measured, _LEAST):
+        if not moved <= allowed_of(measured):
             faults.append(
-                f"output {name!r}: on {count} calibration samples it is off the float model by {now:.2g} "
-                f"(relative L2), and export measured {measured:.2g}"
+                f"output {name!r}: on {count} calibration samples it is off the float model by {now:.2g}, and export "
+                f"measured {measured:.2g}; off its own answers at export by {moved:.2g} (relative L2), a third allowed"
+            )
+        elif moved_by and not moved_by[at] <= allowed_of(measured):
+            faults.append(
+                f"output {name!r}: on inputs at the ends of the calibrated range it is off its own answers at export "
+                f"by {moved_by[at]:.2g} (relative L2), and {allowed_of(measured):.2g} is allowed"
             )
         elif not now <= most:
             faults.append(f"output {name!r}: off the float model by {now:.2g} (relative L2), {most:g} is allowed")
     notes = [f"off the float model by {worst:.2g} (relative L2) on {count} calibration samples, as export measured"]
     return faults, [] if faults else notes
+
+
+def _moved_at_corners(
+    artifact: Artifact, run: Callable[[Feeds], Sequence[np.ndarray]], held: dict[str, np.ndarray], size: int
+) -> list[float]:
+    """Returns how far each output is from the file's answers at export where inputs are at the ends of their range."""
+    ports, outputs = artifact.manifest.inputs, artifact.manifest.outputs
+    if not held:
+        return []
+    names = [f"corner{at}" for at in range(len(ports))] + [f"answer{at}" for at in range(len(outputs))]
+    values = list(held.values())
+    whole = set(names) == set(held) and all(v.dtype.kind in "biuf" and v.ndim for v in values)
+    if not whole or len({len(v) for v in values}) > 1 or not len(values[0]):
+        raise damaged(artifact.path, f"{SAMPLES_FILE} holds no samples of this model")
+    found = _answers(run, {port.name: held[f"corner{at}"] for at, port in enumerate(ports)}, size)
+    return [distance(y, held[f"answer{at}"]) for at, y in enumerate(found)]
+
+
+def allowed_of(measured: float) -> float:
+    """Returns by how much the file's answers may move from those at export, of what export measured (relative L2)."""
+    return max(_SHARE * measured, _LEAST)
 
 
 def _check(artifact: Artifact, feeds: Feeds, kept: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:

@@ -17,7 +17,7 @@ from neurokit.errors import InputError
 from neurokit.feeds import Feeds
 from neurokit.target import LowerOptions
 
-_OPERATORS = ("Conv", "Gemm")
+OPERATORS = ("Conv", "Gemm")
 _METHODS = ("minmax", "entropy", "percentile")
 _DEVICES = ("cpu", "tensorrt")
 _DEFAULTS: dict[str, Any] = {"device": "cpu", "method": "minmax", "reduce_range": "auto", "max_error": 0.3}
@@ -114,7 +114,7 @@ def quantise(source: Path, out: Path, feeds: Feeds, size: int, settings: Setting
                 out,
                 _Samples(feeds, size),
                 quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=list(_OPERATORS),
+                op_types_to_quantize=list(OPERATORS),
                 per_channel=True,
                 reduce_range=settings.reduce_range,
                 activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,

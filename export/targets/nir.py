@@ -43,6 +43,10 @@ class NirTarget:
         takes=frozenset({"dtypes", "inputs"}),
     )
 
+    def check_options(self, options: LowerOptions) -> None:
+        """Refuses options that the target does not have."""
+        _settings(options)
+
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
         """Returns every reason why the model cannot be one NIR graph (with partition: why no part of it can)."""
         settings = _settings(options)

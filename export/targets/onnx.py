@@ -32,6 +32,18 @@ class OnnxTarget:
     form = "sequence"
     time_steps: str | None = None
 
+    @property
+    def needs_steps(self) -> bool:
+        """Whether a model without neurons and states has no such form."""
+        return self.form == "step" or self.time_steps is not None
+
+    def check_options(self, options: LowerOptions) -> None:
+        """Refuses options that this form does not have."""
+        own = options.over({"attention": "decomposed", "cache": "grow"}, self.info.name)
+        form_of(own)
+        entries_of(own)
+        sparse_of(own)
+
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
         """Returns every reason why the model cannot take this form."""
         reasons = self._not_in_this_form(captured)
@@ -41,10 +53,9 @@ class OnnxTarget:
                     "", captured.spec.name, "ONNX Runtime has no float64 convolution on a CPU", "use module.float()"
                 )
             )
-        own = options.over({"attention": "decomposed", "cache": "grow"}, self.info.name)
-        form_of(own)
-        caches = no_fixed_cache(captured, entries_of(own), self.form)
-        return [*reasons, *caches, *no_sparse_form(captured, sparse_of(own))]
+        self.check_options(options)
+        caches = no_fixed_cache(captured, entries_of(options.extra), self.form)
+        return [*reasons, *caches, *no_sparse_form(captured, sparse_of(options.extra))]
 
     def _not_in_this_form(self, captured: Captured) -> list[Unsupported]:
         """Returns why the model's state, or its lack of one, does not go with this form."""
@@ -57,7 +68,7 @@ class OnnxTarget:
         if self.time_steps is not None and keeps:
             why = "it has no neurons, so it has no time axis; the free axes of its ports are free in every form"
             return [Unsupported("", captured.spec.name, why, "use --target onnx or onnx-step")]
-        if self.info.name != "onnx" and not keeps:
+        if self.needs_steps and not keeps:
             why = "it has no neurons and no declared states, so there is no step"
             return [Unsupported("", captured.spec.name, why, "use --target onnx")]
         return []

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurokit.errors import InputError, Unsupported
-from neurokit.export.onnx.calibrated import SAMPLES_FILE, against_float, count_of, judge_kept
+from neurokit.errors import InputError, Unsupported, UnsupportedError
+from neurokit.export.onnx.calibrated import SAMPLES_FILE, against_float, allowed_of, count_of, judge_kept
 from neurokit.export.onnx.probe import OnnxProbe
 from neurokit.export.onnx.qdq_reference import forced_model, reference_run
-from neurokit.export.onnx.quantise import Settings, quantise, settings_of
+from neurokit.export.onnx.quantise import OPERATORS, Settings, quantise, settings_of
 from neurokit.export.targets.onnx import MODEL_FILE, OnnxTarget
 from neurokit.feeds import named_inputs
 from neurokit.target import LowerOptions, TargetInfo, register_target
@@ -46,6 +46,10 @@ class Int8Target(OnnxTarget):
         takes=frozenset({"dtypes", "inputs"}),
         runtime="onnxruntime",
     )
+
+    def check_options(self, options: LowerOptions) -> None:
+        """Refuses options that quantising does not have."""
+        settings_of(options)
 
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
         """Returns why the model cannot be quantised."""
@@ -81,6 +85,7 @@ class Int8Target(OnnxTarget):
         entries = dict(super().lower(captured, folder, LowerOptions(batch=options.batch)))
         path, source = folder / MODEL_FILE, folder / "float.onnx"
         path.rename(source)
+        _refuse_nothing_to_quantise(captured, onnx.load(str(source), load_external_data=False))
         quantise(source, path, feeds, size, settings)
         model = onnx.load(str(path))
         onnx.checker.check_model(str(path), full_check=True)
@@ -111,6 +116,8 @@ class Int8Probe(OnnxProbe):
     def __init__(self, artifact: Artifact, level: int = _HIGHEST, **options: Any) -> None:
         self._info = artifact.manifest.target_info
         self.tolerance = float(self._info["quantisation"]["max_error"])
+        # A sample has the same integers in every batch: what its answer may move by is far below what int8 moved it by.
+        self.batch_tolerance = min(self.tolerance, allowed_of(self._info["against_float"]["output_relative_l2"]))
         highest = level_of(self._info["quantisation"]["device"])
         self._capped = highest < level
         super().__init__(artifact, level=min(level, highest), **options)
@@ -151,13 +158,23 @@ class Int8Probe(OnnxProbe):
         return faults, [] if faults else notes
 
 
+def _refuse_nothing_to_quantise(captured: Captured, model: Any) -> None:
+    if not any(node.op_type in OPERATORS for node in model.graph.node):
+        kinds = ", ".join(sorted({node.op_type for node in model.graph.node})[:8])
+        why = f"it has no convolution or linear layer, so nothing would be in 8 bits (its operators: {kinds})"
+        raise UnsupportedError(
+            f"target 'onnx-int8' cannot take model {captured.spec.name!r}",
+            [Unsupported("", captured.spec.name, why, "--target onnx")],
+        )
+
+
 def describe_quantisation(settings: Settings, samples: int, origin: str) -> dict[str, Any]:
     """Returns what a manifest says of how a network was quantised."""
     import onnxruntime
 
     return {
         **asdict(settings),
-        "operators": ["Conv", "Gemm"],
+        "operators": list(OPERATORS),
         "format": "QDQ",
         "activations": "symmetric S8" if settings.device == "tensorrt" else "U8",
         "weights": ("7-bit" if settings.reduce_range else "8-bit") + " S8, one scale a channel",

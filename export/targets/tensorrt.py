@@ -66,6 +66,10 @@ class TensorrtTarget:
         optional={"lif_plugin": ("tensorrt", "triton")},
     )
 
+    def check_options(self, options: LowerOptions) -> None:
+        """Refuses options that the target does not have."""
+        settings_of(options)
+
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
         """Returns why the model cannot take the form that was asked for; operators are checked when lowering."""
         settings = _of_states(captured, settings_of(options))

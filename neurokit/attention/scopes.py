@@ -41,12 +41,16 @@ class HeadList:
         method: What chose them ("retrieval", "zerotuning", "act"), or "".
         model: Name of the model that they are of, or "".
         settings: Settings that were chosen with them, such as {"gamma": 1.5}.
+        layers: Layers of the model that they are of, or None where it is not said.
+        query_heads: Query heads of a layer of that model, or None.
     """
 
     scopes: tuple[Scope, ...]
     method: str = ""
     model: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    layers: int | None = None
+    query_heads: int | None = None
 
     def by_layer(self, layers: int, heads: int, where: str = "the list of heads") -> dict[int, tuple[int, ...]]:
         """Returns the query heads of every layer that is named.
@@ -57,8 +61,11 @@ class HeadList:
             where: What to call the list in messages.
 
         Raises:
-            InputError: If a layer or head does not exist.
+            InputError: If a layer or head does not exist, or the list is of a model of other sizes.
         """
+        for said, has, noun in ((self.layers, layers, "layers"), (self.query_heads, heads, "query heads a layer")):
+            if said not in (None, has):
+                raise InputError(f"{where} is of a model of {said} {noun}", expected=f"{has} {noun}")
         chosen: dict[int, set[int]] = {}
         for scope in self.scopes:
             for at in scope.layers:
@@ -84,6 +91,8 @@ class _File(BaseModel):
     format: str = FORMAT
     method: str = ""
     model: str = ""
+    layers: int | None = None
+    query_heads: int | None = None
     settings: dict[str, Any] = {}
     scope: list[_ScopeTable]
 
@@ -92,7 +101,8 @@ def read_heads(path: str | Path) -> HeadList:
     """Reads a file of heads.
 
     Its form is `[[scope]]` tables with `layers` (a number, a list, or text such as "1-2" and "0+3") and `heads` (the
-    same; left out for all); beside them `format`, `method`, `model` and a table `[settings]`, all optional.
+    same; left out for all). Beside them stand `format`, `method`, `model`, the model's sizes `layers` and
+    `query_heads`, and a table `[settings]`, all optional.
 
     Raises:
         InputError: If it cannot be read, is no TOML, or says something else.
@@ -116,7 +126,7 @@ def read_heads(path: str | Path) -> HeadList:
         Scope(parse_numbers(table.layers, f"{path}: layers"), _heads(table.heads, f"{path}: heads"))
         for table in data.scope
     ]
-    return HeadList(tuple(scopes), data.method, data.model, data.settings)
+    return HeadList(tuple(scopes), data.method, data.model, data.settings, data.layers, data.query_heads)
 
 
 def write_heads(heads: HeadList, path: str | Path, comment: str = "") -> None:
@@ -129,7 +139,8 @@ def write_heads(heads: HeadList, path: str | Path, comment: str = "") -> None:
     """
     lines = [f"# {line}".rstrip() for line in comment.splitlines()]
     lines.append(f'format = "{FORMAT}"')
-    lines += [f"{key} = {_toml(value)}" for key, value in (("method", heads.method), ("model", heads.model)) if value]
+    said = {name: getattr(heads, name) for name in ("method", "model", "layers", "query_heads")}
+    lines += [f"{key} = {_toml(value)}" for key, value in said.items() if value]
     if heads.settings:
         lines += ["", "[settings]", *(f"{key} = {_toml(value)}" for key, value in sorted(heads.settings.items()))]
     for scope in heads.scopes:

@@ -153,10 +153,13 @@ def _placed(job: Job, here: Path) -> Job:
 
 def _text(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file():
+            raise OSError(0, "it is no regular file")
         return path.read_text(encoding="utf-8")
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no UTF-8"
         raise InputError(
-            f"{path} cannot be read: {error.strerror}", expected="a folder that neurokit bench --pack wrote"
+            f"{path} cannot be read: {why}", expected="a folder that neurokit bench --pack wrote"
         ) from error
 
 

@@ -144,6 +144,28 @@ class Job:
         try:
             shape = data.get("input_shape", ())
             shape = dict(shape) if isinstance(shape, Mapping) else tuple(shape)
-            return cls(**{**data, "input_shape": shape, "rules": Rules(**data.get("rules", {}))})
-        except TypeError as error:
-            raise InputError(f"this is no benchmark job: {error}") from error
+            rules = _typed(Rules, data.get("rules", {}), {})
+            more = {"subject": str, "source": str, "deadline_s": float}
+            plain = {k: v for k, v in data.items() if k not in ("input_shape", "rules") and v is not None}
+            return cls(**_typed(cls, plain, more), input_shape=shape, rules=Rules(**rules))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"this is no benchmark job: {error}", expected="fields as --pack writes them") from error
+
+
+def _typed(cls: type[Any], data: Any, more: Mapping[str, type]) -> dict[str, Any]:
+    """Returns the fields of a dataclass, each of the type of its default; `more` are those that have none.
+
+    Raises:
+        TypeError: If one is of another type, or unknown.
+    """
+    if not isinstance(data, Mapping):
+        raise TypeError(f"{data!r} in place of its fields")
+    kinds = {entry.name: type(entry.default) for entry in fields(cls)} | dict(more)
+    for name, value in data.items():
+        if name not in kinds:
+            raise TypeError(f"unknown field {name!r}")
+        kind = kinds[name]
+        fits = (kind is float and type(value) is int) or type(value) is kind
+        if not fits or (kind is str and "\0" in value):
+            raise TypeError(f"{name} is {value!r}")
+    return dict(data)

@@ -12,6 +12,7 @@ import numpy as np
 from neurokit.bench.folder import VECTORS, read_vectors
 from neurokit.bench.job import Job
 from neurokit.errors import ParityError
+from neurokit.feeds import distribution_of, lead_axes, outputs_over_time, ports_of
 from neurokit.tasks.scoring import Layout, Port
 
 Answer = np.ndarray | dict[str, np.ndarray]
@@ -156,7 +157,7 @@ def artifact_subject(artifact: Any, job: Job, open_runner: Callable[[], Any]) ->
     time_input = sample.time_input
     timed = time_input == "sequence" and manifest.time_steps is not None
     steps = int(x.shape[0]) if timed else manifest.time_steps
-    size = manifest.inputs[0].shape[_lead(manifest.inputs[0]) - 1]
+    size = manifest.inputs[0].shape[lead_axes(manifest.inputs[0]) - 1]
     fixed = size if isinstance(size, int) else None
     return Subject(
         model=manifest.model.name,
@@ -184,19 +185,12 @@ def artifact_subject(artifact: Any, job: Job, open_runner: Callable[[], Any]) ->
 _SCORED_AT_ONCE = 8  # samples a call, where the batch is free
 
 
-def _lead(port: Any) -> int:
-    """Returns how many axes are before a port's own: batch, and time if it has one."""
-    return 1 if port.time_axis is None else 2
-
-
 def _layout(manifest: Any, steps: int | None, batch: int | None) -> Layout:
     """Returns how labelled samples become calls of an artifact."""
-    given = {
-        port.name: Port(port.name, tuple(port.shape[_lead(port) :]), port.dtype)
-        for graph in manifest.graphs
-        for port in graph.inputs
-        if not getattr(port, "source", "")
-    }
-    over_time = manifest.time_steps is not None and manifest.target_info.get("time_output") == "sequence"
+    ports = [
+        Port(port.name, tuple(port.shape[lead_axes(port) :]), port.dtype, bool(distribution_of(port)))
+        for port in ports_of(manifest)
+    ]
+    over_time = outputs_over_time(manifest)
     fixed = isinstance(manifest.time_steps, int) and manifest.form != "step"
-    return Layout(tuple(given.values()), steps, fixed, over_time, batch or _SCORED_AT_ONCE)
+    return Layout(tuple(ports), steps, fixed, over_time, batch or _SCORED_AT_ONCE)

@@ -25,10 +25,10 @@ def host_subject(artifact: Artifact, job: Job) -> Subject:
 
     if artifact.manifest.runtime == "onnxruntime":
         return artifact_subject(artifact, job, lambda: open_onnx(artifact, job))
-    from neurokit.pipeline import need
+    from neurokit.pipeline import need_runtime
 
     target = TARGETS.get(artifact.manifest.target)
-    need(target.info.opens_with, target)
+    need_runtime(target)
     return artifact_subject(artifact, job, lambda: target.open(artifact))
 
 

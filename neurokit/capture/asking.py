@@ -17,12 +17,13 @@ from neurokit.capture.probe import in_double
 from neurokit.capture.sides import run_program, stimulus
 from neurokit.capture.twin import over_time
 from neurokit.capture.types import Captured
+from neurokit.capture.work import work_of
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.reports.fidelity import Comparison, Side
 
 _BATCHES = {True: (3, 1), False: (2, 1)}  # of a quick model, and of a slow one
-_QUICK_S = 0.3  # a sample that takes longer is compared in its own precision: float64 is several times as slow
-_BUDGET_S = 10.0  # what is not begun by then is left out, and said
+_QUICK = 6e9  # operations of a sample; one of more is compared in its own precision: float64 is several times as slow
+_BUDGET_S = 10.0  # of this thread's own time, whatever runs beside it: what is not begun by then is left out, and said
 # Relative error of an output that rounding alone stays below, and share of decisions that it may flip.
 _TOLERANCE = {"float64": (1e-6, 0.0), "adopted": (1e-3, 1e-3), "native": (1e-3, 1e-3)}
 
@@ -44,8 +45,8 @@ class Job:
         self.eager, self.captured, self.spec = eager, captured, captured.spec
         self.twin: Any = captured.module
         self.stepwise = captured.spiking and self.spec.time_input == "step"
-        self.start = time.perf_counter()
-        self.quick = _seconds_a_sample(eager, captured, self.stepwise) < _QUICK_S
+        self.start, self.spent = time.perf_counter(), time.thread_time()
+        self.quick = _work_of_a_sample(eager, captured, self.stepwise) < _QUICK
         self.double = self.quick and _runs_in_double(eager, captured, self.stepwise)
         if self.double:
             self.eager.double()
@@ -80,7 +81,7 @@ class Job:
 
     def late(self, what: str) -> bool:
         """Returns whether the time is spent, and notes what is left out then."""
-        if time.perf_counter() - self.start < _BUDGET_S:
+        if time.thread_time() - self.spent < _BUDGET_S:
             return False
         self.left_out.append(f"{what}: {_BUDGET_S:.0f} s were spent")
         return True
@@ -208,22 +209,20 @@ def _one_sample(captured: Captured) -> Tensor:
     return stimulus(captured.spec, steps, captured.batch if isinstance(captured.batch, int) else 1, 1.0)
 
 
-def _seconds_a_sample(eager: nn.Module, captured: Captured, stepwise: bool) -> float:
-    """Runs the module once as it is, and returns how long that takes.
+def _work_of_a_sample(eager: nn.Module, captured: Captured, stepwise: bool) -> int:
+    """Runs the module once as it is, and returns the operations that it takes.
 
     Raises:
         UnsupportedError: If it does not run.
     """
-    start = time.perf_counter()
     x = _one_sample(captured)
     try:
-        run(eager, x, stepwise=stepwise)
+        return work_of(lambda: run(eager, x, stepwise=stepwise))
     except Exception as error:
         called = "once a step" if stepwise else f"on {list(x.shape)}"
         why = f"called {called}, the module itself fails: {one_line(error)}"
         reason = Unsupported("", type(eager).__name__, why, "mend the module, or say what it takes in a ModelSpec")
         raise UnsupportedError(f"model {captured.spec.name!r} does not run in its own library", [reason]) from error
-    return time.perf_counter() - start
 
 
 def _runs_in_double(eager: nn.Module, captured: Captured, stepwise: bool) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any
 
 import torch
@@ -20,12 +20,13 @@ from neurokit.capture.reference import example_inputs, module_runner, record
 from neurokit.capture.sides import program_in_double
 from neurokit.capture.twin import over_time
 from neurokit.capture.types import Captured
+from neurokit.capture.work import work_of
 from neurokit.dims import as_size, evaluate
 from neurokit.errors import InputError, Unsupported, UnsupportedError
 from neurokit.reports.fidelity import Comparison, Fidelity
 
-_BUDGET_S = 10.0  # what is not begun by then is left out, and said
-_QUICK_S = 0.3  # a call that takes longer is compared in its own precision
+_BUDGET_S = 10.0  # of this thread's own time, whatever runs beside it: what is not begun by then is left out, and said
+_QUICK = 6e9  # operations of a call; one of more is compared in its own precision
 _TOLERANCE = {"float64": 1e-6, "float32": 1e-3}
 _SEEDS = (20, 21)  # of the calls in a row; test vectors draw from 0
 _MORE = 2  # by how much free sizes differ in the second case
@@ -46,13 +47,13 @@ def hold_calls(eager: nn.Module, captured: Captured) -> Captured:
     Raises:
         UnsupportedError: If a program is another network than the module, or the module draws random numbers.
     """
-    start, made, left_out = perf_counter(), list[Comparison](), list[str]()
+    start, spent, made, left_out = perf_counter(), thread_time(), list[Comparison](), list[str]()
     for part in captured.graphs:
         double = _runs_in_double(eager, part)
         batches = (part.batch,) if isinstance(part.batch, int) else (2, 1)
         for case, batch in enumerate(batches):
             what = f"graph {part.graph}, B = {batch}"
-            if perf_counter() - start > _BUDGET_S:
+            if thread_time() - spent > _BUDGET_S:
                 left_out.append(f"{what}: {_BUDGET_S:.0f} s were spent")
                 continue
             try:
@@ -154,14 +155,13 @@ def _runs_in_double(eager: nn.Module, part: Captured) -> bool:
     """
     batch = part.batch if isinstance(part.batch, int) else 2
     values = [*_given(part, batch, _SEEDS[0], _sizes(part, 0)), *part.initial_states(batch)]
-    begun = perf_counter()
     try:
-        _ask(eager, part, values, False)
+        work = work_of(lambda: _ask(eager, part, values, False))
     except Exception as error:
         why = f"called as its graph says, the module itself fails: {one_line(error)}"
         reason = Unsupported(part.graph, type(eager).__name__, why, "mend the module, or what its ports declare")
         raise UnsupportedError(f"model {part.spec.name!r} does not run in its own library", [reason]) from error
-    if perf_counter() - begun > _QUICK_S:
+    if work > _QUICK:
         return False
     before = {name: tensor.dtype for name, tensor in [*eager.named_parameters(), *eager.named_buffers()]}
     if any(dtype.is_floating_point and dtype != torch.float32 for dtype in before.values()):

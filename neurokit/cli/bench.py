@@ -48,7 +48,8 @@ def bench(
     bits: Annotated[int, typer.Option("--bits", help="For --numerics exact: bits of a weight.")] = 8,
     seconds: Annotated[float, typer.Option("--seconds", help="Measure each at least this long.")] = 10.0,
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="For a model: file with the weights (.safetensors, .pt).")
+        Path | None,
+        typer.Option("--weights", help="For a model: its weights: a file (.safetensors, .pt), or pretrained."),
     ] = None,
     input_shape: Annotated[
         list[str] | None, typer.Option("--input-shape", metavar="C,H,W", help=INPUT_SHAPE_HELP)
@@ -100,7 +101,7 @@ def bench(
         numerics=numerics,
         bits=bits,
         meter=meter,
-        weights=str(weights.resolve()) if weights else "",
+        weights=_weights(weights),
         input_shape=_as_data(parse_shapes(input_shape or [])),
         allow_mismatch=allow_mismatch,
         rules=rules,
@@ -125,6 +126,12 @@ def bench(
         run = _run(jobs, host, python, ssh_option or [])
         run = replace(run, failures=(*failures, *run.failures))
     _show(run, out, history, as_json)
+
+
+def _weights(given: Path | None) -> str:
+    from neurokit.loading import is_pretrained
+
+    return "" if given is None else str(given if is_pretrained(given) else given.resolve())
 
 
 def _refuse_unknown(names: list[str]) -> None:

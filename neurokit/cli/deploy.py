@@ -23,7 +23,7 @@ def deploy(
     ],
     data: Annotated[Path, typer.Option("--data", help=DATA_HELP)],
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt).")
+        Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt), or pretrained.")
     ] = None,
     device: Annotated[
         list[str] | None, typer.Option("--device", metavar="USER@BOARD", help="Measure there, over ssh; repeatable.")

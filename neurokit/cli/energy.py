@@ -89,7 +89,7 @@ def energy(
     ] = False,
     time_steps: Annotated[int | None, typer.Option("--time-steps", min=1, help="Time steps T.")] = None,
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt).")
+        Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt), or pretrained.")
     ] = None,
     input_shape: Annotated[
         list[str] | None, typer.Option("--input-shape", metavar="C,H,W", help=INPUT_SHAPE_HELP)

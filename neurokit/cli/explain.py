@@ -19,7 +19,7 @@ def explain(
     ],
     html: Annotated[Path, typer.Option("--html", help="Page to write; one file that needs nothing else.")],
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt).")
+        Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt), or pretrained.")
     ] = None,
     embedding: Annotated[str, typer.Option("--embedding", metavar="pca|tsne", help="Features in a plane.")] = "pca",
     pictures: Annotated[int, typer.Option("--pictures", help="Largest number of samples to draw.")] = 24,

@@ -58,7 +58,7 @@ def export(
         Path | None, typer.Option("--fine-tune", help="Labelled data to train on, with --numerics exact; as --data.")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt).")
+        Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt), or pretrained.")
     ] = None,
     batch: Annotated[str, typer.Option("--batch", metavar="N|dynamic", help="Batch size.")] = "dynamic",
     input_shape: Annotated[
@@ -89,6 +89,7 @@ def export(
     extra = parse_options(option or [])
     changes = _changes(transform or [], random)
     _refuse_early(target, out, force, changes)
+    _refuse_request(target, numerics, flat, extra, changes)
     if numerics is Numerics.exact:
         extra |= {} if bits == 8 else {"bits": bits}
     elif bits != 8 or fine_tune is not None:
@@ -125,7 +126,7 @@ def export(
                 batch=size,
                 flat=flat,
                 force=force,
-                weights_sha256=file_info(weights).sha256 if weights else None,
+                weights_sha256=file_info(weights).sha256 if weights and weights.is_file() else None,
                 simulators=True,
                 **extra,
             )
@@ -145,7 +146,7 @@ def export(
 
 
 # What is said at the end of what the manifest holds.
-_SAID = ("accuracy", "against_float", "quantisation")
+_SAID = ("accuracy", "against_float", "quantisation", "microcontroller")
 
 
 def _calibrated(target: str) -> bool:
@@ -191,6 +192,15 @@ def _changes(transforms: list[str], random: str) -> list[Any]:
     from neurokit.pipeline import with_random
 
     return with_random(transforms, random)
+
+
+def _refuse_request(target: str, numerics: Numerics, flat: bool, extra: dict[str, Any], transforms: list[Any]) -> None:
+    """Refuses options that the target does not have, and libraries that are missing for them."""
+    from neurokit.target import LowerOptions, check_request
+    from neurokit.transforms.transform import resolve
+
+    exact = any(resolve(step)[0].info.name == "exact" for step in transforms)
+    check_request(target, LowerOptions("exact" if exact else numerics.value, flat=flat, extra=dict(extra)))
 
 
 def _refuse_early(target: str, out: Path, force: bool, transforms: list[Any]) -> None:

@@ -32,6 +32,10 @@ def run(
         typer.Option("--stop", metavar="N,N,...", help="Tokens that end a text, instead of the model's own."),
     ] = None,
     chunk: Annotated[int | None, typer.Option("--chunk", help="Tokens of a prompt that are fed in one call.")] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="NAME=FILE.npy", help="What stands beside prompts: pictures, a row a prompt."),
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -60,6 +64,7 @@ def run(
                 seed=seed,
                 stop=ends,
                 chunk=chunk,
+                inputs=_arrays(inputs or []),
             )
     if as_json:
         rows = [
@@ -71,6 +76,26 @@ def run(
     for row in found:
         typer.echo(",".join(map(str, row.tokens)))
     print_next(f"neurokit verify {folder}")
+
+
+def _arrays(given: list[str]) -> dict[str, Any]:
+    """Reads `NAME=FILE.npy`.
+
+    Raises:
+        InputError: If an entry is something else, or its file is no array.
+    """
+    import numpy as np
+
+    found = {}
+    for entry in given:
+        name, equals, path = entry.partition("=")
+        if not equals or not name or name in found:
+            raise InputError(f"--input is {entry!r}", expected="NAME=FILE.npy, each name once")
+        try:
+            found[name] = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}", expected="a .npy file") from error
+    return found
 
 
 def _answer(folder: Path, files: list[Path], seed: int, as_json: bool) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurokit.cli._common import Debug, Json, print_json, print_next, stdout_is_for_json
+from neurokit.cli import _common
+from neurokit.cli._common import INTERRUPTED, Debug, Json, again, print_json, print_next, stdout_is_for_json
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def train(
     lr: Annotated[float | None, typer.Option("--lr", help="Learning rate.")] = None,
     augmentation: Annotated[str | None, typer.Option("--augmentation", help="published, strong or none.")] = None,
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="File with the weights to begin with (.safetensors, .pt).")
+        Path | None, typer.Option("--weights", help="Weights to begin with: a file (.safetensors, .pt), or pretrained.")
     ] = None,
     input_shape: Annotated[
         list[str] | None, typer.Option("--input-shape", metavar="C,H,W", help=INPUT_SHAPE_HELP)
@@ -56,12 +57,13 @@ def train(
         from neurokit.training.api import train as train_model
 
         spec = load(model, parse_shapes(input_shape or []), time_steps, weights)
+        folder = out or Path("build/train") / spec.name
         changes: dict[str, Any] = {"epochs": epochs, "batch": batch, "lr": lr, "augmentation": augmentation}
-        with _bars() as (reading, progress):
+        with _keeping(folder), _bars() as (reading, progress):
             report = train_model(
                 spec,
                 data,
-                out or Path("build/train") / spec.name,
+                folder,
                 recipe=recipe,
                 seed=seed,
                 precision=precision,  # type: ignore[arg-type]
@@ -77,6 +79,20 @@ def train(
         print_json(report.to_json())
         return
     _show(report, model)
+
+
+@contextmanager
+def _keeping(folder: Path) -> Iterator[None]:
+    """Says how to go on with a training that is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not (folder / "last.ckpt").is_file():
+            raise
+        typer.echo(f"interrupted; {folder} holds the epochs that are done", err=True)
+        more = [] if "--resume" in _common.given else ["--resume"]
+        typer.echo(f"next: {again(*more)}", err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _show(report: TrainingReport, model: str) -> None:

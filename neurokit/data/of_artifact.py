@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from neurokit.errors import Unsupported, UnsupportedError
-from neurokit.feeds import given_ports
+from neurokit.feeds import given_ports, lead_axes, ports_of
 from neurokit.spec import ModelSpec, TaskSpec, TensorSpec
 
 _FREE_STEPS = 4  # into how many frames events are counted where an artifact takes any number of steps
@@ -20,8 +20,7 @@ def spec_of(manifest: Any) -> tuple[ModelSpec, int | None]:
     Raises:
         UnsupportedError: From `build`, as an artifact does not hold its module.
     """
-    given = [port for graph in manifest.graphs for port in graph.inputs if not getattr(port, "source", "")]
-    ports = given_ports(given)  # files hold no random draws
+    ports = given_ports(ports_of(manifest))  # files hold no random draws
     task = manifest.task
     time_input = "image" if manifest.target_info.get("time_input") == "image" else "sequence"
     timed = manifest.time_steps is not None
@@ -29,7 +28,7 @@ def spec_of(manifest: Any) -> tuple[ModelSpec, int | None]:
     spec = ModelSpec(
         manifest.model.name,
         _none,
-        tuple(_port(port) for port in ports),
+        tuple(port_spec(port) for port in ports),
         time_steps=steps,
         time_input=time_input,  # type: ignore[arg-type]
         task=TaskSpec(task.name, dict(task.settings)) if task is not None else None,
@@ -37,8 +36,9 @@ def spec_of(manifest: Any) -> tuple[ModelSpec, int | None]:
     return spec, steps
 
 
-def _port(info: Any) -> TensorSpec:
-    lead = 1 if info.time_axis is None else 2
+def port_spec(info: Any) -> TensorSpec:
+    """Returns an input of a manifest as a specification has it: without batch and time."""
+    lead = lead_axes(info)
     low, high = (getattr(info, name, None) for name in ("low", "high"))
     layout = getattr(info, "layout", "")
     return TensorSpec(

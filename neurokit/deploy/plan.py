@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,10 @@ from neurokit.bench.job import Rules
 from neurokit.deploy.budget import Term, parse_budget, resolve
 from neurokit.dims import InputShape
 from neurokit.errors import InputError, NeurokitError
+from neurokit.loading import is_pretrained
 from neurokit.reports.deploy import HERE, Metric
 from neurokit.spec import ModelSpec
-from neurokit.target import TARGETS, TargetInfo, check_ports
+from neurokit.target import TARGETS, check_ports
 from neurokit.tasks.scoring import task_named
 
 DEFAULT_CHIPS = ("loihi1", "speck2f")
@@ -174,7 +174,7 @@ def check_options(options: DeployOptions) -> tuple[Term, ...]:
         _form(entry)
     if options.samples is not None and options.samples < 1:
         raise InputError(f"--samples is {options.samples}", expected="a whole number >= 1")
-    if options.weights is not None and not options.weights.is_file():
+    if options.weights is not None and not (options.weights.is_file() or is_pretrained(options.weights)):
         raise InputError(f"there is no weights file {options.weights}", expected="a .safetensors, .pt or .pth file")
     return terms
 
@@ -185,20 +185,22 @@ def _form(entry: str) -> Form:
         raise InputError(
             f"--target is {entry!r}", expected="NAME, or NAME:exact", fix="for example --target onnx:exact"
         )
-    TARGETS.get(name)
-    return Form(name, numerics or "float")
+    known = TARGETS.get(name).info.numerics
+    if numerics and numerics not in known:
+        raise InputError(f"--target is {entry!r}", expected=f"{name}, which is in {known[0]} numerics")
+    return Form(name, numerics or known[0])
 
 
 def forms_for(spec: ModelSpec, asked: Sequence[str]) -> tuple[tuple[Form, ...], tuple[tuple[Form, str], ...]]:
     """Returns the forms that this machine can make of a model, and the others with the reason.
 
-    Without a choice that is every registered target in float (or its own integers), and exact numerics on the first
-    target that ONNX Runtime runs.
+    Without a choice that is every registered target in its first numerics (float, its own integers, or exact where it
+    has nothing else), and exact numerics on the first target that ONNX Runtime runs.
     """
     if asked:
         wanted = list(dict.fromkeys(_form(entry) for entry in asked))
     else:
-        wanted = [Form(name) for name in TARGETS.names()]
+        wanted = [Form(name, target.info.numerics[0]) for name, target in TARGETS.items()]
         plain = [name for name, target in TARGETS.items() if target.info.runtime and not target.info.calibrated]
         wanted += [Form(plain[0], "exact")] if plain else []
     possible, skipped = [], []
@@ -214,7 +216,7 @@ def forms_for(spec: ModelSpec, asked: Sequence[str]) -> tuple[tuple[Form, ...], 
 
 def _why_not(spec: ModelSpec, form: Form) -> str:
     info = TARGETS.get(form.target).info
-    missing = _missing(info)
+    missing = info.missing()
     if missing:
         return f"{', '.join(missing)} is not installed ({info.install or 'install it'})"
     try:
@@ -225,16 +227,9 @@ def _why_not(spec: ModelSpec, form: Form) -> str:
             check_spec(spec)
     except NeurokitError as error:
         return said(error)
-    if form.numerics == "exact" and not spec.spiking:
+    if form.numerics == "exact" and not spec.spiking and "float" in info.numerics:
         return "exact numerics are for spiking networks"
     return ""
-
-
-def _missing(info: TargetInfo) -> list[str]:
-    missing = [name for name in dict.fromkeys((*info.requires, *info.opens_with)) if find_spec(name) is None]
-    if info.one_of and not any(find_spec(name) for name in info.one_of):
-        missing.append(" or ".join(info.one_of))
-    return missing
 
 
 def said(error: BaseException) -> str:

@@ -68,7 +68,8 @@ class Store:
             self.kept += 1
             return found["result"]
         result = work(key)
-        write_text(place, json.dumps({"kind": kind, "inputs": dict(inputs), "result": result}, indent=1) + "\n")
+        held = {"kind": kind, "inputs": dict(inputs), "result": result, "sha256": _sum_of(result)}
+        write_text(place, json.dumps(held, indent=1) + "\n")
         self.done += 1
         return result
 
@@ -84,4 +85,9 @@ def _read(place: Path) -> dict[str, Any] | None:
         found = json.loads(place.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) and "result" in found else None
+    whole = isinstance(found, dict) and "result" in found and found.get("sha256") == _sum_of(found["result"])
+    return found if whole else None  # what was edited or damaged is done again
+
+
+def _sum_of(result: Any) -> str:
+    return hashlib.sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()

@@ -122,7 +122,7 @@ class Work:
                 place,
                 numerics=form.numerics,
                 force=True,
-                weights_sha256=file_info(weights).sha256 if weights else None,
+                weights_sha256=file_info(weights).sha256 if weights and weights.is_file() else None,
                 **more,
             )
         except NeurokitError as error:

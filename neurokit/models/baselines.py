@@ -89,6 +89,7 @@ def _spec(name: str, size: int) -> ModelSpec:
         description="baseline of HaSPeR, 15 hand-shadow puppets",
         source=f"{row.source}; torchvision",
         small=partial(small, name),
+        published=name,
     )
 
 

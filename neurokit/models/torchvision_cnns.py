@@ -21,13 +21,13 @@ RESNET = "He et al., Deep Residual Learning, CVPR 2016; classes of the HaSPeR da
 @register_model
 def mobilenet_v2() -> ModelSpec:
     """MobileNetV2 with 2,243,087 parameters."""
-    return _spec("mobilenet_v2", MOBILENET, SHAPE, lambda: _published("mobilenet_v2"), mobilenet_small)
+    return _spec("mobilenet_v2", MOBILENET, SHAPE, lambda: _published("mobilenet_v2"), mobilenet_small, True)
 
 
 @register_model
 def resnet34() -> ModelSpec:
     """ResNet-34 with 21,292,367 parameters."""
-    return _spec("resnet34", RESNET, SHAPE, lambda: _published("resnet34"), resnet_small)
+    return _spec("resnet34", RESNET, SHAPE, lambda: _published("resnet34"), resnet_small, True)
 
 
 def mobilenet_small() -> ModelSpec:
@@ -65,6 +65,7 @@ def _spec(
     shape: tuple[int, int, int],
     make: Callable[[], nn.Module],
     small: Callable[[], ModelSpec],
+    published: bool = False,
 ) -> ModelSpec:
     return image_classifier(
         name,
@@ -74,4 +75,5 @@ def _spec(
         description="convolutional network, 15 hand-shadow puppets",
         source=source,
         small=small,
+        published=name if published else "",
     )

@@ -11,9 +11,11 @@ from neurokit import atomic
 from neurokit._version import __version__
 from neurokit.bench import history
 from neurokit.page import chips, pareto, plots
+from neurokit.page.downloads import Download, pictures
 from neurokit.page.metrics import Metric, metrics_of
 from neurokit.page.row import Row
 from neurokit.page.rows import Content, gather
+from neurokit.page.tables import as_csv, as_latex, link_to
 from neurokit.page.templating import template
 from neurokit.quantity import Quantity
 from neurokit.quantity import _prefix as prefix_of
@@ -91,11 +93,19 @@ def render(content: Content) -> str:
         timed=len(timed),
         failed=[row for row in content.rows if row.parity in ("failed", "not verified")],
         sources=[_sources(row) for row in content.rows],
-        distributions=plots.distributions(
-            timed[:_SHOWN_DISTRIBUTIONS], [_strip_name(common.without(row)) for row in timed[:_SHOWN_DISTRIBUTIONS]]
+        distributions=pictures(
+            "distributions",
+            plots.distributions(
+                timed[:_SHOWN_DISTRIBUTIONS], [_strip_name(common.without(row)) for row in timed[:_SHOWN_DISTRIBUTIONS]]
+            ),
         ),
+        downloads=_downloads(content.rows, used),
         left_out=max(len(timed) - _SHOWN_DISTRIBUTIONS, 0),
-        panels=[plot for across, up in pairs if (plot := pareto.pareto(compared, across, up, titles, look))],
+        panels=[
+            picture
+            for across, up in pairs
+            for picture in pictures(f"{up}-{across}", [pareto.pareto(compared, across, up, titles, look)])
+        ],
         legend=[(pareto.key(shape), name) for name, shape in look.items()],
         has_metric=bool(metrics),
         chips=chips.sections(content.energies),
@@ -152,6 +162,46 @@ def _table_row(number: int, row: Row, used: Sequence[tuple[str, str]], common: _
     cells.append(Cell("verdict", row.verdict or _NONE, row.verdict))
     cells += [_figure(heading, row.figures.get(key), _metric(row, key)) for key, heading in used]
     return {"number": number, "cells": cells, "remarks": row.remarks, "bad": row.parity in ("failed", "not verified")}
+
+
+def _downloads(rows: Sequence[Row], used: Sequence[tuple[str, str]]) -> list[Download]:
+    """Returns the table of figures as CSV, in SI units with intervals, and as LaTeX, as it is shown."""
+    heads = ["model", "target", "variant", "numerics", "T", "scenario", "parity", "verdict"]
+    plain = [
+        [
+            row.model,
+            row.target,
+            row.variant,
+            row.numerics,
+            str(row.time_steps or ""),
+            row.scenario,
+            row.parity,
+            row.verdict,
+        ]
+        for row in rows
+    ]
+    full = [
+        cells + [repr(end) if q else "" for key, _ in used for q in [row.figures.get(key)] for end in _ends(q)]
+        for cells, row in zip(plain, rows, strict=True)
+    ]
+    shown = [
+        [*(cells[at] for at in (0, 1, 3, 4)), *(_figure("", row.figures.get(k), _metric(row, k)).text for k, _ in used)]
+        for cells, row in zip(plain, rows, strict=True)
+    ]
+    columns = [f"{key} ({end})" for key, _ in used for end in ("value", "low", "high")]
+    names = [heading for _, heading in used]
+    return [
+        Download("table as CSV", "figures.csv", link_to(as_csv([*heads, *columns], full), "text/csv")),
+        Download(
+            "table as LaTeX",
+            "figures.tex",
+            link_to(as_latex(["model", "target", "numerics", "T", *names], shown), "text/x-tex"),
+        ),
+    ]
+
+
+def _ends(quantity: Quantity | None) -> tuple[float, float, float]:
+    return (0.0, 0.0, 0.0) if quantity is None else (quantity.value, quantity.low, quantity.high)
 
 
 def _metric(row: Row, key: str) -> Metric | None:

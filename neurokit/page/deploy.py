@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from neurokit import atomic
 from neurokit._version import __version__
 from neurokit.page import pareto
 from neurokit.page.build import show
+from neurokit.page.downloads import Download, drawing_link, file_name
 from neurokit.page.metrics import Metric
 from neurokit.page.row import Row
 from neurokit.page.tables import as_csv, as_latex, link_to
@@ -23,11 +23,8 @@ _TITLES = {
     "energy": ("energy of one inference", "J"),
     "size": ("size", "B"),
 }
-_HEADINGS = {"p50": "p50", "p99": "p99", "size": "size", "memory": "memory", "energy": "energy"}
-_STYLE = (
-    "text{font:11px sans-serif;fill:#1c2733}.grid{stroke:#d7dee5}.front{fill:none;stroke:#888;stroke-dasharray:4 3}"
-    ".whisker{opacity:.35}.small{font-size:10px}"
-)
+_PLAIN = ("p50", "p99", "size", "memory", "flash", "ram", "energy")
+_HEADINGS = {name: name for name in _PLAIN} | {"ram": "RAM"}
 
 
 def save_html(report: DeployReport, path: Path) -> None:
@@ -111,18 +108,9 @@ def _plots(report: DeployReport, metric: Metric | None) -> tuple[list[tuple[str,
         drawing = pareto.pareto(rows, across, key, titles, look)
         if drawing:
             name = f"{titles[key][0]} against {titles[across][0]}"
-            file = re.sub(r"[^a-z0-9]+", "-", f"{report.model}-{key}-{across}".lower())
-            panels.append(
-                {"svg": drawing, "name": name, "file": file, "link": link_to(_alone(drawing), "image/svg+xml")}
-            )
+            file = file_name(report.model, key, across)
+            panels.append({"svg": drawing, "name": name, "file": file, "link": drawing_link(drawing)})
     return [(pareto.key(shape), name) for name, shape in look.items()], panels
-
-
-def _alone(drawing: str) -> str:
-    """Returns a drawing as a file of its own, with its styles in it."""
-    return drawing.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace(
-        "<title>", f"<style>{_STYLE}</style><title>", 1
-    )
 
 
 def _row(row: DeployRow, metric: Metric | None) -> Row:
@@ -141,7 +129,7 @@ def _row(row: DeployRow, metric: Metric | None) -> Row:
 
 def _downloads(
     report: DeployReport, heads: Sequence[str], used: Sequence[str], metric: Metric | None
-) -> list[dict[str, str]]:
+) -> list[Download]:
     """Returns links to the table as CSV, in SI units with intervals, and as LaTeX, as it is shown."""
     columns = [f"{name} ({end})" for name in used for end in ("value", "low", "high")]
     plain = [[row.form, row.device, row.numerics, str(row.time_steps or ""), row.parity] for row in report.rows]
@@ -149,17 +137,13 @@ def _downloads(
         [*cells, *(end for key in used for end in _ends(row.figures.get(key))), row.status, row.reason]
         for cells, row in zip(plain, report.rows, strict=True)
     ]
-    table = as_csv([*heads[: len(plain[0]) if plain else 5], *columns, "status", "reason"], full)
+    names = [*heads[: len(plain[0]) if plain else 5], *columns, "status", "reason"]
     shown = [
         [cell["text"] for cell in _cells(row, used, metric)["cells"]] for row in report.rows if row.status != "failed"
     ]
     return [
-        {"name": "table as CSV", "file": f"{report.model}.csv", "link": link_to(table, "text/csv")},
-        {
-            "name": "table as LaTeX",
-            "file": f"{report.model}.tex",
-            "link": link_to(as_latex(heads, shown), "text/x-tex"),
-        },
+        Download("table as CSV", f"{report.model}.csv", link_to(as_csv(names, full), "text/csv")),
+        Download("table as LaTeX", f"{report.model}.tex", link_to(as_latex(heads, shown), "text/x-tex")),
     ]
 
 

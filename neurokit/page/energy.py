@@ -1,4 +1,4 @@
-"""The energy report as one HTML page that needs nothing else: inline drawings, no scripts, readable on a phone."""
+"""The energy report as one HTML page that needs nothing else: inline drawings, readable on a phone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from neurokit.atomic import write_text
 from neurokit.errors import MissingRuntimeError
 from neurokit.page.charts import COMPONENT_COLOURS, columns, heat_map, interval_chart, stacked_bars, tile_map
+from neurokit.page.downloads import Download, drawing_link, file_name, table_links
 from neurokit.page.plots import label
 from neurokit.reports.energy import ChipReport, EnergyReport
 
@@ -31,6 +32,11 @@ class Drawing:
     title: str
     svg: str
     note: str = ""
+
+    @property
+    def link(self) -> str:
+        """A link that holds the drawing as a file."""
+        return drawing_link(self.svg)
 
 
 def save_html(report: EnergyReport, path: str | Path) -> Path:
@@ -55,12 +61,62 @@ def render_html(report: EnergyReport) -> str:
     environment.filters["amount"] = lambda joules: label(joules, "J", 4)
     return environment.get_template("energy.html.j2").render(
         report=report,
+        file=lambda *parts: file_name(report.network, *parts),
+        tables=[*_chips_table(report), *_layers_table(report)],
         colours=COMPONENT_COLOURS,
         comparison=chips_drawing(report),
         rates=rates_drawing(report),
         details=[(chip, chip_drawings(chip), power(chip)) for chip in report.chips],
         estimators=estimators_drawing(report),
     )
+
+
+def _chips_table(report: EnergyReport) -> list[Download]:
+    """Returns the table of chips: joules and seconds with their intervals, over all samples where there are several."""
+    heads = [
+        "chip",
+        "energy (J)",
+        "low",
+        "high",
+        "standard deviation (J)",
+        "samples",
+        "latency (s)",
+        "chips",
+        "cores",
+        "fits",
+    ]
+    rows, shown = [], []
+    for chip in report.chips:
+        total, over = report.total_of(chip), report.spread.get(chip.chip)
+        ends = ["", "", ""] if total is None else [repr(total.value), repr(total.low), repr(total.high)]
+        seconds = "" if chip.latency is None else repr(chip.latency.inference.value)
+        rest = [str(report.samples), seconds, str(chip.chips), str(chip.cores), "yes" if chip.fits else "no"]
+        rows.append([chip.title, *ends, "" if over is None else repr(over.deviation), *rest])
+        deviation = "-" if over is None else label(over.deviation, "J", 3)
+        amounts = ["-"] * 3 if total is None else [label(v, "J", 3) for v in (total.value, total.low, total.high)]
+        latency = "-" if chip.latency is None else label(chip.latency.inference.value, "s", 3)
+        shown.append([chip.title, *amounts, deviation, rest[0], latency, *rest[2:]])
+    return table_links("chips", file_name(report.network, "chips"), heads, rows, shown) if rows else []
+
+
+def _layers_table(report: EnergyReport) -> list[Download]:
+    """Returns the table of layers that papers print: synaptic operations, those with a multiplication, and rates."""
+    heads = [
+        "layer",
+        "role",
+        "neurons",
+        "spikes",
+        "rate",
+        "synaptic operations (ACs)",
+        "of these with a product (MACs)",
+    ]
+    rows = []
+    for layer in report.layers:
+        spikes, graded = sum(layer.spikes), sum(layer.graded_events)
+        rate = spikes / (layer.size * max(1, len(layer.spikes))) if layer.spikes else 0.0
+        operations = [str(sum(layer.synaptic_events)), str(graded)]
+        rows.append([layer.name, layer.role, str(layer.size), str(spikes), f"{rate:.4g}", *operations])
+    return table_links("layers", file_name(report.network, "layers"), heads, rows) if rows else []
 
 
 def chips_drawing(report: EnergyReport) -> Drawing:

@@ -70,13 +70,16 @@ def _thorough(artifact: Artifact, vectors: Vectors, report: ParityReport) -> Par
         if not flipped:
             return report
         worst, error = max(flipped, key=lambda way: way.flips), max(way.output_error for way in ways)
-        judged = all(way.judged for way in flipped)
-        why = "each follows from a near miss, by the artifact's own currents and states" if judged else "not judged"
         said = (
             f"the answer depends on how it is run: {len(flipped)} of {len(ways)} ways flip spikes, "
-            f"up to {worst.flips:,} of {worst.decisions:,}, output error up to {error:.2g}; {why}"
+            f"up to {worst.flips:,} of {worst.decisions:,}, output error up to {error:.2g}; "
         )
-        return replace(report, notes=(*report.notes, said))
+        if all(way.judged for way in flipped):
+            said += "each follows from a near miss, by the artifact's own currents and states"
+            return replace(report, notes=(*report.notes, said))
+        # Without currents there is nothing to judge them by, and what is not judged does not pass.
+        said += "this form shows no currents to judge them by"
+        return replace(report, verdict="failed", notes=(*report.notes, said))
     return replace(report, ways=ways, verdict="failed", notes=(*report.notes, fault))
 
 
@@ -107,7 +110,8 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
         fixed = artifact.manifest.options.get("batch")
         exact = artifact.manifest.numerics == "exact"
         size = fixed if isinstance(fixed, int) else None
-        batches = judge_batches(probe, vectors, size, tolerance, exact, (outputs, spikes))
+        relative = tolerance if probe.batch_tolerance is None else probe.batch_tolerance
+        batches = judge_batches(probe, vectors, size, relative, exact, (outputs, spikes))
     faults += [*batches.faults, *(free.faults if free else ()), *covering.faults]
     return report_of(
         artifact,

@@ -50,10 +50,14 @@ def record_coverings(
     runs: tuple[tuple[Kind, int], ...] = (("range", many), ("beyond", 2 if free else batch))
     if not any(value.dtype.kind == "f" for value in feeds.values()):
         runs = runs[:1]
-    return tuple(
-        _record(captured, module, feeds, records, vectors, kind, seed, count, axis, watch)
-        for seed, (kind, count) in enumerate(runs)
-    )
+    made = []
+    for seed, (kind, count) in enumerate(runs):
+        try:
+            made.append(_record(captured, module, feeds, records, vectors, kind, seed, count, axis, watch))
+        except (IndexError, RuntimeError, ValueError):
+            if kind == "range":
+                raise  # beyond its range a network need not run: an input that is an index, a check of its values
+    return tuple(made)
 
 
 def _record(

@@ -47,14 +47,17 @@ def make_text(captured: Captured, seed: int = 0) -> tuple[Text | None, tuple[str
     import torch
 
     module = captured.module
-    length = min(_PROMPT + _WRITTEN, loop.longest)
+    length = min(_PROMPT + loop.least - 1 + _WRITTEN, loop.longest)
     prompt = max(length - _WRITTEN, 1)
     ids = torch.from_numpy(np.random.default_rng([seed, 1]).integers(0, loop.vocabulary, (2, prompt)))
     ids[1, : min(_PADDED, prompt - 1)] = loop.padding
     double = copy.deepcopy(module).double()
     with torch.no_grad():
         tokens, wanted = _write(double, captured, ids, length)
-        seen = [_logits(module, captured, tokens, parts) for parts in ([length], [1] * length)]
+        ways = [[length], [1] * length]
+        if loop.whole_prompt:
+            ways = [[prompt, length - prompt], [prompt, *[1] * (length - prompt)]]
+        seen = [_logits(module, captured, tokens, parts) for parts in ways]
     real = (tokens != loop.padding).numpy()
     off = np.max([np.abs(found.double().numpy() - wanted.numpy()).max(-1) for found in seen], 0)
     worst = np.maximum.accumulate(np.where(real, off, 0.0).max(0))
@@ -70,6 +73,7 @@ def make_text(captured: Captured, seed: int = 0) -> tuple[Text | None, tuple[str
             prompt,
             np.nan_to_num(wanted.numpy()).astype(np.float32),
             np.broadcast_to(bound, tokens.shape).copy(),
+            loop.whole_prompt,
         ),
         (),
     )

@@ -32,6 +32,7 @@ class Text:
         prompt: Tokens of the prompts; the rest was written by the reference.
         wanted: The reference's logits after each token `[B, N, vocabulary]`.
         bound: Largest error by rounding of each position's logits `[B, N]`.
+        whole: Whether the prompt must be fed in one call; what follows it is cut all the same.
     """
 
     graph: str
@@ -42,10 +43,11 @@ class Text:
     prompt: int
     wanted: np.ndarray
     bound: np.ndarray
+    whole: bool = False
 
     def head(self) -> dict[str, Any]:
         """Returns what is no array."""
-        names = ("graph", "ids", "logits", "padding", "prompt")
+        names = ("graph", "ids", "logits", "padding", "prompt", "whole")
         return {name: getattr(self, name) for name in names}
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -64,7 +66,14 @@ class Text:
         fits = len(shape) == 2 and text.wanted.shape[:2] == shape == text.bound.shape and text.wanted.ndim == 3
         kinds = (text.tokens.dtype.kind, text.wanted.dtype.kind, text.bound.dtype.kind) == ("i", "f", "f")
         names = all(isinstance(name, str) for name in (text.graph, text.ids, text.logits))
-        if not (fits and kinds and names and isinstance(text.prompt, int) and 0 < text.prompt < shape[1]):
+        if not (
+            fits
+            and kinds
+            and names
+            and isinstance(text.prompt, int)
+            and isinstance(text.whole, bool)
+            and 0 < text.prompt < shape[1]
+        ):
             raise ValueError("the text's tokens and logits do not fit each other")
         if not (np.isfinite(text.wanted).all() and (text.bound >= 0).all()):
             raise ValueError("the text has logits or bounds that are no numbers")
@@ -97,11 +106,13 @@ def judge_text(runner: Any, text: Text) -> TextFindings:
     """
     judge = _Judge(text)
     length = text.tokens.shape[1]
-    cuts = [at for at in np.cumsum(_CHUNKS).tolist() if at < length]
+    first = text.prompt if text.whole else 0
+    cuts = [first + at for at in np.cumsum(_CHUNKS).tolist() if first + at < length]
+    start = [first] if first else []
     judge.run("written freely", lambda: _free(runner, text, judge))
-    judge.run("in one pass", lambda: _fed(runner, text, []))
-    judge.run("in chunks", lambda: _fed(runner, text, cuts))
-    judge.run("step by step", lambda: _fed(runner, text, list(range(1, length))))
+    judge.run("in one pass", lambda: _fed(runner, text, start))
+    judge.run("in chunks", lambda: _fed(runner, text, [*start, *cuts]))
+    judge.run("step by step", lambda: _fed(runner, text, list(range(max(first, 1), length))))
     return TextFindings(judge.tokens, judge.undecided, judge.error, tuple(judge.faults))
 
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from neurokit.parity.covering import Cover
     from neurokit.parity.vectors import LayerVector, Vectors
 
+_LOOSE = 0.05  # share of the way to the threshold, or of the largest output: a bound above it shows little
+
 
 @dataclass(frozen=True)
 class Unread:
@@ -56,7 +58,7 @@ def unseen(vectors: Vectors, forced: bool) -> tuple[str, ...]:
     for index, layer in enumerate(vectors.layers):
         lines += _of_layer(layer, [run.layers[index] for run in covered if index < len(run.layers)])
     lines += [line for entry in vectors.unread for line in _of_weight(entry, forced or not vectors.layers)]
-    return (*lines, *_of_inputs(vectors, {run.kind for run in covered}))
+    return (*lines, *_of_inputs(vectors, {run.kind for run in covered}), *_loose_bounds(vectors))
 
 
 def _of_weight(entry: Unread, covered: bool) -> list[str]:
@@ -87,6 +89,28 @@ def _of_layer(layer: LayerVector, covers: list[Cover]) -> list[str]:
     return lines
 
 
+def _loose_bounds(vectors: Vectors) -> list[str]:
+    """Returns the layers and outputs whose rounding bound is so wide that hardly any fault would be beyond it.
+
+    That is what wide sums in float16 and bfloat16 come to, and what a damaged bound looks like.
+    """
+    lines = []
+    for layer in vectors.layers:
+        threshold, reset = layer.parameters.get("v_threshold"), layer.parameters.get("v_reset")
+        if layer.steps is None and isinstance(threshold, int | float):
+            way = abs(threshold - (reset if isinstance(reset, int | float) else 0.0))
+            if layer.bound > _LOOSE * way:
+                lines.append(
+                    f"{layer.path}: rounding may move its membrane by {layer.bound:.2g} of {way:.3g} to threshold"
+                )
+    for name, value in vectors.outputs.items():
+        bound = vectors.output_bounds.get(name, 0.0)
+        size = float(np.abs(value[np.isfinite(value)]).max(initial=0.0)) if value.dtype.kind == "f" else 0.0
+        if size and bound > _LOOSE * size:
+            lines.append(f"output {name!r}: rounding may move it by {bound:.2g}, its largest element is {size:.3g}")
+    return lines
+
+
 def _channels(shape: tuple[int, ...]) -> int:
     return shape[2] if len(shape) > 2 else 1
 
@@ -100,7 +124,8 @@ def _active(spikes: np.ndarray) -> np.ndarray:
 
 def _of_inputs(vectors: Vectors, kinds: set[str]) -> list[str]:
     """Returns the inputs whose declared range was not drawn from, with the range that was."""
-    lines = []
+    real = any(value.dtype.kind == "f" for value in vectors.feeds.values())
+    lines = ["inputs beyond the declared range: the network takes none"] if real and kinds == {"range"} else []
     for name, value in vectors.feeds.items():
         if value.dtype.kind != "f" or "range" in kinds or not value.size:
             continue

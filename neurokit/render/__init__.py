@@ -137,7 +137,14 @@ def _demo_puppets(result: Mapping[str, Any]) -> list[RenderableType]:
         f"{training['model']} trained on {training['train_images']:,} synthetic hand-shadow puppets in "
         f"{training['seconds']:.0f} s ({training['epochs']} epochs); held out are {training['held_out_images']}"
     )
-    return [said, table]
+    stream = result["stream"]
+    spikes = ", ".join(f"{count:,}" for count in stream["spikes"])
+    answers = ", ".join(stream["answer_after_each_step"])
+    shown = (
+        f"{stream['model']} (trained beforehand), a {stream['label']} frame by frame: {answers}; "
+        f"spikes of {stream['neurons']:,} neurons a frame: {spikes}"
+    )
+    return [said, table, shown]
 
 
 def pairs(found: Sequence[Mapping[str, Any]]) -> RenderableType:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from neurokit.errors import InputError
 from neurokit.tasks.choice import best_class
 
+_FURTHER = ("whole_prompt", "least", "encoder", "image_token", "image_count", "needs_image")
 _NUMBERS = ("vocabulary", "padding", "longest")
 
 
@@ -40,6 +41,12 @@ class Loop:
         full: Of a model with two graphs, the one that takes prompts and every `every`-th token; "" for one graph.
         partial: The one that takes the other tokens.
         every: See `full`.
+        whole_prompt: Whether a prompt must be fed in one call.
+        least: Smallest number of tokens of a prompt.
+        encoder: Of a model of more than text, the graph that is run before a prompt; "" for none.
+        image_token: Token that stands for a visual one; -1 for none.
+        image_count: How many of them a picture has.
+        needs_image: Whether a prompt must have a picture.
     """
 
     ids: str
@@ -51,6 +58,12 @@ class Loop:
     full: str = ""
     partial: str = ""
     every: int = 1
+    whole_prompt: bool = False
+    least: int = 1
+    encoder: str = ""
+    image_token: int = -1
+    image_count: int = 0
+    needs_image: bool = False
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], where: str) -> Loop:
@@ -74,7 +87,12 @@ class Loop:
             raise InputError(
                 f"{where} names graphs {full!r} and {partial!r}, one in {every!r} full", expected="both, every >= 1"
             )
-        return cls(str(names[0]), str(names[1]), vocabulary, padding, longest, tuple(stop), full, partial, every)
+        made = cls(str(names[0]), str(names[1]), vocabulary, padding, longest, tuple(stop), full, partial, every)
+        further = {key: settings[key] for key in _FURTHER if key in settings}
+        for key, value in further.items():
+            if type(value) is not type(getattr(made, key)):
+                raise InputError(f"{where} has {key}={value!r}", expected=type(getattr(made, key)).__name__)
+        return replace(made, **further)
 
 
 @dataclass(frozen=True)
@@ -152,6 +170,18 @@ def left_padded(prompts: Sequence[Sequence[int]], loop: Loop, tokens: int) -> np
         if len(prompt) == 0:
             raise InputError(f"{label} has no token", expected="one token or more")
         check_tokens(prompt, loop, label)
+        if len(prompt) < loop.least:
+            raise InputError(
+                f"{label} has {len(prompt)} tokens, and what its attention is calibrated by ends behind them",
+                expected=f"{loop.least} tokens or more",
+            )
+        visual = sum(token == loop.image_token for token in prompt) if loop.image_token >= 0 else 0
+        if visual not in ({loop.image_count} if loop.needs_image else {0, loop.image_count}):
+            raise InputError(
+                f"{label} has {visual} image tokens",
+                expected=f"token {loop.image_token} {loop.image_count} times"
+                + ("" if loop.needs_image else ", or never"),
+            )
     if longest + tokens > loop.longest:
         raise InputError(
             f"{longest} tokens of prompt and {tokens} new ones are {longest + tokens}",
@@ -186,6 +216,7 @@ def decode(
     sampling: Sampling | None = None,
     stop: Sequence[int] | None = None,
     chunk: int | None = None,
+    inputs: Mapping[str, np.ndarray] | None = None,
 ) -> list[Continuation]:
     """Feeds prompts, then each chosen token, until every text has ended.
 
@@ -197,10 +228,14 @@ def decode(
         sampling: How tokens are chosen; default is the most likely one.
         stop: Tokens that end a text; default is what the manifest records.
         chunk: Tokens of a prompt that are fed in one call; default is all.
+        inputs: What the graph in front of the text takes, such as pictures, a row a prompt.
 
     Raises:
         InputError: If prompts or settings do not fit the model; nothing has been run then.
     """
+    if bool(loop.encoder) != bool(inputs):
+        what = "there is no picture" if loop.encoder else f"there are inputs {', '.join(inputs or {})}"
+        raise InputError(what, expected=f"the inputs of graph {loop.encoder!r}" if loop.encoder else "prompts alone")
     ids = left_padded(prompts, loop, tokens)
     sampling = sampling or Sampling()
     ends = set(loop.stop if stop is None else stop)
@@ -208,7 +243,14 @@ def decode(
     size = ids.shape[1] if chunk is None else chunk
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise InputError(f"the chunk is {chunk!r} tokens", expected="a whole number >= 1")
+    if loop.whole_prompt and size < ids.shape[1]:
+        raise InputError(
+            f"the chunk is {size} tokens, and what calibrates attention is made of a whole prompt",
+            expected=f"{ids.shape[1]} or more, or none",
+        )
     stream.reset(len(ids))
+    if loop.encoder:
+        _running(stream, loop.encoder)(loop.encoder, {name: np.asarray(x) for name, x in (inputs or {}).items()})
     parts = [ids[:, at : at + size] for at in range(0, ids.shape[1], size)]
     for part in parts:
         logits = _fed(stream, loop, np.ascontiguousarray(part), loop.full)
@@ -220,10 +262,15 @@ def _fed(stream: Stream, loop: Loop, ids: np.ndarray, graph: str) -> np.ndarray:
     feeds = {loop.ids: ids}
     if not graph:
         return np.asarray(stream.step(feeds)[loop.logits])
-    run = getattr(stream, "run", None)
+    return np.asarray(_running(stream, graph)(graph, feeds)[loop.logits])
+
+
+def _running(stream: Stream, graph: str) -> Callable[[str, Mapping[str, Any]], Any]:
+    """Returns what runs one graph of several."""
+    run: Callable[[str, Mapping[str, Any]], Any] | None = getattr(stream, "run", None)
     if run is None:
         raise InputError(f"this runtime runs no graph {graph!r} of several", expected="a target of ONNX Runtime")
-    return np.asarray(run(graph, feeds)[loop.logits])
+    return run
 
 
 def _write(

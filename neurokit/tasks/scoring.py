@@ -21,11 +21,15 @@ Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Port:
-    """An input as labelled samples have it: sizes without time and batch, free ones as text."""
+    """An input as labelled samples have it: sizes without time and batch, free ones as text.
+
+    A random draw (`drawn`) may be among the data; what is not there the runner draws.
+    """
 
     name: str
     shape: tuple[int | str, ...]
     dtype: str
+    drawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,10 @@ def feeds_of(data: Labelled, layout: Layout) -> dict[str, np.ndarray]:
     Raises:
         InputError: If they do not fit the model.
     """
-    names = [port.name for port in layout.ports]
-    given = data.named(names)
-    return {port.name: _fitted(given[port.name], port, layout, data.name) for port in layout.ports}
+    held = data.x if isinstance(data.x, Mapping) else {}
+    ports = [port for port in layout.ports if not port.drawn or port.name in held]
+    given = data.named([port.name for port in ports])
+    return {port.name: _fitted(given[port.name], port, layout, data.name) for port in ports}
 
 
 def _fitted(x: np.ndarray, port: Port, layout: Layout, name: str) -> np.ndarray:

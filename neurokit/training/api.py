@@ -74,6 +74,7 @@ def train(
         InputError: If a setting, the data or the model do not fit.
         OutputError: If `out` holds something else, or an earlier training without `force` or `resume`.
         MissingRuntimeError: If Lightning or torchmetrics is not installed.
+        KeyboardInterrupt: If it is interrupted; `out`/last.ckpt then holds the last whole epoch, for `resume`.
     """
     chosen = recipe_of(recipe, settings)
     _check(seed, precision, devices)
@@ -133,7 +134,7 @@ def _fit(
     from neurokit.training.augment import Augmented, augmentation
     from neurokit.training.lightning_module import Training
     from neurokit.training.network import Classifier
-    from neurokit.training.trainer import History, trainer_of
+    from neurokit.training.trainer import History, passing_on_ctrl_c, trainer_of
 
     gpus = torch.cuda.device_count()
     if precision == "fp16" and not gpus:
@@ -153,7 +154,8 @@ def _fit(
         trainer = trainer_of(folder, recipe.epochs, _PRECISIONS[precision], devices, kind, history, has_tensorboard())
         start = time.perf_counter()
         module.train()
-        trainer.fit(module, ckpt_path=str(folder / CHECKPOINT) if resume else None)
+        with passing_on_ctrl_c():
+            trainer.fit(module, ckpt_path=str(folder / CHECKPOINT) if resume else None)
         seconds = time.perf_counter() - start
     where = f"{devices} x {torch.cuda.get_device_name() if gpus else platform.processor() or platform.machine()}"
     report = TrainingReport(

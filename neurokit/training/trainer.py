@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,21 @@ class History(pl.Callback):
         self.rows.append(row)
         if self._progress and trainer.is_global_zero:
             self._progress(trainer.current_epoch + 1, self._epochs, row)
+
+
+@contextmanager
+def passing_on_ctrl_c() -> Iterator[None]:
+    """Raises KeyboardInterrupt where somebody interrupts; Lightning would end the process and ignore the next one."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def trainer_of(

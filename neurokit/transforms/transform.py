@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
@@ -122,25 +123,38 @@ def resolve(step: Step) -> tuple[Transform, dict[str, Any]]:
     for key, value in given.items():
         if key not in options:
             raise InputError(f"transform {name!r} has no setting {key!r}", expected=", ".join(options) or "no settings")
-        settings[key] = _typed(name, key, value, options[key])
+        settings[key] = typed(name, key, value, options[key])
     return chosen, settings
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
     """Reads `NAME` or `NAME:KEY=VALUE,KEY=VALUE`; a value is JSON where it is valid JSON, and text otherwise.
 
+    A value may be a list of numbers and ranges, "layers=1-2,heads=0,3": an entry that is one goes on with the last.
+
     Raises:
         InputError: If an entry has no "=", or a key comes twice.
     """
     name, colon, rest = text.partition(":")
     settings: dict[str, Any] = {}
-    for entry in rest.split(",") if colon else ():
+    for entry in _entries(rest) if colon else ():
         key, equals, value = entry.partition("=")
         key = key.strip().replace("-", "_")
         if not equals or not key or key in settings:
             raise InputError(f"transform {text!r}", expected="NAME:KEY=VALUE,..., each key once")
         settings[key] = json_or_text(value)
     return name.strip(), settings
+
+
+def _entries(text: str) -> list[str]:
+    """Splits settings at commas, those inside of a list of numbers left out."""
+    entries: list[str] = []
+    for entry in text.split(","):
+        if entries and re.fullmatch(r"\s*\d+(-\d+)?\s*", entry) and re.search(r"=\s*[\d,\s-]*\d\s*$", entries[-1]):
+            entries[-1] += f",{entry}"
+        else:
+            entries.append(entry)
+    return entries
 
 
 def json_or_text(value: str) -> Any:
@@ -151,7 +165,12 @@ def json_or_text(value: str) -> Any:
         return value
 
 
-def _typed(name: str, key: str, value: Any, option: Option) -> Any:
+def typed(name: str, key: str, value: Any, option: Option) -> Any:
+    """Returns a setting in the type of its default.
+
+    Raises:
+        InputError: If it is of another type.
+    """
     kind = type(option.default)
     if option.default is None or (type(value) is kind):
         return value

@@ -12,8 +12,8 @@ from neurokit.kernels._compat import INTERPRET
 from neurokit.kernels.contract import KERNELS, spikes, tensors
 
 ON_GPU = torch.cuda.is_available() and not INTERPRET
-# Under the interpreter float16 stands for all types where these only change how spikes are read, or where it is the
-# harder case and the examples are many; a GPU runs them all.
+# Under the interpreter float16 stands for all types where the examples are many and it is the harder case; a GPU runs
+# them all.
 FLOAT16_IS_ENOUGH = ("block_sparse_attention", "depthwise", "sdsa_lif")
 
 
@@ -21,11 +21,29 @@ def name_of(dtype):
     return str(dtype).removeprefix("torch.")
 
 
+def parts_of(name, dtype):
+    """Yields which examples of a kernel a case runs, as (k, n), and whether it is heavy under the interpreter.
+
+    There the three types share the examples, so that each runs in one of them; all of them in all types are heavy.
+    """
+    if not INTERPRET or name in FLOAT16_IS_ENOUGH:
+        yield (0, 1), name in FLOAT16_IS_ENOUGH and dtype != torch.float16
+        return
+    yield (checks.DTYPES.index(dtype), len(checks.DTYPES)), False
+    yield (0, 1), True
+
+
 CASES = [
-    pytest.param(name, dtype, marks=heavy, id=f"{name}-{name_of(dtype)}")
+    pytest.param(
+        name,
+        dtype,
+        part,
+        marks=[pytest.mark.heavy_interpreted] * heavy,
+        id=f"{name}-{name_of(dtype)}-{part[0]}of{part[1]}",
+    )
     for name in KERNELS.names()
     for dtype in checks.DTYPES
-    for heavy in [pytest.mark.heavy_interpreted if name in FLOAT16_IS_ENOUGH and dtype != torch.float16 else ()]
+    for part, heavy in parts_of(name, dtype)
 ]
 
 
@@ -35,9 +53,9 @@ def test_no_kernel_is_without_a_fast_case():
 
 
 @pytest.mark.needs_kernel
-@pytest.mark.parametrize(("name", "dtype"), CASES)
-def test_kernel_gives_the_definitions_results(name, dtype, device, poisoned):
-    count, faults = checks.parity(KERNELS.get(name), device, dtype)
+@pytest.mark.parametrize(("name", "dtype", "part"), CASES)
+def test_kernel_gives_the_definitions_results(name, dtype, part, device, poisoned):
+    count, faults = checks.parity(KERNELS.get(name), device, dtype, part=part)
     assert not faults
     assert count > 0 or (dtype == torch.bfloat16 and INTERPRET)
 
@@ -78,7 +96,7 @@ def test_examples_are_not_silent(name, device):
 
 @pytest.mark.needs_kernel
 @pytest.mark.parametrize(
-    "dim", [45, 80, *(pytest.param(dim, marks=pytest.mark.heavy_interpreted) for dim in (32, 48, 60, 64))]
+    "dim", [45, *(pytest.param(dim, marks=pytest.mark.heavy_interpreted) for dim in (32, 48, 60, 64, 80))]
 )
 def test_attention_with_the_shipped_parameters(dim, device, reference):
     """The table is keyed by steps, tokens, head width, and whether samples are few: one head has eight's parameters."""

@@ -34,8 +34,10 @@ class Graph:
         return found
 
     def neurons(self) -> list[onnx.NodeProto]:
-        """Returns the neuron calls, in order."""
-        return [node for node in self.graph.node if node.domain == "neurokit"]
+        """Returns the neuron calls, in order; at least one."""
+        found = [node for node in self.graph.node if node.domain == "neurokit"]
+        need(found)
+        return found
 
     def value(self, name: str) -> np.ndarray:
         """Returns an initializer."""

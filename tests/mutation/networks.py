@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Network:
-    """One network: how to build it, the shape of a sample, and T."""
+    """One network: how to build it, the shape of a sample, and T (0 of a network without neurons)."""
 
     build: Callable[[], nn.Module]
     shape: tuple[int, ...]
@@ -152,4 +153,64 @@ NETWORKS = {
     "sound": Network(_make(Sound, 3.0, 0.4), (3, 16), 5),
     "summed": Network(_make(Summed, 3.0, 0.4), (16,), 4),
     "wide": Network(_make(Wide, 3.0, 0.5), (12,), 3),
+}
+
+
+def _plain(make: Callable[[], list[nn.Module]], shape: tuple[int, ...], *, join: bool = False) -> Network:
+    """A network without neurons; `join` adds its first layer's output to its second's."""
+
+    def build() -> nn.Module:
+        torch.manual_seed(4)
+        parts = make()
+        net = Joined(*parts) if join else nn.Sequential(*parts)
+        return net.eval()
+
+    return Network(build, shape, 0)
+
+
+class Joined(nn.Module):
+    """Two convolutions, the first also past the second, and what comes behind them."""
+
+    def __init__(self, first: nn.Module, second: nn.Module, *rest: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second, self.rest = first, second, nn.Sequential(*rest)
+
+    def forward(self, x):
+        a = torch.relu(self.first(x))
+        return self.rest(torch.relu(self.second(a)) + a)
+
+
+def _pooled() -> list[nn.Module]:
+    pool = nn.AvgPool2d(2, count_include_pad=True)
+    return [nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), pool, nn.Flatten(), nn.Linear(128, 6)]
+
+
+def _depthwise() -> list[nn.Module]:
+    deep = [nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.ReLU6(), nn.Conv2d(6, 8, 1), nn.ReLU6(), nn.MaxPool2d(2)]
+    return [nn.Conv2d(3, 6, 3, padding=1), nn.ReLU6(), *deep, nn.Flatten(), nn.Linear(128, 5)]
+
+
+def _signal() -> list[nn.Module]:
+    first = [nn.Conv1d(3, 8, 5, padding=2), nn.ReLU()]
+    return [*first, nn.Conv1d(8, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(128, 4)]
+
+
+def _linear(*sizes: int) -> list[nn.Module]:
+    made = [part for a, b in itertools.pairwise(sizes[:-1]) for part in (nn.Linear(a, b), nn.ReLU())]
+    return [*made, nn.Linear(sizes[-2], sizes[-1])]
+
+
+def _skip() -> list[nn.Module]:
+    first = [nn.Conv2d(1, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)]
+    return [*first, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(96, 7)]
+
+
+# What onnx-int8 is asked of: it takes networks without neurons only.
+WITHOUT_NEURONS = {
+    "pooled": _plain(_pooled, (2, 8, 8)),
+    "depthwise": _plain(_depthwise, (3, 8, 8)),
+    "signal": _plain(_signal, (3, 16)),
+    "perceptron": _plain(lambda: _linear(20, 24, 24, 6), (20,)),
+    "skip": _plain(_skip, (1, 8, 8), join=True),
+    "broad": _plain(lambda: _linear(12, 400, 4), (12,)),
 }

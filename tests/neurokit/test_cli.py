@@ -21,7 +21,11 @@ ROOT = Path(__file__).parents[2]
 
 
 class FakeTarget:
-    info = TargetInfo("fake", "for tests", requires=("json", "no_such_library"), install="pip install no-such")
+    info = TargetInfo("fake", "for tests", requires=("json",))
+
+
+class Lacking:
+    info = TargetInfo("lacking", "for tests", requires=("json", "no_such_library"), install="pip install no-such")
 
 
 def report(verdict="exact", layers=()):
@@ -70,6 +74,7 @@ def house(monkeypatch, tmp_path):
     monkeypatch.setattr(sys.modules["neurokit"], "pipeline", pipeline, raising=False)
     monkeypatch.setitem(sys.modules, "neurokit.loading", types.SimpleNamespace(load=load))
     monkeypatch.setitem(TARGETS._items, "fake", FakeTarget())
+    monkeypatch.setitem(TARGETS._items, "lacking", Lacking())
     monkeypatch.chdir(tmp_path)
     return calls
 
@@ -271,8 +276,8 @@ def test_an_error_in_json_mode_is_json_too(house, monkeypatch, capsys):
 def test_targets_say_what_is_missing(house, capsys):
     assert cli.main(["targets", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["targets"]}
-    assert rows["fake"]["missing"] == ["no_such_library"]
-    assert rows["fake"]["install"] == "pip install no-such"
+    assert rows["lacking"]["missing"] == ["no_such_library"]
+    assert rows["lacking"]["install"] == "pip install no-such"
     assert cli.main(["targets"]) == 0
     assert "no_such_library" in capsys.readouterr().out
 
@@ -331,3 +336,21 @@ def test_options_keep_json_types():
     for wrong in (["=1"], ["a=1", "a=2"], ["1a=2"]):
         with pytest.raises(InputError):
             parse_options(wrong)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--target", "lacking"), "no_such_library"),
+        (("--target", "onnx", "--option", "speed=1"), "no option 'speed'"),
+        (("--target", "onnx-step", "--option", "cache=fixed:x"), "cache=fixed:x"),
+        (("--target", "onnx-int8", "--option", "max_error=2"), "max_error"),
+        (("--target", "nir", "--option", "dt=0"), "dt is 0"),
+        (("--target", "tensorrt", "--option", "precision=fp8"), "precision"),
+    ],
+)
+def test_what_a_target_cannot_do_is_said_before_a_model_is_loaded(house, capsys, more, said):
+    status, lines = error_lines(capsys, "export", "m", "--out", "o", *more)
+    assert status == 2
+    assert said in " ".join(lines)
+    assert house == {}

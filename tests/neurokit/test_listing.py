@@ -2,14 +2,14 @@
 
 import pytest
 
-from neurokit import listing
+from neurokit import listing, target
 
 
 @pytest.mark.parametrize(("installed", "missing"), [((), ["tensorrt or tensorrt_rtx"]), (("tensorrt_rtx",), [])])
 def test_one_of_several_libraries_is_enough(installed, missing, monkeypatch):
-    real = listing._installed
-    pretended = ("tensorrt", "tensorrt_rtx")
-    monkeypatch.setattr(listing, "_installed", lambda name: name in installed if name in pretended else real(name))
+    real, pretended = target.find_spec, ("tensorrt", "tensorrt_rtx")
+    found = lambda name: (name if name in installed else None) if name in pretended else real(name)  # noqa: E731
+    monkeypatch.setattr(target, "find_spec", found)
     row = next(row for row in listing.targets()[0] if row["name"] == "tensorrt")
     assert [name for name in row["missing"] if "tensorrt" in name] == missing
     assert bool(row["install"]) == bool(row["missing"])

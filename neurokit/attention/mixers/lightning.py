@@ -64,7 +64,7 @@ class Lightning(TokenMixer):
 
     def recurrent(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Mixes token by token."""
-        decay, out = self._decay(q).exp()[:, None, None], []
+        decay, out = self.decays(q).exp()[:, None, None], []
         for t in range(q.shape[2]):
             state = decay * state + k[:, :, t, :, None] * v[:, :, t, None, :]
             out.append((q[:, :, t, None] @ state)[:, :, 0] * self.scale)
@@ -72,7 +72,7 @@ class Lightning(TokenMixer):
 
     def block(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Mixes block by block."""
-        g, out = self._decay(q), []
+        g, out = self.decays(q), []
         for first in range(0, q.shape[2], self.size):
             a, b, c = (x[:, :, first : first + self.size] for x in (q, k, v))
             place = torch.arange(a.shape[2], device=q.device, dtype=q.dtype)
@@ -86,9 +86,10 @@ class Lightning(TokenMixer):
     def quadratic(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Mixes a whole sequence from rest."""
         place = torch.arange(q.shape[2], device=q.device, dtype=q.dtype)
-        return ((q @ k.transpose(-1, -2)) * self._powers(self._decay(q), place)) @ v * self.scale
+        return ((q @ k.transpose(-1, -2)) * self._powers(self.decays(q), place)) @ v * self.scale
 
-    def _decay(self, q: Tensor) -> Tensor:
+    def decays(self, q: Tensor) -> Tensor:
+        """Returns the log decay of each head in the type of the queries, `[H]`."""
         if len(self.log_decay) != q.shape[1]:
             raise InputError(f"{len(self.log_decay)} decays for {q.shape[1]} heads", expected="one a head")
         return torch.tensor(self.log_decay, dtype=q.dtype, device=q.device)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from neurokit.data.puppets.names import CLASSES
 from neurokit.models.common.ports import imagenet_image
-from neurokit.spec import ModelSpec
+from neurokit.models.common.pretrained import load_torchvision
+from neurokit.spec import ModelSpec, Pretrained
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +25,7 @@ def image_classifier(
     description: str,
     source: str,
     small: Callable[[], ModelSpec],
+    published: str = "",
 ) -> ModelSpec:
     """Returns a classifier of the 15 hand-shadow puppets.
 
@@ -35,6 +38,7 @@ def image_classifier(
         description: One line on the model.
         source: Where it is published.
         small: Returns a model of the same parts and few of each.
+        published: Its name in torchvision, whose weights it takes; "" for none.
     """
 
     def build() -> nn.Module:
@@ -57,4 +61,5 @@ def image_classifier(
         source=source,
         example=example,
         small=small,
+        pretrained=Pretrained(partial(load_torchvision, name=published), whole=False) if published else None,
     )

@@ -10,7 +10,7 @@ from neurokit.dims import Dim
 from neurokit.errors import InputError, Unsupported
 from neurokit.models.decoder.config import DecoderConfig, RopeScaling
 from neurokit.models.decoder.mixing import states_of, token_work
-from neurokit.spec import ModelSpec, SparseForms, StateSpec, TaskSpec, TensorSpec, register_model
+from neurokit.spec import AttentionHost, ModelSpec, SparseForms, StateSpec, TaskSpec, TensorSpec, register_model
 
 if TYPE_CHECKING:
     import torch
@@ -193,6 +193,21 @@ def decoder_spec(
     def changed(**what: Any) -> ModelSpec:
         return decoder_spec(name, replace(config, **what), build, description, options)
 
+    def scorer() -> ModelSpec:
+        from neurokit.models.decoder.scorer import scorer_spec
+
+        return scorer_spec(name, config, lambda: build(config))
+
+    def with_tokens(count: int, rows: Callable[[torch.Tensor], torch.Tensor]) -> ModelSpec:
+        def more(given: DecoderConfig) -> nn.Module:
+            from neurokit.models.decoder.widened import widen
+
+            net: Any = build(replace(given, vocabulary=config.vocabulary))
+            return widen(net, count, rows)
+
+        return decoder_spec(name, replace(config, vocabulary=config.vocabulary + count), more, description, options)
+
+    dense = {config.mixer(at) for at in range(config.layers)} == {"dense"}
     return ModelSpec(
         name,
         lambda: build(config),
@@ -201,13 +216,43 @@ def decoder_spec(
         source="Llama 3 (Meta, 2024), Qwen2 and Qwen3 (Qwen team, 2024, 2025), from their equations",
         options=dict(options or {}),
         task=TaskSpec("generation", loop_of(config)),
-        example=example_of(config.vocabulary),
+        example=example_of(config.vocabulary, tokens_of(config)),
         states=states,
         fixed_cache=fixed if any(state.grows for state in states) else None,
         sparse=_sparse(config, changed),
+        attention=attention_of(config, changed),
+        scorer=scorer if dense else None,
+        with_tokens=with_tokens,
         token_work=lambda before: token_work(config, before),
         outputs=(TensorSpec("logits", (new, config.vocabulary), layout="LF", meaning="of the token after each token"),),
     )
+
+
+def attention_of(config: DecoderConfig, changed: Callable[..., ModelSpec]) -> AttentionHost:
+    """Returns what can calibrate a decoder's attention; `changed` gives the decoder with other sizes."""
+
+    def calibrate(method: Any) -> ModelSpec:
+        kept = {m.name for there in (*config.calibrations, method) for m in there.memories}
+        if len(kept) < sum(len(there.memories) for there in (*config.calibrations, method)):
+            raise InputError(f"{method.name!r} is given twice", expected="once: what it remembers has one name")
+        return changed(calibrations=(*config.calibrations, method))
+
+    return AttentionHost(
+        config.layers,
+        config.heads,
+        config.kv_heads,
+        config.width,
+        config.longest,
+        config.vocabulary,
+        tuple(at for at in range(config.layers) if config.mixer(at) == "dense"),
+        calibrate,
+        image=config.image_token is not None,
+    )
+
+
+def tokens_of(config: DecoderConfig) -> int:
+    """Returns how many tokens an example of a call has: enough for what is marked by its position."""
+    return max([12, *(2 * method.least for method in config.calibrations)])
 
 
 def _sparse(config: DecoderConfig, changed: Callable[..., ModelSpec]) -> SparseForms:
@@ -219,6 +264,8 @@ def _sparse(config: DecoderConfig, changed: Callable[..., ModelSpec]) -> SparseF
         return list(obstacles(config, form)) if set(config.mixers) - {"dense", "lightning"} else []
 
     def select(pattern: str, settings: Mapping[str, Any], layers: Sequence[int] | None) -> ModelSpec:
+        if pattern == "recycled" and config.calibrations:
+            raise InputError("recycled attention that is calibrated", expected="one of the two transforms")
         if pattern == "recycled":
             return _recycled(changed(), config, settings, layers)
         wrong = [at for at in layers or () if not 0 <= at < config.layers]
@@ -255,7 +302,11 @@ def _recycled(
 
 def loop_of(config: DecoderConfig) -> dict[str, Any]:
     """Returns what a host needs to write a text with the graph; `neurokit.tasks.decoding` reads it from manifests."""
+    whole = any(method.whole_prompt for method in config.calibrations)
+    least = max((method.least for method in config.calibrations), default=1)
     return {
+        **({"whole_prompt": True} if whole else {}),
+        **({"least": least} if least > 1 else {}),
         "ids": "ids",
         "logits": "logits",
         "vocabulary": config.vocabulary,

@@ -63,6 +63,8 @@ class DecoderConfig:
         patterns: Settings of patterns by their names; of a pattern with centroids, "clusters" is their number.
         gathered: Whether patterns read the selected keys alone, a fixed number of them, in the place of a dense
             product under a mask.
+        calibrations: What changes the weights of dense layers, in order (`neurokit.attention.calibration.Method`).
+        image_token: Token that stands where a visual token is; None for a model of text alone.
         norm_weight: Whether norms have a weight (TransNormerLLM's have none).
         gate: What is between gate and product of the MLP: "silu", or "linear" (TransNormerLLM).
         residual_weight: Whether the residual stream is scaled, channel by channel, in front of each sum (Doge).
@@ -93,6 +95,8 @@ class DecoderConfig:
     cache: int | None = None
     patterns: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     gathered: bool = False
+    calibrations: tuple[Any, ...] = ()
+    image_token: int | None = None
 
     def __post_init__(self) -> None:
         sizes = ["vocabulary", "width", "inner", "layers", "heads", "kv_heads", "head_size", "longest", "keep"]
@@ -114,6 +118,13 @@ class DecoderConfig:
         strange = sorted(set(self.patterns) - set(self.mixers))
         if strange:
             raise InputError(f"settings of {strange[0]!r}, which mixes no layer", expected="one of the mixers")
+        for method in self.calibrations:
+            for layer in range(self.layers):
+                if method.touches(layer) and self.mixer(layer) != "dense":
+                    raise InputError(
+                        f"{method.name!r} calibrates layer {layer}, which mixes tokens by {self.mixer(layer)!r}",
+                        expected="dense attention in the layers that are calibrated",
+                    )
         if self.gate not in ("silu", "linear"):
             raise InputError(f"the gate is {self.gate!r}", expected="silu or linear")
 

@@ -81,14 +81,28 @@ def states_of(config: DecoderConfig) -> tuple[StateSpec, ...]:
     """Returns what a decoder keeps from call to call.
 
     First "padding", how many of a row's entries are padding; then, unless caches that grow tell it, "length", the
-    number of entries; then the states of each layer in turn.
+    number of entries; then what layers remember together; then the states of each layer in turn.
     """
     entries: Dim | int = Dim("P", min=0, max=config.longest) if config.cache is None else config.cache
     kept = [state for at in range(config.layers) for state in layer_states(config, at, entries)]
     counts = [StateSpec("padding", (), "int64", "")]
     if not any(state.grows for state in kept):
         counts.append(StateSpec("length", (), "int64", ""))
-    return (*counts, *kept)
+    return (*counts, *shared_memories(config, entries), *kept)
+
+
+def shared_memories(config: DecoderConfig, entries: Dim | int) -> tuple[StateSpec, ...]:
+    """Returns what calibrated layers remember together, and which tokens so far are visual."""
+    marks = [memory("image", "1 where a visual token stands", 1, entries)] if config.image_token is not None else []
+    together = {m.name: m for method in config.calibrations for m in method.memories if m.shared}
+    heads = config.heads
+    return (*marks, *(memory(m.name, m.meaning, heads if m.by_head else 1, entries) for m in together.values()))
+
+
+def memory(name: str, meaning: str, heads: int, entries: Dim | int) -> StateSpec:
+    """Returns a number an entry of the caches, `[B, heads, P]`."""
+    grows = {"P": "P+S"} if isinstance(entries, Dim) else {}
+    return StateSpec(name, (heads, entries), layout="HL", meaning=meaning, grows=grows)
 
 
 def token_work(config: DecoderConfig, before: int) -> tuple[TokenWork, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 from neurokit.dims import Dim
 from neurokit.models.decoder.config import DecoderConfig
 from neurokit.models.decoder.layers import MLP, RMSNorm
-from neurokit.models.decoder.mixing import layer_states, mixer_named, states_of
+from neurokit.models.decoder.mixing import layer_states, mixer_named, shared_memories, states_of
 from neurokit.models.decoder.rotary import frequencies
 from neurokit.models.decoder.tokens import Tokens, locate
 
@@ -27,10 +29,12 @@ class Layer(nn.Module):
             self.input_residual = nn.Parameter(torch.ones(config.width))
             self.post_attention_residual = nn.Parameter(torch.ones(config.width))
         self.weighted = config.residual_weight
+        self.looks_at_stream = getattr(self.self_attn, "looks_at_stream", False)
 
     def forward(self, x: Tensor, tokens: Tokens, *states: Tensor) -> tuple[Tensor, ...]:
         """Returns the stream `[B, S, width]` and the layer's new states."""
-        mixed, *states_after = self.self_attn(self.input_layernorm(x), tokens, *states)
+        stream = {"stream": x} if self.looks_at_stream else {}
+        mixed, *states_after = self.self_attn(self.input_layernorm(x), tokens, *states, **stream)
         x = (x * self.input_residual if self.weighted else x) + mixed
         added = self.mlp(self.post_attention_layernorm(x))
         return ((x * self.post_attention_residual if self.weighted else x) + added, *states_after)
@@ -59,6 +63,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         self.states = states_of(config)
+        self.shared = [state.name for state in shared_memories(config, Dim("P"))]
         self.model = Trunk(config)
         if not config.tied:
             self.lm_head = nn.Linear(config.width, config.vocabulary, bias=False)
@@ -68,32 +73,53 @@ class Decoder(nn.Module):
         """Sets what follows from the configuration."""
         self.register_buffer("inverse_frequencies", frequencies(self.config), persistent=False)
 
-    def forward(self, ids: Tensor, *states: Tensor) -> dict[str, Tensor]:
+    def forward(self, ids: Tensor, *given: Tensor) -> dict[str, Tensor]:
         """Computes the logits of the token after each new token.
 
         Args:
             ids: New tokens `[B, S]`; -1 is padding, which only stands to the left of a row's tokens.
-            states: What the call before returned, in the order of `states_of`.
+            given: Further inputs of a model of more than text; then what the call before returned, in the order of
+                `states_of`.
 
         Returns:
             "logits" `[B, S, vocabulary]`, and the new states by name.
         """
-        given = dict(zip((state.name for state in self.states), states, strict=True))
-        padding = given["padding"] + (ids < 0).sum(1)
-        after = {"padding": padding}
-        if "length" in given:
-            after["length"] = given["length"] + ids.shape[1]
-        growing = next((given[state.name] for state in self.states if state.grows), None)
-        past = None if growing is None else growing.shape[2]
-        tokens = locate(ids, padding, self.inverse_frequencies, past, given.get("length"), self._entries())
-        x = self.model.embed_tokens(ids.clamp_min(0))
-        for at, layer in enumerate(self.model.layers):
+        further = len(given) - len(self.states)
+        states = dict(zip((state.name for state in self.states), given[further:], strict=True))
+        tokens, after = self._locate(ids, states)
+        x = self.embed(ids, tokens, *given[:further])
+        for at, layer in enumerate(self.trunk.layers):
             names = self.layer_states(at)
-            x, *new = layer(x, tokens, *(given[name] for name in names))
+            x, *new = layer(x, tokens, *(states[name] for name in names))
             after.update(zip(names, new, strict=True))
-        x = self.model.norm(x)
-        logits = F.linear(x, self.model.embed_tokens.weight) if self.config.tied else self.lm_head(x)
+        after.update((name, tokens.shared[name]) for name in self.shared)
+        x = self.trunk.norm(x)
+        logits = F.linear(x, self.trunk.embed_tokens.weight) if self.config.tied else self.lm_head(x)
         return {"logits": logits, **after}
+
+    def _locate(self, ids: Tensor, states: Mapping[str, Tensor]) -> tuple[Tokens, dict[str, Tensor]]:
+        """Returns where the new tokens stand, and the states that count."""
+        padding = states["padding"] + (ids < 0).sum(1)
+        after = {"padding": padding}
+        if "length" in states:
+            after["length"] = states["length"] + ids.shape[1]
+        growing = next((states[state.name] for state in self.states if state.grows), None)
+        past = None if growing is None else growing.shape[2]
+        tokens = locate(ids, padding, self.inverse_frequencies, past, states.get("length"), self._entries())
+        tokens.shared.update((name, tokens.extended(states[name])) for name in self.shared)
+        if "image" in states:
+            visual = (ids == self.config.image_token)[:, None].to(states["image"].dtype)
+            tokens.shared["image"] = tokens.extend(states["image"], visual)
+        return tokens, after
+
+    @property
+    def trunk(self) -> Trunk:
+        """Embedding, layers and last norm, wherever their public names put them."""
+        return self.model
+
+    def embed(self, ids: Tensor, tokens: Tokens, *inputs: Tensor) -> Tensor:
+        """Returns what enters the first layer `[B, S, width]`; a model of more than text has further inputs."""
+        return self.trunk.embed_tokens(ids.clamp_min(0))
 
     def layer_states(self, at: int) -> list[str]:
         """Returns the names of what a layer keeps."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,9 @@ class Tokens:
             where no layer has a cache.
         fixed: Whether caches are of a fixed size.
         first: The first entry of each row that is a token `[B]`.
+        ids: The new tokens `[B, S]`; below 0 is padding.
+        shared: What layers remember together, by name, those of this call's tokens included; calibrations set it.
+        masks: Masks that several layers share, by what they are made of.
     """
 
     place: Tensor
@@ -32,6 +36,9 @@ class Tokens:
     visible: Tensor | None
     fixed: bool
     first: Tensor
+    ids: Tensor
+    shared: dict[str, Tensor] = field(default_factory=dict)
+    masks: dict[Any, Tensor] = field(default_factory=dict)
 
     def extend(self, cache: Tensor, new: Tensor) -> Tensor:
         """Returns a cache `[B, Hk, P or N, ...]` with what the new tokens `[B, Hk, S, ...]` add to it."""
@@ -39,6 +46,10 @@ class Tokens:
             return torch.cat([cache, new], 2)
         place = self.place.view(self.place.shape[0], 1, -1, *[1] * (new.dim() - 3))
         return cache.scatter(2, place.expand_as(new), new)
+
+    def extended(self, memory: Tensor) -> Tensor:
+        """Returns a number an entry `[B, heads, P or N]` with 0 for the new tokens."""
+        return self.extend(memory, memory.new_zeros(memory.shape[0], memory.shape[1], self.ids.shape[1]))
 
 
 def locate(
@@ -77,4 +88,5 @@ def locate(
         visible,
         fixed=size is not None,
         first=padding,
+        ids=ids,
     )

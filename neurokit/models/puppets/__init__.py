@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurokit.data.puppets.names import CLASSES
-from neurokit.spec import ModelSpec, TensorSpec, register_model
+from neurokit.spec import ModelSpec, Pretrained, TensorSpec, register_model
 
 if TYPE_CHECKING:
     import torch
@@ -22,16 +24,21 @@ _RESNET = "He et al., Deep Residual Learning, CVPR 2016; preprocessing of the Ha
 
 @register_model
 def puppets_mobilenet_v2_035() -> ModelSpec:
-    """MobileNetV2 of width 0.35 on 64 x 64 pictures; the network sees zeros and ones."""
-    return _spec("puppets_mobilenet_v2_035", _MOBILENET, 64, _SHADOW_IS_ONE, _mobilenet_035, small_mobilenet)
+    """MobileNetV2 of width 0.35 on 64 x 64 pictures; the network sees zeros and ones.
+
+    Its pretrained weights are from `benchmarks/puppets_training.py`: synthetic puppets, 60 epochs on one H200.
+    """
+    from neurokit.models.common.pretrained import load_shipped
+
+    spec = _spec("puppets_mobilenet_v2_035", _MOBILENET, 64, _SHADOW_IS_ONE, _mobilenet_035, small_mobilenet)
+    path = Path(__file__).parent / f"{spec.name}.safetensors"
+    return replace(spec, pretrained=Pretrained(partial(load_shipped, path=path)))
 
 
 @register_model
 def puppets_mobilenet_v2() -> ModelSpec:
     """MobileNetV2 on 224 x 224 pictures, with ImageNet's normalisation."""
-    return _spec(
-        "puppets_mobilenet_v2", _MOBILENET, 224, _IMAGENET, lambda: _published("mobilenet_v2"), small_mobilenet
-    )
+    return _of_imagenet("puppets_mobilenet_v2", _MOBILENET, "mobilenet_v2")
 
 
 @register_model
@@ -40,7 +47,7 @@ def puppets_resnet34() -> ModelSpec:
 
     Its small twin is that of the others: the preprocessing is what is new, and `resnet34` has its own twin.
     """
-    return _spec("puppets_resnet34", _RESNET, 224, _IMAGENET, partial(_published, "resnet34"), small_mobilenet)
+    return _of_imagenet("puppets_resnet34", _RESNET, "resnet34")
 
 
 def small_mobilenet() -> ModelSpec:
@@ -53,6 +60,14 @@ def small_mobilenet() -> ModelSpec:
         return _of_one_channel(MobileNetV2(len(CLASSES), width_mult=0.35, inverted_residual_setting=settings))
 
     return _spec("puppets_mobilenet_small", _MOBILENET, 32, _SHADOW_IS_ONE, make, small_mobilenet, picture=48)
+
+
+def _of_imagenet(name: str, source: str, published: str) -> ModelSpec:
+    """Returns a network of torchvision's on pictures of ImageNet's size, whose weights it takes."""
+    from neurokit.models.common.pretrained import load_torchvision
+
+    spec = _spec(name, source, 224, _IMAGENET, partial(_published, published), small_mobilenet)
+    return replace(spec, pretrained=Pretrained(lambda module: load_torchvision(module.network, published), False))
 
 
 def _published(name: str) -> nn.Module:

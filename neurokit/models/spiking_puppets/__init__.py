@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurokit.data.puppets.names import CLASSES
-from neurokit.spec import ModelSpec, TensorSpec, register_model
+from neurokit.spec import ModelSpec, Pretrained, TensorSpec, register_model
 
 if TYPE_CHECKING:
     import torch
@@ -35,8 +37,15 @@ def puppets_sew_resnet34() -> ModelSpec:
 
 @register_model
 def puppets_ms_resnet34() -> ModelSpec:
-    """MS-ResNet-34 with LIF neurons and an eighth of its published width; membranes' currents at the shortcuts."""
-    return _spec("puppets_ms_resnet34", _MS, SIZE, partial(_ms, (3, 4, 6, 3), 8), small_ms_resnet)
+    """MS-ResNet-34 with LIF neurons and an eighth of its published width; membranes' currents at the shortcuts.
+
+    Its pretrained weights are from `benchmarks/puppets_training.py`: synthetic puppets, 60 epochs on one H200.
+    """
+    from neurokit.models.common.pretrained import load_shipped
+
+    spec = _spec("puppets_ms_resnet34", _MS, SIZE, partial(_ms, (3, 4, 6, 3), 8), small_ms_resnet)
+    path = Path(__file__).parent / f"{spec.name}.safetensors"
+    return replace(spec, pretrained=Pretrained(partial(load_shipped, path=path)))
 
 
 def small_spiking_mobilenet() -> ModelSpec:

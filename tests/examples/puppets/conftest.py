@@ -106,3 +106,23 @@ def every_form(artifacts):
     spiking = pipeline.capture(artifacts.spec, transforms=["rate_coding:time_steps=32"])
     step = pipeline.lower(spiking, "onnx-step", artifacts.folder / "onnx-step", verified=False)
     return {**artifacts, "onnx-step": step}
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """The trained networks that come with the package: MobileNetV2 as it is and in int8, and the spiking one."""
+    import torch
+
+    from neurokit import pipeline
+    from neurokit.data.puppets import render
+    from neurokit.loading import load
+
+    folder = tmp_path_factory.mktemp("trained")
+    seen = torch.from_numpy(render("train", 10, 64)[0]).unsqueeze(1)
+    plain = pipeline.capture(load("puppets_mobilenet_v2_035", weights="pretrained"))
+    spiking = pipeline.capture(load("puppets_ms_resnet34", weights="pretrained"))
+    return {
+        "onnx": pipeline.lower(plain, "onnx", folder / "onnx", verified=False),
+        "onnx-int8": pipeline.lower(plain, "onnx-int8", folder / "onnx-int8", verified=False, calibration=seen),
+        "onnx-step": pipeline.lower(spiking, "onnx-step", folder / "onnx-step", verified=False),
+    }

@@ -10,7 +10,9 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 from neurokit import pipeline
+from neurokit.errors import InputError
 from neurokit.export.onnx.observed import MAPS, SPIKES, observed
+from neurokit.export.onnx.spike_count import SpikeCounter
 from neurokit.export.ort import new_session
 from neurokit.spec import ModelSpec, TensorSpec
 
@@ -119,3 +121,12 @@ def test_spikes_are_those_of_spikingjelly(tmp_path):
         states = {s.input: found[s.output] for s in artifact.manifest.states}
         assert found[SPIKES] == sum(int(spikes[t].sum()) for spikes in given) > 0
         np.testing.assert_allclose(found[MAPS].reshape(expected[t].shape), expected[t], atol=1e-6)
+    counts = [sum(int(spikes[t].sum()) for spikes in given) for t in range(3)]
+    with SpikeCounter(artifact) as counter:
+        for _ in range(2):  # the second time after a reset
+            counter.reset()
+            assert [counter.step(x[t].numpy())[1] for t in range(3)] == counts
+        assert counter.neurons == given[0][0].numel() + given[1][0].numel()
+    other = type(artifact)(artifact.path, artifact.manifest.model_copy(update={"target": "onnx-scan", "form": "scan"}))
+    with pytest.raises(InputError, match="no spikes step by step"):
+        SpikeCounter(other)

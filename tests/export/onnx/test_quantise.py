@@ -328,3 +328,22 @@ def test_several_inputs_are_calibrated_by_name(tmp_path, capsys):
     command = ["export", f"{tmp_path}/pair.py:pair", "--target", "onnx-int8", "--out", str(tmp_path / "d")]
     assert main([*command, "--calibration", str(tmp_path / "c.npz")]) == 0
     assert "calibrated on 9 samples of given data" in " ".join(capsys.readouterr().out.split())
+
+
+class Recurrent(nn.Module):
+    """Nothing that int8 takes: its products are within one operator."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(10, 8, batch_first=True)
+
+    def forward(self, x):
+        return self.lstm(x)[0]
+
+
+def test_a_network_of_which_nothing_would_be_in_8_bits_is_refused(tmp_path):
+    spec = ModelSpec("lstm", lambda: Recurrent().eval(), (TensorSpec("x", (6, 10)),))
+    data = np.random.default_rng(0).random((8, 6, 10), dtype=np.float32)
+    with pytest.raises(UnsupportedError, match="no convolution or linear layer"):
+        nk.lower(nk.capture(spec), "onnx-int8", tmp_path / "a", calibration=data)
+    assert list(tmp_path.iterdir()) == []

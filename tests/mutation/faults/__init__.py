@@ -1,7 +1,6 @@
 """The faults by name; most at several magnitudes. Each edits a graph, or raises NotApplicableError."""
 
-from tests.mutation.faults import neurons, wiring  # registering them, in this order
+from tests.mutation.faults import given, neurons, siblings, single, wiring  # registering them
 from tests.mutation.faults.registry import FAULTS
-from tests.mutation.faults.siblings import MORE
 
-__all__ = ["FAULTS", "MORE", "neurons", "wiring"]
+__all__ = ["FAULTS", "given", "neurons", "siblings", "single", "wiring"]

@@ -103,3 +103,51 @@ NIR_FAULTS["NIR: another padding"] = lambda graph: _padding(_ordered(graph, ("Co
 def _padding(node: Any) -> None:
     need(np.asarray(node.padding).dtype.kind in "iu" and np.asarray(node.padding).any())
     node.padding = 0 * np.asarray(node.padding)
+
+
+def _field(kinds: tuple[str, ...], name: str, change: Callable[[np.ndarray], np.ndarray], at: int = 0) -> Any:
+    """Changes a field of a node, and asks that it is another then."""
+
+    def plant(graph: Any) -> None:
+        node = _ordered(graph, kinds)[at]
+        need(getattr(node, name, None) is not None)
+        old = np.asarray(getattr(node, name))
+        new = np.asarray(change(old.copy()))
+        need(not np.array_equal(old, new))
+        setattr(node, name, new.astype(old.dtype))
+
+    return plant
+
+
+def _swapped(name: str) -> Any:
+    """Exchanges a field of the first two layers of neurons."""
+
+    def plant(graph: Any) -> None:
+        found = _ordered(graph, _NEURONS)
+        need(len(found) > 1)
+        a, b = np.asarray(getattr(found[0], name)), np.asarray(getattr(found[1], name))
+        need(a.flat[0] != b.flat[0])
+        setattr(found[0], name, np.full_like(a, b.flat[0]))
+        setattr(found[1], name, np.full_like(b, a.flat[0]))
+
+    return plant
+
+
+for _at, _where in ((0, "first"), (-1, "last")):
+    NIR_FAULTS[f"NIR: {_where} weights in another order"] = _field(_WEIGHTED, "weight", lambda w: w[::-1], _at)
+    NIR_FAULTS[f"NIR: {_where} weights: one row lost"] = _field(
+        _WEIGHTED, "weight", lambda w: np.concatenate([0 * w[:1], w[1:]]), _at
+    )
+    NIR_FAULTS[f"NIR: {_where} weights: the largest negated"] = _field(
+        _WEIGHTED, "weight", lambda w: np.where(np.abs(w) == np.abs(w).max(), -w, w), _at
+    )
+    NIR_FAULTS[f"NIR: {_where} bias negated"] = _field(_WEIGHTED, "bias", lambda b: -b, _at)
+    NIR_FAULTS[f"NIR: {_where} bias in another order"] = _field(_WEIGHTED, "bias", lambda b: np.roll(b, 1), _at)
+    NIR_FAULTS[f"NIR: {_where} time constant of one neuron"] = _field(_NEURONS, "tau", lambda v: _one(v, 0.01), _at)
+    NIR_FAULTS[f"NIR: {_where} gain of one neuron"] = _field(_NEURONS, "r", lambda v: _one(v, 0.01), _at)
+    NIR_FAULTS[f"NIR: {_where} reset potential of one neuron"] = _field(
+        _NEURONS, "v_reset", lambda v: np.where(np.arange(v.size).reshape(v.shape) == 1, v + 0.1, v), _at
+    )
+NIR_FAULTS["NIR: thresholds of two layers exchanged"] = _swapped("v_threshold")
+NIR_FAULTS["NIR: another stride"] = _field(("Conv1d", "Conv2d"), "stride", lambda s: s + 1, -1)
+NIR_FAULTS["NIR: another dilation"] = _field(("Conv1d", "Conv2d"), "dilation", lambda d: d + 1)

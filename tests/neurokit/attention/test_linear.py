@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from neurokit.attention.linear import linear_attention
+from neurokit.errors import InputError
 
 
 @pytest.mark.parametrize("tokens", [1, 63, 64, 65, 300])
@@ -40,3 +41,19 @@ def test_nothing_changes_in_a_call_of_no_tokens():
 def test_it_is_a_lawful_operation():
     x, state = torch.randn(1, 2, 5, 3), torch.randn(1, 2, 3, 3)
     torch.library.opcheck(linear_attention, (x, x, x, torch.tensor([-0.5, 0.0]), state))
+
+
+def test_the_fast_path_is_the_definition_without_a_gpu(caplog):
+    from neurokit.attention import fast_linear
+    from neurokit.attention.mixers.lightning import Lightning
+
+    fast_linear._said.cache_clear()
+    q, k, v = (torch.randn(1, 2, 9, 4, dtype=torch.bfloat16) for _ in range(3))
+    state = torch.zeros(1, 2, 4, 4, dtype=torch.bfloat16)
+    with caplog.at_level("INFO", "neurokit.attention"):
+        found = fast_linear.lightning_attention(q, k, v, (-0.5, 0.0), state, 0.5)
+    for ours, wanted in zip(found, Lightning((-0.5, 0.0), 0.5).block(q, k, v, state), strict=True):
+        assert torch.equal(ours, wanted)
+    assert "the definition, because of bfloat16 on cpu" in caplog.text
+    with pytest.raises(InputError, match="finite log decay"):
+        fast_linear.lightning_attention(q, k, v, (0.5, 0.0), state)

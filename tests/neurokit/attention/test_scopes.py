@@ -18,7 +18,7 @@ from neurokit.errors import InputError
 
 def test_what_is_written_is_read_again(tmp_path):
     heads = HeadList(
-        (Scope((1, 2), (0, 3)), Scope((4,))), "zerotuning", 'a "model"', {"gamma": 1.5, "labels": ["a", "b"]}
+        (Scope((1, 2), (0, 3)), Scope((4,))), "zerotuning", 'a "model"', {"gamma": 1.5, "labels": ["a", "b"]}, 5, 4
     )
     write_heads(heads, tmp_path / "heads.toml", "chosen by\nhand")
     assert read_heads(tmp_path / "heads.toml") == heads
@@ -70,5 +70,7 @@ def test_heads_that_do_not_exist_are_named(tmp_path):
         read_heads(tmp_path / "none.toml")
     with pytest.raises(InputError, match="names layer 4"):
         HeadList((Scope((4,)),)).by_layer(4, 4)
+    with pytest.raises(InputError, match="of a model of 2 query heads"):
+        HeadList((Scope((1,)),), query_heads=2).by_layer(4, 4)
     with pytest.raises(InputError, match="names head 4 of layer 1"):
         HeadList((Scope((1,), (4,)),)).by_layer(4, 4)

@@ -300,7 +300,7 @@ def test_graphs_with_states_are_compared_call_by_call(make):
 
 def test_what_rounding_parts_in_float32_is_decided_in_float64(monkeypatch):
     """A slow model is compared in its own type, where a flip may cascade; here nothing at all may differ there."""
-    monkeypatch.setattr(asking, "_QUICK_S", 0.0)
+    monkeypatch.setattr(asking, "_QUICK", 0)
     monkeypatch.setitem(asking._TOLERANCE, "native", (-1.0, -1.0))
     captured = nk.capture(spec(Temperature))
     assert not captured.fidelity.refused

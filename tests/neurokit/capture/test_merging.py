@@ -60,7 +60,7 @@ def test_what_parts_in_float32_is_decided_in_float64(monkeypatch, always):
         found = real(captured, x, double)
         return Run(tuple(1.1 * y + 0.1 for y in found.outputs), found.spikes) if always or not double else found
 
-    monkeypatch.setattr(asking, "_QUICK_S", 0.0)  # as if it were too slow for float64
+    monkeypatch.setattr(asking, "_QUICK", 0)  # as if it were too slow for float64
     monkeypatch.setattr(fidelity, "run_program", noisy)
     monkeypatch.setattr(asking, "run_program", noisy)
     if always:

@@ -50,3 +50,20 @@ def test_doctor_survives_a_broken_library(monkeypatch):
     assert checks["tensorrt"].state == "broken"
     assert "libnvinfer" in checks["tensorrt"].detail
     assert checks["nir"].detail == "needs h5py"
+
+
+def test_doctor_loads_nothing_twice(monkeypatch):
+    from neurokit import doctor
+
+    tried = []
+    real = doctor.importlib.import_module
+
+    def import_module(name):
+        tried.append(name)
+        if name in ("tensorrt", "triton"):  # a library that fails is tried anew by every import
+            raise ImportError("no driver")
+        return real(name)
+
+    monkeypatch.setattr(doctor.importlib, "import_module", import_module)
+    doctor.examine()
+    assert len(tried) == len(set(tried)) == len(doctor._LIBRARIES)

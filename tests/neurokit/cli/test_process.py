@@ -103,10 +103,14 @@ def test_the_demo_keeps_its_promises(tmp_path):
     assert all(abs(accuracy[row["target"]] - accuracy["torch"]) <= 0.002 for row in found["forms"])
     assert {row["target"] for row in found["forms"]} == {"onnx", "onnx-scan", "onnx-step"}
     puppets = {row["target"]: row for row in found["puppets"]["forms"]}
-    assert set(puppets) == {"onnx", "onnx-int8"}
+    assert set(puppets) == {"onnx", "onnx-int8", "onnx-step"}
     assert all(row["passed"] for row in puppets.values())
     assert puppets["onnx"]["accuracy"] >= 0.75
     assert puppets["onnx-int8"]["accuracy"] >= puppets["onnx"]["accuracy"] - 0.02
+    assert puppets["onnx-step"]["accuracy"] >= 0.95
+    stream = found["puppets"]["stream"]
+    assert len(stream["spikes"]) == len(stream["answer_after_each_step"]) == 4
+    assert all(0 < count < stream["neurons"] for count in stream["spikes"])
     folders = [f"demo/{row['target']}" for row in found["forms"]]
     folders += [f"demo/puppets/{name}" for name in puppets]
     assert process("-m", "neurokit", "verify", *folders, cwd=tmp_path).returncode == 0

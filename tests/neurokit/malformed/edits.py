@@ -7,8 +7,15 @@ import os
 import zipfile
 
 import numpy as np
+import pytest
 
 DEEP = 100_000
+
+
+def spread(names, every=3):
+    """Returns every third name for every run, the others for `make test-slow`: each takes a fraction of a second."""
+    marks = [() if at % every == 0 else pytest.mark.slow for at in range(len(names))]
+    return [pytest.param(name, marks=mark) for name, mark in zip(list(names), marks, strict=True)]
 
 
 def seal(folder, edit=None):

@@ -14,7 +14,7 @@ import pytest
 
 from neurokit import cli
 
-from .edits import DEEP, Pickled, edited_head, field, file_of, layer_field, put, raw_head, seal
+from .edits import DEEP, Pickled, edited_head, field, file_of, layer_field, put, raw_head, seal, spread
 
 VECTORS = {
     "empty": file_of("vectors.npz", b""),
@@ -105,14 +105,14 @@ def case(sound, tmp_path, make, source="a"):
         seal(tmp_path / "a")
 
 
-@pytest.mark.parametrize("name", VECTORS)
+@pytest.mark.parametrize("name", spread(VECTORS))
 def test_vectors(sound, tmp_path, refused, name):
     case(sound, tmp_path, VECTORS[name])
     refused("verify", "a")
     assert not Path("executed").exists()
 
 
-@pytest.mark.parametrize("name", MANIFESTS)
+@pytest.mark.parametrize("name", spread(MANIFESTS, 2))
 def test_manifests(sound, tmp_path, refused, name):
     case(sound, tmp_path, MANIFESTS[name])
     refused("verify", "a")

@@ -12,7 +12,7 @@ import torch
 
 from neurokit import cli
 
-from .edits import DEEP, Pickled
+from .edits import DEEP, Pickled, spread
 
 
 def _itself(path):
@@ -59,7 +59,7 @@ WEIGHTS = {
 }
 
 
-@pytest.mark.parametrize("name", WEIGHTS)
+@pytest.mark.parametrize("name", spread(WEIGHTS, 2))
 def test_weights(sound, tmp_path, refused, name):
     WEIGHTS[name](tmp_path / name)
     refused("export", f"{sound}/m.py:net", "--input-shape", "6", "--weights", name, "--out", "out")
@@ -86,7 +86,7 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", spread(FILES, 2))
 def test_files_of_other_tools(tmp_path, refused, name):
     FILES[name](tmp_path / name)
     refused("export", name, "--out", "out")
@@ -125,7 +125,7 @@ REPORTS = {
 }
 
 
-@pytest.mark.parametrize("name", [*REPORTS, "pipe.json", "pipe.jsonl", "folder.json"])
+@pytest.mark.parametrize("name", spread([*REPORTS, "pipe.json", "pipe.jsonl", "folder.json"], 2))
 def test_reports(tmp_path, refused, name):
     if name in REPORTS:
         (tmp_path / name).write_bytes(REPORTS[name])

@@ -11,7 +11,7 @@ import pytest
 from neurokit.errors import ArtifactError
 from neurokit.export.onnx.calibrated import SAMPLES_FILE, judge_kept
 
-from .edits import Pickled
+from .edits import Pickled, spread
 
 
 def _saved(array, **how):
@@ -48,7 +48,7 @@ SAMPLES = {
 }
 
 
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("name", spread(SAMPLES))
 def test_samples(sound, tmp_path, refused, name):
     content = SAMPLES[name]
     os.mkfifo(tmp_path / name) if content is None else (tmp_path / name).write_bytes(content)

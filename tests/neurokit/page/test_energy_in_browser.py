@@ -69,5 +69,27 @@ def test_it_prints(browser):
     browser.call("Emulation.setEmulatedMedia", media="screen")
 
 
+def test_drawings_and_tables_can_be_taken_away(browser):
+    """Every drawing as SVG and PNG, and the tables as CSV whose numbers are those of the report."""
+    import base64
+    import csv
+    import io
+
+    links = browser.evaluate("[...document.querySelectorAll('a[download]')].map(a => [a.download, a.href])")
+    files = {name: base64.b64decode(link.partition("base64,")[2]).decode() for name, link in links}
+    drawings = browser.evaluate("document.querySelectorAll('figure').length")
+    assert drawings == browser.evaluate("document.querySelectorAll('figure a.png').length") > 3
+    assert all(text.startswith("<svg") and "xmlns" in text for name, text in files.items() if name.endswith(".svg"))
+    layers = list(csv.DictReader(io.StringIO(files["a-network-of-a-long-name-layers.csv"])))
+    events = sum(int(row["synaptic operations (ACs)"]) for row in layers)
+    assert events == browser.evaluate(
+        "Number([...document.querySelectorAll('tr')].find(r => r.cells[0].textContent === 'synaptic events')"
+        ".cells[1].textContent.replace(/,/g, ''))"
+    )
+    assert files["a-network-of-a-long-name-chips.tex"].startswith("\\begin{tabular}")
+    browser.evaluate("document.querySelector('figure a.png').click()")
+    assert ".png 1140x" in browser.wait_for("document.documentElement.dataset.taken", 10)
+
+
 def test_nothing_goes_wrong(browser):
     assert browser.errors == []

@@ -15,7 +15,7 @@ from torch import nn
 import neurokit as nk
 from neurokit.parity.record_vectors import make_vectors
 from neurokit.spec import ModelSpec, TensorSpec
-from tests.mutation import run as mutation
+from tests.mutation import plant as mutation
 from tests.mutation.graph import Graph
 
 T = 6

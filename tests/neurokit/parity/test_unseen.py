@@ -52,6 +52,15 @@ def test_dead_rows_and_silent_channels_are_listed_and_the_wording_is_lower(artif
     assert "not exercised: 3: nothing reaches" in screen.get()
 
 
+def test_a_bound_that_hardly_any_fault_would_exceed_is_named(artifact):
+    vectors = Vectors.load(artifact.file(FILE))
+    assert not any("rounding may move" in line for line in unseen(vectors, True))
+    layers = (replace(vectors.layers[0], bound=0.3), *vectors.layers[1:])
+    loose = unseen(replace(vectors, layers=layers, output_bounds=dict.fromkeys(vectors.outputs, 9.0)), True)
+    assert "1: rounding may move its membrane by 0.3 of 1 to threshold" in loose
+    assert any(line.startswith("output 'y': rounding may move it by 9") for line in loose)
+
+
 def test_a_range_that_was_not_drawn_from_is_named(artifact):
     vectors = Vectors.load(artifact.file(FILE))
     assert not any("input" in line for line in unseen(vectors, True))
@@ -68,3 +77,23 @@ def test_verifying_imports_no_torch(artifact):
 def test_without_a_covering_run_unread_weights_are_named(artifact):
     vectors = Vectors.load(artifact.file(FILE))
     assert "weights that no spike of the test vectors reads: no covering run" in unseen(vectors, False)
+
+
+class Tokens(nn.Module):
+    """Looks up rows by a number that comes as a float."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.rows, self.last = nn.Embedding(20, 10), nn.Linear(10, 3)
+        self.spikes = neuron.LIFNode(v_threshold=0.1, step_mode="m")
+
+    def forward(self, x):
+        return self.last(self.spikes(self.rows(x.long()).mean(2)))
+
+
+def test_an_input_that_is_an_index_is_not_driven_beyond_its_range(tmp_path):
+    spec = ModelSpec("tokens", lambda: Tokens().eval(), (TensorSpec("x", (6,)),), time_steps=4)
+    report = nk.verify(nk.lower(nk.capture(spec), "onnx", tmp_path / "a", verified=False), record=False)
+    assert report.passed
+    assert "inputs beyond the declared range: the network takes none" in report.unseen

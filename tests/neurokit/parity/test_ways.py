@@ -88,6 +88,17 @@ def test_a_flip_that_no_near_miss_explains_fails_a_float_artifact(artifacts, mon
     assert "running freely" in report.notes[-1]
 
 
+def test_flips_that_nothing_can_judge_do_not_pass(artifacts, monkeypatch):
+    from neurokit.parity import check
+    from neurokit.reports import WayParity
+
+    ways = (WayParity(0, 1, 1, 100, 0, True, 0.0), WayParity(3, 2, 5, 500, 7, False, 0.1))
+    monkeypatch.setattr(check, "run_every_way", lambda *given: ways)
+    report = nk.verify(artifacts["float"], thorough=True, record=False)
+    assert report.verdict == "failed"
+    assert "no currents to judge them by" in report.notes[-1]
+
+
 def test_a_float_artifact_tells_its_flips_without_failing(artifacts):
     report = nk.verify(artifacts["float"], thorough=True)
     assert report.passed

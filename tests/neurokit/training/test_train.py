@@ -19,6 +19,7 @@ from neurokit.loading import load
 from neurokit.models.puppets import small_mobilenet
 from neurokit.reports.training import TrainingReport
 from neurokit.training.augment import Augmented, Warped, augmentation, projections
+from neurokit.training.lightning_module import metrics_of
 from neurokit.training.network import Classifier
 from neurokit.training.recipe import RECIPES, recipe_of
 
@@ -264,6 +265,15 @@ def test_models_over_time_answer_with_the_mean_of_their_steps():
         again = classifier(images)  # at rest once more
     torch.testing.assert_close(found, expected)
     assert torch.equal(found, again)
+
+
+def test_metrics_that_agree_on_the_first_batch_stay_apart():
+    """The first batch of ordered data holds one class; there top-1 and top-2 are often equal."""
+    metrics = metrics_of(4)
+    metrics.update(torch.tensor([[9.0, 1, 0, 0]]), torch.tensor([0]))
+    metrics.update(torch.tensor([[9.0, 8, 0, 0], [9.0, 8, 7, 0]]), torch.tensor([1, 2]))
+    found = {name: value.tolist() for name, value in metrics.compute().items()}
+    assert [found[f"top_{k}"] for k in (1, 2, 3)] == pytest.approx([1 / 3, 2 / 3, 1])
 
 
 def test_recipes_are_told_apart_in_the_record():

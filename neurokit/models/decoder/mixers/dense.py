@@ -15,12 +15,21 @@ if TYPE_CHECKING:
 
 
 def _states(config: DecoderConfig, layer: int, entries: Dim | int) -> tuple[StateSpec, ...]:
-    return cache("k", config, entries), cache("v", config, entries)
+    kept = cache("k", config, entries), cache("v", config, entries)
+    if not config.calibrations:
+        return kept
+    from neurokit.models.decoder.calibrated import layer_memories
+
+    return (*kept, *layer_memories(config, layer, entries))
 
 
 def _build(config: DecoderConfig, layer: int) -> nn.Module:
     from neurokit.models.decoder.attention import Attention
 
+    if any(method.touches(layer) for method in config.calibrations):
+        from neurokit.models.decoder.calibrated import CalibratedAttention
+
+        return CalibratedAttention(config, layer)
     return Attention(config)
 
 

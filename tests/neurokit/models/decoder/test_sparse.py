@@ -25,7 +25,8 @@ SETTINGS = {"ssa": {"block": 4, "count": 2}, "routing": {"clusters": 3, "window"
 IDS = np.random.default_rng(0).integers(0, 12, (1, 37))
 PADDED = np.full((2, 37), -1)
 PADDED[0], PADDED[1, 9:] = IDS[0], IDS[0, :28]
-CUTS = ((), (8, 21), tuple(range(1, 37)))
+CUTS = ((), (8, 21), tuple(range(26, 37)))  # in one, in three, and word by word behind the first 26
+EVERY_WORD = tuple(range(1, 37))
 
 
 def build(config):
@@ -51,6 +52,14 @@ def logits(spec, ids, cuts=()):
         out.append(after["logits"].numpy())
         states = [after[state.name] for state in spec.states]
     return np.concatenate(out, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cache", [None, 64])
+@pytest.mark.parametrize("gathered", [False, True])
+def test_one_pass_is_every_word_on_its_own(gathered, cache):
+    spec = spec_of(gathered=gathered, cache=cache, longest=cache or 512)
+    assert worst(logits(spec, IDS, EVERY_WORD), reference()) < 3e-6
 
 
 @functools.cache

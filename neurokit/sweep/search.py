@@ -1,0 +1,186 @@
+"""The search: trials are chosen in batches by Optuna, kept on disk one by one, and told in their order."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from neurokit.atomic import write_text
+from neurokit.errors import MissingRuntimeError, OutputError
+from neurokit.sweep.evaluate import Result
+from neurokit.sweep.study import GOALS, SCORE, Study
+from neurokit.sweep.workers import INSTALL, Runs
+
+Evaluate = Callable[..., Result]
+Progress = Callable[[int, int], None]
+_MARK = "study.json"
+Row = dict[str, Any]
+
+
+class Search:
+    """One study in a folder; what is there already is gone on with.
+
+    Args:
+        study: The study.
+        folder: Where trials are kept.
+        less_is_better: Whether a smaller score is better.
+
+    Raises:
+        OutputError: If the folder holds another study.
+        MissingRuntimeError: If Optuna is not installed.
+    """
+
+    def __init__(self, study: Study, folder: Path, less_is_better: bool) -> None:
+        try:
+            import optuna
+            import optuna.storages.journal
+        except ImportError as error:
+            raise MissingRuntimeError(f"optuna is not installed: {error}", fix=INSTALL) from error
+        self._optuna, self.study, self.folder = optuna, study, folder
+        self.less_is_better = less_is_better
+        _claim(folder, study)
+        (folder / "results").mkdir(exist_ok=True)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        logging.getLogger("optuna").setLevel(logging.ERROR)
+        goals = {SCORE: "minimize" if less_is_better else "maximize", **GOALS}
+        backend = optuna.storages.journal.JournalFileBackend(str(folder / "trials.log"))
+        self._trials = optuna.create_study(
+            study_name=study.name,
+            storage=optuna.storages.JournalStorage(backend),
+            directions=[str(goals[name]) for name in study.objectives],  # type: ignore[misc]  # one of two words
+            load_if_exists=True,
+        )
+        if study.search.sampler == "grid" and not self._trials.get_trials(deepcopy=False):
+            for settings in study.grid():
+                self._trials.enqueue_trial({name: str(value) for name, value in settings.items()})
+        self.total = len(study.grid()) if study.search.sampler == "grid" else study.search.trials
+
+    def run(self, workers: Runs, evaluate: Evaluate, progress: Progress = lambda done, total: None) -> list[Row]:
+        """Runs every trial that is not finished; returns the table, one row a trial.
+
+        A trial whose worker dies is given to another. Results are kept as they come; they are told to the search at
+        the end of each batch in the order of the trials, so that what is chosen next depends on no timing.
+        """
+        while batch := self._batch():
+            finished = self._scores() if self.study.search.prune and SCORE in self.study.objectives else []
+            waiting = {number: self._settings(chosen) for number, chosen in batch.items() if self._kept(number) is None}
+            done = self._finished() + len(batch) - len(waiting)
+            progress(done, self.total)
+            for number, result in workers.run(evaluate, {n: (settings, finished) for n, settings in waiting.items()}):
+                self._keep(number, result)
+                done += 1
+                progress(done, self.total)
+            for number in sorted(batch):
+                self._tell(number)
+        return self.rows()
+
+    def rows(self) -> list[Row]:
+        """Returns one row a finished trial: number, settings, status, reason and figures."""
+        found = []
+        for trial in self._trials.get_trials(deepcopy=False):
+            result = self._kept(trial.number)
+            if result is None or not trial.state.is_finished():
+                continue
+            head = {"trial": trial.number, **self._chosen(trial.params)}
+            found.append({**head, "status": result["status"], "reason": result["reason"], **result["figures"]})
+        return found
+
+    def front(self) -> list[int]:
+        """Returns the numbers of the trials that no other one beats in every objective."""
+        return sorted(trial.number for trial in self._trials.best_trials)
+
+    def _batch(self) -> dict[int, dict[str, Any]]:
+        """Returns the next trials by their numbers: those that were begun and not told, or new ones."""
+        trials = self._trials.get_trials(deepcopy=False)
+        begun = {t.number: dict(t.params) for t in trials if t.state.name == "RUNNING"}
+        if begun:
+            return begun
+        left = self.total - self._finished()
+        chosen: dict[int, dict[str, Any]] = {}
+        self._trials.sampler = self._sampler(self._finished())
+        for _ in range(min(left, self.study.search.batch)):
+            trial = self._trials.ask()
+            for name, choices in self.study.choices().items():
+                trial.suggest_categorical(name, [str(choice) for choice in choices])
+            chosen[trial.number] = dict(trial.params)
+        return chosen
+
+    def _sampler(self, told: int) -> Any:
+        """Returns a sampler whose seed follows from what is told: a resumed study chooses as one that ran through."""
+        samplers, seed = self._optuna.samplers, self.study.search.seed + told
+        kind = self.study.search.sampler
+        if kind == "nsga2":
+            return samplers.NSGAIISampler(population_size=max(2, self.study.search.batch), seed=seed)
+        if kind == "tpe":
+            return samplers.TPESampler(seed=seed, constant_liar=True)
+        return samplers.RandomSampler(seed=seed)
+
+    def _finished(self) -> int:
+        return sum(trial.state.is_finished() for trial in self._trials.get_trials(deepcopy=False))
+
+    def _chosen(self, params: Mapping[str, str]) -> dict[str, Any]:
+        """Returns settings as the study writes them: a storage keeps them as text."""
+        choices = self.study.choices()
+        return {name: next(c for c in choices[name] if str(c) == params[name]) for name in choices}
+
+    def _settings(self, params: Mapping[str, str]) -> dict[str, Any]:
+        """Returns what a worker is given."""
+        chosen, data = self._chosen(params), self.study.data
+        source = self.study.models[chosen["model"]]
+        common: dict[str, Any] = {"data": data.place, "samples": data.samples, "calibration": data.calibration}
+        common |= {"objectives": list(self.study.objectives), "less_is_better": self.less_is_better}
+        return {**chosen, **source.model_dump(), **common}
+
+    def _scores(self) -> list[float]:
+        return [row[SCORE] for row in self.rows() if row["status"] == "done" and SCORE in row]
+
+    def _place(self, number: int) -> Path:
+        return self.folder / "results" / f"{number:06d}.json"
+
+    def _keep(self, number: int, result: Result) -> None:
+        write_text(self._place(number), json.dumps(result, indent=1) + "\n")
+
+    def _kept(self, number: int) -> Result | None:
+        try:
+            found: Result = json.loads(self._place(number).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found
+
+    def _tell(self, number: int) -> None:
+        result = self._kept(number)
+        assert result is not None
+        states = self._optuna.trial.TrialState
+        missing = [name for name in self.study.objectives if name not in result["figures"]]
+        if result["status"] == "done" and not missing:
+            self._trials.tell(number, [result["figures"][name] for name in self.study.objectives])
+        else:
+            self._trials.tell(number, state=states.PRUNED if result["status"] == "pruned" else states.FAIL)
+
+
+def _claim(folder: Path, study: Study) -> None:
+    """Makes a study's folder, or refuses one that holds another study."""
+    said = study.model_dump(mode="json", exclude={"workers"})
+    mark = folder / _MARK
+    if mark.is_file():
+        if json.loads(mark.read_text(encoding="utf-8")) != said:
+            raise OutputError(f"{folder} holds another study", expected="the same study", fix="choose another --out")
+        return
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{folder} exists and is no folder of neurokit sweep", fix="choose another with --out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {error.strerror}", fix="choose another place") from error
+    write_text(mark, json.dumps(said, indent=1) + "\n")
+
+
+def table_of(rows: Sequence[Row], study: Study) -> dict[str, list[Any]]:
+    """Returns the table by columns, the same for every order of its rows."""
+    figures = sorted({name for row in rows for name in row} - {"trial", *study.choices(), "status", "reason"})
+    names = ["trial", *study.choices(), "status", "reason", *figures]
+    ordered = sorted(rows, key=lambda row: int(row["trial"]))
+    return {name: [row.get(name) for row in ordered] for name in names}

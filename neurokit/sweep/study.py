@@ -1,0 +1,197 @@
+"""What a study file says: models, data, what is varied, what is wanted, how it is searched and where it runs."""
+
+from __future__ import annotations
+
+import tomllib
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from neurokit.errors import InputError
+
+#: What is wanted of each figure; a share or an error of the task may be either.
+GOALS = {"energy": "minimize", "latency": "minimize", "size": "minimize", "flash": "minimize", "ram": "minimize"}
+SCORE = "score"
+VARIED = ("model", "time_steps", "bits", "threshold", "target", "chip", "mapping")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Part):
+    """One model: what `neurokit.load` takes, and its weights."""
+
+    source: str
+    weights: str = ""
+    input_shape: tuple[int, ...] = ()
+
+
+class Data(_Part):
+    """Samples: a place as every command takes it, how many of them, and how many are calibrated on."""
+
+    place: str = ""
+    samples: int | None = Field(default=None, ge=1)
+    calibration: int = Field(default=64, ge=1)
+
+
+class Space(_Part):
+    """What is varied: every list holds the choices of one setting; a list of one holds it fixed.
+
+    Attributes:
+        time_steps: T; () leaves it to the model.
+        bits: Bits of a weight in the exact form; 0 is float.
+        threshold: Factor on the threshold of every neuron.
+        target: Targets to lower to, or "none".
+        chip: Chips to price on, or "none".
+        mapping: Placement strategies.
+    """
+
+    time_steps: tuple[int, ...] = ()
+    bits: tuple[int, ...] = (0,)
+    threshold: tuple[float, ...] = (1.0,)
+    target: tuple[str, ...] = ("none",)
+    chip: tuple[str, ...] = ("none",)
+    mapping: tuple[Literal["in-order", "hilbert", "annealed"], ...] = ("annealed",)
+
+
+class Search(_Part):
+    """How settings are chosen.
+
+    Attributes:
+        sampler: "grid" (all of them, in order), "random", "tpe" or "nsga2".
+        trials: How many; a grid's number is its own.
+        batch: Trials that are chosen at once, before any of them is known: the table is the same for every number of
+            workers, since it depends on this number and not on theirs.
+        seed: Of the sampler.
+        prune: Whether a trial ends after a quarter of its samples where a finished one beats it by far.
+    """
+
+    sampler: Literal["grid", "random", "tpe", "nsga2"] = "grid"
+    trials: int = Field(default=32, ge=1)
+    batch: int = Field(default=8, ge=1)
+    seed: int = Field(default=0, ge=0)
+    prune: bool = True
+
+
+class Workers(_Part):
+    """Where trials run: processes of this machine, a scheduler that is there, or a launcher of Dask's.
+
+    Attributes:
+        count: Number of workers.
+        address: Address of a Dask scheduler, or "".
+        launcher: Class that starts a cluster: "dask_jobqueue:SLURMCluster", "dask_kubernetes.operator:KubeCluster".
+        options: What the launcher is given.
+    """
+
+    count: int = Field(default=1, ge=1)
+    address: str = ""
+    launcher: str = ""
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Study(_Part):
+    """A study.
+
+    Attributes:
+        name: Its name.
+        models: Models by the names under which the table lists them.
+        data: Samples.
+        space: What is varied.
+        objectives: Figures that are wanted: "score" (the task's headline metric), "energy", "latency", "size", "flash",
+            "ram".
+        search: How settings are chosen.
+        workers: Where trials run.
+    """
+
+    name: str = Field(min_length=1)
+    models: dict[str, Source] = Field(min_length=1)
+    data: Data = Data()
+    space: Space = Space()
+    objectives: tuple[str, ...] = (SCORE, "energy")
+    search: Search = Search()
+    workers: Workers = Workers()
+
+    def choices(self) -> dict[str, list[Any]]:
+        """Returns the choices of everything that is varied, by name."""
+        space = {name: list(values) for name, values in self.space.model_dump().items() if values}
+        return {"model": list(self.models), **space}
+
+    def grid(self) -> list[dict[str, Any]]:
+        """Returns every combination, in order."""
+        choices = self.choices()
+        return [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
+
+
+def read_study(path: Path) -> Study:
+    """Reads a study; places in it are relative to its folder.
+
+    Raises:
+        InputError: If there is none, or something in it is not what it must be.
+    """
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"there is no study {path}", expected="a .toml file (docs/sweeps.md)") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}", expected="a .toml file (docs/sweeps.md)") from error
+    try:
+        study = Study.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{path}: {where or 'the study'}: {first['msg']}", expected="what docs/sweeps.md lists"
+        ) from error
+    _check(study, path)
+    home = path.parent
+    models = {name: source.model_copy(update=_placed(source, home)) for name, source in study.models.items()}
+    place = str(home / study.data.place) if study.data.place else ""
+    return study.model_copy(update={"models": models, "data": study.data.model_copy(update={"place": place})})
+
+
+def _check(study: Study, path: Path) -> None:
+    known = (SCORE, *GOALS)
+    wrong = [name for name in study.objectives if name not in known]
+    if wrong or not study.objectives or len(set(study.objectives)) < len(study.objectives):
+        raise InputError(f"{path}: objectives are {list(study.objectives)}", expected="some of " + ", ".join(known))
+    if SCORE in study.objectives and not study.data.place:
+        raise InputError(f"{path}: a score needs labelled data", expected="[data] place = ...")
+    space, needs = (
+        study.space,
+        {"energy": "chip", "latency": "chip", "size": "target", "flash": "target", "ram": "target"},
+    )
+    for objective in study.objectives:
+        varied = needs.get(objective)
+        if varied and "none" in getattr(space, varied):
+            raise InputError(
+                f"{path}: {objective} needs a {varied} in every trial", expected=f"[space] {varied} = [...]"
+            )
+    if any(bits not in (0, *range(2, 9)) for bits in space.bits):
+        raise InputError(f"{path}: bits are {list(space.bits)}", expected="0 for float, or 2 to 8")
+    if any(not 0 < factor < 1e6 for factor in space.threshold) or any(steps < 1 for steps in space.time_steps):
+        raise InputError(f"{path}: a threshold's factor or T is out of range", expected="factors above 0, T from 1")
+    _known(space, path)
+
+
+def _known(space: Space, path: Path) -> None:
+    """Refuses unknown targets and chips before anything is loaded."""
+    from neurokit.hw_sim.chips.file import load_chip
+    from neurokit.target import TARGETS
+
+    for name in space.target:
+        if name != "none":
+            TARGETS.get(name)
+    for chip in space.chip:
+        if chip != "none":
+            load_chip(chip)
+    assert path
+
+
+def _placed(source: Source, home: Path) -> dict[str, str]:
+    """Returns the paths of a model relative to the study's folder; a zoo name stays as it is."""
+    file, colon, factory = source.source.partition(":")
+    at = f"{home / file}{colon}{factory}" if file.endswith(".py") else source.source
+    return {"source": at, "weights": str(home / source.weights) if source.weights else ""}
