@@ -208,7 +208,8 @@ def test_capture_equals_spikingjellys_own_run():
 
 
 # Language models: tests/neurokit/models/decoder lowers and verifies each of them, in every form.
-TEXTS = ("tiny_lm", "tiny_lm_qwen3", "tiny_doge", "tiny_tnl", "spiking_tnl")
+# tests/neurokit/models/vision_language and joint_dit do so with theirs.
+TEXTS = ("tiny_lm", "tiny_lm_qwen3", "tiny_doge", "tiny_tnl", "spiking_tnl", "tiny_vlm", "joint_dit_tiny")
 
 
 def test_no_model_is_without_a_fast_case():
@@ -218,7 +219,7 @@ def test_no_model_is_without_a_fast_case():
         spec = MODELS.get(name)()
         if name in BASELINES:
             continue  # tests/neurokit/models/test_baselines.py: torchvision's own networks, whole, on small images
-        if spec.inputs[0].layout == "CHW":
+        if of_pictures(spec):
             assert spec.in_small().name in fast, name
             assert spec.in_small().in_small().name == spec.in_small().name, "a small model stands for itself"
         else:
