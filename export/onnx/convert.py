@@ -267,7 +267,7 @@ def _replace(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
 
 
 def _unique_names(graph: ir.Graph) -> None:
-    """Renames what has the name of a port, or of another value: a neuron that runs twice would name its outputs twice."""
+    """Renames what has the name of a port or of another value, such as the outputs of a neuron that runs twice."""
     ports = [*graph.inputs, *graph.outputs]
     taken = {str(value.name) for value in ports}
     own = {id(value) for value in ports}
