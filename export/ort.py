@@ -25,6 +25,7 @@ from neurokit.feeds import (
     given_ports,
     with_draws,
 )
+from neurokit.over_time import of_each
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -217,6 +218,28 @@ class OnnxRunner:
             if self._states.get(name)
         }
 
+    def state(self, name: str) -> np.ndarray:
+        """Returns a copy of the present value of one state.
+
+        Raises:
+            InputError: If there is none of the name.
+        """
+        for graph, info in self._graphs.items():
+            for state in info.states:
+                if state.name == name and self._states.get(graph):
+                    return np.asarray(self._states[graph][state.input].numpy())
+        raise InputError(f"there is no state {name!r}", expected="one of the manifest's, after reset")
+
+    def mark(self) -> Any:
+        """Returns where the stream is, for `rewind`: no value is copied, as every call makes new ones."""
+        return {name: dict(values) for name, values in self._states.items()}, self._begun, dict(self._passed_on)
+
+    def rewind(self, to: Any) -> None:
+        """Goes back to where the stream was at `mark`."""
+        states, self._begun, passed_on = to
+        self._states = {name: dict(values) for name, values in states.items()}
+        self._passed_on = dict(passed_on)
+
     def close(self) -> None:
         """Frees the sessions."""
         self._sessions = {}
@@ -262,9 +285,10 @@ class OnnxRunner:
         first = next(iter(steps[0].values())) if steps else np.zeros(1)
         self.reset(int(first.shape[0]))
         found = [self.run(info.name, step) for step in steps]
+        kinds = of_each(said.get("time_output", ""), len(info.outputs))
         return {
-            port.name: reduce_steps(np.stack([values[port.name] for values in found]), said.get("time_output", ""))
-            for port in info.outputs
+            port.name: reduce_steps(np.stack([values[port.name] for values in found]), kind)
+            for port, kind in zip(info.outputs, kinds, strict=True)
         }
 
     def _growing(self, info: Any) -> dict[str, int]:

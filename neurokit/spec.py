@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from neurokit.pretrained import Pretrained
 
-TimeOutput = Literal["auto", "sequence", "mean", "sum", "last"]
+TimeOutput = Literal["auto", "sequence", "mean", "sum", "last", "max"]
 TimeInput = Literal["sequence", "image", "step"]
 Distribution = Literal["", "uniform", "normal"]
 ONE_GRAPH = "model"  # name of the graph of a model that has only one
@@ -281,8 +281,7 @@ class ModelSpec:
         scorer: If given, returns the model as a scorer of whole texts, whose heads are masked by an input (the
             transform `head_mask`).
         with_tokens: If given, returns the same model with so many tokens more; what it takes beside their number
-            returns their rows `[new, width]` for those of the embedding, or of the head, `[V, width]` (the transform
-            `pause`).
+            returns their rows `[new, width]` for those of "embedding" or "head", `[V, width]` (the transform `pause`).
         spiking_text: If given, returns its module in whole numbers, for the event engine
             (`neurokit.program.spiking_text`).
         token_work: If given, returns what the token behind so many others costs, part by part.
@@ -315,7 +314,7 @@ class ModelSpec:
     sparse: SparseForms | None = None
     attention: AttentionHost | None = None
     scorer: Callable[[], ModelSpec] | None = None
-    with_tokens: Callable[[int, Callable[[torch.Tensor], torch.Tensor]], ModelSpec] | None = None
+    with_tokens: Callable[[int, Callable[[torch.Tensor, str], torch.Tensor]], ModelSpec] | None = None
     spiking_text: Callable[[Any], Any] | None = None
     token_work: Callable[[int], tuple[TokenWork, ...]] | None = None
     exact_bits: int | None = None

@@ -14,8 +14,9 @@ from neurokit.export.onnx.functions import DOMAIN, VERSION, NeuronFunction, from
 from neurokit.export.onnx.fuse import fuse
 from neurokit.export.onnx.group_query import group_queries
 from neurokit.export.onnx.passes import clean, distinct_outputs
+from neurokit.export.onnx.plain_ops import translations as plain_translations
 from neurokit.export.onnx.pooling import avg_pool2d, batch_norm, global_pool
-from neurokit.export.onnx.ready import ready
+from neurokit.export.onnx.ready import one_registry, ready
 from neurokit.export.onnx.sorting import sort_stable
 from neurokit.neurons.parameters import ARGUMENTS
 
@@ -75,15 +76,16 @@ def _translate(captured: Captured, attention: AttentionForm, opset: int) -> ir.M
         torch.ops.neurokit.stepwise.default: _stepwise,
         torch.ops.aten.avg_pool2d.default: avg_pool2d,
         torch.ops.aten.sort.stable: sort_stable,
+        **plain_translations(),
         **translations(attention),
     }
-    program = ready(captured.program, set(table))
+    program = ready(captured.program, set(table), opset)
     if program is not captured.program:
         table[torch.ops.aten.batch_norm.default] = batch_norm
         table[torch.ops.aten.adaptive_avg_pool2d.default] = global_pool
     try:
         # Without gradients: with them, a scan over a free batch size cannot be traced again.
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), one_registry():
             warnings.simplefilter("ignore")
             exported = torch.onnx.export(
                 program,
@@ -131,7 +133,7 @@ def _translation(op: str) -> Any:
         import onnx_ir as ir
         import onnxscript
 
-        named = dict(zip(ARGUMENTS[op], arguments, strict=True))
+        named = dict(zip(ARGUMENTS[op], arguments, strict=False))  # defaults at the end may be left out
         tensors = [value for value in named.values() if isinstance(value, ir.Value)]  # a learnt decay
         node = ir.Node(_PLACEHOLDER, op, [x_seq, v0, *tensors], num_outputs=2)
         node.meta.update({name: value for name, value in named.items() if not isinstance(value, ir.Value)})
@@ -265,14 +267,21 @@ def _replace(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
 
 
 def _unique_names(graph: ir.Graph) -> None:
-    """A neuron that runs twice would name its outputs twice."""
-    seen: dict[str, int] = {}
-    for node in graph:
-        for value in node.outputs:
-            count = seen.get(str(value.name), 0)
-            seen[str(value.name)] = count + 1
-            if count:
-                value.name = f"{value.name}.{count}"
+    """Renames what has the name of a port or of another value, such as the outputs of a neuron that runs twice."""
+    ports = [*graph.inputs, *graph.outputs]
+    taken = {str(value.name) for value in ports}
+    own = {id(value) for value in ports}
+    values = [*graph.initializers.values(), *(value for node in graph for value in node.outputs)]
+    for value in values:
+        if id(value) in own or not value.name:
+            continue
+        name, count = str(value.name), 0
+        while name in taken:
+            count += 1
+            name = f"{value.name}.{count}"
+        taken.add(name)
+        if count:
+            value.name = name
 
 
 def _declare(model: ir.Model, function: NeuronFunction) -> None:
