@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -254,6 +255,20 @@ def test_a_failed_check_ends_with_status_1(artifacts, tmp_path, capsys):
     assert cli.main(["verify", str(broken.path)]) == 1
     assert "failed: net on onnx" in capsys.readouterr().out
     assert cli.main(["verify", str(artifacts["onnx"].path)]) == 0
+
+
+def test_where_nothing_can_be_written_it_is_verified_and_said_not_to_be_recorded(artifacts, tmp_path, capsys):
+    """Root writes into read-only folders too: the place of the new manifest is taken by a folder."""
+    place = tmp_path / "a"
+    shutil.copytree(artifacts["onnx"].path, place)
+    Artifact.load(place).with_parity(None)
+    before = (place / "manifest.json").read_bytes()
+    (place / f".manifest.json.partial-{os.getpid()}").mkdir()
+    assert cli.main(["verify", str(place), "--json"]) == 0
+    (report,) = json.loads(capsys.readouterr().out)["reports"]
+    assert report["passed"]
+    assert any(note.startswith("the verdict is not recorded") for note in report["notes"])
+    assert (place / "manifest.json").read_bytes() == before
 
 
 def tie_spec():
