@@ -29,12 +29,7 @@ def neuron(build: Builder, node: Node) -> Any:
     loop.body += [
         f"const {layer.type} x{k} = {as_float(x) if layer.type == 'float' else _current(x, layer)};",
         f"NK_CURRENT({k}, i, x{k});",
-        f"int32_t {spike};",
-        "{",
-        f"    {layer.type} v = s->v{k}[i];",
-        *(f"    {line}" for line in one_step(layer, f"x{k}", spike)),
-        f"    s->v{k}[i] = v;",
-        "}",
+        f"const int32_t {spike} = fire{k}(&s->v{k}[i], x{k}, i);",
         f"NK_SPIKE({k}, i, {spike});",
     ]
     return [Value(x.shape, Integers(0, 0, 1), loop, spike), "membrane"]
@@ -112,25 +107,57 @@ def _times(layer: Neuron, floats: bool, kind: str) -> str:
     return ("" if m == 1 else f" * {number(m, kind)}") + (f" / {number(1 << bits, kind)}" if bits else "")
 
 
-def alone(layer: Neuron, name: str) -> tuple[str, int]:
-    """Returns a function that runs a layer's own statements alone, for verification, and how much finer its grid is.
+def fires(layer: Neuron) -> str:
+    """Returns the function of one neuron's step: its membrane and its current in, its spike out."""
+    step = "\n".join(f"    {line}" for line in one_step(layer, "x", "spike"))
+    return f"""\
+/* {layer.path or "neurons"} */
+static inline int32_t fire{layer.index}({layer.type} *membrane, {layer.type} x, int32_t i) {{
+    {layer.type} v = *membrane;
+    int32_t spike;
+{step}
+    *membrane = v;
+    return spike;
+}}
+"""
 
-    Membranes and currents are doubles; whole numbers are 64 bits on a finer grid, so that the numbers next to the
-    threshold can be told apart.
+
+def finer_by(layer: Neuron) -> int:
+    """Returns the bits by which the copy for verification is finer, so that the numbers at the threshold differ."""
+    if layer.type == "float":
+        return 0
+    size = max(1.0, abs(layer.threshold), abs(layer.reset or 0.0)) * 2.0**-layer.exponent
+    return max(1, 46 - math.ceil(math.log2(size)))
+
+
+def alone(layer: Neuron, name: str) -> str:
+    """Returns functions that run one layer alone, for verification: its own function, and its equations finer.
+
+    Membranes and currents are doubles. `own` calls the function that the network calls, in its units; `alone` has the
+    same statements in 64 bits on a finer grid, so that the numbers next to the threshold can be told apart.
     """
-    finer = 0
-    if layer.type != "float":
-        size = max(1.0, abs(layer.threshold), abs(layer.reset or 0.0)) * 2.0**-layer.exponent
-        finer = max(1, 46 - math.ceil(math.log2(size)))
+    k, finer = layer.index, finer_by(layer)
     unit = 2.0 ** (finer - layer.exponent)
-    kind = "float" if layer.type == "float" else "int64_t"
-    to, back = (f" * {unit!r}", f" * {1.0 / unit!r}") if kind == "int64_t" else ("", "")
+    wide, own = ("float" if layer.type == "float" else "int64_t"), layer.type
+    to, back = (f" * {unit!r}", f" * {1.0 / unit!r}") if wide == "int64_t" else ("", "")
     step = "\n".join(f"        {line}" for line in one_step(layer, "x", "spike", finer) if "NK_FORCE" not in line)
-    text = f"""\
-void {name}_alone_{layer.index}(double *membranes, const double *currents, double *spikes, int32_t count) {{
+    if wide == "float":
+        step = f"        spike = fire{k}(&v, x, i);"
+    head = "(double *membranes, const double *currents, double *spikes, int32_t count)"
+    return f"""\
+void {name}_own_{k}{head};
+void {name}_own_{k}{head} {{
     for (int32_t i = 0; i < count; ++i) {{
-        const {kind} x = ({kind})(currents[i]{to});
-        {kind} v = ({kind})(membranes[i]{to});
+        {own} v = ({own})membranes[i];
+        spikes[i] = fire{k}(&v, ({own})currents[i], i);
+        membranes[i] = (double)v;
+    }}
+}}
+void {name}_alone_{k}{head};
+void {name}_alone_{k}{head} {{
+    for (int32_t i = 0; i < count; ++i) {{
+        const {wide} x = ({wide})(currents[i]{to});
+        {wide} v = ({wide})(membranes[i]{to});
         int32_t spike;
 {step}
         membranes[i] = (double)v{back};
@@ -138,7 +165,6 @@ void {name}_alone_{layer.index}(double *membranes, const double *currents, doubl
     }}
 }}
 """
-    return text, finer
 
 
 def starts(layer: Neuron) -> np.ndarray:

@@ -121,8 +121,32 @@ class CProbe(Probe):
         faults = [
             f"output {name!r} differs between the code as it is and the code that shows its layers" for name in parts
         ]
+        faults += self._at_thresholds(vectors)
         found, notes = run_on_boards(self._artifact, vectors)
         return [*faults, *found], notes
+
+    def _at_thresholds(self, vectors: Vectors) -> list[str]:
+        """Runs every layer's own function, in its own units, at its threshold and beside it; returns faults."""
+        faults = []
+        name = self._artifact.manifest.target_info["name"]
+        for index, (layer, known) in enumerate(zip(vectors.layers, self._runner.layers, strict=True)):
+            if known["membrane"] == "float":
+                continue  # `run` runs that very function
+            unit = 2.0 ** int(known["exponent"])
+            threshold, rest = (float(layer.parameters[key] or 0.0) / unit for key in ("v_threshold", "v_reset"))
+            wanted = np.ceil(threshold) + np.array([-1000.0, -2.0, -1.0, 0.0, 1.0, 2.0, 1000.0])
+            undecayed = layer.op == "if_" or not layer.parameters["decay_input"]
+            # A membrane at rest loses nothing; and where the input is multiplied too, one that equals its input.
+            before = np.full_like(wanted, rest) if undecayed else wanted.copy()
+            current, spikes, after = wanted - rest, np.empty_like(wanted), before.copy()
+            places = [ctypes.c_void_p(a.ctypes.data) for a in (after, current, spikes)]
+            getattr(self._runner.library, f"{name}_own_{index}")(*places, ctypes.c_int32(len(wanted)))
+            fired = wanted >= threshold
+            reset = wanted - threshold if layer.parameters["v_reset"] is None else np.full_like(wanted, rest)
+            if not np.array_equal(spikes > 0, fired) or not np.array_equal(after, np.where(fired, reset, wanted)):
+                what = "its own function differs from its equations at the threshold, or beside it"
+                faults.append(f"{layer.path}: {what}")
+        return faults
 
     def _steps(self, noted: list[list[np.ndarray]], dtype: Any) -> list[np.ndarray]:
         batch = len(self._runner._states)

@@ -10,7 +10,7 @@ import numpy as np
 
 from neurokit.export.c.build import Network, Table
 from neurokit.export.c.helpers import helper_text
-from neurokit.export.c.neurons import alone, starts
+from neurokit.export.c.neurons import alone, fires, starts
 from neurokit.export.c.parts import BYTES, Buffer, plan
 
 _HEADER = """\
@@ -55,7 +55,7 @@ const signed char *nk_forced[{count}];
 #define NK_SPIKE(k, i, s) do {{ if (nk_spikes[k]) {{ nk_spikes[k][i] = (signed char)(s); }} }} while (0)
 #else
 #define NK_CURRENT(k, i, x) ((void)0)
-#define NK_FORCE(k, i, s) ((void)0)
+#define NK_FORCE(k, i, s) ((void)(i))
 #define NK_SPIKE(k, i, s) ((void)0)
 #endif
 """
@@ -110,9 +110,10 @@ def source(net: Network) -> str:
     parts += [
         _start_table(neuron.index, starts(neuron), neuron.type) for neuron in net.neurons if len(set(neuron.start)) > 1
     ]
+    parts += [fires(neuron) for neuron in net.neurons]
     parts += [_reset(net, name), _step(net, name)]
     if net.neurons:
-        parts.append("#ifdef NK_TRACE\n" + "\n".join(alone(neuron, name)[0] for neuron in net.neurons) + "#endif\n")
+        parts.append("#ifdef NK_TRACE\n" + "\n".join(alone(neuron, name) for neuron in net.neurons) + "#endif\n")
     return "\n".join(part for part in parts if part)
 
 

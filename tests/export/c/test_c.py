@@ -123,7 +123,7 @@ def test_a_leak_runs_in_whole_numbers_for_its_steps_and_in_float32_for_any(tmp_p
     ("what", "found", "instead"),
     [
         ("the threshold", r" >= (\d+);", lambda m: f" > {m[1]};"),
-        ("the reset", r"if \((\w+)\) \{ v = v - (\d+); \}", lambda m: ""),
+        ("the reset", r"if \(spike\) \{ v = v - (\d+); \}", lambda m: ""),
         ("a weight", r"(static const int8_t t\d+\[\d+\] = \{\s+)(-?\d+),", lambda m: f"{m[1]}{-int(m[2]) or 1},"),
         ("a shift", r"nk_round\((\w+), (\d+)\)", lambda m: f"nk_round({m[1]}, {int(m[2]) - 1})"),
         ("a padding", r"q \* 1 - 1", lambda m: "q * 1"),
