@@ -25,6 +25,7 @@ from neurokit.feeds import (
     given_ports,
     with_draws,
 )
+from neurokit.over_time import of_each
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -262,9 +263,10 @@ class OnnxRunner:
         first = next(iter(steps[0].values())) if steps else np.zeros(1)
         self.reset(int(first.shape[0]))
         found = [self.run(info.name, step) for step in steps]
+        kinds = of_each(said.get("time_output", ""), len(info.outputs))
         return {
-            port.name: reduce_steps(np.stack([values[port.name] for values in found]), said.get("time_output", ""))
-            for port in info.outputs
+            port.name: reduce_steps(np.stack([values[port.name] for values in found]), kind)
+            for port, kind in zip(info.outputs, kinds, strict=True)
         }
 
     def _growing(self, info: Any) -> dict[str, int]:

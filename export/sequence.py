@@ -40,10 +40,12 @@ def reduce_steps(steps: np.ndarray, time_output: str) -> np.ndarray:
 
     Args:
         steps: One output a step.
-        time_output: "mean", "sum" or "last"; anything else keeps the steps.
+        time_output: "mean", "sum", "last" or "max"; anything else keeps the steps.
     """
     if time_output == "last":
         return steps[-1]
+    if time_output == "max":
+        return steps.max(axis=0)
     if time_output not in ("mean", "sum"):
         return steps
     total = steps.sum(axis=0, dtype=steps.dtype)

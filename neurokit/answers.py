@@ -15,8 +15,9 @@ from neurokit.data.found import find
 from neurokit.data.kinds import IMAGES, is_readable, kind_of
 from neurokit.data.of_artifact import port_spec, spec_of
 from neurokit.errors import InputError
-from neurokit.feeds import draw, given_ports, lead_axes, outputs_over_time, ports_of
+from neurokit.feeds import draw, given_ports, lead_axes, ports_of
 from neurokit.manifest import TensorInfo
+from neurokit.over_time import batch_axes
 from neurokit.spec import TensorSpec
 from neurokit.tasks.scoring import every_graph, task_named
 from neurokit.tasks.task import Task
@@ -85,8 +86,11 @@ def _outputs(runner: Any, artifact: Artifact, feeds: Mapping[str, np.ndarray]) -
         outputs = runner(feeds)
     else:
         outputs = {manifest.outputs[0].name: runner(next(iter(feeds.values())))}
-    over_time = outputs_over_time(manifest)
-    return {name: np.asarray(y).mean(axis=0) if over_time else np.asarray(y) for name, y in outputs.items()}
+    if manifest.time_steps is None:
+        return {name: np.asarray(y) for name, y in outputs.items()}
+    said = manifest.target_info.get("time_output", "")
+    timed = dict(zip((port.name for port in manifest.outputs), batch_axes(said, len(manifest.outputs)), strict=True))
+    return {name: np.asarray(y).mean(axis=0) if timed.get(name) else np.asarray(y) for name, y in outputs.items()}
 
 
 def _feeds(

@@ -9,6 +9,7 @@ import numpy as np
 
 from neurokit.dims import BATCH, Dim, evaluate, solve
 from neurokit.errors import InputError
+from neurokit.over_time import first_is_a_sequence
 
 Feeds = Mapping[str, np.ndarray]
 Outputs = dict[str, np.ndarray]
@@ -91,8 +92,8 @@ def lead_axes(port: Any) -> int:
 
 
 def outputs_over_time(manifest: Any) -> bool:
-    """Returns whether an artifact's outputs are `[T, B, ...]`, of which tasks read the mean over time."""
-    return manifest.time_steps is not None and manifest.target_info.get("time_output") == "sequence"
+    """Returns whether an artifact's first output is `[T, B, ...]`, of which tasks read the mean over time."""
+    return manifest.time_steps is not None and first_is_a_sequence(manifest.target_info.get("time_output", ""))
 
 
 def given_ports(ports: Sequence[Any]) -> list[Any]:

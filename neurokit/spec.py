@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-TimeOutput = Literal["auto", "sequence", "mean", "sum", "last"]
+TimeOutput = Literal["auto", "sequence", "mean", "sum", "last", "max"]
 TimeInput = Literal["sequence", "image", "step"]
 Distribution = Literal["", "uniform", "normal"]
 ONE_GRAPH = "model"  # name of the graph of a model that has only one

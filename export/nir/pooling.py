@@ -105,7 +105,7 @@ def reduce(name: str) -> Rule:
         axes = sorted(d % rank for d in ([dims] if isinstance(dims, int) else dims or range(rank)))
         keep = bool(args[2]) if len(args) > 2 else bool(kwargs.get("keepdim", False))
         if axes == [0] and value.lead == ("T", "B") and not keep:
-            if graph.time_output != name:
+            if name not in graph.time_output.split(","):
                 why = f"it takes the {name} over time inside the network, and NIR has no such node"
                 return graph.refuse(node, op_name(node), why, "keep the time axis until the output", [value])
             return replace(value, lead=("B",), reduced=True, spikes=False)
@@ -127,7 +127,8 @@ def _flat(graph: GraphBuilder, node: Node, value: Value) -> Value:
 def select(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[str, Any]) -> Value:
     """The last step of a sequence."""
     value, dim, index = args[:3]
-    if value.lead == ("T", "B") and dim == 0 and index in (-1, graph.steps - 1) and graph.time_output == "last":
+    last = dim == 0 and index in (-1, graph.steps - 1) and "last" in graph.time_output.split(",")
+    if value.lead == ("T", "B") and last:
         return replace(value, lead=("B",), reduced=True)
     why = "it takes one step or channel out, and NIR has no such node"
     return graph.refuse(node, op_name(node), why, PARTITION, [value])

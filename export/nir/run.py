@@ -12,6 +12,7 @@ from neurokit.errors import InputError
 from neurokit.export.nir.agree import hold_against_nets
 from neurokit.export.sequence import reduce_steps
 from neurokit.feeds import Feeds, Outputs, call_by_name, named_inputs
+from neurokit.over_time import of_each
 from neurokit.target import Probe
 
 if TYPE_CHECKING:
@@ -106,7 +107,11 @@ class NirRunner:
         if self._info.get("time_input") == "image":
             steps = int(self.manifest.time_steps)  # type: ignore[arg-type]
             feeds = {name: np.broadcast_to(x, (steps, *x.shape)) for name, x in feeds.items()}
-        return [reduce_steps(y, self._info.get("time_output", "sequence")) for y in self._run(feeds)]
+        return self._reduced(list(self._run(feeds)))
+
+    def _reduced(self, outputs: list[np.ndarray]) -> list[np.ndarray]:
+        kinds = of_each(self._info.get("time_output", "sequence"), len(outputs))
+        return [reduce_steps(y, kind) for y, kind in zip(outputs, kinds, strict=True)]
 
     def reset(self, batch: int = 1) -> None:
         """Sets every state to its initial value; any batch size fits."""
@@ -318,4 +323,5 @@ class NirProbe(Probe):
             outputs = self._nets[0].run(given, lambda name, value: call(0, name, value))
         if self._steps is None:
             return [value.numpy()[0] for value in outputs]
-        return [reduce_steps(value.numpy(), self._info.get("time_output", "sequence")) for value in outputs]
+        kinds = of_each(self._info.get("time_output", "sequence"), len(outputs))
+        return [reduce_steps(value.numpy(), kind) for value, kind in zip(outputs, kinds, strict=True)]

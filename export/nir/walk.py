@@ -106,7 +106,7 @@ class Walk:
                 fix = "give each place its own neuron"
                 self.graph.reasons.append(Unsupported(neuron.path, neuron.kind, why, fix))
         self.graph.reasons += _other_starts(self.captured)
-        if self.captured.spiking and self.captured.time_output == "auto":
+        if self.captured.spiking and "auto" in self.captured.output_kinds:
             why = "its output is neither one a step nor their mean, sum or last"
             name = self.captured.spec.name
             self.graph.reasons.append(Unsupported("", name, why, "let it return [T, B, ...]"))

@@ -131,7 +131,7 @@ def _translation(op: str) -> Any:
         import onnx_ir as ir
         import onnxscript
 
-        named = dict(zip(ARGUMENTS[op], arguments, strict=True))
+        named = dict(zip(ARGUMENTS[op], arguments, strict=False))  # defaults at the end may be left out
         tensors = [value for value in named.values() if isinstance(value, ir.Value)]  # a learnt decay
         node = ir.Node(_PLACEHOLDER, op, [x_seq, v0, *tensors], num_outputs=2)
         node.meta.update({name: value for name, value in named.items() if not isinstance(value, ir.Value)})

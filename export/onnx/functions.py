@@ -26,11 +26,12 @@ class NeuronFunction:
 
     Attributes:
         op: "if_", "lif" or "plif".
-        hard: Whether the membrane is set to a reset potential after a spike, not lowered by the threshold.
+        hard: Whether the membrane is set to a reset potential after a spike, not lowered.
         rest: Whether the potential it leaks towards differs from zero.
         decay_input: Whether the leak acts on the input too.
         step: Whether the function takes one time step.
         dtype: Numpy name of the element type of input and membrane.
+        subtracts: Whether a soft reset subtracts a number of its own instead of the threshold.
     """
 
     op: str
@@ -39,12 +40,14 @@ class NeuronFunction:
     decay_input: bool
     step: bool
     dtype: str = "float32"
+    subtracts: bool = False
 
     @property
     def name(self) -> str:
         """Name of the local function, for example "LIF", "IFSoft", "PLIFUndecayedStep"."""
         name = {"if_": "IF", "lif": "LIF", "plif": "PLIF"}[self.op]
         name += "" if self.hard else "Soft"
+        name += "Subtract" if self.subtracts else ""
         name += "Rest" if self.rest else ""
         name += "" if self.decay_input or self.op == "if_" else "Undecayed"
         name += "" if self.dtype == "float32" else self.dtype.capitalize()
@@ -55,7 +58,7 @@ class NeuronFunction:
         """Names of the scalar inputs that follow x and v0."""
         leak = {"if_": (), "lif": ("tau",), "plif": ("decay",)}[self.op]
         reset = ("v_reset",) if self.hard or self.rest else ()
-        return (*leak, "v_threshold", *reset)
+        return (*leak, "v_threshold", *reset, *(("v_subtract",) if self.subtracts else ()))
 
     def build(self) -> ir.Function:
         """Returns the function's definition."""
@@ -94,10 +97,11 @@ class NeuronFunction:
         lines = ["fired = GreaterOrEqual (h, v_threshold)", f"{spikes} = Cast <to: int = {code}> (fired)"]
         if self.hard:
             return [*lines, "v_new = Where (fired, v_reset, h)"]
-        return [*lines, f"drop = Mul ({spikes}, v_threshold)", "v_new = Sub (h, drop)"]
+        by = "v_subtract" if self.subtracts else "v_threshold"
+        return [*lines, f"drop = Mul ({spikes}, {by})", "v_new = Sub (h, drop)"]
 
 
-_NAME = re.compile(r"(IF|LIF|PLIF)(Soft)?(Rest)?(Undecayed)?(Float64|Float16)?(Step)?")
+_NAME = re.compile(r"(IF|LIF|PLIF)(Soft)?(Subtract)?(Rest)?(Undecayed)?(Float64|Float16)?(Step)?")
 
 
 def from_name(name: str) -> NeuronFunction | None:
@@ -105,13 +109,16 @@ def from_name(name: str) -> NeuronFunction | None:
     found = _NAME.fullmatch(name)
     if found is None:
         return None
-    op, soft, rest, undecayed, dtype, step = found.groups()
+    op, soft, subtracts, rest, undecayed, dtype, step = found.groups()
     ops = {"IF": "if_", "LIF": "lif", "PLIF": "plif"}
-    return NeuronFunction(ops[op], not soft, bool(rest), not undecayed, bool(step), (dtype or "float32").lower())
+    kind = (dtype or "float32").lower()
+    return NeuronFunction(ops[op], not soft, bool(rest), not undecayed, bool(step), kind, bool(subtracts))
 
 
 def from_call(op: str, arguments: dict[str, Any], step: bool, dtype: str) -> NeuronFunction:
     """Returns the variant for one neuron node's arguments (names as in neurokit/neurons/ops.py)."""
     v_reset = arguments["v_reset"]
     rest = op != "if_" and v_reset not in (None, 0.0)
-    return NeuronFunction(op, v_reset is not None, rest, bool(arguments.get("decay_input", True)), step, dtype)
+    subtracts = v_reset is None and arguments.get("v_subtract") is not None
+    undecayed = bool(arguments.get("decay_input", True))
+    return NeuronFunction(op, v_reset is not None, rest, undecayed, step, dtype, subtracts)

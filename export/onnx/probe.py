@@ -22,6 +22,7 @@ from neurokit.export.onnx.probe_graph import (
     value_info,
 )
 from neurokit.export.sequence import initial_states, reduce_steps
+from neurokit.over_time import of_each
 from neurokit.target import Probe
 
 if TYPE_CHECKING:
@@ -293,7 +294,8 @@ class OnnxProbe(Probe):
 
     def _split(self, stacked: list[np.ndarray], count: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Returns the outputs, reduced over time as the sequence form does inside, and the layers' values."""
-        outputs = [reduce_steps(value, self._time_output) for value in stacked[:count]]
+        kinds = of_each(self._time_output, count)
+        outputs = [reduce_steps(value, kind) for value, kind in zip(stacked, kinds, strict=False)]
         rest = stacked[count:]  # [T, 1, B, ...] of calls of one step, or [T, B, ...] of membranes
         calls = len(self._calls)
         return outputs, [v.reshape(v.shape[0], *v.shape[2:]) if at < calls else v for at, v in enumerate(rest)]

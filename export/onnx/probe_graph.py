@@ -77,9 +77,10 @@ def drop(graph: Any, outputs: set[str]) -> None:
 def drop_calls(graph: Any, calls: list[Any], states: Any) -> None:
     """Removes neuron calls that nobody reads any more, what hangs on their membranes, and the states only they read.
 
-    A call whose membrane the network reads, or gives as an output, stays for that membrane's sake.
+    A call whose membrane the network reads, or gives as an output, stays for that membrane's sake; so does one whose
+    membrane before a step it reads, which the step before has left.
     """
-    needed = _needed(graph, {state.output for state in states})
+    needed = _needed(graph, {state.input: state.output for state in states})
     lost: set[str] = set()
     for node in calls:
         if id(node) not in needed:
@@ -95,13 +96,24 @@ def drop_calls(graph: Any, calls: list[Any], states: Any) -> None:
         graph.input.remove(value)
 
 
-def _needed(graph: Any, states: set[str]) -> set[int]:
-    """Returns the nodes that any output but a state depends on."""
+def _needed(graph: Any, carried: dict[str, str]) -> set[int]:
+    """Returns the nodes that any output but a state depends on, in this step or through the states of the one before.
+
+    Args:
+        graph: The graph.
+        carried: Every state's output by its input.
+    """
     source = {name: node for node in graph.node for name in node.output}
+    states = set(carried.values())
     open_names = [value.name for value in graph.output if value.name not in states]
     needed: set[int] = set()
+    read: set[str] = set()
     while open_names:
-        node = source.get(open_names.pop())
+        name = open_names.pop()
+        if name in carried and name not in read:
+            read.add(name)
+            open_names.append(carried[name])
+        node = source.get(name)
         if node is not None and id(node) not in needed:
             needed.add(id(node))
             open_names += node.input

@@ -47,6 +47,8 @@ def _call(node: ir.Node) -> tuple[NeuronCall | None, str]:
         return None, "it is no neuron that the plugin knows"
     if function.dtype != "float32":
         return None, f"its membrane is {function.dtype}, and the plugin's is float32"
+    if function.subtracts:
+        return None, "its reset subtracts another number than its threshold, and the plugin's subtracts the threshold"
     numbers: dict[str, float] = {}
     for name, value in zip(function.scalars, node.inputs[2:], strict=True):
         if value is None or value.const_value is None:

@@ -12,6 +12,7 @@ from neurokit.errors import ArtifactError, InputError, MissingRuntimeError
 from neurokit.export.sequence import initial_states, reduce_steps
 from neurokit.export.tensorrt import library as trt_library
 from neurokit.feeds import Feeds, Outputs, call_by_name
+from neurokit.over_time import of_each
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -114,7 +115,8 @@ class TensorrtRunner:
             feeds = {n: np.broadcast_to(x, (int(self.manifest.time_steps or 1), *x.shape)) for n, x in feeds.items()}
         self.reset(int(next(iter(feeds.values())).shape[1]))
         steps = [self._step(dict(zip(feeds, values, strict=True))) for values in zip(*feeds.values(), strict=True)]
-        return {n: reduce_steps(np.stack([y[n] for y in steps]), info.get("time_output", "")) for n in self._outputs}
+        kinds = zip(self._outputs, of_each(info.get("time_output", ""), len(self._outputs)), strict=True)
+        return {name: reduce_steps(np.stack([y[name] for y in steps]), kind) for name, kind in kinds}
 
     def reset(self, batch: int = 1) -> None:
         """Sets every state to its initial value, for `batch` independent streams."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,26 +22,39 @@ def lean(target: Any) -> Callable[..., Any]:
 
 
 def _if(x_seq: Tensor, v0: Tensor, v_threshold: float, v_reset: float | None, *rest: Any) -> tuple[Tensor, Tensor]:
-    return _run(x_seq, v0, charge_if, v_threshold, v_reset)
+    return _run(x_seq, v0, charge_if, v_threshold, v_reset, _subtracted(v_threshold, rest))
 
 
 def _lif(
     x_seq: Tensor, v0: Tensor, tau: float, v_threshold: float, v_reset: float | None, decay_input: bool, *rest: Any
 ) -> tuple[Tensor, Tensor]:
-    return _run(x_seq, v0, lambda v, x: charge_lif(v, x, tau, v_reset, decay_input), v_threshold, v_reset)
+    charge = partial(charge_lif, tau=tau, v_reset=v_reset, decay_input=decay_input)
+    return _run(x_seq, v0, charge, v_threshold, v_reset, _subtracted(v_threshold, rest))
 
 
 def _plif(
     x_seq: Tensor, v0: Tensor, decay: Tensor, v_threshold: float, v_reset: float | None, decay_input: bool, *rest: Any
 ) -> tuple[Tensor, Tensor]:
-    return _run(x_seq, v0, lambda v, x: charge_plif(v, x, decay, v_reset, decay_input), v_threshold, v_reset)
+    charge = partial(charge_plif, decay=decay, v_reset=v_reset, decay_input=decay_input)
+    return _run(x_seq, v0, charge, v_threshold, v_reset, _subtracted(v_threshold, rest))
 
 
 _LEAN = {"neurokit.if_": _if, "neurokit.lif": _lif, "neurokit.plif": _plif}
 
 
+def _subtracted(v_threshold: float, training: tuple[Any, ...]) -> float:
+    """Returns what a soft reset subtracts: the last argument, behind three that training reads, or the threshold."""
+    given = training[3] if len(training) > 3 else None
+    return v_threshold if given is None else float(given)
+
+
 def _run(
-    x_seq: Tensor, v0: Tensor, charge: Callable[[Tensor, Tensor], Tensor], v_threshold: float, v_reset: float | None
+    x_seq: Tensor,
+    v0: Tensor,
+    charge: Callable[[Tensor, Tensor], Tensor],
+    v_threshold: float,
+    v_reset: float | None,
+    subtracted: float,
 ) -> tuple[Tensor, Tensor]:
     """Returns spikes `[T, ...]` in the type of `x_seq` and the last membrane (`neurokit.neurons.ops`, step by step)."""
     spikes, v = torch.empty_like(x_seq), v0
@@ -48,5 +62,5 @@ def _run(
         h = charge(v, x)  # new memory: the reset below may be written into it
         fired = h >= v_threshold
         spikes[step] = fired
-        v = h - fired.to(h.dtype) * v_threshold if v_reset is None else h.masked_fill_(fired, v_reset)
+        v = h - fired.to(h.dtype) * subtracted if v_reset is None else h.masked_fill_(fired, v_reset)
     return spikes, v

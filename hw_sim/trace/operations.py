@@ -191,7 +191,7 @@ def _model(given: NeuronParameters) -> NeuronModel:
         tau=one(given.tau),
         reset=one(given.rest) if given.hard else None,
         decay_input=given.op != "if_" and given.decay_input,
-        described=given.scalar,
+        described=given.scalar and given.v_subtract is None,  # the engine subtracts thresholds alone
     )
 
 

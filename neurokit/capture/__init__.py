@@ -22,18 +22,20 @@ from neurokit.capture.merging import merged_reference
 from neurokit.capture.neurons import is_stateful
 from neurokit.capture.obstacles import growing_over_time, not_one_step, not_streaming, wrong_time_steps
 from neurokit.capture.one_by_one import folds
-from neurokit.capture.ports import check_dynamic, input_ports, output_meaning, output_ports
+from neurokit.capture.ports import check_dynamic, input_ports, output_ports
 from neurokit.capture.probe import Probe, example_values, keep_other_attributes, probe, set_time_steps, time_output
 from neurokit.capture.sides import comparable, stimulus
 from neurokit.capture.signature import Signature
+from neurokit.capture.step_count import PLACES, find_steps
 from neurokit.capture.tracing import NO_NODE, Job, named_calls, traced
 from neurokit.capture.twin import Twin, private_copy
 from neurokit.capture.types import Captured, Form, Merged, NeuronInfo, PortInfo, StateInfo, TimeSteps
 from neurokit.dims import BATCH, substitute
 from neurokit.errors import InputError, ModelLoadError, Unsupported, UnsupportedError
+from neurokit.over_time import of_each
 from neurokit.program.passes import TRACED, apply
 from neurokit.serial import one_at_a_time
-from neurokit.spec import ModelSpec, TimeOutput
+from neurokit.spec import ModelSpec
 from neurokit.weights import check_finite
 
 __all__ = ["Captured", "NeuronInfo", "StateInfo", "capture", "opened", "spec_of"]
@@ -95,6 +97,8 @@ def capture(
     notes += [*getattr(module, "notes_for_user", ()), *said]
     steps = _time_steps(spec, net, time_steps)
     keep_other_attributes(net, spec)
+    if steps is not None and (places := find_steps(net, spec)) is not None:
+        setattr(net, PLACES, places)
     _check_batch(batch)
     by_call = bool(spec.graphs) and steps is not None  # each call of a graph is a step of its neurons
     if by_call:
@@ -178,7 +182,7 @@ def _time_steps(spec: ModelSpec, net: nn.Module, asked: int | str | None) -> Tim
     steps = asked if asked is not None else spec.time_steps if spec.time_steps is not None else 4
     if steps == "dynamic" and spec.time_input == "image":
         why = "the module repeats its image T times itself, so T is part of the program"
-        fix = "give a number of time steps, or let its forward take a sequence [T, B, ...]"
+        fix = "use target onnx or onnx-step, or let its forward take a sequence [T, B, ...]"
         raise UnsupportedError(f"model {spec.name!r} cannot have a dynamic T", [Unsupported("", spec.name, why, fix)])
     return steps  # type: ignore[return-value]
 
@@ -255,10 +259,8 @@ def _trace(
     calls = named_calls(program, [path for path in order if ops[path] not in NO_NODE])
     names = twin.signature.output_names
     inputs = input_ports(spec, steps, batch, form)
-    time_axis = 0 if over_time == "sequence" and form == "sequence" and steps is not None else None
-    outputs = output_ports(
-        program, spec, (*inputs, *found.states), names, time_axis, output_meaning(over_time, steps, form)
-    )
+    kinds = of_each(over_time, len(names))
+    outputs = output_ports(program, spec, (*inputs, *found.states), names, kinds, steps, form)
 
     cut: dict[str, Captured] = {}  # vectors, targets and the simulator ask for it in turn
 
@@ -283,9 +285,7 @@ def _trace(
             whole,
             form=other,
             inputs=input_ports(spec, steps, batch, other),
-            outputs=output_ports(
-                program, spec, (*inputs, *found.states), names, None, output_meaning(over_time, steps, other)
-            ),
+            outputs=output_ports(program, spec, (*inputs, *found.states), names, kinds, steps, other),
         )
         return replace(made, retrace=lambda **changes: retrace(**{"form": other, **changes}))
 
@@ -313,14 +313,14 @@ def _trace(
     return whole
 
 
-def _without_time(twin: Twin, spec: ModelSpec, steps: TimeSteps, over_time: TimeOutput) -> bool:
+def _without_time(twin: Twin, spec: ModelSpec, steps: TimeSteps, over_time: str) -> bool:
     """Whether a program has neither neurons nor time, and keeps what it declares alone: forms do not differ then."""
     if twin.slots or steps is not None:
         return False
     return not not_streaming(twin, spec) and not not_one_step(twin, spec, over_time)
 
 
-def _probed(twin: Twin, spec: ModelSpec, steps: int | None, single: bool, opened: bool) -> tuple[TimeOutput, Probe]:
+def _probed(twin: Twin, spec: ModelSpec, steps: int | None, single: bool, opened: bool) -> tuple[str, Probe]:
     """Returns what the output is over time, and what the dry runs found."""
     # Before the state is named: this one runs the twin from its initial state.
     twin.time_output = time_output(twin, spec, steps)

@@ -19,6 +19,7 @@ from neurokit.capture.twin import over_time
 from neurokit.capture.types import Captured
 from neurokit.capture.work import work_of
 from neurokit.errors import Unsupported, UnsupportedError
+from neurokit.over_time import batch_axes, of_each
 from neurokit.reports.fidelity import Comparison, Side
 
 _BATCHES = {True: (3, 1), False: (2, 1)}  # of a quick model, and of a slow one
@@ -76,7 +77,8 @@ class Job:
 
     def _joined(self, found: Run) -> Run:
         if self.stepwise:  # one step a call: what the steps mean together is the specification's
-            found.outputs = tuple(over_time(y, self.captured.time_output) for y in found.outputs)
+            kinds = of_each(self.captured.time_output, len(found.outputs))
+            found.outputs = tuple(over_time(y, kind) for y, kind in zip(found.outputs, kinds, strict=True))
         return found
 
     def late(self, what: str) -> bool:
@@ -183,8 +185,8 @@ def own_answers(job: Job, first: Case, alone: Case) -> None:
 
 def _own(job: Job, batch: int, first: Run, other: Run, tolerance: float) -> bool:
     """Returns whether the first sample has the same answer in two runs."""
-    axis = 1 if job.captured.time_output == "sequence" and job.captured.spiking else 0
-    for many, one in zip(first.outputs, other.outputs, strict=False):
+    axes = batch_axes(job.captured.time_output if job.captured.spiking else "last", len(first.outputs))
+    for axis, many, one in zip(axes, first.outputs, other.outputs, strict=False):
         if min(many.dim(), one.dim()) <= axis or many.shape[axis] != batch:
             continue
         mine, theirs = many.narrow(axis, 0, 1), one.narrow(axis, 0, 1)

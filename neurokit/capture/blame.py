@@ -81,6 +81,9 @@ def reason_for(job: Any, side: str, case: Any, found: Comparison) -> Unsupported
     if "batch" in job.refused:
         why = f"{job.refused['batch']}, and time steps are run as a batch ({apart})"
         return Unsupported("", kind, why, "normalise each sample by itself")
+    if side == "steps" and found.output_error == float("inf"):
+        why = "one step of it gives outputs of another shape: a parameter or a number in it is of all T steps at once"
+        return Unsupported("", kind, why, "")
     if any(True for _ in foreign_hooks(job.eager)):
         path = next(path for path, *_ in foreign_hooks(job.eager))
         return Unsupported(path, kind, f"a hook of it computes what the program does not ({apart})", "make it a module")

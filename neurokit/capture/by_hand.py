@@ -21,7 +21,8 @@ from neurokit.capture.tracing import FreeGraph, Job, free_graph, program_of
 from neurokit.capture.twin import Twin
 from neurokit.capture.types import PortInfo, StateInfo, initial_state
 from neurokit.errors import NeurokitError
-from neurokit.spec import ModelSpec, TimeOutput
+from neurokit.over_time import of_each
+from neurokit.spec import ModelSpec
 
 _STEPS = 5  # of the comparison of a whole run with its steps
 _BATCHES = (2, 3)
@@ -41,7 +42,7 @@ class HandStep:
     program: ExportedProgram
     paths: list[str]
     states: tuple[StateInfo, ...]
-    time_output: TimeOutput
+    time_output: str
 
 
 def hand_step(twin: Twin, spec: ModelSpec, batch: Any, found: Probe) -> HandStep | None:
@@ -75,11 +76,11 @@ def hand_step(twin: Twin, spec: ModelSpec, batch: Any, found: Probe) -> HandStep
     over_time = _over_time(step, found, states, runs[0][1], [v for v in runs[0][0].values() if v is not None], outputs)
     if over_time is None:
         return None
-    step.per_step = over_time == "sequence"
+    step.per_step = tuple(kind == "sequence" for kind in of_each(over_time, outputs))
     ports: tuple[PortInfo | StateInfo, ...] = (*input_ports(spec, None, batch, "step"), *found.states, *states)
     example = (*example_values(spec, None, 2), *_neuron_states(found.states, 2), *_neuron_states(states, 2))
     program = program_of(step, Job(twin, spec, None, example, ports, True))
-    return HandStep(program, free.paths, states, over_time)  # type: ignore[arg-type]
+    return HandStep(program, free.paths, states, over_time)
 
 
 def _neuron_states(states: Sequence[StateInfo], batch: int) -> list[Tensor]:

@@ -12,6 +12,8 @@ from spikingjelly.activation_based import base
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from neurokit.errors import Unsupported, UnsupportedError
+
 if TYPE_CHECKING:
     from neurokit.capture.slots import Slot
     from neurokit.capture.twin import Twin
@@ -329,6 +331,19 @@ def _field_names(state: Any, before: str = "") -> Iterator[str]:
             yield f"{before}{name}"
 
 
+def begin_again(twin: Twin, slot: Slot) -> None:
+    """Starts a neuron over that the user's forward has reset since its last call.
+
+    Raises:
+        UnsupportedError: Of a single step: the next one would not know of it.
+    """
+    if twin.single:
+        why = "the module's forward resets it between two calls"
+        reason = Unsupported(slot.path, type(slot.module).__name__, why, "use the sequence form")
+        raise UnsupportedError("its steps cannot be told apart", [reason])
+    slot.values, slot.forgotten = slot.initial, False
+
+
 def run_cell(twin: Twin, slot: Slot, x: Tensor, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Runs one call of a cell inside a twin, with the states that it is handed or those that the slot carries.
 
@@ -341,6 +356,8 @@ def run_cell(twin: Twin, slot: Slot, x: Tensor, args: Sequence[Any], kwargs: dic
     multi, outer = cell.step_mode == "m", twin.timeline
     folded = not multi and outer.folded and not twin.single
     slot.has_time = multi or folded
+    if slot.forgotten:
+        begin_again(twin, slot)
     handed = cell.given(args, kwargs)
     if handed is not None and not folded:
         values = []

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from neurokit.capture.cells import REST, hands_on_state, library_of
 from neurokit.capture.hooks import foreign_hooks, private_hooks
 from neurokit.capture.legacy import modernised
+from neurokit.capture.resets import acting_on
 from neurokit.capture.twin import flatten_outputs, graph_tensors
 from neurokit.errors import ModelLoadError
 
@@ -95,7 +96,7 @@ def run_here(module: nn.Module, x: Tensor, *, stepwise: bool, paths: Sequence[st
     before = snapshot(module)
     watch = _Watch(module, paths)
     try:
-        with torch.no_grad(), own_random_numbers(seed):
+        with torch.no_grad(), own_random_numbers(seed), acting_on(module):
             outputs = _stepped(module, x) if stepwise else flatten_outputs(module(x))
     finally:
         watch.remove()

@@ -23,6 +23,7 @@ from neurokit.capture.types import Captured
 from neurokit.capture.work import work_of
 from neurokit.dims import as_size, evaluate
 from neurokit.errors import InputError, Unsupported, UnsupportedError
+from neurokit.over_time import of_each
 from neurokit.reports.fidelity import Comparison, Fidelity
 
 _BUDGET_S = 10.0  # of this thread's own time, whatever runs beside it: what is not begun by then is left out, and said
@@ -144,7 +145,8 @@ def _ask(eager: nn.Module, part: Captured, values: Sequence[Tensor], double: boo
     if part.spec.time_input != "step" or part.known_steps is None:
         return made
     outputs = len(made) - len(part.spec.states)  # one step a call: what the steps mean together is the specification's
-    return (*(over_time(y, part.time_output) for y in made[:outputs]), *made[outputs:])
+    kinds = of_each(part.time_output, outputs)
+    return (*(over_time(y, kind) for y, kind in zip(made[:outputs], kinds, strict=True)), *made[outputs:])
 
 
 def _runs_in_double(eager: nn.Module, part: Captured) -> bool:

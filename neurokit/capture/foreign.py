@@ -1,29 +1,33 @@
 """Neurons of snnTorch and norse, replaced by modules that can be captured.
 
-Where a neuron keeps its own state and is one of SpikingJelly's or NIR's, it becomes that, which every target knows:
-snnTorch's Leaky that resets to zero is a LIF, norse's LIFCell and LIFBoxCell are NIR's CubaLIF and LIF, stepped by dt.
-Time constants then divide where snnTorch multiplies, so membranes may differ in the last bit unless beta is a dyadic
-number. Every other is a `Cell`, run by its library's own code.
+Where a neuron is one of SpikingJelly's or NIR's, or an operation, it becomes that, which every target knows: snnTorch's
+Leaky is a LIF (with its delayed reset one that subtracts threshold / beta), norse's LIFCell and LIFBoxCell are NIR's
+CubaLIF and LIF, stepped by dt. Time constants then divide where snnTorch multiplies, so membranes may differ in the
+last bit unless beta is a dyadic number. Every other is a `Cell`, run by its library's own code.
 
 So are SpikingJelly's recurrent containers and its delay, whose states are a tensor of no fixed start and a list.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from spikingjelly.activation_based import layer, neuron
+import torch
+from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
 from neurokit.capture.attribute_state import AttributeCell
 from neurokit.capture.cells import STATES, Cell, cell_kind, cell_of, hands_on_state, library_of
 from neurokit.capture.legacy import modernised
-from neurokit.capture.node_cells import node_cell
+from neurokit.capture.node_cells import NodeCell, constants_of, node_cell
+from neurokit.capture.resets import KIND
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.neurons.cells import fires_at, make_neuron
 from neurokit.neurons.delay import Delay
 from neurokit.neurons.loops import Container, Recurrent
+from neurokit.neurons.parameters import NeuronParameters
 
 
 def adopt(net: nn.Module) -> tuple[nn.Module, list[str]]:
@@ -40,7 +44,7 @@ def adopt(net: nn.Module) -> tuple[nn.Module, list[str]]:
     if reasons:
         raise UnsupportedError("neurons of another library cannot be captured", reasons)
     parts = list(found.modules())
-    cells = sum(isinstance(part, Cell) for part in parts)
+    cells = sum(isinstance(part, Cell) and not isinstance(part, NodeCell) for part in parts)
     same = sum(getattr(part, "_neurokit_adopted", False) for part in parts) - cells
     notes = [f"{same} neuron(s) of another library were replaced by ones with the same equations"] if same else []
     return found, [*notes, *([f"{cells} neuron(s) are run step by step by their own code"] if cells else [])]
@@ -97,9 +101,11 @@ def _neuron(module: Any, library: str, path: str, chained: bool, reasons: list[U
     kept = chained if library == "norse" else module.init_hidden and not module.output
     theirs = type(module).__module__.startswith(f"{library}.")  # a class derived from theirs may do anything
     made = _MAKERS[type(module).__name__](module) if theirs and type(module).__name__ in _MAKERS else None
-    if made is not None and not kept:
-        explicit = library == "norse" or not module.init_hidden
-        made = node_cell(library, module, made) if explicit else None
+    if isinstance(made, Operation):
+        made = node_cell(library, module, made.constants, made.gain)
+    elif made is not None and (library == "snntorch" or not kept):
+        constants = constants_of(made)
+        made = node_cell(library, module, constants) if constants is not None else made if kept else None
     if made is None:
         made = cell_of(cell_kind(module) or Cell, module)
         if chained:
@@ -107,6 +113,7 @@ def _neuron(module: Any, library: str, path: str, chained: bool, reasons: list[U
         if getattr(made, "uneven", False):
             why = "its state does not start from one number"
             reasons.append(Unsupported(path, f"{library}.{type(module).__name__}", why, "give it one v_leak and v_th"))
+    setattr(made, KIND, type(module))
     return _marked(made)
 
 
@@ -137,13 +144,42 @@ class Folded(nn.Module):
         return self.lifted_module(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
-def _leaky(module: Any) -> nn.Module | None:
+@dataclass(frozen=True)
+class Operation:
+    """A neuron operation that a library's neuron is.
+
+    Attributes:
+        constants: What defines the operation.
+        gain: What its input is multiplied by to be a current.
+    """
+
+    constants: NeuronParameters
+    gain: float = 1.0
+
+
+#: Below it a delayed reset is no operation: its membrane falls by threshold / beta, whose rounding grows with 1 / beta.
+_LEAST_BETA = 0.0625
+
+
+def _late_reset(beta: np.ndarray, threshold: np.ndarray, gain: float = 1.0) -> Operation | None:
+    """Returns snnTorch's neuron with a reset by subtraction one step late, or None where numbers differ by neuron."""
+    if beta.size != 1 or threshold.size != 1 or beta.item() < _LEAST_BETA:
+        return None
+    kept, at = beta.item(), threshold.item()
+    fires = float(fires_at(np.asarray(at)))
+    if kept == 1.0:
+        return Operation(NeuronParameters("if_", fires, None, v_subtract=at), gain)
+    leak = 1.0 / (1.0 - kept)
+    return Operation(NeuronParameters("lif", fires, None, leak, decay_input=False, v_subtract=at / kept), gain)
+
+
+def _leaky(module: Any) -> nn.Module | Operation | None:
     if _has_extras(module):
         return None
     beta, threshold = _array(module.beta).clip(0, 1), _array(module.threshold)
     reset = module.reset_mechanism
-    if reset == "subtract" and module.reset_delay and (beta == 1).all() and threshold.size == 1:
-        return neuron.IFNode(v_threshold=float(fires_at(threshold)), v_reset=None, step_mode="s")
+    if reset == "subtract" and module.reset_delay:
+        return _late_reset(beta, threshold)
     if reset == "zero" and (beta < 1).all():
         tau = 1 / (1 - beta)
         fields = {"tau": tau, "r": tau, "v_leak": 0 * tau, "v_threshold": threshold, "v_reset": 0 * threshold}
@@ -151,10 +187,20 @@ def _leaky(module: Any) -> nn.Module | None:
     return None
 
 
-def _synaptic(module: Any) -> nn.Module | None:
+def _lapicque(module: Any) -> Operation | None:
+    if _has_extras(module) or module.reset_mechanism != "subtract":
+        return None  # its reset to zero drops the input of the next step as well
+    share = _array(module.time_step) / _array(module.C)
+    beta = 1 - _array(module.time_step) / (_array(module.R) * _array(module.C))
+    return _late_reset(beta, _array(module.threshold), share.item()) if share.size == 1 else None
+
+
+def _synaptic(module: Any) -> nn.Module | Operation | None:
     if _has_extras(module):
         return None
     alpha, beta = _array(module.alpha).clip(0, 1), _array(module.beta).clip(0, 1)
+    if module.reset_mechanism == "subtract" and module.reset_delay and alpha.size == 1:
+        return _late_reset(beta, _array(module.threshold))
     if module.reset_mechanism != "zero" or module.reset_delay or (alpha == 1).any() or (beta == 1).any():
         return None
     tau_syn, tau_mem, threshold = 1 / (1 - alpha), 1 / (1 - beta), _array(module.threshold)
@@ -174,6 +220,9 @@ def _rleaky(module: Any) -> nn.Module | None:
     if _has_extras(module):
         return None
     beta, threshold = _array(module.beta).clip(0, 1), _array(module.threshold)
+    if module.reset_mechanism == "subtract" and module.reset_delay and module.init_hidden and not module.output:
+        late = _late_reset(beta, threshold)
+        return None if late is None else Recurrent(module.recurrent, node_cell("snntorch", module, late.constants))
     if module.reset_mechanism != "zero" or module.reset_delay or (beta == 1).any():
         return None
     tau = 1 / (1 - beta)
@@ -183,7 +232,15 @@ def _rleaky(module: Any) -> nn.Module | None:
 
 def _has_extras(module: Any) -> bool:
     """Returns whether a neuron of snnTorch does what no neuron here does."""
-    return bool(module.inhibition or module.state_quant or float(module.graded_spikes_factor) != 1.0)
+    extras = module.inhibition or module.state_quant or float(module.graded_spikes_factor) != 1.0
+    return bool(extras) or not _steps_above_zero(module)
+
+
+def _steps_above_zero(module: Any) -> bool:
+    """Returns whether its surrogate's forward pass is the step function with f(0) = 0; some draw noise."""
+    x = torch.tensor([-1.0, -1e-3, 0.0, 1e-3, 0.6, 7.0])
+    with torch.no_grad():
+        return bool(torch.equal(module.spike_grad(x).float(), (x > 0).float()))
 
 
 def _norse(kind: str) -> Any:
@@ -213,6 +270,7 @@ def _iaf_fields(module: Any) -> dict[str, np.ndarray]:
 
 _MAKERS: dict[str, Any] = {
     "Leaky": _leaky,
+    "Lapicque": _lapicque,
     "Synaptic": _synaptic,
     "RLeaky": _rleaky,
     "LIFCell": _norse("CubaLIF"),

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from neurokit.capture.cells import begin_again
 from neurokit.capture.neurons import Adapter, States
-from neurokit.neurons import dynamics, ops
+from neurokit.neurons import dynamics
 
 if TYPE_CHECKING:
     from neurokit.capture.slots import Slot
@@ -27,6 +28,8 @@ def run_loop(twin: Twin, slot: Slot, xs: Tensors, call: Call | None) -> Any:
     folded = not multi and outer.folded and not twin.single
     given = xs if multi else tuple(x.unflatten(0, (outer.steps, -1)) if folded else x.unsqueeze(0) for x in xs)
     steps, batch = given[0].shape[:2]
+    if slot.forgotten:
+        begin_again(twin, slot)
     twin.timeline = Timeline(folded=loop.stepwise, steps=steps if twin.opened else 1)
     try:
         last = loop.start(given, slot.values, (steps, batch) if twin.opened else (batch,))
@@ -132,6 +135,6 @@ def plain(adapter: Adapter) -> Adapter:
         given = adapter.parameters
         h = dynamics.charge(adapter.op, states[0], x, given)
         spike = (h >= given["v_threshold"]).to(x.dtype)
-        return spike, (ops.reset(h, spike, given["v_threshold"], given["v_reset"]),)
+        return spike, (dynamics.after_spike(h, spike, given),)
 
     return replace(adapter, sequence=None, step=step)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neurokit.capture.cells import Cell
 from neurokit.capture.legacy import cls_of, never_called
-from neurokit.capture.node_cells import NodeCell, used_parameters
+from neurokit.capture.node_cells import NodeCell
 from neurokit.capture.plain_neurons import number, plain_kind
 from neurokit.capture.recording import membranes
 from neurokit.errors import Unsupported
@@ -88,8 +88,7 @@ def adapter_for(module: nn.Module) -> Adapter:
     if isinstance(module, Delay):
         return Adapter("delay", {}, _delay_sequence, _delay_step)
     if isinstance(module, NodeCell):
-        op = "lif" if isinstance(module.node, neuron.LIFNode) else "if_"
-        return Adapter(op, used_parameters(module), None, None)
+        return Adapter(module.constants.op, module.constants.listed(), None, None)
     if isinstance(module, Cell):
         return Adapter("decomposed", module.parameters_of_interest(), None, None, why_not_dynamic=_LIBRARY_CODE)
     parameters = {k: v for k, v in vars(module).items() if isinstance(v, int | float | str) and not k.startswith("_")}

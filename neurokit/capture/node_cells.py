@@ -1,4 +1,4 @@
-"""Neurons of other libraries that are one operation here, with their states handed through the user's forward.
+"""Neurons of other libraries that are one operation here, also with their states handed through the user's forward.
 
 The operation carries the membrane after the reset. snnTorch with a delayed reset hands out the one before it, which is
 made of the former membrane and the input where somebody reads it; where nobody does, as in a loop that keeps spikes
@@ -15,63 +15,69 @@ from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 
 from neurokit.capture.cells import FRESH, Cell, NorseCell, SnntorchCell
-from neurokit.errors import Unsupported, UnsupportedError
-from neurokit.neurons import dynamics, ops
+from neurokit.capture.recording import membranes
+from neurokit.neurons import ops
+from neurokit.neurons.parameters import NeuronParameters
 
 
 class NodeCell(Cell):
-    """Runs a SpikingJelly neuron in the place of a library's one, and hands out the library's membrane.
+    """Runs a neuron operation in the place of a library's neuron, and hands out the library's membrane.
 
     Attributes:
-        node: An `IFNode` or `LIFNode` with the same spikes.
+        constants: What defines the operation.
+        gain: What the input is multiplied by to be a current.
     """
 
-    node: Any
+    constants: NeuronParameters
+    gain = 1.0
 
-    def over(self, node: Any) -> None:
+    def over(self, constants: NeuronParameters) -> None:
         """Sets the neuron that is run, and its membrane as the only state."""
-        self.__dict__["node"] = node  # no submodule: a twin would run it as a neuron of its own
-        start = 0.0 if node.v_reset is None else float(node.v_reset)
+        self.constants = constants
         for held in (self._memories, self._memories_rv):
             held.clear()
-            held["v"] = start
-        self.tau = getattr(node, "tau", None)
+            held["v"] = float(constants.rest)  # type: ignore[arg-type]
+        self.tau = constants.tau if constants.op == "lif" else None
         self.shown: tuple[Any, Any] = (None, None)  # the membrane that was handed out last, and the state it stands for
+        self.beside: tuple[Any, Any] = (None, None)  # the last state of the operation, and the same in plain operations
 
     def step(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Runs one step `[B, ...]`."""
-        spikes, v = self._run(x.unsqueeze(0), states[0])
+        spikes, v = self._run(self.current(x).unsqueeze(0), states[-1])
         return spikes.squeeze(0), (v,)
 
     def over_time(self, x_seq: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, list[Tensor], tuple[Tensor, ...]]:
         """Runs all steps at once; the membranes between them are computed where somebody reads them."""
-        if not isinstance(x_seq.shape[0], int):
-            why = "it hands out its membrane at every step, so that T must be a number"
-            reason = Unsupported("", type(self).__name__, why, "give a number of time steps")
-            raise UnsupportedError("a neuron cannot have a dynamic T", [reason])
-        spikes, last = self._run(x_seq, states[0])
-        v, seen, node = states[0], [], self.node
-        kind, given = ("lif", vars(node)) if isinstance(node, neuron.LIFNode) else ("if_", {})
-        for x, spike in zip(x_seq.unbind(0), spikes.unbind(0), strict=True):
-            before = v
-            v = ops.reset(dynamics.charge(kind, v, x, given), spike, node.v_threshold, node.v_reset)
-            seen.append(self.membrane(x, before, v))
-        return spikes, [torch.stack(seen)], (last,)
+        current = self.current(x_seq)
+        spikes, last = self._run(current, states[-1])
+        return spikes, [self._membranes(current, states[-1])] if self.hands_out else [], (last,)
+
+    def _membranes(self, current: Tensor, v0: Tensor) -> Tensor:
+        """Returns the membranes `[T, B, ...]` that the library hands out."""
+        after = membranes(self.constants, current, v0)
+        return self.membrane(current, torch.cat((v0.unsqueeze(0), after[:-1])), after)
+
+    def current(self, x: Tensor) -> Tensor:
+        """Returns the current that an input is."""
+        return x if self.gain == 1.0 else x * self.gain
 
     def _run(self, x_seq: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        node, fire = self.node, (self.node.v_threshold, self.node.v_reset)
-        tail = ("none", 1.0, node.detach_reset)
-        if isinstance(node, neuron.LIFNode):
-            return ops.lif(x_seq, v, node.tau, *fire, node.decay_input, *tail)
-        return ops.if_(x_seq, v, *fire, *tail)
+        return (ops.lif if self.constants.op == "lif" else ops.if_)(x_seq, v, *self.constants.arguments())
 
     def handed_out(self, x: Tensor, before: Sequence[Tensor], after: Sequence[Tensor]) -> Sequence[Tensor]:
         """Returns the membrane, and keeps in mind what it stands for."""
-        membrane = self.membrane(x, before[0], after[0])
-        self.shown = (membrane, after[0])
-        return (membrane,)
+        return (self._shown(self.current(x), before[-1], after[-1]),)
 
-    def membrane(self, x: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    def _shown(self, current: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        """Computes the membrane beside the operation, which over all steps of a loop has none between them."""
+        known = self.beside[1] if before is self.beside[0] else before
+        own = membranes(self.constants, current.unsqueeze(0), known).squeeze(0)
+        self.beside = (after, own)
+        membrane = self.membrane(current, known, own)
+        self.shown = (membrane, after)
+        return membrane
+
+    def membrane(self, current: Tensor, before: Tensor, after: Tensor) -> Tensor:
         """Returns what the library hands out after a step, from the state before and after it."""
         return after
 
@@ -87,42 +93,99 @@ class NodeCell(Cell):
 
 
 class SnntorchNode(NodeCell, SnntorchCell):
-    """snnTorch's Leaky that resets to zero."""
+    """snnTorch's Leaky, Lapicque or RLeaky.
 
-    def __init__(self, cell: nn.Module, node: Any) -> None:
+    Its membrane is `beta v + x`. With a delayed reset (`reset_delay=True`, its default) the spike that a membrane
+    above the threshold gives is taken back in the next step: `beta v - threshold` there is `beta (v - threshold/beta)`,
+    a reset in this step by so much.
+    """
+
+    def __init__(self, cell: nn.Module, constants: NeuronParameters, gain: float = 1.0) -> None:
         super().__init__(cell)
-        self.over(node)
+        self.late = bool(getattr(cell, "reset_delay", True))  # Lapicque has no other
+        self.gain = gain
+        self.over(constants)
 
-    def membrane(self, x: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    def membrane(self, current: Tensor, before: Tensor, after: Tensor) -> Tensor:
         """Returns the membrane; with a delayed reset that before the reset."""
-        late = self.cell.reset_delay
-        return self.cell.beta.clamp(0, 1) * before + x if late else after  # type: ignore[operator]
+        return (1.0 - self.constants.decay) * before + current if self.late else after
 
     def state(self, membrane: Tensor) -> Tensor:
         """Takes the reset that is still to come."""
-        fired = (membrane > self.cell.threshold).to(membrane.dtype)  # type: ignore[operator]
-        if not self.cell.reset_delay:
+        if not self.late:
             return membrane
-        return (1 - fired) * membrane
+        fired = (membrane >= self.constants.v_threshold).to(membrane.dtype)
+        return self.constants.after_spike(membrane, fired.bool() if self.constants.hard else fired)  # type: ignore[no-any-return]
 
     def given(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any] | None:
         """Returns the state handed over."""
-        handed = args[0] if args else kwargs.get("mem")
+        handed = args[-1] if args else kwargs.get("mem")
         if handed is None:
             return None
-        return [FRESH if isinstance(handed, Tensor) and handed.numel() == 0 else self.taken(handed)]
+        return [_fresh(handed, self.taken(handed))]
 
     def returned(self, y: Tensor, states: Sequence[Tensor]) -> Any:
-        """Returns spikes and membrane."""
-        return y, states[0]
+        """Returns the spikes, with the states where the module was made so."""
+        return (y, *states) if self.hands_out else y
+
+
+class SynapticNode(SnntorchNode):
+    """snnTorch's Synaptic: a current that decays by alpha drives a Leaky in the same step."""
+
+    def over(self, constants: NeuronParameters) -> None:
+        """Sets the neuron that is run; its states are the current and the membrane."""
+        super().over(constants)
+        for held in (self._memories, self._memories_rv):
+            start = held.pop("v")
+            held["syn"], held["v"] = 0.0, start
+        self.kept = float(self.cell.alpha.detach().clamp(0, 1))  # type: ignore[operator, union-attr]
+
+    def step(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Runs one step `[B, ...]`."""
+        syn = self.kept * states[0] + x
+        y, (v,) = super().step(syn, states)
+        return y, (syn, v)
+
+    def over_time(self, x_seq: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, list[Tensor], tuple[Tensor, ...]]:
+        """Runs all steps at once, behind the current, which is a loop of its own."""
+        current = self._filtered(x_seq, states[0])
+        y, seen, (v,) = super().over_time(current, states)
+        return y, [current, *seen] if self.hands_out else [], (current[-1], v)
+
+    def _filtered(self, x_seq: Tensor, syn: Tensor) -> Tensor:
+        if isinstance(x_seq.shape[0], int):
+            made = []
+            for x in x_seq.unbind(0):
+                syn = self.kept * syn + x
+                made.append(syn)
+            return torch.stack(made)
+        from torch._higher_order_ops.scan import scan
+
+        def combine(carry: list[Tensor], x: Tensor) -> tuple[list[Tensor], Tensor]:
+            new = self.kept * carry[0] + x
+            return [new], new.clone()
+
+        return scan(combine, [syn], x_seq)[1]  # type: ignore[no-any-return]
+
+    def handed_out(self, x: Tensor, before: Sequence[Tensor], after: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Returns current and membrane."""
+        return (after[0], self._shown(after[0], before[1], after[1]))
+
+    def given(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any] | None:
+        """Returns the states handed over."""
+        named = {**dict(zip(("syn", "mem"), args, strict=False)), **kwargs}
+        syn, mem = named.get("syn"), named.get("mem")
+        if syn is None and mem is None:
+            return None
+        return [None if syn is None else _fresh(syn, syn), None if mem is None else _fresh(mem, self.taken(mem))]
 
 
 class NorseNode(NodeCell, NorseCell):
     """norse's LIFBoxCell or IAFCell; its membrane is the one after the reset."""
 
-    def __init__(self, cell: nn.Module, node: Any) -> None:
+    def __init__(self, cell: nn.Module, constants: NeuronParameters) -> None:
         super().__init__(cell)
-        self.over(node)
+        self.over(constants)
 
     def given(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any] | None:
         """Returns the state handed over."""
@@ -130,25 +193,23 @@ class NorseNode(NodeCell, NorseCell):
         return None if found is None else [self.taken(value) for value in found]
 
 
-def node_cell(library: str, module: nn.Module, node: Any) -> NodeCell | None:
-    """Returns a neuron run as an operation, or None where the counterpart is none."""
-    if type(node) not in (neuron.IFNode, neuron.LIFNode) or node.v_reset is None:
-        return None  # a soft reset subtracts the threshold, which lies one bit above the library's
-    kind: Any = SnntorchNode if library == "snntorch" else NorseNode
+def _fresh(handed: Any, value: Any) -> Any:
+    """Returns a state handed over, or what asks for the initial one: snnTorch makes it a tensor without elements."""
+    return FRESH if isinstance(handed, Tensor) and handed.numel() == 0 else value
+
+
+def node_cell(library: str, module: nn.Module, constants: NeuronParameters, gain: float = 1.0) -> NodeCell:
+    """Returns a library's neuron run as an operation."""
+    kind: Any = NorseNode if library == "norse" else SynapticNode if hasattr(module, "alpha") else SnntorchNode
     named = type(type(module).__name__, (kind,), {"__module__": kind.__module__})
-    return named(module, node)
+    return named(module, constants) if library == "norse" else named(module, constants, gain)  # type: ignore[no-any-return]
 
 
-def used_parameters(cell: NodeCell) -> dict[str, Any]:
-    """Returns the constants of the operation, as every neuron that is one has them."""
-    node = cell.node
-    found: dict[str, Any] = {
-        "v_threshold": node.v_threshold,
-        "v_reset": node.v_reset,
-        "surrogate": "none",
-        "alpha": 1.0,
-        "detach_reset": node.detach_reset,
-    }
-    if isinstance(node, neuron.LIFNode):
-        found |= {"tau": node.tau, "decay_input": node.decay_input}
-    return found
+def constants_of(node: Any) -> NeuronParameters | None:
+    """Returns the constants of one of SpikingJelly's neurons that is an operation, or None for any other."""
+    if type(node) not in (neuron.IFNode, neuron.LIFNode):
+        return None
+    given = {"v_threshold": float(node.v_threshold), "v_reset": node.v_reset, "detach_reset": node.detach_reset}
+    if type(node) is neuron.IFNode:
+        return NeuronParameters("if_", **given)
+    return NeuronParameters("lif", **given, leak=float(node.tau), decay_input=node.decay_input)

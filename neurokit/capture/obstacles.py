@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from neurokit.capture.hidden import Held
 from neurokit.capture.looping import why_not_scanned
 from neurokit.capture.one_by_one import streams
+from neurokit.capture.step_count import PLACES
 from neurokit.capture.twin import Twin
 from neurokit.capture.types import PortInfo, StateInfo, TimeSteps
 from neurokit.errors import Unsupported, UnsupportedError
+from neurokit.over_time import of_each
 from neurokit.spec import ModelSpec
 
 
@@ -19,7 +21,7 @@ def wrong_time_steps(twin: Twin, steps: TimeSteps) -> list[Unsupported]:
     reasons = []
     if steps == "dynamic" and twin.time_input == "image":
         why = "the module repeats its image T times itself, so T is part of the program"
-        fix = "give a number of time steps, or let its forward take a sequence [T, B, ...]"
+        fix = "use target onnx or onnx-step, or let its forward take a sequence [T, B, ...]"
         return [Unsupported("", type(twin.net).__name__, why, fix)]
     for slot in twin.slots:
         kind, fixed = type(slot.module).__name__, slot.adapter.fixed_steps
@@ -71,10 +73,17 @@ def not_one_step(twin: Twin, spec: ModelSpec, over_time: str) -> list[Unsupporte
         for slot in twin.slots
         if slot.calls > 1 and getattr(slot.module, "step_mode", "m") == "m"
     ]
-    if over_time == "auto":
-        why = "its output is neither one per step nor the mean, sum or last of the steps"
+    kinds = of_each(over_time, len(twin.signature.output_names))
+    steps = not reasons and "sequence" in kinds and "auto" not in kinds
+    if spec.time_input == "image" and spec.time_steps and not vars(twin.net).get(PLACES):
+        why = f"the number of its steps, {spec.time_steps}, is written into its forward, so that one step cannot be run"
+        reasons.append(Unsupported("", spec.name, why, "keep it in an attribute: for _ in range(self.T)"))
+    elif "auto" in kinds:
+        names = [name for name, kind in zip(twin.signature.output_names, kinds, strict=False) if kind == "auto"]
+        which = "its output is" if len(kinds) == 1 else f"output {names[0]} is"
+        why = f"{which} neither one per step nor the mean, sum, last or maximum of the steps"
         reasons.append(Unsupported("", spec.name, why, "let it return [T, B, ...]"))
-    elif over_time == "sequence" and not reasons and not streams(twin, spec):
+    elif steps and not streams(twin, spec, kinds):
         why = "a step's output depends on other steps than through its neurons, so no step can be run alone"
         reasons.append(Unsupported("", spec.name, why, "use the sequence form (target onnx)"))
     return reasons

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from neurokit.capture.drawing import random_values
 from neurokit.capture.probe import example_values, in_double, together_and_apart
 from neurokit.capture.twin import Twin
+from neurokit.errors import UnsupportedError
 from neurokit.spec import ModelSpec
 
 _MANY, _SAMPLES = 6, 4  # steps and samples: a spike that is fed back may move nothing for a while
@@ -38,17 +41,25 @@ def folds(twin: Twin, spec: ModelSpec) -> bool:
     return True
 
 
-def streams(twin: Twin, spec: ModelSpec) -> bool:
-    """Returns whether a few steps at once give what as many single steps give, with their states handed on."""
+def streams(twin: Twin, spec: ModelSpec, kinds: Sequence[str]) -> bool:
+    """Returns whether a few steps at once give what as many single steps give, with their states handed on.
+
+    Args:
+        twin: The twin.
+        spec: What it is a twin of.
+        kinds: What each output is over time; those that are made of all steps were compared where that was found.
+    """
     if spec.time_input == "step" and not twin.by_step:
         return True  # `folds` has looked
     for given in _trials(spec, _MANY, _SAMPLES):
         try:
             with torch.no_grad(), in_double(twin):
                 together, apart = together_and_apart(twin, spec, given, _MANY)
-        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, UnsupportedError):
             return True  # said where it is traced
-        if not all(_close(whole, steps) for whole, steps in zip(together, apart, strict=True)):
+        asked = [kind == "sequence" for kind in kinds] + [True] * (len(together) - len(kinds))  # states come last
+        pairs = zip(asked, together, apart, strict=True)
+        if not all(_close(whole, steps) for ask, whole, steps in pairs if ask):
             return False
     return True
 

@@ -50,7 +50,7 @@ def _meaning(port: TensorSpec, spiking: bool, timed: bool, form: Form) -> str:
 
 
 def output_meaning(over_time: str, steps: TimeSteps, form: Form) -> str:
-    """Returns what outputs are over time."""
+    """Returns what an output is over time, in words."""
     if steps is None:
         return "the model's output"
     if over_time == "sequence":
@@ -83,8 +83,9 @@ def output_ports(
     spec: ModelSpec,
     ports: Sequence[PortInfo | StateInfo],
     names: Sequence[str],
-    time_axis: int | None,
-    meaning: str,
+    kinds: Sequence[str],
+    steps: TimeSteps,
+    form: Form,
 ) -> tuple[PortInfo, ...]:
     """Returns the outputs with their sizes as expressions of the inputs' free axes.
 
@@ -93,8 +94,9 @@ def output_ports(
         spec: The model.
         ports: Inputs and states, in the order of the program's inputs.
         names: Names of the outputs.
-        time_axis: Their time axis.
-        meaning: What they are over time.
+        kinds: What each is over time.
+        steps: T, or None without time.
+        form: The form of the program.
 
     Raises:
         UnsupportedError: If an output is not as it was declared.
@@ -103,8 +105,9 @@ def output_ports(
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     declared = {port.name: port for port in spec.outputs if isinstance(port, TensorSpec)}
     made = []
-    for name, node in zip(names, program.graph_signature.user_outputs, strict=False):
-        value = values[str(node)]
+    for name, node, kind in zip(names, program.graph_signature.user_outputs, kinds, strict=False):
+        value, meaning = values[str(node)], output_meaning(kind, steps, form)
+        time_axis = 0 if kind == "sequence" and form == "sequence" and steps is not None else None
         known = [_size(size, symbols) for size in value.shape]
         port = declared.get(name)
         dtype = str(value.dtype).removeprefix("torch.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,16 +16,19 @@ from neurokit.capture.neurons import is_stateful
 from neurokit.capture.signature import wrong_state
 from neurokit.capture.slots import Slot
 from neurokit.capture.starts import numbers
+from neurokit.capture.step_count import PLACES
 from neurokit.capture.twin import Twin
 from neurokit.capture.types import StateInfo, declared_state, initial_state
 from neurokit.dims import BATCH, Dim, Size, evaluate, example_sizes
 from neurokit.errors import InputError, Unsupported, UnsupportedError
-from neurokit.spec import ModelSpec, StateSpec, TimeOutput
+from neurokit.over_time import joined
+from neurokit.spec import ModelSpec, StateSpec
 
 # Two batch sizes tell the batch axis from the others; both differ from 0 and 1, which torch.export specialises.
 _BATCHES = (2, 3)
 # Steps and input of the trials that find out what an output is over time, until one is not silent: the input's own
 # range, then normal numbers of this spread.
+_WHOLE_SAMPLES = 16  # of a trial of outputs that are whole numbers
 _TRIALS = ((2, None), (3, 10.0), (8, None), (8, 10.0), (8, 100.0))
 
 
@@ -75,7 +78,11 @@ def probe_sizes(spec: ModelSpec) -> dict[str, int]:
 
 
 def set_time_steps(net: torch.nn.Module, time_steps: int) -> None:
-    """Tells modules that repeat an image T times themselves (an attribute `T`) how often."""
+    """Tells modules that repeat an image T times themselves (`neurokit.capture.step_count`) how often."""
+    places = vars(net).get(PLACES)
+    if places is not None:
+        places.set(net, time_steps)
+        return
     for module in net.modules():
         if _has_steps(module) and not vars(module).get(_OTHER_T, False):
             module.T = time_steps  # type: ignore[assignment]
@@ -149,10 +156,10 @@ def _wrong_states(spec: ModelSpec, found: tuple[Tensor, ...], batch: int, first:
     return [reason for reason in reasons if reason]
 
 
-def time_output(twin: Twin, spec: ModelSpec, time_steps: int | None) -> TimeOutput:
-    """Finds out what the output is over time: one an step, or the mean, sum or last of the steps.
+def time_output(twin: Twin, spec: ModelSpec, time_steps: int | None) -> str:
+    """Finds out what each output is over time: one a step, or the mean, sum, last or largest of the steps.
 
-    Returns "auto" where it is none of these.
+    It is "auto" where it is none of these.
     """
     if time_steps is None:
         return "last"
@@ -165,12 +172,14 @@ def time_output(twin: Twin, spec: ModelSpec, time_steps: int | None) -> TimeOutp
         return _as_declared(spec, over_time)
     if over_time and all(over_time):
         return "sequence"
-    if any(over_time):
-        raise _mixed_over_time(twin, spec, over_time)
-    return _reduction(twin, spec)
+    reduced = [at for at, each in enumerate(over_time) if not each]
+    # Places and counts agree by chance in one sample.
+    samples = 1 if all(y[at].is_floating_point() for at in reduced) else _WHOLE_SAMPLES
+    found = dict(zip(reduced, _reductions(twin, spec, reduced, samples), strict=True))
+    return joined([found.get(at, "sequence") for at in range(len(over_time))])
 
 
-def _as_declared(spec: ModelSpec, over_time: list[bool]) -> TimeOutput:
+def _as_declared(spec: ModelSpec, over_time: list[bool]) -> str:
     """Returns what a specification says of outputs over time, where their shapes do not contradict it."""
     declared = spec.time_output
     if any(each != (declared == "sequence") for each in over_time):
@@ -181,53 +190,37 @@ def _as_declared(spec: ModelSpec, over_time: list[bool]) -> TimeOutput:
     return declared
 
 
-def _mixed_over_time(twin: Twin, spec: ModelSpec, over_time: list[bool]) -> UnsupportedError:
-    pairs = list(zip(twin.signature.output_names, over_time, strict=True))
-    timed = ", ".join(name for name, each in pairs if each)
-    rest = ", ".join(name for name, each in pairs if not each)
-    why = f"of its outputs {timed} is given at every time step and {rest} once"
-    reason = Unsupported("", spec.name, why, "return all of them at every step `[T, B, ...]`, or all once")
-    return UnsupportedError(f"model {spec.name!r} cannot be captured", [reason])
-
-
-def _reduction(twin: Twin, spec: ModelSpec) -> TimeOutput:
-    """Compares a few steps at once with as many single steps, in float64, on random numbers.
+def _reductions(twin: Twin, spec: ModelSpec, outputs: Sequence[int], samples: int) -> list[str]:
+    """Compares a few steps at once with as many single steps, in float64, on random numbers, for some of the outputs.
 
     A network that stays silent has the same mean and last output; then more and stronger steps are tried. If it
     never fires, the first that fits is taken: verification compares it with the sequence once more.
     """
     generator = torch.Generator().manual_seed(0)
-    fits = [*_REDUCTIONS]
+    fits = {at: [*_REDUCTIONS] for at in outputs}
     for trial, (steps, spread) in enumerate(_TRIALS):
         given = tuple(
             random_values(port, value, spread, generator)
-            for port, value in zip(spec.inputs, example_values(spec, steps, 1), strict=False)  # states follow
+            for port, value in zip(spec.inputs, example_values(spec, steps, samples), strict=False)  # states follow
         )
         try:
             with torch.no_grad(), in_double(twin):
                 together, stacked = together_and_apart(twin, spec, given, steps)
-        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
-            fits = fits if trial else []  # the model cannot run so many steps, or one step at a time
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, UnsupportedError):
+            fits = fits if trial else {}  # the model cannot run so many steps, or one step at a time
             break
-        fits = [
-            name
-            for name in fits
-            if all(
-                _close(_REDUCTIONS[name](apart), whole)
-                for apart, whole in list(zip(stacked, together, strict=True))[: len(twin.signature.output_names)]
-            )
-        ]
-        if not fits or (len(fits) == 1 and trial):  # one trial may fit by chance
+        for at, names in fits.items():
+            fits[at] = [name for name in names if _close(_REDUCTIONS[name](stacked[at]), together[at])]
+        if trial and all(len(names) < 2 for names in fits.values()):  # one trial may fit by chance
             break
-    return fits[0] if fits and fits[0] != _LARGEST else "auto"  # type: ignore[return-value]
+    return [next(iter(fits.get(at, ())), "auto") for at in outputs]
 
 
-_LARGEST = "largest"  # no form has it: it is here so that a maximum, which often is the last step, is not taken for it
 _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda steps: steps.double().mean(0),
     "sum": lambda steps: steps.sum(0),
     "last": lambda steps: steps[-1],
-    _LARGEST: lambda steps: steps.max(0).values,
+    "max": lambda steps: steps.amax(0),
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neurokit.neurons import ops
 from neurokit.neurons.parameters import NeuronParameters
 
 
@@ -18,23 +19,24 @@ def membranes(parameters: NeuronParameters, x_seq: Tensor, v0: Tensor) -> Tensor
         x_seq: Its currents, `[T, ...]`.
         v0: Its membrane before the first step.
     """
+    given: Any = parameters
+    level = (given.v_threshold, given.v_reset, given.v_subtract)
 
-    def after(v: Tensor, x: Tensor) -> Tensor:
+    def stepped(v: Tensor, x: Tensor) -> Tensor:
         h: Any = parameters.charge(v, x)
-        v_reset: Any = parameters.v_reset
-        reset = h - parameters.v_threshold if v_reset is None else torch.full_like(h, v_reset)
-        return torch.where(h >= parameters.v_threshold, reset, h)
+        fired = h >= parameters.v_threshold
+        return ops.reset(h, fired.to(h.dtype), *level)
 
     if isinstance(x_seq.shape[0], int):
         values, v = [], v0
         for x in x_seq.unbind(0):
-            v = after(v, x)
+            v = stepped(v, x)
             values.append(v)
         return torch.stack(values)
     from torch._higher_order_ops.scan import scan
 
     def combine(carry: list[Tensor], x: Tensor) -> tuple[list[Tensor], Tensor]:
-        v = after(carry[0], x)
+        v = stepped(carry[0], x)
         return [v.clone()], v.clone()
 
     return scan(combine, [v0], x_seq)[1]

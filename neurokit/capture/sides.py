@@ -13,7 +13,7 @@ from torch import Tensor
 from neurokit.capture.eager import Run
 from neurokit.capture.probe import input_shape, set_time_steps
 from neurokit.capture.reference import example_input, record
-from neurokit.capture.twin import Twin
+from neurokit.capture.twin import Twin, over_time
 from neurokit.capture.types import Captured
 from neurokit.dims import names_in
 from neurokit.errors import NeurokitError
@@ -100,9 +100,8 @@ def run_steps(twin: Twin, captured: Captured, x: Tensor, steps: int) -> Run:
                 slot.names = tuple(m for m, v in named if isinstance(v, Tensor)) if states else ()
             found.append(tuple(twin(x if image else x[t], *states))[: len(captured.output_names)])
             states = tuple(v for slot in twin.slots for v in slot.values if isinstance(v, Tensor))
-    together = {"mean": lambda y: y.mean(0), "sum": lambda y: y.sum(0), "last": lambda y: y[-1]}
-    join = together.get(captured.time_output, lambda y: y)
-    return Run(tuple(join(torch.stack(values)) for values in zip(*found, strict=True)))
+    stacked = (torch.stack(values) for values in zip(*found, strict=True))
+    return Run(tuple(over_time(y, kind) for y, kind in zip(stacked, captured.output_kinds, strict=True)))
 
 
 @contextmanager

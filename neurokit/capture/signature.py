@@ -66,6 +66,11 @@ class Signature:
         leaves = list(named_leaves(function(*args, **kwargs)))
         if not self._places:
             self._find_places([name for name, _ in leaves])
+        if max(self._places, default=0) >= len(leaves):
+            raise self._refusal(
+                f"it returns {len(leaves)} outputs here and {len(self._places)} elsewhere, as a list of steps does",
+                "return the steps as one tensor: torch.stack(outputs)",
+            )
         return tuple(leaves[place][1] for place in self._places)
 
     def _function(self) -> Any:

@@ -11,6 +11,7 @@ from spikingjelly.activation_based import functional
 from torch import nn
 
 from neurokit.capture.cells import REST, STATES, cell_kind, library_of, step_mode_of
+from neurokit.capture.resets import acting_on
 from neurokit.errors import InputError, ModelLoadError
 from neurokit.spec import TensorSpec, TimeInput
 
@@ -268,7 +269,7 @@ def _try(module: nn.Module, shape: tuple[int, ...], tensor: TensorSpec) -> _Tria
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(shape, generator=generator).to(device, getattr(torch, tensor.dtype))
     try:
-        with torch.no_grad():
+        with torch.no_grad(), acting_on(module):
             leaves = torch.utils._pytree.tree_leaves(module(x))
             trial.outputs = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     except Exception as error:

@@ -11,19 +11,22 @@ import torch
 from spikingjelly.activation_based import base, neuron
 from torch import Tensor, nn
 
-from neurokit.capture.cells import Cell, run_cell
+from neurokit.capture.cells import Cell, begin_again, run_cell
 from neurokit.capture.draws import Draws
 from neurokit.capture.foreign import adopt
 from neurokit.capture.hidden import Held, Place, start_of
 from neurokit.capture.hooks import private_hooks
 from neurokit.capture.looping import run_loop
 from neurokit.capture.neurons import Adapter, States, adapter_for, is_stateful, refuse
+from neurokit.capture.resets import acting_on_adopted
 from neurokit.capture.signature import Signature, named_leaves
 from neurokit.capture.slots import Order, Slot, Timeline
 from neurokit.capture.starts import begun, note_written
+from neurokit.capture.step_count import own_range
 from neurokit.errors import ModelLoadError, Unsupported, UnsupportedError
 from neurokit.neurons.loops import Loop
 from neurokit.neurons.stepwise import TENSOR, Step, stepwise
+from neurokit.over_time import of_each
 from neurokit.spec import ONE_GRAPH, GraphSpec, TensorSpec
 
 
@@ -80,6 +83,8 @@ def over_time(steps: Tensor, time_output: str) -> Tensor:
         return steps[-1]
     if time_output in ("mean", "sum"):
         return steps.mean(0) if time_output == "mean" else steps.sum(0)
+    if time_output == "max":
+        return steps.amax(0)
     return steps
 
 
@@ -131,10 +136,13 @@ class Twin(nn.Module):
         given = (x, *rest)[:count]
         self._load((x, *rest)[count:])
         self.timeline = Timeline(folded=self.time_input == "step", steps=1 if self.single else x.shape[0])
-        outputs = self._outputs(given)
-        if self.single and self.time_output == "sequence" and self.time_input != "step":
+        with acting_on_adopted(self.net), own_range(self.net):
+            outputs = self._outputs(given)
+        if self.single and self.time_input != "step":
             own = len(self.signature.output_names)  # behind them are declared states, which have no time
-            outputs = (*(value.squeeze(0) for value in outputs[:own]), *outputs[own:])
+            timed = (kind == "sequence" for kind in self.kinds())
+            pairs = zip(outputs[:own], timed, strict=True)
+            outputs = (*(value.squeeze(0) if each else value for value, each in pairs), *outputs[own:])
         states = self._states()
         return (*_distinct(outputs, (*given, *states)), *states)
 
@@ -152,7 +160,7 @@ class Twin(nn.Module):
             return call(given)
         lead = given[0].shape[:2]
         ys = (y.unflatten(0, (lead[0], lead[1])) for y in call([x.flatten(0, 1) for x in given]))
-        return tuple(over_time(y, self.time_output) for y in ys)
+        return tuple(over_time(y, kind) for y, kind in zip(ys, self.kinds(), strict=True))
 
     def _step_by_step(self, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Calls a step-wise forward once a step, as the user does, and hands on the states that the graph declares."""
@@ -164,8 +172,12 @@ class Twin(nn.Module):
             own = len(found) - len(states)
             steps.append(found[:own])
             states = found[own:]
-        outputs = (over_time(torch.stack(values), self.time_output) for values in zip(*steps, strict=True))
-        return (*outputs, *states)
+        stacked = (torch.stack(values) for values in zip(*steps, strict=True))
+        return (*(over_time(y, kind) for y, kind in zip(stacked, self.kinds(len(steps[0])), strict=True)), *states)
+
+    def kinds(self, count: int | None = None) -> tuple[str, ...]:
+        """Returns what each output is over time."""
+        return of_each(self.time_output, len(self.signature.output_names) if count is None else count)
 
     @property
     def _inputs(self) -> int:
@@ -258,9 +270,7 @@ class Twin(nn.Module):
         if not isinstance(module, base.MemoryModule):
             return
         if slot.forgotten:
-            if self.single:
-                raise UnsupportedError("its steps cannot be told apart", [_resets(slot)])
-            slot.values, slot.forgotten = slot.initial, False
+            begin_again(self, slot)
             return
         unknown = note_written(slot)
         if unknown and self.single and slot.calls == 1:
@@ -283,11 +293,6 @@ class Twin(nn.Module):
         if not slot.uniform or slot.adapter.why_not_dynamic:
             return _loop(slot, x_seq)
         return _stepwise(slot, x_seq)
-
-
-def _resets(slot: Slot) -> Unsupported:
-    why = "the module's forward resets it between two calls"
-    return Unsupported(slot.path, type(slot.module).__name__, why, "use the sequence form")
 
 
 def _sets(slot: Slot) -> Unsupported:

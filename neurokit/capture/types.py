@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from neurokit.dims import BATCH, Dim, Size, evaluate, names_in
 from neurokit.errors import InputError
-from neurokit.spec import ONE_GRAPH, Distribution, ModelSpec, StateSpec, TimeOutput
+from neurokit.over_time import of_each
+from neurokit.spec import ONE_GRAPH, Distribution, ModelSpec, StateSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -141,7 +142,8 @@ class Captured:
         neurons: Every neuron layer.
         calls: Module path of every neuron node of the graph, in order.
         output_names: Names of the outputs, in order.
-        time_output: What the outputs are over time ("sequence", "mean", "sum" or "last").
+        time_output: What the outputs are over time ("sequence", "mean", "sum", "last" or "max"); where they differ one
+            word an output (`neurokit.over_time`).
         reparameterisation: "merged", "kept" or "none": what became of re-parameterised branches.
         notes: What the user should know (hooks that were left out, ...).
         module: The functional twin that was traced (evaluation mode, on the CPU); never the user's own.
@@ -164,7 +166,7 @@ class Captured:
     neurons: tuple[NeuronInfo, ...]
     calls: tuple[str, ...]
     output_names: tuple[str, ...]
-    time_output: TimeOutput
+    time_output: str
     reparameterisation: Merged
     notes: tuple[str, ...]
     module: torch.nn.Module
@@ -220,6 +222,11 @@ class Captured:
     def spiking(self) -> bool:
         """Whether the model runs over time."""
         return self.time_steps is not None
+
+    @property
+    def output_kinds(self) -> tuple[str, ...]:
+        """What each output is over time."""
+        return of_each(self.time_output, len(self.output_names))
 
     @property
     def known_steps(self) -> int | None:

@@ -21,12 +21,14 @@ def heads(
     out: Annotated[
         Path | None, typer.Option("--out", help="TOML file to write: the heads, for export and score.")
     ] = None,
-    method: Annotated[str, typer.Option("--method", help="retrieval (AttentionInfluence).")] = "retrieval",
+    method: Annotated[str, typer.Option("--method", help="retrieval, zerotuning or act.")] = "retrieval",
     documents: Annotated[
         Path | None,
         typer.Option("--documents", help="JSONL with ids, and answer, label or choices; retrieval can draw its own."),
     ] = None,
-    share: Annotated[float | None, typer.Option("--share", help="Share of all heads, 0 to 1; default .05.")] = None,
+    share: Annotated[
+        float | None, typer.Option("--share", help="Share of all heads; default .05, .4 of gains.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of drawn documents.")] = 0,
     force: Force = False,
     as_json: Json = False,

@@ -11,6 +11,7 @@ from torch import Tensor
 from neurokit.capture.reference import record
 from neurokit.errors import Unsupported
 from neurokit.exact.dyadic import log2
+from neurokit.over_time import first_is_a_sequence
 from neurokit.tasks.choice import top1_agreement
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _run(captured: Captured, x: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...],
 
 def _agreement(captured: Captured, a: Tensor, b: Tensor, samples: int) -> float | None:
     """Returns the share of samples with the same strongest output (mean of the steps), where there are classes."""
-    if captured.spiking and captured.time_output == "sequence":
+    if captured.spiking and first_is_a_sequence(captured.time_output):
         a, b = a.mean(0), b.mean(0)
     if a.dim() != 2 or a.shape[0] != samples or a.shape[1] < 2:
         return None

@@ -22,6 +22,7 @@ from neurokit.errors import InputError
 from neurokit.exact.folded import Folded
 from neurokit.exact.quantise import Quantised, levels
 from neurokit.exact.rewrite import Plan
+from neurokit.over_time import first_is_a_sequence
 from neurokit.program.nodes import aten
 
 _DECAY = 1e-4
@@ -155,4 +156,4 @@ def logits(run: Any, captured: Captured, x: Tensor) -> Tensor:
     given = x.transpose(0, 1).contiguous() if timed else x
     outputs = run.run(given, *captured.initial_states(len(x)))
     scores = outputs[0] if isinstance(outputs, list | tuple) else outputs
-    return scores.mean(0) if captured.spiking and captured.time_output == "sequence" else scores
+    return scores.mean(0) if captured.spiking and first_is_a_sequence(captured.time_output) else scores

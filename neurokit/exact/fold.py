@@ -290,8 +290,8 @@ class _Folder:
             self._settle(node)
             arguments, factor = list(node.args), ONE
         changed: dict[str, Any] = {}
-        for name in ("v_threshold", "v_reset"):
-            old = arguments[places[name]]
+        for name in ("v_threshold", "v_reset", "v_subtract"):
+            old = arguments[places[name]] if places[name] < len(arguments) else None
             if old is not None:
                 changed[name] = snap(Fraction(old) / factor)  # type: ignore[arg-type]
                 arguments[places[name]] = changed[name]

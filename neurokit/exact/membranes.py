@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from neurokit.exact.dyadic import ANY, is_power_of_two, lowest_bit, lowest_bit_of
+from neurokit.neurons.dynamics import subtracted
 
 LIMIT = 24
 
@@ -109,6 +110,7 @@ class _State:
     def __init__(self, op: str, settings: dict[str, Any], high: Tensor, low: Tensor, grid: Tensor, v0: Tensor) -> None:
         self.op, self.hard = op, settings["v_reset"] is not None
         self.threshold = float(settings["v_threshold"])
+        self.drop = float(subtracted(settings))
         self.rest = float(settings["v_reset"]) if self.hard else 0.0
         self.decay = 0.0 if op == "if_" else 1.0 / settings["tau"] if op == "lif" else float(settings["decay"])
         self.decay_input = bool(settings.get("decay_input", False))
@@ -116,7 +118,7 @@ class _State:
         start = v0.double().expand_as(high)
         self.v = (start, start)
         self.grid = lowest_bit(start)
-        self.constant = lowest_bit_of(self.rest) if self.hard else lowest_bit_of(self.threshold)
+        self.constant = lowest_bit_of(self.rest) if self.hard else lowest_bit_of(self.drop)
         self.grid = torch.minimum(self.grid, torch.full_like(grid, self.constant))
         self.settled = False
         self.finest, self.largest = float(self.grid.min()), float(start.abs().max()) if start.numel() else 0.0
@@ -134,10 +136,11 @@ class _State:
             top = torch.where(fires, torch.full_like(h_high, max(self.threshold, self.rest)), h_high)
             bottom = torch.where(fires, h_low.clamp_max(self.rest), h_low)
         else:
-            top = torch.where(
-                fires, torch.maximum(h_high - self.threshold, torch.full_like(h_high, self.threshold)), h_high
-            )
-            bottom = h_low.clamp_max(0.0) if self.threshold > 0 else h_low - abs(self.threshold)
+            most = torch.maximum(h_high - self.drop, torch.full_like(h_high, self.threshold))
+            top = torch.where(fires, most, h_high)
+            # A membrane that fires is at the threshold at least: it falls no lower than what is left of that.
+            least = self.threshold - self.drop
+            bottom = h_low.clamp_max(least) if self.threshold > 0 else h_low - abs(self.drop)
             top = torch.maximum(top, bottom)
         self.v = (torch.maximum(top, before[0]), torch.minimum(bottom, before[1]))
         self.grid = torch.minimum(torch.minimum(grid, self.grid), torch.full_like(grid, self.constant))

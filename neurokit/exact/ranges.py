@@ -161,7 +161,7 @@ class Ranges(Walker):
         x, v0 = args[0], args[1]
         index = self._neurons[self.node.name]
         op = nodes.NEURONS[target]
-        settings = {name: args[place] for name, place in nodes.PLACES[op].items()}
+        settings = {name: args[place] for name, place in nodes.PLACES[op].items() if place < len(args)}
         if isinstance(x, Unknown):
             self.found.append(Finding(self.node.name, index, "inexact", math.inf, why="its input is rounded"))
             steps = self._steps

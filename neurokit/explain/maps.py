@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
 from neurokit.errors import Unsupported, UnsupportedError
+from neurokit.over_time import first_is_a_sequence
 from neurokit.program.nodes import hint
 from neurokit.program.ops import Kind, is_kind
 
@@ -94,7 +95,7 @@ def tapped(captured: Captured) -> Tapped:
             tap.batch = batch
         y = program(x, *captured.initial_states(batch))
         y = y[0] if isinstance(y, tuple | list) else y
-        return y.mean(0) if captured.time_output == "sequence" and captured.spiking else y
+        return y.mean(0) if captured.spiking and first_is_a_sequence(captured.time_output) else y
 
     return Tapped(scores, taps[last], taps[shown], _path(shown), _size(shown)[0], _size(last)[0])
 

@@ -11,7 +11,7 @@ from neurokit.heads.documents import Document, read_documents
 from neurokit.heads.retrieval import SHARE, HeadScores, retrieval_scores
 from neurokit.spec import ModelSpec
 
-METHODS = ("retrieval",)
+METHODS = ("retrieval", "zerotuning", "act")
 
 
 def find_heads(
@@ -26,7 +26,9 @@ def find_heads(
 
     Args:
         spec: A decoder of softmax attention.
-        method: "retrieval": heads whose largest weight lies on the token that comes next (AttentionInfluence).
+        method: "retrieval": heads whose largest weight lies on the token that comes next (AttentionInfluence);
+            "zerotuning" and "act": heads that gain when they are calibrated (`neurokit.heads.calibrated`), by labels
+            where every document has one, else by the entropy of the next token.
         documents: Texts, or a JSONL file of them; default is key-value questions in random tokens.
         share: Share of all heads that is chosen; default .05.
         seed: Seed of the default documents.
@@ -40,9 +42,16 @@ def find_heads(
     """
     if method not in METHODS:
         raise InputError(f"method is {method!r}", expected="one of " + ", ".join(METHODS))
-    share = SHARE if share is None else share
-    if not 0 < share <= 1:
+    if share is not None and not 0 < share <= 1:
         raise InputError(f"share is {share}", expected="a number above 0, up to 1")
+    if method != "retrieval":
+        from neurokit.heads.calibrated import CHOSEN, profile_heads
+
+        given = _read(spec, documents)
+        if given is None:
+            raise InputError(f"method {method} without documents", expected="documents, with labels or not")
+        return profile_heads(spec, method, given, share=CHOSEN if share is None else share)
+    share = SHARE if share is None else share
     if spec.scorer is None:
         raise UnsupportedError(
             f"model {spec.name!r} has no query heads to choose from",

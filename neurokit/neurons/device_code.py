@@ -46,12 +46,16 @@ class NeuronCall:
             settings: What else a kernel is compiled for: the fields after `decay_input`.
 
         Raises:
-            InputError: If a parameter differs by channel: a kernel is compiled for one number each.
+            InputError: If a parameter differs by channel, or its reset subtracts another number than its threshold: a
+                kernel is compiled for one number each.
         """
         if not parameters.scalar:
             raise InputError(
                 "a compiled neuron has parameters that differ by channel", expected="one number for the layer"
             )
+        if parameters.v_subtract is not None:
+            what = "a compiled neuron subtracts another number than its threshold"
+            raise InputError(what, expected="a soft reset by the threshold, or a hard one")
         given: Any = parameters
         return cls(given.op, given.leak, given.v_threshold, given.v_reset, given.decay_input, **settings)
 

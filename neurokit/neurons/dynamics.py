@@ -8,7 +8,7 @@ charged membrane `h`:
     plif    h = v + (x - (v - r)) * decay   (decay_input)      h = v - (v - r) * decay + x   (else)
     s = 1 if h >= threshold else 0
     v' = r where s, else h      (hard reset: v_reset is a number)
-    v' = h - s * threshold      (soft reset: v_reset is None)
+    v' = h - s * subtract       (soft reset: v_reset is None; subtract is the threshold where nothing else is given)
 
 The order of the floating-point operations is SpikingJelly 2.0's (`_ops/*/reference.py`), so that equal inputs give
 equal bits.
@@ -53,9 +53,15 @@ def charge(op: str, v: Any, x: Any, parameters: Mapping[str, Any]) -> Any:
     return charge_plif(v, x, parameters["decay"], *tail)
 
 
+def subtracted(parameters: Mapping[str, Any]) -> Any:
+    """Returns what a soft reset subtracts: the threshold, unless `v_subtract` says otherwise."""
+    given = parameters.get("v_subtract")
+    return parameters["v_threshold"] if given is None else given
+
+
 def after_spike(h: Any, spike: Any, parameters: Mapping[str, Any]) -> Any:
     """Returns the membrane after firing, for a spike of 0 or 1 in the dtype of `h`."""
     v_reset = parameters["v_reset"]
     if v_reset is None:
-        return h - spike * parameters["v_threshold"]
+        return h - spike * subtracted(parameters)
     return spike * v_reset + (1.0 - spike) * h

@@ -7,6 +7,7 @@ equations. `lif` divides where `plif` multiplies: for a tau that is no power of 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,15 +19,22 @@ from neurokit.neurons.dynamics import charge_if, charge_lif, charge_plif
 NAMESPACE = "neurokit"
 
 
-def reset(h: Tensor, spike: Tensor, v_threshold: float, v_reset: float | None) -> Tensor:
+def reset(
+    h: Tensor, spike: Tensor, v_threshold: float, v_reset: float | None, v_subtract: float | None = None
+) -> Tensor:
     """Returns the membrane after firing."""
     if v_reset is None:
-        return h - spike * v_threshold
+        return h - spike * (v_threshold if v_subtract is None else v_subtract)
     return torch.where(spike.bool(), torch.full_like(h, v_reset), h)
 
 
 def _unroll(
-    x_seq: Tensor, v0: Tensor, charge: Callable[[Tensor, Tensor], Tensor], v_threshold: float, v_reset: float | None
+    x_seq: Tensor,
+    v0: Tensor,
+    charge: Callable[[Tensor, Tensor], Tensor],
+    v_threshold: float,
+    v_reset: float | None,
+    v_subtract: float | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Runs the steps one after the other; returns spikes `[T, ...]`, the last membrane and all charged ones."""
     if x_seq.shape[1:] != v0.shape:
@@ -38,7 +46,7 @@ def _unroll(
     for x in x_seq.to(v0.dtype):
         h = charge(v, x)
         spike = (h >= v_threshold).to(v0.dtype)
-        v = reset(h, spike, v_threshold, v_reset)
+        v = reset(h, spike, v_threshold, v_reset, v_subtract)
         spikes.append(spike.to(x_seq.dtype))
         charged.append(h)
     if not spikes:
@@ -55,6 +63,7 @@ def if_(
     surrogate: str,
     alpha: float,
     detach_reset: bool,
+    v_subtract: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Integrate-and-fire over time.
 
@@ -62,15 +71,16 @@ def if_(
         x_seq: Input current, `[T, ...]`.
         v0: Membrane before the first step, `[...]`; its dtype is the one the membrane is computed in.
         v_threshold: Firing threshold; a membrane equal to it fires.
-        v_reset: Potential after a spike (hard reset), or None to subtract the threshold (soft reset).
+        v_reset: Potential after a spike (hard reset), or None to subtract (soft reset).
         surrogate: Name of the surrogate gradient ("sigmoid", "atan", "triangle"), or "none".
         alpha: Slope of the surrogate.
         detach_reset: Whether the gradient stops at the reset.
+        v_subtract: What a soft reset subtracts; default is the threshold.
 
     Returns:
         Spikes `[T, ...]` in the dtype of `x_seq`, and the membrane after the last step.
     """
-    spikes, v, _ = _unroll(x_seq, v0, charge_if, v_threshold, v_reset)
+    spikes, v, _ = _unroll(x_seq, v0, charge_if, v_threshold, v_reset, v_subtract)
     return spikes, v
 
 
@@ -85,9 +95,11 @@ def lif(
     surrogate: str,
     alpha: float,
     detach_reset: bool,
+    v_subtract: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Leaky integrate-and-fire over time; `tau` in time steps, everything else as in `if_`."""
-    spikes, v, _ = _unroll(x_seq, v0, lambda v, x: charge_lif(v, x, tau, v_reset, decay_input), v_threshold, v_reset)
+    charge = partial(charge_lif, **{"tau": tau, "v_reset": v_reset, "decay_input": decay_input})
+    spikes, v, _ = _unroll(x_seq, v0, charge, v_threshold, v_reset, v_subtract)
     return spikes, v
 
 
@@ -102,9 +114,11 @@ def plif(
     surrogate: str,
     alpha: float,
     detach_reset: bool,
+    v_subtract: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """LIF whose decay 1/tau is a scalar tensor (SpikingJelly's `sigmoid(w)`); else as `lif`."""
-    spikes, v, _ = _unroll(x_seq, v0, lambda v, x: charge_plif(v, x, decay, v_reset, decay_input), v_threshold, v_reset)
+    charge = partial(charge_plif, **{"decay": decay, "v_reset": v_reset, "decay_input": decay_input})
+    spikes, v, _ = _unroll(x_seq, v0, charge, v_threshold, v_reset, v_subtract)
     return spikes, v
 
 
@@ -157,42 +171,35 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 def _backward_if(ctx: Any, g_spikes: Tensor, g_v: Tensor) -> tuple[Any, ...]:
     x_seq, v0 = ctx.saved_tensors
-    v_threshold, v_reset, surrogate, alpha, detach_reset = ctx.settings
-    gx, gv0 = _through_time(
-        x_seq, v0, g_spikes, g_v, charge_if, (1.0, 1.0), v_threshold, v_reset, surrogate, alpha, detach_reset
-    )[:2]
-    return gx, gv0, None, None, None, None, None
+    gx, gv0 = _through_time(x_seq, v0, g_spikes, g_v, charge_if, (1.0, 1.0), *ctx.settings)[:2]
+    return gx, gv0, *[None] * len(ctx.settings)
 
 
 def _backward_lif(ctx: Any, g_spikes: Tensor, g_v: Tensor) -> tuple[Any, ...]:
     x_seq, v0 = ctx.saved_tensors
-    tau, v_threshold, v_reset, decay_input, surrogate, alpha, detach_reset = ctx.settings
+    tau, v_threshold, v_reset, decay_input, *rest = ctx.settings
 
     def charge(v: Tensor, x: Tensor) -> Tensor:
         return charge_lif(v, x, tau, v_reset, decay_input)
 
     slopes = (1.0 - 1.0 / tau, 1.0 / tau if decay_input else 1.0)
-    gx, gv0 = _through_time(
-        x_seq, v0, g_spikes, g_v, charge, slopes, v_threshold, v_reset, surrogate, alpha, detach_reset
-    )[:2]
-    return gx, gv0, None, None, None, None, None, None, None
+    gx, gv0 = _through_time(x_seq, v0, g_spikes, g_v, charge, slopes, v_threshold, v_reset, *rest)[:2]
+    return gx, gv0, *[None] * len(ctx.settings)
 
 
 def _backward_plif(ctx: Any, g_spikes: Tensor, g_v: Tensor) -> tuple[Any, ...]:
     x_seq, v0, decay = ctx.saved_tensors
-    v_threshold, v_reset, decay_input, surrogate, alpha, detach_reset = ctx.settings
+    v_threshold, v_reset, decay_input, *settings = ctx.settings
     rest = 0.0 if v_reset is None else v_reset
 
     def charge(v: Tensor, x: Tensor) -> Tensor:
         return charge_plif(v, x, decay, v_reset, decay_input)
 
     slopes = (1.0 - decay, decay if decay_input else 1.0)
-    gx, gv0, gh, before = _through_time(
-        x_seq, v0, g_spikes, g_v, charge, slopes, v_threshold, v_reset, surrogate, alpha, detach_reset
-    )
+    gx, gv0, gh, before = _through_time(x_seq, v0, g_spikes, g_v, charge, slopes, v_threshold, v_reset, *settings)
     drive = (x_seq - (before - rest)) if decay_input else -(before - rest)
     g_decay = (gh * drive).sum().reshape(decay.shape).to(decay.dtype)
-    return gx, gv0, g_decay, None, None, None, None, None, None
+    return gx, gv0, g_decay, *[None] * len(ctx.settings)
 
 
 def _through_time(
@@ -207,14 +214,16 @@ def _through_time(
     surrogate: str,
     alpha: float,
     detach_reset: bool,
+    v_subtract: float | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Back-propagation through time; recomputes the charged membrane instead of having stored it.
 
     `slopes` are dh/dv and dh/dx. Returns the gradients of x_seq, v0 and h, and the membrane before each step.
     """
-    spikes, _, charged = _unroll(x_seq, v0, charge, v_threshold, v_reset)
+    spikes, _, charged = _unroll(x_seq, v0, charge, v_threshold, v_reset, v_subtract)
+    subtract = v_threshold if v_subtract is None else v_subtract
     spikes = spikes.to(v0.dtype)
-    after = torch.stack([reset(h, s, v_threshold, v_reset) for h, s in zip(charged, spikes, strict=True)])
+    after = torch.stack([reset(h, s, v_threshold, v_reset, v_subtract) for h, s in zip(charged, spikes, strict=True)])
     before = torch.cat([v0.unsqueeze(0), after[:-1]])
     gh = torch.empty_like(charged)
     carry = torch.zeros_like(v0) if g_v is None else g_v
@@ -222,7 +231,7 @@ def _through_time(
         slope = surrogate_gradient(charged[t] - v_threshold, surrogate, alpha)
         dv_dh = torch.ones_like(slope) if v_reset is None else 1.0 - spikes[t]
         if not detach_reset:
-            dv_dh = dv_dh + slope * (-v_threshold if v_reset is None else v_reset - charged[t])
+            dv_dh = dv_dh + slope * (-subtract if v_reset is None else v_reset - charged[t])
         gh[t] = carry * dv_dh + (0.0 if g_spikes is None else g_spikes[t].to(v0.dtype) * slope)
         carry = gh[t] * slopes[0]
     return (gh * slopes[1]).to(x_seq.dtype), carry, gh, before

@@ -15,7 +15,8 @@ from neurokit.neurons import dynamics
 #: One number for a whole layer, or an array that broadcasts against one sample: `[C, 1, 1]` for one a channel.
 Number = float | NDArray[np.floating[Any]]
 
-_TAIL = ("surrogate", "alpha", "detach_reset")
+_TRAINING = ("surrogate", "alpha", "detach_reset")
+_TAIL = (*_TRAINING, "v_subtract")
 #: Arguments of each neuron operation after its input and membrane, in order (neurokit/neurons/ops.py).
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "if_": ("v_threshold", "v_reset", *_TAIL),
@@ -37,6 +38,8 @@ class NeuronParameters:
         surrogate: Name of the surrogate gradient, or "none".
         alpha: Its slope.
         detach_reset: Whether the gradient stops at the reset.
+        v_subtract: What a soft reset subtracts, or None for the threshold. A neuron that resets one step late, as
+            snnTorch's do, subtracts before the leak: threshold / beta after it.
     """
 
     op: str
@@ -47,6 +50,7 @@ class NeuronParameters:
     surrogate: str = "none"
     alpha: float = 1.0
     detach_reset: bool = False
+    v_subtract: float | None = None
 
     @classmethod
     def from_arguments(cls, op: str, given: Sequence[Any]) -> NeuronParameters:
@@ -93,7 +97,9 @@ class NeuronParameters:
 
     def listed(self) -> dict[str, Any]:
         """Returns what a manifest lists."""
-        made: dict[str, Any] = {name: getattr(self, name) for name in ("v_threshold", "v_reset", *_TAIL)}
+        made: dict[str, Any] = {name: getattr(self, name) for name in ("v_threshold", "v_reset", *_TRAINING)}
+        if self.v_subtract is not None:
+            made["v_subtract"] = self.v_subtract
         if self.op != "if_":
             made["decay_input"] = self.decay_input
         if self.op == "plif":
@@ -107,7 +113,7 @@ class NeuronParameters:
 
     def after_spike(self, h: Any, spike: Any) -> Any:
         """Returns the membrane after firing, for a spike of 0 or 1 in the dtype of `h`."""
-        return dynamics.after_spike(h, spike, {"v_reset": self.v_reset, "v_threshold": self.v_threshold})
+        return dynamics.after_spike(h, spike, vars(self))
 
 
 def _number(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neurokit.errors import ArtifactError
+from neurokit.over_time import batch_axes
 from neurokit.parity.forcing import in_bounds
 from neurokit.parity.free_run import own_spikes
 
@@ -156,8 +157,9 @@ class _Batch:
 
     def _part(self, run: Run, index: int, count: int) -> Run:
         """Returns the part of a run of `count` samples that belongs to one of them."""
-        axis = 1 if self.vectors.time_output == "sequence" else 0
-        return [_sample(y, axis, index, count) for y in run[0]], [_sample(s, 1, index, count) for s in run[1]]
+        axes = batch_axes(self.vectors.time_output, len(run[0]))
+        outputs = [_sample(y, axis, index, count) for y, axis in zip(run[0], axes, strict=True)]
+        return outputs, [_sample(s, 1, index, count) for s in run[1]]
 
 
 def _same_bits(run: Run, other: Run) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neurokit.errors import ArtifactError
+from neurokit.over_time import of_each
 from neurokit.parity.forcing import in_bounds
 from neurokit.parity.free_run import own_spikes
 
@@ -52,8 +53,9 @@ def judge_longer(probe: Probe, vectors: Vectors, keeps_more: bool = False) -> li
     )
     if keeps_more or not local:
         return [f"over {steps} steps, {fault}" for fault in faults]
-    for y, (name, wanted) in zip(outputs, vectors.outputs.items(), strict=True):
-        again = {"sequence": np.concatenate((wanted, wanted)), "sum": 2 * wanted}.get(vectors.time_output, wanted)
+    kinds = of_each(vectors.time_output, len(vectors.outputs))
+    for y, kind, (name, wanted) in zip(outputs, kinds, vectors.outputs.items(), strict=True):
+        again = np.concatenate((wanted, wanted)) if kind == "sequence" else 2 * wanted if kind == "sum" else wanted
         if name not in vectors.carried and not in_bounds(y, again, 2.0 * bounds[name]):
             faults.append(f"output {name!r} is not what the reference's spikes lead to")
     return [f"over {steps} steps, {fault}" for fault in faults]

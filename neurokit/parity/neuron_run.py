@@ -141,9 +141,10 @@ def _followed(
     kept = max(abs(1.0 - leak), 0.0)
     charged, bound = np.empty(current.shape), np.empty(current.shape)
     v, carried = start.astype(np.float64), np.zeros(start.shape)
+    level = max(abs(parameters["v_threshold"]), abs(dynamics.subtracted(parameters)))
     for t, x in enumerate(current.astype(np.float64)):
         charged[t] = h = dynamics.charge(op, v, x, parameters)
-        scale = np.abs(h) + np.abs(v) + np.abs(x) + abs(parameters["v_threshold"])
+        scale = np.abs(h) + np.abs(v) + np.abs(x) + level
         carried = kept * carried + 8.0 * unit * scale
         bound[t] = carried
         v = dynamics.after_spike(h, spikes[t].astype(np.float64), parameters)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurokit.neurons import dynamics
 from neurokit.parity.calls import make_calls
 from neurokit.parity.record_covering import analysed, calls_of_layers, record_coverings
 from neurokit.parity.record_text import make_text
@@ -192,8 +193,9 @@ def membrane_bound(op: str, parameters: dict[str, Any], x: np.ndarray, charged: 
     gain = leak if op != "if_" and parameters["decay_input"] else 1.0
     carried = np.zeros_like(error[0], dtype=np.float64) if len(error) else np.zeros(())
     worst = 0.0
+    level = max(abs(parameters["v_threshold"]), abs(dynamics.subtracted(parameters)))
     for t in range(x.shape[0]):
-        size = np.abs(charged[t]).astype(np.float64) + np.abs(x[t]).astype(np.float64) + abs(parameters["v_threshold"])
+        size = np.abs(charged[t]).astype(np.float64) + np.abs(x[t]).astype(np.float64) + level
         carried = (1.0 - leak) * carried + gain * error[t] + 6.0 * unit * size
         worst = max(worst, float(carried.max(initial=0.0)))
     return worst

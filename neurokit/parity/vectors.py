@@ -12,6 +12,7 @@ import numpy as np
 
 from neurokit.errors import UNREADABLE, ArtifactError
 from neurokit.neurons import dynamics
+from neurokit.over_time import batch_axes
 from neurokit.parity.calls import Call
 from neurokit.parity.covering import Cover, Covering, Output
 from neurokit.parity.steps import OP, Steps
@@ -103,7 +104,7 @@ class Vectors:
         output_bounds: Absolute rounding bound of each output, given the reference's spikes.
         layers: Every neuron layer, in the order of execution.
         time_input: What the lowered sequence form takes ("sequence" or "image").
-        time_output: What the outputs are over time.
+        time_output: What the outputs are over time (`neurokit.over_time`).
         seed: Seed of the input.
         notes: What the reference check found.
         coverings: What the reference made of coverage stimuli; empty where those were not run.
@@ -150,7 +151,7 @@ class Vectors:
     @property
     def batch(self) -> int:
         """Number of samples B."""
-        return int(next(iter(self.outputs.values())).shape[1 if self.time_output == "sequence" else 0])
+        return int(next(iter(self.outputs.values())).shape[batch_axes(self.time_output, 1)[0]])
 
     def save(self, path: Path) -> None:
         """Writes everything to one .npz file, spikes as packed bits."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.errors import InputError
+from neurokit.over_time import batch_axes
 from neurokit.parity.free_run import own_spikes
 from neurokit.reports import WayParity
 
@@ -51,20 +52,20 @@ def run_every_way(artifact: Artifact, vectors: Vectors, probe: Callable[..., Any
         )
     vectors = first_probe.restrict(vectors)
     axis = 0 if vectors.time_input == "image" else 1
-    out_axis = 1 if vectors.time_output == "sequence" else 0
+    out_axes = batch_axes(vectors.time_output, len(vectors.outputs))
     fixed = artifact.manifest.options.get("batch")
     batches = (fixed,) if isinstance(fixed, int) else BATCHES
     samples = [_shifted(vectors.feeds, shift, axis) for shift in range(max(batches))]
     alone = probe(level=0, threads=1)
-    references = [_kept(vectors, out_axis)]
-    references += [_alone(alone, sample, fixed, axis, out_axis) for sample in samples[1:]]
+    references = [_kept(vectors, out_axes)]
+    references += [_alone(alone, sample, fixed, axis, out_axes) for sample in samples[1:]]
     ways = []
     for level, threads in itertools.product(LEVELS, THREADS):
         opened = probe(level=level, threads=threads)
         for batch in batches:
             feeds = _together(samples[:batch], axis)
             found = opened.free(feeds)
-            way = _compare(level, threads, batch, found, references, out_axis)
+            way = _compare(level, threads, batch, found, references, out_axes)
             if way.flips and opened.can_force():
                 way = replace(way, judged=True, fault=_unexplained(opened, vectors, feeds, found))
             ways.append(way)
@@ -78,8 +79,8 @@ def _unexplained(probe: Any, vectors: Vectors, feeds: Feeds, found: Run) -> str:
     return faults[0] if faults else ""
 
 
-def _kept(vectors: Vectors, out_axis: int) -> Run:
-    outputs = [value.take([0], out_axis) for value in vectors.outputs.values()]
+def _kept(vectors: Vectors, out_axes: Sequence[int]) -> Run:
+    outputs = [value.take([0], axis) for value, axis in zip(vectors.outputs.values(), out_axes, strict=True)]
     return outputs, [layer.spikes.take([0], 1) for layer in vectors.layers]
 
 
@@ -95,13 +96,16 @@ def _together(samples: Sequence[Feeds], axis: int) -> Feeds:
     return {n: np.ascontiguousarray(np.concatenate([feeds[n] for feeds in samples], axis)) for n in samples[0]}
 
 
-def _alone(probe: Any, sample: Feeds, fixed: Any, axis: int, out_axis: int) -> Run:
+def _alone(probe: Any, sample: Feeds, fixed: Any, axis: int, out_axes: Sequence[int]) -> Run:
     """Runs one sample; where the batch is fixed, among copies of itself."""
     outputs, spikes = probe.free(_together([sample] * (fixed if isinstance(fixed, int) else 1), axis))
-    return [value.take([0], out_axis) for value in outputs], [value.take([0], 1) for value in spikes]
+    first = [value.take([0], axis) for value, axis in zip(outputs, out_axes, strict=True)]
+    return first, [value.take([0], 1) for value in spikes]
 
 
-def _compare(level: int, threads: int, batch: int, found: Run, references: list[Run], out_axis: int) -> WayParity:
+def _compare(
+    level: int, threads: int, batch: int, found: Run, references: list[Run], out_axes: Sequence[int]
+) -> WayParity:
     flips = decisions = 0
     equal, error = True, 0.0
     for index in range(batch):
@@ -109,8 +113,8 @@ def _compare(level: int, threads: int, batch: int, found: Run, references: list[
         for value, wanted in zip(found[1], spikes, strict=True):
             decisions += wanted.size
             flips += int((value.take([index], 1).reshape(wanted.shape) != wanted).sum())
-        for value, wanted in zip(found[0], outputs, strict=True):
-            mine = value.take([index], out_axis)
+        for value, wanted, axis in zip(found[0], outputs, out_axes, strict=True):
+            mine = value.take([index], axis)
             equal = equal and np.array_equal(mine, wanted)
             norm = float(np.linalg.norm(wanted.astype(np.float64))) or 1.0
             error = max(error, float(np.linalg.norm(mine.astype(np.float64) - wanted)) / norm)

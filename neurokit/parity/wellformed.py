@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.errors import ArtifactError, NeurokitError, damaged
+from neurokit.over_time import is_known
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
     from neurokit.parity.vectors import LayerVector, Vectors
 
 _MOST_BYTES = 2**33  # of all arrays, unpacked
-_TIMES = ("sequence", "mean", "sum", "last", "auto")
 
 
 def check_archive(path: Path) -> None:
@@ -48,7 +48,7 @@ def check_vectors(vectors: Vectors, artifact: Artifact) -> None:
 
 
 def _fault(vectors: Vectors, manifest: Any) -> str:
-    if vectors.time_input not in ("sequence", "image") or vectors.time_output not in _TIMES:
+    if vectors.time_input not in ("sequence", "image") or not is_known(vectors.time_output):
         return f"take {vectors.time_input!r} and give {vectors.time_output!r} over time"
     if len(manifest.graphs) > 1 or vectors.calls:
         return _neuron_fault(vectors, manifest)

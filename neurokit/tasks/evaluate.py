@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.data.labelled import Labelled
+from neurokit.over_time import first_is_a_sequence
 from neurokit.tasks.scoring import Layout, Port, Run, every_graph, feeds_of, predictions, scores, task_named
 from neurokit.tasks.task import Task
 
@@ -86,7 +87,7 @@ def _layout(captured: Captured, options: Mapping[str, Any]) -> Layout:
         for port in part.spec.inputs
         if not port.source
     }
-    over_time = captured.spiking and captured.time_output == "sequence"
+    over_time = captured.spiking and first_is_a_sequence(captured.time_output)
     return Layout(tuple(ports.values()), _steps(captured), True, over_time, _batch(captured, options))
 
 

@@ -13,6 +13,7 @@ from torch.fx import Graph, Node
 
 from neurokit.capture.rolling.loop_call import LoopCall
 from neurokit.capture.rolling.roll import Rolled
+from neurokit.over_time import joined
 
 
 class OneCall:
@@ -55,13 +56,13 @@ class OneStep(Rolled):
         super().__init__(owner, program, graph)
         self._given |= set(names)
         self._inputs, self._outputs = inputs, outputs
-        self.per_step = False  # whether outputs have a time axis
+        self.per_step = (False,) * outputs  # whether each output has a time axis
 
     def forward(self, x: Any, *rest: Tensor) -> tuple[Tensor, ...]:
         """Runs one step."""
         given = [*(x if isinstance(x, tuple | list) else (x,)), *rest]
         made = super().forward(tuple(value.unsqueeze(0) for value in given[: self._inputs]), *given[self._inputs :])
-        outputs = [y.squeeze(0) if self.per_step else y for y in made[: self._outputs]]
+        outputs = [y.squeeze(0) if timed else y for y, timed in zip(made, self.per_step, strict=False)]
         return (*(y.clone() for y in outputs), *(state.clone() for state in made[self._outputs :]))
 
 
@@ -101,18 +102,21 @@ def _open(graph: Graph, carried: Mapping[Node, Sequence[int]]) -> list[str]:
 
 
 def together(outputs: Sequence[Sequence[Tensor]], whole: Sequence[Tensor]) -> str:
-    """Returns what the outputs of a whole run are of those of its steps: "mean", "sum", "last", "sequence" or ""."""
+    """Returns what the outputs of a whole run are of those of its steps (`neurokit.over_time`), or ""."""
     stacked = [torch.stack(values) for values in zip(*outputs, strict=True)]
     ways = {
         "sequence": lambda y: y.squeeze(1),
         "mean": lambda y: y.mean(0),
         "sum": lambda y: y.sum(0),
         "last": lambda y: y[-1],
+        "max": lambda y: y.amax(0),
     }
-    for name, way in ways.items():
-        made = [way(y) for y in stacked]
-        if all(
-            a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(made, whole, strict=True)
-        ):
-            return name
-    return ""
+    kinds = [
+        next((name for name, way in ways.items() if _close(way(steps), all_steps)), "")
+        for steps, all_steps in zip(stacked, whole, strict=True)
+    ]
+    return joined(kinds) if all(kinds) else ""
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5)

@@ -162,7 +162,7 @@ def test_the_state_that_a_forward_asks_for_at_its_start_is_the_one_that_the_prog
         second, _ = run(X[3:], mem)
         expected = net(X)
     assert torch.equal(torch.cat([first, second]), expected)
-    assert captured.retrace(form="step").states[0].name == "lif_mem"
+    assert captured.retrace(form="step").states[0].name == "lif_v"
 
 
 class Tutorial(nn.Module):

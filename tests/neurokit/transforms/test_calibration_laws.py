@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurokit.attention.calibration import View, added, calibrated, change_of, masses_of, merged, plain_view, weigh
+from neurokit.attention.rescale import rescaled
 from neurokit.transforms.act import ACT
 from neurokit.transforms.gift import GIFT
 from neurokit.transforms.var import VAR
@@ -154,3 +155,22 @@ def test_a_mass_is_a_log_sum_exp():
     wanted = (scores[..., [2, 5]].logsumexp(-1) - scores.logsumexp(-1)).exp()
     assert isinstance(seen, View)
     assert (masses_of(weights, sets)[..., 0] - wanted).abs().max() < 1e-12
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.sets(st.integers(0, 11), min_size=1, max_size=3), number(0.0, 1.0))
+def test_few_keys_are_rescaled_in_attention_that_is_there(seed, keys, beta):
+    made = ACT(((1, None),), beta, 0.1)
+    weights, seen, (q, k, v) = call(made, seed=seed, kind=torch.float64)
+    at = sorted(keys)
+    seen.memory["act_sink"][:, :, at] = 1
+    seen = replace(seen, begins=torch.tensor([False]))
+    k, v = (x.repeat_interleave(HEADS // GROUPS, 1) for x in (k, v))
+    wanted = weigh(weights, change_of(made, seen, weights, 1)) @ v
+    lse = scores_of(q, k[:, ::2]).masked_fill(~seen.visible, float("-inf")).logsumexp(-1)
+
+    def factor(mass):
+        return torch.where(mass < 1 - 1e-12, beta * (1 - mass) / (1 - beta * mass).clamp_min(1e-15), 1.0)
+
+    found = rescaled(weights @ v, lse, q, k[:, :, at], v[:, :, at], seen.visible[..., at], factor)
+    assert (found - wanted).abs().max() < 1e-6
