@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 from itertools import pairwise
@@ -22,10 +23,10 @@ from neurokit.export.c.helpers import helper_text
 from neurokit.export.c.parts import Buffer, plan
 from neurokit.target import LowerOptions, check_request
 
-from ...neurokit.exact.nets import NEURONS, make_net
+from ...neurokit.exact.nets import BLOCKS, NEURONS, make_net
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
-X = torch.rand(3, 2, 2, 6, 6, generator=torch.Generator().manual_seed(1))
+X = torch.rand(3, 2, 2, 4, 4, generator=torch.Generator().manual_seed(1))
 
 
 class Cnn(nn.Module):
@@ -51,8 +52,8 @@ IMAGES = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(2))
 
 @pytest.fixture(scope="module")
 def spiking(tmp_path_factory):
-    """Leaky and not, hard and soft resets, shortcuts and pooling; membranes in whole numbers and in float32."""
-    made = nk.exact(nk.capture(make_net(["residual", "average pool 2", "strided"], NEURONS["if soft"]), X), X)
+    """Leaky neurons with a soft reset, a shortcut and pooling; membranes in whole numbers."""
+    made = nk.exact(nk.capture(make_net(["residual", "average pool 2"], NEURONS["lif soft"]), X), X)
     return made, nk.lower(made, "c", tmp_path_factory.mktemp("c") / "spiking", inputs=X[:, :1])
 
 
@@ -99,17 +100,14 @@ def test_a_cnn_has_the_bits_of_float64(plain):
             runner.step(IMAGES.numpy())
 
 
-def test_a_leak_runs_in_whole_numbers_for_its_steps_and_in_float32_for_any(tmp_path):
-    made = nk.exact(nk.capture(make_net(["conv"], NEURONS["lif"]), X), X)
-    whole = nk.lower(made, "c", tmp_path / "whole", inputs=X)
-    floats = nk.lower(made, "c", tmp_path / "float", inputs=X, membranes="float32")
-    wanted = in_float64(made, X)
-    for artifact in (whole, floats):
-        assert artifact.manifest.parity["verdict"] == "exact"
-        with nk.open(artifact) as runner:
-            assert np.array_equal(runner(X.numpy()), wanted)
-    assert whole.manifest.target_info["proven_steps"] == len(X)
+def test_a_leak_runs_in_whole_numbers_for_its_steps_and_in_float32_for_any(spiking, tmp_path):
+    made, whole = spiking
+    floats = nk.lower(made, "c", tmp_path / "float", inputs=X[:, :1], membranes="float32")
+    assert floats.manifest.parity["verdict"] == "exact"
+    assert {layer["membrane"] for layer in floats.manifest.target_info["layers"]} == {"float"}
+    assert (whole.manifest.target_info["proven_steps"], floats.manifest.target_info["proven_steps"]) == (len(X), None)
     with nk.open(whole) as runner, nk.open(floats) as endless:
+        assert np.array_equal(endless(X.numpy()), in_float64(made, X))
         for each in (runner, endless):
             each.reset(2)
             for x in X.numpy():
@@ -119,8 +117,16 @@ def test_a_leak_runs_in_whole_numbers_for_its_steps_and_in_float32_for_any(tmp_p
         endless.step(X[0].numpy())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("fire", sorted(NEURONS))
+def test_every_neuron_and_block_is_exact(fire, tmp_path):
+    for blocks in (BLOCKS[:4], BLOCKS[4:8], BLOCKS[8:]):
+        made = nk.exact(nk.capture(make_net(blocks, NEURONS[fire]), X), X)
+        assert nk.lower(made, "c", tmp_path / "a", inputs=X, force=True).manifest.parity["verdict"] == "exact"
+
+
 @pytest.mark.parametrize(
-    ("what", "found", "instead"),
+    ("what", "found", "instead"),  # in the CNN where the spiking network may have none
     [
         ("the threshold", r" >= (\d+);", lambda m: f" > {m[1]};"),
         ("the reset", r"if \(spike\) \{ v = v - (\d+); \}", lambda m: ""),
@@ -129,10 +135,8 @@ def test_a_leak_runs_in_whole_numbers_for_its_steps_and_in_float32_for_any(tmp_p
         ("a padding", r"q \* 1 - 1", lambda m: "q * 1"),
     ],
 )
-def test_planted_faults_fail(spiking, tmp_path, what, found, instead):
-    import re
-
-    _, artifact = spiking
+def test_planted_faults_fail(spiking, plain, tmp_path, what, found, instead):
+    _, artifact = plain if what == "a shift" else spiking
     folder = tmp_path / "a"
     shutil.copytree(artifact.path, folder)
     path = folder / f"{artifact.manifest.target_info['name']}.c"
