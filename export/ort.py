@@ -218,6 +218,28 @@ class OnnxRunner:
             if self._states.get(name)
         }
 
+    def state(self, name: str) -> np.ndarray:
+        """Returns a copy of the present value of one state.
+
+        Raises:
+            InputError: If there is none of the name.
+        """
+        for graph, info in self._graphs.items():
+            for state in info.states:
+                if state.name == name and self._states.get(graph):
+                    return np.asarray(self._states[graph][state.input].numpy())
+        raise InputError(f"there is no state {name!r}", expected="one of the manifest's, after reset")
+
+    def mark(self) -> Any:
+        """Returns where the stream is, for `rewind`: no value is copied, as every call makes new ones."""
+        return {name: dict(values) for name, values in self._states.items()}, self._begun, dict(self._passed_on)
+
+    def rewind(self, to: Any) -> None:
+        """Goes back to where the stream was at `mark`."""
+        states, self._begun, passed_on = to
+        self._states = {name: dict(values) for name, values in states.items()}
+        self._passed_on = dict(passed_on)
+
     def close(self) -> None:
         """Frees the sessions."""
         self._sessions = {}

@@ -14,8 +14,9 @@ from neurokit.export.onnx.functions import DOMAIN, VERSION, NeuronFunction, from
 from neurokit.export.onnx.fuse import fuse
 from neurokit.export.onnx.group_query import group_queries
 from neurokit.export.onnx.passes import clean, distinct_outputs
+from neurokit.export.onnx.plain_ops import translations as plain_translations
 from neurokit.export.onnx.pooling import avg_pool2d, batch_norm, global_pool
-from neurokit.export.onnx.ready import ready
+from neurokit.export.onnx.ready import one_registry, ready
 from neurokit.export.onnx.sorting import sort_stable
 from neurokit.neurons.parameters import ARGUMENTS
 
@@ -75,15 +76,16 @@ def _translate(captured: Captured, attention: AttentionForm, opset: int) -> ir.M
         torch.ops.neurokit.stepwise.default: _stepwise,
         torch.ops.aten.avg_pool2d.default: avg_pool2d,
         torch.ops.aten.sort.stable: sort_stable,
+        **plain_translations(),
         **translations(attention),
     }
-    program = ready(captured.program, set(table))
+    program = ready(captured.program, set(table), opset)
     if program is not captured.program:
         table[torch.ops.aten.batch_norm.default] = batch_norm
         table[torch.ops.aten.adaptive_avg_pool2d.default] = global_pool
     try:
         # Without gradients: with them, a scan over a free batch size cannot be traced again.
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), one_registry():
             warnings.simplefilter("ignore")
             exported = torch.onnx.export(
                 program,

@@ -16,7 +16,7 @@ def group_queries(model: ir.Model) -> None:
 
     GroupQueryAttention leaves out what causality hides, where Attention computes the whole square. It does not take
     several texts that have a past and more than one new token; for those calls the graph holds Attention beside it,
-    and chooses by the sizes of the call.
+    and chooses by the sizes of the call. Where no text begins with padding, GroupQueryAttention has no bias to add.
     """
     graph = model.graph
     maker = _Maker(graph)
@@ -66,43 +66,25 @@ class _Maker:
         self.done = 0
 
     def replace(self, node: ir.Node, caches: Sequence[ir.Node]) -> None:
-        import onnx_ir as ir
 
         query, mask = node.inputs[0], node.inputs[3]
         assert query is not None
         assert mask is not None
-        (past_k, new_k), (past_v, new_v) = (cache.inputs for cache in caches)
+        past_k = caches[0].inputs[0]
         assert past_k is not None
-        assert new_k is not None
-        assert new_k.shape is not None
-        assert query.shape is not None
         sizes = self._sizes(query, past_k)
-        grouped = _Branch(f"grouped_{self.done}")
-        heads, groups, width = int(query.shape[1]), int(new_k.shape[1]), int(query.shape[3])
-        packed = [grouped.packed(x, count * width) for x, count in ((query, heads), (new_k, groups), (new_v, groups))]
-        scale = node.attributes["scale"].as_float()
-        out, k, v = grouped.add(
-            "GroupQueryAttention",
-            [*packed, past_k, past_v, sizes["last"], sizes["total"], None, None, None, self._bias(mask, query)],
-            {"num_heads": heads, "kv_num_heads": groups, "scale": scale},
-            MICROSOFT,
-            3,
-        )
-        out = grouped.unpacked(out, heads, width)
         plain = _Branch(f"plain_{self.done}")
-        k2, v2 = (plain.add("Concat", list(cache.inputs), {"axis": 2})[0] for cache in caches)
-        (out2,) = plain.add("Attention", [query, k2, v2, mask], {"scale": scale})
-        branches = {"then_branch": grouped.graph([out, k, v]), "else_branch": plain.graph([out2, k2, v2])}
-        for branch in branches.values():
-            for value in branch.outputs:
-                value.type = past_k.type
-        choice = ir.Node(
-            "",
-            "If",
-            [sizes["either"]],
-            [ir.AttrGraph(name, branch) for name, branch in branches.items()],
-            num_outputs=3,
-        )
+        k, v = (plain.add("Concat", list(cache.inputs), {"axis": 2})[0] for cache in caches)
+        (out,) = plain.add("Attention", [query, k, v, mask], {"scale": node.attributes["scale"].as_float()})
+        otherwise = _typed(plain.graph([out, k, v]), past_k.type)
+        taken = self._grouped(_Branch(f"grouped_{self.done}"), node, caches, mask)
+        choice = _either(sizes["either"], taken, otherwise)
+        bare = self._bare(mask, sizes)
+        if bare is not None:  # no bias: nothing is hidden but what causality hides
+            outer = _Branch(f"hidden_{self.done}")
+            outer.take(choice)
+            inner = _typed(outer.graph(list(choice.outputs)), past_k.type)
+            choice = _either(bare, self._grouped(_Branch(f"bare_{self.done}"), node, caches, None), inner)
         self._graph.insert_before(node, choice)
         for old, new in zip((node.outputs[0], *(cache.outputs[0] for cache in caches)), choice.outputs, strict=True):
             new.name, new.shape, new.type = f"{old.name}_g", old.shape, past_k.type
@@ -110,6 +92,49 @@ class _Maker:
         for dead in (node, *caches):
             self._graph.remove(dead, safe=True)
         self.done += 1
+
+    def _grouped(self, branch: _Branch, node: ir.Node, caches: Sequence[ir.Node], mask: ir.Value | None) -> ir.Graph:
+        """Returns a branch with GroupQueryAttention; without a mask causality alone hides keys."""
+        query = node.inputs[0]
+        (past_k, new_k), (past_v, new_v) = (cache.inputs for cache in caches)
+        assert query is not None
+        assert past_k is not None
+        assert new_k is not None
+        assert query.shape is not None
+        assert new_k.shape is not None
+        sizes = self._sizes(query, past_k)
+        heads, groups, width = int(query.shape[1]), int(new_k.shape[1]), int(query.shape[3])
+        packed = [branch.packed(x, count * width) for x, count in ((query, heads), (new_k, groups), (new_v, groups))]
+        given = [*packed, past_k, past_v, sizes["last"], sizes["total"]]
+        if mask is not None:
+            given += [None, None, None, branch.bias(mask, str(past_k.dtype.numpy()) if past_k.dtype else "float32")]
+        scale = node.attributes["scale"].as_float()
+        what = {"num_heads": heads, "kv_num_heads": groups, "scale": scale}
+        out, k, v = branch.add("GroupQueryAttention", given, what, MICROSOFT, 3)
+        return _typed(branch.graph([branch.unpacked(out, heads, width), k, v]), past_k.type)
+
+    def _bare(self, mask: ir.Value, sizes: dict[str, Any]) -> Any:
+        """Returns whether a call's mask is causality and nothing else, or None where no mask of the graph can say so.
+
+        A mask says so that is `key <= place and key >= first`: the places must be those behind the past, and no text
+        may begin with padding.
+        """
+        parts = _causal_parts(mask)
+        if parts is None:
+            return None
+        if "bare" not in self._shared:
+            place, first = parts
+            producer = mask.producer()
+            assert producer is not None
+            add = _Outer(self._graph, producer)
+            zero, one = add.number([0], "int64"), add.number([1], "int64")
+            begins = add("Equal", [add("ReduceMin", [place], keepdims=0), sizes["before"]])
+            last = add("Sub", [add("Add", [sizes["before"], sizes["new"]]), one])
+            ends = add("Equal", [add("ReduceMax", [place], keepdims=0), last])
+            whole = add("Equal", [add("Max", [add("ReduceMax", [first], keepdims=0), zero]), zero])
+            held = add("And", [add("And", [begins, ends]), add("And", [whole, sizes["flat"]])])
+            self._shared["bare"] = add("Squeeze", [held])
+        return self._shared["bare"]
 
     def _take_over(self, old: ir.Value, new: ir.Value) -> None:
         import onnx_ir.convenience
@@ -137,23 +162,40 @@ class _Maker:
                 "total": total,
                 "last": add("Expand", [last, batch]),
                 "either": add("Squeeze", [either]),
+                "flat": either,
+                "before": before,
+                "new": new,
             }
         return dict(self._shared["sizes"])
 
-    def _bias(self, mask: ir.Value, query: ir.Value) -> Any:
-        """Returns a mask as what is added to scores."""
-        import onnx_ir as ir
 
-        if mask.dtype != ir.DataType.BOOL:
-            return mask
-        if id(mask) not in self._shared:
-            producer = mask.producer()
-            assert producer is not None
-            add = _Outer(self._graph, producer)
-            kind = str(query.dtype.numpy()) if query.dtype is not None else "float32"
-            nothing, never = add.number([0.0], kind), add.number([float("-inf")], kind)
-            self._shared[id(mask)] = add("Where", [mask, nothing, never])
-        return self._shared[id(mask)]
+def _either(condition: Any, taken: ir.Graph, otherwise: ir.Graph) -> ir.Node:
+    import onnx_ir as ir
+
+    branches = {"then_branch": taken, "else_branch": otherwise}
+    attributes = [ir.AttrGraph(name, branch) for name, branch in branches.items()]
+    return ir.Node("", "If", [condition], attributes, num_outputs=3)
+
+
+def _typed(graph: ir.Graph, kind: Any) -> ir.Graph:
+    for value in graph.outputs:
+        value.type = kind
+    return graph
+
+
+def _causal_parts(mask: ir.Value) -> tuple[Any, Any] | None:
+    """Returns place and first key of each query, where a mask is `key <= place and key >= first`, or None."""
+    node = mask.producer()
+    while node is not None and node.op_type in ("Unsqueeze", "Identity") and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    if node is None or node.op_type != "And":
+        return None
+    parts = {made.op_type: made for value in node.inputs if value is not None and (made := value.producer())}
+    after, before = parts.get("LessOrEqual"), parts.get("GreaterOrEqual")
+    if after is None or before is None or after.inputs[0] is not before.inputs[0]:
+        return None
+    key = after.inputs[0].producer() if after.inputs[0] is not None else None
+    return (after.inputs[1], before.inputs[1]) if key is not None and key.op_type == "Range" else None
 
 
 class _Outer:
@@ -202,6 +244,23 @@ class _Branch:
             value.name = f"{self._name}_{len(self._nodes)}_{at}"
         self._nodes.append(node)
         return node.outputs
+
+    def take(self, node: ir.Node) -> None:
+        """Takes a node that was made elsewhere."""
+        for at, value in enumerate(node.outputs):
+            value.name = f"{self._name}_{len(self._nodes)}_{at}"
+        self._nodes.append(node)
+
+    def bias(self, mask: Any, kind: str) -> Any:
+        """Returns a mask as what is added to scores."""
+        import numpy as np
+        import onnx_ir as ir
+
+        if mask.dtype != ir.DataType.BOOL:
+            return mask
+        values = [ir.tensor(np.asarray([number], kind)) for number in (0.0, float("-inf"))]
+        nothing, never = (self.add("Constant", [], {"value": value})[0] for value in values)
+        return self.add("Where", [mask, nothing, never], {})[0]
 
     def packed(self, x: Any, width: int) -> Any:
         """`[B, heads, S, D]` as `[B, S, heads D]`."""

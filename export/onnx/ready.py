@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from neurokit.export.onnx.pooling import is_written_here
 
 
-def ready(program: Any, written: Collection[Any]) -> Any:
+def ready(program: Any, written: Collection[Any], opset: int) -> Any:
     """Returns a program that torch's exporter takes as it is, or the program itself where it must decompose it.
 
     The exporter decomposes what ONNX has no operator for, which is a trace of the whole program and half the time of
@@ -19,13 +20,14 @@ def ready(program: Any, written: Collection[Any]) -> Any:
     Args:
         program: A captured program.
         written: Operations that have a translation of neurokit's own.
+        opset: The opset that the exporter is asked for.
     """
     import torch
     from torch.onnx._internal.exporter import _decomp, _registration
 
     if any(isinstance(part, torch.fx.GraphModule) for _, part in program.graph_module.named_children()):
         return program  # the body of a loop
-    known = {*_decomp.get_onnx_implemented_overloads(_registration.ONNXRegistry.from_torchlib()), *written}
+    known = {*_decomp.get_onnx_implemented_overloads(_table(opset, _registration.ONNXRegistry.from_torchlib)), *written}
     for node in program.graph.nodes:
         if node.op != "call_function" or not isinstance(node.target, torch._ops.OperatorBase):
             continue
@@ -35,3 +37,36 @@ def ready(program: Any, written: Collection[Any]) -> Any:
     made._graph_module = copy.deepcopy(program.graph_module)  # the exporter writes into what it did not trace
     made.run_decompositions = lambda *_: made
     return made
+
+
+@contextmanager
+def one_registry() -> Iterator[None]:
+    """Lets torch's exporter take its table of translations from the one that was read before.
+
+    It parses a thousand functions for it at every export: a third of what is left of exporting a small model.
+    """
+    from torch.onnx._internal.exporter import _registration
+
+    kind: Any = _registration.ONNXRegistry
+    before, read = kind.__dict__["from_torchlib"], kind.from_torchlib
+
+    def shared(opset_version: int = _registration._constants.TORCHLIB_OPSET) -> Any:
+        made = copy.copy(_table(opset_version, read))
+        made.functions = {name: list(found) for name, found in made.functions.items()}  # a caller's are added
+        return made
+
+    kind.from_torchlib = staticmethod(shared)
+    try:
+        yield
+    finally:
+        kind.from_torchlib = before
+
+
+_TABLES: dict[int, Any] = {}
+
+
+def _table(opset: int, read: Callable[[int], Any]) -> Any:
+    """Returns what has a translation at an opset; nobody may add to it."""
+    if opset not in _TABLES:
+        _TABLES[opset] = read(opset)
+    return _TABLES[opset]

@@ -2,4 +2,5 @@
 
 from neurokit.kernels.attention_path.choose import Choice as Choice
 from neurokit.kernels.attention_path.choose import path_for as path_for
+from neurokit.kernels.attention_path.run import pattern_attention as pattern_attention
 from neurokit.kernels.attention_path.run import sparse_attention as sparse_attention

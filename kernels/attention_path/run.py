@@ -11,6 +11,7 @@ from torch import Tensor
 
 from neurokit.attention.definition import attend
 from neurokit.attention.index import BlockIndex
+from neurokit.attention.pattern import AttentionPattern, Call
 from neurokit.attention.tokens import TokenSet
 from neurokit.errors import InputError
 from neurokit.kernels.attention_path.choose import path_for
@@ -63,10 +64,51 @@ def sparse_attention(
     if path == "flex":
         return _flex(q, k, v, chosen, key_bias, scale)
     if q.shape[2] == 1:
+        if chosen.num.shape[1] not in (1, k.shape[1]):  # a list a query head reads its keys once a head
+            group = q.shape[1] // k.shape[1]
+            k, v = (x.repeat_interleave(group, 1) for x in (k, v))
+            key_bias = None if key_bias is None else key_bias.repeat_interleave(group, 1)
         return sparse_decode(q[:, :, 0], k, v, chosen, key_bias=key_bias, scale=scale)[0][:, :, None]
     if isinstance(chosen, TokenSet):
         raise InputError("a set of tokens for several queries has no kernel", expected="blocks, or one query")
     return block_sparse_attention(q, k, v, chosen, key_bias=key_bias, scale=scale)[0]
+
+
+def pattern_attention(
+    pattern: AttentionPattern,
+    call: Call,
+    *,
+    selection: Literal["given", "sale"] | Callable[[int], float] = "given",
+    path: Wish = "auto",
+) -> Tensor:
+    """Attends as a pattern selects, by the fastest path; the same as `pattern.attend`.
+
+    Rows that begin with padding (`Call.first`), and queries that are not the last entries (`Call.at`: a cache of fixed
+    size), are calls of their own: kernels read whole rows, and what is not there is not read.
+
+    Args:
+        pattern: The pattern; its output is one softmax over the selected keys.
+        call: The call.
+        selection: What selecting costs, as `path_for`.
+        path: As `sparse_attention`.
+
+    Returns:
+        Outputs `[B, H, S, Dv]`; queries of padding give 0.
+
+    Raises:
+        InputError: If the pattern takes a mean of several softmaxes, or as `sparse_attention`.
+    """
+    if not pattern.one_softmax:
+        raise InputError(f"pattern {pattern.card.name!r} takes a mean of several softmaxes", fix="pattern.attend(call)")
+    given = {"key_bias": call.key_bias, "scale": call.scale, "selection": selection, "path": path}
+    if call.plain:
+        return sparse_attention(call.q, call.k, call.v, pattern.select(call), **given)  # type: ignore[arg-type]
+    out = call.v.new_zeros(*call.q.shape[:3], call.v.shape[3])
+    for at in range(call.q.shape[0]):
+        alone = call.row(at)
+        if alone.new:
+            out[at, :, call.new - alone.new :] = pattern_attention(pattern, alone, selection=selection, path=path)[0]
+    return out
 
 
 def kind_of(chosen: BlockIndex | TokenSet) -> Kind | None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from neurokit.attention.mixers.lightning import Lightning
+from neurokit.errors import InputError
 
 _LOG = logging.getLogger("neurokit.attention")
 _HALF = (torch.float16, torch.bfloat16)
@@ -22,7 +23,8 @@ def lightning_attention(
     """Mixes tokens as `Lightning.block`; no kernel of our own, as the library's is as good.
 
     flash-linear-attention multiplies in half precision and adds in float32, so it is taken for tensors that are in half
-    precision on a CUDA GPU; for others, and where it is not installed, the definition runs.
+    precision on a CUDA GPU; for others, and where it is not installed, the definition runs. It reads `[B, S, H, D]`:
+    views of such tensors, as projections give them, are passed on, others are copied.
 
     Args:
         q: Queries `[B, H, S, D]`.
@@ -41,16 +43,24 @@ def lightning_attention(
     mixer = Lightning(tuple(log_decay), scale)
     why = _obstacle(q)
     _said(why or "flash-linear-attention")
+    if len(mixer.log_decay) != q.shape[1]:
+        raise InputError(f"{len(mixer.log_decay)} decays for {q.shape[1]} heads", expected="one a head")
     if why or not q.shape[2]:
         return mixer.block(q, k, v, state)
     from fla.ops.simple_gla import chunk_simple_gla
 
-    gamma = mixer.decays(q).float()
+    gamma = _on(mixer.log_decay, q.device)
     flat = [x.transpose(1, 2).contiguous() for x in (q, k, v)]
     out, after = chunk_simple_gla(
         *flat, g_gamma=gamma, scale=scale, initial_state=state.float(), output_final_state=True
     )
     return out.transpose(1, 2), after
+
+
+@functools.cache
+def _on(log_decay: tuple[float, ...], device: torch.device) -> Tensor:
+    """Returns the decays on a device, once: a copy from the host at every call would wait for the GPU."""
+    return torch.tensor(log_decay, device=device)
 
 
 def _obstacle(q: Tensor) -> str:

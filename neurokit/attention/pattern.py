@@ -195,6 +195,24 @@ class AttentionPattern:
         """Whether a text in one pass, in chunks and token by token selects the same."""
         return self.traits.causal_safe and self.traits.per_query
 
+    @property
+    def by_row(self) -> bool:
+        """Whether rows with padding are taken at once, in operations that can be traced; see `Traits.by_row`."""
+        return self.traits.by_row
+
+    @property
+    def in_layers(self) -> str:
+        """The settings with which a layer of a decoder, whose texts come in any parts, can have it; "" for none."""
+        return ""
+
+    def parameter(self, heads: int, groups: int, width: int) -> tuple[str, Tensor] | None:
+        """Returns the setting that a layer keeps as a parameter, and its value before training or calibration."""
+        return None
+
+    def capped(self, call: Call) -> tuple[Tensor, Tensor | None]:
+        """Returns `blocks` for a fixed number of slots, and how many more each query asked for, if there is a cap."""
+        return self.blocks(call), None
+
     def slots(self, length: int) -> int:
         """Returns the largest number of blocks that a row of the table lists, for `length` keys."""
         return -(-length // self.tile[1])
@@ -222,7 +240,7 @@ class AttentionPattern:
 
     def attend(self, call: Call) -> Tensor:
         """Returns the output `[B, H, S, Dv]`; the definition, from the set. What sees nothing, as padding, gives 0."""
-        if not call.plain and not self.traits.by_row:
+        if not call.plain and not self.by_row:
             return self._row_by_row(call)
         return attend(call.q, call.k, call.v, self.visible(call), call.key_bias, call.scale)[0]
 

@@ -28,6 +28,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("verify", "neurokit.cli.verify:verify"),
     ("run", "neurokit.cli.run:run"),
     ("energy", "neurokit.cli.energy:energy"),
+    ("attention", "neurokit.cli.attention:attention"),
     ("bench", "neurokit.cli.bench:bench"),
     ("explain", "neurokit.cli.explain:explain"),
     ("heads", "neurokit.cli.heads:heads"),

@@ -112,6 +112,7 @@ def export(
             with progress(f"transform {spec.name}"):
                 spec = apply(spec, changes)
         _refuse_ports(spec, target, numerics)
+        _refuse_selection(spec, extra)
         extra |= {} if calibration is None else {"calibration": calibration_of(calibration, spec)}
         extra |= {} if fine_tune is None else {"fine_tune": labelled_of(fine_tune, spec)}
         extra |= {} if data is None else {"data": labelled_of(data, spec)}
@@ -171,6 +172,17 @@ def parse_options(entries: list[str]) -> dict[str, Any]:
             raise InputError(f"--option is {entry!r}", expected="KEY=VALUE, each key once", fix="write --option key=1")
         options[key] = json_or_text(value)
     return options
+
+
+def _refuse_selection(spec: Any, options: dict[str, Any]) -> None:
+    """Refuses a form of selected keys that the model cannot have, before it is captured."""
+    from neurokit.errors import UnsupportedError
+
+    asked = options.get("attention")
+    if getattr(spec, "sparse", None) is None or asked not in ("masked", "gathered"):
+        return
+    if reasons := list(spec.sparse.obstacles(asked)):
+        raise UnsupportedError(f"model {spec.name!r} has no graph with attention={asked}", reasons)
 
 
 def _refuse_ports(spec: Any, target: str, numerics: Numerics) -> None:

@@ -40,7 +40,10 @@ class Loop:
         stop: Tokens that end an answer.
         full: Of a model with two graphs, the one that takes prompts and every `every`-th token; "" for one graph.
         partial: The one that takes the other tokens.
-        every: See `full`.
+        every: See `full`; 0 for never.
+        check_every: Every how many tokens since a full one the states `near` are looked at; 0 for never.
+        threshold: Where one of them is at or below it, the token is taken by the full graph.
+        near: States `[B]`, the cosines of this token's queries with those of the last full one.
         whole_prompt: Whether a prompt must be fed in one call.
         least: Smallest number of tokens of a prompt.
         encoder: Of a model of more than text, the graph that is run before a prompt; "" for none.
@@ -58,6 +61,9 @@ class Loop:
     full: str = ""
     partial: str = ""
     every: int = 1
+    check_every: int = 0
+    threshold: float = 0.0
+    near: tuple[str, ...] = ()
     whole_prompt: bool = False
     least: int = 1
     encoder: str = ""
@@ -83,11 +89,15 @@ class Loop:
             )
         vocabulary, padding, longest = (int(number) for number in numbers if number is not None)
         full, partial, every = str(settings.get("full", "")), str(settings.get("partial", "")), settings.get("every", 1)
-        if type(every) is not int or every < 1 or bool(full) != bool(partial):
+        check, near = settings.get("check_every", 0), tuple(settings.get("near", ()))
+        fits = type(every) is int and type(check) is int and min(every, check) >= 0 and every + check >= 1
+        if not fits or bool(check) != bool(near) or bool(full) != bool(partial):
             raise InputError(
-                f"{where} names graphs {full!r} and {partial!r}, one in {every!r} full", expected="both, every >= 1"
+                f"{where} names graphs {full!r} and {partial!r}, one in {every!r} full, looked at every {check!r}",
+                expected="both, and every >= 1 or check_every >= 1 with states to look at",
             )
-        made = cls(str(names[0]), str(names[1]), vocabulary, padding, longest, tuple(stop), full, partial, every)
+        ports = (str(names[0]), str(names[1]), vocabulary, padding, longest, tuple(stop), full, partial)
+        made = cls(*ports, every, check, float(settings.get("threshold", 0.0)), near)
         further = {key: settings[key] for key in _FURTHER if key in settings}
         for key, value in further.items():
             if type(value) is not type(getattr(made, key)):
@@ -273,13 +283,35 @@ def _running(stream: Stream, graph: str) -> Callable[[str, Mapping[str, Any]], A
     return run
 
 
+def _next(stream: Stream, loop: Loop, ids: np.ndarray, since: int) -> tuple[int, np.ndarray]:
+    """Feeds one token a text by the graph that is due.
+
+    Whether queries are near enough is known when the token has been taken: where they are not, the stream goes back and
+    the full graph takes it.
+
+    Returns:
+        How many tokens were taken since a full one, and the logits `[B, vocabulary]`.
+    """
+    if loop.every and since + 1 >= loop.every:
+        return 0, _fed(stream, loop, ids, loop.full)[:, -1]
+    looked = bool(loop.check_every) and (since + 1) % loop.check_every == 0
+    if looked and not hasattr(stream, "mark"):
+        raise InputError("this runtime cannot take a token back", expected="a target of ONNX Runtime")
+    before: Any = stream.mark() if looked else None  # type: ignore[attr-defined]
+    logits = _fed(stream, loop, ids, loop.partial)[:, -1]
+    if looked and any((stream.state(name) <= loop.threshold).any() for name in loop.near):  # type: ignore[attr-defined]
+        stream.rewind(before)  # type: ignore[attr-defined]
+        return 0, _fed(stream, loop, ids, loop.full)[:, -1]
+    return since + 1, logits
+
+
 def _write(
     stream: Stream, loop: Loop, logits: np.ndarray, tokens: int, sampling: Sampling, ends: set[int]
 ) -> list[Continuation]:
     """Chooses tokens and feeds them; a text that has ended is fed token 0, and what comes of it is dropped."""
     generators = [np.random.default_rng([sampling.seed, row]) for row in range(len(logits))]
     texts: list[list[int]] = [[] for _ in generators]
-    done = [False] * len(texts)
+    done, since = [False] * len(texts), 0
     for count in range(tokens):
         for row, text in enumerate(texts):
             if not done[row]:
@@ -288,5 +320,5 @@ def _write(
         if all(done) or count == tokens - 1:
             break
         ids = np.array([[0 if ended else text[-1]] for text, ended in zip(texts, done, strict=True)], np.int64)
-        logits = _fed(stream, loop, ids, loop.full if (count + 1) % loop.every == 0 else loop.partial)[:, -1]
+        since, logits = _next(stream, loop, ids, since)
     return [Continuation(tuple(text), "stop" if end else "length") for text, end in zip(texts, done, strict=True)]

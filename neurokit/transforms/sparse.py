@@ -9,7 +9,7 @@ from neurokit.errors import InputError, Unsupported
 from neurokit.spec import ModelSpec
 from neurokit.transforms.transform import Option, Transformed, TransformInfo, register_transform
 
-_SETTINGS = ("block", "count", "window", "clusters", "every")
+_SETTINGS = ("block", "block_k", "count", "window", "segment", "cap", "clusters", "every", "check_every")
 
 
 @register_transform
@@ -25,8 +25,15 @@ class Sparse:
             "layers": Option("all", "all, or numbers of layers with + between: 1+2"),
             "block": Option(0, "keys a block; 0 is the pattern's own default"),
             "count": Option(0, "blocks or keys a query; 0 is the pattern's own default"),
+            "block_k": Option(0, "keys a block of hip and sale; 0 is the pattern's own default"),
             "window": Option(0, "latest keys; 0 is the pattern's own default"),
+            "segment": Option(0, "keys that sale scores together; 0 is its own default"),
+            "threshold": Option(
+                0.0, "weight from which sale keeps a block; cosine at which recycled has a full step; 0 is the default"
+            ),
+            "cap": Option(0, "blocks a query of a gathered sale at most; 0 for no cap"),
             "every": Option(0, "of recycled attention: every how many steps one is full; 0 is 10"),
+            "check_every": Option(0, "of recycled attention: every how many steps queries are compared; 0 for never"),
             "clusters": Option(0, "centroids of a routing pattern; 0 is 8"),
         },
     )
@@ -42,6 +49,9 @@ class Sparse:
         """Returns the specification with the pattern in its layers."""
         assert spec.sparse is not None
         given = {name: settings[name] for name in _SETTINGS if settings[name]}
+        if settings["threshold"]:
+            several = settings["pattern"] != "recycled"
+            given |= {"thresholds": (settings["threshold"],)} if several else {"threshold": settings["threshold"]}
         made = spec.sparse.select(settings["pattern"], given, _layers(settings["layers"]))
         return Transformed(made, ("its weights were made for dense attention: outputs are other ones",))
 

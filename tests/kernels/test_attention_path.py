@@ -91,3 +91,23 @@ def test_on_a_gpu_what_does_not_pay_is_refused(monkeypatch):
     with pytest.raises(InputError, match="nothing shorter than 8,192 keys was measured") as error:
         sparse_attention(q, k, v, index)
     assert "\n" not in str(error.value)
+
+
+def test_the_command_says_the_path_and_from_where_it_pays(capsys):
+    from neurokit.cli import main
+
+    assert main(["attention", "65536", "--density", "0.1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    wanted = path_for("blocks", 65536, 0.1)
+    assert (found["path"], found["ms"], found["pays_from"]) == (wanted.path, wanted.ms, wanted.pays_from)
+    assert main(["attention", "8192", "--kind", "one-query", "--keys", "256"]) == 0
+    said = capsys.readouterr().out
+    assert "selecting does not pay" in said
+    assert f"pays from {path_for('one query', 8192, keys=256).pays_from:,} keys on" in said
+    assert main(["attention", "65536", "--density", "0.1", "--selection", "sale"]) == 0
+    assert "it pays at no length" in capsys.readouterr().out
+    for wrong in (["8"], ["8", "--density", "2"], ["8", "--density", "1", "--kind", "x"], ["0", "--keys", "4"]):
+        assert main(["attention", *wrong]) == 2
+        error = capsys.readouterr().err
+        assert "Traceback" not in error
+        assert "expected" in error

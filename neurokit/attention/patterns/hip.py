@@ -8,9 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from neurokit.attention.by_position import pairs_of
 from neurokit.attention.choose import largest_mask
 from neurokit.attention.index import BlockIndex
 from neurokit.attention.pattern import AttentionPattern, Call, Card, Traits, register_pattern
+from neurokit.attention.patterns.hip_by_token import search
 from neurokit.errors import InputError
 
 
@@ -24,12 +26,14 @@ class HiP(AttentionPattern):
         block_q: Queries that share a search.
         block_k: Keys a block.
         window: Latest keys, up to the end of the block of queries, that are kept without a search.
+        longest: Largest number of tokens that a graph is unrolled for; 0 for what a call has.
     """
 
     count: int = 512
     block_q: int = 64
     block_k: int = 2
     window: int = 64
+    longest: int = 0
 
     card: ClassVar[Card] = Card(
         "hip",
@@ -43,19 +47,21 @@ class HiP(AttentionPattern):
         "keys up to the end of the block of queries are candidates, so later tokens of the block decide; the rounds "
         "are counted on real sizes, so a chunk can end longer than a block: its first block stays; version 1.2 (chunk "
         "stages, sinks, second stage) is not built",
-        "2 W block_k products a round and sampled query, ceil(log2(T / count)) rounds; count + window keys read",
+        "2 W block_k products a round and sampled query, ceil(log2(T / count)) rounds; count + window keys read; with "
+        "one query a block, as layers and graphs have it, the scores of all keys are computed",
         {
             "count": "keys that the search keeps",
             "block_q": "queries that share a search",
             "block_k": "keys a block",
             "window": "latest keys kept without a search",
+            "longest": "tokens that a graph is unrolled for, 0 for those of a call",
         },
     )
     traits: ClassVar[Traits] = Traits("blocks", needs_scores=True, longest=True)
 
     def __post_init__(self) -> None:
         least = min(self.count, self.block_q, self.block_k)
-        if least < 1 or self.window < 0 or self.count % self.block_k:
+        if least < 1 or min(self.window, self.longest) < 0 or self.count % self.block_k:
             raise InputError(
                 f"count={self.count}, block_q={self.block_q}, block_k={self.block_k}, window={self.window}",
                 expected="sizes of at least 1, a count that block_k divides, a window of at least 0",
@@ -64,11 +70,26 @@ class HiP(AttentionPattern):
     @classmethod
     def samples(cls) -> list[AttentionPattern]:
         """Returns small instances for the contract tests."""
-        return [cls(8, 8, 2, 8), cls(6, 4, 1, 4)]
+        return [cls(8, 8, 2, 8), cls(6, 4, 1, 4), cls(4, 1, 2, 3)]
 
     def whole(self, length: int) -> HiP:
         """Returns a budget of `length` keys."""
         return replace(self, count=-(-length // self.block_k) * self.block_k)
+
+    @property
+    def by_row(self) -> bool:
+        """One query a block is searched for by positions alone."""
+        return self.block_q == 1
+
+    @property
+    def step_safe(self) -> bool:
+        """A query that is searched for alone sees no later key."""
+        return self.block_q == 1
+
+    @property
+    def in_layers(self) -> str:
+        """The settings with which a layer can have it."""
+        return "block_q=1"
 
     @property
     def tile(self) -> tuple[int, int]:
@@ -102,6 +123,8 @@ class HiP(AttentionPattern):
         """Returns the table of blocks, bool `[B, H, ceil(S / block_q), ceil(T / block_k)]`."""
         if not call.causal:
             raise InputError("pattern 'hip' searches the keys up to a block of queries", expected="causal attention")
+        if self.block_q == 1:
+            return search(self, call, self.rounds(self.longest or call.length))
         group = call.q.shape[1] // call.k.shape[1]
         keys = call.k.repeat_interleave(group, 1)
         pad = -call.length % self.block_k
@@ -125,6 +148,8 @@ class HiP(AttentionPattern):
 
     def visible(self, call: Call) -> Tensor:
         """Returns the pairs that count, `[B, H, S, T]`."""
+        if self.block_q == 1:
+            return pairs_of(self.blocks(call), call, self.block_k)
         wide = self.blocks(call).repeat_interleave(self.block_q, 2).repeat_interleave(self.block_k, 3)
         return wide[:, :, : call.new, : call.length] & call.seen()
 

@@ -97,10 +97,13 @@ class Recycled(AttentionPattern):
         """Returns the pooled attention of the last query, `[B, Hk, T]`."""
         q = call.grouped_q()[:, :, :, -1]
         products = q @ call.k.transpose(-1, -2) * call.factor
-        if not call.plain:
-            products = products.masked_fill(~call.seen()[:, :, -1:], float("-inf"))
+        hidden = None if call.plain else ~call.seen()[:, :, -1]
+        if hidden is not None:
+            products = products.masked_fill(hidden[:, :, None], float("-inf"))
         weights = products.softmax(-1).amax(2)
-        return F.max_pool1d(weights, self.pool, 1, self.pool // 2) if self.pool > 1 else weights
+        weights = F.max_pool1d(weights, self.pool, 1, self.pool // 2) if self.pool > 1 else weights
+        # Pooling lends weight to neighbours that are padding, or not there yet.
+        return weights if hidden is None else weights.masked_fill(hidden, float("-inf"))
 
     def visible(self, call: Call) -> Tensor:
         """Returns the pairs that count where every query uses the set of the last one, `[B, Hk, S, T]`."""

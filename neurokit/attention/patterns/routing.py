@@ -81,6 +81,10 @@ class Routing(AttentionPattern):
         """Each token goes to its nearest centroid, which no other token decides."""
         return self.assign == "nearest"
 
+    def parameter(self, heads: int, groups: int, width: int) -> tuple[str, Tensor] | None:
+        """Returns the centroids of every head, zero at first."""
+        return "means", torch.zeros(heads, *self.means.shape[1:])
+
     def slots(self, length: int) -> int:
         """Returns the keys that a row lists at most."""
         return min(self.window, length)

@@ -11,9 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from neurokit.attention.by_position import pairs_of
 from neurokit.attention.definition import attend
 from neurokit.attention.index import BlockIndex
 from neurokit.attention.pattern import AttentionPattern, Call, Card, Traits, register_pattern
+from neurokit.attention.patterns.sale_by_token import table
 from neurokit.errors import InputError
 
 LEVELS = 7  # symmetric 4-bit codes, -7 to 7
@@ -51,7 +53,9 @@ class SALE(AttentionPattern):
         window: Keys that are local at least, a multiple of `block_k`.
         segment: Keys that are scored together, a multiple of `block_k`: the window grows to a whole number of them.
         mean: "prompt" centres queries and keys by the mean over the whole prompt and refuses chunks; "first"
-            takes the means of the first chunk, which the caller keeps.
+            takes the means of the first chunk, which the caller keeps; "frozen" takes `centre`.
+        centre: Frozen means of queries and keys, `[H + Hk, D]`; None for zero.
+        cap: Blocks a query at most, sink and window included; 0 for no cap.
     """
 
     thresholds: tuple[float, ...] = (0.004,)
@@ -59,7 +63,11 @@ class SALE(AttentionPattern):
     block_k: int = 32
     window: int = 128
     segment: int = 128
-    mean: Literal["prompt", "first"] = "prompt"
+    mean: Literal["prompt", "first", "frozen"] = "prompt"
+    centre: Tensor | None = None
+    cap: int = 0
+
+    dense_below: ClassVar[float] = DENSE_BELOW
 
     card: ClassVar[Card] = Card(
         "sale",
@@ -80,7 +88,9 @@ class SALE(AttentionPattern):
             "block_k": "keys a block",
             "window": "local keys at least",
             "segment": "keys scored together",
-            "mean": "prompt (chunks are refused) or first (the first chunk's means)",
+            "mean": "prompt (chunks are refused), first (the first chunk's means) or frozen (those of `centre`)",
+            "centre": "frozen means of queries and keys [H + Hk, D], none for zero",
+            "cap": "blocks a query at most, 0 for no cap; what a query asks for beyond it is counted",
         },
     )
     traits: ClassVar[Traits] = Traits("blocks", needs_scores=True, fixed_count=False)
@@ -92,17 +102,48 @@ class SALE(AttentionPattern):
                 f"blocks of {self.block_q} x {self.block_k}, window {self.window}, segment {self.segment}",
                 expected="sizes of at least 1; block_k divides window and segment",
             )
+        least = (self.window + self.segment) // self.block_k
+        if self.cap and (self.cap < least or not self.by_row):
+            raise InputError(
+                f"a cap of {self.cap} blocks", expected=f"0, or at least {least} with {self.in_layers or 'one query'}"
+            )
+        if self.mean not in ("prompt", "first", "frozen"):
+            raise InputError(f"mean is {self.mean!r}", expected="prompt, first or frozen")
         if not self.thresholds or not all(t >= 0 and math.isfinite(t) for t in self.thresholds):
             raise InputError(f"thresholds are {list(self.thresholds)[:4]}", expected="numbers of at least 0")
 
     @classmethod
     def samples(cls) -> list[AttentionPattern]:
         """Returns small instances for the contract tests."""
-        return [cls((0.02,), 4, 2, 4, 4), cls((0.5, 0.1, 0.02, 0.0), 4, 4, 4, 8)]
+        return [cls((0.02,), 4, 2, 4, 4), cls((0.5, 0.1, 0.02, 0.0), 4, 4, 4, 8), cls((0.2,), 1, 2, 34, 2, "frozen")]
 
     def whole(self, length: int) -> SALE:
         """Returns a threshold that keeps everything."""
-        return replace(self, thresholds=(0.0,))
+        return replace(self, thresholds=(0.0,), cap=0)
+
+    @property
+    def by_row(self) -> bool:
+        """One query a block, frozen means, and no key that is estimated before its tile of 32 is complete."""
+        return self.block_q == 1 and self.mean == "frozen" and self.window >= self.block_k + 32
+
+    @property
+    def step_safe(self) -> bool:
+        """Nothing that decides depends on how a text is cut then."""
+        return self.by_row
+
+    @property
+    def in_layers(self) -> str:
+        """The settings with which a layer can have it."""
+        return f"block_q=1, mean=frozen, window>={self.block_k + 32}"
+
+    def parameter(self, heads: int, groups: int, width: int) -> tuple[str, Tensor] | None:
+        """Returns the frozen means, zero at first."""
+        return ("centre", torch.zeros(heads + groups, width)) if self.mean == "frozen" else None
+
+    def slots(self, length: int) -> int:
+        """Returns the blocks that a row lists at most."""
+        every = -(-length // self.block_k)
+        return min(self.cap, every) if self.cap else every
 
     @property
     def tile(self) -> tuple[int, int]:
@@ -176,12 +217,20 @@ class SALE(AttentionPattern):
         if not call.causal:
             raise InputError("pattern 'sale' has a window before each query", expected="causal attention")
         heads = call.q.shape[1]
+        if self.mean == "frozen" and not self.by_row:
+            raise InputError("pattern 'sale' has frozen means for single queries", expected=self.in_layers)
         if len(self.thresholds) not in (1, heads):
             raise InputError(f"{len(self.thresholds)} thresholds for {heads} heads", expected="one, or one a head")
+        if self.by_row:
+            return table(self, call)[0]
         exact, scored = self.geometry(call)
         tau = torch.tensor(self.thresholds, dtype=call.q.dtype, device=call.q.device).view(1, -1, 1, 1)
         passed = self.relative(call, self.codes(call, means), means) > tau
         return exact | (scored & (passed | (tau < DENSE_BELOW)))
+
+    def capped(self, call: Call) -> tuple[Tensor, Tensor | None]:
+        """Returns the table, and how many blocks more each query asked for."""
+        return table(self, call) if self.cap else (self.blocks(call), None)
 
     def scored(self, length: int) -> int:
         """Returns the keys, whose codes are all multiplied."""
@@ -193,6 +242,8 @@ class SALE(AttentionPattern):
 
     def visible(self, call: Call) -> Tensor:
         """Returns the pairs that count, `[B, H, S, T]`."""
+        if self.by_row:
+            return pairs_of(self.blocks(call), call, self.block_k)
         return self._pairs(self.blocks(call), call) & call.seen()
 
     def _pairs(self, blocks: Tensor, call: Call) -> Tensor:

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from neurokit.attention.by_position import keys_by_position, pairs_of
 from neurokit.attention.choose import largest_mask
 from neurokit.attention.index import BlockIndex
 from neurokit.attention.pattern import AttentionPattern, Call, Card, Traits, register_pattern
@@ -88,29 +89,13 @@ class SSA(AttentionPattern):
 
     def visible(self, call: Call) -> Tensor:
         """Returns the pairs that count, `[B, Hk, S, T]`."""
-        blocks = self.blocks(call)
-        if call.first is None:
-            wide = blocks.repeat_interleave(self.block, -1)[..., : call.length]
-        else:
-            batch, groups, new, count = blocks.shape
-            block = (torch.arange(call.length, device=blocks.device) - call.first[:, None]).clamp_min(0) // self.block
-            rows = (block + torch.arange(batch, device=blocks.device)[:, None] * count).flatten()
-            # Rows of a table are picked, not elements: an index of elements would be as large as the mask.
-            picked = blocks.permute(0, 3, 1, 2).reshape(batch * count, groups * new)[rows]
-            wide = picked.view(batch, call.length, groups, new).permute(0, 2, 3, 1)
-        return torch.logical_and(wide, call.seen())
+        return pairs_of(self.blocks(call), call, self.block)
 
     def _block_means(self, call: Call) -> Tensor:
         """Returns the mean key of each block, `[B, Hk, blocks, D]`; what a block lacks at the end counts as zero."""
-        batch, groups, length, width = call.k.shape
-        count = (length + self.block - 1) // self.block
-        position = torch.arange(count * self.block, device=call.k.device)[None]
-        entry = position if call.first is None else position + call.first[:, None]
-        row = torch.arange(batch * groups, device=call.k.device).view(batch, groups, 1) * length
-        flat = (entry.clamp(max=length - 1)[:, None] + row).flatten()
-        keys = call.k.reshape(batch * groups * length, width)[flat].view(batch, groups, count * self.block, width)
-        exists = (entry < length)[:, None, :, None].to(keys.dtype)
-        return (keys * exists).view(batch, groups, count, self.block, width).mean(3)
+        keys, exists = keys_by_position(call, self.block)
+        keys = keys * exists[:, None, :, None].to(keys.dtype)
+        return keys.view(keys.shape[0], keys.shape[1], -1, self.block, keys.shape[3]).mean(3)
 
     def scored(self, length: int) -> int:
         """Returns the blocks whose means are multiplied."""

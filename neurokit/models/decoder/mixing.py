@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from neurokit.dims import Dim
+from neurokit.errors import UnknownNameError
 from neurokit.registry import Registry
 from neurokit.spec import StateSpec, TokenWork
 
@@ -60,6 +61,8 @@ def mixer_named(name: str) -> LayerMixer:
 
         if name in PATTERNS.names():
             return pattern_mixer(name)
+        known = sorted({*LAYER_MIXERS.names(), *PATTERNS.names()})
+        raise UnknownNameError(f"unknown layer mixer or pattern {name!r}", expected="one of " + ", ".join(known))
     return LAYER_MIXERS.get(name)
 
 

@@ -21,6 +21,7 @@ from neurokit.models.decoder.tokens import Tokens
 from neurokit.spec import GraphSpec, ModelSpec, StateSpec, TaskSpec, TensorSpec, TokenWork
 
 FULL, PARTIAL = "full", "partial"
+_COMPARED = ("query", "near")  # states of a schedule that compares queries
 
 
 class RecycledAttention(Attention):
@@ -31,7 +32,9 @@ class RecycledAttention(Attention):
         self.recycled = recycled
         self.partial = False
 
-    def forward(self, x: Tensor, tokens: Tokens, k: Tensor, v: Tensor, chosen: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        self, x: Tensor, tokens: Tokens, k: Tensor, v: Tensor, chosen: Tensor, *compared: Tensor
+    ) -> tuple[Tensor, ...]:
         """Attends from the new tokens.
 
         Args:
@@ -40,18 +43,23 @@ class RecycledAttention(Attention):
             k: Keys of the past `[B, Hk, P, D]`.
             v: Values of the past.
             chosen: Entries of the small cache, the first to leave first, -1 for none, int64 `[B, Hk, K]`.
+            compared: Of a schedule that compares queries, the mean query of the last full step `[B, D]`, and the cosine
+                of the last token's with it `[B]`, which is not read.
 
         Returns:
-            Output, keys, values and the set after the call.
+            Output, keys, values and the set after the call; then what is compared.
         """
         q, new_k, new_v = self.project(x, tokens)
         k, v = tokens.extend(k, new_k), tokens.extend(v, new_v)
+        query = q[:, :, -1].mean(1)
         if not self.partial:
-            # What an earlier set was does not count.
-            return self.attend(q, k, v, tokens.visible), k, v, self.choose(q, k, tokens) + 0 * chosen
+            # What an earlier set was does not count; nor do an earlier query and its cosine.
+            after = (query + 0 * compared[0], cosine(query, query) + 0 * compared[1]) if compared else ()
+            return self.attend(q, k, v, tokens.visible), k, v, self.choose(q, k, tokens) + 0 * chosen, *after
         own = torch.zeros_like(chosen[..., :1]) + (k.shape[2] - 1)
         used = torch.cat([chosen, own], -1)
-        return self.attend_to(q, k, v, used), k, v, used[..., 1:]
+        after = (compared[0] + 0, cosine(query, compared[0]) + 0 * compared[1]) if compared else ()
+        return self.attend_to(q, k, v, used), k, v, used[..., 1:], *after
 
     def choose(self, q: Tensor, k: Tensor, tokens: Tokens) -> Tensor:
         """Returns the set that the last query chooses, `[B, Hk, K]`."""
@@ -77,6 +85,12 @@ class RecycledAttention(Attention):
         k, v = (x.reshape(batch * groups * length, width)[flat].view(batch, groups, -1, width) for x in (k, v))
         mask = (used >= 0).repeat_interleave(q.shape[1] // groups, 1)[:, :, None]
         return self.attend(q, k, v, mask)
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Returns the cosine of vectors `[B, D]`, `[B]`."""
+    sizes = (a * a).sum(-1).sqrt() * (b * b).sum(-1).sqrt()
+    return (a * b).sum(-1) / sizes.clamp_min(1e-8)
 
 
 def pooled(x: Tensor, pool: int) -> Tensor:
@@ -109,7 +123,7 @@ class RecycledDecoder(Decoder):
 
     def layer_states(self, at: int) -> list[str]:
         """Returns the names of what a layer keeps."""
-        return [f"k{at}", f"v{at}", f"set{at}"]
+        return [f"{name}{at}" for name in ("k", "v", "set", *_COMPARED[: 2 * bool(self.recycled.check_every)])]
 
     def full(self, ids: Tensor, *states: Tensor) -> dict[str, Tensor]:
         """Attends to all tokens, and chooses the small caches anew; as `Decoder.forward`."""
@@ -133,6 +147,9 @@ def recycled_states(config: DecoderConfig, recycled: Recycled) -> tuple[StateSpe
         shape = (config.kv_heads, new, config.head_size)
         kept += [StateSpec(f"{name}{at}", shape, layout="HLF", grows={"P": "P+S"}) for name in "kv"]
         kept.append(StateSpec(f"set{at}", (config.kv_heads, recycled.count), "int64", "HF", init=-1.0))
+        if recycled.check_every:
+            query, near = (f"{name}{at}" for name in _COMPARED)
+            kept += [StateSpec(query, (config.head_size,), layout="F"), StateSpec(near, (), layout="")]
     return tuple(kept)
 
 
@@ -149,15 +166,12 @@ def recycled_spec(
         description: One line for listings.
 
     Raises:
-        InputError: If a layer is not dense, caches are fixed, or a schedule asks for queries to be compared.
+        InputError: If a layer is not dense, caches are fixed, or no step would ever be full again.
     """
     if set(config.mixers) - {"dense"} or config.cache is not None:
         raise InputError(f"mixers {config.mixers}, cache {config.cache}", expected="dense layers with growing caches")
-    if recycled.check_every or not recycled.every:
-        raise InputError(
-            f"every={recycled.every}, check_every={recycled.check_every}",
-            expected="a fixed schedule, every >= 1: the host chooses the graph and sees no queries",
-        )
+    if not (recycled.check_every or recycled.every):
+        raise InputError("every=0, check_every=0", expected="one of them at least 1: a prompt alone would be full")
 
     def build() -> nn.Module:
         with torch.random.fork_rng(devices=[]):  # what the layers draw is overwritten, and the caller's numbers stay
@@ -195,7 +209,11 @@ def _graph(config: DecoderConfig, recycled: Recycled, name: str) -> GraphSpec:
 def _loop(config: DecoderConfig, recycled: Recycled) -> Mapping[str, Any]:
     from neurokit.models.decoder import loop_of
 
-    return {**loop_of(config), "full": FULL, "partial": PARTIAL, "every": recycled.every}
+    said = {**loop_of(config), "full": FULL, "partial": PARTIAL, "every": recycled.every}
+    if recycled.check_every:
+        near = [f"{_COMPARED[1]}{at}" for at in range(config.layers)]
+        said |= {"check_every": recycled.check_every, "threshold": recycled.threshold, "near": near}
+    return said
 
 
 def recycled_work(config: DecoderConfig, recycled: Recycled, before: int) -> tuple[TokenWork, ...]:

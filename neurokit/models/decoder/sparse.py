@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,11 @@ def layer_pattern(config: DecoderConfig, name: str) -> AttentionPattern:
         InputError: If a setting is unknown or does not fit, or the pattern asks for what a layer does not have.
     """
     settings = dict(config.patterns.get(name, {}))
-    if "means" in PATTERNS.get(name).card.settings:
+    known = PATTERNS.get(name).card.settings
+    # Texts come in any parts: one query a block, means that no prompt decides, rounds for the longest text.
+    by_token = {"block_q": 1, "longest": config.longest, "mean": "frozen"}
+    settings = {key: value for key, value in by_token.items() if key in known} | settings
+    if "means" in known:
         clusters = settings.pop("clusters", 8)
         if isinstance(clusters, bool) or not isinstance(clusters, int) or clusters < 1:
             raise InputError(f"pattern {name!r} has clusters={clusters!r}", expected="a whole number >= 1")
@@ -40,28 +45,35 @@ def layer_pattern(config: DecoderConfig, name: str) -> AttentionPattern:
 class PatternAttention(Attention):
     """Softmax attention over the keys that a pattern selects; caches, positions and padding as `Attention`.
 
-    Centroids of a pattern are a parameter, `means` `[H, C, D]`; nothing moves them in a deployed model.
+    What a pattern keeps, as centroids `means` `[H, C, D]`, is a parameter; nothing moves it in a deployed model. Where
+    a gathered threshold has a cap, a state `over` `[B]` counts the blocks that queries asked for beyond it.
     """
 
     def __init__(self, config: DecoderConfig, name: str) -> None:
         super().__init__(config)
         self.pattern = layer_pattern(config, name)
-        if "means" in self.pattern.card.settings:
-            held: Tensor = self.pattern.means  # type: ignore[attr-defined]
-            self.means = nn.Parameter(torch.zeros(config.heads, *held.shape[1:]))
+        self.kept = self.pattern.parameter(config.heads, config.kv_heads, config.head_size)
+        if self.kept is not None:
+            self.register_parameter(self.kept[0], nn.Parameter(self.kept[1]))
 
-    def forward(self, x: Tensor, tokens: Tokens, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, tokens: Tokens, k: Tensor, v: Tensor, *over: Tensor) -> tuple[Tensor, ...]:
         """Attends from the new tokens to those that are selected; as `Attention.forward`."""
         q, new_k, new_v = self.project(x, tokens)
         k, v = tokens.extend(k, new_k), tokens.extend(v, new_v)
-        chosen = replace(self.pattern, means=self.means) if hasattr(self, "means") else self.pattern  # type: ignore[call-arg]
+        chosen = self.pattern
+        if self.kept is not None:
+            chosen = replace(chosen, **{self.kept[0]: getattr(self, self.kept[0])})  # type: ignore[type-var]
         call = Call(q, k, v, at=tokens.place, first=tokens.first)
-        if not chosen.traits.by_row:
+        if not chosen.by_row:
             return self.joined(chosen.attend(call)), k, v
         if self.config.gathered:
             by_position = chosen.traits.unit == "blocks"
-            out = gathered(call, chosen.blocks(call), _slots(chosen), *chosen.tile, by_position=by_position)
-            return self.joined(out), k, v
+            table, more = chosen.capped(call)
+            out = gathered(call, table, _slots(chosen), *chosen.tile, by_position=by_position)
+            if not over:
+                return self.joined(out), k, v
+            assert more is not None
+            return self.joined(out), k, v, over[0] + (more * tokens.real[:, None].to(more.dtype)).sum((1, 2))
         visible = chosen.visible(call)
         visible = visible.repeat_interleave(self.config.heads // visible.shape[1], 1)
         # A softmax over nothing would be no number: such a query sees everything, and its output is taken out.
@@ -73,6 +85,11 @@ class PatternAttention(Attention):
 def _slots(chosen: AttentionPattern) -> int:
     """Returns the blocks a row of a graph whose number of tokens is free."""
     return chosen.slots(1 << 40)
+
+
+def cap_of(chosen: AttentionPattern) -> int | None:
+    """Returns the blocks a query at most of a pattern that selects by a threshold, or None without a cap."""
+    return getattr(chosen, "cap", 0) or None
 
 
 def pattern_mixer(name: str) -> LayerMixer:
@@ -89,8 +106,9 @@ def pattern_mixer(name: str) -> LayerMixer:
         return TokenWork("", name, pairs, products, projections(config), read, 2 * row)
 
     def states(config: DecoderConfig, layer: int, entries: Dim | int) -> tuple[StateSpec, ...]:
-        layer_pattern(config, name)  # wrong settings are told before any work
-        return cache("k", config, entries), cache("v", config, entries)
+        made = layer_pattern(config, name)  # wrong settings are told before any work
+        over = (StateSpec("over", (), "int64", ""),) if config.gathered and cap_of(made) else ()
+        return cache("k", config, entries), cache("v", config, entries), *over
 
     return LayerMixer(
         name,
@@ -99,6 +117,54 @@ def pattern_mixer(name: str) -> LayerMixer:
         lambda config, layer: PatternAttention(config, name),
         work,
     )
+
+
+def freeze_means(module: nn.Module, ids: Tensor) -> int:
+    """Sets the means that "sale" layers keep to those of a text, layer by layer; calibration runs on the host.
+
+    Args:
+        module: A decoder, in place.
+        ids: Tokens `[B, N]` without padding.
+
+    Returns:
+        The number of layers that were set.
+
+    Raises:
+        InputError: If no layer keeps means, or there is padding.
+    """
+    kept = [part for part in module.modules() if isinstance(part, PatternAttention) and "centre" in part._parameters]
+    if not kept or bool((ids < 0).any()):
+        raise InputError(
+            f"{len(kept)} layers keep means, tokens {list(ids.shape)}", expected="a sale layer, no padding"
+        )
+    empty = [
+        torch.zeros(
+            ids.shape[0], *(n if isinstance(n, int) else 0 for n in state.sizes), dtype=getattr(torch, state.dtype)
+        )
+        for state in module.states  # type: ignore[union-attr]
+    ]
+    with torch.no_grad():
+        for part in kept:  # a layer's input is that of the layers before with their means
+            q, k = _projected(part, lambda: module(ids, *empty))
+            part.get_parameter("centre").copy_(torch.cat([q.mean((0, 2)), k.mean((0, 2))]))
+    return len(kept)
+
+
+def _projected(layer: PatternAttention, run: Callable[[], Any]) -> tuple[Tensor, Tensor]:
+    """Returns the queries and keys that a layer makes in a run."""
+    seen: list[tuple[Tensor, Tensor, Tensor]] = []
+    before = layer.project
+
+    def noted(x: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor, Tensor]:
+        seen.append(before(x, tokens))
+        return seen[-1]
+
+    layer.project = noted  # type: ignore[method-assign]
+    try:
+        run()
+    finally:
+        del layer.project
+    return seen[0][0], seen[0][1]
 
 
 def layers_of(config: DecoderConfig) -> dict[str, list[int]]:
@@ -117,12 +183,14 @@ def obstacles(config: DecoderConfig, form: str) -> Iterator[Unsupported]:
         if name == "dynamic_mask":
             continue
         chosen = layer_pattern(config, name)
-        fix = "use ssa, routing or dynamic_mask, or run the model in torch"
+        asked = chosen.in_layers
+        fix = f"settings {asked}" if asked else "use ssa, routing or dynamic_mask, or run the model in torch"
         if not chosen.step_safe:
             why = "what it selects depends on how a text is cut into calls: a prompt, chunks and steps would differ"
             yield Unsupported(where, name, why, fix)
-        if not chosen.traits.by_row:
+        if not chosen.by_row:
             why = "it is unrolled for a largest number of tokens and one length of all rows; caches here are free"
             yield Unsupported(where, name, why, fix)
-        for reason in chosen.obstacles("gathered" if form == "gathered" else "masked", longest=config.longest):
+        kind = "gathered" if form == "gathered" else "masked"
+        for reason in chosen.obstacles(kind, longest=config.longest, cap=cap_of(chosen)):
             yield replace(reason, path=where)

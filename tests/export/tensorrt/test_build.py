@@ -1,6 +1,7 @@
 """The target `tensorrt`: engines are built here, the network they are built of runs in ONNX Runtime."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ from neurokit.export.tensorrt.rewrite import dft_matrix, rewrite, unknown_operat
 from neurokit.export.tensorrt.run import check_device
 from neurokit.loading import load
 from neurokit.models.baselines import BASELINES
+from neurokit.models.decoder import TINY_LM, decoder_spec
+from neurokit.models.decoder.drawn import fill
+from neurokit.models.decoder.net import blank
 from neurokit.spec import MODELS
 
 from ..nets import conv_net, dyadic, inputs, reference
@@ -361,6 +365,20 @@ def test_engines_of_a_language_model_take_its_caches(precision, attention, tmp_p
     assert info["profile"]["k0_in"] == [[1, 2, 0, 16], [1, 2, 256, 16], [8, 2, 512, 16]]
     assert info["layer_types"].get("attention_input", 0) == (4 if attention == "standard" else 0)
     assert info["engine_bytes"] > 1_000_000
+
+
+@needs_library
+def test_engines_of_both_forms_of_a_small_language_model(tmp_path):
+    """One layer of tiny_lm; the whole model is verified in the slow part."""
+    config = replace(TINY_LM, layers=1)
+    captured = nk.capture(decoder_spec("one_layer", config, lambda sizes: fill(blank(sizes))))
+    for precision, attention in (("fp32", "decomposed"), ("fp16", "standard")):
+        options = {"precision": precision, "attention": attention, "verified": False}
+        artifact = nk.lower(captured, "tensorrt", tmp_path / attention, **options)
+        info = artifact.manifest.target_info
+        assert info["profile"]["k0_in"] == [[1, 2, 0, 16], [1, 2, 256, 16], [8, 2, 512, 16]]
+        assert info["layer_types"].get("attention_input", 0) == (1 if attention == "standard" else 0)
+        assert info["engine_bytes"] == artifact.file("model.engine").stat().st_size > 100_000
 
 
 @pytest.mark.parametrize("options", [{"attention": "standard"}, {"attention": "ort", "precision": "fp16"}])

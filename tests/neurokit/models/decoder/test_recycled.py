@@ -1,5 +1,7 @@
 """Recycled attention in a decoder: two functions over one state, against the pattern step by step; its bytes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -25,7 +27,7 @@ class Torch:
     """The module as a stream: its two functions over the states of both."""
 
     def __init__(self, spec):
-        self.spec, self.module = spec, spec.build()
+        self.spec, self.module, self.ran = spec, spec.build(), []
 
     def reset(self, batch=1):
         self.values = []
@@ -37,14 +39,25 @@ class Torch:
         with torch.no_grad():
             out = getattr(self.module, graph)(torch.from_numpy(feeds["ids"]), *self.values)
         self.values = [out[state.name] for state in self.spec.graphs[0].states]
+        self.ran.append(graph)
         return {"logits": out["logits"].numpy()}
+
+    def mark(self):
+        return self.values, list(self.ran)
+
+    def rewind(self, to):
+        self.values, self.ran = to
+
+    def state(self, name):
+        names = [state.name for state in self.spec.graphs[0].states]
+        return self.values[names.index(name)].numpy()
 
 
 def spec_of(recycled):
     return recycled_spec("tiny_recycled", TINY_LM, fill, recycled)
 
 
-def by_pattern(module, ids, prompt):
+def by_pattern(module, ids, prompt, recycled=SMALL, modes=None):
     """Logits of every call, with the pattern's own `start` and `step` in the place of the layers' attention."""
     logits, keys, states = [], [], {}
     for at in [0, *range(prompt, len(ids))]:
@@ -57,11 +70,13 @@ def by_pattern(module, ids, prompt):
             if at:
                 k, v = torch.cat([keys[n][0], k], 2), torch.cat([keys[n][1], v], 2)
                 keys[n] = (k, v)
-                out, states[n], _ = SMALL.step(Call(q, k, v), states[n])
+                if modes is not None:
+                    modes.append(recycled.mode(Call(q, k, v), states[n]))
+                out, states[n], _ = recycled.step(Call(q, k, v), states[n])
             else:
                 keys.append((k, v))
                 call = Call(q, k, v)
-                out, states[n] = attend(q, k, v, call.seen()[None, None])[0], SMALL.start(call)
+                out, states[n] = attend(q, k, v, call.seen()[None, None])[0], recycled.start(call)
             x = x + layer.self_attn.joined(out)
             x = x + layer.mlp(layer.post_attention_layernorm(x))
         logits.append(module.lm_head(module.model.norm(x))[:, -1])
@@ -121,11 +136,38 @@ def test_the_bytes_of_a_partial_step():
         assert moved(small(before)) * (before + 1) == moved(dense(before)) * (6 + 1)
 
 
-@pytest.mark.parametrize("recycled", [Recycled(count=6, every=0), Recycled(count=6, every=4, check_every=2)])
-def test_a_schedule_that_the_host_cannot_keep_is_refused(recycled):
-    with pytest.raises(InputError, match="fixed schedule") as error:
-        spec_of(recycled)
+def test_a_schedule_without_full_steps_is_refused():
+    with pytest.raises(InputError, match="one of them at least 1") as error:
+        spec_of(Recycled(count=6, every=0))
     assert "\n" not in str(error.value)
+
+
+def compared(layers=1, every=0):
+    recycled = Recycled(count=6, every=every, check_every=2, threshold=0.3, pool=3)
+    return recycled, recycled_spec("compared", replace(TINY_LM, layers=layers), fill, recycled)
+
+
+@pytest.mark.parametrize("every", [0, 5])
+def test_queries_that_turned_away_make_a_step_full(every):
+    """One layer, so that the pattern's own rule is the model's; tokens, logits and graphs are those of the pattern."""
+    recycled, spec = compared(every=every)
+    stream, prompt = Torch(spec), ORACLE["prompt"][:20]
+    (found,) = decode(stream, Loop.of(spec.task.settings, ""), [prompt], 24)
+    modes = []
+    with torch.no_grad():
+        wanted = by_pattern(stream.module, [*prompt, *found.tokens[:-1]], 20, recycled, modes).numpy()
+    assert stream.ran == ["full", *modes]
+    assert {"full", "partial"} <= set(modes)
+    assert [int(row.argmax()) for row in wanted] == list(found.tokens)
+
+
+def test_a_runtime_that_cannot_go_back_is_told():
+    class Forgetful(Torch):
+        mark = property()
+
+    _, spec = compared()
+    with pytest.raises(InputError, match="cannot take a token back"):
+        decode(Forgetful(spec), Loop.of(spec.task.settings, ""), [ORACLE["prompt"][:20]], 4)
 
 
 def test_the_transform_makes_it_of_a_dense_model_with_its_weights():
@@ -135,6 +177,18 @@ def test_the_transform_makes_it_of_a_dense_model_with_its_weights():
     assert list(found.tokens) == ORACLE["greedy_tokens"][:6]
     with pytest.raises(InputError, match="as a whole"):
         transform(nk.load("tiny_lm"), ["sparse:pattern=recycled,layers=1"])
+
+
+@pytest.mark.slow
+def test_a_schedule_that_compares_queries_in_files(tmp_path):
+    _, spec = compared(layers=2)
+    artifact = nk.lower(nk.capture(spec), "onnx-step", tmp_path / "lm")
+    assert artifact.manifest.parity["verdict"] == "within tolerance"
+    stream = Torch(spec)
+    wanted = decode(stream, Loop.of(spec.task.settings, ""), [ORACLE["prompt"]], 24)
+    assert "partial" in stream.ran
+    assert "full" in stream.ran[1:]
+    assert nk.generate(artifact, ORACLE["prompt"], 24) == wanted
 
 
 @pytest.mark.slow

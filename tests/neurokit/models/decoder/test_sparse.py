@@ -11,16 +11,25 @@ import torch
 
 import neurokit as nk
 from neurokit.attention import Call, attend, pattern
+from neurokit.attention.patterns.sale import SALE
 from neurokit.cli import main
 from neurokit.errors import InputError, UnknownNameError
 from neurokit.export.onnx.sparse import no_sparse_form
 from neurokit.models.decoder import TINY_DOGE, TINY_LM, decoder_spec
+from neurokit.models.decoder.sparse import freeze_means
+from neurokit.models.decoder.tokens import locate
 from neurokit.transforms import transform
 
 from .oracle import worst
 
 MIXERS = ("dense", "ssa", "routing", "lightning")
-SETTINGS = {"ssa": {"block": 4, "count": 2}, "routing": {"clusters": 3, "window": 5}}
+SEARCHING = ("hip", "sale")
+SETTINGS = {
+    "ssa": {"block": 4, "count": 2},
+    "routing": {"clusters": 3, "window": 5},
+    "hip": {"block_k": 2, "count": 4, "window": 3},
+    "sale": {"block_k": 2, "segment": 2, "window": 34, "thresholds": (0.2,), "cap": 19},
+}
 # Twelve words in 37 places: tokens repeat.
 IDS = np.random.default_rng(0).integers(0, 12, (1, 37))
 PADDED = np.full((2, 37), -1)
@@ -36,16 +45,20 @@ def build(config):
     return fill(blank(config))
 
 
-def spec_of(mixers=MIXERS, patterns=SETTINGS, **more):
+def spec_of(mixers=MIXERS, patterns=None, **more):
+    patterns = {name: held for name, held in SETTINGS.items() if name in mixers} if patterns is None else patterns
     config = replace(TINY_LM, layers=len(mixers), mixers=mixers, patterns=patterns, **more)
     return decoder_spec("hybrid", config, build)
 
 
+def empty(spec, batch=1):
+    sizes = [[size if isinstance(size, int) else 0 for size in state.sizes] for state in spec.states]
+    kinds = [getattr(torch, state.dtype) for state in spec.states]
+    return [torch.zeros(batch, *size, dtype=kind) for size, kind in zip(sizes, kinds, strict=True)]
+
+
 def logits(spec, ids, cuts=()):
-    module, states, out = spec.build(), [], []
-    for state in spec.states:
-        sizes = [size if isinstance(size, int) else 0 for size in state.sizes]
-        states.append(torch.zeros(len(ids), *sizes, dtype=getattr(torch, state.dtype)))
+    module, states, out = spec.build(), empty(spec, len(ids)), []
     for part in np.split(ids, cuts, 1):
         with torch.no_grad():
             after = module(torch.from_numpy(part), *states)
@@ -63,21 +76,61 @@ def test_one_pass_is_every_word_on_its_own(gathered, cache):
 
 
 @functools.cache
-def reference():
-    return logits(spec_of(), IDS)
+def reference(mixers=MIXERS):
+    return logits(spec_of(mixers), IDS)
 
 
 @pytest.mark.parametrize("cache", [None, 64])
 @pytest.mark.parametrize("gathered", [False, True])
-def test_one_pass_is_chunks_and_steps_and_padding_changes_nothing(gathered, cache):
-    spec = spec_of(gathered=gathered, cache=cache, longest=cache or 512)
+@pytest.mark.parametrize("mixers", [MIXERS, SEARCHING])
+def test_one_pass_is_chunks_and_steps_and_padding_changes_nothing(mixers, gathered, cache):
+    spec = spec_of(mixers, gathered=gathered, cache=cache, longest=cache or 512)
     for cuts in CUTS:
-        assert worst(logits(spec, IDS, cuts), reference()) < 3e-6
+        assert worst(logits(spec, IDS, cuts), reference(mixers)) < 3e-6
     for cuts in CUTS[:2]:
         found = logits(spec, PADDED, cuts)
         assert np.isfinite(found).all()
-        assert worst(found[:1], reference()) < 3e-6
-        assert worst(found[1, 9:], reference()[0, :28]) < 3e-6
+        assert worst(found[:1], reference(mixers)) < 3e-6
+        assert worst(found[1, 9:], reference(mixers)[0, :28]) < 3e-6
+
+
+def test_frozen_means_are_those_of_a_text_and_leave_a_whole_budget_dense():
+    spec = spec_of(("sale", "sale"), {"sale": {**SETTINGS["sale"], "thresholds": (0.0,), "cap": 0}})
+    module = spec.build()
+    dense = logits(spec, IDS)
+    assert freeze_means(module, torch.from_numpy(IDS)) == 2
+    layer = module.model.layers[0]
+    tokens = locate(torch.from_numpy(IDS), torch.zeros(1, dtype=torch.int64), module.inverse_frequencies, 0, None, None)
+    with torch.no_grad():
+        q, k, _ = layer.self_attn.project(
+            layer.input_layernorm(module.model.embed_tokens(torch.from_numpy(IDS))), tokens
+        )
+        after = module(torch.from_numpy(IDS), *empty(spec))["logits"].numpy()
+    wanted = torch.cat([q[0].mean(1), k[0].mean(1)])
+    assert torch.allclose(layer.self_attn.centre, wanted, atol=1e-6)
+    assert wanted.abs().max() > 0.1
+    assert worst(after, dense) < 2e-6
+    with pytest.raises(InputError, match="0 layers keep means"):
+        freeze_means(spec_of(("dense",), {}).build(), torch.from_numpy(IDS))
+
+
+def test_what_a_threshold_asks_for_beyond_its_cap_is_counted(monkeypatch):
+    long = np.random.default_rng(1).integers(0, 12, (1, 96))
+    spec = spec_of(("sale",), {"sale": {**SETTINGS["sale"], "thresholds": (1e-4,)}}, gathered=True)
+    module, calls, found = spec.build(), [], []
+    capped = SALE.capped
+    monkeypatch.setattr(SALE, "capped", lambda self, call: calls.append(call) or capped(self, call))
+    for cuts in ((), (40, 90)):
+        states = empty(spec)
+        for part in np.split(long, cuts, 1):
+            with torch.no_grad():
+                after = module(torch.from_numpy(part), *states)
+            states = [after[state.name] for state in spec.states]
+        found.append(int(after["over0"]))
+    wide = replace(module.model.layers[0].self_attn.pattern, cap=0)
+    asked = wide.blocks(calls[0]).sum(-1) - SETTINGS["sale"]["cap"]
+    assert found == [int(asked.clamp_min(0).sum())] * 2
+    assert found[0] > 0
 
 
 @pytest.mark.parametrize("name", ["ssa", "sale", "hip"])
@@ -145,13 +198,17 @@ def test_wrong_layers_are_one_line(mixers, patterns, said):
     ("name", "form", "said"),
     [
         ("sale", "gathered", "a threshold selects"),
-        ("sale", "masked", "depends on how a text is cut"),
-        ("hip", "masked", "largest number of tokens"),
+        ("sale mean=prompt", "masked", "depends on how a text is cut"),
+        ("sale mean=prompt", "masked", "settings block_q=1, mean=frozen, window>=64"),
+        ("hip block_q=64", "masked", "largest number of tokens"),
+        ("hip block_q=64", "masked", "settings block_q=1"),
         ("recycled", "masked", "depends on how a text is cut"),
     ],
 )
 def test_what_cannot_be_a_graph_is_said_before_any_work(name, form, said):
-    spec = spec_of((name,), {})
+    name, _, setting = name.partition(" ")
+    key, _, value = setting.partition("=")
+    spec = spec_of((name,), {name: {key: int(value) if value.isdigit() else value}} if key else {})
     assert any(said in str(reason) for reason in spec.sparse.obstacles(form))
 
 
@@ -262,10 +319,34 @@ def test_the_command_refuses_before_any_work_and_counts_by_pattern(tmp_path, cap
     ],
     ids=lambda form: " ".join(form.values()),
 )
-def test_a_hybrid_in_every_form(artifacts, form):
-    check_artifact(artifacts(MIXERS, tuple(form.items())), spec_of())
+@pytest.mark.parametrize("mixers", [MIXERS, SEARCHING], ids=["hybrid", "searching"])
+def test_a_hybrid_in_every_form(artifacts, mixers, form):
+    check_artifact(artifacts(mixers, tuple(form.items())), spec_of(mixers))
 
 
 def test_check_lists_every_layer():
-    reasons = spec_of(("hip", "dense", "hip"), {}).sparse.obstacles("gathered")
+    reasons = spec_of(("hip", "dense", "hip"), {"hip": {"block_q": 8}}).sparse.obstacles("gathered")
     assert all("layers 0, 2" in str(reason) for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("pattern=hip,block_k=3,count=4", "a count that block_k divides"),
+        ("pattern=sale,window=40,block_k=32", "block_k divides window"),
+        ("pattern=sale,cap=2", "a cap of 2 blocks"),
+        ("pattern=sale,window=32,block_k=32", "window>=64"),
+        ("pattern=ssa,block=-1", "block=-1"),
+        ("pattern=hip,clusters=4", "no setting 'clusters'"),
+        ("pattern=hpi", "dynamic_mask, hip, lightning"),
+        ("pattern=recycled,count=0,every=-2", "steps >= 0"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_one_line_before_any_file(settings, said, tmp_path, capsys):
+    out = tmp_path / "out"
+    line = ["export", "tiny_lm", "--target", "onnx-step", "--out", str(out), "--option", "attention=gathered"]
+    assert main([*line, "--transform", f"sparse:{settings}"]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+    assert not out.exists()

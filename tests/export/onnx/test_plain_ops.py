@@ -1,0 +1,64 @@
+"""Casts and Python's operators reach ONNX without a second trace, and compute what torch computes."""
+
+import numpy as np
+import pytest
+import torch
+
+import neurokit as nk
+from neurokit.export.onnx import ready
+from neurokit.spec import ModelSpec, TensorSpec
+
+
+class Logic(torch.nn.Module):
+    """Truth values and whole numbers joined by &, | and ^, casts, and numbers less a tensor."""
+
+    def forward(self, x, n):
+        a, b = x > 0, x.to(torch.float64) > 0.5
+        bits = ((a & b) | (a ^ b)).to(torch.int64) + (n & 6) + (n | 1) + (n ^ 3)
+        return (1 - x) * bits.to(torch.float32) + (2.5 - x).to(torch.float64).to(torch.float32) + (7 - n)
+
+
+class Mixed(torch.nn.Module):
+    """A fraction less whole numbers: a type that is that of neither."""
+
+    def forward(self, n):
+        return 0.5 - n
+
+
+N = TensorSpec("n", (4,), "int64", "F", high=50)
+
+
+def test_they_are_torchs_and_need_no_second_trace(tmp_path, monkeypatch):
+    asked = []
+    seen = ready.ready
+    monkeypatch.setattr(
+        "neurokit.export.onnx.convert.ready", lambda program, *rest: asked.append(seen(program, *rest)) or asked[-1]
+    )
+    captured = nk.capture(ModelSpec("logic", Logic, (TensorSpec("x", (4,)), N)))
+    artifact = nk.lower(captured, "onnx", tmp_path / "logic")
+    assert asked[0] is not captured.program
+    rng = np.random.default_rng(0)
+    feeds = {"x": rng.standard_normal((3, 4)).astype(np.float32), "n": rng.integers(-50, 50, (3, 4))}
+    with nk.open(artifact) as runner:
+        out = runner(feeds)
+    wanted = Logic()(*(torch.from_numpy(x) for x in feeds.values())).numpy()
+    np.testing.assert_array_equal(next(iter(out.values())) if isinstance(out, dict) else out, wanted)
+
+
+def test_the_table_of_one_export_is_not_that_of_the_next():
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    before = ONNXRegistry.__dict__["from_torchlib"]
+    with ready.one_registry():
+        first = ONNXRegistry().from_torchlib(opset_version=20)
+        first.register_op(torch.ops.aten.numpy_T.default, lambda x: x)
+        assert first.is_registered(torch.ops.aten.numpy_T.default)
+        assert not ONNXRegistry.from_torchlib(20).is_registered(torch.ops.aten.numpy_T.default)
+    assert ONNXRegistry.__dict__["from_torchlib"] is before
+
+
+@pytest.mark.slow
+def test_a_fraction_less_whole_numbers(tmp_path):
+    captured = nk.capture(ModelSpec("mixed", Mixed, (N,)))
+    with nk.open(nk.lower(captured, "onnx", tmp_path / "mixed")) as runner:
+        np.testing.assert_array_equal(runner(np.arange(4)[None]), 0.5 - np.arange(4, dtype=np.float32)[None])
