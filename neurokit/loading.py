@@ -20,7 +20,8 @@ from neurokit.errors import (
     WeightsError,
 )
 from neurokit.interchange.models import is_model_file, spec_from_file
-from neurokit.spec import MODELS, PARTLY, PRETRAINED, ModelSpec, TensorSpec, TimeInput
+from neurokit.pretrained import is_pretrained, published, with_published
+from neurokit.spec import MODELS, ModelSpec, TensorSpec, TimeInput
 from neurokit.user_file import call_factory, guarded, import_file, near_files, one_line
 
 if TYPE_CHECKING:
@@ -124,9 +125,10 @@ def _with_choices(
         if spec.time_input == "image" and time_steps != spec.time_steps:
             changes["build"] = _build_with_time_steps(spec, time_steps)
     if is_pretrained(weights):
+        found = published(spec)
         changes.update(
-            build=_build_pretrained(spec, changes.get("build", spec.build)),
-            options={**spec.options, "weights": PRETRAINED if _whole(spec) else PARTLY},
+            build=with_published(changes.get("build", spec.build), found),
+            options={**spec.options, "weights": found.said},
         )
     elif weights is not None:
         path = Path(weights)
@@ -182,30 +184,6 @@ def _build_with_weights(build_bare: Callable[[], nn.Module], path: Path) -> Call
 
         module = build_bare()
         load_weights(module, path)
-        return module
-
-    return build
-
-
-def is_pretrained(weights: str | Path | None) -> bool:
-    """Returns whether the published weights are meant, and no file of that name."""
-    return weights is not None and str(weights) == PRETRAINED and not Path(weights).exists()
-
-
-def _whole(spec: ModelSpec) -> bool:
-    return spec.pretrained is not None and spec.pretrained.whole
-
-
-def _build_pretrained(spec: ModelSpec, build_bare: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
-    published = spec.pretrained
-    if published is None:
-        raise WeightsError(
-            f"no weights are published for {spec.name!r}", expected="a weights file", fix="neurokit train makes one"
-        )
-
-    def build() -> nn.Module:
-        module = build_bare()
-        published.load(module)
         return module
 
     return build

@@ -151,6 +151,59 @@ def simulate(
     return replace(report, event_check=check([first, *rest]))
 
 
+def sample_rows(
+    model: Captured | ModelSpec | str,
+    inputs: Any,
+    chips: Sequence[Any] | str | Path,
+    start: int,
+    stop: int,
+    *,
+    samples: int | None = None,
+    mapping: str = "annealed",
+    step_seconds: float | None = None,
+    pace: str | None = None,
+    weight_bits: int | str | None = None,
+    queueing: bool = False,
+) -> dict[str, Any]:
+    """Counts and prices samples `start` to `stop` of a set as `simulate` does: on the mapping of its first sample.
+
+    Args:
+        model: As for `simulate`, of spikes.
+        inputs: As for `simulate`.
+        chips: As for `simulate`.
+        start: First sample.
+        stop: One behind the last sample.
+        samples: As for `simulate`.
+        mapping: As for `simulate`.
+        step_seconds: As for `simulate`.
+        pace: As for `simulate`.
+        weight_bits: As for `simulate`.
+        queueing: As for `simulate`.
+
+    Returns:
+        "key" (what tells the run from another), "rows" (figures by sample), "fired" (spikes by population).
+    """
+    from neurokit.accepted import as_captured, as_several
+    from neurokit.capture import opened
+    from neurokit.hw_sim import load_chip
+    from neurokit.hw_sim.graph.numerics import parse_width, with_weight_bits
+    from neurokit.hw_sim.sample_set import SetPricer
+    from neurokit.hw_sim.trace import trace
+
+    captured = opened(as_captured(model, check_spec))
+    given = _samples(captured, inputs, samples)
+    label, x = next(given.read(0, 1))
+    first = trace(captured, x, label)
+    width = None if weight_bits is None else parse_width(weight_bits)
+    first = replace(first, network=with_weight_bits(first.network, width))
+    profiles = [load_chip(chip) for chip in as_several(chips)]
+    pricer = SetPricer(first, profiles, mapping, step_seconds, pace, queueing)
+    rows: list[dict[str, float]] = []
+    for names, batch in _batches(captured, given, first, x, start, stop):
+        rows += pricer.rows(batch, len(names))
+    return {"key": _key(captured, given, pricer), "rows": rows, "fired": dict(pricer.fired)}
+
+
 def judged(report: EnergyReport, spec: ModelSpec, *, generated: bool = False) -> EnergyReport:
     """Returns a report without verdict and comparison where the weights are random or the input is generated.
 
@@ -201,23 +254,34 @@ def _over_all(
 ) -> SetReport:
     """Returns the figures over all samples: read one file at a time, run in batches, priced on one mapping."""
     from neurokit.hw_sim.sample_set import Kept, run_set
-    from neurokit.hw_sim.trace.replay import Replay
 
     kept = Kept(Path(keep), _key(captured, given, pricer)) if keep is not None else None
     done = kept.rows[: given.count] if kept is not None else []
     if kept is not None:
         pricer.fired.update(kept.fired)
-    replay = Replay(captured, x, first)
-    late = any(projection.delay for projection in first.network.projections)
-    values = first.time_steps * sum(population.size for population in first.network.populations)
-    size = 1 if late else max(1, min(_MOST_AT_ONCE, _VALUES // values))  # events must not reach the next sample
-    samples = given.read(len(done), given.count)
-    one_by_one = (([name], replay.alone(name, x)) for name, x in samples)
-    batches = replay.batches(samples, size) if replay.possible else one_by_one
+    batches = _batches(captured, given, first, x, len(done), given.count)
     report = run_set(pricer, batches, given.count, done, kept.add if kept is not None else None, progress)
     if kept is not None and report.samples == given.count:
         kept.close()
     return report
+
+
+def _batches(
+    captured: Captured, given: _Given, first: Workload, x: Sample, start: int, stop: int
+) -> Iterator[tuple[list[str], Workload]]:
+    """Yields names and workload of samples `start` to `stop`, as many at once as the memory is to hold."""
+    from neurokit.hw_sim.trace.replay import Replay
+
+    replay = Replay(captured, x, first)
+    late = any(projection.delay for projection in first.network.projections)
+    values = first.time_steps * sum(population.size for population in first.network.populations)
+    size = 1 if late else max(1, min(_MOST_AT_ONCE, _VALUES // values))  # events must not reach the next sample
+    samples = given.read(start, stop)
+    if replay.possible:
+        yield from replay.batches(samples, size)
+        return
+    for name, each in samples:
+        yield [name], replay.alone(name, each)
 
 
 def _key(captured: Captured, given: _Given, pricer: SetPricer) -> dict[str, object]:

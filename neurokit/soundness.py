@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from neurokit.spec import MODELS, PARTLY, ModelSpec
+from neurokit.pretrained import PARTLY
+from neurokit.spec import MODELS, ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn

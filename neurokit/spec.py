@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from neurokit.pretrained import Pretrained
+
 TimeOutput = Literal["auto", "sequence", "mean", "sum", "last", "max"]
 TimeInput = Literal["sequence", "image", "step"]
 Distribution = Literal["", "uniform", "normal"]
 ONE_GRAPH = "model"  # name of the graph of a model that has only one
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
-
 
 Sizes = tuple[int | str | Dim | Linear, ...]
 
@@ -31,8 +32,7 @@ class TensorSpec:
 
     Attributes:
         name: Name of the port in every lowered form.
-        shape: Sizes of one sample, for example (3, 224, 224): numbers, free axes (`Dim`), and expressions of free
-            axes, also as text ("S", "P+S").
+        shape: Sizes of one sample, as (3, 224, 224): numbers, free axes (`Dim`), expressions of them ("S", "P+S").
         dtype: Numpy name of the element type.
         layout: One letter an axis, for example "CHW", "L" (length), "F" (features).
         low: Smallest value that a real input takes (for generated test inputs); of a bool 1 for always true.
@@ -245,23 +245,6 @@ class AppliedTransform:
     notes: tuple[str, ...] = ()
 
 
-# What a specification's options say of its weights, under "weights".
-PRETRAINED, PARTLY = "pretrained", "pretrained but for the last layer"
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """Weights that somebody publishes for a model.
-
-    Attributes:
-        load: Puts them into what `ModelSpec.build` returned, in place.
-        whole: Whether every layer is trained; else the last one, of other classes, is drawn at random.
-    """
-
-    load: Callable[[nn.Module], None]
-    whole: bool = True
-
-
 @dataclass(frozen=True)
 class ModelSpec:
     """A model that was defined once: everything that lowering and simulation need to know.
@@ -298,15 +281,13 @@ class ModelSpec:
         scorer: If given, returns the model as a scorer of whole texts, whose heads are masked by an input (the
             transform `head_mask`).
         with_tokens: If given, returns the same model with so many tokens more; what it takes beside their number
-            returns their rows `[new, width]` for those of the embedding, or of the head, `[V, width]` (the transform
-            `pause`).
+            returns their rows `[new, width]` for those of "embedding" or "head", `[V, width]` (the transform `pause`).
         spiking_text: If given, returns its module in whole numbers, for the event engine
             (`neurokit.program.spiking_text`).
         token_work: If given, returns what the token behind so many others costs, part by part.
         exact_bits: Bits of a weight where the model is meant in its exact form (the transform `exact`), or None.
         large: Whether its module takes more than a gigabyte; what goes over the whole zoo builds it only when asked.
-        small: Returns a model of the same parts, few of each and on small inputs, which checks of the whole zoo take
-            for this one; models that share it are checked once. Default is the model itself.
+        small: Returns a model of the same parts, few and small, for checks of the whole zoo; default: itself.
         pretrained: The weights that are published for it, or None.
     """
 
@@ -333,7 +314,7 @@ class ModelSpec:
     sparse: SparseForms | None = None
     attention: AttentionHost | None = None
     scorer: Callable[[], ModelSpec] | None = None
-    with_tokens: Callable[[int, Callable[[torch.Tensor], torch.Tensor]], ModelSpec] | None = None
+    with_tokens: Callable[[int, Callable[[torch.Tensor, str], torch.Tensor]], ModelSpec] | None = None
     spiking_text: Callable[[Any], Any] | None = None
     token_work: Callable[[int], tuple[TokenWork, ...]] | None = None
     exact_bits: int | None = None

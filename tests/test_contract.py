@@ -22,10 +22,15 @@ from neurokit.target import TARGETS
 
 ROOT = Path(__file__).parents[1]
 FORMS = ("onnx", "onnx-scan", "onnx-step")
-# Models of images; those of tokens have the contract of tests/neurokit/models/decoder, `large` ones are not built.
-ZOO = [name for name in MODELS.names() if MODELS.get(name)().inputs[0].layout == "CHW" and name not in BASELINES]
+# Classifiers of images; those of tokens have the contract of tests/neurokit/models/decoder, the edge zoo its own.
+SPECS = {name: MODELS.get(name)() for name in MODELS.names() if name not in BASELINES}
+ZOO = [
+    name
+    for name, spec in SPECS.items()
+    if [port.layout for port in spec.inputs] == ["CHW"] and not (spec.task and spec.task.name == "segmentation")
+]
 # What stands for them in every run, by what it is named: several sizes of a network may share a small twin.
-SMALL = {spec.name: spec for name in ZOO for spec in [MODELS.get(name)().in_small()]}
+SMALL = {spec.name: spec for name in ZOO for spec in [SPECS[name].in_small()]}
 OUTSIDE = (
     "spiking_vgg11_bn_small",
     "ms_resnet18_small",
@@ -203,7 +208,9 @@ def test_capture_equals_spikingjellys_own_run():
 
 
 # Language models: tests/neurokit/models/decoder lowers and verifies each of them, in every form.
-TEXTS = ("tiny_lm", "tiny_lm_qwen3", "tiny_doge", "tiny_tnl", "spiking_tnl")
+# tests/neurokit/models/vision_language and joint_dit do so with theirs.
+EDGE = ("ecapa_tdnn_", "para_trans_cnn_", "swin_unetr", "acdit_")  # tests/neurokit/models/test_edge_zoo.py
+TEXTS = ("tiny_lm", "tiny_lm_qwen3", "tiny_doge", "tiny_tnl", "spiking_tnl", "tiny_vlm", "joint_dit_tiny")
 
 
 def test_no_model_is_without_a_fast_case():
@@ -213,11 +220,11 @@ def test_no_model_is_without_a_fast_case():
         spec = MODELS.get(name)()
         if name in BASELINES:
             continue  # tests/neurokit/models/test_baselines.py: torchvision's own networks, whole, on small images
-        if spec.inputs[0].layout == "CHW":
+        if name in ZOO:
             assert spec.in_small().name in fast, name
             assert spec.in_small().in_small().name == spec.in_small().name, "a small model stands for itself"
         else:
-            assert spec.large or spec.name in TEXTS, f"{name} is no image and has no contract"
+            assert spec.large or spec.name in TEXTS or name.startswith(EDGE), f"{name} is no image and has no contract"
 
 
 def test_every_target_describes_itself():

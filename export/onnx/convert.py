@@ -267,14 +267,21 @@ def _replace(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
 
 
 def _unique_names(graph: ir.Graph) -> None:
-    """A neuron that runs twice would name its outputs twice."""
-    seen: dict[str, int] = {}
-    for node in graph:
-        for value in node.outputs:
-            count = seen.get(str(value.name), 0)
-            seen[str(value.name)] = count + 1
-            if count:
-                value.name = f"{value.name}.{count}"
+    """Renames what has the name of a port or of another value, such as the outputs of a neuron that runs twice."""
+    ports = [*graph.inputs, *graph.outputs]
+    taken = {str(value.name) for value in ports}
+    own = {id(value) for value in ports}
+    values = [*graph.initializers.values(), *(value for node in graph for value in node.outputs)]
+    for value in values:
+        if id(value) in own or not value.name:
+            continue
+        name, count = str(value.name), 0
+        while name in taken:
+            count += 1
+            name = f"{value.name}.{count}"
+        taken.add(name)
+        if count:
+            value.name = name
 
 
 def _declare(model: ir.Model, function: NeuronFunction) -> None:

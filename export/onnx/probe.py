@@ -79,7 +79,8 @@ class OnnxProbe(Probe):
         self._held: dict[str, np.ndarray] = {}
         self._last: dict[str, np.ndarray] = {}
         self._before: list[dict[str, np.ndarray]] = []
-        self._starts: list[tuple[np.ndarray | None, ...]] = []
+        self._values: list[dict[str, np.ndarray]] = []  # of membranes before calls, of every step of the last free run
+        self._kept_starts: list[tuple[np.ndarray | None, ...]] | None = []
         self._forced_session: Any = None
 
     def runner(self) -> OnnxRunner:
@@ -116,18 +117,26 @@ class OnnxProbe(Probe):
         wanted, count = self._outputs + spikes + computed, len(self._outputs)
         if not self._step:
             results = self._call(session, wanted, dict(feeds))
-            self._starts = self._known_starts([dict(zip(computed, results[count + len(spikes) :], strict=True))])
+            self._values = [dict(zip(computed, results[count + len(spikes) :], strict=True))]
+            self._kept_starts = None
             return results[:count], self._joined(results[count : count + len(spikes)])
         outputs, values = self._streamed(session, wanted, count, feeds, self._states)
         self._last, more = self._held, dict(zip(computed, values[len(spikes) :], strict=False))
-        steps = [held | {name: value[t] for name, value in more.items()} for t, held in enumerate(self._before)]
-        self._starts = self._known_starts(steps)
+        self._values = [held | {name: value[t] for name, value in more.items()} for t, held in enumerate(self._before)]
+        self._kept_starts = None
         return outputs, self._interleaved(values[: len(spikes)])
 
     def _computed_membranes(self) -> list[str]:
         """Returns the names of the membranes before calls that nodes of the graph compute; others are given to it."""
         computed = {name for node in self._model.graph.node for name in node.output}
         return [name for name in dict.fromkeys(n for node in self._calls for n in held(node)) if name in computed]
+
+    @property
+    def _starts(self) -> list[tuple[np.ndarray | None, ...]]:
+        """Every layer's states before its calls in the last free run, `[calls, B, ...]`, made when asked for."""
+        if self._kept_starts is None:
+            self._kept_starts = self._known_starts(self._values)
+        return self._kept_starts
 
     def _known_starts(self, steps: list[dict[str, np.ndarray]]) -> list[tuple[np.ndarray | None, ...]]:
         """Returns every layer's states before its calls, `[calls, B, ...]`, from the values of every step."""

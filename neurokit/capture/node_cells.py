@@ -36,7 +36,7 @@ class NodeCell(Cell):
         self.constants = constants
         for held in (self._memories, self._memories_rv):
             held.clear()
-            held["v"] = float(constants.rest)  # type: ignore[arg-type]
+            held["v"] = float(constants.rest)
         self.tau = constants.tau if constants.op == "lif" else None
         self.shown: tuple[Any, Any] = (None, None)  # the membrane that was handed out last, and the state it stands for
         self.beside: tuple[Any, Any] = (None, None)  # the last state of the operation, and the same in plain operations
@@ -108,14 +108,17 @@ class SnntorchNode(NodeCell, SnntorchCell):
 
     def membrane(self, current: Tensor, before: Tensor, after: Tensor) -> Tensor:
         """Returns the membrane; with a delayed reset that before the reset."""
-        return (1.0 - self.constants.decay) * before + current if self.late else after
+        decay: Any = self.constants.decay  # a number, or one a channel
+        charged: Tensor = (1.0 - decay) * before + current if self.late else after
+        return charged
 
     def state(self, membrane: Tensor) -> Tensor:
         """Takes the reset that is still to come."""
         if not self.late:
             return membrane
-        fired = (membrane >= self.constants.v_threshold).to(membrane.dtype)
-        return self.constants.after_spike(membrane, fired.bool() if self.constants.hard else fired)  # type: ignore[no-any-return]
+        threshold: Any = self.constants.v_threshold
+        fired = (membrane >= threshold).to(membrane.dtype)
+        return self.constants.after_spike(membrane, fired.bool() if self.constants.hard else fired)
 
     def given(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any] | None:
         """Returns the state handed over."""
@@ -138,7 +141,7 @@ class SynapticNode(SnntorchNode):
         for held in (self._memories, self._memories_rv):
             start = held.pop("v")
             held["syn"], held["v"] = 0.0, start
-        self.kept = float(self.cell.alpha.detach().clamp(0, 1))  # type: ignore[operator, union-attr]
+        self.kept = float(self.cell.alpha.detach().clamp(0, 1))  # type: ignore[operator]
 
     def step(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Runs one step `[B, ...]`."""
@@ -165,7 +168,7 @@ class SynapticNode(SnntorchNode):
             new = self.kept * carry[0] + x
             return [new], new.clone()
 
-        return scan(combine, [syn], x_seq)[1]  # type: ignore[no-any-return]
+        return scan(combine, [syn], x_seq)[1]
 
     def handed_out(self, x: Tensor, before: Sequence[Tensor], after: Sequence[Tensor]) -> Sequence[Tensor]:
         """Returns current and membrane."""
@@ -202,7 +205,7 @@ def node_cell(library: str, module: nn.Module, constants: NeuronParameters, gain
     """Returns a library's neuron run as an operation."""
     kind: Any = NorseNode if library == "norse" else SynapticNode if hasattr(module, "alpha") else SnntorchNode
     named = type(type(module).__name__, (kind,), {"__module__": kind.__module__})
-    return named(module, constants) if library == "norse" else named(module, constants, gain)  # type: ignore[no-any-return]
+    return named(module, constants) if library == "norse" else named(module, constants, gain)
 
 
 def constants_of(node: Any) -> NeuronParameters | None:

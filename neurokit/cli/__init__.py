@@ -33,6 +33,9 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("explain", "neurokit.cli.explain:explain"),
     ("heads", "neurokit.cli.heads:heads"),
     ("score", "neurokit.cli.score:score"),
+    ("attribute", "neurokit.cli.pause:attribute"),
+    ("pause", "neurokit.cli.pause:pause"),
+    ("walls", "neurokit.cli.walls:walls"),
     ("report", "neurokit.cli.report:report"),
     ("demo", "neurokit.cli.demo:demo"),
 )

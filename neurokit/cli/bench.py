@@ -129,7 +129,7 @@ def bench(
 
 
 def _weights(given: Path | None) -> str:
-    from neurokit.loading import is_pretrained
+    from neurokit.pretrained import is_pretrained
 
     return "" if given is None else str(given if is_pretrained(given) else given.resolve())
 

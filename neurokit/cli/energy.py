@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,6 +54,9 @@ def energy(
     samples: Annotated[
         int | None, typer.Option("--samples", min=1, help="How many samples of --input; default is all of them.")
     ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Processes that share the samples of --input (extra sweep).")
+    ] = 1,
     estimator: Annotated[
         list[str] | None, typer.Option("--estimator", help="Rule from the literature; repeatable.")
     ] = None,
@@ -186,6 +191,7 @@ def energy(
             compare,
             samples,
             out,
+            workers,
         )
         if out:
             report.save_json(out)
@@ -224,6 +230,7 @@ def _simulate(
     compare: list[str] | None,
     samples: int | None,
     out: Path | None,
+    workers: int,
 ) -> EnergyReport:
     from neurokit import pipeline
     from neurokit.loading import load
@@ -246,7 +253,27 @@ def _simulate(
             raise InputError(f"--check-events needs spikes, {spec.name!r} has no neurons", fix="leave it out")
         with progress("bring it into exact form"):
             captured = pipeline.exact(captured).captured
-    with samples_done("count, map and price") as advance:
+    keep = out.with_name(out.name + ".partial") if out and input_file else None
+    shared = workers > 1 and input_file is not None and captured.spiking
+    with samples_done("count, map and price") as advance, _shared(keep, shared) as keep:
+        if shared:
+            from neurokit.sweep.samples import Job, share
+
+            options = {"mapping": mapping, "step_seconds": step_seconds, "pace": pace, "weight_bits": weight_bits}
+            job = Job(
+                model,
+                str(input_file),
+                profiles,
+                samples,
+                parse_shapes(input_shape or []),
+                time_steps,
+                str(weights or ""),
+                changes,
+                rate_steps,
+                check_events,
+                {**options, "queueing": queueing},
+            )
+            share(job, captured, keep, workers, advance)
         report: EnergyReport = pipeline.simulate(
             captured,
             input_file,
@@ -260,11 +287,21 @@ def _simulate(
             check_events=check_events,
             devices=compare,
             samples=samples,
-            keep=out.with_name(out.name + ".partial") if out and input_file else None,
+            keep=keep,
             progress=advance,
         )
     report = replace(report, assumptions=(*report.assumptions, *remarks))
     return report if spec is source else judged(report, source)
+
+
+@contextmanager
+def _shared(keep: Path | None, shared: bool) -> Iterator[Path | None]:
+    """Gives a place for the figures that workers find where the user asked for no file beside which they are kept."""
+    if keep is not None or not shared:
+        yield keep
+        return
+    with tempfile.TemporaryDirectory(prefix="neurokit-samples-") as folder:
+        yield Path(folder) / "kept"
 
 
 def _in_rates(spec: ModelSpec, steps: int | None) -> tuple[ModelSpec, list[str]]:

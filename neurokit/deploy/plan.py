@@ -11,7 +11,7 @@ from neurokit.bench.job import Rules
 from neurokit.deploy.budget import Term, parse_budget, resolve
 from neurokit.dims import InputShape
 from neurokit.errors import InputError, NeurokitError
-from neurokit.loading import is_pretrained
+from neurokit.pretrained import is_pretrained
 from neurokit.reports.deploy import HERE, Metric
 from neurokit.spec import ModelSpec
 from neurokit.target import TARGETS, check_ports

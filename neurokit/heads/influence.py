@@ -97,7 +97,8 @@ class TorchScoring:
 
         from neurokit.models.decoder.one_pass import embedded, logits_of, plain, through, token_losses, tokens_of
 
-        net, texts = self.net, torch.from_numpy(ids)
+        net: Any = self.net
+        texts = torch.from_numpy(ids)
         first = min(masked, default=self.layers)
         kept = torch.ones(self.layers, self.heads, dtype=net.model.norm.weight.dtype)
         for at, heads in masked.items():
@@ -144,7 +145,7 @@ class GraphScoring:
             )
         shape = ports["head_mask"].shape
         self.layers, self.heads = int(shape[-2]), int(shape[-1])
-        self.vocabulary = int(ports["ids"].high) + 1
+        self.vocabulary = int(ports["ids"].high or 0) + 1
         self.longest = int(manifest.graphs[0].dims["S"].max or 2**31)
         self.runner = pipeline.open(artifact, **options)
 
@@ -203,8 +204,8 @@ def _scored(
         plain, other = opened.losses(padded(group), masked)
         for row, document in enumerate(group):
             count = len(document.ids) - 1
-            means = [float(losses[row, -count:].astype(np.float64).mean()) for losses in (plain, other)]
-            yield Influence(document.name, document.domain, len(document.ids), *means)
+            loss, masked_loss = (float(losses[row, -count:].astype(np.float64).mean()) for losses in (plain, other))
+            yield Influence(document.name, document.domain, len(document.ids), loss, masked_loss)
 
 
 def _fitting(documents: Iterable[Document], opened: Scoring) -> Iterator[Document]:

@@ -98,7 +98,7 @@ def lif(
     v_subtract: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Leaky integrate-and-fire over time; `tau` in time steps, everything else as in `if_`."""
-    charge = partial(charge_lif, **{"tau": tau, "v_reset": v_reset, "decay_input": decay_input})
+    charge = partial(charge_lif, tau=tau, v_reset=v_reset, decay_input=decay_input)
     spikes, v, _ = _unroll(x_seq, v0, charge, v_threshold, v_reset, v_subtract)
     return spikes, v
 
@@ -117,7 +117,7 @@ def plif(
     v_subtract: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """LIF whose decay 1/tau is a scalar tensor (SpikingJelly's `sigmoid(w)`); else as `lif`."""
-    charge = partial(charge_plif, **{"decay": decay, "v_reset": v_reset, "decay_input": decay_input})
+    charge = partial(charge_plif, decay=decay, v_reset=v_reset, decay_input=decay_input)
     spikes, v, _ = _unroll(x_seq, v0, charge, v_threshold, v_reset, v_subtract)
     return spikes, v
 

@@ -239,7 +239,7 @@ def _remarks(report: LatencyReport) -> tuple[str, ...]:
     if report.output_error is not None and report.output_error > _WORTH_SAYING:
         why = ", by spikes that rounding flipped" if report.parity == "benign rounding" else ""
         found.append(f"its output differs by {report.output_error:.0%} (relative L2) from the reference's{why}")
-    found += [report.environment["accuracy_note"]] if "accuracy_note" in report.environment else []
+    found += [str(note)] if (note := report.environment.get("accuracy_note")) else []
     if report.misses is not None:
         found.append(f"{report.misses} of {len(report.samples_s)} time steps missed their deadline")
     if report.jitter is not None:
@@ -253,7 +253,9 @@ def _unmetered(reports: Sequence[LatencyReport]) -> list[str]:
 
 
 def _machine(environment: Mapping[str, Any]) -> str:
-    machine, versions = environment.get("machine", {}), environment.get("versions", {})
+    # What a device noted of itself is read as it came: a part of another kind is left out.
+    held = {name: environment.get(name) for name in ("machine", "versions", "during")}
+    machine, versions, during = ({} if not isinstance(value, Mapping) else value for value in held.values())
     runtimes = [f"{name} {versions[name]}" for name in ("onnxruntime", "torch", "tensorrt") if name in versions]
     threads = environment.get("threads_asked") or "all"
     parts = [
@@ -266,8 +268,8 @@ def _machine(environment: Mapping[str, Any]) -> str:
         f"governor {machine.get('governor', 'unknown')}",
         environment.get("time"),
     ]
-    load = (environment.get("during") or {}).get("competing_cpus")
-    parts += [f"other processes used {load:.2f} CPUs"] if load is not None else []
+    load = during.get("competing_cpus")
+    parts += [f"other processes used {load:.2f} CPUs"] if isinstance(load, int | float) else []
     return ", ".join(str(part) for part in parts if part)
 
 

@@ -110,10 +110,12 @@ class _Batch:
         feeds = self._together(samples)
         run = self.probe.free(feeds)
         parts = [self._part(run, k, len(alone)) for k in range(len(alone))]
-        if not all(_same_bits(part, own) for part, own in zip(parts, alone, strict=True)):
-            self.parted.append(len(alone))
-        pairs = zip(parts, alone, strict=True)
-        if not all(np.array_equal(a, b) for part, own in pairs for a, b in zip(part[1], own[1], strict=True)):
+        pairs = list(zip(parts, alone, strict=True))
+        fires_alike = all(np.array_equal(a, b) for part, own in pairs for a, b in zip(part[1], own[1], strict=True))
+        if fires_alike and all(_same_bits(part[0], own[0]) for part, own in pairs):
+            return ""
+        self.parted.append(len(alone))
+        if not fires_alike:
             if self.exact or not self.probe.can_force():
                 return "a sample's spikes depend on the others"
             bounds = {name: self._bound(name) for name in self.vectors.outputs}
@@ -162,9 +164,8 @@ class _Batch:
         return outputs, [_sample(s, 1, index, count) for s in run[1]]
 
 
-def _same_bits(run: Run, other: Run) -> bool:
-    pairs = [pair for mine, its in zip(run, other, strict=True) for pair in zip(mine, its, strict=True)]
-    return all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs)
+def _same_bits(mine: list[np.ndarray], others: list[np.ndarray]) -> bool:
+    return all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(mine, others, strict=True))
 
 
 def _sample(value: np.ndarray, axis: int, index: int, count: int) -> np.ndarray:

@@ -40,6 +40,13 @@ sets' columns, where a log-sum-exp a set would be the same number: runtimes have
 A model with dense softmax attention is a host: every decoder of [language-models.md](language-models.md), `tiny_vlm`
 (LLaVA's form: a CLIP tower, a projector and a decoder, in two graphs) and, for RefAM, `joint_dit_tiny` (Flux's form).
 Both load public state dicts strictly.
+
+`neurokit heads tiny_lm --method zerotuning --documents texts.jsonl --out heads.toml` (or `act`) finds the heads that
+gain when they alone are calibrated, by labels or by the entropy of the next token.
+
+Speed: `benchmarks/attention_calibration.py` times prompt and step on a CPU against the artifact without a transform,
+`benchmarks/attention_calibration_gpu.py` a fused kernel's output with few keys rescaled (`neurokit.attention.rescale`)
+against SDPA, a hook and FlexAttention. No figures are committed yet; on a GPU nothing was measured.
 """
 _ROWS = (
     ("sets", "sets"),

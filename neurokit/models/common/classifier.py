@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from neurokit.data.puppets.names import CLASSES
 from neurokit.models.common.ports import imagenet_image
 from neurokit.models.common.pretrained import load_torchvision
-from neurokit.spec import ModelSpec, Pretrained
+from neurokit.pretrained import Pretrained
+from neurokit.spec import ModelSpec
 
 if TYPE_CHECKING:
     import torch

@@ -198,7 +198,7 @@ def decoder_spec(
 
         return scorer_spec(name, config, lambda: build(config))
 
-    def with_tokens(count: int, rows: Callable[[torch.Tensor], torch.Tensor]) -> ModelSpec:
+    def with_tokens(count: int, rows: Callable[[torch.Tensor, str], torch.Tensor]) -> ModelSpec:
         def more(given: DecoderConfig) -> nn.Module:
             from neurokit.models.decoder.widened import widen
 
@@ -221,7 +221,7 @@ def decoder_spec(
         fixed_cache=fixed if any(state.grows for state in states) else None,
         sparse=_sparse(config, changed),
         attention=attention_of(config, changed),
-        scorer=scorer if dense else None,
+        scorer=scorer if dense and not config.calibrations else None,
         with_tokens=with_tokens,
         token_work=lambda before: token_work(config, before),
         outputs=(TensorSpec("logits", (new, config.vocabulary), layout="LF", meaning="of the token after each token"),),

@@ -47,7 +47,8 @@ def decoder_of(module: nn.Module, name: str) -> Decoder:
 
 def in_float64(net: Decoder) -> Decoder:
     """Returns a copy that computes in float64; its rotary frequencies keep their float32 values."""
-    return copy.deepcopy(net).double()
+    wide = copy.deepcopy(net)
+    return wide if wide.model.norm.weight.dtype == torch.float64 else wide.double()
 
 
 def tokens_of(net: Decoder, ids: Tensor) -> Tokens:

@@ -65,6 +65,11 @@ class TwoLayers(nn.Module):
         return self.linear_2(F.silu(self.linear_1(x)))
 
 
+def angles(time: Tensor, rates: Tensor) -> Tensor:
+    """Returns the angles of a time's waves `[B, frequencies / 2]`, in the network's type."""
+    return _STEPS * time[:, None] * rates
+
+
 class TimeText(nn.Module):
     """The embedding of time and of the whole text."""
 
@@ -72,15 +77,18 @@ class TimeText(nn.Module):
         super().__init__()
         self.timestep_embedder = TwoLayers(_FREQUENCIES, config.width)
         self.text_embedder = TwoLayers(config.pooled, config.width)
+        self.compute()
+
+    def compute(self) -> None:
+        """Sets the frequencies of the time's waves."""
+        half = _FREQUENCIES // 2
+        rates = torch.exp(-math.log(10000.0) * torch.arange(half) / half)
+        self.register_buffer("rates", rates, persistent=False)
 
     def forward(self, time: Tensor, pooled: Tensor) -> Tensor:
         """Returns `[B, width]` for times `[B]` and texts `[B, pooled]`."""
-        half = _FREQUENCIES // 2
-        rate = torch.exp(-math.log(10000.0) * torch.arange(half, device=time.device) / half)
-        # Angles are float32 whatever the network's type, as in the public code: they go to 1000.
-        angle = (_STEPS * time).float()[:, None] * rate
-        waves = torch.cat([angle.cos(), angle.sin()], -1) + pooled.new_zeros(1)
-        return self.timestep_embedder(waves) + self.text_embedder(pooled)
+        angle = angles(time, cast(Tensor, self.rates))
+        return self.timestep_embedder(torch.cat([angle.cos(), angle.sin()], -1)) + self.text_embedder(pooled)
 
 
 class Gelu(nn.Module):
@@ -229,6 +237,7 @@ class JointTransformer(nn.Module):
         with torch.device("meta"):
             module = cls(config)
         module.load_state_dict({name: torch.zeros(x.shape) for name, x in module.state_dict().items()}, assign=True)
+        module.time_text_embed.compute()
         module.compute()
         return cast(JointTransformer, module.eval())
 

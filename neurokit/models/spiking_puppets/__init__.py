@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurokit.data.puppets.names import CLASSES
-from neurokit.spec import ModelSpec, Pretrained, TensorSpec, register_model
+from neurokit.pretrained import Pretrained
+from neurokit.spec import ModelSpec, TensorSpec, register_model
 
 if TYPE_CHECKING:
     import torch

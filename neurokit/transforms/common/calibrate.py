@@ -135,7 +135,7 @@ class ImageCalibration(Calibration):
 class CalibrationTransform:
     """A transform that puts one method into a model's attention; a subclass says which."""
 
-    info: ClassVar[TransformInfo]
+    info: TransformInfo
     card: ClassVar[CalibrationCard]
     joint: ClassVar[bool] = False  # whether it is for text and image tokens in one attention
 

@@ -38,6 +38,8 @@ PARAMETERS = {
     "spiking_tnl": 131_072,  # 2 256 64 + 3 (4 64 64 + 2 64 128)
     "tiny_doge": 144_486,
     "tiny_tnl": 151_680,
+    "tiny_vlm": 246_432,  # tests/data/attention: counts of public libraries
+    "joint_dit_tiny": 121_736,
     "tiny_lm": 217_664,  # tests/data/decoder: two oracles of a public library
     "tiny_lm_qwen3": 267_072,
     "resnet34": 21_292_367,
@@ -53,7 +55,9 @@ TEXT = {
     "tiny_lm",
     "tiny_lm_qwen3",
     "tiny_tnl",
-}  # tests/neurokit/models/decoder runs them
+    "tiny_vlm",
+    "joint_dit_tiny",
+}  # tests/neurokit/models/decoder, vision_language and joint_dit run them
 EMPTY = {name for name in MODELS.names() if MODELS.get(name)().large}  # not built by default
 
 

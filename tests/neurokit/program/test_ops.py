@@ -38,7 +38,7 @@ def examples():
     """One node of every operation that the zoo's captures hold, the one of the fewest elements."""
     found: dict[str, tuple[int, torch.fx.Node]] = {}
     zoo = [MODELS.get(name)() for name in MODELS.names() if name not in BASELINES]
-    small = {spec.in_small().name: spec.in_small() for spec in zoo if spec.inputs[0].layout == "CHW"}
+    small = {spec.in_small().name: spec.in_small() for spec in zoo if spec.inputs and spec.inputs[0].layout == "CHW"}
     for spec in small.values():
         captured = capture(spec, time_steps=2 if spec.time_steps else None, batch=1)
         for node in captured.program.graph.nodes:

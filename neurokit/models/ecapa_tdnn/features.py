@@ -1,0 +1,60 @@
+"""Log-mel features of a waveform as one strided convolution with windowed cosines and sines, so that they export."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+RATE = 16_000  # Hz
+WINDOW, HOP = 400, 160  # samples: 25 ms, 10 ms
+SMALLEST_POWER = 1e-6
+
+
+class LogMel(nn.Module):
+    """Logarithm of the power in mel bands, less its mean over the recording.
+
+    The short-time Fourier transform is a convolution whose filters are the windowed cosines and sines of its bins; an
+    exporter sees Conv, and a runtime needs no complex numbers. Window (Hamming, periodic), mel scale (HTK) and framing
+    (centred, reflecting) are those of `torchaudio.transforms.MelSpectrogram`.
+
+    Args:
+        mels: Number of bands.
+        causal: Frames end at their last sample, zeros stand before the recording, and no mean is taken off: what a
+            stream can do.
+    """
+
+    filters: Tensor
+    bands: Tensor
+
+    def __init__(self, mels: int = 80, causal: bool = False) -> None:
+        super().__init__()
+        self.causal = causal
+        n = torch.arange(WINDOW, dtype=torch.float64)
+        window = 0.54 - 0.46 * torch.cos(2 * math.pi * n / WINDOW)
+        angles = 2 * math.pi * torch.outer(torch.arange(WINDOW // 2 + 1, dtype=torch.float64), n) / WINDOW
+        filters = torch.cat([angles.cos(), angles.sin()]) * window
+        self.register_buffer("filters", filters.float().unsqueeze(1), persistent=False)
+        self.register_buffer("bands", _mel_bands(mels).float().unsqueeze(2), persistent=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Takes a waveform `[B, samples]` at 16 kHz, returns `[B, frames, mels]`."""
+        x = waveform.unsqueeze(1)
+        ends = (WINDOW - HOP, 0) if self.causal else (WINDOW // 2, WINDOW // 2)
+        x = F.pad(x, ends) if self.causal else F.pad(x, ends, mode="reflect")
+        real, imaginary = F.conv1d(x, self.filters, stride=HOP).chunk(2, dim=1)
+        power = F.conv1d(real.square() + imaginary.square(), self.bands)
+        features = (power + SMALLEST_POWER).log().transpose(1, 2)
+        return features if self.causal else features - features.mean(1, keepdim=True)
+
+
+def _mel_bands(mels: int) -> Tensor:
+    """Triangles on the mel scale, `[mels, bins]` (HTK's formula, as torchaudio's default: 2595 log10(1 + f / 700))."""
+    bins = torch.linspace(0, RATE / 2, WINDOW // 2 + 1, dtype=torch.float64)
+    highest = 2595 * math.log10(1 + RATE / 2 / 700)
+    edges = 700 * (10 ** (torch.linspace(0, highest, mels + 2, dtype=torch.float64) / 2595) - 1)
+    rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
+    return torch.minimum(rising, falling).clamp_min(0)
