@@ -75,7 +75,7 @@ class Bounds(Ranges):
         x, v0 = args[0], args[1]
         op = nodes.NEURONS[target]
         if isinstance(x, Range):
-            settings = {name: args[place] for name, place in nodes.PLACES[op].items()}
+            settings = {name: args[place] for name, place in nodes.PLACES[op].items() if place < len(args)}
             self.fixed[self.node.name] = in_fixed_point(op, x.pos, x.neg, x.grid, settings, v0, self._steps)
         return super().neuron(target, args, kwargs)
 

@@ -42,6 +42,7 @@ class Neuron:
         decay_input: Whether the input is multiplied by the leak, too.
         start: Membrane before the first step.
         endless: Whether it is proven for any number of steps.
+        drop: What a soft reset subtracts.
     """
 
     path: str
@@ -56,6 +57,7 @@ class Neuron:
     decay_input: bool
     start: np.ndarray
     endless: bool
+    drop: float = 0.0
 
 
 @dataclass

@@ -12,6 +12,7 @@ from neurokit.exact.dyadic import lowest_bit_of
 from neurokit.export.c.bounds import Integers
 from neurokit.export.c.build import Builder, Neuron, as_float
 from neurokit.export.c.parts import Value, number, real, shifted
+from neurokit.neurons.dynamics import subtracted
 from neurokit.program import nodes
 
 _WIDEST = 2.0**60
@@ -43,7 +44,8 @@ def _current(x: Value, layer: Neuron) -> str:
 
 def _layer(build: Builder, node: Node, x: Value, state: int) -> Neuron:
     op = nodes.NEURONS[node.target]
-    settings: dict[str, Any] = {name: node.args[place] for name, place in nodes.PLACES[op].items()}
+    places = nodes.PLACES[op].items()
+    settings: dict[str, Any] = {name: node.args[place] for name, place in places if place < len(node.args)}
     if op == "plif":
         settings["decay"] = float(build.values[settings["decay"]])
     leak = 0.0 if op == "if_" else 1.0 / float(settings["tau"]) if op == "lif" else settings["decay"]
@@ -60,7 +62,8 @@ def _layer(build: Builder, node: Node, x: Value, state: int) -> Neuron:
     rest = None if reset is None else float(reset)
     decays = bool(settings.get("decay_input", False))
     path = build.captured.calls[index]
-    return Neuron(path, index, x.size, kind, exponent, op, threshold, rest, leak, decays, start, endless)
+    drop = float(subtracted(settings))
+    return Neuron(path, index, x.size, kind, exponent, op, threshold, rest, leak, decays, start, endless, drop)
 
 
 def _fraction(leak: float) -> tuple[int, int]:
@@ -91,7 +94,7 @@ def one_step(layer: Neuron, x: str, spike: str, finer: int = 0) -> list[str]:
             f"{'volatile float' if floats else f'const {kind}'} leak = ({difference}){_times(layer, floats, kind)};"
         ]
         lines += ["v = v + leak;"] if layer.decay_input else ["v = v - leak;", f"v = v + {x};"]
-    after = f"v = v - {write(layer.threshold)};" if layer.reset is None else f"v = {write(layer.reset)};"
+    after = f"v = v - {write(layer.drop)};" if layer.reset is None else f"v = {write(layer.reset)};"
     return [
         *lines,
         f"{spike} = v >= {write(layer.threshold)};",

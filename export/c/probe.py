@@ -10,6 +10,7 @@ import numpy as np
 
 from neurokit.export.c.cortex import run_on_boards
 from neurokit.export.c.host import CRunner
+from neurokit.neurons.dynamics import subtracted
 from neurokit.target import Probe
 
 if TYPE_CHECKING:
@@ -142,7 +143,8 @@ class CProbe(Probe):
             places = [ctypes.c_void_p(a.ctypes.data) for a in (after, current, spikes)]
             getattr(self._runner.library, f"{name}_own_{index}")(*places, ctypes.c_int32(len(wanted)))
             fired = wanted >= threshold
-            reset = wanted - threshold if layer.parameters["v_reset"] is None else np.full_like(wanted, rest)
+            drop = float(subtracted(layer.parameters)) / unit
+            reset = wanted - drop if layer.parameters["v_reset"] is None else np.full_like(wanted, rest)
             if not np.array_equal(spikes > 0, fired) or not np.array_equal(after, np.where(fired, reset, wanted)):
                 what = "its own function differs from its equations at the threshold, or beside it"
                 faults.append(f"{layer.path}: {what}")
