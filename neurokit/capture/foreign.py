@@ -11,6 +11,7 @@ So are SpikingJelly's recurrent containers and its delay, whose states are a ten
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -103,9 +104,11 @@ def _neuron(module: Any, library: str, path: str, chained: bool, reasons: list[U
     made = _MAKERS[type(module).__name__](module) if theirs and type(module).__name__ in _MAKERS else None
     if isinstance(made, Operation):
         made = node_cell(library, module, made.constants, made.gain)
-    elif made is not None and (library == "snntorch" or not kept):
+    elif made is not None and not kept:
         constants = constants_of(made)
-        made = node_cell(library, module, constants) if constants is not None else made if kept else None
+        made = None if constants is None else node_cell(library, module, constants)
+    elif made is not None and library == "snntorch":
+        made.reset_mem = MethodType(_start_over, made)
     if made is None:
         made = cell_of(cell_kind(module) or Cell, module)
         if chained:
@@ -115,6 +118,11 @@ def _neuron(module: Any, library: str, path: str, chained: bool, reasons: list[U
             reasons.append(Unsupported(path, f"{library}.{type(module).__name__}", why, "give it one v_leak and v_th"))
     setattr(made, KIND, type(module))
     return _marked(made)
+
+
+def _start_over(neuron: Any) -> None:
+    """What stands for snnTorch's `reset_mem` at a neuron of SpikingJelly."""
+    neuron.reset()
 
 
 def _marked(made: Any) -> nn.Module:

@@ -40,7 +40,8 @@ def puppets_sew_resnet34() -> ModelSpec:
 def puppets_ms_resnet34() -> ModelSpec:
     """MS-ResNet-34 with LIF neurons and an eighth of its published width; membranes' currents at the shortcuts.
 
-    Its pretrained weights are from `benchmarks/puppets_training.py`: synthetic puppets, 60 epochs on one H200.
+    Its pretrained weights are from `benchmarks/puppets_training.py`: synthetic puppets, 60 epochs on one H200,
+    with the surrogate gradient of SpikingJelly's network (Rect, where this one has ATan).
     """
     from neurokit.models.common.pretrained import load_shipped
 
@@ -77,9 +78,14 @@ def _sew(blocks: tuple[int, ...]) -> nn.Module:
 
 
 def _ms(blocks: tuple[int, ...], channels: int) -> nn.Module:
+    from spikingjelly.activation_based import neuron, surrogate
     from spikingjelly.activation_based.model.ms_resnet import MSResNet
 
-    return MSResNet(TIME_STEPS, 1, len(CLASSES), blocks, base_channels=channels, tau=2.0)
+    net = MSResNet(TIME_STEPS, 1, len(CLASSES), blocks, base_channels=channels, tau=2.0)
+    for part in net.modules():
+        if isinstance(part, neuron.BaseNode):  # its own, Rect, has no fused kernel and no gradient in captured programs
+            part.surrogate_function = surrogate.ATan()
+    return net
 
 
 def _spec(

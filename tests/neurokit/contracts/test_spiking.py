@@ -8,7 +8,6 @@ from spikingjelly.activation_based import functional, neuron
 from torch import nn
 
 import neurokit as nk
-from neurokit.errors import UnsupportedError
 from neurokit.spec import ModelSpec, TensorSpec
 
 T = 4
@@ -61,7 +60,9 @@ def test_two_inputs_and_two_outputs_over_time(form, captured, tmp_path):
         np.testing.assert_array_equal(session.run(["spikes"], feeds)[0], wanted["spikes"])
 
 
-def test_outputs_that_differ_over_time_are_refused_by_name():
-    with pytest.raises(UnsupportedError) as error:
-        nk.capture(spec(reduced=True))
-    assert "out is given at every time step and spikes once" in error.value.reasons[0].why
+def test_outputs_may_differ_over_time():
+    captured = nk.capture(spec(reduced=True))
+    kinds = dict(zip(captured.output_names, captured.output_kinds, strict=True))
+    assert kinds["out"] == "sequence"
+    assert kinds["spikes"] in ("mean", "sum", "last")
+    assert {port.name: port.time_axis for port in captured.outputs} == {"out": 0, "spikes": None}
