@@ -208,9 +208,18 @@ def test_capture_equals_spikingjellys_own_run():
 
 
 # Language models: tests/neurokit/models/decoder lowers and verifies each of them, in every form.
-# tests/neurokit/models/vision_language and joint_dit do so with theirs.
+# tests/neurokit/models/vision_language, joint_dit and tests/neurokit/walls do so with theirs.
 EDGE = ("ecapa_tdnn_", "para_trans_cnn_", "swin_unetr", "acdit_")  # tests/neurokit/models/test_edge_zoo.py
-TEXTS = ("tiny_lm", "tiny_lm_qwen3", "tiny_doge", "tiny_tnl", "spiking_tnl", "tiny_vlm", "joint_dit_tiny")
+TEXTS = (
+    "tiny_lm",
+    "tiny_lm_qwen3",
+    "tiny_doge",
+    "tiny_tnl",
+    "spiking_tnl",
+    "tiny_vlm",
+    "joint_dit_tiny",
+    "ngram_encoder",
+)
 
 
 def test_no_model_is_without_a_fast_case():
