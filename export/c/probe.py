@@ -45,6 +45,11 @@ class _Traced(CRunner):
             self._tables["spikes"][k] = self.spikes[k][-1].ctypes.data
             self._tables["forced"][k] = self.forced[k][self._t, sample].ctypes.data if self.forced else None
 
+    def release(self) -> None:
+        """Lets every layer fire by itself: neurons are then run alone."""
+        for k in range(len(self.layers)):
+            self._tables["forced"][k] = None
+
     def start(self, forced: list[np.ndarray]) -> None:
         """Forgets what was noted; `forced` are the spikes of every layer `[T, B, ...]`, or [] for its own."""
         self.currents, self.spikes = [[] for _ in self.layers], [[] for _ in self.layers]
@@ -92,6 +97,7 @@ class CProbe(Probe):
     def run(self, index: int, current: np.ndarray, v0: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Runs a layer's own statements alone over time, on a grid that tells the numbers at its threshold apart."""
         name = self._artifact.manifest.target_info["name"]
+        self._runner.release()
         call = getattr(self._runner.library, f"{name}_alone_{index}")
         membranes = np.ascontiguousarray(v0, np.float64).reshape(-1)
         spikes = np.empty(current.shape, np.float64).reshape(len(current), -1)
@@ -129,6 +135,7 @@ class CProbe(Probe):
     def _at_thresholds(self, vectors: Vectors) -> list[str]:
         """Runs every layer's own function, in its own units, at its threshold and beside it; returns faults."""
         faults = []
+        self._runner.release()
         name = self._artifact.manifest.target_info["name"]
         for index, (layer, known) in enumerate(zip(vectors.layers, self._runner.layers, strict=True)):
             if known["membrane"] == "float":
