@@ -49,6 +49,7 @@ def _measured(
     files = {name: info for name, info in artifact.manifest.files.items() if name not in _OURS}
     size = sum(info.bytes for info in files.values())
     figures = {"size": Quantity.exact(size, "B", "measured", f"{len(files)} files that running it takes")}
+    figures |= _microcontroller(artifact)
     steps = artifact.manifest.time_steps if isinstance(artifact.manifest.time_steps, int) else None
     notes = tuple(str(note) for note in made.get("notes", ()))
     numerics = numerics_of(artifact.manifest)
@@ -73,6 +74,15 @@ def _measured(
         notes = (*notes, str(report.environment.get("accuracy_note", "it was not scored")))
     status: RowStatus = "ok" if report.verdict == "VALID" else "invalid"
     return DeployRow(*common, status, "; ".join(report.reasons), figures, notes=notes, **known)
+
+
+def _microcontroller(artifact: Artifact) -> dict[str, Quantity]:
+    """Returns what the network takes of a microcontroller's memories, where the cross compiler was there to say."""
+    found = artifact.manifest.target_info.get("microcontroller") or {}
+    if "flash_bytes" not in found:
+        return {}
+    source = f"linked by arm-none-eabi-gcc {found['optimisation']} for {found['cpu']}: the network alone"
+    return {key: Quantity.exact(found[f"{key}_bytes"], "B", "measured", source) for key in ("flash", "ram")}
 
 
 _OURS = ("vectors.npz", "calibration.npz")  # test vectors: running takes none of them

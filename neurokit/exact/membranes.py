@@ -74,6 +74,36 @@ def membrane(
 _HORIZON = 64
 
 
+@dataclass(frozen=True)
+class Fixed:
+    """A membrane in fixed point: one grid that holds every intermediate result of a given number of steps.
+
+    Attributes:
+        exponent: Of the grid.
+        largest: Largest magnitude of any intermediate result.
+        exact: Whether float32 rounds none of them either, so that integers give the same numbers.
+        endless: Whether this holds for any number of steps.
+    """
+
+    exponent: float
+    largest: float
+    exact: bool
+    endless: bool
+
+
+def in_fixed_point(
+    op: str, pos: Tensor, neg: Tensor, grid: Tensor, settings: dict[str, Any], v0: Tensor, time_steps: int
+) -> Fixed:
+    """Returns what a membrane needs in fixed point; arguments as for `membrane`."""
+    if op == "lif" and not is_power_of_two(settings["tau"]):
+        return Fixed(-ANY, math.inf, False, False)
+    state = _State(op, settings, pos.amax(0).double(), -neg.amax(0).double(), grid.amin(0).double(), v0)
+    bits = -ANY
+    for _ in range(time_steps):
+        bits = max(bits, state.step()[0])
+    return Fixed(state.finest, state.largest, bits < LIMIT, state.settled)
+
+
 class _State:
     """The range and grid of the membrane before a step."""
 
@@ -91,6 +121,7 @@ class _State:
         self.constant = lowest_bit_of(self.rest) if self.hard else lowest_bit_of(self.drop)
         self.grid = torch.minimum(self.grid, torch.full_like(grid, self.constant))
         self.settled = False
+        self.finest, self.largest = float(self.grid.min()), float(start.abs().max()) if start.numel() else 0.0
         self.worst = -ANY
         self.need = -ANY
 
@@ -145,6 +176,7 @@ class _State:
         size = torch.maximum(high.abs(), low.abs())
         if not size.numel():
             return
+        self.finest, self.largest = min(self.finest, float(grid.min())), max(self.largest, float(size.max()))
         bits = torch.where(size > 0, torch.log2(size.clamp_min(1e-300)) - grid, torch.full_like(size, -ANY))
         self.worst = max(self.worst, float(bits.max()))
         # How much finer this grid is than the current's own: the current's grid must make up for it.

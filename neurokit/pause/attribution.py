@@ -128,7 +128,8 @@ def _last_logits(net: Decoder, x: torch.Tensor, ids: torch.Tensor) -> torch.Tens
     from neurokit.models.decoder.one_pass import logits_of, through, tokens_of
 
     tokens = tokens_of(net, ids.expand(x.shape[0], -1))
-    for at, layer in enumerate(net.model.layers):
+    layers: Any = net.model.layers
+    for at, layer in enumerate(layers):
         x = through(layer, at, x, tokens)
     return logits_of(net, x[:, -1])
 

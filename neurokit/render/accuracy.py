@@ -1,4 +1,4 @@
-"""What lowering did to accuracy, as lines of text."""
+"""What lowering did to accuracy, and what a microcontroller needs, as lines of text."""
 
 from __future__ import annotations
 
@@ -39,6 +39,11 @@ def accuracy(said: Mapping[str, Any]) -> list[RenderableType]:
         before, after = (shown(found[key], found.get("share", name != "perplexity")) for key in ("before", "after"))
         same = "" if found["agreement"] is None else f"; the same answer for {found['agreement']:.2%}"
         parts.append(f"{name} on {where}: {before} before, {after} after{same}")
+    board = said.get("microcontroller") or {}
+    if "flash_bytes" in board:
+        parts.append(f"on a {board['cpu']}: {board['flash_bytes']:,} B of flash, {board['ram_bytes']:,} B of RAM")
+    elif "error" in board:
+        parts.append(f"not linked for {board['cpu']}: {escape(board['error'])}")
     return parts
 
 

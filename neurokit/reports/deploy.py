@@ -47,7 +47,8 @@ class DeployRow:
         status: "ok"; "invalid": measured, but the latency carries no claim; "lower-bound": part of it has no price;
             "failed": there are no figures.
         reason: Why it is not "ok".
-        figures: Quantities by name: the task's metric, p50, p99, size, memory, energy.
+        figures: Quantities by name: the task's metric, p50, p99, size, memory, energy, and a
+            microcontroller's flash and ram.
         parity: Verdict of the verification, or "".
         artifact: Folder of the artifact, or "".
         simulated: Whether it is a chip that was simulated.

@@ -347,6 +347,8 @@ def test_options_keep_json_types():
         (("--target", "onnx-int8", "--option", "max_error=2"), "max_error"),
         (("--target", "nir", "--option", "dt=0"), "dt is 0"),
         (("--target", "tensorrt", "--option", "precision=fp8"), "precision"),
+        (("--target", "c"), "no numerics 'float'"),
+        (("--target", "c", "--numerics", "exact", "--option", "membranes=int16"), "membranes"),
     ],
 )
 def test_what_a_target_cannot_do_is_said_before_a_model_is_loaded(house, capsys, more, said):
