@@ -11,6 +11,7 @@ from torch.fx import GraphModule, Node
 
 from neurokit.hw_sim.graph.network import Population, Uncounted
 from neurokit.hw_sim.trace.arguments import Arguments, Rolled, Single
+from neurokit.hw_sim.trace.beside import membranes_beside
 from neurokit.hw_sim.trace.builder import Builder
 from neurokit.hw_sim.trace.call import Call
 from neurokit.hw_sim.trace.cells import Cells
@@ -43,6 +44,7 @@ class Tracer:
         self.builder = Builder(captured.time_steps if isinstance(captured.time_steps, int) else 1)
         self.builder.plain_neurons = _plain_neurons(captured)
         self.live = live_nodes(self.module)
+        self.beside = membranes_beside(self.module)
         self.cells = Cells(captured, self.module, self.builder)
         nodes = [node for node in self.module.graph.nodes if is_neuron(node.target)]
         self.neurons = dict(zip(nodes, captured.calls, strict=True))
@@ -128,6 +130,9 @@ class Tracer:
         return self.real[node]
 
     def _step(self, node: Node) -> None:
+        if node in self.beside:
+            self._membrane(node)
+            return
         group, _ = self.groups.get(node, (None, 0))
         if group is not None:
             if node is group.first and any(member in self.live for member in group.members):
@@ -142,6 +147,14 @@ class Tracer:
         value = self._worth(node, Single(self, node), result)
         if value is not None:
             self.values[node] = value
+
+    def _membrane(self, node: Node) -> None:
+        """Reads out a membrane that is computed beside its neuron, where it leaves those operations."""
+        result = self.real[node] if self.groups else self._compute(node)
+        if node in self.live and any(user not in self.beside for user in node.users) and isinstance(result, Tensor):
+            whole = bool(result.dim()) and result.shape[0] == self.builder.steps
+            path = f"{self.neurons[self.beside[node]]}.state"
+            self.values[node] = self.builder.read_out(path, result) if whole else Value(unknown=True)
 
     def _group(self, group: Group) -> None:
         """Traces one operation of a loop for all steps, and gives each member its share."""
