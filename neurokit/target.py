@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,15 +48,18 @@ def check_request(target: str, options: LowerOptions) -> None:
         (only,) = chosen.info.numerics
         fix = f"use --numerics {only}" if only == "exact" else "leave --numerics away"
         raise InputError(f"target {target!r} has no numerics {options.numerics!r}", expected=only, fix=fix)
-    lacking = chosen.info.missing(running=False)
-    for name, libraries in chosen.info.optional.items():
-        if options.extra.get(name):
-            lacking += [library for library in libraries if find_spec(library) is None]
-    if lacking:
-        fix = chosen.info.install or "install it"
-        raise MissingRuntimeError(f"target {target!r} needs {', '.join(dict.fromkeys(lacking))}", fix=fix)
+    _require(target, chosen.info.missing(running=False))
     if isinstance(chosen, ChecksOptions):
         chosen.check_options(options)
+    asked = [libraries for name, libraries in chosen.info.optional.items() if options.extra.get(name)]
+    _require(target, [library for libraries in asked for library in libraries if find_spec(library) is None])
+
+
+def _require(target: str, lacking: Iterable[str]) -> None:
+    names = ", ".join(dict.fromkeys(lacking))
+    if names:
+        fix = TARGETS.get(target).info.install or "install it"
+        raise MissingRuntimeError(f"target {target!r} needs {names}", fix=fix)
 
 
 def _target_refusals(spec: ModelSpec, info: TargetInfo) -> list[Unsupported]:

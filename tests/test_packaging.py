@@ -131,6 +131,7 @@ def test_every_imported_library_is_declared():
         "sklearn": "scikit-learn",
         "yaml": "pyyaml",
         "pynvml": "nvidia-ml-py",
+        "fla": "flash-linear-attention",
     }
     found = set()
     for path in (path for top in ("neurokit", *TOPS) for path in (ROOT / top).rglob("*.py")):

@@ -63,7 +63,7 @@ class TensorrtTarget:
         streaming=True,
         calibrated=True,
         takes=frozenset({"inputs", "dims", "dtypes", "states"}),
-        optional={"lif_plugin": ("tensorrt", "triton")},
+        optional={"lif_plugin": ("triton",)},
     )
 
     def check_options(self, options: LowerOptions) -> None:

@@ -153,7 +153,7 @@ class Change:
 def masses_of(weights: Tensor, sets: Tensor, bias: Tensor | None = None) -> Tensor:
     """Returns the mass of each set in each row, `[B, H, S, n]`.
 
-    A product with the sets' columns: on CPUs it costs a tenth of a log-sum-exp a set, which is the same number.
+    A product with the sets' columns; a log-sum-exp a set gives the same number.
 
     Args:
         weights: Weights `[B, H, S, T]`.

@@ -20,6 +20,7 @@ from neurokit.capture.hooks import foreign_hooks, settle
 from neurokit.capture.initial_values import learn_starts
 from neurokit.capture.merging import merged_reference
 from neurokit.capture.neurons import is_stateful
+from neurokit.capture.node_cells import BY_LIBRARY, NodeCell
 from neurokit.capture.obstacles import growing_over_time, not_one_step, not_streaming, wrong_time_steps
 from neurokit.capture.one_by_one import folds
 from neurokit.capture.ports import check_dynamic, input_ports, output_ports
@@ -225,6 +226,34 @@ def _trace(
     merged: Merged,
     notes: tuple[str, ...],
     opened: bool = False,
+) -> Captured:
+    """Traces the twin; over a free T, if need be, one whose neurons are run by their library's code.
+
+    The equations of a library, step by step, are one loop for any T, where an operation over all steps and the
+    membranes that a forward reads beside it are not.
+    """
+    try:
+        return _traced(twin, spec, steps, batch, form, merged, notes, opened)
+    except UnsupportedError:
+        operations = any(isinstance(part, NodeCell) for part in twin.modules())
+        if steps != "dynamic" or not operations or BY_LIBRARY.get() or spec.graphs:
+            raise
+        kept = BY_LIBRARY.set(True)
+        try:
+            return capture(spec, time_steps=steps, batch=batch, merge=merged == "merged", form=form)
+        finally:
+            BY_LIBRARY.reset(kept)
+
+
+def _traced(
+    twin: Twin,
+    spec: ModelSpec,
+    steps: TimeSteps,
+    batch: int | Literal["dynamic"],
+    form: Form,
+    merged: Merged,
+    notes: tuple[str, ...],
+    opened: bool,
 ) -> Captured:
     single = form == "step"
     _refuse_size(spec, steps, batch)

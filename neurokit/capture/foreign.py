@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from neurokit.capture.attribute_state import AttributeCell
 from neurokit.capture.cells import STATES, Cell, cell_kind, cell_of, hands_on_state, library_of
 from neurokit.capture.legacy import modernised
-from neurokit.capture.node_cells import NodeCell, constants_of, node_cell
+from neurokit.capture.node_cells import BY_LIBRARY, NodeCell, constants_of, node_cell
 from neurokit.capture.resets import KIND
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.neurons.cells import fires_at, make_neuron
@@ -102,7 +102,9 @@ def _neuron(module: Any, library: str, path: str, chained: bool, reasons: list[U
     kept = chained if library == "norse" else module.init_hidden and not module.output
     theirs = type(module).__module__.startswith(f"{library}.")  # a class derived from theirs may do anything
     made = _MAKERS[type(module).__name__](module) if theirs and type(module).__name__ in _MAKERS else None
-    if isinstance(made, Operation):
+    if BY_LIBRARY.get() and not (kept and isinstance(made, nn.Module)):
+        made = None
+    elif isinstance(made, Operation):
         made = node_cell(library, module, made.constants, made.gain)
     elif made is not None and not kept:
         constants = constants_of(made)

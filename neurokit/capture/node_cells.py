@@ -8,6 +8,7 @@ alone, a neuron called once a step is one operation over all steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -15,9 +16,12 @@ from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 
 from neurokit.capture.cells import FRESH, Cell, NorseCell, SnntorchCell
-from neurokit.capture.recording import membranes
+from neurokit.capture.recording import membrane_after, membranes
 from neurokit.neurons import ops
 from neurokit.neurons.parameters import NeuronParameters
+
+
+BY_LIBRARY: ContextVar[bool] = ContextVar("neurons are run by their library's code", default=False)
 
 
 class NodeCell(Cell):
@@ -71,7 +75,7 @@ class NodeCell(Cell):
     def _shown(self, current: Tensor, before: Tensor, after: Tensor) -> Tensor:
         """Computes the membrane beside the operation, which over all steps of a loop has none between them."""
         known = self.beside[1] if before is self.beside[0] else before
-        own = membranes(self.constants, current.unsqueeze(0), known).squeeze(0)
+        own = membrane_after(self.constants, known, current)
         self.beside = (after, own)
         membrane = self.membrane(current, known, own)
         self.shown = (membrane, after)

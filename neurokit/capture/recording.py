@@ -11,6 +11,14 @@ from neurokit.neurons import ops
 from neurokit.neurons.parameters import NeuronParameters
 
 
+def membrane_after(parameters: NeuronParameters, v: Tensor, x: Tensor) -> Tensor:
+    """Returns a neuron's membrane after one step of current `x`, from that before it."""
+    given: Any = parameters
+    h: Any = given.charge(v, x)
+    fired = (h >= given.v_threshold).to(h.dtype)
+    return ops.reset(h, fired, given.v_threshold, given.v_reset, given.v_subtract)
+
+
 def membranes(parameters: NeuronParameters, x_seq: Tensor, v0: Tensor) -> Tensor:
     """Returns a neuron's membrane after each step, `[T, ...]`, from its currents.
 
@@ -19,13 +27,9 @@ def membranes(parameters: NeuronParameters, x_seq: Tensor, v0: Tensor) -> Tensor
         x_seq: Its currents, `[T, ...]`.
         v0: Its membrane before the first step.
     """
-    given: Any = parameters
-    level = (given.v_threshold, given.v_reset, given.v_subtract)
 
     def stepped(v: Tensor, x: Tensor) -> Tensor:
-        h: Any = parameters.charge(v, x)
-        fired = h >= parameters.v_threshold
-        return ops.reset(h, fired.to(h.dtype), *level)
+        return membrane_after(parameters, v, x)
 
     if isinstance(x_seq.shape[0], int):
         values, v = [], v0

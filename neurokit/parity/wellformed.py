@@ -121,7 +121,7 @@ def _neuron_fault(vectors: Vectors, manifest: Any) -> str:
     if len(declared) < len(manifest.neurons):
         return "cannot be held against a manifest that names a neuron twice"
     said = manifest.target_info.get("time_output") or vectors.time_output
-    if said != vectors.time_output and len(manifest.graphs) == 1:
+    if said != vectors.time_output != "auto" and len(manifest.graphs) == 1:
         return f"give {vectors.time_output!r} over time, the manifest {said!r}"
     for layer in vectors.layers:
         neuron = declared.get(layer.path if layer.steps is None else layer.path.partition("@")[0])

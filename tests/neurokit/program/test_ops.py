@@ -37,7 +37,8 @@ _PREPROCESSING = ("aten.upsample_bilinear2d", "aten.gt.")
 def examples():
     """One node of every operation that the zoo's captures hold, the one of the fewest elements."""
     found: dict[str, tuple[int, torch.fx.Node]] = {}
-    zoo = [MODELS.get(name)() for name in MODELS.names() if name not in BASELINES]
+    # Transformers of the edge zoo hold what the proof knows no rule for (softmax, layer normalisation).
+    zoo = [MODELS.get(name)() for name in MODELS.names() if name not in BASELINES and not name.startswith("para_")]
     small = {spec.in_small().name: spec.in_small() for spec in zoo if spec.inputs and spec.inputs[0].layout == "CHW"}
     for spec in small.values():
         captured = capture(spec, time_steps=2 if spec.time_steps else None, batch=1)
