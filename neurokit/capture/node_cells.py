@@ -20,7 +20,6 @@ from neurokit.capture.recording import membrane_after, membranes
 from neurokit.neurons import ops
 from neurokit.neurons.parameters import NeuronParameters
 
-
 BY_LIBRARY: ContextVar[bool] = ContextVar("neurons are run by their library's code", default=False)
 
 

@@ -142,7 +142,7 @@ def test_what_else_takes_no_plugin(trt, captured, tmp_path, monkeypatch):
         lower(captured, tmp_path / "t", lif_plugin=1)
     found = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *a: None if name == "triton" else found(name, *a))
-    with pytest.raises(MissingRuntimeError, match="needs [Tt]riton"):
+    with pytest.raises(MissingRuntimeError, match=r"needs [Tt]riton"):
         lower(captured, tmp_path / "t", lif_plugin=True)
     monkeypatch.undo()
     del trt.QuickPluginCreationRequest
