@@ -45,7 +45,7 @@ OUTSIDE = (
 QUICK_FORM = {
     "metaspikeformer_small": "onnx",
     "spiking_vgg11_bn_small": "none",
-    "spikformer_ti_small": "onnx",
+    "spikformer_ti_small": "none",
     "qkformer_10_384_small": "none",
     "sdt_8_384_small": "none",
 }

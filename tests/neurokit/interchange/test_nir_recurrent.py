@@ -343,6 +343,7 @@ def test_a_cycle_of_a_delay_that_lets_something_through_is_refused(tmp_path):
     refused(nir.NIRGraph(nodes, edges), tmp_path, "cycle without a neuron .* expected: a neuron, or a Delay")
 
 
+@pytest.mark.slow  # test_nir_elsewhere.py reads the same example in every run
 def test_the_braille_example_through_the_commands(tmp_path, capsys):
     """Exported, verified and priced: ONNX Runtime gives the very spikes, and every event is counted."""
     ort = pytest.importorskip("onnxruntime")

@@ -21,8 +21,9 @@ from neurokit.spec import MODELS
 
 DATA = Path(__file__).parents[2] / "data" / "zoo"
 # Small twins, and the targets of every run; the rest, and the models themselves, are slow.
-QUICK = (("ecapa_tdnn_512", "onnx"), ("acdit_b", "onnx"))
+QUICK = (("ecapa_tdnn_512", "onnx"),)
 SLOW = (
+    ("acdit_b", "onnx"),
     ("para_trans_cnn_32", "onnx"),
     ("para_trans_cnn_32", "onnx-int8"),
     ("swin_unetr", "onnx"),
