@@ -63,12 +63,16 @@ class TensorrtTarget:
         streaming=True,
         calibrated=True,
         takes=frozenset({"inputs", "dims", "dtypes", "states"}),
-        optional={"lif_plugin": ("triton",)},
+        optional={"lif_plugin": ("tensorrt", "triton")},
     )
 
     def check_options(self, options: LowerOptions) -> None:
-        """Refuses options that the target does not have."""
-        settings_of(options)
+        """Refuses options that the target does not have, and a plugin for the library that was asked for by name."""
+        settings = settings_of(options)
+        if settings.lif_plugin and settings.library == "tensorrt_rtx":
+            refused = _obstacle_of_plugins(trt_library.load(settings.library))
+            assert refused is not None
+            raise UnsupportedError("target 'tensorrt' cannot make a plugin", [refused])
 
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
         """Returns why the model cannot take the form that was asked for; operators are checked when lowering."""
@@ -153,12 +157,18 @@ class TensorrtTarget:
 
 def _no_plugin(captured: Captured, trt: Any) -> Unsupported | None:
     """Returns why neurons cannot be plugins here."""
-    if why := trt_plugin.obstacle(trt):
-        return Unsupported("", "lif_plugin", why, "--option library=tensorrt, or leave lif_plugin away")
+    if refused := _obstacle_of_plugins(trt):
+        return refused
     if not captured.spiking:
         return Unsupported("", "lif_plugin", "the model has no neurons", "leave lif_plugin away")
     need_triton()
     return None
+
+
+def _obstacle_of_plugins(trt: Any) -> Unsupported | None:
+    why = trt_plugin.obstacle(trt)
+    fix = "--option library=tensorrt, or leave lif_plugin away"
+    return Unsupported("", "lif_plugin", why, fix) if why else None
 
 
 def need_triton() -> None:
