@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MODEL = "puppets_mobilenet_v2_035"
 FORMS = ("onnx", "onnx-int8", "onnx-step")
 SPIKING = "puppets_ms_resnet34"  # trained beforehand, on a GPU: its weights are in the package
-EPOCHS = 16  # of the recipe's 24, so that all of the demo takes less than three minutes on two cores
+EPOCHS = 20  # of the recipe's 24, so that all of the demo takes less than three minutes on two cores
 PER_CLASS, HELD_OUT = 200, 50
 _CALIBRATED_ON, _BATCH = 256, 50
 
