@@ -117,6 +117,8 @@ def _places_fault(at: np.ndarray, values: tuple[np.ndarray, ...], size: int) -> 
 
 def _neuron_fault(vectors: Vectors, manifest: Any) -> str:
     """Compares the neurons of vectors and manifest."""
+    if manifest.numerics == "exact" and "proof" not in manifest.target_info:
+        return "are of numerics that the manifest calls exact without the proof of it"
     declared = {neuron.path: neuron for neuron in manifest.neurons}
     if len(declared) < len(manifest.neurons):
         return "cannot be held against a manifest that names a neuron twice"
