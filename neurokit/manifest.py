@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from neurokit.dims import as_size
 from neurokit.errors import ArtifactError, InputError, damaged
 from neurokit.manifest_versions import upgraded, with_graphs
-from neurokit.plain import parse_json
+from neurokit.plain import first_fault, parse_json
 
 SCHEMA_VERSION = 2
 FORMAT: Final = "neurokit artifact"
@@ -304,9 +304,8 @@ class Manifest(_Part):
         try:
             return cls.model_validate(upgraded(data))
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise damaged(where, f"{MANIFEST} is invalid at {place or 'the top'}: {first['msg']}") from error
+            place, said = first_fault(error)
+            raise damaged(where, f"{MANIFEST} is invalid at {place or 'the top'}: {said}") from error
 
 
 def _digest(data: Mapping[str, Any]) -> str:

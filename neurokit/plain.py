@@ -1,11 +1,15 @@
-"""Reads plain files from outside: regular ones of a sane size, JSON of a sane depth; one kind of error for the rest."""
+"""Reads plain files from outside: regular, of a sane size, JSON and TOML of a sane depth; one kind of error else."""
 
 from __future__ import annotations
 
 import json
 import stat
+import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 MOST_BYTES = 2**28  # of a text; manifests and reports have some kilobytes
 _MOST_DEPTH = 100
@@ -24,6 +28,25 @@ def text_of(path: Path, most: int = MOST_BYTES) -> str:
     if info.st_size > most:
         raise OSError(f"it has {info.st_size:,} bytes, more than {most:,}")
     return path.read_text(encoding="utf-8")
+
+
+def toml_of(path: Path) -> dict[str, Any]:
+    """Reads a TOML file.
+
+    Raises:
+        OSError: As `text_of`.
+        ValueError: If it is no UTF-8 or no TOML, or nests too deep.
+    """
+    try:
+        return tomllib.loads(text_of(path))
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
+
+
+def first_fault(error: ValidationError) -> tuple[str, str]:
+    """Returns where the first fault of some data is ("chips.0.total", "" at the top), and what it is."""
+    first = error.errors()[0]
+    return ".".join(map(str, first["loc"])), first["msg"]
 
 
 def parse_json(text: str) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from neurokit.atomic import write_text
 from neurokit.errors import InputError
-from neurokit.plain import text_of
+from neurokit.plain import first_fault, toml_of
 
 FORMAT = "neurokit-heads-1"
 MOST_LAYERS = 4096  # of a range that is written out
@@ -109,14 +108,13 @@ def read_heads(path: str | Path) -> HeadList:
     """
     path = Path(path)
     try:
-        data = _File.model_validate(tomllib.loads(text_of(path)))
+        data = _File.model_validate(toml_of(path))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}", expected="a file of heads") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "file"
-        raise InputError(f"{path}: {place}: {first['msg']}", expected='[[scope]] with layers = "1-2"') from error
-    except (ValueError, RecursionError) as error:
+        place, said = first_fault(error)
+        raise InputError(f"{path}: {place or 'file'}: {said}", expected='[[scope]] with layers = "1-2"') from error
+    except ValueError as error:
         raise InputError(f"{path} is no TOML: {str(error).splitlines()[0]}", expected="a file of heads") from error
     if data.format != FORMAT:
         raise InputError(f"{path} is of format {data.format!r}", expected=FORMAT)

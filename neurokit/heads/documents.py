@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from neurokit.errors import InputError
+from neurokit.plain import first_fault
 
 LEAST = 2  # tokens: the loss is a mean over tokens 2 to n
 _LONGEST_LINE = 2**28  # bytes
@@ -94,10 +95,9 @@ def _parsed(line: bytes, where: str) -> _Line:
     try:
         return _Line.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
+        place, said = first_fault(error)
         raise InputError(
-            f"{where}: {place + ': ' if place else ''}{first['msg']}", expected='an object like {"ids": [5, 7, 9]}'
+            f"{where}: {place + ': ' if place else ''}{said}", expected='an object like {"ids": [5, 7, 9]}'
         ) from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from neurokit.errors import InputError
-from neurokit.plain import text_of
+from neurokit.plain import first_fault, toml_of
 
 PAUSE = "[PAUSE]"
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
@@ -98,14 +97,13 @@ def read_rules(path: str | Path) -> Rules:
     """
     path = Path(path)
     try:
-        rules = Rules.model_validate(tomllib.loads(text_of(path)))
+        rules = Rules.model_validate(toml_of(path))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}", expected="rules of pauses") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path}: {place}: {first['msg']}", expected="rules as neurokit/pause/rules.toml") from error
-    except (ValueError, RecursionError) as error:
+        place, said = first_fault(error)
+        raise InputError(f"{path}: {place}: {said}", expected="rules as neurokit/pause/rules.toml") from error
+    except ValueError as error:
         raise InputError(f"{path} is no TOML: {str(error).splitlines()[0]}", expected="rules of pauses") from error
     if rules.most < rules.least:
         raise InputError(f"{path}: most is {rules.most}, least {rules.least}", expected="most at least as large")

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 from pydantic import TypeAdapter, ValidationError
 
 from neurokit.errors import InputError
+from neurokit.plain import first_fault
 
 SCHEMA_VERSION = 1
 
@@ -43,9 +44,8 @@ class Report:
         try:
             return TypeAdapter(cls).validate_python(fields)
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise InputError(f"the {cls.KIND} report is invalid at {place or 'the top'}: {first['msg']}") from error
+            place, said = first_fault(error)
+            raise InputError(f"the {cls.KIND} report is invalid at {place or 'the top'}: {said}") from error
 
     def _derived(self) -> dict[str, Any]:
         """Returns what readers of the JSON want although it follows from the fields."""

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from neurokit.atomic import write_text
 from neurokit.errors import InputError
+from neurokit.plain import first_fault
 from neurokit.quantity import Quantity
 from neurokit.reports.chip import ChipReport, CoreReport, LatencyReport, LayerReport, LinkReport, Status
 
@@ -290,6 +291,5 @@ class EnergyReport:
         try:
             return adapter.validate_python(data) if isinstance(data, dict) else adapter.validate_json(data)
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise InputError(f"not an energy report: field {place}: {first['msg']}") from None
+            place, said = first_fault(error)
+            raise InputError(f"not an energy report: field {place}: {said}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from neurokit.errors import InputError
+from neurokit.plain import first_fault, toml_of
 
 #: What is wanted of each figure; a share or an error of the task may be either.
 GOALS = {"energy": "minimize", "latency": "minimize", "size": "minimize", "flash": "minimize", "ram": "minimize"}
@@ -132,19 +132,16 @@ def read_study(path: Path) -> Study:
         InputError: If there is none, or something in it is not what it must be.
     """
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = toml_of(path)
     except FileNotFoundError as error:
         raise InputError(f"there is no study {path}", expected="a .toml file (docs/sweeps.md)") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}", expected="a .toml file (docs/sweeps.md)") from error
     try:
         study = Study.model_validate(found)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(
-            f"{path}: {where or 'the study'}: {first['msg']}", expected="what docs/sweeps.md lists"
-        ) from error
+        place, said = first_fault(error)
+        raise InputError(f"{path}: {place or 'the study'}: {said}", expected="what docs/sweeps.md lists") from error
     _check(study, path)
     home = path.parent
     models = {name: source.model_copy(update=_placed(source, home)) for name, source in study.models.items()}

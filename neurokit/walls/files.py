@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from neurokit.errors import InputError
-from neurokit.plain import parse_json, text_of
+from neurokit.plain import first_fault, parse_json, text_of
 
 GROUPS, SIZE = 4, 4
 WORDS = GROUPS * SIZE
@@ -186,10 +186,9 @@ def _validated(check: Any, data: Any, path: Path) -> Any:
     try:
         return check(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
+        place, said = first_fault(error)
         raise InputError(
-            f"{path}: {place + ': ' if place else ''}{first['msg']}", expected="the published form of walls"
+            f"{path}: {place + ': ' if place else ''}{said}", expected="the published form of walls"
         ) from error
 
 

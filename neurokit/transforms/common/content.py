@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 from neurokit.errors import InputError
+from neurokit.plain import toml_of
 
 _EXPECTED = "a TOML file with content = [numbers], or function_words = [numbers] for all but these"
 
@@ -23,7 +23,7 @@ def content_tokens(path: str, vocabulary: int) -> tuple[int, ...] | None:
     if path == "all":
         return None
     try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        data = toml_of(Path(path))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}", expected=_EXPECTED) from error
     if len(data.keys() & {"content", "function_words"}) != 1:
