@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neurokit.models.decoder.layers import RMSNorm
+
 EPS = 1e-6
 _ROTARY_BASE_STEP = 100
 
@@ -84,18 +86,6 @@ def angles(sizes: Sizes) -> Tensor:
     return torch.cat([turns[0], turns[0], turns[1], turns[1]], 1)
 
 
-class RMSNorm(nn.Module):
-    """Division by the root of the mean square, times a weight."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Takes and returns `[..., width]`."""
-        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS) * self.weight
-
-
 class Attention(nn.Module):
     """Attention with normalised, turned queries and keys."""
 
@@ -103,7 +93,7 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
-        self.q_norm, self.k_norm = RMSNorm(width // heads), RMSNorm(width // heads)
+        self.q_norm, self.k_norm = RMSNorm(width // heads, EPS), RMSNorm(width // heads, EPS)
         self.proj = nn.Linear(width, width)
 
     def keys(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -133,7 +123,7 @@ class Block(nn.Module):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.norm1, self.norm2 = RMSNorm(sizes.width), RMSNorm(sizes.width)
+        self.norm1, self.norm2 = RMSNorm(sizes.width, EPS), RMSNorm(sizes.width, EPS)
         self.attn = Attention(sizes.width, sizes.heads)
         self.mlp = FeedForward(sizes.width, sizes.mlp * sizes.width)
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(sizes.width, 6 * sizes.width))
@@ -158,7 +148,7 @@ class FinalLayer(nn.Module):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.norm_final = RMSNorm(sizes.width)
+        self.norm_final = RMSNorm(sizes.width, EPS)
         self.linear = nn.Linear(sizes.width, sizes.latent)
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(sizes.width, 2 * sizes.width))
 
