@@ -25,6 +25,8 @@ def membranes_beside(module: GraphModule) -> dict[Node, Node]:
     outputs of the program, in no connection and no other neuron.
     """
     found: dict[Node, Node] = {}
+    if not any(kind_of(node.target) is Kind.COMPARE for node in module.graph.nodes):
+        return found
     working = _leads_to_work(module)
     for neuron in module.graph.nodes:
         if neuron.op != "call_function" or not is_neuron(neuron.target):
@@ -40,8 +42,7 @@ def _from(module: GraphModule, given: set[Node]) -> set[Node]:
     """Returns what is computed of `given` and constants by the operations of a neuron's equations."""
     known = set(given)
     for node in module.graph.nodes:
-        sources = set(node.all_input_nodes)
-        varying = {source for source in sources if source.op != "get_attr"}
+        varying = {source for source in node.all_input_nodes if source.op != "get_attr"}
         if node.op == "call_function" and varying and varying <= known and _is_step(node):
             known.add(node)
     return known - given
