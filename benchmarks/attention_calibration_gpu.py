@@ -12,7 +12,6 @@ import argparse
 import functools
 import json
 import math
-import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from gpu_timing import graph_time
+from kernel_parts.record import event_time
 from torch import Tensor
 
 from neurokit.attention.rescale import rescaled
@@ -97,15 +97,7 @@ def measure(work: Callable[[], Any]) -> tuple[float, int]:
     try:
         return graph_time(work), peak
     except RuntimeError:
-        times = []
-        for _ in range(7):
-            first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-            first.record()
-            work()
-            last.record()
-            torch.cuda.synchronize()
-            times.append(first.elapsed_time(last) * 1e-3)
-        return statistics.median(times), peak
+        return event_time(work, 7), peak
 
 
 def parity() -> dict[str, float]:
