@@ -1,6 +1,7 @@
 """Measures the kernels of sparse and linear attention beside other libraries', parity first.
 
     python benchmarks/attention_opponents.py --out benchmarks/results/attention-opponents.json [--limit 250]
+    python benchmarks/attention_opponents.py --only lightning selection --limit 120
 
 bfloat16, 32 heads, width 128, causal; the density stands beside each time, and so does the largest difference from our
 own output or from the float32 definition. Opponents: every backend of SDPA, FlexAttention with BACKEND "TRITON" and
@@ -162,39 +163,46 @@ def lightning(log: Log) -> None:
     log_decay = transnormer_decay(HEADS, 1, 4)
     for length in LENGTHS:
         q, k, v = (x.repeat_interleave(HEADS // x.shape[1], 1) for x in tensors(length))
-        q, k = q / WIDTH**0.5, k / WIDTH**0.5
+        first = [x.contiguous() for x in (q / WIDTH**0.5, k / WIDTH**0.5, v)]  # heads first, then tokens
+        flat = [x.transpose(1, 2).contiguous() for x in first]  # tokens first, as projections and the library have them
+        del q, k, v
         state = torch.zeros(1, HEADS, WIDTH, WIDTH, device="cuda")
-        ours = partial(lightning_attention, q, k, v, log_decay, state)
+        forms = {"ours": [x.transpose(1, 2) for x in flat], "ours_heads_first": first}
+        ways = {name: partial(lightning_attention, *given, log_decay, state) for name, given in forms.items()}
         row: dict[str, Any] = {"part": "lightning", "length": length}
         if length == LENGTHS[0]:
-            from neurokit.attention.mixers.lightning import Lightning
-
-            exact = Lightning(log_decay).block(q.double(), k.double(), v.double(), state.double())[0]
-            row["ours_differs_from_float64_by"] = float((ours()[0].double() - exact).abs().max())
-            row["largest_output"] = float(exact.abs().max())
+            row |= _off_float64(ways, first, log_decay, state)
         try:
             from fla.ops.simple_gla import chunk_simple_gla, fused_recurrent_simple_gla
 
-            flat = [x.transpose(1, 2).contiguous() for x in (q, k, v)]
             gamma = torch.tensor(log_decay, device="cuda")
             chunk = partial(chunk_simple_gla, *flat, g_gamma=gamma, scale=1.0, output_final_state=True)
             row["simple_gla_ms"] = timed(chunk)
-            row["ours_ms"] = timed(ours)
+            row |= {f"{name}_ms": timed(way) for name, way in ways.items()}
             row["simple_gla_again_ms"] = timed(chunk)
-            row["differs_from_simple_gla_by"] = float((ours()[0] - chunk()[0].transpose(1, 2)).abs().max())
+            row["differs_from_simple_gla_by"] = float((ways["ours"]()[0] - chunk()[0].transpose(1, 2)).abs().max())
             if length == LENGTHS[0]:
                 row["fused_recurrent_ms"] = timed(partial(fused_recurrent_simple_gla, *flat, g_gamma=gamma, scale=1.0))
         except Exception as error:
             row["simple_gla_ms"] = reason(error)
-            row["ours_ms"] = timed(ours)
+            row |= {f"{name}_ms": timed(way) for name, way in ways.items()}
         log.add(**row)
         torch.cuda.empty_cache()
 
 
+def _off_float64(ways: dict[str, Any], given: list[torch.Tensor], decay: Any, state: torch.Tensor) -> dict[str, float]:
+    """Returns how far each form is from the definition in float64."""
+    from neurokit.attention.mixers.lightning import Lightning
+
+    exact = Lightning(decay).block(*(x.double() for x in given), state.double())[0]
+    off = {f"{name}_differs_from_float64_by": float((way()[0] - exact).abs().max()) for name, way in ways.items()}
+    return {**off, "largest_output": float(exact.abs().max())}
+
+
 def by_query(log: Log) -> None:
     """SSA's form, one list a query, with and without selecting: 16 blocks of 64 keys, 32 heads on 2."""
-    for length in (8192, 32768, 65536):
-        if log.left() < 60:
+    for length in (65536, 8192, 32768):
+        if log.left() < 30:
             return
         generator = torch.Generator(device="cuda").manual_seed(length)
         q, k, v = (
@@ -210,7 +218,7 @@ def by_query(log: Log) -> None:
         row |= dense(q, k, v) | {"ours_ms": timed(ours), "ours_selecting_ms": eager_time(partial(chosen_blocks, q, k))}
         row |= _opponent(nsa, (q, k, v, num, idx), wanted, "parallel_nsa")
         row |= _nsa_selecting(q, k)
-        if length == LENGTHS[0]:
+        if length == 8192:
             last = slice(length - 64, length)
             table = torch.zeros(1, NSA_GROUPS, 64, length // BLOCK, dtype=torch.bool, device="cuda")
             live = torch.arange(COUNT, device="cuda") < num[:, :, last, None]
@@ -261,6 +269,17 @@ def _nsa_selecting(q: torch.Tensor, k: torch.Tensor) -> dict[str, Any]:
         return {"parallel_nsa_selecting_ms": timed(run)}
     except Exception as error:
         return {"parallel_nsa_selecting_ms": reason(error)}
+
+
+def hip(log: Log) -> None:
+    """HiP's search by the registered pattern, one run, and attention to what it finds."""
+    length, chosen = 65536, pattern("hip", count=1024, block_q=64, block_k=32, window=64)
+    q, k, v = tensors(length)
+    with bounded(60):
+        index = chosen.select(Call(q, k, v))
+        taken = eager_time(lambda: chosen.select(Call(q, k, v)), 1)
+    row = {"part": "hip", "length": length, "keys": 1024, **dense(q, k, v), "ours_selecting_ms": taken}
+    log.add(**row, ours_ms=timed(partial(block_sparse_attention, q, k, v, index)))
 
 
 def steps(log: Log) -> None:
@@ -316,23 +335,37 @@ def warm_here() -> None:
     flashinfer_run(q, k, v, index_of(1024, 0.3, 128, 128))()
 
 
+PARTS: dict[str, Callable[[Log], None]] = {
+    "spiking": spiking,
+    "steps": steps,
+    "lightning": lightning,
+    "blocks": partial(blocks, lengths=(65536, 8192, 32768, 131072), with_flashinfer=False),
+    "selection": by_query,
+    "hip": hip,
+}
+
+
 def main() -> None:
     """Runs all parts; every row is written as it ends."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("attention-opponents.json"))
     parser.add_argument("--limit", type=float, default=250.0, help="seconds after which nothing more is started")
     parser.add_argument("--warm", action="store_true", help="compile flashinfer's kernel, and measure nothing")
+    parser.add_argument("--only", nargs="*", choices=[*PARTS, "flashinfer"], default=[*PARTS, "flashinfer"])
     given = parser.parse_args()
     torch._dynamo.config.recompile_limit = 64
     if given.warm:
         return warm_here()
-    log, compiling = Log(given.out, given.limit), warm()
-    for part in (spiking, steps, lightning, lambda log: blocks(log, (65536, 8192, 32768, 131072), False), by_query):
+    log = Log(given.out, given.limit)
+    compiling = warm() if "flashinfer" in given.only else None
+    for name in (name for name in PARTS if name in given.only):
         try:
-            part(log)
+            PARTS[name](log)
         except Exception as error:
-            log.add(part=getattr(part, "__name__", "blocks"), failed=reason(error))
+            log.add(part=name, failed=reason(error))
         torch.cuda.empty_cache()
+    if compiling is None:
+        return None
     try:
         code = compiling.wait(max(log.left() - 30, 1))
         blocks(log, (65536, 8192, 32768) if code == 0 else (8192,), True)
