@@ -77,6 +77,9 @@ def export(
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the target; repeatable.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say which layers go into which kernel, and stop (target aoti).")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an artifact that is there already.")] = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -88,7 +91,7 @@ def export(
     extra = parse_options(option or [])
     changes = _changes(transform or [], random)
     _refuse_early(target, out, force, changes)
-    _refuse_request(target, numerics, flat, extra, changes)
+    _refuse_request(target, numerics, flat, extra, changes, dry_run)
     if numerics is Numerics.exact:
         extra |= {} if bits == 8 else {"bits": bits}
     elif bits != 8 or fine_tune is not None:
@@ -117,6 +120,9 @@ def export(
         extra |= {} if data is None else {"data": labelled_of(data, spec)}
         with progress(f"capture {spec.name}"):
             captured = pipeline.capture(spec, time_steps=steps)
+        if dry_run:
+            _say_plan(captured, target, numerics.value, extra, as_json)
+            return
         with progress(f"lower to {target} and verify {out}"):
             artifact = pipeline.lower(
                 captured,
@@ -143,6 +149,20 @@ def export(
         render.show(*checked, render.parity(report), *render.accuracy(said))
         print_next(["verify", out])
     raise typer.Exit(0 if report.passed else 1)
+
+
+def _say_plan(captured: Any, target: str, numerics: str, extra: dict[str, Any], as_json: bool) -> None:
+    """Prints what the target would make of the layers."""
+    from neurokit.plans import plan
+    from neurokit.render import show
+    from neurokit.render.lowering import lowering
+
+    made = plan(captured, target, numerics=numerics, **extra)
+    if as_json:
+        print_json(made.to_json())
+        return
+    show(lowering(made))
+    print_next(["export", captured.spec.name, "--target", target])
 
 
 # What is said at the end of what the manifest holds.
@@ -205,13 +225,20 @@ def _changes(transforms: list[str], random: str) -> list[Any]:
     return with_random(transforms, random)
 
 
-def _refuse_request(target: str, numerics: Numerics, flat: bool, extra: dict[str, Any], transforms: list[Any]) -> None:
-    """Refuses options that the target does not have, and libraries that are missing for them."""
+def _refuse_request(
+    target: str, numerics: Numerics, flat: bool, extra: dict[str, Any], transforms: list[Any], dry_run: bool
+) -> None:
+    """Refuses options that the target does not have, libraries that are missing for them, and a plan it has not."""
     from neurokit.target import LowerOptions, check_request
     from neurokit.transforms.transform import resolve
 
     exact = any(resolve(step)[0].info.name == "exact" for step in transforms)
-    check_request(target, LowerOptions("exact" if exact else numerics.value, flat=flat, extra=dict(extra)))
+    if dry_run:
+        from neurokit.plans import planning
+
+        planning(target)
+    options = LowerOptions("exact" if exact else numerics.value, flat=flat, extra=dict(extra), dry_run=dry_run)
+    check_request(target, options)
 
 
 def _refuse_early(target: str, out: Path, force: bool, transforms: list[Any]) -> None:

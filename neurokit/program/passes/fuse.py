@@ -1,0 +1,162 @@
+"""Puts kernels in the place of layers of neurons and what stands before them, each checked on numbers at once."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+
+from neurokit.neurons.parameters import NeuronParameters
+from neurokit.program.fusions import FUSIONS, Fusion, Match, Site, is_spikes, read_outside
+from neurokit.program.nodes import NEURONS, hints, is_op
+from neurokit.program.passes.base import Pass, PassError
+
+_TOLERANCE = 1e-4  # of a current in float32, relative to its largest element: another order of summation
+_RATE = 0.3  # of the spikes that a match is tried on
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What became of one layer of neurons.
+
+    Attributes:
+        node: Name of its node in the program.
+        kernel: The kernel that it went into, or "" where it stays in plain operations.
+        inside: Operations that went with it.
+        reasons: Why the kernels asked before did not take it, by their names.
+    """
+
+    node: str
+    kernel: str = ""
+    inside: tuple[str, ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+def fuse(
+    module: GraphModule, starts: Mapping[str, float | None], exact: bool, kernels: Sequence[str] | None = None
+) -> list[Placed]:
+    """Rewrites a program in place: every layer of common neurons goes into the first kernel that takes it.
+
+    Args:
+        module: The program, of flat inputs and outputs.
+        starts: The number that the membrane of a neuron's node starts from, by the node's name; None where it is given
+            from outside.
+        exact: Whether sums are proven to have the same bits in every order; then a fused current must have them, too.
+        kernels: Names of the kernels that are asked; default is all.
+
+    Returns:
+        What became of every layer, in order.
+
+    Raises:
+        PassError: If a fused layer does not compute what stood there before.
+    """
+    placed: list[Placed] = []
+    asked = sorted((f for name, f in FUSIONS.items() if kernels is None or name in kernels), key=lambda f: f.order)
+
+    def rewrite(graph: GraphModule) -> None:
+        neurons = [node for node in graph.graph.nodes if is_op(node, NEURONS)]
+        placed.extend(_place(graph, node, starts.get(node.name), exact, asked) for node in neurons)
+
+    Pass("put kernels in the place of neurons", rewrite, after=lambda graph: _unplaced(graph, placed))(module)
+    module.graph.eliminate_dead_code()
+    module.recompile()
+    return placed
+
+
+def _unplaced(module: GraphModule, placed: Sequence[Placed]) -> list[str]:
+    names = {one.node for one in placed if one.kernel}
+    return [f"{node.name} is still there" for node in module.graph.nodes if node.name in names and is_op(node, NEURONS)]
+
+
+def _place(module: GraphModule, node: Node, start: float | None, exact: bool, asked: Sequence[Fusion]) -> Placed:
+    parameters = NeuronParameters.from_arguments(NEURONS[node.target], _numbers(node.args[2:]))
+    site = Site(node, module, parameters, start, exact)
+    reasons: dict[str, str] = {}
+    for fusion in asked:
+        found: Match | str = site.not_one_number() or fusion.match(site)
+        if isinstance(found, str):
+            reasons[fusion.kernel] = found
+            continue
+        others = [one for one in read_outside(found.inside, node) if one is not site.current]
+        if others:
+            reasons[fusion.kernel] = f"{others[0].name} is read by something else, too"
+            continue
+        _check(site, found, fusion.kernel)
+        _apply(site, found, fusion.kernel)
+        return Placed(node.name, fusion.kernel, tuple(_word(one) for one in reversed(found.inside)), reasons)
+    return Placed(node.name, reasons=reasons)
+
+
+def _numbers(values: Sequence[Any]) -> list[Any]:
+    """Returns arguments with a number in the place of those that the program computes."""
+    return [0.5 if isinstance(value, Node) else value for value in values]
+
+
+def _word(node: Node) -> str:
+    return str(node.target).removeprefix("aten.").partition(".")[0]
+
+
+def _apply(site: Site, match: Match, kernel: str) -> None:
+    """Puts the layer in the place of the nodes; who else reads the current is given the kernel's."""
+    module, node = site.module, site.node
+    name = f"fused_{node.name}"
+    module.add_module(name, match.layer)
+    elsewhere = [user for user in site.current.users if user is not node] if site.current in match.inside else []
+    match.layer.want_current = bool(elsewhere)
+    with module.graph.inserting_before(node):
+        made = module.graph.call_module(name, match.given)
+        values = [*node.meta["val"], site.current.meta["val"]]
+        made.meta = {**node.meta, "val": tuple(values), "fused": kernel}
+        if elsewhere:
+            current = module.graph.call_function(operator.getitem, (made, 2))
+            current.meta["val"] = values[2]
+    node.replace_all_uses_with(made)
+    for user in elsewhere:
+        user.replace_input_with(site.current, current)
+    module.graph.erase_node(node)
+    for one in match.inside:
+        if not one.users:
+            module.graph.erase_node(one)
+
+
+def _check(site: Site, match: Match, kernel: str) -> None:
+    """Runs what stood there and what is to stand there on the same random numbers.
+
+    Raises:
+        PassError: If they differ by more than rounding, or in a bit of an exact program.
+    """
+    generator = torch.Generator().manual_seed(0)
+    known = {node: _drawn(site, node, generator) for node in dict.fromkeys(match.given)}
+    wanted = site.value(known, site.current)
+    layer = match.layer
+    layer.watched = True
+    with torch.no_grad():
+        spikes, _, current = layer(*(known[node] for node in match.given))
+    layer.watched = False
+    slack = 0.0 if site.exact else _TOLERANCE * max(1.0, float(wanted.abs().max()))
+    v0 = known[match.given[1]]
+    own, _ = site.node.target(current.to(wanted.dtype), v0, *site.node.args[2:])  # type: ignore[operator]
+    wrong = []
+    if current.shape != wanted.shape or not bool(((current - wanted).abs() <= slack).all()):
+        wrong.append("its current is another")
+    elif not torch.equal(own, spikes.to(own.dtype)) and (site.exact or float((own != spikes).float().mean()) > 0.01):
+        wrong.append("its spikes do not follow from its current")
+    if wrong:
+        raise PassError(f"kernel {kernel!r} at {site.node.name}: {wrong[0]}")
+
+
+def _drawn(site: Site, node: Node, generator: torch.Generator) -> Tensor:
+    """Returns numbers for a node: spikes where it holds them, its start for a membrane, else normal ones."""
+    value = node.meta["val"]
+    shape = hints(node)
+    if node is site.node.args[1] and site.starts_at is not None:
+        return torch.full(shape, site.starts_at, dtype=value.dtype)
+    if is_spikes(node):
+        return (torch.rand(shape, generator=generator) < _RATE).to(value.dtype)
+    numbers = torch.randn(shape, generator=generator)
+    return ((numbers * 8).round() / 8 if site.exact else numbers).to(value.dtype)
