@@ -11,7 +11,7 @@ from neurokit.attention.scopes import read_heads
 from neurokit.cli import main
 from neurokit.errors import InputError
 from neurokit.heads.calibrated import profile_heads
-from neurokit.heads.documents import Document
+from neurokit.data.documents import Document
 from neurokit.transforms import transform
 
 
