@@ -19,6 +19,7 @@ from neurokit.cli._common import (
     again,
     print_json,
     print_next,
+    print_page,
     progress,
     samples_done,
     stdout_is_for_json,
@@ -205,8 +206,10 @@ def energy(
         print_json(report.to_json())
         raise typer.Exit(status)
     render.show(energy_report(report))
-    written = [f"open {path} in a browser" for path in (html_file,) if path]
-    print_next(*(written or [again("--html", "energy.html")]))
+    if html_file:
+        print_page(html_file)
+    else:
+        print_next(again("--html", "energy.html"))
     raise typer.Exit(status)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -142,7 +141,7 @@ def export(
         compared = artifact.manifest.fidelity
         checked = render.fidelity(None if compared is None else Fidelity.from_json(compared))
         render.show(*checked, render.parity(report), *render.accuracy(said))
-        print_next(f"neurokit verify {shlex.quote(str(out))}")
+        print_next(["verify", out])
     raise typer.Exit(0 if report.passed else 1)
 
 
