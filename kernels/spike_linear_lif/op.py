@@ -10,7 +10,7 @@ from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, register_op
 from neurokit.kernels.common.layout import steps_of
 from neurokit.kernels.common.neuron import check_form, check_neuron, empty_spikes
-from neurokit.kernels.common.product import WEIGHTS, activation, check_rows, tail, tiles
+from neurokit.kernels.common.product import WEIGHTS, activation, check_rows, current_type, tail, tiles
 from neurokit.kernels.dispatch import log_once, use_triton
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.pack.op import unpack
@@ -30,7 +30,7 @@ def _outputs(
     shape = (spikes.shape[0], spikes.shape[1], weight.shape[0])
     dtype = activation(weight)
     v = weight.new_empty(shape[1:] if want_v else 0, dtype=torch.float32)
-    y = weight.new_empty(shape if want_current else 0, dtype=dtype)
+    y = weight.new_empty(shape if want_current else 0, dtype=current_type(weight))
     return empty_spikes(shape, form, dtype, spikes.device), v, y
 
 
@@ -163,8 +163,7 @@ def _gemm_then_lif(
         want_v=want_v,
         want_current=want_current,
     )
-    dtype = activation(weight)
-    return fired if form != "same" else fired.to(dtype), v, y.to(dtype)
+    return fired if form != "same" else fired.to(activation(weight)), v, y.to(current_type(weight))
 
 
 def _launch(
@@ -264,7 +263,7 @@ def spike_linear_lif(
 
     Returns:
         Spikes `[T, M, N]` or packed `[T, M, ceil(N / 32)]`, the last membrane `[M, N]` float32, and the current
-        `[T, M, N]`; what is not wanted has no elements.
+        `[T, M, N]` in the weight's dtype (float32 for int8); what is not wanted has no elements.
 
     Raises:
         InputError: If a shape, dtype or parameter does not fit.

@@ -32,4 +32,4 @@ class PixelModel(nn.Module):
             x = x / 255.0
         for at in range(self.count):
             x = (x - getattr(self, f"mean{at}")) / getattr(self, f"std{at}")
-        return self.model(x)  # type: ignore[no-any-return]
+        return self.model(x)

@@ -94,7 +94,8 @@ def resized(width: int, height: int, size: Sequence[int], max_size: int | None) 
 
 
 def _resize(image: Any, size: Sequence[int], interpolation: str = "bilinear", max_size: int | None = None) -> Any:
-    return image.resize(resized(*image.size, size, max_size), INTERPOLATIONS[interpolation])
+    width, height = image.size
+    return image.resize(resized(width, height, size, max_size), INTERPOLATIONS[interpolation])
 
 
 def _center_crop(image: Any, size: Sequence[int]) -> Any:
