@@ -195,12 +195,12 @@ class SparseForms:
             selected keys alone.
         gathered: Returns the same model, reading the selected keys alone; None where no layer selects.
         select: Returns the model with its dense layers, or some of them, attending by a registered pattern,
-            `(pattern, settings, layers or None for all)`.
+            `(pattern, settings, layers or None for all, texts=())`; texts are token numbers, whose means it keeps.
     """
 
     obstacles: Callable[[str], Sequence[Unsupported]]
     gathered: Callable[[], ModelSpec] | None
-    select: Callable[[str, Mapping[str, Any], Sequence[int] | None], ModelSpec]
+    select: Callable[..., ModelSpec]
 
 
 @dataclass(frozen=True)
