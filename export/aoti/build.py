@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch.fx import GraphModule
 
 from neurokit.dims import Linear
 from neurokit.export.aoti.compile import compiled, example_of, exported, package
 from neurokit.export.aoti.place import here
+from neurokit.export.aoti.precision import in_16_bits
 from neurokit.export.aoti.probe import NEURONS, PROBE_FILE, TWIN
 from neurokit.export.aoti.programs import Network, StepLoop, body_of, layer_nodes, neurons_of, twin_of
 from neurokit.export.describe import describe, save_initial_states
@@ -24,7 +26,7 @@ _TUNED = {"max_autotune": True, "epilogue_fusion": True, "coordinate_descent_tun
 _PROBING = {"aot_inductor.compile_wrapper_opt_level": "O0"}  # it only hands tensors on
 
 
-def build(captured: Captured, folder: Path, settings: Settings, exact: bool) -> dict[str, Any]:
+def build(captured: Captured, folder: Path, settings: Settings, exact: bool, *, probing: bool = True) -> dict[str, Any]:
     """Compiles a captured model into packages.
 
     Args:
@@ -32,6 +34,7 @@ def build(captured: Captured, folder: Path, settings: Settings, exact: bool) -> 
         folder: Where to put model.pt2 (or one file a graph) and probe.pt2.
         settings: The target's options.
         exact: Whether the model is in exact numerics.
+        probing: Whether the twin is compiled, too, without which nothing can be verified.
 
     Returns:
         Entries of the manifest.
@@ -45,25 +48,28 @@ def build(captured: Captured, folder: Path, settings: Settings, exact: bool) -> 
     placed: list[dict[str, Any]] = []
     for graph, part in zip(entries["graphs"], captured.graphs, strict=True):
         graph["file"] = f"{part.graph}.pt2"
-        body, rows = rewritten(part, settings.fuses, exact)
+        body, rows = rewritten(part, settings, exact)
         placed += rows
         program = _export(body, part, device)
         package(folder / graph["file"], {"model": compiled(program, _said(part, graph), tuned)})
         save_initial_states(part, folder)
-        if not captured.parts:  # of several graphs the outputs of calls in a row are compared, and no layers
+        if (
+            probing and not captured.parts
+        ):  # of several graphs the outputs of calls in a row are compared, and no layers
             calls, info = _probe(body, part, folder, device)
             entries["target_info"] |= info
     entries["form"] = settings.form
     entries["target_info"] |= {"built_for": here(device), "calls": calls, "kernels": placed}
+    entries["target_info"] |= {"precision": settings.precision}
     return entries
 
 
-def rewritten(part: Captured, fuses: bool, exact: bool) -> tuple[GraphModule, list[dict[str, Any]]]:
+def rewritten(part: Captured, settings: Settings, exact: bool) -> tuple[GraphModule, list[dict[str, Any]]]:
     """Returns a captured program as it is compiled, and what became of every layer of neurons.
 
     Args:
         part: The program.
-        fuses: Whether kernels take layers in.
+        settings: The target's options.
         exact: Whether the program is in exact numerics.
     """
     from neurokit.capture.stepping import layer_names
@@ -71,6 +77,9 @@ def rewritten(part: Captured, fuses: bool, exact: bool) -> tuple[GraphModule, li
     body = body_of(part)
     if not exact:
         FOLD_NORMS(body)
+    if settings.precision != "float32":
+        in_16_bits(body, part, getattr(torch, settings.precision))
+    fuses = settings.fuses
     names = [(node.name, layer) for node, layer in zip(layer_nodes(body), _names(part, layer_names), strict=True)]
     found = fuse(body, _starts(body, part), exact) if fuses else []
     by_node = {one.node: one for one in found}
@@ -155,8 +164,6 @@ def _probe(body: GraphModule, part: Captured, folder: Path, device: str) -> tupl
 
 
 def _auto() -> Any:
-    import torch
-
     return torch.export.Dim.AUTO
 
 

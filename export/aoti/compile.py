@@ -84,7 +84,8 @@ def package(path: Path, models: Mapping[str, list[Any]]) -> None:
     from torch._inductor.package import package_aoti
 
     with tempfile.TemporaryDirectory(prefix="neurokit-aoti-") as folder:
-        package_aoti(str(path), {name: [_bare(file, Path(folder)) for file in files] for name, files in models.items()})
+        kept = {name: [file for file in files if ".kernel." not in str(file)] for name, files in models.items()}
+        package_aoti(str(path), {name: [_bare(file, Path(folder)) for file in files] for name, files in kept.items()})
 
 
 def _bare(file: Any, folder: Path) -> Any:

@@ -55,6 +55,10 @@ class AotiTarget:
         if settings.form == "sequence" and not captured.spiking and captured.parts and keeps:
             why = "it keeps a state between calls, and this form starts every call anew"
             return [Unsupported("", name, why, "--option form=step")]
+        kept = {state.name for part in captured.graphs for state in part.states if not state.neuron}
+        if settings.precision != "float32" and kept:
+            why = f"it keeps declared states ({', '.join(sorted(kept))}), which would be rounded at every call"
+            return [Unsupported("", name, why, "leave precision away")]
         return []
 
     def lower(self, captured: Captured, folder: Path, options: LowerOptions) -> Mapping[str, Any]:
@@ -70,7 +74,7 @@ class AotiTarget:
 
         settings = Settings.of(options)
         parts = _in_form(captured, settings.form).graphs
-        return [row for part in parts for row in rewritten(part, settings.fuses, options.numerics == "exact")[1]]
+        return [row for part in parts for row in rewritten(part, settings, options.numerics == "exact")[1]]
 
     def open(self, artifact: Artifact, **options: Any) -> AotiRunner:
         """Opens the package on PyTorch (options: threads, seed)."""

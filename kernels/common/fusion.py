@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.fx import Node
 
 from neurokit.kernels.common.product import WEIGHTS
-from neurokit.program.fusions import FusedNeuron, Match, Site, is_spikes, shape_of, through_reshapes
+from neurokit.program.fusions import FusedNeuron, Match, Site, most_of, shape_of, through_reshapes
 from neurokit.program.nodes import is_weighted
 from neurokit.program.ops import is_named
 from neurokit.program.walk import fetch
@@ -47,8 +47,13 @@ class Product:
         return tuple(found)  # type: ignore[return-value]
 
 
-def product_before(site: Site) -> Product | str:
-    """Returns the product in front of a neuron, behind reshapes and one sum, or why a kernel takes none."""
+def product_before(site: Site, counts: int = 1) -> Product | str:
+    """Returns the product in front of a neuron, behind reshapes and one sum, or why a kernel takes none.
+
+    Args:
+        site: The neuron.
+        counts: The largest whole number that the kernel takes in the place of a spike, beside int8 weights.
+    """
     if not site.at_rest:
         return "its membrane comes from outside, and the kernel starts from rest"
     top, moved = through_reshapes(site.current)
@@ -62,13 +67,21 @@ def product_before(site: Site) -> Product | str:
     data, given = node.args[0], [*node.args[1:3], None][:2]
     if any(value is not None and getattr(value, "op", "") != "get_attr" for value in given):
         return "its weight is computed"
-    if not is_spikes(data):
+    most = most_of(data)
+    if most is None or most > (counts if site.exact else 1):
         return "its input is not known to be spikes"
-    if any(user not in {*inside, site.node} for user in site.current.users):
+    read = {user for one in (site.current, top) for user in one.users} - {*inside, node, site.node}
+    if read and not site.exact and weight_type(site, given) not in WEIGHTS:
         return "its current is read elsewhere, and the kernel rounds it to 16 bits"
     weight, bias = (None if value is None else fetch(site.module, str(value.target)).detach() for value in given)
     assert weight is not None
     return Product(node, data, weight, bias, residual, (*inside, node))
+
+
+def weight_type(site: Site, given: list[Any]) -> torch.dtype:
+    """Returns the type of a product's weight."""
+    found: torch.dtype = fetch(site.module, str(given[0].target)).dtype
+    return found
 
 
 def _summed(node: Node, moved: list[Node]) -> tuple[Any, list[Node], Node | None] | None:
@@ -119,11 +132,18 @@ class ProductNeuron(FusedNeuron):
         y = y.reshape(self.steps, -1, *self.rest)
         return y if not residual else residual[0].reshape(y.shape) + y
 
-    def answer(self, fired: Tensor, given: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns a kernel's spikes `[T, B, N, ...]` or `[T, B, ..., N]`, in the program's order, as the layer's."""
+    @property
+    def own_current(self) -> bool:
+        """Whether the kernel is to give its current."""
+        return self.want_current and not self.watched
+
+    def answer(self, fired: Tensor, current: Tensor, given: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns what a kernel gave, `[T, B, N, ...]` or `[T, B, ..., N]` as in the program, as the layer's."""
         x, v0 = given[:2]
         spikes = fired.to(x.dtype).reshape(self.steps, -1, *self.rest)
-        return spikes, v0.clone(), self.plain(*given) if self.watched else x.new_empty(0)
+        if self.watched:
+            return spikes, v0.clone(), self.plain(*given)
+        return spikes, v0.clone(), current.reshape(spikes.shape) if self.own_current else x.new_empty(0)
 
 
 def weights_of(site: Site, product: Product) -> tuple[Tensor, Tensor | None] | str:

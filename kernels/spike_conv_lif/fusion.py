@@ -9,6 +9,8 @@ from neurokit.kernels.spike_conv_lif.op import spike_conv_lif
 from neurokit.program.fusions import Fusion, Match, Site, register_fusion
 from neurokit.program.ops import is_named
 
+_COUNTS = 127  # what int8 holds: sums of spikes, as behind spike-element-wise shortcuts
+
 
 class ConvLayer(ProductNeuron):
     """A convolution of channels-last spikes: channels are moved last for it, and back."""
@@ -25,7 +27,7 @@ class ConvLayer(ProductNeuron):
         beside = None
         if residual:
             beside = residual[0].reshape(self.steps, -1, self.weight.shape[0], height, width).movedim(2, -1)
-        found, _ = spike_conv_lif(
+        found, current = spike_conv_lif(
             spikes,
             self.weight,
             scale=self.scale,
@@ -34,16 +36,18 @@ class ConvLayer(ProductNeuron):
             stride=self.stride,
             padding=self.padding,
             form="int8",
+            want_current=self.own_current,
             **self.keywords,
         )
-        return self.answer(found.movedim(-1, 2), given)
+        current = current.movedim(-1, 2) if self.own_current else current
+        return self.answer(found.movedim(-1, 2), current, given)
 
     def _size(self, size: int) -> int:
         return (size + 2 * self.padding - self.weight.shape[1]) // self.stride + 1
 
 
 def _match(site: Site) -> Match | str:
-    product = product_before(site)
+    product = product_before(site, counts=_COUNTS)
     if isinstance(product, str):
         return product
     if not is_named(product.node, ("conv2d",)):

@@ -27,11 +27,22 @@ class LinearLayer(ProductNeuron):
         if residual:
             like = residual[0].reshape(steps, -1, *self.rest)
             beside = (like if self.last else like.flatten(3).movedim(2, -1) if like.dim() > 3 else like).flatten(1, -2)
-        found, _, _ = spike_linear_lif(
-            spikes, self.weight, scale=self.scale, bias=self.bias, residual=beside, form="int8", **self.keywords
+        found, _, current = spike_linear_lif(
+            spikes,
+            self.weight,
+            scale=self.scale,
+            bias=self.bias,
+            residual=beside,
+            form="int8",
+            want_current=self.own_current,
+            **self.keywords,
         )
-        fired = found.reshape(steps, *shape, found.shape[-1])
-        return self.answer(fired if self.last else fired.movedim(-1, 2), given)
+
+        def back(value: Tensor) -> Tensor:
+            moved = value.reshape(steps, *shape, value.shape[-1])
+            return moved if self.last else moved.movedim(-1, 2)
+
+        return self.answer(back(found), back(current) if self.own_current else current, given)
 
     def _rows(self, x: Tensor) -> Tensor:
         return x if self.last else x.unflatten(0, (self.steps, -1)).movedim(2, -1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,9 @@ from neurokit.cli._data import DATA_HELP, Preprocess, calibration_of, check_plac
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
 from neurokit.errors import InputError
 from neurokit.stages import stage, timed
+
+if TYPE_CHECKING:
+    from neurokit.plans import LoweringPlan
 
 
 class Numerics(StrEnum):
@@ -122,23 +125,25 @@ def export(
         extra |= {} if data is None else {"data": labelled_of(data, spec)}
         with progress(f"capture {spec.name}"):
             captured = pipeline.capture(spec, time_steps=steps)
-        if dry_run:
-            _say_plan(captured, target, numerics.value, extra, as_json)
-            return
-        with progress(f"lower to {target} and verify {out}"):
-            artifact = pipeline.lower(
-                captured,
-                target,
-                out,
-                numerics=numerics.value,
-                batch=size,
-                flat=flat,
-                force=force,
-                weights_sha256=file_info(weights).sha256 if weights and weights.is_file() else None,
-                simulators=True,
-                **extra,
-            )
-        report = ParityReport.from_json(artifact.manifest.parity or {})
+        made = _planned(captured, target, numerics.value, extra) if dry_run else None
+        if made is None:
+            with progress(f"lower to {target} and verify {out}"):
+                artifact = pipeline.lower(
+                    captured,
+                    target,
+                    out,
+                    numerics=numerics.value,
+                    batch=size,
+                    flat=flat,
+                    force=force,
+                    weights_sha256=file_info(weights).sha256 if weights and weights.is_file() else None,
+                    simulators=True,
+                    **extra,
+                )
+            report = ParityReport.from_json(artifact.manifest.parity or {})
+    if made is not None:
+        _say_plan(made, as_json)
+        return
     said = {key: artifact.manifest.target_info[key] for key in _SAID if key in artifact.manifest.target_info}
     if as_json:
         shown = {"artifact": str(out), "parity": report.to_json(), "fidelity": artifact.manifest.fidelity}
@@ -153,18 +158,23 @@ def export(
     raise typer.Exit(0 if report.passed else 1)
 
 
-def _say_plan(captured: Any, target: str, numerics: str, extra: dict[str, Any], as_json: bool) -> None:
-    """Prints what the target would make of the layers."""
+def _planned(captured: Any, target: str, numerics: str, extra: dict[str, Any]) -> LoweringPlan:
+    """Returns what the target would make of the layers."""
     from neurokit.plans import plan
+
+    return plan(captured, target, numerics=numerics, **extra)
+
+
+def _say_plan(made: LoweringPlan, as_json: bool) -> None:
+    """Prints a plan."""
     from neurokit.render import show
     from neurokit.render.lowering import lowering
 
-    made = plan(captured, target, numerics=numerics, **extra)
     if as_json:
         print_json(made.to_json())
         return
     show(lowering(made))
-    print_next(["export", captured.spec.name, "--target", target])
+    print_next(["export", made.model, "--target", made.target])
 
 
 # What is said at the end of what the manifest holds.

@@ -158,14 +158,22 @@ def through_reshapes(node: Any) -> tuple[Any, list[Node]]:
 
 def is_spikes(node: Any) -> bool:
     """Returns whether every element is known to be 0 or 1: a layer's spikes, moved or maximised over windows."""
+    return most_of(node) == 1
+
+
+def most_of(node: Any) -> int | None:
+    """Returns the largest of the whole numbers, from 0 on, that a value is known to hold: of spikes 1, of sums more."""
     while isinstance(node, Node) and node.op == "call_function":
         if is_named(node, ("getitem",)):
             source = node.args[0]
-            return node.args[1] == 0 and (is_op(source, NEURONS) or _is_fused(source))
+            return 1 if node.args[1] == 0 and (is_op(source, NEURONS) or _is_fused(source)) else None
+        if is_named(node, ("add",)) and len(node.args) == 2 and not node.kwargs:
+            parts = [most_of(one) for one in node.args]
+            return None if None in parts else sum(parts)  # type: ignore[arg-type]
         if not (is_kind(node, Kind.MOVE, Kind.KEEP) or is_named(node, (*RESHAPES, *_KEEPS_SPIKES))):
-            return False
+            return None
         node = node.args[0]
-    return False
+    return None
 
 
 def _is_fused(node: Any) -> bool:
