@@ -47,8 +47,13 @@ def hint(size: Any) -> int:
 def key_of(spikes: Tensor, weight: Tensor, stride: int, out: Tensor) -> tuple[object, ...]:
     """Returns what the best launch parameters depend on; few neurons (batch 1) are a case of their own."""
     cols, kernel, _, channels = weight.shape
-    rows = "few" if hint(out.shape[1]) * out.shape[2] * out.shape[3] * cols < FEW else "many"
-    return (spikes.shape[0], out.shape[2], channels, cols, kernel, stride, rows)
+    pixels = hint(out.shape[1]) * hint(out.shape[2]) * hint(out.shape[3])
+    return key(spikes.shape[0], hint(out.shape[2]), channels, cols, kernel, stride, pixels)
+
+
+def key(steps: int, height: int, channels: int, cols: int, kernel: int, stride: int, pixels: int) -> tuple[object, ...]:
+    """Returns `key_of` an output of so many rows, and pixels of one step."""
+    return (steps, height, channels, cols, kernel, stride, "few" if pixels * cols < FEW else "many")
 
 
 def default(steps: int, batch: int, height: int, width: int, channels: int, cols: int) -> config.Config:
@@ -135,7 +140,7 @@ def run(
     out, current = outputs
     steps, batch, height, width, channels = spikes.shape
     cols, kernel = weight.shape[:2]
-    size = (hint(batch), out.shape[2], out.shape[3])
+    size = (hint(batch), hint(out.shape[2]), hint(out.shape[3]))
     chosen = config.lookup(
         NAME, key_of(spikes, weight, stride, out), spikes.device, default(steps, *size, channels, cols)
     )
