@@ -59,7 +59,8 @@ output):
 | 32,768 | 1.02; 1.004 | 1.03; 1.004 | 1.38 | not run |
 
 At 2,048 tokens SDPA takes 0.083 ms, and the pass behind it 0.021 (zerotuning) or 0.037 (act): act's bar is missed
-there, and zerotuning's by less than a hundredth (1.25 in an earlier run). A shorter pass would need its sums on tensor cores.
+there, and zerotuning's by less than a hundredth (1.25 in an earlier run). A shorter pass would need its sums on tensor
+cores.
 
 Seen on a CPU of two busy cores, one thread, `standard`
 form, one calibrated layer (`zerotuning, all`: every one), medians of 15 runs in turns, times of the plain artifact:
