@@ -133,7 +133,9 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
 
 
 def _tolerance(vectors: Vectors) -> float:
-    """Returns the relative error that is allowed of outputs without neurons, in units of the type they are in."""
+    """Returns the relative error that is allowed of outputs without neurons, in units of the type they are made in."""
+    if vectors.unit:
+        return TOLERANCE * vectors.unit / unit_of("float32")
     unit = max((unit_of(value.dtype) for value in vectors.outputs.values() if value.dtype.kind == "f"), default=0.0)
     return TOLERANCE * max(1.0, unit / unit_of("float32"))
 

@@ -114,6 +114,7 @@ class Vectors:
         carried: Outputs that need not repeat when every spike does (`neurokit.parity.carried`).
         text: What a language model's artifact is to write; else None.
         hidden: Number of layers that an artifact does not show (`Probe.restrict`); not in the file.
+        unit: Unit roundoff of the coarsest type that the program works in; 0 in files that do not say.
     """
 
     feeds: dict[str, np.ndarray]
@@ -131,6 +132,7 @@ class Vectors:
     unread: tuple[Unread, ...] = ()
     text: Text | None = None
     hidden: int = 0
+    unit: float = 0.0
 
     def without_steps(self) -> Vectors:
         """Returns the vectors of common neurons alone, for what shows no steps of rare ones.
@@ -169,6 +171,7 @@ class Vectors:
             "coverings": [run.head() for run in self.coverings],
             "ranges": self.ranges,
             "carried": list(self.carried),
+            "unit": self.unit,
             "unread": [vars(entry) for entry in self.unread],
             "calls": [
                 {"graph": c.graph, "inputs": list(c.feeds), "outputs": list(c.outputs), "fresh": c.fresh}
@@ -263,6 +266,7 @@ class Vectors:
                     tuple(map(str, head.get("carried", ()))),
                     tuple(Unread.read(entry) for entry in head.get("unread", ())),
                     Text.read(head["text"], data) if "text" in head else None,
+                    unit=float(head.get("unit", 0.0)),
                 )
         except UNREADABLE as error:
             raise ArtifactError(
