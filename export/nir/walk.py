@@ -107,7 +107,9 @@ class Walk:
                 fix = "give each place its own neuron"
                 self.graph.reasons.append(Unsupported(neuron.path, neuron.kind, why, fix))
         self.graph.reasons += _other_starts(self.captured)
-        recurrent = any(is_named(node, ("lstm", "gru", "rnn_tanh", "rnn_relu")) for node in self.captured.program.graph.nodes)
+        recurrent = any(
+            is_named(node, ("lstm", "gru", "rnn_tanh", "rnn_relu")) for node in self.captured.program.graph.nodes
+        )
         if self.captured.spiking and "auto" in self.captured.output_kinds and not recurrent:
             why = "its output is neither one a step nor their mean, sum or last"
             name = self.captured.spec.name

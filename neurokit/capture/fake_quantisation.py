@@ -21,9 +21,7 @@ def per_tensor(x: Tensor, scale: Tensor | float, zero_point: Tensor | int, quant
     return (levels.clamp(quant_min, quant_max) - zero_point) * step
 
 
-def per_channel(
-    x: Tensor, scale: Tensor, zero_point: Tensor, axis: int, quant_min: int, quant_max: int
-) -> Tensor:
+def per_channel(x: Tensor, scale: Tensor, zero_point: Tensor, axis: int, quant_min: int, quant_max: int) -> Tensor:
     """Returns what `torch.fake_quantize_per_channel_affine` does, operation by operation."""
     shape = [-1 if at == axis % x.dim() else 1 for at in range(x.dim())]
     return per_tensor(x, scale.reshape(shape), zero_point.reshape(shape), quant_min, quant_max)

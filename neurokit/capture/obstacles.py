@@ -18,7 +18,6 @@ from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.over_time import of_each
 from neurokit.spec import ModelSpec
 
-
 INSIDE = (
     "its forward makes all T steps of one input itself (it repeats an image, or time is an axis of a sample), so T is "
     "part of the program"
@@ -95,7 +94,7 @@ def not_one_step(twin: Twin, spec: ModelSpec, over_time: str) -> list[Unsupporte
         why = f"{which} neither one per step nor the mean, sum, last or maximum of the steps"
         reasons.append(Unsupported("", spec.name, why, "let it return [T, B, ...]"))
     elif steps and not streams(twin, spec, kinds):
-        why = "a step's output depends on other steps, or on its number, other than through neurons: none can be run alone"
+        why = "a step's output depends on other steps, or on its own number, besides its neurons: none can be run alone"
         reasons.append(Unsupported("", spec.name, why, "use the sequence form (target onnx)"))
     return reasons
 

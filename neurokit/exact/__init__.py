@@ -188,7 +188,9 @@ def _refuse_parts(captured: Captured) -> None:
     """Refuses what is no sum of products from the start: token ids that choose rows, neurons without a single step."""
     fix = "use --numerics float"
     reasons = [
-        Unsupported(next(iter(module_paths(node)[::-1]), ""), "embedding", "token ids are places, which no grid rounds", fix)
+        Unsupported(
+            next(iter(module_paths(node)[::-1]), ""), "embedding", "token ids are places, which no grid rounds", fix
+        )
         for node in captured.program.graph.nodes
         if is_named(node, ("embedding", "embedding_bag"))
     ]

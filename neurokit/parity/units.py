@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 _UNITS = {"float64": 2.0**-53, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 _SINGLE = 2.0**-24
 UNITS = frozenset({*_UNITS.values(), _SINGLE})

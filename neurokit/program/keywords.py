@@ -8,7 +8,7 @@ import torch.fx.graph
 
 
 def _path(base: str, target: str) -> str:
-    """Returns the code that fetches `target`; a keyword is an identifier to `str.isidentifier`, and no attribute name."""
+    """Returns the code that fetches `target`; a keyword is an identifier to `str.isidentifier`, and no name."""
     for name in target.split("."):
         plain = name.isidentifier() and not keyword.iskeyword(name)
         base = f"{base}.{name}" if plain else f'getattr({base}, "{name}")'

@@ -159,7 +159,7 @@ class _Writer:
         return all(_close(a, b) for a, b in zip(made, firsts, strict=False))
 
     def _of_shape(self, first: Node, like: Node) -> Node:
-        """Returns a first value in the shape that is carried on: `u = 0.0` before a loop is a number, or one element."""
+        """Returns a first value in the shape that is carried on: `u = 0.0` before a loop has one element."""
         shape, value = self._shapes.get(like), self._values.get(first)
         if shape is None or not isinstance(value, Tensor) or tuple(value.shape) == shape:
             return first

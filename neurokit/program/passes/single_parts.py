@@ -28,5 +28,7 @@ def _rewrite(module: GraphModule) -> None:
 SINGLE_PARTS = Pass(
     "splittings into one part",
     _rewrite,
-    after=lambda module: [node.name for node in _parts(module) if any(u.target is operator.getitem for u in node.users)],
+    after=lambda module: [
+        node.name for node in _parts(module) if any(u.target is operator.getitem for u in node.users)
+    ],
 )
