@@ -115,7 +115,7 @@ def program_of(module: torch.nn.Module, job: Job) -> ExportedProgram:
 
 @contextmanager
 def _written_out() -> Iterator[None]:
-    """Keeps fused attention and fake quantisation out of a trace: no lowered form knows them, and all know their parts."""
+    """Keeps fused attention and fake quantisation out of a trace: no form knows them, and all know their parts."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
