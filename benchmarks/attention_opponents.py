@@ -1,6 +1,7 @@
 """Measures the kernels of sparse and linear attention beside other libraries', parity first.
 
     python benchmarks/attention_opponents.py --out benchmarks/results/attention-opponents.json [--limit 250]
+    python benchmarks/attention_opponents.py --only lightning selection --limit 120
 
 bfloat16, 32 heads, width 128, causal; the density stands beside each time, and so does the largest difference from our
 own output or from the float32 definition. Opponents: every backend of SDPA, FlexAttention with BACKEND "TRITON" and
@@ -12,9 +13,9 @@ from attending, and both are given.
 from __future__ import annotations
 
 import argparse
-import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,8 +23,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from attention import COMPILING, GROUPS, HEADS, WIDTH, Log, blocks_of, bounded, index_of, tensors
-from gpu_timing import graph_time
+from attention import GROUPS, HEADS, WIDTH, Log, blocks_of, bounded, index_of, tensors
+from kernel_parts.timed import compared, dense, eager_time, reason, timed
 
 from neurokit.attention import BlockIndex, Call, attend, pattern
 from neurokit.attention.fast_linear import lightning_attention
@@ -32,64 +33,6 @@ from neurokit.kernels import block_sparse_attention, sparse_decode
 
 LENGTHS = (8192, 32768, 65536, 131072)
 BLOCK, COUNT, NSA_GROUPS = 64, 16, 2  # parallel_nsa takes groups of 16 query heads and more
-
-
-def reason(error: BaseException) -> str:
-    """Returns an error as one line."""
-    torch.cuda.synchronize()
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:140]}"
-
-
-def timed(work: Callable[[], Any]) -> float | str:
-    """Returns milliseconds of a call, its compilation not included, or why there are none."""
-    try:
-        with bounded(COMPILING):
-            work()
-            torch.cuda.synchronize()
-        try:
-            return graph_time(work, replays=5) * 1e3
-        except Exception:  # a host synchronisation inside: no graph can hold it
-            torch.cuda.synchronize()
-            return eager_time(work)
-    except Exception as error:
-        return reason(error)
-
-
-def eager_time(work: Callable[[], Any], runs: int = 5) -> float:
-    """Returns the median milliseconds of single calls, launches included."""
-    times = []
-    for _ in range(runs):
-        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        first.record()
-        work()
-        last.record()
-        torch.cuda.synchronize()
-        times.append(first.elapsed_time(last))
-    return statistics.median(times)
-
-
-def compared(work: Callable[[], Any], wanted: torch.Tensor, name: str) -> dict[str, Any]:
-    """Returns the time of an opponent and how far it is from what is wanted."""
-    try:
-        with bounded(COMPILING):
-            off = float((work().float() - wanted.float()).abs().max())
-    except Exception as error:
-        return {f"{name}_ms": reason(error)}
-    return {f"{name}_ms": timed(work), f"{name}_differs_by": off}
-
-
-def dense(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> dict[str, Any]:
-    """Returns the time of every backend of SDPA, and the best as "sdpa_ms"."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    found: dict[str, Any] = {}
-    for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION):
-        with sdpa_kernel(backend):
-            causal = q.shape[2] > 1
-            run = partial(F.scaled_dot_product_attention, q, k, v, is_causal=causal, enable_gqa=True)
-            found[f"sdpa_{backend.name.split('_')[0].lower()}_ms"] = timed(run)
-    times = [ms for ms in found.values() if isinstance(ms, float)]
-    return {**found, "sdpa_ms": min(times) if times else "no backend ran"}
 
 
 def flex(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, index: BlockIndex, backend: str) -> Callable[[], Any]:
@@ -162,39 +105,47 @@ def lightning(log: Log) -> None:
     log_decay = transnormer_decay(HEADS, 1, 4)
     for length in LENGTHS:
         q, k, v = (x.repeat_interleave(HEADS // x.shape[1], 1) for x in tensors(length))
-        q, k = q / WIDTH**0.5, k / WIDTH**0.5
+        first = [x.contiguous() for x in (q / WIDTH**0.5, k / WIDTH**0.5, v)]  # heads first, then tokens
+        flat = [x.transpose(1, 2).contiguous() for x in first]  # tokens first, as projections and the library have them
+        del q, k, v
         state = torch.zeros(1, HEADS, WIDTH, WIDTH, device="cuda")
-        ours = partial(lightning_attention, q, k, v, log_decay, state)
+        forms = {"ours": [x.transpose(1, 2) for x in flat], "ours_heads_first": first}
+        ways = {name: partial(lightning_attention, *given, log_decay, state) for name, given in forms.items()}
         row: dict[str, Any] = {"part": "lightning", "length": length}
         if length == LENGTHS[0]:
-            from neurokit.attention.mixers.lightning import Lightning
-
-            exact = Lightning(log_decay).block(q.double(), k.double(), v.double(), state.double())[0]
-            row["ours_differs_from_float64_by"] = float((ours()[0].double() - exact).abs().max())
-            row["largest_output"] = float(exact.abs().max())
+            row |= _off_float64(ways, first, log_decay, state)
         try:
             from fla.ops.simple_gla import chunk_simple_gla, fused_recurrent_simple_gla
 
-            flat = [x.transpose(1, 2).contiguous() for x in (q, k, v)]
             gamma = torch.tensor(log_decay, device="cuda")
-            chunk = partial(chunk_simple_gla, *flat, g_gamma=gamma, scale=1.0, output_final_state=True)
+            same = {"initial_state": state, "output_final_state": True}
+            chunk = partial(chunk_simple_gla, *flat, g_gamma=gamma, scale=1.0, **same)
             row["simple_gla_ms"] = timed(chunk)
-            row["ours_ms"] = timed(ours)
+            row |= {f"{name}_ms": timed(way) for name, way in ways.items()}
             row["simple_gla_again_ms"] = timed(chunk)
-            row["differs_from_simple_gla_by"] = float((ours()[0] - chunk()[0].transpose(1, 2)).abs().max())
-            if length == LENGTHS[0]:
+            row["differs_from_simple_gla_by"] = float((ways["ours"]()[0] - chunk()[0].transpose(1, 2)).abs().max())
+            if length == LENGTHS[0] and log.left() > 90:
                 row["fused_recurrent_ms"] = timed(partial(fused_recurrent_simple_gla, *flat, g_gamma=gamma, scale=1.0))
         except Exception as error:
             row["simple_gla_ms"] = reason(error)
-            row["ours_ms"] = timed(ours)
+            row |= {f"{name}_ms": timed(way) for name, way in ways.items()}
         log.add(**row)
         torch.cuda.empty_cache()
 
 
+def _off_float64(ways: dict[str, Any], given: list[torch.Tensor], decay: Any, state: torch.Tensor) -> dict[str, float]:
+    """Returns how far each form is from the definition in float64."""
+    from neurokit.attention.mixers.lightning import Lightning
+
+    exact = Lightning(decay).block(*(x.double() for x in given), state.double())[0]
+    off = {f"{name}_differs_from_float64_by": float((way()[0] - exact).abs().max()) for name, way in ways.items()}
+    return {**off, "largest_output": float(exact.abs().max())}
+
+
 def by_query(log: Log) -> None:
     """SSA's form, one list a query, with and without selecting: 16 blocks of 64 keys, 32 heads on 2."""
-    for length in (8192, 32768, 65536):
-        if log.left() < 60:
+    for length in (65536, 8192, 32768):
+        if log.left() < 30:
             return
         generator = torch.Generator(device="cuda").manual_seed(length)
         q, k, v = (
@@ -210,7 +161,7 @@ def by_query(log: Log) -> None:
         row |= dense(q, k, v) | {"ours_ms": timed(ours), "ours_selecting_ms": eager_time(partial(chosen_blocks, q, k))}
         row |= _opponent(nsa, (q, k, v, num, idx), wanted, "parallel_nsa")
         row |= _nsa_selecting(q, k)
-        if length == LENGTHS[0]:
+        if length == 8192:
             last = slice(length - 64, length)
             table = torch.zeros(1, NSA_GROUPS, 64, length // BLOCK, dtype=torch.bool, device="cuda")
             live = torch.arange(COUNT, device="cuda") < num[:, :, last, None]
@@ -263,6 +214,17 @@ def _nsa_selecting(q: torch.Tensor, k: torch.Tensor) -> dict[str, Any]:
         return {"parallel_nsa_selecting_ms": reason(error)}
 
 
+def hip(log: Log) -> None:
+    """HiP's search by the registered pattern, one run, and attention to what it finds."""
+    length, chosen = 65536, pattern("hip", count=1024, block_q=64, block_k=32, window=64)
+    q, k, v = tensors(length)
+    with bounded(60):
+        index = chosen.select(Call(q, k, v))
+        taken = eager_time(lambda: chosen.select(Call(q, k, v)), 1)
+    row = {"part": "hip", "length": length, "keys": 1024, **dense(q, k, v), "ours_selecting_ms": taken}
+    log.add(**row, ours_ms=timed(partial(block_sparse_attention, q, k, v, index)))
+
+
 def steps(log: Log) -> None:
     """One new token over the 2,048 keys of largest bias: dynamic mask, selecting included, beside gather and SDPA."""
     from neurokit.attention import TokenSet
@@ -305,15 +267,52 @@ def spiking(log: Log) -> None:
     log.add(part="spiking_tnl", tokens=2048, bits_equal_to_cpu=same)
 
 
-def warm() -> subprocess.Popen[bytes]:
-    """Starts to compile flashinfer's kernel in a process of its own, which leaves it in flashinfer's cache."""
-    return subprocess.Popen([sys.executable, __file__, "--warm"], stdout=subprocess.DEVNULL)
+def warm(what: str, count: int = 1) -> list[subprocess.Popen[bytes]]:
+    """Starts to compile an opponent in processes of their own, which leave what they compiled in its cache."""
+    command = [sys.executable, __file__, "--warm", what, "--share"]
+    return [subprocess.Popen([*command, str(at), str(count)], stdout=subprocess.DEVNULL) for at in range(count)]
 
 
-def warm_here() -> None:
-    """Compiles flashinfer's kernel on a small problem."""
-    q, k, v = tensors(1024)
-    flashinfer_run(q, k, v, index_of(1024, 0.3, 128, 128))()
+def warm_here(what: str, share: int, count: int) -> None:
+    """Compiles flashinfer's kernel on a small problem, or this share of what flash-linear-attention tunes over."""
+    if what == "flashinfer":
+        q, k, v = tensors(1024)
+        return flashinfer_run(q, k, v, index_of(1024, 0.3, 128, 128))()
+    from triton.runtime.autotuner import Autotuner
+
+    begin = Autotuner.__init__
+
+    def some(self: Any, *args: Any, **kwargs: Any) -> None:
+        begin(self, *args, **kwargs)
+        self.configs = self.configs[share::count] or self.configs[:1]
+
+    Autotuner.__init__ = some
+    q, k, v = (torch.randn(1, HEADS, 8192, WIDTH, device="cuda", dtype=torch.bfloat16) for _ in range(3))
+    state, decay = torch.zeros(1, HEADS, WIDTH, WIDTH, device="cuda"), transnormer_decay(HEADS, 1, 4)
+    lightning_attention(q, k, v, decay, state)
+    lightning_attention(*(x.transpose(1, 2).contiguous().transpose(1, 2) for x in (q, k, v)), decay, state)
+    return None
+
+
+def ended(helpers: list[subprocess.Popen[bytes]], seconds: float) -> bool:
+    """Waits for processes, ends those that take longer, and returns whether all ended well."""
+    until = time.monotonic() + seconds
+    for helper in helpers:
+        try:
+            helper.wait(max(until - time.monotonic(), 0.1))
+        except subprocess.TimeoutExpired:
+            helper.kill()
+    return all(helper.poll() == 0 for helper in helpers)
+
+
+PARTS: dict[str, Callable[[Log], None]] = {
+    "spiking": spiking,
+    "steps": steps,
+    "lightning": lightning,
+    "blocks": partial(blocks, lengths=(65536, 8192, 32768, 131072), with_flashinfer=False),
+    "selection": by_query,
+    "hip": hip,
+}
 
 
 def main() -> None:
@@ -321,23 +320,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("attention-opponents.json"))
     parser.add_argument("--limit", type=float, default=250.0, help="seconds after which nothing more is started")
-    parser.add_argument("--warm", action="store_true", help="compile flashinfer's kernel, and measure nothing")
+    parser.add_argument("--warm", choices=("flashinfer", "lightning"), help=argparse.SUPPRESS)
+    parser.add_argument("--share", type=int, nargs=2, default=(0, 1), help=argparse.SUPPRESS)
+    parser.add_argument("--processes", type=int, default=1, help="processes that compile what others tune over")
+    parser.add_argument("--only", nargs="*", choices=[*PARTS, "flashinfer"], default=[*PARTS, "flashinfer"])
     given = parser.parse_args()
     torch._dynamo.config.recompile_limit = 64
     if given.warm:
-        return warm_here()
-    log, compiling = Log(given.out, given.limit), warm()
-    for part in (spiking, steps, lightning, lambda log: blocks(log, (65536, 8192, 32768, 131072), False), by_query):
+        return warm_here(given.warm, *given.share)
+    log = Log(given.out, given.limit)
+    compiling = warm("flashinfer") if "flashinfer" in given.only else []
+    if "lightning" in given.only and given.processes > 1:
+        done = ended(warm("lightning", given.processes), 60)
+        print(f"compiled for lightning after {given.limit - log.left():.0f} s, all of it: {done}", flush=True)
+    for name in (name for name in PARTS if name in given.only):
         try:
-            part(log)
+            PARTS[name](log)
         except Exception as error:
-            log.add(part=getattr(part, "__name__", "blocks"), failed=reason(error))
+            log.add(part=name, failed=reason(error))
         torch.cuda.empty_cache()
-    try:
-        code = compiling.wait(max(log.left() - 30, 1))
-        blocks(log, (65536, 8192, 32768) if code == 0 else (8192,), True)
-    except subprocess.TimeoutExpired:
-        compiling.kill()
+    if not compiling:
+        return None
+    if ended(compiling, max(log.left() - 30, 1)):
+        blocks(log, (65536, 8192, 32768), True)
+    else:
         log.add(part="blocks", flashinfer_ms=f"not compiled within {given.limit:.0f} s")
     return None
 

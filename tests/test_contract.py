@@ -209,7 +209,10 @@ def test_capture_equals_spikingjellys_own_run():
 
 # Language models: tests/neurokit/models/decoder lowers and verifies each of them, in every form.
 # tests/neurokit/models/vision_language, joint_dit and tests/neurokit/walls do so with theirs.
-EDGE = ("ecapa_tdnn_", "para_trans_cnn_", "swin_unetr", "acdit_")  # tests/neurokit/models/test_edge_zoo.py
+EDGE = (
+    *("ecapa_tdnn_", "para_trans_cnn_", "swin_unetr", "acdit_", "att_swin_unet", "dae_former", "trans_dae"),
+    *("dsa_decoder", "ear_unet", "emotionic", "macmd_", "oat"),
+)  # tests/neurokit/models/test_edge_zoo.py
 TEXTS = (
     "tiny_lm",
     "tiny_lm_qwen3",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,7 +10,20 @@ from typing import Any
 
 import torch
 
-from neurokit.kernels import depthwise, lif, pack, sdsa_lif, spike_conv_lif, spike_gemv_lif, spike_linear_lif, unpack
+from neurokit.attention import BlockIndex, TokenSet
+from neurokit.kernels import (
+    block_sparse_attention,
+    depthwise,
+    lif,
+    pack,
+    sdsa_lif,
+    sparse_decode,
+    spike_conv_lif,
+    spike_gemv_lif,
+    spike_linear_lif,
+    unpack,
+)
+from neurokit.kernels.block_sparse_attention.examples import random_index
 from neurokit.kernels.sdsa_lif.op import key_of as attention_key
 from neurokit.kernels.spike_conv_lif.op import key_of as conv_key
 from neurokit.kernels.spike_linear_lif.op import key_of as linear_key
@@ -33,6 +47,7 @@ class Job:
         rival: As work, for the other path that does the same, if the fastest of the two is to be noted.
         names: What the table calls the kernel's own path and the rival's.
         exact: Whether a candidate must give the definition's bits; one that does not is no candidate.
+        close: Whether a candidate must come near to the output with the default parameters; likewise.
     """
 
     kernel: str
@@ -42,6 +57,7 @@ class Job:
     rival: Callable[[], Callable[[], Any]] | None = None
     names: tuple[str, str] = ("fused", "gemm")
     exact: bool = False
+    close: bool = False
 
 
 def grid(names: tuple[str, ...], *rows: tuple[int, ...]) -> list[Config]:
@@ -280,6 +296,44 @@ def rest_jobs() -> Iterator[Job]:
     yield Job("spike_stats", (8,), product(tile=[256, 512], iterations=[8, 16], num_warps=[4]), counting)
 
 
+def sparse_jobs() -> Iterator[Job]:
+    """Attention to listed blocks and keys, bf16, 32 heads on 8 of width 128; one query a block has 32 heads on 2."""
+    for block_q, block_k in ((128, 128), (64, 64)):
+        tiles = [tile for tile in (64, 128) if tile <= block_k]
+        wide = product(rows=[128], tile=tiles, num_warps=[8], num_stages=[2, 3, 4], ahead=[0, 1])
+        narrow = product(rows=[64], tile=[64], num_warps=[4], num_stages=[3, 4], ahead=[1])
+        work = functools.partial(_listed, 32768, 8, block_q, block_k)
+        yield Job("block_sparse_attention", (block_q, block_k, 128, 2), wide + narrow, work, close=True)
+    for block in (64, 16):
+        alone = product(rows=[16], tile=[32, 64], num_warps=[2, 4], num_stages=[2, 3, 4], ahead=[0])
+        work = functools.partial(_listed, 16384, 2, 1, block)
+        yield Job("block_sparse_attention", (1, block, 128, 2), alone, work, close=True)
+    few = grid(("tile", "programs"), (64, 2), (64, 4), (128, 2), (128, 4), (32, 4))
+    yield Job("sparse_decode", (32, 8, 128, 1), few, _decoded, close=True)
+
+
+def _listed(length: int, groups: int, block_q: int, block_k: int) -> Callable[[], Any]:
+    """Makes attention to a tenth of the blocks, or to 16 blocks a query."""
+    q, k, v = (torch.randn(1, heads, length, 128, device="cuda", dtype=BRAIN) for heads in (32, groups, groups))
+    if block_q > 1:
+        index = random_index(1, groups, length, length, block_q, block_k, share=0.1, device=torch.device("cuda"))
+    else:
+        own = torch.arange(length, device="cuda")[:, None] // block_k
+        idx = (own - torch.arange(16, device="cuda").flip(0)).clamp(min=0).to(torch.int32).expand(1, groups, -1, -1)
+        num = torch.full(idx.shape[:3], 16, dtype=torch.int32, device="cuda")
+        index = BlockIndex(num, idx.contiguous(), num * 0, idx[..., :1] * 0, length, length, 1, block_k)
+    return lambda: block_sparse_attention(q, k, v, index)[0]
+
+
+def _decoded() -> Callable[[], Any]:
+    """Makes a step over an eighth of 32,768 keys."""
+    q = torch.randn(1, 32, 128, device="cuda", dtype=BRAIN)
+    k, v = (torch.randn(1, 8, 32768, 128, device="cuda", dtype=BRAIN) for _ in range(2))
+    idx = torch.rand(1, 8, 1, 32768, device="cuda").argsort(-1)[..., :4096].sort(-1).values
+    keys = TokenSet(idx, torch.full((1, 8, 1), 4096, dtype=torch.int32, device="cuda"), 1, 32768)
+    return lambda: sparse_decode(q, k, v, keys)[0]
+
+
 PARTS: dict[str, Callable[[], Iterator[Job]]] = {
     "linear": linear_jobs,
     "attention": attention_jobs,
@@ -288,4 +342,5 @@ PARTS: dict[str, Callable[[], Iterator[Job]]] = {
     "depthwise": depthwise_jobs,
     "lif": lif_jobs,
     "rest": rest_jobs,
+    "sparse": sparse_jobs,
 }

@@ -24,7 +24,8 @@ def lightning_attention(
 
     flash-linear-attention multiplies in half precision and adds in float32, so it is taken for tensors that are in half
     precision on a CUDA GPU; for others, and where it is not installed, the definition runs. It reads `[B, S, H, D]`:
-    views of such tensors, as projections give them, are passed on, others are copied.
+    views of such tensors, as projections give them, are passed on. Where the heads come first in memory, each is a
+    sequence of its own with one head, which has the same bytes; what is neither is copied.
 
     Args:
         q: Queries `[B, H, S, D]`.
@@ -49,11 +50,16 @@ def lightning_attention(
         return mixer.block(q, k, v, state)
     from fla.ops.simple_gla import chunk_simple_gla
 
-    gamma = _on(mixer.log_decay, q.device)
+    gamma, begin = _on(mixer.log_decay, q.device), state.float()
+    settings = {"scale": scale, "output_final_state": True}
+    if all(x.is_contiguous() for x in (q, k, v)):
+        alone = [x.reshape(-1, x.shape[2], 1, x.shape[3]) for x in (q, k, v)]
+        each = gamma.repeat(q.shape[0])[:, None, None].expand(-1, q.shape[2], 1).contiguous()
+        start = begin.reshape(-1, 1, *begin.shape[2:])
+        out, after = chunk_simple_gla(*alone, g=each, initial_state=start, **settings)
+        return out.reshape(v.shape), after.reshape(begin.shape)
     flat = [x.transpose(1, 2).contiguous() for x in (q, k, v)]
-    out, after = chunk_simple_gla(
-        *flat, g_gamma=gamma, scale=scale, initial_state=state.float(), output_final_state=True
-    )
+    out, after = chunk_simple_gla(*flat, g_gamma=gamma, initial_state=begin, **settings)
     return out.transpose(1, 2), after
 
 

@@ -21,11 +21,12 @@ import numpy as np
 from neurokit.artifact import Artifact
 from neurokit.parity.batch import Batches, judge_batches
 from neurokit.parity.calls import call_faults
-from neurokit.parity.covering import judge_covering
+from neurokit.parity.covering import OWN, judge_covering
 from neurokit.parity.forcing import Forced, force_layer, in_bounds
 from neurokit.parity.free_run import judge_free_run, membrane_faults
 from neurokit.parity.longer import judge_longer
 from neurokit.parity.neuron_run import judge_neurons
+from neurokit.parity.own_rounding import said
 from neurokit.parity.probing import RunnerProbe, open_probe
 from neurokit.parity.texts import TextFindings, judge_text
 from neurokit.parity.units import unit_of
@@ -124,7 +125,7 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
             covering,
             tolerance,
             tuple(faults),
-            tuple(notes),
+            (*notes, *said(vectors.roundings, _of_type(vectors))),
             worst,
             text,
             batches.equal,
@@ -133,7 +134,15 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
 
 
 def _tolerance(vectors: Vectors) -> float:
-    """Returns the relative error that is allowed of outputs without neurons, in units of the type they are made in."""
+    """Returns the relative error that is allowed of outputs without neurons.
+
+    In units of the type they are made in; of a network that amplifies rounding what its reference's own distance from
+    float64 allows.
+    """
+    return max([_of_type(vectors), *(OWN * value for value in vectors.roundings.values())])
+
+
+def _of_type(vectors: Vectors) -> float:
     if vectors.unit:
         return TOLERANCE * vectors.unit / unit_of("float32")
     unit = max((unit_of(value.dtype) for value in vectors.outputs.values() if value.dtype.kind == "f"), default=0.0)

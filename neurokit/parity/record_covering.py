@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.parity.covering import Cover, Covering, Output
+from neurokit.parity.own_rounding import roundings as own_roundings
 from neurokit.parity.stimuli import Kind, paired_spikes, positions, samples, stimulus
 
 if TYPE_CHECKING:
@@ -97,9 +98,10 @@ def _record(
         _cover(_seed(seed, at), shape, [entries[k].current for k in places], [magnitudes[k] for k in places])
         for at, (places, shape) in enumerate(layers)
     )
+    roundings = [0.0] * len(outputs) if records else own_roundings(module, (*given, *states), outputs)
     kept = {
-        name: Output(y.detach().numpy(), _bound(y, magnitude))
-        for name, y, magnitude in zip(captured.output_names, outputs, of_outputs, strict=False)
+        name: Output(y.detach().numpy(), _bound(y, magnitude), rounding)
+        for name, y, magnitude, rounding in zip(captured.output_names, outputs, of_outputs, roundings, strict=False)
     }
     return Covering(kind, seed, batch, covers, kept)
 

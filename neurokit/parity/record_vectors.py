@@ -10,6 +10,7 @@ import numpy as np
 
 from neurokit.neurons import dynamics
 from neurokit.parity.calls import make_calls
+from neurokit.parity.own_rounding import roundings
 from neurokit.parity.record_covering import analysed, calls_of_layers, record_coverings
 from neurokit.parity.record_text import make_text
 from neurokit.parity.rounding import coarsest
@@ -82,6 +83,7 @@ def make_vectors(
         said = f"neurons of several graphs are compared through the outputs of {len(calls)} calls, not layer by layer"
         more = (*more, said)
     text, missing = make_text(captured, seed) if keeps else (None, ())
+    own = {} if records else dict(zip(names, roundings(module, (*given, *states), outputs), strict=False))
     covered = not calls and not captured.spec.states  # with states or a free length, calls in a row are compared
     return Vectors(
         feeds=arrays,
@@ -95,6 +97,7 @@ def make_vectors(
         calls=calls,
         carried=carried_outputs(captured) if captured.spiking else (),
         text=text,
+        roundings=own,
         coverings=record_coverings(captured, module, arrays, records, layers, 0 if time_input == "image" else 1, every)
         if covered
         else (),

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from neurokit.parity.covering import WHERE
+
 if TYPE_CHECKING:
-    from neurokit.parity.covering import Cover
+    from neurokit.parity.covering import Cover, Covering
     from neurokit.parity.vectors import LayerVector, Vectors
 
 _LOOSE = 0.05  # share of the way to the threshold, or of the largest output: a bound above it shows little
@@ -58,7 +60,17 @@ def unseen(vectors: Vectors, forced: bool) -> tuple[str, ...]:
     for index, layer in enumerate(vectors.layers):
         lines += _of_layer(layer, [run.layers[index] for run in covered if index < len(run.layers)])
     lines += [line for entry in vectors.unread for line in _of_weight(entry, forced or not vectors.layers)]
-    return (*lines, *_of_inputs(vectors, {run.kind for run in covered}), *_loose_bounds(vectors))
+    lines += _of_inputs(vectors, {run.kind for run in covered})
+    return (*lines, *_loose_bounds(vectors), *(line for run in covered for line in _amplified(run)))
+
+
+def _amplified(run: Covering) -> list[str]:
+    """Returns the outputs of a covering run that float32 itself misses by so much that it shows little."""
+    return [
+        f"output {name!r} {WHERE[run.kind]}: rounding alone moves it by {output.rounding:.1%}"
+        for name, output in run.outputs.items()
+        if output.allowed > _LOOSE
+    ]
 
 
 def _of_weight(entry: Unread, covered: bool) -> list[str]:

@@ -113,6 +113,7 @@ class Vectors:
         calls: Calls in a row of a model with a free length, declared states or several graphs; else ().
         carried: Outputs that need not repeat when every spike does (`neurokit.parity.carried`).
         text: What a language model's artifact is to write; else None.
+        roundings: Relative distance of each output from the reference in float64, of a model without layers.
         hidden: Number of layers that an artifact does not show (`Probe.restrict`); not in the file.
         unit: Unit roundoff of the coarsest type that the program works in; 0 in files that do not say.
     """
@@ -131,6 +132,7 @@ class Vectors:
     carried: tuple[str, ...] = ()
     unread: tuple[Unread, ...] = ()
     text: Text | None = None
+    roundings: dict[str, float] = field(default_factory=dict)
     hidden: int = 0
     unit: float = 0.0
 
@@ -172,6 +174,7 @@ class Vectors:
             "ranges": self.ranges,
             "carried": list(self.carried),
             "unit": self.unit,
+            "roundings": self.roundings,
             "unread": [vars(entry) for entry in self.unread],
             "calls": [
                 {"graph": c.graph, "inputs": list(c.feeds), "outputs": list(c.outputs), "fresh": c.fresh}
@@ -266,6 +269,7 @@ class Vectors:
                     tuple(map(str, head.get("carried", ()))),
                     tuple(Unread.read(entry) for entry in head.get("unread", ())),
                     Text.read(head["text"], data) if "text" in head else None,
+                    {name: float(value) for name, value in head.get("roundings", {}).items()},
                     unit=float(head.get("unit", 0.0)),
                 )
         except UNREADABLE as error:

@@ -73,6 +73,9 @@ def _fault(vectors: Vectors, manifest: Any) -> str:
     for name, bound in vectors.output_bounds.items():
         if not _is_bound(bound):
             return f"give {bound!r} as the bound of {name!r}"
+    for name, rounding in vectors.roundings.items():
+        if not _is_bound(rounding):
+            return f"give {rounding!r} as the rounding of {name!r}"
     for layer in vectors.layers:
         fault = _layer_fault(layer)
         if fault:
@@ -82,6 +85,9 @@ def _fault(vectors: Vectors, manifest: Any) -> str:
             fault = _places_fault(cover.at, (cover.current, cover.bound), math.prod(cover.shape))
             if fault:
                 return f"{fault} in the covering run of layer {index}"
+        for name, output in covering.outputs.items():
+            if not _is_bound(output.rounding):
+                return f"give {output.rounding!r} as the rounding of {name!r}"
     return _neuron_fault(vectors, manifest)
 
 

@@ -12,17 +12,22 @@ from neurokit.quantity import Quantity
 from neurokit.tasks.choice import best_class
 from neurokit.tasks.intervals import wilson
 from neurokit.tasks.libraries import sklearn_metrics
+from neurokit.tasks.skip_chain import PADDING, Field, best_path
 from neurokit.tasks.task import TaskInfo, register_task
 
 if TYPE_CHECKING:
     from neurokit.spec import TensorSpec
 
-PADDING = -1
-
 
 @register_task
 class SequenceLabelling:
-    """The class with the largest output at every element; elements labelled -1 are padding and do not count."""
+    """The class with the largest output at every element; elements labelled -1 are padding and do not count.
+
+    Settings, all of them optional:
+        classes: Names of the classes.
+        skip_chain: Names of the outputs that hold the speakers `[B, L]` and the parts of a skip-chain random field
+            ("speakers", "start", "end", "same", "other"); the best labelling by it is decoded, exactly.
+    """
 
     info = TaskInfo(
         name="sequence_labelling",
@@ -42,6 +47,8 @@ class SequenceLabelling:
     def predict(self, outputs: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> np.ndarray:
         """Returns the class of every element, `[B, L]`, from `[B, L, classes]`; whole numbers are classes already."""
         y = np.asarray(next(iter(outputs.values())))
+        if settings.get("skip_chain"):
+            return _decoded(y, outputs, settings["skip_chain"])
         return y if y.dtype.kind in "iu" else best_class(y)
 
     def score(self, predictions: np.ndarray, labels: np.ndarray, settings: Mapping[str, Any]) -> Mapping[str, Quantity]:
@@ -64,4 +71,21 @@ class SequenceLabelling:
     def answer(self, prediction: np.ndarray, settings: Mapping[str, Any]) -> Any:
         """Returns the classes, by name where names are given."""
         names = settings.get("classes") or ()
-        return {"labels": [names[int(c)] if 0 <= int(c) < len(names) else int(c) for c in prediction]}
+        return {
+            "labels": [names[int(c)] if 0 <= int(c) < len(names) else int(c) for c in prediction if int(c) != PADDING]
+        }
+
+
+def _decoded(emissions: np.ndarray, outputs: Mapping[str, np.ndarray], names: Mapping[str, str]) -> np.ndarray:
+    """Returns the best labelling of every sequence by the random field that the model gives, -1 behind its end."""
+    missing = sorted({name for name in names.values() if name not in outputs})
+    if missing:
+        raise InputError(f"there is no output {missing[0]!r}", expected="one of " + ", ".join(outputs))
+    speakers = np.asarray(outputs[names["speakers"]])
+    said = np.full(speakers.shape, PADDING, dtype=np.int64)
+    for row, who in enumerate(speakers):
+        valid = who != PADDING
+        field = Field(*(np.asarray(outputs[names[part]])[row] for part in ("start", "end", "same", "other")))
+        if valid.any():
+            said[row, valid] = best_path(emissions[row, valid], who[valid], field)
+    return said

@@ -22,6 +22,7 @@ def segmenter(
     small: Callable[[], ModelSpec],
     layout: str = "CHW",
     seen: tuple[int, ...] = (),
+    further: tuple[str, ...] = (),
     large: bool = False,
 ) -> ModelSpec:
     """Returns a network with one score a class at every place.
@@ -35,6 +36,7 @@ def segmenter(
         small: Returns a model of the same parts and few of each.
         layout: One letter an axis.
         seen: Sizes of one sample that its batch statistics are matched to, if another than `shape`.
+        further: Names of what it gives beside the scores.
         large: Whether its module takes more than a gigabyte.
     """
 
@@ -52,7 +54,7 @@ def segmenter(
         name=name,
         build=build,
         inputs=(TensorSpec("image", shape, layout=layout, meaning="brightness, 0 to 1"),),
-        outputs=("scores",),
+        outputs=("scores", *further),
         description=description,
         source=source,
         task=TaskSpec("segmentation", {"background": 0}),

@@ -1,5 +1,8 @@
 """Linear attention by its recurrence in float64."""
 
+import sys
+import types
+
 import numpy as np
 import pytest
 import torch
@@ -57,3 +60,37 @@ def test_the_fast_path_is_the_definition_without_a_gpu(caplog):
     assert "the definition, because of bfloat16 on cpu" in caplog.text
     with pytest.raises(InputError, match="finite log decay"):
         fast_linear.lightning_attention(q, k, v, (0.5, 0.0), state)
+
+
+@pytest.mark.parametrize("heads_first", [True, False])
+def test_the_library_is_given_both_layouts_of_memory_without_a_copy(monkeypatch, heads_first):
+    """flash-linear-attention's interface by a recurrence: decays are g_gamma `[H]` or g `[B, T, H]`."""
+    from neurokit.attention import fast_linear
+
+    q, k, v, state = torch.randn(2, 3, 9, 4), torch.randn(2, 3, 9, 4), torch.randn(2, 3, 9, 5), torch.randn(2, 3, 4, 5)
+    owned = [x if heads_first else x.transpose(1, 2).contiguous().transpose(1, 2) for x in (q, k, v)]
+    places = {x.data_ptr() for x in owned}
+
+    def chunk(q, k, v, g=None, g_gamma=None, scale=None, initial_state=None, output_final_state=False):
+        assert {x.data_ptr() for x in (q, k, v)} == places
+        assert output_final_state
+        g = g_gamma.expand(*q.shape[:3]) if g is None else g
+        s, rows = initial_state, []
+        for t in range(q.shape[1]):
+            s = g[:, t, :, None, None].exp() * s + k[:, t, :, :, None] * v[:, t, :, None]
+            rows.append(scale * (q[:, t, :, None] @ s)[:, :, 0])
+        return torch.stack(rows, 1), s
+
+    for name in ("fla", "fla.ops"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, "fla.ops.simple_gla", types.SimpleNamespace(chunk_simple_gla=chunk))
+    monkeypatch.setattr(fast_linear, "_obstacle", lambda q: "")
+    decay = (-0.5, -0.01, 0.0)
+    found = fast_linear.lightning_attention(*owned, decay, state, 0.5)
+    rate = torch.tensor(decay, dtype=torch.float64).exp()[:, None, None]
+    s, rows = state.double(), []
+    for t in range(9):
+        s = rate * s + k[:, :, t, :, None].double() * v[:, :, t, None].double()
+        rows.append(0.5 * (q[:, :, t, None].double() @ s)[:, :, 0])
+    assert torch.allclose(found[0].double(), torch.stack(rows, 2), atol=1e-5)
+    assert torch.allclose(found[1].double(), s, atol=1e-5)

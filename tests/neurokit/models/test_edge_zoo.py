@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neurokit import pipeline
 from neurokit.models.acdit.net import ACDiT, Sizes, angles, positions, visible
@@ -18,63 +15,20 @@ from neurokit.models.ecapa_tdnn.features import LogMel
 from neurokit.models.ecapa_tdnn.net import EcapaTDNN
 from neurokit.models.para_trans_cnn.net import ParaTransCNN
 from neurokit.spec import MODELS
+from tests.neurokit.models.zoo_oracles import assert_equal, count, fill, named, oracle, state_of
 
-DATA = Path(__file__).parents[2] / "data" / "zoo"
 # Small twins, and the targets of every run; the rest, and the models themselves, are slow.
 QUICK = (("ecapa_tdnn_512", "onnx"),)
 SLOW = (
     ("acdit_b", "onnx"),
+    *((name, "onnx") for name in ("att_swin_unet", "dae_former", "dsa_decoder", "ear_unet", "emotionic", "macmd_b0")),
+    ("oat", "onnx-step"),
+    ("trans_dae", "onnx"),
     ("para_trans_cnn_32", "onnx"),
     ("para_trans_cnn_32", "onnx-int8"),
     ("swin_unetr", "onnx"),
     ("swin_unetr", "onnx-int8"),
 )
-
-
-def oracle(name: str) -> dict[str, Any]:
-    """The figures of a public model."""
-    return json.loads((DATA / f"{name}.json").read_text())
-
-
-def fill(module: nn.Module) -> nn.Module:
-    """Fills a module by the oracles' rule: a value from its name and shape alone."""
-    state = module.state_dict()
-    for name, value in state.items():
-        if not value.is_floating_point():
-            continue
-        z = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(tuple(value.shape))
-        if name.endswith("running_var"):
-            z = 1 + 0.1 * np.abs(z)
-        elif name.endswith("running_mean"):
-            z = 0.1 * z
-        elif value.dim() == 1:
-            z = 1 + 0.1 * z if name.endswith("weight") else 0.1 * z
-        else:
-            z = z * np.sqrt(1 / np.prod(value.shape[1:]))
-        state[name] = torch.from_numpy(z)
-    module.load_state_dict(state)
-    return module.double().eval()
-
-
-def state_of(module: nn.Module) -> dict[str, list[int]]:
-    return {name: list(value.shape) for name, value in module.state_dict().items() if value.is_floating_point()}
-
-
-def named(state: dict[str, list[int]]) -> dict[str, list[int]]:
-    """What of an oracle's state is filled: numbers of batches and indices are not."""
-    return {name: size for name, size in state.items() if not name.endswith(("num_batches_tracked", "_index"))}
-
-
-def assert_equal(y: Tensor, expected: dict[str, Any]) -> None:
-    flat = y.numpy().ravel()
-    assert list(y.squeeze().shape) == [size for size in expected["shape"] if size != 1]
-    samples = flat[np.random.RandomState(0).choice(flat.size, len(expected["samples"]), replace=False)]
-    np.testing.assert_allclose(samples, expected["samples"], rtol=1e-9, atol=1e-11)
-    assert flat.sum() == pytest.approx(expected["sum"], rel=1e-9, abs=1e-7)
-
-
-def count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def test_ecapa_is_the_public_network() -> None:

@@ -62,7 +62,10 @@ EMPTY = {name for name in MODELS.names() if MODELS.get(name)().large}  # not bui
 
 
 # test_edge_zoo.py beside this file counts them, and tests/neurokit/walls the last one.
-ELSEWHERE = ("ecapa_tdnn_", "para_trans_cnn_", "swin_unetr", "acdit_", "ngram_encoder")
+ELSEWHERE = (
+    *("ecapa_tdnn_", "para_trans_cnn_", "swin_unetr", "acdit_", "ngram_encoder", "att_swin_unet", "dae_former"),
+    *("trans_dae", "dsa_decoder", "ear_unet", "emotionic", "macmd_", "oat"),
+)
 
 
 def test_every_model_is_covered_here() -> None:

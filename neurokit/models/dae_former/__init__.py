@@ -1,0 +1,51 @@
+"""DAE-Former and TransDAE: segmentation by attention over places and over channels."""
+
+from __future__ import annotations
+
+from neurokit.models.common.segmenter import segmenter
+from neurokit.spec import ModelSpec, register_model
+
+DAE = "Azad et al., DAE-Former, 2022; own code from the published structure, parameters named as released (MIT)"
+TRANS = "Azad et al., TransDAE, 2024; no code is published: faithful in form on DAE-Former's frame"
+
+
+@register_model
+def dae_former() -> ModelSpec:
+    """As published at 224 px: 48,073,065 parameters, of which 18,382,864 are never read."""
+    return _spec("dae_former", DAE, (128, 320, 512), 224, interacting=False)
+
+
+@register_model
+def trans_dae() -> ModelSpec:
+    """Spatially reduced and efficient attention, and skip connections across scales, on grey images of 224 px."""
+    return _spec("trans_dae", TRANS, (128, 320, 512), 224, interacting=True)
+
+
+def dae_former_small() -> ModelSpec:
+    """One block a stage, 16 to 64 wide, on images of 32 x 32."""
+    return _spec("dae_former_small", DAE, (16, 32, 64), 32, interacting=False, depth=1)
+
+
+def trans_dae_small() -> ModelSpec:
+    """One block a stage, 16 to 64 wide, on images of 64 x 64."""
+    return _spec("trans_dae_small", TRANS, (16, 32, 64), 64, interacting=True, depth=1)
+
+
+def _spec(
+    name: str, source: str, widths: tuple[int, int, int], side: int, *, interacting: bool, depth: int = 2
+) -> ModelSpec:
+    channels = 1 if interacting else 3
+
+    def make():  # type: ignore[no-untyped-def]  # torch is imported where it is used
+        from neurokit.models.dae_former.net import DAEFormer
+
+        return DAEFormer(widths, depth=depth, channels=channels, interacting=interacting)
+
+    return segmenter(
+        name,
+        (channels, side, side),
+        make,
+        description="segmentation into 9 classes by attention over places and over channels",
+        source=source,
+        small=trans_dae_small if interacting else dae_former_small,
+    )

@@ -1,0 +1,62 @@
+"""How far a reference without neurons is from itself in float64: what a network that amplifies rounding allows others.
+
+The proven bound of a deep network's outputs is far beyond any fault, so without neurons outputs are held to a relative
+error. Untrained or badly scaled networks amplify what they are given, and there every implementation in float32 is off
+by more than that: how much more, one run in float64 shows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from neurokit.parity.covering import OWN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import torch
+
+_MOST = 500_000_000  # parameters: their copy in float64 takes 4 GB
+
+
+def roundings(module: Any, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> list[float]:
+    """Returns the relative L2 distance of each output from the same program in float64, of the sample furthest off.
+
+    Args:
+        module: The program as a graph module.
+        inputs: What it was given.
+        outputs: What it answered.
+
+    Returns:
+        One number an output; 0 where float64 does not run, or where something is not finite.
+    """
+    import torch
+
+    from neurokit.capture.sides import program_in_double
+
+    if sum(value.numel() for value in module.state_dict().values() if hasattr(value, "numel")) > _MOST:
+        return [0.0] * len(outputs)
+    try:
+        with torch.no_grad():
+            wide = program_in_double(module)(*(x.double() if x.is_floating_point() else x for x in inputs))
+    except (RuntimeError, TypeError, ValueError):  # an operation that float64 does not have
+        return [0.0] * len(outputs)
+    return [_distance(y, exact) for y, exact in zip(outputs, wide, strict=False)]
+
+
+def said(known: Mapping[str, float], tolerance: float) -> list[str]:
+    """Returns one line for every output of which more than a tolerance is allowed."""
+    return [
+        f"output {name!r}: the network amplifies rounding, in float32 the reference itself is off by {value:.2g} of it "
+        f"against float64; {OWN * value:.2g} is allowed"
+        for name, value in known.items()
+        if OWN * value > tolerance
+    ]
+
+
+def _distance(y: torch.Tensor, exact: torch.Tensor) -> float:
+    if not y.is_floating_point() or y.shape != exact.shape or not bool(y.isfinite().all() and exact.isfinite().all()):
+        return 0.0
+    rows = (len(y), -1) if y.dim() else (1, 1)
+    norms, off = exact.double().reshape(rows).norm(dim=1), (y.double() - exact).reshape(rows).norm(dim=1)
+    return float((off / norms.where(norms > 0, norms.new_ones(()))).max()) if off.numel() else 0.0

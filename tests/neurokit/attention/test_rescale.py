@@ -1,0 +1,39 @@
+"""Few keys multiplied in a fused kernel's output, against the whole matrix of weights in float64."""
+
+import pytest
+import torch
+
+from neurokit.attention.rescale import calibrated_attention, fused_attention
+
+
+def by_definition(q, k, v, keys, factor):
+    size = q.shape[2]
+    scores = q.double() @ k.double().transpose(-1, -2) * q.shape[-1] ** -0.5
+    weights = scores.masked_fill(torch.ones(size, size, dtype=torch.bool).triu(1), -torch.inf).softmax(-1)
+    mass = weights[..., keys].sum(-1, keepdim=True)
+    weights[..., keys] *= factor if isinstance(factor, float) else factor(mass)
+    return weights / weights.sum(-1, keepdim=True) @ v.double()
+
+
+def act(mass):
+    return 0.4 * (1 - mass) / (1 - 0.4 * mass).clamp_min(1e-6)
+
+
+@pytest.mark.parametrize(("keys", "factor"), [((0,), 4.0), ((0,), 1.0), ((3, 17, 40, 41), act)], ids=["4", "1", "act"])
+def test_the_corrected_output_is_that_of_the_changed_weights(keys, factor):
+    q, k, v = torch.randn(3, 2, 3, 50, 16, generator=torch.Generator().manual_seed(0)).unbind()
+    wanted = by_definition(q, k, v, list(keys), factor)
+    out = calibrated_attention(q, k, v, torch.tensor(keys), factor)
+    assert torch.allclose(out.double(), wanted, atol=2e-6)
+    before = fused_attention(q, k, v)[0]
+    assert torch.equal(out[:, :, : keys[0]], before[:, :, : keys[0]])  # rows that see none of the keys
+    assert (factor == 1.0) == torch.allclose(out, before)
+
+
+def test_the_log_sum_exps_are_natural():
+    q, k, v = torch.randn(3, 1, 2, 9, 8, generator=torch.Generator().manual_seed(1)).unbind()
+    scores = q.double() @ k.double().transpose(-1, -2) * 0.5
+    hidden = torch.ones(9, 9, dtype=torch.bool).triu(1)
+    assert torch.allclose(
+        fused_attention(q, k, v, 0.5)[1].double(), scores.masked_fill(hidden, -torch.inf).logsumexp(-1)
+    )

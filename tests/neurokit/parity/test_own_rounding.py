@@ -1,0 +1,90 @@
+"""A network that amplifies rounding is allowed what float32 itself misses float64 by, and no more."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+import neurokit as nk
+from neurokit.artifact import Artifact, file_info
+from neurokit.parity.vectors import FILE, Vectors
+from neurokit.spec import ModelSpec, TensorSpec
+
+WIDTH, DEPTH = 48, 6
+
+
+class Cancelling(nn.Module):
+    """Adds a large value to a small one and takes it away: most digits of the answer are lost."""
+
+    def __init__(self, large: float) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*(nn.Linear(WIDTH, WIDTH) for _ in range(DEPTH)))
+        self.mixed = nn.Linear(WIDTH, WIDTH)
+        self.large = large
+
+    def forward(self, x):
+        far = self.large * self.layers(x).sum(-1, keepdim=True)
+        return (self.mixed(x) + far) - far
+
+
+def lowered(folder, large):
+    def build():
+        torch.manual_seed(1)
+        return Cancelling(large).eval()
+
+    spec = ModelSpec("cancelling", build, (TensorSpec("x", (WIDTH,)),))
+    return nk.lower(nk.capture(spec), "onnx", folder / "a", verified=False)
+
+
+def scaled(artifact: Artifact, factor: float) -> Artifact:
+    """Multiplies one layer's weights in the file, and seals it again: an exporter's bug."""
+    path = artifact.file("model.onnx")
+    graph = onnx.load(path)
+    weight = next(w for w in graph.graph.initializer if "mixed" in w.name and len(w.dims) == 2)
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(factor), weight.name))
+    onnx.save(graph, path)
+    files = {**artifact.manifest.files, "model.onnx": file_info(path)}
+    (artifact.path / "manifest.json").write_text(artifact.manifest.model_copy(update={"files": files}).to_text())
+    return Artifact.load(artifact.path)
+
+
+@pytest.fixture(scope="module")
+def amplifying(tmp_path_factory):
+    return lowered(tmp_path_factory.mktemp("amplifying"), 3e4)
+
+
+def test_the_distance_from_float64_is_kept(amplifying):
+    vectors = Vectors.load(amplifying.file(FILE))
+    torch.manual_seed(1)
+    net = Cancelling(3e4).eval()
+    x = torch.from_numpy(vectors.x)
+    with torch.no_grad():
+        narrow, wide = net(x).double(), net.double()(x.double())
+    off = ((narrow - wide).norm(dim=1) / wide.norm(dim=1)).max()
+    (kept,) = vectors.roundings.values()
+    assert kept == pytest.approx(float(off), rel=0.5)
+
+
+def test_what_rounding_explains_passes_and_is_said(amplifying):
+    report = nk.verify(amplifying, record=False)
+    assert report.passed, report.notes
+    assert report.output_tolerance > 1e-4
+    assert any("amplifies rounding" in note for note in report.notes)
+
+
+def test_more_than_rounding_fails_there(tmp_path):
+    report = nk.verify(scaled(lowered(tmp_path, 3e4), 1.2), record=False)
+    assert report.verdict == "failed"
+
+
+def test_a_sound_network_is_held_to_the_common_tolerance(tmp_path):
+    artifact = lowered(tmp_path, 1.0)
+    report = nk.verify(artifact, record=False)
+    assert report.passed
+    assert report.output_tolerance == pytest.approx(1e-4)
+    assert not any("amplifies" in note for note in report.notes)
+    assert nk.verify(scaled(artifact, 1.01), record=False).verdict == "failed"
