@@ -108,23 +108,21 @@ class OnnxRunner:
         spinning: bool = True,
         seed: int = 0,
     ) -> None:
+        how: dict[str, Any] = {"level": level, "threads": threads, "providers": providers, "spinning": spinning}
+        self._device = "cuda" if any("CUDA" in p or "Tensorrt" in p for p in providers) else "cpu"
+        graphs = artifact.manifest.graphs
+        opened = {g.name: new_session(artifact.file(g.file or "model.onnx"), **how) for g in graphs}
+        self._begin(artifact, opened, seed)
+        for graph in graphs:
+            hold_against_graph(artifact, graph, of_session(opened[graph.name]))
+
+    def _begin(self, artifact: Artifact, sessions: dict[str, Any], seed: int) -> None:
+        """Sets what every runner of ONNX files has, whichever runtime its sessions, by graph, are of."""
+        self._sessions = sessions
         self._stream = np.random.default_rng(seed)
         self.manifest = artifact.manifest
         self._folder = artifact.path
         self._graphs = {graph.name: graph for graph in self.manifest.graphs}
-        self._sessions = {
-            name: new_session(
-                artifact.file(graph.file or "model.onnx"),
-                level=level,
-                threads=threads,
-                providers=providers,
-                spinning=spinning,
-            )
-            for name, graph in self._graphs.items()
-        }
-        for name, graph in self._graphs.items():
-            hold_against_graph(artifact, graph, of_session(self._sessions[name]))
-        self._device = "cuda" if any("CUDA" in p or "Tensorrt" in p for p in providers) else "cpu"
         self._states: dict[str, dict[str, Any]] = {}
         self._passed_on: Outputs = {}  # by "GRAPH.OUTPUT"
         self._sources = {port.source for graph in self._graphs.values() for port in graph.inputs if _source(port)}
@@ -196,8 +194,6 @@ class OnnxRunner:
         Raises:
             InputError: If this form keeps no state, or there are no streams, or the runner is closed.
         """
-        import onnxruntime as ort
-
         self._need_streaming("reset")
         self._need_open()
         if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
@@ -207,12 +203,22 @@ class OnnxRunner:
         self._passed_on = {}
         for name, graph in self._graphs.items():
             values = initial_states(graph.states, batch, graph.dims, self._folder)
-            self._states[name] = {n: ort.OrtValue.ortvalue_from_numpy(v, self._device) for n, v in values.items()}
+            self._states[name] = self._placed(values)
+
+    def _placed(self, values: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Returns states as the runtime keeps them between calls."""
+        import onnxruntime as ort
+
+        return {name: ort.OrtValue.ortvalue_from_numpy(value, self._device) for name, value in values.items()}
+
+    def _array(self, kept: Any) -> np.ndarray:
+        """Returns a copy of a state as the runtime keeps it."""
+        return np.asarray(kept.numpy())
 
     def states(self) -> dict[str, np.ndarray]:
         """Returns a copy of the present value of every state, by the state's name."""
         return {
-            state.name: self._states[name][state.input].numpy()
+            state.name: self._array(self._states[name][state.input])
             for name, graph in self._graphs.items()
             for state in graph.states
             if self._states.get(name)
@@ -224,10 +230,9 @@ class OnnxRunner:
         Raises:
             InputError: If there is none of the name.
         """
-        for graph, info in self._graphs.items():
-            for state in info.states:
-                if state.name == name and self._states.get(graph):
-                    return np.asarray(self._states[graph][state.input].numpy())
+        for graph, state in ((g, s) for g, info in self._graphs.items() for s in info.states if s.name == name):
+            if self._states.get(graph):
+                return self._array(self._states[graph][state.input])
         raise InputError(f"there is no state {name!r}", expected="one of the manifest's, after reset")
 
     def mark(self) -> Any:
@@ -296,13 +301,13 @@ class OnnxRunner:
         held = self._states.get(info.name)
         if not held:
             return {}
-        sizes = solve([(s.name, tuple(s.shape), tuple(held[s.input].shape())) for s in info.states], {})
+        sizes = solve([(s.name, tuple(s.shape), _shape(held[s.input])) for s in info.states], {})
         return {name: size for name, size in sizes.items() if name != BATCH}
 
     def _run_once(self, info: Any, feeds: Feeds) -> Outputs:
         names = [port.name for port in info.outputs]
         given = {name: np.ascontiguousarray(value) for name, value in feeds.items()}
-        with _one_line(info.name):
+        with one_line(info.name):
             return dict(zip(names, self._sessions[info.name].run(names, given), strict=True))
 
     def _begun_after(self, feeds: Feeds, batch: int) -> np.ndarray | None:
@@ -327,6 +332,13 @@ class OnnxRunner:
             )
         check_growth(info.states, sizes, info.dims)
         begun = self._begun_after(feeds, batch)
+        outputs, after = self._call_kept(info, feeds)
+        self._begun = begun
+        self._keep({state.name: value for state, value in zip(info.states, after, strict=True)})
+        return outputs
+
+    def _call_kept(self, info: Any, feeds: Feeds) -> tuple[Outputs, list[Any]]:
+        """Runs a graph from its present states; returns its outputs, and the states after it as they are kept."""
         binding = self._sessions[info.name].io_binding()
         for name, value in feeds.items():
             binding.bind_cpu_input(name, np.ascontiguousarray(value))
@@ -337,13 +349,10 @@ class OnnxRunner:
             binding.bind_output(name, "cpu")
         for state in info.states:
             binding.bind_output(state.output, self._device)
-        with _one_line(info.name):
+        with one_line(info.name):
             self._sessions[info.name].run_with_iobinding(binding)
         results = binding.get_outputs()
-        self._begun = begun
-        kept = zip(info.states, results[len(names) :], strict=True)
-        self._keep({state.name: value for state, value in kept})
-        return {name: value.numpy() for name, value in zip(names, results, strict=False)}
+        return {name: value.numpy() for name, value in zip(names, results, strict=False)}, results[len(names) :]
 
     def _keep(self, values: Mapping[str, Any]) -> None:
         """Keeps states after a call; of one name in several graphs they are one state."""
@@ -364,16 +373,20 @@ class OnnxRunner:
 
 
 @contextmanager
-def _one_line(graph: str) -> Iterator[None]:
-    """Says in one line what ONNX Runtime stopped at, such as a token outside of a table; states stay as they were."""
+def one_line(graph: str, runtime: str = "ONNX Runtime") -> Iterator[None]:
+    """Says in one line what a runtime stopped at, such as a token outside of a table; states stay as they were."""
     try:
         yield
     except Exception as error:  # onnxruntime's exceptions have no common base
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"ONNX Runtime cannot run graph {graph!r} on these inputs: {said[:300]}",
+            f"{runtime} cannot run graph {graph!r} on these inputs: {said[:300]}",
             expected="values that the model takes",
         ) from error
+
+
+def _shape(kept: Any) -> tuple[int, ...]:
+    return tuple(kept.shape() if callable(kept.shape) else kept.shape)
 
 
 def _source(port: Any) -> str:

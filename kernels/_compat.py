@@ -40,3 +40,16 @@ def register_op(name: str, fake: Callable[..., Any]) -> Callable[[Callable[..., 
 def launch(kernel: Any) -> Any:
     """Returns the kernel in the form that torch.compile can trace through."""
     return kernel if INTERPRET else torch.library.wrap_triton(kernel)
+
+
+def lend_scratch(like: torch.Tensor) -> None:
+    """Lets Triton take the memory from PyTorch in which a kernel keeps the descriptors that it makes.
+
+    Traced programs bring their own. Triton keeps the allocator by context, so that a new thread has none.
+    """
+    if INTERPRET or like.device.type != "cuda":
+        return
+    import triton
+
+    device = like.device
+    triton.set_allocator(lambda size, alignment, stream: torch.empty(size, dtype=torch.int8, device=device))

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from neurokit.kernels.common.judge import different
 from neurokit.kernels.contract import Example, GradientCase, Kernel, tensors
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -75,10 +76,7 @@ def compare(kernel: Kernel, example: Example, actual: list[torch.Tensor], expect
             )
     if kernel.judge is not None:
         return kernel.judge(example, actual, expected)
-    for index, (ours, theirs) in enumerate(zip(actual, expected, strict=True)):
-        if not torch.equal(ours, theirs):
-            return f"output {index}: {int((ours != theirs).sum())} of {ours.numel()} values differ"
-    return ""
+    return different(actual, expected)
 
 
 def gradients(kernel: Kernel, device: torch.device) -> tuple[int, list[str]]:

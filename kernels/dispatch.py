@@ -27,6 +27,13 @@ def _capability(index: int) -> tuple[int, int]:
     return torch.cuda.get_device_capability(index)
 
 
+def capability(device: torch.device) -> tuple[int, int]:
+    """Returns the compute capability of a CUDA GPU, (0, 0) of anything else."""
+    if device.type != "cuda" or torch.version.cuda is None:
+        return (0, 0)
+    return _capability(device.index if device.index is not None else torch.cuda.current_device())
+
+
 @functools.cache
 def _has_triton() -> bool:
     try:
@@ -68,8 +75,7 @@ def _obstacle(tensor: torch.Tensor) -> str:
         return ""
     if tensor.device.type != "cuda" or torch.version.cuda is None:
         return f"the tensor is on {tensor.device.type}, not on a CUDA GPU"
-    index = tensor.device.index if tensor.device.index is not None else torch.cuda.current_device()
-    capability = _capability(index)
-    if capability < _MIN_CAPABILITY:
-        return f"the GPU has compute capability {capability[0]}.{capability[1]}, below 8.0"
+    major, minor = capability(tensor.device)
+    if (major, minor) < _MIN_CAPABILITY:
+        return f"the GPU has compute capability {major}.{minor}, below 8.0"
     return ""

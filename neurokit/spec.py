@@ -195,12 +195,12 @@ class SparseForms:
             selected keys alone.
         gathered: Returns the same model, reading the selected keys alone; None where no layer selects.
         select: Returns the model with its dense layers, or some of them, attending by a registered pattern,
-            `(pattern, settings, layers or None for all)`.
+            `(pattern, settings, layers or None for all, texts=())`; texts are token numbers, whose means it keeps.
     """
 
     obstacles: Callable[[str], Sequence[Unsupported]]
     gathered: Callable[[], ModelSpec] | None
-    select: Callable[[str, Mapping[str, Any], Sequence[int] | None], ModelSpec]
+    select: Callable[..., ModelSpec]
 
 
 @dataclass(frozen=True)
@@ -243,6 +243,19 @@ class AppliedTransform:
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PreprocessStep:
+    """One step of a declared preprocessing (`neurokit.preprocess`).
+
+    Attributes:
+        name: Its name in torchvision.transforms.v2 or torchaudio.transforms, for example "Resize".
+        settings: Its settings, plain JSON values under the names that they have there.
+    """
+
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -289,6 +302,7 @@ class ModelSpec:
         large: Whether its module takes more than a gigabyte; what goes over the whole zoo builds it only when asked.
         small: Returns a model of the same parts, few and small, for checks of the whole zoo; default: itself.
         pretrained: The weights that are published for it, or None.
+        preprocess: What is done to an image or a recording before the model takes it; () for what its task says.
     """
 
     name: str
@@ -321,6 +335,7 @@ class ModelSpec:
     large: bool = False
     small: Callable[[], ModelSpec] | None = None
     pretrained: Pretrained | None = None
+    preprocess: tuple[PreprocessStep, ...] = ()
 
     def __post_init__(self) -> None:
         if self.task is None and self.classes:

@@ -6,8 +6,8 @@ import io
 import logging
 import platform
 import tempfile
-from contextlib import redirect_stdout
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -11,9 +11,9 @@ import numpy as np
 
 from neurokit.errors import InputError, Unsupported, UnsupportedError
 from neurokit.export.onnx.calibrated import SAMPLES_FILE, against_float, allowed_of, count_of, judge_kept
+from neurokit.export.onnx.int8_layers import OPERATORS, Layer, layers_of
 from neurokit.export.onnx.probe import OnnxProbe
 from neurokit.export.onnx.qdq_reference import forced_model, reference_run
-from neurokit.export.onnx.int8_layers import OPERATORS, Layer, layers_of
 from neurokit.export.onnx.quantise import Settings, quantise, settings_of
 from neurokit.export.onnx.sensitivity import Choice, Job, choose
 from neurokit.export.targets.onnx import MODEL_FILE, OnnxTarget
@@ -79,6 +79,8 @@ class Int8Target(OnnxTarget):
         """
         import onnx
 
+        from neurokit.export.ort import new_session
+
         settings = settings_of(options)
         feeds, origin = calibration_of(captured, options.calibration)
         size, count = captured.batch if isinstance(captured.batch, int) else 1, count_of(feeds)
@@ -94,11 +96,12 @@ class Int8Target(OnnxTarget):
         quantise(source, path, feeds, size, settings, nodes)
         model = onnx.load(str(path))
         onnx.checker.check_model(str(path), full_check=True)
+        before, after = new_session(source), new_session(path, level=level)
         entries["numerics"] = "int8"
         entries["form"] = "sequence"
         entries["target_info"] |= {
             "quantisation": describe_quantisation(settings, count, origin, layers, chosen),
-            "against_float": against_float(source, path, feeds, size, level, folder / SAMPLES_FILE),
+            "against_float": against_float(before, after, feeds, size, folder / SAMPLES_FILE),
             "nodes": len(model.graph.node),
             "nodes_inlined": len(model.graph.node),
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,3 +125,11 @@ def judge_current(actual: Tensor, given: Current) -> str:
 def decode(spikes: Tensor, form: str, channels: int) -> Tensor:
     """Returns spikes of any output form as bool."""
     return unpack_words(spikes, channels, torch.int8).bool() if form == "packed" else spikes != 0
+
+
+def different(actual: Sequence[Tensor], expected: Sequence[Tensor]) -> str:
+    """Returns where two results differ in any bit, or ""."""
+    for index, (ours, theirs) in enumerate(zip(actual, expected, strict=True)):
+        if not torch.equal(ours, theirs):
+            return f"output {index}: {int((ours != theirs).sum())} of {ours.numel()} values differ"
+    return ""

@@ -17,8 +17,13 @@ WEIGHTS = (torch.bfloat16, torch.float16, torch.int8)
 
 
 def activation(weight: Tensor) -> torch.dtype:
-    """Returns the dtype of currents and of "same" spikes: the weight's, float16 beside int8 weights."""
+    """Returns the dtype of "same" spikes: the weight's, float16 beside int8 weights."""
     return torch.float16 if weight.dtype == torch.int8 else weight.dtype
+
+
+def current_type(weight: Tensor) -> torch.dtype:
+    """Returns the dtype of currents: the weight's; float32 beside int8 weights, whose sums it holds exactly."""
+    return torch.float32 if weight.dtype == torch.int8 else weight.dtype
 
 
 def check_rows(cols: int, scale: Tensor | None, bias: Tensor | None) -> None:

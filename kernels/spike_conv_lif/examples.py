@@ -34,7 +34,38 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
         }
         call = {**row, "stride": stride, "padding": padding, "form": form, "path": "fused"}
         yield Example(f"{kernel}x{kernel} stride {stride} {channels} -> {cols} {form}", (s, w), call)
+    if kind == torch.int8:
+        yield from box_examples(device)
     yield Example("empty", (s[:, :0], w), {"path": "fused"})
+
+
+def box_examples(device: torch.device) -> Iterator[Example]:
+    """Yields int8 calls through tensor descriptors: steps, strides, kernels, counts, resets, edges of every box."""
+    neurons: tuple[dict[str, Any], ...] = (
+        {},
+        {"tau": None, "v_reset": None},
+        {"tau": 4.0, "v_reset": -0.5, "decay_input": False},
+    )
+    for index, (steps, kernel, stride, channels, cols, height, width) in enumerate(
+        ((4, 3, 1, 48, 32, 9, 5), (3, 3, 2, 32, 48, 7, 10), (1, 5, 1, 16, 16, 6, 6), (5, 7, 2, 16, 16, 9, 9))
+    ):
+        s = spikes(steps, 2, height, width, channels, device=device) * (1 + index)
+        w = weight(cols, kernel, channels, device, torch.int8)
+        call = {
+            "scale": 2.0 ** (normal(cols, device=device).round() - 6),
+            "bias": (normal(cols, device=device) * 64).round() / 256,
+            "stride": stride,
+            "padding": kernel // 2,
+            "form": "int8",
+            "path": "boxes",
+            **neurons[index % 3],
+        }
+        if index == 1:
+            call |= {
+                "residual": normal(1, 2, 4, 5, cols, device=device).expand(steps, 2, 4, 5, cols),
+                "want_current": True,
+            }
+        yield Example(f"boxes {kernel}x{kernel} stride {stride} T={steps} {channels} -> {cols}", (s, w), call)
 
 
 def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:

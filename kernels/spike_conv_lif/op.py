@@ -11,10 +11,10 @@ from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, register_op
 from neurokit.kernels.common.layout import steps_of
 from neurokit.kernels.common.neuron import check_form, check_neuron, empty_spikes
-from neurokit.kernels.common.product import WEIGHTS, activation, check_rows, tail, tiles
+from neurokit.kernels.common.product import WEIGHTS, activation, check_rows, current_type, tail, tiles
 from neurokit.kernels.dispatch import log_once, use_triton
 from neurokit.kernels.lif.op import lif
-from neurokit.kernels.spike_conv_lif import reference
+from neurokit.kernels.spike_conv_lif import boxes, reference
 
 NAME = "spike_conv_lif"
 DEFAULT = {"path": "auto", "rows": 128, "cols": 128, "block_k": 64, "chunk": 1, "num_warps": 8, "num_stages": 3}
@@ -40,7 +40,7 @@ def _outputs(
     dtype = activation(weight)
     return (
         empty_spikes(shape, form, dtype, spikes.device),
-        weight.new_empty(shape if want_current else 0, dtype=dtype),
+        weight.new_empty(shape if want_current else 0, dtype=current_type(weight)),
     )
 
 
@@ -101,6 +101,11 @@ def _forward(
         outputs[0].copy_(fired)
         if want_current:
             outputs[1].copy_(y)
+        return outputs
+    if path != "fused" and not boxes.obstacle(spikes, weight, stride, form):
+        residual = steps_of(residual)
+        neuron = (tau, threshold, v_reset, decay_input)
+        boxes.run(spikes, weight, scale, bias, residual, stride, padding, *neuron, outputs)
         return outputs
     chosen = config.lookup(NAME, key_of(spikes, weight, stride), spikes.device, DEFAULT)
     if _choose_path(path, chosen, weight) == "conv":
@@ -281,7 +286,7 @@ def spike_conv_lif(
     Inference only; square kernels, one group, no dilation.
 
     Args:
-        spikes: `[T, B, H, W, C]` int8 (0 or 1), or in the weight's dtype.
+        spikes: `[T, B, H, W, C]` int8 (0 or 1; beside an int8 weight any counts), or in the weight's dtype.
         weight: `[N, k, k, C]` bfloat16, float16 or int8 (then the spikes are int8).
         scale: A factor an output channel, `[N]` float32.
         bias: A summand an output channel, `[N]` float32.
@@ -294,10 +299,12 @@ def spike_conv_lif(
         decay_input: Whether the input decays too.
         form: Form of the output spikes: "packed", "int8" or "same" (the weight's dtype; float16 for int8).
         want_current: Whether the current is returned.
-        path: "fused", "conv" (the vendor's convolution, then `lif`), or "auto": by shape.
+        path: "fused" (spikes by pointers), "boxes" (int8 only, by tensor descriptors), "conv" (the vendor's
+            convolution, then `lif`; float weights only), or "auto": by shape. The int8 paths give the same bits.
 
     Returns:
-        Spikes `[T, B, H', W', N]` (packed: `[..., ceil(N / 32)]`), and the current (no elements if not wanted).
+        Spikes `[T, B, H', W', N]` (packed: `[..., ceil(N / 32)]`), and the current in the weight's dtype (float32 for
+        int8; no elements if not wanted).
 
     Raises:
         InputError: If a shape, dtype or parameter does not fit.
@@ -318,8 +325,10 @@ def spike_conv_lif(
         raise InputError(f"spikes have shape {tuple(spikes.shape)}", expected=f"[T, B, H, W, {weight.shape[-1]}]")
     if spikes.dtype not in (torch.int8, weight.dtype):
         raise InputError(f"spikes are {spikes.dtype}", expected=f"int8 or {weight.dtype}")
-    if path not in ("auto", "fused", "conv") or (path == "conv" and weight.dtype == torch.int8):
-        raise InputError(f"path={path!r} is unknown here", expected="auto, fused or (float weights) conv")
+    if path not in ("auto", "fused", "boxes", "conv") or (path == "conv" and weight.dtype == torch.int8):
+        raise InputError(f"path={path!r} is unknown here", expected="auto, fused, boxes or (float weights) conv")
+    if path == "boxes" and use_triton(NAME, spikes) and (why := boxes.obstacle(spikes, weight, stride, form)):
+        raise InputError(f"path='boxes' cannot take this: {why}", fix="path='auto'")
     cols = weight.shape[0]
     check_rows(cols, scale, bias)
     kernel = weight.shape[1]

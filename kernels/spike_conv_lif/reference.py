@@ -19,9 +19,13 @@ def current(
     padding: int,
     accumulate: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Returns the convolution's `[T, B, H', W', N]`, times scale, plus bias and residual, in `accumulate`."""
-    x = spikes.flatten(0, 1).permute(0, 3, 1, 2).to(accumulate)
-    y = functional.conv2d(x, weight.permute(0, 3, 1, 2).to(accumulate), stride=stride, padding=padding)
+    """Returns the convolution's `[T, B, H', W', N]`, times scale, plus bias and residual, in `accumulate`.
+
+    An int8 weight's sums are integers: exact here in any order, and rounded once, as an int32 sum is.
+    """
+    wide = torch.float64 if weight.dtype == torch.int8 else accumulate
+    x = spikes.flatten(0, 1).permute(0, 3, 1, 2).to(wide)
+    y = functional.conv2d(x, weight.permute(0, 3, 1, 2).to(wide), stride=stride, padding=padding).to(accumulate)
     y = y.permute(0, 2, 3, 1).unflatten(0, spikes.shape[:2])
     if scale is not None:
         y = y * scale.to(accumulate)
@@ -45,7 +49,7 @@ def forward(
     form: str,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    """Returns spikes `[T, B, H', W', N]` in a form and the current in `dtype`."""
+    """Returns spikes `[T, B, H', W', N]` in a form ("same": `dtype`) and the current in float32."""
     y = current(spikes, weight, scale, bias, residual, stride, padding)
     fired, _ = run(y, None, tau, None, threshold, v_reset, decay_input)
-    return encode(fired, form, dtype), y.to(dtype)
+    return encode(fired, form, dtype), y

@@ -18,10 +18,11 @@ def current(
 ) -> Tensor:
     """Returns `spikes @ weight.T * scale + bias + residual` `[T, M, N]`, computed in `accumulate`.
 
-    An int8 weight's product is a sum of integers: below 2^24 it is exact in float32, in every order.
+    An int8 weight's sums are integers: exact here in any order, and rounded once, as an int32 sum is.
     """
-    dense = unpack_words(spikes, weight.shape[1], accumulate) if spikes.dtype == torch.int32 else spikes.to(accumulate)
-    y = dense @ weight.to(accumulate).T
+    wide = torch.float64 if weight.dtype == torch.int8 else accumulate
+    dense = unpack_words(spikes, weight.shape[1], wide) if spikes.dtype == torch.int32 else spikes.to(wide)
+    y = (dense @ weight.to(wide).T).to(accumulate)
     if scale is not None:
         y = y * scale.to(accumulate)
     if bias is not None:
@@ -43,7 +44,7 @@ def forward(
     form: str,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns spikes `[T, M, N]` in a form, the last membrane `[M, N]` and the current `[T, M, N]` in `dtype`."""
+    """Returns spikes `[T, M, N]` in a form ("same": `dtype`), the last membrane `[M, N]` and the current."""
     y = current(spikes, weight, scale, bias, residual)
     fired, v = run(y, v0, tau, None, threshold, v_reset, decay_input)
-    return encode(fired, form, dtype), v, y.to(dtype)
+    return encode(fired, form, dtype), v, y

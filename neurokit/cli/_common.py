@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import re
 import shlex
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -68,15 +70,25 @@ def readable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def print_next(*commands: str) -> None:
-    """Prints what the user may want to run next."""
-    for command in commands:
-        typer.echo(readable(f"next: {command}"))
+def print_next(*commands: Sequence[str | Path]) -> None:
+    """Prints what the user may want to run next: commands of neurokit by their words, which run as printed."""
+    for words in commands:
+        typer.echo(readable(f"next: {shlex.join(['neurokit', *map(str, words)])}"))
 
 
-def again(*more: str) -> str:
-    """Returns the command line of this run with `more` behind it."""
-    return shlex.join(["neurokit", *given, *more])
+def print_page(page: Path, said: str = "") -> None:
+    """Prints which file to open in a browser."""
+    typer.echo(readable(f"open {shlex.quote(str(page))} in a browser{said}"))
+
+
+def build_folder(model: str, what: str) -> Path:
+    """Returns a folder to advise for what is made of a model: `model` is a name, a file or file.py:factory."""
+    return Path("build") / f"{re.sub(r'[^A-Za-z0-9_.-]', '-', Path(model).name)}-{what}"
+
+
+def again(*more: str) -> list[str]:
+    """Returns the words of this command with `more` behind them."""
+    return [*given, *more]
 
 
 def number_or_dynamic(text: str | None, option: str) -> int | Literal["dynamic"] | None:

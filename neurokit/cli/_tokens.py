@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurokit.cli._common import print_json, print_next, progress, stdout_is_for_json
+from neurokit.cli._common import build_folder, print_json, print_next, progress, stdout_is_for_json
 from neurokit.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def count_tokens(
         print_json(report.to_json())
         return
     render.show(shown(report))
-    print_next(f"neurokit export {model} --target onnx-step")
+    print_next(["export", model, "--target", "onnx-step", "--out", build_folder(model, "onnx-step")])
 
 
 def check_text(model: str, tokens: int, out: Path | None, as_json: bool) -> int:

@@ -219,9 +219,8 @@ def _pack(out: Path, jobs: list[Job], force: bool, as_json: bool) -> None:
     if as_json:
         print_json({"pack": str(out), "jobs": len(jobs), "script": str(folder / "bench.py")})
     else:
-        print_next(
-            f"copy {out} to the device, and there: python3 bench.py", "neurokit report result.json --html page.html"
-        )
+        typer.echo(f"copy {shlex.quote(str(out))} to the device, and run there: python3 bench.py")
+        typer.echo("its result.json is what `neurokit report result.json --html page.html` shows")
 
 
 def _show(run: BenchRun, out: Path | None, history: Path | None, as_json: bool) -> None:
@@ -238,7 +237,7 @@ def _show(run: BenchRun, out: Path | None, history: Path | None, as_json: bool) 
 
         show(latency.bench(run))
         if run.reports:
-            page = f"neurokit report {shlex.quote(str(out))} --html page.html"
+            page = ["report", str(out), "--html", "page.html"]
             print_next(page if out is not None else again("--out", "result.json"))
     raise typer.Exit(0 if run.reports else 1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Annotated
 
 import typer
@@ -29,11 +28,11 @@ def chips(
             print_json(card)
             return
         show(render.chip_card(card))
-        print_next(f"neurokit energy spiking_cnn --chip {shlex.quote(name)}")
+        print_next(["energy", "spiking_cnn", "--chip", name])
         return
     cards = [chip_card(load_chip(known)) for known in chip_names()]
     if as_json:
         print_json({"chips": cards})
         return
     show(render.chip_list(cards))
-    print_next("neurokit chips loihi1", "neurokit energy spiking_cnn --chip loihi1")
+    print_next(["chips", "loihi1"], ["energy", "spiking_cnn", "--chip", "loihi1"])

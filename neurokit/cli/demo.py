@@ -26,10 +26,11 @@ def demo(
         from neurokit import render
 
         render.show(*render.demo(result))
+        weights, data = out / "puppets" / "training" / "weights.safetensors", out / "puppets" / "heldout.npz"
+        why: list[str | Path] = ["explain", "puppets_mobilenet_v2_035", "--weights", weights, "--data", data]
         print_next(
-            f"neurokit verify {out}/onnx {out}/onnx-scan {out}/onnx-step",
-            f"neurokit explain puppets_mobilenet_v2_035 --weights {out}/puppets/training/weights.safetensors "
-            f"--data {out}/puppets/heldout.npz --html {out}/puppets/why.html",
-            "neurokit models",
-            "neurokit export sew_resnet18 --target onnx-step --out build/sew",
+            ["verify", out / "onnx", out / "onnx-scan", out / "onnx-step"],
+            [*why, "--html", out / "puppets" / "why.html"],
+            ["models"],
+            ["export", "sew_resnet18", "--target", "onnx-step", "--out", "build/sew"],
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import webbrowser
 from collections.abc import Callable, Iterator
@@ -12,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from neurokit.cli._common import Debug, Json, print_json, print_next, progress, stdout_is_for_json
-from neurokit.cli._data import DATA_HELP
+from neurokit.cli._common import Debug, Json, print_json, print_next, print_page, progress, stdout_is_for_json
+from neurokit.cli._data import DATA_HELP, Preprocess
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
 
 
@@ -25,6 +24,7 @@ def deploy(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt), or pretrained.")
     ] = None,
+    preprocess: Preprocess = None,
     device: Annotated[
         list[str] | None, typer.Option("--device", metavar="USER@BOARD", help="Measure there, over ssh; repeatable.")
     ] = None,
@@ -74,6 +74,7 @@ def deploy(
 
         options = DeployOptions(
             weights=weights,
+            preprocess=preprocess,
             devices=tuple(device or ()),
             chips=() if chip == ["none"] else tuple(chip or DEFAULT_CHIPS),
             budget=budget,
@@ -110,7 +111,8 @@ def deploy(
         from neurokit.render.deploy import deploy as table
 
         render.show(table(report))
-        print_next(f"open {shlex.quote(str(page))} in a browser", *_use(report, data))
+        print_page(page)
+        print_next(*_use(report, data))
     if show or (show is None and not as_json and sys.stdout.isatty()):
         webbrowser.open(page.resolve().as_uri())
     raise typer.Exit(0 if report.best is not None else 1)
@@ -122,14 +124,14 @@ def _dry(plan: Any, as_json: bool) -> None:
         return
     from neurokit.cli._common import given
 
-    print_next(shlex.join(["neurokit", *(word for word in given if word != "--dry-run")]))
+    print_next([word for word in given if word != "--dry-run"])
 
 
-def _use(report: Any, data: Path) -> list[str]:
+def _use(report: Any, data: Path) -> list[list[str | Path]]:
     best = report.best
     if best is None or not best.artifact:
         return []
-    return [f"neurokit run {shlex.quote(str(Path(report.folder) / best.artifact))} {shlex.quote(str(data))}"]
+    return [["run", Path(report.folder) / best.artifact, data]]
 
 
 @contextmanager

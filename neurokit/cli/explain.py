@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from neurokit.cli._common import Debug, Json, print_json, print_next, progress, stdout_is_for_json
+from neurokit.cli._common import Debug, Json, print_json, print_page, progress, stdout_is_for_json
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
 from neurokit.cli.outputs import Force, check_outputs
 
@@ -62,4 +62,4 @@ def explain(
         typer.echo(
             f"{found.classes[pair.label]} taken for {found.classes[pair.predicted]}: {pair.count} of {pair.total}"
         )
-    print_next(f"open {html} in a browser")
+    print_page(html)

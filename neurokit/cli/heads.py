@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurokit.cli._common import Debug, Json, print_json, print_next, progress, stdout_is_for_json
+from neurokit.cli._common import Debug, Json, build_folder, print_json, print_next, progress, stdout_is_for_json
 from neurokit.cli.outputs import Force, check_outputs
 
 if TYPE_CHECKING:
@@ -55,9 +55,10 @@ def heads(
     for key, value in chosen.settings.items():
         typer.echo(f"{key}: {value}")
     if out is not None and method == "retrieval":
-        print_next(f"neurokit score FILE.jsonl --model {model} --heads {out}")
+        typer.echo(f"{out} is what `neurokit score FILE.jsonl --model {model} --heads` reads")
     elif out is not None:
-        print_next(f"neurokit export {model} --transform {method}:file={out} --target onnx-step")
+        folder = build_folder(model, method)
+        print_next(["export", model, "--transform", f"{method}:file={out}", "--target", "onnx-step", "--out", folder])
 
 
 def _as_json(found: HeadScores, chosen: Any) -> dict[str, Any]:

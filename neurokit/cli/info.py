@@ -22,7 +22,7 @@ def models(as_json: Json = False, debug: Debug = False) -> None:
     from neurokit import render
 
     render.show(render.models(rows), render.broken(broken))
-    print_next(f"neurokit export {_EXAMPLE} --target onnx --out {_EXAMPLE}-onnx")
+    print_next(["export", _EXAMPLE, "--target", "onnx", "--out", f"{_EXAMPLE}-onnx"])
 
 
 def targets(as_json: Json = False, debug: Debug = False) -> None:
@@ -37,7 +37,7 @@ def targets(as_json: Json = False, debug: Debug = False) -> None:
 
     render.show(render.targets(rows), render.broken(broken))
     ready = sorted((row["name"] for row in rows if not row["missing"]), key=lambda name: name != "onnx")[0]
-    print_next(f"neurokit export {_EXAMPLE} --target {ready} --out {_EXAMPLE}-{ready}")
+    print_next(["export", _EXAMPLE, "--target", ready, "--out", f"{_EXAMPLE}-{ready}"])
 
 
 def list_(
@@ -81,5 +81,8 @@ def doctor(as_json: Json = False, debug: Debug = False) -> None:
 
         render.show(render.checks(checks))
         lacks = next((check.install for check in checks if check.name == "torch" and check.state != "ok"), "")
-        print_next(lacks or "neurokit demo")
+        if lacks:
+            typer.echo(f"next: {lacks}")
+        else:
+            print_next(["demo"])
     raise typer.Exit(0 if healthy else 1)

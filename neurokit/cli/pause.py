@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from neurokit.cli._common import Debug, Json, print_json, print_next, progress, stdout_is_for_json
+from neurokit.cli._common import Debug, Json, build_folder, print_json, print_next, progress, stdout_is_for_json
 from neurokit.cli.run import parse_tokens
 from neurokit.errors import InputError
 
@@ -91,4 +91,5 @@ def pause(
             typer.echo(f"one pause behind {before} tokens on {name}: {energy.text()} ({energy.kind}, a lower bound)")
         if price.time is not None:
             typer.echo(f"one pause behind {before} tokens here: {price.time.text()} ({price.time.kind})")
-        print_next(f"neurokit export {cost} --transform pause --target onnx-step")
+        folder = build_folder(cost, "pause")
+        print_next(["export", cost, "--transform", "pause", "--target", "onnx-step", "--out", folder])

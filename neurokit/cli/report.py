@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from neurokit.cli._common import Debug, Json, print_json, print_next
+from neurokit.cli._common import Debug, Json, print_json, print_page
 from neurokit.cli.outputs import Force, check_outputs
 
 
@@ -41,4 +41,4 @@ def report(
         ]
         print_json({"html": str(html), "rows": rows, "failures": content.failures})
     else:
-        print_next(f"open {html} in a browser ({len(content.rows)} rows)")
+        print_page(html, f" ({len(content.rows)} rows)")

@@ -75,7 +75,7 @@ def run(
         return
     for row in found:
         typer.echo(",".join(map(str, row.tokens)))
-    print_next(f"neurokit verify {folder}")
+    print_next(["verify", folder])
 
 
 def _arrays(given: list[str]) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _answer(folder: Path, files: list[Path], seed: int, as_json: bool) -> None:
         return
     for (name, _), said in zip(samples, found, strict=True):
         typer.echo(f"{name}: {_text(said)}")
-    print_next(f"neurokit bench {folder}")
+    print_next(["bench", folder])
 
 
 _DIGITS = 18  # of a whole number that fits 64 bits

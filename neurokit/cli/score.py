@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from neurokit.cli._common import Debug, Json, print_json, print_next, progress, stdout_is_for_json
+from neurokit.cli._common import Debug, Json, print_json, progress, stdout_is_for_json
 from neurokit.cli.outputs import Force, check_outputs
 
 
@@ -49,4 +49,4 @@ def score(
         typer.echo(lines, nl=False)
     else:
         typer.echo(f"{sum(row['selected'] for row in rows)} of {len(rows):,} texts are selected")
-        print_next(f"head {out}")
+        typer.echo(f"scores are in {out}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from neurokit.cli._common import Debug, Json, print_json, print_next, samples_done, stdout_is_for_json
+from neurokit.cli._common import Debug, Json, print_json, print_page, samples_done, stdout_is_for_json
 
 
 def sweep(
@@ -53,5 +52,5 @@ def sweep(
         failed = [row for row in swept.rows if row["status"] == "failed"]
         for row in failed[:3]:
             typer.echo(f"failed: #{row['trial']}: {row['reason']}")
-        print_next(f"open {shlex.quote(str(swept.page))} in a browser")
+        print_page(swept.page)
     raise typer.Exit(0 if swept.front else 1)

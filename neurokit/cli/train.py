@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurokit.cli import _common
-from neurokit.cli._common import INTERRUPTED, Debug, Json, again, print_json, print_next, stdout_is_for_json
+from neurokit.cli._common import (
+    INTERRUPTED,
+    Debug,
+    Json,
+    again,
+    build_folder,
+    print_json,
+    print_next,
+    stdout_is_for_json,
+)
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
+from neurokit.errors import InputError
 
 if TYPE_CHECKING:
     from neurokit.reports.training import TrainingReport
@@ -52,6 +63,10 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train a classifier on labelled images; its weights are what --weights of the other commands takes."""
+    if data.partition(":")[0] != "puppets" and not Path(data).is_dir():  # before the seconds that libraries take
+        raise InputError(
+            f"there is no folder {data}", expected="puppets, or a folder with train/CLASS and val/CLASS of images"
+        )
     with stdout_is_for_json(as_json):
         from neurokit.loading import load
         from neurokit.training.api import train as train_model
@@ -78,7 +93,7 @@ def train(
     if as_json:
         print_json(report.to_json())
         return
-    _show(report, model)
+    _show(report, model, data)
 
 
 @contextmanager
@@ -91,17 +106,21 @@ def _keeping(folder: Path) -> Iterator[None]:
             raise
         typer.echo(f"interrupted; {folder} holds the epochs that are done", err=True)
         more = [] if "--resume" in _common.given else ["--resume"]
-        typer.echo(f"next: {again(*more)}", err=True)
+        typer.echo(f"next: {shlex.join(['neurokit', *again(*more)])}", err=True)
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _show(report: TrainingReport, model: str) -> None:
+def _show(report: TrainingReport, model: str, data: str) -> None:
     from neurokit import render
 
     render.show(*render.training(report))
+    export: list[str | Path] = ["export", model, "--weights", Path(report.folder) / report.weights]
+    places = (Path(data, "data", "train"), Path(data, "train"), Path(data))  # as neurokit.training.sources looks
+    images = next((path for path in places if path.is_dir()), None)
+    calibrated: list[str | Path] = [] if images is None else ["--calibration", images]
     print_next(
-        f"neurokit export {model} --weights {report.folder}/{report.weights} --target onnx",
-        f"neurokit export {model} --weights {report.folder}/{report.weights} --target onnx-int8",
+        [*export, "--target", "onnx", "--out", build_folder(model, "onnx")],
+        [*export, "--target", "onnx-int8", *calibrated, "--out", build_folder(model, "onnx-int8")],
     )
 
 

@@ -60,9 +60,10 @@ def verify(
         for path, scores in said.items():
             typer.echo(f"{path}: {metric_of(scores)} of {scores['samples']} samples of {scores['data']}")
         if passed:
-            print_next(f"in Python: with neurokit.open({str(folders[0])!r}) as runner: {_how_to_call(artifacts[0])}")
+            typer.echo(f"in Python: with neurokit.open({str(folders[0])!r}) as runner: {_how_to_call(artifacts[0])}")
         else:
-            print_next(f"neurokit verify {folders[0]} --json, and look for layers whose flips exceed their bound")
+            failed = next(path for path, report in zip(folders, reports, strict=True) if not report.passed)
+            print_next(["verify", failed, "--json"])  # lists the layers whose flips exceed their bound
     raise typer.Exit(0 if passed else 1)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from neurokit.cli._common import Debug, Json, print_json, print_next, progress, stdout_is_for_json
+from neurokit.cli._common import Debug, Json, print_json, progress, stdout_is_for_json
 from neurokit.cli.outputs import Force, check_outputs
 from neurokit.errors import InputError
 
@@ -77,4 +77,4 @@ def walls(
         f"AMI {total.ami:.4f}  ARI {total.ari:.4f}  FMS {total.fms:.4f}"
     )
     if out is not None:
-        print_next(f"head {out}")
+        typer.echo(f"answers are in {out}")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from neurokit.attention.scopes import HeadList
+from neurokit.data.documents import Document, read_documents
 from neurokit.errors import InputError, UnsupportedError
-from neurokit.heads.documents import Document, read_documents
 from neurokit.heads.retrieval import SHARE, HeadScores, retrieval_scores
 from neurokit.spec import ModelSpec
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from neurokit.attention.scopes import HeadList
+from neurokit.data.documents import Document, check_documents, padded
 from neurokit.errors import InputError, UnsupportedError
-from neurokit.heads.documents import Document, check_documents, padded
 from neurokit.heads.retrieval import HeadScores
 from neurokit.spec import ModelSpec
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from neurokit.artifact import MANIFEST, Artifact
 from neurokit.attention.scopes import HeadList
+from neurokit.data.documents import Document, batches, check_document, padded, read_documents
 from neurokit.errors import InputError, UnsupportedError
-from neurokit.heads.documents import Document, batches, check_document, padded, read_documents
 from neurokit.spec import ModelSpec
 
 SELECTED = 0.2  # of a domain's documents, as published
@@ -95,7 +95,7 @@ class TorchScoring:
         """Returns the losses of every token `[B, S]`, plain and with heads masked."""
         import torch
 
-        from neurokit.models.decoder.one_pass import embedded, logits_of, plain, through, token_losses, tokens_of
+        from neurokit.models.decoder.one_pass import embedded, plain, through, token_losses, tokens_of
 
         net: Any = self.net
         texts = torch.from_numpy(ids)
@@ -116,7 +116,7 @@ class TorchScoring:
                 y = x
                 for at in range(first, self.layers):
                     y = through(net.model.layers[at], at, y, tokens, how)
-                answers.append(token_losses(logits_of(net, y), texts).numpy())
+                answers.append(token_losses(net, y, texts).numpy())
         return answers[0], answers[1]
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.attention.scopes import HeadList, scopes_of
+from neurokit.data.documents import Document, check_documents, padded, retrieval_documents
 from neurokit.errors import InputError
-from neurokit.heads.documents import Document, check_documents, padded, retrieval_documents
 from neurokit.spec import ModelSpec
 
 if TYPE_CHECKING:

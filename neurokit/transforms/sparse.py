@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from neurokit.data.documents import read_documents
 from neurokit.errors import InputError, Unsupported
 from neurokit.spec import ModelSpec
 from neurokit.transforms.transform import Option, Transformed, TransformInfo, register_transform
@@ -35,6 +36,7 @@ class Sparse:
             "every": Option(0, "of recycled attention: every how many steps one is full; 0 is 10"),
             "check_every": Option(0, "of recycled attention: every how many steps queries are compared; 0 for never"),
             "clusters": Option(0, "centroids of a routing pattern; 0 is 8"),
+            "means": Option("", 'JSONL of texts, lines like {"ids": [5, 7, 9]}, whose mean query and key sale keeps'),
         },
     )
 
@@ -52,8 +54,19 @@ class Sparse:
         if settings["threshold"]:
             several = settings["pattern"] != "recycled"
             given |= {"thresholds": (settings["threshold"],)} if several else {"threshold": settings["threshold"]}
-        made = spec.sparse.select(settings["pattern"], given, _layers(settings["layers"]))
+        made = spec.sparse.select(
+            settings["pattern"], given, _layers(settings["layers"]), _texts(spec, settings["means"])
+        )
         return Transformed(made, ("its weights were made for dense attention: outputs are other ones",))
+
+
+def _texts(spec: ModelSpec, path: str) -> list[tuple[int, ...]]:
+    """Returns the texts of a file of documents; none without a file."""
+    if not path:
+        return []
+    if spec.attention is None:
+        raise InputError(f"means={path} for model {spec.name!r}", expected="a decoder language model")
+    return [text.ids for text in read_documents(path, spec.attention.vocabulary, spec.attention.longest)]
 
 
 def _layers(text: str) -> list[int] | None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import neurokit as nk
-from neurokit.heads.documents import Document
+from neurokit.data.documents import Document
 from neurokit.heads.influence import influence
 from neurokit.heads.retrieval import retrieval_scores
 

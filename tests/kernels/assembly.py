@@ -68,5 +68,7 @@ def _reads(name: str, operands: list[str]) -> set[int]:
                 in_registers = re.match(r"R\d+", operands[1]) is not None
                 reads |= {first + 2, first + 3} | (set() if in_registers else {first, first + 1})
             else:
-                reads |= {first, first + 1} if kind or ".64" in name else {first}
+                # An address in shared memory is one register, whatever the size of what lies there.
+                shared = operand.startswith("[UR")
+                reads |= {first, first + 1} if kind or (".64" in name and not shared) else {first}
     return reads

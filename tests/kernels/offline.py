@@ -88,4 +88,7 @@ def capture(capability: int) -> Iterator[list[Compiled]]:
             module = importlib.import_module(f"neurokit.kernels.{name}.op")
             stack.enter_context(mock.patch.object(module, "launch", launch))
             stack.enter_context(mock.patch.object(module, "use_triton", return_value=True))
+        boxes = importlib.import_module("neurokit.kernels.spike_conv_lif.boxes")
+        stack.enter_context(mock.patch.object(boxes, "launch", launch))
+        stack.enter_context(mock.patch.object(boxes, "capability", return_value=divmod(capability, 10)))
         yield done

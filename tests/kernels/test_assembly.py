@@ -107,6 +107,8 @@ OF_REGISTERS = "HGMMA.64x32x16.F32 R24, R32, gdesc[UR4].tnspB, R24"
         (["UMOV UR6, 0x1", "UMOV UR7, 0x1", OF_REGISTERS], []),  # A has no address
         (["UMOV UR6, 0x1", OF_REGISTERS], [OF_REGISTERS]),
         (["ULDC.64 UR4, c[0x0][0x208]", "@P0 LDG.E R1, desc[UR4][R2.64]"], []),
+        (["UMOV UR4, 0x400", "STS.64 [UR4+0x10], R2"], []),
+        (["STS.64 [UR4+0x10], R2"], ["STS.64 [UR4+0x10], R2"]),
         (["UMOV UR4, URZ", "LDG.E R1, desc[UR4][R2.64]"], ["LDG.E R1, desc[UR4][R2.64]"]),
     ],
 )
@@ -124,6 +126,23 @@ def test_a_streaming_depthwise_keeps_all_in_registers(dtype, offline):
     usage = assembly.resource_usage(done[0].binary.asm["cubin"])
     assert "STACK:0 " in usage
     assert "LOCAL:0 " in usage
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_an_int8_convolution_multiplies_from_shared_memory(stride, offline):
+    """An operand that goes through registers, or sums that change threads or are spilled, would cost more than sums."""
+    spikes = torch.zeros(4, 32, 28, 28, 128, dtype=torch.int8)
+    weight, row = torch.zeros(128, 3, 3, 128, dtype=torch.int8), torch.zeros(128)
+    with offline.capture(90) as done:
+        spike_conv_lif(spikes, weight, scale=row, bias=row, stride=stride, padding=1, form="int8")
+    (one,) = done
+    assert one.name == "spike_conv_lif_boxes_kernel"
+    assert one.count(r"wgmma\.mma_async\S*k32\.s32\.s8\.s8") >= 4
+    assert "ttg.local_load" not in one.binary.asm["ttgir"]
+    assert "ttg.convert_layout" not in one.binary.asm["ttgir"]
+    cubin = one.binary.asm["cubin"]
+    assert "STACK:0 " in assembly.resource_usage(cubin)
+    assert assembly.unset_registers(assembly.disassemble(cubin)) == []
 
 
 def test_the_fault_is_found_where_it_is_known(offline):

@@ -190,8 +190,8 @@ def decoder_spec(
         smaller = replace(config, cache=entries, longest=min(entries, config.longest))
         return decoder_spec(name, smaller, build, description, options)
 
-    def changed(**what: Any) -> ModelSpec:
-        return decoder_spec(name, replace(config, **what), build, description, options)
+    def changed(made: Callable[[DecoderConfig], nn.Module] = build, **what: Any) -> ModelSpec:
+        return decoder_spec(name, replace(config, **what), made, description, options)
 
     def scorer() -> ModelSpec:
         from neurokit.models.decoder.scorer import scorer_spec
@@ -219,7 +219,7 @@ def decoder_spec(
         example=example_of(config.vocabulary, tokens_of(config)),
         states=states,
         fixed_cache=fixed if any(state.grows for state in states) else None,
-        sparse=_sparse(config, changed),
+        sparse=_sparse(config, changed, build),
         attention=attention_of(config, changed),
         scorer=scorer if dense and not config.calibrations else None,
         with_tokens=with_tokens,
@@ -255,7 +255,9 @@ def tokens_of(config: DecoderConfig) -> int:
     return max([12, *(2 * method.least for method in config.calibrations)])
 
 
-def _sparse(config: DecoderConfig, changed: Callable[..., ModelSpec]) -> SparseForms:
+def _sparse(
+    config: DecoderConfig, changed: Callable[..., ModelSpec], build: Callable[[DecoderConfig], nn.Module]
+) -> SparseForms:
     """Returns what the attention of a decoder may select."""
 
     def obstacles(form: str) -> list[Unsupported]:
@@ -263,7 +265,11 @@ def _sparse(config: DecoderConfig, changed: Callable[..., ModelSpec]) -> SparseF
 
         return list(obstacles(config, form)) if set(config.mixers) - {"dense", "lightning"} else []
 
-    def select(pattern: str, settings: Mapping[str, Any], layers: Sequence[int] | None) -> ModelSpec:
+    def select(
+        pattern: str, settings: Mapping[str, Any], layers: Sequence[int] | None, texts: Sequence[Sequence[int]] = ()
+    ) -> ModelSpec:
+        if texts and pattern != "sale":
+            raise InputError(f"pattern {pattern!r} keeps no means of texts", expected="means= with pattern=sale")
         if pattern == "recycled" and config.calibrations:
             raise InputError("recycled attention that is calibrated", expected="one of the two transforms")
         if pattern == "recycled":
@@ -276,7 +282,14 @@ def _sparse(config: DecoderConfig, changed: Callable[..., ModelSpec]) -> SparseF
             raise InputError("no layer of dense attention is named", expected="one at least")
         mixers = tuple(pattern if at in chosen else config.mixer(at) for at in range(config.layers))
         kept = {name: held for name, held in config.patterns.items() if name in mixers}
-        return changed(mixers=mixers, patterns={**kept, pattern: dict(settings)})
+        made = build
+        if texts:
+            import torch
+
+            from neurokit.models.decoder.sparse import frozen
+
+            made = frozen(build, [torch.tensor([ids]) for ids in texts])
+        return changed(made, mixers=mixers, patterns={**kept, pattern: dict(settings)})
 
     selects = bool(set(config.mixers) - {"dense", "lightning"})
     return SparseForms(obstacles, (lambda: changed(gathered=True)) if selects else None, select)

@@ -91,18 +91,20 @@ def logits_of(net: Decoder, x: Tensor) -> Tensor:
     return F.linear(x, net.model.embed_tokens.weight) if net.config.tied else net.lm_head(x)
 
 
-def token_losses(logits: Tensor, ids: Tensor) -> Tensor:
+def token_losses(net: Decoder, x: Tensor, ids: Tensor) -> Tensor:
     """Returns the cross-entropy of each token given those before it, `[B, S]` in nats.
 
     The loss of token t is -log p(ids[t]) by the logits of token t - 1. The first token of a text and padding have none;
-    there it is 0.
+    there it is 0. The last token's logits decide nothing and are not computed.
 
     Args:
-        logits: Of the token after each token, `[B, S, vocabulary]`.
+        net: The decoder.
+        x: The stream behind its last layer, `[B, S, width]`.
         ids: The tokens `[B, S]`; below 0 is padding, left of a text.
     """
-    chosen = logits[:, :-1].gather(-1, ids[:, 1:].clamp_min(0)[..., None])[..., 0]
-    losses = logits[:, :-1].logsumexp(-1) - chosen
+    # A log-softmax, not a log-sum-exp: runtimes have a quick one, and a reduction over the vocabulary is slow in them.
+    likely = logits_of(net, x[:, :-1]).log_softmax(-1)
+    losses = -likely.gather(-1, ids[:, 1:].clamp_min(0)[..., None])[..., 0]
     behind = torch.logical_and(ids[:, :-1] >= 0, ids[:, 1:] >= 0)
     # The first column is kept as a product by 0, so that a graph has no constant of the batch's size.
     return torch.cat([losses[:, :1] * 0.0, torch.where(behind, losses, torch.zeros_like(losses))], 1)

@@ -14,7 +14,6 @@ from neurokit.models.decoder.net import Decoder
 from neurokit.models.decoder.one_pass import (
     decoder_of,
     embedded,
-    logits_of,
     plain,
     through,
     token_losses,
@@ -52,7 +51,7 @@ class Scorer(nn.Module):
 
         for at, layer in enumerate(self.net.model.layers):
             x = through(layer, at, x, tokens, masked)
-        return {LOSS: token_losses(logits_of(self.net, x), ids)}
+        return {LOSS: token_losses(self.net, x, ids)}
 
 
 def scorer_spec(name: str, config: DecoderConfig, build: Callable[[], nn.Module]) -> ModelSpec:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -119,35 +120,56 @@ def pattern_mixer(name: str) -> LayerMixer:
     )
 
 
-def freeze_means(module: nn.Module, ids: Tensor) -> int:
-    """Sets the means that "sale" layers keep to those of a text, layer by layer; calibration runs on the host.
+def freeze_means(module: nn.Module, *texts: Tensor) -> int:
+    """Sets the means that "sale" layers keep to those of texts, layer by layer; calibration runs on the host.
 
     Args:
         module: A decoder, in place.
-        ids: Tokens `[B, N]` without padding.
+        texts: Tokens `[B, N]` without padding; every token of all of them counts once.
 
     Returns:
         The number of layers that were set.
 
     Raises:
-        InputError: If no layer keeps means, or there is padding.
+        InputError: If no layer keeps means, there is no token, or there is padding.
     """
     kept = [part for part in module.modules() if isinstance(part, PatternAttention) and "centre" in part._parameters]
-    if not kept or bool((ids < 0).any()):
+    count = sum(ids.numel() for ids in texts)
+    if not kept or not count or any(bool((ids < 0).any()) for ids in texts):
         raise InputError(
-            f"{len(kept)} layers keep means, tokens {list(ids.shape)}", expected="a sale layer, no padding"
+            f"{len(kept)} layers keep means, {count} tokens", expected="a sale layer, and tokens without padding"
         )
-    empty = [
-        torch.zeros(
-            ids.shape[0], *(n if isinstance(n, int) else 0 for n in state.sizes), dtype=getattr(torch, state.dtype)
-        )
-        for state in module.states  # type: ignore[union-attr]
-    ]
     with torch.no_grad():
         for part in kept:  # a layer's input is that of the layers before with their means
-            q, k = _projected(part, lambda: module(ids, *empty))
-            part.get_parameter("centre").copy_(torch.cat([q.mean((0, 2)), k.mean((0, 2))]))
+            sums = torch.zeros_like(part.get_parameter("centre"), dtype=torch.float64)
+            for ids in texts:
+                q, k = _projected(part, functools.partial(module, ids, *_empty(module, len(ids))))
+                sums += torch.cat([q.double().sum((0, 2)), k.double().sum((0, 2))])
+            part.get_parameter("centre").copy_(sums / count)
     return len(kept)
+
+
+def frozen(
+    build: Callable[[DecoderConfig], nn.Module], texts: Sequence[Tensor]
+) -> Callable[[DecoderConfig], nn.Module]:
+    """Returns what builds a decoder whose means are those of texts, in every form of its caches."""
+
+    def made(config: DecoderConfig) -> nn.Module:
+        growing = build(replace(config, cache=None, gathered=False))
+        freeze_means(growing, *texts)
+        module = build(config)
+        module.load_state_dict(growing.state_dict())
+        return module
+
+    return made
+
+
+def _empty(module: nn.Module, batch: int) -> list[Tensor]:
+    """Returns the states before a text."""
+    return [
+        torch.zeros(batch, *(n if isinstance(n, int) else 0 for n in state.sizes), dtype=getattr(torch, state.dtype))
+        for state in module.states  # type: ignore[union-attr]
+    ]
 
 
 def _projected(layer: PatternAttention, run: Callable[[], Any]) -> tuple[Tensor, Tensor]:

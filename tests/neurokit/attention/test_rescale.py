@@ -19,7 +19,7 @@ def act(mass):
     return 0.4 * (1 - mass) / (1 - 0.4 * mass).clamp_min(1e-6)
 
 
-@pytest.mark.parametrize(("keys", "factor"), [((0,), 4.0), ((0,), 1.0), ((3, 17, 40, 41), act)], ids=str)
+@pytest.mark.parametrize(("keys", "factor"), [((0,), 4.0), ((0,), 1.0), ((3, 17, 40, 41), act)], ids=["4", "1", "act"])
 def test_the_corrected_output_is_that_of_the_changed_weights(keys, factor):
     q, k, v = torch.randn(3, 2, 3, 50, 16, generator=torch.Generator().manual_seed(0)).unbind()
     wanted = by_definition(q, k, v, list(keys), factor)

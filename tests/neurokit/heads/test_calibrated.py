@@ -9,9 +9,9 @@ import torch
 import neurokit as nk
 from neurokit.attention.scopes import read_heads
 from neurokit.cli import main
+from neurokit.data.documents import Document
 from neurokit.errors import InputError
 from neurokit.heads.calibrated import profile_heads
-from neurokit.heads.documents import Document
 from neurokit.transforms import transform
 
 

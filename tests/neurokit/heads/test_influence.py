@@ -8,8 +8,8 @@ import pytest
 import neurokit as nk
 from neurokit.attention.scopes import HeadList, Scope, write_heads
 from neurokit.cli import main
+from neurokit.data.documents import Document, batches, padded, read_documents
 from neurokit.errors import InputError, UnsupportedError
-from neurokit.heads.documents import Document, batches, padded, read_documents
 from neurokit.heads.influence import Influence, TorchScoring, influence, ranked, score_file
 
 from .host import as_library, read, spec_in_float64

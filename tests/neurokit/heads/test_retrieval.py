@@ -10,9 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import neurokit as nk
 from neurokit.attention.scopes import read_heads
 from neurokit.cli import main
+from neurokit.data.documents import Document, retrieval_documents
 from neurokit.errors import InputError, UnsupportedError
 from neurokit.heads.api import find_heads
-from neurokit.heads.documents import Document, retrieval_documents
 from neurokit.heads.retrieval import HeadScores, largest_keys, retrieval_scores
 
 from .host import read

@@ -114,6 +114,25 @@ def test_frozen_means_are_those_of_a_text_and_leave_a_whole_budget_dense():
         freeze_means(spec_of(("dense",), {}).build(), torch.from_numpy(IDS))
 
 
+def test_the_transform_takes_means_from_a_file_of_texts(tmp_path):
+    texts, dense = [[5, 9, 200, 31, 77], [40, 3, 3]], nk.load("tiny_lm")
+    file = tmp_path / "texts.jsonl"
+    file.write_text("\n".join(json.dumps({"ids": ids}) for ids in texts))
+    made = transform(dense, [f"sparse:pattern=sale,cap=24,layers=0+2,window=64,block_k=16,means={file}"])
+    assert made.sparse.gathered is not None
+    net, sums = dense.build(), 0
+    for ids in texts:  # of the first layer, whose input no mean decides: every token counts once
+        x = net.model.layers[0].input_layernorm(net.model.embed_tokens(torch.tensor([ids])))
+        tokens = locate(torch.tensor([ids]), torch.zeros(1, dtype=torch.int64), net.inverse_frequencies, 0, None, None)
+        q, k, _ = net.model.layers[0].self_attn.project(x, tokens)
+        sums = sums + torch.cat([q[0].sum(1), k[0].sum(1)]).detach()
+    for form in (made, made.sparse.gathered(), made.fixed_cache(40)):
+        layers = form.build().model.layers
+        assert torch.allclose(layers[0].self_attn.centre, sums / 8, atol=1e-6)
+        assert layers[2].self_attn.centre.abs().max() > 0.1
+        assert "centre" not in dict(layers[1].self_attn.named_parameters())
+
+
 def test_what_a_threshold_asks_for_beyond_its_cap_is_counted(monkeypatch):
     long = np.random.default_rng(1).integers(0, 12, (1, 96))
     spec = spec_of(("sale",), {"sale": {**SETTINGS["sale"], "thresholds": (1e-4,)}}, gathered=True)
@@ -340,6 +359,8 @@ def test_check_lists_every_layer():
         ("pattern=hip,clusters=4", "no setting 'clusters'"),
         ("pattern=hpi", "dynamic_mask, hip, lightning"),
         ("pattern=recycled,count=0,every=-2", "steps >= 0"),
+        ("pattern=ssa,means=README.md", "line 1"),
+        ("pattern=sale,cap=24,means=missing.jsonl", "missing.jsonl cannot be read"),
     ],
 )
 def test_sizes_that_do_not_fit_are_one_line_before_any_file(settings, said, tmp_path, capsys):

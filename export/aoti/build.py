@@ -1,0 +1,143 @@
+"""Builds the packages of one artifact: every graph, the probing twin, and what the manifest says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch.fx import GraphModule
+
+from neurokit.dims import Linear
+from neurokit.export.aoti.compile import compiled, example_of, exported, package
+from neurokit.export.aoti.place import here
+from neurokit.export.aoti.probe import NEURONS, PROBE_FILE, TWIN
+from neurokit.export.aoti.programs import Network, StepLoop, body_of, layer_nodes, neurons_of, twin_of
+from neurokit.export.describe import describe, save_initial_states
+
+if TYPE_CHECKING:
+    from neurokit.capture import Captured
+
+_TUNED = {"max_autotune": True, "epilogue_fusion": True, "coordinate_descent_tuning": True}
+_PROBING = {"aot_inductor.compile_wrapper_opt_level": "O0"}  # it only hands tensors on
+
+
+def build(captured: Captured, folder: Path, form: str, device: str, tune: bool) -> dict[str, Any]:
+    """Compiles a captured model into packages.
+
+    Args:
+        captured: The model, in the form that is wanted.
+        folder: Where to put model.pt2 (or one file a graph) and probe.pt2.
+        form: "sequence" or "step".
+        device: "cpu" or "cuda".
+        tune: Whether the compiler times several forms of a product.
+
+    Returns:
+        Entries of the manifest.
+
+    Raises:
+        UnsupportedError: If the compiler refuses the program.
+    """
+    entries = describe(captured)
+    settings = _TUNED if tune else {}
+    calls: list[dict[str, Any]] = []
+    for graph, part in zip(entries["graphs"], captured.graphs, strict=True):
+        graph["file"] = f"{part.graph}.pt2"
+        body = body_of(part)
+        program = _export(body, part)
+        package(folder / graph["file"], {"model": compiled(program, device, _said(part, graph), settings)})
+        save_initial_states(part, folder)
+        if not captured.parts:  # of several graphs the outputs of calls in a row are compared, and no layers
+            calls, info = _probe(body, part, folder, device)
+            entries["target_info"] |= info
+    entries["form"] = "step" if form == "step" else "sequence"
+    entries["target_info"] |= {"built_for": here(device), "calls": calls}
+    return entries
+
+
+def _export(body: GraphModule, part: Captured, inside: bool = True) -> Any:
+    """Traces a network with its states inside (sequence form) or as they are."""
+    network = Network(body, part)
+    inputs, _, states = network.counts
+    places = [node for node in body.graph.nodes if node.op == "placeholder"]
+    if network.inside:
+        places = places[:inputs] + places[inputs + states :]
+    examples, free = zip(*(example_of(node.meta["val"]) for node in places), strict=True)
+    return exported(network, examples, free)
+
+
+def _said(part: Captured, graph: dict[str, Any]) -> dict[str, str]:
+    """Returns what a package says of itself: enough to call it without its manifest."""
+    inputs = [port["name"] for port in graph["inputs"]] + [state["input"] for state in graph["states"]]
+    outputs = [port["name"] for port in graph["outputs"]] + [state["output"] for state in graph["states"]]
+    return {
+        "neurokit.model": part.spec.name,
+        "neurokit.inputs": ",".join(inputs),
+        "neurokit.outputs": ",".join(outputs),
+        "neurokit.time_steps": str(part.time_steps),
+    }
+
+
+def _probe(body: GraphModule, part: Captured, folder: Path, device: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Compiles the probing twin and the neurons alone; returns what is known of every call, and of their kinds."""
+    from neurokit.capture.stepping import layer_names
+
+    nodes = list(layer_nodes(body))
+    if not nodes:
+        return [], {"kinds": [], "examples": []}
+    alone, kinds = neurons_of(body)
+    names = layer_names(part.program, part.calls)
+    twin = compiled(_export(twin_of(body), part), device, {}, _PROBING)
+    examples = [example for kind in alone.kinds for example in kind.example]
+    free = [{0: _auto()} if example.dim() else {} for example in examples]
+    own = compiled(exported(alone, examples, free), device, {}, _PROBING)
+    package(folder / PROBE_FILE, {TWIN: twin, NEURONS: own})
+    axes = _names_of_axes(body, part)
+    calls = [
+        {
+            "layer": name,
+            "kind": kind,
+            "rare": _is_rare(body, node),
+            "states": len(node.args[1]) if isinstance(node.args[1], list | tuple) else 1,
+            "shape": [_text(size, axes) for size in _first(node).shape],
+            "dtype": str(_first(node).dtype).removeprefix("torch."),
+        }
+        for node, name, kind in zip(nodes, names, kinds, strict=True)
+    ]
+    shown = [[[list(e.shape), str(e.dtype).removeprefix("torch.")] for e in kind.example] for kind in alone.kinds]
+    return calls, {"kinds": alone.counts, "examples": shown}
+
+
+def _auto() -> Any:
+    import torch
+
+    return torch.export.Dim.AUTO
+
+
+def _is_rare(body: GraphModule, node: Any) -> bool:
+    return node.op == "call_module" and isinstance(body.get_submodule(str(node.target)), StepLoop)
+
+
+def _first(node: Any) -> Any:
+    """Returns the fake tensor of a layer's spikes."""
+    value = node.meta["val"]
+    return value[0] if isinstance(value, list | tuple) else value
+
+
+def _names_of_axes(body: GraphModule, part: Captured) -> dict[str, str]:
+    """Returns the name of every symbol of the trace that is the size of a port's axis."""
+    places = [node for node in body.graph.nodes if node.op == "placeholder"]
+    named = {}
+    for node, port in zip(places, (*part.inputs, *part.states), strict=False):
+        for size, known in zip(node.meta["val"].shape, port.shape, strict=True):
+            if isinstance(known, Linear) and not isinstance(size, int) and known.terms == ((known.names[0], 1),):
+                named.setdefault(str(size), known.names[0])
+    return named
+
+
+def _text(size: Any, axes: dict[str, str]) -> int | str:
+    if isinstance(size, int):
+        return size
+    text = str(size).replace(" ", "")
+    for symbol, name in axes.items():
+        text = text.replace(symbol, name)
+    return text

@@ -1,0 +1,93 @@
+"""Compiles modules with AOTInductor and puts them into packages that open without their Python source."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from neurokit.errors import UnsupportedError
+from neurokit.program.nodes import hint
+
+# A wrapper only hands tensors on; and an unoptimised twin shows the same numbers.
+_CONFIG: dict[str, Any] = {"aot_inductor.package": True}
+
+
+def example_of(value: Any) -> tuple[Tensor, dict[int, Any]]:
+    """Returns a tensor of the sizes that a value was traced with, and which of its axes are free."""
+    tensor = torch.zeros([hint(size) for size in value.shape], dtype=value.dtype)
+    free = {axis: torch.export.Dim.AUTO for axis, size in enumerate(value.shape) if not isinstance(size, int)}
+    return tensor, free
+
+
+def exported(module: nn.Module, examples: Sequence[Tensor], free: Sequence[Mapping[int, Any]]) -> ExportedProgram:
+    """Traces a module, and writes its neurons in plain operations.
+
+    Args:
+        module: It takes tensors and returns a tuple of tensors.
+        examples: Inputs.
+        free: Of each input the axes whose size is free.
+    """
+    from neurokit.neurons.ops import decompositions
+
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        shapes = (tuple(dict(axes) for axes in free),)
+        program = torch.export.export(module, tuple(examples), dynamic_shapes=shapes, strict=False)
+        return program.run_decompositions(decompositions())
+
+
+def compiled(program: ExportedProgram, device: str, said: Mapping[str, str], settings: Mapping[str, Any]) -> list[Any]:
+    """Compiles a traced program; returns the files of a package.
+
+    Args:
+        program: The program.
+        device: "cpu" or "cuda".
+        said: What the package says of itself.
+        settings: Of the compiler (`torch._inductor.config`), beside the usual ones.
+
+    Raises:
+        UnsupportedError: If the compiler refuses it.
+    """
+    from torch._inductor import aot_compile
+
+    if device != "cpu":
+        from torch.export.passes import move_to_device_pass
+
+        program = move_to_device_pass(program, device)
+    args, kwargs = program.example_inputs
+    options = {**_CONFIG, **settings, "aot_inductor.metadata": dict(said)}
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            files = aot_compile(program.module(check_guards=False), args, kwargs, options=options)
+    except Exception as error:  # whatever a compiler's passes, or the C++ compiler, raise
+        first = next((line for line in str(error).strip().splitlines() if line.strip()), type(error).__name__)
+        raise UnsupportedError(f"AOTInductor does not compile the program: {first[:300]}", []) from error
+    return files
+
+
+def package(path: Path, models: Mapping[str, list[Any]]) -> None:
+    """Writes compiled models into one package, each under its name.
+
+    The C++ that they were compiled of stays out: it names folders of this machine. PyTorch's loader finds what a
+    package says of itself by the name of that file, so an empty one stands for it.
+    """
+    from torch._inductor.package import package_aoti
+
+    with tempfile.TemporaryDirectory(prefix="neurokit-aoti-") as folder:
+        package_aoti(str(path), {name: [_bare(file, Path(folder)) for file in files] for name, files in models.items()})
+
+
+def _bare(file: Any, folder: Path) -> Any:
+    if not str(file).endswith(".cpp"):
+        return file
+    empty = folder / Path(file).name
+    empty.touch()
+    return str(empty)

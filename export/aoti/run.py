@@ -1,0 +1,132 @@
+"""Runs AOTInductor packages: sessions, and a runner for sequences and streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurokit.errors import ArtifactError
+from neurokit.export.aoti.place import refuse_elsewhere
+from neurokit.export.ort import OnnxRunner, one_line
+
+if TYPE_CHECKING:
+    import torch
+
+    from neurokit.artifact import Artifact
+    from neurokit.feeds import Feeds, Outputs
+
+
+def load(path: Path, model: str) -> Callable[..., Any]:
+    """Loads one compiled model of a package."""
+    from torch._inductor.package import load_package
+
+    return load_package(str(path), model)
+
+
+class PackageSession:
+    """One compiled model of a package, called with arrays by name.
+
+    Args:
+        path: The package.
+        model: The model's name within it.
+        inputs: Names of its inputs, in order.
+        outputs: Names of its outputs, in order.
+        device: "cpu" or "cuda".
+
+    Raises:
+        ArtifactError: If torch does not open it.
+    """
+
+    def __init__(self, path: Path, model: str, inputs: Sequence[str], outputs: Sequence[str], device: str) -> None:
+        self.inputs, self.outputs, self._device = tuple(inputs), tuple(outputs), device
+        try:
+            self._model = load(path, model)
+        except Exception as error:  # torch's loader raises what C++ threw
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ArtifactError(f"{path}: PyTorch does not open the package: {first[:200]}") from error
+
+    def on_device(self, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Runs it on tensors that are on its device."""
+        import torch
+
+        with torch.no_grad():
+            return list(self._model(*values))
+
+    def run(self, names: Sequence[str], feeds: Mapping[str, Any]) -> list[np.ndarray]:
+        """Runs it; returns the outputs that are named."""
+        given = [self.placed(feeds[name]).to(self._device) for name in self.inputs]
+        found = dict(zip(self.outputs, self.on_device(given), strict=True))
+        return [found[name].cpu().numpy() for name in names]
+
+    def placed(self, value: Any) -> torch.Tensor:
+        """Returns an array as a tensor on the device; a tensor as it is."""
+        import torch
+
+        if isinstance(value, torch.Tensor):
+            return value
+        array = np.ascontiguousarray(value).reshape(np.shape(value))  # which makes an axis of a number
+        return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def names_of(graph: Any) -> tuple[list[str], list[str]]:
+    """Returns the names of a graph's inputs and outputs, those of its states behind its own."""
+    inputs = [port.name for port in graph.inputs] + [state.input for state in graph.states]
+    return inputs, [port.name for port in graph.outputs] + [state.output for state in graph.states]
+
+
+class AotiRunner(OnnxRunner):
+    """A package that is open; a context manager, called as `OnnxRunner` is. State stays on the device between steps.
+
+    Args:
+        artifact: The artifact.
+        threads: Threads within an operator, for the whole process; 0 leaves it to PyTorch.
+        seed: Of the stream that random inputs are drawn from.
+
+    Raises:
+        MissingRuntimeError: If it was compiled for another machine.
+    """
+
+    def __init__(self, artifact: Artifact, *, threads: int = 0, seed: int = 0) -> None:
+        built = artifact.manifest.target_info["built_for"]
+        refuse_elsewhere(str(artifact.path), built)
+        if threads:
+            import torch
+
+            torch.set_num_threads(threads)
+        self._device = built["device"]
+        sessions = {
+            graph.name: PackageSession(artifact.file(graph.file), "model", *names_of(graph), self._device)
+            for graph in artifact.manifest.graphs
+        }
+        self._begin(artifact, sessions, seed)
+
+    @property
+    def providers(self) -> list[str]:
+        """What runs it."""
+        return [f"AOTInductor {self._device}"]
+
+    def _placed(self, values: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        import torch
+
+        return {name: torch.from_numpy(np.array(value)).to(self._device) for name, value in values.items()}
+
+    def _array(self, kept: Any) -> np.ndarray:
+        return np.array(kept.cpu().numpy())
+
+    def _run_once(self, info: Any, feeds: Feeds) -> Outputs:
+        return self._called(info, feeds)[0]
+
+    def _call_kept(self, info: Any, feeds: Feeds) -> tuple[Outputs, list[Any]]:
+        return self._called(info, {**feeds, **self._states[info.name]})
+
+    def _called(self, info: Any, feeds: Mapping[str, Any]) -> tuple[Outputs, list[Any]]:
+        session = self._sessions[info.name]
+        given = [session.placed(feeds[name]).to(self._device) for name in session.inputs]
+        with one_line(info.name, "PyTorch"):
+            found = session.on_device(given)
+        count = len(info.outputs)
+        outputs = {port.name: y.cpu().numpy() for port, y in zip(info.outputs, found, strict=False)}
+        return outputs, found[count:]

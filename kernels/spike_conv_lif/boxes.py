@@ -1,0 +1,200 @@
+"""Launches the int8 convolution through tensor descriptors: what it takes, how its boxes are chosen, its arguments."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurokit.kernels import config
+from neurokit.kernels._compat import INTERPRET, launch, lend_scratch
+from neurokit.kernels.common.layout import repeats_one_step
+from neurokit.kernels.common.neuron import leak_arguments, reset_kind
+from neurokit.kernels.dispatch import capability
+
+NAME = "spike_conv_lif_boxes"
+MAX_STEPS = 8
+# Lanes of one matrix instruction of Hopper: steps x pixels that share a block of the weight.
+LANES = 256
+# Descriptors want strides of 16 bytes, which is 16 channels of int8.
+ALIGNED = 16
+# Below this many neurons of one step, smaller tiles keep all multiprocessors busy.
+FEW = 2**21
+
+
+def obstacle(spikes: Tensor, weight: Tensor, stride: int, form: str) -> str:
+    """Returns why the kernel through tensor descriptors cannot take a call, or ""."""
+    if weight.dtype != torch.int8 or spikes.dtype != torch.int8 or form != "int8":
+        return f"spikes are {spikes.dtype}, the weight {weight.dtype}, the form {form!r}; all must be int8"
+    if spikes.shape[0] > MAX_STEPS:
+        return f"there are {spikes.shape[0]} steps, more than {MAX_STEPS}"
+    if weight.shape[0] % ALIGNED or weight.shape[-1] % ALIGNED:
+        return f"{weight.shape[-1]} to {weight.shape[0]} channels are no multiples of {ALIGNED}"
+    if stride > 2 or min(spikes.shape[2:4]) < stride:
+        return f"stride {stride} over {spikes.shape[2]} x {spikes.shape[3]} pixels"
+    if not INTERPRET and capability(spikes.device) < (9, 0):
+        return "the GPU has no tensor descriptors (compute capability below 9.0)"
+    return ""
+
+
+def hint(size: Any) -> int:
+    """Returns a size, or what a traced one stands for; asking for it sets no condition on the trace."""
+    return size if isinstance(size, int) else int(size.node.hint)
+
+
+def key_of(spikes: Tensor, weight: Tensor, stride: int, out: Tensor) -> tuple[object, ...]:
+    """Returns what the best launch parameters depend on; few neurons (batch 1) are a case of their own."""
+    cols, kernel, _, channels = weight.shape
+    pixels = hint(out.shape[1]) * hint(out.shape[2]) * hint(out.shape[3])
+    return key(spikes.shape[0], hint(out.shape[2]), channels, cols, kernel, stride, pixels)
+
+
+def key(steps: int, height: int, channels: int, cols: int, kernel: int, stride: int, pixels: int) -> tuple[object, ...]:
+    """Returns `key_of` an output of so many rows, and pixels of one step."""
+    return (steps, height, channels, cols, kernel, stride, "few" if pixels * cols < FEW else "many")
+
+
+def default(steps: int, batch: int, height: int, width: int, channels: int, cols: int) -> config.Config:
+    """Returns parameters for an output that was not measured: boxes that divide it best.
+
+    Args:
+        steps: T.
+        batch: Images.
+        height: Rows of the output.
+        width: Its columns.
+        channels: Input channels.
+        cols: Output channels.
+    """
+    few = batch * height * width * cols < FEW
+    block = 64 if few or 0 < cols % 128 <= 64 else 128
+    lanes = LANES // 2 if few else LANES
+    pixels = max(16 // padded_steps(steps), lanes // padded_steps(steps))
+    images, tall, wide = divide(pixels, batch, height, width)
+    block_k, tail_k = blocks_of(channels)
+    return {
+        "images": images,
+        "tall": tall,
+        "wide": wide,
+        "cols": block,
+        "block_k": block_k,
+        "tail_k": tail_k,
+        "waves": 0,
+        "num_warps": 4 if block * lanes <= 64 * 256 else 8,
+        "num_stages": 4 if block_k < 128 else 3,
+    }
+
+
+def padded_steps(steps: int) -> int:
+    """Returns the steps of a box: a power of two; steps that do not exist read as zero."""
+    return 1 << (steps - 1).bit_length()
+
+
+def divide(pixels: int, batch: int, height: int, width: int) -> tuple[int, int, int]:
+    """Returns (images, rows, columns) of a box of so many pixels, of those that leave the fewest lanes idle.
+
+    Among equals that one wins whose taps meet the fewest pixels: the squarest of one image.
+    """
+    sides = [1 << i for i in range(pixels.bit_length())]
+    choices = [(pixels // (t * w), t, w) for t, w in itertools.product(sides, sides) if t * w <= pixels]
+
+    def cost(box: tuple[int, int, int]) -> tuple[int, int, int]:
+        covered = 1
+        for side, size in zip(box, (batch, height, width), strict=True):
+            covered *= -(-size // side) * side
+        # Beside a box's own pixels its outermost taps meet those around it.
+        return covered, box[0] * (box[1] + 2) * (box[2] + 2), box[1]
+
+    return min(choices, key=cost)
+
+
+def blocks_of(channels: int) -> tuple[int, int]:
+    """Returns the block of channels, and a smaller one for what is left behind the last whole one (or 0)."""
+    for block in (128, 64):
+        if channels % block == 0:
+            return block, 0
+    if channels <= 32:
+        return 32, 0
+    rest = channels % 64
+    return 64, 32 if channels > 64 and rest <= 32 else 0
+
+
+def run(
+    spikes: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    stride: int,
+    padding: int,
+    tau: float | None,
+    threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    outputs: tuple[Tensor, Tensor],
+) -> None:
+    """Fills the spikes and, where it has elements, the current of a convolution with its neuron."""
+    from neurokit.kernels.spike_conv_lif.triton_boxes import spike_conv_lif_boxes_kernel
+
+    out, current = outputs
+    steps, batch, height, width, channels = spikes.shape
+    cols, kernel = weight.shape[:2]
+    size = (hint(batch), hint(out.shape[2]), hint(out.shape[3]))
+    chosen = config.lookup(
+        NAME, key_of(spikes, weight, stride, out), spikes.device, default(steps, *size, channels, cols)
+    )
+    tiles = -(-cols // chosen["cols"])
+    for whole, side in zip(out.shape[1:4], ("images", "tall", "wide"), strict=True):
+        tiles = tiles * ((whole + chosen[side] - 1) // chosen[side])
+    one = INTERPRET or not chosen["waves"] or not isinstance(tiles, int)
+    programs = tiles if one else min(tiles, chosen["waves"] * config.processors(spikes.device))
+    leak, factor = leak_arguments(tau, False)
+    lend_scratch(spikes)
+    launch(spike_conv_lif_boxes_kernel)[(programs,)](
+        x=aligned(spikes),
+        weight=aligned(weight),
+        scale=weight if scale is None else scale,
+        bias=weight if bias is None else bias,
+        residual=weight if residual is None else residual,
+        spikes=out,
+        current=current if current.numel() else out,
+        batch=batch,
+        height=height,
+        width=width,
+        out_height=out.shape[2],
+        out_width=out.shape[3],
+        cols=cols,
+        tiles=tiles,
+        residual_step=0 if residual is None or repeats_one_step(residual) else residual[0].numel(),
+        factor=factor,
+        threshold=threshold,
+        v_reset=0.0 if v_reset is None else v_reset,
+        T=steps,
+        CHANNELS=channels,
+        KERNEL=kernel,
+        STRIDE=stride,
+        PAD=padding,
+        LEAK=leak,
+        DECAY_INPUT=decay_input,
+        HARD=reset_kind(v_reset),
+        SCALE=scale is not None,
+        BIAS=bias is not None,
+        RESIDUAL=residual is not None,
+        WANT_CURRENT=current.numel() > 0,
+        STEPS=padded_steps(steps),
+        IMAGES=chosen["images"],
+        TALL=chosen["tall"],
+        WIDE=chosen["wide"],
+        COLS=chosen["cols"],
+        BLOCK_K=chosen["block_k"],
+        TAIL_K=chosen["tail_k"],
+        num_warps=chosen["num_warps"],
+        num_stages=chosen["num_stages"],
+    )
+
+
+def aligned(tensor: Tensor) -> Tensor:
+    """Returns the tensor, contiguous, from an address that a descriptor may start at."""
+    tensor = tensor.contiguous()
+    return tensor.clone() if tensor.storage_offset() % ALIGNED else tensor

@@ -1,0 +1,260 @@
+"""Triton kernel of `spike_conv_lif` for int8: boxes of spikes by tensor descriptors, all steps in one product."""
+
+import triton
+import triton.language as tl
+
+from neurokit.kernels.common.triton import INTERPRET, charge, fire_bits, fresh_membrane, mul_rn
+from neurokit.kernels.spike_conv_lif.triton_sums import boxes_of, convolve, lattices
+
+
+@triton.jit
+def _apart(acc, STEPS: tl.constexpr, COLS: tl.constexpr, LANES: tl.constexpr):
+    """The sums of each step, `[COLS, pixels]`: they lie in the same thread, so that nothing moves."""
+    parts = (acc,)
+    if STEPS > 1:
+        parts = tl.split(tl.permute(tl.reshape(acc, (COLS, 2, LANES // 2)), (0, 2, 1)))
+    if STEPS > 2:
+        a, b = tl.split(tl.permute(tl.reshape(parts[0], (COLS, 2, LANES // 4)), (0, 2, 1)))
+        c, d = tl.split(tl.permute(tl.reshape(parts[1], (COLS, 2, LANES // 4)), (0, 2, 1)))
+        parts = (a, b, c, d)
+    if STEPS > 4:
+        halves = ()
+        for i in tl.static_range(4):
+            halves = halves + tl.split(tl.permute(tl.reshape(parts[i], (COLS, 2, LANES // 8)), (0, 2, 1)))
+        parts = halves
+    return parts
+
+
+@triton.jit
+def _places(
+    n,
+    y,
+    x,
+    col,
+    batch,
+    height,
+    width,
+    cols,
+    IMAGES: tl.constexpr,
+    TALL: tl.constexpr,
+    WIDE: tl.constexpr,
+    COLS: tl.constexpr,
+):
+    """Offsets `[COLS, pixels]` into one step of the output, and which of them exist."""
+    p = tl.arange(0, IMAGES * TALL * WIDE)
+    image = n + p // (TALL * WIDE)
+    row = y + p // WIDE % TALL
+    column = x + p % WIDE
+    c = col + tl.arange(0, COLS)
+    inside = (image < batch) & (row < height) & (column < width)
+    pixel = (image * height + row) * width + column
+    return pixel[None, :] * cols + c[:, None], inside[None, :] & (c < cols)[:, None]
+
+
+@triton.jit
+def _tile(
+    tile,
+    views,
+    tails,
+    weight,
+    weight_tail,
+    out,
+    scale,
+    bias,
+    residual,
+    current,
+    batch,
+    height,
+    width,
+    cols,
+    residual_step,
+    factor,
+    threshold,
+    v_reset,
+    T: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    KERNEL: tl.constexpr,
+    STRIDE: tl.constexpr,
+    PAD: tl.constexpr,
+    LEAK: tl.constexpr,
+    DECAY_INPUT: tl.constexpr,
+    HARD: tl.constexpr,
+    SCALE: tl.constexpr,
+    BIAS: tl.constexpr,
+    RESIDUAL: tl.constexpr,
+    WANT_CURRENT: tl.constexpr,
+    STEPS: tl.constexpr,
+    IMAGES: tl.constexpr,
+    TALL: tl.constexpr,
+    WIDE: tl.constexpr,
+    COLS: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    TAIL_K: tl.constexpr,
+):
+    """IMAGES x TALL x WIDE pixels x COLS channels, all steps; `height` and `width` are the output's."""
+    PIXELS: tl.constexpr = IMAGES * TALL * WIDE
+    # Tiles of the same pixels follow each other: they share the spikes in the cache.
+    col_blocks = (cols + COLS - 1) // COLS
+    across = (width + WIDE - 1) // WIDE
+    down = (height + TALL - 1) // TALL
+    block = tile // col_blocks
+    col = tile % col_blocks * COLS
+    x = block % across * WIDE
+    y = block // across % down * TALL
+    n = block // (across * down) * IMAGES
+    acc = convolve(
+        views,
+        tails,
+        weight,
+        weight_tail,
+        n,
+        y,
+        x,
+        col,
+        CHANNELS,
+        KERNEL,
+        STRIDE,
+        PAD,
+        COLS,
+        STEPS * PIXELS,
+        BLOCK_K,
+        TAIL_K,
+    )
+    sums = _apart(acc, STEPS, COLS, STEPS * PIXELS)
+    c = col + tl.arange(0, COLS)
+    if SCALE:
+        scale_of = tl.load(scale + c, mask=c < cols, other=0.0)[:, None]
+    if BIAS:
+        bias_of = tl.load(bias + c, mask=c < cols, other=0.0)[:, None]
+    if RESIDUAL or WANT_CURRENT:
+        offset, mask = _places(n, y, x, col, batch, height, width, cols, IMAGES, TALL, WIDE, COLS)
+        step = tl.cast(batch, tl.int64) * height * width * cols
+    v = fresh_membrane(v_reset, HARD, COLS, PIXELS)
+    for t in tl.static_range(T):
+        z = sums[t].to(tl.float32)
+        if SCALE:
+            z = mul_rn(z, scale_of)
+        if BIAS:
+            z = z + bias_of
+        if RESIDUAL:
+            added = tl.load(residual + t * tl.cast(residual_step, tl.int64) + offset, mask=mask, other=0.0)
+            z = z + added.to(tl.float32)
+        if WANT_CURRENT:
+            tl.store(current + t * step + offset, z.to(current.dtype.element_ty), mask=mask)
+        h = charge(z, v, factor, v_reset, LEAK, DECAY_INPUT, HARD)
+        v, bits = fire_bits(h, tl.full((COLS, 1), 1, tl.int32), threshold, v_reset, HARD)
+        fired = tl.reshape(tl.trans(bits.to(tl.int8)), (1, IMAGES, TALL, WIDE, COLS))
+        out.store([t, n, y, x, col], fired)
+
+
+@triton.jit
+def spike_conv_lif_boxes_kernel(
+    x,
+    weight,
+    scale,
+    bias,
+    residual,
+    spikes,
+    current,
+    batch,
+    height,
+    width,
+    out_height,
+    out_width,
+    cols,
+    tiles,
+    residual_step,
+    factor,
+    threshold,
+    v_reset,
+    T: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    KERNEL: tl.constexpr,
+    STRIDE: tl.constexpr,
+    PAD: tl.constexpr,
+    LEAK: tl.constexpr,
+    DECAY_INPUT: tl.constexpr,
+    HARD: tl.constexpr,
+    SCALE: tl.constexpr,
+    BIAS: tl.constexpr,
+    RESIDUAL: tl.constexpr,
+    WANT_CURRENT: tl.constexpr,
+    STEPS: tl.constexpr,
+    IMAGES: tl.constexpr,
+    TALL: tl.constexpr,
+    WIDE: tl.constexpr,
+    COLS: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    TAIL_K: tl.constexpr,
+):
+    """Tiles of the output, one after another where there are fewer programs."""
+    threshold = tl.cast(threshold, tl.float32)
+    v_reset = tl.cast(v_reset, tl.float32)
+    factor = tl.cast(factor, tl.float32)
+    views = lattices(x, batch, height, width, T, CHANNELS, STRIDE, STEPS, IMAGES, TALL, WIDE, BLOCK_K)
+    inner: tl.constexpr = KERNEL * KERNEL * CHANNELS
+    w = tl.make_tensor_descriptor(weight, [cols, inner], [inner, 1], [COLS, BLOCK_K])
+    tails = views
+    w_tail = w
+    if TAIL_K:
+        tails = lattices(x, batch, height, width, T, CHANNELS, STRIDE, STEPS, IMAGES, TALL, WIDE, TAIL_K)
+        w_tail = tl.make_tensor_descriptor(weight, [cols, inner], [inner, 1], [COLS, TAIL_K])
+    image = tl.cast(out_height, tl.int64) * out_width * cols
+    out = boxes_of(
+        spikes,
+        batch,
+        out_height,
+        out_width,
+        image * batch,
+        image,
+        out_width * cols,
+        cols,
+        cols,
+        T,
+        1,
+        IMAGES,
+        TALL,
+        WIDE,
+        COLS,
+    )
+    # The interpreter cannot loop to a runtime number (NumPy 2.4): there every tile has a program.
+    for i in range(0, 1 if INTERPRET else (tiles - tl.program_id(0) + tl.num_programs(0) - 1) // tl.num_programs(0)):
+        _tile(
+            tl.program_id(0) + i * tl.num_programs(0),
+            views,
+            tails,
+            w,
+            w_tail,
+            out,
+            scale,
+            bias,
+            residual,
+            current,
+            batch,
+            out_height,
+            out_width,
+            cols,
+            residual_step,
+            factor,
+            threshold,
+            v_reset,
+            T,
+            CHANNELS,
+            KERNEL,
+            STRIDE,
+            PAD,
+            LEAK,
+            DECAY_INPUT,
+            HARD,
+            SCALE,
+            BIAS,
+            RESIDUAL,
+            WANT_CURRENT,
+            STEPS,
+            IMAGES,
+            TALL,
+            WIDE,
+            COLS,
+            BLOCK_K,
+            TAIL_K,
+        )

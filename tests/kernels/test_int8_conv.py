@@ -1,0 +1,117 @@
+"""The int8 convolution by boxes against whole numbers, and the boxes it chooses."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from neurokit.errors import InputError
+from neurokit.kernels import spike_conv_lif
+from neurokit.kernels.spike_conv_lif import boxes
+
+# Membranes are whole numbers of this power of two: each step of a LIF of tau = 2 may need one bit more.
+FINE = 30
+
+
+def whole_numbers(spikes, weight, exponent, bias, stride, padding, leak, v_reset, threshold):
+    """Returns the spikes of an integer network, computed by Python's integers; bias, reset and threshold in 2**-8."""
+    steps, batch, height, width, _ = spikes.shape
+    cols, kernel = weight.shape[:2]
+    padded = np.pad(spikes, ((0, 0), (0, 0), (padding, padding), (padding, padding), (0, 0))).astype(np.int64)
+    tall, wide = ((size + 2 * padding - kernel) // stride + 1 for size in (height, width))
+    sums = np.zeros((steps, batch, tall, wide, cols), np.int64)
+    for dy, dx in itertools.product(range(kernel), range(kernel)):
+        part = padded[:, :, dy : dy + stride * tall : stride, dx : dx + stride * wide : stride]
+        sums += (part[:, :, :tall, :wide] @ weight[:, dy, dx].T.astype(np.int64)).astype(np.int64)
+    unit = lambda number: int(number) << (FINE - 8)  # noqa: E731
+    current = (sums << (FINE + exponent)) + np.vectorize(unit, otypes=[np.int64])(bias)
+    rest = 0 if v_reset is None else unit(v_reset)
+    v = np.full(sums.shape[1:], rest, np.int64)
+    fired = np.zeros(sums.shape, np.int8)
+    for t in range(steps):
+        charged = (current[t] - (v - rest)) if leak else current[t]
+        assert not leak or (charged % 2**leak == 0).all(), "the grid is too coarse for this leak"
+        h = v + (charged >> leak)
+        fired[t] = h >= unit(threshold)
+        v = np.where(fired[t] > 0, h - unit(threshold) if v_reset is None else rest, h)
+    return fired
+
+
+@pytest.mark.needs_kernel
+@pytest.mark.parametrize(
+    ("steps", "kernel", "stride", "channels", "cols", "leak", "v_reset"),
+    [
+        (2, 3, 1, 112, 16, 1, 0.0),  # a block of 64 channels and a tail of 48
+        (6, 3, 2, 16, 80, 0, None),
+        pytest.param(8, 5, 2, 32, 64, 1, None, marks=pytest.mark.heavy_interpreted),
+        pytest.param(4, 7, 1, 96, 32, 1, -32, marks=pytest.mark.heavy_interpreted),
+    ],
+)
+def test_boxes_give_the_spikes_of_whole_numbers(steps, kernel, stride, channels, cols, leak, v_reset, device):
+    random = np.random.default_rng(steps)
+    spikes = random.integers(0, 3, (steps, 3, 5, 7, channels)).astype(np.int8)
+    weight = random.integers(-127, 128, (cols, kernel, kernel, channels)).astype(np.int8)
+    exponent = np.where(np.arange(cols) % 2, -10, -11)
+    bias = random.integers(-64, 64, cols)
+    reset = None if v_reset is None else v_reset
+    expected = whole_numbers(spikes, weight, exponent, bias, stride, kernel // 2, leak, reset, 256)
+    assert 0.05 < expected.mean() < 0.95
+    fired, _ = spike_conv_lif(
+        torch.from_numpy(spikes).to(device),
+        torch.from_numpy(weight).to(device),
+        scale=torch.from_numpy(2.0**exponent).float().to(device),
+        bias=torch.from_numpy(bias / 256).float().to(device),
+        stride=stride,
+        padding=kernel // 2,
+        tau=2.0**leak if leak else None,
+        v_reset=None if v_reset is None else v_reset / 256,
+        form="int8",
+        path="boxes",
+    )
+    assert torch.equal(fired.cpu(), torch.from_numpy(expected))
+
+
+@pytest.mark.needs_kernel
+@pytest.mark.parametrize(
+    ("shape", "cols", "stride", "form", "why"),
+    [
+        ((9, 1, 4, 4, 16), 16, 1, "int8", "9 steps"),
+        ((2, 1, 4, 4, 24), 16, 1, "int8", "multiples of 16"),
+        ((2, 1, 4, 4, 16), 16, 3, "int8", "stride 3"),
+        ((2, 1, 4, 4, 16), 16, 1, "packed", "form 'packed'"),
+    ],
+)
+def test_what_boxes_cannot_take_is_refused_or_goes_by_pointers(shape, cols, stride, form, why, device):
+    spikes = torch.ones(shape, dtype=torch.int8, device=device)
+    weight = torch.ones((cols, 3, 3, shape[-1]), dtype=torch.int8, device=device)
+    with pytest.raises(InputError, match=why):
+        spike_conv_lif(spikes, weight, stride=stride, padding=1, form=form, path="boxes")
+    fired, _ = spike_conv_lif(spikes[:, :, :3, :3], weight, stride=stride, padding=1, form=form)
+    assert fired.numel()
+
+
+@pytest.mark.parametrize("pixels", [2, 32, 64, 256])
+@pytest.mark.parametrize("size", [7, 14, 28, 56, 112])
+def test_boxes_leave_the_fewest_lanes_idle(pixels, size):
+    def covered(box):
+        return np.prod([-(-whole // side) * side for whole, side in zip((32, size, size), box, strict=True)])
+
+    sides = [2**i for i in range(9)]
+    every = [box for box in itertools.product(sides, sides, sides) if np.prod(box) == pixels]
+    chosen = boxes.divide(pixels, 32, size, size)
+    assert chosen in every
+    least = min(covered(box) for box in every)
+    assert covered(chosen) == least
+    met = lambda box: box[0] * (box[1] + 2) * (box[2] + 2)  # noqa: E731 - pixels that a 3x3 kernel meets
+    assert met(chosen) == min(met(box) for box in every if covered(box) == least)
+
+
+@pytest.mark.parametrize("channels", [16, 32, 48, 64, 80, 96, 112, 160, 192, 360, 512, 720])
+def test_blocks_cover_all_channels_and_waste_less_than_one(channels):
+    block, tail = boxes.blocks_of(channels)
+    whole = -(-channels // block) * block if tail == 0 else channels // block * block + tail
+    assert {block, tail} <= {0, 32, 64, 128}
+    assert channels <= whole < channels + 32
