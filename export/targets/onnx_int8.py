@@ -77,6 +77,8 @@ class Int8Target(OnnxTarget):
         """
         import onnx
 
+        from neurokit.export.ort import new_session
+
         settings = settings_of(options)
         feeds, origin = calibration_of(captured, options.calibration)
         size, count = captured.batch if isinstance(captured.batch, int) else 1, count_of(feeds)
@@ -89,11 +91,12 @@ class Int8Target(OnnxTarget):
         quantise(source, path, feeds, size, settings)
         model = onnx.load(str(path))
         onnx.checker.check_model(str(path), full_check=True)
+        before, after = new_session(source), new_session(path, level=level_of(settings.device))
         entries["numerics"] = "int8"
         entries["form"] = "sequence"
         entries["target_info"] |= {
             "quantisation": describe_quantisation(settings, count, origin),
-            "against_float": against_float(source, path, feeds, size, level_of(settings.device), folder / SAMPLES_FILE),
+            "against_float": against_float(before, after, feeds, size, folder / SAMPLES_FILE),
             "nodes": len(model.graph.node),
             "nodes_inlined": len(model.graph.node),
         }
