@@ -136,12 +136,13 @@ def _drawn(port: TensorInfo, artifact: Artifact, stream: np.random.Generator) ->
 def _read(sample: Any, artifact: Artifact) -> Any:
     """Returns the arrays of a file of arrays, events, sound or a volume; an image, which the task reads, as it is."""
     path = Path(sample) if isinstance(sample, str | Path) else None
+    declared = artifact.manifest.preprocess and (hasattr(sample, "convert") or (path is not None and is_readable(path)))
     if path is not None and not path.is_file():  # a pipe would be waited for
         raise InputError(f"there is no file {path}", expected="an image, a .npy or .npz file")
-    if path is None or kind_of(path) in IMAGES or not is_readable(path):
+    if not declared and (path is None or kind_of(path) in IMAGES or not is_readable(path)):
         return sample
     spec, steps = spec_of(artifact.manifest)
-    parts = read_arrays(path, spec, steps)
+    parts = read_arrays(sample if path is None else path, spec, steps)
     if len(parts) > 1:
         raise InputError(
             f"{path} holds {len(parts)} samples",

@@ -20,6 +20,7 @@ from neurokit.errors import (
     WeightsError,
 )
 from neurokit.interchange.models import is_model_file, spec_from_file
+from neurokit.preprocess import with_preprocessing
 from neurokit.pretrained import is_pretrained, published, with_published
 from neurokit.spec import MODELS, ModelSpec, TensorSpec, TimeInput
 from neurokit.user_file import call_factory, guarded, import_file, near_files, one_line
@@ -37,6 +38,7 @@ def load(
     input_shape: InputShape = None,
     time_steps: int | None = None,
     weights: str | Path | None = None,
+    preprocess: Any = None,
 ) -> ModelSpec:
     """Returns what is to be known of a model, with your choices applied.
 
@@ -50,6 +52,8 @@ def load(
         time_steps: Number of time steps T, instead of the model's own; 4 for a bare module that does not say.
         weights: A weights file; `build` loads it, see `neurokit.weights.load_weights`. "pretrained" are those that are
             published for the model, by their library's own loader: a last layer of other classes stays untrained.
+        preprocess: What is done to an image or a recording before the model takes it: a .toml file, `FILE.py:NAME`,
+            transforms of torchvision or torchaudio, or a `Preprocessing` (`neurokit.preprocess.preprocessing`).
 
     Returns:
         The spec. For a bare module, `build` returns deep copies of it, so that it stays as it is, and what its
@@ -79,7 +83,8 @@ def load(
         spec = _from_file(name_or_ref, input_shape, time_steps)
     else:
         spec = _from_zoo(name_or_ref)
-    return _with_choices(spec, shape, time_steps, weights)
+    spec = _with_choices(spec, shape, time_steps, weights)
+    return spec if preprocess is None else with_preprocessing(spec, preprocess)
 
 
 def _checked_shape(given: InputShape) -> Ports | None:

@@ -168,6 +168,13 @@ class TransformInfo(_Part):
     notes: tuple[str, ...] = ()
 
 
+class PreprocessInfo(_Part):
+    """One step of a declared preprocessing: `neurokit.spec.PreprocessStep`."""
+
+    name: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
 class FileInfo(_Part):
     """Sum and size of one file."""
 
@@ -193,6 +200,7 @@ class Manifest(_Part):
         reparameterisation: What was done with re-parameterised branches.
         task: The kind of work it does, or None.
         transforms: What the model has been through before capture, in order.
+        preprocess: What is done to an image or a recording before the model takes it, in order.
         opset: ONNX opset, where there is one.
         versions: Version of neurokit and of every library that took part.
         options: Options of the lowering.
@@ -217,6 +225,7 @@ class Manifest(_Part):
     reparameterisation: Reparameterisation = Reparameterisation()
     task: TaskInfo | None = None
     transforms: tuple[TransformInfo, ...] = ()
+    preprocess: tuple[PreprocessInfo, ...] = ()
     opset: int | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)

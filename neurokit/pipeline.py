@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from neurokit.accepted import as_captured, as_model
 from neurokit.artifact import Artifact, Manifest, ModelInfo, Reparameterisation, write_artifact
 from neurokit.errors import InputError, MissingRuntimeError, OutputError, UnsupportedError
-from neurokit.manifest import TaskInfo, TransformInfo
+from neurokit.manifest import PreprocessInfo, TaskInfo, TransformInfo
 from neurokit.parity.check import verify as _verify
 from neurokit.parity.check import with_simulators
 from neurokit.parity.compare import compare
@@ -401,6 +401,7 @@ def _manifest(
             reason=reasons.get(captured.reparameterisation, ""),
         ),
         transforms=tuple(TransformInfo(**asdict(applied)) for applied in spec.transforms),
+        preprocess=tuple(PreprocessInfo(**asdict(step)) for step in spec.preprocess),
         versions=versions(),
         options={"batch": options.batch, "flat": options.flat, **dict(options.extra)},
         fidelity=None if captured.fidelity is None else captured.fidelity.to_json(),

@@ -310,6 +310,7 @@ def _samples(captured: Captured, inputs: Any, many: int | None) -> _Given:
     from neurokit.capture.drawing import completed
     from neurokit.capture.reference import example_inputs
     from neurokit.data.sets import SampleFiles
+    from neurokit.soundness import undeclared_pixels
 
     spec, steps = captured.spec, captured.time_steps
     if steps == "dynamic":
@@ -321,7 +322,8 @@ def _samples(captured: Captured, inputs: Any, many: int | None) -> _Given:
             for at, (name, x) in enumerate(files.read(start, stop), start):
                 yield name, completed(spec, x, steps, at)
 
-        return _Given(files.limited(many), read, str(Path(inputs).absolute()), files.description)
+        remark = ". ".join(said for said in (undeclared_pixels(spec, files.found), files.description) if said)
+        return _Given(files.limited(many), read, str(Path(inputs).absolute()), remark)
     if inputs is None:
         named: list[Named] = [("the model's example input", example_inputs(spec, steps, 1, _EXAMPLE_SEED))]
     elif isinstance(inputs, torch.Tensor | Mapping):

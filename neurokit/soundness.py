@@ -3,16 +3,52 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from neurokit.data.kinds import IMAGES, kind_of
+from neurokit.preprocess import described
 from neurokit.pretrained import PARTLY
 from neurokit.spec import MODELS, ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from neurokit.data.found import Found
+
 RANDOM_WEIGHTS = "the weights are random: no weights file was given, and activity and energy are of no trained network"
 GENERATED_INPUT = "the input is generated, no real sample: activity and energy are of no real use"
+
+
+def undeclared_pixels(spec: ModelSpec, found: Found) -> str:
+    """Returns what to say of pictures for a model that does not say how it takes them, or "".
+
+    A model of the zoo declares its input; of another one neurokit knows the range of the input alone.
+
+    Args:
+        spec: The model.
+        found: The samples that it is given.
+    """
+    if spec.preprocess or "preprocess_in_graph" in spec.options or spec.name in MODELS.names():
+        return ""
+    if spec.task is not None and {"mean", "std"} & set(spec.task.settings):
+        return ""
+    first = found.items[0].value
+    if not (hasattr(first, "convert") or (isinstance(first, Path) and kind_of(first) in IMAGES)):
+        return ""
+    port = spec.inputs[0]
+    return (
+        f"pictures are resized and scaled to {port.low:g} to {port.high:g}, as no preprocessing is declared: accuracy, "
+        "spikes and energy are other ones if the model was trained on cropped or normalised ones; --preprocess FILE"
+    )
+
+
+def preprocessing_said(spec: ModelSpec) -> str:
+    """Returns one line of what is declared to be done to a sample before the model takes it."""
+    inside = str(spec.options.get("preprocess_in_graph", ""))
+    parts = [described(spec.preprocess)] if spec.preprocess else []
+    parts += [f"in the graph: {inside}"] if inside else []
+    return "preprocessing: " + "; ".join(parts)
 
 
 def digest_of(module: nn.Module) -> str:

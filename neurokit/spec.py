@@ -246,6 +246,19 @@ class AppliedTransform:
 
 
 @dataclass(frozen=True)
+class PreprocessStep:
+    """One step of a declared preprocessing (`neurokit.preprocess`).
+
+    Attributes:
+        name: Its name in torchvision.transforms.v2 or torchaudio.transforms, for example "Resize".
+        settings: Its settings, plain JSON values under the names that they have there.
+    """
+
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """A model that was defined once: everything that lowering and simulation need to know.
 
@@ -289,6 +302,7 @@ class ModelSpec:
         large: Whether its module takes more than a gigabyte; what goes over the whole zoo builds it only when asked.
         small: Returns a model of the same parts, few and small, for checks of the whole zoo; default: itself.
         pretrained: The weights that are published for it, or None.
+        preprocess: What is done to an image or a recording before the model takes it; () for what its task says.
     """
 
     name: str
@@ -321,6 +335,7 @@ class ModelSpec:
     large: bool = False
     small: Callable[[], ModelSpec] | None = None
     pretrained: Pretrained | None = None
+    preprocess: tuple[PreprocessStep, ...] = ()
 
     def __post_init__(self) -> None:
         if self.task is None and self.classes:

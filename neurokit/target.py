@@ -87,6 +87,7 @@ class TargetInfo:
         runtime: "onnxruntime" where ONNX Runtime alone runs its artifacts, as on a device; else "".
         numerics: Which numerics it takes; the first is what it is lowered in where nothing is asked for.
         programs: Programs of which running needs one, such as C compilers.
+        threaded: Whether opening takes `threads`; where ONNX Runtime alone runs it, it does anyhow.
     """
 
     name: str
@@ -103,6 +104,7 @@ class TargetInfo:
     runtime: str = ""
     numerics: tuple[str, ...] = ("float", "exact")
     programs: tuple[str, ...] = ()
+    threaded: bool = False
 
     def missing(self, lowering: bool = True, running: bool = True) -> list[str]:
         """Returns the libraries and programs that are not here, for lowering to the target or running its artifacts."""

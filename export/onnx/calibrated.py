@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.errors import UNREADABLE, ArtifactError, damaged
-from neurokit.export.ort import new_session
 from neurokit.tasks.choice import top1_agreement
 
 if TYPE_CHECKING:
@@ -27,20 +26,16 @@ _LEAST = 1e-4
 _SHARE = 1 / 3
 
 
-def against_float(
-    source: Path, path: Path, feeds: Feeds, size: int, level: int, keep: Path | None = None
-) -> dict[str, Any]:
+def against_float(before: Any, after: Any, feeds: Feeds, size: int, keep: Path | None = None) -> dict[str, Any]:
     """Returns how the int8 model differs from the float model on the calibration data.
 
     Args:
-        source: ONNX file of the float model.
-        path: ONNX file of the int8 model.
+        before: A session of the float model, called as `run(None, feeds)`.
+        after: A session of the int8 model.
         feeds: Calibration data by the names of the inputs, `[N, *shape]`.
         size: Batch size; N is cut to a multiple of it.
-        level: Optimisation level of ONNX Runtime for the int8 model.
         keep: File to keep the first samples in, with what both models answer.
     """
-    before, after = new_session(source), new_session(path, level=level)
     total = count_of(feeds)
     feeds = {name: x[: total - total % size] for name, x in feeds.items()}
     wanted = _answers(lambda part: before.run(None, dict(part)), feeds, size)

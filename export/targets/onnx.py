@@ -29,6 +29,7 @@ class OnnxTarget:
     """Lowers to one form of ONNX; subclasses say which."""
 
     info: TargetInfo
+    family = "onnx"  # name of the sequence form; the step form's has "-step" behind it
     form = "sequence"
     time_steps: str | None = None
 
@@ -50,7 +51,7 @@ class OnnxTarget:
         if any(port.dtype == "float64" for part in captured.graphs for port in part.inputs) and _convolves(captured):
             reasons.append(
                 Unsupported(
-                    "", captured.spec.name, "ONNX Runtime has no float64 convolution on a CPU", "use module.float()"
+                    "", captured.spec.name, "ONNX Runtime has no float64 convolution on a CPU", "--transform float32"
                 )
             )
         self.check_options(options)
@@ -64,13 +65,13 @@ class OnnxTarget:
         keeps = [part.graph for part in captured.graphs if part.states]
         if self.form == "sequence" and captured.parts and keeps:
             why = "it keeps a state between calls, and this form starts every call anew"
-            return [Unsupported(name, captured.spec.name, why, "use --target onnx-step") for name in keeps]
+            return [Unsupported(name, captured.spec.name, why, f"use --target {self.family}-step") for name in keeps]
         if self.time_steps is not None and keeps:
             why = "it has no neurons, so it has no time axis; the free axes of its ports are free in every form"
-            return [Unsupported("", captured.spec.name, why, "use --target onnx or onnx-step")]
+            return [Unsupported("", captured.spec.name, why, f"use --target {self.family} or {self.family}-step")]
         if self.needs_steps and not keeps:
             why = "it has no neurons and no declared states, so there is no step"
-            return [Unsupported("", captured.spec.name, why, "use --target onnx")]
+            return [Unsupported("", captured.spec.name, why, f"use --target {self.family}")]
         return []
 
     def prepare(self, captured: Captured) -> Captured:

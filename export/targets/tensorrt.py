@@ -14,6 +14,7 @@ from neurokit.export.onnx.calibrated import SAMPLES_FILE, against_float, count_o
 from neurokit.export.onnx.probe import OnnxProbe
 from neurokit.export.onnx.quantise import quantise
 from neurokit.export.onnx.quantise import settings_of as int8_settings
+from neurokit.export.ort import new_session
 from neurokit.export.targets.onnx_int8 import (
     Int8Probe,
     Int8Target,
@@ -216,7 +217,13 @@ def _quantise(captured: Captured, path: Path, settings: Settings, calibration: A
     quantise(source, path, feeds, size, how)
     said = {
         "quantisation": describe_quantisation(how, count, origin),
-        "against_float": against_float(source, path, feeds, size, level_of(how.device), path.with_name(SAMPLES_FILE)),
+        "against_float": against_float(
+            new_session(source),
+            new_session(path, level=level_of(how.device)),
+            feeds,
+            size,
+            path.with_name(SAMPLES_FILE),
+        ),
     }
     source.unlink()
     return said

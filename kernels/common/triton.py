@@ -25,6 +25,13 @@ def mul_rn(a, b):
 
 
 @triton.jit
+def round_even(y):
+    """The nearest whole number, halves to even: adding 2^23 leaves no bit behind the point; larger ones have none."""
+    far = tl.where(y < 0, -8388608.0, 8388608.0)
+    return tl.where(tl.abs(y) < 8388608.0, (y + far) - far, y)
+
+
+@triton.jit
 def leak(y, factor, LEAK: tl.constexpr):
     """Y / tau: an exact product (1), a rounded division (2) or a rounded product (3)."""
     if LEAK == 1:

@@ -26,6 +26,12 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
         yield Example(f"stream {kind}", (shown, taps), {"padding": 3, "path": "stream"})
     w = (normal(3, 3, 20, device=device) * 4).round().div(8).to(dtype)
     yield Example("int8", (x.to(torch.int8), w), {"padding": 1})
+    counts = spikes(1, 5, 3, 20, device=device) * 3
+    whole = (normal(3, 3, 20, device=device) * 40).clamp(-127, 127).round().to(torch.int8)
+    row = {"scale": 2.0 ** normal(20, device=device).round() / 64, "bias": bias, "padding": 1}
+    yield Example("int8 weight", (counts, whole), {**row, "path": "stream"})
+    for path, limits in (("tile", {}), ("stream", {"low": -3.0, "high": 2.0})):
+        yield Example(f"int8 weight, rounded, {path}", (counts, whole), {**row, "grid": 0.25, "path": path, **limits})
     yield Example("channel slice", (spikes(1, 7, 5, 40, device=device, dtype=dtype)[..., :20], w), {"padding": 1})
     part = spikes(2, 5, 9, 40, device=device, dtype=dtype)[..., :20]
     yield Example("stream, channel slice, no padding", (part, w, bias), {"path": "stream"})

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from neurokit.errors import InputError
 from neurokit.kernels import config
 from neurokit.kernels._compat import launch, register_op
+from neurokit.kernels.common.product import check_rows
 from neurokit.kernels.depthwise import reference
 from neurokit.kernels.dispatch import use_triton
 
 NAME = "depthwise"
 PATHS = ("auto", "tile", "stream")
+WEIGHTS = (torch.float32, torch.float16, torch.bfloat16, torch.int8)
 DEFAULT = {"tall": 7, "wide": 4, "cols": 64, "num_warps": 4}
 # A large kernel wants many rows a program: each input row is then read once for more output rows.
 DEFAULT_LARGE = {"tall": 14, "wide": 4, "cols": 32, "num_warps": 4}
@@ -25,22 +30,61 @@ STREAM_WIDE = {1: 14, 2: 7, 4: 7}
 STREAM_WARPS = 16
 
 
-def _fake(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, path: str) -> Tensor:
+def _fake(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    padding: int,
+    path: str,
+    scale: Tensor | None = None,
+    grid: float | None = None,
+    low: float | None = None,
+    high: float | None = None,
+) -> Tensor:
     shrink = 2 * padding - weight.shape[0] + 1
-    return weight.new_empty((x.shape[0], x.shape[1] + shrink, x.shape[2] + shrink, x.shape[3]))
+    kind = torch.int8 if grid is not None else torch.float32 if weight.dtype == torch.int8 else weight.dtype
+    return weight.new_empty((x.shape[0], x.shape[1] + shrink, x.shape[2] + shrink, x.shape[3]), dtype=kind)
 
 
-def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, path: str) -> Tensor:
-    out = _fake(x, weight, bias, padding, path)
+def _forward(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    padding: int,
+    path: str,
+    scale: Tensor | None = None,
+    grid: float | None = None,
+    low: float | None = None,
+    high: float | None = None,
+) -> Tensor:
+    out = _fake(x, weight, bias, padding, path, scale, grid, low, high)
     if out.numel() == 0:
         return out
     if not use_triton(NAME, x):
-        return out.copy_(reference.forward(x, weight, bias, padding, weight.dtype))
+        return out.copy_(reference.forward(x, weight, bias, padding, out.dtype, scale, grid, low, high))
     if x.stride(3) != 1 or x.stride(1) != x.shape[2] * x.stride(2) or x.stride(0) != x.shape[1] * x.stride(1):
         x = x.contiguous()
     run = _stream if _streams(path, x, weight, out) else _tile
-    run(x, weight.contiguous(), bias, padding, out)
+    run(x, weight.contiguous(), padding, out, _result(weight, bias, scale, grid, low, high))
     return out
+
+
+def _result(
+    weight: Tensor, bias: Tensor | None, scale: Tensor | None, grid: float | None, low: float | None, high: float | None
+) -> dict[str, Any]:
+    """Returns the kernels' arguments for what becomes of a sum; the weight stands for a tensor that is not given."""
+    least, most = reference.limits(1.0 if grid is None else grid, low, high)
+    return {
+        "bias": weight if bias is None else bias,
+        "scale": weight if scale is None else scale,
+        "inverse": 1.0 if grid is None else 1.0 / grid,
+        "low": least,
+        "high": most,
+        "BIAS": bias is not None,
+        "SCALE": scale is not None,
+        "INTEGER": weight.dtype == torch.int8,
+        "ROUND": grid is not None,
+    }
 
 
 def _streams(path: str, x: Tensor, weight: Tensor, out: Tensor) -> bool:
@@ -56,24 +100,23 @@ def _stream_grid(x: Tensor, out: Tensor) -> tuple[int, int]:
     return (out.shape[2] + wide - 1) // wide, (out.shape[3] + STREAM_COLS - 1) // STREAM_COLS
 
 
-def _stream(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, out: Tensor) -> None:
+def _stream(x: Tensor, weight: Tensor, padding: int, out: Tensor, result: dict[str, Any]) -> None:
     from neurokit.kernels.depthwise.triton import depthwise_stream_kernel
 
     batch, out_height, out_width, channels = out.shape
     launch(depthwise_stream_kernel)[(*_stream_grid(x, out), batch)](
-        x,
-        weight,
-        weight if bias is None else bias,
-        out,
-        x.shape[1],
-        x.shape[2],
-        out_height,
-        out_width,
-        channels,
+        x=x,
+        weight=weight,
+        out=out,
+        height=x.shape[1],
+        width=x.shape[2],
+        out_height=out_height,
+        out_width=out_width,
+        channels=channels,
         STRIDE=x.stride(2),
         KERNEL=weight.shape[0],
         PAD=padding,
-        BIAS=bias is not None,
+        **result,
         WIDE=STREAM_WIDE[x.dtype.itemsize],
         COLS=STREAM_COLS,
         ROUNDS=out_height + weight.shape[0] - 1,
@@ -81,7 +124,7 @@ def _stream(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, out: T
     )
 
 
-def _tile(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, out: Tensor) -> None:
+def _tile(x: Tensor, weight: Tensor, padding: int, out: Tensor, result: dict[str, Any]) -> None:
     from neurokit.kernels.depthwise.triton import depthwise_kernel
 
     batch, out_height, out_width, channels = out.shape
@@ -92,19 +135,18 @@ def _tile(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, out: Ten
     tall, wide, block = chosen["tall"], chosen["wide"], chosen["cols"]
     tiles = ((out_height + tall - 1) // tall) * ((out_width + wide - 1) // wide)
     launch(depthwise_kernel)[(tiles, (channels + block - 1) // block, batch)](
-        x,
-        weight,
-        weight if bias is None else bias,
-        out,
-        out_height,
-        out_width,
-        channels,
+        x=x,
+        weight=weight,
+        out=out,
+        out_height=out_height,
+        out_width=out_width,
+        channels=channels,
         HEIGHT=x.shape[1],
         WIDTH=x.shape[2],
         STRIDE=x.stride(2),
         KERNEL=kernel,
         PAD=padding,
-        BIAS=bias is not None,
+        **result,
         TALL=tall,
         WIDE=wide,
         COLS=block,
@@ -115,19 +157,38 @@ def _tile(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, out: Ten
 depthwise_op = register_op(NAME, _fake)(_forward)
 
 
-def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, padding: int = 0, path: str = "auto") -> Tensor:
+def depthwise(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    padding: int = 0,
+    path: str = "auto",
+    scale: Tensor | None = None,
+    grid: float | None = None,
+    low: float | None = None,
+    high: float | None = None,
+) -> Tensor:
     """Depthwise convolution of stride 1 on channels-last data, accumulated in float32. Inference only.
+
+    An int8 weight's sums are whole numbers, exact below 2^24; they are scaled and increased, and with a grid come back
+    as the int8 operand of what follows.
 
     Args:
         x: `[B, H, W, C]` int8 (spikes), or in the weight's dtype; a slice of a wider tensor's channels will do.
-        weight: `[k, k, C]` float32, float16 or bfloat16.
+        weight: `[k, k, C]` float32, float16, bfloat16 or int8.
         bias: `[C]` float32.
         padding: Zeros around the input.
         path: "tile" (blocks of rows), "stream" (whole columns, for large kernels), or the faster one by shape; they
             give the same bits.
+        scale: `[C]` float32, what the sums of an int8 weight are multiplied by.
+        grid: With an int8 weight: the power of two to whose multiples the result is rounded, halves to even.
+        low: Least result in front of the rounding; None for what int8 holds.
+        high: Largest.
 
     Returns:
-        `[B, H + 2 padding - k + 1, W + 2 padding - k + 1, C]` in the weight's dtype.
+        `[B, H + 2 padding - k + 1, W + 2 padding - k + 1, C]` in the weight's dtype; for an int8 weight float32,
+        or with a grid int8: the result is `grid` times it.
 
     Raises:
         InputError: If a shape or dtype does not fit.
@@ -138,12 +199,29 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, padding:
         )
     if path not in PATHS:
         raise InputError(f"path={path!r} is unknown", expected="auto, tile or stream")
-    if weight.dtype not in (torch.float32, torch.float16, torch.bfloat16) or x.dtype not in (torch.int8, weight.dtype):
-        raise InputError(f"x is {x.dtype}, weight is {weight.dtype}", expected="a float weight, and x int8 or the same")
+    if weight.dtype not in WEIGHTS or x.dtype not in (torch.int8, weight.dtype):
+        raise InputError(
+            f"x is {x.dtype}, weight is {weight.dtype}", expected="a float or int8 weight, and x int8 or the same"
+        )
     if x.dim() != 4 or x.shape[3] != weight.shape[2] or min(x.shape[1:3]) + 2 * padding < weight.shape[0]:
         raise InputError(
             f"x has shape {tuple(x.shape)}", expected=f"[B, H, W, {weight.shape[2]}], padded no smaller than the kernel"
         )
-    if bias is not None and (bias.shape != weight.shape[2:] or bias.dtype != torch.float32):
-        raise InputError(f"bias is {bias.dtype} {tuple(bias.shape)}", expected=f"float32 {tuple(weight.shape[2:])}")
-    return torch.ops.neurokit_kernels.depthwise(x, weight, bias, padding, path)
+    check_rows(weight.shape[2], scale, bias)
+    _check_rounding(weight, scale, grid, low, high)
+    return torch.ops.neurokit_kernels.depthwise(x, weight, bias, padding, path, scale, grid, low, high)
+
+
+def _check_rounding(
+    weight: Tensor, scale: Tensor | None, grid: float | None, low: float | None, high: float | None
+) -> None:
+    if weight.dtype != torch.int8 and (scale is not None or grid is not None):
+        raise InputError(f"scale and grid belong to int8 weights, and the weight is {weight.dtype}")
+    if grid is not None and (grid <= 0 or math.frexp(grid)[0] != 0.5):
+        raise InputError(f"grid={grid!r}", expected="a power of two")
+    if grid is None and (low is not None or high is not None):
+        raise InputError("limits without a grid", fix="give grid=, the power of two to round to")
+    if grid is not None:
+        least, most = reference.limits(grid, low, high)
+        if not -128 <= least / grid <= most / grid <= 127:
+            raise InputError(f"limits {least} and {most} on a grid of {grid}", expected="at most what int8 holds of it")

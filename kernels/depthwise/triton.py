@@ -3,13 +3,40 @@
 import triton
 import triton.language as tl
 
+from neurokit.kernels.common.triton import mul_rn, round_even
+
+
+@triton.jit
+def _row(row, c, channels, GIVEN: tl.constexpr, EMPTY: tl.constexpr):
+    """What a channel is multiplied by or increased by, or the number that changes nothing."""
+    if GIVEN:
+        return tl.load(row + c, mask=c < channels, other=0.0)
+    else:
+        return tl.zeros(c.shape, tl.float32) + EMPTY
+
+
+@triton.jit
+def _result(
+    total, scale_row, bias_row, inverse, low, high, KIND: tl.constexpr, INTEGER: tl.constexpr, ROUND: tl.constexpr
+):
+    """A sum as it is stored: whole numbers are scaled and increased, and on request limited and rounded to a grid."""
+    if INTEGER:
+        total = mul_rn(total, scale_row) + bias_row
+    if ROUND:
+        total = round_even(tl.minimum(tl.maximum(total, low), high) * inverse)
+    return total.to(KIND)
+
 
 @triton.jit
 def depthwise_kernel(
     x,
     weight,
     bias,
+    scale,
     out,
+    inverse,
+    low,
+    high,
     out_height,
     out_width,
     channels,
@@ -19,6 +46,9 @@ def depthwise_kernel(
     KERNEL: tl.constexpr,
     PAD: tl.constexpr,
     BIAS: tl.constexpr,
+    SCALE: tl.constexpr,
+    INTEGER: tl.constexpr,
+    ROUND: tl.constexpr,
     TALL: tl.constexpr,
     WIDE: tl.constexpr,
     COLS: tl.constexpr,
@@ -37,9 +67,11 @@ def depthwise_kernel(
     x += (sample * HEIGHT + top - PAD) * WIDTH * STRIDE
     out += (sample * out_height + top) * out_width * channels
     corner = (column - PAD)[:, None] * STRIDE + c[None, :]
+    bias_row = _row(bias, c, channels, BIAS, 0.0)[None, :]
+    scale_row = _row(scale, c, channels, SCALE, 1.0)[None, :]
     start = tl.zeros((WIDE, COLS), tl.float32)
-    if BIAS:
-        start += tl.load(bias + c, mask=c < channels, other=0.0)[None, :]
+    if not INTEGER:
+        start += bias_row
     sums = ()
     for _ in tl.static_range(TALL):
         sums = sums + (start,)
@@ -59,7 +91,8 @@ def depthwise_kernel(
     for j in tl.static_range(TALL):
         mask = (column < out_width)[:, None] & live & (top + j < out_height)
         at = (j * out_width + column)[:, None] * channels + c[None, :]
-        tl.store(out + at, sums[j].to(out.dtype.element_ty), mask=mask)
+        kept = _result(sums[j], scale_row, bias_row, inverse, low, high, out.dtype.element_ty, INTEGER, ROUND)
+        tl.store(out + at, kept, mask=mask)
 
 
 @triton.jit
@@ -67,7 +100,11 @@ def depthwise_stream_kernel(
     x,
     weight,
     bias,
+    scale,
     out,
+    inverse,
+    low,
+    high,
     height,
     width,
     out_height,
@@ -77,6 +114,9 @@ def depthwise_stream_kernel(
     KERNEL: tl.constexpr,
     PAD: tl.constexpr,
     BIAS: tl.constexpr,
+    SCALE: tl.constexpr,
+    INTEGER: tl.constexpr,
+    ROUND: tl.constexpr,
     WIDE: tl.constexpr,
     COLS: tl.constexpr,
     ROUNDS: tl.constexpr,
@@ -93,9 +133,11 @@ def depthwise_stream_kernel(
     sample = tl.program_id(2).to(tl.int64)
     x += ((sample * height - PAD) * width + left - PAD) * STRIDE + c
     out += ((sample * out_height - (KERNEL - 1)) * out_width + left) * channels + c
+    bias_row = _row(bias, c, channels, BIAS, 0.0)
+    scale_row = _row(scale, c, channels, SCALE, 1.0)
     start = tl.zeros((COLS,), tl.float32)
-    if BIAS:
-        start += tl.load(bias + c, mask=live, other=0.0)
+    if not INTEGER:
+        start += bias_row
     taps = ()
     for tap in tl.static_range(KERNEL * KERNEL):
         taps = taps + (tl.load(weight + tap * channels + c, mask=live, other=0.0).to(tl.float32),)
@@ -122,7 +164,8 @@ def depthwise_stream_kernel(
                     moved = moved + (total,)
                 else:
                     mask = live & ((r >= KERNEL - 1) & (left + i < out_width))
-                    tl.store(out + i * channels, total.to(out.dtype.element_ty), mask=mask)
+                    kept = _result(total, scale_row, bias_row, inverse, low, high, out.dtype.element_ty, INTEGER, ROUND)
+                    tl.store(out + i * channels, kept, mask=mask)
         sums = moved
         x += width * STRIDE
         out += out_width * channels

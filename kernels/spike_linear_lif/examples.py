@@ -39,6 +39,11 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
     yield Example("state", (s, w), {**row, **state, "path": "fused"})
     repeated = normal(1, 3, 64, device=device, dtype=torch.float16 if kind == torch.int8 else kind).expand(2, 3, 64)
     yield Example("residual seen twice", (s, w), {**row, "residual": repeated, "form": "int8", "path": "fused"})
+    if kind == torch.int8:
+        boxed = (spikes(3, 70, 80, device=device), weight(48, 80, device, kind))
+        call = {"bias": normal(48, device=device), "scale": normal(48, device=device).abs() * 0.02, "form": "int8"}
+        added = {"residual": normal(3, 70, 48, device=device), "want_current": True}
+        yield Example("boxes", boxed, {**call, **added, "path": "boxes"})
     yield Example("empty", (s[:, :0], w), {"path": "fused"})
 
 

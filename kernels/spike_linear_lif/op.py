@@ -14,6 +14,7 @@ from neurokit.kernels.common.product import WEIGHTS, activation, check_rows, cur
 from neurokit.kernels.dispatch import log_once, use_triton
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.pack.op import unpack
+from neurokit.kernels.spike_conv_lif import boxes
 from neurokit.kernels.spike_linear_lif import reference
 
 NAME = "spike_linear_lif"
@@ -106,6 +107,10 @@ def _forward(
         if want_current:
             outputs[2].copy_(results[2])
         return outputs
+    if _takes_boxes(path, spikes, weight, v0, want_v, form):
+        neuron = (tau, threshold, v_reset, decay_input)
+        _product_by_boxes(spikes, weight, scale, bias, steps_of(residual), neuron, (outputs[0], outputs[2]))
+        return outputs
     chosen = config.lookup(NAME, key_of(spikes, weight, want_current), spikes.device, DEFAULT)
     if (choose_path(spikes, weight, chosen) if path == "auto" else path) == "gemm":
         return _gemm_then_lif(
@@ -127,6 +132,39 @@ def _forward(
         outputs,
     )
     return outputs
+
+
+def _boxes_obstacle(spikes: Tensor, weight: Tensor, v0: Tensor | None, want_v: bool, form: str) -> str:
+    """Returns why the int8 convolution's kernel cannot take a call as a 1x1 convolution, or ""."""
+    if v0 is not None or want_v:
+        return "a membrane is given or wanted"
+    return boxes.obstacle(spikes, weight, 1, form)
+
+
+def _takes_boxes(path: str, spikes: Tensor, weight: Tensor, v0: Tensor | None, want_v: bool, form: str) -> bool:
+    """Returns whether a call goes by tensor descriptors: on request, or where that is what was measured faster."""
+    if path not in ("auto", "boxes") or _boxes_obstacle(spikes, weight, v0, want_v, form):
+        return False
+    steps, rows, inner = spikes.shape
+    key = boxes.key(steps, 1, inner, weight.shape[0], 1, 1, boxes.hint(rows))
+    default = "boxes" if inner > FUSED_MAX_INNER else "fused"
+    return path == "boxes" or boxes.preferred(key, spikes.device, default) == "boxes"
+
+
+def _product_by_boxes(
+    spikes: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    neuron: tuple[float | None, float, float | None, bool],
+    outputs: tuple[Tensor, Tensor],
+) -> None:
+    """Runs the product as the 1x1 convolution of one image of one row."""
+    image = lambda x: x[:, None, None]  # noqa: E731
+    given = (image(spikes), image(weight), scale, bias, None if residual is None else image(residual))
+    out, current = outputs
+    boxes.run(*given, 1, 0, *neuron, (image(out), image(current) if current.numel() else current))
 
 
 def _gemm_then_lif(
@@ -259,7 +297,8 @@ def spike_linear_lif(
         form: Form of the output spikes: "packed", "int8" or "same" (the weight's dtype; float16 for int8).
         want_v: Whether the last membrane is returned.
         want_current: Whether the current is returned.
-        path: "fused", "gemm" (the vendor's product, rounded to 16 bits, then `lif`), or "auto": by shape.
+        path: "fused", "boxes" (int8 only, by tensor descriptors), "gemm" (the vendor's product, rounded to 16 bits,
+            then `lif`), or "auto": by shape.
 
     Returns:
         Spikes `[T, M, N]` or packed `[T, M, ceil(N / 32)]`, the last membrane `[M, N]` float32, and the current
@@ -271,8 +310,10 @@ def spike_linear_lif(
     check_neuron(tau, threshold, v_reset)
     check_form(form)
     _check_shapes(spikes, weight, scale, bias, residual, v0)
-    if path not in ("auto", "fused", "gemm"):
-        raise InputError(f"path={path!r} is unknown", expected="auto, fused or gemm")
+    if path not in ("auto", "fused", "boxes", "gemm"):
+        raise InputError(f"path={path!r} is unknown", expected="auto, fused, boxes or gemm")
+    if path == "boxes" and use_triton(NAME, spikes) and (why := _boxes_obstacle(spikes, weight, v0, want_v, form)):
+        raise InputError(f"path='boxes' cannot take this: {why}", fix="path='auto'")
     return torch.ops.neurokit_kernels.spike_linear_lif(
         spikes,
         weight,

@@ -29,7 +29,8 @@ def host_subject(artifact: Artifact, job: Job) -> Subject:
 
     target = TARGETS.get(artifact.manifest.target)
     need_runtime(target)
-    return artifact_subject(artifact, job, lambda: target.open(artifact))
+    options = {"threads": job.threads} if target.info.threaded else {}
+    return artifact_subject(artifact, job, lambda: target.open(artifact, **options))
 
 
 def score(artifact: Artifact, data: Labelled) -> dict[str, Any]:

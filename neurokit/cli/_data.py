@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from neurokit.errors import UNREADABLE, InputError
 
@@ -13,6 +15,17 @@ if TYPE_CHECKING:
     from neurokit.spec import ModelSpec
 
 DATA_HELP = "Samples: class folders, a folder, a CSV or JSON of paths and labels, COCO, or a file of arrays (x and y)."
+
+
+Preprocess = Annotated[
+    str | None,
+    typer.Option(
+        "--preprocess",
+        metavar="FILE",
+        help="What is done to an image or a recording first: a .toml file, or FILE.py:NAME with transforms of "
+        "torchvision or torchaudio.",
+    ),
+]
 
 
 def check_place(place: Path | None, option: str) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from neurokit.cli._common import Debug, Json, print_json, print_next, print_page, progress, stdout_is_for_json
-from neurokit.cli._data import DATA_HELP
+from neurokit.cli._data import DATA_HELP, Preprocess
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
 
 
@@ -24,6 +24,7 @@ def deploy(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt), or pretrained.")
     ] = None,
+    preprocess: Preprocess = None,
     device: Annotated[
         list[str] | None, typer.Option("--device", metavar="USER@BOARD", help="Measure there, over ssh; repeatable.")
     ] = None,
@@ -73,6 +74,7 @@ def deploy(
 
         options = DeployOptions(
             weights=weights,
+            preprocess=preprocess,
             devices=tuple(device or ()),
             chips=() if chip == ["none"] else tuple(chip or DEFAULT_CHIPS),
             budget=budget,

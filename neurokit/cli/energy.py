@@ -24,7 +24,7 @@ from neurokit.cli._common import (
     samples_done,
     stdout_is_for_json,
 )
-from neurokit.cli._data import DATA_HELP, check_place
+from neurokit.cli._data import DATA_HELP, Preprocess, check_place
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
 from neurokit.cli._tokens import check_text, count_tokens
 from neurokit.cli.outputs import Force, check_outputs
@@ -97,6 +97,7 @@ def energy(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt), or pretrained.")
     ] = None,
+    preprocess: Preprocess = None,
     input_shape: Annotated[
         list[str] | None, typer.Option("--input-shape", metavar="C,H,W", help=INPUT_SHAPE_HELP)
     ] = None,
@@ -184,6 +185,7 @@ def energy(
             queueing,
             time_steps,
             weights,
+            preprocess,
             input_shape,
             transform,
             rate_coded,
@@ -225,6 +227,7 @@ def _simulate(
     queueing: bool,
     time_steps: int | None,
     weights: Path | None,
+    preprocess: str | None,
     input_shape: list[str] | None,
     transform: list[str] | None,
     rate_steps: int | None,
@@ -236,11 +239,16 @@ def _simulate(
     workers: int,
 ) -> EnergyReport:
     from neurokit import pipeline
+    from neurokit.data.found import find
     from neurokit.loading import load
     from neurokit.simulation import check_spec, judged
+    from neurokit.soundness import undeclared_pixels
 
     with progress(f"load {model}"):
-        spec = load(model, input_shape=parse_shapes(input_shape or []), time_steps=time_steps, weights=weights)
+        shape = parse_shapes(input_shape or [])
+        spec = load(model, input_shape=shape, time_steps=time_steps, weights=weights, preprocess=preprocess)
+    if input_file is not None and (doubt := undeclared_pixels(spec, find(input_file))):
+        typer.echo(f"warning: {doubt}", err=True)
     if changes := pipeline.with_random(transform or (), random):
         from neurokit.transforms import transform as apply
 
@@ -275,6 +283,7 @@ def _simulate(
                 rate_steps,
                 check_events,
                 {**options, "queueing": queueing},
+                preprocess or "",
             )
             share(job, captured, keep, workers, advance)
         report: EnergyReport = pipeline.simulate(

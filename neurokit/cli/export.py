@@ -18,7 +18,7 @@ from neurokit.cli._common import (
     progress,
     stdout_is_for_json,
 )
-from neurokit.cli._data import DATA_HELP, calibration_of, check_place, labelled_of
+from neurokit.cli._data import DATA_HELP, Preprocess, calibration_of, check_place, labelled_of
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
 from neurokit.errors import InputError
 from neurokit.stages import stage, timed
@@ -59,6 +59,7 @@ def export(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt), or pretrained.")
     ] = None,
+    preprocess: Preprocess = None,
     batch: Annotated[str, typer.Option("--batch", metavar="N|dynamic", help="Batch size.")] = "dynamic",
     input_shape: Annotated[
         list[str] | None,
@@ -104,7 +105,8 @@ def export(
         from neurokit.reports import Fidelity, ParityReport
 
         with progress(f"load {model}"), stage("load"):
-            spec = load(model, input_shape=shape, time_steps=steps if isinstance(steps, int) else None, weights=weights)
+            known = steps if isinstance(steps, int) else None
+            spec = load(model, input_shape=shape, time_steps=known, weights=weights, preprocess=preprocess)
         if changes:
             from neurokit.transforms import transform as apply
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 
 from neurokit.data.event_arrays import EVENT_FIELDS, frames_of, from_columns, is_plain_events
-from neurokit.data.images import image_sample
+from neurokit.data.images import image_for
 from neurokit.data.kinds import IMAGES, KINDS, VOLUMES, kind_of
 from neurokit.data.named import read_named
+from neurokit.data.prepare import prepared_audio
 from neurokit.data.recordings import EVENT_FILES, as_events, convention_of, read_aedat, read_audio
 from neurokit.data.volumes import read_volume
 from neurokit.errors import InputError, NeurokitError
@@ -110,17 +111,13 @@ def _in_memory(value: Any, spec: ModelSpec, time_steps: int | None) -> Parts:
     if isinstance(value, Mapping) and len(spec.inputs) > 1:
         return [{port.name: np.asarray(value[port.name], dtype=port.dtype) for port in spec.inputs}]
     if hasattr(value, "convert"):
-        return [image_sample(value, spec.inputs[0], _settings(spec))]
+        return [image_for(value, spec)]
     array = value.numpy() if hasattr(value, "numpy") else np.asarray(value)
     if array.dtype.names:
         array = frames_of(array, place, spec.inputs[0], time_steps)
     elif is_plain_events(array, spec.inputs[0]):
         array = frames_of(from_columns(array, place), place, spec.inputs[0], time_steps)
     return _split(array, place, spec, time_steps)
-
-
-def _settings(spec: ModelSpec) -> Mapping[str, Any]:
-    return spec.task.settings if spec.task is not None else {}
 
 
 def _read_named(path: Path, spec: ModelSpec, time_steps: int | None) -> Parts:
@@ -161,7 +158,7 @@ def _of_kind(kind: str, path: Path, spec: ModelSpec, time_steps: int | None) -> 
     """Reads a file of a kind into an array, events counted into frames."""
     port = spec.inputs[0]
     if kind in IMAGES:
-        return image_sample(path, port, _settings(spec))
+        return image_for(path, spec)
     if kind == ".npy":
         array = np.load(path, allow_pickle=False)
         if array.dtype.names:
@@ -173,6 +170,8 @@ def _of_kind(kind: str, path: Path, spec: ModelSpec, time_steps: int | None) -> 
     if kind in EVENT_FILES:
         return frames_of(read_aedat(path), path, port, time_steps)
     if kind == ".wav":
+        if spec.preprocess:
+            return prepared_audio(path, port, time_steps, spec.preprocess)
         return read_audio(path, port, time_steps)
     if kind in VOLUMES:
         return read_volume(path, port.numbers)

@@ -12,7 +12,7 @@ from neurokit.data.pixels import in_type
 from neurokit.errors import InputError
 
 if TYPE_CHECKING:
-    from neurokit.spec import TensorSpec
+    from neurokit.spec import ModelSpec, TensorSpec
 
 
 def image_sample(sample: Any, port: TensorSpec, settings: Mapping[str, Any]) -> np.ndarray:
@@ -40,6 +40,23 @@ def image_sample(sample: Any, port: TensorSpec, settings: Mapping[str, Any]) -> 
         mean, std = (_channel(settings, name, channels) for name in ("mean", "std"))
         return np.ascontiguousarray((pixels - mean) / std)
     return in_type(pixels * (port.high - port.low) + port.low, port.dtype)
+
+
+def image_for(sample: Any, spec: ModelSpec) -> np.ndarray:
+    """Returns an image `[C, H, W]` as a model declares it: after its preprocessing, or as its task says.
+
+    Raises:
+        InputError: If it is no image, or the model takes none.
+    """
+    port = spec.inputs[0]
+    if not spec.preprocess:
+        return image_sample(sample, port, spec.task.settings if spec.task is not None else {})
+    from neurokit.data.prepare import is_audio, prepared_image
+
+    if is_audio(spec.preprocess):
+        raise InputError(f"{sample} is a picture, the declared preprocessing is for sound", expected="a .wav file")
+    with _open(sample) as image:
+        return prepared_image(image, port, spec.preprocess)
 
 
 def image_or_array(sample: Any, port: TensorSpec, settings: Mapping[str, Any]) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.feeds import given_ports, lead_axes, ports_of
-from neurokit.spec import ModelSpec, TaskSpec, TensorSpec
+from neurokit.spec import ModelSpec, PreprocessStep, TaskSpec, TensorSpec
 
 _FREE_STEPS = 4  # into how many frames events are counted where an artifact takes any number of steps
 
@@ -32,6 +32,7 @@ def spec_of(manifest: Any) -> tuple[ModelSpec, int | None]:
         time_steps=steps,
         time_input=time_input,  # type: ignore[arg-type]
         task=TaskSpec(task.name, dict(task.settings)) if task is not None else None,
+        preprocess=tuple(PreprocessStep(step.name, dict(step.settings)) for step in manifest.preprocess),
     )
     return spec, steps
 

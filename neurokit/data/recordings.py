@@ -142,7 +142,7 @@ def read_audio(path: Path, info: TensorSpec, time_steps: int | None) -> NDArray[
             expected="a spiking model that takes [F] mel bands or [1, N] samples a time step",
         )
     rate, samples = wavfile.read(path)
-    wave = _unit(samples)
+    wave = unit_wave(samples)
     if len(wave) < 2 * time_steps:
         raise InputError(f"{path} has {len(wave)} samples", expected=f"at least 2 for each of {time_steps} time steps")
     length = len(wave) // time_steps
@@ -158,7 +158,7 @@ def read_audio(path: Path, info: TensorSpec, time_steps: int | None) -> NDArray[
     return (info.low + level * (info.high - info.low)).astype(np.float32)
 
 
-def _unit(samples: NDArray[Any]) -> NDArray[np.float64]:
+def unit_wave(samples: NDArray[Any]) -> NDArray[np.float64]:
     """Returns samples of any width from -1 to 1, channels averaged."""
     wave = samples.astype(np.float64)
     if samples.dtype.kind == "u":

@@ -20,7 +20,7 @@ from neurokit.deploy.work import Work
 from neurokit.loading import load
 from neurokit.quantity import Quantity
 from neurokit.reports.deploy import DeployReport
-from neurokit.soundness import RANDOM_WEIGHTS, has_random_weights
+from neurokit.soundness import RANDOM_WEIGHTS, has_random_weights, preprocessing_said, undeclared_pixels
 from neurokit.spec import ModelSpec
 from neurokit.target import TARGETS
 
@@ -85,10 +85,11 @@ def prepare(model: ModelSpec | str, data: Any, out: str | Path | None, options: 
     terms = check_options(options)
     if isinstance(data, str | Path):
         find(data)  # says what is wrong before the model is loaded
-    spec = load(model, options.input_shape, options.time_steps, options.weights)
+    spec = load(model, options.input_shape, options.time_steps, options.weights, options.preprocess)
     files = SampleFiles.find(data, spec, spec.time_steps)
     module = spec.build()
     warnings = [RANDOM_WEIGHTS] if has_random_weights(spec, module) else []
+    warnings += [said] if (said := undeclared_pixels(spec, files.found)) else []
     folder = Path(out) if out is not None else Path("build") / f"deploy-{spec.name}"
     plan = make_plan(spec, files, options, terms, folder, warnings)
     return Prepared(plan, Work(spec, module, files, plan, options, Store(folder, again=options.again)), options)
@@ -162,12 +163,6 @@ def _notes(prepared: Prepared) -> tuple[str, ...]:
     own = "the same data that are scored" if prepared.options.calibration is None else work.calibration.description
     if any(form.numerics == "exact" or TARGETS.get(form.target).info.quantised for form in plan.forms):
         notes.append(f"ranges and roundings were chosen on {work.calibration_count} samples of {own}")
-    task = work.spec.task.settings if work.spec.task else {}
-    images = len(work.spec.inputs[0].shape) == 3
-    if images and not {"mean", "std"} & set(task):
-        low, high = work.spec.inputs[0].low, work.spec.inputs[0].high
-        notes.append(
-            f"pictures are scaled to {low:g} to {high:g}: the model's task declares no mean and deviation; if it was "
-            "trained on normalised pictures, declare them (settings mean and std of the task)"
-        )
+    if work.spec.preprocess or "preprocess_in_graph" in work.spec.options:
+        notes.append(preprocessing_said(work.spec))
     return tuple(notes)

@@ -28,6 +28,7 @@ class DeployOptions:
 
     Attributes:
         weights: Weights file, or None.
+        preprocess: Declared preprocessing, as `neurokit.load` takes it, or None.
         devices: Devices to measure on over ssh, as ssh takes them.
         chips: Chips to price on; () for none.
         budget: Limits, or "".
@@ -45,6 +46,7 @@ class DeployOptions:
     """
 
     weights: Path | None = None
+    preprocess: Any = None
     devices: tuple[str, ...] = ()
     chips: tuple[str, ...] = DEFAULT_CHIPS
     budget: str = ""

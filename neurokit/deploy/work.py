@@ -45,10 +45,9 @@ class Work:
         self.spec, self.files, self.plan, self.options, self.store = spec, files, plan, options, store
         ports = [(port.name, list(map(str, port.shape)), port.dtype, port.low, port.high) for port in spec.inputs]
         task = None if spec.task is None else asdict(spec.task)
-        self.model = key_of(
-            "model",
-            {"weights": digest_of(module), "ports": ports, "task": task, "source": _source(spec), "T": spec.time_steps},
-        )
+        before = [asdict(step) for step in spec.preprocess], spec.options.get("preprocess_in_graph", "")
+        known = {"weights": digest_of(module), "ports": ports, "task": task, "source": _source(spec)}
+        self.model = key_of("model", {**known, "T": spec.time_steps, "preprocess": before})
 
     @cached_property
     def data(self) -> str:

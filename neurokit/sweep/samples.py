@@ -37,6 +37,7 @@ class Job:
         rate_steps: T of the rates that a network of ReLUs is converted to, or None.
         exact: Whether the network is brought into exact form.
         options: Of `neurokit.simulate`, what a price depends on: mapping, step_seconds, pace, weight_bits, queueing.
+        preprocess: Declared preprocessing as on the command line, or "".
     """
 
     model: str
@@ -50,6 +51,7 @@ class Job:
     rate_steps: int | None = None
     exact: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    preprocess: str = ""
 
     def captured(self) -> Captured:
         """Loads and captures the model.
@@ -60,7 +62,8 @@ class Job:
         from neurokit import pipeline
         from neurokit.loading import load
 
-        spec = load(self.model, self.input_shape, self.time_steps, Path(self.weights) if self.weights else None)
+        weights = Path(self.weights) if self.weights else None
+        spec = load(self.model, self.input_shape, self.time_steps, weights, self.preprocess or None)
         if self.transforms:
             from neurokit.transforms import transform
 

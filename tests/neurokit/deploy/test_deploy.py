@@ -79,7 +79,10 @@ def test_random_weights_are_said_first_and_last(digits, tmp_path):
     given = nk.deploy(
         f"{folder}/cnn.py:net", folder / "digits", tmp_path / "out", dry_run=True, weights=folder / "cnn.pt"
     )
-    assert given.warnings == ()
+    assert ["no preprocessing is declared" in warning for warning in given.warnings] == [True]
+    scaled = [{"name": "Grayscale"}, {"name": "ToDtype", "scale": True}]
+    options = {"dry_run": True, "weights": folder / "cnn.pt", "preprocess": scaled}
+    assert nk.deploy(f"{folder}/cnn.py:net", folder / "digits", tmp_path / "out", **options).warnings == ()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""ONNX artifacts on OpenVINO: sessions, runner and probe, and int8 through NNCF."""
