@@ -143,7 +143,7 @@ def test_a_streaming_depthwise_keeps_all_in_registers(dtype, offline):
     assert "LOCAL:0 " in usage
 
 
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("stride", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_int8_convolution_multiplies_from_shared_memory(stride, offline):
     """An operand that goes through registers, or sums that change threads or are spilled, would cost more than sums."""
     spikes = torch.zeros(4, 32, 28, 28, 128, dtype=torch.int8)
