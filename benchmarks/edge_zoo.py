@@ -82,8 +82,9 @@ def swin_unetr(features: int) -> nn.Module:
     """Returns MONAI's Swin UNETR."""
     from monai.networks.nets import SwinUNETR
 
-    module: nn.Module = SwinUNETR(in_channels=4, out_channels=3, feature_size=features)
-    return module
+    with torch.device("cpu"):  # it reads numbers from tensors when it is made
+        module: nn.Module = SwinUNETR(in_channels=4, out_channels=3, feature_size=features)
+    return module.to("meta")
 
 
 _IMAGE, _GREY = ((3, 224, 224),), ((1, 224, 224),)

@@ -201,8 +201,10 @@ def _read(sample: Any, artifact: Artifact) -> Any:
 
 def _placed(sample: Any, info: TensorInfo, artifact: Artifact, task: Task, settings: Mapping[str, Any]) -> np.ndarray:
     """Returns one input with its batch axis, and its time axis where the model has one."""
-    port = port_spec(info)
+    port = port_spec(info, {name: dim for graph in artifact.manifest.graphs for name, dim in graph.dims.items()})
     steps = _steps(artifact)
+    if isinstance(sample, np.generic):  # a number, as of a target
+        sample = np.asarray(sample)
     if (
         isinstance(sample, np.ndarray)
         and steps is not None

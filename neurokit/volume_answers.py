@@ -15,7 +15,7 @@ from neurokit.artifact import Artifact
 from neurokit.data.kinds import VOLUMES, kind_of
 from neurokit.data.of_artifact import spec_of
 from neurokit.data.volumes import read_volume
-from neurokit.errors import UNREADABLE, InputError, NeurokitError
+from neurokit.errors import InputError, NeurokitError
 from neurokit.tasks.scoring import task_named
 from neurokit.tasks.sliding_window import slide
 
@@ -88,7 +88,7 @@ def _read(path: Path, sizes: tuple[int, ...], settings: Mapping[str, Any]) -> np
         array, spacing = read_volume(path, sizes), _spacing(path)
     except NeurokitError:
         raise
-    except UNREADABLE as error:  # nibabel and gzip have a dozen kinds
+    except Exception as error:  # nibabel and gzip have a dozen kinds
         raise InputError(
             f"{path} cannot be read: {' '.join(str(error).split())[:160]}", expected="a NIfTI file"
         ) from error

@@ -99,7 +99,8 @@ class Waves(nn.Module):
     """Energies of four shifts of a waveform: an embedding without weights."""
 
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
-        return torch.stack([(waveform[:, lag:3200] * waveform[:, : 3200 - lag]).mean(1) for lag in (0, 8, 16, 32)], 1)
+        size = waveform.shape[1]
+        return torch.stack([(waveform[:, lag:] * waveform[:, : size - lag]).mean(1) for lag in (0, 8, 16, 32)], 1)
 
 
 def test_two_recordings_give_a_distance_and_wrong_ones_a_line(tmp_path: Path, capsys) -> None:
@@ -144,6 +145,7 @@ def test_a_shelf_becomes_the_scanpath_of_torchs_search(tmp_path: Path) -> None:
     images = np.random.default_rng(0).random((6, 34, 34, 3), dtype=np.float32)
     np.savez(tmp_path / "shelf.npz", images=images, target=np.int64(4))
     said = answer(artifact, [{"images": images, "target": np.int64(4)}])[0]
+    assert answer(artifact, [tmp_path / "shelf.npz"]) == [said]
     module = spec.build()
     memory, fixations = module.encode(torch.from_numpy(images[None]), torch.tensor([4]))
     keys = values = torch.zeros(1, 2, 0, 32)

@@ -36,12 +36,12 @@ def assert_knows(spec: ModelSpec, x: Tensor, y: np.ndarray, kept: Tensor, path: 
         known = spec.build()(x)
     known = score((known[0] if isinstance(known, tuple) else known).numpy())
     assert (known < bound) if task.info.headline in task.info.less_is_better else (known > bound), known
-    captured = nk.capture(spec)
+    captured, name = nk.capture(spec), spec.inputs[0].name
     for target, allowed in (("onnx", FLOAT), ("onnx-int8", INT8)):
         more = {"calibration": kept} if target == "onnx-int8" else {}
         artifact = nk.lower(captured, target, path / target, verified=False, **more)
         with nk.open(artifact) as runner:
-            found = score(np.concatenate([first(runner(part.numpy())) for part in x.split(4)]))
+            found = score(np.concatenate([first(runner({name: part.numpy()})) for part in x.split(4)]))
         print(spec.name, target, found, known)
         assert abs(found - known) <= allowed, (target, found, known)
 
