@@ -43,7 +43,7 @@ def read_wave(path: Path, port: TensorSpec, rate: int) -> np.ndarray:
             f"{path} has {found} samples a second", expected=f"{rate}", fix=f"sox {path} -r {rate} resampled.wav"
         )
     wave = unit_wave(samples).astype(np.float32)
-    size = port.sizes[0]
+    size = port.shape[0]
     least, most, step = (size.min, size.max, size.multiple) if isinstance(size, Dim) else (len(wave), len(wave), 1)
     if isinstance(size, int):
         least = most = size
