@@ -20,7 +20,10 @@ from neurokit.target import LowerOptions
 OPERATORS = ("Conv", "Gemm")
 _METHODS = ("minmax", "entropy", "percentile")
 _DEVICES = ("cpu", "tensorrt")
-_DEFAULTS: dict[str, Any] = {"device": "cpu", "method": "minmax", "reduce_range": "auto", "max_error": 0.3}
+_DEFAULTS: dict[str, Any] = {
+    **{"device": "cpu", "method": "minmax", "reduce_range": "auto"},
+    **{"max_error": 0.3, "activations": "int8"},
+}
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,14 @@ class Settings:
         reduce_range: Whether weights take 7 bits. x86 processors without VNNI add two products of U8 and S8 in
             16 bits, which saturate with 8-bit weights.
         max_error: Relative L2 error of the outputs, against the float model, that verification allows.
+        activations: "int8", or "float": the weights alone take 8 bits (`neurokit.export.onnx.weights_only`).
     """
 
     device: str
     method: str
     reduce_range: bool
     max_error: float
+    activations: str = "int8"
 
 
 def settings_of(options: LowerOptions) -> Settings:
@@ -53,6 +58,10 @@ def settings_of(options: LowerOptions) -> Settings:
         if given[name] not in allowed:
             said = ", ".join(str(value).lower() for value in allowed)
             raise InputError(f"{name} is {given[name]!r}", expected=f"one of {said}")
+    if given["activations"] not in ("int8", "float"):
+        raise InputError(f"activations is {given['activations']!r}", expected="int8 or float")
+    if given["activations"] == "float" and given["device"] != "cpu":
+        raise InputError("activations=float is for a CPU", expected="device=cpu", fix="leave device away")
     error = given["max_error"]
     if isinstance(error, bool) or not isinstance(error, int | float) or not 0 < error < 1:
         raise InputError(f"max_error is {error!r}", expected="a relative error between 0 and 1")

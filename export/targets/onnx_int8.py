@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.errors import InputError, Unsupported, UnsupportedError
+from neurokit.export.onnx import weights_only
 from neurokit.export.onnx.calibrated import SAMPLES_FILE, against_float, allowed_of, count_of, judge_kept
 from neurokit.export.onnx.probe import OnnxProbe
 from neurokit.export.onnx.qdq_reference import forced_model, reference_run
@@ -87,8 +88,12 @@ class Int8Target(OnnxTarget):
         entries = dict(super().lower(captured, folder, LowerOptions(batch=options.batch)))
         path, source = folder / MODEL_FILE, folder / "float.onnx"
         path.rename(source)
-        _refuse_nothing_to_quantise(captured, onnx.load(str(source), load_external_data=False))
-        quantise(source, path, feeds, size, settings)
+        if settings.activations == "int8":
+            _refuse_nothing_to_quantise(captured, onnx.load(str(source), load_external_data=False), OPERATORS)
+            quantise(source, path, feeds, size, settings)
+        elif not weights_only.weights_only(source, path):
+            model = onnx.load(str(source), load_external_data=False)
+            _refuse_nothing_to_quantise(captured, model, ())
         model = onnx.load(str(path))
         onnx.checker.check_model(str(path), full_check=True)
         before, after = new_session(source), new_session(path, level=level_of(settings.device))
@@ -140,6 +145,8 @@ class Int8Probe(OnnxProbe):
         """Compares every layer with the meaning of its operators; returns faults and notes."""
         reference = reference_run(self._model, vectors.feeds)
         model, names = forced_model(self._model)
+        if not names:
+            return [], ["weights alone are in 8 bits: there are no integers between the layers"]
         session = self._session(model)
         feeds = {
             i.name: vectors.feeds[i.name] if i.name in vectors.feeds else _forced(reference, i.name)
@@ -161,8 +168,8 @@ class Int8Probe(OnnxProbe):
         return faults, [] if faults else notes
 
 
-def _refuse_nothing_to_quantise(captured: Captured, model: Any) -> None:
-    if not any(node.op_type in OPERATORS for node in model.graph.node):
+def _refuse_nothing_to_quantise(captured: Captured, model: Any, operators: Sequence[str]) -> None:
+    if not any(node.op_type in operators for node in model.graph.node):
         kinds = ", ".join(sorted({node.op_type for node in model.graph.node})[:8])
         why = f"it has no convolution or linear layer, so nothing would be in 8 bits (its operators: {kinds})"
         raise UnsupportedError(
@@ -175,12 +182,13 @@ def describe_quantisation(settings: Settings, samples: int, origin: str) -> dict
     """Returns what a manifest says of how a network was quantised."""
     import onnxruntime
 
+    floats = settings.activations == "float"
     return {
         **asdict(settings),
-        "operators": list(OPERATORS),
+        "operators": list(OPERATORS if settings.activations == "int8" else weights_only.OPERATORS),
         "format": "QDQ",
-        "activations": "symmetric S8" if settings.device == "tensorrt" else "U8",
-        "weights": ("7-bit" if settings.reduce_range else "8-bit") + " S8, one scale a channel",
+        "activations": "float" if floats else "symmetric S8" if settings.device == "tensorrt" else "U8",
+        "weights": ("7-bit" if settings.reduce_range and not floats else "8-bit") + " S8, one scale a channel",
         "calibration_samples": samples,
         "calibrated_on": origin,
         "quantizer": f"onnxruntime {onnxruntime.__version__}",
