@@ -112,8 +112,8 @@ def main() -> None:
                         f"{w} {own[f'{w}_ratio']:.3f} (bar {b})" for w, b in zip(("prompt", "step"), bars, strict=True)
                     ]
                     print(f"  {name}: {', '.join(said)}; {own['turns']} turns", flush=True)
-    if given.out is not None:
-        given.out.write_text(json.dumps(record, indent=1) + "\n")
+            if given.out is not None:
+                given.out.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -74,9 +74,10 @@ class Bounds(Ranges):
         """Bounds the membrane over all steps: the program has one of them."""
         x, v0 = args[0], args[1]
         op = nodes.NEURONS[target]
-        if isinstance(x, Range):
+        if isinstance(x, Range) and isinstance(v0, Range | Tensor):
             settings = {name: args[place] for name, place in nodes.PLACES[op].items() if place < len(args)}
-            self.fixed[self.node.name] = in_fixed_point(op, x.pos, x.neg, x.grid, settings, v0, self._steps)
+            start = (v0.pos, -v0.neg, v0.grid) if isinstance(v0, Range) else v0
+            self.fixed[self.node.name] = in_fixed_point(op, x.pos, x.neg, x.grid, settings, start, self._steps)
         return super().neuron(target, args, kwargs)
 
     def integers(self, name: str) -> Integers | None:

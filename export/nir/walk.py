@@ -21,6 +21,7 @@ from neurokit.neurons.cells import NirCell, fires_above
 from neurokit.neurons.delay import Delay
 from neurokit.neurons.parameters import NeuronParameters
 from neurokit.program.nodes import module_paths
+from neurokit.program.ops import is_named
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured
@@ -106,7 +107,10 @@ class Walk:
                 fix = "give each place its own neuron"
                 self.graph.reasons.append(Unsupported(neuron.path, neuron.kind, why, fix))
         self.graph.reasons += _other_starts(self.captured)
-        if self.captured.spiking and "auto" in self.captured.output_kinds:
+        recurrent = any(
+            is_named(node, ("lstm", "gru", "rnn_tanh", "rnn_relu")) for node in self.captured.program.graph.nodes
+        )
+        if self.captured.spiking and "auto" in self.captured.output_kinds and not recurrent:
             why = "its output is neither one a step nor their mean, sum or last"
             name = self.captured.spec.name
             self.graph.reasons.append(Unsupported("", name, why, "let it return [T, B, ...]"))

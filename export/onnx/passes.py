@@ -47,10 +47,11 @@ def clean(model: ir.Model) -> None:
             common.RemoveUnusedOpsetsPass(),
         ):
             step(model)
-    for node in model.graph.all_nodes():
-        for attribute in node.attributes.values():
-            if attribute.type == ir.AttributeType.GRAPH:
-                distinct_outputs(attribute.as_graph())
+    for graph in (model.graph, *(function.graph for function in model.functions.values())):
+        for node in graph.all_nodes():
+            for attribute in node.attributes.values():
+                if attribute.type == ir.AttributeType.GRAPH:
+                    distinct_outputs(attribute.as_graph())
     strip_metadata(model)
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-OPERATORS = ("Conv", "Gemm", "MatMul")
+from neurokit.export.onnx.int8_layers import OPERATORS
+
 _LARGEST = 127
-_FEWEST = 64  # weights of a tensor that are worth a scale a channel
 
 
-def weights_only(source: Path, out: Path) -> int:
+def weights_only(source: Path, out: Path, nodes: Collection[str]) -> None:
     """Writes a model whose constant weights are int8 with a DequantizeLinear, symmetric, one scale a channel.
 
     ONNX Runtime folds the dequantising when it opens the file and computes in float.
@@ -20,9 +21,7 @@ def weights_only(source: Path, out: Path) -> int:
     Args:
         source: ONNX file in float.
         out: ONNX file to write.
-
-    Returns:
-        How many tensors of weights are in 8 bits.
+        nodes: Names of the nodes whose weights are meant.
     """
     import onnx
     from onnx import helper, numpy_helper
@@ -34,11 +33,11 @@ def weights_only(source: Path, out: Path) -> int:
     for node in graph.node:
         for name in node.input:
             if name in known:
-                axes.setdefault(name, set()).add(_axis(node, name, known[name]))
-    made = 0
+                axis = _axis(node, name, known[name]) if node.name in nodes else -1
+                axes.setdefault(name, set()).add(axis)
     for name, found in axes.items():
         (axis, *more), tensor = sorted(found), known[name]
-        if more or axis < 0 or tensor.data_type != onnx.TensorProto.FLOAT or int(np.prod(tensor.dims)) < _FEWEST:
+        if more or axis < 0 or tensor.data_type != onnx.TensorProto.FLOAT:
             continue
         whole, scale = rounded(numpy_helper.to_array(tensor), axis)
         graph.initializer.remove(tensor)
@@ -46,9 +45,7 @@ def weights_only(source: Path, out: Path) -> int:
         graph.initializer.append(numpy_helper.from_array(scale, f"{name}.scale"))
         inputs = [f"{name}.int8", f"{name}.scale"]
         graph.node.insert(0, helper.make_node("DequantizeLinear", inputs, [name], name=f"{name}.float", axis=axis))
-        made += 1
     onnx.save(model, str(out))
-    return made
 
 
 def rounded(weight: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:

@@ -51,7 +51,7 @@ class OnnxTarget:
         if any(port.dtype == "float64" for part in captured.graphs for port in part.inputs) and _convolves(captured):
             reasons.append(
                 Unsupported(
-                    "", captured.spec.name, "ONNX Runtime has no float64 convolution on a CPU", "use module.float()"
+                    "", captured.spec.name, "ONNX Runtime has no float64 convolution on a CPU", "--transform float32"
                 )
             )
         self.check_options(options)

@@ -122,7 +122,7 @@ def _compiled(factor: Factor) -> Callable[..., Any]:
     def correct(*given: Any) -> Tensor:
         return _correct(factor, *given)
 
-    # Tuned: the default tile took a third more than SDPA at 2,048 tokens with four keys on an H200.
+    # Tuned: with four keys 1.03 of SDPA at 32,768 tokens in the place of 1.09 on an H200; no shorter at 2,048.
     return torch.compile(correct, options={"coordinate_descent_tuning": True})
 
 

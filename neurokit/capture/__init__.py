@@ -21,7 +21,7 @@ from neurokit.capture.initial_values import learn_starts
 from neurokit.capture.merging import merged_reference
 from neurokit.capture.neurons import is_stateful
 from neurokit.capture.node_cells import BY_LIBRARY, NodeCell
-from neurokit.capture.obstacles import growing_over_time, not_one_step, not_streaming, wrong_time_steps
+from neurokit.capture.obstacles import INSIDE, growing_over_time, not_one_step, not_streaming, wrong_time_steps
 from neurokit.capture.one_by_one import folds
 from neurokit.capture.ports import check_dynamic, input_ports, output_ports
 from neurokit.capture.probe import Probe, example_values, keep_other_attributes, probe, set_time_steps, time_output
@@ -182,9 +182,8 @@ def _time_steps(spec: ModelSpec, net: nn.Module, asked: int | str | None) -> Tim
         return None
     steps = asked if asked is not None else spec.time_steps if spec.time_steps is not None else 4
     if steps == "dynamic" and spec.time_input == "image":
-        why = "the module repeats its image T times itself, so T is part of the program"
-        fix = "use target onnx or onnx-step, or let its forward take a sequence [T, B, ...]"
-        raise UnsupportedError(f"model {spec.name!r} cannot have a dynamic T", [Unsupported("", spec.name, why, fix)])
+        reason = Unsupported("", spec.name, INSIDE, "use target onnx, or let its forward take a sequence [T, B, ...]")
+        raise UnsupportedError(f"model {spec.name!r} cannot have a dynamic T", [reason])
     return steps  # type: ignore[return-value]
 
 

@@ -153,7 +153,7 @@ class _Watch:
             self._left[path] = dict(part._memories)
             leaves = flatten_outputs(output)
             if keep and leaves:
-                self.given.setdefault(path, []).append(leaves[0])
+                self.given.setdefault(path, []).append(leaves[0].clone())  # `out += lif(x)` may write into it later
 
         return look
 

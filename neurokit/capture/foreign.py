@@ -24,6 +24,7 @@ from neurokit.capture.cells import STATES, Cell, cell_kind, cell_of, hands_on_st
 from neurokit.capture.legacy import modernised
 from neurokit.capture.node_cells import BY_LIBRARY, NodeCell, constants_of, node_cell
 from neurokit.capture.resets import KIND
+from neurokit.capture.thresholds import finite_thresholds
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.neurons.cells import fires_at, make_neuron
 from neurokit.neurons.delay import Delay
@@ -38,6 +39,7 @@ def adopt(net: nn.Module) -> tuple[nn.Module, list[str]]:
         UnsupportedError: If one cannot be taken; lists each.
     """
     reasons: list[Unsupported] = []
+    finite = finite_thresholds(net)
     outputs_first = hands_on_state(net) and library_of(net) != "norse"
     found = _replace(modernised(net), "", reasons)
     if outputs_first:  # the program carries the state
@@ -48,6 +50,7 @@ def adopt(net: nn.Module) -> tuple[nn.Module, list[str]]:
     cells = sum(isinstance(part, Cell) and not isinstance(part, NodeCell) for part in parts)
     same = sum(getattr(part, "_neurokit_adopted", False) for part in parts) - cells
     notes = [f"{same} neuron(s) of another library were replaced by ones with the same equations"] if same else []
+    notes += finite
     return found, [*notes, *([f"{cells} neuron(s) are run step by step by their own code"] if cells else [])]
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import nn
 
 from neurokit.capture.hidden import Held
 from neurokit.capture.looping import why_not_scanned
@@ -15,14 +18,18 @@ from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.over_time import of_each
 from neurokit.spec import ModelSpec
 
+INSIDE = (
+    "its forward makes all T steps of one input itself (it repeats an image, or time is an axis of a sample), so T is "
+    "part of the program"
+)
+
 
 def wrong_time_steps(twin: Twin, steps: TimeSteps) -> list[Unsupported]:
     """Returns every neuron that does not take this T, or not a dynamic one."""
     reasons = []
     if steps == "dynamic" and twin.time_input == "image":
-        why = "the module repeats its image T times itself, so T is part of the program"
-        fix = "use target onnx or onnx-step, or let its forward take a sequence [T, B, ...]"
-        return [Unsupported("", type(twin.net).__name__, why, fix)]
+        fix = "use target onnx, or let its forward take a sequence [T, B, ...]"
+        return [Unsupported("", type(twin.net).__name__, INSIDE, fix)]
     for slot in twin.slots:
         kind, fixed = type(slot.module).__name__, slot.adapter.fixed_steps
         own = "" if slot.adapter.unrolls else slot.adapter.why_not_dynamic
@@ -76,33 +83,55 @@ def not_one_step(twin: Twin, spec: ModelSpec, over_time: str) -> list[Unsupporte
     kinds = of_each(over_time, len(twin.signature.output_names))
     steps = not reasons and "sequence" in kinds and "auto" not in kinds
     if spec.time_input == "image" and spec.time_steps and not vars(twin.net).get(PLACES):
-        why = f"the number of its steps, {spec.time_steps}, is written into its forward, so that one step cannot be run"
-        reasons.append(Unsupported("", spec.name, why, "keep it in an attribute: for _ in range(self.T)"))
+        why = f"its forward makes all {spec.time_steps} steps of one input itself, and no number of them can be changed"
+        fix = "let its forward take [T, B, ...]; of a repeated image, keep T in an attribute: for _ in range(self.T)"
+        reasons.append(Unsupported("", spec.name, why, fix))
+    elif ("auto" in kinds or (steps and not streams(twin, spec, kinds))) and (own := own_loops(twin.net)):
+        reasons += own
     elif "auto" in kinds:
         names = [name for name, kind in zip(twin.signature.output_names, kinds, strict=False) if kind == "auto"]
         which = "its output is" if len(kinds) == 1 else f"output {names[0]} is"
         why = f"{which} neither one per step nor the mean, sum, last or maximum of the steps"
         reasons.append(Unsupported("", spec.name, why, "let it return [T, B, ...]"))
     elif steps and not streams(twin, spec, kinds):
-        why = "a step's output depends on other steps than through its neurons, so no step can be run alone"
+        why = "a step's output depends on other steps, or on its own number, besides its neurons: none can be run alone"
         reasons.append(Unsupported("", spec.name, why, "use the sequence form (target onnx)"))
     return reasons
 
 
-def specialised(spec: ModelSpec, axis: str) -> UnsupportedError:
+def own_loops(net: nn.Module) -> list[Unsupported]:
+    """Returns every recurrent layer of torch's in a module, as what runs over all steps with a state of its own."""
+    why = "it runs over all steps itself, with a state of its own that no single step is given"
+    fix = "use target onnx, or its Cell with the state as an input and an output (StateSpec)"
+    return [
+        Unsupported(path, type(part).__name__, why, fix)
+        for path, part in net.named_modules()
+        if isinstance(part, nn.RNNBase)
+    ]
+
+
+def specialised(spec: ModelSpec, axis: str, net: nn.Module | None = None) -> UnsupportedError:
     """Returns the error of a program in which an axis that was to be free became a number."""
+    recurrent = [] if net is None or axis != "T" else own_loops(net)
+    if recurrent:
+        why, fix = "torch's exporter needs T as a number for it", "give a number of time steps"
+        reasons = [replace(reason, why=why, fix=fix) for reason in recurrent]
+        return UnsupportedError(f"model {spec.name!r} cannot have a dynamic T", reasons)
     why = f"its code needs {axis} as a number (a Python loop or a parameter over {axis})"
     fix = {"T": "give a number of time steps", "B": "give a fixed --batch"}.get(axis, "declare a number there")
     return UnsupportedError(f"model {spec.name!r} cannot have a dynamic {axis}", [Unsupported("", spec.name, why, fix)])
 
 
-def refusal(error: Exception, spec: ModelSpec, ports: Sequence[PortInfo | StateInfo]) -> Exception:
+def refusal(
+    error: Exception, spec: ModelSpec, ports: Sequence[PortInfo | StateInfo], net: nn.Module | None = None
+) -> Exception:
     """Returns what an error of torch.export means for the model.
 
     Args:
         error: The error.
         spec: The model.
         ports: Inputs and states, in the order of the program's inputs.
+        net: The module.
     """
     text = str(error).strip()
     name = type(error).__name__
@@ -113,7 +142,7 @@ def refusal(error: Exception, spec: ModelSpec, ports: Sequence[PortInfo | StateI
     violated = re.search(r"\(L\['(?:x|rest)'\](?:\[(\d+)\])?\.size\(\)\[(\d+)\]", text)
     if violated:
         place = 0 if violated[1] is None else 1 + int(violated[1])
-        return specialised(spec, str(ports[place].shape[int(violated[2])]))
+        return specialised(spec, str(ports[place].shape[int(violated[2])]), net)
     first = text.splitlines()[0] if text else name
     why = f"torch.export refused it: {name}: {first[:200]}"
     return UnsupportedError(
@@ -129,7 +158,8 @@ def loop_over_free_steps(twin: Twin, spec: ModelSpec) -> UnsupportedError:
         Unsupported(
             slot.path,
             type(slot.module).__name__,
-            "the module's forward calls it in a loop whose steps read what the step before made",
+            "the module's forward calls it in a loop whose steps are not all alike over any T (one reads its number, "
+            "another step, or what the step before made)",
             fix,
         )
         for slot in twin.slots

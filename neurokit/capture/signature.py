@@ -66,6 +66,11 @@ class Signature:
         leaves = list(named_leaves(function(*args, **kwargs)))
         if not self._places:
             self._find_places([name for name, _ in leaves])
+        if not leaves:
+            raise self._refusal(
+                f"it returns no tensor here and {len(self._places)} elsewhere: with so few steps it makes no output",
+                "use the sequence form (target onnx)",
+            )
         if max(self._places, default=0) >= len(leaves):
             raise self._refusal(
                 f"it returns {len(leaves)} outputs here and {len(self._places)} elsewhere, as a list of steps does",

@@ -14,6 +14,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from neurokit.capture.drawing import uniform
+from neurokit.capture.fake_quantisation import PlainQuantisation
 from neurokit.capture.obstacles import loop_over_free_steps, refusal
 from neurokit.capture.ports import dynamic_shapes
 from neurokit.capture.probe import set_time_steps
@@ -96,7 +97,7 @@ def _export(job: Job) -> tuple[ExportedProgram, list[str]]:
     except (UnsupportedError, InputError):
         raise
     except Exception as error:
-        raise refusal(error, job.spec, job.ports) from error
+        raise refusal(error, job.spec, job.ports, job.twin.net) from error
     finally:
         job.twin.single = job.twin.tracing = False
     return program, list(job.twin.order)
@@ -114,11 +115,12 @@ def program_of(module: torch.nn.Module, job: Job) -> ExportedProgram:
 
 @contextmanager
 def _written_out() -> Iterator[None]:
-    """Keeps torch's fused attention of inference out of a trace: no lowered form knows it, and all know its parts."""
+    """Keeps fused attention and fake quantisation out of a trace: no form knows them, and all know their parts."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with PlainQuantisation():
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
 
@@ -154,7 +156,7 @@ def _over_free_steps(job: Job) -> tuple[ExportedProgram, list[str]]:
     try:
         made = program_of(Rolled(job.twin, free.program, free.graph), job)
     except Exception as error:
-        raise refusal(error, job.spec, job.ports) from error
+        raise refusal(error, job.spec, job.ports, job.twin.net) from error
     return made, free.paths
 
 

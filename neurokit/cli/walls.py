@@ -31,7 +31,7 @@ def walls(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Group the sixteen clues of each wall into four groups of four, and say how right that is."""
+    """Group the sixteen clues of each wall into four groups of four, and say how right groups or their names are."""
     given = [way for way in (encoder, embeddings, predictions) if way is not None]
     if len(given) != 1 or bool(file) == bool(planted):
         raise InputError(
@@ -46,6 +46,7 @@ def walls(
         from neurokit.walls.encoder import exported_encoder, vectors_from
         from neurokit.walls.files import predictions_json, read_predictions, read_walls
         from neurokit.walls.metrics import score_walls
+        from neurokit.walls.naming import name_walls
         from neurokit.walls.planted import planted_walls
         from neurokit.walls.solve import solve
 
@@ -57,17 +58,25 @@ def walls(
                 found = solve(there, exported_encoder(encoder) if encoder is not None else vectors_from(given[0]))
         if out is not None:
             write_text(out, predictions_json(found))
-        known = all(wall.groups for wall in there)
-        total, rows = score_walls(there, found) if known else (None, [])
+        known, grouped = all(wall.groups for wall in there), any(one.groups for one in found)
+        total, rows = score_walls(there, found) if known and grouped else (None, [])
+        naming, names = name_walls(there, found) if any(one.connections for one in found) else (None, [])
     if as_json:
         from dataclasses import asdict
 
-        score = None if total is None else total.to_json()
         groups = {one.name: one.groups for one in found}
-        print_json({"score": score, "walls": [{**asdict(row), "groups": groups[row.wall]} for row in rows]})
+        scored = [{**asdict(row), "groups": groups[row.wall]} for row in rows]
+        said = {"score": None if total is None else total.to_json(), "walls": scored}
+        named = {} if naming is None else {"naming": naming.to_json(), "names": [asdict(row) for row in names]}
+        print_json(said | named)
         return
+    if naming is not None:
+        typer.echo(
+            f"connections of {naming.walls:,} walls: exact match {naming.exact_match:.4f}, ROUGE-1 {naming.rouge1:.4f}"
+        )
     if total is None:
-        typer.echo(predictions_json(found), nl=False)
+        if naming is None:
+            typer.echo(predictions_json(found), nl=False)
         return
     typer.echo(
         f"{total.solved} of {total.walls:,} walls solved, {total.correct_groups} of {4 * total.walls:,} groups right"

@@ -32,6 +32,8 @@ from neurokit.neurons.delay import Delay
 from neurokit.neurons.loops import Loop
 from neurokit.port_traits import refuse_ports
 from neurokit.program.element_types import other_types
+from neurokit.program.nodes import module_paths
+from neurokit.program.ops import is_named
 from neurokit.spec import ModelSpec
 from neurokit.tasks.evaluate import headline_score, sequences
 
@@ -182,6 +184,25 @@ def _refuse_loops(captured: Captured) -> None:
         raise UnsupportedError(f"model {captured.spec.name!r} has no exact form", reasons)
 
 
+def _refuse_parts(captured: Captured) -> None:
+    """Refuses what is no sum of products from the start: token ids that choose rows, neurons without a single step."""
+    fix = "use --numerics float"
+    reasons = [
+        Unsupported(
+            next(iter(module_paths(node)[::-1]), ""), "embedding", "token ids are places, which no grid rounds", fix
+        )
+        for node in captured.program.graph.nodes
+        if is_named(node, ("embedding", "embedding_bag"))
+    ]
+    reasons += [
+        Unsupported(n.path, n.kind, "it weighs its steps by numbers of their own, and no bound on that is proven", fix)
+        for n in captured.neurons
+        if n.kind in ("PSN", "MaskedPSN", "SlidingPSN")
+    ]
+    if reasons:
+        raise UnsupportedError(f"model {captured.spec.name!r} has no exact form", reasons)
+
+
 def check_spec(spec: ModelSpec) -> None:
     """Refuses a model that has no exact form because of its ports, before it is captured.
 
@@ -197,6 +218,7 @@ def _prepare(model: Captured | ModelSpec, calibration: Given | None, search: boo
     if wrong := other_types(original, "the exact form keeps whole numbers in"):
         raise UnsupportedError(f"model {original.spec.name!r} cannot be exact", wrong)
     _refuse_loops(original)
+    _refuse_parts(original)
     reference = rounded_starts(_reference(original))
     x = calibration_of(reference, calibration)
     steps = reference.time_steps if isinstance(reference.time_steps, int) else None

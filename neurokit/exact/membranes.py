@@ -19,6 +19,8 @@ from neurokit.neurons.dynamics import subtracted
 
 LIMIT = 24
 
+Bounded = tuple[Tensor, Tensor, Tensor]  # largest and smallest value, and the exponent of the grid, each elementwise
+
 
 @dataclass(frozen=True)
 class Membrane:
@@ -28,15 +30,24 @@ class Membrane:
         bits: log2 of the largest intermediate result in units of its grid, after the given number of steps.
         steps: Number of steps that are proven exact; None for any number.
         floor: Exponent below which the grid of the current must not go for all given steps to be exact.
+        after: Largest and smallest membrane after the given steps, and the exponent of its grid; None where no grid
+            holds it.
     """
 
     bits: float
     steps: int | None
     floor: float
+    after: Bounded | None = None
 
 
 def membrane(
-    op: str, pos: Tensor, neg: Tensor, grid: Tensor, settings: dict[str, Any], v0: Tensor, time_steps: int
+    op: str,
+    pos: Tensor,
+    neg: Tensor,
+    grid: Tensor,
+    settings: dict[str, Any],
+    v0: Tensor | Bounded,
+    time_steps: int,
 ) -> Membrane:
     """Bounds the membrane of one neuron layer.
 
@@ -46,7 +57,7 @@ def membrane(
         neg: Largest magnitude of a negative current.
         grid: Exponent of the current's grid.
         settings: The neuron's arguments by name.
-        v0: Membrane before the first step.
+        v0: Membrane before the first step, or bounds and grid of it as `Membrane.after` has them.
         time_steps: T.
     """
     high, low = pos.amax(0).double(), -neg.amax(0).double()
@@ -55,20 +66,21 @@ def membrane(
         return Membrane(math.inf, 0, -ANY)
     state = _State(op, settings, high, low, finest, v0)
     bits, floor, exact = -ANY, -ANY, 0
+    after = state.now
     for step in range(_HORIZON):
         now, need = state.step()
         if step < time_steps:
-            bits, floor = max(bits, now), max(floor, need)
+            bits, floor, after = max(bits, now), max(floor, need), state.now
         if now >= LIMIT:
             break
         exact = step + 1
         if exact >= time_steps and state.settled:
-            return Membrane(bits, None, floor)
+            return Membrane(bits, None, floor, after)
     while step + 1 < time_steps:  # what all steps need, also after the first that is too wide
         step += 1
         now, need = state.step()
-        bits, floor = max(bits, now), max(floor, need)
-    return Membrane(bits, exact, floor)
+        bits, floor, after = max(bits, now), max(floor, need), state.now
+    return Membrane(bits, exact, floor, after)
 
 
 _HORIZON = 64
@@ -92,7 +104,7 @@ class Fixed:
 
 
 def in_fixed_point(
-    op: str, pos: Tensor, neg: Tensor, grid: Tensor, settings: dict[str, Any], v0: Tensor, time_steps: int
+    op: str, pos: Tensor, neg: Tensor, grid: Tensor, settings: dict[str, Any], v0: Tensor | Bounded, time_steps: int
 ) -> Fixed:
     """Returns what a membrane needs in fixed point; arguments as for `membrane`."""
     if op == "lif" and not is_power_of_two(settings["tau"]):
@@ -107,7 +119,15 @@ def in_fixed_point(
 class _State:
     """The range and grid of the membrane before a step."""
 
-    def __init__(self, op: str, settings: dict[str, Any], high: Tensor, low: Tensor, grid: Tensor, v0: Tensor) -> None:
+    def __init__(
+        self,
+        op: str,
+        settings: dict[str, Any],
+        high: Tensor,
+        low: Tensor,
+        grid: Tensor,
+        v0: Tensor | Bounded,
+    ) -> None:
         self.op, self.hard = op, settings["v_reset"] is not None
         self.threshold = float(settings["v_threshold"])
         self.drop = float(subtracted(settings))
@@ -115,15 +135,23 @@ class _State:
         self.decay = 0.0 if op == "if_" else 1.0 / settings["tau"] if op == "lif" else float(settings["decay"])
         self.decay_input = bool(settings.get("decay_input", False))
         self.x = (high, low, grid)
-        start = v0.double().expand_as(high)
-        self.v = (start, start)
-        self.grid = lowest_bit(start)
+        if isinstance(v0, Tensor):
+            start = v0.double().expand_as(high)
+            self.v, self.grid = (start, start), lowest_bit(start)
+        else:
+            self.v, self.grid = (v0[0].double(), v0[1].double()), v0[2].double()
+            start = torch.maximum(self.v[0].abs(), self.v[1].abs())
         self.constant = lowest_bit_of(self.rest) if self.hard else lowest_bit_of(self.drop)
         self.grid = torch.minimum(self.grid, torch.full_like(grid, self.constant))
         self.settled = False
         self.finest, self.largest = float(self.grid.min()), float(start.abs().max()) if start.numel() else 0.0
         self.worst = -ANY
         self.need = -ANY
+
+    @property
+    def now(self) -> Bounded:
+        """Largest and smallest membrane, and the exponent of its grid."""
+        return (*self.v, self.grid)
 
     def step(self) -> tuple[float, float]:
         """Takes one step; returns the bits it needs, and the floor of the current's grid that would make it exact."""

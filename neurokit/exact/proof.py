@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -16,9 +17,13 @@ from neurokit.exact.bounds import LIMIT, Finding, Range
 from neurokit.exact.dyadic import ANY
 from neurokit.exact.ranges import Ranges
 from neurokit.program import nodes
+from neurokit.program.ops import Kind, kind_of
 from neurokit.program.walk import without_guards
 
 INT32_BITS = 31  # of magnitude, beside the sign
+_TOLERANCE = "only tolerance applies from here on"
+# Operations that end in one division of a sum that is itself exact: IEEE 754 says how that is rounded.
+_DIVIDED_ONCE = (Kind.DIVIDE, Kind.MULTIPLY, Kind.SUM, Kind.POOL)
 _IN_INT32 = "; it fits 32-bit integers, so that integer engines are exact"
 Status = Literal["exact", "elementwise", "inexact"]
 
@@ -167,7 +172,8 @@ def _one_sample(node: Node) -> tuple[int, ...]:
 
 
 def _path(target: str) -> str:
-    return target.removeprefix("net.").removeprefix("_run.net.").removeprefix("_run.").removesuffix(".weight")
+    layer = target.removeprefix("net.").removeprefix("_run.net.").removeprefix("_run.").removesuffix(".weight")
+    return re.sub(r"\.turned_\d+$", "", layer)  # a transposed convolution
 
 
 def _layer(finding: Finding, nodes: dict[str, Node], names: list[str], calls: Sequence[str]) -> LayerProof | None:
@@ -175,12 +181,15 @@ def _layer(finding: Finding, nodes: dict[str, Node], names: list[str], calls: Se
     if finding.kind == "neuron" or (finding.kind == "inexact" and finding.index is not None):
         return _neuron(finding, calls[finding.index or 0])
     name = finding.node if finding.index is None else names[finding.index]
+    last = last and finding.kind in ("sum", "inexact")
+    kind = kind_of(nodes[finding.node].target)
     if finding.kind == "inexact":
-        if last:
+        if last and kind in _DIVIDED_ONCE:
             return LayerProof(name, "output", "elementwise", -ANY, why="the output is divided once")
-        return LayerProof(name, "sum", "inexact", math.inf, why=finding.why, fix="only tolerance applies from here on")
+        fix = "leave it out of the module, and apply it to what the artifact gives" if last else _TOLERANCE
+        return LayerProof(name, "sum", "inexact", math.inf, why=finding.why, fix=fix)
     if finding.bits >= LIMIT:
-        if last and finding.kind == "sum":
+        if last and kind in (Kind.MULTIPLY, Kind.DIVIDE):
             return LayerProof(name, "output", "elementwise", finding.bits, why="the output is rounded once")
         if finding.kind == "output":
             return None
@@ -198,7 +207,7 @@ def _integers(bits: float) -> str:
 def _neuron(finding: Finding, path: str) -> LayerProof:
     bounds = finding.membrane
     if bounds is None:
-        why, fix = "its input is rounded in another order elsewhere", "only tolerance applies from here on"
+        why, fix = "its input is rounded in another order elsewhere", _TOLERANCE
         return LayerProof(path, "neuron", "inexact", math.inf, why=why, fix=fix)
     if finding.bits >= LIMIT:
         why = f"its input current may need {finding.bits:.1f} bits, more than {LIMIT}" + _integers(finding.bits)

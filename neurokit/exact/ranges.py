@@ -6,6 +6,7 @@ The membranes are bounded step by step: see `neurokit.exact.membranes`.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ from torch.fx import GraphModule
 
 from neurokit.exact.bounds import LIMIT, Finding, Nominal, Range, Unknown
 from neurokit.exact.dyadic import log2, lowest_bit, top_exponent
-from neurokit.exact.membranes import membrane
+from neurokit.exact.membranes import Membrane, membrane
 from neurokit.exact.quantise import BIAS_BITS
 from neurokit.exact.rules import RULES
 from neurokit.program import nodes
@@ -80,7 +81,7 @@ class Ranges(Walker):
     def output(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Notes the bounds of what leaves the program."""
         for node, value in zip(self.node.all_input_nodes, _flat(args[0]), strict=False):
-            if isinstance(value, Range):
+            if isinstance(value, Range) and not _is_membrane(node):
                 self.note(value, "output", node=node.name)
         return args[0]
 
@@ -157,16 +158,18 @@ class Ranges(Walker):
         return Range(x.pos.clamp_max(limit), x.neg.clamp_max(limit), grid)
 
     def neuron(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Bounds a layer's membrane; puts out spikes."""
+        """Bounds a layer's membrane; puts out spikes, and the bounds of the membrane after the last step."""
         x, v0 = args[0], args[1]
+        if isinstance(v0, Range):  # of the call before: as `Membrane.after` has it
+            v0 = (v0.pos, -v0.neg, v0.grid)
         index = self._neurons[self.node.name]
         op = nodes.NEURONS[target]
         settings = {name: args[place] for name, place in nodes.PLACES[op].items() if place < len(args)}
-        if isinstance(x, Unknown):
+        if isinstance(x, Unknown) or isinstance(v0, Unknown):
             self.found.append(Finding(self.node.name, index, "inexact", math.inf, why="its input is rounded"))
             steps = self._steps
-            spikes = torch.ones(steps, *v0.shape)
-            return Range(spikes, torch.zeros_like(spikes), torch.zeros_like(spikes)), v0
+            spikes = torch.ones(steps, *nodes.hints(self.node.args[1]))
+            return Range(spikes, torch.zeros_like(spikes), torch.zeros_like(spikes)), Unknown()
         if not isinstance(x, Range):
             x = Range(x.clamp_min(0), (-x).clamp_min(0), lowest_bit(x))
         bounds = membrane(op, x.pos, x.neg, x.grid, settings, v0, x.pos.shape[0])
@@ -178,13 +181,27 @@ class Ranges(Walker):
         found.gain = x.gain
         self.found.append(found)
         zeros = torch.zeros_like(x.pos)
-        return Range(torch.ones_like(x.pos), zeros, zeros), v0
+        return Range(torch.ones_like(x.pos), zeros, zeros), _after(bounds, x)
 
     def start(self, *inputs: Any) -> list[Finding]:
         """Runs the program; the first input is a Range, the rest are initial states."""
         with torch.no_grad():
             self.run(*inputs)
         return self.found
+
+
+def _after(bounds: Membrane, x: Range) -> Range | Unknown:
+    """Returns the range of a membrane after its steps, whose grid follows that of the current."""
+    if bounds.after is None:
+        return Unknown()
+    high, low, grid = bounds.after
+    finer = min(float((grid - x.grid.amin(0)).min()), 0.0) if grid.numel() else 0.0
+    return Range(high.clamp_min(0).float(), (-low).clamp_min(0).float(), grid, x.sources, x.gain + finer)
+
+
+def _is_membrane(node: Any) -> bool:
+    """Returns whether a node is what a neuron's membrane is after its steps: a state, whose bounds the neuron has."""
+    return node.target is operator.getitem and node.args[1] == 1 and nodes.is_op(node.args[0], nodes.NEURONS)
 
 
 def _name(target: Any) -> str:

@@ -136,13 +136,15 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
 def _tolerance(vectors: Vectors) -> float:
     """Returns the relative error that is allowed of outputs without neurons.
 
-    In units of the type they are in; of a network that amplifies rounding what its reference's own distance from
+    In units of the type they are made in; of a network that amplifies rounding what its reference's own distance from
     float64 allows.
     """
     return max([_of_type(vectors), *(OWN * value for value in vectors.roundings.values())])
 
 
 def _of_type(vectors: Vectors) -> float:
+    if vectors.unit:
+        return TOLERANCE * vectors.unit / unit_of("float32")
     unit = max((unit_of(value.dtype) for value in vectors.outputs.values() if value.dtype.kind == "f"), default=0.0)
     return TOLERANCE * max(1.0, unit / unit_of("float32"))
 

@@ -13,6 +13,7 @@ from neurokit.parity.calls import make_calls
 from neurokit.parity.own_rounding import roundings
 from neurokit.parity.record_covering import analysed, calls_of_layers, record_coverings
 from neurokit.parity.record_text import make_text
+from neurokit.parity.rounding import coarsest
 from neurokit.parity.units import unit_of
 from neurokit.parity.vectors import LayerVector, Vectors, replay
 
@@ -101,6 +102,7 @@ def make_vectors(
         if covered
         else (),
         ranges={info.name: (info.low, info.high) for info in captured.spec.inputs},
+        unit=max(coarsest(part.program.module()) for part in captured.graphs),
         unread=every.unread(first),  # arguments are computed in order: the covering runs are made by now
     )
 

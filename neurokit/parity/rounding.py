@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from neurokit.parity.magnitudes import RULES, UNIT, Magnitude, gamma, is_real, same, size_of, unknown, whole_numbers
 from neurokit.parity.units import unit_of
@@ -121,10 +122,12 @@ def analyse(
     outputs = outputs if isinstance(outputs, list | tuple) else (outputs,)
     # Whole numbers and booleans are not rounded; they keep their place among the outputs.
     leaves = [v if isinstance(v, Magnitude) else Magnitude(torch.zeros(v.shape), 0) for v in outputs]
-    unit = _coarsest([*inputs, *module.parameters(), *module.buffers()])
+    unit = coarsest(module)
     return [replace(m, unit=unit) for m in run.currents], [replace(m, unit=unit) for m in leaves]
 
 
-def _coarsest(values: list[Tensor]) -> float:
-    """Returns the unit roundoff of the coarsest type that a program works in."""
-    return max((unit_of(v.dtype) for v in values if v.is_floating_point()), default=UNIT)
+def coarsest(module: Any) -> float:
+    """Returns the unit roundoff of the coarsest type that a program works in, also in the middle."""
+    inner = (leaf for node in module.graph.nodes for leaf in tree_leaves(node.meta.get("val")))
+    values = [*inner, *module.parameters(), *module.buffers()]
+    return max((unit_of(v.dtype) for v in values if isinstance(v, Tensor) and v.is_floating_point()), default=UNIT)

@@ -115,6 +115,7 @@ class Vectors:
         text: What a language model's artifact is to write; else None.
         roundings: Relative distance of each output from the reference in float64, of a model without layers.
         hidden: Number of layers that an artifact does not show (`Probe.restrict`); not in the file.
+        unit: Unit roundoff of the coarsest type that the program works in; 0 in files that do not say.
     """
 
     feeds: dict[str, np.ndarray]
@@ -133,6 +134,7 @@ class Vectors:
     text: Text | None = None
     roundings: dict[str, float] = field(default_factory=dict)
     hidden: int = 0
+    unit: float = 0.0
 
     def without_steps(self) -> Vectors:
         """Returns the vectors of common neurons alone, for what shows no steps of rare ones.
@@ -171,6 +173,7 @@ class Vectors:
             "coverings": [run.head() for run in self.coverings],
             "ranges": self.ranges,
             "carried": list(self.carried),
+            "unit": self.unit,
             "roundings": self.roundings,
             "unread": [vars(entry) for entry in self.unread],
             "calls": [
@@ -267,6 +270,7 @@ class Vectors:
                     tuple(Unread.read(entry) for entry in head.get("unread", ())),
                     Text.read(head["text"], data) if "text" in head else None,
                     {name: float(value) for name, value in head.get("roundings", {}).items()},
+                    unit=float(head.get("unit", 0.0)),
                 )
         except UNREADABLE as error:
             raise ArtifactError(

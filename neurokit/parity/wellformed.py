@@ -13,6 +13,7 @@ import numpy as np
 
 from neurokit.errors import ArtifactError, NeurokitError, damaged
 from neurokit.over_time import is_known
+from neurokit.parity.units import UNITS
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -50,6 +51,8 @@ def check_vectors(vectors: Vectors, artifact: Artifact) -> None:
 def _fault(vectors: Vectors, manifest: Any) -> str:
     if vectors.time_input not in ("sequence", "image") or not is_known(vectors.time_output):
         return f"take {vectors.time_input!r} and give {vectors.time_output!r} over time"
+    if vectors.unit and vectors.unit not in UNITS:
+        return f"give {vectors.unit!r} as the unit roundoff of a type"
     if len(manifest.graphs) > 1 or vectors.calls:
         return _neuron_fault(vectors, manifest)
     inputs = {tensor.name: tensor for tensor in manifest.inputs}

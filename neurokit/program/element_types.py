@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # numpy, in which test vectors and runners hold their values, has none of these, and ONNX Runtime's CPU kernels
 # neither multiply nor convolve in them.
+_FIX = "--transform float32 (module.float())"
 _ABSENT = (torch.bfloat16,)
 
 
@@ -51,11 +52,11 @@ def other_types(captured: Captured, what: str) -> list[Unsupported]:
             if node.op == "call_function" and value.is_floating_point() and value.dtype != torch.float32:
                 path, name = next(iter(module_paths(node)[::-1]), ""), str(value.dtype).removeprefix("torch.")
                 why = f"it computes in {name}, and {what} float32"
-                return [Unsupported(path, str(node.target), why, "module.float(), or an ONNX form in float numerics")]
+                return [Unsupported(path, str(node.target), why, f"{_FIX}, or an ONNX form in float numerics")]
     return []
 
 
 def _reason(node: Any, name: str) -> Unsupported:
     path = next(iter(module_paths(node)[::-1]), "")
     why = f"it computes in {name}, which neither numpy nor ONNX Runtime on a CPU has"
-    return Unsupported(path, str(node.target), why, "module.float(): every weight is the same number there")
+    return Unsupported(path, str(node.target), why, f"{_FIX}: every weight is the same number there")

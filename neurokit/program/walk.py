@@ -14,7 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 
+from neurokit.program.keywords import allow_keywords
 from neurokit.program.ops import Kind, kind_of
+
+allow_keywords()
 
 #: A rule: (walker, target, arguments, keyword arguments) -> result, or None where it does not know this case.
 Rule = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]

@@ -46,10 +46,17 @@ class Wall:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The groups that somebody predicted for a wall; words that are not on the wall may be among them."""
+    """What somebody predicted for a wall.
+
+    Attributes:
+        name: Of the wall.
+        groups: Four of four; words that are not on the wall may be among them; () where only names are predicted.
+        connections: The name of each right group's connection, in their order; () where only groups are.
+    """
 
     name: str
-    groups: Groups
+    groups: Groups = ()
+    connections: tuple[str, ...] = ()
 
 
 def same(word: str) -> str:
@@ -85,6 +92,16 @@ def check_groups(groups: Sequence[Sequence[str]], where: str) -> None:
         raise InputError(f"{where} has groups of {sizes} words", expected=f"{GROUPS} groups of {SIZE}")
 
 
+def check_connections(connections: Sequence[str], where: str) -> None:
+    """Refuses what are not four names.
+
+    Raises:
+        InputError: Names the wall and how many there are.
+    """
+    if len(connections) != GROUPS:
+        raise InputError(f"{where} has {len(connections)} connections", expected=f"{GROUPS}, one a group")
+
+
 class _Open(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
@@ -111,7 +128,8 @@ class _Walls(_Open):
 
 class _Predicted(_Open):
     wall_id: str | int
-    predicted_groups: list[list[str]]
+    predicted_groups: list[list[str]] = []
+    predicted_connections: list[str] = []
 
 
 _PREDICTIONS = TypeAdapter(list[_Predicted])
@@ -151,18 +169,23 @@ def read_walls(path: str | Path) -> list[Wall]:
 
 
 def read_predictions(path: str | Path) -> list[Prediction]:
-    """Reads predictions from the published form: a list of objects with "wall_id" and "predicted_groups".
+    """Reads predictions from the published form.
+
+    It is a list of objects with "wall_id", and "predicted_groups" (task 1), "predicted_connections" (task 2), or both.
 
     Raises:
-        InputError: If the file is no such JSON, or a wall has not four groups of four words.
+        InputError: If the file is no such JSON, or a wall has neither four groups of four words nor four connections.
     """
     path = Path(path)
     found = [
-        Prediction(str(one.wall_id), tuple(tuple(group) for group in one.predicted_groups))
+        Prediction(str(one.wall_id), tuple(tuple(g) for g in one.predicted_groups), tuple(one.predicted_connections))
         for one in _validated(_PREDICTIONS.validate_python, _json(path), path)
     ]
     for one in found:
-        check_groups(one.groups, f"{path}: wall {one.name!r}")
+        if one.groups or not one.connections:
+            check_groups(one.groups, f"{path}: wall {one.name!r}")
+        if one.connections:
+            check_connections(one.connections, f"{path}: wall {one.name!r}")
     _refuse_twice([one.name for one in found], path)
     return found
 

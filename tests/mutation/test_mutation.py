@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from tests.mutation.faults import FAULTS
 from tests.mutation.graph import NotApplicableError
 from tests.mutation.networks import NETWORKS
 from tests.mutation.plant import ALL_FORMS, FORMS, judge, lowered, networks_of, planted, real_inputs, reference
-from tests.mutation.run import rows
+from tests.mutation.run import rows, some_rows, with_bounds
 
 # One fault of every cause, each in the form and network where it is hardest to see.
 FAST = (
@@ -92,3 +94,22 @@ def test_every_real_fault_is_caught_and_nothing_sound_is(form, network):
     found = rows((network,), (form,))
     assert [row for row in found if row.fault and row.real and not row.caught] == []
     assert [row for row in found if not row.fault and row.caught] == []
+
+
+def test_what_a_library_cannot_do_is_a_row_and_the_run_goes_on(deep, tmp_path, monkeypatch):
+    sound, _ = deep
+    shutil.copytree(sound["onnx"].path, tmp_path / "deep-onnx")
+    faults = ("two output elements swapped", "negative inputs lost")
+    asked = []
+
+    def refuses_first(*given):
+        asked.append(given)
+        if len(asked) == 1:
+            raise TypeError("Scalar datasets don't support chunk/filter options")
+        return judge(*given)
+
+    monkeypatch.setattr("tests.mutation.run.judge", refuses_first)
+    found = some_rows(tmp_path, "deep", "onnx", faults)
+    assert [row.verdict for row in found] == ["not run", "failed"]
+    assert "TypeError: Scalar datasets" in found[0].why
+    assert [row.fault for row in with_bounds(found)] == [faults[1]]

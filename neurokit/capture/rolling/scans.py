@@ -126,7 +126,7 @@ class _Writer:
         finals = [at for at in copies if copies[at] == {end} and at in kept]
         outputs = sorted(set(copies) - set(finals))
         loop = LoopCall(self._step(outputs), len(self._carried))
-        firsts = [first for _, first in self._carried]
+        firsts = [self._of_shape(first, self._bodies.template[at]) for at, first in self._carried]
         if self._start and self._from_zero(loop, outputs):
             self._start = 0
             firsts = [self._zeros(first) for first in firsts]
@@ -157,6 +157,17 @@ class _Writer:
             return False
         self._first_outputs = dict(zip(outputs, made[len(firsts) :], strict=True))
         return all(_close(a, b) for a, b in zip(made, firsts, strict=False))
+
+    def _of_shape(self, first: Node, like: Node) -> Node:
+        """Returns a first value in the shape that is carried on: `u = 0.0` before a loop has one element."""
+        shape, value = self._shapes.get(like), self._values.get(first)
+        if shape is None or not isinstance(value, Tensor) or tuple(value.shape) == shape:
+            return first
+        zeros = self._zeros(like)
+        with self._graph.inserting_after(zeros):
+            made = self._graph.call_function(aten.add.Tensor, (zeros, first))
+        self._values[made] = value.expand(shape)
+        return made
 
     def _zeros(self, like: Node) -> Node:
         """Returns zeros of a node's shape, which are not made of it where its sizes are known."""

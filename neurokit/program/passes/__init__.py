@@ -7,12 +7,24 @@ from torch.export import ExportedProgram
 from neurokit.program.passes.base import Pass, PassError
 from neurokit.program.passes.no_checks import NO_CHECKS
 from neurokit.program.passes.out_of_place import OUT_OF_PLACE
+from neurokit.program.passes.single_parts import SINGLE_PARTS
 from neurokit.program.passes.time_axes import TIME_AXES
+from neurokit.program.passes.whole_windows import WHOLE_WINDOWS
 
-__all__ = ["NO_CHECKS", "OUT_OF_PLACE", "TIME_AXES", "TRACED", "Pass", "PassError", "apply"]
+__all__ = [
+    "NO_CHECKS",
+    "OUT_OF_PLACE",
+    "SINGLE_PARTS",
+    "TIME_AXES",
+    "TRACED",
+    "WHOLE_WINDOWS",
+    "Pass",
+    "PassError",
+    "apply",
+]
 
 #: What every program goes through when it has been traced.
-TRACED: tuple[Pass, ...] = (NO_CHECKS, OUT_OF_PLACE, TIME_AXES)
+TRACED: tuple[Pass, ...] = (NO_CHECKS, OUT_OF_PLACE, SINGLE_PARTS, WHOLE_WINDOWS, TIME_AXES)
 
 
 def apply(program: ExportedProgram, *passes: Pass) -> None:

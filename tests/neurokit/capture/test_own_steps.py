@@ -133,7 +133,7 @@ def test_a_step(kind):
 @pytest.mark.parametrize("kind", [WhileLiteral, Layers], ids=lambda kind: kind.__name__)
 def test_a_number_that_cannot_be_changed_is_said(kind):
     captured = nk.capture(spec_of_module(kind().eval(), "net", (6,)))
-    with pytest.raises(UnsupportedError, match="number of its steps, 4, is written into its forward"):
+    with pytest.raises(UnsupportedError, match="its forward makes all 4 steps of one input itself"):
         captured.retrace(form="step")
 
 
