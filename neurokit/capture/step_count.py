@@ -198,7 +198,7 @@ def build_with_steps(spec: ModelSpec, steps: int) -> Callable[[], nn.Module]:
         places = find_steps(module, spec)
         if places is None or not places.held:
             raise ModelLoadError(
-                f"model {spec.name!r} repeats its image itself, but has no attribute T or other number to set to {steps}",
+                f"model {spec.name!r} repeats its image itself, but has no attribute T or other to set to {steps}",
                 fix=f"leave time_steps at {spec.time_steps}, or let the module repeat its input self.T times",
             )
         places.set(module, steps)

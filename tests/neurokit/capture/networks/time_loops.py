@@ -64,7 +64,7 @@ def loop_zip_shift(self, x):
 def loop_reversed(self, x):
     out = []
     for t in reversed(range(x.shape[0])):
-        out.append(self.step(x[t]))
+        out.append(self.step(x[t]))  # noqa: PERF401
     return torch.stack(out)
 
 
