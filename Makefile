@@ -66,6 +66,7 @@ gpu: $(stamp)
 	$(bin)/python -m pytest tests/kernels -m "slow or not slow" $(PYTEST_ARGS)
 	$(bin)/python tests/kernels/sanitize.py
 	$(bin)/python benchmarks/kernels.py --out build/kernels-gpu.json --processes 12 --devices $(GPUS)
+	$(bin)/python benchmarks/gpu.py --out build/gpu
 
 catalogue: $(stamp)
 	$(bin)/python -m neurokit.catalogue docs/catalogue.md

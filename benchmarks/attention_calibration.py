@@ -89,12 +89,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--form", default="standard")
+    parser.add_argument("--only", nargs="*", default=["tiny_vlm's decoder", "0.6 B's layers"], help="shapes")
     parser.add_argument("--seconds", type=float, default=60.0, help="turns of a shape")
     given = parser.parse_args()
     wide = replace(QWEN3_0_6B, layers=given.layers, vocabulary=256, longest=1024, stop=())
     record: dict[str, Any] = {"form": given.form, "layers": given.layers, "provenance": provenance.collect()}
     with tempfile.TemporaryDirectory() as folder:
-        for label, config, prompt in (("tiny_vlm's decoder", TINY_LM, 128), ("0.6 B's layers", wide, 256)):
+        shapes = {"tiny_vlm's decoder": (TINY_LM, 128), "0.6 B's layers": (wide, 256)}
+        for label in given.only:
+            config, prompt = shapes[label]
             runners = {}
             for name, steps in STEPS.items():
                 captured = pipeline.capture(spec_of("lm", config), transforms=steps)
@@ -112,8 +115,8 @@ def main() -> None:
                         f"{w} {own[f'{w}_ratio']:.3f} (bar {b})" for w, b in zip(("prompt", "step"), bars, strict=True)
                     ]
                     print(f"  {name}: {', '.join(said)}; {own['turns']} turns", flush=True)
-    if given.out is not None:
-        given.out.write_text(json.dumps(record, indent=1) + "\n")
+            if given.out is not None:
+                given.out.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""The int8 convolution with the neuron inside against cuDNN in float16 with `lif` behind it, shape by shape.
+"""int8 convolutions and products with the neuron inside against cuDNN and cuBLAS in float16 with `lif` behind them.
 
     python benchmarks/int8_conv.py --out $OUT/int8-conv.json --configs $OUT/configs.json --processes 14 --limit 140
 
-For every 3x3 convolution of the three Meta-SpikeFormers and of SEW-ResNet-18 and 34: every candidate must give the
-integer reference's bits before it is timed; the fastest is entered into the table of launch parameters. Processes of
-their own compile first. Both files are written after every shape.
+For every 3x3 convolution of the three Meta-SpikeFormers and of SEW-ResNet-18 and 34 (`--part products`: every 1x1
+product): a candidate must give the integer reference's bits before it is timed; the fastest is entered into the table
+of launch parameters. Processes of their own compile first. Both files are written after every shape.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,39 +26,76 @@ from kernel_parts import int8_shapes
 from kernel_parts.int8_shapes import Shape
 from kernel_parts.parity import definition
 
-from neurokit.kernels import config, lif, spike_conv_lif
+from neurokit.kernels import config, lif, spike_conv_lif, spike_linear_lif
 from neurokit.kernels.spike_conv_lif import boxes
+from neurokit.kernels.spike_conv_lif.op import key_of as conv_key
+from neurokit.kernels.spike_linear_lif.op import key_of as linear_key
 
 Call = Callable[[], Any]
 # NVIDIA H100 and H200 data sheets: dense int8 operations a second of the SXM modules.
 SHEET = 1.979e15
 
 
-def calls(shape: Shape) -> tuple[Call, Call, tuple[Any, ...]]:
-    """Returns ours, the opponent, and the key of ours; inputs are random, spikes at a rate of 0.15."""
-    s = (torch.rand(shape.steps, shape.batch, shape.size, shape.size, shape.inner, device="cuda") < 0.15).to(torch.int8)
+@dataclass(frozen=True)
+class Work:
+    """One shape's calls on random spikes at a rate of 0.15.
+
+    Attributes:
+        boxes: Ours by tensor descriptors.
+        pointers: Ours by pointers.
+        rival: cuDNN's or cuBLAS's float16 with `lif` behind it; its spikes are float16, as the next layer wants them.
+        key: Of the parameters by boxes.
+        pointer_kernel: Name and key of the parameters by pointers.
+    """
+
+    boxes: Call
+    pointers: Call
+    rival: Call
+    key: tuple[Any, ...]
+    pointer_kernel: tuple[str, tuple[Any, ...]]
+
+
+def work_of(shape: Shape) -> Work:
+    """Returns the calls of a shape."""
+    size = (1, shape.size) if shape.kernel == 1 else (shape.size, shape.size)
+    s = (torch.rand(shape.steps, shape.batch, *size, shape.inner, device="cuda") < 0.15).to(torch.int8)
     w = torch.randint(-127, 128, (shape.cols, shape.kernel, shape.kernel, shape.inner), device="cuda", dtype=torch.int8)
     scale = torch.full((shape.cols,), 2.0 ** -(6 + shape.inner.bit_length() // 2), device="cuda")
+    if shape.kernel == 1:
+        scale *= 2
     bias = (torch.randn(shape.cols, device="cuda") * 64).round() / 256
-    given = {"stride": shape.stride, "padding": shape.kernel // 2}
-
-    def ours() -> Any:
-        return spike_conv_lif(s, w, scale=scale, bias=bias, form="int8", path="boxes", **given)[0]
-
+    given: dict[str, Any] = {"scale": scale, "bias": bias, "form": "int8"}
+    if shape.kernel == 1:
+        rows, flat = s.flatten(1, 3), w.flatten(1)
+        half, plain = rows.half(), flat.half() * scale.half()[:, None]
+        product = lambda path: lambda: spike_linear_lif(rows, flat, path=path, **given)[0]  # noqa: E731
+        key = boxes.key(shape.steps, 1, shape.inner, shape.cols, 1, 1, shape.pixels)
+        rival = lambda: lif(F.linear(half, plain), bias=bias, spikes="same", want_v=False)[0]  # noqa: E731
+        named = ("spike_linear_lif", linear_key(rows, flat, False))
+        return Work(product("boxes"), product("fused"), rival, key, named)
+    place = {"stride": shape.stride, "padding": shape.kernel // 2}
     image = s.half().flatten(0, 1).permute(0, 3, 1, 2)
     plain = (w.half() * scale.half()[:, None, None, None]).permute(0, 3, 1, 2)
 
-    def theirs() -> Any:
-        y = F.conv2d(image, plain, **given).permute(0, 2, 3, 1).unflatten(0, s.shape[:2])
+    def rival() -> Any:
+        y = F.conv2d(image, plain, **place).permute(0, 2, 3, 1).unflatten(0, s.shape[:2])
         return lif(y, bias=bias, spikes="same", want_v=False)[0]
 
     out = torch.empty((shape.steps, shape.batch, shape.out, shape.out, shape.cols), device="meta")
-    return ours, theirs, boxes.key_of(s, w, shape.stride, out)
+    call = lambda path: lambda: spike_conv_lif(s, w, path=path, **given, **place)[0]  # noqa: E731
+    named = ("spike_conv_lif", conv_key(s, w, shape.stride))
+    return Work(call("boxes"), call("fused"), rival, boxes.key_of(s, w, shape.stride, out), named)
 
 
-def attempt(candidate: config.Config, run: Call) -> Any:
+def tries(shape: Shape, work: Work) -> list[tuple[str, config.Config, Call]]:
+    """Returns what is tried: the kernel whose parameters they are, the parameters, the call."""
+    found = [(boxes.NAME, c, work.boxes) for c in int8_shapes.candidates(shape)]
+    return found + [(work.pointer_kernel[0], c, work.pointers) for c in int8_shapes.pointer_candidates(shape)]
+
+
+def attempt(kernel: str, candidate: config.Config, run: Call) -> Any:
     """Runs with a candidate's parameters; one that needs more than the GPU has gives None."""
-    with config.override(boxes.NAME, candidate):
+    with config.override(kernel, candidate):
         try:
             return run()
         except Exception as error:
@@ -66,58 +104,66 @@ def attempt(candidate: config.Config, run: Call) -> Any:
             return None
 
 
-def compile_share(shapes: list[Shape], share: int, of: int) -> None:
-    """Runs this process's candidates once on few images, so that Triton's cache has them."""
-    pairs = [(shape, c) for shape in shapes for c in int8_shapes.candidates(shape)]
-    for shape, candidate in pairs[share::of]:
-        ours, _, _ = calls(shape)
-        attempt(candidate, lambda ours=ours: (ours(), torch.cuda.synchronize()))
+def compile_share(listed: list[Shape], share: int, of: int) -> None:
+    """Runs every candidate of this process's shapes once, so that Triton's cache has them."""
+    count = 0
+    for shape in listed:
+        number = len(int8_shapes.candidates(shape)) + len(int8_shapes.pointer_candidates(shape))
+        if any((count + i) % of == share for i in range(number)):
+            for i, (kernel, candidate, call) in enumerate(tries(shape, work_of(shape))):
+                if (count + i) % of == share:
+                    attempt(kernel, candidate, lambda call=call: (call(), torch.cuda.synchronize()))
+        count += number
 
 
-def measure(shape: Shape, ceilings: dict[str, float]) -> tuple[dict[str, Any], tuple[Any, ...], config.Config | None]:
-    """Returns the row of a shape, the key of its parameters, and the best."""
-    ours, theirs, key = calls(shape)
-    bits = definition(ours)
+def measure(shape: Shape, ceilings: dict[str, float], tables: dict[str, dict[str, config.Config]]) -> dict[str, Any]:
+    """Returns the row of a shape, and enters the best parameters of either path into the tables."""
+    work = work_of(shape)
+    bits = definition(work.boxes)
     row: dict[str, Any] = {"shape": shape.label, "network": shape.network, "rate": float(bits.float().mean())}
-    timed: list[tuple[float, config.Config]] = []
-    wrong = 0
-    for candidate in int8_shapes.candidates(shape):
-        got = attempt(candidate, ours)
-        if got is None:
-            continue
-        if not torch.equal(got, bits):
-            wrong += 1
+    timed: list[tuple[float, str, config.Config, Call]] = []
+    row["wrong_candidates"] = 0
+    for kernel, candidate, call in tries(shape, work):
+        got = attempt(kernel, candidate, call)
+        if got is not None and not torch.equal(got, bits):
+            row["wrong_candidates"] += 1
             print(f"  WRONG {shape.label} {candidate}: {int((got != bits).sum())} of {bits.numel()}", flush=True)
-            continue
-        seconds = attempt(candidate, lambda: graph_time(ours, target_ms=3.0, replays=5))
-        if seconds is not None:
-            timed.append((seconds, candidate))
-    row["wrong_candidates"] = wrong
-    timed.sort(key=lambda pair: pair[0])
+        elif got is not None:
+            seconds = attempt(kernel, candidate, lambda call=call: graph_time(call, target_ms=3.0, replays=5))
+            if seconds is not None:
+                timed.append((seconds, kernel, candidate, call))
+    timed.sort(key=lambda one: one[0])
     if not timed:
-        return row, key, None
-    best = timed[0][1]
-    seconds = attempt(best, lambda: graph_time(ours, target_ms=8.0, replays=9))
-    rival = graph_time(theirs, target_ms=8.0, replays=9)
+        return row
+    seconds, kernel, best, call = timed[0]
+    seconds = attempt(kernel, best, lambda: graph_time(call, target_ms=8.0, replays=9))
+    rival = graph_time(work.rival, target_ms=8.0, replays=9)
+    path = "boxes" if kernel == boxes.NAME else "fused"
+    first = next((c for _, name, c, _ in timed if name == boxes.NAME), {})
+    tables.setdefault(boxes.NAME, {})[",".join(map(str, work.key))] = {**first, "path": path}
+    if path == "fused":
+        tables.setdefault(kernel, {})[",".join(map(str, work.pointer_kernel[1]))] = {**best, "path": "fused"}
     row |= {
         "seconds": seconds,
-        "cudnn_fp16_then_lif": rival,
+        "float16_then_lif": rival,
         "ratio": rival / seconds,
         "arithmetic_floor": shape.operations / SHEET,
         "byte_floor": shape.moved / ceilings["copy_bytes_per_s"],
         "tera_operations_per_s": shape.operations / seconds / 1e12,
         "decisions": bits.numel(),
         "different_decisions": 0,
+        "path": path,
         "chosen": best,
-        "tried": [[round(t * 1e6, 1), "/".join(map(str, c.values()))] for t, c in timed],
+        "tried": [[round(t * 1e6, 1), n, "/".join(map(str, c.values()))] for t, n, c, _ in timed],
     }
+    tried = " ".join(f"{t}:{'' if n == boxes.NAME else 'pointers '}{c}" for t, n, c in row["tried"][:4])
     print(
-        f"{shape.label:34s} ours {seconds * 1e6:7.1f} us, cuDNN + lif {rival * 1e6:7.1f}, ratio {rival / seconds:.2f}, "
+        f"{shape.label:34s} ours {seconds * 1e6:7.1f} us, float16 + lif {rival * 1e6:7.1f}, ratio {row['ratio']:.2f}, "
         f"floors {row['arithmetic_floor'] * 1e6:.0f} and {row['byte_floor'] * 1e6:.0f} us, "
-        f"{row['tera_operations_per_s']:.0f} TOP/s | " + " ".join(f"{t}:{c}" for t, c in row["tried"][:4]),
+        f"{row['tera_operations_per_s']:.0f} TOP/s | {tried}",
         flush=True,
     )
-    return row, key, best
+    return row
 
 
 def ceilings() -> dict[str, float]:
@@ -130,6 +176,45 @@ def ceilings() -> dict[str, float]:
         "int8_op_per_s_vendor": 2 * 8192**3 / graph_time(lambda: torch._int_mm(a, a.t())),
         "int8_op_per_s_sheet": SHEET,
     }
+
+
+def page(data: dict[str, Any]) -> str:
+    """Returns the table of a run's rows."""
+    about, measured = data["about"], [row for row in data["rows"] if "ratio" in row]
+    ratios = sorted(row["ratio"] for row in measured) or [float("nan")]
+    rates = data["ceilings"]["int8_op_per_s_sheet"] / 1e12, data["ceilings"]["copy_bytes_per_s"] / 1e12
+    lines = [
+        f"# int8 with the neuron inside, {about['gpu']}",
+        "",
+        f"Made by benchmarks/int8_conv.py (torch {about['torch']}, Triton {about['triton']}): medians of CUDA-graph",
+        "replays in microseconds, T = 4. The opponent is cuDNN's or cuBLAS's product in float16, channels last,",
+        "with `lif` behind it. What was timed gave the integer reference's bits:",
+        f"{sum(row['decisions'] for row in measured)} decisions, 0 different. Sets of parameters that gave others, and",
+        f"were dropped: {sum(row['wrong_candidates'] for row in data['rows'])}.",
+        "",
+        f"Ratio: least {ratios[0]:.2f}, median {ratios[len(ratios) // 2]:.2f} of {len(measured)} shapes. Floors:",
+        f"operations over {rates[0]:.0f} TOP/s (data sheet), bytes over {rates[1]:.2f} TB/s (a copy in the same run).",
+        "",
+        "| shape | network | ours | float16 + lif | ratio | arithmetic floor | byte floor | TOP/s | path |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in measured:
+        times = [row[name] * 1e6 for name in ("seconds", "float16_then_lif", "arithmetic_floor", "byte_floor")]
+        lines.append(
+            f"| {row['shape']} | {row['network']} | {times[0]:.1f} | {times[1]:.1f} | {row['ratio']:.2f} "
+            f"| {times[2]:.0f} | {times[3]:.0f} | {row['tera_operations_per_s']:.0f} | {row['path']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def enter(record: dict[str, Any], file: Path) -> None:
+    """Enters tables of launch parameters into a file, over those of the same kernel and key."""
+    held = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {**record, "kernels": {}}
+    if held["gpu"] != record["gpu"]:
+        raise SystemExit(f"{file} is of {held['gpu']}, not of {record['gpu']}")
+    for kernel, table in record["kernels"].items():
+        held["kernels"].setdefault(kernel, {}).update(table)
+    file.write_text(json.dumps(held, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def prepare(arguments: argparse.Namespace) -> None:
@@ -149,14 +234,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--configs", type=Path, help="where the table of launch parameters is written")
     parser.add_argument("--limit", type=float, default=140.0, help="seconds after which no shape is begun")
+    parser.add_argument("--part", nargs="*", default=["convolutions"], choices=["convolutions", "products"])
     parser.add_argument("--batch", type=int, nargs="*", default=[32])
     parser.add_argument("--processes", type=int, default=1, help="processes that compile")
     parser.add_argument("--share", type=int, help="only compile this share (what --processes starts)")
     arguments = parser.parse_args()
     torch.backends.cudnn.benchmark = True
-    shapes = [shape for batch in arguments.batch for shape in int8_shapes.convolutions(batch)]
+    kinds = {"convolutions": int8_shapes.convolutions, "products": int8_shapes.products}
+    listed = [shape for kind in arguments.part for batch in arguments.batch for shape in kinds[kind](batch)]
     if arguments.share is not None:
-        compile_share(shapes, arguments.share, arguments.processes)
+        compile_share(listed, arguments.share, arguments.processes)
         return
     begun = time.monotonic()
     if arguments.processes > 1:
@@ -165,24 +252,21 @@ def main() -> None:
     name, capability = config.gpu_at(torch.cuda.current_device())
     about = {"gpu": name, "torch": torch.__version__, "triton": __import__("triton").__version__, "unit": "s"}
     data: dict[str, Any] = {"about": about, "ceilings": ceilings(), "rows": []}
-    table: dict[str, config.Config] = {}
+    tables: dict[str, dict[str, config.Config]] = {}
     print(data["ceilings"], flush=True)
-    for shape in shapes:
+    for shape in listed:
         if time.monotonic() - begun > arguments.limit:
             data.setdefault("not_reached", []).append(shape.label)
             continue
-        row, key, best = measure(shape, data["ceilings"])
-        data["rows"].append(row)
-        if best is not None:
-            table[",".join(map(str, key))] = best
+        data["rows"].append(measure(shape, data["ceilings"], tables))
         torch.cuda.empty_cache()
         ratios = sorted(row["ratio"] for row in data["rows"] if "ratio" in row)
         if ratios:
             data["summary"] = {"shapes": len(ratios), "least": ratios[0], "median": ratios[len(ratios) // 2]}
         arguments.out.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        arguments.out.with_suffix(".md").write_text(page(data), encoding="utf-8")
         if arguments.configs:
-            record = {"gpu": name, "compute_capability": capability, "kernels": {boxes.NAME: table}}
-            arguments.configs.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            enter({"gpu": name, "compute_capability": capability, "kernels": tables}, arguments.configs)
     print(data.get("summary"), "not reached:", data.get("not_reached", []), flush=True)
 
 

@@ -7,6 +7,7 @@ from neurokit.kernels.lif.op import lif
 from neurokit.kernels.pack.op import pack, unpack
 from neurokit.kernels.patch import patch, unpatch
 from neurokit.kernels.sdsa_lif.op import sdsa_lif
+from neurokit.kernels.select_blocks.op import select_blocks
 from neurokit.kernels.sparse_decode.op import sparse_decode
 from neurokit.kernels.spike_conv_lif.op import spike_conv_lif
 from neurokit.kernels.spike_gemv_lif.op import spike_gemv_lif
@@ -21,6 +22,7 @@ __all__ = [
     "pack",
     "patch",
     "sdsa_lif",
+    "select_blocks",
     "sparse_decode",
     "spike_conv_lif",
     "spike_gemv_lif",

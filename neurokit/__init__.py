@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from neurokit.pipeline import lower as lower
     from neurokit.pipeline import open as open
     from neurokit.pipeline import verify as verify
+    from neurokit.plans import plan as plan
     from neurokit.quantity import Quantity as Quantity
     from neurokit.spec import GraphSpec as GraphSpec
     from neurokit.spec import ModelSpec as ModelSpec
@@ -58,6 +59,7 @@ _PUBLIC = {
     "load": "neurokit.loading",
     "lower": "neurokit.pipeline",
     "open": "neurokit.pipeline",
+    "plan": "neurokit.plans",
     "rate_coded": "neurokit.transforms.rate_coding.convert",
     "register_model": "neurokit.spec",
     "sweep": "neurokit.sweep",

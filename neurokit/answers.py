@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from neurokit.errors import InputError
 from neurokit.feeds import draw, given_ports, lead_axes, ports_of
 from neurokit.manifest import TensorInfo
 from neurokit.over_time import batch_axes
-from neurokit.spec import TensorSpec
+from neurokit.spec import ModelSpec, TensorSpec
+from neurokit.tasks.object_search import searched
 from neurokit.tasks.scoring import every_graph, task_named
 from neurokit.tasks.task import Task
 
@@ -67,10 +69,10 @@ def samples_at(artifact: Artifact | str | Path, place: Path) -> list[tuple[str, 
         files = [(str(place), place)]
     else:
         files = [(str(item.value), item.value) for item in find(place).items]
-    spec, steps = spec_of(artifact.manifest)
+    spec, steps = _spec(artifact)
     found: list[tuple[str, Any]] = []
     for name, file in files:
-        if kind_of(file) in IMAGES or not is_readable(file):
+        if _task_reads(file, artifact):
             found.append((name, file))  # the task reads it
             continue
         parts = read_arrays(file, spec, steps)
@@ -78,8 +80,53 @@ def samples_at(artifact: Artifact | str | Path, place: Path) -> list[tuple[str, 
     return found
 
 
+def cosines(answers: Sequence[Any]) -> list[dict[str, Any]]:
+    """Returns how alike every two of the answers of a verification model are.
+
+    Args:
+        answers: What `answer` returned: embeddings of unit length.
+
+    Returns:
+        For every pair its places in the list and the cosine, from -1 to 1; its distance is 1 - cosine.
+    """
+    each = [np.asarray(said["embedding"]) for said in answers]
+    return [
+        {"pair": [a, b], "cosine": float(each[a] @ each[b]), "distance": 1 - float(each[a] @ each[b])}
+        for a in range(len(each))
+        for b in range(a + 1, len(each))
+    ]
+
+
+def _search(artifact: Artifact) -> Mapping[str, Any]:
+    """Returns the settings of the host's search of a scanpath, or none."""
+    task = artifact.manifest.task
+    return task.settings.get("search", {}) if task is not None and task.name == "scanpaths" else {}
+
+
+def _ports(artifact: Artifact) -> list[TensorInfo]:
+    """Returns the inputs that a sample gives: all but the fixations that the host's search chooses."""
+    chosen = _search(artifact).get("token")
+    return [port for port in ports_of(artifact.manifest) if port.name != chosen]
+
+
+def _spec(artifact: Artifact) -> tuple[ModelSpec, int | None]:
+    """Returns the specification by which files are read, and T."""
+    spec, steps = spec_of(artifact.manifest)
+    names = {port.name for port in _ports(artifact)}
+    return replace(spec, inputs=tuple(port for port in spec.inputs if port.name in names)), steps
+
+
+def _task_reads(file: Path, artifact: Artifact) -> bool:
+    """Whether the task reads a file itself: images, what no reader knows, and recordings of voices."""
+    task = artifact.manifest.task
+    voice = task is not None and task.name == "verification" and kind_of(file) == ".wav"
+    return kind_of(file) in IMAGES or voice or not is_readable(file)
+
+
 def _outputs(runner: Any, artifact: Artifact, feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
     manifest = artifact.manifest
+    if _search(artifact):
+        return {"scores": searched(runner, _search(artifact), feeds)}
     if len(manifest.graphs) > 1:
         return every_graph(runner, feeds)
     if len(manifest.inputs) > 1 or len(manifest.outputs) > 1:
@@ -97,7 +144,7 @@ def _feeds(
     sample: Any, artifact: Artifact, task: Task, settings: Mapping[str, Any], stream: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """Returns one sample as a batch of one, by name."""
-    ports = {port.name: port for port in ports_of(artifact.manifest)}
+    ports = {port.name: port for port in _ports(artifact)}
     given = _read(sample, artifact)
     wanted = [port.name for port in given_ports(list(ports.values()))]
     if not isinstance(given, Mapping):
@@ -139,9 +186,9 @@ def _read(sample: Any, artifact: Artifact) -> Any:
     declared = artifact.manifest.preprocess and (hasattr(sample, "convert") or (path is not None and is_readable(path)))
     if path is not None and not path.is_file():  # a pipe would be waited for
         raise InputError(f"there is no file {path}", expected="an image, a .npy or .npz file")
-    if not declared and (path is None or kind_of(path) in IMAGES or not is_readable(path)):
+    if not declared and (path is None or _task_reads(path, artifact)):
         return sample
-    spec, steps = spec_of(artifact.manifest)
+    spec, steps = _spec(artifact)
     parts = read_arrays(sample if path is None else path, spec, steps)
     if len(parts) > 1:
         raise InputError(
@@ -154,8 +201,10 @@ def _read(sample: Any, artifact: Artifact) -> Any:
 
 def _placed(sample: Any, info: TensorInfo, artifact: Artifact, task: Task, settings: Mapping[str, Any]) -> np.ndarray:
     """Returns one input with its batch axis, and its time axis where the model has one."""
-    port = port_spec(info)
+    port = port_spec(info, {name: dim for graph in artifact.manifest.graphs for name, dim in graph.dims.items()})
     steps = _steps(artifact)
+    if isinstance(sample, np.generic):  # a number, as of a target
+        sample = np.asarray(sample)
     if (
         isinstance(sample, np.ndarray)
         and steps is not None

@@ -127,6 +127,7 @@ class LowerOptions:
         flat: Whether to inline local functions into plain operators.
         extra: Options of one target only, by name.
         calibration: Inputs that ranges are chosen on, for targets that are calibrated.
+        dry_run: Whether nothing is lowered, so that no device and no compiler is needed.
     """
 
     numerics: str = "float"
@@ -134,6 +135,7 @@ class LowerOptions:
     flat: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
     calibration: Any = None
+    dry_run: bool = False
 
     def over(self, defaults: Mapping[str, Any], target: str) -> dict[str, Any]:
         """Returns a target's own options: its defaults, and what was given instead.
@@ -304,6 +306,15 @@ class ChecksOptions(Protocol):
         Raises:
             InputError: If so.
         """
+        ...
+
+
+@runtime_checkable
+class Plans(Protocol):
+    """A target that can say, without lowering, what it would make of every layer of neurons."""
+
+    def plan(self, captured: Captured, options: LowerOptions) -> list[dict[str, Any]]:
+        """Returns one row a layer: "layer", "kernel" ("" for plain operations), "with" (operations), "reasons"."""
         ...
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from neurokit.kernels.config import Config
 from neurokit.kernels.spike_conv_lif import boxes
 
-from .shapes import WIDTHS
+from .shapes import WIDTHS, expansions, mixers, reductions
 
 STEPS = 4
 # What one program may hold in shared memory, so that one or two of them fit beside each other (228 KB, CUDA C
@@ -36,20 +36,32 @@ class Shape:
         return (self.size - 1) // self.stride + 1
 
     @property
+    def few(self) -> bool:
+        """Whether there are few neurons, as at batch 1."""
+        return self.pixels * self.cols < boxes.FEW
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of one step of the output; a product's rows."""
+        return self.size if self.kernel == 1 else self.batch * self.out**2
+
+    @property
     def label(self) -> str:
         """How the shape is named in the record."""
+        if self.kernel == 1:
+            return f"1x1 {self.inner} to {self.cols}, M={self.size}"
         return f"{self.kernel}x{self.kernel} {self.inner} to {self.cols} at {self.size} /{self.stride}, B={self.batch}"
 
     @property
     def operations(self) -> float:
         """Additions and multiplications."""
-        return 2.0 * self.steps * self.batch * self.out**2 * self.cols * self.kernel**2 * self.inner
+        return 2.0 * self.steps * self.pixels * self.cols * self.kernel**2 * self.inner
 
     @property
     def moved(self) -> float:
         """Bytes that have to be read and written once."""
-        images = self.steps * self.batch
-        return images * (self.size**2 * self.inner + self.out**2 * self.cols) + self.cols * self.kernel**2 * self.inner
+        read = self.size if self.kernel == 1 else self.batch * self.size**2
+        return self.steps * (read * self.inner + self.pixels * self.cols) + self.cols * self.kernel**2 * self.inner
 
 
 def convolutions(batch: int) -> Iterator[Shape]:
@@ -86,25 +98,53 @@ def _sew_resnet(batch: int) -> Iterator[Shape]:
             yield Shape("sew_resnet18/34", batch, width, 2 * width, across, 2)
 
 
+def products(batch: int) -> Iterator[Shape]:
+    """Yields every 1x1 product on spikes of the three Meta-SpikeFormers, each once, as an image of one row."""
+    seen = set()
+    for size in ("31m", "55m", "15m"):
+        listed = expansions(size, batch) + reductions(size, batch) + mixers(size, batch)
+        listed += [(rows, cols, inner) for rows, inner, cols in mixers(size, batch)]
+        for rows, inner, cols in listed:
+            if (rows, inner, cols) not in seen and cols % boxes.ALIGNED == 0:
+                seen.add((rows, inner, cols))
+                yield Shape(f"metaspikeformer_{size}", 1, inner, cols, rows, 1, 1)
+
+
 def candidates(shape: Shape) -> list[Config]:
     """Returns the parameters to try: (channels, lanes, warps) of a tile, blocks of the sum, one or many tiles."""
-    tiles = [(64, 256, 4), (128, 256, 8), (128, 128, 4), (64, 128, 4), (256, 128, 8)]
-    if shape.batch == 1:
-        tiles += [(64, 64, 4), (128, 64, 4)]
+    tiles = [(64, 256, 4), (128, 256, 8), (128, 128, 4), (256, 128, 8)]
+    if shape.few:
+        tiles += [(64, 128, 4), (64, 64, 4), (128, 64, 4)]
     least = -(-shape.cols // 64) * 64
+    if least == 64:
+        tiles.append((64, 512, 8))
     found = []
     for tile in tiles:
         if -(-shape.cols // tile[0]) * tile[0] <= 1.26 * least:
-            many = shape.batch > 1 and tile[:2] in ((64, 256), (128, 256))
-            found += [_config(shape, tile, blocks, 0) for blocks in _blocks(shape.inner)]
-            found += [_config(shape, tile, _blocks(shape.inner)[0], 8 // tile[2])] if many else []
+            many = (0,) if shape.few else (8 // tile[2],)
+            found += [_config(shape, tile, blocks, waves) for blocks in _blocks(shape.inner) for waves in many]
+    if shape.cols % 128 == 64 and shape.cols < 256:  # a third of the lanes idle, but each box serves twice as many
+        found += [_config(shape, (128, 256, 8), blocks, 1) for blocks in _blocks(shape.inner)[:1]]
     return [c for c in found if c["num_stages"] >= 2]
+
+
+def pointer_candidates(shape: Shape) -> list[Config]:
+    """Returns parameters to try of the kernel by pointers, which may win where a pixel has few channels."""
+    if shape.inner > 128 and shape.kernel > 1:
+        return []
+    block = 32 if shape.inner <= 32 else 64 if shape.inner <= 64 or shape.inner % 128 else 128
+    names = ("rows", "cols", "block_k", "num_warps", "num_stages", "chunk")
+    rows = [(64, 64, block, 4, 4, 4), (64, 128, block, 8, 4, 4), (128, 64, block, 8, 4, 4)]
+    if shape.kernel == 1:
+        rows[2:] = [(64, 128, 128, 8, 3, 4), (64, 64, 128, 4, 3, 4)]
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def _config(shape: Shape, tile: tuple[int, int, int], blocks: tuple[int, int], waves: int) -> Config:
     cols, lanes, warps = tile
     pixels = lanes // boxes.padded_steps(shape.steps)
-    images, tall, wide = boxes.divide(pixels, shape.batch, shape.out, shape.out)
+    size = (1, 1, shape.size) if shape.kernel == 1 else (shape.batch, shape.out, shape.out)
+    images, tall, wide = boxes.divide(pixels, *size)
     return {
         "images": images,
         "tall": tall,
@@ -119,8 +159,7 @@ def _config(shape: Shape, tile: tuple[int, int, int], blocks: tuple[int, int], w
 
 
 def _blocks(channels: int) -> list[tuple[int, int]]:
-    first = boxes.blocks_of(channels)
-    more = [(64, 0)] if channels % 64 == 0 and first != (64, 0) else []
-    if channels == 96:
-        more = [(32, 0)]
+    whole = -(-channels // boxes.WHOLE) * boxes.WHOLE
+    first = boxes.blocks_of(whole)
+    more = {192: [(128, 64)], 96: [(128, 0)]}.get(whole, [])
     return [first, *more]

@@ -5,31 +5,36 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch.fx import GraphModule
 
 from neurokit.dims import Linear
 from neurokit.export.aoti.compile import compiled, example_of, exported, package
 from neurokit.export.aoti.place import here
+from neurokit.export.aoti.precision import in_16_bits
 from neurokit.export.aoti.probe import NEURONS, PROBE_FILE, TWIN
 from neurokit.export.aoti.programs import Network, StepLoop, body_of, layer_nodes, neurons_of, twin_of
 from neurokit.export.describe import describe, save_initial_states
+from neurokit.program.passes.fold_norms import FOLD_NORMS
+from neurokit.program.passes.fuse import Placed, fuse
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured
+    from neurokit.export.aoti.settings import Settings
 
 _TUNED = {"max_autotune": True, "epilogue_fusion": True, "coordinate_descent_tuning": True}
 _PROBING = {"aot_inductor.compile_wrapper_opt_level": "O0"}  # it only hands tensors on
 
 
-def build(captured: Captured, folder: Path, form: str, device: str, tune: bool) -> dict[str, Any]:
+def build(captured: Captured, folder: Path, settings: Settings, exact: bool, *, probing: bool = True) -> dict[str, Any]:
     """Compiles a captured model into packages.
 
     Args:
         captured: The model, in the form that is wanted.
         folder: Where to put model.pt2 (or one file a graph) and probe.pt2.
-        form: "sequence" or "step".
-        device: "cpu" or "cuda".
-        tune: Whether the compiler times several forms of a product.
+        settings: The target's options.
+        exact: Whether the model is in exact numerics.
+        probing: Whether the twin is compiled, too, without which nothing can be verified.
 
     Returns:
         Entries of the manifest.
@@ -38,23 +43,74 @@ def build(captured: Captured, folder: Path, form: str, device: str, tune: bool) 
         UnsupportedError: If the compiler refuses the program.
     """
     entries = describe(captured)
-    settings = _TUNED if tune else {}
+    device, tuned = settings.device, _TUNED if settings.tune else {}
     calls: list[dict[str, Any]] = []
+    placed: list[dict[str, Any]] = []
     for graph, part in zip(entries["graphs"], captured.graphs, strict=True):
         graph["file"] = f"{part.graph}.pt2"
-        body = body_of(part)
-        program = _export(body, part)
-        package(folder / graph["file"], {"model": compiled(program, device, _said(part, graph), settings)})
+        body, rows = rewritten(part, settings, exact)
+        placed += rows
+        program = _export(body, part, device)
+        package(folder / graph["file"], {"model": compiled(program, _said(part, graph), tuned)})
         save_initial_states(part, folder)
-        if not captured.parts:  # of several graphs the outputs of calls in a row are compared, and no layers
+        if (
+            probing and not captured.parts
+        ):  # of several graphs the outputs of calls in a row are compared, and no layers
             calls, info = _probe(body, part, folder, device)
             entries["target_info"] |= info
-    entries["form"] = "step" if form == "step" else "sequence"
-    entries["target_info"] |= {"built_for": here(device), "calls": calls}
+    entries["form"] = settings.form
+    entries["target_info"] |= {"built_for": here(device), "calls": calls, "kernels": placed}
+    entries["target_info"] |= {"precision": settings.precision}
     return entries
 
 
-def _export(body: GraphModule, part: Captured, inside: bool = True) -> Any:
+def rewritten(part: Captured, settings: Settings, exact: bool) -> tuple[GraphModule, list[dict[str, Any]]]:
+    """Returns a captured program as it is compiled, and what became of every layer of neurons.
+
+    Args:
+        part: The program.
+        settings: The target's options.
+        exact: Whether the program is in exact numerics.
+    """
+    from neurokit.capture.stepping import layer_names
+
+    body = body_of(part)
+    if not exact:
+        FOLD_NORMS(body)
+    if settings.precision != "float32":
+        in_16_bits(body, part, getattr(torch, settings.precision))
+    fuses = settings.fuses
+    names = [(node.name, layer) for node, layer in zip(layer_nodes(body), _names(part, layer_names), strict=True)]
+    found = fuse(body, _starts(body, part), exact) if fuses else []
+    by_node = {one.node: one for one in found}
+    rows = []
+    for node, layer in names:
+        one = by_node.get(node, Placed(node))
+        reasons = dict(one.reasons) or {} if fuses else {}
+        if not one.kernel and not reasons:
+            reasons = {"all": "a rare neuron: its own step" if fuses else "kernels were not asked (kernels=none)"}
+        rows.append({"layer": layer, "kernel": one.kernel, "with": list(one.inside), "reasons": reasons})
+    return body, rows
+
+
+def _names(part: Captured, layer_names: Any) -> tuple[str, ...]:
+    return tuple(layer_names(part.program, part.calls))
+
+
+def _starts(body: GraphModule, part: Captured) -> dict[str, float | None]:
+    """Returns the number that each neuron's membrane starts from, where the package starts it itself."""
+    if part.form == "step":
+        return {}
+    places = [node for node in body.graph.nodes if node.op == "placeholder"][len(part.inputs) :]
+    known = {
+        node: float(state.init)  # type: ignore[arg-type]
+        for node, state in zip(places, part.states, strict=True)
+        if state.uniform
+    }
+    return {node.name: known.get(node.args[1]) for node in layer_nodes(body) if not isinstance(node.args[1], list)}
+
+
+def _export(body: GraphModule, part: Captured, device: str) -> Any:
     """Traces a network with its states inside (sequence form) or as they are."""
     network = Network(body, part)
     inputs, _, states = network.counts
@@ -62,7 +118,7 @@ def _export(body: GraphModule, part: Captured, inside: bool = True) -> Any:
     if network.inside:
         places = places[:inputs] + places[inputs + states :]
     examples, free = zip(*(example_of(node.meta["val"]) for node in places), strict=True)
-    return exported(network, examples, free)
+    return exported(network, examples, free, device)
 
 
 def _said(part: Captured, graph: dict[str, Any]) -> dict[str, str]:
@@ -86,10 +142,10 @@ def _probe(body: GraphModule, part: Captured, folder: Path, device: str) -> tupl
         return [], {"kinds": [], "examples": []}
     alone, kinds = neurons_of(body)
     names = layer_names(part.program, part.calls)
-    twin = compiled(_export(twin_of(body), part), device, {}, _PROBING)
+    twin = compiled(_export(twin_of(body), part, device), {}, _PROBING)
     examples = [example for kind in alone.kinds for example in kind.example]
     free = [{0: _auto()} if example.dim() else {} for example in examples]
-    own = compiled(exported(alone, examples, free), device, {}, _PROBING)
+    own = compiled(exported(alone, examples, free, device), {}, _PROBING)
     package(folder / PROBE_FILE, {TWIN: twin, NEURONS: own})
     axes = _names_of_axes(body, part)
     calls = [
@@ -108,8 +164,6 @@ def _probe(body: GraphModule, part: Captured, folder: Path, device: str) -> tupl
 
 
 def _auto() -> Any:
-    import torch
-
     return torch.export.Dim.AUTO
 
 

@@ -26,13 +26,16 @@ def example_of(value: Any) -> tuple[Tensor, dict[int, Any]]:
     return tensor, free
 
 
-def exported(module: nn.Module, examples: Sequence[Tensor], free: Sequence[Mapping[int, Any]]) -> ExportedProgram:
-    """Traces a module, and writes its neurons in plain operations.
+def exported(
+    module: nn.Module, examples: Sequence[Tensor], free: Sequence[Mapping[int, Any]], device: str
+) -> ExportedProgram:
+    """Traces a module, and writes its neurons in plain operations and its kernels as what they are on a device.
 
     Args:
         module: It takes tensors and returns a tuple of tensors.
         examples: Inputs.
         free: Of each input the axes whose size is free.
+        device: "cpu" or "cuda": kernels choose their form by it, so it comes before the decompositions.
     """
     from neurokit.neurons.ops import decompositions
 
@@ -40,15 +43,18 @@ def exported(module: nn.Module, examples: Sequence[Tensor], free: Sequence[Mappi
         warnings.simplefilter("ignore")
         shapes = (tuple(dict(axes) for axes in free),)
         program = torch.export.export(module, tuple(examples), dynamic_shapes=shapes, strict=False)
+        if device != "cpu":
+            from torch.export.passes import move_to_device_pass
+
+            program = move_to_device_pass(program, device)
         return program.run_decompositions(decompositions())
 
 
-def compiled(program: ExportedProgram, device: str, said: Mapping[str, str], settings: Mapping[str, Any]) -> list[Any]:
+def compiled(program: ExportedProgram, said: Mapping[str, str], settings: Mapping[str, Any]) -> list[Any]:
     """Compiles a traced program; returns the files of a package.
 
     Args:
         program: The program.
-        device: "cpu" or "cuda".
         said: What the package says of itself.
         settings: Of the compiler (`torch._inductor.config`), beside the usual ones.
 
@@ -57,10 +63,6 @@ def compiled(program: ExportedProgram, device: str, said: Mapping[str, str], set
     """
     from torch._inductor import aot_compile
 
-    if device != "cpu":
-        from torch.export.passes import move_to_device_pass
-
-        program = move_to_device_pass(program, device)
     args, kwargs = program.example_inputs
     options = {**_CONFIG, **settings, "aot_inductor.metadata": dict(said)}
     try:
@@ -82,7 +84,8 @@ def package(path: Path, models: Mapping[str, list[Any]]) -> None:
     from torch._inductor.package import package_aoti
 
     with tempfile.TemporaryDirectory(prefix="neurokit-aoti-") as folder:
-        package_aoti(str(path), {name: [_bare(file, Path(folder)) for file in files] for name, files in models.items()})
+        kept = {name: [file for file in files if ".kernel." not in str(file)] for name, files in models.items()}
+        package_aoti(str(path), {name: [_bare(file, Path(folder)) for file in files] for name, files in kept.items()})
 
 
 def _bare(file: Any, folder: Path) -> Any:

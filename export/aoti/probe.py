@@ -10,7 +10,7 @@ import numpy as np
 
 from neurokit.dims import as_size, evaluate, solve
 from neurokit.export.aoti.programs import FORCE
-from neurokit.export.aoti.run import AotiRunner, PackageSession, names_of
+from neurokit.export.aoti.run import AotiRunner, PackageSession, names_of, typed
 from neurokit.export.sequence import initial_states, reduce_steps
 from neurokit.over_time import of_each
 from neurokit.target import Probe
@@ -24,6 +24,9 @@ TWIN, NEURONS = "twin", "neurons"
 # Further inputs on which package and twin are compared, in units of the declared range: strong ones make layers fire
 # that the test vectors leave silent.
 _STRENGTHS = (1.0, 8.0, 64.0)
+# Unit roundoff over float32's, twice: weights and inputs are rounded, too (at most once each a product).
+_COARSER = {"float16": 2.0 * 2.0**13, "bfloat16": 2.0 * 2.0**16}
+_TOLERANCE_16 = {"float16": 1e-2, "bfloat16": 8e-2}  # relative L2 error of outputs without neurons
 Values = dict[str, np.ndarray]
 
 
@@ -45,6 +48,8 @@ class AotiProbe(Probe):
         self._graph = manifest.graphs[0]
         self._step = manifest.form == "step"
         self._outputs = [port.name for port in self._graph.outputs]
+        if manifest.target_info.get("precision", "float32") != "float32" and not manifest.neurons:
+            self.tolerance = _TOLERANCE_16[manifest.target_info["precision"]]
         self._time_steps, self._info = manifest.time_steps, manifest.target_info
         self._calls: list[dict[str, Any]] = self._info["calls"]
         self._of_layer: dict[str, list[int]] = {}
@@ -89,7 +94,9 @@ class AotiProbe(Probe):
         """Returns the vectors, with how many neurons are no layer here, and what showed the layers."""
         said = "layers are seen in a probing twin, compiled of the same rewritten program; outputs are the package's"
         notes = (*vectors.notes, said) if vectors.layers else vectors.notes
-        return replace(vectors, hidden=len(self._hidden) or vectors.hidden, notes=notes)
+        vectors = replace(vectors, hidden=len(self._hidden) or vectors.hidden, notes=notes)
+        precision = self._info.get("precision", "float32")
+        return vectors if precision == "float32" else _in_16_bits(vectors, precision)
 
     def free(self, feeds: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs the package on whole inputs; returns its outputs, and the spikes of every layer of its twin."""
@@ -166,15 +173,19 @@ class AotiProbe(Probe):
         assert self._alone is not None
         kind, counts = call["kind"], self._info["kinds"]
         examples = self._info["examples"]
-        given = {f"{k}.{j}": np.zeros(*example) for k, kinds in enumerate(examples) for j, example in enumerate(kinds)}
+        given = {
+            f"{k}.{j}": typed(np.zeros(shape), dtype)
+            for k, kinds in enumerate(examples)
+            for j, (shape, dtype) in enumerate(kinds)
+        }
         wanted = [f"{kind}.{j}" for j in range(counts[kind])]
-        types = [np.dtype(dtype) for _, dtype in examples[kind]]
+        types = [dtype for _, dtype in examples[kind]]
         rare, held, outputs = call["rare"], list(states), []
         few = not rare and current.shape[1:] and int(np.prod(current.shape[1:])) < 2  # sizes are traced from 2 on
         for x in current:
             row = x if rare else x.reshape(-1)
             values = [np.repeat(v, 2) if few else v for v in (row, *held)]
-            mine = {name: v.astype(t, copy=False) for name, v, t in zip(wanted, values, types, strict=True)}
+            mine = {name: typed(v, t) for name, v, t in zip(wanted, values, types, strict=True)}
             found = self._alone.run(wanted, {**given, **mine})
             outputs.append(found[0][: row.shape[0]].reshape(x.shape))
             held = [after[: before.shape[0]] for after, before in zip(found[1:], held, strict=True)]
@@ -208,15 +219,15 @@ class AotiProbe(Probe):
 
     def _forced(
         self, feeds: Mapping[str, np.ndarray], spikes: list[np.ndarray] | None, step: int | None
-    ) -> dict[str, np.ndarray]:
+    ) -> dict[str, Any]:
         """Returns what each call puts out instead of its own spikes, or room for it where they are its own."""
-        given: dict[str, np.ndarray] = {FORCE: np.array(spikes is not None)}
+        given: dict[str, Any] = {FORCE: np.array(spikes is not None)}
         if spikes is None:
             ports = [(port.name, tuple(port.shape), feeds[port.name].shape) for port in self._graph.inputs]
             sizes = solve(ports, {})
             for at, call in enumerate(self._calls):
                 shape = [evaluate(as_size(size), sizes) for size in call["shape"]]
-                given[f"forced.{at}"] = np.zeros(shape, call["dtype"])
+                given[f"forced.{at}"] = typed(np.zeros(shape), call["dtype"])
             return given
         for indices, value in zip(self._of_layer.values(), spikes, strict=True):
             parts = (
@@ -225,8 +236,7 @@ class AotiProbe(Probe):
                 else [value[at : at + 1] for at in range(step * len(indices), (step + 1) * len(indices))]
             )
             given |= {
-                f"forced.{at}": part.astype(self._calls[at]["dtype"], copy=False)
-                for at, part in zip(indices, parts, strict=True)
+                f"forced.{at}": typed(part, self._calls[at]["dtype"]) for at, part in zip(indices, parts, strict=True)
             }
         return given
 
@@ -250,6 +260,18 @@ class AotiProbe(Probe):
         kinds = of_each(self._info.get("time_output", ""), len(self._outputs))
         stacked = [np.stack([step[name] for step in shown]) for name in self._outputs]
         return [reduce_steps(value, kind) for value, kind in zip(stacked, kinds, strict=True)]
+
+
+def _in_16_bits(vectors: Vectors, precision: str) -> Vectors:
+    """Returns the vectors with bounds of a coarser type; currents of layers that all fire may leave its range."""
+    factor = _COARSER[precision]
+    return replace(
+        vectors,
+        layers=tuple(replace(layer, bound=layer.bound * factor) for layer in vectors.layers),
+        output_bounds={name: bound * factor for name, bound in vectors.output_bounds.items()},
+        coverings=(),
+        notes=(*vectors.notes, f"rounding bounds are those of {precision} weights and currents"),
+    )
 
 
 def _drawn(vectors: Vectors, seed: int, factor: float) -> Values:

@@ -14,6 +14,7 @@ from torch.fx import GraphModule, Node
 
 from neurokit.dims import Linear
 from neurokit.neurons.stepwise import STEPWISE, Step, step_of
+from neurokit.program.fusions import FusedNeuron
 from neurokit.program.nodes import NEURONS, hints, is_op
 from neurokit.program.walk import fetch, without_guards
 
@@ -62,9 +63,9 @@ def body_of(captured: Captured) -> GraphModule:
 
 
 def layer_nodes(module: GraphModule) -> Iterator[Node]:
-    """Yields every node of a layer of neurons, in order: common ones and rare ones."""
+    """Yields every node of a layer of neurons, in order: common ones, rare ones, and those inside a kernel."""
     for node in module.graph.nodes:
-        if is_op(node, NEURONS) or isinstance(_module(module, node), StepLoop):
+        if is_op(node, NEURONS) or isinstance(_module(module, node), StepLoop | FusedNeuron):
             yield node
 
 
@@ -88,15 +89,19 @@ def twin_of(module: GraphModule) -> GraphModule:
     currents, own, before = [], [], []
     for node, forced in zip(nodes, given, strict=True):
         forced.meta["val"] = _value_of(node, 0)
+        inside = _module(made, node)
+        if isinstance(inside, FusedNeuron):
+            inside.watched = True
         taken = [user for user in node.users if user.target is operator.getitem and user.args[1] == 0]
         with graph.inserting_after(node):
             spikes = graph.call_function(operator.getitem, (node, 0))
+            current = graph.call_function(operator.getitem, (node, 2)) if isinstance(inside, FusedNeuron) else None
         with graph.inserting_after(spikes):
             used = graph.call_function(torch.where, (force, forced, spikes))
         for user in taken:
             user.replace_all_uses_with(used)
             graph.erase_node(user)
-        currents.append(node.args[0])
+        currents.append(node.args[0] if current is None else current)
         own.append(spikes)
         v0 = node.args[1]
         before += list(v0) if isinstance(v0, list | tuple) else [v0]
@@ -240,8 +245,12 @@ def _alone(module: GraphModule, node: Node) -> tuple[Any, Alone]:
         sizes = [hints(current)[1:], *shapes]  # type: ignore[arg-type]
         example = tuple(torch.zeros(size, dtype=kind) for size, kind in zip(sizes, types, strict=True))
         return node.name, Alone(_OneStep(inside), example)
-    settings = (node.target, *(_constant(module, value) for value in node.args[2:]))
-    dtype = current.meta["val"].dtype  # type: ignore[union-attr]
+    if isinstance(inside, FusedNeuron):
+        settings = inside.neuron
+        dtype = torch.float32
+    else:
+        settings = (node.target, *(_constant(module, value) for value in node.args[2:]))
+        dtype = current.meta["val"].dtype  # type: ignore[union-attr]
     held = before.meta["val"].dtype if isinstance(before, Node) else torch.float32
     key = (str(settings[0]), *(str(value) for value in settings[1:]), dtype, held)
     return key, Alone(_OneNeuron(settings), (torch.zeros(6, dtype=dtype), torch.zeros(6, dtype=held)))

@@ -59,7 +59,7 @@ class PackageSession:
         """Runs it; returns the outputs that are named."""
         given = [self.placed(feeds[name]).to(self._device) for name in self.inputs]
         found = dict(zip(self.outputs, self.on_device(given), strict=True))
-        return [found[name].cpu().numpy() for name in names]
+        return [array_of(found[name]) for name in names]
 
     def placed(self, value: Any) -> torch.Tensor:
         """Returns an array as a tensor on the device; a tensor as it is."""
@@ -69,6 +69,22 @@ class PackageSession:
             return value
         array = np.ascontiguousarray(value).reshape(np.shape(value))  # which makes an axis of a number
         return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def array_of(value: torch.Tensor) -> np.ndarray:
+    """Returns a tensor as an array; numpy has no bfloat16, which float32 holds."""
+    import torch
+
+    return (value.float() if value.dtype == torch.bfloat16 else value).cpu().numpy()
+
+
+def typed(value: np.ndarray, dtype: str) -> Any:
+    """Returns numbers in a type: an array, or a tensor of a type that numpy does not have."""
+    import torch
+
+    if dtype != "bfloat16":
+        return value.astype(dtype, copy=False)
+    return torch.from_numpy(np.ascontiguousarray(value, np.float32).reshape(np.shape(value))).to(torch.bfloat16)
 
 
 def names_of(graph: Any) -> tuple[list[str], list[str]]:
@@ -128,5 +144,5 @@ class AotiRunner(OnnxRunner):
         with one_line(info.name, "PyTorch"):
             found = session.on_device(given)
         count = len(info.outputs)
-        outputs = {port.name: y.cpu().numpy() for port, y in zip(info.outputs, found, strict=False)}
+        outputs = {port.name: array_of(y) for port, y in zip(info.outputs, found, strict=False)}
         return outputs, found[count:]

@@ -16,7 +16,7 @@ from neurokit.export.onnx.group_query import group_queries
 from neurokit.export.onnx.passes import clean, distinct_outputs
 from neurokit.export.onnx.plain_ops import translations as plain_translations
 from neurokit.export.onnx.pooling import avg_pool2d, batch_norm, global_pool
-from neurokit.export.onnx.ready import one_registry, ready
+from neurokit.export.onnx.ready import known_values, one_registry, ready
 from neurokit.export.onnx.sorting import sort_stable
 from neurokit.neurons.parameters import ARGUMENTS
 
@@ -85,7 +85,7 @@ def _translate(captured: Captured, attention: AttentionForm, opset: int) -> ir.M
         table[torch.ops.aten.adaptive_avg_pool2d.default] = global_pool
     try:
         # Without gradients: with them, a scan over a free batch size cannot be traced again.
-        with warnings.catch_warnings(), torch.no_grad(), one_registry():
+        with warnings.catch_warnings(), torch.no_grad(), one_registry(), known_values():
             warnings.simplefilter("ignore")
             exported = torch.onnx.export(
                 program,

@@ -6,6 +6,7 @@ import io
 import logging
 import platform
 import tempfile
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,16 @@ from typing import Any
 import numpy as np
 
 from neurokit.errors import InputError
+from neurokit.export.onnx.int8_layers import OPERATORS
 from neurokit.feeds import Feeds
 from neurokit.target import LowerOptions
 
-OPERATORS = ("Conv", "Gemm")
 _METHODS = ("minmax", "entropy", "percentile")
 _DEVICES = ("cpu", "tensorrt")
-_DEFAULTS: dict[str, Any] = {"device": "cpu", "method": "minmax", "reduce_range": "auto", "max_error": 0.3}
+_DEFAULTS: dict[str, Any] = {
+    **{"device": "cpu", "method": "minmax", "reduce_range": "auto", "max_error": 0.3},
+    **{"keep": "", "auto": None, "sensitivity": False},
+}
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,19 @@ class Settings:
         reduce_range: Whether weights take 7 bits. x86 processors without VNNI add two products of U8 and S8 in
             16 bits, which saturate with 8-bit weights.
         max_error: Relative L2 error of the outputs, against the float model, that verification allows.
+        keep: Layers that stay in float: names or patterns ("head*"), with commas between.
+        auto: Points that int8 may lose on the calibration data; the layers that cost most stay in float until it loses
+            less. None keeps what `keep` says alone.
+        sensitivity: Whether to measure what each layer costs alone, which `auto` does anyway.
     """
 
     device: str
     method: str
     reduce_range: bool
     max_error: float
+    keep: str = ""
+    auto: float | None = None
+    sensitivity: bool = False
 
 
 def settings_of(options: LowerOptions) -> Settings:
@@ -56,6 +67,13 @@ def settings_of(options: LowerOptions) -> Settings:
     error = given["max_error"]
     if isinstance(error, bool) or not isinstance(error, int | float) or not 0 < error < 1:
         raise InputError(f"max_error is {error!r}", expected="a relative error between 0 and 1")
+    if not isinstance(given["keep"], str):
+        raise InputError(f"keep is {given['keep']!r}", expected="names of layers with commas between")
+    auto = given["auto"]
+    if auto is not None and (isinstance(auto, bool) or not isinstance(auto, int | float) or not 0 < auto < 100):
+        raise InputError(f"auto is {auto!r}", expected="points that may be lost, between 0 and 100, such as 0.5")
+    if not isinstance(given["sensitivity"], bool):
+        raise InputError(f"sensitivity is {given['sensitivity']!r}", expected="true or false")
     if given["reduce_range"] == "auto":
         given["reduce_range"] = given["device"] == "cpu" and not multiplies_bytes_safely()
     return Settings(**given)
@@ -83,7 +101,15 @@ class _Samples:
         return next(self._feeds, None)
 
 
-def quantise(source: Path, out: Path, feeds: Feeds, size: int, settings: Settings) -> None:
+def quantise(
+    source: Path,
+    out: Path,
+    feeds: Feeds,
+    size: int,
+    settings: Settings,
+    layers: Sequence[str],
+    ranges: Path | None = None,
+) -> None:
     """Writes a QDQ model: quantize and dequantize operators around convolutions and matrix products, nothing else.
 
     Args:
@@ -92,6 +118,8 @@ def quantise(source: Path, out: Path, feeds: Feeds, size: int, settings: Setting
         feeds: Calibration data by the names of the inputs, `[N, *shape]`.
         size: Batch size; N is cut to a multiple of it.
         settings: How to quantise.
+        layers: Names of the nodes to quantise (`neurokit.export.onnx.int8_layers`).
+        ranges: File that keeps the ranges of all activations: written by the first call, read by others of its model.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
@@ -115,12 +143,14 @@ def quantise(source: Path, out: Path, feeds: Feeds, size: int, settings: Setting
                 _Samples(feeds, size),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=list(OPERATORS),
+                nodes_to_quantize=list(layers),
                 per_channel=True,
                 reduce_range=settings.reduce_range,
                 activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 calibrate_method=methods[settings.method],
                 extra_options=extra,
+                calibration_cache_path=ranges,
             )
     finally:
         root.setLevel(level)

@@ -62,6 +62,39 @@ def one_registry() -> Iterator[None]:
         kind.from_torchlib = before
 
 
+@contextmanager
+def known_values() -> Iterator[None]:
+    """Lets torch's exporter promote types by the shapes and types that a program holds already.
+
+    It runs every node again for them, which was half of what is left of lowering a small model. A node that it changes,
+    and all behind it, are run as before.
+    """
+    import torch
+    from torch.onnx._internal.fx.passes import type_promotion
+
+    kind: Any = type_promotion._TypePromotionInterpreter
+    before = kind.run_node
+
+    def run_node(self: Any, node: Any) -> Any:
+        if node.op != "call_function" or "val" not in node.meta or getattr(self, "changed", False):
+            return before(self, node)
+        rule = type_promotion.get_type_promotion_rule(node, self.type_promotion_table)
+        if rule is not None:
+            given = node.target, node.args, dict(node.kwargs)
+            with self._set_current_node(node):
+                self._maybe_promote_node(node, rule)
+            if given != (node.target, node.args, dict(node.kwargs)):
+                self.changed = True
+                return torch.fx.Interpreter.run_node(self, node)
+        return node.meta["val"]
+
+    kind.run_node = run_node
+    try:
+        yield
+    finally:
+        kind.run_node = before
+
+
 _TABLES: dict[int, Any] = {}
 
 

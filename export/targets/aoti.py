@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurokit.errors import InputError, Unsupported
+from neurokit.export.aoti.settings import Settings
 from neurokit.port_traits import PORT_TRAITS
 from neurokit.target import LowerOptions, TargetInfo, register_target
 
@@ -16,38 +16,6 @@ if TYPE_CHECKING:
     from neurokit.capture import Captured
     from neurokit.export.aoti.probe import AotiProbe
     from neurokit.export.aoti.run import AotiRunner
-
-FORMS, DEVICES = ("sequence", "step"), ("cpu", "cuda")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The target's own options.
-
-    Attributes:
-        form: "sequence", a whole sequence a call, or "step", one time step a call with states outside.
-        device: "cpu" or "cuda".
-        tune: Whether products and convolutions are timed in several forms while compiling (max-autotune).
-    """
-
-    form: str = "sequence"
-    device: str = "cpu"
-    tune: bool = False
-
-    @classmethod
-    def of(cls, options: LowerOptions) -> Settings:
-        """Reads them.
-
-        Raises:
-            InputError: If there is no such option, or it has no such value.
-        """
-        given = options.over({name: getattr(cls, name) for name in cls.__annotations__}, "aoti")
-        for name, allowed in (("form", FORMS), ("device", DEVICES)):
-            if given[name] not in allowed:
-                raise InputError(f"{name} is {given[name]!r}", expected=" or ".join(allowed))
-        if str(given["tune"]).lower() not in ("true", "false"):
-            raise InputError(f"tune is {given['tune']!r}", expected="true or false")
-        return cls(given["form"], given["device"], str(given["tune"]).lower() == "true")
 
 
 @register_target
@@ -69,8 +37,9 @@ class AotiTarget:
         from neurokit.export.aoti.place import need_compiler, need_device
 
         settings = Settings.of(options)
-        need_device(settings.device)
-        need_compiler()
+        if not options.dry_run:
+            need_device(settings.device)
+            need_compiler()
 
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
         """Returns every reason why the model cannot take the form that was asked for."""
@@ -86,6 +55,10 @@ class AotiTarget:
         if settings.form == "sequence" and not captured.spiking and captured.parts and keeps:
             why = "it keeps a state between calls, and this form starts every call anew"
             return [Unsupported("", name, why, "--option form=step")]
+        kept = {state.name for part in captured.graphs for state in part.states if not state.neuron}
+        if settings.precision != "float32" and kept:
+            why = f"it keeps declared states ({', '.join(sorted(kept))}), which would be rounded at every call"
+            return [Unsupported("", name, why, "leave precision away")]
         return []
 
     def lower(self, captured: Captured, folder: Path, options: LowerOptions) -> Mapping[str, Any]:
@@ -93,7 +66,15 @@ class AotiTarget:
         from neurokit.export.aoti.build import build
 
         settings = Settings.of(options)
-        return build(_in_form(captured, settings.form), folder, settings.form, settings.device, settings.tune)
+        return build(_in_form(captured, settings.form), folder, settings, options.numerics == "exact")
+
+    def plan(self, captured: Captured, options: LowerOptions) -> list[dict[str, Any]]:
+        """Returns which kernel every layer of neurons would go into, and why the others would not take it."""
+        from neurokit.export.aoti.build import rewritten
+
+        settings = Settings.of(options)
+        parts = _in_form(captured, settings.form).graphs
+        return [row for part in parts for row in rewritten(part, settings, options.numerics == "exact")[1]]
 
     def open(self, artifact: Artifact, **options: Any) -> AotiRunner:
         """Opens the package on PyTorch (options: threads, seed)."""

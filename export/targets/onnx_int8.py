@@ -11,9 +11,11 @@ import numpy as np
 
 from neurokit.errors import InputError, Unsupported, UnsupportedError
 from neurokit.export.onnx.calibrated import SAMPLES_FILE, against_float, allowed_of, count_of, judge_kept
+from neurokit.export.onnx.int8_layers import OPERATORS, Layer, layers_of
 from neurokit.export.onnx.probe import OnnxProbe
 from neurokit.export.onnx.qdq_reference import forced_model, reference_run
-from neurokit.export.onnx.quantise import OPERATORS, Settings, quantise, settings_of
+from neurokit.export.onnx.quantise import Settings, quantise, settings_of
+from neurokit.export.onnx.sensitivity import Choice, Job, choose
 from neurokit.export.targets.onnx import MODEL_FILE, OnnxTarget
 from neurokit.feeds import named_inputs
 from neurokit.target import LowerOptions, TargetInfo, register_target
@@ -87,15 +89,18 @@ class Int8Target(OnnxTarget):
         entries = dict(super().lower(captured, folder, LowerOptions(batch=options.batch)))
         path, source = folder / MODEL_FILE, folder / "float.onnx"
         path.rename(source)
-        _refuse_nothing_to_quantise(captured, onnx.load(str(source), load_external_data=False))
-        quantise(source, path, feeds, size, settings)
+        layers = _layers(captured, onnx.load(str(source)))
+        level = level_of(settings.device)
+        chosen = choose(Job(source, feeds, size, settings, layers, level, captured.spec))
+        nodes = [layer.node for layer in layers if layer not in chosen.kept]
+        quantise(source, path, feeds, size, settings, nodes)
         model = onnx.load(str(path))
         onnx.checker.check_model(str(path), full_check=True)
-        before, after = new_session(source), new_session(path, level=level_of(settings.device))
+        before, after = new_session(source), new_session(path, level=level)
         entries["numerics"] = "int8"
         entries["form"] = "sequence"
         entries["target_info"] |= {
-            "quantisation": describe_quantisation(settings, count, origin),
+            "quantisation": describe_quantisation(settings, count, origin, layers, chosen),
             "against_float": against_float(before, after, feeds, size, folder / SAMPLES_FILE),
             "nodes": len(model.graph.node),
             "nodes_inlined": len(model.graph.node),
@@ -161,23 +166,30 @@ class Int8Probe(OnnxProbe):
         return faults, [] if faults else notes
 
 
-def _refuse_nothing_to_quantise(captured: Captured, model: Any) -> None:
-    if not any(node.op_type in OPERATORS for node in model.graph.node):
+def _layers(captured: Captured, model: Any) -> list[Layer]:
+    """Returns the layers that are quantised; refuses a model without any."""
+    layers = layers_of(model, captured)
+    if not layers:
         kinds = ", ".join(sorted({node.op_type for node in model.graph.node})[:8])
         why = f"it has no convolution or linear layer, so nothing would be in 8 bits (its operators: {kinds})"
         raise UnsupportedError(
             f"target 'onnx-int8' cannot take model {captured.spec.name!r}",
             [Unsupported("", captured.spec.name, why, "--target onnx")],
         )
+    return layers
 
 
-def describe_quantisation(settings: Settings, samples: int, origin: str) -> dict[str, Any]:
+def describe_quantisation(
+    settings: Settings, samples: int, origin: str, layers: Sequence[Layer], chosen: Choice
+) -> dict[str, Any]:
     """Returns what a manifest says of how a network was quantised."""
     import onnxruntime
 
     return {
         **asdict(settings),
-        "operators": list(OPERATORS),
+        "operators": [op for op in OPERATORS if any(layer.operator == op for layer in layers)],
+        "layers": len(layers),
+        **chosen.measured,
         "format": "QDQ",
         "activations": "symmetric S8" if settings.device == "tensorrt" else "U8",
         "weights": ("7-bit" if settings.reduce_range else "8-bit") + " S8, one scale a channel",

@@ -16,6 +16,7 @@ from neurokit.attention.tokens import TokenSet
 from neurokit.errors import InputError
 from neurokit.kernels.attention_path.choose import path_for
 from neurokit.kernels.attention_path.measured import Kind
+from neurokit.kernels.attention_path.select import selected
 from neurokit.kernels.block_sparse_attention.op import block_sparse_attention
 from neurokit.kernels.dispatch import log_once, use_triton
 from neurokit.kernels.sparse_decode.op import sparse_decode
@@ -102,7 +103,7 @@ def pattern_attention(
         raise InputError(f"pattern {pattern.card.name!r} takes a mean of several softmaxes", fix="pattern.attend(call)")
     given = {"key_bias": call.key_bias, "scale": call.scale, "selection": selection, "path": path}
     if call.plain:
-        return sparse_attention(call.q, call.k, call.v, pattern.select(call), **given)  # type: ignore[arg-type]
+        return sparse_attention(call.q, call.k, call.v, selected(pattern, call), **given)  # type: ignore[arg-type]
     out = call.v.new_zeros(*call.q.shape[:3], call.v.shape[3])
     for at in range(call.q.shape[0]):
         alone = call.row(at)

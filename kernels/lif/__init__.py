@@ -2,3 +2,4 @@
 
 from neurokit.kernels.lif import ahead as ahead
 from neurokit.kernels.lif import entry as entry
+from neurokit.kernels.lif import fusion as fusion

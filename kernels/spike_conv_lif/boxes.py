@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, lend_scratch
@@ -20,6 +21,9 @@ MAX_STEPS = 8
 LANES = 256
 # Descriptors want strides of 16 bytes, which is 16 channels of int8.
 ALIGNED = 16
+# A matrix instruction takes 32 channels. Boxes that end in the midst of them were loaded at a third of the rate (H200,
+# 48 channels), so that a copy with channels of zeros pays.
+WHOLE = 32
 # Below this many neurons of one step, smaller tiles keep all multiprocessors busy.
 FEW = 2**21
 
@@ -30,8 +34,8 @@ def obstacle(spikes: Tensor, weight: Tensor, stride: int, form: str) -> str:
         return f"spikes are {spikes.dtype}, the weight {weight.dtype}, the form {form!r}; all must be int8"
     if spikes.shape[0] > MAX_STEPS:
         return f"there are {spikes.shape[0]} steps, more than {MAX_STEPS}"
-    if weight.shape[0] % ALIGNED or weight.shape[-1] % ALIGNED:
-        return f"{weight.shape[-1]} to {weight.shape[0]} channels are no multiples of {ALIGNED}"
+    if weight.shape[0] % ALIGNED:
+        return f"{weight.shape[0]} output channels are no multiple of {ALIGNED}"
     if stride > 2 or min(spikes.shape[2:4]) < stride:
         return f"stride {stride} over {spikes.shape[2]} x {spikes.shape[3]} pixels"
     if not INTERPRET and capability(spikes.device) < (9, 0):
@@ -80,7 +84,7 @@ def default(steps: int, batch: int, height: int, width: int, channels: int, cols
         "cols": block,
         "block_k": block_k,
         "tail_k": tail_k,
-        "waves": 0,
+        "waves": 2 if block * lanes <= 64 * 256 else 1,
         "num_warps": 4 if block * lanes <= 64 * 256 else 8,
         "num_stages": 4 if block_k < 128 else 3,
     }
@@ -110,14 +114,17 @@ def divide(pixels: int, batch: int, height: int, width: int) -> tuple[int, int, 
 
 
 def blocks_of(channels: int) -> tuple[int, int]:
-    """Returns the block of channels, and a smaller one for what is left behind the last whole one (or 0)."""
+    """Returns the block of a multiple of 32 channels, and a smaller one for what is left behind the last (or 0)."""
     for block in (128, 64):
         if channels % block == 0:
             return block, 0
-    if channels <= 32:
-        return 32, 0
-    rest = channels % 64
-    return 64, 32 if channels > 64 and rest <= 32 else 0
+    return (32, 0) if channels == 32 else (64, 32)
+
+
+def preferred(looked_up: tuple[object, ...], device: torch.device, default: str) -> str:
+    """Returns the path that was measured faster, "boxes" or "fused", or the default where none was measured."""
+    path: str = config.lookup(NAME, looked_up, device, {}).get("path", default)
+    return path
 
 
 def run(
@@ -138,12 +145,14 @@ def run(
     from neurokit.kernels.spike_conv_lif.triton_boxes import spike_conv_lif_boxes_kernel
 
     out, current = outputs
+    looked_up = key_of(spikes, weight, stride, out)
+    missing = -weight.shape[-1] % WHOLE
+    if missing:
+        spikes, weight = (functional.pad(x, (0, missing)) for x in (spikes, weight))
     steps, batch, height, width, channels = spikes.shape
     cols, kernel = weight.shape[:2]
     size = (hint(batch), hint(out.shape[2]), hint(out.shape[3]))
-    chosen = config.lookup(
-        NAME, key_of(spikes, weight, stride, out), spikes.device, default(steps, *size, channels, cols)
-    )
+    chosen = config.lookup(NAME, looked_up, spikes.device, default(steps, *size, channels, cols))
     tiles = -(-cols // chosen["cols"])
     for whole, side in zip(out.shape[1:4], ("images", "tall", "wide"), strict=True):
         tiles = tiles * ((whole + chosen[side] - 1) // chosen[side])
@@ -175,6 +184,7 @@ def run(
         KERNEL=kernel,
         STRIDE=stride,
         PAD=padding,
+        PAIRED=stride == 2 and width % 2 == 0 and channels % chosen["block_k"] == chosen["tail_k"],
         LEAK=leak,
         DECAY_INPUT=decay_input,
         HARD=reset_kind(v_reset),

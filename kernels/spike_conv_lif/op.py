@@ -102,7 +102,9 @@ def _forward(
         if want_current:
             outputs[1].copy_(y)
         return outputs
-    if path != "fused" and not boxes.obstacle(spikes, weight, stride, form):
+    if path == "auto" and not boxes.obstacle(spikes, weight, stride, form):
+        path = boxes.preferred(boxes.key_of(spikes, weight, stride, outputs[0]), spikes.device, "boxes")
+    if path == "boxes":
         residual = steps_of(residual)
         neuron = (tau, threshold, v_reset, decay_input)
         boxes.run(spikes, weight, scale, bias, residual, stride, padding, *neuron, outputs)

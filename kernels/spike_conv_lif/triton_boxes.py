@@ -76,6 +76,7 @@ def _tile(
     KERNEL: tl.constexpr,
     STRIDE: tl.constexpr,
     PAD: tl.constexpr,
+    PAIRED: tl.constexpr,
     LEAK: tl.constexpr,
     DECAY_INPUT: tl.constexpr,
     HARD: tl.constexpr,
@@ -115,6 +116,7 @@ def _tile(
         KERNEL,
         STRIDE,
         PAD,
+        PAIRED,
         COLS,
         STEPS * PIXELS,
         BLOCK_K,
@@ -172,6 +174,7 @@ def spike_conv_lif_boxes_kernel(
     KERNEL: tl.constexpr,
     STRIDE: tl.constexpr,
     PAD: tl.constexpr,
+    PAIRED: tl.constexpr,
     LEAK: tl.constexpr,
     DECAY_INPUT: tl.constexpr,
     HARD: tl.constexpr,
@@ -191,13 +194,13 @@ def spike_conv_lif_boxes_kernel(
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)
     factor = tl.cast(factor, tl.float32)
-    views = lattices(x, batch, height, width, T, CHANNELS, STRIDE, STEPS, IMAGES, TALL, WIDE, BLOCK_K)
+    views = lattices(x, batch, height, width, T, CHANNELS, STRIDE, PAIRED, STEPS, IMAGES, TALL, WIDE, BLOCK_K)
     inner: tl.constexpr = KERNEL * KERNEL * CHANNELS
     w = tl.make_tensor_descriptor(weight, [cols, inner], [inner, 1], [COLS, BLOCK_K])
     tails = views
     w_tail = w
     if TAIL_K:
-        tails = lattices(x, batch, height, width, T, CHANNELS, STRIDE, STEPS, IMAGES, TALL, WIDE, TAIL_K)
+        tails = lattices(x, batch, height, width, T, CHANNELS, STRIDE, PAIRED, STEPS, IMAGES, TALL, WIDE, TAIL_K)
         w_tail = tl.make_tensor_descriptor(weight, [cols, inner], [inner, 1], [COLS, TAIL_K])
     image = tl.cast(out_height, tl.int64) * out_width * cols
     out = boxes_of(
@@ -243,6 +246,7 @@ def spike_conv_lif_boxes_kernel(
             KERNEL,
             STRIDE,
             PAD,
+            PAIRED,
             LEAK,
             DECAY_INPUT,
             HARD,

@@ -40,27 +40,32 @@ def lattices(
     T: tl.constexpr,
     CHANNELS: tl.constexpr,
     STRIDE: tl.constexpr,
+    PAIRED: tl.constexpr,
     STEPS: tl.constexpr,
     IMAGES: tl.constexpr,
     TALL: tl.constexpr,
     WIDE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """A descriptor for each of STRIDE x STRIDE lattices of the input's pixels: a tap meets the pixels of one."""
+    """A descriptor for each of STRIDE x STRIDE lattices of the input's pixels: a tap meets the pixels of one.
+
+    PAIRED: two neighbours in a row are one pixel of twice the channels, so that there are STRIDE lattices of rows only.
+    """
     image = tl.cast(height, tl.int64) * width * CHANNELS
+    ACROSS: tl.constexpr = 1 if PAIRED else STRIDE
     views = ()
-    for p in tl.static_range(STRIDE * STRIDE):
+    for p in tl.static_range(STRIDE * ACROSS):
         views = views + (
             boxes_of(
-                x + (p // STRIDE * width + p % STRIDE) * CHANNELS,
+                x + (p // ACROSS * width + p % ACROSS) * CHANNELS,
                 batch,
-                (height - p // STRIDE + STRIDE - 1) // STRIDE,
-                (width - p % STRIDE + STRIDE - 1) // STRIDE,
+                (height - p // ACROSS + STRIDE - 1) // STRIDE,
+                (width - p % ACROSS + STRIDE - 1) // STRIDE,
                 image * batch,
                 image,
                 STRIDE * width * CHANNELS,
                 STRIDE * CHANNELS,
-                CHANNELS,
+                (2 if PAIRED else 1) * CHANNELS,
                 T,
                 STEPS,
                 IMAGES,
@@ -74,10 +79,10 @@ def lattices(
 
 @triton.jit
 def _multiply(
-    view, weight, acc, n, y, x, c, col, tap, CHANNELS: tl.constexpr, LANES: tl.constexpr, BLOCK: tl.constexpr
+    view, weight, acc, n, y, x, c, shift, col, tap, CHANNELS: tl.constexpr, LANES: tl.constexpr, BLOCK: tl.constexpr
 ):
     """Adds one block of channels at one tap. Behind the last channel the spikes are zero, whatever the weight is."""
-    spikes = tl.reshape(view.load([0, n, y, x, c]), (LANES, BLOCK))
+    spikes = tl.reshape(view.load([0, n, y, x, shift + c]), (LANES, BLOCK))
     return tl.dot(weight.load([col, tap * CHANNELS + c]), spikes.T, acc, out_dtype=tl.int32)
 
 
@@ -99,29 +104,40 @@ def _taps(
     CHANNELS: tl.constexpr,
     KERNEL: tl.constexpr,
     STRIDE: tl.constexpr,
+    PAD: tl.constexpr,
+    PAIRED: tl.constexpr,
     LANES: tl.constexpr,
     BLOCK_K: tl.constexpr,
     TAIL_K: tl.constexpr,
 ):
-    """Adds the taps (TOP + i STRIDE, LEFT + j STRIDE), DOWN x ACROSS of them, of which the first meets (y, x)."""
-    if TAIL_K == 0:
-        PARTS: tl.constexpr = (CHANNELS + BLOCK_K - 1) // BLOCK_K
-        for i in range(0, DOWN * ACROSS * PARTS):
-            dy = i // PARTS // ACROSS
-            dx = i // PARTS % ACROSS
-            c = i % PARTS * BLOCK_K
-            tap = (TOP + dy * STRIDE) * KERNEL + LEFT + dx * STRIDE
-            acc = _multiply(view, weight, acc, n, y + dy, x + dx, c, col, tap, CHANNELS, LANES, BLOCK_K)
-    else:
-        FULL: tl.constexpr = CHANNELS // BLOCK_K
-        for i in range(0, DOWN * ACROSS):
-            dy = i // ACROSS
-            dx = i % ACROSS
-            tap = (TOP + dy * STRIDE) * KERNEL + LEFT + dx * STRIDE
+    """Adds the taps (TOP + i STRIDE, LEFT + j STRIDE), DOWN x ACROSS of them, of which the first meets (y, x).
+
+    PAIRED: every column's tap, (TOP + i STRIDE, j), of which the middle one meets x.
+    """
+    FULL: tl.constexpr = CHANNELS // BLOCK_K if TAIL_K else (CHANNELS + BLOCK_K - 1) // BLOCK_K
+    # With a tail all blocks of a tap are one round, which is of two sizes; else a round is one block.
+    ROUNDS: tl.constexpr = 1 if TAIL_K else FULL
+    for i in range(0, DOWN * ACROSS * ROUNDS):
+        dy = i // ROUNDS // ACROSS
+        dx = i // ROUNDS % ACROSS
+        row = (TOP + dy * STRIDE) * KERNEL
+        if PAIRED:
+            tap = row + dx
+            at = x + (dx + PAD) // 2 - PAD
+            shift = (dx + PAD) % 2 * CHANNELS
+        else:
+            tap = row + LEFT + dx * STRIDE
+            at = x + dx
+            shift = 0
+        if TAIL_K == 0:
+            c = i % ROUNDS * BLOCK_K
+            acc = _multiply(view, weight, acc, n, y + dy, at, c, shift, col, tap, CHANNELS, LANES, BLOCK_K)
+        else:
             for j in tl.static_range(FULL):
-                acc = _multiply(view, weight, acc, n, y + dy, x + dx, j * BLOCK_K, col, tap, CHANNELS, LANES, BLOCK_K)
+                c = j * BLOCK_K
+                acc = _multiply(view, weight, acc, n, y + dy, at, c, shift, col, tap, CHANNELS, LANES, BLOCK_K)
             c = FULL * BLOCK_K
-            acc = _multiply(tail, weight_tail, acc, n, y + dy, x + dx, c, col, tap, CHANNELS, LANES, TAIL_K)
+            acc = _multiply(tail, weight_tail, acc, n, y + dy, at, c, shift, col, tap, CHANNELS, LANES, TAIL_K)
     return acc
 
 
@@ -139,6 +155,7 @@ def convolve(
     KERNEL: tl.constexpr,
     STRIDE: tl.constexpr,
     PAD: tl.constexpr,
+    PAIRED: tl.constexpr,
     COLS: tl.constexpr,
     LANES: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -146,27 +163,55 @@ def convolve(
 ):
     """The int32 sums `[COLS, STEPS * pixels]` of a tile whose first output pixel is (y, x) of image n."""
     acc = tl.zeros((COLS, LANES), tl.int32)
-    for p in tl.static_range(STRIDE * STRIDE):
-        # The taps that meet lattice p are every STRIDE-th from the first, whose pixel is this far off.
-        acc = _taps(
-            acc,
-            views[p],
-            tails[p],
-            weight,
-            weight_tail,
-            n,
-            y - (PAD + p // STRIDE - (p // STRIDE + PAD) % STRIDE) // STRIDE,
-            x - (PAD + p % STRIDE - (p % STRIDE + PAD) % STRIDE) // STRIDE,
-            col,
-            (KERNEL - (p // STRIDE + PAD) % STRIDE + STRIDE - 1) // STRIDE,
-            (KERNEL - (p % STRIDE + PAD) % STRIDE + STRIDE - 1) // STRIDE,
-            (p // STRIDE + PAD) % STRIDE,
-            (p % STRIDE + PAD) % STRIDE,
-            CHANNELS,
-            KERNEL,
-            STRIDE,
-            LANES,
-            BLOCK_K,
-            TAIL_K,
-        )
+    # The taps that meet a lattice are every STRIDE-th from the first, whose pixel is this far off.
+    if PAIRED:
+        for p in tl.static_range(STRIDE):
+            acc = _taps(
+                acc,
+                views[p],
+                tails[p],
+                weight,
+                weight_tail,
+                n,
+                y - (PAD + p - (p + PAD) % STRIDE) // STRIDE,
+                x,
+                col,
+                (KERNEL - (p + PAD) % STRIDE + STRIDE - 1) // STRIDE,
+                KERNEL,
+                (p + PAD) % STRIDE,
+                0,
+                CHANNELS,
+                KERNEL,
+                STRIDE,
+                PAD,
+                PAIRED,
+                LANES,
+                BLOCK_K,
+                TAIL_K,
+            )
+    else:
+        for p in tl.static_range(STRIDE * STRIDE):
+            acc = _taps(
+                acc,
+                views[p],
+                tails[p],
+                weight,
+                weight_tail,
+                n,
+                y - (PAD + p // STRIDE - (p // STRIDE + PAD) % STRIDE) // STRIDE,
+                x - (PAD + p % STRIDE - (p % STRIDE + PAD) % STRIDE) // STRIDE,
+                col,
+                (KERNEL - (p // STRIDE + PAD) % STRIDE + STRIDE - 1) // STRIDE,
+                (KERNEL - (p % STRIDE + PAD) % STRIDE + STRIDE - 1) // STRIDE,
+                (p // STRIDE + PAD) % STRIDE,
+                (p % STRIDE + PAD) % STRIDE,
+                CHANNELS,
+                KERNEL,
+                STRIDE,
+                PAD,
+                PAIRED,
+                LANES,
+                BLOCK_K,
+                TAIL_K,
+            )
     return acc

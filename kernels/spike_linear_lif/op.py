@@ -148,7 +148,7 @@ def _takes_boxes(path: str, spikes: Tensor, weight: Tensor, v0: Tensor | None, w
     steps, rows, inner = spikes.shape
     key = boxes.key(steps, 1, inner, weight.shape[0], 1, 1, boxes.hint(rows))
     default = "boxes" if inner > FUSED_MAX_INNER else "fused"
-    return path == "boxes" or config.lookup(boxes.NAME, key, spikes.device, {}).get("path", default) == "boxes"
+    return path == "boxes" or boxes.preferred(key, spikes.device, default) == "boxes"
 
 
 def _product_by_boxes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,9 @@ from neurokit.cli._data import DATA_HELP, Preprocess, calibration_of, check_plac
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
 from neurokit.errors import InputError
 from neurokit.stages import stage, timed
+
+if TYPE_CHECKING:
+    from neurokit.plans import LoweringPlan
 
 
 class Numerics(StrEnum):
@@ -78,6 +81,9 @@ def export(
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the target; repeatable.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say which layers go into which kernel, and stop (target aoti).")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an artifact that is there already.")] = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -89,7 +95,7 @@ def export(
     extra = parse_options(option or [])
     changes = _changes(transform or [], random)
     _refuse_early(target, out, force, changes)
-    _refuse_request(target, numerics, flat, extra, changes)
+    _refuse_request(target, numerics, flat, extra, changes, dry_run)
     if numerics is Numerics.exact:
         extra |= {} if bits == 8 else {"bits": bits}
     elif bits != 8 or fine_tune is not None:
@@ -119,20 +125,25 @@ def export(
         extra |= {} if data is None else {"data": labelled_of(data, spec)}
         with progress(f"capture {spec.name}"):
             captured = pipeline.capture(spec, time_steps=steps)
-        with progress(f"lower to {target} and verify {out}"):
-            artifact = pipeline.lower(
-                captured,
-                target,
-                out,
-                numerics=numerics.value,
-                batch=size,
-                flat=flat,
-                force=force,
-                weights_sha256=file_info(weights).sha256 if weights and weights.is_file() else None,
-                simulators=True,
-                **extra,
-            )
-        report = ParityReport.from_json(artifact.manifest.parity or {})
+        made = _planned(captured, target, numerics.value, extra) if dry_run else None
+        if made is None:
+            with progress(f"lower to {target} and verify {out}"):
+                artifact = pipeline.lower(
+                    captured,
+                    target,
+                    out,
+                    numerics=numerics.value,
+                    batch=size,
+                    flat=flat,
+                    force=force,
+                    weights_sha256=file_info(weights).sha256 if weights and weights.is_file() else None,
+                    simulators=True,
+                    **extra,
+                )
+            report = ParityReport.from_json(artifact.manifest.parity or {})
+    if made is not None:
+        _say_plan(made, out, as_json)
+        return
     said = {key: artifact.manifest.target_info[key] for key in _SAID if key in artifact.manifest.target_info}
     if as_json:
         shown = {"artifact": str(out), "parity": report.to_json(), "fidelity": artifact.manifest.fidelity}
@@ -145,6 +156,25 @@ def export(
         render.show(*checked, render.parity(report), *render.accuracy(said))
         print_next(["verify", out])
     raise typer.Exit(0 if report.passed else 1)
+
+
+def _planned(captured: Any, target: str, numerics: str, extra: dict[str, Any]) -> LoweringPlan:
+    """Returns what the target would make of the layers."""
+    from neurokit.plans import plan
+
+    return plan(captured, target, numerics=numerics, **extra)
+
+
+def _say_plan(made: LoweringPlan, out: Path, as_json: bool) -> None:
+    """Prints a plan."""
+    from neurokit.render import show
+    from neurokit.render.lowering import lowering
+
+    if as_json:
+        print_json(made.to_json())
+        return
+    show(lowering(made))
+    print_next(["export", made.model, "--target", made.target, "--out", out])
 
 
 # What is said at the end of what the manifest holds.
@@ -207,13 +237,20 @@ def _changes(transforms: list[str], random: str) -> list[Any]:
     return with_random(transforms, random)
 
 
-def _refuse_request(target: str, numerics: Numerics, flat: bool, extra: dict[str, Any], transforms: list[Any]) -> None:
-    """Refuses options that the target does not have, and libraries that are missing for them."""
+def _refuse_request(
+    target: str, numerics: Numerics, flat: bool, extra: dict[str, Any], transforms: list[Any], dry_run: bool
+) -> None:
+    """Refuses options that the target does not have, libraries that are missing for them, and a plan it has not."""
     from neurokit.target import LowerOptions, check_request
     from neurokit.transforms.transform import resolve
 
     exact = any(resolve(step)[0].info.name == "exact" for step in transforms)
-    check_request(target, LowerOptions("exact" if exact else numerics.value, flat=flat, extra=dict(extra)))
+    if dry_run:
+        from neurokit.plans import planning
+
+        planning(target)
+    options = LowerOptions("exact" if exact else numerics.value, flat=flat, extra=dict(extra), dry_run=dry_run)
+    check_request(target, options)
 
 
 def _refuse_early(target: str, out: Path, force: bool, transforms: list[Any]) -> None:

@@ -36,6 +36,12 @@ def run(
         list[str] | None,
         typer.Option("--input", metavar="NAME=FILE.npy", help="What stands beside prompts: pictures, a row a prompt."),
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Write masks of volumes here, NAME_mask.nii.gz.")
+    ] = None,
+    overlap: Annotated[
+        float, typer.Option("--overlap", help="Of windows over a volume, as a share of a window.")
+    ] = 0.5,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -47,7 +53,7 @@ def run(
             fix=f"neurokit run {folder} FILE",
         )
     if files:
-        _answer(folder, files, seed, as_json)
+        _answer(folder, files, seed, as_json, out, overlap)
         return
     prompts = [parse_tokens(text, "--prompt-ids") for text in prompt_ids or []]
     ends = None if stop is None else parse_tokens(stop, "--stop")
@@ -98,19 +104,36 @@ def _arrays(given: list[str]) -> dict[str, Any]:
     return found
 
 
-def _answer(folder: Path, files: list[Path], seed: int, as_json: bool) -> None:
+def _answer(folder: Path, files: list[Path], seed: int, as_json: bool, out: Path | None, overlap: float) -> None:
     with stdout_is_for_json(as_json):
-        from neurokit.answers import answer, samples_at
+        from neurokit.answers import answer, cosines, samples_at
+        from neurokit.artifact import Artifact
+        from neurokit.volume_answers import segment, takes_volumes
 
-        samples = [sample for place in files for sample in samples_at(folder, place)]
-        with progress(f"run {folder}"):
-            found = answer(folder, [sample for _, sample in samples], seed=seed)
+        artifact = Artifact.load(folder)
+        if takes_volumes(artifact, files):
+            samples: list[tuple[str, Any]] = [(str(file), file) for file in files]
+            with progress(f"run {folder}"):
+                found: list[Any] = list(segment(artifact, files, out, overlap=overlap))
+        else:
+            if out is not None:
+                raise InputError("--out is for masks of volumes", expected="a model of volumes, and .nii.gz files")
+            samples = [sample for place in files for sample in samples_at(artifact, place)]
+            with progress(f"run {folder}"):
+                found = answer(artifact, [sample for _, sample in samples], seed=seed)
+        task = artifact.manifest.task
+        pairs = cosines(found) if task is not None and task.name == "verification" else []
+    names = [name for name, _ in samples]
+    for row in pairs:
+        row["pair"] = [names[at] for at in row["pair"]]
     if as_json:
-        rows = [{"file": name, "answer": said} for (name, _), said in zip(samples, found, strict=True)]
-        print_json({"artifact": str(folder), "answers": rows})
+        rows = [{"file": name, "answer": said} for name, said in zip(names, found, strict=True)]
+        print_json({"artifact": str(folder), "answers": rows, **({"pairs": pairs} if pairs else {})})
         return
-    for (name, _), said in zip(samples, found, strict=True):
+    for name, said in zip(names, found, strict=True):
         typer.echo(f"{name}: {_text(said)}")
+    for row in pairs:
+        typer.echo(f"{' and '.join(row['pair'])}: distance {row['distance']:.4f} (cosine {row['cosine']:.4f})")
     print_next(["bench", folder])
 
 

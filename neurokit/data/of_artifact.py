@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from neurokit.dims import Dim
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.feeds import given_ports, lead_axes, ports_of
 from neurokit.spec import ModelSpec, PreprocessStep, TaskSpec, TensorSpec
@@ -37,19 +39,30 @@ def spec_of(manifest: Any) -> tuple[ModelSpec, int | None]:
     return spec, steps
 
 
-def port_spec(info: Any) -> TensorSpec:
-    """Returns an input of a manifest as a specification has it: without batch and time."""
+def port_spec(info: Any, dims: Mapping[str, Any] | None = None) -> TensorSpec:
+    """Returns an input of a manifest as a specification has it: without batch and time.
+
+    Args:
+        info: The input.
+        dims: Bounds of free axes by name, where they are to be known.
+    """
     lead = lead_axes(info)
     low, high = (getattr(info, name, None) for name in ("low", "high"))
     layout = getattr(info, "layout", "")
     return TensorSpec(
         info.name,
-        tuple(info.shape[lead:]),
+        tuple(_bounded(size, dims or {}) for size in info.shape[lead:]),
         info.dtype,
         layout[lead:],
         0.0 if low is None else low,
         1.0 if high is None else high,
     )
+
+
+def _bounded(size: int | str, dims: Mapping[str, Any]) -> int | str | Dim:
+    """Returns a size with the bounds of its axis, where it is one that is known."""
+    found = dims.get(size) if isinstance(size, str) else None
+    return size if found is None else Dim(str(size), min=found.min, max=found.max, multiple=found.multiple)
 
 
 def _none() -> Any:

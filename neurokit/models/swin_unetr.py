@@ -10,6 +10,8 @@ from neurokit.spec import ModelSpec, register_model
 if TYPE_CHECKING:
     from torch import nn
 
+# BraTS: T1, T1c, T2 and FLAIR at 1 mm, each scaled over what is not 0; three regions that lie inside each other.
+BRATS = {"spacing_mm": [1.0, 1.0, 1.0], "intensity": "nonzero", "regions": ["enhancing", "whole", "core"]}
 SOURCE = "Hatamizadeh et al., Swin UNETR, BrainLes 2021; MONAI (Apache-2.0)"
 
 
@@ -46,5 +48,6 @@ def _spec(name: str, features: int, sides: tuple[int, int, int]) -> ModelSpec:
         description="segmentation of tumour regions in volumes of four modalities",
         source=SOURCE,
         small=swin_unetr_small,
+        settings=BRATS,
         large=features > 24,
     )

@@ -22,6 +22,7 @@ def accuracy(said: Mapping[str, Any]) -> list[RenderableType]:
             f"{how['activations']} activations; weights {how['weights']}; biases {biases}; calibrated on "
             f"{how['calibration_samples']} samples of {how['calibrated_on']} ({how['method']})"
         )
+        parts += _layers(how)
     if "against_float" in said:
         found = said["against_float"]
         top1 = "" if found["top1_agreement"] is None else f", top-1 agreement {found['top1_agreement']:.2%}"
@@ -44,6 +45,25 @@ def accuracy(said: Mapping[str, Any]) -> list[RenderableType]:
         parts.append(f"on a {board['cpu']}: {board['flash_bytes']:,} B of flash, {board['ram_bytes']:,} B of RAM")
     elif "error" in board:
         parts.append(f"not linked for {board['cpu']}: {escape(board['error'])}")
+    return parts
+
+
+def _layers(how: Mapping[str, Any]) -> list[RenderableType]:
+    """Returns lines on what single layers cost in 8 bits, and which stay in float."""
+    parts: list[RenderableType] = []
+    dearest = how.get("costs", [])[:5]
+    if dearest:
+        each = ", ".join(f"{escape(row['layer'])} {row['output_relative_l2']:.2g}" for row in dearest)
+        parts.append(f"layers that cost most in 8 bits, each alone (output error): {each}")
+    kept = how.get("kept", [])
+    if kept:
+        names = ", ".join(escape(name) for name in kept[:8]) + (", ..." if len(kept) > 8 else "")
+        parts.append(f"in float: {len(kept)} of {how['layers']} layers: {names}")
+    if "sizes" in how:
+        each = "; ".join(
+            f"{name} {row['bytes']:,} B, {row['milliseconds']:.3g} ms" for name, row in how["sizes"].items()
+        )
+        parts.append(f"{each} (a batch, fastest of a few runs here)")
     return parts
 
 

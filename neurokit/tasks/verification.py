@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurokit.data.waves import read_wave
 from neurokit.errors import InputError
 from neurokit.quantity import Quantity
 from neurokit.tasks.libraries import sklearn_metrics
@@ -34,7 +36,9 @@ class Verification:
     )
 
     def preprocess(self, sample: Any, port: TensorSpec, settings: Mapping[str, Any]) -> np.ndarray:
-        """Returns an array as the model takes it."""
+        """Returns an array as the model takes it; of a path the recording there, at the setting sample_rate."""
+        if isinstance(sample, str | Path):
+            return read_wave(Path(sample), port, int(settings.get("sample_rate", 16_000))).astype(port.dtype)
         array = np.asarray(sample)
         if array.ndim != len(port.shape):
             raise InputError(f"a sample of shape {list(array.shape)}", expected=f"{list(port.shape)}")

@@ -18,6 +18,7 @@ _OPS = (
     "lif",
     "pack",
     "sdsa_lif",
+    "select_blocks",
     "sparse_decode",
     "spike_conv_lif",
     "spike_gemv_lif",

@@ -16,6 +16,7 @@ from neurokit.kernels import (
     lif,
     pack,
     sdsa_lif,
+    select_blocks,
     sparse_decode,
     spike_conv_lif,
     spike_gemv_lif,
@@ -69,6 +70,7 @@ def calls():
         "estimate_blocks": lambda: estimate_blocks(
             codes, codes, row, row, row, row, torch.ones(1), block, block + 1, scale=1.0, block_k=32
         ),
+        "select_blocks": lambda: select_blocks(one[:, :, None].repeat(1, 1, 64, 1), keys[:, :, :4], block=64, count=4),
         "spike_gemv_lif": lambda: spike_gemv_lif(s8[:, :1], weight, path="gather"),
     }
 

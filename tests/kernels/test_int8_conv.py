@@ -44,7 +44,7 @@ def whole_numbers(spikes, weight, exponent, bias, stride, padding, leak, v_reset
 @pytest.mark.parametrize(
     ("steps", "kernel", "stride", "channels", "cols", "leak", "v_reset"),
     [
-        (2, 3, 1, 112, 16, 1, 0.0),  # a block of 64 channels and a tail of 48
+        (2, 3, 1, 84, 16, 1, 0.0),  # a block of 64 channels and a tail of 20
         (6, 3, 2, 16, 80, 0, None),
         pytest.param(8, 5, 2, 32, 64, 1, None, marks=pytest.mark.heavy_interpreted),
         pytest.param(4, 7, 1, 96, 32, 1, -32, marks=pytest.mark.heavy_interpreted),
@@ -79,18 +79,18 @@ def test_boxes_give_the_spikes_of_whole_numbers(steps, kernel, stride, channels,
     ("shape", "cols", "stride", "form", "why"),
     [
         ((9, 1, 4, 4, 16), 16, 1, "int8", "9 steps"),
-        ((2, 1, 4, 4, 24), 16, 1, "int8", "multiples of 16"),
+        ((2, 1, 4, 4, 16), 24, 1, "int8", "multiple of 16"),
         ((2, 1, 4, 4, 16), 16, 3, "int8", "stride 3"),
         ((2, 1, 4, 4, 16), 16, 1, "packed", "form 'packed'"),
     ],
 )
 def test_what_boxes_cannot_take_is_refused_or_goes_by_pointers(shape, cols, stride, form, why, device):
     spikes = torch.ones(shape, dtype=torch.int8, device=device)
-    weight = torch.ones((cols, 3, 3, shape[-1]), dtype=torch.int8, device=device)
+    weight = torch.ones((cols, 1, 1, shape[-1]), dtype=torch.int8, device=device)
     with pytest.raises(InputError, match=why):
-        spike_conv_lif(spikes, weight, stride=stride, padding=1, form=form, path="boxes")
-    fired, _ = spike_conv_lif(spikes[:, :, :3, :3], weight, stride=stride, padding=1, form=form)
-    assert fired.numel()
+        spike_conv_lif(spikes, weight, stride=stride, form=form, path="boxes")
+    fired, _ = spike_conv_lif(spikes, weight, stride=stride, form=form)
+    assert bool((fired if form == "int8" else fired & 1).all())  # 16 at every pixel is far above the threshold
 
 
 @pytest.mark.parametrize("pixels", [2, 32, 64, 256])
@@ -109,9 +109,9 @@ def test_boxes_leave_the_fewest_lanes_idle(pixels, size):
     assert met(chosen) == min(met(box) for box in every if covered(box) == least)
 
 
-@pytest.mark.parametrize("channels", [16, 32, 48, 64, 80, 96, 112, 160, 192, 360, 512, 720])
-def test_blocks_cover_all_channels_and_waste_less_than_one(channels):
+@pytest.mark.parametrize("channels", [32, 64, 96, 128, 160, 192, 384, 480, 736])
+def test_blocks_cover_all_channels(channels):
     block, tail = boxes.blocks_of(channels)
     whole = -(-channels // block) * block if tail == 0 else channels // block * block + tail
     assert {block, tail} <= {0, 32, 64, 128}
-    assert channels <= whole < channels + 32
+    assert whole == channels

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from neurokit.spec import ModelSpec, TaskSpec, TensorSpec
 
@@ -23,6 +23,7 @@ def segmenter(
     layout: str = "CHW",
     seen: tuple[int, ...] = (),
     further: tuple[str, ...] = (),
+    settings: Mapping[str, Any] | None = None,
     large: bool = False,
 ) -> ModelSpec:
     """Returns a network with one score a class at every place.
@@ -37,6 +38,7 @@ def segmenter(
         layout: One letter an axis.
         seen: Sizes of one sample that its batch statistics are matched to, if another than `shape`.
         further: Names of what it gives beside the scores.
+        settings: Further settings of its task.
         large: Whether its module takes more than a gigabyte.
     """
 
@@ -57,7 +59,7 @@ def segmenter(
         outputs=("scores", *further),
         description=description,
         source=source,
-        task=TaskSpec("segmentation", {"background": 0}),
+        task=TaskSpec("segmentation", {"background": 0, **(settings or {})}),
         example=lambda batch, time_steps, seed: drawn(batch, shape, seed),
         small=small,
         large=large,

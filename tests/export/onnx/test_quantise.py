@@ -347,3 +347,67 @@ def test_a_network_of_which_nothing_would_be_in_8_bits_is_refused(tmp_path):
     with pytest.raises(UnsupportedError, match="no convolution or linear layer"):
         nk.lower(nk.capture(spec), "onnx-int8", tmp_path / "a", calibration=data)
     assert list(tmp_path.iterdir()) == []
+
+
+class Tokens(nn.Module):
+    """Linear layers over tokens, a constant transform, and a product of two activations."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.last = nn.Linear(16, 32), nn.LayerNorm(32), nn.Linear(32, 5, bias=False)
+        self.register_buffer("fourier", torch.linalg.qr(torch.randn(16, 16))[0], persistent=False)
+
+    def forward(self, x):
+        x = self.norm(torch.relu(self.first(x @ self.fourier)))
+        return self.last((x @ x.transpose(1, 2)).softmax(2) @ x).mean(1)
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    torch.manual_seed(0)
+    module = Tokens().eval()
+    module.last.weight.data[0] *= 30  # a channel whose size costs bits
+    spec = ModelSpec("tokens", lambda: module, (TensorSpec("x", (6, 16), layout="LF", low=-1),), classes=tuple("abcde"))
+    return nk.capture(spec), np.random.default_rng(0).standard_normal((16, 6, 16)).astype(np.float32)
+
+
+def test_linear_layers_of_transformers_are_in_8_bits_and_what_is_computed_is_not(tokens, tmp_path):
+    captured, data = tokens
+    artifact = nk.lower(captured, "onnx-int8", tmp_path / "a", calibration=data)
+    model = onnx.load(str(artifact.path / "model.onnx"))
+    read = {node.input[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    weights = {node.input[0] for node in read.values()} & {t.name for t in model.graph.initializer}
+    assert sorted(list(t.dims) for t in model.graph.initializer if t.name in weights and len(t.dims) == 2) == [
+        [16, 32],
+        [32, 5],
+    ]
+    said = artifact.manifest.target_info["quantisation"]
+    assert said["operators"] == ["MatMul"]
+    assert said["layers"] == 2
+    assert artifact.manifest.target_info["against_float"]["output_relative_l2"] < 0.05
+    assert nk.verify(artifact).passed
+
+
+def test_layers_that_cost_most_are_named_and_stay_in_float(tokens, tmp_path):
+    captured, data = tokens
+    options = {"auto": 0.5}
+    artifact = nk.lower(captured, "onnx-int8", tmp_path / "a", calibration=data, **options)
+    said = artifact.manifest.target_info["quantisation"]
+    costs = {row["layer"]: row["output_relative_l2"] for row in said["costs"]}
+    assert set(costs) == {"first", "last"}
+    for name, cost in costs.items():  # by the other option, from the file itself
+        rest = next(other for other in costs if other != name)
+        alone = nk.lower(captured, "onnx-int8", tmp_path / name, calibration=data, keep=rest)
+        assert alone.manifest.target_info["quantisation"]["kept"] == [rest]
+        assert alone.manifest.target_info["against_float"]["output_relative_l2"] == pytest.approx(cost, rel=1e-6)
+    assert len(said["kept"]) < 2
+    agreement = artifact.manifest.target_info["against_float"]["top1_agreement"]
+    assert 100 * (1 - agreement) < 0.5
+    assert said["sizes"]["int8"]["bytes"] < said["sizes"]["float"]["bytes"] * 1.5
+    for wrong, message in (
+        ({"keep": "third"}, "no layer"),
+        ({"keep": "*"}, "all 2 layers"),
+        ({"auto": 0}, "auto is 0"),
+    ):
+        with pytest.raises(InputError, match=message):
+            nk.lower(captured, "onnx-int8", tmp_path / "b", calibration=data, **wrong)

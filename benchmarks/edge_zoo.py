@@ -1,0 +1,172 @@
+"""Cards of the edge zoo: parameters and multiply-adds counted on empty weights, and what is faithful in each.
+
+`python benchmarks/edge_zoo.py docs/edge-zoo.md` writes the page; nothing is computed, so it takes seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from neurokit.models.acdit.net import ACDiT, Sizes
+from neurokit.models.att_swin_unet.net import AttSwinUNet
+from neurokit.models.common.pvt import B2
+from neurokit.models.dae_former.net import DAEFormer
+from neurokit.models.dsa_decoder.net import DSADecoder
+from neurokit.models.ear_unet.net import EARUNet
+from neurokit.models.ecapa_tdnn.net import EcapaTDNN
+from neurokit.models.emotionic.net import EmotionIC
+from neurokit.models.macmd.net import MACMD
+from neurokit.models.oat.net import OAT
+from neurokit.models.para_trans_cnn.net import ParaTransCNN
+from neurokit.spec import MODELS
+
+_HEAD = """\
+# Edge zoo
+Made by `python benchmarks/edge_zoo.py docs/edge-zoo.md`: parameters are all of the module's, those of public
+checkpoints that nothing reads among them; multiply-adds are those of convolutions and products of one sample of the
+named size (torch's FlopCounterMode, halved), counted on empty weights. "Figures" means: equal in float64 to what the
+public code gives for weights filled by a rule (tests/neurokit/models), "form" that no code is published and the
+description was followed.
+
+What a file becomes, with any of them exported by `neurokit export NAME --target onnx --out build/m`:
+
+    neurokit run build/ecapa first.wav second.wav                     # embeddings, and their distance
+    neurokit run build/swin case.nii.gz --out masks --overlap 0.7     # windows over a volume, masks/case_mask.nii.gz
+    neurokit run build/oat shelf.npz                                  # images, target: a scanpath (--target onnx-step)
+    neurokit run build/emotionic dialogue.npz                         # text, speaker: an emotion an utterance
+
+| model | parameters | G multiply-adds | of a sample | gives | licence | faithful by | filled in, mended |
+|---|---|---|---|---|---|---|---|
+"""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A model of the page.
+
+    Attributes:
+        make: Makes its module.
+        shapes: Sizes of what its method takes, without a batch; a whole number is the largest value of an index.
+        gives: What it gives.
+        licence: Of the original.
+        faithful: By what it is known to be the original.
+        filled: What is filled in, or mended.
+        method: What is counted.
+    """
+
+    make: Callable[[], nn.Module]
+    shapes: tuple[tuple[int, ...], ...]
+    gives: str
+    licence: str
+    faithful: str
+    filled: str = ""
+    method: str = "forward"
+
+
+def ear_unet() -> nn.Module:
+    """Returns EAR-U-Net at its published size."""
+    import timm
+
+    body = timm.create_model("efficientnet_b4", features_only=True, pretrained=False)
+    return EARUNet(body, tuple(body.feature_info.channels()))
+
+
+def swin_unetr(features: int) -> nn.Module:
+    """Returns MONAI's Swin UNETR."""
+    from monai.networks.nets import SwinUNETR
+
+    with torch.device("cpu"):  # it reads numbers from tensors when it is made
+        module: nn.Module = SwinUNETR(in_channels=4, out_channels=3, feature_size=features)
+    return module.to("meta")
+
+
+_IMAGE, _GREY = ((3, 224, 224),), ((1, 224, 224),)
+_MASK = "scores of 9 classes"
+CARDS: dict[str, Card] = {
+    "acdit_b": Card(lambda: ACDiT(Sizes()), ((4, 256, 4), (4, 256, 4), (4,), (0,)), "noise", "MIT", "figures"),
+    "att_swin_unet": Card(
+        AttSwinUNet, _IMAGE, _MASK, "none given", "figures", "the encoder's maps are added before they are used"
+    ),
+    "dae_former": Card(DAEFormer, _IMAGE, _MASK, "MIT", "figures"),
+    "dsa_decoder": Card(DSADecoder, _IMAGE, _MASK, "no code", "form", "how the parts are joined, inner sizes"),
+    "ear_unet": Card(
+        ear_unet, _IMAGE, "a mask, four gates", "encoder Apache-2.0", "figures of the encoder", "the decoder's widths"
+    ),
+    "ecapa_tdnn_512": Card(lambda: EcapaTDNN(512), ((200, 80),), "embedding of 192", "Apache-2.0", "figures"),
+    "ecapa_tdnn_1024": Card(lambda: EcapaTDNN(1024), ((200, 80),), "embedding of 192", "Apache-2.0", "figures at 512"),
+    "emotionic": Card(
+        EmotionIC,
+        ((32, 1024), (32, 0)),
+        "emotions, decoded on the host",
+        "none given",
+        "figures",
+        "positions centred on each dialogue, so padding changes nothing; the field's sum for one speaker",
+        "forward",
+    ),
+    "macmd_b0": Card(MACMD, _GREY, _MASK, "none given", "figures", "blocks made in every call are layers"),
+    "macmd_b2": Card(lambda: MACMD(B2), _GREY, _MASK, "none given", "figures at B0", "as above"),
+    "oat": Card(
+        OAT,
+        ((22, 150, 93, 3), (0,)),
+        "objects for the step",
+        "none given",
+        "figures",
+        "table of places; encoder counted",
+        "encode",
+    ),
+    "para_trans_cnn_32": Card(lambda: ParaTransCNN(32), ((3, 64, 64),), _MASK, "none given", "figures"),
+    "para_trans_cnn_64": Card(lambda: ParaTransCNN(64), _IMAGE, _MASK, "none given", "figures at 32"),
+    "para_trans_cnn_320": Card(lambda: ParaTransCNN(320), _IMAGE, _MASK, "none given", "figures at 32"),
+    "swin_unetr": Card(
+        lambda: swin_unetr(48), ((4, 96, 96, 96),), "three regions", "Apache-2.0", "the library's class"
+    ),
+    "swin_unetr_12": Card(lambda: swin_unetr(12), ((4, 64, 64, 64),), "three regions", "Apache-2.0", "figures"),
+    "trans_dae": Card(
+        lambda: DAEFormer(channels=1, interacting=True), _GREY, _MASK, "no code", "form", "sizes are DAE-Former's"
+    ),
+}
+
+
+def drawn(shape: tuple[int, ...]) -> Tensor:
+    """Returns an empty input; a last size of 0 makes whole numbers."""
+    if shape[-1] == 0:
+        return torch.zeros(1, *shape[:-1], dtype=torch.int64, device="meta")
+    return torch.empty(1, *shape, device="meta")
+
+
+def counted(card: Card) -> tuple[int, float]:
+    """Returns parameters, and multiply-adds of one sample in thousand millions."""
+    with torch.device("meta"), torch.no_grad():
+        module = card.make().eval()
+        counter = FlopCounterMode(display=False)
+        with counter:
+            getattr(module, card.method)(*(drawn(shape) for shape in card.shapes))
+    return sum(parameter.numel() for parameter in module.parameters()), counter.get_total_flops() / 2e9
+
+
+def row(name: str, card: Card) -> str:
+    """Returns a model's line of the page."""
+    parameters, work = counted(card)
+    size = " and ".join(" x ".join(map(str, [n for n in shape if n])) or "a number" for shape in card.shapes)
+    cells = [f"`{name}`", f"{parameters:,}", f"{work:.3g}", size, card.gives, card.licence, card.faithful, card.filled]
+    return "| " + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    """Writes the page."""
+    missing = sorted(set(CARDS) - set(MODELS.names()))
+    assert not missing, missing
+    sources = [f"- `{name}`: {MODELS.get(name)().source}" for name in CARDS]
+    lines = [row(name, card) for name, card in CARDS.items()]
+    Path(sys.argv[1]).write_text(_HEAD + "\n".join([*lines, "", "## Sources", *sources]) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

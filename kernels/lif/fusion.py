@@ -1,0 +1,63 @@
+"""`lif` in a program: any common neuron with a number for every parameter, and one sum of equal shapes before it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+from neurokit.kernels.lif.op import lif
+from neurokit.program.fusions import FusedNeuron, Fusion, Match, Site, register_fusion, shape_of
+from neurokit.program.ops import is_named
+
+_TYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+class LifLayer(FusedNeuron):
+    """Sum and neuron in one pass.
+
+    Args:
+        site: Where it is.
+    """
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site.neuron)
+        parameters: Any = site.parameters
+        self.keywords = {
+            "tau": parameters.leak if parameters.op == "lif" else None,
+            "threshold": parameters.v_threshold,
+            "v_reset": parameters.v_reset,
+            "decay_input": parameters.decay_input,
+        }
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Runs the kernel on the current, or its two summands, from a membrane."""
+        x, v0, *more = given
+        residual = more[0] if more else None
+        own = self.want_current and not self.watched
+        spikes, v, current = lif(x, v0, residual=residual, want_current=own, **self.keywords)
+        return spikes, v, self.plain(*given) if self.watched else current
+
+    def plain(self, *given: Tensor) -> Tensor:
+        """Returns the sum."""
+        x, _, *residual = given
+        return x + residual[0] if residual else x
+
+
+def _match(site: Site) -> Match | str:
+    current, before = site.current, site.node.args[1]
+    if site.parameters.op == "plif":
+        return "its leak is learnt, and Inductor has it as well"
+    dtype = current.meta["val"].dtype
+    if dtype not in _TYPES or before.meta["val"].dtype != torch.float32:  # type: ignore[union-attr]
+        return f"its current is {str(dtype).removeprefix('torch.')}"
+    if is_named(current, ("add",)) and len(current.args) == 2 and not current.kwargs:
+        summands = current.args
+        if all(isinstance(one, Node) and shape_of(one) == shape_of(current) for one in summands):
+            return Match(LifLayer(site), (summands[0], before, summands[1]), (current,))  # type: ignore[arg-type]
+    return Match(LifLayer(site), (current, before), ())  # type: ignore[arg-type]
+
+
+register_fusion(Fusion("lif", 40, _match))

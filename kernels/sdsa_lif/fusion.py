@@ -1,0 +1,145 @@
+"""`sdsa_lif` in a program: two products of three layers' spikes by heads, a factor, and the neuron."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+from neurokit.kernels.sdsa_lif.op import sdsa_lif
+from neurokit.program.fusions import (
+    FusedNeuron,
+    Fusion,
+    Match,
+    Site,
+    is_spikes,
+    register_fusion,
+    shape_of,
+)
+from neurokit.program.ops import Kind, is_kind, is_named
+
+_PRODUCTS = ("matmul", "bmm")
+
+
+class AttentionLayer(FusedNeuron):
+    """Attention over tokens `[T, B, N, C]`, which are moved so from `[T, B, C, ...]` and back.
+
+    Args:
+        site: Where it is.
+        heads: Number of heads.
+        scale: Factor on the counts.
+        last: Whether channels are the last axis already.
+        order: Places of query, key and value among what it is given.
+    """
+
+    def __init__(self, site: Site, heads: int, scale: float, last: bool, order: tuple[int, ...]) -> None:
+        super().__init__(site.neuron)
+        parameters: Any = site.parameters
+        self.heads, self.scale, self.last, self.order = heads, scale, last, order
+        self.steps, *self.rest = (size for at, size in enumerate(shape_of(site.current)) if at != 1)
+        self.keywords = {
+            "tau": parameters.leak if parameters.op == "lif" else None,
+            "threshold": parameters.v_threshold,
+            "v_reset": parameters.v_reset,
+            "decay_input": parameters.decay_input,
+        }
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Runs the kernel on the spikes of three layers."""
+        q, k, v = (x.char() for x in self._tokens(given))
+        found = sdsa_lif(q, k, v, heads=self.heads, scale=self.scale, form="int8", **self.keywords)
+        x, v0 = given[0], given[1]
+        return self._back(found).to(x.dtype), v0.clone(), self.plain(*given) if self.watched else x.new_empty(0)
+
+    def plain(self, *given: Tensor) -> Tensor:
+        """Returns the scaled counts by plain products."""
+        q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(2, 3) for x in self._tokens(given))
+        counts = (q @ (k.transpose(-1, -2) @ v)).transpose(2, 3).flatten(3)
+        return self._back(counts * self.scale)
+
+    def _tokens(self, given: tuple[Tensor, ...]) -> list[Tensor]:
+        spikes = (given[0], *given[2:])
+        taken = [spikes[at].reshape(self.steps, -1, *spikes[at].shape[2:]) for at in self.order]
+        return [(x if self.last else x.flatten(3).transpose(2, 3)).contiguous() for x in taken]
+
+    def _back(self, tokens: Tensor) -> Tensor:
+        moved = tokens if self.last else tokens.transpose(2, 3)
+        return moved.reshape(self.steps, -1, *self.rest)
+
+
+def _match(site: Site) -> Match | str:
+    if not site.at_rest:
+        return "its membrane comes from outside, and the kernel starts from rest"
+    top, inside = _moved_from(site.current)
+    scale = 1.0
+    if is_named(top, ("mul",)) and isinstance(top.args[1], int | float):
+        scale, node = float(top.args[1]), top
+        top, between = _moved_from(node.args[0])
+        inside = [*inside, node, *between]
+    if not is_named(top, _PRODUCTS):
+        return "before it stands no product of spikes"
+    leaves, products = _leaves(top)
+    if len(leaves) != 3:
+        return "before it stand no two products of three layers' spikes"
+    if any(user not in {*inside, site.node} for user in site.current.users):
+        return "its counts are read elsewhere"
+    sources = [_source(leaf) for leaf in leaves]
+    if not all(is_spikes(source) for source, _ in sources):
+        return "its operands are not known to be spikes"
+    inside = [*inside, *products, *(node for _, moves in sources for node in moves)]
+    given = (sources[0][0], site.node.args[1], *(source for source, _ in sources[1:]))
+    layer = _fitting(site, given, shape_of(leaves[0]), scale)  # type: ignore[arg-type]
+    if layer is None:
+        return "its products are in no order that the kernel has"
+    return Match(layer, given, tuple(dict.fromkeys(inside)))  # type: ignore[arg-type]
+
+
+def _moved_from(node: Any) -> tuple[Any, list[Node]]:
+    """Returns what a value is moved from, element by element, and the moves."""
+    moves = []
+    while is_kind(node, Kind.MOVE, Kind.KEEP) and not is_named(node, ("getitem",)):
+        moves.append(node)
+        node = node.args[0]
+    return node, moves
+
+
+def _source(leaf: Node) -> tuple[Node, list[Node]]:
+    """Returns the spikes that an operand is moved from, and the moves."""
+    source, moves = _moved_from(leaf)
+    return source, moves
+
+
+def _leaves(product: Node) -> tuple[list[Node], list[Node]]:
+    """Returns the three operands of two nested products, and the products with the moves between them."""
+    for at in (0, 1):
+        below, between = _moved_from(product.args[at])
+        if is_named(below, _PRODUCTS):
+            leaves = [*below.args[:2]]
+            leaves.insert(2 * (1 - at), product.args[1 - at])
+            return leaves, [product, *between, below]  # type: ignore[return-value]
+    return [], []
+
+
+def _fitting(site: Site, given: tuple[Node, ...], operand: tuple[int, ...], scale: float) -> AttentionLayer | None:
+    """Returns the layer whose order of operands and axes computes the same counts, found by trying all of them."""
+    shapes = [shape_of(node) for node in (given[0], *given[2:])]
+    if len(set(shapes)) != 1 or len(operand) != 5 or len(shapes[0]) < 4:
+        return None
+    generator = torch.Generator().manual_seed(1)
+    known = {node: (torch.rand(shapes[0], generator=generator) < 0.3).float() for node in dict.fromkeys(given)}
+    known[given[1]] = torch.zeros(shape_of(given[1]))
+    wanted = site.value(known, site.current)
+    for last, order in itertools.product((False, True), itertools.permutations(range(3))):
+        if last and len(shapes[0]) != 4:
+            continue
+        layer = AttentionLayer(site, operand[2], scale, last, order)
+        channels = shapes[0][-1] if last else shapes[0][2]
+        if channels % layer.heads == 0 and torch.equal(layer.plain(*(known[node] for node in given)), wanted):
+            return layer
+    return None
+
+
+register_fusion(Fusion("sdsa_lif", 10, _match))

@@ -1,0 +1,70 @@
+"""`spike_linear_lif` in a program: a linear map or 1x1 convolution of spikes, a sum, and the neuron."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from neurokit.kernels.common.fusion import ProductNeuron, matched, product_before, weights_of
+from neurokit.kernels.spike_linear_lif.op import spike_linear_lif
+from neurokit.program.fusions import Fusion, Match, Site, register_fusion
+from neurokit.program.ops import is_named
+
+
+class LinearLayer(ProductNeuron):
+    """A product over the rows of `[T, M, K]`: channels are moved last for it, and back."""
+
+    last = False
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Runs the kernel on spikes `[T, B, ..., K]`, or `[T * B, K, ...]` of a convolution."""
+        x, _, *residual = given
+        rows = self._rows(x)
+        steps, shape = self.steps, rows.shape[1:-1]
+        flat = rows.flatten(1, -2)
+        kept = self.weight.dtype
+        spikes = flat.to(kept) if kept.is_floating_point else flat.char()
+        beside = None
+        if residual:
+            like = residual[0].reshape(steps, -1, *self.rest)
+            beside = (like if self.last else like.flatten(3).movedim(2, -1) if like.dim() > 3 else like).flatten(1, -2)
+        found, _, current = spike_linear_lif(
+            spikes,
+            self.weight,
+            scale=self.scale,
+            bias=self.bias,
+            residual=beside,
+            form="int8",
+            want_current=self.own_current,
+            **self.keywords,
+        )
+
+        def back(value: Tensor) -> Tensor:
+            moved = value.reshape(steps, *shape, value.shape[-1])
+            return moved if self.last else moved.movedim(-1, 2)
+
+        return self.answer(back(found), back(current) if self.own_current else current, given)
+
+    def _rows(self, x: Tensor) -> Tensor:
+        return x if self.last else x.unflatten(0, (self.steps, -1)).movedim(2, -1)
+
+
+def _match(site: Site) -> Match | str:
+    product = product_before(site)
+    if isinstance(product, str):
+        return product
+    linear = is_named(product.node, ("linear",))
+    if not linear:
+        stride, padding, _, groups = product.settings
+        if product.weight[0, 0].numel() != 1 or set(stride) != {1} or set(padding) != {0}:
+            return "its convolution is larger than 1x1, padded or strided"
+        if groups != 1:
+            return "its convolution has groups"
+    weights = weights_of(site, product)
+    if isinstance(weights, str):
+        return weights
+    layer = LinearLayer(site, product, weights[0].reshape(weights[0].shape[0], -1), weights[1])
+    layer.last = linear
+    return matched(site, product, layer)
+
+
+register_fusion(Fusion("spike_linear_lif", 20, _match))

@@ -1,0 +1,191 @@
+"""What kernels take in of a program: patterns that end in a layer of neurons, registered by the kernels themselves.
+
+A kernel registers a `Fusion`. For every layer of neurons, in the order of the program, the fusions are asked in their
+order, and the first that has a match is applied (`neurokit.program.passes.fuse`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Interpreter, Node
+
+from neurokit.neurons.parameters import NeuronParameters
+from neurokit.program.nodes import NEURONS, hint, hints, is_op
+from neurokit.program.ops import Kind, is_kind, is_named
+from neurokit.registry import Registry
+
+RESHAPES = ("flatten", "unflatten", "view", "reshape", "squeeze", "unsqueeze", "_unsafe_view", "contiguous", "clone")
+_KEEPS_SPIKES = ("max_pool1d", "max_pool2d", "max_pool3d", "dropout", "detach")
+
+
+class FusedNeuron(nn.Module):
+    """A layer of neurons inside a kernel, with what stands before it: `(first, v0, ...) -> (spikes, v, current)`.
+
+    Args:
+        neuron: The neuron's operation and its arguments after input and membrane, as in the program.
+
+    Attributes:
+        want_current: Whether the kernel gives its current, too, since something else reads it.
+        watched: Whether this is a probing twin: the current is then computed beside the kernel, by plain operations.
+    """
+
+    def __init__(self, neuron: tuple[Any, ...]) -> None:
+        super().__init__()
+        self.neuron = neuron
+        self.want_current = False
+        self.watched = False
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns spikes `[T, B, ...]`, the last membrane and the current; what is not wanted has no elements."""
+        raise NotImplementedError
+
+    def plain(self, *given: Tensor) -> Tensor:
+        """Returns the current by the operations that the program had, without the kernel."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Site:
+    """A layer of common neurons in a program.
+
+    Attributes:
+        node: The neuron's node.
+        module: The program.
+        parameters: Its parameters.
+        starts_at: The number its membrane starts from, where every call starts from it (sequence form); else None.
+        exact: Whether sums are proven to have the same bits in every order.
+    """
+
+    node: Node
+    module: GraphModule
+    parameters: NeuronParameters
+    starts_at: float | None
+    exact: bool
+
+    @property
+    def current(self) -> Node:
+        """What the neuron is given."""
+        return self.node.args[0]  # type: ignore[return-value]
+
+    @property
+    def neuron(self) -> tuple[Any, ...]:
+        """The operation and its arguments after input and membrane."""
+        return (self.node.target, *self.node.args[2:])
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the membrane starts where a spike puts it, or at 0 where a spike subtracts."""
+        return self.starts_at is not None and self.starts_at == self.parameters.rest
+
+    def value(self, known: Mapping[Node, Tensor], wanted: Node) -> Tensor:
+        """Returns what a node of the program computes from given values of nodes before it."""
+        run = Interpreter(self.module)
+        run.env = dict(known)
+
+        def compute(node: Node) -> None:
+            if node not in run.env and isinstance(node.meta.get("val"), int | torch.SymInt):
+                run.env[node] = hint(node.meta["val"])  # a size that was read of an input
+            if node not in run.env:
+                for one in node.all_input_nodes:
+                    compute(one)
+                run.env[node] = run.run_node(node)
+
+        with torch.no_grad():
+            compute(wanted)
+        found: Tensor = run.env[wanted]
+        return found
+
+    def not_one_number(self) -> str:
+        """Returns why a kernel cannot have this neuron, or ""."""
+        if not self.parameters.scalar or any(isinstance(value, Node) for value in self.node.args[2:]):
+            return "its parameters differ by channel, or are computed"
+        if self.parameters.v_subtract is not None:
+            return "its reset subtracts another number than the threshold"
+        return ""
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a kernel takes in at one site.
+
+    Attributes:
+        layer: What stands for it.
+        given: What the layer takes: nodes of the program; the second is the membrane before.
+        inside: Nodes that it computes itself, the neuron's not among them.
+    """
+
+    layer: FusedNeuron
+    given: tuple[Node, ...]
+    inside: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """One pattern of one kernel.
+
+    Attributes:
+        kernel: Name of the kernel.
+        order: Fusions of smaller numbers are asked first: those that take in more.
+        match: Returns what it takes in at a site, or in a few words why nothing.
+    """
+
+    kernel: str
+    order: int
+    match: Callable[[Site], Match | str]
+
+
+FUSIONS: Registry[Fusion] = Registry("fusion", "neurokit.kernels")
+
+
+def register_fusion(fusion: Fusion) -> Fusion:
+    """Registers a kernel's fusion under the kernel's name."""
+    return FUSIONS.add(fusion.kernel, fusion)
+
+
+def through_reshapes(node: Any) -> tuple[Any, list[Node]]:
+    """Returns what a value is a reshaping of, and the nodes between; elements keep their order in memory."""
+    between = []
+    while isinstance(node, Node) and is_named(node, RESHAPES):
+        between.append(node)
+        node = node.args[0]
+    return node, between
+
+
+def is_spikes(node: Any) -> bool:
+    """Returns whether every element is known to be 0 or 1: a layer's spikes, moved or maximised over windows."""
+    return most_of(node) == 1
+
+
+def most_of(node: Any) -> int | None:
+    """Returns the largest of the whole numbers, from 0 on, that a value is known to hold: of spikes 1, of sums more."""
+    while isinstance(node, Node) and node.op == "call_function":
+        if is_named(node, ("getitem",)):
+            source = node.args[0]
+            return 1 if node.args[1] == 0 and (is_op(source, NEURONS) or _is_fused(source)) else None
+        if is_named(node, ("add",)) and len(node.args) == 2 and not node.kwargs:
+            parts = [most_of(one) for one in node.args]
+            return None if None in parts else sum(parts)  # type: ignore[arg-type]
+        if not (is_kind(node, Kind.MOVE, Kind.KEEP) or is_named(node, (*RESHAPES, *_KEEPS_SPIKES))):
+            return None
+        node = node.args[0]
+    return None
+
+
+def _is_fused(node: Any) -> bool:
+    return isinstance(node, Node) and node.op == "call_module" and node.meta.get("fused") is not None
+
+
+def read_outside(nodes: tuple[Node, ...], neuron: Node) -> list[Node]:
+    """Returns those of the nodes that something else than they and the neuron reads."""
+    known = {*nodes, neuron}
+    return [node for node in nodes if any(user not in known for user in node.users)]
+
+
+def shape_of(node: Node) -> tuple[int, ...]:
+    """Returns a node's shape in numbers: those that it was traced with."""
+    return hints(node)

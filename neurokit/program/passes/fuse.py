@@ -1,0 +1,184 @@
+"""Puts kernels in the place of layers of neurons and what stands before them, each checked on numbers at once."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+
+from neurokit.neurons.parameters import NeuronParameters
+from neurokit.program.fusions import FUSIONS, Fusion, Match, Site, most_of, read_outside, through_reshapes
+from neurokit.program.nodes import NEURONS, hints, is_op
+from neurokit.program.passes.base import Pass, PassError
+
+_TOLERANCE = 1e-4  # of a current in float32, relative to its largest element: another order of summation
+_HALF = 3e-2  # in 16 bits
+_FLIPS = 0.01  # share of decisions that rounding may turn in float numerics
+_RATE = 0.3  # of the spikes that a match is tried on
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What became of one layer of neurons.
+
+    Attributes:
+        node: Name of its node in the program.
+        kernel: The kernel that it went into, or "" where it stays in plain operations.
+        inside: Operations that went with it.
+        reasons: Why the kernels asked before did not take it, by their names.
+    """
+
+    node: str
+    kernel: str = ""
+    inside: tuple[str, ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+def fuse(
+    module: GraphModule, starts: Mapping[str, float | None], exact: bool, kernels: Sequence[str] | None = None
+) -> list[Placed]:
+    """Rewrites a program in place: every layer of common neurons goes into the first kernel that takes it.
+
+    Args:
+        module: The program, of flat inputs and outputs.
+        starts: The number that the membrane of a neuron's node starts from, by the node's name; None where it is given
+            from outside.
+        exact: Whether sums are proven to have the same bits in every order; then a fused current must have them, too.
+        kernels: Names of the kernels that are asked; default is all.
+
+    Returns:
+        What became of every layer, in order.
+
+    Raises:
+        PassError: If a fused layer does not compute what stood there before.
+    """
+    placed: list[Placed] = []
+    asked = sorted((f for name, f in FUSIONS.items() if kernels is None or name in kernels), key=lambda f: f.order)
+
+    def rewrite(graph: GraphModule) -> None:
+        neurons = [node for node in graph.graph.nodes if is_op(node, NEURONS)]
+        placed.extend(_place(graph, node, starts.get(node.name), exact, asked) for node in neurons)
+
+    Pass("put kernels in the place of neurons", rewrite, after=lambda graph: _unplaced(graph, placed))(module)
+    module.graph.eliminate_dead_code()
+    module.recompile()
+    return placed
+
+
+def _unplaced(module: GraphModule, placed: Sequence[Placed]) -> list[str]:
+    names = {one.node for one in placed if one.kernel}
+    return [f"{node.name} is still there" for node in module.graph.nodes if node.name in names and is_op(node, NEURONS)]
+
+
+def _place(module: GraphModule, node: Node, start: float | None, exact: bool, asked: Sequence[Fusion]) -> Placed:
+    parameters = NeuronParameters.from_arguments(NEURONS[node.target], _numbers(node.args[2:]))
+    site = Site(node, module, parameters, start, exact)
+    reasons: dict[str, str] = {}
+    for fusion in asked:
+        found: Match | str = site.not_one_number() or fusion.match(site)
+        if isinstance(found, str):
+            reasons[fusion.kernel] = found
+            continue
+        given_on = (site.current, through_reshapes(site.current)[0])
+        others = [one for one in read_outside(found.inside, node) if one not in given_on]
+        if others:
+            reasons[fusion.kernel] = f"{others[0].name} is read by something else, too"
+            continue
+        _check(site, found, fusion.kernel)
+        _apply(site, found, fusion.kernel)
+        return Placed(node.name, fusion.kernel, tuple(_word(one) for one in reversed(found.inside)), reasons)
+    return Placed(node.name, reasons=reasons)
+
+
+def _numbers(values: Sequence[Any]) -> list[Any]:
+    """Returns arguments with a number in the place of those that the program computes."""
+    return [0.5 if isinstance(value, Node) else value for value in values]
+
+
+def _word(node: Node) -> str:
+    return str(node.target).removeprefix("aten.").partition(".")[0]
+
+
+def _apply(site: Site, match: Match, kernel: str) -> None:
+    """Puts the layer in the place of the nodes; who else reads the current is given the kernel's."""
+    module, node = site.module, site.node
+    name = f"fused_{node.name}"
+    module.add_module(name, match.layer)
+    own = {*match.inside, node}
+    given_on = [one for one in dict.fromkeys((site.current, through_reshapes(site.current)[0])) if one in match.inside]
+    elsewhere = [(one, user) for one in given_on for user in one.users if user not in own]
+    match.layer.want_current = bool(elsewhere)
+    with module.graph.inserting_before(node):
+        made = module.graph.call_module(name, match.given)
+        made.meta = {**node.meta, "val": (*node.meta["val"], site.current.meta["val"]), "fused": kernel}
+        for one, user in elsewhere:
+            user.replace_input_with(one, _given_on(made, one))
+    node.replace_all_uses_with(made)
+    module.graph.erase_node(node)
+    for one in match.inside:
+        if not one.users:
+            module.graph.erase_node(one)
+
+
+def _given_on(made: Node, like: Node) -> Node:
+    """Returns a kernel's current in the shape of the node that it stands for; the batch is the one free axis."""
+    graph, value = made.graph, like.meta["val"]
+    current = graph.call_function(operator.getitem, (made, 2))
+    current.meta["val"] = made.meta["val"][2]
+    if value.shape == current.meta["val"].shape:
+        return current
+    shape = [size if isinstance(size, int) else -1 for size in value.shape]
+    moved = graph.call_function(torch.ops.aten.reshape.default, (current, shape))
+    moved.meta["val"] = value
+    return moved
+
+
+def _check(site: Site, match: Match, kernel: str) -> None:
+    """Runs what stood there and what is to stand there on the same random numbers.
+
+    Raises:
+        PassError: If they differ by more than rounding, or in a bit of an exact program.
+    """
+    generator = torch.Generator().manual_seed(0)
+    known = {node: _drawn(site, node, generator) for node in dict.fromkeys(match.given)}
+    wanted = site.value(known, site.current)
+    layer = match.layer
+    layer.watched = True
+    given = [known[node] for node in match.given]
+    with torch.no_grad():
+        spikes, _, current = layer(*given)
+        layer.watched, layer.want_current = False, True
+        handed_on = layer(*given)[2]
+        layer.want_current = False
+    currents = [current, *([handed_on] if handed_on.numel() else [])]
+    if wrong := _difference(site, wanted, currents, spikes, known[match.given[1]]):
+        raise PassError(f"kernel {kernel!r} at {site.node.name}: {wrong}")
+
+
+def _difference(site: Site, wanted: Tensor, currents: Sequence[Tensor], spikes: Tensor, v0: Tensor) -> str:
+    """Returns how a kernel differs from what stood there, or "": in a bit where it is exact, else beyond rounding."""
+    half = wanted.dtype in (torch.float16, torch.bfloat16)
+    slack = 0.0 if site.exact else (_HALF if half else _TOLERANCE) * max(1.0, float(wanted.abs().max()))
+    for one in currents:
+        if one.shape != wanted.shape or not bool(((one - wanted).abs() <= slack).all()):
+            return "its current is another"
+    own, _ = site.node.target(currents[0].to(wanted.dtype), v0, *site.node.args[2:])  # type: ignore[operator]
+    off = float((own != spikes.to(own.dtype)).float().mean()) if own.numel() else 0.0
+    return "its spikes do not follow from its current" if off > (0.0 if site.exact else _FLIPS) else ""
+
+
+def _drawn(site: Site, node: Node, generator: torch.Generator) -> Tensor:
+    """Returns numbers for a node: spikes where it holds them, its start for a membrane, else normal ones."""
+    value = node.meta["val"]
+    shape = hints(node)
+    if node is site.node.args[1] and site.starts_at is not None:
+        return torch.full(shape, site.starts_at, dtype=value.dtype)
+    if (most := most_of(node)) is not None:
+        return (torch.rand(shape, generator=generator) < _RATE).to(value.dtype) * most
+    numbers = torch.randn(shape, generator=generator)
+    return ((numbers * 8).round() / 8 if site.exact else numbers).to(value.dtype)

@@ -1,0 +1,169 @@
+"""`neurokit run` on files: volumes to masks, recordings to a distance, a shelf to a scanpath, dialogues to emotions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.io import wavfile
+from torch import nn
+
+import neurokit as nk
+from neurokit import cli
+from neurokit.answers import answer
+from neurokit.errors import InputError
+from neurokit.models.ecapa_tdnn.voice import voices
+from neurokit.spec import MODELS, ModelSpec, TaskSpec, TensorSpec
+from neurokit.tasks.sliding_window import slide
+from neurokit.volume_answers import segment
+
+WINDOW = (8, 8, 8)
+SETTINGS = {"spacing_mm": [1.0, 1.0, 1.0], "regions": ["a", "b"]}
+
+
+@pytest.mark.parametrize("sides", [(8, 8, 8), (11, 20, 9), (5, 9, 8)])
+@pytest.mark.parametrize("overlap", [0.0, 0.5, 0.7])
+def test_windows_are_laid_and_averaged_as_monai_does(sides: tuple[int, ...], overlap: float) -> None:
+    inferers = pytest.importorskip("monai.inferers")
+    volume = np.random.default_rng(0).standard_normal((2, *sides)).astype(np.float32)
+    ramp = np.arange(8**3, dtype=np.float32).reshape(WINDOW) / 100  # what a place is given depends on its window
+
+    def run(x: np.ndarray) -> np.ndarray:
+        return x.sum(1, keepdims=True) * ramp
+
+    wanted = inferers.sliding_window_inference(
+        torch.from_numpy(volume[None]), WINDOW, 1, lambda x: torch.from_numpy(run(x.numpy())), overlap=overlap
+    )
+    np.testing.assert_allclose(slide(run, volume, WINDOW, overlap), wanted[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    net = nn.Conv3d(4, 2, 1).eval()
+    spec = ModelSpec(
+        "volumes",
+        lambda: net,
+        (TensorSpec("image", (4, *WINDOW), layout="CDHW"),),
+        task=TaskSpec("segmentation", SETTINGS),
+    )
+    return nk.lower(nk.capture(spec), "onnx", tmp_path_factory.mktemp("v") / "a", verified=False).path
+
+
+def volume(path: Path, sides: tuple[int, ...], spacing: float = 1.0) -> np.ndarray:
+    nibabel = pytest.importorskip("nibabel")
+    data = np.random.default_rng(0).random(sides).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(data, np.diag([spacing] * 3 + [1.0])), path)
+    return data
+
+
+def test_a_volume_becomes_a_mask_in_its_own_space(segmenter: Path, tmp_path: Path, capsys) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    data = volume(tmp_path / "case.nii.gz", (11, 9, 13, 4))
+    files = [str(segmenter), str(tmp_path / "case.nii.gz")]
+    assert cli.main(["run", *files, "--out", str(tmp_path / "masks"), "--overlap", "0.7", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)["answers"][0]["answer"]
+    mask = nibabel.load(said["mask"])
+    assert np.array_equal(mask.affine, nibabel.load(tmp_path / "case.nii.gz").affine)
+    torch.manual_seed(0)
+    with torch.no_grad():  # a pointwise network gives every window's places what it gives the whole
+        whole = nn.Conv3d(4, 2, 1)(torch.from_numpy(data).permute(3, 0, 1, 2)[None])[0]
+    given = np.asarray(mask.dataobj)
+    assert given.shape == (11, 9, 13, 2)
+    assert np.array_equal(given, (whole > 0).permute(1, 2, 3, 0).numpy())
+    assert said["shares"] == pytest.approx({name: float(given[..., i].mean()) for i, name in enumerate("ab")})
+    assert sorted(p.name for p in (tmp_path / "masks").iterdir()) == ["case_mask.nii.gz"]
+
+
+def test_volumes_that_do_not_fit_are_refused_in_a_line(segmenter: Path, tmp_path: Path) -> None:
+    volume(tmp_path / "one.nii.gz", (9, 9, 9))
+    volume(tmp_path / "three.nii.gz", (9, 9, 9, 3))
+    volume(tmp_path / "coarse.nii.gz", (9, 9, 9, 4), spacing=2.0)
+    (tmp_path / "broken.nii.gz").write_bytes(b"no volume")
+    for name, message in (
+        ("one", "holds 1 modalities"),
+        ("three", "holds 3 modalities"),
+        ("coarse", "voxels of 2 x 2 x 2 mm"),
+        ("broken", "cannot be read"),
+        ("missing", "there is no file"),
+    ):
+        with pytest.raises(InputError, match=message):
+            segment(segmenter, [tmp_path / f"{name}.nii.gz"], tmp_path / "masks")
+    assert not (tmp_path / "masks").exists()
+
+
+class Waves(nn.Module):
+    """Energies of four shifts of a waveform: an embedding without weights."""
+
+    def forward(self, waveform: torch.Tensor) -> torch.Tensor:
+        size = waveform.shape[1]
+        return torch.stack([(waveform[:, lag:] * waveform[:, : size - lag]).mean(1) for lag in (0, 8, 16, 32)], 1)
+
+
+def test_two_recordings_give_a_distance_and_wrong_ones_a_line(tmp_path: Path, capsys) -> None:
+    from neurokit.models.ecapa_tdnn import SAMPLES
+
+    spec = ModelSpec(
+        "waves",
+        lambda: Waves().eval(),
+        (TensorSpec("waveform", (SAMPLES,), layout="L", low=-1.0),),
+        task=TaskSpec("verification", {"sample_rate": 16_000}),
+        example=lambda batch, steps, seed, sizes=None: torch.randn(batch, (sizes or {}).get("samples", 3200)) * 0.1,
+    )
+    artifact = nk.lower(nk.capture(spec), "onnx", tmp_path / "a", verified=False)
+    said = voices(torch.tensor([1, 1, 2]), 8000, 0).numpy()
+    files = [tmp_path / f"{number}.wav" for number in range(3)]
+    for file, wave in zip(files, said, strict=True):
+        wavfile.write(file, 16_000, wave)
+    assert cli.main(["run", str(artifact.path), *map(str, files), "--json"]) == 0
+    pairs = json.loads(capsys.readouterr().out)["pairs"]
+    each = [Waves()(torch.from_numpy(wave[None]))[0].double().numpy() for wave in said]
+    for row, (a, b) in zip(pairs, ((0, 1), (0, 2), (1, 2)), strict=True):
+        assert row["pair"] == [str(files[a]), str(files[b])]
+        cosine = each[a] @ each[b] / np.linalg.norm(each[a]) / np.linalg.norm(each[b])
+        assert row["distance"] == pytest.approx(1 - cosine, abs=1e-5)
+    for name, rate, wave, message in (
+        ("rate", 8000, said[0], "8000 samples a second"),
+        ("stereo", 16_000, np.stack([said[0]] * 2, 1), "has 2 channels"),
+        ("empty", 16_000, said[0][:0], "has 0 samples"),
+        ("short", 16_000, said[0][:100], "has 100 samples"),
+        ("silent", 16_000, np.zeros(4000, np.float32), "silent"),
+    ):
+        wavfile.write(tmp_path / f"{name}.wav", rate, wave)
+        with pytest.raises(InputError, match=message):
+            answer(artifact, [tmp_path / f"{name}.wav"])
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_a_shelf_becomes_the_scanpath_of_torchs_search(tmp_path: Path) -> None:
+    spec = MODELS.get("oat")().in_small()
+    artifact = nk.lower(nk.capture(spec), "onnx-step", tmp_path / "a", verified=False)
+    images = np.random.default_rng(0).random((6, 34, 34, 3), dtype=np.float32)
+    np.savez(tmp_path / "shelf.npz", images=images, target=np.int64(4))
+    said = answer(artifact, [{"images": images, "target": np.int64(4)}])[0]
+    assert answer(artifact, [tmp_path / "shelf.npz"]) == [said]
+    module = spec.build()
+    memory, fixations = module.encode(torch.from_numpy(images[None]), torch.tensor([4]))
+    keys = values = torch.zeros(1, 2, 0, 32)
+    token, path = torch.tensor([[8]]), []
+    while len(path) < 32:
+        scores, keys, values = module.step(token, memory, fixations, keys, values)
+        token = scores[:, -1, : 7 if path else 6].argmax(1, keepdim=True)
+        if int(token) == 6:
+            break
+        path.append(int(token))
+    assert [(f["x"], f["y"]) for f in said["fixations"]] == [(n % 3, n // 3) for n in path]
+
+
+@pytest.mark.slow
+def test_a_dialogue_becomes_emotions_by_the_exact_decoding(tmp_path: Path) -> None:
+    spec = MODELS.get("emotionic")().in_small()
+    artifact = nk.lower(nk.capture(spec), "onnx", tmp_path / "a", verified=False)
+    feeds = {name: value[0].numpy() for name, value in spec.example(1, 1, 0).items()}
+    said = answer(artifact, [feeds])[0]["labels"]
+    assert len(said) == (feeds["speaker"] >= 0).sum()
+    assert set(said) <= set(spec.task.settings["classes"])
