@@ -89,12 +89,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--form", default="standard")
+    parser.add_argument("--only", nargs="*", default=["tiny_vlm's decoder", "0.6 B's layers"], help="shapes")
     parser.add_argument("--seconds", type=float, default=60.0, help="turns of a shape")
     given = parser.parse_args()
     wide = replace(QWEN3_0_6B, layers=given.layers, vocabulary=256, longest=1024, stop=())
     record: dict[str, Any] = {"form": given.form, "layers": given.layers, "provenance": provenance.collect()}
     with tempfile.TemporaryDirectory() as folder:
-        for label, config, prompt in (("tiny_vlm's decoder", TINY_LM, 128), ("0.6 B's layers", wide, 256)):
+        shapes = {"tiny_vlm's decoder": (TINY_LM, 128), "0.6 B's layers": (wide, 256)}
+        for label in given.only:
+            config, prompt = shapes[label]
             runners = {}
             for name, steps in STEPS.items():
                 captured = pipeline.capture(spec_of("lm", config), transforms=steps)

@@ -178,6 +178,45 @@ def ceilings() -> dict[str, float]:
     }
 
 
+def page(data: dict[str, Any]) -> str:
+    """Returns the table of a run's rows."""
+    about, measured = data["about"], [row for row in data["rows"] if "ratio" in row]
+    ratios = sorted(row["ratio"] for row in measured) or [float("nan")]
+    rates = data["ceilings"]["int8_op_per_s_sheet"] / 1e12, data["ceilings"]["copy_bytes_per_s"] / 1e12
+    lines = [
+        f"# int8 with the neuron inside, {about['gpu']}",
+        "",
+        f"Made by benchmarks/int8_conv.py (torch {about['torch']}, Triton {about['triton']}): medians of CUDA-graph",
+        "replays in microseconds, T = 4. The opponent is cuDNN's or cuBLAS's product in float16, channels last,",
+        "with `lif` behind it. What was timed gave the integer reference's bits:",
+        f"{sum(row['decisions'] for row in measured)} decisions, 0 different. Sets of parameters that gave others, and",
+        f"were dropped: {sum(row['wrong_candidates'] for row in data['rows'])}.",
+        "",
+        f"Ratio: least {ratios[0]:.2f}, median {ratios[len(ratios) // 2]:.2f} of {len(measured)} shapes. Floors:",
+        f"operations over {rates[0]:.0f} TOP/s (data sheet), bytes over {rates[1]:.2f} TB/s (a copy in the same run).",
+        "",
+        "| shape | network | ours | float16 + lif | ratio | arithmetic floor | byte floor | TOP/s | path |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in measured:
+        times = [row[name] * 1e6 for name in ("seconds", "float16_then_lif", "arithmetic_floor", "byte_floor")]
+        lines.append(
+            f"| {row['shape']} | {row['network']} | {times[0]:.1f} | {times[1]:.1f} | {row['ratio']:.2f} "
+            f"| {times[2]:.0f} | {times[3]:.0f} | {row['tera_operations_per_s']:.0f} | {row['path']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def enter(record: dict[str, Any], file: Path) -> None:
+    """Enters tables of launch parameters into a file, over those of the same kernel and key."""
+    held = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {**record, "kernels": {}}
+    if held["gpu"] != record["gpu"]:
+        raise SystemExit(f"{file} is of {held['gpu']}, not of {record['gpu']}")
+    for kernel, table in record["kernels"].items():
+        held["kernels"].setdefault(kernel, {}).update(table)
+    file.write_text(json.dumps(held, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def prepare(arguments: argparse.Namespace) -> None:
     """Compiles in processes side by side, for at most half of the time."""
     command = [sys.executable, *sys.argv, "--share"]
@@ -225,9 +264,9 @@ def main() -> None:
         if ratios:
             data["summary"] = {"shapes": len(ratios), "least": ratios[0], "median": ratios[len(ratios) // 2]}
         arguments.out.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        arguments.out.with_suffix(".md").write_text(page(data), encoding="utf-8")
         if arguments.configs:
-            record = {"gpu": name, "compute_capability": capability, "kernels": tables}
-            arguments.configs.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            enter({"gpu": name, "compute_capability": capability, "kernels": tables}, arguments.configs)
     print(data.get("summary"), "not reached:", data.get("not_reached", []), flush=True)
 
 

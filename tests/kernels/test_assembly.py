@@ -66,11 +66,24 @@ def linear(steps, rows, inner, cols, kind, weight_kind, current=""):
     )
 
 
-def convolution(steps, size, inner, cols, taps, stride, *kinds):
-    del kinds
-    x = torch.zeros(steps, 1, size, size, inner, dtype=HALF)
-    weight, bias = torch.zeros(cols, taps, taps, inner, dtype=HALF), torch.zeros(cols)
-    return lambda: spike_conv_lif(x, weight, bias=bias, padding=1, stride=stride, path="fused", form="same")
+def convolution(steps, size, inner, cols, taps, stride, kind, weight_kind):
+    x = torch.zeros(steps, 1, size, size, inner, dtype=torch.int8 if kind == 1 else HALF)
+    weight = torch.zeros(cols, taps, taps, inner, dtype=torch.int8 if weight_kind == 1 else HALF)
+    form = "int8" if weight_kind == 1 else "same"
+    bias = torch.zeros(cols)
+    return lambda: spike_conv_lif(x, weight, bias=bias, padding=1, stride=stride, path="fused", form=form)
+
+
+def boxed(steps, height, inner, cols, taps, stride, few):
+    del few
+    row = torch.zeros(cols)
+    if taps == 1:
+        spikes, weight = torch.zeros(steps, 64, inner, dtype=torch.int8), torch.zeros(cols, inner, dtype=torch.int8)
+        return lambda: spike_linear_lif(spikes, weight, scale=row, bias=row, path="boxes", form="int8")
+    size = height * stride
+    x, weight = torch.zeros(steps, 1, size, size, inner), torch.zeros(cols, taps, taps, inner)
+    given = {"scale": row, "bias": row, "padding": taps // 2, "stride": stride, "path": "boxes", "form": "int8"}
+    return lambda: spike_conv_lif(x.to(torch.int8), weight.to(torch.int8), **given)
 
 
 def call_of(kernel, key):
@@ -82,13 +95,15 @@ def call_of(kernel, key):
         return attention(dim, kind, tokens, batch=1 if few else 32)
     if kernel == "spike_linear_lif":
         return linear(*parts[:3], int(parts[3]), *map(str, parts[4:]))
+    if kernel == "spike_conv_lif_boxes":
+        return boxed(*parts[:3], int(parts[3]), *parts[4:])
     return convolution(*parts[:3], int(parts[3]), *parts[4:])
 
 
 def shipped():
     for gpu, table in config._tables().items():
-        for kernel in ("sdsa_lif", "spike_linear_lif", "spike_conv_lif"):
-            for key, entry in table["kernels"][kernel].items():
+        for kernel in ("sdsa_lif", "spike_linear_lif", "spike_conv_lif", "spike_conv_lif_boxes"):
+            for key, entry in table["kernels"].get(kernel, {}).items():
                 yield pytest.param(kernel, key, entry, id=f"{gpu} {kernel} {key}")
 
 
@@ -128,7 +143,7 @@ def test_a_streaming_depthwise_keeps_all_in_registers(dtype, offline):
     assert "LOCAL:0 " in usage
 
 
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("stride", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_int8_convolution_multiplies_from_shared_memory(stride, offline):
     """An operand that goes through registers, or sums that change threads or are spilled, would cost more than sums."""
     spikes = torch.zeros(4, 32, 28, 28, 128, dtype=torch.int8)

@@ -86,11 +86,11 @@ def test_boxes_give_the_spikes_of_whole_numbers(steps, kernel, stride, channels,
 )
 def test_what_boxes_cannot_take_is_refused_or_goes_by_pointers(shape, cols, stride, form, why, device):
     spikes = torch.ones(shape, dtype=torch.int8, device=device)
-    weight = torch.ones((cols, 3, 3, shape[-1]), dtype=torch.int8, device=device)
+    weight = torch.ones((cols, 1, 1, shape[-1]), dtype=torch.int8, device=device)
     with pytest.raises(InputError, match=why):
-        spike_conv_lif(spikes, weight, stride=stride, padding=1, form=form, path="boxes")
-    fired, _ = spike_conv_lif(spikes[:, :, :3, :3], weight, stride=stride, padding=1, form=form)
-    assert fired.numel()
+        spike_conv_lif(spikes, weight, stride=stride, form=form, path="boxes")
+    fired, _ = spike_conv_lif(spikes, weight, stride=stride, form=form)
+    assert bool((fired if form == "int8" else fired & 1).all())  # 16 at every pixel is far above the threshold
 
 
 @pytest.mark.parametrize("pixels", [2, 32, 64, 256])
