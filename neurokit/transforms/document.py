@@ -62,20 +62,21 @@ At 2,048 tokens SDPA takes 0.083 ms, and the pass behind it 0.021 (zerotuning) o
 there, and zerotuning's by less than a hundredth (1.25 in an earlier run). A shorter pass would need its sums on tensor
 cores.
 
-Seen on a CPU of two busy cores, one thread, `standard`
-form, one calibrated layer (`zerotuning, all`: every one), medians of 15 runs in turns, times of the plain artifact:
+Seen on two busy cores, one thread, `standard` form, one calibrated layer (`zerotuning, all`: every one): medians of
+the turns' ratios to the plain artifact, by CPU seconds ([record](../benchmarks/results/attention_calibration.json),
+53 turns of 0.6 B's layers, 328 of the small one):
 
 | | prompt, Qwen3 0.6B's layers (2 of 28) | step | prompt, tiny_vlm's decoder | step |
 |---|---|---|---|---|
 | wanted: zerotuning; others | 1.02; 1.25 | 1.02; 1.10 | 1.02; 1.25 | 1.02; 1.10 |
-| zerotuning, two heads | 1.016 | 0.94 | 1.06 | 1.29 |
-| zerotuning, all | 1.005 | 0.99 | 0.97 | 1.30 |
-| act | 1.00 | 1.00 | 1.18 | 1.42 |
-| var | 1.02 | 1.05 | 1.26 | 0.90 |
-| gift | 1.12 | 1.01 | 1.37 | 0.96 |
+| zerotuning, two heads | 1.011 | 0.960 | 1.035 | 1.061 |
+| zerotuning, all | 1.008 | 1.009 | 1.041 | 1.083 |
+| act | 1.031 | 1.008 | 1.197 | 1.248 |
+| var | 1.030 | 1.105 | 1.264 | 1.303 |
+| gift | 1.074 | 1.050 | 1.425 | 1.543 |
 
-The machine was loaded: a step of tiny_vlm's decoder takes 0.9 ms, and its ratios scatter by a third. There the bars are
-missed (zerotuning and act in a step, var and gift in a prompt); what remains is single small nodes a layer.
+On 0.6 B's layers the bars are met but for a step of var. A step of tiny_vlm's decoder takes 0.7 ms, a prompt 2.0: there
+a calibrated layer's few small nodes, each some microseconds, are what is left, and most bars are missed.
 """
 _ROWS = (
     ("sets", "sets"),
