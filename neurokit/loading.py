@@ -128,7 +128,9 @@ def _with_choices(
             )
         changes["time_steps"] = time_steps
         if spec.time_input == "image" and time_steps != spec.time_steps:
-            changes["build"] = _build_with_time_steps(spec, time_steps)
+            from neurokit.capture.step_count import build_with_steps
+
+            changes["build"] = build_with_steps(spec, time_steps)
     if is_pretrained(weights):
         found = published(spec)
         changes.update(
@@ -161,26 +163,6 @@ def _reshaped(spec: ModelSpec, ports: Ports) -> tuple[TensorSpec, ...]:
             expected=" and ".join(str(tensor.shape) for tensor in spec.inputs) or "its graphs' own shapes",
         )
     return tuple(dataclasses.replace(port, shape=named[port.name][1]) for port in spec.inputs)
-
-
-def _own_time_steps(module: nn.Module) -> int | None:
-    """Returns the attribute `T` of a module that repeats an image T times itself, or None."""
-    own = getattr(module, "T", None)
-    return own if isinstance(own, int) and not isinstance(own, bool) and own > 0 else None
-
-
-def _build_with_time_steps(spec: ModelSpec, time_steps: int) -> Callable[[], nn.Module]:
-    def build() -> nn.Module:
-        module: Any = spec.build()
-        if _own_time_steps(module) is None:
-            raise ModelLoadError(
-                f"model {spec.name!r} repeats its image itself, but has no attribute T to set to {time_steps}",
-                fix=f"leave time_steps at {spec.time_steps}, or let the module repeat its input self.T times",
-            )
-        module.T = time_steps
-        return module
-
-    return build
 
 
 def _build_with_weights(build_bare: Callable[[], nn.Module], path: Path) -> Callable[[], nn.Module]:
@@ -287,6 +269,7 @@ def spec_of_module(
     """
     ref = ref or name
     from neurokit.capture.attribute_state import mark_states
+    from neurokit.capture.step_count import build_with_steps, own_steps, steps_are_held
     from neurokit.capture.time_input import (
         calls_differ,
         check_takes_sequence,
@@ -329,14 +312,18 @@ def spec_of_module(
             check_takes_sequence(pristine, inputs[0], time_steps, ref)
         return ModelSpec(name, lambda: copy.deepcopy(pristine), inputs, time_steps=time_steps)
     _check_one_input(pristine, ref)
-    own = _own_time_steps(module)
+    own = own_steps(module)
     looped = steps_of_its_own(pristine, inputs[0]) if own is None else None
     if looped is not None and time_steps not in (None, looped) and calls_differ(pristine, inputs[0]):
         looped = None  # a neuron at several places, not a loop over time
     if looped is not None and time_steps not in (None, looped):
+        bare = ModelSpec(name, lambda: copy.deepcopy(pristine), inputs, time_steps=looped, time_input="image")
+        if steps_are_held(pristine, bare):  # by whatever name: num_steps, config.T
+            made = build_with_steps(bare, time_steps or looped)
+            return dataclasses.replace(bare, build=made, time_steps=time_steps)
         raise InputError(
             f"{ref}: its forward runs {looped} time steps itself, and time_steps={time_steps} was given",
-            fix="leave time_steps away, or let its forward take its number from an attribute T",
+            fix="leave time_steps away, or let its forward take its number from an attribute",
         )
     steps = time_steps or own or looped or DEFAULT_TIME_STEPS
 

@@ -23,7 +23,7 @@ from neurokit.capture.attribute_state import AttributeCell
 from neurokit.capture.cells import STATES, Cell, cell_kind, cell_of, hands_on_state, library_of
 from neurokit.capture.legacy import modernised
 from neurokit.capture.node_cells import BY_LIBRARY, NodeCell, constants_of, node_cell
-from neurokit.capture.resets import KIND
+from neurokit.capture.resets import BEGIN, KIND
 from neurokit.capture.thresholds import finite_thresholds
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.neurons.cells import fires_at, make_neuron
@@ -43,7 +43,7 @@ def adopt(net: nn.Module) -> tuple[nn.Module, list[str]]:
     outputs_first = hands_on_state(net) and library_of(net) != "norse"
     found = _replace(modernised(net), "", reasons)
     if outputs_first:  # the program carries the state
-        found.forward = _output_of(found.forward)
+        found = _handing_on(found)
     if reasons:
         raise UnsupportedError("neurons of another library cannot be captured", reasons)
     parts = list(found.modules())
@@ -82,14 +82,29 @@ def _replace(module: Any, path: str, reasons: list[Unsupported], chained: bool =
     return module
 
 
-def _output_of(forward: Any) -> Any:
-    """Returns a forward that gives the output alone of output and state."""
+class _HandsOn(nn.Module):
+    """Base of a module in norse's manner, which takes and returns its state: the calls of one run hand it on."""
 
-    def run(x: Tensor) -> Any:
-        found = forward(x)
-        return found[0] if isinstance(found, tuple) and len(found) == 2 else found
+    _handed: Any = None
 
-    return run
+    def forward(self, x: Tensor) -> Any:
+        """Returns the output of one step alone; the state is kept for the next."""
+        found = super().forward(x) if self._handed is None else super().forward(x, self._handed)
+        if not (isinstance(found, tuple) and len(found) == 2):
+            return found
+        self._handed = found[1]
+        return found[0]
+
+    def begin(self) -> None:
+        """Forgets the state: the next call is the first of a run."""
+        self._handed = None
+
+
+def _handing_on(module: nn.Module) -> nn.Module:
+    kind = type(module)
+    module.__class__ = type(kind.__name__, (_HandsOn, kind), {"__module__": kind.__module__})
+    setattr(module, BEGIN, True)
+    return module
 
 
 def _sequence(module: nn.Module, path: str, reasons: list[Unsupported]) -> nn.Module:

@@ -15,6 +15,8 @@ from torch import nn
 
 #: Of an adopted neuron: the class of the library whose place it takes.
 KIND = "_neurokit_kind"
+#: Of a module that keeps the state that it returns for its next call: it begins anew with every run.
+BEGIN = "_neurokit_begins"
 #: The classes that `snntorch.utils.reset` looks for among the children of a module, and resets everywhere.
 _RESET = ("Lapicque", "Synaptic", "Leaky", "Alpha", "RLeaky", "RSynaptic", "SConv2dLSTM", "SLSTM")
 
@@ -41,6 +43,8 @@ def acting_on_adopted(net: nn.Module) -> Iterator[None]:
 
     As the library does, it looks for the kinds among the children of what it is given, and resets all of these kinds.
     """
+    if vars(net).get(BEGIN):
+        net.begin()  # type: ignore[operator]
     library: Any = sys.modules.get("snntorch")
     utils: Any = sys.modules.get("snntorch.utils")
     if library is None or utils is None:

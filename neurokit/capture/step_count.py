@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import builtins
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from neurokit.capture.neurons import is_stateful
 from neurokit.capture.resets import acting_on_adopted
+from neurokit.errors import ModelLoadError
 from neurokit.spec import ModelSpec
 
 _LIBRARIES = ("torch", "torchvision", "spikingjelly", "snntorch", "norse", "neurokit", "timm")
@@ -169,3 +170,38 @@ def _scopes(net: nn.Module) -> list[dict[str, Any]]:
             if scope is not None:
                 found[id(scope)] = scope
     return list(found.values())
+
+
+def own_steps(module: nn.Module) -> int | None:
+    """Returns the attribute `T` of a module that repeats an image T times itself, or None."""
+    own = getattr(module, "T", None)
+    return own if isinstance(own, int) and not isinstance(own, bool) and own > 0 else None
+
+
+def steps_are_held(module: nn.Module, spec: ModelSpec) -> bool:
+    """Returns whether the number of steps is kept in attributes, where another can be written."""
+    places = find_steps(module, spec)
+    return places is not None and bool(places.held)
+
+
+def build_with_steps(spec: ModelSpec, steps: int) -> Callable[[], nn.Module]:
+    """Returns how a model that repeats its image itself is built with another number of steps.
+
+    What is returned raises ModelLoadError where that number is in no attribute.
+    """
+
+    def build() -> nn.Module:
+        module: Any = spec.build()
+        if own_steps(module) is not None:
+            module.T = steps
+            return module
+        places = find_steps(module, spec)
+        if places is None or not places.held:
+            raise ModelLoadError(
+                f"model {spec.name!r} repeats its image itself, but has no attribute T or other to set to {steps}",
+                fix=f"leave time_steps at {spec.time_steps}, or let the module repeat its input self.T times",
+            )
+        places.set(module, steps)
+        return module
+
+    return build

@@ -24,6 +24,7 @@ WINDOW = (8, 8, 8)
 SETTINGS = {"spacing_mm": [1.0, 1.0, 1.0], "regions": ["a", "b"]}
 
 
+@pytest.mark.slow  # importing MONAI takes seconds
 @pytest.mark.parametrize("sides", [(8, 8, 8), (11, 20, 9), (5, 9, 8)])
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 0.7])
 def test_windows_are_laid_and_averaged_as_monai_does(sides: tuple[int, ...], overlap: float) -> None:

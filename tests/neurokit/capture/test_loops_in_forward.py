@@ -47,7 +47,12 @@ def run(folder, x):
         states = {state["input"]: found[state["output"]] for state in graph["states"]}
         steps.append(found[outputs[0]])
     stacked = np.stack(steps)
-    reductions = {"mean": lambda y: y.mean(0), "sum": lambda y: y.sum(0), "last": lambda y: y[-1]}
+    reductions = {
+        "mean": lambda y: y.mean(0),
+        "sum": lambda y: y.sum(0),
+        "last": lambda y: y[-1],
+        "max": lambda y: y.max(0),
+    }
     return reductions.get(manifest["target_info"]["time_output"], lambda y: y)(stacked)
 
 

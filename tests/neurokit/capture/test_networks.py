@@ -8,12 +8,28 @@ import torch
 
 import neurokit as nk
 from neurokit.loading import spec_of_module
-from tests.neurokit.capture.networks import registry
+from tests.neurokit.capture.networks import loops, published, registry
 
-for _name in ("snntorch_nets", "norse_nets", "plain_nets", "by_hand"):
+for _name in (
+    "snntorch_nets",
+    "norse_nets",
+    "plain_nets",
+    "by_hand",
+    "time_loops",
+    "kinds_of_networks",
+    "kinds_of_layers",
+):
     importlib.import_module(f"tests.neurokit.capture.networks.{_name}")
 
-FAST = {"snntorch_output", "snntorch_explicit", "snntorch_static_image", "plain_spytorch", "by_hand_synapse"}
+FAST = {
+    "snntorch_output",
+    "snntorch_explicit",
+    "snntorch_static_image",
+    "plain_spytorch",
+    "by_hand_synapse",
+    "loop_prealloc",
+    "synapse_filter",
+}
 # Of all outputs of a network in single precision, how far each may be from double.
 _BOUND = 2e-5
 
@@ -48,3 +64,10 @@ def test_artifact_is_the_network(name):
         assert ours.shape == theirs.shape
         assert theirs.std(axis=0 if spec.time_input == "image" else 1).max() > 0, "a silent network shows nothing"
         assert np.linalg.norm(ours - theirs) <= _BOUND * np.linalg.norm(theirs)
+
+
+def test_the_set_has_the_size_that_is_asked_for():
+    """All that are compared with their own library in double: here, and the bodies and published nets of the loops."""
+    loops_of_kinds = len(loops.NEURONS) * len(loops.STYLES)
+    assert len(registry.NETWORKS) >= 85
+    assert len(registry.NETWORKS) + loops_of_kinds + 2 * len(published.PUBLISHED) >= 120

@@ -140,3 +140,31 @@ def test_a_number_that_cannot_be_changed_is_said(kind):
 def test_the_names_of_the_users_file_stay_as_they_are():
     in_steps(Literal())
     assert "range" not in globals()
+
+
+@pytest.mark.parametrize("held", ["num_steps", "config"])
+def test_time_steps_of_a_user_reach_an_attribute_of_any_name(held):
+    class Repeats(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.fc, self.lif = nn.Linear(5, 3), neuron.LIFNode(v_threshold=0.3)
+            if held == "config":
+                self.config = {"steps": 4, "name": "x"}
+            else:
+                self.num_steps = 4
+
+        def forward(self, x):
+            steps = self.config["steps"] if held == "config" else self.num_steps
+            return torch.stack([self.lif(3 * self.fc(x)) for _ in range(steps)]).sum(0)
+
+    spec = spec_of_module(Repeats().eval(), "net", (5,), 7)
+    assert (spec.time_input, spec.time_steps) == ("image", 7)
+    x = torch.rand(6, 5)
+    captured = nk.capture(spec)
+    found, *_ = captured.program.module()(x, *captured.initial_states(6))
+    net, total = Repeats(), 0.0
+    for _ in range(7):
+        total = total + net.lif(3 * net.fc(x))
+    assert torch.equal(found, total)
+    assert total.max() > 4 / 2, "seven steps show"

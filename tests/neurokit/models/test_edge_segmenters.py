@@ -117,6 +117,7 @@ class Largest(TorchDispatchMode):
         return y
 
 
+@pytest.mark.slow
 def test_efficient_attention_grows_with_the_tokens_and_not_with_their_square() -> None:
     sizes = []
     for side in (16, 32):
@@ -126,6 +127,7 @@ def test_efficient_attention_grows_with_the_tokens_and_not_with_their_square() -
     assert sizes[1] == 4 * sizes[0]
 
 
+@pytest.mark.slow
 def test_trans_dae_takes_grey_images_of_224_px() -> None:
     with torch.device("meta"):
         module = DAEFormer(channels=1, interacting=True)

@@ -24,6 +24,8 @@ SLOW = (
     *((name, "onnx") for name in ("att_swin_unet", "dae_former", "dsa_decoder", "ear_unet", "emotionic", "macmd_b0")),
     ("oat", "onnx-step"),
     ("trans_dae", "onnx"),
+    *((name, "onnx-int8") for name in ("att_swin_unet", "dae_former")),
+    *((name, "tensorrt") for name in ("att_swin_unet", "dae_former", "dsa_decoder")),
     ("para_trans_cnn_32", "onnx"),
     ("para_trans_cnn_32", "onnx-int8"),
     ("swin_unetr", "onnx"),

@@ -1,7 +1,7 @@
 """What a network of the test set is: how it is built, what it takes, and how its own library runs it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 import torch
@@ -50,11 +50,14 @@ def seeded(seed: int = 0) -> None:
     torch.manual_seed(seed)
 
 
+_WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
 def boosted(module: nn.Module, gain: float = 3.0) -> nn.Module:
     """Returns a network in evaluation mode with larger weights, so that its neurons fire."""
     with torch.no_grad():
         for part in module.modules():
-            if isinstance(part, nn.Linear | nn.Conv2d):
+            if isinstance(part, _WEIGHTED):
                 part.weight.mul_(gain)
     return module.eval()
 
@@ -63,6 +66,8 @@ def flat(value: Any) -> list[torch.Tensor]:
     """Returns the tensors of an output, in order."""
     if isinstance(value, torch.Tensor):
         return [value]
+    if is_dataclass(value):
+        value = vars(value)
     if isinstance(value, dict):
         return [leaf for part in value.values() for leaf in flat(part)]
     return [leaf for part in value for leaf in flat(part)] if isinstance(value, list | tuple) else []
