@@ -55,6 +55,7 @@ def _moved(program: ExportedProgram) -> ExportedProgram:
     for node in list(program.graph.nodes):
         if "_assert_tensor_metadata" in str(node.target):  # of the CPU that it was traced on
             program.graph.erase_node(node)
+    program.graph_module.recompile()
     return move_to_device_pass(program, str(torch.device("cuda", torch.cuda.current_device())))
 
 
