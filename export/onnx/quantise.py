@@ -16,6 +16,7 @@ import numpy as np
 
 from neurokit.errors import InputError
 from neurokit.export.onnx.int8_layers import OPERATORS
+from neurokit.export.onnx.weights_only import weights_only
 from neurokit.feeds import Feeds
 from neurokit.target import LowerOptions
 
@@ -23,7 +24,7 @@ _METHODS = ("minmax", "entropy", "percentile")
 _DEVICES = ("cpu", "tensorrt")
 _DEFAULTS: dict[str, Any] = {
     **{"device": "cpu", "method": "minmax", "reduce_range": "auto", "max_error": 0.3},
-    **{"keep": "", "auto": None, "sensitivity": False},
+    **{"keep": "", "auto": None, "sensitivity": False, "activations": "int8"},
 }
 
 
@@ -42,6 +43,7 @@ class Settings:
         auto: Points that int8 may lose on the calibration data; the layers that cost most stay in float until it loses
             less. None keeps what `keep` says alone.
         sensitivity: Whether to measure what each layer costs alone, which `auto` does anyway.
+        activations: "int8", or "float": the weights alone take 8 bits (`neurokit.export.onnx.weights_only`).
     """
 
     device: str
@@ -51,6 +53,7 @@ class Settings:
     keep: str = ""
     auto: float | None = None
     sensitivity: bool = False
+    activations: str = "int8"
 
 
 def settings_of(options: LowerOptions) -> Settings:
@@ -64,6 +67,10 @@ def settings_of(options: LowerOptions) -> Settings:
         if given[name] not in allowed:
             said = ", ".join(str(value).lower() for value in allowed)
             raise InputError(f"{name} is {given[name]!r}", expected=f"one of {said}")
+    if given["activations"] not in ("int8", "float"):
+        raise InputError(f"activations is {given['activations']!r}", expected="int8 or float")
+    if given["activations"] == "float" and given["device"] != "cpu":
+        raise InputError("activations=float is for a CPU", expected="device=cpu", fix="leave device away")
     error = given["max_error"]
     if isinstance(error, bool) or not isinstance(error, int | float) or not 0 < error < 1:
         raise InputError(f"max_error is {error!r}", expected="a relative error between 0 and 1")
@@ -121,6 +128,9 @@ def quantise(
         layers: Names of the nodes to quantise (`neurokit.export.onnx.int8_layers`).
         ranges: File that keeps the ranges of all activations: written by the first call, read by others of its model.
     """
+    if settings.activations == "float":
+        weights_only(source, out, layers)
+        return
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     methods = {

@@ -145,6 +145,8 @@ class Int8Probe(OnnxProbe):
         """Compares every layer with the meaning of its operators; returns faults and notes."""
         reference = reference_run(self._model, vectors.feeds)
         model, names = forced_model(self._model)
+        if not names:
+            return [], ["weights alone are in 8 bits: there are no integers between the layers"]
         session = self._session(model)
         feeds = {
             i.name: vectors.feeds[i.name] if i.name in vectors.feeds else _forced(reference, i.name)
@@ -185,14 +187,15 @@ def describe_quantisation(
     """Returns what a manifest says of how a network was quantised."""
     import onnxruntime
 
+    floats = settings.activations == "float"
     return {
         **asdict(settings),
         "operators": [op for op in OPERATORS if any(layer.operator == op for layer in layers)],
         "layers": len(layers),
         **chosen.measured,
         "format": "QDQ",
-        "activations": "symmetric S8" if settings.device == "tensorrt" else "U8",
-        "weights": ("7-bit" if settings.reduce_range else "8-bit") + " S8, one scale a channel",
+        "activations": "float" if floats else "symmetric S8" if settings.device == "tensorrt" else "U8",
+        "weights": ("7-bit" if settings.reduce_range and not floats else "8-bit") + " S8, one scale a channel",
         "calibration_samples": samples,
         "calibrated_on": origin,
         "quantizer": f"onnxruntime {onnxruntime.__version__}",

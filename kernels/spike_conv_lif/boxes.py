@@ -24,6 +24,8 @@ ALIGNED = 16
 # A matrix instruction takes 32 channels. Boxes that end in the midst of them were loaded at a third of the rate (H200,
 # 48 channels), so that a copy with channels of zeros pays.
 WHOLE = 32
+# Half of what a multiprocessor of compute capability 9.0 has, less what spikes and barriers take.
+SHARED = 108_000
 # Below this many neurons of one step, smaller tiles keep all multiprocessors busy.
 FEW = 2**21
 
@@ -72,21 +74,21 @@ def default(steps: int, batch: int, height: int, width: int, channels: int, cols
         cols: Output channels.
     """
     few = batch * height * width * cols < FEW
-    block = 64 if few or 0 < cols % 128 <= 64 else 128
-    lanes = LANES // 2 if few else LANES
-    pixels = max(16 // padded_steps(steps), lanes // padded_steps(steps))
+    # Two programs of four warps fill each other's gaps: what won at most shapes on an H200.
+    block, lanes = (64, LANES) if 0 < cols % 128 <= 64 else (128, LANES // 2)
+    pixels = max(1, (LANES // 2 if few else lanes) // padded_steps(steps))
     images, tall, wide = divide(pixels, batch, height, width)
     block_k, tail_k = blocks_of(channels)
     return {
         "images": images,
         "tall": tall,
         "wide": wide,
-        "cols": block,
+        "cols": 64 if few else block,
         "block_k": block_k,
         "tail_k": tail_k,
-        "waves": 2 if block * lanes <= 64 * 256 else 1,
-        "num_warps": 4 if block * lanes <= 64 * 256 else 8,
-        "num_stages": 4 if block_k < 128 else 3,
+        "waves": 0 if few else 2,
+        "num_warps": 4,
+        "num_stages": min(6, SHARED // ((block + lanes) * (block_k + tail_k))),
     }
 
 
@@ -115,10 +117,9 @@ def divide(pixels: int, batch: int, height: int, width: int) -> tuple[int, int, 
 
 def blocks_of(channels: int) -> tuple[int, int]:
     """Returns the block of a multiple of 32 channels, and a smaller one for what is left behind the last (or 0)."""
-    for block in (128, 64):
-        if channels % block == 0:
-            return block, 0
-    return (32, 0) if channels == 32 else (64, 32)
+    if channels in (32, 96):
+        return (32, 0) if channels == 32 else (64, 32)
+    return (64, 0) if channels % 128 and channels <= 256 else (128, 0)
 
 
 def preferred(looked_up: tuple[object, ...], device: torch.device, default: str) -> str:

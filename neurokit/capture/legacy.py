@@ -16,7 +16,15 @@ import torch
 from spikingjelly.activation_based import base, layer, neuron, surrogate
 from torch import Tensor, nn
 
+from neurokit.errors import MissingRuntimeError
 from neurokit.neurons import dynamics
+
+if not hasattr(base.MemoryModule, "multi_step_functional_forward"):  # explicit state came with 2.0
+    raise MissingRuntimeError(
+        "the SpikingJelly that is installed is older than 2.0",
+        expected="SpikingJelly 2.0, which code for older ones runs on as it is",
+        fix='pip install "spikingjelly==2.0.0"',
+    )
 
 _NEW = "spikingjelly.activation_based"
 # Old packages, and what has their place. cext held CUDA versions of what clock_driven had.

@@ -45,6 +45,20 @@ def labels_of(found: Sequence[Any], classes: Sequence[str], spec: ModelSpec) -> 
 
 def _numbered(names: Sequence[str], classes: Sequence[str], spec: ModelSpec) -> np.ndarray:
     """Returns names as numbers of classes."""
+    place = {name: at for at, name in enumerate(order_of(classes, spec))}
+    return np.asarray([place[name] for name in names], dtype=np.int64)
+
+
+def order_of(classes: Sequence[str], spec: ModelSpec) -> list[str]:
+    """Returns the names of classes in the order of their numbers.
+
+    Args:
+        classes: The data's names.
+        spec: The model, whose own names count where they hold all of them.
+
+    Raises:
+        InputError: If they are not the model's classes.
+    """
     own = _own_classes(spec)
     order = own if own and set(classes) <= set(own) else list(classes)
     if own and len(classes) > len(own):
@@ -58,8 +72,7 @@ def _numbered(names: Sequence[str], classes: Sequence[str], spec: ModelSpec) -> 
             expected="the model's names, or as many classes as the model has, which then count in the order of names",
             fix="name the folders as the model names its classes",
         )
-    place = {name: at for at, name in enumerate(order)}
-    return np.asarray([place[name] for name in names], dtype=np.int64)
+    return order
 
 
 def _own_classes(spec: ModelSpec) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from neurokit import provenance
 from neurokit.data.found import find
+from neurokit.data.labels import order_of
 from neurokit.data.sets import SampleFiles
 from neurokit.deploy.choose import RULE, TOLERATED, answer, best_score
 from neurokit.deploy.measure import measure
@@ -87,9 +88,12 @@ def prepare(model: ModelSpec | str, data: Any, out: str | Path | None, options: 
         find(data)  # says what is wrong before the model is loaded
     spec = load(model, options.input_shape, options.time_steps, options.weights, options.preprocess)
     files = SampleFiles.find(data, spec, spec.time_steps)
+    classes = files.found.classes
+    order_of(classes, spec)  # data of other classes are refused before the plan
     module = spec.build()
     warnings = [RANDOM_WEIGHTS] if has_random_weights(spec, module) else []
     warnings += [said] if (said := undeclared_pixels(spec, files.found)) else []
+    warnings += [f"all samples are of the class {classes[0]}: accuracy says little"] if len(classes) == 1 else []
     folder = Path(out) if out is not None else Path("build") / f"deploy-{spec.name}"
     plan = make_plan(spec, files, options, terms, folder, warnings)
     return Prepared(plan, Work(spec, module, files, plan, options, Store(folder, again=options.again)), options)

@@ -164,9 +164,12 @@ def check_options(options: DeployOptions) -> tuple[Term, ...]:
     from neurokit.hw_sim.chips.file import load_chip
 
     terms = parse_budget(options.budget) if options.budget else ()
+    if not options.seconds > 0:
+        raise InputError(f"--seconds is {options.seconds:g}", expected="more than 0")
     options.rules  # noqa: B018  refuses a time that is none
     for device in options.devices:
-        if not device or device.startswith("-") or any(c.isspace() for c in device) or device == HERE:
+        wrong = not device or device[0] in "-@" or device[-1] == "@" or any(c.isspace() for c in device)
+        if wrong or device == HERE:
             raise InputError(f"--device is {device!r}", expected="user@board, as ssh takes it")
     if len(set(options.devices)) < len(options.devices):
         raise InputError("a device is named twice", expected="each once")

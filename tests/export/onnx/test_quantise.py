@@ -411,3 +411,24 @@ def test_layers_that_cost_most_are_named_and_stay_in_float(tokens, tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             nk.lower(captured, "onnx-int8", tmp_path / "b", calibration=data, **wrong)
+
+
+def test_weights_alone_in_8_bits_are_the_rounded_network(tmp_path):
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(576, 40), nn.ReLU(), nn.Linear(40, 5)
+    net, x = nn.Sequential(*layers).eval(), torch.rand(24, 3, 8, 8)
+    captured = nk.capture(net, x[:2])
+    whole = nk.lower(captured, "onnx", tmp_path / "f", verified=False)
+    artifact = nk.lower(captured, "onnx-int8", tmp_path / "w", calibration=x, activations="float")
+    assert artifact.manifest.parity["passed"]
+    assert artifact.manifest.target_info["quantisation"]["activations"] == "float"
+    sizes = [made.manifest.files["model.onnx"].bytes for made in (whole, artifact)]
+    assert sizes[1] < 0.4 * sizes[0]
+    with torch.no_grad():
+        for name, weight in net.named_parameters():
+            if name.endswith("weight"):
+                scale = weight.abs().amax(tuple(range(1, weight.dim())), keepdim=True) / 127
+                weight.copy_((weight / scale).round() * scale)
+        wanted = net(x).numpy()
+    with nk.open(artifact) as runner:
+        assert np.allclose(runner(x.numpy()), wanted, atol=1e-5)

@@ -1,5 +1,6 @@
 """Code of before SpikingJelly 2.0, against its own equations written out in double."""
 
+import runpy
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch import nn
 import neurokit as nk
 from neurokit.capture import capture
 from neurokit.capture.neurons import refuse
-from neurokit.errors import ModelLoadError
+from neurokit.errors import MissingRuntimeError, ModelLoadError
 from neurokit.loading import load
 from neurokit.spec import ModelSpec, TensorSpec
 
@@ -203,3 +204,13 @@ def test_a_neuron_derived_from_the_adaptive_base_adapts():
         v, w = np.where(expected[-1], 0.0, v), w + 0.5 * expected[-1]
     assert np.stack(expected).any()
     assert np.array_equal(found.numpy() > 0, np.stack(expected))
+
+
+def test_a_spikingjelly_of_before_2_is_named_in_a_line(monkeypatch):
+    """0.0.0.0.14 is the only other release; nothing of 1.x is published."""
+    from spikingjelly.activation_based import base
+
+    place = Path(nk.__file__).parent / "capture" / "legacy.py"
+    monkeypatch.delattr(base.MemoryModule, "multi_step_functional_forward")
+    with pytest.raises(MissingRuntimeError, match=r"older than 2\.0"):
+        runpy.run_path(str(place))

@@ -92,6 +92,9 @@ def test_random_weights_are_said_first_and_last(digits, tmp_path):
         ({"budget": "speed<1"}, "unknown term"),
         ({"devices": ["-oProxyCommand=x"]}, "--device"),
         ({"devices": ["pi", "pi"]}, "named twice"),
+        ({"devices": ["pi@"]}, "--device"),
+        ({"seconds": float("nan")}, "--seconds"),
+        ({"preprocess": "no.toml"}, "no.toml"),
         ({"targets": ["onnx:half"]}, "--target"),
         ({"samples": 1000}, "--samples"),
         ({"seconds": -1.0}, "seconds"),
@@ -104,6 +107,22 @@ def test_what_cannot_be_meant_is_refused_before_any_work(digits, tmp_path, chang
         nk.deploy(f"{folder}/cnn.py:net", folder / "digits", tmp_path / "out", dry_run=True, **change)
     with pytest.raises(InputError, match="no data"):
         nk.deploy("no_such_model", tmp_path / "nowhere")
+
+
+def test_folders_of_other_classes_are_refused_before_the_plan(digits, tmp_path):
+    folder, _ = digits
+    picture = next((folder / "digits" / "3").iterdir())
+    model, options = f"{folder}/cnn.py:net", {"dry_run": True, "weights": folder / "cnn.pt"}
+    for names in (["cats"], ["a", "b", "c"], [f"{n:02}" for n in range(12)]):
+        place = tmp_path / names[0]
+        for name in names:
+            (place / name).mkdir(parents=True)
+            shutil.copy(picture, place / name)
+        with pytest.raises(InputError, match="classes"):
+            nk.deploy(model, place, tmp_path / "out", **options)
+    shutil.copytree(folder / "digits" / "3", tmp_path / "one" / "3")
+    plan = nk.deploy(model, tmp_path / "one", tmp_path / "out", **options)
+    assert any("all samples are of the class 3" in warning for warning in plan.warnings)
 
 
 def test_a_folder_of_something_else_is_left_alone(digits, tmp_path):
