@@ -44,10 +44,18 @@ def exported(
         shapes = (tuple(dict(axes) for axes in free),)
         program = torch.export.export(module, tuple(examples), dynamic_shapes=shapes, strict=False)
         if device != "cpu":
-            from torch.export.passes import move_to_device_pass
-
-            program = move_to_device_pass(program, device)
+            program = _moved(program)
         return program.run_decompositions(decompositions())
+
+
+def _moved(program: ExportedProgram) -> ExportedProgram:
+    """Returns a traced program on the present GPU, by its number: tensors there say it, and comparisons need it."""
+    from torch.export.passes import move_to_device_pass
+
+    for node in list(program.graph.nodes):
+        if "_assert_tensor_metadata" in str(node.target):  # of the CPU that it was traced on
+            program.graph.erase_node(node)
+    return move_to_device_pass(program, str(torch.device("cuda", torch.cuda.current_device())))
 
 
 def compiled(program: ExportedProgram, said: Mapping[str, str], settings: Mapping[str, Any]) -> list[Any]:
