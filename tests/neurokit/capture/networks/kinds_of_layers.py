@@ -32,7 +32,7 @@ def conv3d_transpose3d():
             h = self.n(self.a(x.flatten(0, 1)).unflatten(0, (steps, batch)))
             return self.m(self.b(h.flatten(0, 1)).unflatten(0, (steps, batch)))
 
-    return boosted(Net())
+    return boosted(Net(), 10.0)
 
 
 @network((1, 10), 4)
@@ -235,7 +235,7 @@ def step_dict_out():
             y = self.step(x)
             return {"logits": y, "mem": self.m.v}
 
-    return boosted(Net())
+    return boosted(Net(), 10.0)
 
 
 RARE = {
