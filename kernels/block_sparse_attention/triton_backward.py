@@ -92,6 +92,7 @@ def dq_kernel(
     PRECISION: tl.constexpr,
 ):
     """The gradient of one block of queries of PACK heads."""
+    scale = scale.to(tl.float32)  # a traced program hands Python's float64 on
     at, part, batch = blocks - 1 - tl.program_id(0), tl.program_id(1), tl.program_id(2)
     group = batch * groups + part * PACK // (heads // groups)
     query, live, row = _rows(at, part, batch, new, heads, BLOCK_Q, PACK, M)
@@ -202,6 +203,7 @@ def dkv_kernel(
     PRECISION: tl.constexpr,
 ):
     """The gradients of one key block: over the SHARES parts of its group, and the blocks of queries that list it."""
+    scale = scale.to(tl.float32)  # a traced program hands Python's float64 on
     at, group, batch = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     whole = (batch * groups + group).to(tl.int64)
     key = at * BLOCK_K + tl.arange(0, BLOCK_K)

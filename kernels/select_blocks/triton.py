@@ -37,6 +37,7 @@ def select_kernel(
     LAST: tl.constexpr,
 ):
     """QUERIES queries of one group; `scale` is in units of log 2. Rows of the product: a query's heads in a row."""
+    scale = scale.to(tl.float32)  # a traced program hands Python's float64 on
     at, group, batch = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     r, d = tl.arange(0, QUERIES * RP), tl.arange(0, DP)
     query, head = at * QUERIES + r // RP, group * R + r % RP
