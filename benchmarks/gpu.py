@@ -165,13 +165,14 @@ def opponent(name: str, mode: str) -> dict[str, Any]:
     return {"mode": mode, "seconds": seconds, "compile_seconds": compiling, "peak_bytes": peak}
 
 
-def apart(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
-    """Times the opponent in a process of its own, which ends with the time that is left."""
-    command = [sys.executable, __file__, "--out", str(arguments.out), "--opponent", name, "--mode", arguments.mode]
+def apart(arguments: argparse.Namespace, name: str, what: str) -> dict[str, Any]:
+    """Measures in a process of its own: a package that crashes costs its row alone, and time that is up ends it."""
+    job = ["--opponent", name, "--mode", arguments.mode] if what == "torch.compile" else ["--measure", name, what]
+    command = [sys.executable, "-X", "faulthandler", __file__, "--out", str(arguments.out), *job]
     left = max(10.0, arguments.deadline - time.monotonic() - 10)
     done = subprocess.run(command, capture_output=True, text=True, timeout=left, check=False)
     if done.returncode:
-        return {"error": done.stderr[-1500:]}
+        return {"error": f"ended with status {done.returncode}: {done.stderr[-1500:]}"}
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
@@ -267,11 +268,15 @@ def main() -> None:
     parser.add_argument("--reserve", type=float, default=60.0, help="seconds kept for measuring")
     parser.add_argument("--mode", default="max-autotune", help="of torch.compile: max-autotune or reduce-overhead")
     parser.add_argument("--opponent", metavar="MODEL:BATCH")
+    parser.add_argument("--measure", nargs=2, metavar=("MODEL:BATCH", "VARIANT"))
     parser.add_argument("--build", nargs=2, metavar=("MODEL:BATCH", "VARIANT"))
     arguments = parser.parse_args()
     toolkit()
     if arguments.build:
         build(arguments.out, *arguments.build)
+        return
+    if arguments.measure:
+        print(json.dumps(measure(arguments.out, *arguments.measure)))
         return
     if arguments.opponent:
         print(json.dumps(opponent(arguments.opponent, arguments.mode)))
@@ -303,7 +308,7 @@ def measured(arguments: argparse.Namespace, name: str, what: str, done: Any) -> 
     if time.monotonic() > arguments.deadline - 20:
         return {**row, "error": "not measured: time"}
     try:
-        return row | (apart(arguments, name) if what == "torch.compile" else measure(arguments.out, name, what))
+        return row | apart(arguments, name, what)
     except Exception as error:
         return {**row, "error": f"{type(error).__name__}: {str(error)[:1500]}"}
 
