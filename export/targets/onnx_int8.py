@@ -89,7 +89,7 @@ class Int8Target(OnnxTarget):
         entries = dict(super().lower(captured, folder, LowerOptions(batch=options.batch)))
         path, source = folder / MODEL_FILE, folder / "float.onnx"
         path.rename(source)
-        layers = _layers(captured, onnx.load(str(source)))
+        layers = quantised_layers(captured, onnx.load(str(source)))
         level = level_of(settings.device)
         chosen = choose(Job(source, feeds, size, settings, layers, level, captured.spec))
         nodes = [layer.node for layer in layers if layer not in chosen.kept]
@@ -168,14 +168,14 @@ class Int8Probe(OnnxProbe):
         return faults, [] if faults else notes
 
 
-def _layers(captured: Captured, model: Any) -> list[Layer]:
+def quantised_layers(captured: Captured, model: Any) -> list[Layer]:
     """Returns the layers that are quantised; refuses a model without any."""
     layers = layers_of(model, captured)
     if not layers:
         kinds = ", ".join(sorted({node.op_type for node in model.graph.node})[:8])
         why = f"it has no convolution or linear layer, so nothing would be in 8 bits (its operators: {kinds})"
         raise UnsupportedError(
-            f"target 'onnx-int8' cannot take model {captured.spec.name!r}",
+            f"model {captured.spec.name!r} cannot be quantised",
             [Unsupported("", captured.spec.name, why, "--target onnx")],
         )
     return layers

@@ -14,6 +14,7 @@ from neurokit.export.onnx.calibrated import SAMPLES_FILE, against_float, count_o
 from neurokit.export.onnx.probe import OnnxProbe
 from neurokit.export.onnx.quantise import quantise
 from neurokit.export.onnx.quantise import settings_of as int8_settings
+from neurokit.export.onnx.sensitivity import Choice
 from neurokit.export.ort import new_session
 from neurokit.export.targets.onnx_int8 import (
     Int8Probe,
@@ -21,6 +22,7 @@ from neurokit.export.targets.onnx_int8 import (
     calibration_of,
     describe_quantisation,
     level_of,
+    quantised_layers,
 )
 from neurokit.export.tensorrt import library as trt_library
 from neurokit.export.tensorrt import plugin as trt_plugin
@@ -207,6 +209,8 @@ def quantisation(settings: Settings) -> dict[str, Any]:
 
 def _quantise(captured: Captured, path: Path, settings: Settings, calibration: Any) -> dict[str, Any]:
     """Quantises the network in place; returns what a manifest says of it."""
+    import onnx
+
     how = int8_settings(LowerOptions(extra=quantisation(settings)))
     feeds, origin = calibration_of(captured, calibration)
     size, count = captured.batch if isinstance(captured.batch, int) else 1, count_of(feeds)
@@ -214,9 +218,10 @@ def _quantise(captured: Captured, path: Path, settings: Settings, calibration: A
         raise InputError(f"{count} calibration samples", expected=f"at least one batch of {size}")
     source = path.with_name("float.onnx")
     path.rename(source)
-    quantise(source, path, feeds, size, how)
+    layers = quantised_layers(captured, onnx.load(str(source)))
+    quantise(source, path, feeds, size, how, [layer.node for layer in layers])
     said = {
-        "quantisation": describe_quantisation(how, count, origin),
+        "quantisation": describe_quantisation(how, count, origin, layers, Choice([], {})),
         "against_float": against_float(
             new_session(source),
             new_session(path, level=level_of(how.device)),

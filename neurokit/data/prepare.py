@@ -179,7 +179,9 @@ def _sound(wave: np.ndarray, rate: int, path: Path, steps: Sequence[PreprocessSt
         import torch
         import torchaudio.transforms as kinds
     except ImportError as error:
-        raise MissingRuntimeError("preprocessing of sound needs torchaudio", fix="pip install torchaudio") from error
+        raise MissingRuntimeError(
+            "preprocessing of sound needs torchaudio", fix='pip install "neurokit-edge[sound]"'
+        ) from error
     value = torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32))
     for step in steps:
         meant = step.settings.get("orig_freq", step.settings.get("sample_rate"))

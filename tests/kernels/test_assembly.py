@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -154,7 +155,8 @@ def test_an_int8_convolution_multiplies_from_shared_memory(stride, offline):
     assert one.name == "spike_conv_lif_boxes_kernel"
     assert one.count(r"wgmma\.mma_async\S*k32\.s32\.s8\.s8") >= 4
     assert "ttg.local_load" not in one.binary.asm["ttgir"]
-    assert "ttg.convert_layout" not in one.binary.asm["ttgir"]
+    # Rows of scales and biases change threads once a tile; a matrix must not.
+    assert not re.search(r"ttg.convert_layout .*tensor<\d+x\d+x", one.binary.asm["ttgir"])
     cubin = one.binary.asm["cubin"]
     assert "STACK:0 " in assembly.resource_usage(cubin)
     assert assembly.unset_registers(assembly.disassemble(cubin)) == []

@@ -110,7 +110,10 @@ def test_export_calls_each_stage_once_with_the_options(house, capsys):
     ]
     Path("w.pt").write_bytes(b"12345")
     assert cli.main(arguments) == 0
-    assert house["load"] == ("m.py:f", {"input_shape": (3, 8, 8), "time_steps": 8, "weights": Path("w.pt")})
+    assert house["load"] == (
+        "m.py:f",
+        {"input_shape": (3, 8, 8), "time_steps": 8, "weights": Path("w.pt"), "preprocess": None},
+    )
     assert house["capture"] == {"time_steps": 8}
     assert house["lower"] == (
         "captured",
@@ -134,7 +137,7 @@ def test_export_calls_each_stage_once_with_the_options(house, capsys):
 
 def test_export_defaults(house):
     assert cli.main(["export", "m", "--target", "fake", "--out", "o", "--time-steps", "dynamic"]) == 0
-    assert house["load"] == ("m", {"input_shape": None, "time_steps": None, "weights": None})
+    assert house["load"] == ("m", dict.fromkeys(("input_shape", "time_steps", "weights", "preprocess")))
     assert house["capture"] == {"time_steps": "dynamic"}
     assert house["lower"][2] == {
         "numerics": "float",
