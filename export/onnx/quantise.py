@@ -20,10 +20,10 @@ from neurokit.export.onnx.weights_only import weights_only
 from neurokit.feeds import Feeds
 from neurokit.target import LowerOptions
 
-_METHODS = ("minmax", "entropy", "percentile")
+_METHODS = ("auto", "minmax", "entropy", "percentile")
 _DEVICES = ("cpu", "tensorrt")
 _DEFAULTS: dict[str, Any] = {
-    **{"device": "cpu", "method": "minmax", "reduce_range": "auto", "max_error": 0.3},
+    **{"device": "cpu", "method": "auto", "reduce_range": "auto", "max_error": 0.3},
     **{"keep": "", "auto": None, "sensitivity": False, "activations": "int8"},
 }
 
@@ -35,7 +35,8 @@ class Settings:
     Attributes:
         device: "cpu": U8 activations and S8 weights a channel, with int32 biases. "tensorrt": symmetric S8 for both,
             and biases left in float, as TensorRT wants it.
-        method: How calibration finds the range of an activation: "minmax", "entropy" or "percentile".
+        method: How calibration finds the range of an activation: "minmax", "entropy" or "percentile"; "auto" tries
+            the first and the last (`neurokit.export.onnx.ranges`).
         reduce_range: Whether weights take 7 bits. x86 processors without VNNI add two products of U8 and S8 in
             16 bits, which saturate with 8-bit weights.
         max_error: Relative L2 error of the outputs, against the float model, that verification allows.

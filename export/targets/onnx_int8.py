@@ -15,6 +15,7 @@ from neurokit.export.onnx.int8_layers import OPERATORS, Layer, layers_of
 from neurokit.export.onnx.probe import OnnxProbe
 from neurokit.export.onnx.qdq_reference import forced_model, reference_run
 from neurokit.export.onnx.quantise import Settings, quantise, settings_of
+from neurokit.export.onnx.ranges import with_method
 from neurokit.export.onnx.sensitivity import Choice, Job, choose
 from neurokit.export.targets.onnx import MODEL_FILE, OnnxTarget
 from neurokit.feeds import named_inputs
@@ -91,6 +92,7 @@ class Int8Target(OnnxTarget):
         path.rename(source)
         layers = quantised_layers(captured, onnx.load(str(source)))
         level = level_of(settings.device)
+        settings, tried = with_method(source, feeds, size, settings, [layer.node for layer in layers], level)
         chosen = choose(Job(source, feeds, size, settings, layers, level, captured.spec))
         nodes = [layer.node for layer in layers if layer not in chosen.kept]
         quantise(source, path, feeds, size, settings, nodes)
@@ -100,7 +102,8 @@ class Int8Target(OnnxTarget):
         entries["numerics"] = "int8"
         entries["form"] = "sequence"
         entries["target_info"] |= {
-            "quantisation": describe_quantisation(settings, count, origin, layers, chosen),
+            "quantisation": describe_quantisation(settings, count, origin, layers, chosen)
+            | ({"methods_tried": tried} if tried else {}),
             "against_float": against_float(before, after, feeds, size, folder / SAMPLES_FILE),
             "nodes": len(model.graph.node),
             "nodes_inlined": len(model.graph.node),
