@@ -13,17 +13,17 @@ from neurokit.export.onnx.quantise import Settings, quantise
 from neurokit.feeds import Feeds
 
 TRIED = ("minmax", "percentile")
-_FEW, _LEAST = 256, 8  # samples that methods are compared on, and below which they are not
+_FEW, _LEAST = 256, 8  # samples that a percentile is found from, and below which none is tried
 _MEMORY = 1 << 30  # bytes: ONNX Runtime's histograms keep every activation of every sample until they are made
 
 
 def with_method(
     source: Path, feeds: Feeds, size: int, settings: Settings, layers: Sequence[str], level: int
-) -> tuple[Settings, dict[str, float]]:
-    """Returns settings with a method in the place of "auto", and the error of each that was tried.
+) -> tuple[Settings, Feeds, dict[str, float]]:
+    """Returns settings with a method in the place of "auto", what to calibrate on, and the error of each method tried.
 
     The largest value seen makes a step coarse where it is an outlier, and cutting it off clips where it is not; which
-    of both costs more, the outputs say.
+    of both costs more, the outputs say, on all of the data.
 
     Args:
         source: ONNX file in float.
@@ -34,22 +34,28 @@ def with_method(
         level: ONNX Runtime's optimisation level of the int8 network.
     """
     if settings.method != "auto":
-        return settings, {}
+        return settings, feeds, {}
     plain = replace(settings, method=TRIED[0])
     count = min(_FEW, count_of(feeds), _MEMORY // max(1, _activations(source))) // size * size
     if settings.activations == "float" or count < _LEAST:
-        return plain, {}
-    few = {name: x[:count] for name, x in feeds.items()}
-    errors = {method: _error(source, few, size, replace(plain, method=method), layers, level) for method in TRIED}
-    return replace(plain, method=min(TRIED, key=errors.__getitem__)), errors
+        return plain, feeds, {}
+    given = dict(zip(TRIED, (feeds, {name: x[:count] for name, x in feeds.items()}), strict=True))
+    errors = {}
+    for method, ranges in given.items():
+        errors[method] = _error(source, feeds, ranges, size, replace(plain, method=method), layers, level)
+    best = min(TRIED, key=errors.__getitem__)
+    return replace(plain, method=best), given[best], errors
 
 
-def _error(source: Path, feeds: Feeds, size: int, settings: Settings, layers: Sequence[str], level: int) -> float:
+def _error(
+    source: Path, feeds: Feeds, ranges: Feeds, size: int, settings: Settings, layers: Sequence[str], level: int
+) -> float:
+    """Returns the relative error of the outputs on data, of a network whose ranges come from some of them."""
     from neurokit.export.ort import new_session
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
-        quantise(source, path, feeds, size, settings, layers)
+        quantise(source, path, ranges, size, settings, layers)
         found = against_float(new_session(source), new_session(path, level=level), feeds, size)
     return float(found["output_relative_l2"])
 

@@ -92,10 +92,11 @@ class Int8Target(OnnxTarget):
         path.rename(source)
         layers = quantised_layers(captured, onnx.load(str(source)))
         level = level_of(settings.device)
-        settings, tried = with_method(source, feeds, size, settings, [layer.node for layer in layers], level)
-        chosen = choose(Job(source, feeds, size, settings, layers, level, captured.spec))
+        named = [layer.node for layer in layers]
+        settings, ranges, tried = with_method(source, feeds, size, settings, named, level)
+        chosen = choose(Job(source, ranges, size, settings, layers, level, captured.spec))
         nodes = [layer.node for layer in layers if layer not in chosen.kept]
-        quantise(source, path, feeds, size, settings, nodes)
+        quantise(source, path, ranges, size, settings, nodes)
         model = onnx.load(str(path))
         onnx.checker.check_model(str(path), full_check=True)
         before, after = new_session(source), new_session(path, level=level)
