@@ -3,6 +3,8 @@
 import triton
 import triton.language as tl
 
+from neurokit.kernels.common.triton import INTERPRET
+
 LOG2E = tl.constexpr(1.4426950408889634)
 
 
@@ -215,7 +217,8 @@ def forward_kernel(
     AHEAD: tl.constexpr,
 ):
     """One block of queries of PACK heads of one group; the longest lists of a causal index come first."""
-    scale = scale.to(tl.float32)  # a traced program hands Python's float64 on
+    if not INTERPRET:  # a traced program hands Python's float64 on
+        scale = scale.to(tl.float32)
     at, part, batch = blocks - 1 - tl.program_id(0), tl.program_id(1), tl.program_id(2)
     group = batch * groups + part * PACK // (heads // groups)
     query, live, row = _rows(at, part, batch, new, heads, BLOCK_Q, PACK, M)

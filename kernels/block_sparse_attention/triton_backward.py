@@ -4,6 +4,7 @@ import triton
 import triton.language as tl
 
 from neurokit.kernels.block_sparse_attention.triton import LOG2E, _keys, _rounds, _rows, _scores, _table
+from neurokit.kernels.common.triton import INTERPRET
 
 
 @triton.jit
@@ -92,7 +93,8 @@ def dq_kernel(
     PRECISION: tl.constexpr,
 ):
     """The gradient of one block of queries of PACK heads."""
-    scale = scale.to(tl.float32)  # a traced program hands Python's float64 on
+    if not INTERPRET:  # a traced program hands Python's float64 on
+        scale = scale.to(tl.float32)
     at, part, batch = blocks - 1 - tl.program_id(0), tl.program_id(1), tl.program_id(2)
     group = batch * groups + part * PACK // (heads // groups)
     query, live, row = _rows(at, part, batch, new, heads, BLOCK_Q, PACK, M)
@@ -203,7 +205,8 @@ def dkv_kernel(
     PRECISION: tl.constexpr,
 ):
     """The gradients of one key block: over the SHARES parts of its group, and the blocks of queries that list it."""
-    scale = scale.to(tl.float32)  # a traced program hands Python's float64 on
+    if not INTERPRET:  # a traced program hands Python's float64 on
+        scale = scale.to(tl.float32)
     at, group, batch = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     whole = (batch * groups + group).to(tl.int64)
     key = at * BLOCK_K + tl.arange(0, BLOCK_K)

@@ -3,6 +3,8 @@
 import triton
 import triton.language as tl
 
+from neurokit.kernels.common.triton import INTERPRET
+
 
 @triton.jit
 def estimate_kernel(
@@ -33,7 +35,8 @@ def estimate_kernel(
     BOUND: tl.constexpr,
 ):
     """One block of queries of one head over SPAN blocks of keys at a time, from `first` to `last`."""
-    scale = scale.to(tl.float32)  # a traced program hands Python's float64 on
+    if not INTERPRET:  # a traced program hands Python's float64 on
+        scale = scale.to(tl.float32)
     at, head, batch = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     whole = (batch * heads + head).to(tl.int64)
     group = (batch * groups + head // (heads // groups)).to(tl.int64)

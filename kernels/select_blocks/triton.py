@@ -3,6 +3,8 @@
 import triton
 import triton.language as tl
 
+from neurokit.kernels.common.triton import INTERPRET
+
 
 @triton.jit
 def _scores(x, means, base, n, d, blocks, scale, D: tl.constexpr, PRECISE: tl.constexpr):
@@ -37,7 +39,8 @@ def select_kernel(
     LAST: tl.constexpr,
 ):
     """QUERIES queries of one group; `scale` is in units of log 2. Rows of the product: a query's heads in a row."""
-    scale = scale.to(tl.float32)  # a traced program hands Python's float64 on
+    if not INTERPRET:  # a traced program hands Python's float64 on
+        scale = scale.to(tl.float32)
     at, group, batch = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     r, d = tl.arange(0, QUERIES * RP), tl.arange(0, DP)
     query, head = at * QUERIES + r // RP, group * R + r % RP

@@ -3,6 +3,8 @@
 import triton
 import triton.language as tl
 
+from neurokit.kernels.common.triton import INTERPRET
+
 LOG2E = tl.constexpr(1.4426950408889634)
 
 
@@ -37,7 +39,8 @@ def part_kernel(
     PRECISION: tl.constexpr,
 ):
     """The heads of one group over one part of its set: ROUNDS tiles of TILE keys."""
-    scale = scale.to(tl.float32)  # a traced program hands Python's float64 on
+    if not INTERPRET:  # a traced program hands Python's float64 on
+        scale = scale.to(tl.float32)
     split, group, batch = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     whole = (batch * groups + group).to(tl.int64)
     r, d, e = tl.arange(0, M), tl.arange(0, DP), tl.arange(0, DVP)
