@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from neurokit.models.att_swin_unet.windows import SwinBlock
+from neurokit.models.common.patches import PatchExpand
 
 
 @dataclass(frozen=True)
@@ -65,22 +66,6 @@ class PatchMerging(nn.Module):
         """Takes `[B, H, W, width]`, returns `[B, H / 2, W / 2, 2 width]`."""
         parts = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).permute(0, 1, 3, 4, 2, 5)
         return self.reduction(self.norm(parts.flatten(3)))
-
-
-class PatchExpand(nn.Module):
-    """A finer grid: a linear layer whose outputs are laid out over places."""
-
-    def __init__(self, width: int, factor: int) -> None:
-        super().__init__()
-        self.factor = factor
-        outputs = width // 2 if factor == 2 else width
-        self.expand = nn.Linear(width, factor * factor * outputs, bias=False)
-        self.norm = nn.LayerNorm(outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Takes `[B, H, W, width]`, returns `[B, factor H, factor W, outputs]`."""
-        parts = self.expand(x).unflatten(3, (self.factor, self.factor, -1))
-        return self.norm(parts.permute(0, 1, 3, 2, 4, 5).flatten(3, 4).flatten(1, 2))
 
 
 class Stage(nn.Module):

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neurokit.models.common.patches import PatchExpand
 from neurokit.models.common.pvt import Depthwise, PatchEmbedding, ReducedAttention
 
 
@@ -152,22 +153,6 @@ class CrossBlock(nn.Module):
         """Takes two maps `[B, H, W, width]`, returns `[B, H, W, 2 width]`."""
         joined = torch.cat([x, skip], 3) + self.attn(self.norm1(x), self.norm1(skip))
         return joined + self.mlp(self.norm2(joined))
-
-
-class PatchExpand(nn.Module):
-    """A finer grid from wider tokens: a linear layer whose outputs are laid out over places."""
-
-    def __init__(self, width: int, factor: int) -> None:
-        super().__init__()
-        self.factor = factor
-        outputs = width // 2 if factor == 2 else width
-        self.expand = nn.Linear(width, factor * factor * outputs, bias=False)
-        self.norm = nn.LayerNorm(outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Takes `[B, H, W, width]`, returns `[B, factor H, factor W, outputs]`."""
-        parts = self.expand(x).unflatten(3, (self.factor, self.factor, -1))
-        return self.norm(parts.permute(0, 1, 3, 2, 4, 5).flatten(3, 4).flatten(1, 2))
 
 
 class DecoderStage(nn.Module):
