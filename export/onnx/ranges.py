@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ _MEMORY = 1 << 30  # bytes: ONNX Runtime's histograms keep every activation of e
 
 
 def with_method(
-    source: Path, feeds: Feeds, size: int, settings: Settings, layers: Sequence[str], level: int
+    source: Path, feeds: Feeds, size: int, settings: Settings, layers: Sequence[str], level: int, scratch: Path
 ) -> tuple[Settings, Feeds, dict[str, float]]:
     """Returns settings with a method in the place of "auto", what to calibrate on, and the error of each method tried.
 
@@ -32,6 +31,7 @@ def with_method(
         settings: How to quantise.
         layers: Names of the nodes to quantise.
         level: ONNX Runtime's optimisation level of the int8 network.
+        scratch: Folder for trials; the ranges of each method are kept there (`kept_ranges`).
     """
     if settings.method != "auto":
         return settings, feeds, {}
@@ -42,21 +42,32 @@ def with_method(
     given = dict(zip(TRIED, (feeds, {name: x[:count] for name, x in feeds.items()}), strict=True))
     errors = {}
     for method, ranges in given.items():
-        errors[method] = _error(source, feeds, ranges, size, replace(plain, method=method), layers, level)
+        errors[method] = _error(source, feeds, ranges, size, replace(plain, method=method), layers, level, scratch)
     best = min(TRIED, key=errors.__getitem__)
     return replace(plain, method=best), given[best], errors
 
 
+def kept_ranges(scratch: Path, settings: Settings) -> Path:
+    """Returns the file in which the ranges that a method found are kept, for further calls of `quantise`."""
+    return scratch / f"{settings.method}.json"
+
+
 def _error(
-    source: Path, feeds: Feeds, ranges: Feeds, size: int, settings: Settings, layers: Sequence[str], level: int
+    source: Path,
+    feeds: Feeds,
+    ranges: Feeds,
+    size: int,
+    settings: Settings,
+    layers: Sequence[str],
+    level: int,
+    scratch: Path,
 ) -> float:
     """Returns the relative error of the outputs on data, of a network whose ranges come from some of them."""
     from neurokit.export.ort import new_session
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "int8.onnx"
-        quantise(source, path, ranges, size, settings, layers)
-        found = against_float(new_session(source), new_session(path, level=level), feeds, size)
+    path = scratch / "int8.onnx"
+    quantise(source, path, ranges, size, settings, layers, kept_ranges(scratch, settings))
+    found = against_float(new_session(source), new_session(path, level=level), feeds, size)
     return float(found["output_relative_l2"])
 
 

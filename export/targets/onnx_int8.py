@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from neurokit.export.onnx.int8_layers import OPERATORS, Layer, layers_of
 from neurokit.export.onnx.probe import OnnxProbe
 from neurokit.export.onnx.qdq_reference import forced_model, reference_run
 from neurokit.export.onnx.quantise import Settings, quantise, settings_of
-from neurokit.export.onnx.ranges import with_method
+from neurokit.export.onnx.ranges import kept_ranges, with_method
 from neurokit.export.onnx.sensitivity import Choice, Job, choose
 from neurokit.export.targets.onnx import MODEL_FILE, OnnxTarget
 from neurokit.feeds import named_inputs
@@ -93,10 +94,12 @@ class Int8Target(OnnxTarget):
         layers = quantised_layers(captured, onnx.load(str(source)))
         level = level_of(settings.device)
         named = [layer.node for layer in layers]
-        settings, ranges, tried = with_method(source, feeds, size, settings, named, level)
-        chosen = choose(Job(source, ranges, size, settings, layers, level, captured.spec))
-        nodes = [layer.node for layer in layers if layer not in chosen.kept]
-        quantise(source, path, ranges, size, settings, nodes)
+        with TemporaryDirectory() as folder_of_trials:
+            scratch = Path(folder_of_trials)
+            settings, ranges, tried = with_method(source, feeds, size, settings, named, level, scratch)
+            chosen = choose(Job(source, ranges, size, settings, layers, level, captured.spec))
+            nodes = [layer.node for layer in layers if layer not in chosen.kept]
+            quantise(source, path, ranges, size, settings, nodes, kept_ranges(scratch, settings))
         model = onnx.load(str(path))
         onnx.checker.check_model(str(path), full_check=True)
         before, after = new_session(source), new_session(path, level=level)
