@@ -16,14 +16,26 @@ if TYPE_CHECKING:
 
     import torch
 
+_NO_FLOAT64 = (RuntimeError, TypeError, ValueError)  # an operation that float64 does not have
 _MOST = 500_000_000  # parameters: their copy in float64 takes 4 GB
 
 
-def roundings(module: Any, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> list[float]:
+def doubled(module: Any) -> Any | None:
+    """Returns a program in float64, or None where it has no such form, or its copy would take too much memory."""
+    from neurokit.capture.sides import program_in_double
+
+    held = sum(value.numel() for value in module.state_dict().values() if hasattr(value, "numel"))
+    try:
+        return None if held > _MOST else program_in_double(module)
+    except _NO_FLOAT64:
+        return None
+
+
+def roundings(wide: Any | None, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> list[float]:
     """Returns the relative L2 distance of each output from the same program in float64, of the sample furthest off.
 
     Args:
-        module: The program as a graph module.
+        wide: The program in float64, or None.
         inputs: What it was given.
         outputs: What it answered.
 
@@ -32,16 +44,14 @@ def roundings(module: Any, inputs: Sequence[torch.Tensor], outputs: Sequence[tor
     """
     import torch
 
-    from neurokit.capture.sides import program_in_double
-
-    if sum(value.numel() for value in module.state_dict().values() if hasattr(value, "numel")) > _MOST:
+    if wide is None:
         return [0.0] * len(outputs)
     try:
         with torch.no_grad():
-            wide = program_in_double(module)(*(x.double() if x.is_floating_point() else x for x in inputs))
-    except (RuntimeError, TypeError, ValueError):  # an operation that float64 does not have
+            exact = wide(*(x.double() if x.is_floating_point() else x for x in inputs))
+    except _NO_FLOAT64:
         return [0.0] * len(outputs)
-    return [_distance(y, exact) for y, exact in zip(outputs, wide, strict=False)]
+    return [_distance(y, found) for y, found in zip(outputs, exact, strict=False)]
 
 
 def said(known: Mapping[str, float], tolerance: float) -> list[str]:

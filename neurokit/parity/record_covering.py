@@ -29,6 +29,7 @@ def record_coverings(
     vectors: Sequence[LayerVector],
     axis: int,
     watch: Watch | None = None,
+    wide: Any | None = None,
 ) -> tuple[Covering, ...]:
     """Runs the program on inputs within the declared range and beyond it, with every layer firing at random.
 
@@ -40,6 +41,7 @@ def record_coverings(
         vectors: Their layers.
         axis: Axis of the samples in the inputs.
         watch: Called with every operation of every run.
+        wide: The program in float64, of a model without neurons.
     """
     batch = next(iter(feeds.values())).shape[axis]
     steps = max((len(entry.spikes) for entry in records), default=1)
@@ -54,7 +56,7 @@ def record_coverings(
     made = []
     for seed, (kind, count) in enumerate(runs):
         try:
-            made.append(_record(captured, module, feeds, records, vectors, kind, seed, count, axis, watch))
+            made.append(_record(captured, module, feeds, records, vectors, kind, seed, count, axis, watch, wide))
         except (IndexError, RuntimeError, ValueError):
             if kind == "range":
                 raise  # beyond its range a network need not run: an input that is an index, a check of its values
@@ -72,6 +74,7 @@ def _record(
     batch: int,
     axis: int,
     watch: Watch | None,
+    wide: Any | None,
 ) -> Covering:
     import torch
 
@@ -98,7 +101,7 @@ def _record(
         _cover(_seed(seed, at), shape, [entries[k].current for k in places], [magnitudes[k] for k in places])
         for at, (places, shape) in enumerate(layers)
     )
-    roundings = [0.0] * len(outputs) if records else own_roundings(module, (*given, *states), outputs)
+    roundings = own_roundings(wide, (*given, *states), outputs)
     kept = {
         name: Output(y.detach().numpy(), _bound(y, magnitude), rounding)
         for name, y, magnitude, rounding in zip(captured.output_names, outputs, of_outputs, roundings, strict=False)

@@ -10,7 +10,7 @@ import numpy as np
 
 from neurokit.neurons import dynamics
 from neurokit.parity.calls import make_calls
-from neurokit.parity.own_rounding import roundings
+from neurokit.parity.own_rounding import doubled, roundings
 from neurokit.parity.record_covering import analysed, calls_of_layers, record_coverings
 from neurokit.parity.record_text import make_text
 from neurokit.parity.rounding import coarsest
@@ -83,7 +83,8 @@ def make_vectors(
         said = f"neurons of several graphs are compared through the outputs of {len(calls)} calls, not layer by layer"
         more = (*more, said)
     text, missing = make_text(captured, seed) if keeps else (None, ())
-    own = {} if records else dict(zip(names, roundings(module, (*given, *states), outputs), strict=False))
+    wide = None if records else doubled(module)  # of a model with neurons every layer has its own proven bound
+    own = {} if records else dict(zip(names, roundings(wide, (*given, *states), outputs), strict=False))
     covered = not calls and not captured.spec.states  # with states or a free length, calls in a row are compared
     return Vectors(
         feeds=arrays,
@@ -98,7 +99,9 @@ def make_vectors(
         carried=carried_outputs(captured) if captured.spiking else (),
         text=text,
         roundings=own,
-        coverings=record_coverings(captured, module, arrays, records, layers, 0 if time_input == "image" else 1, every)
+        coverings=record_coverings(
+            captured, module, arrays, records, layers, 0 if time_input == "image" else 1, every, wide
+        )
         if covered
         else (),
         ranges={info.name: (info.low, info.high) for info in captured.spec.inputs},
