@@ -17,6 +17,11 @@ def is_dense(tensor: Tensor) -> bool:
     return True
 
 
+def power_of_two(number: int) -> int:
+    """Returns the smallest power of two that is not below a number."""
+    return 1 << (number - 1).bit_length()
+
+
 def is_time_major(tensor: Tensor) -> bool:
     """Returns whether `[T, ...]` is T dense blocks one behind the other."""
     return is_dense(tensor) and (tensor.shape[0] == 1 or tensor.stride(0) * tensor.shape[0] == tensor.numel())

@@ -10,6 +10,7 @@ from torch import Tensor
 from neurokit.errors import InputError
 from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, register_op
+from neurokit.kernels.common.layout import power_of_two
 from neurokit.kernels.dispatch import use_triton
 from neurokit.kernels.select_blocks import reference
 
@@ -31,11 +32,11 @@ def _forward(q: Tensor, means: Tensor, scale: float, block: int, count: int, off
         return reference.forward(q, means, scale, block, count, offset)
     from neurokit.kernels.select_blocks.triton import select_kernel
 
-    chosen = config.lookup(NAME, (block, count, q.shape[3], q.shape[1] // means.shape[1]), q.device, DEFAULT)
     group = q.shape[1] // means.shape[1]
-    rows = _power(group)
+    chosen = config.lookup(NAME, (block, count, q.shape[3], group), q.device, DEFAULT)
+    rows = power_of_two(group)
     queries = max(1, chosen["rows"] // rows, -(-16 // rows))
-    kept = max(2, _power(count))
+    kept = max(2, power_of_two(count))
     tile = max(chosen["tile"], kept, 16)
     launch(select_kernel)[(-(-q.shape[2] // queries), means.shape[1], q.shape[0])](
         q,
@@ -49,7 +50,7 @@ def _forward(q: Tensor, means: Tensor, scale: float, block: int, count: int, off
         offset,
         scale / math.log(2.0),
         D=q.shape[3],
-        DP=max(16, _power(q.shape[3])),
+        DP=max(16, power_of_two(q.shape[3])),
         BLOCK=block,
         COUNT=count,
         KP=kept,
@@ -109,8 +110,3 @@ def select_blocks(
         q.contiguous(), means.contiguous(), factor, block, count, offset
     )
     return num, idx
-
-
-def _power(number: int) -> int:
-    """Returns the smallest power of two that is not below a number."""
-    return 1 << (number - 1).bit_length()

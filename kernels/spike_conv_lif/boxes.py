@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, lend_scratch
-from neurokit.kernels.common.layout import repeats_one_step
+from neurokit.kernels.common.layout import power_of_two, repeats_one_step
 from neurokit.kernels.common.neuron import leak_arguments, reset_kind
 from neurokit.kernels.dispatch import capability
 
@@ -94,7 +94,7 @@ def default(steps: int, batch: int, height: int, width: int, channels: int, cols
 
 def padded_steps(steps: int) -> int:
     """Returns the steps of a box: a power of two; steps that do not exist read as zero."""
-    return 1 << (steps - 1).bit_length()
+    return power_of_two(steps)
 
 
 def divide(pixels: int, batch: int, height: int, width: int) -> tuple[int, int, int]:

@@ -70,10 +70,10 @@ def readable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def print_next(*commands: Sequence[str | Path]) -> None:
+def print_next(*commands: Sequence[str | Path], err: bool = False) -> None:
     """Prints what the user may want to run next: commands of neurokit by their words, which run as printed."""
     for words in commands:
-        typer.echo(readable(f"next: {shlex.join(['neurokit', *map(str, words)])}"))
+        typer.echo(readable(f"next: {shlex.join(['neurokit', *map(str, words)])}"), err=err)
 
 
 def print_page(page: Path, said: str = "") -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,7 +105,7 @@ def _keeping(folder: Path) -> Iterator[None]:
             raise
         typer.echo(f"interrupted; {folder} holds the epochs that are done", err=True)
         more = [] if "--resume" in _common.given else ["--resume"]
-        typer.echo(f"next: {shlex.join(['neurokit', *again(*more)])}", err=True)
+        print_next(again(*more), err=True)
         raise typer.Exit(INTERRUPTED) from None
 
 
