@@ -22,9 +22,12 @@ class LifLayer(FusedNeuron):
         site: Where it is.
     """
 
+    int8_places = (2,)
+
     def __init__(self, site: Site) -> None:
         super().__init__(site.neuron)
         parameters: Any = site.parameters
+        self.kind, self.at_rest = site.node.meta["val"][0].dtype, site.at_rest
         self.keywords = {
             "tau": parameters.leak if parameters.op == "lif" else None,
             "threshold": parameters.v_threshold,
@@ -32,13 +35,20 @@ class LifLayer(FusedNeuron):
             "decay_input": parameters.decay_input,
         }
 
-    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Runs the kernel on the current, or its two summands, from a membrane."""
+    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Runs the kernel on the current, or its two summands, from a membrane; at rest it needs to read none."""
         x, v0, *more = given
-        residual = more[0] if more else None
-        own = self.want_current and not self.watched
-        spikes, v, current = lif(x, v0, residual=residual, want_current=own, **self.keywords)
-        return spikes, v, self.plain(*given) if self.watched else current
+        form = "int8" if self.kind == torch.int8 else "same"
+        spikes, v, current = lif(
+            x,
+            None if self.at_rest else v0,
+            residual=more[0] if more else None,
+            spikes=form,
+            want_v=not self.at_rest,
+            want_current=self.own_handed,
+            **self.keywords,
+        )
+        return self.results(spikes, v0.clone() if self.at_rest else v, current, given)
 
     def plain(self, *given: Tensor) -> Tensor:
         """Returns the sum."""
@@ -56,7 +66,7 @@ def _match(site: Site) -> Match | str:
     if is_named(current, ("add",)) and len(current.args) == 2 and not current.kwargs:
         summands = current.args
         if all(isinstance(one, Node) and shape_of(one) == shape_of(current) for one in summands):
-            return Match(LifLayer(site), (summands[0], before, summands[1]), (current,))  # type: ignore[arg-type]
+            return Match(LifLayer(site), (summands[0], before, summands[1]), (current,), (current,))  # type: ignore[arg-type]
     return Match(LifLayer(site), (current, before), ())  # type: ignore[arg-type]
 
 

@@ -24,29 +24,55 @@ _KEEPS_SPIKES = ("max_pool1d", "max_pool2d", "max_pool3d", "dropout", "detach")
 
 
 class FusedNeuron(nn.Module):
-    """A layer of neurons inside a kernel, with what stands before it: `(first, v0, ...) -> (spikes, v, current)`.
+    """A layer of neurons inside a kernel, with what stands before it: `(first, v0, ...) -> (spikes, v, handed, current)`.
+
+    `handed` is the sum that something else reads: the current, or what it is rounded from. `current` is what a probing
+    twin shows.
 
     Args:
         neuron: The neuron's operation and its arguments after input and membrane, as in the program.
 
     Attributes:
-        want_current: Whether the kernel gives its current, too, since something else reads it.
+        want_current: Whether the kernel hands its sum on, since something else reads it.
         watched: Whether this is a probing twin: the current is then computed beside the kernel, by plain operations.
+        kind: Type of the spikes that it gives.
+        int8_places: Places of what it takes where int8 will do.
     """
+
+    int8_places: tuple[int, ...] = ()
 
     def __init__(self, neuron: tuple[Any, ...]) -> None:
         super().__init__()
         self.neuron = neuron
         self.want_current = False
         self.watched = False
+        self.kind = torch.float32
 
-    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns spikes `[T, B, ...]`, the last membrane and the current; what is not wanted has no elements."""
+    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Returns spikes `[T, B, ...]`, the last membrane, what is handed on, and the current of a twin."""
         raise NotImplementedError
 
     def plain(self, *given: Tensor) -> Tensor:
         """Returns the current by the operations that the program had, without the kernel."""
         raise NotImplementedError
+
+    def plain_handed(self, *given: Tensor) -> Tensor:
+        """Returns what is handed on by the operations that the program had."""
+        return self.plain(*given)
+
+    @property
+    def own_handed(self) -> bool:
+        """Whether the kernel is to give what is handed on."""
+        return self.want_current and not self.watched
+
+    def results(
+        self, spikes: Tensor, v: Tensor, handed: Tensor | None, given: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Returns what a layer gives, of what its kernel gave; what is not wanted has no elements."""
+        if self.watched:
+            beside = self.plain_handed(*given) if self.want_current else v.new_empty(0)
+            return spikes, v, beside, self.plain(*given)
+        return spikes, v, v.new_empty(0) if handed is None or not self.want_current else handed, v.new_empty(0)
 
 
 @dataclass(frozen=True)
@@ -117,11 +143,13 @@ class Match:
         layer: What stands for it.
         given: What the layer takes: nodes of the program; the second is the membrane before.
         inside: Nodes that it computes itself, the neuron's not among them.
+        handed: Those of them whose value the layer hands on where something else reads it.
     """
 
     layer: FusedNeuron
     given: tuple[Node, ...]
     inside: tuple[Node, ...]
+    handed: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,7 +167,45 @@ class Fusion:
     match: Callable[[Site], Match | str]
 
 
+@dataclass(frozen=True)
+class Taken:
+    """What a kernel computes that ends in no neuron.
+
+    Attributes:
+        node: The last node that it stands for.
+        data: What it takes.
+        layer: What stands for it, of one tensor.
+        inside: The nodes that it computes itself, `node` among them.
+    """
+
+    node: Node
+    data: Node
+    layer: nn.Module
+    inside: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """What one kernel takes in where no neuron follows; it is asked before the fusions.
+
+    Attributes:
+        kernel: Name of the kernel.
+        take: Returns what it takes of a program, given whether sums are proven to have the same bits in every order.
+    """
+
+    kernel: str
+    take: Callable[[GraphModule, bool], list[Taken]]
+
+
 FUSIONS: Registry[Fusion] = Registry("fusion", "neurokit.kernels")
+
+
+REWRITES: Registry[Rewrite] = Registry("rewrite", "neurokit.kernels")
+
+
+def register_rewrite(rewrite: Rewrite) -> Rewrite:
+    """Registers what a kernel takes in without a neuron under the kernel's name."""
+    return REWRITES.add(rewrite.kernel, rewrite)
 
 
 def register_fusion(fusion: Fusion) -> Fusion:
