@@ -16,8 +16,8 @@ from neurokit.export.aoti.probe import NEURONS, PROBE_FILE, TWIN
 from neurokit.export.aoti.programs import Network, StepLoop, body_of, layer_nodes, neurons_of, twin_of
 from neurokit.export.describe import describe, save_initial_states
 from neurokit.program.grids import LEVELS
-from neurokit.program.passes.fold_norms import FOLD_NORMS
 from neurokit.program.passes.carry import CARRY, CHANNELS_LAST
+from neurokit.program.passes.fold_norms import FOLD_NORMS
 from neurokit.program.passes.fuse import Placed, fuse
 from neurokit.program.passes.take import take
 

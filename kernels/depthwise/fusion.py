@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
 from neurokit.kernels.common.fusion import COUNTS, integer_rows
-from neurokit.kernels.common.neuron import on_grid
 from neurokit.kernels.depthwise.op import depthwise
 from neurokit.program.fusions import Rewrite, Taken, most_of, register_rewrite
 from neurokit.program.grids import grid_below

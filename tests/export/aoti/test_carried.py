@@ -93,7 +93,7 @@ def test_16_bits_go_between_kernels_as_they_are(captured):
     _, traffic = seen(captured, "float", precision="float16")
     assert {"depthwise", "spike_conv_lif", "lif_forward"} <= {name for name, _ in traffic.kernels}
     assert all(given[0][0] == torch.float16 for _, given in traffic.kernels)
-    turned = [copy for copy in between(traffic) if copy[1] == copy[2] or len(copy[3]) == 5 and copy[3][2] != 3]
+    turned = [copy for copy in between(traffic) if copy[1] == copy[2] or (len(copy[3]) == 5 and copy[3][2] != 3)]
     assert turned == []
 
 
