@@ -19,6 +19,7 @@ from neurokit.program.grids import LEVELS
 from neurokit.program.passes.carry import CARRY, CHANNELS_LAST
 from neurokit.program.passes.fold_norms import FOLD_NORMS
 from neurokit.program.passes.fuse import Placed, fuse
+from neurokit.program.passes.static_input import STATIC_INPUT
 from neurokit.program.passes.take import take
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def rewritten(part: Captured, settings: Settings, exact: bool) -> tuple[GraphMod
         in_16_bits(body, part, getattr(torch, settings.precision))
     fuses = settings.fuses
     names = [(node.name, layer) for node, layer in zip(layer_nodes(body), _names(part, layer_names), strict=True)]
+    STATIC_INPUT(body)
     found, taken = [], []
     if fuses:
         if exact:

@@ -83,7 +83,8 @@ def product_before(site: Site, counts: int = 1) -> Product | str:
     if any(value is not None and getattr(value, "op", "") != "get_attr" for value in given):
         return "its weight is computed"
     most, levels = most_of(data), levels_at(data) if site.exact else None
-    if levels is None and (most is None or most > (counts if site.exact else 1)):
+    half = not site.exact and weight_type(site, given) in WEIGHTS  # which hold any numbers as the weight's own type
+    if not half and levels is None and (most is None or most > (counts if site.exact else 1)):
         return "its input is not known to be spikes"
     own = {*inside, node, site.node}
     read = [group for group in (sums, currents) if any(user not in own for one in group for user in one.users)]

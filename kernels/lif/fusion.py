@@ -38,17 +38,20 @@ class LifLayer(FusedNeuron):
     def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Runs the kernel on the current, or its two summands, from a membrane; at rest it needs to read none."""
         x, v0, *more = given
-        form = "int8" if self.kind == torch.int8 else "same"
+        last = x.dim() == 5 and not x.is_contiguous() and x[0].is_contiguous(memory_format=torch.channels_last)
+        turned = (lambda y: y.movedim(-3, -1)) if last else (lambda y: y)
         spikes, v, current = lif(
-            x,
-            None if self.at_rest else v0,
-            residual=more[0] if more else None,
-            spikes=form,
+            turned(x),
+            None if self.at_rest else turned(v0),
+            residual=turned(more[0]) if more else None,
+            spikes="int8" if self.kind == torch.int8 else "same",
             want_v=not self.at_rest,
             want_current=self.own_handed,
             **self.keywords,
         )
-        return self.results(spikes, v0.clone() if self.at_rest else v, current, given)
+        back = (lambda y: y.movedim(-1, -3)) if last else (lambda y: y)
+        handed = back(current) if self.own_handed else current
+        return self.results(back(spikes), v0.clone() if self.at_rest else back(v), handed, given)
 
     def plain(self, *given: Tensor) -> Tensor:
         """Returns the sum."""

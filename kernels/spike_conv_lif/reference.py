@@ -53,7 +53,7 @@ def forward(
     high: float | None = None,
     rounds: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Returns spikes `[T, B, H', W', N]` in a form ("same": `dtype`) and the current in float32, rounded where asked."""
+    """Returns spikes `[T, B, H', W', N]` in a form ("same": `dtype`) and the current in float32, or rounded."""
     y = current(spikes, weight, scale, bias, residual, stride, padding)
     x = on_grid(y, grid, low, high)
     fired, _ = run(x, None, tau, None, threshold, v_reset, decay_input)

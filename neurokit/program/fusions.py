@@ -24,9 +24,9 @@ _KEEPS_SPIKES = ("max_pool1d", "max_pool2d", "max_pool3d", "dropout", "detach")
 
 
 class FusedNeuron(nn.Module):
-    """A layer of neurons inside a kernel, with what stands before it: `(first, v0, ...) -> (spikes, v, handed, current)`.
+    """A layer of neurons inside a kernel, with what stands before it.
 
-    `handed` is the sum that something else reads: the current, or what it is rounded from. `current` is what a probing
+    It maps `(first, v0, ...)` to `(spikes, v, handed, current)`. `handed` is the sum that something else reads: the current, or what it is rounded from. `current` is what a probing
     twin shows.
 
     Args:
