@@ -19,6 +19,7 @@ from neurokit.program.grids import LEVELS
 from neurokit.program.passes.carry import CARRY, CHANNELS_LAST
 from neurokit.program.passes.fold_norms import FOLD_NORMS
 from neurokit.program.passes.fuse import Placed, fuse
+from neurokit.program.passes.join import JOIN, JOIN_PLAIN
 from neurokit.program.passes.static_input import STATIC_INPUT
 from neurokit.program.passes.take import take
 
@@ -92,8 +93,11 @@ def rewritten(part: Captured, settings: Settings, exact: bool) -> tuple[GraphMod
             LEVELS(body)
         taken = take(body, exact)
         found = fuse(body, _starts(body, part), exact)
+        JOIN(body)
         if exact:
             CARRY(body)
+        else:
+            JOIN_PLAIN(body)
         CHANNELS_LAST(body)
     by_node = {one.node: one for one in found}
     rows = []

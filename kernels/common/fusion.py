@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,6 +147,7 @@ class ProductNeuron(FusedNeuron):
         if (grid := product.grid) is not None:
             rounds = bool(product.handed) and product.handed[0] is site.current
             self.rounding = {"grid": grid.unit, "low": grid.low, "high": grid.high, "rounds": rounds}
+        self.channels, self.channel_axis = len(weight), 2
         self.unit, self.kind = product.unit, site.node.meta["val"][0].dtype
         self.register_buffer("weight", weight.contiguous())
         self.register_buffer("scale", None if scale is None else scale * self.unit)
@@ -169,6 +172,38 @@ class ProductNeuron(FusedNeuron):
         y = self.product_of(data, self.plain_weight, self.plain_bias, *self.arguments)
         y = y.reshape(self.steps, -1, *self.rest)
         return y if not residual else residual[0].reshape(y.shape) + y
+
+    @property
+    def joins_with(self) -> Any:
+        """The same kernel, neuron, rounding and shape of the weight's rows."""
+        same = (
+            self.keywords,
+            self.rounding,
+            self.unit,
+            self.arguments,
+            self.bias is None,
+            self.rest[self._place + 1 :],
+        )
+        return (type(self).__name__, str(self.product_of), str(self.weight.dtype), self.weight.shape[1:], str(same))
+
+    @property
+    def _place(self) -> int:
+        """Where channels are among the sizes without time and batch."""
+        return self.channel_axis - 2
+
+    def beside(self, others: Sequence[FusedNeuron]) -> FusedNeuron:
+        """Returns one layer with the rows of all weights, one below the other."""
+        made = copy.deepcopy(self)
+        for name in ("weight", "scale", "bias", "plain_weight", "plain_bias"):
+            held = [getattr(layer, name) for layer in (self, *others)]
+            if held[0] is not None:
+                setattr(made, name, torch.cat(held))
+        made.channels = sum(layer.channels for layer in (self, *others))
+        made.rest = [*self.rest]
+        made.rest[self._place] = made.channels
+        if made.weight.dtype == torch.int8:
+            made.kind = torch.int8
+        return made
 
     @property
     def form(self) -> str:

@@ -66,7 +66,7 @@ class AttentionLayer(FusedNeuron):
     def _tokens(self, given: tuple[Tensor, ...]) -> list[Tensor]:
         spikes = (given[0], *given[2:])
         taken = [spikes[at].reshape(self.steps, -1, *spikes[at].shape[2:]) for at in self.order]
-        return [(x if self.last else x.flatten(3).transpose(2, 3)).contiguous() for x in taken]
+        return [x if self.last else x.flatten(3).transpose(2, 3) for x in taken]
 
     def _back(self, tokens: Tensor) -> Tensor:
         moved = tokens if self.last else tokens.transpose(2, 3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from neurokit.kernels.common.fusion import COUNTS, ProductNeuron, matched, product_before, weights_of
@@ -14,6 +16,11 @@ class ConvLayer(ProductNeuron):
     """A convolution of channels-last spikes: channels are moved last for it, and back."""
 
     stride, padding = 1, 0
+
+    @property
+    def joins_with(self) -> Any:
+        """Stride and padding, too."""
+        return (super().joins_with, self.stride, self.padding)
 
     def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Runs the kernel on spikes `[T * B, C, H, W]`."""

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from neurokit.kernels.common.fusion import COUNTS, ProductNeuron, matched, product_before, weights_of
 from neurokit.kernels.spike_linear_lif.op import spike_linear_lif
-from neurokit.program.fusions import Fusion, Match, Site, register_fusion
+from neurokit.program.fusions import Fusion, Match, Site, register_fusion, shape_of
 from neurokit.program.ops import is_named
 
 
@@ -65,6 +65,8 @@ def _match(site: Site) -> Match | str:
         return weights
     layer = LinearLayer(site, product, weights[0].reshape(weights[0].shape[0], -1), weights[1])
     layer.last = linear
+    if linear:
+        layer.channel_axis = len(shape_of(site.current)) - 1
     return matched(site, product, layer)
 
 

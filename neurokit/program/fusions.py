@@ -6,7 +6,7 @@ order, and the first that has a match is applied (`neurokit.program.passes.fuse`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +26,8 @@ _KEEPS_SPIKES = ("max_pool1d", "max_pool2d", "max_pool3d", "dropout", "detach")
 class FusedNeuron(nn.Module):
     """A layer of neurons inside a kernel, with what stands before it.
 
-    It maps `(first, v0, ...)` to `(spikes, v, handed, current)`. `handed` is the sum that something else reads: the current, or what it is rounded from. `current` is what a probing
-    twin shows.
+    It maps `(first, v0, ...)` to `(spikes, v, handed, current)`. `handed` is the sum that something else reads: the
+    current, or what it is rounded from. `current` is what a probing twin shows.
 
     Args:
         neuron: The neuron's operation and its arguments after input and membrane, as in the program.
@@ -37,6 +37,8 @@ class FusedNeuron(nn.Module):
         watched: Whether this is a probing twin: the current is then computed beside the kernel, by plain operations.
         kind: Type of the spikes that it gives.
         int8_places: Places of what it takes where int8 will do.
+        channels: How many channels it has.
+        channel_axis: Where they are in its spikes.
     """
 
     int8_places: tuple[int, ...] = ()
@@ -47,6 +49,7 @@ class FusedNeuron(nn.Module):
         self.want_current = False
         self.watched = False
         self.kind = torch.float32
+        self.channels, self.channel_axis = 0, 2
 
     def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns spikes `[T, B, ...]`, the last membrane, what is handed on, and the current of a twin."""
@@ -59,6 +62,15 @@ class FusedNeuron(nn.Module):
     def plain_handed(self, *given: Tensor) -> Tensor:
         """Returns what is handed on by the operations that the program had."""
         return self.plain(*given)
+
+    @property
+    def joins_with(self) -> Any:
+        """What another layer of the same input must have in common to be computed beside this one; None: it cannot."""
+        return None
+
+    def beside(self, others: Sequence[FusedNeuron]) -> FusedNeuron:
+        """Returns one layer that computes this one and others of equal `joins_with`, side by side."""
+        raise NotImplementedError
 
     @property
     def own_handed(self) -> bool:
