@@ -9,6 +9,7 @@ import neurokit as nk
 from neurokit.export.aoti.build import rewritten
 from neurokit.export.aoti.programs import Network
 from neurokit.export.aoti.settings import Settings
+from neurokit.kernels.common.fusion import ProductNeuron
 from neurokit.program.passes import PassError
 from neurokit.program.passes import carry as carrying
 from neurokit.program.passes.carry import max_of_windows, repeat_nearest
@@ -119,6 +120,64 @@ def test_windows_and_repeats_are_torchs_own(kernel, stride, padding):
     up = nn.functional.interpolate(x.float(), scale_factor=(2, 3), mode="nearest")
     torch.testing.assert_close(repeat_nearest(x.to(torch.int8), 2, 3).float(), up)
     assert found.dtype == torch.int8
+
+
+class Branches(nn.Module):
+    """Two branches of one input, of which one is wider."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.sn0 = layer.Conv2d(3, 8, 3, padding=1, bias=False), neuron.LIFNode(tau=2.0)
+        self.a, self.sn1 = layer.Conv2d(8, 16, 1), neuron.LIFNode(tau=2.0)
+        self.b, self.sn2 = layer.Conv2d(8, 32, 1), neuron.LIFNode(tau=2.0)
+        self.head = layer.Conv2d(48, 4, 1)
+        functional.set_step_mode(self, "m")
+
+    def forward(self, x):
+        x = self.sn0(self.stem(x))
+        x = torch.cat([self.sn1(self.a(x)), self.sn2(self.b(x))], 2)
+        return self.head(x).flatten(3).mean((0, 3))
+
+
+def branches():
+    torch.manual_seed(1)
+    net = Branches().eval()
+    with torch.no_grad():
+        for part in (net.a, net.b):
+            part.weight.mul_(4.0)
+    return net
+
+
+@pytest.fixture(scope="module")
+def still():
+    spec = ModelSpec("branches", branches, (PICTURE,), time_steps=4)
+    return nk.exact(nk.capture(nk.transform(spec, "still_image").spec))
+
+
+def test_a_still_image_is_convolved_once_and_branches_are_joined(still, tmp_path, monkeypatch):
+    settings = Settings.of(LowerOptions("exact", extra={"kernels": "all"}))
+    body, _ = rewritten(still.captured, settings, True)
+    with Traffic() as traffic, torch.no_grad():
+        Network(body, still.captured)(torch.rand(2, 3, 8, 8) * 2)
+    assert [name for name, _ in traffic.kernels] == ["lif_forward", "spike_linear_lif"]
+    assert traffic.convolved[0] == (2, 3, 8, 8)
+    eager.install(monkeypatch)
+    parity = nk.lower(still, "aoti", tmp_path / "a", kernels="all").manifest.parity
+    assert (parity["verdict"], parity["spikes_flipped"]) == ("exact", 0)
+    assert all(0.0 < rate < 1.0 for rate in still.rates)
+
+
+def test_rows_joined_in_another_order_are_caught(still, monkeypatch):
+    true = ProductNeuron.beside
+
+    def turned(self, others):
+        made = true(self, others)
+        made.weight = made.weight.flip(0)
+        return made
+
+    monkeypatch.setattr(ProductNeuron, "beside", turned)
+    with pytest.raises(PassError, match="other spikes when they are joined"):
+        rewritten(still.captured, Settings.of(LowerOptions("exact", extra={"kernels": "all"})), True)
 
 
 @pytest.mark.slow
