@@ -151,7 +151,7 @@ def branches():
 @pytest.fixture(scope="module")
 def still():
     spec = ModelSpec("branches", branches, (PICTURE,), time_steps=4)
-    return nk.exact(nk.capture(nk.transform(spec, "still_image").spec))
+    return nk.exact(nk.capture(nk.transform(spec, ["still_image"])))
 
 
 def test_a_still_image_is_convolved_once_and_branches_are_joined(still, tmp_path, monkeypatch):
