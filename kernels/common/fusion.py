@@ -67,6 +67,8 @@ def product_before(site: Site, counts: int = 1) -> Product | str:
     """
     if not site.at_rest:
         return "its membrane comes from outside, and the kernel starts from rest"
+    if site.leak_multiplies:
+        return "its learnt leak is no power of two, and the kernel divides by a time constant"
     top, moved = through_reshapes(site.current)
     currents = (site.current, top)
     grid = grid_at(top) if site.exact else None
@@ -134,15 +136,9 @@ class ProductNeuron(FusedNeuron):
 
     def __init__(self, site: Site, product: Product, weight: Tensor, scale: Tensor | None) -> None:
         super().__init__(site.neuron)
-        parameters: Any = site.parameters
         self.steps, *self.rest = (size for at, size in enumerate(shape_of(site.current)) if at != 1)
         self.product_of, self.arguments = product.node.target, product.node.args[3:]
-        self.keywords = {
-            "tau": parameters.leak if parameters.op == "lif" else None,
-            "threshold": parameters.v_threshold,
-            "v_reset": parameters.v_reset,
-            "decay_input": parameters.decay_input,
-        }
+        self.keywords = site.keywords
         self.rounding: dict[str, Any] = {}
         if (grid := product.grid) is not None:
             rounds = bool(product.handed) and product.handed[0] is site.current

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.fx import Node
@@ -26,14 +24,10 @@ class LifLayer(FusedNeuron):
 
     def __init__(self, site: Site) -> None:
         super().__init__(site.neuron)
-        parameters: Any = site.parameters
         self.kind, self.at_rest = site.node.meta["val"][0].dtype, site.at_rest
-        self.keywords = {
-            "tau": parameters.leak if parameters.op == "lif" else None,
-            "threshold": parameters.v_threshold,
-            "v_reset": parameters.v_reset,
-            "decay_input": parameters.decay_input,
-        }
+        self.keywords = site.keywords
+        learnt = torch.tensor(float(site.parameters.leak)) if site.leak_multiplies else None  # type: ignore[arg-type]
+        self.register_buffer("decay", learnt)
 
     def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Runs the kernel on the current, or its two summands, from a membrane; at rest it needs to read none."""
@@ -47,6 +41,7 @@ class LifLayer(FusedNeuron):
             spikes="int8" if self.kind == torch.int8 else "same",
             want_v=not self.at_rest,
             want_current=self.own_handed,
+            decay=self.decay,
             **self.keywords,
         )
         back = (lambda y: y.movedim(-1, -3)) if last else (lambda y: y)
@@ -61,8 +56,6 @@ class LifLayer(FusedNeuron):
 
 def _match(site: Site) -> Match | str:
     current, before = site.current, site.node.args[1]
-    if site.parameters.op == "plif":
-        return "its leak is learnt, and Inductor has it as well"
     dtype = current.meta["val"].dtype
     if dtype not in _TYPES or before.meta["val"].dtype != torch.float32:  # type: ignore[union-attr]
         return f"its current is {str(dtype).removeprefix('torch.')}"

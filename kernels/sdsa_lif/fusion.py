@@ -39,16 +39,10 @@ class AttentionLayer(FusedNeuron):
 
     def __init__(self, site: Site, heads: int, scale: float, last: bool, order: tuple[int, ...]) -> None:
         super().__init__(site.neuron)
-        parameters: Any = site.parameters
         self.kind, self.wide = site.node.meta["val"][0].dtype, site.current.meta["val"].dtype
         self.heads, self.scale, self.last, self.order = heads, scale, last, order
         self.steps, *self.rest = (size for at, size in enumerate(shape_of(site.current)) if at != 1)
-        self.keywords = {
-            "tau": parameters.leak if parameters.op == "lif" else None,
-            "threshold": parameters.v_threshold,
-            "v_reset": parameters.v_reset,
-            "decay_input": parameters.decay_input,
-        }
+        self.keywords = site.keywords
 
     def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Runs the kernel on the spikes of three layers."""
@@ -76,6 +70,8 @@ class AttentionLayer(FusedNeuron):
 def _match(site: Site) -> Match | str:
     if not site.at_rest:
         return "its membrane comes from outside, and the kernel starts from rest"
+    if site.leak_multiplies:
+        return "its learnt leak is no power of two, and the kernel divides by a time constant"
     top, inside = _moved_from(site.current)
     scale = 1.0
     if is_named(top, ("mul",)) and isinstance(top.args[1], int | float):

@@ -6,6 +6,7 @@ order, and the first that has a match is applied (`neurokit.program.passes.fuse`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -97,6 +98,7 @@ class Site:
         parameters: Its parameters.
         starts_at: The number its membrane starts from, where every call starts from it (sequence form); else None.
         exact: Whether sums are proven to have the same bits in every order.
+        arguments: The neuron's arguments after input and membrane; what no input reaches is a number or a tensor.
     """
 
     node: Node
@@ -104,6 +106,7 @@ class Site:
     parameters: NeuronParameters
     starts_at: float | None
     exact: bool
+    arguments: tuple[Any, ...]
 
     @property
     def current(self) -> Node:
@@ -113,7 +116,24 @@ class Site:
     @property
     def neuron(self) -> tuple[Any, ...]:
         """The operation and its arguments after input and membrane."""
-        return (self.node.target, *self.node.args[2:])
+        return (self.node.target, *self.arguments)
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """The neuron as kernels take it; a learnt leak that is a power of two is a time constant of the same bits."""
+        known: Any = self.parameters
+        taus = {"lif": known.leak, "plif": 1.0 / known.leak if known.op == "plif" else None}
+        return {
+            "tau": taus.get(known.op),
+            "threshold": known.v_threshold,
+            "v_reset": known.v_reset,
+            "decay_input": known.decay_input,
+        }
+
+    @property
+    def leak_multiplies(self) -> bool:
+        """Whether the leak is a product with a number that is no power of two, which a division does not equal."""
+        return self.parameters.op == "plif" and math.frexp(float(self.parameters.leak))[0] != 0.5  # type: ignore[arg-type]
 
     @property
     def at_rest(self) -> bool:
@@ -140,7 +160,7 @@ class Site:
 
     def not_one_number(self) -> str:
         """Returns why a kernel cannot have this neuron, or ""."""
-        if not self.parameters.scalar or any(isinstance(value, Node) for value in self.node.args[2:]):
+        if not self.parameters.scalar or any(isinstance(value, Node) for value in self.arguments):
             return "its parameters differ by channel, or are computed"
         if self.parameters.v_subtract is not None:
             return "its reset subtracts another number than the threshold"
@@ -245,13 +265,25 @@ def most_of(node: Any) -> int | None:
         if is_named(node, ("getitem",)):
             source = node.args[0]
             return 1 if node.args[1] == 0 and (is_op(source, NEURONS) or _is_fused(source)) else None
-        if is_named(node, ("add",)) and len(node.args) == 2 and not node.kwargs:
-            parts = [most_of(one) for one in node.args]
-            return None if None in parts else sum(parts)  # type: ignore[arg-type]
+        several = _several(node)
+        if several is not None:
+            parts = [most_of(one) for one in several[1]]
+            return None if None in parts else several[0](parts)  # type: ignore[arg-type]
         if not (is_kind(node, Kind.MOVE, Kind.KEEP) or is_named(node, (*RESHAPES, *_KEEPS_SPIKES))):
             return None
         node = node.args[0]
     return None
+
+
+def _several(node: Node) -> tuple[Callable[[list[int]], int], Sequence[Any]] | None:
+    """Returns what becomes of the largest numbers where several tensors meet, and these; None elsewhere."""
+    if is_named(node, ("cat",)):
+        return max, node.args[0]  # type: ignore[return-value]
+    if node.kwargs or len(node.args) != 2 or not all(isinstance(one, Node) for one in node.args):
+        return None
+    if is_named(node, ("add",)):
+        return sum, node.args
+    return (math.prod, node.args) if is_named(node, ("mul",)) else None
 
 
 def _is_fused(node: Any) -> bool:

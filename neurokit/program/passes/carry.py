@@ -92,8 +92,8 @@ def _is_spikes(node: Node) -> bool:
 def _through(graph: Any, node: Node, carried: set[Node], most: dict[Node, int | None]) -> None:
     """Lets a node work on int8, where it moves, adds or maximises spikes."""
     known = operation(node.target)
-    if is_named(node, ("add",)) and len(node.all_input_nodes) == 2 and set(node.all_input_nodes) <= carried:
-        if len(node.args) == 2 and not node.kwargs and (most[node] or _MOST + 1) <= _MOST:
+    if is_named(node, ("add", "mul", "cat")) and len(node.all_input_nodes) > 1:
+        if set(node.all_input_nodes) <= carried and (most[node] or _MOST + 1) <= _MOST:
             carried.add(node)
         return
     if len(_tensors(node)) != 1 or known is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule, Interpreter, Node
 
 from neurokit.neurons.parameters import NeuronParameters
 from neurokit.program.fusions import FUSIONS, Fusion, Match, Site, most_of, read_outside
@@ -76,8 +76,9 @@ def _unplaced(module: GraphModule, placed: Sequence[Placed]) -> list[str]:
 
 
 def _place(module: GraphModule, node: Node, start: float | None, exact: bool, asked: Sequence[Fusion]) -> Placed:
-    parameters = NeuronParameters.from_arguments(NEURONS[node.target], _numbers(node.args[2:]))
-    site = Site(node, module, parameters, start, exact)
+    arguments = tuple(_constant(module, value) for value in node.args[2:])
+    parameters = NeuronParameters.from_arguments(NEURONS[node.target], _numbers(arguments))
+    site = Site(node, module, parameters, start, exact, arguments)
     reasons: dict[str, str] = {}
     for fusion in asked:
         found: Match | str = site.not_one_number() or fusion.match(site)
@@ -92,6 +93,20 @@ def _place(module: GraphModule, node: Node, start: float | None, exact: bool, as
         _apply(site, found, fusion.kernel)
         return Placed(node.name, fusion.kernel, tuple(_word(one) for one in reversed(found.inside)), reasons)
     return Placed(node.name, reasons=reasons)
+
+
+def _constant(module: GraphModule, value: Any) -> Any:
+    """Returns what a node computes that no input reaches; anything else as it is."""
+    if not isinstance(value, Node) or value.op not in ("get_attr", "call_function"):
+        return value
+    run = Interpreter(module)
+    for one in value.all_input_nodes:
+        run.env[one] = _constant(module, one)
+        if isinstance(run.env[one], Node):
+            return value
+    with torch.no_grad():
+        found = run.run_node(value)
+    return found.detach() if isinstance(found, Tensor) else found
 
 
 def _numbers(values: Sequence[Any]) -> list[Any]:
@@ -170,7 +185,7 @@ def _difference(site: Site, pairs: Sequence[tuple[Tensor, Tensor]], spikes: Tens
     for one, true in pairs:
         if one.shape != true.shape or not bool(((one - true).abs() <= slack).all()):
             return "its current is another" if one is current else "the sum that it hands on is another"
-    own, _ = site.node.target(current.to(wanted.dtype), v0, *site.node.args[2:])  # type: ignore[operator]
+    own, _ = site.node.target(current.to(wanted.dtype), v0, *site.arguments)  # type: ignore[operator]
     off = float((own != spikes.to(own.dtype)).float().mean()) if own.numel() else 0.0
     return "its spikes do not follow from its current" if off > (0.0 if site.exact else _FLIPS) else ""
 

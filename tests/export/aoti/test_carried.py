@@ -180,6 +180,42 @@ def test_rows_joined_in_another_order_are_caught(still, monkeypatch):
         rewritten(still.captured, Settings.of(LowerOptions("exact", extra={"kernels": "all"})), True)
 
 
+class Learnt(nn.Module):
+    """A learnt leak, once a power of two and once not, and a product of two layers' spikes."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.sn1 = layer.Linear(6, 16), neuron.LIFNode(tau=2.0)
+        self.b, self.sn2 = layer.Linear(16, 16), neuron.ParametricLIFNode(init_tau=2.0)
+        self.c, self.sn3 = layer.Linear(16, 16), neuron.ParametricLIFNode(init_tau=3.0)
+        self.d, self.sn4 = layer.Linear(16, 5), neuron.IFNode()
+        functional.set_step_mode(self, "m")
+
+    def forward(self, x):
+        x = self.sn2(self.b(self.sn1(self.a(x))))
+        return self.sn4(self.d(x * self.sn3(self.c(x))))
+
+
+def learnt():
+    torch.manual_seed(0)
+    net = Learnt().eval()
+    with torch.no_grad():
+        for part in (net.a, net.b, net.c, net.d):
+            part.weight.mul_(3.0)
+    return net
+
+
+def test_learnt_leaks_are_constants_and_products_of_spikes_are_spikes(tmp_path, monkeypatch):
+    eager.install(monkeypatch)
+    captured = nk.capture(ModelSpec("learnt", learnt, (TensorSpec("x", (6,), low=0.0, high=2.0),), time_steps=4))
+    plan = nk.plan(captured, "aoti", kernels="all", precision="float16")
+    assert [row.kernel for row in plan.layers] == ["spike_linear_lif", "spike_linear_lif", "lif", "spike_linear_lif"]
+    assert "no power of two" in plan.layers[2].reasons["spike_linear_lif"]
+    artifact = nk.lower(captured, "aoti", tmp_path / "a", kernels="all")
+    assert artifact.manifest.parity["verdict"] in ("exact", "benign rounding")
+    assert [row["kernel"] for row in artifact.manifest.target_info["kernels"]] == ["lif"] * 4
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["sew_resnet18", "metaspikeformer_15m"])
 def test_the_zoos_layers_meet_no_conversion(name):
