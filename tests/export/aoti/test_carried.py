@@ -10,8 +10,11 @@ from neurokit.export.aoti.build import rewritten
 from neurokit.export.aoti.programs import Network
 from neurokit.export.aoti.settings import Settings
 from neurokit.kernels.common.fusion import ProductNeuron
+from neurokit.kernels.lif.fusion import LifLayer
+from neurokit.kernels.spike_linear_lif.fusion import LinearLayer
 from neurokit.program.passes import PassError
 from neurokit.program.passes import carry as carrying
+from neurokit.program.passes import fuse as fusing
 from neurokit.program.passes.carry import max_of_windows, repeat_nearest
 from neurokit.spec import ModelSpec, TensorSpec
 from neurokit.target import LowerOptions
@@ -104,6 +107,48 @@ def test_the_rewritten_program_has_the_exact_programs_bits(exact, tmp_path, monk
     parity = artifact.manifest.parity
     assert (parity["verdict"], parity["spikes_flipped"]) == ("exact", 0)
     assert all(0.0 < rate < 1.0 for rate in exact.rates), "a layer that is silent shows nothing"
+
+
+def _residual_left_out(self, spikes, given, true):
+    return true(*given[:2])[0]
+
+
+def _reset_swapped(self, spikes, given, true):
+    kept = dict(self.keywords)
+    self.keywords = {**kept, "v_reset": None if kept["v_reset"] is not None else 0.0}
+    found = true(*given)[0]
+    self.keywords = kept
+    return found
+
+
+def _in_another_order(self, spikes, given, true):
+    return spikes.flip(2)
+
+
+@pytest.mark.parametrize(
+    ("where", "plant"),
+    [
+        (LinearLayer, _residual_left_out),
+        pytest.param(LinearLayer, _reset_swapped, marks=pytest.mark.slow),
+        pytest.param(LinearLayer, _in_another_order, marks=pytest.mark.slow),
+        pytest.param(LifLayer, _reset_swapped, marks=pytest.mark.slow),
+    ],
+)
+def test_a_wrong_kernel_fails_verification(where, plant, exact, tmp_path, monkeypatch):
+    """The spikes are wrong, the current of the probing twin is right: as a faulty kernel would have it."""
+    eager.install(monkeypatch)
+    true = where.forward
+
+    def forward(self, *given):
+        spikes, *rest = true(self, *given)
+        return plant(self, spikes, given, lambda *less: true(self, *less)), *rest
+
+    monkeypatch.setattr(where, "forward", forward)
+    with pytest.raises(PassError, match="spikes do not follow"):
+        rewritten(exact.captured, Settings.of(LowerOptions("exact", extra={"kernels": "all"})), True)
+    monkeypatch.setattr(fusing, "_check", lambda *given: None)
+    artifact = nk.lower(exact, "aoti", tmp_path / "a", kernels="all", verified=False)
+    assert nk.verify(artifact).verdict == "failed"
 
 
 def test_a_cast_that_is_left_between_kernels_is_caught(exact, monkeypatch):
