@@ -96,7 +96,7 @@ def _through(graph: Any, node: Node, carried: set[Node], most: dict[Node, int | 
         if set(node.all_input_nodes) <= carried and (most[node] or _MOST + 1) <= _MOST:
             carried.add(node)
         return
-    if len(_tensors(node)) != 1 or known is None:
+    if len(_tensors(node)) != 1 or known is None or not isinstance(node.meta.get("val"), Tensor):
         return
     if known.kind in (Kind.MOVE, Kind.KEEP) and not known.floats:
         carried.add(node)
