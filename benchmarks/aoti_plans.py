@@ -22,6 +22,10 @@ MODELS = (
     "puppets_ms_resnet34",
     "puppets_spiking_mobilenet_v2",
     "spiking_cnn",
+    *(
+        f"examples/spikingjelly_models.py:{name}_small"
+        for name in ("spiking_vgg11_bn", "ms_resnet18", "spikformer_ti", "qkformer_10_384", "sdt_8_384")
+    ),
 )
 KERNELS = ("spike_conv_lif", "spike_linear_lif", "sdsa_lif", "depthwise", "lif")
 _BEGIN, _END = "<!-- plans: begin -->", "<!-- plans: end -->"
@@ -32,6 +36,7 @@ def counted(name: str, small: bool) -> list[dict[str, object]]:
     import neurokit as nk
 
     spec = nk.load(name)
+    name = name.rpartition(":")[2]
     captured = nk.capture(spec.in_small() if small else spec)
     found = []
     for numerics, options in (("exact", {}), ("float16", {"precision": "float16"})):
