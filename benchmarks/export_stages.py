@@ -4,7 +4,9 @@
     python benchmarks/export_stages.py ../before [--models NAME[:SIZE] ...] [--repeats 3] [--write]
 
 Every run is a process of its own; the two checkouts take turns. `capture`, `lower` (to `onnx`) and `vectors` do what
-they did; holding the capture against the module (`fidelity`) is new. With --write the medians go to
+they did; holding the capture against the module (`fidelity`) is new. `eeg` is the small network of energy_sets.py: of
+it `nir` (lowering and verifying) and `loihi` (tracing, mapping on loihi1 and pricing one sample) are timed as well.
+With --write the medians go to
 benchmarks/results/export_stages.json and the table of docs/export-speed.md.
 """
 
@@ -23,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-MODELS = ("spiking_cnn", "mobilenet_v2:64", "sew_resnet18:64", "metaspikeformer_15m:64")
-STAGES = ("capture", "lower", "vectors")
+MODELS = ("spiking_cnn", "mobilenet_v2:64", "sew_resnet18:64", "metaspikeformer_15m:64", "eeg")
+STAGES = ("capture", "lower", "vectors", "nir", "loihi")
 PAGE = ROOT / "docs" / "export-speed.md"
 RECORD = ROOT / "benchmarks" / "results" / "export_stages.json"
 _START, _END = "<!-- table: benchmarks/export_stages.py -->", "<!-- end -->"
@@ -46,7 +48,12 @@ def work(name: str, size: int) -> dict[str, tuple[float, float]]:
         from neurokit.parity.record_vectors import make_vectors
     except ImportError:
         from neurokit.vectors import make_vectors  # type: ignore[import-not-found, no-redef]
-    spec = load(name)
+    if name == "eeg":
+        from energy_sets import eeg
+
+        spec: Any = eeg()
+    else:
+        spec = load(name)
     if size:
         port = spec.inputs[0]
         key = "sizes" if hasattr(port, "sizes") and "sizes" in port.__dataclass_fields__ else "shape"
@@ -65,7 +72,21 @@ def work(name: str, size: int) -> dict[str, tuple[float, float]]:
     with tempfile.TemporaryDirectory() as folder:
         stage("lower", lambda: TARGETS.get("onnx").lower(captured, Path(folder), LowerOptions()))
     stage("vectors", lambda: make_vectors(captured))
+    if name == "eeg":
+        _to_chips(captured, spec, stage)
     return rows
+
+
+def _to_chips(captured: Any, spec: Any, stage: Any) -> None:
+    """Lowers to NIR, and prices one sample on Loihi."""
+    import torch
+
+    import neurokit as nk
+
+    x = torch.rand((spec.time_steps, 1, *spec.inputs[0].shape), generator=torch.Generator().manual_seed(0))
+    with tempfile.TemporaryDirectory() as folder:
+        stage("nir", lambda: nk.lower(captured, "nir", Path(folder) / "nir"))
+    stage("loihi", lambda: nk.simulate(captured, [x], ["loihi1"]))
 
 
 def once(tree: Path, name: str, size: int) -> dict[str, list[float]]:
@@ -92,6 +113,7 @@ def measure(before: Path, models: list[str], repeats: int) -> dict[str, Any]:
                 for label, each in runs.items()
             }
             for stage in STAGES
+            if all(stage in run for run in (*runs["before"], *runs["now"]))
         }
         print(model, json.dumps(found[model]), flush=True)
     return found

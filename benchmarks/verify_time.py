@@ -54,10 +54,34 @@ def networks() -> dict:
         more = [p for _ in range(6) for p in (layer.Conv2d(32, 32, 3, padding=1), neuron.IFNode())]
         return made(layer.Conv2d(3, 32, 3, padding=1), neuron.IFNode(), *more, layer.Flatten(), layer.Linear(8192, 10))
 
+    def residual() -> nn.Module:
+        torch.manual_seed(0)
+
+        class Block(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.first = nn.Sequential(layer.Conv2d(16, 16, 3, padding=1), layer.BatchNorm2d(16), neuron.LIFNode())
+                self.second = nn.Sequential(layer.Conv2d(16, 16, 3, padding=1), layer.BatchNorm2d(16), neuron.IFNode())
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return x + self.second(self.first(x))
+
+        stem = layer.Conv2d(3, 16, 3, padding=1), layer.BatchNorm2d(16), neuron.LIFNode()
+        end = layer.AdaptiveAvgPool2d(1), layer.Flatten(), layer.Linear(16, 10)
+        return made(*stem, Block(), Block(), Block(), *end)
+
+    def plain() -> nn.Module:
+        torch.manual_seed(0)
+        first = nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2)
+        second = nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)
+        return nn.Sequential(*first, *second, nn.Flatten(), nn.Linear(32 * 64, 10)).eval()
+
     return {
         "perceptron, 3 layers of 256, T = 8": (perceptron, (64,), 8),
         "2 convolutions of 16 and 32 channels, 32 x 32, T = 4": (convolutions, (2, 32, 32), 4),
         "7 convolutions of 32 channels, 16 x 16, T = 4": (deep, (3, 16, 16), 4),
+        "3 residual blocks of 16 channels, 16 x 16, T = 4": (residual, (3, 16, 16), 4),
+        "2 convolutions without neurons, 32 x 32": (plain, (3, 32, 32), None),
     }
 
 
@@ -69,7 +93,7 @@ def worker(repeats: int) -> None:
     found: dict[str, list[float]] = {}
     for name, (build, shape, steps) in networks().items():
         captured = nk.capture(ModelSpec("net", build, (TensorSpec("x", shape),), time_steps=steps))
-        for form in FORMS:
+        for form in FORMS if steps else FORMS[:1]:
             with tempfile.TemporaryDirectory() as folder:
                 artifact = nk.lower(captured, form, Path(folder) / "a")  # verifies once
                 for _ in range(repeats):

@@ -15,6 +15,7 @@ from neurokit.data.files import read_arrays
 from neurokit.data.found import find
 from neurokit.data.kinds import IMAGES, is_readable, kind_of
 from neurokit.data.of_artifact import port_spec, spec_of
+from neurokit.data.readable import without_damaged
 from neurokit.errors import InputError
 from neurokit.feeds import draw, given_ports, lead_axes, ports_of
 from neurokit.manifest import TensorInfo
@@ -68,7 +69,7 @@ def samples_at(artifact: Artifact | str | Path, place: Path) -> list[tuple[str, 
     if place.is_file() and place.suffix.lower() not in (".csv", ".tsv", ".json", ".jsonl"):
         files = [(str(place), place)]
     else:
-        files = [(str(item.value), item.value) for item in find(place).items]
+        files = [(str(item.value), item.value) for item in without_damaged(find(place), str(place)).items]
     spec, steps = _spec(artifact)
     found: list[tuple[str, Any]] = []
     for name, file in files:
