@@ -221,7 +221,9 @@ def _stacked(parts: Sequence[Any], name: str) -> Any:
     return np.stack(parts)
 
 
-def _samples_in(item: Item, spec: ModelSpec, time_steps: int | None, shapes: dict[tuple[int, ...], str], early: bool) -> int:
+def _samples_in(
+    item: Item, spec: ModelSpec, time_steps: int | None, shapes: dict[tuple[int, ...], str], early: bool
+) -> int:
     """Returns how many samples a file holds: of an array from its head, of anything else one.
 
     Where there are few files (`early`) recordings are read, so that a damaged one is named before work begins.
