@@ -40,11 +40,10 @@ def work(name: str, size: int) -> dict[str, tuple[float, float]]:
     import onnx  # noqa: F401 - imports are no part of a stage
     import onnxscript  # noqa: F401
 
+    import neurokit
     from neurokit.capture import capture
     from neurokit.loading import load
     from neurokit.target import TARGETS, LowerOptions
-
-    import neurokit
 
     # Asked of the checkout itself: an editable installation finds what it lacks in another one.
     if (Path(neurokit.__file__).parent / "parity" / "record_vectors.py").is_file():

@@ -4,10 +4,12 @@ import contextlib
 import io
 import json
 import os
+import random
 import shutil
 import signal
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,10 +22,13 @@ from neurokit.data.sets import SampleFiles
 from neurokit.errors import InputError
 from neurokit.loading import load
 
+from . import generated
 from .conftest import LIMIT_S, TooLateError, _too_late
 from .doors import DOORS, INSTEAD, MODELS, NO_FILE, replaced, write_samples, write_tables
 
 EVERY = [(door, name) for door in DOORS for name in INSTEAD]
+DRAWN = 8  # changed files a door
+KINDS = {".json": "json", ".jsonl": "lines", ".toml": "toml"}
 QUICK = {"a list, CSV", "study", "walls", "heads", "rules of pauses", "a picture of a class folder, deploy", "device"}
 FAST = [(door, list(INSTEAD)[(at * 5 + more) % len(INSTEAD)]) for at, door in enumerate(DOORS) for more in (0, 1)]
 FAST = [case for case in FAST if case[0] in QUICK]
@@ -73,38 +78,57 @@ def _there(folder):
     return {path for path in folder.rglob("*") if "__pycache__" not in path.parts}
 
 
-def _hold(everything, tmp_path, monkeypatch, door, name):
+def _hold(everything, tmp_path, monkeypatch, door, spoil, *, certain=False, left_out=""):
+    """Spoils the file of a door and runs its command.
+
+    Args:
+        certain: Whether it must be refused.
+        left_out: What must be named where the command goes on without the file.
+    """
     entry = DOORS[door]
     _artifact(everything, entry.command[1])
     shutil.copytree(everything, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    replaced(tmp_path / entry.file, name)
+    what = spoil(tmp_path / entry.file)
     before = _there(tmp_path)
     status, said, spent, out = _spoken(entry.command)
-    assert "Traceback" not in said + out, said
-    if entry.spared and name != "a folder":
-        assert status == 0, (status, said[-800:])
-        if name != "all but its end":  # Pillow reads a picture whose last chunk is cut
-            assert entry.file in said + out, said
-        return
-    lines = [line for line in said.splitlines() if not line.startswith(("done ", "  - ", "warning: "))]
-    assert status in ((2,) if name in NO_FILE and name != "a folder" else (0, 1, 2)), (status, said[-800:])
+    assert "Traceback" not in said + out, (what, said)
+    assert status in ((2,) if certain else (0,) if left_out else (0, 1, 2)), (what, status, said[-800:])
+    assert left_out in said + out, said
     if status == 2:
-        assert [line.split(":")[0] for line in lines] == ["error", "expected", "fix"], said[-800:]
-        assert _there(tmp_path) == before, said
-        assert spent < LIMIT_S, said
+        lines = [line for line in said.splitlines() if not line.startswith(("done ", "  - ", "warning: "))]
+        assert [line.split(":")[0] for line in lines] == ["error", "expected", "fix"], (what, said[-800:])
+        assert _there(tmp_path) == before, (what, said)
+        assert spent < LIMIT_S, (what, said)
+
+
+def _replace(everything, tmp_path, monkeypatch, door, name):
+    entry = DOORS[door]
+    # Pillow reads a picture whose last chunk is cut; a folder may be a folder of samples.
+    leaves = entry.spared and name not in ("a folder", "all but its end")
+    certain = name in NO_FILE and name != "a folder" and not entry.spared
+    spoil = lambda place: replaced(place, name)  # noqa: E731
+    _hold(everything, tmp_path, monkeypatch, door, spoil, certain=certain, left_out=entry.file if leaves else "")
 
 
 @pytest.mark.parametrize(("door", "name"), FAST)
 def test_a_sample_of_what_may_stand_at_a_door(everything, tmp_path, monkeypatch, door, name):
-    _hold(everything, tmp_path, monkeypatch, door, name)
+    _replace(everything, tmp_path, monkeypatch, door, name)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("door", "name"), [case for case in EVERY if case not in FAST])
 def test_everything_that_may_stand_at_a_door(everything, tmp_path, monkeypatch, door, name):
-    _hold(everything, tmp_path, monkeypatch, door, name)
+    _replace(everything, tmp_path, monkeypatch, door, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("door", "number"), [(door, number) for door in DOORS for number in range(DRAWN)])
+def test_files_with_something_changed(everything, tmp_path, monkeypatch, door, number):
+    kind = KINDS.get(Path(DOORS[door].file).suffix, "bytes")
+    drawn = random.Random(f"{door} {number}")
+    _hold(everything, tmp_path, monkeypatch, door, lambda place: generated.changed(place, kind, drawn))
 
 
 @pytest.mark.slow
