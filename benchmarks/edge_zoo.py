@@ -54,8 +54,8 @@ and a dialogue names who speaks, with the features of a text encoder (of one utt
     {"utterances": [{"speaker": "Ana", "features": "ana1.npy", "label": "happy"}, {"speaker": "Ben", "features": [0.1]}]}
 
 A recording of another sample rate, with several channels, silent, empty or too short is refused with the command that
-mends it, a dialogue of one speaker is answered with a note, a picture of any size is brought to the model's and its mask
-back, a volume smaller than a window is filled up, and one of other voxels or modalities is refused.
+mends it, a dialogue of one speaker is answered with a note, a picture of any size is brought to the model's and its
+mask back, a volume smaller than a window is filled up, and one of other voxels or modalities is refused.
 
 | model | parameters | G multiply-adds | of a sample | gives | licence | faithful by | filled in, mended |
 |---|---|---|---|---|---|---|---|
