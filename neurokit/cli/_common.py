@@ -17,8 +17,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from neurokit.data.readable import LeftOutWarning
-from neurokit.errors import InputError, NeurokitError, UnsupportedError
+from neurokit.errors import InputError, LeftOutWarning, NeurokitError, UnsupportedError
 
 given: list[str] = []  # what follows `neurokit` on the command line of this run
 UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h

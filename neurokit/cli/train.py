@@ -21,7 +21,6 @@ from neurokit.cli._common import (
     stdout_is_for_json,
 )
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
-from neurokit.data.folders import training_parts
 
 if TYPE_CHECKING:
     from neurokit.reports.training import TrainingReport
@@ -62,6 +61,8 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train a classifier on labelled images; its weights are what --weights of the other commands takes."""
+    from neurokit.data.folders import training_parts
+
     drawn = data.partition(":")[0] == "puppets" and not Path(data).exists()
     parts = None if drawn else training_parts(Path(data))  # before the seconds that libraries take
     with stdout_is_for_json(as_json):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurokit.data.kinds import IMAGES, kind_of
-from neurokit.errors import InputError
+from neurokit.errors import InputError, LeftOutWarning
 from neurokit.plain import check_regular, is_file
 
 if TYPE_CHECKING:
@@ -22,10 +22,6 @@ _TAIL = 1 << 16
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 _THREADS = 8
 _SHOWN = 3
-
-
-class LeftOutWarning(UserWarning):
-    """Says which files of a folder were left out, and why."""
 
 
 def without_damaged(found: Found, place: str) -> Found:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from neurokit.errors import WeightsError
 from neurokit.models.decoder import decoder_spec
 from neurokit.models.decoder.config import DecoderConfig, read_config
-from neurokit.plain import json_of
+from neurokit.plain import check_regular, json_of
 from neurokit.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _open(path: Path) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(check_regular(path), framework="pt") as file:
             yield file
     except (SafetensorError, OSError) as error:
         raise WeightsError(

@@ -17,9 +17,9 @@ from PIL import Image
 
 import neurokit as nk
 from neurokit import cli
-from neurokit.data.readable import DECODED, LeftOutWarning, faults_of
+from neurokit.data.readable import DECODED, faults_of
 from neurokit.data.sets import SampleFiles
-from neurokit.errors import InputError
+from neurokit.errors import InputError, LeftOutWarning
 from neurokit.loading import load
 
 from . import generated
