@@ -6,8 +6,8 @@
 Every run is a process of its own; the two checkouts take turns. `capture`, `lower` (to `onnx`) and `vectors` do what
 they did; holding the capture against the module (`fidelity`) is new. `eeg` is the small network of energy_sets.py,
 `recording` one of 22 electrodes x 1000 samples that come and go with their axes swapped: of both `nir` (lowering and
-verifying) and `loihi` (tracing, mapping on loihi1 and pricing one sample) are timed as well. With --write the medians go to
-benchmarks/results/export_stages.json and the table of docs/export-speed.md.
+verifying) and `loihi` (tracing, mapping on loihi1 and pricing one sample) are timed as well. With --write the medians
+go to benchmarks/results/export_stages.json and the table of docs/export-speed.md.
 """
 
 from __future__ import annotations
