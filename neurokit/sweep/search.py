@@ -78,6 +78,9 @@ class Search:
         A trial whose worker dies is given to another. Results are kept as they come; they are told to the search at
         the end of each batch in the order of the trials, so that what is chosen next depends on no timing.
         """
+        lost = {t.number: self._settings(t.params) for t in self._ended() if self._kept(t.number) is None}
+        for number, result in workers.run(evaluate, {n: (settings, []) for n, settings in lost.items()}):
+            self._keep(number, result)  # its file was damaged; what the search was told of it stands
         while batch := self._batch():
             finished = self._scores() if self.study.search.prune and SCORE in self.study.objectives else []
             waiting = {number: self._settings(chosen) for number, chosen in batch.items() if self._kept(number) is None}
@@ -132,8 +135,11 @@ class Search:
             return samplers.TPESampler(seed=seed, constant_liar=True)
         return samplers.RandomSampler(seed=seed)
 
+    def _ended(self) -> list[Any]:
+        return [trial for trial in self._trials.get_trials(deepcopy=False) if trial.state.is_finished()]
+
     def _finished(self) -> int:
-        return sum(trial.state.is_finished() for trial in self._trials.get_trials(deepcopy=False))
+        return len(self._ended())
 
     def _chosen(self, params: Mapping[str, str]) -> dict[str, Any]:
         """Returns settings as the study writes them: a storage keeps them as text."""

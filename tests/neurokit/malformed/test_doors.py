@@ -175,3 +175,30 @@ def test_of_many_pictures_the_end_is_looked_at(tmp_path, monkeypatch):
     assert (whole, cut) == ("", "it is cut off")
     assert others[:2] == ["", "it is cut off"]
     assert others[2].startswith("UnidentifiedImageError")
+
+
+NO_SAMPLE = {
+    "None": None,
+    "a number": 3,
+    "words": "hello",
+    "a name that no system takes": "x" * 300,
+    "a name with a null": "a\0b",
+    "an object": object(),
+    "a ragged list": [[1.0], [1.0, 2.0]],
+    "another shape": np.zeros((2, 8, 8), np.float32),
+    "nothing": np.zeros((0, 8, 8), np.float32),
+    "objects": np.full((1, 8, 8), None),
+    "letters": np.full((1, 8, 8), "a"),
+    "complex": np.zeros((1, 8, 8), np.complex64),
+    "NaN": np.full((1, 8, 8), np.nan, np.float32),
+    "infinity": np.full((1, 8, 8), np.inf, np.float32),
+    "names of no input": {1: np.zeros((1, 8, 8)), "a": None},
+}
+
+
+@pytest.mark.parametrize("name", NO_SAMPLE)
+def test_what_is_no_sample_is_refused_in_python(everything, name):
+    with pytest.raises(InputError) as caught:
+        nk.answer(everything / "p", [NO_SAMPLE[name]])
+    assert "\n" not in caught.value.what
+    assert len(caught.value.what) < 300 or name.startswith("a name")
