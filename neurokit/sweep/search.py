@@ -65,7 +65,7 @@ class Search:
                 directions=directions,  # type: ignore[arg-type]  # one of two words
                 load_if_exists=True,
             )
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        except Exception as error:  # of a damaged journal Optuna raises whatever its lines lead to
             raise OutputError(
                 f"{journal} cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:120]}",
                 expected="the trials of an earlier run of this study",
