@@ -122,7 +122,8 @@ def _in_folder(folder: Path) -> Found:
 def _below(folder: Path) -> Iterator[Path]:
     """Yields what is called like a sample below a folder, in order, without hidden files (macOS writes ._NAME)."""
     for entry in sorted(folder.rglob("*")):
-        if is_readable(entry) and not entry.name.startswith(".") and not entry.is_dir():
+        hidden = any(part.startswith(".") for part in entry.relative_to(folder).parts)
+        if is_readable(entry) and not hidden and not entry.is_dir():
             yield entry
 
 
