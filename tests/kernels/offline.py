@@ -17,6 +17,7 @@ _OPS = (
     "estimate_blocks",
     "lif",
     "pack",
+    "rescale_keys",
     "sdsa_lif",
     "select_blocks",
     "sparse_decode",
