@@ -8,6 +8,7 @@ from neurokit.kernels.pack.op import pack, unpack
 from neurokit.kernels.patch import patch, unpatch
 from neurokit.kernels.rescale_keys.op import rescale_keys
 from neurokit.kernels.sdsa_lif.op import sdsa_lif
+from neurokit.kernels.search_blocks.op import search_blocks
 from neurokit.kernels.select_blocks.op import select_blocks
 from neurokit.kernels.sparse_decode.op import sparse_decode
 from neurokit.kernels.spike_conv_lif.op import spike_conv_lif
@@ -24,6 +25,7 @@ __all__ = [
     "patch",
     "rescale_keys",
     "sdsa_lif",
+    "search_blocks",
     "select_blocks",
     "sparse_decode",
     "spike_conv_lif",

@@ -45,10 +45,9 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
     if device.type != "cpu":
         long = arguments(1, 8, 8, 1024, 1024, 128, device, dtype)
         yield Example("long", (*long, torch.tensor([7, 15, 101, 640], device=device), ACT), {})
-    none = arguments(1, 2, 1, 20, 20, 16, device, dtype)
-    yield Example(
-        "empty", (none[0][:, :, :0], none[1][:, :, :0], none[2][:, :, :0], *none[3:], torch.tensor([0], device=device), GAMMA), {}
-    )
+    out, lse, q, k, v = arguments(1, 2, 1, 20, 20, 16, device, dtype)
+    first = torch.tensor([0], device=device)
+    yield Example("empty", (out[:, :, :0], lse[:, :, :0], q[:, :, :0], k, v, first, GAMMA), {})
 
 
 def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:

@@ -19,6 +19,7 @@ _OPS = (
     "pack",
     "rescale_keys",
     "sdsa_lif",
+    "search_blocks",
     "select_blocks",
     "sparse_decode",
     "spike_conv_lif",
