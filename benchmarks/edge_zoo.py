@@ -42,6 +42,7 @@ What a file becomes, with any of them exported by `neurokit export NAME --target
     neurokit run build/macmd photo.png --out masks                    # masks/photo_mask.png in the picture's own size
     neurokit run build/oat shelf.json                                 # objects, target: a scanpath (--target onnx-step)
     neurokit run build/emotionic dialogue.json                        # an emotion an utterance
+    neurokit run build/acdit wanted.json --seed 1 --out images        # {"label": 207}: latents (acdit_b_blocks, step)
 
 A model of several inputs takes `.npz` files, or JSON: an object (or a list of them, or one a line in `.jsonl`) with
 every input by its name as numbers, or as paths beside the file, of pictures or `.npy` arrays; a shelf is
@@ -106,6 +107,15 @@ _IMAGE, _GREY = ((3, 224, 224),), ((1, 224, 224),)
 _MASK = "scores of 9 classes"
 CARDS: dict[str, Card] = {
     "acdit_b": Card(lambda: ACDiT(Sizes()), ((4, 256, 4), (4, 256, 4), (4,), (0,)), "noise", "MIT", "figures"),
+    "acdit_b_blocks": Card(
+        lambda: ACDiT(Sizes()),
+        ((256, 4), (0,), (), (0,), (), (144, 768, 64), (144, 768, 64)),
+        "noise of a block; latents by the host's loop",
+        "MIT",
+        "figures",
+        "the last of four blocks counted; latents need an image autoencoder's decoder",
+        "step",
+    ),
     "att_swin_unet": Card(
         AttSwinUNet, _IMAGE, _MASK, "none given", "figures", "the encoder's maps are added before they are used"
     ),
@@ -151,7 +161,7 @@ CARDS: dict[str, Card] = {
 
 def drawn(shape: tuple[int, ...]) -> Tensor:
     """Returns an empty input; a last size of 0 makes whole numbers."""
-    if shape[-1] == 0:
+    if shape and shape[-1] == 0:
         return torch.zeros(1, *shape[:-1], dtype=torch.int64, device="meta")
     return torch.empty(1, *shape, device="meta")
 

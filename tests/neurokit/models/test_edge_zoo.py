@@ -21,6 +21,7 @@ from tests.neurokit.models.zoo_oracles import assert_equal, count, fill, named, 
 QUICK = (("ecapa_tdnn_512", "onnx"),)
 SLOW = (
     ("acdit_b", "onnx"),
+    ("acdit_b_blocks", "onnx-step"),
     *((name, "onnx") for name in ("att_swin_unet", "dae_former", "dsa_decoder", "ear_unet", "emotionic", "macmd_b0")),
     ("oat", "onnx-step"),
     ("trans_dae", "onnx"),
@@ -149,6 +150,7 @@ def test_remembered_blocks_give_the_whole_pass(blocks: int, side: int) -> None:
     clean, noised = (torch.randn(2, sizes.count, sizes.tokens, 4).double() for _ in range(2))
     t, label = torch.rand(2, sizes.count).double() * 1000, torch.tensor([1, 5])
     cache: list[tuple[Tensor, Tensor]] = []
+    keys = values = torch.zeros(2, 4, 0, 16).double()  # the same as one function with a flag: what is exported
     with torch.no_grad():
         whole = module(clean, noised, t, label).unflatten(1, (sizes.count, sizes.tokens))
         changed = clean.clone()
@@ -159,6 +161,10 @@ def test_remembered_blocks_give_the_whole_pass(blocks: int, side: int) -> None:
             y = module.predict(noised[:, block], block, t[:, block], label, cache)
             torch.testing.assert_close(y, whole[:, block], rtol=0, atol=1e-12)
             cache = module.remember(clean[:, block], block, cache)
+            at, none = torch.full((2,), block), torch.zeros(2).double()
+            y, _, _ = module.step(noised[:, block], at, t[:, block], label, none, keys, values)
+            torch.testing.assert_close(y, whole[:, block], rtol=0, atol=1e-12)
+            _, keys, values = module.step(clean[:, block], at, none, label, none + 1, keys, values)
 
 
 @pytest.mark.parametrize(("name", "target"), [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)])
