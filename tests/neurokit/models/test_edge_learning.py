@@ -24,9 +24,9 @@ SAMPLES = 8000
 
 # Steps and rate of each; `make test-slow` runs what is marked.
 SEGMENTERS = (
-    ("att_swin_unet", 200, 1e-3),
-    ("dae_former", 200, 2e-3),
-    ("dsa_decoder", 200, 2e-3),
+    ("att_swin_unet", 400, 2e-3),
+    ("dae_former", 400, 3e-3),
+    ("dsa_decoder", 200, 3e-3),
     ("ear_unet", 200, 3e-3),
     ("macmd_b0", 200, 2e-3),
     ("para_trans_cnn_32", 200, 2e-3),
