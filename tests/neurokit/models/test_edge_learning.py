@@ -29,7 +29,7 @@ SEGMENTERS = (
     ("dsa_decoder", 200, 3e-3),
     ("ear_unet", 200, 3e-3),
     ("macmd_b0", 200, 2e-3),
-    ("para_trans_cnn_32", 200, 2e-3),
+    ("para_trans_cnn_32", 80, 2e-3),
     ("trans_dae", 200, 2e-3),
 )
 
