@@ -61,11 +61,11 @@ def holds_inputs(path: Path, spec: ModelSpec) -> bool:
     if path.suffix.lower() not in SUFFIXES:
         return False
     names = {port.name for port in given_ports(spec.inputs)}
-    if len(names) > 1:
-        return holds_samples(path)
     entries = _entries(path)
-    by_name = all(isinstance(entry, Mapping) and set(entry) == names for entry in entries)
-    return bool(entries) and by_name and not names & set(PATHS)  # there it is a list of files
+    by_name = bool(entries) and all(isinstance(entry, Mapping) and set(entry) == names for entry in entries)
+    if len(names) > 1:
+        return by_name or holds_samples(path)
+    return by_name and not names & set(PATHS)  # there it is a list of files
 
 
 def json_samples(path: Path, spec: ModelSpec) -> list[JsonSample]:
@@ -96,7 +96,7 @@ def json_samples(path: Path, spec: ModelSpec) -> list[JsonSample]:
 def stacked_json(path: Path, spec: ModelSpec) -> dict[str, np.ndarray] | None:
     """Returns the inputs of all samples of a JSON file, `[N, *shape]` by name, or None where it is no such file."""
     samples = _of_file_of_samples(path, spec)
-    return samples and _stacked(samples)
+    return None if samples is None else _stacked(samples)
 
 
 def labelled_json(path: Path, spec: ModelSpec) -> Labelled | None:

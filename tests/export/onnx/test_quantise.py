@@ -108,13 +108,13 @@ def test_calibration_data_may_have_any_size_that_a_free_axis_may_have():
 )
 def test_the_references_transposed_convolution_is_torchs(stride, kernel, dilation, padding, groups, biased):
     generator = torch.Generator().manual_seed(kernel * 8 + groups)
-    more = stride > 1
+    more = int(stride > 1)
     x = torch.rand(2, 4, 5, 4, generator=generator)
     w = torch.rand(4, 8 // groups, kernel, kernel, generator=generator)
     b = torch.rand(8, generator=generator) if biased else None
     wanted = F.conv_transpose2d(x, w, b, stride, padding, more, groups, dilation)
     bias = None if b is None else b.numpy()
-    found = transposed(x.numpy(), w.numpy(), bias, [dilation] * 2, groups, [padding] * 4, [stride] * 2, [int(more)] * 2)
+    found = transposed(x.numpy(), w.numpy(), bias, [dilation] * 2, groups, [padding] * 4, [stride] * 2, [more] * 2)
     np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-5, atol=1e-5)
 
 

@@ -39,7 +39,6 @@ CASES = [(name, target) for name in TWINS for target in ("onnx", "onnx-int8", "t
 # What a target does not take, with a word of its reason.
 REFUSED = {
     ("acdit_b_blocks", "onnx-int8"): "declared states",
-    ("acdit_b_blocks", "tensorrt"): "takes none",
     ("ecapa_tdnn_512", "tensorrt"): "engine",  # its builder stops at the bias of a convolution over one axis
     ("oat", "onnx-int8"): "several graphs",
     ("oat", "tensorrt"): "several graphs",
