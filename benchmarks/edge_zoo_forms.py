@@ -80,6 +80,7 @@ def exported(spec: Any, folder: Path) -> tuple[Any, dict[str, Any]]:
         "bytes": size,
         "nodes": artifact.manifest.target_info.get("nodes_inlined"),
         "passed": report.passed,
+        "notes": [] if report.passed else list(report.notes),
         "verdict": report.verdict,
         "error": report.output_error_free,
         "allowed": report.output_tolerance,

@@ -73,7 +73,7 @@ def test_a_segmenter_finds_ellipses(name: str, steps: int, rate: float, tmp_path
     learnt = replace(spec, name="ellipses", build=lambda: module, example=None)
     x, mask = tasks.ellipses(64, 7, channels, side)
     tasks.assert_knows(
-        learnt, Labelled(x.numpy(), mask.numpy()), tasks.ellipses(32, 8, channels, side)[0], tmp_path, 0.95
+        learnt, Labelled(x.numpy(), mask.numpy()), tasks.ellipses(32, 8, channels, side)[0], tmp_path, 0.85
     )
 
 
