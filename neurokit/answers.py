@@ -14,7 +14,7 @@ from neurokit.artifact import Artifact
 from neurokit.data.dialogues import is_dialogue
 from neurokit.data.files import read_arrays
 from neurokit.data.found import find
-from neurokit.data.json_samples import SUFFIXES, JsonSample, holds_samples, json_samples, sample_of
+from neurokit.data.json_samples import SUFFIXES, JsonSample, holds_inputs, json_samples, sample_of
 from neurokit.data.kinds import IMAGES, is_readable, kind_of
 from neurokit.data.of_artifact import port_spec, spec_of
 from neurokit.data.readable import without_damaged
@@ -24,6 +24,7 @@ from neurokit.manifest import TensorInfo
 from neurokit.over_time import batch_axes
 from neurokit.plain import is_file
 from neurokit.spec import ModelSpec, TensorSpec
+from neurokit.tasks import block_diffusion
 from neurokit.tasks.masks import mask_places
 from neurokit.tasks.object_search import searched
 from neurokit.tasks.scoring import every_graph, task_named
@@ -64,13 +65,13 @@ def answer(
     named = artifact.manifest.task
     task, settings = task_named(named.name if named else None, named.settings if named else {})
     stream = np.random.default_rng(seed)
-    places = _places(task, artifact, samples, out)
     given = [_from_json(sample, artifact) for sample in samples]
+    places = _places(task, artifact, given, out)
     feeds = [_feeds(sample, artifact, task, settings, stream) for sample in given]  # all, before anything is run
     said = []
     with pipeline.open(artifact, **options) as runner:
         for sample, each, place in zip(given, feeds, places, strict=True):
-            prediction = task.predict(_outputs(runner, artifact, each), settings)[0]
+            prediction = task.predict(_outputs(runner, artifact, each, stream), settings)[0]
             more = {"note": sample.note} if isinstance(sample, JsonSample) and sample.note else {}
             if place is not None and isinstance(task, SavesPredictions):
                 task.save(prediction, None if artifact.manifest.preprocess else sample, place, settings)
@@ -92,9 +93,10 @@ def _places(task: Task, artifact: Artifact, samples: Sequence[Any], out: str | P
     if not isinstance(task, SavesPredictions):
         raise InputError(
             f"{artifact.manifest.model.name} writes no files: its task is {task.info.name}",
-            expected="no --out, or a model of segmentation",
+            expected="no --out, or a model of masks or images",
         )
-    return list(mask_places(samples, Path(out), task.ending))
+    sources = [sample.file if isinstance(sample, JsonSample) else sample for sample in samples]
+    return list(mask_places(sources, Path(out), task.ending))
 
 
 def samples_at(artifact: Artifact | str | Path, place: Path) -> list[tuple[str, Any]]:
@@ -109,7 +111,7 @@ def samples_at(artifact: Artifact | str | Path, place: Path) -> list[tuple[str, 
     """
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
     spec, steps = _spec(artifact)
-    if place.is_file() and len(spec.inputs) > 1 and place.suffix.lower() in SUFFIXES and holds_samples(place):
+    if place.is_file() and holds_inputs(place, spec):
         each = json_samples(place, spec)
         return [(f"{place} [{n}]" if len(each) > 1 else str(place), sample) for n, sample in enumerate(each)]
     if place.is_file() and place.suffix.lower() not in (".csv", ".tsv", *SUFFIXES):
@@ -149,7 +151,7 @@ def _from_json(sample: Any, artifact: Artifact) -> Any:
     if len(spec.inputs) > 1 and is_dialogue(sample):
         return sample_of(sample, spec, "the dialogue", Path())
     path = Path(sample) if isinstance(sample, str | Path) else Path()
-    if len(spec.inputs) < 2 or path.suffix.lower() not in SUFFIXES or not path.is_file():
+    if not path.is_file() or not holds_inputs(path, spec):
         return sample
     found = json_samples(path, spec)
     if len(found) > 1:
@@ -165,10 +167,18 @@ def _search(artifact: Artifact) -> Mapping[str, Any]:
     return task.settings.get("search", {}) if task is not None and task.name == "scanpaths" else {}
 
 
+def _draws(artifact: Artifact) -> bool:
+    """Whether the host draws images block by block."""
+    task = artifact.manifest.task
+    return task is not None and task.name == block_diffusion.NAME
+
+
 def _ports(artifact: Artifact) -> list[TensorInfo]:
-    """Returns the inputs that a sample gives: all but the fixations that the host's search chooses."""
-    chosen = _search(artifact).get("token")
-    return [port for port in ports_of(artifact.manifest) if port.name != chosen]
+    """Returns the inputs that a sample gives: all but those that the host's loop chooses."""
+    chosen, ports = _search(artifact).get("token"), ports_of(artifact.manifest)
+    if _draws(artifact):
+        return [port for port in ports if port.name == block_diffusion.LABEL]
+    return [port for port in ports if port.name != chosen]
 
 
 def _spec(artifact: Artifact) -> tuple[ModelSpec, int | None]:
@@ -185,8 +195,19 @@ def _task_reads(file: Path, artifact: Artifact) -> bool:
     return kind_of(file) in IMAGES or voice or not is_readable(file)
 
 
-def _outputs(runner: Any, artifact: Artifact, feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+def _outputs(
+    runner: Any, artifact: Artifact, feeds: Mapping[str, np.ndarray], stream: np.random.Generator
+) -> Mapping[str, np.ndarray]:
     manifest = artifact.manifest
+    if _draws(artifact) and manifest.task is not None:
+        if not runner.streaming:
+            raise InputError(
+                f"{artifact.path} keeps no cache",
+                expected="the step form",
+                fix=f"neurokit export {manifest.model.name} --target onnx-step",
+            )
+        label = int(feeds[block_diffusion.LABEL].item())
+        return {"latents": block_diffusion.drawn(runner, manifest.task.settings, label, stream)}
     if _search(artifact):
         return {"scores": searched(runner, _search(artifact), feeds)}
     if len(manifest.graphs) > 1:

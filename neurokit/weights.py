@@ -7,7 +7,7 @@ import copy
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -44,6 +44,15 @@ _MOST_NESTED = 8  # state dictionaries within checkpoints
 _SHOWN = 3
 
 
+@runtime_checkable
+class TakesPublicNames(Protocol):
+    """A module that knows how the public checkpoints of its network name what it holds."""
+
+    def of_public(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Returns a state dictionary by the module's own names; one that has them already as it is."""
+        ...
+
+
 def load_weights(module: nn.Module, path: str | Path) -> None:
     """Loads a weights file into `module`; on any error the module stays as it was.
 
@@ -64,6 +73,8 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
     lightning = isinstance(content, Mapping) and _LIGHTNING in content
     state = _without_prefix(_without_counters(_state_dict(content, path), expected), expected)
     state = _of_the_model(state, expected, lightning)
+    if isinstance(module, TakesPublicNames):
+        state = module.of_public(state)
     _check_names(path, expected, state)
     _check_tensors(path, expected, state)
     before = copy.deepcopy(expected)

@@ -14,7 +14,7 @@ from neurokit.errors import InputError
 from neurokit.plain import is_file, parse_json, text_of
 
 EXPECTED = "class folders, a folder of samples, a CSV or JSON of paths and labels, COCO, or a file of arrays"
-_PATHS = ("path", "file", "file_name", "filename", "image", "sample", "input", "audio")
+PATHS = ("path", "file", "file_name", "filename", "image", "sample", "input", "audio")
 _LABELS = ("label", "class", "target", "y", "category", "mask")
 
 
@@ -161,7 +161,7 @@ def _rows_of_csv(path: Path) -> list[dict[str, str]]:
     if not rows:
         raise InputError(f"{path} is empty", expected="a table of paths and labels")
     head = [cell.strip().lower() for cell in rows[0]]
-    if not set(head) & set(_PATHS):  # no header: the path first, the label behind it
+    if not set(head) & set(PATHS):  # no header: the path first, the label behind it
         head = ["path", "label"][: len(head)]
     else:
         rows = rows[1:]
@@ -177,9 +177,9 @@ def _listed(path: Path, rows: Sequence[Any]) -> Found:
         if not isinstance(row, Mapping):
             raise InputError(f"{path}: entry {number} is {row!r}", expected="an object with path and label")
         row = {str(key).lower(): value for key, value in row.items()}
-        name = next((row[key] for key in _PATHS if row.get(key)), None)
+        name = next((row[key] for key in PATHS if row.get(key)), None)
         if not isinstance(name, str):
-            raise InputError(f"{path}: entry {number} names no file", expected="a column among " + ", ".join(_PATHS))
+            raise InputError(f"{path}: entry {number} names no file", expected="a column among " + ", ".join(PATHS))
         file = path.parent / name
         if not is_file(file):
             raise InputError(f"{path}: entry {number}: there is no file {file}", expected="paths beside the list")
