@@ -269,7 +269,7 @@ def most_of(node: Any) -> int | None:
         if several is not None:
             parts = [most_of(one) for one in several[1]]
             return None if None in parts else several[0](parts)  # type: ignore[arg-type]
-        if not (is_kind(node, Kind.MOVE, Kind.KEEP) or is_named(node, (*RESHAPES, *_KEEPS_SPIKES))):
+        if not (is_kind(node, Kind.MOVE, Kind.KEEP, Kind.CAST) or is_named(node, (*RESHAPES, *_KEEPS_SPIKES))):
             return None
         node = node.args[0]
     return None
