@@ -37,6 +37,11 @@ sets' columns, where a log-sum-exp a set would be the same number: runtimes have
 - Heads and layers outside of the scope are equal to the plain model's bit for bit; a neutral setting is that model.
 - A method that looks at a whole prompt is fed it in one call; `--chunk` is refused then.
 
+What is held against the definition in float64, each text alone: prompt, chunks and steps of three texts behind padding,
+for every calibration and several in a row, on a decoder and on `tiny_vlm` with a picture a text. In torch that is part
+of every run of the tests, and so is a calibrated artifact verified without torch; the forms `decomposed`, `standard`
+and `ort`, each of them verified without torch, TensorRT's engines and the planted faults are slow tests.
+
 A model with dense softmax attention is a host: every decoder of [language-models.md](language-models.md), `tiny_vlm`
 (LLaVA's form: a CLIP tower, a projector and a decoder, in two graphs) and, for RefAM, `joint_dit_tiny` (Flux's form).
 Both load public state dicts strictly.
