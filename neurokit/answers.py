@@ -17,10 +17,12 @@ from neurokit.data.found import find
 from neurokit.data.json_samples import SUFFIXES, JsonSample, holds_inputs, json_samples, sample_of
 from neurokit.data.kinds import IMAGES, is_readable, kind_of
 from neurokit.data.of_artifact import port_spec, spec_of
+from neurokit.data.readable import without_damaged
 from neurokit.errors import InputError
 from neurokit.feeds import draw, given_ports, lead_axes, ports_of
 from neurokit.manifest import TensorInfo
 from neurokit.over_time import batch_axes
+from neurokit.plain import is_file
 from neurokit.spec import ModelSpec, TensorSpec
 from neurokit.tasks import block_diffusion
 from neurokit.tasks.masks import mask_places
@@ -115,7 +117,7 @@ def samples_at(artifact: Artifact | str | Path, place: Path) -> list[tuple[str, 
     if place.is_file() and place.suffix.lower() not in (".csv", ".tsv", *SUFFIXES):
         files = [(str(place), place)]
     else:
-        files = [(str(item.value), item.value) for item in find(place).items]
+        files = [(str(item.value), item.value) for item in without_damaged(find(place), str(place)).items]
     found: list[tuple[str, Any]] = []
     for name, file in files:
         if _task_reads(file, artifact):
@@ -235,7 +237,7 @@ def _feeds(
                 expected="every input by its name, in an .npz file or a mapping",
             )
         given = {wanted[0]: given}
-    wrong = sorted(set(given) - set(ports)) or sorted(set(wanted) - set(given))
+    wrong = sorted(set(given) - set(ports), key=str) or sorted(set(wanted) - set(given))
     if wrong:
         raise InputError(
             f"{_said(sample)} {'lacks' if wrong[0] in ports else 'has the unknown input'} {wrong[0]!r}",
@@ -267,7 +269,7 @@ def _read(sample: Any, artifact: Artifact) -> Any:
         return sample.inputs
     path = Path(sample) if isinstance(sample, str | Path) else None
     declared = artifact.manifest.preprocess and (hasattr(sample, "convert") or (path is not None and is_readable(path)))
-    if path is not None and not path.is_file():  # a pipe would be waited for
+    if path is not None and not is_file(path):  # a pipe would be waited for
         raise InputError(f"there is no file {path}", expected="an image, a .npy or .npz file")
     if not declared and (path is None or _task_reads(path, artifact)):
         return sample
@@ -288,6 +290,8 @@ def _placed(sample: Any, info: TensorInfo, artifact: Artifact, task: Task, setti
     steps = _steps(artifact)
     if isinstance(sample, np.generic):  # a number, as of a target
         sample = np.asarray(sample)
+    if isinstance(sample, np.ndarray) and sample.dtype.kind == "f" and not np.isfinite(sample).all():
+        raise InputError(f"{info.name} holds NaN or infinity", expected="finite numbers")
     if (
         isinstance(sample, np.ndarray)
         and steps is not None

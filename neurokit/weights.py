@@ -120,10 +120,26 @@ def _read(path: Path) -> Any:
         return readers[path.suffix.lower()](path)
     except Exception as error:  # readers raise a dozen types for a damaged file
         raise WeightsError(
-            f"weights file {path} cannot be read: {_one_line(error)}",
+            f"weights file {path} cannot be read: {_no_archive(path) or _one_line(error)}",
             expected="a whole file that holds nothing but tensors",
             fix="save it again with safetensors.torch.save_file(module.state_dict(), path)",
         ) from error
+
+
+def _no_archive(path: Path) -> str:
+    """Says what a file is that no program has written weights to; "" where it may be a damaged one of weights."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError:
+        return ""
+    if not head:
+        return "it is empty"
+    if head.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS, and its file was not fetched (git lfs pull)"
+    if path.suffix.lower() in _PICKLED and not head.startswith((b"PK", b"\x80")) and b"\0" not in head:
+        return f"it is no file of torch.save: it begins with {head[:20].decode('ascii', 'replace')!r}"
+    return ""
 
 
 def _read_safetensors(path: Path) -> Any:
