@@ -13,6 +13,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from neurokit.capture.contexts import plain_contexts
 from neurokit.capture.drawing import uniform
 from neurokit.capture.fake_quantisation import PlainQuantisation
 from neurokit.capture.obstacles import loop_over_free_steps, refusal
@@ -119,7 +120,7 @@ def _written_out() -> Iterator[None]:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with PlainQuantisation():
+        with PlainQuantisation(), plain_contexts():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
