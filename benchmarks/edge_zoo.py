@@ -39,8 +39,23 @@ What a file becomes, with any of them exported by `neurokit export NAME --target
 
     neurokit run build/ecapa first.wav second.wav                     # embeddings, and their distance
     neurokit run build/swin case.nii.gz --out masks --overlap 0.7     # windows over a volume, masks/case_mask.nii.gz
-    neurokit run build/oat shelf.npz                                  # images, target: a scanpath (--target onnx-step)
-    neurokit run build/emotionic dialogue.npz                         # text, speaker: an emotion an utterance
+    neurokit run build/macmd photo.png --out masks                    # masks/photo_mask.png in the picture's own size
+    neurokit run build/oat shelf.json                                 # objects, target: a scanpath (--target onnx-step)
+    neurokit run build/emotionic dialogue.json                        # an emotion an utterance
+
+A model of several inputs takes `.npz` files, or JSON: an object (or a list of them, or one a line in `.jsonl`) with
+every input by its name as numbers, or as paths beside the file, of pictures or `.npy` arrays; a shelf is
+
+    {"images": ["0.png", "1.png", "2.png", "3.png", "4.png", "5.png"], "target": 4}
+
+and a dialogue names who speaks, with the features of a text encoder (of one utterance, or of all in `features` beside
+`utterances`) and, for `export --data` and `--calibration`, the label that is right:
+
+    {"utterances": [{"speaker": "Ana", "features": "ana.npy", "label": "sad"}, {"speaker": "Ben", "features": [0.1]}]}
+
+A recording of another sample rate, with several channels, silent, empty or too short is refused with the command that
+mends it, a dialogue of one speaker is answered with a note, a picture of any size is brought to the model's and its
+mask back, a volume smaller than a window is filled up, and one of other voxels or modalities is refused.
 
 | model | parameters | G multiply-adds | of a sample | gives | licence | faithful by | filled in, mended |
 |---|---|---|---|---|---|---|---|

@@ -11,8 +11,10 @@ import numpy as np
 
 from neurokit import pipeline
 from neurokit.artifact import Artifact
+from neurokit.data.dialogues import is_dialogue
 from neurokit.data.files import read_arrays
 from neurokit.data.found import find
+from neurokit.data.json_samples import SUFFIXES, JsonSample, holds_samples, json_samples, sample_of
 from neurokit.data.kinds import IMAGES, is_readable, kind_of
 from neurokit.data.of_artifact import port_spec, spec_of
 from neurokit.errors import InputError
@@ -20,25 +22,36 @@ from neurokit.feeds import draw, given_ports, lead_axes, ports_of
 from neurokit.manifest import TensorInfo
 from neurokit.over_time import batch_axes
 from neurokit.spec import ModelSpec, TensorSpec
+from neurokit.tasks.masks import mask_places
 from neurokit.tasks.object_search import searched
 from neurokit.tasks.scoring import every_graph, task_named
-from neurokit.tasks.task import Task
+from neurokit.tasks.task import SavesPredictions, Task
 
 
-def answer(artifact: Artifact | str | Path, samples: Sequence[Any], *, seed: int = 0, **options: Any) -> list[Any]:
+def answer(
+    artifact: Artifact | str | Path,
+    samples: Sequence[Any],
+    *,
+    seed: int = 0,
+    out: str | Path | None = None,
+    **options: Any,
+) -> list[Any]:
     """Runs samples one by one and returns what the model's task makes of each.
 
     Args:
         artifact: The artifact, or its folder.
         samples: Of a model with one input: what its task takes (path or array of an image), or an array of the input's
             own shape, over time with T in front; a .npy file holds such an array. Of a model with several inputs:
-            mappings of names to arrays, or .npz files that hold them. Random inputs may be left away.
+            mappings of names to arrays, .npz files that hold them, or .json files (see `neurokit.data.json_samples`),
+            also of dialogues. Random inputs may be left away.
         seed: Of the stream that random inputs are drawn from, sample after sample.
+        out: Folder for what the task writes of each sample, such as `NAME_mask.png` of a picture; None writes none.
         options: Options of the target (for ONNX: level, threads, providers, spinning, seed).
 
     Returns:
         One JSON value a sample, in the words of the task (`neurokit list tasks`); a model that names no task is taken
-        for a classifier.
+        for a classifier. Where a file was written, its path stands there as "saved"; what a reader should know of a
+        sample, as "note".
 
     Raises:
         InputError: If a sample is none of these.
@@ -49,9 +62,37 @@ def answer(artifact: Artifact | str | Path, samples: Sequence[Any], *, seed: int
     named = artifact.manifest.task
     task, settings = task_named(named.name if named else None, named.settings if named else {})
     stream = np.random.default_rng(seed)
-    feeds = [_feeds(sample, artifact, task, settings, stream) for sample in samples]  # all, before anything is run
+    places = _places(task, artifact, samples, out)
+    given = [_from_json(sample, artifact) for sample in samples]
+    feeds = [_feeds(sample, artifact, task, settings, stream) for sample in given]  # all, before anything is run
+    said = []
     with pipeline.open(artifact, **options) as runner:
-        return [task.answer(task.predict(_outputs(runner, artifact, each), settings)[0], settings) for each in feeds]
+        for sample, each, place in zip(given, feeds, places, strict=True):
+            prediction = task.predict(_outputs(runner, artifact, each), settings)[0]
+            more = {"note": sample.note} if isinstance(sample, JsonSample) and sample.note else {}
+            if place is not None and isinstance(task, SavesPredictions):
+                task.save(prediction, None if artifact.manifest.preprocess else sample, place, settings)
+                more["saved"] = str(place)
+            found = task.answer(prediction, settings)
+            said.append({**found, **more} if more else found)
+    return said
+
+
+def _places(task: Task, artifact: Artifact, samples: Sequence[Any], out: str | Path | None) -> list[Path | None]:
+    """Returns a file for what is written of each sample, or None where nothing is.
+
+    Raises:
+        InputError: If the task writes nothing, or two samples would write one file.
+        OutputError: If the folder is none.
+    """
+    if out is None:
+        return [None] * len(samples)
+    if not isinstance(task, SavesPredictions):
+        raise InputError(
+            f"{artifact.manifest.model.name} writes no files: its task is {task.info.name}",
+            expected="no --out, or a model of segmentation",
+        )
+    return list(mask_places(samples, Path(out), task.ending))
 
 
 def samples_at(artifact: Artifact | str | Path, place: Path) -> list[tuple[str, Any]]:
@@ -65,11 +106,14 @@ def samples_at(artifact: Artifact | str | Path, place: Path) -> list[tuple[str, 
         InputError: If there is none, or one cannot be read.
     """
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
-    if place.is_file() and place.suffix.lower() not in (".csv", ".tsv", ".json", ".jsonl"):
+    spec, steps = _spec(artifact)
+    if place.is_file() and len(spec.inputs) > 1 and place.suffix.lower() in SUFFIXES and holds_samples(place):
+        each = json_samples(place, spec)
+        return [(f"{place} [{n}]" if len(each) > 1 else str(place), sample) for n, sample in enumerate(each)]
+    if place.is_file() and place.suffix.lower() not in (".csv", ".tsv", *SUFFIXES):
         files = [(str(place), place)]
     else:
         files = [(str(item.value), item.value) for item in find(place).items]
-    spec, steps = _spec(artifact)
     found: list[tuple[str, Any]] = []
     for name, file in files:
         if _task_reads(file, artifact):
@@ -95,6 +139,22 @@ def cosines(answers: Sequence[Any]) -> list[dict[str, Any]]:
         for a in range(len(each))
         for b in range(a + 1, len(each))
     ]
+
+
+def _from_json(sample: Any, artifact: Artifact) -> Any:
+    """Returns the one sample of a .json file or an object of a dialogue, and anything else as it is."""
+    spec, _ = _spec(artifact)
+    if len(spec.inputs) > 1 and is_dialogue(sample):
+        return sample_of(sample, spec, "the dialogue", Path())
+    path = Path(sample) if isinstance(sample, str | Path) else Path()
+    if len(spec.inputs) < 2 or path.suffix.lower() not in SUFFIXES or not path.is_file():
+        return sample
+    found = json_samples(path, spec)
+    if len(found) > 1:
+        raise InputError(
+            f"{path} holds {len(found)} samples", expected="one a file", fix="neurokit run DIR FILE takes it"
+        )
+    return found[0]
 
 
 def _search(artifact: Artifact) -> Mapping[str, Any]:
@@ -182,6 +242,8 @@ def _drawn(port: TensorInfo, artifact: Artifact, stream: np.random.Generator) ->
 
 def _read(sample: Any, artifact: Artifact) -> Any:
     """Returns the arrays of a file of arrays, events, sound or a volume; an image, which the task reads, as it is."""
+    if isinstance(sample, JsonSample):
+        return sample.inputs
     path = Path(sample) if isinstance(sample, str | Path) else None
     declared = artifact.manifest.preprocess and (hasattr(sample, "convert") or (path is not None and is_readable(path)))
     if path is not None and not path.is_file():  # a pipe would be waited for
@@ -217,7 +279,21 @@ def _placed(sample: Any, info: TensorInfo, artifact: Artifact, task: Task, setti
         one = sample.astype(port.dtype)
     else:
         one = np.asarray(task.preprocess(sample, port, settings))
+    _check_range(one, port)
     return np.ascontiguousarray(one[None] if steps is None else np.repeat(one[None, None], steps, axis=0))
+
+
+def _check_range(array: np.ndarray, port: TensorSpec) -> None:
+    """Refuses whole numbers outside of what an input declares: the class, target or speaker of an index.
+
+    Raises:
+        InputError: Names the first of them.
+    """
+    if port.dtype not in ("int32", "int64") or port.high <= 1:  # 0 to 1 is what stands where nothing was declared
+        return
+    wrong = array[(array < port.low) | (array > port.high)]
+    if wrong.size:
+        raise InputError(f"{port.name} holds {int(wrong.flat[0])}", expected=f"{int(port.low)} to {int(port.high)}")
 
 
 def _fits(array: np.ndarray, port: TensorSpec) -> bool:
@@ -238,4 +314,6 @@ def _steps(artifact: Artifact) -> int | None:
 
 
 def _said(sample: Any) -> str:
+    if isinstance(sample, JsonSample):
+        return sample.name
     return str(sample) if isinstance(sample, str | Path) else f"a sample of type {type(sample).__name__}"

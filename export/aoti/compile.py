@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from neurokit.errors import UnsupportedError
+from neurokit.export.aoti.place import need_shared_runtime
 from neurokit.program.nodes import hint
 
 # A wrapper only hands tensors on; and an unoptimised twin shows the same numbers.
@@ -69,6 +70,7 @@ def compiled(program: ExportedProgram, said: Mapping[str, str], settings: Mappin
 
     Raises:
         UnsupportedError: If the compiler refuses it.
+        MissingRuntimeError: If the C++ compiler links a runtime of its own into it.
     """
     from torch._inductor import aot_compile
 
@@ -81,6 +83,9 @@ def compiled(program: ExportedProgram, said: Mapping[str, str], settings: Mappin
     except Exception as error:  # whatever a compiler's passes, or the C++ compiler, raise
         first = next((line for line in str(error).strip().splitlines() if line.strip()), type(error).__name__)
         raise UnsupportedError(f"AOTInductor does not compile the program: {first[:300]}", []) from error
+    for file in files:
+        if str(file).endswith(".so"):
+            need_shared_runtime(Path(str(file)))
     return files
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from neurokit.errors import ArtifactError
 from neurokit.export.aoti.place import refuse_elsewhere
+from neurokit.export.aoti.replay import Replayed
 from neurokit.export.ort import OnnxRunner, one_line
 
 if TYPE_CHECKING:
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
     from neurokit.feeds import Feeds, Outputs
 
 
-def load(path: Path, model: str) -> Callable[..., Any]:
-    """Loads one compiled model of a package."""
+def load(path: Path, model: str, device: str) -> Callable[..., Any]:
+    """Loads one compiled model of a package; on a GPU it is replayed from CUDA graphs."""
     from torch._inductor.package import load_package
 
-    return load_package(str(path), model)
+    if device == "cpu":
+        return load_package(str(path), model)
+    # Locks of the loader ask for events, which cannot be recorded.
+    return Replayed(load_package(str(path), model, run_single_threaded=True))
 
 
 class PackageSession:
@@ -43,7 +47,7 @@ class PackageSession:
     def __init__(self, path: Path, model: str, inputs: Sequence[str], outputs: Sequence[str], device: str) -> None:
         self.inputs, self.outputs, self._device = tuple(inputs), tuple(outputs), device
         try:
-            self._model = load(path, model)
+            self._model = load(path, model, device)
         except Exception as error:  # torch's loader raises what C++ threw
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ArtifactError(f"{path}: PyTorch does not open the package: {first[:200]}") from error

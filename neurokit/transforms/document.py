@@ -46,8 +46,8 @@ gain when they alone are calibrated, by labels or by the entropy of the next tok
 
 Speed: `benchmarks/attention_calibration.py` times prompt and step on a CPU against the artifact without a transform,
 `benchmarks/attention_calibration_gpu.py` a fused kernel's output with few keys rescaled in its place
-(`neurokit.attention.rescale.calibrated_attention`) against SDPA by its fastest backend, a hook on eager attention and
-FlexAttention with the same bias. On an H200, bf16, 32 heads of 128
+(`neurokit.kernels.attention_path.calibrated_attention`) against SDPA by its fastest backend, a hook on eager
+attention and FlexAttention with the same bias. On an H200, bf16, 32 heads of 128
 ([record](../benchmarks/results/attention-calibration-h200.json); largest difference from float32 0.3 % of the largest
 output):
 

@@ -1,5 +1,8 @@
 """Digits as people have them: pictures in class folders, a trained CNN and a trained SNN beside them."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +24,7 @@ def net():
     return ModelSpec("cnn", build, (TensorSpec("digit", (1, 8, 8)),), classes=tuple("0123456789"))
 """
 SAMPLES = 60
+PHONE, WIDE = (390, 844, True), (1280, 844, False)
 
 
 def train(images, labels):
@@ -53,3 +57,52 @@ def digits(tmp_path_factory):
     with torch.no_grad():
         right = (module(pictures.float() / 255).argmax(1) == data.test_labels[:SAMPLES]).float().mean()
     return folder, float(right)
+
+
+@pytest.fixture(scope="session")
+def browser(chromium, tmp_path_factory):
+    place = Path(__file__).parents[1] / "page" / "browser.py"
+    spec = importlib.util.spec_from_file_location("browser", place)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with module.Browser(chromium, tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def trained(digits):
+    """The folder of `digits`, with a spiking network's weights beside the CNN's."""
+    import torch
+
+    from neurokit.models.spiking_cnn.train import train_digits
+
+    folder, _ = digits
+    module, right = train_digits(seconds=20)
+    torch.save(module.state_dict(), folder / "snn.pt")
+    (folder / "prep.toml").write_text('[[step]]\nname = "Grayscale"\n[[step]]\nname = "ToDtype"\nscale = true\n')
+    assert right > 0.9
+    return folder
+
+
+@pytest.fixture
+def read(browser):
+    """Reads the first screen of a page in a browser and holds it to the answer that the command gave."""
+    return lambda page, answer: read_page(browser, page, answer)
+
+
+def read_page(browser, page, answer):
+    """Reads the first screen at both widths, dark and on paper."""
+    background = "getComputedStyle(document.body).backgroundColor"
+    for width, height, phone in (WIDE, PHONE):
+        browser.resize(width, height, phone)
+        browser.open(Path(page).resolve().as_uri())
+        lines = browser.evaluate("[...document.querySelectorAll('#answer p')].map(line => line.textContent)")
+        assert lines[: len(answer)] == answer
+        assert browser.evaluate("document.getElementById('answer').getBoundingClientRect().bottom") < height
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        light = browser.evaluate(background)
+        browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+        assert browser.evaluate(background) != light
+        browser.call("Emulation.setEmulatedMedia", features=[])
+    assert browser.pdf().count(b"/Type /Page\n") <= 4
+    assert browser.errors == []

@@ -3,7 +3,10 @@
 import pytest
 import torch
 
-from neurokit.attention.rescale import calibrated_attention, fused_attention
+from neurokit.attention.rescale import Ratio, fused_attention
+from neurokit.errors import InputError
+from neurokit.kernels import rescale_keys
+from neurokit.kernels.attention_path import calibrated_attention
 
 
 def by_definition(q, k, v, keys, factor):
@@ -19,7 +22,19 @@ def act(mass):
     return 0.4 * (1 - mass) / (1 - 0.4 * mass).clamp_min(1e-6)
 
 
-@pytest.mark.parametrize(("keys", "factor"), [((0,), 4.0), ((0,), 1.0), ((3, 17, 40, 41), act)], ids=["4", "1", "act"])
+ACT = Ratio(0.4, -0.4, 1.0, -0.4)
+
+
+def test_acts_ratio_is_its_factor():
+    mass = torch.linspace(0, 1, 101, dtype=torch.float64)
+    assert torch.allclose(ACT(mass), act(mass), atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("keys", "factor"),
+    [((0,), 4.0), ((0,), 1.0), ((3, 17, 40, 41), act), ((3, 17, 40, 41), ACT)],
+    ids=["4", "1", "act", "ratio"],
+)
 def test_the_corrected_output_is_that_of_the_changed_weights(keys, factor):
     q, k, v = torch.randn(3, 2, 3, 50, 16, generator=torch.Generator().manual_seed(0)).unbind()
     wanted = by_definition(q, k, v, list(keys), factor)
@@ -37,3 +52,20 @@ def test_the_log_sum_exps_are_natural():
     assert torch.allclose(
         fused_attention(q, k, v, 0.5)[1].double(), scores.masked_fill(hidden, -torch.inf).logsumexp(-1)
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"keys": torch.zeros(2)}, "keys are torch.float32"),
+        ({"keys": torch.arange(65)}, r"\[65\]"),
+        ({"lse": torch.zeros(1, 2, 8)}, "do not fit"),
+        ({"k": torch.zeros(1, 2, 9, 16, dtype=torch.float16)}, "do not fit"),
+        ({"k": torch.zeros(1, 3, 9, 16), "v": torch.zeros(1, 3, 9, 16)}, "do not fit"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change, said):
+    x = torch.zeros(1, 2, 9, 16)
+    given = {"out": x, "lse": torch.zeros(1, 2, 9), "q": x, "k": x, "v": x, "keys": torch.tensor([0]), **change}
+    with pytest.raises(InputError, match=said):
+        rescale_keys(**given, ratio=ACT)
