@@ -26,7 +26,7 @@ def plain_contexts() -> Iterator[None]:
     recorded = list(preserved)
     enter, leave = autocast.__enter__, autocast.__exit__
     preserved[:] = [function for function in recorded if function is not torch._C._set_grad_enabled]
-    autocast.__enter__, autocast.__exit__ = _entered, _left  # type: ignore[method-assign, assignment]
+    autocast.__enter__, autocast.__exit__ = _entered, _left  # type: ignore[method-assign]
     try:
         yield
     finally:
@@ -63,7 +63,7 @@ def _named_in(code: CodeType) -> bool:
 def without_autocast() -> Iterator[None]:
     """Runs what is inside in the types that it names itself."""
     enter, leave = autocast.__enter__, autocast.__exit__
-    autocast.__enter__, autocast.__exit__ = (lambda self: self), _left  # type: ignore[method-assign, assignment]
+    autocast.__enter__, autocast.__exit__ = (lambda self: self), _left  # type: ignore[method-assign]
     try:
         yield
     finally:
