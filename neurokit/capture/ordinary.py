@@ -41,7 +41,8 @@ def ordinary(module: nn.Module) -> nn.Module:
     known = set()
     for part in list(module.modules()):
         known.add(id(part))
-        part._compiled_call_impl = None
+        if vars(part).get("_compiled_call_impl") is not None:  # nn.Module.compile
+            part._compiled_call_impl = None
         for name, child in list(part.named_children()):
             if (inner := uncompiled(child)) is not child:
                 setattr(part, name, inner)

@@ -93,9 +93,11 @@ def test_the_users_list_stays_a_list():
     assert not [name for name, _ in net.named_modules() if name.startswith(("neurons", "more"))]
 
 
-def test_a_compiled_module_is_captured_as_what_was_compiled():
-    net = torch.compile(Base().eval())  # it is compiled at its first call, which never comes
-    captured = nk.capture(spec_of_module(net, "net", (WIDTH,), T))
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_compiled_module_is_captured_as_what_was_compiled(in_place):
+    net = Base().eval()
+    compiled = net.compile() or net if in_place else torch.compile(net)  # compiled at its first call, which never comes
+    captured = nk.capture(spec_of_module(compiled, "net", (WIDTH,), T))
     assert [layer.path for layer in captured.neurons] == ["lif"]
     x = torch.rand(T, B, WIDTH, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
