@@ -1,11 +1,28 @@
 """Networks of the kinds that were reported to fail, which no other file of the set has: docs/cases.md lists them."""
 
+from functools import wraps
+
 import torch
 import torch.nn.functional as F
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
-from tests.neurokit.capture.networks.registry import boosted, network
+from tests.neurokit.capture.networks import registry
+from tests.neurokit.capture.networks.registry import boosted
+
+
+def network(shape, time_steps):
+    """Registers a factory, whose weights are the same whenever it builds."""
+
+    def register(build):
+        @wraps(build)
+        def again():
+            registry.seeded()
+            return build()
+
+        return registry.network(shape, time_steps)(again)
+
+    return register
 
 
 def in_time(*parts):
@@ -100,9 +117,9 @@ def shared_weights():
     extra = {
         "conv": layer.Conv2d(2, 6, 3, padding=1, step_mode="m"),
         "again": layer.Conv2d(6, 6, 3, padding=1, step_mode="m"),
-        "more": nn.ModuleList(neuron.LIFNode(step_mode="m") for _ in range(2)),
+        "more": nn.ModuleList(neuron.LIFNode(step_mode="m", v_threshold=0.2) for _ in range(2)),
     }
-    return with_forward(forward, extra=extra)
+    return with_forward(forward, 8.0, extra)
 
 
 @network((10,), 4)
