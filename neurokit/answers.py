@@ -14,14 +14,17 @@ from neurokit.artifact import Artifact
 from neurokit.data.dialogues import is_dialogue
 from neurokit.data.files import read_arrays
 from neurokit.data.found import find
-from neurokit.data.json_samples import SUFFIXES, JsonSample, holds_samples, json_samples, sample_of
+from neurokit.data.json_samples import SUFFIXES, JsonSample, holds_inputs, json_samples, sample_of
 from neurokit.data.kinds import IMAGES, is_readable, kind_of
 from neurokit.data.of_artifact import port_spec, spec_of
+from neurokit.data.readable import without_damaged
 from neurokit.errors import InputError
 from neurokit.feeds import draw, given_ports, lead_axes, ports_of
 from neurokit.manifest import TensorInfo
 from neurokit.over_time import batch_axes
+from neurokit.plain import is_file
 from neurokit.spec import ModelSpec, TensorSpec
+from neurokit.tasks import block_diffusion
 from neurokit.tasks.masks import mask_places
 from neurokit.tasks.object_search import searched
 from neurokit.tasks.scoring import every_graph, task_named
@@ -62,13 +65,13 @@ def answer(
     named = artifact.manifest.task
     task, settings = task_named(named.name if named else None, named.settings if named else {})
     stream = np.random.default_rng(seed)
-    places = _places(task, artifact, samples, out)
     given = [_from_json(sample, artifact) for sample in samples]
+    places = _places(task, artifact, given, out)
     feeds = [_feeds(sample, artifact, task, settings, stream) for sample in given]  # all, before anything is run
     said = []
     with pipeline.open(artifact, **options) as runner:
         for sample, each, place in zip(given, feeds, places, strict=True):
-            prediction = task.predict(_outputs(runner, artifact, each), settings)[0]
+            prediction = task.predict(_outputs(runner, artifact, each, stream), settings)[0]
             more = {"note": sample.note} if isinstance(sample, JsonSample) and sample.note else {}
             if place is not None and isinstance(task, SavesPredictions):
                 task.save(prediction, None if artifact.manifest.preprocess else sample, place, settings)
@@ -90,9 +93,10 @@ def _places(task: Task, artifact: Artifact, samples: Sequence[Any], out: str | P
     if not isinstance(task, SavesPredictions):
         raise InputError(
             f"{artifact.manifest.model.name} writes no files: its task is {task.info.name}",
-            expected="no --out, or a model of segmentation",
+            expected="no --out, or a model of masks or images",
         )
-    return list(mask_places(samples, Path(out), task.ending))
+    sources = [sample.file if isinstance(sample, JsonSample) else sample for sample in samples]
+    return list(mask_places(sources, Path(out), task.ending))
 
 
 def samples_at(artifact: Artifact | str | Path, place: Path) -> list[tuple[str, Any]]:
@@ -107,13 +111,13 @@ def samples_at(artifact: Artifact | str | Path, place: Path) -> list[tuple[str, 
     """
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
     spec, steps = _spec(artifact)
-    if place.is_file() and len(spec.inputs) > 1 and place.suffix.lower() in SUFFIXES and holds_samples(place):
+    if place.is_file() and holds_inputs(place, spec):
         each = json_samples(place, spec)
         return [(f"{place} [{n}]" if len(each) > 1 else str(place), sample) for n, sample in enumerate(each)]
     if place.is_file() and place.suffix.lower() not in (".csv", ".tsv", *SUFFIXES):
         files = [(str(place), place)]
     else:
-        files = [(str(item.value), item.value) for item in find(place).items]
+        files = [(str(item.value), item.value) for item in without_damaged(find(place), str(place)).items]
     found: list[tuple[str, Any]] = []
     for name, file in files:
         if _task_reads(file, artifact):
@@ -147,7 +151,7 @@ def _from_json(sample: Any, artifact: Artifact) -> Any:
     if len(spec.inputs) > 1 and is_dialogue(sample):
         return sample_of(sample, spec, "the dialogue", Path())
     path = Path(sample) if isinstance(sample, str | Path) else Path()
-    if len(spec.inputs) < 2 or path.suffix.lower() not in SUFFIXES or not path.is_file():
+    if not path.is_file() or not holds_inputs(path, spec):
         return sample
     found = json_samples(path, spec)
     if len(found) > 1:
@@ -163,10 +167,18 @@ def _search(artifact: Artifact) -> Mapping[str, Any]:
     return task.settings.get("search", {}) if task is not None and task.name == "scanpaths" else {}
 
 
+def _draws(artifact: Artifact) -> bool:
+    """Whether the host draws images block by block."""
+    task = artifact.manifest.task
+    return task is not None and task.name == block_diffusion.NAME
+
+
 def _ports(artifact: Artifact) -> list[TensorInfo]:
-    """Returns the inputs that a sample gives: all but the fixations that the host's search chooses."""
-    chosen = _search(artifact).get("token")
-    return [port for port in ports_of(artifact.manifest) if port.name != chosen]
+    """Returns the inputs that a sample gives: all but those that the host's loop chooses."""
+    chosen, ports = _search(artifact).get("token"), ports_of(artifact.manifest)
+    if _draws(artifact):
+        return [port for port in ports if port.name == block_diffusion.LABEL]
+    return [port for port in ports if port.name != chosen]
 
 
 def _spec(artifact: Artifact) -> tuple[ModelSpec, int | None]:
@@ -183,8 +195,19 @@ def _task_reads(file: Path, artifact: Artifact) -> bool:
     return kind_of(file) in IMAGES or voice or not is_readable(file)
 
 
-def _outputs(runner: Any, artifact: Artifact, feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+def _outputs(
+    runner: Any, artifact: Artifact, feeds: Mapping[str, np.ndarray], stream: np.random.Generator
+) -> Mapping[str, np.ndarray]:
     manifest = artifact.manifest
+    if _draws(artifact) and manifest.task is not None:
+        if not runner.streaming:
+            raise InputError(
+                f"{artifact.path} keeps no cache",
+                expected="the step form",
+                fix=f"neurokit export {manifest.model.name} --target onnx-step",
+            )
+        label = int(feeds[block_diffusion.LABEL].item())
+        return {"latents": block_diffusion.drawn(runner, manifest.task.settings, label, stream)}
     if _search(artifact):
         return {"scores": searched(runner, _search(artifact), feeds)}
     if len(manifest.graphs) > 1:
@@ -214,7 +237,7 @@ def _feeds(
                 expected="every input by its name, in an .npz file or a mapping",
             )
         given = {wanted[0]: given}
-    wrong = sorted(set(given) - set(ports)) or sorted(set(wanted) - set(given))
+    wrong = sorted(set(given) - set(ports), key=str) or sorted(set(wanted) - set(given))
     if wrong:
         raise InputError(
             f"{_said(sample)} {'lacks' if wrong[0] in ports else 'has the unknown input'} {wrong[0]!r}",
@@ -246,7 +269,7 @@ def _read(sample: Any, artifact: Artifact) -> Any:
         return sample.inputs
     path = Path(sample) if isinstance(sample, str | Path) else None
     declared = artifact.manifest.preprocess and (hasattr(sample, "convert") or (path is not None and is_readable(path)))
-    if path is not None and not path.is_file():  # a pipe would be waited for
+    if path is not None and not is_file(path):  # a pipe would be waited for
         raise InputError(f"there is no file {path}", expected="an image, a .npy or .npz file")
     if not declared and (path is None or _task_reads(path, artifact)):
         return sample
@@ -267,6 +290,8 @@ def _placed(sample: Any, info: TensorInfo, artifact: Artifact, task: Task, setti
     steps = _steps(artifact)
     if isinstance(sample, np.generic):  # a number, as of a target
         sample = np.asarray(sample)
+    if isinstance(sample, np.ndarray) and sample.dtype.kind == "f" and not np.isfinite(sample).all():
+        raise InputError(f"{info.name} holds NaN or infinity", expected="finite numbers")
     if (
         isinstance(sample, np.ndarray)
         and steps is not None

@@ -17,7 +17,8 @@ from neurokit.kernels.dispatch import use_triton
 from neurokit.kernels.search_blocks import reference
 
 NAME = "search_blocks"
-DEFAULT = {"tile": 128, "num_warps": 4, "num_stages": 2}
+# Tiles of 128 keys were 7 % slower on an H200 at 65,536 keys.
+DEFAULT = {"tile": 64, "num_warps": 4, "num_stages": 2}
 MOST = 128  # chunks: what is kept in registers
 WIDEST = 256
 

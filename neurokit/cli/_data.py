@@ -10,6 +10,7 @@ import typer
 
 from neurokit.errors import UNREADABLE, InputError
 from neurokit.feeds import given_ports
+from neurokit.plain import check_regular
 
 if TYPE_CHECKING:
     from neurokit.data.labelled import Labelled
@@ -110,7 +111,7 @@ def read_arrays_of(path: Path, option: str) -> Any:
     import numpy as np
 
     try:
-        with path.open("rb") as file:
+        with check_regular(path).open("rb") as file:
             data = np.load(file, allow_pickle=False)
             return data if isinstance(data, np.ndarray) else {name: data[name] for name in data.files}
     except UNREADABLE as error:

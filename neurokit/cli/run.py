@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from neurokit.cli._common import Debug, Json, print_json, print_next, progress, stdout_is_for_json
-from neurokit.errors import InputError
+from neurokit.errors import UNREADABLE, InputError
+from neurokit.plain import check_regular
 
 
 def run(
@@ -102,9 +103,10 @@ def _arrays(given: list[str]) -> dict[str, Any]:
         if not equals or not name or name in found:
             raise InputError(f"--input is {entry!r}", expected="NAME=FILE.npy, each name once")
         try:
-            found[name] = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}", expected="a .npy file") from error
+            found[name] = np.load(check_regular(path), allow_pickle=False)
+        except UNREADABLE as error:
+            said = next(iter(str(error).splitlines()), type(error).__name__)
+            raise InputError(f"{path} cannot be read: {said}", expected="a .npy file") from error
     return found
 
 

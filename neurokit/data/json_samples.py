@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.data.dialogues import dialogue_of, is_dialogue
+from neurokit.data.found import PATHS
 from neurokit.data.images import image_sample
 from neurokit.data.kinds import IMAGES, kind_of
 from neurokit.data.labelled import Labelled
@@ -40,6 +41,12 @@ class JsonSample:
     labels: np.ndarray | None = None
     note: str = ""
 
+    @property
+    def file(self) -> str:
+        """What a file that is written of it is called by: that of the sample, with its place in it."""
+        file, _, entry = self.name.partition(": entry ")
+        return f"{Path(file).stem}-{entry}.json" if entry else Path(file).name
+
 
 def holds_samples(path: Path) -> bool:
     """Returns whether a JSON file holds samples themselves, and no list of paths and labels."""
@@ -47,6 +54,18 @@ def holds_samples(path: Path) -> bool:
         return False
     entries = _entries(path)
     return any(isinstance(value, list | dict) for entry in entries for value in _values(entry))
+
+
+def holds_inputs(path: Path, spec: ModelSpec) -> bool:
+    """Returns whether a JSON file holds samples of a model: of several inputs, or of one by its name."""
+    if path.suffix.lower() not in SUFFIXES:
+        return False
+    names = {port.name for port in given_ports(spec.inputs)}
+    entries = _entries(path)
+    by_name = bool(entries) and all(isinstance(entry, Mapping) and set(entry) == names for entry in entries)
+    if len(names) > 1:
+        return by_name or holds_samples(path)
+    return by_name and not names & set(PATHS)  # there it is a list of files
 
 
 def json_samples(path: Path, spec: ModelSpec) -> list[JsonSample]:
@@ -77,7 +96,7 @@ def json_samples(path: Path, spec: ModelSpec) -> list[JsonSample]:
 def stacked_json(path: Path, spec: ModelSpec) -> dict[str, np.ndarray] | None:
     """Returns the inputs of all samples of a JSON file, `[N, *shape]` by name, or None where it is no such file."""
     samples = _of_file_of_samples(path, spec)
-    return samples and _stacked(samples)
+    return None if samples is None else _stacked(samples)
 
 
 def labelled_json(path: Path, spec: ModelSpec) -> Labelled | None:
@@ -97,8 +116,7 @@ def labelled_json(path: Path, spec: ModelSpec) -> Labelled | None:
 
 
 def _of_file_of_samples(path: Path, spec: ModelSpec) -> list[JsonSample] | None:
-    several = len(spec.inputs) > 1 and path.suffix.lower() in SUFFIXES and path.is_file()
-    return json_samples(path, spec) if several and holds_samples(path) else None
+    return json_samples(path, spec) if path.is_file() and holds_inputs(path, spec) else None
 
 
 def _stacked(samples: Sequence[JsonSample]) -> dict[str, np.ndarray]:

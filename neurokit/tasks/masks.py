@@ -1,4 +1,4 @@
-"""Masks as files: where they go, and pictures whose values are the numbers of classes."""
+"""What tasks write of samples: where it goes, arrays, and masks as pictures of the numbers of classes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import colorsys
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def mask_places(sources: Sequence[Any], out: Path, ending: str) -> list[Path]:
         InputError: If two samples would have one name.
     """
     if out.exists() and not out.is_dir():
-        raise OutputError(f"{out} is no folder", expected="a folder for the masks", fix="give another --out")
+        raise OutputError(f"{out} is no folder", expected="a folder to write to", fix="give another --out")
     names = [_stem(source, at) + ending for at, source in enumerate(sources)]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
@@ -79,12 +79,21 @@ def write_mask(mask: np.ndarray, size: tuple[int, int] | None, path: Path) -> Pa
         picture = picture.resize((size[1], size[0]), Image.Resampling.NEAREST)
     if not wide:
         picture.putpalette(palette(256))
+    _written(picture.save, path)
+    return path
+
+
+def write_array(array: np.ndarray, path: Path) -> None:
+    """Writes an array as a .npy file, whole or not at all."""
+    _written(lambda part: np.save(part, array), path)
+
+
+def _written(save: Callable[[Path], None], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         part = Path(folder) / path.name
-        picture.save(part)
+        save(part)
         os.replace(part, path)
-    return path
 
 
 def palette(classes: int) -> list[int]:

@@ -226,3 +226,33 @@ def test_a_dialogue_becomes_emotions_by_the_exact_decoding(tmp_path: Path) -> No
     assert answer(artifact, [tmp_path / "dialogue.json"])[0]["labels"] == said
     assert answer(artifact, [{"utterances": utterances}])[0]["labels"] == said
     assert set(said) <= set(spec.task.settings["classes"])
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_a_class_becomes_latents_by_the_cached_loop(tmp_path: Path) -> None:
+    spec = MODELS.get("acdit_b_blocks")().in_small()
+    artifact = nk.lower(nk.capture(spec), "onnx-step", tmp_path / "a", verified=False)
+    (tmp_path / "wanted.json").write_text(json.dumps({"label": 3}))
+    said = answer(artifact, [tmp_path / "wanted.json"], seed=7, out=tmp_path / "images")[0]
+    assert said["saved"].endswith("wanted_latents.npy")
+    latents = np.load(said["saved"])
+    module, drawn, label = spec.build().double(), np.random.default_rng(7), torch.tensor([3])
+    variances = 1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+    kept, times = variances.cumprod(0), np.linspace(0, 999, 25).round().astype(int)[::-1].tolist()
+    cache, blocks = [], []
+    for index in range(4):  # with torch's own cache, a list
+        x = torch.from_numpy(drawn.standard_normal((1, 4, 4)))
+        for t, after in zip(times, [*(kept[t] for t in times[1:]), torch.tensor(1.0)], strict=True):
+            noise = module.predict(x, index, torch.tensor([float(t)]).double(), label, cache)
+            clean = (x - (1 - kept[t]).sqrt() * noise) / kept[t].sqrt()
+            x = after.sqrt() * clean + (1 - after).sqrt() * noise
+        cache = module.remember(x, index, cache)
+        blocks.append(x[0].view(2, 2, 4))
+    rows = [torch.cat(blocks[:2], 1), torch.cat(blocks[2:], 1)]
+    expected = torch.cat(rows, 0).permute(2, 0, 1)
+    assert latents.shape == (4, 4, 4)
+    np.testing.assert_allclose(latents, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+    (tmp_path / "wanted.json").write_text(json.dumps({"label": 9}))
+    with pytest.raises(InputError, match="label holds 9"):
+        answer(artifact, [tmp_path / "wanted.json"])

@@ -1,5 +1,7 @@
 """tiny_vlm: LLaVA's tokens and features under public names, in torch and in ONNX Runtime, calibrated and plain."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -168,15 +170,26 @@ def test_a_padded_batch_is_its_texts_by_the_definition(key):
     assert worst(plain[real], wanted[real]) > 1e-3  # it does something
 
 
+@pytest.fixture(scope="module")
+def calibrated():
+    """The captured model of a list of transforms, and the logits of the batch's texts by the definition."""
+
+    @functools.cache
+    def make(key):
+        spec = transform(nk.load("tiny_vlm"), METHODS[key])
+        with torch.no_grad():
+            return nk.capture(spec), texts_alone(by_definition(spec), *batch())
+
+    return make
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["decomposed", "standard", "ort"])
 @pytest.mark.parametrize("key", METHODS)
-def test_a_padded_batch_is_its_texts_in_every_form(key, form, tmp_path):
-    (ids, pictures), spec = batch(), transform(nk.load("tiny_vlm"), METHODS[key])
-    artifact, real = nk.lower(nk.capture(spec), "onnx-step", tmp_path / "vlm", attention=form), ids >= 0
+def test_a_padded_batch_is_its_texts_in_every_form(calibrated, key, form, tmp_path):
+    (ids, pictures), (captured, wanted) = batch(), calibrated(key)
+    artifact, real = nk.lower(captured, "onnx-step", tmp_path / "vlm", attention=form), ids >= 0
     assert artifact.manifest.parity["verdict"] == "within tolerance"
-    with torch.no_grad():
-        wanted = texts_alone(by_definition(spec), ids, pictures)
     with nk.open(artifact) as runner:
         for cuts in CUTS.values():
             found = run_artifact(runner, ids, cuts, vision={"pixel_values": pictures})
