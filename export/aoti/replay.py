@@ -27,10 +27,14 @@ class Replayed:
 
     Args:
         model: Takes tensors, returns a sequence of tensors, and launches on the current stream.
+
+    Attributes:
+        model: The same.
+        refusal: Why nothing is recorded, "" while it may be.
     """
 
     def __init__(self, model: Callable[..., Sequence[torch.Tensor]]) -> None:
-        self._model = model
+        self.model = model
         self._recorded: dict[Any, _Recorded | None] = {}
         self.refusal = ""
 
@@ -46,10 +50,10 @@ class Replayed:
             self._recorded.setdefault(key, None)
             while len(self._recorded) > _KEPT:
                 self._recorded.pop(next(iter(self._recorded)))
-            return self._model(*given)
+            return self.model(*given)
         recorded = self._recorded[key] or self._record(key, given)
         if recorded is None:
-            return self._model(*given)
+            return self.model(*given)
         for kept, x in zip(recorded.inputs, given, strict=True):
             kept.copy_(x)
         recorded.graph.replay()
@@ -63,7 +67,7 @@ class Replayed:
         try:
             torch.cuda.synchronize()
             with torch.cuda.graph(graph):
-                outputs = tuple(self._model(*inputs))
+                outputs = tuple(self.model(*inputs))
         except RuntimeError as error:  # an operator that waits for the host, or a library that cannot be recorded
             self.refusal = str(error).strip().splitlines()[0]
             return None

@@ -22,12 +22,18 @@ if TYPE_CHECKING:
 
 def load(path: Path, model: str, device: str) -> Callable[..., Any]:
     """Loads one compiled model of a package; on a GPU it is replayed from CUDA graphs."""
-    from torch._inductor.package import load_package
+    return Replayed(called(path, model, device)) if device != "cpu" else called(path, model, device)
 
-    if device == "cpu":
-        return load_package(str(path), model)
-    # Locks of the loader ask for events, which cannot be recorded.
-    return Replayed(load_package(str(path), model, run_single_threaded=True))
+
+def called(path: Path, model: str, device: str) -> Callable[..., Any]:
+    """Loads one compiled model of a package, which every call runs anew."""
+    # torch._inductor.package.load_package opens every model of a package, and first compiles small C++ programs to
+    # find what this CPU can do, a minute on a fresh machine; `place` knows.
+    import torch
+
+    alone = device != "cpu"  # the loader's locks would ask for events, which a CUDA graph cannot record
+    loader = torch._C._aoti.AOTIModelPackageLoader(str(path), model, alone, 1, -1)  # type: ignore[attr-defined]
+    return lambda *given: loader.boxed_run(list(given))
 
 
 class PackageSession:

@@ -12,6 +12,16 @@ from torch import Tensor
 from neurokit.attention.rescale import Factor, Ratio, fused_attention
 from neurokit.kernels.rescale_keys.op import MOST, rescale_keys
 
+#: From so many queries on several keys take the compiled pass. Over SDPA on an H200, kernel and compiled: four keys
+#: 1.01 and 1.44 at 2,048 tokens, 1.03 and 0.98 at 8,192, 1.49 and 1.03 at 32,768; one key 1.00 and 1.26, 0.99 and 0.98,
+#: 1.02 and 1.02 (benchmarks/results/attention-calibration-h200.json, both records).
+COMPILED_FROM = 8192
+
+
+def by_kernel(keys: int, queries: int) -> bool:
+    """Returns whether the kernel makes the pass for so many keys and queries, by what was measured."""
+    return keys <= MOST and (keys == 1 or queries < COMPILED_FROM)
+
 
 def calibrated_attention(
     q: Tensor,
@@ -25,8 +35,8 @@ def calibrated_attention(
     """Returns causal attention in which the weights of a few keys are multiplied and every row divided by its sum.
 
     A fused kernel attends to all keys; one pass more reads the queries once and corrects the output in its place, so
-    that nothing of the size of a matrix of weights, and no second output, exists. On a GPU the pass is the kernel
-    `rescale_keys` for a number or a `Ratio`, and compiled by torch for another function.
+    that nothing of the size of a matrix of weights, and no second output, exists. For a number or a `Ratio` the pass is
+    the kernel `rescale_keys` where it was measured faster, else it is compiled by torch on a GPU.
 
     Args:
         q: Queries `[B, H, S, D]`.
@@ -39,7 +49,7 @@ def calibrated_attention(
     """
     out, lse = fused_attention(q, k, v, scale, kernel)
     ratio = Ratio(factor) if isinstance(factor, int | float) else factor
-    if isinstance(ratio, Ratio) and keys.numel() <= MOST:
+    if isinstance(ratio, Ratio) and by_kernel(keys.numel(), q.shape[2]):
         return rescale_keys(out, lse, q, k, v, keys, ratio, scale=scale, in_place=True)
     correct = _compiled(factor) if q.is_cuda else functools.partial(_correct, factor)
     return correct(out, lse, q, k, v, keys, q.shape[-1] ** -0.5 if scale is None else scale)
@@ -60,7 +70,7 @@ def _correct(
         weights.append(torch.where(at <= rows, (score - lse[..., None]).exp(), 0.0))
         values.append(v.index_select(2, at).to(kind))
     mass = functools.reduce(torch.add, weights)
-    more = (factor - 1.0) if isinstance(factor, float) else factor(mass) - 1.0
+    more = factor - 1.0 if isinstance(factor, int | float) else factor(mass) - 1.0
     part = functools.reduce(torch.add, [w * x for w, x in zip(weights, values, strict=True)])
     return out.copy_((out.to(kind) + more * part) / (1 + more * mass))
 

@@ -6,7 +6,7 @@ import torch
 from neurokit.attention.rescale import Ratio, fused_attention
 from neurokit.errors import InputError
 from neurokit.kernels import rescale_keys
-from neurokit.kernels.attention_path import calibrated_attention
+from neurokit.kernels.attention_path import calibrated, calibrated_attention
 
 
 def by_definition(q, k, v, keys, factor):
@@ -52,6 +52,19 @@ def test_the_log_sum_exps_are_natural():
     assert torch.allclose(
         fused_attention(q, k, v, 0.5)[1].double(), scores.masked_fill(hidden, -torch.inf).logsumexp(-1)
     )
+
+
+def test_long_texts_with_several_keys_take_the_compiled_pass(monkeypatch):
+    """On a CPU that pass is plain torch: it gives what the kernel's definition gives."""
+    monkeypatch.setattr(calibrated, "COMPILED_FROM", 50)
+    assert [calibrated.by_kernel(*case) for case in ((1, 99), (4, 49), (4, 50), (65, 1))] == [True, True, False, False]
+    q, k, v = torch.randn(3, 1, 2, 50, 16, generator=torch.Generator().manual_seed(2)).unbind()
+    keys = torch.tensor([3, 17, 40, 41])
+    wanted = by_definition(q, k, v, keys.tolist(), act)
+    assert torch.allclose(calibrated_attention(q, k, v, keys, ACT).double(), wanted, atol=2e-6)
+    traced = torch.compile(lambda *given: calibrated._correct(ACT, *given), backend="eager", fullgraph=True)
+    out, lse = fused_attention(q, k, v)
+    assert torch.allclose(traced(out, lse, q, k, v, keys, 0.25).double(), wanted, atol=2e-6)
 
 
 @pytest.mark.parametrize(
