@@ -225,6 +225,7 @@ def calibration_of(captured: Captured, given: Any) -> tuple[dict[str, np.ndarray
     Raises:
         InputError: If there are none, or they do not fit.
     """
+    from neurokit.capture.drawing import drawn_beside
     from neurokit.capture.reference import example_inputs
 
     ports = captured.spec.inputs
@@ -240,7 +241,7 @@ def calibration_of(captured: Captured, given: Any) -> tuple[dict[str, np.ndarray
             )
         made = example_inputs(captured.spec, None, _EXAMPLES, 1)
         return {name: value.numpy() for name, value in made.items()}, "the model's own example"
-    data = named_inputs(given, [port.name for port in ports])
+    data = named_inputs(drawn_beside(captured, given), [port.name for port in ports])
     feeds = {port.name: _fitted(data[port.name], port) for port in ports}
     if len({len(x) for x in feeds.values()}) > 1:
         counts = ", ".join(f"{name} {len(x)}" for name, x in feeds.items())
