@@ -165,10 +165,16 @@ def _wide(module: GraphModule) -> list[str]:
     found = []
     for node, layer in fused_nodes(module):
         for at in layer.int8_places:
-            value = node.args[at].meta.get("val") if at < len(node.args) else None  # type: ignore[union-attr]
-            if value is not None and value.dtype != torch.int8 and most_of(node.args[at]) is not None:
+            given: Any = node.args[at] if at < len(node.args) else None
+            value = None if given is None else given.meta.get("val")
+            if value is not None and value.dtype != torch.int8 and (most_of(given) is not None or _widened(given)):
                 found.append(f"{node.name} is given spikes as {value.dtype}")
     return found
+
+
+def _widened(node: Node) -> bool:
+    """Returns whether a node is a cast of int8."""
+    return is_kind(node, Kind.CAST) and node.args[0].meta["val"].dtype == torch.int8  # type: ignore[union-attr]
 
 
 CARRY = Pass("carry spikes as int8 between kernels", _carry, after=_wide)
