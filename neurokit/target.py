@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from neurokit.artifact import Artifact
     from neurokit.capture import Captured
+    from neurokit.data.labelled import Labelled
     from neurokit.parity.vectors import Vectors
     from neurokit.spec import ModelSpec
 
@@ -128,6 +129,7 @@ class LowerOptions:
         extra: Options of one target only, by name.
         calibration: Inputs that ranges are chosen on, for targets that are calibrated.
         dry_run: Whether nothing is lowered, so that no device and no compiler is needed.
+        tuned: What a target's own fine-tuning decided (`FineTunes`).
     """
 
     numerics: str = "float"
@@ -136,6 +138,7 @@ class LowerOptions:
     extra: Mapping[str, Any] = field(default_factory=dict)
     calibration: Any = None
     dry_run: bool = False
+    tuned: Any = None
 
     def over(self, defaults: Mapping[str, Any], target: str) -> dict[str, Any]:
         """Returns a target's own options: its defaults, and what was given instead.
@@ -305,6 +308,20 @@ class ChecksOptions(Protocol):
 
         Raises:
             InputError: If so.
+        """
+        ...
+
+
+@runtime_checkable
+class FineTunes(Protocol):
+    """A target in float numerics that trains a model with its own roundings before it is lowered."""
+
+    def fine_tune(self, captured: Captured, options: LowerOptions, data: Labelled) -> tuple[Captured, LowerOptions]:
+        """Returns the fine-tuned model, and the options that it is to be lowered with.
+
+        Raises:
+            InputError: If the data do not fit.
+            UnsupportedError: If the model cannot be fine-tuned.
         """
         ...
 
