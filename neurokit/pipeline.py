@@ -212,6 +212,8 @@ def lower(
     with stage("numerics"):
         captured, proof = _numerics(source, numerics, None if ranges is not None else calibration, bits, training)
     numerics = "float" if proof is None else "exact"
+    if chosen.info.fixed_batch and (batch or captured.batch) == "dynamic":
+        batch = 1
     if batch is not None and batch != captured.batch:
         captured = captured.retrace(batch=batch)
     _refuse_batch(captured)

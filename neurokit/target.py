@@ -88,6 +88,7 @@ class TargetInfo:
         runtime: "onnxruntime" where ONNX Runtime alone runs its artifacts, as on a device; else "".
         numerics: Which numerics it takes; the first is what it is lowered in where nothing is asked for.
         programs: Programs of which running needs one, such as C compilers.
+        fixed_batch: Whether its files have a fixed batch size alone: 1, where none is asked for.
         threaded: Whether opening takes `threads`; where ONNX Runtime alone runs it, it does anyhow.
     """
 
@@ -106,6 +107,7 @@ class TargetInfo:
     numerics: tuple[str, ...] = ("float", "exact")
     programs: tuple[str, ...] = ()
     threaded: bool = False
+    fixed_batch: bool = False
 
     def missing(self, lowering: bool = True, running: bool = True) -> list[str]:
         """Returns the libraries and programs that are not here, for lowering to the target or running its artifacts."""
@@ -323,6 +325,15 @@ class FineTunes(Protocol):
             InputError: If the data do not fit.
             UnsupportedError: If the model cannot be fine-tuned.
         """
+        ...
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A target whose first lowering installs something: it is not begun unless the target was asked for by name."""
+
+    def unprepared(self) -> str:
+        """Returns what is not there yet and how to make it, or ""."""
         ...
 
 
