@@ -24,7 +24,9 @@ from kernel_parts.record import event_time
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from neurokit.attention.rescale import calibrated_attention
+from neurokit.attention.rescale import Ratio, fused_attention
+from neurokit.kernels import config, rescale_keys
+from neurokit.kernels.attention_path import calibrated_attention
 
 HEADS, WIDTH, GAMMA, BETA = 32, 128, 4.0, 0.4
 SIZES = (2048, 8192, 32768)
@@ -34,12 +36,12 @@ KERNELS = {"cudnn": SDPBackend.CUDNN_ATTENTION, "flash": SDPBackend.FLASH_ATTENT
 FARTHEST = 0.02  # of the largest output: bf16 has 8 bits, in the products and in the output
 
 
-def act_factor(mass: Tensor) -> Tensor:
-    """Returns ACT's factor of the sinks."""
-    return BETA * (1 - mass) / (1 - BETA * mass).clamp_min(1e-6)
-
-
-METHODS: dict[str, tuple[tuple[int, ...], Any]] = {"zerotuning": ((0,), GAMMA), "act": (SINKS, act_factor)}
+METHODS: dict[str, tuple[tuple[int, ...], Any]] = {
+    "zerotuning": ((0,), GAMMA),
+    "act": (SINKS, Ratio(BETA, -BETA, 1.0, -BETA)),
+}
+#: Launch parameters of the pass behind the fused kernel that are tried; the fastest is the row's.
+LAUNCHES = tuple({"rows": rows, "num_warps": warps} for rows, warps in ((64, 4), (32, 2), (32, 4), (128, 8), (128, 4)))
 
 
 def calibrated(keys: tuple[int, ...], factor: Any, kernel: str) -> Callable[..., Tensor]:
@@ -128,9 +130,37 @@ def tried(work: Callable[[], Any]) -> dict[str, Any]:
     return {"ms": seconds * 1e3, "peak_mib": peak / 2**20}
 
 
+def passes(q: Tensor, k: Tensor, v: Tensor) -> dict[str, Callable[..., Tensor]]:
+    """Returns the pass behind the fused kernel alone, on one output again and again."""
+    out, lse = fused_attention(q, k, v)
+
+    def run(keys: Tensor, ratio: Ratio, *_: Tensor) -> Tensor:
+        return rescale_keys(out, lse, q, k, v, keys, ratio, in_place=True)
+
+    return {
+        f"{name}_pass": functools.partial(
+            run, torch.tensor(keys, device="cuda"), factor if isinstance(factor, Ratio) else Ratio(factor)
+        )
+        for name, (keys, factor) in METHODS.items()
+    }
+
+
+def launched(work: Callable[[], Any]) -> dict[str, Any]:
+    """Returns the fastest of a way with each of the launch parameters, and the times of all."""
+    found = []
+    for launch in LAUNCHES:
+        with config.override("rescale_keys", launch):
+            found.append(tried(work))
+    times = {"rows {rows} warps {num_warps}".format(**x): y.get("ms") for x, y in zip(LAUNCHES, found, strict=True)}
+    return min(found, key=lambda x: x.get("ms", math.inf)) | {"by_launch_ms": times}
+
+
 def best(row: dict[str, Any], name: str) -> dict[str, Any]:
     """Returns the faster of a method's two kernels."""
-    return min((row[f"{name}_{kernel}"] for kernel in KERNELS), key=lambda x: x.get("ms", math.inf))
+    return min(
+        (row[f"{name}_{kernel}"] for kernel in KERNELS if f"{name}_{kernel}" in row),
+        key=lambda x: x.get("ms", math.inf),
+    )
 
 
 def judged(row: dict[str, Any]) -> dict[str, float]:
@@ -150,23 +180,31 @@ def main() -> None:
     """Measures, prints, and writes the record after every size."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path)
-    place = parser.parse_args().out
+    parser.add_argument("--sizes", type=int, nargs="*", default=list(SIZES), help="tokens")
+    parser.add_argument("--alone", action="store_true", help="time SDPA, ours and the pass behind it alone")
+    given = parser.parse_args()
+    place = given.out
     torch.manual_seed(0)
     torch._dynamo.config.recompile_limit = 64
     record: dict[str, Any] = {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "parity": parity()}
     print("largest difference from float32:", record["parity"], flush=True)
     record["parity_within"], record["rows"] = all(x < FARTHEST for x in record["parity"].values()), []
-    for size in SIZES:
+    for size in given.sizes:
         q, k, v = (torch.randn(1, HEADS, size, WIDTH, device="cuda", dtype=torch.bfloat16) for _ in range(3))
         ways: dict[str, Callable[..., Tensor]] = {f"sdpa_{name}": plain(backend) for name, backend in KERNELS.items()}
         for name, (keys, factor) in METHODS.items():
             ways |= {f"{name}_{kernel}": calibrated(keys, factor, kernel) for kernel in KERNELS}
-        ways["flex"] = flexible(size)
-        if size <= LONGEST_HOOK:
+        if given.alone:
+            ways = {name: way for name, way in ways.items() if "flash" not in name} | passes(q, k, v)
+        else:
+            ways["flex"] = flexible(size)
+        if size <= LONGEST_HOOK and not given.alone:
             ways["hook"] = hooked((0,), GAMMA)
         row: dict[str, Any] = {"tokens": size}
         for name, way in ways.items():
-            row[name] = tried(functools.partial(way, q, k, v))
+            work = functools.partial(way, q, k, v)
+            ours = name.split("_")[0] in METHODS
+            row[name] = launched(work) if ours and (given.alone or size == min(SIZES)) else tried(work)
             print(size, name, row[name], flush=True)
             torch.cuda.empty_cache()
         row["ratios"] = judged(row)

@@ -23,7 +23,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from attention import GROUPS, HEADS, WIDTH, Log, blocks_of, bounded, index_of, tensors
+from attention import GROUPS, HEADS, WIDTH, Log, blocks_of, index_of, tensors
+from kernel_parts.hip import hip
 from kernel_parts.timed import compared, dense, eager_time, reason, timed
 
 from neurokit.attention import BlockIndex, Call, attend, pattern
@@ -220,17 +221,6 @@ def _nsa_selecting(q: torch.Tensor, k: torch.Tensor) -> dict[str, Any]:
         return {"parallel_nsa_selecting_ms": timed(run)}
     except Exception as error:
         return {"parallel_nsa_selecting_ms": reason(error)}
-
-
-def hip(log: Log) -> None:
-    """HiP's search by the registered pattern, one run, and attention to what it finds."""
-    length, chosen = 65536, pattern("hip", count=1024, block_q=64, block_k=32, window=64)
-    q, k, v = tensors(length)
-    with bounded(60):
-        index = chosen.select(Call(q, k, v))
-        taken = eager_time(lambda: chosen.select(Call(q, k, v)), 1)
-    row = {"part": "hip", "length": length, "keys": 1024, **dense(q, k, v), "ours_selecting_ms": taken}
-    log.add(**row, ours_ms=timed(partial(block_sparse_attention, q, k, v, index)))
 
 
 def steps(log: Log) -> None:

@@ -31,10 +31,10 @@ def rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str, s
         ours = row.get("ours_ms", row.get("ours_with_selecting_ms"))
         if not isinstance(ours, float):
             continue
-        what = f"{row['part']}, {row['length']:,}" + (", selecting included" if "ours_with_selecting_ms" in row else "")
-        selecting = row.get("ours_selecting_ms")
-        if isinstance(selecting, float) and isinstance(row.get("sdpa_ms"), float):  # two medians of one run, added
-            whole = ours + selecting
+        both, selecting = row.get("ours_with_selecting_ms"), row.get("ours_selecting_ms")
+        what = f"{row['part']}, {row['length']:,}" + ("" if "ours_ms" in row else ", selecting included")
+        if isinstance(selecting, float) and isinstance(row.get("sdpa_ms"), float):
+            whole = both if isinstance(both, float) else ours + selecting  # two medians of one run, added
             said = f"{row['sdpa_ms']:.3g}", f"{row['sdpa_ms'] / whole:.2f}"
             yield f"{what}, selecting included", "", f"{whole:.3g}", NAMES["sdpa"], *said
         density = f"{100 * row['density']:.0f} %" if "density" in row else ""

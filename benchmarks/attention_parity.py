@@ -14,7 +14,7 @@ import torch
 from neurokit.kernels import checks
 from neurokit.kernels.contract import KERNELS, tensors
 
-NAMES = ("block_sparse_attention", "sparse_decode", "estimate_blocks")
+NAMES = ("block_sparse_attention", "sparse_decode", "estimate_blocks", "search_blocks", "rescale_keys")
 HALF_GRADIENTS = ((64, 64, False), (128, 128, False), (128, 128, True), (1, 16, False), (128, 16, True))
 
 

@@ -4,13 +4,16 @@
     python benchmarks/export_stages.py ../before [--models NAME[:SIZE] ...] [--repeats 3] [--write]
 
 Every run is a process of its own; the two checkouts take turns. `capture`, `lower` (to `onnx`) and `vectors` do what
-they did; holding the capture against the module (`fidelity`) is new. With --write the medians go to
-benchmarks/results/export_stages.json and the table of docs/export-speed.md.
+they did; holding the capture against the module (`fidelity`) is new. `eeg` is the small network of energy_sets.py,
+`recording` one of 22 electrodes x 1000 samples that come and go with their axes swapped: of both `nir` (lowering and
+verifying) and `loihi` (tracing, mapping on loihi1 and pricing one sample) are timed as well. With --write the medians
+go to benchmarks/results/export_stages.json and the table of docs/export-speed.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -23,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-MODELS = ("spiking_cnn", "mobilenet_v2:64", "sew_resnet18:64", "metaspikeformer_15m:64")
-STAGES = ("capture", "lower", "vectors")
+MODELS = ("spiking_cnn", "mobilenet_v2:64", "sew_resnet18:64", "metaspikeformer_15m:64", "eeg", "recording")
+STAGES = ("capture", "lower", "vectors", "nir", "loihi")
 PAGE = ROOT / "docs" / "export-speed.md"
 RECORD = ROOT / "benchmarks" / "results" / "export_stages.json"
 _START, _END = "<!-- table: benchmarks/export_stages.py -->", "<!-- end -->"
@@ -38,15 +41,22 @@ def work(name: str, size: int) -> dict[str, tuple[float, float]]:
     import onnx  # noqa: F401 - imports are no part of a stage
     import onnxscript  # noqa: F401
 
+    import neurokit
     from neurokit.capture import capture
     from neurokit.loading import load
     from neurokit.target import TARGETS, LowerOptions
 
-    try:
+    # Asked of the checkout itself: an editable installation finds what it lacks in another one.
+    if (Path(neurokit.__file__).parent / "parity" / "record_vectors.py").is_file():
         from neurokit.parity.record_vectors import make_vectors
-    except ImportError:
+    else:
         from neurokit.vectors import make_vectors  # type: ignore[import-not-found, no-redef]
-    spec = load(name)
+    if name in ("eeg", "recording"):
+        from energy_sets import eeg
+
+        spec: Any = eeg() if name == "eeg" else _recording()
+    else:
+        spec = load(name)
     if size:
         port = spec.inputs[0]
         key = "sizes" if hasattr(port, "sizes") and "sizes" in port.__dataclass_fields__ else "shape"
@@ -65,7 +75,47 @@ def work(name: str, size: int) -> dict[str, tuple[float, float]]:
     with tempfile.TemporaryDirectory() as folder:
         stage("lower", lambda: TARGETS.get("onnx").lower(captured, Path(folder), LowerOptions()))
     stage("vectors", lambda: make_vectors(captured))
+    if name in ("eeg", "recording"):
+        _to_chips(captured, spec, stage)
     return rows
+
+
+def _recording() -> Any:
+    """Returns a network of a recording `[samples, electrodes]`, whose axes it swaps before either convolution."""
+    from spikingjelly.activation_based import functional, layer, neuron
+    from torch import Tensor, nn
+
+    import neurokit as nk
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.time = layer.Conv2d(1, 8, (1, 64), padding=(0, 32), bias=False)
+            self.space = layer.Conv2d(8, 16, (1, 22), groups=8, bias=False)
+            self.first, self.second = neuron.LIFNode(v_threshold=0.2), neuron.LIFNode(v_threshold=0.2)
+
+        def forward(self, x: Tensor) -> Tensor:  # [T, B, samples, electrodes]
+            h = self.first(self.time(x.transpose(-1, -2).unsqueeze(2)))
+            return self.second(self.space(h.transpose(-1, -2))).mean(-1).mean(-1)
+
+    def build() -> nn.Module:
+        net = Net()
+        functional.set_step_mode(net, "m")
+        return net.eval()
+
+    return nk.ModelSpec("recording", build, (nk.TensorSpec("x", (1000, 22)),), time_steps=4)
+
+
+def _to_chips(captured: Any, spec: Any, stage: Any) -> None:
+    """Lowers to NIR, and prices one sample on Loihi."""
+    import torch
+
+    import neurokit as nk
+
+    x = torch.rand((spec.time_steps, 1, *spec.inputs[0].shape), generator=torch.Generator().manual_seed(0))
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(nk.errors.UnsupportedError):
+        stage("nir", lambda: nk.lower(captured, "nir", Path(folder) / "nir"))
+    stage("loihi", lambda: nk.simulate(captured, [x], ["loihi1"]))
 
 
 def once(tree: Path, name: str, size: int) -> dict[str, list[float]]:
@@ -92,6 +142,7 @@ def measure(before: Path, models: list[str], repeats: int) -> dict[str, Any]:
                 for label, each in runs.items()
             }
             for stage in STAGES
+            if all(stage in run for run in (*runs["before"], *runs["now"]))
         }
         print(model, json.dumps(found[model]), flush=True)
     return found

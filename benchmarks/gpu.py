@@ -122,13 +122,14 @@ def build(out: Path, name: str, variant: str) -> None:
 def measure(out: Path, name: str, variant: str) -> dict[str, Any]:
     """Compares a package with its program, then times it."""
     import torch
-    from torch._inductor.package import load_package
+
+    from neurokit.export.aoti.run import called as opened
 
     folder = folder_of(out, name, variant)
     row: dict[str, Any] = json.loads((folder / "built.json").read_text())
     kept = torch.load(folder / "vectors.pt")
     given = [x.cuda() for x in kept["given"]]
-    run = load_package(str(folder / "model.pt2"), "model", run_single_threaded=True)
+    run = opened(folder / "model.pt2", "model", "cuda")
     with torch.no_grad():
         found = [y.cpu() for y in run(*given)]
     row["differing"] = sum(int((a != b).sum()) for a, b in zip(found, kept["wanted"], strict=True))

@@ -27,7 +27,8 @@ def initial_states(
     for state in states:
         shape = [evaluate(size, sizes) for size in state.shape]
         value = state.init if folder is None or not isinstance(state.init, str) else np.load(folder / state.init)
-        feeds[state.input] = np.full(shape, value, dtype=state.dtype)
+        zero = isinstance(value, int | float) and value == 0
+        feeds[state.input] = np.zeros(shape, state.dtype) if zero else np.full(shape, value, dtype=state.dtype)
     return feeds
 
 

@@ -180,7 +180,10 @@ class Kept:
         self.path, self._key = path, json.dumps(key, sort_keys=True)
         self.rows: list[Row] = []
         self.fired: dict[str, int] = {}
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        except ValueError:  # no text: it is not a file of this run
+            lines = []
         if not lines or lines[0] != self._key:
             path.write_text(self._key + "\n", encoding="utf-8")
             return
@@ -188,10 +191,11 @@ class Kept:
         for line in lines[1:]:
             try:
                 entry = json.loads(line)
-            except ValueError:
-                break  # the line that was being written
-            self.rows += entry["rows"]
-            self.fired = entry["fired"]
+                rows, fired = list(entry["rows"]), dict(entry["fired"])
+            except (ValueError, LookupError, TypeError, RecursionError):
+                break  # the line that was being written, or a damaged one: from there on samples are run again
+            self.rows += rows
+            self.fired = fired
             whole.append(line)
         path.write_text("\n".join(whole) + "\n", encoding="utf-8")
 

@@ -6,7 +6,9 @@ from neurokit.kernels.estimate_blocks.op import estimate_blocks
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.pack.op import pack, unpack
 from neurokit.kernels.patch import patch, unpatch
+from neurokit.kernels.rescale_keys.op import rescale_keys
 from neurokit.kernels.sdsa_lif.op import sdsa_lif
+from neurokit.kernels.search_blocks.op import search_blocks
 from neurokit.kernels.select_blocks.op import select_blocks
 from neurokit.kernels.sparse_decode.op import sparse_decode
 from neurokit.kernels.spike_conv_lif.op import spike_conv_lif
@@ -21,7 +23,9 @@ __all__ = [
     "lif",
     "pack",
     "patch",
+    "rescale_keys",
     "sdsa_lif",
+    "search_blocks",
     "select_blocks",
     "sparse_decode",
     "spike_conv_lif",

@@ -14,7 +14,9 @@ NAMESPACE = "neurokit_kernels"
 INTERPRET = os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def register_op(name: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
+def register_op(
+    name: str, fake: Callable[..., Any], mutates: tuple[str, ...] = ()
+) -> Callable[[Callable[..., Any]], Any]:
     """Registers a function as the operator `neurokit_kernels::<name>`.
 
     On a GPU the operator is a `triton_op`: torch.compile and AOTInductor see the kernel inside it. The
@@ -24,13 +26,14 @@ def register_op(name: str, fake: Callable[..., Any]) -> Callable[[Callable[..., 
     Args:
         name: Name of the operator, without the namespace.
         fake: Allocates the outputs; takes the operator's arguments.
+        mutates: Names of the arguments that it writes to.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
         qualified = f"{NAMESPACE}::{name}"
         if not INTERPRET:
-            return torch.library.triton_op(qualified, function, mutates_args=())
-        op = torch.library.custom_op(qualified, function, mutates_args=())
+            return torch.library.triton_op(qualified, function, mutates_args=mutates)
+        op = torch.library.custom_op(qualified, function, mutates_args=mutates)
         op.register_fake(fake)
         return op
 

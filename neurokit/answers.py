@@ -11,34 +11,50 @@ import numpy as np
 
 from neurokit import pipeline
 from neurokit.artifact import Artifact
+from neurokit.data.dialogues import is_dialogue
 from neurokit.data.files import read_arrays
 from neurokit.data.found import find
+from neurokit.data.json_samples import SUFFIXES, JsonSample, holds_inputs, json_samples, sample_of
 from neurokit.data.kinds import IMAGES, is_readable, kind_of
 from neurokit.data.of_artifact import port_spec, spec_of
+from neurokit.data.readable import without_damaged
 from neurokit.errors import InputError
 from neurokit.feeds import draw, given_ports, lead_axes, ports_of
 from neurokit.manifest import TensorInfo
 from neurokit.over_time import batch_axes
+from neurokit.plain import is_file
 from neurokit.spec import ModelSpec, TensorSpec
+from neurokit.tasks import block_diffusion
+from neurokit.tasks.masks import mask_places
 from neurokit.tasks.object_search import searched
 from neurokit.tasks.scoring import every_graph, task_named
-from neurokit.tasks.task import Task
+from neurokit.tasks.task import SavesPredictions, Task
 
 
-def answer(artifact: Artifact | str | Path, samples: Sequence[Any], *, seed: int = 0, **options: Any) -> list[Any]:
+def answer(
+    artifact: Artifact | str | Path,
+    samples: Sequence[Any],
+    *,
+    seed: int = 0,
+    out: str | Path | None = None,
+    **options: Any,
+) -> list[Any]:
     """Runs samples one by one and returns what the model's task makes of each.
 
     Args:
         artifact: The artifact, or its folder.
         samples: Of a model with one input: what its task takes (path or array of an image), or an array of the input's
             own shape, over time with T in front; a .npy file holds such an array. Of a model with several inputs:
-            mappings of names to arrays, or .npz files that hold them. Random inputs may be left away.
+            mappings of names to arrays, .npz files that hold them, or .json files (see `neurokit.data.json_samples`),
+            also of dialogues. Random inputs may be left away.
         seed: Of the stream that random inputs are drawn from, sample after sample.
+        out: Folder for what the task writes of each sample, such as `NAME_mask.png` of a picture; None writes none.
         options: Options of the target (for ONNX: level, threads, providers, spinning, seed).
 
     Returns:
         One JSON value a sample, in the words of the task (`neurokit list tasks`); a model that names no task is taken
-        for a classifier.
+        for a classifier. Where a file was written, its path stands there as "saved"; what a reader should know of a
+        sample, as "note".
 
     Raises:
         InputError: If a sample is none of these.
@@ -49,9 +65,38 @@ def answer(artifact: Artifact | str | Path, samples: Sequence[Any], *, seed: int
     named = artifact.manifest.task
     task, settings = task_named(named.name if named else None, named.settings if named else {})
     stream = np.random.default_rng(seed)
-    feeds = [_feeds(sample, artifact, task, settings, stream) for sample in samples]  # all, before anything is run
+    given = [_from_json(sample, artifact) for sample in samples]
+    places = _places(task, artifact, given, out)
+    feeds = [_feeds(sample, artifact, task, settings, stream) for sample in given]  # all, before anything is run
+    said = []
     with pipeline.open(artifact, **options) as runner:
-        return [task.answer(task.predict(_outputs(runner, artifact, each), settings)[0], settings) for each in feeds]
+        for sample, each, place in zip(given, feeds, places, strict=True):
+            prediction = task.predict(_outputs(runner, artifact, each, stream), settings)[0]
+            more = {"note": sample.note} if isinstance(sample, JsonSample) and sample.note else {}
+            if place is not None and isinstance(task, SavesPredictions):
+                task.save(prediction, None if artifact.manifest.preprocess else sample, place, settings)
+                more["saved"] = str(place)
+            found = task.answer(prediction, settings)
+            said.append({**found, **more} if more else found)
+    return said
+
+
+def _places(task: Task, artifact: Artifact, samples: Sequence[Any], out: str | Path | None) -> list[Path | None]:
+    """Returns a file for what is written of each sample, or None where nothing is.
+
+    Raises:
+        InputError: If the task writes nothing, or two samples would write one file.
+        OutputError: If the folder is none.
+    """
+    if out is None:
+        return [None] * len(samples)
+    if not isinstance(task, SavesPredictions):
+        raise InputError(
+            f"{artifact.manifest.model.name} writes no files: its task is {task.info.name}",
+            expected="no --out, or a model of masks or images",
+        )
+    sources = [sample.file if isinstance(sample, JsonSample) else sample for sample in samples]
+    return list(mask_places(sources, Path(out), task.ending))
 
 
 def samples_at(artifact: Artifact | str | Path, place: Path) -> list[tuple[str, Any]]:
@@ -65,11 +110,14 @@ def samples_at(artifact: Artifact | str | Path, place: Path) -> list[tuple[str, 
         InputError: If there is none, or one cannot be read.
     """
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
-    if place.is_file() and place.suffix.lower() not in (".csv", ".tsv", ".json", ".jsonl"):
+    spec, steps = _spec(artifact)
+    if place.is_file() and holds_inputs(place, spec):
+        each = json_samples(place, spec)
+        return [(f"{place} [{n}]" if len(each) > 1 else str(place), sample) for n, sample in enumerate(each)]
+    if place.is_file() and place.suffix.lower() not in (".csv", ".tsv", *SUFFIXES):
         files = [(str(place), place)]
     else:
-        files = [(str(item.value), item.value) for item in find(place).items]
-    spec, steps = _spec(artifact)
+        files = [(str(item.value), item.value) for item in without_damaged(find(place), str(place)).items]
     found: list[tuple[str, Any]] = []
     for name, file in files:
         if _task_reads(file, artifact):
@@ -97,16 +145,40 @@ def cosines(answers: Sequence[Any]) -> list[dict[str, Any]]:
     ]
 
 
+def _from_json(sample: Any, artifact: Artifact) -> Any:
+    """Returns the one sample of a .json file or an object of a dialogue, and anything else as it is."""
+    spec, _ = _spec(artifact)
+    if len(spec.inputs) > 1 and is_dialogue(sample):
+        return sample_of(sample, spec, "the dialogue", Path())
+    path = Path(sample) if isinstance(sample, str | Path) else Path()
+    if not path.is_file() or not holds_inputs(path, spec):
+        return sample
+    found = json_samples(path, spec)
+    if len(found) > 1:
+        raise InputError(
+            f"{path} holds {len(found)} samples", expected="one a file", fix="neurokit run DIR FILE takes it"
+        )
+    return found[0]
+
+
 def _search(artifact: Artifact) -> Mapping[str, Any]:
     """Returns the settings of the host's search of a scanpath, or none."""
     task = artifact.manifest.task
     return task.settings.get("search", {}) if task is not None and task.name == "scanpaths" else {}
 
 
+def _draws(artifact: Artifact) -> bool:
+    """Whether the host draws images block by block."""
+    task = artifact.manifest.task
+    return task is not None and task.name == block_diffusion.NAME
+
+
 def _ports(artifact: Artifact) -> list[TensorInfo]:
-    """Returns the inputs that a sample gives: all but the fixations that the host's search chooses."""
-    chosen = _search(artifact).get("token")
-    return [port for port in ports_of(artifact.manifest) if port.name != chosen]
+    """Returns the inputs that a sample gives: all but those that the host's loop chooses."""
+    chosen, ports = _search(artifact).get("token"), ports_of(artifact.manifest)
+    if _draws(artifact):
+        return [port for port in ports if port.name == block_diffusion.LABEL]
+    return [port for port in ports if port.name != chosen]
 
 
 def _spec(artifact: Artifact) -> tuple[ModelSpec, int | None]:
@@ -123,8 +195,19 @@ def _task_reads(file: Path, artifact: Artifact) -> bool:
     return kind_of(file) in IMAGES or voice or not is_readable(file)
 
 
-def _outputs(runner: Any, artifact: Artifact, feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+def _outputs(
+    runner: Any, artifact: Artifact, feeds: Mapping[str, np.ndarray], stream: np.random.Generator
+) -> Mapping[str, np.ndarray]:
     manifest = artifact.manifest
+    if _draws(artifact) and manifest.task is not None:
+        if not runner.streaming:
+            raise InputError(
+                f"{artifact.path} keeps no cache",
+                expected="the step form",
+                fix=f"neurokit export {manifest.model.name} --target onnx-step",
+            )
+        label = int(feeds[block_diffusion.LABEL].item())
+        return {"latents": block_diffusion.drawn(runner, manifest.task.settings, label, stream)}
     if _search(artifact):
         return {"scores": searched(runner, _search(artifact), feeds)}
     if len(manifest.graphs) > 1:
@@ -154,7 +237,7 @@ def _feeds(
                 expected="every input by its name, in an .npz file or a mapping",
             )
         given = {wanted[0]: given}
-    wrong = sorted(set(given) - set(ports)) or sorted(set(wanted) - set(given))
+    wrong = sorted(set(given) - set(ports), key=str) or sorted(set(wanted) - set(given))
     if wrong:
         raise InputError(
             f"{_said(sample)} {'lacks' if wrong[0] in ports else 'has the unknown input'} {wrong[0]!r}",
@@ -182,9 +265,11 @@ def _drawn(port: TensorInfo, artifact: Artifact, stream: np.random.Generator) ->
 
 def _read(sample: Any, artifact: Artifact) -> Any:
     """Returns the arrays of a file of arrays, events, sound or a volume; an image, which the task reads, as it is."""
+    if isinstance(sample, JsonSample):
+        return sample.inputs
     path = Path(sample) if isinstance(sample, str | Path) else None
     declared = artifact.manifest.preprocess and (hasattr(sample, "convert") or (path is not None and is_readable(path)))
-    if path is not None and not path.is_file():  # a pipe would be waited for
+    if path is not None and not is_file(path):  # a pipe would be waited for
         raise InputError(f"there is no file {path}", expected="an image, a .npy or .npz file")
     if not declared and (path is None or _task_reads(path, artifact)):
         return sample
@@ -205,6 +290,8 @@ def _placed(sample: Any, info: TensorInfo, artifact: Artifact, task: Task, setti
     steps = _steps(artifact)
     if isinstance(sample, np.generic):  # a number, as of a target
         sample = np.asarray(sample)
+    if isinstance(sample, np.ndarray) and sample.dtype.kind == "f" and not np.isfinite(sample).all():
+        raise InputError(f"{info.name} holds NaN or infinity", expected="finite numbers")
     if (
         isinstance(sample, np.ndarray)
         and steps is not None
@@ -217,7 +304,21 @@ def _placed(sample: Any, info: TensorInfo, artifact: Artifact, task: Task, setti
         one = sample.astype(port.dtype)
     else:
         one = np.asarray(task.preprocess(sample, port, settings))
+    _check_range(one, port)
     return np.ascontiguousarray(one[None] if steps is None else np.repeat(one[None, None], steps, axis=0))
+
+
+def _check_range(array: np.ndarray, port: TensorSpec) -> None:
+    """Refuses whole numbers outside of what an input declares: the class, target or speaker of an index.
+
+    Raises:
+        InputError: Names the first of them.
+    """
+    if port.dtype not in ("int32", "int64") or port.high <= 1:  # 0 to 1 is what stands where nothing was declared
+        return
+    wrong = array[(array < port.low) | (array > port.high)]
+    if wrong.size:
+        raise InputError(f"{port.name} holds {int(wrong.flat[0])}", expected=f"{int(port.low)} to {int(port.high)}")
 
 
 def _fits(array: np.ndarray, port: TensorSpec) -> bool:
@@ -238,4 +339,6 @@ def _steps(artifact: Artifact) -> int | None:
 
 
 def _said(sample: Any) -> str:
+    if isinstance(sample, JsonSample):
+        return sample.name
     return str(sample) if isinstance(sample, str | Path) else f"a sample of type {type(sample).__name__}"

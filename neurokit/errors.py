@@ -41,6 +41,10 @@ class NeurokitError(Exception):
         return "; ".join(parts)
 
 
+class LeftOutWarning(UserWarning):
+    """Says which files of a folder were left out of a set of samples, and why."""
+
+
 class UnknownNameError(NeurokitError, LookupError):
     """A model, target, chip or kernel name that nobody registered."""
 

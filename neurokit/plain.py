@@ -15,19 +15,51 @@ MOST_BYTES = 2**28  # of a text; manifests and reports have some kilobytes
 _MOST_DEPTH = 100
 
 
-def text_of(path: Path, most: int = MOST_BYTES) -> str:
+def check_regular(path: str | Path, most: int | None = None) -> Path:
+    """Returns the path of a file that can be opened without waiting.
+
+    Args:
+        path: The path.
+        most: Largest number of bytes; None for any.
+
+    Raises:
+        OSError: If there is none, it is no regular file (a pipe would be waited for), or it is too long.
+    """
+    path = Path(path)
+    info = path.stat()
+    if not stat.S_ISREG(info.st_mode):
+        raise OSError(f"it is {'a folder' if stat.S_ISDIR(info.st_mode) else 'no regular file'}")
+    if most is not None and info.st_size > most:
+        raise OSError(f"it has {info.st_size:,} bytes, more than {most:,}")
+    return path
+
+
+def is_file(path: Path) -> bool:
+    """Returns whether there is a regular file, also where the system refuses to say (a name of 300 letters)."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def text_of(path: Path, most: int = MOST_BYTES, encoding: str = "utf-8") -> str:
     """Reads a UTF-8 text.
 
     Raises:
         OSError: If it is no regular file (a pipe would be waited for), is too long, or cannot be read.
         ValueError: If it is no UTF-8.
     """
-    info = path.stat()
-    if not stat.S_ISREG(info.st_mode):
-        raise OSError(f"it is {'a folder' if stat.S_ISDIR(info.st_mode) else 'no regular file'}")
-    if info.st_size > most:
-        raise OSError(f"it has {info.st_size:,} bytes, more than {most:,}")
-    return path.read_text(encoding="utf-8")
+    return check_regular(path, most).read_text(encoding=encoding)
+
+
+def json_of(path: Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        OSError: As `text_of`.
+        ValueError: If it is no UTF-8 or no JSON, or nests too deep.
+    """
+    return parse_json(text_of(path))
 
 
 def toml_of(path: Path) -> dict[str, Any]:

@@ -95,6 +95,7 @@ def threads() -> dict[str, Any]:
     return found
 
 
+@cache  # the code that runs was loaded from it; asking takes as long as verifying a small network
 def git_commit() -> str:
     """Returns the commit of the checkout that neurokit runs from, with "+changes" if it differs, or "" outside one."""
     root = Path(__file__).resolve().parents[1]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Union
 from neurokit.errors import InputError
 from neurokit.feeds import given_ports
 from neurokit.port_traits import refuse_ports
+from neurokit.stages import stage
 
 if TYPE_CHECKING:
     import torch
@@ -109,25 +110,28 @@ def simulate(
         names, profiles = tuple(name for name in names if name.startswith("ann-")) or _DENSE, []
     captured = opened(captured)
     label, x = next(given.read(0, 1))
-    first = trace(captured, x, label)
+    with stage("trace"):
+        first = trace(captured, x, label)
     width = None if weight_bits is None else parse_width(weight_bits)
     first = replace(first, network=with_weight_bits(first.network, width))
     placements: Placements = {}  # the set is priced on the mapping of its first sample
-    report = simulate_workload(
-        first,
-        profiles,
-        mapping,
-        names,
-        step_seconds,
-        pace=pace,
-        devices=others,
-        weight_bits=weight_bits,
-        queueing=queueing,
-        placements=placements,
-    )
+    with stage("price"):  # mapping is a stage of its own within it
+        report = simulate_workload(
+            first,
+            profiles,
+            mapping,
+            names,
+            step_seconds,
+            pace=pace,
+            devices=others,
+            weight_bits=weight_bits,
+            queueing=queueing,
+            placements=placements,
+        )
     if given.count > 1 and captured.spiking:
         pricer = SetPricer(first, profiles, mapping, step_seconds, pace, queueing, placements=placements)
-        over_all = _over_all(captured, given, first, x, pricer, keep, progress)
+        with stage("samples"):
+            over_all = _over_all(captured, given, first, x, pricer, keep, progress)
         note = f"interrupted: {over_all.samples} of {over_all.asked} samples were run"
         note += "; the same command goes on from there" if keep is not None else ""
         report = replace(

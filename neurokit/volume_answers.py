@@ -16,6 +16,7 @@ from neurokit.data.kinds import VOLUMES, kind_of
 from neurokit.data.of_artifact import spec_of
 from neurokit.data.volumes import read_volume
 from neurokit.errors import InputError, NeurokitError
+from neurokit.tasks.masks import mask_places
 from neurokit.tasks.scoring import task_named
 from neurokit.tasks.sliding_window import slide
 
@@ -49,7 +50,7 @@ def segment(
         options: Options of the target.
 
     Returns:
-        For each file the share of voxels of every class (or region), and where the mask is.
+        For each file the share of voxels of every class (or region), and where the mask was saved.
 
     Raises:
         InputError: If a file is no volume of the needed modalities and spacing.
@@ -58,6 +59,7 @@ def segment(
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
     port = spec_of(artifact.manifest)[0].inputs[0]
     task, settings = task_named("segmentation", artifact.manifest.task.settings if artifact.manifest.task else {})
+    places = [None] * len(files) if out is None else mask_places(files, Path(out), "_mask.nii.gz")
     volumes = [_read(Path(file), port.numbers, settings) for file in files]  # all, before anything is run
     found = []
     with pipeline.open(artifact, **options) as runner:
@@ -66,7 +68,7 @@ def segment(
             y = runner(window.astype(port.dtype))
             return np.asarray(next(iter(y.values())) if isinstance(y, Mapping) else y)
 
-        for file, volume in zip(files, volumes, strict=True):
+        for file, volume, place in zip(files, volumes, places, strict=True):
             scores = slide(run, volume, port.numbers[1:], overlap)
             if settings.get("regions"):
                 mask = (scores > 0).astype(np.uint8)
@@ -74,9 +76,7 @@ def segment(
             else:
                 mask = task.predict({"scores": scores[None]}, settings)[0]
                 said = task.answer(mask, settings)["shares"]
-            found.append(
-                {"shares": said, **({} if out is None else {"mask": str(_write(mask, Path(file), Path(out)))})}
-            )
+            found.append({"shares": said, **({} if place is None else {"saved": str(_write(mask, Path(file), place))})})
     return found
 
 
@@ -130,14 +130,13 @@ def _normalised(array: np.ndarray) -> np.ndarray:
     return made
 
 
-def _write(mask: np.ndarray, source: Path, out: Path) -> Path:
+def _write(mask: np.ndarray, source: Path, path: Path) -> Path:
     """Writes a mask `[Z, Y, X]` or `[K, Z, Y, X]` in its source's space, whole or not at all."""
     import nibabel
 
     image: Any = nibabel.load(source)
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / f"{source.name.removesuffix('.gz').removesuffix('.nii')}_mask.nii.gz"
-    with tempfile.TemporaryDirectory(dir=out) as folder:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         part = Path(folder) / "mask.nii.gz"
         nibabel.save(nibabel.Nifti1Image(mask.T, image.affine), part)
         os.replace(part, path)

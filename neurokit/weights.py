@@ -7,7 +7,7 @@ import copy
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -44,6 +44,15 @@ _MOST_NESTED = 8  # state dictionaries within checkpoints
 _SHOWN = 3
 
 
+@runtime_checkable
+class TakesPublicNames(Protocol):
+    """A module that knows how the public checkpoints of its network name what it holds."""
+
+    def of_public(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Returns a state dictionary by the module's own names; one that has them already as it is."""
+        ...
+
+
 def load_weights(module: nn.Module, path: str | Path) -> None:
     """Loads a weights file into `module`; on any error the module stays as it was.
 
@@ -64,6 +73,8 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
     lightning = isinstance(content, Mapping) and _LIGHTNING in content
     state = _without_prefix(_without_counters(_state_dict(content, path), expected), expected)
     state = _of_the_model(state, expected, lightning)
+    if isinstance(module, TakesPublicNames):
+        state = module.of_public(state)
     _check_names(path, expected, state)
     _check_tensors(path, expected, state)
     before = copy.deepcopy(expected)
@@ -109,10 +120,26 @@ def _read(path: Path) -> Any:
         return readers[path.suffix.lower()](path)
     except Exception as error:  # readers raise a dozen types for a damaged file
         raise WeightsError(
-            f"weights file {path} cannot be read: {_one_line(error)}",
+            f"weights file {path} cannot be read: {_no_archive(path) or _one_line(error)}",
             expected="a whole file that holds nothing but tensors",
             fix="save it again with safetensors.torch.save_file(module.state_dict(), path)",
         ) from error
+
+
+def _no_archive(path: Path) -> str:
+    """Says what a file is that no program has written weights to; "" where it may be a damaged one of weights."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError:
+        return ""
+    if not head:
+        return "it is empty"
+    if head.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS, and its file was not fetched (git lfs pull)"
+    if path.suffix.lower() in _PICKLED and not head.startswith((b"PK", b"\x80")) and b"\0" not in head:
+        return f"it is no file of torch.save: it begins with {head[:20].decode('ascii', 'replace')!r}"
+    return ""
 
 
 def _read_safetensors(path: Path) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from neurokit.errors import UnsupportedError
+from neurokit.export.aoti.place import need_shared_runtime
 from neurokit.program.nodes import hint
 
 # A wrapper only hands tensors on; and an unoptimised twin shows the same numbers.
@@ -69,19 +71,48 @@ def compiled(program: ExportedProgram, said: Mapping[str, str], settings: Mappin
 
     Raises:
         UnsupportedError: If the compiler refuses it.
+        MissingRuntimeError: If the C++ compiler links a runtime of its own into it.
     """
     from torch._inductor import aot_compile
 
     args, kwargs = program.example_inputs
     options = {**_CONFIG, **settings, "aot_inductor.metadata": dict(said)}
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings(), _scratch_of_the_grid():
             warnings.simplefilter("ignore")
             files = aot_compile(program.module(check_guards=False), args, kwargs, options=options)
     except Exception as error:  # whatever a compiler's passes, or the C++ compiler, raise
         first = next((line for line in str(error).strip().splitlines() if line.strip()), type(error).__name__)
         raise UnsupportedError(f"AOTInductor does not compile the program: {first[:300]}", []) from error
+    for file in files:
+        if str(file).endswith(".so"):
+            need_shared_runtime(Path(str(file)))
     return files
+
+
+@contextmanager
+def _scratch_of_the_grid() -> Iterator[None]:
+    """Has compiled code lend memory for the tensor descriptors of all programs of a kernel's grid.
+
+    A kernel that makes descriptors states the bytes that one program needs. PyTorch 2.11's wrapper lends those of one
+    program, and the others write behind it: illegal memory accesses (its pull request 182825 mends a later release).
+    """
+    from torch._inductor.codegen.cuda.device_op_overrides import CUDADeviceOpOverrides
+
+    lend = CUDADeviceOpOverrides.cpp_scratch
+
+    def lend_all(self: Any, idx: int, workspace: Any, prefix: str | None = None) -> tuple[list[str], str] | None:
+        made = lend(self, idx, workspace, prefix)
+        if not workspace.size or made is None or any("grid_0" in line for line in made[0]):
+            return made
+        one, every = f"{{{workspace.size}}}", f"{{int64_t{{{workspace.size}}} * grid_0 * grid_1 * grid_2}}"
+        return [line.replace(one, every) for line in made[0]], made[1]
+
+    CUDADeviceOpOverrides.cpp_scratch = lend_all  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        CUDADeviceOpOverrides.cpp_scratch = lend  # type: ignore[method-assign]
 
 
 def package(path: Path, models: Mapping[str, list[Any]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,6 +40,27 @@ def need_compiler() -> None:
         raise MissingRuntimeError(
             "no C++ compiler is installed", expected="g++ or clang++", fix="apt-get install g++, or set CXX"
         )
+
+
+def need_shared_runtime(library: Path) -> None:
+    """Refuses a compiled library that brings a C++ runtime of its own.
+
+    PyTorch's process has one already, and tables of locales of two runtimes do not know each other: the package ends
+    in `std::bad_cast`, or takes the process with it, where its code reads the name of its device.
+
+    Args:
+        library: The shared library that was linked.
+
+    Raises:
+        MissingRuntimeError: If it needs neither libstdc++ nor libc++ of the system.
+    """
+    if platform.system() != "Linux" or re.search(rb"lib(std)?c\+\+\.so", library.read_bytes()):
+        return
+    raise MissingRuntimeError(
+        f"the C++ compiler {compiler()} links its own C++ runtime into the package, which PyTorch then cannot open",
+        expected="a compiler that links the shared libstdc++",
+        fix="set CXX to another one, as in CXX=/usr/bin/g++",
+    )
 
 
 def here(device: str) -> dict[str, Any]:

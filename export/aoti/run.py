@@ -10,6 +10,7 @@ import numpy as np
 
 from neurokit.errors import ArtifactError
 from neurokit.export.aoti.place import refuse_elsewhere
+from neurokit.export.aoti.replay import Replayed
 from neurokit.export.ort import OnnxRunner, one_line
 
 if TYPE_CHECKING:
@@ -19,11 +20,20 @@ if TYPE_CHECKING:
     from neurokit.feeds import Feeds, Outputs
 
 
-def load(path: Path, model: str) -> Callable[..., Any]:
-    """Loads one compiled model of a package."""
-    from torch._inductor.package import load_package
+def load(path: Path, model: str, device: str) -> Callable[..., Any]:
+    """Loads one compiled model of a package; on a GPU it is replayed from CUDA graphs."""
+    return Replayed(called(path, model, device)) if device != "cpu" else called(path, model, device)
 
-    return load_package(str(path), model)
+
+def called(path: Path, model: str, device: str) -> Callable[..., Any]:
+    """Loads one compiled model of a package, which every call runs anew."""
+    # torch._inductor.package.load_package opens every model of a package, and first compiles small C++ programs to
+    # find what this CPU can do, a minute on a fresh machine; `place` knows.
+    import torch
+
+    alone = device != "cpu"  # the loader's locks would ask for events, which a CUDA graph cannot record
+    loader = torch._C._aoti.AOTIModelPackageLoader(str(path), model, alone, 1, -1)  # type: ignore[attr-defined]
+    return lambda *given: loader.boxed_run(list(given))
 
 
 class PackageSession:
@@ -43,7 +53,7 @@ class PackageSession:
     def __init__(self, path: Path, model: str, inputs: Sequence[str], outputs: Sequence[str], device: str) -> None:
         self.inputs, self.outputs, self._device = tuple(inputs), tuple(outputs), device
         try:
-            self._model = load(path, model)
+            self._model = load(path, model, device)
         except Exception as error:  # torch's loader raises what C++ threw
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ArtifactError(f"{path}: PyTorch does not open the package: {first[:200]}") from error

@@ -254,7 +254,10 @@ class OnnxProbe(Probe):
     def _interleaved(self, values: list[np.ndarray]) -> list[np.ndarray]:
         """Returns the values of every layer from those of every call of a step form, `[T, B, ...]` each."""
         layers = ([values[index] for index in indices] for indices in self._of_layer.values() if values)
-        return [np.stack(calls, axis=1).reshape(-1, *calls[0].shape[1:]) for calls in layers]
+        return [
+            calls[0] if len(calls) == 1 else np.stack(calls, axis=1).reshape(-1, *calls[0].shape[1:])
+            for calls in layers
+        ]
 
     def _forced_at(self, t: int, spikes: list[np.ndarray]) -> dict[str, np.ndarray]:
         """Returns what each call puts out at one step; a layer that a step calls several times has one step each."""
@@ -274,7 +277,8 @@ class OnnxProbe(Probe):
 
     def _joined(self, values: list[np.ndarray]) -> list[np.ndarray]:
         """Returns values of every call as values of every layer."""
-        return [np.concatenate([values[index] for index in indices]) for indices in self._of_layer.values()]
+        layers = ([values[index] for index in indices] for indices in self._of_layer.values())
+        return [calls[0] if len(calls) == 1 else np.concatenate(calls) for calls in layers]
 
     def run(self, index: int, current: np.ndarray, v0: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Runs one layer's own neuron code alone over time.
@@ -320,7 +324,8 @@ class OnnxProbe(Probe):
         from neurokit.export.ort import new_session
 
         level, threads = self._options
-        return new_session(model, level=level, threads=threads)
+        # Verifying is many short runs: threads that spin between them would take more time than the runs.
+        return new_session(model, level=level, threads=threads, spinning=False)
 
     def _call(self, session: Any, wanted: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
         try:

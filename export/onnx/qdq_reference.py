@@ -1,4 +1,4 @@
-"""What a QDQ model means: every operator in numpy by ONNX's own reference, convolutions and products in float64.
+"""What a QDQ model means: every operator in numpy by ONNX's own reference, convolutions in float64.
 
 Independent of ONNX Runtime's integer kernels, which this is compared with layer by layer: each layer gets the
 reference's integers as its input, so that a difference has one cause.
@@ -30,7 +30,8 @@ def reference_run(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> di
                 onnx.helper.make_tensor_value_info(node.output[0], _element_type(copy, node), None)
             )
     names = [value.name for value in copy.graph.output]
-    results = ReferenceEvaluator(copy, new_ops=[_conv()]).run(names, dict(feeds))
+    own = [_conv(), _conv_transpose(), _max_pool()]
+    results = ReferenceEvaluator(copy, new_ops=own).run(names, dict(feeds))
     return dict(zip(names, results, strict=True))
 
 
@@ -88,6 +89,134 @@ def _conv() -> Any:
             return (convolve(x, w, b, dilations, group or 1, pads, strides),)
 
     return Conv
+
+
+def _max_pool() -> Any:
+    """Returns a maximum over windows for the reference evaluator, whose own takes too many of them (ceil_mode)."""
+    from onnx.reference.op_run import OpRun
+
+    class MaxPool(OpRun):
+        def _run(
+            self,
+            x: np.ndarray,
+            auto_pad: Any = None,
+            ceil_mode: Any = None,
+            dilations: Any = None,
+            kernel_shape: Any = None,
+            pads: Any = None,
+            storage_order: Any = None,
+            strides: Any = None,
+        ) -> tuple[np.ndarray]:
+            return (largest(x, kernel_shape, dilations, pads, strides, bool(ceil_mode)),)
+
+    return MaxPool
+
+
+def largest(
+    x: np.ndarray, kernel: Any, dilations: Any = None, pads: Any = None, strides: Any = None, rounds_up: bool = False
+) -> np.ndarray:
+    """Returns the largest element of every window, as torch and ONNX Runtime place them.
+
+    Args:
+        x: `[N, C, ...]`.
+        kernel: Elements of a window, a number an axis.
+        dilations: A number an axis; default 1.
+        pads: What counts as smaller than any element before each axis, then after each; default 0.
+        strides: A number an axis; default 1.
+        rounds_up: Whether a last window may reach beyond the end; one that begins there is none.
+    """
+    axes = x.ndim - 2
+    dilations, strides, pads = dilations or [1] * axes, strides or [1] * axes, pads or [0] * 2 * axes
+    sizes, room = [], []
+    for n, k, d, s, before, after in zip(
+        x.shape[2:], kernel, dilations, strides, pads[:axes], pads[axes:], strict=True
+    ):
+        free = n + before + after - (k - 1) * d - 1
+        count = (-(-free // s) if rounds_up else free // s) + 1
+        count -= bool(rounds_up and (count - 1) * s >= n + before)
+        sizes.append(count)
+        room.append((before, max(0, (count - 1) * s + (k - 1) * d + 1 - n - before)))
+    least = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf
+    padded = np.pad(x, [(0, 0), (0, 0), *room], constant_values=least)
+    result = np.full((*x.shape[:2], *sizes), least, x.dtype)
+    for place in np.ndindex(*kernel):
+        cut = tuple(
+            slice(p * d, p * d + (n - 1) * s + 1, s)
+            for p, d, n, s in zip(place, dilations, sizes, strides, strict=True)
+        )
+        result = np.maximum(result, padded[(slice(None), slice(None), *cut)])
+    return result
+
+
+def _conv_transpose() -> Any:
+    """Returns a transposed convolution for the reference evaluator, whose own one takes no groups."""
+    from onnx.reference.op_run import OpRun
+
+    class ConvTranspose(OpRun):
+        def _run(
+            self,
+            x: np.ndarray,
+            w: np.ndarray,
+            b: np.ndarray | None = None,
+            auto_pad: Any = None,
+            dilations: Any = None,
+            group: Any = None,
+            kernel_shape: Any = None,
+            output_padding: Any = None,
+            output_shape: Any = None,
+            pads: Any = None,
+            strides: Any = None,
+        ) -> tuple[np.ndarray]:
+            return (transposed(x, w, b, dilations, group or 1, pads, strides, output_padding),)
+
+    return ConvTranspose
+
+
+def transposed(
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None,
+    dilations: Any = None,
+    group: int = 1,
+    pads: Any = None,
+    strides: Any = None,
+    more: Any = None,
+) -> np.ndarray:
+    """Returns a transposed convolution as ONNX defines it, summed in float64.
+
+    Args:
+        x: `[N, C, ...]`.
+        w: `[C, M / group, ...]`.
+        b: `[M]`, or None.
+        dilations: A number an axis; default 1.
+        group: Number of groups.
+        pads: What is cut off before each axis, then after each; default 0.
+        strides: A number an axis; default 1.
+        more: Zeros behind each axis (ONNX's output_padding); default 0.
+    """
+    axes = x.ndim - 2
+    dilations, strides = dilations or [1] * axes, strides or [1] * axes
+    pads, more = pads or [0] * 2 * axes, more or [0] * axes
+    sides, kernel = x.shape[2:], w.shape[2:]
+    whole = [
+        (n - 1) * s + (k - 1) * d + 1 + m for n, s, k, d, m in zip(sides, strides, kernel, dilations, more, strict=True)
+    ]
+    grouped = x.astype(np.float64).reshape(len(x), group, x.shape[1] // group, -1)
+    weight = w.astype(np.float64).reshape(group, x.shape[1] // group, *w.shape[1:])
+    total = np.zeros((len(x), group, w.shape[1], *whole))
+    for place in np.ndindex(*kernel):
+        cut = tuple(
+            slice(p * d, p * d + (n - 1) * s + 1, s)
+            for p, d, n, s in zip(place, dilations, sides, strides, strict=True)
+        )
+        part = weight[(..., *place)].transpose(0, 2, 1) @ grouped
+        total[(slice(None), slice(None), slice(None), *cut)] += part.reshape(len(x), group, w.shape[1], *sides)
+    kept = tuple(
+        slice(before, size - after) for before, size, after in zip(pads[:axes], whole, pads[axes:], strict=True)
+    )
+    result = total.reshape(len(x), -1, *whole)[(slice(None), slice(None), *kept)]
+    result = result if b is None else result + b.astype(np.float64).reshape(-1, *[1] * axes)
+    return result.astype(x.dtype)
 
 
 def convolve(

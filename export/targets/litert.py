@@ -59,7 +59,8 @@ class LiteRtTarget:
         from neurokit.export.litert.build import build
 
         keeps = captured.spiking or any(part.states for part in captured.graphs)
-        one = captured.retrace(form=self.form, batch=captured.batch) if keeps and captured.form != self.form else captured
+        other = keeps and captured.form != self.form
+        one = captured.retrace(form=self.form, batch=captured.batch) if other else captured
         return build(one, folder, options.numerics == "exact")
 
     def unprepared(self) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurokit.dims import Dim
 from neurokit.errors import InputError, Unsupported, UnsupportedError
 from neurokit.export.onnx.calibrated import SAMPLES_FILE, against_float, allowed_of, count_of, judge_kept
 from neurokit.export.onnx.int8_layers import OPERATORS, Layer, layers_of
@@ -49,7 +50,7 @@ class Int8Target(OnnxTarget):
         install='pip install "neurokit-edge[onnx]"',
         calibrated=True,
         quantised=True,
-        takes=frozenset({"dtypes", "inputs"}),
+        takes=frozenset({"dims", "dtypes", "inputs"}),
         runtime="onnxruntime",
     )
 
@@ -256,6 +257,7 @@ def calibration_of(captured: Captured, given: Any) -> tuple[dict[str, np.ndarray
     Raises:
         InputError: If there are none, or they do not fit.
     """
+    from neurokit.capture.drawing import drawn_beside
     from neurokit.capture.reference import example_inputs
 
     ports = captured.spec.inputs
@@ -271,7 +273,7 @@ def calibration_of(captured: Captured, given: Any) -> tuple[dict[str, np.ndarray
             )
         made = example_inputs(captured.spec, None, _EXAMPLES, 1)
         return {name: value.numpy() for name, value in made.items()}, "the model's own example"
-    data = named_inputs(given, [port.name for port in ports])
+    data = named_inputs(drawn_beside(captured, given), [port.name for port in ports])
     feeds = {port.name: _fitted(data[port.name], port) for port in ports}
     if len({len(x) for x in feeds.values()}) > 1:
         counts = ", ".join(f"{name} {len(x)}" for name, x in feeds.items())
@@ -282,10 +284,16 @@ def calibration_of(captured: Captured, given: Any) -> tuple[dict[str, np.ndarray
 def _fitted(values: Any, port: TensorSpec) -> np.ndarray:
     """Returns calibration data of one input, checked."""
     x = np.asarray(values, dtype=port.dtype)
-    if tuple(x.shape[1:]) != tuple(port.shape) or not len(x):
+    fits = x.ndim == len(port.shape) + 1 and all(map(_is_size, port.shape, x.shape[1:]))
+    if not fits or not len(x):
         raise InputError(
             f"calibration data have shape {list(x.shape)}", expected=f"[N, {', '.join(map(str, port.shape))}]"
         )
     if not np.isfinite(x).all():
         raise InputError("calibration data hold numbers that are not finite", expected="finite numbers")
     return x
+
+
+def _is_size(wanted: Any, size: int) -> bool:
+    """Whether a size is that of an axis, or one that a free axis may have."""
+    return not wanted.refusal(size) if isinstance(wanted, Dim) else not isinstance(wanted, int) or wanted == size

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from neurokit.errors import InputError
 from neurokit.hw_sim.devices.device import Device
+from neurokit.plain import json_of, toml_of
 from neurokit.registry import Registry
 from neurokit.reports.latency import LatencyReport
 
@@ -34,10 +33,10 @@ def load_device(name: str | Path | Device) -> Device:
         return name
     path = Path(name) if isinstance(name, Path) or name.endswith(".toml") else _registry().get(name)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = toml_of(path)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read device file {path}: {error}", expected="a readable .toml file") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise InputError(f"{path}: not valid TOML: {error}", fix="correct that line") from error
     try:
         return _ADAPTER.validate_python(data)
@@ -78,7 +77,7 @@ def load_comparator(name: str | Path | Device | LatencyReport) -> Device | Laten
     if not str(name).endswith(".json"):
         return _with_figures(load_device(name))
     try:
-        data = json.loads(Path(str(name)).read_text(encoding="utf-8"))
+        data = json_of(Path(str(name)))
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {name}: {error}", expected="the JSON report of neurokit bench") from error
     if not isinstance(data, dict):

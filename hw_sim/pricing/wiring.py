@@ -20,6 +20,7 @@ from neurokit.hw_sim.pricing.tally import Tally
 from neurokit.hw_sim.traffic.sender import Sender
 from neurokit.hw_sim.traffic.sparse import SparseSum
 from neurokit.hw_sim.traffic.traffic import Wires
+from neurokit.stages import stage
 
 Counts = NDArray[np.int64]
 
@@ -147,6 +148,7 @@ def placed(
     """Returns a network's mapping on a chip with its key in `known`; one that is missing there is made and added."""
     key = (id(workload.network), profile.limits, profile.topology)  # a mapping keeps its network, so the id is its own
     if key not in known:
-        mapping = map_network(workload.network, profile, strategy, enforce=False)
+        with stage("map"):
+            mapping = map_network(workload.network, profile, strategy, enforce=False)
         known[key] = Wiring(mapping, workload.rasters.keys())
     return key, known[key]

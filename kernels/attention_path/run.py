@@ -65,10 +65,6 @@ def sparse_attention(
     if path == "flex":
         return _flex(q, k, v, chosen, key_bias, scale)
     if q.shape[2] == 1:
-        if chosen.num.shape[1] not in (1, k.shape[1]):  # a list a query head reads its keys once a head
-            group = q.shape[1] // k.shape[1]
-            k, v = (x.repeat_interleave(group, 1) for x in (k, v))
-            key_bias = None if key_bias is None else key_bias.repeat_interleave(group, 1)
         return sparse_decode(q[:, :, 0], k, v, chosen, key_bias=key_bias, scale=scale)[0][:, :, None]
     if isinstance(chosen, TokenSet):
         raise InputError("a set of tokens for several queries has no kernel", expected="blocks, or one query")

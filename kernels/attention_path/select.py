@@ -8,9 +8,11 @@ from torch import Tensor
 
 from neurokit.attention.index import BlockIndex
 from neurokit.attention.pattern import AttentionPattern, Call
+from neurokit.attention.patterns.hip import HiP
 from neurokit.attention.patterns.ssa import SSA
 from neurokit.attention.tokens import TokenSet
 from neurokit.kernels.dispatch import use_triton
+from neurokit.kernels.search_blocks.op import search_blocks, takes
 from neurokit.kernels.select_blocks.op import MOST, select_blocks
 
 
@@ -18,11 +20,13 @@ def selected(pattern: AttentionPattern, call: Call) -> BlockIndex | TokenSet:
     """Returns what a pattern selects for a call without padding; the set is `pattern.select`'s.
 
     SSA's scores are those of one query with every block: on a GPU they stay in registers (`select_blocks`), where the
-    definition writes and sorts them.
+    definition writes and sorts them. HiP's rounds stay there too (`search_blocks`).
     """
     causal = call.causal and call.plain
     if isinstance(pattern, SSA) and causal and pattern.count <= MOST and use_triton("select_blocks", call.q):
         return by_mean_key(call.q, call.k, pattern.block, pattern.count, call.scale)
+    if isinstance(pattern, HiP) and causal and takes(pattern) and use_triton("search_blocks", call.q):
+        return search_blocks(call.q, call.k, pattern)
     return pattern.select(call)
 
 

@@ -30,7 +30,8 @@ def judge(example: Example, actual: list[Tensor], expected: list[Tensor]) -> str
     if q.numel() == 0:
         return ""
     idx, num, block = _tables(keys)
-    idx, num = idx.expand(q.shape[0], k.shape[1], -1), num.expand(q.shape[0], k.shape[1])
+    lists = max(num.shape[1], k.shape[1])
+    idx, num = idx.expand(q.shape[0], lists, -1), num.expand(q.shape[0], lists)
     bias = example.kwargs.get("key_bias")
     scale = example.kwargs.get("scale") or q.shape[2] ** -0.5
     doubles = [x.double() for x in (q, k, v)]
@@ -48,13 +49,14 @@ def cost(example: Example) -> Cost:
     """Reads the listed keys and values once, and the query; two products of each listed pair."""
     q, k, v, keys = example.args
     _, num, block = _tables(keys)
-    listed = float(num.sum()) * block * q.shape[0] * k.shape[1] / max(num.numel(), 1)
+    lists = max(num.shape[1], k.shape[1])
+    listed = float(num.sum()) * block * q.shape[0] * lists / max(num.numel(), 1)
     widths = k.shape[3] + v.shape[3]
     moved = (
         nbytes(q, num) + listed * (widths * k.itemsize + 4 / block) + q[..., 0].numel() * (v.shape[3] * q.itemsize + 4)
     )
     unit = "float32" if q.dtype == torch.float32 else "float16"
-    return Cost(moved, 2.0 * listed * widths * q.shape[1] / k.shape[1], unit)
+    return Cost(moved, 2.0 * listed * widths * q.shape[1] / lists, unit)
 
 
 def workloads(device: torch.device) -> Iterator[Example]:

@@ -36,6 +36,7 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
 
     yield of("tokens", 2, 6, 2, 90, random_tokens(2, 2, 90, 0.4, device), bias=True)
     yield of("tokens, scores", 1, 4, 4, 150, random_tokens(1, 1, 150, 0.9, device), 24, scores=True, scale=0.4)
+    yield of("a list a query head", 1, 4, 2, 60, random_tokens(1, 4, 60, 0.5, device), bias=True, scores=True)
     yield of("no token", 1, 2, 1, 20, random_tokens(1, 1, 20, 0.0, device))
     table = torch.rand(1, 2, 1, 6, generator=torch.Generator().manual_seed(1)) < 0.6
     yield of("blocks", 1, 8, 2, 90, BlockIndex.from_blocks(table, 1, 90, 1, 16).to(device), scores=True)

@@ -58,12 +58,12 @@ def _forward(
     from neurokit.kernels.sparse_decode.triton import merge_kernel, part_kernel
 
     chosen = config.lookup(NAME, (q.shape[1], k.shape[1], q.shape[2], block), q.device, DEFAULT)
-    splits, rounds = _splits(q, k, idx, block, chosen)
+    splits, rounds = _splits(q, idx, block, chosen)
     batch, heads, width = q.shape
-    group, padded = heads // k.shape[1], max(16, 1 << (v.shape[3] - 1).bit_length())
+    group, padded = heads // idx.shape[1], max(16, 1 << (v.shape[3] - 1).bit_length())
     parts = torch.empty((batch * heads, splits, v.shape[3]), dtype=torch.float32, device=q.device)
     lses = torch.empty((batch * heads, splits), dtype=torch.float32, device=q.device)
-    launch(part_kernel)[(splits, k.shape[1], batch)](
+    launch(part_kernel)[(splits, idx.shape[1], batch)](
         q,
         k,
         v,
@@ -75,13 +75,14 @@ def _forward(
         listed,
         k.shape[2],
         heads,
-        k.shape[1],
+        idx.shape[1],
         idx.shape[2],
         scale,
         D=width,
         DP=max(16, 1 << (width - 1).bit_length()),
         DV=v.shape[3],
         DVP=padded,
+        SHARE=idx.shape[1] // k.shape[1],
         GROUP=group,
         M=max(16, 1 << (group - 1).bit_length()),
         BLOCK=block,
@@ -108,10 +109,10 @@ def _forward(
     return out, lse, listed
 
 
-def _splits(q: Tensor, k: Tensor, idx: Tensor, block: int, chosen: dict[str, int]) -> tuple[int, int]:
+def _splits(q: Tensor, idx: Tensor, block: int, chosen: dict[str, int]) -> tuple[int, int]:
     """Returns into how many parts a set is cut, and the tiles of each: enough programs for every multiprocessor."""
     tiles = max(1, -(-idx.shape[2] * block // chosen["tile"]))
-    wanted = chosen["programs"] * config.processors(q.device) // max(1, q.shape[0] * k.shape[1])
+    wanted = chosen["programs"] * config.processors(q.device) // max(1, q.shape[0] * idx.shape[1])
     splits = max(1, min(tiles, wanted, MOST_SPLITS))
     rounds = -(-tiles // splits)
     return -(-tiles // rounds), rounds
@@ -136,7 +137,7 @@ def sparse_decode(
         q: Queries `[B, H, D]`, float32, float16 or bfloat16.
         k: Keys `[B, Hk, T, D]`; the query stands at the last of the T positions.
         v: Values `[B, Hk, T, Dv]`.
-        keys: A set of tokens, or of blocks, for one query; its heads are 1 or Hk.
+        keys: A set of tokens, or of blocks, for one query; its heads are 1, Hk or H.
         key_bias: What is added to scores, `[B, Hk, T]`.
         scale: Factor of the products; default is D^-0.5.
         scores: Whether the scores of every slot are wanted as well.
@@ -155,22 +156,23 @@ def sparse_decode(
         )
     if q.dtype != k.dtype or q.dtype != v.dtype or not q.is_floating_point() or q.shape[1] % max(k.shape[1], 1):
         raise InputError(f"q, k, v are {q.dtype}, {k.dtype}, {v.dtype}", expected="one type, heads of whole groups")
-    if keys.q_len != 1 or keys.kv_len != k.shape[2] or keys.num.shape[1] not in (1, k.shape[1]):
+    if keys.q_len != 1 or keys.kv_len != k.shape[2] or keys.num.shape[1] not in (1, k.shape[1], q.shape[1]):
         raise InputError(
             f"a set for {keys.q_len} queries, {keys.kv_len} keys and {keys.num.shape[1]} heads",
-            expected=f"1, {k.shape[2]}, and 1 or {k.shape[1]}",
+            expected=f"1, {k.shape[2]}, and 1, {k.shape[1]} or {q.shape[1]}",
         )
+    idx, num, block = keys.idx[:, :, 0], keys.num[:, :, 0], 1
     if isinstance(keys, BlockIndex):
-        num, idx = compact(keys.blocks()[:, :, 0])
         block = keys.block_k
-    else:
-        idx, num, block = keys.idx[:, :, 0], keys.num[:, :, 0], 1
+        if keys.full_idx.shape[3]:  # two lists; without room for full blocks the one of partial ones is whole
+            num, idx = compact(keys.blocks()[:, :, 0])
+    lists = max(num.shape[1], k.shape[1])
     out, lse, listed = torch.ops.neurokit_kernels.sparse_decode(
         q.contiguous(),
         k.contiguous(),
         v.contiguous(),
-        idx.to(torch.int32).expand(q.shape[0], k.shape[1], -1).contiguous(),
-        num.to(torch.int32).expand(q.shape[0], k.shape[1]).contiguous(),
+        idx.to(torch.int32).expand(q.shape[0], lists, -1).contiguous(),
+        num.to(torch.int32).expand(q.shape[0], lists).contiguous(),
         None if key_bias is None else key_bias.float().contiguous(),
         q.shape[2] ** -0.5 if scale is None else scale,
         block,

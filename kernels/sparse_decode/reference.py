@@ -21,6 +21,10 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns output `[B, H, Dv]`, log-sum-exp `[B, H]` and scores `[B, H, n block]`, minus infinity unlisted."""
     key, live = positions(idx, num, block, k.shape[2])
+    if idx.shape[1] > k.shape[1]:  # a list a query head
+        k, v = (x.repeat_interleave(idx.shape[1] // x.shape[1], 1) for x in (k, v))
+    if key_bias is not None:
+        key_bias = key_bias.repeat_interleave(idx.shape[1] // key_bias.shape[1], 1)
     near, values = (x.gather(2, key[..., None].expand(-1, -1, -1, x.shape[3])) for x in (k, v))
     bias = None if key_bias is None else key_bias.gather(2, key)
     out, lse = attend(q[:, :, None], near, values, live[:, :, None], bias, scale)

@@ -21,13 +21,14 @@ def part_kernel(
     scores,
     length,
     heads,
-    groups,
+    lists,
     slots,
     scale,
     D: tl.constexpr,
     DP: tl.constexpr,
     DV: tl.constexpr,
     DVP: tl.constexpr,
+    SHARE: tl.constexpr,
     GROUP: tl.constexpr,
     M: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -38,18 +39,19 @@ def part_kernel(
     SCORES: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """The heads of one group over one part of its set: ROUNDS tiles of TILE keys."""
+    """The GROUP heads of one list over one part of it, ROUNDS tiles of TILE keys. SHARE: lists of a key head."""
     if not INTERPRET:  # a traced program hands Python's float64 on
         scale = scale.to(tl.float32)
     split, group, batch = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    whole = (batch * groups + group).to(tl.int64)
+    whole = (batch * lists + group).to(tl.int64)
+    owner = (batch * (lists // SHARE) + group // SHARE).to(tl.int64)
     r, d, e = tl.arange(0, M), tl.arange(0, DP), tl.arange(0, DVP)
     row = batch * heads + group * GROUP + r
     live = r < GROUP
     count = tl.load(num + whole)
     queries = tl.load(q + row[:, None] * D + d[None, :], mask=live[:, None] & (d < D)[None, :], other=0)
-    k += whole * length * D
-    v += whole * length * DV
+    k += owner * length * D
+    v += owner * length * DV
     acc = tl.zeros((M, DVP), tl.float32)
     m = tl.full((M,), float("-inf"), tl.float32)
     mass = tl.zeros((M,), tl.float32)
@@ -64,7 +66,7 @@ def part_kernel(
         values = tl.load(v + at * DV + e[None, :], mask=listed[:, None] & (e < DV)[None, :], other=0)
         s = tl.dot(queries, tl.trans(keys), input_precision=PRECISION) * (scale * LOG2E)
         if BIAS:
-            s += tl.load(bias + whole * length + key, mask=listed, other=0.0)[None, :] * LOG2E
+            s += tl.load(bias + owner * length + key, mask=listed, other=0.0)[None, :] * LOG2E
         s = tl.where(listed[None, :], s, float("-inf"))
         if SCORES:
             tl.store(

@@ -47,7 +47,14 @@ class BlockIndex:
 
     @classmethod
     def from_blocks(
-        cls, blocks: Tensor, q_len: int, kv_len: int, block_q: int, block_k: int, causal: bool = True
+        cls,
+        blocks: Tensor,
+        q_len: int,
+        kv_len: int,
+        block_q: int,
+        block_k: int,
+        causal: bool = True,
+        width: int | None = None,
     ) -> BlockIndex:
         """Returns the index of a table of blocks; blocks that hold no visible pair are dropped.
 
@@ -58,6 +65,7 @@ class BlockIndex:
             block_q: Queries a block.
             block_k: Keys a block.
             causal: Whether keys after a query are out.
+            width: Slots of a list, no less than any row needs; default is the most that a row needs.
 
         Raises:
             InputError: If the table's shape is another.
@@ -69,8 +77,8 @@ class BlockIndex:
                 expected=f"[B, heads, {wanted[0]}, {wanted[1]}], and no more queries than keys where causal",
             )
         some, whole = _overlap(q_len, kv_len, block_q, block_k, causal, blocks.device)
-        num, idx = compact(blocks & some & ~whole)
-        full_num, full_idx = compact(blocks & whole)
+        num, idx = compact(blocks & some & ~whole, width)
+        full_num, full_idx = compact(blocks & whole, width)
         return cls(num, idx, full_num, full_idx, q_len, kv_len, block_q, block_k, causal)
 
     @classmethod
@@ -219,10 +227,10 @@ def _ceil(length: int, block: int) -> int:
     return -(-length // block)
 
 
-def compact(table: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns counts and indices of the true entries of the last axis, in rising order."""
+def compact(table: Tensor, width: int | None = None) -> tuple[Tensor, Tensor]:
+    """Returns counts and indices of the true entries of the last axis, in rising order, `width` of them at most."""
     num = table.sum(-1).to(torch.int32)
-    width = max(int(num.max()) if num.numel() else 0, 1)
+    width = max(int(num.max()) if num.numel() else 0, 1) if width is None else width
     idx = torch.sort(~table, dim=-1, stable=True).indices[..., :width]
     live = torch.arange(idx.shape[-1], device=idx.device) < num[..., None]
     return num, (idx * live).to(torch.int32).contiguous()

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 Factor = float | Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A factor from the mass m of a set: (above + above_mass m) / max(below + below_mass m, 1e-6).
+
+    ZeroTuning's gamma is `Ratio(gamma)`; what ACT gives to sinks, beta (1 - m) / (1 - beta m), is
+    `Ratio(beta, -beta, 1, -beta)`. A kernel takes the four numbers where it cannot take a function.
+    """
+
+    above: float
+    above_mass: float = 0.0
+    below: float = 1.0
+    below_mass: float = 0.0
+
+    def __call__(self, mass: Tensor) -> Tensor:
+        """Returns the factor of every row."""
+        return (self.above + self.above_mass * mass) / (self.below + self.below_mass * mass).clamp_min(1e-6)
 
 
 def rescaled(
@@ -67,63 +85,6 @@ def fused_attention(
     else:
         found = operators._scaled_dot_product_flash_attention(q, k, v, 0.0, True, scale=scale)
     return found[0], found[1].reshape(q.shape[:-1])
-
-
-def calibrated_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    keys: Tensor,
-    factor: Factor,
-    scale: float | None = None,
-    kernel: str | None = None,
-) -> Tensor:
-    """Returns causal attention in which the weights of a few keys are multiplied and every row divided by its sum.
-
-    A fused kernel attends to all keys; one pass more reads the queries once and corrects the output in its place, so
-    that nothing of the size of a matrix of weights, and no second output, exists. On a GPU the pass is compiled.
-
-    Args:
-        q: Queries `[B, H, S, D]`.
-        k: Keys `[B, H, S, D]`.
-        v: Values `[B, H, S, D]`.
-        keys: Positions of the few keys, int64 `[n]`; rows before a key do not see it.
-        factor: The factor, or what returns it for the masses of the set `[B, H, S, 1]` (plain operations of torch).
-        scale: Factor of the products; default is D^-0.5.
-        kernel: As `fused_attention`'s.
-    """
-    out, lse = fused_attention(q, k, v, scale, kernel)
-    correct = _compiled(factor) if q.is_cuda else functools.partial(_correct, factor)
-    return correct(out, lse, q, k, v, keys, q.shape[-1] ** -0.5 if scale is None else scale)
-
-
-def _correct(
-    factor: Factor, out: Tensor, lse: Tensor, q: Tensor, k: Tensor, v: Tensor, keys: Tensor, scale: float
-) -> Tensor:
-    """Corrects `out` in its place.
-
-    One product and sum a key, no matmul: a compiler makes one kernel of it, which reads q and out once and writes out.
-    """
-    kind, rows = lse.dtype, torch.arange(q.shape[2], device=q.device)[:, None]
-    wide = q.to(kind)
-    weights, values = [], []
-    for at in keys.split(1):
-        score = (wide * k.index_select(2, at).to(kind)).sum(-1, keepdim=True) * scale
-        weights.append(torch.where(at <= rows, (score - lse[..., None]).exp(), 0.0))
-        values.append(v.index_select(2, at).to(kind))
-    mass = functools.reduce(torch.add, weights)
-    more = (factor - 1.0) if isinstance(factor, float) else factor(mass) - 1.0
-    part = functools.reduce(torch.add, [w * x for w, x in zip(weights, values, strict=True)])
-    return out.copy_((out.to(kind) + more * part) / (1 + more * mass))
-
-
-@functools.cache
-def _compiled(factor: Factor) -> Callable[..., Any]:
-    def correct(*given: Any) -> Tensor:
-        return _correct(factor, *given)
-
-    # Tuned: with four keys 1.03 of SDPA at 32,768 tokens in the place of 1.09 on an H200; no shorter at 2,048.
-    return torch.compile(correct, options={"coordinate_descent_tuning": True})
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from neurokit.capture.drawing import random_values
 from neurokit.capture.neurons import is_stateful
+from neurokit.capture.shapes_alone import ShapesAlone
 from neurokit.capture.signature import wrong_state
 from neurokit.capture.slots import Slot
 from neurokit.capture.starts import numbers
@@ -302,7 +303,7 @@ def _dry_run(twin: Twin, spec: ModelSpec, time_steps: int | None, batch: int, si
     if time_steps is not None:
         set_time_steps(twin.net, 1 if single else time_steps)
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad(), ShapesAlone():
             return twin(*(mode.from_tensor(value) for value in given))
     except UnsupportedError:
         raise

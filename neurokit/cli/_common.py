@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from neurokit.errors import InputError, NeurokitError, UnsupportedError
+from neurokit.errors import InputError, LeftOutWarning, NeurokitError, UnsupportedError
 
 given: list[str] = []  # what follows `neurokit` on the command line of this run
 UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
@@ -115,17 +115,27 @@ def quiet_libraries(debug: bool) -> None:
     logging.basicConfig(level=logging.INFO if debug else logging.ERROR, format="%(name)s: %(message)s")
     if not debug:
         warnings.simplefilter("ignore")
+    warnings.simplefilter("always", LeftOutWarning)
 
 
 @contextmanager
 def quiet_logs(debug: bool) -> Iterator[None]:
-    """Keeps the logs of libraries off the terminal, unless `debug`: torch writes tracebacks there."""
-    before = logging.root.manager.disable
+    """Keeps logs of libraries off the terminal, unless `debug`; says in a line of its own what was left out of data."""
+    before, shown = logging.root.manager.disable, warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, LeftOutWarning):
+            typer.echo(readable(f"warning: {message}"), err=True)
+        else:
+            shown(message, category, *where, **more)
+
     logging.disable(before if debug else logging.CRITICAL)
+    warnings.showwarning = show
     try:
         yield
     finally:
         logging.disable(before)
+        warnings.showwarning = shown
 
 
 def is_usage_error(error: BaseException) -> bool:

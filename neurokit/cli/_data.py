@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from neurokit.errors import UNREADABLE, InputError
+from neurokit.feeds import given_ports
+from neurokit.plain import check_regular
 
 if TYPE_CHECKING:
     from neurokit.data.labelled import Labelled
@@ -35,11 +38,14 @@ def check_place(place: Path | None, option: str) -> None:
         InputError: If so.
     """
     from neurokit.data.found import EXPECTED, find
+    from neurokit.data.json_samples import holds_samples
 
     if place is None:
         return
     if not place.exists():
         raise InputError(f"{option}: there are no data at {place}", expected=EXPECTED)
+    if place.is_file() and holds_samples(place):
+        return
     first = find(place).items[0].value
     if first.suffix in (".npy", ".npz"):
         read_arrays_of(first, option)
@@ -62,9 +68,14 @@ def labelled_of(place: Path, spec: ModelSpec) -> Labelled:
     Raises:
         InputError: If samples or labels cannot be read.
     """
+    from neurokit.data.json_samples import labelled_json
     from neurokit.data.labelled import read_labelled
 
-    return read_labelled(place) if place.suffix == ".npz" else samples_of(place, spec).labelled()
+    if place.suffix == ".npz":
+        return read_labelled(place)
+    if (labelled := labelled_json(place, spec)) is not None:
+        return labelled
+    return samples_of(place, spec).labelled()
 
 
 def calibration_of(place: Path, spec: ModelSpec) -> Any:
@@ -76,6 +87,9 @@ def calibration_of(place: Path, spec: ModelSpec) -> Any:
     import numpy as np
     import torch
 
+    from neurokit.data.json_samples import stacked_json
+
+    spec = replace(spec, inputs=tuple(given_ports(spec.inputs)))  # draws that a file lacks are made
     if place.suffix in (".npy", ".npz"):
         data = read_arrays_of(place, "--calibration")
         if not isinstance(data, np.ndarray) and "y" not in data:
@@ -83,6 +97,8 @@ def calibration_of(place: Path, spec: ModelSpec) -> Any:
         batched = len(spec.inputs) == 1 and isinstance(data, np.ndarray) and data.dtype.names is None
         if batched and data.ndim == len(spec.inputs[0].shape) + (2 if spec.spiking else 1):
             return torch.from_numpy(data.astype(np.float32))
+    if (stacked := stacked_json(place, spec)) is not None:
+        return {name: torch.from_numpy(array) for name, array in stacked.items()}
     return samples_of(place, spec).inputs()
 
 
@@ -95,7 +111,7 @@ def read_arrays_of(path: Path, option: str) -> Any:
     import numpy as np
 
     try:
-        with path.open("rb") as file:
+        with check_regular(path).open("rb") as file:
             data = np.load(file, allow_pickle=False)
             return data if isinstance(data, np.ndarray) else {name: data[name] for name in data.files}
     except UNREADABLE as error:

@@ -29,6 +29,7 @@ from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
 from neurokit.cli._tokens import check_text, count_tokens
 from neurokit.cli.outputs import Force, check_outputs
 from neurokit.errors import InputError
+from neurokit.stages import timed
 
 if TYPE_CHECKING:
     from neurokit.hw_sim.chips.profile import HardwareProfile
@@ -171,7 +172,7 @@ def energy(
         raise InputError(f"--mapping is {mapping!r}", expected="one of " + ", ".join(STRATEGIES))
     check_place(input_file, "--input")
     check_outputs(out, html_file, force=force)
-    with stdout_is_for_json(as_json):
+    with stdout_is_for_json(as_json), timed() as seconds:
         rules = estimator or DEFAULT_ESTIMATORS
         report = _simulate(
             model,
@@ -205,7 +206,7 @@ def energy(
     differs = report.event_check is not None and report.event_check.differing > 0
     status = INTERRUPTED if report.interrupted else int(differs)
     if as_json:
-        print_json(report.to_json())
+        print_json({**report.to_json(), "seconds": seconds})
         raise typer.Exit(status)
     render.show(energy_report(report))
     if html_file:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from neurokit.cli._common import Debug, Json, print_json, print_next, progress, stdout_is_for_json
-from neurokit.errors import InputError
+from neurokit.errors import UNREADABLE, InputError
+from neurokit.plain import check_regular
 
 
 def run(
@@ -16,7 +17,8 @@ def run(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[FILE...]", help="Samples: files, folders, class folders, lists; .npz for several inputs by name."
+            metavar="[FILE...]",
+            help="Samples: files, folders, class folders, lists; .npz or .json for several inputs by name.",
         ),
     ] = None,
     prompt_ids: Annotated[
@@ -37,7 +39,10 @@ def run(
         typer.Option("--input", metavar="NAME=FILE.npy", help="What stands beside prompts: pictures, a row a prompt."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FOLDER", help="Write masks of volumes here, NAME_mask.nii.gz.")
+        Path | None,
+        typer.Option(
+            "--out", metavar="FOLDER", help="Write masks here: NAME_mask.nii.gz of volumes, .png of pictures."
+        ),
     ] = None,
     overlap: Annotated[
         float, typer.Option("--overlap", help="Of windows over a volume, as a share of a window.")
@@ -98,9 +103,10 @@ def _arrays(given: list[str]) -> dict[str, Any]:
         if not equals or not name or name in found:
             raise InputError(f"--input is {entry!r}", expected="NAME=FILE.npy, each name once")
         try:
-            found[name] = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}", expected="a .npy file") from error
+            found[name] = np.load(check_regular(path), allow_pickle=False)
+        except UNREADABLE as error:
+            said = next(iter(str(error).splitlines()), type(error).__name__)
+            raise InputError(f"{path} cannot be read: {said}", expected="a .npy file") from error
     return found
 
 
@@ -116,11 +122,9 @@ def _answer(folder: Path, files: list[Path], seed: int, as_json: bool, out: Path
             with progress(f"run {folder}"):
                 found: list[Any] = list(segment(artifact, files, out, overlap=overlap))
         else:
-            if out is not None:
-                raise InputError("--out is for masks of volumes", expected="a model of volumes, and .nii.gz files")
             samples = [sample for place in files for sample in samples_at(artifact, place)]
             with progress(f"run {folder}"):
-                found = answer(artifact, [sample for _, sample in samples], seed=seed)
+                found = answer(artifact, [sample for _, sample in samples], seed=seed, out=out)
         task = artifact.manifest.task
         pairs = cosines(found) if task is not None and task.name == "verification" else []
     names = [name for name, _ in samples]

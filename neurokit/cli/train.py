@@ -21,7 +21,6 @@ from neurokit.cli._common import (
     stdout_is_for_json,
 )
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
-from neurokit.errors import InputError
 
 if TYPE_CHECKING:
     from neurokit.reports.training import TrainingReport
@@ -62,10 +61,10 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train a classifier on labelled images; its weights are what --weights of the other commands takes."""
-    if data.partition(":")[0] != "puppets" and not Path(data).is_dir():  # before the seconds that libraries take
-        raise InputError(
-            f"there is no folder {data}", expected="puppets, or a folder with train/CLASS and val/CLASS of images"
-        )
+    from neurokit.data.folders import training_parts
+
+    drawn = data.partition(":")[0] == "puppets" and not Path(data).exists()
+    parts = None if drawn else training_parts(Path(data))  # before the seconds that libraries take
     with stdout_is_for_json(as_json):
         from neurokit.loading import load
         from neurokit.training.api import train as train_model
@@ -92,7 +91,7 @@ def train(
     if as_json:
         print_json(report.to_json())
         return
-    _show(report, model, data)
+    _show(report, model, None if drawn else parts[0] if parts else Path(data))
 
 
 @contextmanager
@@ -109,13 +108,11 @@ def _keeping(folder: Path) -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _show(report: TrainingReport, model: str, data: str) -> None:
+def _show(report: TrainingReport, model: str, images: Path | None) -> None:
     from neurokit import render
 
     render.show(*render.training(report))
     export: list[str | Path] = ["export", model, "--weights", Path(report.folder) / report.weights]
-    places = (Path(data, "data", "train"), Path(data, "train"), Path(data))  # as neurokit.training.sources looks
-    images = next((path for path in places if path.is_dir()), None)
     calibrated: list[str | Path] = [] if images is None else ["--calibration", images]
     print_next(
         [*export, "--target", "onnx", "--out", build_folder(model, "onnx")],

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from neurokit.errors import InputError, MissingRuntimeError
+from neurokit.plain import is_file
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def coco_items(data: Mapping[str, Any], path: Path) -> tuple[tuple[str, ...], li
 
 def _image(folder: Path, name: str) -> Path:
     for place in (folder / name, folder / "images" / name, folder.parent / "images" / name, folder.parent / name):
-        if place.is_file():
+        if is_file(place):
             return place
     raise InputError(f"there is no image {name} beside the annotations in {folder}", expected="images beside them")
 

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from neurokit.errors import InputError
-from neurokit.plain import first_fault
+from neurokit.plain import check_regular, first_fault
 
 LEAST = 2  # tokens: the loss is a mean over tokens 2 to n
 _LONGEST_LINE = 2**28  # bytes
@@ -66,7 +66,7 @@ def read_documents(path: str | Path, vocabulary: int, longest: int) -> Iterator[
     path = Path(path)
     empty = True
     try:
-        with path.open("rb") as file:
+        with check_regular(path).open("rb") as file:
             for number, line in enumerate(_lines(file, path), 1):
                 if line.strip():
                     empty = False

@@ -13,9 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from neurokit.data.readable import why_of
 from neurokit.errors import InputError
+from neurokit.plain import check_regular
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+_SPLITS = (("train", "val"), ("train", "test"), ("train", "valid"))
 _FORMAT = 1  # of the cache
 _THREADS = 8
 _SHOWN = 3
@@ -40,6 +43,28 @@ class FolderImages:
     classes: tuple[str, ...]
     unreadable: tuple[tuple[str, str], ...]
     folder: str
+
+
+def training_parts(root: Path) -> tuple[Path, Path] | None:
+    """Returns the folders of training and validation below a folder or its folder data.
+
+    Returns:
+        Both, or None where the class folders are to be split.
+
+    Raises:
+        InputError: If there is no such folder, or one to train on without one to validate on.
+    """
+    if not root.is_dir():
+        raise InputError(
+            f"there is no folder {root}", expected="puppets, or a folder with train/CLASS and val/CLASS of images"
+        )
+    for base in (root / "data", root):
+        for names in _SPLITS:
+            if all((base / name).is_dir() for name in names):
+                return base / names[0], base / names[1]
+    if "train" in class_folders(root):
+        raise InputError(f"{root} holds a folder train and none to validate on", expected="a folder val beside it")
+    return None
 
 
 def class_folders(folder: Path) -> list[str]:
@@ -131,7 +156,7 @@ def _decoded(files: list[tuple[int, Path]], size: tuple[int, int], channels: int
         try:
             images[at] = _image(files[at][1], size, channels)
         except Exception as error:  # every decoder has exceptions of its own
-            return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+            return why_of(error)
         return ""
 
     with ThreadPoolExecutor(_THREADS) as pool:  # Pillow decodes without the interpreter's lock
@@ -148,7 +173,7 @@ def _decoded(files: list[tuple[int, Path]], size: tuple[int, int], channels: int
 def _image(path: Path, size: tuple[int, int], channels: int) -> np.ndarray:
     from PIL import Image
 
-    with Image.open(path) as image:
+    with Image.open(check_regular(path)) as image:
         pixels = np.asarray(image.convert("L" if channels == 1 else "RGB").resize((size[1], size[0])))
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
@@ -169,7 +194,7 @@ def _cache_file(folder: Path, files: list[tuple[int, Path]], size: tuple[int, in
 
     digest = hashlib.sha256(json.dumps([_FORMAT, str(folder.resolve()), *size, channels]).encode())
     for label, file in files:
-        about = file.stat()
+        about = file.lstat()
         digest.update(
             f"{label} {file.relative_to(folder)} {about.st_size} {about.st_mtime_ns}\n".encode(errors="replace")
         )

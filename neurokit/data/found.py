@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from typing import Any
 from neurokit.data.coco import coco_items, is_coco
 from neurokit.data.kinds import KINDS, is_readable, kind_of
 from neurokit.errors import InputError
-from neurokit.plain import parse_json, text_of
+from neurokit.plain import is_file, parse_json, text_of
 
 EXPECTED = "class folders, a folder of samples, a CSV or JSON of paths and labels, COCO, or a file of arrays"
-_PATHS = ("path", "file", "file_name", "filename", "image", "sample", "input", "audio")
+PATHS = ("path", "file", "file_name", "filename", "image", "sample", "input", "audio")
 _LABELS = ("label", "class", "target", "y", "category", "mask")
 
 
@@ -41,11 +41,15 @@ class Found:
         items: One entry a file, in order.
         classes: Names of the classes where labels are names, in the order of their numbers.
         kind: What the place is, in words.
+        looked: Whether a folder was looked through, so that nobody named its files one by one.
+        unreadable: Path and reason of each picture of a folder that was left out.
     """
 
     items: tuple[Item, ...]
     classes: tuple[str, ...] = ()
     kind: str = "a folder"
+    looked: bool = False
+    unreadable: tuple[tuple[str, str], ...] = ()
 
     @property
     def labelled(self) -> bool:
@@ -88,16 +92,16 @@ def _in_folder(folder: Path) -> Found:
     for entry in entries:
         if entry.suffix.lower() == ".json" and entry.is_file() and is_coco(_json(entry)):
             return _of_json(entry)
-    own = [entry for entry in entries if entry.is_file() and is_readable(entry)]
     inner = [entry for entry in entries if entry.is_dir()]
-    by_class = {entry.name: [f for f in sorted(entry.rglob("*")) if f.is_file() and is_readable(f)] for entry in inner}
+    own = [entry for entry in entries if is_readable(entry) and not entry.is_dir()]
+    by_class = {entry.name: list(_below(entry)) for entry in inner}
     if own:
         if any(by_class.values()):
             raise InputError(
                 f"folder {folder} holds samples both beside and in its folders ({own[0].name}, {inner[0].name})",
                 expected="one folder a class, or samples alone",
             )
-        return Found(tuple(Item(entry, None, entry.name) for entry in own), kind="a folder of samples")
+        return Found(tuple(Item(entry, None, entry.name) for entry in own), kind="a folder of samples", looked=True)
     filled = {name: files for name, files in by_class.items() if files}
     if not filled:
         kinds = ", ".join(sorted(KINDS))
@@ -112,7 +116,15 @@ def _in_folder(folder: Path) -> Found:
             fix="remove the folder, or fill it",
         )
     items = tuple(Item(f, name, f"{name}/{f.name}") for name, files in filled.items() for f in files)
-    return Found(items, tuple(filled), f"{len(filled)} class folders")
+    return Found(items, tuple(filled), f"{len(filled)} class folders", looked=True)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yields what is called like a sample below a folder, in order, without hidden files (macOS writes ._NAME)."""
+    for entry in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in entry.relative_to(folder).parts)
+        if is_readable(entry) and not hidden and not entry.is_dir():
+            yield entry
 
 
 def _json(path: Path) -> Any:
@@ -124,11 +136,11 @@ def _json(path: Path) -> Any:
 
 def _of_json(path: Path) -> Found:
     if path.suffix.lower() == ".jsonl":
-        lines = [line for line in text_of(path).splitlines() if line.strip()]
         try:
-            return _listed(path, [parse_json(line) for line in lines])
-        except ValueError as error:
+            rows = [parse_json(line) for line in text_of(path).splitlines() if line.strip()]
+        except (OSError, ValueError) as error:
             raise InputError(f"{path} cannot be read: {error}", expected="one JSON object a line") from error
+        return _listed(path, rows)
     data = _json(path)
     if is_coco(data):
         classes, entries = coco_items(data, path)
@@ -142,14 +154,14 @@ def _of_json(path: Path) -> Found:
 
 def _rows_of_csv(path: Path) -> list[dict[str, str]]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = text_of(path, encoding="utf-8-sig")
         rows = [row for row in csv.reader(text.splitlines(), delimiter="\t" if path.suffix == ".tsv" else ",") if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path} cannot be read: {error}", expected="a table of paths and labels") from error
     if not rows:
         raise InputError(f"{path} is empty", expected="a table of paths and labels")
     head = [cell.strip().lower() for cell in rows[0]]
-    if not set(head) & set(_PATHS):  # no header: the path first, the label behind it
+    if not set(head) & set(PATHS):  # no header: the path first, the label behind it
         head = ["path", "label"][: len(head)]
     else:
         rows = rows[1:]
@@ -165,11 +177,11 @@ def _listed(path: Path, rows: Sequence[Any]) -> Found:
         if not isinstance(row, Mapping):
             raise InputError(f"{path}: entry {number} is {row!r}", expected="an object with path and label")
         row = {str(key).lower(): value for key, value in row.items()}
-        name = next((row[key] for key in _PATHS if row.get(key)), None)
+        name = next((row[key] for key in PATHS if row.get(key)), None)
         if not isinstance(name, str):
-            raise InputError(f"{path}: entry {number} names no file", expected="a column among " + ", ".join(_PATHS))
+            raise InputError(f"{path}: entry {number} names no file", expected="a column among " + ", ".join(PATHS))
         file = path.parent / name
-        if not file.is_file():
+        if not is_file(file):
             raise InputError(f"{path}: entry {number}: there is no file {file}", expected="paths beside the list")
         label = next((row[key] for key in _LABELS if row.get(key) not in (None, "")), None)
         items.append(Item(file, _label(label, path.parent), name))
@@ -187,6 +199,6 @@ def _label(label: Any, folder: Path) -> Any:
     if isinstance(label, str):
         if label.lstrip("-").isdigit() and label.isascii() and len(label) < 10:
             return int(label)
-        if is_readable(Path(label)) and (folder / label).is_file():
+        if is_readable(Path(label)) and is_file(folder / label):
             return folder / label
     return label

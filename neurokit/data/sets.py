@@ -12,9 +12,10 @@ import numpy as np
 
 from neurokit.data.files import Sample, as_sample, read_arrays, read_file
 from neurokit.data.found import Found, Item, find
-from neurokit.data.kinds import kind_of
+from neurokit.data.kinds import IMAGES, kind_of
 from neurokit.data.labelled import Labelled
 from neurokit.data.labels import labels_of
+from neurokit.data.readable import DECODED, without_damaged
 from neurokit.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from neurokit.spec import ModelSpec
 
+_EARLY_BYTES = 16 << 20  # of a recording that is read once more to see whether it is whole
 _MOST_BYTES = 4 << 30  # of a set that is held in memory at once
 
 
@@ -54,12 +56,14 @@ class SampleFiles:
             time_steps: T, or None.
 
         Raises:
-            InputError: If there is no readable sample, or arrays of different shapes.
+            InputError: If there is no readable sample, or arrays of different shapes, or a file is damaged; pictures of
+                a folder are left out then (see `neurokit.data.readable`).
         """
         named = isinstance(source, str | Path)
-        found = find(source) if named else in_memory(source)
+        found = without_damaged(find(source), str(source)) if named else in_memory(source)
         shapes: dict[tuple[int, ...], str] = {}
-        counts = [_samples_in(item, spec, time_steps, shapes) for item in found.items]
+        early = len(found.items) <= DECODED
+        counts = [_samples_in(item, spec, time_steps, shapes, early) for item in found.items]
         if len(shapes) > 1:
             unlike = " and ".join(f"{list(shape)} ({name})" for shape, name in list(shapes.items())[:2])
             raise InputError(f"{source} holds samples of different shapes: {unlike}", expected="one shape")
@@ -77,7 +81,8 @@ class SampleFiles:
         if not isinstance(first.value, Path):
             return f"{self.count} samples of {self.name}, a data set in memory"
         read = read_file(first.value, self.spec, self.time_steps).description
-        return read if len(self.counts) == 1 else f"{self.count} samples in {len(self.counts)} files; {read}"
+        lost = f"; {len(self.found.unreadable)} unreadable files left out" if self.found.unreadable else ""
+        return (read if len(self.counts) == 1 else f"{self.count} samples in {len(self.counts)} files; {read}") + lost
 
     def limited(self, samples: int | None) -> int:
         """Returns how many samples to run: all, or as many as were asked for.
@@ -216,8 +221,13 @@ def _stacked(parts: Sequence[Any], name: str) -> Any:
     return np.stack(parts)
 
 
-def _samples_in(item: Item, spec: ModelSpec, time_steps: int | None, shapes: dict[tuple[int, ...], str]) -> int:
-    """Returns how many samples a file holds: of an array from its head, of anything else one."""
+def _samples_in(
+    item: Item, spec: ModelSpec, time_steps: int | None, shapes: dict[tuple[int, ...], str], early: bool
+) -> int:
+    """Returns how many samples a file holds: of an array from its head, of anything else one.
+
+    Where there are few files (`early`) recordings are read, so that a damaged one is named before work begins.
+    """
     value = item.value
     if not isinstance(value, Path):
         return 1
@@ -225,6 +235,8 @@ def _samples_in(item: Item, spec: ModelSpec, time_steps: int | None, shapes: dic
     if len(spec.inputs) > 1 or kind in (".npz", ".nii", ".nii.gz"):
         return len(read_arrays(value, spec, time_steps))
     if kind != ".npy":
+        if early and kind not in IMAGES and value.stat().st_size <= _EARLY_BYTES:
+            read_arrays(value, spec, time_steps)
         return 1
     try:
         array = np.load(value, mmap_mode="r", allow_pickle=False)

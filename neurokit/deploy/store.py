@@ -11,6 +11,7 @@ from typing import Any
 from neurokit._version import __version__
 from neurokit.atomic import write_text
 from neurokit.errors import OutputError
+from neurokit.plain import json_of
 
 _MARK = "deploy.json"  # a folder that deploy may write into
 
@@ -82,8 +83,8 @@ def key_of(kind: str, inputs: Mapping[str, Any]) -> str:
 
 def _read(place: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(place.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = json_of(place)
+    except (OSError, ValueError):
         return None
     whole = isinstance(found, dict) and "result" in found and found.get("sha256") == _sum_of(found["result"])
     return found if whole else None  # what was edited or damaged is done again

@@ -172,4 +172,4 @@ def _sample(value: np.ndarray, axis: int, index: int, count: int) -> np.ndarray:
     if value.ndim <= axis or value.shape[axis] % count:
         return value  # no batch axis: it cannot be one sample's own, and differs from what each has alone
     size = value.shape[axis] // count
-    return value.take(range(index * size, (index + 1) * size), axis)
+    return value[(slice(None),) * axis + (slice(index * size, (index + 1) * size),)]

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from neurokit.parity.free_run import FreeRun
     from neurokit.parity.vectors import LayerVector, Vectors
 
+_KEEP = ": --option sensitivity=true names the layers that cost most, auto=POINTS or keep=NAMES leaves them in float"
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -69,7 +71,8 @@ def report_of(artifact: Artifact, vectors: Vectors, found: Findings) -> ParityRe
     if artifact.manifest.numerics == "exact":
         faults += _exact_faults(layers, same, "range" in found.covering.unequal)
     if not layers and error > found.tolerance:
-        faults.append(f"the outputs' relative error is {error:.3g}, and {found.tolerance:.2g} is allowed")
+        fix = _KEEP if artifact.manifest.numerics == "int8" else ""
+        faults.append(f"the outputs' relative error is {error:.3g}, and {found.tolerance:.2g} is allowed{fix}")
     manifest, (equal, rounded) = artifact.manifest, _bits(vectors, found, layers)
     return ParityReport(
         model=manifest.model.name,

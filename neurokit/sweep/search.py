@@ -10,6 +10,7 @@ from typing import Any
 
 from neurokit.atomic import write_text
 from neurokit.errors import MissingRuntimeError, OutputError
+from neurokit.plain import check_regular, json_of
 from neurokit.sweep.evaluate import Result
 from neurokit.sweep.study import GOALS, SCORE, Study
 from neurokit.sweep.workers import INSTALL, Runs
@@ -46,17 +47,30 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         logging.getLogger("optuna").setLevel(logging.ERROR)
         goals = {SCORE: "minimize" if less_is_better else "maximize", **GOALS}
-        backend = optuna.storages.journal.JournalFileBackend(str(folder / "trials.log"))
-        self._trials = optuna.create_study(
-            study_name=study.name,
-            storage=optuna.storages.JournalStorage(backend),
-            directions=[str(goals[name]) for name in study.objectives],  # type: ignore[misc]  # one of two words
-            load_if_exists=True,
-        )
+        self._trials = self._storage(folder / "trials.log", [str(goals[name]) for name in study.objectives])
         if study.search.sampler == "grid" and not self._trials.get_trials(deepcopy=False):
             for settings in study.grid():
                 self._trials.enqueue_trial({name: str(value) for name, value in settings.items()})
         self.total = len(study.grid()) if study.search.sampler == "grid" else study.search.trials
+
+    def _storage(self, journal: Path, directions: list[str]) -> Any:
+        """Opens the journal of trials, or begins one."""
+        try:
+            if journal.exists():
+                check_regular(journal)
+            backend = self._optuna.storages.journal.JournalFileBackend(str(journal))
+            return self._optuna.create_study(
+                study_name=self.study.name,
+                storage=self._optuna.storages.JournalStorage(backend),
+                directions=directions,  # type: ignore[arg-type]  # one of two words
+                load_if_exists=True,
+            )
+        except Exception as error:  # of a damaged journal Optuna raises whatever its lines lead to
+            raise OutputError(
+                f"{journal} cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:120]}",
+                expected="the trials of an earlier run of this study",
+                fix="choose another --out",
+            ) from error
 
     def run(self, workers: Runs, evaluate: Evaluate, progress: Progress = lambda done, total: None) -> list[Row]:
         """Runs every trial that is not finished; returns the table, one row a trial.
@@ -64,6 +78,9 @@ class Search:
         A trial whose worker dies is given to another. Results are kept as they come; they are told to the search at
         the end of each batch in the order of the trials, so that what is chosen next depends on no timing.
         """
+        lost = {t.number: self._settings(t.params) for t in self._ended() if self._kept(t.number) is None}
+        for number, result in workers.run(evaluate, {n: (settings, []) for n, settings in lost.items()}):
+            self._keep(number, result)  # its file was damaged; what the search was told of it stands
         while batch := self._batch():
             finished = self._scores() if self.study.search.prune and SCORE in self.study.objectives else []
             waiting = {number: self._settings(chosen) for number, chosen in batch.items() if self._kept(number) is None}
@@ -118,8 +135,11 @@ class Search:
             return samplers.TPESampler(seed=seed, constant_liar=True)
         return samplers.RandomSampler(seed=seed)
 
+    def _ended(self) -> list[Any]:
+        return [trial for trial in self._trials.get_trials(deepcopy=False) if trial.state.is_finished()]
+
     def _finished(self) -> int:
-        return sum(trial.state.is_finished() for trial in self._trials.get_trials(deepcopy=False))
+        return len(self._ended())
 
     def _chosen(self, params: Mapping[str, str]) -> dict[str, Any]:
         """Returns settings as the study writes them: a storage keeps them as text."""
@@ -145,10 +165,11 @@ class Search:
 
     def _kept(self, number: int) -> Result | None:
         try:
-            found: Result = json.loads(self._place(number).read_text(encoding="utf-8"))
+            found = json_of(self._place(number))
         except (OSError, ValueError):
             return None
-        return found
+        whole = isinstance(found, dict) and {"status", "reason", "figures"} <= set(found)
+        return found if whole and isinstance(found["figures"], dict) else None  # what is damaged is done again
 
     def _tell(self, number: int) -> None:
         result = self._kept(number)
@@ -165,8 +186,12 @@ def _claim(folder: Path, study: Study) -> None:
     """Makes a study's folder, or refuses one that holds another study."""
     said = study.model_dump(mode="json", exclude={"workers"})
     mark = folder / _MARK
-    if mark.is_file():
-        if json.loads(mark.read_text(encoding="utf-8")) != said:
+    if mark.exists():
+        try:
+            there = json_of(mark)
+        except (OSError, ValueError) as error:
+            raise OutputError(f"{mark} cannot be read: {error}", fix="choose another --out") from error
+        if there != said:
             raise OutputError(f"{folder} holds another study", expected="the same study", fix="choose another --out")
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from neurokit.data.images import image_or_array
 from neurokit.errors import InputError
 from neurokit.quantity import Quantity
 from neurokit.tasks.choice import best_class
+from neurokit.tasks.masks import size_of, write_mask
 from neurokit.tasks.task import TaskInfo, register_task
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ class Segmentation:
     Settings: background (number of a class that no metric counts, or None), mean, std (see `neurokit.data.images`).
     """
 
+    ending = "_mask.png"
     info = TaskInfo(
         name="segmentation",
         summary="a class for every pixel or voxel",
@@ -69,3 +72,9 @@ class Segmentation:
         """Returns the share of places of every class."""
         numbers, counts = np.unique(prediction, return_counts=True)
         return {"shares": {str(n): float(c / prediction.size) for n, c in zip(numbers, counts, strict=True)}}
+
+    def save(self, prediction: np.ndarray, sample: Any, path: Path, settings: Mapping[str, Any]) -> None:
+        """Writes the mask of a picture in the picture's own size."""
+        if prediction.ndim != 2:
+            raise InputError(f"a mask of sizes {list(prediction.shape)} is no picture", expected="a model of pictures")
+        write_mask(prediction, size_of(sample), path)

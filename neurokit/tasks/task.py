@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from neurokit.registry import Registry
 
@@ -72,6 +73,21 @@ class Task(Protocol):
 
     def answer(self, prediction: np.ndarray, settings: Mapping[str, Any]) -> Any:
         """Returns one prediction as a person or a program wants it: plain JSON values."""
+        ...
+
+
+@runtime_checkable
+class SavesPredictions(Protocol):
+    """A task whose predictions are files, too, such as masks.
+
+    Attributes:
+        ending: What a file's name ends in, behind that of the sample.
+    """
+
+    ending: str
+
+    def save(self, prediction: np.ndarray, sample: Any, path: Path, settings: Mapping[str, Any]) -> None:
+        """Writes the prediction of a sample to a file, whole or not at all."""
         ...
 
 

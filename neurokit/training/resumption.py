@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from neurokit.errors import InputError
+from neurokit.plain import check_regular
 from neurokit.training.recipe import Recipe
 
 
@@ -22,7 +23,7 @@ def check_resumable(checkpoint: Path, recipe: Recipe, seed: int) -> None:
     from neurokit.training.lightning_module import NOTE
 
     try:
-        with checkpoint.open("rb") as file:
+        with check_regular(checkpoint).open("rb") as file:
             content = torch.load(file, map_location="cpu", weights_only=True)
         noted, epoch = dict(content[NOTE]), int(content["epoch"])
     except Exception as error:  # torch has a dozen for a damaged file

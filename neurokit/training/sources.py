@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from neurokit.data.folders import FolderImages, Progress, class_folders, read_folder
+from neurokit.data.folders import FolderImages, Progress, read_folder, training_parts
 from neurokit.errors import InputError
 from neurokit.spec import ModelSpec
 from neurokit.training.network import channels_of
 
 PER_CLASS = (200, 50)  # synthetic puppets for training and for validation
-_SPLITS = (("train", "val"), ("train", "test"), ("train", "valid"))
 _HELD_OUT = 5  # one of so many images, where a folder has no split
 
 
@@ -100,23 +99,16 @@ def _puppets(data: str, spec: ModelSpec, channels: int, seed: int) -> Source:
 
 
 def _folders(root: Path, spec: ModelSpec, channels: int, seed: int, cache: bool, progress: Progress | None) -> Source:
-    if not root.is_dir():
-        raise InputError(
-            f"there is no folder {root}", expected="puppets, or a folder with train/CLASS and val/CLASS of images"
-        )
+    parts = training_parts(root)
     size = (spec.inputs[0].numbers[1], spec.inputs[0].numbers[2])
-    for base in (root / "data", root):
-        for names in _SPLITS:
-            if all((base / name).is_dir() for name in names):
-                train, val = (read_folder(base / name, size, channels, spec.classes, cache, progress) for name in names)
-                if train.classes != val.classes:
-                    raise InputError(
-                        f"{val.folder} holds the classes {', '.join(val.classes)}",
-                        expected=f"those of {train.folder}: {', '.join(train.classes)}",
-                    )
-                return _source(_images(train), _images(val), train, (*train.unreadable, *val.unreadable), spec)
-    if "train" in class_folders(root):
-        raise InputError(f"{root} holds a folder train and none to validate on", expected="a folder val beside it")
+    if parts is not None:
+        train, val = (read_folder(part, size, channels, spec.classes, cache, progress) for part in parts)
+        if train.classes != val.classes:
+            raise InputError(
+                f"{val.folder} holds the classes {', '.join(val.classes)}",
+                expected=f"those of {train.folder}: {', '.join(train.classes)}",
+            )
+        return _source(_images(train), _images(val), train, (*train.unreadable, *val.unreadable), spec)
     whole = read_folder(root, size, channels, spec.classes, cache, progress)
     held = np.random.default_rng(seed).permutation(len(whole.labels)) % _HELD_OUT == 0
     return _source(_images(whole, ~held), _images(whole, held), whole, whole.unreadable, spec)

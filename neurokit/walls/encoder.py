@@ -11,6 +11,7 @@ import numpy as np
 from neurokit import pipeline
 from neurokit.artifact import Artifact
 from neurokit.errors import UNREADABLE, InputError
+from neurokit.plain import check_regular
 from neurokit.walls.files import same
 
 # Takes clues and returns one vector each, [N, F].
@@ -86,7 +87,7 @@ def vectors_from(path: str | Path) -> Encode:
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(check_regular(path), allow_pickle=False) as file:
             words, vectors = file["words"], np.asarray(file["vectors"], np.float64)
     except UNREADABLE as error:
         raise InputError(

@@ -9,13 +9,17 @@ import pytest
 import torch
 
 from neurokit.attention import BlockIndex, TokenSet
+from neurokit.attention.patterns.hip import HiP
+from neurokit.attention.rescale import Ratio
 from neurokit.kernels import (
     block_sparse_attention,
     depthwise,
     estimate_blocks,
     lif,
     pack,
+    rescale_keys,
     sdsa_lif,
+    search_blocks,
     select_blocks,
     sparse_decode,
     spike_conv_lif,
@@ -71,6 +75,12 @@ def calls():
             codes, codes, row, row, row, row, torch.ones(1), block, block + 1, scale=1.0, block_k=32
         ),
         "select_blocks": lambda: select_blocks(one[:, :, None].repeat(1, 1, 64, 1), keys[:, :, :4], block=64, count=4),
+        "search_blocks": lambda: search_blocks(
+            one[:, :, None].repeat(1, 1, 256, 1), keys, HiP(count=128, block_q=64, block_k=16, window=64)
+        ),
+        "rescale_keys": lambda: rescale_keys(
+            keys, torch.zeros(1, 2, 256), keys, keys, keys, torch.tensor([0, 3]), Ratio(4.0)
+        ),
         "spike_gemv_lif": lambda: spike_gemv_lif(s8[:, :1], weight, path="gather"),
     }
 

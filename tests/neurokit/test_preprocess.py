@@ -214,7 +214,8 @@ def test_bench_explain_and_sweeps_take_it(tmp_path, picture, capsys):
     assert Job.from_json(json.loads(json.dumps(job.to_json()))) == job
     study = tmp_path / "study.toml"
     study.write_text(
-        'name = "s"\nobjectives = ["score"]\n[models.m]\nsource = "net.py:net"\npreprocess = "prep.toml"\n[data]\nplace = "x"\n'
+        'name = "s"\nobjectives = ["score"]\n[data]\nplace = "x"\n'
+        '[models.m]\nsource = "net.py:net"\npreprocess = "prep.toml"\n'
     )
     (tmp_path / "x").mkdir()
     placed = read_study(study).models["m"]

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.io import wavfile
 from torch import nn
 
 import neurokit as nk
 from neurokit import cli
 from neurokit.answers import answer
-from neurokit.errors import InputError
+from neurokit.errors import InputError, OutputError
 from neurokit.models.ecapa_tdnn.voice import voices
 from neurokit.spec import MODELS, ModelSpec, TaskSpec, TensorSpec
 from neurokit.tasks.sliding_window import slide
@@ -67,7 +68,7 @@ def test_a_volume_becomes_a_mask_in_its_own_space(segmenter: Path, tmp_path: Pat
     files = [str(segmenter), str(tmp_path / "case.nii.gz")]
     assert cli.main(["run", *files, "--out", str(tmp_path / "masks"), "--overlap", "0.7", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)["answers"][0]["answer"]
-    mask = nibabel.load(said["mask"])
+    mask = nibabel.load(said["saved"])
     assert np.array_equal(mask.affine, nibabel.load(tmp_path / "case.nii.gz").affine)
     torch.manual_seed(0)
     with torch.no_grad():  # a pointwise network gives every window's places what it gives the whole
@@ -93,6 +94,50 @@ def test_volumes_that_do_not_fit_are_refused_in_a_line(segmenter: Path, tmp_path
     ):
         with pytest.raises(InputError, match=message):
             segment(segmenter, [tmp_path / f"{name}.nii.gz"], tmp_path / "masks")
+    assert not (tmp_path / "masks").exists()
+
+
+@pytest.fixture(scope="module")
+def painter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network whose class is the brightest of three channels."""
+    spec = ModelSpec(
+        "painter",
+        nn.Identity,
+        (TensorSpec("image", (3, 8, 8), layout="CHW"),),
+        task=TaskSpec("segmentation", {"background": 0}),
+    )
+    return nk.lower(nk.capture(spec), "onnx", tmp_path_factory.mktemp("p") / "a", verified=False).path
+
+
+def test_a_picture_becomes_a_mask_in_its_own_size(painter: Path, tmp_path: Path, capsys) -> None:
+    quarters = np.zeros((30, 20, 3), np.uint8)  # wider than the network's input, and of another shape
+    quarters[:15, :10, 0] = quarters[15:, :10, 1] = quarters[:15, 10:, 2] = 255
+    quarters[15:, 10:, 2] = 200
+    Image.fromarray(quarters).save(tmp_path / "four.png")
+    Image.fromarray(quarters[:3, :2]).save(tmp_path / "smaller.png")
+    files = [str(tmp_path / name) for name in ("four.png", "smaller.png")]
+    assert cli.main(["run", str(painter), *files, "--out", str(tmp_path / "masks"), "--json"]) == 0
+    said = [row["answer"] for row in json.loads(capsys.readouterr().out)["answers"]]
+    with Image.open(said[0]["saved"]) as mask:
+        assert mask.mode == "P"
+        given = np.asarray(mask)
+    brightest = quarters.argmax(2)
+    away = np.ones((30, 20), bool)
+    away[11:19], away[:, 6:14] = False, False  # where resizing mixes the quarters
+    assert given.shape == (30, 20)
+    assert np.array_equal(given[away], brightest[away])
+    assert Image.open(said[1]["saved"]).size == (2, 3)
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["four_mask.png", "smaller_mask.png"]
+    assert answer(painter, [quarters], out=tmp_path / "more")[0]["saved"].endswith("sample-1_mask.png")
+
+
+def test_masks_that_cannot_be_written_are_refused_before_anything_runs(painter: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "a.bmp"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    with pytest.raises(InputError, match="two samples would write"):
+        answer(painter, [tmp_path / "a.png", tmp_path / "a.bmp"], out=tmp_path / "masks")
+    with pytest.raises(OutputError, match="is no folder"):
+        answer(painter, [tmp_path / "a.png"], out=tmp_path / "a.bmp")
     assert not (tmp_path / "masks").exists()
 
 
@@ -147,6 +192,11 @@ def test_a_shelf_becomes_the_scanpath_of_torchs_search(tmp_path: Path) -> None:
     np.savez(tmp_path / "shelf.npz", images=images, target=np.int64(4))
     said = answer(artifact, [{"images": images, "target": np.int64(4)}])[0]
     assert answer(artifact, [tmp_path / "shelf.npz"]) == [said]
+    np.save(tmp_path / "images.npy", images)
+    (tmp_path / "shelf.json").write_text(json.dumps({"images": "images.npy", "target": 4}))
+    assert answer(artifact, [tmp_path / "shelf.json"]) == [said]
+    with pytest.raises(InputError, match="target holds 6"):
+        answer(artifact, [{"images": images, "target": np.int64(6)}])
     module = spec.build()
     memory, fixations = module.encode(torch.from_numpy(images[None]), torch.tensor([4]))
     keys = values = torch.zeros(1, 2, 0, 32)
@@ -166,5 +216,43 @@ def test_a_dialogue_becomes_emotions_by_the_exact_decoding(tmp_path: Path) -> No
     artifact = nk.lower(nk.capture(spec), "onnx", tmp_path / "a", verified=False)
     feeds = {name: value[0].numpy() for name, value in spec.example(1, 1, 0).items()}
     said = answer(artifact, [feeds])[0]["labels"]
-    assert len(said) == (feeds["speaker"] >= 0).sum()
+    count = (feeds["speaker"] >= 0).sum()
+    assert len(said) == count
+    utterances = [
+        {"speaker": f"speaker {who}", "features": row.tolist()}
+        for who, row in zip(feeds["speaker"][:count].tolist(), feeds["text"], strict=False)
+    ]
+    (tmp_path / "dialogue.json").write_text(json.dumps({"utterances": utterances}))
+    assert answer(artifact, [tmp_path / "dialogue.json"])[0]["labels"] == said
+    assert answer(artifact, [{"utterances": utterances}])[0]["labels"] == said
     assert set(said) <= set(spec.task.settings["classes"])
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_a_class_becomes_latents_by_the_cached_loop(tmp_path: Path) -> None:
+    spec = MODELS.get("acdit_b_blocks")().in_small()
+    artifact = nk.lower(nk.capture(spec), "onnx-step", tmp_path / "a", verified=False)
+    (tmp_path / "wanted.json").write_text(json.dumps({"label": 3}))
+    said = answer(artifact, [tmp_path / "wanted.json"], seed=7, out=tmp_path / "images")[0]
+    assert said["saved"].endswith("wanted_latents.npy")
+    latents = np.load(said["saved"])
+    module, drawn, label = spec.build().double(), np.random.default_rng(7), torch.tensor([3])
+    variances = 1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+    kept, times = variances.cumprod(0), np.linspace(0, 999, 25).round().astype(int)[::-1].tolist()
+    cache, blocks = [], []
+    for index in range(4):  # with torch's own cache, a list
+        x = torch.from_numpy(drawn.standard_normal((1, 4, 4)))
+        for t, after in zip(times, [*(kept[t] for t in times[1:]), torch.tensor(1.0)], strict=True):
+            noise = module.predict(x, index, torch.tensor([float(t)]).double(), label, cache)
+            clean = (x - (1 - kept[t]).sqrt() * noise) / kept[t].sqrt()
+            x = after.sqrt() * clean + (1 - after).sqrt() * noise
+        cache = module.remember(x, index, cache)
+        blocks.append(x[0].view(2, 2, 4))
+    rows = [torch.cat(blocks[:2], 1), torch.cat(blocks[2:], 1)]
+    expected = torch.cat(rows, 0).permute(2, 0, 1)
+    assert latents.shape == (4, 4, 4)
+    np.testing.assert_allclose(latents, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+    (tmp_path / "wanted.json").write_text(json.dumps({"label": 9}))
+    with pytest.raises(InputError, match="label holds 9"):
+        answer(artifact, [tmp_path / "wanted.json"])

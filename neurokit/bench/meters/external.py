@@ -11,6 +11,7 @@ from pathlib import Path
 
 from neurokit.bench.meters.base import integrate, power_at
 from neurokit.errors import InputError
+from neurokit.plain import MOST_BYTES, check_regular
 
 
 class Csv:
@@ -53,9 +54,9 @@ def read_csv(path: Path) -> list[tuple[float, float]]:
         InputError: If it is no such table.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with check_regular(path, MOST_BYTES).open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read: {error}", expected="a CSV file of an external meter") from error
     columns = {re.sub(r"[^a-z]", "", (name or "").lower()): name for name in (rows[0] if rows else {})}
     when = next((columns[key] for key in ("time", "times", "timestamp", "t") if key in columns), None)

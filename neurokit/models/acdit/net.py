@@ -271,6 +271,42 @@ class ACDiT(nn.Module):
             x, z = block.after(x, z, block.attn.mixed(q, k, v, None), parts)
         return self.final_layer(z, c)
 
+    def step(
+        self, block: Tensor, index: Tensor, t: Tensor, label: Tensor, clean: Tensor, keys: Tensor, values: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Predicts one block from the remembered ones, or remembers it: both are one look back at the clean blocks.
+
+        Args:
+            block: Block number `index`, `[B, tokens, latent]`: with noise, or clean.
+            index: Number of the block, int64 `[B]`.
+            t: Time of its noise, `[B]`.
+            label: Number of the class, int64 `[B]`.
+            clean: 1 for a clean block, which time and class do not modulate, 0 for a noised one, `[B]`.
+            keys: Of the blocks before it, `[B, layers heads, N, head size]`.
+            values: As the keys.
+
+        Returns:
+            The prediction `[B, tokens, latent]`, and keys and values with those of this block, which the next one looks
+            back at where it was clean; after a noised one the host takes them back.
+        """
+        x = self.x_embedder(block)
+        free = (1 - clean)[:, None, None]
+        c = (self.t_embedder(t) + self.y_embedder(label))[:, None]
+        table = self.turns.unflatten(0, (self.sizes.count, self.sizes.tokens))
+        cos, sin = (wave.to(x.dtype)[index][:, None] for wave in (table.cos(), table.sin()))
+        grown: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for layer, net in enumerate(self.blocks):
+            shift, scale, gate, *behind = net.adaLN_modulation(c).chunk(6, dim=-1)
+            q, k, v = net.attn.keys(_modulated(net.norm1(x), free * shift, free * scale), cos, sin)
+            part = slice(layer * self.sizes.heads, (layer + 1) * self.sizes.heads)
+            k, v = torch.cat([keys[:, part], k], 2), torch.cat([values[:, part], v], 2)
+            x = x + (free * gate + clean[:, None, None]) * net.attn.mixed(q, k, v, None)
+            made = net.mlp(_modulated(net.norm2(x), free * behind[0], free * behind[1]))
+            x = x + (free * behind[2] + clean[:, None, None]) * made
+            grown[0].append(k)
+            grown[1].append(v)
+        return self.final_layer(x, c), torch.cat(grown[0], 1), torch.cat(grown[1], 1)
+
     def _waves(self, index: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         here = self.turns[index * self.sizes.tokens : (index + 1) * self.sizes.tokens]
         return here.cos().to(dtype), here.sin().to(dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from neurokit.errors import WeightsError
 from neurokit.models.decoder import decoder_spec
 from neurokit.models.decoder.config import DecoderConfig, read_config
+from neurokit.plain import check_regular, json_of
 from neurokit.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _files(folder: Path) -> list[Path]:
             raise WeightsError(f"checkpoint {folder} has no .safetensors file", expected="model.safetensors")
         return files
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = sorted(set(json_of(index)["weight_map"].values()))
         files = [folder / name for name in names]
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise WeightsError(f"{index} cannot be read: {type(error).__name__}", expected="an index of files") from error
@@ -171,7 +171,7 @@ def _open(path: Path) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(check_regular(path), framework="pt") as file:
             yield file
     except (SafetensorError, OSError) as error:
         raise WeightsError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from neurokit.errors import InputError
+from neurokit.plain import json_of
 
 FAMILIES = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3", "doge": "Doge"}  # `model_type` of config.json
 
@@ -140,7 +140,7 @@ def read_config(path: Path) -> DecoderConfig:
         InputError: If it is of another architecture, or asks for something that this decoder does not compute.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json_of(path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}", expected="a config.json") from error
     if not isinstance(data, dict):

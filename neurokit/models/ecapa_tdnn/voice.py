@@ -10,7 +10,7 @@ from neurokit.models.ecapa_tdnn.net import EcapaTDNN
 
 
 class Voice(nn.Module):
-    """Takes a recording as it is; checkpoints of SpeechBrain load into `embedding`.
+    """Takes a recording as it is; checkpoints of SpeechBrain are those of `embedding`.
 
     Args:
         channels: Width of the trunk.
@@ -25,6 +25,12 @@ class Voice(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         """Takes waveforms `[B, samples]` at 16 kHz, returns embeddings `[B, 192]`."""
         return self.embedding(self.features(waveform))
+
+    def of_public(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Returns SpeechBrain's names as those of the part that they belong to."""
+        if any(name.startswith("embedding.") for name in state):
+            return state
+        return {f"embedding.{name}": value for name, value in state.items()}
 
 
 def voices(speakers: torch.Tensor, samples: int, seed: int) -> torch.Tensor:

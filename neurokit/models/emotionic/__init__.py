@@ -14,6 +14,8 @@ SOURCE = "Liu et al., EmotionIC, 2023; own code from the published structure, pa
 EMOTIONS = ("happy", "sad", "neutral", "angry", "excited", "frustrated")  # IEMOCAP's, in the public order
 # What the host decodes with, by the names of the outputs; see neurokit.tasks.skip_chain.
 FIELD = {"speakers": "speakers", "start": "start", "end": "end", "same": "same", "other": "other"}
+# Which input is what of a dialogue in JSON; see neurokit.data.dialogues.
+DIALOGUE = {"features": "text", "speaker": "speaker"}
 
 
 @register_model
@@ -58,7 +60,10 @@ def _spec(name: str, longest: int, sizes: dict[str, int]) -> ModelSpec:
         outputs=("emissions", *FIELD),
         description="emotion of every utterance of a dialogue, decoded exactly on the host",
         source=SOURCE,
-        task=TaskSpec("sequence_labelling", {"classes": list(EMOTIONS), "skip_chain": dict(FIELD)}),
+        task=TaskSpec(
+            "sequence_labelling",
+            {"classes": list(EMOTIONS), "skip_chain": dict(FIELD), "dialogue": dict(DIALOGUE)},
+        ),
         example=example,
         small=emotionic_small,
     )

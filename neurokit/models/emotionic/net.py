@@ -17,6 +17,8 @@ from neurokit.models.emotionic.dialogue import PADDING, Edges, edges
 
 _ROWS = 1201  # of the table of positions; row 601 is position 0
 _ORIGIN = 601
+# Buffers of the public code's decoding, which is the host's here.
+_DECODING = ("one_pad", "eye_pad", "begin_transitions", "begin_seg_path", "continual_seg_value", "output_path")
 
 
 class PositionTable(nn.Module):
@@ -167,6 +169,10 @@ class EmotionIC(nn.Module):
         self.fc_embed = nn.Linear(width + 2 * features, width)
         self.fc_out = nn.Sequential(nn.Dropout(0.3), nn.Linear(width, classes))
         self.crf = Transitions(classes)
+
+    def of_public(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Returns a public checkpoint without the buffers of its decoding."""
+        return {name: value for name, value in state.items() if name.rpartition(".")[2] not in _DECODING}
 
     def forward(self, text: Tensor, speaker: Tensor) -> tuple[Tensor, ...]:
         """Takes utterances `[B, L, features]` and who spoke them, int64 `[B, L]`, -1 behind the end.

@@ -120,6 +120,11 @@ class MACMD(nn.Module):
         """
         return self.heads(image)[0]
 
+    def of_public(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Returns a public checkpoint with the module's own blocks that the public code makes anew in every call."""
+        own = {name: value for name, value in self.state_dict().items() if ".apm.up_blocks." in name}
+        return state if set(own) & set(state) else {**own, **state}
+
     def heads(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the scores of the three heads in the image's size, the finest first, for training."""
         middle, fine, finest = self.decoder(self.backbone(self.conv(image) if image.shape[1] == 1 else image))

@@ -188,6 +188,17 @@ def test_without_a_compiler_nothing_is_begun(captures, tmp_path, monkeypatch):
         nk.lower(captures("small"), "aoti", tmp_path / "a")
 
 
+def test_a_compiler_that_links_its_own_runtime_is_refused(tmp_path):
+    source = tmp_path / "x.cpp"
+    source.write_text('#include <string>\nextern "C" int f(const char* s) { return std::stoi(std::string(s)); }\n')
+    for name, more in (("shared", ()), ("static", ("-static-libstdc++",))):
+        command = [place.compiler(), "-shared", "-fPIC", "-o", str(tmp_path / f"{name}.so"), str(source), *more]
+        subprocess.run(command, check=True)
+    place.need_shared_runtime(tmp_path / "shared.so")
+    with pytest.raises(MissingRuntimeError, match="C\\+\\+ runtime"):
+        place.need_shared_runtime(tmp_path / "static.so")
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -19,9 +20,11 @@ from neurokit import cli
 from neurokit.data.digits import load_digits
 from neurokit.data.labelled import Labelled
 from neurokit.data.synthetic import images
+from neurokit.dims import Dim
 from neurokit.errors import InputError, UnsupportedError
 from neurokit.export.onnx import quantise as int8_quantise
-from neurokit.export.onnx.qdq_reference import convolve, reference_run
+from neurokit.export.onnx.qdq_reference import convolve, largest, reference_run, transposed
+from neurokit.export.targets.onnx_int8 import calibration_of
 from neurokit.spec import ModelSpec, TensorSpec
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "digits_ann.py"
@@ -81,6 +84,49 @@ def test_the_references_convolution_is_torchs(stride, kernel, dilation, padding,
     found = convolve(
         x.numpy(), w.numpy(), None if b is None else b.numpy(), [dilation] * 2, groups, [padding] * 4, [stride] * 2
     )
+    np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rounds_up", [False, True])
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding"), [(8, 3, 1, 1), (9, 3, 2, 0), (10, 3, 2, 1), (7, 2, 3, 0)]
+)
+def test_the_references_maximum_is_torchs(size, kernel, stride, padding, rounds_up):
+    x = torch.randint(0, 256, (2, 3, size, size + 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(size))
+    wanted = F.max_pool2d(x.float(), kernel, stride, padding, ceil_mode=rounds_up)
+    found = largest(x.numpy(), [kernel] * 2, None, [padding] * 4, [stride] * 2, rounds_up)
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, wanted.numpy())
+
+
+def test_calibration_data_may_have_any_size_that_a_free_axis_may_have():
+    port = TensorSpec("waveform", (Dim("samples", min=160, max=1600, multiple=160), 2))
+    captured = SimpleNamespace(spec=ModelSpec("waves", torch.nn.Identity, (port,)))
+    feeds, _ = calibration_of(captured, np.zeros((3, 320, 2)))
+    assert feeds["waveform"].shape == (3, 320, 2)
+    for wrong in ((3, 330, 2), (3, 3200, 2), (3, 320, 1), (3, 320), (0, 320, 2)):
+        with pytest.raises(InputError, match="calibration data have shape"):
+            calibration_of(captured, np.zeros(wrong))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from([1, 2, 3]),
+    st.integers(1, 3),
+    st.integers(1, 2),
+    st.integers(0, 1),
+    st.sampled_from([1, 2, 4]),
+    st.booleans(),
+)
+def test_the_references_transposed_convolution_is_torchs(stride, kernel, dilation, padding, groups, biased):
+    generator = torch.Generator().manual_seed(kernel * 8 + groups)
+    more = int(stride > 1)
+    x = torch.rand(2, 4, 5, 4, generator=generator)
+    w = torch.rand(4, 8 // groups, kernel, kernel, generator=generator)
+    b = torch.rand(8, generator=generator) if biased else None
+    wanted = F.conv_transpose2d(x, w, b, stride, padding, more, groups, dilation)
+    bias = None if b is None else b.numpy()
+    found = transposed(x.numpy(), w.numpy(), bias, [dilation] * 2, groups, [padding] * 4, [stride] * 2, [more] * 2)
     np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-5, atol=1e-5)
 
 

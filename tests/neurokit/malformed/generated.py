@@ -87,19 +87,23 @@ FAST = [(name, number) for name, number in EVERY if number < (3 if name in ("man
 
 def spoil(name: str, number: int, folder: Path) -> str:
     """Changes the file of a case in a copy of the sound folder; returns what was changed."""
-    door, drawn = DOORS[name], random.Random(f"{name} {number}")
-    place = folder / door.file
-    change: Callable[[Path, random.Random], str] = {
+    door = DOORS[name]
+    said = changed(folder / door.file, door.kind, random.Random(f"{name} {number}"))
+    if door.sealed:
+        sealed_again(folder / door.sealed)
+    return said
+
+
+def changed(place: Path, kind: str, drawn: random.Random) -> str:
+    """Changes a file of a kind; returns what was changed."""
+    change: dict[str, Callable[[Path, random.Random], str]] = {
         "json": _spoil_json,
         "lines": _spoil_lines,
         "toml": _spoil_toml,
         "bytes": _spoil_bytes,
         "head": _spoil_head,
-    }[door.kind]
-    said = change(place, drawn)
-    if door.sealed:
-        _sealed(folder / door.sealed)
-    return said
+    }
+    return change[kind](place, drawn)
 
 
 def copied(sound: Path, folder: Path) -> None:
@@ -107,7 +111,7 @@ def copied(sound: Path, folder: Path) -> None:
     shutil.copytree(sound, folder, dirs_exist_ok=True)
 
 
-def _sealed(folder: Path) -> None:
+def sealed_again(folder: Path) -> None:
     # What cannot be sealed any more is left as it is.
     with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError):
         seal(folder)

@@ -41,6 +41,20 @@ def test_parts_are_kept_in_order_whoever_ends_first(tmp_path, monkeypatch, count
     assert (told[0], told[-1]) == (0, count)
 
 
+@pytest.mark.parametrize("damage", ["null", "{}", "[" * 10_000, '{"rows": 3, "fired": {}}', "{"])
+def test_of_damaged_figures_what_came_before_is_kept(tmp_path, damage):
+    from neurokit.hw_sim.sample_set import Kept
+
+    kept = Kept(tmp_path / "kept", {"model": "m"})
+    kept.add([{"energy loihi1": 1.0}], {"a": 1})
+    with (tmp_path / "kept").open("a") as file:
+        file.write(damage + "\n")
+    again = Kept(tmp_path / "kept", {"model": "m"})
+    assert (again.rows, again.fired) == ([{"energy loihi1": 1.0}], {"a": 1})
+    (tmp_path / "kept").write_bytes(bytes(range(256)))
+    assert Kept(tmp_path / "kept", {"model": "m"}).rows == []
+
+
 def deadly(job, start, stop):
     """Kills the first worker that is given the second part."""
     from neurokit.sweep.samples import rows_of

@@ -118,6 +118,22 @@ def test_a_study_that_is_interrupted_goes_on_as_if_it_had_not_been(tmp_path, sam
     assert len(again.rows) == len(whole.rows)
 
 
+@pytest.mark.parametrize("file", ["results/000001.json", "study.json", "trials.log"])
+@pytest.mark.parametrize("damage", [b"", b"null", b"[" * 10_000, bytes(range(256)), None], ids=str)
+def test_a_damaged_folder_is_mended_or_refused_in_a_line(tmp_path, file, damage):
+    text = TEXT.replace("[2, 4, 8]", "[2, 4]")
+    whole = sweep(study(tmp_path, text), tmp_path / "out", run=fake, workers_of=here)
+    place = tmp_path / "out" / file
+    place.unlink()
+    os.mkfifo(place) if damage is None else place.write_bytes(damage)
+    if damage is not None and (file == "results/000001.json" or (file, damage) == ("trials.log", b"")):
+        assert sweep(study(tmp_path, text), tmp_path / "out", run=fake, workers_of=here).rows == whole.rows
+        return
+    with pytest.raises(OutputError) as caught:
+        sweep(study(tmp_path, text), tmp_path / "out", run=fake, workers_of=here)
+    assert "\n" not in caught.value.what
+
+
 def test_pruning_leaves_what_may_still_win():
     assert hopeless(0.5, [0.9, 0.3], less_is_better=False)
     assert not hopeless(0.8, [0.9], less_is_better=False)

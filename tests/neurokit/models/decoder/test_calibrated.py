@@ -10,7 +10,6 @@ import pytest
 import torch
 
 import neurokit as nk
-from neurokit.attention.calibration import change_of, weigh
 from neurokit.attention.scopes import HeadList, scopes_of, write_heads
 from neurokit.cli import main
 from neurokit.errors import InputError, NeurokitError
@@ -23,6 +22,7 @@ from neurokit.transforms.act import ACT
 from neurokit.transforms.zerotuning import ZeroTuning
 
 from ...transforms.calibration_oracle import read as oracle
+from .definition import by_definition, run_artifact, run_module
 from .oracle import read, worst
 
 SMALL = DecoderConfig(
@@ -62,55 +62,9 @@ def lowered(captured, tmp_path_factory):
     return lower
 
 
-class Defined(CalibratedAttention):
-    """The definition in the place of the deployed form: weights, multiplied and divided by their sums."""
-
-    def forward(self, x, tokens, k, v, *kept, stream=None):
-        q, new_k, new_v = self.project(x, tokens)
-        k, v = tokens.extend(k, new_k), tokens.extend(v, new_v)
-        view = view_of(tokens, self.config.heads, k.shape[2], stream)
-        view.memory.update((name, tokens.extended(old)) for name, old in zip(self.memories, kept, strict=True))
-        shared = self.config.heads // self.config.kv_heads
-        scores = (q @ k.repeat_interleave(shared, 1).transpose(-1, -2)) / self.config.head_size**0.5
-        weights = scores.masked_fill(~view.visible, float("-inf")).softmax(-1)
-        for method in self.methods:
-            if method.heads_in(self.layer) == ():
-                method.remember(view, weights, self.layer)
-            else:
-                weights = weigh(weights, change_of(method, view, weights, self.layer))
-        out = self.joined(weights @ v.repeat_interleave(shared, 1))
-        return out, k, v, *(view.memory[name] for name in self.memories)
-
-
 def defined(key):
     """A model that computes by the definition, in float64."""
-    module = transform(spec(), STEPS[key]).build().double()
-    for layer in module.model.layers:
-        if isinstance(layer.self_attn, CalibratedAttention):
-            layer.self_attn.__class__ = Defined
-    return module
-
-
-def run_module(module, ids, cuts):
-    """Logits of a text in parts."""
-    states = [
-        torch.zeros(len(ids), *(0 if not isinstance(size, int) else size for size in state.shape)).to(
-            torch.int64 if state.dtype == "int64" else torch.float64
-        )
-        for state in module.states
-    ]
-    rows = []
-    with torch.no_grad():
-        for part in np.split(ids, cuts, 1):
-            found = module(torch.from_numpy(np.ascontiguousarray(part)), *states)
-            rows.append(found["logits"])
-            states = [found[state.name] for state in module.states]
-    return torch.cat(rows, 1).numpy()
-
-
-def run_artifact(runner, ids, cuts):
-    runner.reset(len(ids))
-    return np.concatenate([runner.step({"ids": part})["logits"] for part in np.split(ids, cuts, 1)], 1)
+    return by_definition(transform(spec(), STEPS[key]))
 
 
 def texts():
@@ -190,6 +144,26 @@ def test_zerotuning_writes_the_oracles_tokens_and_is_in_the_manifest(tmp_path):
     assert sum(node.op_type == "Attention" for node in model.graph.node) == 4
     masks = {node.input[3] for node in model.graph.node if node.op_type == "Attention"}
     assert len(masks) == 2  # layers of one setting share it
+    verify_without_torch(artifact)
+
+
+def verify_without_torch(artifact):
+    """What a machine without torch does: there the import fails, as it does here."""
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import neurokit as nk\n"
+        f"report = nk.verify({str(artifact.path)!r}, record=False)\n"
+        "assert report.verdict == 'within tolerance', report\n"
+        "assert sys.modules['torch'] is None"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("key", STEPS)
+def test_every_form_is_verified_without_torch(lowered, key, form):
+    verify_without_torch(lowered(key, form))
 
 
 @pytest.mark.slow
@@ -272,18 +246,6 @@ def test_planted_faults_fail_verify(lowered, tamper, fault, tmp_path, monkeypatc
     report = nk.verify(tamper(right, lambda model: model.CopyFrom(faulty), tmp_path / "wrong"), record=False)
     assert report.verdict == "failed"
     assert any(note.startswith("text ") for note in report.notes)
-
-
-@pytest.mark.slow
-def test_a_calibrated_artifact_is_verified_without_torch(lowered):
-    code = (
-        "import sys; sys.modules['torch'] = None\n"
-        "import neurokit as nk\n"
-        f"report = nk.verify({str(lowered('all', 'ort').path)!r}, record=False)\n"
-        "assert report.verdict == 'within tolerance', report\n"
-        "assert sys.modules['torch'] is None"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """tiny_vlm: LLaVA's tokens and features under public names, in torch and in ONNX Runtime, calibrated and plain."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,8 @@ from neurokit.errors import InputError
 from neurokit.transforms import transform
 
 from ...transforms.calibration_oracle import agrees, draw, read
+from ..decoder.definition import by_definition, run_artifact, run_module
+from ..decoder.oracle import worst
 
 
 def start(module, batch=1, kind=torch.float64):
@@ -118,3 +122,75 @@ def test_calibrated_artifacts_write_the_modules_tokens(step, form, tmp_path):
     if not step.startswith("act"):
         with pytest.raises(InputError, match="0 image tokens"):
             nk.generate(artifact, [1, 17, 33, 40], 2, inputs={"pixel_values": image})
+
+
+METHODS = {
+    "zerotuning": ["zerotuning:gamma=4,layers=1-2,heads=0,3"],
+    "act": ["act:beta=0.3,threshold=0.05,layers=1-2,heads=0,2"],
+    "var": ["var:dims=3,17,tau=1.5,summ=0.05,layers=1-2"],
+    "gift": ["gift:saliency=0,alpha=3,layers=1-3"],
+    "all": ["zerotuning:gamma=2,heads=1", "act:beta=0.5,layers=1,threshold=0.05", "gift:saliency=0,layers=2-3"],
+}
+PROMPT, PADS = 26, (0, 1, 3)
+CUTS = {"prompt": [PROMPT], "chunks": [PROMPT, PROMPT + 2], "steps": list(range(PROMPT, PROMPT + 5))}
+
+
+def batch():
+    """Three pictures, and texts of 31, 30 and 28 tokens behind padding, each with its picture's place in it."""
+    draw_ = np.random.default_rng(5)
+    text = np.array(read("lm_llava")["tokens"])
+    ids = np.full((3, PROMPT + 5), -1)
+    for row, pad in enumerate(PADS):
+        ids[row, pad:PROMPT] = text[pad:]
+        ids[row, PROMPT:] = draw_.integers(3, 200, 5)
+    scales = np.array([1.0, -0.7, 0.4]).reshape(3, 1, 1, 1)
+    return ids, (pixels() * scales + draw_.normal(0, 0.2, (3, 3, 28, 28))).astype(np.float32)
+
+
+def texts_alone(module, ids, pictures):
+    """Logits of each text by itself without padding, its prompt in one call."""
+    found = np.zeros((*ids.shape, module.config.vocabulary))
+    for row, pad in enumerate(PADS):
+        features = module.vision(torch.from_numpy(pictures[row : row + 1]).double())["features"]
+        found[row, pad:] = run_module(module, ids[row : row + 1, pad:], [PROMPT - pad], features)[0]
+    return found
+
+
+@pytest.mark.parametrize("key", METHODS)
+def test_a_padded_batch_is_its_texts_by_the_definition(key):
+    """In torch: three texts and pictures behind padding, prompt, chunks and steps."""
+    (ids, pictures), spec = batch(), transform(nk.load("tiny_vlm"), METHODS[key])
+    module, real = spec.build().double(), ids >= 0
+    with torch.no_grad():
+        wanted = texts_alone(by_definition(spec), ids, pictures)
+        plain = texts_alone(nk.load("tiny_vlm").build().double(), ids, pictures)
+        features = module.vision(torch.from_numpy(pictures).double())["features"]
+        for cuts in CUTS.values():
+            assert worst(run_module(module, ids, cuts, features)[real], wanted[real]) < 1e-6
+    assert worst(plain[real], wanted[real]) > 1e-3  # it does something
+
+
+@pytest.fixture(scope="module")
+def calibrated():
+    """The captured model of a list of transforms, and the logits of the batch's texts by the definition."""
+
+    @functools.cache
+    def make(key):
+        spec = transform(nk.load("tiny_vlm"), METHODS[key])
+        with torch.no_grad():
+            return nk.capture(spec), texts_alone(by_definition(spec), *batch())
+
+    return make
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["decomposed", "standard", "ort"])
+@pytest.mark.parametrize("key", METHODS)
+def test_a_padded_batch_is_its_texts_in_every_form(calibrated, key, form, tmp_path):
+    (ids, pictures), (captured, wanted) = batch(), calibrated(key)
+    artifact, real = nk.lower(captured, "onnx-step", tmp_path / "vlm", attention=form), ids >= 0
+    assert artifact.manifest.parity["verdict"] == "within tolerance"
+    with nk.open(artifact) as runner:
+        for cuts in CUTS.values():
+            found = run_artifact(runner, ids, cuts, vision={"pixel_values": pictures})
+            assert worst(found[real], wanted[real]) < 1e-5
