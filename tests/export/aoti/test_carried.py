@@ -101,6 +101,7 @@ def test_16_bits_go_between_kernels_as_they_are(captured):
     assert turned == []
 
 
+@pytest.mark.slow
 def test_the_rewritten_program_has_the_exact_programs_bits(exact, tmp_path, monkeypatch):
     eager.install(monkeypatch)
     artifact = nk.lower(exact, "aoti", tmp_path / "a", kernels="all")
@@ -128,7 +129,7 @@ def _in_another_order(self, spikes, given, true):
 @pytest.mark.parametrize(
     ("where", "plant"),
     [
-        (LinearLayer, _residual_left_out),
+        pytest.param(LinearLayer, _residual_left_out, marks=pytest.mark.slow),
         pytest.param(LinearLayer, _reset_swapped, marks=pytest.mark.slow),
         pytest.param(LinearLayer, _in_another_order, marks=pytest.mark.slow),
         pytest.param(LifLayer, _reset_swapped, marks=pytest.mark.slow),
@@ -250,13 +251,21 @@ def learnt():
     return net
 
 
-def test_learnt_leaks_are_constants_and_products_of_spikes_are_spikes(tmp_path, monkeypatch):
-    eager.install(monkeypatch)
-    captured = nk.capture(ModelSpec("learnt", learnt, (TensorSpec("x", (6,), low=0.0, high=2.0),), time_steps=4))
-    plan = nk.plan(captured, "aoti", kernels="all", precision="float16")
+@pytest.fixture(scope="module")
+def leaks():
+    return nk.capture(ModelSpec("learnt", learnt, (TensorSpec("x", (6,), low=0.0, high=2.0),), time_steps=4))
+
+
+def test_learnt_leaks_are_constants_and_products_of_spikes_are_spikes(leaks):
+    plan = nk.plan(leaks, "aoti", kernels="all", precision="float16")
     assert [row.kernel for row in plan.layers] == ["spike_linear_lif", "spike_linear_lif", "lif", "spike_linear_lif"]
     assert "no power of two" in plan.layers[2].reasons["spike_linear_lif"]
-    artifact = nk.lower(captured, "aoti", tmp_path / "a", kernels="all")
+
+
+@pytest.mark.slow
+def test_learnt_leaks_in_kernels_are_verified(leaks, tmp_path, monkeypatch):
+    eager.install(monkeypatch)
+    artifact = nk.lower(leaks, "aoti", tmp_path / "a", kernels="all")
     assert artifact.manifest.parity["verdict"] in ("exact", "benign rounding")
     assert [row["kernel"] for row in artifact.manifest.target_info["kernels"]] == ["lif"] * 4
 
