@@ -202,15 +202,17 @@ def forms() -> list[str]:
         for found in record["models"].values()
         if "stock" in found and "onnx" in found
     ]
-    means = f"{math.exp(fmean(map(math.log, faster))):.2f} times as fast, export in {median(shorter):.2f} of its time"
+    means = f"{math.exp(fmean(map(math.log, faster))):.2f} times as fast (the bar is 1.05),"
+    longer = f"export in {median(shorter):.2f} of its time (median; the bar is 0.5)"
     return [
         "",
         "## At full size, through `onnx` and ONNX Runtime",
         "Made by `python benchmarks/edge_zoo_forms.py`, on a CPU that other work shared: times are CPU seconds of one",
         "thread, latencies wall time on two threads with batch 1, in turns with the graph of torch's own exporter. An",
         "export of ours holds capture, reference runs in float64 and lowering; parity is the largest relative error of",
-        f"`neurokit verify` and what is allowed. Geometric mean over the models beside the stock graph: {means}",
-        f"(median). Machine: {cpu}.",
+        "`neurokit verify` and what is allowed. Over the models beside the stock graph the geometric mean is",
+        f"{means} {longer}.",
+        f"Single turns scatter by a factor of two there. Machine: {cpu}.",
         "",
         "| model | export | stock | verify | file | nodes | stock | parity | allowed | latency | stock | faster |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
@@ -239,6 +241,36 @@ def _form(name: str, found: dict[str, Any]) -> str:
         said(run.get("faster"), "{:.2f}"),
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+KNOWN = """
+## What small twins learn in a minute
+`make test-slow` trains each (tests/neurokit/models/test_edge_learning.py), holds its metric against a bound, and the
+metric through ONNX Runtime within 0.5 points of torch's and in int8 within 2. Seen:
+
+| model | task | metric | torch | ONNX Runtime | int8 |
+|---|---|---|---|---|---|
+| `ecapa_tdnn_512` | speakers that were not heard in training | EER | 2.30 % | 2.30 % | 2.06 % |
+| `ear_unet` | ellipses in noise | Dice | .9900 | .9900 | .9901 |
+| `para_trans_cnn_32` | | Dice | .9836 | .9836 | .9831 |
+| `att_swin_unet` | | Dice | .9799 | .9799 | .9801 |
+| `dae_former` | | Dice | .9470 | .9470 | .9462 |
+| `dsa_decoder` | | Dice | .9270 | .9270 | .9271 |
+| `macmd_b0` | | Dice | .9696 | .9696 | .9693 |
+| `emotionic` | emotions that last, under noise | weighted F1 | .8229 | .8229 | .8235 |
+| `oat` | reading order up to what is searched for | sequence score | 1.000 | 1.000 | refused: several graphs |
+
+Untrained, `macmd_b0`'s twin loses much in int8 (relative error 0.62 of its hardest test vector, 0.2 on calibration
+data): no layer alone costs more than 0.085 (`decoder.decoder1.conv_local.conv`, then `decoder.decoder1.conv.conv` and
+`decoder.ffb.output_conv`), all 193 together do: with the six dearest in float 0.51 is left, with all activations in
+float (`--option activations=float`) 0.05. Trained it loses nothing.
+
+## Targets
+Small twins of all go through `onnx` (with caches: `onnx-step`), `onnx-int8` and `tensorrt` in
+tests/neurokit/models/test_edge_zoo.py, but: int8 takes no model of several graphs or with caches (`oat`,
+`acdit_b_blocks`), `tensorrt` takes no several graphs (`oat`), and its builder stops at `ecapa_tdnn_512` (an internal
+check on the bias of a convolution over one axis).
+"""
 
 
 def main() -> None:

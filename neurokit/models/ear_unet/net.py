@@ -10,6 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+# Of the gates' normalisation when training begins: unit deviations of the images at hand are far out in the logistic
+# function's tails on others, where a gate is shut, learns nothing, and its few open places amplify rounding.
+_HALF_OPEN = 0.25
+
 
 class AttentionGate(nn.Module):
     """Weights a skip connection at every place by what it and the decoder say (Oktay et al., 2018)."""
@@ -20,6 +24,7 @@ class AttentionGate(nn.Module):
         self.skip = nn.Sequential(nn.Conv2d(skip, inner, 1, bias=False), nn.BatchNorm2d(inner))
         self.coarse = nn.Sequential(nn.Conv2d(coarse, inner, 1, bias=False), nn.BatchNorm2d(inner))
         self.psi = nn.Sequential(nn.Conv2d(inner, 1, 1), nn.BatchNorm2d(1), nn.Sigmoid())
+        nn.init.constant_(self.psi[1].weight, _HALF_OPEN)
 
     def forward(self, skip: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
         """Takes `[B, skip, H, W]` and `[B, coarse, H, W]`, returns the weighted skip and its weights `[B, 1, H, W]`."""
