@@ -1,4 +1,8 @@
-"""Pictures of the pages for the documentation: a trained network is deployed and priced, Chromium shows its pages."""
+"""Pictures of the pages for the documentation: a trained network is deployed and priced, Chromium shows its pages.
+
+The figures on a picture stand in the documentation for long: it waits until the machine is idle, measures with one
+thread, and where a latency is still INVALID measures all anew. After the last try the pictures stay as they were.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,12 @@ import importlib.util
 import io
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -24,6 +30,8 @@ PICTURES = ROOT / "docs" / "pictures"
 WIDTHS = {1280: (1280, 800, False), 390: (390, 844, True)}
 SAMPLES = 100
 SECONDS = 10.0
+TRIES = 3
+IDLE, PATIENCE_S = 0.2, 600.0  # share of the processors that is at work, and how long that is waited for
 
 
 def pages(folder: Path) -> dict[str, Path]:
@@ -35,11 +43,37 @@ def pages(folder: Path) -> dict[str, Path]:
     data = folder / "digits.npz"
     np.savez(data, x=digits.test_images[:SAMPLES].numpy(), y=digits.test_labels[:SAMPLES].numpy())
     forms = [name for name in ("onnx", "onnx:exact", "onnx-step", "openvino", "c") if _here(name)]
-    nk.deploy("spiking_cnn", data, folder / "deploy", weights=weights, targets=forms, seconds=SECONDS)
+    measured(data, folder / "deploy", weights=weights, targets=forms, seconds=SECONDS, threads=1)
     spec = nk.load("spiking_cnn", weights=weights)
     report = nk.simulate(nk.capture(spec), data, ["loihi1", "speck2f", "truenorth"], samples=20)
     save_html(report, folder / "energy.html")
     return {"deploy": folder / "deploy" / "page.html", "energy": folder / "energy.html"}
+
+
+def measured(data: Path, out: Path, **options: Any) -> None:
+    """Deploys until every latency is valid; ends the script where none of the tries was.
+
+    Args:
+        data: Samples.
+        out: Folder of the deployment.
+        options: Those of `neurokit.deploy`.
+    """
+    for attempt in range(TRIES):
+        wait_until_idle()
+        report = nk.deploy("spiking_cnn", data, out / str(attempt), **options)
+        invalid = [f"{row.form} ({row.reason})" for row in report.rows if row.status == "invalid" and not row.simulated]
+        if not invalid:
+            (out / str(attempt) / "page.html").rename(out / "page.html")
+            return
+        print(f"try {attempt + 1}: invalid: {'; '.join(invalid)}")
+    raise SystemExit("the machine is too busy to be measured on; the pictures are as they were")
+
+
+def wait_until_idle() -> None:
+    """Waits until little else is at work, for ten minutes at most."""
+    ends = time.monotonic() + PATIENCE_S
+    while psutil.cpu_percent(5.0) / 100 > IDLE and time.monotonic() < ends:
+        time.sleep(5.0)
 
 
 def _here(form: str) -> bool:

@@ -23,6 +23,7 @@ _LIBRARIES = (
     ("onnxscript", "writing ONNX", False, "onnxscript onnx-ir"),
     ("onnxruntime", "running ONNX", False, "onnxruntime"),
     ("openvino", "OpenVINO artifacts", False, "openvino"),
+    ("ai_edge_litert", "LiteRT artifacts", False, "ai-edge-litert"),
     ("nncf", "OpenVINO in int8", False, "nncf"),
     ("triton", "fused GPU kernels", False, "triton==3.6.0"),
     ("tensorrt", "TensorRT engines", False, "tensorrt-cu13"),

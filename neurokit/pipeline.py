@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from neurokit.accepted import as_captured, as_model
-from neurokit.artifact import Artifact, Manifest, ModelInfo, Reparameterisation, write_artifact
+from neurokit.artifact import Artifact, Manifest, ModelInfo, Reparameterisation, check_out, write_artifact
 from neurokit.errors import InputError, MissingRuntimeError, OutputError, UnsupportedError
 from neurokit.manifest import PreprocessInfo, TaskInfo, TransformInfo
 from neurokit.parity.check import verify as _verify
@@ -21,7 +21,7 @@ from neurokit.reports import ParityReport
 from neurokit.serial import one_at_a_time
 from neurokit.simulation import simulate
 from neurokit.stages import stage
-from neurokit.target import TARGETS, LowerOptions, Runner, Target, check_ports, check_request
+from neurokit.target import TARGETS, FineTunes, LowerOptions, Runner, Target, check_ports, check_request
 
 if TYPE_CHECKING:
     import torch
@@ -182,7 +182,7 @@ def lower(
         verified: Whether to verify the artifact and record the verdict in its manifest.
         simulators: Whether other simulators that are installed run the file too, where the target has any (NIR).
         data: Labelled data: the accuracy before and after is written into the manifest.
-        fine_tune: For "exact": labelled training data; the weights are trained on their grid.
+        fine_tune: For "exact" and "onnx-int8": labelled training data; weights are trained on their grid.
         extra: Options of the target.
 
     Returns:
@@ -207,9 +207,13 @@ def lower(
     check_ports(_source(source).whole_spec, target)
     refuse_types(_source(source))
     ranges = calibration if chosen.info.calibrated and numerics == "float" else None
+    trains = fine_tune is not None and numerics == "float" and isinstance(chosen, FineTunes)
+    training = None if trains else fine_tune
     with stage("numerics"):
-        captured, proof = _numerics(source, numerics, None if ranges is not None else calibration, bits, fine_tune)
+        captured, proof = _numerics(source, numerics, None if ranges is not None else calibration, bits, training)
     numerics = "float" if proof is None else "exact"
+    if chosen.info.fixed_batch and (batch or captured.batch) == "dynamic":
+        batch = 1
     if batch is not None and batch != captured.batch:
         captured = captured.retrace(batch=batch)
     _refuse_batch(captured)
@@ -217,6 +221,10 @@ def lower(
     reasons = chosen.check(captured, options)
     if reasons:
         raise UnsupportedError(f"target {target!r} cannot take model {captured.spec.name!r}", reasons)
+    if trains:
+        check_out(out, force=force)  # before the minutes of training
+        with stage("fine-tune"):
+            captured, options = chosen.fine_tune(captured, options, fine_tune)  # type: ignore[attr-defined]
     with write_artifact(out, force=force) as draft:
         with stage("lower"):
             entries = dict(chosen.lower(captured, draft.path, options))
@@ -281,7 +289,9 @@ def _numerics(
                     "calibration data were given for numerics 'float'", fix='numerics="exact", or target="onnx-int8"'
                 )
             if training is not None:
-                raise InputError("training data were given for numerics 'float'", fix='numerics="exact"')
+                raise InputError(
+                    "training data were given for numerics 'float'", fix='numerics="exact", or target="onnx-int8"'
+                )
             return model, None
         if training is None:
             model = exact(model, calibration, bits=bits)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from neurokit.artifact import Artifact
     from neurokit.capture import Captured
+    from neurokit.data.labelled import Labelled
     from neurokit.parity.vectors import Vectors
     from neurokit.spec import ModelSpec
 
@@ -87,6 +88,7 @@ class TargetInfo:
         runtime: "onnxruntime" where ONNX Runtime alone runs its artifacts, as on a device; else "".
         numerics: Which numerics it takes; the first is what it is lowered in where nothing is asked for.
         programs: Programs of which running needs one, such as C compilers.
+        fixed_batch: Whether its files have a fixed batch size alone: 1, where none is asked for.
         threaded: Whether opening takes `threads`; where ONNX Runtime alone runs it, it does anyhow.
     """
 
@@ -105,6 +107,7 @@ class TargetInfo:
     numerics: tuple[str, ...] = ("float", "exact")
     programs: tuple[str, ...] = ()
     threaded: bool = False
+    fixed_batch: bool = False
 
     def missing(self, lowering: bool = True, running: bool = True) -> list[str]:
         """Returns the libraries and programs that are not here, for lowering to the target or running its artifacts."""
@@ -128,6 +131,7 @@ class LowerOptions:
         extra: Options of one target only, by name.
         calibration: Inputs that ranges are chosen on, for targets that are calibrated.
         dry_run: Whether nothing is lowered, so that no device and no compiler is needed.
+        tuned: What a target's own fine-tuning decided (`FineTunes`).
     """
 
     numerics: str = "float"
@@ -136,6 +140,7 @@ class LowerOptions:
     extra: Mapping[str, Any] = field(default_factory=dict)
     calibration: Any = None
     dry_run: bool = False
+    tuned: Any = None
 
     def over(self, defaults: Mapping[str, Any], target: str) -> dict[str, Any]:
         """Returns a target's own options: its defaults, and what was given instead.
@@ -306,6 +311,29 @@ class ChecksOptions(Protocol):
         Raises:
             InputError: If so.
         """
+        ...
+
+
+@runtime_checkable
+class FineTunes(Protocol):
+    """A target in float numerics that trains a model with its own roundings before it is lowered."""
+
+    def fine_tune(self, captured: Captured, options: LowerOptions, data: Labelled) -> tuple[Captured, LowerOptions]:
+        """Returns the fine-tuned model, and the options that it is to be lowered with.
+
+        Raises:
+            InputError: If the data do not fit.
+            UnsupportedError: If the model cannot be fine-tuned.
+        """
+        ...
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A target whose first lowering installs something: it is not begun unless the target was asked for by name."""
+
+    def unprepared(self) -> str:
+        """Returns what is not there yet and how to make it, or ""."""
         ...
 
 

@@ -144,3 +144,18 @@ def test_every_imported_library_is_declared():
     of_vendors = {"tensorrt", "tensorrt_rtx", "jtop"}  # neurokit doctor says how to install them; jtop is a Jetson's
     missing = {name for name in found - of_vendors if modules.get(name, name).replace("_", "-") not in declared}
     assert missing == set()
+
+
+def test_every_extra_that_is_named_anywhere_is_declared():
+    """In the Dockerfile, the action, make, the documentation and what a refusal says to install."""
+    declared = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    files = [ROOT / name for name in ("Dockerfile", "action.yml", "Makefile", "README.md", "CONTRIBUTING.md")]
+    files += [*(ROOT / "docs").rglob("*.md"), *chain(*((ROOT / top).rglob("*.py") for top in ("neurokit", *TOPS)))]
+    named = {}
+    for path in files:
+        text = path.read_text()
+        found = re.findall(r"""(?:neurokit-edge|/opt/neurokit|GITHUB_ACTION_PATH\}|["' ]\.)\[([a-z0-9,-]+)\]""", text)
+        found += re.findall(r"^EXTRAS := (.+)$", text, re.MULTILINE)
+        named |= {extra: path for extras in found for extra in extras.split(",")}
+    assert {"torch", "onnx", "sim"} <= set(named)
+    assert {extra: path.name for extra, path in named.items() if extra not in declared} == {}

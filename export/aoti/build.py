@@ -13,7 +13,7 @@ from neurokit.export.aoti.compile import compiled, example_of, exported, package
 from neurokit.export.aoti.place import here
 from neurokit.export.aoti.precision import in_16_bits
 from neurokit.export.aoti.probe import NEURONS, PROBE_FILE, TWIN
-from neurokit.export.aoti.programs import Network, StepLoop, body_of, layer_nodes, neurons_of, twin_of
+from neurokit.export.aoti.programs import Network, Neurons, StepLoop, body_of, layer_nodes, neurons_of, twin_of
 from neurokit.export.describe import describe, save_initial_states
 from neurokit.program.passes.fold_norms import FOLD_NORMS
 from neurokit.program.passes.fuse import Placed, fuse
@@ -50,7 +50,7 @@ def build(captured: Captured, folder: Path, settings: Settings, exact: bool, *, 
         graph["file"] = f"{part.graph}.pt2"
         body, rows = rewritten(part, settings, exact)
         placed += rows
-        program = _export(body, part, device)
+        program = traced(body, part, device)
         package(folder / graph["file"], {"model": compiled(program, _said(part, graph), tuned)})
         save_initial_states(part, folder)
         if (
@@ -110,7 +110,7 @@ def _starts(body: GraphModule, part: Captured) -> dict[str, float | None]:
     return {node.name: known.get(node.args[1]) for node in layer_nodes(body) if not isinstance(node.args[1], list)}
 
 
-def _export(body: GraphModule, part: Captured, device: str) -> Any:
+def traced(body: GraphModule, part: Captured, device: str) -> Any:
     """Traces a network with its states inside (sequence form) or as they are."""
     network = Network(body, part)
     inputs, _, states = network.counts
@@ -135,18 +135,31 @@ def _said(part: Captured, graph: dict[str, Any]) -> dict[str, str]:
 
 def _probe(body: GraphModule, part: Captured, folder: Path, device: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Compiles the probing twin and the neurons alone; returns what is known of every call, and of their kinds."""
-    from neurokit.capture.stepping import layer_names
-
-    nodes = list(layer_nodes(body))
-    if not nodes:
+    if not list(layer_nodes(body)):
         return [], {"kinds": [], "examples": []}
     alone, kinds = neurons_of(body)
-    names = layer_names(part.program, part.calls)
-    twin = compiled(_export(twin_of(body), part, device), {}, _PROBING)
+    twin = compiled(traced(twin_of(body), part, device), {}, _PROBING)
     examples = [example for kind in alone.kinds for example in kind.example]
     free = [{0: _auto()} if example.dim() else {} for example in examples]
     own = compiled(exported(alone, examples, free, device), {}, _PROBING)
     package(folder / PROBE_FILE, {TWIN: twin, NEURONS: own})
+    return calls_of(body, part, alone, kinds)
+
+
+def calls_of(
+    body: GraphModule, part: Captured, alone: Neurons, kinds: list[int]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Returns what is known of every call of neurons, and of their kinds.
+
+    Args:
+        body: The program.
+        part: What is known of it.
+        alone: Its kinds of neurons.
+        kinds: Which kind every call is of.
+    """
+    from neurokit.capture.stepping import layer_names
+
+    nodes, names = list(layer_nodes(body)), layer_names(part.program, part.calls)
     axes = _names_of_axes(body, part)
     calls = [
         {

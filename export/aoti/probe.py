@@ -44,7 +44,7 @@ class AotiProbe(Probe):
     def __init__(self, artifact: Artifact, threads: int = 0) -> None:
         self._artifact, self._threads = artifact, threads
         manifest = artifact.manifest
-        self._open = AotiRunner(artifact, threads=threads)
+        self._open = self.runner()
         self._graph = manifest.graphs[0]
         self._step = manifest.form == "step"
         self._outputs = [port.name for port in self._graph.outputs]

@@ -26,7 +26,7 @@ def cast(x: Any, dtype: Any, *_: Any, **__: Any) -> Any:
     return x if x.dtype == dtype else op.Cast(x, to=int(dtype))
 
 
-def reverse_subtraction(x: Any, other: float, alpha: float = 1) -> Any:
+def reverse_subtraction(x: Any, other: Any, alpha: float = 1) -> Any:
     """Returns other - alpha x; a fraction less whole numbers is float32, as in torch."""
     import onnx_ir as ir
     from onnxscript import opset20 as op
@@ -38,11 +38,14 @@ def reverse_subtraction(x: Any, other: float, alpha: float = 1) -> Any:
     return op.Sub(_number(other, x), scaled)
 
 
-def _number(value: float, like: Any) -> Any:
+def _number(value: Any, like: Any) -> Any:
     import numpy as np
     import onnx
+    import onnx_ir as ir
     from onnxscript import opset20 as op
 
+    if isinstance(value, ir.Value):  # the size of a free axis
+        return op.Cast(value, to=int(like.dtype))
     return op.Constant(value=onnx.numpy_helper.from_array(np.asarray(value, like.dtype.numpy())))
 
 

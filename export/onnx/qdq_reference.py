@@ -30,7 +30,8 @@ def reference_run(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> di
                 onnx.helper.make_tensor_value_info(node.output[0], _element_type(copy, node), None)
             )
     names = [value.name for value in copy.graph.output]
-    results = ReferenceEvaluator(copy, new_ops=[_conv(), _conv_transpose()]).run(names, dict(feeds))
+    own = [_conv(), _conv_transpose(), _max_pool()]
+    results = ReferenceEvaluator(copy, new_ops=own).run(names, dict(feeds))
     return dict(zip(names, results, strict=True))
 
 
@@ -88,6 +89,63 @@ def _conv() -> Any:
             return (convolve(x, w, b, dilations, group or 1, pads, strides),)
 
     return Conv
+
+
+def _max_pool() -> Any:
+    """Returns a maximum over windows for the reference evaluator, whose own takes too many of them (ceil_mode)."""
+    from onnx.reference.op_run import OpRun
+
+    class MaxPool(OpRun):
+        def _run(
+            self,
+            x: np.ndarray,
+            auto_pad: Any = None,
+            ceil_mode: Any = None,
+            dilations: Any = None,
+            kernel_shape: Any = None,
+            pads: Any = None,
+            storage_order: Any = None,
+            strides: Any = None,
+        ) -> tuple[np.ndarray]:
+            return (largest(x, kernel_shape, dilations, pads, strides, bool(ceil_mode)),)
+
+    return MaxPool
+
+
+def largest(
+    x: np.ndarray, kernel: Any, dilations: Any = None, pads: Any = None, strides: Any = None, rounds_up: bool = False
+) -> np.ndarray:
+    """Returns the largest element of every window, as torch and ONNX Runtime place them.
+
+    Args:
+        x: `[N, C, ...]`.
+        kernel: Elements of a window, a number an axis.
+        dilations: A number an axis; default 1.
+        pads: What counts as smaller than any element before each axis, then after each; default 0.
+        strides: A number an axis; default 1.
+        rounds_up: Whether a last window may reach beyond the end; one that begins there is none.
+    """
+    axes = x.ndim - 2
+    dilations, strides, pads = dilations or [1] * axes, strides or [1] * axes, pads or [0] * 2 * axes
+    sizes, room = [], []
+    for n, k, d, s, before, after in zip(
+        x.shape[2:], kernel, dilations, strides, pads[:axes], pads[axes:], strict=True
+    ):
+        free = n + before + after - (k - 1) * d - 1
+        count = (-(-free // s) if rounds_up else free // s) + 1
+        count -= bool(rounds_up and (count - 1) * s >= n + before)
+        sizes.append(count)
+        room.append((before, max(0, (count - 1) * s + (k - 1) * d + 1 - n - before)))
+    least = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf
+    padded = np.pad(x, [(0, 0), (0, 0), *room], constant_values=least)
+    result = np.full((*x.shape[:2], *sizes), least, x.dtype)
+    for place in np.ndindex(*kernel):
+        cut = tuple(
+            slice(p * d, p * d + (n - 1) * s + 1, s)
+            for p, d, n, s in zip(place, dilations, sizes, strides, strict=True)
+        )
+        result = np.maximum(result, padded[(slice(None), slice(None), *cut)])
+    return result
 
 
 def _conv_transpose() -> Any:

@@ -25,7 +25,9 @@ _DEVICES = ("cpu", "tensorrt")
 _DEFAULTS: dict[str, Any] = {
     **{"device": "cpu", "method": "auto", "reduce_range": "auto", "max_error": 0.3},
     **{"keep": "", "auto": None, "sensitivity": False, "activations": "int8"},
+    **{"epochs": 10, "learning_rate": 0.001},
 }
+OF_TRAINING = ("epochs", "learning_rate")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Settings:
             less. None keeps what `keep` says alone.
         sensitivity: Whether to measure what each layer costs alone, which `auto` does anyway.
         activations: "int8", or "float": the weights alone take 8 bits (`neurokit.export.onnx.weights_only`).
+        epochs: Of fine-tuning: passes over the training data.
+        learning_rate: Of fine-tuning: largest step of a weight, as a share of the largest one of its channel.
     """
 
     device: str
@@ -55,6 +59,8 @@ class Settings:
     auto: float | None = None
     sensitivity: bool = False
     activations: str = "int8"
+    epochs: int = 10
+    learning_rate: float = 0.001
 
 
 def settings_of(options: LowerOptions) -> Settings:
@@ -82,6 +88,11 @@ def settings_of(options: LowerOptions) -> Settings:
         raise InputError(f"auto is {auto!r}", expected="points that may be lost, between 0 and 100, such as 0.5")
     if not isinstance(given["sensitivity"], bool):
         raise InputError(f"sensitivity is {given['sensitivity']!r}", expected="true or false")
+    epochs, rate = given["epochs"], given["learning_rate"]
+    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+        raise InputError(f"epochs is {epochs!r}", expected="a whole number from 1 on")
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < 1:
+        raise InputError(f"learning_rate is {rate!r}", expected="a share between 0 and 1")
     if given["reduce_range"] == "auto":
         given["reduce_range"] = given["device"] == "cpu" and not multiplies_bytes_safely()
     return Settings(**given)

@@ -16,7 +16,7 @@ from neurokit.export.onnx.calibrated import SAMPLES_FILE, against_float, allowed
 from neurokit.export.onnx.int8_layers import OPERATORS, Layer, layers_of
 from neurokit.export.onnx.probe import OnnxProbe
 from neurokit.export.onnx.qdq_reference import forced_model, reference_run
-from neurokit.export.onnx.quantise import Settings, quantise, settings_of
+from neurokit.export.onnx.quantise import OF_TRAINING, Settings, quantise, settings_of
 from neurokit.export.onnx.ranges import kept_ranges, with_method
 from neurokit.export.onnx.sensitivity import Choice, Job, choose
 from neurokit.export.targets.onnx import MODEL_FILE, OnnxTarget
@@ -26,6 +26,8 @@ from neurokit.target import LowerOptions, TargetInfo, register_target
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
     from neurokit.capture import Captured
+    from neurokit.data.labelled import Labelled
+    from neurokit.feeds import Feeds
     from neurokit.parity.vectors import Vectors
     from neurokit.spec import TensorSpec
 
@@ -74,6 +76,21 @@ class Int8Target(OnnxTarget):
             return [Unsupported("", "--flat", "there are no local functions to inline", "leave --flat away")]
         return []
 
+    def fine_tune(self, captured: Captured, options: LowerOptions, data: Labelled) -> tuple[Captured, LowerOptions]:
+        """Returns the model trained with the roundings of its own int8 file, and options that keep that file's ranges.
+
+        Raises:
+            InputError: If weights alone are in 8 bits, or the data do not fit.
+            UnsupportedError: If the program would be trained as another network than the one that is written.
+        """
+        from neurokit.export.onnx.finetune import fine_tune
+
+        settings = settings_of(options)
+        if settings.activations == "float":
+            raise InputError("fine-tuning is for activations in 8 bits", fix="leave activations=float away")
+        feeds, _ = calibration_of(captured, options.calibration)
+        return fine_tune(captured, options, feeds, data, level_of(settings.device))
+
     def lower(self, captured: Captured, folder: Path, options: LowerOptions) -> Mapping[str, Any]:
         """Writes model.onnx and returns manifest entries.
 
@@ -85,6 +102,8 @@ class Int8Target(OnnxTarget):
         from neurokit.export.ort import new_session
 
         settings = settings_of(options)
+        if options.tuned is None and (alone := sorted(set(OF_TRAINING) & set(options.extra))):
+            raise InputError(f"{alone[0]} is a setting of fine-tuning", fix="give --fine-tune DATA as well")
         feeds, origin = calibration_of(captured, options.calibration)
         size, count = captured.batch if isinstance(captured.batch, int) else 1, count_of(feeds)
         if count < size:
@@ -93,12 +112,14 @@ class Int8Target(OnnxTarget):
         path, source = folder / MODEL_FILE, folder / "float.onnx"
         path.rename(source)
         layers = quantised_layers(captured, onnx.load(str(source)))
-        level = level_of(settings.device)
-        named = [layer.node for layer in layers]
+        level, tuned = level_of(settings.device), options.tuned
         with TemporaryDirectory() as folder_of_trials:
             scratch = Path(folder_of_trials)
-            settings, ranges, tried = with_method(source, feeds, size, settings, named, level, scratch)
-            chosen = choose(Job(source, ranges, size, settings, layers, level, captured.spec))
+            if tuned is None:
+                settings, ranges, tried, chosen = _chosen(captured, source, feeds, size, settings, layers, scratch)
+            else:  # the ranges that it was trained with
+                settings, ranges, tried, chosen = tuned.settings, feeds, tuned.methods, tuned.chosen
+                kept_ranges(scratch, settings).write_bytes(tuned.ranges)
             nodes = [layer.node for layer in layers if layer not in chosen.kept]
             quantise(source, path, ranges, size, settings, nodes, kept_ranges(scratch, settings))
         model = onnx.load(str(path))
@@ -108,7 +129,8 @@ class Int8Target(OnnxTarget):
         entries["form"] = "sequence"
         entries["target_info"] |= {
             "quantisation": describe_quantisation(settings, count, origin, layers, chosen)
-            | ({"methods_tried": tried} if tried else {}),
+            | ({"methods_tried": tried} if tried else {})
+            | ({} if tuned is None else {"fine_tuning": dict(tuned.said)}),
             "against_float": against_float(before, after, feeds, size, folder / SAMPLES_FILE),
             "nodes": len(model.graph.node),
             "nodes_inlined": len(model.graph.node),
@@ -176,6 +198,16 @@ class Int8Probe(OnnxProbe):
         return faults, [] if faults else notes
 
 
+def _chosen(
+    captured: Captured, source: Path, feeds: Feeds, size: int, settings: Settings, layers: list[Layer], scratch: Path
+) -> tuple[Settings, Feeds, Mapping[str, float], Choice]:
+    """Returns how to quantise, on what to find ranges, the error of each method tried, and what stays in float."""
+    level = level_of(settings.device)
+    named = [layer.node for layer in layers]
+    settings, ranges, tried = with_method(source, feeds, size, settings, named, level, scratch)
+    return settings, ranges, tried, choose(Job(source, ranges, size, settings, layers, level, captured.spec))
+
+
 def quantised_layers(captured: Captured, model: Any) -> list[Layer]:
     """Returns the layers that are quantised; refuses a model without any."""
     layers = layers_of(model, captured)
@@ -197,7 +229,7 @@ def describe_quantisation(
 
     floats = settings.activations == "float"
     return {
-        **asdict(settings),
+        **{name: value for name, value in asdict(settings).items() if name not in OF_TRAINING},
         "operators": [op for op in OPERATORS if any(layer.operator == op for layer in layers)],
         "layers": len(layers),
         **chosen.measured,
@@ -225,6 +257,7 @@ def calibration_of(captured: Captured, given: Any) -> tuple[dict[str, np.ndarray
     Raises:
         InputError: If there are none, or they do not fit.
     """
+    from neurokit.capture.drawing import drawn_beside
     from neurokit.capture.reference import example_inputs
 
     ports = captured.spec.inputs
@@ -240,7 +273,7 @@ def calibration_of(captured: Captured, given: Any) -> tuple[dict[str, np.ndarray
             )
         made = example_inputs(captured.spec, None, _EXAMPLES, 1)
         return {name: value.numpy() for name, value in made.items()}, "the model's own example"
-    data = named_inputs(given, [port.name for port in ports])
+    data = named_inputs(drawn_beside(captured, given), [port.name for port in ports])
     feeds = {port.name: _fitted(data[port.name], port) for port in ports}
     if len({len(x) for x in feeds.values()}) > 1:
         counts = ", ".join(f"{name} {len(x)}" for name, x in feeds.items())

@@ -66,6 +66,7 @@ class Job:
         numerics: "float", or "exact" for the form that the event engine computes.
         bits: Bits of a weight in the exact form.
         weights: File with the model's weights, or "".
+        preprocess: What is done to a sample first (a .toml file, or FILE.py:NAME), or "".
         input_shape: Sizes of one sample, for a module that does not say, or (dtype, sizes) by name of several inputs;
             () otherwise.
         meter: "auto", "none", the name of a meter, or "csv:FILE".
@@ -86,6 +87,7 @@ class Job:
     numerics: str = "float"
     bits: int = 8
     weights: str = ""
+    preprocess: str = ""
     input_shape: tuple[int | str, ...] | dict[str, Any] = ()
     meter: str = "auto"
     data: str = ""

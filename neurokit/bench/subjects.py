@@ -84,6 +84,5 @@ def load_model(name: str, job: Job) -> ModelSpec:
     """
     from neurokit.loading import load
 
-    return load(
-        name, input_shape=job.input_shape or None, time_steps=job.time_steps or None, weights=job.weights or None
-    )
+    shape, steps = job.input_shape or None, job.time_steps or None
+    return load(name, shape, steps, job.weights or None, job.preprocess or None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from neurokit.capture.blame import batch_reason, random_reason, shared_state
 from neurokit.capture.distance import compared, distance, equal
 from neurokit.capture.eager import Run, rest, run, run_here
+from neurokit.capture.hidden import Held
 from neurokit.capture.probe import in_double
 from neurokit.capture.sides import run_program, stimulus
 from neurokit.capture.twin import over_time
@@ -155,9 +156,30 @@ def same_twice(job: Job, case: Case) -> None:
     used = copy.deepcopy(job.eager)
     run_here(used, case.x, stepwise=job.stepwise)
     second = run_here(rest(used), case.x, stepwise=job.stepwise)
-    if not equal(second.outputs, case.want.outputs):
+    if equal(second.outputs, case.want.outputs):
+        return
+    states = _known_states(job)
+    if states and equal(_from_the_start(job, used, states, case.x).outputs, case.want.outputs):
+        job.findings.append(
+            f"no reset of the module clears {', '.join(states)}: a reset artifact starts from its values"
+        )
+    else:
         reasons = [shared_state(name, case.want.changed)]
         raise UnsupportedError(f"model {name!r} keeps something from call to call that no reset clears", reasons)
+
+
+def _known_states(job: Job) -> dict[str, tuple[str, str]]:
+    """Returns the attributes and buffers that are states of the program: module path and name of each, by both."""
+    places = [slot.module.place[0] for slot in job.twin.slots if isinstance(slot.module, Held)]
+    return {f"{place.path}.{place.name}".lstrip("."): (place.path, place.name) for place in places}
+
+
+def _from_the_start(job: Job, used: nn.Module, states: Mapping[str, tuple[str, str]], x: Tensor) -> Run:
+    """Runs a module that has run before from rest, and from the states that it was made with."""
+    again = rest(used)
+    for path, name in states.values():
+        setattr(again.get_submodule(path), name, copy.deepcopy(getattr(job.eager.get_submodule(path), name)))
+    return run_here(again, x, stepwise=job.stepwise)
 
 
 def own_answers(job: Job, first: Case, alone: Case) -> None:

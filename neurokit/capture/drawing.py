@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from neurokit.feeds import with_draws
 from neurokit.spec import ModelSpec, TensorSpec
+
+if TYPE_CHECKING:
+    from neurokit.capture.types import Captured
 
 
 def random_values(port: TensorSpec, like: Tensor, spread: float | None, generator: torch.Generator) -> Tensor:
@@ -35,6 +40,26 @@ def uniform(port: TensorSpec, shape: tuple[int, ...], generator: torch.Generator
         return torch.randint(int(port.low), int(port.high) + 1, shape, generator=generator).to(dtype)
     values = torch.rand(shape, generator=generator, dtype=torch.float64)
     return (values * (port.high - port.low) + port.low).to(dtype)
+
+
+def drawn_beside(captured: Captured, given: Any, seed: int = 0) -> Any:
+    """Adds the random draws that data of many samples lack, as a runner would.
+
+    Args:
+        captured: What they are for.
+        given: One tensor, or several by name, as the captured program takes them.
+        seed: Of the draws.
+
+    Returns:
+        The data as they are where nothing is missing, else every input by its name.
+    """
+    if given is None or not any(port.distribution for port in captured.inputs):
+        return given
+    first = next(port.name for port in captured.inputs if not port.distribution)
+    named = dict(given) if isinstance(given, Mapping) else {first: given}
+    feeds = {name: np.asarray(value) for name, value in named.items()}
+    made = with_draws(feeds, captured.inputs, np.random.default_rng(seed))
+    return {name: named.get(name, torch.as_tensor(value)) for name, value in made.items()}
 
 
 def completed(spec: ModelSpec, given: Any, steps: int | None, seed: int) -> Any:

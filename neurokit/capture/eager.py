@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from neurokit.capture.cells import REST, hands_on_state, library_of
 from neurokit.capture.hooks import foreign_hooks, private_hooks
 from neurokit.capture.legacy import modernised
+from neurokit.capture.ordinary import graph_tensors, ordinary, uncompiled
 from neurokit.capture.resets import acting_on
-from neurokit.capture.twin import flatten_outputs, graph_tensors
+from neurokit.capture.twin import flatten_outputs
 from neurokit.errors import ModelLoadError
 
 # What nn.Module and SpikingJelly's memories keep for themselves.
@@ -50,9 +51,10 @@ def untouched(module: nn.Module) -> nn.Module:
     Raises:
         ModelLoadError: If it cannot be copied.
     """
+    module = uncompiled(module)
     memo: dict[int, Any] = {id(t): t.detach() for t in graph_tensors(module)}
     try:
-        made = copy.deepcopy(module, memo)
+        made = ordinary(copy.deepcopy(module, memo))
     except Exception as error:
         raise ModelLoadError(f"the module cannot be copied: {type(error).__name__}: {error}") from error
     private_hooks(made, memo)

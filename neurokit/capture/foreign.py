@@ -5,7 +5,8 @@ Leaky is a LIF (with its delayed reset one that subtracts threshold / beta), nor
 CubaLIF and LIF, stepped by dt. Time constants then divide where snnTorch multiplies, so membranes may differ in the
 last bit unless beta is a dyadic number. Every other is a `Cell`, run by its library's own code.
 
-So are SpikingJelly's recurrent containers and its delay, whose states are a tensor of no fixed start and a list.
+So are SpikingJelly's recurrent containers, its delay and its encoders with a memory, whose states are a tensor of no
+fixed start, a list and a code that is None at first.
 """
 
 from __future__ import annotations
@@ -16,18 +17,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from spikingjelly.activation_based import layer
+from spikingjelly.activation_based import encoding, layer
 from torch import Tensor, nn
 
 from neurokit.capture.attribute_state import AttributeCell
 from neurokit.capture.cells import STATES, Cell, cell_kind, cell_of, hands_on_state, library_of
 from neurokit.capture.legacy import modernised
 from neurokit.capture.node_cells import BY_LIBRARY, NodeCell, constants_of, node_cell
+from neurokit.capture.ordinary import follow
 from neurokit.capture.resets import BEGIN, KIND
 from neurokit.capture.thresholds import finite_thresholds
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.neurons.cells import fires_at, make_neuron
 from neurokit.neurons.delay import Delay
+from neurokit.neurons.encoders import Encoder
 from neurokit.neurons.loops import Container, Recurrent
 from neurokit.neurons.parameters import NeuronParameters
 
@@ -41,7 +44,10 @@ def adopt(net: nn.Module) -> tuple[nn.Module, list[str]]:
     reasons: list[Unsupported] = []
     finite = finite_thresholds(net)
     outputs_first = hands_on_state(net) and library_of(net) != "norse"
-    found = _replace(modernised(net), "", reasons)
+    net = modernised(net)
+    before = dict(net.named_modules(remove_duplicate=False))
+    found = _replace(net, "", reasons)
+    follow(found, before)
     if outputs_first:  # the program carries the state
         found = _handing_on(found)
     if reasons:
@@ -60,6 +66,8 @@ def _replace(module: Any, path: str, reasons: list[Unsupported], chained: bool =
     if type(module) is layer.Delay:
         steps, mode = module.delay_steps, module.step_mode
         return _in_mode(Delay(steps), mode) if steps else nn.Identity()
+    if isinstance(module, encoding.StatefulEncoder) and not isinstance(module, encoding.PeriodicEncoder):
+        return Encoder(module)
     if STATES in vars(module):
         return _marked(cell_of(AttributeCell, module))
     library = library_of(module)

@@ -100,7 +100,7 @@ def find_hidden(net: nn.Module, spec: ModelSpec, signature: Signature) -> list[P
             kept = []
             for place in moved:
                 _at_rest(trial, trial_places)
-                place.write(after[id(place)])
+                place.write(_kept(after[id(place)]))  # a forward may write into it
                 again = call(given)
                 if not _all_same(first, again) or not _same(place.read(), after[id(place)]):
                     kept.append(place)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from spikingjelly.activation_based import base, encoding, functional, layer, neuron, surrogate
+from spikingjelly.activation_based import base, functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
 from neurokit.capture.cells import Cell
-from neurokit.capture.legacy import cls_of, never_called
+from neurokit.capture.legacy import cls_of
 from neurokit.capture.node_cells import NodeCell
 from neurokit.capture.plain_neurons import number, plain_kind
 from neurokit.capture.recording import membranes
-from neurokit.errors import Unsupported
 from neurokit.neurons import ops
 from neurokit.neurons.cells import NirCell
 from neurokit.neurons.delay import Delay
+from neurokit.neurons.encoders import Encoder
 from neurokit.neurons.loops import Loop
 from neurokit.neurons.parameters import NeuronParameters
 
@@ -35,7 +36,7 @@ _LOOPS, _OWN_FORWARD, _AT_ONCE = (
     "it defines its steps at once only",
 )
 _UNROLLED = (_IN_ATTRIBUTE, _LIBRARY_CODE, _LOOPS, _OWN_FORWARD, _AT_ONCE)
-_NOISY = neuron.NoisyBaseNode | neuron.NoisyNonSpikingBaseNode
+NOISY = neuron.NoisyBaseNode | neuron.NoisyNonSpikingBaseNode
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def is_stateful(module: nn.Module) -> bool:
         return False  # it keeps a mask in training only; a capture is of evaluation
     return isinstance(
         module,
-        base.MemoryModule | neuron.NonSpikingBaseNode | neuron.ILCBaseNode | neuron.PSN | neuron.FewSpikeNode | _NOISY,
+        base.MemoryModule | neuron.NonSpikingBaseNode | neuron.ILCBaseNode | neuron.PSN | neuron.FewSpikeNode | NOISY,
     )
 
 
@@ -93,8 +94,9 @@ def adapter_for(module: nn.Module) -> Adapter:
         return Adapter("decomposed", module.parameters_of_interest(), None, None, why_not_dynamic=_LIBRARY_CODE)
     parameters = {k: v for k, v in vars(module).items() if isinstance(v, int | float | str) and not k.startswith("_")}
     parameters.pop("training", None)
-    if isinstance(module, NirCell):
-        return Adapter("decomposed", parameters, None, lambda m, x, states: _functional_step(NirCell, m, x, states))
+    for known in (NirCell, Encoder):
+        if isinstance(module, known):
+            return Adapter("decomposed", parameters, None, partial(_functional_step, known))
     special = _special(module, parameters)
     if special is not None:
         return special
@@ -138,29 +140,6 @@ def _special(module: nn.Module, parameters: dict[str, Any]) -> Adapter | None:
             return Adapter("decomposed", parameters, _own_sequence, None, False, why, module.K, fixed)
         # Without state, element by element: a time axis is one more axis.
         return Adapter("decomposed", parameters, _own_step, _own_step)
-    return None
-
-
-def refuse(path: str, module: nn.Module) -> Unsupported | None:
-    """Returns why a module cannot be captured, or None."""
-    kind = type(module).__name__
-    silent = never_called(module)
-    if silent:
-        fix = "derive it from neuron.SimpleBaseNode or BaseNode with all its equations, or take the methods out"
-        return Unsupported(path, kind, silent, fix)
-    if isinstance(module, _NOISY):
-        return Unsupported(path, kind, "it draws random noise at inference", "use its noise-free counterpart")
-    if isinstance(module, encoding.StatefulEncoder):
-        why = "it encodes its first input and plays that back, whatever comes after"
-        return Unsupported(path, kind, why, "encode outside of the model, and give it the spikes [T, B, ...]")
-    if isinstance(module, neuron.MaskedPSN) and float(module.lambda_) < 1.0 and module.step_mode == "s":
-        return Unsupported(path, kind, "its mask is not fully applied (lambda < 1)", "set lambda_ = 1.0 after training")
-    if isinstance(module, neuron.FlexSN) and not callable(getattr(module, "core", None)):
-        return Unsupported(path, kind, "it has no core function", "give it one")
-    if getattr(module, "_neuron_precision", None) is not None:
-        return Unsupported(
-            path, kind, "its state is stored in mixed precision", "remove the precision policy before capturing"
-        )
     return None
 
 

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
+from neurokit.capture.contexts import without_autocast
+
 _OTHERS = (torch.float64, torch.float16, torch.bfloat16)
 _CASTS = frozenset({Tensor.double, Tensor.half, Tensor.bfloat16})
 
@@ -35,7 +37,7 @@ class InSingle(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the module's own forward in float32."""
-        with _InSingle():
+        with _InSingle(), without_autocast():
             return super().forward(*args, **kwargs)
 
 

@@ -13,6 +13,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from neurokit.capture.contexts import plain_contexts
 from neurokit.capture.drawing import uniform
 from neurokit.capture.fake_quantisation import PlainQuantisation
 from neurokit.capture.obstacles import loop_over_free_steps, refusal
@@ -119,7 +120,7 @@ def _written_out() -> Iterator[None]:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with PlainQuantisation():
+        with PlainQuantisation(), plain_contexts():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
@@ -156,6 +157,8 @@ def _over_free_steps(job: Job) -> tuple[ExportedProgram, list[str]]:
     try:
         made = program_of(Rolled(job.twin, free.program, free.graph), job)
     except Exception as error:
+        if type(error).__name__ == "InternalTorchDynamoError":  # torch cannot write such a step as a scan
+            raise loop_over_free_steps(job.twin, job.spec) from error
         raise refusal(error, job.spec, job.ports, job.twin.net) from error
     return made, free.paths
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,9 @@ from neurokit.capture.foreign import adopt
 from neurokit.capture.hidden import Held, Place, start_of
 from neurokit.capture.hooks import private_hooks
 from neurokit.capture.looping import run_loop
-from neurokit.capture.neurons import Adapter, States, adapter_for, is_stateful, refuse
+from neurokit.capture.neurons import Adapter, States, adapter_for, is_stateful
+from neurokit.capture.ordinary import graph_tensors, ordinary, uncompiled
+from neurokit.capture.refused_neurons import refuse, refuse_input
 from neurokit.capture.resets import acting_on_adopted
 from neurokit.capture.signature import Signature, named_leaves
 from neurokit.capture.slots import Order, Slot, Timeline
@@ -40,9 +42,10 @@ def private_copy(module: nn.Module) -> tuple[nn.Module, list[str]]:
     Raises:
         ModelLoadError: If the module cannot be copied.
     """
+    module = uncompiled(module)
     memo: dict[int, Any] = {id(t): t.detach() for t in graph_tensors(module)}
     try:
-        twin = copy.deepcopy(module, memo)
+        twin = ordinary(copy.deepcopy(module, memo))
     except Exception as error:
         raise ModelLoadError(
             f"the module cannot be copied: {type(error).__name__}: {error}",
@@ -61,20 +64,6 @@ def private_copy(module: nn.Module) -> tuple[nn.Module, list[str]]:
     notes: list[str] = []
     twin, adopted = adopt(twin.cpu().eval())
     return twin, [*notes, *adopted]
-
-
-def graph_tensors(module: nn.Module) -> Iterator[Tensor]:
-    """Yields tensors that deepcopy refuses: results of an earlier forward pass that modules kept."""
-    for part in module.modules():
-        held = list(vars(part).values())
-        while held:
-            value = held.pop()
-            if isinstance(value, Tensor) and value.grad_fn is not None:
-                yield value
-            elif isinstance(value, dict):
-                held.extend(value.values())
-            elif isinstance(value, list | tuple):
-                held.extend(value)
 
 
 def over_time(steps: Tensor, time_output: str) -> Tensor:
@@ -249,6 +238,8 @@ class Twin(nn.Module):
         slot.has_time = multi or folded
         if folded:
             x = x.unflatten(0, (self.timeline.steps, -1))
+        if (reason := refuse_input(slot.path, slot.module, x)) is not None:
+            raise UnsupportedError(f"a {type(slot.module).__name__} cannot be captured here", [reason])
         self._start(slot)
         slot.values = _materialize(slot, x, slot.has_time)
         slot.scanned = False

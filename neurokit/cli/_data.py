@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from neurokit.errors import UNREADABLE, InputError
+from neurokit.feeds import given_ports
 from neurokit.plain import check_regular
 
 if TYPE_CHECKING:
@@ -87,6 +89,7 @@ def calibration_of(place: Path, spec: ModelSpec) -> Any:
 
     from neurokit.data.json_samples import stacked_json
 
+    spec = replace(spec, inputs=tuple(given_ports(spec.inputs)))  # draws that a file lacks are made
     if place.suffix in (".npy", ".npz"):
         data = read_arrays_of(place, "--calibration")
         if not isinstance(data, np.ndarray) and "y" not in data:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurokit.cli._common import Debug, Json, again, print_json, print_next, stdout_is_for_json
-from neurokit.cli._data import DATA_HELP, check_place
+from neurokit.cli._data import DATA_HELP, Preprocess, check_place
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, InputShape, parse_shapes
 from neurokit.cli.outputs import check_outputs
 from neurokit.errors import InputError, UnknownNameError
@@ -51,6 +51,7 @@ def bench(
         Path | None,
         typer.Option("--weights", help="For a model: its weights: a file (.safetensors, .pt), or pretrained."),
     ] = None,
+    preprocess: Preprocess = None,
     input_shape: Annotated[
         list[str] | None, typer.Option("--input-shape", metavar="C,H,W", help=INPUT_SHAPE_HELP)
     ] = None,
@@ -102,6 +103,7 @@ def bench(
         bits=bits,
         meter=meter,
         weights=_weights(weights),
+        preprocess=_absolute(preprocess),
         input_shape=_as_data(parse_shapes(input_shape or [])),
         allow_mismatch=allow_mismatch,
         rules=rules,
@@ -132,6 +134,14 @@ def _weights(given: Path | None) -> str:
     from neurokit.pretrained import is_pretrained
 
     return "" if given is None else str(given if is_pretrained(given) else given.resolve())
+
+
+def _absolute(preprocess: str | None) -> str:
+    """Returns a declared preprocessing as other processes find it."""
+    if preprocess is None:
+        return ""
+    path, colon, name = preprocess.rpartition(":") if ".py:" in preprocess else (preprocess, "", "")
+    return f"{Path(path).resolve()}{colon}{name}"
 
 
 def _refuse_unknown(names: list[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from neurokit.cli._common import Debug, Json, print_json, print_page, progress, stdout_is_for_json
+from neurokit.cli._data import Preprocess
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
 from neurokit.cli.outputs import Force, check_outputs
 
@@ -21,6 +22,7 @@ def explain(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt), or pretrained.")
     ] = None,
+    preprocess: Preprocess = None,
     embedding: Annotated[str, typer.Option("--embedding", metavar="pca|tsne", help="Features in a plane.")] = "pca",
     pictures: Annotated[int, typer.Option("--pictures", help="Largest number of samples to draw.")] = 24,
     transform: Annotated[
@@ -47,7 +49,8 @@ def explain(
 
         check_settings(embedding, pictures)
         with progress(f"load {model}"):
-            spec = load(model, input_shape=parse_shapes(input_shape or []), weights=weights)
+            shape = parse_shapes(input_shape or [])
+            spec = load(model, input_shape=shape, weights=weights, preprocess=preprocess)
             spec = apply(spec, transform) if transform else spec
         arrays = data.suffix == ".npz"
         samples = read_labelled(data) if arrays else SampleFiles.find(data, spec, spec.time_steps).labelled()

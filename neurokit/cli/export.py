@@ -57,7 +57,8 @@ def export(
     ] = None,
     data: Annotated[Path | None, typer.Option("--data", help=f"{DATA_HELP} Accuracy before and after.")] = None,
     fine_tune: Annotated[
-        Path | None, typer.Option("--fine-tune", help="Labelled data to train on, with --numerics exact; as --data.")
+        Path | None,
+        typer.Option("--fine-tune", help="Labelled data to train on, for exact numerics and onnx-int8; as --data."),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="File with the weights (.safetensors, .pt), or pretrained.")
@@ -98,8 +99,11 @@ def export(
     _refuse_request(target, numerics, flat, extra, changes, dry_run)
     if numerics is Numerics.exact:
         extra |= {} if bits == 8 else {"bits": bits}
-    elif bits != 8 or fine_tune is not None:
-        raise InputError("--bits and --fine-tune are for exact numerics", fix="add --numerics exact")
+    elif bits != 8:
+        raise InputError("--bits is for exact numerics", fix="add --numerics exact")
+    elif fine_tune is not None and not _fine_tunes(target):
+        fix = "add --numerics exact, or --target onnx-int8"
+        raise InputError("--fine-tune is for exact numerics and onnx-int8", fix=fix)
     elif calibration is not None and not _calibrated(target):
         raise InputError("--calibration is for exact numerics and int8", fix="add --numerics exact")
     for place, name in ((calibration, "--calibration"), (data, "--data"), (fine_tune, "--fine-tune")):
@@ -179,6 +183,12 @@ def _say_plan(made: LoweringPlan, out: Path, as_json: bool) -> None:
 
 # What is said at the end of what the manifest holds.
 _SAID = ("accuracy", "against_float", "quantisation", "microcontroller")
+
+
+def _fine_tunes(target: str) -> bool:
+    from neurokit.target import TARGETS, FineTunes
+
+    return isinstance(TARGETS.get(target), FineTunes)
 
 
 def _calibrated(target: str) -> bool:

@@ -14,7 +14,7 @@ from neurokit.errors import InputError, NeurokitError
 from neurokit.pretrained import is_pretrained
 from neurokit.reports.deploy import HERE, Metric
 from neurokit.spec import ModelSpec
-from neurokit.target import TARGETS, check_ports
+from neurokit.target import TARGETS, Prepares, check_ports
 from neurokit.tasks.scoring import task_named
 
 DEFAULT_CHIPS = ("loihi1", "speck2f")
@@ -210,13 +210,18 @@ def forms_for(spec: ModelSpec, asked: Sequence[str]) -> tuple[tuple[Form, ...], 
         wanted += [Form(plain[0], "exact")] if plain else []
     possible, skipped = [], []
     for form in wanted:
-        why = _why_not(spec, form)
+        why = _why_not(spec, form) or ("" if asked else _unprepared(form))
         if why:
             skipped.append((form, why))
         else:
             possible.append(form)
     broken = [(Form(name), f"its module did not load: {why}") for name, why in TARGETS.broken.items()]
     return tuple(possible), (*skipped, *(broken if not asked else ()))
+
+
+def _unprepared(form: Form) -> str:
+    target = TARGETS.get(form.target)
+    return target.unprepared() if isinstance(target, Prepares) else ""
 
 
 def _why_not(spec: ModelSpec, form: Form) -> str:

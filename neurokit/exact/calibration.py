@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from neurokit.capture import Captured
+from neurokit.capture.drawing import drawn_beside
 from neurokit.capture.probe import input_shape
 from neurokit.capture.reference import example_inputs
 from neurokit.errors import InputError
@@ -31,7 +32,7 @@ def calibration_of(captured: Captured, given: Given | None) -> tuple[Tensor, ...
     ports = captured.spec.inputs
     if given is None:
         return tuple(example_inputs(captured.spec, steps, batch, 0).values())
-    named = named_inputs(given, [port.name for port in ports])
+    named = named_inputs(drawn_beside(captured, given), [port.name for port in ports])
     found = tuple(_checked(captured, named[port.name], port, batch) for port in ports)
     if len({batch_of(captured, x, port) for x, port in zip(found, ports, strict=True)}) > 1:
         raise InputError("calibration data of the inputs differ in samples", expected="as many of each input")

@@ -22,7 +22,7 @@ def accuracy(said: Mapping[str, Any]) -> list[RenderableType]:
             f"{how['activations']} activations; weights {how['weights']}; biases {biases}; calibrated on "
             f"{how['calibration_samples']} samples of {how['calibrated_on']} ({how['method']})"
         )
-        parts += _layers(how)
+        parts += [*_layers(how), *_fine_tuning(how.get("fine_tuning"))]
     if "against_float" in said:
         found = said["against_float"]
         top1 = "" if found["top1_agreement"] is None else f", top-1 agreement {found['top1_agreement']:.2%}"
@@ -46,6 +46,19 @@ def accuracy(said: Mapping[str, Any]) -> list[RenderableType]:
     elif "error" in board:
         parts.append(f"not linked for {board['cpu']}: {escape(board['error'])}")
     return parts
+
+
+def _fine_tuning(said: Mapping[str, Any] | None) -> list[RenderableType]:
+    """Returns a line on quantisation-aware fine-tuning."""
+    if said is None:
+        return []
+    score = {name: f"{said[name]:.2%}" for name in ("float", "before", "after")}
+    end = "" if said["taken"] else ": it is left out"
+    return [
+        f"fine-tuned with the roundings of {said['layers']} layers for {said['epochs']} epochs on {said['samples']:,} "
+        f"samples; {said['metric']} there: float {score['float']}, int8 {score['before']} before and {score['after']} "
+        f"after{end}"
+    ]
 
 
 def _layers(how: Mapping[str, Any]) -> list[RenderableType]:

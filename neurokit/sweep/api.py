@@ -109,9 +109,8 @@ def _metric(study: Study) -> Metric | None:
     from neurokit.loading import load
 
     first = next(iter(study.models.values()))
-    return metric_of(
-        load(first.source, first.input_shape or None, None, Path(first.weights) if first.weights else None)
-    )
+    weights = Path(first.weights) if first.weights else None
+    return metric_of(load(first.source, first.input_shape or None, None, weights, first.preprocess or None))
 
 
 def write_table(rows: Sequence[Row], study: Study, path: Path) -> None:

@@ -24,8 +24,8 @@ def evaluate(trial: Mapping[str, Any], finished: Sequence[float] = ()) -> Result
     """Evaluates one trial.
 
     Args:
-        trial: Settings (of `study.VARIED`), "source", "weights", "input_shape", "data", "samples", "calibration",
-            "objectives" and "less_is_better".
+        trial: Settings (of `study.VARIED`), "source", "weights", "preprocess", "input_shape", "data", "samples",
+            "calibration", "objectives" and "less_is_better".
         finished: Scores of the finished trials that a trial is pruned against; () for no pruning.
     """
     try:
@@ -73,7 +73,8 @@ def _spec(trial: Mapping[str, Any]) -> ModelSpec:
     from neurokit.loading import load
 
     shape = tuple(trial["input_shape"]) or None
-    spec = load(trial["source"], shape, trial.get("time_steps"), Path(trial["weights"]) if trial["weights"] else None)
+    weights = Path(trial["weights"]) if trial["weights"] else None
+    spec = load(trial["source"], shape, trial.get("time_steps"), weights, trial.get("preprocess") or None)
     factor = float(trial["threshold"])
     if factor == 1.0:
         return spec

@@ -22,10 +22,11 @@ class _Part(BaseModel):
 
 
 class Source(_Part):
-    """One model: what `neurokit.load` takes, and its weights."""
+    """One model: what `neurokit.load` takes, its weights, and what is done to a sample first."""
 
     source: str
     weights: str = ""
+    preprocess: str = ""
     input_shape: tuple[int, ...] = ()
 
 
@@ -191,4 +192,5 @@ def _placed(source: Source, home: Path) -> dict[str, str]:
     """Returns the paths of a model relative to the study's folder; a zoo name stays as it is."""
     file, colon, factory = source.source.partition(":")
     at = f"{home / file}{colon}{factory}" if file.endswith(".py") else source.source
-    return {"source": at, "weights": str(home / source.weights) if source.weights else ""}
+    beside = {"weights": source.weights, "preprocess": source.preprocess}
+    return {"source": at, **{name: str(home / file) if file else "" for name, file in beside.items()}}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.data.labelled import Labelled
+from neurokit.feeds import with_draws
 from neurokit.over_time import first_is_a_sequence
 from neurokit.tasks.scoring import Layout, Port, Run, every_graph, feeds_of, predictions, scores, task_named
 from neurokit.tasks.task import Task
@@ -81,7 +82,10 @@ def _task(captured: Captured) -> tuple[Task, dict[str, Any]]:
 def _layout(captured: Captured, options: Mapping[str, Any]) -> Layout:
     ports = {
         port.name: Port(
-            port.name, tuple(size if isinstance(size, int) else str(size) for size in port.sizes), port.dtype
+            port.name,
+            tuple(size if isinstance(size, int) else str(size) for size in port.sizes),
+            port.dtype,
+            bool(port.distribution),
         )
         for part in captured.graphs
         for port in part.spec.inputs
@@ -125,8 +129,10 @@ def _source(captured: Captured) -> Run:
 
     source = captured if captured.parts or captured.form == "sequence" else captured.retrace(form="sequence")
     axis = 1 if _steps(captured) is not None else 0
+    stream = np.random.default_rng(0)
 
     def run(feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        feeds = with_draws(feeds, source.inputs, stream)
         passed: dict[str, torch.Tensor] = {}
         found: dict[str, np.ndarray] = {}
         for part in source.graphs:
@@ -150,8 +156,9 @@ def _opened(artifact: Artifact) -> Any:
 
 def _lowered(runner: Any, artifact: Artifact) -> Run:
     inputs, outputs = artifact.manifest.inputs, artifact.manifest.outputs
+    stream = np.random.default_rng(0)  # the same draws as the source's, in the same calls
     if len(artifact.manifest.graphs) > 1:
         return lambda feeds: every_graph(runner, feeds)
     if len(inputs) > 1 or len(outputs) > 1:
-        return lambda feeds: {name: np.asarray(y) for name, y in runner(feeds).items()}
+        return lambda feeds: {name: np.asarray(y) for name, y in runner(with_draws(feeds, inputs, stream)).items()}
     return lambda feeds: {outputs[0].name: np.asarray(runner(feeds[inputs[0].name]))}

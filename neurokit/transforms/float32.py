@@ -19,7 +19,7 @@ _Port = TypeVar("_Port", bound=TensorSpec)
 
 @register_transform
 class Float32:
-    """Lets a model compute in float32, for targets and numerics that hold nothing else.
+    """Lets a model compute in float32, for targets and numerics that hold nothing else; autocast in it is left out.
 
     Weights in float16 and bfloat16 are the same numbers there, and sums are no longer rounded to their few bits, so
     that the answers are nearer to what the weights mean than the module's own. Weights in float64 are rounded.
@@ -32,10 +32,12 @@ class Float32:
 
     def check(self, spec: ModelSpec, settings: Mapping[str, Any]) -> Sequence[Unsupported]:
         """Returns why there is nothing to change."""
+        from neurokit.capture.contexts import names_autocast
         from neurokit.capture.one_type import other_floats
 
         ports = (port for graph in spec.graphs or (spec.as_graph(),) for port in (*graph.inputs, *graph.states))
-        if any(port.dtype in _OTHERS for port in ports) or other_floats(spec.build()):
+        module = spec.build()
+        if any(port.dtype in _OTHERS for port in ports) or other_floats(module) or names_autocast(module):
             return []
         return [Unsupported("", spec.name, "it computes in float32 already", "leave the transform away")]
 

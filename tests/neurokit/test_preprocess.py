@@ -192,3 +192,52 @@ def test_energy_of_a_picture_says_that_nothing_is_declared(tmp_path, picture):
     meant = nk.simulate(nk.load(made, preprocess=steps), picture, ["loihi1"])
     assert not any(said in line for line in meant.assumptions)
     assert meant.chips[0].total.value != bare.chips[0].total.value
+
+
+def test_bench_explain_and_sweeps_take_it(tmp_path, picture, capsys):
+    """A model that is measured, explained or swept sees what an exported one sees."""
+    from neurokit.bench.job import Job
+    from neurokit.bench.subjects import load_model
+    from neurokit.sweep.evaluate import _spec
+    from neurokit.sweep.study import read_study
+
+    (tmp_path / "prep.toml").write_text(TOML.format(graph="false"))
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\nfrom neurokit.spec import ModelSpec, TensorSpec\n\n\ndef net():\n"
+        "    body = lambda: nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.Flatten(), nn.Linear(256, 2)).eval()\n"
+        "    return ModelSpec('net', body, (TensorSpec('image', (3, 32, 32)),), classes=('a', 'b'))\n"
+    )
+    wanted = preprocessing(tmp_path / "prep.toml").steps
+    source = f"{tmp_path}/net.py:net"
+    job = Job("eager", source, preprocess=str(tmp_path / "prep.toml"))
+    assert load_model(source, job).preprocess == wanted
+    assert Job.from_json(json.loads(json.dumps(job.to_json()))) == job
+    study = tmp_path / "study.toml"
+    study.write_text(
+        'name = "s"\nobjectives = ["score"]\n[data]\nplace = "x"\n'
+        '[models.m]\nsource = "net.py:net"\npreprocess = "prep.toml"\n'
+    )
+    (tmp_path / "x").mkdir()
+    placed = read_study(study).models["m"]
+    assert _spec({**placed.model_dump(), "threshold": 1.0}).preprocess == wanted
+    for name in "ab":
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(2):
+            (tmp_path / "data" / name / f"{number}.png").write_bytes(picture.read_bytes())
+    words = ["explain", source, "--data", str(tmp_path / "data"), "--html", str(tmp_path / "page.html"), "--json"]
+    assert main([*words, "--preprocess", str(tmp_path / "prep.toml")]) == 0
+    assert json.loads(capsys.readouterr().out)["html"]
+    words = [
+        "bench",
+        source,
+        "--target",
+        "torch-eager",
+        "--seconds",
+        "0.05",
+        "--data",
+        str(tmp_path / "data"),
+        "--json",
+    ]
+    assert main([*words, "--preprocess", str(tmp_path / "prep.toml")]) == 0
+    assert "eager" in capsys.readouterr().out
+    assert main([*words, "--preprocess", str(tmp_path / "nothing.toml")]) == 2

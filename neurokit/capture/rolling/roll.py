@@ -95,6 +95,7 @@ def rolled_graph(
         The graph, and the path of every neuron node in it, in order.
     """
     graph = out_of_place(program.graph)
+    _share(graph, program)
     calls = [node for node in graph.nodes if _is_call(node)]
     packer = Packer(graph, steps)
     path_of = dict(zip(calls, paths, strict=True))
@@ -112,6 +113,34 @@ def rolled_graph(
     new.eliminate_dead_code()
     lane = {made: lanes[0] for made, lanes in emitter.neurons}
     return new, [path_of[lane.get(node) or emitter.original(node)] for node in new.nodes if _is_call(node)]
+
+
+def _share(graph: Graph, program: ExportedProgram) -> None:
+    """Lets every step read the same constants and views of a sequence, of which a loop makes its own each time.
+
+    `x[:, t]` is a slice of the whole of x before it is a selection, and a threshold that is made in forward is a
+    constant a step.
+    """
+    paths = program.graph_signature.inputs_to_lifted_tensor_constants
+    constants: list[tuple[Node, Tensor]] = []
+    views: dict[Any, Node] = {}
+    for node in list(graph.nodes):
+        first: Node | None = None
+        if node.op == "placeholder" and node.target in paths:
+            value = program.constants[paths[node.target]]
+            first = next((known for known, held in constants if _equal(held, value)), None)
+            if first is None:
+                constants.append((node, value))
+        elif node.target in _VIEWS:
+            first = views.setdefault((node.target, str(node.args), str(node.kwargs)), node)
+        if first is not None and first is not node:
+            node.replace_all_uses_with(first)
+            graph.erase_node(node)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    plain = isinstance(a, Tensor) and isinstance(b, Tensor) and a.dtype == b.dtype and a.shape == b.shape
+    return bool(plain and torch.equal(a, b))
 
 
 def graph_over_time(
@@ -142,6 +171,7 @@ def graph_over_time(
 
 
 _PATH = "neurokit_path"
+_VIEWS = (torch.ops.aten.slice.Tensor, torch.ops.aten.permute.default, torch.ops.aten.transpose.int)
 
 
 def _is_call(node: Node) -> bool:

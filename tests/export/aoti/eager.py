@@ -11,7 +11,7 @@ def install(monkeypatch) -> None:
     """Makes the target keep what it would compile, and its runner and probe run that."""
     monkeypatch.setattr(build, "compiled", lambda program, *settings: program)
     monkeypatch.setattr(build, "package", _keep)
-    monkeypatch.setattr(run, "load", lambda path, model: _loaded(path.read_text(), model))
+    monkeypatch.setattr(run, "load", lambda path, model, device: _loaded(path.read_text(), model))
 
 
 def _keep(path, models) -> None:

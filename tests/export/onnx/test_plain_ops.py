@@ -25,6 +25,15 @@ class Mixed(torch.nn.Module):
         return 0.5 - n
 
 
+class FirstSpike(torch.nn.Module):
+    """The step of the first spike, counted back from a number of steps that is free."""
+
+    def forward(self, x):
+        steps = x.shape[0]
+        left = (x * torch.arange(steps, 0, -1, dtype=x.dtype).view(steps, 1, 1)).amax(0)
+        return steps - left
+
+
 N = TensorSpec("n", (4,), "int64", "F", high=50)
 
 
@@ -62,3 +71,17 @@ def test_a_fraction_less_whole_numbers(tmp_path):
     captured = nk.capture(ModelSpec("mixed", Mixed, (N,)))
     with nk.open(nk.lower(captured, "onnx", tmp_path / "mixed")) as runner:
         np.testing.assert_array_equal(runner(np.arange(4)[None]), 0.5 - np.arange(4, dtype=np.float32)[None])
+
+
+def test_a_free_number_of_steps_less_a_tensor():
+    ir, ort = pytest.importorskip("onnx_ir"), pytest.importorskip("onnxruntime")
+    from neurokit.export.onnx.convert import onnx_from_captured
+
+    spec = ModelSpec("first", FirstSpike, (TensorSpec("x", (4,)),), time_steps=3)
+    model = ir.to_proto(onnx_from_captured(nk.capture(spec, time_steps="dynamic")))
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    for steps in (2, 5):
+        x = (np.random.default_rng(steps).random((steps, 3, 4)) > 0.5).astype(np.float32)
+        (found,) = session.run(None, {session.get_inputs()[0].name: x})
+        fired = x.any(0)
+        assert np.array_equal(found, np.where(fired, x.argmax(0), steps))

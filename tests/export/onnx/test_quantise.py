@@ -23,7 +23,7 @@ from neurokit.data.synthetic import images
 from neurokit.dims import Dim
 from neurokit.errors import InputError, UnsupportedError
 from neurokit.export.onnx import quantise as int8_quantise
-from neurokit.export.onnx.qdq_reference import convolve, reference_run, transposed
+from neurokit.export.onnx.qdq_reference import convolve, largest, reference_run, transposed
 from neurokit.export.targets.onnx_int8 import calibration_of
 from neurokit.spec import ModelSpec, TensorSpec
 
@@ -85,6 +85,18 @@ def test_the_references_convolution_is_torchs(stride, kernel, dilation, padding,
         x.numpy(), w.numpy(), None if b is None else b.numpy(), [dilation] * 2, groups, [padding] * 4, [stride] * 2
     )
     np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rounds_up", [False, True])
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding"), [(8, 3, 1, 1), (9, 3, 2, 0), (10, 3, 2, 1), (7, 2, 3, 0)]
+)
+def test_the_references_maximum_is_torchs(size, kernel, stride, padding, rounds_up):
+    x = torch.randint(0, 256, (2, 3, size, size + 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(size))
+    wanted = F.max_pool2d(x.float(), kernel, stride, padding, ceil_mode=rounds_up)
+    found = largest(x.numpy(), [kernel] * 2, None, [padding] * 4, [stride] * 2, rounds_up)
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, wanted.numpy())
 
 
 def test_calibration_data_may_have_any_size_that_a_free_axis_may_have():

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from spikingjelly.activation_based import encoding, functional, layer, neuron
+from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 from neurokit.capture import capture
@@ -321,12 +321,3 @@ def test_a_bare_single_step_module_is_called_step_by_step():
     assert torch.equal(found, expected)
     functional.set_step_mode(net, "m")
     assert capture(net, x).spec.time_input == "sequence"
-
-
-@pytest.mark.parametrize("encoder", [encoding.LatencyEncoder, encoding.WeightedPhaseEncoder])
-def test_an_encoder_that_plays_back_its_first_input_is_refused_by_name(encoder):
-    net = nn.Sequential(encoder(4), layer.Linear(6, 3), neuron.LIFNode()).eval()
-    spec = ModelSpec("coded", lambda: net, (TensorSpec("x", (6,)),), time_steps=4, time_input="step")
-    with pytest.raises(UnsupportedError) as caught:
-        capture(spec)
-    assert f"0: {encoder.__name__}: it encodes its first input" in str(caught.value)

@@ -155,9 +155,7 @@ def captured_answer(captured, x):
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (Counter, ("no reset clears", "k")),
         (Schedule, ("another network", "t")),
-        (Gain, ("no reset clears", "energy")),
         (Dropped, ("random numbers", "same input has two answers")),
         (Encoded, ("random numbers",)),
         (Rolled, ("random numbers",)),
@@ -169,14 +167,33 @@ def test_another_network_is_refused_by_name(kind, words):
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
-@pytest.mark.parametrize("kind", [ResetCounter, Clamped, Standardised])
+class CallByCall(nn.Module):
+    """Without neurons a call is no time step, so what it keeps is no state of one."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(FEATURES, 3)
+        self.register_buffer("energy", torch.ones(()))
+
+    def forward(self, x):
+        self.energy.mul_(0.9).add_(0.1 * x.pow(2).mean())
+        return self.fc(x / self.energy.sqrt())
+
+
+def test_what_is_kept_where_there_is_no_time_is_refused_by_name():
+    with pytest.raises(UnsupportedError, match=r"no reset clears(.|\n)*through energy"):
+        nk.capture(CallByCall(), torch.rand(2, FEATURES))
+
+
+@pytest.mark.parametrize("kind", [ResetCounter, Counter, Gain, Clamped, Standardised])
 def test_state_outside_of_neurons_is_captured_as_it_is_called(kind):
-    """A counter with a reset, a membrane written after each step, and steps that may not be run as one batch."""
+    """Counters and averages, a membrane written after each step, and steps that may not be run as one batch."""
     captured = nk.capture(spec(kind))
     x = torch.rand(T, 4, FEATURES, generator=torch.Generator().manual_seed(7))
     want = plain(kind().eval(), x, stepwise=True)
     assert torch.allclose(captured_answer(captured, x), want, atol=1e-5)
-    assert ("batch" in captured.fidelity.refused) == (kind is Standardised)
+    assert ("batch" in captured.fidelity.refused) == (kind in (Standardised, Gain))
+    assert ("no reset of the module clears" in " ".join(captured.notes)) == (kind in (Counter, Gain))
 
 
 @pytest.mark.parametrize("kind", [Base, Stepwise, Cached, Temperature])

@@ -12,7 +12,7 @@ from torch import nn
 
 import neurokit as nk
 from neurokit.capture import capture
-from neurokit.capture.neurons import refuse
+from neurokit.capture.refused_neurons import refuse
 from neurokit.errors import MissingRuntimeError, ModelLoadError
 from neurokit.loading import load
 from neurokit.spec import ModelSpec, TensorSpec

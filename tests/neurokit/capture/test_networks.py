@@ -18,6 +18,7 @@ for _name in (
     "time_loops",
     "kinds_of_networks",
     "kinds_of_layers",
+    "reported",
 ):
     importlib.import_module(f"tests.neurokit.capture.networks.{_name}")
 
@@ -70,5 +71,5 @@ def test_artifact_is_the_network(name):
 def test_the_set_has_the_size_that_is_asked_for():
     """All that are compared with their own library in double: here, and the bodies and published nets of the loops."""
     loops_of_kinds = len(loops.NEURONS) * len(loops.STYLES)
-    assert len(registry.NETWORKS) >= 85
+    assert len(registry.NETWORKS) >= 110
     assert len(registry.NETWORKS) + loops_of_kinds + 2 * len(published.PUBLISHED) >= 120

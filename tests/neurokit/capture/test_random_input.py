@@ -195,6 +195,24 @@ def test_energy_counts_the_spikes_of_the_draws_that_are_given(sequence, monkeypa
     assert nk.simulate(captured, torch.from_numpy(feeds["x"]), ["loihi1"]).chips  # a seeded stream stands in
 
 
+def test_calibration_data_are_given_the_draws_that_they_lack(sequence):
+    from neurokit.exact.calibration import calibration_of
+    from neurokit.export.targets.onnx_int8 import calibration_of as of_int8
+
+    many = 6
+    x = torch.rand(T, many, WIDTH)
+    given, *draws = calibration_of(sequence, x)
+    again = calibration_of(sequence, {"x": x})
+    assert torch.equal(given, x)
+    assert [draw.shape[:2] for draw in draws] == [(T, many)] * len(draws)
+    assert all(torch.equal(a, b) for a, b in zip(draws, again[1:], strict=True))
+    assert all(draw.std() > 0.1 for draw in draws)
+    own = torch.zeros_like(draws[0])
+    assert torch.equal(calibration_of(sequence, {"x": x, sequence.inputs[1].name: own})[1], own)
+    feeds, _ = of_int8(captured_of("image"), torch.rand(many, WIDTH))
+    assert {name: value.shape[:1] for name, value in feeds.items()} == dict.fromkeys(feeds, (many,))
+
+
 class Shared(nn.Module):
     def forward(self, x):
         return x + torch.randn(WIDTH)

@@ -172,6 +172,36 @@ def test_a_loop_that_reads_its_own_past_is_one_neuron_a_call():
         assert torch.equal(free.program.module()(x, *free.initial_states(3))[0], eager(net, x))
 
 
+class Permuted(Recurrent):
+    """Samples first inside of the forward: every step selects from a slice of the whole."""
+
+    def forward(self, x):
+        x = x.permute(1, 0, 2)
+        return torch.stack([self.n(self.i(x[:, t])) for t in range(x.shape[1])], 1).transpose(0, 1)
+
+
+class Constants(Recurrent):
+    """A tensor that every step makes anew, in a step that reads the one before."""
+
+    def forward(self, x):
+        level, out = torch.zeros(x.shape[1], 5), []
+        for x_t in x:
+            level = torch.tensor([0.5, 0.6, 0.7, 0.8, 0.9]) * level + self.i(x_t)
+            out.append((level > torch.tensor(0.2)).to(x.dtype) + 0.1 * level)
+        return torch.stack(out)
+
+
+@pytest.mark.parametrize("kind", [Permuted, Constants])
+def test_what_every_step_makes_for_itself_is_one_over_free_steps(kind):
+    net = kind().eval()
+    free = capture(ModelSpec("net", lambda: net, (TensorSpec("x", (6,)),), time_steps=T), time_steps="dynamic")
+    for steps in (2, 7):
+        x = torch.rand(steps, 3, 6, generator=torch.Generator().manual_seed(steps)) * 3
+        y = free.program.module()(x, *free.initial_states(3))[0]
+        assert torch.allclose(y, eager(net, x), atol=1e-6)
+        assert y.abs().sum() > 0
+
+
 class LearntStart(nn.Module):
     """Its membrane starts from what was learnt."""
 
