@@ -111,10 +111,10 @@ def samples_at(artifact: Artifact | str | Path, place: Path) -> list[tuple[str, 
     """
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
     spec, steps = _spec(artifact)
-    if place.is_file() and holds_inputs(place, spec):
+    if is_file(place) and holds_inputs(place, spec):
         each = json_samples(place, spec)
         return [(f"{place} [{n}]" if len(each) > 1 else str(place), sample) for n, sample in enumerate(each)]
-    if place.is_file() and place.suffix.lower() not in (".csv", ".tsv", *SUFFIXES):
+    if is_file(place) and place.suffix.lower() not in (".csv", ".tsv", *SUFFIXES):
         files = [(str(place), place)]
     else:
         files = [(str(item.value), item.value) for item in without_damaged(find(place), str(place)).items]
@@ -151,7 +151,7 @@ def _from_json(sample: Any, artifact: Artifact) -> Any:
     if len(spec.inputs) > 1 and is_dialogue(sample):
         return sample_of(sample, spec, "the dialogue", Path())
     path = Path(sample) if isinstance(sample, str | Path) else Path()
-    if not path.is_file() or not holds_inputs(path, spec):
+    if not is_file(path) or not holds_inputs(path, spec):
         return sample
     found = json_samples(path, spec)
     if len(found) > 1:

@@ -42,6 +42,14 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """Returns whether there is a folder, also where the system refuses to say."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def text_of(path: Path, most: int = MOST_BYTES, encoding: str = "utf-8") -> str:
     """Reads a UTF-8 text.
 

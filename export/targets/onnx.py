@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from neurokit.errors import InputError, Unsupported, UnsupportedError
 from neurokit.export.onnx.attention import form_of
 from neurokit.export.onnx.caches import entries_of, in_form, no_fixed_cache
+from neurokit.export.onnx.half import HalfProbe, no_half_form, precision_of, to_half
+from neurokit.export.onnx.probe import OnnxProbe
 from neurokit.export.onnx.sparse import no_sparse_form, sparse_of
 from neurokit.manifest import TaskInfo
 from neurokit.port_traits import PORT_TRAITS
@@ -40,10 +42,11 @@ class OnnxTarget:
 
     def check_options(self, options: LowerOptions) -> None:
         """Refuses options that this form does not have."""
-        own = options.over({"attention": "decomposed", "cache": "grow"}, self.info.name)
+        own = options.over({"attention": "decomposed", "cache": "grow", "precision": "float32"}, self.info.name)
         form_of(own)
         entries_of(own)
         sparse_of(own)
+        precision_of(own)
 
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
         """Returns every reason why the model cannot take this form."""
@@ -55,6 +58,7 @@ class OnnxTarget:
                 )
             )
         self.check_options(options)
+        reasons += no_half_form(captured, options)
         caches = no_fixed_cache(captured, entries_of(options.extra), self.form)
         return [*reasons, *caches, *no_sparse_form(captured, sparse_of(options.extra))]
 
@@ -111,6 +115,8 @@ class OnnxTarget:
             model.metadata_props.update(metadata(part, entries, self.info.name, at) | described(entries, at))
             path = folder / file_of(part, captured)
             save(model, path)
+            if precision_of(options.extra) == "float16":
+                to_half(path, captured.spec.name)
             onnx.checker.check_model(str(path), full_check=True)
             if options.flat:
                 _save_flat(path, path.with_suffix(".flat.onnx"))
@@ -120,6 +126,8 @@ class OnnxTarget:
         if captured.spec.task is not None:  # of caches of fixed size: how long a text may be
             entries["task"] = TaskInfo(**asdict(captured.spec.task))
         entries["form"] = {"onnx-scan": "scan", "onnx-step": "step"}.get(self.info.name, "sequence")
+        if precision_of(options.extra) == "float16":
+            entries["target_info"]["precision"] = "float16"
         entries["target_info"] |= {"nodes": nodes, "nodes_inlined": inlined, "attention": sparse or attention}
         return entries
 
@@ -136,9 +144,8 @@ class OnnxTarget:
 
     def probe(self, artifact: Artifact, **options: Any) -> Any:
         """Opens the artifact for verification."""
-        from neurokit.export.onnx.probe import OnnxProbe
-
-        return OnnxProbe(artifact, **options)
+        half = artifact.manifest.target_info.get("precision") == "float16"
+        return (HalfProbe if half else OnnxProbe)(artifact, **options)
 
 
 def _convolves(captured: Captured) -> bool:

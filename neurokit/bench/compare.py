@@ -28,6 +28,7 @@ MARGIN = 0.03
 CONFIDENCE = 0.95
 _LEAST_BLOCKS = 6  # with fewer pairs no interval of the test reaches 95 %
 _LEAST_SAMPLES = 60
+_LONGEST_S = 1e9  # of a sample, some thirty years: what is longer, or no number, was not measured
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,10 @@ def compare_samples(
     Raises:
         InputError: If a run has too few samples, or a sample is not above zero.
     """
-    if min(len(a), len(b)) < _LEAST_SAMPLES or min(*a, *b) <= 0:
+    if min(len(a), len(b)) < _LEAST_SAMPLES or not all(0 < value < _LONGEST_S for value in (*a, *b)):
         raise InputError(
-            f"{min(len(a), len(b))} samples cannot be compared", expected=f"at least {_LEAST_SAMPLES} above 0 s in each"
+            f"{min(len(a), len(b))} samples cannot be compared",
+            expected=f"at least {_LEAST_SAMPLES} in each, above 0 s and below {_LONGEST_S:g}",
         )
     count = max(_LEAST_BLOCKS, min(BLOCKS, min(len(a), len(b)) // 10))
     pairs = zip(samples.blocks(a, count), samples.blocks(b, count), strict=True)
@@ -183,15 +185,21 @@ def _compare(
     return Comparison(name, outcome, ratio, low, high, reached, count, margin, tuple(notes))
 
 
+def _part(environment: dict[str, Any], name: str) -> dict[str, Any]:
+    """Returns a part of what a report says of its machine; what is no table says nothing."""
+    part = environment.get(name)
+    return part if isinstance(part, dict) else {}
+
+
 def _differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     """Returns what else changed: machine, runtime or threads."""
     places = (("machine", "cpu"), ("machine", "cpus"), ("machine", "gpu"), ("machine", "governor"))
     found = [
         f"another {name}: {old} and {new}"
         for part, name in places
-        if (old := a.get(part, {}).get(name)) != (new := b.get(part, {}).get(name))
+        if (old := _part(a, part).get(name)) != (new := _part(b, part).get(name))
     ]
-    versions = a.get("versions", {}), b.get("versions", {})
+    versions = _part(a, "versions"), _part(b, "versions")
     libraries = ("onnxruntime", "onnxruntime-gpu", "torch", "tensorrt", "numpy")
     changed = [name for name in libraries if versions[0].get(name) != versions[1].get(name)]
     return found + [f"another {name}: {versions[0].get(name)} and {versions[1].get(name)}" for name in changed]

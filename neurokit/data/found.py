@@ -11,7 +11,7 @@ from typing import Any
 from neurokit.data.coco import coco_items, is_coco
 from neurokit.data.kinds import KINDS, is_readable, kind_of
 from neurokit.errors import InputError
-from neurokit.plain import is_file, parse_json, text_of
+from neurokit.plain import is_file, is_folder, parse_json, text_of
 
 EXPECTED = "class folders, a folder of samples, a CSV or JSON of paths and labels, COCO, or a file of arrays"
 PATHS = ("path", "file", "file_name", "filename", "image", "sample", "input", "audio")
@@ -69,9 +69,9 @@ def find(place: str | Path) -> Found:
         InputError: If there is none of these; says what was found.
     """
     path = Path(place)
-    if path.is_dir():
+    if is_folder(path):
         return _in_folder(path)
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"there are no data at {path}", expected=EXPECTED)
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv"):

@@ -17,7 +17,7 @@ from neurokit.data.labelled import Labelled
 from neurokit.data.numbers import numbers_of
 from neurokit.errors import InputError
 from neurokit.feeds import given_ports
-from neurokit.plain import parse_json, text_of
+from neurokit.plain import is_file, parse_json, text_of
 
 if TYPE_CHECKING:
     from neurokit.spec import ModelSpec, TensorSpec
@@ -116,7 +116,7 @@ def labelled_json(path: Path, spec: ModelSpec) -> Labelled | None:
 
 
 def _of_file_of_samples(path: Path, spec: ModelSpec) -> list[JsonSample] | None:
-    return json_samples(path, spec) if path.is_file() and holds_inputs(path, spec) else None
+    return json_samples(path, spec) if is_file(path) and holds_inputs(path, spec) else None
 
 
 def _stacked(samples: Sequence[JsonSample]) -> dict[str, np.ndarray]:
@@ -194,7 +194,7 @@ def _of_file(name: str, port: TensorSpec, label: str, folder: Path) -> np.ndarra
     file = folder / name
     if kind_of(file) not in IMAGES:
         return numbers_of(name, label, folder)
-    if not file.is_file():
+    if not is_file(file):
         raise InputError(f"{label}: there is no file {file}", expected="a path beside the JSON file")
     return _picture(file, port, label)
 

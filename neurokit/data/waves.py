@@ -10,6 +10,7 @@ import numpy as np
 from neurokit.data.recordings import unit_wave
 from neurokit.dims import Dim
 from neurokit.errors import InputError
+from neurokit.plain import is_file
 from neurokit.spec import TensorSpec
 
 
@@ -26,7 +27,7 @@ def read_wave(path: Path, port: TensorSpec, rate: int) -> np.ndarray:
     """
     from scipy.io import wavfile
 
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"there is no file {path}", expected="a .wav file")
     try:
         with warnings.catch_warnings():

@@ -119,7 +119,14 @@ def test_a_study_that_is_interrupted_goes_on_as_if_it_had_not_been(tmp_path, sam
 
 
 @pytest.mark.parametrize("file", ["results/000001.json", "study.json", "trials.log"])
-@pytest.mark.parametrize("damage", [b"", b"null", b"[" * 10_000, bytes(range(256)), None], ids=str)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"null",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (b"", b"[" * 10_000, bytes(range(256)), None)),
+    ],
+    ids=("null", "nothing", "a deep nest", "other bytes", "a pipe"),
+)
 def test_a_damaged_folder_is_mended_or_refused_in_a_line(tmp_path, file, damage):
     text = TEXT.replace("[2, 4, 8]", "[2, 4]")
     whole = sweep(study(tmp_path, text), tmp_path / "out", run=fake, workers_of=here)
