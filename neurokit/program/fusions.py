@@ -133,7 +133,7 @@ class Site:
     @property
     def leak_multiplies(self) -> bool:
         """Whether the leak is a product with a number that is no power of two, which a division does not equal."""
-        return self.parameters.op == "plif" and math.frexp(float(self.parameters.leak))[0] != 0.5  # type: ignore[arg-type]
+        return self.parameters.op == "plif" and math.frexp(float(self.parameters.leak))[0] != 0.5
 
     @property
     def at_rest(self) -> bool:

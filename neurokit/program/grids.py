@@ -68,7 +68,7 @@ def grid_below(rounded: Any) -> Grid | None:
 def levels_at(node: Any) -> tuple[Node, float] | None:
     """Returns the int8 tensor and the power of two whose product a node is, or None."""
     unit = _factor(node)
-    cast = node.args[0] if unit is not None else None
+    cast: Any = node.args[0] if unit is not None else None
     if not (is_op(cast, {aten.to.dtype}) and cast.args[1] == torch.float32):
         return None
     held = cast.args[0]

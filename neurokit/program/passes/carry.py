@@ -86,7 +86,7 @@ def fused_nodes(module: GraphModule) -> Iterator[tuple[Node, FusedNeuron]]:
 
 def _is_spikes(node: Node) -> bool:
     source: Any = node.args[0] if node.target is operator.getitem else None
-    return isinstance(source, Node) and bool(source.meta.get("fused")) and node.args[1] == 0
+    return isinstance(source, Node) and bool(source.meta.get("fused")) and bool(node.args[1] == 0)
 
 
 def _through(graph: Any, node: Node, carried: set[Node], most: dict[Node, int | None]) -> None:

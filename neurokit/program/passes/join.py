@@ -120,7 +120,7 @@ def _check(joined: nn.Module, layers: Sequence[FusedNeuron], nodes: Sequence[Nod
 
 def _flips(layers: Sequence[FusedNeuron]) -> float:
     """Returns the share of decisions that another order of summation may turn: none of whole numbers."""
-    return 0.0 if all(value.dtype == torch.int8 for value in (layer.weight for layer in layers)) else 0.01  # type: ignore[union-attr]
+    return 0.0 if all(value.dtype == torch.int8 for value in (layer.weight for layer in layers)) else 0.01
 
 
 def _left(module: GraphModule) -> list[str]:
@@ -153,7 +153,7 @@ def _siblings(module: GraphModule) -> list[list[Node]]:
 def _rewrite_plain(module: GraphModule) -> None:
     for nodes in _siblings(module):
         first, graph = nodes[0], module.graph
-        made = []
+        made: list[Any] = []
         for place, what in ((1, "weight"), (2, "bias")):
             held: list[Any] = [node.args[place] if len(node.args) > place else None for node in nodes]
             if held[0] is None:
