@@ -15,8 +15,13 @@ from neurokit.export.aoti.precision import in_16_bits
 from neurokit.export.aoti.probe import NEURONS, PROBE_FILE, TWIN
 from neurokit.export.aoti.programs import Network, Neurons, StepLoop, body_of, layer_nodes, neurons_of, twin_of
 from neurokit.export.describe import describe, save_initial_states
+from neurokit.program.grids import LEVELS
+from neurokit.program.passes.carry import CARRY, CHANNELS_LAST
 from neurokit.program.passes.fold_norms import FOLD_NORMS
 from neurokit.program.passes.fuse import Placed, fuse
+from neurokit.program.passes.join import JOIN, JOIN_PLAIN
+from neurokit.program.passes.static_input import STATIC_INPUT
+from neurokit.program.passes.take import take
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured
@@ -81,7 +86,19 @@ def rewritten(part: Captured, settings: Settings, exact: bool) -> tuple[GraphMod
         in_16_bits(body, part, getattr(torch, settings.precision))
     fuses = settings.fuses
     names = [(node.name, layer) for node, layer in zip(layer_nodes(body), _names(part, layer_names), strict=True)]
-    found = fuse(body, _starts(body, part), exact) if fuses else []
+    STATIC_INPUT(body)
+    found, taken = [], []
+    if fuses:
+        if exact:
+            LEVELS(body)
+        taken = take(body, exact)
+        found = fuse(body, _starts(body, part), exact)
+        JOIN(body)
+        if exact:
+            CARRY(body)
+        else:
+            JOIN_PLAIN(body)
+        CHANNELS_LAST(body)
     by_node = {one.node: one for one in found}
     rows = []
     for node, layer in names:
@@ -90,6 +107,7 @@ def rewritten(part: Captured, settings: Settings, exact: bool) -> tuple[GraphMod
         if not one.kernel and not reasons:
             reasons = {"all": "a rare neuron: its own step" if fuses else "kernels were not asked (kernels=none)"}
         rows.append({"layer": layer, "kernel": one.kernel, "with": list(one.inside), "reasons": reasons})
+    rows += [{"layer": one.layer, "kernel": one.kernel, "with": list(one.inside), "reasons": {}} for one in taken]
     return body, rows
 
 

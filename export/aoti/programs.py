@@ -95,7 +95,7 @@ def twin_of(module: GraphModule) -> GraphModule:
         taken = [user for user in node.users if user.target is operator.getitem and user.args[1] == 0]
         with graph.inserting_after(node):
             spikes = graph.call_function(operator.getitem, (node, 0))
-            current = graph.call_function(operator.getitem, (node, 2)) if isinstance(inside, FusedNeuron) else None
+            current = graph.call_function(operator.getitem, (node, 3)) if isinstance(inside, FusedNeuron) else None
         with graph.inserting_after(spikes):
             used = graph.call_function(torch.where, (force, forced, spikes))
         for user in taken:

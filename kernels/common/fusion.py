@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,34 +11,43 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+from neurokit.kernels.common.neuron import on_grid
 from neurokit.kernels.common.product import WEIGHTS
 from neurokit.program.fusions import FusedNeuron, Match, Site, most_of, shape_of, through_reshapes
+from neurokit.program.grids import Grid, grid_at, levels_at
 from neurokit.program.nodes import is_weighted
 from neurokit.program.ops import is_named
 from neurokit.program.walk import fetch
 
+COUNTS = 127  # what int8 holds: sums of spikes, as behind spike-element-wise shortcuts
 _LARGEST = 127  # of an int8 weight, in both directions
 
 
 @dataclass(frozen=True)
 class Product:
-    """A product of spikes in front of a neuron.
+    """A product of spikes, or of numbers on a grid, in front of a neuron.
 
     Attributes:
         node: The convolution or linear map.
-        data: Its input: spikes.
+        data: Its input: spikes, or int8 numbers.
+        unit: What the input's numbers are multiples of: 1 of spikes.
         weight: `[N, ...]`.
         bias: `[N]` or None.
         residual: What is added to it, or None.
+        grid: How the current is rounded, or None.
         inside: It, and the nodes between it and the neuron.
+        handed: Those of them that something else reads, all with one value: the sum, or what it is rounded to.
     """
 
     node: Node
     data: Node
+    unit: float
     weight: Tensor
     bias: Tensor | None
     residual: Node | None
+    grid: Grid | None
     inside: tuple[Node, ...]
+    handed: tuple[Node, ...]
 
     @property
     def settings(self) -> tuple[list[int], list[int], list[int], int]:
@@ -56,7 +67,15 @@ def product_before(site: Site, counts: int = 1) -> Product | str:
     """
     if not site.at_rest:
         return "its membrane comes from outside, and the kernel starts from rest"
+    if site.leak_multiplies:
+        return "its learnt leak is no power of two, and the kernel divides by a time constant"
     top, moved = through_reshapes(site.current)
+    currents = (site.current, top)
+    grid = grid_at(top) if site.exact else None
+    if grid is not None:
+        top, between = through_reshapes(grid.source)
+        moved = [*moved, *grid.nodes, *between]
+    sums = currents if grid is None else (grid.source, top)
     found = _summed(top, moved) if is_named(top, ("add",)) else (top, moved, None)
     if found is None:
         return "neither summand is a convolution or a product"
@@ -67,15 +86,21 @@ def product_before(site: Site, counts: int = 1) -> Product | str:
     data, given = node.args[0], [*node.args[1:3], None][:2]
     if any(value is not None and getattr(value, "op", "") != "get_attr" for value in given):
         return "its weight is computed"
-    most = most_of(data)
-    if most is None or most > (counts if site.exact else 1):
+    most, levels = most_of(data), levels_at(data) if site.exact else None
+    half = not site.exact and weight_type(site, given) in WEIGHTS  # which hold any numbers as the weight's own type
+    if not half and levels is None and (most is None or most > (counts if site.exact else 1)):
         return "its input is not known to be spikes"
-    read = {user for one in (site.current, top) for user in one.users} - {*inside, node, site.node}
+    own = {*inside, node, site.node}
+    read = [group for group in (sums, currents) if any(user not in own for one in group for user in one.users)]
+    if len(read) == 2 and sums is not currents:
+        return "both its sum and what that is rounded to are read elsewhere"
     if read and not site.exact and weight_type(site, given) not in WEIGHTS:
         return "its current is read elsewhere, and the kernel rounds it to 16 bits"
+    handed = tuple(one for one in dict.fromkeys(read[0] if read else ()) if one in own)
     weight, bias = (None if value is None else fetch(site.module, str(value.target)).detach() for value in given)
     assert weight is not None
-    return Product(node, data, weight, bias, residual, (*inside, node))
+    data, unit = levels or (data, 1.0)
+    return Product(node, data, unit, weight, bias, residual, grid, (*inside, node), handed)
 
 
 def weight_type(site: Site, given: list[Any]) -> torch.dtype:
@@ -107,19 +132,21 @@ class ProductNeuron(FusedNeuron):
         scale: A factor a row, or None.
     """
 
+    int8_places = (0, 2)
+
     def __init__(self, site: Site, product: Product, weight: Tensor, scale: Tensor | None) -> None:
         super().__init__(site.neuron)
-        parameters: Any = site.parameters
         self.steps, *self.rest = (size for at, size in enumerate(shape_of(site.current)) if at != 1)
         self.product_of, self.arguments = product.node.target, product.node.args[3:]
-        self.keywords = {
-            "tau": parameters.leak if parameters.op == "lif" else None,
-            "threshold": parameters.v_threshold,
-            "v_reset": parameters.v_reset,
-            "decay_input": parameters.decay_input,
-        }
+        self.keywords = site.keywords
+        self.rounding: dict[str, Any] = {}
+        if (grid := product.grid) is not None:
+            rounds = bool(product.handed) and product.handed[0] is site.current
+            self.rounding = {"grid": grid.unit, "low": grid.low, "high": grid.high, "rounds": rounds}
+        self.channels, self.channel_axis = len(weight), 2
+        self.unit, self.kind = product.unit, site.node.meta["val"][0].dtype
         self.register_buffer("weight", weight.contiguous())
-        self.register_buffer("scale", scale)
+        self.register_buffer("scale", None if scale is None else scale * self.unit)
         bias = product.bias
         self.register_buffer("bias", None if bias is None else bias.float().contiguous())
         self.register_buffer("plain_weight", product.weight)
@@ -127,23 +154,65 @@ class ProductNeuron(FusedNeuron):
 
     def plain(self, *given: Tensor) -> Tensor:
         """Returns the current by the operations that the program had."""
+        limits = [self.rounding.get(name) for name in ("grid", "low", "high")]
+        return on_grid(self._sum(*given), *limits)
+
+    def plain_handed(self, *given: Tensor) -> Tensor:
+        """Returns the sum, or what it is rounded to."""
+        return self.plain(*given) if self.rounding.get("rounds") else self._sum(*given)
+
+    def _sum(self, *given: Tensor) -> Tensor:
         x, _, *residual = given
-        y = self.product_of(x, self.plain_weight, self.plain_bias, *self.arguments)
+        data = x.to(self.plain_weight.dtype)
+        data = data if self.unit == 1.0 else data * self.unit
+        y = self.product_of(data, self.plain_weight, self.plain_bias, *self.arguments)
         y = y.reshape(self.steps, -1, *self.rest)
         return y if not residual else residual[0].reshape(y.shape) + y
 
     @property
-    def own_current(self) -> bool:
-        """Whether the kernel is to give its current."""
-        return self.want_current and not self.watched
+    def joins_with(self) -> Any:
+        """The same kernel, neuron, rounding and shape of the weight's rows."""
+        same = (
+            self.keywords,
+            self.rounding,
+            self.unit,
+            self.arguments,
+            self.bias is None,
+            self.rest[self._place + 1 :],
+        )
+        return (type(self).__name__, str(self.product_of), str(self.weight.dtype), self.weight.shape[1:], str(same))
 
-    def answer(self, fired: Tensor, current: Tensor, given: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    @property
+    def _place(self) -> int:
+        """Where channels are among the sizes without time and batch."""
+        return self.channel_axis - 2
+
+    def beside(self, others: Sequence[FusedNeuron]) -> FusedNeuron:
+        """Returns one layer with the rows of all weights, one below the other."""
+        made = copy.deepcopy(self)
+        for name in ("weight", "scale", "bias", "plain_weight", "plain_bias"):
+            held = [getattr(layer, name) for layer in (self, *others)]
+            if held[0] is not None:
+                setattr(made, name, torch.cat(held))
+        made.channels = sum(layer.channels for layer in (self, *others))
+        made.rest = [*self.rest]
+        made.rest[self._place] = made.channels
+        if made.weight.dtype == torch.int8:
+            made.kind = torch.int8
+        return made
+
+    @property
+    def form(self) -> str:
+        """In what form the kernel gives the spikes: what the next one takes."""
+        return "int8" if self.weight.dtype == torch.int8 else "same"
+
+    def answer(
+        self, fired: Tensor, current: Tensor, given: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns what a kernel gave, `[T, B, N, ...]` or `[T, B, ..., N]` as in the program, as the layer's."""
-        x, v0 = given[:2]
-        spikes = fired.to(x.dtype).reshape(self.steps, -1, *self.rest)
-        if self.watched:
-            return spikes, v0.clone(), self.plain(*given)
-        return spikes, v0.clone(), current.reshape(spikes.shape) if self.own_current else x.new_empty(0)
+        spikes = fired.to(self.kind).reshape(self.steps, -1, *self.rest)
+        handed = current.reshape(spikes.shape) if self.own_handed else None
+        return self.results(spikes, given[1].clone(), handed, given)
 
 
 def weights_of(site: Site, product: Product) -> tuple[Tensor, Tensor | None] | str:
@@ -170,4 +239,5 @@ def integer_rows(weight: Tensor) -> tuple[Tensor, Tensor] | str:
 def matched(site: Site, product: Product, layer: ProductNeuron) -> Match:
     """Returns the match of a product and its neuron."""
     residual = () if product.residual is None else (product.residual,)
-    return Match(layer, (product.data, site.node.args[1], *residual), product.inside)  # type: ignore[arg-type]
+    given: Any = (product.data, site.node.args[1], *residual)
+    return Match(layer, given, product.inside, product.handed)

@@ -92,6 +92,14 @@ def reset_kind(v_reset: float | None) -> int:
     return 0 if v_reset is None else (2 if v_reset == 0.0 else 1)
 
 
+def on_grid(y: Tensor, grid: float | None, low: float | None, high: float | None) -> Tensor:
+    """Returns currents limited, where there are limits, and rounded, halves to even, to multiples of a grid."""
+    if grid is None:
+        return y
+    limited = y if low is None and high is None else y.clamp(low, high)
+    return torch.round(limited / grid) * grid
+
+
 def surrogate_derivative(z: Tensor, surrogate: str, alpha: float) -> Tensor:
     """Returns the derivative that stands for the step's at z = h - threshold.
 

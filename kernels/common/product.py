@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from neurokit.kernels.common.layout import repeats_one_step
 from neurokit.kernels.common.neuron import FORMS, divisor, leak_arguments, reset_kind
 from neurokit.kernels.config import Config
 
+_FAR = torch.finfo(torch.float32).max
 WEIGHTS = (torch.bfloat16, torch.float16, torch.int8)
 
 
@@ -37,6 +39,33 @@ def check_rows(cols: int, scale: Tensor | None, bias: Tensor | None) -> None:
             raise InputError(f"{name} is {row.dtype} {tuple(row.shape)}", expected=f"contiguous float32 ({cols},)")
 
 
+def check_grid(weight: Tensor, grid: float | None, low: float | None, high: float | None, rounds: bool) -> None:
+    """Checks the rounding of a current.
+
+    Raises:
+        InputError: If the grid is no power of two, something else is given without one, or the weight is not int8.
+    """
+    if grid is None and (low is not None or high is not None or rounds):
+        raise InputError("limits of a rounding without a grid", fix="give grid=, the power of two to round to")
+    if grid is None:
+        return
+    if weight.dtype != torch.int8:
+        raise InputError(f"a grid belongs to int8 weights, and the weight is {weight.dtype}")
+    if not (math.isfinite(grid) and grid > 0 and math.frexp(grid)[0] == 0.5):
+        raise InputError(f"grid={grid!r}", expected="a power of two")
+
+
+def rounding(grid: float | None, low: float | None, high: float | None, rounds: bool) -> dict[str, Any]:
+    """Returns a kernel's arguments for rounding the current: ROUND 0 not, 1 behind handing it on, 2 in front of it."""
+    return {
+        "spacing": 1.0 if grid is None else grid,
+        "inverse": 1.0 if grid is None else 1.0 / grid,
+        "low": -_FAR if low is None else low,
+        "high": _FAR if high is None else high,
+        "ROUND": 0 if grid is None else 2 if rounds else 1,
+    }
+
+
 def tail(
     weight: Tensor,
     scale: Tensor | None,
@@ -52,6 +81,10 @@ def tail(
     decay_input: bool,
     form: str,
     chosen: Config,
+    grid: float | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    rounds: bool = False,
 ) -> dict[str, Any]:
     """Returns the arguments by which a kernel with `neuron_tile` behind its product is launched.
 
@@ -72,6 +105,10 @@ def tail(
         decay_input: Whether the input decays too.
         form: Form of the spikes.
         chosen: Launch parameters.
+        grid: The power of two to whose multiples the current is rounded for the neuron, or None.
+        low: Least current in front of the rounding, or None.
+        high: Largest, or None.
+        rounds: Whether the current is handed on rounded, too.
     """
     leak, factor = leak_arguments(tau, False)
     cols = weight.shape[0]
@@ -103,6 +140,7 @@ def tail(
         "COLS": chosen["cols"],
         "num_warps": chosen["num_warps"],
         "num_stages": chosen["num_stages"],
+        **rounding(grid, low, high, rounds),
     }
 
 

@@ -69,6 +69,13 @@ def reset(h, s, threshold, v_reset, HARD: tl.constexpr):
 
 
 @triton.jit
+def on_grid(y, rounding):
+    """A current between limits, rounded to the multiples of a power of two: (spacing, 1 / spacing, low, high)."""
+    y = tl.minimum(tl.maximum(y, rounding[2]), rounding[3])
+    return round_even(y * rounding[1]) * rounding[0]
+
+
+@triton.jit
 def as_spikes(s, KIND: tl.constexpr):
     """Decisions as numbers. By way of float32, because the interpreter cannot turn a bool into bfloat16."""
     if KIND.is_floating():
@@ -198,10 +205,12 @@ def neuron_tile(
     factor,
     threshold,
     v_reset,
+    rounding,
     SCALE: tl.constexpr,
     BIAS: tl.constexpr,
     RESIDUAL: tl.constexpr,
     WANT_CURRENT: tl.constexpr,
+    ROUND: tl.constexpr,
     LEAK: tl.constexpr,
     DECAY_INPUT: tl.constexpr,
     HARD: tl.constexpr,
@@ -214,6 +223,7 @@ def neuron_tile(
 
     The tile's first row and column are `row` and `col` of `rows` x `cols`. EVEN: no column of it lies outside.
     `residual_rows`: rows of the residual from one step to the next, 0 where it is the same at every step.
+    ROUND: 0 the current as it is, 1 rounded for the neuron, 2 rounded where it is stored, too.
     Returns the membrane.
     """
     r = tl.arange(0, ROWS)
@@ -232,9 +242,13 @@ def neuron_tile(
         y = y + bias_row
     if RESIDUAL:
         added = tl.cast(t, tl.int64) * residual_rows + row
-        y = y + tl.load(residual + added * cols + col + offset, mask=mask, other=0.0).to(tl.float32)
+        y = y + tl.load(residual + added * cols + col + offset, mask=mask, other=0).to(tl.float32)
+    if ROUND == 2:
+        y = on_grid(y, rounding)
     if WANT_CURRENT:
         tl.store(current + first * cols + col + offset, y.to(current.dtype.element_ty), mask=mask)
+    if ROUND == 1:
+        y = on_grid(y, rounding)
     h = charge(y, v, factor, v_reset, LEAK, DECAY_INPUT, HARD)
     if OUT == OUT_PACKED:
         words = (cols + 31) // 32

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.fx import Node
@@ -22,23 +20,33 @@ class LifLayer(FusedNeuron):
         site: Where it is.
     """
 
+    int8_places = (2,)
+
     def __init__(self, site: Site) -> None:
         super().__init__(site.neuron)
-        parameters: Any = site.parameters
-        self.keywords = {
-            "tau": parameters.leak if parameters.op == "lif" else None,
-            "threshold": parameters.v_threshold,
-            "v_reset": parameters.v_reset,
-            "decay_input": parameters.decay_input,
-        }
+        self.kind, self.at_rest = site.node.meta["val"][0].dtype, site.at_rest
+        self.keywords = site.keywords
+        learnt = torch.tensor(float(site.parameters.leak)) if site.leak_multiplies else None  # type: ignore[arg-type]
+        self.register_buffer("decay", learnt)
 
-    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Runs the kernel on the current, or its two summands, from a membrane."""
+    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Runs the kernel on the current, or its two summands, from a membrane; at rest it needs to read none."""
         x, v0, *more = given
-        residual = more[0] if more else None
-        own = self.want_current and not self.watched
-        spikes, v, current = lif(x, v0, residual=residual, want_current=own, **self.keywords)
-        return spikes, v, self.plain(*given) if self.watched else current
+        last = x.dim() == 5 and not x.is_contiguous() and x[0].is_contiguous(memory_format=torch.channels_last)
+        turned = (lambda y: y.movedim(-3, -1)) if last else (lambda y: y)
+        spikes, v, current = lif(
+            turned(x),
+            None if self.at_rest else turned(v0),
+            residual=turned(more[0]) if more else None,
+            spikes="int8" if self.kind == torch.int8 else "same",
+            want_v=not self.at_rest,
+            want_current=self.own_handed,
+            decay=self.decay,
+            **self.keywords,
+        )
+        back = (lambda y: y.movedim(-1, -3)) if last else (lambda y: y)
+        handed = back(current) if self.own_handed else current
+        return self.results(back(spikes), v0.clone() if self.at_rest else back(v), handed, given)
 
     def plain(self, *given: Tensor) -> Tensor:
         """Returns the sum."""
@@ -48,15 +56,13 @@ class LifLayer(FusedNeuron):
 
 def _match(site: Site) -> Match | str:
     current, before = site.current, site.node.args[1]
-    if site.parameters.op == "plif":
-        return "its leak is learnt, and Inductor has it as well"
     dtype = current.meta["val"].dtype
     if dtype not in _TYPES or before.meta["val"].dtype != torch.float32:  # type: ignore[union-attr]
         return f"its current is {str(dtype).removeprefix('torch.')}"
     if is_named(current, ("add",)) and len(current.args) == 2 and not current.kwargs:
         summands = current.args
         if all(isinstance(one, Node) and shape_of(one) == shape_of(current) for one in summands):
-            return Match(LifLayer(site), (summands[0], before, summands[1]), (current,))  # type: ignore[arg-type]
+            return Match(LifLayer(site), (summands[0], before, summands[1]), (current,), (current,))  # type: ignore[arg-type]
     return Match(LifLayer(site), (current, before), ())  # type: ignore[arg-type]
 
 

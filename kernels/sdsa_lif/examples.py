@@ -37,6 +37,9 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
             yield Example(f"packed input {heads}x{dim}", words, {"channels": channels})
             whole = (q.to(torch.int8), k.to(torch.int8), v.to(torch.int8), heads)
             yield Example(f"int8 input {heads}x{dim}", whole, {"tau": None, "v_reset": None})
+    wide = spikes(2, 1, 20, 288, rate=0.1, device=device, dtype=dtype).chunk(3, -1)
+    for mode in ("qkv", "hadamard"):
+        yield Example(f"slices of one tensor, {mode}", (*wide, 2), {"mode": mode, "form": "int8", "threshold": 0.1})
     yield Example("empty", (q[:, :0], k[:, :0], v[:, :0], heads), {})
 
 

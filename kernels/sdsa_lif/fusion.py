@@ -35,35 +35,32 @@ class AttentionLayer(FusedNeuron):
         order: Places of query, key and value among what it is given.
     """
 
+    int8_places = (0, 2, 3)
+
     def __init__(self, site: Site, heads: int, scale: float, last: bool, order: tuple[int, ...]) -> None:
         super().__init__(site.neuron)
-        parameters: Any = site.parameters
+        self.kind, self.wide = site.node.meta["val"][0].dtype, site.current.meta["val"].dtype
         self.heads, self.scale, self.last, self.order = heads, scale, last, order
         self.steps, *self.rest = (size for at, size in enumerate(shape_of(site.current)) if at != 1)
-        self.keywords = {
-            "tau": parameters.leak if parameters.op == "lif" else None,
-            "threshold": parameters.v_threshold,
-            "v_reset": parameters.v_reset,
-            "decay_input": parameters.decay_input,
-        }
+        self.keywords = site.keywords
 
-    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Runs the kernel on the spikes of three layers."""
-        q, k, v = (x.char() for x in self._tokens(given))
-        found = sdsa_lif(q, k, v, heads=self.heads, scale=self.scale, form="int8", **self.keywords)
-        x, v0 = given[0], given[1]
-        return self._back(found).to(x.dtype), v0.clone(), self.plain(*given) if self.watched else x.new_empty(0)
+        q, k, v = (x.char() if x.dtype == torch.float32 else x for x in self._tokens(given))
+        form = "int8" if q.dtype == torch.int8 else "same"
+        found = sdsa_lif(q, k, v, heads=self.heads, scale=self.scale, form=form, **self.keywords)
+        return self.results(self._back(found).to(self.kind), given[1].clone(), None, given)
 
     def plain(self, *given: Tensor) -> Tensor:
         """Returns the scaled counts by plain products."""
-        q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(2, 3) for x in self._tokens(given))
+        q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(2, 3).to(self.wide) for x in self._tokens(given))
         counts = (q @ (k.transpose(-1, -2) @ v)).transpose(2, 3).flatten(3)
         return self._back(counts * self.scale)
 
     def _tokens(self, given: tuple[Tensor, ...]) -> list[Tensor]:
         spikes = (given[0], *given[2:])
         taken = [spikes[at].reshape(self.steps, -1, *spikes[at].shape[2:]) for at in self.order]
-        return [(x if self.last else x.flatten(3).transpose(2, 3)).contiguous() for x in taken]
+        return [x if self.last else x.flatten(3).transpose(2, 3) for x in taken]
 
     def _back(self, tokens: Tensor) -> Tensor:
         moved = tokens if self.last else tokens.transpose(2, 3)
@@ -73,6 +70,8 @@ class AttentionLayer(FusedNeuron):
 def _match(site: Site) -> Match | str:
     if not site.at_rest:
         return "its membrane comes from outside, and the kernel starts from rest"
+    if site.leak_multiplies:
+        return "its learnt leak is no power of two, and the kernel divides by a time constant"
     top, inside = _moved_from(site.current)
     scale = 1.0
     if is_named(top, ("mul",)) and isinstance(top.args[1], int | float):

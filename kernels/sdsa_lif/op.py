@@ -97,9 +97,7 @@ def _forward(
     straddles = mode == "qkv" and form == "packed" and dim % 32 != 0
     target = _output(q, channels, "int8") if straddles else out
     _launch(
-        q.contiguous(),
-        k.contiguous(),
-        v.contiguous(),
+        *_regular(q, k, v),
         channels,
         heads,
         scale,
@@ -113,6 +111,17 @@ def _forward(
     )
     # A head whose width is no multiple of 32 shares words with its neighbours: packed afterwards.
     return pack(target) if straddles else out
+
+
+def _regular(*spikes: Tensor) -> list[Tensor]:
+    """Returns spikes whose tokens lie one behind the other, equally far apart: slices of one wider tensor do."""
+    found = set()
+    for x in spikes:
+        _, batch, tokens, _ = x.shape
+        row = x.stride(2)
+        regular = x.stride() == (batch * tokens * row, tokens * row, row, 1) and row % (16 // x.itemsize) == 0
+        found.add(row if regular else None)
+    return list(spikes) if len(found) == 1 and None not in found else [x.contiguous() for x in spikes]
 
 
 def _few(batch: int, heads: int) -> bool:
@@ -147,7 +156,8 @@ def _launch(
 ) -> None:
     from neurokit.kernels.sdsa_lif.triton import sdsa_hadamard_kernel, sdsa_qkv_kernel
 
-    steps, batch, tokens, width = q.shape
+    steps, batch, tokens, _ = q.shape
+    width = q.stride(2)
     leak, factor = leak_arguments(tau, False)
     common = (factor, scale, threshold, 0.0 if v_reset is None else v_reset)
     if mode == "hadamard":

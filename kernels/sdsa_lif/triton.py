@@ -202,7 +202,7 @@ def sdsa_qkv_kernel(
     factor = tl.cast(factor, tl.float32)
     scale = tl.cast(scale, tl.float32)
     KIND: tl.constexpr = tl.bfloat16 if BRAIN else tl.float16
-    LINE: tl.constexpr = WIDTH // UNIT if UNIT else 0
+    LINE: tl.constexpr = HEADS * DIM // UNIT if UNIT else 0
     WORDS: tl.constexpr = DIM % 32 == 0
     # The programs of a head run side by side: they share its keys and queries in the cache.
     sample = tl.program_id(0) // (HEADS * PARTS)

@@ -13,6 +13,7 @@ from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, lend_scratch
 from neurokit.kernels.common.layout import power_of_two, repeats_one_step
 from neurokit.kernels.common.neuron import leak_arguments, reset_kind
+from neurokit.kernels.common.product import rounding
 from neurokit.kernels.dispatch import capability
 
 NAME = "spike_conv_lif_boxes"
@@ -141,6 +142,10 @@ def run(
     v_reset: float | None,
     decay_input: bool,
     outputs: tuple[Tensor, Tensor],
+    grid: float | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    rounds: bool = False,
 ) -> None:
     """Fills the spikes and, where it has elements, the current of a convolution with its neuron."""
     from neurokit.kernels.spike_conv_lif.triton_boxes import spike_conv_lif_boxes_kernel
@@ -202,6 +207,7 @@ def run(
         TAIL_K=chosen["tail_k"],
         num_warps=chosen["num_warps"],
         num_stages=chosen["num_stages"],
+        **rounding(grid, low, high, rounds),
     )
 
 

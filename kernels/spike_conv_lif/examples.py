@@ -33,6 +33,8 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
             "bias": normal(cols, device=device) * 0.3,
         }
         call = {**row, "stride": stride, "padding": padding, "form": form, "path": "fused"}
+        if kind == torch.int8 and stride == 2:
+            call |= {"grid": 0.25, "rounds": True, "want_current": True}
         yield Example(f"{kernel}x{kernel} stride {stride} {channels} -> {cols} {form}", (s, w), call)
     if kind == torch.int8:
         yield from box_examples(device)
@@ -64,6 +66,9 @@ def box_examples(device: torch.device) -> Iterator[Example]:
             call |= {
                 "residual": normal(1, 2, 4, 5, cols, device=device).expand(steps, 2, 4, 5, cols),
                 "want_current": True,
+                "grid": 2.0**-5,
+                "low": -1.5,
+                "high": 2.0,
             }
         yield Example(f"boxes {kernel}x{kernel} stride {stride} T={steps} {channels} -> {cols}", (s, w), call)
 

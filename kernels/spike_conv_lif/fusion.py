@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
-from neurokit.kernels.common.fusion import ProductNeuron, matched, product_before, weights_of
+from neurokit.kernels.common.fusion import COUNTS, ProductNeuron, matched, product_before, weights_of
 from neurokit.kernels.spike_conv_lif.op import spike_conv_lif
 from neurokit.program.fusions import Fusion, Match, Site, register_fusion
 from neurokit.program.ops import is_named
-
-_COUNTS = 127  # what int8 holds: sums of spikes, as behind spike-element-wise shortcuts
 
 
 class ConvLayer(ProductNeuron):
@@ -17,7 +17,12 @@ class ConvLayer(ProductNeuron):
 
     stride, padding = 1, 0
 
-    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    @property
+    def joins_with(self) -> Any:
+        """Stride and padding, too."""
+        return (super().joins_with, self.stride, self.padding)
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Runs the kernel on spikes `[T * B, C, H, W]`."""
         x, _, *residual = given
         last = x.unflatten(0, (self.steps, -1)).movedim(2, -1)
@@ -35,11 +40,12 @@ class ConvLayer(ProductNeuron):
             residual=beside,
             stride=self.stride,
             padding=self.padding,
-            form="int8",
-            want_current=self.own_current,
+            form=self.form,
+            want_current=self.own_handed,
             **self.keywords,
+            **self.rounding,
         )
-        current = current.movedim(-1, 2) if self.own_current else current
+        current = current.movedim(-1, 2) if self.own_handed else current
         return self.answer(found.movedim(-1, 2), current, given)
 
     def _size(self, size: int) -> int:
@@ -47,7 +53,7 @@ class ConvLayer(ProductNeuron):
 
 
 def _match(site: Site) -> Match | str:
-    product = product_before(site, counts=_COUNTS)
+    product = product_before(site, counts=COUNTS)
     if isinstance(product, str):
         return product
     if not is_named(product.node, ("conv2d",)):

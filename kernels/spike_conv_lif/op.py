@@ -11,7 +11,7 @@ from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, register_op
 from neurokit.kernels.common.layout import steps_of
 from neurokit.kernels.common.neuron import check_form, check_neuron, empty_spikes
-from neurokit.kernels.common.product import WEIGHTS, activation, check_rows, current_type, tail, tiles
+from neurokit.kernels.common.product import WEIGHTS, activation, check_grid, check_rows, current_type, tail, tiles
 from neurokit.kernels.dispatch import log_once, use_triton
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.spike_conv_lif import boxes, reference
@@ -59,6 +59,10 @@ def _fake(
     form: str,
     want_current: bool,
     path: str,
+    grid: float | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    rounds: bool = False,
 ) -> tuple[Tensor, Tensor]:
     return _outputs(spikes, weight, stride, padding, form, want_current)
 
@@ -78,8 +82,13 @@ def _forward(
     form: str,
     want_current: bool,
     path: str,
+    grid: float | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    rounds: bool = False,
 ) -> tuple[Tensor, Tensor]:
     outputs = _outputs(spikes, weight, stride, padding, form, want_current)
+    rounding = (grid, low, high, rounds)
     if outputs[0].numel() == 0:
         return outputs
     if not use_triton(NAME, spikes):
@@ -97,6 +106,7 @@ def _forward(
             decay_input,
             form,
             activation(weight),
+            *rounding,
         )
         outputs[0].copy_(fired)
         if want_current:
@@ -107,7 +117,7 @@ def _forward(
     if path == "boxes":
         residual = steps_of(residual)
         neuron = (tau, threshold, v_reset, decay_input)
-        boxes.run(spikes, weight, scale, bias, residual, stride, padding, *neuron, outputs)
+        boxes.run(spikes, weight, scale, bias, residual, stride, padding, *neuron, outputs, *rounding)
         return outputs
     chosen = config.lookup(NAME, key_of(spikes, weight, stride), spikes.device, DEFAULT)
     if _choose_path(path, chosen, weight) == "conv":
@@ -141,6 +151,7 @@ def _forward(
         form,
         chosen,
         outputs,
+        rounding,
     )
     return outputs
 
@@ -220,6 +231,7 @@ def _launch(
     form: str,
     chosen: config.Config,
     outputs: tuple[Tensor, Tensor],
+    rounding: tuple[float | None, float | None, float | None, bool],
 ) -> None:
     from neurokit.kernels.spike_conv_lif.triton import spike_conv_lif_kernel
 
@@ -259,6 +271,7 @@ def _launch(
             decay_input,
             form,
             chosen,
+            *rounding,
         ),
     )
 
@@ -282,6 +295,10 @@ def spike_conv_lif(
     form: str = "packed",
     want_current: bool = False,
     path: str = "auto",
+    grid: float | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    rounds: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Convolves channels-last spikes and runs the neuron on the accumulators, without storing the convolution.
 
@@ -303,6 +320,11 @@ def spike_conv_lif(
         want_current: Whether the current is returned.
         path: "fused" (spikes by pointers), "boxes" (int8 only, by tensor descriptors), "conv" (the vendor's
             convolution, then `lif`; float weights only), or "auto": by shape. The int8 paths give the same bits.
+        grid: With an int8 weight: the power of two to whose multiples the current is rounded, halves to even, before it
+            reaches the neuron; None for a current as it is.
+        low: Least current in front of the rounding, or None.
+        high: Largest, or None.
+        rounds: Whether the current that is returned is the rounded one.
 
     Returns:
         Spikes `[T, B, H', W', N]` (packed: `[..., ceil(N / 32)]`), and the current in the weight's dtype (float32 for
@@ -331,6 +353,7 @@ def spike_conv_lif(
         raise InputError(f"path={path!r} is unknown here", expected="auto, fused, boxes or (float weights) conv")
     if path == "boxes" and use_triton(NAME, spikes) and (why := boxes.obstacle(spikes, weight, stride, form)):
         raise InputError(f"path='boxes' cannot take this: {why}", fix="path='auto'")
+    check_grid(weight, grid, low, high, rounds)
     cols = weight.shape[0]
     check_rows(cols, scale, bias)
     kernel = weight.shape[1]
@@ -357,4 +380,8 @@ def spike_conv_lif(
         form,
         want_current,
         path,
+        grid,
+        low,
+        high,
+        rounds,
     )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from neurokit.kernels.common.neuron import encode, run
+from neurokit.kernels.common.neuron import encode, on_grid, run
 
 
 def current(
@@ -48,8 +48,13 @@ def forward(
     decay_input: bool,
     form: str,
     dtype: torch.dtype,
+    grid: float | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    rounds: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Returns spikes `[T, B, H', W', N]` in a form ("same": `dtype`) and the current in float32."""
+    """Returns spikes `[T, B, H', W', N]` in a form ("same": `dtype`) and the current in float32, or rounded."""
     y = current(spikes, weight, scale, bias, residual, stride, padding)
-    fired, _ = run(y, None, tau, None, threshold, v_reset, decay_input)
-    return encode(fired, form, dtype), y
+    x = on_grid(y, grid, low, high)
+    fired, _ = run(x, None, tau, None, threshold, v_reset, decay_input)
+    return encode(fired, form, dtype), x if rounds else y

@@ -26,6 +26,10 @@ def spike_conv_lif_kernel(
     factor,
     threshold,
     v_reset,
+    spacing,
+    inverse,
+    low,
+    high,
     T: tl.constexpr,
     CHUNK: tl.constexpr,
     CHANNELS: tl.constexpr,
@@ -39,6 +43,7 @@ def spike_conv_lif_kernel(
     BIAS: tl.constexpr,
     RESIDUAL: tl.constexpr,
     WANT_CURRENT: tl.constexpr,
+    ROUND: tl.constexpr,
     INTEGER: tl.constexpr,
     UPCAST: tl.constexpr,
     OUT: tl.constexpr,
@@ -51,6 +56,8 @@ def spike_conv_lif_kernel(
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)
     factor = tl.cast(factor, tl.float32)
+    spacing, inverse = tl.cast(spacing, tl.float32), tl.cast(inverse, tl.float32)
+    rounding = (spacing, inverse, tl.cast(low, tl.float32), tl.cast(high, tl.float32))
     # Programs of one row of pixels run side by side: they share its spikes in the cache.
     col_blocks = (cols + COLS - 1) // COLS
     row = tl.program_id(0) // col_blocks * ROWS
@@ -107,10 +114,12 @@ def spike_conv_lif_kernel(
                 factor,
                 threshold,
                 v_reset,
+                rounding,
                 SCALE,
                 BIAS,
                 RESIDUAL,
                 WANT_CURRENT,
+                ROUND,
                 LEAK,
                 DECAY_INPUT,
                 HARD,

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from neurokit.kernels.common.triton import INTERPRET, charge, fire_bits, fresh_membrane, mul_rn
+from neurokit.kernels.common.triton import INTERPRET, charge, fire_bits, fresh_membrane, mul_rn, on_grid
 from neurokit.kernels.spike_conv_lif.triton_sums import boxes_of, convolve, lattices
 
 
@@ -71,6 +71,7 @@ def _tile(
     factor,
     threshold,
     v_reset,
+    rounding,
     T: tl.constexpr,
     CHANNELS: tl.constexpr,
     KERNEL: tl.constexpr,
@@ -84,6 +85,7 @@ def _tile(
     BIAS: tl.constexpr,
     RESIDUAL: tl.constexpr,
     WANT_CURRENT: tl.constexpr,
+    ROUND: tl.constexpr,
     STEPS: tl.constexpr,
     IMAGES: tl.constexpr,
     TALL: tl.constexpr,
@@ -139,10 +141,14 @@ def _tile(
         if BIAS:
             z = z + bias_of
         if RESIDUAL:
-            added = tl.load(residual + t * tl.cast(residual_step, tl.int64) + offset, mask=mask, other=0.0)
+            added = tl.load(residual + t * tl.cast(residual_step, tl.int64) + offset, mask=mask, other=0)
             z = z + added.to(tl.float32)
+        if ROUND == 2:
+            z = on_grid(z, rounding)
         if WANT_CURRENT:
             tl.store(current + t * step + offset, z.to(current.dtype.element_ty), mask=mask)
+        if ROUND == 1:
+            z = on_grid(z, rounding)
         h = charge(z, v, factor, v_reset, LEAK, DECAY_INPUT, HARD)
         v, bits = fire_bits(h, tl.full((COLS, 1), 1, tl.int32), threshold, v_reset, HARD)
         fired = tl.reshape(tl.trans(bits.to(tl.int8)), (1, IMAGES, TALL, WIDE, COLS))
@@ -169,6 +175,10 @@ def spike_conv_lif_boxes_kernel(
     factor,
     threshold,
     v_reset,
+    spacing,
+    inverse,
+    low,
+    high,
     T: tl.constexpr,
     CHANNELS: tl.constexpr,
     KERNEL: tl.constexpr,
@@ -182,6 +192,7 @@ def spike_conv_lif_boxes_kernel(
     BIAS: tl.constexpr,
     RESIDUAL: tl.constexpr,
     WANT_CURRENT: tl.constexpr,
+    ROUND: tl.constexpr,
     STEPS: tl.constexpr,
     IMAGES: tl.constexpr,
     TALL: tl.constexpr,
@@ -194,6 +205,8 @@ def spike_conv_lif_boxes_kernel(
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)
     factor = tl.cast(factor, tl.float32)
+    spacing, inverse = tl.cast(spacing, tl.float32), tl.cast(inverse, tl.float32)
+    rounding = (spacing, inverse, tl.cast(low, tl.float32), tl.cast(high, tl.float32))
     views = lattices(x, batch, height, width, T, CHANNELS, STRIDE, PAIRED, STEPS, IMAGES, TALL, WIDE, BLOCK_K)
     inner: tl.constexpr = KERNEL * KERNEL * CHANNELS
     w = tl.make_tensor_descriptor(weight, [cols, inner], [inner, 1], [COLS, BLOCK_K])
@@ -241,6 +254,7 @@ def spike_conv_lif_boxes_kernel(
             factor,
             threshold,
             v_reset,
+            rounding,
             T,
             CHANNELS,
             KERNEL,
@@ -254,6 +268,7 @@ def spike_conv_lif_boxes_kernel(
             BIAS,
             RESIDUAL,
             WANT_CURRENT,
+            ROUND,
             STEPS,
             IMAGES,
             TALL,

@@ -44,6 +44,9 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
         call = {"bias": normal(48, device=device), "scale": normal(48, device=device).abs() * 0.02, "form": "int8"}
         added = {"residual": normal(3, 70, 48, device=device), "want_current": True}
         yield Example("boxes", boxed, {**call, **added, "path": "boxes"})
+        rounding = {"grid": 0.125, "low": -1.0, "high": 1.5}
+        yield Example("rounded, boxes", boxed, {**call, **added, **rounding, "rounds": True, "path": "boxes"})
+        yield Example("rounded", boxed, {**call, **added, **rounding, "path": "fused"})
     yield Example("empty", (s[:, :0], w), {"path": "fused"})
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from neurokit.kernels.common.fusion import ProductNeuron, matched, product_before, weights_of
+from neurokit.kernels.common.fusion import COUNTS, ProductNeuron, matched, product_before, weights_of
 from neurokit.kernels.spike_linear_lif.op import spike_linear_lif
-from neurokit.program.fusions import Fusion, Match, Site, register_fusion
+from neurokit.program.fusions import Fusion, Match, Site, register_fusion, shape_of
 from neurokit.program.ops import is_named
 
 
@@ -15,7 +15,7 @@ class LinearLayer(ProductNeuron):
 
     last = False
 
-    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Runs the kernel on spikes `[T, B, ..., K]`, or `[T * B, K, ...]` of a convolution."""
         x, _, *residual = given
         rows = self._rows(x)
@@ -33,23 +33,24 @@ class LinearLayer(ProductNeuron):
             scale=self.scale,
             bias=self.bias,
             residual=beside,
-            form="int8",
-            want_current=self.own_current,
+            form=self.form,
+            want_current=self.own_handed,
             **self.keywords,
+            **self.rounding,
         )
 
         def back(value: Tensor) -> Tensor:
             moved = value.reshape(steps, *shape, value.shape[-1])
             return moved if self.last else moved.movedim(-1, 2)
 
-        return self.answer(back(found), back(current) if self.own_current else current, given)
+        return self.answer(back(found), back(current) if self.own_handed else current, given)
 
     def _rows(self, x: Tensor) -> Tensor:
         return x if self.last else x.unflatten(0, (self.steps, -1)).movedim(2, -1)
 
 
 def _match(site: Site) -> Match | str:
-    product = product_before(site)
+    product = product_before(site, counts=COUNTS)
     if isinstance(product, str):
         return product
     linear = is_named(product.node, ("linear",))
@@ -64,6 +65,8 @@ def _match(site: Site) -> Match | str:
         return weights
     layer = LinearLayer(site, product, weights[0].reshape(weights[0].shape[0], -1), weights[1])
     layer.last = linear
+    if linear:
+        layer.channel_axis = len(shape_of(site.current)) - 1
     return matched(site, product, layer)
 
 

@@ -10,7 +10,7 @@ from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, register_op
 from neurokit.kernels.common.layout import steps_of
 from neurokit.kernels.common.neuron import check_form, check_neuron, empty_spikes
-from neurokit.kernels.common.product import WEIGHTS, activation, check_rows, current_type, tail, tiles
+from neurokit.kernels.common.product import WEIGHTS, activation, check_grid, check_rows, current_type, tail, tiles
 from neurokit.kernels.dispatch import log_once, use_triton
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.pack.op import unpack
@@ -50,6 +50,10 @@ def _fake(
     want_v: bool,
     want_current: bool,
     path: str,
+    grid: float | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    rounds: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     return _outputs(spikes, weight, form, want_v, want_current)
 
@@ -93,13 +97,30 @@ def _forward(
     want_v: bool,
     want_current: bool,
     path: str,
+    grid: float | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    rounds: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     outputs = _outputs(spikes, weight, form, want_v, want_current)
+    rounding = (grid, low, high, rounds)
     if outputs[0].numel() == 0:
         return outputs
     if not use_triton(NAME, spikes):
         results = reference.forward(
-            spikes, weight, scale, bias, residual, v0, tau, threshold, v_reset, decay_input, form, activation(weight)
+            spikes,
+            weight,
+            scale,
+            bias,
+            residual,
+            v0,
+            tau,
+            threshold,
+            v_reset,
+            decay_input,
+            form,
+            activation(weight),
+            *rounding,
         )
         outputs[0].copy_(results[0])
         if want_v:
@@ -109,10 +130,10 @@ def _forward(
         return outputs
     if _takes_boxes(path, spikes, weight, v0, want_v, form):
         neuron = (tau, threshold, v_reset, decay_input)
-        _product_by_boxes(spikes, weight, scale, bias, steps_of(residual), neuron, (outputs[0], outputs[2]))
+        _product_by_boxes(spikes, weight, scale, bias, steps_of(residual), neuron, (outputs[0], outputs[2]), rounding)
         return outputs
     chosen = config.lookup(NAME, key_of(spikes, weight, want_current), spikes.device, DEFAULT)
-    if (choose_path(spikes, weight, chosen) if path == "auto" else path) == "gemm":
+    if grid is None and (choose_path(spikes, weight, chosen) if path == "auto" else path) == "gemm":
         return _gemm_then_lif(
             spikes, weight, scale, bias, residual, v0, tau, threshold, v_reset, decay_input, form, want_v, want_current
         )
@@ -130,6 +151,7 @@ def _forward(
         form,
         chosen,
         outputs,
+        rounding,
     )
     return outputs
 
@@ -159,12 +181,13 @@ def _product_by_boxes(
     residual: Tensor | None,
     neuron: tuple[float | None, float, float | None, bool],
     outputs: tuple[Tensor, Tensor],
+    rounding: tuple[float | None, float | None, float | None, bool],
 ) -> None:
     """Runs the product as the 1x1 convolution of one image of one row."""
     image = lambda x: x[:, None, None]  # noqa: E731
     given = (image(spikes), image(weight), scale, bias, None if residual is None else image(residual))
     out, current = outputs
-    boxes.run(*given, 1, 0, *neuron, (image(out), image(current) if current.numel() else current))
+    boxes.run(*given, 1, 0, *neuron, (image(out), image(current) if current.numel() else current), *rounding)
 
 
 def _gemm_then_lif(
@@ -218,6 +241,7 @@ def _launch(
     form: str,
     chosen: config.Config,
     outputs: tuple[Tensor, Tensor, Tensor],
+    rounding: tuple[float | None, float | None, float | None, bool],
 ) -> None:
     from neurokit.kernels.spike_linear_lif.triton import spike_linear_lif_kernel
 
@@ -255,6 +279,7 @@ def _launch(
             decay_input,
             form,
             chosen,
+            *rounding,
         ),
     )
 
@@ -278,6 +303,10 @@ def spike_linear_lif(
     want_v: bool = False,
     want_current: bool = False,
     path: str = "auto",
+    grid: float | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    rounds: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Multiplies spikes by a weight and runs the neuron on the accumulators, without storing the product.
 
@@ -299,6 +328,11 @@ def spike_linear_lif(
         want_current: Whether the current is returned.
         path: "fused", "boxes" (int8 only, by tensor descriptors), "gemm" (the vendor's product, rounded to 16 bits,
             then `lif`), or "auto": by shape.
+        grid: With an int8 weight: the power of two to whose multiples the current is rounded, halves to even, before it
+            reaches the neuron; None for a current as it is.
+        low: Least current in front of the rounding, or None.
+        high: Largest, or None.
+        rounds: Whether the current that is returned is the rounded one.
 
     Returns:
         Spikes `[T, M, N]` or packed `[T, M, ceil(N / 32)]`, the last membrane `[M, N]` float32, and the current
@@ -310,8 +344,9 @@ def spike_linear_lif(
     check_neuron(tau, threshold, v_reset)
     check_form(form)
     _check_shapes(spikes, weight, scale, bias, residual, v0)
-    if path not in ("auto", "fused", "boxes", "gemm"):
-        raise InputError(f"path={path!r} is unknown", expected="auto, fused, boxes or gemm")
+    check_grid(weight, grid, low, high, rounds)
+    if path not in ("auto", "fused", "boxes", "gemm") or (path == "gemm" and grid is not None):
+        raise InputError(f"path={path!r} is unknown here", expected="auto, fused, boxes or (without a grid) gemm")
     if path == "boxes" and use_triton(NAME, spikes) and (why := _boxes_obstacle(spikes, weight, v0, want_v, form)):
         raise InputError(f"path='boxes' cannot take this: {why}", fix="path='auto'")
     return torch.ops.neurokit_kernels.spike_linear_lif(
@@ -329,6 +364,10 @@ def spike_linear_lif(
         want_v,
         want_current,
         path,
+        grid,
+        low,
+        high,
+        rounds,
     )
 
 

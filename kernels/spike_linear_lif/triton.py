@@ -64,6 +64,10 @@ def spike_linear_lif_kernel(
     factor,
     threshold,
     v_reset,
+    spacing,
+    inverse,
+    low,
+    high,
     T: tl.constexpr,
     CHUNK: tl.constexpr,
     INNER: tl.constexpr,
@@ -74,6 +78,7 @@ def spike_linear_lif_kernel(
     BIAS: tl.constexpr,
     RESIDUAL: tl.constexpr,
     WANT_CURRENT: tl.constexpr,
+    ROUND: tl.constexpr,
     HAS_V0: tl.constexpr,
     WANT_V: tl.constexpr,
     PACKED: tl.constexpr,
@@ -90,6 +95,8 @@ def spike_linear_lif_kernel(
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)
     factor = tl.cast(factor, tl.float32)
+    spacing, inverse = tl.cast(spacing, tl.float32), tl.cast(inverse, tl.float32)
+    rounding = (spacing, inverse, tl.cast(low, tl.float32), tl.cast(high, tl.float32))
     # Programs of one row block run side by side: they share its spikes in the cache.
     col_blocks = (cols + COLS - 1) // COLS
     row = tl.program_id(0) // col_blocks * ROWS
@@ -143,10 +150,12 @@ def spike_linear_lif_kernel(
                 factor,
                 threshold,
                 v_reset,
+                rounding,
                 SCALE,
                 BIAS,
                 RESIDUAL,
                 WANT_CURRENT,
+                ROUND,
                 LEAK,
                 DECAY_INPUT,
                 HARD,

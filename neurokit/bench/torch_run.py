@@ -216,26 +216,21 @@ def _initial_states(spec: ModelSpec, batch: int, device: str) -> list[torch.Tens
 
 
 def _open_package(spec: ModelSpec, job: Job, device: str) -> TorchRunner:
-    """Compiles the captured program, neurons decomposed into plain operations, for one batch size."""
-    from torch._inductor import aoti_compile_and_package, aoti_load_package
+    """Makes the package of the target `aoti`, in float numerics and for one batch size, and opens it."""
+    from torch._inductor import aoti_load_package
 
     from neurokit.capture import capture
-    from neurokit.neurons.ops import decompositions
+    from neurokit.pipeline import lower
 
     captured = capture(spec, time_steps=spec.time_steps, batch=job.calls_of)
-    program = captured.program.run_decompositions(decompositions())
-    if device == "cuda":
-        from torch.export.passes import move_to_device_pass
-
-        program = move_to_device_pass(program, device)
-    states = tuple(state.to(device) for state in captured.initial_states(job.calls_of))
     folder = tempfile.TemporaryDirectory(prefix="neurokit-aoti-")
-    path = aoti_compile_and_package(program, package_path=str(Path(folder.name) / "model.pt2"))
-    package = aoti_load_package(path)
-
+    artifact = lower(captured, "aoti", Path(folder.name) / "package", device=device, verified=False)
+    (graph,) = artifact.manifest.graphs
+    package = aoti_load_package(str(artifact.file(graph.file)))
+    outside = [state.to(device) for state in captured.initial_states(job.calls_of)] if graph.states else []
     names = captured.output_names
 
     def run(*xs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(package(*xs, *states)[: len(names)])
+        return tuple(package(*xs, *outside)[: len(names)])
 
     return TorchRunner(run, device, [port.name for port in spec.inputs], lambda: names, folder)

@@ -97,7 +97,7 @@ class Nominal:
         levels: Largest weight in units of its grid.
         observed: Largest magnitude seen at the input of each linear map.
         widest: Bits of an operand above which it is quantised first.
-        operand_bits: Bits it is quantised to.
+        operand_bits: Bits it is quantised to, the sign's among them.
         operands: What was decided: exponent and largest magnitude, by linear map.
         limits: Largest magnitude that a linear map's result is limited to, by number.
         scales: Exponent of the grid that what a constant factor makes is rounded to, by node name.

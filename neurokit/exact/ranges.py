@@ -150,8 +150,10 @@ class Ranges(Walker):
         if plan is None or index is None or x.bits() + finer <= plan.widest:
             return x
         limit = min(x.largest(), plan.observed.get(index, math.inf))
-        exponent = int(top_exponent(torch.tensor(limit), 2**plan.operand_bits - 1)) if limit > 0 else 0
-        limit = (2**plan.operand_bits - 1) * 2.0**exponent
+        signed = bool(x.neg.max() > 0)  # one bit is the sign's, so that the operand is a byte either way
+        top = 2 ** (plan.operand_bits - signed) - 1
+        exponent = int(top_exponent(torch.tensor(limit), top)) if limit > 0 else 0
+        limit = top * 2.0**exponent
         plan.operands[index] = (exponent, limit)
         finer = math.log2(self._steps) if nodes.time_mean(self.node.args[0]) is not None else 0.0
         grid = torch.full_like(x.grid, exponent - finer)

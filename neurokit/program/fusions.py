@@ -6,7 +6,8 @@ order, and the first that has a match is applied (`neurokit.program.passes.fuse`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,29 +25,67 @@ _KEEPS_SPIKES = ("max_pool1d", "max_pool2d", "max_pool3d", "dropout", "detach")
 
 
 class FusedNeuron(nn.Module):
-    """A layer of neurons inside a kernel, with what stands before it: `(first, v0, ...) -> (spikes, v, current)`.
+    """A layer of neurons inside a kernel, with what stands before it.
+
+    It maps `(first, v0, ...)` to `(spikes, v, handed, current)`. `handed` is the sum that something else reads: the
+    current, or what it is rounded from. `current` is what a probing twin shows.
 
     Args:
         neuron: The neuron's operation and its arguments after input and membrane, as in the program.
 
     Attributes:
-        want_current: Whether the kernel gives its current, too, since something else reads it.
+        want_current: Whether the kernel hands its sum on, since something else reads it.
         watched: Whether this is a probing twin: the current is then computed beside the kernel, by plain operations.
+        kind: Type of the spikes that it gives.
+        int8_places: Places of what it takes where int8 will do.
+        channels: How many channels it has.
+        channel_axis: Where they are in its spikes.
     """
+
+    int8_places: tuple[int, ...] = ()
 
     def __init__(self, neuron: tuple[Any, ...]) -> None:
         super().__init__()
         self.neuron = neuron
         self.want_current = False
         self.watched = False
+        self.kind = torch.float32
+        self.channels, self.channel_axis = 0, 2
 
-    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns spikes `[T, B, ...]`, the last membrane and the current; what is not wanted has no elements."""
+    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Returns spikes `[T, B, ...]`, the last membrane, what is handed on, and the current of a twin."""
         raise NotImplementedError
 
     def plain(self, *given: Tensor) -> Tensor:
         """Returns the current by the operations that the program had, without the kernel."""
         raise NotImplementedError
+
+    def plain_handed(self, *given: Tensor) -> Tensor:
+        """Returns what is handed on by the operations that the program had."""
+        return self.plain(*given)
+
+    @property
+    def joins_with(self) -> Any:
+        """What another layer of the same input must have in common to be computed beside this one; None: it cannot."""
+        return None
+
+    def beside(self, others: Sequence[FusedNeuron]) -> FusedNeuron:
+        """Returns one layer that computes this one and others of equal `joins_with`, side by side."""
+        raise NotImplementedError
+
+    @property
+    def own_handed(self) -> bool:
+        """Whether the kernel is to give what is handed on."""
+        return self.want_current and not self.watched
+
+    def results(
+        self, spikes: Tensor, v: Tensor, handed: Tensor | None, given: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Returns what a layer gives, of what its kernel gave; what is not wanted has no elements."""
+        if self.watched:
+            beside = self.plain_handed(*given) if self.want_current else v.new_empty(0)
+            return spikes, v, beside, self.plain(*given)
+        return spikes, v, v.new_empty(0) if handed is None or not self.want_current else handed, v.new_empty(0)
 
 
 @dataclass(frozen=True)
@@ -59,6 +98,7 @@ class Site:
         parameters: Its parameters.
         starts_at: The number its membrane starts from, where every call starts from it (sequence form); else None.
         exact: Whether sums are proven to have the same bits in every order.
+        arguments: The neuron's arguments after input and membrane; what no input reaches is a number or a tensor.
     """
 
     node: Node
@@ -66,6 +106,7 @@ class Site:
     parameters: NeuronParameters
     starts_at: float | None
     exact: bool
+    arguments: tuple[Any, ...]
 
     @property
     def current(self) -> Node:
@@ -75,7 +116,24 @@ class Site:
     @property
     def neuron(self) -> tuple[Any, ...]:
         """The operation and its arguments after input and membrane."""
-        return (self.node.target, *self.node.args[2:])
+        return (self.node.target, *self.arguments)
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """The neuron as kernels take it; a learnt leak that is a power of two is a time constant of the same bits."""
+        known: Any = self.parameters
+        taus = {"lif": known.leak, "plif": 1.0 / known.leak if known.op == "plif" else None}
+        return {
+            "tau": taus.get(known.op),
+            "threshold": known.v_threshold,
+            "v_reset": known.v_reset,
+            "decay_input": known.decay_input,
+        }
+
+    @property
+    def leak_multiplies(self) -> bool:
+        """Whether the leak is a product with a number that is no power of two, which a division does not equal."""
+        return self.parameters.op == "plif" and math.frexp(float(self.parameters.leak))[0] != 0.5  # type: ignore[arg-type]
 
     @property
     def at_rest(self) -> bool:
@@ -102,7 +160,7 @@ class Site:
 
     def not_one_number(self) -> str:
         """Returns why a kernel cannot have this neuron, or ""."""
-        if not self.parameters.scalar or any(isinstance(value, Node) for value in self.node.args[2:]):
+        if not self.parameters.scalar or any(isinstance(value, Node) for value in self.arguments):
             return "its parameters differ by channel, or are computed"
         if self.parameters.v_subtract is not None:
             return "its reset subtracts another number than the threshold"
@@ -117,11 +175,13 @@ class Match:
         layer: What stands for it.
         given: What the layer takes: nodes of the program; the second is the membrane before.
         inside: Nodes that it computes itself, the neuron's not among them.
+        handed: Those of them whose value the layer hands on where something else reads it.
     """
 
     layer: FusedNeuron
     given: tuple[Node, ...]
     inside: tuple[Node, ...]
+    handed: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,7 +199,45 @@ class Fusion:
     match: Callable[[Site], Match | str]
 
 
+@dataclass(frozen=True)
+class Taken:
+    """What a kernel computes that ends in no neuron.
+
+    Attributes:
+        node: The last node that it stands for.
+        data: What it takes.
+        layer: What stands for it, of one tensor.
+        inside: The nodes that it computes itself, `node` among them.
+    """
+
+    node: Node
+    data: Node
+    layer: nn.Module
+    inside: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """What one kernel takes in where no neuron follows; it is asked before the fusions.
+
+    Attributes:
+        kernel: Name of the kernel.
+        take: Returns what it takes of a program, given whether sums are proven to have the same bits in every order.
+    """
+
+    kernel: str
+    take: Callable[[GraphModule, bool], list[Taken]]
+
+
 FUSIONS: Registry[Fusion] = Registry("fusion", "neurokit.kernels")
+
+
+REWRITES: Registry[Rewrite] = Registry("rewrite", "neurokit.kernels")
+
+
+def register_rewrite(rewrite: Rewrite) -> Rewrite:
+    """Registers what a kernel takes in without a neuron under the kernel's name."""
+    return REWRITES.add(rewrite.kernel, rewrite)
 
 
 def register_fusion(fusion: Fusion) -> Fusion:
@@ -167,13 +265,25 @@ def most_of(node: Any) -> int | None:
         if is_named(node, ("getitem",)):
             source = node.args[0]
             return 1 if node.args[1] == 0 and (is_op(source, NEURONS) or _is_fused(source)) else None
-        if is_named(node, ("add",)) and len(node.args) == 2 and not node.kwargs:
-            parts = [most_of(one) for one in node.args]
-            return None if None in parts else sum(parts)  # type: ignore[arg-type]
-        if not (is_kind(node, Kind.MOVE, Kind.KEEP) or is_named(node, (*RESHAPES, *_KEEPS_SPIKES))):
+        several = _several(node)
+        if several is not None:
+            parts = [most_of(one) for one in several[1]]
+            return None if None in parts else several[0](parts)  # type: ignore[arg-type]
+        if not (is_kind(node, Kind.MOVE, Kind.KEEP, Kind.CAST) or is_named(node, (*RESHAPES, *_KEEPS_SPIKES))):
             return None
         node = node.args[0]
     return None
+
+
+def _several(node: Node) -> tuple[Callable[[list[int]], int], Sequence[Any]] | None:
+    """Returns what becomes of the largest numbers where several tensors meet, and these; None elsewhere."""
+    if is_named(node, ("cat",)):
+        return max, node.args[0]  # type: ignore[return-value]
+    if node.kwargs or len(node.args) != 2 or not all(isinstance(one, Node) for one in node.args):
+        return None
+    if is_named(node, ("add",)):
+        return sum, node.args
+    return (math.prod, node.args) if is_named(node, ("mul",)) else None
 
 
 def _is_fused(node: Any) -> bool:

@@ -16,5 +16,5 @@ def lowering(plan: LoweringPlan) -> RenderableType:
         reasons = "; ".join(f"{kernel}: {why}" for kernel, why in layer.reasons.items())
         table.add_row(escape(layer.layer), layer.kernel or "plain operations", ", ".join(layer.inside), escape(reasons))
     fused = sum(bool(layer.kernel) for layer in plan.layers)
-    said = f"{fused} of {len(plan.layers)} layers of neurons of {plan.model} go into kernels ({plan.numerics})"
+    said = f"{fused} of {len(plan.layers)} layers of {plan.model} go into kernels ({plan.numerics})"
     return Group(table, escape(said))

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule, Interpreter, Node
 
 from neurokit.neurons.parameters import NeuronParameters
-from neurokit.program.fusions import FUSIONS, Fusion, Match, Site, most_of, read_outside, through_reshapes
+from neurokit.program.fusions import FUSIONS, Fusion, Match, Site, most_of, read_outside
 from neurokit.program.nodes import NEURONS, hints, is_op
 from neurokit.program.passes.base import Pass, PassError
 
@@ -76,16 +76,16 @@ def _unplaced(module: GraphModule, placed: Sequence[Placed]) -> list[str]:
 
 
 def _place(module: GraphModule, node: Node, start: float | None, exact: bool, asked: Sequence[Fusion]) -> Placed:
-    parameters = NeuronParameters.from_arguments(NEURONS[node.target], _numbers(node.args[2:]))
-    site = Site(node, module, parameters, start, exact)
+    arguments = tuple(_constant(module, value) for value in node.args[2:])
+    parameters = NeuronParameters.from_arguments(NEURONS[node.target], _numbers(arguments))
+    site = Site(node, module, parameters, start, exact, arguments)
     reasons: dict[str, str] = {}
     for fusion in asked:
         found: Match | str = site.not_one_number() or fusion.match(site)
         if isinstance(found, str):
             reasons[fusion.kernel] = found
             continue
-        given_on = (site.current, through_reshapes(site.current)[0])
-        others = [one for one in read_outside(found.inside, node) if one not in given_on]
+        others = [one for one in read_outside(found.inside, node) if one not in found.handed]
         if others:
             reasons[fusion.kernel] = f"{others[0].name} is read by something else, too"
             continue
@@ -93,6 +93,20 @@ def _place(module: GraphModule, node: Node, start: float | None, exact: bool, as
         _apply(site, found, fusion.kernel)
         return Placed(node.name, fusion.kernel, tuple(_word(one) for one in reversed(found.inside)), reasons)
     return Placed(node.name, reasons=reasons)
+
+
+def _constant(module: GraphModule, value: Any) -> Any:
+    """Returns what a node computes that no input reaches; anything else as it is."""
+    if not isinstance(value, Node) or value.op not in ("get_attr", "call_function"):
+        return value
+    run = Interpreter(module)
+    for one in value.all_input_nodes:
+        run.env[one] = _constant(module, one)
+        if isinstance(run.env[one], Node):
+            return value
+    with torch.no_grad():
+        found = run.run_node(value)
+    return found.detach() if isinstance(found, Tensor) else found
 
 
 def _numbers(values: Sequence[Any]) -> list[Any]:
@@ -105,17 +119,17 @@ def _word(node: Node) -> str:
 
 
 def _apply(site: Site, match: Match, kernel: str) -> None:
-    """Puts the layer in the place of the nodes; who else reads the current is given the kernel's."""
+    """Puts the layer in the place of the nodes; who else reads its sum is given the kernel's."""
     module, node = site.module, site.node
     name = f"fused_{node.name}"
     module.add_module(name, match.layer)
     own = {*match.inside, node}
-    given_on = [one for one in dict.fromkeys((site.current, through_reshapes(site.current)[0])) if one in match.inside]
-    elsewhere = [(one, user) for one in given_on for user in one.users if user not in own]
+    elsewhere = [(one, user) for one in match.handed for user in one.users if user not in own]
     match.layer.want_current = bool(elsewhere)
     with module.graph.inserting_before(node):
         made = module.graph.call_module(name, match.given)
-        made.meta = {**node.meta, "val": (*node.meta["val"], site.current.meta["val"]), "fused": kernel}
+        current = site.current.meta["val"]
+        made.meta = {**node.meta, "val": (*node.meta["val"], current, current), "fused": kernel}
         for one, user in elsewhere:
             user.replace_input_with(one, _given_on(made, one))
     node.replace_all_uses_with(made)
@@ -151,23 +165,27 @@ def _check(site: Site, match: Match, kernel: str) -> None:
     layer.watched = True
     given = [known[node] for node in match.given]
     with torch.no_grad():
-        spikes, _, current = layer(*given)
-        layer.watched, layer.want_current = False, True
-        handed_on = layer(*given)[2]
-        layer.want_current = False
-    currents = [current, *([handed_on] if handed_on.numel() else [])]
-    if wrong := _difference(site, wanted, currents, spikes, known[match.given[1]]):
+        spikes, _, _, current = layer(*given)
+        pairs = [(current, wanted)]
+        if match.handed:
+            layer.want_current, sums = True, site.value(known, match.handed[0]).reshape(wanted.shape)
+            pairs.append((layer(*given)[2], sums))
+            layer.watched = False
+            pairs.append((layer(*given)[2], sums))
+        layer.watched = layer.want_current = False
+    if wrong := _difference(site, pairs, spikes, known[match.given[1]]):
         raise PassError(f"kernel {kernel!r} at {site.node.name}: {wrong}")
 
 
-def _difference(site: Site, wanted: Tensor, currents: Sequence[Tensor], spikes: Tensor, v0: Tensor) -> str:
+def _difference(site: Site, pairs: Sequence[tuple[Tensor, Tensor]], spikes: Tensor, v0: Tensor) -> str:
     """Returns how a kernel differs from what stood there, or "": in a bit where it is exact, else beyond rounding."""
+    current, wanted = pairs[0]
     half = wanted.dtype in (torch.float16, torch.bfloat16)
     slack = 0.0 if site.exact else (_HALF if half else _TOLERANCE) * max(1.0, float(wanted.abs().max()))
-    for one in currents:
-        if one.shape != wanted.shape or not bool(((one - wanted).abs() <= slack).all()):
-            return "its current is another"
-    own, _ = site.node.target(currents[0].to(wanted.dtype), v0, *site.node.args[2:])  # type: ignore[operator]
+    for one, true in pairs:
+        if one.shape != true.shape or not bool(((one - true).abs() <= slack).all()):
+            return "its current is another" if one is current else "the sum that it hands on is another"
+    own, _ = site.node.target(current.to(wanted.dtype), v0, *site.arguments)  # type: ignore[operator]
     off = float((own != spikes.to(own.dtype)).float().mean()) if own.numel() else 0.0
     return "its spikes do not follow from its current" if off > (0.0 if site.exact else _FLIPS) else ""
 
@@ -178,6 +196,8 @@ def _drawn(site: Site, node: Node, generator: torch.Generator) -> Tensor:
     shape = hints(node)
     if node is site.node.args[1] and site.starts_at is not None:
         return torch.full(shape, site.starts_at, dtype=value.dtype)
+    if value.dtype == torch.int8 and most_of(node) is None:  # rounded numbers
+        return torch.randint(-128, 128, shape, generator=generator).to(torch.int8)
     if (most := most_of(node)) is not None:
         return (torch.rand(shape, generator=generator) < _RATE).to(value.dtype) * most
     numbers = torch.randn(shape, generator=generator)

@@ -2,6 +2,7 @@
 
 import collections
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +22,24 @@ from ..nets import conv_net, dyadic
 from . import eager
 
 PICTURE = TensorSpec("x", (2, 8, 8), low=0.0, high=2.0)
+
+
+ROOT = Path(__file__).parents[3]
+ZOO = ("spiking_cnn", "metaspikeformer_15m", "sew_resnet18")
+OUTSIDE = ("spiking_vgg11_bn", "ms_resnet18", "spikformer_ti", "qkformer_10_384", "sdt_8_384")
+
+
+@pytest.fixture(scope="module")
+def captures():
+    """Captures each small model once."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            made[name] = nk.capture(nk.load(name).in_small())
+        return made[name]
+
+    return get
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +137,7 @@ def test_a_residual_goes_with_the_kernel(numerics, tmp_path, monkeypatch):
 def test_16_bits_take_the_kernels_of_products(precision, exact, tmp_path, monkeypatch):
     eager.install(monkeypatch)
     plan = planned(exact.source, precision=precision)
-    assert [kernel for kernel, _ in plan] == ["lif", "spike_conv_lif", "spike_linear_lif"]
+    assert [kernel for kernel, _ in plan] == ["spike_conv_lif", "spike_conv_lif", "spike_linear_lif"]
     artifact = nk.lower(exact.source, "aoti", tmp_path / "a", kernels="all", precision=precision, verified=False)
     report = nk.verify(artifact)
     assert report.passed, report.notes
@@ -168,11 +187,11 @@ def test_a_dry_run_says_it_on_the_command_line(capsys, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["spiking_cnn", "metaspikeformer_15m", "sew_resnet18"])
+@pytest.mark.parametrize("name", ZOO)
 @pytest.mark.parametrize("numerics", ["exact", "float"])
-def test_every_small_zoo_model_in_kernels_is_verified(name, numerics, tmp_path, monkeypatch):
+def test_every_small_zoo_model_in_kernels_is_verified(name, numerics, captures, tmp_path, monkeypatch):
     eager.install(monkeypatch)
-    captured = nk.capture(nk.load(name).in_small())
+    captured = captures(name)
     artifact = nk.lower(captured, "aoti", tmp_path / "a", kernels="all", numerics=numerics)
     parity = artifact.manifest.parity
     assert parity["verdict"] == ("exact" if numerics == "exact" else "benign rounding")
@@ -181,3 +200,13 @@ def test_every_small_zoo_model_in_kernels_is_verified(name, numerics, tmp_path, 
         kernels = {row["kernel"] for row in artifact.manifest.target_info["kernels"]}
         assert "spike_conv_lif" in kernels
         assert ("sdsa_lif" in kernels) == (name == "metaspikeformer_15m")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_spikingjellys_models_in_kernels_are_verified(name, captures, tmp_path, monkeypatch):
+    eager.install(monkeypatch)
+    captured = captures(f"{ROOT / 'examples' / 'spikingjelly_models.py'}:{name}_small")
+    artifact = nk.lower(captured, "aoti", tmp_path / "a", kernels="all", precision="float16", verified=False)
+    assert nk.verify(artifact).passed
+    assert "spike_linear_lif" in {row["kernel"] for row in artifact.manifest.target_info["kernels"]}

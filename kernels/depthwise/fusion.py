@@ -1,0 +1,106 @@
+"""`depthwise` in a program: a depthwise convolution, and the rounding to int8 that exact numerics put behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+
+from neurokit.kernels.common.fusion import COUNTS, integer_rows
+from neurokit.kernels.depthwise.op import depthwise
+from neurokit.program.fusions import Rewrite, Taken, most_of, register_rewrite
+from neurokit.program.grids import grid_below
+from neurokit.program.ops import is_named
+from neurokit.program.walk import fetch
+
+_HALVES = (torch.float16, torch.bfloat16)
+
+
+class DepthwiseLayer(nn.Module):
+    """A depthwise convolution of `[B, C, H, W]`, channels last in memory.
+
+    Args:
+        weight: `[C, 1, k, k]`, float16 or bfloat16, or int8 beside `scale`.
+        scale: What the rows of an int8 weight are multiplied by, or None.
+        bias: `[C]` or None.
+        padding: Zeros around the input.
+        rounding: grid, low and high of a rounding to int8, of which the numbers come out; or nothing.
+    """
+
+    def __init__(
+        self, weight: Tensor, scale: Tensor | None, bias: Tensor | None, padding: int, rounding: dict[str, Any]
+    ) -> None:
+        super().__init__()
+        self.padding, self.rounding = padding, rounding
+        self.register_buffer("weight", weight[:, 0].permute(1, 2, 0).contiguous())
+        self.register_buffer("scale", scale)
+        self.register_buffer("bias", None if bias is None else bias.float().contiguous())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Runs the kernel."""
+        given: dict[str, Any] = {"padding": self.padding, "scale": self.scale, **self.rounding}
+        found = depthwise(x.permute(0, 2, 3, 1).to(self.weight.dtype), self.weight, self.bias, **given)
+        return found.permute(0, 3, 1, 2)
+
+
+def _take(module: GraphModule, exact: bool) -> list[Taken]:
+    """Returns every depthwise convolution that the kernel takes."""
+    found = []
+    for node in module.graph.nodes:
+        taken = _taken(module, node, exact) if is_named(node, ("conv2d",)) else None
+        if taken is not None:
+            found.append(taken)
+    return found
+
+
+def _taken(module: GraphModule, node: Node, exact: bool) -> Taken | None:
+    data, given = node.args[0], [*node.args[1:3], None][:2]
+    if any(value is not None and getattr(value, "op", "") != "get_attr" for value in given):
+        return None
+    weight, bias = (None if value is None else fetch(module, str(value.target)).detach() for value in given)
+    assert weight is not None
+    padding = _padding(node, weight)
+    if padding is None:
+        return None
+    if not exact:
+        fits = weight.dtype in _HALVES and data.meta["val"].dtype == weight.dtype  # type: ignore[union-attr]
+        return Taken(node, data, DepthwiseLayer(weight, None, bias, padding, {}), (node,)) if fits else None  # type: ignore[arg-type]
+    most, rows = most_of(data), integer_rows(weight)
+    if most is None or most > COUNTS or isinstance(rows, str):
+        return None
+    held = _held(node)
+    if held is None:
+        return Taken(node, data, DepthwiseLayer(*rows, bias, padding, {}), (node,))  # type: ignore[arg-type]
+    last, inside, rounding = held
+    return Taken(last, data, DepthwiseLayer(*rows, bias, padding, rounding), inside)  # type: ignore[arg-type]
+
+
+def _padding(node: Node, weight: Tensor) -> int | None:
+    """Returns the padding of a depthwise convolution of stride 1 with a square kernel, or None of any other."""
+    given = [*node.args[3:], *[None] * 4][:4]
+    stride, padding, dilation, groups = (
+        default if value is None else value for value, default in zip(given, ([1], [0], [1], 1), strict=True)
+    )
+    if isinstance(padding, str) or groups != weight.shape[0] or weight.shape[1] != 1 or groups == 1:
+        return None
+    ones = set(stride) == set(dilation) == {1}
+    return int(padding[0]) if ones and len(set(padding)) == len(set(weight.shape[2:])) == 1 else None
+
+
+def _held(node: Node) -> tuple[Node, tuple[Node, ...], dict[str, Any]] | None:
+    """Returns the int8 node behind a convolution that nothing else reads, what lies between, and the rounding."""
+    inside, last = [node], node
+    for name in ("clamp", "mul", "round", "to"):
+        if len(last.users) != 1 or not is_named(next(iter(last.users)), (name,)):
+            return None
+        last = next(iter(last.users))
+        inside.append(last)
+    grid = grid_below(last.args[0])
+    if last.args[1] != torch.int8 or grid is None or not grid.fits_int8 or grid.source is not node:
+        return None
+    return last, tuple(reversed(inside)), {"grid": grid.unit, "low": grid.low, "high": grid.high}
+
+
+register_rewrite(Rewrite("depthwise", _take))

@@ -1,0 +1,117 @@
+"""Roundings to a grid of powers of two, as exact numerics write them into a program."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.fx import GraphModule, Node
+
+from neurokit.program.nodes import aten, is_op, is_weighted
+from neurokit.program.ops import is_named
+from neurokit.program.passes.base import Pass
+
+_INT8 = (-128.0, 127.0)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A rounding: `round(clamp(source, low, high) / unit) * unit`.
+
+    Attributes:
+        source: What is rounded.
+        unit: A power of two.
+        low: Least value in front of the rounding, or None.
+        high: Largest, or None.
+        nodes: The operations, the last (whose value is the rounded one) first.
+    """
+
+    source: Node
+    unit: float
+    low: float | None
+    high: float | None
+    nodes: tuple[Node, ...]
+
+    @property
+    def fits_int8(self) -> bool:
+        """Whether every rounded value is an int8 times the unit."""
+        if self.low is None or self.high is None:
+            return False
+        return _INT8[0] <= self.low / self.unit and self.high / self.unit <= _INT8[1]
+
+
+def grid_at(node: Any) -> Grid | None:
+    """Returns the rounding whose result a node is, or None."""
+    unit = _factor(node)
+    below = grid_below(node.args[0]) if unit is not None else None
+    return None if below is None or below.unit != unit else replace(below, nodes=(node, *below.nodes))
+
+
+def grid_below(rounded: Any) -> Grid | None:
+    """Returns the rounding whose whole numbers a node is, or None."""
+    if not is_op(rounded, {aten.round.default}):
+        return None
+    scaled = rounded.args[0]
+    inverse = _factor(scaled)
+    if inverse is None or inverse <= 0 or math.frexp(inverse)[0] != 0.5:
+        return None
+    unit, source, nodes = 1.0 / inverse, scaled.args[0], (rounded, scaled)
+    if is_op(source, {aten.clamp.default}) and not source.kwargs:
+        low, high = [*source.args[1:], None, None][:2]
+        if all(value is None or isinstance(value, int | float) for value in (low, high)):
+            return Grid(source.args[0], unit, low, high, (*nodes, source))
+    return Grid(source, unit, None, None, nodes)
+
+
+def levels_at(node: Any) -> tuple[Node, float] | None:
+    """Returns the int8 tensor and the power of two whose product a node is, or None."""
+    unit = _factor(node)
+    cast = node.args[0] if unit is not None else None
+    if not (is_op(cast, {aten.to.dtype}) and cast.args[1] == torch.float32):
+        return None
+    held = cast.args[0]
+    value = held.meta.get("val")
+    if unit is None or getattr(value, "dtype", None) != torch.int8 or math.frexp(unit)[0] != 0.5:
+        return None
+    return held, unit
+
+
+def _factor(node: Any) -> float | None:
+    """Returns the number that a node multiplies one tensor by."""
+    if not (is_named(node, ("mul",)) and len(node.args) == 2 and not node.kwargs):
+        return None
+    return float(node.args[1]) if isinstance(node.args[1], int | float) and isinstance(node.args[0], Node) else None
+
+
+def _held(graph: GraphModule) -> list[tuple[Node, Grid]]:
+    """Returns the roundings to int8 in front of products."""
+    found = []
+    for node in graph.graph.nodes:
+        grid = grid_at(node)
+        if (
+            grid is not None
+            and grid.fits_int8
+            and any(is_weighted(user) and user.args[0] is node for user in node.users)
+        ):
+            found.append((node, grid))
+    return found
+
+
+def _hold(module: GraphModule) -> None:
+    graph = module.graph
+    for node, grid in _held(module):
+        value = node.meta["val"]
+        with graph.inserting_before(node):
+            held = graph.call_function(aten.to.dtype, (grid.nodes[1], torch.int8))
+            wide = graph.call_function(aten.to.dtype, (held, value.dtype))
+        held.meta["val"], wide.meta["val"] = value.to(torch.int8), value
+        node.update_arg(0, wide)
+
+
+def _unheld(module: GraphModule) -> list[str]:
+    return [f"{node.name} goes into a product as floating-point numbers" for node, _ in _held(module)]
+
+
+LEVELS = Pass("hold rounded operands of products as int8", _hold, after=_unheld)

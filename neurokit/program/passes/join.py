@@ -1,0 +1,185 @@
+"""Joins products of one input into one: rows of the weights one below the other, results as views of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+
+from neurokit.program.fusions import FusedNeuron, through_reshapes
+from neurokit.program.nodes import aten, hints, is_weighted
+from neurokit.program.passes.base import Pass, PassError
+from neurokit.program.walk import fetch, store
+
+_HALVES = (torch.float16, torch.bfloat16)
+
+
+class Joined(nn.Module):
+    """Layers of one input and one kind of neuron in one call of their kernel.
+
+    Args:
+        layers: They differ in their weights alone.
+    """
+
+    def __init__(self, layers: Sequence[FusedNeuron]) -> None:
+        super().__init__()
+        self.whole = layers[0].beside(layers[1:])
+
+    def forward(self, x: Tensor, v0: Tensor) -> Tensor:
+        """Returns the spikes of all layers, side by side on the axis of channels."""
+        spikes: Tensor = self.whole(x, v0)[0]
+        return spikes
+
+
+class JoinedPart(FusedNeuron):
+    """One of the layers: its channels of what all of them gave.
+
+    Args:
+        layer: What it was alone, for its current in a probing twin.
+        first: Its first channel.
+    """
+
+    int8_places = (0, 2)
+
+    def __init__(self, layer: FusedNeuron, first: int) -> None:
+        super().__init__(layer.neuron)
+        self.layer, self.kind = layer, layer.kind
+        self.axis, self.first, self.count = layer.channel_axis, first, layer.channels
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Takes input, membrane and the spikes of all; returns its own."""
+        spikes = given[2].narrow(self.axis, self.first, self.count).to(self.kind)
+        return self.results(spikes, given[1].clone(), None, given)
+
+    def plain(self, *given: Tensor) -> Tensor:
+        """Returns the current by the operations that the program had."""
+        return self.layer.plain(*given[:2])
+
+
+def _key(module: GraphModule, node: Node) -> Any:
+    """Returns what layers must have in common to be joined, or None of one that cannot be."""
+    layer = module.get_submodule(str(node.target)) if node.op == "call_module" and node.meta.get("fused") else None
+    if not isinstance(layer, FusedNeuron) or layer.want_current or len(node.args) != 2:
+        return None
+    kind = layer.joins_with
+    source, _ = through_reshapes(node.args[0])
+    shape = tuple(str(size) for size in node.args[0].meta["val"].shape)  # type: ignore[union-attr]
+    return None if kind is None else (source, shape, kind)
+
+
+def _groups(module: GraphModule) -> list[list[Node]]:
+    found: dict[Any, list[Node]] = {}
+    for node in module.graph.nodes:
+        key = _key(module, node)
+        if key is not None:
+            found.setdefault(key, []).append(node)
+    return [nodes for nodes in found.values() if len(nodes) > 1]
+
+
+def _rewrite(module: GraphModule) -> None:
+    for nodes in _groups(module):
+        layers: list[Any] = [module.get_submodule(str(node.target)) for node in nodes]
+        name = f"joined_{nodes[0].name}"
+        module.add_module(name, Joined(layers))
+        _check(module.get_submodule(name), layers, nodes)
+        with module.graph.inserting_before(nodes[0]):
+            whole = module.graph.call_module(name, nodes[0].args)
+        whole.meta = {
+            "val": torch.cat([node.meta["val"][0] for node in nodes], layers[0].channel_axis),
+            "taken": "joined",
+        }
+        first = 0
+        for node, layer in zip(nodes, layers, strict=True):
+            module.add_module(f"{node.target}_part", JoinedPart(layer, first))
+            node.target, node.args = f"{node.target}_part", (*node.args, whole)
+            node.meta["joined"] = name
+            first += layer.channels
+
+
+def _check(joined: nn.Module, layers: Sequence[FusedNeuron], nodes: Sequence[Node]) -> None:
+    """Runs the layers alone and joined on the same spikes.
+
+    Raises:
+        PassError: If a spike differs.
+    """
+    generator = torch.Generator().manual_seed(0)
+    given = [
+        (torch.rand(hints(one), generator=generator) < 0.3).to(one.meta["val"].dtype)  # type: ignore[arg-type, union-attr]
+        for one in nodes[0].args
+    ]
+    given[1].zero_()
+    with torch.no_grad():
+        alone = torch.cat([layer(*given)[0].float() for layer in layers], layers[0].channel_axis)
+        together = joined(*given).float()
+    if alone.shape != together.shape or not bool(((alone != together).float().mean() <= _flips(layers)).all()):
+        raise PassError(f"layers {', '.join(node.name for node in nodes)} give other spikes when they are joined")
+
+
+def _flips(layers: Sequence[FusedNeuron]) -> float:
+    """Returns the share of decisions that another order of summation may turn: none of whole numbers."""
+    return 0.0 if all(value.dtype == torch.int8 for value in (layer.weight for layer in layers)) else 0.01  # type: ignore[union-attr]
+
+
+def _left(module: GraphModule) -> list[str]:
+    return [f"{', '.join(node.name for node in nodes)} are apart" for nodes in _groups(module)]
+
+
+JOIN = Pass("join products of one input that go into one kind of neuron", _rewrite, after=_left)
+
+
+def _siblings(module: GraphModule) -> list[list[Node]]:
+    """Returns plain convolutions of one input in 16 bits that differ in their weights alone."""
+    found: dict[Any, list[Node]] = {}
+    for node in module.graph.nodes:
+        if node.op != "call_function" or not is_weighted(node) or len(node.meta["val"].shape) != 4 or node.kwargs:
+            continue
+        given = [*node.args[1:3], None][:2]
+        held = [one for one in given if one is not None]
+        if not all(isinstance(one, Node) and one.op == "get_attr" for one in held):
+            continue
+        weight = fetch(module, str(given[0].target))
+        alone = node.args[6] == 1 if len(node.args) > 6 else True
+        if weight.dtype not in _HALVES or weight.dim() != 4 or not alone:
+            continue
+        source, _ = through_reshapes(node.args[0])
+        key = (source, tuple(weight.shape[1:]), given[1] is None, str(node.args[3:]), str(node.target))
+        found.setdefault(key, []).append(node)
+    return [nodes for nodes in found.values() if len(nodes) > 1]
+
+
+def _rewrite_plain(module: GraphModule) -> None:
+    for nodes in _siblings(module):
+        first, graph = nodes[0], module.graph
+        made = []
+        for place, what in ((1, "weight"), (2, "bias")):
+            held: list[Any] = [node.args[place] if len(node.args) > place else None for node in nodes]
+            if held[0] is None:
+                made.append(None)
+                continue
+            path = f"joined_{first.name}.{what}"
+            store(module, path, torch.cat([fetch(module, str(one.target)).detach() for one in held]))
+            with graph.inserting_before(first):
+                made.append(graph.get_attr(path))
+            made[-1].meta["val"] = torch.cat([one.meta["val"] for one in held])
+        with graph.inserting_before(first):
+            whole = graph.call_function(first.target, (first.args[0], *made, *first.args[3:]))  # type: ignore[arg-type]
+        whole.meta = {**first.meta, "val": torch.cat([node.meta["val"] for node in nodes], 1)}
+        begin = 0
+        for node in nodes:
+            count = node.meta["val"].shape[1]
+            with graph.inserting_before(node):
+                part = graph.call_function(aten.narrow.default, (whole, 1, begin, count))
+            part.meta["val"] = node.meta["val"]
+            node.replace_all_uses_with(part)
+            graph.erase_node(node)
+            begin += count
+
+
+def _left_plain(module: GraphModule) -> list[str]:
+    return [f"{', '.join(node.name for node in nodes)} are apart" for nodes in _siblings(module)]
+
+
+JOIN_PLAIN = Pass("join plain convolutions of one input in 16 bits", _rewrite_plain, after=_left_plain)
