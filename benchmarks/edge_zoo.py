@@ -270,8 +270,8 @@ float (`--option activations=float`) 0.05. Trained it loses nothing.
 Small twins of all go through `onnx` (with caches: `onnx-step`), `onnx-int8` and `tensorrt` in
 tests/neurokit/models/test_edge_zoo.py, but: int8 takes no model of several graphs or with caches (`oat`,
 `acdit_b_blocks`), `tensorrt` takes no several graphs (`oat`), and its builder stops at `ecapa_tdnn_512` (an internal
-check on the bias of a convolution over one axis). `aoti` was verified with `acdit_b`, `ear_unet`, `ecapa_tdnn_512` and
-`para_trans_cnn_32`; models with caches take it as `--option form=step`.
+check on the bias of a convolution over one axis). `aoti` was verified with `acdit_b`, `ear_unet`, `ecapa_tdnn_512`,
+`para_trans_cnn_32`, `dae_former`, `att_swin_unet` and `macmd_b0`; models with caches take it as `--option form=step`.
 """
 
 
