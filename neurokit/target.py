@@ -65,6 +65,7 @@ def _require(target: str, lacking: Iterable[str]) -> None:
 
 def _target_refusals(spec: ModelSpec, info: TargetInfo) -> list[Unsupported]:
     able = [name for name, other in TARGETS.items() if set(needs_of(spec)) <= other.info.takes]
+    able.sort(key=lambda name: not name.startswith("onnx"))  # what runs anywhere is named first
     fix = f"use --target {' or '.join(able[:2])}" if able else "no target takes all of them"
     return not_taken(spec, info.takes, f"target {info.name!r}", fix)
 

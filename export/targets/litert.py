@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from neurokit.capture import Captured
     from neurokit.export.litert.run import LiteRtProbe, LiteRtRunner
 
+_TAKES = frozenset(PORT_TRAITS) - {"dims"}  # sizes are fixed
 _INSTALL = 'pip install "neurokit-edge[torch,litert]"'
 
 
@@ -101,7 +102,7 @@ class LiteRtSequence(LiteRtTarget):
         requires=("torch",),
         opens_with=("ai_edge_litert",),
         install=_INSTALL,
-        takes=frozenset(PORT_TRAITS),
+        takes=_TAKES,
         threaded=True,
         fixed_batch=True,
     )
@@ -119,7 +120,7 @@ class LiteRtStep(LiteRtTarget):
         opens_with=("ai_edge_litert",),
         install=_INSTALL,
         streaming=True,
-        takes=frozenset(PORT_TRAITS),
+        takes=_TAKES,
         threaded=True,
         fixed_batch=True,
     )

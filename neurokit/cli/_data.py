@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurokit.errors import UNREADABLE, InputError
-from neurokit.feeds import given_ports
 from neurokit.plain import check_regular
 
 if TYPE_CHECKING:
@@ -88,6 +87,7 @@ def calibration_of(place: Path, spec: ModelSpec) -> Any:
     import torch
 
     from neurokit.data.json_samples import stacked_json
+    from neurokit.feeds import given_ports
 
     spec = replace(spec, inputs=tuple(given_ports(spec.inputs)))  # draws that a file lacks are made
     if place.suffix in (".npy", ".npz"):

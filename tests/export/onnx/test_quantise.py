@@ -101,7 +101,7 @@ def test_the_references_maximum_is_torchs(size, kernel, stride, padding, rounds_
 
 def test_calibration_data_may_have_any_size_that_a_free_axis_may_have():
     port = TensorSpec("waveform", (Dim("samples", min=160, max=1600, multiple=160), 2))
-    captured = SimpleNamespace(spec=ModelSpec("waves", torch.nn.Identity, (port,)))
+    captured = SimpleNamespace(spec=ModelSpec("waves", torch.nn.Identity, (port,)), inputs=())
     feeds, _ = calibration_of(captured, np.zeros((3, 320, 2)))
     assert feeds["waveform"].shape == (3, 320, 2)
     for wrong in ((3, 330, 2), (3, 3200, 2), (3, 320, 1), (3, 320), (0, 320, 2)):
