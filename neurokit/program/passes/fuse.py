@@ -89,10 +89,33 @@ def _place(module: GraphModule, node: Node, start: float | None, exact: bool, as
         if others:
             reasons[fusion.kernel] = f"{others[0].name} is read by something else, too"
             continue
+        if (early := _feeds_itself(site, found)) is not None:
+            reasons[fusion.kernel] = f"{early.name} reads its sum before the neuron does, and leads to it"
+            continue
         _check(site, found, fusion.kernel)
         _apply(site, found, fusion.kernel)
         return Placed(node.name, fusion.kernel, tuple(_word(one) for one in reversed(found.inside)), reasons)
     return Placed(node.name, reasons=reasons)
+
+
+def _elsewhere(site: Site, match: Match) -> list[tuple[Node, Node]]:
+    """Returns the sums that a kernel hands on, each with a node that reads it besides the layer itself."""
+    own = {*match.inside, site.node}
+    return [(one, user) for one in match.handed for user in one.users if user not in own]
+
+
+def _feeds_itself(site: Site, match: Match) -> Node | None:
+    """Returns a reader of the sum that what the kernel is given depends on, or None."""
+    readers = {user for _, user in _elsewhere(site, match)}
+    waiting, seen = list(match.given) if readers else [], set()
+    while waiting:
+        node = waiting.pop()
+        if node in readers:
+            return node
+        if node not in seen:
+            seen.add(node)
+            waiting += node.all_input_nodes
+    return None
 
 
 def _constant(module: GraphModule, value: Any) -> Any:
@@ -123,20 +146,34 @@ def _apply(site: Site, match: Match, kernel: str) -> None:
     module, node = site.module, site.node
     name = f"fused_{node.name}"
     module.add_module(name, match.layer)
-    own = {*match.inside, node}
-    elsewhere = [(one, user) for one in match.handed for user in one.users if user not in own]
+    elsewhere = _elsewhere(site, match)
     match.layer.want_current = bool(elsewhere)
     with module.graph.inserting_before(node):
         made = module.graph.call_module(name, match.given)
         current = site.current.meta["val"]
         made.meta = {**node.meta, "val": (*node.meta["val"], current, current), "fused": kernel}
-        for one, user in elsewhere:
-            user.replace_input_with(one, _given_on(made, one))
+        sums = {one: _given_on(made, one) for one, _ in elsewhere}
+    for one, user in elsewhere:
+        user.replace_input_with(one, sums[one])
     node.replace_all_uses_with(made)
     module.graph.erase_node(node)
     for one in match.inside:
         if not one.users:
             module.graph.erase_node(one)
+    if sums:
+        _move_behind(made, list(sums.values()))
+
+
+def _move_behind(made: Node, sums: Sequence[Node]) -> None:
+    """Moves what stands in front of a kernel and reads its sums behind them, in the order that it has."""
+    given, at = set(sums), sums[-1]
+    for node in list(made.graph.nodes):
+        if node is made:
+            return
+        if given & set(node.all_input_nodes):
+            given.add(node)
+            at.append(node)
+            at = node
 
 
 def _given_on(made: Node, like: Node) -> Node:

@@ -1,5 +1,7 @@
 """Calibrated attention by its definition in float64, and texts run in parts through modules and artifacts."""
 
+import functools
+
 import numpy as np
 import torch
 
@@ -54,8 +56,9 @@ def run_module(module, ids, cuts, *inputs):
 
 
 def run_artifact(runner, ids, cuts, **first):
-    """Logits of texts in parts, behind a graph that runs once: name=its inputs."""
+    """Logits of texts in parts; of several graphs behind one that runs once (name=its inputs), by the graph `text`."""
     runner.reset(len(ids))
     for graph, feeds in first.items():
         runner.run(graph, feeds)
-    return np.concatenate([runner.step({"ids": part})["logits"] for part in np.split(ids, cuts, 1)], 1)
+    call = functools.partial(runner.run, "text") if first else runner.step
+    return np.concatenate([call({"ids": part})["logits"] for part in np.split(ids, cuts, 1)], 1)
