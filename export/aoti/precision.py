@@ -49,9 +49,10 @@ def _as_before(graph: Any, output: Node, value: Any) -> Any:
 
 def _look_again(module: GraphModule, places: list[Node]) -> None:
     """Notes anew what type every value has."""
+    from torch._dispatch.python import enable_python_dispatcher
     from torch.fx.passes.fake_tensor_prop import FakeTensorProp
 
     values = [node.meta["val"] for node in places]
     mode = next(value.fake_mode for value in values if hasattr(value, "fake_mode"))
-    with torch.no_grad():
+    with torch.no_grad(), enable_python_dispatcher():  # torch's own matmul would fix free sizes
         FakeTensorProp(module, mode).propagate_dont_convert_inputs(*values)

@@ -313,3 +313,22 @@ def test_a_sum_that_is_read_before_its_neuron_is_handed_on():
         wanted = part.program.module()(x, *part.initial_states(2))[0]
         found = Network(body, part)(x.half())[0]
     assert (wanted - found.float()).abs().mean() < 0.05  # of rates: a spike may flip in 16 bits
+
+
+class Squared(nn.Module):
+    """A product of two values, each with time and batch in front."""
+
+    def __init__(self):
+        super().__init__()
+        self.sn = neuron.LIFNode(tau=2.0, step_mode="m")
+
+    def forward(self, x):
+        return self.sn(x @ x.transpose(-1, -2))
+
+
+def test_a_product_in_16_bits_keeps_the_batch_free():
+    part = nk.capture(ModelSpec("squared", lambda: Squared().eval(), (PICTURE,), time_steps=4))
+    settings = Settings.of(LowerOptions("float", extra={"kernels": "all", "precision": "float16"}))
+    body, _ = rewritten(part, settings, False)
+    sizes = [node.meta["val"][0].shape[1] for node in body.graph.nodes if node.meta.get("fused")]
+    assert sizes and not any(isinstance(size, int) for size in sizes)
