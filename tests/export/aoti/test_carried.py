@@ -331,4 +331,5 @@ def test_a_product_in_16_bits_keeps_the_batch_free():
     settings = Settings.of(LowerOptions("float", extra={"kernels": "all", "precision": "float16"}))
     body, _ = rewritten(part, settings, False)
     sizes = [node.meta["val"][0].shape[1] for node in body.graph.nodes if node.meta.get("fused")]
-    assert sizes and not any(isinstance(size, int) for size in sizes)
+    assert sizes
+    assert not any(isinstance(size, int) for size in sizes)
