@@ -121,7 +121,7 @@ class SnntorchNode(NodeCell, SnntorchCell):
             return membrane
         threshold: Any = self.constants.v_threshold
         fired = (membrane >= threshold).to(membrane.dtype)
-        return self.constants.after_spike(membrane, fired.bool() if self.constants.hard else fired)
+        return self.constants.after_spike(membrane, fired)
 
     def given(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any] | None:
         """Returns the state handed over."""

@@ -30,6 +30,7 @@ FAST = {
     "by_hand_synapse",
     "loop_prealloc",
     "synapse_filter",
+    "snntorch_start_given",
 }
 # Of all outputs of a network in single precision, how far each may be from double.
 _BOUND = 2e-5
