@@ -56,6 +56,17 @@ def check_request(target: str, options: LowerOptions) -> None:
     _require(target, [library for libraries in asked for library in libraries if find_spec(library) is None])
 
 
+def check_known(options: Mapping[str, Any], names: Sequence[str], what: str = "opening") -> None:
+    """Refuses options of opening, or of verification, that a target does not know.
+
+    Raises:
+        InputError: Names the first of them.
+    """
+    unknown = sorted(set(options) - set(names))
+    if unknown:
+        raise InputError(f"unknown option {unknown[0]!r} for {what}", expected="one of " + ", ".join(names))
+
+
 def _require(target: str, lacking: Iterable[str]) -> None:
     names = ", ".join(dict.fromkeys(lacking))
     if names:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from neurokit.errors import InputError, Unsupported
 from neurokit.port_traits import PORT_TRAITS
-from neurokit.target import LowerOptions, TargetInfo, register_target
+from neurokit.target import LowerOptions, TargetInfo, check_known, register_target
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -75,21 +75,15 @@ class LiteRtTarget:
         """Opens the artifact (options: threads, seed)."""
         from neurokit.export.litert.run import LiteRtRunner
 
-        _known(options, ("threads", "seed"), "opening")
+        check_known(options, ("threads", "seed"))
         return LiteRtRunner(artifact, **options)
 
     def probe(self, artifact: Artifact, **options: Any) -> LiteRtProbe:
         """Opens the artifact for verification (option: threads)."""
         from neurokit.export.litert.run import LiteRtProbe
 
-        _known(options, ("threads",), "verification")
+        check_known(options, ("threads",), "verification")
         return LiteRtProbe(artifact, **options)
-
-
-def _known(options: Mapping[str, Any], names: Sequence[str], what: str) -> None:
-    unknown = sorted(set(options) - set(names))
-    if unknown:
-        raise InputError(f"unknown option {unknown[0]!r} for {what}", expected="one of " + ", ".join(names))
 
 
 @register_target

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurokit.errors import InputError, Unsupported, UnsupportedError
+from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.export.onnx.attention import form_of
 from neurokit.export.onnx.caches import entries_of, in_form, no_fixed_cache
 from neurokit.export.onnx.half import HalfProbe, no_half_form, precision_of, to_half
@@ -15,7 +15,7 @@ from neurokit.export.onnx.probe import OnnxProbe
 from neurokit.export.onnx.sparse import no_sparse_form, sparse_of
 from neurokit.manifest import TaskInfo
 from neurokit.port_traits import PORT_TRAITS
-from neurokit.target import LowerOptions, TargetInfo, register_target
+from neurokit.target import LowerOptions, TargetInfo, check_known, register_target
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -135,11 +135,7 @@ class OnnxTarget:
         """Opens the artifact on ONNX Runtime (options: level, threads, providers, spinning, seed)."""
         from neurokit.export.ort import OnnxRunner
 
-        unknown = sorted(set(options) - _RUNNER_OPTIONS)
-        if unknown:
-            raise InputError(
-                f"unknown option {unknown[0]!r} for opening", expected="one of " + ", ".join(sorted(_RUNNER_OPTIONS))
-            )
+        check_known(options, sorted(_RUNNER_OPTIONS))
         return OnnxRunner(artifact, **options)
 
     def probe(self, artifact: Artifact, **options: Any) -> Any:

@@ -16,7 +16,7 @@ from neurokit.errors import ArtifactError, InputError, Unsupported, UnsupportedE
 from neurokit.export.onnx.calibrated import SAMPLES_FILE, against_float, count_of
 from neurokit.export.targets.onnx import OnnxTarget
 from neurokit.port_traits import PORT_TRAITS
-from neurokit.target import LowerOptions, TargetInfo, register_target
+from neurokit.target import LowerOptions, TargetInfo, check_known, register_target
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -64,21 +64,15 @@ class OpenVinoTarget(OnnxTarget):
         """Opens the artifact (options: threads, seed)."""
         from neurokit.export.openvino.run import OpenVinoRunner
 
-        _known(options, ("threads", "seed"))
+        check_known(options, ("threads", "seed"))
         return OpenVinoRunner(artifact, **options)
 
     def probe(self, artifact: Artifact, **options: Any) -> OpenVinoProbe:
         """Opens the artifact for verification (option: threads)."""
         from neurokit.export.openvino.run import OpenVinoProbe
 
-        _known(options, ("threads",))
+        check_known(options, ("threads",))
         return OpenVinoProbe(artifact, **options)
-
-
-def _known(options: Mapping[str, Any], names: Sequence[str]) -> None:
-    unknown = sorted(set(options) - set(names))
-    if unknown:
-        raise InputError(f"unknown option {unknown[0]!r} for opening", expected="one of " + ", ".join(names))
 
 
 @register_target
@@ -179,7 +173,7 @@ class OpenVinoInt8(OpenVinoTarget):
         """Opens the artifact for verification (option: threads)."""
         from neurokit.export.openvino.run import OpenVinoInt8Probe
 
-        _known(options, ("threads",))
+        check_known(options, ("threads",))
         return OpenVinoInt8Probe(artifact, **options)
 
 
