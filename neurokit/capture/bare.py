@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +9,7 @@ import torch
 from torch import nn
 
 from neurokit.capture.attribute_state import mark_states
-from neurokit.capture.ordinary import hides_parts, ordinary, uncompiled
+from neurokit.capture.ordinary import hides_parts, ordinary_copy, uncompiled
 from neurokit.capture.signature import Signature
 from neurokit.capture.time_input import find_time_semantics, neurons_of, quiet_copy, steps_of_its_own, takes_one_step
 from neurokit.capture.twin import Twin, private_copy
@@ -27,7 +26,7 @@ def spec_of(module: nn.Module, example_inputs: Examples | None, time_steps: int 
     single = len(given) == 1  # with several inputs nothing is tried out
     module = uncompiled(module)
     if hides_parts(module):
-        module = ordinary(copy.deepcopy(module))
+        module = ordinary_copy(module)
     module = _with_states_by_hand(module, first) if single else module
     timed = isinstance(time_steps, int) and not isinstance(time_steps, bool)
     net = private_copy(module)[0]

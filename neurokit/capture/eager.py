@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from neurokit.capture.cells import REST, hands_on_state, library_of
 from neurokit.capture.hooks import foreign_hooks, private_hooks
 from neurokit.capture.legacy import modernised
-from neurokit.capture.ordinary import graph_tensors, ordinary, uncompiled
+from neurokit.capture.ordinary import graph_tensors, ordinary_copy
 from neurokit.capture.resets import acting_on
 from neurokit.capture.twin import flatten_outputs
 from neurokit.errors import ModelLoadError
@@ -51,10 +51,9 @@ def untouched(module: nn.Module) -> nn.Module:
     Raises:
         ModelLoadError: If it cannot be copied.
     """
-    module = uncompiled(module)
     memo: dict[int, Any] = {id(t): t.detach() for t in graph_tensors(module)}
     try:
-        made = ordinary(copy.deepcopy(module, memo))
+        made = ordinary_copy(module, memo)
     except Exception as error:
         raise ModelLoadError(f"the module cannot be copied: {type(error).__name__}: {error}") from error
     private_hooks(made, memo)

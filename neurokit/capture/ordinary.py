@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 def graph_tensors(module: nn.Module) -> Iterator[Tensor]:
     """Yields tensors that deepcopy refuses: results of an earlier forward pass that modules kept."""
-    for part in module.modules():
+    for part in uncompiled(module).modules():
         held = list(vars(part).values())
         while held:
             value = held.pop()
@@ -54,6 +55,16 @@ def ordinary(module: nn.Module) -> nn.Module:
                 delattr(part, name)
                 setattr(part, name, ordinary(made))
     return module
+
+
+def ordinary_copy(module: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
+    """Returns a copy of a user's module with what wraps or hides its parts undone.
+
+    Args:
+        module: The module; it stays as it is.
+        memo: Of `copy.deepcopy`: what stands for its objects, by id.
+    """
+    return ordinary(copy.deepcopy(uncompiled(module), memo))
 
 
 def hides_parts(module: nn.Module) -> bool:

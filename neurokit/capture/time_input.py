@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -11,7 +10,7 @@ from spikingjelly.activation_based import functional
 from torch import nn
 
 from neurokit.capture.cells import REST, STATES, cell_kind, library_of, step_mode_of
-from neurokit.capture.ordinary import ordinary, uncompiled
+from neurokit.capture.ordinary import ordinary_copy
 from neurokit.capture.resets import acting_on
 from neurokit.errors import InputError, ModelLoadError
 from neurokit.spec import TensorSpec, TimeInput
@@ -56,7 +55,7 @@ def start_over(module: nn.Module) -> None:
 
 def quiet_copy(module: nn.Module) -> nn.Module:
     """Returns a copy for trials, in its initial state and without the user's hooks, which would see these runs."""
-    module = ordinary(copy.deepcopy(uncompiled(module)))
+    module = ordinary_copy(module)
     for layer in module.modules():
         layer._forward_hooks.clear()
         layer._forward_pre_hooks.clear()

@@ -18,7 +18,7 @@ from neurokit.capture.hidden import Held, Place, start_of
 from neurokit.capture.hooks import private_hooks
 from neurokit.capture.looping import run_loop
 from neurokit.capture.neurons import Adapter, States, adapter_for, is_stateful
-from neurokit.capture.ordinary import graph_tensors, ordinary, uncompiled
+from neurokit.capture.ordinary import graph_tensors, ordinary_copy
 from neurokit.capture.refused_neurons import refuse, refuse_input
 from neurokit.capture.resets import acting_on_adopted
 from neurokit.capture.signature import Signature, named_leaves
@@ -42,10 +42,9 @@ def private_copy(module: nn.Module) -> tuple[nn.Module, list[str]]:
     Raises:
         ModelLoadError: If the module cannot be copied.
     """
-    module = uncompiled(module)
     memo: dict[int, Any] = {id(t): t.detach() for t in graph_tensors(module)}
     try:
-        twin = ordinary(copy.deepcopy(module, memo))
+        twin = ordinary_copy(module, memo)
     except Exception as error:
         raise ModelLoadError(
             f"the module cannot be copied: {type(error).__name__}: {error}",
