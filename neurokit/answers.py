@@ -14,7 +14,7 @@ from neurokit.artifact import Artifact
 from neurokit.data.dialogues import is_dialogue
 from neurokit.data.files import read_arrays
 from neurokit.data.found import find
-from neurokit.data.json_samples import SUFFIXES, JsonSample, holds_inputs, json_samples, sample_of
+from neurokit.data.json_samples import SUFFIXES, JsonSample, sample_of, samples_in
 from neurokit.data.kinds import IMAGES, is_readable, kind_of
 from neurokit.data.of_artifact import port_spec, spec_of
 from neurokit.data.readable import without_damaged
@@ -111,8 +111,7 @@ def samples_at(artifact: Artifact | str | Path, place: Path) -> list[tuple[str, 
     """
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
     spec, steps = _spec(artifact)
-    if is_file(place) and holds_inputs(place, spec):
-        each = json_samples(place, spec)
+    if (each := samples_in(place, spec)) is not None:
         return [(f"{place} [{n}]" if len(each) > 1 else str(place), sample) for n, sample in enumerate(each)]
     if is_file(place) and place.suffix.lower() not in (".csv", ".tsv", *SUFFIXES):
         files = [(str(place), place)]
@@ -151,9 +150,9 @@ def _from_json(sample: Any, artifact: Artifact) -> Any:
     if len(spec.inputs) > 1 and is_dialogue(sample):
         return sample_of(sample, spec, "the dialogue", Path())
     path = Path(sample) if isinstance(sample, str | Path) else Path()
-    if not is_file(path) or not holds_inputs(path, spec):
+    found = samples_in(path, spec)
+    if found is None:
         return sample
-    found = json_samples(path, spec)
     if len(found) > 1:
         raise InputError(
             f"{path} holds {len(found)} samples", expected="one a file", fix="neurokit run DIR FILE takes it"

@@ -52,20 +52,7 @@ def holds_samples(path: Path) -> bool:
     """Returns whether a JSON file holds samples themselves, and no list of paths and labels."""
     if path.suffix.lower() not in SUFFIXES:
         return False
-    entries = _entries(path)
-    return any(isinstance(value, list | dict) for entry in entries for value in _values(entry))
-
-
-def holds_inputs(path: Path, spec: ModelSpec) -> bool:
-    """Returns whether a JSON file holds samples of a model: of several inputs, or of one by its name."""
-    if path.suffix.lower() not in SUFFIXES:
-        return False
-    names = {port.name for port in given_ports(spec.inputs)}
-    entries = _entries(path)
-    by_name = bool(entries) and all(isinstance(entry, Mapping) and set(entry) == names for entry in entries)
-    if len(names) > 1:
-        return by_name or holds_samples(path)
-    return by_name and not names & set(PATHS)  # there it is a list of files
+    return _holds_lists(_entries(path))
 
 
 def json_samples(path: Path, spec: ModelSpec) -> list[JsonSample]:
@@ -80,7 +67,18 @@ def json_samples(path: Path, spec: ModelSpec) -> list[JsonSample]:
     Raises:
         InputError: If there is none, or one does not fit; says which entry.
     """
+    return _samples(_entries(path), path, spec)
+
+
+def samples_in(path: Path, spec: ModelSpec) -> list[JsonSample] | None:
+    """Reads the samples of a JSON file of a model's inputs; None where it is a list of files, or no JSON file."""
+    if path.suffix.lower() not in SUFFIXES or not is_file(path):
+        return None
     entries = _entries(path)
+    return _samples(entries, path, spec) if _are_inputs(entries, spec) else None
+
+
+def _samples(entries: list[Any], path: Path, spec: ModelSpec) -> list[JsonSample]:
     if not entries:
         raise InputError(f"{path} is empty", expected=_expected(spec))
     roles = spec.task.settings.get("dialogue") if spec.task is not None else None
@@ -95,7 +93,7 @@ def json_samples(path: Path, spec: ModelSpec) -> list[JsonSample]:
 
 def stacked_json(path: Path, spec: ModelSpec) -> dict[str, np.ndarray] | None:
     """Returns the inputs of all samples of a JSON file, `[N, *shape]` by name, or None where it is no such file."""
-    samples = _of_file_of_samples(path, spec)
+    samples = samples_in(path, spec)
     return None if samples is None else _stacked(samples)
 
 
@@ -105,7 +103,7 @@ def labelled_json(path: Path, spec: ModelSpec) -> Labelled | None:
     Raises:
         InputError: If a sample has no label.
     """
-    samples = _of_file_of_samples(path, spec)
+    samples = samples_in(path, spec)
     if samples is None:
         return None
     labels = [sample.labels for sample in samples]
@@ -113,10 +111,6 @@ def labelled_json(path: Path, spec: ModelSpec) -> Labelled | None:
         at = next(at for at, label in enumerate(labels, 1) if label is None)
         raise InputError(f"{path}: entry {at} has no label", expected="a label for every sample")
     return Labelled(_stacked(samples), np.stack([label for label in labels if label is not None]), path.name)
-
-
-def _of_file_of_samples(path: Path, spec: ModelSpec) -> list[JsonSample] | None:
-    return json_samples(path, spec) if is_file(path) and holds_inputs(path, spec) else None
 
 
 def _stacked(samples: Sequence[JsonSample]) -> dict[str, np.ndarray]:
@@ -161,8 +155,19 @@ def _entries(path: Path) -> list[Any]:
     return data if isinstance(data, list) else [data]
 
 
-def _values(entry: Any) -> list[Any]:
-    return list(entry.values()) if isinstance(entry, Mapping) else []
+def _holds_lists(entries: Sequence[Any]) -> bool:
+    """Returns whether an entry holds more than texts and numbers."""
+    values = (value for entry in entries if isinstance(entry, Mapping) for value in entry.values())
+    return any(isinstance(value, list | dict) for value in values)
+
+
+def _are_inputs(entries: Sequence[Any], spec: ModelSpec) -> bool:
+    """Returns whether entries are samples of a model: of several inputs, or of one by its name."""
+    names = {port.name for port in given_ports(spec.inputs)}
+    by_name = bool(entries) and all(isinstance(entry, Mapping) and set(entry) == names for entry in entries)
+    if len(names) > 1:
+        return by_name or _holds_lists(entries)
+    return by_name and not names & set(PATHS)  # there it is a list of files
 
 
 def _expected(spec: ModelSpec) -> str:
