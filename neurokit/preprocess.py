@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurokit.data.prepare import AUDIO_STEPS, IMAGE_STEPS, INTERPOLATIONS, ON_ARRAYS, is_audio, prepared_image
+import numpy as np
+
+from neurokit.data.prepare import (
+    AUDIO_STEPS,
+    IMAGE_STEPS,
+    INTERPOLATIONS,
+    ON_ARRAYS,
+    is_audio,
+    prepared_image,
+    prepared_wave,
+    rate_of,
+)
 from neurokit.errors import InputError, NeurokitError
 from neurokit.plain import toml_of
 from neurokit.spec import ModelSpec, PreprocessStep, TensorSpec
@@ -27,7 +39,8 @@ class Preprocessing:
 
     Attributes:
         steps: The steps, in order, under the names that torchvision.transforms.v2 and torchaudio have for them.
-        graph: Whether arithmetic on the pixels (ToDtype, Normalize) becomes part of the model, which then takes bytes.
+        graph: Whether arithmetic becomes part of the model: of pixels ToDtype and Normalize (the model then takes
+            bytes), of sound what follows FixLength (it then takes samples).
     """
 
     steps: tuple[PreprocessStep, ...]
@@ -104,11 +117,9 @@ def _refuse_unfit(port: TensorSpec, steps: Sequence[PreprocessStep]) -> None:
 
 
 def _in_graph(spec: ModelSpec, steps: tuple[PreprocessStep, ...]) -> ModelSpec:
-    """Returns a model that takes bytes: what is arithmetic on pixels is computed by its module."""
+    """Returns a model that takes bytes or samples: what is arithmetic on them is computed by its module."""
     if is_audio(steps):
-        raise InputError(
-            "preprocessing of sound is no part of a graph here", expected="graph = false", fix="leave graph away"
-        )
+        return _sound_in_graph(spec, steps)
     port = spec.inputs[0]
     first = next((at for at, step in enumerate(steps) if step.name in ON_ARRAYS), len(steps))
     arithmetic, outside = steps[first:], steps[:first]
@@ -118,18 +129,52 @@ def _in_graph(spec: ModelSpec, steps: tuple[PreprocessStep, ...]) -> ModelSpec:
             expected="ToDtype or Normalize, for an input of float32",
             fix="leave graph away",
         )
-    scale = any(step.name == "ToDtype" and step.settings.get("scale") for step in arithmetic)
-    norms = [(step.settings["mean"], step.settings["std"]) for step in arithmetic if step.name == "Normalize"]
     made = dataclasses.replace(port, dtype="uint8", low=0.0, high=255.0)
     applied = described(arithmetic)
 
     def build() -> nn.Module:
-        from neurokit.data.in_graph import PixelModel
+        from neurokit.data.in_graph import arithmetic_of
 
-        return PixelModel(spec.build(), scale, norms).eval()
+        return arithmetic_of(arithmetic, spec.build()).eval()
 
     options = {**spec.options, "preprocess_in_graph": applied}
     return dataclasses.replace(spec, build=build, inputs=(made,), preprocess=outside, example=None, options=options)
+
+
+def _sound_in_graph(spec: ModelSpec, steps: tuple[PreprocessStep, ...]) -> ModelSpec:
+    """Returns a model that takes samples: what follows the last FixLength is computed by its module."""
+    port = spec.inputs[0]
+    cut = max((at + 1 for at, step in enumerate(steps) if step.name == "FixLength"), default=0)
+    outside, inside = steps[:cut], steps[cut:]
+    if not cut or not inside or port.dtype != "float32":
+        raise InputError(
+            f"the preprocessing of sound cannot be part of a graph whose input is {port.dtype}"
+            if port.dtype != "float32"
+            else "preprocessing of sound in the graph needs to know how many samples it takes",
+            expected="FixLength, then Resample, MelSpectrogram or AmplitudeToDB, for an input of float32",
+            fix="add FixLength before them, or leave graph away",
+        )
+    size = int(outside[-1].settings["size"])
+    made = prepared_wave(np.zeros(size, np.float32), inside)
+    if made.size != math.prod(port.numbers) or made.shape not in (port.numbers, port.numbers[1:]):
+        raise InputError(
+            f"preprocessing gives {list(made.shape)}, input {port.name!r} is {list(port.numbers)}",
+            expected="what the input takes at once; frames that are time steps are made outside of a graph",
+            fix="another size of FixLength, or leave graph away",
+        )
+    rates = [rate_of(step) for step in steps if rate_of(step)]
+    if rates and not any(rate_of(step) for step in outside):  # a file of another rate is still refused
+        same = {"orig_freq": rates[0], "new_freq": rates[0]}
+        outside = (PreprocessStep("Resample", same), *outside)
+
+    def build() -> nn.Module:
+        from neurokit.data.in_graph import SoundModel
+
+        return SoundModel(spec.build(), inside, port.numbers).eval()
+
+    taken = dataclasses.replace(port, shape=(size,), layout="L", low=-1.0, high=1.0)
+    options = {**spec.options, "preprocess_in_graph": described(inside)}
+    return dataclasses.replace(spec, build=build, inputs=(taken,), preprocess=outside, example=None, options=options)
 
 
 def _from_toml(path: Path) -> Preprocessing:

@@ -44,11 +44,11 @@ def undeclared_pixels(spec: ModelSpec, found: Found) -> str:
 
 
 def preprocessing_said(spec: ModelSpec) -> str:
-    """Returns one line of what is declared to be done to a sample before the model takes it."""
+    """Returns one line of what is declared to be done to a sample before the model takes it, or ""."""
     inside = str(spec.options.get("preprocess_in_graph", ""))
     parts = [described(spec.preprocess)] if spec.preprocess else []
     parts += [f"in the graph: {inside}"] if inside else []
-    return "preprocessing: " + "; ".join(parts)
+    return "preprocessing: " + "; ".join(parts) if parts else ""
 
 
 def digest_of(module: nn.Module) -> str:

@@ -20,6 +20,7 @@ from neurokit.cli._common import (
     print_next,
     stdout_is_for_json,
 )
+from neurokit.cli._data import Preprocess
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def train(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="Weights to begin with: a file (.safetensors, .pt), or pretrained.")
     ] = None,
+    preprocess: Preprocess = None,
     input_shape: Annotated[
         list[str] | None, typer.Option("--input-shape", metavar="C,H,W", help=INPUT_SHAPE_HELP)
     ] = None,
@@ -69,7 +71,7 @@ def train(
         from neurokit.loading import load
         from neurokit.training.api import train as train_model
 
-        spec = load(model, parse_shapes(input_shape or []), time_steps, weights)
+        spec = load(model, parse_shapes(input_shape or []), time_steps, weights, preprocess)
         folder = out or Path("build/train") / spec.name
         changes: dict[str, Any] = {"epochs": epochs, "batch": batch, "lr": lr, "augmentation": augmentation}
         with _keeping(folder), _bars() as (reading, progress):
@@ -91,7 +93,10 @@ def train(
     if as_json:
         print_json(report.to_json())
         return
-    _show(report, model, None if drawn else parts[0] if parts else Path(data))
+    given: list[str | Path] = [] if preprocess is None else ["--preprocess", preprocess]
+    given += [word for shape in input_shape or [] for word in ("--input-shape", shape)]
+    given += [] if time_steps is None else ["--time-steps", str(time_steps)]
+    _show(report, model, None if drawn else parts[0] if parts else Path(data), given)
 
 
 @contextmanager
@@ -108,11 +113,11 @@ def _keeping(folder: Path) -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _show(report: TrainingReport, model: str, images: Path | None) -> None:
+def _show(report: TrainingReport, model: str, images: Path | None, given: list[str | Path]) -> None:
     from neurokit import render
 
     render.show(*render.training(report))
-    export: list[str | Path] = ["export", model, "--weights", Path(report.folder) / report.weights]
+    export: list[str | Path] = ["export", model, "--weights", Path(report.folder) / report.weights, *given]
     calibrated: list[str | Path] = [] if images is None else ["--calibration", images]
     print_next(
         [*export, "--target", "onnx", "--out", build_folder(model, "onnx")],

@@ -8,14 +8,19 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurokit.data.prepare import picture_steps, prepared_pixels
 from neurokit.data.readable import why_of
 from neurokit.errors import InputError
 from neurokit.plain import check_regular
+
+if TYPE_CHECKING:
+    from neurokit.spec import ModelSpec
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _SPLITS = (("train", "val"), ("train", "test"), ("train", "valid"))
@@ -79,6 +84,7 @@ def read_folder(
     classes: Sequence[str] = (),
     cache: bool = True,
     progress: Progress | None = None,
+    spec: ModelSpec | None = None,
 ) -> FolderImages:
     """Reads a folder of class folders, whose names in alphabetical order are the classes.
 
@@ -89,6 +95,7 @@ def read_folder(
         classes: What the class folders must be called; empty for any.
         cache: Whether decoded images are kept in the user's cache folder, and taken from there while no file changes.
         progress: Called with how many files are done, and of how many.
+        spec: A model whose declared preprocessing makes the images, up to its arithmetic, in the place of resizing.
 
     Raises:
         InputError: If the folder is missing, its class folders are others, or a class has no readable image.
@@ -101,10 +108,11 @@ def read_folder(
         raise InputError(
             f"class folder {folder / names[empty[0]]} holds no image", expected=f"files of {', '.join(IMAGES)}"
         )
-    kept = _cache_file(folder, files, size, channels) if cache else None
+    taken = _Taken(size, channels, None if spec is None or not spec.preprocess else spec)
+    kept = _cache_file(folder, files, taken) if cache else None
     found = _from_cache(kept) if kept else None
     if found is None:
-        found = _decoded(files, size, channels, progress)
+        found = _decoded(files, taken, progress)
         if kept:
             _to_cache(kept, *found)
     images, good, bad = found
@@ -148,13 +156,27 @@ def _files(folder: Path) -> Iterator[Path]:
 _Found = tuple[np.ndarray, list[int], list[tuple[int, str]]]  # images, their places, places that cannot be read
 
 
-def _decoded(files: list[tuple[int, Path]], size: tuple[int, int], channels: int, progress: Progress | None) -> _Found:
-    images = np.empty((len(files), channels, *size), np.uint8)
+@dataclass(frozen=True)
+class _Taken:
+    """How images are taken: resized to a size, or by the preprocessing that a model declares."""
+
+    size: tuple[int, int]
+    channels: int
+    spec: ModelSpec | None
+
+    def said(self) -> list[Any]:
+        """Returns what tells it from another way, for the name of a cache."""
+        steps = [] if self.spec is None else [asdict(step) for step in picture_steps(self.spec.preprocess)]
+        return [*self.size, self.channels, *steps]
+
+
+def _decoded(files: list[tuple[int, Path]], taken: _Taken, progress: Progress | None) -> _Found:
+    images = np.empty((len(files), taken.channels, *taken.size), np.uint8)
     bad: list[tuple[int, str]] = []
 
     def read(at: int) -> str:
         try:
-            images[at] = _image(files[at][1], size, channels)
+            images[at] = _image(files[at][1], taken)
         except Exception as error:  # every decoder has exceptions of its own
             return why_of(error)
         return ""
@@ -170,12 +192,18 @@ def _decoded(files: list[tuple[int, Path]], size: tuple[int, int], channels: int
     return (images if not bad else images[good]), good, bad
 
 
-def _image(path: Path, size: tuple[int, int], channels: int) -> np.ndarray:
+def _image(path: Path, taken: _Taken) -> np.ndarray:
     from PIL import Image
 
     with Image.open(check_regular(path)) as image:
-        pixels = np.asarray(image.convert("L" if channels == 1 else "RGB").resize((size[1], size[0])))
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+        if taken.spec is not None:
+            pixels = prepared_pixels(image, taken.spec.inputs[0], taken.spec.preprocess)
+            if pixels.shape != (taken.channels, *taken.size):
+                raise ValueError(f"preprocessing gives {list(pixels.shape)} of it")
+            return pixels
+        mode = "L" if taken.channels == 1 else "RGB"
+        pixels = np.asarray(image.convert(mode).resize((taken.size[1], taken.size[0])))
+    return pixels[None] if taken.channels == 1 else pixels.transpose(2, 0, 1)
 
 
 def _refuse_bare(folder: Path, names: Sequence[str], labels: np.ndarray, unreadable: Sequence[tuple[str, str]]) -> None:
@@ -188,11 +216,11 @@ def _refuse_bare(folder: Path, names: Sequence[str], labels: np.ndarray, unreada
         )
 
 
-def _cache_file(folder: Path, files: list[tuple[int, Path]], size: tuple[int, int], channels: int) -> Path:
+def _cache_file(folder: Path, files: list[tuple[int, Path]], taken: _Taken) -> Path:
     """Returns where the images are kept; its name changes with any file's name, size or time."""
     from platformdirs import user_cache_path
 
-    digest = hashlib.sha256(json.dumps([_FORMAT, str(folder.resolve()), *size, channels]).encode())
+    digest = hashlib.sha256(json.dumps([_FORMAT, str(folder.resolve()), *taken.said()]).encode())
     for label, file in files:
         about = file.lstat()
         digest.update(

@@ -1,13 +1,16 @@
-"""Declared preprocessing applied to one image or recording: Pillow and numpy, for sound torchaudio."""
+"""Declared preprocessing applied to one image or recording: Pillow and numpy."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from neurokit.data.sound import decibels, fixed_length, mel_spectrogram, resampled
+from neurokit.data.wav import read_wav, unit_wave
 from neurokit.errors import InputError
 from neurokit.spec import PreprocessStep, TensorSpec
 
@@ -53,11 +56,7 @@ def prepared_image(image: Any, port: TensorSpec, steps: Sequence[PreprocessStep]
     Raises:
         InputError: If they give another shape or type than the input has.
     """
-    gray = image.mode in ("1", "L") and port.numbers[0] == 1
-    value: Any = image.convert("L" if gray else "RGB")
-    for step in steps:
-        value = _IMAGE[step.name](value, **step.settings)
-    array = _array(value)
+    array = _array(_stepped(image, port, steps))
     if array.shape != port.numbers:
         fix = "add Grayscale" if (array.shape[0], port.numbers[0]) == (3, 1) else "Resize and CenterCrop set the size"
         raise InputError(
@@ -72,6 +71,24 @@ def prepared_image(image: Any, port: TensorSpec, steps: Sequence[PreprocessStep]
             fix='add ToDtype with dtype = "float32" and scale = true' if array.dtype == np.uint8 else "ToDtype sets it",
         )
     return np.ascontiguousarray(array)
+
+
+def picture_steps(steps: Sequence[PreprocessStep]) -> tuple[PreprocessStep, ...]:
+    """Returns the steps before the first that is arithmetic: they take and give pictures of bytes."""
+    return tuple(itertools.takewhile(lambda step: step.name not in ON_ARRAYS, steps))
+
+
+def prepared_pixels(image: Any, port: TensorSpec, steps: Sequence[PreprocessStep]) -> np.ndarray:
+    """Returns a picture as bytes `[C, H, W]` after those of its steps that are for pictures (see `prepared_image`)."""
+    return np.ascontiguousarray(_array(_stepped(image, port, picture_steps(steps))))
+
+
+def _stepped(image: Any, port: TensorSpec, steps: Sequence[PreprocessStep]) -> Any:
+    gray = image.mode in ("1", "L") and port.numbers[0] == 1
+    value: Any = image.convert("L" if gray else "RGB")
+    for step in steps:
+        value = _IMAGE[step.name](value, **step.settings)
+    return value
 
 
 def _array(value: Any) -> np.ndarray:
@@ -151,14 +168,9 @@ def prepared_audio(path: Path, port: TensorSpec, time_steps: int | None, steps: 
 
     Raises:
         InputError: If the file's rate is another than a step is for, or the result does not fit the input.
-        MissingRuntimeError: If torchaudio is not installed.
     """
-    from scipy.io import wavfile
-
-    from neurokit.data.recordings import unit_wave
-
-    rate, samples = wavfile.read(path)
-    value = _sound(unit_wave(samples), int(rate), path, steps)
+    rate, samples = read_wav(path)
+    value = _sound(unit_wave(samples), rate, path, steps)
     whole = port.numbers
     if value.size == np.prod(whole) and value.shape in (whole, whole[1:]):
         return np.ascontiguousarray(value.reshape(whole), dtype=port.dtype)
@@ -172,29 +184,37 @@ def prepared_audio(path: Path, port: TensorSpec, time_steps: int | None, steps: 
     )
 
 
-def _sound(wave: np.ndarray, rate: int, path: Path, steps: Sequence[PreprocessStep]) -> np.ndarray:
-    from neurokit.errors import MissingRuntimeError
+def rate_of(step: PreprocessStep) -> int:
+    """Returns the samples a second that a step is for, or 0 where it does not say."""
+    return int(step.settings.get("orig_freq", step.settings.get("sample_rate", 0)))
 
-    try:
-        import torch
-        import torchaudio.transforms as kinds
-    except ImportError as error:
-        raise MissingRuntimeError(
-            "preprocessing of sound needs torchaudio", fix='pip install "neurokit-edge[sound]"'
-        ) from error
-    value = torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32))
+
+def prepared_wave(wave: np.ndarray, steps: Sequence[PreprocessStep]) -> np.ndarray:
+    """Returns samples `[N]`, from -1 to 1, after steps for sound."""
+    value = np.ascontiguousarray(wave, dtype=np.float32)
     for step in steps:
-        meant = step.settings.get("orig_freq", step.settings.get("sample_rate"))
-        if meant is not None and int(meant) != rate:
+        value = _SOUND[step.name](value, **step.settings)
+    return value
+
+
+def _sound(wave: np.ndarray, rate: int, path: Path, steps: Sequence[PreprocessStep]) -> np.ndarray:
+    for step in steps:
+        if rate_of(step) not in (0, rate):
             raise InputError(
-                f"{path} has {rate} samples a second, and {step.name} is for {int(meant)}",
-                expected=f"recordings of {int(meant)} Hz",
+                f"{path} has {rate} samples a second, and {step.name} is for {rate_of(step)}",
+                expected=f"recordings of {rate_of(step)} Hz",
                 fix=f"Resample with orig_freq = {rate} before it",
             )
-        if step.name == "FixLength":
-            size = int(step.settings["size"])
-            value = torch.nn.functional.pad(value[:size], (0, max(0, size - value.shape[-1])))
-            continue
-        value = getattr(kinds, step.name)(**step.settings)(value)
         rate = int(step.settings.get("new_freq", rate))
-    return np.asarray(value.numpy())
+    try:
+        return prepared_wave(wave, steps)
+    except InputError as error:
+        raise InputError(f"{path}: {error.what}", expected=error.expected, fix=error.fix) from error
+
+
+_SOUND: dict[str, Any] = {
+    "Resample": resampled,
+    "FixLength": fixed_length,
+    "MelSpectrogram": mel_spectrogram,
+    "AmplitudeToDB": decibels,
+}

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurokit.data.sound import mel_bands
+from neurokit.data.wav import read_wav, unit_wave
 from neurokit.errors import InputError, MissingRuntimeError
 
 if TYPE_CHECKING:
@@ -133,15 +135,13 @@ def read_audio(path: Path, info: TensorSpec, time_steps: int | None) -> NDArray[
     Raises:
         InputError: If the model takes another shape or has no time steps, or the file is silent or too short.
     """
-    from scipy.io import wavfile
-
     shape = info.numbers
     if time_steps is None or not (len(shape) == 1 or (len(shape) == 2 and shape[0] == 1)):
         raise InputError(
             f"{path} is audio, the model takes {list(shape)} with T = {time_steps}",
             expected="a spiking model that takes [F] mel bands or [1, N] samples a time step",
         )
-    rate, samples = wavfile.read(path)
+    rate, samples = read_wav(path)
     wave = unit_wave(samples)
     if len(wave) < 2 * time_steps:
         raise InputError(f"{path} has {len(wave)} samples", expected=f"at least 2 for each of {time_steps} time steps")
@@ -151,28 +151,8 @@ def read_audio(path: Path, info: TensorSpec, time_steps: int | None) -> NDArray[
         places = np.linspace(0, length - 1, shape[1])
         return np.stack([np.interp(places, np.arange(length), frame) for frame in frames])[:, None].astype(np.float32)
     power = np.abs(np.fft.rfft(frames * np.hanning(length), axis=1)) ** 2
-    bands = power @ mel_bands(shape[0], length, rate).T
+    bands = power @ mel_bands(np.fft.rfftfreq(length, 1 / rate), shape[0], 0.0, rate / 2).T
     if not bands.max() > 0:
         raise InputError(f"{path} is silent", expected="a recording with sound in it")
     level = 1.0 + 10 * np.log10(np.maximum(bands / bands.max(), 10 ** (-_DECIBELS / 10))) / _DECIBELS
     return (info.low + level * (info.high - info.low)).astype(np.float32)
-
-
-def unit_wave(samples: NDArray[Any]) -> NDArray[np.float64]:
-    """Returns samples of any width from -1 to 1, channels averaged."""
-    wave = samples.astype(np.float64)
-    if samples.dtype.kind == "u":
-        wave = (wave - 128) / 128
-    elif samples.dtype.kind == "i":
-        wave /= float(-np.iinfo(samples.dtype).min)
-    return wave.mean(axis=1) if wave.ndim == 2 else wave
-
-
-def mel_bands(bands: int, length: int, rate: float) -> NDArray[np.float64]:
-    """Returns the weight of each frequency of a frame in each band, `[bands, length // 2 + 1]`."""
-    top = 2595 * np.log10(1 + rate / 2 / 700)
-    edges = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
-    frequency = np.fft.rfftfreq(length, 1 / rate)
-    rising = (frequency - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    falling = (edges[2:, None] - frequency) / (edges[2:] - edges[1:-1])[:, None]
-    return np.clip(np.minimum(rising, falling), 0, None)

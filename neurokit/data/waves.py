@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 
-from neurokit.data.recordings import unit_wave
+from neurokit.data.wav import read_wav, unit_wave
 from neurokit.dims import Dim
 from neurokit.errors import InputError
 from neurokit.plain import is_file
@@ -25,16 +24,9 @@ def read_wave(path: Path, port: TensorSpec, rate: int) -> np.ndarray:
     Raises:
         InputError: If it has another rate or several channels, is silent or empty, or too short or long.
     """
-    from scipy.io import wavfile
-
     if not is_file(path):
         raise InputError(f"there is no file {path}", expected="a .wav file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of chunks that it does not read
-            found, samples = wavfile.read(path)
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path} cannot be read: {error}", expected="a .wav file of whole or float samples") from error
+    found, samples = read_wav(path)
     if samples.ndim > 1 and samples.shape[1] > 1:
         raise InputError(
             f"{path} has {samples.shape[1]} channels", expected="one: a voice", fix=f"sox {path} mono.wav remix 1"

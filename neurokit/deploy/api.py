@@ -167,6 +167,4 @@ def _notes(prepared: Prepared) -> tuple[str, ...]:
     own = "the same data that are scored" if prepared.options.calibration is None else work.calibration.description
     if any(form.numerics == "exact" or TARGETS.get(form.target).info.quantised for form in plan.forms):
         notes.append(f"ranges and roundings were chosen on {work.calibration_count} samples of {own}")
-    if work.spec.preprocess or "preprocess_in_graph" in work.spec.options:
-        notes.append(preprocessing_said(work.spec))
-    return tuple(notes)
+    return (*notes, *([said] if (said := preprocessing_said(work.spec)) else []))

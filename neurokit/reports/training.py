@@ -35,6 +35,7 @@ class TrainingReport(Report):
         history: Metrics and loss after each epoch of this run.
         seconds: Wall-clock time of this run's training.
         versions: Of the libraries.
+        preprocess: What was declared to be done to an image first, in one line.
     """
 
     KIND: ClassVar[str] = "training"
@@ -59,6 +60,7 @@ class TrainingReport(Report):
     history: tuple[dict[str, float], ...] = ()
     unreadable: tuple[tuple[str, str], ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
+    preprocess: str = ""
 
     @property
     def most_confused(self) -> tuple[tuple[str, str, int], ...]:

@@ -16,6 +16,7 @@ from neurokit.errors import InputError, OutputError
 from neurokit.loading import load
 from neurokit.quantity import Quantity
 from neurokit.reports.training import TrainingReport
+from neurokit.soundness import preprocessing_said
 from neurokit.spec import ModelSpec
 from neurokit.training.libraries import has_tensorboard, require
 from neurokit.training.recipe import Recipe, recipe_of
@@ -84,9 +85,9 @@ def train(
     from neurokit.training.resumption import check_resumable
     from neurokit.training.sources import open_source
 
-    if resume:
-        check_resumable(folder / CHECKPOINT, chosen, seed)
     spec = load(model)
+    if resume:
+        check_resumable(folder / CHECKPOINT, chosen, seed, preprocessing_said(spec))
     source = open_source(data, spec, seed, cache, reading)
     module, report = _fit(spec, source, chosen, folder, seed, precision, devices, resume, progress)
     if module.trainer.is_global_zero:
@@ -148,7 +149,7 @@ def _fit(
         # Convolutions on a CPU, depthwise ones most of all, are faster so (1.6 times for a small MobileNetV2).
         classifier = Classifier(spec).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         classes = _outputs(classifier, source, spec)
-        module = Training(classifier, recipe, *parts, classes, seed)
+        module = Training(classifier, recipe, *parts, classes, seed, preprocessing_said(spec))
         history = History(progress, recipe.epochs)
         kind = "gpu" if gpus else "cpu"
         trainer = trainer_of(folder, recipe.epochs, _PRECISIONS[precision], devices, kind, history, has_tensorboard())
@@ -179,6 +180,7 @@ def _fit(
         unreadable=source.unreadable,
         seconds=seconds,
         versions={name: version(name) for name in _LIBRARIES},
+        preprocess=preprocessing_said(spec),
     )
     return module, report
 
@@ -221,7 +223,7 @@ def _save(module: Training, report: TrainingReport, folder: Path) -> None:
     """Writes the weights and the record."""
     from safetensors.torch import save_file
 
-    state = {name: value.detach().cpu().contiguous() for name, value in module.classifier.model.state_dict().items()}
+    state = {name: value.detach().cpu().contiguous() for name, value in module.classifier.saved.state_dict().items()}
     partial = folder / f".{WEIGHTS}.partial"
     save_file(state, partial)
     partial.replace(folder / WEIGHTS)

@@ -40,10 +40,17 @@ class Training(pl.LightningModule):
     """Trains one classifier; chance depends on seed, epoch, step and image alone, so runs can be resumed."""
 
     def __init__(
-        self, classifier: Classifier, recipe: Recipe, train: Augmented, val: Augmented, classes: int, seed: int
+        self,
+        classifier: Classifier,
+        recipe: Recipe,
+        train: Augmented,
+        val: Augmented,
+        classes: int,
+        seed: int,
+        preprocess: str = "",
     ) -> None:
         super().__init__()
-        self.classifier, self.recipe, self.seed = classifier, recipe, seed
+        self.classifier, self.recipe, self.seed, self.preprocess = classifier, recipe, seed, preprocess
         self.train_set, self.val_set = train, val
         self.metrics = metrics_of(classes)
         self.results: dict[str, torch.Tensor] = {}
@@ -84,7 +91,7 @@ class Training(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Notes what the training was, so that another one does not go on from it."""
-        checkpoint[NOTE] = {**asdict(self.recipe), "seed": self.seed}
+        checkpoint[NOTE] = {**asdict(self.recipe), "seed": self.seed, "preprocess": self.preprocess}
 
     def configure_optimizers(self) -> Any:
         """Returns the recipe's optimiser and schedule."""

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from neurokit.data.in_graph import PixelModel, arithmetic_of
+from neurokit.data.prepare import picture_steps
 from neurokit.errors import InputError
 from neurokit.models.common.silhouette import Silhouette
 from neurokit.spec import ModelSpec
@@ -50,6 +52,8 @@ class Prepared(nn.Module):
         self.shift = _row(mean) if mean else torch.tensor(-span[0] / span[1])
         self.scale = _row(std) if std else torch.tensor(1 / span[1])
         self.dtype = getattr(torch, port.dtype)
+        declared = spec.preprocess[len(picture_steps(spec.preprocess)) :]
+        self.arithmetic = arithmetic_of(declared) if declared and not self.whole else None
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Returns `[B, C, H, W]` as the model takes it."""
@@ -57,6 +61,8 @@ class Prepared(nn.Module):
             return self.front(images).to(self.dtype)
         if self.whole:
             return images.to(self.dtype)
+        if self.arithmetic is not None:
+            return self.arithmetic(images).to(self.dtype)
         shift, scale = self.shift.to(images.device), self.scale.to(images.device)
         return ((images.float() / 255 - shift) / scale).to(self.dtype)
 
@@ -69,13 +75,16 @@ class Classifier(nn.Module):
     """A model and what is around it in training.
 
     Attributes:
-        model: The module that the specification builds; its state dictionary is what is saved.
+        model: The module that the specification builds.
+        saved: The user's own module in it, without a preprocessing in the graph: what is saved, and what `--weights`
+            of every command loads.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.prepare = Prepared(spec)
         self.model = spec.build()
+        self.saved = self.model.model if isinstance(self.model, PixelModel) else self.model
         self.steps, self.time_input = spec.time_steps, spec.time_input
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

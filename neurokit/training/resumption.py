@@ -10,7 +10,7 @@ from neurokit.plain import check_regular
 from neurokit.training.recipe import Recipe
 
 
-def check_resumable(checkpoint: Path, recipe: Recipe, seed: int) -> None:
+def check_resumable(checkpoint: Path, recipe: Recipe, seed: int, preprocess: str = "") -> None:
     """Refuses to go on with other settings, or where nothing is left to do.
 
     More epochs may be asked for, unless the schedule is made for their number.
@@ -25,12 +25,12 @@ def check_resumable(checkpoint: Path, recipe: Recipe, seed: int) -> None:
     try:
         with check_regular(checkpoint).open("rb") as file:
             content = torch.load(file, map_location="cpu", weights_only=True)
-        noted, epoch = dict(content[NOTE]), int(content["epoch"])
+        noted, epoch = {"preprocess": "", **content[NOTE]}, int(content["epoch"])
     except Exception as error:  # torch has a dozen for a damaged file
         raise InputError(
             f"{checkpoint} is no checkpoint to go on from: {type(error).__name__}", expected="one that training wrote"
         ) from error
-    now = {**asdict(recipe), "seed": seed}
+    now = {**asdict(recipe), "seed": seed, "preprocess": preprocess}
     free = {"name"} | ({"epochs"} if recipe.schedule == "step" else set())
     for name, value in now.items():
         if name not in free and noted.get(name) != value:

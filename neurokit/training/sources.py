@@ -11,11 +11,13 @@ import numpy as np
 import torch
 
 from neurokit.data.folders import FolderImages, Progress, read_folder, training_parts
+from neurokit.data.prepare import picture_steps
 from neurokit.errors import InputError
 from neurokit.spec import ModelSpec
 from neurokit.training.network import channels_of
 
 PER_CLASS = (200, 50)  # synthetic puppets for training and for validation
+_FREE = ("ToImage", "RGB", "Grayscale")  # steps that leave an image of the model's size and channels as it is
 _HELD_OUT = 5  # one of so many images, where a folder has no split
 
 
@@ -67,9 +69,15 @@ def open_source(
         InputError: If it is none of these, or not what the model takes.
     """
     channels = channels_of(spec)
+    drawn = isinstance(data, tuple | list) or (data.partition(":")[0] == "puppets" and not Path(data).exists())
+    if drawn and (steps := [step.name for step in picture_steps(spec.preprocess) if step.name not in _FREE]):
+        raise InputError(
+            f"the preprocessing begins with {', '.join(steps)}, and these images are of the model's size already",
+            expected="a folder of pictures, or a preprocessing of ToDtype and Normalize alone",
+        )
     if isinstance(data, tuple | list):
         source = _given(data, spec)
-    elif isinstance(data, str) and data.partition(":")[0] == "puppets" and not Path(data).exists():
+    elif drawn:
         source = _puppets(data, spec, channels, seed)
     else:
         source = _folders(Path(data), spec, channels, seed, cache, progress)
@@ -102,14 +110,14 @@ def _folders(root: Path, spec: ModelSpec, channels: int, seed: int, cache: bool,
     parts = training_parts(root)
     size = (spec.inputs[0].numbers[1], spec.inputs[0].numbers[2])
     if parts is not None:
-        train, val = (read_folder(part, size, channels, spec.classes, cache, progress) for part in parts)
+        train, val = (read_folder(part, size, channels, spec.classes, cache, progress, spec) for part in parts)
         if train.classes != val.classes:
             raise InputError(
                 f"{val.folder} holds the classes {', '.join(val.classes)}",
                 expected=f"those of {train.folder}: {', '.join(train.classes)}",
             )
         return _source(_images(train), _images(val), train, (*train.unreadable, *val.unreadable), spec)
-    whole = read_folder(root, size, channels, spec.classes, cache, progress)
+    whole = read_folder(root, size, channels, spec.classes, cache, progress, spec)
     held = np.random.default_rng(seed).permutation(len(whole.labels)) % _HELD_OUT == 0
     return _source(_images(whole, ~held), _images(whole, held), whole, whole.unreadable, spec)
 

@@ -15,7 +15,7 @@ import neurokit as nk
 from neurokit.cli import main
 from neurokit.data.files import read_arrays
 from neurokit.errors import InputError
-from neurokit.preprocess import preprocessing, with_preprocessing
+from neurokit.preprocess import Preprocessing, preprocessing, with_preprocessing
 from neurokit.spec import ModelSpec, TensorSpec
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -241,3 +241,43 @@ def test_bench_explain_and_sweeps_take_it(tmp_path, picture, capsys):
     assert main([*words, "--preprocess", str(tmp_path / "prep.toml")]) == 0
     assert "eager" in capsys.readouterr().out
     assert main([*words, "--preprocess", str(tmp_path / "nothing.toml")]) == 2
+
+
+def test_sound_in_the_graph_answers_as_sound_prepared_outside(tmp_path):
+    """Samples go in; what follows FixLength is the first layers of the lowered file."""
+    from scipy.io import wavfile
+
+    wave = np.random.default_rng(1).integers(-20000, 20000, 9000, dtype=np.int16)
+    wavfile.write(tmp_path / "a.wav", 16000, wave)
+    wavfile.write(tmp_path / "b.wav", 11025, wave)
+    steps = [
+        {"name": "FixLength", "size": 8000},
+        {"name": "Resample", "orig_freq": 16000, "new_freq": 8000},
+        {"name": "MelSpectrogram", "sample_rate": 8000, "n_fft": 256, "hop_length": 128, "n_mels": 12},
+        {"name": "AmplitudeToDB", "top_db": 80.0},
+    ]
+
+    def body():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(1, 4, 3, stride=2), nn.Flatten(), nn.Linear(300, 5)).eval()
+
+    made = ModelSpec("s", body, (TensorSpec("mel", (1, 12, 32)),), classes=tuple("abcde"))
+    outside = nk.load(made, preprocess=steps)
+    inside = nk.load(made, preprocess=Preprocessing(outside.preprocess, graph=True))
+    assert inside.inputs[0].shape == (8000,)
+    artifact = nk.lower(inside, "onnx", tmp_path / "onnx")
+    assert artifact.manifest.parity["passed"]
+    (said,) = nk.answer(artifact, [tmp_path / "a.wav"])
+    (prepared,) = read_arrays(tmp_path / "a.wav", outside, None)
+    with torch.no_grad():
+        wanted = body()(torch.from_numpy(prepared[None])).softmax(1)[0]
+    assert said["class"] == int(wanted.argmax())
+    assert said["probability"] == pytest.approx(float(wanted.max()), abs=1e-4)
+    with pytest.raises(InputError, match="11025 samples a second"):
+        nk.answer(artifact, [tmp_path / "b.wav"])
+    for wrong in (steps[1:], steps[:1]):
+        with pytest.raises(InputError, match="needs to know how many samples"):
+            nk.load(made, preprocess=Preprocessing(preprocessing(wrong).steps, graph=True))
+    longer = [{"name": "FixLength", "size": 9000}, *steps[1:]]
+    with pytest.raises(InputError, match=r"gives \[12, 36\], input 'mel' is \[1, 12, 32\]"):
+        nk.load(made, preprocess=Preprocessing(preprocessing(longer).steps, graph=True))

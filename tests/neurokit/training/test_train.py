@@ -13,6 +13,8 @@ from sklearn.metrics import confusion_matrix, f1_score, top_k_accuracy_score
 import neurokit as nk
 from neurokit.cli import main
 from neurokit.data.digits import load_digits
+from neurokit.data.files import read_arrays
+from neurokit.data.folders import read_folder
 from neurokit.data.puppets import CLASSES, PuppetShapes
 from neurokit.errors import InputError, OutputError
 from neurokit.loading import load
@@ -278,3 +280,68 @@ def test_metrics_that_agree_on_the_first_batch_stay_apart():
 
 def test_recipes_are_told_apart_in_the_record():
     assert {recipe.name for recipe in RECIPES.values()} == set(RECIPES)
+
+
+PREP = """graph = {graph}
+[[step]]
+name = "Grayscale"
+[[step]]
+name = "Resize"
+size = 12
+interpolation = "bicubic"
+[[step]]
+name = "CenterCrop"
+size = 8
+[[step]]
+name = "ToDtype"
+scale = true
+[[step]]
+name = "Normalize"
+mean = 0.3
+std = 0.25
+"""
+SMALL_NET = """from torch import nn
+from neurokit.spec import ModelSpec, TensorSpec
+
+
+def build():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 2)).eval()
+
+
+def net():
+    return ModelSpec("net", build, (TensorSpec("image", (1, 8, 8)),), classes=("0", "1"))
+"""
+
+
+@pytest.mark.parametrize("graph", ["false", "true"], ids=["outside", "in the graph"])
+def test_a_declared_preprocessing_is_trained_on_and_exported(graph, tmp_path, capsys, monkeypatch):
+    """The network learns on what its artifact will see: crops, scaled and normalised, from pictures of any size."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "prep.toml").write_text(PREP.format(graph=graph))
+    (tmp_path / "net.py").write_text(SMALL_NET)
+    rng = np.random.default_rng(0)
+    for part, many in (("train", 24), ("val", 6)):
+        for label in (0, 1):
+            place = tmp_path / "set" / part / str(label)
+            place.mkdir(parents=True)
+            for number in range(many):
+                pixels = rng.integers(0, 90, (14, 17, 3)) + 140 * label
+                Image.fromarray(pixels.astype(np.uint8)).save(place / f"{number}.png")
+    words = ["train", "net.py:net", "--data", "set", "--recipe", "scratch", "--augmentation", "none", "--epochs", "3"]
+    assert main([*words, "--preprocess", "prep.toml", "--lr", "0.01", "--batch", "8"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("next: ")]
+    record = json.loads((tmp_path / "build/train/net/record.json").read_text())
+    assert "CenterCrop" in record["preprocess"]
+    assert record["metrics"]["top_1"]["value"] == 1.0
+    (first, *_) = (line.removeprefix("next: neurokit ").split() for line in lines)
+    assert first[4:6] == ["--preprocess", "prep.toml"]
+    assert main([*first, "--data", "set/val", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"]["after"] == 1.0
+    loaded = load("net.py:net", preprocess="prep.toml", weights="build/train/net/weights.safetensors")
+    classifier, shown = Classifier(loaded), tmp_path / "set" / "val" / "1" / "0.png"
+    (prepared,) = read_arrays(shown, loaded, None)
+    (kept,) = read_folder(tmp_path / "set" / "val", (8, 8), spec=loaded, cache=False).images[6:7]
+    with torch.no_grad():
+        assert torch.equal(classifier(torch.from_numpy(kept[None])), loaded.build()(torch.from_numpy(prepared[None])))
+    assert main([*words, "--preprocess", "prep.toml", "--resume", "--epochs", "5"]) == 2
