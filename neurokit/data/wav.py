@@ -61,5 +61,5 @@ def _by_standard_library(path: Path) -> tuple[int, NDArray[Any]]:
         wide = np.zeros((len(data) // 3, 4), np.uint8)
         wide[:, 1:] = data.reshape(-1, 3)
         data, width = wide.reshape(-1), 4
-    samples = data.view({1: np.uint8, 2: "<i2", 4: "<i4"}[width])
+    samples = data.view(np.dtype({1: "u1", 2: "<i2", 4: "<i4"}[width]))
     return rate, samples.reshape(-1, channels) if channels > 1 else samples
