@@ -69,7 +69,7 @@ def open_source(
         InputError: If it is none of these, or not what the model takes.
     """
     channels = channels_of(spec)
-    drawn = isinstance(data, tuple | list) or (data.partition(":")[0] == "puppets" and not Path(data).exists())
+    drawn = isinstance(data, tuple | list) or (str(data).partition(":")[0] == "puppets" and not Path(data).exists())
     if drawn and (steps := [step.name for step in picture_steps(spec.preprocess) if step.name not in _FREE]):
         raise InputError(
             f"the preprocessing begins with {', '.join(steps)}, and these images are of the model's size already",
