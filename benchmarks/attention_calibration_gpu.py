@@ -40,8 +40,17 @@ METHODS: dict[str, tuple[tuple[int, ...], Any]] = {
     "zerotuning": ((0,), GAMMA),
     "act": (SINKS, Ratio(BETA, -BETA, 1.0, -BETA)),
 }
+#: What tells apart the number of keys, their places and the factor, where the pass is timed by itself.
+CONTROLS: dict[str, tuple[tuple[int, ...], Any]] = {
+    "four keys, zerotuning's factor": (SINKS, GAMMA),
+    "four first keys, zerotuning's factor": ((0, 1, 2, 3), GAMMA),
+    "one key, act's factor": (SINKS[:1], METHODS["act"][1]),
+}
 #: Launch parameters of the pass behind the fused kernel that are tried; the fastest is the row's.
-LAUNCHES = tuple({"rows": rows, "num_warps": warps} for rows, warps in ((64, 4), (32, 2), (32, 4), (128, 8), (128, 4)))
+LAUNCHES = tuple(
+    {"rows": rows, "num_warps": warps, "blocks": blocks}
+    for rows, warps, blocks in ((64, 4, 1), (64, 4, 4), (64, 4, 16), (32, 2, 1), (32, 2, 8), (32, 4, 4), (128, 4, 2))
+)
 
 
 def calibrated(keys: tuple[int, ...], factor: Any, kernel: str) -> Callable[..., Tensor]:
@@ -131,18 +140,22 @@ def tried(work: Callable[[], Any]) -> dict[str, Any]:
 
 
 def passes(q: Tensor, k: Tensor, v: Tensor) -> dict[str, Callable[..., Tensor]]:
-    """Returns the pass behind the fused kernel alone, on one output again and again."""
+    """Returns the kernel's pass alone, on one output again and again, and behind the fused kernel at every length."""
     out, lse = fused_attention(q, k, v)
 
     def run(keys: Tensor, ratio: Ratio, *_: Tensor) -> Tensor:
         return rescale_keys(out, lse, q, k, v, keys, ratio, in_place=True)
 
-    return {
-        f"{name}_pass": functools.partial(
-            run, torch.tensor(keys, device="cuda"), factor if isinstance(factor, Ratio) else Ratio(factor)
-        )
-        for name, (keys, factor) in METHODS.items()
-    }
+    def behind(keys: Tensor, ratio: Ratio, *_: Tensor) -> Tensor:
+        return rescale_keys(*fused_attention(q, k, v), q, k, v, keys, ratio, in_place=True)
+
+    found: dict[str, Callable[..., Tensor]] = {}
+    for name, (keys, factor) in (METHODS | CONTROLS).items():
+        given = torch.tensor(keys, device="cuda"), factor if isinstance(factor, Ratio) else Ratio(factor)
+        found[f"{name}_pass"] = functools.partial(run, *given)
+        if name in METHODS:
+            found[f"{name}_kernel"] = functools.partial(behind, *given)
+    return found
 
 
 def launched(work: Callable[[], Any]) -> dict[str, Any]:
@@ -151,7 +164,8 @@ def launched(work: Callable[[], Any]) -> dict[str, Any]:
     for launch in LAUNCHES:
         with config.override("rescale_keys", launch):
             found.append(tried(work))
-    times = {"rows {rows} warps {num_warps}".format(**x): y.get("ms") for x, y in zip(LAUNCHES, found, strict=True)}
+    label = "rows {rows} warps {num_warps} blocks {blocks}"
+    times = {label.format(**x): y.get("ms") for x, y in zip(LAUNCHES, found, strict=True)}
     return min(found, key=lambda x: x.get("ms", math.inf)) | {"by_launch_ms": times}
 
 
@@ -203,7 +217,7 @@ def main() -> None:
         row: dict[str, Any] = {"tokens": size}
         for name, way in ways.items():
             work = functools.partial(way, q, k, v)
-            ours = name.split("_")[0] in METHODS
+            ours = name.split("_")[0] in METHODS | CONTROLS
             row[name] = launched(work) if ours and (given.alone or size == min(SIZES)) else tried(work)
             print(size, name, row[name], flush=True)
             torch.cuda.empty_cache()

@@ -5,7 +5,7 @@ import torch
 
 from neurokit.attention.rescale import Ratio, fused_attention
 from neurokit.errors import InputError
-from neurokit.kernels import rescale_keys
+from neurokit.kernels import config, rescale_keys
 from neurokit.kernels.attention_path import calibrated, calibrated_attention
 
 
@@ -65,6 +65,17 @@ def test_long_texts_with_several_keys_take_the_compiled_pass(monkeypatch):
     traced = torch.compile(lambda *given: calibrated._correct(ACT, *given), backend="eager", fullgraph=True)
     out, lse = fused_attention(q, k, v)
     assert torch.allclose(traced(out, lse, q, k, v, keys, 0.25).double(), wanted, atol=2e-6)
+
+
+@pytest.mark.needs_kernel
+@pytest.mark.parametrize("blocks", [2, 8])
+def test_a_program_may_take_several_blocks_of_queries(blocks, device, reference):
+    """70 queries by blocks of 16: programs that end inside of the text, and one that ends far behind it."""
+    from neurokit.kernels.rescale_keys.examples import arguments
+
+    given = (*arguments(1, 4, 2, 70, 90, 16, device, torch.float32), torch.tensor([2, 30, 85], device=device), ACT)
+    with config.override("rescale_keys", {"rows": 16, "blocks": blocks}):
+        assert torch.allclose(rescale_keys(*given), reference(rescale_keys, *given), atol=2e-6)
 
 
 @pytest.mark.parametrize(

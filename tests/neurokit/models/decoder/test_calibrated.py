@@ -19,6 +19,8 @@ from neurokit.models.decoder.drawn import fill
 from neurokit.models.decoder.net import blank
 from neurokit.transforms import transform
 from neurokit.transforms.act import ACT
+from neurokit.transforms.common.calibrate import CalibrationTransform
+from neurokit.transforms.transform import TRANSFORMS
 from neurokit.transforms.zerotuning import ZeroTuning
 
 from ...transforms.calibration_oracle import read as oracle
@@ -76,6 +78,12 @@ def texts():
 
 PROMPT = 13
 CUTS = {"one pass": [PROMPT], "chunks": [PROMPT, 15], "steps": list(range(PROMPT, 18))}
+
+
+def test_every_calibration_of_a_decoder_is_held_here():
+    """What is registered is tested in every form; RefAM reads a joint transformer's blocks and has its own tests."""
+    named = {step.partition(":")[0] for steps in STEPS.values() for step in steps}
+    assert named == {name for name, made in TRANSFORMS.items() if isinstance(made, CalibrationTransform)} - {"refam"}
 
 
 @pytest.mark.parametrize("key", STEPS)
