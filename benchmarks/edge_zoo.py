@@ -25,6 +25,7 @@ from neurokit.models.dae_former.net import DAEFormer
 from neurokit.models.dsa_decoder.net import DSADecoder
 from neurokit.models.ear_unet.net import EARUNet
 from neurokit.models.ecapa_tdnn.net import EcapaTDNN
+from neurokit.models.ecapa_tdnn.stream import VoiceStream
 from neurokit.models.emotionic.net import EmotionIC
 from neurokit.models.macmd.net import MACMD
 from neurokit.models.oat.net import OAT
@@ -43,11 +44,16 @@ description was followed.
 What a file becomes, with any of them exported by `neurokit export NAME --target onnx --out build/m`:
 
     neurokit run build/ecapa first.wav second.wav                     # embeddings, and their distance
+    neurokit run build/stream call.wav                                # ecapa_tdnn_512_stream (--target onnx-step)
     neurokit run build/swin case.nii.gz --out masks --overlap 0.7     # windows over a volume, masks/case_mask.nii.gz
     neurokit run build/macmd photo.png --out masks                    # masks/photo_mask.png in the picture's own size
     neurokit run build/oat shelf.json                                 # objects, target: a scanpath (--target onnx-step)
     neurokit run build/emotionic dialogue.json                        # an emotion an utterance
     neurokit run build/acdit wanted.json --seed 1 --out images        # {"label": 207}: latents (acdit_b_blocks, step)
+
+A stream is handed on in Python, in chunks of any whole number of 10 ms: `with nk.open("build/stream") as runner`, then
+`runner.reset()`, and `runner.step(chunk)` returns the embedding of all that was heard since. Its states are named in
+the manifest; chunks of any sizes give what one call on the whole gives (tests/neurokit/models/test_ecapa_stream.py).
 
 A model of several inputs takes `.npz` files, or JSON: an object (or a list of them, or one a line in `.jsonl`) with
 every input by its name as numbers, or as paths beside the file, of pictures or `.npy` arrays; a shelf is
@@ -110,6 +116,8 @@ def swin_unetr(features: int) -> nn.Module:
 
 _IMAGE, _GREY = ((3, 224, 224),), ((1, 224, 224),)
 _MASK = "scores of 9 classes"
+_SO_FAR = "embedding of 192 of what was heard so far"
+_CAUSAL = "looks back only: weights of the two-sided form have to be fine-tuned; front end counted"
 CARDS: dict[str, Card] = {
     "acdit_b": Card(lambda: ACDiT(Sizes()), ((4, 256, 4), (4, 256, 4), (4,), (0,)), "noise", "MIT", "figures"),
     "acdit_b_blocks": Card(
@@ -131,6 +139,8 @@ CARDS: dict[str, Card] = {
     ),
     "ecapa_tdnn_512": Card(lambda: EcapaTDNN(512), ((200, 80),), "embedding of 192", "Apache-2.0", "figures"),
     "ecapa_tdnn_1024": Card(lambda: EcapaTDNN(1024), ((200, 80),), "embedding of 192", "Apache-2.0", "figures at 512"),
+    "ecapa_tdnn_512_stream": Card(lambda: VoiceStream(512), ((32_000,),), _SO_FAR, "Apache-2.0", "form", _CAUSAL),
+    "ecapa_tdnn_1024_stream": Card(lambda: VoiceStream(1024), ((32_000,),), _SO_FAR, "Apache-2.0", "form", _CAUSAL),
     "emotionic": Card(
         EmotionIC,
         ((32, 1024), (32, 0)),
@@ -269,8 +279,9 @@ float (`--option activations=float`) 0.05. Trained it loses nothing.
 ## Targets
 Small twins of all go through `onnx` (with caches: `onnx-step`), `onnx-int8` and `tensorrt` in
 tests/neurokit/models/test_edge_zoo.py, but: int8 takes no model of several graphs or with caches (`oat`,
-`acdit_b_blocks`), `tensorrt` takes no several graphs (`oat`), and its builder stops at `ecapa_tdnn_512` (an internal
-check on the bias of a convolution over one axis). `aoti` was verified with `acdit_b`, `ear_unet`, `ecapa_tdnn_512`,
+`acdit_b_blocks`), and `tensorrt` takes no several graphs (`oat`). TensorRT's builder stops where one number is added to
+a convolution over one axis (the smallest power before the logarithm of `ecapa_tdnn_512`); there the number is repeated
+for each channel (`export/tensorrt/rewrite.py`). `aoti` was verified with `acdit_b`, `ear_unet`, `ecapa_tdnn_512`,
 `para_trans_cnn_32`, `dae_former`, `att_swin_unet` and `macmd_b0`; models with caches take it as `--option form=step`.
 """
 
@@ -282,7 +293,8 @@ def main() -> None:
     sources = [f"- `{name}`: {MODELS.get(name)().source}" for name in CARDS]
     lines = [row(name, card) for name, card in CARDS.items()]
     Path(sys.argv[1]).write_text(
-        _HEAD + "\n".join([*lines, *forms(), "", "## Sources", *sources]) + "\n", encoding="utf-8"
+        _HEAD + "\n".join([*lines, *KNOWN.rstrip().splitlines(), *forms(), "", "## Sources", *sources]) + "\n",
+        encoding="utf-8",
     )
 
 

@@ -254,13 +254,17 @@ def collect(*shapes: Iterable[int | str | Dim | Linear]) -> dict[str, Dim]:
 
 
 def example_sizes(dims: Iterable[Dim], first: int = 3) -> dict[str, int]:
-    """Returns a size for every axis, unequal to each other and to 0 and 1 where their bounds allow it."""
+    """Returns a size for every axis, unequal to each other and to 0 and 1 where their bounds allow it.
+
+    An axis that goes in multiples has as many of them: what is computed of it is often their number (frames of a
+    recording), and a program that is traced at one of those is a program for one.
+    """
     chosen: dict[str, int] = {}
     wanted = first
     for dim in dims:
-        size = dim.example(wanted)
+        size = dim.example(wanted * dim.multiple)
         while size in chosen.values() and dim.example(size + 1) > size:
             size = dim.example(size + 1)
         chosen[dim.name] = size
-        wanted = max(wanted, size) + 1
+        wanted = max(wanted, size // dim.multiple) + 1
     return chosen

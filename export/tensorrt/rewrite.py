@@ -39,6 +39,8 @@ def rewrite(model: ir.Model, fp16: bool) -> tuple[list[str], list[Unsupported]]:
             if count is None or count > TOP_K:
                 why = f"its K is {count if count is not None else 'not constant'}, and TensorRT takes at most {TOP_K}"
                 reasons.append(Unsupported(_path(node), "TopK", why, "use a smaller constant K"))
+        elif node.op_type in ("Add", "Sub") and _number_a_channel(model.graph, node):
+            done.append(f"{node.name}: the number added to a convolution over one axis is a number a channel")
     if fp16 and not reasons:
         count = _halve(model.graph)
         done.append(f"{count} convolutions and products in float16, membranes and thresholds in float32")
@@ -117,6 +119,27 @@ def _dft(graph: ir.Graph, node: ir.Node) -> Unsupported | None:
     back.shape, back.type = node.outputs[0].shape, node.outputs[0].type
     _swap(graph, node, new, back)
     return None
+
+
+def _number_a_channel(graph: ir.Graph, node: ir.Node) -> bool:
+    """Repeats the one number that is added to a convolution over one axis, so that it has its channels.
+
+    TensorRT takes the sum for the convolution's bias, and its builder then stops at a bias without channels
+    ("CHECK(nbdims_bias == 4 || nbdims_bias == 5)"; TensorRT for RTX 1.7).
+    """
+    for at, other in ((0, 1), (1, 0)):
+        value, added = node.inputs[at], node.inputs[other]
+        conv = value.producer() if value is not None else None
+        if conv is None or conv.op_type != "Conv" or added is None or added.const_value is None:
+            continue
+        weight = conv.inputs[1].const_value if conv.inputs[1] is not None else None
+        number = added.const_value.numpy()
+        if weight is None or weight.numpy().ndim != 3 or number.size != 1 or number.ndim > 3:
+            continue
+        channels = np.full((len(weight.numpy()), 1), number.reshape(-1)[0], number.dtype)
+        node.replace_input_with(other, _constant(graph, f"{node.outputs[0].name}.channels", channels))
+        return True
+    return False
 
 
 def _halve(graph: ir.Graph) -> int:

@@ -123,7 +123,11 @@ def _apart(mine: Tensor, theirs: Tensor) -> float:
 
 def _sizes(part: Captured, more: int) -> dict[str, int]:
     """Returns sizes of the free axes; those that a state's size follows are what it starts with."""
-    return {name: size + more for name, size in probe_sizes(part.spec).items()} | part.start_sizes
+    dims = part.spec.as_graph().dims
+    sizes = probe_sizes(part.spec)
+    return {name: dims[name].example(size + more * dims[name].multiple) for name, size in sizes.items()} | (
+        part.start_sizes
+    )
 
 
 def _given(part: Captured, batch: int, seed: int, sizes: Mapping[str, int]) -> list[Tensor]:

@@ -75,3 +75,9 @@ def test_example_sizes_lie_within_bounds_and_differ(bounds):
     assert all(not dim.refusal(sizes[dim.name]) for dim in dims)
     assert len(set(sizes.values())) == len(dims)
     assert isinstance(dims[0] + dims[0], Linear)
+
+
+def test_an_axis_of_multiples_has_several_of_them():
+    """Traced at one hop of a recording, a network would be one for a single frame."""
+    assert example_sizes([Dim("samples", min=160, multiple=160), Dim("S")]) == {"samples": 480, "S": 4}
+    assert example_sizes([Dim("samples", min=160, max=320, multiple=160)]) == {"samples": 320}

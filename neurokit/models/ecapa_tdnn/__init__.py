@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from neurokit.dims import Dim
-from neurokit.spec import ModelSpec, TaskSpec, TensorSpec, register_model
+from neurokit.spec import ModelSpec, StateSpec, TaskSpec, TensorSpec, register_model
 
 if TYPE_CHECKING:
     import torch
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 SOURCE = "Desplanques et al., ECAPA-TDNN, Interspeech 2020; parameters named as in SpeechBrain (Apache-2.0)"
 SAMPLES = Dim("samples", min=3200, max=960_000, multiple=160)  # 0.2 s to a minute, in hops of 10 ms
+CHUNK = Dim("samples", min=160, max=960_000, multiple=160)  # 10 ms to a minute
 _CALIBRATED_ON = 16_000  # samples
+SMALL = {"pooled": 48, "scale": 4, "inner": 16}
 
 
 @register_model
@@ -28,9 +30,26 @@ def ecapa_tdnn_1024() -> ModelSpec:
     return _spec("ecapa_tdnn_1024", 1024)
 
 
+@register_model
+def ecapa_tdnn_512_stream() -> ModelSpec:
+    """The network of width 512 over a stream: chunks in, the embedding so far out; it looks back only."""
+    return _stream("ecapa_tdnn_512_stream", 512)
+
+
+@register_model
+def ecapa_tdnn_1024_stream() -> ModelSpec:
+    """The network of width 1024 over a stream."""
+    return _stream("ecapa_tdnn_1024_stream", 1024)
+
+
 def ecapa_tdnn_small() -> ModelSpec:
     """The same parts, 32 wide."""
-    return _spec("ecapa_tdnn_small", 32, pooled=48, scale=4, inner=16)
+    return _spec("ecapa_tdnn_small", 32, **SMALL)
+
+
+def ecapa_tdnn_stream_small() -> ModelSpec:
+    """The streaming form, 32 wide."""
+    return _stream("ecapa_tdnn_stream_small", 32, **SMALL)
 
 
 def _spec(name: str, channels: int, **sizes: int) -> ModelSpec:
@@ -53,6 +72,35 @@ def _spec(name: str, channels: int, **sizes: int) -> ModelSpec:
         task=TaskSpec("verification", {"sample_rate": 16_000}),
         example=example,
         small=ecapa_tdnn_small,
+    )
+
+
+def _stream(name: str, channels: int, pooled: int = 1536, scale: int = 8, inner: int = 128) -> ModelSpec:
+    from neurokit.models.ecapa_tdnn.states import NO_PEAK, state_sizes
+
+    def build() -> nn.Module:
+        from neurokit.models.common.untrained import build_untrained
+        from neurokit.models.ecapa_tdnn.stream import VoiceStream
+
+        return build_untrained(lambda: VoiceStream(channels, pooled, scale, inner), _recordings(4, _CALIBRATED_ON, 0))
+
+    def example(batch: int, time_steps: int, seed: int, sizes: dict[str, int] | None = None) -> dict[str, torch.Tensor]:
+        return {"waveform": _recordings(batch, (sizes or {}).get("samples", _CALIBRATED_ON // 4), seed)}
+
+    return ModelSpec(
+        name=name,
+        build=build,
+        inputs=(TensorSpec("waveform", (CHUNK,), layout="L", low=-1.0, meaning="the next chunk, 16 kHz, -1 to 1"),),
+        outputs=("embedding",),
+        states=tuple(
+            StateSpec(part, size, layout="CL"[: len(size)], init=NO_PEAK if part == "peak" else 0.0)
+            for part, size in state_sizes(channels, pooled, scale).items()
+        ),
+        description="speaker embedding of what was heard so far, from chunks of a waveform",
+        source=SOURCE,
+        task=TaskSpec("verification", {"sample_rate": 16_000}),
+        example=example,
+        small=ecapa_tdnn_stream_small,
     )
 
 

@@ -41,13 +41,17 @@ class LogMel(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Takes a waveform `[B, samples]` at 16 kHz, returns `[B, frames, mels]`."""
-        x = waveform.unsqueeze(1)
-        ends = (WINDOW - HOP, 0) if self.causal else (WINDOW // 2, WINDOW // 2)
-        x = F.pad(x, ends) if self.causal else F.pad(x, ends, mode="reflect")
-        real, imaginary = F.conv1d(x, self.filters, stride=HOP).chunk(2, dim=1)
+        if self.causal:
+            return self.of_frames(F.pad(waveform, (WINDOW - HOP, 0)))
+        reach = WINDOW // 2
+        features = self.of_frames(F.pad(waveform.unsqueeze(1), (reach, reach), mode="reflect").squeeze(1))
+        return features - features.mean(1, keepdim=True)
+
+    def of_frames(self, audio: Tensor) -> Tensor:
+        """Takes `[B, samples]`, returns `[B, frames, mels]` of the windows that are whole, and takes no mean off."""
+        real, imaginary = F.conv1d(audio.unsqueeze(1), self.filters, stride=HOP).chunk(2, dim=1)
         power = F.conv1d(real.square() + imaginary.square(), self.bands)
-        features = (power + SMALLEST_POWER).log().transpose(1, 2)
-        return features if self.causal else features - features.mean(1, keepdim=True)
+        return (power + SMALLEST_POWER).log().transpose(1, 2)
 
 
 def _mel_bands(mels: int) -> Tensor:

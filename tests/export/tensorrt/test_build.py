@@ -11,6 +11,7 @@ import neurokit as nk
 from neurokit.errors import InputError, MissingRuntimeError, UnsupportedError
 from neurokit.export.targets.tensorrt import runtime_or_reason
 from neurokit.export.tensorrt import library as trt_library
+from neurokit.export.tensorrt.build import build, settings_of
 from neurokit.export.tensorrt.rewrite import dft_matrix, rewrite, unknown_operators
 from neurokit.export.tensorrt.run import check_device
 from neurokit.loading import load
@@ -19,6 +20,7 @@ from neurokit.models.decoder import TINY_LM, decoder_spec
 from neurokit.models.decoder.drawn import fill
 from neurokit.models.decoder.net import blank
 from neurokit.spec import MODELS
+from neurokit.target import LowerOptions
 
 from ..nets import conv_net, dyadic, inputs, reference
 
@@ -237,6 +239,46 @@ def test_what_tensorrt_lacks_is_refused_by_name():
     graph = helper.make_graph([top], "g", [x], [y], [helper.make_tensor("k", 7, [1], [4000])])
     made = ir.from_proto(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]))
     assert "3840" in rewrite(made, fp16=False)[1][0].why
+
+
+def conv_and_number(op: str, number_first: bool):
+    from onnx import helper, numpy_helper
+
+    weight = np.random.default_rng(1).normal(size=(4, 3, 1)).astype(np.float32)
+    constants = [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.float32(0.5), "c")]
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["y0"]),
+        helper.make_node(op, ["c", "y0"] if number_first else ["y0", "c"], ["y"]),
+    ]
+    x, y = (helper.make_tensor_value_info(name, 1, ["B", size, "F"]) for name, size in (("x", 3), ("y", 4)))
+    return helper.make_model(
+        helper.make_graph(nodes, "g", [x], [y], constants), opset_imports=[helper.make_opsetid("", 20)], ir_version=10
+    )
+
+
+@pytest.mark.parametrize(("op", "number_first"), [("Add", False), ("Add", True), ("Sub", False), ("Sub", True)])
+def test_a_number_behind_a_convolution_over_one_axis_has_channels(op, number_first):
+    import onnx_ir as ir
+
+    model = conv_and_number(op, number_first)
+    made = ir.from_proto(model)
+    assert len(rewrite(made, fp16=False)[0]) == 1
+    proto = ir.to_proto(made)
+    x = np.random.default_rng(0).normal(size=(2, 3, 7)).astype(np.float32)
+    sessions = [ort.InferenceSession(m.SerializeToString(), providers=["CPUExecutionProvider"]) for m in (proto, model)]
+    found, own = (session.run(None, {"x": x})[0] for session in sessions)
+    np.testing.assert_array_equal(found, own)
+
+
+@needs_library
+def test_the_builder_takes_a_number_behind_a_convolution_over_one_axis(tmp_path):
+    import onnx
+    import onnx_ir as ir
+
+    made = ir.from_proto(conv_and_number("Add", False))
+    rewrite(made, fp16=False)
+    onnx.save(ir.to_proto(made), str(tmp_path / "m.onnx"))
+    assert build(TRT, tmp_path / "m.onnx", settings_of(LowerOptions()), {"B": (1, 1, 2), "F": (1, 4, 9)}).plan
 
 
 @needs_library
