@@ -152,7 +152,7 @@ def check_feeds(
             raise _misfit(feeds[port.name], port, "the input" if len(ports) == 1 else f"the input {port.name!r}")
     sizes = solve([(port.name, tuple(port.shape), feeds[port.name].shape) for port in ports], known or {})
     for name, bounds in (dims or {}).items():
-        if name in sizes and (why := _dim(name, bounds).refusal(sizes[name])):
+        if name in sizes and (why := dim_of(name, bounds).refusal(sizes[name])):
             raise InputError(f"the size {why}", expected="a size that the model was exported for")
     return sizes
 
@@ -194,7 +194,7 @@ def check_growth(states: Sequence[Any], sizes: Mapping[str, int], dims: Mapping[
         for axis, grown in zip(state.shape, state.next_shape, strict=False):
             if not isinstance(axis, str) or axis not in dims or axis == grown:
                 continue
-            after, most = evaluate(grown, sizes), _dim(axis, dims[axis]).max
+            after, most = evaluate(grown, sizes), dim_of(axis, dims[axis]).max
             if most is not None and after > most:
                 raise InputError(
                     f"state {state.name!r} has {axis} = {sizes[axis]} and would have {after} after this call",
@@ -216,7 +216,8 @@ def _misfit(value: Any, port: Any, label: str) -> InputError:
     return InputError(f"{label} is {got}", expected=wanted, fix="reshape or cast it")
 
 
-def _dim(name: str, bounds: Any) -> Dim:
+def dim_of(name: str, bounds: Any) -> Dim:
+    """Returns a free axis by its bounds, which a manifest or a device has as attributes or by key."""
     get = bounds.get if isinstance(bounds, Mapping) else lambda key, default: getattr(bounds, key, default)
     # An empty batch is an answer, too: an empty one.
     return Dim(name, 0 if name == BATCH else get("min", 1), get("max", None), get("multiple", 1))

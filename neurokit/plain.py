@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import stat
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +77,8 @@ def toml_of(path: Path) -> dict[str, Any]:
         ValueError: If it is no UTF-8 or no TOML, or nests too deep.
     """
     try:
+        import tomllib  # not in Python 3.10, which packs run on
+
         return tomllib.loads(text_of(path))
     except RecursionError:
         raise ValueError("it nests too deep") from None

@@ -51,7 +51,8 @@ class Folder:
             sums = {name: info["sha256"] for name, info in data["files"].items()}
             task = data.get("task")  # its settings stay a dictionary, as a manifest has them
             task = task and SimpleNamespace(name=task["name"], settings=task["settings"])
-            free = {"parity": data["parity"], "target_info": data["target_info"], "task": task}
+            steps = [SimpleNamespace(name=s["name"], settings=s["settings"]) for s in data.get("preprocess", ())]
+            free = {"parity": data["parity"], "target_info": data["target_info"], "task": task, "preprocess": steps}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArtifactError(
                 f"{path} is no artifact folder: {error}",

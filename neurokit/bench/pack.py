@@ -1,6 +1,6 @@
-"""A folder that measures on a device with nothing but Python, numpy and ONNX Runtime.
+"""A folder that measures and answers on a device with nothing but Python, numpy and ONNX Runtime.
 
-It holds the artifacts with their test vectors, the jobs, one script, and beside the script the few modules of neurokit
+It holds the artifacts with their test vectors, the jobs, two scripts, and beside them the few modules of neurokit
 that measuring takes, as they are: the figures of a device and those of this machine come from the same code.
 """
 
@@ -24,11 +24,16 @@ from neurokit.errors import InputError
 from neurokit.tasks.task import TASKS
 
 SCRIPT = "bench.py"
+RUN = "run.py"
 OLDEST_PYTHON = (3, 10)
-_ROOT = "neurokit.bench.device"
+_ROOTS = {SCRIPT: "neurokit.bench.device", RUN: "neurokit.bench.answers_there"}
+_DOES = {
+    SCRIPT: "Measures the models of this folder on this device",
+    RUN: "Says what the models of this folder make of files",
+}
 _TASKS = "neurokit.tasks"
 _SCRIPT_TEXT = '''\
-"""Measures the models of this folder on this device; needs Python 3.10 or newer, numpy and onnxruntime."""
+"""{does}; needs Python 3.10 or newer, numpy and onnxruntime."""
 
 import os
 import sys
@@ -46,13 +51,16 @@ if __name__ == "__main__":
             sys.exit("error: %s\\nexpected: numpy and onnxruntime\\nfix: python3 -m pip install %s" % (error, name))
     from pathlib import Path
 
-    from neurokit.bench.device import main
+    from {module} import main
 
     sys.exit(main(here=Path(HERE)))
 '''
 _README = """\
 Run `python3 bench.py` on the device. It needs Python 3.10 or newer, numpy and onnxruntime, and writes result.json.
 Carry result.json back, then: neurokit report result.json --html page.html
+
+`python3 run.py FILE...` says what the models make of pictures (with Pillow), recordings or arrays; they are prepared as
+the models declare.
 """
 
 
@@ -82,7 +90,9 @@ def write_pack(out: Path, jobs: Sequence[Job], *, force: bool = False) -> Path:
                 data = _copy_data(job, folder, number)
                 placed.append(replace(job, source=f"models/{name}", data=data).to_json())
         (folder / JOBS).write_text(json.dumps(placed, indent=1) + "\n", encoding="utf-8")
-        (folder / SCRIPT).write_text(_SCRIPT_TEXT, encoding="utf-8")
+        for script, module in _ROOTS.items():
+            text = _SCRIPT_TEXT.replace("{does}", _DOES[script]).replace("{module}", module)
+            (folder / script).write_text(text, encoding="utf-8")
         (folder / "README.txt").write_text(_README, encoding="utf-8")
         for name, path in modules().items():
             place = folder.joinpath(*name.split("."))
@@ -127,9 +137,9 @@ def _copy_data(job: Job, folder: Path, number: int) -> str:
 
 
 def modules() -> dict[str, Path]:
-    """Returns the modules of neurokit that the script imports when it starts, with their files."""
+    """Returns the modules of neurokit that the scripts import when they start, with their files."""
     found: dict[str, Path] = {}
-    waiting = [_ROOT, *(module.name for module in _task_modules())]
+    waiting = [*_ROOTS.values(), *(module.name for module in _task_modules())]
     while waiting:
         name = waiting.pop()
         if name in found:

@@ -112,7 +112,8 @@ def _arrays(given: list[str]) -> dict[str, Any]:
 
 def _answer(folder: Path, files: list[Path], seed: int, as_json: bool, out: Path | None, overlap: float) -> None:
     with stdout_is_for_json(as_json):
-        from neurokit.answers import answer, cosines, samples_at
+        from neurokit.answering import in_words, samples_at
+        from neurokit.answers import answer, cosines
         from neurokit.artifact import Artifact
         from neurokit.volume_answers import segment, takes_volumes
 
@@ -135,25 +136,13 @@ def _answer(folder: Path, files: list[Path], seed: int, as_json: bool, out: Path
         print_json({"artifact": str(folder), "answers": rows, **({"pairs": pairs} if pairs else {})})
         return
     for name, said in zip(names, found, strict=True):
-        typer.echo(f"{name}: {_text(said)}")
+        typer.echo(f"{name}: {in_words(said)}")
     for row in pairs:
         typer.echo(f"{' and '.join(row['pair'])}: distance {row['distance']:.4f} (cosine {row['cosine']:.4f})")
     print_next(["bench", folder])
 
 
 _DIGITS = 18  # of a whole number that fits 64 bits
-_LONGEST = 8  # entries of a list that are written out
-
-
-def _text(value: Any) -> str:
-    """Returns an answer as one line."""
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_text(item)}" for name, item in value.items())
-    if isinstance(value, list):
-        more = f" and {len(value) - _LONGEST} more" if len(value) > _LONGEST else ""
-        parts = [f"({_text(v)})" if isinstance(v, dict) else _text(v) for v in value[:_LONGEST]]
-        return f"[{', '.join(parts)}]{more}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def parse_tokens(text: str, option: str) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from neurokit.dims import Dim
 from neurokit.errors import Unsupported, UnsupportedError
-from neurokit.feeds import given_ports, lead_axes, ports_of
+from neurokit.feeds import dim_of, given_ports, lead_axes, ports_of
 from neurokit.spec import ModelSpec, PreprocessStep, TaskSpec, TensorSpec
 
 _FREE_STEPS = 4  # into how many frames events are counted where an artifact takes any number of steps
@@ -61,8 +61,7 @@ def port_spec(info: Any, dims: Mapping[str, Any] | None = None) -> TensorSpec:
 
 def _bounded(size: int | str, dims: Mapping[str, Any]) -> int | str | Dim:
     """Returns a size with the bounds of its axis, where it is one that is known."""
-    found = dims.get(size) if isinstance(size, str) else None
-    return size if found is None else Dim(str(size), min=found.min, max=found.max, multiple=found.multiple)
+    return dim_of(size, dims[size]) if isinstance(size, str) and size in dims else size
 
 
 def _none() -> Any:

@@ -169,6 +169,8 @@ def prepared_audio(path: Path, port: TensorSpec, time_steps: int | None, steps: 
     Raises:
         InputError: If the file's rate is another than a step is for, or the result does not fit the input.
     """
+    if not is_audio(steps):
+        raise InputError(f"{path} is a recording, the declared preprocessing is for pictures", expected="a picture")
     rate, samples = read_wav(path)
     value = _sound(unit_wave(samples), rate, path, steps)
     whole = port.numbers

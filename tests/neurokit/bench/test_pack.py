@@ -74,6 +74,57 @@ def test_the_pack_runs_without_torch_and_its_json_comes_back(pack, tmp_path):
     assert "onnx-step" in page.read_text()
 
 
+def test_a_pack_answers_for_files_as_run_does_without_torch(tmp_path):
+    """A picture and a recording, each prepared on the device as its artifact declares."""
+    from PIL import Image
+    from scipy.io import wavfile
+    from torch import nn
+
+    from neurokit.spec import ModelSpec, TensorSpec
+
+    def spec(name, shape):
+        body = nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), 3)).eval()
+        return ModelSpec(name, lambda: body, (TensorSpec("x", shape),), classes=("a", "b", "c"))
+
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (31, 23, 3), dtype=np.uint8)).save(tmp_path / "p.png")
+    wavfile.write(tmp_path / "s.wav", 8000, rng.integers(-9000, 9000, 4000, dtype=np.int16))
+    pixels = [
+        {"name": "Resize", "size": 12},
+        {"name": "CenterCrop", "size": 8},
+        {"name": "ToDtype", "scale": True},
+        {"name": "Normalize", "mean": 0.4, "std": 0.3},
+    ]
+    sound = [
+        {"name": "FixLength", "size": 2048},
+        {"name": "MelSpectrogram", "sample_rate": 8000, "n_fft": 256, "hop_length": 128, "n_mels": 8},
+        {"name": "AmplitudeToDB", "top_db": 60.0},
+    ]
+    made = {}
+    for name, shape, steps in (("pixels", (3, 8, 8), pixels), ("sound", (1, 8, 17), sound)):
+        made[name] = nk.lower(nk.load(spec(name, shape), preprocess=steps), "onnx", tmp_path / name)
+    pack = packing.write_pack(tmp_path / "pack", [Job("artifact", str(each.path)) for each in made.values()])
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(BLOCKED)
+    env = {**os.environ, "PYTHONPATH": str(site)}
+
+    def run(*words):
+        command = [sys.executable, "run.py", *map(str, words)]
+        return subprocess.run(command, cwd=pack, env=env, capture_output=True, text=True)
+
+    for name, file in (("pixels", tmp_path / "p.png"), ("sound", tmp_path / "s.wav")):
+        done = run(file, "--model", name, "--json")
+        assert done.returncode == 0, done.stderr
+        (shown,) = json.loads(done.stdout)["models"]
+        (wanted,) = nk.answer(made[name], [file])
+        assert shown == {"model": name, "answers": [{"file": str(file), "answer": wanted}]}
+    wrong = run(tmp_path / "s.wav", "--model", "pixels")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "is a recording, the declared preprocessing is for pictures" in wrong.stderr
+    assert "expected: pixels, sound" in run(tmp_path / "s.wav", "--model", "other").stderr
+
+
 def test_the_pack_holds_only_what_old_pythons_read(pack):
     files = sorted(path.relative_to(pack).as_posix() for path in pack.rglob("*.py"))
     assert "neurokit/bench/method.py" in files
@@ -81,7 +132,7 @@ def test_the_pack_holds_only_what_old_pythons_read(pack):
     for name in files:
         ast.parse((pack / name).read_text(), feature_version=packing.OLDEST_PYTHON)
         source = ROOT / name.replace("neurokit/export", "export")
-        if name != "bench.py":
+        if name not in ("bench.py", "run.py"):
             assert (pack / name).read_bytes() == source.read_bytes()
 
 
