@@ -58,6 +58,8 @@ class Registry(Generic[T]):
             UnknownNameError: If there is none; the message names the nearest ones.
         """
         self._discover()
+        if not isinstance(name, str):  # one of several that was given alone, a thing in the place of its name
+            raise UnknownNameError(f"a {self.noun} is named {name!r}", expected="its name", fix=self._listing())
         if name in self._items:
             return self._items[name]
         if name in self.broken:

@@ -84,7 +84,13 @@ def simulate(
         UnsupportedError: If events are to be checked and the model is not in exact form.
     """
     from neurokit.accepted import as_captured, as_several
+    from neurokit.hw_sim import DEFAULT_DEVICES, DEFAULT_ESTIMATORS, load_chip
+    from neurokit.hw_sim.devices import load_comparator
 
+    others = [load_comparator(device) for device in (DEFAULT_DEVICES if devices is None else as_several(devices))]
+    profiles = [load_chip(chip) for chip in as_several(chips)]
+    names = DEFAULT_ESTIMATORS if estimators is None else tuple(as_several(estimators))
+    check_choices(names, mapping, pace, weight_bits)  # a wrong name must not cost the minute of a capture
     captured = as_captured(model, check_spec)
     if captured.spec.exact_bits is not None:
         from neurokit.exact import exact
@@ -92,8 +98,7 @@ def simulate(
         captured = exact(captured, bits=captured.spec.exact_bits).captured
     check_spec(captured.whole_spec)
     from neurokit.capture import opened
-    from neurokit.hw_sim import DEFAULT_DEVICES, DEFAULT_ESTIMATORS, load_chip, simulate_workload
-    from neurokit.hw_sim.devices import load_comparator
+    from neurokit.hw_sim import simulate_workload
     from neurokit.hw_sim.graph.numerics import parse_width, with_weight_bits
     from neurokit.hw_sim.pricing.verdict import compare
     from neurokit.hw_sim.pricing.wiring import Placements
@@ -101,10 +106,7 @@ def simulate(
     from neurokit.hw_sim.trace import trace
     from neurokit.program.element_types import refuse_types
 
-    others = [load_comparator(device) for device in (DEFAULT_DEVICES if devices is None else as_several(devices))]
     refuse_types(captured)
-    profiles = [load_chip(chip) for chip in as_several(chips)]  # a wrong name must not cost a minute
-    names = DEFAULT_ESTIMATORS if estimators is None else tuple(as_several(estimators))
     given = _samples(captured, inputs, samples)
     if not captured.spiking:  # no spikes to price: what can be said is what one dense pass costs
         names, profiles = tuple(name for name in names if name.startswith("ann-")) or _DENSE, []
@@ -222,6 +224,37 @@ def judged(report: EnergyReport, spec: ModelSpec, *, generated: bool = False) ->
     found += [GENERATED_INPUT] if generated else []
     said = tuple(dict.fromkeys((*report.unsound, *found)))
     return replace(report, unsound=said, verdict=None, comparison=()) if said else report
+
+
+def check_choices(
+    estimators: Sequence[str], mapping: str, pace: str | None, weight_bits: int | str | None, flag: str = ""
+) -> None:
+    """Refuses what `simulate` is asked for by name, before anything is captured.
+
+    Args:
+        estimators: As for `simulate`; so are the others.
+        mapping: See there.
+        pace: See there.
+        weight_bits: See there.
+        flag: What stands before the names in an error: "--" on the command line.
+
+    Raises:
+        InputError: If one is none that there is.
+        UnknownNameError: If an estimator is unknown.
+    """
+    from neurokit.hw_sim.estimators import ESTIMATORS
+    from neurokit.hw_sim.graph.numerics import parse_width
+    from neurokit.hw_sim.mapping.tiles import STRATEGIES
+    from neurokit.hw_sim.pricing.timing import PACES
+
+    if weight_bits is not None:
+        parse_width(weight_bits)
+    for name in estimators:
+        ESTIMATORS.get(str(name).partition(":")[0])
+    if pace is not None and pace not in PACES:
+        raise InputError(f"{flag}pace is {pace!r}", expected="one of " + ", ".join(PACES))
+    if mapping not in STRATEGIES:
+        raise InputError(f"{flag}mapping is {mapping!r}", expected="one of " + ", ".join(STRATEGIES))
 
 
 def check_spec(spec: ModelSpec) -> None:

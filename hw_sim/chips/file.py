@@ -37,7 +37,7 @@ def load_chip(name: str | Path | HardwareProfile) -> HardwareProfile:
     """
     if isinstance(name, HardwareProfile):
         return name
-    if isinstance(name, Path) or name.endswith(".toml"):
+    if isinstance(name, Path) or str(name).endswith(".toml"):
         return read_chip(Path(name))
     return read_chip(_registry().get(name))
 

@@ -31,7 +31,7 @@ def load_device(name: str | Path | Device) -> Device:
     """
     if isinstance(name, Device):
         return name
-    path = Path(name) if isinstance(name, Path) or name.endswith(".toml") else _registry().get(name)
+    path = Path(name) if isinstance(name, Path) or str(name).endswith(".toml") else _registry().get(name)
     try:
         data = toml_of(path)
     except (OSError, UnicodeDecodeError) as error:

@@ -141,12 +141,9 @@ def energy(
     """
     from neurokit import render
     from neurokit.hw_sim.devices import load_comparator
-    from neurokit.hw_sim.estimators import ESTIMATORS
-    from neurokit.hw_sim.graph.numerics import parse_width
-    from neurokit.hw_sim.mapping.tiles import STRATEGIES
-    from neurokit.hw_sim.pricing.timing import PACES
     from neurokit.hw_sim.simulate import DEFAULT_ESTIMATORS
     from neurokit.render.energy import energy as energy_report
+    from neurokit.simulation import check_choices
 
     chip = chip or []
     if tokens is not None and check_events and not chip:
@@ -162,14 +159,7 @@ def energy(
         return
     for device in compare or ():
         load_comparator(device)
-    if weight_bits is not None:
-        parse_width(weight_bits)
-    for name in estimator or ():
-        ESTIMATORS.get(name.partition(":")[0])
-    if pace is not None and pace not in PACES:
-        raise InputError(f"--pace is {pace!r}", expected="one of " + ", ".join(PACES))
-    if mapping not in STRATEGIES:
-        raise InputError(f"--mapping is {mapping!r}", expected="one of " + ", ".join(STRATEGIES))
+    check_choices(estimator or (), mapping, pace, weight_bits, "--")
     check_place(input_file, "--input")
     check_outputs(out, html_file, force=force)
     with stdout_is_for_json(as_json), timed() as seconds:

@@ -148,6 +148,9 @@ class ChipReport:
     warnings: tuple[str, ...]
     sources: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return f"ChipReport({self.chip!r}: {self.headline()}, {self.cores} cores)"
+
     def headline(self) -> str:
         """Returns the total as one phrase that cannot be misread."""
         if self.total is None:

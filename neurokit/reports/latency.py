@@ -87,6 +87,11 @@ class LatencyReport(Report):
         if not self.samples_s or not all(math.isfinite(sample) and sample >= 0 for sample in self.samples_s):
             raise InputError("a latency report needs samples", expected="at least one finite time >= 0 s")
 
+    def __repr__(self) -> str:
+        where = f"{self.model!r} on {self.target!r}, {self.scenario}, batch {self.batch}"
+        middle, count = self.percentile(50).text(), len(self.samples_s)
+        return f"LatencyReport({where}: median {middle}, {count} samples, {self.verdict})"
+
     @classmethod
     def judged(
         cls,

@@ -168,6 +168,11 @@ class ParityReport(Report):
     free_run: Literal["all", "first", "none"] = "all"
     proof: str = ""
 
+    def __repr__(self) -> str:
+        flips = f", {self.spikes_flipped} of {self.spikes_compared} spikes flipped" if self.spikes_compared else ""
+        where = f"{self.model!r} on {self.target!r} ({self.form})"
+        return f"ParityReport({where}: {self.verdict}, {len(self.layers)} layers{flips})"
+
     @property
     def passed(self) -> bool:
         """Whether the lowered model may be used."""

@@ -69,6 +69,10 @@ class TokenReport(Report):
     chips: tuple[ChipTokens, ...] = ()
     assumptions: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        chips = ", ".join(chip.chip for chip in self.chips) or "no chip"
+        return f"TokenReport({self.model!r}, {self.tokens} tokens, {len(self.patterns)} patterns, on {chips})"
+
     def save_json(self, path: str | Path) -> Path:
         """Writes the report as JSON, whole or not at all."""
         write_text(Path(path), json.dumps(self.to_json(), indent=1) + "\n")

@@ -62,6 +62,10 @@ class TrainingReport(Report):
     versions: dict[str, str] = field(default_factory=dict)
     preprocess: str = ""
 
+    def __repr__(self) -> str:
+        found = ", ".join(f"{name} {quantity.text()}" for name, quantity in self.metrics.items())
+        return f"TrainingReport({self.model!r} in {self.folder!r}: {self.epochs} epochs, {found})"
+
     @property
     def most_confused(self) -> tuple[tuple[str, str, int], ...]:
         """Right class, answer and how often, for the five most frequent mistakes."""

@@ -12,7 +12,8 @@ import pytest
 
 import neurokit as nk
 from neurokit.accepted import as_several
-from neurokit.errors import InputError, UnknownNameError
+from neurokit.errors import InputError, NeurokitError, UnknownNameError
+from neurokit.reports import LatencyReport
 
 THREADS = """
 import sys, threading
@@ -79,9 +80,35 @@ def test_several_or_one():
 def test_reprs_fit_a_screen(captured, artifact):
     exact = nk.exact(captured)
     energy = nk.simulate(captured, chips="loihi1")
-    for thing in (captured, exact, artifact, energy):
+    parity = nk.verify(artifact, record=False, simulators=False)
+    latency = LatencyReport.judged("spiking_cnn", "onnx", "single", [1e-3] * 500)
+    for thing in (captured, exact, artifact, energy, parity, latency):
         assert len(repr(thing)) < 160
         assert "spiking_cnn" in repr(thing)
+    assert repr(energy.chips[0]).startswith("ChipReport('loihi1': at least")
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ({"chips": 5}, "a chip is named 5"),
+        ({"chips": {"loihi1": 1, 2: 3}}, "a chip is named 2"),
+        ({"chips": "loihi1", "devices": [5]}, "a device is named 5"),
+        ({"chips": "loihi1", "mapping": "no"}, "mapping is 'no'"),
+        ({"chips": "loihi1", "pace": "no"}, "pace is 'no'"),
+        ({"chips": "loihi1", "estimators": "no"}, "unknown estimator 'no'"),
+        ({"chips": "loihi1", "weight_bits": "no"}, "weight bits are 'no'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_captured(choice, said, monkeypatch):
+    monkeypatch.setattr("neurokit.accepted.as_captured", None)
+    with pytest.raises(NeurokitError, match=said):
+        nk.simulate("spiking_cnn", **choice)
+
+
+def test_a_target_is_a_name(tmp_path):
+    with pytest.raises(UnknownNameError, match="a target is named 5"):
+        nk.lower("spiking_cnn", 5, tmp_path / "a")
 
 
 def test_a_capture_says_that_it_does_not_pickle(captured):
