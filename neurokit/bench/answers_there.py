@@ -60,7 +60,7 @@ def _chosen(models: Path, name: str | None) -> list[str]:
 
 
 def _answers(folder: Path, given: Any) -> list[dict[str, Any]]:
-    artifact = Folder.load(folder)
+    artifact: Any = Folder.load(folder)  # what a runner needs of an artifact
     samples = [sample for file in given.files for sample in samples_at(artifact, file)]
     asked = Answering(artifact, [sample for _, sample in samples], given.seed)
     with OnnxRunner(artifact, threads=given.threads) as runner:
