@@ -39,7 +39,7 @@ from neurokit.capture import Captured
 from neurokit.capture.reference import example_input
 from neurokit.errors import UnsupportedError
 from neurokit.neurons.ops import is_neuron
-from neurokit.pipeline import _manifest
+from neurokit.pipeline.records import manifest_for
 from neurokit.provenance import collect
 from neurokit.target import TARGETS, LowerOptions
 
@@ -123,7 +123,7 @@ def _onnx(captured: Captured, x: Tensor, folder: Path, form: str, level: int, th
     if not out.exists():
         with write_artifact(out) as draft:
             entries = dict(target.lower(captured, draft.path, LowerOptions("exact", captured.batch)))
-            draft.manifest = _manifest(captured, form, LowerOptions("exact", captured.batch), entries, None)
+            draft.manifest = manifest_for(captured, form, LowerOptions("exact", captured.batch), entries, None)
     probe = target.probe(nk.Artifact.load(out), level=level, threads=threads)  # type: ignore[attr-defined]
     outputs, spikes = probe.free({captured.spec.inputs[0].name: x.numpy()})
     return [torch.as_tensor(y) for y in outputs], [torch.as_tensor(s).to(torch.uint8) for s in spikes]
