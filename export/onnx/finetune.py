@@ -1,4 +1,4 @@
-"""Fine-tunes a network for int8: quantised, trained with the file's roundings, quantised again with the same ranges."""
+"""Fine-tunes a network for int8: quantised, trained with the file's roundings, quantised again with its ranges."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class Tuned:
 
     Attributes:
         settings: How it is quantised; its method is chosen.
-        ranges: The ranges of all activations, as `quantise` keeps them in a file.
+        model: The int8 file that was scored, of the network that is taken: what is written.
         chosen: What stays in float.
         methods: The error of each method that was tried.
         said: What the manifest says of the training.
     """
 
     settings: Settings
-    ranges: bytes
+    model: bytes
     chosen: Choice
     methods: Mapping[str, float]
     said: Mapping[str, Any]
@@ -114,7 +114,8 @@ def fine_tune(
             **scores,
             "taken": helped,
         }
-        result = Tuned(settings, made.ranges.read_bytes(), made.chosen, made.methods, said)
+        taken = after if helped else made.path
+        result = Tuned(settings, taken.read_bytes(), made.chosen, made.methods, said)
     return (tuned if helped else captured), replace(options, tuned=result)
 
 

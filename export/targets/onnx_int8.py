@@ -117,11 +117,11 @@ class Int8Target(OnnxTarget):
             scratch = Path(folder_of_trials)
             if tuned is None:
                 settings, ranges, tried, chosen = _chosen(captured, source, feeds, size, settings, layers, scratch)
-            else:  # the ranges that it was trained with
-                settings, ranges, tried, chosen = tuned.settings, feeds, tuned.methods, tuned.chosen
-                kept_ranges(scratch, settings).write_bytes(tuned.ranges)
-            nodes = [layer.node for layer in layers if layer not in chosen.kept]
-            quantise(source, path, ranges, size, settings, nodes, kept_ranges(scratch, settings))
+                nodes = [layer.node for layer in layers if layer not in chosen.kept]
+                quantise(source, path, ranges, size, settings, nodes, kept_ranges(scratch, settings))
+            else:
+                settings, tried, chosen = tuned.settings, tuned.methods, tuned.chosen
+                _write_tuned(tuned.model, source, path)
         model = onnx.load(str(path))
         onnx.checker.check_model(str(path), full_check=True)
         before, after = new_session(source), new_session(path, level=level)
@@ -196,6 +196,16 @@ class Int8Probe(OnnxProbe):
         if self._capped:
             notes.append("run at ONNX Runtime's basic level, as its operators are written: it is for TensorRT")
         return faults, [] if faults else notes
+
+
+def _write_tuned(tuned: bytes, source: Path, path: Path) -> None:
+    """Writes the int8 file that fine-tuning scored, with what the float file says of itself."""
+    import onnx
+
+    model = onnx.load_from_string(tuned)
+    del model.metadata_props[:]
+    model.metadata_props.extend(onnx.load(str(source)).metadata_props)
+    onnx.save(model, str(path))
 
 
 def _chosen(
