@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurokit.data.decoded import decoded
 from neurokit.data.pixels import in_type
 from neurokit.errors import InputError
 
@@ -76,7 +77,7 @@ def _open(sample: Any) -> Any:
             raise InputError(f"an array {sample.dtype} {list(sample.shape)}", expected="uint8 [H, W] or [H, W, C]")
         return Image.fromarray(sample)
     try:
-        return Image.open(Path(sample))
+        return decoded(Path(sample))
     except (OSError, UnidentifiedImageError, TypeError) as error:
         raise InputError(f"{sample} cannot be read as an image: {error}", expected="an image file") from error
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from neurokit.data.decoded import decoded
 from neurokit.data.kinds import IMAGES, kind_of
 from neurokit.errors import InputError, LeftOutWarning
 from neurokit.plain import check_regular, is_file
@@ -99,10 +100,11 @@ def _fault_as_it_is(path: Path, size: int, changed: int, decode: bool) -> str:
     from PIL import Image
 
     try:
+        if decode:
+            decoded(path)
+            return ""
         with Image.open(path) as image:
-            if decode:
-                image.load()
-            elif (end := _ENDS.get(image.format or "")) and end not in _tail(path, size):
+            if (end := _ENDS.get(image.format or "")) and end not in _tail(path, size):
                 return "it is cut off"
     except Exception as error:  # every decoder has exceptions of its own
         return why_of(error)
