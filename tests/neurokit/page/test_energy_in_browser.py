@@ -61,10 +61,33 @@ def test_words_and_paper_differ_in_the_dark(browser):
     assert browser.evaluate(f"{luminance}('backgroundColor')") - browser.evaluate(f"{luminance}('color')") > 150
 
 
-def test_it_prints(browser):
-    assert (
-        1 <= browser.pdf().count(b"/Type /Page\n") <= 5
-    )  # of the longest names and many rows; a common page takes four
+def report_of(layers, chips):
+    """Returns the report of a chain of convolutions on some chips."""
+    source, shape = "input", (2, 9, 9)
+    populations, rules = [Population(source, shape, "input")], []
+    for number in range(layers):
+        name = f"stages.{number // 10}.blocks.{number}"
+        rules.append(Projection.conv(f"{name}.conv", source, f"{name}.neuron", shape, 8, (3, 3), 1, 1))
+        source, shape = rules[-1].target, rules[-1].target_shape
+        populations.append(Population(source, shape, model=NeuronModel("if")))
+    network = Network("a_network_of_many_layers", tuple(populations), tuple(rules))
+    rng = np.random.default_rng(0)
+    rasters = {p.name: SpikeRaster.pack(rng.random((4, p.size)) < 0.2) for p in network.populations}
+    return simulate_workload(Workload(network, rasters), chips)
+
+
+@pytest.mark.parametrize("layers", [1, 40])
+def test_it_prints_on_four_sheets(layers, browser, tmp_path):
+    """Also a network of many layers on four chips, three of which it does not fit."""
+    shown = browser.evaluate("location.href")
+    save_html(report_of(layers, ["loihi1", "speck2f", "truenorth", "akida"]), tmp_path / "page.html")
+    browser.open((tmp_path / "page.html").as_uri())
+    assert 1 <= browser.pdf().count(b"/Type /Page\n") <= 4
+    browser.open(shown)
+
+
+def test_nothing_is_cut_off_on_paper(browser):
+    assert 1 <= browser.pdf().count(b"/Type /Page\n") <= 4
     browser.call("Emulation.setEmulatedMedia", media="print")
     browser.resize(794, 1123)  # A4 at 96 dots an inch
     assert browser.evaluate(BEYOND) == []
