@@ -23,6 +23,8 @@ from neurokit.feeds import (
     check_padding,
     distribution_of,
     given_ports,
+    repeated,
+    whole_ports,
     with_draws,
 )
 from neurokit.over_time import of_each
@@ -281,8 +283,11 @@ class OnnxRunner:
             return self.run(info.name, feeds)
         said = self.manifest.target_info
         if said.get("time_input") == "image":
-            check_feeds(feeds, info.inputs, dims=info.dims)
-            feeds = {n: np.broadcast_to(x, (int(self.manifest.time_steps or 1), *x.shape)) for n, x in feeds.items()}
+            count = int(self.manifest.time_steps or 1)
+            whole = whole_ports(info.inputs, count)
+            feeds = with_draws(feeds, whole, self._stream)
+            check_feeds(feeds, whole, dims=info.dims)
+            feeds = repeated(feeds, info.inputs, count)
         over_time = [_over_time(port) for port in info.inputs]
         feeds = with_draws(feeds, over_time, self._stream)
         check_feeds(feeds, over_time, dims=info.dims)

@@ -21,7 +21,7 @@ from neurokit.data.kinds import IMAGES, is_readable, kind_of
 from neurokit.data.of_artifact import port_spec, spec_of
 from neurokit.data.readable import without_damaged
 from neurokit.errors import InputError
-from neurokit.feeds import draw, given_ports, lead_axes, ports_of
+from neurokit.feeds import distribution_of, draw, given_ports, lead_axes, ports_of, whole_ports
 from neurokit.over_time import batch_axes
 from neurokit.plain import is_file
 from neurokit.spec import ModelSpec, TensorSpec
@@ -82,7 +82,7 @@ def samples_at(artifact: Any, place: Path) -> list[tuple[str, Any]]:
     Raises:
         InputError: If there is none, or one cannot be read.
     """
-    spec, steps = _spec(artifact)
+    spec, _ = _spec(artifact)
     if (each := samples_in(place, spec)) is not None:
         return [(f"{place} [{n}]" if len(each) > 1 else str(place), sample) for n, sample in enumerate(each)]
     if is_file(place) and place.suffix.lower() not in (".csv", ".tsv", *SUFFIXES):
@@ -94,7 +94,7 @@ def samples_at(artifact: Any, place: Path) -> list[tuple[str, Any]]:
         if _task_reads(file, artifact):
             found.append((name, file))  # the task reads it
             continue
-        parts = read_arrays(file, spec, steps)
+        parts = read_arrays(file, *_spec_for(Path(file), artifact))
         found += [(f"{name} [{n}]" if len(parts) > 1 else name, part) for n, part in enumerate(parts)]
     return found
 
@@ -161,7 +161,10 @@ def _ports(artifact: Any) -> list[Any]:
     chosen, ports = _search(artifact).get("token"), ports_of(artifact.manifest)
     if _draws(artifact):
         return [port for port in ports if port.name == block_diffusion.LABEL]
-    return [port for port in ports if port.name != chosen]
+    manifest, given = artifact.manifest, [port for port in ports if port.name != chosen]
+    if manifest.form != "step" or manifest.target_info.get("time_input") != "image":
+        return given
+    return whole_ports(given, int(manifest.time_steps or 1))  # a sample has the draws of all of its steps
 
 
 def _spec(artifact: Any) -> tuple[ModelSpec, int | None]:
@@ -169,6 +172,20 @@ def _spec(artifact: Any) -> tuple[ModelSpec, int | None]:
     spec, steps = spec_of(artifact.manifest)
     names = {port.name for port in _ports(artifact)}
     return replace(spec, inputs=tuple(port for port in spec.inputs if port.name in names)), steps
+
+
+def _spec_for(file: Path, artifact: Any) -> tuple[ModelSpec, int | None]:
+    """Returns the specification by which a file is read: random draws that it holds by name are inputs like others."""
+    spec, steps = _spec(artifact)
+    drawn = {port.name: port for port in _ports(artifact) if distribution_of(port)}
+    if not drawn or file.suffix.lower() != ".npz" or not is_file(file):
+        return spec, steps
+    try:
+        with np.load(file, allow_pickle=False) as data:
+            held = [port for name, port in drawn.items() if name in data.files]
+    except Exception:
+        return spec, steps  # who reads it says what is wrong with it
+    return replace(spec, inputs=(*spec.inputs, *map(port_spec, held))), steps
 
 
 def _task_reads(file: Path, artifact: Any) -> bool:
@@ -256,8 +273,8 @@ def _read(sample: Any, artifact: Any) -> Any:
         raise InputError(f"there is no file {path}", expected="an image, a .npy or .npz file")
     if not declared and (path is None or _task_reads(path, artifact)):
         return sample
-    spec, steps = _spec(artifact)
-    parts = read_arrays(sample if path is None else path, spec, steps)
+    read = _spec(artifact) if path is None else _spec_for(path, artifact)
+    parts = read_arrays(sample if path is None else path, *read)
     if len(parts) > 1:
         raise InputError(
             f"{path} holds {len(parts)} samples",

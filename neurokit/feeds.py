@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,42 @@ def with_draws(feeds: Feeds, ports: Sequence[Any], stream: np.random.Generator) 
     sizes = solve([(port.name, tuple(port.shape), feeds[port.name].shape) for port in given], {})
     made = {port.name: draw(port, [evaluate(size, sizes) for size in port.shape], stream) for port in missing}
     return {**feeds, **made}
+
+
+def whole_ports(ports: Sequence[Any], steps: int) -> list[Any]:
+    """Returns the inputs of a step form as a whole run of a repeated image has them: `[B, ...]`, draws `[B, T, ...]`.
+
+    Args:
+        ports: The inputs of one step as a manifest lists them; a draw is `[B, 1, ...]`.
+        steps: T.
+    """
+    return [
+        SimpleNamespace(
+            name=port.name,
+            shape=(port.shape[0], steps, *port.shape[2:]),
+            dtype=port.dtype,
+            time_axis=None,
+            distribution=distribution_of(port),
+        )
+        if distribution_of(port)
+        else port
+        for port in ports
+    ]
+
+
+def repeated(feeds: Feeds, ports: Sequence[Any], steps: int) -> Outputs:
+    """Returns what every step of a repeated image is given, `[T, ...]`: the image again, and draws of its own.
+
+    Args:
+        feeds: The image `[B, ...]`, and draws `[B, T, ...]`, by name.
+        ports: The inputs of one step as a manifest lists them.
+        steps: T.
+    """
+    drawn = {port.name for port in ports if distribution_of(port)}
+    return {
+        name: np.swapaxes(x, 0, 1)[:, :, None] if name in drawn else np.broadcast_to(x, (steps, *x.shape))
+        for name, x in feeds.items()
+    }
 
 
 def draw(port: Any, shape: Sequence[int], stream: np.random.Generator) -> np.ndarray:

@@ -269,6 +269,7 @@ def spec_of_module(
     """
     ref = ref or name
     from neurokit.capture.attribute_state import mark_states
+    from neurokit.capture.legacy import modernised
     from neurokit.capture.ordinary import ordinary_copy
     from neurokit.capture.step_count import build_with_steps, own_steps, steps_are_held
     from neurokit.capture.time_input import (
@@ -288,7 +289,7 @@ def spec_of_module(
             fix="give --input-shape 3,224,224 (input_shape=(3, 224, 224)), or return a ModelSpec",
         )
     try:
-        pristine = ordinary_copy(module)
+        pristine = modernised(ordinary_copy(module))
     except Exception as error:
         raise ModelLoadError(
             f"the module of {ref} cannot be copied: {one_line(error)}",

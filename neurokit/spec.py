@@ -68,6 +68,15 @@ class TensorSpec:
         return tuple(as_size(size) for size in self.shape)
 
     @property
+    def over_steps(self) -> bool:
+        """Whether it holds the draws of all steps of an image that the model repeats itself: its first axis is T."""
+        return bool(self.distribution) and self.layout.startswith("T")
+
+    def sizes_over(self, steps: int | None) -> tuple[Size, ...]:
+        """Returns the sizes for another number of steps: those of a draw that is made at each differ."""
+        return (steps, *self.sizes[1:]) if self.over_steps and steps is not None else self.sizes
+
+    @property
     def numbers(self) -> tuple[int, ...]:
         """The shape as numbers, for what takes no free axes.
 

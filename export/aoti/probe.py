@@ -12,6 +12,7 @@ from neurokit.dims import as_size, evaluate, solve
 from neurokit.export.aoti.programs import FORCE
 from neurokit.export.aoti.run import AotiRunner, PackageSession, names_of, typed
 from neurokit.export.sequence import initial_states, reduce_steps
+from neurokit.feeds import repeated
 from neurokit.over_time import of_each
 from neurokit.target import Probe
 
@@ -249,8 +250,10 @@ class AotiProbe(Probe):
 
     def _steps(self, feeds: Mapping[str, np.ndarray]) -> list[Values]:
         """Returns the inputs of every step; a model that repeats an image sees it at each of them."""
-        if self._info.get("time_input") == "image" or self._time_steps is None:
-            return [dict(feeds)] * int(self._time_steps or 1)
+        if self._time_steps is None:
+            return [dict(feeds)]
+        if self._info.get("time_input") == "image":
+            feeds = repeated(feeds, self._graph.inputs, int(self._time_steps))
         return [dict(zip(feeds, values, strict=True)) for values in zip(*feeds.values(), strict=True)]
 
     def _reduced(self, shown: list[Values]) -> list[np.ndarray]:

@@ -215,12 +215,13 @@ def _run(board: Board, artifact: Artifact, vectors: Vectors) -> tuple[str, str]:
 def _write(folder: Path, artifact: Artifact, vectors: Vectors, name: str) -> tuple[int, int]:
     """Writes the program that runs the test vectors; returns the number of steps and samples."""
     from neurokit.export.c.host import CRunner
+    from neurokit.feeds import repeated
 
     timed = artifact.manifest.time_steps is not None
     feeds = dict(vectors.feeds)
     if timed and vectors.time_input == "image":
         steps = int(artifact.manifest.time_steps)  # type: ignore[arg-type]
-        feeds = {key: np.broadcast_to(x, (steps, *x.shape)) for key, x in feeds.items()}
+        feeds = repeated(feeds, artifact.manifest.inputs, steps)
     if not timed:
         feeds = {key: x[None] for key, x in feeds.items()}
     times, batch = next(iter(feeds.values())).shape[:2]

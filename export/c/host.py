@@ -16,7 +16,7 @@ import numpy as np
 
 from neurokit.errors import ArtifactError, InputError, MissingRuntimeError
 from neurokit.export.sequence import reduce_steps
-from neurokit.feeds import Feeds, Outputs, call_by_name, check_feeds
+from neurokit.feeds import Feeds, Outputs, call_by_name, check_feeds, repeated, whole_ports
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -167,9 +167,9 @@ class CRunner:
             self.reset(len(next(iter(feeds.values()))))
             return self._run(feeds, len(self._states))
         if self._info.get("time_input") == "image":
-            check_feeds(feeds, self.manifest.inputs)
             steps = int(self.manifest.time_steps or 1)
-            feeds = {name: np.broadcast_to(x, (steps, *x.shape)) for name, x in feeds.items()}
+            check_feeds(feeds, whole_ports(self.manifest.inputs, steps))
+            feeds = repeated(feeds, self.manifest.inputs, steps)
         check_feeds(
             feeds, [SimpleNamespace(name=p.name, shape=("T", *p.shape), dtype=p.dtype) for p in self.manifest.inputs]
         )

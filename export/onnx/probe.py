@@ -22,6 +22,7 @@ from neurokit.export.onnx.probe_graph import (
     value_info,
 )
 from neurokit.export.sequence import initial_states, reduce_steps
+from neurokit.feeds import repeated
 from neurokit.over_time import of_each
 from neurokit.target import Probe
 
@@ -301,8 +302,10 @@ class OnnxProbe(Probe):
 
     def _steps(self, feeds: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
         """Returns the inputs of every step; a model that repeats an image sees it at each of them."""
-        if self._image or self._time_steps is None:
-            return [dict(feeds)] * int(self._time_steps or 1)
+        if self._time_steps is None:
+            return [dict(feeds)]
+        if self._image:
+            feeds = repeated(feeds, self._artifact.manifest.inputs, int(self._time_steps))
         return [dict(zip(feeds, values, strict=True)) for values in zip(*feeds.values(), strict=True)]
 
     def _split(self, stacked: list[np.ndarray], count: int) -> tuple[list[np.ndarray], list[np.ndarray]]:

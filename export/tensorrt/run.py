@@ -11,7 +11,7 @@ import numpy as np
 from neurokit.errors import ArtifactError, InputError, MissingRuntimeError
 from neurokit.export.sequence import initial_states, reduce_steps
 from neurokit.export.tensorrt import library as trt_library
-from neurokit.feeds import Feeds, Outputs, call_by_name
+from neurokit.feeds import Feeds, Outputs, call_by_name, repeated
 from neurokit.over_time import of_each
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class TensorrtRunner:
             return self._only_outputs(self._execute(dict(feeds)))
         info = self.manifest.target_info
         if info.get("time_input") == "image":
-            feeds = {n: np.broadcast_to(x, (int(self.manifest.time_steps or 1), *x.shape)) for n, x in feeds.items()}
+            feeds = repeated(feeds, self.manifest.inputs, int(self.manifest.time_steps or 1))
         self.reset(int(next(iter(feeds.values())).shape[1]))
         steps = [self._step(dict(zip(feeds, values, strict=True))) for values in zip(*feeds.values(), strict=True)]
         kinds = zip(self._outputs, of_each(info.get("time_output", ""), len(self._outputs)), strict=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from neurokit.capture.drawing import uniform
+from neurokit.capture.drawing import random_values
 from neurokit.capture.ports import input_ports
 from neurokit.capture.probe import Probe, example_values, symbolic_sizes
 from neurokit.capture.rolling.free import LENGTHS
@@ -25,7 +25,8 @@ from neurokit.over_time import of_each
 from neurokit.spec import ModelSpec
 
 _STEPS = 5  # of the comparison of a whole run with its steps
-_BATCHES = (2, 3)
+# Samples and spread of the runs: of the input's own range, and of both signs, where a largest step is not the last.
+_TRIALS = ((2, None), (3, None), (2, 1.0), (2, 10.0))
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,15 @@ def hand_step(twin: Twin, spec: ModelSpec, batch: Any, found: Probe) -> HandStep
     carried = carried_values(free.graph, free.program.graph_signature.user_inputs)
     if not any(carried.values()):
         return None
-    runs = [_run(twin, spec, found, free, size, seed) for seed, size in enumerate((*_BATCHES, _BATCHES[0]))]
-    states = _carried_states([first_values(values, carried) for values, _ in runs])
+    runs = [_run(twin, spec, found, free, *trial) for trial in _TRIALS]
+    states = _carried_states([first_values(values, carried) for values, _ in runs[:3]])
     if states is None:
         return None
     outputs = len(twin.signature.output_names)
     step = OneStep(twin, free.program, free.graph, len(spec.inputs), outputs, carried)
-    over_time = _over_time(step, found, states, runs[0][1], [v for v in runs[0][0].values() if v is not None], outputs)
-    if over_time is None:
+    tried = [(given, [v for v in values.values() if v is not None][-1][:outputs]) for values, given in runs]
+    over_time = together([(_in_steps(step, found, states, given), whole) for given, whole in tried])
+    if not over_time:
         return None
     step.per_step = tuple(kind == "sequence" for kind in of_each(over_time, outputs))
     ports: tuple[PortInfo | StateInfo, ...] = (*input_ports(spec, None, batch, "step"), *found.states, *states)
@@ -87,11 +89,15 @@ def _neuron_states(states: Sequence[StateInfo], batch: int) -> list[Tensor]:
     return [initial_state(state, batch, {}) for state in states]
 
 
-def _run(twin: Twin, spec: ModelSpec, found: Probe, free: FreeGraph, batch: int, seed: int) -> tuple[Any, list[Tensor]]:
+def _run(
+    twin: Twin, spec: ModelSpec, found: Probe, free: FreeGraph, batch: int, spread: float | None
+) -> tuple[Any, list[Tensor]]:
     """Runs the network over time on random numbers; returns what every node gave, and the inputs."""
-    generator = torch.Generator().manual_seed(seed)
-    shapes = [x.shape for x in example_values(spec, _STEPS, batch)]
-    given = [uniform(port, tuple(shape), generator) for port, shape in zip(spec.inputs, shapes, strict=True)]
+    generator = torch.Generator().manual_seed(0)
+    given = []
+    for port, like in zip(spec.inputs, example_values(spec, _STEPS, batch), strict=True):
+        value = random_values(port, like, spread, generator)
+        given.append(value.to(like.dtype))
     run = Rolled(twin, free.program, free.graph)
     return run.values(tuple(given), *_neuron_states(found.states, batch)), given
 
@@ -110,16 +116,16 @@ def _carried_states(runs: Sequence[Sequence[Tensor]]) -> tuple[StateInfo, ...] |
     return tuple(states)
 
 
-def _over_time(
-    step: OneStep, found: Probe, states: Sequence[StateInfo], given: list[Tensor], values: list[Any], outputs: int
-) -> str | None:
-    """Runs the steps one by one and compares with the whole run."""
-    whole = values[-1][:outputs]
-    held: Sequence[Tensor] = [*_neuron_states(found.states, _BATCHES[0]), *_neuron_states(states, _BATCHES[0])]
-    steps = []
+def _in_steps(
+    step: OneStep, found: Probe, states: Sequence[StateInfo], given: list[Tensor]
+) -> list[tuple[Tensor, ...]]:
+    """Runs the steps one by one, each from the states of the one before; returns the outputs of every step."""
+    batch = given[0].shape[1]
+    held: Sequence[Tensor] = [*_neuron_states(found.states, batch), *_neuron_states(states, batch)]
+    count, steps = len(step.per_step), []
     with torch.no_grad():
         for t in range(_STEPS):
             made = step(tuple(x[t] for x in given), *held)
-            steps.append(made[:outputs])
-            held = made[outputs:]
-    return together(steps, whole) or None
+            steps.append(made[:count])
+            held = made[count:]
+    return steps

@@ -368,6 +368,8 @@ def run_cell(twin: Twin, slot: Slot, x: Tensor, args: Sequence[Any], kwargs: dic
         slot.values = tuple(values)
     if folded:
         x = x.unflatten(0, (outer.steps, -1))
+    if twin.wake is not None:
+        x = twin.wake(cell, x)
     slot.values = cell.materialize_states((x,), slot.values, "m" if slot.has_time else "s")
     slot.scanned = False
     before = slot.values

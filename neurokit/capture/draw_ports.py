@@ -79,6 +79,11 @@ class Plan:
         timed = (place.port for place in self.places if place.by_step or "T" in place.lead)
         return tuple(timed) if self.time_input == "image" else ()
 
+    def once(self) -> tuple[str, ...]:
+        """Returns the ports whose one draw serves all steps of an image that the module repeats itself."""
+        timed = self.over_time()
+        return tuple(port.name for port in self.ports if port.name not in timed) if self.time_input == "image" else ()
+
 
 class DrawsDifferError(RuntimeError):
     """A run made other draws than the trial did."""
@@ -319,7 +324,7 @@ class _Finder:
                 unique,
                 (self.spec.time_steps or 1, *sample) if timed else sample,
                 self._dtype(place.key),
-                layout="",
+                layout="T" + "F" * len(sample) if timed else "",
                 low=-_NORMAL_REACH if normal else 0.0,
                 high=_NORMAL_REACH if normal else 1.0,
                 meaning=f"a draw, {said}, of which {path or 'the module'} makes {call}",

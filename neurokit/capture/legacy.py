@@ -246,7 +246,22 @@ def modernised(module: nn.Module) -> nn.Module:
             part.__class__ = kind._alias_of  # type: ignore[attr-defined]
         elif isinstance(part, neuron.BaseNode) and _follows_protocol(kind):
             part.__class__ = type(kind.__name__, (kind, Protocol), {**_METHODS, "__module__": kind.__module__})
+        elif steps_of_its_own_code(kind) and cls_of(kind, "multi_step_forward") is base.MemoryModule:
+            methods = {"multi_step_forward": _steps_in_a_row, "__module__": kind.__module__}
+            part.__class__ = type(kind.__name__, (kind,), methods)
     return module
+
+
+def steps_of_its_own_code(kind: type) -> bool:
+    """Returns whether a class with memories says what one step is, and nothing else, as those of before 2.0 do."""
+    if not issubclass(kind, base.MemoryModule) or _is_theirs(cls_of(kind, "single_step_forward")):
+        return False
+    return cls_of(kind, "single_step_functional_forward") is base.MemoryModule
+
+
+def _steps_in_a_row(self: Any, x_seq: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Takes one step after the other, as SpikingJelly 0.0.0.0.14 does where a class has no sequence of its own."""
+    return torch.stack([self.single_step_forward(x, *args, **kwargs) for x in x_seq])
 
 
 def _follows_protocol(kind: type) -> bool:

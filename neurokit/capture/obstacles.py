@@ -50,10 +50,10 @@ def not_streaming(twin: Twin, spec: ModelSpec) -> list[Unsupported]:
             return []
         return [Unsupported("", spec.name, "it has no neurons, so there is no time step", "use target onnx")]
     plan = getattr(twin.net, "_draw_plan", None)
-    drawn = plan.over_time() if plan is not None else ()
-    if drawn:
-        why = f"it repeats its image itself and draws at every step ({', '.join(drawn)}), so one step has draws of all"
-        return [Unsupported("", spec.name, why, "use target onnx, or let its forward take one step")]
+    once = plan.once() if plan is not None else ()
+    if once:
+        why = f"it draws {', '.join(once)} once for all steps of an image, and single steps would draw it anew"
+        return [Unsupported("", spec.name, why, "use target onnx, or draw at every step")]
     return [
         Unsupported(slot.path, type(slot.module).__name__, slot.adapter.why_not_streaming, "use the sequence form")
         for slot in twin.slots

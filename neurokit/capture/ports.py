@@ -23,7 +23,7 @@ def input_ports(spec: ModelSpec, steps: TimeSteps, batch: int | str, form: Form)
     return tuple(
         PortInfo(
             port.name,
-            (*lead, *port.sizes),
+            (*lead, *port.sizes_over(1 if form == "step" else None)),
             port.dtype,
             layout=("TB" if timed else "B") + port.layout if len(port.layout) == len(port.shape) else "",
             time_axis=0 if timed else None,

@@ -27,10 +27,20 @@ from neurokit.spec import ModelSpec, StateSpec
 
 # Two batch sizes tell the batch axis from the others; both differ from 0 and 1, which torch.export specialises.
 _BATCHES = (2, 3)
-# Steps and input of the trials that find out what an output is over time, until one is not silent: the input's own
-# range, then normal numbers of this spread.
 _WHOLE_SAMPLES = 16  # of a trial of outputs that are whole numbers
-_TRIALS = ((2, None), (3, 10.0), (8, None), (8, 10.0), (8, 100.0))
+# Steps and input of the trials that find out what an output is over time, until one is not silent: the input's own
+# range, or normal numbers of this spread, and how far neurons' currents are made to reach.
+_TRIALS = (
+    (2, None, 0.0),
+    (3, 10.0, 0.0),
+    (8, None, 0.0),
+    (8, 10.0, 0.0),
+    (8, 100.0, 0.0),
+    (8, None, 1.0),
+    (8, 10.0, 3.0),
+    (8, 10.0, 100.0),
+)
+_SCATTER = 1e3  # of currents that wake neurons: nearby ones differ, and roundings of float64 do not show
 
 
 @dataclass(frozen=True)
@@ -64,12 +74,11 @@ def example_values(
     lead = (time_steps, batch) if timed else (batch,)
     if sizes is None:
         sizes = probe_sizes(spec)
+    steps = 1 if single else time_steps
+    inputs = [(port, lead, port.sizes_over(steps)) for port in spec.inputs]
     return tuple(
-        torch.zeros(
-            (*(lead if port in spec.inputs else (batch,)), *(evaluate(size, sizes) for size in port.sizes)),
-            dtype=getattr(torch, port.dtype),
-        )
-        for port in (*spec.inputs, *spec.states)
+        torch.zeros((*before, *(evaluate(size, sizes) for size in own)), dtype=getattr(torch, port.dtype))
+        for port, before, own in (*inputs, *((state, (batch,), state.sizes) for state in spec.states))
     )
 
 
@@ -194,20 +203,21 @@ def _as_declared(spec: ModelSpec, over_time: list[bool]) -> str:
 def _reductions(twin: Twin, spec: ModelSpec, outputs: Sequence[int], samples: int) -> list[str]:
     """Compares a few steps at once with as many single steps, in float64, on random numbers, for some of the outputs.
 
-    A network that stays silent has the same mean and last output; then more and stronger steps are tried. If it
-    never fires, the first that fits is taken: verification compares it with the sequence once more. Of whole
-    numbers that never move, such as the one class that a silent network chooses, nothing is known: "auto".
+    A network that stays silent has the same mean and last output; then more and stronger steps are tried, and at last
+    its neurons are given other currents, the same at once and in steps, that make them fire. If an output never moves,
+    the first that fits is taken: verification compares it with the sequence once more. Of whole numbers that never
+    move, such as the one class that a silent network chooses, nothing is known: "auto".
     """
     generator = torch.Generator().manual_seed(0)
     fits = {at: [*_REDUCTIONS] for at in outputs}
     moved: set[int] = set()
-    for trial, (steps, spread) in enumerate(_TRIALS):
+    for trial, (steps, spread, reach) in enumerate(_TRIALS):
         given = tuple(
             random_values(port, value, spread, generator)
             for port, value in zip(spec.inputs, example_values(spec, steps, samples), strict=False)  # states follow
         )
         try:
-            with torch.no_grad(), in_double(twin):
+            with torch.no_grad(), in_double(twin), _woken(twin, reach):
                 together, stacked = together_and_apart(twin, spec, given, steps)
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, UnsupportedError):
             fits = fits if trial else {}  # the model cannot run so many steps, or one step at a time
@@ -216,9 +226,35 @@ def _reductions(twin: Twin, spec: ModelSpec, outputs: Sequence[int], samples: in
             if together[at].is_floating_point() or stacked[at].unique().numel() > 1:
                 moved.add(at)
             fits[at] = [name for name in names if _close(_REDUCTIONS[name](stacked[at]), together[at])]
-        if trial and all(len(names) < 2 for names in fits.values()):  # one trial may fit by chance
+        # One trial may fit by chance, and whole numbers, of which a quiet network gives few, in several.
+        if trial and all(len(names) <= together[at].is_floating_point() for at, names in fits.items()):
             break
     return [next(iter(fits.get(at, ())), "auto") if at in moved else "auto" for at in outputs]
+
+
+@contextmanager
+def _woken(twin: Twin, reach: float) -> Iterator[None]:
+    """Gives every neuron currents from 0 to `reach` thresholds that its own decide, so that all fire; 0 leaves them.
+
+    Whatever a neuron gets is a function of one element of its current, so the steps at once and one by one get the
+    same, and an output that is the sum of its steps is still their sum.
+    """
+
+    def wake(module: torch.nn.Module, x: Tensor) -> Tensor:
+        return reach * _level(module) * (x.abs() * _SCATTER + 0.37).frac()
+
+    twin.wake = wake if reach else None
+    try:
+        yield
+    finally:
+        twin.wake = None
+
+
+def _level(module: torch.nn.Module) -> float:
+    """Returns the largest threshold of a neuron, 1 where it has none by that name."""
+    held = (getattr(part, name, None) for part in module.modules() for name in ("v_threshold", "threshold"))
+    levels = (float(torch.as_tensor(value).abs().max()) for value in held if isinstance(value, int | float | Tensor))
+    return max((level for level in levels if 0.0 < level < float("inf")), default=1.0)
 
 
 _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -248,13 +284,19 @@ def together_and_apart(
     outputs: list[tuple[Tensor, ...]] = []
     states: tuple[Tensor, ...] = ()
     for t in range(steps):
-        step = given if spec.time_input == "image" else tuple(x[t] for x in given)
+        step = _step_of_image(spec, given, t) if spec.time_input == "image" else tuple(x[t] for x in given)
         found = _outputs(twin, (*step, *kept), states, single=True)
         own = len(found) - len(kept)
         outputs.append(found[:own])
         kept = found[own:]
         states = tuple(v for slot in twin.slots for v in slot.values if isinstance(v, Tensor))
     return together, (*(torch.stack(values) for values in zip(*outputs, strict=True)), *kept)
+
+
+def _step_of_image(spec: ModelSpec, given: tuple[Tensor, ...], t: int) -> tuple[Tensor, ...]:
+    """Returns what a step of a repeated image is given: the image again, and its own of the draws `[B, T, ...]`."""
+    ports = zip(spec.inputs, given, strict=True)
+    return tuple(x[:, t : t + 1] if port.over_steps else x for port, x in ports)
 
 
 def _started(state: StateSpec, batch: int, like: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import builtins
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -128,7 +128,11 @@ def _steps_taken(net: nn.Module, spec: ModelSpec, places: Places, steps: int | N
         if is_stateful(module):
             counts.append(0)
             module.register_forward_hook(watch(len(counts) - 1, getattr(module, "step_mode", "m") == "m"))
-    given = [torch.rand(2, *port.numbers).to(getattr(torch, port.dtype)) for port in spec.inputs]
+    count = steps if steps is not None else spec.time_steps
+    shapes = [replace(port, shape=port.sizes_over(count)).numbers for port in spec.inputs]
+    given = [
+        torch.rand(2, *shape).to(getattr(torch, port.dtype)) for port, shape in zip(spec.inputs, shapes, strict=True)
+    ]
     try:
         with torch.no_grad(), acting_on_adopted(made), own_range(made):
             made(*given)

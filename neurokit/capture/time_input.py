@@ -10,6 +10,7 @@ from spikingjelly.activation_based import functional
 from torch import nn
 
 from neurokit.capture.cells import REST, STATES, cell_kind, library_of, step_mode_of
+from neurokit.capture.legacy import steps_of_its_own_code
 from neurokit.capture.ordinary import ordinary_copy
 from neurokit.capture.resets import acting_on
 from neurokit.errors import InputError, ModelLoadError
@@ -23,13 +24,14 @@ _MANY = 16  # samples of them
 def neurons_of(module: nn.Module) -> dict[str, nn.Module]:
     """Returns the neurons of SpikingJelly, snnTorch and norse in `module`, derived classes too, by module path.
 
-    And those by hand that `attribute_state.mark_states` marked.
+    And those by hand that `attribute_state.mark_states` marked, or that say what a step is by SpikingJelly's memories.
     """
     return {
         name: layer
         for name, layer in module.named_modules()
         if any(cls.__module__.startswith(_NEURONS) for cls in type(layer).__mro__)
         or cell_kind(layer) is not None
+        or steps_of_its_own_code(type(layer))
         or STATES in vars(layer)
     }
 
@@ -133,10 +135,12 @@ def find_time_semantics(module: nn.Module, tensor: TensorSpec, steps: int, *, re
     batch = 2 if steps == 1 else 1  # another number than T, so that the axes can be told apart
     single = all(takes_one_step(layer) for layer in neurons_of(module).values())
     one = _try(module, (batch, *tensor.numbers), tensor)
+    step = False
     if single and not one.error:
         if repeats and steps > 1 and one.calls_are_multiples_of(steps):
             return "image"
-        if one.first(1) == (batch,):
+        step = one.first(1) == (batch,)
+        if step and not _loops_over_samples(module, tensor):
             return "step"
     many = _try(module, (steps, batch, *tensor.numbers), tensor)
     if not many.error and (
@@ -147,12 +151,24 @@ def find_time_semantics(module: nn.Module, tensor: TensorSpec, steps: int, *, re
         return "sequence"
     if repeats and not one.error and one.first(2) == (steps, batch):
         return "image"
+    if step:
+        return "step"
     raise ModelLoadError(
         f"{ref}: it is unclear what the module takes over time: "
         f"[T={steps}, B={batch}, *{tensor.shape}] {_outcome(many)}; [B={batch}, *{tensor.shape}] {_outcome(one)}",
         expected="a forward over [T, B, ...], or over [B, ...] with single-step neurons or an attribute T",
         fix="check the input shape, or return a ModelSpec that states time_input",
     )
+
+
+def _loops_over_samples(module: nn.Module, tensor: TensorSpec) -> bool:
+    """Returns whether a forward runs over the first axis of `[B, *shape]`: it would take the samples for time steps."""
+    counts = (2, 3)
+    trials = [_try(module, (count, *tensor.numbers), tensor) for count in counts]
+    if any(trial.error for trial in trials):
+        return False
+    calls = [{name: len(shapes) for name, shapes in trial.shapes.items()} for trial in trials]
+    return all(trial.first(1) != (count,) for trial, count in zip(trials, counts, strict=True)) and calls[0] != calls[1]
 
 
 def calls_differ(module: nn.Module, tensor: TensorSpec) -> bool:

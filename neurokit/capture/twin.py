@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -99,6 +99,9 @@ class Twin(nn.Module):
         self.tracing = False  # rare neurons are one operation each in a trace, and run as they are in dry runs
         self.opened = False  # loops are given what they feed back, `[T, B, ...]`, and run at once
         self.feedback: dict[str, tuple[Tensor, ...]] | None = None  # where loops note what they fed back
+        self.wake: Callable[[nn.Module, Tensor], Tensor] | None = (
+            None  # makes other currents, in trials of what outputs are
+        )
         self.time_output = "auto"
         self.timeline = Timeline()
         self.slots: list[Slot] = []
@@ -242,6 +245,8 @@ class Twin(nn.Module):
         self._start(slot)
         slot.values = _materialize(slot, x, slot.has_time)
         slot.scanned = False
+        if self.wake is not None:
+            x = self.wake(slot.module, x)
         adapter = slot.adapter
         if not slot.has_time:
             assert adapter.step is not None

@@ -101,9 +101,12 @@ def _open(graph: Graph, carried: Mapping[Node, Sequence[int]]) -> list[str]:
     return names
 
 
-def together(outputs: Sequence[Sequence[Tensor]], whole: Sequence[Tensor]) -> str:
-    """Returns what the outputs of a whole run are of those of its steps (`neurokit.over_time`), or ""."""
-    stacked = [torch.stack(values) for values in zip(*outputs, strict=True)]
+def together(runs: Sequence[tuple[Sequence[Sequence[Tensor]], Sequence[Tensor]]]) -> str:
+    """Returns what the outputs of whole runs are of those of their steps (`neurokit.over_time`), or "".
+
+    Args:
+        runs: The outputs of every step, and those of the whole run, of several runs: one may fit by chance.
+    """
     ways = {
         "sequence": lambda y: y.squeeze(1),
         "mean": lambda y: y.mean(0),
@@ -111,10 +114,15 @@ def together(outputs: Sequence[Sequence[Tensor]], whole: Sequence[Tensor]) -> st
         "last": lambda y: y[-1],
         "max": lambda y: y.amax(0),
     }
-    kinds = [
-        next((name for name, way in ways.items() if _close(way(steps), all_steps)), "")
-        for steps, all_steps in zip(stacked, whole, strict=True)
-    ]
+    fits: list[set[str]] = []
+    for outputs, whole in runs:
+        stacked = [torch.stack(values) for values in zip(*outputs, strict=True)]
+        found = [
+            {name for name, way in ways.items() if _close(way(steps), all_steps)}
+            for steps, all_steps in zip(stacked, whole, strict=True)
+        ]
+        fits = [a & b for a, b in zip(fits, found, strict=True)] if fits else found
+    kinds = [next((name for name in ways if name in names), "") for names in fits]
     return joined(kinds) if all(kinds) else ""
 
 

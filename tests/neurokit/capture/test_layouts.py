@@ -65,3 +65,26 @@ def test_time_as_an_axis_of_the_sample_is_found():
     with torch.no_grad():
         wanted = net(x)
     assert torch.allclose(program(x, *captured.initial_states(B))[0], wanted, atol=1e-6)
+
+
+class Loop(nn.Module):
+    """A loop over the first axis of whatever comes in, whose parts take any number of axes: a sample passes too."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.parts = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), neuron.LIFNode(v_threshold=0.3))
+
+    def forward(self, x):
+        return sum(self.parts(step) for step in x) / len(x)
+
+
+def test_a_loop_over_the_first_axis_is_one_over_time():
+    net = Loop().eval()
+    captured, program = program_of(net, (1, 8, 8), T)
+    assert captured.spec.time_input == "sequence"
+    x = torch.rand(T, B, 1, 8, 8)
+    with torch.no_grad():
+        wanted = net(x)
+    assert torch.allclose(program(x, *captured.initial_states(B))[0], wanted, atol=1e-6)
+    assert captured.time_output == "mean"

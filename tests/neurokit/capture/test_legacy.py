@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 from spikingjelly.activation_based import functional, neuron
+from spikingjelly.activation_based.base import MemoryModule
 from torch import nn
 
 import neurokit as nk
 from neurokit.capture import capture
 from neurokit.capture.refused_neurons import refuse
 from neurokit.errors import MissingRuntimeError, ModelLoadError
-from neurokit.loading import load
+from neurokit.loading import load, spec_of_module
 from neurokit.spec import ModelSpec, TensorSpec
 
 FILE = Path(__file__).parent / "networks" / "old_spikingjelly.py"
@@ -214,3 +215,40 @@ def test_a_spikingjelly_of_before_2_is_named_in_a_line(monkeypatch):
     monkeypatch.delattr(base.MemoryModule, "multi_step_functional_forward")
     with pytest.raises(MissingRuntimeError, match=r"older than 2\.0"):
         runpy.run_path(str(place))
+
+
+class Adaptive(MemoryModule):
+    """A threshold that grows with every spike, by SpikingJelly's memories, as code of before 2.0 defines it."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_memory("v", 0.0)
+        self.register_memory("level", 0.5)
+
+    def single_step_forward(self, x):
+        self.v = 0.7 * self.v + x
+        spike = (self.v >= self.level).to(x)
+        self.v = self.v * (1 - spike)
+        self.level = 0.9 * self.level + 0.05 + 0.3 * spike
+        return spike
+
+
+@pytest.mark.parametrize("mode", ["s", "m"])
+def test_a_class_with_memories_and_one_step_is_a_neuron(mode):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 5), Adaptive()).eval()
+    functional.set_step_mode(net, mode)
+    spec = spec_of_module(net, "adaptive", (6,), 7)
+    assert spec.time_input == {"s": "step", "m": "sequence"}[mode]
+    x = 3 * torch.rand((7, 3, 6), generator=torch.Generator().manual_seed(0))
+    captured, found = program_outputs(spec, x)
+    with torch.no_grad():
+        current = net[0](x).double().numpy()
+    v, level, wanted = 0.0, 0.5, []
+    for h in current:
+        v = 0.7 * v + h
+        wanted.append((v >= level).astype(float))
+        v, level = v * (1 - wanted[-1]), 0.9 * level + 0.05 + 0.3 * wanted[-1]
+    assert 0.1 < np.mean(wanted) < 0.9
+    assert np.array_equal(found, wanted)
+    assert [neuron.kind for neuron in captured.neurons] == ["Adaptive"]

@@ -146,10 +146,6 @@ MORE = [("sequence", "onnx"), ("sequence", "onnx-scan"), ("step", "onnx"), ("ste
 @pytest.mark.parametrize(("name", "target"), [*FORMS, *(pytest.param(*form, marks=_slow) for form in MORE)])
 def test_every_form_gives_the_modules_answers_for_the_same_draws(name, target, tmp_path, monkeypatch):
     captured = captured_of(name)
-    if name == "image" and target != "onnx":  # T is part of it, and one step has the draws of all
-        with pytest.raises(UnsupportedError, match="repeats its image"):
-            nk.lower(captured, target, tmp_path / "a", verified=False)
-        return
     artifact = nk.lower(captured, target, tmp_path / "a")
     assert artifact.manifest.parity["verdict"] in ("exact", "benign rounding")
     assert {p.name: p.distribution for p in artifact.manifest.inputs[1:]} == CASES[name][2]
@@ -211,6 +207,23 @@ def test_calibration_data_are_given_the_draws_that_they_lack(sequence):
     assert torch.equal(calibration_of(sequence, {"x": x, sequence.inputs[1].name: own})[1], own)
     feeds, _ = of_int8(captured_of("image"), torch.rand(many, WIDTH))
     assert {name: value.shape[:1] for name, value in feeds.items()} == dict.fromkeys(feeds, (many,))
+
+
+class MaskOfAnImage(PoissonImage):
+    """One dropout mask for all steps of an image."""
+
+    def forward(self, x):
+        functional.reset_net(self)
+        kept = F.dropout(torch.ones_like(x), 0.3, training=True)
+        return sum(self.lif(self.fc(kept * x)) for _ in range(self.T)) / self.T
+
+
+def test_a_draw_that_serves_all_steps_of_an_image_has_no_step_form(tmp_path):
+    shape = (TensorSpec("x", (WIDTH,), layout="F"),)
+    spec = ModelSpec("mask", lambda: MaskOfAnImage().eval(), shape, time_steps=T, time_input="image")
+    captured = nk.capture(spec, random="input")
+    with pytest.raises(UnsupportedError, match="draws dropout once for all steps of an image"):
+        nk.lower(captured, "onnx-step", tmp_path / "a")
 
 
 class Shared(nn.Module):
@@ -305,4 +318,15 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
         answers.append(capsys.readouterr().out)
     assert answers[0] == answers[1]
     assert len(set(answers)) > 1
+    u = np.random.default_rng(0).random((3, 4)).astype("float32")
+    np.savez(tmp_path / "both.npz", input=np.load(tmp_path / "x.npy"), rand_like=u)  # a file may hold its draws by name
+    said = []
+    for seed in (0, 1):
+        capsys.readouterr()
+        assert cli.main(["run", "a", "both.npz", "--seed", str(seed)]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    np.savez(tmp_path / "short.npz", input=np.load(tmp_path / "x.npy"), rand_like=u[:, :2])
+    assert cli.main(["run", "a", "short.npz"]) == 2
+    assert "has shape [3, 2]" in capsys.readouterr().err
     assert cli.main(["energy", *made, "--chip", "loihi1"]) == 0
