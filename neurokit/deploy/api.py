@@ -12,7 +12,7 @@ from neurokit import provenance
 from neurokit.data.found import find
 from neurokit.data.labels import order_of
 from neurokit.data.sets import SampleFiles
-from neurokit.deploy.choose import RULE, TOLERATED, answer, best_score
+from neurokit.deploy.choose import RULE, TOLERATED, answer, best_score, worth_training
 from neurokit.deploy.measure import measure
 from neurokit.deploy.plan import DeployOptions, Plan, check_options, make_plan
 from neurokit.deploy.rows import chip_rows, measured_rows, skipped_rows
@@ -23,7 +23,7 @@ from neurokit.quantity import Quantity
 from neurokit.reports.deploy import DeployReport
 from neurokit.soundness import RANDOM_WEIGHTS, has_random_weights, preprocessing_said, undeclared_pixels
 from neurokit.spec import ModelSpec
-from neurokit.target import TARGETS
+from neurokit.target import TARGETS, FineTunes
 
 Stage = Callable[[str], AbstractContextManager[None]]
 PAGE, REPORT = "page.html", "report.json"
@@ -142,6 +142,8 @@ def _report(prepared: Prepared, rows: Any, source: dict[str, Any] | None) -> Dep
     best = best_score(rows, plan.metric, score)
     devices = plan.devices[1:] or plan.devices  # who names devices wants them served
     chosen, sentences = answer(rows, devices, plan.terms, plan.metric, best)
+    trained = [f.name for f in plan.forms if f.numerics == "exact" or isinstance(TARGETS.get(f.target), FineTunes)]
+    sentences = (*sentences, *worth_training(rows, plan.metric, best, trained))
     return DeployReport(
         plan.model,
         plan.data,

@@ -87,6 +87,30 @@ def answer(
     return chosen[0] if chosen else None, tuple(said)
 
 
+def worth_training(
+    rows: Sequence[DeployRow], metric: Metric | None, best: float | None, trained: Sequence[str]
+) -> list[str]:
+    """Returns what to say of forms that rounding costs more than is tolerated, and that can be trained with it.
+
+    Args:
+        rows: All rows.
+        metric: The metric, or None without labels.
+        best: The score that losses are counted from.
+        trained: Forms that `--fine-tune` takes.
+    """
+    said = {}
+    for row in rows:
+        if metric is None or best is None or row.form not in trained or metric.name not in row.figures:
+            continue
+        lost = metric.loss(row.figures[metric.name].value, best)
+        if lost > TOLERATED:
+            exact = " --numerics exact" if row.numerics == "exact" else ""
+            unit = "points" if metric.share else metric.name
+            options = f"--target {row.target}{exact} --fine-tune TRAINING_DATA"
+            said[row.form] = f"{row.form} loses {lost:.2g} {unit} to rounding: export with {options} trains for it"
+    return list(said.values())
+
+
 def _headline(row: DeployRow, metric: Metric | None) -> str:
     score = row.figures.get(metric.name) if metric is not None else None
     parts = [_score(score, metric)] if score is not None and metric is not None else []

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurokit.deploy.budget import parse_budget, resolve
-from neurokit.deploy.choose import answer, choose
+from neurokit.deploy.choose import answer, choose, worth_training
 from neurokit.errors import InputError
 from neurokit.quantity import Quantity
 from neurokit.reports.deploy import HERE, DeployRow, Metric
@@ -152,3 +152,11 @@ def test_less_is_better_where_the_metric_says_so():
     assert rows[choose(rows, HERE, (), error, 0.02)].form == "c"
     for a, b in itertools.pairwise([0.02, 0.03, 0.04]):
         assert error.loss(b, a) == pytest.approx(1.0)
+
+
+def test_a_form_that_rounding_costs_a_point_is_worth_training():
+    rows = [row("onnx", 0.95), row("onnx-int8", 0.93), row("onnx-int8", 0.93, device="pi"), row("openvino-int8", 0.9)]
+    (said,) = worth_training(rows, ACCURACY, 0.95, ["onnx-int8"])
+    assert said.startswith("onnx-int8 loses 2 points to rounding: export with --target onnx-int8 --fine-tune ")
+    assert worth_training([row("onnx-int8", 0.945)], ACCURACY, 0.95, ["onnx-int8"]) == []
+    assert worth_training(rows, None, None, ["onnx-int8"]) == []
