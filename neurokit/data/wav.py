@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 import wave
 from pathlib import Path
@@ -33,7 +34,7 @@ def read_wav(path: Path) -> tuple[int, NDArray[Any]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of chunks that it does not read
             rate, samples = wavfile.read(check_regular(path))
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, struct.error) as error:  # struct: of a head that ends too early
         raise InputError(f"{path} cannot be read: {error}", expected=_EXPECTED) from error
     return int(rate), samples
 

@@ -281,3 +281,19 @@ def test_sound_in_the_graph_answers_as_sound_prepared_outside(tmp_path):
     longer = [{"name": "FixLength", "size": 9000}, *steps[1:]]
     with pytest.raises(InputError, match=r"gives \[12, 36\], input 'mel' is \[1, 12, 32\]"):
         nk.load(made, preprocess=Preprocessing(preprocessing(longer).steps, graph=True))
+
+
+@pytest.mark.parametrize("graph", [False, True], ids=["outside", "in the graph"])
+def test_a_network_converted_to_spikes_takes_what_its_source_takes(graph, tmp_path, picture):
+    """Rates are of the crop that was declared, not of the picture as any model would take it."""
+    from neurokit.transforms import transform
+
+    steps = preprocessing([v2.Resize(36), v2.CenterCrop(32), *norm()]).steps
+    source = nk.load(spec(), preprocess=Preprocessing(steps, graph))
+    (wanted,) = read_arrays(picture, source, None)
+    for name in ("rate_coding", "ann2snn"):
+        made = transform(source, [f"{name}:time_steps=4"])
+        (found,) = read_arrays(picture, made, made.time_steps)
+        assert np.array_equal(found, wanted)
+        report = nk.simulate(made, picture, "loihi1")
+        assert not any("no preprocessing is declared" in line for line in report.assumptions)

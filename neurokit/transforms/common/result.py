@@ -137,4 +137,5 @@ def over_time(spec: ModelSpec, net: nn.Module, steps: int) -> ModelSpec:
         description=f"{spec.name}, converted to IF neurons",
         source=spec.source,
         options=dict(spec.options),
+        preprocess=spec.preprocess,
     )

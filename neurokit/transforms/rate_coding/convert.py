@@ -130,4 +130,7 @@ def _spec(spec: ModelSpec, net: fx.GraphModule, steps: int) -> ModelSpec:
         example=image_in_every_step(spec),
         description=f"rate-coded {spec.name}",
         source=spec.source,
+        options=dict(spec.options),
+        task=spec.task,
+        preprocess=spec.preprocess,
     )
