@@ -1,8 +1,11 @@
-"""Casts and Python's operators as ONNX: what torch's exporter would trace a whole program again for."""
+"""Operations that torch's exporter would trace a whole program again for, as ONNX: casts, squares, transposed sizes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+_OVERLOAD = {1: "default", 2: "input", 3: "input"}  # of the transposed convolutions over so many axes
 
 
 def translations() -> dict[Any, Any]:
@@ -13,6 +16,9 @@ def translations() -> dict[Any, Any]:
     return {
         aten.to.dtype: cast,
         aten.rsub.Scalar: reverse_subtraction,
+        aten.square.default: square,
+        aten.numpy_T.default: reverse_axes,
+        **{getattr(getattr(aten, f"conv_transpose{n}d"), name): conv_transpose for n, name in _OVERLOAD.items()},
         **{getattr(aten.__and__, form): _logical("And") for form in ("Tensor", "Scalar")},
         **{getattr(aten.__or__, form): _logical("Or") for form in ("Tensor", "Scalar")},
         **{getattr(aten.__xor__, form): _logical("Xor") for form in ("Tensor", "Scalar")},
@@ -24,6 +30,50 @@ def cast(x: Any, dtype: Any, *_: Any, **__: Any) -> Any:
     from onnxscript import opset20 as op
 
     return x if x.dtype == dtype else op.Cast(x, to=int(dtype))
+
+
+def square(x: Any) -> Any:
+    """Returns x * x."""
+    from onnxscript import opset20 as op
+
+    return op.Mul(x, x)
+
+
+def reverse_axes(x: Any) -> Any:
+    """Returns x with its axes in reverse order, x.T."""
+    from onnxscript import opset20 as op
+
+    return op.Transpose(x, perm=list(range(len(x.shape)))[::-1])
+
+
+def conv_transpose(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sequence[int] = (1,),
+    padding: Sequence[int] = (0,),
+    output_padding: Sequence[int] = (0,),
+    groups: int = 1,
+    dilation: Sequence[int] = (1,),
+) -> Any:
+    """Returns a transposed convolution over one, two or three axes; a setting of one number is that of every axis."""
+    from onnxscript import opset20 as op
+
+    axes = len(weight.shape) - 2
+
+    def each(value: Sequence[int] | int) -> list[int]:
+        given = [value] if isinstance(value, int) else list(value)
+        return given * axes if len(given) == 1 else given
+
+    return op.ConvTranspose(
+        *(x, weight) if bias is None else (x, weight, bias),
+        kernel_shape=[int(size) for size in weight.shape[2:]],
+        strides=each(stride),
+        pads=each(padding) * 2,
+        output_padding=each(output_padding),
+        group=groups,
+        dilations=each(dilation),
+    )
 
 
 def reverse_subtraction(x: Any, other: Any, alpha: float = 1) -> Any:

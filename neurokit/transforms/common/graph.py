@@ -187,6 +187,17 @@ def channels_of(node: fx.Node) -> int:
     return shape[1] if len(shape) > 1 else 1
 
 
+def channel_axis(node: fx.Node) -> int:
+    """Returns the axis of the channels of an activation: the last behind a linear map, which may act on tokens."""
+    before = linear_before(node)
+    return -1 if before is not None and is_named(before, ("linear",)) else 1
+
+
+def mean_of_channels(value: Tensor, axis: int) -> Tensor:
+    """Returns the mean `[C]` of the channels of a tensor, which lie along an axis."""
+    return value.movedim(axis, 0).flatten(1).mean(1)
+
+
 def as_channels(values: Tensor, like: Tensor) -> Tensor:
     """Returns values `[C]` (or `[1]`) with axes to go with a tensor `[B, C, ...]`."""
     return values.reshape(1, -1, *(1,) * (like.dim() - 2))

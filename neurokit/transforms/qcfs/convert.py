@@ -15,10 +15,12 @@ from neurokit.program.walk import store
 from neurokit.spec import ModelSpec
 from neurokit.transforms.common.graph import (
     Watch,
+    channel_axis,
     channels_of,
     drop_unused,
     fold_batch_norms,
     linear_before,
+    mean_of_channels,
     relu_graph,
     set_weights,
     weights_of,
@@ -113,7 +115,7 @@ def _means(graph: fx.GraphModule, places: list[fx.Node], x: Tensor) -> list[Tens
     found: dict[fx.Node, Tensor] = {}
 
     def see(node: fx.Node, value: Tensor) -> None:
-        found[node] = value.mean([0, *range(2, value.dim())])
+        found[node] = mean_of_channels(value, channel_axis(node))
 
     with torch.no_grad():
         Watch(graph, places, see).run(x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, fx
 
-from neurokit.transforms.common.graph import Watch, as_channels
+from neurokit.transforms.common.graph import Watch, as_channels, channel_axis, mean_of_channels
 
 _SHARES = 40  # thresholds tried between none of the largest activation and all of it
 
@@ -69,12 +69,13 @@ def shifts(spiking: fx.GraphModule, places: dict[fx.Node, Tensor], sequence: Ten
             result: Tensor = super().run_node(n)
             if n not in places:
                 return result
-            axes = [0, *range(2, result.dim())]
-            found[n] = places[n] - result.mean(axes)
+            axis = channel_axis(n)
+            found[n] = places[n] - mean_of_channels(result, axis)
             args, _ = self.fetch_args_kwargs_from_env(n)
             layer = self.submodules[str(n.target)]
             layer.spikes.reset()
-            again: Tensor = layer(args[0] + as_channels(found[n], args[0]), *args[1:])
+            shift = found[n] if axis == -1 else as_channels(found[n], args[0])
+            again: Tensor = layer(args[0] + shift, *args[1:])
             return again
 
     with torch.no_grad():

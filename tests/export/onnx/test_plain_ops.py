@@ -34,6 +34,23 @@ class FirstSpike(torch.nn.Module):
         return steps - left
 
 
+class Whole(torch.nn.Module):
+    """Squares, reversed axes and transposed convolutions over one, two and three axes, with every setting."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = torch.nn.ConvTranspose1d(4, 6, 3, stride=2, padding=1, output_padding=1, groups=2)
+        self.two = torch.nn.ConvTranspose2d(6, 3, (2, 3), stride=(2, 1), dilation=(1, 2), bias=False)
+        self.three = torch.nn.ConvTranspose3d(3, 2, 2, stride=2)
+        self.weight = torch.nn.Parameter(torch.randn(5, 3))
+
+    def forward(self, x):
+        y = self.two(self.one(x).square().unsqueeze(2))
+        return self.three(y.unsqueeze(3)).mean((2, 3, 4)).square(), y.mean(2) @ self.weight.new_ones(
+            16, 3
+        ) @ self.weight.T
+
+
 N = TensorSpec("n", (4,), "int64", "F", high=50)
 
 
@@ -52,6 +69,23 @@ def test_they_are_torchs_and_need_no_second_trace(tmp_path, monkeypatch):
         out = runner(feeds)
     wanted = Logic()(*(torch.from_numpy(x) for x in feeds.values())).numpy()
     np.testing.assert_array_equal(next(iter(out.values())) if isinstance(out, dict) else out, wanted)
+
+
+def test_squares_and_transposed_convolutions_need_no_second_trace(tmp_path, monkeypatch):
+    asked = []
+    seen = ready.ready
+    monkeypatch.setattr(
+        "neurokit.export.onnx.convert.ready", lambda program, *rest: asked.append(seen(program, *rest)) or asked[-1]
+    )
+    torch.manual_seed(0)
+    module = Whole().eval()
+    captured = nk.capture(ModelSpec("whole", lambda: module, (TensorSpec("x", (4, 6), layout="CL"),)))
+    artifact = nk.lower(captured, "onnx", tmp_path / "whole", verified=False)
+    assert asked[0] is not captured.program
+    x = np.random.default_rng(0).standard_normal((3, 4, 6)).astype(np.float32)
+    with nk.open(artifact) as runner, torch.no_grad():
+        for found, wanted in zip(runner({"x": x}).values(), module(torch.from_numpy(x)), strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_the_table_of_one_export_is_not_that_of_the_next():

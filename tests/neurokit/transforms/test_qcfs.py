@@ -86,6 +86,33 @@ def test_the_error_falls_as_the_steps_grow(small_relus):
     assert errors[-1] < 0.03 < errors[0]
 
 
+class Tokens(nn.Module):
+    """Linear maps over tokens, whose features are the last axis; there are fewer tokens than features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.narrow = nn.Linear(6, 10), nn.Linear(10, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.narrow(self.wide(x).relu()).mean(1)
+
+
+def test_features_of_tokens_lie_behind_them():
+    torch.manual_seed(0)
+    net = Tokens().eval()
+    spec = ModelSpec("tokens", lambda: net, (TensorSpec("x", (4, 6), layout="LC", low=-1),))
+    x = 2 * torch.rand(16, 4, 6, generator=torch.Generator().manual_seed(1)) - 1
+    with torch.no_grad():
+        wanted = net(x)
+    errors = []
+    for steps in (2, 8, 32):
+        y = run(converted(spec, steps, x).spec, x, steps)
+        y = y.mean(0) if y.dim() == 3 else y
+        errors.append(float((y - wanted).norm() / wanted.norm()))
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.05
+
+
 def test_every_neuron_fires_ones_and_starts_at_half_its_threshold(small_relus):
     captured = nk.capture(converted(small_relus, 4).spec)
     assert len(captured.neurons) == 6
