@@ -142,8 +142,8 @@ def _downloads(
         [cell["text"] for cell in _cells(row, used, metric)["cells"]] for row in report.rows if row.status != "failed"
     ]
     return [
-        Download("table as CSV", f"{report.model}.csv", link_to(as_csv(names, full), "text/csv")),
-        Download("table as LaTeX", f"{report.model}.tex", link_to(as_latex(heads, shown), "text/x-tex")),
+        Download("table as CSV", f"{file_name(report.model)}.csv", link_to(as_csv(names, full), "text/csv")),
+        Download("table as LaTeX", f"{file_name(report.model)}.tex", link_to(as_latex(heads, shown), "text/x-tex")),
     ]
 
 

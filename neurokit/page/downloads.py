@@ -33,7 +33,7 @@ class Download:
 
 def file_name(*parts: str) -> str:
     """Returns a file's name from words."""
-    return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(filter(None, parts)).lower()).strip("-")
 
 
 def drawing_link(svg: str) -> str:

@@ -127,12 +127,12 @@ def test_what_can_be_taken_away(browser):
     links = dict(
         browser.evaluate("[...document.querySelectorAll('a[download]')].map(link => [link.download, link.href])")
     )
-    with urlopen(links["net & co.csv"]) as file:
+    with urlopen(links["net-co.csv"]) as file:
         table = list(csv.DictReader(io.StringIO(file.read().decode())))
     assert len(table) == len(ROWS)
     assert float(table[0]["p50 (value)"]) == 4e-3
     assert table[4]["reason"] == "NIR has no ReLU"
-    with urlopen(links["net & co.tex"]) as file:
+    with urlopen(links["net-co.tex"]) as file:
         latex = file.read().decode()
     assert latex.count(r"\\") == 1 + 6
     assert "92.4\\%" in latex

@@ -102,6 +102,8 @@ def test_drawings_and_tables_can_be_taken_away(browser):
 
     links = browser.evaluate("[...document.querySelectorAll('a[download]')].map(a => [a.download, a.href])")
     files = {name: base64.b64decode(link.partition("base64,")[2]).decode() for name, link in links}
+    names = [name for name, _ in links]
+    assert len(set(names)) == len(names)
     drawings = browser.evaluate("document.querySelectorAll('figure').length")
     assert drawings == browser.evaluate("document.querySelectorAll('figure a.png').length") > 3
     assert all(text.startswith("<svg") and "xmlns" in text for name, text in files.items() if name.endswith(".svg"))
