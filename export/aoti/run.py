@@ -72,11 +72,15 @@ class PackageSession:
         return [array_of(found[name]) for name in names]
 
     def placed(self, value: Any) -> torch.Tensor:
-        """Returns an array as a tensor on the device; a tensor as it is."""
+        """Returns an array as a tensor on the device; a tensor as it is, its elements in the order of its axes.
+
+        A package reads memory as its example lay there and looks at no strides; a state that is a part of something
+        larger (the last frame of a sum over frames) comes out with strides of that.
+        """
         import torch
 
         if isinstance(value, torch.Tensor):
-            return value
+            return value.contiguous()
         array = np.ascontiguousarray(value).reshape(np.shape(value))  # which makes an axis of a number
         return torch.from_numpy(array if array.flags.writeable else array.copy())
 
