@@ -53,7 +53,8 @@ def train(
 
     Args:
         model: A model's specification, or what `neurokit.load` takes. It begins with the weights that the
-            specification builds, so with `load(name, weights=FILE)` it is fine-tuned.
+            specification builds, so with `load(name, weights=FILE)` it is fine-tuned; with `load(name, preprocess=...)`
+            it learns on images that are prepared so.
         data: "puppets" (synthetic), a folder of images, or two datasets; see `neurokit.training.sources.open_source`.
         out: Folder for weights.safetensors, record.json, last.ckpt and TensorBoard's files.
         recipe: "published" (HaSPeR's, for networks with ImageNet's weights), "scratch" (for those that begin with
