@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +61,8 @@ def mul(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[str, 
         why = "it multiplies two activations (a gate or attention), and NIR multiplies by constants only"
         return graph.refuse(node, op_name(node), why, PARTITION, [a, b])
     value, constant = (a, b) if isinstance(a, Value) else (b, a)
+    if value.summed:
+        return replace(value, summed=False)
     return scaled(graph, node, value, constant)
 
 
@@ -67,6 +70,8 @@ def div(graph: GraphBuilder, node: Node, args: Sequence[Any], kwargs: dict[str, 
     """A quotient by a constant."""
     if isinstance(args[1], Value):
         return graph.refuse(node, op_name(node), "it divides by an activation", PARTITION, values_in(args))
+    if args[0].summed:
+        return replace(args[0], summed=False)
     return scaled(graph, node, args[0], 1.0 / args[1])
 
 

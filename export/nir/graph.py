@@ -31,6 +31,7 @@ class Value:
         spikes: Whether every element is 0 or 1.
         sole: Whether nobody but the present reader reads what its source puts out.
         reduced: Whether it stands after the reduction over time, which happens outside of the graph.
+        summed: Whether it is a sum over time whose readers divide by T: together with them the mean of the outside.
     """
 
     sources: tuple[str, ...]
@@ -39,6 +40,7 @@ class Value:
     spikes: bool = False
     sole: bool = True
     reduced: bool = False
+    summed: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from neurokit.export.nir.graph import PARTITION, GraphBuilder, Rule, Value, module_path, op_name, pair, shape_of
 
@@ -105,10 +106,12 @@ def reduce(name: str) -> Rule:
         axes = sorted(d % rank for d in ([dims] if isinstance(dims, int) else dims or range(rank)))
         keep = bool(args[2]) if len(args) > 2 else bool(kwargs.get("keepdim", False))
         if axes == [0] and value.lead == ("T", "B") and not keep:
-            if name not in graph.time_output.split(","):
+            kinds = graph.time_output.split(",")
+            summed = name == "sum" and "mean" in kinds and _divided(node, graph.steps)
+            if name not in kinds and not summed:
                 why = f"it takes the {name} over time inside the network, and NIR has no such node"
                 return graph.refuse(node, op_name(node), why, "keep the time axis until the output", [value])
-            return replace(value, lead=("B",), reduced=True, spikes=False)
+            return replace(value, lead=("B",), reduced=True, spikes=False, summed=summed)
         if len(value.shape) == 3 and axes == [rank - 2, rank - 1]:
             kind = "AvgPool2d" if name == "mean" else "SumPool2d"
             pooled = _window(graph, node, value, (value.shape[1], value.shape[2]), kind)
@@ -117,6 +120,15 @@ def reduce(name: str) -> Rule:
         return graph.refuse(node, op_name(node), why, PARTITION, [value])
 
     return rule
+
+
+def _divided(node: Node, steps: int) -> bool:
+    """Whether every reader of a sum divides it by the number of steps."""
+    return all(
+        (user.target == torch.ops.aten.div.Tensor and user.args[1] == steps)
+        or (user.target == torch.ops.aten.mul.Tensor and user.args[1] == 1 / steps)
+        for user in node.users
+    )
 
 
 def _flat(graph: GraphBuilder, node: Node, value: Value) -> Value:

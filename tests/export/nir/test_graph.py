@@ -202,3 +202,32 @@ def test_the_whole_resnet_goes(factory, blocks, tmp_path):
     kinds = [type(node).__name__ for node in nir.read(tmp_path / "n" / "model.nir").nodes.values()]
     assert kinds.count("IF") == 1 + blocks * 2 + 3  # the stem, two a block, one a downsampling shortcut
     assert any("MaxPool" in note for note in artifact.manifest.target_info["rewrites"])
+
+
+class Summing(nn.Module):
+    """The common loop of tutorials: spikes are added up, and divided by the number of steps at the end."""
+
+    def __init__(self, share):
+        super().__init__()
+        self.T, self.share = 4, share
+        self.fc, self.spike = nn.Linear(6, 3), neuron.IFNode()
+        nn.init.uniform_(self.fc.weight, 0.1, 0.5)
+
+    def forward(self, x):
+        total = 0
+        for _ in range(self.T):
+            total = total + self.spike(2 * self.fc(x))
+        return total / self.T if self.share == "quotient" else total * (1 / self.T)
+
+
+@pytest.mark.parametrize("share", ["quotient", "product"])
+def test_a_sum_over_time_that_is_divided_by_t_is_their_mean(share, tmp_path):
+    torch.manual_seed(0)
+    module, x = Summing(share).eval(), torch.rand(2, 6)
+    artifact = nk.lower(nk.capture(nk.load(lambda: module, input_shape=(6,))), "nir", tmp_path / "nir")
+    assert artifact.manifest.parity["verdict"] == "exact"
+    module.spike.reset()
+    with torch.no_grad(), nk.open(artifact) as runner:
+        wanted = module(x).numpy()
+        assert wanted.any()
+        assert np.array_equal(runner(x.numpy()), wanted)
