@@ -15,19 +15,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """What would become of one layer of neurons.
+    """What would become of one layer of neurons, or of one without that goes into a kernel.
 
     Attributes:
         layer: Module path.
         kernel: The kernel that it would go into, or "" for plain operations.
         inside: Operations that go with it.
         reasons: Why the kernels that were asked before do not take it, by their names.
+        neurons: Whether it is a layer of neurons.
     """
 
     layer: str
     kernel: str
     inside: tuple[str, ...]
     reasons: dict[str, str]
+    neurons: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def plan(
     if reasons:
         raise UnsupportedError(f"target {target!r} cannot take model {captured.spec.name!r}", reasons)
     rows = chosen.plan(captured, options)
-    layers = tuple(LayerPlan(r["layer"], r["kernel"], tuple(r["with"]), dict(r["reasons"])) for r in rows)
+    layers = tuple(LayerPlan(r["layer"], r["kernel"], tuple(r["with"]), dict(r["reasons"]), r["neurons"]) for r in rows)
     return LoweringPlan(captured.spec.name, target, numerics, layers)
 
 

@@ -15,7 +15,7 @@ from neurokit.export.aoti.precision import in_16_bits
 from neurokit.export.aoti.probe import NEURONS, PROBE_FILE, TWIN
 from neurokit.export.aoti.programs import Network, Neurons, StepLoop, body_of, layer_nodes, neurons_of, twin_of
 from neurokit.export.describe import describe, save_initial_states
-from neurokit.program.grids import LEVELS
+from neurokit.program.grids import LEVELS, ROUNDED_ONCE
 from neurokit.program.passes.carry import CARRY, CHANNELS_LAST
 from neurokit.program.passes.fold_norms import FOLD_NORMS
 from neurokit.program.passes.fuse import Placed, fuse
@@ -90,9 +90,11 @@ def rewritten(part: Captured, settings: Settings, exact: bool) -> tuple[GraphMod
     found, taken = [], []
     if fuses:
         if exact:
+            ROUNDED_ONCE(body)
             LEVELS(body)
         taken = take(body, exact)
         found = fuse(body, _starts(body, part), exact)
+        taken += take(body, exact, last=True)
         JOIN(body)
         if exact:
             CARRY(body)
@@ -106,8 +108,13 @@ def rewritten(part: Captured, settings: Settings, exact: bool) -> tuple[GraphMod
         reasons = dict(one.reasons) or {} if fuses else {}
         if not one.kernel and not reasons:
             reasons = {"all": "a rare neuron: its own step" if fuses else "kernels were not asked (kernels=none)"}
-        rows.append({"layer": layer, "kernel": one.kernel, "with": list(one.inside), "reasons": reasons})
-    rows += [{"layer": one.layer, "kernel": one.kernel, "with": list(one.inside), "reasons": {}} for one in taken]
+        rows.append(
+            {"layer": layer, "kernel": one.kernel, "with": list(one.inside), "reasons": reasons, "neurons": True}
+        )
+    rows += [
+        {"layer": one.layer, "kernel": one.kernel, "with": list(one.inside), "reasons": {}, "neurons": False}
+        for one in taken
+    ]
     return body, rows
 
 

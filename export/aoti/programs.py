@@ -86,6 +86,8 @@ def twin_of(module: GraphModule) -> GraphModule:
         force = graph.placeholder(FORCE)
         given = [graph.placeholder(f"forced_{at}") for at in range(len(nodes))]
     force.meta["val"] = torch.zeros((), dtype=torch.bool)
+    with graph.inserting_after([node for node in graph.nodes if node.op == "placeholder"][-1]):
+        free = graph.call_function(torch.logical_not, (force,))
     currents, own, before = [], [], []
     for node, forced in zip(nodes, given, strict=True):
         forced.meta["val"] = _value_of(node, 0)
@@ -96,8 +98,8 @@ def twin_of(module: GraphModule) -> GraphModule:
         with graph.inserting_after(node):
             spikes = graph.call_function(operator.getitem, (node, 0))
             current = graph.call_function(operator.getitem, (node, 3)) if isinstance(inside, FusedNeuron) else None
-        with graph.inserting_after(spikes):
-            used = graph.call_function(torch.where, (force, forced, spikes))
+        with graph.inserting_after(spikes):  # which come first: the result lies in memory as they do
+            used = graph.call_function(torch.where, (free, spikes, forced))
         for user in taken:
             user.replace_all_uses_with(used)
             graph.erase_node(user)

@@ -67,8 +67,6 @@ def product_before(site: Site, counts: int = 1) -> Product | str:
     """
     if not site.at_rest:
         return "its membrane comes from outside, and the kernel starts from rest"
-    if site.leak_multiplies:
-        return "its learnt leak is no power of two, and the kernel divides by a time constant"
     top, moved = through_reshapes(site.current)
     currents = (site.current, top)
     grid = grid_at(top) if site.exact else None
@@ -154,12 +152,14 @@ class ProductNeuron(FusedNeuron):
 
     def plain(self, *given: Tensor) -> Tensor:
         """Returns the current by the operations that the program had."""
-        limits = [self.rounding.get(name) for name in ("grid", "low", "high")]
-        return on_grid(self._sum(*given), *limits)
+        return self._rounded(self._sum(*given))
 
-    def plain_handed(self, *given: Tensor) -> Tensor:
-        """Returns the sum, or what it is rounded to."""
-        return self.plain(*given) if self.rounding.get("rounds") else self._sum(*given)
+    def current_of(self, handed: Tensor) -> Tensor:
+        """Returns the current: what is handed on is it, or the sum that it is rounded from."""
+        return handed if self.rounding.get("rounds") else self._rounded(handed)
+
+    def _rounded(self, value: Tensor) -> Tensor:
+        return on_grid(value, *(self.rounding.get(name) for name in ("grid", "low", "high")))
 
     def _sum(self, *given: Tensor) -> Tensor:
         x, _, *residual = given
@@ -211,7 +211,7 @@ class ProductNeuron(FusedNeuron):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns what a kernel gave, `[T, B, N, ...]` or `[T, B, ..., N]` as in the program, as the layer's."""
         spikes = fired.to(self.kind).reshape(self.steps, -1, *self.rest)
-        handed = current.reshape(spikes.shape) if self.own_handed else None
+        handed = current.reshape(spikes.shape) if self.want_current else None
         return self.results(spikes, given[1].clone(), handed, given)
 
 

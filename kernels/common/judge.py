@@ -56,6 +56,7 @@ def judge_neuron(
     v_reset: float | None,
     decay_input: bool,
     last: Tensor | None = None,
+    decay: float | None = None,
 ) -> str:
     """Returns what is wrong with a neuron's spikes and last membrane, or "".
 
@@ -71,15 +72,18 @@ def judge_neuron(
         v_reset: Potential after a spike, or None to subtract the threshold.
         decay_input: Whether the input decays too.
         last: The kernel's last membrane, if it returned one.
+        decay: What the leak multiplies by in place of a division by `tau`, or None.
     """
     rest = 0.0 if v_reset is None else v_reset
     v = torch.full_like(given.value[0], rest) if v0 is None else v0.to(torch.float64)
     error = torch.zeros_like(v)
-    keep = 1.0 if tau is None else 1.0 - 1.0 / tau
-    gain = 1.0 / tau if tau is not None and decay_input else 1.0
+    rate = decay if decay is not None else None if tau is None else 1.0 / tau
+    factor = None if decay is None else torch.tensor(decay, dtype=torch.float64)
+    keep = 1.0 if rate is None else 1.0 - rate
+    gain = rate if rate is not None and decay_input else 1.0
     wrong = near = 0
     for fired, x, bound in zip(spikes, given.value, given.bound, strict=True):
-        h = charge(x, v, tau, None, v_reset, decay_input)
+        h = charge(x, v, tau, factor, v_reset, decay_input)
         size = torch.maximum(h.abs(), torch.maximum(v.abs(), x.abs())) + abs(threshold) + abs(rest)
         error = error * keep + bound * gain + _NEURON * UNIT * size
         differs = (h >= threshold) != fired
@@ -108,7 +112,8 @@ def judge_call(spikes: Tensor, given: Current, call: Mapping[str, Any], last: Te
         last: The kernel's last membrane, if it returned one.
     """
     neuron = (call.get("tau", 2.0), call.get("threshold", 1.0), call.get("v_reset", 0.0))
-    return judge_neuron(spikes, given, call.get("v0"), *neuron, call.get("decay_input", True), last)
+    leak = (call.get("decay_input", True), last, call.get("decay"))
+    return judge_neuron(spikes, given, call.get("v0"), *neuron, *leak)
 
 
 def judge_current(actual: Tensor, given: Current) -> str:

@@ -14,12 +14,15 @@ SURROGATES = ("sigmoid", "atan", "triangle")
 MAX_STEPS = 32
 
 
-def check_neuron(tau: float | None, threshold: float, v_reset: float | None) -> None:
+def check_neuron(tau: float | None, threshold: float, v_reset: float | None, decay: float | None = None) -> None:
     """Checks a neuron's parameters.
 
     Raises:
-        InputError: If the time constant is 1 or less, or a number is not finite.
+        InputError: If the time constant is 1 or less, a decay is no fraction or stands beside a time constant, or a
+            number is not finite.
     """
+    if decay is not None and (tau is not None or not 0.0 < decay <= 1.0):
+        raise InputError(f"decay={decay!r} and tau={tau!r}", expected="0 < decay <= 1 and tau=None, or decay=None")
     if tau is not None and not (math.isfinite(tau) and tau > 1.0):
         raise InputError(f"tau={tau!r} is no time constant of a LIF neuron", expected="a finite number > 1, or None")
     if not math.isfinite(threshold) or (v_reset is not None and not math.isfinite(v_reset)):
@@ -71,10 +74,15 @@ def run(
     return torch.stack(spikes), v.clone() if v is v0 else v
 
 
-def leak_arguments(tau: float | None, has_decay: bool) -> tuple[int, float]:
+def decay_of(decay: float | None) -> Tensor | None:
+    """Returns a number that the leak multiplies by as `run` takes it."""
+    return None if decay is None else torch.tensor(decay, dtype=torch.float32)
+
+
+def leak_arguments(tau: float | None, has_decay: bool, decay: float = 0.0) -> tuple[int, float]:
     """Returns how the Triton kernels apply the leak: 0 none, 1 an exact product, 2 a division, 3 a product."""
     if has_decay:
-        return 3, 0.0
+        return 3, decay
     if tau is None:
         return 0, 0.0
     mantissa, _ = math.frexp(tau)

@@ -85,6 +85,7 @@ def tail(
     low: float | None = None,
     high: float | None = None,
     rounds: bool = False,
+    decay: float | None = None,
 ) -> dict[str, Any]:
     """Returns the arguments by which a kernel with `neuron_tile` behind its product is launched.
 
@@ -109,8 +110,9 @@ def tail(
         low: Least current in front of the rounding, or None.
         high: Largest, or None.
         rounds: Whether the current is handed on rounded, too.
+        decay: What the leak multiplies by in place of a division by `tau`, or None.
     """
-    leak, factor = leak_arguments(tau, False)
+    leak, factor = leak_arguments(tau, decay is not None, decay or 0.0)
     cols = weight.shape[0]
     return {
         "scale": weight if scale is None else scale,

@@ -26,8 +26,8 @@ class LifLayer(FusedNeuron):
         super().__init__(site.neuron)
         self.kind, self.at_rest = site.node.meta["val"][0].dtype, site.at_rest
         self.keywords = site.keywords
-        learnt = torch.tensor(float(site.parameters.leak)) if site.leak_multiplies else None  # type: ignore[arg-type]
-        self.register_buffer("decay", learnt)
+        decay = self.keywords.pop("decay")  # which this kernel takes as a tensor
+        self.register_buffer("decay", None if decay is None else torch.tensor(decay))
 
     def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Runs the kernel on the current, or its two summands, from a membrane; at rest it needs to read none."""
@@ -40,12 +40,12 @@ class LifLayer(FusedNeuron):
             residual=turned(more[0]) if more else None,
             spikes="int8" if self.kind == torch.int8 else "same",
             want_v=not self.at_rest,
-            want_current=self.own_handed,
+            want_current=self.want_current,
             decay=self.decay,
             **self.keywords,
         )
         back = (lambda y: y.movedim(-1, -3)) if last else (lambda y: y)
-        handed = back(current) if self.own_handed else current
+        handed = back(current) if self.want_current else current
         return self.results(back(spikes), v0.clone() if self.at_rest else back(v), handed, given)
 
     def plain(self, *given: Tensor) -> Tensor:

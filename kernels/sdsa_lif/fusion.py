@@ -25,22 +25,22 @@ _PRODUCTS = ("matmul", "bmm")
 
 
 class AttentionLayer(FusedNeuron):
-    """Attention over tokens `[T, B, N, C]`, which are moved so from `[T, B, C, ...]` and back.
+    """Attention over tokens `[T, B, N, C]`, to which what is given is moved, and back.
 
     Args:
         site: Where it is.
         heads: Number of heads.
         scale: Factor on the counts.
-        last: Whether channels are the last axis already.
+        layout: Where channels are: "last" `[T, B, N, C]`, "first" `[T, B, C, ...]`, or "heads" `[T, B, heads, D, N]`.
         order: Places of query, key and value among what it is given.
     """
 
     int8_places = (0, 2, 3)
 
-    def __init__(self, site: Site, heads: int, scale: float, last: bool, order: tuple[int, ...]) -> None:
+    def __init__(self, site: Site, heads: int, scale: float, layout: str, order: tuple[int, ...]) -> None:
         super().__init__(site.neuron)
         self.kind, self.wide = site.node.meta["val"][0].dtype, site.current.meta["val"].dtype
-        self.heads, self.scale, self.last, self.order = heads, scale, last, order
+        self.heads, self.scale, self.layout, self.order = heads, scale, layout, order
         self.steps, *self.rest = (size for at, size in enumerate(shape_of(site.current)) if at != 1)
         self.keywords = site.keywords
 
@@ -60,18 +60,18 @@ class AttentionLayer(FusedNeuron):
     def _tokens(self, given: tuple[Tensor, ...]) -> list[Tensor]:
         spikes = (given[0], *given[2:])
         taken = [spikes[at].reshape(self.steps, -1, *spikes[at].shape[2:]) for at in self.order]
-        return [x if self.last else x.flatten(3).transpose(2, 3) for x in taken]
+        if self.layout == "last":
+            return taken
+        return [x.flatten(*((2, 3) if self.layout == "heads" else (3, -1))).transpose(2, 3) for x in taken]
 
     def _back(self, tokens: Tensor) -> Tensor:
-        moved = tokens if self.last else tokens.transpose(2, 3)
+        moved = tokens if self.layout == "last" else tokens.transpose(2, 3)
         return moved.reshape(self.steps, -1, *self.rest)
 
 
 def _match(site: Site) -> Match | str:
     if not site.at_rest:
         return "its membrane comes from outside, and the kernel starts from rest"
-    if site.leak_multiplies:
-        return "its learnt leak is no power of two, and the kernel divides by a time constant"
     top, inside = _moved_from(site.current)
     scale = 1.0
     if is_named(top, ("mul",)) and isinstance(top.args[1], int | float):
@@ -131,11 +131,11 @@ def _fitting(site: Site, given: tuple[Node, ...], operand: tuple[int, ...], scal
     known = {node: (torch.rand(shapes[0], generator=generator) < 0.3).float() for node in dict.fromkeys(given)}
     known[given[1]] = torch.zeros(shape_of(given[1]))
     wanted = site.value(known, site.current)
-    for last, order in itertools.product((False, True), itertools.permutations(range(3))):
-        if last and len(shapes[0]) != 4:
+    for layout, order in itertools.product(("first", "last", "heads"), itertools.permutations(range(3))):
+        if len(shapes[0]) != {"first": len(shapes[0]), "last": 4, "heads": 5}[layout]:
             continue
-        layer = AttentionLayer(site, operand[2], scale, last, order)
-        channels = shapes[0][-1] if last else shapes[0][2]
+        layer = AttentionLayer(site, operand[2], scale, layout, order)
+        channels = {"first": shapes[0][2], "last": shapes[0][-1], "heads": shapes[0][2]}[layout]
         if channels % layer.heads == 0 and torch.equal(layer.plain(*(known[node] for node in given)), wanted):
             return layer
     return None

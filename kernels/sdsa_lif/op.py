@@ -59,6 +59,7 @@ def _fake(
     surrogate: str,
     alpha: float,
     detach_reset: bool,
+    decay: float | None = None,
 ) -> Tensor:
     return _output(q, channels, form)
 
@@ -79,6 +80,7 @@ def _forward(
     surrogate: str,
     alpha: float,
     detach_reset: bool,
+    decay: float | None = None,
 ) -> Tensor:
     out = _output(q, channels, form)
     if out.numel() == 0:
@@ -91,7 +93,7 @@ def _forward(
     if not fused:
         return out.copy_(
             reference.forward(
-                q, k, v, channels, heads, scale, tau, threshold, v_reset, decay_input, mode, form, _like(q)
+                q, k, v, channels, heads, scale, tau, threshold, v_reset, decay_input, mode, form, _like(q), decay
             )
         )
     straddles = mode == "qkv" and form == "packed" and dim % 32 != 0
@@ -108,6 +110,7 @@ def _forward(
         mode,
         "int8" if straddles else form,
         target,
+        decay,
     )
     # A head whose width is no multiple of 32 shares words with its neighbours: packed afterwards.
     return pack(target) if straddles else out
@@ -153,12 +156,13 @@ def _launch(
     mode: str,
     form: str,
     out: Tensor,
+    decay: float | None,
 ) -> None:
     from neurokit.kernels.sdsa_lif.triton import sdsa_hadamard_kernel, sdsa_qkv_kernel
 
     steps, batch, tokens, _ = q.shape
     width = q.stride(2)
-    leak, factor = leak_arguments(tau, False)
+    leak, factor = leak_arguments(tau, decay is not None, decay or 0.0)
     common = (factor, scale, threshold, 0.0 if v_reset is None else v_reset)
     if mode == "hadamard":
         chosen = config.lookup("sdsa_hadamard", (steps, tokens, channels, _kind(q)), q.device, DEFAULT_HADAMARD)
@@ -255,14 +259,15 @@ sdsa_lif_op = register_op(NAME, _fake)(_forward)
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs[:3])
     ctx.heads, ctx.scale, ctx.tau, ctx.threshold, ctx.v_reset, ctx.decay_input, ctx.mode = inputs[4:11]
-    ctx.surrogate = inputs[12:]
+    ctx.surrogate, ctx.decay = inputs[12:15], inputs[15]
 
 
 def _autograd(ctx: Any, grad: Tensor) -> Any:
     """Recomputes the neuron's input, then goes back through the neuron and the two products."""
     q, k, v = (x.float() for x in ctx.saved_tensors)
     x = reference.attention(q, k, v, ctx.heads, ctx.scale, ctx.mode)
-    neuron = (None, ctx.tau, ctx.threshold, ctx.v_reset, ctx.decay_input)
+    decay = None if ctx.decay is None else x.new_full((), ctx.decay)
+    neuron = (decay, ctx.tau, ctx.threshold, ctx.v_reset, ctx.decay_input)
     hadamard = ctx.mode == "hadamard"
     direct = (grad.float() * q).sum(2, keepdim=True) if hadamard else grad.float()
     gx, _, _ = torch.ops.neurokit_kernels.lif_backward(
@@ -280,7 +285,7 @@ def _autograd(ctx: Any, grad: Tensor) -> Any:
         grad_pairs = q.transpose(-1, -2) @ gx
         grads = (gx @ pairs.transpose(-1, -2), v @ grad_pairs.transpose(-1, -2), k @ grad_pairs)
         grads = tuple(reference.merge_heads(y) for y in grads)
-    return (*(g.to(x.dtype) for g, x in zip(grads, ctx.saved_tensors, strict=True)), *[None] * 12)
+    return (*(g.to(x.dtype) for g, x in zip(grads, ctx.saved_tensors, strict=True)), *[None] * 13)
 
 
 torch.library.register_autograd("neurokit_kernels::sdsa_lif", _autograd, setup_context=_setup_context)
@@ -303,6 +308,7 @@ def sdsa_lif(
     surrogate: str = "sigmoid",
     alpha: float = 4.0,
     detach_reset: bool = False,
+    decay: float | None = None,
 ) -> Tensor:
     """Spike-driven self-attention and its neuron: `LIF(scale * Q (K^T V))`, or `Q * LIF(scale * sum_n K * V)`.
 
@@ -326,6 +332,8 @@ def sdsa_lif(
         surrogate: "sigmoid", "atan" or "triangle", for the gradient of floating-point inputs.
         alpha: Slope of the surrogate.
         detach_reset: Whether the gradient stops at the reset.
+        decay: A learnt leak: what the membrane's distance from rest is multiplied by, in place of a division by `tau`,
+            which is None then. It gets no gradient here.
 
     Returns:
         Spikes `[T, B, N, C]`, or `[T, B, N, ceil(C / 32)]` packed.
@@ -333,7 +341,7 @@ def sdsa_lif(
     Raises:
         InputError: If a shape, dtype or parameter does not fit.
     """
-    check_neuron(tau, threshold, v_reset)
+    check_neuron(tau, threshold, v_reset, decay)
     check_form(form)
     surrogate_id(surrogate)
     packed = q.dtype == torch.int32
@@ -351,6 +359,7 @@ def sdsa_lif(
         raise InputError(f"sdsa_lif takes no {q.dtype}", expected="float32, float16, bfloat16, int8 or packed int32")
     if q.shape[-1] != (-(-count // 32) if packed else count) or heads < 1 or count % heads:
         raise InputError(f"{count} channels in {heads} heads do not fit a last axis of {q.shape[-1]}")
+    neuron = (tau, threshold, v_reset, decay_input)
     return torch.ops.neurokit_kernels.sdsa_lif(
-        q, k, v, count, heads, scale, tau, threshold, v_reset, decay_input, mode, form, surrogate, alpha, detach_reset
+        q, k, v, count, heads, scale, *neuron, mode, form, surrogate, alpha, detach_reset, decay
     )

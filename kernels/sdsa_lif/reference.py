@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from neurokit.kernels.common.neuron import encode, run, unpack_words
+from neurokit.kernels.common.neuron import decay_of, encode, run, unpack_words
 
 
 def dense(x: Tensor, channels: int, dtype: torch.dtype) -> Tensor:
@@ -45,8 +45,10 @@ def forward(
     mode: str,
     form: str,
     dtype: torch.dtype,
+    decay: float | None = None,
 ) -> Tensor:
     """Returns the spikes `[T, B, N, C]` in a form (see `sdsa_lif`)."""
     q, k, v = (dense(x, channels, torch.float32) for x in (q, k, v))
-    spikes, _ = run(attention(q, k, v, heads, scale, mode), None, tau, None, threshold, v_reset, decay_input)
+    current = attention(q, k, v, heads, scale, mode)
+    spikes, _ = run(current, None, tau, decay_of(decay), threshold, v_reset, decay_input)
     return encode(spikes & (q != 0) if mode == "hadamard" else spikes, form, dtype)

@@ -146,6 +146,7 @@ def run(
     low: float | None = None,
     high: float | None = None,
     rounds: bool = False,
+    decay: float | None = None,
 ) -> None:
     """Fills the spikes and, where it has elements, the current of a convolution with its neuron."""
     from neurokit.kernels.spike_conv_lif.triton_boxes import spike_conv_lif_boxes_kernel
@@ -164,7 +165,7 @@ def run(
         tiles = tiles * ((whole + chosen[side] - 1) // chosen[side])
     one = INTERPRET or not chosen["waves"] or not isinstance(tiles, int)
     programs = tiles if one else min(tiles, chosen["waves"] * config.processors(spikes.device))
-    leak, factor = leak_arguments(tau, False)
+    leak, factor = leak_arguments(tau, decay is not None, decay or 0.0)
     lend_scratch(spikes)
     launch(spike_conv_lif_boxes_kernel)[(programs,)](
         x=aligned(spikes),

@@ -35,6 +35,8 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
         call = {**row, "stride": stride, "padding": padding, "form": form, "path": "fused"}
         if kind == torch.int8 and stride == 2:
             call |= {"grid": 0.25, "rounds": True, "want_current": True}
+        if form == "packed":
+            call |= {"tau": None, "decay": 45 / 64}
         yield Example(f"{kernel}x{kernel} stride {stride} {channels} -> {cols} {form}", (s, w), call)
     if kind == torch.int8:
         yield from box_examples(device)
@@ -47,6 +49,7 @@ def box_examples(device: torch.device) -> Iterator[Example]:
         {},
         {"tau": None, "v_reset": None},
         {"tau": 4.0, "v_reset": -0.5, "decay_input": False},
+        {"tau": None, "decay": 45 / 64},
     )
     for index, (steps, kernel, stride, channels, cols, height, width) in enumerate(
         ((4, 3, 1, 48, 32, 9, 5), (3, 3, 2, 32, 48, 7, 10), (1, 5, 1, 16, 16, 6, 6), (5, 7, 2, 16, 16, 9, 9))
@@ -60,7 +63,7 @@ def box_examples(device: torch.device) -> Iterator[Example]:
             "padding": kernel // 2,
             "form": "int8",
             "path": "boxes",
-            **neurons[index % 3],
+            **neurons[index],
         }
         if index == 1:
             call |= {

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.fx import GraphModule
 
-from neurokit.kernels.common.fusion import COUNTS, ProductNeuron, matched, product_before, weights_of
+from neurokit.kernels.common.fusion import COUNTS, Product, ProductNeuron, matched, product_before, weights_of
+from neurokit.kernels.common.sums import Sums, sums, whole
 from neurokit.kernels.spike_conv_lif.op import spike_conv_lif
-from neurokit.program.fusions import Fusion, Match, Site, register_fusion
+from neurokit.program.fusions import Fusion, Match, Rewrite, Site, Taken, register_fusion, register_rewrite
 from neurokit.program.ops import is_named
+
+GROUPS = 8  # of a convolution that is computed as one, most of whose products are then with zero
 
 
 class ConvLayer(ProductNeuron):
@@ -41,11 +46,11 @@ class ConvLayer(ProductNeuron):
             stride=self.stride,
             padding=self.padding,
             form=self.form,
-            want_current=self.own_handed,
+            want_current=self.want_current,
             **self.keywords,
             **self.rounding,
         )
-        current = current.movedim(-1, 2) if self.own_handed else current
+        current = current.movedim(-1, 2) if self.want_current else current
         return self.answer(found.movedim(-1, 2), current, given)
 
     def _size(self, size: int) -> int:
@@ -56,22 +61,68 @@ def _match(site: Site) -> Match | str:
     product = product_before(site, counts=COUNTS)
     if isinstance(product, str):
         return product
+    if why := _obstacle(product):
+        return why
+    stride, padding, _, groups = product.settings
+    weights = weights_of(site, product)
+    if isinstance(weights, str):
+        return weights
+    layer = ConvLayer(site, product, ungrouped(weights[0], groups).permute(0, 2, 3, 1), weights[1])
+    layer.stride, layer.padding = int(stride[0]), int(padding[0])
+    return matched(site, product, layer)
+
+
+def _obstacle(product: Product) -> str:
+    """Returns why the kernel has no such convolution, or ""."""
     if not is_named(product.node, ("conv2d",)):
         return "before it stands no convolution of pictures"
     if isinstance(product.node.args[4] if len(product.node.args) > 4 else [0], str):
         return "its padding is a word"
     stride, padding, dilation, groups = product.settings
-    kernel = set(product.weight.shape[2:])
-    if groups != 1 or set(dilation) != {1}:
-        return "its convolution has groups or holes"
-    if len(kernel) != 1 or len(set(stride)) != 1 or len(set(padding)) != 1:
-        return "its convolution is not square"
-    weights = weights_of(site, product)
-    if isinstance(weights, str):
-        return weights
-    layer = ConvLayer(site, product, weights[0].permute(0, 2, 3, 1), weights[1])
+    if set(dilation) != {1}:
+        return "its convolution has holes"
+    if groups > GROUPS:
+        return f"its convolution has {groups} groups: as one it would cost as many times the multiplications"
+    square = len(set(product.weight.shape[2:])) == len(set(stride)) == len(set(padding)) == 1
+    return "" if square else "its convolution is not square"
+
+
+def ungrouped(weight: Tensor, groups: int) -> Tensor:
+    """Returns the weight `[N, C, k, k]` of one convolution that does what `[N, C / groups, k, k]` does in groups."""
+    if groups == 1:
+        return weight
+    made = weight.new_zeros(weight.shape[0], weight.shape[1] * groups, *weight.shape[2:])
+    for at, rows in enumerate(weight.chunk(groups)):
+        first, count = at * len(rows), weight.shape[1]
+        made[first : first + len(rows), at * count : (at + 1) * count] = rows
+    return made
+
+
+class ConvSums(Sums):
+    """A convolution of `[B, C, H, W]` without a neuron."""
+
+    stride, padding = 1, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Runs the kernel."""
+        spikes = x.movedim(1, -1)[None].to(torch.int8)
+        given: dict[str, Any] = {"stride": self.stride, "padding": self.padding, **self.asked}
+        return spike_conv_lif(spikes, self.weight, **given)[1][0].movedim(-1, 1)
+
+
+def _layer_of(product: Product) -> ConvSums | None:
+    rows = whole(product)
+    if _obstacle(product) or rows is None or product.weight[0, 0].numel() == 1:  # of 1x1 there is a product
+        return None
+    stride, padding, _, groups = product.settings
+    layer = ConvSums(product, ungrouped(rows[0], groups).permute(0, 2, 3, 1), rows[1])
     layer.stride, layer.padding = int(stride[0]), int(padding[0])
-    return matched(site, product, layer)
+    return layer
+
+
+def _take(module: GraphModule, exact: bool) -> list[Taken]:
+    return sums(module, _layer_of) if exact else []
 
 
 register_fusion(Fusion("spike_conv_lif", 30, _match))
+register_rewrite(Rewrite("spike_conv_lif", _take, last=True))

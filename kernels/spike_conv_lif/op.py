@@ -63,6 +63,7 @@ def _fake(
     low: float | None = None,
     high: float | None = None,
     rounds: bool = False,
+    decay: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     return _outputs(spikes, weight, stride, padding, form, want_current)
 
@@ -86,6 +87,7 @@ def _forward(
     low: float | None = None,
     high: float | None = None,
     rounds: bool = False,
+    decay: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     outputs = _outputs(spikes, weight, stride, padding, form, want_current)
     rounding = (grid, low, high, rounds)
@@ -107,6 +109,7 @@ def _forward(
             form,
             activation(weight),
             *rounding,
+            decay,
         )
         outputs[0].copy_(fired)
         if want_current:
@@ -117,7 +120,7 @@ def _forward(
     if path == "boxes":
         residual = steps_of(residual)
         neuron = (tau, threshold, v_reset, decay_input)
-        boxes.run(spikes, weight, scale, bias, residual, stride, padding, *neuron, outputs, *rounding)
+        boxes.run(spikes, weight, scale, bias, residual, stride, padding, *neuron, outputs, *rounding, decay)
         return outputs
     chosen = config.lookup(NAME, key_of(spikes, weight, stride), spikes.device, DEFAULT)
     if _choose_path(path, chosen, weight) == "conv":
@@ -135,6 +138,7 @@ def _forward(
             decay_input,
             form,
             want_current,
+            decay,
         )
     _launch(
         spikes.contiguous(),
@@ -151,7 +155,7 @@ def _forward(
         form,
         chosen,
         outputs,
-        rounding,
+        (*rounding, decay),
     )
     return outputs
 
@@ -195,6 +199,7 @@ def _conv_then_lif(
     decay_input: bool,
     form: str,
     want_current: bool,
+    decay: float | None,
 ) -> tuple[Tensor, Tensor]:
     """The same with the vendor's convolution: its output is rounded to 16 bits before the neuron."""
     x = spikes.to(weight.dtype).flatten(0, 1).permute(0, 3, 1, 2)
@@ -205,6 +210,7 @@ def _conv_then_lif(
         scale=scale,
         bias=bias,
         residual=residual,
+        decay=None if decay is None else torch.full((), decay, device=y.device),
         tau=tau,
         threshold=threshold,
         v_reset=v_reset,
@@ -231,7 +237,7 @@ def _launch(
     form: str,
     chosen: config.Config,
     outputs: tuple[Tensor, Tensor],
-    rounding: tuple[float | None, float | None, float | None, bool],
+    rounding: tuple[float | None, float | None, float | None, bool, float | None],
 ) -> None:
     from neurokit.kernels.spike_conv_lif.triton import spike_conv_lif_kernel
 
@@ -299,6 +305,7 @@ def spike_conv_lif(
     low: float | None = None,
     high: float | None = None,
     rounds: bool = False,
+    decay: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Convolves channels-last spikes and runs the neuron on the accumulators, without storing the convolution.
 
@@ -325,6 +332,8 @@ def spike_conv_lif(
         low: Least current in front of the rounding, or None.
         high: Largest, or None.
         rounds: Whether the current that is returned is the rounded one.
+        decay: A learnt leak: what the membrane's distance from rest is multiplied by, in place of a division by `tau`,
+            which is None then.
 
     Returns:
         Spikes `[T, B, H', W', N]` (packed: `[..., ceil(N / 32)]`), and the current in the weight's dtype (float32 for
@@ -333,7 +342,7 @@ def spike_conv_lif(
     Raises:
         InputError: If a shape, dtype or parameter does not fit.
     """
-    check_neuron(tau, threshold, v_reset)
+    check_neuron(tau, threshold, v_reset, decay)
     check_form(form)
     if weight.dim() != 4 or weight.dtype not in WEIGHTS:
         raise InputError(
@@ -384,4 +393,5 @@ def spike_conv_lif(
         low,
         high,
         rounds,
+        decay,
     )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from neurokit.kernels.common.neuron import encode, on_grid, run
+from neurokit.kernels.common.neuron import decay_of, encode, on_grid, run
 
 
 def current(
@@ -52,9 +52,10 @@ def forward(
     low: float | None = None,
     high: float | None = None,
     rounds: bool = False,
+    decay: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Returns spikes `[T, B, H', W', N]` in a form ("same": `dtype`) and the current in float32, or rounded."""
     y = current(spikes, weight, scale, bias, residual, stride, padding)
     x = on_grid(y, grid, low, high)
-    fired, _ = run(x, None, tau, None, threshold, v_reset, decay_input)
+    fired, _ = run(x, None, tau, decay_of(decay), threshold, v_reset, decay_input)
     return encode(fired, form, dtype), x if rounds else y

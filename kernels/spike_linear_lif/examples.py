@@ -38,7 +38,9 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
     state = {"v0": normal(3, 64, device=device), "want_v": True, "tau": None}
     yield Example("state", (s, w), {**row, **state, "path": "fused"})
     repeated = normal(1, 3, 64, device=device, dtype=torch.float16 if kind == torch.int8 else kind).expand(2, 3, 64)
-    yield Example("residual seen twice", (s, w), {**row, "residual": repeated, "form": "int8", "path": "fused"})
+    learnt = {"tau": None, "decay": 45 / 64}
+    call = {**row, **learnt, "residual": repeated, "form": "int8", "path": "fused"}
+    yield Example("residual seen twice, learnt leak", (s, w), call)
     if kind == torch.int8:
         boxed = (spikes(3, 70, 80, device=device), weight(48, 80, device, kind))
         call = {"bias": normal(48, device=device), "scale": normal(48, device=device).abs() * 0.02, "form": "int8"}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+from torch.fx import GraphModule
 
-from neurokit.kernels.common.fusion import COUNTS, ProductNeuron, matched, product_before, weights_of
+from neurokit.kernels.common.fusion import COUNTS, Product, ProductNeuron, matched, product_before, weights_of
+from neurokit.kernels.common.sums import Sums, sums, whole
 from neurokit.kernels.spike_linear_lif.op import spike_linear_lif
-from neurokit.program.fusions import Fusion, Match, Site, register_fusion, shape_of
+from neurokit.program.fusions import Fusion, Match, Rewrite, Site, Taken, register_fusion, register_rewrite, shape_of
 from neurokit.program.ops import is_named
 
 
@@ -34,7 +37,7 @@ class LinearLayer(ProductNeuron):
             bias=self.bias,
             residual=beside,
             form=self.form,
-            want_current=self.own_handed,
+            want_current=self.want_current,
             **self.keywords,
             **self.rounding,
         )
@@ -43,7 +46,7 @@ class LinearLayer(ProductNeuron):
             moved = value.reshape(steps, *shape, value.shape[-1])
             return moved if self.last else moved.movedim(-1, 2)
 
-        return self.answer(back(found), back(current) if self.own_handed else current, given)
+        return self.answer(back(found), back(current) if self.want_current else current, given)
 
     def _rows(self, x: Tensor) -> Tensor:
         return x if self.last else x.unflatten(0, (self.steps, -1)).movedim(2, -1)
@@ -54,12 +57,8 @@ def _match(site: Site) -> Match | str:
     if isinstance(product, str):
         return product
     linear = is_named(product.node, ("linear",))
-    if not linear:
-        stride, padding, _, groups = product.settings
-        if product.weight[0, 0].numel() != 1 or set(stride) != {1} or set(padding) != {0}:
-            return "its convolution is larger than 1x1, padded or strided"
-        if groups != 1:
-            return "its convolution has groups"
+    if why := _obstacle(product):
+        return why
     weights = weights_of(site, product)
     if isinstance(weights, str):
         return weights
@@ -70,4 +69,41 @@ def _match(site: Site) -> Match | str:
     return matched(site, product, layer)
 
 
+def _obstacle(product: Product) -> str:
+    """Returns why the kernel has no such product, or ""."""
+    if is_named(product.node, ("linear",)):
+        return ""
+    stride, padding, _, groups = product.settings
+    if product.weight[0, 0].numel() != 1 or set(stride) != {1} or set(padding) != {0}:
+        return "its convolution is larger than 1x1, padded or strided"
+    return "its convolution has groups" if groups != 1 else ""
+
+
+class LinearSums(Sums):
+    """A linear map of the last axis, or a 1x1 convolution over the second, without a neuron."""
+
+    last = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Runs the kernel."""
+        rows = x if self.last else x.movedim(1, -1)
+        spikes = rows.reshape(1, -1, rows.shape[-1]).to(torch.int8)
+        found = spike_linear_lif(spikes, self.weight, **self.asked)[2].reshape(*rows.shape[:-1], -1)
+        return found if self.last else found.movedim(-1, 1)
+
+
+def _layer_of(product: Product) -> LinearSums | None:
+    rows = whole(product)
+    if "transpose" in str(product.node.target) or _obstacle(product) or rows is None:
+        return None
+    layer = LinearSums(product, rows[0].reshape(len(rows[0]), -1), rows[1])
+    layer.last = is_named(product.node, ("linear",))
+    return layer
+
+
+def _take(module: GraphModule, exact: bool) -> list[Taken]:
+    return sums(module, _layer_of) if exact else []
+
+
 register_fusion(Fusion("spike_linear_lif", 20, _match))
+register_rewrite(Rewrite("spike_linear_lif", _take, last=True))

@@ -54,6 +54,7 @@ def _fake(
     low: float | None = None,
     high: float | None = None,
     rounds: bool = False,
+    decay: float | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     return _outputs(spikes, weight, form, want_v, want_current)
 
@@ -101,6 +102,7 @@ def _forward(
     low: float | None = None,
     high: float | None = None,
     rounds: bool = False,
+    decay: float | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     outputs = _outputs(spikes, weight, form, want_v, want_current)
     rounding = (grid, low, high, rounds)
@@ -121,6 +123,7 @@ def _forward(
             form,
             activation(weight),
             *rounding,
+            decay,
         )
         outputs[0].copy_(results[0])
         if want_v:
@@ -129,13 +132,26 @@ def _forward(
             outputs[2].copy_(results[2])
         return outputs
     if _takes_boxes(path, spikes, weight, v0, want_v, form):
-        neuron = (tau, threshold, v_reset, decay_input)
-        _product_by_boxes(spikes, weight, scale, bias, steps_of(residual), neuron, (outputs[0], outputs[2]), rounding)
+        neuron, targets = (tau, threshold, v_reset, decay_input), (outputs[0], outputs[2])
+        _product_by_boxes(spikes, weight, scale, bias, steps_of(residual), neuron, targets, (*rounding, decay))
         return outputs
     chosen = config.lookup(NAME, key_of(spikes, weight, want_current), spikes.device, DEFAULT)
     if grid is None and (choose_path(spikes, weight, chosen) if path == "auto" else path) == "gemm":
         return _gemm_then_lif(
-            spikes, weight, scale, bias, residual, v0, tau, threshold, v_reset, decay_input, form, want_v, want_current
+            spikes,
+            weight,
+            scale,
+            bias,
+            residual,
+            v0,
+            tau,
+            threshold,
+            v_reset,
+            decay_input,
+            form,
+            want_v,
+            want_current,
+            decay,
         )
     _launch(
         spikes.contiguous(),
@@ -151,7 +167,7 @@ def _forward(
         form,
         chosen,
         outputs,
-        rounding,
+        (*rounding, decay),
     )
     return outputs
 
@@ -181,7 +197,7 @@ def _product_by_boxes(
     residual: Tensor | None,
     neuron: tuple[float | None, float, float | None, bool],
     outputs: tuple[Tensor, Tensor],
-    rounding: tuple[float | None, float | None, float | None, bool],
+    rounding: tuple[float | None, float | None, float | None, bool, float | None],
 ) -> None:
     """Runs the product as the 1x1 convolution of one image of one row."""
     image = lambda x: x[:, None, None]  # noqa: E731
@@ -204,6 +220,7 @@ def _gemm_then_lif(
     form: str,
     want_v: bool,
     want_current: bool,
+    decay: float | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same with the vendor's product: its output is rounded to 16 bits before the neuron (int8: exact)."""
     steps, rows = spikes.shape[:2]
@@ -216,6 +233,7 @@ def _gemm_then_lif(
         scale=scale,
         bias=bias,
         residual=residual,
+        decay=None if decay is None else torch.full((), decay, device=product.device),
         tau=tau,
         threshold=threshold,
         v_reset=v_reset,
@@ -241,7 +259,7 @@ def _launch(
     form: str,
     chosen: config.Config,
     outputs: tuple[Tensor, Tensor, Tensor],
-    rounding: tuple[float | None, float | None, float | None, bool],
+    rounding: tuple[float | None, float | None, float | None, bool, float | None],
 ) -> None:
     from neurokit.kernels.spike_linear_lif.triton import spike_linear_lif_kernel
 
@@ -307,6 +325,7 @@ def spike_linear_lif(
     low: float | None = None,
     high: float | None = None,
     rounds: bool = False,
+    decay: float | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Multiplies spikes by a weight and runs the neuron on the accumulators, without storing the product.
 
@@ -333,6 +352,8 @@ def spike_linear_lif(
         low: Least current in front of the rounding, or None.
         high: Largest, or None.
         rounds: Whether the current that is returned is the rounded one.
+        decay: A learnt leak: what the membrane's distance from rest is multiplied by, in place of a division by `tau`,
+            which is None then.
 
     Returns:
         Spikes `[T, M, N]` or packed `[T, M, ceil(N / 32)]`, the last membrane `[M, N]` float32, and the current
@@ -341,7 +362,7 @@ def spike_linear_lif(
     Raises:
         InputError: If a shape, dtype or parameter does not fit.
     """
-    check_neuron(tau, threshold, v_reset)
+    check_neuron(tau, threshold, v_reset, decay)
     check_form(form)
     _check_shapes(spikes, weight, scale, bias, residual, v0)
     check_grid(weight, grid, low, high, rounds)
@@ -368,6 +389,7 @@ def spike_linear_lif(
         low,
         high,
         rounds,
+        decay,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from neurokit.kernels.common.neuron import encode, on_grid, run, unpack_words
+from neurokit.kernels.common.neuron import decay_of, encode, on_grid, run, unpack_words
 
 
 def current(
@@ -47,9 +47,10 @@ def forward(
     low: float | None = None,
     high: float | None = None,
     rounds: bool = False,
+    decay: float | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns spikes `[T, M, N]` in a form ("same": `dtype`), the last membrane `[M, N]` and the current."""
     y = current(spikes, weight, scale, bias, residual)
     x = on_grid(y, grid, low, high)
-    fired, v = run(x, v0, tau, None, threshold, v_reset, decay_input)
+    fired, v = run(x, v0, tau, decay_of(decay), threshold, v_reset, decay_input)
     return encode(fired, form, dtype), v, x if rounds else y

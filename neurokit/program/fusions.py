@@ -28,14 +28,15 @@ class FusedNeuron(nn.Module):
     """A layer of neurons inside a kernel, with what stands before it.
 
     It maps `(first, v0, ...)` to `(spikes, v, handed, current)`. `handed` is the sum that something else reads: the
-    current, or what it is rounded from. `current` is what a probing twin shows.
+    current, or what it is rounded from. `current` is what a probing twin shows: of what the kernel hands on, where it
+    does, so that a twin reads the same sums as the network; else computed beside the kernel.
 
     Args:
         neuron: The neuron's operation and its arguments after input and membrane, as in the program.
 
     Attributes:
         want_current: Whether the kernel hands its sum on, since something else reads it.
-        watched: Whether this is a probing twin: the current is then computed beside the kernel, by plain operations.
+        watched: Whether this is a probing twin, which shows its current.
         kind: Type of the spikes that it gives.
         int8_places: Places of what it takes where int8 will do.
         channels: How many channels it has.
@@ -60,9 +61,9 @@ class FusedNeuron(nn.Module):
         """Returns the current by the operations that the program had, without the kernel."""
         raise NotImplementedError
 
-    def plain_handed(self, *given: Tensor) -> Tensor:
-        """Returns what is handed on by the operations that the program had."""
-        return self.plain(*given)
+    def current_of(self, handed: Tensor) -> Tensor:
+        """Returns the current, of what the kernel hands on."""
+        return handed
 
     @property
     def joins_with(self) -> Any:
@@ -73,19 +74,16 @@ class FusedNeuron(nn.Module):
         """Returns one layer that computes this one and others of equal `joins_with`, side by side."""
         raise NotImplementedError
 
-    @property
-    def own_handed(self) -> bool:
-        """Whether the kernel is to give what is handed on."""
-        return self.want_current and not self.watched
-
     def results(
         self, spikes: Tensor, v: Tensor, handed: Tensor | None, given: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns what a layer gives, of what its kernel gave; what is not wanted has no elements."""
+        none = v.new_empty(0)
+        own = handed if self.want_current else None
+        shown = none
         if self.watched:
-            beside = self.plain_handed(*given) if self.want_current else v.new_empty(0)
-            return spikes, v, beside, self.plain(*given)
-        return spikes, v, v.new_empty(0) if handed is None or not self.want_current else handed, v.new_empty(0)
+            shown = self.plain(*given) if own is None else self.current_of(own)
+        return spikes, v, none if own is None else own, shown
 
 
 @dataclass(frozen=True)
@@ -122,9 +120,11 @@ class Site:
     def keywords(self) -> dict[str, Any]:
         """The neuron as kernels take it; a learnt leak that is a power of two is a time constant of the same bits."""
         known: Any = self.parameters
-        taus = {"lif": known.leak, "plif": 1.0 / known.leak if known.op == "plif" else None}
+        product = self.leak_multiplies
+        taus = {"lif": known.leak, "plif": 1.0 / known.leak if known.op == "plif" and not product else None}
         return {
             "tau": taus.get(known.op),
+            "decay": float(known.leak) if product else None,
             "threshold": known.v_threshold,
             "v_reset": known.v_reset,
             "decay_input": known.decay_input,
@@ -218,15 +218,17 @@ class Taken:
 
 @dataclass(frozen=True)
 class Rewrite:
-    """What one kernel takes in where no neuron follows; it is asked before the fusions.
+    """What one kernel takes in where no neuron follows.
 
     Attributes:
         kernel: Name of the kernel.
         take: Returns what it takes of a program, given whether sums are proven to have the same bits in every order.
+        last: Whether it is asked behind the fusions, of what they left, and not in front of them.
     """
 
     kernel: str
     take: Callable[[GraphModule, bool], list[Taken]]
+    last: bool = False
 
 
 FUSIONS: Registry[Fusion] = Registry("fusion", "neurokit.kernels")
@@ -263,8 +265,13 @@ def most_of(node: Any) -> int | None:
     """Returns the largest of the whole numbers, from 0 on, that a value is known to hold: of spikes 1, of sums more."""
     while isinstance(node, Node) and node.op == "call_function":
         if is_named(node, ("getitem",)):
-            source = node.args[0]
-            return 1 if node.args[1] == 0 and (is_op(source, NEURONS) or _is_fused(source)) else None
+            source: Any = node.args[0]
+            if is_op(source, NEURONS) or _is_fused(source):
+                return 1 if node.args[1] == 0 else None
+            if not is_kind(source, Kind.MOVE):  # one of the parts that a tensor is split into
+                return None
+            node = source.args[0]
+            continue
         several = _several(node)
         if several is not None:
             parts = [most_of(one) for one in several[1]]

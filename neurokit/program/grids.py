@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
-from neurokit.program.nodes import aten, is_op, is_weighted
-from neurokit.program.ops import is_named
+from neurokit.program.nodes import aten, is_max_pool, is_op, is_weighted
+from neurokit.program.ops import Kind, is_kind, is_named
 from neurokit.program.passes.base import Pass
 
 _INT8 = (-128.0, 127.0)
@@ -115,3 +115,40 @@ def _unheld(module: GraphModule) -> list[str]:
 
 
 LEVELS = Pass("hold rounded operands of products as int8", _hold, after=_unheld)
+
+
+def _unit_of(node: Any) -> float | None:
+    """Returns the power of two whose multiples a value is known to hold: of a rounding, moved or maximised."""
+    while isinstance(node, Node):
+        grid = grid_at(node)
+        if grid is not None:
+            return grid.unit
+        if not (is_kind(node, Kind.MOVE, Kind.KEEP) or is_max_pool(node)) or not node.all_input_nodes:
+            return None
+        node = node.args[0]
+    return None
+
+
+def _repeated(graph: GraphModule) -> list[tuple[Node, Grid]]:
+    """Returns the roundings, without limits, of what is on their grid or a coarser one already."""
+    found = []
+    for node in graph.graph.nodes:
+        grid = grid_at(node)
+        if grid is not None and grid.low is None and grid.high is None:
+            unit = _unit_of(grid.source)
+            if unit is not None and unit >= grid.unit:
+                found.append((node, grid))
+    return found
+
+
+def _drop(module: GraphModule) -> None:
+    for node, grid in _repeated(module):
+        node.replace_all_uses_with(grid.source)
+    module.graph.eliminate_dead_code()
+
+
+def _repeats(module: GraphModule) -> list[str]:
+    return [f"{node.name} rounds what is rounded" for node, _ in _repeated(module)]
+
+
+ROUNDED_ONCE = Pass("leave out roundings of what is on their grid already", _drop, after=_repeats)

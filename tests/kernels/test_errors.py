@@ -16,6 +16,8 @@ ON_GPU = torch.cuda.is_available() and not INTERPRET
 X = torch.zeros(4, 3, 32)
 BAD = {
     "tau": lambda: lif(X, tau=1.0),
+    "decay beside tau": lambda: spike_linear_lif(X.to(torch.int8), torch.zeros(8, 32).half(), decay=0.5),
+    "decay": lambda: sdsa_lif(*[torch.zeros(1, 1, 4, 32)] * 3, 1, tau=None, decay=1.5),
     "nan threshold": lambda: lif(X, threshold=float("nan")),
     "form": lambda: lif(X, spikes="bits"),
     "surrogate": lambda: lif(X, surrogate="erf"),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.nn import functional
+from torch.utils._pytree import tree_map
 
 from neurokit.program.fusions import FusedNeuron, most_of
 from neurokit.program.nodes import aten
@@ -72,7 +73,7 @@ def _carry(module: GraphModule) -> None:
         elif node.op == "call_function" and node.all_input_nodes and node.all_input_nodes[0] in carried:
             _through(graph, node, carried, most)
         if node in carried:
-            node.meta["val"] = node.meta["val"].to(torch.int8)
+            node.meta["val"] = tree_map(lambda value: value.to(torch.int8), node.meta["val"])
     _cast_back(module, carried, types)
     graph.eliminate_dead_code()
 
@@ -96,6 +97,9 @@ def _through(graph: Any, node: Node, carried: set[Node], most: dict[Node, int | 
         if set(node.all_input_nodes) <= carried and (most[node] or _MOST + 1) <= _MOST:
             carried.add(node)
         return
+    if _splits(node) or (is_named(node, ("getitem",)) and _splits(node.args[0])):
+        carried.add(node)
+        return
     if len(_tensors(node)) != 1 or known is None or not isinstance(node.meta.get("val"), Tensor):
         return
     if known.kind in (Kind.MOVE, Kind.KEEP) and not known.floats:
@@ -103,6 +107,11 @@ def _through(graph: Any, node: Node, carried: set[Node], most: dict[Node, int | 
     elif (other := _in_int8(node)) is not None:
         node.target, node.args, node.kwargs = other[0], other[1], {}
         carried.add(node)
+
+
+def _splits(node: Any) -> bool:
+    """Returns whether a node splits one tensor into several."""
+    return is_kind(node, Kind.MOVE) and isinstance(node.meta.get("val"), list | tuple)
 
 
 def _tensors(node: Node) -> list[Node]:
@@ -149,7 +158,7 @@ def _takes(module: GraphModule, user: Node, node: Node) -> bool:
 
 def _cast_back(module: GraphModule, carried: set[Node], types: dict[Node, torch.dtype]) -> None:
     """Gives whatever takes no int8 the spikes in the type that they had."""
-    for node in [node for node in module.graph.nodes if node in carried]:
+    for node in [node for node in module.graph.nodes if node in carried and not _splits(node)]:
         users = [user for user in node.users if user not in carried and not _takes(module, user, node)]
         if not users:
             continue

@@ -206,9 +206,8 @@ def _check(site: Site, match: Match, kernel: str) -> None:
         pairs = [(current, wanted)]
         if match.handed:
             layer.want_current, sums = True, site.value(known, match.handed[0]).reshape(wanted.shape)
-            pairs.append((layer(*given)[2], sums))
-            layer.watched = False
-            pairs.append((layer(*given)[2], sums))
+            _, _, handed, shown = layer(*given)
+            pairs += [(handed, sums), (shown, wanted)]
         layer.watched = layer.want_current = False
     if wrong := _difference(site, pairs, spikes, known[match.given[1]]):
         raise PassError(f"kernel {kernel!r} at {site.node.name}: {wrong}")

@@ -30,12 +30,13 @@ class Part:
     inside: tuple[str, ...]
 
 
-def take(module: GraphModule, exact: bool) -> list[Part]:
+def take(module: GraphModule, exact: bool, *, last: bool = False) -> list[Part]:
     """Rewrites a program in place: what a kernel computes without a neuron goes into it.
 
     Args:
         module: The program, of flat inputs and outputs.
         exact: Whether sums are proven to have the same bits in every order; then a kernel must have them, too.
+        last: Whether the rewrites are asked that come behind the fusions, and not those in front of them.
 
     Returns:
         The layers that went into kernels.
@@ -47,7 +48,7 @@ def take(module: GraphModule, exact: bool) -> list[Part]:
     names: list[str] = []
 
     def rewrite(graph: GraphModule) -> None:
-        for kernel, one in REWRITES.items():
+        for kernel, one in ((name, one) for name, one in REWRITES.items() if one.last == last):
             for taken in one.take(graph, exact):
                 _check(graph, taken, kernel, exact)
                 first = taken.inside[-1]

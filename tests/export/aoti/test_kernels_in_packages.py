@@ -13,6 +13,7 @@ from neurokit.cli import main
 from neurokit.errors import InputError
 from neurokit.kernels.common.fusion import integer_rows
 from neurokit.kernels.spike_conv_lif.fusion import ConvLayer
+from neurokit.kernels.spike_linear_lif import fusion as linear_fusion
 from neurokit.kernels.spike_linear_lif.fusion import LinearLayer
 from neurokit.program.passes import PassError, fuse
 from neurokit.program.passes.fold_norms import FOLD_NORMS
@@ -59,7 +60,9 @@ def test_a_plan_names_the_kernel_of_every_layer_and_why_no_other(exact):
     assert made.layers[0].reasons["spike_conv_lif"] == "its input is not known to be spikes"
     assert "conv2d" in made.layers[1].inside
     assert "linear" in made.layers[2].inside
-    assert [kernel for kernel, _ in planned(exact.source, form="step", numerics="exact")] == ["lif"] * 3
+    step = nk.plan(exact.source, "aoti", kernels="all", form="step", numerics="exact").layers
+    assert [row.kernel for row in step if row.neurons] == ["lif"] * 3
+    assert [row.kernel for row in step if not row.neurons] == ["spike_conv_lif", "spike_linear_lif"]
     reasons = nk.plan(exact.source, "aoti", kernels="all").layers[1].reasons["spike_conv_lif"]
     assert "float32" in reasons
     with pytest.raises(InputError, match="nothing to say"):
@@ -120,16 +123,47 @@ class Membranes(nn.Module):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("numerics", ["exact", "float"])
-def test_a_residual_goes_with_the_kernel(numerics, tmp_path, monkeypatch):
+def test_a_residual_goes_with_the_kernel(numerics, membranes, tmp_path, monkeypatch):
     eager.install(monkeypatch)
-    torch.manual_seed(3)
-    captured = nk.capture(ModelSpec("net", lambda: dyadic(Membranes().eval()), (PICTURE,), time_steps=3))
-    inside = [with_it for _, with_it in planned(captured, numerics=numerics)]
+    inside = [with_it for _, with_it in planned(membranes, numerics=numerics)]
     assert any("add" in words for words in inside)
-    artifact = nk.lower(captured, "aoti", tmp_path / "a", kernels="all", numerics=numerics)
+    artifact = nk.lower(membranes, "aoti", tmp_path / "a", kernels="all", numerics=numerics)
     assert artifact.manifest.parity["verdict"] in ("exact", *(["benign rounding"] if numerics == "float" else []))
     kernels = collections.Counter(row["kernel"] for row in artifact.manifest.target_info["kernels"])
     assert sum(kernels.values()) == 3
+
+
+@pytest.fixture(scope="module")
+def membranes():
+    torch.manual_seed(3)
+    return nk.capture(ModelSpec("net", lambda: dyadic(Membranes().eval()), (PICTURE,), time_steps=3))
+
+
+def _sum_without_residual(true):
+    """A kernel whose spikes are right, and that hands on its sum without what is added."""
+
+    def call(spikes, weight, *, residual=None, **given):
+        found = true(spikes, weight, residual=residual, **given)
+        return (*found[:-1], true(spikes, weight, residual=None, **given)[-1])
+
+    return call
+
+
+@pytest.mark.parametrize("precision", ["float16", pytest.param("bfloat16", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_twin_reads_the_sums_that_the_kernels_hand_on(wrong, precision, membranes, tmp_path, monkeypatch):
+    eager.install(monkeypatch)
+    if wrong:
+        monkeypatch.setattr(fuse, "_check", lambda *given: None)
+        monkeypatch.setattr(linear_fusion, "spike_linear_lif", _sum_without_residual(linear_fusion.spike_linear_lif))
+    options = {"kernels": "all", "precision": precision, "verified": False}
+    artifact = nk.lower(membranes, "aoti", tmp_path / "a", **options)
+    rows = {row["layer"]: row for row in artifact.manifest.target_info["kernels"]}
+    assert rows["sn2"]["kernel"] == "spike_linear_lif"
+    assert "add" in rows["sn2"]["with"]
+    report = nk.verify(artifact)
+    assert report.passed is not wrong, report.notes
+    assert "package and probing twin put out the same bits" in report.notes  # they read the same sums, right or wrong
 
 
 @pytest.mark.slow
@@ -203,10 +237,13 @@ def test_every_small_zoo_model_in_kernels_is_verified(name, numerics, captures, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", OUTSIDE)
-def test_spikingjellys_models_in_kernels_are_verified(name, captures, tmp_path, monkeypatch):
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", [*ZOO, *OUTSIDE])
+def test_small_models_in_16_bits_in_kernels_are_verified(name, precision, captures, tmp_path, monkeypatch):
     eager.install(monkeypatch)
-    captured = captures(f"{ROOT / 'examples' / 'spikingjelly_models.py'}:{name}_small")
-    artifact = nk.lower(captured, "aoti", tmp_path / "a", kernels="all", precision="float16", verified=False)
-    assert nk.verify(artifact).passed
+    path = f"{ROOT / 'examples' / 'spikingjelly_models.py'}:{name}_small" if name in OUTSIDE else name
+    artifact = nk.lower(captures(path), "aoti", tmp_path / "a", kernels="all", precision=precision, verified=False)
+    report = nk.verify(artifact)
+    assert report.passed
+    assert "package and probing twin put out the same bits" in report.notes
     assert {row["kernel"] for row in artifact.manifest.target_info["kernels"]} & {"spike_linear_lif", "spike_conv_lif"}

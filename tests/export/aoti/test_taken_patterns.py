@@ -1,0 +1,126 @@
+"""Patterns that go into kernels of exact numerics: each is the definition to the bit, and a wrong one is caught."""
+
+import pytest
+import torch
+from spikingjelly.activation_based import functional, layer, neuron
+from torch import nn
+
+import neurokit as nk
+from neurokit.export.aoti.build import rewritten
+from neurokit.export.aoti.programs import Network
+from neurokit.export.aoti.settings import Settings
+from neurokit.kernels.common.sums import Sums
+from neurokit.kernels.sdsa_lif.fusion import AttentionLayer
+from neurokit.kernels.spike_conv_lif import fusion as convolutions
+from neurokit.program.passes import PassError
+from neurokit.spec import ModelSpec, TensorSpec
+from neurokit.target import LowerOptions
+
+PICTURE = TensorSpec("x", (3, 8, 8), low=0.0, high=2.0)
+
+
+class Patterns(nn.Module):
+    """Pooling between convolution and neuron, groups, a leak that is no power of two, attention of one product."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.sn0 = layer.Conv2d(3, 8, 3, padding=1, bias=False), neuron.IFNode()
+        self.pooled, self.bn = layer.Conv2d(8, 16, 3, padding=1, bias=False), layer.BatchNorm2d(16)
+        self.pool, self.sn1 = layer.MaxPool2d(3, 2, 1), neuron.LIFNode(tau=3.0)
+        self.grouped, self.sn2 = layer.Conv2d(16, 16, 3, padding=1, groups=4), neuron.LIFNode(tau=2.0)
+        self.leaky, self.sn3 = layer.Conv2d(16, 16, 3, padding=1), neuron.ParametricLIFNode(init_tau=3.0)
+        self.qkv, self.sn4 = layer.Conv1d(16, 48, 1), neuron.LIFNode(tau=2.0)
+        self.sn5 = neuron.LIFNode(tau=2.0, v_threshold=0.125)
+        self.head = layer.Linear(16, 5)
+        functional.set_step_mode(self, "m")
+
+    def forward(self, x):
+        x = self.sn1(self.pool(self.bn(self.pooled(self.sn0(self.stem(x))))))
+        x = self.sn3(self.leaky(self.sn2(self.grouped(x)))).flatten(3)
+        steps, batch, channels, tokens = x.shape
+        q, k, v = self.sn4(self.qkv(x)).reshape(steps, batch, 3, 2, channels // 2, tokens).unbind(2)
+        x = self.sn5(v @ (k.transpose(-1, -2) @ q) * 0.125).reshape(steps, batch, channels, tokens)
+        return self.head(x.transpose(2, 3)).mean(2)
+
+
+def patterns():
+    torch.manual_seed(0)
+    net = Patterns().eval()
+    with torch.no_grad():
+        for part, factor in ((net.pooled, 8.0), (net.grouped, 8.0), (net.leaky, 16.0), (net.qkv, 32.0)):
+            part.weight.mul_(factor)
+    return net
+
+
+@pytest.fixture(scope="module")
+def exact():
+    return nk.exact(nk.capture(ModelSpec("patterns", patterns, (PICTURE,), time_steps=4)))
+
+
+def placed(exact):
+    settings = Settings.of(LowerOptions("exact", extra={"kernels": "all"}))
+    body, rows = rewritten(exact.captured, settings, True)
+    return body, {row["layer"]: (row["kernel"], row["with"]) for row in rows}
+
+
+def test_patterns_in_kernels_are_the_definition(exact):
+    body, rows = placed(exact)
+    assert {name: kernel for name, (kernel, _) in rows.items()} == {
+        "sn0": "lif",  # of a picture, which is no spikes
+        "sn1": "lif",
+        "sn2": "spike_conv_lif",
+        "sn3": "spike_conv_lif",
+        "sn4": "spike_linear_lif",
+        "sn5": "sdsa_lif",
+        "pooled": "spike_conv_lif",
+        "head": "spike_linear_lif",
+    }
+    x = torch.rand(4, 3, 3, 8, 8, generator=torch.Generator().manual_seed(1)) * 2
+    with torch.no_grad():
+        wanted = exact.captured.program.module(check_guards=False)(x, *exact.captured.initial_states(3))[0]
+        found = Network(body, exact.captured)(x)[0]
+    torch.testing.assert_close(found, wanted, rtol=0.0, atol=0.0)
+    assert wanted.std() > 0
+    assert all(0.0 < rate < 1.0 for rate in exact.rates), f"{exact.rates}: a layer that is silent shows nothing"
+
+
+def _groups_swapped(monkeypatch):
+    true = convolutions.ungrouped
+    monkeypatch.setattr(convolutions, "ungrouped", lambda weight, groups: true(weight.flip(0), groups))
+
+
+def _operands_swapped(monkeypatch):
+    true = AttentionLayer.forward
+
+    def forward(self, *given):
+        kept, self.order = self.order, self.order[::-1]
+        found = true(self, *given)
+        self.order = kept
+        return found
+
+    monkeypatch.setattr(AttentionLayer, "forward", forward)
+
+
+def _bias_left_out(monkeypatch):
+    true = Sums.asked
+    monkeypatch.setattr(Sums, "asked", property(lambda self: {**true.fget(self), "bias": None}))
+
+
+def _leak_of_another(monkeypatch):
+    true = convolutions.ConvLayer.forward
+
+    def forward(self, *given):
+        kept = dict(self.keywords)
+        self.keywords = {**kept, "decay": None, "tau": kept["tau"] or 1.0 / kept["decay"] + 1.0}
+        found = true(self, *given)
+        self.keywords = kept
+        return found
+
+    monkeypatch.setattr(convolutions.ConvLayer, "forward", forward)
+
+
+@pytest.mark.parametrize("plant", [_groups_swapped, _operands_swapped, _bias_left_out, _leak_of_another])
+def test_a_wrong_pattern_is_caught_where_it_is_put(plant, exact, monkeypatch):
+    plant(monkeypatch)
+    with pytest.raises(PassError, match="at "):
+        placed(exact)
