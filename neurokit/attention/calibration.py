@@ -35,6 +35,8 @@ class View:
         ids: The new tokens `[B, S]`, for methods that tell them apart.
         memory: What methods remember of the layer, by name `[B, H or 1, T]`; entries of new tokens are 0 until set.
         shared: What all layers remember together, and what a call's layers hand on to later ones.
+        extend: Returns a memory, by name, with the entries of the new tokens `[B, heads, S]`; None where those are the
+            last ones of `memory`.
     """
 
     heads: int
@@ -47,6 +49,14 @@ class View:
     ids: Tensor | None = None
     memory: dict[str, Tensor] = field(default_factory=dict)
     shared: dict[str, Tensor] = field(default_factory=dict)
+    extend: Callable[[str, Tensor], Tensor] | None = None
+
+    def entered(self, name: str, new: Tensor) -> Tensor:
+        """Returns what is remembered `[B, heads, T]` with the entries of the new tokens `[B, heads, S]` set."""
+        if self.extend is not None:
+            return self.extend(name, new)
+        held = self.memory[name]
+        return torch.cat([held[..., : held.shape[-1] - new.shape[-1]], new], -1)
 
 
 class Memory(Protocol):

@@ -62,15 +62,9 @@ class VAR(ImageCalibration):
 
     def remember(self, view: View, weights: Tensor | None, layer: int) -> None:
         """Marks the new tokens; those before keep what they were marked with."""
-        import torch
-
         assert view.stream is not None
         massive = self.massive(view.stream) & (view.query >= 0)
-        held = view.memory[_SINK]
-        # The new tokens' entries, which stand behind one another from the first one's position on.
-        place = view.key[:, :, None] == view.query[:, None, :]
-        new = (place & massive[:, None]).any(-1)[:, None]
-        view.memory[_SINK] = torch.where(new, torch.ones_like(held), held)
+        view.memory[_SINK] = view.entered(_SINK, massive[:, None].to(view.memory[_SINK]))
 
     def sets(self, view: View) -> Tensor:
         """Returns visual sinks, other sinks, and visual tokens that are none `[B, 1, 3, T]`."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -68,8 +70,7 @@ class CalibratedAttention(Attention):
         """
         q, new_k, new_v = self.project(x, tokens)
         k, v = tokens.extend(k, new_k), tokens.extend(v, new_v)
-        view = view_of(tokens, self.config.heads, k.shape[2], stream)
-        view.memory.update((name, tokens.extended(old)) for name, old in zip(self.memories, kept, strict=True))
+        view = view_of(tokens, self.config.heads, k.shape[2], stream, dict(zip(self.memories, kept, strict=True)))
         out = self.attend(q, k, v, self.mask(q, k, tokens, view))
         return out, k, v, *(view.memory[name] for name in self.memories)
 
@@ -91,8 +92,18 @@ class CalibratedAttention(Attention):
         return (rows @ k.transpose(-1, -2)).reshape(q.shape[0], c.heads, -1, k.shape[2])
 
 
-def view_of(tokens: Tokens, heads: int, length: int, stream: Tensor | None = None) -> View:
-    """Returns what calibrations see of a call with `length` entries of caches."""
+def view_of(
+    tokens: Tokens,
+    heads: int,
+    length: int,
+    stream: Tensor | None = None,
+    kept: Mapping[str, Tensor] = MappingProxyType({}),
+) -> View:
+    """Returns what calibrations see of a call with `length` entries of caches; `kept` is from the calls before it."""
+
+    def extend(name: str, new: Tensor) -> Tensor:
+        return tokens.extend(kept[name], new)
+
     assert tokens.visible is not None
     key = torch.arange(length, device=tokens.ids.device) - tokens.first[:, None]
     image = tokens.shared.get("image")
@@ -105,5 +116,7 @@ def view_of(tokens: Tokens, heads: int, length: int, stream: Tensor | None = Non
         stream,
         None if image is None else image[:, 0] > 0,
         tokens.ids,
-        shared=tokens.shared,
+        {name: tokens.extended(old) for name, old in kept.items()},
+        tokens.shared,
+        extend if kept else None,
     )

@@ -126,6 +126,8 @@ class ImageCalibration(Calibration):
 
     def behind_image(self, view: View) -> Tensor:
         """Returns which rows stand behind all visual tokens that they see, with one at least, bool `[B, S]`."""
+        if self.image is not None:  # a row sees all positions before its own
+            return view.query >= self.image[1]
         image = self.image_of(view)[:, None]
         before = (image & (view.key[:, None] <= view.query[..., None])).any(-1)
         own = (image & (view.key[:, None] == view.query[..., None])).any(-1)
