@@ -23,7 +23,7 @@ def walls(
     predictions: Annotated[
         Path | None, typer.Option("--predictions", help="Score these, in the published form, in the place of solving.")
     ] = None,
-    planted: Annotated[int, typer.Option("--planted", help="Draw so many walls in the place of a file.")] = 0,
+    planted: Annotated[int | None, typer.Option("--planted", help="Draw so many walls in the place of a file.")] = None,
     herrings: Annotated[int, typer.Option("--herrings", help="Red herrings of a drawn wall, 0 to 16.")] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Seed of drawn walls.")] = 0,
     out: Annotated[Path | None, typer.Option("--out", help="Predictions, in the published form.")] = None,
@@ -33,7 +33,9 @@ def walls(
 ) -> None:
     """Group the sixteen clues of each wall into four groups of four, and say how right groups or their names are."""
     given = [way for way in (encoder, embeddings, predictions) if way is not None]
-    if len(given) != 1 or bool(file) == bool(planted):
+    if planted is not None and planted < 1:
+        raise InputError(f"{planted} planted walls", expected="1 or more")
+    if len(given) != 1 or (file is None) == (planted is None):
         raise InputError(
             "what to solve, or how, is not said once",
             expected="FILE.json or --planted N, and one of --encoder, --embeddings, --predictions",
@@ -50,7 +52,7 @@ def walls(
         from neurokit.walls.planted import planted_walls
         from neurokit.walls.solve import solve
 
-        there = read_walls(file) if file is not None else planted_walls(planted, herrings, seed)
+        there = read_walls(file) if file is not None else planted_walls(planted or 0, herrings, seed)
         with progress(f"{len(there):,} walls"):
             if predictions is not None:
                 found = read_predictions(predictions)

@@ -147,6 +147,8 @@ class CalibrationTransform:
         if host is None or host.joint != self.joint:
             why = "it has no softmax attention that a transform can reach"
             fix = "take joint_dit_tiny" if self.joint else "take a language model: tiny_lm, tiny_vlm, a checkpoint"
+            if spec.transforms:  # one before may have made something else of a model that had it
+                fix = f"leave {spec.transforms[-1].name} out"
             return [Unsupported("", spec.name, why, fix)]
         settings = self.filled(settings)
         found = self.refusals(spec, host, settings)
