@@ -66,8 +66,8 @@ def one_registry() -> Iterator[None]:
 def known_values() -> Iterator[None]:
     """Lets torch's exporter promote types by the shapes and types that a program holds already.
 
-    It runs every node again for them, which was half of what is left of lowering a small model. A node that it changes,
-    and all behind it, are run as before.
+    It runs every node again for them, which was half of what is left of lowering a small model. A node that it changes
+    is run as before, and so are all behind one whose result has another type by that.
     """
     import torch
     from torch.onnx._internal.fx.passes import type_promotion
@@ -80,12 +80,13 @@ def known_values() -> Iterator[None]:
             return before(self, node)
         rule = type_promotion.get_type_promotion_rule(node, self.type_promotion_table)
         if rule is not None:
-            given = node.target, node.args, dict(node.kwargs)
+            given, held = (node.target, node.args, dict(node.kwargs)), node.meta["val"]
             with self._set_current_node(node):
                 self._maybe_promote_node(node, rule)
             if given != (node.target, node.args, dict(node.kwargs)):
-                self.changed = True
-                return torch.fx.Interpreter.run_node(self, node)
+                found = torch.fx.Interpreter.run_node(self, node)
+                self.changed = _types(found) != _types(held)
+                return found
         return node.meta["val"]
 
     kind.run_node = run_node
@@ -93,6 +94,13 @@ def known_values() -> Iterator[None]:
         yield
     finally:
         kind.run_node = before
+
+
+def _types(value: Any) -> list[Any]:
+    """Returns the types of a node's results."""
+    import torch
+
+    return [getattr(leaf, "dtype", type(leaf)) for leaf in torch.utils._pytree.tree_leaves(value)]
 
 
 _TABLES: dict[int, Any] = {}
