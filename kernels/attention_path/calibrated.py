@@ -9,18 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurokit.attention.rescale import Factor, Ratio, fused_attention
+from neurokit.attention.rescale import Factor, Ratio, fused_attention, remaining
 from neurokit.kernels.rescale_keys.op import MOST, rescale_keys
 
-#: From so many queries on several keys take the compiled pass. Over SDPA on an H200, kernel and compiled: four keys
-#: 1.01 and 1.44 at 2,048 tokens, 1.03 and 0.98 at 8,192, 1.49 and 1.03 at 32,768; one key 1.00 and 1.26, 0.99 and 0.98,
-#: 1.02 and 1.02 (benchmarks/results/attention-calibration-h200.json, both records).
-COMPILED_FROM = 8192
 
-
-def by_kernel(keys: int, queries: int) -> bool:
-    """Returns whether the kernel makes the pass for so many keys and queries, by what was measured."""
-    return keys <= MOST and (keys == 1 or queries < COMPILED_FROM)
+def by_kernel(factor: Factor, keys: int) -> bool:
+    """Returns whether the kernel `rescale_keys` makes the pass for a factor and so many keys."""
+    return keys <= MOST and isinstance(factor, Ratio | int | float)
 
 
 def calibrated_attention(
@@ -36,7 +31,9 @@ def calibrated_attention(
 
     A fused kernel attends to all keys; one pass more reads the queries once and corrects the output in its place, so
     that nothing of the size of a matrix of weights, and no second output, exists. For a number or a `Ratio` the pass is
-    the kernel `rescale_keys` where it was measured faster, else it is compiled by torch on a GPU.
+    the kernel `rescale_keys`, else it is compiled by torch on a GPU. A row in which the keys have the mass m and the
+    factor is f divides the roundings of the fused kernel's output by 1 + (f - 1) m: with ACT's factor few bits are left
+    of bfloat16 where m comes near to 1, and `neurokit.attention.calibration.merged` loses none.
 
     Args:
         q: Queries `[B, H, S, D]`.
@@ -48,8 +45,8 @@ def calibrated_attention(
         kernel: As `fused_attention`'s.
     """
     out, lse = fused_attention(q, k, v, scale, kernel)
-    ratio = Ratio(factor) if isinstance(factor, int | float) else factor
-    if isinstance(ratio, Ratio) and by_kernel(keys.numel(), q.shape[2]):
+    if by_kernel(factor, keys.numel()):
+        ratio = factor if isinstance(factor, Ratio) else Ratio(factor)
         return rescale_keys(out, lse, q, k, v, keys, ratio, scale=scale, in_place=True)
     correct = _compiled(factor) if q.is_cuda else functools.partial(_correct, factor)
     return correct(out, lse, q, k, v, keys, q.shape[-1] ** -0.5 if scale is None else scale)
@@ -70,9 +67,9 @@ def _correct(
         weights.append(torch.where(at <= rows, (score - lse[..., None]).exp(), 0.0))
         values.append(v.index_select(2, at).to(kind))
     mass = functools.reduce(torch.add, weights)
-    more = factor - 1.0 if isinstance(factor, int | float) else factor(mass) - 1.0
+    more, total = remaining(factor, mass)
     part = functools.reduce(torch.add, [w * x for w, x in zip(weights, values, strict=True)])
-    return out.copy_((out.to(kind) + more * part) / (1 + more * mass))
+    return out.copy_((out.to(kind) + more * part) / total)
 
 
 @functools.cache

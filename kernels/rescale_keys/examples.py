@@ -19,7 +19,8 @@ def arguments(
     batch: int, heads: int, groups: int, new: int, length: int, width: int, device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, ...]:
     """Returns output and log-sum-exps of attention, and what it was computed from; the same on every device."""
-    q = normal(batch, heads, new, width, device=device).to(dtype)
+    # Tensors of one shape are drawn alike: of a batch more the last is taken, as queries must not be the keys.
+    q = normal(batch + 1, heads, new, width, device=device)[1:].to(dtype)
     k = normal(batch, groups, length, width, device=device).to(dtype)
     v = normal(batch, groups, length, width + 4, device=device).to(dtype)
     out, lse = attend(*(x.double() for x in (q, k, v)), causal_mask(new, length, device)[None, None])
@@ -42,6 +43,11 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
     flat = [x.transpose(1, 2).contiguous().transpose(1, 2) for x in given]
     flat[1] = given[1]
     yield Example("tokens first in memory", (*flat, torch.tensor([1, 5], device=device), ACT), {"scale": 0.25})
+    out, lse, q, k, v = arguments(1, 2, 2, 20, 20, 16, device, dtype)
+    q = (k * 3).contiguous()
+    out, lse = attend(*(x.double() for x in (q, k, v)), causal_mask(20, 20, device)[None, None])
+    sinks = torch.tensor([3, 9], device=device)
+    yield Example("rows of sinks alone", (out.to(dtype), lse.float(), q, k, v, sinks, ACT), {})
     if device.type != "cpu":
         long = arguments(1, 8, 8, 1024, 1024, 128, device, dtype)
         yield Example("long", (*long, torch.tensor([7, 15, 101, 640], device=device), ACT), {})

@@ -14,7 +14,7 @@ from neurokit.kernels.dispatch import use_triton
 from neurokit.kernels.rescale_keys import reference
 
 NAME = "rescale_keys"
-DEFAULT = {"rows": 64, "blocks": 1, "num_warps": 4}  # blocks of queries that one program takes
+DEFAULT = {"rows": 64, "num_warps": 4}
 MOST = 64  # keys: the columns of one product
 WIDEST = 256
 
@@ -58,7 +58,7 @@ def _forward(
 
     chosen = config.lookup(NAME, (q.shape[3], keys.numel()), q.device, DEFAULT)
     rows = chosen["rows"] if max(q.shape[3], v.shape[3]) <= 128 else 32
-    launch(rescale_kernel)[(-(-q.shape[2] // (rows * chosen["blocks"])), q.shape[1], q.shape[0])](
+    launch(rescale_kernel)[(-(-q.shape[2] // rows), q.shape[1], q.shape[0])](
         out,
         lse,
         q,
@@ -81,7 +81,6 @@ def _forward(
         DV=v.shape[3],
         DVP=max(16, power_of_two(v.shape[3])),
         ROWS=rows,
-        BLOCKS=chosen["blocks"],
         PRECISION="ieee" if q.dtype == torch.float32 else "tf32",
         num_warps=chosen["num_warps"],
     )

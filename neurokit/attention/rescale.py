@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+#: A row of which no more than this is left by the factor has no mass beside the keys within the rounding of float32.
+LEAST = 1e-5
 Factor = float | Callable[[Tensor], Tensor]
 
 
@@ -30,6 +32,14 @@ class Ratio:
         return (self.above + self.above_mass * mass) / (self.below + self.below_mass * mass).clamp_min(1e-6)
 
 
+def remaining(factor: Factor, mass: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns f - 1 and what the rows are divided by, 1 + (f - 1) m; 0 and 1 in rows of which no more is left."""
+    more = (factor(mass) if callable(factor) else torch.full_like(mass, factor)) - 1.0
+    total = 1 + more * mass
+    kept = total > LEAST
+    return torch.where(kept, more, 0.0), torch.where(kept, total, 1.0)
+
+
 def rescaled(
     out: Tensor,
     lse: Tensor,
@@ -44,7 +54,8 @@ def rescaled(
 
     With m the mass of the set in a row and o_S the part of the row's output that comes from it (weights times values),
     the result is (out + (f - 1) o_S) / (1 + (f - 1) m): the definition, as out is linear in the weights. It is made for
-    a first token or a few sinks. Where m comes near to 1 and f is small, digits of `out` are lost in the difference.
+    a first token or a few sinks. Where m comes near to 1 and f is small, digits of `out` are lost in the difference; a
+    row of which nothing is left within rounding (`LEAST`) stays as it is.
 
     Args:
         out: Output of attention to all keys `[B, H, S, Dv]`.
@@ -59,8 +70,7 @@ def rescaled(
     scores = (q @ k.transpose(-1, -2)).to(lse.dtype) * (q.shape[-1] ** -0.5 if scale is None else scale)
     weights = (scores - lse[..., None]).exp().masked_fill(~visible, 0.0)
     mass = weights.sum(-1, keepdim=True)
-    more = (factor - 1.0) if isinstance(factor, float) else factor(mass) - 1.0
-    total = 1 + more * mass
+    more, total = remaining(factor, mass)
     return out * (1 / total).to(out.dtype) + (weights * (more / total)).to(v.dtype) @ v
 
 

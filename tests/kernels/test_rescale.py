@@ -1,12 +1,15 @@
 """Few keys multiplied in a fused kernel's output, against the whole matrix of weights in float64."""
 
+import functools
+
 import pytest
 import torch
 
 from neurokit.attention.rescale import Ratio, fused_attention
 from neurokit.errors import InputError
-from neurokit.kernels import config, rescale_keys
+from neurokit.kernels import rescale_keys
 from neurokit.kernels.attention_path import calibrated, calibrated_attention
+from neurokit.kernels.rescale_keys import reference
 
 
 def by_definition(q, k, v, keys, factor):
@@ -54,28 +57,33 @@ def test_the_log_sum_exps_are_natural():
     )
 
 
-def test_long_texts_with_several_keys_take_the_compiled_pass(monkeypatch):
-    """On a CPU that pass is plain torch: it gives what the kernel's definition gives."""
-    monkeypatch.setattr(calibrated, "COMPILED_FROM", 50)
-    assert [calibrated.by_kernel(*case) for case in ((1, 99), (4, 49), (4, 50), (65, 1))] == [True, True, False, False]
-    q, k, v = torch.randn(3, 1, 2, 50, 16, generator=torch.Generator().manual_seed(2)).unbind()
-    keys = torch.tensor([3, 17, 40, 41])
-    wanted = by_definition(q, k, v, keys.tolist(), act)
-    assert torch.allclose(calibrated_attention(q, k, v, keys, ACT).double(), wanted, atol=2e-6)
-    traced = torch.compile(lambda *given: calibrated._correct(ACT, *given), backend="eager", fullgraph=True)
+def test_what_the_kernel_does_not_take_is_the_compiled_pass():
+    """More keys than it has columns for, or a factor that is a function: on a CPU that pass is plain torch."""
+    q, k, v = torch.randn(3, 1, 2, 80, 16, generator=torch.Generator().manual_seed(2)).unbind()
+    for keys, factor in (([3, 17, 40, 41], act), (list(range(2, 68)), 4.0)):
+        assert not calibrated.by_kernel(factor, len(keys))
+        wanted, at = by_definition(q, k, v, keys, factor), torch.tensor(keys)
+        assert torch.allclose(calibrated_attention(q, k, v, at, factor).double(), wanted, atol=2e-6)
+    traced = torch.compile(functools.partial(calibrated._correct, 4.0), backend="eager", fullgraph=True)
     out, lse = fused_attention(q, k, v)
-    assert torch.allclose(traced(out, lse, q, k, v, keys, 0.25).double(), wanted, atol=2e-6)
+    assert torch.allclose(traced(out, lse, q, k, v, at, 0.25).double(), wanted, atol=2e-6)
+    assert calibrated.by_kernel(4.0, 1)
+    assert calibrated.by_kernel(ACT, 64)
 
 
-@pytest.mark.needs_kernel
-@pytest.mark.parametrize("blocks", [2, 8])
-def test_a_program_may_take_several_blocks_of_queries(blocks, device, reference):
-    """70 queries by blocks of 16: programs that end inside of the text, and one that ends far behind it."""
-    from neurokit.kernels.rescale_keys.examples import arguments
+def test_the_judge_allows_what_a_row_of_sinks_alone_loses_and_no_more():
+    """Where the mass m of ACT's sinks comes near to 1, roundings of the output are divided by 1 - m."""
+    from neurokit.kernels.rescale_keys.entry import judge
+    from neurokit.kernels.rescale_keys.examples import examples
 
-    given = (*arguments(1, 4, 2, 70, 90, 16, device, torch.float32), torch.tensor([2, 30, 85], device=device), ACT)
-    with config.override("rescale_keys", {"rows": 16, "blocks": blocks}):
-        assert torch.allclose(rescale_keys(*given), reference(rescale_keys, *given), atol=2e-6)
+    cases = {case.label: case for case in examples(torch.device("cpu"), torch.float32)}
+    case = cases["rows of sinks alone"]
+    right = reference.forward(*case.args[:6], 16**-0.5, case.args[6])
+    assert right.isfinite().all()
+    assert judge(case, [right], [right]) == ""
+    wrong = right.clone()
+    wrong[0, 0, 4] += 1e-3  # a row with little on the sinks
+    assert "off by" in judge(case, [wrong], [right])
 
 
 @pytest.mark.parametrize(
