@@ -80,7 +80,9 @@ the turns' ratios to the plain artifact, by CPU seconds ([record](../benchmarks/
 | var | 1.030 | 1.105 | 1.264 | 1.303 |
 | gift | 1.074 | 1.050 | 1.425 | 1.543 |
 
-On 0.6 B's layers the bars are met but for a step of var. A step of tiny_vlm's decoder takes 0.7 ms, a prompt 2.0: there
+On 0.6 B's layers the bars are met but for a step of var, 1.105 in the place of 1.10. Since that record what var
+remembers is appended in the place of searched for, and rows behind an image at given positions are one comparison;
+neither is in the figures. A step of tiny_vlm's decoder takes 0.7 ms, a prompt 2.0: there
 a calibrated layer's few small nodes, each some microseconds, are what is left, and most bars are missed.
 """
 _ROWS = (
