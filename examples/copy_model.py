@@ -21,9 +21,9 @@ from neurokit.models.decoder.net import Decoder
 from neurokit.models.decoder.one_pass import logits_of, streams
 
 CONFIG = DecoderConfig(
-    vocabulary=32, width=64, inner=64, layers=2, heads=4, kv_heads=4, head_size=16, longest=512, theta=1e4
+    vocabulary=32, width=64, inner=64, layers=2, heads=8, kv_heads=8, head_size=16, longest=512, theta=1e4
 )
-STEPS, LENGTH, BATCH, RATE = 1200, 32, 32, 5e-3
+STEPS, LENGTH, BATCH, RATE = 2000, 32, 32, 5e-3
 COPIES = 16  # texts of a batch that repeat a segment
 
 

