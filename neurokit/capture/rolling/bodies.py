@@ -126,6 +126,9 @@ def _matched(groups: list[list[Node]], lanes: Mapping[Node, Lane], steps: int, f
     if not template or len(base) != len(template):
         return None
     before = {made: node for node, made in base.items()}  # of the first copy -> of the template
+    read = {source for node in template for source in node.all_input_nodes}
+    if not read.isdisjoint(set(groups[first]) - set(before)):
+        return None  # it reads of the step before what it has not itself: nobody reads that of the last steps
     known = [base, {node: node for node in template}]
     for t in range(first + 2, steps):
         made = _match(template, groups[t], {"earlier": known[-1], "class": before}, lanes, steps, t - first - 1)
