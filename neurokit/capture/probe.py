@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +40,7 @@ _TRIALS = (
     (8, 10.0, 3.0),
     (8, 10.0, 100.0),
 )
+_OWN_TOLERANCE = 1e-2  # of a trial in types that may be of 16 bits
 _SCATTER = 1e3  # of currents that wake neurons: nearby ones differ, and roundings of float64 do not show
 
 
@@ -216,20 +217,39 @@ def _reductions(twin: Twin, spec: ModelSpec, outputs: Sequence[int], samples: in
             random_values(port, value, spread, generator)
             for port, value in zip(spec.inputs, example_values(spec, steps, samples), strict=False)  # states follow
         )
-        try:
-            with torch.no_grad(), in_double(twin), _woken(twin, reach):
-                together, stacked = together_and_apart(twin, spec, given, steps)
-        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, UnsupportedError):
+        with _woken(twin, reach):
+            found = _both_ways(twin, spec, given, steps)
+        if found is None:
             fits = fits if trial else {}  # the model cannot run so many steps, or one step at a time
             break
+        (together, stacked), tolerance = found
         for at, names in fits.items():
             if together[at].is_floating_point() or stacked[at].unique().numel() > 1:
                 moved.add(at)
-            fits[at] = [name for name in names if _close(_REDUCTIONS[name](stacked[at]), together[at])]
+            fits[at] = [name for name in names if _close(_REDUCTIONS[name](stacked[at]), together[at], tolerance)]
         # One trial may fit by chance, and whole numbers, of which a quiet network gives few, in several.
         if trial and all(len(names) <= together[at].is_floating_point() for at, names in fits.items()):
             break
     return [next(iter(fits.get(at, ())), "auto") if at in moved else "auto" for at in outputs]
+
+
+def _both_ways(
+    twin: Twin, spec: ModelSpec, given: tuple[Tensor, ...], steps: int
+) -> tuple[tuple[tuple[Tensor, ...], tuple[Tensor, ...]], float] | None:
+    """Runs steps at once and one by one in float64; in its own types a module that is of several.
+
+    Returns:
+        What `together_and_apart` does, and how far apart rounding may bring the two; None where neither runs.
+    """
+    own = tuple(x.to(getattr(torch, port.dtype)) for x, port in zip(given, spec.inputs, strict=True))
+    for double in (True, False):
+        try:
+            with torch.no_grad(), in_double(twin) if double else nullcontext():
+                made = together_and_apart(twin, spec, given if double else own, steps)
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, UnsupportedError):
+            continue
+        return made, 1e-9 if double else _OWN_TOLERANCE
+    return None
 
 
 @contextmanager
@@ -265,8 +285,9 @@ _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def _close(value: Tensor, whole: Tensor) -> bool:
-    return value.shape == whole.shape and torch.allclose(value.double(), whole.double(), rtol=1e-9, atol=1e-9)
+def _close(value: Tensor, whole: Tensor, tolerance: float) -> bool:
+    same = value.shape == whole.shape
+    return same and torch.allclose(value.double(), whole.double(), rtol=tolerance, atol=tolerance)
 
 
 def together_and_apart(

@@ -2,8 +2,8 @@
 
 Every node is put into the step whose values it needs: that of the latest time step that is picked out of a sequence
 above it. The nodes of one step are then matched with those of the next, argument by argument. A first step that starts
-from a plain number, and so is another computation, stays outside; of the last step those nodes may be missing whose
-values nobody reads.
+from a plain number, and so is another computation, stays outside; of the last two steps those nodes may be missing
+whose values nobody reads: what a step makes for the next one, such as a count of refractory steps that is one less.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Bodies:
     Attributes:
         steps: Number of steps T.
         first: The first step that is a copy of the others: 0 or 1.
-        nodes: Of every copy the node of each class, None where the last step has none; `nodes[0]` is step `first`.
+        nodes: Of every copy the node of each class, None where one of the last two steps has none; `nodes[0]` is step
+            `first`.
         lanes: Every node that picks one time step of a sequence.
     """
 
@@ -132,7 +133,7 @@ def _matched(groups: list[list[Node]], lanes: Mapping[Node, Lane], steps: int, f
     known = [base, {node: node for node in template}]
     for t in range(first + 2, steps):
         made = _match(template, groups[t], {"earlier": known[-1], "class": before}, lanes, steps, t - first - 1)
-        if not made or (len(made) != len(template) and t != steps - 1):
+        if not made or (len(made) != len(template) and t < steps - 2):
             return None
         known.append(made)
     if not any(source in before for node in template for source in node.all_input_nodes):

@@ -8,8 +8,9 @@ import torch
 from torch.fx import Graph, Node
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-# Four steps show a first, two of the same and a last one. Unequal, and not one more or twice the other.
-LENGTHS = (4, 6)
+# Five steps show a first, two of the same, and two last ones, of which what only later steps would read is missing.
+# Unequal, and not one more or twice the other.
+LENGTHS = (5, 7)
 
 
 def over_free_steps(first: Graph, second: Graph, given: str) -> Graph | None:

@@ -57,6 +57,20 @@ class FromNumber(Body):
         return out / x.shape[0]
 
 
+class Refractory(Body):
+    """Two steps of rest after a spike, counted by hand: what is left of them is made for the next step alone."""
+
+    def forward(self, x):
+        v, rest, spikes = torch.zeros(x.shape[1], 8, dtype=x.dtype), torch.zeros(x.shape[1], 8, dtype=x.dtype), []
+        for t in range(x.shape[0]):
+            v = torch.where(rest > 0, v, 0.5 * v + self.a(x[t]))
+            spike = (v > 1.0).to(x.dtype)
+            v = v * (1 - spike)
+            rest = torch.clamp(rest - 1, min=0) + 2 * spike
+            spikes.append(self.b(spike))
+        return torch.stack(spikes)
+
+
 class FromNone(Body):
     def forward(self, x):
         level, out = None, []
@@ -132,6 +146,7 @@ NETWORKS = {
     "hand_written": HandWritten,
     "from_number": FromNumber,
     "from_none": FromNone,
+    "refractory": Refractory,
     "hidden": Hidden,
     "gru_cell": Cell,
     "list_of_states": ListOfStates,
@@ -144,7 +159,7 @@ NETWORKS = {
     "recurrent_custom": lambda: loops.Recurrent("custom"),
     "twice": lambda: loops.Twice("lif"),
 }
-FAST = ("from_number", "gru_cell", "leaky", "readout", "recurrent")
+FAST = ("from_number", "refractory", "gru_cell", "leaky", "readout", "recurrent")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in FAST else [pytest.mark.slow]) for n in NETWORKS])
@@ -174,11 +189,11 @@ def test_one_scan_holds_for_any_number_of_steps(name, tmp_path):
             assert np.array_equal(found[0], wanted[0].numpy())
 
 
-STEPS = ("from_number", "hidden", "list_of_states", "readout", "recurrent")
+STEPS = ("from_number", "refractory", "hidden", "list_of_states", "readout", "recurrent")
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[] if n in ("from_number", "readout") else [pytest.mark.slow]) for n in STEPS]
+    "name", [pytest.param(n, marks=[] if n in ("refractory", "readout") else [pytest.mark.slow]) for n in STEPS]
 )
 def test_what_is_carried_by_hand_is_a_state_of_the_step_form(name, tmp_path):
     make = NETWORKS[name]

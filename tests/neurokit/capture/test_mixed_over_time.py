@@ -122,3 +122,20 @@ def test_what_is_the_last_step_within_the_range_alone_is_not_the_last_step(tmp_p
     captured = nk.capture(spec_of_module(LargestSoFar().eval(), "largest", (6,), 5))
     with pytest.raises(UnsupportedError, match="neither one per step nor the mean"):
         nk.lower(captured, "onnx-step", tmp_path / "a")
+
+
+class HalfAndSingle(Heads):
+    """Two element types in one network, which float64 throughout does not fit."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc.half()
+
+    def forward(self, x):
+        return self.out(self.lif(self.fc(x.half()).float())).mean(0)
+
+
+def test_an_output_of_a_network_of_two_types_is_told(tmp_path):
+    captured = nk.capture(spec_of_module(HalfAndSingle().eval(), "two", (6,), 5))
+    assert captured.output_kinds == ("mean",)
+    assert nk.lower(captured, "onnx-step", tmp_path / "a").manifest.parity["verdict"] != "failed"
