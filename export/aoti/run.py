@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,21 @@ def called(path: Path, model: str, device: str) -> Callable[..., Any]:
     return lambda *given: loader.boxed_run(list(given))
 
 
+def refuse_damaged(path: Path) -> None:
+    """Refuses a package whose entries are not what its own sums say: compiled code of it would run all the same.
+
+    Raises:
+        ArtifactError: Names the entry.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except Exception as error:  # zipfile raises of many kinds what a damaged directory leads it to
+        raise ArtifactError(f"{path}: it is no whole package: {error}", fix="export the model again") from error
+    if damaged is not None:
+        raise ArtifactError(f"{path}: {damaged} in it is damaged", fix="export the model again")
+
+
 class PackageSession:
     """One compiled model of a package, called with arrays by name.
 
@@ -47,11 +63,12 @@ class PackageSession:
         device: "cpu" or "cuda".
 
     Raises:
-        ArtifactError: If torch does not open it.
+        ArtifactError: If it is damaged, or torch does not open it.
     """
 
     def __init__(self, path: Path, model: str, inputs: Sequence[str], outputs: Sequence[str], device: str) -> None:
         self.inputs, self.outputs, self._device = tuple(inputs), tuple(outputs), device
+        refuse_damaged(path)
         try:
             self._model = load(path, model, device)
         except Exception as error:  # torch's loader raises what C++ threw

@@ -50,13 +50,10 @@ class OnnxTarget:
 
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
         """Returns every reason why the model cannot take this form."""
+        from neurokit.program.element_types import in_float64
+
         reasons = self._not_in_this_form(captured)
-        if any(port.dtype == "float64" for part in captured.graphs for port in part.inputs) and _convolves(captured):
-            reasons.append(
-                Unsupported(
-                    "", captured.spec.name, "ONNX Runtime has no float64 convolution on a CPU", "--transform float32"
-                )
-            )
+        reasons += in_float64(captured, "ONNX Runtime has no float64 convolution on a CPU", "aten.conv")
         self.check_options(options)
         reasons += no_half_form(captured, options)
         caches = no_fixed_cache(captured, entries_of(options.extra), self.form)
@@ -142,10 +139,6 @@ class OnnxTarget:
         """Opens the artifact for verification."""
         half = artifact.manifest.target_info.get("precision") == "float16"
         return (HalfProbe if half else OnnxProbe)(artifact, **options)
-
-
-def _convolves(captured: Captured) -> bool:
-    return any("aten.conv" in str(node.target) for node in captured.program.graph.nodes)
 
 
 def save(model: Any, path: Path) -> None:

@@ -60,6 +60,8 @@ class Int8Target(OnnxTarget):
 
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
         """Returns why the model cannot be quantised."""
+        from neurokit.program.element_types import other_types
+
         settings_of(options)
         if captured.spiking:
             why = "rounding activations would flip its spikes"
@@ -69,9 +71,9 @@ class Int8Target(OnnxTarget):
         if options.numerics == "exact":
             why = "int8 rounds activations in its own way"
             return [Unsupported("", "--numerics exact", why, "leave --numerics away, or --target onnx")]
-        for port in captured.spec.inputs:
-            if "float" in port.dtype and port.dtype != "float32":
-                return [Unsupported("", captured.spec.name, f"its input is {port.dtype}", "use module.float()")]
+        others = [reason for part in captured.graphs for reason in other_types(part, "8 bits are calibrated in")]
+        if others:
+            return others
         if options.flat:
             return [Unsupported("", "--flat", "there are no local functions to inline", "leave --flat away")]
         return []

@@ -32,6 +32,13 @@ class OpenVinoTarget(OnnxTarget):
 
     family = "openvino"
 
+    def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
+        """Returns every reason why the model cannot take this form."""
+        from neurokit.program.element_types import in_float64
+
+        wide = in_float64(captured, "it computes in float64, and OpenVINO's CPU plugin runs that in float32")
+        return wide or super().check(captured, options)
+
     def check_options(self, options: LowerOptions) -> None:
         """Refuses options: there are none."""
         if options.extra:
@@ -129,6 +136,8 @@ class OpenVinoInt8(OpenVinoTarget):
 
     def check(self, captured: Captured, options: LowerOptions) -> Sequence[Unsupported]:
         """Returns why the model cannot be quantised."""
+        from neurokit.program.element_types import other_types
+
         self.check_options(options)
         name = captured.spec.name
         if captured.spiking:
@@ -137,7 +146,8 @@ class OpenVinoInt8(OpenVinoTarget):
         if options.numerics == "exact":
             why = "int8 rounds activations in its own way"
             return [Unsupported("", "--numerics exact", why, "leave --numerics away, or --target openvino")]
-        return self._not_in_this_form(captured)
+        others = [reason for part in captured.graphs for reason in other_types(part, "8 bits are calibrated in")]
+        return others or self._not_in_this_form(captured)
 
     def lower(self, captured: Captured, folder: Path, options: LowerOptions) -> Mapping[str, Any]:
         """Quantises the flat form by NNCF; writes model.xml and model.bin beside the float network."""

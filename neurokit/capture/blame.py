@@ -78,6 +78,10 @@ def reason_for(job: Any, side: str, case: Any, found: Comparison) -> Unsupported
         ):
             why = f"its attribute T = {part.T} was taken for the number of time steps ({apart})"
             return Unsupported(path, type(part).__name__, why, "name the attribute otherwise")
+    if any(y.is_floating_point() and not y.isfinite().all() for y in case.want.outputs):
+        why = "the module itself answers NaN or infinity to an input of its range"
+        fix = "mend it first; a soft reset (v_reset=None) of an infinite threshold is 0 x infinity: give v_reset"
+        return Unsupported("", kind, why, fix)
     if "batch" in job.refused:
         why = f"{job.refused['batch']}, and time steps are run as a batch ({apart})"
         return Unsupported("", kind, why, "normalise each sample by itself")

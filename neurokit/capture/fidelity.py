@@ -161,6 +161,9 @@ def _other_steps(job: Job, alone: Case) -> None:
     except Exception as error:
         job.left_out.append(f"T = {steps}: the module takes no other number of steps ({one_line(error)})")
         return
+    if len(case.want.outputs) != len(captured.output_names):
+        job.left_out.append(f"T = {steps}: it returns {len(case.want.outputs)} outputs there, as a list of steps does")
+        return
     if captured.time_steps == "dynamic":
         _hold(job, "program", case, lambda case: run_program(captured, case.x, job.double))
     else:

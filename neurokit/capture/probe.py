@@ -371,18 +371,24 @@ def _dry_run(twin: Twin, spec: ModelSpec, time_steps: int | None, batch: int, si
     except UnsupportedError:
         raise
     except Exception as error:
-        raise _explain(error, spec, given, time_steps) from error
+        raise _explain(error, spec, given, time_steps, single) from error
     finally:
         twin.single = False
 
 
-def _explain(error: Exception, spec: ModelSpec, given: tuple[Tensor, ...], time_steps: int | None) -> Exception:
+def _explain(
+    error: Exception, spec: ModelSpec, given: tuple[Tensor, ...], time_steps: int | None, single: bool
+) -> Exception:
     """Tells a model whose control flow needs data from one that does not take the declared input, or not this T."""
     name = type(error).__name__
     first = str(error).strip().splitlines()[0] if str(error).strip() else name
     if "DataDependent" in name or "data-dependent" in str(error).lower() or "DynamicOutputShape" in name:
         why = f"its control flow depends on the values of tensors ({first})"
         reason = Unsupported("", spec.name, why, "use torch.where, or move the decision out of the model")
+        return UnsupportedError(f"model {spec.name!r} cannot be captured", [reason])
+    if single and time_steps != 1:  # all of its steps at once have run by now
+        why = f"one step of it does not run alone ({first}): what it computes is of several steps"
+        reason = Unsupported("", spec.name, why, "use the sequence form (target onnx)")
         return UnsupportedError(f"model {spec.name!r} cannot be captured", [reason])
     if time_steps != spec.time_steps and spec.time_steps is not None:
         why = f"it does not run over {time_steps} steps ({first})"

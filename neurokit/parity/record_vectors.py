@@ -105,7 +105,7 @@ def make_vectors(
         if covered
         else (),
         ranges={info.name: (info.low, info.high) for info in captured.spec.inputs},
-        unit=max(coarsest(part.program.module()) for part in captured.graphs),
+        unit=max(coarsest(module if part is captured else part.program.module()) for part in captured.graphs),
         unread=every.unread(first),  # arguments are computed in order: the covering runs are made by now
     )
 

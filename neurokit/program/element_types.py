@@ -56,6 +56,24 @@ def other_types(captured: Captured, what: str) -> list[Unsupported]:
     return []
 
 
+def in_float64(captured: Captured, why: str, operations: str = "") -> list[Unsupported]:
+    """Returns one reason if a graph of a program computes in float64, by its first place.
+
+    Args:
+        captured: The model.
+        why: Why that cannot be.
+        operations: How the operations that are meant begin, "" for all.
+    """
+    for graph in captured.graphs:
+        for node in graph.program.graph.nodes:
+            values = tree_leaves(node.meta.get("val"))
+            wide = any(isinstance(value, torch.Tensor) and value.dtype == torch.float64 for value in values)
+            if node.op == "call_function" and wide and str(node.target).startswith(operations):
+                path = next(iter(module_paths(node)[::-1]), "")
+                return [Unsupported(path, str(node.target), why, _FIX)]
+    return []
+
+
 def _reason(node: Any, name: str) -> Unsupported:
     path = next(iter(module_paths(node)[::-1]), "")
     why = f"it computes in {name}, which neither numpy nor ONNX Runtime on a CPU has"

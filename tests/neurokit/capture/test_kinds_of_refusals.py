@@ -1,5 +1,7 @@
 """Modules as people write them that once ended in a traceback of torch: each is taken, or refused in its one line."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -86,6 +88,33 @@ def test_exact_and_nir_hold_float32_alone_and_say_so_before_work(dtype, tmp_path
         nk.exact(captured)
     with pytest.raises(UnsupportedError, match=f"it computes in {name}, and a NIR file"):
         nk.lower(captured, "nir", tmp_path / "a")
+
+
+class Convolves(nn.Module):
+    """Computes in another type than its input's."""
+
+    def __init__(self, dtype):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3).to(dtype)
+
+    def forward(self, x):
+        return torch.relu(self.conv(x.to(self.conv.weight.dtype)))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "target", "why"),
+    [
+        (torch.float64, "onnx", "conv: aten.conv2d.default: ONNX Runtime has no float64 convolution"),
+        (torch.float64, "openvino", "it computes in float64, and OpenVINO's CPU plugin runs that in float32"),
+        (torch.float64, "onnx-int8", "it computes in float64, and 8 bits are calibrated in float32"),
+        (torch.float16, "onnx-int8", "it computes in float16, and 8 bits are calibrated in float32"),
+    ],
+)
+def test_what_a_runtime_lacks_in_a_type_is_said_before_work(dtype, target, why, tmp_path):
+    x = torch.rand(4, 1, 6, 6)
+    given = {"calibration": x} if target == "onnx-int8" else {}
+    with pytest.raises(UnsupportedError, match=re.escape(why)):
+        nk.lower(capture(Convolves(dtype).eval(), x), target, tmp_path / "a", **given)
 
 
 @pytest.mark.slow

@@ -13,7 +13,8 @@ from . import generated
 from .conftest import LIMIT_S, MODEL
 from .test_doors import _spoken, _there
 
-FORMS = ("openvino", "openvino-step", "nir", "onnx-scan")
+FORMS = ("openvino", "openvino-step", "nir", "onnx-scan", "litert", "litert-step", "c", "aoti")
+NUMERICS = {"c": "exact"}
 EDITS = 12
 
 
@@ -28,7 +29,8 @@ def made(tmp_path_factory):
             if TARGETS.get(form).info.missing():
                 pytest.skip(f"{form} cannot be made here")
             captured = nk.capture(load(f"{folder}/m.py:net", (6,), 4))
-            found[form] = nk.lower(captured, form, folder / form, verified=False).path
+            numerics = NUMERICS.get(form, "float")
+            found[form] = nk.lower(captured, form, folder / form, numerics=numerics, verified=False).path
         return found[form]
 
     return make
@@ -59,3 +61,21 @@ def test_a_changed_artifact(made, tmp_path, monkeypatch, form, number, sealed):
         assert [line.split(":")[0] for line in lines] == ["error", "expected", "fix"], (what, said[-800:])
         assert _there(tmp_path) == before
         assert spent < LIMIT_S, what
+
+
+@pytest.mark.slow
+def test_compiled_code_with_a_byte_turned_is_not_run(made, tmp_path, monkeypatch):
+    """A package's own sums hold where the manifest's were made right again."""
+    sound = made("aoti")
+    for name in ("model.pt2", "probe.pt2"):
+        folder = tmp_path / name
+        shutil.copytree(sound, folder)
+        content = bytearray((folder / name).read_bytes())
+        for at in range(len(content) // 4, len(content) // 2, 997):
+            content[at] ^= 0xFF
+        (folder / name).write_bytes(content)
+        generated.sealed_again(folder)
+        status, said, _, _ = _spoken(("verify", str(folder)))
+        assert status == 2
+        assert f"{name}: " in said
+        assert "damaged" in said or "no whole package" in said
