@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 from neurokit.export.aoti import build, run
 
 PROGRAMS = {}
@@ -11,13 +13,19 @@ def install(monkeypatch) -> None:
     """Makes the target keep what it would compile, and its runner and probe run that."""
     monkeypatch.setattr(build, "compiled", lambda program, *settings: program)
     monkeypatch.setattr(build, "package", _keep)
-    monkeypatch.setattr(run, "load", lambda path, model, device: _loaded(path.read_text(), model))
+    monkeypatch.setattr(run, "load", lambda path, model, device: _loaded(_key_of(path), model))
 
 
 def _keep(path, models) -> None:
     key = f"{len(PROGRAMS)} {path.name}"
     PROGRAMS[key] = models
-    path.write_text(key)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("key", key)
+
+
+def _key_of(path) -> str:
+    with zipfile.ZipFile(path) as archive:
+        return archive.read("key").decode()
 
 
 def _loaded(key, model):
