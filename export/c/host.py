@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import math
+import re
 import shutil
 import subprocess
 import tempfile
@@ -57,7 +59,7 @@ def compiled(artifact: Artifact, *defines: str) -> ctypes.CDLL:
     """
     name = artifact.manifest.target_info["name"]
     source = artifact.file(f"{name}.c")
-    artifact.file(f"{name}.h")
+    _refuse_other_sizes(artifact, artifact.file(f"{name}.h"), name)
     with tempfile.TemporaryDirectory(prefix="neurokit-c-") as folder:
         shim = Path(folder) / "shim.c"
         shim.write_text(
@@ -76,6 +78,18 @@ def compiled(artifact: Artifact, *defines: str) -> ctypes.CDLL:
             first = (ran.stderr.strip().splitlines() or ["no message"])[0]
             raise ArtifactError(f"{source}: the compiler refuses it: {first}", fix="export the model again")
         return ctypes.CDLL(str(shared))
+
+
+def _refuse_other_sizes(artifact: Artifact, header: Path, name: str) -> None:
+    """Refuses a manifest whose ports have other sizes than the source: the code would write beyond its buffers."""
+    said = re.findall(rf"^#define {re.escape(name.upper())}_(INPUT|OUTPUT)_\w+ (\d+)", header.read_text(), re.M)
+    for kind, ports in (("INPUT", artifact.manifest.inputs), ("OUTPUT", artifact.manifest.outputs)):
+        sizes = [int(size) for which, size in said if which == kind]
+        if sizes != [math.prod(int(size) for size in port.shape[1:]) if len(port.shape) > 1 else 1 for port in ports]:
+            raise ArtifactError(
+                f"{header}: its {kind.lower()}s have {sizes} numbers, and the manifest says otherwise",
+                fix="export the model again",
+            )
 
 
 class CRunner:
