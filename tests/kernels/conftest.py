@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Without a GPU, what compares Triton kernels runs in the interpreter's process (test_interpreter), not here."""
     if INTERPRET:
         for item in items:
-            if "heavy_interpreted" in item.keywords:
+            if item.get_closest_marker("heavy_interpreted"):
                 item.add_marker(pytest.mark.slow)
         part, parts = map(int, os.environ.get("NEUROKIT_TESTS_PART", "0/1").split("/"))
         other = [item for index, item in enumerate(items) if index % parts != part]
@@ -32,8 +32,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=other)
     if ON_GPU or INTERPRET:
         return
-    elsewhere = [item for item in items if "needs_kernel" in item.keywords]
-    items[:] = [item for item in items if "needs_kernel" not in item.keywords]
+    elsewhere = [item for item in items if item.get_closest_marker("needs_kernel")]
+    items[:] = [item for item in items if not item.get_closest_marker("needs_kernel")]
     config.hook.pytest_deselected(items=elsewhere)
 
 
