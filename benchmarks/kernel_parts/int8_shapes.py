@@ -41,6 +41,11 @@ class Shape:
         return self.pixels * self.cols < boxes.FEW
 
     @property
+    def single(self) -> bool:
+        """Whether there are fewer tiles than multiprocessors."""
+        return self.pixels * self.cols < boxes.SINGLE
+
+    @property
     def pixels(self) -> int:
         """Pixels of one step of the output; a product's rows."""
         return self.size if self.kernel == 1 else self.batch * self.out**2
@@ -115,6 +120,8 @@ def candidates(shape: Shape) -> list[Config]:
     tiles = [(64, 256, 4), (128, 256, 8), (128, 128, 4), (256, 128, 8)]
     if shape.few:
         tiles += [(64, 128, 4), (64, 64, 4), (128, 64, 4)]
+    if shape.single:
+        tiles = [(64, 128, 4), (64, 64, 4), (64, 32, 4), (128, 32, 4), (128, 64, 4), (64, 16, 4)]
     least = -(-shape.cols // 64) * 64
     if least == 64:
         tiles.append((64, 512, 8))

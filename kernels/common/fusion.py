@@ -29,7 +29,7 @@ class Product:
 
     Attributes:
         node: The convolution or linear map.
-        data: Its input: spikes, or int8 numbers.
+        data: Its input: spikes, or int8 or float16 numbers.
         unit: What the input's numbers are multiples of: 1 of spikes.
         weight: `[N, ...]`.
         bias: `[N]` or None.
@@ -50,6 +50,11 @@ class Product:
     handed: tuple[Node, ...]
 
     @property
+    def in_halves(self) -> bool:
+        """Whether its input are whole numbers as float16; the weight must be, too."""
+        return bool(self.data.meta["val"].dtype == torch.float16)
+
+    @property
     def settings(self) -> tuple[list[int], list[int], list[int], int]:
         """Stride, padding, dilation and groups of a convolution."""
         given = [*self.node.args[3:], *[None] * 4][:4]
@@ -58,12 +63,13 @@ class Product:
         return tuple(found)  # type: ignore[return-value]
 
 
-def product_before(site: Site, counts: int = 1) -> Product | str:
+def product_before(site: Site, counts: int = 1, halves: bool = False) -> Product | str:
     """Returns the product in front of a neuron, behind reshapes and one sum, or why a kernel takes none.
 
     Args:
         site: The neuron.
         counts: The largest whole number that the kernel takes in the place of a spike, beside int8 weights.
+        halves: Whether it takes whole numbers as float16, in exact numerics.
     """
     if not site.at_rest:
         return "its membrane comes from outside, and the kernel starts from rest"
@@ -85,6 +91,8 @@ def product_before(site: Site, counts: int = 1) -> Product | str:
     if any(value is not None and getattr(value, "op", "") != "get_attr" for value in given):
         return "its weight is computed"
     most, levels = most_of(data), levels_at(data) if site.exact else None
+    if levels is not None and not halves and levels[0].meta["val"].dtype == torch.float16:
+        return "its input is no int8"
     half = not site.exact and weight_type(site, given) in WEIGHTS  # which hold any numbers as the weight's own type
     if not half and levels is None and (most is None or most > (counts if site.exact else 1)):
         return "its input is not known to be spikes"
@@ -143,6 +151,7 @@ class ProductNeuron(FusedNeuron):
             self.rounding = {"grid": grid.unit, "low": grid.low, "high": grid.high, "rounds": rounds}
         self.channels, self.channel_axis = len(weight), 2
         self.unit, self.kind = product.unit, site.node.meta["val"][0].dtype
+        self.exact = site.exact
         self.register_buffer("weight", weight.contiguous())
         self.register_buffer("scale", None if scale is None else scale * self.unit)
         bias = product.bias
@@ -197,14 +206,14 @@ class ProductNeuron(FusedNeuron):
         made.channels = sum(layer.channels for layer in (self, *others))
         made.rest = [*self.rest]
         made.rest[self._place] = made.channels
-        if made.weight.dtype == torch.int8:
+        if made.exact:
             made.kind = torch.int8
         return made
 
     @property
     def form(self) -> str:
         """In what form the kernel gives the spikes: what the next one takes."""
-        return "int8" if self.weight.dtype == torch.int8 else "same"
+        return "int8" if self.exact else "same"
 
     def answer(
         self, fired: Tensor, current: Tensor, given: tuple[Tensor, ...]
@@ -218,7 +227,8 @@ class ProductNeuron(FusedNeuron):
 def weights_of(site: Site, product: Product) -> tuple[Tensor, Tensor | None] | str:
     """Returns a weight as a kernel takes it, and its factor a row; or why it takes none."""
     if site.exact:
-        return integer_rows(product.weight)
+        rows = integer_rows(product.weight)
+        return rows if isinstance(rows, str) or not product.in_halves else (rows[0].half(), rows[1])
     if product.weight.dtype in WEIGHTS:
         return product.weight, None
     kind = str(product.weight.dtype).removeprefix("torch.")

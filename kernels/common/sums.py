@@ -21,7 +21,7 @@ class Sums(nn.Module):
 
     Args:
         product: The product.
-        weight: Its weight as the kernel takes it, int8.
+        weight: Its weight as the kernel takes it: int8, or whole numbers as float16.
         scale: `[N]`, powers of two.
     """
 
@@ -38,7 +38,7 @@ class Sums(nn.Module):
 
 
 def sums(module: GraphModule, layer_of: Callable[[Product], Sums | None]) -> list[Taken]:
-    """Returns the products of a program that a kernel takes: int8 weights, with spikes or int8 numbers for an input.
+    """Returns the products of a program that a kernel takes: int8 weights, with spikes or whole numbers for an input.
 
     Args:
         module: The program.
@@ -78,6 +78,8 @@ def _between(node: Any, data: Node) -> list[Node]:
 
 
 def whole(product: Product) -> tuple[Tensor, Tensor] | None:
-    """Returns a product's weight as int8 and a power of two a row, or None."""
+    """Returns a product's weight as int8 (float16 beside such numbers) and a power of two a row, or None."""
     rows = integer_rows(product.weight)
-    return None if isinstance(rows, str) else rows
+    if isinstance(rows, str):
+        return None
+    return (rows[0].half(), rows[1]) if product.in_halves else rows

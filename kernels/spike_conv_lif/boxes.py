@@ -1,8 +1,9 @@
-"""Launches the int8 convolution through tensor descriptors: what it takes, how its boxes are chosen, its arguments."""
+"""Launches the convolution through tensor descriptors: what it takes, how its boxes are chosen, its arguments."""
 
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,10 +12,11 @@ from torch.nn import functional
 
 from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, lend_scratch
-from neurokit.kernels.common.layout import power_of_two, repeats_one_step
+from neurokit.kernels.common.layout import one_step, power_of_two, repeats_one_step
 from neurokit.kernels.common.neuron import leak_arguments, reset_kind
 from neurokit.kernels.common.product import rounding
 from neurokit.kernels.dispatch import capability
+from neurokit.kernels.spike_conv_lif.folded import Fold, fold_of, fold_pixels, fold_weight
 
 NAME = "spike_conv_lif_boxes"
 MAX_STEPS = 8
@@ -29,17 +31,23 @@ WHOLE = 32
 SHARED = 108_000
 # Below this many neurons of one step, smaller tiles keep all multiprocessors busy.
 FEW = 2**21
+# Below this many, as in most layers of one image, there are fewer tiles than multiprocessors.
+SINGLE = 2**19
 
 
-def obstacle(spikes: Tensor, weight: Tensor, stride: int, form: str) -> str:
+def obstacle(spikes: Tensor, weight: Tensor, stride: int, padding: int, form: str) -> str:
     """Returns why the kernel through tensor descriptors cannot take a call, or ""."""
-    if weight.dtype != torch.int8 or spikes.dtype != torch.int8 or form != "int8":
-        return f"spikes are {spikes.dtype}, the weight {weight.dtype}, the form {form!r}; all must be int8"
+    half = spikes.dtype == weight.dtype == torch.float16 and form in ("int8", "same")
+    if not half and not (spikes.dtype == weight.dtype == torch.int8 and form == "int8"):
+        return (
+            f"spikes are {spikes.dtype}, the weight {weight.dtype}, the form {form!r}; "
+            "all must be int8, or the first two float16"
+        )
     if spikes.shape[0] > MAX_STEPS:
         return f"there are {spikes.shape[0]} steps, more than {MAX_STEPS}"
     if weight.shape[0] % ALIGNED:
         return f"{weight.shape[0]} output channels are no multiple of {ALIGNED}"
-    if stride > 2 or min(spikes.shape[2:4]) < stride:
+    if not folds(weight, stride, padding) and (stride > 2 or min(spikes.shape[2:4]) < stride):
         return f"stride {stride} over {spikes.shape[2]} x {spikes.shape[3]} pixels"
     if not INTERPRET and capability(spikes.device) < (9, 0):
         return "the GPU has no tensor descriptors (compute capability below 9.0)"
@@ -52,18 +60,21 @@ def hint(size: Any) -> int:
 
 
 def key_of(spikes: Tensor, weight: Tensor, stride: int, out: Tensor) -> tuple[object, ...]:
-    """Returns what the best launch parameters depend on; few neurons (batch 1) are a case of their own."""
+    """Returns what the best launch parameters depend on; few neurons, and those of one image, are their own cases."""
     cols, kernel, _, channels = weight.shape
     pixels = hint(out.shape[1]) * hint(out.shape[2]) * hint(out.shape[3])
-    return key(spikes.shape[0], hint(out.shape[2]), channels, cols, kernel, stride, pixels)
+    found = key(spikes.shape[0], hint(out.shape[2]), channels, cols, kernel, stride, pixels)
+    return found if weight.dtype == torch.int8 else (*found, str(weight.dtype).removeprefix("torch."))
 
 
 def key(steps: int, height: int, channels: int, cols: int, kernel: int, stride: int, pixels: int) -> tuple[object, ...]:
-    """Returns `key_of` an output of so many rows, and pixels of one step."""
-    return (steps, height, channels, cols, kernel, stride, "few" if pixels * cols < FEW else "many")
+    """Returns `key_of` an int8 output of so many rows, and pixels of one step."""
+    neurons = pixels * cols
+    crowd = "many" if neurons >= FEW else "few" if neurons >= SINGLE else "single"
+    return (steps, height, channels, cols, kernel, stride, crowd)
 
 
-def default(steps: int, batch: int, height: int, width: int, channels: int, cols: int) -> config.Config:
+def default(steps: int, batch: int, height: int, width: int, channels: int, cols: int, size: int = 1) -> config.Config:
     """Returns parameters for an output that was not measured: boxes that divide it best.
 
     Args:
@@ -73,23 +84,26 @@ def default(steps: int, batch: int, height: int, width: int, channels: int, cols
         width: Its columns.
         channels: Input channels.
         cols: Output channels.
+        size: Bytes of a number.
     """
-    few = batch * height * width * cols < FEW
+    few, single = (batch * height * width * cols < limit for limit in (FEW, SINGLE))
     # Two programs of four warps fill each other's gaps: what won at most shapes on an H200.
     block, lanes = (64, LANES) if 0 < cols % 128 <= 64 else (128, LANES // 2)
-    pixels = max(1, (LANES // 2 if few else lanes) // padded_steps(steps))
+    if few:
+        block, lanes = 64, LANES // (8 if single else 2)
+    pixels = max(1, lanes // padded_steps(steps))
     images, tall, wide = divide(pixels, batch, height, width)
-    block_k, tail_k = blocks_of(channels)
+    block_k, tail_k = blocks_of(channels) if size == 1 else (min(64, power_of_two(channels)), 0)
     return {
         "images": images,
         "tall": tall,
         "wide": wide,
-        "cols": 64 if few else block,
+        "cols": block,
         "block_k": block_k,
         "tail_k": tail_k,
         "waves": 0 if few else 2,
         "num_warps": 4,
-        "num_stages": min(6, SHARED // ((block + lanes) * (block_k + tail_k))),
+        "num_stages": min(6, SHARED // ((block + lanes) * (block_k + tail_k) * size)),
     }
 
 
@@ -153,13 +167,13 @@ def run(
 
     out, current = outputs
     looked_up = key_of(spikes, weight, stride, out)
-    missing = -weight.shape[-1] % WHOLE
-    if missing:
-        spikes, weight = (functional.pad(x, (0, missing)) for x in (spikes, weight))
-    steps, batch, height, width, channels = spikes.shape
-    cols, kernel = weight.shape[:2]
+    place = _Place.folded(spikes, weight, stride, padding, out) or _Place.plain(spikes, weight, stride, padding)
+    spikes, weight = place.spikes, place.weight
+    steps, batch, height, width = spikes.shape[:4]
+    cols, channels = weight.shape[0], place.channels
     size = (hint(batch), hint(out.shape[2]), hint(out.shape[3]))
-    chosen = config.lookup(NAME, looked_up, spikes.device, default(steps, *size, channels, cols))
+    normal = default(steps, *size, channels, cols, weight.dtype.itemsize)
+    chosen = config.lookup(NAME, looked_up, spikes.device, normal)
     tiles = -(-cols // chosen["cols"])
     for whole, side in zip(out.shape[1:4], ("images", "tall", "wide"), strict=True):
         tiles = tiles * ((whole + chosen[side] - 1) // chosen[side])
@@ -170,9 +184,9 @@ def run(
     launch(spike_conv_lif_boxes_kernel)[(programs,)](
         x=aligned(spikes),
         weight=aligned(weight),
-        scale=weight if scale is None else scale,
-        bias=weight if bias is None else bias,
-        residual=weight if residual is None else residual,
+        scale=out if scale is None else scale,
+        bias=out if bias is None else bias,
+        residual=out if residual is None else one_step(residual),
         spikes=out,
         current=current if current.numel() else out,
         batch=batch,
@@ -188,10 +202,13 @@ def run(
         v_reset=0.0 if v_reset is None else v_reset,
         T=steps,
         CHANNELS=channels,
-        KERNEL=kernel,
-        STRIDE=stride,
-        PAD=padding,
-        PAIRED=stride == 2 and width % 2 == 0 and channels % chosen["block_k"] == chosen["tail_k"],
+        PITCH=spikes.shape[-1],
+        KERNEL=place.kernel,
+        COLUMNS=place.columns,
+        STRIDE=place.stride,
+        PAD=place.padding,
+        PAIRED=place.stride == 2 and width % 2 == 0 and channels % chosen["block_k"] == chosen["tail_k"],
+        INTEGER=weight.dtype == torch.int8,
         LEAK=leak,
         DECAY_INPUT=decay_input,
         HARD=reset_kind(v_reset),
@@ -210,6 +227,54 @@ def run(
         num_stages=chosen["num_stages"],
         **rounding(grid, low, high, rounds),
     )
+
+
+def folds(weight: Tensor, stride: int, padding: int) -> Fold | None:
+    """Returns how a convolution of an image's few channels is folded into cells, or None."""
+    if weight.dim() != 4:
+        return None
+    return fold_of(weight.shape[3], weight.shape[1], stride, padding, weight.dtype.itemsize)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A convolution as the kernel is given it.
+
+    Attributes:
+        spikes: `[T, B, H, W, pitch]`.
+        weight: `[N, ...]`, of kernel x columns taps.
+        channels: Numbers of a tap.
+        kernel: Rows of taps.
+        columns: Taps of a row.
+        stride: Step of the kernel.
+        padding: Zeros around the input.
+    """
+
+    spikes: Tensor
+    weight: Tensor
+    channels: int
+    kernel: int
+    columns: int
+    stride: int
+    padding: int
+
+    @staticmethod
+    def plain(spikes: Tensor, weight: Tensor, stride: int, padding: int) -> _Place:
+        """Returns a convolution with its channels filled up."""
+        missing = -weight.shape[-1] % WHOLE
+        if missing:
+            spikes, weight = (functional.pad(x, (0, missing)) for x in (spikes, weight))
+        kernel, _, channels = weight.shape[1:]
+        return _Place(spikes, weight, channels, kernel, kernel, stride, padding)
+
+    @staticmethod
+    def folded(spikes: Tensor, weight: Tensor, stride: int, padding: int, out: Tensor) -> _Place | None:
+        """Returns a convolution of an image's few channels over cells, or None of another one."""
+        fold = folds(weight, stride, padding)
+        if fold is None:
+            return None
+        cells = fold_pixels(spikes, fold, hint(out.shape[2]), hint(out.shape[3]))
+        return _Place(cells, fold_weight(weight, fold, padding), fold.window, fold.taps, 1, 1, 0)
 
 
 def aligned(tensor: Tensor) -> Tensor:

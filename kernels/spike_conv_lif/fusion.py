@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
@@ -47,6 +46,9 @@ class ConvLayer(ProductNeuron):
             padding=self.padding,
             form=self.form,
             want_current=self.want_current,
+            whole=self.exact and kept.is_floating_point,
+            # The vendor's convolution would leave its layout to the compiler, which errs (export/aoti/compile.py).
+            path="kernel",
             **self.keywords,
             **self.rounding,
         )
@@ -58,11 +60,13 @@ class ConvLayer(ProductNeuron):
 
 
 def _match(site: Site) -> Match | str:
-    product = product_before(site, counts=COUNTS)
+    product = product_before(site, counts=COUNTS, halves=True)
     if isinstance(product, str):
         return product
     if why := _obstacle(product):
         return why
+    if product.in_halves and product.grid is not None:
+        return "its current is rounded, and its input is float16"
     stride, padding, _, groups = product.settings
     weights = weights_of(site, product)
     if isinstance(weights, str):
@@ -105,8 +109,10 @@ class ConvSums(Sums):
 
     def forward(self, x: Tensor) -> Tensor:
         """Runs the kernel."""
-        spikes = x.movedim(1, -1)[None].to(torch.int8)
-        given: dict[str, Any] = {"stride": self.stride, "padding": self.padding, **self.asked}
+        kept = self.weight.dtype
+        spikes = x.movedim(1, -1)[None].to(kept)
+        place = {"stride": self.stride, "padding": self.padding, "whole": kept.is_floating_point}
+        given: dict[str, Any] = {**place, **self.asked}
         return spike_conv_lif(spikes, self.weight, **given)[1][0].movedim(-1, 1)
 
 

@@ -26,7 +26,7 @@ def output_size(size: int, kernel: int, stride: int, padding: int) -> int:
 
 
 def _outputs(
-    spikes: Tensor, weight: Tensor, stride: int, padding: int, form: str, want_current: bool
+    spikes: Tensor, weight: Tensor, stride: int, padding: int, form: str, want_current: bool, whole: bool
 ) -> tuple[Tensor, Tensor]:
     steps, batch, height, width, _ = spikes.shape
     kernel = weight.shape[1]
@@ -40,7 +40,7 @@ def _outputs(
     dtype = activation(weight)
     return (
         empty_spikes(shape, form, dtype, spikes.device),
-        weight.new_empty(shape if want_current else 0, dtype=current_type(weight)),
+        weight.new_empty(shape if want_current else 0, dtype=torch.float32 if whole else current_type(weight)),
     )
 
 
@@ -64,8 +64,9 @@ def _fake(
     high: float | None = None,
     rounds: bool = False,
     decay: float | None = None,
+    whole: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    return _outputs(spikes, weight, stride, padding, form, want_current)
+    return _outputs(spikes, weight, stride, padding, form, want_current, whole)
 
 
 def _forward(
@@ -88,8 +89,9 @@ def _forward(
     high: float | None = None,
     rounds: bool = False,
     decay: float | None = None,
+    whole: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    outputs = _outputs(spikes, weight, stride, padding, form, want_current)
+    outputs = _outputs(spikes, weight, stride, padding, form, want_current, whole)
     rounding = (grid, low, high, rounds)
     if outputs[0].numel() == 0:
         return outputs
@@ -115,15 +117,16 @@ def _forward(
         if want_current:
             outputs[1].copy_(y)
         return outputs
-    if path == "auto" and not boxes.obstacle(spikes, weight, stride, form):
-        path = boxes.preferred(boxes.key_of(spikes, weight, stride, outputs[0]), spikes.device, "boxes")
+    if path in ("auto", "kernel") and not boxes.obstacle(spikes, weight, stride, padding, form):
+        usual = "boxes" if weight.dtype == torch.int8 or boxes.folds(weight, stride, padding) else path
+        path = boxes.preferred(boxes.key_of(spikes, weight, stride, outputs[0]), spikes.device, usual)
     if path == "boxes":
         residual = steps_of(residual)
         neuron = (tau, threshold, v_reset, decay_input)
         boxes.run(spikes, weight, scale, bias, residual, stride, padding, *neuron, outputs, *rounding, decay)
         return outputs
     chosen = config.lookup(NAME, key_of(spikes, weight, stride), spikes.device, DEFAULT)
-    if _choose_path(path, chosen, weight) == "conv":
+    if _choose_path("kernel" if whole and path == "auto" else path, chosen, weight) == "conv":
         return _conv_then_lif(
             spikes,
             weight,
@@ -177,6 +180,8 @@ def key_of(spikes: Tensor, weight: Tensor, stride: int) -> tuple[object, ...]:
 
 def _choose_path(path: str, chosen: config.Config, weight: Tensor) -> str:
     """Returns "fused" or "conv" (the vendor's convolution, then `lif`): by shape, where a measurement says so."""
+    if path == "kernel":
+        return "fused"
     if path == "auto":
         path = "fused" if INTERPRET or weight.dtype == torch.int8 else chosen["path"]
     if path == "auto":
@@ -306,6 +311,7 @@ def spike_conv_lif(
     high: float | None = None,
     rounds: bool = False,
     decay: float | None = None,
+    whole: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Convolves channels-last spikes and runs the neuron on the accumulators, without storing the convolution.
 
@@ -325,8 +331,9 @@ def spike_conv_lif(
         decay_input: Whether the input decays too.
         form: Form of the output spikes: "packed", "int8" or "same" (the weight's dtype; float16 for int8).
         want_current: Whether the current is returned.
-        path: "fused" (spikes by pointers), "boxes" (int8 only, by tensor descriptors), "conv" (the vendor's
-            convolution, then `lif`; float weights only), or "auto": by shape. The int8 paths give the same bits.
+        path: "fused" (spikes by pointers), "boxes" (int8 and float16, by tensor descriptors), "conv" (the vendor's
+            convolution, then `lif`; float weights only), "kernel" (one of the first two), or "auto": by shape. The int8
+            paths give the same bits.
         grid: With an int8 weight: the power of two to whose multiples the current is rounded, halves to even, before it
             reaches the neuron; None for a current as it is.
         low: Least current in front of the rounding, or None.
@@ -334,6 +341,8 @@ def spike_conv_lif(
         rounds: Whether the current that is returned is the rounded one.
         decay: A learnt leak: what the membrane's distance from rest is multiplied by, in place of a division by `tau`,
             which is None then.
+        whole: Whether a weight in 16 bits and what it is multiplied with are whole numbers whose sums have at most 24
+            bits: nothing is rounded then, and the current is returned as float32.
 
     Returns:
         Spikes `[T, B, H', W', N]` (packed: `[..., ceil(N / 32)]`), and the current in the weight's dtype (float32 for
@@ -358,10 +367,14 @@ def spike_conv_lif(
         raise InputError(f"spikes have shape {tuple(spikes.shape)}", expected=f"[T, B, H, W, {weight.shape[-1]}]")
     if spikes.dtype not in (torch.int8, weight.dtype):
         raise InputError(f"spikes are {spikes.dtype}", expected=f"int8 or {weight.dtype}")
-    if path not in ("auto", "fused", "boxes", "conv") or (path == "conv" and weight.dtype == torch.int8):
-        raise InputError(f"path={path!r} is unknown here", expected="auto, fused, boxes or (float weights) conv")
-    if path == "boxes" and use_triton(NAME, spikes) and (why := boxes.obstacle(spikes, weight, stride, form)):
+    if path not in ("auto", "kernel", "fused", "boxes", "conv") or (path == "conv" and weight.dtype == torch.int8):
+        raise InputError(
+            f"path={path!r} is unknown here", expected="auto, kernel, fused, boxes or (float weights) conv"
+        )
+    if path == "boxes" and use_triton(NAME, spikes) and (why := boxes.obstacle(spikes, weight, stride, padding, form)):
         raise InputError(f"path='boxes' cannot take this: {why}", fix="path='auto'")
+    if whole and path == "conv":
+        raise InputError("path='conv' rounds sums to 16 bits; whole=True keeps their 24 bits", fix="path='auto'")
     check_grid(weight, grid, low, high, rounds)
     cols = weight.shape[0]
     check_rows(cols, scale, bias)
@@ -394,4 +407,5 @@ def spike_conv_lif(
         high,
         rounds,
         decay,
+        whole,
     )

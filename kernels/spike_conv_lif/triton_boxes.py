@@ -1,4 +1,4 @@
-"""Triton kernel of `spike_conv_lif` for int8: boxes of spikes by tensor descriptors, all steps in one product."""
+"""Triton kernel of `spike_conv_lif` by boxes: spikes through tensor descriptors, all steps in one product."""
 
 import triton
 import triton.language as tl
@@ -75,9 +75,11 @@ def _tile(
     T: tl.constexpr,
     CHANNELS: tl.constexpr,
     KERNEL: tl.constexpr,
+    COLUMNS: tl.constexpr,
     STRIDE: tl.constexpr,
     PAD: tl.constexpr,
     PAIRED: tl.constexpr,
+    INTEGER: tl.constexpr,
     LEAK: tl.constexpr,
     DECAY_INPUT: tl.constexpr,
     HARD: tl.constexpr,
@@ -116,9 +118,11 @@ def _tile(
         col,
         CHANNELS,
         KERNEL,
+        COLUMNS,
         STRIDE,
         PAD,
         PAIRED,
+        INTEGER,
         COLS,
         STEPS * PIXELS,
         BLOCK_K,
@@ -151,7 +155,7 @@ def _tile(
             z = on_grid(z, rounding)
         h = charge(z, v, factor, v_reset, LEAK, DECAY_INPUT, HARD)
         v, bits = fire_bits(h, tl.full((COLS, 1), 1, tl.int32), threshold, v_reset, HARD)
-        fired = tl.reshape(tl.trans(bits.to(tl.int8)), (1, IMAGES, TALL, WIDE, COLS))
+        fired = tl.reshape(tl.trans(bits.to(out.dtype)), (1, IMAGES, TALL, WIDE, COLS))
         out.store([t, n, y, x, col], fired)
 
 
@@ -181,10 +185,13 @@ def spike_conv_lif_boxes_kernel(
     high,
     T: tl.constexpr,
     CHANNELS: tl.constexpr,
+    PITCH: tl.constexpr,
     KERNEL: tl.constexpr,
+    COLUMNS: tl.constexpr,
     STRIDE: tl.constexpr,
     PAD: tl.constexpr,
     PAIRED: tl.constexpr,
+    INTEGER: tl.constexpr,
     LEAK: tl.constexpr,
     DECAY_INPUT: tl.constexpr,
     HARD: tl.constexpr,
@@ -207,13 +214,13 @@ def spike_conv_lif_boxes_kernel(
     factor = tl.cast(factor, tl.float32)
     spacing, inverse = tl.cast(spacing, tl.float32), tl.cast(inverse, tl.float32)
     rounding = (spacing, inverse, tl.cast(low, tl.float32), tl.cast(high, tl.float32))
-    views = lattices(x, batch, height, width, T, CHANNELS, STRIDE, PAIRED, STEPS, IMAGES, TALL, WIDE, BLOCK_K)
-    inner: tl.constexpr = KERNEL * KERNEL * CHANNELS
+    views = lattices(x, batch, height, width, T, CHANNELS, PITCH, STRIDE, PAIRED, STEPS, IMAGES, TALL, WIDE, BLOCK_K)
+    inner: tl.constexpr = KERNEL * COLUMNS * CHANNELS
     w = tl.make_tensor_descriptor(weight, [cols, inner], [inner, 1], [COLS, BLOCK_K])
     tails = views
     w_tail = w
     if TAIL_K:
-        tails = lattices(x, batch, height, width, T, CHANNELS, STRIDE, PAIRED, STEPS, IMAGES, TALL, WIDE, TAIL_K)
+        tails = lattices(x, batch, height, width, T, CHANNELS, PITCH, STRIDE, PAIRED, STEPS, IMAGES, TALL, WIDE, TAIL_K)
         w_tail = tl.make_tensor_descriptor(weight, [cols, inner], [inner, 1], [COLS, TAIL_K])
     image = tl.cast(out_height, tl.int64) * out_width * cols
     out = boxes_of(
@@ -258,9 +265,11 @@ def spike_conv_lif_boxes_kernel(
             T,
             CHANNELS,
             KERNEL,
+            COLUMNS,
             STRIDE,
             PAD,
             PAIRED,
+            INTEGER,
             LEAK,
             DECAY_INPUT,
             HARD,

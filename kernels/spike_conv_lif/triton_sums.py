@@ -1,7 +1,9 @@
-"""Triton functions for the int32 sums of a convolution's tile: boxes of spikes at each tap, by tensor descriptors."""
+"""Triton functions for the sums of a convolution's tile: boxes of spikes at each tap, by tensor descriptors."""
 
 import triton
 import triton.language as tl
+
+from neurokit.kernels.common.triton import empty_sum
 
 
 @triton.jit
@@ -39,6 +41,7 @@ def lattices(
     width,
     T: tl.constexpr,
     CHANNELS: tl.constexpr,
+    PITCH: tl.constexpr,
     STRIDE: tl.constexpr,
     PAIRED: tl.constexpr,
     STEPS: tl.constexpr,
@@ -50,21 +53,24 @@ def lattices(
     """A descriptor for each of STRIDE x STRIDE lattices of the input's pixels: a tap meets the pixels of one.
 
     PAIRED: two neighbours in a row are one pixel of twice the channels, so that there are STRIDE lattices of rows only.
+    PITCH: numbers from a pixel to the next; where it is less than CHANNELS, a pixel's channels are its right
+    neighbours', too, and the last pixels of a row have none of their own.
     """
-    image = tl.cast(height, tl.int64) * width * CHANNELS
+    image = tl.cast(height, tl.int64) * width * PITCH
     ACROSS: tl.constexpr = 1 if PAIRED else STRIDE
+    BEYOND: tl.constexpr = (CHANNELS + PITCH - 1) // PITCH - 1
     views = ()
     for p in tl.static_range(STRIDE * ACROSS):
         views = views + (
             boxes_of(
-                x + (p // ACROSS * width + p % ACROSS) * CHANNELS,
+                x + (p // ACROSS * width + p % ACROSS) * PITCH,
                 batch,
                 (height - p // ACROSS + STRIDE - 1) // STRIDE,
-                (width - p % ACROSS + STRIDE - 1) // STRIDE,
+                (width - p % ACROSS + STRIDE - 1) // STRIDE - BEYOND,
                 image * batch,
                 image,
-                STRIDE * width * CHANNELS,
-                STRIDE * CHANNELS,
+                STRIDE * width * PITCH,
+                STRIDE * PITCH,
                 (2 if PAIRED else 1) * CHANNELS,
                 T,
                 STEPS,
@@ -83,7 +89,7 @@ def _multiply(
 ):
     """Adds one block of channels at one tap. Behind the last channel the spikes are zero, whatever the weight is."""
     spikes = tl.reshape(view.load([0, n, y, x, shift + c]), (LANES, BLOCK))
-    return tl.dot(weight.load([col, tap * CHANNELS + c]), spikes.T, acc, out_dtype=tl.int32)
+    return tl.dot(weight.load([col, tap * CHANNELS + c]), spikes.T, acc, out_dtype=acc.dtype)
 
 
 @triton.jit
@@ -102,7 +108,7 @@ def _taps(
     TOP: tl.constexpr,
     LEFT: tl.constexpr,
     CHANNELS: tl.constexpr,
-    KERNEL: tl.constexpr,
+    COLUMNS: tl.constexpr,
     STRIDE: tl.constexpr,
     PAD: tl.constexpr,
     PAIRED: tl.constexpr,
@@ -120,7 +126,7 @@ def _taps(
     for i in range(0, DOWN * ACROSS * ROUNDS):
         dy = i // ROUNDS // ACROSS
         dx = i // ROUNDS % ACROSS
-        row = (TOP + dy * STRIDE) * KERNEL
+        row = (TOP + dy * STRIDE) * COLUMNS
         if PAIRED:
             tap = row + dx
             at = x + (dx + PAD) // 2 - PAD
@@ -153,16 +159,21 @@ def convolve(
     col,
     CHANNELS: tl.constexpr,
     KERNEL: tl.constexpr,
+    COLUMNS: tl.constexpr,
     STRIDE: tl.constexpr,
     PAD: tl.constexpr,
     PAIRED: tl.constexpr,
+    INTEGER: tl.constexpr,
     COLS: tl.constexpr,
     LANES: tl.constexpr,
     BLOCK_K: tl.constexpr,
     TAIL_K: tl.constexpr,
 ):
-    """The int32 sums `[COLS, STEPS * pixels]` of a tile whose first output pixel is (y, x) of image n."""
-    acc = tl.zeros((COLS, LANES), tl.int32)
+    """The sums `[COLS, STEPS * pixels]` of a tile whose first output pixel is (y, x) of image n.
+
+    The kernel is KERNEL rows of COLUMNS taps.
+    """
+    acc = empty_sum(INTEGER, COLS, LANES)
     # The taps that meet a lattice are every STRIDE-th from the first, whose pixel is this far off.
     if PAIRED:
         for p in tl.static_range(STRIDE):
@@ -177,11 +188,11 @@ def convolve(
                 x,
                 col,
                 (KERNEL - (p + PAD) % STRIDE + STRIDE - 1) // STRIDE,
-                KERNEL,
+                COLUMNS,
                 (p + PAD) % STRIDE,
                 0,
                 CHANNELS,
-                KERNEL,
+                COLUMNS,
                 STRIDE,
                 PAD,
                 PAIRED,
@@ -202,11 +213,11 @@ def convolve(
                 x - (PAD + p % STRIDE - (p % STRIDE + PAD) % STRIDE) // STRIDE,
                 col,
                 (KERNEL - (p // STRIDE + PAD) % STRIDE + STRIDE - 1) // STRIDE,
-                (KERNEL - (p % STRIDE + PAD) % STRIDE + STRIDE - 1) // STRIDE,
+                (COLUMNS - (p % STRIDE + PAD) % STRIDE + STRIDE - 1) // STRIDE,
                 (p // STRIDE + PAD) % STRIDE,
                 (p % STRIDE + PAD) % STRIDE,
                 CHANNELS,
-                KERNEL,
+                COLUMNS,
                 STRIDE,
                 PAD,
                 PAIRED,

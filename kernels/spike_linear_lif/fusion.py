@@ -94,7 +94,7 @@ class LinearSums(Sums):
 
 def _layer_of(product: Product) -> LinearSums | None:
     rows = whole(product)
-    if "transpose" in str(product.node.target) or _obstacle(product) or rows is None:
+    if "transpose" in str(product.node.target) or product.in_halves or _obstacle(product) or rows is None:
         return None
     layer = LinearSums(product, rows[0].reshape(len(rows[0]), -1), rows[1])
     layer.last = is_named(product.node, ("linear",))

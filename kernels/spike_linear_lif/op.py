@@ -176,7 +176,9 @@ def _boxes_obstacle(spikes: Tensor, weight: Tensor, v0: Tensor | None, want_v: b
     """Returns why the int8 convolution's kernel cannot take a call as a 1x1 convolution, or ""."""
     if v0 is not None or want_v:
         return "a membrane is given or wanted"
-    return boxes.obstacle(spikes, weight, 1, form)
+    if weight.dtype != torch.int8:
+        return f"the weight is {weight.dtype}, and must be int8"
+    return boxes.obstacle(spikes, weight, 1, 0, form)
 
 
 def _takes_boxes(path: str, spikes: Tensor, weight: Tensor, v0: Tensor | None, want_v: bool, form: str) -> bool:
@@ -270,7 +272,7 @@ def _launch(
     launch(spike_linear_lif_kernel)[(tiles(rows, cols, chosen),)](
         spikes_in=spikes,
         weight=weight,
-        v0=weight if v0 is None else v0.contiguous(),
+        v0=out if v0 is None else v0.contiguous(),
         v_last=v if v.numel() else out,
         rows=rows,
         words=width,

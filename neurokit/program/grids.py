@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
+from neurokit.program.fusions import through_reshapes
 from neurokit.program.nodes import aten, is_max_pool, is_op, is_weighted
 from neurokit.program.ops import Kind, is_kind, is_named
 from neurokit.program.passes.base import Pass
 
 _INT8 = (-128.0, 127.0)
+_HALF = 2048.0  # whole numbers up to it are float16's
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,17 @@ class Grid:
     @property
     def fits_int8(self) -> bool:
         """Whether every rounded value is an int8 times the unit."""
+        return self._within(*_INT8)
+
+    @property
+    def fits_half(self) -> bool:
+        """Whether every rounded value is a float16 times the unit."""
+        return self._within(-_HALF, _HALF)
+
+    def _within(self, least: float, most: float) -> bool:
         if self.low is None or self.high is None:
             return False
-        return _INT8[0] <= self.low / self.unit and self.high / self.unit <= _INT8[1]
+        return least <= self.low / self.unit and self.high / self.unit <= most
 
 
 def grid_at(node: Any) -> Grid | None:
@@ -66,14 +76,14 @@ def grid_below(rounded: Any) -> Grid | None:
 
 
 def levels_at(node: Any) -> tuple[Node, float] | None:
-    """Returns the int8 tensor and the power of two whose product a node is, or None."""
+    """Returns the int8 or float16 tensor and the power of two whose product a node is, or None."""
     unit = _factor(node)
     cast: Any = node.args[0] if unit is not None else None
     if not (is_op(cast, {aten.to.dtype}) and cast.args[1] == torch.float32):
         return None
     held = cast.args[0]
     value = held.meta.get("val")
-    if unit is None or getattr(value, "dtype", None) != torch.int8 or math.frexp(unit)[0] != 0.5:
+    if unit is None or getattr(value, "dtype", None) not in (torch.int8, torch.float16) or math.frexp(unit)[0] != 0.5:
         return None
     return held, unit
 
@@ -85,36 +95,56 @@ def _factor(node: Any) -> float | None:
     return float(node.args[1]) if isinstance(node.args[1], int | float) and isinstance(node.args[0], Node) else None
 
 
-def _held(graph: GraphModule) -> list[tuple[Node, Grid]]:
-    """Returns the roundings to int8 in front of products."""
+@dataclass(frozen=True)
+class _Operand:
+    """A rounded operand of a product.
+
+    Attributes:
+        product: Who multiplies it.
+        grid: Its rounding.
+        moved: The reshapes between both, the first one last.
+    """
+
+    product: Node
+    grid: Grid
+    moved: tuple[Node, ...]
+
+
+def _operands(module: GraphModule) -> list[_Operand]:
+    """Returns the rounded operands of products whose numbers are int8, or float16's."""
     found = []
-    for node in graph.graph.nodes:
-        grid = grid_at(node)
-        if (
-            grid is not None
-            and grid.fits_int8
-            and any(is_weighted(user) and user.args[0] is node for user in node.users)
-        ):
-            found.append((node, grid))
+    for node in module.graph.nodes:
+        if is_weighted(node):
+            source, moved = through_reshapes(node.args[0])
+            grid = grid_at(source)
+            if grid is not None and (grid.fits_int8 or grid.fits_half):
+                found.append(_Operand(node, grid, tuple(moved)))
     return found
 
 
 def _hold(module: GraphModule) -> None:
     graph = module.graph
-    for node, grid in _held(module):
-        value = node.meta["val"]
-        with graph.inserting_before(node):
-            held = graph.call_function(aten.to.dtype, (grid.nodes[1], torch.int8))
-            wide = graph.call_function(aten.to.dtype, (held, value.dtype))
-        held.meta["val"], wide.meta["val"] = value.to(torch.int8), value
-        node.update_arg(0, wide)
+    for one in _operands(module):
+        whole: Any = one.grid.nodes[1]
+        kind = torch.int8 if one.grid.fits_int8 else torch.float16
+        with graph.inserting_before(one.product):
+            held = graph.call_function(aten.to.dtype, (whole, kind))
+            held.meta["val"] = whole.meta["val"].to(kind)
+            for reshape in reversed(one.moved):
+                held = graph.call_function(reshape.target, (held, *reshape.args[1:]), reshape.kwargs)  # type: ignore[arg-type]
+                held.meta["val"] = reshape.meta["val"].to(kind)
+            wide = graph.call_function(aten.to.dtype, (held, torch.float32))
+            operand = graph.call_function(aten.mul.Tensor, (wide, one.grid.unit))
+        wide.meta["val"] = operand.meta["val"] = held.meta["val"].float()
+        one.product.update_arg(0, operand)
+    graph.eliminate_dead_code()
 
 
 def _unheld(module: GraphModule) -> list[str]:
-    return [f"{node.name} goes into a product as floating-point numbers" for node, _ in _held(module)]
+    return [f"{one.product.name} is given rounded numbers as float32" for one in _operands(module)]
 
 
-LEVELS = Pass("hold rounded operands of products as int8", _hold, after=_unheld)
+LEVELS = Pass("hold rounded operands of products as int8, or as float16", _hold, after=_unheld)
 
 
 def _unit_of(node: Any) -> float | None:

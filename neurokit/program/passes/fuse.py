@@ -232,9 +232,10 @@ def _drawn(site: Site, node: Node, generator: torch.Generator) -> Tensor:
     shape = hints(node)
     if node is site.node.args[1] and site.starts_at is not None:
         return torch.full(shape, site.starts_at, dtype=value.dtype)
-    if value.dtype == torch.int8 and most_of(node) is None:  # rounded numbers
-        return torch.randint(-128, 128, shape, generator=generator).to(torch.int8)
-    if (most := most_of(node)) is not None:
+    most = most_of(node)
+    if most is None and (value.dtype == torch.int8 or (site.exact and value.dtype == torch.float16)):
+        return torch.randint(-128, 128, shape, generator=generator).to(value.dtype)  # rounded numbers
+    if most is not None:
         return (torch.rand(shape, generator=generator) < _RATE).to(value.dtype) * most
     numbers = torch.randn(shape, generator=generator)
     return ((numbers * 8).round() / 8 if site.exact else numbers).to(value.dtype)

@@ -12,6 +12,7 @@ from neurokit.export.aoti.settings import Settings
 from neurokit.kernels.common.fusion import ProductNeuron
 from neurokit.kernels.lif.fusion import LifLayer
 from neurokit.kernels.spike_linear_lif.fusion import LinearLayer
+from neurokit.program.nodes import hints
 from neurokit.program.passes import PassError
 from neurokit.program.passes import carry as carrying
 from neurokit.program.passes import fuse as fusing
@@ -84,13 +85,15 @@ def between(traffic):
 def test_spikes_stay_int8_and_channels_last_between_kernels(exact):
     rows, traffic = seen(exact.captured, "exact")
     kernels = [name for name, _ in traffic.kernels]
-    assert kernels == ["lif_forward", "spike_conv_lif", "depthwise", "spike_linear_lif", "spike_conv_lif"]
+    assert kernels == ["spike_conv_lif", "spike_conv_lif", "depthwise", "spike_linear_lif", "spike_conv_lif"]
     assert "depthwise" in {row["kernel"] for row in rows.values()}
     for name, given in traffic.kernels[1:]:
         assert given[0] == (torch.int8, True), name
         assert all(in_order for _, in_order in given), name
-    (head,) = between(traffic)  # whose mean is no kernel's
-    assert head[3] == (4, 2, 16, 64)
+    *image, head = between(traffic)
+    assert image, "it comes with its channels first"
+    assert all(3 in shape for *_, shape in image)
+    assert head[3] == (4, 2, 16, 64)  # whose mean is no kernel's
 
 
 def test_16_bits_go_between_kernels_as_they_are(captured):
@@ -200,13 +203,24 @@ def still():
     return nk.exact(nk.capture(nk.transform(spec, ["still_image"])))
 
 
+def _is_input(node):
+    return node.op == "placeholder"
+
+
+def _is_taken(node):
+    return bool(node.meta.get("taken"))
+
+
 def test_a_still_image_is_convolved_once_and_branches_are_joined(still, tmp_path, monkeypatch):
     settings = Settings.of(LowerOptions("exact", extra={"kernels": "all"}))
     body, _ = rewritten(still.captured, settings, True)
     with Traffic() as traffic, torch.no_grad():
         Network(body, still.captured)(torch.rand(2, 3, 8, 8) * 2)
-    assert [name for name, _ in traffic.kernels] == ["lif_forward", "spike_linear_lif", "spike_linear_lif"]
-    assert traffic.convolved[0] == (2, 3, 8, 8)
+    kernels = [name for name, _ in traffic.kernels]
+    assert kernels == ["spike_conv_lif", "lif_forward", "spike_linear_lif", "spike_linear_lif"]
+    image, convolved = (next(node for node in body.graph.nodes if found(node)) for found in (_is_input, _is_taken))
+    assert hints(convolved)[0] == hints(image)[0], "one step, not every one"
+    assert traffic.convolved == []
     eager.install(monkeypatch)
     parity = nk.lower(still, "aoti", tmp_path / "a", kernels="all").manifest.parity
     assert (parity["verdict"], parity["spikes_flipped"]) == ("exact", 0)

@@ -66,7 +66,7 @@ def placed(exact):
 def test_patterns_in_kernels_are_the_definition(exact):
     body, rows = placed(exact)
     assert {name: kernel for name, (kernel, _) in rows.items()} == {
-        "sn0": "lif",  # of a picture, which is no spikes
+        "sn0": "spike_conv_lif",  # of a picture, rounded
         "sn1": "lif",
         "sn2": "spike_conv_lif",
         "sn3": "spike_conv_lif",
@@ -111,7 +111,8 @@ def _leak_of_another(monkeypatch):
 
     def forward(self, *given):
         kept = dict(self.keywords)
-        self.keywords = {**kept, "decay": None, "tau": kept["tau"] or 1.0 / kept["decay"] + 1.0}
+        if kept["decay"] is not None:
+            self.keywords = {**kept, "decay": None, "tau": 1.0 / kept["decay"] + 1.0}
         found = true(self, *given)
         self.keywords = kept
         return found
