@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn import Parameter
 
 
 def is_dense(tensor: Tensor) -> bool:
@@ -30,6 +31,20 @@ def is_time_major(tensor: Tensor) -> bool:
 def repeats_one_step(tensor: Tensor) -> bool:
     """Returns whether `[T, ...]` is one contiguous step seen T times (an expanded tensor)."""
     return tensor.shape[0] > 1 and tensor.stride(0) == 0 and tensor[0].is_contiguous()
+
+
+def one_step(tensor: Tensor) -> Tensor:
+    """Returns the one step of a tensor that repeats it, else the tensor: a kernel is given what is dense.
+
+    A compiler promises a kernel the order of an argument's strides, not the strides: what repeats a step, its stride of
+    time 0, may come as a copy with time innermost.
+    """
+    return tensor[0] if repeats_one_step(tensor) else tensor
+
+
+def is_traced(tensor: Tensor) -> bool:
+    """Returns whether a compiler traces: the tensor is none of numbers, and a kernel's arguments will be another's."""
+    return type(tensor) not in (Tensor, Parameter)
 
 
 def like(tensor: Tensor, model: Tensor) -> Tensor:

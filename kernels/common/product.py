@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neurokit.errors import InputError
 from neurokit.kernels._compat import INTERPRET
-from neurokit.kernels.common.layout import repeats_one_step
+from neurokit.kernels.common.layout import one_step, repeats_one_step
 from neurokit.kernels.common.neuron import FORMS, divisor, leak_arguments, reset_kind
 from neurokit.kernels.config import Config
 
@@ -89,7 +89,8 @@ def tail(
 ) -> dict[str, Any]:
     """Returns the arguments by which a kernel with `neuron_tile` behind its product is launched.
 
-    A tensor that is not given is stood for by one that is: the kernel does not touch it.
+    A tensor that is not given is stood for by the output, which the kernel does not read: of a view, as the weight may
+    be, a compiler would make a copy an argument.
 
     Args:
         weight: Its first axis is the output channels.
@@ -115,9 +116,9 @@ def tail(
     leak, factor = leak_arguments(tau, decay is not None, decay or 0.0)
     cols = weight.shape[0]
     return {
-        "scale": weight if scale is None else scale,
-        "bias": weight if bias is None else bias,
-        "residual": weight if residual is None else residual,
+        "scale": out if scale is None else scale,
+        "bias": out if bias is None else bias,
+        "residual": out if residual is None else one_step(residual),
         "spikes": out,
         "current": current if current.numel() else out,
         "cols": cols,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neurokit.kernels import config
 from neurokit.kernels._compat import launch, register_op
-from neurokit.kernels.common.layout import like, repeats_one_step
+from neurokit.kernels.common.layout import like, one_step, repeats_one_step
 from neurokit.kernels.common.neuron import MAX_STEPS, leak_arguments, reset_kind, surrogate_id
 from neurokit.kernels.dispatch import log_once, use_triton
 from neurokit.kernels.lif import reference
@@ -146,17 +146,15 @@ def _launch_backward(
     partial = x.new_zeros(grid if decay is not None else 1, dtype=torch.float32)
     if residual is not None and not repeats_one_step(residual):
         residual = like(residual, grad_y)
+    added = None if residual is None else one_step(residual)
     leak, factor = leak_arguments(tau, decay is not None)
     launch(lif_backward_kernel)[(grid,)](
         like(grad_spikes, grad_y),
         grad_spikes if grad_v is None else like(grad_v, grad_v0),
         grad_spikes if grad_current is None else like(grad_current, grad_y),
-        x,
-        x if v0 is None else like(v0, grad_v0),
-        x if scale is None else scale,
-        x if bias is None else bias,
-        x if residual is None else residual,
-        x if decay is None else decay,
+        one_step(x),
+        grad_y if v0 is None else like(v0, grad_v0),
+        *(grad_y if one is None else one for one in (scale, bias, added, decay)),
         grad_y,
         grad_v0,
         partial,

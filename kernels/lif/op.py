@@ -10,7 +10,7 @@ from torch import Tensor
 from neurokit.errors import InputError
 from neurokit.kernels import config
 from neurokit.kernels._compat import launch, register_op
-from neurokit.kernels.common.layout import like, repeats_one_step
+from neurokit.kernels.common.layout import like, one_step, repeats_one_step
 from neurokit.kernels.common.neuron import (
     FORMS,
     check_form,
@@ -115,16 +115,15 @@ def _launch_forward(
         v0 = like(v0, v) if v.numel() else (v0.contiguous() if x.is_contiguous() else like(v0, x[0]))
     if residual is not None and not repeats_one_step(residual):
         residual = like(residual, model) if not repeats_one_step(x) else residual.contiguous()
+    residual_step = 0 if residual is None or repeats_one_step(residual) else per_step
+    added = None if residual is None else one_step(residual)
     leak, factor = leak_arguments(tau, decay is not None)
     chosen = config.lookup(NAME, (steps, x.dtype.itemsize, form), x.device, DEFAULT)
     block = chosen["block"]
     launch(lif_forward_kernel)[((limit + block - 1) // block,)](
-        x,
-        x if v0 is None else v0,
-        x if scale is None else scale,
-        x if bias is None else bias,
-        x if residual is None else residual,
-        x if decay is None else decay,
+        one_step(x),
+        # What is not given is stood for by the output: of a view, as `x` may be, a compiler makes a copy an argument.
+        *(spikes if one is None else one for one in (v0, scale, bias, added, decay)),
         spikes,
         v if v.numel() else spikes,
         current if current.numel() else spikes,
@@ -132,7 +131,7 @@ def _launch_forward(
         words,
         channels,
         0 if repeats_one_step(x) else per_step,
-        0 if residual is None or repeats_one_step(residual) else per_step,
+        residual_step,
         per_step,
         factor,
         threshold,

@@ -11,6 +11,7 @@ from torch import Tensor
 from neurokit.errors import InputError
 from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, register_op
+from neurokit.kernels.common.layout import is_traced
 from neurokit.kernels.common.neuron import (
     FORMS,
     check_form,
@@ -117,7 +118,12 @@ def _forward(
 
 
 def _regular(*spikes: Tensor) -> list[Tensor]:
-    """Returns spikes whose tokens lie one behind the other, equally far apart: slices of one wider tensor do."""
+    """Returns spikes whose tokens lie one behind the other, equally far apart: slices of one wider tensor do.
+
+    Traced ones are made dense: a compiler promises the order of strides, and not how far apart tokens lie.
+    """
+    if any(is_traced(x) for x in spikes):
+        return [x.contiguous() for x in spikes]
     found = set()
     for x in spikes:
         _, batch, tokens, _ = x.shape
