@@ -16,6 +16,7 @@ from neurokit.export.aoti.probe import NEURONS, PROBE_FILE, TWIN
 from neurokit.export.aoti.programs import Network, Neurons, StepLoop, body_of, layer_nodes, neurons_of, twin_of
 from neurokit.export.describe import describe, save_initial_states
 from neurokit.program.grids import LEVELS, ROUNDED_ONCE
+from neurokit.program.passes.as_products import AS_PRODUCTS
 from neurokit.program.passes.carry import CARRY, CHANNELS_LAST
 from neurokit.program.passes.fold_norms import FOLD_NORMS
 from neurokit.program.passes.fuse import Placed, fuse
@@ -101,6 +102,8 @@ def rewritten(part: Captured, settings: Settings, exact: bool) -> tuple[GraphMod
         else:
             JOIN_PLAIN(body)
         CHANNELS_LAST(body)
+    if exact and settings.device != "cpu":
+        AS_PRODUCTS(body)
     by_node = {one.node: one for one in found}
     rows = []
     for node, layer in names:

@@ -17,8 +17,10 @@ from neurokit.errors import UnsupportedError
 from neurokit.export.aoti.place import need_shared_runtime
 from neurokit.program.nodes import hint
 
-# A wrapper only hands tensors on; and an unoptimised twin shows the same numbers.
 _CONFIG: dict[str, Any] = {"aot_inductor.package": True}
+# With its optimisation of layouts, PyTorch 2.11 hands channels-last operands to cuDNN, whose output is channels-last
+# then, and reads it as channels-first: wrong numbers (seen on an H200 with one convolution and nothing of neurokit).
+_ON_GPU: dict[str, Any] = {"layout_optimization": False}
 
 
 def example_of(value: Any) -> tuple[Tensor, dict[int, Any]]:
@@ -76,7 +78,8 @@ def compiled(program: ExportedProgram, said: Mapping[str, str], settings: Mappin
     from torch._inductor import aot_compile
 
     args, kwargs = program.example_inputs
-    options = {**_CONFIG, **settings, "aot_inductor.metadata": dict(said)}
+    on_gpu = any(isinstance(x, Tensor) and x.device.type != "cpu" for x in args)
+    options = {**_CONFIG, **(_ON_GPU if on_gpu else {}), **settings, "aot_inductor.metadata": dict(said)}
     try:
         with torch.no_grad(), warnings.catch_warnings(), _scratch_of_the_grid():
             warnings.simplefilter("ignore")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,30 @@ def called(path: Path, model: str, device: str) -> Callable[..., Any]:
 
     alone = device != "cpu"  # the loader's locks would ask for events, which a CUDA graph cannot record
     loader = torch._C._aoti.AOTIModelPackageLoader(str(path), model, alone, 1, -1)  # type: ignore[attr-defined]
-    return lambda *given: loader.boxed_run(list(given))
+    if not alone:
+        return lambda *given: loader.boxed_run(list(given))
+
+    def run(*given: torch.Tensor) -> Sequence[torch.Tensor]:
+        with _whole_float32():
+            return loader.boxed_run(list(given))  # type: ignore[no-any-return]
+
+    return run
+
+
+@contextmanager
+def _whole_float32() -> Iterator[None]:
+    """Has float32 convolutions and products on a GPU keep all bits of their operands (PyTorch's default is TF32)."""
+    import torch
+
+    parts: list[Any] = [torch.backends.cudnn.conv, torch.backends.cuda.matmul]
+    before = [part.fp32_precision for part in parts]
+    for part in parts:
+        part.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        for part, value in zip(parts, before, strict=True):
+            part.fp32_precision = value
 
 
 def refuse_damaged(path: Path) -> None:

@@ -48,11 +48,15 @@ def wide_net():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="int8 kernels in a package need a GPU")
-@pytest.mark.parametrize("numerics", ["exact", "float"])
-def test_packages_on_a_gpu_are_verified(numerics, tmp_path):
+@pytest.mark.parametrize(("numerics", "precision"), [("exact", "float32"), ("float", "float32"), ("float", "float16")])
+def test_packages_on_a_gpu_are_verified(numerics, precision, tmp_path):
     spec = ModelSpec("wide", wide_net, (TensorSpec("x", (2, 14, 14), low=0.0, high=1.0),), time_steps=4)
-    artifact = nk.lower(spec, "aoti", tmp_path / "a", numerics=numerics, device="cuda", batch=2)
+    options = {"numerics": numerics, "precision": precision, "device": "cuda", "batch": 2}
+    artifact = nk.lower(spec, "aoti", tmp_path / "a", verified=False, **options)
+    report = nk.verify(artifact)
+    assert report.passed, report.notes
     kernels = [row["kernel"] for row in artifact.manifest.target_info["kernels"]]
-    if numerics == "exact":
+    if numerics == "exact" or precision == "float16":
         assert "spike_conv_lif" in kernels
-        assert artifact.manifest.parity["verdict"] == "exact"
+    if numerics == "exact":
+        assert report.verdict == "exact"
