@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from neurokit.program.passes.base import Pass
 from neurokit.program.walk import fetch, store
 
 _MOST = 127
+_IN_ONE = 16  # pixels of a window that are compared in one pass; of larger ones, first those of a column
 
 
 def max_of_windows(x: Tensor, kernel: list[int], stride: list[int], padding: list[int]) -> Tensor:
@@ -33,15 +35,15 @@ def max_of_windows(x: Tensor, kernel: list[int], stride: list[int], padding: lis
     (tall, wide), (down, across), (top, left) = kernel, stride, padding
     x = functional.pad(x, (left, left, top, top)) if top or left else x
     rows, columns = (x.shape[2] - tall) // down + 1, (x.shape[3] - wide) // across + 1
-    parts = [x[:, :, i : i + down * (rows - 1) + 1 : down] for i in range(tall)]
-    best = parts[0]
-    for part in parts[1:]:
-        best = torch.maximum(best, part)
-    parts = [best[..., i : i + across * (columns - 1) + 1 : across] for i in range(wide)]
-    best = parts[0]
-    for part in parts[1:]:
-        best = torch.maximum(best, part)
-    return best
+    if tall * wide <= _IN_ONE:
+        places = [(i, j) for i in range(tall) for j in range(wide)]
+        return _largest(x[:, :, i::down, j::across][:, :, :rows, :columns] for i, j in places)
+    x = _largest(x[:, :, i::down][:, :, :rows] for i in range(tall))
+    return _largest(x[..., i::across][..., :columns] for i in range(wide))
+
+
+def _largest(parts: Iterable[Tensor]) -> Tensor:
+    return functools.reduce(torch.maximum, parts)
 
 
 def repeat_nearest(x: Tensor, down: int, across: int) -> Tensor:
