@@ -10,7 +10,7 @@ from neurokit.export.aoti.build import rewritten
 from neurokit.export.aoti.programs import Network
 from neurokit.export.aoti.settings import Settings
 from neurokit.kernels.common.fusion import ProductNeuron
-from neurokit.kernels.lif.fusion import LifLayer
+from neurokit.kernels.spike_conv_lif.fusion import ConvLayer
 from neurokit.kernels.spike_linear_lif.fusion import LinearLayer
 from neurokit.program.nodes import hints
 from neurokit.program.passes import PassError
@@ -135,7 +135,7 @@ def _in_another_order(self, spikes, given, true):
         pytest.param(LinearLayer, _residual_left_out, marks=pytest.mark.slow),
         pytest.param(LinearLayer, _reset_swapped, marks=pytest.mark.slow),
         pytest.param(LinearLayer, _in_another_order, marks=pytest.mark.slow),
-        pytest.param(LifLayer, _reset_swapped, marks=pytest.mark.slow),
+        pytest.param(ConvLayer, _reset_swapped, marks=pytest.mark.slow),
     ],
 )
 def test_a_wrong_kernel_fails_verification(where, plant, exact, tmp_path, monkeypatch):
