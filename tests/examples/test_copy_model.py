@@ -39,8 +39,8 @@ def test_texts_repeat_a_segment_or_do_not():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
-def test_its_induction_head_is_found_and_copies_need_it_and_random_texts_do_not(seed, tmp_path):
+@pytest.mark.parametrize(("seed", "within", "farthest"), [(0, 40, 0.01), (1, 39, 0.011)])
+def test_its_induction_head_is_found_and_copies_need_it_and_random_texts_do_not(seed, within, farthest, tmp_path):
     made = example()
     made.save(made.train(seed=seed), tmp_path / "copier")
     spec = nk.load(tmp_path / "copier")
@@ -55,5 +55,5 @@ def test_its_induction_head_is_found_and_copies_need_it_and_random_texts_do_not(
     assert (layer, head) == (1, int(np.argmax(damage)))
     assert min(one.score for one in influence(spec, copies, heads)) > 0
     apart = np.abs([one.score for one in influence(spec, random, heads)])
-    assert (apart < 0.01).sum() >= 39  # 40 and 39 seen, the one at 0.0102
-    assert apart.max() < 0.015
+    assert (apart < 0.01).sum() >= within
+    assert apart.max() < farthest
