@@ -29,4 +29,6 @@ def _key_of(path) -> str:
 
 
 def _loaded(key, model):
-    return PROGRAMS[key][model].module(check_guards=False)
+    made = PROGRAMS[key][model].module(check_guards=False)
+    made._forward_pre_hooks.clear()  # bounds of the trace, two multiples of an axis say, which a package does not check
+    return made

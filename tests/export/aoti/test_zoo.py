@@ -3,21 +3,40 @@
 import pytest
 
 import neurokit as nk
+from neurokit.errors import UnsupportedError
 from neurokit.spec import MODELS
 
 from . import eager
 
-# The second, which has no neurons, is compiled as it is; larger ones: test_kernels_in_packages.py.
-SMALL = ("spiking_cnn", "ngram_encoder", pytest.param("sew_resnet18", marks=pytest.mark.slow))
+# One of every kind, at most a few seconds each; of torchvision's and the other sizes of a model the slow run has all.
+FAST = ("spiking_cnn", "ngram_encoder", "tiny_tnl", "spiking_tnl", "puppets_mobilenet_v2_035", "acdit_b")
+# They carry a state from call to call, so that they have a step form alone.
+STEPS_ALONE = {"acdit_b_blocks", "oat", "tiny_vlm"}
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_the_rewritten_program_of_a_model_is_verified(name, tmp_path, monkeypatch):
-    eager.install(monkeypatch)
-    captured = nk.capture(MODELS.get(name)().in_small())
-    artifact = nk.lower(captured, "aoti", tmp_path / "a", verified=False, kernels="all")
+def names():
+    return [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name, _ in MODELS.items()]
+
+
+def verified(model, folder, **options):
+    artifact = nk.lower(model, "aoti", folder, verified=False, kernels="all", **options)
     report = nk.verify(artifact)
     assert report.passed, report.notes
     rows = artifact.manifest.target_info["kernels"]
     assert all(row["kernel"] or row["reasons"] for row in rows), "a layer stays outside without a word"
     assert sum(row["neurons"] for row in rows) == len(artifact.manifest.neurons)
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_rewritten_program_of_a_model_is_verified(name, tmp_path, monkeypatch):
+    eager.install(monkeypatch)
+    spec = MODELS.get(name)().in_small()
+    if name not in STEPS_ALONE:
+        verified(nk.capture(spec), tmp_path / "a")
+        return
+    with pytest.raises(UnsupportedError) as told:
+        verified(spec, tmp_path / "a")
+    (reason,) = told.value.reasons
+    assert "keeps a state between calls" in reason.why
+    assert reason.fix == "--option form=step"
+    verified(spec, tmp_path / "a", form="step")
