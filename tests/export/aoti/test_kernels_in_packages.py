@@ -148,8 +148,11 @@ def _sum_without_residual(true):
     return call
 
 
-@pytest.mark.parametrize("precision", ["float16", pytest.param("bfloat16", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("wrong", [False, True])
+@pytest.mark.parametrize(
+    ("wrong", "precision"),
+    # The fault is within the bounds of bfloat16, which are 8 times those of float16 (docs/aoti.md says so).
+    [(False, "float16"), (True, "float16"), pytest.param(False, "bfloat16", marks=pytest.mark.slow)],
+)
 def test_a_twin_reads_the_sums_that_the_kernels_hand_on(wrong, precision, membranes, tmp_path, monkeypatch):
     eager.install(monkeypatch)
     if wrong:
