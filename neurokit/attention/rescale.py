@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-#: A row of which no more than this is left by the factor has no mass beside the keys within the rounding of float32.
-LEAST = 1e-5
+#: A row of which no more than this is left by the factor has no mass beside the keys within the rounding of float32,
+#: and of float64.
+LEAST, LEAST_DOUBLE = 1e-5, 1e-9
 Factor = float | Callable[[Tensor], Tensor]
 
 
@@ -36,7 +37,7 @@ def remaining(factor: Factor, mass: Tensor) -> tuple[Tensor, Tensor]:
     """Returns f - 1 and what the rows are divided by, 1 + (f - 1) m; 0 and 1 in rows of which no more is left."""
     more = (factor(mass) if callable(factor) else torch.full_like(mass, factor)) - 1.0
     total = 1 + more * mass
-    kept = total > LEAST
+    kept = total > (LEAST_DOUBLE if mass.dtype == torch.float64 else LEAST)
     return torch.where(kept, more, 0.0), torch.where(kept, total, 1.0)
 
 
