@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from neurokit.data.sound import mel_bands
 
 RATE = 16_000  # Hz
 WINDOW, HOP = 400, 160  # samples: 25 ms, 10 ms
@@ -37,7 +40,8 @@ class LogMel(nn.Module):
         angles = 2 * math.pi * torch.outer(torch.arange(WINDOW // 2 + 1, dtype=torch.float64), n) / WINDOW
         filters = torch.cat([angles.cos(), angles.sin()]) * window
         self.register_buffer("filters", filters.float().unsqueeze(1), persistent=False)
-        self.register_buffer("bands", _mel_bands(mels).float().unsqueeze(2), persistent=False)
+        bands = mel_bands(np.linspace(0, RATE / 2, WINDOW // 2 + 1), mels, 0.0, RATE / 2)
+        self.register_buffer("bands", torch.from_numpy(bands).float().unsqueeze(2), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Takes a waveform `[B, samples]` at 16 kHz, returns `[B, frames, mels]`."""
@@ -52,13 +56,3 @@ class LogMel(nn.Module):
         real, imaginary = F.conv1d(audio.unsqueeze(1), self.filters, stride=HOP).chunk(2, dim=1)
         power = F.conv1d(real.square() + imaginary.square(), self.bands)
         return (power + SMALLEST_POWER).log().transpose(1, 2)
-
-
-def _mel_bands(mels: int) -> Tensor:
-    """Triangles on the mel scale, `[mels, bins]` (HTK's formula, as torchaudio's default: 2595 log10(1 + f / 700))."""
-    bins = torch.linspace(0, RATE / 2, WINDOW // 2 + 1, dtype=torch.float64)
-    highest = 2595 * math.log10(1 + RATE / 2 / 700)
-    edges = 700 * (10 ** (torch.linspace(0, highest, mels + 2, dtype=torch.float64) / 2595) - 1)
-    rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
-    return torch.minimum(rising, falling).clamp_min(0)
