@@ -88,8 +88,8 @@ def window_count(node: Node) -> tuple[int, tuple[int, int] | None]:
         return kernel[0] * kernel[1], (kernel[0], kernel[1])
     if not is_named(node, {"avg_pool2d"}):
         return 0, None
-    kernel = _pair(node.args[1])
-    padding = _pair(node.args[3]) if len(node.args) > 3 else (0, 0)
+    kernel = pair(node.args[1])
+    padding = pair(node.args[3]) if len(node.args) > 3 else (0, 0)
     includes = node.args[5] if len(node.args) > 5 else True
     ceil = node.args[4] if len(node.args) > 4 else False
     divisor: Any = node.args[6] if len(node.args) > 6 else None
@@ -100,7 +100,8 @@ def window_count(node: Node) -> tuple[int, tuple[int, int] | None]:
     return kernel[0] * kernel[1], kernel
 
 
-def _pair(value: Any) -> tuple[int, int]:
+def pair(value: Any) -> tuple[int, int]:
+    """Returns a setting of windows, one number or one an axis, as those down and across."""
     return (int(value[0]), int(value[-1])) if isinstance(value, list | tuple) else (int(value), int(value))
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.nn import functional
 
-from neurokit.program.nodes import aten
+from neurokit.program.nodes import aten, pair
 from neurokit.program.passes.base import Pass
 
 _CONVOLUTIONS = {aten.conv1d.default, aten.conv2d.default}
@@ -46,7 +46,7 @@ def product_of_windows(
     if x.dim() == 3:
         given = ((1, stride[0]), (0, padding[0]), (1, dilation[0]))
         return product_of_windows(x.unsqueeze(2), weight.unsqueeze(2), bias, *given, groups).squeeze(2)
-    down, across, spread = (_pair(one) for one in (stride, padding, dilation))
+    down, across, spread = (pair(one) for one in (stride, padding, dilation))
     kernel = weight.shape[2:]
     sizes = zip(x.shape[2:], kernel, down, across, spread, strict=True)
     height, width = ((size + 2 * pad - gap * (k - 1) - 1) // step + 1 for size, k, step, pad, gap in sizes)
@@ -59,10 +59,6 @@ def product_of_windows(
         y = torch.matmul(weight.flatten(1).unflatten(0, (groups, -1)), apart).flatten(1, 2)
         y = y if bias is None else y + bias[:, None]
     return y.unflatten(2, (height, width))
-
-
-def _pair(value: Sequence[int]) -> tuple[int, int]:
-    return value[0], value[-1]
 
 
 def _rewrite(module: GraphModule) -> None:

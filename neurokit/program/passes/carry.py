@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.utils._pytree import tree_map
 
 from neurokit.program.fusions import FusedNeuron, most_of
-from neurokit.program.nodes import aten
+from neurokit.program.nodes import aten, pair
 from neurokit.program.ops import Kind, is_kind, is_named, operation
 from neurokit.program.passes.base import Pass
 from neurokit.program.walk import fetch, store
@@ -23,7 +23,7 @@ _MOST = 127
 _IN_ONE = 16  # pixels of a window that are compared in one pass; of larger ones, first those of a column
 
 
-def max_of_windows(x: Tensor, kernel: list[int], stride: list[int], padding: list[int]) -> Tensor:
+def max_of_windows(x: Tensor, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> Tensor:
     """Returns the largest of each window of numbers that are not negative; PyTorch's own takes no int8.
 
     Args:
@@ -129,7 +129,7 @@ def _in_int8(node: Node) -> tuple[Any, tuple[Any, ...]] | None:
         kernel, stride, padding, dilation, ceil = [*node.args[1:], *[None] * 5][:5]
         if (dilation not in (None, 1) and set(dilation) != {1}) or ceil:  # type: ignore[arg-type]
             return None
-        pairs = [_pair(one) for one in (kernel, stride or kernel, padding or 0)]
+        pairs = [pair(one) for one in (kernel, stride or kernel, padding or 0)]
         return max_of_windows, (node.args[0], *pairs)
     if is_named(node, ("upsample_nearest2d",)):
         sizes = [(value.shape[at], data.shape[at]) for at in (2, 3)]
@@ -137,11 +137,6 @@ def _in_int8(node: Node) -> tuple[Any, tuple[Any, ...]] | None:
             return None
         return repeat_nearest, (node.args[0], *(a // b for a, b in sizes))
     return None
-
-
-def _pair(value: Any) -> list[int]:
-    given = list(value) if isinstance(value, list | tuple) else [value]
-    return [int(given[0]), int(given[-1])]
 
 
 def _takes(module: GraphModule, user: Node, node: Node) -> bool:
