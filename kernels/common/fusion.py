@@ -227,12 +227,17 @@ class ProductNeuron(FusedNeuron):
 def weights_of(site: Site, product: Product) -> tuple[Tensor, Tensor | None] | str:
     """Returns a weight as a kernel takes it, and its factor a row; or why it takes none."""
     if site.exact:
-        rows = integer_rows(product.weight)
-        return rows if isinstance(rows, str) or not product.in_halves else (rows[0].half(), rows[1])
+        return whole_rows(product)
     if product.weight.dtype in WEIGHTS:
         return product.weight, None
     kind = str(product.weight.dtype).removeprefix("torch.")
     return f"the kernel multiplies int8 (--numerics exact), float16 or bfloat16, and the weight is {kind}"
+
+
+def whole_rows(product: Product) -> tuple[Tensor, Tensor] | str:
+    """Returns a product's weight as int8 (float16 beside such numbers) and a power of two a row; or why it is none."""
+    rows = integer_rows(product.weight)
+    return rows if isinstance(rows, str) or not product.in_halves else (rows[0].half(), rows[1])
 
 
 def integer_rows(weight: Tensor) -> tuple[Tensor, Tensor] | str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from neurokit.kernels.common.fusion import COUNTS, Product, integer_rows
+from neurokit.kernels.common.fusion import COUNTS, Product
 from neurokit.program.fusions import Taken, most_of
 from neurokit.program.grids import levels_at
 from neurokit.program.nodes import is_weighted
@@ -75,11 +75,3 @@ def _between(node: Any, data: Node) -> list[Node]:
         found.append(node)
         node = node.args[0]
     return found
-
-
-def whole(product: Product) -> tuple[Tensor, Tensor] | None:
-    """Returns a product's weight as int8 (float16 beside such numbers) and a power of two a row, or None."""
-    rows = integer_rows(product.weight)
-    if isinstance(rows, str):
-        return None
-    return (rows[0].half(), rows[1]) if product.in_halves else rows

@@ -7,8 +7,16 @@ from typing import Any
 from torch import Tensor
 from torch.fx import GraphModule
 
-from neurokit.kernels.common.fusion import COUNTS, Product, ProductNeuron, matched, product_before, weights_of
-from neurokit.kernels.common.sums import Sums, sums, whole
+from neurokit.kernels.common.fusion import (
+    COUNTS,
+    Product,
+    ProductNeuron,
+    matched,
+    product_before,
+    weights_of,
+    whole_rows,
+)
+from neurokit.kernels.common.sums import Sums, sums
 from neurokit.kernels.spike_conv_lif.op import spike_conv_lif
 from neurokit.program.fusions import Fusion, Match, Rewrite, Site, Taken, register_fusion, register_rewrite
 from neurokit.program.ops import is_named
@@ -117,8 +125,8 @@ class ConvSums(Sums):
 
 
 def _layer_of(product: Product) -> ConvSums | None:
-    rows = whole(product)
-    if _obstacle(product) or rows is None or product.weight[0, 0].numel() == 1:  # of 1x1 there is a product
+    rows = whole_rows(product)
+    if _obstacle(product) or isinstance(rows, str) or product.weight[0, 0].numel() == 1:  # of 1x1 there is a product
         return None
     stride, padding, _, groups = product.settings
     layer = ConvSums(product, ungrouped(rows[0], groups).permute(0, 2, 3, 1), rows[1])

@@ -6,8 +6,16 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-from neurokit.kernels.common.fusion import COUNTS, Product, ProductNeuron, matched, product_before, weights_of
-from neurokit.kernels.common.sums import Sums, sums, whole
+from neurokit.kernels.common.fusion import (
+    COUNTS,
+    Product,
+    ProductNeuron,
+    matched,
+    product_before,
+    weights_of,
+    whole_rows,
+)
+from neurokit.kernels.common.sums import Sums, sums
 from neurokit.kernels.spike_linear_lif.op import spike_linear_lif
 from neurokit.program.fusions import Fusion, Match, Rewrite, Site, Taken, register_fusion, register_rewrite, shape_of
 from neurokit.program.ops import is_named
@@ -93,8 +101,8 @@ class LinearSums(Sums):
 
 
 def _layer_of(product: Product) -> LinearSums | None:
-    rows = whole(product)
-    if "transpose" in str(product.node.target) or product.in_halves or _obstacle(product) or rows is None:
+    rows = whole_rows(product)
+    if "transpose" in str(product.node.target) or product.in_halves or _obstacle(product) or isinstance(rows, str):
         return None
     layer = LinearSums(product, rows[0].reshape(len(rows[0]), -1), rows[1])
     layer.last = is_named(product.node, ("linear",))
