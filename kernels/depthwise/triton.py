@@ -28,6 +28,12 @@ def _result(
 
 
 @triton.jit
+def _float32(inverse, low, high):
+    """Three numbers as float32: a compiled program hands Python's on as float64, in which `round_even` rounds nothing."""
+    return tl.cast(inverse, tl.float32), tl.cast(low, tl.float32), tl.cast(high, tl.float32)
+
+
+@triton.jit
 def depthwise_kernel(
     x,
     weight,
@@ -57,6 +63,7 @@ def depthwise_kernel(
 
     The sizes are constants, so that every address is one base register and a number in the instruction.
     """
+    inverse, low, high = _float32(inverse, low, high)
     across = (out_width + WIDE - 1) // WIDE
     left = tl.program_id(0) % across * WIDE
     top = tl.program_id(0) // across * TALL
@@ -127,6 +134,7 @@ def depthwise_stream_kernel(
     rows that this row reaches stay in registers, so that a pixel is loaded and converted once for all its products.
     ROUNDS is out_height + KERNEL - 1; a constant, because the interpreter cannot loop to a runtime number (NumPy 2.4).
     """
+    inverse, low, high = _float32(inverse, low, high)
     left = tl.program_id(0) * WIDE
     c = tl.program_id(1) * COLS + tl.arange(0, COLS)
     live = c < channels

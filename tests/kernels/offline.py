@@ -39,34 +39,53 @@ _TYPES = {
 _OPTIONS = ("num_warps", "num_stages")
 
 
+def source_of(kernel: Any, args: tuple[Any, ...], kwargs: dict[str, Any], floats: str = "fp32") -> Any:
+    """Returns a launch as Triton compiles it.
+
+    Args:
+        kernel: The kernel.
+        args: Its arguments.
+        kwargs: More of them, by name.
+        floats: Type of numbers with a point: "fp32" of a launch from Python, "fp64" of one that a compiler has traced.
+    """
+    from triton.compiler import ASTSource
+
+    values = dict(zip(kernel.arg_names, args, strict=False)) | kwargs
+    signature, constants, attributes = {}, {}, {}
+    for index, parameter in enumerate(kernel.params):
+        value = values[parameter.name]
+        if parameter.is_constexpr or (isinstance(value, int) and value == 1):
+            signature[parameter.name] = "constexpr"
+            constants[parameter.name] = value
+        elif isinstance(value, torch.Tensor):
+            signature[parameter.name] = "*" + _TYPES[value.dtype]
+            attributes[(index,)] = [["tt.divisibility", 16]]
+        elif isinstance(value, int):
+            signature[parameter.name] = "i32" if value < 2**31 else "i64"
+            if value % 16 == 0:
+                attributes[(index,)] = [["tt.divisibility", 16]]
+        else:
+            signature[parameter.name] = floats
+    return ASTSource(kernel, signature, constants, attributes)
+
+
+def target_of(capability: int) -> Any:
+    """Returns a GPU to compile for, by its compute capability."""
+    from triton.backends.compiler import GPUTarget
+
+    return GPUTarget("cuda", capability, 32)
+
+
 class Compiled:
     """One compiled launch: the kernel's name, its assembly and what the assembler said of it."""
 
     def __init__(self, kernel: Any, args: tuple[Any, ...], kwargs: dict[str, Any], capability: int) -> None:
         import triton
-        from triton.backends.compiler import GPUTarget
-        from triton.compiler import ASTSource
 
         options = {name: kwargs.pop(name) for name in _OPTIONS if name in kwargs}
-        values = dict(zip(kernel.arg_names, args, strict=False)) | kwargs
-        signature, constants, attributes = {}, {}, {}
-        for index, parameter in enumerate(kernel.params):
-            value = values[parameter.name]
-            if parameter.is_constexpr or (isinstance(value, int) and value == 1):
-                signature[parameter.name] = "constexpr"
-                constants[parameter.name] = value
-            elif isinstance(value, torch.Tensor):
-                signature[parameter.name] = "*" + _TYPES[value.dtype]
-                attributes[(index,)] = [["tt.divisibility", 16]]
-            elif isinstance(value, int):
-                signature[parameter.name] = "i32" if value < 2**31 else "i64"
-                if value % 16 == 0:
-                    attributes[(index,)] = [["tt.divisibility", 16]]
-            else:
-                signature[parameter.name] = "fp32"
-        source = ASTSource(kernel, signature, constants, attributes)
+        source = source_of(kernel, args, kwargs)
         self.name = kernel.__name__
-        self.binary = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+        self.binary = triton.compile(source, target=target_of(capability), options=options)
         self.ptx: str = self.binary.asm["ptx"]
 
     def count(self, pattern: str) -> int:
@@ -74,15 +93,49 @@ class Compiled:
         return len(re.findall(pattern, self.ptx))
 
 
+class Launch:
+    """One launch that is not compiled: what it was given, and what Triton makes of it first."""
+
+    def __init__(self, kernel: Any, args: tuple[Any, ...], kwargs: dict[str, Any], capability: int) -> None:
+        self.options = {name: kwargs.pop(name) for name in _OPTIONS if name in kwargs}
+        self.kernel, self.args, self.kwargs, self.capability = kernel, args, kwargs, capability
+        self.name = kernel.__name__
+
+    @property
+    def switches(self) -> tuple[tuple[str, bool], ...]:
+        """Its constants that are true or false."""
+        given = dict(zip(self.kernel.arg_names, self.args, strict=False)) | self.kwargs
+        return tuple(sorted((name, value) for name, value in given.items() if isinstance(value, bool)))
+
+    def traced(self, floats: str) -> str:
+        """Returns Triton's own representation, unoptimised; numbers with a point are "fp32" or "fp64"."""
+        from triton._C.libtriton import ir
+        from triton.compiler import make_backend
+
+        target = target_of(self.capability)
+        backend, context = make_backend(target), ir.context()
+        ir.load_dialects(context)
+        backend.load_dialects(context)
+        options = backend.parse_options(self.options)
+        calls, modules = backend.get_codegen_implementation(options), backend.get_module_map()
+        source = source_of(self.kernel, self.args, self.kwargs, floats)
+        return str(source.make_ir(target, options, calls, modules, context))
+
+
 @contextmanager
-def capture(capability: int) -> Iterator[list[Compiled]]:
-    """Context in which operators on CPU tensors compile for a GPU instead of running; outputs stay unwritten."""
-    done: list[Compiled] = []
+def capture(capability: int, kind: type = Compiled) -> Iterator[list[Any]]:
+    """Context in which operators on CPU tensors compile for a GPU instead of running; outputs stay unwritten.
+
+    Args:
+        capability: Compute capability of the GPU, 90 for 9.0.
+        kind: What is made of every launch: Compiled or Launch.
+    """
+    done: list[Any] = []
 
     def launch(kernel: Any) -> Any:
         class Grid:
             def __getitem__(self, grid: object) -> Callable[..., None]:
-                return lambda *args, **kwargs: done.append(Compiled(kernel, args, kwargs, capability))
+                return lambda *args, **kwargs: done.append(kind(kernel, args, kwargs, capability))
 
         return Grid()
 
