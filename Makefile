@@ -9,6 +9,7 @@ ARTIFACTS ?= $(addprefix build/demo/puppets/,onnx onnx-int8 onnx-step)
 bin := $(VENV)/bin
 app := examples/puppets/app
 stamp := $(VENV)/.installed
+oracle := $(VENV)/.checkpoints
 
 .PHONY: help setup demo app test test-slow lint docs bench gpu catalogue clean
 help:
@@ -43,8 +44,13 @@ $(app)/node_modules/.package-lock.json: $(app)/package.json $(app)/package-lock.
 test: $(stamp)
 	OMP_NUM_THREADS=1 $(bin)/python -m pytest -m "not slow" -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
-test-slow: $(stamp)
+test-slow: $(stamp) $(oracle)
 	$(bin)/python -m pytest -m slow $(PYTEST_ARGS)
+
+# The library that slow tests hold checkpoints of language models against (pyproject.toml says why it is not in EXTRAS).
+$(oracle): $(stamp)
+	$(bin)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[checkpoints]"
+	@touch $@
 
 lint: $(stamp)
 	$(bin)/ruff check .

@@ -24,7 +24,7 @@ class Attention(nn.Module):
         self.q_proj = nn.Linear(config.width, q, bias=config.qkv_bias)
         self.k_proj = nn.Linear(config.width, kv, bias=config.qkv_bias)
         self.v_proj = nn.Linear(config.width, kv, bias=config.qkv_bias)
-        self.o_proj = nn.Linear(q, config.width, bias=False)
+        self.o_proj = nn.Linear(q, config.width, bias=config.out_bias)
         if config.qk_norm:
             self.q_norm = RMSNorm(config.head_size, config.eps)
             self.k_norm = RMSNorm(config.head_size, config.eps)

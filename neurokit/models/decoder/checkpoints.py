@@ -1,16 +1,18 @@
-"""Reads public checkpoints of Llama, Qwen2 and Qwen3: config.json and safetensors files, every tensor or none."""
+"""Reads public checkpoints of Llama, Qwen2, Qwen3 and Doge: config.json and safetensors files, every tensor or none."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurokit.errors import WeightsError
 from neurokit.models.decoder import decoder_spec
-from neurokit.models.decoder.config import DecoderConfig, read_config
+from neurokit.models.decoder.config import DecoderConfig
+from neurokit.models.decoder.public_config import read_config, read_stop
 from neurokit.plain import check_regular, json_of
 from neurokit.spec import ModelSpec
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from neurokit.models.decoder.net import Decoder
 
-CONFIG, INDEX = "config.json", "model.safetensors.index.json"
+CONFIG, GENERATION, INDEX = "config.json", "generation_config.json", "model.safetensors.index.json"
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 # Old checkpoints hold the rotary frequencies, which follow from the configuration.
 _COMPUTED = re.compile(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq")
@@ -35,7 +37,8 @@ def load_checkpoint(folder: str | Path, name: str = "") -> ModelSpec:
     """Returns the specification of a checkpoint; its weights are read when it is built.
 
     Args:
-        folder: Holds config.json and either model.safetensors.index.json with its files, or *.safetensors.
+        folder: Holds config.json, maybe generation_config.json, and either model.safetensors.index.json with its files,
+            or *.safetensors.
         name: Name of the model; default is the folder's.
 
     Raises:
@@ -45,6 +48,8 @@ def load_checkpoint(folder: str | Path, name: str = "") -> ModelSpec:
     """
     folder = Path(folder)
     config = read_config(folder / CONFIG)
+    # Where both name tokens that end a text, the file of settings for writing is the later word.
+    config = replace(config, stop=read_stop(folder / GENERATION) or config.stop)
     files = _files(folder)
     check_tensors(config, _headers(files), str(folder))
 

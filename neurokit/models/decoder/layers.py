@@ -28,9 +28,9 @@ class MLP(nn.Module):
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.width, config.inner, bias=False)
-        self.up_proj = nn.Linear(config.width, config.inner, bias=False)
-        self.down_proj = nn.Linear(config.inner, config.width, bias=False)
+        self.gate_proj = nn.Linear(config.width, config.inner, bias=config.mlp_bias)
+        self.up_proj = nn.Linear(config.width, config.inner, bias=config.mlp_bias)
+        self.down_proj = nn.Linear(config.inner, config.width, bias=config.mlp_bias)
         self.gate = config.gate
 
     def forward(self, x: Tensor) -> Tensor:

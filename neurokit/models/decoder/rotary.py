@@ -7,15 +7,17 @@ import math
 import torch
 from torch import Tensor
 
-from neurokit.models.decoder.config import DecoderConfig, RopeScaling
+from neurokit.models.decoder.config import DecoderConfig, LinearScaling, RopeScaling
 
 
 def frequencies(config: DecoderConfig) -> Tensor:
     """Returns the angle a position turns each pair by, `[D / 2]`, in radians, float32.
 
-    f_i = theta^(-2i / D) (Su et al., RoFormer, 2021); scaled by `RopeScaling` where the model says so.
+    f_i = theta^(-2i / D) (Su et al., RoFormer, 2021); scaled where the model says so.
     """
     f = config.theta ** (-torch.arange(0, config.head_size, 2, dtype=torch.float64) / config.head_size)
+    if isinstance(config.scaling, LinearScaling):
+        return (f / config.scaling.factor).float()
     return (f if config.scaling is None else scaled(f, config.scaling)).float()
 
 

@@ -10,7 +10,7 @@ import pytest
 import neurokit as nk
 from neurokit.cli import main
 from neurokit.errors import InputError
-from neurokit.models.decoder.config import parse_config
+from neurokit.models.decoder.public_config import parse_config
 from neurokit.models.decoder.rotary import frequencies
 
 from .faults import FAULTS, check, planted

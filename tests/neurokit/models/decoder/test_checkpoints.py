@@ -8,11 +8,11 @@ from safetensors.torch import save_file
 
 import neurokit as nk
 from neurokit.cli import main
-from neurokit.errors import WeightsError
+from neurokit.errors import InputError, WeightsError
 from neurokit.models.decoder.checkpoints import load_checkpoint
-from neurokit.models.decoder.config import parse_config
 from neurokit.models.decoder.drawn import fill
 from neurokit.models.decoder.net import Decoder
+from neurokit.models.decoder.public_config import parse_config
 
 from .oracle import read
 
@@ -62,6 +62,18 @@ def test_tied_heads_and_computed_frequencies_are_left_out(tmp_path):
     state["lm_head.weight"] += 1
     with pytest.raises(WeightsError, match="ties its head"):
         load_checkpoint(write(tmp_path / "other", state, fields)).build()
+
+
+def test_texts_end_at_the_tokens_of_the_generation_file_else_of_the_configuration(tmp_path):
+    folder = write(tmp_path / "lm", tensors(), {**FIELDS, "eos_token_id": 7})
+    assert load_checkpoint(folder).task.settings["stop"] == [7]
+    for said, wanted in (({"eos_token_id": [3, 4]}, [3, 4]), ({"eos_token_id": 5}, [5]), ({"temperature": 1}, [7])):
+        (folder / "generation_config.json").write_text(json.dumps(said))
+        assert load_checkpoint(folder).task.settings["stop"] == wanted
+    for said, wanted in (("[]", "holds no JSON object"), ("{", "cannot be read"), ('{"eos_token_id": "x"}', "'x'")):
+        (folder / "generation_config.json").write_text(said)
+        with pytest.raises(InputError, match=wanted):
+            load_checkpoint(folder)
 
 
 def refusal(folder):

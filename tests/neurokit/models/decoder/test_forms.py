@@ -14,9 +14,9 @@ from neurokit.attention.linear import linear_attention
 from neurokit.cli import main
 from neurokit.errors import InputError, UnsupportedError
 from neurokit.models.decoder import TINY_LM, decoder_spec
-from neurokit.models.decoder.config import parse_config
 from neurokit.models.decoder.drawn import fill
 from neurokit.models.decoder.net import blank
+from neurokit.models.decoder.public_config import parse_config
 from neurokit.models.decoder.rotary import frequencies
 
 from . import faults

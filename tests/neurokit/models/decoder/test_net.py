@@ -12,10 +12,12 @@ import neurokit as nk
 from neurokit.errors import InputError, UnknownNameError
 from neurokit.models.decoder import LLAMA3_1B, QWEN3_0_6B, TINY_DOGE
 from neurokit.models.decoder.attention import kept
-from neurokit.models.decoder.config import DecoderConfig, parse_config
+from neurokit.models.decoder.config import DecoderConfig
 from neurokit.models.decoder.drawn import fill
 from neurokit.models.decoder.names import transnormer
 from neurokit.models.decoder.net import Decoder, blank
+from neurokit.models.decoder.public_config import parse_config
+from neurokit.models.decoder.rotary import frequencies
 from neurokit.spec import MODELS
 
 from .oracle import NAMES, OWN, PARTS, padded, plain, read, worst
@@ -169,6 +171,26 @@ def test_the_large_models_are_marked_and_their_specs_build_nothing():
         ({"head_dim": 15}, "width 15"),
         ({"hidden_act": "gelu"}, "hidden_act='gelu'"),
         ({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}, "by 'yarn'"),
+        ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "by 'dynamic'"),
+        ({"rope_scaling": {"rope_type": "linear", "factor": 0}}, "factor=0"),
+        ({"rope_scaling": {"rope_type": "llama3", "factor": 2.0}}, "no low_freq_factor"),
+        ({"rope_parameters": {"full_attention": {"rope_theta": 1e4}}}, "one rotation for all layers"),
+        ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "a part of each head"),
+        (
+            {
+                "model_type": "qwen2",
+                "use_sliding_window": True,
+                "max_window_layers": 1,
+                "max_position_embeddings": 8192,
+            },
+            "sliding_window=None",
+        ),
+        ({"model_type": "qwen3", "layer_types": ["sliding_attention"], "sliding_window": 8}, "sliding_window=8"),
+        ({"model_type": "doge", "sliding_window": 8}, "sliding_window=8"),
+        ({"model_type": "qwen2", "mlp_bias": True}, "mlp_bias=True"),
+        ({"eos_token_id": [2, "x"]}, "eos_token_id="),
+        ({"eos_token_id": [2, 256]}, "token 256 ends a text"),
+        ({"rms_norm_eps": "small"}, "no rms_norm_eps, but 'small'"),
         ({"hidden_size": "64"}, "no hidden_size"),
         ({"vocab_size": 0}, "vocabulary=0"),
     ],
@@ -176,3 +198,20 @@ def test_the_large_models_are_marked_and_their_specs_build_nothing():
 def test_configurations_of_another_kind_are_refused(change, said):
     with pytest.raises(InputError, match=said):
         parse_config({**read("lm_llama")["config"], **change}, "config.json")
+
+
+def test_windows_that_hide_nothing_and_biases_are_read():
+    fields = read("lm_llama")["config"]
+    window = {"model_type": "qwen2", "use_sliding_window": True, "max_window_layers": 0}
+    assert parse_config({**fields, **window, "sliding_window": fields["max_position_embeddings"]}, "").qkv_bias
+    biased = parse_config({**fields, "attention_bias": True, "mlp_bias": True}, "")
+    assert (biased.qkv_bias, biased.out_bias, biased.mlp_bias) == (True, True, True)
+    names = set(Decoder(biased).state_dict()) - set(Decoder(parse_config(fields, "")).state_dict())
+    assert {name.split(".")[-2] for name in names} == {f"{x}_proj" for x in ("q", "k", "v", "o", "gate", "up", "down")}
+
+
+def test_linear_scaling_divides_positions():
+    fields = read("lm_llama")["config"]
+    halved = parse_config({**fields, "rope_scaling": {"type": "linear", "factor": 2.0}}, "")
+    plain_ones = frequencies(parse_config(fields, ""))
+    assert torch.equal(frequencies(halved), plain_ones / 2)
