@@ -27,12 +27,15 @@ class Dim:
         min: Smallest size. A state that grows starts with its growing axis this long (0 for an empty cache).
         max: Largest size, or None.
         multiple: The size is a multiple of this.
+        beyond: Sizes with which a model is traced are larger than this: what it computes of the axis is often a number
+            of blocks of so many, and a program that is traced at one block is a program for one.
     """
 
     name: str
     min: int = 1
     max: int | None = None
     multiple: int = 1
+    beyond: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
@@ -54,7 +57,7 @@ class Dim:
 
     def example(self, wanted: int) -> int:
         """Returns the size of this axis that is nearest to `wanted` from above, or the largest."""
-        size = -(-max(wanted, self.min) // self.multiple) * self.multiple
+        size = -(-max(wanted, self.min, self.beyond + 1) // self.multiple) * self.multiple
         if self.max is None or size <= self.max:
             return size
         return self.max // self.multiple * self.multiple

@@ -81,3 +81,7 @@ def test_an_axis_of_multiples_has_several_of_them():
     """Traced at one hop of a recording, a network would be one for a single frame."""
     assert example_sizes([Dim("samples", min=160, multiple=160), Dim("S")]) == {"samples": 480, "S": 4}
     assert example_sizes([Dim("samples", min=160, max=320, multiple=160)]) == {"samples": 320}
+
+
+def test_examples_are_larger_than_a_block():
+    assert example_sizes([Dim("S", beyond=16), Dim("P")]) == {"S": 17, "P": 18}

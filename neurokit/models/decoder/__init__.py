@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from neurokit.dims import Dim
 from neurokit.errors import InputError, Unsupported
 from neurokit.models.decoder.config import DecoderConfig, RopeScaling
-from neurokit.models.decoder.mixing import states_of, token_work
+from neurokit.models.decoder.mixing import largest_block, states_of, token_work
 from neurokit.spec import AttentionHost, ModelSpec, SparseForms, StateSpec, TaskSpec, TensorSpec, register_model
 
 if TYPE_CHECKING:
@@ -183,7 +183,8 @@ def decoder_spec(
         description: One line for listings.
         options: What goes into manifests.
     """
-    new = Dim("S", max=config.longest)
+    block = largest_block(config)
+    new = Dim("S", max=config.longest, beyond=min(block, config.longest - 1) if block > 1 else 0)
     states = states_of(config)
 
     def fixed(entries: int) -> ModelSpec:
@@ -251,8 +252,12 @@ def attention_of(config: DecoderConfig, changed: Callable[..., ModelSpec]) -> At
 
 
 def tokens_of(config: DecoderConfig) -> int:
-    """Returns how many tokens an example of a call has: enough for what is marked by its position."""
-    return max([12, *(2 * method.least for method in config.calibrations)])
+    """Returns how many tokens an example of a call has: enough for what is marked by its position, and two blocks.
+
+    The program of a layer that looks at blocks is traced with several, and torch holds it to that.
+    """
+    wanted = max([12, largest_block(config) + 1, *(2 * method.least for method in config.calibrations)])
+    return min(wanted, config.longest)
 
 
 def _sparse(

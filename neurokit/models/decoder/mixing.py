@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from neurokit.dims import Dim
-from neurokit.errors import UnknownNameError
+from neurokit.errors import InputError, UnknownNameError
 from neurokit.registry import Registry
 from neurokit.spec import StateSpec, TokenWork
 
@@ -30,6 +30,7 @@ class LayerMixer:
             `[B, S, width]`, the call's `Tokens`, and the states in order; it returns what is added to the stream
             and the new states.
         work: Returns what the token behind so many others costs, `(config, layer, before)`.
+        block: Returns how many keys in a row a layer looks at as one, `(config)`.
     """
 
     name: str
@@ -37,6 +38,7 @@ class LayerMixer:
     states: Callable[[DecoderConfig, int, Dim | int], tuple[StateSpec, ...]]
     build: Callable[[DecoderConfig, int], nn.Module]
     work: Callable[[DecoderConfig, int, int], TokenWork]
+    block: Callable[[DecoderConfig], int] = lambda config: 1
 
 
 FLOAT = 4  # bytes of an element of a cache
@@ -92,6 +94,22 @@ def states_of(config: DecoderConfig) -> tuple[StateSpec, ...]:
     if not any(state.grows for state in kept):
         counts.append(StateSpec("length", (), "int64", ""))
     return (*counts, *shared_memories(config, entries), *kept)
+
+
+def largest_block(config: DecoderConfig) -> int:
+    """Returns the most keys in a row that a layer looks at as one.
+
+    Raises:
+        InputError: If no text has so many.
+    """
+    blocks = {name: mixer_named(name).block(config) for name in {config.mixer(at) for at in range(config.layers)}}
+    name = max(blocks, key=lambda name: blocks[name])
+    if blocks[name] > config.longest:
+        raise InputError(
+            f"blocks of {blocks[name]} keys in layers of {name!r}, and texts of {config.longest} tokens at most",
+            expected="blocks that a text can fill",
+        )
+    return blocks[name]
 
 
 def shared_memories(config: DecoderConfig, entries: Dim | int) -> tuple[StateSpec, ...]:

@@ -117,6 +117,7 @@ def pattern_mixer(name: str) -> LayerMixer:
         states,
         lambda config, layer: PatternAttention(config, name),
         work,
+        lambda config: layer_pattern(config, name).tile[1],
     )
 
 

@@ -343,6 +343,33 @@ def test_a_hybrid_in_every_form(artifacts, mixers, form):
     check_artifact(artifacts(mixers, tuple(form.items())), spec_of(mixers))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("attention", ["masked", "gathered"])
+@pytest.mark.parametrize(
+    "settings", ["ssa", "ssa,block=32,count=2", "routing", "hip,count=64,block_k=4", "sale,cap=24"]
+)
+def test_the_patterns_own_sizes_have_a_graph(settings, attention, tmp_path):
+    """Texts of a verification begin with less than a block and end with several."""
+    made = transform(spec_of(("dense",) * 2, {}), [f"sparse:pattern={settings}"])
+    artifact = nk.lower(nk.capture(made), "onnx-step", tmp_path / "out", attention=attention)
+    assert artifact.manifest.parity["verdict"] == "within tolerance"
+    whole, steps = (np.zeros((0, 256)), np.zeros((0, 256)))
+    with nk.open(artifact) as runner:
+        for cuts in ((), EVERY_WORD):
+            runner.reset(1)
+            whole, steps = steps, np.concatenate([runner.step({"ids": p})["logits"][0] for p in np.split(IDS, cuts, 1)])
+    assert worst(steps, whole) < 1e-5
+    assert worst(whole, logits(made, IDS)[0]) < 1e-5
+
+
+def test_a_layer_of_blocks_is_traced_with_several_of_them():
+    """torch takes a number of blocks that is 1 while it traces for a number that is always 1."""
+    spec = spec_of(("ssa",), {"ssa": {}})
+    (ids,) = spec.inputs
+    assert ids.shape[0].example(5) == 17
+    assert spec.example(1, 1, 0)["ids"].shape == (1, 17)
+
+
 def test_check_lists_every_layer():
     reasons = spec_of(("hip", "dense", "hip"), {"hip": {"block_q": 8}}).sparse.obstacles("gathered")
     assert all("layers 0, 2" in str(reason) for reason in reasons)
@@ -356,6 +383,7 @@ def test_check_lists_every_layer():
         ("pattern=sale,cap=2", "a cap of 2 blocks"),
         ("pattern=sale,window=32,block_k=32", "window>=64"),
         ("pattern=ssa,block=-1", "block=-1"),
+        ("pattern=ssa,block=513", "blocks of 513 keys in layers of 'ssa', and texts of 512 tokens at most"),
         ("pattern=hip,clusters=4", "no setting 'clusters'"),
         ("pattern=hpi", "dynamic_mask, hip, lightning"),
         ("pattern=recycled,count=0,every=-2", "steps >= 0"),
