@@ -29,7 +29,7 @@ def _result(
 
 @triton.jit
 def _float32(inverse, low, high):
-    """Three numbers as float32: a compiled program hands Python's on as float64, in which `round_even` rounds nothing."""
+    """Three numbers as float32: a compiled program hands on Python's as float64, in which `round_even` does nothing."""
     return tl.cast(inverse, tl.float32), tl.cast(low, tl.float32), tl.cast(high, tl.float32)
 
 

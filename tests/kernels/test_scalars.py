@@ -1,4 +1,4 @@
-"""Numbers that a compiled program hands to kernels are float64: every kernel makes float32 of them before it computes."""
+"""A compiled program hands numbers to kernels as float64: every kernel makes float32 of them before it computes."""
 
 from __future__ import annotations
 
