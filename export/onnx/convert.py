@@ -18,6 +18,7 @@ from neurokit.export.onnx.plain_ops import translations as plain_translations
 from neurokit.export.onnx.pooling import avg_pool2d, batch_norm, global_pool
 from neurokit.export.onnx.ready import known_values, one_registry, ready
 from neurokit.export.onnx.sorting import sort_stable
+from neurokit.garbage import put_off
 from neurokit.neurons.parameters import ARGUMENTS
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _STEPWISE = "stepwise"
 _IR_VERSIONS = {20: 10, 23: 11, 27: 13}  # at opset 20 the newest that runtimes two years old read
 
 
+@put_off()
 def onnx_from_captured(captured: Captured, attention: AttentionForm = "decomposed", *, fused: bool = True) -> ir.Model:
     """Returns the ONNX model of a captured program.
 

@@ -33,6 +33,7 @@ from neurokit.capture.twin import Twin, private_copy
 from neurokit.capture.types import Captured, Form, Merged, NeuronInfo, PortInfo, StateInfo, TimeSteps
 from neurokit.dims import BATCH, substitute
 from neurokit.errors import InputError, ModelLoadError, Unsupported, UnsupportedError
+from neurokit.garbage import put_off
 from neurokit.over_time import of_each
 from neurokit.program.passes import TRACED, apply
 from neurokit.serial import one_at_a_time
@@ -232,7 +233,8 @@ def _trace(
     membranes that a forward reads beside it are not.
     """
     try:
-        return _traced(twin, spec, steps, batch, form, merged, notes, opened)
+        with put_off():
+            return _traced(twin, spec, steps, batch, form, merged, notes, opened)
     except UnsupportedError:
         operations = any(isinstance(part, NodeCell) for part in twin.modules())
         if steps != "dynamic" or not operations or BY_LIBRARY.get() or spec.graphs:

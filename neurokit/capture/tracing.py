@@ -23,6 +23,7 @@ from neurokit.capture.rolling.free import LENGTHS, over_free_steps
 from neurokit.capture.rolling.roll import Rolled, graph_over_time, rolled_graph
 from neurokit.capture.twin import Twin
 from neurokit.capture.types import PortInfo, StateInfo, TimeSteps
+from neurokit.capture.unannotated import unannotated, without_empty_notes
 from neurokit.errors import InputError, UnsupportedError
 from neurokit.neurons.ops import is_neuron
 from neurokit.spec import ModelSpec
@@ -111,7 +112,7 @@ def program_of(module: torch.nn.Module, job: Job) -> ExportedProgram:
     with torch.no_grad(), warnings.catch_warnings(), _written_out():
         # What a forward keeps beside its states is dealt with before (probe) and after (fidelity) this.
         warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
-        return torch.export.export(module, job.given, dynamic_shapes=shapes, strict=False)
+        return without_empty_notes(torch.export.export(module, job.given, dynamic_shapes=shapes, strict=False))
 
 
 @contextmanager
@@ -120,7 +121,7 @@ def _written_out() -> Iterator[None]:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with PlainQuantisation(), plain_contexts():
+        with PlainQuantisation(), plain_contexts(), unannotated():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)

@@ -21,7 +21,7 @@ import numpy as np
 from neurokit.artifact import Artifact
 from neurokit.parity.batch import Batches, judge_batches
 from neurokit.parity.calls import call_faults
-from neurokit.parity.covering import OWN, judge_covering
+from neurokit.parity.covering import OWN, TOLERANCE, judge_covering
 from neurokit.parity.forcing import Forced, force_layer, in_bounds
 from neurokit.parity.free_run import judge_free_run, membrane_faults
 from neurokit.parity.longer import judge_longer
@@ -35,9 +35,6 @@ from neurokit.parity.verdict import Findings, report_of, with_ways
 from neurokit.parity.ways import fault_of, run_every_way
 from neurokit.reports import ParityReport, ParityVerdict, SimulatorParity
 from neurokit.target import TARGETS, Probe
-
-# A network without neurons in float32: relative error of outputs that another order of summation stays far below.
-TOLERANCE = 1e-4
 
 
 def verify(artifact: Artifact, *, thorough: bool = False, **options: Any) -> ParityReport:

@@ -12,6 +12,8 @@ from neurokit.parity.unseen import Unread
 from neurokit.program.ops import Kind, kind_of, names_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
     from torch.fx import Node
 
@@ -29,15 +31,25 @@ class Reads:
     def __init__(self) -> None:
         self._met: dict[str, Tensor] = {}
         self._weights: dict[str, tuple[int, Tensor]] = {}
+        self._whole: set[str] = set()
 
     def __call__(self, node: Node, target: Any, args: tuple[Any, ...]) -> None:
         """Notes one operation."""
-        for at, met, dead in _parts(node, target, args):
+        for at, look in _parts(target, args):
             name = _parameter(node.args[at])
-            if name is None or (name in self._met and self._met[name].shape != met.shape):
+            if name is None or self._all_met(name):
+                continue
+            met, dead = look()
+            if name in self._met and self._met[name].shape != met.shape:
                 continue
             self._met[name] = self._met[name] | met if name in self._met else met
             self._weights[name] = (int(args[at].numel()), dead)
+
+    def _all_met(self, name: str) -> bool:
+        """Returns whether nothing more can be noted of a weight: looking through what it meets takes long."""
+        if name in self._met and name not in self._whole and bool(self._met[name].all()):
+            self._whole.add(name)
+        return name in self._whole
 
     def unread(self, first: Reads) -> tuple[Unread, ...]:
         """Returns what is to be said of each weight of which something was not read.
@@ -74,27 +86,36 @@ def joined(runs: list[Reads]) -> Reads:
     return whole
 
 
-def _parts(node: Node, target: Any, args: tuple[Any, ...]) -> list[tuple[int, Tensor, Tensor]]:
-    """Returns place of the weight among the arguments, parts that were met, and features whose weights are all 0."""
+def _parts(target: Any, args: tuple[Any, ...]) -> list[tuple[int, Callable[[], tuple[Tensor, Tensor]]]]:
+    """Returns place of the weight among the arguments, and what looks for parts met and features that are all 0."""
     kind, name = kind_of(target), names_of(target)[1]
     if name == "embedding":
-        met = torch.zeros(len(args[0]), dtype=torch.bool)
-        met[args[1].reshape(-1).long()] = True
-        return [(0, met, torch.zeros(0, dtype=torch.bool))]
+        return [(0, lambda: (_rows(len(args[0]), args[1]), torch.zeros(0, dtype=torch.bool)))]
     if kind is Kind.LINEAR and name == "linear":
-        return [(1, _features(args[0], -1), _zero(args[1], -1))]
+        return [(1, lambda: (_features(args[0], -1), _zero(args[1], -1)))]
     if kind is Kind.CONVOLVE:
-        return [(1, *_convolved(name, args))]
+        return [(1, lambda: _convolved(name, args))]
     if name in ("matmul", "mm", "bmm", "addmm"):
         a, b = (1, 2) if name == "addmm" else (0, 1)
         rows = -2 if args[b].dim() > 1 else -1
-        return [(b, _features(args[a], -1), _zero(args[b], rows)), (a, _features(args[b], rows), _zero(args[a], -1))]
+        return [
+            (b, lambda: (_features(args[a], -1), _zero(args[b], rows))),
+            (a, lambda: (_features(args[b], rows), _zero(args[a], -1))),
+        ]
     return []
+
+
+def _rows(count: int, chosen: Tensor) -> Tensor:
+    """Returns which of so many rows are among those chosen."""
+    met = torch.zeros(count, dtype=torch.bool)
+    met[chosen.reshape(-1).long()] = True
+    return met
 
 
 def _features(x: Tensor, axis: int) -> Tensor:
     """Returns which indices of an axis hold a number other than 0 anywhere."""
-    return (x != 0).movedim(axis, 0).reshape(x.shape[axis], -1).any(1)
+    others = [at for at in range(x.dim()) if at != axis % x.dim()]
+    return (x != 0).any(dim=others) if others else x != 0
 
 
 def _zero(weight: Tensor, axis: int) -> Tensor:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurokit.parity.covering import Cover, Covering, Output
+from neurokit.parity.covering import TOLERANCE, Cover, Covering, Output
 from neurokit.parity.own_rounding import roundings as own_roundings
 from neurokit.parity.stimuli import Kind, paired_spikes, positions, samples, stimulus
 
@@ -30,6 +30,7 @@ def record_coverings(
     axis: int,
     watch: Watch | None = None,
     wide: Any | None = None,
+    work: int = 0,
 ) -> tuple[Covering, ...]:
     """Runs the program on inputs within the declared range and beyond it, with every layer firing at random.
 
@@ -42,6 +43,7 @@ def record_coverings(
         axis: Axis of the samples in the inputs.
         watch: Called with every operation of every run.
         wide: The program in float64, of a model without neurons.
+        work: Floating-point operations of one sample of such a model.
     """
     batch = next(iter(feeds.values())).shape[axis]
     steps = max((len(entry.spikes) for entry in records), default=1)
@@ -49,7 +51,7 @@ def record_coverings(
     if not records:
         steps, decisions = 4, sum(value.size for value in feeds.values()) // max(1, batch)
     free = captured.batch == "dynamic"
-    many = samples(steps, decisions) if free else batch
+    many = samples(steps, decisions, work) if free else batch
     runs: tuple[tuple[Kind, int], ...] = (("range", many), ("beyond", 2 if free else batch))
     if not any(value.dtype.kind == "f" for value in feeds.values()):
         runs = runs[:1]
@@ -96,15 +98,18 @@ def _record(
     spikes_of_calls = [forced[at] for at in range(len(records))]
     states = fed_back(captured, module, given, spikes_of_calls)
     outputs, entries = record_all(module, (*given, *states), spikes_of_calls, watch)
-    magnitudes, of_outputs = analysed(captured, module, spikes_of_calls, given, states)
+    # Without layers outputs are held to a relative error, and no bound is read.
+    magnitudes, of_outputs = analysed(captured, module, spikes_of_calls, given, states) if records else ([], [])
     covers = tuple(
         _cover(_seed(seed, at), shape, [entries[k].current for k in places], [magnitudes[k] for k in places])
         for at, (places, shape) in enumerate(layers)
     )
-    roundings = own_roundings(wide, (*given, *states), outputs)
+    bounds = [_bound(y, magnitude) for y, magnitude in zip(outputs, of_outputs, strict=False)]
+    bounds = bounds if records else [np.zeros((), np.float32)] * len(outputs)
+    roundings = own_roundings(wide, (*given, *states), outputs, TOLERANCE if axis == 0 else 0.0)
     kept = {
-        name: Output(y.detach().numpy(), _bound(y, magnitude), rounding)
-        for name, y, magnitude, rounding in zip(captured.output_names, outputs, of_outputs, roundings, strict=False)
+        name: Output(y.detach().numpy(), bound, rounding)
+        for name, y, bound, rounding in zip(captured.output_names, outputs, bounds, roundings, strict=False)
     }
     return Covering(kind, seed, batch, covers, kept)
 

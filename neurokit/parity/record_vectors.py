@@ -52,6 +52,7 @@ def make_vectors(
     from neurokit.capture import opened
     from neurokit.capture.reference import example_inputs, fed_back, record_all
     from neurokit.capture.stepping import layer_names
+    from neurokit.capture.work import WorkCounter
     from neurokit.parity.carried import carried_outputs
     from neurokit.parity.reads import Reads, joined
 
@@ -84,7 +85,8 @@ def make_vectors(
         more = (*more, said)
     text, missing = make_text(captured, seed) if keeps else (None, ())
     wide = None if records else doubled(module)  # of a model with neurons every layer has its own proven bound
-    own = {} if records else dict(zip(names, roundings(wide, (*given, *states), outputs), strict=False))
+    with WorkCounter() as counter:
+        own = {} if records else dict(zip(names, roundings(wide, (*given, *states), outputs), strict=False))
     covered = not calls and not captured.spec.states  # with states or a free length, calls in a row are compared
     return Vectors(
         feeds=arrays,
@@ -100,7 +102,15 @@ def make_vectors(
         text=text,
         roundings=own,
         coverings=record_coverings(
-            captured, module, arrays, records, layers, 0 if time_input == "image" else 1, every, wide
+            captured,
+            module,
+            arrays,
+            records,
+            layers,
+            0 if time_input == "image" else 1,
+            every,
+            wide,
+            counter.work // max(1, batch),
         )
         if covered
         else (),

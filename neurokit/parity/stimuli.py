@@ -16,6 +16,7 @@ Kind = Literal["range", "beyond", "vectors"]
 KEPT = 2048  # pairs of currents kept a layer, beside one for every index of every axis
 DRAWS = 16  # independent draws of every neuron that are wanted, over steps and samples
 DECISIONS = 2_000_000  # of all layers and samples in one covering run
+OPERATIONS = 12_000_000_000  # of all samples in one covering run of a model without neurons
 _BEYOND = 3.0  # half width of what is drawn beyond the range, in widths of the range
 _FAR = ((11, 32.0), (97, 2000.0))  # every so manieth element, that many times as far out
 
@@ -119,13 +120,15 @@ def positions(shape: tuple[int, ...], seed: int) -> np.ndarray:
     return np.unique(np.ravel_multi_index(tuple(places), shape))
 
 
-def samples(steps: int, decisions: int) -> int:
+def samples(steps: int, decisions: int, work: int = 0) -> int:
     """Returns how many samples a covering run has: enough draws of every neuron, an even number, and no more work.
 
     Args:
         steps: Time steps T.
         decisions: Spike decisions of one sample in all layers.
+        work: Floating-point operations of one sample of a model without neurons, whose weights any sample reads; 0 of
+            one with neurons.
     """
     wanted = 2 * -(-DRAWS // max(1, steps))
-    most = DECISIONS // max(1, decisions)
+    most = min(DECISIONS // max(1, decisions), OPERATIONS // work if work else DECISIONS)
     return max(2, min(wanted, most - most % 2))

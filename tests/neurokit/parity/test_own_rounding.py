@@ -11,6 +11,8 @@ from torch import nn
 
 import neurokit as nk
 from neurokit.artifact import Artifact, file_info
+from neurokit.parity.own_rounding import roundings
+from neurokit.parity.stimuli import samples
 from neurokit.parity.vectors import FILE, Vectors
 from neurokit.spec import ModelSpec, TensorSpec
 
@@ -88,3 +90,31 @@ def test_a_sound_network_is_held_to_the_common_tolerance(tmp_path):
     assert report.output_tolerance == pytest.approx(1e-4)
     assert not any("amplifies" in note for note in report.notes)
     assert nk.verify(scaled(artifact, 1.01), record=False).verdict == "failed"
+
+
+def test_samples_are_run_in_float64_one_by_one_only_where_that_may_matter():
+    """A network far from its tolerance runs one sample in float64, one near it all, and then the furthest counts."""
+    given = []
+
+    def runs(off):
+        def wide(x):
+            given.append(len(x))
+            return (x,)
+
+        given.clear()
+        x = torch.ones(6, 3)
+        y = x.clone()
+        y[0] += off
+        y[4] += 2 * off
+        return roundings(wide, (x,), (y,), tolerance=1e-4), list(given)
+
+    (near,), both = runs(2.0**-17)
+    (far,), one = runs(2.0**-20)
+    assert (both, one) == ([1, 6], [1])
+    assert [near, far] == pytest.approx([2 * 2.0**-17, 2.0**-20])
+    assert runs(float("inf")) == ([0.0], [1, 6])
+
+
+@pytest.mark.parametrize(("work", "wanted"), [(0, 8), (10**6, 8), (3 * 10**9, 4), (10**12, 2)])
+def test_large_models_without_neurons_run_fewer_samples(work, wanted):
+    assert samples(steps=4, decisions=1000, work=work) == wanted
