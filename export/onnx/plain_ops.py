@@ -1,7 +1,8 @@
-"""Operations that torch's exporter would trace a whole program again for, as ONNX: casts, squares, transposed sizes."""
+"""Operations that torch's exporter would trace a whole program again for, as ONNX: casts, squares, rolls."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ def translations() -> dict[Any, Any]:
         aten.rsub.Scalar: reverse_subtraction,
         aten.square.default: square,
         aten.numpy_T.default: reverse_axes,
+        aten.roll.default: roll,
+        aten.index.Tensor: index,
         **{getattr(getattr(aten, f"conv_transpose{n}d"), name): conv_transpose for n, name in _OVERLOAD.items()},
         **{getattr(aten.__and__, form): _logical("And") for form in ("Tensor", "Scalar")},
         **{getattr(aten.__or__, form): _logical("Or") for form in ("Tensor", "Scalar")},
@@ -44,6 +47,62 @@ def reverse_axes(x: Any) -> Any:
     from onnxscript import opset20 as op
 
     return op.Transpose(x, perm=list(range(len(x.shape)))[::-1])
+
+
+def index(x: Any, indices: Sequence[Any]) -> Any:
+    """Returns the elements of x at places along its axes; along one axis by whole numbers it is one Gather."""
+    import onnx_ir as ir
+    from onnxscript import opset20 as op
+    from onnxscript.function_libs.torch_lib.ops.core import aten_index
+
+    axes = [axis for axis, places in enumerate(indices) if places is not None]
+    if len(axes) != 1 or indices[axes[0]].dtype not in (ir.DataType.INT64, ir.DataType.INT32):
+        return aten_index(x, indices)
+    return op.Gather(x, indices[axes[0]], axis=axes[0])
+
+
+def roll(x: Any, shifts: Sequence[int], dims: Sequence[int] = ()) -> Any:
+    """Returns x with its elements moved along axes, those that leave at one end entering at the other.
+
+    Of an axis of known size that is two slices put together; torch's exporter reads the size in the graph.
+    """
+    from onnxscript import opset20 as op
+
+    def each(value: Sequence[int] | int) -> list[int]:
+        return [value] if isinstance(value, int) else list(value)
+
+    sizes = list(x.shape) if x.shape is not None else None
+    if not each(dims):  # of the elements in a row
+        known = sizes is not None and all(isinstance(size, int) for size in sizes)
+        count = math.prod(sizes) if known else None
+        whole = _integers(*sizes) if known else op.Shape(x)
+        return op.Reshape(_rolled(op.Reshape(x, _integers(-1)), each(shifts)[0], 0, count), whole)
+    for shift, axis in zip(each(shifts), each(dims), strict=True):
+        x = _rolled(x, shift, axis, sizes[axis] if sizes is not None else None)
+    return x
+
+
+def _rolled(x: Any, shift: int, axis: int, size: Any) -> Any:
+    """Returns x rolled along one axis, of a number of elements or of an unknown one."""
+    from onnxscript import opset20 as op
+
+    last, place = _integers(2**63 - 1), _integers(axis)
+    if isinstance(size, int):
+        if not size or not shift % size:
+            return x
+        start = _integers(size - shift % size)
+    else:
+        whole = op.Gather(op.Shape(x), place)
+        start = op.Sub(whole, op.Mod(_integers(shift), whole))
+    return op.Concat(op.Slice(x, start, last, place), op.Slice(x, _integers(0), start, place), axis=axis)
+
+
+def _integers(*values: int) -> Any:
+    import numpy as np
+    import onnx
+    from onnxscript import opset20 as op
+
+    return op.Constant(value=onnx.numpy_helper.from_array(np.asarray(values, np.int64)))
 
 
 def conv_transpose(

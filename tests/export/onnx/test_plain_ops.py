@@ -1,10 +1,12 @@
 """Casts and Python's operators reach ONNX without a second trace, and compute what torch computes."""
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 import neurokit as nk
+from neurokit.dims import Dim
 from neurokit.export.onnx import ready
 from neurokit.spec import ModelSpec, TensorSpec
 
@@ -119,3 +121,62 @@ def test_a_free_number_of_steps_less_a_tensor():
         (found,) = session.run(None, {session.get_inputs()[0].name: x})
         fired = x.any(0)
         assert np.array_equal(found, np.where(fired, x.argmax(0), steps))
+
+
+class Rolled(torch.nn.Module):
+    """Rolls forwards and backwards, over several axes, by more than an axis has, not at all, and over all elements."""
+
+    def forward(self, x):
+        y = torch.roll(x, (2, -1), (1, -1)) + torch.roll(x, -13, 2) + torch.roll(x, 4, 1)
+        return y, torch.roll(x, 3)
+
+
+def test_rolls_are_slices_of_known_places(tmp_path):
+    made = nk.lower(ModelSpec("rolled", Rolled, (TensorSpec("x", (4, 5)),)), "onnx", tmp_path / "rolled", batch=1)
+    kinds = {node.op_type for node in onnx.load(made.file("model.onnx")).graph.node}
+    assert kinds <= {"Slice", "Concat", "Add", "Reshape"}
+    x = np.random.default_rng(0).standard_normal((1, 4, 5)).astype(np.float32)
+    with nk.open(made) as runner:
+        found = runner({"x": x})
+    for name, wanted in zip(found, Rolled()(torch.from_numpy(x)), strict=True):
+        np.testing.assert_array_equal(found[name], wanted.numpy())
+
+
+class RolledLength(torch.nn.Module):
+    """Rolls over an axis of any length, by more than a short one has."""
+
+    def forward(self, x):
+        return torch.roll(x, (7, -2), (-2, 2))
+
+
+def test_rolls_over_a_free_axis_read_its_length(tmp_path):
+    spec = ModelSpec("rolled", RolledLength, (TensorSpec("x", (Dim("N", max=64), 4)),))
+    made = nk.lower(spec, "onnx", tmp_path / "rolled")
+    with nk.open(made) as runner:
+        for length in (5, 11):
+            x = np.random.default_rng(0).standard_normal((2, length, 4)).astype(np.float32)
+            found = runner({"x": x})
+            found = next(iter(found.values())) if isinstance(found, dict) else found
+            np.testing.assert_array_equal(found, RolledLength()(torch.from_numpy(x)).numpy())
+
+
+class Chosen(torch.nn.Module):
+    """A table by places of any shape, along one axis and along two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("places", torch.tensor([[2, 0], [-1, 1]]))
+
+    def forward(self, x):
+        return x[:, self.places], x[:, :, self.places[0]], x[:, self.places, self.places]
+
+
+def test_places_along_one_axis_are_one_gather(tmp_path):
+    made = nk.lower(ModelSpec("chosen", Chosen, (TensorSpec("x", (4, 5)),)), "onnx", tmp_path / "chosen")
+    kinds = [node.op_type for node in onnx.load(made.file("model.onnx")).graph.node]
+    assert kinds.count("Gather") == 2
+    x = np.random.default_rng(0).standard_normal((2, 4, 5)).astype(np.float32)
+    with nk.open(made) as runner:
+        found = runner({"x": x})
+    for name, wanted in zip(found, Chosen()(torch.from_numpy(x)), strict=True):
+        np.testing.assert_array_equal(found[name], wanted.numpy())
