@@ -49,7 +49,8 @@ class Job:
         self.stepwise = captured.spiking and self.spec.time_input == "step"
         self.start, self.spent = time.perf_counter(), time.thread_time()
         self.quick = _work_of_a_sample(eager, captured, self.stepwise) < _QUICK
-        self.double = self.quick and _runs_in_double(eager, captured, self.stepwise)
+        self.programs: dict[bool, Any] = {}  # of the capture, in its own types and in float64
+        self.double = self.quick and _runs_in_double(eager, captured, self.stepwise, self.programs)
         if self.double:
             self.eager.double()
         slots: Any = self.twin.slots
@@ -249,7 +250,7 @@ def _work_of_a_sample(eager: nn.Module, captured: Captured, stepwise: bool) -> i
         raise UnsupportedError(f"model {captured.spec.name!r} does not run in its own library", [reason]) from error
 
 
-def _runs_in_double(eager: nn.Module, captured: Captured, stepwise: bool) -> bool:
+def _runs_in_double(eager: nn.Module, captured: Captured, stepwise: bool, made: dict[bool, Any]) -> bool:
     """Returns whether module and program both run in float64 and in whole."""
     x = _one_sample(captured)
     x = x.double() if x.is_floating_point() else x
@@ -257,7 +258,7 @@ def _runs_in_double(eager: nn.Module, captured: Captured, stepwise: bool) -> boo
         run_here(copy.deepcopy(eager).double(), x, stepwise=stepwise)
         # A program with a free batch may not take one of 1.
         x = x.repeat_interleave(2, batch_axis(captured, x)) if captured.batch == "dynamic" else x
-        run_program(captured, x, double=True)
+        run_program(captured, x, True, made)
     except Exception:
         return False
     return True
@@ -291,7 +292,7 @@ def in_double_precision(
         want = job.run_in_double(x)
         case = Case(steps, int(x.shape[batch_axis(captured, x)]), x, want)
         if other is None:
-            found = run_program(captured, x, double=True)
+            found = run_program(captured, x, True, job.programs)
         else:
             with in_double(job.twin):
                 found = other(case)

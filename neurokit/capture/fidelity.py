@@ -65,7 +65,7 @@ def hold_against(eager: nn.Module, captured: Captured) -> Captured:
         if isinstance(captured.batch, int) and case.batch != captured.batch:
             continue
         if case is first or not job.late(f"the program at B = {case.batch}"):
-            _hold(job, "program", case, lambda case: run_program(captured, case.x, job.double))
+            _hold(job, "program", case, lambda case: run_program(captured, case.x, job.double, job.programs))
     _other_steps(job, alone)
     _in_steps(job, alone)
     report = Fidelity(
@@ -165,7 +165,7 @@ def _other_steps(job: Job, alone: Case) -> None:
         job.left_out.append(f"T = {steps}: it returns {len(case.want.outputs)} outputs there, as a list of steps does")
         return
     if captured.time_steps == "dynamic":
-        _hold(job, "program", case, lambda case: run_program(captured, case.x, job.double))
+        _hold(job, "program", case, lambda case: run_program(captured, case.x, job.double, job.programs))
     else:
         _hold(job, "twin", case, lambda case: run_twin(job.twin, captured, case.x))
 

@@ -50,7 +50,9 @@ def hold_calls(eager: nn.Module, captured: Captured) -> Captured:
     """
     start, spent, made, left_out = perf_counter(), thread_time(), list[Comparison](), list[str]()
     for part in captured.graphs:
-        double = _runs_in_double(eager, part)
+        wide = _in_double(eager, part)
+        double = wide is not None
+        program = part.program.module() if wide is None else wide
         batches = (part.batch,) if isinstance(part.batch, int) else (2, 1)
         for case, batch in enumerate(batches):
             what = f"graph {part.graph}, B = {batch}"
@@ -58,7 +60,7 @@ def hold_calls(eager: nn.Module, captured: Captured) -> Captured:
                 left_out.append(f"{what}: {_BUDGET_S:.0f} s were spent")
                 continue
             try:
-                made += _case(eager, part, batch, case * _MORE, double, left_out)
+                made += _case(eager, part, program, batch, case * _MORE, double, left_out)
             except InputError as error:  # an example that has these sizes only
                 left_out.append(f"{what}: {one_line(error)}")
         if double:
@@ -82,11 +84,10 @@ def _with(captured: Captured, report: Fidelity) -> Captured:
 
 
 def _case(
-    eager: nn.Module, part: Captured, batch: int, more: int, double: bool, left_out: list[str]
+    eager: nn.Module, part: Captured, program: Any, batch: int, more: int, double: bool, left_out: list[str]
 ) -> list[Comparison]:
     """Runs module and program on calls in a row."""
     spec, steps = part.spec, part.known_steps
-    program = program_in_double(part.program.module()) if double else part.program.module()
     precision = "float64" if double else "float32"
     states: Sequence[Tensor] = part.initial_states(batch)
     at_rest = states[len(spec.states) :]  # every call begins with neurons at rest, as the module's does
@@ -153,8 +154,8 @@ def _ask(eager: nn.Module, part: Captured, values: Sequence[Tensor], double: boo
     return (*(over_time(y, kind) for y, kind in zip(made[:outputs], kinds, strict=True)), *made[outputs:])
 
 
-def _runs_in_double(eager: nn.Module, part: Captured) -> bool:
-    """Returns whether the module is quick and runs in float64.
+def _in_double(eager: nn.Module, part: Captured) -> Any | None:
+    """Returns the program in float64 where the module is quick and both run in it, else None.
 
     Raises:
         UnsupportedError: If it does not run at all.
@@ -168,19 +169,20 @@ def _runs_in_double(eager: nn.Module, part: Captured) -> bool:
         reason = Unsupported(part.graph, type(eager).__name__, why, "mend the module, or what its ports declare")
         raise UnsupportedError(f"model {part.spec.name!r} does not run in its own library", [reason]) from error
     if work > _QUICK:
-        return False
+        return None
     before = {name: tensor.dtype for name, tensor in [*eager.named_parameters(), *eager.named_buffers()]}
     if any(dtype.is_floating_point and dtype != torch.float32 for dtype in before.values()):
-        return False
+        return None
     try:
         found = _ask(eager, part, [_cast(value, True) for value in values], True)
+        wide = program_in_double(part.program.module())
         with torch.no_grad():
-            program_in_double(part.program.module())(*(_cast(value, True) for value in values))
-        return all(not y.is_floating_point() or y.dtype == torch.float64 for y in found)
+            wide(*(_cast(value, True) for value in values))
+        return wide if all(not y.is_floating_point() or y.dtype == torch.float64 for y in found) else None
     except Exception:
         with suppress(RuntimeError):
             eager.float()
-        return False
+        return None
 
 
 def _random(eager: nn.Module, part: Captured) -> UnsupportedError:

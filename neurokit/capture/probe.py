@@ -115,14 +115,15 @@ _OTHER_T = "_neurokit_other_t"
 
 
 def probe(twin: Twin, spec: ModelSpec, time_steps: int | None, single: bool) -> Probe:
-    """Runs the twin twice without data and names its states.
+    """Runs the twin without data, with states at two batch sizes, and names these.
 
     Raises:
         InputError: If the module does not run on inputs of the declared shape.
     """
     seen: list[list[tuple[Slot, str, tuple[int, ...], torch.dtype]]] = []
     outputs: tuple[tuple[int, ...], ...] = ()
-    for batch in reversed(_BATCHES):
+    # Of a model without states there is no size to find out by a second run.
+    for batch in reversed(_BATCHES if twin.slots or spec.states else _BATCHES[:1]):
         y = _dry_run(twin, spec, time_steps, batch, single)
         outputs = tuple(tuple(int(size) for size in value.shape) for value in y)
         wrong = _wrong_states(spec, y, batch, len(twin.signature.output_names))
@@ -139,7 +140,7 @@ def probe(twin: Twin, spec: ModelSpec, time_steps: int | None, single: bool) -> 
             ]
         )
     states, problems = [], []
-    for (slot, memory, small, dtype), (_, _, large, _) in zip(seen[1], seen[0], strict=True):
+    for (slot, memory, small, dtype), (_, _, large, _) in zip(seen[-1], seen[0], strict=True):
         init = _initial_value(slot, memory, len(small))
         if init is None:
             problems.append(

@@ -51,13 +51,22 @@ def stimulus(spec: ModelSpec, steps: int | None, batch: int, scale: float) -> Te
     return (x * scale).to(dtype)
 
 
-def run_program(captured: Captured, x: Tensor, double: bool) -> Run:
-    """Runs the traced program on the whole input."""
+def run_program(captured: Captured, x: Tensor, double: bool, made: dict[bool, Any] | None = None) -> Run:
+    """Runs the traced program on the whole input.
+
+    Args:
+        captured: The capture.
+        x: The input.
+        double: Whether in float64.
+        made: The program as modules in its own types and in float64, as far as earlier runs have made them.
+    """
     size = int(x.shape[x.dim() - len(captured.spec.inputs[0].shape) - 1])
-    module: Any = captured.program.module()
-    states = captured.initial_states(size)
+    made = {} if made is None else made
+    if double not in made:
+        module: Any = captured.program.module()
+        made[double] = program_in_double(module) if double else module
+    module, states = made[double], captured.initial_states(size)
     if double:
-        module = program_in_double(module)
         states = tuple(s.double() if s.is_floating_point() else s for s in states)
     outputs, records = record(module, (x, *states))
     spikes = {path: entry.spikes for path, entry in zip(captured.calls, records, strict=True)}

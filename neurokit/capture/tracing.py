@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from neurokit.capture.rolling.roll import Rolled, graph_over_time, rolled_graph
 from neurokit.capture.twin import Twin
 from neurokit.capture.types import PortInfo, StateInfo, TimeSteps
 from neurokit.capture.unannotated import unannotated, without_empty_notes
+from neurokit.dims import names_in
 from neurokit.errors import InputError, UnsupportedError
 from neurokit.neurons.ops import is_neuron
 from neurokit.spec import ModelSpec
@@ -109,7 +110,7 @@ def program_of(module: torch.nn.Module, job: Job) -> ExportedProgram:
     """Traces a module that takes what a job gives."""
     first, *rest = dynamic_shapes([port.shape for port in job.ports])
     shapes = {"x": first, "rest": tuple(rest)} if rest else {"x": first}
-    with torch.no_grad(), warnings.catch_warnings(), _written_out():
+    with torch.no_grad(), warnings.catch_warnings(), _written_out(), _results_kept(job.ports):
         # What a forward keeps beside its states is dealt with before (probe) and after (fidelity) this.
         warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
         return without_empty_notes(torch.export.export(module, job.given, dynamic_shapes=shapes, strict=False))
@@ -125,6 +126,17 @@ def _written_out() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
+
+
+def _results_kept(ports: Sequence[PortInfo | StateInfo]) -> AbstractContextManager[Any]:
+    """Lets torch keep the shapes that operations gave for the next of the same kind, where that pays.
+
+    Of several free sizes to make one tensor more for what is kept, and one anew of it, takes longer than the operation.
+    """
+    import torch._dynamo.config as settings
+
+    free = {name for port in ports for name in names_in(port.shape)}
+    return settings.patch(fake_tensor_cache_enabled=False) if len(free) > 1 else nullcontext()
 
 
 def _rolled(job: Job, program: ExportedProgram, order: list[str], steps: int) -> Any:

@@ -17,8 +17,9 @@ def unannotated() -> Iterator[None]:
 
     Where the torch that is installed has no such place any more, nothing is left out.
     """
-    tracer: Any = getattr(proxy_tensor, "_ModuleStackTracer", None)
-    extract = getattr(proxy_tensor, "_extract_tensor_metadata", None)
+    place: Any = proxy_tensor
+    tracer: Any = getattr(place, "_ModuleStackTracer", None)
+    extract = getattr(place, "_extract_tensor_metadata", None)
     if tracer is None or extract is None:
         yield
         return
@@ -28,11 +29,11 @@ def unannotated() -> Iterator[None]:
         begin(self, *args, **kwargs)
         self.record_stack_traces = False
 
-    tracer.__init__, proxy_tensor._extract_tensor_metadata = begun, lambda value: None
+    tracer.__init__, place._extract_tensor_metadata = begun, lambda value: None
     try:
         yield
     finally:
-        tracer.__init__, proxy_tensor._extract_tensor_metadata = begin, extract
+        tracer.__init__, place._extract_tensor_metadata = begin, extract
 
 
 def without_empty_notes(program: Any) -> Any:
