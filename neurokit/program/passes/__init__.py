@@ -39,7 +39,8 @@ def apply(program: ExportedProgram, *passes: Pass) -> None:
     """
     module = program.graph_module
     for each in passes:
-        each(module)
+        each.rewritten(module)
+    module.recompile()
     returned = next(node for node in reversed(module.graph.nodes) if node.op == "output").args[0]
     for spec, node in zip(program.graph_signature.output_specs, returned, strict=True):
         if hasattr(node, "name"):

@@ -42,10 +42,18 @@ class Pass:
         Raises:
             PassError: If a condition does not hold.
         """
+        self.rewritten(module)
+        module.recompile()
+
+    def rewritten(self, module: GraphModule) -> None:
+        """Runs the pass over the graph alone; the module has to be recompiled behind the last of several.
+
+        Raises:
+            PassError: If a condition does not hold.
+        """
         self._check(self.before(module), "cannot run")
         self.rewrite(module)
         module.graph.lint()
-        module.recompile()
         self._check(self.after(module), "did not do its work")
 
     def _check(self, wrong: list[str], what: str) -> None:
