@@ -10,6 +10,7 @@ from torch.fx import GraphModule
 
 from neurokit.dims import Linear
 from neurokit.export.aoti.compile import compiled, example_of, exported, package
+from neurokit.export.aoti.mutations import found_once
 from neurokit.export.aoti.place import here
 from neurokit.export.aoti.precision import in_16_bits
 from neurokit.export.aoti.probe import NEURONS, PROBE_FILE, TWIN
@@ -52,18 +53,18 @@ def build(captured: Captured, folder: Path, settings: Settings, exact: bool, *, 
     device, tuned = settings.device, _TUNED if settings.tune else {}
     calls: list[dict[str, Any]] = []
     placed: list[dict[str, Any]] = []
-    for graph, part in zip(entries["graphs"], captured.graphs, strict=True):
-        graph["file"] = f"{part.graph}.pt2"
-        body, rows = rewritten(part, settings, exact)
-        placed += rows
-        program = traced(body, part, device)
-        package(folder / graph["file"], {"model": compiled(program, _said(part, graph), tuned)})
-        save_initial_states(part, folder)
-        if (
-            probing and not captured.parts
-        ):  # of several graphs the outputs of calls in a row are compared, and no layers
-            calls, info = _probe(body, part, folder, device)
-            entries["target_info"] |= info
+    with found_once():
+        for graph, part in zip(entries["graphs"], captured.graphs, strict=True):
+            graph["file"] = f"{part.graph}.pt2"
+            body, rows = rewritten(part, settings, exact)
+            placed += rows
+            program = traced(body, part, device)
+            package(folder / graph["file"], {"model": compiled(program, _said(part, graph), tuned)})
+            save_initial_states(part, folder)
+            # Of several graphs the outputs of calls in a row are compared, and no layers.
+            if probing and not captured.parts:
+                calls, info = _probe(body, part, folder, device)
+                entries["target_info"] |= info
     entries["form"] = settings.form
     entries["target_info"] |= {"built_for": here(device), "calls": calls, "kernels": placed}
     entries["target_info"] |= {"precision": settings.precision}

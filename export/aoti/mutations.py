@@ -1,0 +1,49 @@
+"""What PyTorch finds out about kernels is found out once: which of its tensors a kernel writes to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def found_once() -> Iterator[dict[Any, list[str]]]:
+    """Has PyTorch generate and read a kernel's intermediate code once, not at every launch in every pass of a trace.
+
+    To functionalise a launch PyTorch lets Triton generate the kernel's code, of thousands of operations where loops are
+    unrolled, and looks for its stores: at each of a network's launches once in the trace, once in its decompositions
+    and once in Inductor. What a kernel writes to depends on its constants and on the types of its other arguments.
+
+    Yields:
+        What was found, by kernel and kind of arguments.
+    """
+    from torch._higher_order_ops import triton_kernel_wrap
+
+    find = triton_kernel_wrap.identify_mutated_tensors
+    found: dict[Any, list[str]] = {}
+
+    def look_up(kernel: Any, kwargs: dict[str, Any], metadata: Any) -> list[str]:
+        key = (kernel, _kinds(kernel, kwargs), repr(metadata))
+        if key not in found:
+            found[key] = find(kernel, kwargs, metadata)
+        return [*found[key]]
+
+    triton_kernel_wrap.identify_mutated_tensors = look_up
+    try:
+        yield found
+    finally:
+        triton_kernel_wrap.identify_mutated_tensors = find
+
+
+def _kinds(kernel: Any, kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Returns what of a launch's arguments its code depends on."""
+    constants = {parameter.name for parameter in kernel.params if parameter.is_constexpr}
+    return tuple((name, value if name in constants else _kind(value)) for name, value in sorted(kwargs.items()))
+
+
+def _kind(value: Any) -> Any:
+    """Returns what Triton's code depends on of an argument that is no constant: 1 and multiples of 16 have their own."""
+    if isinstance(value, int):  # and bool
+        return type(value), value == 1, value % 16 == 0
+    return type(value), str(getattr(value, "dtype", ""))

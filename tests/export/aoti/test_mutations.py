@@ -1,0 +1,86 @@
+"""What a kernel writes to is found out once for equal launches, and is what PyTorch finds each time."""
+
+import importlib.util
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import torch
+
+from neurokit.export.aoti.mutations import found_once
+from neurokit.kernels._compat import INTERPRET
+from neurokit.kernels.contract import KERNELS
+
+pytestmark = pytest.mark.skipif(INTERPRET, reason="interpreted kernels are not compiled")
+KERNELS_OF_PACKAGES = ("depthwise", "lif", "sdsa_lif", "spike_conv_lif", "spike_linear_lif")
+
+
+class Driver:
+    """A driver of a GPU that is not there."""
+
+    def get_current_target(self):
+        from triton.backends.compiler import GPUTarget
+
+        return GPUTarget("cuda", 90, 32)
+
+
+@pytest.fixture
+def wrap():
+    pytest.importorskip("triton")
+    from torch._higher_order_ops import triton_kernel_wrap
+    from triton.runtime import driver
+
+    with mock.patch.object(type(driver), "active", Driver()):
+        yield triton_kernel_wrap
+
+
+@pytest.fixture(scope="module")
+def offline():
+    place = Path(__file__).parents[2] / "kernels" / "offline.py"
+    spec = importlib.util.spec_from_file_location("offline", place)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def launches(offline, name):
+    """Returns a few launches of a kernel with different constants, as (kernel, arguments by name)."""
+    kernel = KERNELS.get(name)
+    with offline.capture(90, offline.Launch) as found:
+        for example in kernel.examples(torch.device("cpu"), torch.float16):
+            kernel.function(*example.args, **example.kwargs)
+    kinds = {(one.name, one.switches): one for one in reversed(found)}
+    return [
+        (one.kernel, dict(zip(one.kernel.arg_names, one.args, strict=False)) | one.kwargs) for one in kinds.values()
+    ]
+
+
+@pytest.mark.parametrize("name", KERNELS_OF_PACKAGES)
+def test_what_is_looked_up_is_what_is_found(name, wrap, offline):
+    given = launches(offline, name)[:4]
+    wanted = [wrap.identify_mutated_tensors(kernel, dict(kwargs), {}) for kernel, kwargs in given]
+    assert all(0 < len(names) < 4 for names in wanted)  # where PyTorch fails, it takes every tensor for written
+    with found_once() as known:
+        first = [wrap.identify_mutated_tensors(kernel, dict(kwargs), {}) for kernel, kwargs in given]
+        with mock.patch.object(wrap, "generate_ttir", side_effect=AssertionError("generated once more")):
+            again = [wrap.identify_mutated_tensors(kernel, dict(kwargs), {}) for kernel, kwargs in given]
+    assert first == again == wanted
+    assert len(known) <= len(given)
+
+
+def test_other_constants_are_another_kernel(wrap, offline):
+    kernel, kwargs = launches(offline, "lif")[0]
+    with found_once() as known:
+        without = wrap.identify_mutated_tensors(kernel, {**kwargs, "WANT_CURRENT": False}, {})
+        beside = wrap.identify_mutated_tensors(kernel, {**kwargs, "WANT_CURRENT": True}, {})
+    assert set(beside) - set(without) == {"current"}
+    assert len(known) == 2
+
+
+def test_pytorch_has_its_own_again(wrap):
+    own = wrap.identify_mutated_tensors
+    with found_once():
+        assert wrap.identify_mutated_tensors is not own
+    with pytest.raises(ZeroDivisionError), found_once():
+        raise ZeroDivisionError
+    assert wrap.identify_mutated_tensors is own
