@@ -43,7 +43,7 @@ def _kinds(kernel: Any, kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _kind(value: Any) -> Any:
-    """Returns what Triton's code depends on of an argument that is no constant: 1 and multiples of 16 have their own."""
+    """Returns what Triton's code depends on of an argument that is no constant: its type, and whether it is 1 or 16s."""
     if isinstance(value, int):  # and bool
         return type(value), value == 1, value % 16 == 0
     return type(value), str(getattr(value, "dtype", ""))
