@@ -16,6 +16,7 @@ from neurokit.export.onnx.group_query import group_queries
 from neurokit.export.onnx.passes import clean, distinct_outputs
 from neurokit.export.onnx.plain_ops import translations as plain_translations
 from neurokit.export.onnx.pooling import avg_pool2d, batch_norm, global_pool
+from neurokit.export.onnx.products import split_products
 from neurokit.export.onnx.ready import known_values, one_registry, ready
 from neurokit.export.onnx.sorting import sort_stable
 from neurokit.garbage import put_off
@@ -63,6 +64,7 @@ def onnx_from_captured(captured: Captured, attention: AttentionForm = "decompose
         fuse(model)
     if attention == "ort":
         group_queries(model)
+        split_products(model)
     distinct_outputs(graph, names)
     return model
 
