@@ -214,6 +214,8 @@ def _from_object(given: Any, shape: InputShape, time_steps: int | None) -> Model
 
 
 def _from_file(ref: str, shape: InputShape, time_steps: int | None) -> ModelSpec:
+    if Path(ref).expanduser().is_dir():
+        raise ModelLoadError(f"folder {ref} has no config.json", expected="a checkpoint: config.json and safetensors")
     file, _, name = ref.rpartition(":")
     if not file or not name or "/" in name:
         raise ModelLoadError(f"model {ref!r} names no factory", expected="path/file.py:factory")

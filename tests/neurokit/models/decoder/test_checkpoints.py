@@ -108,6 +108,57 @@ def test_files_that_are_missing_damaged_or_double_are_named(tmp_path):
     assert "another file holds" in refusal(twice)
 
 
+def broken(folder, kind):
+    """A checkpoint with one thing wrong."""
+    norm, state, fields = "model.norm.weight", tensors(), dict(FIELDS)
+    match kind:
+        case "missing":
+            del state[norm]
+        case "extra":
+            state["x"] = torch.ones(1)
+        case "shape":
+            state[norm] = torch.ones(15)
+        case "type":
+            state[norm] = torch.ones(16, dtype=torch.int8)
+        case "heads":
+            fields["num_attention_heads"] = 3
+        case "stop":
+            fields["eos_token_id"] = 99999
+    write(folder, state, fields)
+    if kind == "json":
+        (folder / "config.json").write_text("{")
+    if kind == "empty":
+        (folder / "config.json").unlink()
+    if kind == "cut":
+        (file,) = folder.glob("*.safetensors")
+        file.write_bytes(file.read_bytes()[:200])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("missing", "lacks model.norm.weight"),
+        ("extra", "has more than the model: x"),
+        ("shape", "model.norm.weight is [15] for [16]"),
+        ("type", "model.norm.weight is torch.int8"),
+        ("heads", "3 query heads do not divide among 2"),
+        ("stop", "token 99999 ends a text"),
+        ("json", "config.json cannot be read"),
+        ("empty", "has no config.json"),
+        ("cut", "safetensors cannot be read"),
+    ],
+)
+def test_a_broken_checkpoint_is_one_line_on_the_command_line_before_any_file(kind, said, tmp_path, capsys):
+    folder, out = broken(tmp_path / "lm", kind), tmp_path / "out"
+    assert main(["export", str(folder), "--target", "onnx-step", "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    (line,) = [line for line in error.splitlines() if line.startswith("error:")]
+    assert said in line
+    assert "Traceback" not in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lm"]
+
+
 def test_another_architecture_is_one_line_on_the_command_line(tmp_path, capsys):
     folder = write(tmp_path / "gpt", tensors(), {**FIELDS, "model_type": "gpt2"})
     assert main(["export", str(folder), "--target", "onnx-step", "--out", str(tmp_path / "out")]) == 2
