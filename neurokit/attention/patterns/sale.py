@@ -105,7 +105,8 @@ class SALE(AttentionPattern):
         least = (self.window + self.segment) // self.block_k
         if self.cap and (self.cap < least or not self.by_row):
             raise InputError(
-                f"a cap of {self.cap} blocks", expected=f"0, or at least {least} with {self.in_layers or 'one query'}"
+                f"a cap of {self.cap} blocks with block_q={self.block_q}, mean={self.mean}, window={self.window}",
+                expected=f"no cap (0), or at least {least} blocks with {self.in_layers}",
             )
         if self.mean not in ("prompt", "first", "frozen"):
             raise InputError(f"mean is {self.mean!r}", expected="prompt, first or frozen")

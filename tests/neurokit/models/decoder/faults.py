@@ -3,11 +3,18 @@
 from contextlib import contextmanager
 
 import numpy as np
+import onnx
 from onnx import helper, numpy_helper
 
 from neurokit.models.decoder import TINY_LM
 
 WEIGHTS = ("q", "k", "v", "o", "gate", "up", "down")
+
+
+def graphs_of(graph):
+    """Returns a graph and every branch in it."""
+    inner = [a.g for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
+    return [graph, *(found for branch in inner for found in graphs_of(branch))]
 
 
 def nothing(model, weights):
@@ -28,7 +35,7 @@ def begin_at_the_upper_left(model, weights):
     made = {name: node for node in model.graph.node for name in node.output}
     range_ = next(node.output[0] for node in model.graph.node if node.op_type == "Range")
     row = next(node.output[0] for node in model.graph.node if list(node.input)[:1] == [range_])
-    seen = next(node for node in model.graph.node if node.op_type == "LessOrEqual")
+    seen = next(n for g in graphs_of(model.graph) for n in g.node if n.op_type == "LessOrEqual" and n.input[1] in made)
     made[seen.input[1]].input[0] = row
 
 

@@ -144,7 +144,7 @@ def test_a_long_call_in_tiles_gives_the_dense_forms_logits_and_caches(lowered, b
 
 def test_verify_sees_the_tiles(lowered, tamper, tmp_path):
     def sharpen(model):
-        loops = [n for g in graphs_of(model.graph) for n in g.node if n.op_type == "Loop"]
+        loops = [n for g in faults.graphs_of(model.graph) for n in g.node if n.op_type == "Loop"]
         assert len(loops) == 4
         for node in loops:
             (body,) = [a.g for a in node.attribute if a.name == "body"]
@@ -156,16 +156,10 @@ def test_verify_sees_the_tiles(lowered, tamper, tmp_path):
     assert any(note.startswith("text alone") for note in report.notes)
 
 
-def graphs_of(graph):
-    """Returns a graph and every branch in it."""
-    inner = [a.g for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
-    return [graph, *(found for branch in inner for found in graphs_of(branch))]
-
-
 def test_no_mask_has_a_query_axis_of_one_and_nothing_is_causal_by_attribute(lowered):
     for form in ("standard", "ort"):
         model = onnx.load(str(lowered("tiny_lm", form).file("model.onnx")))
-        attentions = [n for g in graphs_of(model.graph) for n in g.node if n.op_type == "Attention"]
+        attentions = [n for g in faults.graphs_of(model.graph) for n in g.node if n.op_type == "Attention"]
         assert len(attentions) == (8 if form == "ort" else 4)  # a layer's for any call, and its tiles'
         assert all(a.name == "scale" for n in attentions for a in n.attribute)
         masks = {n.input[3] for n in attentions}
