@@ -25,7 +25,9 @@ _MOST_PARAMETERS = 400_000_000  # above it no copy in float64 is made
 
 
 def make_text(captured: Captured, seed: int = 0) -> tuple[Text | None, tuple[str, ...]]:
-    """Writes on from two drawn prompts with the reference in float64, and sees how far its own type is from it.
+    """Writes on from drawn prompts with the reference in float64, and sees how far its own type is from it.
+
+    There are two prompts, or as many as a fixed batch has.
 
     The bound of a position is 16 times the largest deviation that the reference's own type shows there or anywhere
     before, in one pass and step by step, and at least 8 units roundoff of the largest logit: an estimate, as another
@@ -49,8 +51,9 @@ def make_text(captured: Captured, seed: int = 0) -> tuple[Text | None, tuple[str
     module = captured.module
     length = min(_PROMPT + loop.least - 1 + _WRITTEN, loop.longest)
     prompt = max(length - _WRITTEN, 1)
-    ids = torch.from_numpy(np.random.default_rng([seed, 1]).integers(0, loop.vocabulary, (2, prompt)))
-    ids[1, : min(_PADDED, prompt - 1)] = loop.padding
+    rows = 2 if captured.batch == "dynamic" else captured.batch
+    ids = torch.from_numpy(np.random.default_rng([seed, 1]).integers(0, loop.vocabulary, (rows, prompt)))
+    ids[1:2, : min(_PADDED, prompt - 1)] = loop.padding
     double = copy.deepcopy(module).double()
     with torch.no_grad():
         tokens, wanted = _write(double, captured, ids, length)
@@ -74,6 +77,7 @@ def make_text(captured: Captured, seed: int = 0) -> tuple[Text | None, tuple[str
             np.nan_to_num(wanted.numpy()).astype(np.float32),
             np.broadcast_to(bound, tokens.shape).copy(),
             loop.whole_prompt,
+            captured.batch == "dynamic",
         ),
         (),
     )

@@ -33,6 +33,7 @@ class Text:
         wanted: The reference's logits after each token `[B, N, vocabulary]`.
         bound: Largest error by rounding of each position's logits `[B, N]`.
         whole: Whether the prompt must be fed in one call; what follows it is cut all the same.
+        free: Whether any number of rows may be fed.
     """
 
     graph: str
@@ -44,10 +45,11 @@ class Text:
     wanted: np.ndarray
     bound: np.ndarray
     whole: bool = False
+    free: bool = False
 
     def head(self) -> dict[str, Any]:
         """Returns what is no array."""
-        names = ("graph", "ids", "logits", "padding", "prompt", "whole")
+        names = ("graph", "ids", "logits", "padding", "prompt", "whole", "free")
         return {name: getattr(self, name) for name in names}
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -72,6 +74,7 @@ class Text:
             and names
             and isinstance(text.prompt, int)
             and isinstance(text.whole, bool)
+            and isinstance(text.free, bool)
             and 0 < text.prompt < shape[1]
         ):
             raise ValueError("the text's tokens and logits do not fit each other")
@@ -100,7 +103,7 @@ class TextFindings:
 def judge_text(runner: Any, text: Text) -> TextFindings:
     """Runs a text freely, and with the reference's tokens in one pass, in chunks and step by step.
 
-    A row without padding is run by itself, too: graphs may have a faster way for one text.
+    Where rows are free in number, one without padding is run by itself, too: graphs may have a faster way for one text.
 
     Args:
         runner: An open artifact of the step form.
@@ -117,7 +120,7 @@ def judge_text(runner: Any, text: Text) -> TextFindings:
     judge.run("step by step", lambda: _fed(runner, text, list(range(max(first, 1), length))))
     single = _single(text)
     alone = _Judge(single)
-    if len(text.tokens) > 1 and len(single.tokens):
+    if text.free and len(text.tokens) > 1 and len(single.tokens):
         alone.run("alone", lambda: _fed(runner, single, start))
     both = (judge, alone)
     return TextFindings(

@@ -27,7 +27,7 @@ def reference():
             wanted[row, at] = logits_of(seen)
             if PROMPT <= at + 1 < N:
                 tokens[row, at + 1] = wanted[row, at].argmax()
-    return Text("model", "ids", "logits", PADDING, tokens, PROMPT, wanted, np.full((2, N), 1e-6))
+    return Text("model", "ids", "logits", PADDING, tokens, PROMPT, wanted, np.full((2, N), 1e-6), free=True)
 
 
 class Runner:

@@ -186,6 +186,14 @@ def test_a_fixed_cache_keeps_its_size_and_refuses_what_does_not_fit(lowered, cap
         runner.step({"ids": np.full((1, 2), 7)})
 
 
+@pytest.mark.parametrize("batch", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_a_fixed_batch_has_a_text_of_as_many_rows(batch, tmp_path):
+    spec = decoder_spec("one", replace(TINY_LM, layers=1), lambda config: fill(blank(config)))
+    artifact = nk.lower(nk.capture(spec, batch=batch), "onnx-step", tmp_path / "lm")
+    assert artifact.manifest.parity["verdict"] == "within tolerance"
+    assert artifact.manifest.parity["tokens_compared"] == 4 * 24 * batch - (20 if batch > 1 else 0)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
