@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from neurokit.pipeline import exact_finetune as exact_finetune
     from neurokit.pipeline import lower as lower
     from neurokit.pipeline import open as open
+    from neurokit.pipeline import trust as trust
     from neurokit.pipeline import verify as verify
     from neurokit.plans import plan as plan
     from neurokit.quantity import Quantity as Quantity
@@ -66,6 +67,7 @@ _PUBLIC = {
     "train": "neurokit.training.api",
     "transform": "neurokit.transforms",
     "simulate": "neurokit.pipeline",
+    "trust": "neurokit.pipeline",
     "verify": "neurokit.pipeline",
 }
 

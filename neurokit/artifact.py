@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurokit import atomic
+from neurokit import atomic, native
 from neurokit.errors import ArtifactError, OutputError, damaged
 from neurokit.manifest import (
     FORMAT,
@@ -139,8 +139,11 @@ class Artifact:
 
     def _with(self, **changes: Any) -> Artifact:
         text = self.manifest.model_copy(update=changes).to_text()
+        changed = replace(self, manifest=Manifest.from_text(text, self.path))
+        if native.is_noted(self.manifest):
+            native.note(changed.manifest)
         atomic.write_text(self.path / MANIFEST, text)
-        return replace(self, manifest=Manifest.from_text(text, self.path))
+        return changed
 
 
 @dataclass

@@ -73,6 +73,10 @@ class ArtifactError(NeurokitError, ValueError):
     """An artifact folder that is no artifact, or is damaged."""
 
 
+class UntrustedCodeError(ArtifactError):
+    """An artifact whose machine code was not exported by this user on this machine, and is not trusted."""
+
+
 class MissingRuntimeError(NeurokitError, ImportError):
     """A runtime or library that this machine does not have."""
 

@@ -101,6 +101,8 @@ class TargetInfo:
         numerics: Which numerics it takes; the first is what it is lowered in where nothing is asked for.
         programs: Programs of which running needs one, such as C compilers.
         fixed_batch: Whether its files have a fixed batch size alone: 1, where none is asked for.
+        native: Whether its files hold machine code, or source that opening compiles: its runner and its probe call
+            `neurokit.native.need_noted` before they load it.
         threaded: Whether opening takes `threads`; where ONNX Runtime alone runs it, it does anyhow.
     """
 
@@ -120,6 +122,7 @@ class TargetInfo:
     programs: tuple[str, ...] = ()
     threaded: bool = False
     fixed_batch: bool = False
+    native: bool = False
 
     def missing(self, lowering: bool = True, running: bool = True) -> list[str]:
         """Returns the libraries and programs that are not here, for lowering to the target or running its artifacts."""

@@ -13,6 +13,7 @@ from neurokit.export.aoti.programs import FORCE
 from neurokit.export.aoti.run import AotiRunner, PackageSession, names_of, typed
 from neurokit.export.sequence import initial_states, reduce_steps
 from neurokit.feeds import repeated
+from neurokit.native import need_noted
 from neurokit.over_time import of_each
 from neurokit.target import Probe
 
@@ -46,6 +47,7 @@ class AotiProbe(Probe):
         self._artifact, self._threads = artifact, threads
         manifest = artifact.manifest
         self._open = self.runner()
+        need_noted(artifact, [PROBE_FILE] if manifest.target_info["calls"] else [])
         self._graph = manifest.graphs[0]
         self._step = manifest.form == "step"
         self._outputs = [port.name for port in self._graph.outputs]

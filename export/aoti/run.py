@@ -14,6 +14,7 @@ from neurokit.errors import ArtifactError
 from neurokit.export.aoti.place import refuse_elsewhere
 from neurokit.export.aoti.replay import Replayed
 from neurokit.export.ort import OnnxRunner, one_line
+from neurokit.native import need_noted
 
 if TYPE_CHECKING:
     import torch
@@ -158,11 +159,13 @@ class AotiRunner(OnnxRunner):
 
     Raises:
         MissingRuntimeError: If it was compiled for another machine.
+        UntrustedCodeError: If it was not compiled here.
     """
 
     def __init__(self, artifact: Artifact, *, threads: int = 0, seed: int = 0) -> None:
         built = artifact.manifest.target_info["built_for"]
         refuse_elsewhere(str(artifact.path), built)
+        need_noted(artifact, dict.fromkeys(graph.file for graph in artifact.manifest.graphs))
         if threads:
             import torch
 

@@ -19,6 +19,7 @@ import numpy as np
 from neurokit.errors import ArtifactError, InputError, MissingRuntimeError
 from neurokit.export.sequence import reduce_steps
 from neurokit.feeds import Feeds, Outputs, call_by_name, check_feeds, repeated, whole_ports
+from neurokit.native import need_noted
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -55,9 +56,11 @@ def compiled(artifact: Artifact, *defines: str) -> ctypes.CDLL:
 
     Raises:
         MissingRuntimeError: If there is no compiler.
+        UntrustedCodeError: If the source was not written here.
         ArtifactError: If the compiler refuses the source, or warns.
     """
     name = artifact.manifest.target_info["name"]
+    need_noted(artifact, [f"{name}.c", f"{name}.h"])
     source = artifact.file(f"{name}.c")
     _refuse_other_sizes(artifact, artifact.file(f"{name}.h"), name)
     with tempfile.TemporaryDirectory(prefix="neurokit-c-") as folder:

@@ -30,6 +30,7 @@ class AotiTarget:
         install='pip install "neurokit-edge[torch]"',
         streaming=True,
         takes=frozenset(PORT_TRAITS),
+        native=True,
     )
 
     def check_options(self, options: LowerOptions) -> None:

@@ -32,6 +32,7 @@ class CTarget:
         takes=frozenset({"dtypes", "inputs"}),
         numerics=("exact",),
         programs=("cc", "gcc", "clang"),
+        native=True,
     )
 
     def check_options(self, options: LowerOptions) -> None:

@@ -67,6 +67,7 @@ class TensorrtTarget:
         calibrated=True,
         takes=frozenset({"inputs", "dims", "dtypes", "states"}),
         optional={"lif_plugin": ("tensorrt", "triton")},
+        native=True,
     )
 
     def check_options(self, options: LowerOptions) -> None:

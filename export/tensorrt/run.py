@@ -12,6 +12,7 @@ from neurokit.errors import ArtifactError, InputError, MissingRuntimeError
 from neurokit.export.sequence import initial_states, reduce_steps
 from neurokit.export.tensorrt import library as trt_library
 from neurokit.feeds import Feeds, Outputs, call_by_name, repeated
+from neurokit.native import need_noted
 from neurokit.over_time import of_each
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class TensorrtRunner:
         self.manifest, self._folder = artifact.manifest, artifact.path
         info = self.manifest.target_info
         check_device(info)
+        need_noted(artifact, [ENGINE_FILE])
         trt = trt_library.load(info["library"])
         log = trt_library.logger(info["library"])
         log.take()

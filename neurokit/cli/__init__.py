@@ -26,6 +26,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("deploy", "neurokit.cli.deploy:deploy"),
     ("sweep", "neurokit.cli.sweep:sweep"),
     ("verify", "neurokit.cli.verify:verify"),
+    ("trust", "neurokit.cli.trust:trust"),
     ("run", "neurokit.cli.run:run"),
     ("energy", "neurokit.cli.energy:energy"),
     ("attention", "neurokit.cli.attention:attention"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from neurokit.parity.compare import compare
 from neurokit.pipeline.capturing import capture, exact, exact_finetune, with_random
 from neurokit.pipeline.lowering import lower
-from neurokit.pipeline.using import NOT_RECORDED, need_runtime, open, verify
+from neurokit.pipeline.using import NOT_RECORDED, need_runtime, open, trust, verify
 from neurokit.simulation import simulate
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "need_runtime",
     "open",
     "simulate",
+    "trust",
     "verify",
     "with_random",
 ]

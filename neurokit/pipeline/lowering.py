@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from neurokit import native
 from neurokit.accepted import as_captured
 from neurokit.artifact import Artifact, check_out, write_artifact
 from neurokit.errors import UnsupportedError
@@ -127,6 +128,8 @@ def _finished(
     artifact: Artifact, source: Captured, verified: bool, simulators: bool, data: Labelled | None
 ) -> Artifact:
     """Measures and verifies an artifact that has not got its name yet: it appears with its verdict or not at all."""
+    if TARGETS.get(artifact.manifest.target).info.native:
+        native.note(artifact.manifest)
     if data is not None:
         from neurokit.tasks.evaluate import evaluate
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from neurokit import native
 from neurokit.artifact import Artifact
 from neurokit.errors import MissingRuntimeError, OutputError
 from neurokit.parity.check import verify as _verify
@@ -76,6 +77,26 @@ def open(artifact: Artifact | str | Path, **options: Any) -> Runner:
     need_runtime(target)
     with fitting(artifact, "opened"):
         return target.open(artifact, **options)
+
+
+def trust(artifact: Artifact | str | Path) -> Artifact:
+    """Says that the machine code of an artifact from elsewhere may be loaded by this user on this machine.
+
+    Every file is held against its sum first; what is changed afterwards is not trusted. An artifact without machine
+    code needs no trust, and is returned as it is.
+
+    Args:
+        artifact: The artifact, or its folder.
+
+    Raises:
+        ArtifactError: If a file is missing, truncated or changed.
+        OutputError: If the user's data folder cannot be written.
+    """
+    artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
+    artifact.check_files()
+    if TARGETS.get(artifact.manifest.target).info.native:
+        native.note(artifact.manifest, required=True)
+    return artifact
 
 
 def need_runtime(target: Target) -> None:

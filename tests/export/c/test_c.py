@@ -18,7 +18,7 @@ from torch import nn
 
 import neurokit as nk
 from neurokit import cli
-from neurokit.errors import InputError, UnsupportedError
+from neurokit.errors import InputError, UnsupportedError, UntrustedCodeError
 from neurokit.export.c.cortex import BOARDS, COMPILER, EMULATOR
 from neurokit.export.c.helpers import helper_text
 from neurokit.export.c.parts import Buffer, plan
@@ -150,6 +150,9 @@ def test_planted_faults_fail(spiking, plain, tmp_path, what, found, instead):
     files = {**artifact.manifest.files, path.name: file_info(path)}
     changed = dataclasses.replace(artifact, path=folder, manifest=artifact.manifest.model_copy(update={"files": files}))
     assert manifest["target"] == "c"
+    with pytest.raises(UntrustedCodeError, match="not exported here, or was changed"):
+        nk.verify(changed, record=False)
+    nk.trust(changed)
     assert nk.verify(changed, record=False, simulators=False).verdict == "failed"
 
 
