@@ -24,9 +24,22 @@ def first_is_a_sequence(said: str) -> bool:
     return said.partition(",")[0] == "sequence"
 
 
-def batch_axes(said: str, count: int) -> tuple[int, ...]:
-    """Returns the axis of the batch in each of `count` outputs of a sequence form."""
-    return tuple(1 if kind == "sequence" else 0 for kind in of_each(said, count))
+def batch_axes(said: str, count: int, shapes: Sequence[Sequence[int | str]] = (), batch: int = 0) -> tuple[int, ...]:
+    """Returns the axis of the batch in each of `count` outputs of a sequence form.
+
+    Args:
+        said: What the outputs are over time.
+        count: How many there are.
+        shapes: Declared sizes of each, for outputs of some of the steps `[T / 2, B, ...]`, of which the word does not
+            say where the batch is.
+        batch: The batch size, where it is a number.
+    """
+    axes = [1 if kind == "sequence" else 0 for kind in of_each(said, count)]
+    for at, (kind, shape) in enumerate(zip(of_each(said, count), shapes, strict=False)):
+        if kind == "auto":
+            named = [axis for axis, size in enumerate(shape) if "B" in str(size) or (batch and size == batch)]
+            axes[at] = named[0] if named else 0
+    return tuple(axes)
 
 
 def is_known(said: str) -> bool:

@@ -208,7 +208,10 @@ def own_answers(job: Job, first: Case, alone: Case) -> None:
 
 def _own(job: Job, batch: int, first: Run, other: Run, tolerance: float) -> bool:
     """Returns whether the first sample has the same answer in two runs."""
-    axes = batch_axes(job.captured.time_output if job.captured.spiking else "last", len(first.outputs))
+    captured = job.captured
+    shapes = [port.shape for port in captured.outputs]
+    fixed = captured.batch if isinstance(captured.batch, int) else 0
+    axes = batch_axes(captured.time_output if captured.spiking else "last", len(first.outputs), shapes, fixed)
     for axis, many, one in zip(axes, first.outputs, other.outputs, strict=False):
         if min(many.dim(), one.dim()) <= axis or many.shape[axis] != batch:
             continue

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from torch import nn
 
+from neurokit.capture.fault_place import fault_place
 from neurokit.capture.hidden import Held
 from neurokit.capture.looping import why_not_scanned
 from neurokit.capture.one_by_one import streams
@@ -138,7 +139,9 @@ def refusal(
     if "DataDependent" in name or "data-dependent" in text.lower():
         why = "its control flow depends on the values of tensors"
         fix = "use torch.where, or move the decision out of the model"
-        return UnsupportedError(f"model {spec.name!r} cannot be captured", [Unsupported("", spec.name, why, fix)])
+        path, call = fault_place(error, net)
+        reason = Unsupported(path, call or spec.name, why, fix)
+        return UnsupportedError(f"model {spec.name!r} cannot be captured", [reason])
     violated = re.search(r"\(L\['(?:x|rest)'\](?:\[(\d+)\])?\.size\(\)\[(\d+)\]", text)
     if violated:
         place = 0 if violated[1] is None else 1 + int(violated[1])

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from neurokit.capture.drawing import random_values
+from neurokit.capture.fault_place import fault_place
 from neurokit.capture.neurons import is_stateful
 from neurokit.capture.shapes_alone import ShapesAlone
 from neurokit.capture.signature import wrong_state
@@ -372,20 +373,27 @@ def _dry_run(twin: Twin, spec: ModelSpec, time_steps: int | None, batch: int, si
     except UnsupportedError:
         raise
     except Exception as error:
-        raise _explain(error, spec, given, time_steps, single) from error
+        raise _explain(error, spec, given, time_steps, single, twin.net) from error
     finally:
         twin.single = False
 
 
 def _explain(
-    error: Exception, spec: ModelSpec, given: tuple[Tensor, ...], time_steps: int | None, single: bool
+    error: Exception,
+    spec: ModelSpec,
+    given: tuple[Tensor, ...],
+    time_steps: int | None,
+    single: bool,
+    net: nn.Module,
 ) -> Exception:
     """Tells a model whose control flow needs data from one that does not take the declared input, or not this T."""
     name = type(error).__name__
     first = str(error).strip().splitlines()[0] if str(error).strip() else name
     if "DataDependent" in name or "data-dependent" in str(error).lower() or "DynamicOutputShape" in name:
         why = f"its control flow depends on the values of tensors ({first})"
-        reason = Unsupported("", spec.name, why, "use torch.where, or move the decision out of the model")
+        path, call = fault_place(error, net)
+        fix = "use torch.where, or move the decision out of the model"
+        reason = Unsupported(path, call or spec.name, why, fix)
         return UnsupportedError(f"model {spec.name!r} cannot be captured", [reason])
     if single and time_steps != 1:  # all of its steps at once have run by now
         why = f"one step of it does not run alone ({first}): what it computes is of several steps"

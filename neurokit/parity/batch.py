@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,13 @@ Run = tuple[list[np.ndarray], list[np.ndarray]]
 
 
 def judge_batches(
-    probe: Probe, vectors: Vectors, fixed: int | None, relative: float, exact: bool, own: Run | None = None
+    probe: Probe,
+    vectors: Vectors,
+    fixed: int | None,
+    relative: float,
+    exact: bool,
+    own: Run | None = None,
+    shapes: Sequence[Sequence[int | str]] = (),
 ) -> Batches:
     """Runs different samples alone and together.
 
@@ -53,13 +60,15 @@ def judge_batches(
             in a model without layers.
         exact: Whether every bit must be equal.
         own: What the artifact gave to the test vectors' input, where that is known already.
+        shapes: Declared sizes of every output.
     """
     if probe.fixed_input or fixed == 1:
         return Batches()
     axis = 0 if vectors.time_input == "image" else 1
     orders = _orders(fixed, sum(layer.spikes.size for layer in vectors.layers))
     samples = make_samples({n: v.take([0], axis) for n, v in vectors.feeds.items()}, 1 + max(map(max, orders)))
-    run = _Batch(probe, vectors, axis, fixed, relative, exact)
+    out_axes = batch_axes(vectors.time_output, len(vectors.outputs), shapes, fixed or 0)
+    run = _Batch(probe, vectors, axis, out_axes, fixed, relative, exact)
     alone: dict[int, Run] = {0: own} if own is not None and fixed is None and vectors.batch == 1 else {}
     faults: list[str] = []
     for order in orders:
@@ -96,6 +105,7 @@ class _Batch:
     probe: Probe
     vectors: Vectors
     axis: int
+    out_axes: tuple[int, ...]
     fixed: int | None
     relative: float
     exact: bool
@@ -159,8 +169,7 @@ class _Batch:
 
     def _part(self, run: Run, index: int, count: int) -> Run:
         """Returns the part of a run of `count` samples that belongs to one of them."""
-        axes = batch_axes(self.vectors.time_output, len(run[0]))
-        outputs = [_sample(y, axis, index, count) for y, axis in zip(run[0], axes, strict=True)]
+        outputs = [_sample(y, axis, index, count) for y, axis in zip(run[0], self.out_axes, strict=True)]
         return outputs, [_sample(s, 1, index, count) for s in run[1]]
 
 

@@ -109,7 +109,8 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
         exact = artifact.manifest.numerics == "exact"
         size = fixed if isinstance(fixed, int) else None
         relative = tolerance if probe.batch_tolerance is None else probe.batch_tolerance
-        batches = judge_batches(probe, vectors, size, relative, exact, (outputs, spikes))
+        shapes = [port.shape for port in artifact.manifest.outputs]
+        batches = judge_batches(probe, vectors, size, relative, exact, (outputs, spikes), shapes)
     faults += [*batches.faults, *(free.faults if free else ()), *covering.faults]
     return report_of(
         artifact,

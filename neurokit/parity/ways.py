@@ -52,8 +52,10 @@ def run_every_way(artifact: Artifact, vectors: Vectors, probe: Callable[..., Any
         )
     vectors = first_probe.restrict(vectors)
     axis = 0 if vectors.time_input == "image" else 1
-    out_axes = batch_axes(vectors.time_output, len(vectors.outputs))
     fixed = artifact.manifest.options.get("batch")
+    shapes = [port.shape for port in artifact.manifest.outputs]
+    size = fixed if isinstance(fixed, int) else 0
+    out_axes = batch_axes(vectors.time_output, len(vectors.outputs), shapes, size)
     batches = (fixed,) if isinstance(fixed, int) else BATCHES
     samples = [_shifted(vectors.feeds, shift, axis) for shift in range(max(batches))]
     alone = probe(level=0, threads=1)
