@@ -30,8 +30,7 @@ from neurokit.capture.signature import Signature
 from neurokit.capture.step_count import PLACES, find_steps
 from neurokit.capture.tracing import NO_NODE, Job, named_calls, traced
 from neurokit.capture.twin import Twin, private_copy
-from neurokit.capture.types import Captured, Form, Merged, NeuronInfo, PortInfo, StateInfo, TimeSteps
-from neurokit.dims import BATCH, substitute
+from neurokit.capture.types import Captured, Form, Merged, NeuronInfo, PortInfo, StateInfo, TimeSteps, with_batch
 from neurokit.errors import InputError, ModelLoadError, Unsupported, UnsupportedError
 from neurokit.garbage import put_off
 from neurokit.over_time import of_each
@@ -282,7 +281,7 @@ def _traced(
         else:
             program, order, over_time = hand.program, hand.paths, hand.time_output
             apply(program, *TRACED)
-            found = replace(found, states=(*found.states, *_fixed(hand.states, batch)))
+            found = replace(found, states=(*found.states, *with_batch(hand.states, batch)))
     finally:
         twin.opened = False
     ops = {slot.path: slot.op for slot in twin.slots}
@@ -372,18 +371,11 @@ def _export(
     neurons = found.states[len(spec.states) :]
     values = (*declared, *(torch.zeros(s.concrete(example_b), dtype=getattr(torch, s.dtype)) for s in neurons))
     given = input_ports(spec, steps, batch, "step" if single else "sequence")
-    ports: tuple[PortInfo | StateInfo, ...] = (*given, *_fixed(found.states, batch))
+    ports: tuple[PortInfo | StateInfo, ...] = (*given, *with_batch(found.states, batch))
     program, order = traced(Job(twin, spec, steps, values, ports, single))
     check_dynamic(program, spec, ports)
     apply(program, *TRACED)
     return program, order
-
-
-def _fixed(states: tuple[StateInfo, ...], batch: int | str) -> tuple[StateInfo, ...]:
-    """Returns states for a batch size that is a number."""
-    if not isinstance(batch, int):
-        return states
-    return tuple(replace(s, shape=tuple(substitute(size, {BATCH: batch}) for size in s.shape)) for s in states)
 
 
 def _neurons(

@@ -19,7 +19,7 @@ from neurokit.capture.rolling.roll import Rolled
 from neurokit.capture.starts import numbers
 from neurokit.capture.tracing import FreeGraph, Job, free_graph, program_of
 from neurokit.capture.twin import Twin
-from neurokit.capture.types import PortInfo, StateInfo, initial_state
+from neurokit.capture.types import PortInfo, StateInfo, initial_state, with_batch
 from neurokit.errors import NeurokitError
 from neurokit.over_time import of_each
 from neurokit.spec import ModelSpec
@@ -57,7 +57,8 @@ def hand_step(twin: Twin, spec: ModelSpec, batch: Any, found: Probe) -> HandStep
     """
     if spec.time_input != "sequence" or spec.states:
         return None
-    inputs = input_ports(spec, "dynamic", batch, "sequence")
+    # Its batch is free here, whatever the step's is: what a step carries is seen by runs of several sizes.
+    inputs = input_ports(spec, "dynamic", "dynamic", "sequence")
     given = (*example_values(spec, LENGTHS[0], 2), *_neuron_states(found.states, 2))
     over_steps: tuple[PortInfo | StateInfo, ...] = (*inputs, *found.states)
     job = Job(twin, spec, "dynamic", given, over_steps, False)
@@ -79,8 +80,10 @@ def hand_step(twin: Twin, spec: ModelSpec, batch: Any, found: Probe) -> HandStep
     if not over_time:
         return None
     step.per_step = tuple(kind == "sequence" for kind in of_each(over_time, outputs))
-    ports: tuple[PortInfo | StateInfo, ...] = (*input_ports(spec, None, batch, "step"), *found.states, *states)
-    example = (*example_values(spec, None, 2), *_neuron_states(found.states, 2), *_neuron_states(states, 2))
+    kept = with_batch((*found.states, *states), batch)
+    ports: tuple[PortInfo | StateInfo, ...] = (*input_ports(spec, None, batch, "step"), *kept)
+    size = batch if isinstance(batch, int) else 2
+    example = (*example_values(spec, None, size), *_neuron_states(found.states, size), *_neuron_states(states, size))
     program = program_of(step, Job(twin, spec, None, example, ports, True))
     return HandStep(program, free.paths, states, over_time)
 

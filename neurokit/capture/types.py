@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from neurokit.dims import BATCH, Dim, Size, evaluate, names_in
+from neurokit.dims import BATCH, Dim, Size, evaluate, names_in, substitute
 from neurokit.errors import InputError
 from neurokit.over_time import of_each
 from neurokit.spec import ONE_GRAPH, Distribution, ModelSpec, StateSpec
@@ -272,3 +272,10 @@ def _unfit(state: StateInfo, error: Exception) -> InputError:
         f"the initial value of state {state.name!r} in {state.init} cannot be taken: {error}",
         expected=f"a .npy file that fits [{', '.join(shape)}]",
     )
+
+
+def with_batch(states: tuple[StateInfo, ...], batch: int | str) -> tuple[StateInfo, ...]:
+    """Returns states for a batch size that is a number."""
+    if not isinstance(batch, int):
+        return states
+    return tuple(replace(s, shape=tuple(substitute(size, {BATCH: batch}) for size in s.shape)) for s in states)

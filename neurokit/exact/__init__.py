@@ -26,7 +26,7 @@ from neurokit.exact.fold import fold
 from neurokit.exact.folded import Folded
 from neurokit.exact.observe import Calibration, observe
 from neurokit.exact.proof import LayerProof, Proof, prove
-from neurokit.exact.rewrite import Plan, Rounding, apply, place
+from neurokit.exact.rewrite import Plan, Rounding, export_again, place
 from neurokit.exact.starts import rounded_starts
 from neurokit.neurons.delay import Delay
 from neurokit.neurons.loops import Loop
@@ -272,13 +272,11 @@ _UNCALIBRATED = "calibrated on the model's example input only: give calibration 
 def build(captured: Captured, numbers: Plan) -> Captured:
     """Returns a captured model with a plan's numbers; the plan fits every form of the model it was made for."""
     steps = captured.time_steps if isinstance(captured.time_steps, int) and captured.form == "sequence" else None
-    program, folded = apply(captured.program, numbers, steps)
+    folded = fold(captured.program, steps)
     same = len(folded.linears) == len(numbers.linears) and len(folded.scales) == len(numbers.scales)
     if not same or len(folded.parameters) != len(captured.calls):
-        raise InputError(
-            f"form {captured.form!r} of model {captured.spec.name!r} has other layers than the form it was planned for",
-            expected="the same layers whatever the number of time steps",
-        )
+        raise _other_layers(captured)
+    program = export_again(place(folded, numbers), captured.program)
     changes = dict(zip(captured.calls, folded.parameters, strict=True))
     neurons = tuple(_neuron(neuron, changes.get(neuron.path, {})) for neuron in captured.neurons)
     resets = {n.path: (n.parameters.get("v_reset"), changes.get(n.path, {}).get("v_reset")) for n in captured.neurons}
@@ -289,6 +287,19 @@ def build(captured: Captured, numbers: Plan) -> Captured:
         return build(captured.retrace(**forms), numbers)
 
     return replace(captured, program=program, neurons=neurons, states=states, retrace=retrace)
+
+
+def _other_layers(captured: Captured) -> UnsupportedError:
+    """Returns the error of a form that has not the layers that a plan holds the numbers of."""
+    name = captured.spec.name
+    why = (
+        "its forward computes its neurons itself, step after step, so the sequence holds every layer once a step, each "
+        "on grids of its own, and this form holds it once"
+    )
+    fix = "use --target onnx, or neurons of SpikingJelly, snnTorch or norse in their place"
+    return UnsupportedError(
+        f"model {name!r} has no exact form that runs step by step", [Unsupported("", name, why, fix)]
+    )
 
 
 def refuse(made: Exact) -> None:

@@ -11,7 +11,6 @@ from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule, Node
 from torch.fx.graph import CodeGen
 
-from neurokit.exact.fold import fold
 from neurokit.exact.folded import Folded
 from neurokit.exact.quantise import Quantised
 from neurokit.program import nodes
@@ -60,12 +59,6 @@ class Plan:
     results: dict[int, Rounding] = field(default_factory=dict)
     currents: dict[int, Rounding] = field(default_factory=dict)
     scales: dict[int, Rounding] = field(default_factory=dict)
-
-
-def apply(program: ExportedProgram, plan: Plan, steps: int | None) -> tuple[ExportedProgram, Folded]:
-    """Returns a program in its exact form, and the folded graph it was made from."""
-    folded = place(fold(program, steps), plan)
-    return export_again(folded, program), folded
 
 
 def place(folded: Folded, plan: Plan) -> Folded:
