@@ -15,6 +15,8 @@ from neurokit.errors import InputError
 if TYPE_CHECKING:
     from neurokit.spec import ModelSpec
 
+_SHOWN = 60  # characters of a wrong label that are told
+
 
 def labels_of(found: Sequence[Any], classes: Sequence[str], spec: ModelSpec) -> np.ndarray:
     """Returns labels as one array.
@@ -46,6 +48,10 @@ def labels_of(found: Sequence[Any], classes: Sequence[str], spec: ModelSpec) -> 
 def _numbered(names: Sequence[str], classes: Sequence[str], spec: ModelSpec) -> np.ndarray:
     """Returns names as numbers of classes."""
     place = {name: at for at, name in enumerate(order_of(classes, spec))}
+    wrong = next((name for name in names if name not in place), None)
+    if wrong is not None:  # a list in which other labels are names
+        said = wrong if len(wrong) <= _SHOWN else f"{wrong[:_SHOWN]}..."
+        raise InputError(f"a label is {said}, which is no name of a class", expected=f"one of {', '.join(place)}")
     return np.asarray([place[name] for name in names], dtype=np.int64)
 
 
