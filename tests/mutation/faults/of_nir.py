@@ -114,7 +114,8 @@ def _field(kinds: tuple[str, ...], name: str, change: Callable[[np.ndarray], np.
         old = np.asarray(getattr(node, name))
         new = np.asarray(change(old.copy()))
         need(not np.array_equal(old, new))
-        setattr(node, name, new.astype(old.dtype))
+        new = new.astype(old.dtype)
+        setattr(node, name, new if new.ndim else new.item())  # the writer takes no scalars of NumPy
 
     return plant
 
