@@ -221,8 +221,8 @@ class Walk:
         """A decomposed neuron: all its operations stand for one node."""
         if path not in self._cell_values:
             value = next((a for a in torch.utils._pytree.tree_leaves(args) if isinstance(a, Value)), None)
-            if value is None:  # something it computes from its parameters or state alone
-                return None
+            if value is None:  # something it computes from its parameters or state alone, such as a first spike
+                return _STATE
             self._cell_values[path] = self._make_cell(node, path, value)
         result, out = self._cell_values[path], shape_of(node)
         leads = [lead for lead in (("T", "B"), ("TB",)) if out == (*self.graph.sizes(lead), *result.shape)]

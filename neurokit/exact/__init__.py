@@ -293,10 +293,10 @@ def _other_layers(captured: Captured) -> UnsupportedError:
     """Returns the error of a form that has not the layers that a plan holds the numbers of."""
     name = captured.spec.name
     why = (
-        "its forward computes its neurons itself, step after step, so the sequence holds every layer once a step, each "
-        "on grids of its own, and this form holds it once"
+        "its forward carries a value from step to step in a variable (a membrane, a leaky readout), so the sequence "
+        "holds every layer once a step, each on grids of its own, and this form holds it once"
     )
-    fix = "use --target onnx, or neurons of SpikingJelly, snnTorch or norse in their place"
+    fix = "use --target onnx, or a neuron of SpikingJelly, snnTorch or norse for what is carried"
     return UnsupportedError(
         f"model {name!r} has no exact form that runs step by step", [Unsupported("", name, why, fix)]
     )

@@ -19,6 +19,7 @@ from torch.fx import Node
 from neurokit.exact.constants import FACTOR_BITS, constant_operand, fold_constants, of_few_bits
 from neurokit.exact.dyadic import dyadic_decay, is_power_of_two, snap
 from neurokit.exact.folded import Folded
+from neurokit.exact.products import as_linear_maps
 from neurokit.exact.transposed import as_convolutions
 from neurokit.program import nodes
 from neurokit.program.nodes import aten, hints, is_op
@@ -50,6 +51,7 @@ class _Folder:
     def run(self) -> Folded:
         fold_constants(self.module, self.graph)
         as_convolutions(self.module, self.graph)
+        as_linear_maps(self.module, self.graph)
         for node in list(self.graph.nodes):
             if node.op == "call_module":
                 self.graph.erase_node(node)  # torch.export's guards

@@ -21,7 +21,7 @@ from neurokit.program.ops import Kind, kind_of
 from neurokit.program.walk import without_guards
 
 INT32_BITS = 31  # of magnitude, beside the sign
-_TOLERANCE = "only tolerance applies from here on"
+_TOLERANCE = "--numerics float: only tolerance applies from here on"
 # Operations that end in one division of a sum that is itself exact: IEEE 754 says how that is rounded.
 _DIVIDED_ONCE = (Kind.DIVIDE, Kind.MULTIPLY, Kind.SUM, Kind.POOL)
 _IN_INT32 = "; it fits 32-bit integers, so that integer engines are exact"

@@ -193,3 +193,26 @@ def test_exact_numerics_of_a_loop_are_refused():
     captured = nk.capture(spec_of(containing("sum", "m"), 6))
     with pytest.raises(UnsupportedError, match="2: Container: the proof goes layer after layer"):
         nk.exact(captured)
+
+
+class FirstSpikeFromRest(nn.Module):
+    """norse's cell whose first spike is of its state alone, in a loop over time."""
+
+    def __init__(self):
+        super().__init__()
+        import norse.torch
+
+        self.a, self.lsnn, self.b = nn.Linear(4, 3), norse.torch.LSNNCell(), nn.Linear(3, 2)
+
+    def forward(self, x):
+        state, out = None, 0
+        for step in x:
+            spikes, state = self.lsnn(20 * self.a(step), state)
+            out = out + self.b(spikes)
+        return out
+
+
+def test_what_a_cell_makes_of_its_state_alone_is_refused_in_words(tmp_path):
+    captured = nk.capture(FirstSpikeFromRest().eval(), torch.rand(3, 2, 4))
+    with pytest.raises(UnsupportedError, match="lsnn: LSNNCell: one forward pass runs it 3 times"):
+        nk.lower(captured, "nir", tmp_path / "a")
