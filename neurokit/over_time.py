@@ -24,7 +24,7 @@ def first_is_a_sequence(said: str) -> bool:
     return said.partition(",")[0] == "sequence"
 
 
-def batch_axes(said: str, count: int, shapes: Sequence[Sequence[int | str]] = (), batch: int = 0) -> tuple[int, ...]:
+def batch_axes(said: str, count: int, shapes: Sequence[Sequence[object]] = (), batch: int = 0) -> tuple[int, ...]:
     """Returns the axis of the batch in each of `count` outputs of a sequence form.
 
     Args:

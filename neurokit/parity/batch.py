@@ -48,7 +48,7 @@ def judge_batches(
     relative: float,
     exact: bool,
     own: Run | None = None,
-    shapes: Sequence[Sequence[int | str]] = (),
+    shapes: Sequence[Sequence[object]] = (),
 ) -> Batches:
     """Runs different samples alone and together.
 
