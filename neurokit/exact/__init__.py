@@ -296,7 +296,7 @@ def _other_layers(captured: Captured) -> UnsupportedError:
         "its forward carries a value from step to step in a variable (a membrane, a leaky readout), so the sequence "
         "holds every layer once a step, each on grids of its own, and this form holds it once"
     )
-    fix = "use --target onnx, or a neuron of SpikingJelly, snnTorch or norse for what is carried"
+    fix = "use --target onnx, or let a neuron of SpikingJelly or snnTorch carry it, whose membrane nothing else reads"
     return UnsupportedError(
         f"model {name!r} has no exact form that runs step by step", [Unsupported("", name, why, fix)]
     )
