@@ -43,7 +43,10 @@ def _kinds(kernel: Any, kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _kind(value: Any) -> Any:
-    """Returns what Triton's code depends on of an argument that is no constant: its type, and whether it is 1 or 16s."""
+    """Returns what code depends on of an argument that is no constant.
+
+    That is its type, and of whole numbers whether it is 1 or a multiple of 16, for which Triton has code of its own.
+    """
     if isinstance(value, int):  # and bool
         return type(value), value == 1, value % 16 == 0
     return type(value), str(getattr(value, "dtype", ""))
