@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 MICROSOFT = "com.microsoft"
+_MULTIPLE = 8  # GroupQueryAttention refuses heads of another width when it runs (ONNX Runtime 1.32)
 
 
 def group_queries(model: ir.Model) -> None:
@@ -26,6 +27,9 @@ def group_queries(model: ir.Model) -> None:
     maker = _Maker(graph)
     for node in list(graph):
         if node.op_type != "Attention" or len(node.outputs) != 1 or len(node.inputs) < 4 or node.inputs[3] is None:
+            continue
+        width = node.inputs[0].shape[3] if node.inputs[0] is not None and node.inputs[0].shape is not None else 0
+        if not isinstance(width, int) or width % _MULTIPLE:
             continue
         caches = [_extended(value) for value in node.inputs[1:3]]
         found = [cache for cache in caches if cache is not None]

@@ -186,6 +186,14 @@ def test_a_fixed_cache_keeps_its_size_and_refuses_what_does_not_fit(lowered, cap
         runner.step({"ids": np.full((1, 2), 7)})
 
 
+def test_heads_of_a_width_that_group_query_attention_refuses_stay_attention(tmp_path):
+    spec = decoder_spec("narrow", replace(TINY_LM, layers=1, head_size=12), lambda config: fill(blank(config)))
+    artifact = nk.lower(nk.capture(spec), "onnx-step", tmp_path / "lm", attention="ort")
+    assert artifact.manifest.parity["verdict"] == "within tolerance"
+    found = nodes(artifact)
+    assert (found["Attention"], found["GroupQueryAttention"]) == (1, 0)
+
+
 @pytest.mark.parametrize("batch", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_fixed_batch_has_a_text_of_as_many_rows(batch, tmp_path):
     spec = decoder_spec("one", replace(TINY_LM, layers=1), lambda config: fill(blank(config)))
