@@ -93,7 +93,12 @@ def result(
 
 
 def closeness(found: Tensor, reference: Tensor) -> tuple[float, float | None]:
-    """Returns the relative L2 error of outputs, and the top-1 agreement, or None where there is a single output."""
+    """Returns the relative L2 error of outputs, and the top-1 agreement, or None where there is a single output.
+
+    The scores of places `[B, classes, H, W]` are compared place by place.
+    """
+    if reference.dim() == 4:
+        found, reference = found.movedim(1, -1), reference.movedim(1, -1)
     classes = reference.dim() > 1 and reference.shape[-1] > 1
     same = top1_agreement(found.numpy(), reference.numpy()) if classes else None
     return float((found - reference).norm() / reference.norm().clamp_min(1e-30)), same

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import torch
 from torch import Tensor, fx
 
 from neurokit.program import nodes
@@ -31,17 +33,37 @@ def readers(node: fx.Node, scale: Tensor, shape: tuple[int, ...]) -> list[Reader
                 return None
             found.append((user, scale))
             continue
-        passed = _passed(user, scale, shape)
-        behind = None if passed is None else readers(user, passed, nodes.hints(user))
-        if behind is None:
-            return None
-        found += behind
+        for value, passed in _passed_on(user, node, scale, shape):
+            behind = None if passed is None else readers(value, passed, nodes.hints(value))
+            if behind is None:
+                return None
+            found += behind
     return found or None
+
+
+def _passed_on(
+    user: fx.Node, node: fx.Node, scale: Tensor, shape: tuple[int, ...]
+) -> list[tuple[fx.Node, Tensor | None]]:
+    """Returns what an operation makes of a node, one or several values, each with its factors, or None for none."""
+    if is_named(user, ("chunk",)) and len(user.args) == 3 and user.args[2] == 1:
+        parts = [scale] * user.args[1] if len(scale) == 1 else scale.chunk(user.args[1])  # type: ignore[operator,arg-type]
+        return [(part, parts[part.args[1]]) for part in user.users]  # type: ignore[index]
+    if is_named(user, ("cat",)) and len(user.args) == 2 and user.args[1] == 1:
+        return [(user, _beside_others(user, node, scale, shape))]
+    return [(user, _passed(user, scale, shape))]
+
+
+def _beside_others(user: fx.Node, node: fx.Node, scale: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Returns the factors of channels that are joined: the node's own, and ones for the others."""
+    joined: Any = user.args[0]
+    mine = scale.expand(shape[1])
+    return torch.cat([mine if part is node else torch.ones(nodes.hints(part)[1]).to(scale) for part in joined])
 
 
 def _passed(user: fx.Node, scale: Tensor, shape: tuple[int, ...]) -> Tensor | None:
     """Returns the factors of a node's result where those of its input pass through it, else None."""
-    kept = is_kind(user, Kind.KEEP) or nodes.is_average_pool(user) or nodes.is_max_pool(user)
+    padded = is_named(user, ("pad",)) and len(user.args[1]) <= 2 * (len(shape) - 2) and _is_padded_alike(user)  # type: ignore[arg-type]
+    kept = padded or is_kind(user, Kind.KEEP) or nodes.is_average_pool(user) or nodes.is_max_pool(user)
     if kept or (is_named(user, ("mean",)) and _spatial(user, len(shape))):
         return scale
     if not is_kind(user, Kind.MOVE):
@@ -53,6 +75,12 @@ def _passed(user: fx.Node, scale: Tensor, shape: tuple[int, ...]) -> Tensor | No
     if flat and made[1] == math.prod(shape[1:]):
         return scale.repeat_interleave(math.prod(shape[2:]))
     return None
+
+
+def _is_padded_alike(node: fx.Node) -> bool:
+    """Whether a pad puts elements of the input around it, or zeros, which no factor changes."""
+    mode = node.args[2] if len(node.args) > 2 else "constant"
+    return mode != "constant" or not (node.args[3] if len(node.args) > 3 else 0)
 
 
 def _spatial(node: fx.Node, axes: int) -> bool:

@@ -26,8 +26,10 @@ from neurokit.transforms.common.graph import (
     weights_of,
     with_batch_norms,
 )
+from neurokit.transforms.common.norms_forward import fold_norms_forward
 from neurokit.transforms.common.result import Converted, OverTime, calibration_inputs, result
 from neurokit.transforms.common.scaling import readers, scale_inputs, scale_outputs, takes_channels
+from neurokit.transforms.qcfs.expected import with_expectations
 from neurokit.transforms.qcfs.finetune import Training, train
 from neurokit.transforms.qcfs.keep import put_back, read_kept, write_kept
 from neurokit.transforms.qcfs.layers import QCFS, Spikes
@@ -78,11 +80,13 @@ def converted(
     with torch.no_grad():
         reference = graph(x)
     folded = fold_batch_norms(graph)
+    forward = fold_norms_forward(graph)
     wide = {node: takes_channels(node, torch.ones(channels_of(node))) for node in places}
     scales = balanced(graph, places, x, levels, wide)
     teacher = copy.deepcopy(graph)
     means = _means(graph, places, x)
     notes = [f"{folded} batch normalisations folded; thresholds of {len(places)} layers balanced on {len(x)} samples"]
+    notes += [f"normalisations behind ReLUs folded into {forward} convolutions that read them"] if forward else []
     if data is not None:
         with_batch_norms(graph, x)
     shapes = [nodes.hints(node) for node in places]
@@ -91,6 +95,8 @@ def converted(
     if data is not None and how.epochs:
         notes.append(train(graph, graph, teacher, data, how, how.epochs, None))
     neurons = _with_neurons(graph, layers)
+    functions = with_expectations(graph)
+    notes += [f"{functions} operations that are not linear see the rates so far"] if functions else []
     net = OverTime(graph)
     if kept is not None:
         pass
@@ -131,6 +137,7 @@ def _with_levels(
         graph.add_submodule(f"levels{index}", QCFS(scales[node], levels))
         with graph.graph.inserting_after(node):
             new = graph.graph.call_module(f"levels{index}", (node.args[0],))
+        new.meta = {"val": node.meta["val"]}
         node.replace_all_uses_with(new)
         graph.graph.erase_node(node)
         made.append(new)
@@ -149,6 +156,7 @@ def _with_neurons(graph: fx.GraphModule, layers: list[fx.Node]) -> list[fx.Node]
         graph.add_submodule(f"neurons{index}", Spikes(activation.scale))  # type: ignore[arg-type]
         with graph.graph.inserting_after(node):
             new = graph.graph.call_module(f"neurons{index}", (node.args[0], sequence))
+        new.meta = {"val": node.meta["val"]}
         node.replace_all_uses_with(new)
         graph.graph.erase_node(node)
         graph.delete_submodule(str(node.target))

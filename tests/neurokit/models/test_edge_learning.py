@@ -17,7 +17,9 @@ from neurokit.errors import UnsupportedError
 from neurokit.models.ecapa_tdnn.voice import Voice, voices
 from neurokit.models.emotionic.net import EmotionIC
 from neurokit.spec import MODELS, ModelSpec, TaskSpec, TensorSpec
+from neurokit.tasks.evaluate import headline_score
 from neurokit.tasks.scanpaths import Scanpaths
+from neurokit.transforms.qcfs.convert import converted
 from tests.neurokit.models import edge_tasks as tasks
 
 SAMPLES = 8000
@@ -34,8 +36,8 @@ SEGMENTERS = (
 )
 
 
-@pytest.mark.slow
-def test_ecapa_tells_speakers_apart(tmp_path: Path) -> None:
+def speakers_learnt() -> tuple[ModelSpec, Labelled, torch.Tensor]:
+    """Returns a small ECAPA that tells speakers apart, recordings of unheard speakers, and some to calibrate on."""
     torch.manual_seed(0)
     module, count = Voice(32, pooled=48, scale=4, inner=16), 24
     head = nn.Parameter(torch.randn(count, 192) * 0.1)
@@ -57,7 +59,29 @@ def test_ecapa_tells_speakers_apart(tmp_path: Path) -> None:
     )
     who = torch.arange(100, 112).repeat_interleave(5)  # speakers that were not heard in training
     data = Labelled(voices(who, SAMPLES, 7).numpy(), who.numpy())
-    tasks.assert_knows(spec, data, voices(torch.arange(16), SAMPLES, 8), tmp_path, 0.10)
+    return spec, data, voices(torch.arange(48) % 24, SAMPLES, 8)
+
+
+@pytest.mark.slow
+def test_ecapa_tells_speakers_apart(tmp_path: Path) -> None:
+    spec, data, kept = speakers_learnt()
+    tasks.assert_knows(spec, data, kept[:16], tmp_path, 0.10)
+
+
+@pytest.mark.slow
+def test_ecapa_and_macmd_know_their_tasks_as_spiking_networks() -> None:
+    """Converted to 4 and to 16 steps: within 2 points of the network, and its outputs nearer with more steps."""
+    learnt = {"ecapa": speakers_learnt(), "macmd": segmenter_learnt("macmd_b0", 200, 2e-3)}
+    for name, (spec, data, calibration) in learnt.items():
+        before = headline_score(nk.capture(spec), data)
+        errors = []
+        for steps in (4, 16):
+            done = converted(spec, steps, calibration)
+            after = headline_score(nk.capture(done.spec), data)
+            print(name, steps, before, after, done.error)
+            assert abs(after - before) <= tasks.INT8, (name, steps, before, after)
+            errors.append(done.error)
+        assert errors[1] < errors[0] < 0.6
 
 
 @pytest.mark.slow
@@ -65,6 +89,12 @@ def test_ecapa_tells_speakers_apart(tmp_path: Path) -> None:
 def test_a_segmenter_finds_ellipses(name: str, steps: int, rate: float, tmp_path: Path) -> None:
     if name == "ear_unet":
         pytest.importorskip("timm")
+    learnt, data, kept = segmenter_learnt(name, steps, rate)
+    tasks.assert_knows(learnt, data, kept, tmp_path, 0.85)
+
+
+def segmenter_learnt(name: str, steps: int, rate: float) -> tuple[ModelSpec, Labelled, torch.Tensor]:
+    """Returns a small segmenter that finds ellipses, pictures of others with masks, and some to calibrate on."""
     spec = MODELS.get(name)().in_small()
     channels, side, _ = spec.inputs[0].numbers
     torch.manual_seed(0)
@@ -72,9 +102,7 @@ def test_a_segmenter_finds_ellipses(name: str, steps: int, rate: float, tmp_path
     tasks.find_ellipses(module, channels, side, steps, rate)
     learnt = replace(spec, name="ellipses", build=lambda: module, example=None)
     x, mask = tasks.ellipses(64, 7, channels, side)
-    tasks.assert_knows(
-        learnt, Labelled(x.numpy(), mask.numpy()), tasks.ellipses(32, 8, channels, side)[0], tmp_path, 0.85
-    )
+    return learnt, Labelled(x.numpy(), mask.numpy()), tasks.ellipses(32, 8, channels, side)[0]
 
 
 @pytest.mark.slow
