@@ -1,11 +1,12 @@
 """The edge zoo through `onnx` at full size: parity, time, size, and ONNX Runtime beside torch's own exporter.
 
-    python benchmarks/edge_zoo_forms.py [--small] [--out FILE] [NAME...]
+    python benchmarks/edge_zoo_forms.py [--small] [--int8] [--out FILE] [NAME...]
 
 Each model has a process of its own, and the record grows model by model, so that a run that is stopped keeps what it
 has. Export times are CPU seconds of both exporters in one process, after one export of another module has loaded
 what they import. Latency is paired: the two graphs take turns on two threads, and the ratio is the median of the turns'
-ratios. `python benchmarks/edge_zoo.py docs/edge-zoo.md` makes the page's table of the record.
+ratios. With `--int8` each is exported to `onnx-int8`, calibrated on four of its own examples, verified, and timed in
+turns with its float graph. `python benchmarks/edge_zoo.py docs/edge-zoo.md` makes the page's table of the record.
 """
 
 from __future__ import annotations
@@ -39,11 +40,15 @@ NAMES = (
     "swin_unetr_12",
     "trans_dae",
     "dae_former",
+    "ecapa_tdnn_512_stream",
+    "ecapa_tdnn_1024_stream",
     "para_trans_cnn_64",
+    "acdit_b_blocks",
     "acdit_b",
     "swin_unetr",
     "para_trans_cnn_320",
 )
+SAMPLES, MOST_ERROR = 4, 0.9  # of calibration; random weights amplify what 8 bits lose
 PAIRS, MANY, SHORT_S, LONGEST_S = 15, 400, 4.0, 40.0  # turns, more of them up to 4 s, and none begun after 40 s
 
 
@@ -115,13 +120,13 @@ def stock(spec: Any, folder: Path) -> dict[str, Any]:
     }
 
 
-def latency(spec: Any, artifact: Any, folder: Path) -> dict[str, Any]:
+def latency(spec: Any, artifact: Any, other: Path) -> dict[str, Any]:
     """Times both graphs in turn on ONNX Runtime, two threads, batch 1."""
     from neurokit.export.ort import new_session
 
     sessions = {
         "ours": new_session(artifact.file("model.onnx"), threads=2),
-        "stock": new_session(folder / "stock.onnx", threads=2),
+        "stock": new_session(other, threads=2),
     }
     examples = spec.example(1, 1, 0)
     given = [x.numpy() for x in (examples.values() if isinstance(examples, dict) else (examples,))]
@@ -160,7 +165,37 @@ def _load_exporters(folder: Path) -> None:
     torch.onnx.export(module, (torch.rand(2, 3, 8, 8),), folder / "first.onnx", dynamo=True, verbose=False)
 
 
-def one(name: str, small: bool) -> dict[str, Any]:
+def in_int8(spec: Any, folder: Path) -> dict[str, Any]:
+    """Exports, verifies and times a model in 8 bits; what its verification allows is what int8 alone may cost."""
+    from neurokit import pipeline
+
+    captured = pipeline.capture(spec)
+    examples = spec.example(SAMPLES, 1, 1)
+    named = examples if isinstance(examples, dict) else {spec.inputs[0].name: examples}
+    given = {key: value.numpy() for key, value in named.items()}
+    start = time.process_time()
+    artifact = pipeline.lower(
+        captured, "onnx-int8", folder / "int8", verified=False, calibration=given, max_error=MOST_ERROR
+    )
+    lower_s, start = time.process_time() - start, time.process_time()
+    report = pipeline.verify(artifact)
+    found = {
+        "lower_s": lower_s,
+        "verify_s": time.process_time() - start,
+        "bytes": artifact.file("model.onnx").stat().st_size,
+        "layers": artifact.manifest.target_info["quantisation"]["layers"],
+        "passed": report.passed,
+        "notes": [] if report.passed else list(report.notes),
+        "error": report.output_error_free,
+        "against_float": artifact.manifest.target_info["against_float"]["output_relative_l2"],
+    }
+    print(json.dumps({"model": spec.name, "onnx-int8": found}), flush=True)
+    whole = pipeline.lower(captured, "onnx", folder / "float", verified=False)
+    timed = latency(spec, artifact, whole.file("model.onnx"))
+    return {**found, "int8_ms": timed["ours_ms"], "float_ms": timed["stock_ms"], "faster": timed["faster"]}
+
+
+def one(name: str, small: bool, int8: bool = False) -> dict[str, Any]:
     """Returns the record of one model."""
     import torch
 
@@ -170,6 +205,8 @@ def one(name: str, small: bool) -> dict[str, Any]:
     spec = spec.in_small() if small else spec
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
+        if int8:
+            return {"model": spec.name, "onnx-int8": in_int8(spec, folder)}
         _load_exporters(folder)
         artifact, ours = exported(spec, folder)
         found: dict[str, Any] = {"model": spec.name, "onnx": ours}
@@ -180,7 +217,7 @@ def one(name: str, small: bool) -> dict[str, Any]:
             torch.manual_seed(0)
             try:
                 found["stock"] = stock(spec, folder)
-                found["latency"] = latency(spec, artifact, folder)
+                found["latency"] = latency(spec, artifact, folder / "stock.onnx")
             except Exception as error:  # what the stock exporter cannot do is an answer
                 found["beside"] = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
     found["peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -195,12 +232,19 @@ def record_of(path: Path) -> dict[str, Any]:
     return {"benchmark": "edge_zoo_forms", "kind": "measured", "machine": "shared with other work", "models": {}}
 
 
-def run(names: tuple[str, ...], small: bool, out: Path) -> None:
+def run(names: tuple[str, ...], small: bool, int8: bool, out: Path) -> None:
     """Measures models, each in a process of its own, and adds each to the record at once."""
     from neurokit import provenance
 
     for name in names:
-        command = [sys.executable, __file__, "--one", name, *(["--small"] if small else [])]
+        command = [
+            sys.executable,
+            __file__,
+            "--one",
+            name,
+            *(["--small"] if small else []),
+            *(["--int8"] if int8 else []),
+        ]
         done = subprocess.run(command, capture_output=True, text=True)
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
         found = json.loads(lines[-1]) if lines else {"model": name}
@@ -208,7 +252,7 @@ def run(names: tuple[str, ...], small: bool, out: Path) -> None:
             last = done.stderr.strip().splitlines()[-1:] or [f"ended with {done.returncode}"]
             found["stopped"] = last[0][:200]
         record = record_of(out)
-        record["models"][found["model"]] = found
+        record["models"][found["model"]] = {**record["models"].get(found["model"], {}), **found} if int8 else found
         record["provenance"] = provenance.collect()
         out.write_text(json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8")
         print(name, json.dumps(found), flush=True)
@@ -218,13 +262,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--small", action="store_true", help="the small twins instead")
+    parser.add_argument("--int8", action="store_true", help="onnx-int8 beside what the record has")
     parser.add_argument("--one", metavar="NAME", help="measure one here and print its record")
     parser.add_argument("--out", type=Path, default=RECORD)
     arguments = parser.parse_args()
     if arguments.one:
-        print(json.dumps(one(arguments.one, arguments.small)))
+        print(json.dumps(one(arguments.one, arguments.small, arguments.int8)))
         return
-    run(tuple(arguments.names) or NAMES, arguments.small, arguments.out)
+    run(tuple(arguments.names) or NAMES, arguments.small, arguments.int8, arguments.out)
 
 
 if __name__ == "__main__":

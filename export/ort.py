@@ -36,7 +36,13 @@ _LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_EN
 
 
 def new_session(
-    model: Any, *, level: int = 3, threads: int = 0, providers: Sequence[str] = (), spinning: bool = True
+    model: Any,
+    *,
+    level: int = 3,
+    threads: int = 0,
+    providers: Sequence[str] = (),
+    spinning: bool = True,
+    profile: str = "",
 ) -> Any:
     """Opens a session on a model file or proto.
 
@@ -46,6 +52,7 @@ def new_session(
         threads: Threads within an operator; 0 leaves it to ONNX Runtime.
         providers: Execution providers in order of preference; default is the CPU.
         spinning: Whether idle threads spin (faster) or sleep (cheaper).
+        profile: Start of the name of a file that the session's profile is written to, or none.
 
     Denormals are taken as zero: decaying membranes end in them, and they are slow. ONNX Runtime leaves that mode on
     in the thread that opens a process's first session.
@@ -74,6 +81,8 @@ def new_session(
     options.log_severity_level = 4  # what fails is raised; nothing more on the screen
     options.add_session_config_entry("session.set_denormal_as_zero", "1")  # decaying membranes end in denormals
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+    if profile:
+        options.enable_profiling, options.profile_file_prefix = True, profile
     source = str(model) if isinstance(model, str | Path) else model.SerializeToString()
     try:
         return ort.InferenceSession(source, options, providers=list(providers) or ["CPUExecutionProvider"])

@@ -24,7 +24,7 @@ _METHODS = ("auto", "minmax", "entropy", "percentile")
 _DEVICES = ("cpu", "tensorrt")
 _DEFAULTS: dict[str, Any] = {
     **{"device": "cpu", "method": "auto", "reduce_range": "auto", "max_error": 0.3},
-    **{"keep": "", "auto": None, "sensitivity": False, "activations": "int8"},
+    **{"keep": "", "auto": None, "sensitivity": False, "times": False, "activations": "int8"},
     **{"epochs": 10, "learning_rate": 0.001},
 }
 OF_TRAINING = ("epochs", "learning_rate")
@@ -46,6 +46,7 @@ class Settings:
         auto: Points that int8 may lose on the calibration data; the layers that cost most stay in float until it loses
             less. None keeps what `keep` says alone.
         sensitivity: Whether to measure what each layer costs alone, which `auto` does anyway.
+        times: Whether to say where the time goes, layer by layer, beside float; `auto` and `sensitivity` do it too.
         activations: "int8", or "float": the weights alone take 8 bits (`neurokit.export.onnx.weights_only`).
         epochs: Of fine-tuning: passes over the training data.
         learning_rate: Of fine-tuning: largest step of a weight, as a share of the largest one of its channel.
@@ -58,6 +59,7 @@ class Settings:
     keep: str = ""
     auto: float | None = None
     sensitivity: bool = False
+    times: bool = False
     activations: str = "int8"
     epochs: int = 10
     learning_rate: float = 0.001
@@ -86,8 +88,9 @@ def settings_of(options: LowerOptions) -> Settings:
     auto = given["auto"]
     if auto is not None and (isinstance(auto, bool) or not isinstance(auto, int | float) or not 0 < auto < 100):
         raise InputError(f"auto is {auto!r}", expected="points that may be lost, between 0 and 100, such as 0.5")
-    if not isinstance(given["sensitivity"], bool):
-        raise InputError(f"sensitivity is {given['sensitivity']!r}", expected="true or false")
+    for name in ("sensitivity", "times"):
+        if not isinstance(given[name], bool):
+            raise InputError(f"{name} is {given[name]!r}", expected="true or false")
     epochs, rate = given["epochs"], given["learning_rate"]
     if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
         raise InputError(f"epochs is {epochs!r}", expected="a whole number from 1 on")

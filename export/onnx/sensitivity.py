@@ -14,6 +14,7 @@ import numpy as np
 from neurokit.errors import InputError
 from neurokit.export.onnx.calibrated import count_of, distance
 from neurokit.export.onnx.int8_layers import Layer, kept_of
+from neurokit.export.onnx.layer_times import by_layer
 from neurokit.export.onnx.quantise import Settings, quantise
 from neurokit.export.ort import new_session
 from neurokit.tasks.choice import best_class
@@ -70,15 +71,20 @@ def choose(job: Job) -> Choice:
     Raises:
         InputError: If `keep` names no layer, or every layer.
     """
+    measured: dict[str, Any]
     named = kept_of(job.layers, job.settings.keep)
     if len(named) == len(job.layers):
         raise InputError(f"keep names all {len(named)} layers", expected="at least one layer in 8 bits")
     if job.settings.auto is None and not job.settings.sensitivity:
-        return Choice(named, {"kept": [layer.name for layer in named]} if named else {})
+        measured = {"kept": [layer.name for layer in named]} if named else {}
+        if job.settings.times:
+            with tempfile.TemporaryDirectory() as folder:
+                measured["layer_times"] = _times(_Trial(job, Path(folder)), job, named)
+        return Choice(named, measured)
     with tempfile.TemporaryDirectory() as folder:
         trial = _Trial(job, Path(folder))
         costs = sorted(((trial.of([layer])[0], layer) for layer in job.layers), key=lambda pair: -pair[0])
-        measured: dict[str, Any] = {
+        measured = {
             "costs": [
                 {"layer": layer.name, "operator": layer.operator, "output_relative_l2": cost}
                 for cost, layer in costs[:_NAMED]
@@ -91,6 +97,7 @@ def choose(job: Job) -> Choice:
             measured |= {"points_allowed": job.settings.auto, "points": trial.points}
         measured["kept"] = [layer.name for layer in kept]
         measured["sizes"] = _sizes(trial, job, kept)
+        measured["layer_times"] = _times(trial, job, kept)
     return Choice(kept, measured)
 
 
@@ -202,3 +209,10 @@ def _sizes(trial: _Trial, job: Job, kept: Sequence[Layer]) -> dict[str, Any]:
             times.append(time.perf_counter() - started)
         made[name] = {"bytes": path.stat().st_size, "milliseconds": 1000 * min(times)}
     return made
+
+
+def _times(trial: _Trial, job: Job, kept: Sequence[Layer]) -> dict[str, Any]:
+    """Returns where the time of a batch goes, layer by layer, in float and in what is chosen."""
+    chosen = trial.file([layer for layer in job.layers if layer not in kept])
+    feed = {key: x[: job.size] for key, x in job.feeds.items()}
+    return by_layer(job.source, chosen, feed, job.layers, kept, job.level)

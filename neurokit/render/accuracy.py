@@ -77,7 +77,28 @@ def _layers(how: Mapping[str, Any]) -> list[RenderableType]:
             f"{name} {row['bytes']:,} B, {row['milliseconds']:.3g} ms" for name, row in how["sizes"].items()
         )
         parts.append(f"{each} (a batch, fastest of a few runs here)")
-    return parts
+    return [*parts, *_times(how)]
+
+
+def _times(how: Mapping[str, Any]) -> list[RenderableType]:
+    """Returns lines on where the time of an int8 file goes beside the float file's."""
+    found = how.get("layer_times")
+    if not found:
+        return []
+    rows = ", ".join(
+        f"{escape(row['layer'])} {_ms(row['float_ms'])} -> {_ms(row['int8_ms'])} ({row['kernel']})"
+        for row in found["layers"][:5]
+    )
+    return [
+        f"kernels of a batch on one thread: float {found['float_ms']:.3g} ms, now {found['int8_ms']:.3g} ms "
+        f"({found['float_ms'] / found['int8_ms']:.2f} times as fast), {found['rounding_ms']:.3g} of them to quantise "
+        "and dequantise",
+        f"slowest layers in 8 bits, ms: {rows}",
+    ]
+
+
+def _ms(value: float | None) -> str:
+    return "?" if value is None else f"{value:.3g}"
 
 
 def ways(report: ParityReport) -> list[RenderableType]:

@@ -434,6 +434,26 @@ def test_linear_layers_of_transformers_are_in_8_bits_and_what_is_computed_is_not
     assert nk.verify(artifact).passed
 
 
+def test_times_say_layer_by_layer_where_the_time_goes(tmp_path):
+    """The profile's kernels against what ONNX Runtime is known to make of the file: both layers as integers."""
+    torch.manual_seed(0)
+    parts = [torch.nn.Conv2d(8, 16, 3, padding=1), torch.nn.SiLU(), torch.nn.Conv2d(16, 8, 1), torch.nn.ReLU()]
+    net = torch.nn.Sequential(*parts, torch.nn.Flatten(), torch.nn.Linear(8 * 16 * 16, 4)).eval()
+    spec = ModelSpec("timed", lambda: net, (TensorSpec("x", (8, 16, 16), layout="CHW"),))
+    x = torch.rand(8, 8, 16, 16, generator=torch.Generator().manual_seed(1))
+    options = {"times": True, "keep": "5"}
+    artifact = nk.lower(nk.capture(spec), "onnx-int8", tmp_path / "a", calibration=x, verified=False, **options)
+    said = artifact.manifest.target_info["quantisation"]["layer_times"]
+    assert {row["layer"]: row["kernel"] for row in said["layers"]} == {"0": "QLinearConv", "2": "QLinearConv"}
+    assert all(row["float_ms"] > 0 < row["int8_ms"] for row in said["layers"])
+    assert said["operators"]["float"]["Conv"] >= sum(row["float_ms"] for row in said["layers"]) - 1e-9
+    assert "QuantizeLinear" not in said["operators"]["float"]
+    assert 0 < said["rounding_ms"] < said["int8_ms"]
+    with pytest.raises(InputError, match="times is 3"):
+        nk.lower(nk.capture(spec), "onnx-int8", tmp_path / "b", calibration=x, times=3)
+    assert not (tmp_path / "b").exists()
+
+
 def test_layers_that_cost_most_are_named_and_stay_in_float(tokens, tmp_path):
     captured, data = tokens
     options = {"auto": 0.5}
