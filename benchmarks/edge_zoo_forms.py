@@ -211,8 +211,8 @@ def one(name: str, small: bool, int8: bool = False) -> dict[str, Any]:
         artifact, ours = exported(spec, folder)
         found: dict[str, Any] = {"model": spec.name, "onnx": ours}
         print(json.dumps(found), flush=True)
-        if len(artifact.manifest.graphs) > 1:
-            found["beside"] = "several graphs: the stock exporter has no one graph beside them"
+        if len(artifact.manifest.graphs) > 1 or spec.states:
+            found["beside"] = "several graphs or declared states: the stock exporter has no one graph beside them"
         else:
             torch.manual_seed(0)
             try:

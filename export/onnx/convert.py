@@ -344,7 +344,8 @@ def _start_states_inside(graph: ir.Graph, captured: Captured) -> None:
         start = _initializer(graph, f"{state.name}_init", np.asarray(state.start(), dtype=state.dtype))
         ir.convenience.replace_all_uses_with(value, emit("Expand", [start, shapes[shape]]))
     del graph.inputs[count:]
-    del graph.outputs[len(captured.output_names) :]
+    while len(graph.outputs) > len(captured.output_names):
+        graph.outputs.pop()  # `del` would leave the values marked as outputs, which sharing equal neurons stumbles over
     if added:
         graph.insert_before(first, added)
 
