@@ -95,7 +95,7 @@ def _read(path: Path, sizes: tuple[int, ...], settings: Mapping[str, Any]) -> np
     channels = array.shape[0] if array.ndim == 4 else 1
     if array.ndim not in (3, 4) or channels != sizes[0]:
         raise InputError(
-            f"{path} holds {channels} modalities, {list(array.shape)}",
+            f"{path} holds {channels} modalit{'y' if channels == 1 else 'ies'}, {list(array.shape)}",
             expected=f"{sizes[0]}, as the fourth axis of the file",
             fix="join the modalities with nibabel.concat_images",
         )

@@ -86,7 +86,7 @@ def test_volumes_that_do_not_fit_are_refused_in_a_line(segmenter: Path, tmp_path
     volume(tmp_path / "coarse.nii.gz", (9, 9, 9, 4), spacing=2.0)
     (tmp_path / "broken.nii.gz").write_bytes(b"no volume")
     for name, message in (
-        ("one", "holds 1 modalities"),
+        ("one", "holds 1 modality,"),
         ("three", "holds 3 modalities"),
         ("coarse", "voxels of 2 x 2 x 2 mm"),
         ("broken", "cannot be read"),

@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from neurokit import cli
 from neurokit.errors import WeightsError
 from neurokit.weights import check_finite, load_weights
 
@@ -251,3 +252,18 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, target: nn.Module, stat
     with pytest.raises(WeightsError, match="cannot be read"):
         load_weights(target, tmp_path / "w.pt")
     assert ran == []
+
+
+def test_a_checkpoint_of_another_width_is_one_line_and_leaves_no_file(tmp_path: Path, capsys) -> None:
+    from neurokit.models.ecapa_tdnn.voice import Voice
+
+    wide, out = tmp_path / "wide.pt", tmp_path / "out"
+    torch.save(Voice(64, pooled=48, scale=4, inner=16).state_dict(), wide)
+    factory = tmp_path / "small.py"
+    factory.write_text("from neurokit.models.ecapa_tdnn import ecapa_tdnn_small\n")
+    assert cli.main(["export", f"{factory}:ecapa_tdnn_small", "--weights", str(wide), "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert "wrong shapes in 106 tensors" in said
+    assert "is [64, 80, 5] for [32, 80, 5]" in said.replace("\n", " ")
+    assert "expected: weights of the model's own width and depth" in said
+    assert not out.exists()
