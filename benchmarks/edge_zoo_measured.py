@@ -52,7 +52,7 @@ def forms(names: Iterable[str]) -> list[str]:
         "program against the module and make the test vectors, the larger part of",
         "`trans_dae`'s row. Not exported at full size",
         "yet: " + ", ".join(f"`{name}`" for name in names if "onnx" not in record["models"].get(name, {})) + ";",
-        "`swin_unetr` (322 thousand million multiply-adds) did not fit: reference runs passed 12 GiB beside other work.",
+        "`swin_unetr` (322 G multiply-adds) did not fit: its reference runs passed 12 GiB beside other work.",
     ]
 
 
@@ -83,8 +83,9 @@ def in_8_bits(names: Iterable[str]) -> list[str]:
         "Made by `python benchmarks/edge_zoo_forms.py --int8`: `onnx-int8`, calibrated on four of a model's examples,",
         "weights random; float and int8 in turns on two threads, batch 1, on a CPU with VNNI. The bar is 1.5 for those",
         "that are convolutions. Where less is gained, `--option times=true` says why, by layer ([int8](int8.md)): what",
-        "is not a convolution stays in float, and every way in and out of it is a rounding. `macmd_small` says so of its",
-        "grouped, dilated convolutions: 0.015 ms in float and 0.033 as `QLinearConv`, each; 0.47 of 2.46 ms are roundings.",
+        "is not a convolution stays in float, and every way in and out of it is a rounding. `macmd_small` says so of",
+        "its grouped, dilated convolutions: 0.015 ms in float and 0.033 as `QLinearConv`, each; 0.47 of 2.46 ms are",
+        "roundings.",
         "",
         "| model | file | layers in 8 bits | error on its examples | verification | float | int8 | faster |",
         "|---|---|---|---|---|---|---|---|",
