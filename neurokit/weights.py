@@ -259,7 +259,7 @@ def _check_tensors(path: Path, expected: Mapping[str, Any], state: Mapping[str, 
             types.append(f"{name} is {value.dtype} for {target.dtype}")
         elif not torch.isfinite(value.to(target.dtype)).all():  # after the conversion: it may overflow
             values.append(name)
-    for found, what, expected in (
+    for found, what, wanted in (
         (kinds, "other than dense tensors", "a file of dense tensors"),
         (shapes, "wrong shapes", "weights of the model's own width and depth"),
         (types, "wrong types", "tensors of the model's types"),
@@ -267,7 +267,7 @@ def _check_tensors(path: Path, expected: Mapping[str, Any], state: Mapping[str, 
     ):
         if found:
             said = f"weights file {path} has {what} in {len(found)} tensors: {_some(found)}"
-            raise WeightsError(said, expected=expected)
+            raise WeightsError(said, expected=wanted)
 
 
 def _some(names: Sequence[str]) -> str:
