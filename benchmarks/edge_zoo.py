@@ -238,8 +238,8 @@ The twins above, converted without training on 48 recordings and 32 pictures (`m
 
 | model | metric | without spikes | T = 4 | T = 16 | output error (relative L2) |
 |---|---|---|---|---|---|
-| `ecapa_tdnn_512` | EER | 2.40 % | 2.49 % | 2.31 % | .38, .18; .07 at T = 64 |
-| `macmd_b0` | Dice | .9676 | .9652 | .9681 | .085, .026 |
+| `ecapa_tdnn_512` | EER | 2.30 % | 2.50 % | 2.12 % | .38, .18; .07 at T = 64 |
+| `macmd_b0` | Dice | .9696 | .9670 | .9700 | .085, .026 |
 
 TransDAE has no ReLU, and its attention is softmax: `trans_dae_spiking` is a form of its own, trained directly.
 neurokit/models/dae_former/spiking.py says what differs; weights meet spikes alone, but for the image's. Its twin
