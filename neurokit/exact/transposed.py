@@ -39,8 +39,9 @@ def _rewrite(module: Any, graph: Graph, node: Node, known: dict[tuple[str, int],
     source = str(node.args[1].target)  # type: ignore[union-attr]
     weight = fetch(module, source)
     path = known.get((source, groups))
-    if path is None:  # a layer's name is its weight's
-        path = known[source, groups] = f"{source.removesuffix('.weight')}.turned_{groups}.weight"
+    if path is None:  # a layer's name is its weight's; nothing lies below a tensor that is no layer's
+        at = source.removesuffix("weight") if source.endswith(".weight") else f"{source}_"
+        path = known[source, groups] = f"{at}turned_{groups}.weight"
         store(module, path, _turned(weight, groups, axes))
     with graph.inserting_before(node):
         x: Any = node.args[0]
