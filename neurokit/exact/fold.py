@@ -52,6 +52,7 @@ class _Folder:
         fold_constants(self.module, self.graph)
         as_convolutions(self.module, self.graph)
         as_linear_maps(self.module, self.graph)
+        self.graph.eliminate_dead_code()  # a layer that nothing reads has no numbers to plan
         for node in list(self.graph.nodes):
             if node.op == "call_module":
                 self.graph.erase_node(node)  # torch.export's guards

@@ -153,3 +153,25 @@ def test_a_threshold_on_bytes_has_an_exact_form():
     states = made.captured.initial_states(8)
     rates = made.captured.program.module()(x, *states)[0]
     assert set(rates.unique().tolist()) == {0.0, 1.0}
+
+
+class Smoothed(nn.Module):
+    """What is added is a convolution of a parameter: a constant, and no layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.smooth, self.last = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, padding=1), nn.Linear(196, 3)
+        self.place = nn.Parameter(torch.randn(1, 4, 7, 7))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.relu(self.first(x) + self.smooth(self.place)).flatten(1))
+
+
+def test_a_convolution_of_parameters_is_a_constant_and_no_layer():
+    net, x = Smoothed().eval(), torch.rand(8, 1, 9, 9)
+    made = nk.exact(ModelSpec("smoothed", lambda: net, (TensorSpec("x", (1, 9, 9)),)), x)
+    assert made.proof.status == "exact"
+    found = made.captured.program.module()(x)
+    found = found[0] if isinstance(found, tuple | list) else found
+    assert float((found - net(x)).detach().norm() / net(x).detach().norm()) < 0.03  # of 8 bits
