@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.errors import UNREADABLE, ArtifactError, damaged
-from neurokit.tasks.choice import top1_agreement
+from neurokit.tasks.choice import agreement_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,12 +52,10 @@ def against_float(before: Any, after: Any, feeds: Feeds, size: int, keep: Path |
             arrays |= {f"answer{at}": value for at, value in enumerate(mine)}
         np.savez_compressed(keep, **{f"x{at}": x[:count] for at, x in enumerate(feeds.values())}, **arrays)
     first, mine = wanted[0], given[0]
-    classes = first.ndim > 1 and first.shape[-1] > 1
-    agreement = top1_agreement(mine, first) if classes else None
     return {
         "samples": len(first),
         "output_relative_l2": distance(mine, first),
-        "top1_agreement": agreement,
+        "top1_agreement": agreement_of(mine, first),
         "data": "calibration data",
     }
 

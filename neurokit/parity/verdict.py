@@ -14,7 +14,7 @@ from neurokit.parity.unseen import unseen
 from neurokit.provenance import collect
 from neurokit.reports import LayerParity, ParityReport, ParityVerdict, WayParity
 from neurokit.reports import parity_meaning as words
-from neurokit.tasks.choice import top1_agreement
+from neurokit.tasks.choice import agreement_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -213,8 +213,4 @@ def _relative_bound(vectors: Vectors) -> float:
 def _top1(outputs: Sequence[np.ndarray], vectors: Vectors) -> float | None:
     if not outputs:
         return None
-    reference = next(iter(vectors.outputs.values()))
-    y = outputs[0]
-    if y.ndim < 2 or y.shape[-1] < 2 or y.shape != reference.shape:
-        return None
-    return top1_agreement(y, reference)
+    return agreement_of(outputs[0], next(iter(vectors.outputs.values())))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from neurokit.capture.reference import example_input
 from neurokit.errors import InputError
 from neurokit.spec import ModelSpec
-from neurokit.tasks.choice import top1_agreement
+from neurokit.tasks.choice import agreement_of
 
 SAMPLES = 16  # of the specification's example, where no calibration data are given
 
@@ -97,10 +97,7 @@ def closeness(found: Tensor, reference: Tensor) -> tuple[float, float | None]:
 
     The scores of places `[B, classes, H, W]` are compared place by place.
     """
-    if reference.dim() == 4:
-        found, reference = found.movedim(1, -1), reference.movedim(1, -1)
-    classes = reference.dim() > 1 and reference.shape[-1] > 1
-    same = top1_agreement(found.numpy(), reference.numpy()) if classes else None
+    same = agreement_of(found.numpy(), reference.numpy())
     return float((found - reference).norm() / reference.norm().clamp_min(1e-30)), same
 
 
