@@ -46,8 +46,9 @@ def planted(sound, tmp_path, monkeypatch):
     name = Artifact.load(sound).manifest.target_info["name"]
     with (tmp_path / "a" / f"{name}.c").open("a") as file:
         file.write(
-            "\n#include <stdio.h>\nvoid planted(void) __attribute__((constructor));\n"
-            'void planted(void) { FILE *f = fopen("executed", "w"); if (f) { fclose(f); } }\n'
+            "\n#if defined(__unix__) || defined(__APPLE__)\n"  # boards that verification may emulate have no files
+            "#include <stdio.h>\nvoid planted(void) __attribute__((constructor));\n"
+            'void planted(void) { FILE *f = fopen("executed", "w"); if (f) { fclose(f); } }\n#endif\n'
         )
     seal(tmp_path / "a")
     np.save(tmp_path / "x.npy", X.numpy()[:, 0])

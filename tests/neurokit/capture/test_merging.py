@@ -56,8 +56,8 @@ def test_what_parts_in_float32_is_decided_in_float64(monkeypatch, always):
     """A cascade of flips in float32 may reach any share of the spikes; a network that is another one parts in both."""
     real = fidelity.run_program
 
-    def noisy(captured, x, double):
-        found = real(captured, x, double)
+    def noisy(captured, x, double, made=None):
+        found = real(captured, x, double, made)
         return Run(tuple(1.1 * y + 0.1 for y in found.outputs), found.spikes) if always or not double else found
 
     monkeypatch.setattr(asking, "_QUICK", 0)  # as if it were too slow for float64
