@@ -36,7 +36,9 @@ class Outer:
         import onnx_ir as ir
 
         node = ir.Node("", op_type, inputs, ir.convenience.convert_attributes(attributes), num_outputs=1)
-        node.outputs[0].name = f"{op_type.lower()}_{id(node)}"
+        # By number, so that two exports are the same byte for byte; of the graph, to which others may add, too.
+        count = self._graph.meta["added"] = self._graph.meta.get("added", 0) + 1
+        node.outputs[0].name = f"{op_type.lower()}_added_{count}"
         self._graph.insert_after(self._after, node)
         self._after = node
         return node.outputs[0]

@@ -156,6 +156,13 @@ def test_verify_sees_the_tiles(lowered, tamper, tmp_path):
     assert any(note.startswith("text alone") for note in report.notes)
 
 
+def test_the_same_export_is_the_same_file(captured, lowered, tmp_path):
+    """Nodes that are added to the graph have names that do not depend on where they lie in memory."""
+    first = lowered("tiny_lm", "ort")
+    again = nk.lower(captured("tiny_lm"), "onnx-step", tmp_path / "lm", **FORMS["ort"])
+    assert (again.path / "model.onnx").read_bytes() == (first.path / "model.onnx").read_bytes()
+
+
 def test_no_mask_has_a_query_axis_of_one_and_nothing_is_causal_by_attribute(lowered):
     for form in ("standard", "ort"):
         model = onnx.load(str(lowered("tiny_lm", form).file("model.onnx")))
