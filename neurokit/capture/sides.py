@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +16,7 @@ from neurokit.capture.twin import Twin, over_time
 from neurokit.capture.types import Captured
 from neurokit.dims import names_in
 from neurokit.errors import NeurokitError
+from neurokit.program.walk import copied
 from neurokit.spec import ModelSpec
 
 _SEED = 20  # test vectors and calibration draw from 0
@@ -76,7 +76,7 @@ def run_program(captured: Captured, x: Tensor, double: bool, made: dict[bool, An
 
 def program_in_double(module: Any) -> Any:
     """Returns a program that computes in float64, types that its graph names included."""
-    made = copy.deepcopy(module).double()
+    made = copied(module).double()
     for node in made.graph.nodes:
         node.args = torch.fx.node.map_aggregate(node.args, _doubled)
         node.kwargs = torch.fx.node.map_aggregate(node.kwargs, _doubled)

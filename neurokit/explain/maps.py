@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.over_time import first_is_a_sequence
 from neurokit.program.nodes import hint
 from neurokit.program.ops import Kind, is_kind
+from neurokit.program.walk import copied
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured
@@ -67,7 +67,7 @@ def tapped(captured: Captured) -> Tapped:
     Raises:
         UnsupportedError: If no layer gives a feature map.
     """
-    program = copy.deepcopy(captured.program.module())
+    program = copied(captured.program.module())
     nodes = feature_maps(program, len(captured.output_names))
     if not nodes:
         reason = "no convolution or pooling leads to its outputs"

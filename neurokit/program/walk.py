@@ -6,7 +6,9 @@ A `Walker` runs every operation in order. What it does with one is a rule for th
 
 from __future__ import annotations
 
+import copy
 import operator
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -95,6 +97,13 @@ def without_guards(module: GraphModule) -> GraphModule:
 
 
 _REQUIRED: Any = object()
+
+
+def copied(module: GraphModule) -> GraphModule:
+    """Returns a deep copy of a program's module, without torch's warning of how its own tree specs are copied."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return copy.deepcopy(module)
 
 
 def fetch(module: nn.Module, path: str, default: Any = _REQUIRED) -> Any:
