@@ -293,9 +293,11 @@ def test_the_zoos_layers_meet_no_conversion(name):
         Network(body, made.captured)(torch.rand(shape))
     products = [given for name, given in traffic.kernels if not name.startswith("lif")]
     assert len(products) >= 11
-    assert all(given[0][0] == torch.int8 for given in products)
+    # The image's own layer takes whole numbers of float16, since int8 has too few levels; all behind it take int8.
+    assert [given[0][0] for given in products] == [torch.float16, *[torch.int8] * (len(products) - 1)]
     whole = [given for name, given in traffic.kernels if name.startswith(("spike", "depthwise"))]
-    assert all(given[0][1] for given in whole)  # attention is given slices of what query, key and value are in
+    # The image is folded into cells anyway; attention is given slices of what query, key and value are in.
+    assert all(given[0][1] for given in whole[1:])
     assert sum(row["kernel"] == "lif" for row in rows) <= 2
 
 
