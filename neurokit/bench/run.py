@@ -9,14 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from neurokit import atomic, provenance
 from neurokit.bench.events import Collector, Progress, run_jobs
 from neurokit.bench.job import Job
 from neurokit.errors import InputError
-from neurokit.plain import parse_json, text_of
+from neurokit.plain import first_fault, parse_json, text_of
 from neurokit.reports import SCHEMA_VERSION, LatencyReport
 
 KIND = "bench"
+_SAID = ("subject", "variant", "scenario", "reason")  # of what could not be measured
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,17 @@ class BenchRun:
                 expected=f"schema {SCHEMA_VERSION}",
                 fix="measure again with this version of neurokit",
             )
-        return cls(
-            tuple(LatencyReport.from_json(entry) for entry in data["reports"]),
-            tuple(data.get("failures", ())),
-            tuple(data.get("notes", ())),
-            dict(data.get("provenance", {})),
-        )
+        fields = {name: data[name] for name in ("failures", "notes", "provenance") if name in data}
+        reports = tuple(LatencyReport.from_json(entry) for entry in data["reports"])
+        try:
+            run = TypeAdapter(cls).validate_python({"reports": reports, **fields})
+        except ValidationError as error:
+            place, said = first_fault(error)
+            raise InputError(f"the benchmark is invalid at {place}: {said}") from error
+        for at, entry in enumerate(run.failures):
+            if missing := [name for name in _SAID if name not in entry]:
+                raise InputError(f"the benchmark is invalid at failures.{at}: it says no {missing[0]}")
+        return run
 
     def save(self, path: Path) -> None:
         """Writes the record as JSON, whole or not at all."""

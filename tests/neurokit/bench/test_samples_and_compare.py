@@ -142,3 +142,19 @@ def test_a_run_survives_its_file(tmp_path):
     whole = run(stream(0))
     whole.save(tmp_path / "a.json")
     assert BenchRun.load(tmp_path / "a.json") == whole
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("failures", 0.5, "failures"),
+        ("failures", ["late"], "failures.0"),
+        ("failures", [{"subject": "m"}], "failures.0: it says no variant"),
+        ("notes", {"a": 1}, "notes"),
+        ("notes", [7], "notes.0"),
+        ("provenance", [1], "provenance"),
+    ],
+)
+def test_a_file_with_fields_of_another_kind_is_refused_by_the_field(field, value, said):
+    with pytest.raises(InputError, match=f"the benchmark is invalid at {said}"):
+        BenchRun.from_json({**run([1e-3] * 8).to_json(), field: value})
