@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import random
 import shutil
 import socket
 import stat
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +25,17 @@ def notes_of_trust(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
+
+
+@pytest.fixture(scope="session")
+def offline():
+    """What compiles kernels for a GPU that is not there."""
+    pytest.importorskip("triton")
+    place = Path(__file__).with_name("kernels") / "offline.py"
+    spec = importlib.util.spec_from_file_location("offline", place)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(autouse=True)

@@ -69,7 +69,7 @@ class _Folder:
 
     def _visit(self, node: Node) -> None:
         factors = [self.factors.get(arg, ONE) for arg in node.all_input_nodes]
-        if nodes.is_weighted(node) and _constant(node.args[1]):
+        if nodes.is_weighted(node) and nodes.is_constant(node.args[1]):
             self._linear(node)
         elif is_op(node, {aten.batch_norm.default}):
             self._batch_norm(node)
@@ -352,10 +352,6 @@ def _keeps_every_element(node: Node) -> bool:
     """Returns whether a move can be followed by numbers of elements in the place of elements."""
     known = operation(node.target)
     return known is not None and not known.floats and isinstance(node.meta.get("val"), Tensor)
-
-
-def _constant(node: Any) -> bool:
-    return isinstance(node, Node) and node.op == "get_attr"
 
 
 def _number(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 from torch.fx import Graph, Node
 
-from neurokit.program.nodes import aten, is_op
+from neurokit.program.nodes import aten, is_constant, is_op
 from neurokit.program.walk import fetch, store
 
 _MATRIX = {aten.matmul.default, aten.mm.default}
@@ -16,17 +16,13 @@ _MATRIX = {aten.matmul.default, aten.mm.default}
 def as_linear_maps(module: Any, graph: Graph) -> None:
     """Rewrites every product of activations and a constant matrix, in place: `x @ W`, `einsum("tbc,oc->tbo", x, W)`."""
     for node in list(graph.nodes):
-        if is_op(node, _MATRIX) and _constant(node.args[1]):
+        if is_op(node, _MATRIX) and is_constant(node.args[1]):
             letters = "".join(chr(ord("a") + axis) for axis in range(node.args[0].meta["val"].dim()))
             _rewrite(module, graph, node, (letters, f"{letters[-1]}z", f"{letters[:-1]}z"), *node.args)
         elif is_op(node, {aten.einsum.default}) and len(node.args[1]) == 2:
             found = _operands(str(node.args[0]), list(node.args[1]))
             if found is not None:
                 _rewrite(module, graph, node, *found)
-
-
-def _constant(node: Any) -> bool:
-    return isinstance(node, Node) and node.op == "get_attr"
 
 
 def _operands(equation: str, given: list[Node]) -> tuple[tuple[str, str, str], Node, Node] | None:
@@ -36,10 +32,10 @@ def _operands(equation: str, given: list[Node]) -> tuple[tuple[str, str, str], N
         return None
     taken, result = equation.split("->")
     pairs = list(zip(taken.split(","), given, strict=True))
-    if _constant(given[0]):
+    if is_constant(given[0]):
         pairs.reverse()
     (data, x), (matrix, weight) = pairs
-    return ((data, matrix, result), x, weight) if _constant(weight) and not _constant(x) else None
+    return ((data, matrix, result), x, weight) if is_constant(weight) and not is_constant(x) else None
 
 
 def _rewrite(module: Any, graph: Graph, node: Node, letters: tuple[str, str, str], x: Any, weight: Node) -> None:

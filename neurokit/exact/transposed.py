@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.fx import Graph, Node
 
-from neurokit.program.nodes import aten
+from neurokit.program.nodes import aten, is_constant
 from neurokit.program.walk import fetch, store
 
 _KINDS: dict[Any, tuple[Any, int]] = {
@@ -23,12 +23,8 @@ def as_convolutions(module: Any, graph: Graph) -> None:
     """Rewrites every transposed convolution with constant weights, in place."""
     turned: dict[tuple[str, int], str] = {}
     for node in list(graph.nodes):
-        if node.op == "call_function" and node.target in _KINDS and _constant(node.args[1]):
+        if node.op == "call_function" and node.target in _KINDS and is_constant(node.args[1]):
             _rewrite(module, graph, node, turned)
-
-
-def _constant(node: Any) -> bool:
-    return isinstance(node, Node) and node.op == "get_attr"
 
 
 def _rewrite(module: Any, graph: Graph, node: Node, known: dict[tuple[str, int], str]) -> None:

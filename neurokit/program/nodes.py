@@ -25,6 +25,11 @@ def is_op(node: Any, targets: Container[Any]) -> bool:
     return isinstance(node, Node) and node.op == "call_function" and node.target in targets
 
 
+def is_constant(value: Any) -> bool:
+    """Returns whether an argument is a tensor of the module: a parameter, a buffer or what was folded."""
+    return isinstance(value, Node) and value.op == "get_attr"
+
+
 def is_weighted(node: Any) -> bool:
     """Returns whether `node` is a convolution or linear map whose second argument is a weight `[C_out, ...]`."""
     return is_kind(node, Kind.CONVOLVE, Kind.LINEAR) and weighted(node.target)

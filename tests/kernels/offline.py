@@ -102,10 +102,14 @@ class Launch:
         self.name = kernel.__name__
 
     @property
+    def given(self) -> dict[str, Any]:
+        """Its arguments by name."""
+        return dict(zip(self.kernel.arg_names, self.args, strict=False)) | self.kwargs
+
+    @property
     def switches(self) -> tuple[tuple[str, bool], ...]:
         """Its constants that are true or false."""
-        given = dict(zip(self.kernel.arg_names, self.args, strict=False)) | self.kwargs
-        return tuple(sorted((name, value) for name, value in given.items() if isinstance(value, bool)))
+        return tuple(sorted((name, value) for name, value in self.given.items() if isinstance(value, bool)))
 
     def traced(self, floats: str) -> str:
         """Returns Triton's own representation, unoptimised; numbers with a point are "fp32" or "fp64"."""
@@ -148,3 +152,11 @@ def capture(capability: int, kind: type = Compiled) -> Iterator[list[Any]]:
         stack.enter_context(mock.patch.object(boxes, "launch", launch))
         stack.enter_context(mock.patch.object(boxes, "capability", return_value=divmod(capability, 10)))
         yield done
+
+
+def launches_of(kernel: Any) -> list[Launch]:
+    """Returns the first launch of a registered kernel's examples for each set of its switches."""
+    with capture(90, Launch) as done:
+        for example in kernel.examples(torch.device("cpu"), torch.float16):
+            kernel.function(*example.args, **example.kwargs)
+    return list({(one.name, one.switches): one for one in reversed(done)}.values())

@@ -29,12 +29,6 @@ def beside(name):
 assembly = beside("assembly")
 
 
-@pytest.fixture(scope="module")
-def offline():
-    pytest.importorskip("triton")
-    return beside("offline")
-
-
 def faults(offline, call, capability=90):
     """Returns what the machine code of a call reads unset."""
     with offline.capture(capability) as done:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -30,15 +27,6 @@ from neurokit.kernels import (
 from neurokit.kernels._compat import INTERPRET
 
 pytestmark = pytest.mark.skipif(INTERPRET, reason="interpreted kernels are not compiled")
-
-
-@pytest.fixture(scope="module")
-def offline():
-    pytest.importorskip("triton")
-    spec = importlib.util.spec_from_file_location("offline", Path(__file__).with_name("offline.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def calls():

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-from pathlib import Path
 
 import pytest
-import torch
 
 from neurokit.kernels._compat import INTERPRET
 from neurokit.kernels.contract import KERNELS
@@ -18,15 +15,6 @@ DOUBLE = re.compile(r"^.*\bf64\b.*$", re.MULTILINE)
 HARMLESS = ("tt.func", "tt.call", "arith.truncf")
 
 
-@pytest.fixture(scope="module")
-def offline():
-    pytest.importorskip("triton")
-    spec = importlib.util.spec_from_file_location("offline", Path(__file__).with_name("offline.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def in_double(text):
     """Returns how many operations of a kernel compute in float64."""
     return sum(not any(word in line for word in HARMLESS) for line in DOUBLE.findall(text))
@@ -35,11 +23,8 @@ def in_double(text):
 @pytest.mark.parametrize("name", KERNELS.names())
 def test_what_computes_in_float32_does_so_with_float64_given(name, offline):
     """A kernel may compute in float64 by itself, as `search_blocks` does; no number that it is given may lead there."""
-    kernel = KERNELS.get(name)
-    with offline.capture(90, offline.Launch) as launches:
-        for example in kernel.examples(torch.device("cpu"), torch.float16):
-            kernel.function(*example.args, **example.kwargs)
+    launches = offline.launches_of(KERNELS.get(name))
     assert launches
-    kinds = {(one.name, one.switches): one for one in reversed(launches)}
-    found = {key: in_double(one.traced("fp64")) for key, one in kinds.items()}
-    assert found == {key: in_double(kinds[key].traced("fp32")) if count else 0 for key, count in found.items()}
+    found = [(one.name, one.switches, in_double(one.traced("fp64"))) for one in launches]
+    own = [in_double(one.traced("fp32")) if count else 0 for one, (*_, count) in zip(launches, found, strict=True)]
+    assert [count for *_, count in found] == own, found

@@ -1,11 +1,8 @@
 """What a kernel writes to is found out once for equal launches, and is what PyTorch finds each time."""
 
-import importlib.util
-from pathlib import Path
 from unittest import mock
 
 import pytest
-import torch
 
 from neurokit.export.aoti.mutations import found_once
 from neurokit.kernels._compat import INTERPRET
@@ -34,25 +31,9 @@ def wrap():
         yield triton_kernel_wrap
 
 
-@pytest.fixture(scope="module")
-def offline():
-    place = Path(__file__).parents[2] / "kernels" / "offline.py"
-    spec = importlib.util.spec_from_file_location("offline", place)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def launches(offline, name):
     """Returns a few launches of a kernel with different constants, as (kernel, arguments by name)."""
-    kernel = KERNELS.get(name)
-    with offline.capture(90, offline.Launch) as found:
-        for example in kernel.examples(torch.device("cpu"), torch.float16):
-            kernel.function(*example.args, **example.kwargs)
-    kinds = {(one.name, one.switches): one for one in reversed(found)}
-    return [
-        (one.kernel, dict(zip(one.kernel.arg_names, one.args, strict=False)) | one.kwargs) for one in kinds.values()
-    ]
+    return [(one.kernel, one.given) for one in offline.launches_of(KERNELS.get(name))]
 
 
 @pytest.mark.parametrize("name", KERNELS_OF_PACKAGES)
