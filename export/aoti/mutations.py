@@ -24,7 +24,7 @@ def found_once() -> Iterator[dict[Any, list[str]]]:
     found: dict[Any, list[str]] = {}
 
     def look_up(kernel: Any, kwargs: dict[str, Any], metadata: Any) -> list[str]:
-        key = (kernel, _kinds(kernel, kwargs), repr(metadata))
+        key = (*_kinds(kernel, kwargs), repr(metadata))
         if key not in found:
             found[key] = find(kernel, kwargs, metadata)
         return [*found[key]]
@@ -37,9 +37,15 @@ def found_once() -> Iterator[dict[Any, list[str]]]:
 
 
 def _kinds(kernel: Any, kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Returns what of a launch's arguments its code depends on."""
+    """Returns a launch's kernel, and what of its arguments the kernel's code depends on.
+
+    PyTorch makes an autotuner of its own, with one configuration, of every launch that says its warps.
+    """
+    while hasattr(kernel, "configs"):
+        kwargs = {**kwargs, **(kernel.configs[0].kwargs if kernel.configs else {})}
+        kernel = kernel.fn
     constants = {parameter.name for parameter in kernel.params if parameter.is_constexpr}
-    return tuple((name, value if name in constants else _kind(value)) for name, value in sorted(kwargs.items()))
+    return kernel, tuple((name, value if name in constants else _kind(value)) for name, value in sorted(kwargs.items()))
 
 
 def _kind(value: Any) -> Any:

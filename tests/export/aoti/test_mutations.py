@@ -1,8 +1,11 @@
 """What a kernel writes to is found out once for equal launches, and is what PyTorch finds each time."""
 
+from contextlib import ExitStack
+from importlib import import_module
 from unittest import mock
 
 import pytest
+import torch
 
 from neurokit.export.aoti.mutations import found_once
 from neurokit.kernels._compat import INTERPRET
@@ -65,3 +68,37 @@ def test_pytorch_has_its_own_again(wrap):
     with pytest.raises(ZeroDivisionError), found_once():
         raise ZeroDivisionError
     assert wrap.identify_mutated_tensors is own
+
+
+def product(spikes, weight):
+    """Two equal launches, as a network has them."""
+    kernel = import_module("neurokit.kernels.spike_linear_lif.op").spike_linear_lif
+    return (kernel(spikes, weight, form="int8")[0] + kernel(spikes, weight, form="int8")[0],)
+
+
+def test_a_trace_finds_it_out_once_although_each_launch_is_an_autotuner(wrap):
+    """PyTorch makes an autotuner of a launch that says its warps: an object of its own, each time."""
+    from torch._functorch.aot_autograd import aot_export_module
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    class Network(torch.nn.Module):
+        def forward(self, *given):
+            return product(*given)
+
+    op = import_module("neurokit.kernels.spike_linear_lif.op")
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(op, "use_triton", return_value=True))
+        for name, value in (
+            ("get_device_capability", (9, 0)),
+            ("get_device_name", "none that is there"),
+            ("get_device_properties", mock.Mock(multi_processor_count=132)),
+        ):
+            stack.enter_context(mock.patch.object(torch.cuda, name, return_value=value))
+        stack.enter_context(FakeTensorMode())
+        spikes = torch.empty(4, 196, 384, dtype=torch.int8, device="cuda")
+        given = (spikes, torch.empty(512, 384, dtype=torch.int8, device="cuda"))
+        with found_once() as known:
+            graph, _ = aot_export_module(Network(), given, trace_joint=False)
+    launched = [node for node in graph.graph.nodes if "triton_kernel_wrapper_functional" in str(node.target)]
+    assert [node.kwargs["tensors_to_clone"] for node in launched] == [["spikes"], ["spikes"]]
+    assert list(known.values()) == [["spikes"]]
