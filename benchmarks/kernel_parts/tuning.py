@@ -24,6 +24,7 @@ from neurokit.kernels import (
     unpack,
 )
 from neurokit.kernels.block_sparse_attention.examples import random_index
+from neurokit.kernels.depthwise.op import dots_key
 from neurokit.kernels.sdsa_lif.op import key_of as attention_key
 from neurokit.kernels.spike_conv_lif.op import key_of as conv_key
 from neurokit.kernels.spike_linear_lif.op import key_of as linear_key
@@ -252,6 +253,23 @@ def depthwise_jobs() -> Iterator[Job]:
         yield Job("depthwise", (kernel, across, width, kind.itemsize), candidates, work)
 
 
+def dots_jobs() -> Iterator[Job]:
+    """Depthwise convolutions of int8 by int8; the bits of every candidate are checked against the definition."""
+    many = product(wide=[8, 14], segment=[28, 56, 112], ahead=[0, 1])
+    few = product(wide=[7, 14], segment=[4, 7, 14, 28], ahead=[0, 1])
+    for kernel, width, across in ((7, 96, 112), (7, 192, 56), (7, 384, 28), (3, 384, 14), (3, 480, 14)):
+        for samples, candidates in ((128, many), (4, few)):
+            key = dots_key(torch.empty(samples, across, across, width, device="cuda", dtype=torch.int8), kernel)
+
+            def work(kernel: int = kernel, width: int = width, across: int = across, samples: int = samples) -> Any:
+                x = spikes(samples, across, across, width)
+                w = torch.randint(-127, 128, (kernel, kernel, width), device="cuda", dtype=torch.int8)
+                scale = torch.rand(width, device="cuda") / 1024
+                return lambda: depthwise(x, w, scale, padding=kernel // 2, scale=scale, grid=0.25, path="dots")
+
+            yield Job("depthwise_dots", key, candidates, work, exact=True)
+
+
 def gemv_jobs() -> Iterator[Job]:
     names = ("cols", "block_k", "programs", "num_warps", "num_stages")
     candidates = grid(
@@ -340,6 +358,7 @@ PARTS: dict[str, Callable[[], Iterator[Job]]] = {
     "gemv": gemv_jobs,
     "convolution": convolution_jobs,
     "depthwise": depthwise_jobs,
+    "dots": dots_jobs,
     "lif": lif_jobs,
     "rest": rest_jobs,
     "sparse": sparse_jobs,

@@ -32,6 +32,8 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
     yield Example("int8 weight", (counts, whole), {**row, "path": "stream"})
     for path, limits in (("tile", {}), ("stream", {"low": -3.0, "high": 2.0})):
         yield Example(f"int8 weight, rounded, {path}", (counts, whole), {**row, "grid": 0.25, "path": path, **limits})
+    few = {"scale": row["scale"], "bias": bias, "padding": 1, "grid": 0.25, "path": "dots"}
+    yield Example("int8 weight, rounded, dots", (counts, whole), few)
     yield Example("channel slice", (spikes(1, 7, 5, 40, device=device, dtype=dtype)[..., :20], w), {"padding": 1})
     part = spikes(2, 5, 9, 40, device=device, dtype=dtype)[..., :20]
     yield Example("stream, channel slice, no padding", (part, w, bias), {"path": "stream"})

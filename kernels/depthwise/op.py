@@ -16,7 +16,8 @@ from neurokit.kernels.depthwise import reference
 from neurokit.kernels.dispatch import use_triton
 
 NAME = "depthwise"
-PATHS = ("auto", "tile", "stream")
+DOTS = "depthwise_dots"
+PATHS = ("auto", "tile", "stream", "dots")
 WEIGHTS = (torch.float32, torch.float16, torch.bfloat16, torch.int8)
 DEFAULT = {"tall": 7, "wide": 4, "cols": 64, "num_warps": 4}
 # A large kernel wants many rows a program: each input row is then read once for more output rows.
@@ -28,6 +29,13 @@ STREAM_COLS = 32
 STREAM_WIDE = {1: 14, 2: 7, 4: 7}
 # As many such warps as the registers of a multiprocessor hold; with fewer in all, `tile` has more parallel work.
 STREAM_WARPS = 16
+
+# `dots`, int8 by int8: sums must stay below 2^22 (-128 by -128, KERNEL^2 times), and taps and sums in the registers.
+DOTS_LARGEST = 15
+DOTS_KERNELS = range(2, 8)
+# What fills a GPU: with fewer warps a program takes a part of the rows, down to a shortest one.
+DOTS_WARPS = 12
+DOTS_SEGMENTS = (28, 14, 7)
 
 
 def _fake(
@@ -64,7 +72,7 @@ def _forward(
         return out.copy_(reference.forward(x, weight, bias, padding, out.dtype, scale, grid, low, high))
     if x.stride(3) != 1 or x.stride(1) != x.shape[2] * x.stride(2) or x.stride(0) != x.shape[1] * x.stride(1):
         x = x.contiguous()
-    run = _stream if _streams(path, x, weight, out) else _tile
+    run = _dots if _dots_apply(path, x, weight) else _stream if _streams(path, x, weight, out) else _tile
     run(x, weight.contiguous(), padding, out, _result(weight, bias, scale, grid, low, high))
     return out
 
@@ -93,6 +101,66 @@ def _streams(path: str, x: Tensor, weight: Tensor, out: Tensor) -> bool:
         return path == "stream"
     across, blocks = _stream_grid(x, out)
     return 5 < weight.shape[0] <= 7 and across * blocks * out.shape[0] >= STREAM_WARPS * config.processors(x.device)
+
+
+def _dots_apply(path: str, x: Tensor, weight: Tensor) -> bool:
+    """Returns whether four products an instruction are to be had: of int8 by int8, for kernels that fit registers."""
+    whole = x.dtype == weight.dtype == torch.int8
+    return path == "dots" or (path == "auto" and whole and weight.shape[0] in DOTS_KERNELS)
+
+
+def dots_default(out: Tensor) -> tuple[bool, dict[str, int]]:
+    """Returns whether whole columns fill the GPU, and how many columns and rows a program of `dots` takes then.
+
+    Compared, not computed, so that a free batch stays free in a traced program.
+    """
+    batch, out_height, out_width, channels = out.shape
+    wide = 14 if -(-out_width // 14) * 14 <= 1.25 * (-(-out_width // 8) * 8) else 8
+    columns = -(-out_width // wide) * -(-channels // STREAM_COLS) * batch
+    needed = DOTS_WARPS * config.processors(out.device)
+    many = bool(columns >= needed)
+    segment = out_height
+    for shorter in DOTS_SEGMENTS:
+        if columns * -(-out_height // segment) >= needed:
+            break
+        segment = min(segment, shorter)
+    return many, {"wide": wide, "segment": segment, "ahead": int(not many)}
+
+
+def dots_key(out: Tensor, kernel: int) -> tuple[int | str, ...]:
+    """Returns what the parameters of `dots` are looked up by: kernel, output height, channels, and "few" programs."""
+    key = (kernel, out.shape[1], out.shape[3])
+    return key if dots_default(out)[0] else (*key, "few")
+
+
+def _dots(x: Tensor, weight: Tensor, padding: int, out: Tensor, result: dict[str, Any]) -> None:
+    from neurokit.kernels.depthwise.triton_dots import depthwise_dots_kernel
+
+    batch, out_height, out_width, channels = out.shape
+    kernel = weight.shape[0]
+    chosen = config.lookup(DOTS, dots_key(out, kernel), x.device, dots_default(out)[1])
+    wide, segment = chosen["wide"], min(chosen["segment"], out_height)
+    blocks, segments = -(-channels // STREAM_COLS), -(-out_height // segment)
+    launch(depthwise_dots_kernel)[(-(-out_width // wide), blocks * segments, batch)](
+        x=x,
+        weight=weight,
+        out=out,
+        height=x.shape[1],
+        width=x.shape[2],
+        out_height=out_height,
+        out_width=out_width,
+        channels=channels,
+        CHANNELS=channels,
+        STRIDE=x.stride(2),
+        KERNEL=kernel,
+        PAD=padding,
+        **{name: value for name, value in result.items() if name != "INTEGER"},
+        WIDE=wide,
+        COLS=STREAM_COLS,
+        SEGMENT=segment,
+        AHEAD=bool(chosen["ahead"]),
+        num_warps=1,
+    )
 
 
 def _stream_grid(x: Tensor, out: Tensor) -> tuple[int, int]:
@@ -179,8 +247,8 @@ def depthwise(
         weight: `[k, k, C]` float32, float16, bfloat16 or int8.
         bias: `[C]` float32.
         padding: Zeros around the input.
-        path: "tile" (blocks of rows), "stream" (whole columns, for large kernels), or the faster one by shape; they
-            give the same bits.
+        path: "tile" (blocks of rows), "stream" (whole columns, for large kernels), "dots" (four products an
+            instruction, int8 by int8 alone), or the fastest one by type and shape; they give the same bits.
         scale: `[C]` float32, what the sums of an int8 weight are multiplied by.
         grid: With an int8 weight: the power of two to whose multiples the result is rounded, halves to even.
         low: Least result in front of the rounding; None for what int8 holds.
@@ -198,7 +266,7 @@ def depthwise(
             f"weight has shape {tuple(weight.shape)}, padding is {padding}", expected="[k, k, C], padding >= 0"
         )
     if path not in PATHS:
-        raise InputError(f"path={path!r} is unknown", expected="auto, tile or stream")
+        raise InputError(f"path={path!r} is unknown", expected="auto, tile, stream or dots")
     if weight.dtype not in WEIGHTS or x.dtype not in (torch.int8, weight.dtype):
         raise InputError(
             f"x is {x.dtype}, weight is {weight.dtype}", expected="a float or int8 weight, and x int8 or the same"
@@ -206,6 +274,11 @@ def depthwise(
     if x.dim() != 4 or x.shape[3] != weight.shape[2] or min(x.shape[1:3]) + 2 * padding < weight.shape[0]:
         raise InputError(
             f"x has shape {tuple(x.shape)}", expected=f"[B, H, W, {weight.shape[2]}], padded no smaller than the kernel"
+        )
+    if path == "dots" and not (x.dtype == weight.dtype == torch.int8 and weight.shape[0] <= DOTS_LARGEST):
+        raise InputError(
+            f'path="dots" with {x.dtype} by {weight.dtype}, {weight.shape[0]}x{weight.shape[0]}',
+            expected=f"int8 by int8, at most {DOTS_LARGEST}x{DOTS_LARGEST}",
         )
     check_rows(weight.shape[2], scale, bias)
     _check_rounding(weight, scale, grid, low, high)

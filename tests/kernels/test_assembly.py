@@ -138,6 +138,22 @@ def test_a_streaming_depthwise_keeps_all_in_registers(dtype, offline):
     assert "LOCAL:0 " in usage
 
 
+@pytest.mark.parametrize("grid", [None, 0.25])
+def test_a_depthwise_of_int8_by_int8_multiplies_four_and_converts_nothing(grid, offline):
+    """Each of the 14 x 7 sums of a row takes two words; conversions would run at a quarter of the rate."""
+    x, taps, row = (torch.zeros(shape, dtype=torch.int8) for shape in ((16, 14, 14, 96), (7, 7, 96), (96,)))
+    with offline.capture(90) as done:
+        depthwise(x, taps, row.float(), padding=3, scale=row.float(), grid=grid)
+    (one,) = done
+    assert one.name == "depthwise_dots_kernel"
+    code = assembly.disassemble(one.binary.asm["cubin"])
+    assert code.count("IDP.4A.S8.S8") == 2 * 7 * 14
+    assert not re.search(r"\b(I2F|F2I|I2I|FRND)\b", code)
+    usage = assembly.resource_usage(one.binary.asm["cubin"])
+    assert "STACK:0 " in usage
+    assert "LOCAL:0 " in usage
+
+
 @pytest.mark.parametrize("stride", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_int8_convolution_multiplies_from_shared_memory(stride, offline):
     """An operand that goes through registers, or sums that change threads or are spilled, would cost more than sums."""

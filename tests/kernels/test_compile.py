@@ -52,6 +52,9 @@ def calls():
         "spike_conv_lif": lambda: spike_conv_lif(image, taps, path="fused"),
         "depthwise": lambda: depthwise(image[0], torch.zeros(3, 3, 128, dtype=half), padding=1),
         "depthwise 7x7": lambda: depthwise(image[0], torch.zeros(7, 7, 128, dtype=half), padding=3, path="stream"),
+        "depthwise dots": lambda: depthwise(
+            image[0].to(torch.int8), torch.zeros(3, 3, 128, dtype=torch.int8), padding=1
+        ),
         "block_sparse_attention": lambda: block_sparse_attention(
             one[:, :, None].repeat(1, 1, 256, 1), keys, keys, listed
         ),
@@ -106,6 +109,35 @@ def test_depthwise_streams_where_that_fills_the_gpu(batch, kernel, name, offline
     with offline.capture(90):
         depthwise(torch.zeros(batch, 7, 7, 32), torch.zeros(kernel, kernel, 32), padding=kernel // 2)
     assert run == [name]
+
+
+@pytest.mark.parametrize("kernel", [3, 7])
+def test_depthwise_of_int8_by_int8_takes_four_products_at_once(kernel, offline, monkeypatch):
+    from neurokit.kernels.depthwise import op
+
+    run = []
+    monkeypatch.setattr(op, "_dots", lambda *args: run.append("dots"))
+    taps = torch.zeros(kernel, kernel, 32, dtype=torch.int8)
+    with offline.capture(90):
+        depthwise(torch.zeros(1, 7, 7, 32, dtype=torch.int8), taps, padding=kernel // 2)
+    assert run == ["dots"]
+
+
+@pytest.mark.parametrize(
+    ("batch", "size", "processors", "found"),
+    [
+        (128, 112, 132, (True, {"wide": 14, "segment": 112, "ahead": 0})),
+        (4, 112, 132, (False, {"wide": 14, "segment": 7, "ahead": 1})),
+        (70, 56, 132, (False, {"wide": 14, "segment": 28, "ahead": 1})),
+        (4, 16, 1, (True, {"wide": 8, "segment": 16, "ahead": 0})),
+        (1, 5, 132, (False, {"wide": 8, "segment": 5, "ahead": 1})),
+    ],
+)
+def test_dots_cuts_columns_until_the_gpu_is_full(batch, size, processors, found, monkeypatch):
+    from neurokit.kernels.depthwise import op
+
+    monkeypatch.setattr(op.config, "processors", lambda device: processors)
+    assert op.dots_default(torch.empty(batch, size, size, 96, device="meta")) == found
 
 
 def test_lif_loads_whole_vectors(offline):

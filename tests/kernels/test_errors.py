@@ -37,6 +37,7 @@ BAD = {
     "pack": lambda: pack(X.double()),
     "unpack": lambda: unpack(torch.zeros(2, 1, dtype=torch.int32), 33),
     "kernel": lambda: depthwise(torch.zeros(1, 4, 4, 8), torch.zeros(7, 7, 8)),
+    "dots of floats": lambda: depthwise(torch.zeros(1, 4, 4, 8), torch.zeros(3, 3, 8), path="dots"),
 }
 
 
