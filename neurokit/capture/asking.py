@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from neurokit.capture.blame import batch_reason, random_reason, shared_state
-from neurokit.capture.distance import compared, distance, equal
+from neurokit.capture.distance import distance, equal
 from neurokit.capture.eager import Run, rest, run, run_here
 from neurokit.capture.hidden import Held
-from neurokit.capture.probe import in_double
 from neurokit.capture.sides import run_program, stimulus
 from neurokit.capture.twin import over_time
 from neurokit.capture.types import Captured
-from neurokit.capture.work import work_of
+from neurokit.capture.work import WorkCounter
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.over_time import batch_axes, of_each
-from neurokit.reports.fidelity import Comparison, Side
+from neurokit.reports.fidelity import Comparison
 
 _BATCHES = {True: (3, 1), False: (2, 1)}  # of a quick model, and of a slow one
 _QUICK = 6e9  # operations of a sample; one of more is compared in its own precision: float64 is several times as slow
 _BUDGET_S = 10.0  # of this thread's own time, whatever runs beside it: what is not begun by then is left out, and said
 # Relative error of an output that rounding alone stays below, and share of decisions that it may flip.
-_TOLERANCE = {"float64": (1e-6, 0.0), "adopted": (1e-3, 1e-3), "native": (1e-3, 1e-3)}
+TOLERANCE = {"float64": (1e-6, 0.0), "adopted": (1e-3, 1e-3), "native": (1e-3, 1e-3)}
 
 
 @dataclass
@@ -48,15 +48,16 @@ class Job:
         self.twin: Any = captured.module
         self.stepwise = captured.spiking and self.spec.time_input == "step"
         self.start, self.spent = time.perf_counter(), time.thread_time()
-        self.quick = _work_of_a_sample(eager, captured, self.stepwise) < _QUICK
         self.programs: dict[bool, Any] = {}  # of the capture, in its own types and in float64
-        self.double = self.quick and _runs_in_double(eager, captured, self.stepwise, self.programs)
-        if self.double:
-            self.eager.double()
+        self._asked: list[tuple[Tensor, Run]] = []  # what the module was asked before the cases, and answered
+        self._ran: list[tuple[Tensor, Run]] = []  # the same of the program
+        self.double = False
+        self.quick = self._work_of_a_sample() < _QUICK
+        self.double = self.quick and self._runs_in_double()
         slots: Any = self.twin.slots
         adopted = any(getattr(slot.module, "_neurokit_adopted", False) for slot in slots)
         self.precision = "float64" if self.double else self.spec.inputs[0].dtype
-        self.tolerance = _TOLERANCE["native" if not self.double else "adopted" if adopted else "float64"]
+        self.tolerance = TOLERANCE["native" if not self.double else "adopted" if adopted else "float64"]
         self.made: list[Comparison] = []
         self.findings: list[str] = []
         self.refused: dict[str, str] = {}
@@ -69,8 +70,15 @@ class Job:
         return x.double() if self.double and x.is_floating_point() else x
 
     def run(self, x: Tensor, seed: int = 0) -> Run:
-        """Runs the module from rest, as its user calls it."""
+        """Runs the module from rest, as its user calls it; what it answered before is not asked again."""
+        if seed == 0 and (known := _known(self._asked, x)) is not None:
+            return known
         return self._joined(run(self.eager, x, stepwise=self.stepwise, paths=self.captured.calls, seed=seed))
+
+    def run_program(self, x: Tensor) -> Run:
+        """Runs the program in the type of the comparison, unless it has been run on this input."""
+        known = _known(self._ran, x)
+        return run_program(self.captured, x, self.double, self.programs) if known is None else known
 
     def run_in_double(self, x: Tensor) -> Run:
         """Runs a copy of the module in float64, whatever type the comparison is in."""
@@ -83,6 +91,48 @@ class Job:
             found.outputs = tuple(over_time(y, kind) for y, kind in zip(found.outputs, kinds, strict=True))
         return found
 
+    def _work_of_a_sample(self) -> float:
+        """Runs the module once as it is, and returns the operations that it takes for a sample.
+
+        Raises:
+            UnsupportedError: If it does not run.
+        """
+        captured = self.captured
+        batch = captured.batch if isinstance(captured.batch, int) else 1 if captured.calls else _BATCHES[False][0]
+        x = self.input(captured.known_steps, batch)
+        with WorkCounter() as counter:
+            found = self._asked_first(x)
+        # Counting may part a product from its sum: rounding, which moves decisions of neurons, and no more.
+        if not captured.calls:
+            self._asked.append((x, found))
+        return counter.work / batch
+
+    def _asked_first(self, x: Tensor) -> Run:
+        try:
+            return self.run(x)
+        except Exception as error:
+            called = "once a step" if self.stepwise else f"on {list(x.shape)}"
+            why = f"called {called}, the module itself fails: {one_line(error)}"
+            fix = "mend the module, or say what it takes in a ModelSpec"
+            reason = Unsupported("", type(self.eager).__name__, why, fix)
+            raise UnsupportedError(f"model {self.spec.name!r} does not run in its own library", [reason]) from error
+
+    def _runs_in_double(self) -> bool:
+        """Brings the comparison to float64 where module and program both run in it, and returns whether they do."""
+        captured, eager, asked = self.captured, self.eager, self._asked
+        try:
+            self.double, self._asked = True, []
+            x = self.input(captured.known_steps, _sizes(self)[0])
+            self.eager = copy.deepcopy(eager).double()
+            alone = x.narrow(batch_axis(captured, x), 0, 1) if captured.batch == "dynamic" else x
+            answer = self.run(alone)
+            self._ran.append((x, self.run_program(x)))  # a program with a free batch may not take one of 1
+            self._asked.append((alone, answer))
+        except Exception:  # whatever a user's code raises
+            self.eager, self._asked, self._ran = eager, asked, []
+            return False
+        return True
+
     def late(self, what: str) -> bool:
         """Returns whether the time is spent, and notes what is left out then."""
         if time.thread_time() - self.spent < _BUDGET_S:
@@ -91,11 +141,20 @@ class Job:
         return True
 
 
+def _known(runs: list[tuple[Tensor, Run]], x: Tensor) -> Run | None:
+    return next((found for asked, found in runs if asked.dtype == x.dtype and torch.equal(asked, x)), None)
+
+
+def _sizes(job: Job) -> tuple[int, ...]:
+    """Returns the numbers of samples that are asked: several, and one."""
+    captured = job.captured
+    return (captured.batch,) if isinstance(captured.batch, int) else _BATCHES[job.quick and captured.known_steps != 3]
+
+
 def cases(job: Job) -> tuple[Case, Case]:
     """Runs the module on three samples, loud enough for its output to move, and on the first of them alone."""
     captured = job.captured
-    steps = captured.known_steps
-    sizes = (captured.batch,) if isinstance(captured.batch, int) else _BATCHES[job.quick and steps != 3]
+    steps, sizes = captured.known_steps, _sizes(job)
     for scale in (1.0, 10.0, 100.0):
         try:
             louder = job.input(steps, sizes[0], scale)
@@ -229,81 +288,7 @@ def _own_in_double(job: Job, first: Case, x: Tensor) -> bool:
         many, one = job.run_in_double(first.x), job.run_in_double(x)
     except Exception:  # whatever a user's code raises
         return False
-    return _own(job, first.batch, many, one, _TOLERANCE["float64"][0])
-
-
-def _one_sample(captured: Captured) -> Tensor:
-    steps = captured.known_steps
-    return stimulus(captured.spec, steps, captured.batch if isinstance(captured.batch, int) else 1, 1.0)
-
-
-def _work_of_a_sample(eager: nn.Module, captured: Captured, stepwise: bool) -> int:
-    """Runs the module once as it is, and returns the operations that it takes.
-
-    Raises:
-        UnsupportedError: If it does not run.
-    """
-    x = _one_sample(captured)
-    try:
-        return work_of(lambda: run(eager, x, stepwise=stepwise))
-    except Exception as error:
-        called = "once a step" if stepwise else f"on {list(x.shape)}"
-        why = f"called {called}, the module itself fails: {one_line(error)}"
-        reason = Unsupported("", type(eager).__name__, why, "mend the module, or say what it takes in a ModelSpec")
-        raise UnsupportedError(f"model {captured.spec.name!r} does not run in its own library", [reason]) from error
-
-
-def _runs_in_double(eager: nn.Module, captured: Captured, stepwise: bool, made: dict[bool, Any]) -> bool:
-    """Returns whether module and program both run in float64 and in whole."""
-    x = _one_sample(captured)
-    x = x.double() if x.is_floating_point() else x
-    try:
-        run_here(copy.deepcopy(eager).double(), x, stepwise=stepwise)
-        # A program with a free batch may not take one of 1.
-        x = x.repeat_interleave(2, batch_axis(captured, x)) if captured.batch == "dynamic" else x
-        run_program(captured, x, True, made)
-    except Exception:
-        return False
-    return True
-
-
-def in_double_precision(
-    job: Job, side: Side = "program", asked: Case | None = None, other: Callable[[Case], Run] | None = None
-) -> Comparison | None:
-    """Compares module and another side in float64 where they part in their own type: one sample, however slow.
-
-    A decision near its threshold may be another one under another order of summation, and its cascade may reach any
-    share of the spikes; in float64 no network that is the same parts from itself.
-
-    Args:
-        job: The work.
-        side: What parts from the module.
-        asked: The case in which it does, for another side than the program.
-        other: Runs that side, the job's twin being in float64.
-
-    Returns:
-        The comparison if it fits, else None, also where one of the two does not run in float64.
-    """
-    captured, x = job.captured, _one_sample(job.captured) if asked is None else asked.x
-    x = x.double() if x.is_floating_point() else x
-    # A program with a free batch may not take one of 1.
-    free = captured.batch == "dynamic" and asked is None
-    x = x.repeat_interleave(2, batch_axis(captured, x)) if free else x
-    steps = captured.known_steps
-    steps = steps if asked is None else asked.steps
-    try:
-        want = job.run_in_double(x)
-        case = Case(steps, int(x.shape[batch_axis(captured, x)]), x, want)
-        if other is None:
-            found = run_program(captured, x, True, job.programs)
-        else:
-            with in_double(job.twin):
-                found = other(case)
-        one = compared(side, case, found, "float64")
-    except Exception:  # whatever a user's code raises
-        return None
-    tolerance, share = _TOLERANCE["float64"]
-    return one if one.spikes_differ <= share * one.decisions and one.output_error <= tolerance else None
+    return _own(job, first.batch, many, one, TOLERANCE["float64"][0])
 
 
 def one_line(error: BaseException) -> str:

@@ -101,8 +101,7 @@ def run_here(module: nn.Module, x: Tensor, *, stepwise: bool, paths: Sequence[st
             outputs = _stepped(module, x) if stepwise else flatten_outputs(module(x))
     finally:
         watch.remove()
-    after = snapshot(module)
-    changed = tuple(name for name, value in after.items() if not _same(before.get(name), value))
+    changed = tuple(name for name, value in _held(module) if not _same(before.get(name), value))
     return Run(outputs, watch.spikes(), changed, tuple(watch.written), watch.at_once)
 
 
@@ -199,22 +198,26 @@ def own_random_numbers(seed: int) -> Iterator[None]:
 
 def snapshot(module: nn.Module) -> dict[str, Any]:
     """Returns every plain attribute, parameter and buffer of a module's parts, but no neuron's memory."""
-    held: dict[str, Any] = {}
+    return {name: value.clone() if isinstance(value, Tensor) else copy.copy(value) for name, value in _held(module)}
+
+
+def _held(module: nn.Module) -> Iterator[tuple[str, Any]]:
     for path, part in module.named_modules():
         if library_of(part):
             continue
         mine = {key: value for key, value in vars(part).items() if key not in _INTERNAL}
         for key, value in {**mine, **part._buffers, **part._parameters}.items():
             if isinstance(value, Tensor):
-                held[f"{path}.{key}".lstrip(".")] = value.detach().clone()
+                yield f"{path}.{key}".lstrip("."), value.detach()
             elif value is None or isinstance(value, bool | int | float | str | tuple | list):
-                held[f"{path}.{key}".lstrip(".")] = copy.copy(value)
-    return held
+                yield f"{path}.{key}".lstrip("."), value
 
 
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return a.shape == b.shape and a.dtype == b.dtype and bool(((a == b) | ((a != a) & (b != b))).all())
+        if a.shape != b.shape or a.dtype != b.dtype:
+            return False
+        return torch.equal(a, b) or bool(((a == b) | ((a != a) & (b != b))).all())  # NaN is what it was, too
     if isinstance(a, Tensor) or isinstance(b, Tensor):
         return False
     try:

@@ -19,7 +19,6 @@ from neurokit.capture.asking import (
     Case,
     Job,
     cases,
-    in_double_precision,
     one_line,
     own_answers,
     same_twice,
@@ -27,11 +26,12 @@ from neurokit.capture.asking import (
 )
 from neurokit.capture.blame import reason_for
 from neurokit.capture.distance import compared
+from neurokit.capture.double_precision import in_double_precision
 from neurokit.capture.eager import Run
 from neurokit.capture.fidelity_calls import hold_calls
 from neurokit.capture.obstacles import not_one_step, not_streaming
 from neurokit.capture.probe import in_double
-from neurokit.capture.sides import comparable, run_program, run_steps, run_twin
+from neurokit.capture.sides import comparable, run_steps, run_twin
 from neurokit.capture.twin import Twin
 from neurokit.capture.types import Captured
 from neurokit.errors import Unsupported, UnsupportedError
@@ -65,7 +65,7 @@ def hold_against(eager: nn.Module, captured: Captured) -> Captured:
         if isinstance(captured.batch, int) and case.batch != captured.batch:
             continue
         if case is first or not job.late(f"the program at B = {case.batch}"):
-            _hold(job, "program", case, lambda case: run_program(captured, case.x, job.double, job.programs))
+            _hold(job, "program", case, lambda case: job.run_program(case.x))
     _other_steps(job, alone)
     _in_steps(job, alone)
     report = Fidelity(
@@ -165,7 +165,7 @@ def _other_steps(job: Job, alone: Case) -> None:
         job.left_out.append(f"T = {steps}: it returns {len(case.want.outputs)} outputs there, as a list of steps does")
         return
     if captured.time_steps == "dynamic":
-        _hold(job, "program", case, lambda case: run_program(captured, case.x, job.double, job.programs))
+        _hold(job, "program", case, lambda case: job.run_program(case.x))
     else:
         _hold(job, "twin", case, lambda case: run_twin(job.twin, captured, case.x))
 

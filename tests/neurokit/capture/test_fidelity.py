@@ -318,7 +318,7 @@ def test_graphs_with_states_are_compared_call_by_call(make):
 def test_what_rounding_parts_in_float32_is_decided_in_float64(monkeypatch):
     """A slow model is compared in its own type, where a flip may cascade; here nothing at all may differ there."""
     monkeypatch.setattr(asking, "_QUICK", 0)
-    monkeypatch.setitem(asking._TOLERANCE, "native", (-1.0, -1.0))
+    monkeypatch.setitem(asking.TOLERANCE, "native", (-1.0, -1.0))
     captured = nk.capture(spec(Temperature))
     assert not captured.fidelity.refused
     assert {(made.side, made.precision) for made in captured.fidelity.comparisons} == {
@@ -327,3 +327,32 @@ def test_what_rounding_parts_in_float32_is_decided_in_float64(monkeypatch):
         ("steps", "float64"),
     }
     assert "batch" in nk.capture(spec(LoudestOfAll)).fidelity.refused
+
+
+@pytest.mark.parametrize(("quick", "samples"), [(True, [2, 1, 3, 1, 3, 3, 1]), (False, [2, 1, 1, 2, 2, 1])])
+def test_no_question_is_asked_twice(quick, samples, monkeypatch):
+    """What sized up a model and tried float64 is an answer already; a slow model is run on nine samples in all."""
+    asked = []
+    inner, program = asking.run, asking.run_program
+
+    def noted(module, x, **settings):
+        asked.append((x, "module", settings["seed"]))
+        return inner(module, x, **settings)
+
+    def noted_program(captured, x, *rest):
+        asked.append((x, "program", 0))
+        return program(captured, x, *rest)
+
+    monkeypatch.setattr(asking, "run", noted)
+    monkeypatch.setattr(asking, "run_program", noted_program)
+    if not quick:
+        monkeypatch.setattr(asking, "_QUICK", 0)
+    net = nn.Sequential(nn.Linear(FEATURES, 12), nn.ReLU(), nn.Linear(12, 3)).eval()
+    captured = nk.capture(ModelSpec("plain", lambda: net, (TensorSpec("x", (FEATURES,)),)))
+    precision = "float64" if quick else "float32"
+    assert [(one.batch, one.precision) for one in captured.fidelity.comparisons] == [
+        (3 if quick else 2, precision),
+        (1, precision),
+    ]
+    assert sorted(len(x) for x, *_ in asked) == sorted(samples)
+    assert len({(x.dtype, x.numpy().tobytes(), *rest) for x, *rest in asked}) == len(asked)
