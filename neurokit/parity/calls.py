@@ -43,11 +43,13 @@ def make_calls(parts: Sequence[Captured], keeps: bool, seed: int = 0) -> tuple[t
         seed: Seed of the inputs.
 
     Returns:
-        The calls, and notes on what they do not cover.
+        The calls, and notes on what they do not cover; no calls where there would be one alone.
     """
+    again = [part for part in parts if _free(part)]
+    if len(parts) == 1 and not again:
+        return (), ()
     run = _Reference(parts)
     calls = [run.call(part, seed, None, fresh=at == 0) for at, part in enumerate(parts)]
-    again = [part for part in parts if _free(part)]
     limited = [part for part in again if part.spec.example is not None and not _takes_sizes(part)]
     notes = [f"graph {p.graph!r}: one call only, as its example takes no `sizes` of another call" for p in limited]
     for n in _LENGTHS:

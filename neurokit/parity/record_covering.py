@@ -31,6 +31,7 @@ def record_coverings(
     watch: Watch | None = None,
     wide: Any | None = None,
     work: int = 0,
+    narrow: bool = False,
 ) -> tuple[Covering, ...]:
     """Runs the program on inputs within the declared range and beyond it, with every layer firing at random.
 
@@ -44,6 +45,7 @@ def record_coverings(
         watch: Called with every operation of every run.
         wide: The program in float64, of a model without neurons.
         work: Floating-point operations of one sample of such a model.
+        narrow: Whether float32 is enough within the declared range (`own_rounding.far_below`).
     """
     batch = next(iter(feeds.values())).shape[axis]
     steps = max((len(entry.spikes) for entry in records), default=1)
@@ -58,7 +60,8 @@ def record_coverings(
     made = []
     for seed, (kind, count) in enumerate(runs):
         try:
-            made.append(_record(captured, module, feeds, records, vectors, kind, seed, count, axis, watch, wide))
+            double = None if narrow and kind == "range" else wide
+            made.append(_record(captured, module, feeds, records, vectors, kind, seed, count, axis, watch, double))
         except (IndexError, RuntimeError, ValueError):
             if kind == "range":
                 raise  # beyond its range a network need not run: an input that is an index, a check of its values

@@ -10,7 +10,8 @@ import numpy as np
 
 from neurokit.neurons import dynamics
 from neurokit.parity.calls import make_calls
-from neurokit.parity.own_rounding import doubled, roundings
+from neurokit.parity.covering import TOLERANCE
+from neurokit.parity.own_rounding import doubled, far_below, roundings
 from neurokit.parity.record_covering import analysed, calls_of_layers, record_coverings
 from neurokit.parity.record_text import make_text
 from neurokit.parity.rounding import coarsest
@@ -111,6 +112,7 @@ def make_vectors(
             every,
             wide,
             counter.work // max(1, batch),
+            far_below(own, TOLERANCE),
         )
         if covered
         else (),

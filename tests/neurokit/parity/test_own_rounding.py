@@ -11,7 +11,7 @@ from torch import nn
 
 import neurokit as nk
 from neurokit.artifact import Artifact, file_info
-from neurokit.parity.own_rounding import roundings
+from neurokit.parity.own_rounding import far_below, roundings
 from neurokit.parity.stimuli import samples
 from neurokit.parity.vectors import FILE, Vectors
 from neurokit.spec import ModelSpec, TensorSpec
@@ -118,3 +118,17 @@ def test_samples_are_run_in_float64_one_by_one_only_where_that_may_matter():
 @pytest.mark.parametrize(("work", "wanted"), [(0, 8), (10**6, 8), (3 * 10**9, 4), (10**12, 2)])
 def test_large_models_without_neurons_run_fewer_samples(work, wanted):
     assert samples(steps=4, decisions=1000, work=work) == wanted
+
+
+@pytest.mark.parametrize(
+    ("known", "far"),
+    [({"y": 5e-7}, True), ({"y": 5e-7, "z": 1e-5}, False), ({"y": 0.0}, False), ({}, False), ({"y": 1.6e-6}, False)],
+)
+def test_an_example_far_from_its_tolerance_speaks_for_its_range(known, far):
+    assert far_below(known, 1e-4) is far
+
+
+@pytest.mark.parametrize(("large", "within"), [(3e4, True), (1.0, False)])
+def test_within_the_range_only_a_network_that_amplifies_rounding_is_allowed_more(large, within, tmp_path):
+    vectors = Vectors.load(lowered(tmp_path, large).file(FILE))
+    assert [any(y.rounding for y in run.outputs.values()) for run in vectors.coverings] == [within, True]
