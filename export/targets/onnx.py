@@ -98,6 +98,7 @@ class OnnxTarget:
         from neurokit.export.onnx.agree import described
         from neurokit.export.onnx.convert import onnx_from_captured
         from neurokit.export.onnx.passes import node_count
+        from neurokit.export.onnx.wide_convolutions import widen
 
         attention = form_of(options.extra)
         sparse = sparse_of(options.extra)
@@ -108,6 +109,8 @@ class OnnxTarget:
         nodes = inlined = opset = 0
         for at, part in enumerate(captured.graphs):
             model = onnx_from_captured(part, attention)
+            if not captured.spiking:  # currents of neurons are read by their names and shapes
+                widen(model)
             opset = max(opset, int(model.opset_imports[""]))
             model.metadata_props.update(metadata(part, entries, self.info.name, at) | described(entries, at))
             path = folder / file_of(part, captured)
