@@ -132,6 +132,7 @@ class Int8Target(OnnxTarget):
         entries["target_info"] |= {
             "quantisation": describe_quantisation(settings, count, origin, layers, chosen)
             | ({"methods_tried": tried} if tried else {})
+            | no_smaller(path, source, len(chosen.kept), len(layers))
             | ({} if tuned is None else {"fine_tuning": dict(tuned.said)}),
             "against_float": against_float(before, after, feeds, size, folder / SAMPLES_FILE),
             "nodes": len(model.graph.node),
@@ -252,6 +253,22 @@ def describe_quantisation(
         "calibrated_on": origin,
         "quantizer": f"onnxruntime {onnxruntime.__version__}",
     }
+
+
+def no_smaller(path: Path, source: Path, kept: int, layers: int) -> dict[str, list[str]]:
+    """Returns a warning where an int8 file is no smaller than the float file that it is made of.
+
+    Args:
+        path: The int8 file.
+        source: The float file.
+        kept: Layers that stay in float.
+        layers: All layers.
+    """
+    made, before = path.stat().st_size, source.stat().st_size
+    if made < before:
+        return {}
+    why = f"with {kept} of {layers} layers in float" if kept else f"with all {layers} layers in 8 bits"
+    return {"warnings": [f"{why} the file has {made:,} B, the float file {before:,} B: --target onnx writes that one"]}
 
 
 def level_of(device: str) -> int:

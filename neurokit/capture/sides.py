@@ -12,6 +12,7 @@ from torch import Tensor
 from neurokit.capture.eager import Run
 from neurokit.capture.probe import input_shape, set_time_steps
 from neurokit.capture.reference import example_input, record
+from neurokit.capture.slabs import in_slabs
 from neurokit.capture.twin import Twin, over_time
 from neurokit.capture.types import Captured
 from neurokit.dims import names_in
@@ -77,6 +78,7 @@ def run_program(captured: Captured, x: Tensor, double: bool, made: dict[bool, An
 def program_in_double(module: Any) -> Any:
     """Returns a program that computes in float64, types that its graph names included."""
     made = copied(module).double()
+    in_slabs(made.graph)
     for node in made.graph.nodes:
         node.args = torch.fx.node.map_aggregate(node.args, _doubled)
         node.kwargs = torch.fx.node.map_aggregate(node.kwargs, _doubled)

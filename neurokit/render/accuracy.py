@@ -23,6 +23,7 @@ def accuracy(said: Mapping[str, Any]) -> list[RenderableType]:
             f"{how['calibration_samples']} samples of {how['calibrated_on']} ({how['method']})"
         )
         parts += [*_layers(how), *_fine_tuning(how.get("fine_tuning"))]
+        parts += [f"[red]warning: {escape(line)}[/]" for line in how.get("warnings", ())]
     if "against_float" in said:
         found = said["against_float"]
         top1 = "" if found["top1_agreement"] is None else f", top-1 agreement {found['top1_agreement']:.2%}"

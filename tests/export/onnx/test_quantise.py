@@ -25,6 +25,7 @@ from neurokit.errors import InputError, UnsupportedError
 from neurokit.export.onnx import quantise as int8_quantise
 from neurokit.export.onnx.qdq_reference import convolve, largest, reference_run, transposed
 from neurokit.export.targets.onnx_int8 import calibration_of
+from neurokit.render.accuracy import accuracy
 from neurokit.spec import ModelSpec, TensorSpec
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "digits_ann.py"
@@ -470,6 +471,7 @@ def test_layers_that_cost_most_are_named_and_stay_in_float(tokens, tmp_path):
     agreement = artifact.manifest.target_info["against_float"]["top1_agreement"]
     assert 100 * (1 - agreement) < 0.5
     assert said["sizes"]["int8"]["bytes"] < said["sizes"]["float"]["bytes"] * 1.5
+    assert "warnings" in said  # of a network of a few hundred weights the scales alone are more than 8 bits spare
     for wrong, message in (
         ({"keep": "third"}, "no layer"),
         ({"keep": "*"}, "all 2 layers"),
@@ -477,6 +479,23 @@ def test_layers_that_cost_most_are_named_and_stay_in_float(tokens, tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             nk.lower(captured, "onnx-int8", tmp_path / "b", calibration=data, **wrong)
+
+
+@pytest.mark.parametrize(("width", "keep", "larger"), [(64, "", False), (64, "big", True), (2, "", True)])
+def test_a_file_that_is_no_smaller_than_the_float_file_is_said(width: int, keep: str, larger: bool, tmp_path):
+    net = nn.Sequential()
+    net.add_module("big", nn.Linear(64, width))
+    net.add_module("last", nn.Linear(width, 2))
+    spec = ModelSpec("sized", lambda: net.eval(), (TensorSpec("x", (64,)),))
+    captured, x = nk.capture(spec), torch.rand(8, 64, generator=torch.Generator().manual_seed(0))
+    whole = nk.lower(captured, "onnx", tmp_path / "f", verified=False).manifest.files["model.onnx"].bytes
+    artifact = nk.lower(captured, "onnx-int8", tmp_path / "q", calibration=x, verified=False, keep=keep)
+    made = artifact.manifest.files["model.onnx"].bytes
+    said = artifact.manifest.target_info["quantisation"].get("warnings", [])
+    assert (made > whole) == larger == bool(said)
+    if said:
+        assert f"{made:,} B" in said[0]
+        assert any("--target onnx" in str(line) for line in accuracy(artifact.manifest.target_info))
 
 
 def test_weights_alone_in_8_bits_are_the_rounded_network(tmp_path):
