@@ -70,12 +70,8 @@ def segment(
 
         for file, volume, place in zip(files, volumes, places, strict=True):
             scores = slide(run, volume, port.numbers[1:], overlap)
-            if settings.get("regions"):
-                mask = (scores > 0).astype(np.uint8)
-                said = dict(zip(settings["regions"], (float(m.mean()) for m in mask), strict=True))
-            else:
-                mask = task.predict({"scores": scores[None]}, settings)[0]
-                said = task.answer(mask, settings)["shares"]
+            mask = task.predict({"scores": scores[None]}, settings)[0]
+            said = task.answer(mask, settings)["shares"]
             found.append({"shares": said, **({} if place is None else {"saved": str(_write(mask, Path(file), place))})})
     return found
 

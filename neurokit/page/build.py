@@ -83,6 +83,7 @@ def render(content: Content) -> str:
     timed = [row for row in content.rows if row.samples_s]
     look = pareto.looks([row for row in compared if sum(key in row.figures for key in titles) > 1])
     series = history.series(content.history)
+    networks = chips.sections(content.energies)
     return template("report.html.j2").render(
         version=__version__,
         models=sorted({row.model for row in content.rows}),
@@ -108,7 +109,8 @@ def render(content: Content) -> str:
         ],
         legend=[(pareto.key(shape), name) for name, shape in look.items()],
         has_metric=bool(metrics),
-        chips=chips.sections(content.energies),
+        chips=networks,
+        unspiking=chips.unspiking(networks),
         parities=[_parity(name, report) for name, report in content.parities],
         history=[(name, plots.history_plot(name, entries)) for name, entries in series.items() if len(entries) > 1],
         single=sum(len(entries) == 1 for entries in series.values()),

@@ -13,6 +13,7 @@ from neurokit.quantity import Quantity
 
 _NONE = "-"
 _ANN = "ann-"
+_RULES = {"float": "ann-fp32", "int8": "ann-int8"}  # by the numerics of a row
 
 
 def sections(energies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -50,6 +51,40 @@ def _section(network: str, energies: Sequence[Mapping[str, Any]]) -> dict[str, A
         "assumptions": _words(energies, "assumptions"),
         "uncounted": _words(energies, "uncounted"),
     }
+
+
+def unspiking(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns what networks that no chip was simulated for take by rules, as one table.
+
+    Args:
+        found: What `sections` returned.
+    """
+    priced = [section for section in found if not section["rows"] and section["baselines"]]
+    precisions = list(dict.fromkeys(entry["name"] for section in priced for entry in section["baselines"]))
+    rules = {entry["name"]: entry for section in priced for entry in section["baselines"]}
+    return {
+        "precisions": [name.removeprefix(_ANN) for name in precisions],
+        "networks": [
+            (section["network"], [_total(section["baselines"], name) for name in precisions]) for section in priced
+        ],
+        "rules": [(name.removeprefix(_ANN), rule["title"], rule["source"]) for name, rule in rules.items()],
+    }
+
+
+def _total(entries: Sequence[Mapping[str, Any]], name: str) -> str:
+    return next((str(entry["total"]) for entry in entries if entry["name"] == name), _NONE)
+
+
+def with_energy(row: Row, energies: Sequence[Mapping[str, Any]]) -> Row:
+    """Adds to a row without an energy what the rule of its precision gives a network without spikes."""
+    rule = _RULES.get(row.numerics)
+    if rule is None or "energy" in row.figures:
+        return row
+    for energy in energies:
+        totals = {entry["name"]: entry["total"] for entry in _baselines(energy)}
+        if energy["network"] == row.model and not energy.get("neurons", 1) and rule in totals:
+            return replace(row, figures={**row.figures, "energy": Quantity(**totals[rule])})
+    return row
 
 
 def _baselines(energy: Mapping[str, Any]) -> list[Mapping[str, Any]]:

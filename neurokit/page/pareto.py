@@ -18,6 +18,7 @@ from neurokit.page.plots import (
     label,
     line,
     mark,
+    number_below,
     svg,
     words_at,
 )
@@ -121,7 +122,7 @@ def _frame(x: Axis, y: Axis, across: tuple[str, str], up: tuple[str, str], heigh
     body = []
     for tick in x.ticks():
         body += [line(x.at(tick), y.end, x.at(tick), y.start, "grid")]
-        body += [words_at(x.at(tick), y.start + 14, label(tick, across[1]), "middle", "small")]
+        body += [number_below(x.at(tick), y.start + 14, label(tick, across[1]))]
     for tick in y.ticks():
         body += [line(x.start, y.at(tick), x.end, y.at(tick), "grid")]
         body += [words_at(x.start - 4, y.at(tick) + 4, label(tick, up[1]), "end", "small")]

@@ -15,6 +15,7 @@ from neurokit.quantity import _prefix as prefix_of
 WIDTH = 380.0
 LEFT, RIGHT, BOTTOM = 60.0, 14.0, 40.0
 COLOURS = ("#0b62a4", "#c4451c", "#2a7f3f", "#7a4aa3", "#8a6d00", "#b0307a", "#3b6e75", "#5b5b5b")
+_HALF_NUMBER = 22.0  # half the width of a tick's number with its unit
 _ONE_PICTURE = 8  # rows of distributions; more are shown in two columns
 SHAPES = ("circle", "square", "diamond", "triangle")
 
@@ -93,6 +94,12 @@ def words_at(x: float, y: float, words: str, anchor: str = "start", css: str = "
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{kind}>{escape(words)}</text>'
 
 
+def number_below(x: float, y: float, words: str) -> str:
+    """Returns a tick's number under an axis, which ends with the picture and not behind it."""
+    anchor = "end" if x > WIDTH - _HALF_NUMBER else "start" if x < _HALF_NUMBER else "middle"
+    return words_at(x, y, words, anchor, "small")
+
+
 def line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
     """Returns a straight line in a style of the page."""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{css}"/>'
@@ -123,10 +130,7 @@ def _strips(known: Sequence[tuple[Row, str]], x: Axis, start: int) -> str:
         body.append(_distribution(row, name, x, y, COLOURS[number % len(COLOURS)]))
         y += 36
     y -= 4
-    grid = [
-        line(x.at(t), 16, x.at(t), y - 10, "grid") + words_at(x.at(t), y + 4, label(t, "s"), "middle", "small")
-        for t in x.ticks()
-    ]
+    grid = [line(x.at(t), 16, x.at(t), y - 10, "grid") + number_below(x.at(t), y + 4, label(t, "s")) for t in x.ticks()]
     return svg(y + 14, "".join(grid + body), "Latency distributions: density, middle half, median, 5 to 95 percent")
 
 

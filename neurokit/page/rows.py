@@ -65,7 +65,7 @@ def gather(places: Sequence[Path]) -> Content:
     if not (content.rows or content.energies or content.parities or content.history):
         raise InputError("there is nothing to report", expected="artifact folders or JSON files of neurokit")
     _drop_bare_artifacts(content)
-    content.rows = [_with_accuracy(row, accuracies) for row in content.rows]
+    content.rows = [chips.with_energy(_with_accuracy(row, accuracies), content.energies) for row in content.rows]
     for energy in content.energies:
         content.rows += chips.table_rows(energy, content.rows)
     return content

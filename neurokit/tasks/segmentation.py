@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Segmentation:
     """The class with the largest output at every place; one channel is a mask by its sign.
 
-    Settings: background (number of a class that no metric counts, or None), mean, std (see `neurokit.data.images`).
+    Settings: background (number of a class that no metric counts, or None), regions (names of masks that may lie over
+    one another, each by the sign of its own channel), mean, std (see `neurokit.data.images`).
     """
 
     ending = "_mask.png"
@@ -35,7 +36,8 @@ class Segmentation:
             "dice": "mean over the classes of 2 |A and B| / (|A| + |B|), counted over all samples; 0 to 1",
             "miou": "mean over the classes of |A and B| / |A or B|, counted over all samples; 0 to 1",
         },
-        labels="number of the class at every place, from 0, in the shape of the output without its channels",
+        labels="number of the class at every place, from 0, in the shape of the output without its channels; of "
+        "regions 1 inside and 0 outside, in its whole shape",
     )
 
     def preprocess(self, sample: Any, port: TensorSpec, settings: Mapping[str, Any]) -> np.ndarray:
@@ -43,33 +45,34 @@ class Segmentation:
         return image_or_array(sample, port, settings)
 
     def predict(self, outputs: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> np.ndarray:
-        """Returns the class of every place, `[B, ...]` of uint8 or uint16."""
+        """Returns the class of every place, `[B, ...]` of uint8 or uint16, or masks of regions, `[B, K, ...]`."""
         scores = np.asarray(next(iter(outputs.values())))
+        if settings.get("regions"):
+            return (scores > 0).astype(np.uint8)
         chosen = (scores[:, 0] > 0) if scores.shape[1] == 1 else best_class(scores, axis=1)
         return chosen.astype(np.uint8 if scores.shape[1] <= 256 else np.uint16)
 
     def score(self, predictions: np.ndarray, labels: np.ndarray, settings: Mapping[str, Any]) -> Mapping[str, Quantity]:
-        """Returns Dice and mean intersection over union over the classes that occur."""
+        """Returns Dice and mean intersection over union over the classes or regions that occur."""
         if labels.shape != predictions.shape or labels.dtype.kind not in "iub":
             raise InputError(
                 f"labels are {labels.dtype} {list(labels.shape)}", expected=f"whole numbers {list(predictions.shape)}"
             )
-        background = settings.get("background")
-        classes = [int(c) for c in np.union1d(predictions, labels) if c != background]
-        both, either, sizes = (np.zeros(len(classes)) for _ in range(3))
-        for index, number in enumerate(classes):
-            a, b = predictions == number, labels == number
-            both[index], either[index], sizes[index] = (a & b).sum(), (a | b).sum(), a.sum() + b.sum()
-        source = f"{len(labels)} samples, {len(classes)} classes"
-        if not classes:  # nothing but background, and nothing else was said
-            both, either, sizes = (np.ones(1), np.ones(1), np.full(1, 2.0))
+        kind, masks = _masks(predictions, labels, settings)
+        counts = [((a & b).sum(), (a | b).sum(), a.sum() + b.sum()) for a, b in masks]
+        source = f"{len(labels)} samples, {len(counts)} {kind}"
+        # Nothing but background, and nothing else was said: as it should be.
+        both, either, sizes = np.array(counts or [(1, 1, 2)], dtype=np.float64).T
         return {
             "dice": Quantity.exact(float((2 * both / sizes).mean()), "", "measured", source),
             "miou": Quantity.exact(float((both / either).mean()), "", "measured", source),
         }
 
     def answer(self, prediction: np.ndarray, settings: Mapping[str, Any]) -> Any:
-        """Returns the share of places of every class."""
+        """Returns the share of places of every class or region."""
+        regions = settings.get("regions")
+        if regions:
+            return {"shares": dict(zip(regions, (float(mask.mean()) for mask in prediction), strict=True))}
         numbers, counts = np.unique(prediction, return_counts=True)
         return {"shares": {str(n): float(c / prediction.size) for n, c in zip(numbers, counts, strict=True)}}
 
@@ -78,3 +81,15 @@ class Segmentation:
         if prediction.ndim != 2:
             raise InputError(f"a mask of sizes {list(prediction.shape)} is no picture", expected="a model of pictures")
         write_mask(prediction, size_of(sample), path)
+
+
+def _masks(
+    predictions: np.ndarray, labels: np.ndarray, settings: Mapping[str, Any]
+) -> tuple[str, list[tuple[np.ndarray, np.ndarray]]]:
+    """Returns what masks are of, and those that were said beside the right ones, as far as there is anything inside."""
+    if settings.get("regions"):
+        pairs = [(predictions[:, at] != 0, labels[:, at] != 0) for at in range(predictions.shape[1])]
+        return "regions", [(a, b) for a, b in pairs if a.any() or b.any()]
+    background = settings.get("background")
+    classes = [int(c) for c in np.union1d(predictions, labels) if c != background]
+    return "classes", [(predictions == number, labels == number) for number in classes]

@@ -8,17 +8,21 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 
 import neurokit as nk
 from neurokit.data.labelled import Labelled
+from neurokit.models.dae_former import TIME_STEPS
+from neurokit.models.ecapa_tdnn.voice import Voice, voices
 from neurokit.models.emotionic.net import EmotionIC
 from neurokit.models.oat.net import OAT
-from neurokit.spec import ModelSpec
+from neurokit.spec import ModelSpec, TaskSpec, TensorSpec
 from neurokit.tasks.evaluate import evaluate
 from neurokit.tasks.skip_chain import Field, best_path
 
 FLOAT, INT8 = 0.005, 0.02  # by which a deployed form's metric may differ from torch's
+SAMPLES = 8000  # of a recording
 
 
 def assert_knows(spec: ModelSpec, data: Labelled, kept: object, path: Path, bound: float) -> None:
@@ -43,6 +47,32 @@ def learn(parameters: object, loss: Callable[[int], Tensor], steps: int, rate: f
         loss(step).backward()
         optimiser.step()
         falling.step()
+
+
+def speakers_learnt(steps: int = 200) -> tuple[ModelSpec, Labelled, Tensor]:
+    """Returns a small ECAPA that tells speakers apart, recordings of unheard speakers, and some to calibrate on."""
+    torch.manual_seed(0)
+    module, count = Voice(32, pooled=48, scale=4, inner=16), 24
+    head = nn.Parameter(torch.randn(count, 192) * 0.1)
+    optimiser = torch.optim.Adam([*module.parameters(), head], lr=2e-3)
+    for step in range(steps):
+        speakers = torch.randint(count, (16,))
+        cosine = F.linear(F.normalize(module(voices(speakers, SAMPLES, 1000 + step))), F.normalize(head))
+        margin = 0.2 * F.one_hot(speakers, count)  # additive margin, scale 30
+        loss = F.cross_entropy(30 * (cosine - margin), speakers)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    module.eval()
+    spec = ModelSpec(
+        "speakers",
+        lambda: module,
+        (TensorSpec("waveform", (SAMPLES,), layout="L", low=-1.0),),
+        task=TaskSpec("verification", {"sample_rate": 16_000}),
+    )
+    who = torch.arange(100, 112).repeat_interleave(5)  # speakers that were not heard in training
+    data = Labelled(voices(who, SAMPLES, 7).numpy(), who.numpy())
+    return spec, data, voices(torch.arange(48) % 24, SAMPLES, 8)
 
 
 def ellipses(count: int, seed: int, channels: int = 3, side: int = 64) -> tuple[Tensor, Tensor]:
@@ -73,6 +103,42 @@ def find_ellipses(module: nn.Module, channels: int, side: int, steps: int, rate:
         else:
             crossed, said = F.cross_entropy(scores, mask), scores.softmax(1)[:, 1]
         return crossed + 1 - (2 * (said * target).sum() + 1) / (said.sum() + target.sum() + 1)
+
+    learn(module.parameters(), loss, steps, rate)
+    module.eval()
+
+
+class EveryStep(nn.Module):
+    """Gives the network an image in every step, from rest."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor) -> Tensor:
+        functional.reset_net(self.net)
+        return self.net(image.expand(TIME_STEPS, *image.shape))
+
+
+def ellipsoids(count: int, seed: int, sides: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Returns volumes `[count, 4, *sides]` of an ellipsoid in noise, and three regions that lie inside each other."""
+    drawn = torch.Generator().manual_seed(seed)
+    places = torch.meshgrid(*(torch.arange(float(side)) / side for side in sides), indexing="ij")
+    centre = 0.35 + 0.3 * torch.rand(count, 3, 1, 1, 1, generator=drawn)
+    axes = 0.25 + 0.1 * torch.rand(count, 3, 1, 1, 1, generator=drawn)
+    away = sum(((place - centre[:, at]) / axes[:, at]) ** 2 for at, place in enumerate(places))
+    regions = torch.stack([away < share for share in (0.3, 1.0, 0.6)], 1)  # enhancing, whole and core
+    noise = torch.rand(count, 4, *sides, generator=drawn)
+    return 0.5 * noise + 0.3 * regions.sum(1, keepdim=True), regions.long()
+
+
+def find_ellipsoids(module: nn.Module, sides: tuple[int, ...], steps: int, rate: float) -> None:
+    """Trains a segmenter of volumes on ellipsoids, by the cross-entropy of every region."""
+    module.train()
+
+    def loss(step: int) -> Tensor:
+        x, regions = ellipsoids(1, 1000 + step, sides)
+        return F.binary_cross_entropy_with_logits(module(x), regions.float())
 
     learn(module.parameters(), loss, steps, rate)
     module.eval()
@@ -168,6 +234,14 @@ def learn_reading_order(module: OAT, steps: int) -> None:
 
     learn(module.parameters(), loss, steps, 1e-3)
     module.eval()
+
+
+def read_in_order(target: Tensor, places: np.ndarray) -> np.ndarray:
+    """Returns right scanpaths `[N, objects, 3]` (x, y, milliseconds), -1 behind the end."""
+    right = np.full((len(target), len(places), 3), -1.0)
+    for row, at in zip(right, target.tolist(), strict=True):
+        row[: at + 1] = np.c_[places[: at + 1], np.zeros(at + 1)]
+    return right
 
 
 def path_of(module: OAT, image: Tensor, target: int, longest: int = 32) -> list[int]:

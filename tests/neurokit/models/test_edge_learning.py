@@ -8,21 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import nn
 
 import neurokit as nk
 from neurokit.data.labelled import Labelled
 from neurokit.errors import UnsupportedError
-from neurokit.models.ecapa_tdnn.voice import Voice, voices
 from neurokit.models.emotionic.net import EmotionIC
-from neurokit.spec import MODELS, ModelSpec, TaskSpec, TensorSpec
+from neurokit.spec import MODELS, ModelSpec
 from neurokit.tasks.evaluate import headline_score
 from neurokit.tasks.scanpaths import Scanpaths
 from neurokit.transforms.qcfs.convert import converted
 from tests.neurokit.models import edge_tasks as tasks
-
-SAMPLES = 8000
 
 # Steps and rate of each; `make test-slow` runs what is marked.
 SEGMENTERS = (
@@ -36,42 +31,16 @@ SEGMENTERS = (
 )
 
 
-def speakers_learnt() -> tuple[ModelSpec, Labelled, torch.Tensor]:
-    """Returns a small ECAPA that tells speakers apart, recordings of unheard speakers, and some to calibrate on."""
-    torch.manual_seed(0)
-    module, count = Voice(32, pooled=48, scale=4, inner=16), 24
-    head = nn.Parameter(torch.randn(count, 192) * 0.1)
-    optimiser = torch.optim.Adam([*module.parameters(), head], lr=2e-3)
-    for step in range(200):
-        speakers = torch.randint(count, (16,))
-        cosine = F.linear(F.normalize(module(voices(speakers, SAMPLES, 1000 + step))), F.normalize(head))
-        margin = 0.2 * F.one_hot(speakers, count)  # additive margin, scale 30
-        loss = F.cross_entropy(30 * (cosine - margin), speakers)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    module.eval()
-    spec = ModelSpec(
-        "speakers",
-        lambda: module,
-        (TensorSpec("waveform", (SAMPLES,), layout="L", low=-1.0),),
-        task=TaskSpec("verification", {"sample_rate": 16_000}),
-    )
-    who = torch.arange(100, 112).repeat_interleave(5)  # speakers that were not heard in training
-    data = Labelled(voices(who, SAMPLES, 7).numpy(), who.numpy())
-    return spec, data, voices(torch.arange(48) % 24, SAMPLES, 8)
-
-
 @pytest.mark.slow
 def test_ecapa_tells_speakers_apart(tmp_path: Path) -> None:
-    spec, data, kept = speakers_learnt()
+    spec, data, kept = tasks.speakers_learnt()
     tasks.assert_knows(spec, data, kept[:16], tmp_path, 0.10)
 
 
 @pytest.mark.slow
 def test_ecapa_and_macmd_know_their_tasks_as_spiking_networks() -> None:
     """Converted to 4 and to 16 steps: within 2 points of the network, and its outputs nearer with more steps."""
-    learnt = {"ecapa": speakers_learnt(), "macmd": segmenter_learnt("macmd_b0", 200, 2e-3)}
+    learnt = {"ecapa": tasks.speakers_learnt(), "macmd": segmenter_learnt("macmd_b0", 200, 2e-3)}
     for name, (spec, data, calibration) in learnt.items():
         before = headline_score(nk.capture(spec), data)
         errors = []
@@ -132,9 +101,7 @@ def test_oat_learns_reading_order(tmp_path: Path) -> None:
     with torch.no_grad():
         known = [tasks.path_of(module, image, int(at)) for image, at in zip(images, target, strict=True)]
     places = np.array(spec.task.settings["places"])
-    right = np.full((len(target), module.shelf.objects, 3), -1.0)
-    for row, at in zip(right, target.tolist(), strict=True):
-        row[: at + 1] = np.c_[places[: at + 1], np.zeros(at + 1)]
+    right = tasks.read_in_order(target, places)
 
     def score(paths: list[np.ndarray]) -> float:
         said = np.full((len(paths), 33, 3), -1.0)

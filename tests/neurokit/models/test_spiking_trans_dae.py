@@ -56,24 +56,12 @@ def test_weights_meet_spikes_alone_and_every_neuron_fires() -> None:
     assert 0.02 < sum(rates.values()) / len(rates) < 0.3
 
 
-class EveryStep(nn.Module):
-    """Gives the network an image in every step, from rest."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, image: Tensor) -> Tensor:
-        functional.reset_net(self.net)
-        return self.net(image.expand(TIME_STEPS, *image.shape))
-
-
 @pytest.mark.slow
 def test_it_finds_ellipses_and_knows_them_as_onnx(tmp_path: Path) -> None:
     spec = trans_dae_spiking_small()
     torch.manual_seed(0)
     module = spec.build()
-    tasks.find_ellipses(EveryStep(module), 1, 64, 150, 5e-3)
+    tasks.find_ellipses(tasks.EveryStep(module), 1, 64, 150, 5e-3)
     functional.reset_net(module)
     x, mask = tasks.ellipses(64, 7, 1, 64)
     captured = nk.capture(replace(spec, build=lambda: module))

@@ -14,6 +14,7 @@ from neurokit.errors import InputError
 from neurokit.page import pareto, plots
 from neurokit.page.build import render
 from neurokit.page.chips import sections as chip_sections
+from neurokit.page.chips import with_energy
 from neurokit.page.row import Row
 from neurokit.page.rows import Content, _latency_row, _unmetered, gather
 from neurokit.quantity import Quantity
@@ -126,6 +127,25 @@ def test_chips_stand_beside_the_network_without_spikes_at_every_t():
         ("Gamma", 8, "-"),
     ]
     assert len(section["baselines"]) == 2  # the same at both T, so said once
+
+
+def test_a_network_without_spikes_has_the_energy_of_its_rule_beside_its_latency():
+    """Oracle: the report's own figures, by the precision of each row."""
+    plain = json.loads(json.dumps(energy().to_json())) | {"neurons": 0, "chips": []}
+    rows = [Row("tiny", "onnx", numerics=numerics) for numerics in ("float", "int8", "exact")]
+    found = [with_energy(row, [plain]).figures.get("energy") for row in (*rows, Row("other", "onnx"))]
+    assert [quantity and (quantity.value, quantity.kind) for quantity in found] == [
+        (9e-5, "analytic"),
+        (2e-5, "analytic"),
+        None,
+        None,
+    ]
+    known = Quantity.exact(1.0, "J", "measured", "meter")
+    assert with_energy(Row("tiny", "onnx", figures={"energy": known}), [plain]).figures["energy"] is known
+    assert "energy" not in with_energy(rows[0], [energy().to_json()]).figures  # it spikes: that is another network
+    text = render(Content(rows=rows, energies=[plain]))
+    assert "Chips: tiny" not in text
+    assert re.search(r"<td>tiny</td><td class=\"figure\">20 µJ</td><td class=\"figure\">90 µJ</td>", text)
 
 
 def test_what_all_rows_share_is_said_once():

@@ -29,7 +29,12 @@ def test_the_zoo_on_one_page(chromium, tmp_path):
         heads = browser.evaluate("[...document.querySelectorAll('#figures thead th')].map(h => h.textContent.trim())")
         text = browser.evaluate("document.querySelector('#figures').textContent")
         marks = browser.evaluate("document.querySelectorAll('svg.plot .mark').length")
-    for head in ("dice", "p50", "size"):
+        dark = {"name": "prefers-color-scheme", "value": "dark"}
+        browser.call("Emulation.setEmulatedMedia", features=[dark])
+        paper = browser.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert paper == "rgb(22, 22, 22)"
+    assert "analytic" in text
+    for head in ("dice", "p50", "energy", "size"):
         assert any(head in found for found in heads), heads
     for name in ("ear_unet_small", "macmd_small", "ecapa_tdnn_small", "emotionic_small"):
         assert name in text

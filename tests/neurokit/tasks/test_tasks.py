@@ -68,6 +68,25 @@ def test_segmentation_against_torchmetrics():
     assert TASKS.get("segmentation").predict({"y": np.array([[[[-1.0, 2.0]]]])}, {}).tolist() == [[[0, 1]]]
 
 
+def test_regions_lie_over_one_another_and_are_scored_one_by_one():
+    from torchmetrics.functional.classification import multilabel_f1_score, multilabel_jaccard_index
+
+    task, settings = TASKS.get("segmentation"), {"background": 0, "regions": ["whole", "core"]}
+    scores = rng.normal(size=(4, 2, 5, 6, 7))
+    labels = rng.integers(0, 2, scores.shape)
+    found = task.predict({"y": scores}, settings)
+    assert np.array_equal(found, scores > 0)
+    said = task.score(found, labels, settings)
+    y, t = (torch.from_numpy(np.moveaxis(value, 1, -1).reshape(-1, 2)) for value in (found, labels))
+    assert said["dice"].value == pytest.approx(float(multilabel_f1_score(y, t, 2, average="macro")))
+    assert said["miou"].value == pytest.approx(float(multilabel_jaccard_index(y, t, 2, average="macro")))
+    assert task.answer(found[0], settings) == {"shares": {"whole": found[0, 0].mean(), "core": found[0, 1].mean()}}
+    labels[:, 1] = found[:, 1] = 0  # a region that is nowhere, and is said to be nowhere
+    assert task.score(found, labels, settings)["dice"].source.endswith("1 regions")
+    with pytest.raises(InputError, match="labels are int64"):
+        task.score(found, labels[:, 0], settings)
+
+
 def test_equal_error_rate_by_brute_force():
     task = TASKS.get("verification")
     centres = rng.normal(size=(4, 16))
