@@ -140,19 +140,26 @@ def rows(name: str, steps: int, folder: Path) -> list[Path]:
     artifact = nk.lower(captured, target, folder / spec.name, **({"data": data} if data is not None and whole else {}))
     if data is not None and not whole:
         artifact = with_paths_scored(artifact, spec, data)
+    energy, notes = priced(spec, captured)
     places = [artifact.path]
-    for kind, make in (
-        ("bench", lambda: BenchRun((nk.benchmark(artifact, seconds=1.0),), provenance=provenance.collect())),
-        ("energy", lambda: nk.simulate(captured)),
-    ):
-        try:
-            made = make().to_json()
-        except nk.errors.NeurokitError as error:  # said in the log: not every twin has one call to time or to count
-            print(f"{spec.name}: no {kind}: {error}", flush=True)
-            continue
-        places.append(folder / f"{spec.name}-{kind}.json")
-        places[-1].write_text(json.dumps(made), encoding="utf-8")
+    run = BenchRun((nk.benchmark(artifact, seconds=1.0),), notes=notes, provenance=provenance.collect())
+    for kind, made in (("bench", run.to_json()), ("energy", energy)):
+        if made is not None:
+            places.append(folder / f"{spec.name}-{kind}.json")
+            places[-1].write_text(json.dumps(made), encoding="utf-8")
     return places
+
+
+def priced(spec: Any, captured: Any) -> tuple[Any, tuple[str, ...]]:
+    """Returns an energy report, of half a second where a recording's length is free, or None and why there is none."""
+    import neurokit as nk
+
+    try:
+        if not spec.graphs and [port.layout for port in spec.inputs] == ["L"]:
+            captured = nk.capture(nk.load(spec, input_shape=(8000,)))
+        return nk.simulate(captured).to_json(), ()
+    except nk.errors.NeurokitError as error:
+        return None, (f"no energy of {spec.name}: {'; '.join(map(str, getattr(error, 'reasons', ()))) or error}",)
 
 
 def found_or_made(name: str, steps: int, folder: Path) -> list[Path]:
