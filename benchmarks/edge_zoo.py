@@ -241,6 +241,10 @@ The twins above, converted without training on 48 recordings and 32 pictures (`m
 | `ecapa_tdnn_512` | EER | 2.30 % | 2.50 % | 2.12 % | .38, .18; .07 at T = 64 |
 | `macmd_b0` | Dice | .9696 | .9670 | .9700 | .085, .026 |
 
+A converted network takes a sequence, and a sequence of one image is convolved anew in every step. With
+`--transform still_image` behind `qcfs` it takes the image itself, and `aoti` computes what stands before the first
+neurons once (`neurokit/program/passes/static_input.py`). No other target has that pass: there it is computed anew.
+
 TransDAE has no ReLU, and its attention is softmax: `trans_dae_spiking` is a form of its own, trained directly.
 neurokit/models/dae_former/spiking.py says what differs; weights meet spikes alone, but for the image's. Its twin
 reaches a Dice of .839 after 150 steps on ellipses (71 s of a CPU; .840 through ONNX Runtime, verified exact), where

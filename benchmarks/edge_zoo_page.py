@@ -111,20 +111,29 @@ def taught(name: str, steps: int) -> tuple[Any, Any]:
 
 
 def with_paths_scored(artifact: Any, spec: Any, data: Any) -> Any:
-    """Scores what the host's search over the graphs answers, which no single call of them gives."""
+    """Scores the paths of torch's search and of the host's over the graphs, which no single call of them gives."""
     import numpy as np
+    import torch
 
     import neurokit as nk
     from neurokit.tasks.scoring import scores, task_named
+    from tests.neurokit.models import edge_tasks
 
     task, settings = task_named(spec.task.name, spec.task.settings)
+    module, places = spec.build(), np.array(settings["places"], dtype=np.float64)
     shelves = [{name: x[at] for name, x in data.x.items()} for at in range(len(data.y))]
-    found = np.full((len(data.y), 33, 3), -1.0)
-    for row, said in zip(found, nk.answer(artifact, shelves), strict=True):
-        path = [(fixation["x"], fixation["y"], 0.0) for fixation in said["fixations"]]
-        row[: len(path)] = np.array(path).reshape(-1, 3)
-    made = scores(task, settings, found, data)
-    return artifact.with_target_info(accuracy={**made, "after": made["metrics"][task.info.headline]["value"]})
+    with torch.no_grad():
+        searched = [edge_tasks.path_of(module, torch.from_numpy(row["images"]), int(row["target"])) for row in shelves]
+    said = [[(one["x"], one["y"]) for one in answer["fixations"]] for answer in nk.answer(artifact, shelves)]
+    both = {}
+    for name, paths in (("before", [places[path] for path in searched]), ("after", said)):
+        found = np.full((len(shelves), 33, 3), -1.0)
+        for row, path in zip(found, paths, strict=True):
+            row[: len(path)] = np.c_[np.reshape(path, (-1, 2)), np.zeros(len(path))]
+        both[name] = scores(task, settings, found, data)
+    headline = {name: one["metrics"][task.info.headline]["value"] for name, one in both.items()}
+    metrics = {name: one["metrics"] for name, one in both.items()}
+    return artifact.with_target_info(accuracy={**both["after"], **headline, "agreement": None, "metrics": metrics})
 
 
 def rows(name: str, steps: int, folder: Path) -> list[Path]:

@@ -17,6 +17,8 @@ from neurokit.program.passes import PassError
 from neurokit.program.passes import carry as carrying
 from neurokit.program.passes import fuse as fusing
 from neurokit.program.passes.carry import max_of_windows, repeat_nearest
+from neurokit.program.passes.static_input import STATIC_INPUT
+from neurokit.program.walk import without_guards
 from neurokit.spec import ModelSpec, TensorSpec
 from neurokit.target import LowerOptions
 
@@ -225,6 +227,23 @@ def test_a_still_image_is_convolved_once_and_branches_are_joined(still, tmp_path
     parity = nk.lower(still, "aoti", tmp_path / "a", kernels="all").manifest.parity
     assert (parity["verdict"], parity["spikes_flipped"]) == ("exact", 0)
     assert all(0.0 < rate < 1.0 for rate in still.rates)
+
+
+def test_a_converted_network_convolves_a_still_image_once():
+    """What stands before its first neurons; the outputs are the same bits."""
+    torch.manual_seed(0)
+    parts = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)]
+    spec = ModelSpec("converted", lambda: nn.Sequential(*parts).eval(), (PICTURE,))
+    captured = nk.capture(nk.transform(spec, ["qcfs:time_steps=4", "still_image"]))
+    module = without_guards(captured.program.module())
+    x, states = torch.rand(2, 3, 8, 8), captured.initial_states(2)
+    with torch.no_grad():
+        before = module(x, *states)[0]
+        STATIC_INPUT(module)
+        after = module(x, *states)[0]
+    front, behind = (n for n in module.graph.nodes if n.op == "call_function" and "conv2d" in str(n.target))
+    assert hints(behind)[0] == 4 * hints(front)[0]
+    assert torch.equal(before, after)
 
 
 def test_rows_joined_in_another_order_are_caught(still, monkeypatch):
