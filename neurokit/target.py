@@ -75,10 +75,21 @@ def _require(target: str, lacking: Iterable[str]) -> None:
 
 
 def _target_refusals(spec: ModelSpec, info: TargetInfo) -> list[Unsupported]:
-    able = [name for name, other in TARGETS.items() if set(needs_of(spec)) <= other.info.takes]
+    needed = set(needs_of(spec))
+    able = [name for name, other in TARGETS.items() if needed <= other.info.takes and _has_form_of(spec, other)]
     able.sort(key=lambda name: not name.startswith("onnx"))  # what runs anywhere is named first
     fix = f"use --target {' or '.join(able[:2])}" if able else "no target takes all of them"
     return not_taken(spec, info.takes, f"target {info.name!r}", fix)
+
+
+def _has_form_of(spec: ModelSpec, target: Target) -> bool:
+    """Returns whether a target's form goes with a model: a step wants something that is kept, a free T a time axis."""
+    keeps = any(graph.states for graph in spec.graphs or (spec.as_graph(),))
+    if target.info.streaming:
+        return keeps or spec.spiking
+    if getattr(target, "time_steps", None) is not None:
+        return spec.spiking
+    return not (keeps and spec.graphs)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import neurokit as nk
 from neurokit.capture.signature import named_leaves
 from neurokit.dims import Dim
 from neurokit.errors import InputError, NeurokitError, UnsupportedError
-from neurokit.spec import GraphSpec, ModelSpec, StateSpec, TensorSpec
-from neurokit.target import TARGETS
+from neurokit.spec import MODELS, GraphSpec, ModelSpec, StateSpec, TensorSpec
+from neurokit.target import TARGETS, check_ports
 
 from .nets import pair, token_model
 
@@ -184,3 +184,18 @@ def test_prices_and_the_exact_form_say_why_not():
         with pytest.raises(NeurokitError, match="cannot take model 'token'") as error:
             call()
         assert any("declared states (k, v)" in reason.why for reason in error.value.reasons)
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "named"),
+    [
+        ("oat", "litert", "onnx-step"),  # two graphs, one of which keeps something
+        ("oat", "nir", "onnx-step"),
+        ("ecapa_tdnn_512_stream", "nir", "onnx or onnx-step"),  # one graph: a whole recording, or chunk by chunk
+        ("ecapa_tdnn_512", "c", "onnx or onnx-int8"),
+    ],
+)
+def test_a_refusal_names_targets_whose_form_goes_with_the_model(name: str, target: str, named: str):
+    with pytest.raises(UnsupportedError) as refused:
+        check_ports(MODELS.get(name)().in_small(), target)
+    assert all(reason.fix.startswith(f"use --target {named}") for reason in refused.value.reasons)

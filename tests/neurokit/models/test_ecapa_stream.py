@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +91,20 @@ def test_a_channel_that_hardly_changes_keeps_its_deviation_in_float32() -> None:
         single = module._pooled(x.float(), seen.float(), [state.float() for state in states])[0]
     deviation = single[:, SIZES["pooled"] :]
     torch.testing.assert_close(deviation, exact[:, SIZES["pooled"] :].float(), rtol=0.02, atol=0)
+
+
+QUIET = """
+from neurokit import pipeline
+from neurokit.spec import MODELS
+pipeline.capture(MODELS.get("ecapa_tdnn_512_stream")().in_small())
+"""
+
+
+@pytest.mark.slow  # in a process of its own: torch's log is written where it was at its import
+def test_a_size_that_torch_cannot_solve_leaves_no_traceback() -> None:
+    done = subprocess.run([sys.executable, "-c", QUIET], capture_output=True, text=True, check=True)
+    assert "Traceback" not in done.stderr
+    assert "inequalities" not in done.stderr
 
 
 @pytest.mark.slow
