@@ -263,7 +263,7 @@ class Tracer:
 
     def _input(self, name: str, x: Tensor, shape: tuple[int, ...] | None = None) -> Value:
         static = self.captured.spec.time_input == "image" or not self.captured.spiking
-        shape = shape or tuple(x.shape[1:] if static else x.shape[2:])
+        shape = shape or tuple(x.shape[1:] if static else x.shape[2:]) or (1,)  # a number a sample is one value
         binary = bool(((x == 0) | (x == 1)).all())
         self.builder.populations[name] = Population(name, shape, "input", binary=binary)
         size = self.builder.populations[name].size

@@ -205,6 +205,6 @@ def index_or_none(positions: NDArray[np.int64], size: int) -> NDArray[np.int64] 
 
 
 def sample_shape(tensor: Tensor) -> tuple[int, ...]:
-    """Returns the shape of one sample in one time step of `[T, 1, *shape]` or `[T, *shape]`."""
-    shape = tuple(tensor.shape[1:])
+    """Returns the shape of one sample in one time step of `[T, 1, *shape]` or `[T, *shape]`; of one number `(1,)`."""
+    shape = tuple(tensor.shape[1:]) or (1,)
     return shape[1:] if len(shape) > 1 and shape[0] == 1 else shape
