@@ -59,7 +59,7 @@ def unspiking(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     Args:
         found: What `sections` returned.
     """
-    priced = [section for section in found if not section["rows"] and section["baselines"]]
+    priced = [part for part in found if part["baselines"] and not part["rows"] and not part["estimators"]]
     precisions = list(dict.fromkeys(entry["name"] for section in priced for entry in section["baselines"]))
     rules = {entry["name"]: entry for section in priced for entry in section["baselines"]}
     return {

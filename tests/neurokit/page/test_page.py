@@ -143,8 +143,12 @@ def test_a_network_without_spikes_has_the_energy_of_its_rule_beside_its_latency(
     known = Quantity.exact(1.0, "J", "measured", "meter")
     assert with_energy(Row("tiny", "onnx", figures={"energy": known}), [plain]).figures["energy"] is known
     assert "energy" not in with_energy(rows[0], [energy().to_json()]).figures  # it spikes: that is another network
-    text = render(Content(rows=rows, energies=[plain]))
+    rule = plain["estimators"][0] | {"name": "synops", "title": "spikes by rule"}
+    spiking = plain | {"network": "spiking", "estimators": [*plain["estimators"], rule]}
+    text = render(Content(rows=rows, energies=[plain, spiking]))
     assert "Chips: tiny" not in text
+    assert "Chips: spiking" in text  # no chip was asked for, and the rules stay
+    assert "<td>spiking</td>" not in text
     assert re.search(r"<td>tiny</td><td class=\"figure\">20 µJ</td><td class=\"figure\">90 µJ</td>", text)
 
 
