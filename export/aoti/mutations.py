@@ -51,8 +51,10 @@ def _kinds(kernel: Any, kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
 def _kind(value: Any) -> Any:
     """Returns what code depends on of an argument that is no constant.
 
-    That is its type, and of whole numbers whether it is 1 or a multiple of 16, for which Triton has code of its own.
+    That is the type of a tensor's elements, whichever of PyTorch's stages holds it, so that what the trace has found
+    Inductor need not find again; of whole numbers whether it is 1 or a multiple of 16, for which Triton has code of its
+    own; else the type.
     """
     if isinstance(value, int):  # and bool
         return type(value), value == 1, value % 16 == 0
-    return type(value), str(getattr(value, "dtype", ""))
+    return str(getattr(value, "dtype", type(value)))

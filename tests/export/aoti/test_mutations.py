@@ -61,6 +61,35 @@ def test_other_constants_are_another_kernel(wrap, offline):
     assert len(known) == 2
 
 
+def test_a_choice_of_an_autotuner_counts_with_its_constants(wrap, offline):
+    import triton
+
+    kernel, kwargs = launches(offline, "lif")[0]
+    rest = {name: value for name, value in kwargs.items() if name != "WANT_CURRENT"}
+    choices = [triton.Config({"WANT_CURRENT": want}, num_warps=4) for want in (False, True)]
+    with found_once() as known:
+        without, beside = (
+            wrap.identify_mutated_tensors(triton.autotune(configs=[one], key=[])(kernel), dict(rest), {})
+            for one in choices
+        )
+    assert set(beside) - set(without) == {"current"}
+    assert len(known) == 2
+
+
+def test_stages_of_the_compiler_share_what_is_found(wrap, offline):
+    """The trace has fake tensors, Inductor boxes of its own; a pointer to the same elements is the same code."""
+    kernel, kwargs = launches(offline, "lif")[0]
+    boxed = {
+        name: mock.Mock(spec=["dtype"], dtype=value.dtype) if isinstance(value, torch.Tensor) else value
+        for name, value in kwargs.items()
+    }
+    with found_once() as known:
+        wanted = wrap.identify_mutated_tensors(kernel, dict(kwargs), {})
+        with mock.patch.object(wrap, "generate_ttir", side_effect=AssertionError("generated once more")):
+            assert wrap.identify_mutated_tensors(kernel, boxed, {}) == wanted
+    assert len(known) == 1
+
+
 def test_pytorch_has_its_own_again(wrap):
     own = wrap.identify_mutated_tensors
     with found_once():
