@@ -15,6 +15,7 @@ from neurokit.export.aoti.place import here
 from neurokit.export.aoti.precision import in_16_bits
 from neurokit.export.aoti.probe import NEURONS, PROBE_FILE, TWIN
 from neurokit.export.aoti.programs import Network, Neurons, StepLoop, body_of, layer_nodes, neurons_of, twin_of
+from neurokit.export.aoti.roundings import most_by_name, roundings
 from neurokit.export.describe import describe, save_initial_states
 from neurokit.program.grids import LEVELS, ROUNDED_ONCE
 from neurokit.program.passes.as_products import AS_PRODUCTS
@@ -86,6 +87,7 @@ def rewritten(part: Captured, settings: Settings, exact: bool) -> tuple[GraphMod
         FOLD_NORMS(body)
     if settings.precision != "float32":
         in_16_bits(body, part, getattr(torch, settings.precision))
+        body.meta["roundings"] = roundings(body)
     fuses = settings.fuses
     names = [(node.name, layer) for node, layer in zip(layer_nodes(body), _names(part, layer_names), strict=True)]
     STATIC_INPUT(body)
@@ -202,7 +204,14 @@ def calls_of(
         for node, name, kind in zip(nodes, names, kinds, strict=True)
     ]
     shown = [[[list(e.shape), str(e.dtype).removeprefix("torch.")] for e in kind.example] for kind in alone.kinds]
-    return calls, {"kinds": alone.counts, "examples": shown}
+    known: dict[str, Any] = {"kinds": alone.counts, "examples": shown}
+    if "roundings" in body.meta:
+        of_currents, of_outputs = body.meta["roundings"]
+        known["roundings"] = {
+            "layers": most_by_name(names, of_currents),
+            "outputs": most_by_name(part.output_names, of_outputs),
+        }
+    return calls, known
 
 
 def _auto() -> Any:

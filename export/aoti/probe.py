@@ -10,6 +10,7 @@ import numpy as np
 
 from neurokit.dims import as_size, evaluate, solve
 from neurokit.export.aoti.programs import FORCE
+from neurokit.export.aoti.roundings import in_16_bits
 from neurokit.export.aoti.run import AotiRunner, PackageSession, names_of, typed
 from neurokit.export.sequence import initial_states, reduce_steps
 from neurokit.feeds import repeated
@@ -26,8 +27,6 @@ TWIN, NEURONS = "twin", "neurons"
 # Further inputs on which package and twin are compared, in units of the declared range: strong ones make layers fire
 # that the test vectors leave silent.
 _STRENGTHS = (1.0, 8.0, 64.0)
-# Unit roundoff over float32's, twice: weights and inputs are rounded, too (at most once each a product).
-_COARSER = {"float16": 2.0 * 2.0**13, "bfloat16": 2.0 * 2.0**16}
 _TOLERANCE_16 = {"float16": 1e-2, "bfloat16": 8e-2}  # relative L2 error of outputs without neurons
 Values = dict[str, np.ndarray]
 
@@ -99,7 +98,7 @@ class AotiProbe(Probe):
         notes = (*vectors.notes, said) if vectors.layers else vectors.notes
         vectors = replace(vectors, hidden=len(self._hidden) or vectors.hidden, notes=notes)
         precision = self._info.get("precision", "float32")
-        return vectors if precision == "float32" else _in_16_bits(vectors, precision)
+        return vectors if precision == "float32" else in_16_bits(vectors, precision, self._info.get("roundings", {}))
 
     def free(self, feeds: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs the package on whole inputs; returns its outputs, and the spikes of every layer of its twin."""
@@ -265,18 +264,6 @@ class AotiProbe(Probe):
         kinds = of_each(self._info.get("time_output", ""), len(self._outputs))
         stacked = [np.stack([step[name] for step in shown]) for name in self._outputs]
         return [reduce_steps(value, kind) for value, kind in zip(stacked, kinds, strict=True)]
-
-
-def _in_16_bits(vectors: Vectors, precision: str) -> Vectors:
-    """Returns the vectors with bounds of a coarser type; currents of layers that all fire may leave its range."""
-    factor = _COARSER[precision]
-    return replace(
-        vectors,
-        layers=tuple(replace(layer, bound=layer.bound * factor) for layer in vectors.layers),
-        output_bounds={name: bound * factor for name, bound in vectors.output_bounds.items()},
-        coverings=(),
-        notes=(*vectors.notes, f"rounding bounds are those of {precision} weights and currents"),
-    )
 
 
 def _drawn(vectors: Vectors, seed: int, factor: float) -> Values:

@@ -118,6 +118,7 @@ def make_vectors(
         else (),
         ranges={info.name: (info.low, info.high) for info in captured.spec.inputs},
         unit=max(coarsest(module if part is captured else part.program.module()) for part in captured.graphs),
+        rounded={name: magnitude.roundings for name, magnitude in zip(names, magnitudes, strict=False)},
         unread=every.unread(first),  # arguments are computed in order: the covering runs are made by now
     )
 
@@ -178,6 +179,7 @@ def _make_layer(
         charged.reshape(-1)[at],
         np.flatnonzero(np.abs(charged - parameters["v_threshold"]) <= NEAR * bound),
         restarts,
+        rounded=min(magnitude.roundings for magnitude in magnitudes),
     )
 
 

@@ -49,6 +49,8 @@ class LayerVector:
         near: Flat indices of all near misses, where rounding may decide otherwise; None in files of version 0.1.
         restarts: Steps before which the membrane is set to `init` again (a neuron that is reset between its calls).
         steps: Of a stepwise one, what the reference made of single steps; else None.
+        rounded: How often the bound takes a term of its current for rounded, in the call where that is least; 0 in
+            files that do not say.
     """
 
     path: str
@@ -64,6 +66,7 @@ class LayerVector:
     near: np.ndarray | None = None
     restarts: tuple[int, ...] = ()
     steps: Steps | None = None
+    rounded: int = 0
 
     def differs(self, own: np.ndarray) -> np.ndarray:
         """Returns where an artifact's outputs are not the reference's, `[T, B, ...]`."""
@@ -116,6 +119,7 @@ class Vectors:
         roundings: Relative distance of each output from the reference in float64, of a model without layers.
         hidden: Number of layers that an artifact does not show (`Probe.restrict`); not in the file.
         unit: Unit roundoff of the coarsest type that the program works in; 0 in files that do not say.
+        rounded: How often the bound of each output takes a term for rounded.
     """
 
     feeds: dict[str, np.ndarray]
@@ -135,6 +139,7 @@ class Vectors:
     roundings: dict[str, float] = field(default_factory=dict)
     hidden: int = 0
     unit: float = 0.0
+    rounded: dict[str, int] = field(default_factory=dict)
 
     def without_steps(self) -> Vectors:
         """Returns the vectors of common neurons alone, for what shows no steps of rare ones.
@@ -174,6 +179,7 @@ class Vectors:
             "ranges": self.ranges,
             "carried": list(self.carried),
             "unit": self.unit,
+            "rounded": self.rounded,
             "roundings": self.roundings,
             "unread": [vars(entry) for entry in self.unread],
             "calls": [
@@ -205,6 +211,7 @@ class Vectors:
                     "bound": layer.bound,
                     "rigorous": layer.rigorous,
                     "restarts": list(layer.restarts),
+                    "rounded": layer.rounded,
                 }
             )
             if not isinstance(layer.init, int | float):
@@ -271,6 +278,7 @@ class Vectors:
                     Text.read(head["text"], data) if "text" in head else None,
                     {name: float(value) for name, value in head.get("roundings", {}).items()},
                     unit=float(head.get("unit", 0.0)),
+                    rounded={name: int(count) for name, count in head.get("rounded", {}).items()},
                 )
         except UNREADABLE as error:
             raise ArtifactError(
