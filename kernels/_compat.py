@@ -40,6 +40,24 @@ def register_op(
     return decorate
 
 
+def writes(*always: str, **on: str) -> Callable[[Any], Any]:
+    """Says which of its tensors a kernel writes to; a compiler that asks need not read the kernel's code for it.
+
+    That takes seconds where loops are unrolled, and is asked of every launch (`neurokit/export/aoti/mutations.py`).
+    tests/export/aoti/test_mutations.py holds it against what PyTorch finds.
+
+    Args:
+        always: Names of tensors that every launch writes to.
+        on: By name of a tensor the constant that has to be true for it.
+    """
+
+    def decorate(kernel: Any) -> Any:
+        kernel.writes = {**dict.fromkeys(always), **on}
+        return kernel
+
+    return decorate
+
+
 def launch(kernel: Any) -> Any:
     """Returns the kernel in the form that torch.compile can trace through."""
     return kernel if INTERPRET else torch.library.wrap_triton(kernel)

@@ -3,6 +3,7 @@
 import triton
 import triton.language as tl
 
+from neurokit.kernels._compat import writes
 from neurokit.kernels.common.triton import mul_rn, round_even
 
 
@@ -33,6 +34,7 @@ def _float32(inverse, low, high):
     return tl.cast(inverse, tl.float32), tl.cast(low, tl.float32), tl.cast(high, tl.float32)
 
 
+@writes("out")
 @triton.jit
 def depthwise_kernel(
     x,
@@ -102,6 +104,7 @@ def depthwise_kernel(
         tl.store(out + at, kept, mask=mask)
 
 
+@writes("out")
 @triton.jit
 def depthwise_stream_kernel(
     x,

@@ -3,6 +3,7 @@
 import triton
 import triton.language as tl
 
+from neurokit.kernels._compat import writes
 from neurokit.kernels.common.triton import (
     OUT_PACKED,
     as_spikes,
@@ -57,6 +58,7 @@ def _positions(base, limit, channels, PADDED: tl.constexpr, BLOCK: tl.constexpr)
         return base + lane, channel, lane < limit - base
 
 
+@writes("spikes", v_last="WANT_V", current="WANT_CURRENT")
 @triton.jit
 def lif_forward_kernel(
     x,

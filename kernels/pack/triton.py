@@ -3,9 +3,11 @@
 import triton
 import triton.language as tl
 
+from neurokit.kernels._compat import writes
 from neurokit.kernels.common.triton import as_spikes
 
 
+@writes("out")
 @triton.jit
 def pack_kernel(x, out, total, words, size, ALIGNED: tl.constexpr, BLOCK: tl.constexpr):
     """One word a lane group: 32 neighbouring values along the last axis."""
@@ -22,6 +24,7 @@ def pack_kernel(x, out, total, words, size, ALIGNED: tl.constexpr, BLOCK: tl.con
     tl.store(out + word, tl.sum(bits << lane[None, :], axis=1), mask=word < total)
 
 
+@writes("out")
 @triton.jit
 def unpack_kernel(x, out, total, words, size, ALIGNED: tl.constexpr, BLOCK: tl.constexpr):
     word = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)

@@ -3,6 +3,7 @@
 import triton
 import triton.language as tl
 
+from neurokit.kernels._compat import writes
 from neurokit.kernels.common.triton import (
     as_spikes,
     charge,
@@ -156,6 +157,7 @@ def _fire(
     return reset(h, s, threshold, v_reset, HARD)
 
 
+@writes("spikes")
 @triton.jit
 def sdsa_qkv_kernel(
     q,
@@ -304,6 +306,7 @@ def sdsa_qkv_kernel(
         membranes = after
 
 
+@writes("spikes")
 @triton.jit
 def sdsa_hadamard_kernel(
     q,

@@ -3,9 +3,11 @@
 import triton
 import triton.language as tl
 
+from neurokit.kernels._compat import writes
 from neurokit.kernels.common.triton import empty_sum, fresh_membrane, neuron_tile, operand, tile_rows
 
 
+@writes("spikes", current="WANT_CURRENT")
 @triton.jit
 def spike_conv_lif_kernel(
     x,

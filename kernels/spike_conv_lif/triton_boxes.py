@@ -3,6 +3,7 @@
 import triton
 import triton.language as tl
 
+from neurokit.kernels._compat import writes
 from neurokit.kernels.common.triton import INTERPRET, charge, fire_bits, fresh_membrane, mul_rn, on_grid
 from neurokit.kernels.spike_conv_lif.triton_sums import boxes_of, convolve, lattices
 
@@ -159,6 +160,7 @@ def _tile(
         out.store([t, n, y, x, col], fired)
 
 
+@writes("spikes", current="WANT_CURRENT")
 @triton.jit
 def spike_conv_lif_boxes_kernel(
     x,

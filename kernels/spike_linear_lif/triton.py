@@ -3,6 +3,7 @@
 import triton
 import triton.language as tl
 
+from neurokit.kernels._compat import writes
 from neurokit.kernels.common.triton import empty_sum, fresh_membrane, neuron_tile, operand, tile_rows
 
 
@@ -44,6 +45,7 @@ def _load_weight(weight, col, k, cols, inner, COLS: tl.constexpr, BLOCK_K: tl.co
     return tl.load(weight + at, mask=(n < cols)[None, :] & (c < inner)[:, None], other=0)
 
 
+@writes("spikes", v_last="WANT_V", current="WANT_CURRENT")
 @triton.jit
 def spike_linear_lif_kernel(
     spikes_in,
