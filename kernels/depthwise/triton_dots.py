@@ -3,6 +3,7 @@
 import triton
 import triton.language as tl
 
+from neurokit.kernels._compat import writes
 from neurokit.kernels.common.triton import INTERPRET, mul_rn
 from neurokit.kernels.depthwise.triton import _float32, _row
 
@@ -75,6 +76,7 @@ def _kept(total, scale_row, bias_row, inverse, low, high, KIND: tl.constexpr, RO
         return y.to(KIND)
 
 
+@writes("out")
 @triton.jit
 def depthwise_dots_kernel(
     x,
