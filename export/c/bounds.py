@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from neurokit.capture import Captured
 
+_FURTHER = 256  # steps in which carried values grow no more, or grow for ever
 _INTEGERS = {
     "bool": (0, 1),
     "uint8": (0, 255),
@@ -63,7 +64,17 @@ class Bounds(Ranges):
         given = [
             _anything(port.dtype, _one(node)) for port, node in zip(captured.inputs, placeholders(module), strict=False)
         ]
-        self.start(*given, *captured.initial_states(1))
+        self._starts: dict[str, Any] = {}
+        states = captured.initial_states(1)
+        if all(state.neuron for state in captured.states):
+            self.start(*given, *states)
+            return
+        self.start_steps(given, states, _FURTHER)  # for any number of steps, where values that are carried allow it
+        if not self.settled or any(
+            isinstance(value, Range) and value.bits() >= LIMIT for value in self.values.values()
+        ):
+            self.values.clear()
+            self.start_steps(given, states, steps, further=False)
 
     def run_node(self, n: Node) -> Any:
         """Keeps the range of what a node returns."""
@@ -77,6 +88,7 @@ class Bounds(Ranges):
         if isinstance(x, Range) and isinstance(v0, Range | Tensor):
             settings = {name: args[place] for name, place in nodes.PLACES[op].items() if place < len(args)}
             start = (v0.pos, -v0.neg, v0.grid) if isinstance(v0, Range) else v0
+            start = self._starts.setdefault(self.node.name, start)  # all steps are bounded from the first membrane
             self.fixed[self.node.name] = in_fixed_point(op, x.pos, x.neg, x.grid, settings, start, self._steps)
         return super().neuron(target, args, kwargs)
 

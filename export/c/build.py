@@ -60,6 +60,27 @@ class Neuron:
     drop: float = 0.0
 
 
+@dataclass(frozen=True)
+class Carried:
+    """A value that the model carries from step to step beside its membranes.
+
+    Attributes:
+        name: Its name.
+        size: Number of elements.
+        kind: Whole numbers on a grid, or None for float32.
+        type: What it is stored in.
+        start: Its values before the first step, in its own units.
+        endless: Whether `kind` holds for any number of steps.
+    """
+
+    name: str
+    size: int
+    kind: Integers | None
+    type: str
+    start: np.ndarray
+    endless: bool
+
+
 @dataclass
 class Table:
     """Constants of the program."""
@@ -79,9 +100,15 @@ class Network:
     buffers: list[Buffer] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     neurons: list[Neuron] = field(default_factory=list)
+    carried: list[Carried] = field(default_factory=list)
     helpers: set[str] = field(default_factory=set)
     inputs: list[tuple[str, str, int]] = field(default_factory=list)
     outputs: list[tuple[str, int]] = field(default_factory=list)
+
+    @property
+    def streams(self) -> bool:
+        """Whether anything is kept from step to step."""
+        return bool(self.neurons or self.carried)
 
 
 class Builder:
@@ -100,6 +127,7 @@ class Builder:
         self.net = Network(captured.spec.name, steps if captured.spiking else None)
         self.values: dict[Node, Any] = {}
         self.state_of: dict[Node, int] = {}
+        self._after: list[Node] = []
         self._counter = 0
         self._kept: dict[tuple[int, str], Buffer] = {}
 
@@ -113,6 +141,7 @@ class Builder:
         given = placeholders(self.module)
         self._inputs(given[: len(given) - states])
         self.state_of = {node: at for at, node in enumerate(given[len(given) - states :])}
+        self._carry(given)
         for node in self.module.graph.nodes:
             if node.op == "get_attr":
                 self.values[node] = fetch(self.module, str(node.target)).detach()
@@ -143,6 +172,42 @@ class Builder:
             self.net.inputs.append((port.name, buffer.type, value.size))
             self.values[node] = replace(value, buffer=buffer)
 
+    def _carry(self, given: list[Node]) -> None:
+        """Gives every carried value its place in the state."""
+        end = next(node for node in self.module.graph.nodes if node.op == "output")
+        after = end.args[0][len(self.captured.output_names) :]
+        for node, at in self.state_of.items():
+            state = self.captured.states[at]
+            if state.neuron:
+                continue
+            kind = _widest(self.bounds.integers(node.name), self.bounds.integers(after[at].name))
+            value = Value(nodes.hints(node), kind)
+            start = self.captured.initial_states(1)[at].reshape(-1).double().numpy()
+            units = start if kind is None else np.rint(start * 2.0**-kind.exponent).astype(np.int64)
+            name = f"s->c{len(self.net.carried)}"
+            self.net.carried.append(Carried(state.name, value.size, kind, value.type, units, self.bounds.settled))
+            self.values[node] = replace(value, buffer=Buffer(name, value.type, value.size))
+            self._after.append(after[at])
+
+    def _keep(self) -> None:
+        """Stores what every carried value is after the step, when everything that reads it has run."""
+        made = []
+        for carried, node in zip(self.net.carried, self._after, strict=True):
+            loop, x = self.here(self.value(node))
+            text = as_float(x) if carried.kind is None else self._on_carried_grid(x, carried.kind)
+            made.append(self.stored(self.apply(node, x, text, carried.kind, loop)))
+        for at, (carried, buffer) in enumerate(zip(self.net.carried, made, strict=True)):
+            loop = self.loop(carried.name, [f"for (int32_t i = 0; i < {carried.size}; ++i) {{"], 1)
+            buffer.last = loop.number
+            loop.body.append(f"s->c{at}[i] = {buffer.name}[i];")
+
+    def _on_carried_grid(self, x: Value, kind: Integers) -> str:
+        """Returns a variable on the grid that is proven to hold it after every step, of those that it counts in."""
+        if x.kind is None or x.kind.exponent >= kind.exponent:
+            return self.aligned(x, kind)
+        quotient = f"{x.name} / {number(1 << (kind.exponent - x.kind.exponent), x.wide)}"
+        return f"({wide(kind)})({quotient})"
+
     def _outputs(self, node: Node) -> None:
         names = self.captured.output_names
         results: Any = node.args[0]
@@ -153,6 +218,7 @@ class Builder:
             factor = "" if read.kind is None or not read.kind.exponent else f" * {real(2.0**read.kind.exponent)}"
             loop.body.append(f"out{at}[i] = (float){read.name}{factor};")
             self.net.outputs.append((names[at], value.size))
+        self._keep()
 
     # --- what rules build with
 
@@ -327,6 +393,15 @@ def _strides(places: Tensor) -> list[int] | None:
     for axis, (size, stride) in enumerate(zip(places.shape, strides, strict=True)):
         made = made + (torch.arange(size) * stride).reshape([-1 if at == axis else 1 for at in range(places.dim())])
     return strides if torch.equal(made, places) else None
+
+
+def _widest(a: Integers | None, b: Integers | None) -> Integers | None:
+    """Returns whole numbers that hold both."""
+    if a is None or b is None:
+        return None
+    finest = min(a.exponent, b.exponent)
+    units = [1 << (each.exponent - finest) for each in (a, b)]
+    return Integers(finest, min(a.low * units[0], b.low * units[1]), max(a.high * units[0], b.high * units[1]))
 
 
 def as_float(value: Value) -> str:

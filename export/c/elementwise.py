@@ -252,18 +252,22 @@ def compare(build: Builder, node: Node) -> Any:
 
 def binary(build: Builder, node: Node, a: Value, b: Value, text: Any, kind: Integers | None) -> Value:
     """An operation on elements of two tensors, one of which may be repeated."""
+    return each(build, node, [a, b], text, kind)
+
+
+def each(build: Builder, node: Node, values: list[Value], text: Any, kind: Integers | None) -> Value:
+    """An operation on elements of several tensors, of which some may be repeated."""
     shape = nodes.hints(node)
     size = math.prod(shape)
-    if a.size == b.size == size:
-        numbers = [v.loop.number if v.loop is not None else -1 for v in (a, b)]
-        loop, _ = build.here(a if numbers[0] >= numbers[1] else b)
-        x, y = (v if v.loop is loop else build.read(v, loop) for v in (a, b))
-        return build.apply(node, x, text(x, y), kind, loop)
-    places = [torch.arange(v.size, dtype=torch.float64).reshape(v.shape).expand(shape) for v in (a, b)]
+    if all(v.size == size for v in values):
+        loop, _ = build.here(max(values, key=lambda v: v.loop.number if v.loop is not None else -1))
+        read = [v if v.loop is loop else build.read(v, loop) for v in values]
+        return build.apply(node, read[0], text(*read), kind, loop)
+    places = [torch.arange(v.size, dtype=torch.float64).reshape(v.shape).expand(shape) for v in values]
     strides = [[int(s) if n > 1 else 0 for s, n in zip(p.stride(), shape, strict=True)] for p in places]
-    for v in (a, b):
+    for v in values:
         build.stored(v)
-    made = nest(shape, strides, [0, 0])
+    made = nest(shape, strides, [0] * len(values))
     loop = build.loop(names_of(node.target)[1], made.head, made.depth)
-    x, y = (build.read(v, loop, index) for v, index in zip((a, b), made.indices, strict=True))
-    return build.apply(node, x, text(x, y), kind, loop)
+    read = [build.read(v, loop, index) for v, index in zip(values, made.indices, strict=True)]
+    return build.apply(node, read[0], text(*read), kind, loop)

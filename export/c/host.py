@@ -20,6 +20,7 @@ from neurokit.errors import ArtifactError, InputError, MissingRuntimeError
 from neurokit.export.sequence import reduce_steps
 from neurokit.feeds import Feeds, Outputs, call_by_name, check_feeds, repeated, whole_ports
 from neurokit.native import need_noted
+from neurokit.over_time import of_each
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -193,8 +194,13 @@ class CRunner:
         batch, steps = (next(iter(feeds.values())).shape[axis] for axis in (1, 0))
         self.reset(batch)
         found = [self._run({name: x[t] for name, x in feeds.items()}, batch) for t in range(steps)]
-        kept = self._info.get("time_output", "")
-        return {name: reduce_steps(np.stack([step[name] for step in found]), kept) for name in self._names()[1]}
+        outputs = self.manifest.outputs
+        kinds = of_each(self._info.get("time_output", ""), len(outputs))
+        whole = {
+            port.name: reduce_steps(np.stack([step[port.name] for step in found]), kind)
+            for port, kind in zip(outputs, kinds, strict=True)
+        }
+        return {port.name: whole[port.name].astype(port.dtype, copy=False) for port in outputs}
 
     def _run(self, feeds: Mapping[str, np.ndarray], batch: int) -> Outputs:
         names = self._names()
@@ -210,7 +216,8 @@ class CRunner:
                     f"membranes in whole numbers are proven for {self._info['proven_steps']} steps without a reset",
                     fix="runner.reset(), or export with --option membranes=float32",
                 )
-        return dict(zip(names[1], outputs, strict=True))
+        kinds = [port.dtype for port in self.manifest.outputs]  # the code writes whole numbers as float
+        return {name: y.astype(kind, copy=False) for name, y, kind in zip(names[1], outputs, kinds, strict=True)}
 
     def before(self, sample: int) -> None:
         """Is called before every sample's step; verification sees the layers through it."""

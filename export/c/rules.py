@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurokit.export.c import elementwise, neurons, sums
+from neurokit.export.c import choices, elementwise, neurons, sums
 from neurokit.export.c.build import Builder, Rule
 from neurokit.program import nodes
 from neurokit.program.ops import Kind
@@ -18,7 +18,7 @@ def _size(build: Builder, node: Any) -> Any:
 RULES: dict[Any, Rule] = {
     Kind.MOVE: elementwise.move,
     Kind.KEEP: elementwise.keep,
-    Kind.CAST: elementwise.keep,
+    Kind.CAST: choices.cast,
     Kind.JOIN: elementwise.join,
     Kind.PAD: elementwise.pad,
     Kind.LIMIT: elementwise.limit,
@@ -27,7 +27,8 @@ RULES: dict[Any, Rule] = {
     Kind.MULTIPLY: elementwise.multiply,
     Kind.DIVIDE: elementwise.multiply,
     Kind.ADD: elementwise.add,
-    Kind.COMPARE: elementwise.compare,
+    Kind.COMPARE: choices.logic,
+    Kind.CHOOSE: choices.choose,
     Kind.CONVOLVE: sums.convolve,
     Kind.LINEAR: sums.linear,
     Kind.PRODUCT: sums.product,
@@ -36,6 +37,12 @@ RULES: dict[Any, Rule] = {
     Kind.SUM: sums.total,
     Kind.NEURON: neurons.neuron,
     Kind.SIZE: _size,
+    Kind.CREATE: choices.created,
     "maximum": elementwise.largest,
     "minimum": elementwise.largest,
+    "max": choices.largest,
+    "min": choices.largest,
+    "argmax": choices.place,
+    "argmin": choices.place,
+    "one_hot": choices.one_hot,
 }

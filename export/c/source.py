@@ -79,6 +79,7 @@ def header(net: Network, version: str) -> str:
         f"#define {name.upper()}_{side}_{c_name(port).upper()} {size} /* {kind} */" for side, port, size, kind in ports
     ]
     fields = [f"    {n.type} v{n.index}[{n.size}]; /* {n.path or 'neurons'} */\n" for n in net.neurons]
+    fields += [f"    {c.type} c{at}[{c.size}]; /* {c.name} */\n" for at, c in enumerate(net.carried)]
     fields += [f"    {kind} work_{kind}[{size}];\n" for kind, size in arenas.items()]
     shapes = "Inputs and outputs are of one sample, in the order of the model's own tensors."
     return _HEADER.format(
@@ -89,7 +90,7 @@ def header(net: Network, version: str) -> str:
         state_bytes=state_bytes(net),
         fields="".join(fields),
         name=name,
-        what="one time step from the present membranes" if net.neurons else "the network once",
+        what="one time step from the present membranes" if net.streams else "the network once",
         shapes=shapes,
         refusal="" if limited is None else f", or 1 and nothing is done after {limited} steps without a reset",
         parameters=_parameters(net),
@@ -110,6 +111,7 @@ def source(net: Network) -> str:
     parts += [
         _start_table(neuron.index, starts(neuron), neuron.type) for neuron in net.neurons if len(set(neuron.start)) > 1
     ]
+    parts += [_start_table(f"c{at}", c.start, c.type) for at, c in enumerate(net.carried) if len(set(c.start)) > 1]
     parts += [fires(neuron) for neuron in net.neurons]
     parts += [_reset(net, name), _step(net, name)]
     if net.neurons:
@@ -119,12 +121,12 @@ def source(net: Network) -> str:
 
 def limit_of(net: Network) -> int | None:
     """Returns the number of steps that membranes in whole numbers are proven for; None for any."""
-    return None if all(neuron.endless for neuron in net.neurons) else net.steps
+    return None if all(part.endless for part in (*net.neurons, *net.carried)) else net.steps
 
 
 def state_bytes(net: Network) -> int:
     """Returns the size of the state on a machine that aligns 64-bit numbers to 8 bytes."""
-    fields = [("int32_t", 1), *((n.type, n.size) for n in net.neurons), *plan(net.buffers).items()]
+    fields = [("int32_t", 1), *((n.type, n.size) for n in (*net.neurons, *net.carried)), *plan(net.buffers).items()]
     at = 0
     for kind, count in fields:
         width = BYTES[kind]
@@ -165,18 +167,19 @@ def _table(table: Table) -> str:
     return f"static const {table.type} {table.name}[{len(values)}] = {{\n    {_numbers(values)}\n}};"
 
 
-def _start_table(index: int, values: np.ndarray, kind: str) -> str:
+def _start_table(index: int | str, values: np.ndarray, kind: str) -> str:
     texts = [f"{float(v).hex()}f" if kind == "float" else str(int(v)) for v in values]
     return f"static const {kind} start{index}[{len(texts)}] = {{\n    {_numbers(texts)}\n}};"
 
 
 def _reset(net: Network, name: str) -> str:
     lines = ["s->steps = 0;"]
-    for neuron in net.neurons:
-        values = starts(neuron)
-        first = f"{float(values[0]).hex()}f" if neuron.type == "float" else str(int(values[0])) if len(values) else "0"
-        one = f"start{neuron.index}[i]" if len(set(neuron.start)) > 1 else first
-        lines.append(f"for (int32_t i = 0; i < {neuron.size}; ++i) {{ s->v{neuron.index}[i] = {one}; }}")
+    kept = [(f"v{n.index}", str(n.index), n, starts(n)) for n in net.neurons]
+    kept += [(f"c{at}", f"c{at}", carried, carried.start) for at, carried in enumerate(net.carried)]
+    for field, table, part, values in kept:
+        first = f"{float(values[0]).hex()}f" if part.type == "float" else str(int(values[0])) if len(values) else "0"
+        one = f"start{table}[i]" if len(set(part.start)) > 1 else first
+        lines.append(f"for (int32_t i = 0; i < {part.size}; ++i) {{ s->{field}[i] = {one}; }}")
     body = "\n".join(f"    {line}" for line in lines)
     return f"void {name}_reset({name}_state *s) {{\n{body}\n}}\n"
 
@@ -184,7 +187,7 @@ def _reset(net: Network, name: str) -> str:
 def _step(net: Network, name: str) -> str:
     limit = limit_of(net)
     lines = [f"if (s->steps >= {limit}) {{ return 1; }}"] if limit is not None else []
-    lines.append("++s->steps;" if net.neurons else "(void)s;")
+    lines.append("++s->steps;" if net.streams else "(void)s;")
     lines += [_placed(buffer) for buffer in net.buffers if buffer.planned]
     for loop in net.loops:
         body = _used(loop.body)

@@ -177,7 +177,7 @@ def max_pool(build: Builder, node: Node) -> Any:
     """The largest of each window, over all of a picture's, or over axes."""
     name = names_of(node.target)[1]
     if name in ("amax", "amin"):
-        return _over_axes(build, node, name)
+        return over_axes(build, node, name)
     if name not in ("max_pool1d", "max_pool2d"):
         return None
     dims = int(name[8])
@@ -234,12 +234,21 @@ def _pooled(
 
 def total(build: Builder, node: Node) -> Any:
     """A sum or a mean over axes; a mean over a number of elements that is a power of two."""
-    return _over_axes(build, node, names_of(node.target)[1])
+    return over_axes(build, node, names_of(node.target)[1])
 
 
-def _over_axes(build: Builder, node: Node, name: str) -> Any:
-    value = build.value(node.args[0])
-    given: Any = node.args[1] if len(node.args) > 1 else None
+def over_axes(build: Builder, node: Node, name: str, source_node: Node | None = None) -> Any:
+    """Sums, means, or takes the largest over axes.
+
+    Args:
+        build: The builder.
+        node: What has the result's shape and bounds.
+        name: "sum", "mean", "amax" or "amin".
+        source_node: The operation, where that has several results.
+    """
+    asked = node if source_node is None else source_node
+    value = build.value(asked.args[0])
+    given: Any = asked.args[1] if len(asked.args) > 1 else None
     rank = len(value.shape)
     axes = sorted({axis % rank for axis in ([given] if isinstance(given, int) else given or range(rank))})
     count = math.prod(value.shape[axis] for axis in axes)

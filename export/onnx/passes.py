@@ -90,7 +90,8 @@ def by_operator(rules: Sequence[Any]) -> Any:
 def distinct_outputs(graph: ir.Graph, names: Sequence[str] = ()) -> None:
     """Gives outputs of equal values nodes and names of their own.
 
-    A loop's state may be the output of the network. In the body of a Scan, ONNX Runtime mixes such outputs up.
+    A loop's state may be the output of the network. In the body of a Scan, ONNX Runtime mixes such outputs up. Where two
+    outputs have become one value, it may have kept the name of either.
     """
     import onnx_ir as ir
 
@@ -105,6 +106,8 @@ def distinct_outputs(graph: ir.Graph, names: Sequence[str] = ()) -> None:
         made.name, made.shape, made.type = name, value.shape, value.type
         graph.append(copy)
         graph.outputs[index] = made
+    for value, name in zip(graph.outputs, names, strict=False):
+        value.name = name
 
 
 def pad_inside_convolution(model: ir.Model) -> None:

@@ -20,11 +20,12 @@ from neurokit.exact import limits
 from neurokit.exact import plan as planning
 from neurokit.exact.against import against_float, erased
 from neurokit.exact.bounds import LIMIT
+from neurokit.exact.by_step import in_a_row, single_step
 from neurokit.exact.calibration import Given, batch_of, calibration_of, shape_of
 from neurokit.exact.finetune import Training, train
 from neurokit.exact.fold import fold
 from neurokit.exact.folded import Folded
-from neurokit.exact.observe import Calibration, observe
+from neurokit.exact.observe import Calibration, observe, observe_steps
 from neurokit.exact.proof import LayerProof, Proof, prove
 from neurokit.exact.rewrite import Plan, Rounding, export_again, place
 from neurokit.exact.starts import rounded_starts
@@ -144,11 +145,11 @@ def exact_finetune(
         )
     inputs = Labelled(sequences(captured, data), data.y, data.name)
     calibration = _first_samples(captured, inputs) if calibration is None else calibration
-    job = _prepare(captured, calibration, True)
+    job = _prepare(captured, calibration, True, by_step=False)
     made = _finish(job, job.folded, bits, True)
-    placed = place(fold(job.reference.program, job.steps), made.plan)
+    placed = place(_folded(job.reference, job.steps), made.plan)
     trained = train(job.reference, job.folded, placed, made.plan, bits, inputs, how)
-    folded = fold(job.reference.program, job.steps)
+    folded = _folded(job.reference, job.steps)
     for index, (weight, bias) in enumerate(trained):
         folded.set(index, weight, bias)
     tuned = _finish(job, folded, bits, False)
@@ -171,6 +172,7 @@ class _Job:
     roundings: tuple[Rounding, ...]
     steps: int | None
     calibrated: bool
+    by_step: bool
 
 
 def _refuse_loops(captured: Captured) -> None:
@@ -212,34 +214,40 @@ def check_spec(spec: ModelSpec) -> None:
     refuse_ports(spec, ("dtypes", "inputs"), "the exact form", "leave --numerics exact away")
 
 
-def _prepare(model: Captured | ModelSpec, calibration: Given | None, search: bool) -> _Job:
+def _folded(captured: Captured, steps: int | None) -> Folded:
+    return fold(captured.program, steps, len(captured.output_names))
+
+
+def _prepare(model: Captured | ModelSpec, calibration: Given | None, search: bool, by_step: bool = True) -> _Job:
     check_spec(model if isinstance(model, ModelSpec) else model.whole_spec)
     original = _merged(model)
     if wrong := other_types(original, "the exact form keeps whole numbers in"):
         raise UnsupportedError(f"model {original.spec.name!r} cannot be exact", wrong)
     _refuse_loops(original)
     _refuse_parts(original)
-    reference = rounded_starts(_reference(original))
+    step = single_step(original) if by_step and original.spiking else None
+    reference = rounded_starts(_reference(original) if step is None else step)
     x = calibration_of(reference, calibration)
     steps = reference.time_steps if isinstance(reference.time_steps, int) else None
-    folded = fold(reference.program, steps)
-    seen = observe(folded, (*x, *reference.initial_states(batch_of(reference, x[0]))), moments=search)
+    folded = _folded(reference, None if step else steps)
+    states = reference.initial_states(batch_of(reference, x[0]))
+    seen = observe(folded, (*x, *states), search) if step is None else observe_steps(folded, x, states, search)
     ports = zip(x, reference.spec.inputs, strict=True)
     roundings = tuple(planning.input_rounding(values, port.low, port.high) for values, port in ports)
-    return _Job(original, reference, folded, x, seen, roundings, steps, calibration is not None)
+    return _Job(original, reference, folded, x, seen, roundings, steps, calibration is not None, step is not None)
 
 
 def _finish(job: _Job, folded: Folded, bits: int, search: bool) -> Exact:
     """Plans, builds and proves; coarsens what the proof rejects, and again."""
     reference, original, steps = job.reference, job.original, job.steps
     one = 1 if reference.batch == "dynamic" else reference.batch
-    shapes = [shape_of(reference, port, one) for port in reference.spec.inputs]
+    shapes = [shape_of(reference, port, one)[job.by_step :] for port in reference.spec.inputs]
     states = reference.initial_states(one)
-    draft = planning.draft(folded, job.seen, job.roundings, shapes, states, steps or 1, bits)
+    draft = planning.draft(folded, job.seen, job.roundings, shapes, states, steps or 1, bits, job.by_step)
     for _ in range(_ROUNDS):
-        numbers = planning.fill(folded, job.seen, draft, bits, search)
+        numbers = replace(planning.fill(folded, job.seen, draft, bits, search), by_step=job.by_step)
         made = build(reference, numbers)
-        proof, found = prove(made.program, made.calls, states, steps)
+        proof, found = prove(made.program, made.calls, states, steps, job.by_step)
         if proof.status == "exact" or not planning.raise_floors(draft, found, job.seen, LIMIT):
             break
     final = made if original.form == reference.form and original.time_steps == steps else build(original, numbers)
@@ -249,7 +257,8 @@ def _finish(job: _Job, folded: Folded, bits: int, search: bool) -> Exact:
     notes = (*_notes(folded.notes + lost), *(() if job.calibrated else (_UNCALIBRATED,)))
     gone = erased(folded, numbers, job.seen, reference.calls)
     data = "the calibration data" if job.calibrated else "the model's example input"
-    apart = against_float(reference, made, job.x, data)
+    whole = _reference(original)
+    apart = against_float(whole, build(whole, numbers) if job.by_step else made, job.x, data)
     return Exact(final, proof, numbers, bits, tuple(job.seen.rates), notes, original, tuple(gone), apart)
 
 
@@ -271,8 +280,10 @@ _UNCALIBRATED = "calibrated on the model's example input only: give calibration 
 
 def build(captured: Captured, numbers: Plan) -> Captured:
     """Returns a captured model with a plan's numbers; the plan fits every form of the model it was made for."""
+    if numbers.by_step and captured.form == "sequence":
+        return _in_a_row(captured, numbers)
     steps = captured.time_steps if isinstance(captured.time_steps, int) and captured.form == "sequence" else None
-    folded = fold(captured.program, steps)
+    folded = _folded(captured, steps)
     same = len(folded.linears) == len(numbers.linears) and len(folded.scales) == len(numbers.scales)
     if not same or len(folded.parameters) != len(captured.calls):
         raise _other_layers(captured)
@@ -289,14 +300,27 @@ def build(captured: Captured, numbers: Plan) -> Captured:
     return replace(captured, program=program, neurons=neurons, states=states, retrace=retrace)
 
 
+def _in_a_row(captured: Captured, numbers: Plan) -> Captured:
+    """Returns the sequence of a model whose single step has a plan.
+
+    Raises:
+        UnsupportedError: If T is free.
+    """
+    steps = captured.time_steps
+    if not isinstance(steps, int):
+        raise _other_layers(captured)
+    step = build(captured.retrace(form="step", time_steps=steps), numbers)
+    return replace(in_a_row(step, captured), retrace=lambda **forms: build(captured.retrace(**forms), numbers))
+
+
 def _other_layers(captured: Captured) -> UnsupportedError:
     """Returns the error of a form that has not the layers that a plan holds the numbers of."""
     name = captured.spec.name
     why = (
-        "its forward carries a value from step to step in a variable (a membrane, a leaky readout), so the sequence "
-        "holds every layer once a step, each on grids of its own, and this form holds it once"
+        "a step of it reads what the one before made, or calls a neuron several times, so the sequence holds layers "
+        "once a step, each on grids of its own, and this form holds them once"
     )
-    fix = "use --target onnx, or let a neuron of SpikingJelly or snnTorch carry it, whose membrane nothing else reads"
+    fix = "use --target onnx, which has a number of steps"
     return UnsupportedError(
         f"model {name!r} has no exact form that runs step by step", [Unsupported("", name, why, fix)]
     )

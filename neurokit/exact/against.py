@@ -72,8 +72,8 @@ def against_float(source: Captured, made: Captured, x: tuple[Tensor, ...], data:
     for a, b in zip(before[0], after[0], strict=True):
         norm = float(a.double().norm())
         error = max(error, float((a.double() - b.double()).norm()) / (norm or 1.0))
-    decisions = sum(spikes.numel() for spikes in before[1])
-    differ = sum(int((a != b).sum()) for a, b in zip(before[1], after[1], strict=True))
+    decisions = sum(spikes.numel() for spikes in before[1].values())
+    differ = sum(int((spikes != after[1][path]).sum()) for path, spikes in before[1].items())
     return {
         "data": data,
         "samples": samples,
@@ -88,17 +88,21 @@ def _samples(captured: Captured, x: tuple[Tensor, ...]) -> int:
     return int(x[0].shape[x[0].dim() - len(captured.spec.inputs[0].shape) - 1])
 
 
-def _run(captured: Captured, x: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+def _run(captured: Captured, x: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """Returns outputs, and the spikes of every layer over time, whether it is one node or one a step."""
     states = captured.initial_states(_samples(captured, x))
     with torch.no_grad():
         outputs, records = record(captured.program.module(), (*x, *states))
-    return outputs[: len(captured.output_names)], [entry.spikes for entry in records]
+    calls: dict[str, list[Tensor]] = {}
+    for path, entry in zip(captured.calls, records, strict=True):
+        calls.setdefault(path, []).append(entry.spikes)
+    return outputs[: len(captured.output_names)], {path: torch.cat(spikes) for path, spikes in calls.items()}
 
 
 def _agreement(captured: Captured, a: Tensor, b: Tensor, samples: int) -> float | None:
     """Returns the share of samples with the same strongest output (mean of the steps), where there are classes."""
     if captured.spiking and first_is_a_sequence(captured.time_output):
-        a, b = a.mean(0), b.mean(0)
+        a, b = a.double().mean(0), b.double().mean(0)  # a chosen class is a whole number
     if a.dim() != 2 or a.shape[0] != samples or a.shape[1] < 2:
         return None
     return top1_agreement(a.numpy(), b.numpy())

@@ -8,7 +8,8 @@ nothing is ever rounded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -118,3 +119,23 @@ def as_range(value: object) -> Range:
         return value
     tensor = torch.as_tensor(value, dtype=torch.float32)
     return Range(tensor.clamp_min(0), (-tensor).clamp_min(0), lowest_bit(tensor))
+
+
+def as_term(value: Any) -> Range:
+    """Returns a term of a sum; a tensor of constants is a source whose grid stays as it is."""
+    found = as_range(value)
+    return replace(found, sources=frozenset({CONSTANT})) if isinstance(value, torch.Tensor) else found
+
+
+class Walk(Protocol):
+    """What a rule needs of the walk through the program."""
+
+    node: Any
+
+    def note(self, value: Range, kind: str) -> None:
+        """Notes the bounds of a sum."""
+        ...
+
+    def rounded(self, value: Range) -> Range:
+        """Returns a product as the plan will round it."""
+        ...

@@ -8,14 +8,16 @@ weights or thresholds.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from neurokit.exact import fold_kinds as kinds
 from neurokit.exact.constants import FACTOR_BITS, constant_operand, fold_constants, of_few_bits
 from neurokit.exact.dyadic import dyadic_decay, is_power_of_two, snap
 from neurokit.exact.folded import Folded
@@ -23,25 +25,26 @@ from neurokit.exact.products import as_linear_maps
 from neurokit.exact.transposed import as_convolutions
 from neurokit.program import nodes
 from neurokit.program.nodes import aten, hints, is_op
-from neurokit.program.ops import Kind, is_kind, is_named, operation
+from neurokit.program.ops import Kind, is_kind, is_named
 from neurokit.program.walk import fetch, store
 
 ONE = Fraction(1)
 
 
-def fold(program: ExportedProgram, steps: int | None) -> Folded:
+def fold(program: ExportedProgram, steps: int | None, outputs: int | None = None) -> Folded:
     """Returns the program with normalisations and factors folded away; what is returned computes in float32.
 
     Args:
         program: The program.
         steps: T, where the first axis is time: a mean over it stays, since other forms take it outside.
+        outputs: Number of its outputs, behind which its states follow; None without states.
     """
-    return _Folder(program, steps).run()
+    return _Folder(program, steps, outputs).run()
 
 
 class _Folder:
-    def __init__(self, program: ExportedProgram, steps: int | None) -> None:
-        self.steps = steps
+    def __init__(self, program: ExportedProgram, steps: int | None, outputs: int | None) -> None:
+        self.steps, self.outputs = steps, outputs
         self.module: Any = program.module()
         self.graph = self.module.graph
         self.factors: dict[Node, Fraction] = {}
@@ -75,21 +78,29 @@ class _Folder:
             self._batch_norm(node)
         elif is_op(node, nodes.NEURONS):
             self._neuron(node)
-        elif _is_scale(node):
+        elif kinds.is_scale(node):
             self._scale(node)
-        elif _takes_constant(node) and self._with_constant(node):
+        elif kinds.takes_constant(node) and self._with_constant(node):
+            pass
+        elif is_named(node, kinds.FILLED):
+            self._fill(node)
+        elif is_kind(node, Kind.CHOOSE):
+            self._choose(node)
+        elif kinds.has_number(node) and self._with_number(node):
             pass
         elif is_named(node, {"mean"}) or nodes.is_average_pool(node):
             self._mean(node)
         elif is_named(node, {"dropout", "feature_dropout"}):
-            node.replace_all_uses_with(_node(node.args[0]))
+            node.replace_all_uses_with(kinds.as_node(node.args[0]))
         elif is_kind(node, Kind.PRODUCT, Kind.MULTIPLY):
             self.factors[node] = math.prod(factors, start=ONE)
-        elif _passes_factor(node):
+        elif kinds.is_place(node) and all(factor > 0 for factor in factors):
+            self.factors[node] = ONE  # of the largest or smallest, whatever the unit
+        elif kinds.passes_factor(node):
             self.factors[node] = factors[0] if factors else ONE
             if self.factors[node] < 0 and not is_kind(node, Kind.MOVE, Kind.KEEP, Kind.SUM):
                 self._settle(node)
-        elif _joins(node) and len(set(factors)) == 1:
+        elif kinds.joins(node) and len(set(factors)) == 1:
             self.factors[node] = factors[0]
         else:
             self._settle(node)
@@ -114,17 +125,59 @@ class _Folder:
             made = of_few_bits(1.0 / value.double() if is_kind(node, Kind.DIVIDE) else value, FACTOR_BITS)
             node.target = aten.mul.Tensor
             self.made.scales.append(node)
-        path = f"{node.args[place].target}_on_grid_{node.name}"  # type: ignore[union-attr]
-        store(self.module, path, made)
-        with self.graph.inserting_before(node):
-            constant = self.graph.get_attr(path)
-        node.args = (constant, data, *node.args[2:]) if place == 0 else (data, constant, *node.args[2:])
+        self._constant(node, place, made)
         self.factors[node] = factor
         return True
 
-    def _settle(self, node: Node) -> None:
-        """Multiplies the factors of a node's inputs out, each by a number of eight bits."""
-        for source in dict.fromkeys(node.all_input_nodes):
+    def _with_number(self, node: Node) -> bool:
+        """Puts a number that is added, or compared with, in units of what it meets; returns whether it could."""
+        place = 0 if isinstance(node.args[1], Node) else 1
+        factor = self.factors.get(node.args[1 - place], ONE)  # type: ignore[arg-type]
+        number: Any = node.args[place]
+        if node.kwargs or len(node.args) > 2 or not math.isfinite(number) or factor < 0:
+            return False
+        added = is_kind(node, Kind.ADD)
+        if added or factor != ONE:  # what is only compared keeps its digits
+            node.update_arg(place, snap(number / float(factor)))
+        self.factors[node] = factor if added else ONE
+        return True
+
+    def _fill(self, node: Node) -> None:
+        """A tensor of one number: on a grid, as every constant."""
+        place = 0 if is_named(node, {"scalar_tensor"}) else 2 if is_named(node, {"new_full"}) else 1
+        number = node.args[place] if len(node.args) > place else None
+        if isinstance(number, float) and math.isfinite(number):
+            node.update_arg(place, snap(number))
+
+    def _choose(self, node: Node) -> None:
+        """Both options of a choice have one factor, which its result has; constants of it are put on a grid."""
+        places = (1, 2) if is_named(node, {"where"}) else (0, 2)
+        options = [node.args[place] for place in places if place < len(node.args)]
+        tensors = [option for option in options if isinstance(option, Node) and option.op != "get_attr"]
+        common = {self.factors.get(option, ONE) for option in tensors}
+        self._settle(node, [source for source in node.all_input_nodes if source not in tensors or len(common) > 1])
+        self.factors[node] = factor = common.pop() if len(common) == 1 else ONE
+        for place, option in zip(places, options, strict=False):
+            if isinstance(option, int | float) and math.isfinite(option):
+                node.update_arg(place, snap(option / float(factor)))
+            elif isinstance(option, Node) and option.op == "get_attr" and self._is_floating(option):
+                value = fetch(self.module, str(option.target)).detach().double() / float(factor)
+                self._constant(node, place, of_few_bits(value))
+
+    def _is_floating(self, node: Node) -> bool:
+        value = fetch(self.module, str(node.target))
+        return isinstance(value, Tensor) and value.is_floating_point()
+
+    def _constant(self, node: Node, place: int, value: Tensor) -> None:
+        """Gives a node a tensor of its own in the place of a parameter."""
+        path = f"{node.args[place].target}_on_grid_{node.name}"  # type: ignore[union-attr]
+        store(self.module, path, value)
+        with self.graph.inserting_before(node):
+            node.update_arg(place, self.graph.get_attr(path))
+
+    def _settle(self, node: Node, sources: Sequence[Node] | None = None) -> None:
+        """Multiplies the factors of a node's inputs, or of some of them, out, each by a number of eight bits."""
+        for source in dict.fromkeys(node.all_input_nodes if sources is None else sources):
             factor = self.factors.get(source, ONE)
             if factor != ONE:
                 scaled = self._times(source, snap(factor, 8), node)
@@ -140,6 +193,9 @@ class _Folder:
         return made
 
     def _output(self, node: Node) -> None:
+        results: Any = node.args[0] if self.outputs is not None else ()
+        # A state is read again, in its own unit: what its factor makes of it must lie on a grid.
+        self._settle(node, [value for value in results[self.outputs :] if isinstance(value, Node)])
         for source in dict.fromkeys(node.all_input_nodes):
             factor = self.factors.get(source, ONE)
             if factor != ONE:
@@ -148,7 +204,7 @@ class _Folder:
                 self.made.notes.append(f"{source.name}: an output is rounded once, by its factor {number:.6g}")
 
     def _linear(self, node: Node) -> None:
-        data, given, *rest = (_node(arg) for arg in node.args[:3])
+        data, given, *rest = (kinds.as_node(arg) for arg in node.args[:3])
         path = str(given.target)
         weight = fetch(self.module, path).detach().double() * float(self.factors.get(data, ONE))
         bias = (
@@ -176,7 +232,7 @@ class _Folder:
         self.made.names.append(path.removeprefix("net."))
 
     def _batch_norm(self, node: Node) -> None:
-        data, weight, bias, mean, var = (_node(arg) for arg in node.args[:5])
+        data, weight, bias, mean, var = (kinds.as_node(arg) for arg in node.args[:5])
         eps = next(a for a in reversed(node.args) if isinstance(a, float))
         read = lambda arg: fetch(self.module, str(arg.target)).detach().double()  # noqa: E731
         scale = 1.0 / torch.sqrt(read(var) + eps)
@@ -206,10 +262,10 @@ class _Folder:
             return None
         index = torch.arange(channels).reshape([-1 if i == axis else 1 for i in range(len(shape))]).expand(shape)
         for move in reversed(moves):
-            if not _keeps_every_element(move):
+            if not kinds.keeps_every_element(move):
                 return None
             target: Any = move.target
-            index = target(index, *[_number(a) for a in move.args[1:]])
+            index = target(index, *[kinds.number(a) for a in move.args[1:]])
         wanted = torch.arange(channels).reshape([-1 if i == 1 else 1 for i in range(index.dim())])
         return node if index.dim() > 1 and bool((index == wanted).all()) else None
 
@@ -221,7 +277,7 @@ class _Folder:
         scale = scale * float(self.factors.get(data, ONE))
         target = {0: aten.conv1d, 1: aten.conv1d, 2: aten.conv2d, 3: aten.conv3d}[dims].default
         spatial = max(dims, 1)
-        mean = str(_node(node.args[3]).target)
+        mean = str(kinds.as_node(node.args[3]).target)
         path = mean.removesuffix(".running_mean")
         with self.graph.inserting_before(node):
             source = self.graph.call_function(aten.unsqueeze.default, (data, -1)) if dims == 0 else data
@@ -310,7 +366,7 @@ class _Folder:
 
     def _decay(self, node: Node, op: str, arguments: list[Any], changed: dict[str, Any]) -> None:
         """Makes a leak dyadic: a multiplication by m / 2**s in place of a division or of a sigmoid in the graph."""
-        given = _evaluate(self.module, arguments[2]) if op == "plif" else 1.0 / arguments[2]
+        given = kinds.evaluate(self.module, arguments[2]) if op == "plif" else 1.0 / arguments[2]
         decay = dyadic_decay(given)
         path = f"decay_{len(self.made.neurons)}"
         store(self.module, path, torch.tensor(decay))
@@ -320,54 +376,3 @@ class _Folder:
         changed |= {"op": "plif", "decay": decay, "tau": 1.0 / decay}
         if decay != given:
             self.made.notes.append(f"neuron {len(self.made.neurons)}: 1/tau {given:.6g} became {decay:g}")
-
-
-def _node(value: Any) -> Any:
-    """Returns an argument that is a node, or None: torch.fx types it as anything that an argument may be."""
-    return value
-
-
-def _takes_constant(node: Node) -> bool:
-    """Returns whether a tensor of parameters may be an operand of a node."""
-    return is_named(node, {"add", "sub"}) or is_kind(node, Kind.MULTIPLY, Kind.DIVIDE)
-
-
-def _is_scale(node: Node) -> bool:
-    """Returns whether a node multiplies or divides by a number."""
-    return is_kind(node, Kind.MULTIPLY, Kind.DIVIDE) and isinstance(node.args[1], int | float) and not node.kwargs
-
-
-def _passes_factor(node: Node) -> bool:
-    """Returns whether a factor of a node's one input is a factor of its result (a positive one, for limits)."""
-    return is_kind(node, Kind.MOVE, Kind.KEEP) or is_named(node, {"relu", "sum"}) or nodes.is_max_pool(node)
-
-
-def _joins(node: Node) -> bool:
-    """Returns whether a factor that all inputs of a node share is a factor of its result."""
-    plain = is_named(node, {"add", "sub"}) and all(isinstance(arg, Node) for arg in node.args[:2])
-    return plain or is_named(node, {"cat", "stack"})
-
-
-def _keeps_every_element(node: Node) -> bool:
-    """Returns whether a move can be followed by numbers of elements in the place of elements."""
-    known = operation(node.target)
-    return known is not None and not known.floats and isinstance(node.meta.get("val"), Tensor)
-
-
-def _number(value: Any) -> Any:
-    """Returns an argument with symbolic sizes as numbers."""
-    if isinstance(value, list | tuple):
-        return [_number(part) for part in value]
-    if isinstance(value, Node):
-        return nodes.hint(value.meta["val"])
-    return value
-
-
-def _evaluate(module: nn.Module, node: Any) -> float:
-    """Returns the value of a scalar that the graph computes from parameters alone (a learnt decay)."""
-    if node.op == "get_attr":
-        return float(fetch(module, str(node.target)).detach())
-    arguments = [
-        torch.tensor(_evaluate(module, a), dtype=torch.float64) if isinstance(a, Node) else a for a in node.args
-    ]
-    return float(node.target(*arguments))

@@ -58,9 +58,16 @@ class _Observer(Interpreter):
         super().__init__(folded.module)
         self._index = {node: i for i, node in enumerate(folded.linears)}
         self._scales = {node: i for i, node in enumerate(folded.scales)}
+        self._neurons = {node: i for i, node in enumerate(folded.neurons)}
         self._moments = moments
         self._before_mean: dict[Node, float] = {}
-        self.made = Calibration()
+        self.made = Calibration(rates=[0.0] * len(self._neurons), currents=[0.0] * len(self._neurons))
+        self._runs = 0
+
+    def once(self, *given: Tensor) -> tuple[Tensor, ...]:
+        """Runs the network and adds what it saw to what was seen before."""
+        self._runs += 1
+        return tuple(self.run(*given))
 
     def run_node(self, n: Node) -> Any:
         if n in self._index:
@@ -71,27 +78,38 @@ class _Observer(Interpreter):
             given = self.fetch_args_kwargs_from_env(n)[0][0]
             self._before_mean[n] = float(given.abs().max()) if given.numel() else 0.0
         if n in self._index and result.numel():
-            self.made.linears[self._index[n]].result = float(result.abs().max())
+            seen = self.made.linears[self._index[n]]
+            seen.result = max(seen.result, _largest(result))
         if n in self._scales and result.numel():
-            self.made.scales[self._scales[n]] = float(result.abs().max())
-        if nodes.is_op(n, nodes.NEURONS):
-            current = self.fetch_args_kwargs_from_env(n)[0][0]
-            self.made.currents.append(float(current.abs().max()) if current.numel() else 0.0)
-            self.made.rates.append(float(result[0].mean()))
+            at = self._scales[n]
+            self.made.scales[at] = max(self.made.scales.get(at, 0.0), _largest(result))
+        if n in self._neurons:
+            at = self._neurons[n]
+            self.made.currents[at] = max(self.made.currents[at], _largest(self.fetch_args_kwargs_from_env(n)[0][0]))
+            self.made.rates[at] += (float(result[0].mean()) - self.made.rates[at]) / self._runs
         return result
 
     def _see(self, index: int, node: Node, args: tuple[Any, ...]) -> None:
-        seen = Observed(largest=float(args[0].abs().max()) if args[0].numel() else 0.0)
+        seen = self.made.linears.setdefault(index, Observed())
+        seen.largest = max(seen.largest, _largest(args[0]))
         mean = nodes.time_mean(node.args[0])
         if mean is not None:
             seen.largest = max(seen.largest, self._before_mean[mean])
-        self.made.linears[index] = seen
         columns = operand_columns(node, args)
         if columns is None:
             return
-        seen.mean = columns.mean(0)
+        seen.mean = _averaged(seen.mean, columns.mean(0), self._runs)
         if self._moments and columns.shape[1] <= WIDEST_SEARCH:
-            seen.moments = columns.T @ columns / len(columns)
+            seen.moments = _averaged(seen.moments, columns.T @ columns / len(columns), self._runs)
+
+
+def _largest(x: Tensor) -> float:
+    return float(x.abs().max()) if x.numel() else 0.0
+
+
+def _averaged(before: Tensor | None, now: Tensor, runs: int) -> Tensor:
+    """Returns the mean over all runs."""
+    return now if before is None else before + (now - before) / runs
 
 
 def operand_columns(node: Node, args: tuple[Any, ...]) -> Tensor | None:
@@ -132,5 +150,22 @@ def observe(folded: Folded, inputs: tuple[Tensor, ...], moments: bool) -> Calibr
     """
     run = _Observer(folded, moments)
     with torch.no_grad():
-        run.run(*inputs)
+        run.once(*inputs)
+    return run.made
+
+
+def observe_steps(folded: Folded, xs: tuple[Tensor, ...], states: tuple[Tensor, ...], moments: bool) -> Calibration:
+    """Runs a folded single step once a step.
+
+    Args:
+        folded: The step.
+        xs: Every input, `[T, B, ...]`.
+        states: The initial states.
+        moments: As for `observe`.
+    """
+    run = _Observer(folded, moments)
+    with torch.no_grad():
+        for t in range(len(xs[0])):
+            made = run.once(*(x[t] for x in xs), *states)
+            states = made[len(made) - len(states) :]
     return run.made

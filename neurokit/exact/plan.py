@@ -120,6 +120,7 @@ def draft(
     states: tuple[Tensor, ...],
     steps: int,
     bits: int,
+    by_step: bool = False,
 ) -> Draft:
     """Finds the grids that the bounds allow.
 
@@ -131,6 +132,7 @@ def draft(
         states: Initial states.
         steps: T.
         bits: Bits of a weight.
+        by_step: Whether the network is a single step, run T times.
     """
     nominal = Nominal(levels(bits), {i: s.largest for i, s in seen.linears.items()})
     scales = {i: _fine_enough(seen.scales.get(i, 0.0)) for i in range(len(folded.scales))}
@@ -141,7 +143,7 @@ def draft(
         names = [n.name for n in folded.linears], [n.name for n in folded.neurons]
         run = Ranges(folded.module, *names, nominal, steps)
         given = [input_range(*each, place) for place, each in enumerate(zip(shapes, roundings, strict=True))]
-        return run, run.start(*given, *states)
+        return run, run.start_steps(given, states, steps) if by_step else run.start(*given, *states)
 
     run, found = walk()
     for choose in (limits.of_shortcuts, limits.of_coarse_sums):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -126,15 +126,16 @@ def _plain(value: Any) -> Any:
 
 
 def prove(
-    program: ExportedProgram, calls: Sequence[str], states: tuple[Tensor, ...], steps: int | None
+    program: ExportedProgram, calls: Sequence[str], states: tuple[Tensor, ...], steps: int | None, by_step: bool = False
 ) -> tuple[Proof, list[Finding]]:
-    """Proves a program in the sequence form.
+    """Proves a program in the sequence form, or a single step run T times.
 
     Args:
         program: The program; its inputs may be any number, so it must limit and round them itself.
         calls: Module path of every neuron node, in order.
         states: Initial states for one sample.
         steps: T.
+        by_step: Whether the program is a single step.
 
     Returns:
         The proof, and the findings it was made from (with the numbers of linear maps and neurons).
@@ -154,10 +155,12 @@ def prove(
             neurons.append(node.name)
     run = Ranges(module, linears, neurons, None, steps or 1)
     given = [_anything(shape) for shape in shapes[: len(shapes) - len(states)]]
-    found = run.start(*given, *states)
+    found = run.start_steps(given, states, steps or 1) if by_step else run.start(*given, *states)
     users = {node.name: node for node in module.graph.nodes}
-    layers = [_layer(finding, users, names, calls) for finding in found]
-    return Proof(tuple(layer for layer in layers if layer is not None), steps), found
+    layers = [layer for finding in found if (layer := _layer(finding, users, names, calls)) is not None]
+    if by_step:  # a membrane's own count of steps starts from where the step before left it
+        layers = [replace(layer, steps=None if run.settled else steps) for layer in layers]
+    return Proof(tuple(layers), steps), found
 
 
 def _anything(shape: tuple[int, ...]) -> Range:

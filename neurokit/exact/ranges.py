@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-from neurokit.exact.bounds import LIMIT, Finding, Nominal, Range, Unknown
+from neurokit.exact.bounds import LIMIT, Finding, Nominal, Range, Unknown, as_range
 from neurokit.exact.dyadic import log2, lowest_bit, top_exponent
 from neurokit.exact.membranes import Membrane, membrane
 from neurokit.exact.quantise import BIAS_BITS
@@ -26,6 +26,7 @@ from neurokit.program.walk import Rule, Walker
 
 # A current is never rounded to coarser than the threshold / 2**6: beyond, a membrane is left elementwise.
 _FINEST_LOSS = 6.0
+_FURTHER = 256  # steps after which states that still grow are taken to grow for ever
 
 
 class Ranges(Walker):
@@ -58,6 +59,7 @@ class Ranges(Walker):
         self.operand_grids: dict[int, float] = {}
         self.largest: dict[int, float] = {}
         self.found: list[Finding] = []
+        self.settled = True
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Propagates ranges through one operation; what rounding has touched stays unknown."""
@@ -111,7 +113,7 @@ class Ranges(Walker):
         index = self._linears.get(self.node.name)
         x = self._narrow(x, index)
         if index is not None:
-            self.operand_grids[index] = float(x.grid.min())
+            self.operand_grids[index] = min(float(x.grid.min()), self.operand_grids.get(index, math.inf))
         up, down = weight.clamp_min(0), (-weight).clamp_min(0)
         through = lambda value, part: target(value, part, None, *args[3:], **kwargs)  # noqa: E731
         pos, neg = through(x.pos, up), through(x.pos, down)
@@ -131,7 +133,7 @@ class Ranges(Walker):
         made = Range(pos, neg, grid.reshape(shape).expand(pos.shape), sources, gain)
         self.note(made, "sum", index)
         if index is not None:
-            self.largest[index] = made.largest()
+            self.largest[index] = max(made.largest(), self.largest.get(index, 0.0))
         if self._nominal is not None and index in self._nominal.limits:
             limit = self._nominal.limits[index]
             return replace(made, pos=made.pos.clamp_max(limit), neg=made.neg.clamp_max(limit))
@@ -154,6 +156,7 @@ class Ranges(Walker):
         top = 2 ** (plan.operand_bits - signed) - 1
         exponent = int(top_exponent(torch.tensor(limit), top)) if limit > 0 else 0
         limit = top * 2.0**exponent
+        exponent, limit = max((exponent, limit), plan.operands.get(index, (exponent, limit)))  # of an earlier step
         plan.operands[index] = (exponent, limit)
         finer = math.log2(self._steps) if nodes.time_mean(self.node.args[0]) is not None else 0.0
         grid = torch.full_like(x.grid, exponent - finer)
@@ -190,6 +193,75 @@ class Ranges(Walker):
         with torch.no_grad():
             self.run(*inputs)
         return self.found
+
+    def start_steps(
+        self, inputs: Sequence[Any], states: Sequence[Any], steps: int, further: bool = True
+    ) -> list[Finding]:
+        """Runs a single step once a step, from the states that the one before it can leave.
+
+        Args:
+            inputs: Ranges of the inputs.
+            states: The initial states.
+            steps: T.
+            further: Whether more steps are taken until the states grow no more, or a bound is missed.
+
+        Returns:
+            The worst finding of every node over T steps. `settled` says whether it holds for any number of steps.
+        """
+        held, kept = list(states), []
+        with torch.no_grad():
+            for t in range(max(steps, _FURTHER) if further else steps):
+                self.found = []
+                made = self.run(*inputs, *held)
+                if t < steps:
+                    kept = worst(kept, self.found)
+                after = [_wider(old, new) for old, new in zip(held, made[len(made) - len(held) :], strict=True)]
+                self.settled = all(_same(old, new) for old, new in zip(held, after, strict=True))
+                if self.settled or (t >= steps and any(finding.bits >= LIMIT for finding in self.found)):
+                    break
+                held = after
+        self.found = kept
+        return kept
+
+
+def worst(before: list[Finding], now: list[Finding]) -> list[Finding]:
+    """Returns the worst finding of every node, of those of earlier steps and of the present one."""
+    found = {(f.node, f.index, f.kind): f for f in before}
+    for one in now:
+        key = (one.node, one.index, one.kind)
+        old = found.get(key)
+        found[key] = one if old is None else _worse(old, one)
+    return list(found.values())
+
+
+def _worse(a: Finding, b: Finding) -> Finding:
+    membrane = a.membrane if b.membrane is None or (a.membrane and a.membrane.bits >= b.membrane.bits) else b.membrane
+    return replace(
+        a if a.bits >= b.bits else b,
+        membrane=membrane,
+        sources=a.sources | b.sources,
+        floor=max(a.floor, b.floor),
+        sum_floor=max(a.sum_floor, b.sum_floor),
+        size=max(a.size, b.size),
+    )
+
+
+def _wider(old: Any, new: Any) -> Any:
+    """Returns the range of a state after this step or an earlier one."""
+    if isinstance(new, Unknown) or isinstance(old, Unknown):
+        return Unknown()
+    a, b = as_range(old), as_range(new)
+    grid = torch.minimum(a.grid, b.grid).expand(b.pos.shape)
+    return replace(b, pos=torch.maximum(a.pos, b.pos), neg=torch.maximum(a.neg, b.neg), grid=grid)
+
+
+def _same(old: Any, new: Any) -> bool:
+    if isinstance(old, Unknown) and isinstance(new, Unknown):
+        return True
+    if isinstance(old, Unknown) or isinstance(new, Unknown):
+        return False
+    a, b = as_range(old), as_range(new)
+    return all(torch.equal(getattr(a, name).expand(b.pos.shape), getattr(b, name)) for name in ("pos", "neg", "grid"))
 
 
 def _after(bounds: Membrane, x: Range) -> Range | Unknown:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule, Node
 from torch.fx.graph import CodeGen
@@ -51,6 +51,7 @@ class Plan:
         results: Roundings of linear maps' results, by number.
         currents: Roundings of neurons' input currents, by number of the neuron node.
         scales: Roundings of what constant factors make of a sum, by number.
+        by_step: Whether the numbers are those of the single step, of which the sequence is T in a row.
     """
 
     linears: dict[int, Quantised] = field(default_factory=dict)
@@ -59,6 +60,7 @@ class Plan:
     results: dict[int, Rounding] = field(default_factory=dict)
     currents: dict[int, Rounding] = field(default_factory=dict)
     scales: dict[int, Rounding] = field(default_factory=dict)
+    by_step: bool = False
 
 
 def place(folded: Folded, plan: Plan) -> Folded:
@@ -116,6 +118,28 @@ def _emit(graph: Any, source: Node, rounding: Rounding) -> Node:
     return value
 
 
+def traced_as(module: nn.Module, program: ExportedProgram, *names: str) -> ExportedProgram:
+    """Traces a module that takes what another program takes.
+
+    Args:
+        module: The module.
+        program: The program whose inputs and free sizes it has.
+        names: Names of the arguments of its forward, the last of which takes the rest.
+    """
+    given = [node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
+    example = [torch.zeros(nodes.hints(node), dtype=node.meta["val"].dtype) for node in given]
+    dims = [_free(node) for node in given]
+    alone = len(names) - 1
+    shapes = {**dict(zip(names, dims, strict=False)), names[-1]: tuple(dims[alone:])}
+    shapes = {name: shape for name, shape in shapes.items() if shape != ()}
+    with torch.no_grad():
+        return torch.export.export(module, tuple(example), dynamic_shapes=shapes, strict=False)
+
+
+def _free(node: Node) -> dict[int, Any]:
+    return {axis: Dim.DYNAMIC for axis, size in enumerate(node.meta["val"].shape) if not isinstance(size, int)}
+
+
 @one_at_a_time
 def export_again(folded: Folded, program: ExportedProgram) -> ExportedProgram:
     """Traces a rewritten graph, with the free sizes of the program it came from."""
@@ -125,7 +149,7 @@ def export_again(folded: Folded, program: ExportedProgram) -> ExportedProgram:
             continue
         value = node.meta["val"]
         example.append(torch.zeros(nodes.hints(node), dtype=value.dtype))
-        dims.append({axis: Dim.DYNAMIC for axis, size in enumerate(value.shape) if not isinstance(size, int)})
+        dims.append(_free(node))
     graph = folded.module.graph
     graph.set_codegen(CodeGen())  # plain arguments, without the tree that torch.export had packed them in
     # A fresh graph module holds the tensors that the graph reads, under their old paths, and no others.

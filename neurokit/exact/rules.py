@@ -5,29 +5,16 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
-from neurokit.exact.bounds import CONSTANT, Range, as_range
+from neurokit.exact import choices
+from neurokit.exact.bounds import Range, Walk, as_range, as_term
 from neurokit.exact.dyadic import ANY, is_power_of_two, lowest_bit_of
 from neurokit.program import nodes
 from neurokit.program.ops import Kind, kind_of, names_of
 from neurokit.program.walk import Rule
-
-
-class Walk(Protocol):
-    """What a rule needs of the walk through the program."""
-
-    node: Any
-
-    def note(self, value: Range, kind: str) -> None:
-        """Notes the bounds of a sum."""
-        ...
-
-    def rounded(self, value: Range) -> Range:
-        """Returns a product as the plan will round it."""
-        ...
 
 
 def _move(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -35,6 +22,8 @@ def _move(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     if target is operator.getitem:
         return args[0][args[1]]
     x = args[0]
+    if names_of(target)[1] in choices.LOOK_UPS:
+        return choices.looked_up(target, x, args)
     if not isinstance(x, Range):
         return None
     rest = [part.pos if isinstance(part, Range) else part for part in args[1:]]  # of which the shape is read
@@ -45,20 +34,22 @@ def _move(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
 
 
 def _cast(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A change of element type that every number of at most 24 bits survives."""
-    kinds = [part for part in (*args[1:], *kwargs.values()) if isinstance(part, torch.dtype)]
-    wide = all(kind in (torch.float32, torch.float64) for kind in kinds)
-    return args[0] if isinstance(args[0], Range) and wide else None
-
-
-def _compare(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A comparison of exact numbers: zeros and ones, the same everywhere."""
-    names = ("gt", "ge", "lt", "le", "eq", "ne")
-    known = isinstance(args[0], Range) and len(args) > 1 and isinstance(args[1], Range | int | float)
-    if names_of(target)[1].removesuffix("_") not in names or not known:
+    """A change of element type that every number survives, or one to whole numbers, which cuts digits off."""
+    x = args[0]
+    if not isinstance(x, Range):
         return None
-    size = args[0].pos + (args[1].pos if isinstance(args[1], Range) else 0.0)
-    return Range(torch.ones_like(size), torch.zeros_like(size), torch.zeros_like(size, dtype=torch.float64))
+    kinds = [part for part in (*args[1:], *kwargs.values()) if isinstance(part, torch.dtype)]
+    kind = kinds[0] if kinds else torch.float32 if names_of(target)[1] == "float" else run.node.meta["val"].dtype
+    if kind in (torch.float32, torch.float64):
+        return x
+    if kind is torch.bool:
+        return choices.bits(x.pos)
+    if kind.is_floating_point or kind.is_complex:
+        return None
+    limits = torch.iinfo(kind)
+    if bool((torch.floor(x.pos) > limits.max).any()) or bool((torch.floor(x.neg) > -limits.min).any()):
+        return None  # what does not fit is another number on every target
+    return Range(torch.floor(x.pos), torch.floor(x.neg), x.grid.clamp_min(0.0), x.sources, x.gain)
 
 
 def _pad(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -83,7 +74,7 @@ def _add(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     name = names_of(target)[1].removesuffix("_")
     if kwargs.get("alpha", 1) != 1 or len(args) > 2:
         return None
-    a, b = (_summand(arg) for arg in args[:2])
+    a, b = (as_term(arg) for arg in args[:2])
     if name == "rsub":
         a, b = b, a
     if name != "add":
@@ -94,12 +85,6 @@ def _add(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     made = Range(pos, neg, grid, a.sources | b.sources, min(gains, default=0.0))
     run.note(made, "sum")
     return made
-
-
-def _summand(value: Any) -> Range:
-    """Returns a term of a sum; a tensor of constants is a source whose grid stays as it is."""
-    found = as_range(value)
-    return replace(found, sources=frozenset({CONSTANT})) if isinstance(value, torch.Tensor) else found
 
 
 def _multiply(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -257,7 +242,9 @@ def _join(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
 RULES: dict[Kind, Rule] = {
     **dict.fromkeys((Kind.MOVE, Kind.KEEP), _move),
     Kind.CAST: _cast,
-    Kind.COMPARE: _compare,
+    Kind.COMPARE: choices.compare,
+    Kind.CHOOSE: choices.choose,
+    Kind.MIXED: choices.mixed,
     Kind.PAD: _pad,
     Kind.JOIN: _join,
     Kind.SIGN: _sign,

@@ -124,9 +124,9 @@ _NAMES: dict[Kind, str] = {
         rms_norm norm linalg_vector_norm var std var_mean cumsum cumprod prod sort topk argmax argmin argsort max.dim
         min.dim any all scaled_dot_product_attention lstm gru rnn_tanh embedding_bag addcmul addcdiv lerp baddbmm addmv
         outer cdist cosine_similarity logsumexp median mode scatter scatter_add index_put index_add im2col col2im
-        grid_sampler grid_sampler_2d scan threshold tril triu diag as_strided""",
+        one_hot grid_sampler grid_sampler_2d scan threshold tril triu diag as_strided""",
     Kind.CREATE: """zeros ones full empty arange linspace eye zeros_like ones_like full_like empty_like new_zeros
-        new_ones new_full new_empty scalar_tensor tril_indices triu_indices meshgrid one_hot""",
+        new_ones new_full new_empty scalar_tensor tril_indices triu_indices meshgrid""",
     Kind.SIZE: """sym_size sym_stride sym_numel size numel _assert_scalar _assert_tensor_metadata
         sym_constrain_range_for_size _local_scalar_dense item""",
 }

@@ -1,4 +1,4 @@
-"""Membranes in variables of forward, in single steps of one fixed batch size, as boards want them; and exactly."""
+"""Membranes in variables of forward, in single steps of one fixed batch size, as boards want them."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 import neurokit as nk
-from neurokit.errors import UnsupportedError
 from neurokit.loading import spec_of_module
 
 T = 4
@@ -48,10 +47,3 @@ def test_single_steps_have_a_batch_that_is_a_number(captured, tmp_path, batch):
         np.testing.assert_allclose(runner(x.numpy()), wanted, atol=1e-5)
         runner.reset(batch=batch)
         np.testing.assert_allclose(np.stack([runner.step(step) for step in x.numpy()]), wanted, atol=1e-5)
-
-
-@pytest.mark.parametrize("target", ["onnx-step", "c"])
-def test_exact_steps_are_refused_where_each_step_of_the_sequence_has_grids_of_its_own(captured, tmp_path, target):
-    with pytest.raises(UnsupportedError, match=r"no exact form that runs step by step.*\n.*use --target onnx"):
-        nk.lower(captured, target, tmp_path / "a", numerics="exact")
-    assert not (tmp_path / "a").exists()
