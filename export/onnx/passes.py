@@ -90,8 +90,8 @@ def by_operator(rules: Sequence[Any]) -> Any:
 def distinct_outputs(graph: ir.Graph, names: Sequence[str] = ()) -> None:
     """Gives outputs of equal values nodes and names of their own.
 
-    A loop's state may be the output of the network. In the body of a Scan, ONNX Runtime mixes such outputs up. Where two
-    outputs have become one value, it may have kept the name of either.
+    A loop's state may be the output of the network. In the body of a Scan, ONNX Runtime mixes such outputs up.
+    Where two outputs have become one value, it may have kept the name of either.
     """
     import onnx_ir as ir
 

@@ -57,7 +57,9 @@ class CTarget:
             for port in captured.inputs
             if port.dtype not in PORT_TYPES
         ]
-        doubled = {call for call in captured.calls if captured.calls.count(call) > 1}
+        doubled = _doubled(captured)
+        if doubled and captured.form != "step" and captured.spiking:  # a loop over time calls it once a step
+            doubled = _doubled(captured.retrace(form="step"))
         why = "it is called several times a step, and its membrane has one place"
         reasons += [Unsupported(call, "neuron", why, "use --target onnx-step") for call in sorted(doubled)]
         return reasons
@@ -104,6 +106,10 @@ class CTarget:
 
         _none(options, "verification")
         return CProbe(artifact)
+
+
+def _doubled(captured: Captured) -> set[str]:
+    return {call for call in captured.calls if captured.calls.count(call) > 1}
 
 
 def _none(options: Mapping[str, Any], what: str) -> None:

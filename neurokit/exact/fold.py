@@ -143,14 +143,14 @@ class _Folder:
         return True
 
     def _fill(self, node: Node) -> None:
-        """A tensor of one number: on a grid, as every constant."""
+        """A tensor of one number: of as few bits as a weight has."""
         place = 0 if is_named(node, {"scalar_tensor"}) else 2 if is_named(node, {"new_full"}) else 1
         number = node.args[place] if len(node.args) > place else None
         if isinstance(number, float) and math.isfinite(number):
-            node.update_arg(place, snap(number))
+            node.update_arg(place, snap(number, FACTOR_BITS))
 
     def _choose(self, node: Node) -> None:
-        """Both options of a choice have one factor, which its result has; constants of it are put on a grid."""
+        """Both options of a choice have one factor, which its result has; constants get as few bits as a weight has."""
         places = (1, 2) if is_named(node, {"where"}) else (0, 2)
         options = [node.args[place] for place in places if place < len(node.args)]
         tensors = [option for option in options if isinstance(option, Node) and option.op != "get_attr"]
@@ -159,10 +159,10 @@ class _Folder:
         self.factors[node] = factor = common.pop() if len(common) == 1 else ONE
         for place, option in zip(places, options, strict=False):
             if isinstance(option, int | float) and math.isfinite(option):
-                node.update_arg(place, snap(option / float(factor)))
+                node.update_arg(place, snap(option / float(factor), FACTOR_BITS))
             elif isinstance(option, Node) and option.op == "get_attr" and self._is_floating(option):
                 value = fetch(self.module, str(option.target)).detach().double() / float(factor)
-                self._constant(node, place, of_few_bits(value))
+                self._constant(node, place, of_few_bits(value, FACTOR_BITS))
 
     def _is_floating(self, node: Node) -> bool:
         value = fetch(self.module, str(node.target))

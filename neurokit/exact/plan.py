@@ -146,6 +146,10 @@ def draft(
         return run, run.start_steps(given, states, steps) if by_step else run.start(*given, *states)
 
     run, found = walk()
+    while by_step and (missed := _too_fine(found, nominal.scales)):  # a factor of a state meets its own rounding again
+        nominal.scales |= {name: nominal.scales[name] + math.ceil(bits) for name, bits in missed.items()}
+        run, found = walk()
+    scales = {index: nominal.scales[folded.scales[index].name] for index in scales}
     for choose in (limits.of_shortcuts, limits.of_coarse_sums):
         more = choose(run.largest, found, seen, nominal.limits)
         more = {i: limit for i, limit in more.items() if nodes.time_mean(folded.linears[i].args[0]) is None}
@@ -174,6 +178,12 @@ def draft(
         else:
             made.floors[index] = max(floor, wanted)
     return made
+
+
+def _too_fine(found: list[Finding], scales: dict[str, int]) -> dict[str, float]:
+    """Returns the bits by which products with constant factors are too wide, with one to spare, by name."""
+    wide = {finding.node: finding.bits - _LIMIT + 1.5 for finding in found if finding.node in scales}
+    return {name: bits for name, bits in wide.items() if 0.0 < bits < _LIMIT}
 
 
 def _fine_enough(seen: float) -> int:

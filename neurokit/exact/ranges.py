@@ -208,7 +208,8 @@ class Ranges(Walker):
         Returns:
             The worst finding of every node over T steps. `settled` says whether it holds for any number of steps.
         """
-        held, kept = list(states), []
+        held = list(states)
+        kept: list[Finding] = []
         with torch.no_grad():
             for t in range(max(steps, _FURTHER) if further else steps):
                 self.found = []

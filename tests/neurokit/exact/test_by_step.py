@@ -11,6 +11,7 @@ import neurokit as nk
 from neurokit.errors import UnsupportedError
 from neurokit.exact.by_step import carried
 from neurokit.loading import spec_of_module
+from neurokit.target import TARGETS, LowerOptions
 from tests.neurokit.exact.test_choices import on_grid
 
 T = 5
@@ -133,6 +134,7 @@ def test_a_neuron_beside_the_variable_stays_a_layer():
     made = nk.exact(captured, given(16))
     assert made.plan.by_step
     assert set(made.captured.calls) == {"n"}
+    assert not TARGETS.get("c").check(made.captured, LowerOptions(numerics="exact"))
     assert [state.neuron for state in made.captured.states] == ["n"]
     assert [state.neuron for state in carried(made.captured.retrace(form="step"))] == [""]
     x = given(6, seed=4)
