@@ -26,6 +26,7 @@ INPUT_BITS = 10  # of a real-valued input's magnitude
 _COARSEST = 1.0
 _SCALE_BITS = 10  # of a sum behind a constant factor: with the factor's eight, a product of it stays exact
 _LIMIT = 24
+_ROUNDS = 4
 
 
 @dataclass
@@ -143,10 +144,12 @@ def draft(
         names = [n.name for n in folded.linears], [n.name for n in folded.neurons]
         run = Ranges(folded.module, *names, nominal, steps)
         given = [input_range(*each, place) for place, each in enumerate(zip(shapes, roundings, strict=True))]
-        return run, run.start_steps(given, states, steps) if by_step else run.start(*given, *states)
+        return run, run.start_steps(given, states, steps, further=False) if by_step else run.start(*given, *states)
 
     run, found = walk()
-    while by_step and (missed := _too_fine(found, nominal.scales)):  # a factor of a state meets its own rounding again
+    for _ in range(_ROUNDS if by_step else 0):  # a factor of a state meets its own rounding again
+        if not (missed := _too_fine(found, nominal.scales)):
+            break
         nominal.scales |= {name: nominal.scales[name] + math.ceil(bits) for name, bits in missed.items()}
         run, found = walk()
     scales = {index: nominal.scales[folded.scales[index].name] for index in scales}

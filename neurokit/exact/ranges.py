@@ -26,7 +26,7 @@ from neurokit.program.walk import Rule, Walker
 
 # A current is never rounded to coarser than the threshold / 2**6: beyond, a membrane is left elementwise.
 _FINEST_LOSS = 6.0
-_FURTHER = 256  # steps after which states that still grow are taken to grow for ever
+_FURTHER = 64  # steps after which states that still grow are taken to grow for ever
 
 
 class Ranges(Walker):
