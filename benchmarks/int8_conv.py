@@ -3,8 +3,9 @@
     python benchmarks/int8_conv.py --out $OUT/int8-conv.json --configs $OUT/configs.json --processes 14 --limit 140
 
 For every 3x3 convolution of the three Meta-SpikeFormers and of SEW-ResNet-18 and 34 (`--part products`: every 1x1
-product): a candidate must give the integer reference's bits before it is timed; the fastest is entered into the table
-of launch parameters. Processes of their own compile first. Both files are written after every shape.
+product; `repconvs`: the 3x3 convolutions of the exact form's RepConvs; `shortcuts`: what ends a block, with residual
+and current): a candidate must give the integer reference's bits before it is timed; the fastest is entered into the
+table of launch parameters. Processes of their own compile first. Both files are written after every shape.
 """
 
 from __future__ import annotations
@@ -65,13 +66,20 @@ def work_of(shape: Shape) -> Work:
         scale *= 2
     bias = (torch.randn(shape.cols, device="cuda") * 64).round() / 256
     given: dict[str, Any] = {"scale": scale, "bias": bias, "form": "int8"}
+    beside: dict[str, Any] = {"bias": bias, "want_v": False}  # the rival's
+    out = (shape.steps, *((shape.size,) if shape.kernel == 1 else (shape.batch, shape.out, shape.out)), shape.cols)
+    if shape.shortcut:
+        residual = (torch.randn(out, device="cuda") * 64).round() / 256
+        given |= {"residual": residual, "want_current": True}
+        given |= {"grid": 2.0**-8, "low": -16.0, "high": 16.0, "rounds": True}
+        beside |= {"residual": residual.half(), "want_current": True}
     if shape.kernel == 1:
         rows, flat = s.flatten(1, 3), w.flatten(1)
         half, plain = rows.half(), flat.half() * scale.half()[:, None]
         product = lambda path: lambda: spike_linear_lif(rows, flat, path=path, **given)[0]  # noqa: E731
         key = boxes.key(shape.steps, 1, shape.inner, shape.cols, 1, 1, shape.pixels)
-        rival = lambda: lif(F.linear(half, plain), bias=bias, spikes="same", want_v=False)[0]  # noqa: E731
-        named = ("spike_linear_lif", linear_key(rows, flat, False))
+        rival = lambda: lif(F.linear(half, plain), spikes="same", **beside)[0]  # noqa: E731
+        named = ("spike_linear_lif", linear_key(rows, flat, shape.shortcut))
         return Work(product("boxes"), product("fused"), rival, key, named)
     place = {"stride": shape.stride, "padding": shape.kernel // 2}
     image = s.half().flatten(0, 1).permute(0, 3, 1, 2)
@@ -79,12 +87,13 @@ def work_of(shape: Shape) -> Work:
 
     def rival() -> Any:
         y = F.conv2d(image, plain, **place).permute(0, 2, 3, 1).unflatten(0, s.shape[:2])
-        return lif(y, bias=bias, spikes="same", want_v=False)[0]
+        return lif(y, spikes="same", **beside)[0]
 
-    out = torch.empty((shape.steps, shape.batch, shape.out, shape.out, shape.cols), device="meta")
     call = lambda path: lambda: spike_conv_lif(s, w, path=path, **given, **place)[0]  # noqa: E731
     named = ("spike_conv_lif", conv_key(s, w, shape.stride))
-    return Work(call("boxes"), call("fused"), rival, boxes.key_of(s, w, shape.stride, out), named)
+    return Work(
+        call("boxes"), call("fused"), rival, boxes.key_of(s, w, shape.stride, s.new_empty(out, device="meta")), named
+    )
 
 
 def tries(shape: Shape, work: Work) -> list[tuple[str, config.Config, Call]]:
@@ -234,14 +243,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--configs", type=Path, help="where the table of launch parameters is written")
     parser.add_argument("--limit", type=float, default=140.0, help="seconds after which no shape is begun")
-    parser.add_argument("--part", nargs="*", default=["convolutions"], choices=["convolutions", "products"])
+    parts = ["convolutions", "products", "repconvs", "shortcuts"]
+    parser.add_argument("--part", nargs="*", default=parts[:1], choices=parts)
+    parser.add_argument("--network", default="", help="only shapes of the networks whose name has this in it")
     parser.add_argument("--batch", type=int, nargs="*", default=[32])
     parser.add_argument("--processes", type=int, default=1, help="processes that compile")
     parser.add_argument("--share", type=int, help="only compile this share (what --processes starts)")
     arguments = parser.parse_args()
     torch.backends.cudnn.benchmark = True
-    kinds = {"convolutions": int8_shapes.convolutions, "products": int8_shapes.products}
-    listed = [shape for kind in arguments.part for batch in arguments.batch for shape in kinds[kind](batch)]
+    made = [getattr(int8_shapes, kind)(batch) for kind in arguments.part for batch in arguments.batch]
+    listed = [shape for shapes in made for shape in shapes if arguments.network in shape.network]
     if arguments.share is not None:
         compile_share(listed, arguments.share, arguments.processes)
         return

@@ -19,7 +19,10 @@ SHARED = {8: 220_000, 4: 108_000}
 
 @dataclass(frozen=True)
 class Shape:
-    """A convolution: `inner` to `cols` channels at `size` x `size` pixels, padded by half its kernel."""
+    """A convolution: `inner` to `cols` channels at `size` x `size` pixels, padded by half its kernel.
+
+    With `shortcut` a residual is added, the sum is rounded to a grid and handed on, as where a block ends.
+    """
 
     network: str
     batch: int
@@ -29,6 +32,7 @@ class Shape:
     stride: int = 1
     kernel: int = 3
     steps: int = STEPS
+    shortcut: bool = False
 
     @property
     def out(self) -> int:
@@ -53,9 +57,11 @@ class Shape:
     @property
     def label(self) -> str:
         """How the shape is named in the record."""
+        end = ", shortcut" if self.shortcut else ""
         if self.kernel == 1:
-            return f"1x1 {self.inner} to {self.cols}, M={self.size}"
-        return f"{self.kernel}x{self.kernel} {self.inner} to {self.cols} at {self.size} /{self.stride}, B={self.batch}"
+            return f"1x1 {self.inner} to {self.cols}, M={self.size}{end}"
+        place = f"{self.size} /{self.stride}, B={self.batch}{end}"
+        return f"{self.kernel}x{self.kernel} {self.inner} to {self.cols} at {place}"
 
     @property
     def operations(self) -> float:
@@ -66,7 +72,8 @@ class Shape:
     def moved(self) -> float:
         """Bytes that have to be read and written once."""
         read = self.size if self.kernel == 1 else self.batch * self.size**2
-        return self.steps * (read * self.inner + self.pixels * self.cols) + self.cols * self.kernel**2 * self.inner
+        written = self.pixels * self.cols * (9 if self.shortcut else 1)  # and two currents of 4 bytes
+        return self.steps * (read * self.inner + written) + self.cols * self.kernel**2 * self.inner
 
 
 def convolutions(batch: int) -> Iterator[Shape]:
@@ -115,13 +122,37 @@ def products(batch: int) -> Iterator[Shape]:
                 yield Shape(f"metaspikeformer_{size}", 1, inner, cols, rows, 1, 1)
 
 
+def repconvs(batch: int) -> Iterator[Shape]:
+    """Yields the 3x3 convolutions that an exact Meta-SpikeFormer makes of its RepConvs: those of Q, K, V, and the last.
+
+    Q, K and V of one input are one convolution; the last one's ends at the shortcut.
+    """
+    for size in ("31m", "55m", "15m"):
+        for width in WIDTHS[size][2:]:
+            if width % boxes.ALIGNED == 0:
+                yield Shape(f"metaspikeformer_{size}", batch, width, 3 * width, 14)
+                yield Shape(f"metaspikeformer_{size}", batch, width, width, 14, shortcut=True)
+
+
+def shortcuts(batch: int) -> Iterator[Shape]:
+    """Yields the convolutions and products that end a block of a Meta-SpikeFormer."""
+    for size in ("31m", "55m", "15m"):
+        network, (c1, c2, *_) = f"metaspikeformer_{size}", WIDTHS[size]
+        for width, across in ((c1 // 2, 112), (c1, 56), (c2, 28)):
+            yield Shape(network, batch, 4 * width, width, across, shortcut=True)
+        listed = reductions(size, batch) + [(rows, cols, inner) for rows, inner, cols in mixers(size, batch)]
+        for rows, inner, cols in listed:
+            if cols % boxes.ALIGNED == 0:
+                yield Shape(network, 1, inner, cols, rows, 1, 1, shortcut=True)
+
+
 def candidates(shape: Shape) -> list[Config]:
     """Returns the parameters to try: (channels, lanes, warps) of a tile, blocks of the sum, one or many tiles."""
     tiles = [(64, 256, 4), (128, 256, 8), (128, 128, 4), (256, 128, 8)]
     if shape.few:
         tiles += [(64, 128, 4), (64, 64, 4), (128, 64, 4)]
     if shape.single:
-        tiles = [(64, 128, 4), (64, 64, 4), (64, 32, 4), (128, 32, 4), (128, 64, 4), (64, 16, 4)]
+        tiles = [(64, 128, 4), (64, 64, 4), (64, 32, 4), (128, 32, 4), (128, 64, 4), (64, 16, 4), (128, 128, 4)]
     least = -(-shape.cols // 64) * 64
     if least == 64:
         tiles.append((64, 512, 8))

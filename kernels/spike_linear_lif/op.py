@@ -70,6 +70,12 @@ def key_of(spikes: Tensor, weight: Tensor, current: bool) -> tuple[object, ...]:
     return (spikes.shape[0], rows, inner, cols, _kind(spikes.dtype), _kind(weight.dtype)) + ("current",) * current
 
 
+def parameters_of(spikes: Tensor, weight: Tensor, current: bool) -> config.Config:
+    """Returns the launch parameters; those of the product without its current where it was measured without alone."""
+    plain = config.lookup(NAME, key_of(spikes, weight, False), spikes.device, DEFAULT)
+    return config.lookup(NAME, key_of(spikes, weight, True), spikes.device, plain) if current else plain
+
+
 def choose_path(spikes: Tensor, weight: Tensor, chosen: config.Config) -> str:
     """Returns "fused" (one kernel) or "gemm" (the vendor's product, then `lif`), and logs why."""
     if INTERPRET:
@@ -135,7 +141,7 @@ def _forward(
         neuron, targets = (tau, threshold, v_reset, decay_input), (outputs[0], outputs[2])
         _product_by_boxes(spikes, weight, scale, bias, steps_of(residual), neuron, targets, (*rounding, decay))
         return outputs
-    chosen = config.lookup(NAME, key_of(spikes, weight, want_current), spikes.device, DEFAULT)
+    chosen = parameters_of(spikes, weight, want_current)
     if grid is None and (choose_path(spikes, weight, chosen) if path == "auto" else path) == "gemm":
         return _gemm_then_lif(
             spikes,

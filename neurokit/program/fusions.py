@@ -6,8 +6,10 @@ order, and the first that has a match is applied (`neurokit.program.passes.fuse`
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,42 @@ from neurokit.registry import Registry
 
 RESHAPES = ("flatten", "unflatten", "view", "reshape", "squeeze", "unsqueeze", "_unsafe_view", "contiguous", "clone")
 _KEEPS_SPIKES = ("max_pool1d", "max_pool2d", "max_pool3d", "dropout", "detach")
+
+
+@contextmanager
+def plain_sums() -> Iterator[None]:
+    """Context in which a GPU adds what is multiplied: cuDNN may take Winograd's way, or TF32, which round elsewhere."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(enabled=False):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+class OnDevice(Interpreter):
+    """Runs nodes of a program on a device, wherever its parameters are.
+
+    Args:
+        module: The program.
+        device: What parameters are copied to as they are read, and where new tensors are made.
+    """
+
+    def __init__(self, module: GraphModule, device: torch.device) -> None:
+        super().__init__(module)
+        self.device = device
+
+    def fetch_attr(self, target: str) -> Any:
+        """Returns a parameter, or a layer, on the device."""
+        value = super().fetch_attr(target)
+        if isinstance(value, nn.Module) and self.device.type != "cpu":
+            value = copy.deepcopy(value)
+        return value.to(self.device) if isinstance(value, Tensor | nn.Module) else value
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Makes new tensors on the device, too."""
+        return super().call_function(target, args, {**kwargs, "device": self.device} if "device" in kwargs else kwargs)
 
 
 class FusedNeuron(nn.Module):
@@ -142,7 +180,7 @@ class Site:
 
     def value(self, known: Mapping[Node, Tensor], wanted: Node) -> Tensor:
         """Returns what a node of the program computes from given values of nodes before it."""
-        run = Interpreter(self.module)
+        run = OnDevice(self.module, next(iter(known.values())).device)
         run.env = dict(known)
 
         def compute(node: Node) -> None:

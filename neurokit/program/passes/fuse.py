@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
 from neurokit.neurons.parameters import NeuronParameters
-from neurokit.program.fusions import FUSIONS, Fusion, Match, Site, most_of, read_outside
+from neurokit.program.fusions import FUSIONS, Fusion, Match, Site, most_of, plain_sums, read_outside
 from neurokit.program.nodes import NEURONS, hints, is_op
 from neurokit.program.passes.base import Pass, PassError
 
@@ -40,7 +40,11 @@ class Placed:
 
 
 def fuse(
-    module: GraphModule, starts: Mapping[str, float | None], exact: bool, kernels: Sequence[str] | None = None
+    module: GraphModule,
+    starts: Mapping[str, float | None],
+    exact: bool,
+    kernels: Sequence[str] | None = None,
+    device: str = "cpu",
 ) -> list[Placed]:
     """Rewrites a program in place: every layer of common neurons goes into the first kernel that takes it.
 
@@ -50,6 +54,7 @@ def fuse(
             from outside.
         exact: Whether sums are proven to have the same bits in every order; then a fused current must have them, too.
         kernels: Names of the kernels that are asked; default is all.
+        device: Where a fused layer and what stood there are run to be compared.
 
     Returns:
         What became of every layer, in order.
@@ -62,7 +67,7 @@ def fuse(
 
     def rewrite(graph: GraphModule) -> None:
         neurons = [node for node in graph.graph.nodes if is_op(node, NEURONS)]
-        placed.extend(_place(graph, node, starts.get(node.name), exact, asked) for node in neurons)
+        placed.extend(_place(graph, node, starts.get(node.name), exact, asked, device) for node in neurons)
 
     Pass("put kernels in the place of neurons", rewrite, after=lambda graph: _unplaced(graph, placed))(module)
     module.graph.eliminate_dead_code()
@@ -75,7 +80,9 @@ def _unplaced(module: GraphModule, placed: Sequence[Placed]) -> list[str]:
     return [f"{node.name} is still there" for node in module.graph.nodes if node.name in names and is_op(node, NEURONS)]
 
 
-def _place(module: GraphModule, node: Node, start: float | None, exact: bool, asked: Sequence[Fusion]) -> Placed:
+def _place(
+    module: GraphModule, node: Node, start: float | None, exact: bool, asked: Sequence[Fusion], device: str
+) -> Placed:
     arguments = tuple(_constant(module, value) for value in node.args[2:])
     parameters = NeuronParameters.from_arguments(NEURONS[node.target], _numbers(arguments))
     site = Site(node, module, parameters, start, exact, arguments)
@@ -92,7 +99,8 @@ def _place(module: GraphModule, node: Node, start: float | None, exact: bool, as
         if (early := _feeds_itself(site, found)) is not None:
             reasons[fusion.kernel] = f"{early.name} reads its sum before the neuron does, and leads to it"
             continue
-        _check(site, found, fusion.kernel)
+        with plain_sums():
+            _check(site, found, fusion.kernel, device)
         _apply(site, found, fusion.kernel)
         return Placed(node.name, fusion.kernel, tuple(_word(one) for one in reversed(found.inside)), reasons)
     return Placed(node.name, reasons=reasons)
@@ -189,16 +197,16 @@ def _given_on(made: Node, like: Node) -> Node:
     return moved
 
 
-def _check(site: Site, match: Match, kernel: str) -> None:
+def _check(site: Site, match: Match, kernel: str, device: str) -> None:
     """Runs what stood there and what is to stand there on the same random numbers.
 
     Raises:
         PassError: If they differ by more than rounding, or in a bit of an exact program.
     """
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator(device).manual_seed(0)
     known = {node: _drawn(site, node, generator) for node in dict.fromkeys(match.given)}
     wanted = site.value(known, site.current)
-    layer = match.layer
+    layer = match.layer.to(device)
     layer.watched = True
     given = [known[node] for node in match.given]
     with torch.no_grad():
@@ -209,6 +217,7 @@ def _check(site: Site, match: Match, kernel: str) -> None:
             _, _, handed, shown = layer(*given)
             pairs += [(handed, sums), (shown, wanted)]
         layer.watched = layer.want_current = False
+    layer.to("cpu")
     if wrong := _difference(site, pairs, spikes, known[match.given[1]]):
         raise PassError(f"kernel {kernel!r} at {site.node.name}: {wrong}")
 
@@ -229,13 +238,13 @@ def _difference(site: Site, pairs: Sequence[tuple[Tensor, Tensor]], spikes: Tens
 def _drawn(site: Site, node: Node, generator: torch.Generator) -> Tensor:
     """Returns numbers for a node: spikes where it holds them, its start for a membrane, else normal ones."""
     value = node.meta["val"]
-    shape = hints(node)
+    shape, place = hints(node), generator.device
     if node is site.node.args[1] and site.starts_at is not None:
-        return torch.full(shape, site.starts_at, dtype=value.dtype)
+        return torch.full(shape, site.starts_at, dtype=value.dtype, device=place)
     most = most_of(node)
     if most is None and (value.dtype == torch.int8 or (site.exact and value.dtype == torch.float16)):
-        return torch.randint(-128, 128, shape, generator=generator).to(value.dtype)  # rounded numbers
+        return torch.randint(-128, 128, shape, generator=generator, device=place).to(value.dtype)  # rounded numbers
     if most is not None:
-        return (torch.rand(shape, generator=generator) < _RATE).to(value.dtype) * most
-    numbers = torch.randn(shape, generator=generator)
+        return (torch.rand(shape, generator=generator, device=place) < _RATE).to(value.dtype) * most
+    numbers = torch.randn(shape, generator=generator, device=place)
     return ((numbers * 8).round() / 8 if site.exact else numbers).to(value.dtype)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch.fx import GraphModule, Interpreter
+from torch.fx import GraphModule
 
-from neurokit.program.fusions import REWRITES, Taken
+from neurokit.program.fusions import REWRITES, OnDevice, Taken, plain_sums
 from neurokit.program.nodes import hints, module_paths
 from neurokit.program.passes.base import Pass, PassError
 
@@ -30,13 +30,14 @@ class Part:
     inside: tuple[str, ...]
 
 
-def take(module: GraphModule, exact: bool, *, last: bool = False) -> list[Part]:
+def take(module: GraphModule, exact: bool, *, last: bool = False, device: str = "cpu") -> list[Part]:
     """Rewrites a program in place: what a kernel computes without a neuron goes into it.
 
     Args:
         module: The program, of flat inputs and outputs.
         exact: Whether sums are proven to have the same bits in every order; then a kernel must have them, too.
         last: Whether the rewrites are asked that come behind the fusions, and not those in front of them.
+        device: Where a layer and what stood there are run to be compared.
 
     Returns:
         The layers that went into kernels.
@@ -50,7 +51,8 @@ def take(module: GraphModule, exact: bool, *, last: bool = False) -> list[Part]:
     def rewrite(graph: GraphModule) -> None:
         for kernel, one in ((name, one) for name, one in REWRITES.items() if one.last == last):
             for taken in one.take(graph, exact):
-                _check(graph, taken, kernel, exact)
+                with plain_sums():
+                    _check(graph, taken, kernel, exact, device)
                 first = taken.inside[-1]
                 words = tuple(_word(node) for node in reversed(taken.inside))
                 found.append(Part(next(iter(module_paths(first)[::-1]), "") or first.name, kernel, words))
@@ -80,12 +82,12 @@ def _apply(module: GraphModule, taken: Taken, kernel: str) -> None:
             module.graph.erase_node(node)
 
 
-def _check(module: GraphModule, taken: Taken, kernel: str, exact: bool) -> None:
-    generator = torch.Generator().manual_seed(0)
+def _check(module: GraphModule, taken: Taken, kernel: str, exact: bool, device: str) -> None:
+    generator = torch.Generator(device).manual_seed(0)
     value = taken.data.meta["val"]
-    whole = torch.randint(0, _MOST + 1, hints(taken.data), generator=generator)
+    whole = torch.randint(0, _MOST + 1, hints(taken.data), generator=generator, device=device)
     given = whole.to(value.dtype)
-    run = Interpreter(module)
+    run = OnDevice(module, given.device)
     run.env = {taken.data: given}
     with torch.no_grad():
         for node in reversed(taken.inside):
@@ -93,7 +95,8 @@ def _check(module: GraphModule, taken: Taken, kernel: str, exact: bool) -> None:
                 if one not in run.env:
                     run.env[one] = run.run_node(one)
             run.env[node] = run.run_node(node)
-        found, wanted = taken.layer(given), run.env[taken.node]
+        found, wanted = taken.layer.to(device)(given), run.env[taken.node]
+    taken.layer.to("cpu")
     slack = 0.0 if exact else _HALF * max(1.0, float(wanted.abs().max()))
     if found.shape != wanted.shape or not bool(((found - wanted).abs() <= slack).all()):
         raise PassError(f"kernel {kernel!r} at {taken.inside[-1].name}: its result is another")
