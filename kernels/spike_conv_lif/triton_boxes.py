@@ -138,7 +138,8 @@ def _tile(
     if RESIDUAL or WANT_CURRENT:
         offset, mask = _places(n, y, x, col, batch, height, width, cols, IMAGES, TALL, WIDE, COLS)
         step = tl.cast(batch, tl.int64) * height * width * cols
-    v = fresh_membrane(v_reset, HARD, COLS, PIXELS)
+    # Every step's residual is loaded before the first store: the loads are in flight together.
+    currents = ()
     for t in tl.static_range(T):
         z = sums[t].to(tl.float32)
         if SCALE:
@@ -148,6 +149,10 @@ def _tile(
         if RESIDUAL:
             added = tl.load(residual + t * tl.cast(residual_step, tl.int64) + offset, mask=mask, other=0)
             z = z + added.to(tl.float32)
+        currents = currents + (z,)
+    v = fresh_membrane(v_reset, HARD, COLS, PIXELS)
+    for t in tl.static_range(T):
+        z = currents[t]
         if ROUND == 2:
             z = on_grid(z, rounding)
         if WANT_CURRENT:
