@@ -39,17 +39,27 @@ def check_rows(cols: int, scale: Tensor | None, bias: Tensor | None) -> None:
             raise InputError(f"{name} is {row.dtype} {tuple(row.shape)}", expected=f"contiguous float32 ({cols},)")
 
 
-def check_grid(weight: Tensor, grid: float | None, low: float | None, high: float | None, rounds: bool) -> None:
+def check_grid(
+    weight: Tensor, grid: float | None, low: float | None, high: float | None, rounds: bool, whole: bool = False
+) -> None:
     """Checks the rounding of a current.
 
+    Args:
+        weight: The weight.
+        grid: What is rounded to.
+        low: Least current.
+        high: Largest.
+        rounds: Whether the rounded current is handed on.
+        whole: Whether sums are whole numbers beside a weight in 16 bits, too.
+
     Raises:
-        InputError: If the grid is no power of two, something else is given without one, or the weight is not int8.
+        InputError: If the grid is no power of two, something else is given without one, or sums are not exact.
     """
     if grid is None and (low is not None or high is not None or rounds):
         raise InputError("limits of a rounding without a grid", fix="give grid=, the power of two to round to")
     if grid is None:
         return
-    if weight.dtype != torch.int8:
+    if weight.dtype != torch.int8 and not whole:
         raise InputError(f"a grid belongs to int8 weights, and the weight is {weight.dtype}")
     if not (math.isfinite(grid) and grid > 0 and math.frexp(grid)[0] == 0.5):
         raise InputError(f"grid={grid!r}", expected="a power of two")

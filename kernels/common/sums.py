@@ -11,7 +11,7 @@ from torch.fx import GraphModule, Node
 
 from neurokit.kernels.common.fusion import COUNTS, Product
 from neurokit.program.fusions import Taken, most_of
-from neurokit.program.grids import levels_at
+from neurokit.program.grids import Grid, grid_at, levels_at
 from neurokit.program.nodes import is_weighted
 from neurokit.program.walk import fetch
 
@@ -30,11 +30,14 @@ class Sums(nn.Module):
         self.register_buffer("weight", weight.contiguous())
         self.register_buffer("scale", scale * product.unit)
         self.register_buffer("bias", None if product.bias is None else product.bias.float().contiguous())
+        grid = product.grid
+        self.rounding = {} if grid is None else {"grid": grid.unit, "low": grid.low, "high": grid.high, "rounds": True}
 
     @property
     def asked(self) -> dict[str, Any]:
         """What the kernel is given beside spikes and weight: the neuron is the cheapest, its spikes are not read."""
-        return {"scale": self.scale, "bias": self.bias, "tau": None, "form": "int8", "want_current": True}
+        given = {"scale": self.scale, "bias": self.bias, "tau": None, "form": "int8", "want_current": True}
+        return {**given, **self.rounding}
 
 
 def sums(module: GraphModule, layer_of: Callable[[Product], Sums | None]) -> list[Taken]:
@@ -48,7 +51,8 @@ def sums(module: GraphModule, layer_of: Callable[[Product], Sums | None]) -> lis
     for product in _products(module):
         layer = layer_of(product)
         if layer is not None:
-            found.append(Taken(product.node, product.data, layer, product.inside))
+            last = product.node if product.grid is None else product.grid.nodes[0]
+            found.append(Taken(last, product.data, layer, product.inside))
     return found
 
 
@@ -65,7 +69,20 @@ def _products(module: GraphModule) -> Iterator[Product]:
         assert weight is not None
         data, unit = levels or (data, 1.0)
         inside = (node,) if levels is None else (node, *_between(node.args[0], data))
-        yield Product(node, data, unit, weight, bias, None, None, inside, ())
+        grid = _rounding_of(node)
+        inside = inside if grid is None else (*grid.nodes, *inside)
+        yield Product(node, data, unit, weight, bias, None, grid, inside, ())
+
+
+def _rounding_of(product: Node) -> Grid | None:
+    """Returns the rounding of a sum that nothing else reads, or None."""
+    node = product
+    while len(node.users) == 1:
+        node = next(iter(node.users))
+        grid = grid_at(node)
+        if grid is not None:
+            return grid if grid.source is product else None
+    return None
 
 
 def _between(node: Any, data: Node) -> list[Node]:

@@ -73,8 +73,6 @@ def _match(site: Site) -> Match | str:
         return product
     if why := _obstacle(product):
         return why
-    if product.in_halves and product.grid is not None:
-        return "its current is rounded, and its input is float16"
     stride, padding, _, groups = product.settings
     weights = weights_of(site, product)
     if isinstance(weights, str):

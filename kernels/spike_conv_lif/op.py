@@ -334,8 +334,8 @@ def spike_conv_lif(
         path: "fused" (spikes by pointers), "boxes" (int8 and float16, by tensor descriptors), "conv" (the vendor's
             convolution, then `lif`; float weights only), "kernel" (one of the first two), or "auto": by shape. The int8
             paths give the same bits.
-        grid: With an int8 weight: the power of two to whose multiples the current is rounded, halves to even, before it
-            reaches the neuron; None for a current as it is.
+        grid: With an int8 weight, or whole numbers: the power of two to whose multiples the current is rounded, halves
+            to even, before it reaches the neuron; None for a current as it is.
         low: Least current in front of the rounding, or None.
         high: Largest, or None.
         rounds: Whether the current that is returned is the rounded one.
@@ -375,7 +375,7 @@ def spike_conv_lif(
         raise InputError(f"path='boxes' cannot take this: {why}", fix="path='auto'")
     if whole and path == "conv":
         raise InputError("path='conv' rounds sums to 16 bits; whole=True keeps their 24 bits", fix="path='auto'")
-    check_grid(weight, grid, low, high, rounds)
+    check_grid(weight, grid, low, high, rounds, whole)
     cols = weight.shape[0]
     check_rows(cols, scale, bias)
     kernel = weight.shape[1]
