@@ -24,9 +24,10 @@ from neurokit.program.passes.as_products import AS_PRODUCTS
 from neurokit.program.passes.carry import CARRY, CHANNELS_LAST
 from neurokit.program.passes.fold_norms import FOLD_NORMS
 from neurokit.program.passes.fuse import Placed, fuse
-from neurokit.program.passes.join import JOIN, JOIN_PLAIN
+from neurokit.program.passes.join import JOIN_PLAIN, join
 from neurokit.program.passes.static_input import STATIC_INPUT
 from neurokit.program.passes.take import take
+from neurokit.program.passes.whole import read_whole
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured
@@ -61,7 +62,7 @@ def build(captured: Captured, folder: Path, settings: Settings, exact: bool, *, 
             graph["file"] = f"{part.graph}.pt2"
             body, rows = rewritten(part, settings, exact)
             placed += rows
-            program = traced(body, part, device)
+            program = traced(read_whole(body), part, device)
             package(folder / graph["file"], {"model": compiled(program, _said(part, graph), tuned)})
             save_initial_states(part, folder)
             # Of several graphs the outputs of calls in a row are compared, and no layers.
@@ -104,7 +105,7 @@ def rewritten(part: Captured, settings: Settings, exact: bool) -> tuple[GraphMod
             taken = take(body, exact, device=device)
             found = fuse(body, _starts(body, part), exact, device=device)
             taken += take(body, exact, last=True, device=device)
-        JOIN(body)
+            join(device)(body)
         if exact:
             CARRY(body)
         else:

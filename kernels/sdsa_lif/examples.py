@@ -40,6 +40,9 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
     wide = spikes(2, 1, 20, 288, rate=0.1, device=device, dtype=dtype).chunk(3, -1)
     for mode in ("qkv", "hadamard"):
         yield Example(f"slices of one tensor, {mode}", (*wide, 2), {"mode": mode, "form": "int8", "threshold": 0.1})
+    one = spikes(2, 1, 20, 288, rate=0.1, device=device, dtype=dtype)
+    parts = {"channels": 96, "columns": (96, 0, 192), "form": "int8", "threshold": 0.1}
+    yield Example("one tensor of all three", (one, one, one, 2), parts)
     leak = {"tau": None, "decay": 45 / 64, "form": "int8"}
     yield Example("learnt leak", (q, k, v, heads), leak)
     yield Example("empty", (q[:, :0], k[:, :0], v[:, :0], heads), {})

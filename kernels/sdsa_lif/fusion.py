@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from neurokit.program.fusions import (
 from neurokit.program.ops import Kind, is_kind, is_named
 
 _PRODUCTS = ("matmul", "bmm")
+_ALIGNED = 16  # bytes, of int8
 
 
 class AttentionLayer(FusedNeuron):
@@ -36,6 +39,9 @@ class AttentionLayer(FusedNeuron):
     """
 
     int8_places = (0, 2, 3)
+    # Of query, key and value in one tensor: the first channel of each, and how many each has.
+    columns: tuple[int, ...] | None = None
+    count = 0
 
     def __init__(self, site: Site, heads: int, scale: float, layout: str, order: tuple[int, ...]) -> None:
         super().__init__(site.neuron)
@@ -48,7 +54,8 @@ class AttentionLayer(FusedNeuron):
         """Runs the kernel on the spikes of three layers."""
         q, k, v = (x.char() if x.dtype == torch.float32 else x for x in self._tokens(given))
         form = "int8" if q.dtype == torch.int8 else "same"
-        found = sdsa_lif(q, k, v, heads=self.heads, scale=self.scale, form=form, **self.keywords)
+        place = {} if self.columns is None else {"columns": self.columns, "channels": self.count}
+        found = sdsa_lif(q, k, v, heads=self.heads, scale=self.scale, form=form, **place, **self.keywords)
         return self.results(self._back(found).to(self.kind), given[1].clone(), None, given)
 
     def plain(self, *given: Tensor) -> Tensor:
@@ -56,6 +63,15 @@ class AttentionLayer(FusedNeuron):
         q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(2, 3).to(self.wide) for x in self._tokens(given))
         counts = (q @ (k.transpose(-1, -2) @ v)).transpose(2, 3).flatten(3)
         return self._back(counts * self.scale)
+
+    def of_one(self, firsts: Sequence[int], count: int) -> FusedNeuron | None:
+        """Reads the parts where they are, if each begins where the kernel's reads may."""
+        if self.layout == "heads" or any(first % _ALIGNED for first in (*firsts, count)):
+            return None
+        made = copy.copy(self)
+        made.columns, made.count = tuple(firsts[at] for at in self.order), count
+        made.order = (0, 0, 0)
+        return made
 
     def _tokens(self, given: tuple[Tensor, ...]) -> list[Tensor]:
         spikes = (given[0], *given[2:])

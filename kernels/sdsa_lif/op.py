@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -61,6 +62,7 @@ def _fake(
     alpha: float,
     detach_reset: bool,
     decay: float | None = None,
+    columns: Sequence[int] | None = None,
 ) -> Tensor:
     return _output(q, channels, form)
 
@@ -82,6 +84,7 @@ def _forward(
     alpha: float,
     detach_reset: bool,
     decay: float | None = None,
+    columns: Sequence[int] | None = None,
 ) -> Tensor:
     out = _output(q, channels, form)
     if out.numel() == 0:
@@ -92,6 +95,8 @@ def _forward(
         log_once(NAME, "reference path: counts of 2^24 and more are not exact in float32")
         fused = False
     if not fused:
+        if columns is not None:
+            q, k, v = (x.narrow(3, first, channels) for x, first in zip((q, k, v), columns, strict=True))
         return out.copy_(
             reference.forward(
                 q, k, v, channels, heads, scale, tau, threshold, v_reset, decay_input, mode, form, _like(q), decay
@@ -99,8 +104,11 @@ def _forward(
         )
     straddles = mode == "qkv" and form == "packed" and dim % 32 != 0
     target = _output(q, channels, "int8") if straddles else out
+    # One tensor that holds all three is read where it is; its columns are numbers in the kernel.
+    one = None if columns is None else q.contiguous()
     _launch(
-        *_regular(q, k, v),
+        *(_regular(q, k, v) if one is None else (one, one, one)),
+        (0, 0, 0) if columns is None else columns,
         channels,
         heads,
         scale,
@@ -152,6 +160,7 @@ def _launch(
     q: Tensor,
     k: Tensor,
     v: Tensor,
+    columns: Sequence[int],
     channels: int,
     heads: int,
     scale: float,
@@ -212,6 +221,9 @@ def _launch(
         *common,
         batch,
         T=steps,
+        Q_AT=columns[0],
+        K_AT=columns[1],
+        V_AT=columns[2],
         TOKENS=tokens,
         HEADS=heads,
         DIM=dim,
@@ -291,7 +303,7 @@ def _autograd(ctx: Any, grad: Tensor) -> Any:
         grad_pairs = q.transpose(-1, -2) @ gx
         grads = (gx @ pairs.transpose(-1, -2), v @ grad_pairs.transpose(-1, -2), k @ grad_pairs)
         grads = tuple(reference.merge_heads(y) for y in grads)
-    return (*(g.to(x.dtype) for g, x in zip(grads, ctx.saved_tensors, strict=True)), *[None] * 13)
+    return (*(g.to(x.dtype) for g, x in zip(grads, ctx.saved_tensors, strict=True)), *[None] * 14)
 
 
 torch.library.register_autograd("neurokit_kernels::sdsa_lif", _autograd, setup_context=_setup_context)
@@ -315,6 +327,7 @@ def sdsa_lif(
     alpha: float = 4.0,
     detach_reset: bool = False,
     decay: float | None = None,
+    columns: Sequence[int] | None = None,
 ) -> Tensor:
     """Spike-driven self-attention and its neuron: `LIF(scale * Q (K^T V))`, or `Q * LIF(scale * sum_n K * V)`.
 
@@ -340,6 +353,8 @@ def sdsa_lif(
         detach_reset: Whether the gradient stops at the reset.
         decay: A learnt leak: what the membrane's distance from rest is multiplied by, in place of a division by `tau`,
             which is None then. It gets no gradient here.
+        columns: Of "qkv" where q, k and v are one wider tensor, unpacked: the first channel of each in it; `channels`
+            says how many each has. It is read without a copy, inside a compiled program, too. Inference only.
 
     Returns:
         Spikes `[T, B, N, C]`, or `[T, B, N, ceil(C / 32)]` packed.
@@ -356,6 +371,8 @@ def sdsa_lif(
     if packed and channels is None:
         raise InputError("packed spikes do not say how many channels they have", fix="pass channels=")
     count = q.shape[-1] if channels is None else channels
+    if columns is not None:
+        _check_columns(q, columns, channels, mode)
     if q.dim() != 4 or q.shape[0] == 0 or q.shape != k.shape or q.shape != v.shape or not q.dtype == k.dtype == v.dtype:
         raise InputError(
             f"q, k, v are {q.dtype} {tuple(q.shape)}, {k.dtype} {tuple(k.shape)}, {v.dtype} {tuple(v.shape)}",
@@ -363,9 +380,21 @@ def sdsa_lif(
         )
     if q.dtype not in (torch.float32, torch.float16, torch.bfloat16, torch.int8, torch.int32):
         raise InputError(f"sdsa_lif takes no {q.dtype}", expected="float32, float16, bfloat16, int8 or packed int32")
-    if q.shape[-1] != (-(-count // 32) if packed else count) or heads < 1 or count % heads:
+    width = q.shape[-1] if columns is not None else -(-count // 32) if packed else count
+    if q.shape[-1] != width or heads < 1 or count % heads:
         raise InputError(f"{count} channels in {heads} heads do not fit a last axis of {q.shape[-1]}")
     neuron = (tau, threshold, v_reset, decay_input)
     return torch.ops.neurokit_kernels.sdsa_lif(
-        q, k, v, count, heads, scale, *neuron, mode, form, surrogate, alpha, detach_reset, decay
+        q, k, v, count, heads, scale, *neuron, mode, form, surrogate, alpha, detach_reset, decay, columns
     )
+
+
+def _check_columns(q: Tensor, columns: Sequence[int], channels: int | None, mode: str) -> None:
+    """Checks where query, key and value begin in one tensor."""
+    aligned = 16 // q.itemsize
+    inside = channels is not None and len(columns) == 3 and all(0 <= at <= q.shape[-1] - channels for at in columns)
+    if not inside or mode != "qkv" or q.dtype == torch.int32 or any(at % aligned for at in (*columns, q.shape[-1])):
+        raise InputError(
+            f"columns={list(columns)} of {q.shape[-1]} channels of {q.dtype}, mode={mode!r}, channels={channels}",
+            expected=f'three multiples of {aligned} inside one unpacked tensor, channels=, and mode="qkv"',
+        )

@@ -170,6 +170,9 @@ def sdsa_qkv_kernel(
     v_reset,
     batch,
     T: tl.constexpr,
+    Q_AT: tl.constexpr,
+    K_AT: tl.constexpr,
+    V_AT: tl.constexpr,
     TOKENS: tl.constexpr,
     HEADS: tl.constexpr,
     DIM: tl.constexpr,
@@ -197,6 +200,8 @@ def sdsa_qkv_kernel(
     Every number is a count: K^T V is at most the number of tokens, which bfloat16 (BRAIN) holds exactly up to 256 and
     float16 up to 2048 (SPLIT cuts larger counts into two digits), and float32 adds the products exactly below 2^24.
 
+    Q_AT, K_AT, V_AT: first channel of each, where all are one tensor of WIDTH channels.
+
     Q and K are read MAIN columns wide, or MAIN and REST: 80 channels are 64 and 16, not 128.
     """
     threshold = tl.cast(threshold, tl.float32)
@@ -220,9 +225,13 @@ def sdsa_qkv_kernel(
         membranes = membranes + (fresh_membrane(v_reset, HARD, ROWS, COLS),)
     for t in range(T):
         step = (tl.cast(t, tl.int64) * batch + sample) * TOKENS
-        queries = operand(_load(q + step * WIDTH, row, TOKENS, main[0], main[1], WIDTH, PACKED, WORDS), KIND, UPCAST)
+        queries = operand(
+            _load(q + Q_AT + step * WIDTH, row, TOKENS, main[0], main[1], WIDTH, PACKED, WORDS), KIND, UPCAST
+        )
         if REST:
-            more = operand(_load(q + step * WIDTH, row, TOKENS, rest[0], rest[1], WIDTH, PACKED, WORDS), KIND, UPCAST)
+            more = operand(
+                _load(q + Q_AT + step * WIDTH, row, TOKENS, rest[0], rest[1], WIDTH, PACKED, WORDS), KIND, UPCAST
+            )
         pairs = ()
         for _ in tl.static_range(GROUP):
             pairs = pairs + (tl.zeros((MAIN, COLS), tl.float32),)
@@ -232,8 +241,8 @@ def sdsa_qkv_kernel(
         if TOKENS <= INNER:
             # Without a loop of its own, the next step's loads are in flight during this step's products.
             pairs = _outer(
-                k + step * WIDTH,
-                v + step * WIDTH,
+                k + K_AT + step * WIDTH,
+                v + V_AT + step * WIDTH,
                 pairs,
                 tl.arange(0, INNER),
                 TOKENS,
@@ -256,8 +265,8 @@ def sdsa_qkv_kernel(
         else:
             for start in range(0, TOKENS, INNER):
                 pairs = _outer(
-                    k + step * WIDTH,
-                    v + step * WIDTH,
+                    k + K_AT + step * WIDTH,
+                    v + V_AT + step * WIDTH,
                     pairs,
                     start + tl.arange(0, INNER),
                     TOKENS,

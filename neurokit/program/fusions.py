@@ -112,6 +112,15 @@ class FusedNeuron(nn.Module):
         """Returns one layer that computes this one and others of equal `joins_with`, side by side."""
         raise NotImplementedError
 
+    def of_one(self, firsts: Sequence[int], count: int) -> FusedNeuron | None:
+        """Returns this layer as one that takes `(whole, v0)`, or None where its kernel cannot.
+
+        Args:
+            firsts: First channel, in one tensor, of each of the spikes that this layer takes.
+            count: Channels of each.
+        """
+        return None
+
     def results(
         self, spikes: Tensor, v: Tensor, handed: Tensor | None, given: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:

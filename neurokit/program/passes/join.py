@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from neurokit.program.fusions import FusedNeuron, through_reshapes
+from neurokit.program.fusions import FusedNeuron, plain_sums, through_reshapes
 from neurokit.program.nodes import aten, hints, is_weighted
 from neurokit.program.passes.base import Pass, PassError
 from neurokit.program.walk import fetch, store
@@ -79,12 +80,13 @@ def _groups(module: GraphModule) -> list[list[Node]]:
     return [nodes for nodes in found.values() if len(nodes) > 1]
 
 
-def _rewrite(module: GraphModule) -> None:
+def _rewrite(module: GraphModule, device: str) -> None:
     for nodes in _groups(module):
         layers: list[Any] = [module.get_submodule(str(node.target)) for node in nodes]
         name = f"joined_{nodes[0].name}"
         module.add_module(name, Joined(layers))
-        _check(module.get_submodule(name), layers, nodes)
+        with plain_sums():
+            _check(module.get_submodule(name), layers, nodes, device)
         with module.graph.inserting_before(nodes[0]):
             whole = module.graph.call_module(name, nodes[0].args)
         whole.meta = {
@@ -99,21 +101,23 @@ def _rewrite(module: GraphModule) -> None:
             first += layer.channels
 
 
-def _check(joined: nn.Module, layers: Sequence[FusedNeuron], nodes: Sequence[Node]) -> None:
+def _check(joined: nn.Module, layers: Sequence[FusedNeuron], nodes: Sequence[Node], device: str) -> None:
     """Runs the layers alone and joined on the same spikes.
 
     Raises:
         PassError: If a spike differs.
     """
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator(device).manual_seed(0)
     given = [
-        (torch.rand(hints(one), generator=generator) < 0.3).to(one.meta["val"].dtype)  # type: ignore[arg-type, union-attr]
+        (torch.rand(hints(one), generator=generator, device=device) < 0.3).to(one.meta["val"].dtype)  # type: ignore[arg-type, union-attr]
         for one in nodes[0].args
     ]
     given[1].zero_()
     with torch.no_grad():
-        alone = torch.cat([layer(*given)[0].float() for layer in layers], layers[0].channel_axis)
-        together = joined(*given).float()
+        alone = torch.cat([layer.to(device)(*given)[0].float() for layer in layers], layers[0].channel_axis)
+        together = joined.to(device)(*given).float()
+    for layer in (joined, *layers):
+        layer.to("cpu")
     if alone.shape != together.shape or not bool(((alone != together).float().mean() <= _flips(layers)).all()):
         raise PassError(f"layers {', '.join(node.name for node in nodes)} give other spikes when they are joined")
 
@@ -127,7 +131,14 @@ def _left(module: GraphModule) -> list[str]:
     return [f"{', '.join(node.name for node in nodes)} are apart" for nodes in _groups(module)]
 
 
-JOIN = Pass("join products of one input that go into one kind of neuron", _rewrite, after=_left)
+def join(device: str = "cpu") -> Pass:
+    """Returns the pass that joins products of one input that go into one kind of neuron.
+
+    Args:
+        device: Where the layers are run, alone and joined, to be compared.
+    """
+    words = "join products of one input that go into one kind of neuron"
+    return Pass(words, functools.partial(_rewrite, device=device), after=_left)
 
 
 def _siblings(module: GraphModule) -> list[list[Node]]:
