@@ -12,9 +12,6 @@ from neurokit.kernels.spike_conv_lif import boxes
 from .shapes import WIDTHS, expansions, mixers, reductions
 
 STEPS = 4
-# What one program may hold in shared memory, so that one or two of them fit beside each other (228 KB, CUDA C
-# programming guide, compute capability 9.0).
-SHARED = {8: 220_000, 4: 108_000}
 
 
 @dataclass(frozen=True)
@@ -192,7 +189,7 @@ def _config(shape: Shape, tile: tuple[int, int, int], blocks: tuple[int, int], w
         "tail_k": blocks[1],
         "waves": waves,
         "num_warps": warps,
-        "num_stages": min(6, SHARED[warps] // ((cols + lanes) * sum(blocks))),
+        "num_stages": min(6, boxes.SHARED[warps] // ((cols + lanes) * sum(blocks))),
     }
 
 

@@ -27,8 +27,9 @@ ALIGNED = 16
 # A matrix instruction takes 32 channels. Boxes that end in the midst of them were loaded at a third of the rate (H200,
 # 48 channels), so that a copy with channels of zeros pays.
 WHOLE = 32
-# Half of what a multiprocessor of compute capability 9.0 has, less what spikes and barriers take.
-SHARED = 108_000
+# Bytes of a program of so many warps, so that two of four or one of eight fit on a multiprocessor of compute capability
+# 9.0, less what spikes and barriers take (228 KB, CUDA C programming guide).
+SHARED = {4: 108_000, 8: 220_000}
 # Below this many neurons of one step, smaller tiles keep all multiprocessors busy.
 FEW = 2**21
 # Below this many, as in most layers of one image, there are fewer tiles than multiprocessors.
@@ -103,8 +104,23 @@ def default(steps: int, batch: int, height: int, width: int, channels: int, cols
         "tail_k": tail_k,
         "waves": 0 if few else 2,
         "num_warps": 4,
-        "num_stages": min(6, SHARED // ((block + lanes) * (block_k + tail_k) * size)),
+        "num_stages": min(6, SHARED[4] // ((block + lanes) * (block_k + tail_k) * size)),
     }
+
+
+def stages(chosen: config.Config, steps: int, size: int, beside: int) -> int:
+    """Returns how many blocks of the sum are in flight where a step's residual, or current, is in shared memory, too.
+
+    Args:
+        chosen: The launch parameters.
+        steps: T.
+        size: Bytes of a number of the product.
+        beside: Bytes of one of the residual or of the current, the larger one; 0 where there is neither.
+    """
+    pixels = chosen["images"] * chosen["tall"] * chosen["wide"]
+    left = SHARED.get(chosen["num_warps"], SHARED[4]) - pixels * chosen["cols"] * beside
+    block = (chosen["cols"] + pixels * padded_steps(steps)) * (chosen["block_k"] + chosen["tail_k"]) * size
+    return int(min(chosen["num_stages"], max(2, left // block))) if beside else int(chosen["num_stages"])
 
 
 def padded_steps(steps: int) -> int:
@@ -180,13 +196,16 @@ def run(
     one = INTERPRET or not chosen["waves"] or not isinstance(tiles, int)
     programs = tiles if one else min(tiles, chosen["waves"] * config.processors(spikes.device))
     leak, factor = leak_arguments(tau, decay is not None, decay or 0.0)
+    # A long sum hides what a box takes to arrive, which a short one, or a tile alone on its multiprocessor, waits for.
+    through = place.kernel > 1 and hint(out[0].numel()) >= FEW
+    beside = max(0 if residual is None else residual.itemsize, current.itemsize if current.numel() else 0)
     lend_scratch(spikes)
     launch(spike_conv_lif_boxes_kernel)[(programs,)](
         x=aligned(spikes),
         weight=aligned(weight),
         scale=out if scale is None else scale,
         bias=out if bias is None else bias,
-        residual=out if residual is None else one_step(residual),
+        residual=out if residual is None else aligned(one_step(residual)),
         spikes=out,
         current=current if current.numel() else out,
         batch=batch,
@@ -196,7 +215,6 @@ def run(
         out_width=out.shape[3],
         cols=cols,
         tiles=tiles,
-        residual_step=0 if residual is None or repeats_one_step(residual) else residual[0].numel(),
         factor=factor,
         threshold=threshold,
         v_reset=0.0 if v_reset is None else v_reset,
@@ -215,6 +233,8 @@ def run(
         SCALE=scale is not None,
         BIAS=bias is not None,
         RESIDUAL=residual is not None,
+        RESIDUAL_STEPS=1 if residual is None or repeats_one_step(residual) else steps,
+        SHORTCUT_BOXES=through,
         WANT_CURRENT=current.numel() > 0,
         STEPS=padded_steps(steps),
         IMAGES=chosen["images"],
@@ -224,7 +244,7 @@ def run(
         BLOCK_K=chosen["block_k"],
         TAIL_K=chosen["tail_k"],
         num_warps=chosen["num_warps"],
-        num_stages=chosen["num_stages"],
+        num_stages=stages(chosen, steps, weight.dtype.itemsize, beside if through else 0),
         **rounding(grid, low, high, rounds),
     )
 

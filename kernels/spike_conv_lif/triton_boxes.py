@@ -68,7 +68,6 @@ def _tile(
     height,
     width,
     cols,
-    residual_step,
     factor,
     threshold,
     v_reset,
@@ -87,6 +86,8 @@ def _tile(
     SCALE: tl.constexpr,
     BIAS: tl.constexpr,
     RESIDUAL: tl.constexpr,
+    RESIDUAL_STEPS: tl.constexpr,
+    SHORTCUT_BOXES: tl.constexpr,
     WANT_CURRENT: tl.constexpr,
     ROUND: tl.constexpr,
     STEPS: tl.constexpr,
@@ -135,10 +136,9 @@ def _tile(
         scale_of = tl.load(scale + c, mask=c < cols, other=0.0)[:, None]
     if BIAS:
         bias_of = tl.load(bias + c, mask=c < cols, other=0.0)[:, None]
-    if RESIDUAL or WANT_CURRENT:
+    if (RESIDUAL or WANT_CURRENT) and not SHORTCUT_BOXES:
         offset, mask = _places(n, y, x, col, batch, height, width, cols, IMAGES, TALL, WIDE, COLS)
         step = tl.cast(batch, tl.int64) * height * width * cols
-    # Every step's residual is loaded before the first store: the loads are in flight together.
     currents = ()
     for t in tl.static_range(T):
         z = sums[t].to(tl.float32)
@@ -146,17 +146,25 @@ def _tile(
             z = mul_rn(z, scale_of)
         if BIAS:
             z = z + bias_of
-        if RESIDUAL:
-            added = tl.load(residual + t * tl.cast(residual_step, tl.int64) + offset, mask=mask, other=0)
+        if RESIDUAL and not SHORTCUT_BOXES:
+            # Before the first store, so that the loads of all steps are in flight together.
+            added = tl.load(residual + (t if RESIDUAL_STEPS > 1 else 0) * step + offset, mask=mask, other=0)
             z = z + added.to(tl.float32)
         currents = currents + (z,)
     v = fresh_membrane(v_reset, HARD, COLS, PIXELS)
     for t in tl.static_range(T):
         z = currents[t]
+        if RESIDUAL and SHORTCUT_BOXES:
+            added = tl.reshape(residual.load([t if RESIDUAL_STEPS > 1 else 0, n, y, x, col]), (PIXELS, COLS))
+            z = z + tl.trans(added).to(tl.float32)
         if ROUND == 2:
             z = on_grid(z, rounding)
         if WANT_CURRENT:
-            tl.store(current + t * step + offset, z.to(current.dtype.element_ty), mask=mask)
+            if SHORTCUT_BOXES:
+                shown = tl.reshape(tl.trans(z.to(current.dtype)), (1, IMAGES, TALL, WIDE, COLS))
+                current.store([t, n, y, x, col], shown)
+            else:
+                tl.store(current + t * step + offset, z.to(current.dtype.element_ty), mask=mask)
         if ROUND == 1:
             z = on_grid(z, rounding)
         h = charge(z, v, factor, v_reset, LEAK, DECAY_INPUT, HARD)
@@ -166,6 +174,32 @@ def _tile(
 
 
 @writes("spikes", current="WANT_CURRENT")
+@triton.jit
+def _output(
+    base, size, T: tl.constexpr, IMAGES: tl.constexpr, TALL: tl.constexpr, WIDE: tl.constexpr, COLS: tl.constexpr
+):
+    """The descriptor of a tile's pixels in one step of what lies like the output, of T steps."""
+    batch, height, width, cols = size
+    image = tl.cast(height, tl.int64) * width * cols
+    return boxes_of(
+        base,
+        batch,
+        height,
+        width,
+        image * batch,
+        image,
+        width * cols,
+        cols,
+        cols,
+        T,
+        1,
+        IMAGES,
+        TALL,
+        WIDE,
+        COLS,
+    )
+
+
 @triton.jit
 def spike_conv_lif_boxes_kernel(
     x,
@@ -182,7 +216,6 @@ def spike_conv_lif_boxes_kernel(
     out_width,
     cols,
     tiles,
-    residual_step,
     factor,
     threshold,
     v_reset,
@@ -205,6 +238,8 @@ def spike_conv_lif_boxes_kernel(
     SCALE: tl.constexpr,
     BIAS: tl.constexpr,
     RESIDUAL: tl.constexpr,
+    RESIDUAL_STEPS: tl.constexpr,
+    SHORTCUT_BOXES: tl.constexpr,
     WANT_CURRENT: tl.constexpr,
     ROUND: tl.constexpr,
     STEPS: tl.constexpr,
@@ -215,7 +250,10 @@ def spike_conv_lif_boxes_kernel(
     BLOCK_K: tl.constexpr,
     TAIL_K: tl.constexpr,
 ):
-    """Tiles of the output, one after another where there are fewer programs."""
+    """Tiles of the output, one after another where there are fewer programs.
+
+    SHORTCUT_BOXES: the residual and the current go through descriptors, too, and not by pointers.
+    """
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)
     factor = tl.cast(factor, tl.float32)
@@ -229,24 +267,12 @@ def spike_conv_lif_boxes_kernel(
     if TAIL_K:
         tails = lattices(x, batch, height, width, T, CHANNELS, PITCH, STRIDE, PAIRED, STEPS, IMAGES, TALL, WIDE, TAIL_K)
         w_tail = tl.make_tensor_descriptor(weight, [cols, inner], [inner, 1], [COLS, TAIL_K])
-    image = tl.cast(out_height, tl.int64) * out_width * cols
-    out = boxes_of(
-        spikes,
-        batch,
-        out_height,
-        out_width,
-        image * batch,
-        image,
-        out_width * cols,
-        cols,
-        cols,
-        T,
-        1,
-        IMAGES,
-        TALL,
-        WIDE,
-        COLS,
-    )
+    size = (batch, out_height, out_width, cols)
+    out = _output(spikes, size, T, IMAGES, TALL, WIDE, COLS)
+    if RESIDUAL and SHORTCUT_BOXES:
+        residual = _output(residual, size, RESIDUAL_STEPS, IMAGES, TALL, WIDE, COLS)
+    if WANT_CURRENT and SHORTCUT_BOXES:
+        current = _output(current, size, T, IMAGES, TALL, WIDE, COLS)
     # The interpreter cannot loop to a runtime number (NumPy 2.4): there every tile has a program.
     for i in range(0, 1 if INTERPRET else (tiles - tl.program_id(0) + tl.num_programs(0) - 1) // tl.num_programs(0)):
         _tile(
@@ -264,7 +290,6 @@ def spike_conv_lif_boxes_kernel(
             out_height,
             out_width,
             cols,
-            residual_step,
             factor,
             threshold,
             v_reset,
@@ -283,6 +308,8 @@ def spike_conv_lif_boxes_kernel(
             SCALE,
             BIAS,
             RESIDUAL,
+            RESIDUAL_STEPS,
+            SHORTCUT_BOXES,
             WANT_CURRENT,
             ROUND,
             STEPS,

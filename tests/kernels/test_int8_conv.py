@@ -10,6 +10,7 @@ import torch
 
 from neurokit.errors import InputError
 from neurokit.kernels import spike_conv_lif
+from neurokit.kernels.checks import definitions
 from neurokit.kernels.spike_conv_lif import boxes
 
 # Membranes are whole numbers of this power of two: each step of a LIF of tau = 2 may need one bit more.
@@ -72,6 +73,36 @@ def test_boxes_give_the_spikes_of_whole_numbers(steps, kernel, stride, channels,
         path="boxes",
     )
     assert torch.equal(fired.cpu(), torch.from_numpy(expected))
+
+
+@pytest.mark.needs_kernel
+@pytest.mark.parametrize("repeated", [False, True])
+@pytest.mark.parametrize("rounds", [False, True])
+def test_a_shortcut_through_descriptors_is_the_definition(rounds, repeated, device, monkeypatch):
+    """Of many neurons residual and current go as boxes, those at the border and beyond the last column among them."""
+    monkeypatch.setattr(boxes, "FEW", 0)
+    generator = torch.Generator().manual_seed(2)
+    spikes = (torch.rand(3, 2, 5, 6, 32, generator=generator) < 0.3).to(torch.int8).to(device)
+    weight = torch.randint(-127, 128, (48, 3, 3, 32), generator=generator, dtype=torch.int8).to(device)
+    residual = (torch.randn(3, 2, 5, 6, 48, generator=generator) * 64).round().to(device) / 256
+    residual = residual[:1].expand(3, -1, -1, -1, -1) if repeated else residual
+    given = {
+        "scale": torch.full((48,), 2.0**-7, device=device),
+        "residual": residual,
+        "padding": 1,
+        "form": "int8",
+        "want_current": True,
+        "grid": 2.0**-4,
+        "low": -4.0,
+        "high": 4.0,
+        "rounds": rounds,
+    }
+    fired, current = spike_conv_lif(spikes, weight, path="boxes", **given)
+    with definitions():
+        wanted = spike_conv_lif(spikes, weight, **given)
+    assert torch.equal(fired, wanted[0])
+    assert torch.equal(current, wanted[1])
+    assert 0.05 < float(fired.float().mean()) < 0.95
 
 
 @pytest.mark.needs_kernel
