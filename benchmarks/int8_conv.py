@@ -90,10 +90,9 @@ def work_of(shape: Shape) -> Work:
         return lif(y, spikes="same", **beside)[0]
 
     call = lambda path: lambda: spike_conv_lif(s, w, path=path, **given, **place)[0]  # noqa: E731
-    named = ("spike_conv_lif", conv_key(s, w, shape.stride))
-    return Work(
-        call("boxes"), call("fused"), rival, boxes.key_of(s, w, shape.stride, s.new_empty(out, device="meta")), named
-    )
+    key = boxes.key_of(s, w, shape.stride, s.new_empty(out, device="meta"))
+    named = ("spike_conv_lif", (*conv_key(s, w, shape.stride), boxes.crowd(shape.pixels * shape.cols)))
+    return Work(call("boxes"), call("fused"), rival, key, named)
 
 
 def tries(shape: Shape, work: Work) -> list[tuple[str, config.Config, Call]]:

@@ -70,9 +70,12 @@ def key_of(spikes: Tensor, weight: Tensor, stride: int, out: Tensor) -> tuple[ob
 
 def key(steps: int, height: int, channels: int, cols: int, kernel: int, stride: int, pixels: int) -> tuple[object, ...]:
     """Returns `key_of` an int8 output of so many rows, and pixels of one step."""
-    neurons = pixels * cols
-    crowd = "many" if neurons >= FEW else "few" if neurons >= SINGLE else "single"
-    return (steps, height, channels, cols, kernel, stride, crowd)
+    return (steps, height, channels, cols, kernel, stride, crowd(pixels * cols))
+
+
+def crowd(neurons: int) -> str:
+    """Returns in what words so many neurons of a step are a part of a key: "many", "few" or "single"."""
+    return "many" if neurons >= FEW else "few" if neurons >= SINGLE else "single"
 
 
 def default(steps: int, batch: int, height: int, width: int, channels: int, cols: int, size: int = 1) -> config.Config:

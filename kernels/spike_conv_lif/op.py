@@ -125,7 +125,7 @@ def _forward(
         neuron = (tau, threshold, v_reset, decay_input)
         boxes.run(spikes, weight, scale, bias, residual, stride, padding, *neuron, outputs, *rounding, decay)
         return outputs
-    chosen = config.lookup(NAME, key_of(spikes, weight, stride), spikes.device, DEFAULT)
+    chosen = parameters_of(spikes, weight, stride, outputs[0])
     if _choose_path("kernel" if whole and path == "auto" else path, chosen, weight) == "conv":
         return _conv_then_lif(
             spikes,
@@ -176,6 +176,13 @@ def key_of(spikes: Tensor, weight: Tensor, stride: int) -> tuple[object, ...]:
         spikes.dtype.itemsize,
         weight.dtype.itemsize,
     )
+
+
+def parameters_of(spikes: Tensor, weight: Tensor, stride: int, out: Tensor) -> config.Config:
+    """Returns the launch parameters: those measured with as many neurons, else those of the shape."""
+    key = key_of(spikes, weight, stride)
+    plain = config.lookup(NAME, key, spikes.device, DEFAULT)
+    return config.lookup(NAME, (*key, boxes.crowd(boxes.hint(out[0].numel()))), spikes.device, plain)
 
 
 def _choose_path(path: str, chosen: config.Config, weight: Tensor) -> str:
