@@ -6,30 +6,16 @@ Each returns what is wrong, one line a fault, so that tests, benchmarks and othe
 from __future__ import annotations
 
 import itertools
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from neurokit.kernels.common.judge import different
 from neurokit.kernels.contract import Example, GradientCase, Kernel, tensors
+from neurokit.program.fusions import definitions
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-
-
-@contextmanager
-def definitions() -> Iterator[None]:
-    """Within it every kernel runs its definition in plain PyTorch."""
-    before = os.environ.get("NEUROKIT_KERNELS")
-    os.environ["NEUROKIT_KERNELS"] = "reference"
-    try:
-        yield
-    finally:
-        os.environ.pop("NEUROKIT_KERNELS")
-        if before is not None:
-            os.environ["NEUROKIT_KERNELS"] = before
 
 
 def parity(

@@ -18,7 +18,7 @@ from neurokit.export.aoti.probe import NEURONS, PROBE_FILE, TWIN
 from neurokit.export.aoti.programs import Network, Neurons, StepLoop, body_of, layer_nodes, neurons_of, twin_of
 from neurokit.export.aoti.roundings import most_by_name, roundings
 from neurokit.export.describe import describe, save_initial_states
-from neurokit.kernels.checks import definitions
+from neurokit.program.fusions import definitions
 from neurokit.program.grids import LEVELS, ROUNDED_ONCE
 from neurokit.program.passes.as_products import AS_PRODUCTS
 from neurokit.program.passes.carry import CARRY, CHANNELS_LAST

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,19 @@ def plain_sums() -> Iterator[None]:
             yield
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@contextmanager
+def definitions() -> Iterator[None]:
+    """Within it every kernel runs its definition in plain PyTorch."""
+    before = os.environ.get("NEUROKIT_KERNELS")
+    os.environ["NEUROKIT_KERNELS"] = "reference"
+    try:
+        yield
+    finally:
+        os.environ.pop("NEUROKIT_KERNELS")
+        if before is not None:
+            os.environ["NEUROKIT_KERNELS"] = before
 
 
 class OnDevice(Interpreter):
