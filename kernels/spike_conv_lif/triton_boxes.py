@@ -173,7 +173,6 @@ def _tile(
         out.store([t, n, y, x, col], fired)
 
 
-@writes("spikes", current="WANT_CURRENT")
 @triton.jit
 def _output(
     base, size, T: tl.constexpr, IMAGES: tl.constexpr, TALL: tl.constexpr, WIDE: tl.constexpr, COLS: tl.constexpr
@@ -200,6 +199,7 @@ def _output(
     )
 
 
+@writes("spikes", current="WANT_CURRENT")
 @triton.jit
 def spike_conv_lif_boxes_kernel(
     x,
