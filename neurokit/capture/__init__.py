@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 
 from neurokit.capture.bare import Examples, spec_of
 from neurokit.capture.by_hand import hand_step
+from neurokit.capture.dry_runs import DryRuns
 from neurokit.capture.eager import own_random_numbers, untouched
 from neurokit.capture.graphs import refuse_time_steps, sequences_in_graphs, together
 from neurokit.capture.hidden import find_hidden
@@ -351,11 +352,12 @@ def _without_time(twin: Twin, spec: ModelSpec, steps: TimeSteps, over_time: str)
 
 def _probed(twin: Twin, spec: ModelSpec, steps: int | None, single: bool, opened: bool) -> tuple[str, Probe]:
     """Returns what the output is over time, and what the dry runs found."""
+    runs = DryRuns(twin, spec)
     # Before the state is named: this one runs the twin from its initial state.
-    twin.time_output = time_output(twin, spec, steps)
+    twin.time_output = time_output(runs, steps)
     twin.opened = opened
     try:
-        return twin.time_output, probe(twin, spec, steps, single)
+        return twin.time_output, probe(runs, steps, single)
     finally:
         twin.opened = False
 

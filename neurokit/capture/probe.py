@@ -1,20 +1,18 @@
-"""Dry runs on tensors without data: which states a model has, their shapes, and what its output is over time."""
+"""What dry runs and small ones say of a model: its states, their shapes, and what its output is over time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch import Tensor
 
 from neurokit.capture.drawing import random_values
-from neurokit.capture.fault_place import fault_place
 from neurokit.capture.neurons import is_stateful
-from neurokit.capture.shapes_alone import ShapesAlone
 from neurokit.capture.signature import wrong_state
 from neurokit.capture.slots import Slot
 from neurokit.capture.starts import numbers
@@ -22,9 +20,12 @@ from neurokit.capture.step_count import PLACES
 from neurokit.capture.twin import Twin
 from neurokit.capture.types import StateInfo, declared_state, initial_state
 from neurokit.dims import BATCH, Dim, Size, evaluate, example_sizes
-from neurokit.errors import InputError, Unsupported, UnsupportedError
+from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.over_time import joined
 from neurokit.spec import ModelSpec, StateSpec
+
+if TYPE_CHECKING:
+    from neurokit.capture.dry_runs import DryRuns
 
 # Two batch sizes tell the batch axis from the others; both differ from 0 and 1, which torch.export specialises.
 _BATCHES = (2, 3)
@@ -115,31 +116,27 @@ def _has_steps(module: torch.nn.Module) -> bool:
 _OTHER_T = "_neurokit_other_t"
 
 
-def probe(twin: Twin, spec: ModelSpec, time_steps: int | None, single: bool) -> Probe:
-    """Runs the twin without data, with states at two batch sizes, and names these.
+def probe(runs: DryRuns, time_steps: int | None, single: bool) -> Probe:
+    """Runs a twin without data, with states at two batch sizes, and names these.
 
     Raises:
         InputError: If the module does not run on inputs of the declared shape.
     """
-    seen: list[list[tuple[Slot, str, tuple[int, ...], torch.dtype]]] = []
+    twin, spec = runs.twin, runs.spec
+    seen = []
     outputs: tuple[tuple[int, ...], ...] = ()
     # Of a model without states there is no size to find out by a second run.
     for batch in reversed(_BATCHES if twin.slots or spec.states else _BATCHES[:1]):
-        y = _dry_run(twin, spec, time_steps, batch, single)
-        outputs = tuple(tuple(int(size) for size in value.shape) for value in y)
-        wrong = _wrong_states(spec, y, batch, len(twin.signature.output_names))
+        # The last one is made in any case: what it leaves in the slots is read later.
+        known = batch != _BATCHES[0] and not single
+        run = runs.sequence(time_steps, batch) if known else runs.anew(time_steps, batch, single)
+        outputs = tuple(tuple(int(size) for size in value.shape) for value in run.outputs)
+        wrong = _wrong_states(spec, run.outputs, batch, len(twin.signature.output_names))
         if wrong:
             return Probe(
                 (), outputs, tuple(Unsupported("", spec.name, why, "declare what it returns") for why in wrong)
             )
-        seen.append(
-            [
-                (slot, name, tuple(int(size) for size in value.shape), value.dtype)
-                for slot in twin.slots
-                for name, value in zip(getattr(slot.module, "_memories", ()), slot.values, strict=False)
-                if isinstance(value, Tensor) and slot.carried
-            ]
-        )
+        seen.append(run.memories)
     states, problems = [], []
     for (slot, memory, small, dtype), (_, _, large, _) in zip(seen[-1], seen[0], strict=True):
         init = _initial_value(slot, memory, len(small))
@@ -169,17 +166,19 @@ def _wrong_states(spec: ModelSpec, found: tuple[Tensor, ...], batch: int, first:
     return [reason for reason in reasons if reason]
 
 
-def time_output(twin: Twin, spec: ModelSpec, time_steps: int | None) -> str:
+def time_output(runs: DryRuns, time_steps: int | None) -> str:
     """Finds out what each output is over time: one a step, or the mean, sum, last or largest of the steps.
 
     It is "auto" where it is none of these.
     """
+    twin, spec = runs.twin, runs.spec
     if time_steps is None:
         return "last"
     if spec.time_output != "auto" and spec.time_input == "step":
         return spec.time_output  # what the steps' outputs mean together is the specification's alone
-    batch = 3 if time_steps == 2 else 2  # another number than T, so that the axes can be told apart
-    y = _dry_run(twin, spec, time_steps, batch, single=False)[: len(twin.signature.output_names)]
+    # Another number than T, so that the axes can be told apart.
+    batch = next(size for size in reversed(_BATCHES) if size != time_steps)
+    y = runs.sequence(time_steps, batch).outputs[: len(twin.signature.output_names)]
     over_time = [value.dim() >= 2 and tuple(value.shape[:2]) == (time_steps, batch) for value in y]
     if spec.time_output != "auto":
         return _as_declared(spec, over_time)
@@ -358,60 +357,6 @@ def _outputs(twin: Twin, given: tuple[Tensor, ...], states: tuple[Tensor, ...], 
         twin.single = False
         for slot, old in zip(twin.slots, names, strict=True):
             slot.names = old
-
-
-def _dry_run(twin: Twin, spec: ModelSpec, time_steps: int | None, batch: int, single: bool) -> tuple[Tensor, ...]:
-    given = example_values(spec, time_steps, batch, single)
-    twin.single = single
-    for slot in twin.slots:
-        slot.names = ()
-    if time_steps is not None:
-        set_time_steps(twin.net, 1 if single else time_steps)
-    try:
-        with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad(), ShapesAlone():
-            return twin(*(mode.from_tensor(value) for value in given))
-    except UnsupportedError:
-        raise
-    except Exception as error:
-        raise _explain(error, spec, given, time_steps, single, twin.net) from error
-    finally:
-        twin.single = False
-
-
-def _explain(
-    error: Exception,
-    spec: ModelSpec,
-    given: tuple[Tensor, ...],
-    time_steps: int | None,
-    single: bool,
-    net: nn.Module,
-) -> Exception:
-    """Tells a model whose control flow needs data from one that does not take the declared input, or not this T."""
-    name = type(error).__name__
-    first = str(error).strip().splitlines()[0] if str(error).strip() else name
-    if "DataDependent" in name or "data-dependent" in str(error).lower() or "DynamicOutputShape" in name:
-        why = f"its control flow depends on the values of tensors ({first})"
-        path, call = fault_place(error, net)
-        fix = "use torch.where, or move the decision out of the model"
-        reason = Unsupported(path, call or spec.name, why, fix)
-        return UnsupportedError(f"model {spec.name!r} cannot be captured", [reason])
-    if single and time_steps != 1:  # all of its steps at once have run by now
-        why = f"one step of it does not run alone ({first}): what it computes is of several steps"
-        reason = Unsupported("", spec.name, why, "use the sequence form (target onnx)")
-        return UnsupportedError(f"model {spec.name!r} cannot be captured", [reason])
-    if time_steps != spec.time_steps and spec.time_steps is not None:
-        why = f"it does not run over {time_steps} steps ({first})"
-        reason = Unsupported("", spec.name, why, f"use T = {spec.time_steps}, the number that it was made for")
-        return UnsupportedError(f"model {spec.name!r} cannot have another T than {spec.time_steps}", [reason])
-    ports = zip((*spec.inputs, *spec.states), given, strict=True)
-    shapes = f"an input of shape {list(given[0].shape)}"
-    if len(given) > 1:
-        shapes = "inputs " + ", ".join(f"{port.name} {list(value.shape)} {port.dtype}" for port, value in ports)
-    return InputError(
-        f"model {spec.name!r} does not run on {shapes}: {first}",
-        expected="an input that the module's forward takes",
-        fix="give --input-shape (one sample, without time and batch), or time_input= in the ModelSpec",
-    )
 
 
 def _initial_value(slot: Slot, memory: str, dims: int) -> float | np.ndarray | None:

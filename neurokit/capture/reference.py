@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from neurokit.capture.drawing import uniform
 from neurokit.capture.looping import record_feedback
@@ -56,17 +57,22 @@ class _Recorder(Walker):
         forced: Sequence[Tensor] | None = None,
         watch: Watch | None = None,
         steps: bool = False,
+        wanted: int | None = None,
     ) -> None:
         super().__init__(module)
         self.records: list[Any] = []
+        self._wanted = wanted
         self._steps = steps
         self._forced = None if forced is None else iter(forced)
         self._watch = watch
 
     def neuron(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        result = super().neuron(target, args, kwargs)
-        if self._forced is not None:
-            result = (next(self._forced), result[1])
+        if self._forced is not None and self._wanted is not None and _ends(self.node, self._wanted):
+            result = (next(self._forced), args[1])
+        else:
+            result = super().neuron(target, args, kwargs)
+            if self._forced is not None:
+                result = (next(self._forced), result[1])
         self.records.append(Record(args[0], args[1], *result))
         return result
 
@@ -79,6 +85,15 @@ class _Recorder(Walker):
                 result = [next(self._forced), *result[1:]]
             self.records.append(StepRecord(args[0], tuple(args[1]), result[0], str(args[2])))
         return result
+
+
+def _ends(node: Node, wanted: int) -> bool:
+    """Returns whether nothing reads a neuron's last membrane: it is an output behind so many, at most."""
+    last = [user for user in node.users if user.target is operator.getitem and user.args[1] == 1]
+    if len(last) + sum(user.target is operator.getitem and user.args[1] == 0 for user in node.users) < len(node.users):
+        return False
+    readers = {reader for user in last for reader in user.users}
+    return all(reader.op == "output" and not {*last} & {*reader.args[0][:wanted]} for reader in readers)  # type: ignore
 
 
 def record(
@@ -106,12 +121,17 @@ def record_all(
     inputs: tuple[Tensor, ...],
     forced: Sequence[Tensor] | None = None,
     watch: Watch | None = None,
+    wanted: int | None = None,
 ) -> tuple[tuple[Tensor, ...], list[Record | StepRecord]]:
-    """As `record`, with layers of rare neurons as well; `forced` then holds what they put out, too."""
-    run = _Recorder(module, forced, watch, steps=True)
+    """As `record`, with layers of rare neurons as well; `forced` then holds what they put out, too.
+
+    With `wanted`, only so many outputs are returned, and of neurons whose spikes are given last membranes that nothing
+    else reads are not computed: the record holds the first ones in their place.
+    """
+    run = _Recorder(module, forced, watch, steps=True, wanted=wanted)
     with torch.no_grad():
         outputs = run.run(*inputs)
-    return tuple(outputs), run.records
+    return tuple(outputs)[:wanted], run.records
 
 
 def fed_back(

@@ -20,12 +20,12 @@ class ShapesAlone(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is functional.batch_norm and _sound(*args, **(kwargs or {})):
+        if func is functional.batch_norm and fit_for_norm(*args, **(kwargs or {})):
             return torch.empty_like(args[0] if args else (kwargs or {})["input"])
         return func(*args, **(kwargs or {}))
 
 
-def _sound(
+def fit_for_norm(
     input: Any,
     running_mean: Any = None,
     running_var: Any = None,
@@ -35,6 +35,7 @@ def _sound(
     *_settings: Any,
     **_more: Any,
 ) -> bool:
+    """Returns whether batch normalisation in evaluation mode takes these, and gives one tensor like its input."""
     given = (running_mean, running_var, *(value for value in (weight, bias) if value is not None))
     if training or not isinstance(input, Tensor) or input.dim() < 2 or not input.is_floating_point():
         return False

@@ -20,6 +20,7 @@ from neurokit.capture.fake_quantisation import PlainQuantisation
 from neurokit.capture.obstacles import loop_over_free_steps, refusal
 from neurokit.capture.ports import dynamic_shapes
 from neurokit.capture.probe import set_time_steps
+from neurokit.capture.quick_shapes import quick_shapes
 from neurokit.capture.rolling.free import LENGTHS, over_free_steps
 from neurokit.capture.rolling.roll import Rolled, graph_over_time, rolled_graph
 from neurokit.capture.twin import Twin
@@ -138,7 +139,7 @@ def _written_out() -> Iterator[None]:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with PlainQuantisation(), plain_contexts(), unannotated():
+        with PlainQuantisation(), plain_contexts(), unannotated(), quick_shapes():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)

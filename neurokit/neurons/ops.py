@@ -138,7 +138,8 @@ def _(x_seq: Tensor, v0: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
 
 
 def _fake(x_seq: Tensor, v0: Tensor) -> tuple[Tensor, Tensor]:
-    return x_seq.new_empty(x_seq.shape), v0.new_empty(v0.shape)
+    whole = torch.contiguous_format
+    return torch.empty_like(x_seq, memory_format=whole), torch.empty_like(v0, memory_format=whole)
 
 
 def surrogate_gradient(u: Tensor, surrogate: str, alpha: float) -> Tensor:

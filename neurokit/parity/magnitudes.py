@@ -10,11 +10,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
 
 from neurokit.parity.units import unit_of
 from neurokit.program.ops import Kind, names_of, operation
-from neurokit.program.walk import Rule
+from neurokit.program.walk import Rule, leaves, mapped
 
 UNIT = unit_of(torch.float32)
 LAMBDA = 10.0
@@ -84,29 +83,29 @@ def _count(value: Any) -> int:
 
 
 def _rigorous(*values: Any) -> bool:
-    return all(leaf.rigorous for leaf in tree_leaves(values) if isinstance(leaf, Magnitude))
+    return all(leaf.rigorous for leaf in leaves(values) if isinstance(leaf, Magnitude))
 
 
 def _most(*values: Any) -> int:
-    return max((_count(leaf) for leaf in tree_leaves(values)), default=0)
+    return max((_count(leaf) for leaf in leaves(values)), default=0)
 
 
 def same(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """An operation whose results are elements of what it is given."""
-    made = target(*tree_map(size_of, args), **tree_map(size_of, kwargs))
+    made = target(*mapped(size_of, args), **mapped(size_of, kwargs))
     count, rigorous = _most(args, kwargs), _rigorous(args, kwargs)
 
     def wrapped(value: Any) -> Any:
         return Magnitude(value, count, rigorous) if isinstance(value, Tensor) else value
 
-    return type(made)(map(wrapped, made)) if type(made) in (list, tuple) else tree_map(wrapped, made)
+    return type(made)(map(wrapped, made)) if type(made) in (list, tuple) else mapped(wrapped, made)
 
 
 def whole_numbers(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether an operation is on indices that real numbers have chosen, and on no real numbers: it is exact."""
-    leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor | Magnitude)]
-    kinds = [size_of(leaf).dtype for leaf in leaves]
-    indices = [isinstance(leaf, Magnitude) and kind != torch.bool for leaf, kind in zip(leaves, kinds, strict=True)]
+    tensors = [leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, Tensor | Magnitude)]
+    kinds = [(leaf.size if isinstance(leaf, Magnitude) else leaf).dtype for leaf in tensors]
+    indices = [isinstance(leaf, Magnitude) and kind != torch.bool for leaf, kind in zip(tensors, kinds, strict=True)]
     return any(indices) and not any(kind.is_floating_point for kind in kinds)
 
 
@@ -172,7 +171,7 @@ def _compared(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, An
     """A comparison jumps too; what it says of numbers that every implementation has alike is certain."""
     bits = names_of(target)[1].startswith(("__", "bitwise"))  # of decisions, which the analysis holds as numbers
     read = (lambda value: _decision(size_of(value))) if bits else size_of
-    made = target(*tree_map(read, args), **tree_map(read, kwargs))
+    made = target(*mapped(read, args), **mapped(read, kwargs))
     count = _most(args, kwargs)
     ones = torch.ones(made.shape, dtype=torch.get_default_dtype())
     return Magnitude(ones, count + _ESTIMATED if count else 0, _rigorous(args, kwargs) and not count)
@@ -215,8 +214,8 @@ def _added(extra: Callable[..., int]) -> Rule:
     """A sum of products of its operands: run on absolute values, with its roundings counted."""
 
     def rule(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Magnitude:
-        size = target(*tree_map(_absolute, args), **tree_map(_absolute, kwargs))
-        count = sum(_count(leaf) for leaf in tree_leaves((args, kwargs))) + extra(target, args, size)
+        size = target(*mapped(_absolute, args), **mapped(_absolute, kwargs))
+        count = sum(_count(leaf) for leaf in leaves((args, kwargs))) + extra(target, args, size)
         return Magnitude(size, count, _rigorous(args, kwargs))
 
     return rule
@@ -227,8 +226,8 @@ def _layer(extra: Callable[..., int]) -> Rule:
 
     def rule(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Magnitude:
         scales = {key: abs(v) if key in ("alpha", "beta") else size_of(v) for key, v in kwargs.items()}
-        size = target(*tree_map(size_of, args), **scales)
-        count = sum(_count(leaf) for leaf in tree_leaves((args, kwargs))) + extra(target, args, size)
+        size = target(*mapped(size_of, args), **scales)
+        count = sum(_count(leaf) for leaf in leaves((args, kwargs))) + extra(target, args, size)
         return Magnitude(size, count + len(scales), _rigorous(args, kwargs))
 
     return rule
@@ -296,7 +295,7 @@ def _interpolated(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str
 def unknown(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """An operation outside the analysis: taken as accurate to 64 roundings of its largest result."""
     made = same(run, target, args, kwargs)
-    return tree_map(_estimate, made, is_leaf=lambda leaf: isinstance(leaf, Magnitude))
+    return mapped(_estimate, made)
 
 
 def _estimate(made: Any) -> Any:

@@ -30,20 +30,21 @@ class Reads:
 
     def __init__(self) -> None:
         self._met: dict[str, Tensor] = {}
-        self._weights: dict[str, tuple[int, Tensor]] = {}
+        self._weights: dict[str, tuple[int, int]] = {}
         self._whole: set[str] = set()
 
     def __call__(self, node: Node, target: Any, args: tuple[Any, ...]) -> None:
         """Notes one operation."""
-        for at, look in _parts(target, args):
+        for at, look, dead in _parts(target, args):
             name = _parameter(node.args[at])
             if name is None or self._all_met(name):
                 continue
-            met, dead = look()
+            met = look()
             if name in self._met and self._met[name].shape != met.shape:
                 continue
             self._met[name] = self._met[name] | met if name in self._met else met
-            self._weights[name] = (int(args[at].numel()), dead)
+            if name not in self._weights:
+                self._weights[name] = (int(args[at].numel()), int(dead().sum()))
 
     def _all_met(self, name: str) -> bool:
         """Returns whether nothing more can be noted of a weight: looking through what it meets takes long."""
@@ -68,7 +69,7 @@ class Reads:
                 each * int((~(met if alone is None else alone)).sum()),
                 each * int((~met).sum()),
                 tuple(features.nonzero()[:_NAMED, 0].tolist()),
-                int(dead.sum()),
+                dead,
                 len(met),
             )
             if entry.in_vectors or entry.dead:
@@ -86,21 +87,21 @@ def joined(runs: list[Reads]) -> Reads:
     return whole
 
 
-def _parts(target: Any, args: tuple[Any, ...]) -> list[tuple[int, Callable[[], tuple[Tensor, Tensor]]]]:
-    """Returns place of the weight among the arguments, and what looks for parts met and features that are all 0."""
+def _parts(target: Any, args: tuple[Any, ...]) -> list[tuple[int, Callable[[], Tensor], Callable[[], Tensor]]]:
+    """Returns places of weights among the arguments, and what looks for parts met and for features that are all 0."""
     kind, name = kind_of(target), names_of(target)[1]
     if name == "embedding":
-        return [(0, lambda: (_rows(len(args[0]), args[1]), torch.zeros(0, dtype=torch.bool)))]
+        return [(0, lambda: _rows(len(args[0]), args[1]), lambda: torch.zeros(0, dtype=torch.bool))]
     if kind is Kind.LINEAR and name == "linear":
-        return [(1, lambda: (_features(args[0], -1), _zero(args[1], -1)))]
+        return [(1, lambda: _features(args[0], -1), lambda: _zero(args[1], -1))]
     if kind is Kind.CONVOLVE:
-        return [(1, lambda: _convolved(name, args))]
+        return [(1, lambda: _taps_met(name, args), lambda: _channels_of_zeros(name, args))]
     if name in ("matmul", "mm", "bmm", "addmm"):
         a, b = (1, 2) if name == "addmm" else (0, 1)
         rows = -2 if args[b].dim() > 1 else -1
         return [
-            (b, lambda: (_features(args[a], -1), _zero(args[b], rows))),
-            (a, lambda: (_features(args[b], rows), _zero(args[a], -1))),
+            (b, lambda: _features(args[a], -1), lambda: _zero(args[b], rows)),
+            (a, lambda: _features(args[b], rows), lambda: _zero(args[a], -1)),
         ]
     return []
 
@@ -122,14 +123,12 @@ def _zero(weight: Tensor, axis: int) -> Tensor:
     return ~_features(weight, axis)
 
 
-def _convolved(name: str, args: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
-    """Returns which taps of which input channel `[C_in, taps]` met a number, and channels whose weights are all 0."""
+def _taps_met(name: str, args: tuple[Any, ...]) -> Tensor:
+    """Returns which taps of which input channel of a convolution met a number, `[C_in, taps]`."""
     x, weight = args[0], args[1]
     axes = weight.dim() - 2
-    low = name == "convolution"
-    groups = int(args[8] if low else args[6] if len(args) > 6 and "transpose" not in name else 1)
-    if "transpose" in name or (low and args[6]):  # every number of the input meets every tap
-        return _features(x, -axes - 1), _zero(weight, 0)
+    if _transposed(name, args):  # every number of the input meets every tap
+        return _features(x, -axes - 1)
     stride, padding, dilation = (_each(args, at, axes, default) for at, default in ((3, 1), (4, 0), (5, 1)))
     present = (x != 0).reshape(-1, *x.shape[-axes - 1 :]).any(0)
     margins = []
@@ -144,8 +143,21 @@ def _convolved(name: str, args: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
         last = [n - d * (k - 1) for n, d, k in zip(present.shape[1:], dilation, weight.shape[2:], strict=True)]
         reach = tuple(slice(s, s + n, by) for s, n, by in zip(starts, last, stride, strict=True))
         met.append(present[(slice(None), *reach)].reshape(len(present), -1).any(1))
+    return torch.stack(met, 1)
+
+
+def _channels_of_zeros(name: str, args: tuple[Any, ...]) -> Tensor:
+    """Returns which input channels of a convolution have weights that are all 0."""
+    weight = args[1]
+    if _transposed(name, args):
+        return _zero(weight, 0)
+    groups = int(args[8] if name == "convolution" else args[6] if len(args) > 6 else 1)
     grouped = weight.reshape(groups, -1, *weight.shape[1:])
-    return torch.stack(met, 1), (grouped == 0).movedim(1, 2).reshape(len(present), -1).all(1)
+    return (grouped == 0).movedim(1, 2).reshape(groups * weight.shape[1], -1).all(1)
+
+
+def _transposed(name: str, args: tuple[Any, ...]) -> bool:
+    return "transpose" in name or (name == "convolution" and bool(args[6]))
 
 
 def _each(args: tuple[Any, ...], at: int, axes: int, default: int) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,7 +101,7 @@ def _record(
         forced |= {at: part.to(records[at].spikes.dtype) for at, part in zip(places, parts, strict=True)}
     spikes_of_calls = [forced[at] for at in range(len(records))]
     states = fed_back(captured, module, given, spikes_of_calls)
-    outputs, entries = record_all(module, (*given, *states), spikes_of_calls, watch)
+    outputs, entries = record_all(module, (*given, *states), spikes_of_calls, watch, wanted=len(captured.output_names))
     # Without layers outputs are held to a relative error, and no bound is read.
     magnitudes, of_outputs = analysed(captured, module, spikes_of_calls, given, states) if records else ([], [])
     covers = tuple(
@@ -137,9 +138,22 @@ def _cover(
     seed: int, shape: tuple[int, ...], currents: Sequence[torch.Tensor], magnitudes: Sequence[Magnitude]
 ) -> Cover:
     at = positions(shape, seed)
+    if len(currents) == 1:
+        current, bound = _kept(currents[0], magnitudes[0], at)
+        return Cover(seed, at, current, bound, shape)
     current = np.concatenate([value.numpy() for value in currents])
     bound = np.concatenate([_bound(c, m) for c, m in zip(currents, magnitudes, strict=True)])
     return Cover(seed, at, current.reshape(-1)[at], bound.reshape(-1)[at].astype(np.float32), shape)
+
+
+def _kept(current: torch.Tensor, magnitude: Magnitude, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the currents at some places and their bounds, which are computed there alone."""
+    import torch
+
+    places = torch.from_numpy(at)
+    sizes = magnitude.size.expand(current.shape).reshape(-1)[places]
+    kept = current.reshape(-1)[places]
+    return kept.numpy(), _bound(kept, replace(magnitude, size=sizes))
 
 
 def _bound(value: torch.Tensor, magnitude: Magnitude) -> np.ndarray:

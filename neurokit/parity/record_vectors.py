@@ -56,13 +56,14 @@ def make_vectors(
     from neurokit.capture.work import WorkCounter
     from neurokit.parity.carried import carried_outputs
     from neurokit.parity.reads import Reads, joined
+    from neurokit.program.readable import readable
 
     captured = opened(captured)
     steps = captured.known_steps
     batch = batch if captured.batch == "dynamic" else captured.batch
     feeds = example_inputs(captured.spec, steps, batch, seed) if feeds is None else feeds
     given = tuple(feeds[info.name] for info in captured.spec.inputs)
-    module = captured.program.module()
+    module = readable(captured.program)
     states = fed_back(captured, module, given)
     first = Reads()
     outputs, records = record_all(module, (*given, *states), watch=first)
@@ -85,7 +86,9 @@ def make_vectors(
         said = f"neurons of several graphs are compared through the outputs of {len(calls)} calls, not layer by layer"
         more = (*more, said)
     text, missing = make_text(captured, seed) if keeps else (None, ())
-    wide = None if records else doubled(module)  # of a model with neurons every layer has its own proven bound
+    wide = (
+        None if records else doubled(captured.program.module())
+    )  # of a model with neurons every layer has its own proven bound
     with WorkCounter() as counter:
         own = {} if records else dict(zip(names, roundings(wide, (*given, *states), outputs), strict=False))
     covered = not calls and not captured.spec.states  # with states or a free length, calls in a row are compared
@@ -117,7 +120,7 @@ def make_vectors(
         if covered
         else (),
         ranges={info.name: (info.low, info.high) for info in captured.spec.inputs},
-        unit=max(coarsest(module if part is captured else part.program.module()) for part in captured.graphs),
+        unit=max(coarsest(module if part is captured else readable(part.program)) for part in captured.graphs),
         rounded={name: magnitude.roundings for name, magnitude in zip(names, magnitudes, strict=False)},
         unread=every.unread(first),  # arguments are computed in order: the covering runs are made by now
     )

@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 
@@ -23,6 +22,26 @@ allow_keywords()
 
 #: A rule: (walker, target, arguments, keyword arguments) -> result, or None where it does not know this case.
 Rule = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+def leaves(value: Any) -> list[Any]:
+    """Returns everything in arguments of an operation, which are nested in tuples, lists and dicts alone."""
+    if isinstance(value, tuple | list):
+        return [leaf for part in value for leaf in leaves(part)]
+    if isinstance(value, dict):
+        return [leaf for part in value.values() for leaf in leaves(part)]
+    return [value]
+
+
+def mapped(function: Callable[[Any], Any], value: Any) -> Any:
+    """Returns arguments of an operation with a function applied to everything in them, nested as before."""
+    if isinstance(value, tuple):
+        return tuple(mapped(function, part) for part in value)
+    if isinstance(value, list):
+        return [mapped(function, part) for part in value]
+    if isinstance(value, dict):
+        return {key: mapped(function, part) for key, part in value.items()}
+    return function(value)
 
 
 class Walker(Interpreter):
@@ -54,12 +73,10 @@ class Walker(Interpreter):
         kind = kind_of(target)
         if kind is Kind.NEURON:
             return self.neuron(target, args, kwargs)
-        leaves = torch.utils._pytree.tree_leaves((args, kwargs))
-        if not any(self.is_value(leaf) for leaf in leaves):
+        if not any(map(self.is_value, leaves((args, kwargs)))):
             return super().call_function(target, args, kwargs)
         if kind in (Kind.SIZE, Kind.CREATE):
-            plain = torch.utils._pytree.tree_map(self.plain, (args, kwargs))
-            return super().call_function(target, *plain)
+            return super().call_function(target, *mapped(self.plain, (args, kwargs)))
         if target is operator.getitem and not self.is_value(args[0]):  # of an operation's several results
             return args[0][args[1]]
         rule = None if kind is None else self.rules.get(kind)
