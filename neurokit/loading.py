@@ -276,6 +276,7 @@ def spec_of_module(
     from neurokit.capture.step_count import build_with_steps, own_steps, steps_are_held
     from neurokit.capture.time_input import (
         calls_differ,
+        calls_no_neuron,
         check_takes_sequence,
         element_type,
         find_time_semantics,
@@ -311,10 +312,14 @@ def spec_of_module(
             f"{ref} keeps values between calls that are not known as a state",
             [Unsupported("", name, part, "hand the state in and out, or use SpikingJelly's neurons") for part in kept],
         )
-    if not neurons_of(pristine):
+
+    def without_neurons() -> ModelSpec:
         if time_steps is not None:
             check_takes_sequence(pristine, inputs[0], time_steps, ref)
         return ModelSpec(name, lambda: copy.deepcopy(pristine), inputs, time_steps=time_steps)
+
+    if not neurons_of(pristine):
+        return without_neurons()
     _check_one_input(pristine, ref)
     own = own_steps(module)
     looped = steps_of_its_own(pristine, inputs[0]) if own is None else None
@@ -342,6 +347,8 @@ def spec_of_module(
         try:
             semantics = find_time_semantics(build(), inputs[0], steps, repeats=own is not None, ref=ref)
         except ModelLoadError:
+            if calls_no_neuron(pristine, inputs[0], time_steps):
+                return without_neurons()
             other = _in_another_layout(build, name, inputs[0], steps, time_steps)
             if other is None:
                 raise

@@ -78,6 +78,7 @@ def known_values() -> Iterator[None]:
     def run_node(self: Any, node: Any) -> Any:
         if node.op != "call_function" or "val" not in node.meta or getattr(self, "changed", False):
             return before(self, node)
+        _limit_by_floats(node)
         rule = type_promotion.get_type_promotion_rule(node, self.type_promotion_table)
         if rule is not None:
             given, held = (node.target, node.args, dict(node.kwargs)), node.meta["val"]
@@ -94,6 +95,18 @@ def known_values() -> Iterator[None]:
         yield
     finally:
         kind.run_node = before
+
+
+def _limit_by_floats(node: Any) -> None:
+    """Writes whole-number limits of real numbers with a point.
+
+    Torch's exporter would make a tensor of `clamp(x, 0, 0.95)`'s first limit alone, and there is no such `clamp`.
+    """
+    import torch
+
+    if node.target is torch.ops.aten.clamp.default and node.meta["val"].is_floating_point():
+        node.args = tuple(float(value) if isinstance(value, int) else value for value in node.args)
+        node.kwargs = {name: float(v) if isinstance(v, int) else v for name, v in node.kwargs.items()}
 
 
 def _types(value: Any) -> list[Any]:

@@ -215,6 +215,18 @@ def steps_inside(module: nn.Module, tensor: TensorSpec) -> int | None:
     return seen.pop() if len(seen) == 1 else None
 
 
+def calls_no_neuron(module: nn.Module, tensor: TensorSpec, steps: int | None) -> bool:
+    """Returns whether a forward runs without any of the neurons that its module holds, as one with its own dynamics.
+
+    Args:
+        module: The module, in evaluation mode; it is copied.
+        tensor: Its input.
+        steps: Number of steps T of `[T, B, *shape]`, or None for `[B, *shape]`.
+    """
+    trial = _try(module, (*(() if steps is None else (steps,)), 2, *tensor.numbers), tensor)
+    return not trial.raised and not trial.shapes
+
+
 def check_takes_sequence(module: nn.Module, tensor: TensorSpec, steps: int, ref: str) -> None:
     """Refuses time steps for a module without known neurons, unless its forward runs over them.
 

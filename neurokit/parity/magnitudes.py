@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -188,6 +188,11 @@ def _chosen(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     named = names_of(target)[1].startswith("where")
     condition, options = (args[0], args[1:3]) if named else (args[1], (args[0], args[2]))
     sizes = [torch.as_tensor(_absolute(option)) for option in options]
+    if isinstance(condition, Tensor):  # a mask: the same in every implementation
+        return Magnitude(torch.where(condition, *sizes), _most(args), _rigorous(args))
+    sizes = [
+        s if isinstance(o, Magnitude) else s.masked_fill(s.isinf(), 0.0) for s, o in zip(sizes, options, strict=True)
+    ]
     size = torch.maximum(*torch.broadcast_tensors(*sizes)).expand(
         torch.broadcast_shapes(*(s.shape for s in sizes), size_of(condition).shape)
     )
@@ -294,8 +299,17 @@ def _interpolated(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str
 
 def unknown(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """An operation outside the analysis: taken as accurate to 64 roundings of its largest result."""
+    if "softmax" in names_of(target)[1]:
+        args = mapped(_left_out, args)
     made = same(run, target, args, kwargs)
     return mapped(_estimate, made)
+
+
+def _left_out(value: Any) -> Any:
+    """Returns magnitudes with minus infinity where a mask put it: what is left out has no share."""
+    if not isinstance(value, Magnitude):
+        return value
+    return replace(value, size=value.size.masked_fill(value.size.isinf(), -math.inf))
 
 
 def _estimate(made: Any) -> Any:

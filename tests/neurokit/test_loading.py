@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from spikingjelly.activation_based import neuron
 from torch import nn
 
+import neurokit as nk
 from neurokit.errors import InputError, ModelLoadError, NeurokitError, UnknownNameError, WeightsError
 from neurokit.loading import load
 from neurokit.spec import ModelSpec, TensorSpec
@@ -349,3 +351,31 @@ def test_modules_and_factories_are_models_as_names_are():
             load(wrong)
     with pytest.raises(ModelLoadError, match="raised TypeError"):
         load(nn.Linear, input_shape=(4,))
+
+
+class ByHand(nn.Module):
+    """Its own dynamics; the neuron that an earlier version used is still a part of it."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.mix, self.head, self.left_over = nn.Linear(6, 8), nn.Linear(8, 3), neuron.LIFNode()
+
+    def forward(self, x):
+        v, answers = torch.zeros(x.shape[1], 8, dtype=x.dtype), []
+        for now in x:
+            v = 0.5 * v + 3.0 * self.mix(now)
+            fired = (v > 1.0).to(x.dtype)
+            v = v - fired
+            answers.append(self.head(fired))
+        return torch.stack(answers)
+
+
+def test_a_neuron_that_nobody_calls_does_not_make_the_dynamics_unclear():
+    module = ByHand().eval()
+    captured = nk.capture(nk.load(module, input_shape=(6,), time_steps=5))
+    x = torch.rand(5, 3, 6, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        found = captured.program.module(check_guards=False)(x)
+        torch.testing.assert_close(found[0] if isinstance(found, tuple) else found, module(x), rtol=0.0, atol=1e-6)
+    assert not captured.neurons

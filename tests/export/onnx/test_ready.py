@@ -2,6 +2,7 @@
 
 import contextlib
 
+import numpy as np
 import pytest
 import torch
 from spikingjelly.activation_based import neuron
@@ -45,3 +46,24 @@ def test_the_model_is_the_one_of_the_exporters_own_run(kind, steps, monkeypatch)
     quick = said()
     monkeypatch.setattr(convert, "known_values", contextlib.nullcontext)
     assert said() == quick
+
+
+class Limited(nn.Module):
+    """Limits of which one is a whole number: of a parameter, and of what is computed."""
+
+    def __init__(self):
+        super().__init__()
+        self.beta = nn.Parameter(torch.tensor(1.3))
+
+    def forward(self, x):
+        return (self.beta.clamp(0, 0.95) * x).clamp(min=-1, max=0.5)
+
+
+def test_limits_may_be_whole_numbers_and_fractions(tmp_path):
+    module = Limited().eval()
+    spec = nk.ModelSpec("m", lambda: module, (nk.TensorSpec("x", (6,), layout="F", low=-3.0, high=3.0),))
+    with nk.open(nk.lower(nk.capture(spec), "onnx", tmp_path / "m")) as model:
+        x = torch.linspace(-3.0, 3.0, 12).reshape(2, 6)
+        found = model(x.numpy())
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(np.asarray(found)), module(x), rtol=0.0, atol=1e-7)

@@ -171,3 +171,30 @@ def test_places_are_whole_numbers_with_a_bound_like_others():
     bound = Magnitude(torch.tensor([3, 0]), 64, rigorous=False).error()
     assert bound.dtype == torch.float32
     assert bound[0] > 0
+
+
+class MaskedShares(nn.Module):
+    """Attention in which a mask, or what is computed, leaves pairs out."""
+
+    def __init__(self, computed: bool) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.q, self.k, self.computed = nn.Linear(8, 8), nn.Linear(8, 8), computed
+        self.register_buffer("mask", torch.tril(torch.ones(6, 6)))
+
+    def forward(self, x):
+        pairs = self.q(x) @ self.k(x).transpose(-2, -1) / 8**0.5
+        hidden = (pairs.abs() > 50.0) | (self.mask == 0) if self.computed else self.mask == 0
+        return pairs.masked_fill(hidden, float("-inf")).softmax(-1) @ x
+
+
+@pytest.mark.parametrize("computed", [False, True])
+def test_what_a_mask_leaves_out_has_no_share_and_no_say_in_the_bound(computed):
+    module = MaskedShares(computed)
+    x = torch.rand(2, 6, 8, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        found = module.eval()(x)
+    bound, exact, _ = bound_and_value(module, x)
+    assert bool(bound.isfinite().all())
+    assert bool(((found.double() - exact).abs() <= bound).all())
+    assert 0.0 < float(bound.max()) < 1e-2
