@@ -237,7 +237,7 @@ def _write(folder: Path, artifact: Artifact, vectors: Vectors, name: str) -> tup
         arguments.append(f"given{at}[at]")
     for at, port in enumerate(artifact.manifest.outputs):
         value = np.stack([np.stack([step[port.name][b].reshape(-1) for step in outputs]) for b in range(batch)])
-        value = value.reshape(batch * times, -1)
+        value = value.reshape(batch * times, -1).astype(np.float32)  # as the code writes whole numbers, too
         lines.append(_array(f"wanted{at}", "uint32_t", value.view(np.uint32)))
         buffers.append(f"static union {{ float as[{value.shape[1]}]; uint32_t bits[{value.shape[1]}]; }} got{at};")
         arguments.append(f"got{at}.as")

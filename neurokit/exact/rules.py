@@ -22,8 +22,8 @@ def _move(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     if target is operator.getitem:
         return args[0][args[1]]
     x = args[0]
-    if names_of(target)[1] in choices.LOOK_UPS:
-        return choices.looked_up(target, x, args)
+    if names_of(target)[1] in choices.LOOK_UPS and (found := choices.looked_up(target, x, args)) is not None:
+        return found
     if not isinstance(x, Range):
         return None
     rest = [part.pos if isinstance(part, Range) else part for part in args[1:]]  # of which the shape is read

@@ -157,7 +157,7 @@ def test_a_weight_is_rounded_a_channel_at_a_time():
 def test_other_tasks_learn_from_the_float_network(net, training, digits, tmp_path):
     """Labels that are no classes: what is trained on are the float network's own answers."""
     masks = Labelled(training.x[:128], np.zeros((128, 8, 8), np.int64), "masks")
-    options = {"calibration": digits.train_images[:64], "fine_tune": masks, "epochs": 3, "reduce_range": False}
+    options = {"calibration": digits.train_images[:64], "fine_tune": masks, "epochs": 3}
     made = nk.lower(nk.capture(spec_of(net)), "onnx-int8", tmp_path / "m", **options).manifest
     said = made.target_info["quantisation"]["fine_tuning"]
     assert said["trained_on"] == "the float network's answers"

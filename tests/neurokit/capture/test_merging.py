@@ -7,7 +7,7 @@ import torch
 from spikingjelly.activation_based import layer, neuron
 from torch import nn
 
-from neurokit.capture import asking, capture, fidelity
+from neurokit.capture import asking, capture, double_precision
 from neurokit.capture.eager import Run
 from neurokit.errors import UnsupportedError
 from neurokit.spec import ModelSpec, TensorSpec
@@ -54,15 +54,15 @@ def test_a_merge_that_makes_another_network_is_refused():
 @pytest.mark.parametrize("always", [False, True])
 def test_what_parts_in_float32_is_decided_in_float64(monkeypatch, always):
     """A cascade of flips in float32 may reach any share of the spikes; a network that is another one parts in both."""
-    real = fidelity.run_program
+    real = asking.run_program
 
     def noisy(captured, x, double, made=None):
         found = real(captured, x, double, made)
         return Run(tuple(1.1 * y + 0.1 for y in found.outputs), found.spikes) if always or not double else found
 
     monkeypatch.setattr(asking, "_QUICK", 0)  # as if it were too slow for float64
-    monkeypatch.setattr(fidelity, "run_program", noisy)
-    monkeypatch.setattr(asking, "run_program", noisy)
+    for place in (asking, double_precision):
+        monkeypatch.setattr(place, "run_program", noisy)
     if always:
         with pytest.raises(UnsupportedError, match="another network"):
             capture(spec(merge), compare=True)
