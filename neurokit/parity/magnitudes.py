@@ -189,7 +189,7 @@ def _chosen(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     condition, options = (args[0], args[1:3]) if named else (args[1], (args[0], args[2]))
     sizes = [torch.as_tensor(_absolute(option)) for option in options]
     if isinstance(condition, Tensor):  # a mask: the same in every implementation
-        return Magnitude(torch.where(condition, *sizes), _most(args), _rigorous(args))
+        return Magnitude(torch.where(condition, sizes[0], sizes[1]), _most(args), _rigorous(args))
     sizes = [
         s if isinstance(o, Magnitude) else s.masked_fill(s.isinf(), 0.0) for s, o in zip(sizes, options, strict=True)
     ]
