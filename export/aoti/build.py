@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from neurokit.export.aoti.probe import NEURONS, PROBE_FILE, TWIN
 from neurokit.export.aoti.programs import Network, Neurons, StepLoop, body_of, layer_nodes, neurons_of, twin_of
 from neurokit.export.aoti.roundings import most_by_name, roundings
 from neurokit.export.describe import describe, save_initial_states
-from neurokit.program.fusions import definitions
+from neurokit.program.fusions import comparing
 from neurokit.program.grids import LEVELS, ROUNDED_ONCE
 from neurokit.program.passes.as_products import AS_PRODUCTS
 from neurokit.program.passes.carry import CARRY, CHANNELS_LAST
@@ -101,7 +100,7 @@ def rewritten(part: Captured, settings: Settings, exact: bool) -> tuple[GraphMod
             LEVELS(body)
         # A program is planned for a GPU that is not there, too.
         device = settings.device if torch.cuda.is_available() else "cpu"
-        with definitions() if device != "cpu" else nullcontext():
+        with comparing(device):
             taken = take(body, exact, device=device)
             found = fuse(body, _starts(body, part), exact, device=device)
             taken += take(body, exact, last=True, device=device)

@@ -142,18 +142,8 @@ def _dots(x: Tensor, weight: Tensor, padding: int, out: Tensor, result: dict[str
     wide, segment = chosen["wide"], min(chosen["segment"], out_height)
     blocks, segments = -(-channels // STREAM_COLS), -(-out_height // segment)
     launch(depthwise_dots_kernel)[(-(-out_width // wide), blocks * segments, batch)](
-        x=x,
-        weight=weight,
-        out=out,
-        height=x.shape[1],
-        width=x.shape[2],
-        out_height=out_height,
-        out_width=out_width,
-        channels=channels,
+        **_columns(x, weight, padding, out),
         CHANNELS=channels,
-        STRIDE=x.stride(2),
-        KERNEL=kernel,
-        PAD=padding,
         **{name: value for name, value in result.items() if name != "INTEGER"},
         WIDE=wide,
         COLS=STREAM_COLS,
@@ -171,25 +161,32 @@ def _stream_grid(x: Tensor, out: Tensor) -> tuple[int, int]:
 def _stream(x: Tensor, weight: Tensor, padding: int, out: Tensor, result: dict[str, Any]) -> None:
     from neurokit.kernels.depthwise.triton import depthwise_stream_kernel
 
-    batch, out_height, out_width, channels = out.shape
+    batch, out_height = out.shape[:2]
     launch(depthwise_stream_kernel)[(*_stream_grid(x, out), batch)](
-        x=x,
-        weight=weight,
-        out=out,
-        height=x.shape[1],
-        width=x.shape[2],
-        out_height=out_height,
-        out_width=out_width,
-        channels=channels,
-        STRIDE=x.stride(2),
-        KERNEL=weight.shape[0],
-        PAD=padding,
+        **_columns(x, weight, padding, out),
         **result,
         WIDE=STREAM_WIDE[x.dtype.itemsize],
         COLS=STREAM_COLS,
         ROUNDS=out_height + weight.shape[0] - 1,
         num_warps=1,
     )
+
+
+def _columns(x: Tensor, weight: Tensor, padding: int, out: Tensor) -> dict[str, Any]:
+    """Returns what kernels that go down columns are given of tensors and sizes."""
+    return {
+        "x": x,
+        "weight": weight,
+        "out": out,
+        "height": x.shape[1],
+        "width": x.shape[2],
+        "out_height": out.shape[1],
+        "out_width": out.shape[2],
+        "channels": out.shape[3],
+        "STRIDE": x.stride(2),
+        "KERNEL": weight.shape[0],
+        "PAD": padding,
+    }
 
 
 def _tile(x: Tensor, weight: Tensor, padding: int, out: Tensor, result: dict[str, Any]) -> None:

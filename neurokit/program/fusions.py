@@ -28,18 +28,6 @@ _KEEPS_SPIKES = ("max_pool1d", "max_pool2d", "max_pool3d", "dropout", "detach")
 
 
 @contextmanager
-def plain_sums() -> Iterator[None]:
-    """Context in which a GPU adds what is multiplied: cuDNN may take Winograd's way, or TF32, which round elsewhere."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        with torch.backends.cudnn.flags(enabled=False):
-            yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
-
-
-@contextmanager
 def definitions() -> Iterator[None]:
     """Within it every kernel runs its definition in plain PyTorch."""
     before = os.environ.get("NEUROKIT_KERNELS")
@@ -50,6 +38,24 @@ def definitions() -> Iterator[None]:
         os.environ.pop("NEUROKIT_KERNELS")
         if before is not None:
             os.environ["NEUROKIT_KERNELS"] = before
+
+
+@contextmanager
+def comparing(device: str) -> Iterator[None]:
+    """Context in which layers are run on a device to be compared: on a GPU, as definitions and with plain sums.
+
+    A GPU then adds what is multiplied: cuDNN may take Winograd's way, or TF32, which round elsewhere.
+    """
+    if device == "cpu":
+        yield
+        return
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with definitions(), torch.backends.cudnn.flags(enabled=False):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 class OnDevice(Interpreter):

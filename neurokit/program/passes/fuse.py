@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
 from neurokit.neurons.parameters import NeuronParameters
-from neurokit.program.fusions import FUSIONS, Fusion, Match, Site, most_of, plain_sums, read_outside
+from neurokit.program.fusions import FUSIONS, Fusion, Match, Site, most_of, read_outside
 from neurokit.program.nodes import NEURONS, hints, is_op
 from neurokit.program.passes.base import Pass, PassError
 
@@ -99,8 +99,7 @@ def _place(
         if (early := _feeds_itself(site, found)) is not None:
             reasons[fusion.kernel] = f"{early.name} reads its sum before the neuron does, and leads to it"
             continue
-        with plain_sums():
-            _check(site, found, fusion.kernel, device)
+        _check(site, found, fusion.kernel, device)
         _apply(site, found, fusion.kernel)
         return Placed(node.name, fusion.kernel, tuple(_word(one) for one in reversed(found.inside)), reasons)
     return Placed(node.name, reasons=reasons)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from neurokit.program.fusions import FusedNeuron, plain_sums, through_reshapes
+from neurokit.program.fusions import FusedNeuron, through_reshapes
 from neurokit.program.nodes import aten, hints, is_weighted
 from neurokit.program.passes.base import Pass, PassError
 from neurokit.program.walk import fetch, store
@@ -85,8 +85,7 @@ def _rewrite(module: GraphModule, device: str) -> None:
         layers: list[Any] = [module.get_submodule(str(node.target)) for node in nodes]
         name = f"joined_{nodes[0].name}"
         module.add_module(name, Joined(layers))
-        with plain_sums():
-            _check(module.get_submodule(name), layers, nodes, device)
+        _check(module.get_submodule(name), layers, nodes, device)
         with module.graph.inserting_before(nodes[0]):
             whole = module.graph.call_module(name, nodes[0].args)
         whole.meta = {

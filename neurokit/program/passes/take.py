@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.fx import GraphModule
 
-from neurokit.program.fusions import REWRITES, OnDevice, Taken, plain_sums
+from neurokit.program.fusions import REWRITES, OnDevice, Taken
 from neurokit.program.nodes import hints, module_paths
 from neurokit.program.passes.base import Pass, PassError
 
@@ -51,8 +51,7 @@ def take(module: GraphModule, exact: bool, *, last: bool = False, device: str = 
     def rewrite(graph: GraphModule) -> None:
         for kernel, one in ((name, one) for name, one in REWRITES.items() if one.last == last):
             for taken in one.take(graph, exact):
-                with plain_sums():
-                    _check(graph, taken, kernel, exact, device)
+                _check(graph, taken, kernel, exact, device)
                 first = taken.inside[-1]
                 words = tuple(_word(node) for node in reversed(taken.inside))
                 found.append(Part(next(iter(module_paths(first)[::-1]), "") or first.name, kernel, words))
