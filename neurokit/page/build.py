@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,17 @@ COLUMNS = (
     ("memory", "peak memory"),
     ("gpu_memory", "GPU memory"),
     ("size", "size"),
+)
+METRIC = "metric"  # the one column of several tasks' metrics: one each would be empty but for its own models
+# Heading and text of what is no figure; a column that no row fills is left out.
+_PLAIN: tuple[tuple[str, Callable[[Row], str]], ...] = (
+    ("model", lambda row: row.model),
+    ("target", lambda row: f"{row.target}, {row.variant}" if row.variant else row.target),
+    ("numerics", lambda row: row.numerics),
+    ("T", lambda row: str(row.time_steps or "")),
+    ("scenario", lambda row: row.scenario),
+    ("parity", lambda row: row.parity),
+    ("verdict", lambda row: row.verdict),
 )
 _TITLES = {
     "p50": ("latency, median", "s"),
@@ -84,12 +95,13 @@ def render(content: Content) -> str:
     look = pareto.looks([row for row in compared if sum(key in row.figures for key in titles) > 1])
     series = history.series(content.history)
     networks = chips.sections(content.energies)
+    headings, table = _table(content.rows, used, common)
     return template("report.html.j2").render(
         version=__version__,
         models=sorted({row.model for row in content.rows}),
-        headings=_headings(used, common),
+        headings=headings,
         common=common.text,
-        rows=[_table_row(number, row, used, common) for number, row in enumerate(content.rows, 1)],
+        rows=table,
         invalid=sum(row.verdict == "INVALID" for row in content.rows),
         timed=len(timed),
         failed=[row for row in content.rows if row.parity in ("failed", "not verified")],
@@ -147,23 +159,32 @@ def _strip_name(row: Row) -> str:
     return row.name.removesuffix(" · single")
 
 
-def _headings(used: Sequence[tuple[str, str]], common: _Common) -> list[str]:
-    model = [] if common.model else ["model"]
-    return ["#", *model, "target", "numerics", "T", "scenario", "parity", "verdict", *(name for _, name in used)]
+def _table(
+    rows: Sequence[Row], used: Sequence[tuple[str, str]], common: _Common
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """Returns headings and rows of the table."""
+    short = [common.without(row) for row in rows]
+    plain = [(heading, text) for heading, text in _PLAIN if any(map(text, short))]
+    metrics = metrics_of(rows)
+    joined = len(metrics) > 1
+    figures = [(key, heading) for key, heading in used if not (joined and key in metrics)]
+    headings = ["#", *(heading for heading, _ in plain), *([METRIC] if joined else []), *(name for _, name in figures)]
+    made = []
+    for number, row in enumerate(short, 1):
+        cells = [Cell(heading, text(row) or _NONE, text(row)) for heading, text in plain]
+        cells += [_all_metrics(row, metrics)] if joined else []
+        cells += [_figure(heading, row.figures.get(key), _metric(row, key)) for key, heading in figures]
+        made.append({"number": number, "cells": cells, "remarks": row.remarks})
+    return headings, made
 
 
-def _table_row(number: int, row: Row, used: Sequence[tuple[str, str]], common: _Common) -> dict[str, Any]:
-    short = common.without(row)
-    target = f"{row.target}, {short.variant}" if short.variant else row.target
-    steps = str(row.time_steps) if row.time_steps else _NONE
-    plain = [] if common.model else [("model", row.model)]
-    plain += [("target", target), ("numerics", row.numerics)]
-    cells = [Cell(heading, text or _NONE, text) for heading, text in plain]
-    cells.append(Cell("T", steps, str(row.time_steps or "")))
-    cells += [Cell("scenario", row.scenario or _NONE, row.scenario), Cell("parity", row.parity or _NONE, row.parity)]
-    cells.append(Cell("verdict", row.verdict or _NONE, row.verdict))
-    cells += [_figure(heading, row.figures.get(key), _metric(row, key)) for key, heading in used]
-    return {"number": number, "cells": cells, "remarks": row.remarks, "bad": row.parity in ("failed", "not verified")}
+def _all_metrics(row: Row, metrics: Mapping[str, Metric]) -> Cell:
+    """Returns the cell of the metrics that a row has, each with its name."""
+    said = [(name, row.figures[name]) for name in metrics if name in row.figures]
+    if not said:
+        return Cell(METRIC, _NONE, "")
+    text = ", ".join(f"{name} {show(quantity, _metric(row, name))}" for name, quantity in said)
+    return Cell(METRIC, text, repr(said[0][1].value), said[0][1].kind)
 
 
 def _downloads(rows: Sequence[Row], used: Sequence[tuple[str, str]]) -> list[Download]:

@@ -27,6 +27,9 @@ def calibrate_batch_norm(module: nn.Module, inputs: torch.Tensor, scale: float |
         `module`, with modes and momenta as they were and all neurons reset.
     """
     norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    if not norms:  # a pass would change nothing, and takes a minute of swin_unetr
+        functional.reset_net(module)
+        return module
     training = {part: part.training for part in module.modules()}
     momenta = [layer.momentum for layer in norms]
     module.eval()

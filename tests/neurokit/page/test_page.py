@@ -1,5 +1,6 @@
 """The page: what it says, and what a real browser makes of it."""
 
+import base64
 import json
 import math
 import re
@@ -15,6 +16,7 @@ from neurokit.page import pareto, plots
 from neurokit.page.build import render
 from neurokit.page.chips import sections as chip_sections
 from neurokit.page.chips import with_energy
+from neurokit.page.metrics import Metric
 from neurokit.page.row import Row
 from neurokit.page.rows import Content, _latency_row, _unmetered, gather
 from neurokit.quantity import Quantity
@@ -216,3 +218,26 @@ def test_files_that_are_no_reports(tmp_path, text, capsys):
 def test_an_artifact_alone_has_a_row(tmp_path, capsys):
     assert cli.main(["report", str(tmp_path / "nothing"), "--html", str(tmp_path / "p.html")]) == 2
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_metrics_of_several_tasks_share_one_column_and_empty_columns_are_left_out():
+    def row(name, metric, value, steps=None):
+        figures = {
+            metric: Quantity.exact(value, "", "measured", "here"),
+            "size": Quantity.exact(9.0, "B", "measured", ""),
+        }
+        return Row(name, "onnx", time_steps=steps, figures=figures, metric=Metric(metric))
+
+    def headings(*rows):
+        return re.findall(r'<th scope="col"><button type="button">([^<]*)<', render(Content(rows=list(rows))))
+
+    first, second = row("a", "dice", 0.975), row("b", "eer", 0.02)
+    assert headings(first, second) == ["#", "model", "target", "numerics", "metric", "size"]
+    assert headings(first, row("b", "dice", 0.5, 4)) == ["#", "model", "target", "numerics", "T", "dice", "size"]
+    text = render(Content(rows=[first, second]))
+    assert re.findall(r'data-label="metric" data-value="([^"]*)"[^>]*><span>([^<]*)', text) == [
+        ("0.975", "dice 97.5%"),
+        ("0.02", "eer 2.0%"),
+    ]
+    csv = base64.b64decode(re.search(r'href="data:text/csv;charset=utf-8;base64,([^"]*)"', text).group(1)).decode()
+    assert "dice (value),dice (low),dice (high),eer (value)" in csv  # there each has columns of its own

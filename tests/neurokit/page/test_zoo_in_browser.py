@@ -23,19 +23,23 @@ def test_the_zoo_on_one_page(chromium, tmp_path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     with module.Browser(chromium, tmp_path / "profile") as browser:
-        browser.resize(1400, 900)
+        browser.resize(1280, 900)
         browser.open((tmp_path / "zoo.html").as_uri())
         assert browser.errors == []
         heads = browser.evaluate("[...document.querySelectorAll('#figures thead th')].map(h => h.textContent.trim())")
         text = browser.evaluate("document.querySelector('#figures').textContent")
+        hidden = browser.evaluate("(s => s.scrollWidth - s.clientWidth)(document.querySelector('.scroll'))")
         marks = browser.evaluate("document.querySelectorAll('svg.plot .mark').length")
         dark = {"name": "prefers-color-scheme", "value": "dark"}
         browser.call("Emulation.setEmulatedMedia", features=[dark])
         paper = browser.evaluate("getComputedStyle(document.body).backgroundColor")
     assert paper == "rgb(22, 22, 22)"
     assert "analytic" in text
-    for head in ("dice", "p50", "energy", "size"):
+    assert hidden == 0  # metrics of three tasks, and no scrolling sideways
+    for head in ("metric", "p50", "energy", "size"):
         assert any(head in found for found in heads), heads
+    for metric in ("dice", "eer", "weighted_f1"):
+        assert f"{metric} " in text
     for name in ("ear_unet_small", "macmd_small", "ecapa_tdnn_small", "emotionic_small"):
         assert name in text
     assert marks > 0
