@@ -1,12 +1,13 @@
 """The walls of the house: who may import whom, and what a bare import may load."""
 
-import ast
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from .sources import read
 
 ROOT = Path(__file__).parents[1]
 # Globbing does not follow the links in neurokit/, so every file comes once.
@@ -80,19 +81,11 @@ def test_the_import_contracts_can_be_broken(tmp_path):
     assert "neurokit.export -> neurokit.kernels" in done.stdout
 
 
-def imported_names(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield node.module
-
-
 def test_nothing_imports_the_folders_by_their_bare_names():
     found = [
         f"{path.relative_to(ROOT)}: {name}"
         for path in SOURCES
-        for name in imported_names(path)
+        for name in read(path).imports
         if name.partition(".")[0] in TOPS
     ]
     assert found == []
@@ -103,7 +96,7 @@ def test_the_package_does_not_import_tests_or_benchmarks():
         path.name
         for path in SOURCES
         if path.relative_to(ROOT).parts[0] not in ("tests", "benchmarks")
-        for name in imported_names(path)
+        for name in read(path).imports
         if name.partition(".")[0] in ("tests", "benchmarks", "pytest", "hypothesis")
     ]
     assert found == []
@@ -120,7 +113,7 @@ def test_every_module_opens_with_one_sentence():
     bare = [
         str(path.relative_to(ROOT))
         for path in SOURCES
-        if path.relative_to(ROOT).parts[0] != "tests" and not ast.get_docstring(ast.parse(path.read_text()))
+        if path.relative_to(ROOT).parts[0] != "tests" and not read(path).docstring
     ]
     assert bare == []
 

@@ -1,6 +1,5 @@
 """What is built is whole: a wheel and an sdist hold every package and data file, and nothing beside neurokit."""
 
-import ast
 import re
 import shutil
 import subprocess
@@ -12,6 +11,8 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+
+from .sources import read
 
 ROOT = Path(__file__).parents[1]
 TOPS = ("export", "kernels", "hw_sim")
@@ -42,20 +43,16 @@ def expected_files():
     return found
 
 
-def test_the_wheel_holds_everything(checkout, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "-w",
-        str(tmp_path),
-    ]
+@pytest.fixture(scope="module")
+def wheel(checkout, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
     subprocess.run([*command, str(checkout)], check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+def test_the_wheel_holds_everything(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert wheel.name.startswith("neurokit_edge-")
     assert {name.partition("/")[0] for name in names if ".dist-info" not in name} == {"neurokit"}
@@ -65,9 +62,9 @@ def test_the_wheel_holds_everything(checkout, tmp_path):
     assert "neurokit = neurokit.cli:main" in zipfile.ZipFile(wheel).read(entry).decode()
 
 
-def test_the_wheel_runs_from_an_empty_place(checkout, tmp_path):
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "--target", str(tmp_path), str(checkout)], check=True, capture_output=True)
+def test_the_wheel_runs_from_an_empty_place(wheel, tmp_path):
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--no-index"]
+    subprocess.run([*command, "--target", str(tmp_path), str(wheel)], check=True, capture_output=True)
     code = (
         "import neurokit, neurokit.export, neurokit.hw_sim, importlib.util as u; print(neurokit.__file__); "
         "print([name for name in ('export', 'kernels', 'hw_sim') if u.find_spec(name)])"
@@ -135,11 +132,7 @@ def test_every_imported_library_is_declared():
     }
     found = set()
     for path in (path for top in ("neurokit", *TOPS) for path in (ROOT / top).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and node.level == 0:
-                names = [node.module]
-            found |= {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"neurokit"}
+        found |= {name.partition(".")[0] for name in read(path).imports} - sys.stdlib_module_names - {"neurokit"}
     assert {"torch", "onnx_ir"} <= found
     of_vendors = {"tensorrt", "tensorrt_rtx", "jtop"}  # neurokit doctor says how to install them; jtop is a Jetson's
     apart = {"litert_torch"}  # installed by neurokit/export/litert/environment.py, where it runs alone

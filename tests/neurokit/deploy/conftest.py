@@ -77,7 +77,7 @@ def trained(digits):
     from neurokit.models.spiking_cnn.train import train_digits
 
     folder, _ = digits
-    module, right = train_digits(seconds=20)
+    module, right = train_digits(seconds=60, epochs=6)
     torch.save(module.state_dict(), folder / "snn.pt")
     (folder / "prep.toml").write_text('[[step]]\nname = "Grayscale"\n[[step]]\nname = "ToDtype"\nscale = true\n')
     assert right > 0.9
