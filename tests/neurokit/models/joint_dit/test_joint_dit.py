@@ -26,7 +26,9 @@ def test_the_public_state_loads_strictly_and_gives_the_oracles_output_and_maps(m
     assert {name: list(x.shape) for name, x in module.state_dict().items()} == data["state"]
     module.load_state_dict(dict(module.state_dict()), strict=True)
     module, kept = module.double(), []
-    # The public code computes these angles in float32 in a float64 network, too; they go to 1000.
+    # The public code computes these angles in float32 in a float64 network, too; they go to 1000, so that the last
+    # digits of exp in float32, which differ from machine to machine (4e-6 to 1e-5 of the output), are seen.
+    within = 2e-5
     monkeypatch.setattr(net, "angles", lambda time, rates: ((1000.0 * time).float()[:, None] * rates.float()).double())
     monkeypatch.setattr(RefAM, "heat_map", lambda self, weights, content: kept.append(weights))
     given = (*inputs()[:3], inputs()[3].double())
@@ -34,10 +36,10 @@ def test_the_public_state_loads_strictly_and_gives_the_oracles_output_and_maps(m
         plain = nk.load("joint_dit_tiny").build().double()(*given)["sample"]
         module(*given, torch.ones(1, 7))
     out = data["outputs"]
-    assert agrees(plain[0], {"full": out["sample_[1,36,8]"]["full"][0]}, 1e-6)
+    assert agrees(plain[0], {"full": out["sample_[1,36,8]"]["full"][0]}, within)
     maps = kept[0][0].mean(1)  # [blocks, L + N, L + N]
-    assert agrees(maps[:, 7:, :7], out["attention_mean_over_heads_image_to_text_[block,36,7]"], 1e-6)
-    assert agrees(maps[:, :7, 7:], out["attention_mean_over_heads_text_to_image_[block,7,36]"], 1e-6)
+    assert agrees(maps[:, 7:, :7], out["attention_mean_over_heads_image_to_text_[block,36,7]"], within)
+    assert agrees(maps[:, :7, 7:], out["attention_mean_over_heads_text_to_image_[block,7,36]"], within)
 
 
 def planted(side=12, words=6):
