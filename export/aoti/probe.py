@@ -46,7 +46,7 @@ class AotiProbe(Probe):
         self._artifact, self._threads = artifact, threads
         manifest = artifact.manifest
         self._open = self.runner()
-        need_noted(artifact, [PROBE_FILE] if manifest.target_info["calls"] else [])
+        self._check_code()
         self._graph = manifest.graphs[0]
         self._step = manifest.form == "step"
         self._outputs = [port.name for port in self._graph.outputs]
@@ -63,6 +63,10 @@ class AotiProbe(Probe):
         self._alone = self._new_neurons() if self._calls else None
         self._last: Values = {}
         self._before: list[list[np.ndarray]] = []  # membranes before every call, of every step of the last free run
+
+    def _check_code(self) -> None:
+        """Refuses machine code that is from elsewhere."""
+        need_noted(self._artifact, [PROBE_FILE] if self._artifact.manifest.target_info["calls"] else [])
 
     def _new_twin(self) -> PackageSession:
         inputs, outputs = names_of(self._graph)

@@ -76,6 +76,9 @@ class LiteRtProbe(AotiProbe):
         """Opens the artifact."""
         return LiteRtRunner(self._artifact, threads=self._threads)
 
+    def _check_code(self) -> None:
+        """Does nothing: its files are data, which LiteRT's interpreter runs."""
+
     def _session(self, model: str, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
         session = LiteRtSession(self._artifact.file(f"{model}.tflite"), inputs, outputs, self._threads)
         return RowSession(session, self._info["rows"]) if model == NEURONS else session

@@ -40,6 +40,8 @@ class LiteRtTarget:
             for n in captured.neurons
             if n.op not in ("if_", "lif", "plif")
         ]
+        for part in captured.graphs:
+            reasons += _without_kernels(part)
         if captured.time_steps == "dynamic":
             why = "a LiteRT file has fixed sizes, T among them"
             reasons.append(Unsupported("", name, why, "leave --time-steps dynamic away, or --target litert-step"))
@@ -84,6 +86,16 @@ class LiteRtTarget:
 
         check_known(options, ("threads",), "verification")
         return LiteRtProbe(artifact, **options)
+
+
+def _without_kernels(part: Captured) -> list[Unsupported]:
+    """Returns the operations that litert-torch converts to what LiteRT does not open, each module once."""
+    from neurokit.program.nodes import module_paths
+
+    nodes = [n for n in part.program.graph.nodes if str(n.target).startswith("aten.conv_transpose3d")]
+    paths = dict.fromkeys((module_paths(node) or [""])[-1] for node in nodes)
+    why = "LiteRT has no kernel for what litert-torch makes of a transposed convolution of volumes"
+    return [Unsupported(path, "conv_transpose3d", why, "--target onnx") for path in paths]
 
 
 @register_target

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 # Orders in which samples are run together. Sample 0 is the first of the test vectors; a fault that depends on the
 # size shows in one of them, one that depends on the place in the turned orders.
 ORDERS: tuple[tuple[int, ...], ...] = ((1, 0), (3, 0, 4, 1, 2))
-# A run of more spike decisions a sample than this is repeated in a batch of two only.
+# A run of more spike decisions a sample than this, or without neurons of more numbers that go in and out, is repeated
+# in a batch of two only: five volumes of 96 voxels a side at once took 14 GiB.
 MANY = 2_000_000
 
 
@@ -65,7 +66,7 @@ def judge_batches(
     if probe.fixed_input or fixed == 1:
         return Batches()
     axis = 0 if vectors.time_input == "image" else 1
-    orders = _orders(fixed, sum(layer.spikes.size for layer in vectors.layers))
+    orders = _orders(fixed, _size(vectors))
     samples = make_samples({n: v.take([0], axis) for n, v in vectors.feeds.items()}, 1 + max(map(max, orders)))
     out_axes = batch_axes(vectors.time_output, len(vectors.outputs), shapes, fixed or 0)
     run = _Batch(probe, vectors, axis, out_axes, fixed, relative, exact)
@@ -80,6 +81,13 @@ def judge_batches(
         if fault:
             faults.append(f"in a batch of {len(order)}, {fault}")
     return Batches(tuple(faults), not faults and not run.parted)
+
+
+def _size(vectors: Vectors) -> int:
+    """Returns the spike decisions of a run, or without neurons the numbers that go in and out."""
+    if vectors.layers:
+        return sum(layer.spikes.size for layer in vectors.layers)
+    return sum(value.size for value in (*vectors.feeds.values(), *vectors.outputs.values()))
 
 
 def _orders(fixed: int | None, decisions: int) -> tuple[tuple[int, ...], ...]:

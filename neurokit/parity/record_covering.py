@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.parity.covering import TOLERANCE, Cover, Covering, Output
+from neurokit.parity.own_rounding import of_long_sums
 from neurokit.parity.own_rounding import roundings as own_roundings
 from neurokit.parity.stimuli import Kind, paired_spikes, positions, samples, stimulus
 
@@ -111,6 +112,8 @@ def _record(
     bounds = [_bound(y, magnitude) for y, magnitude in zip(outputs, of_outputs, strict=False)]
     bounds = bounds if records else [np.zeros((), np.float32)] * len(outputs)
     roundings = own_roundings(wide, (*given, *states), outputs, TOLERANCE if axis == 0 else 0.0)
+    if kind == "beyond" and not records:  # few large numbers among many small ones: there the order of a sum tells
+        roundings = [max(known, of_long_sums(module)) for known in roundings]
     kept = {
         name: Output(y.detach().numpy(), bound, rounding)
         for name, y, bound, rounding in zip(captured.output_names, outputs, bounds, roundings, strict=False)

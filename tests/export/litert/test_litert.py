@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import neurokit as nk
+from neurokit import native
 from neurokit.artifact import write_artifact
 from neurokit.errors import InputError, MissingRuntimeError, UnsupportedError
 from neurokit.export.litert import environment
@@ -102,7 +103,23 @@ def test_what_is_refused_before_an_environment_is_made(spiking, tmp_path, monkey
     with pytest.raises(UnsupportedError) as caught:
         nk.lower(nk.capture("spiking_cnn", time_steps="dynamic"), "litert", tmp_path / "m")
     assert "fixed sizes" in caught.value.reasons[0].why
+    volumes = nn.Sequential(nn.Conv3d(1, 2, 3), nn.ConvTranspose3d(2, 1, 2, stride=2)).eval()
+    with pytest.raises(UnsupportedError) as caught:
+        nk.lower(
+            nk.capture(ModelSpec("up", lambda: volumes, (TensorSpec("x", (1, 4, 4, 4)),))), "litert", tmp_path / "m"
+        )
+    assert [(reason.path, reason.what) for reason in caught.value.reasons] == [("1", "conv_transpose3d")]
     assert not (tmp_path / "m").exists()
+
+
+def test_files_of_others_are_opened_as_they_are_data(tmp_path, monkeypatch):
+    """Verification shares much with that of packages, which are machine code and ask for trust."""
+    from neurokit.export.litert import run
+
+    made = nk.lower(cnn_spec(), "onnx", tmp_path / "m", verified=False).with_target_info(calls=[])
+    assert not native.is_noted(made.manifest)
+    monkeypatch.setattr(run, "LiteRtRunner", lambda *given, **_: given)
+    assert run.LiteRtProbe(made).runner() == (made,)
 
 
 def test_an_environment_that_cannot_be_made_leaves_nothing(tmp_path, monkeypatch, capsys):

@@ -7,6 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from neurokit.page.build import render
+from neurokit.page.metrics import Metric
+from neurokit.page.row import Row
+from neurokit.page.rows import Content
+from neurokit.quantity import Quantity
+
 from .reports import CASES
 
 
@@ -29,6 +35,36 @@ COLUMN = """[...document.querySelectorAll('#figures tbody')].map(
 def test_no_error_and_no_request(browser, page):
     assert browser.errors == []
     assert browser.requests == [page.as_uri()]
+
+
+def test_a_table_of_several_tasks_fits_a_laptop(browser, page, tmp_path):
+    """With metrics of three tasks, T and p99; a smaller screen has one card a row."""
+    q = [Quantity(v, 0.9 * v, 1.1 * v, unit, "measured", "") for v, unit in ((0.123456, "s"), (2e6, "B"), (0.9123, ""))]
+    figures = {**dict.fromkeys(("p50", "p99"), q[0]), **dict.fromkeys(("memory", "size"), q[1])}
+    figures |= {"throughput": Quantity.exact(1234.5, "1/s", "measured", "")}
+    figures |= {"energy": Quantity.exact(1.23e-4, "J", "analytic", "")}
+    rows = [
+        Row(
+            f"{name}_small",
+            "onnx",
+            "",
+            "float",
+            4,
+            "single",
+            "within tolerance",
+            {**figures, m: q[2]},
+            metric=Metric(m),
+        )
+        for name, m in (("ecapa_tdnn_stream", "eer"), ("dsa_decoder", "dice"), ("oat", "sequence_score"))
+    ]
+    (tmp_path / "tasks.html").write_text(render(Content(rows=rows)))
+    browser.open((tmp_path / "tasks.html").as_uri())
+    for width in (1280, 1100):
+        browser.resize(width, 900)
+        hidden = "[...document.querySelectorAll('.scroll')].map(part => part.scrollWidth - part.clientWidth)"
+        assert set(browser.evaluate(hidden)) == {0}, width
+    browser.resize(1400, 900)
+    browser.open(page.as_uri())
 
 
 def test_the_plots_are_drawn(browser):

@@ -11,7 +11,8 @@ from torch import nn
 
 import neurokit as nk
 from neurokit.artifact import Artifact, file_info
-from neurokit.parity.own_rounding import far_below, roundings
+from neurokit.parity import batch
+from neurokit.parity.own_rounding import far_below, of_long_sums, roundings
 from neurokit.parity.stimuli import samples
 from neurokit.parity.vectors import FILE, Vectors
 from neurokit.spec import ModelSpec, TensorSpec
@@ -132,3 +133,32 @@ def test_an_example_far_from_its_tolerance_speaks_for_its_range(known, far):
 def test_within_the_range_only_a_network_that_amplifies_rounding_is_allowed_more(large, within, tmp_path):
     vectors = Vectors.load(lowered(tmp_path, large).file(FILE))
     assert [any(y.rounding for y in run.outputs.values()) for run in vectors.coverings] == [within, True]
+
+
+def test_sums_in_a_row_are_off_by_the_root_of_their_length():
+    """Oracle: a sum in float32, one number after the other, of as many as the normalisations have together."""
+    net = nn.Sequential(nn.InstanceNorm2d(4), nn.GroupNorm(2, 4), nn.ReLU()).eval()
+    captured = nk.capture(ModelSpec("norms", lambda: net, (TensorSpec("image", (4, 64, 32)),)))
+    found = of_long_sums(captured.program.graph_module)
+    assert found == pytest.approx(2.0**-24 * (64 * 32 + 2 * 64 * 32) ** 0.5)
+    off = []
+    for seed in range(20):
+        x = np.random.default_rng(seed).random(3 * 64 * 32, dtype=np.float32)
+        off.append(abs(float(np.cumsum(x)[-1]) / float(x.sum(dtype=np.float64)) - 1))
+    assert max(off) < 4 * found  # what is allowed
+    assert max(off) > found / 40  # and no more than it can need
+    plain = nk.capture(ModelSpec("plain", lambda: nn.Linear(3, 2), (TensorSpec("x", (3,)),)))
+    assert of_long_sums(plain.program.graph_module) == 0.0
+
+
+@pytest.mark.parametrize(("many", "sizes"), [(10**6, [2, 5]), (70, [2])])
+def test_what_is_large_is_run_in_a_batch_of_two_alone(many, sizes, tmp_path, monkeypatch):
+    """A sample here has 48 numbers, and as many come out."""
+    seen = []
+    compare = batch._Batch.compare
+    monkeypatch.setattr(batch, "MANY", many)
+    monkeypatch.setattr(
+        batch._Batch, "compare", lambda self, *given: seen.append(len(given[0])) or compare(self, *given)
+    )
+    assert nk.verify(lowered(tmp_path, 1.0)).passed
+    assert seen == sizes
