@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -209,6 +210,8 @@ def values_in(args: Sequence[Any]) -> list[Value]:
 
 def op_name(node: Node) -> str:
     """Returns the name of the operation that a node calls."""
+    if isinstance(node.target, BuiltinFunctionType):  # operator.getitem: one of several outputs
+        return node.target.__name__
     return str(node.target).removeprefix("aten.").partition(".")[0]
 
 

@@ -13,7 +13,7 @@ import neurokit as nk
 from neurokit.errors import InputError, UnsupportedError
 from neurokit.loading import load
 from neurokit.models.sew_resnet import sew_resnet18, sew_resnet_small
-from neurokit.spec import TensorSpec
+from neurokit.spec import ModelSpec, TensorSpec
 
 from ..nets import Residual, conv_net, dyadic, inputs, reference
 
@@ -143,6 +143,21 @@ def test_every_reason_is_told_at_once(tmp_path):
     assert any("multiplies two activations" in reason.why for reason in caught.value.reasons)
     assert all(reason.fix for reason in caught.value.reasons)
     assert not (tmp_path / "n").exists()
+
+
+class Halves(nn.Module):
+    """Takes its input apart."""
+
+    def forward(self, x):
+        first, second = x.unbind(1)
+        return first + second
+
+
+def test_reasons_name_operations_as_torch_does(tmp_path):
+    spec = ModelSpec("halves", Halves, (TensorSpec("x", (2, 3)),))
+    with pytest.raises(UnsupportedError) as caught:
+        nk.lower(nk.capture(spec), "nir", tmp_path / "n")
+    assert {reason.what for reason in caught.value.reasons} == {"unbind", "getitem"}
 
 
 def test_partition_exports_what_can_go(tmp_path):
