@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def clean(model: ir.Model) -> None:
     normalisations = by_operator(_fuse_batchnorm.rules)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        onnxscript.optimizer.fold_constants(model, onnx_shape_inference=False)
+        onnxscript.optimizer.fold_constants(model, onnx_shape_inference=False, should_fold=_of_no_parameter(model))
         for step in (
             general,
             common.RemoveUnusedNodesPass(),
@@ -53,6 +53,16 @@ def clean(model: ir.Model) -> None:
                 if attribute.type == ir.AttributeType.GRAPH:
                     distinct_outputs(attribute.as_graph())
     strip_metadata(model)
+
+
+def _of_no_parameter(model: ir.Model) -> Callable[[ir.Node], bool | None]:
+    """Returns what says True of nodes that are made of constants and no parameter, else None: what suits their size.
+
+    A network may draw a mask when it is called, region by region: of 48 voxels a side that is more than onnxscript
+    folds by itself, and was 162 nodes of `swin_unetr`.
+    """
+    held = {id(value) for value in model.graph.initializers.values()}
+    return lambda node: None if any(id(value) in held for value in node.inputs) else True
 
 
 class _OneOperator:
