@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import neurokit as nk
 from neurokit.spec import ModelSpec, TensorSpec
 
-SIDE = 48  # 2,304 numbers: more than onnxscript folds by itself
+SIDE = 128  # 16,384 numbers: more than onnxscript folds by itself
 
 
 class Regions(nn.Module):
@@ -22,7 +22,7 @@ class Regions(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         mask = torch.zeros(SIDE, SIDE)
-        for number, region in enumerate((slice(0, 16), slice(16, 40), slice(40, None))):
+        for number, region in enumerate((slice(0, 64), slice(64, 100), slice(100, None))):
             mask[region, :] += number
             mask[:, region] = number
         return x @ self.weight.T * mask
