@@ -287,6 +287,7 @@ def build(captured: Captured, numbers: Plan) -> Captured:
     same = len(folded.linears) == len(numbers.linears) and len(folded.scales) == len(numbers.scales)
     if not same or len(folded.parameters) != len(captured.calls):
         raise _other_layers(captured)
+    _refuse_rounded_shares(captured, folded)
     program = export_again(place(folded, numbers), captured.program)
     changes = dict(zip(captured.calls, folded.parameters, strict=True))
     neurons = tuple(_neuron(neuron, changes.get(neuron.path, {})) for neuron in captured.neurons)
@@ -311,6 +312,19 @@ def _in_a_row(captured: Captured, numbers: Plan) -> Captured:
         raise _other_layers(captured)
     step = build(captured.retrace(form="step", time_steps=steps), numbers)
     return replace(in_a_row(step, captured), retrace=lambda **forms: build(captured.retrace(**forms), numbers))
+
+
+def _refuse_rounded_shares(captured: Captured, folded: Folded) -> None:
+    """Refuses a single step whose output is divided last, where what reads it averages or adds the steps."""
+    kinds = captured.output_kinds if captured.form == "step" else ()
+    names = [captured.output_names[at] for at in sorted(folded.divided) if kinds[at : at + 1] in (("mean",), ("sum",))]
+    if names:
+        why = (
+            "it is divided by a number that is no power of two and then added up over time: every step would be rounded"
+        )
+        fix = "use --target onnx, which rounds it once, or let it return the steps"
+        reasons = [Unsupported("", f"output {name}", why, fix) for name in names]
+        raise UnsupportedError(f"model {captured.spec.name!r} has no exact form that runs step by step", reasons)
 
 
 def _other_layers(captured: Captured) -> UnsupportedError:

@@ -13,8 +13,6 @@ from neurokit.program import nodes
 from neurokit.program.ops import names_of
 from neurokit.program.walk import Rule
 
-LOOK_UPS = ("gather", "index", "index_select", "take", "take_along_dim", "embedding")
-
 
 def looked_up(target: Any, x: Any, args: tuple[Any, ...]) -> Range | None:
     """Elements at places that are computed: any of them, wherever it stands."""
@@ -106,11 +104,23 @@ def _one_hot(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, An
     return bits(torch.zeros(*args[0].pos.shape, nodes.hints(run.node)[-1]))
 
 
+def _written(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A part of a tensor written over by another."""
+    a, b = as_term(args[0]), as_term(args[1])
+    pos, neg, grid = (
+        target(getattr(a, name), getattr(b, name).to(getattr(a, name).dtype), *args[2:], **kwargs)
+        for name in ("pos", "neg", "grid")
+    )
+    gains = [part.gain for part in (a, b) if part.sources]
+    return Range(pos, neg, grid, a.sources | b.sources, min(gains, default=0.0))
+
+
 _MIXED: dict[str, Rule] = {
     "one_hot": _one_hot,
     **dict.fromkeys(("argmax", "argmin"), _place),
     **dict.fromkeys(("max.dim", "min.dim"), _with_place),
     "im2col": _unfold,
+    **dict.fromkeys(("select_scatter", "slice_scatter"), _written),
 }
 
 
@@ -118,4 +128,8 @@ def mixed(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     """Operations on many elements that have a rule of their own, by name."""
     _, name, overload = names_of(target)
     rule = _MIXED.get(name) or _MIXED.get(f"{name}.{overload}")
-    return None if rule is None or not isinstance(args[0], Range) else rule(run, target, args, kwargs)
+    return (
+        None
+        if rule is None or not any(isinstance(part, Range) for part in args[:2])
+        else rule(run, target, args, kwargs)
+    )

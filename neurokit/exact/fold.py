@@ -21,6 +21,7 @@ from neurokit.exact import fold_kinds as kinds
 from neurokit.exact.constants import FACTOR_BITS, constant_operand, fold_constants, of_few_bits
 from neurokit.exact.dyadic import dyadic_decay, is_power_of_two, snap
 from neurokit.exact.folded import Folded
+from neurokit.exact.pools import as_sums
 from neurokit.exact.products import as_linear_maps
 from neurokit.exact.transposed import as_convolutions
 from neurokit.program import nodes
@@ -55,6 +56,7 @@ class _Folder:
         fold_constants(self.module, self.graph)
         as_convolutions(self.module, self.graph)
         as_linear_maps(self.module, self.graph)
+        as_sums(self.module, self.graph)
         self.graph.eliminate_dead_code()  # a layer that nothing reads has no numbers to plan
         for node in list(self.graph.nodes):
             if node.op == "call_module":
@@ -193,13 +195,15 @@ class _Folder:
         return made
 
     def _output(self, node: Node) -> None:
-        results: Any = node.args[0] if self.outputs is not None else ()
+        results: Any = node.args[0]
+        states = results[self.outputs :] if self.outputs is not None else ()
         # A state is read again, in its own unit: what its factor makes of it must lie on a grid.
-        self._settle(node, [value for value in results[self.outputs :] if isinstance(value, Node)])
+        self._settle(node, [value for value in states if isinstance(value, Node)])
         for source in dict.fromkeys(node.all_input_nodes):
             factor = self.factors.get(source, ONE)
             if factor != ONE:
                 number = float(torch.tensor(float(factor)))
+                self.made.divided |= {place for place, made in enumerate(results) if made is source}
                 node.replace_input_with(source, self._times(source, number, node))
                 self.made.notes.append(f"{source.name}: an output is rounded once, by its factor {number:.6g}")
 
@@ -318,12 +322,19 @@ class _Folder:
         axes = list(range(len(hints(data)))) if given is None else given
         axes = [axes] if isinstance(axes, int) else list(axes)
         sizes = [data.meta["val"].shape[axis] for axis in axes]
-        over_time = axes == [0] and sizes == [self.steps]
+        # The step form has no mean over time: it stays, unless all that follows only scales and adds.
+        over_time = axes == [0] and sizes == [self.steps] and not self._rounded_behind(node, before)
         # A mean over a dynamic T divides by what it is given: exact where that is a power of two.
         if not over_time and all(isinstance(size, int) for size in sizes) and not is_power_of_two(math.prod(sizes)):
             keep = bool(node.args[2]) if len(node.args) > 2 else False
             node.target, node.args = aten.sum.dim_IntList, (data, axes, keep)
             self.factors[node] = before / math.prod(sizes)
+
+    def _rounded_behind(self, node: Node, factor: Fraction) -> bool:
+        """Returns whether a mean goes to outputs through sums and moves alone, and is not rounded last as it is."""
+        if not kinds.only_adds(node):
+            return False
+        return factor != ONE or any(user.op != "output" for user in node.users)
 
     def _sum_pool(self, node: Node, kernel: tuple[int, int]) -> None:
         """Sums windows: over the whole picture as a sum, else as a depthwise convolution with ones."""

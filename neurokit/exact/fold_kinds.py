@@ -61,6 +61,18 @@ def joins(node: Node) -> bool:
     return plain or is_named(node, {"cat", "stack"})
 
 
+def only_adds(node: Node) -> bool:
+    """Returns whether all that becomes of a node, up to the outputs, is moved, summed and scaled by numbers."""
+    return all(
+        user.op == "output"
+        or (
+            (is_kind(user, Kind.MOVE, Kind.KEEP) or is_named(user, {"mean", "sum"}) or is_scale(user))
+            and only_adds(user)
+        )
+        for user in node.users
+    )
+
+
 def keeps_every_element(node: Node) -> bool:
     """Returns whether a move can be followed by numbers of elements in the place of elements."""
     known = operation(node.target)

@@ -24,6 +24,7 @@ class Folded:
         scales: Nodes that multiply a sum by a constant of eight bits, in order: what comes of it is rounded again.
         placeholders: The placeholders, in order: inputs, then states.
         notes: What was approximated, one line each.
+        divided: Places of the outputs that a factor multiplies last, which rounds them.
     """
 
     module: GraphModule
@@ -34,6 +35,7 @@ class Folded:
     scales: list[Node] = field(default_factory=list)
     placeholders: list[Node] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    divided: set[int] = field(default_factory=set)
 
     def weight(self, index: int) -> Tensor:
         """Returns the weight of a linear map."""

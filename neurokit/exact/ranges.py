@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule
+from torch.fx import Graph, GraphModule, Node
 
 from neurokit.exact.bounds import LIMIT, Finding, Nominal, Range, Unknown, as_range
 from neurokit.exact.dyadic import log2, lowest_bit, top_exponent
@@ -21,7 +21,7 @@ from neurokit.exact.membranes import Membrane, membrane
 from neurokit.exact.quantise import BIAS_BITS
 from neurokit.exact.rules import RULES
 from neurokit.program import nodes
-from neurokit.program.ops import Kind, names_of
+from neurokit.program.ops import Kind, is_kind, names_of
 from neurokit.program.walk import Rule, Walker
 
 # A current is never rounded to coarser than the threshold / 2**6: beyond, a membrane is left elementwise.
@@ -60,6 +60,7 @@ class Ranges(Walker):
         self.largest: dict[int, float] = {}
         self.found: list[Finding] = []
         self.settled = True
+        self._last: frozenset[str] = frozenset()
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Propagates ranges through one operation; what rounding has touched stays unknown."""
@@ -78,6 +79,8 @@ class Ranges(Walker):
 
     def unknown(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Notes an operation whose result may be rounded."""
+        if is_kind(self.node, Kind.SUM, Kind.POOL):
+            return self._inexact(f"{_name(target)} divides by a number that is no power of two, or by several")
         return self._inexact(f"{_name(target)} is no sum of products")
 
     def output(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -90,9 +93,9 @@ class Ranges(Walker):
     def note(self, value: Range, kind: str, index: int | None = None, node: str = "") -> None:
         """Notes the bounds of a result."""
         floor = log2(value.largest()) - LIMIT - value.gain
-        self.found.append(
-            Finding(node or self.node.name, index, kind, value.bits(), sources=value.sources, floor=floor)
-        )
+        name = node or self.node.name
+        sources = frozenset[int]() if name in self._last else value.sources  # it is rounded once: nothing to coarsen
+        self.found.append(Finding(name, index, kind, value.bits(), sources=sources, floor=floor))
 
     def rounded(self, value: Range) -> Range:
         """Returns a product with a constant factor as the plan will round it: on a grid of its own."""
@@ -189,7 +192,8 @@ class Ranges(Walker):
         return Range(torch.ones_like(x.pos), zeros, zeros), _after(bounds, x)
 
     def start(self, *inputs: Any) -> list[Finding]:
-        """Runs the program; the first input is a Range, the rest are initial states."""
+        """Runs the program; inputs are Ranges, initial states tensors."""
+        self._last = rounded_once(self.module.graph, sum(isinstance(value, Tensor) for value in inputs))
         with torch.no_grad():
             self.run(*inputs)
         return self.found
@@ -209,6 +213,7 @@ class Ranges(Walker):
             The worst finding of every node over T steps. `settled` says whether it holds for any number of steps.
         """
         held = list(states)
+        self._last = rounded_once(self.module.graph, len(held))
         kept: list[Finding] = []
         with torch.no_grad():
             for t in range(max(steps, _FURTHER) if further else steps):
@@ -223,6 +228,27 @@ class Ranges(Walker):
                 held = after
         self.found = kept
         return kept
+
+
+def rounded_once(graph: Graph, states: int) -> frozenset[str]:
+    """Returns the products with a number that leave a network and go nowhere else, by name.
+
+    One operation rounds each element of them, and IEEE 754 says how: the same bits wherever float32 is computed.
+
+    Args:
+        graph: The network.
+        states: How many of what it returns last are its states.
+    """
+    returned = [node for node in _flat(graph.output_node().args[0]) if isinstance(node, Node)]
+    outputs, kept = returned[: len(returned) - states], returned[len(returned) - states :]
+    return frozenset(
+        node.name
+        for node in outputs
+        if is_kind(node, Kind.MULTIPLY, Kind.DIVIDE)
+        and isinstance(node.args[1], int | float)
+        and all(user.op == "output" for user in node.users)
+        and node not in kept
+    )
 
 
 def worst(before: list[Finding], now: list[Finding]) -> list[Finding]:

@@ -13,7 +13,7 @@ from neurokit.exact import choices
 from neurokit.exact.bounds import Range, Walk, as_range, as_term
 from neurokit.exact.dyadic import ANY, is_power_of_two, lowest_bit_of
 from neurokit.program import nodes
-from neurokit.program.ops import Kind, kind_of, names_of
+from neurokit.program.ops import LOOK_UPS, Kind, kind_of, names_of
 from neurokit.program.walk import Rule
 
 
@@ -22,7 +22,7 @@ def _move(run: Walk, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     if target is operator.getitem:
         return args[0][args[1]]
     x = args[0]
-    if names_of(target)[1] in choices.LOOK_UPS and (found := choices.looked_up(target, x, args)) is not None:
+    if names_of(target)[1] in LOOK_UPS and (found := choices.looked_up(target, x, args)) is not None:
         return found
     if not isinstance(x, Range):
         return None

@@ -264,6 +264,7 @@ def _parity(name: str, report: ParityReport) -> dict[str, Any]:
     first = report.first_divergence
     where = [f"first divergence at time step {first[0]} in {first[1]}"] if first else []
     proof = f"proof: {report.proof}" if report.proof else ""
+    warning = f"warning: {report.warning}" if report.warning else ""
     compared = f"{report.spikes_flipped:,} of {report.spikes_compared:,}" if report.spikes_compared else _NONE
     return {
         "name": name,
@@ -272,5 +273,5 @@ def _parity(name: str, report: ParityReport) -> dict[str, Any]:
         "error": f"{report.output_error_free:.2g}",
         "tolerance": f"{report.output_tolerance:.2g}",
         "top1": agreement,
-        "notes": "; ".join([*filter(None, (report.meaning, proof)), *where, *report.notes]),
+        "notes": "; ".join([*filter(None, (report.meaning, warning, proof)), *where, *report.notes]),
     }

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from neurokit.parity.units import unit_of
-from neurokit.program.ops import Kind, names_of, operation
+from neurokit.program.nodes import hints
+from neurokit.program.ops import LOOK_UPS, Kind, names_of, operation
 from neurokit.program.walk import Rule, leaves, mapped
 
 UNIT = unit_of(torch.float32)
@@ -92,6 +93,10 @@ def _most(*values: Any) -> int:
 
 def same(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """An operation whose results are elements of what it is given."""
+    if names_of(target)[1] in LOOK_UPS and any(isinstance(leaf, Magnitude) for leaf in leaves(args[1:])):
+        return _looked_up(target, args)
+    if names_of(target)[1] == "one_hot":
+        return _one_hot(run, args[0])
     made = target(*mapped(size_of, args), **mapped(size_of, kwargs))
     count, rigorous = _most(args, kwargs), _rigorous(args, kwargs)
 
@@ -99,6 +104,20 @@ def same(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
         return Magnitude(value, count, rigorous) if isinstance(value, Tensor) else value
 
     return type(made)(map(wrapped, made)) if type(made) in (list, tuple) else mapped(wrapped, made)
+
+
+def _looked_up(target: Any, args: tuple[Any, ...]) -> Magnitude:
+    """Elements at places that real numbers chose: a magnitude is no place, so as large as any of them."""
+    places = mapped(lambda leaf: torch.zeros_like(leaf.size) if isinstance(leaf, Magnitude) else leaf, args[1:])
+    data = size_of(args[0])
+    made = target(data, *places)
+    return Magnitude(torch.full_like(made, data.max()), _most(args) + _ESTIMATED, rigorous=False)
+
+
+def _one_hot(run: Any, places: Any) -> Magnitude:
+    """Ones in places that real numbers chose."""
+    classes = hints(run.node)[-1]
+    return Magnitude(torch.ones(*size_of(places).shape, classes), _count(places) + _ESTIMATED, rigorous=False)
 
 
 def whole_numbers(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -95,6 +95,7 @@ def report_of(artifact: Artifact, vectors: Vectors, found: Findings) -> ParityRe
         rounded=rounded,
         free_run=found.free.judged if found.free else "all",
         proof=words.proof_reach(manifest.target_info),
+        warning=words.far_from_float(manifest.target_info),
     )
 
 

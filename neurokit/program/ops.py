@@ -70,6 +70,10 @@ LINEAR_KINDS = frozenset(
 )
 
 
+#: Moves that take elements from places which another tensor holds.
+LOOK_UPS = ("gather", "index", "index_select", "take", "take_along_dim", "embedding")
+
+
 @dataclass(frozen=True)
 class Operation:
     """One operation of a captured program.
@@ -124,7 +128,7 @@ _NAMES: dict[Kind, str] = {
         rms_norm norm linalg_vector_norm var std var_mean cumsum cumprod prod sort topk argmax argmin argsort max.dim
         min.dim any all scaled_dot_product_attention lstm gru rnn_tanh embedding_bag addcmul addcdiv lerp baddbmm addmv
         outer cdist cosine_similarity logsumexp median mode scatter scatter_add index_put index_add im2col col2im
-        one_hot grid_sampler grid_sampler_2d scan threshold tril triu diag as_strided""",
+        one_hot select_scatter slice_scatter grid_sampler grid_sampler_2d scan threshold tril triu diag as_strided""",
     Kind.CREATE: """zeros ones full empty arange linspace eye zeros_like ones_like full_like empty_like new_zeros
         new_ones new_full new_empty scalar_tensor tril_indices triu_indices meshgrid""",
     Kind.SIZE: """sym_size sym_stride sym_numel size numel _assert_scalar _assert_tensor_metadata

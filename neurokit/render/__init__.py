@@ -67,6 +67,7 @@ def parity(report: ParityReport) -> RenderableType:
     subject = escape(f"{report.model} on {report.target} ({report.form})")
     said = escape(f": {report.meaning}") if report.meaning else ""
     parts.append(f"[{colour} bold]{report.verdict}[/]: {subject}{said}")
+    parts += [f"[red bold]warning:[/] {escape(report.warning)}"] if report.warning else []
     parts += [escape(f"proof: {report.proof}")] if report.proof else []
     return Group(*parts)
 

@@ -137,6 +137,8 @@ class ParityReport(Report):
         free_run: How a free run that parts from the reference was judged: "all" of its decisions against the layer's
             own current and state, the "first" one alone, or "none".
         proof: What the artifact's proof of exactness promises, in a sentence; "" where it has none.
+        warning: What the verdict does not say and a reader must know: that the lowered network is far from its float
+            model; "" where it is not, or where no such distance was measured.
         unseen: What no check exercised, one line each: the verdict says nothing of it.
         ways: Every way to run it, where verification was thorough.
         provenance: Versions and machine of the run.
@@ -167,6 +169,7 @@ class ParityReport(Report):
     rounded: tuple[str, ...] = ()
     free_run: Literal["all", "first", "none"] = "all"
     proof: str = ""
+    warning: str = ""
 
     def __repr__(self) -> str:
         flips = f", {self.spikes_flipped} of {self.spikes_compared} spikes flipped" if self.spikes_compared else ""

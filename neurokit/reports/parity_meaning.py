@@ -18,6 +18,8 @@ CALLS = "calls in a row"
 TEXT = "texts"
 WAYS = "other levels, threads or batches"
 
+# Outputs that are further from the float model's than this, relative to their size, are another network's in practice.
+FAR_FROM_FLOAT = 0.25
 _WEAKEST = 3  # layers of a proof that are named
 
 
@@ -89,3 +91,17 @@ def proof_reach(target_info: Mapping[str, Any]) -> str:
     if steps is None or asked is None:
         return said
     return f"{said}; in other precisions, such as float64, the same spikes are proven for {steps} of {asked} time steps"
+
+
+def far_from_float(target_info: Mapping[str, Any]) -> str:
+    """Returns a warning where the lowered network is far from its float model by what lowering measured, else ""."""
+    found = target_info.get("against_float")
+    error = found.get("output_relative_l2") if isinstance(found, Mapping) else None
+    if not isinstance(error, int | float) or error <= FAR_FROM_FLOAT:
+        return ""
+    return (
+        f"in practice this is another network than the float model: its outputs are off by {error:.2g} of their size "
+        f"(above {FAR_FROM_FLOAT}) on {found['samples']} samples of {found['data']}; the verdict says that it is "
+        "computed as it is written, not that it still does its task; give more bits or calibration data of the task, "
+        "or use --numerics float"
+    )

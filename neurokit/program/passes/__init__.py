@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch.export import ExportedProgram
 
 from neurokit.program.passes.base import Pass, PassError
+from neurokit.program.passes.masked_writes import MASKED_WRITES
 from neurokit.program.passes.no_checks import NO_CHECKS
 from neurokit.program.passes.out_of_place import OUT_OF_PLACE
 from neurokit.program.passes.single_parts import SINGLE_PARTS
@@ -12,6 +13,7 @@ from neurokit.program.passes.time_axes import TIME_AXES
 from neurokit.program.passes.whole_windows import WHOLE_WINDOWS
 
 __all__ = [
+    "MASKED_WRITES",
     "NO_CHECKS",
     "OUT_OF_PLACE",
     "SINGLE_PARTS",
@@ -24,7 +26,7 @@ __all__ = [
 ]
 
 #: What every program goes through when it has been traced.
-TRACED: tuple[Pass, ...] = (NO_CHECKS, OUT_OF_PLACE, SINGLE_PARTS, WHOLE_WINDOWS, TIME_AXES)
+TRACED: tuple[Pass, ...] = (NO_CHECKS, OUT_OF_PLACE, MASKED_WRITES, SINGLE_PARTS, WHOLE_WINDOWS, TIME_AXES)
 
 
 def apply(program: ExportedProgram, *passes: Pass) -> None:

@@ -64,7 +64,8 @@ def _separable(node: Node) -> bool:
         names.update(more)
         pending += more
     order = {each: index for index, each in enumerate(node.graph.nodes)}
-    return not any(order[user] > order[node] for name in names - written for user in name.users)
+    before = [name for name in names - written if order[name] < order[node]]  # a view made later is one of what is new
+    return not any(order[user] > order[node] for name in before for user in name.users)
 
 
 def _shares(node: Node) -> bool:

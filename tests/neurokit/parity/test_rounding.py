@@ -198,3 +198,24 @@ def test_what_a_mask_leaves_out_has_no_share_and_no_say_in_the_bound(computed):
     assert bool(bound.isfinite().all())
     assert bool(((found.double() - exact).abs() <= bound).all())
     assert 0.0 < float(bound.max()) < 1e-2
+
+
+class Computed(nn.Module):
+    """Elements of a table, and ones, at places that are computed from real numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(6, 3)
+
+    def forward(self, x):
+        places = torch.round(5.0 * (1.0 - x)).long()  # a magnitude of it is 10, which is no place
+        return self.table(places).sum(-1) + F.one_hot(places, 6).to(x.dtype).sum(-1)
+
+
+def test_a_magnitude_is_no_place():
+    module = Computed()
+    bound, exact, rigorous = bound_and_value(module, torch.rand(4, 7))
+    assert bound.shape == exact.shape
+    assert not rigorous
+    assert bool((bound > 0).all())
+    assert float(bound.max()) < 1e-3

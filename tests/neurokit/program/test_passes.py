@@ -11,7 +11,7 @@ from neurokit.capture import capture
 from neurokit.parity.rounding import analyse
 from neurokit.program.nodes import module_paths
 from neurokit.program.ops import is_named
-from neurokit.program.passes import OUT_OF_PLACE, TIME_AXES, Pass, PassError, apply
+from neurokit.program.passes import MASKED_WRITES, OUT_OF_PLACE, TIME_AXES, Pass, PassError, apply
 
 
 class InPlace(nn.Module):
@@ -33,6 +33,26 @@ class Shared(nn.Module):
         return y
 
 
+class Masked(nn.Module):
+    """Writes a number where a mask holds, of all axes and of the first."""
+
+    def forward(self, x):
+        y = torch.zeros_like(x)
+        y[x > 0] = 2.0
+        y[x[:, 0] > 1] = -1.0
+        return y
+
+
+class Written(nn.Module):
+    """Writes row after row, and reads a row that is there through a view made then."""
+
+    def forward(self, x):
+        y = torch.zeros_like(x)
+        for row in range(len(x)):
+            y[row, ...] = x[row] + y[max(row - 1, 0), ...]
+        return y
+
+
 class Folded(nn.Module):
     def forward(self, x):
         return (x + 1.0).unflatten(0, (2, 3)).flatten(0, 1) * 2.0
@@ -46,12 +66,12 @@ def names(program) -> list[str]:
     return [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
 
 
-@pytest.mark.parametrize("module", [InPlace(), Shared(), Folded()])
+@pytest.mark.parametrize("module", [InPlace(), Shared(), Folded(), Masked(), Written()])
 def test_passes_keep_every_bit(module):
     x = torch.randn(6, 4)
     wanted = module(x.clone())
     program = exported(module, x)
-    apply(program, OUT_OF_PLACE, TIME_AXES)
+    apply(program, OUT_OF_PLACE, MASKED_WRITES, TIME_AXES)
     assert torch.equal(program.module()(x.clone()), wanted)
 
 
@@ -60,6 +80,19 @@ def test_in_place_operations_are_written_out_of_place():
     assert any("add_." in name for name in names(program))
     apply(program, OUT_OF_PLACE)
     assert not any("_." in name for name in names(program))
+
+
+def test_a_row_written_and_read_by_a_later_view_is_out_of_place():
+    program = exported(Written(), torch.randn(6, 4))
+    apply(program, OUT_OF_PLACE)
+    assert not any("copy_" in name for name in names(program))
+
+
+def test_a_number_written_where_a_mask_holds_is_a_choice():
+    program = exported(Masked(), torch.randn(6, 4))
+    apply(program, OUT_OF_PLACE, MASKED_WRITES)
+    assert sum("where" in name for name in names(program)) == 2
+    assert not any("index_put" in name for name in names(program))
 
 
 def test_what_a_reshaped_view_changes_stays_in_place():
