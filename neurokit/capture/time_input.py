@@ -153,12 +153,20 @@ def find_time_semantics(module: nn.Module, tensor: TensorSpec, steps: int, *, re
         return "image"
     if step:
         return "step"
+    if all(_one_a_call(module, tensor, steps, count) for count in (batch, batch + 2)):
+        return "sequence"  # a loop that ends before the last step
     raise ModelLoadError(
         f"{ref}: it is unclear what the module takes over time: "
         f"[T={steps}, B={batch}, *{tensor.shape}] {_outcome(many)}; [B={batch}, *{tensor.shape}] {_outcome(one)}",
         expected="a forward over [T, B, ...], or over [B, ...] with single-step neurons or an attribute T",
         fix="check the input shape, or return a ModelSpec that states time_input",
     )
+
+
+def _one_a_call(module: nn.Module, tensor: TensorSpec, steps: int, batch: int) -> bool:
+    """Returns whether every neuron is given one step `[B, ...]` a call of a sequence, however many of them."""
+    trial = _try(module, (steps, batch, *tensor.numbers), tensor)
+    return not trial.error and all(shape[:1] == (batch,) for shapes in trial.shapes.values() for shape in shapes)
 
 
 def _loops_over_samples(module: nn.Module, tensor: TensorSpec) -> bool:

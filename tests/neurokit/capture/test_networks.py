@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import neurokit as nk
+from neurokit.errors import UnsupportedError
 from neurokit.loading import spec_of_module
-from tests.neurokit.capture.networks import loops, published, registry
+from tests.neurokit.capture.networks import loops, public_styles, published, registry
 
 for _name in (
     "snntorch_nets",
@@ -25,6 +26,7 @@ for _name in (
 
 FAST = {
     "bntt",
+    "steps_until_the_fourth",
     "latency_by_one_hot",
     "tdbn_into_place",
     "snntorch_output",
@@ -71,6 +73,19 @@ def test_artifact_is_the_network(name):
         assert ours.shape == theirs.shape
         assert theirs.std() > 0 or not moves, "a silent network shows nothing"
         assert np.linalg.norm(ours - theirs) <= _BOUND * np.linalg.norm(theirs)
+
+
+def test_some_of_the_steps_are_verified(tmp_path):
+    """Vectors of four of six steps were taken for damaged ones."""
+    spec = spec_of_module(public_styles.some_steps("until the fourth"), "net", (10,), 6)
+    artifact = nk.lower(nk.capture(spec), "onnx", tmp_path / "a")
+    assert artifact.manifest.parity["verdict"] in ("exact", "benign rounding")
+
+
+def test_a_loop_that_ends_where_the_data_say_is_refused_by_its_line():
+    spec = spec_of_module(public_styles.some_steps("until it fires"), "net", (10,), 6)
+    with pytest.raises(UnsupportedError, match=r"y.max\(\) > 1 .*control flow depends on the values of tensors"):
+        nk.capture(spec)
 
 
 def test_the_set_has_the_size_that_is_asked_for():

@@ -289,3 +289,36 @@ class Refractory(nn.Module):
 def refractory_counts():
     seeded()
     return boosted(Refractory(), 4.0)
+
+
+class SomeSteps(nn.Module):
+    """Looks at some of the steps alone: a loop that ends early, or leaves steps out, at constant places."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.fc, self.lif, self.out = nn.Linear(10, 12), neuron.IFNode(), nn.Linear(12, 3)
+
+    def forward(self, x):
+        functional.reset_net(self)
+        y = 0.0
+        for step, x_t in enumerate(x):
+            if self.how == "every other" and step % 2:
+                continue
+            if self.how == "not the first" and step < 2:
+                continue
+            y = y + self.out(self.lif(self.fc(x_t)))
+            if self.how == "until the fourth" and step == 3:
+                break
+            if self.how == "until it fires" and y.max() > 1:
+                break
+        return y / (step + 1)
+
+
+def some_steps(how):
+    seeded()
+    return boosted(SomeSteps(how))
+
+
+for _how in ("every other", "not the first", "until the fourth"):
+    network((10,), 6, name=f"steps_{_how.replace(' ', '_')}")(lambda how=_how: some_steps(how))
