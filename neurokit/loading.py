@@ -271,6 +271,8 @@ def spec_of_module(
     """
     ref = ref or name
     from neurokit.capture.attribute_state import mark_states
+    from neurokit.capture.dict_input import first_key, from_dict, refuses_tensors, takes_dict
+    from neurokit.capture.handed_state import handed_on, hands_on_its_state
     from neurokit.capture.legacy import modernised
     from neurokit.capture.ordinary import ordinary_copy
     from neurokit.capture.step_count import build_with_steps, own_steps, steps_are_held
@@ -303,6 +305,16 @@ def spec_of_module(
         TensorSpec(own or "input", sizes, dtype or element_type(module), _LAYOUTS.get(len(sizes), ""))
         for own, dtype, sizes in ports
     )
+    named = all(own for own, _, _ in ports)
+    if takes_dict(pristine, inputs, named):
+        module = pristine = from_dict(pristine, [tensor.name for tensor in inputs])
+    elif (key := first_key(pristine)) is not None and refuses_tensors(pristine, inputs):
+        given = ", ".join(own for own, _, _ in ports if own) or "a shape without a name"
+        raise InputError(
+            f"the forward of {ref} takes a dict and asks it for {key!r}, and {given} was given",
+            expected="its inputs by the names that it asks for",
+            fix=f"name them: --input-shape {key}:float32:SIZES, one for each (input_shape={{{key!r}: (dtype, sizes)}})",
+        )
     if len(inputs) > 1:
         return _with_several_inputs(pristine, name, inputs, ref)
     known = neurons_of(pristine)
@@ -315,7 +327,12 @@ def spec_of_module(
 
     def without_neurons() -> ModelSpec:
         if time_steps is not None:
-            check_takes_sequence(pristine, inputs[0], time_steps, ref)
+            try:
+                check_takes_sequence(pristine, inputs[0], time_steps, ref)
+            except InputError:
+                if not hands_on_its_state(pristine, inputs[0]):
+                    raise
+                return spec_of_module(handed_on(pristine), name, shape, time_steps, ref)
         return ModelSpec(name, lambda: copy.deepcopy(pristine), inputs, time_steps=time_steps)
 
     if not neurons_of(pristine):

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neurokit.capture.cells import REST, STATES, Cell
+from neurokit.capture.attribute_parts import Parts, anew, parts_of
+from neurokit.capture.cells import PARTS, REST, STATES, Cell
 from neurokit.capture.time_input import quiet_copy
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.spec import TensorSpec
@@ -28,9 +29,10 @@ class AttributeCell(Cell):
 
     def __init__(self, cell: nn.Module) -> None:
         named: dict[str, float] = vars(cell)[STATES]
-        self_start = {name: _taken_out(cell, name) for name in named}
+        self.parts: dict[str, Parts] = vars(cell).get(PARTS, {})
+        before_first = {name: _taken_out(cell, name) for name in vars(cell)[REST]}
         super().__init__(cell, list(named), list(named.values()))
-        self.before_first = self_start
+        self.before_first = before_first
         self.hands_out = False
 
     def parameters_of_interest(self) -> dict[str, float]:
@@ -43,7 +45,7 @@ class AttributeCell(Cell):
         if all(isinstance(value, Tensor) for value in states):
             return tuple(states)
         x = inputs[0] if step_mode == "s" else inputs[0][0]
-        first = self._run(x, list(self.before_first.values()))[1]
+        first = self._run(x, anew(self.before_first))[1]
         return tuple(
             v if isinstance(v, Tensor) else torch.full_like(like, float(v))
             for v, like in zip(states, first, strict=True)
@@ -51,19 +53,40 @@ class AttributeCell(Cell):
 
     def step(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Runs the module with its attributes set to the states."""
-        y, new = self._run(x, states)
+        y, new = self._run(x, self._attributes(states))
         return (y.clone() if any(y is value for value in new) else y), new
 
-    def _run(self, x: Tensor, values: Sequence[Any]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _attributes(self, states: Sequence[Any]) -> dict[str, Any]:
+        """Returns the attributes that hold states."""
+        left, made = list(states), {}
+        for name in self.before_first:
+            parts = self.parts.get(name)
+            own = [left.pop(0) for _ in (parts.leaves if parts else (name,))]
+            made[name] = parts.filled(own) if parts else own[0]
+        return made
+
+    def _states(self) -> tuple[Tensor, ...]:
+        """Returns the states that its attributes hold."""
+        found: list[Any] = []
+        for name in self.before_first:
+            value = self.cell.__dict__[name]
+            parts = parts_of(value) if name in self.parts else None
+            if parts is not None and parts.names != self.parts[name].names:
+                why, fix = f"{name} holds more at every call", "keep a tensor of a fixed size"
+                raise UnsupportedError("cannot be captured", [Unsupported("", type(self.cell).__name__, why, fix)])
+            found += parts.leaves if parts else (value,)
+        return tuple(found)
+
+    def _run(self, x: Tensor, attributes: dict[str, Any]) -> tuple[Tensor, tuple[Tensor, ...]]:
         kept = dict(self.cell.__dict__)
-        self.cell.__dict__.update(zip(self._memories, values, strict=True))
+        self.cell.__dict__.update(attributes)
         try:
             y = type(self.cell).forward(self.cell, x)
             if not isinstance(y, Tensor):
                 why = f"it keeps {', '.join(self._memories)} between calls and returns more than one tensor"
                 fix = "return one, or hand the state in and out"
                 raise UnsupportedError("cannot be captured", [Unsupported("", type(self.cell).__name__, why, fix)])
-            return y, tuple(self.cell.__dict__[name] for name in self._memories)
+            return y, self._states()
         finally:
             self.cell.__dict__.clear()
             self.cell.__dict__.update(kept)
@@ -113,16 +136,17 @@ def mark_states(module: nn.Module, tensor: TensorSpec, known: Collection[str] = 
         if not kept:
             continue
         part = module.get_submodule(path)
-        starts = {name: _start(before[path].get(name)) for name in kept}
+        starts = {key: start for name in kept for key, start in _starts(name, before[path].get(name), held[name])}
         inner = [other for other in after if other != path and other.startswith(f"{path}." if path else "")]
         nested = any(other in known or _changed(before[other], after[other]) for other in inner)
         # A number that counts calls has no place for a batch, which every state has.
-        counts = any(not isinstance(held[name], Tensor) for name in kept)
+        counts = any(not isinstance(leaf, Tensor) for name in kept for leaf in _leaves(held[name]))
         if nested or counts or any(value is None for value in starts.values()):
             refused.append(f"{path or 'the model'} ({type(part).__name__}): {', '.join(kept)}")
         else:
             vars(part)[STATES] = starts
-            vars(part)[REST] = {name: before[path].get(name) for name in starts}
+            vars(part)[REST] = {name: _value(before[path].get(name)) for name in kept}
+            vars(part)[PARTS] = {name: held[name] for name in kept if isinstance(held[name], Parts)}
     return tuple(refused)
 
 
@@ -131,14 +155,15 @@ def _within(path: str, known: Collection[str]) -> bool:
 
 
 def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    return [name for name, value in after.items() if value is not before.get(name)]
+    pairs = [(name, value, before.get(name)) for name, value in after.items()]
+    return [name for name, new, old in pairs if not (new.same(old) if isinstance(new, Parts) else new is old)]
 
 
 def _called(module: nn.Module, x: Tensor) -> list[Tensor]:
     """Runs a module; returns its outputs and every tensor that it holds in an attribute then."""
     with torch.no_grad():
         outputs = torch.utils._pytree.tree_leaves(module(x))
-    held = [value for part in module.modules() for value in _held(part).values()]
+    held = [leaf for part in module.modules() for value in _held(part).values() for leaf in _leaves(value)]
     return [leaf for leaf in [*outputs, *held] if isinstance(leaf, Tensor)]
 
 
@@ -146,13 +171,33 @@ def _held(part: nn.Module) -> dict[str, Any]:
     tensors = {name: value for name, value in vars(part).items() if isinstance(value, Tensor)}
     plain = {name: value for name, value in vars(part).items() if value is None or isinstance(value, float | int)}
     buffers = {name: value for name, value in part._buffers.items() if value is not None}
-    return {n: v for n, v in {**plain, **tensors, **buffers}.items() if not n.startswith("_") and n != "training"}
+    named = {name: value for name, value in vars(part).items() if not name.startswith("_")}
+    nested = {name: parts for name, value in named.items() if (parts := parts_of(value)) is not None}
+    return {
+        n: v for n, v in {**plain, **tensors, **buffers, **nested}.items() if not n.startswith("_") and n != "training"
+    }
+
+
+def _leaves(held: Any) -> tuple[Any, ...]:
+    return held.leaves if isinstance(held, Parts) else (held,)
+
+
+def _value(held: Any) -> Any:
+    return held.filled(held.leaves) if isinstance(held, Parts) else held
+
+
+def _starts(name: str, before: Any, held: Any) -> list[tuple[str, float | None]]:
+    """Returns the name and the start of every state that an attribute holds after a call."""
+    if not isinstance(held, Parts):
+        return [(name, _start(before))]
+    first = dict(zip(before.names, before.leaves, strict=True)) if isinstance(before, Parts) else {}
+    return [(f"{name}_{key}", _start(first.get(key))) for key in held.names]
 
 
 def _matters(trial: nn.Module, path: str, name: str, first: Any, x: Tensor, second: list[Tensor]) -> bool:
     """Returns whether a second call depends on what the first one left in an attribute."""
     again = copy.deepcopy(trial)
-    setattr(again.get_submodule(path), name, first)
+    setattr(again.get_submodule(path), name, _value(first))
     try:
         return not _same(_called(again, x), second)
     except Exception:  # a forward that needs what was there

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 STATES = "_neurokit_states"  # attribute of a module by hand: its states and the numbers that they start from
 REST = "_neurokit_rest"  # beside it: what these attributes hold before the first call
+PARTS = "_neurokit_parts"  # and how those that are lists, tuples or dicts hold states
 LIBRARIES = ("snntorch", "norse")
 FRESH: Any = object()  # a state that was asked of the library and not yet computed: the initial one
 _SNNTORCH = {"Leaky", "Synaptic", "Alpha", "Lapicque", "RLeaky", "RSynaptic", "SLSTM", "SConv2dLSTM"}

@@ -14,6 +14,7 @@ import torch
 from spikingjelly.activation_based import base
 from torch import Tensor, nn
 
+from neurokit.capture.attribute_parts import anew
 from neurokit.capture.cells import REST, hands_on_state, library_of
 from neurokit.capture.hooks import foreign_hooks, private_hooks
 from neurokit.capture.legacy import modernised
@@ -68,7 +69,7 @@ def rest(module: nn.Module) -> nn.Module:
     """Brings every neuron of a module to rest, as its own library does."""
     for part in module.modules():
         for name, value in vars(part).get(REST, {}).items():  # a membrane by hand
-            setattr(part, name, value)
+            setattr(part, name, anew(value))
         home = library_of(part)  # also of classes derived from theirs
         if isinstance(part, base.MemoryModule) or (not home and callable(getattr(part, "reset", None))):
             part.reset()  # type: ignore[operator]

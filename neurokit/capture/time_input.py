@@ -9,6 +9,7 @@ import torch
 from spikingjelly.activation_based import functional
 from torch import nn
 
+from neurokit.capture.attribute_parts import anew
 from neurokit.capture.cells import REST, STATES, cell_kind, library_of, step_mode_of
 from neurokit.capture.legacy import steps_of_its_own_code
 from neurokit.capture.ordinary import ordinary_copy
@@ -48,7 +49,7 @@ def start_over(module: nn.Module) -> None:
     functional.reset_net(module)
     for layer in module.modules():
         for name, value in vars(layer).get(REST, {}).items():
-            setattr(layer, name, value)
+            setattr(layer, name, anew(value))
         if library_of(layer) == "snntorch" and cell_kind(layer) is not None:
             for name, value in layer._buffers.items():
                 if name in layer._non_persistent_buffers_set and value is not None:

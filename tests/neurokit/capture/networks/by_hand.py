@@ -1,5 +1,7 @@
 """Neurons by hand that keep their membrane in an attribute between calls."""
 
+from typing import NamedTuple
+
 import torch
 from torch import nn
 
@@ -73,3 +75,65 @@ class Readout(nn.Module):
 def by_hand_readout():
     seeded()
     return boosted(Readout())
+
+
+class Listed(nn.Module):
+    """Membranes in a list, spikes of the last step in a dict that is empty before the first call."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(10, 12), nn.Linear(12, 4)])
+        self.membranes, self.last = [None, None], {}
+
+    def forward(self, x):
+        for place, layer in enumerate(self.layers):
+            current = layer(x) - 0.3 * self.last.get(place, torch.zeros(x.shape[0], 1, dtype=x.dtype))
+            if self.membranes[place] is None:
+                self.membranes[place] = torch.zeros_like(current)
+            self.membranes[place] = 0.8 * self.membranes[place] + current
+            x = self.last[place] = (self.membranes[place] > 1.0).to(current.dtype)
+            self.membranes[place] = self.membranes[place] - x
+        return x + 0.1 * self.membranes[-1]
+
+
+@network((10,), 6, by="step")
+def by_hand_lists_and_dicts():
+    seeded()
+    return boosted(Listed())
+
+
+class State(NamedTuple):
+    v: torch.Tensor
+    z: torch.Tensor
+    i: torch.Tensor
+
+
+class Handed(nn.Module):
+    """A recurrent cell that takes its state as an argument and returns it."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+        self.fc, self.recurrent, self.out = nn.Linear(10, 12), nn.Linear(12, 12, bias=False), nn.Linear(12, 3)
+
+    def forward(self, x, state=None):
+        if state is None:
+            zeros = torch.zeros(x.shape[0], 12, dtype=x.dtype)
+            state = self.kind(v=zeros, z=zeros, i=zeros)
+        v, z, i = state.values() if isinstance(state, dict) else state
+        i = 0.7 * i + self.fc(x) + self.recurrent(z)
+        v = 0.9 * v * (1 - z) + i
+        z = (v > 1).to(v.dtype)
+        return self.out(z), self.kind(v=v, z=z, i=i)
+
+
+@network((10,), 6, by="state")
+def by_hand_named_tuple_handed_on():
+    seeded()
+    return boosted(Handed(State))
+
+
+@network((10,), 6, by="state")
+def by_hand_dict_handed_on():
+    seeded()
+    return boosted(Handed(dict))

@@ -1,0 +1,99 @@
+"""Modules whose forward takes one dict of tensors: `forward(batch)` with `batch["events"]`."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import warnings
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from neurokit.capture.time_input import quiet_copy
+from neurokit.spec import TensorSpec
+
+
+class FromDict(nn.Module):
+    """Base of a module that takes its inputs one after the other and hands them to its forward as a dict."""
+
+    KEYS: ClassVar[tuple[str, ...]] = ()
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """Runs the module on the inputs by name."""
+        return super().forward(dict(zip(self.KEYS, inputs, strict=True)))
+
+
+def from_dict(module: nn.Module, keys: Sequence[str]) -> nn.Module:
+    """Returns a copy of a module that takes its inputs by position, in the order of `keys`; its paths stay."""
+    made = copy.deepcopy(module)
+    kind = type(made)
+    made.__class__ = type(kind.__name__, (FromDict, kind), {"__module__": kind.__module__, "KEYS": tuple(keys)})
+    return made
+
+
+def takes_dict(module: nn.Module, inputs: Sequence[TensorSpec], named: bool) -> bool:
+    """Returns whether a module's one argument is a dict of the named inputs.
+
+    Args:
+        module: The module, in evaluation mode.
+        inputs: Its inputs.
+        named: Whether their names were given.
+    """
+    argument = _one_argument(module)
+    if not named or argument is None:
+        return False
+    return len(inputs) > 1 or (inputs[0].name != argument and first_key(module) == inputs[0].name)
+
+
+def first_key(module: nn.Module) -> str | None:
+    """Returns the name that a forward asks its one argument for first, or None where that is no dict."""
+    if _one_argument(module) is None:
+        return None
+    asked = _Asked()
+    shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    try:
+        with torch.no_grad():
+            quiet_copy(copy.deepcopy(module, shared))(asked)
+    except Exception:  # there is nothing in it
+        return asked.key
+    return asked.key
+
+
+def refuses_tensors(module: nn.Module, inputs: Sequence[TensorSpec]) -> bool:
+    """Returns whether a forward runs neither on one tensor `[B, *shape]` nor on `[T, B, *shape]`."""
+    if len(inputs) > 1:
+        return False
+    for lead in ((2,), (2, 2)):
+        x = torch.ones((*lead, *inputs[0].numbers), dtype=getattr(torch, inputs[0].dtype))
+        try:
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's, of a name as an index
+                quiet_copy(module)(x)
+        except Exception:  # what it raises is for a dict
+            continue
+        return False
+    return True
+
+
+class _Asked(dict[Any, Any]):
+    """An empty dict that notes what it is asked for first."""
+
+    key: str | None = None
+
+    def __missing__(self, key: Any) -> Any:
+        if self.key is None and isinstance(key, str):
+            self.key = key
+        raise KeyError(key)
+
+
+def _one_argument(module: nn.Module) -> str | None:
+    """Returns the name of a forward's one needed argument, or None where it needs none or several."""
+    try:
+        parameters = inspect.signature(module.forward).parameters.values()
+    except (TypeError, ValueError):  # of a scripted function nothing is known
+        return None
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = [each.name for each in parameters if each.kind in positional and each.default is inspect.Parameter.empty]
+    return needed[0] if len(needed) == 1 else None
