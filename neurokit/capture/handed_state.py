@@ -28,7 +28,7 @@ class HandedOn(nn.Module):
 
 def handed_on(module: nn.Module) -> nn.Module:
     """Returns a copy of a module that keeps its state itself; its paths stay."""
-    made = copy.deepcopy(module)
+    made: Any = copy.deepcopy(module)
     kind = type(made)
     made.__class__ = type(kind.__name__, (HandedOn, kind), {"__module__": kind.__module__})
     made.handed_state = None

@@ -187,14 +187,14 @@ def _refuse_loops(captured: Captured) -> None:
 
 
 def _refuse_parts(captured: Captured) -> None:
-    """Refuses what is no sum of products from the start: token ids that choose rows, neurons without a single step."""
+    """Refuses what is no sum of products from the start: bags of rows, neurons without a single step."""
     fix = "use --numerics float"
     reasons = [
         Unsupported(
-            next(iter(module_paths(node)[::-1]), ""), "embedding", "token ids are places, which no grid rounds", fix
+            next(iter(module_paths(node)[::-1]), ""), "embedding_bag", "it adds up as many rows as data say", fix
         )
         for node in captured.program.graph.nodes
-        if is_named(node, ("embedding", "embedding_bag"))
+        if is_named(node, ("embedding_bag",))
     ]
     reasons += [
         Unsupported(n.path, n.kind, "it weighs its steps by numbers of their own, and no bound on that is proven", fix)
@@ -233,7 +233,7 @@ def _prepare(model: Captured | ModelSpec, calibration: Given | None, search: boo
     states = reference.initial_states(batch_of(reference, x[0]))
     seen = observe(folded, (*x, *states), search) if step is None else observe_steps(folded, x, states, search)
     ports = zip(x, reference.spec.inputs, strict=True)
-    roundings = tuple(planning.input_rounding(values, port.low, port.high) for values, port in ports)
+    roundings = tuple(planning.input_rounding(values.float(), port.low, port.high) for values, port in ports)
     return _Job(original, reference, folded, x, seen, roundings, steps, calibration is not None, step is not None)
 
 

@@ -84,6 +84,8 @@ class _Folder:
             self._scale(node)
         elif kinds.takes_constant(node) and self._with_constant(node):
             pass
+        elif is_named(node, {"embedding"}) and nodes.is_constant(node.args[0]):
+            self._table(node)
         elif is_named(node, kinds.FILLED):
             self._fill(node)
         elif is_kind(node, Kind.CHOOSE):
@@ -143,6 +145,12 @@ class _Folder:
             node.update_arg(place, snap(number / float(factor)))
         self.factors[node] = factor if added else ONE
         return True
+
+    def _table(self, node: Node) -> None:
+        """Puts a table that token ids choose rows of on one grid."""
+        table = kinds.as_node(node.args[0])
+        self._constant(node, 0, of_few_bits(fetch(self.module, str(table.target)).detach()))
+        self.factors[node] = ONE
 
     def _fill(self, node: Node) -> None:
         """A tensor of one number: of as few bits as a weight has."""

@@ -62,7 +62,8 @@ def _convolved(module: Any, graph: Graph, node: Node, windows: _Windows) -> Node
 
 def _adaptive(node: Node, axes: int) -> _Windows | None:
     """Returns the windows of an adaptive average, where all have one size and one distance."""
-    sizes, strides = [], []
+    sizes: list[int] = []
+    strides: list[int] = []
     for size, count in zip(hints(node.args[0])[-axes:], hints(node)[-axes:], strict=True):  # type: ignore[arg-type]
         starts = [place * size // count for place in range(count)]
         widths = {-(-(place + 1) * size // count) - start for place, start in enumerate(starts)}
@@ -76,12 +77,13 @@ def _adaptive(node: Node, axes: int) -> _Windows | None:
 
 def _given(node: Node, axes: int) -> _Windows | None:
     """Returns the windows of an average, where every one is divided by the same number."""
-    kernel, stride, padding, ceil, counts_padding, divisor = [*node.args[1:], *(None,) * 6][:6]
+    given: list[Any] = [*node.args[1:], *(None,) * 6]
+    kernel, stride, padding, ceil, counts_padding, divisor = given[:6]
     size = _each(kernel, axes)
     around = _each(padding or 0, axes)
     if ceil or (any(around) and counts_padding is False and not divisor):
         return None
-    return _Windows(size, _each(stride or kernel, axes), around, int(divisor or math.prod(size)))  # type: ignore[call-overload]
+    return _Windows(size, _each(stride or kernel, axes), around, int(divisor or math.prod(size)))
 
 
 def _each(value: Any, axes: int) -> list[int]:

@@ -61,6 +61,7 @@ class Ranges(Walker):
         self.found: list[Finding] = []
         self.settled = True
         self._last: frozenset[str] = frozenset()
+        self._graph = module.graph
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Propagates ranges through one operation; what rounding has touched stays unknown."""
@@ -193,7 +194,7 @@ class Ranges(Walker):
 
     def start(self, *inputs: Any) -> list[Finding]:
         """Runs the program; inputs are Ranges, initial states tensors."""
-        self._last = rounded_once(self.module.graph, sum(isinstance(value, Tensor) for value in inputs))
+        self._last = rounded_once(self._graph, sum(isinstance(value, Tensor) for value in inputs))
         with torch.no_grad():
             self.run(*inputs)
         return self.found
@@ -213,7 +214,7 @@ class Ranges(Walker):
             The worst finding of every node over T steps. `settled` says whether it holds for any number of steps.
         """
         held = list(states)
-        self._last = rounded_once(self.module.graph, len(held))
+        self._last = rounded_once(self._graph, len(held))
         kept: list[Finding] = []
         with torch.no_grad():
             for t in range(max(steps, _FURTHER) if further else steps):

@@ -15,6 +15,7 @@ from neurokit.exact.folded import Folded
 from neurokit.exact.quantise import Quantised
 from neurokit.program import nodes
 from neurokit.program.nodes import aten
+from neurokit.program.ops import Kind, is_kind, is_named
 from neurokit.program.passes import TRACED
 from neurokit.program.passes import apply as apply_passes
 from neurokit.serial import one_at_a_time
@@ -66,7 +67,8 @@ class Plan:
 def place(folded: Folded, plan: Plan) -> Folded:
     """Puts a plan's numbers and roundings into a folded graph, in place."""
     for node, rounding in zip(folded.placeholders, plan.inputs, strict=False):  # states follow
-        _insert_after(folded, node, rounding)
+        if not _chooses_rows(node):
+            _insert_after(folded, node, rounding)
     for index, numbers in plan.linears.items():
         folded.set(index, numbers.weight, numbers.real_bias)
     for index, rounding in plan.operands.items():
@@ -81,6 +83,17 @@ def place(folded: Folded, plan: Plan) -> Folded:
     folded.module.graph.lint()
     folded.module.recompile()
     return folded
+
+
+def _chooses_rows(node: Node) -> bool:
+    """Returns whether whole numbers are places in tables and nothing else: what they choose is bounded, not they."""
+    if node.meta["val"].is_floating_point():
+        return False
+    return all(
+        (is_named(user, {"embedding"}) and user.args[0] is not node)
+        or (is_kind(user, Kind.MOVE, Kind.KEEP, Kind.SIZE) and (is_kind(user, Kind.SIZE) or _chooses_rows(user)))
+        for user in node.users
+    )
 
 
 def _insert_before(folded: Folded, user: Node, rounding: Rounding) -> None:

@@ -96,12 +96,14 @@ def proof_reach(target_info: Mapping[str, Any]) -> str:
 def far_from_float(target_info: Mapping[str, Any]) -> str:
     """Returns a warning where the lowered network is far from its float model by what lowering measured, else ""."""
     found = target_info.get("against_float")
-    error = found.get("output_relative_l2") if isinstance(found, Mapping) else None
+    if not isinstance(found, Mapping):
+        return ""
+    error = found.get("output_relative_l2")
     if not isinstance(error, int | float) or error <= FAR_FROM_FLOAT:
         return ""
     return (
         f"in practice this is another network than the float model: its outputs are off by {error:.2g} of their size "
-        f"(above {FAR_FROM_FLOAT}) on {found['samples']} samples of {found['data']}; the verdict says that it is "
-        "computed as it is written, not that it still does its task; give more bits or calibration data of the task, "
-        "or use --numerics float"
+        f"(above {FAR_FROM_FLOAT}) on {found.get('samples', 'some')} samples of {found.get('data', 'given data')}; the "
+        "verdict says that it is computed as it is written, not that it still does its task; give more bits or "
+        "calibration data of the task, or use --numerics float"
     )

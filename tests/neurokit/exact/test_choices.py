@@ -11,6 +11,7 @@ from torch import nn
 import neurokit as nk
 from neurokit.errors import UnsupportedError
 from neurokit.loading import spec_of_module
+from neurokit.spec import ModelSpec, TensorSpec
 
 T = 4
 
@@ -147,3 +148,29 @@ def test_of_equal_sums_the_first_is_taken(target, tmp_path):
     artifact = nk.lower(nk.capture(spec), target, tmp_path / "a", numerics="exact", calibration=x / 2)
     with nk.open(artifact) as runner:
         np.testing.assert_array_equal(runner((x / 2).numpy()), [0, *[1] * 6])
+
+
+class Words(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.rows, self.places = nn.Embedding(20, 12), nn.Parameter(torch.randn(6, 12))
+        self.fc, self.lif, self.out = nn.Linear(12, 16), neuron.LIFNode(step_mode="m"), nn.Linear(16, 3)
+
+    def forward(self, ids):
+        h = 2 * (self.rows(ids) + self.places)
+        return self.out(self.lif(self.fc(h[None].repeat(4, 1, 1, 1))).mean((0, 2)))
+
+
+def test_rows_that_token_ids_choose_are_constants_on_a_grid(tmp_path):
+    ports = (TensorSpec("ids", (6,), "int64", low=0, high=19),)
+    ids = torch.randint(0, 20, (8, 6), generator=torch.Generator().manual_seed(1))
+    spec = ModelSpec("words", lambda: Words().eval(), ports, time_steps=4, time_input="image")
+    form = nk.exact(nk.capture(spec), ids)
+    assert form.proof.status == "exact"
+    artifact = nk.lower(form, "onnx", tmp_path / "a")
+    assert artifact.manifest.parity["verdict"] == "exact"
+    found = onnxruntime.InferenceSession(artifact.path / "model.onnx").run(None, {"ids": ids.numpy()})[0]
+    with torch.no_grad():
+        wanted = Words().double().eval()(ids).numpy()
+    assert np.linalg.norm(found - wanted) < 0.02 * np.linalg.norm(wanted)
