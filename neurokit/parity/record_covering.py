@@ -111,7 +111,8 @@ def _record(
     )
     bounds = [_bound(y, magnitude) for y, magnitude in zip(outputs, of_outputs, strict=False)]
     bounds = bounds if records else [np.zeros((), np.float32)] * len(outputs)
-    roundings = own_roundings(wide, (*given, *states), outputs, TOLERANCE if axis == 0 else 0.0)
+    once = TOLERANCE if axis == 0 else 0.0
+    roundings = own_roundings(wide, (*given, *states), outputs, once, every=kind == "beyond")
     if kind == "beyond" and not records:  # few large numbers among many small ones: there the order of a sum tells
         roundings = [max(known, of_long_sums(module)) for known in roundings]
     kept = {

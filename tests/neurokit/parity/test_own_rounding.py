@@ -97,7 +97,7 @@ def test_samples_are_run_in_float64_one_by_one_only_where_that_may_matter():
     """A network far from its tolerance runs one sample in float64, one near it all, and then the furthest counts."""
     given = []
 
-    def runs(off):
+    def runs(off, every=False):
         def wide(x):
             given.append(len(x))
             return (x,)
@@ -107,13 +107,15 @@ def test_samples_are_run_in_float64_one_by_one_only_where_that_may_matter():
         y = x.clone()
         y[0] += off
         y[4] += 2 * off
-        return roundings(wide, (x,), (y,), tolerance=1e-4), list(given)
+        return roundings(wide, (x,), (y,), tolerance=1e-4, every=every), list(given)
 
     (near,), both = runs(2.0**-17)
     (far,), one = runs(2.0**-20)
-    assert (both, one) == ([1, 6], [1])
+    (further,), all_of_them = runs(2.0**-20, every=True)  # as beyond the range, where one says little of another
+    assert (both, one, all_of_them) == ([1, 5], [1], [1, 5])
+    assert further == pytest.approx(2 * 2.0**-20)
     assert [near, far] == pytest.approx([2 * 2.0**-17, 2.0**-20])
-    assert runs(float("inf")) == ([0.0], [1, 6])
+    assert runs(float("inf")) == ([0.0], [1, 5])
 
 
 @pytest.mark.parametrize(("work", "wanted"), [(0, 8), (10**6, 8), (3 * 10**9, 4), (10**12, 2)])
