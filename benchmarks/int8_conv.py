@@ -1,11 +1,12 @@
-"""int8 convolutions and products with the neuron inside against cuDNN and cuBLAS in float16 with `lif` behind them.
+"""Convolutions and products with the neuron inside against cuDNN and cuBLAS in float16 with `lif` behind them.
 
     python benchmarks/int8_conv.py --out $OUT/int8-conv.json --configs $OUT/configs.json --processes 14 --limit 140
 
 For every 3x3 convolution of the three Meta-SpikeFormers and of SEW-ResNet-18 and 34 (`--part products`: every 1x1
 product; `repconvs`: the 3x3 convolutions of the exact form's RepConvs; `shortcuts`: what ends a block, with residual
 and current): a candidate must give the integer reference's bits before it is timed; the fastest is entered into the
-table of launch parameters. Processes of their own compile first. Both files are written after every shape.
+table of launch parameters. Ours are in int8, or with `--type float16` in float16, whose weights are whole numbers
+here, so that its sums are exact, too. Processes of their own compile first. Both files are written after every shape.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,9 @@ from neurokit.kernels.spike_conv_lif.op import key_of as conv_key
 from neurokit.kernels.spike_linear_lif.op import key_of as linear_key
 
 Call = Callable[[], Any]
-# NVIDIA H100 and H200 data sheets: dense int8 operations a second of the SXM modules.
-SHEET = 1.979e15
+# NVIDIA H100 and H200 data sheets: dense operations a second of the SXM modules, by the bytes of a number.
+SHEET = {1: 1.979e15, 2: 0.9895e15}
+TYPES = {"int8": (1, torch.int8), "float16": (2, torch.float16)}
 
 
 @dataclass(frozen=True)
@@ -59,25 +61,27 @@ class Work:
 def work_of(shape: Shape) -> Work:
     """Returns the calls of a shape."""
     size = (1, shape.size) if shape.kernel == 1 else (shape.size, shape.size)
-    s = (torch.rand(shape.steps, shape.batch, *size, shape.inner, device="cuda") < 0.15).to(torch.int8)
-    w = torch.randint(-127, 128, (shape.cols, shape.kernel, shape.kernel, shape.inner), device="cuda", dtype=torch.int8)
+    form, dtype = next((name if of == 1 else "same", dtype) for name, (of, dtype) in TYPES.items() if of == shape.width)
+    s = (torch.rand(shape.steps, shape.batch, *size, shape.inner, device="cuda") < 0.15).to(dtype)
+    w = torch.randint(-127, 128, (shape.cols, shape.kernel, shape.kernel, shape.inner), device="cuda").to(dtype)
     scale = torch.full((shape.cols,), 2.0 ** -(6 + shape.inner.bit_length() // 2), device="cuda")
     if shape.kernel == 1:
         scale *= 2
     bias = (torch.randn(shape.cols, device="cuda") * 64).round() / 256
-    given: dict[str, Any] = {"scale": scale, "bias": bias, "form": "int8"}
+    given: dict[str, Any] = {"scale": scale, "bias": bias, "form": form}
     beside: dict[str, Any] = {"bias": bias, "want_v": False}  # the rival's
     out = (shape.steps, *((shape.size,) if shape.kernel == 1 else (shape.batch, shape.out, shape.out)), shape.cols)
     if shape.shortcut:
         residual = (torch.randn(out, device="cuda") * 64).round() / 256
-        given |= {"residual": residual, "want_current": True}
-        given |= {"grid": 2.0**-8, "low": -16.0, "high": 16.0, "rounds": True}
+        given |= {"residual": residual if shape.width == 1 else residual.half(), "want_current": True}
+        if shape.width == 1:
+            given |= {"grid": 2.0**-8, "low": -16.0, "high": 16.0, "rounds": True}
         beside |= {"residual": residual.half(), "want_current": True}
     if shape.kernel == 1:
         rows, flat = s.flatten(1, 3), w.flatten(1)
         half, plain = rows.half(), flat.half() * scale.half()[:, None]
         product = lambda path: lambda: spike_linear_lif(rows, flat, path=path, **given)[0]  # noqa: E731
-        key = boxes.key(shape.steps, 1, shape.inner, shape.cols, 1, 1, shape.pixels)
+        key = boxes.key_of(s, w, 1, s.new_empty(shape.steps, 1, 1, shape.size, shape.cols, device="meta"))
         rival = lambda: lif(F.linear(half, plain), spikes="same", **beside)[0]  # noqa: E731
         named = ("spike_linear_lif", linear_key(rows, flat, shape.shortcut))
         return Work(product("boxes"), product("fused"), rival, key, named)
@@ -155,7 +159,7 @@ def measure(shape: Shape, ceilings: dict[str, float], tables: dict[str, dict[str
         "seconds": seconds,
         "float16_then_lif": rival,
         "ratio": rival / seconds,
-        "arithmetic_floor": shape.operations / SHEET,
+        "arithmetic_floor": shape.operations / SHEET[shape.width],
         "byte_floor": shape.moved / ceilings["copy_bytes_per_s"],
         "tera_operations_per_s": shape.operations / seconds / 1e12,
         "decisions": bits.numel(),
@@ -174,15 +178,15 @@ def measure(shape: Shape, ceilings: dict[str, float], tables: dict[str, dict[str
     return row
 
 
-def ceilings() -> dict[str, float]:
-    """Returns what this GPU reaches: bytes a second of a copy, int8 operations a second of the vendor's product."""
+def ceilings(width: int) -> dict[str, float]:
+    """Returns what this GPU reaches: bytes a second of a copy, operations a second of the vendor's product."""
     x = torch.randn(2**28, device="cuda")
     y = torch.empty_like(x)
     a = torch.randint(-127, 127, (8192, 8192), device="cuda", dtype=torch.int8)
     return {
         "copy_bytes_per_s": 2 * x.numel() * 4 / graph_time(lambda: torch.add(x, 1.0, out=y)),
         "int8_op_per_s_vendor": 2 * 8192**3 / graph_time(lambda: torch._int_mm(a, a.t())),
-        "int8_op_per_s_sheet": SHEET,
+        "op_per_s_sheet": SHEET[width],
     }
 
 
@@ -190,9 +194,9 @@ def page(data: dict[str, Any]) -> str:
     """Returns the table of a run's rows."""
     about, measured = data["about"], [row for row in data["rows"] if "ratio" in row]
     ratios = sorted(row["ratio"] for row in measured) or [float("nan")]
-    rates = data["ceilings"]["int8_op_per_s_sheet"] / 1e12, data["ceilings"]["copy_bytes_per_s"] / 1e12
+    rates = data["ceilings"]["op_per_s_sheet"] / 1e12, data["ceilings"]["copy_bytes_per_s"] / 1e12
     lines = [
-        f"# int8 with the neuron inside, {about['gpu']}",
+        f"# {about['type']} with the neuron inside, {about['gpu']}",
         "",
         f"Made by benchmarks/int8_conv.py (torch {about['torch']}, Triton {about['triton']}): medians of CUDA-graph",
         "replays in microseconds, T = 4. The opponent is cuDNN's or cuBLAS's product in float16, channels last,",
@@ -244,6 +248,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=140.0, help="seconds after which no shape is begun")
     parts = ["convolutions", "products", "repconvs", "shortcuts"]
     parser.add_argument("--part", nargs="*", default=parts[:1], choices=parts)
+    parser.add_argument("--type", default="int8", choices=TYPES, help="of our spikes and weights")
     parser.add_argument("--network", default="", help="only shapes of the networks whose name has this in it")
     parser.add_argument("--batch", type=int, nargs="*", default=[32])
     parser.add_argument("--processes", type=int, default=1, help="processes that compile")
@@ -251,7 +256,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.backends.cudnn.benchmark = True
     made = [getattr(int8_shapes, kind)(batch) for kind in arguments.part for batch in arguments.batch]
-    listed = [shape for shapes in made for shape in shapes if arguments.network in shape.network]
+    width = TYPES[arguments.type][0]
+    listed = [replace(shape, width=width) for shapes in made for shape in shapes if arguments.network in shape.network]
     if arguments.share is not None:
         compile_share(listed, arguments.share, arguments.processes)
         return
@@ -261,7 +267,8 @@ def main() -> None:
     print(f"compiled after {time.monotonic() - begun:.0f} s", flush=True)
     name, capability = config.gpu_at(torch.cuda.current_device())
     about = {"gpu": name, "torch": torch.__version__, "triton": __import__("triton").__version__, "unit": "s"}
-    data: dict[str, Any] = {"about": about, "ceilings": ceilings(), "rows": []}
+    about["type"] = arguments.type
+    data: dict[str, Any] = {"about": about, "ceilings": ceilings(width), "rows": []}
     tables: dict[str, dict[str, config.Config]] = {}
     print(data["ceilings"], flush=True)
     for shape in listed:

@@ -1,4 +1,4 @@
-"""The 3x3 convolutions that benchmarks/int8_conv.py measures, and the launch parameters that it tries."""
+"""The convolutions and products that benchmarks/int8_conv.py measures, and the launch parameters that it tries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ STEPS = 4
 class Shape:
     """A convolution: `inner` to `cols` channels at `size` x `size` pixels, padded by half its kernel.
 
-    With `shortcut` a residual is added, the sum is rounded to a grid and handed on, as where a block ends.
+    With `shortcut` a residual is added, the sum is rounded to a grid and handed on, as where a block ends. `width` is
+    the bytes of a spike and of a weight: 1 for int8, 2 for float16.
     """
 
     network: str
@@ -30,6 +31,7 @@ class Shape:
     kernel: int = 3
     steps: int = STEPS
     shortcut: bool = False
+    width: int = 1
 
     @property
     def out(self) -> int:
@@ -63,14 +65,20 @@ class Shape:
     @property
     def operations(self) -> float:
         """Additions and multiplications."""
-        return 2.0 * self.steps * self.pixels * self.cols * self.kernel**2 * self.inner
+        return 2.0 * self.steps * self.pixels * self.cols * self.taps
+
+    @property
+    def taps(self) -> int:
+        """Products of a neuron's sum."""
+        return self.kernel**2 * self.inner
 
     @property
     def moved(self) -> float:
         """Bytes that have to be read and written once."""
         read = self.size if self.kernel == 1 else self.batch * self.size**2
-        written = self.pixels * self.cols * (9 if self.shortcut else 1)  # and two currents of 4 bytes
-        return self.steps * (read * self.inner + written) + self.cols * self.kernel**2 * self.inner
+        currents = 8 // self.width if self.shortcut else 0  # two: float32, or float16 beside float16 weights
+        written = self.pixels * self.cols * (self.width + currents)
+        return self.steps * (self.width * read * self.inner + written) + self.width * self.cols * self.taps
 
 
 def convolutions(batch: int) -> Iterator[Shape]:
@@ -157,9 +165,9 @@ def candidates(shape: Shape) -> list[Config]:
     for tile in tiles:
         if -(-shape.cols // tile[0]) * tile[0] <= 1.26 * least:
             many = (0,) if shape.few else (8 // tile[2],)
-            found += [_config(shape, tile, blocks, waves) for blocks in _blocks(shape.inner) for waves in many]
+            found += [_config(shape, tile, blocks, waves) for blocks in _blocks(shape) for waves in many]
     if shape.cols % 128 == 64 and shape.cols < 256:  # a third of the lanes idle, but each box serves twice as many
-        found += [_config(shape, (128, 256, 8), blocks, 1) for blocks in _blocks(shape.inner)[:1]]
+        found += [_config(shape, (128, 256, 8), blocks, 1) for blocks in _blocks(shape)[:1]]
     return [c for c in found if c["num_stages"] >= 2]
 
 
@@ -167,7 +175,7 @@ def pointer_candidates(shape: Shape) -> list[Config]:
     """Returns parameters to try of the kernel by pointers, which may win where a pixel has few channels."""
     if shape.inner > 128 and shape.kernel > 1:
         return []
-    block = 32 if shape.inner <= 32 else 64 if shape.inner <= 64 or shape.inner % 128 else 128
+    block = 32 if shape.inner <= 32 else 64 if shape.inner <= 64 or shape.inner % 128 or shape.width > 1 else 128
     names = ("rows", "cols", "block_k", "num_warps", "num_stages", "chunk")
     rows = [(64, 64, block, 4, 4, 4), (64, 128, block, 8, 4, 4), (128, 64, block, 8, 4, 4)]
     if shape.kernel == 1:
@@ -189,12 +197,14 @@ def _config(shape: Shape, tile: tuple[int, int, int], blocks: tuple[int, int], w
         "tail_k": blocks[1],
         "waves": waves,
         "num_warps": warps,
-        "num_stages": min(6, boxes.SHARED[warps] // ((cols + lanes) * sum(blocks))),
+        "num_stages": min(6, boxes.SHARED[warps] // ((cols + lanes) * sum(blocks) * shape.width)),
     }
 
 
-def _blocks(channels: int) -> list[tuple[int, int]]:
-    whole = -(-channels // boxes.WHOLE) * boxes.WHOLE
+def _blocks(shape: Shape) -> list[tuple[int, int]]:
+    whole = -(-shape.inner // boxes.WHOLE) * boxes.WHOLE
+    if shape.width > 1:  # 64 numbers are the 128 bytes that a descriptor swizzles
+        return [(32 if whole == 32 else 64, 0)] + ([(64, 32)] if whole == 96 else [])
     first = boxes.blocks_of(whole)
     more = {192: [(128, 64)], 96: [(128, 0)]}.get(whole, [])
     return [first, *more]

@@ -21,9 +21,10 @@ from neurokit.program.fusions import comparing
 from neurokit.program.grids import LEVELS, ROUNDED_ONCE
 from neurokit.program.passes.as_products import AS_PRODUCTS
 from neurokit.program.passes.carry import CARRY, CHANNELS_LAST
-from neurokit.program.passes.fold_norms import FOLD_NORMS
+from neurokit.program.passes.fold_norms import FOLD_BEHIND, FOLD_NORMS
 from neurokit.program.passes.fuse import Placed, fuse
 from neurokit.program.passes.join import JOIN_PLAIN, join
+from neurokit.program.passes.join_parts import JOIN_PARTS
 from neurokit.program.passes.static_input import STATIC_INPUT
 from neurokit.program.passes.take import take
 from neurokit.program.passes.whole import read_whole
@@ -87,6 +88,7 @@ def rewritten(part: Captured, settings: Settings, exact: bool) -> tuple[GraphMod
     body = body_of(part)
     if not exact:
         FOLD_NORMS(body)
+        FOLD_BEHIND(body)
     if settings.precision != "float32":
         in_16_bits(body, part, getattr(torch, settings.precision))
         body.meta["roundings"] = roundings(body)
@@ -109,6 +111,7 @@ def rewritten(part: Captured, settings: Settings, exact: bool) -> tuple[GraphMod
             CARRY(body)
         else:
             JOIN_PLAIN(body)
+            JOIN_PARTS(body)
         CHANNELS_LAST(body)
     if exact and settings.device != "cpu":
         AS_PRODUCTS(body)

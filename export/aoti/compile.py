@@ -20,7 +20,8 @@ from neurokit.program.nodes import hint
 _CONFIG: dict[str, Any] = {"aot_inductor.package": True}
 # With its optimisation of layouts, PyTorch 2.11 hands channels-last operands to cuDNN, whose output is channels-last
 # then, and reads it as channels-first: wrong numbers (seen on an H200 with one convolution and nothing of neurokit).
-_ON_GPU: dict[str, Any] = {"layout_optimization": False}
+# Of 1x1 convolutions cuDNN takes kernels of an older generation, a third as fast as cuBLAS's product of the same rows.
+_ON_GPU: dict[str, Any] = {"layout_optimization": False, "conv_1x1_as_mm": True}
 
 
 def example_of(value: Any) -> tuple[Tensor, dict[int, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -37,6 +38,24 @@ class DepthwiseLayer(nn.Module):
         self.register_buffer("weight", weight[:, 0].permute(1, 2, 0).contiguous())
         self.register_buffer("scale", scale)
         self.register_buffer("bias", None if bias is None else bias.float().contiguous())
+
+    @property
+    def channels(self) -> int:
+        """Channels, in and out."""
+        return int(self.weight.shape[2])
+
+    @property
+    def channelwise(self) -> tuple[Any, ...] | None:
+        """What layers of parts of one value must have in common to be one layer, or None of one that rounds."""
+        if self.rounding:
+            return None
+        return self.padding, self.weight.shape[0], self.weight.dtype, self.scale is None, self.bias is None
+
+    def beside(self, others: Sequence[DepthwiseLayer]) -> DepthwiseLayer:
+        """Returns this layer and others of the same kind as one, their channels side by side."""
+        weights, scales, biases = zip(*((one.weight, one.scale, one.bias) for one in (self, *others)), strict=True)
+        scale, bias = (None if rows[0] is None else torch.cat(rows) for rows in (scales, biases))
+        return DepthwiseLayer(torch.cat(weights, -1).permute(2, 0, 1)[:, None], scale, bias, self.padding, {})
 
     def forward(self, x: Tensor) -> Tensor:
         """Runs the kernel."""
