@@ -72,7 +72,7 @@ def program_of(name: str, variant: str) -> Any:
     from neurokit.exact import exact, refuse
     from neurokit.loading import load
 
-    model, _, batch = name.partition(":")
+    model, _, batch = name.rpartition(":")
     captured = capture(load(model))
     if VARIANTS[variant][0] == "exact":
         made = exact(captured)
@@ -148,7 +148,7 @@ def opponent(name: str, mode: str) -> dict[str, Any]:
     from neurokit.capture.reference import example_inputs
     from neurokit.loading import load
 
-    model, _, batch = name.partition(":")
+    model, _, batch = name.rpartition(":")
     spec = load(model)
     module = unrolled(spec.build().eval()).half().cuda().to(memory_format=torch.channels_last)
     feeds = example_inputs(spec, spec.time_steps, int(batch), 1)
