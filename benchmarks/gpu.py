@@ -4,7 +4,8 @@
 
 Packages are built by several processes at once, then measured one by one: exact (int8 weights, the kernels), float16
 (the kernels) and float32 without kernels. The opponent is the whole model in float16, channels last, its neurons
-unrolled in plain PyTorch, by torch.compile, replayed like ours from one CUDA graph. An exact package must have the
+unrolled in plain PyTorch, by torch.compile, replayed like ours from one CUDA graph. An image that is seen at every step
+is given once, and both convolve it once. An exact package must have the
 bits of the exact program in float32 on the same GPU, where sums have the same bits in every order; a float16 one is
 compared in relative L2. Figures are written after every one; what a time limit leaves out is said.
 """
@@ -66,19 +67,30 @@ def folder_of(out: Path, name: str, variant: str) -> Path:
     return out / f"{name.replace(':', '-')}-{variant}"
 
 
+def spec_of(name: str) -> tuple[Any, int]:
+    """Returns what `NAME:BATCH` names: a specification that is given one image where it sees one, and the batch."""
+    from neurokit.loading import load
+    from neurokit.transforms import transform
+    from neurokit.transforms.still_image import StillImage
+
+    model, _, batch = name.rpartition(":")
+    spec = load(model)
+    still = not StillImage().check(spec, {})
+    return transform(spec, ["still_image"]) if still else spec, int(batch)
+
+
 def program_of(name: str, variant: str) -> Any:
     """Returns a model's captured program for its batch, in exact numerics or as it is."""
     from neurokit.capture import capture
     from neurokit.exact import exact, refuse
-    from neurokit.loading import load
 
-    model, _, batch = name.rpartition(":")
-    captured = capture(load(model))
+    spec, batch = spec_of(name)
+    captured = capture(spec)
     if VARIANTS[variant][0] == "exact":
         made = exact(captured)
         refuse(made)
         captured = made.captured
-    return captured.retrace(batch=int(batch))
+    return captured.retrace(batch=batch)
 
 
 def build(out: Path, name: str, variant: str) -> None:
@@ -146,12 +158,12 @@ def opponent(name: str, mode: str) -> dict[str, Any]:
     import torch
 
     from neurokit.capture.reference import example_inputs
-    from neurokit.loading import load
 
-    model, _, batch = name.rpartition(":")
-    spec = load(model)
+    spec, batch = spec_of(name)
     module = unrolled(spec.build().eval()).half().cuda().to(memory_format=torch.channels_last)
-    feeds = example_inputs(spec, spec.time_steps, int(batch), 1)
+    if spec.time_steps and spec.time_input == "image":
+        convolved_once(module, spec.time_steps)
+    feeds = example_inputs(spec, spec.time_steps, batch, 1)
     given = [feeds[port.name].half().cuda() for port in spec.inputs]
     given = [x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x for x in given]
     run = torch.compile(module, mode=mode, dynamic=False)
@@ -209,6 +221,22 @@ def unrolled(module: Any) -> Any:
             if isinstance(child, neuron.IFNode | neuron.LIFNode):
                 setattr(part, child_name, Plain(child))
     return module
+
+
+def convolved_once(module: Any, steps: int) -> None:
+    """Has the first convolution, which is given equal steps `[T * B, C, H, W]` or `[T, B, ...]`, compute one."""
+    from torch import nn
+
+    class Once(nn.Module):
+        def __init__(self, conv: Any) -> None:
+            super().__init__()
+            self.conv = conv
+
+        def forward(self, x: Any) -> Any:
+            return self.conv(x[: len(x) // steps]).repeat(steps, *[1] * (x.dim() - 1))
+
+    path = next(path for path, part in module.named_modules() if isinstance(part, nn.Conv2d))
+    module.set_submodule(path, Once(module.get_submodule(path)))
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, str]:

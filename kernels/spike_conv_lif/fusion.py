@@ -124,7 +124,9 @@ class ConvSums(Sums):
 
 def _layer_of(product: Product) -> ConvSums | None:
     rows = whole_rows(product)
-    if _obstacle(product) or isinstance(rows, str) or product.weight[0, 0].numel() == 1:  # of 1x1 there is a product
+    if _obstacle(product) or isinstance(rows, str):
+        return None
+    if product.weight[0, 0].numel() == 1 and not product.in_halves:  # of those there is a product
         return None
     stride, padding, _, groups = product.settings
     layer = ConvSums(product, ungrouped(rows[0], groups).permute(0, 2, 3, 1), rows[1])

@@ -1,11 +1,13 @@
 """Writes plain convolutions of exact programs as products of windows, whose sums no library computes another way.
 
 A GPU's library may compute a float32 convolution by transforms (Winograd, FFT) or with operands of 10 bits (TF32): the
-sums of whole numbers are then no longer those numbers. A product in float32 is sums of products, in some order.
+sums of whole numbers are then no longer those numbers. A product in float32 is sums of products, in some order. A
+depthwise convolution has no product worth the name: it is written as the sum of its taps.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,6 +52,9 @@ def product_of_windows(
     kernel = weight.shape[2:]
     sizes = zip(x.shape[2:], kernel, down, across, spread, strict=True)
     height, width = ((size + 2 * pad - gap * (k - 1) - 1) // step + 1 for size, k, step, pad, gap in sizes)
+    if groups == x.shape[1] == weight.shape[0]:
+        padded = functional.pad(x, (across[1], across[1], across[0], across[0]))
+        return _sum_of_taps(padded, weight[:, 0], bias, (height, width), down, spread)
     windows = functional.unfold(x, tuple(kernel), spread, across, down)  # [B, C k k', H' W']
     if groups == 1:
         y = torch.matmul(windows.transpose(1, 2), weight.flatten(1).t())
@@ -59,6 +64,21 @@ def product_of_windows(
         y = torch.matmul(weight.flatten(1).unflatten(0, (groups, -1)), apart).flatten(1, 2)
         y = y if bias is None else y + bias[:, None]
     return y.unflatten(2, (height, width))
+
+
+def _sum_of_taps(
+    x: Tensor, weight: Tensor, bias: Tensor | None, size: tuple[int, int], stride: Sequence[int], spread: Sequence[int]
+) -> Tensor:
+    """Returns a depthwise convolution, its weight `[C, k, k']`, in operations that a compiler makes one loop of."""
+    rows, columns = ((count - 1) * step + 1 for count, step in zip(size, stride, strict=True))
+    found: Tensor | None = None
+    for i, j in itertools.product(*map(range, weight.shape[1:])):
+        top, left = i * spread[0], j * spread[1]
+        seen = x[:, :, top : top + rows : stride[0], left : left + columns : stride[1]]
+        part = seen * weight[:, i, j, None, None]
+        found = part if found is None else found + part
+    assert found is not None
+    return found if bias is None else found + bias[:, None, None]
 
 
 def _rewrite(module: GraphModule) -> None:

@@ -14,6 +14,8 @@ from neurokit.program.passes.as_products import AS_PRODUCTS, product_of_windows
         ((2, 3, 9, 8), 5, (3, 3), {"padding": (1, 1)}),
         ((2, 4, 9, 8), 6, (3, 2), {"stride": (2, 1), "dilation": (2, 2), "groups": 2}),
         ((2, 4, 7, 7), 4, (5, 5), {"padding": (2, 2), "groups": 4}),
+        ((2, 4, 9, 8), 4, (3, 3), {"stride": (2, 2), "padding": (1, 0), "groups": 4}),
+        ((2, 4, 9), 4, (3,), {"dilation": (2,), "groups": 4}),
         ((1, 3, 8, 8), 5, (1, 1), {"stride": (2, 2)}),
         ((2, 3, 9), 5, (3,), {"padding": (1,), "stride": (2,)}),
         ((2, 6, 9), 4, (1,), {"groups": 2}),
