@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kernel_parts import models, neurons, parity, products, roofline, spread
+from kernel_parts import neurons, parity, products, roofline, spread
 from kernel_parts.record import Record, page
 
 PARTS = {
@@ -34,28 +34,18 @@ PARTS = {
 }
 
 
-def variants(names: list[str]) -> list[tuple[str, int]]:
-    """Returns (size, batch) of names like "31m:32"."""
-    return [(name.split(":")[0], int(name.split(":")[1])) for name in names]
-
-
 def compile_first(arguments: argparse.Namespace) -> None:
     """Starts the processes that compile, and waits for them as long as --prepare-limit says."""
-    command = [sys.executable, *sys.argv]
-    jobs: list[tuple[list[str], int]] = []
-    if "models" in arguments.part:
-        jobs = [([*command, "--prepare", f"{name}:{once}"], 12) for name in arguments.model for once in arguments.stems]
-    if set(arguments.part) & set(PARTS):
-        jobs += [([*command, "--share", str(index)], 2) for index in range(arguments.processes)]
+    shares = range(arguments.processes) if set(arguments.part) & set(PARTS) else ()
     start = time.monotonic()
     running = [
         subprocess.Popen(
-            job,
+            [sys.executable, *sys.argv, "--share", str(index)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "TORCHINDUCTOR_COMPILE_THREADS": str(threads)},
+            env={**os.environ, "TORCHINDUCTOR_COMPILE_THREADS": "2"},
         )
-        for job, threads in jobs
+        for index in shares
     ]
     for process in running:
         try:
@@ -77,26 +67,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("kernels.json"))
     parser.add_argument("--limit", type=float, default=3600.0, help="seconds after which nothing more is started")
-    parser.add_argument("--part", nargs="*", default=["parity", "models", *PARTS])
-    parser.add_argument("--model", nargs="*", default=["31m:32", "31m:1", "55m:32", "55m:1"], help="size:batch")
+    parser.add_argument("--part", nargs="*", default=["parity", *PARTS])
     parser.add_argument("--processes", type=int, default=0, help="processes that compile before anything is timed")
     parser.add_argument("--devices", type=int, default=1, help="GPUs of one kind that share the work")
     parser.add_argument("--prepare-limit", type=float, default=600.0, help="seconds that they may take")
     parser.add_argument("--compile-only", action="store_true", help="stop when --processes have compiled")
-    parser.add_argument(
-        "--stems",
-        nargs="*",
-        default=["1"],
-        choices=["0", "1"],
-        help="opponents of the models: image convolved once (1) or at every step (0)",
-    )
-    parser.add_argument("--prepare", help="size:batch:once of an opponent that is only compiled")
     parser.add_argument("--share", type=int, help="only compile this share of the rows")
     arguments = parser.parse_args()
-    if arguments.prepare:
-        size, batch, once = arguments.prepare.split(":")
-        models.prepare(size, int(batch), once == "1")
-        return
     if arguments.devices > 1:
         fail_if_wrong(spread.run(arguments, page))
         return
@@ -116,8 +93,6 @@ def main() -> None:
         if name in arguments.part and record.left() > 0:
             part(record)
     if share is None:
-        if "models" in arguments.part:
-            models.measure(record, variants(arguments.model), arguments.stems)
         record.write()
         arguments.out.with_suffix(".md").write_text(page(record.data), encoding="utf-8")
         fail_if_wrong(record.data)

@@ -1,4 +1,4 @@
-"""What the kernels are measured against: the neuron in plain PyTorch, SpikingJelly's, and a whole model of either."""
+"""What the kernels are measured against: the neuron in plain PyTorch, and SpikingJelly's."""
 
 from __future__ import annotations
 
@@ -66,43 +66,3 @@ def spikingjelly(x: Tensor, v: Tensor) -> Any:
     from spikingjelly.activation_based import functional
 
     return functional.lif_multi_step(x, v, 2.0, True, 1.0, 0.0, _sigmoid(), True)
-
-
-class PlainNeuron(nn.Module):
-    """SpikingJelly's neuron as an unrolled plain PyTorch loop, which Inductor fuses with the normalisation."""
-
-    def __init__(self, threshold: float) -> None:
-        super().__init__()
-        self.threshold = threshold
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps currents `[T, ...]` to spikes."""
-        return unrolled(x, self.threshold)
-
-
-class Once(nn.Module):
-    """A layer of an input that does not change over time, computed for one step."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps `[T, B, C, H, W]`, all steps alike, to the same of the layer."""
-        y: Tensor = self.layer(x[:1])
-        return y.expand(x.shape[0], *y.shape[1:])
-
-
-def plain_model(model: nn.Module, once: bool) -> Callable[[Tensor], Tensor]:
-    """Returns the strongest opponent found: float16, channels last, plain neurons, torch.compile."""
-    from spikingjelly.activation_based import neuron
-
-    for module in list(model.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, neuron.LIFNode):
-                setattr(module, name, PlainNeuron(child.v_threshold))
-    stem: Any = model.downsample1_1
-    if once and not isinstance(stem, Once):
-        model.downsample1_1 = Once(stem)
-    model = model.half().to(memory_format=torch.channels_last)
-    return torch.compile(model, dynamic=False)

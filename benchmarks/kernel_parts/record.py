@@ -237,7 +237,6 @@ def page(data: dict[str, Any]) -> str:
                 lines.append(_line(row))
     if data.get("not_reached"):
         lines += ["", "## Not reached in the time of this run", "", *(f"- {name}" for name in data["not_reached"])]
-    lines += _models(data.get("end_to_end", []))
     return "\n".join(lines) + "\n"
 
 
@@ -251,42 +250,3 @@ def _line(row: dict[str, Any]) -> str:
     share = f"{row['share_of_bound']:.0%}" if row.get("share_of_bound") else ""
     note = (f"; {row['note']}" if row["note"] else "") + ("; WRONG BITS" if row.get("equal") is False else "")
     return f"| {row['shape']}{note} | {micro(row['seconds']['ours'])} | {share} | {', '.join(others)} |"
-
-
-def _models(rows: list[dict[str, Any]]) -> list[str]:
-    if not rows:
-        return []
-    lines = [
-        "",
-        "## End to end",
-        "",
-        "| model, T=4, float16 | ours, ms | opponent, ms | ratio | images/s | "
-        "opponent, image convolved T times, ms | saved by convolving it once, ours, ms |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    milli = lambda seconds: f"{seconds * 1e3:.3f}" if isinstance(seconds, float) else str(seconds or "")  # noqa: E731
-    for row in rows:
-        ratio = f"{row['speedup']:.2f}" if "speedup" in row else ""
-        lines.append(
-            f"| {row['model']}, B={row['batch']} | {milli(row['ours_seconds'])} | "
-            f"{milli(row.get('opponent_seconds', row.get('opponent', 'not measured')))} | "
-            f"{ratio} | {row['batch'] / row['ours_seconds']:.0f} | "
-            f"{milli(row.get('opponent_repeated_seconds'))} | {milli(row.get('stem_saved_seconds'))} |"
-        )
-    lines += [
-        "",
-        "The opponent: the same weights in float16, channels last, neurons unrolled in plain PyTorch, "
-        "torch.compile, called or replayed from a CUDA graph (the faster counts), the image convolved once as in "
-        "ours. Both by events around one inference.",
-    ]
-    for row in rows:
-        if "rates" in row:
-            rates = ", ".join(f"{k} {v:.3f}" for k, v in row["rates"].items())
-            lines += ["", f"Firing rates of {row['model']} by stage: {rates}."]
-        total = sum(row["breakdown_seconds"].values())
-        parts = ", ".join(f"`{k}` {v * 1e3:.2f}" for k, v in list(row["breakdown_seconds"].items())[:10])
-        lines += [
-            "",
-            f"What remains of {row['model']}, B={row['batch']}, by kernel, in ms (sum {total * 1e3:.2f}): {parts}.",
-        ]
-    return lines

@@ -20,21 +20,16 @@ GROUPS = (("attention", "linear"), ("lif", "words", "batch_one"), ("parity", "re
 
 
 def tasks(arguments: argparse.Namespace) -> list[list[str]]:
-    """Returns the arguments of every task: one model at one batch size, or a group of parts.
-
-    A model's task compiles by itself: beside the processes that compile for the parts, it would only wait for a core.
-    """
-    models = arguments.model if "models" in arguments.part else []
-    found = [["--part", "models", "--model", name, "--stems", *arguments.stems] for name in models]
+    """Returns the arguments of every task: a group of parts."""
     wanted = [[part for part in group if part in arguments.part] for group in GROUPS]
-    grouped = {"models", *(part for group in GROUPS for part in group)}
+    grouped = {part for group in GROUPS for part in group}
     wanted += [[part] for part in arguments.part if part not in grouped]
     helpers = ["--processes", str(arguments.processes)]
-    return found + [["--part", *group, *helpers] for group in wanted if group]
+    return [["--part", *group, *helpers] for group in wanted if group]
 
 
 def join(records: list[dict[str, Any]], devices: int) -> dict[str, Any]:
-    """Returns one record of several: rows, models and parity of all; about and ceilings of the first."""
+    """Returns one record of several: rows and parity of all; about and ceilings of the first."""
     first = records[0]
     joined: dict[str, Any] = {"about": {**first["about"], "gpus": devices}, "rows": []}
     if "ceilings" in first:
@@ -44,9 +39,8 @@ def join(records: list[dict[str, Any]], devices: int) -> dict[str, Any]:
         joined["rows"] += record["rows"]
         if "parity" in record:
             joined["parity"] = record["parity"]
-        for key in ("end_to_end", "not_reached"):
-            if key in record:
-                joined.setdefault(key, []).extend(record[key])
+        if "not_reached" in record:
+            joined.setdefault("not_reached", []).extend(record["not_reached"])
     return joined
 
 
