@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from spikingjelly.activation_based.neuron import LIFNode
 
 from neurokit.capture import capture
 from neurokit.capture.reference import example_input
 from neurokit.errors import UnsupportedError
 from neurokit.loading import load
-from neurokit.spec import ModelSpec
+from neurokit.spec import ModelSpec, TensorSpec
 
 if TYPE_CHECKING:
     from neurokit.hw_sim.graph.counts import Workload
@@ -134,3 +135,25 @@ def test_metaspikeformer_15m_at_224_fires_as_in_torch():
     assert len(rates) == 77
     assert min(rates) > 0.01, "a silent layer proves nothing"
     assert decisions_that_agree(workload) == 4 * 11_597_288
+
+
+class Classes(torch.nn.Module):
+    """An exact network whose answer no event carries: the place of the largest readout."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc, self.lif, self.out = torch.nn.Linear(6, 8), LIFNode(step_mode="m"), torch.nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.out(self.lif(self.fc(x))).argmax(-1)
+
+
+def test_an_exact_network_that_the_engine_cannot_run_is_not_called_inexact():
+    x = torch.rand((4, 2, 6), generator=torch.Generator().manual_seed(1))
+    spec = ModelSpec("classes", lambda: Classes().eval(), (TensorSpec("x", (6,)),), time_steps=4)
+    workload = traced(spec, x, x)
+    from neurokit.hw_sim.engine.dyadic import integer_network
+
+    with pytest.raises(UnsupportedError, match="the event engine cannot run network 'classes'"):
+        integer_network(workload.network, workload.time_steps, workload.inputs)

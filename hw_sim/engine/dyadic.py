@@ -73,7 +73,13 @@ class _Reader:
                 bounds |= {} if population.binary else {name: int(np.abs(integers[name]).max(initial=1))}
             else:
                 self._population(population)
-        self.reasons += self.network.uncounted
+        if self.network.uncounted:  # whatever its numbers are
+            raise UnsupportedError(
+                f"the event engine cannot run network {self.network.name!r}",
+                self.network.uncounted,
+                expected="connections, neurons and products of spikes alone",
+                fix="leave events unchecked: verification of an exact artifact compares these spikes",
+            )
         if self.reasons:
             raise UnsupportedError(
                 f"network {self.network.name!r} is not in exact form",
