@@ -152,7 +152,7 @@ class Classes(torch.nn.Module):
 def test_an_exact_network_that_the_engine_cannot_run_is_not_called_inexact():
     x = torch.rand((4, 2, 6), generator=torch.Generator().manual_seed(1))
     spec = ModelSpec("classes", lambda: Classes().eval(), (TensorSpec("x", (6,)),), time_steps=4)
-    workload = traced(spec, x, x)
+    workload = traced(spec, x[:, :1], x)
     from neurokit.hw_sim.engine.dyadic import integer_network
 
     with pytest.raises(UnsupportedError, match="the event engine cannot run network 'classes'"):
