@@ -299,13 +299,26 @@ def _placed(sample: Any, info: Any, artifact: Any, task: Task, settings: Mapping
         and len(sample)
         and _fits(sample[0], port)
     ):
-        return np.ascontiguousarray(sample[:, None].astype(port.dtype))
+        return np.ascontiguousarray(_as_declared(sample, port)[:, None])
     if isinstance(sample, np.ndarray) and _fits(sample, port):
-        one = sample.astype(port.dtype)
+        one = _as_declared(sample, port)
     else:
         one = np.asarray(task.preprocess(sample, port, settings))
     _check_range(one, port)
     return np.ascontiguousarray(one[None] if steps is None else np.repeat(one[None, None], steps, axis=0))
+
+
+def _as_declared(array: np.ndarray, port: TensorSpec) -> np.ndarray:
+    """Returns an array in the element type of its input.
+
+    Raises:
+        InputError: If fractions are given for whole numbers, or these are outside of what the input declares.
+    """
+    if "int" in port.dtype and array.dtype.kind == "f" and bool((array != np.rint(array)).any()):
+        raise InputError(f"{port.name} holds fractions", expected=f"whole numbers ({port.dtype})")
+    made = array.astype(port.dtype)
+    _check_range(made, port)
+    return made
 
 
 def _check_range(array: np.ndarray, port: TensorSpec) -> None:
