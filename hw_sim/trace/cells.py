@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
+from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.hw_sim.graph.network import NeuronModel, Uncounted
 from neurokit.hw_sim.graph.projection import Projection
 from neurokit.hw_sim.graph.raster import SpikeRaster
@@ -23,6 +24,19 @@ if TYPE_CHECKING:
 _CURRENT = "priced as LIF neurons: the update of their synaptic current is in no count"
 _LIF = ("IFNode", "LIFNode", "ParametricLIFNode", "Leaky")  # nothing more to them, by any library's name
 _INSIDE = "connections inside the neuron are in no count"
+
+
+def _refuse_layers_inside(path: str, module: nn.Module, given: tuple[int, ...], made: tuple[int, ...]) -> None:
+    """Refuses a module with states by hand that computes whole layers: no element of its output is one neuron.
+
+    Raises:
+        UnsupportedError: As said.
+    """
+    if getattr(module, "library", "") == "its own code" and math.prod(given) != math.prod(made):
+        why = "it keeps states of whole layers between its calls, so that nothing inside of it can be counted"
+        fix = "give every layer of neurons a module of its own"
+        kind = type(getattr(module, "cell", module)).__name__
+        raise UnsupportedError("the network cannot be counted", [Unsupported(path, kind, why, fix)])
 
 
 class Cells:
@@ -72,6 +86,8 @@ class Cells:
         steps = self.builder.steps
         if path not in self._entered or any(not t.dim() or t.shape[0] != steps for t in (result, current)):
             return Value(unknown=True)  # and the neuron stays among those that are in no count
+        if path not in self._names:
+            _refuse_layers_inside(path, self.modules[path], sample_shape(current), sample_shape(result))
         binary = bool(((result == 0) | (result == 1)).all())
         waits = not binary and node is not self._last_exit[path]  # its spikes are still to come
         if path in self._names or waits:

@@ -187,7 +187,8 @@ def _over_free_steps(job: Job) -> tuple[ExportedProgram, list[str]]:
     try:
         made = program_of(Rolled(job.twin, free.program, free.graph), job)
     except Exception as error:
-        if type(error).__name__ == "InternalTorchDynamoError":  # torch cannot write such a step as a scan
+        # torch cannot write such a step as a scan, or some of the steps are named that a short run does not have
+        if type(error).__name__ in ("InternalTorchDynamoError", "IndexError"):
             raise loop_over_free_steps(job.twin, job.spec) from error
         raise refusal(error, job.spec, job.ports, job.twin.net) from error
     return made, free.paths

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import neurokit as nk
 from neurokit.capture import capture
+from neurokit.errors import UnsupportedError
 
 STEPS, INPUTS, HIDDEN, OUTPUTS = 4, 5, 8, 3
 
@@ -147,3 +148,29 @@ def test_the_command_takes_a_model_with_a_declared_state(tmp_path, capsys):
     assert "at least" in printed
     assert "not counted" in printed
     assert "gru_cell" in printed
+
+
+class Whole(nn.Module):
+    """All of its layers and their states in one module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc, self.head, self.membrane = nn.Linear(INPUTS, HIDDEN), nn.Linear(HIDDEN, OUTPUTS), None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.membrane is None:
+            self.membrane = torch.zeros(x.shape[0], HIDDEN)
+        self.membrane = 0.5 * self.membrane + self.fc(x)
+        spikes = (self.membrane > 1.0).float()
+        self.membrane = self.membrane - spikes
+        return self.head(spikes)
+
+
+def test_layers_inside_of_a_module_with_states_are_not_counted_as_its_neurons() -> None:
+    from neurokit.hw_sim.trace import trace
+    from neurokit.loading import spec_of_module
+
+    captured = capture(spec_of_module(Whole().eval(), "whole", (INPUTS,), STEPS))
+    with pytest.raises(UnsupportedError, match="Whole: it keeps states of whole layers between its calls"):
+        trace(captured, torch.rand(STEPS, 1, INPUTS))

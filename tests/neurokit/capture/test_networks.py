@@ -82,6 +82,12 @@ def test_some_of_the_steps_are_verified(tmp_path):
     assert artifact.manifest.parity["verdict"] in ("exact", "benign rounding")
 
 
+def test_some_of_the_steps_of_any_number_are_refused():
+    spec = spec_of_module(public_styles.some_steps("until the fourth"), "net", (10,), 6)
+    with pytest.raises(UnsupportedError, match="steps are not all alike over any T"):
+        nk.capture(spec, time_steps="dynamic")
+
+
 def test_a_loop_that_ends_where_the_data_say_is_refused_by_its_line():
     spec = spec_of_module(public_styles.some_steps("until it fires"), "net", (10,), 6)
     with pytest.raises(UnsupportedError, match=r"y.max\(\) > 1 .*control flow depends on the values of tensors"):
