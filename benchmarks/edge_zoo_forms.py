@@ -258,7 +258,9 @@ def run(names: tuple[str, ...], small: bool, int8: bool, out: Path) -> None:
             last = done.stderr.strip().splitlines()[-1:] or [f"ended with {done.returncode}"]
             found["stopped"] = last[0][:200]
         record = record_of(out)
-        record["models"][found["model"]] = {**record["models"].get(found["model"], {}), **found} if int8 else found
+        before = record["models"].get(found["model"], {})
+        kept = before if int8 else {key: value for key, value in before.items() if key == "onnx-int8"}
+        record["models"][found["model"]] = {**kept, **found}
         record["provenance"] = provenance.collect()
         out.write_text(json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8")
         print(name, json.dumps(found), flush=True)

@@ -13,7 +13,7 @@ from neurokit.cli import main
 from neurokit.reports import ParityReport
 
 
-@pytest.mark.slow  # 9 minutes of CPU; on two cores that other work shares 15 minutes and more
+@pytest.mark.slow  # 8 minutes of CPU, 14 of two cores that other work shares; 15 GiB
 def test_swin_unetr_from_export_to_a_mask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Oracles: torch's own answer to one window, and the published number of parameters."""
     nibabel = pytest.importorskip("nibabel")
