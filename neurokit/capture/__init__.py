@@ -46,6 +46,8 @@ _DYNAMIC_T = 3  # example lengths of dynamic axes: unequal to each other, to 0 a
 _DYNAMIC_B = 2
 _MOST_NUMBERS = 2**32  # of one input
 _NO_NEURON = ("loop", "delay", "hidden")
+_MOST_KNOWN = 4  # forms of a capture that are kept: planning, vectors, targets and the simulator ask for them in turn
+_Known = dict[str, Captured]  # by their settings
 
 
 @one_at_a_time
@@ -226,15 +228,39 @@ def _trace(
     merged: Merged,
     notes: tuple[str, ...],
     opened: bool = False,
+    known: _Known | None = None,
 ) -> Captured:
     """Traces the twin; over a free T, if need be, one whose neurons are run by their library's code.
 
     The equations of a library, step by step, are one loop for any T, where an operation over all steps and the
     membranes that a forward reads beside it are not.
+
+    What is already traced of this twin is `known` by its settings, and what is made is kept there.
     """
+    known = {} if known is None else known
+    key = str((steps, batch, form, opened))
+    if key not in known:
+        made = _trace_anew(twin, spec, steps, batch, form, merged, notes, opened, known)
+        known[key] = made
+        if len(known) > _MOST_KNOWN:
+            del known[next(iter(known))]
+    return known[key]
+
+
+def _trace_anew(
+    twin: Twin,
+    spec: ModelSpec,
+    steps: TimeSteps,
+    batch: int | Literal["dynamic"],
+    form: Form,
+    merged: Merged,
+    notes: tuple[str, ...],
+    opened: bool,
+    known: _Known,
+) -> Captured:
     try:
         with put_off():
-            return _traced(twin, spec, steps, batch, form, merged, notes, opened)
+            return _traced(twin, spec, steps, batch, form, merged, notes, opened, known)
     except UnsupportedError:
         operations = any(isinstance(part, NodeCell) for part in twin.modules())
         if steps != "dynamic" or not operations or BY_LIBRARY.get() or spec.graphs:
@@ -255,6 +281,7 @@ def _traced(
     merged: Merged,
     notes: tuple[str, ...],
     opened: bool,
+    known: _Known,
 ) -> Captured:
     single = form == "step"
     _refuse_size(spec, steps, batch)
@@ -292,22 +319,13 @@ def _traced(
     kinds = of_each(over_time, len(names))
     outputs = output_ports(program, spec, (*inputs, *found.states), names, kinds, steps, form)
 
-    cut: dict[str, Captured] = {}  # vectors, targets and the simulator ask for it in turn
-
     @one_at_a_time
     def retrace(**changes: Any) -> Captured:
-        settings = {"time_steps": steps, "batch": batch, "form": form, "opened": opened, **changes}
-        key = str(settings)
-        if key in cut:
-            return cut[key]
         if changes.keys() == {"form"} and _without_time(twin, spec, steps, over_time):
             return in_form(changes["form"])
-        made = _trace(
-            twin, spec, settings["time_steps"], settings["batch"], settings["form"], merged, notes, settings["opened"]
-        )
-        if made.opened:
-            cut[key] = made
-        return made
+        settings = {"steps": steps, "batch": batch, "form": form, "opened": opened}
+        settings |= {("steps" if name == "time_steps" else name): value for name, value in changes.items()}
+        return _trace(twin, spec, merged=merged, notes=notes, known=known, **settings)
 
     def in_form(other: Form) -> Captured:
         """The same program under another form's name: without neurons and time there is nothing else to a form."""

@@ -7,6 +7,7 @@ any order. docs/exact.md explains what is proven and what is not.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -258,7 +259,8 @@ def _finish(job: _Job, folded: Folded, bits: int, search: bool) -> Exact:
     gone = erased(folded, numbers, job.seen, reference.calls)
     data = "the calibration data" if job.calibrated else "the model's example input"
     whole = _reference(original)
-    apart = against_float(whole, build(whole, numbers) if job.by_step else made, job.x, data)
+    same = final if whole is original else build(whole, numbers) if job.by_step else made
+    apart = against_float(whole, same, job.x, data)
     return Exact(final, proof, numbers, bits, tuple(job.seen.rates), notes, original, tuple(gone), apart)
 
 
@@ -294,11 +296,20 @@ def build(captured: Captured, numbers: Plan) -> Captured:
     resets = {n.path: (n.parameters.get("v_reset"), changes.get(n.path, {}).get("v_reset")) for n in captured.neurons}
     begun = rounded_starts(captured).states
     states = tuple(_state(state, *resets.get(state.neuron, (None, None))) for state in begun)
+    return replace(captured, program=program, neurons=neurons, states=states, retrace=_retrace(captured, numbers))
+
+
+def _retrace(captured: Captured, numbers: Plan) -> Callable[..., Captured]:
+    """Returns what makes other forms of a captured model with a plan's numbers; a form is made once."""
+    made: dict[str, Captured] = {}
 
     def retrace(**forms: Any) -> Captured:
-        return build(captured.retrace(**forms), numbers)
+        key = str(sorted(forms.items()))
+        if key not in made:
+            made[key] = build(captured.retrace(**forms), numbers)
+        return made[key]
 
-    return replace(captured, program=program, neurons=neurons, states=states, retrace=retrace)
+    return retrace
 
 
 def _in_a_row(captured: Captured, numbers: Plan) -> Captured:
@@ -311,7 +322,7 @@ def _in_a_row(captured: Captured, numbers: Plan) -> Captured:
     if not isinstance(steps, int):
         raise _other_layers(captured)
     step = build(captured.retrace(form="step", time_steps=steps), numbers)
-    return replace(in_a_row(step, captured), retrace=lambda **forms: build(captured.retrace(**forms), numbers))
+    return replace(in_a_row(step, captured), retrace=_retrace(captured, numbers))
 
 
 def _refuse_rounded_shares(captured: Captured, folded: Folded) -> None:

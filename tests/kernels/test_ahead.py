@@ -76,7 +76,9 @@ def test_no_sum_is_contracted():
 
 
 @compiled
-@pytest.mark.parametrize("capability", ["80", "86", "89", "90", "100", "120"])
+@pytest.mark.parametrize(
+    "capability", ["80", "90", "120", *(pytest.param(other, marks=pytest.mark.slow) for other in ("86", "89", "100"))]
+)
 def test_ptxas_assembles_it(capability, tmp_path):
     """At its defaults, which contract what may be contracted; the machine code is read back."""
     ptxas = triton_tool("ptxas-blackwell" if int(capability) >= 100 else "ptxas")

@@ -127,7 +127,7 @@ def test_the_reader_finds_registers_that_are_read_unset(code, faulty):
     assert assembly.unset_registers(sass) == [f"{line} ;" for line in faulty]
 
 
-@pytest.mark.parametrize("dtype", [torch.int8, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.int8, pytest.param(torch.float16, marks=pytest.mark.slow)])
 def test_a_streaming_depthwise_keeps_all_in_registers(dtype, offline):
     """A sum, a tap or a pixel that is spilled would be read from memory for every product."""
     with offline.capture(90) as done:

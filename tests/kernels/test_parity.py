@@ -24,10 +24,16 @@ def name_of(dtype):
 def parts_of(name, dtype):
     """Yields which examples of a kernel a case runs, as (k, n), and whether it is heavy under the interpreter.
 
-    There the three types share the examples, so that each runs in one of them; all of them in all types are heavy.
+    There the three types share the examples, so that each runs in one of them, and every second of those that run in
+    float16 alone; all of them in all types are heavy.
     """
-    if not INTERPRET or name in FLOAT16_IS_ENOUGH:
-        yield (0, 1), name in FLOAT16_IS_ENOUGH and dtype != torch.float16
+    if not INTERPRET:
+        yield (0, 1), False
+        return
+    if name in FLOAT16_IS_ENOUGH:
+        if dtype == torch.float16:
+            yield (0, 2), False
+        yield (0, 1), True
         return
     yield (checks.DTYPES.index(dtype), len(checks.DTYPES)), False
     yield (0, 1), True
@@ -140,8 +146,11 @@ def test_attention_in_parts(dim, heads, cols, whole, device, reference, poisoned
 def test_opcheck(name, device):
     kernel = KERNELS.get(name)
     op = getattr(torch.ops.neurokit_kernels, kernel.op).default
-    for args in kernel.op_examples(device):
-        torch.library.opcheck(op, args)
+    for at, args in enumerate(kernel.op_examples(device)):
+        # Without a GPU it is the definition that is traced, with the same functions around it in every example.
+        torch.library.opcheck(
+            op, args, **({} if ON_GPU or at == 0 else {"test_utils": ("test_schema", "test_faketensor")})
+        )
 
 
 @pytest.mark.heavy_interpreted

@@ -231,7 +231,12 @@ def test_a_sequence_is_the_modules(case, mode):
         x = sequence(case, T, batch=3, seed=seed)
         expected = by_spikingjelly(case, mode, x)
         assert expected.std() > 0.1  # something fires
-        assert torch.equal(run(captured, x), expected)
+        if case.name.startswith(
+            "LIAF"
+        ):  # no spikes, but values: a product of T x B rows may round otherwise than one of B
+            torch.testing.assert_close(run(captured, x), expected, rtol=0, atol=1e-6)
+        else:
+            assert torch.equal(run(captured, x), expected)
 
 
 REFUSED_DYNAMIC = ("PSN", "SlidingPSN", "MaskedPSN", "GatedLIF", "NonSpikingIF")
