@@ -80,6 +80,20 @@ def test_a_stale_membrane_is_never_baked_in():
     assert all(float(state.abs().max()) == 0.0 for state in captured.initial_states(B))
 
 
+def test_a_form_is_traced_once_and_forms_lead_to_each_other():
+    captured = capture(tiny(), drive())
+    step = captured.retrace(form="step")
+    assert captured.retrace(form="step") is step
+    assert step.retrace(form="sequence") is captured
+    longer = captured.retrace(time_steps=T + 1)
+    assert (captured.time_steps, longer.time_steps) == (T, T + 1)
+    for batch in range(2, 7):  # the oldest are let go
+        assert captured.retrace(batch=batch).batch == batch
+    again = captured.retrace(form="step")
+    assert again is not step
+    assert (again.form, again.states) == (step.form, step.states)
+
+
 def test_capturing_twice_gives_the_same_program():
     net, x = tiny(), drive()
     first, second = capture(net, x), capture(net, x)
