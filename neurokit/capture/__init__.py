@@ -323,7 +323,7 @@ def _traced(
     def retrace(**changes: Any) -> Captured:
         if changes.keys() == {"form"} and _without_time(twin, spec, steps, over_time):
             return in_form(changes["form"])
-        settings = {"steps": steps, "batch": batch, "form": form, "opened": opened}
+        settings: dict[str, Any] = {"steps": steps, "batch": batch, "form": form, "opened": opened}
         settings |= {("steps" if name == "time_steps" else name): value for name, value in changes.items()}
         return _trace(twin, spec, merged=merged, notes=notes, known=known, **settings)
 
