@@ -154,7 +154,7 @@ def find_time_semantics(module: nn.Module, tensor: TensorSpec, steps: int, *, re
         return "image"
     if step:
         return "step"
-    if all(_one_a_call(module, tensor, steps, count) for count in (batch, batch + 2)):
+    if single and all(_one_a_call(module, tensor, steps, count) for count in (batch, batch + 2)):
         return "sequence"  # a loop that ends before the last step
     raise ModelLoadError(
         f"{ref}: it is unclear what the module takes over time: "
