@@ -40,7 +40,8 @@ def traced(spec: ModelSpec, x: torch.Tensor, calibration: torch.Tensor | None) -
     from neurokit.exact import exact
     from neurokit.hw_sim.trace import trace
 
-    made = exact(spec, calibration=calibration, search=False)
+    captured = capture(spec, merge=spec.merge_reparameterised is not None)  # tests/test_contract.py holds it
+    made = exact(captured, calibration=calibration, search=False)
     assert made.proof.status == "exact"
     return trace(made.captured, x)
 
@@ -59,13 +60,13 @@ def test_engine_and_torch_agree_on_every_spike(name, side):
     assert workload.totals()["spikes"] > 100, "a silent network proves nothing"
 
 
-def little_spikeformer(side: int) -> tuple[ModelSpec, torch.Tensor]:
+def little_spikeformer(height: int, width: int) -> tuple[ModelSpec, torch.Tensor]:
     """Returns a Meta-SpikeFormer of one block a stage, with statistics under which its attention fires."""
     from neurokit.data.synthetic import repeated_images
     from neurokit.models.common.untrained import calibrate_batch_norm
     from neurokit.models.metaspikeformer.net import SDSA3, MetaSpikeFormer
 
-    shape = (3, side, side)
+    shape = (3, height, width)
     images = repeated_images(2, 4, 0, shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -82,13 +83,13 @@ def little_spikeformer(side: int) -> tuple[ModelSpec, torch.Tensor]:
 
 
 def test_a_spikeformer_with_roundings_between_its_shortcuts_fires_as_in_torch():
-    spec, images = little_spikeformer(48)  # the last mean is over 9 places: no power of two
+    spec, images = little_spikeformer(32, 48)  # the last mean is over 6 places: no power of two
     workload = traced(spec, repeated(spec, seed=5), images)
     kinds = {p.rounding.low is None for p in workload.network.populations if p.rounding}
     assert kinds == {True, False}, "roundings with and without limits must both occur"
     rates = {p.name: workload.rasters[p.name].rate for p in workload.network.neurons}
     assert min(rates.values()) > 0.0, rates
-    assert decisions_that_agree(workload) == 4 * workload.network.neuron_count > 80_000
+    assert decisions_that_agree(workload) == 4 * workload.network.neuron_count > 50_000
 
 
 def repeated(spec: ModelSpec, seed: int) -> torch.Tensor:

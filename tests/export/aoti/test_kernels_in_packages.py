@@ -150,7 +150,11 @@ def _sum_without_residual(true):
 
 @pytest.mark.parametrize(
     ("wrong", "precision"),
-    [(False, "float16"), (True, "float16"), (False, "bfloat16"), (True, "bfloat16")],
+    [
+        (False, "float16"),
+        (True, "bfloat16"),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((True, "float16"), (False, "bfloat16"))),
+    ],
 )
 def test_a_twin_reads_the_sums_that_the_kernels_hand_on(wrong, precision, membranes, tmp_path, monkeypatch):
     eager.install(monkeypatch)

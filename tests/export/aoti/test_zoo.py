@@ -9,7 +9,7 @@ from neurokit.spec import MODELS
 from . import eager
 
 # One of every kind, at most a few seconds each; of torchvision's and the other sizes of a model the slow run has all.
-FAST = ("spiking_cnn", "ngram_encoder", "tiny_tnl", "spiking_tnl", "puppets_mobilenet_v2_035", "acdit_b")
+FAST = ("spiking_cnn", "ngram_encoder", "spiking_tnl", "puppets_mobilenet_v2_035", "acdit_b")
 # They carry a state from call to call, so that they have a step form alone.
 STEPS_ALONE = {"acdit_b_blocks", "oat", "tiny_vlm"}
 
