@@ -11,7 +11,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from neurokit.parity.covering import OWN
-from neurokit.program.nodes import hints
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -110,6 +109,8 @@ def of_long_sums(module: Any) -> float:
     Args:
         module: The program as a graph module.
     """
+    from neurokit.program.nodes import hints  # torch, which verifying needs not
+
     count = 0
     for node in module.graph.nodes:
         packet = str(getattr(node.target, "overloadpacket", ""))
