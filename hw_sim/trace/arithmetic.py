@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -99,7 +100,7 @@ def _product(
     for value, real in zip(values, tensors, strict=True):
         name = f"{call.path}.operand"
         operand = (
-            builder.fresh(Value(unknown=True), real, name)
+            builder.fresh(replace(value, unknown=True), real, name)
             if value.offset
             else (builder.materialise(value, real, sum_name(value, name)))
         )
@@ -112,7 +113,7 @@ def _product(
         builder.record(operand.terms[0], real)
         operands.append(builder.view(operand.terms[0]))
     name = builder.name(call.path, builder.populations)
-    shape = sample_shape(call.result)
+    shape = sample_shape(call.result, builder.steps)
     binary = sizes[1:] == (1, 1, 1) and all(builder.populations[source].binary for source, _, _ in operands)
     builder.populations[name] = Population(name, shape, "product", binary=binary)
     (left, _, left_index), (right, _, right_index) = operands

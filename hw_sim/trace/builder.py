@@ -76,7 +76,7 @@ class Builder:
             return self.not_understood(path, "encoding of an image that the model repeats itself")
         name = self.name(path, self.populations)
         binary = bool(((real == 0) | (real == 1)).all())
-        self.populations[name] = Population(name, sample_shape(real), "input", binary=binary)
+        self.populations[name] = Population(name, sample_shape(real, self.steps), "input", binary=binary)
         self.keep_input(name, real)
         value = Value((self.term(name, tuple(real.shape)),))
         self.record(value.terms[0], real)
@@ -141,7 +141,7 @@ class Builder:
         """Returns what a loop feeds back, as it comes in: a population that `close` replaces by what sends it."""
         name = self.name(name, self.populations)
         binary = bool(((real == 0) | (real == 1)).all())
-        self.populations[name] = Population(name, sample_shape(real), "current", binary=binary)
+        self.populations[name] = Population(name, sample_shape(real, self.steps), "current", binary=binary)
         self._keep(name, real)
         return Value((self.term(name, tuple(real.shape)),))
 
@@ -182,7 +182,9 @@ class Builder:
                 return known
             self._absorb(name, value)
             return replace(known, constant=None)
-        population = Population(self.name(path, self.populations), sample_shape(real), "current", binary=False)
+        population = Population(
+            self.name(path, self.populations), sample_shape(real, self.steps), "current", binary=False
+        )
         self._receive(population, value)
         return Value((self.term(population.name, tuple(real.shape)),))
 
@@ -195,7 +197,7 @@ class Builder:
         name = self.name(f"{origin}.{'rounded' if whole else 'limited'}", self.populations)
         low, high = value.limits or (None, None)
         rounding = Rounding(low, high, whole)
-        population = Population(name, sample_shape(real), "current", binary=False, rounding=rounding)
+        population = Population(name, sample_shape(real, self.steps), "current", binary=False, rounding=rounding)
         self._receive(population, replace(value, limits=None))
         return Value((self.term(name, tuple(real.shape)),))
 
@@ -219,27 +221,28 @@ class Builder:
         for term in value.terms:
             if isinstance(term.source, Projection):  # what leads here is counted all the same
                 self.settle(term.source, term.source.name)
-        if real.dim() == 0 or real.shape[0] != self.steps:
+        # Without time the first axis may be windows of a picture.
+        if real.dim() == 0 or (real.shape[0] != self.steps and self.steps > 1):
             return Value(unknown=True)
         if not value.unknown:
             self.not_understood(path, "values that mix time steps")
         name = self.name(path, self.populations)
         binary = bool(((real == 0) | (real == 1)).all())
-        self.populations[name] = Population(name, sample_shape(real), "current", binary=binary)
-        self._keep(name, real)
+        self.populations[name] = Population(name, sample_shape(real, self.steps), "current", binary=binary)
+        self._keep(name, real if self.steps > 1 else real.reshape(1, -1))
         return Value((self.term(name, tuple(real.shape)),))
 
     def read_out(self, path: str, real: Tensor) -> Value:
         """Returns a state that is read: what was recorded, which is no work of anybody's."""
         name = self.name(path, self.populations)
         binary = bool(((real == 0) | (real == 1)).all())
-        self.populations[name] = Population(name, sample_shape(real), "current", binary=binary)
+        self.populations[name] = Population(name, sample_shape(real, self.steps), "current", binary=binary)
         self._keep(name, real)
         return Value((self.term(name, tuple(real.shape)),))
 
     def gathered(self, path: str, value: Value, real: Tensor) -> Value:
         """Returns an average over time as a population that adds up in each step and sends once, in the last."""
-        name, shape = self.name(path, self.populations), sample_shape(real)
+        name, shape = self.name(path, self.populations), sample_shape(real, self.steps)
         self.populations[name] = Population(name, shape, "current", binary=False)
         self.constants[name] = None  # what it sends is divided by the number of steps
         for term in value.terms:

@@ -87,7 +87,7 @@ class Cells:
         if path not in self._entered or any(not t.dim() or t.shape[0] != steps for t in (result, current)):
             return Value(unknown=True)  # and the neuron stays among those that are in no count
         if path not in self._names:
-            _refuse_layers_inside(path, self.modules[path], sample_shape(current), sample_shape(result))
+            _refuse_layers_inside(path, self.modules[path], sample_shape(current, steps), sample_shape(result, steps))
         binary = bool(((result == 0) | (result == 1)).all())
         waits = not binary and node is not self._last_exit[path]  # its spikes are still to come
         if path in self._names or waits:
@@ -98,7 +98,7 @@ class Cells:
             value = self.builder.fresh(Value(unknown=True), current, f"{path}.current")
         module = self.modules[path]
         model, remark = _model(module)
-        shape = sample_shape(result)
+        shape = sample_shape(result, steps)
         name = self.builder.neurons(path, shape, model, value, current, binary or membrane)
         self._names[path] = name
         self.builder.plain_neurons.pop(path, None)

@@ -203,7 +203,8 @@ def linear(call: Call, builder: Builder) -> Any:
     if weight.dim() != 2:
         return give_up(call, builder)
     outputs, inputs = weight.shape
-    places = real.numel() // (inputs * real.shape[0])
+    steps = real.shape[0] if real.shape[0] % builder.steps else builder.steps
+    places = real.numel() // (inputs * steps)
     lead = (places,) if places > 1 else ()
 
     def build(**names: Any) -> Projection:
@@ -295,6 +296,7 @@ def reduction(call: Call, builder: Builder) -> Any:
         known = builder.materialise(value, real, sum_name(value, call.path))
         return Value(_read_out(known, builder.steps, call.result) if axes == [0] else (), once=True)
     if 0 in axes:  # over steps that a forward took by itself: no axis of the program is time
+        builder.settled(value)
         return Value(unknown=True)
     if not value.pure:  # the sum itself is a population of the tensor's own shape
         value = builder.materialise(value, real, sum_name(value, call.path))

@@ -173,7 +173,9 @@ def neuron(call: Call, builder: Builder, path: str) -> list[Any]:
     if not isinstance(value, Value) or current.shape[0] != builder.steps:
         return [builder.not_understood(path, f"{call.operation} whose input has no time axis of its own"), None]
     model = _model(NeuronParameters.from_names(call.operation, call.arguments))
-    name = builder.neurons(path, sample_shape(spikes), model, value, current, start=_start(call.get("v0"), model))
+    name = builder.neurons(
+        path, sample_shape(spikes, builder.steps), model, value, current, start=_start(call.get("v0"), model)
+    )
     result = Value((builder.term(name, tuple(spikes.shape)),))
     builder.record(result.terms[0], spikes)
     return [result, None]

@@ -63,9 +63,9 @@ class Term:
             return np.arange(self.size)
         if self.static and self.ids.shape[0] == 1:
             return self.ids.reshape(-1).numpy().astype(np.int64)
-        if self.ids.dim() == 0 or self.ids.shape[0] != steps:
+        if self.ids.dim() == 0 or self.ids.shape[0] == 0 or self.ids.shape[0] % steps:
             return None
-        rows = self.ids.reshape(steps, -1)
+        rows = self.ids.reshape(steps, -1)  # a picture's windows may lie on the first axis, too
         shift = 0 if self.static else self.size
         moved = torch.where(rows >= 0, rows - torch.arange(steps)[:, None] * shift, rows)
         if not bool((moved == moved[:1]).all()) or bool((moved[0] >= self.size).any()):
@@ -193,7 +193,10 @@ def numbered(shape: tuple[int, ...], steps: int) -> Tensor:
 
 def _moved(ids: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     """Returns moved numbers; what only looks at them in another shape leaves fresh ones fresh."""
-    moved = function(ids)
+    try:
+        moved = function(ids)
+    except RuntimeError:  # a view of numbers that lie in memory otherwise than the tensor does
+        moved = function(ids.contiguous())
     if getattr(ids, "_fresh", False) and moved.data_ptr() == ids.data_ptr() and moved.numel() == ids.numel():
         moved._fresh = moved.is_contiguous()  # type: ignore[attr-defined]
     return moved
@@ -204,7 +207,13 @@ def index_or_none(positions: NDArray[np.int64], size: int) -> NDArray[np.int64] 
     return None if len(positions) == size and np.array_equal(positions, np.arange(size)) else positions
 
 
-def sample_shape(tensor: Tensor) -> tuple[int, ...]:
-    """Returns the shape of one sample in one time step of `[T, 1, *shape]` or `[T, *shape]`; of one number `(1,)`."""
-    shape = tuple(tensor.shape[1:]) or (1,)
+def sample_shape(tensor: Tensor, steps: int) -> tuple[int, ...]:
+    """Returns the shape of one sample in one time step; of one number `(1,)`.
+
+    Args:
+        tensor: `[T, 1, *shape]`, `[T, *shape]`, or `[T * windows, *shape]` where windows lie on the first axis.
+        steps: T.
+    """
+    windows = (tensor.shape[0] // steps,) if tensor.shape[0] > steps else ()
+    shape = (*windows, *tensor.shape[1:]) or (1,)
     return shape[1:] if len(shape) > 1 and shape[0] == 1 else shape
