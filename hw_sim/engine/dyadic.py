@@ -76,7 +76,7 @@ class _Reader:
         if self.network.uncounted:  # whatever its numbers are
             raise UnsupportedError(
                 f"the event engine cannot run network {self.network.name!r}",
-                self.network.uncounted,
+                [*self.network.uncounted, *self.reasons],
                 expected="connections, neurons and products of spikes alone",
                 fix="leave events unchecked: verification of an exact artifact compares these spikes",
             )
