@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -71,17 +71,23 @@ def _key(module: GraphModule, node: Node) -> Any:
     return None if kind is None else (source, shape, kind)
 
 
-def _groups(module: GraphModule) -> list[list[Node]]:
+def alike(module: GraphModule, key_of: Callable[[GraphModule, Node], Any]) -> list[list[Node]]:
+    """Returns the nodes of a program that have a key in common with others, in its order.
+
+    Args:
+        module: The program.
+        key_of: Returns a node's key, or None of one that is like no other.
+    """
     found: dict[Any, list[Node]] = {}
     for node in module.graph.nodes:
-        key = _key(module, node)
+        key = key_of(module, node)
         if key is not None:
             found.setdefault(key, []).append(node)
     return [nodes for nodes in found.values() if len(nodes) > 1]
 
 
 def _rewrite(module: GraphModule, device: str) -> None:
-    for nodes in _groups(module):
+    for nodes in alike(module, _key):
         layers: list[Any] = [module.get_submodule(str(node.target)) for node in nodes]
         name = f"joined_{nodes[0].name}"
         module.add_module(name, Joined(layers))
@@ -127,7 +133,7 @@ def _flips(layers: Sequence[FusedNeuron]) -> float:
 
 
 def _left(module: GraphModule) -> list[str]:
-    return [f"{', '.join(node.name for node in nodes)} are apart" for nodes in _groups(module)]
+    return [f"{', '.join(node.name for node in nodes)} are apart" for nodes in alike(module, _key)]
 
 
 def join(device: str = "cpu") -> Pass:
@@ -140,28 +146,23 @@ def join(device: str = "cpu") -> Pass:
     return Pass(words, functools.partial(_rewrite, device=device), after=_left)
 
 
-def _siblings(module: GraphModule) -> list[list[Node]]:
-    """Returns plain convolutions of one input in 16 bits that differ in their weights alone."""
-    found: dict[Any, list[Node]] = {}
-    for node in module.graph.nodes:
-        if node.op != "call_function" or not is_weighted(node) or len(node.meta["val"].shape) != 4 or node.kwargs:
-            continue
-        given = [*node.args[1:3], None][:2]
-        held = [one for one in given if one is not None]
-        if not all(isinstance(one, Node) and one.op == "get_attr" for one in held):
-            continue
-        weight = fetch(module, str(given[0].target))
-        alone = node.args[6] == 1 if len(node.args) > 6 else True
-        if weight.dtype not in _HALVES or weight.dim() != 4 or not alone:
-            continue
-        source, _ = through_reshapes(node.args[0])
-        key = (source, tuple(weight.shape[1:]), given[1] is None, str(node.args[3:]), str(node.target))
-        found.setdefault(key, []).append(node)
-    return [nodes for nodes in found.values() if len(nodes) > 1]
+def _plain_key(module: GraphModule, node: Node) -> Any:
+    """Returns what plain convolutions in 16 bits must have in common to differ in their weights alone, or None."""
+    if node.op != "call_function" or not is_weighted(node) or len(node.meta["val"].shape) != 4 or node.kwargs:
+        return None
+    given: list[Any] = [*node.args[1:3], None][:2]
+    if not all(isinstance(one, Node) and one.op == "get_attr" for one in given if one is not None):
+        return None
+    weight = fetch(module, str(given[0].target))
+    alone = node.args[6] == 1 if len(node.args) > 6 else True
+    if weight.dtype not in _HALVES or weight.dim() != 4 or not alone:
+        return None
+    source, _ = through_reshapes(node.args[0])
+    return source, tuple(weight.shape[1:]), given[1] is None, str(node.args[3:]), str(node.target)
 
 
 def _rewrite_plain(module: GraphModule) -> None:
-    for nodes in _siblings(module):
+    for nodes in alike(module, _plain_key):
         first, graph = nodes[0], module.graph
         made: list[Any] = []
         for place, what in ((1, "weight"), (2, "bias")):
@@ -189,7 +190,7 @@ def _rewrite_plain(module: GraphModule) -> None:
 
 
 def _left_plain(module: GraphModule) -> list[str]:
-    return [f"{', '.join(node.name for node in nodes)} are apart" for nodes in _siblings(module)]
+    return [f"{', '.join(node.name for node in nodes)} are apart" for nodes in alike(module, _plain_key)]
 
 
 JOIN_PLAIN = Pass("join plain convolutions of one input in 16 bits", _rewrite_plain, after=_left_plain)

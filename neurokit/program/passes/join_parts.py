@@ -8,6 +8,7 @@ from torch.fx import GraphModule, Node
 
 from neurokit.program.nodes import aten, is_op
 from neurokit.program.passes.base import Pass
+from neurokit.program.passes.join import alike
 
 #: `[B, C, H, W]`: the axis on which parts lie side by side.
 _CHANNELS = 1
@@ -25,12 +26,7 @@ def _key(module: GraphModule, node: Node) -> Any:
 
 def _groups(module: GraphModule) -> list[list[Node]]:
     """Returns layers that are given all parts of a value, in the order of the parts."""
-    found: dict[Any, list[Node]] = {}
-    for node in module.graph.nodes:
-        key = _key(module, node)
-        if key is not None:
-            found.setdefault(key, []).append(node)
-    ordered = [sorted(nodes, key=_begin) for nodes in found.values() if len(nodes) > 1]
+    ordered = [sorted(nodes, key=_begin) for nodes in alike(module, _key)]
     return [nodes for nodes in ordered if _whole(nodes)]
 
 
