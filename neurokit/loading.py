@@ -333,6 +333,10 @@ def spec_of_module(
                 if not hands_on_its_state(pristine, inputs[0]):
                     raise
                 return spec_of_module(handed_on(pristine), name, shape, time_steps, ref)
+        elif hands_on_its_state(pristine, inputs[0]):
+            vars(pristine)["notes_for_user"] = (
+                f"{ref} is called once, from rest; --time-steps N hands its state on N times",
+            )
         return ModelSpec(name, lambda: copy.deepcopy(pristine), inputs, time_steps=time_steps)
 
     if not neurons_of(pristine):

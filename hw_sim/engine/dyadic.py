@@ -82,10 +82,10 @@ class _Reader:
             )
         if self.reasons:
             raise UnsupportedError(
-                f"network {self.network.name!r} is not in exact form",
+                f"the event engine cannot run network {self.network.name!r} in whole numbers",
                 self.reasons,
                 expected="dyadic weights, biases, thresholds and leaks",
-                fix="nk.exact(...), where it can be had",
+                fix="nk.exact(...); if it is in that form, leave events unchecked: verification compares these spikes",
             )
         return IntegerNetwork(self.network, self.populations, self.projections, bounds), integers
 
