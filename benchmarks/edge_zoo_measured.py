@@ -19,9 +19,9 @@ SWIN_UNETR = (
     "minutes; with the fewer batches that large inputs are verified in, 474 s and 14 minutes, runs of two windows",
     "included (tests/neurokit/models/test_full_size.py, slow). Its peak is 14.7 GiB. It is within tolerance (1.1e-5 of",
     "1e-4); the file has 258 MB. `neurokit run` of a volume of 110 x 96 x 96 voxels, two windows, took 21 s of CPU,",
-    "32 s and 4.5 GiB, and wrote a mask of each region. `neurokit energy swin_unetr --chip loihi2` counts 306 G",
-    "multiply-adds (products inside windows are in no count): at least 73 mJ by the rule `ann-int8`, 1.4 J by",
-    "`ann-fp32` (analytic); 136 s of CPU, 10 GiB.",
+    "32 s and 4.5 GiB, and wrote a mask of each region. `neurokit energy swin_unetr --chip loihi2` counts 322 G",
+    "multiply-adds, attention inside windows among them: at least 77 mJ by the rule `ann-int8`, 1.5 J by",
+    "`ann-fp32` (analytic); 102 s of CPU, 10.5 GiB.",
 )
 
 
