@@ -306,9 +306,10 @@ def spec_of_module(
         for own, dtype, sizes in ports
     )
     named = all(own for own, _, _ in ports)
-    if takes_dict(pristine, inputs, named):
+    key = first_key(pristine) if len(inputs) == 1 else None
+    if takes_dict(pristine, inputs, named, key):
         module = pristine = from_dict(pristine, [tensor.name for tensor in inputs])
-    elif (key := first_key(pristine)) is not None and refuses_tensors(pristine, inputs):
+    elif key is not None and refuses_tensors(pristine, inputs):
         given = ", ".join(own for own, _, _ in ports if own) or "a shape without a name"
         raise InputError(
             f"the forward of {ref} takes a dict and asks it for {key!r}, and {given} was given",

@@ -15,7 +15,7 @@ from neurokit.kernels.common.neuron import on_grid
 from neurokit.kernels.common.product import WEIGHTS
 from neurokit.program.fusions import FusedNeuron, Match, Site, most_of, shape_of, through_reshapes
 from neurokit.program.grids import Grid, grid_at, levels_at
-from neurokit.program.nodes import is_weighted
+from neurokit.program.nodes import convolution_settings, is_weighted
 from neurokit.program.ops import is_named
 from neurokit.program.walk import fetch
 
@@ -57,10 +57,7 @@ class Product:
     @property
     def settings(self) -> tuple[list[int], list[int], list[int], int]:
         """Stride, padding, dilation and groups of a convolution."""
-        given = [*self.node.args[3:], *[None] * 4][:4]
-        defaults: list[Any] = [[1], [0], [1], 1]
-        found = [default if value is None else value for value, default in zip(given, defaults, strict=True)]
-        return tuple(found)  # type: ignore[return-value]
+        return convolution_settings(self.node)
 
 
 def product_before(site: Site, counts: int = 1, halves: bool = False) -> Product | str:

@@ -13,6 +13,7 @@ from neurokit.kernels.common.fusion import COUNTS, integer_rows
 from neurokit.kernels.depthwise.op import depthwise
 from neurokit.program.fusions import Rewrite, Taken, most_of, register_rewrite
 from neurokit.program.grids import grid_below
+from neurokit.program.nodes import convolution_settings
 from neurokit.program.ops import is_named
 from neurokit.program.walk import fetch
 
@@ -98,10 +99,7 @@ def _taken(module: GraphModule, node: Node, exact: bool) -> Taken | None:
 
 def _padding(node: Node, weight: Tensor) -> int | None:
     """Returns the padding of a depthwise convolution of stride 1 with a square kernel, or None of any other."""
-    given = [*node.args[3:], *[None] * 4][:4]
-    stride, padding, dilation, groups = (
-        default if value is None else value for value, default in zip(given, ([1], [0], [1], 1), strict=True)
-    )
+    stride, padding, dilation, groups = convolution_settings(node)
     if isinstance(padding, str) or groups != weight.shape[0] or weight.shape[1] != 1 or groups == 1:
         return None
     ones = set(stride) == set(dilation) == {1}

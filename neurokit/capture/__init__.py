@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -47,7 +47,6 @@ _DYNAMIC_B = 2
 _MOST_NUMBERS = 2**32  # of one input
 _NO_NEURON = ("loop", "delay", "hidden")
 _MOST_KNOWN = 4  # forms of a capture that are kept: planning, vectors, targets and the simulator ask for them in turn
-_Known = dict[str, Captured]  # by their settings
 
 
 @one_at_a_time
@@ -119,7 +118,7 @@ def capture(
                 parts.append(_of_one_call(copied, spec.of(graph), Signature(graph, copied), batch, merged, notes))
                 continue
             twin = _twin(copied, spec, steps, Signature(graph, copied))
-            parts.append(_trace(twin, spec.of(graph), steps, batch, form, merged, tuple(notes)))
+            parts.append(_trace(_Source(twin, spec.of(graph), merged, tuple(notes)), steps, batch, form))
         made = together(parts) if spec.graphs else parts[0]
         if not compare or eager is None or form != "sequence":
             return made
@@ -137,7 +136,7 @@ def _of_one_call(
     twin.by_step = True
 
     def made(batch: Any = batch, **_: Any) -> Captured:
-        part = _trace(twin, stepped, 1, batch, "step", merged, tuple(notes))
+        part = _trace(_Source(twin, stepped, merged, tuple(notes)), 1, batch, "step")
         return replace(part, spec=spec, time_steps=None, time_output="last", retrace=made)
 
     reasons = sequences_in_graphs(twin)
@@ -219,70 +218,62 @@ def _refuse_size(spec: ModelSpec, steps: TimeSteps, batch: int | str) -> None:
         )
 
 
-def _trace(
-    twin: Twin,
-    spec: ModelSpec,
-    steps: TimeSteps,
-    batch: int | Literal["dynamic"],
-    form: Form,
-    merged: Merged,
-    notes: tuple[str, ...],
-    opened: bool = False,
-    known: _Known | None = None,
-) -> Captured:
-    """Traces the twin; over a free T, if need be, one whose neurons are run by their library's code.
+@dataclass(frozen=True)
+class _Source:
+    """What the forms of a capture are traced from.
 
-    The equations of a library, step by step, are one loop for any T, where an operation over all steps and the
-    membranes that a forward reads beside it are not.
-
-    What is already traced of this twin is `known` by its settings, and what is made is kept there.
+    Attributes:
+        twin: The module, with a slot for every neuron.
+        spec: What is known of the model.
+        merged: What became of its reparameterised parts.
+        notes: For the user.
+        known: The forms that are kept, by their settings.
     """
-    known = {} if known is None else known
-    key = str((steps, batch, form, opened))
+
+    twin: Twin
+    spec: ModelSpec
+    merged: Merged
+    notes: tuple[str, ...]
+    known: dict[str, Captured] = field(default_factory=dict)
+
+
+def _trace(
+    source: _Source, steps: TimeSteps, batch: int | Literal["dynamic"], form: Form, opened: bool = False
+) -> Captured:
+    """Traces the twin, or returns what was traced of it in the same form."""
+    key, known = str((steps, batch, form, opened)), source.known
     if key not in known:
-        made = _trace_anew(twin, spec, steps, batch, form, merged, notes, opened, known)
-        known[key] = made
+        known[key] = _trace_anew(source, steps, batch, form, opened)
         if len(known) > _MOST_KNOWN:
             del known[next(iter(known))]
     return known[key]
 
 
 def _trace_anew(
-    twin: Twin,
-    spec: ModelSpec,
-    steps: TimeSteps,
-    batch: int | Literal["dynamic"],
-    form: Form,
-    merged: Merged,
-    notes: tuple[str, ...],
-    opened: bool,
-    known: _Known,
+    source: _Source, steps: TimeSteps, batch: int | Literal["dynamic"], form: Form, opened: bool
 ) -> Captured:
+    """Traces the twin; over a free T, if need be, one whose neurons are run by their library's code.
+
+    The equations of a library, step by step, are one loop for any T, where an operation over all steps and the
+    membranes that a forward reads beside it are not.
+    """
+    spec = source.spec
     try:
         with put_off():
-            return _traced(twin, spec, steps, batch, form, merged, notes, opened, known)
+            return _traced(source, steps, batch, form, opened)
     except UnsupportedError:
-        operations = any(isinstance(part, NodeCell) for part in twin.modules())
+        operations = any(isinstance(part, NodeCell) for part in source.twin.modules())
         if steps != "dynamic" or not operations or BY_LIBRARY.get() or spec.graphs:
             raise
         kept = BY_LIBRARY.set(True)
         try:
-            return capture(spec, time_steps=steps, batch=batch, merge=merged == "merged", form=form)
+            return capture(spec, time_steps=steps, batch=batch, merge=source.merged == "merged", form=form)
         finally:
             BY_LIBRARY.reset(kept)
 
 
-def _traced(
-    twin: Twin,
-    spec: ModelSpec,
-    steps: TimeSteps,
-    batch: int | Literal["dynamic"],
-    form: Form,
-    merged: Merged,
-    notes: tuple[str, ...],
-    opened: bool,
-    known: _Known,
-) -> Captured:
+def _traced(source: _Source, steps: TimeSteps, batch: int | Literal["dynamic"], form: Form, opened: bool) -> Captured:
+    twin, spec = source.twin, source.spec
     single = form == "step"
     _refuse_size(spec, steps, batch)
     reasons = [*twin.refusals(), *wrong_time_steps(twin, steps), *(growing_over_time(twin, spec) if steps != 1 else [])]
@@ -325,7 +316,7 @@ def _traced(
             return in_form(changes["form"])
         settings: dict[str, Any] = {"steps": steps, "batch": batch, "form": form, "opened": opened}
         settings |= {("steps" if name == "time_steps" else name): value for name, value in changes.items()}
-        return _trace(twin, spec, merged=merged, notes=notes, known=known, **settings)
+        return _trace(source, **settings)
 
     def in_form(other: Form) -> Captured:
         """The same program under another form's name: without neurons and time there is nothing else to a form."""
@@ -353,8 +344,8 @@ def _traced(
         outputs=outputs,
         graph=twin.signature.graph.name,
         time_output=over_time,
-        reparameterisation=merged,
-        notes=notes,
+        reparameterisation=source.merged,
+        notes=source.notes,
         module=twin,
         retrace=retrace,
     )

@@ -33,18 +33,19 @@ def from_dict(module: nn.Module, keys: Sequence[str]) -> nn.Module:
     return made
 
 
-def takes_dict(module: nn.Module, inputs: Sequence[TensorSpec], named: bool) -> bool:
+def takes_dict(module: nn.Module, inputs: Sequence[TensorSpec], named: bool, key: str | None) -> bool:
     """Returns whether a module's one argument is a dict of the named inputs.
 
     Args:
         module: The module, in evaluation mode.
         inputs: Its inputs.
         named: Whether their names were given.
+        key: What the forward asks its one argument for first (`first_key`), where there is one input.
     """
     argument = _one_argument(module)
     if not named or argument is None:
         return False
-    return len(inputs) > 1 or (inputs[0].name != argument and first_key(module) == inputs[0].name)
+    return len(inputs) > 1 or (inputs[0].name != argument and key == inputs[0].name)
 
 
 def first_key(module: nn.Module) -> str | None:
@@ -62,9 +63,7 @@ def first_key(module: nn.Module) -> str | None:
 
 
 def refuses_tensors(module: nn.Module, inputs: Sequence[TensorSpec]) -> bool:
-    """Returns whether a forward runs neither on one tensor `[B, *shape]` nor on `[T, B, *shape]`."""
-    if len(inputs) > 1:
-        return False
+    """Returns whether a forward of one input runs neither on a tensor `[B, *shape]` nor on `[T, B, *shape]`."""
     for lead in ((2,), (2, 2)):
         x = torch.ones((*lead, *inputs[0].numbers), dtype=getattr(torch, inputs[0].dtype))
         try:

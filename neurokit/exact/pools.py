@@ -10,12 +10,11 @@ from typing import Any
 import torch
 from torch.fx import Graph, Node
 
-from neurokit.program.nodes import aten, hints, window_count
+from neurokit.program.nodes import CONVOLUTIONS, aten, hints, window_count
 from neurokit.program.ops import is_named
 from neurokit.program.walk import store
 
-_CONVOLUTIONS = {1: aten.conv1d.default, 2: aten.conv2d.default, 3: aten.conv3d.default}
-_AXES = {f"{kind}avg_pool{axes}d": axes for kind in ("", "adaptive_") for axes in _CONVOLUTIONS}
+_AXES = {f"{kind}avg_pool{axes}d": axes for kind in ("", "adaptive_") for axes in CONVOLUTIONS}
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def _convolved(module: Any, graph: Graph, node: Node, windows: _Windows) -> Node
     path = f"pool_{node.name}"
     store(module, path, torch.ones(channels, 1, *windows.size))
     settings = (windows.stride, windows.padding, [1] * axes, channels)
-    made: Node = graph.call_function(_CONVOLUTIONS[axes], (node.args[0], graph.get_attr(path), None, *settings))
+    made: Node = graph.call_function(CONVOLUTIONS[axes], (node.args[0], graph.get_attr(path), None, *settings))
     return made
 
 

@@ -20,6 +20,12 @@ NEURONS = {IF: "if_", LIF: "lif", PLIF: "plif"}
 PLACES = {op: {name: 2 + place for place, name in enumerate(names)} for op, names in ARGUMENTS.items()}
 
 
+#: The convolutions of a captured program, by the axes of their windows.
+CONVOLUTIONS = {1: aten.conv1d.default, 2: aten.conv2d.default, 3: aten.conv3d.default}
+# Their settings where none are given: stride, padding, dilation and groups.
+_USUAL: tuple[Any, ...] = ([1], [0], [1], 1)
+
+
 def is_op(node: Any, targets: Container[Any]) -> bool:
     """Returns whether `node` calls one of `targets`."""
     return isinstance(node, Node) and node.op == "call_function" and node.target in targets
@@ -103,6 +109,15 @@ def window_count(node: Node) -> tuple[int, tuple[int, int] | None]:
     if ceil or (any(padding) and not includes):
         return 0, None
     return kernel[0] * kernel[1], kernel
+
+
+def convolution_settings(node: Node) -> tuple[Any, Any, Any, int]:
+    """Returns stride, padding, dilation and groups of a convolution; one number an axis, or one for all."""
+    given: list[Any] = [*node.args[3:], *[None] * 4][:4]
+    stride, padding, dilation, groups = (
+        usual if value is None else value for usual, value in zip(_USUAL, given, strict=True)
+    )
+    return stride, padding, dilation, groups
 
 
 def pair(value: Any) -> tuple[int, int]:

@@ -9,13 +9,9 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from neurokit.program.nodes import aten, is_op, is_weighted
+from neurokit.program.nodes import CONVOLUTIONS, aten, convolution_settings, is_constant, is_op, is_weighted
 from neurokit.program.passes.base import Pass
 from neurokit.program.walk import fetch, store
-
-_PICTURES = {1: aten.conv1d.default, 2: aten.conv2d.default, 3: aten.conv3d.default}
-# Arguments of a convolution behind input, weight and bias: stride, padding, dilation, groups.
-_USUAL: tuple[Any, ...] = ([1], [0], [1], 1)
 
 
 def _rewrite(module: GraphModule) -> None:
@@ -41,7 +37,7 @@ def _normalises(node: Any) -> bool:
 
 
 def _known(values: Sequence[Any]) -> bool:
-    return all(value is None or (isinstance(value, Node) and value.op == "get_attr") for value in values)
+    return all(value is None or is_constant(value) for value in values)
 
 
 def _read(module: GraphModule, value: Any) -> Tensor | None:
@@ -98,21 +94,16 @@ def _rewrite_behind(module: GraphModule) -> None:
     module.graph.eliminate_dead_code()
 
 
-def _settings(conv: Node) -> list[Any]:
-    given = [*conv.args[3:], *[None] * 4][:4]
-    return [usual if value is None else value for usual, value in zip(_USUAL, given, strict=True)]
-
-
 def _is_convolution(node: Node) -> bool:
     """Whether a node is a convolution whose weights are known, and its padding numbers."""
-    if not is_op(node, set(_PICTURES.values())) or node.kwargs or not _known(node.args[1:3]):
+    if not is_op(node, set(CONVOLUTIONS.values())) or node.kwargs or not _known(node.args[1:3]):
         return False
-    return not isinstance(_settings(node)[1], str)
+    return not isinstance(convolution_settings(node)[1], str)
 
 
 def _norm_before(conv: Node) -> Node | None:
     """Returns the normalisation in front of a convolution without padding that alone reads it, or None."""
-    if not _is_convolution(conv) or any(_settings(conv)[1]):
+    if not _is_convolution(conv) or any(convolution_settings(conv)[1]):
         return None
     norm = conv.args[0]
     return norm if _normalises(norm) and len(norm.users) == 1 else None  # type: ignore[return-value, union-attr]
@@ -124,7 +115,7 @@ def _fold_behind(module: GraphModule, conv: Node) -> None:
     assert isinstance(norm, Node)
     weight, bias = (_read(module, value) for value in [*conv.args[1:3], None][:2])
     assert weight is not None
-    groups = _settings(conv)[3]
+    groups = convolution_settings(conv)[3]
     # [C] -> [N, C / groups]: the channels that an output reads.
     scale, offset = (
         value.reshape(groups, 1, -1).expand(-1, len(weight) // groups, -1).flatten(0, 1)
@@ -145,7 +136,7 @@ def _zeros_before(conv: Node) -> list[int] | None:
         return None
     _, given, *rest = pad.args  # type: ignore[union-attr]
     words = [value for value in (*rest, *pad.kwargs.values()) if value not in ("constant", 0, 0.0, None)]  # type: ignore[union-attr]
-    axes = next(count for count, target in _PICTURES.items() if target is conv.target)
+    axes = next(count for count, target in CONVOLUTIONS.items() if target is conv.target)
     sides = [*given, *[0] * (2 * axes)]  # type: ignore[misc]
     before, after = sides[0 : 2 * axes : 2], sides[1 : 2 * axes : 2]
     if words or len(given) > 2 * axes or before != after or not all(isinstance(one, int) for one in sides):  # type: ignore[arg-type]
@@ -156,7 +147,7 @@ def _zeros_before(conv: Node) -> list[int] | None:
 def _pad_inside(conv: Node, sides: list[int]) -> None:
     pad = conv.args[0]
     assert isinstance(pad, Node)
-    settings = _settings(conv)
+    settings = list(convolution_settings(conv))
     held = list(settings[1]) * (len(sides) if len(settings[1]) == 1 else 1)
     settings[1] = [one + more for one, more in zip(held, sides, strict=True)]
     bias = conv.args[2] if len(conv.args) > 2 else None
