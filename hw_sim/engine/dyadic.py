@@ -102,6 +102,8 @@ class _Reader:
             return
         if model is not None and not model.described:
             self._refuse(name, "its neurons have more to them than the event engine computes")
+        if population.recorded:
+            self._refuse(name, "its values were recorded: nothing that comes in gives them")
         if not population.bias_known:
             self._refuse(name, "its bias is not known (a normalisation that was not folded)")
         arrivals = [(p, *self._arrival(p)) for p in self.network.into(name)]

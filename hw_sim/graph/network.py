@@ -73,6 +73,7 @@ class Population:
         bias_known: Whether `bias` is right (a batch normalisation that was not folded hides it).
         rounding: Limits and rounding of its sum (a requantisation between two layers), or None.
         start: Membrane before the first step, `[size]`; None where neurons start from rest (their reset value, or 0).
+        recorded: Whether it sends what was recorded, so that its values cannot be computed from what comes in.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Population:
     bias_known: bool = True
     rounding: Rounding | None = None
     start: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
+    recorded: bool = False
 
     def __post_init__(self) -> None:
         if self.rounding is not None and self.role != "current":

@@ -99,13 +99,10 @@ def _product(
     operands = []
     for value, real in zip(values, tensors, strict=True):
         name = f"{call.path}.operand"
-        operand = (
-            builder.fresh(replace(value, unknown=True), real, name)
-            if value.offset
-            else (builder.materialise(value, real, sum_name(value, name)))
-        )
-        if value.offset:
-            builder.not_understood(call.path, "operand with an added constant")
+        if len(value.terms) == 1 and _adds(value):  # what is read is not what the one source, counted already, sends
+            operand = builder.fresh(replace(value, unknown=True), real, name)
+        else:  # a sum has the constant for its bias
+            operand = builder.materialise(value, real, sum_name(value, name))
         if len(operand.terms) != 1:
             return give_up(call, builder)
         if operand.terms[0].per_step(builder.steps) is None:  # late, and a product takes what is there
@@ -121,6 +118,13 @@ def _product(
     result = Value((builder.term(name, tuple(call.result.shape)),))
     builder.record(result.terms[0], call.result)
     return result
+
+
+def _adds(value: Value) -> bool:
+    """Returns whether a value of one term holds constants, added to its source's values or beside them."""
+    beside = value.terms[0].ids
+    fresh = getattr(beside, "_fresh", False)
+    return value.offset or value.constant is not None or not (fresh or bool((beside >= 0).all()))
 
 
 def limit(call: Call, builder: Builder) -> Any:

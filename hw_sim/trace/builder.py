@@ -227,8 +227,8 @@ class Builder:
         if not value.unknown:
             self.not_understood(path, "values that mix time steps")
         name = self.name(path, self.populations)
-        binary = bool(((real == 0) | (real == 1)).all())
-        self.populations[name] = Population(name, sample_shape(real, self.steps), "current", binary=binary)
+        binary, shape = bool(((real == 0) | (real == 1)).all()), sample_shape(real, self.steps)
+        self.populations[name] = Population(name, shape, "current", binary=binary, recorded=True)
         self._keep(name, real if self.steps > 1 else real.reshape(1, -1))
         return Value((self.term(name, tuple(real.shape)),))
 
