@@ -34,6 +34,7 @@ class OnnxTarget:
     family = "onnx"  # name of the sequence form; the step form's has "-step" behind it
     form = "sequence"
     time_steps: str | None = None
+    rewrites = True  # whether layers may become others that compute the same in less time
 
     @property
     def needs_steps(self) -> bool:
@@ -98,6 +99,7 @@ class OnnxTarget:
         from neurokit.export.onnx.agree import described
         from neurokit.export.onnx.convert import onnx_from_captured
         from neurokit.export.onnx.passes import node_count
+        from neurokit.export.onnx.rewrites import faster
         from neurokit.export.onnx.wide_convolutions import widen
 
         attention = form_of(options.extra)
@@ -111,6 +113,8 @@ class OnnxTarget:
             model = onnx_from_captured(part, attention)
             if not captured.spiking:  # currents of neurons are read by their names and shapes
                 widen(model)
+            if self.rewrites and not captured.spiking:
+                faster(model)
             opset = max(opset, int(model.opset_imports[""]))
             model.metadata_props.update(metadata(part, entries, self.info.name, at) | described(entries, at))
             path = folder / file_of(part, captured)

@@ -53,6 +53,7 @@ class Int8Target(OnnxTarget):
         takes=frozenset({"dims", "dtypes", "inputs"}),
         runtime="onnxruntime",
     )
+    rewrites = False  # layers keep the names and weights of the model's own, by which they are kept and fine-tuned
 
     def check_options(self, options: LowerOptions) -> None:
         """Refuses options that quantising does not have."""
