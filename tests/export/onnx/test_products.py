@@ -1,4 +1,4 @@
-"""Products whose result is split: a product a part, the same bits."""
+"""Products whose result is split: a product a part, the same bits, and none of what nothing reads."""
 
 import numpy as np
 import onnx_ir as ir
@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from neurokit.export.onnx.products import split_products
+from neurokit.export.onnx.products import drop_columns, split_products
 
 WEIGHT = np.random.default_rng(0).standard_normal((8, 12)).astype(np.float32)
 
@@ -52,3 +52,30 @@ def test_parts_are_products_of_their_own(sizes, outputs):
 def test_what_is_not_split_alone_by_columns_stays(other):
     given = model(**other)
     assert [node.op_type for node in changed(given).graph.node] == ["MatMul", "Split"]
+
+
+@pytest.mark.parametrize(("sizes", "unread"), [(None, {1}), ([2, 4, 6], {0}), ([1, 4, 7], {0, 2})])
+def test_columns_that_nothing_reads_are_left_out(sizes, unread):
+    given = model(sizes)
+    kept = [value for at, value in enumerate(given.graph.output) if at not in unread]
+    wanted = [part for at, part in enumerate(run(given)) if at not in unread]
+    del given.graph.output[:]
+    given.graph.output.extend(kept)
+    taken = ir.from_proto(given)
+    drop_columns(taken)
+    made = ir.to_proto(taken)
+    assert [value.name for value in made.graph.output] == [value.name for value in kept]
+    columns = [tensor.dims[1] for tensor in made.graph.initializer if len(tensor.dims) == 2]
+    assert columns == [sum(part.shape[-1] for part in wanted)]
+    for ours, part in zip(run(made), wanted, strict=True):
+        np.testing.assert_allclose(ours, part, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("other", [{}, {"axis": 1}, {"read": ("y",)}], ids=["all", "another axis", "read as a whole"])
+def test_columns_that_something_reads_stay(other):
+    given = model(**other)
+    if other:
+        del given.graph.output[1]
+    taken = ir.from_proto(given)
+    drop_columns(taken)
+    assert [tensor.dims for tensor in ir.to_proto(taken).graph.initializer] == [[8, 12]]
