@@ -3,6 +3,7 @@
 from neurokit.kernels.block_sparse_attention.op import block_sparse_attention
 from neurokit.kernels.depthwise.op import depthwise
 from neurokit.kernels.estimate_blocks.op import estimate_blocks
+from neurokit.kernels.gate_lif.op import gate_lif
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.pack.op import pack, unpack
 from neurokit.kernels.patch import patch, unpatch
@@ -20,6 +21,7 @@ __all__ = [
     "block_sparse_attention",
     "depthwise",
     "estimate_blocks",
+    "gate_lif",
     "lif",
     "pack",
     "patch",

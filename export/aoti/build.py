@@ -174,7 +174,7 @@ def _said(part: Captured, graph: dict[str, Any]) -> dict[str, str]:
 
 def _probe(body: GraphModule, part: Captured, folder: Path, device: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Compiles the probing twin and the neurons alone; returns what is known of every call, and of their kinds."""
-    if not list(layer_nodes(body)):
+    if not layer_nodes(body):
         return [], {"kinds": [], "examples": []}
     alone, kinds = neurons_of(body)
     twin = compiled(traced(twin_of(body), part, device), {}, _PROBING)
@@ -198,7 +198,7 @@ def calls_of(
     """
     from neurokit.capture.stepping import layer_names
 
-    nodes, names = list(layer_nodes(body)), layer_names(part.program, part.calls)
+    nodes, names = layer_nodes(body), layer_names(part.program, part.calls)
     axes = _names_of_axes(body, part)
     calls = [
         {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from torch.fx import GraphModule, Node
 
 from neurokit.dims import Linear
 from neurokit.neurons.stepwise import STEPWISE, Step, step_of
-from neurokit.program.fusions import FusedNeuron
+from neurokit.program.fusions import BEHIND, FusedNeuron
 from neurokit.program.nodes import NEURONS, hints, is_op
 from neurokit.program.walk import fetch, without_guards
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from neurokit.capture import Captured
     from neurokit.capture.types import StateInfo
 
+_PLACE = "place_of_layer"  # where a layer's node stands among those of the captured program
 FORCE = "force"  # of the probing twin: whether given spikes stand for every layer's own
 
 
@@ -59,14 +60,22 @@ def body_of(captured: Captured) -> GraphModule:
             node.replace_all_uses_with(loop)
             module.graph.erase_node(node)
     module.recompile()
+    for at, node in enumerate(layer_nodes(module)):
+        node.meta[_PLACE] = at
     return module
 
 
-def layer_nodes(module: GraphModule) -> Iterator[Node]:
-    """Yields every node of a layer of neurons, in order: common ones, rare ones, and those inside a kernel."""
-    for node in module.graph.nodes:
-        if is_op(node, NEURONS) or isinstance(_module(module, node), StepLoop | FusedNeuron):
-            yield node
+def layer_nodes(module: GraphModule) -> list[Node]:
+    """Returns the nodes of layers of neurons: common ones, rare ones, and those inside a kernel.
+
+    They are in the order of the captured program: a kernel that takes in what follows its neurons may come later.
+    """
+    found = [
+        node
+        for node in module.graph.nodes
+        if is_op(node, NEURONS) or isinstance(_module(module, node), StepLoop | FusedNeuron)
+    ]
+    return sorted(found, key=lambda node: node.meta.get(_PLACE, 0))
 
 
 def _module(module: GraphModule, node: Node) -> nn.Module | None:
@@ -81,14 +90,14 @@ def twin_of(module: GraphModule) -> GraphModule:
     made = copy.deepcopy(module)
     graph = made.graph
     last = [node for node in graph.nodes if node.op == "placeholder"][-1]
-    nodes = list(layer_nodes(made))
+    nodes = layer_nodes(made)
     with graph.inserting_before(last.next):
         force = graph.placeholder(FORCE)
         given = [graph.placeholder(f"forced_{at}") for at in range(len(nodes))]
     force.meta["val"] = torch.zeros((), dtype=torch.bool)
     with graph.inserting_after([node for node in graph.nodes if node.op == "placeholder"][-1]):
         free = graph.call_function(torch.logical_not, (force,))
-    currents, own, before = [], [], []
+    currents, own = [], []
     for node, forced in zip(nodes, given, strict=True):
         forced.meta["val"] = _value_of(node, 0)
         inside = _module(made, node)
@@ -103,13 +112,39 @@ def twin_of(module: GraphModule) -> GraphModule:
         for user in taken:
             user.replace_all_uses_with(used)
             graph.erase_node(user)
-        currents.append(node.args[0] if current is None else current)
+        if isinstance(inside, FusedNeuron):
+            _behind(made, node, inside, used)
+        currents.append(current)
         own.append(spikes)
-        v0 = node.args[1]
-        before += list(v0) if isinstance(v0, list | tuple) else [v0]
-    _output_more(graph, (*currents, *own, *before))
+    shown = [node.args[0] if current is None else current for node, current in zip(nodes, currents, strict=True)]
+    v0s = [node.args[1] for node in nodes]
+    before = [one for v0 in v0s for one in (v0 if isinstance(v0, list | tuple) else [v0])]
+    _output_more(graph, (*shown, *own, *before))
     made.recompile()
     return made
+
+
+def _behind(module: GraphModule, node: Node, layer: FusedNeuron, used: Node) -> None:
+    """Has the twin compute what a kernel computes behind its spikes of those that are used, by its definition."""
+    for user in [user for user in node.users if user.target is operator.getitem and user.args[1] == BEHIND]:
+        name = f"{node.target}_behind"
+        module.add_module(name, _OfSpikes(layer))
+        with module.graph.inserting_after(used):
+            value = module.graph.call_module(name, (used, *node.args))
+        value.meta["val"] = user.meta["val"]
+        user.replace_all_uses_with(value)
+        module.graph.erase_node(user)
+
+
+class _OfSpikes(nn.Module):
+    """What a layer's kernel computes behind its spikes."""
+
+    def __init__(self, layer: FusedNeuron) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, *given: Tensor) -> Tensor:
+        return self.layer.behind(*given)
 
 
 def _value_of(node: Node, place: int) -> Any:

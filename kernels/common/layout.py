@@ -58,3 +58,19 @@ def like(tensor: Tensor, model: Tensor) -> Tensor:
 def steps_of(tensor: Tensor | None) -> Tensor | None:
     """Returns the tensor contiguous, or as it is where it repeats one contiguous step."""
     return tensor if tensor is None or repeats_one_step(tensor) else tensor.contiguous()
+
+
+def tokens_apart(*spikes: Tensor) -> list[Tensor]:
+    """Returns spikes whose tokens lie one behind the other, equally far apart: slices of one wider tensor do.
+
+    Traced ones are made dense: a compiler promises the order of strides, and not how far apart tokens lie.
+    """
+    if any(is_traced(x) for x in spikes):
+        return [x.contiguous() for x in spikes]
+    found = set()
+    for x in spikes:
+        _, batch, tokens, _ = x.shape
+        row = x.stride(2)
+        regular = x.stride() == (batch * tokens * row, tokens * row, row, 1) and row % (16 // x.itemsize) == 0
+        found.add(row if regular else None)
+    return list(spikes) if len(found) == 1 and None not in found else [x.contiguous() for x in spikes]

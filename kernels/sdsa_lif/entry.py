@@ -15,7 +15,7 @@ from neurokit.kernels.sdsa_lif.op import NAME, sdsa_lif
 
 
 def gradients(device: torch.device) -> Iterator[GradientCase]:
-    """Yields a case for each form of attention."""
+    """Yields a case of two heads."""
     inputs = tuple(
         spikes(3, 2, 9 + i, 32, rate=0.25, device=device, dtype=torch.float32)[:, :, i:].clone() for i in range(3)
     )
@@ -28,15 +28,7 @@ def gradients(device: torch.device) -> Iterator[GradientCase]:
         x = torch.einsum("tbnhd,tbmhd,tbmhe->tbnhe", *heads).flatten(3) * 0.125
         return neuron(x, torch.zeros_like(x[0]), 0.5, threshold=0.5)[:1]
 
-    def hadamard(q: Tensor, k: Tensor, v: Tensor) -> Any:
-        return (sdsa_lif(q, k, v, 2, mode="hadamard", threshold=0.1),)
-
-    def exact_hadamard(q: Tensor, k: Tensor, v: Tensor) -> Any:
-        x = (k * v).sum(2) * 0.125
-        return (q * neuron(x, torch.zeros_like(x[0]), 0.5, threshold=0.1)[0].unsqueeze(2),)
-
     yield GradientCase("qkv", inputs, qkv, exact_qkv, 1e-5)
-    yield GradientCase("hadamard", inputs, hadamard, exact_hadamard, 1e-5)
 
 
 def cost(example: Example) -> Cost:
@@ -46,8 +38,7 @@ def cost(example: Example) -> Cost:
     tokens = q.numel() // max(q.shape[-1], 1)
     size = {"packed": 1 / 8, "int8": 1}.get(example.kwargs.get("form", "same"), q.itemsize)
     unit = "int8" if q.dtype in (torch.int8, torch.int32) else "float16"
-    product = 0.0 if example.kwargs.get("mode", "qkv") == "hadamard" else 4.0 * tokens * channels * channels / heads
-    return Cost(nbytes(q, k, v) + tokens * channels * size, product, unit)
+    return Cost(nbytes(q, k, v) + tokens * channels * size, 4.0 * tokens * channels * channels / heads, unit)
 
 
 def workloads(device: torch.device) -> Iterator[Example]:

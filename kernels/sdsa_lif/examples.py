@@ -12,7 +12,7 @@ from neurokit.kernels.pack.op import pack
 
 
 def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
-    """Yields calls over head widths, token counts, modes and output forms."""
+    """Yields calls over head widths, token counts and output forms."""
     for steps, batch, tokens, dim, heads, rate in (
         (2, 1, 70, 64, 2, 0.05),
         (3, 1, 20, 80, 1, 0.12),
@@ -24,22 +24,16 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
             spikes(steps, batch, tokens + i, channels, rate=rate, device=device, dtype=dtype)[:, :, i:]
             for i in range(3)
         )
-        for mode, form, threshold in (
-            ("qkv", "same", 0.5),
-            ("qkv", "packed", 0.5),
-            ("hadamard", "int8", 0.03),
-            ("hadamard", "packed", 0.03),
-        ):
-            label = f"{steps}x{batch}x{tokens} {heads}x{dim} {mode} {form}"
-            yield Example(label, (q, k, v, heads), {"mode": mode, "form": form, "threshold": threshold})
+        for form in ("same", "packed"):
+            label = f"{steps}x{batch}x{tokens} {heads}x{dim} {form}"
+            yield Example(label, (q, k, v, heads), {"form": form, "threshold": 0.5})
         if dtype == torch.float16:
             words = (pack(q), pack(k), pack(v), heads)
             yield Example(f"packed input {heads}x{dim}", words, {"channels": channels})
             whole = (q.to(torch.int8), k.to(torch.int8), v.to(torch.int8), heads)
             yield Example(f"int8 input {heads}x{dim}", whole, {"tau": None, "v_reset": None})
     wide = spikes(2, 1, 20, 288, rate=0.1, device=device, dtype=dtype).chunk(3, -1)
-    for mode in ("qkv", "hadamard"):
-        yield Example(f"slices of one tensor, {mode}", (*wide, 2), {"mode": mode, "form": "int8", "threshold": 0.1})
+    yield Example("slices of one tensor", (*wide, 2), {"form": "int8", "threshold": 0.1})
     one = spikes(2, 1, 20, 288, rate=0.1, device=device, dtype=dtype)
     parts = {"channels": 96, "columns": (96, 0, 192), "form": "int8", "threshold": 0.1}
     yield Example("one tensor of all three", (one, one, one, 2), parts)
@@ -52,5 +46,5 @@ def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:
     """Yields argument tuples of the operator."""
     q, k, v = (spikes(2, 1, 9, 64, rate=0.1 * i, device=device, dtype=torch.float32) for i in (1, 2, 3))
     tail = (0.125, 2.0, 0.5, 0.0, True)
-    yield (q.requires_grad_(), k, v, 64, 2, *tail, "qkv", "same", "sigmoid", 4.0, False)
-    yield (q.detach(), k, v, 64, 2, *tail, "hadamard", "packed", "atan", 2.0, True)
+    yield (q.requires_grad_(), k, v, 64, 2, *tail, "same", "sigmoid", 4.0, False)
+    yield (q.detach(), k, v, 64, 2, *tail, "packed", "atan", 2.0, True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.fx import Node
 
+from neurokit.kernels.common.tokens import as_tokens, from_tokens, moved_from
 from neurokit.kernels.sdsa_lif.op import sdsa_lif
 from neurokit.program.fusions import (
     FusedNeuron,
@@ -21,7 +21,7 @@ from neurokit.program.fusions import (
     register_fusion,
     shape_of,
 )
-from neurokit.program.ops import Kind, is_kind, is_named
+from neurokit.program.ops import is_named
 
 _PRODUCTS = ("matmul", "bmm")
 _ALIGNED = 16  # bytes, of int8
@@ -75,24 +75,20 @@ class AttentionLayer(FusedNeuron):
 
     def _tokens(self, given: tuple[Tensor, ...]) -> list[Tensor]:
         spikes = (given[0], *given[2:])
-        taken = [spikes[at].reshape(self.steps, -1, *spikes[at].shape[2:]) for at in self.order]
-        if self.layout == "last":
-            return taken
-        return [x.flatten(*((2, 3) if self.layout == "heads" else (3, -1))).transpose(2, 3) for x in taken]
+        return [as_tokens(spikes[at], self.steps, self.layout) for at in self.order]
 
     def _back(self, tokens: Tensor) -> Tensor:
-        moved = tokens if self.layout == "last" else tokens.transpose(2, 3)
-        return moved.reshape(self.steps, -1, *self.rest)
+        return from_tokens(tokens, self.layout, self.rest)
 
 
 def _match(site: Site) -> Match | str:
     if not site.at_rest:
         return "its membrane comes from outside, and the kernel starts from rest"
-    top, inside = _moved_from(site.current)
+    top, inside = moved_from(site.current)
     scale = 1.0
     if is_named(top, ("mul",)) and isinstance(top.args[1], int | float):
         scale, node = float(top.args[1]), top
-        top, between = _moved_from(node.args[0])
+        top, between = moved_from(node.args[0])
         inside = [*inside, node, *between]
     if not is_named(top, _PRODUCTS):
         return "before it stands no product of spikes"
@@ -101,7 +97,7 @@ def _match(site: Site) -> Match | str:
         return "before it stand no two products of three layers' spikes"
     if any(user not in {*inside, site.node} for user in site.current.users):
         return "its counts are read elsewhere"
-    sources = [_source(leaf) for leaf in leaves]
+    sources = [moved_from(leaf) for leaf in leaves]
     if not all(is_spikes(source) for source, _ in sources):
         return "its operands are not known to be spikes"
     inside = [*inside, *products, *(node for _, moves in sources for node in moves)]
@@ -112,25 +108,10 @@ def _match(site: Site) -> Match | str:
     return Match(layer, given, tuple(dict.fromkeys(inside)))  # type: ignore[arg-type]
 
 
-def _moved_from(node: Any) -> tuple[Any, list[Node]]:
-    """Returns what a value is moved from, element by element, and the moves."""
-    moves = []
-    while is_kind(node, Kind.MOVE, Kind.KEEP) and not is_named(node, ("getitem",)):
-        moves.append(node)
-        node = node.args[0]
-    return node, moves
-
-
-def _source(leaf: Node) -> tuple[Node, list[Node]]:
-    """Returns the spikes that an operand is moved from, and the moves."""
-    source, moves = _moved_from(leaf)
-    return source, moves
-
-
 def _leaves(product: Node) -> tuple[list[Node], list[Node]]:
     """Returns the three operands of two nested products, and the products with the moves between them."""
     for at in (0, 1):
-        below, between = _moved_from(product.args[at])
+        below, between = moved_from(product.args[at])
         if is_named(below, _PRODUCTS):
             leaves = [*below.args[:2]]
             leaves.insert(2 * (1 - at), product.args[1 - at])

@@ -12,7 +12,7 @@ from torch import Tensor
 from neurokit.errors import InputError
 from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, register_op
-from neurokit.kernels.common.layout import is_traced
+from neurokit.kernels.common.layout import tokens_apart
 from neurokit.kernels.common.neuron import (
     FORMS,
     check_form,
@@ -23,6 +23,7 @@ from neurokit.kernels.common.neuron import (
     surrogate_id,
 )
 from neurokit.kernels.dispatch import log_once, use_triton
+from neurokit.kernels.gate_lif.op import gate_lif
 from neurokit.kernels.pack.op import pack
 from neurokit.kernels.sdsa_lif import reference
 
@@ -30,7 +31,6 @@ NAME = "sdsa_lif"
 DEFAULT = {"rows": 128, "cols": 32, "inner": 64, "num_warps": 4, "num_stages": 2, "whole": False}
 # Where samples and heads are few, a sample's tokens are spread over more programs.
 DEFAULT_FEW = {"rows": 64, "cols": 32, "inner": 64, "num_warps": 4, "num_stages": 2, "whole": False}
-DEFAULT_HADAMARD = {"rows": 64, "cols": 64, "num_warps": 4}
 MODES = ("qkv", "hadamard")
 _EXACT_BELOW = 2**24
 # The counts that 8 and 11 bits hold.
@@ -56,7 +56,6 @@ def _fake(
     threshold: float,
     v_reset: float | None,
     decay_input: bool,
-    mode: str,
     form: str,
     surrogate: str,
     alpha: float,
@@ -78,7 +77,6 @@ def _forward(
     threshold: float,
     v_reset: float | None,
     decay_input: bool,
-    mode: str,
     form: str,
     surrogate: str,
     alpha: float,
@@ -99,15 +97,15 @@ def _forward(
             q, k, v = (x.narrow(3, first, channels) for x, first in zip((q, k, v), columns, strict=True))
         return out.copy_(
             reference.forward(
-                q, k, v, channels, heads, scale, tau, threshold, v_reset, decay_input, mode, form, _like(q), decay
+                q, k, v, channels, heads, scale, tau, threshold, v_reset, decay_input, form, _like(q), decay
             )
         )
-    straddles = mode == "qkv" and form == "packed" and dim % 32 != 0
+    straddles = form == "packed" and dim % 32 != 0
     target = _output(q, channels, "int8") if straddles else out
     # One tensor that holds all three is read where it is; its columns are numbers in the kernel.
     one = None if columns is None else q.contiguous()
     _launch(
-        *(_regular(q, k, v) if one is None else (one, one, one)),
+        *(tokens_apart(q, k, v) if one is None else (one, one, one)),
         (0, 0, 0) if columns is None else columns,
         channels,
         heads,
@@ -116,29 +114,12 @@ def _forward(
         threshold,
         v_reset,
         decay_input,
-        mode,
         "int8" if straddles else form,
         target,
         decay,
     )
     # A head whose width is no multiple of 32 shares words with its neighbours: packed afterwards.
     return pack(target) if straddles else out
-
-
-def _regular(*spikes: Tensor) -> list[Tensor]:
-    """Returns spikes whose tokens lie one behind the other, equally far apart: slices of one wider tensor do.
-
-    Traced ones are made dense: a compiler promises the order of strides, and not how far apart tokens lie.
-    """
-    if any(is_traced(x) for x in spikes):
-        return [x.contiguous() for x in spikes]
-    found = set()
-    for x in spikes:
-        _, batch, tokens, _ = x.shape
-        row = x.stride(2)
-        regular = x.stride() == (batch * tokens * row, tokens * row, row, 1) and row % (16 // x.itemsize) == 0
-        found.add(row if regular else None)
-    return list(spikes) if len(found) == 1 and None not in found else [x.contiguous() for x in spikes]
 
 
 def _few(batch: int, heads: int) -> bool:
@@ -168,41 +149,16 @@ def _launch(
     threshold: float,
     v_reset: float | None,
     decay_input: bool,
-    mode: str,
     form: str,
     out: Tensor,
     decay: float | None,
 ) -> None:
-    from neurokit.kernels.sdsa_lif.triton import sdsa_hadamard_kernel, sdsa_qkv_kernel
+    from neurokit.kernels.sdsa_lif.triton import sdsa_qkv_kernel
 
     steps, batch, tokens, _ = q.shape
     width = q.stride(2)
     leak, factor = leak_arguments(tau, decay is not None, decay or 0.0)
     common = (factor, scale, threshold, 0.0 if v_reset is None else v_reset)
-    if mode == "hadamard":
-        chosen = config.lookup("sdsa_hadamard", (steps, tokens, channels, _kind(q)), q.device, DEFAULT_HADAMARD)
-        launch(sdsa_hadamard_kernel)[(batch, (channels + chosen["cols"] - 1) // chosen["cols"])](
-            q,
-            k,
-            v,
-            out,
-            *common,
-            batch,
-            channels,
-            width,
-            out.shape[-1],
-            T=steps,
-            TOKENS=tokens,
-            LEAK=leak,
-            DECAY_INPUT=decay_input,
-            HARD=reset_kind(v_reset),
-            PACKED=q.dtype == torch.int32,
-            OUT=FORMS.index(form),
-            ROWS=chosen["rows"],
-            COLS=chosen["cols"],
-            num_warps=chosen["num_warps"],
-        )
-        return
     dim = channels // heads
     chosen = config.lookup(NAME, key_of(q, channels, heads), q.device, DEFAULT_FEW if _few(batch, heads) else DEFAULT)
     main, rest, unit = tiles_of(dim, channels, q.dtype)
@@ -276,34 +232,34 @@ sdsa_lif_op = register_op(NAME, _fake)(_forward)
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs[:3])
-    ctx.heads, ctx.scale, ctx.tau, ctx.threshold, ctx.v_reset, ctx.decay_input, ctx.mode = inputs[4:11]
-    ctx.surrogate, ctx.decay = inputs[12:15], inputs[15]
+    ctx.heads, ctx.scale, *ctx.neuron = inputs[4:10]
+    ctx.surrogate, ctx.decay = inputs[11:14], inputs[14]
 
 
 def _autograd(ctx: Any, grad: Tensor) -> Any:
     """Recomputes the neuron's input, then goes back through the neuron and the two products."""
     q, k, v = (x.float() for x in ctx.saved_tensors)
-    x = reference.attention(q, k, v, ctx.heads, ctx.scale, ctx.mode)
+    x = reference.attention(q, k, v, ctx.heads, ctx.scale)
     decay = None if ctx.decay is None else x.new_full((), ctx.decay)
-    neuron = (decay, ctx.tau, ctx.threshold, ctx.v_reset, ctx.decay_input)
-    hadamard = ctx.mode == "hadamard"
-    direct = (grad.float() * q).sum(2, keepdim=True) if hadamard else grad.float()
     gx, _, _ = torch.ops.neurokit_kernels.lif_backward(
-        direct.contiguous(), None, None, x.contiguous(), None, None, None, None, *neuron, *ctx.surrogate
+        grad.float().contiguous(),
+        None,
+        None,
+        x.contiguous(),
+        None,
+        None,
+        None,
+        None,
+        decay,
+        *ctx.neuron,
+        *ctx.surrogate,
     )
-    gx = gx * ctx.scale
-    if hadamard:
-        spikes, _, _ = torch.ops.neurokit_kernels.lif_forward(
-            x.contiguous(), None, None, None, None, *neuron, "same", False, False, *ctx.surrogate
-        )
-        grads = (grad.float() * spikes, gx * v, gx * k)
-    else:
-        gx, q, k, v = (reference.split_heads(y, ctx.heads) for y in (gx, q, k, v))
-        pairs = k.transpose(-1, -2) @ v
-        grad_pairs = q.transpose(-1, -2) @ gx
-        grads = (gx @ pairs.transpose(-1, -2), v @ grad_pairs.transpose(-1, -2), k @ grad_pairs)
-        grads = tuple(reference.merge_heads(y) for y in grads)
-    return (*(g.to(x.dtype) for g, x in zip(grads, ctx.saved_tensors, strict=True)), *[None] * 14)
+    gx, q, k, v = (reference.split_heads(y, ctx.heads) for y in (gx * ctx.scale, q, k, v))
+    pairs = k.transpose(-1, -2) @ v
+    grad_pairs = q.transpose(-1, -2) @ gx
+    grads = (gx @ pairs.transpose(-1, -2), v @ grad_pairs.transpose(-1, -2), k @ grad_pairs)
+    merged = (reference.merge_heads(y) for y in grads)
+    return (*(g.to(x.dtype) for g, x in zip(merged, ctx.saved_tensors, strict=True)), *[None] * 13)
 
 
 torch.library.register_autograd("neurokit_kernels::sdsa_lif", _autograd, setup_context=_setup_context)
@@ -346,7 +302,7 @@ def sdsa_lif(
         threshold: Firing threshold; a membrane equal to it fires.
         v_reset: Potential after a spike, or None to subtract the threshold.
         decay_input: Whether the input decays too.
-        mode: "qkv" (SDSA-3) or "hadamard" (SDSA-1).
+        mode: "qkv" (SDSA-3) or "hadamard" (SDSA-1), which is `gate_lif` over tokens.
         form: Form of the spikes: "same" dtype as q (float16 if q is no float), "int8" or "packed".
         surrogate: "sigmoid", "atan" or "triangle", for the gradient of floating-point inputs.
         alpha: Slope of the surrogate.
@@ -383,9 +339,26 @@ def sdsa_lif(
     width = q.shape[-1] if columns is not None else -(-count // 32) if packed else count
     if q.shape[-1] != width or heads < 1 or count % heads:
         raise InputError(f"{count} channels in {heads} heads do not fit a last axis of {q.shape[-1]}")
+    if mode == "hadamard":
+        return gate_lif(
+            q,
+            k,
+            v,
+            channels=count,
+            scale=scale,
+            tau=tau,
+            threshold=threshold,
+            v_reset=v_reset,
+            decay_input=decay_input,
+            form=form,
+            surrogate=surrogate,
+            alpha=alpha,
+            detach_reset=detach_reset,
+            decay=decay,
+        )[0]
     neuron = (tau, threshold, v_reset, decay_input)
     return torch.ops.neurokit_kernels.sdsa_lif(
-        q, k, v, count, heads, scale, *neuron, mode, form, surrogate, alpha, detach_reset, decay, columns
+        q, k, v, count, heads, scale, *neuron, form, surrogate, alpha, detach_reset, decay, columns
     )
 
 

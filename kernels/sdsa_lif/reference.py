@@ -23,10 +23,8 @@ def merge_heads(x: Tensor) -> Tensor:
     return x.transpose(2, 3).flatten(3)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, scale: float, mode: str) -> Tensor:
-    """Returns the neuron's input: `[T, B, N, C]` for "qkv" (SDSA-3), `[T, B, 1, C]` for "hadamard" (SDSA-1)."""
-    if mode == "hadamard":
-        return (k * v).sum(2, keepdim=True) * scale
+def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, scale: float) -> Tensor:
+    """Returns the neuron's input `[T, B, N, C]`."""
     q, k, v = (split_heads(x, heads) for x in (q, k, v))
     return merge_heads(q @ (k.transpose(-1, -2) @ v)) * scale
 
@@ -42,13 +40,12 @@ def forward(
     threshold: float,
     v_reset: float | None,
     decay_input: bool,
-    mode: str,
     form: str,
     dtype: torch.dtype,
     decay: float | None = None,
 ) -> Tensor:
     """Returns the spikes `[T, B, N, C]` in a form (see `sdsa_lif`)."""
     q, k, v = (dense(x, channels, torch.float32) for x in (q, k, v))
-    current = attention(q, k, v, heads, scale, mode)
+    current = attention(q, k, v, heads, scale)
     spikes, _ = run(current, None, tau, decay_of(decay), threshold, v_reset, decay_input)
-    return encode(spikes & (q != 0) if mode == "hadamard" else spikes, form, dtype)
+    return encode(spikes, form, dtype)

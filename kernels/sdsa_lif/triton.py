@@ -12,7 +12,6 @@ from neurokit.kernels.common.triton import (
     operand,
     pack_rows,
     reset,
-    store_spikes,
 )
 
 
@@ -313,64 +312,3 @@ def sdsa_qkv_kernel(
                 ),
             )
         membranes = after
-
-
-@writes("spikes")
-@triton.jit
-def sdsa_hadamard_kernel(
-    q,
-    k,
-    v,
-    spikes,
-    factor,
-    scale,
-    threshold,
-    v_reset,
-    batch,
-    channels,
-    width,
-    out_width,
-    T: tl.constexpr,
-    TOKENS: tl.constexpr,
-    LEAK: tl.constexpr,
-    DECAY_INPUT: tl.constexpr,
-    HARD: tl.constexpr,
-    PACKED: tl.constexpr,
-    OUT: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLS: tl.constexpr,
-):
-    """Q * LIF(scale * sum over tokens of K * V) for COLS channels of one sample, all time steps."""
-    threshold = tl.cast(threshold, tl.float32)
-    v_reset = tl.cast(v_reset, tl.float32)
-    factor = tl.cast(factor, tl.float32)
-    scale = tl.cast(scale, tl.float32)
-    sample = tl.program_id(0)
-    first = tl.program_id(1) * COLS
-    col = first + tl.arange(0, COLS)
-    valid = col < channels
-    membrane = tl.zeros((COLS,), tl.float32)
-    if HARD == 1:
-        membrane += v_reset
-    for t in range(T):
-        step = (tl.cast(t, tl.int64) * batch + sample) * TOKENS
-        count = tl.zeros((COLS,), tl.int32)
-        for start in range(0, TOKENS, ROWS):
-            token = start + tl.arange(0, ROWS)
-            keys = _load(k + step * width, token, TOKENS, col, valid, width, PACKED, False)
-            values = _load(v + step * width, token, TOKENS, col, valid, width, PACKED, False)
-            count += tl.sum(((keys != 0) & (values != 0)).to(tl.int32), axis=0)
-        x = mul_rn(count.to(tl.float32), scale + tl.zeros((COLS,), tl.float32))
-        h = charge(x, membrane, factor, v_reset, LEAK, DECAY_INPUT, HARD)
-        s = h >= threshold
-        membrane = reset(h, s, threshold, v_reset, HARD)
-        for start in range(0, TOKENS, ROWS):
-            token = start + tl.arange(0, ROWS)
-            queries = _load(q + step * width, token, TOKENS, col, valid, width, PACKED, False)
-            open_ = (queries != 0) & s[None, :]
-            if OUT == 2:
-                store_spikes(spikes + step * out_width, open_, start, first, TOKENS, channels, ROWS, COLS)
-            else:
-                at = token[:, None] * out_width + col[None, :]
-                mask = (token < TOKENS)[:, None] & valid[None, :]
-                tl.store(spikes + step * out_width + at, as_spikes(open_, spikes.dtype.element_ty), mask=mask)

@@ -25,6 +25,7 @@ from neurokit.registry import Registry
 
 RESHAPES = ("flatten", "unflatten", "view", "reshape", "squeeze", "unsqueeze", "_unsafe_view", "contiguous", "clone")
 _KEEPS_SPIKES = ("max_pool1d", "max_pool2d", "max_pool3d", "dropout", "detach")
+BEHIND = 4  # place, among the results of a fused layer, of what it computes behind its spikes
 
 
 @contextmanager
@@ -87,7 +88,8 @@ class FusedNeuron(nn.Module):
 
     It maps `(first, v0, ...)` to `(spikes, v, handed, current)`. `handed` is the sum that something else reads: the
     current, or what it is rounded from. `current` is what a probing twin shows: of what the kernel hands on, where it
-    does, so that a twin reads the same sums as the network; else computed beside the kernel.
+    does, so that a twin reads the same sums as the network; else computed beside the kernel. A kernel that takes in
+    what follows its spikes gives that as a fifth result, of spikes, too; `behind` is its definition.
 
     Args:
         neuron: The neuron's operation and its arguments after input and membrane, as in the program.
@@ -122,6 +124,10 @@ class FusedNeuron(nn.Module):
     def current_of(self, handed: Tensor) -> Tensor:
         """Returns the current, of what the kernel hands on."""
         return handed
+
+    def behind(self, spikes: Tensor, *given: Tensor) -> Tensor:
+        """Returns what the kernel computes behind its spikes, of any spikes: of those that a twin is forced to, too."""
+        raise NotImplementedError
 
     @property
     def joins_with(self) -> Any:
@@ -235,6 +241,23 @@ class Site:
 
 
 @dataclass(frozen=True)
+class Behind:
+    """A product of a layer's spikes with others, which a kernel computes with the layer.
+
+    Attributes:
+        node: The product.
+        source: What is multiplied: the kernel gives it where it is let through, and takes it.
+        moves: What moves `source` to the product's operand, the last one first.
+        fired: The layer's spikes in the program, which reshapes alone may stand between and the product.
+    """
+
+    node: Node
+    source: Node
+    moves: tuple[Node, ...]
+    fired: Node
+
+
+@dataclass(frozen=True)
 class Match:
     """What a kernel takes in at one site.
 
@@ -243,12 +266,14 @@ class Match:
         given: What the layer takes: nodes of the program; the second is the membrane before.
         inside: Nodes that it computes itself, the neuron's not among them.
         handed: Those of them whose value the layer hands on where something else reads it.
+        behind: What it computes behind its spikes, or None.
     """
 
     layer: FusedNeuron
     given: tuple[Node, ...]
     inside: tuple[Node, ...]
     handed: tuple[Node, ...] = ()
+    behind: Behind | None = None
 
 
 @dataclass(frozen=True)
@@ -333,8 +358,8 @@ def most_of(node: Any) -> int | None:
     while isinstance(node, Node) and node.op == "call_function":
         if is_named(node, ("getitem",)):
             source: Any = node.args[0]
-            if is_op(source, NEURONS) or _is_fused(source):
-                return 1 if node.args[1] == 0 else None
+            if is_op(source, NEURONS) or is_fused(source):
+                return 1 if node.args[1] in (0, BEHIND) else None
             if not is_kind(source, Kind.MOVE):  # one of the parts that a tensor is split into
                 return None
             node = source.args[0]
@@ -360,8 +385,14 @@ def _several(node: Node) -> tuple[Callable[[list[int]], int], Sequence[Any]] | N
     return (math.prod, node.args) if is_named(node, ("mul",)) else None
 
 
-def _is_fused(node: Any) -> bool:
+def is_fused(node: Any) -> bool:
+    """Returns whether a node is a layer of neurons inside a kernel."""
     return isinstance(node, Node) and node.op == "call_module" and node.meta.get("fused") is not None
+
+
+def is_fired(node: Any) -> bool:
+    """Returns whether a node is the spikes that a kernel gives: of its neurons, or of what it computes behind them."""
+    return is_named(node, ("getitem",)) and is_fused(node.args[0]) and node.args[1] in (0, BEHIND)
 
 
 def read_outside(nodes: tuple[Node, ...], neuron: Node) -> list[Node]:

@@ -15,6 +15,7 @@ _OPS = (
     "block_sparse_attention",
     "depthwise",
     "estimate_blocks",
+    "gate_lif",
     "lif",
     "pack",
     "rescale_keys",

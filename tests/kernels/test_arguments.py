@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from neurokit.kernels import lif, sdsa_lif, spike_conv_lif, spike_linear_lif
+from neurokit.kernels import gate_lif, lif, sdsa_lif, spike_conv_lif, spike_linear_lif
 from neurokit.kernels._compat import INTERPRET
 from neurokit.kernels.common.layout import is_dense
 
@@ -25,7 +25,7 @@ def launched(monkeypatch):
                 [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
             )
 
-    names = ["lif.op", "sdsa_lif.op", "spike_conv_lif.op", "spike_linear_lif.op", "spike_conv_lif.boxes"]
+    names = ["gate_lif.op", "lif.op", "sdsa_lif.op", "spike_conv_lif.op", "spike_linear_lif.op", "spike_conv_lif.boxes"]
     for name in names:
         module = importlib.import_module(f"neurokit.kernels.{name}")
         for one, stand_in in (
@@ -65,5 +65,6 @@ def test_traced_slices_of_a_wider_tensor_are_made_dense(launched):
     assert not is_dense(launched[-1][0]), "slices are read where they are"
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         sdsa_lif(*mode.from_tensor(wide).chunk(3, -1), heads=2, scale=0.125, form="int8")
-    assert len(launched) == 2
-    assert all(is_dense(one) for one in launched[-1])
+        gate_lif(*mode.from_tensor(wide).chunk(3, -1), form="int8")
+    assert len(launched) == 3
+    assert all(is_dense(one) for tensors in launched[1:] for one in tensors)

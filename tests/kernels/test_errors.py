@@ -8,7 +8,18 @@ import pytest
 import torch
 
 from neurokit.errors import InputError
-from neurokit.kernels import config, depthwise, dispatch, lif, pack, sdsa_lif, spike_linear_lif, spike_stats, unpack
+from neurokit.kernels import (
+    config,
+    depthwise,
+    dispatch,
+    gate_lif,
+    lif,
+    pack,
+    sdsa_lif,
+    spike_linear_lif,
+    spike_stats,
+    unpack,
+)
 from neurokit.kernels._compat import INTERPRET
 
 ON_GPU = torch.cuda.is_available() and not INTERPRET
@@ -33,6 +44,11 @@ BAD = {
     "heads": lambda: sdsa_lif(*[torch.zeros(1, 1, 4, 32)] * 3, 5),
     "channels": lambda: sdsa_lif(*[torch.zeros(1, 1, 4, 1, dtype=torch.int32)] * 3, 1),
     "mode": lambda: sdsa_lif(*[torch.zeros(1, 1, 4, 32)] * 3, 1, mode="softmax"),
+    "over": lambda: gate_lif(*[torch.zeros(1, 1, 4, 32)] * 2, over="time"),
+    "gate's heads": lambda: gate_lif(*[torch.zeros(1, 1, 4, 32)] * 2, over="channels", heads=5),
+    "gate's shapes": lambda: gate_lif(torch.zeros(1, 1, 4, 32), torch.zeros(1, 1, 5, 32)),
+    "gate's words": lambda: gate_lif(*[torch.zeros(1, 1, 4, 1, dtype=torch.int32)] * 2, channels=32, over="channels"),
+    "gate's columns": lambda: gate_lif(*[torch.zeros(1, 1, 4, 32)] * 2, channels=16, columns=(0, 17, 0)),
     "words": lambda: spike_stats(torch.zeros(1, 2, 1, dtype=torch.int32), 33),
     "pack": lambda: pack(X.double()),
     "unpack": lambda: unpack(torch.zeros(2, 1, dtype=torch.int32), 33),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch.fx import GraphModule, Node
 from torch.nn import functional
 from torch.utils._pytree import tree_map
 
-from neurokit.program.fusions import FusedNeuron, most_of
+from neurokit.program.fusions import FusedNeuron, is_fired, most_of
 from neurokit.program.nodes import aten, pair
 from neurokit.program.ops import Kind, is_kind, is_named, operation
 from neurokit.program.passes.base import Pass
@@ -70,7 +69,7 @@ def _carry(module: GraphModule) -> None:
         spikes, *rest = node.meta["val"]
         node.meta["val"] = (spikes.to(torch.int8), *rest)
     for node in list(graph.nodes):
-        if node.op == "call_function" and _is_spikes(node):
+        if is_fired(node):
             carried.add(node)
         elif node.op == "call_function" and node.all_input_nodes and node.all_input_nodes[0] in carried:
             _through(graph, node, carried, most)
@@ -85,11 +84,6 @@ def fused_nodes(module: GraphModule) -> Iterator[tuple[Node, FusedNeuron]]:
     for node in module.graph.nodes:
         if node.op == "call_module" and node.meta.get("fused"):
             yield node, module.get_submodule(str(node.target))  # type: ignore[misc]
-
-
-def _is_spikes(node: Node) -> bool:
-    source: Any = node.args[0] if node.target is operator.getitem else None
-    return isinstance(source, Node) and bool(source.meta.get("fused")) and bool(node.args[1] == 0)
 
 
 def _through(graph: Any, node: Node, carried: set[Node], most: dict[Node, int | None]) -> None:

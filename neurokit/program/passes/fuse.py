@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
 from neurokit.neurons.parameters import NeuronParameters
-from neurokit.program.fusions import FUSIONS, Fusion, Match, Site, most_of, read_outside
+from neurokit.program.fusions import BEHIND, FUSIONS, Behind, FusedNeuron, Fusion, Match, Site, most_of, read_outside
 from neurokit.program.nodes import NEURONS, hints, is_op
 from neurokit.program.passes.base import Pass, PassError
 
@@ -101,7 +101,8 @@ def _place(
             continue
         _check(site, found, fusion.kernel, device)
         _apply(site, found, fusion.kernel)
-        return Placed(node.name, fusion.kernel, tuple(_word(one) for one in reversed(found.inside)), reasons)
+        nodes = (*reversed(found.inside), *(() if found.behind is None else (found.behind.node,)))
+        return Placed(node.name, fusion.kernel, tuple(_word(one) for one in nodes), reasons)
     return Placed(node.name, reasons=reasons)
 
 
@@ -155,27 +156,50 @@ def _apply(site: Site, match: Match, kernel: str) -> None:
     module.add_module(name, match.layer)
     elsewhere = _elsewhere(site, match)
     match.layer.want_current = bool(elsewhere)
-    with module.graph.inserting_before(node):
+    with module.graph.inserting_after(_last_of(module, (node, *match.given))):
         made = module.graph.call_module(name, match.given)
-        current = site.current.meta["val"]
-        made.meta = {**node.meta, "val": (*node.meta["val"], current, current), "fused": kernel}
-        sums = {one: _given_on(made, one) for one, _ in elsewhere}
+    current = site.current.meta["val"]
+    behind = () if match.behind is None else (match.behind.source.meta["val"],)
+    made.meta = {**node.meta, "val": (*node.meta["val"], current, current, *behind), "fused": kernel}
+    sums: dict[Node, Node] = {}
+    for one in dict.fromkeys(one for one, _ in elsewhere):
+        sums[one] = _given_on(made, one, [made, *sums.values()][-1])
     for one, user in elsewhere:
         user.replace_input_with(one, sums[one])
     node.replace_all_uses_with(made)
     module.graph.erase_node(node)
+    if match.behind is not None:
+        _let_through(made, match.behind)
     for one in match.inside:
         if not one.users:
             module.graph.erase_node(one)
-    if sums:
-        _move_behind(made, list(sums.values()))
+    if sums or match.behind is not None:
+        _move_behind([made, *sums.values()])
 
 
-def _move_behind(made: Node, sums: Sequence[Node]) -> None:
-    """Moves what stands in front of a kernel and reads its sums behind them, in the order that it has."""
-    given, at = set(sums), sums[-1]
-    for node in list(made.graph.nodes):
-        if node is made:
+def _last_of(module: GraphModule, nodes: Sequence[Node]) -> Node:
+    """Returns the one of some nodes that comes last."""
+    return next(node for node in reversed(module.graph.nodes) if node in nodes)
+
+
+def _let_through(made: Node, behind: Behind) -> None:
+    """Puts what a kernel computes behind its spikes, moved as it was, in the place of the product."""
+    graph = made.graph
+    with graph.inserting_before(behind.node):
+        value = graph.call_function(operator.getitem, (made, BEHIND))
+        value.meta["val"] = behind.source.meta["val"]
+        known: dict[Node, Node] = {behind.source: value}
+        for move in reversed(behind.moves):
+            value = known[move] = graph.node_copy(move, lambda one: known.get(one, one))
+    behind.node.replace_all_uses_with(value)
+    graph.erase_node(behind.node)
+
+
+def _move_behind(made: Sequence[Node]) -> None:
+    """Moves what stands in front of a kernel and reads it, or its sums, behind these, in the order that it has."""
+    given, at = set(made), made[-1]
+    for node in list(made[0].graph.nodes):
+        if node is made[0]:
             return
         if given & set(node.all_input_nodes):
             given.add(node)
@@ -183,15 +207,17 @@ def _move_behind(made: Node, sums: Sequence[Node]) -> None:
             at = node
 
 
-def _given_on(made: Node, like: Node) -> Node:
-    """Returns a kernel's current in the shape of the node that it stands for; the batch is the one free axis."""
+def _given_on(made: Node, like: Node, at: Node) -> Node:
+    """Returns a kernel's current, behind `at`, in the shape of what it stands for; the batch is the one free axis."""
     graph, value = made.graph, like.meta["val"]
-    current = graph.call_function(operator.getitem, (made, 2))
+    with graph.inserting_after(at):
+        current = graph.call_function(operator.getitem, (made, 2))
     current.meta["val"] = made.meta["val"][2]
     if value.shape == current.meta["val"].shape:
         return current
     shape = [size if isinstance(size, int) else -1 for size in value.shape]
-    moved = graph.call_function(torch.ops.aten.reshape.default, (current, shape))
+    with graph.inserting_after(current):
+        moved = graph.call_function(torch.ops.aten.reshape.default, (current, shape))
     moved.meta["val"] = value
     return moved
 
@@ -209,16 +235,37 @@ def _check(site: Site, match: Match, kernel: str, device: str) -> None:
     layer.watched = True
     given = [known[node] for node in match.given]
     with torch.no_grad():
-        spikes, _, _, current = layer(*given)
+        spikes, _, _, current, *behind = layer(*given)
         pairs = [(current, wanted)]
         if match.handed:
             layer.want_current, sums = True, site.value(known, match.handed[0]).reshape(wanted.shape)
             _, _, handed, shown = layer(*given)
             pairs += [(handed, sums), (shown, wanted)]
         layer.watched = layer.want_current = False
+        wrong = (
+            "" if match.behind is None else _wrong_behind(site, match.behind, layer, (spikes, *behind), known, given)
+        )
     layer.to("cpu")
-    if wrong := _difference(site, pairs, spikes, known[match.given[1]]):
+    if wrong := wrong or _difference(site, pairs, spikes, known[match.given[1]]):
         raise PassError(f"kernel {kernel!r} at {site.node.name}: {wrong}")
+
+
+def _wrong_behind(
+    site: Site,
+    behind: Behind,
+    layer: FusedNeuron,
+    results: tuple[Tensor, ...],
+    known: Mapping[Node, Tensor],
+    given: Sequence[Tensor],
+) -> str:
+    """Returns how what a kernel computes behind its spikes differs from what stood there, or ""."""
+    spikes, through = results
+    operand = behind.moves[0] if behind.moves else behind.source
+    wanted = site.value({**known, behind.fired: spikes}, behind.node)
+    for found in (through, layer.behind(spikes, *given)):
+        if not torch.equal(site.value({**known, behind.source: found}, operand), wanted):
+            return "what it lets through is not what its spikes multiply"
+    return ""
 
 
 def _difference(site: Site, pairs: Sequence[tuple[Tensor, Tensor]], spikes: Tensor, v0: Tensor) -> str:
