@@ -28,7 +28,7 @@ MODELS = (
     ),
 )
 SUMS = "sums"  # products without a neuron that go into the kernels of the first two columns
-KERNELS = ("spike_conv_lif", "spike_linear_lif", "sdsa_lif", "gate_lif", "depthwise", SUMS, "lif")
+KERNELS = ("spike_conv_lif", "spike_linear_lif", "sdsa_lif", "gate_lif", "pool_lif", "depthwise", SUMS, "lif")
 _BEGIN, _END = "<!-- plans: begin -->", "<!-- plans: end -->"
 
 

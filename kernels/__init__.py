@@ -7,6 +7,7 @@ from neurokit.kernels.gate_lif.op import gate_lif
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.pack.op import pack, unpack
 from neurokit.kernels.patch import patch, unpatch
+from neurokit.kernels.pool_lif.op import pool_lif
 from neurokit.kernels.rescale_keys.op import rescale_keys
 from neurokit.kernels.sdsa_lif.op import sdsa_lif
 from neurokit.kernels.search_blocks.op import search_blocks
@@ -25,6 +26,7 @@ __all__ = [
     "lif",
     "pack",
     "patch",
+    "pool_lif",
     "rescale_keys",
     "sdsa_lif",
     "search_blocks",

@@ -18,6 +18,7 @@ _OPS = (
     "gate_lif",
     "lif",
     "pack",
+    "pool_lif",
     "rescale_keys",
     "sdsa_lif",
     "search_blocks",

@@ -15,6 +15,7 @@ from neurokit.kernels import (
     gate_lif,
     lif,
     pack,
+    pool_lif,
     rescale_keys,
     sdsa_lif,
     search_blocks,
@@ -49,6 +50,9 @@ def calls():
         "sdsa_lif one wide head": lambda: sdsa_lif(q, q, q, 1),
         "gate_lif": lambda: gate_lif(s8.view(4, 1, 64, 64), s8.view(4, 1, 64, 64), s8.view(4, 1, 64, 64)),
         "gate_lif over channels": lambda: gate_lif(q, q, over="channels", heads=2, want_gate=True),
+        "pool_lif": lambda: pool_lif(
+            q.float().view(4, 1, 7, 7, 128), (3, 3), stride=(2, 2), padding=(1, 1), want_current=True
+        ),
         "spike_stats": lambda: spike_stats(torch.zeros(4, 9, 2, dtype=torch.int32), 64),
         "spike_linear_lif": lambda: spike_linear_lif(s8, weight, path="fused"),
         "spike_linear_lif int8": lambda: spike_linear_lif(s8, weight.to(torch.int8), path="fused"),

@@ -86,7 +86,7 @@ def test_every_kernel_brings_what_the_contract_asks(name, device):
     assert kernel.workloads is not None, "a roofline row needs a workload"
 
 
-@pytest.mark.parametrize("name", ["gate_lif", "lif", "sdsa_lif", "spike_linear_lif"])
+@pytest.mark.parametrize("name", ["gate_lif", "lif", "pool_lif", "sdsa_lif", "spike_linear_lif"])
 def test_examples_are_not_silent(name, device):
     """Spikes that are all zero or all one would agree whatever the kernel did."""
     kernel = KERNELS.get(name)

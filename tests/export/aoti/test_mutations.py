@@ -12,7 +12,7 @@ from neurokit.kernels._compat import INTERPRET
 from neurokit.kernels.contract import KERNELS
 
 pytestmark = pytest.mark.skipif(INTERPRET, reason="interpreted kernels are not compiled")
-KERNELS_OF_PACKAGES = ("depthwise", "gate_lif", "lif", "sdsa_lif", "spike_conv_lif", "spike_linear_lif")
+KERNELS_OF_PACKAGES = ("depthwise", "gate_lif", "lif", "pool_lif", "sdsa_lif", "spike_conv_lif", "spike_linear_lif")
 
 
 class Driver:

@@ -67,7 +67,7 @@ def test_patterns_in_kernels_are_the_definition(exact):
     body, rows = placed(exact)
     assert {name: kernel for name, (kernel, _) in rows.items()} == {
         "sn0": "spike_conv_lif",  # of a picture, rounded
-        "sn1": "lif",
+        "sn1": "pool_lif",
         "sn2": "spike_conv_lif",
         "sn3": "spike_conv_lif",
         "sn4": "spike_linear_lif",
