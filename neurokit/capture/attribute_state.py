@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
 
 from neurokit.capture.attribute_parts import Parts, anew, parts_of
 from neurokit.capture.cells import PARTS, REST, STATES, Cell
@@ -51,10 +52,10 @@ class AttributeCell(Cell):
             for v, like in zip(states, first, strict=True)
         )
 
-    def step(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Runs the module with its attributes set to the states."""
+    def step(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Any, tuple[Tensor, ...]]:
+        """Runs the module with its attributes set to the states; its output may be several tensors."""
         y, new = self._run(x, self._attributes(states))
-        return (y.clone() if any(y is value for value in new) else y), new
+        return tree_map(lambda part: part.clone() if any(part is value for value in new) else part, y), new
 
     def _attributes(self, states: Sequence[Any]) -> dict[str, Any]:
         """Returns the attributes that hold states."""
@@ -77,14 +78,14 @@ class AttributeCell(Cell):
             found += parts.leaves if parts else (value,)
         return tuple(found)
 
-    def _run(self, x: Tensor, attributes: dict[str, Any]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _run(self, x: Tensor, attributes: dict[str, Any]) -> tuple[Any, tuple[Tensor, ...]]:
         kept = dict(self.cell.__dict__)
         self.cell.__dict__.update(attributes)
         try:
             y = type(self.cell).forward(self.cell, x)
-            if not isinstance(y, Tensor):
-                why = f"it keeps {', '.join(self._memories)} between calls and returns more than one tensor"
-                fix = "return one, or hand the state in and out"
+            if not all(isinstance(part, Tensor) for part in tree_leaves(y)):
+                why = f"it keeps {', '.join(self._memories)} between calls and returns what is no tensor"
+                fix = "return tensors"
                 raise UnsupportedError("cannot be captured", [Unsupported("", type(self.cell).__name__, why, fix)])
             return y, self._states()
         finally:
@@ -95,7 +96,7 @@ class AttributeCell(Cell):
         """Returns None: its state is never handed over."""
         return None
 
-    def returned(self, y: Tensor, states: Sequence[Tensor]) -> Any:
+    def returned(self, y: Any, states: Sequence[Tensor]) -> Any:
         """Returns the output."""
         return y
 
@@ -162,7 +163,7 @@ def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 def _called(module: nn.Module, x: Tensor) -> list[Tensor]:
     """Runs a module; returns its outputs and every tensor that it holds in an attribute then."""
     with torch.no_grad():
-        outputs = torch.utils._pytree.tree_leaves(module(x))
+        outputs = tree_leaves(module(x))
     held = [leaf for part in module.modules() for value in _held(part).values() for leaf in _leaves(value)]
     return [leaf for leaf in [*outputs, *held] if isinstance(leaf, Tensor)]
 

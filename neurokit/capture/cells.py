@@ -118,11 +118,11 @@ class Cell(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly carries no 
         shape = self.state_shape(x)
         return tuple(v if isinstance(v, Tensor) else x.new_full(shape, float(v)) for v in states)
 
-    def step(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Runs one step `[B, ...]`; returns the output and the new states."""
+    def step(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Any, tuple[Tensor, ...]]:
+        """Runs one step `[B, ...]`; returns the output (a tensor, or several by hand) and the new states."""
         raise NotImplementedError
 
-    def over_time(self, x_seq: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, list[Tensor], tuple[Tensor, ...]]:
+    def over_time(self, x_seq: Tensor, states: Sequence[Tensor]) -> tuple[Any, list[Tensor], tuple[Tensor, ...]]:
         """Takes the steps of `[T, B, ...]`; returns the outputs, what each step hands out, and the last states."""
         outputs, seen, last = [], [], tuple(states)
         for x in x_seq.unbind(0):
@@ -130,7 +130,8 @@ class Cell(base.MemoryModule):  # type: ignore[misc]  # SpikingJelly carries no 
             y, last = self.step(x, before)
             outputs.append(y)
             seen.append(self.handed_out(x, before, last))
-        return torch.stack(outputs), [torch.stack(values) for values in zip(*seen, strict=True)], last
+        y = pytree.tree_map(lambda *values: torch.stack(values), *outputs)
+        return y, [torch.stack(values) for values in zip(*seen, strict=True)], last
 
     def handed_out(self, x: Tensor, before: Sequence[Tensor], after: Sequence[Tensor]) -> Sequence[Tensor]:
         """Returns the states as the library hands them out after a step, from those before and after it."""
@@ -379,6 +380,7 @@ def run_cell(twin: Twin, slot: Slot, x: Tensor, args: Sequence[Any], kwargs: dic
         shown = cell.handed_out(x, before, slot.values)
     else:
         y, seen, slot.values = cell.over_time(x, before)
-        y, shown = (y.flatten(0, 1), [v.flatten(0, 1) for v in seen]) if folded else (y, slot.values)
+        y = pytree.tree_map(lambda part: part.flatten(0, 1), y) if folded else y
+        shown = [v.flatten(0, 1) for v in seen] if folded else slot.values
     cell._memories.update(zip(list(cell._memories), slot.values, strict=True))
     return cell.returned(y, shown)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from neurokit.capture.fault_place import fault_place
+from neurokit.capture.masked_parts import MaskedParts
 from neurokit.capture.probe import example_values, set_time_steps
 from neurokit.capture.shapes_alone import ShapesAlone
 from neurokit.capture.slots import Slot
@@ -77,7 +78,7 @@ def _dry_run(
     if time_steps is not None:
         set_time_steps(twin.net, 1 if single else time_steps)
     try:
-        with mode, torch.no_grad(), ShapesAlone():
+        with mode, torch.no_grad(), ShapesAlone(), MaskedParts():
             return twin(*(mode.from_tensor(value) for value in given))
     except UnsupportedError:
         raise

@@ -268,8 +268,8 @@ def _rleaky(module: Any) -> nn.Module | None:
 
 def _has_extras(module: Any) -> bool:
     """Returns whether a neuron of snnTorch does what no neuron here does."""
-    extras = module.inhibition or module.state_quant or float(module.graded_spikes_factor) != 1.0
-    return bool(extras) or not _steps_above_zero(module)
+    graded = not bool((_array(module.graded_spikes_factor) == 1).all())
+    return bool(module.inhibition or module.state_quant or graded) or not _steps_above_zero(module)
 
 
 def _steps_above_zero(module: Any) -> bool:

@@ -59,7 +59,8 @@ class Magnitude:
         size = self.size if self.unit <= UNIT and not whole else self.size.float()
         if self.roundings == 0:
             return torch.zeros_like(size)
-        return (size * gamma(self.roundings, self.unit)).clamp_max(torch.finfo(size.dtype).max)
+        most = torch.finfo(size.dtype).max  # where it is infinite, and where it is infinity over infinity
+        return (size * gamma(self.roundings, self.unit)).nan_to_num(nan=most, posinf=most)
 
 
 def is_real(value: Any) -> bool:

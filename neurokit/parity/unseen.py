@@ -61,7 +61,22 @@ def unseen(vectors: Vectors, forced: bool) -> tuple[str, ...]:
         lines += _of_layer(layer, [run.layers[index] for run in covered if index < len(run.layers)])
     lines += [line for entry in vectors.unread for line in _of_weight(entry, forced or not vectors.layers)]
     lines += _of_inputs(vectors, {run.kind for run in covered})
-    return (*lines, *_loose_bounds(vectors), *(line for run in covered for line in _amplified(run)))
+    beyond = [line for run in covered for line in (*_unbounded(vectors, run), *_amplified(run))]
+    return (*lines, *_loose_bounds(vectors), *beyond)
+
+
+def _unbounded(vectors: Vectors, run: Covering) -> list[str]:
+    """Returns the layers with currents of a covering run that may be anything within rounding (e to a large sum)."""
+    most = np.finfo(np.float32).max
+    counts = [
+        (layer.path, int((cover.bound >= most).sum()), cover.at.size)
+        for layer, cover in zip(vectors.layers, run.layers, strict=False)
+    ]
+    return [
+        f"{path}: {count:,} of {size:,} currents {WHERE[run.kind]} have no bound"
+        for path, count, size in counts
+        if count
+    ]
 
 
 def _amplified(run: Covering) -> list[str]:

@@ -17,6 +17,8 @@ _SCATTERS: dict[Any, Any] = {
     aten.select.int: aten.select_scatter.default,
     aten.slice.Tensor: aten.slice_scatter.default,
 }
+# What Python's operators in place are called; those of arithmetic are called as their methods.
+_OPERATORS = {"__iand__": "bitwise_and", "__ior__": "bitwise_or", "__ixor__": "bitwise_xor"}
 
 
 def out_of_place(graph: Graph) -> Graph:
@@ -79,8 +81,13 @@ def _mutates(target: Any) -> bool:
     if schema is None or not schema.is_mutable:
         return False
     space, _, name = schema.name.partition("::")
-    plain = getattr(getattr(torch.ops, space), name[:-1], None) if name.endswith("_") else None
+    plain = getattr(getattr(torch.ops, space), _plain(name), None) if name.endswith("_") else None
     return name == "copy_" or (plain is not None and (schema.overload_name or "default") in plain.overloads())
+
+
+def _plain(name: str) -> str:
+    """Returns the name of an in-place operation's form out of place."""
+    return _OPERATORS.get(name, name[:-1])
 
 
 def _replace(graph: Graph, node: Node) -> None:
@@ -95,7 +102,7 @@ def _replace(graph: Graph, node: Node) -> None:
             if _same_shape(value, changed):
                 made = value
         else:
-            packet = getattr(getattr(torch.ops, space), name[:-1])
+            packet = getattr(getattr(torch.ops, space), _plain(name))
             target = getattr(packet, overload)
             made = graph.call_function(target, node.args, dict(node.kwargs))
             made.meta = copy.copy(node.meta)

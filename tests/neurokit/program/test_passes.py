@@ -24,6 +24,17 @@ class InPlace(nn.Module):
         return torch.relu_(y - 2.0) + y
 
 
+class TruthInPlace(nn.Module):
+    """Changes truth values in place, with Python's operators."""
+
+    def forward(self, x):
+        seen = x > 1.0
+        seen |= x < -1.0
+        seen &= x > -2.0
+        seen ^= x > 1.5
+        return seen.float() + x
+
+
 class Shared(nn.Module):
     """Changes a reshaped view in place, and reads the tensor behind it."""
 
@@ -80,6 +91,13 @@ def test_in_place_operations_are_written_out_of_place():
     assert any("add_." in name for name in names(program))
     apply(program, OUT_OF_PLACE)
     assert not any("_." in name for name in names(program))
+
+
+def test_truth_values_are_changed_out_of_place():
+    program = exported(TruthInPlace(), torch.randn(6, 4))
+    assert sum("aten.__i" in name for name in names(program)) == 3
+    apply(program, OUT_OF_PLACE)
+    assert not any("aten.__i" in name for name in names(program))
 
 
 def test_a_row_written_and_read_by_a_later_view_is_out_of_place():
