@@ -1,13 +1,14 @@
 """The edge zoo through `onnx` at full size: parity, time, size, and ONNX Runtime beside torch's own exporter.
 
-    python benchmarks/edge_zoo_forms.py [--small] [--int8] [--out FILE] [NAME...]
+    python benchmarks/edge_zoo_forms.py [--small] [--int8 | --latency] [--out FILE] [NAME...]
 
 Each model has a process of its own, and the record grows model by model, so that a run that is stopped keeps what it
 has. Export times are CPU seconds of both exporters in one process, after one export of another module has loaded
 what they import. Latency is paired: the two graphs take turns on two threads, and the ratio is the median of the turns'
 ratios, once of wall time and once of the process's CPU time, which other work on the machine disturbs less. With
 `--int8` each is exported to `onnx-int8`, calibrated on four of its own examples, verified, and timed in turns with its
-float graph. `python benchmarks/edge_zoo.py docs/edge-zoo.md` makes the page's table of the record.
+float graph. With `--latency` both graphs are made once more and timed, and nothing else of a row is changed.
+`python benchmarks/edge_zoo.py docs/edge-zoo.md` makes the page's table of the record.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ NAMES = (
     "para_trans_cnn_320",
 )
 SAMPLES, MOST_ERROR = 4, 0.9  # of calibration; random weights amplify what 8 bits lose
-PAIRS, MANY, SHORT_S, LONGEST_S = 15, 400, 4.0, 40.0  # turns, more of them up to 4 s, and none begun after 40 s
+PAIRS, MANY, SHORT_S, LONGEST_S = 60, 400, 4.0, 60.0  # turns, more of them up to 4 s, and none begun after 60 s
 
 
 def exported(spec: Any, folder: Path) -> tuple[Any, dict[str, Any]]:
@@ -158,6 +159,19 @@ def latency(spec: Any, artifact: Any, other: Path) -> dict[str, Any]:
     }
 
 
+def once_more(spec: Any, folder: Path) -> dict[str, Any]:
+    """Times both graphs, made anew; what an export takes and how far it is off stay as they were measured."""
+    import torch
+
+    from neurokit import pipeline, provenance
+
+    artifact = pipeline.lower(pipeline.capture(spec), "onnx", folder / "ours", verified=False)
+    torch.manual_seed(0)
+    stock(spec, folder)
+    found = latency(spec, artifact, folder / "stock.onnx")
+    return {**found, "nodes": artifact.manifest.target_info["nodes_inlined"], "provenance": provenance.collect()}
+
+
 def _load_exporters(folder: Path) -> None:
     """Exports a small module with both, so that no time holds an import."""
     import torch
@@ -174,6 +188,7 @@ def _load_exporters(folder: Path) -> None:
 def in_int8(spec: Any, folder: Path) -> dict[str, Any]:
     """Exports, verifies and times a model in 8 bits; what its verification allows is what int8 alone may cost."""
     from neurokit import pipeline
+    from neurokit.export.onnx.quantise import multiplies_bytes_safely
 
     captured = pipeline.capture(spec)
     examples = spec.example(SAMPLES, 1, 1)
@@ -198,10 +213,16 @@ def in_int8(spec: Any, folder: Path) -> dict[str, Any]:
     print(json.dumps({"model": spec.name, "onnx-int8": found}), flush=True)
     whole = pipeline.lower(captured, "onnx", folder / "float", verified=False)
     timed = latency(spec, artifact, whole.file("model.onnx"))
-    return {**found, "int8_ms": timed["ours_ms"], "float_ms": timed["stock_ms"], "faster": timed["faster"]}
+    return {
+        **found,
+        "int8_ms": timed["ours_ms"],
+        "float_ms": timed["stock_ms"],
+        "faster": timed["faster"],
+        "vnni": multiplies_bytes_safely(),
+    }
 
 
-def one(name: str, small: bool, int8: bool = False) -> dict[str, Any]:
+def one(name: str, small: bool, only: str = "") -> dict[str, Any]:
     """Returns the record of one model."""
     import torch
 
@@ -211,8 +232,10 @@ def one(name: str, small: bool, int8: bool = False) -> dict[str, Any]:
     spec = spec.in_small() if small else spec
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        if int8:
+        if only == "int8":
             return {"model": spec.name, "onnx-int8": in_int8(spec, folder)}
+        if only == "latency":
+            return {"model": spec.name, "latency": once_more(spec, folder)}
         _load_exporters(folder)
         artifact, ours = exported(spec, folder)
         found: dict[str, Any] = {"model": spec.name, "onnx": ours}
@@ -238,7 +261,7 @@ def record_of(path: Path) -> dict[str, Any]:
     return {"benchmark": "edge_zoo_forms", "kind": "measured", "machine": "shared with other work", "models": {}}
 
 
-def run(names: tuple[str, ...], small: bool, int8: bool, out: Path) -> None:
+def run(names: tuple[str, ...], small: bool, only: str, out: Path) -> None:
     """Measures models, each in a process of its own, and adds each to the record at once."""
     from neurokit import provenance
 
@@ -249,7 +272,7 @@ def run(names: tuple[str, ...], small: bool, int8: bool, out: Path) -> None:
             "--one",
             name,
             *(["--small"] if small else []),
-            *(["--int8"] if int8 else []),
+            *([f"--{only}"] if only else []),
         ]
         done = subprocess.run(command, capture_output=True, text=True)
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
@@ -259,9 +282,10 @@ def run(names: tuple[str, ...], small: bool, int8: bool, out: Path) -> None:
             found["stopped"] = last[0][:200]
         record = record_of(out)
         before = record["models"].get(found["model"], {})
-        kept = before if int8 else {key: value for key, value in before.items() if key == "onnx-int8"}
+        kept = before if only else {key: value for key, value in before.items() if key == "onnx-int8"}
         record["models"][found["model"]] = {**kept, **found}
-        record["provenance"] = provenance.collect()
+        if not only:
+            record["provenance"] = provenance.collect()
         out.write_text(json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8")
         print(name, json.dumps(found), flush=True)
 
@@ -271,13 +295,15 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--small", action="store_true", help="the small twins instead")
     parser.add_argument("--int8", action="store_true", help="onnx-int8 beside what the record has")
+    parser.add_argument("--latency", action="store_true", help="both graphs timed once more")
     parser.add_argument("--one", metavar="NAME", help="measure one here and print its record")
     parser.add_argument("--out", type=Path, default=RECORD)
     arguments = parser.parse_args()
+    only = "int8" if arguments.int8 else "latency" if arguments.latency else ""
     if arguments.one:
-        print(json.dumps(one(arguments.one, arguments.small, arguments.int8)))
+        print(json.dumps(one(arguments.one, arguments.small, only), default=str))
         return
-    run(tuple(arguments.names) or NAMES, arguments.small, arguments.int8, arguments.out)
+    run(tuple(arguments.names) or NAMES, arguments.small, only, arguments.out)
 
 
 if __name__ == "__main__":
