@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.fx import Node
 
-from neurokit.program.fusions import shape_of
+from neurokit.program.fusions import Site, shape_of
 from neurokit.program.ops import Kind, is_kind, is_named
 
 #: Where channels are: `[T, B, C, ...]`, `[T, B, ..., C]`, or by heads `[T, B, heads, C / heads, N]`.
@@ -53,6 +54,30 @@ def turned_from(node: Any) -> tuple[Any, list[Node]]:
         if not isinstance(one, Node) or math.prod(shape_of(one)) != count:
             return path[at - 1], moves[: at - 1]
     return source, moves
+
+
+def first_channels(site: Site, whole: Node, parts: Sequence[Node], lies: str, layout: str) -> tuple[int, ...] | None:
+    """Returns the first channel of each part in one tensor, or None where a part is no channels in a row of it.
+
+    Args:
+        site: Where in the program.
+        whole: The tensor, which lies as `lies` says.
+        parts: Values that are some of its elements, which lie as `layout` says.
+        lies: A layout.
+        layout: A layout.
+    """
+    shape = shape_of(whole)
+    tokens = as_tokens(torch.zeros(shape), shape[0], lies)
+    numbered = torch.arange(tokens.shape[3]).float().expand(tokens.shape)
+    known = {whole: from_tokens(numbered, lies, shape[2:])}
+    firsts = []
+    for one in parts:
+        part = as_tokens(site.value(known, one), shape[0], layout)
+        first = int(part.min())
+        if not torch.equal(part, torch.arange(first, first + part.shape[3]).float().expand(part.shape)):
+            return None
+        firsts.append(first)
+    return tuple(firsts)
 
 
 def part_of(node: Any) -> Node:

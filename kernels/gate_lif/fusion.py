@@ -13,7 +13,16 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from neurokit.kernels.common.tokens import LAYOUTS, as_tokens, fits, from_tokens, moved_from, part_of, turned_from
+from neurokit.kernels.common.tokens import (
+    LAYOUTS,
+    as_tokens,
+    first_channels,
+    fits,
+    from_tokens,
+    moved_from,
+    part_of,
+    turned_from,
+)
 from neurokit.kernels.gate_lif import reference
 from neurokit.kernels.gate_lif.op import OVER, gate_lif
 from neurokit.program.fusions import Behind, FusedNeuron, Fusion, Match, Site, is_spikes, register_fusion, shape_of
@@ -248,26 +257,11 @@ def _forms(site: Site, found: _Pattern, given: tuple[Node, ...]) -> Iterator[For
         heads = 1 if over == "tokens" else gates // tokens
         if gates != (channels if over == "tokens" else tokens * heads) or channels % heads:
             continue
-        columns = None if apart else _columns(site, found, given[0], lies, layout)
+        parts = [source for _, source in found.operands]
+        columns = None if apart else first_channels(site, given[0], parts, lies, layout)
         if apart or columns is not None:
             for turned in (False,) if over == "tokens" else (False, True):
                 yield Form(over, heads, found.scale, lies, layout, tuple(places), columns, turned)
-
-
-def _columns(site: Site, found: _Pattern, whole: Node, lies: str, layout: str) -> tuple[int, ...] | None:
-    """Returns the first channel of each operand in one tensor, or None where they are no channels in a row of it."""
-    shape = shape_of(whole)
-    tokens = as_tokens(torch.zeros(shape), shape[0], lies)
-    numbered = torch.arange(tokens.shape[3]).float().expand(tokens.shape)
-    known = {whole: from_tokens(numbered, lies, shape[2:])}
-    firsts = []
-    for _, source in found.operands:
-        part = as_tokens(site.value(known, source), shape[0], layout)
-        first = int(part.min())
-        if not torch.equal(part, torch.arange(first, first + part.shape[3]).float().expand(part.shape)):
-            return None
-        firsts.append(first)
-    return tuple(firsts)
 
 
 register_fusion(Fusion("gate_lif", 12, _match))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from neurokit.kernels.common.tokens import as_tokens, from_tokens, moved_from
+from neurokit.kernels.common.tokens import LAYOUTS, as_tokens, first_channels, fits, from_tokens, moved_from, part_of
 from neurokit.kernels.sdsa_lif.op import sdsa_lif
 from neurokit.program.fusions import (
     FusedNeuron,
@@ -36,6 +36,7 @@ class AttentionLayer(FusedNeuron):
         scale: Factor on the counts.
         layout: Where channels are: "last" `[T, B, N, C]`, "first" `[T, B, C, ...]`, or "heads" `[T, B, heads, D, N]`.
         order: Places of query, key and value among what it is given.
+        lies: Where channels are in what it is given, if that is one tensor that lies otherwise.
     """
 
     int8_places = (0, 2, 3)
@@ -43,10 +44,13 @@ class AttentionLayer(FusedNeuron):
     columns: tuple[int, ...] | None = None
     count = 0
 
-    def __init__(self, site: Site, heads: int, scale: float, layout: str, order: tuple[int, ...]) -> None:
+    def __init__(
+        self, site: Site, heads: int, scale: float, layout: str, order: tuple[int, ...], lies: str = ""
+    ) -> None:
         super().__init__(site.neuron)
         self.kind, self.wide = site.node.meta["val"][0].dtype, site.current.meta["val"].dtype
         self.heads, self.scale, self.layout, self.order = heads, scale, layout, order
+        self.lies = lies or layout
         self.steps, *self.rest = (size for at, size in enumerate(shape_of(site.current)) if at != 1)
         self.keywords = site.keywords
 
@@ -60,13 +64,13 @@ class AttentionLayer(FusedNeuron):
 
     def plain(self, *given: Tensor) -> Tensor:
         """Returns the scaled counts by plain products."""
-        q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(2, 3).to(self.wide) for x in self._tokens(given))
+        q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(2, 3).to(self.wide) for x in self._operands(given))
         counts = (q @ (k.transpose(-1, -2) @ v)).transpose(2, 3).flatten(3)
         return self._back(counts * self.scale)
 
     def of_one(self, firsts: Sequence[int], count: int) -> FusedNeuron | None:
         """Reads the parts where they are, if each begins where the kernel's reads may."""
-        if self.layout == "heads" or any(first % _ALIGNED for first in (*firsts, count)):
+        if self.layout == "heads" or self.columns is not None or any(first % _ALIGNED for first in (*firsts, count)):
             return None
         made = copy.copy(self)
         made.columns, made.count = tuple(firsts[at] for at in self.order), count
@@ -75,7 +79,14 @@ class AttentionLayer(FusedNeuron):
 
     def _tokens(self, given: tuple[Tensor, ...]) -> list[Tensor]:
         spikes = (given[0], *given[2:])
-        return [as_tokens(spikes[at], self.steps, self.layout) for at in self.order]
+        return [as_tokens(spikes[at], self.steps, self.lies) for at in self.order]
+
+    def _operands(self, given: tuple[Tensor, ...]) -> list[Tensor]:
+        """Returns query, key and value, each with its own channels alone."""
+        taken = self._tokens(given)
+        if self.columns is None:
+            return taken
+        return [x.narrow(3, first, self.count) for x, first in zip(taken, self.columns, strict=True)]
 
     def _back(self, tokens: Tensor) -> Tensor:
         return from_tokens(tokens, self.layout, self.rest)
@@ -102,10 +113,14 @@ def _match(site: Site) -> Match | str:
         return "its operands are not known to be spikes"
     inside = [*inside, *products, *(node for _, moves in sources for node in moves)]
     given = (sources[0][0], site.node.args[1], *(source for source, _ in sources[1:]))
-    layer = _fitting(site, given, shape_of(leaves[0]), scale)  # type: ignore[arg-type]
-    if layer is None:
+    one = _of_one(site, [source for source, _ in sources], shape_of(leaves[0]), scale)
+    if one is not None:
+        layer, whole = one
+        return Match(layer, (whole, site.node.args[1]), tuple(dict.fromkeys(inside)))  # type: ignore[arg-type]
+    apart = _fitting(site, given, shape_of(leaves[0]), scale)  # type: ignore[arg-type]
+    if apart is None:
         return "its products are in no order that the kernel has"
-    return Match(layer, given, tuple(dict.fromkeys(inside)))  # type: ignore[arg-type]
+    return Match(apart, given, tuple(dict.fromkeys(inside)))  # type: ignore[arg-type]
 
 
 def _leaves(product: Node) -> tuple[list[Node], list[Node]]:
@@ -135,6 +150,34 @@ def _fitting(site: Site, given: tuple[Node, ...], operand: tuple[int, ...], scal
         channels = {"first": shapes[0][2], "last": shapes[0][-1], "heads": shapes[0][2]}[layout]
         if channels % layer.heads == 0 and torch.equal(layer.plain(*(known[node] for node in given)), wanted):
             return layer
+    return None
+
+
+def _of_one(
+    site: Site, parts: list[Node], operand: tuple[int, ...], scale: float
+) -> tuple[AttentionLayer, Node] | None:
+    """Returns the layer that reads its operands in the one tensor that they are parts of, and that; or None."""
+    whole = part_of(parts[0])
+    shape = shape_of(parts[0])
+    alike = all(part_of(part) is whole and shape_of(part) == shape for part in parts)
+    if not alike or len(set(parts)) != 3 or whole in parts or not is_spikes(whole) or len(operand) != 5:
+        return None
+    generator = torch.Generator().manual_seed(1)
+    known = {whole: (torch.rand(shape_of(whole), generator=generator) < 0.3).float()}
+    wanted = site.value(known, site.current)
+    for lies, layout in itertools.product(("first", "last"), LAYOUTS):
+        if not fits(lies, len(shape_of(whole))) or not fits(layout, len(shape)):
+            continue
+        count = as_tokens(torch.zeros(shape), shape[0], layout).shape[3]
+        firsts = first_channels(site, whole, parts, lies, layout)
+        width = shape_of(whole)[2 if lies == "first" else -1]
+        if firsts is None or count % operand[2] or any(size % _ALIGNED for size in (*firsts, count, width)):
+            continue
+        for order in itertools.permutations(range(3)):
+            layer = AttentionLayer(site, operand[2], scale, layout, (0, 0, 0), lies)
+            layer.columns, layer.count = tuple(firsts[at] for at in order), count
+            if torch.equal(layer.plain(known[whole], known[whole]), wanted):
+                return layer, whole
     return None
 
 

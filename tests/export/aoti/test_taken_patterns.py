@@ -16,6 +16,8 @@ from neurokit.program.passes import PassError
 from neurokit.spec import ModelSpec, TensorSpec
 from neurokit.target import LowerOptions
 
+from .traffic import Traffic
+
 PICTURE = TensorSpec("x", (3, 8, 8), low=0.0, high=2.0)
 
 
@@ -84,6 +86,19 @@ def test_patterns_in_kernels_are_the_definition(exact):
     assert all(0.0 < rate < 1.0 for rate in exact.rates), f"{exact.rates}: a layer that is silent shows nothing"
 
 
+def test_attention_reads_the_parts_of_one_product_where_they_are(exact):
+    body, _ = placed(exact)
+    (attention,) = [one for one in body.modules() if isinstance(one, AttentionLayer)]
+    calls = [node for node in body.graph.nodes if node.op == "call_module"]
+    (node,) = [node for node in calls if body.get_submodule(node.target) is attention]
+    assert attention.columns == (0, 16, 32)  # channels are in front: v (k' q) is q' (k v') turned over
+    assert len(node.args) == 2
+    with Traffic() as traffic, torch.no_grad():
+        Network(body, exact.captured)(torch.rand(4, 3, 3, 8, 8))
+    ((operand, *_),) = [given for name, given in traffic.kernels if name == "sdsa_lif"]
+    assert operand == (torch.int8, True)
+
+
 def _groups_swapped(monkeypatch):
     true = convolutions.ungrouped
     monkeypatch.setattr(convolutions, "ungrouped", lambda weight, groups: true(weight.flip(0), groups))
@@ -93,9 +108,9 @@ def _operands_swapped(monkeypatch):
     true = AttentionLayer.forward
 
     def forward(self, *given):
-        kept, self.order = self.order, self.order[::-1]
+        kept, self.columns = self.columns, self.columns[::-1]
         found = true(self, *given)
-        self.order = kept
+        self.columns = kept
         return found
 
     monkeypatch.setattr(AttentionLayer, "forward", forward)
