@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from neurokit.dims import BATCH, Dim, Size, substitute, text_of
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.export.describe import describe_graph
+from neurokit.export.onnx.around import constant
 from neurokit.export.onnx.attention import ATTENTION, AttentionForm, opset_of, translations
 from neurokit.export.onnx.functions import DOMAIN, VERSION, NeuronFunction, from_call
 from neurokit.export.onnx.fuse import fuse
@@ -300,17 +301,8 @@ def _scalar(graph: ir.Graph, known: dict[Any, ir.Value], name: str, number: floa
 
     key = (name, float(number))
     if key not in known:
-        known[key] = _initializer(graph, f"{name}_{len(known)}", np.asarray(number, dtype=dtype))
+        known[key] = constant(graph, f"{name}_{len(known)}", np.asarray(number, dtype=dtype))
     return known[key]
-
-
-def _initializer(graph: ir.Graph, name: str, array: Any) -> ir.Value:
-    import onnx_ir as ir
-
-    tensor = ir.tensor(array, name=name)
-    value = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
-    graph.register_initializer(value)
-    return value
 
 
 def _start_states_inside(graph: ir.Graph, captured: Captured) -> None:
@@ -341,7 +333,7 @@ def _start_states_inside(graph: ir.Graph, captured: Captured) -> None:
         shape = tuple(substitute(size, fixed) for size in state.shape)
         if shape not in shapes:
             shapes[shape] = _shape_value(graph, shape, batch, emit, len(shapes))
-        start = _initializer(graph, f"{state.name}_init", np.asarray(state.start(), dtype=state.dtype))
+        start = constant(graph, f"{state.name}_init", np.asarray(state.start(), dtype=state.dtype))
         ir.convenience.replace_all_uses_with(value, emit("Expand", [start, shapes[shape]]))
     del graph.inputs[count:]
     while len(graph.outputs) > len(captured.output_names):
@@ -355,14 +347,14 @@ def _shape_value(graph: ir.Graph, shape: tuple[Size, ...], batch: Any, emit: Any
     import numpy as np
 
     if all(isinstance(size, int) for size in shape):
-        return _initializer(graph, f"state_shape_{count}", np.asarray(shape, dtype=np.int64))
+        return constant(graph, f"state_shape_{count}", np.asarray(shape, dtype=np.int64))
     parts = []
     for index, size in enumerate(shape):
         name = f"state_size_{count}_{index}"
         if isinstance(size, int):
-            parts.append(_initializer(graph, name, np.asarray([size], dtype=np.int64)))
+            parts.append(constant(graph, name, np.asarray([size], dtype=np.int64)))
             continue
         ((_, factor),) = size.terms  # a state is so many times the batch
-        number = None if factor == 1 else _initializer(graph, name, np.asarray([factor], dtype=np.int64))
+        number = None if factor == 1 else constant(graph, name, np.asarray([factor], dtype=np.int64))
         parts.append(batch if number is None else emit("Mul", [batch, number]))
     return emit("Concat", parts, axis=0)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurokit.export.onnx.around import constant
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -65,7 +67,9 @@ class _Widening:
         assert weight.const_value is not None
         name = str(weight.name)
         if name not in self._weights:
-            self._weights[name] = self._constant(f"{name}.over_two", np.expand_dims(weight.const_value.numpy(), _AXIS))
+            self._weights[name] = constant(
+                self._graph, f"{name}.over_two", np.expand_dims(weight.const_value.numpy(), _AXIS)
+            )
         node.replace_input_with(1, self._weights[name])
         for key, first in (("strides", 1), ("dilations", 1), ("kernel_shape", 1)):
             if key in node.attributes:
@@ -118,7 +122,7 @@ class _Widening:
         if len(ends) != 6:
             return False
         wider = np.insert(ends, (_AXIS, 3 + _AXIS), 0)
-        node.replace_input_with(1, self._constant(f"{node.outputs[0].name}.pads", wider))
+        node.replace_input_with(1, constant(self._graph, f"{node.outputs[0].name}.pads", wider))
         return True
 
     def _around(self, node: ir.Node, places: Sequence[int]) -> None:
@@ -160,18 +164,10 @@ class _Widening:
         import onnx_ir as ir
 
         if self._axis is None:
-            self._axis = self._constant("axis_of_size_1", np.asarray([_AXIS], np.int64))
+            self._axis = constant(self._graph, "axis_of_size_1", np.asarray([_AXIS], np.int64))
         node = ir.Node("", kind, [value, self._axis], num_outputs=1)
         node.outputs[0].name = name
         return node
-
-    def _constant(self, name: str, array: np.ndarray) -> ir.Value:
-        import onnx_ir as ir
-
-        tensor = ir.tensor(np.ascontiguousarray(array), name=name)
-        value = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
-        self._graph.register_initializer(value)
-        return value
 
 
 def _rank(value: Any) -> int:
