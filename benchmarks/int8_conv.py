@@ -4,9 +4,10 @@
 
 For every 3x3 convolution of the three Meta-SpikeFormers and of SEW-ResNet-18 and 34 (`--part products`: every 1x1
 product; `repconvs`: the 3x3 convolutions of the exact form's RepConvs; `shortcuts`: what ends a block, with residual
-and current): a candidate must give the integer reference's bits before it is timed; the fastest is entered into the
-table of launch parameters. Ours are in int8, or with `--type float16` in float16, whose weights are whole numbers
-here, so that its sums are exact, too. Processes of their own compile first. Both files are written after every shape.
+and current; `zoo`: other spiking networks; `images8`, `images16`: exact convolutional networks, of one step): a
+candidate must give the integer reference's bits before it is timed; the fastest is entered into the table of launch
+parameters. Ours are in int8, or with `--type float16` in float16, whose weights are whole numbers here, so that its
+sums are exact, too. Processes of their own compile first. Both files are written after every shape.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Work:
 
 def work_of(shape: Shape) -> Work:
     """Returns the calls of a shape."""
-    size = (1, shape.size) if shape.kernel == 1 else (shape.size, shape.size)
+    size = (1, shape.size) if shape.flat else (shape.size, shape.size)
     form, dtype = next((name if of == 1 else "same", dtype) for name, (of, dtype) in TYPES.items() if of == shape.width)
     s = (torch.rand(shape.steps, shape.batch, *size, shape.inner, device="cuda") < 0.15).to(dtype)
     w = torch.randint(-127, 128, (shape.cols, shape.kernel, shape.kernel, shape.inner), device="cuda").to(dtype)
@@ -70,21 +71,23 @@ def work_of(shape: Shape) -> Work:
     bias = (torch.randn(shape.cols, device="cuda") * 64).round() / 256
     given: dict[str, Any] = {"scale": scale, "bias": bias, "form": form}
     beside: dict[str, Any] = {"bias": bias, "want_v": False}  # the rival's
-    out = (shape.steps, *((shape.size,) if shape.kernel == 1 else (shape.batch, shape.out, shape.out)), shape.cols)
+    product = shape.kernel == 1 and not shape.picture
+    rows = (shape.size,) if product else (1, 1, shape.size) if shape.flat else (shape.batch, shape.out, shape.out)
+    out = (shape.steps, *rows, shape.cols)
     if shape.shortcut:
         residual = (torch.randn(out, device="cuda") * 64).round() / 256
         given |= {"residual": residual if shape.width == 1 else residual.half(), "want_current": True}
         if shape.width == 1:
             given |= {"grid": 2.0**-8, "low": -16.0, "high": 16.0, "rounds": True}
         beside |= {"residual": residual.half(), "want_current": True}
-    if shape.kernel == 1:
+    if product:
         rows, flat = s.flatten(1, 3), w.flatten(1)
         half, plain = rows.half(), flat.half() * scale.half()[:, None]
-        product = lambda path: lambda: spike_linear_lif(rows, flat, path=path, **given)[0]  # noqa: E731
+        call = lambda path: lambda: spike_linear_lif(rows, flat, path=path, **given)[0]  # noqa: E731
         key = boxes.key_of(s, w, 1, s.new_empty(shape.steps, 1, 1, shape.size, shape.cols, device="meta"))
         rival = lambda: lif(F.linear(half, plain), spikes="same", **beside)[0]  # noqa: E731
         named = ("spike_linear_lif", linear_key(rows, flat, shape.shortcut))
-        return Work(product("boxes"), product("fused"), rival, key, named)
+        return Work(call("boxes"), call("fused"), rival, key, named)
     place = {"stride": shape.stride, "padding": shape.kernel // 2}
     image = s.half().flatten(0, 1).permute(0, 3, 1, 2)
     plain = (w.half() * scale.half()[:, None, None, None]).permute(0, 3, 1, 2)
@@ -154,7 +157,9 @@ def measure(shape: Shape, ceilings: dict[str, float], tables: dict[str, dict[str
     first = next((c for _, name, c, _ in timed if name == boxes.NAME), {})
     tables.setdefault(boxes.NAME, {})[",".join(map(str, work.key))] = {**first, "path": path}
     if path == "fused":
-        tables.setdefault(kernel, {})[",".join(map(str, work.pointer_kernel[1]))] = {**best, "path": "fused"}
+        vendor = shape.width > 1 and kernel == "spike_linear_lif" and rival < seconds
+        entry = {**best, "path": "gemm" if vendor else "fused"}
+        tables.setdefault(kernel, {})[",".join(map(str, work.pointer_kernel[1]))] = entry
     row |= {
         "seconds": seconds,
         "float16_then_lif": rival,
@@ -246,10 +251,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--configs", type=Path, help="where the table of launch parameters is written")
     parser.add_argument("--limit", type=float, default=140.0, help="seconds after which no shape is begun")
-    parts = ["convolutions", "products", "repconvs", "shortcuts"]
+    parts = ["convolutions", "products", "repconvs", "shortcuts", "zoo", "images8", "images16"]
     parser.add_argument("--part", nargs="*", default=parts[:1], choices=parts)
     parser.add_argument("--type", default="int8", choices=TYPES, help="of our spikes and weights")
-    parser.add_argument("--network", default="", help="only shapes of the networks whose name has this in it")
+    parser.add_argument("--network", nargs="*", default=[""], help="only networks with one of these in their name")
     parser.add_argument("--batch", type=int, nargs="*", default=[32])
     parser.add_argument("--processes", type=int, default=1, help="processes that compile")
     parser.add_argument("--share", type=int, help="only compile this share (what --processes starts)")
@@ -257,7 +262,8 @@ def main() -> None:
     torch.backends.cudnn.benchmark = True
     made = [getattr(int8_shapes, kind)(batch) for kind in arguments.part for batch in arguments.batch]
     width = TYPES[arguments.type][0]
-    listed = [replace(shape, width=width) for shapes in made for shape in shapes if arguments.network in shape.network]
+    wanted = (shape for shapes in made for shape in shapes if any(one in shape.network for one in arguments.network))
+    listed = [replace(shape, width=width) for shape in wanted]
     if arguments.share is not None:
         compile_share(listed, arguments.share, arguments.processes)
         return

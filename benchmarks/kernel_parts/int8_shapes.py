@@ -19,7 +19,8 @@ class Shape:
     """A convolution: `inner` to `cols` channels at `size` x `size` pixels, padded by half its kernel.
 
     With `shortcut` a residual is added, the sum is rounded to a grid and handed on, as where a block ends. `width` is
-    the bytes of a spike and of a weight: 1 for int8, 2 for float16.
+    the bytes of a spike and of a weight: 1 for int8, 2 for float16. A 1x1 `picture` is a convolution of one row, and
+    not a product of rows.
     """
 
     network: str
@@ -32,6 +33,7 @@ class Shape:
     steps: int = STEPS
     shortcut: bool = False
     width: int = 1
+    picture: bool = False
 
     @property
     def out(self) -> int:
@@ -49,15 +51,20 @@ class Shape:
         return self.pixels * self.cols < boxes.SINGLE
 
     @property
+    def flat(self) -> bool:
+        """Whether it is a product of rows, or a convolution of one row, as a 1x1 convolution of stride 1 is."""
+        return self.kernel == 1 and self.stride == 1
+
+    @property
     def pixels(self) -> int:
         """Pixels of one step of the output; a product's rows."""
-        return self.size if self.kernel == 1 else self.batch * self.out**2
+        return self.size if self.flat else self.batch * self.out**2
 
     @property
     def label(self) -> str:
         """How the shape is named in the record."""
         end = ", shortcut" if self.shortcut else ""
-        if self.kernel == 1:
+        if self.flat:
             return f"1x1 {self.inner} to {self.cols}, M={self.size}{end}"
         place = f"{self.size} /{self.stride}, B={self.batch}{end}"
         return f"{self.kernel}x{self.kernel} {self.inner} to {self.cols} at {place}"
@@ -75,7 +82,7 @@ class Shape:
     @property
     def moved(self) -> float:
         """Bytes that have to be read and written once."""
-        read = self.size if self.kernel == 1 else self.batch * self.size**2
+        read = self.size if self.flat else self.batch * self.size**2
         currents = 8 // self.width if self.shortcut else 0  # two: float32, or float16 beside float16 weights
         written = self.pixels * self.cols * (self.width + currents)
         return self.steps * (self.width * read * self.inner + written) + self.width * self.cols * self.taps
@@ -151,6 +158,60 @@ def shortcuts(batch: int) -> Iterator[Shape]:
                 yield Shape(network, 1, inner, cols, rows, 1, 1, shortcut=True)
 
 
+# Channels in and out, and pixels across the input, of convolutions and products of spiking networks of SpikingJelly.
+_VGG11 = ((64, 128, 112), (128, 256, 56), (256, 256, 56), (256, 512, 28), (512, 512, 28), (512, 512, 14))
+_SPIKFORMER = ((32, 64, 112), (64, 128, 56), (128, 256, 28), (256, 256, 14))
+_QKFORMER = ((48, 96, 112), (96, 96, 56), (96, 192, 56), (192, 192, 28), (192, 384, 28), (384, 384, 14))
+
+
+def zoo(batch: int) -> Iterator[Shape]:
+    """Yields the convolutions and products on spikes of spiking_vgg11_bn, spikformer_ti, qkformer and ms_resnet18."""
+    for name, listed in (("spiking_vgg11", _VGG11), ("spikformer_ti", _SPIKFORMER), ("qkformer", _QKFORMER)):
+        for inner, cols, across in listed:
+            yield Shape(name, batch, inner, cols, across)
+    for inner, cols in ((25088, 4096), (4096, 4096)):
+        yield Shape("spiking_vgg11", 1, inner, cols, batch, 1, 1)
+    yield Shape("ms_resnet18", batch, 64, 64, 112, 2)
+    for name, width, tokens in (("spikformer_ti", 256, 196), ("qkformer", 384, 196), ("qkformer", 192, 784)):
+        for inner, cols in ((width, 3 * width), (width, width), (width, 4 * width), (4 * width, width)):
+            if tokens == 196 or cols != 3 * width:
+                yield Shape(name, 1, inner, cols, batch * tokens, 1, 1)
+    yield Shape("qkformer", 1, 192, 384, batch * 784, 1, 1)
+    for inner, cols in ((96, 192), (96, 96), (96, 384), (384, 96)):
+        yield Shape("qkformer", 1, inner, cols, batch * 3136, 1, 1)
+
+
+# Channels of mobilenet_v2's bottlenecks, and of what they expand to, and pixels across.
+_BOTTLENECKS = (
+    (16, 96, 112),
+    (24, 144, 56),
+    (32, 192, 28),
+    (64, 384, 14),
+    (96, 576, 14),
+    (160, 960, 7),
+    (320, 1280, 7),
+)
+_REDUCED = ((32, 16, 112), (96, 24, 56), (144, 24, 56), (144, 32, 28), (192, 32, 28), (192, 64, 14), (384, 64, 14))
+_REDUCED_LATE = ((384, 96, 14), (576, 96, 14), (576, 160, 7), (960, 160, 7), (960, 320, 7))
+
+
+def images8(batch: int) -> Iterator[Shape]:
+    """Yields the products on int8 numbers of exact mobilenet_v2: its expansions."""
+    for inner, cols, across in _BOTTLENECKS:
+        yield Shape("mobilenet_v2", 1, inner, cols, batch * across**2, 1, 1, 1)
+
+
+def images16(batch: int) -> Iterator[Shape]:
+    """Yields the convolutions on whole numbers as float16 of exact mobilenet_v2 and resnet34."""
+    for inner, cols, across in (*_REDUCED, *_REDUCED_LATE):
+        yield Shape("mobilenet_v2", 1, inner, cols, batch * across**2, 1, 1, 1, picture=True)
+    for width, across in ((64, 56), (128, 28), (256, 14), (512, 7)):
+        yield Shape("resnet34", batch, width, width, across, steps=1)
+        if width < 512:
+            yield Shape("resnet34", batch, width, 2 * width, across, 2, steps=1)
+            yield Shape("resnet34", batch, width, 2 * width, across, 2, 1, steps=1, picture=True)
+
+
 def candidates(shape: Shape) -> list[Config]:
     """Returns the parameters to try: (channels, lanes, warps) of a tile, blocks of the sum, one or many tiles."""
     tiles = [(64, 256, 4), (128, 256, 8), (128, 128, 4), (256, 128, 8)]
@@ -186,7 +247,7 @@ def pointer_candidates(shape: Shape) -> list[Config]:
 def _config(shape: Shape, tile: tuple[int, int, int], blocks: tuple[int, int], waves: int) -> Config:
     cols, lanes, warps = tile
     pixels = lanes // boxes.padded_steps(shape.steps)
-    size = (1, 1, shape.size) if shape.kernel == 1 else (shape.batch, shape.out, shape.out)
+    size = (1, 1, shape.size) if shape.flat else (shape.batch, shape.out, shape.out)
     images, tall, wide = boxes.divide(pixels, *size)
     return {
         "images": images,

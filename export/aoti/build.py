@@ -25,6 +25,7 @@ from neurokit.program.passes.fold_norms import FOLD_BEHIND, FOLD_NORMS
 from neurokit.program.passes.fuse import Placed, fuse
 from neurokit.program.passes.join import JOIN_PLAIN, join
 from neurokit.program.passes.join_parts import JOIN_PARTS
+from neurokit.program.passes.limits import ONE_LIMIT, SAME_ONCE
 from neurokit.program.passes.static_input import STATIC_INPUT
 from neurokit.program.passes.take import take
 from neurokit.program.passes.whole import read_whole
@@ -98,8 +99,11 @@ def rewritten(part: Captured, settings: Settings, exact: bool) -> tuple[GraphMod
     found, taken = [], []
     if fuses:
         if exact:
+            ONE_LIMIT(body)
             ROUNDED_ONCE(body)
+            SAME_ONCE(body)
             LEVELS(body)
+            SAME_ONCE(body)
         # A program is planned for a GPU that is not there, too.
         device = settings.device if torch.cuda.is_available() else "cpu"
         with comparing(device):

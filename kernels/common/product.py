@@ -11,11 +11,15 @@ from torch import Tensor
 from neurokit.errors import InputError
 from neurokit.kernels._compat import INTERPRET
 from neurokit.kernels.common.layout import one_step, repeats_one_step
-from neurokit.kernels.common.neuron import FORMS, divisor, leak_arguments, reset_kind
+from neurokit.kernels.common.neuron import FORMS, divisor, empty_spikes, leak_arguments, reset_kind
 from neurokit.kernels.config import Config
 
 _FAR = torch.finfo(torch.float32).max
 WEIGHTS = (torch.bfloat16, torch.float16, torch.int8)
+# Beside spikes: the rounded current itself, without a neuron, as the whole numbers that it is of its grid.
+LEVELS = {"levels8": torch.int8, "levels16": torch.float16}
+_FORMS = (*FORMS, *LEVELS)
+_LARGEST = {"levels8": 127, "levels16": 2048}
 
 
 def activation(weight: Tensor) -> torch.dtype:
@@ -26,6 +30,51 @@ def activation(weight: Tensor) -> torch.dtype:
 def current_type(weight: Tensor) -> torch.dtype:
     """Returns the dtype of currents: the weight's; float32 beside int8 weights, whose sums it holds exactly."""
     return torch.float32 if weight.dtype == torch.int8 else weight.dtype
+
+
+def check_product_form(
+    form: str, grid: float | None, low: float | None, high: float | None, least: float | None
+) -> None:
+    """Checks the name of an output form, and what whole numbers need beside it.
+
+    Args:
+        form: One of spikes, or "levels8" or "levels16".
+        grid: What the current is rounded to.
+        low: Least current in front of the rounding.
+        high: Largest.
+        least: What the current that is handed on is limited to from below.
+
+    Raises:
+        InputError: If there is no such form, its type does not hold the rounded current, or spikes have a `least`.
+    """
+    if form not in _FORMS:
+        raise InputError(f"form={form!r} is unknown", expected=" or ".join(_FORMS))
+    if form not in LEVELS:
+        if least is not None:
+            raise InputError(f"least={least!r} beside spikes", expected="it with a form of levels alone")
+        return
+    most = _LARGEST[form]
+    if grid is None or low is None or high is None or not -most <= low / grid <= high / grid <= most:
+        raise InputError(
+            f"form={form!r} with grid={grid!r} between {low!r} and {high!r}", expected=f"at most {most} times the grid"
+        )
+
+
+def limited(current: Tensor, least: float | None) -> Tensor:
+    """Returns the current that is handed on: limited from below where there is a limit."""
+    return current if least is None else current.clamp_min(least)
+
+
+def form_number(form: str) -> int:
+    """Returns the number by which the Triton kernels know a form of output."""
+    return _FORMS.index(form)
+
+
+def empty_result(shape: tuple[Any, ...], form: str, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Allocates spikes, or levels, of a logical shape in one of the forms of output."""
+    if form in LEVELS:
+        return torch.empty(shape, dtype=LEVELS[form], device=device)
+    return empty_spikes(shape, form, dtype, device)
 
 
 def check_rows(cols: int, scale: Tensor | None, bias: Tensor | None) -> None:
@@ -65,13 +114,17 @@ def check_grid(
         raise InputError(f"grid={grid!r}", expected="a power of two")
 
 
-def rounding(grid: float | None, low: float | None, high: float | None, rounds: bool) -> dict[str, Any]:
+def rounding(
+    grid: float | None, low: float | None, high: float | None, rounds: bool, least: float | None = None
+) -> dict[str, Any]:
     """Returns a kernel's arguments for rounding the current: ROUND 0 not, 1 behind handing it on, 2 in front of it."""
     return {
         "spacing": 1.0 if grid is None else grid,
         "inverse": 1.0 if grid is None else 1.0 / grid,
         "low": -_FAR if low is None else low,
         "high": _FAR if high is None else high,
+        "least": 0.0 if least is None else least,
+        "LIMITED": least is not None,
         "ROUND": 0 if grid is None else 2 if rounds else 1,
     }
 
@@ -96,6 +149,7 @@ def tail(
     high: float | None = None,
     rounds: bool = False,
     decay: float | None = None,
+    least: float | None = None,
 ) -> dict[str, Any]:
     """Returns the arguments by which a kernel with `neuron_tile` behind its product is launched.
 
@@ -122,6 +176,7 @@ def tail(
         high: Largest, or None.
         rounds: Whether the current is handed on rounded, too.
         decay: What the leak multiplies by in place of a division by `tau`, or None.
+        least: What the current that is handed on is limited to from below, or None.
     """
     leak, factor = leak_arguments(tau, decay is not None, decay or 0.0)
     cols = weight.shape[0]
@@ -147,13 +202,13 @@ def tail(
         "WANT_CURRENT": current.numel() > 0,
         "INTEGER": weight.dtype == torch.int8,
         "UPCAST": INTERPRET and weight.dtype == torch.bfloat16,
-        "OUT": FORMS.index(form),
+        "OUT": form_number(form),
         "EVEN": cols % chosen["cols"] == 0,
         "ROWS": chosen["rows"],
         "COLS": chosen["cols"],
         "num_warps": chosen["num_warps"],
         "num_stages": chosen["num_stages"],
-        **rounding(grid, low, high, rounds),
+        **rounding(grid, low, high, rounds, least),
     }
 
 

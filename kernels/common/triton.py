@@ -9,6 +9,7 @@ INTERPRET: tl.constexpr = tl.constexpr(_INTERPRET)
 OUT_SAME: tl.constexpr = tl.constexpr(0)
 OUT_INT8: tl.constexpr = tl.constexpr(1)
 OUT_PACKED: tl.constexpr = tl.constexpr(2)
+OUT_LEVELS: tl.constexpr = tl.constexpr(3)  # and what is above it
 
 
 @triton.jit
@@ -71,8 +72,13 @@ def reset(h, s, threshold, v_reset, HARD: tl.constexpr):
 @triton.jit
 def on_grid(y, rounding):
     """A current between limits, rounded to the multiples of a power of two: (spacing, 1 / spacing, low, high)."""
-    y = tl.minimum(tl.maximum(y, rounding[2]), rounding[3])
-    return round_even(y * rounding[1]) * rounding[0]
+    return levels(y, rounding) * rounding[0]
+
+
+@triton.jit
+def levels(y, rounding):
+    """The whole numbers of the grid that a current between limits is rounded to."""
+    return round_even(tl.minimum(tl.maximum(y, rounding[2]), rounding[3]) * rounding[1])
 
 
 @triton.jit
@@ -206,10 +212,12 @@ def neuron_tile(
     threshold,
     v_reset,
     rounding,
+    least,
     SCALE: tl.constexpr,
     BIAS: tl.constexpr,
     RESIDUAL: tl.constexpr,
     WANT_CURRENT: tl.constexpr,
+    LIMITED: tl.constexpr,
     ROUND: tl.constexpr,
     LEAK: tl.constexpr,
     DECAY_INPUT: tl.constexpr,
@@ -224,7 +232,8 @@ def neuron_tile(
     The tile's first row and column are `row` and `col` of `rows` x `cols`. EVEN: no column of it lies outside.
     `residual_rows`: rows of the residual from one step to the next, 0 where it is the same at every step.
     ROUND: 0 the current as it is, 1 rounded for the neuron, 2 rounded where it is stored, too.
-    Returns the membrane.
+    LIMITED: the current is stored where it is above `least`, else that. OUT from OUT_LEVELS on: no neuron, but the
+    rounded current as whole numbers. Returns the membrane.
     """
     r = tl.arange(0, ROWS)
     c = tl.arange(0, COLS)
@@ -246,10 +255,43 @@ def neuron_tile(
     if ROUND == 2:
         y = on_grid(y, rounding)
     if WANT_CURRENT:
-        tl.store(current + first * cols + col + offset, y.to(current.dtype.element_ty), mask=mask)
-    if ROUND == 1:
-        y = on_grid(y, rounding)
-    h = charge(y, v, factor, v_reset, LEAK, DECAY_INPUT, HARD)
+        shown = tl.maximum(y, least) if LIMITED else y
+        tl.store(current + first * cols + col + offset, shown.to(current.dtype.element_ty), mask=mask)
+    if OUT >= OUT_LEVELS:
+        tl.store(spikes + first * cols + col + offset, levels(y, rounding).to(spikes.dtype.element_ty), mask=mask)
+        return v
+    else:
+        if ROUND == 1:
+            y = on_grid(y, rounding)
+        h = charge(y, v, factor, v_reset, LEAK, DECAY_INPUT, HARD)
+        return _fire(h, spikes, first, row, col, rows, cols, threshold, v_reset, HARD, OUT, EVEN, ROWS, COLS)
+
+
+@triton.jit
+def _fire(
+    h,
+    spikes,
+    first,
+    row,
+    col,
+    rows,
+    cols,
+    threshold,
+    v_reset,
+    HARD: tl.constexpr,
+    OUT: tl.constexpr,
+    EVEN: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLS: tl.constexpr,
+):
+    """Stores the spikes of a tile whose first row, of all steps, is `first`; returns the membrane after the reset."""
+    r = tl.arange(0, ROWS)
+    c = tl.arange(0, COLS)
+    live = (row + r < rows)[:, None]
+    mask = live
+    if not EVEN:
+        mask = live & (col + c < cols)[None, :]
+    offset = r[:, None] * cols + c[None, :]
     if OUT == OUT_PACKED:
         words = (cols + 31) // 32
         bit = (tl.full((COLS,), 1, tl.int32) << (c % 32))[None, :]

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
 from neurokit.kernels.common.fusion import COUNTS, integer_rows
+from neurokit.kernels.common.sums import between
 from neurokit.kernels.depthwise.op import depthwise
 from neurokit.program.fusions import Rewrite, Taken, most_of, register_rewrite
-from neurokit.program.grids import grid_below
+from neurokit.program.grids import levels_at, levels_behind
 from neurokit.program.nodes import convolution_settings
 from neurokit.program.ops import is_named
 from neurokit.program.walk import fetch
@@ -28,14 +29,21 @@ class DepthwiseLayer(nn.Module):
         scale: What the rows of an int8 weight are multiplied by, or None.
         bias: `[C]` or None.
         padding: Zeros around the input.
-        rounding: grid, low and high of a rounding to int8, of which the numbers come out; or nothing.
+        rounding: grid, low and high of a rounding to int8 or float16, of which the numbers come out; or nothing.
+        stride: Step of the kernel.
     """
 
     def __init__(
-        self, weight: Tensor, scale: Tensor | None, bias: Tensor | None, padding: int, rounding: dict[str, Any]
+        self,
+        weight: Tensor,
+        scale: Tensor | None,
+        bias: Tensor | None,
+        padding: int,
+        rounding: dict[str, Any],
+        stride: int = 1,
     ) -> None:
         super().__init__()
-        self.padding, self.rounding = padding, rounding
+        self.padding, self.rounding, self.stride = padding, rounding, stride
         self.register_buffer("weight", weight[:, 0].permute(1, 2, 0).contiguous())
         self.register_buffer("scale", scale)
         self.register_buffer("bias", None if bias is None else bias.float().contiguous())
@@ -48,7 +56,7 @@ class DepthwiseLayer(nn.Module):
     @property
     def channelwise(self) -> tuple[Any, ...] | None:
         """What layers of parts of one value must have in common to be one layer, or None of one that rounds."""
-        if self.rounding:
+        if self.rounding or self.stride > 1:
             return None
         return self.padding, self.weight.shape[0], self.weight.dtype, self.scale is None, self.bias is None
 
@@ -60,8 +68,10 @@ class DepthwiseLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Runs the kernel."""
-        given: dict[str, Any] = {"padding": self.padding, "scale": self.scale, **self.rounding}
-        found = depthwise(x.permute(0, 2, 3, 1).to(self.weight.dtype), self.weight, self.bias, **given)
+        given: dict[str, Any] = {"padding": self.padding, "scale": self.scale, "stride": self.stride, **self.rounding}
+        data = x.permute(0, 2, 3, 1)
+        whole = self.weight.dtype == torch.int8 and x.dtype == torch.float16
+        found = depthwise(data if whole else data.to(self.weight.dtype), self.weight, self.bias, **given)
         return found.permute(0, 3, 1, 2)
 
 
@@ -81,43 +91,38 @@ def _taken(module: GraphModule, node: Node, exact: bool) -> Taken | None:
         return None
     weight, bias = (None if value is None else fetch(module, str(value.target)).detach() for value in given)
     assert weight is not None
-    padding = _padding(node, weight)
-    if padding is None:
+    place = _place(node, weight)
+    if place is None:
         return None
+    stride, padding = place
     if not exact:
-        fits = weight.dtype in _HALVES and data.meta["val"].dtype == weight.dtype  # type: ignore[union-attr]
+        fits = stride == 1 and weight.dtype in _HALVES and data.meta["val"].dtype == weight.dtype  # type: ignore[union-attr]
         return Taken(node, data, DepthwiseLayer(weight, None, bias, padding, {}), (node,)) if fits else None  # type: ignore[arg-type]
-    most, rows = most_of(data), integer_rows(weight)
-    if most is None or most > COUNTS or isinstance(rows, str):
+    most, levels, rows = most_of(data), levels_at(data), integer_rows(weight)
+    if (levels is None and (most is None or most > COUNTS)) or isinstance(rows, str):
         return None
-    held = _held(node)
-    if held is None:
-        return Taken(node, data, DepthwiseLayer(*rows, bias, padding, {}), (node,))  # type: ignore[arg-type]
-    last, inside, rounding = held
-    return Taken(last, data, DepthwiseLayer(*rows, bias, padding, rounding), inside)  # type: ignore[arg-type]
+    held = levels_behind(node)
+    held = held if held is not None and len(node.users) == 1 else None
+    if levels is None and (stride > 1 or (held is not None and held.kind != torch.int8)):
+        return None
+    rounding: dict[str, Any] = {}
+    if held is not None:
+        halves = {"halves": True} if held.kind == torch.float16 else {}
+        rounding = {"grid": held.grid.unit, "low": held.grid.low, "high": held.grid.high, **halves}
+    operand = [] if levels is None else between(data, levels[0])
+    data, unit = levels or (data, 1.0)  # type: ignore[assignment]
+    layer = DepthwiseLayer(rows[0], rows[1] * unit, bias, padding, rounding, stride)
+    last, behind = (node, ()) if held is None else (held.node, held.nodes)
+    return Taken(last, data, layer, (*behind, node, *operand))  # type: ignore[arg-type]
 
 
-def _padding(node: Node, weight: Tensor) -> int | None:
-    """Returns the padding of a depthwise convolution of stride 1 with a square kernel, or None of any other."""
+def _place(node: Node, weight: Tensor) -> tuple[int, int] | None:
+    """Returns stride and padding of a depthwise convolution with a square kernel, or None of any other."""
     stride, padding, dilation, groups = convolution_settings(node)
     if isinstance(padding, str) or groups != weight.shape[0] or weight.shape[1] != 1 or groups == 1:
         return None
-    ones = set(stride) == set(dilation) == {1}
-    return int(padding[0]) if ones and len(set(padding)) == len(set(weight.shape[2:])) == 1 else None
-
-
-def _held(node: Node) -> tuple[Node, tuple[Node, ...], dict[str, Any]] | None:
-    """Returns the int8 node behind a convolution that nothing else reads, what lies between, and the rounding."""
-    inside, last = [node], node
-    for name in ("clamp", "mul", "round", "to"):
-        if len(last.users) != 1 or not is_named(next(iter(last.users)), (name,)):
-            return None
-        last = next(iter(last.users))
-        inside.append(last)
-    grid = grid_below(last.args[0])
-    if last.args[1] != torch.int8 or grid is None or not grid.fits_int8 or grid.source is not node:
-        return None
-    return last, tuple(reversed(inside)), {"grid": grid.unit, "low": grid.low, "high": grid.high}
+    square = len(set(stride)) == len(set(padding)) == len(set(weight.shape[2:])) == 1
+    return (int(stride[0]), int(padding[0])) if square and set(dilation) == {1} else None
 
 
 register_rewrite(Rewrite("depthwise", _take))

@@ -48,10 +48,14 @@ def _fake(
     grid: float | None = None,
     low: float | None = None,
     high: float | None = None,
+    stride: int = 1,
+    halves: bool = False,
 ) -> Tensor:
-    shrink = 2 * padding - weight.shape[0] + 1
-    kind = torch.int8 if grid is not None else torch.float32 if weight.dtype == torch.int8 else weight.dtype
-    return weight.new_empty((x.shape[0], x.shape[1] + shrink, x.shape[2] + shrink, x.shape[3]), dtype=kind)
+    kind = torch.float32 if weight.dtype == torch.int8 else weight.dtype
+    if grid is not None:
+        kind = torch.float16 if halves else torch.int8
+    height, width = ((size + 2 * padding - weight.shape[0]) // stride + 1 for size in x.shape[1:3])
+    return weight.new_empty((x.shape[0], height, width, x.shape[3]), dtype=kind)
 
 
 def _forward(
@@ -64,16 +68,23 @@ def _forward(
     grid: float | None = None,
     low: float | None = None,
     high: float | None = None,
+    stride: int = 1,
+    halves: bool = False,
 ) -> Tensor:
-    out = _fake(x, weight, bias, padding, path, scale, grid, low, high)
+    out = _fake(x, weight, bias, padding, path, scale, grid, low, high, stride, halves)
     if out.numel() == 0:
         return out
     if not use_triton(NAME, x):
-        return out.copy_(reference.forward(x, weight, bias, padding, out.dtype, scale, grid, low, high))
+        return out.copy_(reference.forward(x, weight, bias, padding, out.dtype, scale, grid, low, high, stride))
     if x.stride(3) != 1 or x.stride(1) != x.shape[2] * x.stride(2) or x.stride(0) != x.shape[1] * x.stride(1):
         x = x.contiguous()
-    run = _dots if _dots_apply(path, x, weight) else _stream if _streams(path, x, weight, out) else _tile
-    run(x, weight.contiguous(), padding, out, _result(weight, bias, scale, grid, low, high))
+    weight, result = weight.contiguous(), _result(weight, bias, scale, grid, low, high)
+    if stride == 1 and _dots_apply(path, x, weight):
+        _dots(x, weight, padding, out, result)
+    elif stride == 1 and _streams(path, x, weight, out):
+        _stream(x, weight, padding, out, result)
+    else:
+        _tile(x, weight, padding, stride, out, result)
     return out
 
 
@@ -189,14 +200,13 @@ def _columns(x: Tensor, weight: Tensor, padding: int, out: Tensor) -> dict[str, 
     }
 
 
-def _tile(x: Tensor, weight: Tensor, padding: int, out: Tensor, result: dict[str, Any]) -> None:
+def _tile(x: Tensor, weight: Tensor, padding: int, stride: int, out: Tensor, result: dict[str, Any]) -> None:
     from neurokit.kernels.depthwise.triton import depthwise_kernel
 
     batch, out_height, out_width, channels = out.shape
     kernel = weight.shape[0]
-    chosen = config.lookup(
-        NAME, (kernel, x.shape[1], channels, x.dtype.itemsize), x.device, DEFAULT_LARGE if kernel > 5 else DEFAULT
-    )
+    key = (kernel, x.shape[1], channels, x.dtype.itemsize) + (stride,) * (stride > 1)
+    chosen = config.lookup(NAME, key, x.device, DEFAULT_LARGE if kernel > 5 else DEFAULT)
     tall, wide, block = chosen["tall"], chosen["wide"], chosen["cols"]
     tiles = ((out_height + tall - 1) // tall) * ((out_width + wide - 1) // wide)
     launch(depthwise_kernel)[(tiles, (channels + block - 1) // block, batch)](
@@ -209,6 +219,7 @@ def _tile(x: Tensor, weight: Tensor, padding: int, out: Tensor, result: dict[str
         HEIGHT=x.shape[1],
         WIDTH=x.shape[2],
         STRIDE=x.stride(2),
+        STEP=stride,
         KERNEL=kernel,
         PAD=padding,
         **result,
@@ -233,14 +244,17 @@ def depthwise(
     grid: float | None = None,
     low: float | None = None,
     high: float | None = None,
+    stride: int = 1,
+    halves: bool = False,
 ) -> Tensor:
-    """Depthwise convolution of stride 1 on channels-last data, accumulated in float32. Inference only.
+    """Depthwise convolution on channels-last data, accumulated in float32. Inference only.
 
     An int8 weight's sums are whole numbers, exact below 2^24; they are scaled and increased, and with a grid come back
     as the int8 operand of what follows.
 
     Args:
-        x: `[B, H, W, C]` int8 (spikes), or in the weight's dtype; a slice of a wider tensor's channels will do.
+        x: `[B, H, W, C]` int8 (spikes), in the weight's dtype, or beside an int8 weight whole numbers as float16; a
+            slice of a wider tensor's channels will do.
         weight: `[k, k, C]` float32, float16, bfloat16 or int8.
         bias: `[C]` float32.
         padding: Zeros around the input.
@@ -250,10 +264,12 @@ def depthwise(
         grid: With an int8 weight: the power of two to whose multiples the result is rounded, halves to even.
         low: Least result in front of the rounding; None for what int8 holds.
         high: Largest.
+        stride: Step of the kernel; above 1 by the path "tile" alone.
+        halves: With a grid: whether the rounded result comes as float16 and not as int8.
 
     Returns:
-        `[B, H + 2 padding - k + 1, W + 2 padding - k + 1, C]` in the weight's dtype; for an int8 weight float32,
-        or with a grid int8: the result is `grid` times it.
+        `[B, (H + 2 padding - k) // stride + 1, (W + 2 padding - k) // stride + 1, C]` in the weight's dtype; for an
+        int8 weight float32, or with a grid int8 or float16: the result is `grid` times it.
 
     Raises:
         InputError: If a shape or dtype does not fit.
@@ -264,9 +280,13 @@ def depthwise(
         )
     if path not in PATHS:
         raise InputError(f"path={path!r} is unknown", expected="auto, tile, stream or dots")
-    if weight.dtype not in WEIGHTS or x.dtype not in (torch.int8, weight.dtype):
+    if stride < 1 or (stride > 1 and path not in ("auto", "tile")):
+        raise InputError(f"stride {stride} with path={path!r}", expected='stride >= 1, above 1 with path="tile"')
+    also = torch.float16 if weight.dtype == torch.int8 else weight.dtype
+    if weight.dtype not in WEIGHTS or x.dtype not in (torch.int8, weight.dtype, also):
         raise InputError(
-            f"x is {x.dtype}, weight is {weight.dtype}", expected="a float or int8 weight, and x int8 or the same"
+            f"x is {x.dtype}, weight is {weight.dtype}",
+            expected="a float or int8 weight, and x int8 or the same, or float16 beside int8",
         )
     if x.dim() != 4 or x.shape[3] != weight.shape[2] or min(x.shape[1:3]) + 2 * padding < weight.shape[0]:
         raise InputError(
@@ -278,12 +298,12 @@ def depthwise(
             expected=f"int8 by int8, at most {DOTS_LARGEST}x{DOTS_LARGEST}",
         )
     check_rows(weight.shape[2], scale, bias)
-    _check_rounding(weight, scale, grid, low, high)
-    return torch.ops.neurokit_kernels.depthwise(x, weight, bias, padding, path, scale, grid, low, high)
+    _check_rounding(weight, scale, grid, low, high, halves)
+    return torch.ops.neurokit_kernels.depthwise(x, weight, bias, padding, path, scale, grid, low, high, stride, halves)
 
 
 def _check_rounding(
-    weight: Tensor, scale: Tensor | None, grid: float | None, low: float | None, high: float | None
+    weight: Tensor, scale: Tensor | None, grid: float | None, low: float | None, high: float | None, halves: bool
 ) -> None:
     if weight.dtype != torch.int8 and (scale is not None or grid is not None):
         raise InputError(f"scale and grid belong to int8 weights, and the weight is {weight.dtype}")
@@ -293,5 +313,6 @@ def _check_rounding(
         raise InputError("limits without a grid", fix="give grid=, the power of two to round to")
     if grid is not None:
         least, most = reference.limits(grid, low, high)
-        if not -128 <= least / grid <= most / grid <= 127:
-            raise InputError(f"limits {least} and {most} on a grid of {grid}", expected="at most what int8 holds of it")
+        held = (-2048, 2048, "float16") if halves else (-128, 127, "int8")
+        if not held[0] <= least / grid <= most / grid <= held[1]:
+            raise InputError(f"limits {least} and {most} on a grid of {grid}", expected=f"what {held[2]} holds of it")

@@ -17,6 +17,7 @@ def forward(
     grid: float | None = None,
     low: float | None = None,
     high: float | None = None,
+    stride: int = 1,
 ) -> Tensor:
     """Returns `[B, H', W', C]` in `dtype` of `[B, H, W, C]` and a weight `[k, k, C]`.
 
@@ -26,7 +27,8 @@ def forward(
     whole = weight.dtype == torch.int8
     accumulate = torch.float64 if dtype == torch.float64 or whole else torch.float32
     kernel = weight.permute(2, 0, 1).unsqueeze(1).to(accumulate)
-    y = functional.conv2d(x.permute(0, 3, 1, 2).to(accumulate), kernel, padding=padding, groups=weight.shape[2])
+    data = x.permute(0, 3, 1, 2).to(accumulate)
+    y = functional.conv2d(data, kernel, stride=stride, padding=padding, groups=weight.shape[2])
     y = y.permute(0, 2, 3, 1).to(torch.float32 if whole else accumulate)
     y = y if scale is None else y * scale.to(y.dtype)
     y = y if bias is None else y + bias.to(y.dtype)

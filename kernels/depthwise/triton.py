@@ -51,6 +51,7 @@ def depthwise_kernel(
     HEIGHT: tl.constexpr,
     WIDTH: tl.constexpr,
     STRIDE: tl.constexpr,
+    STEP: tl.constexpr,
     KERNEL: tl.constexpr,
     PAD: tl.constexpr,
     BIAS: tl.constexpr,
@@ -63,7 +64,8 @@ def depthwise_kernel(
 ):
     """TALL rows x WIDE pixels x COLS channels of one sample; the sums of all rows stay in registers.
 
-    The sizes are constants, so that every address is one base register and a number in the instruction.
+    The sizes are constants, so that every address is one base register and a number in the instruction. STRIDE: numbers
+    from one pixel of the input to the next; STEP: pixels of it from one of the output to the next.
     """
     inverse, low, high = _float32(inverse, low, high)
     across = (out_width + WIDE - 1) // WIDE
@@ -72,10 +74,11 @@ def depthwise_kernel(
     c = tl.program_id(1) * COLS + tl.arange(0, COLS)
     sample = tl.program_id(2).to(tl.int64)
     column = left + tl.arange(0, WIDE)
+    met = column * STEP - PAD
     live = (c < channels)[None, :]
-    x += (sample * HEIGHT + top - PAD) * WIDTH * STRIDE
+    x += (sample * HEIGHT + top * STEP - PAD) * WIDTH * STRIDE
     out += (sample * out_height + top) * out_width * channels
-    corner = (column - PAD)[:, None] * STRIDE + c[None, :]
+    corner = met[:, None] * STRIDE + c[None, :]
     bias_row = _row(bias, c, channels, BIAS, 0.0)[None, :]
     scale_row = _row(scale, c, channels, SCALE, 1.0)[None, :]
     start = tl.zeros((WIDE, COLS), tl.float32)
@@ -84,15 +87,16 @@ def depthwise_kernel(
     sums = ()
     for _ in tl.static_range(TALL):
         sums = sums + (start,)
-    for r in tl.static_range(TALL + KERNEL - 1):
-        row_inside = (top + r - PAD >= 0) & (top + r - PAD < HEIGHT)
+    for r in tl.static_range((TALL - 1) * STEP + KERNEL):
+        row_inside = (top * STEP + r - PAD >= 0) & (top * STEP + r - PAD < HEIGHT)
         for dx in tl.static_range(KERNEL):
-            inside = ((column + dx - PAD >= 0) & (column + dx - PAD < WIDTH))[:, None] & live & row_inside
+            inside = ((met + dx >= 0) & (met + dx < WIDTH))[:, None] & live & row_inside
             tile = tl.load(x + (r * WIDTH + dx) * STRIDE + corner, mask=inside, other=0).to(tl.float32)
             updated = ()
             for j in tl.static_range(TALL):
-                if r - j >= 0 and r - j < KERNEL:
-                    tap = tl.load(weight + ((r - j) * KERNEL + dx) * channels + c, mask=c < channels, other=0.0)
+                if r - j * STEP >= 0 and r - j * STEP < KERNEL:
+                    at = ((r - j * STEP) * KERNEL + dx) * channels
+                    tap = tl.load(weight + at + c, mask=c < channels, other=0.0)
                     updated = updated + (sums[j] + tile * tap.to(tl.float32)[None, :],)
                 else:
                     updated = updated + (sums[j],)

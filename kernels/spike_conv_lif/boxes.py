@@ -14,7 +14,7 @@ from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, lend_scratch
 from neurokit.kernels.common.layout import one_step, power_of_two, repeats_one_step
 from neurokit.kernels.common.neuron import leak_arguments, reset_kind
-from neurokit.kernels.common.product import rounding
+from neurokit.kernels.common.product import LEVELS, form_number, rounding
 from neurokit.kernels.dispatch import capability
 from neurokit.kernels.spike_conv_lif.folded import Fold, fold_of, fold_pixels, fold_weight
 
@@ -38,8 +38,8 @@ SINGLE = 2**19
 
 def obstacle(spikes: Tensor, weight: Tensor, stride: int, padding: int, form: str) -> str:
     """Returns why the kernel through tensor descriptors cannot take a call, or ""."""
-    half = spikes.dtype == weight.dtype == torch.float16 and form in ("int8", "same")
-    if not half and not (spikes.dtype == weight.dtype == torch.int8 and form == "int8"):
+    half = spikes.dtype == weight.dtype == torch.float16 and form in ("int8", "same", *LEVELS)
+    if not half and not (spikes.dtype == weight.dtype == torch.int8 and form in ("int8", *LEVELS)):
         return (
             f"spikes are {spikes.dtype}, the weight {weight.dtype}, the form {form!r}; "
             "all must be int8, or the first two float16"
@@ -180,8 +180,10 @@ def run(
     high: float | None = None,
     rounds: bool = False,
     decay: float | None = None,
+    form: str = "int8",
+    least: float | None = None,
 ) -> None:
-    """Fills the spikes and, where it has elements, the current of a convolution with its neuron."""
+    """Fills the spikes (or levels) and, where it has elements, the current of a convolution with its neuron."""
     from neurokit.kernels.spike_conv_lif.triton_boxes import spike_conv_lif_boxes_kernel
 
     out, current = outputs
@@ -235,6 +237,7 @@ def run(
         HARD=reset_kind(v_reset),
         SCALE=scale is not None,
         BIAS=bias is not None,
+        OUT=form_number(form),
         RESIDUAL=residual is not None,
         RESIDUAL_STEPS=1 if residual is None or repeats_one_step(residual) else steps,
         SHORTCUT_BOXES=through,
@@ -248,7 +251,7 @@ def run(
         TAIL_K=chosen["tail_k"],
         num_warps=chosen["num_warps"],
         num_stages=stages(chosen, steps, weight.dtype.itemsize, beside if through else 0),
-        **rounding(grid, low, high, rounds),
+        **rounding(grid, low, high, rounds, least),
     )
 
 

@@ -74,6 +74,32 @@ def box_examples(device: torch.device) -> Iterator[Example]:
                 "high": 2.0,
             }
         yield Example(f"boxes {kernel}x{kernel} stride {stride} T={steps} {channels} -> {cols}", (s, w), call)
+    yield from level_examples(device)
+
+
+def level_examples(device: torch.device) -> Iterator[Example]:
+    """Yields calls without a neuron: numbers of one grid in, those of another out, by pointers and by boxes."""
+    for index, (kind, form, most) in enumerate(
+        ((torch.float16, "levels16", 200), (torch.int8, "levels8", 100), (torch.float16, "levels8", 200))
+    ):
+        x = (normal(1, 2, 6, 7, 32, device=device) * most / 4).clamp(-most, most).round().to(kind)
+        w = weight(32, 3, 32, device, torch.int8).to(kind)
+        call = {
+            "scale": 2.0 ** (normal(32, device=device).round() - 15),
+            "bias": (normal(32, device=device) * 64).round() / 256,
+            "padding": 1,
+            "tau": None,
+            "form": form,
+            "grid": 2.0**-5,
+            "low": 0.0,
+            "high": 3.0,
+            "whole": kind == torch.float16,
+        }
+        if index < 2:
+            call |= {"residual": (normal(1, 2, 6, 7, 32, device=device) * 64).round() / 256, "want_current": True}
+            call |= {"least": 0.0} if index else {"low": -3.5}
+        for path in ("fused", "boxes"):
+            yield Example(f"{kind} to {form}, {path}", (x, w), {**call, "path": path})
 
 
 def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:

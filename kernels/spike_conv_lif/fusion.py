@@ -113,13 +113,30 @@ class ConvSums(Sums):
 
     stride, padding = 1, 0
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Runs the kernel."""
+    def forward(self, x: Tensor, *beside: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Runs the kernel, of `[B, C, H, W]` and what is added, `[B, N, H', W']`."""
         kept = self.weight.dtype
-        spikes = x.movedim(1, -1)[None].to(kept)
+        spikes = self._rows(x).to(kept)
         place = {"stride": self.stride, "padding": self.padding, "whole": kept.is_floating_point}
-        given: dict[str, Any] = {**place, **self.asked}
-        return spike_conv_lif(spikes, self.weight, **given)[1][0].movedim(-1, 1)
+        residual = self._rows(beside[0]) if beside else None
+        given: dict[str, Any] = {**place, **self.asked, "residual": residual}
+        found, current = spike_conv_lif(spikes, self.weight, **given)
+
+        def back(value: Tensor) -> Tensor:
+            pixels = value.reshape(x.shape[0], *x.shape[2:], -1) if self._pointwise else value[0]
+            return pixels.movedim(-1, 1)
+
+        return self.answer(back(found), back(current) if self.handed else current)
+
+    @property
+    def _pointwise(self) -> bool:
+        """Whether every pixel is on its own, so that all are one row of one picture, whatever its height was."""
+        return self.weight.shape[1] == self.stride == 1 and self.padding == 0
+
+    def _rows(self, x: Tensor) -> Tensor:
+        """Returns `[B, C, H, W]` as the kernel takes it: `[1, B, H, W, C]`, or `[1, 1, 1, B * H * W, C]`."""
+        last = x.movedim(1, -1)
+        return last.reshape(1, 1, 1, -1, last.shape[-1]) if self._pointwise else last[None]
 
 
 def _layer_of(product: Product) -> ConvSums | None:

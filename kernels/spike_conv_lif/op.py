@@ -10,8 +10,19 @@ from neurokit.errors import InputError
 from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, register_op
 from neurokit.kernels.common.layout import steps_of
-from neurokit.kernels.common.neuron import check_form, check_neuron, empty_spikes
-from neurokit.kernels.common.product import WEIGHTS, activation, check_grid, check_rows, current_type, tail, tiles
+from neurokit.kernels.common.neuron import check_neuron
+from neurokit.kernels.common.product import (
+    LEVELS,
+    WEIGHTS,
+    activation,
+    check_grid,
+    check_product_form,
+    check_rows,
+    current_type,
+    empty_result,
+    tail,
+    tiles,
+)
 from neurokit.kernels.dispatch import log_once, use_triton
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.spike_conv_lif import boxes, reference
@@ -39,7 +50,7 @@ def _outputs(
     )
     dtype = activation(weight)
     return (
-        empty_spikes(shape, form, dtype, spikes.device),
+        empty_result(shape, form, dtype, spikes.device),
         weight.new_empty(shape if want_current else 0, dtype=torch.float32 if whole else current_type(weight)),
     )
 
@@ -65,6 +76,7 @@ def _fake(
     rounds: bool = False,
     decay: float | None = None,
     whole: bool = False,
+    least: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     return _outputs(spikes, weight, stride, padding, form, want_current, whole)
 
@@ -90,6 +102,7 @@ def _forward(
     rounds: bool = False,
     decay: float | None = None,
     whole: bool = False,
+    least: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     outputs = _outputs(spikes, weight, stride, padding, form, want_current, whole)
     rounding = (grid, low, high, rounds)
@@ -112,6 +125,7 @@ def _forward(
             activation(weight),
             *rounding,
             decay,
+            least,
         )
         outputs[0].copy_(fired)
         if want_current:
@@ -123,10 +137,12 @@ def _forward(
     if path == "boxes":
         residual = steps_of(residual)
         neuron = (tau, threshold, v_reset, decay_input)
-        boxes.run(spikes, weight, scale, bias, residual, stride, padding, *neuron, outputs, *rounding, decay)
+        boxes.run(
+            spikes, weight, scale, bias, residual, stride, padding, *neuron, outputs, *rounding, decay, form, least
+        )
         return outputs
     chosen = parameters_of(spikes, weight, stride, outputs[0])
-    if _choose_path("kernel" if whole and path == "auto" else path, chosen, weight) == "conv":
+    if _choose_path("kernel" if path == "auto" and (whole or form in LEVELS) else path, chosen, weight) == "conv":
         return _conv_then_lif(
             spikes,
             weight,
@@ -158,7 +174,7 @@ def _forward(
         form,
         chosen,
         outputs,
-        (*rounding, decay),
+        (*rounding, decay, least),
     )
     return outputs
 
@@ -249,7 +265,7 @@ def _launch(
     form: str,
     chosen: config.Config,
     outputs: tuple[Tensor, Tensor],
-    rounding: tuple[float | None, float | None, float | None, bool, float | None],
+    rounding: tuple[float | None, float | None, float | None, bool, float | None, float | None],
 ) -> None:
     from neurokit.kernels.spike_conv_lif.triton import spike_conv_lif_kernel
 
@@ -319,6 +335,7 @@ def spike_conv_lif(
     rounds: bool = False,
     decay: float | None = None,
     whole: bool = False,
+    least: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Convolves channels-last spikes and runs the neuron on the accumulators, without storing the convolution.
 
@@ -336,7 +353,8 @@ def spike_conv_lif(
         threshold: Firing threshold; a membrane equal to it fires.
         v_reset: Potential after a spike, or None to subtract the threshold.
         decay_input: Whether the input decays too.
-        form: Form of the output spikes: "packed", "int8" or "same" (the weight's dtype; float16 for int8).
+        form: Form of the output spikes: "packed", "int8" or "same" (the weight's dtype; float16 for int8). "levels8"
+            and "levels16" put out the rounded current itself, without a neuron: int8 or float16, times `grid`.
         want_current: Whether the current is returned.
         path: "fused" (spikes by pointers), "boxes" (int8 and float16, by tensor descriptors), "conv" (the vendor's
             convolution, then `lif`; float weights only), "kernel" (one of the first two), or "auto": by shape. The int8
@@ -350,6 +368,7 @@ def spike_conv_lif(
             which is None then.
         whole: Whether a weight in 16 bits and what it is multiplied with are whole numbers whose sums have at most 24
             bits: nothing is rounded then, and the current is returned as float32.
+        least: With levels: what the current that is returned is limited to from below (0 of a ReLU), or None.
 
     Returns:
         Spikes `[T, B, H', W', N]` (packed: `[..., ceil(N / 32)]`), and the current in the weight's dtype (float32 for
@@ -359,7 +378,7 @@ def spike_conv_lif(
         InputError: If a shape, dtype or parameter does not fit.
     """
     check_neuron(tau, threshold, v_reset, decay)
-    check_form(form)
+    check_product_form(form, grid, low, high, least)
     if weight.dim() != 4 or weight.dtype not in WEIGHTS:
         raise InputError(
             f"weight is {weight.dtype} {tuple(weight.shape)}",
@@ -378,6 +397,8 @@ def spike_conv_lif(
         raise InputError(
             f"path={path!r} is unknown here", expected="auto, kernel, fused, boxes or (float weights) conv"
         )
+    if path == "conv" and form in LEVELS:
+        raise InputError(f"path='conv' has no form={form!r}", fix="path='auto'")
     if path == "boxes" and use_triton(NAME, spikes) and (why := boxes.obstacle(spikes, weight, stride, padding, form)):
         raise InputError(f"path='boxes' cannot take this: {why}", fix="path='auto'")
     if whole and path == "conv":
@@ -415,4 +436,5 @@ def spike_conv_lif(
         rounds,
         decay,
         whole,
+        least,
     )

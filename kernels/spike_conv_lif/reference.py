@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurokit.kernels.common.neuron import decay_of, encode, on_grid, run
+from neurokit.kernels.common.product import LEVELS, limited
 
 
 def current(
@@ -53,9 +54,12 @@ def forward(
     high: float | None = None,
     rounds: bool = False,
     decay: float | None = None,
+    least: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Returns spikes `[T, B, H', W', N]` in a form ("same": `dtype`) and the current in float32, or rounded."""
     y = current(spikes, weight, scale, bias, residual, stride, padding)
     x = on_grid(y, grid, low, high)
+    if form in LEVELS:
+        return (x / grid).to(LEVELS[form]), limited(x if rounds else y, least)  # type: ignore[operator]
     fired, _ = run(x, None, tau, decay_of(decay), threshold, v_reset, decay_input)
     return encode(fired, form, dtype), x if rounds else y

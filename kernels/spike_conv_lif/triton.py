@@ -32,6 +32,7 @@ def spike_conv_lif_kernel(
     inverse,
     low,
     high,
+    least,
     T: tl.constexpr,
     CHUNK: tl.constexpr,
     CHANNELS: tl.constexpr,
@@ -45,6 +46,7 @@ def spike_conv_lif_kernel(
     BIAS: tl.constexpr,
     RESIDUAL: tl.constexpr,
     WANT_CURRENT: tl.constexpr,
+    LIMITED: tl.constexpr,
     ROUND: tl.constexpr,
     INTEGER: tl.constexpr,
     UPCAST: tl.constexpr,
@@ -59,6 +61,7 @@ def spike_conv_lif_kernel(
     v_reset = tl.cast(v_reset, tl.float32)
     factor = tl.cast(factor, tl.float32)
     spacing, inverse = tl.cast(spacing, tl.float32), tl.cast(inverse, tl.float32)
+    least = tl.cast(least, tl.float32)
     rounding = (spacing, inverse, tl.cast(low, tl.float32), tl.cast(high, tl.float32))
     # Programs of one row of pixels run side by side: they share its spikes in the cache.
     col_blocks = (cols + COLS - 1) // COLS
@@ -117,10 +120,12 @@ def spike_conv_lif_kernel(
                 threshold,
                 v_reset,
                 rounding,
+                least,
                 SCALE,
                 BIAS,
                 RESIDUAL,
                 WANT_CURRENT,
+                LIMITED,
                 ROUND,
                 LEAK,
                 DECAY_INPUT,

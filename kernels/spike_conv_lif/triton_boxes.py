@@ -4,7 +4,16 @@ import triton
 import triton.language as tl
 
 from neurokit.kernels._compat import writes
-from neurokit.kernels.common.triton import INTERPRET, charge, fire_bits, fresh_membrane, mul_rn, on_grid
+from neurokit.kernels.common.triton import (
+    INTERPRET,
+    OUT_LEVELS,
+    charge,
+    fire_bits,
+    fresh_membrane,
+    levels,
+    mul_rn,
+    on_grid,
+)
 from neurokit.kernels.spike_conv_lif.triton_sums import boxes_of, convolve, lattices
 
 
@@ -72,6 +81,7 @@ def _tile(
     threshold,
     v_reset,
     rounding,
+    least,
     T: tl.constexpr,
     CHANNELS: tl.constexpr,
     KERNEL: tl.constexpr,
@@ -89,7 +99,9 @@ def _tile(
     RESIDUAL_STEPS: tl.constexpr,
     SHORTCUT_BOXES: tl.constexpr,
     WANT_CURRENT: tl.constexpr,
+    LIMITED: tl.constexpr,
     ROUND: tl.constexpr,
+    OUT: tl.constexpr,
     STEPS: tl.constexpr,
     IMAGES: tl.constexpr,
     TALL: tl.constexpr,
@@ -160,17 +172,21 @@ def _tile(
         if ROUND == 2:
             z = on_grid(z, rounding)
         if WANT_CURRENT:
+            shown = tl.maximum(z, least) if LIMITED else z
             if SHORTCUT_BOXES:
-                shown = tl.reshape(tl.trans(z.to(current.dtype)), (1, IMAGES, TALL, WIDE, COLS))
+                shown = tl.reshape(tl.trans(shown.to(current.dtype)), (1, IMAGES, TALL, WIDE, COLS))
                 current.store([t, n, y, x, col], shown)
             else:
-                tl.store(current + t * step + offset, z.to(current.dtype.element_ty), mask=mask)
-        if ROUND == 1:
-            z = on_grid(z, rounding)
-        h = charge(z, v, factor, v_reset, LEAK, DECAY_INPUT, HARD)
-        v, bits = fire_bits(h, tl.full((COLS, 1), 1, tl.int32), threshold, v_reset, HARD)
-        fired = tl.reshape(tl.trans(bits.to(out.dtype)), (1, IMAGES, TALL, WIDE, COLS))
-        out.store([t, n, y, x, col], fired)
+                tl.store(current + t * step + offset, shown.to(current.dtype.element_ty), mask=mask)
+        if OUT >= OUT_LEVELS:
+            found = levels(z, rounding).to(out.dtype)
+        else:
+            if ROUND == 1:
+                z = on_grid(z, rounding)
+            h = charge(z, v, factor, v_reset, LEAK, DECAY_INPUT, HARD)
+            v, bits = fire_bits(h, tl.full((COLS, 1), 1, tl.int32), threshold, v_reset, HARD)
+            found = bits.to(out.dtype)
+        out.store([t, n, y, x, col], tl.reshape(tl.trans(found), (1, IMAGES, TALL, WIDE, COLS)))
 
 
 @triton.jit
@@ -223,6 +239,7 @@ def spike_conv_lif_boxes_kernel(
     inverse,
     low,
     high,
+    least,
     T: tl.constexpr,
     CHANNELS: tl.constexpr,
     PITCH: tl.constexpr,
@@ -241,7 +258,9 @@ def spike_conv_lif_boxes_kernel(
     RESIDUAL_STEPS: tl.constexpr,
     SHORTCUT_BOXES: tl.constexpr,
     WANT_CURRENT: tl.constexpr,
+    LIMITED: tl.constexpr,
     ROUND: tl.constexpr,
+    OUT: tl.constexpr,
     STEPS: tl.constexpr,
     IMAGES: tl.constexpr,
     TALL: tl.constexpr,
@@ -258,6 +277,7 @@ def spike_conv_lif_boxes_kernel(
     v_reset = tl.cast(v_reset, tl.float32)
     factor = tl.cast(factor, tl.float32)
     spacing, inverse = tl.cast(spacing, tl.float32), tl.cast(inverse, tl.float32)
+    least = tl.cast(least, tl.float32)
     rounding = (spacing, inverse, tl.cast(low, tl.float32), tl.cast(high, tl.float32))
     views = lattices(x, batch, height, width, T, CHANNELS, PITCH, STRIDE, PAIRED, STEPS, IMAGES, TALL, WIDE, BLOCK_K)
     inner: tl.constexpr = KERNEL * COLUMNS * CHANNELS
@@ -294,6 +314,7 @@ def spike_conv_lif_boxes_kernel(
             threshold,
             v_reset,
             rounding,
+            least,
             T,
             CHANNELS,
             KERNEL,
@@ -311,7 +332,9 @@ def spike_conv_lif_boxes_kernel(
             RESIDUAL_STEPS,
             SHORTCUT_BOXES,
             WANT_CURRENT,
+            LIMITED,
             ROUND,
+            OUT,
             STEPS,
             IMAGES,
             TALL,

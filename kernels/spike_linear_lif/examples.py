@@ -49,6 +49,9 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
         rounding = {"grid": 0.125, "low": -1.0, "high": 1.5}
         yield Example("rounded, boxes", boxed, {**call, **added, **rounding, "rounds": True, "path": "boxes"})
         yield Example("rounded", boxed, {**call, **added, **rounding, "path": "fused"})
+        for form, path in (("levels8", "boxes"), ("levels16", "fused")):
+            numbers = {**call, **added, **rounding, "low": 0.0, "least": 0.0, "form": form, "path": path}
+            yield Example(f"{form}, {path}", boxed, numbers)
     yield Example("empty", (s[:, :0], w), {"path": "fused"})
 
 

@@ -92,12 +92,18 @@ class LinearSums(Sums):
 
     last = False
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Runs the kernel."""
-        rows = x if self.last else x.movedim(1, -1)
+    def forward(self, x: Tensor, *beside: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Runs the kernel, of what it multiplies and what is added."""
+        rows, *more = (one if self.last else one.movedim(1, -1) for one in (x, *beside))
         spikes = rows.reshape(1, -1, rows.shape[-1]).to(torch.int8)
-        found = spike_linear_lif(spikes, self.weight, **self.asked)[2].reshape(*rows.shape[:-1], -1)
-        return found if self.last else found.movedim(-1, 1)
+        residual = more[0].reshape(1, -1, more[0].shape[-1]) if more else None
+        found, _, current = spike_linear_lif(spikes, self.weight, residual=residual, **self.asked)
+
+        def back(value: Tensor) -> Tensor:
+            shaped = value.reshape(*rows.shape[:-1], -1)
+            return shaped if self.last else shaped.movedim(-1, 1)
+
+        return self.answer(back(found), back(current) if self.handed else current)
 
 
 def _layer_of(product: Product) -> LinearSums | None:

@@ -9,8 +9,19 @@ from neurokit.errors import InputError
 from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, launch, register_op
 from neurokit.kernels.common.layout import steps_of
-from neurokit.kernels.common.neuron import check_form, check_neuron, empty_spikes
-from neurokit.kernels.common.product import WEIGHTS, activation, check_grid, check_rows, current_type, tail, tiles
+from neurokit.kernels.common.neuron import check_neuron
+from neurokit.kernels.common.product import (
+    LEVELS,
+    WEIGHTS,
+    activation,
+    check_grid,
+    check_product_form,
+    check_rows,
+    current_type,
+    empty_result,
+    tail,
+    tiles,
+)
 from neurokit.kernels.dispatch import log_once, use_triton
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.pack.op import unpack
@@ -32,7 +43,7 @@ def _outputs(
     dtype = activation(weight)
     v = weight.new_empty(shape[1:] if want_v else 0, dtype=torch.float32)
     y = weight.new_empty(shape if want_current else 0, dtype=current_type(weight))
-    return empty_spikes(shape, form, dtype, spikes.device), v, y
+    return empty_result(shape, form, dtype, spikes.device), v, y
 
 
 def _fake(
@@ -55,6 +66,7 @@ def _fake(
     high: float | None = None,
     rounds: bool = False,
     decay: float | None = None,
+    least: float | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     return _outputs(spikes, weight, form, want_v, want_current)
 
@@ -109,6 +121,7 @@ def _forward(
     high: float | None = None,
     rounds: bool = False,
     decay: float | None = None,
+    least: float | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     outputs = _outputs(spikes, weight, form, want_v, want_current)
     rounding = (grid, low, high, rounds)
@@ -130,6 +143,7 @@ def _forward(
             activation(weight),
             *rounding,
             decay,
+            least,
         )
         outputs[0].copy_(results[0])
         if want_v:
@@ -139,7 +153,8 @@ def _forward(
         return outputs
     if _takes_boxes(path, spikes, weight, v0, want_v, form):
         neuron, targets = (tau, threshold, v_reset, decay_input), (outputs[0], outputs[2])
-        _product_by_boxes(spikes, weight, scale, bias, steps_of(residual), neuron, targets, (*rounding, decay))
+        ending = (*rounding, decay, form, least)
+        _product_by_boxes(spikes, weight, scale, bias, steps_of(residual), neuron, targets, ending)
         return outputs
     chosen = parameters_of(spikes, weight, want_current)
     if grid is None and (choose_path(spikes, weight, chosen) if path == "auto" else path) == "gemm":
@@ -173,7 +188,7 @@ def _forward(
         form,
         chosen,
         outputs,
-        (*rounding, decay),
+        (*rounding, decay, least),
     )
     return outputs
 
@@ -205,13 +220,13 @@ def _product_by_boxes(
     residual: Tensor | None,
     neuron: tuple[float | None, float, float | None, bool],
     outputs: tuple[Tensor, Tensor],
-    rounding: tuple[float | None, float | None, float | None, bool, float | None],
+    ending: tuple[float | None, float | None, float | None, bool, float | None, str, float | None],
 ) -> None:
     """Runs the product as the 1x1 convolution of one image of one row."""
     image = lambda x: x[:, None, None]  # noqa: E731
     given = (image(spikes), image(weight), scale, bias, None if residual is None else image(residual))
     out, current = outputs
-    boxes.run(*given, 1, 0, *neuron, (image(out), image(current) if current.numel() else current), *rounding)
+    boxes.run(*given, 1, 0, *neuron, (image(out), image(current) if current.numel() else current), *ending)
 
 
 def _gemm_then_lif(
@@ -267,7 +282,7 @@ def _launch(
     form: str,
     chosen: config.Config,
     outputs: tuple[Tensor, Tensor, Tensor],
-    rounding: tuple[float | None, float | None, float | None, bool, float | None],
+    rounding: tuple[float | None, float | None, float | None, bool, float | None, float | None],
 ) -> None:
     from neurokit.kernels.spike_linear_lif.triton import spike_linear_lif_kernel
 
@@ -334,6 +349,7 @@ def spike_linear_lif(
     high: float | None = None,
     rounds: bool = False,
     decay: float | None = None,
+    least: float | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Multiplies spikes by a weight and runs the neuron on the accumulators, without storing the product.
 
@@ -350,7 +366,8 @@ def spike_linear_lif(
         threshold: Firing threshold; a membrane equal to it fires.
         v_reset: Potential after a spike, or None to subtract the threshold.
         decay_input: Whether the input decays too.
-        form: Form of the output spikes: "packed", "int8" or "same" (the weight's dtype; float16 for int8).
+        form: Form of the output spikes: "packed", "int8" or "same" (the weight's dtype; float16 for int8). "levels8"
+            and "levels16" put out the rounded current itself, without a neuron: int8 or float16, times `grid`.
         want_v: Whether the last membrane is returned.
         want_current: Whether the current is returned.
         path: "fused", "boxes" (int8 only, by tensor descriptors), "gemm" (the vendor's product, rounded to 16 bits,
@@ -362,6 +379,7 @@ def spike_linear_lif(
         rounds: Whether the current that is returned is the rounded one.
         decay: A learnt leak: what the membrane's distance from rest is multiplied by, in place of a division by `tau`,
             which is None then.
+        least: With levels: what the current that is returned is limited to from below (0 of a ReLU), or None.
 
     Returns:
         Spikes `[T, M, N]` or packed `[T, M, ceil(N / 32)]`, the last membrane `[M, N]` float32, and the current
@@ -371,7 +389,9 @@ def spike_linear_lif(
         InputError: If a shape, dtype or parameter does not fit.
     """
     check_neuron(tau, threshold, v_reset, decay)
-    check_form(form)
+    check_product_form(form, grid, low, high, least)
+    if form in LEVELS and (want_v or v0 is not None):
+        raise InputError(f"form={form!r} with a membrane", expected="neither v0 nor want_v: there is no neuron")
     _check_shapes(spikes, weight, scale, bias, residual, v0)
     check_grid(weight, grid, low, high, rounds)
     if path not in ("auto", "fused", "boxes", "gemm") or (path == "gemm" and grid is not None):
@@ -398,6 +418,7 @@ def spike_linear_lif(
         high,
         rounds,
         decay,
+        least,
     )
 
 

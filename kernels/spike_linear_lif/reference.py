@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from neurokit.kernels.common.neuron import decay_of, encode, on_grid, run, unpack_words
+from neurokit.kernels.common.product import LEVELS, limited
 
 
 def current(
@@ -48,9 +49,12 @@ def forward(
     high: float | None = None,
     rounds: bool = False,
     decay: float | None = None,
+    least: float | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns spikes `[T, M, N]` in a form ("same": `dtype`), the last membrane `[M, N]` and the current."""
     y = current(spikes, weight, scale, bias, residual)
     x = on_grid(y, grid, low, high)
+    if form in LEVELS:
+        return (x / grid).to(LEVELS[form]), y.new_empty(0), limited(x if rounds else y, least)  # type: ignore[operator]
     fired, v = run(x, v0, tau, decay_of(decay), threshold, v_reset, decay_input)
     return encode(fired, form, dtype), v, x if rounds else y

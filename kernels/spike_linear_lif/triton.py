@@ -70,6 +70,7 @@ def spike_linear_lif_kernel(
     inverse,
     low,
     high,
+    least,
     T: tl.constexpr,
     CHUNK: tl.constexpr,
     INNER: tl.constexpr,
@@ -80,6 +81,7 @@ def spike_linear_lif_kernel(
     BIAS: tl.constexpr,
     RESIDUAL: tl.constexpr,
     WANT_CURRENT: tl.constexpr,
+    LIMITED: tl.constexpr,
     ROUND: tl.constexpr,
     HAS_V0: tl.constexpr,
     WANT_V: tl.constexpr,
@@ -98,6 +100,7 @@ def spike_linear_lif_kernel(
     v_reset = tl.cast(v_reset, tl.float32)
     factor = tl.cast(factor, tl.float32)
     spacing, inverse = tl.cast(spacing, tl.float32), tl.cast(inverse, tl.float32)
+    least = tl.cast(least, tl.float32)
     rounding = (spacing, inverse, tl.cast(low, tl.float32), tl.cast(high, tl.float32))
     # Programs of one row block run side by side: they share its spikes in the cache.
     col_blocks = (cols + COLS - 1) // COLS
@@ -153,10 +156,12 @@ def spike_linear_lif_kernel(
                 threshold,
                 v_reset,
                 rounding,
+                least,
                 SCALE,
                 BIAS,
                 RESIDUAL,
                 WANT_CURRENT,
+                LIMITED,
                 ROUND,
                 LEAK,
                 DECAY_INPUT,

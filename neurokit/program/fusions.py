@@ -298,14 +298,28 @@ class Taken:
     Attributes:
         node: The last node that it stands for.
         data: What it takes.
-        layer: What stands for it, of one tensor.
+        layer: What stands for it: of `data`, and `beside`, it computes `node`, and `handed` behind it.
         inside: The nodes that it computes itself, `node` among them.
+        beside: What else it takes: a shortcut that is added.
+        handed: A value on the way that something else reads, or None.
     """
 
     node: Node
     data: Node
     layer: nn.Module
     inside: tuple[Node, ...]
+    beside: tuple[Node, ...] = ()
+    handed: Node | None = None
+
+    @property
+    def given(self) -> tuple[Node, ...]:
+        """All that the layer takes."""
+        return (self.data, *self.beside)
+
+    @property
+    def results(self) -> tuple[Node, ...]:
+        """All that it computes for others."""
+        return (self.node,) if self.handed is None else (self.node, self.handed)
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,48 @@ def _factor(node: Any) -> float | None:
 
 
 @dataclass(frozen=True)
+class Levels:
+    """A rounding whose whole numbers are held as int8 or float16.
+
+    Attributes:
+        node: Those numbers.
+        grid: The rounding.
+        nodes: The operations from what is rounded up to the numbers, these first.
+    """
+
+    node: Node
+    grid: Grid
+    nodes: tuple[Node, ...]
+
+    @property
+    def kind(self) -> torch.dtype:
+        """The type that holds them."""
+        found: torch.dtype = self.node.meta["val"].dtype
+        return found
+
+
+def levels_behind(source: Node) -> Levels | None:
+    """Returns the first rounding of a value to numbers that are held as int8 or float16, or None.
+
+    What lies between is read by nothing else. The value itself may have other users.
+    """
+    for first in source.users:
+        nodes, last = [first], first
+        for name in ("mul", "round", "to"):
+            if len(last.users) != 1 or not is_named(next(iter(last.users)), (name,)):
+                break
+            last = next(iter(last.users))
+            nodes.append(last)
+        held = is_op(last, {aten.to.dtype}) and last.args[1] in (torch.int8, torch.float16)
+        grid = grid_below(last.args[0]) if held else None
+        if grid is not None and grid.source is source and grid.nodes[-1] is first:
+            fits = grid.fits_int8 if last.args[1] == torch.int8 else grid.fits_half
+            if fits:
+                return Levels(last, grid, tuple(reversed(nodes)))
+    return None
+
+
+@dataclass(frozen=True)
 class _Operand:
     """A rounded operand of a product.
 

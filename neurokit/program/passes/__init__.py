@@ -10,6 +10,7 @@ from neurokit.program.passes.no_checks import NO_CHECKS
 from neurokit.program.passes.out_of_place import OUT_OF_PLACE
 from neurokit.program.passes.single_parts import SINGLE_PARTS
 from neurokit.program.passes.time_axes import TIME_AXES
+from neurokit.program.passes.whole_pools import WHOLE_POOLS
 from neurokit.program.passes.whole_windows import WHOLE_WINDOWS
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "SINGLE_PARTS",
     "TIME_AXES",
     "TRACED",
+    "WHOLE_POOLS",
     "WHOLE_WINDOWS",
     "Pass",
     "PassError",
@@ -26,7 +28,7 @@ __all__ = [
 ]
 
 #: What every program goes through when it has been traced.
-TRACED: tuple[Pass, ...] = (NO_CHECKS, OUT_OF_PLACE, MASKED_WRITES, SINGLE_PARTS, WHOLE_WINDOWS, TIME_AXES)
+TRACED: tuple[Pass, ...] = (NO_CHECKS, OUT_OF_PLACE, MASKED_WRITES, SINGLE_PARTS, WHOLE_WINDOWS, WHOLE_POOLS, TIME_AXES)
 
 
 def apply(program: ExportedProgram, *passes: Pass) -> None:
