@@ -16,6 +16,7 @@ from neurokit.program.passes.base import Pass
 
 _INT8 = (-128.0, 127.0)
 _HALF = 2048.0  # whole numbers up to it are float16's
+RANGE = "levels"  # in what is known of a node: the least and the largest whole number that it holds
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,12 @@ class Grid:
     def fits_half(self) -> bool:
         """Whether every rounded value is a float16 times the unit."""
         return self._within(-_HALF, _HALF)
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The least and the largest whole number of one with both limits."""
+        assert self.low is not None and self.high is not None
+        return round(self.low / self.unit), round(self.high / self.unit)
 
     def _within(self, least: float, most: float) -> bool:
         if self.low is None or self.high is None:
@@ -171,10 +178,10 @@ def _hold(module: GraphModule) -> None:
         kind = torch.int8 if one.grid.fits_int8 else torch.float16
         with graph.inserting_before(one.product):
             held = graph.call_function(aten.to.dtype, (whole, kind))
-            held.meta["val"] = whole.meta["val"].to(kind)
+            held.meta |= {"val": whole.meta["val"].to(kind), RANGE: one.grid.range}
             for reshape in reversed(one.moved):
                 held = graph.call_function(reshape.target, (held, *reshape.args[1:]), reshape.kwargs)  # type: ignore[arg-type]
-                held.meta["val"] = reshape.meta["val"].to(kind)
+                held.meta |= {"val": reshape.meta["val"].to(kind), RANGE: one.grid.range}
             wide = graph.call_function(aten.to.dtype, (held, torch.float32))
             operand = graph.call_function(aten.mul.Tensor, (wide, one.grid.unit))
         wide.meta["val"] = operand.meta["val"] = held.meta["val"].float()

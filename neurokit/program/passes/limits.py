@@ -21,13 +21,14 @@ def limits_of(node: Any) -> tuple[float, float] | None:
         return 0.0, _FAR
     if node.target is aten.relu6.default:
         return 0.0, 6.0
+    given: list[Any]
     if node.target is aten.hardtanh.default:
-        low, high = [*node.args[1:], *(-1.0, 1.0)[len(node.args) - 1 :]]
+        given = [*node.args[1:], *(-1.0, 1.0)[len(node.args) - 1 :]]
     elif node.target is aten.clamp.default:
-        low, high = [*node.args[1:], None, None][:2]
+        given = [*node.args[1:], None, None][:2]
     else:
         return None
-    low, high = -_FAR if low is None else low, _FAR if high is None else high
+    low, high = (far if one is None else one for one, far in zip(given, (-_FAR, _FAR), strict=True))
     return (float(low), float(high)) if all(isinstance(one, int | float) for one in (low, high)) else None
 
 
@@ -63,7 +64,8 @@ _PURE = (Kind.KEEP, Kind.CAST, Kind.MOVE, Kind.LIMIT, Kind.ROUND, Kind.MULTIPLY)
 
 def _repeats(module: GraphModule) -> list[tuple[Node, Node]]:
     """Returns the operations that compute what one before them does, each with that one."""
-    found, seen = [], {}
+    found: list[tuple[Node, Node]] = []
+    seen: dict[tuple[Any, ...], Node] = {}
     for node in module.graph.nodes:
         if node.op != "call_function" or not is_kind(node, *_PURE):
             continue

@@ -9,11 +9,12 @@ import torch
 from torch.fx import GraphModule, Node
 
 from neurokit.program.fusions import REWRITES, OnDevice, Taken
+from neurokit.program.grids import RANGE
 from neurokit.program.nodes import hints, is_weighted, module_paths
 from neurokit.program.passes.base import Pass, PassError
 
 _HALF = 3e-2  # of a result in 16 bits, relative to its largest element: another order of summation
-_MOST = 3  # of the whole numbers that a layer is tried on
+_MOST = 3  # of the whole numbers that a layer is tried on, where it is not known what it will be given
 
 
 @dataclass(frozen=True)
@@ -102,10 +103,11 @@ def _apply(module: GraphModule, taken: Taken, kernel: str) -> dict[Node, Node]:
 
 def _check(module: GraphModule, taken: Taken, kernel: str, exact: bool, device: str) -> None:
     generator = torch.Generator(device).manual_seed(0)
-    given = [
-        torch.randint(0, _MOST + 1, hints(one), generator=generator, device=device).to(one.meta["val"].dtype)
-        for one in taken.given
-    ]
+    given = []
+    for one in taken.given:
+        least, most = one.meta.get(RANGE, (0, _MOST))
+        whole = torch.randint(least, most + 1, hints(one), generator=generator, device=device)
+        given.append(whole.to(one.meta["val"].dtype))
     run = OnDevice(module, given[0].device)
     run.env = dict(zip(taken.given, given, strict=True))
     with torch.no_grad():
