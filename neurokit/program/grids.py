@@ -50,7 +50,8 @@ class Grid:
     @property
     def range(self) -> tuple[int, int]:
         """The least and the largest whole number of one with both limits."""
-        assert self.low is not None and self.high is not None
+        assert self.low is not None
+        assert self.high is not None
         return round(self.low / self.unit), round(self.high / self.unit)
 
     def _within(self, least: float, most: float) -> bool:
