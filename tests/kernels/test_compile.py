@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -43,6 +45,7 @@ def calls():
     some = TokenSet(torch.arange(100).view(1, 1, 1, 100), torch.tensor([[[100]]], dtype=torch.int32), 1, 256)
     codes, row, block = s8[:1, None], torch.ones(1, 1, 64), torch.tensor([0], dtype=torch.int32)
     image, taps = q.view(4, 1, 7, 7, 128), torch.zeros(64, 3, 3, 128, dtype=half)
+    levels: dict[str, Any] = {"grid": 0.125, "low": 0.0, "high": 6.0}
     return {
         "lif": lambda: lif(x, spikes="packed"),
         "pack": lambda: pack(x),
@@ -57,6 +60,13 @@ def calls():
         "spike_linear_lif": lambda: spike_linear_lif(s8, weight, path="fused"),
         "spike_linear_lif int8": lambda: spike_linear_lif(s8, weight.to(torch.int8), path="fused"),
         "spike_conv_lif": lambda: spike_conv_lif(image, taps, path="fused"),
+        "spike_conv_lif levels": lambda: spike_conv_lif(image, taps, form="levels16", whole=True, least=0.0, **levels),
+        "spike_linear_lif levels": lambda: spike_linear_lif(
+            s8, weight.to(torch.int8), path="fused", form="levels8", want_current=True, **levels
+        ),
+        "depthwise levels": lambda: depthwise(
+            image[0], torch.zeros(3, 3, 128, dtype=torch.int8), stride=2, halves=True, **levels
+        ),
         "depthwise": lambda: depthwise(image[0], torch.zeros(3, 3, 128, dtype=half), padding=1),
         "depthwise 7x7": lambda: depthwise(image[0], torch.zeros(7, 7, 128, dtype=half), padding=3, path="stream"),
         "depthwise dots": lambda: depthwise(
@@ -84,7 +94,7 @@ def calls():
 
 
 # What has least room is asked of all in every run; another GPU takes the same text, and other tests assemble for it.
-NEWER = ("lif", "sdsa_lif", "spike_linear_lif int8", "depthwise")
+NEWER = ("lif", "sdsa_lif", "spike_linear_lif int8", "depthwise", "spike_conv_lif levels")
 
 
 @pytest.mark.parametrize(
