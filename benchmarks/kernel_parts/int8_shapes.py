@@ -169,8 +169,8 @@ def zoo(batch: int) -> Iterator[Shape]:
     for name, listed in (("spiking_vgg11", _VGG11), ("spikformer_ti", _SPIKFORMER), ("qkformer", _QKFORMER)):
         for inner, cols, across in listed:
             yield Shape(name, batch, inner, cols, across)
-    for inner, cols in ((25088, 4096), (4096, 4096)):
-        yield Shape("spiking_vgg11", 1, inner, cols, batch, 1, 1)
+    for inner, cols in ((25088, 4096), (4096, 4096), (4096, 1000)):
+        yield Shape("spiking_vgg11" + " head" * (cols == 1000), 1, inner, cols, batch, 1, 1)
     yield Shape("ms_resnet18", batch, 64, 64, 112, 2)
     for name, width, tokens in (("spikformer_ti", 256, 196), ("qkformer", 384, 196), ("qkformer", 192, 784)):
         for inner, cols in ((width, 3 * width), (width, width), (width, 4 * width), (4 * width, width)):
@@ -205,6 +205,8 @@ def images16(batch: int) -> Iterator[Shape]:
     """Yields the convolutions on whole numbers as float16 of exact mobilenet_v2 and resnet34."""
     for inner, cols, across in (*_REDUCED, *_REDUCED_LATE):
         yield Shape("mobilenet_v2", 1, inner, cols, batch * across**2, 1, 1, 1, picture=True)
+    for name, inner in (("mobilenet_v2", 1280), ("resnet34", 512)):  # their heads, of 15 classes
+        yield Shape(f"{name} head", 1, inner, 15, batch, 1, 1, 1, picture=True)
     for width, across in ((64, 56), (128, 28), (256, 14), (512, 7)):
         yield Shape("resnet34", batch, width, width, across, steps=1)
         if width < 512:
@@ -241,6 +243,8 @@ def pointer_candidates(shape: Shape) -> list[Config]:
     rows = [(64, 64, block, 4, 4, 4), (64, 128, block, 8, 4, 4), (128, 64, block, 8, 4, 4)]
     if shape.kernel == 1:
         rows[2:] = [(64, 128, 128, 8, 3, 4), (64, 64, 128, 4, 3, 4)]
+        if shape.single:
+            rows += [(64, 32, 128, 4, 4, 4), (16, 32, 256, 4, 3, 4)]
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 

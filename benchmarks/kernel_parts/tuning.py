@@ -253,6 +253,24 @@ def depthwise_jobs() -> Iterator[Job]:
         yield Job("depthwise", (kernel, across, width, kind.itemsize), candidates, work)
 
 
+def image_jobs() -> Iterator[Job]:
+    """Depthwise convolutions of exact mobilenet_v2 at batch 32: numbers as float16, in and out."""
+    names = ("tall", "wide", "cols", "num_warps")
+    rows = [(7, 4, 64, 4), (7, 8, 64, 4), (7, 8, 64, 2), (7, 8, 32, 2), (14, 8, 32, 2), (14, 4, 64, 2), (7, 4, 64, 2)]
+    candidates = grid(names, *rows, (4, 8, 64, 2), (7, 16, 32, 4), (7, 4, 128, 4), (7, 4, 32, 1))
+    listed = ((32, 112, 1), (96, 112, 2), (144, 56, 1), (144, 56, 2), (192, 28, 1), (192, 28, 2), (384, 14, 1))
+    for width, across, stride in (*listed, (576, 14, 1), (576, 14, 2), (960, 7, 1)):
+
+        def work(width: int = width, across: int = across, stride: int = stride) -> Any:
+            x = torch.randint(0, 193, (32, across, across, width), device="cuda").to(HALF)
+            w = torch.randint(-127, 128, (3, 3, width), device="cuda").to(torch.int8)
+            given: dict[str, Any] = {"scale": torch.full((width,), 2.0**-12, device="cuda"), "grid": 2.0**-5}
+            given |= {"low": 0.0, "high": 6.0, "halves": True, "padding": 1, "stride": stride}
+            return lambda: depthwise(x, w, **given)
+
+        yield Job("depthwise", (3, across, width, 2) + (stride,) * (stride > 1), candidates, work, exact=True)
+
+
 def dots_jobs() -> Iterator[Job]:
     """Depthwise convolutions of int8 by int8; the bits of every candidate are checked against the definition."""
     many = product(wide=[8, 14], segment=[28, 56, 112], ahead=[0, 1])
@@ -359,6 +377,7 @@ PARTS: dict[str, Callable[[], Iterator[Job]]] = {
     "convolution": convolution_jobs,
     "depthwise": depthwise_jobs,
     "dots": dots_jobs,
+    "images": image_jobs,
     "lif": lif_jobs,
     "rest": rest_jobs,
     "sparse": sparse_jobs,

@@ -109,9 +109,9 @@ def ungrouped(weight: Tensor, groups: int) -> Tensor:
 
 
 class ConvSums(Sums):
-    """A convolution of `[B, C, H, W]` without a neuron."""
+    """A convolution of `[B, C, H, W]`, or a linear map of the last axis of numbers in float16, without a neuron."""
 
-    stride, padding = 1, 0
+    stride, padding, last = 1, 0, False
 
     def forward(self, x: Tensor, *beside: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Runs the kernel, of `[B, C, H, W]` and what is added, `[B, N, H', W']`."""
@@ -123,6 +123,8 @@ class ConvSums(Sums):
         found, current = spike_conv_lif(spikes, self.weight, **given)
 
         def back(value: Tensor) -> Tensor:
+            if self.last:
+                return value.reshape(*x.shape[:-1], -1)
             pixels = value.reshape(x.shape[0], *x.shape[2:], -1) if self._pointwise else value[0]
             return pixels.movedim(-1, 1)
 
@@ -135,12 +137,16 @@ class ConvSums(Sums):
 
     def _rows(self, x: Tensor) -> Tensor:
         """Returns `[B, C, H, W]` as the kernel takes it: `[1, B, H, W, C]`, or `[1, 1, 1, B * H * W, C]`."""
-        last = x.movedim(1, -1)
+        last = x if self.last else x.movedim(1, -1)
         return last.reshape(1, 1, 1, -1, last.shape[-1]) if self._pointwise else last[None]
 
 
 def _layer_of(product: Product) -> ConvSums | None:
     rows = whole_rows(product)
+    if product.in_halves and is_named(product.node, ("linear",)) and not isinstance(rows, str):
+        layer = ConvSums(product, rows[0][:, None, None], rows[1])  # of rows as pixels
+        layer.last = True
+        return layer
     if _obstacle(product) or isinstance(rows, str):
         return None
     if product.weight[0, 0].numel() == 1 and not product.in_halves:  # of those there is a product
