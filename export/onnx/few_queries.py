@@ -56,9 +56,11 @@ def _rewrite(graph: ir.Graph, product: ir.Node) -> bool:
     count, width, columns = shape[1], *weight.shape
     if shape[2] != width or product.outputs[0].is_graph_output():
         return False
+    if not _few(product.outputs[0], count // _GAIN):
+        return False
     batch = shape[0] if isinstance(shape[0], int) else 2
     places = np.arange(batch * count * columns).reshape(batch, count, columns)
-    readers = _readers(product.outputs[0], places, places.shape) if _may(product) else None
+    readers = _readers(product.outputs[0], places, places.shape)
     if not readers:
         return False
     before = count * width * columns + sum(each.rows * count * each.columns.size for each in readers)
@@ -70,9 +72,21 @@ def _rewrite(graph: ir.Graph, product: ir.Node) -> bool:
     return True
 
 
-def _may(product: ir.Node) -> bool:
-    """Returns whether what reads a product lays it out, before anything is computed for it."""
-    return all(use.node.op_type in _LAYOUT for use in product.outputs[0].uses())
+def _few(value: ir.Value, most: int) -> bool:
+    """Returns whether products of so many rows are all that reads a value in the end, before places are looked at.
+
+    Nearly all attention has as many queries as keys, and the places of volumes take a gigabyte.
+    """
+    for use in value.uses():
+        node = use.node
+        if node.op_type in _LAYOUT and not node.domain and use.idx == 0:
+            if not all(_few(made, most) for made in node.outputs):
+                return False
+            continue
+        rows = sizes(node.inputs[0]) if node.op_type == "MatMul" and use.idx == 1 else None
+        if rows is None or len(rows) != 4 or not isinstance(rows[2], int) or rows[2] > most:
+            return False
+    return True
 
 
 def _readers(value: ir.Value, places: np.ndarray, of: tuple[int, ...]) -> list[_Reader] | None:
