@@ -242,6 +242,23 @@ def test_every_small_zoo_model_in_kernels_is_verified(name, numerics, captures, 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("spikformer_ti", {"pool_lif", "sdsa_lif"}),
+        ("qkformer_10_384", {"gate_lif", "pool_lif", "sdsa_lif"}),
+        ("sdt_8_384", {"gate_lif", "pool_lif"}),
+    ],
+)
+def test_small_transformers_in_kernels_are_verified_exact(name, wanted, captures, tmp_path, monkeypatch):
+    eager.install(monkeypatch)
+    captured = captures(f"{ROOT / 'examples' / 'spikingjelly_models.py'}:{name}_small")
+    manifest = nk.lower(captured, "aoti", tmp_path / "a", kernels="all", numerics="exact").manifest
+    assert (manifest.parity["verdict"], manifest.parity["spikes_flipped"]) == ("exact", 0)
+    assert wanted <= {row["kernel"] for row in manifest.target_info["kernels"]}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 @pytest.mark.parametrize("name", [*ZOO, *OUTSIDE])
 def test_small_models_in_16_bits_in_kernels_are_verified(name, precision, captures, tmp_path, monkeypatch):
