@@ -269,7 +269,7 @@ there the number is repeated for each channel (`export/tensorrt/rewrite.py`). `a
 
 Small twins of `para_trans_cnn_32`, `att_swin_unet`, `dae_former`, `trans_dae` and `swin_unetr_12` through the others:
 `openvino` verifies all five (relative errors of 2.5e-7 to 4.7e-6 of 1e-4). `litert` verifies `para_trans_cnn_32`,
-`att_swin_unet` and `trans_dae` (2.8e-7 to 4.4e-6; `dae_former` was not run again since verification there was mended)
+`att_swin_unet`, `trans_dae` and `dae_former` (2.8e-7 to 4.4e-6 of 1e-4)
 and refuses `swin_unetr_12`: LiteRT has no kernel for its transposed convolutions of volumes. `nir` refuses all, by
 module and operation (axes in another order, softmax, gates, ReLU); `c` takes exact numerics only, and says so. With
 `--numerics exact` it verifies the twin of `trans_dae_spiking`, and refuses the five and `macmd_b0` in a line: their

@@ -73,7 +73,8 @@ def forms(names: Iterable[str]) -> list[str]:
             f"these figures with verification and peaks are of {_machine(record)}; those of {', '.join(earlier)} are "
             "of an earlier day, another machine (AMD EPYC) and, in part, of exports that traced twice. Since these "
             "rows a second sample beyond the declared range is run in float64 (but for `para_trans_cnn_32`, whose row "
-            "has it), and the masks of `swin_unetr_12` are constants.",
+            "has it), and the masks of `swin_unetr_12` are constants. Parity of `att_swin_unet`, `emotionic`, "
+            "`dae_former`, `dsa_decoder`, `macmd_b0` and `trans_dae` is that of the rewritten graphs.",
             118,
         ),
         "",
