@@ -27,7 +27,8 @@ class LifLayer(FusedNeuron):
         self.kind, self.at_rest = site.node.meta["val"][0].dtype, site.at_rest
         self.keywords = site.keywords
         decay = self.keywords.pop("decay")  # which this kernel takes as a tensor
-        self.register_buffer("decay", None if decay is None else torch.tensor(decay))
+        # Of one element: a compiler makes a number of a constant without axes, and hands the kernel no tensor.
+        self.register_buffer("decay", None if decay is None else torch.tensor([decay]))
 
     def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Runs the kernel on the current, or its two summands, from a membrane; at rest it needs to read none."""

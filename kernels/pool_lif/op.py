@@ -12,6 +12,7 @@ from neurokit.errors import InputError
 from neurokit.kernels import config
 from neurokit.kernels._compat import launch, register_op
 from neurokit.kernels.common.neuron import check_neuron, divisor, empty_spikes, leak_arguments, reset_kind
+from neurokit.kernels.common.product import FAR
 from neurokit.kernels.dispatch import use_triton
 from neurokit.kernels.pool_lif import reference
 
@@ -97,8 +98,8 @@ def _forward(
         0.0 if v_reset is None else v_reset,
         1.0 if grid is None else grid,
         1.0 if grid is None else 1.0 / grid,
-        -math.inf if low is None else low,
-        math.inf if high is None else high,
+        -FAR if low is None else low,
+        FAR if high is None else high,
         T=x.shape[0],
         CHUNK=divisor(x.shape[0], 4),
         H=x.shape[2],

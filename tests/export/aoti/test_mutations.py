@@ -1,5 +1,6 @@
 """What kernels say that they write to is what PyTorch finds, which of other kernels is found out once."""
 
+import math
 from contextlib import ExitStack
 from importlib import import_module
 from unittest import mock
@@ -56,6 +57,13 @@ def test_what_a_kernel_says_is_what_pytorch_finds(name, most, wrap, offline):
     with found_once() as known, mock.patch.object(wrap, "generate_ttir", side_effect=AssertionError("generated")):
         assert [wrap.identify_mutated_tensors(kernel, dict(kwargs), {}) for kernel, kwargs in given] == wanted
     assert not known
+
+
+@pytest.mark.parametrize("name", KERNELS_OF_PACKAGES)
+def test_numbers_of_a_launch_are_finite(name, offline):
+    """A compiled program writes them into its text, where infinity has no name."""
+    numbers = [value for _, given in launches(offline, name) for value in given.values() if isinstance(value, float)]
+    assert all(math.isfinite(value) for value in numbers)
 
 
 def test_of_a_kernel_that_does_not_say_it_is_found_once(silent, wrap):

@@ -140,3 +140,26 @@ def test_a_wrong_pattern_is_caught_where_it_is_put(plant, exact, monkeypatch):
     plant(monkeypatch)
     with pytest.raises(PassError, match="at "):
         placed(exact)
+
+
+def test_layers_hold_no_constants_without_axes(exact):
+    """AOTInductor makes numbers of them, and a kernel that reads one by its address does not compile."""
+    body, _ = placed(exact)
+    held = {name: value.dim() for name, value in body.named_buffers() if value is not None}
+    layers = {str(node.target) for node in body.graph.nodes if node.op == "call_module"}
+    assert [name for name, dims in held.items() if name.partition(".")[0] in layers and dims == 0] == []
+
+
+def test_a_learnt_leak_in_the_kernel_of_neurons_alone_has_an_axis():
+    torch.manual_seed(0)
+    net = nn.Sequential(layer.Conv2d(3, 4, 3, dilation=2, padding=2), neuron.ParametricLIFNode(init_tau=3.0)).eval()
+    functional.set_step_mode(net, "m")
+    made = nk.exact(nk.capture(ModelSpec("leaky", lambda: net, (PICTURE,), time_steps=2)))
+    body, rows = placed(made)
+    assert {kernel for kernel, _ in rows.values()} == {"lif"}
+    (held,) = [module.decay for module in body.modules() if getattr(module, "decay", None) is not None]
+    assert held.shape == (1,)
+    x = torch.rand(2, 1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        wanted = made.captured.program.module(check_guards=False)(x, *made.captured.initial_states(1))[0]
+        torch.testing.assert_close(Network(body, made.captured)(x)[0], wanted, rtol=0.0, atol=0.0)
