@@ -204,7 +204,7 @@ def page(data: dict[str, Any]) -> str:
         f"# {about['type']} with the neuron inside, {about['gpu']}",
         "",
         f"Made by benchmarks/int8_conv.py (torch {about['torch']}, Triton {about['triton']}): medians of CUDA-graph",
-        "replays in microseconds, T = 4. The opponent is cuDNN's or cuBLAS's product in float16, channels last,",
+        "replays in microseconds, T = 4 (1 of `mobilenet_v2` and `resnet34`). The opponent is cuDNN's or cuBLAS's product in float16, channels last,",
         "with `lif` behind it. What was timed gave the integer reference's bits:",
         f"{sum(row['decisions'] for row in measured)} decisions, 0 different. Sets of parameters that gave others, and",
         f"were dropped: {sum(row['wrong_candidates'] for row in data['rows'])}.",
