@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from neurokit.dims import as_size
 from neurokit.errors import ArtifactError, InputError, damaged
 from neurokit.manifest_versions import upgraded, with_graphs
+from neurokit.over_time import KINDS, is_known
 from neurokit.plain import first_fault, parse_json
 
 SCHEMA_VERSION = 2
@@ -132,7 +133,7 @@ class GraphInfo(_Part):
     name: str = "model"
     file: str = ""
     inputs: tuple[TensorInfo, ...]
-    outputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...] = Field(min_length=1)
     states: tuple[StateInfo, ...] = ()
     dims: dict[str, DimInfo] = Field(default_factory=dict)
 
@@ -261,6 +262,16 @@ class Manifest(_Part):
         if isinstance(steps, int) and steps < 1:
             raise ValueError(f"time_steps is {steps}; expected a whole number >= 1")
         return steps
+
+    @field_validator("target_info")
+    @classmethod
+    def _over_time(cls, info: dict[str, Any]) -> dict[str, Any]:
+        given, gives = info.get("time_input", "sequence"), info.get("time_output", "auto")
+        if given not in ("sequence", "image", "step"):
+            raise ValueError(f"time_input is {given!r}; expected sequence, image or step")
+        if not isinstance(gives, str) or not (gives == "" or is_known(gives)):
+            raise ValueError(f"time_output is {gives!r}; expected {', '.join(KINDS)}, or one of them an output")
+        return info
 
     @field_validator("files")
     @classmethod

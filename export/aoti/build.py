@@ -9,6 +9,7 @@ import torch
 from torch.fx import GraphModule
 
 from neurokit.dims import Linear
+from neurokit.export.aoti.archive import notes_of
 from neurokit.export.aoti.compile import compiled, example_of, exported, package
 from neurokit.export.aoti.mutations import found_once
 from neurokit.export.aoti.place import here
@@ -59,12 +60,12 @@ def build(captured: Captured, folder: Path, settings: Settings, exact: bool, *, 
     calls: list[dict[str, Any]] = []
     placed: list[dict[str, Any]] = []
     with found_once():
-        for graph, part in zip(entries["graphs"], captured.graphs, strict=True):
+        for at, (graph, part) in enumerate(zip(entries["graphs"], captured.graphs, strict=True)):
             graph["file"] = f"{part.graph}.pt2"
             body, rows = rewritten(part, settings, exact)
             placed += rows
             program = traced(read_whole(body), part, device)
-            package(folder / graph["file"], {"model": compiled(program, _said(part, graph), tuned)})
+            package(folder / graph["file"], {"model": compiled(program, notes_of(part, entries, at, settings), tuned)})
             save_initial_states(part, folder)
             # Of several graphs the outputs of calls in a row are compared, and no layers.
             if probing and not captured.parts:
@@ -162,18 +163,6 @@ def traced(body: GraphModule, part: Captured, device: str) -> Any:
         places = places[:inputs] + places[inputs + states :]
     examples, free = zip(*(example_of(node.meta["val"]) for node in places), strict=True)
     return exported(network, examples, free, device)
-
-
-def _said(part: Captured, graph: dict[str, Any]) -> dict[str, str]:
-    """Returns what a package says of itself: enough to call it without its manifest."""
-    inputs = [port["name"] for port in graph["inputs"]] + [state["input"] for state in graph["states"]]
-    outputs = [port["name"] for port in graph["outputs"]] + [state["output"] for state in graph["states"]]
-    return {
-        "neurokit.model": part.spec.name,
-        "neurokit.inputs": ",".join(inputs),
-        "neurokit.outputs": ",".join(outputs),
-        "neurokit.time_steps": str(part.time_steps),
-    }
 
 
 def _probe(body: GraphModule, part: Captured, folder: Path, device: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -12,6 +12,7 @@ from neurokit.dims import as_size, evaluate, solve
 from neurokit.export.aoti.programs import FORCE
 from neurokit.export.aoti.roundings import in_16_bits
 from neurokit.export.aoti.run import AotiRunner, PackageSession, names_of, typed
+from neurokit.export.aoti.said import check_probed
 from neurokit.export.sequence import initial_states, reduce_steps
 from neurokit.feeds import repeated
 from neurokit.native import need_noted
@@ -45,6 +46,7 @@ class AotiProbe(Probe):
     def __init__(self, artifact: Artifact, threads: int = 0) -> None:
         self._artifact, self._threads = artifact, threads
         manifest = artifact.manifest
+        check_probed(artifact)
         self._open = self.runner()
         self._check_code()
         self._graph = manifest.graphs[0]

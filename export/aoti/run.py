@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurokit.errors import ArtifactError
+from neurokit.errors import ArtifactError, damaged
+from neurokit.export.aoti.archive import checked, hold_against
 from neurokit.export.aoti.place import refuse_elsewhere
 from neurokit.export.aoti.replay import Replayed
+from neurokit.export.aoti.said import check_built
 from neurokit.export.ort import OnnxRunner, one_line
 from neurokit.native import need_noted
 
@@ -62,21 +64,6 @@ def _whole_float32() -> Iterator[None]:
             part.fp32_precision = value
 
 
-def refuse_damaged(path: Path) -> None:
-    """Refuses a package whose entries are not what its own sums say: compiled code of it would run all the same.
-
-    Raises:
-        ArtifactError: Names the entry.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except Exception as error:  # zipfile raises of many kinds what a damaged directory leads it to
-        raise ArtifactError(f"{path}: it is no whole package: {error}", fix="export the model again") from error
-    if damaged is not None:
-        raise ArtifactError(f"{path}: {damaged} in it is damaged", fix="export the model again")
-
-
 class PackageSession:
     """One compiled model of a package, called with arrays by name.
 
@@ -86,14 +73,23 @@ class PackageSession:
         inputs: Names of its inputs, in order.
         outputs: Names of its outputs, in order.
         device: "cpu" or "cuda".
+        hold: What is done with what the package says of itself, before it is loaded.
 
     Raises:
         ArtifactError: If it is damaged, or torch does not open it.
     """
 
-    def __init__(self, path: Path, model: str, inputs: Sequence[str], outputs: Sequence[str], device: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        model: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        device: str,
+        hold: Callable[[Mapping[str, str]], None] = lambda said: None,
+    ) -> None:
         self.inputs, self.outputs, self._device = tuple(inputs), tuple(outputs), device
-        refuse_damaged(path)
+        hold(checked(path, model))
         try:
             self._model = load(path, model, device)
         except Exception as error:  # torch's loader raises what C++ threw
@@ -163,16 +159,25 @@ class AotiRunner(OnnxRunner):
     """
 
     def __init__(self, artifact: Artifact, *, threads: int = 0, seed: int = 0) -> None:
-        built = artifact.manifest.target_info["built_for"]
+        built = check_built(artifact)
         refuse_elsewhere(str(artifact.path), built)
-        need_noted(artifact, dict.fromkeys(graph.file for graph in artifact.manifest.graphs))
+        files = [graph.file for graph in artifact.manifest.graphs]
+        if len(set(files)) < len(files):
+            raise damaged(artifact.path, "its manifest names one package for two graphs")
+        need_noted(artifact, files)
         if threads:
             import torch
 
             torch.set_num_threads(threads)
         self._device = built["device"]
         sessions = {
-            graph.name: PackageSession(artifact.file(graph.file), "model", *names_of(graph), self._device)
+            graph.name: PackageSession(
+                artifact.file(graph.file),
+                "model",
+                *names_of(graph),
+                self._device,
+                functools.partial(hold_against, artifact, graph),
+            )
             for graph in artifact.manifest.graphs
         }
         self._begin(artifact, sessions, seed)
