@@ -108,9 +108,16 @@ def test_a_network_of_everything_fires_as_in_torch(seed):
     assert max(rates) < 1.0
 
 
+class Narrow(sew_resnet.SEWResNet):
+    """SpikingJelly's network, all but its stem an eighth as wide."""
+
+    def _make_layer(self, block, planes, *settings, **named):
+        return super()._make_layer(block, planes // 8, *settings, **named)
+
+
 def resnet(size: int) -> tuple[nn.Module, torch.Tensor]:
     torch.manual_seed(0)
-    net = sew_resnet.SEWResNet(
+    net = Narrow(
         sew_resnet.BasicBlock,
         [1, 1, 1, 1],
         cnf="ADD",
@@ -120,6 +127,7 @@ def resnet(size: int) -> tuple[nn.Module, torch.Tensor]:
         num_classes=10,
         v_threshold=0.5,
     )
+    net.fc = layer.Linear(512 // 8, 10)
     functional.set_step_mode(net, "m")
     x = image(4, 3, size, size)
     net.train()
@@ -135,7 +143,7 @@ def resnet(size: int) -> tuple[nn.Module, torch.Tensor]:
 def test_sew_resnet_in_exact_form_fires_as_in_torch():
     net, x = resnet(48)
     load = trace(capture(net, x), x)
-    assert compare(load, x) == 4 * load.network.neuron_count > 200_000
+    assert compare(load, x) == 4 * load.network.neuron_count > 150_000
     assert 0.03 < np.mean([load.rasters[p.name].rate for p in load.network.neurons]) < 0.6
 
 

@@ -81,11 +81,19 @@ def _in_double(_module: nn.Module, _inputs: Any, output: Any) -> Any:
 
 def eager(entry: Network, x: torch.Tensor) -> list[torch.Tensor]:
     """Runs a network as its own library does, in double precision where it can."""
-    net = entry.build()
+    net, hooks = entry.build(), []
     if not entry.single:
         net, x = net.double(), x.double()
-        for part in net.modules():  # snnTorch's surrogates give single precision
-            part.register_forward_hook(_in_double)
+        # snnTorch's surrogates give single precision
+        hooks = [part.register_forward_hook(_in_double) for part in net.modules()]
+    try:
+        return _run(entry, net, x)
+    finally:
+        for hook in hooks:  # SpikingJelly's neurons share one surrogate, with all networks of a process
+            hook.remove()
+
+
+def _run(entry: Network, net: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
     with torch.no_grad():
         if entry.by == "sequence":
             return flat(net(x))
