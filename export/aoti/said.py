@@ -66,8 +66,8 @@ class Probed(_Said):
     """
 
     calls: list[Call]
-    kinds: list[int]
-    examples: list[list[Annotated[tuple[list[int], str], Strict(False)]]]
+    kinds: list[int] = Field(default_factory=list)
+    examples: list[list[Annotated[tuple[list[int], str], Strict(False)]]] = Field(default_factory=list)
     precision: Literal["float32", "float16", "bfloat16"] = "float32"
     roundings: dict[Literal["layers", "outputs"], dict[str, int]] = Field(default_factory=dict)
     kernels: list[dict[str, Any]] = Field(default_factory=list)

@@ -18,7 +18,7 @@ def constant(graph: ir.Graph, name: str, array: Any) -> ir.Value:
     while free in graph.initializers:
         count += 1
         free = f"{name}.{count}"
-    tensor = ir.tensor(np.ascontiguousarray(array), name=free)
+    tensor = ir.tensor(np.asarray(array, order="C"), name=free)  # a number keeps its shape
     value = ir.Value(name=free, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
     graph.register_initializer(value)
     return value
