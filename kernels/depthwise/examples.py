@@ -34,7 +34,7 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
         yield Example(f"int8 weight, rounded, {path}", (counts, whole), {**row, "grid": 0.25, "path": path, **limits})
     few = {"scale": row["scale"], "bias": bias, "padding": 1, "grid": 0.25, "path": "dots"}
     yield Example("int8 weight, rounded, dots", (counts, whole), few)
-    numbers = (normal(2, 7, 6, 20, device=device) * 90).clamp(-255, 255).round().to(torch.float16)
+    numbers = (normal(1, 7, 6, 20, device=device) * 90).clamp(-255, 255).round().to(torch.float16)
     limits = {"scale": row["scale"] / 64, "padding": 1, "grid": 0.125, "low": 0.0, "high": 6.0, "halves": True}
     for stride in (1, 2):
         yield Example(f"levels, stride {stride}", (numbers, whole), {**limits, "bias": bias, "stride": stride})
