@@ -14,7 +14,7 @@ from neurokit.kernels.contract import KERNELS, spikes, tensors
 ON_GPU = torch.cuda.is_available() and not INTERPRET
 # Under the interpreter float16 stands for all types where the examples are many and it is the harder case; a GPU runs
 # them all.
-FLOAT16_IS_ENOUGH = ("block_sparse_attention", "depthwise", "sdsa_lif")
+FLOAT16_IS_ENOUGH = ("block_sparse_attention", "depthwise", "gate_lif", "pool_lif", "sdsa_lif")
 
 
 def name_of(dtype):
@@ -24,7 +24,7 @@ def name_of(dtype):
 def parts_of(name, dtype):
     """Yields which examples of a kernel a case runs, as (k, n), and whether it is heavy under the interpreter.
 
-    There the three types share the examples, so that each runs in one of them, and every second of those that run in
+    There the three types share the examples, so that each runs in one of them, and every third of those that run in
     float16 alone; all of them in all types are heavy.
     """
     if not INTERPRET:
@@ -32,7 +32,7 @@ def parts_of(name, dtype):
         return
     if name in FLOAT16_IS_ENOUGH:
         if dtype == torch.float16:
-            yield (0, 2), False
+            yield (0, 3), False
         yield (0, 1), True
         return
     yield (checks.DTYPES.index(dtype), len(checks.DTYPES)), False

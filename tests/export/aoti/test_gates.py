@@ -235,6 +235,7 @@ def test_a_wrong_gate_is_caught_where_it_is_put(plant, sdsa_1, monkeypatch):
         body_of(sdsa_1)
 
 
+@pytest.mark.slow  # in every run it is caught where it is put
 def test_a_wrong_gate_that_slipped_in_fails_verification(sdsa_1, tmp_path, monkeypatch):
     eager.install(monkeypatch)
     monkeypatch.setattr(fuse, "_check", lambda *given: None)

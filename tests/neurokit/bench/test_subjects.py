@@ -188,7 +188,7 @@ def test_a_bare_module_and_a_file_are_models_too(tmp_path):
     arguments = ["--target", "torch-eager", "--target", "onnx", "--seconds", "0.1", "--threads", "1", "--out", str(out)]
     assert cli.main(["bench", f"{tmp_path / 'mine.py'}:net", "--input-shape", "2,8,8", *arguments]) == 0
     assert [report.target for report in BenchRun.load(out).reports] == ["torch-eager", "onnx"]
-    artifact = nk.lower(nk.capture(nk.load("spiking_cnn"), time_steps=4), "nir", tmp_path / "nir")
+    artifact = nk.lower(nk.capture(nk.load("spiking_cnn").in_small(), time_steps=4), "nir", tmp_path / "nir")
     of_file = arguments[:2] + arguments[4:]
     assert cli.main(["bench", str(artifact.file("model.nir")), "--time-steps", "3", *of_file]) == 0
     assert [report.time_steps for report in BenchRun.load(out).reports] == [3]

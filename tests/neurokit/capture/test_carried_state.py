@@ -159,7 +159,7 @@ NETWORKS = {
     "recurrent_custom": lambda: loops.Recurrent("custom"),
     "twice": lambda: loops.Twice("lif"),
 }
-FAST = ("from_number", "refractory", "gru_cell", "leaky", "readout", "recurrent")
+FAST = ("refractory", "gru_cell", "leaky", "recurrent")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in FAST else [pytest.mark.slow]) for n in NETWORKS])
