@@ -102,7 +102,6 @@ def rewritten(part: Captured, settings: Settings, exact: bool) -> tuple[GraphMod
         if exact:
             ONE_LIMIT(body)
             ROUNDED_ONCE(body)
-            SAME_ONCE(body)
             LEVELS(body)
             SAME_ONCE(body)
         # A program is planned for a GPU that is not there, too.

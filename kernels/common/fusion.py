@@ -145,7 +145,7 @@ class ProductNeuron(FusedNeuron):
         self.rounding: dict[str, Any] = {}
         if (grid := product.grid) is not None:
             rounds = bool(product.handed) and product.handed[0] is site.current
-            self.rounding = {"grid": grid.unit, "low": grid.low, "high": grid.high, "rounds": rounds}
+            self.rounding = {**grid.keywords, "rounds": rounds}
         self.channels, self.channel_axis = len(weight), 2
         self.unit, self.kind = product.unit, site.node.meta["val"][0].dtype
         self.exact = site.exact

@@ -14,7 +14,7 @@ from neurokit.kernels.common.layout import one_step, repeats_one_step
 from neurokit.kernels.common.neuron import FORMS, divisor, empty_spikes, leak_arguments, reset_kind
 from neurokit.kernels.config import Config
 
-FAR = torch.finfo(torch.float32).max  # a limit that limits nothing: compiled programs cannot write infinity
+_FAR = torch.finfo(torch.float32).max  # a limit that limits nothing: compiled programs cannot write infinity
 WEIGHTS = (torch.bfloat16, torch.float16, torch.int8)
 # Beside spikes: the rounded current itself, without a neuron, as the whole numbers that it is of its grid.
 LEVELS = {"levels8": torch.int8, "levels16": torch.float16}
@@ -121,8 +121,8 @@ def rounding(
     return {
         "spacing": 1.0 if grid is None else grid,
         "inverse": 1.0 if grid is None else 1.0 / grid,
-        "low": -FAR if low is None else low,
-        "high": FAR if high is None else high,
+        "low": -_FAR if low is None else low,
+        "high": _FAR if high is None else high,
         "least": 0.0 if least is None else least,
         "LIMITED": least is not None,
         "ROUND": 0 if grid is None else 2 if rounds else 1,

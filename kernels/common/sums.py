@@ -34,15 +34,14 @@ class Sums(nn.Module):
         self.register_buffer("scale", scale * product.unit)
         self.register_buffer("bias", None if product.bias is None else product.bias.float().contiguous())
         grid = product.grid
-        self.rounding = {} if grid is None else {"grid": grid.unit, "low": grid.low, "high": grid.high, "rounds": True}
+        self.rounding = {} if grid is None else {**grid.keywords, "rounds": True}
         self.form = "int8"
         self.handed = True
 
     def ending(self, product: Product, ending: Ending) -> Taken:
         """Has the kernel round its sums to the numbers that the next product takes; returns what is taken with that."""
-        grid = ending.levels.grid
         self.form = next(form for form, kind in LEVELS.items() if kind == ending.levels.kind)
-        self.rounding = {"grid": grid.unit, "low": grid.low, "high": grid.high, "least": ending.least}
+        self.rounding = {**ending.levels.grid.keywords, "least": ending.least}
         self.handed = ending.handed is not None
         beside = () if ending.residual is None else (ending.residual,)
         operand = [node for node in product.inside if node is not product.node]

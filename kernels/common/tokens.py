@@ -45,6 +45,15 @@ def moved_from(node: Any) -> tuple[Any, list[Node]]:
     return node, moves
 
 
+def scaled_from(node: Any) -> tuple[Any, float, list[Node]]:
+    """Returns what a value is moved from, its factor (1 of none), and the nodes between, the last one first."""
+    top, inside = moved_from(node)
+    if not (is_named(top, ("mul",)) and isinstance(top.args[1], int | float)):
+        return top, 1.0, inside
+    below, between = moved_from(top.args[0])
+    return below, float(top.args[1]), [*inside, top, *between]
+
+
 def turned_from(node: Any) -> tuple[Any, list[Node]]:
     """Returns what a value is all elements of, in another order, and the moves, the last one first."""
     source, moves = moved_from(node)

@@ -108,7 +108,7 @@ def _taken(module: GraphModule, node: Node, exact: bool) -> Taken | None:
     rounding: dict[str, Any] = {}
     if held is not None:
         halves = {"halves": True} if held.kind == torch.float16 else {}
-        rounding = {"grid": held.grid.unit, "low": held.grid.low, "high": held.grid.high, **halves}
+        rounding = {**held.grid.keywords, **halves}
     operand = [] if levels is None else between(data, levels[0])
     data, unit = levels or (data, 1.0)  # type: ignore[assignment]
     layer = DepthwiseLayer(rows[0], rows[1] * unit, bias, padding, rounding, stride)

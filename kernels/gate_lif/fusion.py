@@ -21,6 +21,7 @@ from neurokit.kernels.common.tokens import (
     from_tokens,
     moved_from,
     part_of,
+    scaled_from,
     turned_from,
 )
 from neurokit.kernels.gate_lif import reference
@@ -160,12 +161,7 @@ class _Pattern:
 
 
 def _pattern(site: Site) -> _Pattern | str:
-    top, inside = moved_from(site.current)
-    scale = 1.0
-    if is_named(top, ("mul",)) and isinstance(top.args[1], int | float):
-        scale, node = float(top.args[1]), top
-        top, between = moved_from(node.args[0])
-        inside = [*inside, node, *between]
+    top, scale, inside = scaled_from(site.current)
     if not is_named(top, ("sum",)):
         return "before it stands no sum of spikes"
     behind = _product_behind(site.node)

@@ -12,7 +12,7 @@ from neurokit.errors import InputError
 from neurokit.kernels import config
 from neurokit.kernels._compat import launch, register_op
 from neurokit.kernels.common.neuron import check_neuron, divisor, empty_spikes, leak_arguments, reset_kind
-from neurokit.kernels.common.product import FAR
+from neurokit.kernels.common.product import rounding
 from neurokit.kernels.dispatch import use_triton
 from neurokit.kernels.pool_lif import reference
 
@@ -86,7 +86,7 @@ def _forward(
     x = x.contiguous()
     leak, factor = leak_arguments(tau, decay is not None, decay or 0.0)
     chosen = config.lookup(NAME, (x.shape[0], tall, wide, x.itemsize), x.device, DEFAULT)
-    limit = spikes[0].numel()
+    limit, numbers = spikes[0].numel(), rounding(grid, low, high, False)
     launch(pool_lif_kernel)[(-(-limit // chosen["block"]),)](
         x,
         spikes,
@@ -96,10 +96,7 @@ def _forward(
         factor,
         threshold,
         0.0 if v_reset is None else v_reset,
-        1.0 if grid is None else grid,
-        1.0 if grid is None else 1.0 / grid,
-        -FAR if low is None else low,
-        FAR if high is None else high,
+        *(numbers[name] for name in ("spacing", "inverse", "low", "high")),
         T=x.shape[0],
         CHUNK=divisor(x.shape[0], 4),
         H=x.shape[2],

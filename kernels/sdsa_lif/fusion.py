@@ -10,7 +10,16 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from neurokit.kernels.common.tokens import LAYOUTS, as_tokens, first_channels, fits, from_tokens, moved_from, part_of
+from neurokit.kernels.common.tokens import (
+    LAYOUTS,
+    as_tokens,
+    first_channels,
+    fits,
+    from_tokens,
+    moved_from,
+    part_of,
+    scaled_from,
+)
 from neurokit.kernels.sdsa_lif.op import sdsa_lif
 from neurokit.program.fusions import (
     FusedNeuron,
@@ -95,12 +104,7 @@ class AttentionLayer(FusedNeuron):
 def _match(site: Site) -> Match | str:
     if not site.at_rest:
         return "its membrane comes from outside, and the kernel starts from rest"
-    top, inside = moved_from(site.current)
-    scale = 1.0
-    if is_named(top, ("mul",)) and isinstance(top.args[1], int | float):
-        scale, node = float(top.args[1]), top
-        top, between = moved_from(node.args[0])
-        inside = [*inside, node, *between]
+    top, scale, inside = scaled_from(site.current)
     if not is_named(top, _PRODUCTS):
         return "before it stands no product of spikes"
     leaves, products = _leaves(top)

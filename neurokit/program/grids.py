@@ -48,6 +48,11 @@ class Grid:
         return self._within(-_HALF, _HALF)
 
     @property
+    def keywords(self) -> dict[str, float | None]:
+        """The rounding as kernels take it."""
+        return {"grid": self.unit, "low": self.low, "high": self.high}
+
+    @property
     def range(self) -> tuple[int, int]:
         """The least and the largest whole number of one with both limits."""
         assert self.low is not None

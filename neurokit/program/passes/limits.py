@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch.fx import GraphModule, Node
@@ -32,21 +33,18 @@ def limits_of(node: Any) -> tuple[float, float] | None:
     return (float(low), float(high)) if all(isinstance(one, int | float) for one in (low, high)) else None
 
 
-def _doubled(module: GraphModule) -> list[tuple[Node, tuple[float, float]]]:
-    """Returns the limits that are given what is limited, each with what both limit to."""
-    found = []
+def _doubled(module: GraphModule) -> Iterator[tuple[Node, tuple[float, float]]]:
+    """Yields the limits that are given what is limited, each with what both limit to; a walk may rewrite them."""
     for node in module.graph.nodes:
         outer = limits_of(node)
         inner = limits_of(node.args[0]) if outer is not None else None
         if outer is not None and inner is not None:
             low, high = (min(max(one, outer[0]), outer[1]) for one in inner)
-            found.append((node, (low, high)))
-    return found
+            yield node, (low, high)
 
 
 def _merge(module: GraphModule) -> None:
-    while pairs := _doubled(module):
-        node, (low, high) = pairs[0]
+    for node, (low, high) in _doubled(module):
         node.target = aten.clamp.default
         source: Any = node.args[0].args[0]  # type: ignore[union-attr]
         node.args = (source, None if low == -_FAR else low, None if high == _FAR else high)
@@ -62,25 +60,22 @@ ONE_LIMIT = Pass("write limits one behind the other as one", _merge, after=_left
 _PURE = (Kind.KEEP, Kind.CAST, Kind.MOVE, Kind.LIMIT, Kind.ROUND, Kind.MULTIPLY)
 
 
-def _repeats(module: GraphModule) -> list[tuple[Node, Node]]:
-    """Returns the operations that compute what one before them does, each with that one."""
-    found: list[tuple[Node, Node]] = []
+def _repeats(module: GraphModule) -> Iterator[tuple[Node, Node]]:
+    """Yields the operations that compute what one before them does, each with that one; a walk may erase them."""
     seen: dict[tuple[Any, ...], Node] = {}
-    for node in module.graph.nodes:
+    for node in list(module.graph.nodes):
         if node.op != "call_function" or not is_kind(node, *_PURE):
             continue
         key = (node.target, str(node.args), str(node.kwargs))
         if key in seen:
-            found.append((node, seen[key]))
+            yield node, seen[key]
         seen.setdefault(key, node)
-    return found
 
 
 def _once(module: GraphModule) -> None:
-    while pairs := _repeats(module):
-        for node, first in pairs:
-            node.replace_all_uses_with(first)
-            module.graph.erase_node(node)
+    for node, first in _repeats(module):
+        node.replace_all_uses_with(first)
+        module.graph.erase_node(node)
 
 
 def _twice(module: GraphModule) -> list[str]:
