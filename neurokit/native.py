@@ -66,6 +66,20 @@ def notes() -> Path:
     return user_data_path("neurokit") / "trusted"
 
 
+def refuse_unknown(artifact: Artifact) -> None:
+    """Refuses an artifact whose code may not be loaded here, from its manifest alone.
+
+    Raises:
+        UntrustedCodeError: If this user neither exported nor trusted it here.
+    """
+    if not is_noted(artifact.manifest):
+        raise UntrustedCodeError(
+            f"{artifact.path} holds machine code that was not exported here, or was changed since: it is not loaded",
+            expected="an artifact as your own export left it on this machine",
+            fix=f"export the model here; or, if you would run its maker's programs: neurokit trust {artifact.path}",
+        )
+
+
 def need_noted(artifact: Artifact, names: Iterable[str]) -> None:
     """Refuses to load code of an artifact that is from elsewhere or was changed; a target calls it before loading.
 
@@ -77,12 +91,7 @@ def need_noted(artifact: Artifact, names: Iterable[str]) -> None:
         UntrustedCodeError: If this user neither exported nor trusted it here.
         ArtifactError: If one of the files is not what the manifest says.
     """
-    if not is_noted(artifact.manifest):
-        raise UntrustedCodeError(
-            f"{artifact.path} holds machine code that was not exported here, or was changed since: it is not loaded",
-            expected="an artifact as your own export left it on this machine",
-            fix=f"export the model here; or, if you would run its maker's programs: neurokit trust {artifact.path}",
-        )
+    refuse_unknown(artifact)
     for name in names:
         with artifact.file(name).open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != artifact.manifest.files[name].sha256:

@@ -15,6 +15,7 @@ from neurokit.bench.job import SCENARIOS, SUBJECTS, Job
 from neurokit.bench.subject import refuse_mismatch, why_no_stream
 from neurokit.bench.torch_run import CUDA
 from neurokit.errors import InputError, NeurokitError
+from neurokit.native import refuse_unknown
 from neurokit.spec import ModelSpec
 from neurokit.target import TARGETS, check_ports
 
@@ -39,9 +40,13 @@ def plan_folder(folder: Path, base: Job, asked: Sequence[str]) -> list[Job]:
 
     Raises:
         ArtifactError: If it is no artifact, or damaged.
+        UntrustedCodeError: If it holds code that may not be loaded here.
         ParityError: If its verification failed, unless the job allows that.
     """
-    manifest = Artifact.load(folder).manifest
+    artifact = Artifact.load(folder)
+    manifest = artifact.manifest
+    if manifest.target in TARGETS.names() and TARGETS.get(manifest.target).info.native:
+        refuse_unknown(artifact)  # before a process is started for each of its rows
     refuse_mismatch(manifest.parity, folder, base.allow_mismatch)
     job = replace(base, subject="artifact", source=str(folder))
     jobs = [replace(job, scenario=name) for name in scenarios_for(asked, not why_no_stream(manifest))]

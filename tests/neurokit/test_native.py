@@ -74,6 +74,12 @@ def test_planted_code_does_not_run(planted, tmp_path, capsys, door):
     assert not (tmp_path / "executed").exists()
 
 
+def test_bench_refuses_before_it_starts_a_process(planted, monkeypatch, capsys):
+    monkeypatch.setattr("neurokit.bench.run.run_jobs", lambda *_: pytest.fail("a process was started"))
+    assert cli.main(list(DOORS["bench"])) == 2
+    assert "neurokit trust a" in capsys.readouterr().err
+
+
 def test_python_refuses_too_and_trust_is_said_in_words(planted, tmp_path, capsys):
     for use in (nk.verify, nk.open, lambda folder: nk.answer(folder, [X.numpy()[:, 0]])):
         with pytest.raises(UntrustedCodeError):
