@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from neurokit.disk_space import full_disk, how_to_write
 from neurokit.errors import OutputError
 
 
@@ -31,9 +32,7 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise OutputError(
-            f"{path} cannot be written: {error.strerror}", fix="choose a place you may write to"
-        ) from error
+        raise OutputError(f"{path} cannot be written: {error.strerror}", fix=how_to_write(error)) from error
 
 
 def refuse_name(path: Path) -> None:
@@ -68,9 +67,7 @@ def append_text(path: Path, text: str) -> None:
                     os.ftruncate(file.fileno(), size)
                 raise
     except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written: {error.strerror}", fix="choose a place you may write to"
-        ) from error
+        raise OutputError(f"{path} cannot be written: {error.strerror}", fix=how_to_write(error)) from error
 
 
 def check_place(out: Path, *, force: bool = False, replaceable: Callable[[Path], bool] = lambda folder: False) -> None:
@@ -121,17 +118,18 @@ def new_folder(
             yield folder, target
             _sync_tree(folder)
             _move_in(folder, target, force)
-        except BaseException:
+        except BaseException as error:
+            full = full_disk(error, folder, target) if isinstance(error, Exception) else None
             shutil.rmtree(folder, ignore_errors=True)
+            if full is not None:
+                raise full from error
             raise
         finally:
             os.close(lock)
-    except BaseException as error:
+    except BaseException:
         for parent in made:  # innermost first; one that meanwhile holds something else stays
             with suppress(OSError):
                 parent.rmdir()
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise OutputError(f"{target} cannot be written: the disk is full", fix="free some space") from error
         raise
 
 
@@ -246,9 +244,13 @@ def _move_in(folder: Path, target: Path, force: bool) -> None:
             os.close(held)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        raise OutputError(
-            f"{target} cannot be put in place: {error.strerror}", fix="is another export writing there?"
-        ) from error
+        if os.path.lexists(target):
+            raise OutputError(
+                f"{target} was made by another process meanwhile",
+                expected="a new folder",
+                fix="choose another, or add --force",
+            ) from error
+        raise OutputError(f"{target} cannot be put in place: {error.strerror}", fix=how_to_write(error)) from error
 
 
 def _sync_tree(folder: Path) -> None:

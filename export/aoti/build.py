@@ -10,7 +10,7 @@ from torch.fx import GraphModule
 
 from neurokit.dims import Linear
 from neurokit.export.aoti.archive import notes_of
-from neurokit.export.aoti.compile import compiled, example_of, exported, package
+from neurokit.export.aoti.compile import compiled, example_of, exported, one_process, package
 from neurokit.export.aoti.mutations import found_once
 from neurokit.export.aoti.place import here
 from neurokit.export.aoti.precision import in_16_bits
@@ -59,7 +59,7 @@ def build(captured: Captured, folder: Path, settings: Settings, exact: bool, *, 
     device, tuned = settings.device, _TUNED if settings.tune else {}
     calls: list[dict[str, Any]] = []
     placed: list[dict[str, Any]] = []
-    with found_once():
+    with found_once(), one_process():
         for at, (graph, part) in enumerate(zip(entries["graphs"], captured.graphs, strict=True)):
             graph["file"] = f"{part.graph}.pt2"
             body, rows = rewritten(part, settings, exact)

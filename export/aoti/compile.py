@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import io
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -95,6 +97,22 @@ def compiled(program: ExportedProgram, said: Mapping[str, str], settings: Mappin
 
 
 @contextmanager
+def one_process() -> Iterator[None]:
+    """Has other processes of this user wait until packages are whole.
+
+    The same program has the same files in the compiler's cache, and one process would pack what another is writing.
+    """
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    with ExitStack() as stack:
+        with suppress(OSError):  # a full disk is told by what is written next; not every file system has locks
+            place = Path(cache_dir())
+            place.mkdir(parents=True, exist_ok=True)
+            fcntl.flock(stack.enter_context((place / "neurokit.lock").open("a")), fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def _scratch_of_the_grid() -> Iterator[None]:
     """Has compiled code lend memory for the tensor descriptors of all programs of a kernel's grid.
 
@@ -129,7 +147,41 @@ def package(path: Path, models: Mapping[str, list[Any]]) -> None:
 
     with tempfile.TemporaryDirectory(prefix="neurokit-aoti-") as folder:
         kept = {name: [file for file in files if ".kernel." not in str(file)] for name, files in models.items()}
-        package_aoti(str(path), {name: [_bare(file, Path(folder)) for file in files] for name, files in kept.items()})
+        files = {name: [_bare(file, Path(folder)) for file in files] for name, files in kept.items()}
+        with path.open("wb") as file:
+            held = _Held(file)
+            package_aoti(held, files)  # type: ignore[arg-type]
+        if held.error is not None:
+            raise held.error
+
+
+class _Held(io.RawIOBase):
+    """A file that holds back what goes wrong with it: PyTorch's writer ends the process where writing raises.
+
+    Attributes:
+        error: The first error.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def write(self, data: Any) -> int:
+        if self.error is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self.error = error
+        return len(data)
 
 
 def _bare(file: Any, folder: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -191,7 +192,9 @@ def _write(part: Part, path: Path, walk: Walk, settings: dict[str, Any], noted: 
     notes |= noted
     if walk.grid is not None and [made.tensor for made in part.inputs.values()] == walk.input_tensors:
         notes |= walk.grid.to_metadata()
-    nir.write(str(path), to_nir(part, notes))
+    held = io.BytesIO()  # HDF5 crashes the process where the disk is full
+    nir.write(held, to_nir(part, notes))
+    path.write_bytes(held.getbuffer())
 
 
 def _source(made: Made) -> dict[str, Any]:

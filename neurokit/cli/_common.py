@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import re
@@ -17,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from neurokit.disk_space import FULL
 from neurokit.errors import InputError, LeftOutWarning, NeurokitError, UnsupportedError
 
 given: list[str] = []  # what follows `neurokit` on the command line of this run
@@ -193,7 +193,7 @@ def _of_the_machine(error: BaseException) -> tuple[str, str, str, int] | None:
     """Returns what to say of an error that this machine, not neurokit, has raised: a file, the disk or the memory."""
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename else ""
-        full = error.errno == errno.ENOSPC
+        full = error.errno in FULL
         return (
             f"{where}{error.strerror}",
             "room on the disk" if full else "a file or folder that can be used so",

@@ -26,6 +26,8 @@ _NET = ("m.py:net", "--input-shape", "6", "--time-steps", "4")
 COMMANDS = {
     "export": ("export", *_NET, "--target", "onnx", "--out", "out"),
     "export over an artifact": ("export", *_NET, "--target", "onnx-step", "--out", "a", "--force"),
+    "export to NIR": ("export", *_NET, "--target", "nir", "--out", "nir"),
+    "export to C": ("export", *_NET, "--target", "c", "--numerics", "exact", "--out", "c"),
     "verify": ("verify", "a"),
     "bench": ("bench", "a", "--seconds", "0.2", "--meter", "none", "--out", "run.json", "--history", "h.jsonl"),
     "report": ("report", "a", "--html", "page.html"),
@@ -102,7 +104,7 @@ def test_killed_at_any_moment(place, name):
     status, said = run(command)
     whole = time.monotonic() - begun
     assert status == 0, said
-    again = command if name != "export" else (*command, "--force")
+    again = (*command, "--force") if name.startswith("export") and "--force" not in command else command
     rng = np.random.default_rng(len(name))
     for sent in SIGNALS * (2 if name == "deploy" else 5):
         status, said = run(again, kill=sent, after=whole * float(rng.uniform(0.02, 0.98)))

@@ -4,6 +4,9 @@ What lies there was never compiled: a package is read as data first, and all of 
 is loaded. `test_targets.py` does the like with packages that were.
 """
 
+import contextlib
+import errno
+import fcntl
 import io
 import json
 import os
@@ -248,3 +251,45 @@ def test_options_of_the_target(sound, tmp_path, refused, name):
     shutil.copy(sound / "m.py", tmp_path / "m.py")
     given = ("--input-shape", "6", "--time-steps", "4", "--target", "aoti", "--out", "out", *OPTIONS[name])
     refused("export", "m.py:net", *given)
+
+
+class _FullAfter:
+    """A file on a disk that is full after some bytes."""
+
+    def __init__(self, most):
+        self.left = most
+
+    def seek(self, offset, _whence=0):
+        return offset
+
+    def write(self, data):
+        self.left -= len(data)
+        if self.left < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_package_on_a_full_disk_does_not_end_the_process(tmp_path, monkeypatch):
+    """PyTorch's writer of archives aborts where writing raises: the error is held back until it is done."""
+    pytest.importorskip("torch._inductor.package")
+    from neurokit.export.aoti.compile import package
+
+    made = tmp_path / "c.wrapper.so"
+    made.write_bytes(library())
+    package(tmp_path / "model.pt2", {"model": [str(made)]})
+    with zipfile.ZipFile(tmp_path / "model.pt2") as whole:
+        assert [name for name in whole.namelist() if name.endswith("/data/aotinductor/model/c.wrapper.so")]
+    for most in (0, 300, 900):
+        full = _FullAfter(most)
+        monkeypatch.setattr("pathlib.Path.open", lambda *_a, full=full: contextlib.nullcontext(full))
+        with pytest.raises(OSError, match="No space left"):
+            package(tmp_path / "other.pt2", {"model": [str(made)]})
+
+
+def test_two_processes_do_not_compile_at_once(tmp_path, monkeypatch):
+    from neurokit.export.aoti.compile import one_process
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    with one_process(), (tmp_path / "neurokit.lock").open() as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with pytest.raises(OSError, match="mine"), one_process():
+        raise OSError("mine")
