@@ -26,6 +26,7 @@ from neurokit.capture.obstacles import INSIDE, growing_over_time, not_one_step, 
 from neurokit.capture.one_by_one import folds
 from neurokit.capture.ports import check_dynamic, input_ports, output_ports
 from neurokit.capture.probe import Probe, example_values, keep_other_attributes, probe, set_time_steps, time_output
+from neurokit.capture.random_nodes import refuse_draws
 from neurokit.capture.sides import comparable, stimulus
 from neurokit.capture.signature import Signature
 from neurokit.capture.step_count import PLACES, find_steps
@@ -301,6 +302,7 @@ def _traced(source: _Source, steps: TimeSteps, batch: int | Literal["dynamic"], 
             program, order, over_time = hand.program, hand.paths, hand.time_output
             apply(program, *TRACED)
             found = replace(found, states=(*found.states, *with_batch(hand.states, batch)))
+        refuse_draws(program, spec, twin.net)
     finally:
         twin.opened = False
     ops = {slot.path: slot.op for slot in twin.slots}

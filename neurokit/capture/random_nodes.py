@@ -1,0 +1,65 @@
+"""Refuses a program that draws random numbers: what runs of the module show, a draw behind silent neurons does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+from torch.fx import GraphModule, Node
+
+from neurokit.capture.blame import RANDOM_FIX
+from neurokit.errors import Unsupported, UnsupportedError
+from neurokit.program.nodes import module_paths
+from neurokit.spec import ModelSpec
+
+
+def refuse_draws(program: ExportedProgram, spec: ModelSpec, net: nn.Module) -> None:
+    """Refuses operations that draw, by the module that they run in.
+
+    Args:
+        program: The captured program.
+        spec: What it is of.
+        net: The module that it was traced of.
+
+    Raises:
+        UnsupportedError: If there are any whose numbers something reads.
+    """
+    drawing = [
+        node
+        for part in program.graph_module.modules()  # those of loops as well
+        if isinstance(part, GraphModule)
+        for node in part.graph.nodes
+        if node.users and _draws(node)
+    ]
+    reasons = list(dict.fromkeys(_reason(node, net) for node in drawing))
+    if reasons:
+        raise UnsupportedError(f"model {spec.name!r} draws random numbers", reasons)
+
+
+def _draws(node: Node) -> bool:
+    """Returns whether an operation draws: a dropout does so in training, and with a share above 0, alone."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None or torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
+        return False
+    given: dict[str, Any] = {argument.name: argument.default_value for argument in schema.arguments}
+    given |= dict(zip(given, node.args, strict=False)) | dict(node.kwargs)
+    trains = given.get("train", given.get("training"))
+    if trains is None:
+        return given.get("dropout_p", 1) != 0
+    return bool(trains) and given.get("dropout", given.get("p", 1)) != 0
+
+
+def _reason(node: Node, net: nn.Module) -> Unsupported:
+    paths = [path for path in module_paths(node) if _part(net, path) is not None]
+    path = paths[-1] if paths else ""
+    why = f"it draws random numbers at inference ({str(node.target).partition('.')[2].partition('.')[0]})"
+    return Unsupported(path, type(_part(net, path) or net).__name__, why, RANDOM_FIX)
+
+
+def _part(net: nn.Module, path: str) -> nn.Module | None:
+    try:
+        return net.get_submodule(path)
+    except AttributeError:
+        return None
