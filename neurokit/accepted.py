@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurokit.errors import InputError
+from neurokit.errors import InputError, UnsupportedError
 from neurokit.spec import ModelSpec
 from neurokit.stages import stage
 
@@ -23,12 +23,33 @@ def as_model(model: Any) -> Any:
     return model
 
 
-def as_captured(model: Any, check: Callable[[ModelSpec], None]) -> Any:
+def with_free_batch(make: Callable[[Any], Any], batch: Any) -> Any:
+    """Returns what is made of a free batch, or, of a model that has none, of the batch size that was asked for.
+
+    What follows a capture, such as calibration, runs batches of its own sizes where it can.
+
+    Args:
+        make: Captures with a batch size, or "dynamic".
+        batch: The size, or anything else where none was asked for.
+
+    Raises:
+        UnsupportedError: As `make` does.
+    """
+    try:
+        return make("dynamic")
+    except UnsupportedError:
+        if not isinstance(batch, int):
+            raise
+        return make(batch)
+
+
+def as_captured(model: Any, check: Callable[[ModelSpec], None], batch: Any = None) -> Any:
     """Returns a captured model or an exact form as it is, and captures a spec, or what `neurokit.load` takes.
 
     Args:
         model: What the caller of a public function gave.
         check: Refuses a spec that the work after the capture cannot take, before the capture's time is spent.
+        batch: The batch size that a model is captured with where its batch cannot be free.
 
     Raises:
         InputError: If it is none of these.
@@ -39,7 +60,7 @@ def as_captured(model: Any, check: Callable[[ModelSpec], None]) -> Any:
 
         check(model)
         with stage("capture"):
-            return capture(model, compare=True)
+            return with_free_batch(lambda size: capture(model, batch=size, compare=True), batch)
     if hasattr(model, "whole_spec") or hasattr(model, "source"):  # `Captured` and `Exact` come with torch
         return model
     raise InputError(

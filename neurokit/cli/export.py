@@ -110,6 +110,7 @@ def export(
         check_place(place, name)
     with stdout_is_for_json(as_json), timed() as seconds:
         from neurokit import pipeline
+        from neurokit.accepted import with_free_batch
         from neurokit.artifact import file_info
         from neurokit.loading import load
         from neurokit.reports import Fidelity, ParityReport
@@ -128,7 +129,7 @@ def export(
         extra |= {} if fine_tune is None else {"fine_tune": labelled_of(fine_tune, spec)}
         extra |= {} if data is None else {"data": labelled_of(data, spec)}
         with progress(f"capture {spec.name}"):
-            captured = pipeline.capture(spec, time_steps=steps)
+            captured = with_free_batch(lambda b: pipeline.capture(spec, time_steps=steps, batch=b), size)
         made = _planned(captured, target, numerics.value, extra) if dry_run else None
         if made is None:
             with progress(f"lower to {target} and verify {out}"):

@@ -1,6 +1,7 @@
 """What public functions take: names, specs and single things; what they say of anything else; and from any thread."""
 
 import hashlib
+import inspect
 import logging
 import pickle
 import subprocess
@@ -9,10 +10,12 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 
 import neurokit as nk
+from neurokit import cli
 from neurokit.accepted import as_several
-from neurokit.errors import InputError, NeurokitError, UnknownNameError
+from neurokit.errors import InputError, NeurokitError, UnknownNameError, UnsupportedError
 from neurokit.reports import LatencyReport
 
 THREADS = """
@@ -138,3 +141,27 @@ def test_a_namesake_in_the_same_folder_is_said_in_one_line(tmp_path):
     (tmp_path / "bio" / "bio_ecg.py").touch()
     with pytest.raises(ImportError, match="two distributions share the import name 'neurokit'"):
         nk._refuse_namesake(tmp_path)
+
+
+class Halved(torch.nn.Module):
+    """Its code needs the batch as a number."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(6, 3)
+
+    def forward(self, x):
+        return torch.cat([self.layer(part) for part in x.split(int(x.shape[0] / 2))])
+
+
+def test_a_batch_that_is_given_is_taken_where_none_can_be_free(tmp_path):
+    """The advice was to give a fixed batch, also to who had given one."""
+    spec = nk.ModelSpec("halved", lambda: Halved().eval(), (nk.TensorSpec("x", (6,)),))
+    with pytest.raises(UnsupportedError, match="give a fixed --batch"):
+        nk.lower(spec, "onnx", tmp_path / "a")
+    assert nk.lower(spec, "onnx", tmp_path / "a", batch=4).manifest.parity["verdict"] != "failed"
+    (tmp_path / "m.py").write_text(
+        inspect.getsource(Halved).join(("import torch\n", "\nnet = lambda: Halved().eval()"))
+    )
+    command = ["export", f"{tmp_path}/m.py:net", "--input-shape", "6", "--out", f"{tmp_path}/b"]
+    assert cli.main([*command, "--batch", "4"]) == 0
