@@ -69,7 +69,10 @@ def hand_step(twin: Twin, spec: ModelSpec, batch: Any, found: Probe) -> HandStep
     carried = carried_values(free.graph, free.program.graph_signature.user_inputs)
     if not any(carried.values()):
         return None
-    runs = [_run(twin, spec, found, free, *trial) for trial in _TRIALS]
+    try:
+        runs = [_run(twin, spec, found, free, *trial) for trial in _TRIALS]
+    except Exception:  # what torch's scan says of a loop that it does not run
+        return None
     states = _carried_states([first_values(values, carried) for values, _ in runs[:3]])
     if states is None:
         return None

@@ -57,6 +57,11 @@ def hands_on_state(module: nn.Module) -> bool:
     return any(library_of(part) == "norse" for part in module.modules())
 
 
+def output_and_state(made: Any) -> tuple[Any, Any]:
+    """Returns what a module that takes its state returned: the output, and the state where it hands one on."""
+    return made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+
+
 def step_mode_of(module: nn.Module) -> str:
     """Returns "m" for a library's neuron that takes all steps `[T, B, ...]` at once, "s" for one step a call."""
     kinds = {cls.__name__ for cls in type(module).__mro__}

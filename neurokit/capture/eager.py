@@ -15,7 +15,7 @@ from spikingjelly.activation_based import base
 from torch import Tensor, nn
 
 from neurokit.capture.attribute_parts import anew
-from neurokit.capture.cells import REST, hands_on_state, library_of
+from neurokit.capture.cells import REST, hands_on_state, library_of, output_and_state
 from neurokit.capture.hooks import foreign_hooks, private_hooks
 from neurokit.capture.legacy import modernised
 from neurokit.capture.ordinary import graph_tensors, ordinary_copy
@@ -109,7 +109,7 @@ def run_here(module: nn.Module, x: Tensor, *, stepwise: bool, paths: Sequence[st
 def _at_once(module: nn.Module, x: Tensor) -> Any:
     """Calls a module with the whole input; the state that norse's return beside their answer is left out."""
     made = module(x)
-    return made[0] if hands_on_state(module) else made
+    return output_and_state(made)[0] if hands_on_state(module) else made
 
 
 def _stepped(module: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
@@ -118,7 +118,7 @@ def _stepped(module: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
     state, steps = None, []
     for x_t in x:
         if hands_on:
-            y, state = module(x_t, state)
+            y, state = output_and_state(module(x_t, state))
         else:
             y = module(x_t)
         steps.append(flatten_outputs(y))

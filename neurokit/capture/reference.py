@@ -302,9 +302,11 @@ def _stepped(call: Callable[..., tuple[Tensor, ...]], given: tuple[Tensor, ...],
 
 def _stepped_with_state(module: nn.Module, given: tuple[Tensor, ...], names: list[str]) -> tuple[Tensor, ...]:
     """Runs a module of norse, which takes and returns its state, step after step; notes the names of its outputs."""
+    from neurokit.capture.cells import output_and_state
+
     state, steps = None, []
     for values in zip(*given, strict=True):
-        y, state = module(*values, state)
+        y, state = output_and_state(module(*values, state))
         steps.append(dict(named_leaves(y)))
     names[:] = steps[0]
     return tuple(torch.stack([step[name] for step in steps]) for name in names)

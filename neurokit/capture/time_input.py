@@ -270,7 +270,11 @@ def _memoryless(module: nn.Module, tensor: TensorSpec, steps: int) -> bool:
     generator = torch.Generator().manual_seed(0)
     for scale in _SCALES:
         x = torch.randn((steps, _MANY, *tensor.numbers), generator=generator).to(getattr(torch, tensor.dtype)) * scale
-        whole, last = _answers(module, x), _answers(module, x[-1:])
+        try:
+            last = _answers(module, x[-1:])
+        except Exception:  # its forward is written for T steps: what came before the last one is another instead
+            last = _answers(module, torch.cat((x[:-1].flip(1), x[-1:])))
+        whole = _answers(module, x)
         pairs = [(a[-1:], b) for a, b in zip(whole, last, strict=False) if a.dim() and a[-1:].shape == b.shape]
         if not pairs or not all(torch.allclose(a, b, rtol=1e-4, atol=1e-5 * scale) for a, b in pairs):
             return False

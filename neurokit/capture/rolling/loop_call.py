@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor, contiguous_format, nn
 from torch.fx import Graph, GraphModule
+
+
+def _laid_out(value: Tensor) -> Tensor:
+    return value.clone(memory_format=contiguous_format)
 
 
 class LoopCall:
@@ -30,10 +34,10 @@ class LoopCall:
 
         def combine(carry: list[Tensor], x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
             made = self._module(*carry, *x, *others)
-            # A scan may not hand out an alias of what it carries.
-            return [v.clone() for v in made[: self.carried]], [v.clone() for v in made[self.carried :]]
+            # A scan may not hand out an alias of what it carries, and what it carries lies in memory as at its start.
+            return [_laid_out(v) for v in made[: self.carried]], [v.clone() for v in made[self.carried :]]
 
-        last, outputs = scan(combine, list(first), list(sequences))
+        last, outputs = scan(combine, [v.contiguous() for v in first], list(sequences))
         return [*last, *outputs]
 
     def step(self, carried: Sequence[Tensor], given: Sequence[Tensor], others: Sequence[Any]) -> list[Tensor]:

@@ -1,12 +1,15 @@
-"""Drops the checks of element type and device that a trace leaves in a program: its types do not change."""
+"""Drops what a trace leaves of element types: checks of them, and casts of what is given to the type that it has."""
 
 from __future__ import annotations
 
+import torch
 from torch.fx import GraphModule, Node
 
+from neurokit.program.nodes import is_op
 from neurokit.program.ops import is_named
 from neurokit.program.passes.base import Pass
 
+aten = torch.ops.aten
 # Bounds and ranges run a program on values of another kind, which such a check would refuse.
 _CHECKS = ("_assert_tensor_metadata",)
 
@@ -15,8 +18,23 @@ def _checks(module: GraphModule) -> list[Node]:
     return [node for node in module.graph.nodes if is_named(node, _CHECKS)]
 
 
+def _idle_casts(module: GraphModule) -> list[Node]:
+    """Returns casts that are their operand: torch's ONNX exporter takes a weight under the name of such a cast."""
+    return [
+        node
+        for node in module.graph.nodes
+        if is_op(node, {aten.to.dtype})
+        and isinstance(node.args[0], Node)
+        and node.args[0].op == "placeholder"
+        and node.args[0].meta["val"].dtype == node.args[1]
+    ]
+
+
 def _rewrite(module: GraphModule) -> None:
     for node in _checks(module):
+        module.graph.erase_node(node)
+    for node in _idle_casts(module):
+        node.replace_all_uses_with(node.args[0])
         module.graph.erase_node(node)
 
 
