@@ -12,6 +12,7 @@ from torch.fx import GraphModule, Node
 from neurokit.capture.blame import RANDOM_FIX
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.program.nodes import module_paths
+from neurokit.program.ops import names_of
 from neurokit.spec import ModelSpec
 
 
@@ -54,7 +55,8 @@ def _draws(node: Node) -> bool:
 def _reason(node: Node, net: nn.Module) -> Unsupported:
     paths = [path for path in module_paths(node) if _part(net, path) is not None]
     path = paths[-1] if paths else ""
-    why = f"it draws random numbers at inference ({str(node.target).partition('.')[2].partition('.')[0]})"
+    drawn = names_of(node.target)[1]
+    why = f"it draws random numbers at inference ({drawn}): the same input has two answers"
     return Unsupported(path, type(_part(net, path) or net).__name__, why, RANDOM_FIX)
 
 
