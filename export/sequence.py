@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from neurokit.dims import BATCH, evaluate
+from neurokit.errors import damaged
+from neurokit.plain import check_regular
 
 
 def initial_states(
@@ -21,15 +23,32 @@ def initial_states(
         batch: Number of independent streams.
         dims: Bounds of free axes; an axis that grows starts at its smallest size.
         folder: The artifact's folder, which holds the files that states start from.
+
+    Raises:
+        ArtifactError: If one of these files holds something else than a state's numbers.
     """
     sizes = {name: _smallest(bounds) for name, bounds in (dims or {}).items()} | {BATCH: batch}
     feeds = {}
     for state in states:
         shape = [evaluate(size, sizes) for size in state.shape]
-        value = state.init if folder is None or not isinstance(state.init, str) else np.load(folder / state.init)
+        value = state.init
+        if folder is not None and isinstance(value, str):
+            value = _kept(folder, state, shape)
         zero = isinstance(value, int | float) and value == 0
         feeds[state.input] = np.zeros(shape, state.dtype) if zero else np.full(shape, value, dtype=state.dtype)
     return feeds
+
+
+def _kept(folder: Path, state: Any, shape: list[int]) -> np.ndarray:
+    """Returns what a state of one sample starts from, of a file of the artifact."""
+    try:
+        value = np.load(check_regular(folder / state.init), allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise damaged(folder, f"{state.init} is no array: {' '.join(str(error).split())[:120]}") from error
+    if value.dtype != np.dtype(state.dtype) or value.shape not in (tuple(shape[1:]), (1, *shape[1:])):
+        found = f"{value.dtype} {list(value.shape)}"
+        raise damaged(folder, f"{state.init} holds {found}, the state it starts is {state.dtype} {shape[1:]}")
+    return value
 
 
 def _smallest(bounds: Any) -> int:

@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from neurokit.errors import ModelLoadError, NeurokitError
+from neurokit.plain import check_regular
 from neurokit.spec import ModelSpec
+
+_MOST = 2**26  # bytes of a Python file
 
 
 def near_files(path: Path) -> list[Path]:
@@ -41,6 +44,11 @@ def _importing_from(folder: Path) -> Iterator[None]:
 
 def import_file(path: Path, ref: str) -> types.ModuleType:
     """Imports a file afresh, as a module of a package made of its folder, so that `from .other import x` works."""
+    try:
+        check_regular(path, _MOST)
+    except OSError as error:
+        said = error.strerror or error
+        raise ModelLoadError(f"model file {path} cannot be read: {said}", expected="a Python file") from error
     package = "neurokit_user_" + hashlib.sha256(str(path.parent).encode()).hexdigest()[:12]
     if package not in sys.modules:
         parent = types.ModuleType(package, f"The folder of {path.name}.")

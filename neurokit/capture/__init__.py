@@ -121,11 +121,13 @@ def capture(
             twin = _twin(copied, spec, steps, Signature(graph, copied))
             parts.append(_trace(_Source(twin, spec.of(graph), merged, tuple(notes)), steps, batch, form))
         made = together(parts) if spec.graphs else parts[0]
-        if not compare or eager is None or form != "sequence":
-            return made
-        from neurokit.capture.fidelity import hold_against
+        if compare and eager is not None and form == "sequence":
+            from neurokit.capture.fidelity import hold_against
 
-        return hold_against(eager, made)
+            made = hold_against(eager, made)
+        for part in made.graphs:
+            refuse_draws(part.program, spec, net)
+        return made
 
 
 def _of_one_call(
@@ -302,7 +304,6 @@ def _traced(source: _Source, steps: TimeSteps, batch: int | Literal["dynamic"], 
             program, order, over_time = hand.program, hand.paths, hand.time_output
             apply(program, *TRACED)
             found = replace(found, states=(*found.states, *with_batch(hand.states, batch)))
-        refuse_draws(program, spec, twin.net)
     finally:
         twin.opened = False
     ops = {slot.path: slot.op for slot in twin.slots}

@@ -93,7 +93,7 @@ class StateInfo:
             return np.asarray(self.init)
         try:
             return np.load(self.init, allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise _unfit(self, error) from error
 
     def concrete(self, batch: int, sizes: Mapping[str, int] | None = None) -> tuple[int, ...]:

@@ -146,7 +146,9 @@ def is_usage_error(error: BaseException) -> bool:
 def report_error(error: Exception, as_json: bool = False) -> int:
     """Prints what happened, what was expected and how to fix it, and returns the exit status."""
     if isinstance(error, typer.Abort):
-        return interrupted()
+        if not isinstance(error.__cause__, EOFError):
+            return interrupted()
+        error = error.__cause__  # click takes the end of a file for that of the keyboard, which nothing here reads
     what, expected, fix, status = _explain(error)
     lines = [f"error: {what}"]
     if isinstance(error, UnsupportedError):
@@ -218,6 +220,8 @@ def _of_the_machine(error: BaseException) -> tuple[str, str, str, int] | None:
             "a smaller batch, fewer time steps or a smaller input",
             2,
         )
+    if isinstance(error, EOFError):
+        return (f"a file ends too early: {_one_line(error)}".removesuffix(": "), "a whole file", "make it again", 2)
     if isinstance(error, RecursionError):
         return ("it nests too deep", "a file or model of some hundred levels at most", "flatten it", 2)
     return None

@@ -104,7 +104,7 @@ def _mask(path: Path, size: tuple[int, int]) -> np.ndarray:
                 resized = plain.resize((size[1], size[0]), Image.Resampling.NEAREST)
                 return np.asarray(resized).astype(np.int64)
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise InputError(f"the mask {path} cannot be read: {error}", expected="a picture or a .npy file") from error
     if array.shape != size or array.dtype.kind not in "iub":
         raise InputError(

@@ -18,23 +18,24 @@ def _checks(module: GraphModule) -> list[Node]:
     return [node for node in module.graph.nodes if is_named(node, _CHECKS)]
 
 
-def _idle_casts(module: GraphModule) -> list[Node]:
-    """Returns casts that are their operand: torch's ONNX exporter takes a weight under the name of such a cast."""
+def _idle_casts(module: GraphModule) -> list[tuple[Node, Node]]:
+    """Returns casts that are their operand, with it.
+
+    torch's ONNX exporter takes a weight under the name of such a cast, and then does not find it.
+    """
+    casts = [(node, node.args[0]) for node in module.graph.nodes if is_op(node, {aten.to.dtype})]
     return [
-        node
-        for node in module.graph.nodes
-        if is_op(node, {aten.to.dtype})
-        and isinstance(node.args[0], Node)
-        and node.args[0].op == "placeholder"
-        and node.args[0].meta["val"].dtype == node.args[1]
+        (node, given)
+        for node, given in casts
+        if isinstance(given, Node) and given.op == "placeholder" and given.meta["val"].dtype == node.args[1]
     ]
 
 
 def _rewrite(module: GraphModule) -> None:
     for node in _checks(module):
         module.graph.erase_node(node)
-    for node in _idle_casts(module):
-        node.replace_all_uses_with(node.args[0])
+    for node, given in _idle_casts(module):
+        node.replace_all_uses_with(given)
         module.graph.erase_node(node)
 
 
