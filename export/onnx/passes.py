@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -198,13 +198,26 @@ def strip_metadata(model: ir.Model) -> None:
     model.producer_version = None
 
 
-def node_count(path: str) -> int:
-    """Returns the number of nodes of an ONNX file with its functions inlined and its subgraphs counted."""
-    import onnx
-    import onnx.inliner
+def node_count(model: ir.Model) -> int:
+    """Returns the number of nodes of a model with its functions inlined and its subgraphs counted.
 
-    def count(graph: onnx.GraphProto) -> int:
-        inner = (a.g for n in graph.node for a in n.attribute if a.type == onnx.AttributeProto.GRAPH)
-        return len(graph.node) + sum(count(g) for g in inner)
+    They are counted where they stand: inlining copies the whole model, weights too, several times.
+    """
+    import onnx_ir as ir
 
-    return count(onnx.inliner.inline_local_functions(onnx.load(path, load_external_data=False)).graph)
+    known: dict[Any, int] = {}
+
+    def body(identifier: Any) -> int:
+        if identifier not in known:
+            known[identifier] = count(model.functions[identifier])
+        return known[identifier]
+
+    def count(nodes: Iterable[ir.Node]) -> int:
+        return sum(
+            body(identifier)
+            if (identifier := node.op_identifier()) in model.functions
+            else 1 + sum(count(a.as_graph()) for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH)
+            for node in nodes
+        )
+
+    return count(model.graph)

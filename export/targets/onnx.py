@@ -94,6 +94,7 @@ class OnnxTarget:
     def lower(self, captured: Captured, folder: Path, options: LowerOptions) -> Mapping[str, Any]:
         """Writes model.onnx (and model.flat.onnx where asked) and returns manifest entries."""
         import onnx
+        import onnx_ir as ir
 
         from neurokit.export.describe import describe, file_of, metadata, save_initial_states
         from neurokit.export.onnx.agree import described
@@ -119,12 +120,14 @@ class OnnxTarget:
             model.metadata_props.update(metadata(part, entries, self.info.name, at) | described(entries, at))
             path = folder / file_of(part, captured)
             save(model, path)
-            if precision_of(options.extra) == "float16":
+            half = precision_of(options.extra) == "float16"
+            if half:
                 to_half(path, captured.spec.name)
             onnx.checker.check_model(str(path), full_check=True)
             if options.flat:
                 _save_flat(path, path.with_suffix(".flat.onnx"))
-            nodes, inlined = nodes + len(model.graph), inlined + node_count(str(path))
+            nodes += len(model.graph)
+            inlined += node_count(ir.load(path) if half else model)
             save_initial_states(part, folder)
         entries["opset"] = opset
         if captured.spec.task is not None:  # of caches of fixed size: how long a text may be
