@@ -1,13 +1,14 @@
 """The edge zoo through `onnx` at full size: parity, time, size, and ONNX Runtime beside torch's own exporter.
 
-    python benchmarks/edge_zoo_forms.py [--small] [--int8 | --latency] [--out FILE] [NAME...]
+    python benchmarks/edge_zoo_forms.py [--small] [--int8 | --aoti | --latency] [--out FILE] [NAME...]
 
 Each model has a process of its own, and the record grows model by model, so that a run that is stopped keeps what it
 has. Export times are CPU seconds of both exporters in one process, after one export of another module has loaded
 what they import. Latency is paired: the two graphs take turns on two threads, and the ratio is the median of the turns'
 ratios, once of wall time and once of the process's CPU time, which other work on the machine disturbs less. With
 `--int8` each is exported to `onnx-int8`, calibrated on four of its own examples, verified, and timed in turns with its
-float graph. With `--latency` both graphs are made once more and timed, and nothing else of a row is changed.
+float graph; with `--aoti` it is compiled for this CPU and verified (edge_zoo_other_forms.py). With `--latency` both
+graphs are made once more and timed, and nothing else of a row is changed.
 `python benchmarks/edge_zoo.py docs/edge-zoo.md` makes the page's table of the record.
 """
 
@@ -50,7 +51,6 @@ NAMES = (
     "swin_unetr",
     "para_trans_cnn_320",
 )
-SAMPLES, MOST_ERROR = 4, 0.9  # of calibration; random weights amplify what 8 bits lose
 PAIRS, MANY, SHORT_S, LONGEST_S = 60, 400, 4.0, 60.0  # turns, more of them up to 4 s, and none begun after 60 s
 
 
@@ -123,12 +123,12 @@ def stock(spec: Any, folder: Path) -> dict[str, Any]:
     }
 
 
-def latency(spec: Any, artifact: Any, other: Path) -> dict[str, Any]:
+def latency(spec: Any, ours: Path, other: Path) -> dict[str, Any]:
     """Times both graphs in turn on ONNX Runtime, two threads that do not spin while they wait, batch 1."""
     from neurokit.export.ort import new_session
 
     sessions = {
-        "ours": new_session(artifact.file("model.onnx"), threads=2, spinning=False),
+        "ours": new_session(ours, threads=2, spinning=False),
         "stock": new_session(other, threads=2, spinning=False),
     }
     examples = spec.example(1, 1, 0)
@@ -169,7 +169,7 @@ def once_more(spec: Any, folder: Path) -> dict[str, Any]:
     artifact = pipeline.lower(pipeline.capture(spec), "onnx", folder / "ours", verified=False)
     torch.manual_seed(0)
     stock(spec, folder)
-    found = latency(spec, artifact, folder / "stock.onnx")
+    found = latency(spec, artifact.file("model.onnx"), folder / "stock.onnx")
     return {**found, "nodes": artifact.manifest.target_info["nodes_inlined"], "provenance": provenance.collect()}
 
 
@@ -186,43 +186,6 @@ def _load_exporters(folder: Path) -> None:
     torch.onnx.export(module, (torch.rand(2, 3, 8, 8),), folder / "first.onnx", dynamo=True, verbose=False)
 
 
-def in_int8(spec: Any, folder: Path) -> dict[str, Any]:
-    """Exports, verifies and times a model in 8 bits; what its verification allows is what int8 alone may cost."""
-    from neurokit import pipeline
-    from neurokit.export.onnx.quantise import multiplies_bytes_safely
-
-    captured = pipeline.capture(spec)
-    examples = spec.example(SAMPLES, 1, 1)
-    named = examples if isinstance(examples, dict) else {spec.inputs[0].name: examples}
-    given = {key: value.numpy() for key, value in named.items()}
-    start = time.process_time()
-    artifact = pipeline.lower(
-        captured, "onnx-int8", folder / "int8", verified=False, calibration=given, max_error=MOST_ERROR
-    )
-    lower_s, start = time.process_time() - start, time.process_time()
-    report = pipeline.verify(artifact)
-    found = {
-        "lower_s": lower_s,
-        "verify_s": time.process_time() - start,
-        "bytes": artifact.file("model.onnx").stat().st_size,
-        "layers": artifact.manifest.target_info["quantisation"]["layers"],
-        "passed": report.passed,
-        "notes": [] if report.passed else list(report.notes),
-        "error": report.output_error_free,
-        "against_float": artifact.manifest.target_info["against_float"]["output_relative_l2"],
-    }
-    print(json.dumps({"model": spec.name, "onnx-int8": found}), flush=True)
-    whole = pipeline.lower(captured, "onnx", folder / "float", verified=False)
-    timed = latency(spec, artifact, whole.file("model.onnx"))
-    return {
-        **found,
-        "int8_ms": timed["ours_ms"],
-        "float_ms": timed["stock_ms"],
-        "faster": timed["faster"],
-        "vnni": multiplies_bytes_safely(),
-    }
-
-
 def one(name: str, small: bool, only: str = "") -> dict[str, Any]:
     """Returns the record of one model."""
     import torch
@@ -233,10 +196,13 @@ def one(name: str, small: bool, only: str = "") -> dict[str, Any]:
     spec = spec.in_small() if small else spec
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        if only == "int8":
-            return {"model": spec.name, "onnx-int8": in_int8(spec, folder)}
-        if only == "latency":
-            return {"model": spec.name, "latency": once_more(spec, folder)}
+        if only:
+            from edge_zoo_other_forms import in_aoti, in_int8
+
+            key, work = {"int8": ("onnx-int8", in_int8), "aoti": ("aoti", in_aoti), "latency": ("latency", once_more)}[
+                only
+            ]
+            return {"model": spec.name, key: work(spec, folder)}
         _load_exporters(folder)
         artifact, ours = exported(spec, folder)
         found: dict[str, Any] = {"model": spec.name, "onnx": ours}
@@ -247,7 +213,7 @@ def one(name: str, small: bool, only: str = "") -> dict[str, Any]:
             torch.manual_seed(0)
             try:
                 found["stock"] = stock(spec, folder)
-                found["latency"] = latency(spec, artifact, folder / "stock.onnx")
+                found["latency"] = latency(spec, artifact.file("model.onnx"), folder / "stock.onnx")
             except Exception as error:  # what the stock exporter cannot do is an answer
                 found["beside"] = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
     found["peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -283,7 +249,7 @@ def run(names: tuple[str, ...], small: bool, only: str, out: Path) -> None:
             found["stopped"] = last[0][:200]
         record = record_of(out)
         before = record["models"].get(found["model"], {})
-        kept = before if only else {key: value for key, value in before.items() if key == "onnx-int8"}
+        kept = before if only else {key: value for key, value in before.items() if key in ("onnx-int8", "aoti")}
         record["models"][found["model"]] = {**kept, **found}
         if not only:
             record["provenance"] = provenance.collect()
@@ -296,11 +262,12 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--small", action="store_true", help="the small twins instead")
     parser.add_argument("--int8", action="store_true", help="onnx-int8 beside what the record has")
+    parser.add_argument("--aoti", action="store_true", help="aoti for this CPU beside what the record has")
     parser.add_argument("--latency", action="store_true", help="both graphs timed once more")
     parser.add_argument("--one", metavar="NAME", help="measure one here and print its record")
     parser.add_argument("--out", type=Path, default=RECORD)
     arguments = parser.parse_args()
-    only = "int8" if arguments.int8 else "latency" if arguments.latency else ""
+    only = next((name for name in ("int8", "aoti", "latency") if getattr(arguments, name)), "")
     if arguments.one:
         print(json.dumps(one(arguments.one, arguments.small, only), default=str))
         return
