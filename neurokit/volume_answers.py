@@ -106,7 +106,15 @@ def _read(path: Path, sizes: tuple[int, ...], settings: Mapping[str, Any]) -> np
     if not np.isfinite(array).all():
         raise InputError(f"{path} holds numbers that are not finite", expected="finite numbers")
     array = array if array.ndim == 4 else array[None]
-    return _normalised(array) if settings.get("intensity") == "nonzero" else array
+    if settings.get("intensity") != "nonzero":
+        return array
+    empty = [str(at) for at, values in enumerate(array, 1) if not values.any()]
+    if empty:  # 0 is what is not of the body
+        raise InputError(
+            f"{path} holds nothing but zeros in modality {', '.join(empty)}",
+            expected=f"a scan in each of {len(array)}",
+        )
+    return _normalised(array)
 
 
 def _spacing(path: Path) -> tuple[float, ...]:

@@ -166,8 +166,15 @@ def _are_inputs(entries: Sequence[Any], spec: ModelSpec) -> bool:
     names = {port.name for port in given_ports(spec.inputs)}
     by_name = bool(entries) and all(isinstance(entry, Mapping) and set(entry) == names for entry in entries)
     if len(names) > 1:
-        return by_name or _holds_lists(entries)
+        return by_name or _holds_lists(entries) or any(_names_no_file(entry) for entry in entries)
     return by_name and not names & set(PATHS)  # there it is a list of files
+
+
+def _names_no_file(entry: Any) -> bool:
+    """Returns whether an entry is an object that lists no file, neither under a key nor as one: a sample, then."""
+    if not isinstance(entry, Mapping) or not entry or set(entry) & set(PATHS):
+        return False
+    return not any(Path(str(key)).suffix for key in entry)
 
 
 def _expected(spec: ModelSpec) -> str:

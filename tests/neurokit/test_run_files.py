@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import nn
 import neurokit as nk
 from neurokit import cli
 from neurokit.answers import answer
+from neurokit.artifact import Artifact
 from neurokit.errors import InputError, OutputError
 from neurokit.models.ecapa_tdnn.voice import voices
 from neurokit.spec import MODELS, ModelSpec, TaskSpec, TensorSpec
@@ -95,6 +97,19 @@ def test_volumes_that_do_not_fit_are_refused_in_a_line(segmenter: Path, tmp_path
         with pytest.raises(InputError, match=message):
             segment(segmenter, [tmp_path / f"{name}.nii.gz"], tmp_path / "masks")
     assert not (tmp_path / "masks").exists()
+
+
+def test_a_modality_of_zeros_is_a_missing_one_where_zero_is_no_tissue(segmenter: Path, tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    data = np.random.default_rng(0).random((9, 9, 9, 4)).astype(np.float32)
+    data[..., 2] = 0
+    nibabel.save(nibabel.Nifti1Image(data, np.eye(4)), tmp_path / "case.nii.gz")
+    artifact = Artifact.load(segmenter)
+    segment(artifact, [tmp_path / "case.nii.gz"])  # any number is an intensity there
+    task = artifact.manifest.task.model_copy(update={"settings": {**SETTINGS, "intensity": "nonzero"}})
+    of_heads = replace(artifact, manifest=artifact.manifest.model_copy(update={"task": task}))
+    with pytest.raises(InputError, match="nothing but zeros in modality 3"):
+        segment(of_heads, [tmp_path / "case.nii.gz"])
 
 
 @pytest.fixture(scope="module")

@@ -129,6 +129,14 @@ def test_a_shelf_is_read_from_pictures_beside_its_file(shelf: ModelSpec, tmp_pat
             json_samples(write(tmp_path, data), shelf)
 
 
+def test_an_object_that_lists_no_file_lacks_inputs_and_is_no_list(shelf: ModelSpec, tmp_path: Path) -> None:
+    for data, held in (({"target": 4}, "target"), ({"label": 2}, "label"), ([{"target": 4}, {"target": 5}], "target")):
+        with pytest.raises(InputError, match=f"holds {held}"):
+            samples_in(write(tmp_path, data), shelf)
+    for data in ({"a.npz": 2}, [{"path": "a.npz", "target": 2}], ["a.npz"]):
+        assert samples_in(write(tmp_path, data), shelf) is None
+
+
 def test_a_list_of_paths_stays_a_list_of_paths(tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "a.png")
     for data in ([{"path": "a.png", "label": 1}], {"a.png": "cat"}):
