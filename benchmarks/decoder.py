@@ -1,6 +1,6 @@
 """Language models on a CPU, one thread: nodes, export against torch's stock exporter, and the forms of attention.
 
-    python benchmarks/decoder.py [--tokens 2048] [--write]
+    python benchmarks/decoder.py [--tokens 2048] [--turns 5] [--write]
 
 Parity comes first: the forms' logits must agree before any is timed. Figures are CPU seconds of one thread, so that
 work beside them counts little; what is compared takes turns, and a ratio is the median of the turns' ratios. An export
@@ -179,7 +179,7 @@ def ratio(slow: list[float], fast: list[float]) -> float:
     return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
 
 
-def prompt_seconds(folder: Path, sizes: DecoderConfig, tokens: int) -> dict[str, Any]:
+def prompt_seconds(folder: Path, sizes: DecoderConfig, tokens: int, turns: int = RUNS) -> dict[str, Any]:
     """Times a prompt in the forms of softmax attention, and linear attention, in turns."""
     ids = np.random.default_rng(0).integers(0, sizes.vocabulary, (1, tokens))
     dense, linear = pipeline.capture(sized(sizes, "dense")), pipeline.capture(sized(sizes, "lightning"))
@@ -202,7 +202,7 @@ def prompt_seconds(folder: Path, sizes: DecoderConfig, tokens: int) -> dict[str,
     if apart > 1e-4:
         raise SystemExit(f"the forms differ by {apart:.2g} of the largest logit: nothing was timed")
     once(runners["linear"])
-    seconds = in_turns({name: (lambda runner=runner: once(runner)) for name, runner in runners.items()})
+    seconds = in_turns({name: (lambda runner=runner: once(runner)) for name, runner in runners.items()}, turns)
     return {
         "tokens": tokens,
         "sizes": f"{sizes.layers} layers, width {sizes.width}, {sizes.heads} heads of {sizes.head_size}",
@@ -312,6 +312,7 @@ def main() -> None:
     """Runs all parts and prints them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tokens", type=int, default=2048)
+    parser.add_argument("--turns", type=int, default=RUNS, help="turns of the prompts")
     parser.add_argument("--write", action="store_true", help="write the record and the page")
     parser.add_argument("--page", action="store_true", help="write the page from the record")
     parser.add_argument("--exports", action="store_true", help="measure the exports anew, and keep the rest")
@@ -331,7 +332,7 @@ def main() -> None:
             found = json.loads(RECORD.read_text(encoding="utf-8")) | {"export": exports()}
             RECORD.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
             return write_page(found)
-        prompts = [prompt_seconds(folder, sizes, given.tokens) for sizes in (TINY, WIDE)]
+        prompts = [prompt_seconds(folder, sizes, given.tokens, given.turns) for sizes in (TINY, WIDE)]
         found = {"prompts": prompts, "prompts_provenance": provenance.collect()}
         if given.prompts:
             found = json.loads(RECORD.read_text(encoding="utf-8")) | found

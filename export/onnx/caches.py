@@ -40,6 +40,12 @@ def no_fixed_cache(captured: Captured, entries: int | None, form: str) -> list[U
         return [Unsupported("", "cache", "this form keeps nothing between calls", "use --target onnx-step")]
     if spec.fixed_cache is None:
         return [Unsupported("", spec.name, "it has no caches that grow", "leave --option cache away")]
+    from neurokit.parity.record_text import tokens_verified
+
+    least = tokens_verified(captured)
+    if entries < least:
+        why = f"the {least} tokens that it is verified with do not fit into {entries} entries"
+        return [Unsupported("", "cache", why, f"--option cache=fixed:N with N from {least}")]
     return []
 
 

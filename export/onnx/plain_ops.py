@@ -32,7 +32,14 @@ def cast(x: Any, dtype: Any, *_: Any, **__: Any) -> Any:
     """x.to(dtype); where it is stored is nothing that a graph says."""
     from onnxscript import opset20 as op
 
-    return x if x.dtype == dtype else op.Cast(x, to=int(dtype))
+    return _handed_on(x) if x.dtype == dtype else op.Cast(x, to=int(dtype))
+
+
+def _handed_on(x: Any) -> Any:
+    """Returns what is x; torch's exporter names results, and a parameter or an input has its name already."""
+    from onnxscript import opset20 as op
+
+    return x if x.producer() is not None else op.Identity(x)
 
 
 def square(x: Any) -> Any:
@@ -79,7 +86,7 @@ def roll(x: Any, shifts: Sequence[int], dims: Sequence[int] = ()) -> Any:
         return op.Reshape(_rolled(op.Reshape(x, _integers(-1)), each(shifts)[0], 0, count), whole)
     for shift, axis in zip(each(shifts), each(dims), strict=True):
         x = _rolled(x, shift, axis, sizes[axis] if sizes is not None else None)
-    return x
+    return _handed_on(x)
 
 
 def _rolled(x: Any, shift: int, axis: int, size: Any) -> Any:

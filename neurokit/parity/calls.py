@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from neurokit.capture import Captured
 
-_LENGTHS = (1, 3)  # of the free axes in the calls after the first
+LENGTHS = (1, 3)  # of the free axes in the calls after the first
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def make_calls(parts: Sequence[Captured], keeps: bool, seed: int = 0) -> tuple[t
     calls = [run.call(part, seed, None, fresh=at == 0) for at, part in enumerate(parts)]
     limited = [part for part in again if part.spec.example is not None and not _takes_sizes(part)]
     notes = [f"graph {p.graph!r}: one call only, as its example takes no `sizes` of another call" for p in limited]
-    for n in _LENGTHS:
+    for n in LENGTHS:
         calls += [run.call(part, seed + n, n, fresh=not keeps) for part in again if part not in limited]
     return (() if len(calls) == 1 else tuple(calls)), tuple(notes)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neurokit.errors import InputError
+from neurokit.parity.calls import LENGTHS
 from neurokit.parity.texts import Text
 from neurokit.tasks.decoding import Loop
 
@@ -49,7 +50,7 @@ def make_text(captured: Captured, seed: int = 0) -> tuple[Text | None, tuple[str
     import torch
 
     module = captured.module
-    length = min(_PROMPT + loop.least - 1 + _WRITTEN, loop.longest)
+    length = _length(loop)
     prompt = max(length - _WRITTEN, 1)
     rows = 2 if captured.batch == "dynamic" else captured.batch
     ids = torch.from_numpy(np.random.default_rng([seed, 1]).integers(0, loop.vocabulary, (rows, prompt)))
@@ -81,6 +82,21 @@ def make_text(captured: Captured, seed: int = 0) -> tuple[Text | None, tuple[str
         ),
         (),
     )
+
+
+def tokens_verified(captured: Captured) -> int:
+    """Returns how many tokens the longest run of a verification feeds: its text, or its calls in a row."""
+    loop = _loop_of(captured)
+    example = captured.spec.example
+    if loop is None or example is None:
+        return 0
+    axes = captured.spec.as_graph().dims.values()
+    later = sum(max((axis.example(length) for axis in axes), default=length) for length in LENGTHS)
+    return max(_length(loop), example(1, 1, 0)[loop.ids].shape[1] + later)
+
+
+def _length(loop: Loop) -> int:
+    return min(_PROMPT + loop.least - 1 + _WRITTEN, loop.longest)
 
 
 def _loop_of(captured: Captured) -> Loop | None:

@@ -180,3 +180,22 @@ def test_places_along_one_axis_are_one_gather(tmp_path):
         found = runner({"x": x})
     for name, wanted in zip(found, Chosen()(torch.from_numpy(x)), strict=True):
         np.testing.assert_array_equal(found[name], wanted.numpy())
+
+
+class HandedOn(torch.nn.Module):
+    """Casts and rolls that change nothing, of a parameter, of the input and of a result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.centre = torch.nn.Parameter(torch.arange(4.0))
+
+    def forward(self, x):
+        kept = self.centre.to(x.dtype), torch.roll(self.centre, 4, 0), x.to(torch.float32)
+        return (x * kept[0] + kept[1]).to(torch.float32) + kept[2] * self.centre
+
+
+def test_what_changes_nothing_leaves_parameters_and_inputs_their_names(tmp_path):
+    made = nk.lower(ModelSpec("handed", HandedOn, (TensorSpec("x", (4,)),)), "onnx", tmp_path / "handed")
+    x = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
+    with nk.open(made) as runner:
+        np.testing.assert_allclose(runner(x), HandedOn()(torch.from_numpy(x)).detach().numpy(), rtol=1e-6)

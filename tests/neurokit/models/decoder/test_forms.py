@@ -193,6 +193,14 @@ def test_a_fixed_cache_keeps_its_size_and_refuses_what_does_not_fit(lowered, cap
         runner.step({"ids": np.full((1, 2), 7)})
 
 
+@pytest.mark.parametrize("entries", [1, 23])
+def test_a_fixed_cache_that_verification_does_not_fit_into_is_refused_before_any_file(captured, entries, tmp_path):
+    with pytest.raises(UnsupportedError, match="the 24 tokens .* do not fit into") as error:
+        nk.lower(captured("tiny_lm"), "onnx-step", tmp_path / "out", cache=f"fixed:{entries}")
+    assert "with N from 24" in error.value.reasons[0].fix
+    assert not (tmp_path / "out").exists()
+
+
 def test_heads_of_a_width_that_group_query_attention_refuses_stay_attention(tmp_path):
     spec = decoder_spec("narrow", replace(TINY_LM, layers=1, head_size=12), lambda config: fill(blank(config)))
     artifact = nk.lower(nk.capture(spec), "onnx-step", tmp_path / "lm", attention="ort")
