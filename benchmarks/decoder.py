@@ -132,7 +132,7 @@ def first_and_again(part: str, folder: Path) -> list[Any]:
     return found
 
 
-def exports(rounds: int = 3) -> dict[str, Any]:
+def exports(rounds: int = RUNS) -> dict[str, Any]:
     """Times both exporters in turns, each time in a process of its own: CPU seconds of its second export, and first."""
     found: dict[str, list[Any]] = {part: [] for part in PARTS}
     for _ in range(rounds):
@@ -312,7 +312,7 @@ def main() -> None:
     """Runs all parts and prints them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tokens", type=int, default=2048)
-    parser.add_argument("--turns", type=int, default=RUNS, help="turns of the prompts")
+    parser.add_argument("--turns", type=int, default=RUNS, help="turns of exports and prompts")
     parser.add_argument("--write", action="store_true", help="write the record and the page")
     parser.add_argument("--page", action="store_true", help="write the page from the record")
     parser.add_argument("--exports", action="store_true", help="measure the exports anew, and keep the rest")
@@ -329,7 +329,7 @@ def main() -> None:
         if given.part:
             return print(json.dumps(first_and_again(given.part, folder)))
         if given.exports:
-            found = json.loads(RECORD.read_text(encoding="utf-8")) | {"export": exports()}
+            found = json.loads(RECORD.read_text(encoding="utf-8")) | {"export": exports(given.turns)}
             RECORD.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
             return write_page(found)
         prompts = [prompt_seconds(folder, sizes, given.tokens, given.turns) for sizes in (TINY, WIDE)]
@@ -337,7 +337,7 @@ def main() -> None:
         if given.prompts:
             found = json.loads(RECORD.read_text(encoding="utf-8")) | found
         else:
-            found |= {"export": exports(), "selected": selected_seconds(folder, 2 * given.tokens)}
+            found |= {"export": exports(given.turns), "selected": selected_seconds(folder, 2 * given.tokens)}
             found["provenance"] = provenance.collect()
     print(json.dumps(found, indent=1))
     if given.write:

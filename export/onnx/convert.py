@@ -22,6 +22,7 @@ from neurokit.export.onnx.ready import known_values, one_registry, ready
 from neurokit.export.onnx.sorting import sort_stable
 from neurokit.garbage import put_off
 from neurokit.neurons.parameters import ARGUMENTS
+from neurokit.program.late_code import code_when_called
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -34,6 +35,7 @@ _IR_VERSIONS = {20: 10, 23: 11, 27: 13}  # at opset 20 the newest that runtimes 
 
 
 @put_off()
+@code_when_called()
 def onnx_from_captured(captured: Captured, attention: AttentionForm = "decomposed", *, fused: bool = True) -> ir.Model:
     """Returns the ONNX model of a captured program.
 

@@ -36,6 +36,7 @@ from neurokit.capture.types import Captured, Form, Merged, NeuronInfo, PortInfo,
 from neurokit.errors import InputError, ModelLoadError, Unsupported, UnsupportedError
 from neurokit.garbage import put_off
 from neurokit.over_time import of_each
+from neurokit.program.late_code import code_when_called
 from neurokit.program.passes import TRACED, apply
 from neurokit.serial import one_at_a_time
 from neurokit.spec import ModelSpec
@@ -124,7 +125,8 @@ def capture(
         if compare and eager is not None and form == "sequence":
             from neurokit.capture.fidelity import hold_against
 
-            made = hold_against(eager, made)
+            with code_when_called():
+                made = hold_against(eager, made)
         for part in made.graphs:
             refuse_draws(part.program, spec, net)
         return made
@@ -262,7 +264,7 @@ def _trace_anew(
     """
     spec = source.spec
     try:
-        with put_off():
+        with put_off(), code_when_called():
             return _traced(source, steps, batch, form, opened)
     except UnsupportedError:
         operations = any(isinstance(part, NodeCell) for part in source.twin.modules())

@@ -56,7 +56,7 @@ def make_vectors(
     from neurokit.capture.work import WorkCounter
     from neurokit.parity.carried import carried_outputs
     from neurokit.parity.reads import Reads, joined
-    from neurokit.program.readable import readable
+    from neurokit.program.readable import called, readable
 
     captured = opened(captured)
     steps = captured.known_steps
@@ -86,9 +86,7 @@ def make_vectors(
         said = f"neurons of several graphs are compared through the outputs of {len(calls)} calls, not layer by layer"
         more = (*more, said)
     text, missing = make_text(captured, seed) if keeps else (None, ())
-    wide = (
-        None if records else doubled(captured.program.module())
-    )  # of a model with neurons every layer has its own proven bound
+    wide = None if records else doubled(called(module))  # with neurons every layer has its own proven bound
     with WorkCounter() as counter:
         own = {} if records else dict(zip(names, roundings(wide, (*given, *states), outputs), strict=False))
     covered = not calls and not captured.spec.states  # with states or a free length, calls in a row are compared

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from neurokit.artifact import Manifest, ModelInfo, Reparameterisation
 from neurokit.manifest import PreprocessInfo, TaskInfo, TransformInfo
 from neurokit.parity.vectors import Vectors
+from neurokit.program.late_code import code_when_called
 from neurokit.provenance import versions
 from neurokit.target import TARGETS, LowerOptions
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from neurokit.capture import Captured
 
 
+@code_when_called()
 def vectors_for(captured: Captured, inputs: torch.Tensor | Mapping[str, torch.Tensor] | None, keeps: bool) -> Vectors:
     """Makes the test vectors from the sequence form, whatever form the target asked for."""
     # torch comes with these: verifying does without

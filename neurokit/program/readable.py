@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
-from torch.fx import Graph, Node
+from torch.fx import Graph, GraphModule, Node
 
 from neurokit.program.walk import fetch
 
@@ -51,6 +51,11 @@ def readable(program: ExportedProgram) -> Any:
             _hold(held, str(node.target), fetch(program.graph_module, str(node.target)))
         found[node] = held.graph.node_copy(node, found.__getitem__)
     return held
+
+
+def called(module: Any) -> Any:
+    """Returns what `readable` gave as a module that is called on the program's inputs; its tensors are shared."""
+    return module if isinstance(module, GraphModule) else GraphModule(module, module.graph)
 
 
 def _hold(module: nn.Module, path: str, value: Any) -> None:
