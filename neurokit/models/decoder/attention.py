@@ -13,6 +13,8 @@ from neurokit.models.decoder.layers import RMSNorm
 from neurokit.models.decoder.rotary import rotate
 from neurokit.models.decoder.tokens import Tokens
 
+SAME = 2.0**-18  # relative difference up to which two biases are one: 32 roundings of float32, in every type
+
 
 class Attention(nn.Module):
     """Causal attention with grouped heads, query head h reads key and value head h // (H / Hk)."""
@@ -74,7 +76,9 @@ class Attention(nn.Module):
 class DynamicMaskAttention(Attention):
     """Attention over the `keep` keys of largest bias, which is added to their scores (Shi et al., 2025; Doge).
 
-    The bias is a number a key and key head, so it is cached; of equal ones the earlier keys are kept.
+    The bias is a number a key and key head, so it is cached; of equal ones the earlier keys are kept. A bias that is an
+    earlier one but for rounding is that one: products of calls of other sizes round differently, and a token that occurs
+    twice would have two biases.
     """
 
     def __init__(self, config: DecoderConfig) -> None:
@@ -87,8 +91,9 @@ class DynamicMaskAttention(Attention):
         c = self.config
         q, new_k, new_v = self.project(x, tokens)
         new_bias = torch.exp(self.A * F.softplus(self.dt_proj(new_v.transpose(1, 2).flatten(2)))).transpose(1, 2)
-        k, v, bias = tokens.extend(k, new_k), tokens.extend(v, new_v), tokens.extend(bias, new_bias)
         assert tokens.visible is not None
+        new_bias = first_like(tokens.extend(bias, new_bias), new_bias, tokens.visible, tokens.place)
+        k, v, bias = tokens.extend(k, new_k), tokens.extend(v, new_v), tokens.extend(bias, new_bias)
         scores = bias[:, :, None].masked_fill(~tokens.visible, float("-inf"))
         if c.gathered:
             table = torch.logical_and(kept(scores, c.keep), tokens.visible)
@@ -97,6 +102,22 @@ class DynamicMaskAttention(Attention):
         hidden = torch.logical_and(kept(scores, c.keep), tokens.visible).logical_not()
         mask = scores.masked_fill(hidden, float("-inf"))
         return self.attend(q, k, v, mask.repeat_interleave(c.heads // c.kv_heads, 1)), k, v, bias
+
+
+def first_like(known: Tensor, new: Tensor, visible: Tensor, place: Tensor) -> Tensor:
+    """Returns each of the new numbers `[B, H, S]` as the first of those known `[B, H, T]` that it is but for rounding.
+
+    Args:
+        known: Numbers of all keys, the new ones among them.
+        new: Those of the last keys.
+        visible: Keys that each of them may be equal to, bool `[B or 1, 1, S, T]`.
+        place: Where each of them is among the keys `[B or 1, S]`.
+    """
+    old, new = known[:, :, None], new[..., None]
+    like = (old - new).abs() <= SAME * torch.minimum(old.abs(), new.abs())
+    at = torch.arange(known.shape[-1], device=known.device)
+    first = torch.where(torch.logical_and(like, visible), at, place[:, None, :, None]).amin(-1)
+    return known.gather(-1, first)
 
 
 def kept(scores: Tensor, count: int) -> Tensor:

@@ -66,3 +66,12 @@ def plain(weights: dict[str, np.ndarray], config, ids: list[int]) -> np.ndarray:
         x = x + (gate / (1 + np.exp(-gate)) * (y @ w["mlp.up_proj.weight"].T)) @ w["mlp.down_proj.weight"].T
     head = weights.get("lm_head.weight", weights["model.embed_tokens.weight"])
     return norm(x, weights["model.norm.weight"]) @ head.T
+
+
+#: Drawn texts with repeated tokens (seed, vocabulary) of which a pass and steps chose differently at equal biases.
+REPEATING = [(15, 64), (17, 64), (20, 8), (25, 8), (41, 8)]
+
+
+def repeating(seed, vocabulary):
+    """A text of 17 tokens, drawn from few."""
+    return np.random.default_rng([seed, vocabulary]).integers(0, vocabulary, (1, 17))

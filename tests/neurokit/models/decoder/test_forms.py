@@ -20,7 +20,7 @@ from neurokit.models.decoder.public_config import parse_config
 from neurokit.models.decoder.rotary import frequencies
 
 from . import faults
-from .oracle import PARTS, plain, read, worst
+from .oracle import PARTS, REPEATING, plain, read, repeating, worst
 
 FORMS = {
     "decomposed": {},
@@ -30,6 +30,7 @@ FORMS = {
     "fixed standard": {"cache": "fixed:80", "attention": "standard"},
 }
 QUICK = [("tiny_doge", "standard"), ("tiny_tnl", "ort")]  # one form of each in every run
+SELECTING = ("decomposed", "ort", "fixed", "gathered")
 SLOW = [
     pytest.param(name, form, marks=pytest.mark.slow)
     for name in ("tiny_lm_qwen3", "tiny_doge", "tiny_tnl")
@@ -287,6 +288,21 @@ def test_other_models_give_their_oracles_logits(lowered, name, form):
             padded = stream(runner, three, cuts)
             for row, cut in enumerate((0, 11, 30)):
                 assert worst(padded[row, cut:], logits[0, : ids.shape[1] - cut]) < 1e-5
+
+
+@pytest.mark.parametrize("form", ["standard", *(pytest.param(f, marks=pytest.mark.slow) for f in SELECTING)])
+def test_texts_with_repeated_tokens_are_the_same_in_one_pass_and_in_parts(captured, lowered, form, tmp_path):
+    gathered = {"attention": "gathered"}
+    artifact = (
+        nk.lower(captured("tiny_doge"), "onnx-step", tmp_path / "lm", **gathered)
+        if form == "gathered"
+        else lowered("tiny_doge", form)
+    )
+    with nk.open(artifact) as runner:
+        for text in REPEATING:
+            whole = stream(runner, repeating(*text), ())
+            for cuts in ((8,), (3, 11), tuple(range(1, 17))):
+                assert worst(stream(runner, repeating(*text), cuts), whole) < 1e-5
 
 
 class Mix(torch.nn.Module):

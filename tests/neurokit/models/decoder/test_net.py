@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import neurokit as nk
 from neurokit.errors import InputError, UnknownNameError
 from neurokit.models.decoder import LLAMA3_1B, QWEN3_0_6B, TINY_DOGE
-from neurokit.models.decoder.attention import kept
+from neurokit.models.decoder.attention import first_like, kept
 from neurokit.models.decoder.config import DecoderConfig
 from neurokit.models.decoder.drawn import fill
 from neurokit.models.decoder.names import transnormer
@@ -20,7 +20,7 @@ from neurokit.models.decoder.public_config import parse_config
 from neurokit.models.decoder.rotary import frequencies
 from neurokit.spec import MODELS
 
-from .oracle import NAMES, OWN, PARTS, padded, plain, read, worst
+from .oracle import NAMES, OWN, PARTS, REPEATING, padded, plain, read, repeating, worst
 
 
 def made(name):
@@ -138,6 +138,25 @@ def test_doges_checkpoint_names_are_its_own():
 def test_the_largest_are_kept_and_of_equal_ones_the_earlier(scores, count):
     order = sorted(range(len(scores)), key=lambda at: (-scores[at], at))[:count]
     assert torch.nonzero(kept(torch.tensor(scores).float(), count)).flatten().tolist() == sorted(order)
+
+
+@pytest.mark.parametrize(("seed", "vocabulary"), REPEATING)
+def test_a_token_that_occurs_twice_is_chosen_alike_by_a_pass_and_by_parts(seed, vocabulary):
+    ids, net = repeating(seed, vocabulary), nk.load("tiny_doge").build()
+    for cuts in ([8], [3, 11], range(1, 17)):
+        run = Run(net)
+        assert worst(np.concatenate([run(part) for part in np.split(ids, list(cuts), 1)], 1), Run(net)(ids)) < 1e-5
+
+
+def test_a_number_is_the_first_that_it_is_but_for_rounding():
+    up = 1 + 2.0**-20
+    known = torch.tensor([[[2.0, 3.0, 2 * up, 2.1, 3 * up, torch.inf]]])
+    visible = torch.ones(1, 1, 4, 6).tril(2).bool()
+    place = torch.arange(2, 6)[None]
+    found = first_like(known, known[..., 2:], visible, place)
+    assert found.tolist() == torch.tensor([[[2.0, 2.1, 3.0, torch.inf]]]).tolist()
+    visible[..., 0] = False  # what a text does not see, its padding, lends nothing
+    assert first_like(known, known[..., 2:], visible, place)[0, 0, 0] == known[0, 0, 2]
 
 
 def test_a_hybrid_of_mixers_is_the_same_in_parts():
