@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -92,7 +92,9 @@ def tokens_verified(captured: Captured) -> int:
         return 0
     axes = captured.spec.as_graph().dims.values()
     later = sum(max((axis.example(length) for axis in axes), default=length) for length in LENGTHS)
-    return max(_length(loop), example(1, 1, 0)[loop.ids].shape[1] + later)
+    first = example(1, 1, 0)
+    ids = first[loop.ids] if isinstance(first, Mapping) else first
+    return max(_length(loop), ids.shape[1] + later)
 
 
 def _length(loop: Loop) -> int:

@@ -77,8 +77,8 @@ class DynamicMaskAttention(Attention):
     """Attention over the `keep` keys of largest bias, which is added to their scores (Shi et al., 2025; Doge).
 
     The bias is a number a key and key head, so it is cached; of equal ones the earlier keys are kept. A bias that is an
-    earlier one but for rounding is that one: products of calls of other sizes round differently, and a token that occurs
-    twice would have two biases.
+    earlier one but for rounding is that one: products of calls of other sizes round differently, and a token that
+    occurs twice would have two biases.
     """
 
     def __init__(self, config: DecoderConfig) -> None:

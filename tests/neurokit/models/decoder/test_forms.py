@@ -196,7 +196,7 @@ def test_a_fixed_cache_keeps_its_size_and_refuses_what_does_not_fit(lowered, cap
 
 @pytest.mark.parametrize("entries", [1, 23])
 def test_a_fixed_cache_that_verification_does_not_fit_into_is_refused_before_any_file(captured, entries, tmp_path):
-    with pytest.raises(UnsupportedError, match="the 24 tokens .* do not fit into") as error:
+    with pytest.raises(UnsupportedError, match=r"the 24 tokens .* do not fit into") as error:
         nk.lower(captured("tiny_lm"), "onnx-step", tmp_path / "out", cache=f"fixed:{entries}")
     assert "with N from 24" in error.value.reasons[0].fix
     assert not (tmp_path / "out").exists()
