@@ -5,9 +5,9 @@
 Parity comes first: the forms' logits must agree before any is timed. Figures are CPU seconds of one thread, so that
 work beside them counts little; what is compared takes turns, and a ratio is the median of the turns' ratios. An export
 is timed in a process of its own, of a module that is built already, and once more in it, when nothing is left to be
-imported; garbage that was there before is searched for before the clock starts, by both. With --write the record goes to benchmarks/results/decoder-cpu.json and its table to docs/language-models.md;
---exports and --prompts measure the exports or the forms of attention anew and keep the rest of the record, --page makes
-the table of the record.
+imported; garbage that was there before is searched for before the clock starts, by both. With --write the record goes
+to benchmarks/results/decoder-cpu.json and its table to docs/language-models.md; --exports and --prompts measure the
+exports or the forms of attention anew and keep the rest of the record, --page makes the table of the record.
 """
 
 from __future__ import annotations

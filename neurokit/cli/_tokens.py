@@ -59,7 +59,8 @@ def count_tokens(
         print_json(report.to_json())
         return
     render.show(shown(report))
-    print_next(["export", model, "--target", "onnx-step", "--out", build_folder(model, "onnx-step")])
+    changed = [word for each in transforms or () for word in ("--transform", each)]
+    print_next(["export", model, *changed, "--target", "onnx-step", "--out", build_folder(model, "onnx-step")])
 
 
 def check_text(model: str, tokens: int, out: Path | None, as_json: bool) -> int:

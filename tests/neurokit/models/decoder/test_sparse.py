@@ -323,6 +323,8 @@ def test_the_command_refuses_before_any_work_and_counts_by_pattern(tmp_path, cap
     assert found["ssa"]["parts"] == 2
     assert found["ssa"]["counts"]["pairs"]["value"] == 2 * 4 * 64
     assert found["dense"]["counts"]["pairs"]["value"] == 2 * 4 * 300
+    assert main(["energy", "tiny_lm", "--transform", "sparse:pattern=ssa,count=4", "--tokens", "16"]) == 0
+    assert "next: neurokit export tiny_lm --transform sparse:pattern=ssa,count=4 --target" in capsys.readouterr().out
 
 
 @pytest.mark.slow
