@@ -19,7 +19,7 @@ from neurokit.capture.signature import Signature, named_leaves
 from neurokit.dims import evaluate, names_in, solve
 from neurokit.errors import InputError
 from neurokit.program.ops import Kind, kind_of
-from neurokit.program.walk import Walker
+from neurokit.program.walk import PlainWalker
 from neurokit.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class StepRecord:
 Watch = Callable[[Any, Any, tuple[Any, ...]], None]
 
 
-class _Recorder(Walker):
+class _Recorder(PlainWalker):
     def __init__(
         self,
         module: GraphModule,
@@ -79,8 +79,9 @@ class _Recorder(Walker):
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._watch is not None:
             self._watch(self.node, target, args)
-        result = super().call_function(target, args, kwargs)
-        if self._steps and kind_of(target) is Kind.STEPWISE:
+        kind = kind_of(target)  # no value is of another kind here, so there are no rules
+        result = self.neuron(target, args, kwargs) if kind is Kind.NEURON else target(*args, **kwargs)
+        if self._steps and kind is Kind.STEPWISE:
             if self._forced is not None:
                 result = [next(self._forced), *result[1:]]
             self.records.append(StepRecord(args[0], tuple(args[1]), result[0], str(args[2])))

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -24,12 +25,15 @@ from torch.utils._pytree import tree_leaves
 from neurokit.parity.magnitudes import RULES, UNIT, Magnitude, gamma, is_real, same, size_of, unknown, whole_numbers
 from neurokit.parity.units import unit_of
 from neurokit.program.ops import Kind, kind_of
-from neurokit.program.walk import Walker
+from neurokit.program.walk import PlainWalker
 
 __all__ = ["UNIT", "ErrorAnalysis", "Magnitude", "analyse", "gamma"]
 
 
-class ErrorAnalysis(Walker):
+_COARSEST: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+
+
+class ErrorAnalysis(PlainWalker):
     """Runs a program on magnitudes.
 
     Args:
@@ -127,7 +131,13 @@ def analyse(
 
 
 def coarsest(module: Any) -> float:
-    """Returns the unit roundoff of the coarsest type that a program works in, also in the middle."""
+    """Returns the unit roundoff of the coarsest type that a program works in, also in the middle; looked for once."""
+    if module not in _COARSEST:
+        _COARSEST[module] = _coarsest(module)
+    return _COARSEST[module]
+
+
+def _coarsest(module: Any) -> float:
     inner = (leaf for node in module.graph.nodes for leaf in tree_leaves(node.meta.get("val")))
     values = [*inner, *module.parameters(), *module.buffers()]
     return max((unit_of(v.dtype) for v in values if isinstance(v, Tensor) and v.is_floating_point()), default=UNIT)

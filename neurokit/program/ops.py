@@ -7,6 +7,7 @@ rounding bound, the exact proof, the simulator's trace and NIR each have one rul
 
 from __future__ import annotations
 
+from functools import cache
 import operator
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -186,6 +187,7 @@ def kind_of(target: Any) -> Kind | None:
     return None if known is None else known.kind
 
 
+@cache
 def names_of(target: Any) -> tuple[str, str, str]:
     """Returns namespace, name and overload of a node's target: ("aten", "roll", "default")."""
     schema = getattr(target, "_schema", None)

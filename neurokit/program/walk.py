@@ -104,6 +104,20 @@ class Walker(Interpreter):
         raise NotImplementedError(f"{type(self).__name__} has no rule for {target}")
 
 
+class PlainWalker(Walker):
+    """A walker that nothing traces: it leaves out what torch notes of every node for traces, half of a walk's time."""
+
+    def run_node(self, n: Node) -> Any:
+        """Runs a node."""
+        self.node = n
+        args, kwargs = self.fetch_args_kwargs_from_env(n)
+        return getattr(self, n.op)(n.target, args, kwargs)
+
+    def get_attr(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns the tensor at a dotted path."""
+        return operator.attrgetter(target)(self.module)
+
+
 def without_guards(module: GraphModule) -> GraphModule:
     """Removes the guards that torch.export adds as modules, in place; returns the module."""
     for node in list(module.graph.nodes):

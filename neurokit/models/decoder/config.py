@@ -34,6 +34,11 @@ class RopeScaling:
             )
 
 
+# Tens of times what any published decoder has.
+_LARGEST = {"layers": 2**13, "heads": 2**14, "kv_heads": 2**14, "head_size": 2**16}
+_LARGEST |= dict.fromkeys(("vocabulary", "width", "inner"), 2**24)
+
+
 @dataclass(frozen=True)
 class LinearScaling:
     """Positions divided by a number (`rope_type` "linear"; Chen et al., Position Interpolation, 2023).
@@ -119,6 +124,8 @@ class DecoderConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"decoder has {name}={value!r}", expected="a whole number >= 1")
+            if value > _LARGEST.get(name, value):  # of a damaged file: building it would take hours, or all memory
+                raise InputError(f"decoder has {name}={value:,}", expected=f"{_LARGEST[name]:,} at most")
         if self.heads % self.kv_heads:
             raise InputError(
                 f"{self.heads} query heads do not divide among {self.kv_heads} key and value heads",

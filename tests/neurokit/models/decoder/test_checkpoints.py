@@ -122,6 +122,10 @@ def broken(folder, kind):
             state[norm] = torch.ones(16, dtype=torch.int8)
         case "heads":
             fields["num_attention_heads"] = 3
+        case "deep":
+            fields["num_hidden_layers"] = 10**9
+        case "wide":
+            fields["hidden_size"] = 10**12
         case "stop":
             fields["eos_token_id"] = 99999
     write(folder, state, fields)
@@ -143,6 +147,8 @@ def broken(folder, kind):
         ("shape", "model.norm.weight is [15] for [16]"),
         ("type", "model.norm.weight is torch.int8"),
         ("heads", "3 query heads do not divide among 2"),
+        ("deep", "decoder has layers=1,000,000,000"),
+        ("wide", "decoder has width=1,000,000,000,000"),
         ("stop", "token 99999 ends a text"),
         ("json", "config.json cannot be read"),
         ("empty", "has no config.json"),
