@@ -23,24 +23,24 @@ def as_model(model: Any) -> Any:
     return model
 
 
-def with_free_batch(make: Callable[[Any], Any], batch: Any) -> Any:
+def with_free_batch(make: Callable[..., Any], batch: Any) -> Any:
     """Returns what is made of a free batch, or, of a model that has none, of the batch size that was asked for.
 
     What follows a capture, such as calibration, runs batches of its own sizes where it can.
 
     Args:
-        make: Captures with a batch size, or "dynamic".
+        make: Captures; takes the batch size by keyword where there is one.
         batch: The size, or anything else where none was asked for.
 
     Raises:
         UnsupportedError: As `make` does.
     """
     try:
-        return make("dynamic")
+        return make()
     except UnsupportedError:
         if not isinstance(batch, int):
             raise
-        return make(batch)
+        return make(batch=batch)
 
 
 def as_captured(model: Any, check: Callable[[ModelSpec], None], batch: Any = None) -> Any:
@@ -60,7 +60,7 @@ def as_captured(model: Any, check: Callable[[ModelSpec], None], batch: Any = Non
 
         check(model)
         with stage("capture"):
-            return with_free_batch(lambda size: capture(model, batch=size, compare=True), batch)
+            return with_free_batch(lambda **size: capture(model, compare=True, **size), batch)
     if hasattr(model, "whole_spec") or hasattr(model, "source"):  # `Captured` and `Exact` come with torch
         return model
     raise InputError(

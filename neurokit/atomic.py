@@ -46,7 +46,11 @@ def refuse_name(path: Path) -> None:
     if path.exists() and not path.is_file():
         raise OutputError(f"{path} is no regular file", expected="the name of a file", fix="give another name")
     if not path.exists() and path.parent.is_dir() and not os.access(path.parent, os.W_OK | os.X_OK):
-        raise _unwritable(path.parent, PermissionError(errno.EACCES, "no permission"))
+        raise OutputError(
+            f"{path.parent} cannot be written: no permission",
+            expected="a folder you may write to",
+            fix="choose another place",
+        )
 
 
 def append_text(path: Path, text: str) -> None:
@@ -275,5 +279,5 @@ def _unwritable(parent: Path, error: OSError) -> OutputError:
     return OutputError(
         f"{parent} cannot be written: {error.strerror}",
         expected="a folder you may write to",
-        fix="choose another place",
+        fix="choose another --out",
     )

@@ -113,8 +113,12 @@ def read_arrays_of(path: Path, option: str) -> Any:
     try:
         with check_regular(path).open("rb") as file:
             data = np.load(file, allow_pickle=False)
-            return data if isinstance(data, np.ndarray) else {name: data[name] for name in data.files}
+            found = data if isinstance(data, np.ndarray) else {name: data[name] for name in data.files}
     except UNREADABLE as error:
         raise InputError(
             f"{option} {path} cannot be read: {error}", expected="an undamaged .npy or .npz file"
         ) from error
+    for array in [found] if isinstance(found, np.ndarray) else found.values():
+        if array.dtype.kind not in "biufcV":
+            raise InputError(f"{option} {path} holds {array.dtype}", expected="numbers")
+    return found

@@ -129,7 +129,7 @@ def export(
         extra |= {} if fine_tune is None else {"fine_tune": labelled_of(fine_tune, spec)}
         extra |= {} if data is None else {"data": labelled_of(data, spec)}
         with progress(f"capture {spec.name}"):
-            captured = with_free_batch(lambda b: pipeline.capture(spec, time_steps=steps, batch=b), size)
+            captured = with_free_batch(lambda **b: pipeline.capture(spec, time_steps=steps, **b), size)
         made = _planned(captured, target, numerics.value, extra) if dry_run else None
         if made is None:
             with progress(f"lower to {target} and verify {out}"):

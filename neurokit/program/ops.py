@@ -7,11 +7,11 @@ rounding bound, the exact proof, the simulator's trace and NIR each have one rul
 
 from __future__ import annotations
 
-from functools import cache
 import operator
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cache
 from typing import Any
 
 from torch.fx import Node

@@ -1,5 +1,6 @@
 """What a state starts from, in a file of the artifact that is damaged and sealed again; and files that are too long."""
 
+import gzip
 import io
 import os
 import shutil
@@ -9,6 +10,9 @@ import pytest
 
 import neurokit as nk
 from neurokit import cli
+from neurokit.cli._data import read_arrays_of
+from neurokit.data.volumes import read_volume
+from neurokit.errors import InputError
 
 from .edits import Pickled, seal, spread
 
@@ -95,3 +99,29 @@ def test_a_place_that_cannot_be_written_is_told_before_any_work(sound, tmp_path,
     monkeypatch.setattr("neurokit.bench.run.run_here", lambda *_a, **_k: pytest.fail("it was measured first"))
     for option in ("--out", "--history"):
         assert "no permission" in refused("bench", sound / "a", "--seconds", "5", option, tmp_path / "new.json")
+
+
+@pytest.mark.parametrize("damage", ["its end", "a byte", "more"])
+def test_a_compressed_volume_is_read_to_its_end(tmp_path, damage):
+    """The sum over a file stands behind what was read of it."""
+    nibabel = pytest.importorskip("nibabel")
+    place = tmp_path / "v.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.random.default_rng(0).random((8, 8, 8), dtype=np.float32), np.eye(4)), place)
+    assert read_volume(place, (1, 8, 8, 8)).shape == (1, 8, 8, 8)
+    content = gzip.decompress(place.read_bytes())
+    packed = bytearray(gzip.compress(content, 0))
+    if damage == "its end":
+        del packed[-9:]
+    elif damage == "a byte":
+        packed[-20] ^= 1
+    else:
+        packed = gzip.compress(content + bytes(2**27), 1)
+    place.write_bytes(packed)
+    with pytest.raises((OSError, EOFError)):
+        read_volume(place, (1, 8, 8, 8))
+
+
+def test_calibration_data_of_text(tmp_path):
+    np.savez(tmp_path / "c.npz", x=np.array(["a"]))
+    with pytest.raises(InputError, match="holds <U1"):
+        read_arrays_of(tmp_path / "c.npz", "--calibration")
