@@ -160,7 +160,7 @@ def opponent(name: str, mode: str) -> dict[str, Any]:
     from neurokit.capture.reference import example_inputs
 
     spec, batch = spec_of(name)
-    module = unrolled(spec.build().eval()).half().cuda().to(memory_format=torch.channels_last)
+    module = in_its_type(unrolled(spec.build().eval()).half().cuda().to(memory_format=torch.channels_last))
     if spec.time_steps and spec.time_input == "image":
         convolved_once(module, spec.time_steps)
     feeds = example_inputs(spec, spec.time_steps, batch, 1)
@@ -220,6 +220,16 @@ def unrolled(module: Any) -> Any:
         for child_name, child in part.named_children():
             if isinstance(child, neuron.IFNode | neuron.LIFNode):
                 setattr(part, child_name, Plain(child))
+    return module
+
+
+def in_its_type(module: Any) -> Any:
+    """Casts what convolutions and linear layers are given to the type of their weights: a front end puts out float32."""
+    from torch import nn
+
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            part.register_forward_pre_hook(lambda layer, given: tuple(x.to(layer.weight.dtype) for x in given))
     return module
 
 
