@@ -11,12 +11,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurokit.kernels import config
-from neurokit.kernels._compat import INTERPRET, launch, lend_scratch
+from neurokit.kernels._compat import INTERPRET, lend_scratch
+from neurokit.kernels.common.descriptors import described
 from neurokit.kernels.common.layout import one_step, power_of_two, repeats_one_step
 from neurokit.kernels.common.neuron import leak_arguments, reset_kind
 from neurokit.kernels.common.product import LEVELS, form_number, rounding
 from neurokit.kernels.dispatch import capability
 from neurokit.kernels.spike_conv_lif.folded import Fold, fold_of, fold_pixels, fold_weight
+from neurokit.kernels.spike_conv_lif.lattices import arguments
 
 NAME = "spike_conv_lif_boxes"
 MAX_STEPS = 8
@@ -189,8 +191,8 @@ def run(
     out, current = outputs
     looked_up = key_of(spikes, weight, stride, out)
     place = _Place.folded(spikes, weight, stride, padding, out) or _Place.plain(spikes, weight, stride, padding)
-    spikes, weight = place.spikes, place.weight
-    steps, batch, height, width = spikes.shape[:4]
+    spikes, weight = aligned(place.spikes), aligned(place.weight)
+    steps, batch, _, width = spikes.shape[:4]
     cols, channels = weight.shape[0], place.channels
     size = (hint(batch), hint(out.shape[2]), hint(out.shape[3]))
     normal = default(steps, *size, channels, cols, weight.dtype.itemsize)
@@ -204,18 +206,15 @@ def run(
     # A long sum hides what a box takes to arrive, which a short one, or a tile alone on its multiprocessor, waits for.
     through = place.kernel > 1 and hint(out[0].numel()) >= FEW
     beside = max(0 if residual is None else residual.itemsize, current.itemsize if current.numel() else 0)
+    paired = place.stride == 2 and width % 2 == 0 and channels % chosen["block_k"] == chosen["tail_k"]
     lend_scratch(spikes)
-    launch(spike_conv_lif_boxes_kernel)[(programs,)](
-        x=aligned(spikes),
-        weight=aligned(weight),
+    described(spike_conv_lif_boxes_kernel)[(programs,)](
+        **arguments(spikes, weight, out, channels, place.stride, paired, padded_steps(steps), chosen),
         scale=out if scale is None else scale,
         bias=out if bias is None else bias,
         residual=out if residual is None else aligned(one_step(residual)),
-        spikes=out,
         current=current if current.numel() else out,
         batch=batch,
-        height=height,
-        width=width,
         out_height=out.shape[2],
         out_width=out.shape[3],
         cols=cols,
@@ -225,12 +224,11 @@ def run(
         v_reset=0.0 if v_reset is None else v_reset,
         T=steps,
         CHANNELS=channels,
-        PITCH=spikes.shape[-1],
         KERNEL=place.kernel,
         COLUMNS=place.columns,
         STRIDE=place.stride,
         PAD=place.padding,
-        PAIRED=place.stride == 2 and width % 2 == 0 and channels % chosen["block_k"] == chosen["tail_k"],
+        PAIRED=paired,
         INTEGER=weight.dtype == torch.int8,
         LEAK=leak,
         DECAY_INPUT=decay_input,

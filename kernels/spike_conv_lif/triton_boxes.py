@@ -14,7 +14,7 @@ from neurokit.kernels.common.triton import (
     mul_rn,
     on_grid,
 )
-from neurokit.kernels.spike_conv_lif.triton_sums import boxes_of, convolve, lattices
+from neurokit.kernels.spike_conv_lif.triton_sums import boxes_of, convolve
 
 
 @triton.jit
@@ -218,16 +218,22 @@ def _output(
 @writes("spikes", current="WANT_CURRENT")
 @triton.jit
 def spike_conv_lif_boxes_kernel(
-    x,
+    view0,
+    view1,
+    view2,
+    view3,
+    tail0,
+    tail1,
+    tail2,
+    tail3,
     weight,
+    weight_tail,
     scale,
     bias,
     residual,
     spikes,
     current,
     batch,
-    height,
-    width,
     out_height,
     out_width,
     cols,
@@ -242,7 +248,6 @@ def spike_conv_lif_boxes_kernel(
     least,
     T: tl.constexpr,
     CHANNELS: tl.constexpr,
-    PITCH: tl.constexpr,
     KERNEL: tl.constexpr,
     COLUMNS: tl.constexpr,
     STRIDE: tl.constexpr,
@@ -256,6 +261,7 @@ def spike_conv_lif_boxes_kernel(
     BIAS: tl.constexpr,
     RESIDUAL: tl.constexpr,
     RESIDUAL_STEPS: tl.constexpr,
+    HOSTED: tl.constexpr,
     SHORTCUT_BOXES: tl.constexpr,
     WANT_CURRENT: tl.constexpr,
     LIMITED: tl.constexpr,
@@ -271,6 +277,9 @@ def spike_conv_lif_boxes_kernel(
 ):
     """Tiles of the output, one after another where there are fewer programs.
 
+    view, tail: Descriptors of STRIDE x STRIDE lattices of the input's pixels, or of STRIDE where neighbours are paired,
+        in blocks of BLOCK_K and TAIL_K channels; a tap meets the pixels of one. `weight` is `[cols, taps]`.
+    HOSTED: the output is a descriptor, too, and no pointer.
     SHORTCUT_BOXES: the residual and the current go through descriptors, too, and not by pointers.
     """
     threshold = tl.cast(threshold, tl.float32)
@@ -279,16 +288,17 @@ def spike_conv_lif_boxes_kernel(
     spacing, inverse = tl.cast(spacing, tl.float32), tl.cast(inverse, tl.float32)
     least = tl.cast(least, tl.float32)
     rounding = (spacing, inverse, tl.cast(low, tl.float32), tl.cast(high, tl.float32))
-    views = lattices(x, batch, height, width, T, CHANNELS, PITCH, STRIDE, PAIRED, STEPS, IMAGES, TALL, WIDE, BLOCK_K)
-    inner: tl.constexpr = KERNEL * COLUMNS * CHANNELS
-    w = tl.make_tensor_descriptor(weight, [cols, inner], [inner, 1], [COLS, BLOCK_K])
-    tails = views
-    w_tail = w
-    if TAIL_K:
-        tails = lattices(x, batch, height, width, T, CHANNELS, PITCH, STRIDE, PAIRED, STEPS, IMAGES, TALL, WIDE, TAIL_K)
-        w_tail = tl.make_tensor_descriptor(weight, [cols, inner], [inner, 1], [COLS, TAIL_K])
+    LATTICES: tl.constexpr = STRIDE if PAIRED else STRIDE * STRIDE
+    views, tails = (view0,), (tail0,)
+    if LATTICES > 1:
+        views, tails = (view0, view1), (tail0, tail1)
+    if LATTICES > 2:
+        views, tails = (view0, view1, view2, view3), (tail0, tail1, tail2, tail3)
     size = (batch, out_height, out_width, cols)
-    out = _output(spikes, size, T, IMAGES, TALL, WIDE, COLS)
+    if HOSTED:
+        out = spikes
+    else:
+        out = _output(spikes, size, T, IMAGES, TALL, WIDE, COLS)
     if RESIDUAL and SHORTCUT_BOXES:
         residual = _output(residual, size, RESIDUAL_STEPS, IMAGES, TALL, WIDE, COLS)
     if WANT_CURRENT and SHORTCUT_BOXES:
@@ -299,8 +309,8 @@ def spike_conv_lif_boxes_kernel(
             tl.program_id(0) + i * tl.num_programs(0),
             views,
             tails,
-            w,
-            w_tail,
+            weight,
+            weight_tail,
             out,
             scale,
             bias,

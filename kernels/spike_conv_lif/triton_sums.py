@@ -34,56 +34,6 @@ def boxes_of(
 
 
 @triton.jit
-def lattices(
-    x,
-    batch,
-    height,
-    width,
-    T: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    PITCH: tl.constexpr,
-    STRIDE: tl.constexpr,
-    PAIRED: tl.constexpr,
-    STEPS: tl.constexpr,
-    IMAGES: tl.constexpr,
-    TALL: tl.constexpr,
-    WIDE: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """A descriptor for each of STRIDE x STRIDE lattices of the input's pixels: a tap meets the pixels of one.
-
-    PAIRED: two neighbours in a row are one pixel of twice the channels, so that there are STRIDE lattices of rows only.
-    PITCH: numbers from a pixel to the next; where it is less than CHANNELS, a pixel's channels are its right
-    neighbours', too, and the last pixels of a row have none of their own.
-    """
-    image = tl.cast(height, tl.int64) * width * PITCH
-    ACROSS: tl.constexpr = 1 if PAIRED else STRIDE
-    BEYOND: tl.constexpr = (CHANNELS + PITCH - 1) // PITCH - 1
-    views = ()
-    for p in tl.static_range(STRIDE * ACROSS):
-        views = views + (
-            boxes_of(
-                x + (p // ACROSS * width + p % ACROSS) * PITCH,
-                batch,
-                (height - p // ACROSS + STRIDE - 1) // STRIDE,
-                (width - p % ACROSS + STRIDE - 1) // STRIDE - BEYOND,
-                image * batch,
-                image,
-                STRIDE * width * PITCH,
-                STRIDE * PITCH,
-                (2 if PAIRED else 1) * CHANNELS,
-                T,
-                STEPS,
-                IMAGES,
-                TALL,
-                WIDE,
-                BLOCK,
-            ),
-        )
-    return views
-
-
-@triton.jit
 def _multiply(
     view, weight, acc, n, y, x, c, shift, col, tap, CHANNELS: tl.constexpr, LANES: tl.constexpr, BLOCK: tl.constexpr
 ):

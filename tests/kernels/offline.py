@@ -11,6 +11,8 @@ from unittest import mock
 
 import torch
 
+from neurokit.kernels.common.descriptors import Boxes
+
 _OPS = (
     "block_sparse_attention",
     "depthwise",
@@ -59,6 +61,8 @@ def source_of(kernel: Any, args: tuple[Any, ...], kwargs: dict[str, Any], floats
         if parameter.is_constexpr or (isinstance(value, int) and value == 1):
             signature[parameter.name] = "constexpr"
             constants[parameter.name] = value
+        elif isinstance(value, Boxes):
+            signature[parameter.name] = f"tensordesc<{_TYPES[value.tensor.dtype]}{list(value.shape)}>"
         elif isinstance(value, torch.Tensor):
             signature[parameter.name] = "*" + _TYPES[value.dtype]
             attributes[(index,)] = [["tt.divisibility", 16]]
@@ -151,7 +155,7 @@ def capture(capability: int, kind: type = Compiled) -> Iterator[list[Any]]:
             stack.enter_context(mock.patch.object(module, "launch", launch))
             stack.enter_context(mock.patch.object(module, "use_triton", return_value=True))
         boxes = importlib.import_module("neurokit.kernels.spike_conv_lif.boxes")
-        stack.enter_context(mock.patch.object(boxes, "launch", launch))
+        stack.enter_context(mock.patch.object(boxes, "described", launch))
         stack.enter_context(mock.patch.object(boxes, "capability", return_value=divmod(capability, 10)))
         yield done
 

@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from neurokit.kernels import gate_lif, lif, sdsa_lif, spike_conv_lif, spike_linear_lif
 from neurokit.kernels._compat import INTERPRET
+from neurokit.kernels.common.descriptors import Boxes
 from neurokit.kernels.common.layout import is_dense
 
 
@@ -22,7 +23,11 @@ def launched(monkeypatch):
     class Grid:
         def __getitem__(self, grid):
             return lambda *args, **kwargs: calls.append(
-                [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
+                [
+                    getattr(value, "tensor", value)
+                    for value in (*args, *kwargs.values())
+                    if isinstance(value, torch.Tensor | Boxes)
+                ]
             )
 
     names = ["gate_lif.op", "lif.op", "sdsa_lif.op", "spike_conv_lif.op", "spike_linear_lif.op", "spike_conv_lif.boxes"]
@@ -30,6 +35,7 @@ def launched(monkeypatch):
         module = importlib.import_module(f"neurokit.kernels.{name}")
         for one, stand_in in (
             ("launch", lambda kernel: Grid()),
+            ("described", lambda kernel: Grid()),
             ("use_triton", mock.Mock(return_value=True)),
             ("capability", mock.Mock(return_value=(9, 0))),
         ):
