@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from neurokit.errors import UnsupportedError
+from neurokit.export.aoti.described import examples_of_descriptors
 from neurokit.export.aoti.place import need_shared_runtime
 from neurokit.program.nodes import hint
 
@@ -84,7 +85,7 @@ def compiled(program: ExportedProgram, said: Mapping[str, str], settings: Mappin
     on_gpu = any(isinstance(x, Tensor) and x.device.type != "cpu" for x in args)
     options = {**_CONFIG, **(_ON_GPU if on_gpu else {}), **settings, "aot_inductor.metadata": dict(said)}
     try:
-        with torch.no_grad(), warnings.catch_warnings(), _scratch_of_the_grid():
+        with torch.no_grad(), warnings.catch_warnings(), _scratch_of_the_grid(), examples_of_descriptors():
             warnings.simplefilter("ignore")
             files = aot_compile(program.module(check_guards=False), args, kwargs, options=options)
     except Exception as error:  # whatever a compiler's passes, or the C++ compiler, raise
