@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import Any
 
 
@@ -18,6 +19,8 @@ def examples_of_descriptors() -> Iterator[None]:
     from torch._inductor import ir
     from torch._inductor.codegen.wrapper import PythonWrapperCodegen
 
+    with suppress(ImportError):  # the program names it without importing it
+        import_module("triton.tools.tensor_descriptor")
     usual = PythonWrapperCodegen.generate_example_arg_value
 
     def example(self: Any, arg: Any, arg_type: Any, raw_arg: Any = None) -> Any:
