@@ -132,7 +132,7 @@ def _forward(
             outputs[1].copy_(y)
         return outputs
     if path in ("auto", "kernel") and not boxes.obstacle(spikes, weight, stride, padding, form):
-        # In 16 bits the vendor may be faster, where it may be taken; of windows the pointers were at a quarter of shapes.
+        # In 16 bits the vendor may be faster, where it may be taken; of windows pointers were at a quarter of shapes.
         ours = weight.dtype == torch.int8 or boxes.folds(weight, stride, padding)
         usual = "boxes" if ours or (path == "kernel" and weight.shape[1] > 1) else path
         path = boxes.preferred(boxes.key_of(spikes, weight, stride, outputs[0]), spikes.device, usual)
