@@ -85,8 +85,11 @@ def compiled(program: ExportedProgram, said: Mapping[str, str], settings: Mappin
     on_gpu = any(isinstance(x, Tensor) and x.device.type != "cpu" for x in args)
     options = {**_CONFIG, **(_ON_GPU if on_gpu else {}), **settings, "aot_inductor.metadata": dict(said)}
     try:
-        with torch.no_grad(), warnings.catch_warnings(), _scratch_of_the_grid(), examples_of_descriptors():
+        with torch.no_grad(), warnings.catch_warnings(), _scratch_of_the_grid(), ExitStack() as gpu_alone:
             warnings.simplefilter("ignore")
+            if on_gpu:
+                gpu_alone.enter_context(examples_of_descriptors())
+                gpu_alone.enter_context(_without_vectors())
             files = aot_compile(program.module(check_guards=False), args, kwargs, options=options)
     except Exception as error:  # whatever a compiler's passes, or the C++ compiler, raise
         first = next((line for line in str(error).strip().splitlines() if line.strip()), type(error).__name__)
@@ -136,6 +139,22 @@ def _scratch_of_the_grid() -> Iterator[None]:
         yield
     finally:
         CUDADeviceOpOverrides.cpp_scratch = lend  # type: ignore[method-assign]
+
+
+@contextmanager
+def _without_vectors() -> Iterator[None]:
+    """Has no instruction sets of the CPU tried for a package that computes nothing there.
+
+    PyTorch 2.11 compiles a C++ file of its headers for each set, and imports itself in a process to load it.
+    """
+    from torch._inductor import cpu_vec_isa
+
+    usual = cpu_vec_isa.valid_vec_isa_list
+    cpu_vec_isa.valid_vec_isa_list = list  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        cpu_vec_isa.valid_vec_isa_list = usual
 
 
 def package(path: Path, models: Mapping[str, list[Any]]) -> None:
