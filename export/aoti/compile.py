@@ -92,12 +92,18 @@ def compiled(program: ExportedProgram, said: Mapping[str, str], settings: Mappin
                 gpu_alone.enter_context(_without_vectors())
             files = aot_compile(program.module(check_guards=False), args, kwargs, options=options)
     except Exception as error:  # whatever a compiler's passes, or the C++ compiler, raise
-        first = next((line for line in str(error).strip().splitlines() if line.strip()), type(error).__name__)
-        raise UnsupportedError(f"AOTInductor does not compile the program: {first[:300]}", []) from error
+        raise UnsupportedError(f"AOTInductor does not compile the program: {_cause(error)}", []) from error
     for file in files:
         if str(file).endswith(".so"):
             need_shared_runtime(Path(str(file)))
     return files
+
+
+def _cause(error: Exception) -> str:
+    """Returns what went wrong in one line: of a C++ compiler's output the line that says it, else the first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    said = (line for line in lines[1:] if "error:" in line or "illed" in line)  # a file's, or a process's end
+    return f"{lines[0][:300]}{''.join(f': {line[:300]}' for line in [next(said, '')] if line)}"
 
 
 @contextmanager

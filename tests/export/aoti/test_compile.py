@@ -7,6 +7,7 @@ from torch import nn
 from torch._inductor.codegen.cuda.device_op_overrides import CUDADeviceOpOverrides
 
 import neurokit as nk
+from neurokit.errors import UnsupportedError
 from neurokit.export.aoti import compile as compiling
 from neurokit.spec import ModelSpec, TensorSpec
 
@@ -60,3 +61,38 @@ def test_packages_on_a_gpu_are_verified(numerics, precision, tmp_path):
         assert "spike_conv_lif" in kernels
     if numerics == "exact":
         assert report.verdict == "exact"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("no such operator", "no such operator"),
+        (
+            "C++ compile error\n\nCommand:\ng++ x.cpp\n\nOutput:\nx.cpp: At top:\nx.cpp:3:1: error: no member 'm'\n",
+            "C++ compile error: x.cpp:3:1: error: no member 'm'",
+        ),
+        (
+            "C++ compile error\n\ng++: fatal: Killed signal terminated",
+            "C++ compile error: g++: fatal: Killed signal terminated",
+        ),
+        ("", "RuntimeError"),
+    ],
+)
+def test_what_the_compiler_says_is_the_line_that_names_the_cause(text, wanted, monkeypatch):
+    def refuse(*given, **options):
+        raise RuntimeError(text)
+
+    program = torch.export.export(torch.nn.ReLU(), (torch.ones(2),), strict=False)
+    monkeypatch.setattr("torch._inductor.aot_compile", refuse)
+    with pytest.raises(UnsupportedError) as caught:
+        compiling.compiled(program, {}, {})
+    assert str(caught.value).splitlines()[0].endswith(f"does not compile the program: {wanted}")
+
+
+def test_instruction_sets_are_tried_again_for_the_next_package():
+    from torch._inductor import cpu_vec_isa
+
+    usual = cpu_vec_isa.valid_vec_isa_list
+    with compiling._without_vectors():
+        assert not cpu_vec_isa.pick_vec_isa()
+    assert cpu_vec_isa.valid_vec_isa_list is usual
