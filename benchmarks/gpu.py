@@ -224,7 +224,7 @@ def unrolled(module: Any) -> Any:
 
 
 def in_its_type(module: Any) -> Any:
-    """Casts what convolutions and linear layers are given to the type of their weights: a front end puts out float32."""
+    """Casts what convolutions and linear layers are given to their weights' type: a front end puts out float32."""
     from torch import nn
 
     for part in module.modules():
