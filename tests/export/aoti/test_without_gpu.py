@@ -1,0 +1,45 @@
+"""Packages for a GPU, up to the compilers: what PyTorch writes for the kernels is a program."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from neurokit.capture import capture
+from neurokit.exact import exact, refuse
+from neurokit.kernels._compat import INTERPRET
+from neurokit.loading import load
+
+from .without_gpu import generated
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(INTERPRET, reason="interpreted kernels are not compiled"),
+]
+EXAMPLES = Path(__file__).parents[3] / "examples" / "spikingjelly_models.py"
+MODELS = ("ms_resnet18_small", "spikformer_ti_small", "qkformer_10_384_small", "spiking_vgg11_bn_small")
+
+
+@pytest.mark.parametrize("batch", [1, None])
+@pytest.mark.parametrize("numerics", ["exact", "float16"])
+@pytest.mark.parametrize("name", MODELS)
+def test_what_is_written_for_a_gpu_is_python_and_has_descriptors_and_numbers(name, numerics, batch):
+    pytest.importorskip("triton")
+    captured = capture(load(f"{EXAMPLES}:{name}"))
+    extra = {}
+    if numerics == "exact":
+        made = exact(captured)
+        refuse(made)
+        captured = made.captured
+    else:
+        extra = {"precision": "float16"}
+    captured = captured if batch is None else captured.retrace(batch=batch)
+    found = generated(captured, "exact" if numerics == "exact" else "float", **extra)
+    ast.parse(found.tried)
+    described = found.source.count("alignas(64) StableTMADescriptor")
+    assert described >= 3
+    assert found.tried.count("TensorDescriptor.from_tensor(generate_example_value") >= 3
+    assert not re.search(r"(?<![\w.])-?(inf|nan)(?!\w)", found.source)
+    # A whole division of Python's would be a comment there.
+    assert not re.search(r"(global_shape|strides)\[\d\] = [^;\n]*(//|$)", found.source)
