@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from torch import Tensor
 
 from neurokit.errors import InputError
 from neurokit.kernels._compat import INTERPRET, launch
+
+with suppress(ImportError):  # what torch.compile writes, and finds in its cache, names this without importing it
+    import_module("triton.tools.tensor_descriptor")
 
 # A box's rows are laid out in shared memory by their bytes; a longer one is several, which AOTInductor's descriptors
 # are not, and one of fewer rows has another layout, of which its helper does not know (PyTorch 2.11).

@@ -1,6 +1,8 @@
 """Tensor descriptors that the host makes: their boxes, the lattices of a picture, and what a trace says of them."""
 
 import json
+import subprocess
+import sys
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
@@ -141,6 +143,14 @@ def test_a_trace_says_which_tensors_are_given_by_boxes(gpu):
     kind, (shape,) = said["view0"]
     assert kind == "stable"
     assert len(shape) == 5
+
+
+@compiled
+@pytest.mark.slow
+def test_programs_that_name_descriptors_find_them():
+    """torch.compile's, read from its cache in a process that traces nothing, import `triton` alone."""
+    code = "import torch, neurokit.kernels, triton; triton.tools.tensor_descriptor.TensorDescriptor"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @compiled
