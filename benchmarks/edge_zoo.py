@@ -266,7 +266,7 @@ tests/neurokit/models/test_edge_zoo.py, but: int8 takes no model of several grap
 where one number is added to a convolution over one axis (the smallest power before the logarithm of `ecapa_tdnn_512`);
 there the number is repeated for each channel (`export/tensorrt/rewrite.py`). `aoti` was verified with `acdit_b`,
 `ear_unet`, `ecapa_tdnn_512`, `ecapa_tdnn_512_stream`, `para_trans_cnn_32`, `dae_former`, `att_swin_unet` and
-`macmd_b0`; models with states take it as `--option form=step`. Eight systems at full size stand below.
+`macmd_b0`; models with states take it as `--option form=step`. Nine systems at full size stand below.
 
 Small twins of `para_trans_cnn_32`, `att_swin_unet`, `dae_former`, `trans_dae` and `swin_unetr_12` through the others:
 `openvino` verifies all five (relative errors of 2.5e-7 to 4.7e-6 of 1e-4). `litert` verifies `para_trans_cnn_32`,
