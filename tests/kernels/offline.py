@@ -160,6 +160,20 @@ def capture(capability: int, kind: type = Compiled) -> Iterator[list[Any]]:
         yield done
 
 
+@contextmanager
+def named() -> Iterator[None]:
+    """Context in which PyTorch says of a GPU that is not there what launch parameters are looked up by."""
+    answers = {
+        "get_device_capability": (9, 0),
+        "get_device_name": "none that is there",
+        "get_device_properties": mock.Mock(multi_processor_count=132),
+    }
+    with ExitStack() as stack:
+        for name, answer in answers.items():
+            stack.enter_context(mock.patch.object(torch.cuda, name, return_value=answer))
+        yield
+
+
 def launches_of(kernel: Any) -> list[Launch]:
     """Returns the first launch of a registered kernel's examples for each set of its switches."""
     with capture(90, Launch) as done:

@@ -101,18 +101,13 @@ def test_a_pixel_of_a_narrow_pitch_has_its_right_neighbours_channels():
 
 
 @pytest.fixture
-def gpu():
+def gpu(offline):
     """Returns nothing: inside, tensors that are traced seem to lie on a GPU with descriptors."""
     op = import_module("neurokit.kernels.spike_conv_lif.op")
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(op, "use_triton", return_value=True))
         stack.enter_context(mock.patch.object(boxes, "capability", return_value=(9, 0)))
-        for name, value in (
-            ("get_device_capability", (9, 0)),
-            ("get_device_name", "none that is there"),
-            ("get_device_properties", mock.Mock(multi_processor_count=132)),
-        ):
-            stack.enter_context(mock.patch.object(torch.cuda, name, return_value=value))
+        stack.enter_context(offline.named())
         stack.enter_context(FakeTensorMode())
         yield
 

@@ -130,7 +130,7 @@ def product(spikes, weight):
     return (kernel(spikes, weight, form="int8")[0] + kernel(spikes, weight, form="int8")[0],)
 
 
-def test_a_trace_asks_the_kernel_inside_the_autotuner_of_each_launch(wrap):
+def test_a_trace_asks_the_kernel_inside_the_autotuner_of_each_launch(wrap, offline):
     """PyTorch makes an autotuner of a launch that says its warps: an object of its own, each time."""
     from torch._functorch.aot_autograd import aot_export_module
     from torch._subclasses.fake_tensor import FakeTensorMode
@@ -142,12 +142,7 @@ def test_a_trace_asks_the_kernel_inside_the_autotuner_of_each_launch(wrap):
     op = import_module("neurokit.kernels.spike_linear_lif.op")
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(op, "use_triton", return_value=True))
-        for name, value in (
-            ("get_device_capability", (9, 0)),
-            ("get_device_name", "none that is there"),
-            ("get_device_properties", mock.Mock(multi_processor_count=132)),
-        ):
-            stack.enter_context(mock.patch.object(torch.cuda, name, return_value=value))
+        stack.enter_context(offline.named())
         stack.enter_context(FakeTensorMode())
         spikes = torch.empty(4, 196, 384, dtype=torch.int8, device="cuda")
         given = (spikes, torch.empty(512, 384, dtype=torch.int8, device="cuda"))
