@@ -12,8 +12,10 @@ from torch.fx import GraphModule, Node
 from neurokit.capture.blame import RANDOM_FIX
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.program.nodes import module_paths
-from neurokit.program.ops import names_of
+from neurokit.program.ops import Kind, kind_of, names_of
 from neurokit.spec import ModelSpec
+
+_OVERWRITES = {"zero", "zero_", "fill", "fill_"}
 
 
 def refuse_draws(program: ExportedProgram, spec: ModelSpec, net: nn.Module) -> None:
@@ -32,7 +34,7 @@ def refuse_draws(program: ExportedProgram, spec: ModelSpec, net: nn.Module) -> N
         for part in program.graph_module.modules()  # those of loops as well
         if isinstance(part, GraphModule)
         for node in part.graph.nodes
-        if node.users and _draws(node)
+        if _draws(node) and any(map(_reads, node.users))
     ]
     reasons = list(dict.fromkeys(_reason(node, net) for node in drawing))
     if reasons:
@@ -50,6 +52,11 @@ def _draws(node: Node) -> bool:
     if trains is None:
         return given.get("dropout_p", 1) != 0
     return bool(trains) and given.get("dropout", given.get("p", 1)) != 0
+
+
+def _reads(node: Node) -> bool:
+    """Returns whether an operation reads its operand's numbers: `torch.rand(n).zero_()` is published code."""
+    return names_of(node.target)[1] not in _OVERWRITES and kind_of(node.target) not in (Kind.SIZE, Kind.CREATE)
 
 
 def _reason(node: Node, net: nn.Module) -> Unsupported:

@@ -27,11 +27,12 @@ from neurokit.capture.rolling.roll import Rolled, graph_over_time, rolled_graph
 from neurokit.capture.twin import Twin
 from neurokit.capture.types import PortInfo, StateInfo, TimeSteps
 from neurokit.capture.unannotated import unannotated, without_empty_notes
-from neurokit.dims import names_in
+from neurokit.dims import BATCH, names_in
 from neurokit.errors import InputError, UnsupportedError
 from neurokit.neurons.ops import is_neuron
 from neurokit.spec import ModelSpec
 
+_SAMPLES = 32
 NO_NODE = ("decomposed", "loop", "delay", "hidden")  # what no single node of the program stands for
 
 
@@ -195,6 +196,29 @@ def _over_free_steps(job: Job) -> tuple[ExportedProgram, list[str]]:
     return made, free.paths
 
 
+def _many_samples(job: Job, steps: int) -> tuple[Any, ...]:
+    """Draws inputs, and repeats states, of as many samples as tell steps apart that do the same on a few.
+
+    Half of the samples lie in a tenth of the range: a comparison with 0.2 was taken for one with 0 where every number
+    that was compared was larger.
+    """
+    count, generator = len(job.spec.inputs), torch.Generator().manual_seed(0)
+    given, states = job.given[:count], job.given[count:]
+    free = all(port.shape[1] == BATCH for port in job.ports[:count])
+    free = free and all(
+        port.shape[0] == BATCH and len(x) == given[0].shape[1]
+        for port, x in zip(job.ports[count:], states, strict=True)
+    )
+    samples = _SAMPLES if free else given[0].shape[1]
+    drawn = []
+    for port, x in zip(job.spec.inputs, given, strict=True):
+        value = uniform(port, (steps, samples if free else x.shape[1], *x.shape[2:]), generator)
+        if value.is_floating_point() and not port.distribution:
+            value[:, ::2] = port.low + (value[:, ::2] - port.low) * 0.1
+        drawn.append(value)
+    return (*drawn, *(x[:1].expand(samples, *x.shape[1:]).clone() if free else x for x in states))
+
+
 def free_graph(job: Job) -> FreeGraph:
     """Unrolls the loop at two lengths; what is the same network at both is one over a free T.
 
@@ -215,10 +239,7 @@ def free_graph(job: Job) -> FreeGraph:
         )
         program, order = _export(one)
         calls = [path for path in order if _kind(job.twin, path) not in NO_NODE]
-        generator = torch.Generator().manual_seed(0)
-        shapes = ((steps, *x.shape[1:]) for x in job.given[:count])
-        drawn = (uniform(port, shape, generator) for port, shape in zip(job.spec.inputs, shapes, strict=True))
-        graph, paths = graph_over_time(program, job.twin, calls, steps, (*drawn, *job.given[count:]))
+        graph, paths = graph_over_time(program, job.twin, calls, steps, _many_samples(job, steps))
         graphs.append((graph, paths, program))
     (first, paths, program), (second, others, _) = graphs
     joined = over_free_steps(first, second, program.graph_signature.user_inputs[0]) if paths == others else None

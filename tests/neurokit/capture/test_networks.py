@@ -85,6 +85,19 @@ def test_artifact_is_the_network(name):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("scale", [0.1, 0.3, 1.0])
+def test_a_first_step_that_is_like_the_others_with_zeros_on_few_numbers_alone(scale):
+    """A threshold of 0.2 + q was carried from a 0: the form failed its verification, and was not refused."""
+    entry = registry.NETWORKS["balanced_resonators"]
+    captured = nk.capture(spec_of_module(entry.build(), "net", entry.shape, entry.time_steps))
+    over_any = captured.retrace(time_steps="dynamic")
+    for steps in (5, 8):
+        x = torch.rand(steps, 9, *entry.shape, generator=torch.Generator().manual_seed(7)) * scale
+        (found,), (expected,) = onnx_outputs(over_any, x), registry.eager(entry, x)
+        assert np.linalg.norm(found - expected.numpy()) <= _BOUND * expected.norm()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["norse_sequential_state", "sj_spiking_gru"])
 def test_in_steps(name, tmp_path):
     """A cast of a weight to its own type took the weight's name; a loop that began with parts of a tensor was none."""

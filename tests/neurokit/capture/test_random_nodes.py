@@ -44,6 +44,17 @@ def test_a_draw_that_no_tried_input_shows_is_refused(kind):
         nk.capture(spec_of_module(Silent(kind).eval(), "net", (6,), 4))
 
 
+class Emptied(nn.Module):
+    """A membrane made of random numbers, and emptied, as DH-SNN's."""
+
+    def forward(self, x):
+        return x + torch.rand(x.shape[0], 6, dtype=x.dtype).zero_() + torch.zeros_like(torch.rand_like(x))
+
+
+def test_a_draw_that_nothing_reads_is_none():
+    assert nk.capture(spec_of_module(Emptied().eval(), "net", (6,))).program is not None
+
+
 class Trained(nn.Module):
     """Dropouts of every kind of layer, in evaluation mode."""
 

@@ -1,4 +1,4 @@
-"""Recurrent networks and neurons by hand in further published styles: adaptive, ternary, delta, liquid, of two ways."""
+"""Recurrent networks and neurons by hand in further published styles: adaptive, ternary, delta, liquid, resonating."""
 
 import torch
 import torch.nn.functional as F
@@ -295,3 +295,34 @@ class ParLif(nn.Module):
 def parallel_decay_matrix():
     seeded()
     return boosted(ParLif())
+
+
+class Real(nn.Module):
+    """the same with its two parts by hand"""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Linear(10, 8)
+        self.om = nn.Parameter(torch.rand(8) * 3)
+        self.b = nn.Parameter(torch.rand(8) * 0.5 + 0.1)
+        self.o = nn.Linear(8, 3)
+
+    def forward(self, x):
+        u = self.a(x)
+        re = torch.zeros_like(u[0])
+        im = torch.zeros_like(re)
+        q = torch.zeros_like(re)
+        o = []
+        for t in range(u.shape[0]):
+            b = -self.b - q
+            re, im = re + 0.1 * (b * re - self.om * im + u[t] * 5), im + 0.1 * (self.om * re + b * im)
+            sp = (re - (0.2 + q) > 0).to(x.dtype)
+            q = 0.9 * q + sp
+            o.append(self.o(sp))
+        return torch.stack(o).mean(0)
+
+
+@network((10,), 8)
+def balanced_resonators():
+    seeded()
+    return boosted(Real(), 6.0)
