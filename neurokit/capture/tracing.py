@@ -32,7 +32,7 @@ from neurokit.errors import InputError, UnsupportedError
 from neurokit.neurons.ops import is_neuron
 from neurokit.spec import ModelSpec
 
-_SAMPLES = 32
+_SAMPLES = 37  # no size of a network
 NO_NODE = ("decomposed", "loop", "delay", "hidden")  # what no single node of the program stands for
 
 
@@ -204,9 +204,9 @@ def _many_samples(job: Job, steps: int) -> tuple[Any, ...]:
     """
     count, generator = len(job.spec.inputs), torch.Generator().manual_seed(0)
     given, states = job.given[:count], job.given[count:]
-    free = all(port.shape[1] == BATCH for port in job.ports[:count])
+    free = all(str(port.shape[1]) == BATCH for port in job.ports[:count])
     free = free and all(
-        port.shape[0] == BATCH and len(x) == given[0].shape[1]
+        str(port.shape[0]) == BATCH and len(x) == given[0].shape[1]
         for port, x in zip(job.ports[count:], states, strict=True)
     )
     samples = _SAMPLES if free else given[0].shape[1]
