@@ -125,8 +125,7 @@ def capture(
         if compare and eager is not None and form == "sequence":
             from neurokit.capture.fidelity import hold_against
 
-            with code_when_called():
-                made = hold_against(eager, made)
+            made = hold_against(eager, made)
         for part in made.graphs:
             refuse_draws(part.program, spec, net)
         return made
