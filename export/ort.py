@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,12 +84,36 @@ def new_session(
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     if profile:
         options.enable_profiling, options.profile_file_prefix = True, profile
-    source = str(model) if isinstance(model, str | Path) else model.SerializeToString()
+    with _readable(model) as source:
+        try:
+            return ort.InferenceSession(source, options, providers=list(providers) or ["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's exceptions have no common base
+            first = str(error).strip().splitlines()[0]
+            raise ArtifactError(f"ONNX Runtime does not take the model: {first[:300]}") from error
+
+
+@contextmanager
+def _readable(model: Any) -> Iterator[str | bytes]:
+    """Gives what ONNX Runtime opens: a path, or a model's bytes.
+
+    Protobuf writes no more than 2 GiB: a larger model is put into a folder for the time of opening, its weights apart.
+    """
+    if isinstance(model, str | Path):
+        yield str(model)
+        return
+    from google.protobuf.message import EncodeError
+
     try:
-        return ort.InferenceSession(source, options, providers=list(providers) or ["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions have no common base
-        first = str(error).strip().splitlines()[0]
-        raise ArtifactError(f"ONNX Runtime does not take the model: {first[:300]}") from error
+        written = model.SerializeToString()
+    except (EncodeError, ValueError):
+        import onnx_ir as ir
+
+        with tempfile.TemporaryDirectory(prefix="neurokit-onnx-") as folder:
+            path = Path(folder) / "model.onnx"
+            ir.save(ir.from_proto(model), path, external_data="weights")
+            yield str(path)
+        return
+    yield written
 
 
 class OnnxRunner:
