@@ -101,11 +101,11 @@ def _readable(model: Any) -> Iterator[str | bytes]:
     if isinstance(model, str | Path):
         yield str(model)
         return
-    from google.protobuf.message import EncodeError
-
     try:
         written = model.SerializeToString()
-    except (EncodeError, ValueError):
+    except Exception as error:  # protobuf's, by name: the library is onnx's own
+        if type(error).__name__ not in ("EncodeError", "ValueError"):
+            raise
         import onnx_ir as ir
 
         with tempfile.TemporaryDirectory(prefix="neurokit-onnx-") as folder:

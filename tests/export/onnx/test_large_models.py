@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import onnx_ir
 import pytest
-from google.protobuf.message import EncodeError
 from onnx import TensorProto, helper, numpy_helper
 
 from neurokit.errors import ArtifactError
 from neurokit.export.ort import new_session
+
+
+class EncodeError(Exception):
+    """Protobuf's, by name."""
 
 
 class TooLarge:
