@@ -15,16 +15,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import geometric_mean
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -209,14 +207,9 @@ def table(record: dict[str, Any]) -> str:
     ]
     parts = [[f[key] / f["stock"] for _, f in held if key in f and "stock" in f] for key in ("graph", "whole")]
     if all(parts):
-        (alike, every), (of, all_of) = (mean(part) for part in parts), (len(part) for part in parts)
+        (alike, every), (of, all_of) = (geometric_mean(part) for part in parts), (len(part) for part in parts)
         lines.append(f"| geometric mean of {of} and {all_of} | | | **{alike:.2f}** | | **{every:.2f}** | | |")
     return "\n".join(lines)
-
-
-def mean(values: Sequence[float]) -> float:
-    """Returns the geometric mean."""
-    return math.exp(fmean(math.log(value) for value in values))
 
 
 def _machine(found: dict[str, Any]) -> Any:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from pathlib import Path
-from statistics import fmean
+from statistics import geometric_mean
 from textwrap import wrap
 from typing import Any
 
@@ -106,7 +105,7 @@ def _faster(found: dict[str, Any]) -> float:
 
 def _mean(models: dict[str, Any]) -> float:
     """Returns the geometric mean of how much faster graphs run than stock's."""
-    return math.exp(fmean(math.log(_faster(found)) for found in models.values()))
+    return geometric_mean(_faster(found) for found in models.values())
 
 
 def in_8_bits(names: Iterable[str]) -> list[str]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from importlib import import_module
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -18,16 +17,14 @@ def examples_of_descriptors() -> Iterator[None]:
     """
     from torch._inductor import ir
     from torch._inductor.codegen.wrapper import PythonWrapperCodegen
+    from torch._inductor.virtualized import V
 
-    with suppress(ImportError):  # the program names it without importing it
-        import_module("triton.tools.tensor_descriptor")
     usual = PythonWrapperCodegen.generate_example_arg_value
 
     def example(self: Any, arg: Any, arg_type: Any, raw_arg: Any = None) -> Any:
         if not isinstance(raw_arg, ir.TMADescriptorStable):
             return usual(self, arg, arg_type, raw_arg)
-        tensor = raw_arg.get_tensor()
-        hints = _hints()
+        tensor, hints = raw_arg.get_tensor(), V.graph.sizevars.optimization_hints
         size, stride = list(hints(tensor.get_size())), list(hints(tensor.get_stride()))
         blank = f"generate_example_value({size}, {stride}, '{tensor.get_device()}', {tensor.get_dtype()}, 0)"
         maker = "triton.tools.tensor_descriptor.TensorDescriptor.from_tensor"
@@ -39,10 +36,3 @@ def examples_of_descriptors() -> Iterator[None]:
         yield
     finally:
         PythonWrapperCodegen.generate_example_arg_value = usual  # type: ignore[method-assign]
-
-
-def _hints() -> Any:
-    """Returns what gives sizes of the graph that is compiled as numbers."""
-    from torch._inductor.virtualized import V
-
-    return V.graph.sizevars.optimization_hints

@@ -78,11 +78,6 @@ def described(kernel: Any) -> Described:
     return Described(kernel)
 
 
-def metadata_of(blocks: dict[str, tuple[int, ...]]) -> dict[str, Any]:
-    """Returns what PyTorch's operator of a kernel wants to know of arguments that are descriptors."""
-    return {name: ("stable", (shape,)) for name, shape in blocks.items()}
-
-
 def _traced() -> bool:
     from torch._library.triton import is_wrap_triton_enabled
 
@@ -100,7 +95,7 @@ def _tracer(blocks: dict[str, tuple[int, ...]]) -> Any:
                 kernel_idx=variable.kernel_idx,
                 constant_args_idx=constants,
                 grid=grids,
-                tma_descriptor_metadata=metadata_of(blocks),
+                tma_descriptor_metadata={name: ("stable", (shape,)) for name, shape in blocks.items()},
                 kwargs=kwargs,
             )
 
