@@ -58,6 +58,20 @@ def writes(*always: str, **on: str) -> Callable[[Any], Any]:
     return decorate
 
 
+def restores(*names: str) -> Callable[[Any], Any]:
+    """Says which of its tensors a kernel leaves as they were, although it writes to them on its way.
+
+    Args:
+        names: Of the tensors. Launches that follow each other may share them.
+    """
+
+    def decorate(kernel: Any) -> Any:
+        kernel.restores = names
+        return kernel
+
+    return decorate
+
+
 def launch(kernel: Any) -> Any:
     """Returns the kernel in the form that torch.compile can trace through."""
     return kernel if INTERPRET else torch.library.wrap_triton(kernel)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from neurokit.kernels.config import Config
-from neurokit.kernels.spike_conv_lif import boxes
+from neurokit.kernels.spike_conv_lif import boxes, splits
 
 from .shapes import WIDTHS, expansions, mixers, reductions
 
@@ -231,7 +231,30 @@ def candidates(shape: Shape) -> list[Config]:
             found += [_config(shape, tile, blocks, waves) for blocks in _blocks(shape) for waves in many]
     if shape.cols % 128 == 64 and shape.cols < 256:  # a third of the lanes idle, but each box serves twice as many
         found += [_config(shape, (128, 256, 8), blocks, 1) for blocks in _blocks(shape)[:1]]
+    if shape.single:
+        found += [split for one in found for split in _split(shape, one)]
     return [c for c in found if c["num_stages"] >= 2]
+
+
+# Programs of a split sum that are aimed at: one, two and four on each of an H200's multiprocessors.
+_PROGRAMS = (132, 264, 528)
+
+
+def _split(shape: Shape, whole: Config) -> list[Config]:
+    """Returns parameters whose sums are split over programs, where whole ones leave multiprocessors idle."""
+    if whole["cols"] * whole["images"] * whole["tall"] * whole["wide"] * boxes.padded_steps(shape.steps) < 64 * 64:
+        return []  # tiles this small are another way to have more programs
+    size = (1, 1, shape.size) if shape.flat else (shape.batch, shape.out, shape.out)
+    tiles = -(-shape.cols // whole["cols"])
+    for side, name in zip(size, ("images", "tall", "wide"), strict=True):
+        tiles *= -(-side // whole[name])
+    inner = -(-shape.inner // boxes.WHOLE) * boxes.WHOLE
+    paired = shape.stride == 2 and shape.size % 2 == 0 and inner % whole["block_k"] == whole["tail_k"]
+    blocks = 1 if whole["tail_k"] else -(-inner // whole["block_k"])
+    rounds = splits.rounds(shape.kernel, shape.kernel, shape.stride, shape.kernel // 2, paired, blocks)
+    possible = [n for n in range(2, sum(rounds) // 2 + 1) if splits.parts(n, tiles, rounds) == n]
+    chosen = {min(possible, key=lambda n: abs(n * tiles - aim)) for aim in _PROGRAMS} if possible else set()
+    return [{**whole, "splits": n} for n in sorted(chosen) if n * tiles <= 1.5 * _PROGRAMS[-1]]
 
 
 def pointer_candidates(shape: Shape) -> list[Config]:

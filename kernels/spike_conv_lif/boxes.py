@@ -17,6 +17,7 @@ from neurokit.kernels.common.layout import one_step, power_of_two, repeats_one_s
 from neurokit.kernels.common.neuron import leak_arguments, reset_kind
 from neurokit.kernels.common.product import LEVELS, form_number, rounding
 from neurokit.kernels.dispatch import capability
+from neurokit.kernels.spike_conv_lif import splits
 from neurokit.kernels.spike_conv_lif.folded import Fold, fold_of, fold_pixels, fold_weight
 from neurokit.kernels.spike_conv_lif.lattices import arguments
 
@@ -108,6 +109,7 @@ def default(steps: int, batch: int, height: int, width: int, channels: int, cols
         "block_k": block_k,
         "tail_k": tail_k,
         "waves": 0 if few else 2,
+        "splits": 1,
         "num_warps": 4,
         "num_stages": min(6, SHARED[4] // ((block + lanes) * (block_k + tail_k) * size)),
     }
@@ -200,13 +202,20 @@ def run(
     tiles = -(-cols // chosen["cols"])
     for whole, side in zip(out.shape[1:4], ("images", "tall", "wide"), strict=True):
         tiles = tiles * ((whole + chosen[side] - 1) // chosen[side])
-    one = INTERPRET or not chosen["waves"] or not isinstance(tiles, int)
+    paired = place.stride == 2 and width % 2 == 0 and channels % chosen["block_k"] == chosen["tail_k"]
+    blocks = 1 if chosen["tail_k"] else -(-channels // chosen["block_k"])
+    shared = splits.rounds(place.kernel, place.columns, place.stride, place.padding, paired, blocks)
+    parts = splits.parts(chosen["splits"], tiles, shared)
+    lanes = padded_steps(steps) * chosen["images"] * chosen["tall"] * chosen["wide"]
+    summed = torch.int32 if weight.dtype == torch.int8 else torch.float32
+    partials, counters = splits.scratch(out, parts, tiles * chosen["cols"] * lanes, summed)
+    tiles = tiles * parts
+    one = INTERPRET or parts > 1 or not chosen["waves"] or not isinstance(tiles, int)
     programs = tiles if one else min(tiles, chosen["waves"] * config.processors(spikes.device))
     leak, factor = leak_arguments(tau, decay is not None, decay or 0.0)
     # A long sum hides what a box takes to arrive, which a short one, or a tile alone on its multiprocessor, waits for.
     through = place.kernel > 1 and hint(out[0].numel()) >= FEW
     beside = max(0 if residual is None else residual.itemsize, current.itemsize if current.numel() else 0)
-    paired = place.stride == 2 and width % 2 == 0 and channels % chosen["block_k"] == chosen["tail_k"]
     lend_scratch(spikes)
     described(spike_conv_lif_boxes_kernel)[(programs,)](
         **arguments(spikes, weight, out, channels, place.stride, paired, padded_steps(steps), chosen),
@@ -214,6 +223,8 @@ def run(
         bias=out if bias is None else bias,
         residual=out if residual is None else aligned(one_step(residual)),
         current=current if current.numel() else out,
+        partials=partials,
+        counters=counters,
         batch=batch,
         out_height=out.shape[2],
         out_width=out.shape[3],
@@ -247,6 +258,8 @@ def run(
         COLS=chosen["cols"],
         BLOCK_K=chosen["block_k"],
         TAIL_K=chosen["tail_k"],
+        SPLIT=parts > 1,
+        PARTS=parts,
         num_warps=chosen["num_warps"],
         num_stages=stages(chosen, steps, weight.dtype.itemsize, beside if through else 0),
         **rounding(grid, low, high, rounds, least),

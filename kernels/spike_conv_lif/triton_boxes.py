@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from neurokit.kernels._compat import writes
+from neurokit.kernels._compat import restores, writes
 from neurokit.kernels.common.triton import (
     INTERPRET,
     OUT_LEVELS,
@@ -14,6 +14,7 @@ from neurokit.kernels.common.triton import (
     mul_rn,
     on_grid,
 )
+from neurokit.kernels.spike_conv_lif.triton_splits import joined
 from neurokit.kernels.spike_conv_lif.triton_sums import boxes_of, convolve
 
 
@@ -73,6 +74,8 @@ def _tile(
     bias,
     residual,
     current,
+    partials,
+    counters,
     batch,
     height,
     width,
@@ -109,6 +112,8 @@ def _tile(
     COLS: tl.constexpr,
     BLOCK_K: tl.constexpr,
     TAIL_K: tl.constexpr,
+    SPLIT: tl.constexpr,
+    PARTS: tl.constexpr,
 ):
     """IMAGES x TALL x WIDE pixels x COLS channels, all steps; `height` and `width` are the output's."""
     PIXELS: tl.constexpr = IMAGES * TALL * WIDE
@@ -116,6 +121,10 @@ def _tile(
     col_blocks = (cols + COLS - 1) // COLS
     across = (width + WIDE - 1) // WIDE
     down = (height + TALL - 1) // TALL
+    part = 0
+    if SPLIT:
+        part = tile % PARTS
+        tile = tile // PARTS
     block = tile // col_blocks
     col = tile % col_blocks * COLS
     x = block % across * WIDE
@@ -130,6 +139,8 @@ def _tile(
         y,
         x,
         col,
+        part,
+        PARTS,
         CHANNELS,
         KERNEL,
         COLUMNS,
@@ -142,51 +153,55 @@ def _tile(
         BLOCK_K,
         TAIL_K,
     )
-    sums = _apart(acc, STEPS, COLS, STEPS * PIXELS)
-    c = col + tl.arange(0, COLS)
-    if SCALE:
-        scale_of = tl.load(scale + c, mask=c < cols, other=0.0)[:, None]
-    if BIAS:
-        bias_of = tl.load(bias + c, mask=c < cols, other=0.0)[:, None]
-    if (RESIDUAL or WANT_CURRENT) and not SHORTCUT_BOXES:
-        offset, mask = _places(n, y, x, col, batch, height, width, cols, IMAGES, TALL, WIDE, COLS)
-        step = tl.cast(batch, tl.int64) * height * width * cols
-    currents = ()
-    for t in tl.static_range(T):
-        z = sums[t].to(tl.float32)
+    ends: tl.constexpr = True
+    if SPLIT:
+        acc, ends = joined(acc, partials, counters, tile, part, PARTS, COLS, STEPS * PIXELS)
+    if ends:
+        sums = _apart(acc, STEPS, COLS, STEPS * PIXELS)
+        c = col + tl.arange(0, COLS)
         if SCALE:
-            z = mul_rn(z, scale_of)
+            scale_of = tl.load(scale + c, mask=c < cols, other=0.0)[:, None]
         if BIAS:
-            z = z + bias_of
-        if RESIDUAL and not SHORTCUT_BOXES:
-            # Before the first store, so that the loads of all steps are in flight together.
-            added = tl.load(residual + (t if RESIDUAL_STEPS > 1 else 0) * step + offset, mask=mask, other=0)
-            z = z + added.to(tl.float32)
-        currents = currents + (z,)
-    v = fresh_membrane(v_reset, HARD, COLS, PIXELS)
-    for t in tl.static_range(T):
-        z = currents[t]
-        if RESIDUAL and SHORTCUT_BOXES:
-            added = tl.reshape(residual.load([t if RESIDUAL_STEPS > 1 else 0, n, y, x, col]), (PIXELS, COLS))
-            z = z + tl.trans(added).to(tl.float32)
-        if ROUND == 2:
-            z = on_grid(z, rounding)
-        if WANT_CURRENT:
-            shown = tl.maximum(z, least) if LIMITED else z
-            if SHORTCUT_BOXES:
-                shown = tl.reshape(tl.trans(shown.to(current.dtype)), (1, IMAGES, TALL, WIDE, COLS))
-                current.store([t, n, y, x, col], shown)
-            else:
-                tl.store(current + t * step + offset, shown.to(current.dtype.element_ty), mask=mask)
-        if OUT >= OUT_LEVELS:
-            found = levels(z, rounding).to(out.dtype)
-        else:
-            if ROUND == 1:
+            bias_of = tl.load(bias + c, mask=c < cols, other=0.0)[:, None]
+        if (RESIDUAL or WANT_CURRENT) and not SHORTCUT_BOXES:
+            offset, mask = _places(n, y, x, col, batch, height, width, cols, IMAGES, TALL, WIDE, COLS)
+            step = tl.cast(batch, tl.int64) * height * width * cols
+        currents = ()
+        for t in tl.static_range(T):
+            z = sums[t].to(tl.float32)
+            if SCALE:
+                z = mul_rn(z, scale_of)
+            if BIAS:
+                z = z + bias_of
+            if RESIDUAL and not SHORTCUT_BOXES:
+                # Before the first store, so that the loads of all steps are in flight together.
+                added = tl.load(residual + (t if RESIDUAL_STEPS > 1 else 0) * step + offset, mask=mask, other=0)
+                z = z + added.to(tl.float32)
+            currents = currents + (z,)
+        v = fresh_membrane(v_reset, HARD, COLS, PIXELS)
+        for t in tl.static_range(T):
+            z = currents[t]
+            if RESIDUAL and SHORTCUT_BOXES:
+                added = tl.reshape(residual.load([t if RESIDUAL_STEPS > 1 else 0, n, y, x, col]), (PIXELS, COLS))
+                z = z + tl.trans(added).to(tl.float32)
+            if ROUND == 2:
                 z = on_grid(z, rounding)
-            h = charge(z, v, factor, v_reset, LEAK, DECAY_INPUT, HARD)
-            v, bits = fire_bits(h, tl.full((COLS, 1), 1, tl.int32), threshold, v_reset, HARD)
-            found = bits.to(out.dtype)
-        out.store([t, n, y, x, col], tl.reshape(tl.trans(found), (1, IMAGES, TALL, WIDE, COLS)))
+            if WANT_CURRENT:
+                shown = tl.maximum(z, least) if LIMITED else z
+                if SHORTCUT_BOXES:
+                    shown = tl.reshape(tl.trans(shown.to(current.dtype)), (1, IMAGES, TALL, WIDE, COLS))
+                    current.store([t, n, y, x, col], shown)
+                else:
+                    tl.store(current + t * step + offset, shown.to(current.dtype.element_ty), mask=mask)
+            if OUT >= OUT_LEVELS:
+                found = levels(z, rounding).to(out.dtype)
+            else:
+                if ROUND == 1:
+                    z = on_grid(z, rounding)
+                h = charge(z, v, factor, v_reset, LEAK, DECAY_INPUT, HARD)
+                v, bits = fire_bits(h, tl.full((COLS, 1), 1, tl.int32), threshold, v_reset, HARD)
+                found = bits.to(out.dtype)
+            out.store([t, n, y, x, col], tl.reshape(tl.trans(found), (1, IMAGES, TALL, WIDE, COLS)))
 
 
 @triton.jit
@@ -215,7 +230,8 @@ def _output(
     )
 
 
-@writes("spikes", current="WANT_CURRENT")
+@restores("counters")
+@writes("spikes", current="WANT_CURRENT", partials="SPLIT")
 @triton.jit
 def spike_conv_lif_boxes_kernel(
     view0,
@@ -233,6 +249,8 @@ def spike_conv_lif_boxes_kernel(
     residual,
     spikes,
     current,
+    partials,
+    counters,
     batch,
     out_height,
     out_width,
@@ -274,11 +292,15 @@ def spike_conv_lif_boxes_kernel(
     COLS: tl.constexpr,
     BLOCK_K: tl.constexpr,
     TAIL_K: tl.constexpr,
+    SPLIT: tl.constexpr,
+    PARTS: tl.constexpr,
 ):
     """Tiles of the output, one after another where there are fewer programs.
 
     view, tail: Descriptors of STRIDE x STRIDE lattices of the input's pixels, or of STRIDE where neighbours are paired,
         in blocks of BLOCK_K and TAIL_K channels; a tap meets the pixels of one. `weight` is `[cols, taps]`.
+    tiles: Programs that the output takes one after another, parts of a sum among them.
+    SPLIT: a tile's sum is that of PARTS programs, which keep theirs in `partials` and count in `counters`.
     HOSTED: the output is a descriptor, too, and no pointer.
     SHORTCUT_BOXES: the residual and the current go through descriptors, too, and not by pointers.
     """
@@ -316,6 +338,8 @@ def spike_conv_lif_boxes_kernel(
             bias,
             residual,
             current,
+            partials,
+            counters,
             batch,
             out_height,
             out_width,
@@ -352,4 +376,6 @@ def spike_conv_lif_boxes_kernel(
             COLS,
             BLOCK_K,
             TAIL_K,
+            SPLIT,
+            PARTS,
         )

@@ -53,6 +53,8 @@ def _taps(
     y,
     x,
     col,
+    part,
+    PARTS: tl.constexpr,
     DOWN: tl.constexpr,
     ACROSS: tl.constexpr,
     TOP: tl.constexpr,
@@ -69,11 +71,15 @@ def _taps(
     """Adds the taps (TOP + i STRIDE, LEFT + j STRIDE), DOWN x ACROSS of them, of which the first meets (y, x).
 
     PAIRED: every column's tap, (TOP + i STRIDE, j), of which the middle one meets x.
+    part: Which of PARTS equal parts of them.
     """
     FULL: tl.constexpr = CHANNELS // BLOCK_K if TAIL_K else (CHANNELS + BLOCK_K - 1) // BLOCK_K
     # With a tail all blocks of a tap are one round, which is of two sizes; else a round is one block.
     ROUNDS: tl.constexpr = 1 if TAIL_K else FULL
-    for i in range(0, DOWN * ACROSS * ROUNDS):
+    COUNT: tl.constexpr = DOWN * ACROSS * ROUNDS // PARTS
+    tl.static_assert(COUNT * PARTS == DOWN * ACROSS * ROUNDS)
+    for step in range(0, COUNT):
+        i = step + part * COUNT
         dy = i // ROUNDS // ACROSS
         dx = i // ROUNDS % ACROSS
         row = (TOP + dy * STRIDE) * COLUMNS
@@ -107,6 +113,8 @@ def convolve(
     y,
     x,
     col,
+    part,
+    PARTS: tl.constexpr,
     CHANNELS: tl.constexpr,
     KERNEL: tl.constexpr,
     COLUMNS: tl.constexpr,
@@ -121,7 +129,7 @@ def convolve(
 ):
     """The sums `[COLS, STEPS * pixels]` of a tile whose first output pixel is (y, x) of image n.
 
-    The kernel is KERNEL rows of COLUMNS taps.
+    The kernel is KERNEL rows of COLUMNS taps. With more than one of PARTS it is one part of each lattice's sum.
     """
     acc = empty_sum(INTEGER, COLS, LANES)
     # The taps that meet a lattice are every STRIDE-th from the first, whose pixel is this far off.
@@ -137,6 +145,8 @@ def convolve(
                 y - (PAD + p - (p + PAD) % STRIDE) // STRIDE,
                 x,
                 col,
+                part,
+                PARTS,
                 (KERNEL - (p + PAD) % STRIDE + STRIDE - 1) // STRIDE,
                 COLUMNS,
                 (p + PAD) % STRIDE,
@@ -162,6 +172,8 @@ def convolve(
                 y - (PAD + p // STRIDE - (p // STRIDE + PAD) % STRIDE) // STRIDE,
                 x - (PAD + p % STRIDE - (p % STRIDE + PAD) % STRIDE) // STRIDE,
                 col,
+                part,
+                PARTS,
                 (KERNEL - (p // STRIDE + PAD) % STRIDE + STRIDE - 1) // STRIDE,
                 (COLUMNS - (p % STRIDE + PAD) % STRIDE + STRIDE - 1) // STRIDE,
                 (p // STRIDE + PAD) % STRIDE,

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from neurokit.export.aoti.mutations import found_once
+from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET
 from neurokit.kernels.contract import KERNELS
 
@@ -57,6 +58,20 @@ def test_what_a_kernel_says_is_what_pytorch_finds(name, most, wrap, offline):
     with found_once() as known, mock.patch.object(wrap, "generate_ttir", side_effect=AssertionError("generated")):
         assert [wrap.identify_mutated_tensors(kernel, dict(kwargs), {}) for kernel, kwargs in given] == wanted
     assert not known
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_split_sum_writes_its_parts_but_not_what_it_restores(parts, wrap, offline):
+    """Counters are zero behind the last program (test_splits), so that launches may share them."""
+    spikes, weight = torch.zeros(4, 1, 7, 7, 64, dtype=torch.int8), torch.zeros(32, 3, 3, 64, dtype=torch.int8)
+    op = import_module("neurokit.kernels.spike_conv_lif.op")
+    with config.override("spike_conv_lif_boxes", {"splits": parts}), offline.capture(90, offline.Launch) as done:
+        op.spike_conv_lif(spikes, weight, scale=torch.ones(32), padding=1, form="int8")
+    (one,) = done
+    with found_once():
+        said = wrap.identify_mutated_tensors(one.kernel, dict(one.given), {})
+    assert said == (["spikes", "partials"] if parts > 1 else ["spikes"])
+    assert one.kernel.restores == ("counters",)
 
 
 @pytest.mark.parametrize("name", KERNELS_OF_PACKAGES)
