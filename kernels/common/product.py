@@ -17,9 +17,11 @@ from neurokit.kernels.config import Config
 _FAR = torch.finfo(torch.float32).max  # a limit that limits nothing: compiled programs cannot write infinity
 WEIGHTS = (torch.bfloat16, torch.float16, torch.int8)
 # Beside spikes: the rounded current itself, without a neuron, as the whole numbers that it is of its grid.
-LEVELS = {"levels8": torch.int8, "levels16": torch.float16}
+# "bytes" are those from 0 to 255, less 128.
+LEVELS = {"levels8": torch.int8, "levels16": torch.float16, "bytes": torch.int8}
 _FORMS = (*FORMS, *LEVELS)
-_LARGEST = {"levels8": 127, "levels16": 2048}
+_RANGES = {"levels8": (-127, 127), "levels16": (-2048, 2048), "bytes": (0, 255)}
+LESS = 128  # what is subtracted of numbers from 0 to 255, so that int8 holds them
 
 
 def activation(weight: Tensor) -> torch.dtype:
@@ -38,7 +40,7 @@ def check_product_form(
     """Checks the name of an output form, and what whole numbers need beside it.
 
     Args:
-        form: One of spikes, or "levels8" or "levels16".
+        form: One of spikes, or "levels8", "levels16" or "bytes".
         grid: What the current is rounded to.
         low: Least current in front of the rounding.
         high: Largest.
@@ -53,11 +55,18 @@ def check_product_form(
         if least is not None:
             raise InputError(f"least={least!r} beside spikes", expected="it with a form of levels alone")
         return
-    most = _LARGEST[form]
-    if grid is None or low is None or high is None or not -most <= low / grid <= high / grid <= most:
+    least_level, most = _RANGES[form]
+    if grid is None or low is None or high is None or not least_level <= low / grid <= high / grid <= most:
         raise InputError(
-            f"form={form!r} with grid={grid!r} between {low!r} and {high!r}", expected=f"at most {most} times the grid"
+            f"form={form!r} with grid={grid!r} between {low!r} and {high!r}",
+            expected=f"{least_level} to {most} times the grid",
         )
+
+
+def as_levels(rounded: Tensor, grid: float, form: str) -> Tensor:
+    """Returns a rounded current as the whole numbers that it is of its grid, in a form of levels."""
+    levels = rounded / grid
+    return (levels - LESS if form == "bytes" else levels).to(LEVELS[form])
 
 
 def limited(current: Tensor, least: float | None) -> Tensor:

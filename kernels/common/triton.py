@@ -10,6 +10,7 @@ OUT_SAME: tl.constexpr = tl.constexpr(0)
 OUT_INT8: tl.constexpr = tl.constexpr(1)
 OUT_PACKED: tl.constexpr = tl.constexpr(2)
 OUT_LEVELS: tl.constexpr = tl.constexpr(3)  # and what is above it
+OUT_BYTES: tl.constexpr = tl.constexpr(5)
 
 
 @triton.jit
@@ -79,6 +80,15 @@ def on_grid(y, rounding):
 def levels(y, rounding):
     """The whole numbers of the grid that a current between limits is rounded to."""
     return round_even(tl.minimum(tl.maximum(y, rounding[2]), rounding[3]) * rounding[1])
+
+
+@triton.jit
+def levels_out(y, rounding, OUT: tl.constexpr):
+    """The whole numbers as a form of levels has them: of bytes less 128."""
+    if OUT == OUT_BYTES:
+        return levels(y, rounding) - 128.0
+    else:
+        return levels(y, rounding)
 
 
 @triton.jit
@@ -258,7 +268,8 @@ def neuron_tile(
         shown = tl.maximum(y, least) if LIMITED else y
         tl.store(current + first * cols + col + offset, shown.to(current.dtype.element_ty), mask=mask)
     if OUT >= OUT_LEVELS:
-        tl.store(spikes + first * cols + col + offset, levels(y, rounding).to(spikes.dtype.element_ty), mask=mask)
+        found = levels_out(y, rounding, OUT).to(spikes.dtype.element_ty)
+        tl.store(spikes + first * cols + col + offset, found, mask=mask)
         return v
     else:
         if ROUND == 1:

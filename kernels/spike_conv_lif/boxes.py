@@ -18,6 +18,7 @@ from neurokit.kernels.common.neuron import leak_arguments, reset_kind
 from neurokit.kernels.common.product import LEVELS, form_number, rounding
 from neurokit.kernels.dispatch import capability
 from neurokit.kernels.spike_conv_lif import splits
+from neurokit.kernels.spike_conv_lif.borders import arguments as border_arguments
 from neurokit.kernels.spike_conv_lif.folded import Fold, fold_of, fold_pixels, fold_weight
 from neurokit.kernels.spike_conv_lif.lattices import arguments
 
@@ -186,12 +187,14 @@ def run(
     decay: float | None = None,
     form: str = "int8",
     least: float | None = None,
+    corrections: Tensor | None = None,
 ) -> None:
     """Fills the spikes (or levels) and, where it has elements, the current of a convolution with its neuron."""
     from neurokit.kernels.spike_conv_lif.triton_boxes import spike_conv_lif_boxes_kernel
 
     out, current = outputs
     looked_up = key_of(spikes, weight, stride, out)
+    borders = border_arguments(corrections, out, spikes, weight, stride, padding)
     place = _Place.folded(spikes, weight, stride, padding, out) or _Place.plain(spikes, weight, stride, padding)
     spikes, weight = aligned(place.spikes), aligned(place.weight)
     steps, batch, _, width = spikes.shape[:4]
@@ -263,6 +266,7 @@ def run(
         num_warps=chosen["num_warps"],
         num_stages=stages(chosen, steps, weight.dtype.itemsize, beside if through else 0),
         **rounding(grid, low, high, rounds, least),
+        **borders,
     )
 
 

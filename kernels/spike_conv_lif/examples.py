@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from neurokit.kernels.contract import Example, normal, spikes
+from neurokit.kernels.spike_conv_lif.borders import corrections
 
 
 def weight(cols: int, kernel: int, channels: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
@@ -100,6 +101,10 @@ def level_examples(device: torch.device) -> Iterator[Example]:
             call |= {"least": 0.0} if index else {"low": -3.5}
         for path in ("fused", "boxes"):
             yield Example(f"{kind} to {form}, {path}", (x, w), {**call, "path": path})
+        if index == 1:
+            call |= {"form": "bytes", "high": 7.0, "corrections": corrections(w, 1, 1, 6, 7)}
+            for path in ("fused", "boxes"):
+                yield Example(f"bytes to bytes, {path}", (x, w), {**call, "path": path})
 
 
 def op_examples(device: torch.device) -> Iterator[tuple[Any, ...]]:

@@ -12,6 +12,7 @@ from neurokit.kernels._compat import INTERPRET, launch, register_op
 from neurokit.kernels.common.layout import steps_of
 from neurokit.kernels.common.neuron import check_neuron
 from neurokit.kernels.common.product import (
+    LESS,
     LEVELS,
     WEIGHTS,
     activation,
@@ -26,6 +27,7 @@ from neurokit.kernels.common.product import (
 from neurokit.kernels.dispatch import log_once, use_triton
 from neurokit.kernels.lif.op import lif
 from neurokit.kernels.spike_conv_lif import boxes, reference
+from neurokit.kernels.spike_conv_lif.borders import check_corrections
 
 NAME = "spike_conv_lif"
 DEFAULT = {"path": "auto", "rows": 128, "cols": 128, "block_k": 64, "chunk": 1, "num_warps": 8, "num_stages": 3}
@@ -77,6 +79,7 @@ def _fake(
     decay: float | None = None,
     whole: bool = False,
     least: float | None = None,
+    corrections: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     return _outputs(spikes, weight, stride, padding, form, want_current, whole)
 
@@ -103,6 +106,7 @@ def _forward(
     decay: float | None = None,
     whole: bool = False,
     least: float | None = None,
+    corrections: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     outputs = _outputs(spikes, weight, stride, padding, form, want_current, whole)
     rounding = (grid, low, high, rounds)
@@ -126,6 +130,7 @@ def _forward(
             *rounding,
             decay,
             least,
+            corrections,
         )
         outputs[0].copy_(fired)
         if want_current:
@@ -141,9 +146,8 @@ def _forward(
     if path == "boxes":
         residual = steps_of(residual)
         neuron = (tau, threshold, v_reset, decay_input)
-        boxes.run(
-            spikes, weight, scale, bias, residual, stride, padding, *neuron, outputs, *rounding, decay, form, least
-        )
+        given = (spikes, weight, scale, bias, residual, stride, padding, *neuron, outputs)
+        boxes.run(*given, *rounding, decay, form, least, corrections)
         return outputs
     chosen = parameters_of(spikes, weight, stride, outputs[0])
     if _choose_path("kernel" if path == "auto" and (whole or form in LEVELS) else path, chosen, weight) == "conv":
@@ -179,6 +183,7 @@ def _forward(
         chosen,
         outputs,
         (*rounding, decay, least),
+        corrections,
     )
     return outputs
 
@@ -270,6 +275,7 @@ def _launch(
     chosen: config.Config,
     outputs: tuple[Tensor, Tensor],
     rounding: tuple[float | None, float | None, float | None, bool, float | None, float | None],
+    corrections: Tensor | None,
 ) -> None:
     from neurokit.kernels.spike_conv_lif.triton import spike_conv_lif_kernel
 
@@ -294,6 +300,8 @@ def _launch(
         STRIDE=stride,
         PAD=padding,
         BLOCK_K=block_k,
+        corrections=out if corrections is None else corrections,
+        OUTSIDE=0 if corrections is None else -LESS,
         **tail(
             weight,
             scale,
@@ -340,6 +348,7 @@ def spike_conv_lif(
     decay: float | None = None,
     whole: bool = False,
     least: float | None = None,
+    corrections: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Convolves channels-last spikes and runs the neuron on the accumulators, without storing the convolution.
 
@@ -358,7 +367,8 @@ def spike_conv_lif(
         v_reset: Potential after a spike, or None to subtract the threshold.
         decay_input: Whether the input decays too.
         form: Form of the output spikes: "packed", "int8" or "same" (the weight's dtype; float16 for int8). "levels8"
-            and "levels16" put out the rounded current itself, without a neuron: int8 or float16, times `grid`.
+            and "levels16" put out the rounded current itself, without a neuron: int8 or float16, times `grid`; "bytes"
+            are such numbers from 0 to 255, less 128, as int8.
         want_current: Whether the current is returned.
         path: "fused" (spikes by pointers), "boxes" (int8 and float16, by tensor descriptors), "conv" (the vendor's
             convolution, then `lif`; float weights only), "kernel" (one of the first two), or "auto": by shape. The int8
@@ -373,6 +383,8 @@ def spike_conv_lif(
         whole: Whether a weight in 16 bits and what it is multiplied with are whole numbers whose sums have at most 24
             bits: nothing is rounded then, and the current is returned as float32.
         least: With levels: what the current that is returned is limited to from below (0 of a ReLU), or None.
+        corrections: Where the spikes are numbers from 0 to 255, less 128: `borders.corrections` of the weight, by which
+            the sums are the numbers'. Padding is number 0.
 
     Returns:
         Spikes `[T, B, H', W', N]` (packed: `[..., ceil(N / 32)]`), and the current in the weight's dtype (float32 for
@@ -411,6 +423,8 @@ def spike_conv_lif(
     cols = weight.shape[0]
     check_rows(cols, scale, bias)
     kernel = weight.shape[1]
+    if corrections is not None:
+        check_corrections(corrections, spikes, weight, stride, padding)
     shape = (
         *spikes.shape[:2],
         output_size(spikes.shape[2], kernel, stride, padding),
@@ -441,4 +455,5 @@ def spike_conv_lif(
         decay,
         whole,
         least,
+        corrections,
     )

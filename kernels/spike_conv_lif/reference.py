@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurokit.kernels.common.neuron import decay_of, encode, on_grid, run
-from neurokit.kernels.common.product import LEVELS, limited
+from neurokit.kernels.common.product import LEVELS, as_levels, limited
+from neurokit.kernels.spike_conv_lif.borders import at_pixels
 
 
 def current(
@@ -19,15 +20,20 @@ def current(
     stride: int,
     padding: int,
     accumulate: torch.dtype = torch.float32,
+    corrections: Tensor | None = None,
 ) -> Tensor:
     """Returns the convolution's `[T, B, H', W', N]`, times scale, plus bias and residual, in `accumulate`.
 
-    An int8 weight's sums are integers: exact here in any order, and rounded once, as an int32 sum is.
+    An int8 weight's sums are integers: exact here in any order, and rounded once, as an int32 sum is. With corrections
+    the spikes are numbers less 128, and the sums are the numbers'.
     """
     wide = torch.float64 if weight.dtype == torch.int8 else accumulate
     x = spikes.flatten(0, 1).permute(0, 3, 1, 2).to(wide)
-    y = functional.conv2d(x, weight.permute(0, 3, 1, 2).to(wide), stride=stride, padding=padding).to(accumulate)
+    y = functional.conv2d(x, weight.permute(0, 3, 1, 2).to(wide), stride=stride, padding=padding)
     y = y.permute(0, 2, 3, 1).unflatten(0, spikes.shape[:2])
+    if corrections is not None:
+        y = y + at_pixels(corrections, weight.shape[1], stride, padding, *spikes.shape[2:4])
+    y = y.to(accumulate)
     if scale is not None:
         y = y * scale.to(accumulate)
     if bias is not None:
@@ -55,11 +61,12 @@ def forward(
     rounds: bool = False,
     decay: float | None = None,
     least: float | None = None,
+    corrections: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Returns spikes `[T, B, H', W', N]` in a form ("same": `dtype`) and the current in float32, or rounded."""
-    y = current(spikes, weight, scale, bias, residual, stride, padding)
+    y = current(spikes, weight, scale, bias, residual, stride, padding, corrections=corrections)
     x = on_grid(y, grid, low, high)
     if form in LEVELS:
-        return (x / grid).to(LEVELS[form]), limited(x if rounds else y, least)  # type: ignore[operator]
+        return as_levels(x, grid, form), limited(x if rounds else y, least)  # type: ignore[arg-type]
     fired, _ = run(x, None, tau, decay_of(decay), threshold, v_reset, decay_input)
     return encode(fired, form, dtype), x if rounds else y

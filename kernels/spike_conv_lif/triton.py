@@ -33,12 +33,14 @@ def spike_conv_lif_kernel(
     low,
     high,
     least,
+    corrections,
     T: tl.constexpr,
     CHUNK: tl.constexpr,
     CHANNELS: tl.constexpr,
     KERNEL: tl.constexpr,
     STRIDE: tl.constexpr,
     PAD: tl.constexpr,
+    OUTSIDE: tl.constexpr,
     LEAK: tl.constexpr,
     DECAY_INPUT: tl.constexpr,
     HARD: tl.constexpr,
@@ -56,7 +58,10 @@ def spike_conv_lif_kernel(
     COLS: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """ROWS pixels x COLS channels, all steps; the sums of CHUNK steps stand side by side and share the weight."""
+    """ROWS pixels x COLS channels, all steps; the sums of CHUNK steps stand side by side and share the weight.
+
+    OUTSIDE: what the image is padded with: of numbers less 128, -128, so that all pixels want the same correction.
+    """
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)
     factor = tl.cast(factor, tl.float32)
@@ -98,12 +103,15 @@ def spike_conv_lif_kernel(
             products = ()
             for j in tl.static_range(CHUNK):
                 at = step + j * step_stride
-                a = tl.load(at + at_in, mask=inside[:, None] & (channel < CHANNELS)[None, :], other=0)
+                a = tl.load(at + at_in, mask=inside[:, None] & (channel < CHANNELS)[None, :], other=OUTSIDE)
                 products = products + (tl.dot(operand(a, kind, UPCAST), b, sums[j], out_dtype=sums[j].dtype),)
             sums = products
         for j in tl.static_range(CHUNK):
+            total = sums[j]
+            if OUTSIDE != 0:
+                total += tl.load(corrections + c, mask=c < cols, other=0)[None, :]
             v = neuron_tile(
-                sums[j],
+                total,
                 v,
                 start + j,
                 scale_row,

@@ -10,10 +10,11 @@ from neurokit.kernels.common.triton import (
     charge,
     fire_bits,
     fresh_membrane,
-    levels,
+    levels_out,
     mul_rn,
     on_grid,
 )
+from neurokit.kernels.spike_conv_lif.triton_borders import of_numbers
 from neurokit.kernels.spike_conv_lif.triton_splits import joined
 from neurokit.kernels.spike_conv_lif.triton_sums import boxes_of, convolve
 
@@ -85,6 +86,8 @@ def _tile(
     v_reset,
     rounding,
     least,
+    corrections,
+    edges,
     T: tl.constexpr,
     CHANNELS: tl.constexpr,
     KERNEL: tl.constexpr,
@@ -104,6 +107,7 @@ def _tile(
     WANT_CURRENT: tl.constexpr,
     LIMITED: tl.constexpr,
     ROUND: tl.constexpr,
+    LESS: tl.constexpr,
     OUT: tl.constexpr,
     STEPS: tl.constexpr,
     IMAGES: tl.constexpr,
@@ -157,6 +161,8 @@ def _tile(
     if SPLIT:
         acc, ends = joined(acc, partials, counters, tile, part, PARTS, COLS, STEPS * PIXELS)
     if ends:
+        if LESS:
+            acc = of_numbers(acc, corrections, edges, y, x, col, height, width, cols, STEPS, IMAGES, TALL, WIDE, COLS)
         sums = _apart(acc, STEPS, COLS, STEPS * PIXELS)
         c = col + tl.arange(0, COLS)
         if SCALE:
@@ -194,7 +200,7 @@ def _tile(
                 else:
                     tl.store(current + t * step + offset, shown.to(current.dtype.element_ty), mask=mask)
             if OUT >= OUT_LEVELS:
-                found = levels(z, rounding).to(out.dtype)
+                found = levels_out(z, rounding, OUT).to(out.dtype)
             else:
                 if ROUND == 1:
                     z = on_grid(z, rounding)
@@ -264,6 +270,11 @@ def spike_conv_lif_boxes_kernel(
     low,
     high,
     least,
+    corrections,
+    top,
+    last_row,
+    left,
+    last_column,
     T: tl.constexpr,
     CHANNELS: tl.constexpr,
     KERNEL: tl.constexpr,
@@ -284,6 +295,7 @@ def spike_conv_lif_boxes_kernel(
     WANT_CURRENT: tl.constexpr,
     LIMITED: tl.constexpr,
     ROUND: tl.constexpr,
+    LESS: tl.constexpr,
     OUT: tl.constexpr,
     STEPS: tl.constexpr,
     IMAGES: tl.constexpr,
@@ -303,6 +315,7 @@ def spike_conv_lif_boxes_kernel(
     SPLIT: a tile's sum is that of PARTS programs, which keep theirs in `partials` and count in `counters`.
     HOSTED: the output is a descriptor, too, and no pointer.
     SHORTCUT_BOXES: the residual and the current go through descriptors, too, and not by pointers.
+    LESS: the input are numbers less 128, and `corrections` make of their sums those of the numbers.
     """
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)
@@ -349,6 +362,8 @@ def spike_conv_lif_boxes_kernel(
             v_reset,
             rounding,
             least,
+            corrections,
+            (top, last_row, left, last_column),
             T,
             CHANNELS,
             KERNEL,
@@ -368,6 +383,7 @@ def spike_conv_lif_boxes_kernel(
             WANT_CURRENT,
             LIMITED,
             ROUND,
+            LESS,
             OUT,
             STEPS,
             IMAGES,

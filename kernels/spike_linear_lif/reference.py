@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from neurokit.kernels.common.neuron import decay_of, encode, on_grid, run, unpack_words
-from neurokit.kernels.common.product import LEVELS, limited
+from neurokit.kernels.common.product import LEVELS, as_levels, limited
 
 
 def current(
@@ -55,6 +55,6 @@ def forward(
     y = current(spikes, weight, scale, bias, residual)
     x = on_grid(y, grid, low, high)
     if form in LEVELS:
-        return (x / grid).to(LEVELS[form]), y.new_empty(0), limited(x if rounds else y, least)  # type: ignore[operator]
+        return as_levels(x, grid, form), y.new_empty(0), limited(x if rounds else y, least)  # type: ignore[arg-type]
     fired, v = run(x, v0, tau, decay_of(decay), threshold, v_reset, decay_input)
     return encode(fired, form, dtype), v, x if rounds else y
