@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.dims import BATCH, solve
-from neurokit.errors import ArtifactError, InputError, MissingRuntimeError
+from neurokit.errors import ArtifactError, InputError, MissingRuntimeError, NeurokitError
 from neurokit.export.onnx.agree import hold_against_graph, of_session
+from neurokit.export.onnx.endless import EndlessError, may_loop
+from neurokit.export.onnx.watched import Watched, run_bound
 from neurokit.export.sequence import initial_states, reduce_steps
 from neurokit.feeds import (
     Feeds,
@@ -85,11 +88,35 @@ def new_session(
     if profile:
         options.enable_profiling, options.profile_file_prefix = True, profile
     with _readable(model) as source:
+        size, loops = _looked_at(source)
         try:
-            return ort.InferenceSession(source, options, providers=list(providers) or ["CPUExecutionProvider"])
+            session = ort.InferenceSession(source, options, providers=list(providers) or ["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions have no common base
             first = str(error).strip().splitlines()[0]
             raise ArtifactError(f"ONNX Runtime does not take the model: {first[:300]}") from error
+    return Watched(session, size) if loops else session
+
+
+def _looked_at(source: str | bytes) -> tuple[int, bool]:
+    """Returns a model's size in bytes and whether it has loops.
+
+    Raises:
+        ArtifactError: If it is no model, or one that could run for ever.
+    """
+    try:
+        if isinstance(source, bytes):
+            return len(source), may_loop(source)
+        with open(source, "rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return len(mapped), may_loop(mapped)
+    except EndlessError as error:
+        raise ArtifactError(
+            f"the model could run for ever: {error}",
+            expected="loops over time steps, samples or tiles of the inputs, as exports write them",
+            fix="export the model again",
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ArtifactError(f"ONNX Runtime does not take the model: it is no ONNX file ({error})") from error
 
 
 @contextmanager
@@ -389,7 +416,7 @@ class OnnxRunner:
         for state in info.states:
             binding.bind_output(state.output, self._device)
         with one_line(info.name):
-            self._sessions[info.name].run_with_iobinding(binding)
+            run_bound(self._sessions[info.name], binding, feeds.values())
         results = binding.get_outputs()
         return {name: value.numpy() for name, value in zip(names, results, strict=False)}, results[len(names) :]
 
@@ -416,6 +443,8 @@ def one_line(graph: str, runtime: str = "ONNX Runtime") -> Iterator[None]:
     """Says in one line what a runtime stopped at, such as a token outside of a table; states stay as they were."""
     try:
         yield
+    except NeurokitError:
+        raise
     except Exception as error:  # onnxruntime's exceptions have no common base
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(

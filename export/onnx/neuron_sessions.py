@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from neurokit.errors import ArtifactError
+from neurokit.errors import ArtifactError, NeurokitError
 from neurokit.export.onnx.probe_graph import element_type, element_types, held, is_step, value_info
 
 
@@ -49,6 +49,8 @@ class NeuronSessions:
             given = {f"s{k}": np.ascontiguousarray(state) for k, state in enumerate(states)}
             try:
                 y, *after = session.run(None, {"x": np.ascontiguousarray(x), **given})
+            except NeurokitError:
+                raise
             except Exception as error:  # onnxruntime's exceptions have no common base
                 first = str(error).strip().splitlines()[0]
                 raise ArtifactError(f"ONNX Runtime cannot run the step of {node.name!r}: {first[:200]}") from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurokit.errors import ArtifactError
+from neurokit.errors import ArtifactError, NeurokitError
 from neurokit.export.onnx.neuron_sessions import NeuronSessions
 from neurokit.export.onnx.probe_graph import (
     drop,
@@ -333,6 +333,8 @@ class OnnxProbe(Probe):
     def _call(self, session: Any, wanted: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
         try:
             results: list[np.ndarray] = session.run(wanted, feeds)
+        except NeurokitError:
+            raise
         except Exception as error:  # onnxruntime's exceptions have no common base
             first = str(error).strip().splitlines()[0]
             raise ArtifactError(f"ONNX Runtime cannot run the model: {first[:300]}") from error

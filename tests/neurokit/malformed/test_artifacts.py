@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from neurokit import cli
@@ -98,6 +99,21 @@ MODELS = {
 }
 
 
+def _endless(folder):
+    """Puts a loop without an end in front of the graph's first input."""
+    body = "body: graph = turn (int64 i, bool c, float[] a) => (bool d, float[] b) { d = Identity(c) b = Relu(a) }"
+    text = f'<ir_version: 10, opset_import: ["" : 20]> g (float[] x) => (float[] y) {{ y = Loop(, , x) <{body}> }}'
+    loop, model = onnx.parser.parse_model(text).graph.node[0], onnx.load(folder / "model.onnx")
+    name = model.graph.input[0].name
+    loop.input[2] = name
+    for node in model.graph.node:
+        node.input[:] = [loop.output[0] if each == name else each for each in node.input]
+    nodes = [loop, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, folder / "model.onnx")
+
+
 def case(sound, tmp_path, make, source="a"):
     shutil.copytree(sound / source, tmp_path / "a")
     make(tmp_path / "a")
@@ -116,6 +132,14 @@ def test_vectors(sound, tmp_path, refused, name):
 def test_manifests(sound, tmp_path, refused, name):
     case(sound, tmp_path, MANIFESTS[name])
     refused("verify", "a")
+
+
+@pytest.mark.parametrize("source", ["a", "s"])
+@pytest.mark.parametrize("verb", ["verify", "run"])
+def test_a_loop_without_an_end(sound, tmp_path, refused, verb, source):
+    case(sound, tmp_path, _endless, source)
+    np.save("x.npy", np.zeros((4, 6), np.float32))
+    assert "could run for ever" in refused(verb, "a", *(["x.npy"] if verb == "run" else []))
 
 
 @pytest.mark.parametrize("name", MODELS)
