@@ -88,7 +88,7 @@ def new_session(
     if profile:
         options.enable_profiling, options.profile_file_prefix = True, profile
     with _readable(model) as source:
-        size, loops = _looked_at(source)
+        size, loops = size_and_loops(source)
         try:
             session = ort.InferenceSession(source, options, providers=list(providers) or ["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions have no common base
@@ -97,8 +97,8 @@ def new_session(
     return Watched(session, size) if loops else session
 
 
-def _looked_at(source: str | bytes) -> tuple[int, bool]:
-    """Returns a model's size in bytes and whether it has loops.
+def size_and_loops(source: str | bytes) -> tuple[int, bool]:
+    """Returns the size of a model's file or content in bytes, and whether it has loops.
 
     Raises:
         ArtifactError: If it is no model, or one that could run for ever.

@@ -28,6 +28,7 @@ from neurokit.manifest import (
     TensorInfo,
 )
 from neurokit.plain import parse_json, text_of
+from neurokit.stages import tell
 
 if TYPE_CHECKING:
     from neurokit.reports import ParityReport
@@ -50,6 +51,10 @@ __all__ = [
     "file_info",
     "write_artifact",
 ]
+
+_LARGE = 10**9  # bytes whose sums take some seconds
+_SUM_PER_S = 3e8  # of sha256, on a slow core
+_MOST_OF_ONNX = 2**31 - 1  # protobuf's limit
 
 
 @dataclass(frozen=True)
@@ -98,13 +103,20 @@ class Artifact:
         return artifact
 
     def check_files(self) -> None:
-        """Compares every file with its size and sha256 in the manifest.
+        """Compares every file with its size and sha256 in the manifest: all sizes first, since sums take time.
 
         Raises:
-            ArtifactError: On the first file that is missing, truncated or changed.
+            ArtifactError: On the first file that is missing, truncated, too large to be what it is, or changed.
         """
-        for name, info in self.manifest.files.items():
-            _check_file(self.path, name, info)
+        files = self.manifest.files
+        for name, info in files.items():
+            _check_size(self.path, name, info)
+        total = sum(info.bytes for info in files.values())
+        if total >= _LARGE:
+            tell(f"reading {total / 1e9:.1f} GB of {self.path} to check its sums: some {total / _SUM_PER_S:.0f} s")
+        for name, info in sorted(files.items(), key=lambda entry: entry[1].bytes):
+            if file_info(self.path / name).sha256 != info.sha256:
+                raise damaged(self.path, f"{name} was changed (sha256 mismatch)")
 
     def file(self, name: str) -> Path:
         """Returns the path of one of the artifact's files.
@@ -212,7 +224,7 @@ def file_info(path: Path) -> FileInfo:
         return FileInfo(sha256=hashlib.file_digest(file, "sha256").hexdigest(), bytes=path.stat().st_size)
 
 
-def _check_file(folder: Path, name: str, info: FileInfo) -> None:
+def _check_size(folder: Path, name: str, info: FileInfo) -> None:
     path = folder / name
     if not path.is_file():
         raise damaged(folder, f"{name} is missing")
@@ -222,8 +234,8 @@ def _check_file(folder: Path, name: str, info: FileInfo) -> None:
     if size != info.bytes:
         state = "truncated" if size < info.bytes else "longer than it was"
         raise damaged(folder, f"{name} is {state} ({size} of {info.bytes} bytes)")
-    if file_info(path).sha256 != info.sha256:
-        raise damaged(folder, f"{name} was changed (sha256 mismatch)")
+    if size > _MOST_OF_ONNX and path.suffix == ".onnx":
+        raise damaged(folder, f"{name} has {size:,} bytes, more than an ONNX file can have: its weights lie beside it")
 
 
 def _is_ours(folder: Path) -> bool:

@@ -43,6 +43,8 @@ class LiteRtSession:
         except Exception as error:  # its interpreter raises what C++ threw
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ArtifactError(f"{path}: LiteRT does not open the file: {first[:200]}") from error
+        if self._open.num_subgraphs() > 1:
+            _refuse_loops(path)
         self._given = {f"args_{at}": name for at, name in enumerate(self.inputs) if f"args_{at}" in said["inputs"]}
         self._found = {name: f"output_{at}" for at, name in enumerate(self.outputs)}
         if set(said["inputs"]) != set(self._given) or set(said["outputs"]) != set(self._found.values()):
@@ -72,6 +74,25 @@ class LiteRtSession:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Returns the shape of every input that the file reads."""
         return {name: self._shapes[at] for at, name in self._given.items()}
+
+
+def _refuse_loops(path: Path) -> None:
+    """Refuses a file with a loop: exports write none, and LiteRT cannot be stopped.
+
+    Raises:
+        ArtifactError: If it holds one.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    loops = {schema.BuiltinOperator.WHILE, schema.BuiltinOperator.STABLEHLO_WHILE}
+    model = schema.Model.GetRootAs(path.read_bytes(), 0)
+    codes = [model.OperatorCodes(at) for at in range(model.OperatorCodesLength())]
+    if any(loops & {code.BuiltinCode(), code.DeprecatedBuiltinCode()} for code in codes if code is not None):
+        raise ArtifactError(
+            f"{path}: the network could run for ever: it holds a WHILE",
+            expected="a network without loops, as exports write it",
+            fix="export the model again",
+        )
 
 
 class RowSession:

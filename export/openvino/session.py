@@ -13,6 +13,7 @@ from neurokit.errors import ArtifactError, InputError, MissingRuntimeError
 from neurokit.export.onnx.agree import End, Said, of_model
 
 INSTALL = 'pip install "neurokit-edge[openvino]"'
+_LOOPS = {"Loop", "TensorIterator", "If"}  # an If may hold one
 
 
 def core() -> Any:
@@ -41,11 +42,34 @@ def read(model: Any) -> Any:
     Raises:
         ArtifactError: If OpenVINO does not take it.
     """
-    given = str(model) if isinstance(model, str | Path) else flat(model).SerializeToString()
+    from neurokit.export.ort import size_and_loops
+
+    in_file = isinstance(model, str | Path)
+    if not in_file or Path(model).suffix == ".onnx":
+        size_and_loops(str(model) if in_file else model.SerializeToString())
+    given = str(model) if in_file else flat(model).SerializeToString()
     try:
-        return core().read_model(given)
+        network = core().read_model(given)
     except Exception as error:  # OpenVINO's exceptions are RuntimeErrors of many lines
         raise ArtifactError(f"OpenVINO does not take the network: {first_line(error)}") from error
+    if in_file and Path(model).suffix == ".xml":
+        _refuse_loops(network)
+    return network
+
+
+def _refuse_loops(network: Any) -> None:
+    """Refuses a network of OpenVINO's own form with a loop: exports write none, and one cannot be stopped.
+
+    Raises:
+        ArtifactError: Names the operator.
+    """
+    found = next((op for op in network.get_ops() if op.get_type_name() in _LOOPS), None)
+    if found is not None:
+        raise ArtifactError(
+            f"the network could run for ever: it holds {found.get_type_name()} {found.get_friendly_name()!r}",
+            expected="a network without loops, as exports write it",
+            fix="export the model again",
+        )
 
 
 class OpenVinoSession:

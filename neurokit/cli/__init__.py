@@ -67,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: What follows `neurokit` on the command line; by default that of the process.
     """
+    from neurokit import stages
     from neurokit.cli import _common
 
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:  # in tests and notebooks, signals belong to the caller
         signal.signal(signal.SIGTERM, _terminate)
     try:
-        with _common.quiet_logs(debug):
+        with _common.quiet_logs(debug), stages.heard(_common.say):
             return int(build_app()(given or ["--help"], standalone_mode=False, prog_name="neurokit") or 0)
     except Exception as error:  # the outermost frame: everything else was more specific
         if debug and not _common.is_usage_error(error):

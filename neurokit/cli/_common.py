@@ -59,6 +59,11 @@ def samples_done(doing: str) -> Iterator[Callable[[int, int], None]]:
     console.print(f"[green]done[/] {doing} [dim]({time.perf_counter() - start:.1f} s)[/]", soft_wrap=True)
 
 
+def say(line: str) -> None:
+    """Shows on standard error why something takes long."""
+    typer.echo(readable(line), err=True)
+
+
 def print_json(data: Mapping[str, Any]) -> None:
     """Prints `data` as one JSON object on standard output, with the version of its schema."""
     data = {"schema_version": JSON_SCHEMA, **data}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from neurokit import stages
 from neurokit.artifact import MANIFEST, Artifact, write_artifact
 from neurokit.errors import ArtifactError, InputError, OutputError
 
@@ -139,6 +140,27 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path):
     (tmp_path / "m" / "model.onnx").symlink_to(outside)
     with pytest.raises(ArtifactError, match="link that leads out"):
         Artifact.load(tmp_path / "m")
+
+
+def test_a_file_too_large_for_its_kind_is_refused_before_its_sum_is_made(tmp_path, monkeypatch):
+    write(tmp_path / "m")
+    with (tmp_path / "m" / "model.onnx").open("r+b") as file:
+        file.truncate(3 * 10**9)
+    edit_and_resign(files={"model.onnx": {"sha256": "0" * 64, "bytes": 3 * 10**9}})(tmp_path / "m" / MANIFEST)
+    monkeypatch.setattr("neurokit.artifact.file_info", None)
+    with pytest.raises(ArtifactError, match="more than an ONNX file can have"):
+        Artifact.load(tmp_path / "m")
+
+
+def test_sums_that_take_long_are_said_before_they_are_made(tmp_path, monkeypatch):
+    write(tmp_path / "m")
+    said = []
+    with stages.heard(said.append):
+        Artifact.load(tmp_path / "m")
+        assert not said
+        monkeypatch.setattr("neurokit.artifact._LARGE", 705)  # of 700 and 5 bytes
+        Artifact.load(tmp_path / "m")
+    assert said == [f"reading 0.0 GB of {tmp_path / 'm'} to check its sums: some 0 s"]
 
 
 def test_check_can_be_left_out(tmp_path):
