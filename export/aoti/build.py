@@ -19,13 +19,14 @@ from neurokit.export.aoti.programs import Network, Neurons, StepLoop, body_of, l
 from neurokit.export.aoti.roundings import most_by_name, roundings
 from neurokit.export.describe import describe, save_initial_states
 from neurokit.program.fusions import comparing
-from neurokit.program.grids import LEVELS, ROUNDED_ONCE
+from neurokit.program.grids import ROUNDED_ONCE
 from neurokit.program.passes.as_products import AS_PRODUCTS
 from neurokit.program.passes.carry import CARRY, CHANNELS_LAST
 from neurokit.program.passes.fold_norms import FOLD_BEHIND, FOLD_NORMS
 from neurokit.program.passes.fuse import Placed, fuse
 from neurokit.program.passes.join import JOIN_PLAIN, join
 from neurokit.program.passes.join_parts import JOIN_PARTS
+from neurokit.program.passes.levels import LEVELS
 from neurokit.program.passes.limits import ONE_LIMIT, SAME_ONCE
 from neurokit.program.passes.static_input import STATIC_INPUT
 from neurokit.program.passes.take import take

@@ -14,7 +14,7 @@ from torch.fx import Node
 from neurokit.kernels.common.neuron import on_grid
 from neurokit.kernels.common.product import WEIGHTS
 from neurokit.program.fusions import FusedNeuron, Match, Site, most_of, shape_of, through_reshapes
-from neurokit.program.grids import Grid, grid_at, levels_at
+from neurokit.program.grids import Grid, Held, grid_at, levels_at
 from neurokit.program.nodes import convolution_settings, is_weighted
 from neurokit.program.ops import is_named
 from neurokit.program.walk import fetch
@@ -37,6 +37,7 @@ class Product:
         grid: How the current is rounded, or None.
         inside: It, and the nodes between it and the neuron.
         handed: Those of them that something else reads, all with one value: the sum, or what it is rounded to.
+        less: What was subtracted of the numbers in its input: 128 of those from 0 to 255 as int8, else 0.
     """
 
     node: Node
@@ -48,6 +49,7 @@ class Product:
     grid: Grid | None
     inside: tuple[Node, ...]
     handed: tuple[Node, ...]
+    less: int = 0
 
     @property
     def in_halves(self) -> bool:
@@ -88,7 +90,7 @@ def product_before(site: Site, counts: int = 1, halves: bool = False) -> Product
     if any(value is not None and getattr(value, "op", "") != "get_attr" for value in given):
         return "its weight is computed"
     most, levels = most_of(data), levels_at(data) if site.exact else None
-    if levels is not None and not halves and levels[0].meta["val"].dtype == torch.float16:
+    if levels is not None and not halves and (levels.less or levels.node.meta["val"].dtype == torch.float16):
         return "its input is no int8"
     half = not site.exact and weight_type(site, given) in WEIGHTS  # which hold any numbers as the weight's own type
     if not half and levels is None and (most is None or most > (counts if site.exact else 1)):
@@ -102,8 +104,8 @@ def product_before(site: Site, counts: int = 1, halves: bool = False) -> Product
     handed = tuple(one for one in dict.fromkeys(read[0] if read else ()) if one in own)
     weight, bias = (None if value is None else fetch(site.module, str(value.target)).detach() for value in given)
     assert weight is not None
-    data, unit = levels or (data, 1.0)
-    return Product(node, data, unit, weight, bias, residual, grid, (*inside, node), handed)
+    data, unit, less = levels or Held(data, 1.0)
+    return Product(node, data, unit, weight, bias, residual, grid, (*inside, node), handed, less)
 
 
 def weight_type(site: Site, given: list[Any]) -> torch.dtype:
@@ -147,7 +149,7 @@ class ProductNeuron(FusedNeuron):
             rounds = bool(product.handed) and product.handed[0] is site.current
             self.rounding = {**grid.keywords, "rounds": rounds}
         self.channels, self.channel_axis = len(weight), 2
-        self.unit, self.kind = product.unit, site.node.meta["val"][0].dtype
+        self.unit, self.less, self.kind = product.unit, product.less, site.node.meta["val"][0].dtype
         self.exact = site.exact
         self.register_buffer("weight", weight.contiguous())
         self.register_buffer("scale", None if scale is None else scale * self.unit)
@@ -169,7 +171,7 @@ class ProductNeuron(FusedNeuron):
 
     def _sum(self, *given: Tensor) -> Tensor:
         x, _, *residual = given
-        data = x.to(self.plain_weight.dtype)
+        data = x.to(self.plain_weight.dtype) + self.less if self.less else x.to(self.plain_weight.dtype)
         data = data if self.unit == 1.0 else data * self.unit
         y = self.product_of(data, self.plain_weight, self.plain_bias, *self.arguments)
         y = y.reshape(self.steps, -1, *self.rest)

@@ -13,7 +13,7 @@ from torch.fx import GraphModule, Node
 from neurokit.kernels.common.fusion import COUNTS, Product
 from neurokit.kernels.common.product import LEVELS
 from neurokit.program.fusions import Taken, most_of
-from neurokit.program.grids import Grid, Levels, grid_at, levels_at, levels_behind
+from neurokit.program.grids import Grid, Held, Levels, grid_at, levels_at, levels_behind
 from neurokit.program.nodes import hints, is_weighted
 from neurokit.program.ops import is_named
 from neurokit.program.walk import fetch
@@ -35,12 +35,13 @@ class Sums(nn.Module):
         self.register_buffer("bias", None if product.bias is None else product.bias.float().contiguous())
         grid = product.grid
         self.rounding = {} if grid is None else {**grid.keywords, "rounds": True}
-        self.form = "int8"
+        self.form, self.less = "int8", product.less
         self.handed = True
 
     def ending(self, product: Product, ending: Ending) -> Taken:
         """Has the kernel round its sums to the numbers that the next product takes; returns what is taken with that."""
-        self.form = next(form for form, kind in LEVELS.items() if kind == ending.levels.kind)
+        kinds = (form for form, kind in LEVELS.items() if kind == ending.levels.kind)
+        self.form = "bytes" if ending.levels.less else next(kinds)
         self.rounding = {**ending.levels.grid.keywords, "least": ending.least}
         self.handed = ending.handed is not None
         beside = () if ending.residual is None else (ending.residual,)
@@ -147,11 +148,11 @@ def _products(module: GraphModule) -> Iterator[Product]:
             continue
         weight, bias = (None if value is None else fetch(module, str(value.target)).detach() for value in given)
         assert weight is not None
-        data, unit = levels or (data, 1.0)
+        data, unit, less = levels or Held(data, 1.0)
         inside = (node,) if levels is None else (node, *between(node.args[0], data))
         grid = _rounding_of(node)
         inside = inside if grid is None else (*grid.nodes, *inside)
-        yield Product(node, data, unit, weight, bias, None, grid, inside, ())
+        yield Product(node, data, unit, weight, bias, None, grid, inside, (), less)
 
 
 def _rounding_of(product: Node) -> Grid | None:

@@ -13,7 +13,7 @@ from neurokit.kernels.common.fusion import COUNTS, integer_rows
 from neurokit.kernels.common.sums import between
 from neurokit.kernels.depthwise.op import depthwise
 from neurokit.program.fusions import Rewrite, Taken, most_of, register_rewrite
-from neurokit.program.grids import levels_at, levels_behind
+from neurokit.program.grids import Held, levels_at, levels_behind
 from neurokit.program.nodes import convolution_settings
 from neurokit.program.ops import is_named
 from neurokit.program.walk import fetch
@@ -99,18 +99,19 @@ def _taken(module: GraphModule, node: Node, exact: bool) -> Taken | None:
         fits = stride == 1 and weight.dtype in _HALVES and data.meta["val"].dtype == weight.dtype  # type: ignore[union-attr]
         return Taken(node, data, DepthwiseLayer(weight, None, bias, padding, {}), (node,)) if fits else None  # type: ignore[arg-type]
     most, levels, rows = most_of(data), levels_at(data), integer_rows(weight)
-    if (levels is None and (most is None or most > COUNTS)) or isinstance(rows, str):
+    unknown = levels.less > 0 if levels is not None else most is None or most > COUNTS
+    if unknown or isinstance(rows, str):
         return None
     held = levels_behind(node)
-    held = held if held is not None and len(node.users) == 1 else None
+    held = held if held is not None and len(node.users) == 1 and not held.less else None
     if levels is None and (stride > 1 or (held is not None and held.kind != torch.int8)):
         return None
     rounding: dict[str, Any] = {}
     if held is not None:
         halves = {"halves": True} if held.kind == torch.float16 else {}
         rounding = {**held.grid.keywords, **halves}
-    operand = [] if levels is None else between(data, levels[0])
-    data, unit = levels or (data, 1.0)  # type: ignore[assignment]
+    operand = [] if levels is None else between(data, levels.node)
+    data, unit, _ = levels or Held(data, 1.0)  # type: ignore[arg-type]
     layer = DepthwiseLayer(rows[0], rows[1] * unit, bias, padding, rounding, stride)
     last, behind = (node, ()) if held is None else (held.node, held.nodes)
     return Taken(last, data, layer, (*behind, node, *operand))  # type: ignore[arg-type]

@@ -108,7 +108,9 @@ class LinearSums(Sums):
 
 def _layer_of(product: Product) -> LinearSums | None:
     rows = whole_rows(product)
-    if "transpose" in str(product.node.target) or product.in_halves or _obstacle(product) or isinstance(rows, str):
+    if "transpose" in str(product.node.target) or _obstacle(product) or isinstance(rows, str):
+        return None
+    if product.in_halves or product.less:  # which `spike_conv_lif` takes
         return None
     layer = LinearSums(product, rows[0].reshape(len(rows[0]), -1), rows[1])
     layer.last = is_named(product.node, ("linear",))

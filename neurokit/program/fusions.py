@@ -330,11 +330,13 @@ class Rewrite:
         kernel: Name of the kernel.
         take: Returns what it takes of a program, given whether sums are proven to have the same bits in every order.
         last: Whether it is asked behind the fusions, of what they left, and not in front of them.
+        bytes: Returns whether the kernel takes the numbers that a product is given as int8, less 128; None: of none.
     """
 
     kernel: str
     take: Callable[[GraphModule, bool], list[Taken]]
     last: bool = False
+    bytes: Callable[[GraphModule, Node], bool] | None = None
 
 
 FUSIONS: Registry[Fusion] = Registry("fusion", "neurokit.kernels")

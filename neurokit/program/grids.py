@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.fx import GraphModule, Node
 
-from neurokit.program.fusions import through_reshapes
-from neurokit.program.nodes import aten, is_max_pool, is_op, is_weighted
+from neurokit.program.nodes import aten, is_max_pool, is_op
 from neurokit.program.ops import Kind, is_kind, is_named
 from neurokit.program.passes.base import Pass
 
 _INT8 = (-128.0, 127.0)
 _HALF = 2048.0  # whole numbers up to it are float16's
+_BYTE = 255.0
+LESS = 128  # what is subtracted of numbers from 0 to 255, so that int8 holds them
 RANGE = "levels"  # in what is known of a node: the least and the largest whole number that it holds
 
 
@@ -46,6 +47,11 @@ class Grid:
     def fits_half(self) -> bool:
         """Whether every rounded value is a float16 times the unit."""
         return self._within(-_HALF, _HALF)
+
+    @property
+    def fits_byte(self) -> bool:
+        """Whether every rounded value is a number from 0 to 255 times the unit."""
+        return self._within(0.0, _BYTE)
 
     @property
     def keywords(self) -> dict[str, float | None]:
@@ -88,17 +94,39 @@ def grid_below(rounded: Any) -> Grid | None:
     return Grid(source, unit, None, None, nodes)
 
 
-def levels_at(node: Any) -> tuple[Node, float] | None:
+class Held(NamedTuple):
+    """What a value is the product of: numbers as int8 or float16, and a power of two.
+
+    Attributes:
+        node: The numbers, less `less`.
+        unit: The power of two.
+        less: What was subtracted of them to be held: 128 of those from 0 to 255 in int8, else 0.
+    """
+
+    node: Node
+    unit: float
+    less: int = 0
+
+
+def levels_at(node: Any) -> Held | None:
     """Returns the int8 or float16 tensor and the power of two whose product a node is, or None."""
     unit = _factor(node)
     cast: Any = node.args[0] if unit is not None else None
+    less = LESS if _shifts(cast, "add") else 0
+    cast = cast.args[0] if less else cast
     if not (is_op(cast, {aten.to.dtype}) and cast.args[1] == torch.float32):
         return None
     held = cast.args[0]
     value = held.meta.get("val")
-    if unit is None or getattr(value, "dtype", None) not in (torch.int8, torch.float16) or math.frexp(unit)[0] != 0.5:
+    kinds = (torch.int8,) if less else (torch.int8, torch.float16)
+    if unit is None or getattr(value, "dtype", None) not in kinds or math.frexp(unit)[0] != 0.5:
         return None
-    return held, unit
+    return Held(held, unit, less)
+
+
+def _shifts(node: Any, name: str) -> bool:
+    """Returns whether a node adds ("add") or subtracts ("sub") what numbers from 0 to 255 are less."""
+    return is_named(node, (name,)) and len(node.args) == 2 and not node.kwargs and node.args[1] == LESS
 
 
 def _factor(node: Any) -> float | None:
@@ -116,11 +144,13 @@ class Levels:
         node: Those numbers.
         grid: The rounding.
         nodes: The operations from what is rounded up to the numbers, these first.
+        less: What is subtracted of the numbers: 128 of those from 0 to 255 in int8, else 0.
     """
 
     node: Node
     grid: Grid
     nodes: tuple[Node, ...]
+    less: int = 0
 
     @property
     def kind(self) -> torch.dtype:
@@ -136,70 +166,25 @@ def levels_behind(source: Node) -> Levels | None:
     """
     for first in source.users:
         nodes, last = [first], first
-        for name in ("mul", "round", "to"):
-            if len(last.users) != 1 or not is_named(next(iter(last.users)), (name,)):
+        less = 0
+        for name in ("mul", "round", "sub", "to"):
+            only = next(iter(last.users)) if len(last.users) == 1 else None
+            if name == "sub":
+                less = LESS if _shifts(only, "sub") else 0
+            if only is None or not is_named(only, (name,)):
+                if name == "sub":
+                    continue
                 break
-            last = next(iter(last.users))
+            last = only
             nodes.append(last)
         held = is_op(last, {aten.to.dtype}) and last.args[1] in (torch.int8, torch.float16)
-        grid = grid_below(last.args[0]) if held else None
+        whole: Any = last.args[0] if held else None
+        grid = grid_below(whole.args[0] if less else whole)
         if grid is not None and grid.source is source and grid.nodes[-1] is first:
-            fits = grid.fits_int8 if last.args[1] == torch.int8 else grid.fits_half
+            fits = grid.fits_byte if less else grid.fits_int8 if last.args[1] == torch.int8 else grid.fits_half
             if fits:
-                return Levels(last, grid, tuple(reversed(nodes)))
+                return Levels(last, grid, tuple(reversed(nodes)), less)
     return None
-
-
-@dataclass(frozen=True)
-class _Operand:
-    """A rounded operand of a product.
-
-    Attributes:
-        product: Who multiplies it.
-        grid: Its rounding.
-        moved: The reshapes between both, the first one last.
-    """
-
-    product: Node
-    grid: Grid
-    moved: tuple[Node, ...]
-
-
-def _operands(module: GraphModule) -> list[_Operand]:
-    """Returns the rounded operands of products whose numbers are int8, or float16's."""
-    found = []
-    for node in module.graph.nodes:
-        if is_weighted(node):
-            source, moved = through_reshapes(node.args[0])
-            grid = grid_at(source)
-            if grid is not None and (grid.fits_int8 or grid.fits_half):
-                found.append(_Operand(node, grid, tuple(moved)))
-    return found
-
-
-def _hold(module: GraphModule) -> None:
-    graph = module.graph
-    for one in _operands(module):
-        whole: Any = one.grid.nodes[1]
-        kind = torch.int8 if one.grid.fits_int8 else torch.float16
-        with graph.inserting_before(one.product):
-            held = graph.call_function(aten.to.dtype, (whole, kind))
-            held.meta |= {"val": whole.meta["val"].to(kind), RANGE: one.grid.range}
-            for reshape in reversed(one.moved):
-                held = graph.call_function(reshape.target, (held, *reshape.args[1:]), reshape.kwargs)  # type: ignore[arg-type]
-                held.meta |= {"val": reshape.meta["val"].to(kind), RANGE: one.grid.range}
-            wide = graph.call_function(aten.to.dtype, (held, torch.float32))
-            operand = graph.call_function(aten.mul.Tensor, (wide, one.grid.unit))
-        wide.meta["val"] = operand.meta["val"] = held.meta["val"].float()
-        one.product.update_arg(0, operand)
-    graph.eliminate_dead_code()
-
-
-def _unheld(module: GraphModule) -> list[str]:
-    return [f"{one.product.name} is given rounded numbers as float32" for one in _operands(module)]
-
-
-LEVELS = Pass("hold rounded operands of products as int8, or as float16", _hold, after=_unheld)
 
 
 def _unit_of(node: Any) -> float | None:

@@ -57,7 +57,7 @@ def _left(module: GraphModule) -> list[str]:
 
 ONE_LIMIT = Pass("write limits one behind the other as one", _merge, after=_left)
 
-_PURE = (Kind.KEEP, Kind.CAST, Kind.MOVE, Kind.LIMIT, Kind.ROUND, Kind.MULTIPLY)
+_PURE = (Kind.KEEP, Kind.CAST, Kind.MOVE, Kind.LIMIT, Kind.ROUND, Kind.MULTIPLY, Kind.ADD)
 
 
 def _repeats(module: GraphModule) -> Iterator[tuple[Node, Node]]:

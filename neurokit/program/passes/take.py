@@ -14,6 +14,7 @@ from neurokit.program.nodes import hints, is_weighted, module_paths
 from neurokit.program.passes.base import Pass, PassError
 
 _HALF = 3e-2  # of a result in 16 bits, relative to its largest element: another order of summation
+_LESS = "numbers less 128 as int8"  # among a layer's operations, where it is given those
 _MOST = 3  # of the whole numbers that a layer is tried on, where it is not known what it will be given
 
 
@@ -58,6 +59,7 @@ def take(module: GraphModule, exact: bool, *, last: bool = False, device: str = 
                 _check(graph, taken, kernel, exact, device)
                 first = next((node for node in taken.inside if is_weighted(node)), taken.inside[-1])
                 words = tuple(_word(node) for node in reversed(taken.inside))
+                words = (*((_LESS,) if getattr(taken.layer, "less", 0) else ()), *words)
                 found.append(Part(next(iter(module_paths(first)[::-1]), "") or first.name, kernel, words))
                 names.extend(node.name for node in taken.results)
                 replaced.update(_apply(graph, taken, kernel))

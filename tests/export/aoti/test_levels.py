@@ -10,6 +10,8 @@ from neurokit.export.aoti.programs import Network
 from neurokit.export.aoti.settings import Settings
 from neurokit.kernels.common.sums import Sums
 from neurokit.kernels.depthwise.fusion import DepthwiseLayer
+from neurokit.kernels.spike_conv_lif import fusion
+from neurokit.kernels.spike_conv_lif.fusion import ConvSums
 from neurokit.program.ops import is_named
 from neurokit.program.passes import PassError
 from neurokit.spec import ModelSpec, TensorSpec
@@ -79,6 +81,20 @@ def test_levels_go_from_kernel_to_kernel(exact):
     assert kinds & {torch.int8, torch.float16}
 
 
+def test_what_only_convolutions_read_behind_a_relu_is_held_less_128(exact):
+    body, rows = placed(exact)
+    layers = [body.get_submodule(str(node.target)) for node in body.graph.nodes if node.meta.get("taken")]
+    convolutions = [layer for layer in layers if isinstance(layer, ConvSums)]
+    shifted = {tuple(layer.weight.shape): layer for layer in convolutions if layer.less}
+    assert set(shifted) == {(32, 3, 3, 32), (32, 1, 1, 16)}
+    assert all(layer.weight.dtype == torch.int8 for layer in shifted.values())
+    assert shifted[32, 3, 3, 32].corrections.shape == (1 + 9, 32)
+    assert shifted[32, 1, 1, 16].corrections.shape == (1 + 1, 32)
+    assert "bytes" in {layer.form for layer in layers if isinstance(layer, Sums)}
+    said = {row["layer"] for row in rows if "numbers less 128 as int8" in row["with"]}
+    assert said == {"wide", "second", "third"}  # `first` and `beside` read what the depthwise kernel puts out
+
+
 def _values(node):
     value = node.meta["val"]
     return value if isinstance(value, tuple) else (value,)
@@ -142,7 +158,17 @@ def _limits_lost(monkeypatch):
     monkeypatch.setattr(DepthwiseLayer, "forward", forward)
 
 
-@pytest.mark.parametrize("plant", [_coarser, _no_relu, _no_shortcut, _limits_lost])
+def _borders_forgotten(monkeypatch):
+    true = fusion.corrections
+
+    def of_all_taps(*given):
+        table = true(*given)
+        return table[:1].expand_as(table).contiguous()
+
+    monkeypatch.setattr(fusion, "corrections", of_all_taps)
+
+
+@pytest.mark.parametrize("plant", [_coarser, _no_relu, _no_shortcut, _limits_lost, _borders_forgotten])
 def test_a_wrong_rounding_is_caught_where_it_is_put(plant, exact, monkeypatch):
     plant(monkeypatch)
     with pytest.raises(PassError, match="at "):
