@@ -58,6 +58,13 @@ def writes(*always: str, **on: str) -> Callable[[Any], Any]:
     return decorate
 
 
+def launches_overlap() -> bool:
+    """Returns whether every GPU can launch a kernel while the one before it runs (compute capability 9.0 on)."""
+    if INTERPRET or not torch.cuda.is_available() or torch.version.hip:
+        return False
+    return all(torch.cuda.get_device_capability(i) >= (9, 0) for i in range(torch.cuda.device_count()))
+
+
 def restores(*names: str) -> Callable[[Any], Any]:
     """Says which of its tensors a kernel leaves as they were, although it writes to them on its way.
 

@@ -242,6 +242,8 @@ _PROGRAMS = (132, 264, 528)
 
 def _split(shape: Shape, whole: Config) -> list[Config]:
     """Returns parameters whose sums are split over programs, where whole ones leave multiprocessors idle."""
+    if whole["tail_k"]:
+        return []
     if whole["cols"] * whole["images"] * whole["tall"] * whole["wide"] * boxes.padded_steps(shape.steps) < 64 * 64:
         return []  # tiles this small are another way to have more programs
     size = (1, 1, shape.size) if shape.flat else (shape.batch, shape.out, shape.out)
@@ -249,8 +251,8 @@ def _split(shape: Shape, whole: Config) -> list[Config]:
     for side, name in zip(size, ("images", "tall", "wide"), strict=True):
         tiles *= -(-side // whole[name])
     inner = -(-shape.inner // boxes.WHOLE) * boxes.WHOLE
-    paired = shape.stride == 2 and shape.size % 2 == 0 and inner % whole["block_k"] == whole["tail_k"]
-    blocks = 1 if whole["tail_k"] else -(-inner // whole["block_k"])
+    paired = shape.stride == 2 and shape.size % 2 == 0 and inner % whole["block_k"] == 0
+    blocks = -(-inner // whole["block_k"])
     rounds = splits.rounds(shape.kernel, shape.kernel, shape.stride, shape.kernel // 2, paired, blocks)
     possible = [n for n in range(2, sum(rounds) // 2 + 1) if splits.parts(n, tiles, rounds) == n]
     chosen = {min(possible, key=lambda n: abs(n * tiles - aim)) for aim in _PROGRAMS} if possible else set()

@@ -17,6 +17,7 @@ from torch.export import ExportedProgram
 
 from neurokit.errors import UnsupportedError
 from neurokit.export.aoti.described import examples_of_descriptors
+from neurokit.export.aoti.overlap import overlapping_launches
 from neurokit.export.aoti.place import need_shared_runtime
 from neurokit.program.nodes import hint
 
@@ -89,6 +90,7 @@ def compiled(program: ExportedProgram, said: Mapping[str, str], settings: Mappin
             warnings.simplefilter("ignore")
             if on_gpu:
                 gpu_alone.enter_context(examples_of_descriptors())
+                gpu_alone.enter_context(overlapping_launches())
                 gpu_alone.enter_context(_without_vectors())
             files = aot_compile(program.module(check_guards=False), args, kwargs, options=options)
     except Exception as error:  # whatever a compiler's passes, or the C++ compiler, raise

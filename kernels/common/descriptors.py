@@ -70,7 +70,8 @@ class Described:
             name: TensorDescriptor.from_tensor(value.tensor, list(value.shape)) if name in blocks else value
             for name, value in arguments.items()
         }
-        return launch(self._kernel)[grid](**given)
+        overlaps = {} if INTERPRET else {"launch_pdl": True}  # the kernel waits itself for those before it
+        return launch(self._kernel)[grid](**given, **overlaps)
 
 
 def described(kernel: Any) -> Described:

@@ -4,13 +4,28 @@ import triton
 import triton.language as tl
 
 from neurokit.kernels._compat import INTERPRET as _INTERPRET
+from neurokit.kernels._compat import launches_overlap
 
 INTERPRET: tl.constexpr = tl.constexpr(_INTERPRET)
+# A constant of this module, because the processes that compile for torch.compile cannot ask the GPU.
+OVERLAPS: tl.constexpr = tl.constexpr(launches_overlap())
 OUT_SAME: tl.constexpr = tl.constexpr(0)
 OUT_INT8: tl.constexpr = tl.constexpr(1)
 OUT_PACKED: tl.constexpr = tl.constexpr(2)
 OUT_LEVELS: tl.constexpr = tl.constexpr(3)  # and what is above it
 OUT_BYTES: tl.constexpr = tl.constexpr(5)
+
+
+@triton.jit
+def await_inputs():
+    """Waits for the kernels before this one, and lets the next one be set up meanwhile; the first thing a kernel does.
+
+    Programmatic dependent launch (CUDA C++ programming guide). Of a launch that does not ask for it, and before compute
+    capability 9.0, nothing happens. What waits only here may touch no memory before.
+    """
+    if OVERLAPS:
+        tl.extra.cuda.gdc_wait()
+        tl.extra.cuda.gdc_launch_dependents()
 
 
 @triton.jit

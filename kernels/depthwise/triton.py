@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 
 from neurokit.kernels._compat import writes
-from neurokit.kernels.common.triton import mul_rn, round_even
+from neurokit.kernels.common.triton import await_inputs, mul_rn, round_even
 
 
 @triton.jit
@@ -67,6 +67,7 @@ def depthwise_kernel(
     The sizes are constants, so that every address is one base register and a number in the instruction. STRIDE: numbers
     from one pixel of the input to the next; STEP: pixels of it from one of the output to the next.
     """
+    await_inputs()
     inverse, low, high = _float32(inverse, low, high)
     across = (out_width + WIDE - 1) // WIDE
     left = tl.program_id(0) % across * WIDE
@@ -141,6 +142,7 @@ def depthwise_stream_kernel(
     rows that this row reaches stay in registers, so that a pixel is loaded and converted once for all its products.
     ROUNDS is out_height + KERNEL - 1; a constant, because the interpreter cannot loop to a runtime number (NumPy 2.4).
     """
+    await_inputs()
     inverse, low, high = _float32(inverse, low, high)
     left = tl.program_id(0) * WIDE
     c = tl.program_id(1) * COLS + tl.arange(0, COLS)

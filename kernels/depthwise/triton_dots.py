@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 
 from neurokit.kernels._compat import writes
-from neurokit.kernels.common.triton import INTERPRET, mul_rn
+from neurokit.kernels.common.triton import INTERPRET, await_inputs, mul_rn
 from neurokit.kernels.depthwise.triton import _float32, _row
 
 # 1.5 * 2^23, and its bits. A whole number n below 2^22 added to the bits gives those of 1.5 * 2^23 + n. A float32 added
@@ -111,6 +111,7 @@ def depthwise_dots_kernel(
     AHEAD: the next row is loaded before the current one is used. A number of channels that is known, too, makes the
     addresses of a row one register and a number each; `channels` in the mask keeps that a comparison a pixel.
     """
+    await_inputs()
     inverse, low, high = _float32(inverse, low, high)
     WORDS: tl.constexpr = (KERNEL + 3) // 4
     PIXELS: tl.constexpr = WIDE + KERNEL - 1

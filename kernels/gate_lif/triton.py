@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 
 from neurokit.kernels._compat import writes
-from neurokit.kernels.common.triton import as_spikes, charge, mul_rn, reset, store_spikes
+from neurokit.kernels.common.triton import as_spikes, await_inputs, charge, mul_rn, reset, store_spikes
 
 
 @triton.jit
@@ -74,6 +74,7 @@ def gate_tokens_kernel(
 
     MASK_AT, A_AT, B_AT: first channel of each, where all are one tensor of WIDTH channels.
     """
+    await_inputs()
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)
     factor = tl.cast(factor, tl.float32)
@@ -147,6 +148,7 @@ def gate_channels_kernel(
     COLS: tl.constexpr,
 ):
     """Mask * LIF(scale * sum over a head's channels of a * b) for ROWS tokens of one head, all time steps."""
+    await_inputs()
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)
     factor = tl.cast(factor, tl.float32)

@@ -7,6 +7,7 @@ from neurokit.kernels._compat import writes
 from neurokit.kernels.common.triton import (
     OUT_PACKED,
     as_spikes,
+    await_inputs,
     charge,
     mul_rn,
     pack_flat,
@@ -94,6 +95,7 @@ def lif_forward_kernel(
     PADDED: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
+    await_inputs()
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)
     factor = tl.cast(factor, tl.float32)
@@ -297,6 +299,7 @@ def lif_sequence_kernel(
     TensorRT passes pointers to the inputs, 32-bit integers, then pointers to the outputs, and no floats. EVEN: the
     number of steps is a multiple of CHUNK.
     """
+    await_inputs()
     threshold_ = tl.cast(threshold, tl.float32)
     v_reset_ = tl.cast(v_reset, tl.float32)
     factor_ = tl.cast(factor, tl.float32)

@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 
 from neurokit.kernels._compat import writes
-from neurokit.kernels.common.triton import as_spikes, charge, on_grid, reset
+from neurokit.kernels.common.triton import as_spikes, await_inputs, charge, on_grid, reset
 
 
 @triton.jit
@@ -82,6 +82,7 @@ def pool_lif_kernel(
 
     limit: neurons of one step. x_step: elements of one step of x.
     """
+    await_inputs()
     factor = tl.cast(factor, tl.float32)
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)

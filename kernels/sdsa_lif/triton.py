@@ -6,6 +6,7 @@ import triton.language as tl
 from neurokit.kernels._compat import writes
 from neurokit.kernels.common.triton import (
     as_spikes,
+    await_inputs,
     charge,
     fresh_membrane,
     mul_rn,
@@ -203,6 +204,7 @@ def sdsa_qkv_kernel(
 
     Q and K are read MAIN columns wide, or MAIN and REST: 80 channels are 64 and 16, not 128.
     """
+    await_inputs()
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)
     factor = tl.cast(factor, tl.float32)

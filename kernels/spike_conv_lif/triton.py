@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 
 from neurokit.kernels._compat import writes
-from neurokit.kernels.common.triton import empty_sum, fresh_membrane, neuron_tile, operand, tile_rows
+from neurokit.kernels.common.triton import await_inputs, empty_sum, fresh_membrane, neuron_tile, operand, tile_rows
 
 
 @writes("spikes", current="WANT_CURRENT")
@@ -62,6 +62,7 @@ def spike_conv_lif_kernel(
 
     OUTSIDE: what the image is padded with: of numbers less 128, -128, so that all pixels want the same correction.
     """
+    await_inputs()
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)
     factor = tl.cast(factor, tl.float32)

@@ -7,6 +7,7 @@ from neurokit.kernels._compat import restores, writes
 from neurokit.kernels.common.triton import (
     INTERPRET,
     OUT_LEVELS,
+    await_inputs,
     charge,
     fire_bits,
     fresh_membrane,
@@ -317,6 +318,7 @@ def spike_conv_lif_boxes_kernel(
     SHORTCUT_BOXES: the residual and the current go through descriptors, too, and not by pointers.
     LESS: the input are numbers less 128, and `corrections` make of their sums those of the numbers.
     """
+    await_inputs()
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)
     factor = tl.cast(factor, tl.float32)

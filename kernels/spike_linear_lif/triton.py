@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 
 from neurokit.kernels._compat import writes
-from neurokit.kernels.common.triton import empty_sum, fresh_membrane, neuron_tile, operand, tile_rows
+from neurokit.kernels.common.triton import await_inputs, empty_sum, fresh_membrane, neuron_tile, operand, tile_rows
 
 
 @triton.jit
@@ -96,6 +96,7 @@ def spike_linear_lif_kernel(
     BLOCK_K: tl.constexpr,
 ):
     """ROWS x COLS neurons, all steps. The products of CHUNK steps are summed side by side: they share the weight."""
+    await_inputs()
     threshold = tl.cast(threshold, tl.float32)
     v_reset = tl.cast(v_reset, tl.float32)
     factor = tl.cast(factor, tl.float32)

@@ -38,7 +38,6 @@ def convolution(device, inner, cols, kernel, stride, width=5, dtype=torch.int8, 
         (32, 80, 3, 1, 5, 3),
         (256, 64, 3, 1, 5, 2),  # parts that end in the midst of a row of taps
         (64, 32, 3, 2, 6, 3),  # two lattices, of rows
-        (84, 16, 3, 1, 5, 9),  # a block and a tail
         (256, 16, 1, 2, 5, 2),  # three of four lattices have no taps
     ],
 )
@@ -59,6 +58,14 @@ def test_a_split_sum_is_the_definitions(inner, cols, kernel, stride, width, part
     assert torch.equal(current, wanted[1])
     assert 0.05 < float(fired.float().mean()) < 0.95
     assert not seen[0][1].any()  # the next launch that shares them begins at zero
+
+
+@pytest.mark.needs_kernel
+def test_blocks_with_a_tail_are_not_split(device, monkeypatch):
+    call, wanted = convolution(device, 84, 16, 3, 1)
+    monkeypatch.setattr(splits, "scratch", lambda out, number, *rest: (out, out) if number == 1 else None)
+    with config.override(boxes.NAME, {"splits": 9}):
+        assert torch.equal(call("boxes")[0], wanted[0])
 
 
 @pytest.mark.needs_kernel

@@ -21,6 +21,7 @@ from neurokit.export.aoti import build, settings
 from neurokit.export.aoti import compile as compiling
 from neurokit.export.aoti.described import examples_of_descriptors
 from neurokit.export.aoti.mutations import found_once
+from neurokit.export.aoti.overlap import overlapping_launches
 from neurokit.target import LowerOptions
 
 _OPS = ("depthwise", "gate_lif", "lif", "pool_lif", "sdsa_lif", "spike_conv_lif", "spike_linear_lif")
@@ -155,7 +156,7 @@ def generated(captured: Any, numerics: str, **extra: Any) -> Generated:
         program = build.traced(build.read_whole(body), part, "cuda")
         args, kwargs = program.example_inputs
         try:
-            with examples_of_descriptors(), compiling._without_vectors():
+            with examples_of_descriptors(), overlapping_launches(), compiling._without_vectors():
                 aot_compile(
                     program.module(check_guards=False),
                     args,
