@@ -4,7 +4,8 @@
 
 For every 3x3 convolution of the three Meta-SpikeFormers and of SEW-ResNet-18 and 34 (`--part products`: every 1x1
 product; `repconvs`: the 3x3 convolutions of the exact form's RepConvs; `shortcuts`: what ends a block, with residual
-and current; `zoo`: other spiking networks; `images8`, `images16`: exact convolutional networks, of one step): a
+and current; `zoo`: other spiking networks; `images8`, `images16`: exact convolutional networks, of one step, whose
+numbers from 0 to 255 are int8 less 128: `--part images8 --network resnet34 --batch 32 1`): a
 candidate must give the integer reference's bits before it is timed; the fastest is entered into the table of launch
 parameters. Ours are in int8, or with `--type float16` in float16, whose weights are whole numbers here, so that its
 sums are exact, too. Processes of their own compile first. Both files are written after every shape.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import time
@@ -31,6 +33,7 @@ from kernel_parts.parity import definition
 
 from neurokit.kernels import config, lif, spike_conv_lif, spike_linear_lif
 from neurokit.kernels.spike_conv_lif import boxes
+from neurokit.kernels.spike_conv_lif.borders import corrections
 from neurokit.kernels.spike_conv_lif.op import key_of as conv_key
 from neurokit.kernels.spike_linear_lif.op import key_of as linear_key
 
@@ -96,6 +99,12 @@ def work_of(shape: Shape) -> Work:
         y = F.conv2d(image, plain, **place).permute(0, 2, 3, 1).unflatten(0, s.shape[:2])
         return lif(y, spikes="same", **beside)[0]
 
+    if shape.numbers:
+        s = torch.randint(-128, 128, s.shape, device="cuda", dtype=torch.int8)
+        given |= {"corrections": corrections(w, shape.stride, shape.kernel // 2, shape.size, shape.size)}
+        # The spread of a sum is about half of the largest number.
+        spread = torch.full_like(scale, 2.0 ** -round(math.log2(74.0 * 148.0 * shape.taps**0.5 / 128.0)))
+        given |= {"scale": spread, "form": "bytes", "grid": 1.0, "low": 0.0, "high": 255.0, "tau": None}
     call = lambda path: lambda: spike_conv_lif(s, w, path=path, **given, **place)[0]  # noqa: E731
     key = boxes.key_of(s, w, shape.stride, s.new_empty(out, device="meta"))
     named = ("spike_conv_lif", (*conv_key(s, w, shape.stride), boxes.crowd(shape.pixels * shape.cols)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from neurokit.kernels.config import Config
 from neurokit.kernels.spike_conv_lif import boxes, splits
@@ -20,7 +20,7 @@ class Shape:
 
     With `shortcut` a residual is added, the sum is rounded to a grid and handed on, as where a block ends. `width` is
     the bytes of a spike and of a weight: 1 for int8, 2 for float16. A 1x1 `picture` is a convolution of one row, and
-    not a product of rows.
+    not a product of rows. With `numbers` the input are those from 0 to 255, in int8 less 128, and so is the output.
     """
 
     network: str
@@ -34,6 +34,7 @@ class Shape:
     shortcut: bool = False
     width: int = 1
     picture: bool = False
+    numbers: bool = False
 
     @property
     def out(self) -> int:
@@ -196,17 +197,23 @@ _REDUCED_LATE = ((384, 96, 14), (576, 96, 14), (576, 160, 7), (960, 160, 7), (96
 
 
 def images8(batch: int) -> Iterator[Shape]:
-    """Yields the products on int8 numbers of exact mobilenet_v2: its expansions."""
+    """Yields the convolutions of exact resnet34, on int8 numbers less 128, and the expansions of exact mobilenet_v2."""
+    for shape in _resnet34(batch):
+        yield replace(shape, numbers=True)
     for inner, cols, across in _BOTTLENECKS:
         yield Shape("mobilenet_v2", 1, inner, cols, batch * across**2, 1, 1, 1)
 
 
 def images16(batch: int) -> Iterator[Shape]:
-    """Yields the convolutions on whole numbers as float16 of exact mobilenet_v2 and resnet34."""
+    """Yields the convolutions on whole numbers as float16 of exact mobilenet_v2, and those of resnet34 in float16."""
     for inner, cols, across in (*_REDUCED, *_REDUCED_LATE):
         yield Shape("mobilenet_v2", 1, inner, cols, batch * across**2, 1, 1, 1, picture=True)
     for name, inner in (("mobilenet_v2", 1280), ("resnet34", 512)):  # their heads, of 15 classes
         yield Shape(f"{name} head", 1, inner, 15, batch, 1, 1, 1, picture=True)
+    yield from _resnet34(batch)
+
+
+def _resnet34(batch: int) -> Iterator[Shape]:
     for width, across in ((64, 56), (128, 28), (256, 14), (512, 7)):
         yield Shape("resnet34", batch, width, width, across, steps=1)
         if width < 512:

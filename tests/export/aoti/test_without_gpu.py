@@ -43,3 +43,14 @@ def test_what_is_written_for_a_gpu_is_python_and_has_descriptors_and_numbers(nam
     assert not re.search(r"(?<![\w.])-?(inf|nan)(?!\w)", found.source)
     # A whole division of Python's would be a comment there.
     assert not re.search(r"(global_shape|strides)\[\d\] = [^;\n]*(//|$)", found.source)
+
+
+def test_convolutions_of_numbers_less_128_are_written_with_their_tables():
+    """All of a ResNet's but the image's are given one."""
+    pytest.importorskip("triton")
+    made = exact(capture(load("resnet34").in_small()))
+    refuse(made)
+    found = generated(made.captured, "exact")
+    ast.parse(found.tried)
+    assert len(re.findall(r'original_fqn = "[^"]*\.corrections"', found.source)) == 11
+    assert not re.search(r"(?<![\w.])-?(inf|nan)(?!\w)", found.source)
