@@ -13,7 +13,7 @@ from torch.fx import Node
 
 from neurokit.kernels.common.neuron import on_grid
 from neurokit.kernels.common.product import WEIGHTS
-from neurokit.program.fusions import FusedNeuron, Match, Site, most_of, shape_of, through_reshapes
+from neurokit.program.fusions import RESHAPES, Behind, FusedNeuron, Match, Site, most_of, shape_of, through_reshapes
 from neurokit.program.grids import Grid, Held, grid_at, levels_at
 from neurokit.program.nodes import convolution_settings, is_weighted
 from neurokit.program.ops import is_named
@@ -135,13 +135,18 @@ class ProductNeuron(FusedNeuron):
         product: What stands before the neuron.
         weight: The weight as the kernel takes it.
         scale: A factor a row, or None.
+
+    Attributes:
+        shaped: Sizes of what is added to the spikes, the last that it is given, with -1 for the batch; None where
+            nothing is.
     """
 
-    int8_places = (0, 2)
+    int8_places = (0, 2, 3)
 
     def __init__(self, site: Site, product: Product, weight: Tensor, scale: Tensor | None) -> None:
         super().__init__(site.neuron)
         self.steps, *self.rest = (size for at, size in enumerate(shape_of(site.current)) if at != 1)
+        self.shaped: list[int] | None = None
         self.product_of, self.arguments = product.node.target, product.node.args[3:]
         self.keywords = site.keywords
         self.rounding: dict[str, Any] = {}
@@ -169,13 +174,24 @@ class ProductNeuron(FusedNeuron):
     def _rounded(self, value: Tensor) -> Tensor:
         return on_grid(value, *(self.rounding.get(name) for name in ("grid", "low", "high")))
 
+    def parts(self, given: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Returns, of what it is given, the product's input, what is added to the sum, and what to the spikes."""
+        first, _, *more = given
+        beside = None if self.shaped is None else more.pop()
+        return first, *(more or [None]), beside  # type: ignore[return-value]
+
+    def behind(self, spikes: Tensor, *given: Tensor) -> Tensor:
+        """Returns the spikes with what stands beside them added."""
+        beside = given[-1].to(self.kind)
+        return spikes.to(self.kind).reshape(beside.shape) + beside
+
     def _sum(self, *given: Tensor) -> Tensor:
-        x, _, *residual = given
+        x, residual, _ = self.parts(given)
         data = x.to(self.plain_weight.dtype) + self.less if self.less else x.to(self.plain_weight.dtype)
         data = data if self.unit == 1.0 else data * self.unit
         y = self.product_of(data, self.plain_weight, self.plain_bias, *self.arguments)
         y = y.reshape(self.steps, -1, *self.rest)
-        return y if not residual else residual[0].reshape(y.shape) + y
+        return y if residual is None else residual.reshape(y.shape) + y
 
     @property
     def joins_with(self) -> Any:
@@ -214,13 +230,22 @@ class ProductNeuron(FusedNeuron):
         """In what form the kernel gives the spikes: what the next one takes."""
         return "int8" if self.exact else "same"
 
-    def answer(
-        self, fired: Tensor, current: Tensor, given: tuple[Tensor, ...]
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Returns what a kernel gave, `[T, B, N, ...]` or `[T, B, ..., N]` as in the program, as the layer's."""
+    @property
+    def numbers(self) -> torch.dtype:
+        """Type of the spikes that the kernel gives, and takes beside them."""
+        return torch.int8 if self.exact else self.weight.dtype
+
+    def answer(self, fired: Tensor, current: Tensor, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Returns what a kernel gave, `[T, B, N, ...]` or `[T, B, ..., N]` as in the program, as the layer's.
+
+        Where something is added to the spikes, that sum is the fifth result, and the spikes are what is left without.
+        """
         spikes = fired.to(self.kind).reshape(self.steps, -1, *self.rest)
         handed = current.reshape(spikes.shape) if self.want_current else None
-        return self.results(spikes, given[1].clone(), handed, given)
+        if self.shaped is None:
+            return self.results(spikes, given[1].clone(), handed, given)
+        alone = spikes - given[-1].to(self.kind).reshape(spikes.shape)
+        return (*self.results(alone, given[1].clone(), handed, given), spikes.reshape(self.shaped))
 
 
 def weights_of(site: Site, product: Product) -> tuple[Tensor, Tensor | None] | str:
@@ -251,7 +276,43 @@ def integer_rows(weight: Tensor) -> tuple[Tensor, Tensor] | str:
 
 
 def matched(site: Site, product: Product, layer: ProductNeuron) -> Match:
-    """Returns the match of a product and its neuron."""
+    """Returns the match of a product and its neuron, and of the shortcut that is added to the spikes alone."""
     residual = () if product.residual is None else (product.residual,)
-    given: Any = (product.data, site.node.args[1], *residual)
-    return Match(layer, given, product.inside, product.handed)
+    behind = None if product.handed else _sum_behind(site)
+    beside: tuple[Node, ...] = ()
+    if behind is not None:
+        beside = (behind.source,)
+        layer.shaped = [size if isinstance(size, int) else -1 for size in behind.source.meta["val"].shape]
+    given: Any = (product.data, site.node.args[1], *residual, *beside)
+    return Match(layer, given, product.inside, product.handed, behind)
+
+
+def _sum_behind(site: Site) -> Behind | None:
+    """Returns the sum of a layer's spikes with whole numbers from 0 on, where int8 holds it and it alone reads them."""
+    fired = [user for user in site.node.users if is_named(user, ("getitem",)) and user.args[1] == 0]
+    if len(fired) != 1:
+        return None
+    value = fired[0]
+    while len(value.users) == 1:
+        (user,) = value.users
+        if is_named(user, ("add",)) and len(user.args) == 2 and not user.kwargs:
+            other: Any = user.args[1] if user.args[0] is value else user.args[0]
+            most = most_of(user)
+            if most is None or most > COUNTS or other is value or shape_of(other) != shape_of(user):
+                return None
+            if {one.meta["val"].dtype for one in (fired[0], other)} != {user.meta["val"].dtype}:
+                return None
+            return None if _leads(site.node, other) else Behind(user, other, (), fired[0], most)
+        if not is_named(user, RESHAPES):
+            return None
+        value = user
+    return None
+
+
+def _leads(first: Node, last: Node) -> bool:
+    """Returns whether a node depends on another: on a layer whose membrane it reads."""
+    waiting, seen = [last], {last}
+    while waiting:
+        waiting += (more := set(waiting.pop().all_input_nodes) - seen)
+        seen |= more
+    return first in seen

@@ -127,8 +127,9 @@ def judge_current(actual: Tensor, given: Current) -> str:
     return f"{count} of {actual.numel()} currents are off by more than their rounding bound" if count else ""
 
 
-def decode(spikes: Tensor, form: str, channels: int) -> Tensor:
-    """Returns spikes of any output form as bool."""
+def decode(spikes: Tensor, form: str, channels: int, beside: Tensor | None = None) -> Tensor:
+    """Returns spikes of any output form, or what is left of such sums without what was beside them, as bool."""
+    spikes = spikes if beside is None else spikes - beside
     return unpack_words(spikes, channels, torch.int8).bool() if form == "packed" else spikes != 0
 
 

@@ -74,6 +74,32 @@ def limited(current: Tensor, least: float | None) -> Tensor:
     return current if least is None else current.clamp_min(least)
 
 
+def added(spikes: Tensor, beside: Tensor | None) -> Tensor:
+    """Returns spikes as they are put out: with what stands beside them, a shortcut's spikes or counts, added."""
+    return spikes if beside is None else spikes + beside
+
+
+def check_beside(beside: Tensor | None, shape: tuple[Any, ...], form: str, weight: Tensor) -> None:
+    """Checks what is added to the spikes as they are put out.
+
+    Args:
+        beside: It, or None.
+        shape: Of the spikes.
+        form: Their form.
+        weight: The weight, which says what type "same" is.
+
+    Raises:
+        InputError: If the form adds up to no numbers, or shape or type is not that of the spikes.
+    """
+    if beside is None:
+        return
+    if form not in ("int8", "same"):
+        raise InputError(f"form={form!r} with something beside the spikes", expected="form='int8' or 'same'")
+    kind = torch.int8 if form == "int8" else activation(weight)
+    if beside.shape != shape or beside.dtype != kind:
+        raise InputError(f"beside is {beside.dtype} {tuple(beside.shape)}", expected=f"{kind} {tuple(shape)}")
+
+
 def form_number(form: str) -> int:
     """Returns the number by which the Triton kernels know a form of output."""
     return _FORMS.index(form)
@@ -159,6 +185,7 @@ def tail(
     rounds: bool = False,
     decay: float | None = None,
     least: float | None = None,
+    beside: Tensor | None = None,
 ) -> dict[str, Any]:
     """Returns the arguments by which a kernel with `neuron_tile` behind its product is launched.
 
@@ -186,6 +213,7 @@ def tail(
         rounds: Whether the current is handed on rounded, too.
         decay: What the leak multiplies by in place of a division by `tau`, or None.
         least: What the current that is handed on is limited to from below, or None.
+        beside: What is added to the spikes as they are put out, or None.
     """
     leak, factor = leak_arguments(tau, decay is not None, decay or 0.0)
     cols = weight.shape[0]
@@ -195,6 +223,7 @@ def tail(
         "residual": out if residual is None else one_step(residual),
         "spikes": out,
         "current": current if current.numel() else out,
+        "beside": out if beside is None else beside.contiguous(),
         "cols": cols,
         "residual_rows": 0 if residual is None or repeats_one_step(residual) else rows,
         "factor": factor,
@@ -212,6 +241,7 @@ def tail(
         "INTEGER": weight.dtype == torch.int8,
         "UPCAST": INTERPRET and weight.dtype == torch.bfloat16,
         "OUT": form_number(form),
+        "BESIDE": beside is not None,
         "EVEN": cols % chosen["cols"] == 0,
         "ROWS": chosen["rows"],
         "COLS": chosen["cols"],

@@ -229,6 +229,7 @@ def neuron_tile(
     residual_rows,
     spikes,
     current,
+    beside,
     row,
     col,
     rows,
@@ -248,6 +249,7 @@ def neuron_tile(
     DECAY_INPUT: tl.constexpr,
     HARD: tl.constexpr,
     OUT: tl.constexpr,
+    BESIDE: tl.constexpr,
     EVEN: tl.constexpr,
     ROWS: tl.constexpr,
     COLS: tl.constexpr,
@@ -258,7 +260,7 @@ def neuron_tile(
     `residual_rows`: rows of the residual from one step to the next, 0 where it is the same at every step.
     ROUND: 0 the current as it is, 1 rounded for the neuron, 2 rounded where it is stored, too.
     LIMITED: the current is stored where it is above `least`, else that. OUT from OUT_LEVELS on: no neuron, but the
-    rounded current as whole numbers. Returns the membrane.
+    rounded current as whole numbers. BESIDE: the numbers that are added to the spikes. Returns the membrane.
     """
     r = tl.arange(0, ROWS)
     c = tl.arange(0, COLS)
@@ -277,6 +279,9 @@ def neuron_tile(
     if RESIDUAL:
         added = tl.cast(t, tl.int64) * residual_rows + row
         y = y + tl.load(residual + added * cols + col + offset, mask=mask, other=0).to(tl.float32)
+    through = 0
+    if BESIDE:
+        through = tl.load(beside + first * cols + col + offset, mask=mask, other=0)
     if ROUND == 2:
         y = on_grid(y, rounding)
     if WANT_CURRENT:
@@ -290,13 +295,16 @@ def neuron_tile(
         if ROUND == 1:
             y = on_grid(y, rounding)
         h = charge(y, v, factor, v_reset, LEAK, DECAY_INPUT, HARD)
-        return _fire(h, spikes, first, row, col, rows, cols, threshold, v_reset, HARD, OUT, EVEN, ROWS, COLS)
+        return _fire(
+            h, spikes, through, first, row, col, rows, cols, threshold, v_reset, HARD, OUT, BESIDE, EVEN, ROWS, COLS
+        )
 
 
 @triton.jit
 def _fire(
     h,
     spikes,
+    through,
     first,
     row,
     col,
@@ -306,11 +314,15 @@ def _fire(
     v_reset,
     HARD: tl.constexpr,
     OUT: tl.constexpr,
+    BESIDE: tl.constexpr,
     EVEN: tl.constexpr,
     ROWS: tl.constexpr,
     COLS: tl.constexpr,
 ):
-    """Stores the spikes of a tile whose first row, of all steps, is `first`; returns the membrane after the reset."""
+    """Stores the spikes of a tile whose first row, of all steps, is `first`; returns the membrane after the reset.
+
+    BESIDE: with `through`, which is of the type of the output, added.
+    """
     r = tl.arange(0, ROWS)
     c = tl.arange(0, COLS)
     live = (row + r < rows)[:, None]
@@ -330,12 +342,17 @@ def _fire(
         tl.store(at, words_of(bits, ROWS, COLS), mask=live & (col // 32 + word < words)[None, :])
     elif OUT == OUT_INT8:
         after, bits = fire_bits(h, tl.full((1, COLS), 1, tl.int32), threshold, v_reset, HARD)
-        tl.store(spikes + first * cols + col + offset, bits.to(tl.int8), mask=mask)
+        whole = bits.to(tl.int8)
+        if BESIDE:
+            whole = whole + through
+        tl.store(spikes + first * cols + col + offset, whole, mask=mask)
     else:
         # The bits of 1.0.
         after, bits = fire_bits(h, tl.full((1, COLS), 0x3F800000, tl.int32), threshold, v_reset, HARD)
-        numbers = bits.to(tl.float32, bitcast=True).to(spikes.dtype.element_ty)
-        tl.store(spikes + first * cols + col + offset, numbers, mask=mask)
+        numbers = bits.to(tl.float32, bitcast=True)
+        if BESIDE:
+            numbers = numbers + through.to(tl.float32)
+        tl.store(spikes + first * cols + col + offset, numbers.to(spikes.dtype.element_ty), mask=mask)
     return after
 
 

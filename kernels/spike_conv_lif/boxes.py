@@ -188,8 +188,12 @@ def run(
     form: str = "int8",
     least: float | None = None,
     corrections: Tensor | None = None,
+    beside: Tensor | None = None,
 ) -> None:
-    """Fills the spikes (or levels) and, where it has elements, the current of a convolution with its neuron."""
+    """Fills the spikes (or levels) and, where it has elements, the current of a convolution with its neuron.
+
+    What is `beside` the spikes, of their shape and type, is added to them.
+    """
     from neurokit.kernels.spike_conv_lif.triton_boxes import spike_conv_lif_boxes_kernel
 
     out, current = outputs
@@ -220,7 +224,7 @@ def run(
     leak, factor = leak_arguments(tau, decay is not None, decay or 0.0)
     # A long sum hides what a box takes to arrive, which a short one, or a tile alone on its multiprocessor, waits for.
     through = place.kernel > 1 and hint(out[0].numel()) >= FEW
-    beside = max(0 if residual is None else residual.itemsize, current.itemsize if current.numel() else 0)
+    shared = max(0 if residual is None else residual.itemsize, current.itemsize if current.numel() else 0)
     lend_scratch(spikes)
     described(spike_conv_lif_boxes_kernel)[(programs,)](
         **arguments(spikes, weight, out, channels, place.stride, paired, padded_steps(steps), chosen),
@@ -230,6 +234,7 @@ def run(
         current=current if current.numel() else out,
         partials=partials,
         counters=counters,
+        beside=out if beside is None else beside.contiguous(),
         batch=batch,
         out_height=out.shape[2],
         out_width=out.shape[3],
@@ -252,6 +257,7 @@ def run(
         SCALE=scale is not None,
         BIAS=bias is not None,
         OUT=form_number(form),
+        BESIDE=beside is not None,
         RESIDUAL=residual is not None,
         RESIDUAL_STEPS=1 if residual is None or repeats_one_step(residual) else steps,
         SHORTCUT_BOXES=through,
@@ -266,7 +272,7 @@ def run(
         SPLIT=parts > 1,
         PARTS=parts,
         num_warps=chosen["num_warps"],
-        num_stages=stages(chosen, steps, weight.dtype.itemsize, beside if through else 0),
+        num_stages=stages(chosen, steps, weight.dtype.itemsize, shared if through else 0),
         **rounding(grid, low, high, rounds, least),
         **borders,
     )

@@ -36,18 +36,21 @@ def judge(example: Example, actual: list[Tensor], expected: list[Tensor]) -> str
     if weight.dtype == torch.int8 or given.get("form") in LEVELS:
         return different(actual, expected)
     exact = exact_current(s, weight, given)
-    fired = decode(actual[0], given.get("form", "packed"), weight.shape[0])
+    fired = decode(actual[0], given.get("form", "packed"), weight.shape[0], given.get("beside"))
     return judge_call(fired, exact, given) or judge_current(actual[1], exact)
 
 
 def cost(example: Example) -> Cost:
-    """Reads spikes, weight and residual, writes spikes; a multiply-add a tap, input and output channel."""
+    """Reads spikes, weight, residual and counts, writes spikes; a multiply-add a tap, input and output channel."""
     (s, weight), given = example.args, example.kwargs
     cols, kernel = weight.shape[:2]
     place = (kernel, given.get("stride", 1), given.get("padding", 0))
     outputs = s.shape[0] * s.shape[1] * output_size(s.shape[2], *place) * output_size(s.shape[3], *place)
     size = {"packed": 1 / 8, "int8": 1}.get(given.get("form", "packed"), 2)
-    moved = nbytes(s, weight, *(given.get(name) for name in ("scale", "bias", "residual"))) + outputs * cols * size
+    moved = (
+        nbytes(s, weight, *(given.get(name) for name in ("scale", "bias", "residual", "beside")))
+        + outputs * cols * size
+    )
     unit = "int8" if weight.dtype == torch.int8 else "float16"
     return Cost(moved, 2.0 * outputs * cols * weight[0].numel(), unit)
 

@@ -38,10 +38,20 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
             call |= {"grid": 0.25, "rounds": True, "want_current": True}
         if form == "packed":
             call |= {"tau": None, "decay": 45 / 64}
+        else:
+            call["beside"] = _beside(s, kernel, stride, cols, form, kind)
         yield Example(f"{kernel}x{kernel} stride {stride} {channels} -> {cols} {form}", (s, w), call)
     if kind == torch.int8:
         yield from box_examples(device)
     yield Example("empty", (s[:, :0], w), {"path": "fused"})
+
+
+def _beside(s: torch.Tensor, kernel: int, stride: int, cols: int, form: str, kind: torch.dtype) -> torch.Tensor:
+    """Returns counts that are added to the spikes of a padded convolution."""
+    steps, batch, *sides, _ = s.shape
+    tall, wide = ((side + 2 * (kernel // 2) - kernel) // stride + 1 for side in sides)
+    counts = spikes(steps, batch, tall, wide, cols, device=s.device) * 3
+    return counts if form == "int8" else counts.to(torch.float16 if kind == torch.int8 else kind)
 
 
 def box_examples(device: torch.device) -> Iterator[Example]:
@@ -66,6 +76,8 @@ def box_examples(device: torch.device) -> Iterator[Example]:
             "path": "boxes",
             **neurons[index],
         }
+        if index != 2:
+            call["beside"] = _beside(s, kernel, stride, cols, "int8", torch.int8)
         if index == 1:
             call |= {
                 "residual": normal(1, 2, 4, 5, cols, device=device).expand(steps, 2, 4, 5, cols),

@@ -40,22 +40,26 @@ class ConvLayer(ProductNeuron):
         """Stride and padding, too."""
         return None if self.less else (super().joins_with, self.stride, self.padding)
 
-    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
         """Runs the kernel on spikes `[T * B, C, H, W]`."""
-        x, _, *residual = given
+        x, residual, beside = self.parts(given)
         last = x.unflatten(0, (self.steps, -1)).movedim(2, -1)
         kept = self.weight.dtype
         spikes = last.to(kept) if kept.is_floating_point else last.char()
         height, width = (self._size(size) for size in x.shape[2:])
-        beside = None
-        if residual:
-            beside = residual[0].reshape(self.steps, -1, self.weight.shape[0], height, width).movedim(2, -1)
+
+        def lying(value: Tensor | None) -> Tensor | None:
+            if value is None:
+                return None
+            return value.reshape(self.steps, -1, self.weight.shape[0], height, width).movedim(2, -1)
+
         found, current = spike_conv_lif(
             spikes,
             self.weight,
             scale=self.scale,
             bias=self.bias,
-            residual=beside,
+            residual=lying(residual),
+            beside=None if beside is None else lying(beside.to(self.numbers)),
             stride=self.stride,
             padding=self.padding,
             form=self.form,

@@ -16,6 +16,8 @@ from neurokit.kernels.common.product import (
     LEVELS,
     WEIGHTS,
     activation,
+    added,
+    check_beside,
     check_grid,
     check_product_form,
     check_rows,
@@ -80,6 +82,7 @@ def _fake(
     whole: bool = False,
     least: float | None = None,
     corrections: Tensor | None = None,
+    beside: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     return _outputs(spikes, weight, stride, padding, form, want_current, whole)
 
@@ -107,6 +110,7 @@ def _forward(
     whole: bool = False,
     least: float | None = None,
     corrections: Tensor | None = None,
+    beside: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     outputs = _outputs(spikes, weight, stride, padding, form, want_current, whole)
     rounding = (grid, low, high, rounds)
@@ -131,6 +135,7 @@ def _forward(
             decay,
             least,
             corrections,
+            beside,
         )
         outputs[0].copy_(fired)
         if want_current:
@@ -147,7 +152,7 @@ def _forward(
         residual = steps_of(residual)
         neuron = (tau, threshold, v_reset, decay_input)
         given = (spikes, weight, scale, bias, residual, stride, padding, *neuron, outputs)
-        boxes.run(*given, *rounding, decay, form, least, corrections)
+        boxes.run(*given, *rounding, decay, form, least, corrections, beside)
         return outputs
     chosen = parameters_of(spikes, weight, stride, outputs[0])
     if _choose_path("kernel" if path == "auto" and (whole or form in LEVELS) else path, chosen, weight) == "conv":
@@ -166,6 +171,7 @@ def _forward(
             form,
             want_current,
             decay,
+            beside,
         )
     _launch(
         spikes.contiguous(),
@@ -184,6 +190,7 @@ def _forward(
         outputs,
         (*rounding, decay, least),
         corrections,
+        beside,
     )
     return outputs
 
@@ -237,6 +244,7 @@ def _conv_then_lif(
     form: str,
     want_current: bool,
     decay: float | None,
+    beside: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The same with the vendor's convolution: its output is rounded to 16 bits before the neuron."""
     x = spikes.to(weight.dtype).flatten(0, 1).permute(0, 3, 1, 2)
@@ -256,7 +264,7 @@ def _conv_then_lif(
         want_v=False,
         want_current=want_current,
     )
-    return fired, current
+    return added(fired, beside), current
 
 
 def _launch(
@@ -276,6 +284,7 @@ def _launch(
     outputs: tuple[Tensor, Tensor],
     rounding: tuple[float | None, float | None, float | None, bool, float | None, float | None],
     corrections: Tensor | None,
+    beside: Tensor | None = None,
 ) -> None:
     from neurokit.kernels.spike_conv_lif.triton import spike_conv_lif_kernel
 
@@ -318,6 +327,7 @@ def _launch(
             form,
             chosen,
             *rounding,
+            beside=beside,
         ),
     )
 
@@ -349,6 +359,7 @@ def spike_conv_lif(
     whole: bool = False,
     least: float | None = None,
     corrections: Tensor | None = None,
+    beside: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Convolves channels-last spikes and runs the neuron on the accumulators, without storing the convolution.
 
@@ -385,6 +396,8 @@ def spike_conv_lif(
         least: With levels: what the current that is returned is limited to from below (0 of a ReLU), or None.
         corrections: Where the spikes are numbers from 0 to 255, less 128: `borders.corrections` of the weight, by which
             the sums are the numbers'. Padding is number 0.
+        beside: What is added to the spikes as they are put out, `[T, B, H', W', N]` of the type that "int8" or "same"
+            has: the spikes or counts of a shortcut. The sums must fit that type.
 
     Returns:
         Spikes `[T, B, H', W', N]` (packed: `[..., ceil(N / 32)]`), and the current in the weight's dtype (float32 for
@@ -433,6 +446,7 @@ def spike_conv_lif(
     )
     if residual is not None and residual.shape != shape:
         raise InputError(f"residual has shape {tuple(residual.shape)}", expected=f"{shape}")
+    check_beside(beside, shape, form, weight)
     return torch.ops.neurokit_kernels.spike_conv_lif(
         spikes,
         weight,
@@ -456,4 +470,5 @@ def spike_conv_lif(
         whole,
         least,
         corrections,
+        beside,
     )

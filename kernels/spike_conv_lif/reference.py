@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurokit.kernels.common.neuron import decay_of, encode, on_grid, run
-from neurokit.kernels.common.product import LEVELS, as_levels, limited
+from neurokit.kernels.common.product import LEVELS, added, as_levels, limited
 from neurokit.kernels.spike_conv_lif.borders import at_pixels
 
 
@@ -62,6 +62,7 @@ def forward(
     decay: float | None = None,
     least: float | None = None,
     corrections: Tensor | None = None,
+    beside: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Returns spikes `[T, B, H', W', N]` in a form ("same": `dtype`) and the current in float32, or rounded."""
     y = current(spikes, weight, scale, bias, residual, stride, padding, corrections=corrections)
@@ -69,4 +70,4 @@ def forward(
     if form in LEVELS:
         return as_levels(x, grid, form), limited(x if rounds else y, least)  # type: ignore[arg-type]
     fired, _ = run(x, None, tau, decay_of(decay), threshold, v_reset, decay_input)
-    return encode(fired, form, dtype), x if rounds else y
+    return added(encode(fired, form, dtype), beside), x if rounds else y

@@ -78,6 +78,7 @@ def _tile(
     current,
     partials,
     counters,
+    beside,
     batch,
     height,
     width,
@@ -110,6 +111,7 @@ def _tile(
     ROUND: tl.constexpr,
     LESS: tl.constexpr,
     OUT: tl.constexpr,
+    BESIDE: tl.constexpr,
     STEPS: tl.constexpr,
     IMAGES: tl.constexpr,
     TALL: tl.constexpr,
@@ -170,10 +172,10 @@ def _tile(
             scale_of = tl.load(scale + c, mask=c < cols, other=0.0)[:, None]
         if BIAS:
             bias_of = tl.load(bias + c, mask=c < cols, other=0.0)[:, None]
-        if (RESIDUAL or WANT_CURRENT) and not SHORTCUT_BOXES:
+        if BESIDE or ((RESIDUAL or WANT_CURRENT) and not SHORTCUT_BOXES):
             offset, mask = _places(n, y, x, col, batch, height, width, cols, IMAGES, TALL, WIDE, COLS)
             step = tl.cast(batch, tl.int64) * height * width * cols
-        currents = ()
+        currents, through = (), ()
         for t in tl.static_range(T):
             z = sums[t].to(tl.float32)
             if SCALE:
@@ -185,6 +187,8 @@ def _tile(
                 added = tl.load(residual + (t if RESIDUAL_STEPS > 1 else 0) * step + offset, mask=mask, other=0)
                 z = z + added.to(tl.float32)
             currents = currents + (z,)
+            if BESIDE:
+                through = through + (tl.load(beside + t * step + offset, mask=mask, other=0),)
         v = fresh_membrane(v_reset, HARD, COLS, PIXELS)
         for t in tl.static_range(T):
             z = currents[t]
@@ -208,6 +212,8 @@ def _tile(
                 h = charge(z, v, factor, v_reset, LEAK, DECAY_INPUT, HARD)
                 v, bits = fire_bits(h, tl.full((COLS, 1), 1, tl.int32), threshold, v_reset, HARD)
                 found = bits.to(out.dtype)
+                if BESIDE:
+                    found = found + through[t]
             out.store([t, n, y, x, col], tl.reshape(tl.trans(found), (1, IMAGES, TALL, WIDE, COLS)))
 
 
@@ -258,6 +264,7 @@ def spike_conv_lif_boxes_kernel(
     current,
     partials,
     counters,
+    beside,
     batch,
     out_height,
     out_width,
@@ -298,6 +305,7 @@ def spike_conv_lif_boxes_kernel(
     ROUND: tl.constexpr,
     LESS: tl.constexpr,
     OUT: tl.constexpr,
+    BESIDE: tl.constexpr,
     STEPS: tl.constexpr,
     IMAGES: tl.constexpr,
     TALL: tl.constexpr,
@@ -317,6 +325,7 @@ def spike_conv_lif_boxes_kernel(
     HOSTED: the output is a descriptor, too, and no pointer.
     SHORTCUT_BOXES: the residual and the current go through descriptors, too, and not by pointers.
     LESS: the input are numbers less 128, and `corrections` make of their sums those of the numbers.
+    BESIDE: the numbers that are added to the spikes, by pointers.
     """
     await_inputs()
     threshold = tl.cast(threshold, tl.float32)
@@ -355,6 +364,7 @@ def spike_conv_lif_boxes_kernel(
             current,
             partials,
             counters,
+            beside,
             batch,
             out_height,
             out_width,
@@ -387,6 +397,7 @@ def spike_conv_lif_boxes_kernel(
             ROUND,
             LESS,
             OUT,
+            BESIDE,
             STEPS,
             IMAGES,
             TALL,

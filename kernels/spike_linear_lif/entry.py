@@ -34,17 +34,20 @@ def judge(example: Example, actual: list[Tensor], expected: list[Tensor]) -> str
     if weight.dtype == torch.int8:
         return different(actual, expected)
     exact = exact_current(s, weight, given)
-    fired = decode(actual[0], given.get("form", "packed"), weight.shape[0])
+    fired = decode(actual[0], given.get("form", "packed"), weight.shape[0], given.get("beside"))
     return judge_call(fired, exact, given, actual[1]) or judge_current(actual[2], exact)
 
 
 def cost(example: Example) -> Cost:
-    """Reads spikes, weight and residual, writes spikes; a multiply-add a spike, input and output."""
+    """Reads spikes, weight, residual and counts beside, writes spikes; a multiply-add a spike, input and output."""
     (s, weight), given = example.args, example.kwargs
     cols, inner = weight.shape
     rows = s.shape[0] * s.shape[1]
     size = {"packed": 1 / 8, "int8": 1}.get(given.get("form", "packed"), 2)
-    moved = nbytes(s, weight, *(given.get(name) for name in ("scale", "bias", "residual", "v0"))) + rows * cols * size
+    moved = (
+        nbytes(s, weight, *(given.get(name) for name in ("scale", "bias", "residual", "v0", "beside")))
+        + rows * cols * size
+    )
     return Cost(moved, 2.0 * rows * inner * cols, "int8" if weight.dtype == torch.int8 else "float16")
 
 

@@ -41,11 +41,16 @@ def examples(device: torch.device, dtype: torch.dtype) -> Iterator[Example]:
     learnt = {"tau": None, "decay": 45 / 64}
     call = {**row, **learnt, "residual": repeated, "form": "int8", "path": "fused"}
     yield Example("residual seen twice, learnt leak", (s, w), call)
+    for form, other in (("int8", torch.int8), ("same", repeated.dtype)):
+        call = {**row, "beside": spikes(2, 3, 64, device=device).to(other) * 2, "form": form, "path": "fused"}
+        yield Example(f"counts beside the spikes, {form}", (s, w), call)
     if kind == torch.int8:
         boxed = (spikes(3, 70, 80, device=device), weight(48, 80, device, kind))
         call = {"bias": normal(48, device=device), "scale": normal(48, device=device).abs() * 0.02, "form": "int8"}
         added = {"residual": normal(3, 70, 48, device=device), "want_current": True}
+        counts = spikes(3, 70, 48, device=device) * 3
         yield Example("boxes", boxed, {**call, **added, "path": "boxes"})
+        yield Example("counts beside the spikes, boxes", boxed, {**call, **added, "beside": counts, "path": "boxes"})
         rounding = {"grid": 0.125, "low": -1.0, "high": 1.5}
         yield Example("rounded, boxes", boxed, {**call, **added, **rounding, "rounds": True, "path": "boxes"})
         yield Example("rounded", boxed, {**call, **added, **rounding, "path": "fused"})

@@ -26,24 +26,28 @@ class LinearLayer(ProductNeuron):
 
     last = False
 
-    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
         """Runs the kernel on spikes `[T, B, ..., K]`, or `[T * B, K, ...]` of a convolution."""
-        x, _, *residual = given
+        x, residual, beside = self.parts(given)
         rows = self._rows(x)
         steps, shape = self.steps, rows.shape[1:-1]
         flat = rows.flatten(1, -2)
         kept = self.weight.dtype
         spikes = flat.to(kept) if kept.is_floating_point else flat.char()
-        beside = None
-        if residual:
-            like = residual[0].reshape(steps, -1, *self.rest)
-            beside = (like if self.last else like.flatten(3).movedim(2, -1) if like.dim() > 3 else like).flatten(1, -2)
+
+        def lying(value: Tensor | None) -> Tensor | None:
+            if value is None:
+                return None
+            like = value.reshape(steps, -1, *self.rest)
+            return (like if self.last else like.flatten(3).movedim(2, -1) if like.dim() > 3 else like).flatten(1, -2)
+
         found, _, current = spike_linear_lif(
             spikes,
             self.weight,
             scale=self.scale,
             bias=self.bias,
-            residual=beside,
+            residual=lying(residual),
+            beside=None if beside is None else lying(beside.to(self.numbers)),
             form=self.form,
             want_current=self.want_current,
             **self.keywords,

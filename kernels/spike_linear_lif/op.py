@@ -14,6 +14,8 @@ from neurokit.kernels.common.product import (
     LEVELS,
     WEIGHTS,
     activation,
+    added,
+    check_beside,
     check_grid,
     check_product_form,
     check_rows,
@@ -67,6 +69,7 @@ def _fake(
     rounds: bool = False,
     decay: float | None = None,
     least: float | None = None,
+    beside: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     return _outputs(spikes, weight, form, want_v, want_current)
 
@@ -122,6 +125,7 @@ def _forward(
     rounds: bool = False,
     decay: float | None = None,
     least: float | None = None,
+    beside: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     outputs = _outputs(spikes, weight, form, want_v, want_current)
     rounding = (grid, low, high, rounds)
@@ -144,6 +148,7 @@ def _forward(
             *rounding,
             decay,
             least,
+            beside,
         )
         outputs[0].copy_(results[0])
         if want_v:
@@ -154,7 +159,7 @@ def _forward(
     if _takes_boxes(path, spikes, weight, v0, want_v, form):
         neuron, targets = (tau, threshold, v_reset, decay_input), (outputs[0], outputs[2])
         ending = (*rounding, decay, form, least)
-        _product_by_boxes(spikes, weight, scale, bias, steps_of(residual), neuron, targets, ending)
+        _product_by_boxes(spikes, weight, scale, bias, steps_of(residual), neuron, targets, ending, beside)
         return outputs
     chosen = parameters_of(spikes, weight, want_current)
     if grid is None and (choose_path(spikes, weight, chosen) if path == "auto" else path) == "gemm":
@@ -173,6 +178,7 @@ def _forward(
             want_v,
             want_current,
             decay,
+            beside,
         )
     _launch(
         spikes.contiguous(),
@@ -189,6 +195,7 @@ def _forward(
         chosen,
         outputs,
         (*rounding, decay, least),
+        beside,
     )
     return outputs
 
@@ -221,12 +228,14 @@ def _product_by_boxes(
     neuron: tuple[float | None, float, float | None, bool],
     outputs: tuple[Tensor, Tensor],
     ending: tuple[float | None, float | None, float | None, bool, float | None, str, float | None],
+    beside: Tensor | None,
 ) -> None:
     """Runs the product as the 1x1 convolution of one image of one row."""
     image = lambda x: x[:, None, None]  # noqa: E731
     given = (image(spikes), image(weight), scale, bias, None if residual is None else image(residual))
+    more = None if beside is None else image(beside)
     out, current = outputs
-    boxes.run(*given, 1, 0, *neuron, (image(out), image(current) if current.numel() else current), *ending)
+    boxes.run(*given, 1, 0, *neuron, (image(out), image(current) if current.numel() else current), *ending, beside=more)
 
 
 def _gemm_then_lif(
@@ -244,6 +253,7 @@ def _gemm_then_lif(
     want_v: bool,
     want_current: bool,
     decay: float | None,
+    beside: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same with the vendor's product: its output is rounded to 16 bits before the neuron (int8: exact)."""
     steps, rows = spikes.shape[:2]
@@ -265,7 +275,8 @@ def _gemm_then_lif(
         want_v=want_v,
         want_current=want_current,
     )
-    return fired if form != "same" else fired.to(activation(weight)), v, y.to(current_type(weight))
+    fired = added(fired if form != "same" else fired.to(activation(weight)), beside)
+    return fired, v, y.to(current_type(weight))
 
 
 def _launch(
@@ -283,6 +294,7 @@ def _launch(
     chosen: config.Config,
     outputs: tuple[Tensor, Tensor, Tensor],
     rounding: tuple[float | None, float | None, float | None, bool, float | None, float | None],
+    beside: Tensor | None = None,
 ) -> None:
     from neurokit.kernels.spike_linear_lif.triton import spike_linear_lif_kernel
 
@@ -321,6 +333,7 @@ def _launch(
             form,
             chosen,
             *rounding,
+            beside=beside,
         ),
     )
 
@@ -350,6 +363,7 @@ def spike_linear_lif(
     rounds: bool = False,
     decay: float | None = None,
     least: float | None = None,
+    beside: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Multiplies spikes by a weight and runs the neuron on the accumulators, without storing the product.
 
@@ -380,6 +394,8 @@ def spike_linear_lif(
         decay: A learnt leak: what the membrane's distance from rest is multiplied by, in place of a division by `tau`,
             which is None then.
         least: With levels: what the current that is returned is limited to from below (0 of a ReLU), or None.
+        beside: What is added to the spikes as they are put out, `[T, M, N]` of the type that "int8" or "same" has: the
+            spikes or counts of a shortcut. The sums must fit that type.
 
     Returns:
         Spikes `[T, M, N]` or packed `[T, M, ceil(N / 32)]`, the last membrane `[M, N]` float32, and the current
@@ -393,6 +409,7 @@ def spike_linear_lif(
     if form in LEVELS and (want_v or v0 is not None):
         raise InputError(f"form={form!r} with a membrane", expected="neither v0 nor want_v: there is no neuron")
     _check_shapes(spikes, weight, scale, bias, residual, v0)
+    check_beside(beside, (*spikes.shape[:2], weight.shape[0]), form, weight)
     check_grid(weight, grid, low, high, rounds)
     if path not in ("auto", "fused", "boxes", "gemm") or (path == "gemm" and grid is not None):
         raise InputError(f"path={path!r} is unknown here", expected="auto, fused, boxes or (without a grid) gemm")
@@ -419,6 +436,7 @@ def spike_linear_lif(
         rounds,
         decay,
         least,
+        beside,
     )
 
 

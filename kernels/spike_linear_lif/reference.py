@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from neurokit.kernels.common.neuron import decay_of, encode, on_grid, run, unpack_words
-from neurokit.kernels.common.product import LEVELS, as_levels, limited
+from neurokit.kernels.common.product import LEVELS, added, as_levels, limited
 
 
 def current(
@@ -50,6 +50,7 @@ def forward(
     rounds: bool = False,
     decay: float | None = None,
     least: float | None = None,
+    beside: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns spikes `[T, M, N]` in a form ("same": `dtype`), the last membrane `[M, N]` and the current."""
     y = current(spikes, weight, scale, bias, residual)
@@ -57,4 +58,4 @@ def forward(
     if form in LEVELS:
         return as_levels(x, grid, form), y.new_empty(0), limited(x if rounds else y, least)  # type: ignore[arg-type]
     fired, v = run(x, v0, tau, decay_of(decay), threshold, v_reset, decay_input)
-    return encode(fired, form, dtype), v, x if rounds else y
+    return added(encode(fired, form, dtype), beside), v, x if rounds else y

@@ -26,6 +26,7 @@ from neurokit.registry import Registry
 RESHAPES = ("flatten", "unflatten", "view", "reshape", "squeeze", "unsqueeze", "_unsafe_view", "contiguous", "clone")
 _KEEPS_SPIKES = ("max_pool1d", "max_pool2d", "max_pool3d", "dropout", "detach")
 BEHIND = 4  # place, among the results of a fused layer, of what it computes behind its spikes
+MOST = "most_behind"  # where a fused layer's node keeps the largest number of that, if it is not spikes
 
 
 @contextmanager
@@ -89,7 +90,7 @@ class FusedNeuron(nn.Module):
     It maps `(first, v0, ...)` to `(spikes, v, handed, current)`. `handed` is the sum that something else reads: the
     current, or what it is rounded from. `current` is what a probing twin shows: of what the kernel hands on, where it
     does, so that a twin reads the same sums as the network; else computed beside the kernel. A kernel that takes in
-    what follows its spikes gives that as a fifth result, of spikes, too; `behind` is its definition.
+    what follows its spikes gives that as a fifth result, of spikes or counts; `behind` is its definition.
 
     Args:
         neuron: The neuron's operation and its arguments after input and membrane, as in the program.
@@ -113,8 +114,8 @@ class FusedNeuron(nn.Module):
         self.kind = torch.float32
         self.channels, self.channel_axis = 0, 2
 
-    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Returns spikes `[T, B, ...]`, the last membrane, what is handed on, and the current of a twin."""
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+        """Returns spikes `[T, B, ...]`, the last membrane, what is handed on, a twin's current, and what is behind."""
         raise NotImplementedError
 
     def plain(self, *given: Tensor) -> Tensor:
@@ -242,19 +243,21 @@ class Site:
 
 @dataclass(frozen=True)
 class Behind:
-    """A product of a layer's spikes with others, which a kernel computes with the layer.
+    """A product, or a sum, of a layer's spikes with others, which a kernel computes with the layer.
 
     Attributes:
-        node: The product.
-        source: What is multiplied: the kernel gives it where it is let through, and takes it.
-        moves: What moves `source` to the product's operand, the last one first.
-        fired: The layer's spikes in the program, which reshapes alone may stand between and the product.
+        node: The product or the sum.
+        source: What is multiplied or added: the kernel takes it, and gives the result as it is shaped.
+        moves: What moves `source` to the operand, the last one first.
+        fired: The layer's spikes in the program, which reshapes alone may stand between and the product or the sum.
+        most: The largest of the whole numbers that the result holds.
     """
 
     node: Node
     source: Node
     moves: tuple[Node, ...]
     fired: Node
+    most: int = 1
 
 
 @dataclass(frozen=True)
@@ -375,7 +378,8 @@ def most_of(node: Any) -> int | None:
         if is_named(node, ("getitem",)):
             source: Any = node.args[0]
             if is_op(source, NEURONS) or is_fused(source):
-                return 1 if node.args[1] in (0, BEHIND) else None
+                known: dict[Any, int] = {0: 1, BEHIND: source.meta.get(MOST, 1)}
+                return known.get(node.args[1])
             if not is_kind(source, Kind.MOVE):  # one of the parts that a tensor is split into
                 return None
             node = source.args[0]

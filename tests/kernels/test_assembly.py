@@ -154,6 +154,24 @@ def test_a_depthwise_of_int8_by_int8_multiplies_four_and_converts_nothing(grid, 
     assert "LOCAL:0 " in usage
 
 
+@pytest.mark.parametrize("batch", [1, pytest.param(32, marks=pytest.mark.slow)])
+def test_a_shortcut_beside_the_spikes_is_read_by_rows(batch, offline):
+    """The spikes change threads for it, as bytes, which their store needs anyway; nothing is spilled."""
+    spikes, row = torch.zeros(4, batch, 56, 56, 64, dtype=torch.int8), torch.zeros(64)
+    weight = torch.zeros(64, 3, 3, 64, dtype=torch.int8)
+    with offline.capture(90) as done:
+        spike_conv_lif(spikes, weight, scale=row, bias=row, padding=1, form="int8", beside=spikes)
+    (one,) = done
+    assert one.name == "spike_conv_lif_boxes_kernel"
+    moved = re.findall(r"ttg.convert_layout .* tensor<\d+x\d+x(\w+), #\w+> ->", one.binary.asm["ttgir"])
+    assert set(moved) == {"i8"}
+    cubin = one.binary.asm["cubin"]
+    code = assembly.disassemble(cubin)
+    assert not re.search(r"LDG\.E\.[US]8", code)
+    assert "STACK:0 " in assembly.resource_usage(cubin)
+    assert assembly.unset_registers(code) == []
+
+
 @pytest.mark.parametrize("stride", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_int8_convolution_multiplies_from_shared_memory(stride, offline):
     """An operand that goes through registers, or sums that change threads or are spilled, would cost more than sums."""

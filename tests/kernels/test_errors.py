@@ -17,6 +17,7 @@ from neurokit.kernels import (
     pack,
     pool_lif,
     sdsa_lif,
+    spike_conv_lif,
     spike_linear_lif,
     spike_stats,
     unpack,
@@ -26,6 +27,7 @@ from neurokit.kernels._compat import INTERPRET
 ON_GPU = torch.cuda.is_available() and not INTERPRET
 
 X = torch.zeros(4, 3, 32)
+S = X.to(torch.int8)
 BAD = {
     "tau": lambda: lif(X, tau=1.0),
     "decay beside tau": lambda: spike_linear_lif(X.to(torch.int8), torch.zeros(8, 32).half(), decay=0.5),
@@ -42,6 +44,9 @@ BAD = {
     "inner size": lambda: spike_linear_lif(X.to(torch.int8), torch.zeros(8, 31, dtype=torch.float16)),
     "weight": lambda: spike_linear_lif(X.to(torch.int8), torch.zeros(8, 32)),
     "path": lambda: spike_linear_lif(X.to(torch.int8), torch.zeros(8, 32).half(), path="fast"),
+    "packed words beside": lambda: spike_linear_lif(S, S[0, :2].half(), beside=torch.zeros(4, 3, 2, dtype=torch.int8)),
+    "beside's shape": lambda: spike_conv_lif(S[:, None, None], S[:1, None, :2], form="int8", beside=S),
+    "beside's type": lambda: spike_linear_lif(S, S[0, :2], form="same", beside=torch.zeros(4, 3, 2, dtype=torch.int8)),
     "heads": lambda: sdsa_lif(*[torch.zeros(1, 1, 4, 32)] * 3, 5),
     "channels": lambda: sdsa_lif(*[torch.zeros(1, 1, 4, 1, dtype=torch.int32)] * 3, 1),
     "mode": lambda: sdsa_lif(*[torch.zeros(1, 1, 4, 32)] * 3, 1, mode="softmax"),

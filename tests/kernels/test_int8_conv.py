@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,15 +44,17 @@ def whole_numbers(spikes, weight, exponent, bias, stride, padding, leak, v_reset
 
 @pytest.mark.needs_kernel
 @pytest.mark.parametrize(
-    ("steps", "kernel", "stride", "channels", "cols", "leak", "v_reset"),
+    ("steps", "kernel", "stride", "channels", "cols", "leak", "v_reset", "path"),
     [
-        (2, 3, 1, 84, 16, 1, 0.0),  # a block of 64 channels and a tail of 20
-        (6, 3, 2, 16, 80, 0, None),
-        pytest.param(8, 5, 2, 32, 64, 1, None, marks=pytest.mark.heavy_interpreted),
-        pytest.param(4, 7, 1, 96, 32, 1, -32, marks=pytest.mark.heavy_interpreted),
+        (2, 3, 1, 84, 16, 1, 0.0, "boxes"),  # a block of 64 channels and a tail of 20
+        (6, 3, 2, 16, 80, 0, None, "boxes"),
+        (3, 3, 2, 16, 24, 0, None, "fused"),
+        pytest.param(8, 5, 2, 32, 64, 1, None, "boxes", marks=pytest.mark.heavy_interpreted),
+        pytest.param(4, 7, 1, 96, 32, 1, -32, "boxes", marks=pytest.mark.heavy_interpreted),
     ],
 )
-def test_boxes_give_the_spikes_of_whole_numbers(steps, kernel, stride, channels, cols, leak, v_reset, device):
+def test_kernels_give_the_spikes_of_whole_numbers(steps, kernel, stride, channels, cols, leak, v_reset, path, device):
+    """And their sums with the counts of a shortcut, up to the largest that int8 holds."""
     random = np.random.default_rng(steps)
     spikes = random.integers(0, 3, (steps, 3, 5, 7, channels)).astype(np.int8)
     weight = random.integers(-127, 128, (cols, kernel, kernel, channels)).astype(np.int8)
@@ -60,26 +63,32 @@ def test_boxes_give_the_spikes_of_whole_numbers(steps, kernel, stride, channels,
     reset = None if v_reset is None else v_reset
     expected = whole_numbers(spikes, weight, exponent, bias, stride, kernel // 2, leak, reset, 256)
     assert 0.05 < expected.mean() < 0.95
-    fired, _ = spike_conv_lif(
-        torch.from_numpy(spikes).to(device),
-        torch.from_numpy(weight).to(device),
-        scale=torch.from_numpy(2.0**exponent).float().to(device),
-        bias=torch.from_numpy(bias / 256).float().to(device),
-        stride=stride,
-        padding=kernel // 2,
-        tau=2.0**leak if leak else None,
-        v_reset=None if v_reset is None else v_reset / 256,
-        form="int8",
-        path="boxes",
-    )
+    counts = random.integers(0, 127, expected.shape).astype(np.int8)
+    given: dict[str, Any] = {
+        "scale": torch.from_numpy(2.0**exponent).float().to(device),
+        "bias": torch.from_numpy(bias / 256).float().to(device),
+        "stride": stride,
+        "padding": kernel // 2,
+        "tau": 2.0**leak if leak else None,
+        "v_reset": None if v_reset is None else v_reset / 256,
+        "form": "int8",
+        "path": path,
+    }
+    operands = (torch.from_numpy(spikes).to(device), torch.from_numpy(weight).to(device))
+    fired, _ = spike_conv_lif(*operands, **given)
     assert torch.equal(fired.cpu(), torch.from_numpy(expected))
+    summed, _ = spike_conv_lif(*operands, **given, beside=torch.from_numpy(counts).to(device))
+    assert torch.equal(summed.cpu(), torch.from_numpy(expected + counts))
 
 
 @pytest.mark.needs_kernel
 @pytest.mark.parametrize("repeated", [False, True])
 @pytest.mark.parametrize("rounds", [False, True])
 def test_a_shortcut_through_descriptors_is_the_definition(rounds, repeated, device, monkeypatch):
-    """Of many neurons residual and current go as boxes, those at the border and beyond the last column among them."""
+    """Of many neurons residual and current go as boxes, those at the border and beyond the last column among them.
+
+    Counts beside the spikes go by pointers all the same.
+    """
     monkeypatch.setattr(boxes, "FEW", 0)
     generator = torch.Generator().manual_seed(2)
     spikes = (torch.rand(3, 2, 5, 6, 32, generator=generator) < 0.3).to(torch.int8).to(device)
@@ -97,12 +106,13 @@ def test_a_shortcut_through_descriptors_is_the_definition(rounds, repeated, devi
         "high": 4.0,
         "rounds": rounds,
     }
-    fired, current = spike_conv_lif(spikes, weight, path="boxes", **given)
+    counts = torch.randint(0, 127, residual.shape, generator=generator, dtype=torch.int8).to(device)
+    fired, current = spike_conv_lif(spikes, weight, path="boxes", beside=counts, **given)
     with definitions():
-        wanted = spike_conv_lif(spikes, weight, **given)
+        wanted = spike_conv_lif(spikes, weight, beside=counts, **given)
     assert torch.equal(fired, wanted[0])
     assert torch.equal(current, wanted[1])
-    assert 0.05 < float(fired.float().mean()) < 0.95
+    assert 0.05 < float((fired - counts).float().mean()) < 0.95
 
 
 @pytest.mark.needs_kernel

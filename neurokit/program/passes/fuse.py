@@ -12,7 +12,18 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
 from neurokit.neurons.parameters import NeuronParameters
-from neurokit.program.fusions import BEHIND, FUSIONS, Behind, FusedNeuron, Fusion, Match, Site, most_of, read_outside
+from neurokit.program.fusions import (
+    BEHIND,
+    FUSIONS,
+    MOST,
+    Behind,
+    FusedNeuron,
+    Fusion,
+    Match,
+    Site,
+    most_of,
+    read_outside,
+)
 from neurokit.program.nodes import NEURONS, hints, is_op
 from neurokit.program.passes.base import Pass, PassError
 
@@ -161,6 +172,8 @@ def _apply(site: Site, match: Match, kernel: str) -> None:
     current = site.current.meta["val"]
     behind = () if match.behind is None else (match.behind.source.meta["val"],)
     made.meta = {**node.meta, "val": (*node.meta["val"], current, current, *behind), "fused": kernel}
+    if match.behind is not None:
+        made.meta[MOST] = match.behind.most
     sums: dict[Node, Node] = {}
     for one in dict.fromkeys(one for one, _ in elsewhere):
         sums[one] = _given_on(made, one, [made, *sums.values()][-1])
@@ -183,7 +196,7 @@ def _last_of(module: GraphModule, nodes: Sequence[Node]) -> Node:
 
 
 def _let_through(made: Node, behind: Behind) -> None:
-    """Puts what a kernel computes behind its spikes, moved as it was, in the place of the product."""
+    """Puts what a kernel computes behind its spikes, moved as it was, in the place of the product or the sum."""
     graph = made.graph
     with graph.inserting_before(behind.node):
         value = graph.call_function(operator.getitem, (made, BEHIND))
@@ -264,7 +277,7 @@ def _wrong_behind(
     wanted = site.value({**known, behind.fired: spikes}, behind.node)
     for found in (through, layer.behind(spikes, *given)):
         if not torch.equal(site.value({**known, behind.source: found}, operand), wanted):
-            return "what it lets through is not what its spikes multiply"
+            return "what it computes behind its spikes is not what stood there"
     return ""
 
 
