@@ -24,7 +24,7 @@ class Edge:
 
     Attributes:
         first: Outputs in front of the first one that the image's beginning cuts no tap of.
-        last: The last output that its end cuts none of.
+        last: The last output that its end cuts none of. Both are `count` where every output is cut.
         count: Outputs.
     """
 
@@ -55,7 +55,7 @@ def edge(size: Any, kernel: int, stride: int, padding: int) -> Edge:
     if not padding:
         return Edge(0, count - 1, count)
     first, last = -(-padding // stride), (size + padding - kernel) // stride
-    return Edge(first, last, count) if first <= last else Edge(count - 1, count - 1, count)
+    return Edge(first, last, count) if first <= last else Edge(count, count, count)
 
 
 def corrections(weight: Tensor, stride: int, padding: int, height: int, width: int) -> Tensor:

@@ -85,13 +85,14 @@ def test_a_tile_of_many_images_and_one_across_the_last_row_find_their_classes(de
     from neurokit.kernels import config
 
     random = np.random.default_rng(0)
-    numbers, weight = random.integers(0, 256, (1, 5, 7, 10, 32)), random.integers(-127, 128, (16, 3, 3, 32))
-    sums = convolved(numbers, weight, 1, 1)
-    held = torch.from_numpy((numbers - 128).astype(np.int8)).to(device)
+    weight = random.integers(-127, 128, (16, 3, 3, 32))
     whole = torch.from_numpy(weight.astype(np.int8)).to(device)
-    given = {"corrections": corrections(whole, 1, 1, 7, 10), "padding": 1, "tau": None, "form": "int8"}
     sizes = {"cols": 16, "block_k": 32, "tail_k": 0, "waves": 0, "num_warps": 4, "num_stages": 2}
-    for images, tall, wide in ((4, 2, 4), (1, 4, 8)):
+    for height, width, images, tall, wide in ((7, 10, 4, 2, 4), (7, 10, 1, 4, 8), (2, 1, 16, 1, 1), (1, 3, 8, 1, 2)):
+        numbers = random.integers(0, 256, (1, 5, height, width, 32))
+        sums = convolved(numbers, weight, 1, 1)
+        held = torch.from_numpy((numbers - 128).astype(np.int8)).to(device)
+        given = {"corrections": corrections(whole, 1, 1, height, width), "padding": 1, "tau": None, "form": "int8"}
         chosen = {"images": images, "tall": tall, "wide": wide, **sizes}
         with config.override("spike_conv_lif_boxes", chosen):
             _, current = spike_conv_lif(held, whole, path="boxes", want_current=True, **given)
