@@ -13,6 +13,7 @@ import torch
 
 from neurokit.kernels import config, depthwise, sdsa_lif, spike_conv_lif, spike_linear_lif
 from neurokit.kernels._compat import INTERPRET
+from neurokit.kernels.spike_conv_lif.borders import corrections
 
 pytestmark = pytest.mark.skipif(INTERPRET, reason="interpreted kernels are not assembled")
 HALF, BRAIN = torch.float16, torch.bfloat16
@@ -72,12 +73,17 @@ def convolution(steps, size, inner, cols, taps, stride, kind, weight_kind):
 def boxed(steps, height, inner, cols, taps, stride, few):
     del few
     row = torch.zeros(cols)
-    if taps == 1:
+    if taps == stride == 1:
         spikes, weight = torch.zeros(steps, 64, inner, dtype=torch.int8), torch.zeros(cols, inner, dtype=torch.int8)
         return lambda: spike_linear_lif(spikes, weight, scale=row, bias=row, path="boxes", form="int8")
     size = height * stride
     x, weight = torch.zeros(steps, 1, size, size, inner), torch.zeros(cols, taps, taps, inner)
     given = {"scale": row, "bias": row, "padding": taps // 2, "stride": stride, "path": "boxes", "form": "int8"}
+    if steps == 1:  # an exact convolutional network's, whose blocks end at a shortcut
+        table = corrections(weight.to(torch.int8), stride, taps // 2, size, size)
+        given |= {"form": "bytes", "grid": 1.0, "low": 0.0, "high": 255.0, "tau": None, "corrections": table}
+        if stride == 1:
+            given |= {"residual": torch.zeros(1, 1, height, height, cols), "want_current": True, "least": 0.0}
     return lambda: spike_conv_lif(x.to(torch.int8), weight.to(torch.int8), **given)
 
 
