@@ -28,7 +28,7 @@ def sweep(
         from neurokit.sweep.study import read_study
 
         found = read_study(study)
-        choices, grid = found.choices(), len(found.grid())
+        choices, grid = found.choices(), found.combinations()
         trials = grid if found.search.sampler == "grid" else found.search.trials
         if not as_json:
             for name, values in choices.items():

@@ -10,12 +10,12 @@ from typing import Any
 
 from neurokit import provenance
 from neurokit.deploy.plan import metric_of
-from neurokit.errors import MissingRuntimeError
+from neurokit.errors import InputError, MissingRuntimeError
 from neurokit.quantity import Quantity
 from neurokit.reports.deploy import HERE, DeployReport, DeployRow, Metric, RowStatus
 from neurokit.sweep.evaluate import evaluate
 from neurokit.sweep.search import Evaluate, Progress, Row, Search, table_of
-from neurokit.sweep.study import SCORE, Study, Workers, read_study
+from neurokit.sweep.study import MOST_WORKERS, SCORE, Study, Workers, read_study
 from neurokit.sweep.workers import INSTALL, Runs, dask_runs
 
 TABLE, PAGE = "table.parquet", "page.html"
@@ -88,6 +88,8 @@ def sweep(
     """
     study = study if isinstance(study, Study) else read_study(Path(study))
     if workers is not None:
+        if not 1 <= workers <= MOST_WORKERS:
+            raise InputError(f"workers is {workers:,}", expected=f"1 to {MOST_WORKERS:,}")
         study = study.model_copy(update={"workers": study.workers.model_copy(update={"count": workers})})
     folder = Path(out) if out is not None else Path("build") / f"sweep-{study.name}"
     metric = _metric(study) if run is evaluate else None

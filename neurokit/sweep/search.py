@@ -51,7 +51,7 @@ class Search:
         if study.search.sampler == "grid" and not self._trials.get_trials(deepcopy=False):
             for settings in study.grid():
                 self._trials.enqueue_trial({name: str(value) for name, value in settings.items()})
-        self.total = len(study.grid()) if study.search.sampler == "grid" else study.search.trials
+        self.total = study.combinations() if study.search.sampler == "grid" else study.search.trials
 
     def _storage(self, journal: Path, directions: list[str]) -> Any:
         """Opens the journal of trials, or begins one."""

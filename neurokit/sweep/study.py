@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from neurokit.errors import InputError
 from neurokit.plain import first_fault, toml_of
@@ -14,6 +16,8 @@ from neurokit.plain import first_fault, toml_of
 #: What is wanted of each figure; a share or an error of the task may be either.
 GOALS = {"energy": "minimize", "latency": "minimize", "size": "minimize", "flash": "minimize", "ram": "minimize"}
 SCORE = "score"
+MOST_TRIALS = 100_000  # a journal of more takes minutes to read at every batch
+MOST_WORKERS = 4096
 VARIED = ("model", "time_steps", "bits", "threshold", "target", "chip", "mapping")
 
 
@@ -71,9 +75,9 @@ class Search(_Part):
     """
 
     sampler: Literal["grid", "random", "tpe", "nsga2"] = "grid"
-    trials: int = Field(default=32, ge=1)
-    batch: int = Field(default=8, ge=1)
-    seed: int = Field(default=0, ge=0)
+    trials: int = Field(default=32, ge=1, le=MOST_TRIALS)
+    batch: int = Field(default=8, ge=1, le=MOST_TRIALS)
+    seed: int = Field(default=0, ge=0, lt=2**31)
     prune: bool = True
 
 
@@ -87,10 +91,18 @@ class Workers(_Part):
         options: What the launcher is given.
     """
 
-    count: int = Field(default=1, ge=1)
+    count: int = Field(default=1, ge=1, le=MOST_WORKERS)
     address: str = ""
     launcher: str = ""
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("launcher")
+    @classmethod
+    def _of_dask(cls, launcher: str) -> str:
+        # A study is a file: it names one of Dask's clusters, not whatever can be imported and called.
+        if launcher and not re.fullmatch(r"(dask_\w+|distributed)(\.\w+)*:\w+", launcher):
+            raise ValueError(f"{launcher!r} is none of Dask's; expected MODULE:CLASS, as dask_jobqueue:SLURMCluster")
+        return launcher
 
 
 class Study(_Part):
@@ -115,10 +127,21 @@ class Study(_Part):
     search: Search = Search()
     workers: Workers = Workers()
 
+    @field_validator("name")
+    @classmethod
+    def _of_a_folder(cls, name: str) -> str:
+        if len(name.encode("utf-8", "replace")) > 200 or not name.isprintable() or set(name) & set("/\\"):
+            raise ValueError("the default folder is named by it; expected at most 200 letters without / and \\")
+        return name
+
     def choices(self) -> dict[str, list[Any]]:
         """Returns the choices of everything that is varied, by name."""
         space = {name: list(values) for name, values in self.space.model_dump().items() if values}
         return {"model": list(self.models), **space}
+
+    def combinations(self) -> int:
+        """Returns how many combinations there are."""
+        return prod(len(values) for values in self.choices().values())
 
     def grid(self) -> list[dict[str, Any]]:
         """Returns every combination, in order."""
@@ -151,6 +174,13 @@ def read_study(path: Path) -> Study:
 
 
 def _check(study: Study, path: Path) -> None:
+    count = study.combinations()
+    if study.search.sampler == "grid" and count > MOST_TRIALS:
+        raise InputError(
+            f"{path}: a grid of {count:,} combinations",
+            expected=f"at most {MOST_TRIALS:,}",
+            fix='fewer choices, or [search] sampler = "random" and trials',
+        )
     known = (SCORE, *GOALS)
     wrong = [name for name in study.objectives if name not in known]
     if wrong or not study.objectives or len(set(study.objectives)) < len(study.objectives):

@@ -91,13 +91,23 @@ def dask_runs(workers: Workers) -> Iterator[Runs]:
 
 
 def _launched(workers: Workers) -> Any:
-    module, colon, name = workers.launcher.partition(":")
-    if not colon:
-        raise InputError(f"launcher is {workers.launcher!r}", expected="MODULE:CLASS, as dask_jobqueue:SLURMCluster")
+    from distributed.deploy import Cluster
+
+    module, _, name = workers.launcher.partition(":")
     try:
         made = getattr(importlib.import_module(module), name)
     except ImportError as error:
         raise MissingRuntimeError(f"launcher {workers.launcher!r} does not load: {error}", fix="install it") from error
     except AttributeError as error:
         raise InputError(f"{module} has no {name}", expected="the class of a cluster") from error
-    return made(**workers.options)
+    if not (isinstance(made, type) and issubclass(made, Cluster)):
+        raise InputError(
+            f"launcher {workers.launcher!r} is no class of a cluster", expected="dask_jobqueue:SLURMCluster"
+        )
+    try:
+        return made(**workers.options)
+    except Exception as error:  # of any library, for options that it does not take
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"launcher {workers.launcher!r} does not start: {said[:200]}", expected="its options"
+        ) from error
