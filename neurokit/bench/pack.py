@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from neurokit import atomic
-from neurokit.artifact import Artifact
+from neurokit.artifact import MANIFEST, Artifact
 from neurokit.bench.device import JOBS
 from neurokit.bench.job import Job
 from neurokit.bench.subject import refuse_mismatch
@@ -85,7 +85,7 @@ def write_pack(out: Path, jobs: Sequence[Job], *, force: bool = False) -> Path:
     with atomic.new_folder(out, force=force, replaceable=_is_pack) as (folder, target):
         placed = []
         for number, (source, name) in enumerate(sources.items()):
-            shutil.copytree(source, folder / "models" / name, ignore=shutil.ignore_patterns(".*"))
+            _copy_artifact(source, folder / "models" / name)
             for job in (job for job in jobs if Path(job.source).resolve() == source):
                 data = _copy_data(job, folder, number)
                 placed.append(replace(job, source=f"models/{name}", data=data).to_json())
@@ -123,6 +123,14 @@ def _checked(jobs: Sequence[Job]) -> dict[Path, str]:
     if not found:
         raise InputError("there is nothing to pack", expected="at least one ONNX artifact")
     return found
+
+
+def _copy_artifact(source: Path, to: Path) -> None:
+    """Copies what the manifest lists, and nothing that lies beside it: a pipe, or a link to another folder."""
+    for name in (MANIFEST, *Artifact.load(source, check=False).manifest.files):
+        place = to / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source / name, place)
 
 
 def _copy_data(job: Job, folder: Path, number: int) -> str:

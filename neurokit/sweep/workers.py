@@ -91,7 +91,7 @@ def dask_runs(workers: Workers) -> Iterator[Runs]:
 
 
 def _launched(workers: Workers) -> Any:
-    from distributed.deploy import Cluster
+    from distributed.deploy.cluster import Cluster
 
     module, _, name = workers.launcher.partition(":")
     try:
