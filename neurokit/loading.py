@@ -271,7 +271,7 @@ def spec_of_module(
     """
     ref = ref or name
     from neurokit.capture.attribute_state import mark_states
-    from neurokit.capture.dict_input import first_key, from_dict, refuses_tensors, takes_dict
+    from neurokit.capture.dict_input import first_key, from_dict, refuses_tensors, takes_dict, takes_parts
     from neurokit.capture.handed_state import handed_on, hands_on_its_state
     from neurokit.capture.legacy import modernised
     from neurokit.capture.ordinary import ordinary_copy
@@ -307,7 +307,12 @@ def spec_of_module(
     )
     named = all(own for own, _, _ in ports)
     key = first_key(pristine) if len(inputs) == 1 else None
-    if takes_dict(pristine, inputs, named, key):
+    parts = (
+        takes_parts(pristine, inputs, ref) if named and (len(inputs) > 1 or refuses_tensors(pristine, inputs)) else None
+    )
+    if parts is not None:
+        module = pristine = parts
+    elif takes_dict(pristine, inputs, named, key):
         module = pristine = from_dict(pristine, [tensor.name for tensor in inputs])
     elif key is not None and refuses_tensors(pristine, inputs):
         given = ", ".join(own for own, _, _ in ports if own) or "a shape without a name"

@@ -11,6 +11,7 @@ from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.export.describe import describe_graph
 from neurokit.export.onnx.around import constant
 from neurokit.export.onnx.attention import ATTENTION, AttentionForm, opset_of, translations
+from neurokit.export.onnx.complex_values import complex_refused
 from neurokit.export.onnx.functions import DOMAIN, VERSION, NeuronFunction, from_call
 from neurokit.export.onnx.fuse import fuse
 from neurokit.export.onnx.group_query import group_queries
@@ -50,6 +51,11 @@ def onnx_from_captured(captured: Captured, attention: AttentionForm = "decompose
     Raises:
         UnsupportedError: If an operation of the program has no ONNX counterpart.
     """
+    with complex_refused(captured):
+        return _model_of(captured, attention, fused)
+
+
+def _model_of(captured: Captured, attention: AttentionForm, fused: bool) -> ir.Model:
     opset = opset_of(captured.program, attention)
     model = _translate(captured, attention, min(opset, ATTENTION))
     graph = model.graph

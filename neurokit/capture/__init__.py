@@ -33,6 +33,7 @@ from neurokit.capture.step_count import PLACES, find_steps
 from neurokit.capture.tracing import NO_NODE, Job, named_calls, traced
 from neurokit.capture.twin import Twin, private_copy
 from neurokit.capture.types import Captured, Form, Merged, NeuronInfo, PortInfo, StateInfo, TimeSteps, with_batch
+from neurokit.capture.unread import refuse_unread
 from neurokit.errors import InputError, ModelLoadError, Unsupported, UnsupportedError
 from neurokit.garbage import put_off
 from neurokit.over_time import of_each
@@ -125,10 +126,20 @@ def capture(
         if compare and eager is not None and form == "sequence":
             from neurokit.capture.fidelity import hold_against
 
-            made = hold_against(eager, made)
-        for part in made.graphs:
-            refuse_draws(part.program, spec, net)
+            try:
+                made = hold_against(eager, made)
+            except UnsupportedError:  # what draws is another network in every run: that is why, then
+                _refuse_inputs(made, net)
+                raise
+        _refuse_inputs(made, net)
         return made
+
+
+def _refuse_inputs(captured: Captured, net: nn.Module) -> None:
+    """Refuses a program that reads none of its inputs, and one that draws numbers that are no inputs."""
+    for part in captured.graphs:
+        refuse_draws(part.program, captured.spec, net)
+        refuse_unread(part, net)
 
 
 def _of_one_call(

@@ -15,6 +15,7 @@ from neurokit.capture.blame import batch_reason, random_reason, shared_state
 from neurokit.capture.distance import distance, equal
 from neurokit.capture.eager import Run, rest, run, run_here
 from neurokit.capture.hidden import Held
+from neurokit.capture.raised import failing_part, raised_at
 from neurokit.capture.sides import run_program, stimulus
 from neurokit.capture.twin import over_time
 from neurokit.capture.types import Captured
@@ -111,11 +112,18 @@ class Job:
         try:
             return self.run(x)
         except Exception as error:
-            called = "once a step" if self.stepwise else f"on {list(x.shape)}"
-            why = f"called {called}, the module itself fails: {one_line(error)}"
-            fix = "mend the module, or say what it takes in a ModelSpec"
-            reason = Unsupported("", type(self.eager).__name__, why, fix)
-            raise UnsupportedError(f"model {self.spec.name!r} does not run in its own library", [reason]) from error
+            raise self.failed(x, error) from error
+
+    def failed(self, x: Tensor, error: Exception) -> UnsupportedError:
+        """Returns the refusal of a module that does not run by itself on an input of its declared range."""
+        called = "once a step" if self.stepwise else f"on {list(x.shape)}"
+        port = self.spec.inputs[0]
+        values = f"values from {port.low:g} to {port.high:g}"
+        why = f"called {called} with {values}, the module itself fails: {one_line(error)}"
+        fix = "mend the module, or say what it takes in a ModelSpec: TensorSpec(..., low=, high=)"
+        path, kind = failing_part(error, self.eager)
+        reason = Unsupported(path, kind, why, fix)
+        return UnsupportedError(f"model {self.spec.name!r} does not run in its own library", [reason])
 
     def _runs_in_double(self) -> bool:
         """Brings the comparison to float64 where module and program both run in it, and returns whether they do."""
@@ -161,7 +169,7 @@ def cases(job: Job) -> tuple[Case, Case]:
             x, want = louder, job.run(louder)
         except Exception as error:  # an index that is made of the input, a range that it checks
             if scale == 1.0:
-                raise
+                raise job.failed(job.input(steps, sizes[0]), error) from error
             job.left_out.append(f"an input {scale:.0f} times as loud: {one_line(error)}")
             break
         job.fired = any(bool((y != y.flatten()[:1]).any()) for y in want.outputs if y.numel() > 1)
@@ -292,6 +300,6 @@ def _own_in_double(job: Job, first: Case, x: Tensor) -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """Returns an error's type and the first line of its message."""
+    """Returns an error's type and the first line of its message, or the line of code of one without a message."""
     text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0][:160]}" if text else type(error).__name__
+    return f"{type(error).__name__}: {text.splitlines()[0][:160] if text else raised_at(error)}"

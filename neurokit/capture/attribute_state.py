@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from neurokit.capture.attribute_parts import Parts, anew, parts_of
 from neurokit.capture.cells import PARTS, REST, STATES, Cell
+from neurokit.capture.first_written import first_written, one_number
 from neurokit.capture.time_input import quiet_copy
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.spec import TensorSpec
@@ -137,7 +138,9 @@ def mark_states(module: nn.Module, tensor: TensorSpec, known: Collection[str] = 
         if not kept:
             continue
         part = module.get_submodule(path)
-        starts = {key: start for name in kept for key, start in _starts(name, before[path].get(name), held[name])}
+        from_none = _from_none(module, path, [name for name in kept if before[path].get(name) is None], held, x)
+        first = {**before[path], **from_none}
+        starts = {key: start for name in kept for key, start in _starts(name, first.get(name), held[name])}
         inner = [other for other in after if other != path and other.startswith(f"{path}." if path else "")]
         nested = any(other in known or _changed(before[other], after[other]) for other in inner)
         # A number that counts calls has no place for a batch, which every state has.
@@ -203,6 +206,25 @@ def _matters(trial: nn.Module, path: str, name: str, first: Any, x: Tensor, seco
         return not _same(_called(again, x), second)
     except Exception:  # a forward that needs what was there
         return True
+
+
+def _from_none(module: nn.Module, path: str, names: list[str], held: dict[str, Any], x: Tensor) -> dict[str, float]:
+    """Returns the numbers that attributes start from which hold None before the first call, where they are known.
+
+    They are what the first call writes into them first, if it gives with them what it gives with None.
+    """
+    fresh = quiet_copy(module)
+    with first_written(fresh.get_submodule(path)) as first:
+        expected = _called(fresh, x)
+    noted = {name: one_number(first.get(name)) for name in names}
+    starts = {name: start for name, start in noted.items() if start is not None}
+    again = quiet_copy(module)
+    for name, start in starts.items():
+        setattr(again.get_submodule(path), name, torch.full_like(held[name], start))
+    try:
+        return starts if _same(_called(again, x), expected) else {}
+    except Exception:  # whatever a user's code raises
+        return {}
 
 
 def _start(value: Any) -> float | None:

@@ -79,7 +79,7 @@ def hand_step(twin: Twin, spec: ModelSpec, batch: Any, found: Probe) -> HandStep
     outputs = len(twin.signature.output_names)
     step = OneStep(twin, free.program, free.graph, len(spec.inputs), outputs, carried)
     tried = [(given, [v for v in values.values() if v is not None][-1][:outputs]) for values, given in runs]
-    over_time = together([(_in_steps(step, found, states, given), whole) for given, whole in tried])
+    over_time = together([(_in_steps(step, found, states, given), whole) for given, whole in tried], twin.kinds())
     if not over_time:
         return None
     step.per_step = tuple(kind == "sequence" for kind in of_each(over_time, outputs))

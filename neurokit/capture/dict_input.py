@@ -1,36 +1,67 @@
-"""Modules whose forward takes one dict of tensors: `forward(batch)` with `batch["events"]`."""
+"""Modules whose forward takes one dict, list or object of tensors: `forward(batch)` with `batch["events"]`."""
 
 from __future__ import annotations
 
 import copy
 import inspect
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from neurokit.capture.asked_parts import Path, arranged, asked_parts
 from neurokit.capture.time_input import quiet_copy
+from neurokit.errors import InputError
 from neurokit.spec import TensorSpec
 
 
 class FromDict(nn.Module):
     """Base of a module that takes its inputs one after the other and hands them to its forward as a dict."""
 
-    KEYS: ClassVar[tuple[str, ...]] = ()
+    PLACES: ClassVar[tuple[Path, ...]] = ()
 
     def forward(self, *inputs: Tensor) -> Any:
-        """Runs the module on the inputs by name."""
-        return super().forward(dict(zip(self.KEYS, inputs, strict=True)))
+        """Runs the module on the inputs where its forward looks for them."""
+        return super().forward(arranged(self.PLACES, inputs))
 
 
-def from_dict(module: nn.Module, keys: Sequence[str]) -> nn.Module:
-    """Returns a copy of a module that takes its inputs by position, in the order of `keys`; its paths stay."""
+def from_dict(module: nn.Module, keys: Sequence[str], places: Mapping[str, Path] | None = None) -> nn.Module:
+    """Returns a copy of a module that takes its inputs by position, in the order of `keys`; its paths stay.
+
+    Args:
+        module: The module.
+        keys: Names of the inputs.
+        places: Where its forward looks for each (`asked_parts`); default is under its name, in a dict.
+    """
     made = copy.deepcopy(module)
     kind = type(made)
-    made.__class__ = type(kind.__name__, (FromDict, kind), {"__module__": kind.__module__, "KEYS": tuple(keys)})
+    paths = tuple(((key, "dict"),) if places is None else places[key] for key in keys)
+    made.__class__ = type(kind.__name__, (FromDict, kind), {"__module__": kind.__module__, "PLACES": paths})
     return made
+
+
+def takes_parts(module: nn.Module, inputs: Sequence[TensorSpec], ref: str) -> nn.Module | None:
+    """Returns a module whose forward finds the named inputs in its one argument, taking them by position, or None.
+
+    Raises:
+        InputError: If it runs without having asked for one of them.
+    """
+    if _one_argument(module) is None:
+        return None
+    places = asked_parts(module, inputs)
+    if places is None:
+        return None
+    unread = [port.name for port in inputs if port.name not in places]
+    if unread:
+        read = ", ".join(places) or "nothing"
+        raise InputError(
+            f"the forward of {ref} reads {read} of what it is given, and not {', '.join(unread)}",
+            expected="the inputs that it reads, by the names that it asks for",
+            fix=f"leave {', '.join(unread)} away" if places else "check the names in --input-shape",
+        )
+    return from_dict(module, [port.name for port in inputs], places)
 
 
 def takes_dict(module: nn.Module, inputs: Sequence[TensorSpec], named: bool, key: str | None) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from spikingjelly.activation_based import base
 from torch import Tensor, nn
 
 from neurokit.capture.drawing import uniform
+from neurokit.capture.first_written import first_written, one_number
 from neurokit.capture.neurons import is_stateful
 from neurokit.capture.signature import Signature
 from neurokit.capture.types import declared_state, initial_state
@@ -34,12 +35,14 @@ class Place:
         module: The module.
         name: Attribute or buffer.
         start: What it holds before the first step.
+        begins: The number that None stands for.
     """
 
     path: str
     module: nn.Module
     name: str
     start: Any
+    begins: float = 0.0
 
     def read(self) -> Any:
         """Returns what it holds."""
@@ -94,20 +97,43 @@ def find_hidden(net: nn.Module, spec: ModelSpec, signature: Signature) -> list[P
     call = Signature(signature.graph, trial).call
     try:
         with torch.no_grad(), restored(trial):
-            first = call(given)
+            first = [*call(given), *_membranes(trial)]
             moved = [place for place in trial_places if not _same(place.read(), place.start)]
             after = {id(place): _kept(place.read()) for place in moved}
             kept = []
             for place in moved:
                 _at_rest(trial, trial_places)
                 place.write(_kept(after[id(place)]))  # a forward may write into it
-                again = call(given)
+                again = [*call(given), *_membranes(trial)]
                 if not _all_same(first, again) or not _same(place.read(), after[id(place)]):
                     kept.append(place)
+            begins = {id(place): _begins(trial, trial_places, place, call, given) for place in kept}
     except Exception:
         return []  # it does not run like this; what is wrong with it is said where it is run in earnest
     here = {(place.path, place.name): place for place in places(net)}
-    return [here[place.path, place.name] for place in kept]
+    return [replace(here[place.path, place.name], begins=begins[id(place)]) for place in kept]
+
+
+def _membranes(net: nn.Module) -> list[Tensor]:
+    """Returns what neurons hold: what a quiet network keeps may show in its membranes alone."""
+    memories = (part._memories.values() for part in net.modules() if isinstance(part, base.MemoryModule))
+    return [value for held in memories for value in held if isinstance(value, Tensor)]
+
+
+def _begins(trial: nn.Module, rest: list[Place], place: Place, call: Any, given: tuple[Tensor, ...]) -> float:
+    """Returns the number that a place which holds None before the first step starts from, 0 where it is not known."""
+    if place.start is not None:
+        return 0.0
+    _at_rest(trial, rest)
+    with first_written(place.module) as first:
+        expected = [*call(given), place.read()]
+    number = one_number(first.get(place.name))
+    if not number or not isinstance(place.read(), Tensor):
+        return 0.0
+    start = torch.full_like(place.read(), number)
+    _at_rest(trial, rest)
+    place.write(start)
+    return number if _all_same(expected, [*call(given), place.read()]) else 0.0
 
 
 @contextmanager
@@ -147,7 +173,7 @@ def start_of(place: Place) -> Any:
     """Returns the number that every element of a hidden state starts from, or the tensor where there is no such."""
     value = place.start
     if value is None:
-        return 0.0
+        return place.begins
     if isinstance(value, Tensor):
         same = value.numel() > 0 and bool((value == value.reshape(-1)[0]).all())
         return value.reshape(-1)[0].item() if same else value

@@ -182,6 +182,11 @@ class Protocol:
 
     v: Any
 
+    def v_float_to_tensor(self, x: Tensor) -> None:
+        """Gives a membrane that is still a number the shape of the input."""
+        if isinstance(self.v, float):
+            self.v = torch.full_like(x, self.v)
+
     def neuronal_charge(self, x: Tensor) -> None:
         """Adds the input to the membrane, as the neuron that the class is derived from does."""
         op = next((op for kind, op in _OPS.items() if isinstance(self, kind)), None)
@@ -244,7 +249,12 @@ def modernised(module: nn.Module) -> nn.Module:
         kind = type(part)
         if "_alias_of" in vars(kind):
             part.__class__ = kind._alias_of  # type: ignore[attr-defined]
-        elif isinstance(part, neuron.BaseNode) and _follows_protocol(kind):
+        elif isinstance(part, neuron.BaseNode) and steps_of_its_own_code(kind) and not issubclass(kind, Protocol):
+            steps = (
+                {} if not _is_theirs(cls_of(kind, "multi_step_forward")) else {"multi_step_forward": _steps_in_a_row}
+            )
+            part.__class__ = type(kind.__name__, (kind, Protocol), {**steps, "__module__": kind.__module__})
+        elif isinstance(part, neuron.BaseNode) and not steps_of_its_own_code(kind) and _follows_protocol(kind):
             part.__class__ = type(kind.__name__, (kind, Protocol), {**_METHODS, "__module__": kind.__module__})
         elif steps_of_its_own_code(kind) and cls_of(kind, "multi_step_forward") is base.MemoryModule:
             methods = {"multi_step_forward": _steps_in_a_row, "__module__": kind.__module__}
@@ -256,7 +266,7 @@ def steps_of_its_own_code(kind: type) -> bool:
     """Returns whether a class with memories says what one step is, and nothing else, as those of before 2.0 do."""
     if not issubclass(kind, base.MemoryModule) or _is_theirs(cls_of(kind, "single_step_forward")):
         return False
-    return cls_of(kind, "single_step_functional_forward") is base.MemoryModule
+    return cls_of(kind, "single_step_functional_forward") in (base.MemoryModule, neuron.BaseNode)
 
 
 def _steps_in_a_row(self: Any, x_seq: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -253,7 +253,8 @@ def _is_functional(module: nn.Module) -> bool:
         return False
     kind = type(module)
     single = cls_of(kind, "single_step_forward")
-    return cls_of(kind, "single_step_functional_forward") is not base.MemoryModule and _is_spikingjelly(single)
+    bare = (base.MemoryModule, neuron.BaseNode)
+    return cls_of(kind, "single_step_functional_forward") not in bare and _is_spikingjelly(single)
 
 
 def _is_spikingjelly(kind: type) -> bool:

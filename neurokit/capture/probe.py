@@ -13,6 +13,7 @@ from torch import Tensor
 
 from neurokit.capture.drawing import random_values
 from neurokit.capture.neurons import is_stateful
+from neurokit.capture.own_memories import starts_from_nothing
 from neurokit.capture.signature import wrong_state
 from neurokit.capture.slots import Slot
 from neurokit.capture.starts import numbers
@@ -369,6 +370,8 @@ def _initial_value(slot: Slot, memory: str, dims: int) -> float | np.ndarray | N
         return float(value)
     if isinstance(value, Tensor) and value.numel() == 1:
         return float(value)
+    if starts_from_nothing(slot.module, (value,)):
+        return 0.0
     if value is None:
         x = torch.zeros([1] * dims)
         module = slot.module

@@ -114,9 +114,6 @@ class Signature:
         Args:
             found: Names of the leaves, as the function's dict or dataclass names them.
         """
-        twice = sorted({name for name in found if found.count(name) > 1})
-        if twice:
-            raise self._refusal(f"it returns two tensors named {twice[0]!r}", "give them names of their own")
         states = self._state_places(found)
         rest = [place for place in range(len(found)) if place not in states]
         declared = self.graph.output_names
@@ -130,7 +127,8 @@ class Signature:
             )
         if not rest:
             raise self._refusal("it returns no tensor", "let it return at least one output")
-        self.output_names = declared or tuple(found[place] for place in rest)
+        own = (found[place] for place in rest)
+        self.output_names = declared or tuple(f"{name}_out" if name in self.names else name for name in own)
         clash = sorted(set(self.output_names) & set(self.names))
         if clash:
             raise self._refusal(f"an output and an input are both named {clash[0]!r}", "declare `outputs` by name")
@@ -179,10 +177,16 @@ def named_leaves(value: Any) -> Iterator[tuple[str, Tensor]]:
     A tensor has the path of keys, fields and places that leads to it, "cache_0_key"; one that is reached by places
     alone is "y", "y1", "y2" and so on, by its place among all tensors. What is no tensor is left out.
     """
+    taken: set[str] = set()
     for at, (path, tensor) in enumerate(_paths(value, ())):
         plain = all(isinstance(part, int) for part in path)
-        name = re.sub(r"\W", "_", "_".join(str(part) for part in path))
-        yield (f"y{at}" if at else "y") if plain else name, tensor
+        name = (f"y{at}" if at else "y") if plain else re.sub(r"\W", "_", "_".join(str(part) for part in path))
+        own, count = name, 1
+        while name in taken:  # "a.b" and "a_b" are one name here
+            count += 1
+            name = f"{own}_{count}"
+        taken.add(name)
+        yield name, tensor
 
 
 def _paths(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Tensor]]:

@@ -13,6 +13,7 @@ from neurokit.capture.attribute_parts import anew
 from neurokit.capture.cells import REST, STATES, cell_kind, library_of, step_mode_of
 from neurokit.capture.legacy import steps_of_its_own_code
 from neurokit.capture.ordinary import ordinary_copy
+from neurokit.capture.raised import raised_at
 from neurokit.capture.resets import acting_on
 from neurokit.errors import InputError, ModelLoadError
 from neurokit.spec import TensorSpec, TimeInput
@@ -315,7 +316,7 @@ def _try(module: nn.Module, shape: tuple[int, ...], tensor: TensorSpec) -> _Tria
             trial.outputs = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     except Exception as error:
         text = str(error).strip()
-        trial.error = f"{type(error).__name__}: {text.splitlines()[0][:120] if text else 'no message'}"
+        trial.error = f"{type(error).__name__}: {text.splitlines()[0][:120] if text else raised_at(error)}"
         trial.raised = True
     else:
         if not trial.shapes:

@@ -206,7 +206,7 @@ def _many_samples(job: Job, steps: int) -> tuple[Any, ...]:
     given, states = job.given[:count], job.given[count:]
     free = all(str(port.shape[1]) == BATCH for port in job.ports[:count])
     free = free and all(
-        str(port.shape[0]) == BATCH and len(x) == given[0].shape[1]
+        bool(port.shape) and str(port.shape[0]) == BATCH and len(x) == given[0].shape[1]
         for port, x in zip(job.ports[count:], states, strict=True)
     )
     samples = _SAMPLES if free else given[0].shape[1]

@@ -19,6 +19,7 @@ from neurokit.capture.hooks import private_hooks
 from neurokit.capture.looping import run_loop
 from neurokit.capture.neurons import Adapter, States, adapter_for, is_stateful
 from neurokit.capture.ordinary import graph_tensors, ordinary_copy
+from neurokit.capture.own_memories import from_nothing, starts_from_nothing
 from neurokit.capture.refused_neurons import refuse, refuse_input
 from neurokit.capture.resets import acting_on_adopted
 from neurokit.capture.signature import Signature, named_leaves
@@ -243,7 +244,7 @@ class Twin(nn.Module):
         if (reason := refuse_input(slot.path, slot.module, x)) is not None:
             raise UnsupportedError(f"a {type(slot.module).__name__} cannot be captured here", [reason])
         self._start(slot)
-        slot.values = _materialize(slot, x, slot.has_time)
+        slot.values = _materialize(slot, x, slot.has_time, slot.calls == 1 and not self.tracing)
         slot.scanned = False
         if self.wake is not None:
             x = self.wake(slot.module, x)
@@ -353,11 +354,14 @@ def _loop(slot: Slot, x_seq: Tensor) -> tuple[Tensor, States]:
     return y_seq, tuple(states)
 
 
-def _materialize(slot: Slot, x: Tensor, has_time: bool) -> States:
+def _materialize(slot: Slot, x: Tensor, has_time: bool, noting: bool) -> States:
     module = slot.module
     if not isinstance(module, base.MemoryModule):
         return slot.values
-    return begun(slot, module.materialize_states((x,), slot.values, "m" if has_time else "s"))
+    states = module.materialize_states((x,), slot.values, "m" if has_time else "s")
+    if starts_from_nothing(module, states):
+        states = from_nothing(slot, x[0] if has_time else x, states, noting=noting)
+    return begun(slot, states)
 
 
 def _memory_names(module: nn.Module) -> list[str]:

@@ -29,10 +29,16 @@ def parse_shapes(entries: list[str]) -> InputShape:
     named: dict[str, tuple[str, tuple[int | str, ...]]] = {}
     for entry in entries:
         name, dtype, sizes = [*entry.split(":"), "", ""][:3]
-        if entry.count(":") != 2 or not name.isidentifier() or name in named or not dtype:
+        if entry.count(":") != 2 or not _is_name(name) or name in named or not dtype:
             raise _refusal(entry)
         named[name] = (dtype, _sizes(sizes, entry))
     return named
+
+
+def _is_name(name: str) -> bool:
+    """Whether a text names an input, or a part of a nested one: "events.left", "frames.0"."""
+    first, *parts = name.split(".")
+    return first.isidentifier() and all(part.isidentifier() or part.isdigit() for part in parts)
 
 
 def _sizes(text: str, entry: str) -> tuple[int | str, ...]:

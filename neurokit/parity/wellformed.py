@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.errors import ArtifactError, NeurokitError, damaged
-from neurokit.over_time import is_known
+from neurokit.over_time import is_known, of_each
 from neurokit.parity.units import UNITS
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _neuron_fault(vectors: Vectors, manifest: Any) -> str:
     if len(declared) < len(manifest.neurons):
         return "cannot be held against a manifest that names a neuron twice"
     said = manifest.target_info.get("time_output") or vectors.time_output
-    if said != vectors.time_output != "auto" and len(manifest.graphs) == 1:
+    if len(manifest.graphs) == 1 and not _agree(vectors.time_output, said, len(vectors.outputs)):
         return f"give {vectors.time_output!r} over time, the manifest {said!r}"
     for layer in vectors.layers:
         neuron = declared.get(layer.path if layer.steps is None else layer.path.partition("@")[0])
@@ -145,6 +145,12 @@ def _neuron_fault(vectors: Vectors, manifest: Any) -> str:
             if key in neuron.parameters and neuron.parameters[key] != value:
                 return f"say {key} = {value!r} of layer {layer.path!r}, the manifest {neuron.parameters[key]!r}"
     return _steps_fault(vectors, manifest)
+
+
+def _agree(given: str, said: str, count: int) -> bool:
+    """Whether two words of what outputs are over time agree, where the vectors know it: they may say "auto" of one."""
+    ours, theirs = of_each(given, count), of_each(said, count)
+    return len(ours) == len(theirs) and all(a in (b, "auto") for a, b in zip(ours, theirs, strict=True))
 
 
 def _steps_fault(vectors: Vectors, manifest: Any) -> str:

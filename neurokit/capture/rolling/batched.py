@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from neurokit.capture.rolling.indexed import fits, indexed
+
 aten = torch.ops.aten
 
 
@@ -34,6 +36,8 @@ def batched(target: Any, places: Collection[int], args: Any, kwargs: Any) -> Any
         return _joined(target, places, *args, **kwargs)
     if target in _SHIFTED and tuple(places) == (0,):
         return _SHIFTED[target](target, *args, **kwargs)
+    if fits(target, places, args, kwargs):
+        return indexed(target, places, args)
     own = _OWN.get(target)
     if own is not None and tuple(places) == (0,):
         return own(*args, **kwargs)

@@ -101,11 +101,12 @@ def _open(graph: Graph, carried: Mapping[Node, Sequence[int]]) -> list[str]:
     return names
 
 
-def together(runs: Sequence[tuple[Sequence[Sequence[Tensor]], Sequence[Tensor]]]) -> str:
+def together(runs: Sequence[tuple[Sequence[Sequence[Tensor]], Sequence[Tensor]]], preferred: Sequence[str] = ()) -> str:
     """Returns what the outputs of whole runs are of those of their steps (`neurokit.over_time`), or "".
 
     Args:
         runs: The outputs of every step, and those of the whole run, of several runs: one may fit by chance.
+        preferred: For each output the word that is taken if it fits: a largest value so far is also the last one.
     """
     ways = {
         "sequence": lambda y: y.squeeze(1),
@@ -122,7 +123,8 @@ def together(runs: Sequence[tuple[Sequence[Sequence[Tensor]], Sequence[Tensor]]]
             for steps, all_steps in zip(stacked, whole, strict=True)
         ]
         fits = [a & b for a, b in zip(fits, found, strict=True)] if fits else found
-    kinds = [next((name for name in ways if name in names), "") for names in fits]
+    first = preferred or [""] * len(fits)
+    kinds = [next((n for n in (own, *ways) if n in names), "") for own, names in zip(first, fits, strict=True)]
     return joined(kinds) if all(kinds) else ""
 
 

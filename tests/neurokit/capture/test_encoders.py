@@ -8,6 +8,7 @@ from torch import nn
 
 import neurokit as nk
 from neurokit.errors import UnsupportedError
+from neurokit.loading import spec_of_module
 from neurokit.spec import ModelSpec, TensorSpec
 
 T, B = 7, 3
@@ -69,3 +70,12 @@ def test_an_encoder_that_takes_its_input_for_all_steps_is_refused_by_name():
         UnsupportedError, match="0: PeriodicEncoder: it takes its first input for the spikes of all steps"
     ):
         nk.capture(spec)
+
+
+def test_a_value_outside_of_its_code_is_said_by_the_encoder_and_its_condition():
+    """An assertion without a message ended the run."""
+    net = nn.Sequential(encoding.WeightedPhaseEncoder(4), nn.Linear(6, 3), neuron.IFNode()).eval()
+    with pytest.raises(
+        UnsupportedError, match=r"0: WeightedPhaseEncoder: .*from 0 to 1, .*assert .*2 \*\* .*low=, high="
+    ):
+        nk.capture(spec_of_module(net, "coded", (6,), 4))

@@ -11,6 +11,7 @@ from torch import nn
 import neurokit as nk
 from neurokit.capture import capture
 from neurokit.errors import UnsupportedError
+from neurokit.loading import spec_of_module
 from neurokit.spec import ModelSpec, TensorSpec
 
 WIDTH, T = 8, 4
@@ -203,3 +204,28 @@ def test_a_wrong_time_output_is_named(gives, says, tmp_path):
     captured = capture(spec, compare=True)
     with pytest.raises(UnsupportedError, match="is not the last of what single steps give, as time_output says"):
         nk.lower(captured, "onnx-step", tmp_path / "a")
+
+
+class Resonates(nn.Module):
+    """A membrane of complex numbers, as a variable of forward."""
+
+    def __init__(self):
+        super().__init__()
+        self.decay, self.turn = nn.Parameter(torch.full((5,), 0.8)), nn.Parameter(torch.rand(5))
+
+    def forward(self, x):
+        z, step, found = torch.zeros(x.shape[1], 5, dtype=torch.complex64), torch.polar(self.decay, self.turn), []
+        for x_t in x:
+            z = z * step + x_t
+            spike = (z.real > 1).to(x.dtype)
+            z = z - spike
+            found.append(spike)
+        return torch.stack(found)
+
+
+@pytest.mark.parametrize("target", ["onnx", "onnx-step", pytest.param("onnx-scan", marks=pytest.mark.slow)])
+def test_complex_numbers_are_said_to_be_why(target, tmp_path):
+    """The checker's error, one of zip() and functorch's words were shown."""
+    captured = nk.capture(spec_of_module(Resonates().eval(), "net", (5,), 4))
+    with pytest.raises(UnsupportedError, match="it gives complex numbers, which ONNX has no type for; fix: keep real"):
+        nk.lower(captured, target, tmp_path / "a")

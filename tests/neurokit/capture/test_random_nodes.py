@@ -44,6 +44,25 @@ def test_a_draw_that_no_tried_input_shows_is_refused(kind):
         nk.capture(spec_of_module(Silent(kind).eval(), "net", (6,), 4))
 
 
+class Counted(nn.Module):
+    """Noise before a neuron in a loop: other counts of spikes, but hardly of the one sample that is asked twice."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc, self.lif = nn.Linear(10, 12), neuron.LIFNode()
+        self.fc.weight.data.mul_(6)
+
+    def forward(self, x):
+        return sum(self.lif(self.fc(x_t) + torch.randn(x.shape[1], 12) * 0.1) for x_t in x)
+
+
+def test_noise_that_makes_another_network_is_named():
+    """The program's answers were said not to be the module's."""
+    with pytest.raises(UnsupportedError, match="it draws random numbers at inference"):
+        nk.capture(spec_of_module(Counted().eval(), "net", (10,), 5))
+
+
 class Emptied(nn.Module):
     """A membrane made of random numbers, and emptied, as DH-SNN's."""
 

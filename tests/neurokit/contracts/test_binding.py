@@ -47,6 +47,7 @@ ONE, TWO, THREE = torch.ones(1), torch.ones(2), torch.ones(3)
         (Answer(None, ONE, (TWO, THREE)), ["logits", "hidden_0", "hidden_1"]),
         (Point(ONE, {"k.1": TWO}), ["x", "y_k_1"]),
         ((ONE, None, 3), ["y"]),
+        ({"a.b": ONE, "a_b": TWO, "a b": THREE}, ["a_b", "a_b_2", "a_b_3"]),
     ],
 )
 def test_leaves_have_the_names_that_lead_to_them(value, names):
