@@ -36,6 +36,7 @@ from neurokit.over_time import of_each
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
 
+_MOST_THREADS = 4096
 _LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL")
 
 
@@ -70,8 +71,8 @@ def new_session(
         import onnxruntime as ort
     except ImportError as error:
         raise MissingRuntimeError("onnxruntime is not installed", fix="pip install onnxruntime") from error
-    if level not in range(len(_LEVELS)) or threads < 0:
-        raise InputError(f"level={level}, threads={threads}", expected="level 0 to 3, threads >= 0")
+    if level not in range(len(_LEVELS)) or not 0 <= threads <= _MOST_THREADS:
+        raise InputError(f"level={level}, threads={threads}", expected=f"level 0 to 3, threads 0 to {_MOST_THREADS}")
     missing = [p for p in providers if p not in ort.get_available_providers()]
     if missing:
         raise MissingRuntimeError(

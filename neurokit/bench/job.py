@@ -19,6 +19,8 @@ _PREPARING_S = {"compile": 40.0, "kernels": 10.0, "aoti": 120.0, "engine": 10.0}
 
 _LONGEST_S = 86_400.0
 
+MOST = 1_000_000  # of a job's batch, threads, steps and streams: what is more would end in a runtime's own words
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -99,10 +101,11 @@ class Job:
             raise InputError(f"unknown subject {self.subject!r}", expected="one of " + ", ".join(SUBJECTS))
         if self.scenario not in SCENARIOS:
             raise InputError(f"unknown scenario {self.scenario!r}", expected="one of " + ", ".join(SCENARIOS))
-        if self.batch < 0 or self.streams < 1 or self.threads < 0 or self.time_steps < 0:
+        counts = self.batch, self.threads, self.time_steps, self.streams - 1
+        if min(counts) < 0 or max(counts) > MOST:
             raise InputError(
                 f"batch={self.batch}, streams={self.streams}, threads={self.threads}, time_steps={self.time_steps}",
-                expected="batch, threads, time_steps >= 0 and streams >= 1",
+                expected=f"batch, threads, time_steps from 0, streams from 1, none above {MOST:,}",
             )
         if self.numerics not in ("float", "exact") or not 2 <= self.bits <= 8:
             raise InputError(

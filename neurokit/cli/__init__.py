@@ -7,6 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -74,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in given
     _common.given[:] = given
     _common.quiet_libraries(debug)
+    for stream in (sys.stdout, sys.stderr):  # a path that is no UTF-8 is shown with question marks
+        with suppress(AttributeError, ValueError):  # a notebook's has no such setting
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     if arguments is None:  # in tests and notebooks, signals belong to the caller
         signal.signal(signal.SIGTERM, _terminate)
     try:

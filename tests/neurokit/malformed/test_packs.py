@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from neurokit import cli
 from neurokit.bench.job import Job
 from neurokit.bench.pack import write_pack
 
@@ -33,3 +34,15 @@ def test_what_lies_beside_an_artifact_is_not_carried(sound, tmp_path, name):
         signal.signal(signal.SIGALRM, old)
     held = sorted(path.name for path in (made / "models" / "a").iterdir())
     assert held == ["manifest.json", "model.onnx", "vectors.npz"]
+
+
+@pytest.mark.parametrize("option", ["--batch", "--threads", "--streams"])
+def test_numbers_without_an_end(sound, refused, option):
+    assert "none above" in refused("bench", sound / "a", "--pack", "out", option, "1000000000000")
+
+
+def test_a_path_that_is_no_utf_8(sound, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["bench", str(sound / "a"), "--pack", "o\udcff"]) == 0
+    assert "copy 'o?' to the device" in capsys.readouterr().out
+    assert (tmp_path / "o\udcff" / "bench.py").is_file()
