@@ -53,7 +53,7 @@ def samples_done(doing: str) -> Iterator[Callable[[int, int], None]]:
     console = Console(stderr=True, highlight=False)
     start = time.perf_counter()
     parts = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*parts, console=console, transient=True) as bar:
+    with Progress(*parts, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(doing, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
     console.print(f"[green]done[/] {doing} [dim]({time.perf_counter() - start:.1f} s)[/]", soft_wrap=True)

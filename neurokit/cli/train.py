@@ -133,7 +133,7 @@ def _bars() -> Iterator[tuple[Any, Any]]:
 
     console = Console(stderr=True, highlight=False)
     parts = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*parts, console=console, transient=True) as bar:
+    with Progress(*parts, console=console, transient=True, disable=not console.is_terminal) as bar:
         files = bar.add_task("read images", total=None, visible=False)
         task = bar.add_task("train", total=None)
 

@@ -64,7 +64,7 @@ VECTORS = {
 MANIFESTS = {
     "another target": field("target", "nir"),
     "target int8": field("target", "onnx-int8"),
-    "target tensorrt": field("target", "tensorrt"),
+    **{f"target {name}": field("target", name) for name in ("tensorrt", "litert", "aoti", "c", "openvino")},
     "unknown target": field("target", "abacus"),
     "threshold": field("neurons.0.parameters.v_threshold", 0.7),
     "tau text": field("neurons.0.parameters.tau", "long"),
