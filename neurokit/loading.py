@@ -272,7 +272,7 @@ def spec_of_module(
     ref = ref or name
     from neurokit.capture.attribute_state import mark_states
     from neurokit.capture.dict_input import first_key, from_dict, refuses_tensors, takes_dict, takes_parts
-    from neurokit.capture.handed_state import handed_on, hands_on_its_state
+    from neurokit.capture.handed_state import handed_on, hands_on_its_state, marked
     from neurokit.capture.legacy import modernised
     from neurokit.capture.ordinary import ordinary_copy
     from neurokit.capture.step_count import build_with_steps, own_steps, steps_are_held
@@ -380,6 +380,8 @@ def spec_of_module(
             if other is None:
                 raise
             return other
+    if semantics == "step":
+        pristine = marked(pristine, inputs[0])
     return ModelSpec(name, build, inputs, time_steps=steps, time_input=semantics)
 
 

@@ -306,11 +306,13 @@ def _traced(source: _Source, steps: TimeSteps, batch: int | Literal["dynamic"], 
     twin.opened = opened
     try:
         obstacles = [*(stepless or not_one_step(twin, spec, over_time))] if single else []
-        hand = hand_step(twin, spec, batch, found) if obstacles and not found.problems else None
-        reasons = [*found.problems, *(obstacles if hand is None else [])]
+        hand = hand_step(twin, spec, batch, found) if obstacles and not found.problems else ""
+        if not twin.slots and isinstance(hand, str) and hand:  # it has no neurons of a library, and steps all the same
+            obstacles = [Unsupported("", type(twin.net).__name__, hand, "use the sequence form (target onnx)")]
+        reasons = [*found.problems, *(obstacles if isinstance(hand, str) else [])]
         if reasons:
             raise UnsupportedError(f"model {spec.name!r} cannot be captured", reasons)
-        if hand is None:
+        if isinstance(hand, str):
             program, order = _export(twin, spec, steps, batch, single, found)
         else:
             program, order, over_time = hand.program, hand.paths, hand.time_output

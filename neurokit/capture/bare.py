@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from neurokit.capture.attribute_state import mark_states
+from neurokit.capture.handed_state import marked
 from neurokit.capture.ordinary import hides_parts, ordinary_copy, uncompiled
 from neurokit.capture.signature import Signature
 from neurokit.capture.time_input import find_time_semantics, neurons_of, quiet_copy, steps_of_its_own, takes_one_step
@@ -43,6 +44,7 @@ def spec_of(module: nn.Module, example_inputs: Examples | None, time_steps: int 
     semantics: TimeInput = "image" if looped else "sequence"
     if single and not looped:
         semantics = _time_input(module, tensors[0], int(first.shape[0]))
+        module = marked(module, tensors[0]) if semantics == "step" else module
     return ModelSpec(
         name=type(module).__name__,
         build=lambda: module,

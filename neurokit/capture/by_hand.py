@@ -27,6 +27,10 @@ from neurokit.spec import ModelSpec
 _STEPS = 5  # of the comparison of a whole run with its steps
 # Samples and spread of the runs: of the input's own range, and of both signs, where a largest step is not the last.
 _TRIALS = ((2, None), (3, None), (2, 1.0), (2, 10.0))
+_NOT_ALIKE = (
+    "its forward carries values from step to step by hand, and its steps are not all alike over any T (one reads its "
+    "number, another step, or what is made before the loop)"
+)
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,8 @@ class HandStep:
     time_output: str
 
 
-def hand_step(twin: Twin, spec: ModelSpec, batch: Any, found: Probe) -> HandStep | None:
-    """Returns the single step of a network with state by hand, or None if it has no such form.
+def hand_step(twin: Twin, spec: ModelSpec, batch: Any, found: Probe) -> HandStep | str:
+    """Returns the single step of a network with state by hand, or why it has no such form, "" if nothing is carried.
 
     Args:
         twin: The twin, whose states are named.
@@ -56,7 +60,7 @@ def hand_step(twin: Twin, spec: ModelSpec, batch: Any, found: Probe) -> HandStep
         found: The states of its neurons.
     """
     if spec.time_input != "sequence" or spec.states:
-        return None
+        return ""
     # Its batch is free here, whatever the step's is: what a step carries is seen by runs of several sizes.
     inputs = input_ports(spec, "dynamic", "dynamic", "sequence")
     given = (*example_values(spec, LENGTHS[0], 2), *_neuron_states(found.states, 2))
@@ -65,23 +69,26 @@ def hand_step(twin: Twin, spec: ModelSpec, batch: Any, found: Probe) -> HandStep
     try:
         free = free_graph(job)
     except NeurokitError:
-        return None
+        return _NOT_ALIKE
     carried = carried_values(free.graph, free.program.graph_signature.user_inputs)
     if not any(carried.values()):
-        return None
+        return ""
     try:
         runs = [_run(twin, spec, found, free, *trial) for trial in _TRIALS]
     except Exception:  # what torch's scan says of a loop that it does not run
-        return None
+        return _NOT_ALIKE
     states = _carried_states([first_values(values, carried) for values, _ in runs[:3]])
-    if states is None:
-        return None
+    if isinstance(states, str):
+        return f"its forward carries values from step to step by hand, and {states}"
     outputs = len(twin.signature.output_names)
     step = OneStep(twin, free.program, free.graph, len(spec.inputs), outputs, carried)
     tried = [(given, [v for v in values.values() if v is not None][-1][:outputs]) for values, given in runs]
     over_time = together([(_in_steps(step, found, states, given), whole) for given, whole in tried], twin.kinds())
     if not over_time:
-        return None
+        return (
+            "its forward carries values from step to step by hand, and an output is none of one per step, mean, "
+            "sum, last and largest of the steps"
+        )
     step.per_step = tuple(kind == "sequence" for kind in of_each(over_time, outputs))
     kept = with_batch((*found.states, *states), batch)
     ports: tuple[PortInfo | StateInfo, ...] = (*input_ports(spec, None, batch, "step"), *kept)
@@ -108,14 +115,16 @@ def _run(
     return run.values(tuple(given), *_neuron_states(found.states, batch)), given
 
 
-def _carried_states(runs: Sequence[Sequence[Tensor]]) -> tuple[StateInfo, ...] | None:
-    """Returns carried values as states, or None if one starts from what the input is."""
+def _carried_states(runs: Sequence[Sequence[Tensor]]) -> tuple[StateInfo, ...] | str:
+    """Returns carried values as states, or why one is none."""
     states = []
     for number, (small, large, other) in enumerate(zip(*runs, strict=True)):
         shape = symbolic_sizes(tuple(small.shape), tuple(large.shape))
         alike = torch.equal(small, other) and bool((small == small[:1]).all()) and torch.equal(small[:1], large[:1])
-        if not alike or isinstance(shape[0], int):
-            return None
+        if not shape or isinstance(shape[0], int):
+            return "one of them has no axis for the batch where it starts"
+        if not alike:
+            return "its first step is not like the others, so that what they carry starts from what the input is"
         dtype = str(small.dtype).removeprefix("torch.")
         name = f"carried_{number}"
         states.append(StateInfo(name, "", name, shape, dtype, numbers(small[0])))

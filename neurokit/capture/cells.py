@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 STATES = "_neurokit_states"  # attribute of a module by hand: its states and the numbers that they start from
 REST = "_neurokit_rest"  # beside it: what these attributes hold before the first call
+HANDED = "_neurokit_handed"  # of a module whose caller hands on its state: how many arguments that is
 PARTS = "_neurokit_parts"  # and how those that are lists, tuples or dicts hold states
 LIBRARIES = ("snntorch", "norse")
 FRESH: Any = object()  # a state that was asked of the library and not yet computed: the initial one
@@ -49,7 +50,7 @@ def hands_on_state(module: nn.Module) -> bool:
 
     That is `forward(x, state=None)`, which returns the output and the state; its caller hands the state on.
     """
-    if library_of(module) == "norse":
+    if library_of(module) == "norse" or vars(module).get(HANDED):
         return True
     parameters = list(inspect.signature(module.forward).parameters.values())
     if len(parameters) != 2 or parameters[1].default is not None or "state" not in parameters[1].name:
@@ -57,9 +58,30 @@ def hands_on_state(module: nn.Module) -> bool:
     return any(library_of(part) == "norse" for part in module.modules())
 
 
-def output_and_state(made: Any) -> tuple[Any, Any]:
-    """Returns what a module that takes its state returned: the output, and the state where it hands one on."""
-    return made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+def output_and_state(made: Any, count: int = 1) -> tuple[Any, Any]:
+    """Returns what a module that takes its state returned: the output, and the state where it hands one on.
+
+    Args:
+        made: What it returned.
+        count: How many arguments its state has: `spk, mem1, mem2 = net(x, mem1, mem2)` has two.
+    """
+    if isinstance(made, tuple) and len(made) == 1 + count:
+        return (made[0], made[1]) if count == 1 else (made[0], Several(made[1:]))
+    return made, None
+
+
+class Several(tuple[Any, ...]):
+    """States that a module takes as arguments of their own."""
+
+
+def call_with_state(call: Callable[..., Any], x: Any, state: Any) -> Any:
+    """Calls a module that takes its state with what it returned at its last call, or with nothing."""
+    return call(x, *state) if isinstance(state, Several) else call(x) if state is None else call(x, state)
+
+
+def states_handed(module: nn.Module) -> int:
+    """Returns how many arguments the state of a module has that takes and returns it (`hands_on_state`)."""
+    return int(vars(module).get(HANDED, 1))
 
 
 def step_mode_of(module: nn.Module) -> str:

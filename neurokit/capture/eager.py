@@ -15,7 +15,7 @@ from spikingjelly.activation_based import base
 from torch import Tensor, nn
 
 from neurokit.capture.attribute_parts import anew
-from neurokit.capture.cells import REST, hands_on_state, library_of, output_and_state
+from neurokit.capture.cells import REST, call_with_state, hands_on_state, library_of, output_and_state, states_handed
 from neurokit.capture.hooks import foreign_hooks, private_hooks
 from neurokit.capture.legacy import modernised
 from neurokit.capture.ordinary import graph_tensors, ordinary_copy
@@ -113,12 +113,12 @@ def _at_once(module: nn.Module, x: Tensor) -> Any:
 
 
 def _stepped(module: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
-    """Calls a module once a step; one that takes and returns its state, as norse's do, is handed it every time."""
+    """Calls a module once a step; one that takes and returns its state is handed it every time."""
     hands_on = hands_on_state(module)
     state, steps = None, []
     for x_t in x:
         if hands_on:
-            y, state = output_and_state(module(x_t, state))
+            y, state = output_and_state(call_with_state(module, x_t, state), states_handed(module))
         else:
             y = module(x_t)
         steps.append(flatten_outputs(y))

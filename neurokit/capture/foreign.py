@@ -21,7 +21,17 @@ from spikingjelly.activation_based import encoding, layer
 from torch import Tensor, nn
 
 from neurokit.capture.attribute_state import AttributeCell
-from neurokit.capture.cells import STATES, Cell, cell_kind, cell_of, hands_on_state, library_of
+from neurokit.capture.cells import (
+    STATES,
+    Cell,
+    call_with_state,
+    cell_kind,
+    cell_of,
+    hands_on_state,
+    library_of,
+    output_and_state,
+    states_handed,
+)
 from neurokit.capture.legacy import modernised
 from neurokit.capture.node_cells import BY_LIBRARY, NodeCell, constants_of, node_cell
 from neurokit.capture.ordinary import follow
@@ -97,11 +107,9 @@ class _HandsOn(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         """Returns the output of one step alone; the state is kept for the next."""
-        found = super().forward(x) if self._handed is None else super().forward(x, self._handed)
-        if not (isinstance(found, tuple) and len(found) == 2):
-            return found
-        self._handed = found[1]
-        return found[0]
+        y, state = output_and_state(call_with_state(super().forward, x, self._handed), states_handed(self))
+        self._handed = self._handed if state is None else state
+        return y
 
     def begin(self) -> None:
         """Forgets the state: the next call is the first of a run."""

@@ -302,12 +302,12 @@ def _stepped(call: Callable[..., tuple[Tensor, ...]], given: tuple[Tensor, ...],
 
 
 def _stepped_with_state(module: nn.Module, given: tuple[Tensor, ...], names: list[str]) -> tuple[Tensor, ...]:
-    """Runs a module of norse, which takes and returns its state, step after step; notes the names of its outputs."""
-    from neurokit.capture.cells import output_and_state
+    """Runs a module that takes and returns its state, step after step; notes the names of its outputs."""
+    from neurokit.capture.cells import call_with_state, output_and_state, states_handed
 
     state, steps = None, []
-    for values in zip(*given, strict=True):
-        y, state = output_and_state(module(*values, state))
+    for (x_t,) in zip(*given, strict=True):
+        y, state = output_and_state(call_with_state(module, x_t, state), states_handed(module))
         steps.append(dict(named_leaves(y)))
     names[:] = steps[0]
     return tuple(torch.stack([step[name] for step in steps]) for name in names)

@@ -50,6 +50,7 @@ FAST = {
     "own_resting",
     "own_adaptive",
     "readout_beside",
+    "snntorch_takes_its_membrane",
 }
 # Of all outputs of a network in single precision, how far each may be from double.
 _BOUND = 2e-5
@@ -115,7 +116,9 @@ def test_over_any_number_of_steps(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["norse_sequential_state", "sj_spiking_gru", "two_readouts", "own_refractory"])
+@pytest.mark.parametrize(
+    "name", ["norse_sequential_state", "sj_spiking_gru", "two_readouts", "own_refractory", "snntorch_takes_its_states"]
+)
 def test_in_steps(name, tmp_path):
     """A cast of a weight to its own type took the weight's name; a loop that began with parts of a tensor was none.
 
@@ -132,6 +135,17 @@ def test_in_steps(name, tmp_path):
         found = np.stack([list(step.values())[at] for step in steps])
         last = found[-1] if whole.shape == found[-1].shape else found
         assert np.abs(last - whole).max() < 1e-5
+
+
+@pytest.mark.slow
+def test_what_has_no_single_step_by_hand_says_why():
+    """It was said to have no neurons."""
+    entry = registry.NETWORKS["balanced_resonators"]
+    captured = nk.capture(spec_of_module(entry.build(), "net", entry.shape, entry.time_steps))
+    with pytest.raises(
+        UnsupportedError, match="carries values from step to step by hand, and its first step is not like"
+    ):
+        captured.retrace(form="step")
 
 
 def test_some_of_the_steps_are_verified(tmp_path):

@@ -1,5 +1,6 @@
 """Networks whose states are their authors' own: memories and attributes that hold nothing at first, counters, rests."""
 
+import snntorch as snn
 import torch
 from spikingjelly.activation_based import base, functional, neuron
 from torch import nn
@@ -209,3 +210,46 @@ class TwoReadOuts(nn.Module):
 def two_readouts():
     seeded()
     return boosted(TwoReadOuts(), 6.0)
+
+
+class TakesItsMembrane(nn.Module):
+    """snnTorch's neurons in a forward that is handed what it returned: `y, mem = net(x, mem)`."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.lif, self.out = nn.Linear(10, 12), snn.Leaky(beta=0.9), nn.Linear(12, 3)
+
+    def forward(self, x, mem=None):
+        if mem is None:
+            mem = self.lif.init_leaky()
+        spikes, mem = self.lif(self.fc(x), mem)
+        return self.out(spikes), mem
+
+
+@network((10,), 6, by="state")
+def snntorch_takes_its_membrane():
+    seeded()
+    return boosted(TakesItsMembrane())
+
+
+class TakesItsStates(nn.Module):
+    """The same with an argument a state."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.first = nn.Linear(10, 12), snn.Leaky(beta=0.9, threshold=0.5)
+        self.out, self.last = nn.Linear(12, 3), snn.Synaptic(alpha=0.8, beta=0.9)
+
+    def forward(self, x, mem1=None, syn2=None, mem2=None):
+        if mem1 is None:
+            mem1 = self.first.init_leaky()
+            syn2, mem2 = self.last.init_synaptic()
+        spikes, mem1 = self.first(self.fc(x), mem1)
+        spikes, syn2, mem2 = self.last(self.out(spikes), syn2, mem2)
+        return spikes, mem1, syn2, mem2
+
+
+@network((10,), 6, by="states")
+def snntorch_takes_its_states():
+    seeded()
+    return boosted(TakesItsStates())

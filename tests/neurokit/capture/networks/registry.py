@@ -17,8 +17,8 @@ class Network:
         build: Returns it, in evaluation mode.
         shape: Shape of one sample.
         time_steps: T as a user gives it, or None where the forward knows.
-        by: How its library runs it: "sequence", "step" (one call a step) or "state" (one call a step, which takes and
-            returns the state).
+        by: How its library runs it: "sequence", "step" (one call a step), "state" (one call a step, which takes and
+            returns the state) or "states" (the same, of several arguments).
         single: Whether the library itself makes single-precision states, so that it does not run in double.
     """
 
@@ -99,7 +99,9 @@ def _run(entry: Network, net: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
             return flat(net(x))
         steps, state = [], None
         for x_t in x:
-            if entry.by == "state":
+            if entry.by == "states":
+                y, *state = net(x_t, *(state or ()))
+            elif entry.by == "state":
                 y, state = net(x_t, state)
             else:
                 y = net(x_t)
