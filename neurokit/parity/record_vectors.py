@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurokit.garbage import put_off
 from neurokit.neurons import dynamics
 from neurokit.parity.calls import make_calls
 from neurokit.parity.covering import TOLERANCE
@@ -31,6 +32,7 @@ NEAR = 4.0  # bounds from the threshold within which two implementations may dec
 _SAMPLES = 4096  # membranes kept a layer, enough to see an error that flips no spike
 
 
+@put_off()
 def make_vectors(
     captured: Captured,
     *,

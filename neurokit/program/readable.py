@@ -63,7 +63,7 @@ def _hold(module: nn.Module, path: str, value: Any) -> None:
     *parents, name = path.split(".")
     for parent in parents:
         if parent not in module._modules:
-            module.add_module(parent, nn.Module())
+            module._modules[parent] = nn.Module()  # add_module raises and catches an error for every new name
         module = module._modules[parent]  # type: ignore[assignment]
     if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
         module._buffers[name] = value
