@@ -4,7 +4,7 @@
 
 For every 3x3 convolution of the three Meta-SpikeFormers and of SEW-ResNet-18 and 34 (`--part products`: every 1x1
 product; `repconvs`: the 3x3 convolutions of the exact form's RepConvs; `shortcuts`: what ends a block, with residual
-and current; `zoo`: other spiking networks; `images8`, `images16`: exact convolutional networks, of one step, whose
+and current; `zoo`: other spiking networks; `puppets`: SEW-ResNet-34 on small pictures; `images8`, `images16`: exact convolutional networks, of one step, whose
 numbers from 0 to 255 are int8 less 128: `--part images8 --network resnet34 --batch 32 1`): a
 candidate must give the integer reference's bits before it is timed; the fastest is entered into the table of launch
 parameters. Ours are in int8, or with `--type float16` in float16, whose weights are whole numbers here, so that its
@@ -261,7 +261,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--configs", type=Path, help="where the table of launch parameters is written")
     parser.add_argument("--limit", type=float, default=140.0, help="seconds after which no shape is begun")
-    parts = ["convolutions", "products", "repconvs", "shortcuts", "zoo", "images8", "images16"]
+    parts = ["convolutions", "products", "repconvs", "shortcuts", "zoo", "puppets", "images8", "images16"]
     parser.add_argument("--part", nargs="*", default=parts[:1], choices=parts)
     parser.add_argument("--type", default="int8", choices=TYPES, help="of our spikes and weights")
     parser.add_argument("--network", nargs="*", default=[""], help="only networks with one of these in their name")

@@ -116,11 +116,16 @@ def _metaspikeformer(batch: int, *sizes: str) -> Iterator[Shape]:
             yield Shape(network, batch, c3, c4, 14)
 
 
-def _sew_resnet(batch: int) -> Iterator[Shape]:
-    for width, across in ((64, 56), (128, 28), (256, 14), (512, 7)):
-        yield Shape("sew_resnet18/34", batch, width, width, across)
+def _sew_resnet(batch: int, network: str = "sew_resnet18/34", across: int = 56) -> Iterator[Shape]:
+    for halved, width in enumerate((64, 128, 256, 512)):
+        yield Shape(network, batch, width, width, across >> halved)
         if width < 512:
-            yield Shape("sew_resnet18/34", batch, width, 2 * width, across, 2)
+            yield Shape(network, batch, width, 2 * width, across >> halved, 2)
+
+
+def puppets(batch: int) -> Iterator[Shape]:
+    """Yields every 3x3 convolution on spikes of puppets_sew_resnet34, whose pictures have 64 x 64 pixels."""
+    return _sew_resnet(batch, "puppets_sew_resnet34", 16)
 
 
 def products(batch: int) -> Iterator[Shape]:
