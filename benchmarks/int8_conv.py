@@ -4,8 +4,9 @@
 
 For every 3x3 convolution of the three Meta-SpikeFormers and of SEW-ResNet-18 and 34 (`--part products`: every 1x1
 product; `repconvs`: the 3x3 convolutions of the exact form's RepConvs; `shortcuts`: what ends a block, with residual
-and current; `zoo`: other spiking networks; `puppets`: SEW-ResNet-34 on small pictures; `images8`, `images16`: exact convolutional networks, of one step, whose
-numbers from 0 to 255 are int8 less 128: `--part images8 --network resnet34 --batch 32 1`): a
+and current; `zoo`: other spiking networks; `puppets`: SEW-ResNet-34 on small pictures; `images8`, `images16`: exact
+convolutional networks, of one step, whose numbers from 0 to 255 are int8 less 128: `--part images8 --network resnet34
+--batch 32 1`): a
 candidate must give the integer reference's bits before it is timed; the fastest is entered into the table of launch
 parameters. Ours are in int8, or with `--type float16` in float16, whose weights are whole numbers here, so that its
 sums are exact, too. Processes of their own compile first. Both files are written after every shape.

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from neurokit.errors import UnsupportedError
+from neurokit.export.aoti.declared import arrays_declared_where_used
 from neurokit.export.aoti.described import examples_of_descriptors
 from neurokit.export.aoti.overlap import overlapping_launches
 from neurokit.export.aoti.place import need_shared_runtime
@@ -86,9 +87,10 @@ def compiled(program: ExportedProgram, said: Mapping[str, str], settings: Mappin
     on_gpu = any(isinstance(x, Tensor) and x.device.type != "cpu" for x in args)
     options = {**_CONFIG, **(_ON_GPU if on_gpu else {}), **settings, "aot_inductor.metadata": dict(said)}
     try:
-        with torch.no_grad(), warnings.catch_warnings(), _scratch_of_the_grid(), ExitStack() as gpu_alone:
+        with torch.no_grad(), warnings.catch_warnings(), arrays_declared_where_used(), ExitStack() as gpu_alone:
             warnings.simplefilter("ignore")
             if on_gpu:
+                gpu_alone.enter_context(_scratch_of_the_grid())
                 gpu_alone.enter_context(examples_of_descriptors())
                 gpu_alone.enter_context(overlapping_launches())
                 gpu_alone.enter_context(_without_vectors())

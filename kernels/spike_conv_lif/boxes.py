@@ -28,6 +28,8 @@ MAX_STEPS = 8
 LANES = 256
 # Descriptors want strides of 16 bytes, which is 16 channels of int8.
 ALIGNED = 16
+# Of output channels: residual and current, of two bytes or more, may go by descriptors, and spikes else by pointers.
+COLUMNS = 8
 # A matrix instruction takes 32 channels. Boxes that end in the midst of them were loaded at a third of the rate (H200,
 # 48 channels), so that a copy with channels of zeros pays.
 WHOLE = 32
@@ -50,8 +52,8 @@ def obstacle(spikes: Tensor, weight: Tensor, stride: int, padding: int, form: st
         )
     if spikes.shape[0] > MAX_STEPS:
         return f"there are {spikes.shape[0]} steps, more than {MAX_STEPS}"
-    if weight.shape[0] % ALIGNED:
-        return f"{weight.shape[0]} output channels are no multiple of {ALIGNED}"
+    if weight.shape[0] % COLUMNS:
+        return f"{weight.shape[0]} output channels are no multiple of {COLUMNS}"
     if not folds(weight, stride, padding) and (stride > 2 or min(spikes.shape[2:4]) < stride):
         return f"stride {stride} over {spikes.shape[2]} x {spikes.shape[3]} pixels"
     if not INTERPRET and capability(spikes.device) < (9, 0):
@@ -129,6 +131,20 @@ def stages(chosen: config.Config, steps: int, size: int, beside: int) -> int:
     left = SHARED.get(chosen["num_warps"], SHARED[4]) - pixels * chosen["cols"] * beside
     block = (chosen["cols"] + pixels * padded_steps(steps)) * (chosen["block_k"] + chosen["tail_k"]) * size
     return int(min(chosen["num_stages"], max(2, left // block))) if beside else int(chosen["num_stages"])
+
+
+def fits(chosen: config.Config, steps: int, size: int, both: tuple[int, int]) -> bool:
+    """Returns whether a step's residual and current fit into shared memory beside two blocks of the sum.
+
+    Args:
+        chosen: The launch parameters.
+        steps: T.
+        size: Bytes of a number of the product.
+        both: Bytes of a number of the residual and of the current; 0 where there is none.
+    """
+    pixels = chosen["images"] * chosen["tall"] * chosen["wide"]
+    block = (chosen["cols"] + pixels * padded_steps(steps)) * (chosen["block_k"] + chosen["tail_k"]) * size
+    return bool(pixels * chosen["cols"] * (sum(both) + size) + 2 * block <= SHARED[8])
 
 
 def padded_steps(steps: int) -> int:
@@ -211,10 +227,10 @@ def run(
         tiles = tiles * ((whole + chosen[side] - 1) // chosen[side])
     paired = place.stride == 2 and width % 2 == 0 and channels % chosen["block_k"] == chosen["tail_k"]
     blocks = 1 if chosen["tail_k"] else -(-channels // chosen["block_k"])
-    shared = splits.rounds(place.kernel, place.columns, place.stride, place.padding, paired, blocks)
+    rounds_of = splits.rounds(place.kernel, place.columns, place.stride, place.padding, paired, blocks)
     # With a tail the rounds of a part are few enough to be unrolled, for which the assembler of Triton 3.6 leaves
     # registers unset (an H200 gave wrong spikes; tests/kernels/assembly.py finds it in the code).
-    parts = 1 if chosen["tail_k"] else splits.parts(chosen["splits"], tiles, shared)
+    parts = 1 if chosen["tail_k"] else splits.parts(chosen["splits"], tiles, rounds_of)
     lanes = padded_steps(steps) * chosen["images"] * chosen["tall"] * chosen["wide"]
     summed = torch.int32 if weight.dtype == torch.int8 else torch.float32
     partials, counters = splits.scratch(out, parts, tiles * chosen["cols"] * lanes, summed)
@@ -223,8 +239,8 @@ def run(
     programs = tiles if one else min(tiles, chosen["waves"] * config.processors(spikes.device))
     leak, factor = leak_arguments(tau, decay is not None, decay or 0.0)
     # A long sum hides what a box takes to arrive, which a short one, or a tile alone on its multiprocessor, waits for.
-    through = place.kernel > 1 and hint(out[0].numel()) >= FEW
-    shared = max(0 if residual is None else residual.itemsize, current.itemsize if current.numel() else 0)
+    both = (0 if residual is None else residual.itemsize, current.itemsize if current.numel() else 0)
+    through = place.kernel > 1 and hint(out[0].numel()) >= FEW and fits(chosen, steps, weight.dtype.itemsize, both)
     lend_scratch(spikes)
     described(spike_conv_lif_boxes_kernel)[(programs,)](
         **arguments(spikes, weight, out, channels, place.stride, paired, padded_steps(steps), chosen),
@@ -272,7 +288,7 @@ def run(
         SPLIT=parts > 1,
         PARTS=parts,
         num_warps=chosen["num_warps"],
-        num_stages=stages(chosen, steps, weight.dtype.itemsize, shared if through else 0),
+        num_stages=stages(chosen, steps, weight.dtype.itemsize, max(both) if through else 0),
         **rounding(grid, low, high, rounds, least),
         **borders,
     )

@@ -9,6 +9,7 @@ from torch import Tensor
 from neurokit.kernels import config
 from neurokit.kernels.common.descriptors import Boxes, host_makes
 
+_STRIDE = 16  # bytes of which a descriptor's strides are multiples
 _MOST = 4  # of stride 2, where neighbours are not paired
 
 
@@ -49,7 +50,7 @@ def arguments(
     steps: int,
     chosen: config.Config,
 ) -> dict[str, Any]:
-    """Returns the kernel's arguments that are read and written by boxes, and whether the output is described."""
+    """Returns the kernel's arguments that are read and written by boxes, and who describes the output, if anyone."""
     pixels = (chosen["images"], chosen["tall"], chosen["wide"])
     flat = weight.flatten(1)
     found: dict[str, Any] = {}
@@ -62,5 +63,6 @@ def arguments(
     found["weight"] = Boxes(flat, (chosen["cols"], chosen["block_k"]))
     found["weight_tail"] = Boxes(flat, (chosen["cols"], chosen["tail_k"])) if chosen["tail_k"] else flat
     box = (1, *pixels, chosen["cols"])
-    hosted = host_makes(box, out.itemsize)
-    return found | {"spikes": Boxes(out, box) if hosted else out, "HOSTED": hosted}
+    dense = out.shape[-1] * out.itemsize % _STRIDE == 0
+    hosted = dense and host_makes(box, out.itemsize)
+    return found | {"spikes": Boxes(out, box) if hosted else out, "HOSTED": hosted, "OUT_BOXES": dense}

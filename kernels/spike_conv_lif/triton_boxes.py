@@ -105,6 +105,7 @@ def _tile(
     BIAS: tl.constexpr,
     RESIDUAL: tl.constexpr,
     RESIDUAL_STEPS: tl.constexpr,
+    OUT_BOXES: tl.constexpr,
     SHORTCUT_BOXES: tl.constexpr,
     WANT_CURRENT: tl.constexpr,
     LIMITED: tl.constexpr,
@@ -124,6 +125,7 @@ def _tile(
 ):
     """IMAGES x TALL x WIDE pixels x COLS channels, all steps; `height` and `width` are the output's."""
     PIXELS: tl.constexpr = IMAGES * TALL * WIDE
+    NUMBERS: tl.constexpr = out.dtype if OUT_BOXES else out.dtype.element_ty
     # Tiles of the same pixels follow each other: they share the spikes in the cache.
     col_blocks = (cols + COLS - 1) // COLS
     across = (width + WIDE - 1) // WIDE
@@ -172,7 +174,7 @@ def _tile(
             scale_of = tl.load(scale + c, mask=c < cols, other=0.0)[:, None]
         if BIAS:
             bias_of = tl.load(bias + c, mask=c < cols, other=0.0)[:, None]
-        if BESIDE or ((RESIDUAL or WANT_CURRENT) and not SHORTCUT_BOXES):
+        if BESIDE or not OUT_BOXES or ((RESIDUAL or WANT_CURRENT) and not SHORTCUT_BOXES):
             offset, mask = _places(n, y, x, col, batch, height, width, cols, IMAGES, TALL, WIDE, COLS)
             step = tl.cast(batch, tl.int64) * height * width * cols
         currents, through = (), ()
@@ -205,16 +207,19 @@ def _tile(
                 else:
                     tl.store(current + t * step + offset, shown.to(current.dtype.element_ty), mask=mask)
             if OUT >= OUT_LEVELS:
-                found = levels_out(z, rounding, OUT).to(out.dtype)
+                found = levels_out(z, rounding, OUT).to(NUMBERS)
             else:
                 if ROUND == 1:
                     z = on_grid(z, rounding)
                 h = charge(z, v, factor, v_reset, LEAK, DECAY_INPUT, HARD)
                 v, bits = fire_bits(h, tl.full((COLS, 1), 1, tl.int32), threshold, v_reset, HARD)
-                found = bits.to(out.dtype)
+                found = bits.to(NUMBERS)
                 if BESIDE:
                     found = found + through[t]
-            out.store([t, n, y, x, col], tl.reshape(tl.trans(found), (1, IMAGES, TALL, WIDE, COLS)))
+            if OUT_BOXES:
+                out.store([t, n, y, x, col], tl.reshape(tl.trans(found), (1, IMAGES, TALL, WIDE, COLS)))
+            else:
+                tl.store(out + t * step + offset, found, mask=mask)
 
 
 @triton.jit
@@ -299,6 +304,7 @@ def spike_conv_lif_boxes_kernel(
     RESIDUAL: tl.constexpr,
     RESIDUAL_STEPS: tl.constexpr,
     HOSTED: tl.constexpr,
+    OUT_BOXES: tl.constexpr,
     SHORTCUT_BOXES: tl.constexpr,
     WANT_CURRENT: tl.constexpr,
     LIMITED: tl.constexpr,
@@ -323,6 +329,7 @@ def spike_conv_lif_boxes_kernel(
     tiles: Programs that the output takes one after another, parts of a sum among them.
     SPLIT: a tile's sum is that of PARTS programs, which keep theirs in `partials` and count in `counters`.
     HOSTED: the output is a descriptor, too, and no pointer.
+    OUT_BOXES: it is written by a descriptor, the host's or the kernel's, and not by pointers.
     SHORTCUT_BOXES: the residual and the current go through descriptors, too, and not by pointers.
     LESS: the input are numbers less 128, and `corrections` make of their sums those of the numbers.
     BESIDE: the numbers that are added to the spikes, by pointers.
@@ -341,7 +348,7 @@ def spike_conv_lif_boxes_kernel(
     if LATTICES > 2:
         views, tails = (view0, view1, view2, view3), (tail0, tail1, tail2, tail3)
     size = (batch, out_height, out_width, cols)
-    if HOSTED:
+    if HOSTED or not OUT_BOXES:
         out = spikes
     else:
         out = _output(spikes, size, T, IMAGES, TALL, WIDE, COLS)
@@ -391,6 +398,7 @@ def spike_conv_lif_boxes_kernel(
             BIAS,
             RESIDUAL,
             RESIDUAL_STEPS,
+            OUT_BOXES,
             SHORTCUT_BOXES,
             WANT_CURRENT,
             LIMITED,

@@ -120,7 +120,7 @@ def test_a_shortcut_through_descriptors_is_the_definition(rounds, repeated, devi
     ("shape", "cols", "stride", "form", "why"),
     [
         ((9, 1, 4, 4, 16), 16, 1, "int8", "9 steps"),
-        ((2, 1, 4, 4, 16), 24, 1, "int8", "multiple of 16"),
+        ((2, 1, 4, 4, 16), 20, 1, "int8", "multiple of 8"),
         ((2, 1, 4, 4, 16), 16, 3, "int8", "stride 3"),
         ((2, 1, 4, 4, 16), 16, 1, "packed", "form 'packed'"),
     ],
@@ -156,3 +156,10 @@ def test_blocks_cover_all_channels(channels):
     whole = -(-channels // block) * block if tail == 0 else channels // block * block + tail
     assert {block, tail} <= {0, 32, 64, 128}
     assert channels <= whole <= max(channels + 32, 1.07 * channels)
+
+
+@pytest.mark.parametrize(("both", "fit"), [((4, 4), False), ((4, 0), True), ((0, 0), True)])
+def test_a_residual_and_a_current_that_do_not_fit_go_by_pointers(both, fit):
+    """Of one step a tile of 512 pixels has twice 128 KB of them, and a multiprocessor of Hopper 227 KB."""
+    chosen = {"images": 8, "tall": 8, "wide": 8, "cols": 64, "block_k": 64, "tail_k": 0}
+    assert boxes.fits(chosen, 1, 1, both) is fit

@@ -36,7 +36,7 @@ def convolution(device, inner, cols, kernel, stride, width=5, dtype=torch.int8, 
     ("inner", "cols", "kernel", "stride", "width", "parts"),
     [
         (32, 80, 3, 1, 5, 3),
-        (256, 64, 3, 1, 5, 2),  # parts that end in the midst of a row of taps
+        (256, 24, 3, 1, 5, 2),  # parts that end in the midst of a row of taps
         (64, 32, 3, 2, 6, 3),  # two lattices, of rows
         (256, 16, 1, 2, 5, 2),  # three of four lattices have no taps
     ],

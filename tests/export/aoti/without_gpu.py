@@ -19,6 +19,7 @@ from torch._guards import detect_fake_mode
 
 from neurokit.export.aoti import build, settings
 from neurokit.export.aoti import compile as compiling
+from neurokit.export.aoti.declared import arrays_declared_where_used
 from neurokit.export.aoti.described import examples_of_descriptors
 from neurokit.export.aoti.mutations import found_once
 from neurokit.export.aoti.overlap import overlapping_launches
@@ -156,7 +157,12 @@ def generated(captured: Any, numerics: str, **extra: Any) -> Generated:
         program = build.traced(build.read_whole(body), part, "cuda")
         args, kwargs = program.example_inputs
         try:
-            with examples_of_descriptors(), overlapping_launches(), compiling._without_vectors():
+            with (
+                arrays_declared_where_used(),
+                examples_of_descriptors(),
+                overlapping_launches(),
+                compiling._without_vectors(),
+            ):
                 aot_compile(
                     program.module(check_guards=False),
                     args,
