@@ -65,6 +65,13 @@ def launches_overlap() -> bool:
     return all(torch.cuda.get_device_capability(i) >= (9, 0) for i in range(torch.cuda.device_count()))
 
 
+def fewest_processors() -> int:
+    """Returns the multiprocessors of the GPU that has the fewest; 0 where launches do not overlap."""
+    if not launches_overlap():
+        return 0
+    return min(torch.cuda.get_device_properties(i).multi_processor_count for i in range(torch.cuda.device_count()))
+
+
 def restores(*names: str) -> Callable[[Any], Any]:
     """Says which of its tensors a kernel leaves as they were, although it writes to them on its way.
 

@@ -158,7 +158,7 @@ def test_blocks_cover_all_channels(channels):
     assert channels <= whole <= max(channels + 32, 1.07 * channels)
 
 
-@pytest.mark.parametrize(("both", "fit"), [((4, 4), False), ((4, 0), True), ((0, 0), True)])
+@pytest.mark.parametrize(("both", "fit"), [((4, 4), False), ((2, 0), True), ((0, 0), True)])
 def test_a_residual_and_a_current_that_do_not_fit_go_by_pointers(both, fit):
     """Of one step a tile of 512 pixels has twice 128 KB of them, and a multiprocessor of Hopper 227 KB."""
     chosen = {"images": 8, "tall": 8, "wide": 8, "cols": 64, "block_k": 64, "tail_k": 0}

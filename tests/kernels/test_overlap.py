@@ -2,10 +2,11 @@
 
 import re
 from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 
-from neurokit.kernels._compat import INTERPRET, launches_overlap
+from neurokit.kernels._compat import INTERPRET, fewest_processors, launches_overlap
 
 pytestmark = pytest.mark.skipif(INTERPRET, reason="interpreted kernels are not compiled")
 KERNELS = (
@@ -38,4 +39,7 @@ def test_launches_overlap_where_every_gpu_can(capabilities, overlap, monkeypatch
     monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(capabilities))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: len(capabilities))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda i: capabilities[i])
+    fewest = lambda i: SimpleNamespace(multi_processor_count=132 - i)  # noqa: E731
+    monkeypatch.setattr(torch.cuda, "get_device_properties", fewest)
     assert launches_overlap() is overlap
+    assert fewest_processors() == (133 - len(capabilities) if overlap else 0)

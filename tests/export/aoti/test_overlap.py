@@ -32,6 +32,8 @@ def inductor(monkeypatch):
     monkeypatch.setattr(parts.wrapper, "generate_launch_kernel", launch)
     monkeypatch.setattr(parts.triton, "codegen_body", body)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda i: SimpleNamespace(multi_processor_count=132))
     return parts
 
 
@@ -59,6 +61,9 @@ def test_the_compilers_own_kernels_wait_before_they_load(capability, first, indu
     with overlapping_launches():
         kernel.codegen_body()
     assert kernel.body._lines[0] == first
+    lets = [line for line in kernel.body._lines if "gdc_launch_dependents" in line]
+    assert len(lets) == (capability >= (9, 0))
+    assert all(line.startswith("if tl.num_programs(0) * tl.num_programs(1) <= 132: ") for line in lets)
 
 
 def test_pytorch_has_its_own_again(inductor):
