@@ -52,7 +52,9 @@ def unset_registers(sass: str) -> list[str]:
         if re.fullmatch(r"UR\d+", operands[0]):
             first = int(operands.pop(0)[2:])
             sets = {first, first + 1} if ".64" in name or "WIDE" in name else {first}
-        if not _reads(name, operands) <= written:
+        # A register's bytes in another order: those of a vector that nobody fills, which PTX reads unset itself.
+        own = name == "UPRMT" and _reads(name, operands) <= sets
+        if not own and not _reads(name, operands) <= written:
             found.append(match.group(0).split("*/", 1)[1].strip())
         written |= sets
     return found

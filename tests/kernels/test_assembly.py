@@ -124,6 +124,8 @@ OF_REGISTERS = "HGMMA.64x32x16.F32 R24, R32, gdesc[UR4].tnspB, R24"
         (["UMOV UR6, 0x1", OF_REGISTERS], [OF_REGISTERS]),
         (["ULDC.64 UR4, c[0x0][0x208]", "@P0 LDG.E R1, desc[UR4][R2.64]"], []),
         (["UMOV UR4, 0x400", "STS.64 [UR4+0x10], R2"], []),
+        (["UPRMT UR4, UR4, 0x3340, UR4"], []),  # bytes that nobody fills, in a vector of fewer
+        (["UPRMT UR4, UR4, 0x3340, UR5"], ["UPRMT UR4, UR4, 0x3340, UR5"]),
         (["STS.64 [UR4+0x10], R2"], ["STS.64 [UR4+0x10], R2"]),
         (["UMOV UR4, URZ", "LDG.E R1, desc[UR4][R2.64]"], ["LDG.E R1, desc[UR4][R2.64]"]),
     ],
