@@ -71,6 +71,6 @@ def _reads(name: str, operands: list[str]) -> set[int]:
                 reads |= {first + 2, first + 3} | (set() if in_registers else {first, first + 1})
             else:
                 # An address in shared memory is one register, whatever the size of what lies there.
-                shared = operand.startswith("[UR")
+                shared = operand.startswith("[UR") or name.startswith(("STS", "LDS"))
                 reads |= {first, first + 1} if kind or (".64" in name and not shared) else {first}
     return reads

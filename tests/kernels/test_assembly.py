@@ -62,7 +62,8 @@ def linear(steps, rows, inner, cols, kind, weight_kind, current=""):
     )
 
 
-def convolution(steps, size, inner, cols, taps, stride, kind, weight_kind):
+def convolution(steps, size, inner, cols, taps, stride, kind, weight_kind, crowd=""):
+    del crowd
     x = torch.zeros(steps, 1, size, size, inner, dtype=torch.int8 if kind == 1 else HALF)
     weight = torch.zeros(cols, taps, taps, inner, dtype=torch.int8 if weight_kind == 1 else HALF)
     form = "int8" if weight_kind == 1 else "same"
@@ -127,6 +128,7 @@ OF_REGISTERS = "HGMMA.64x32x16.F32 R24, R32, gdesc[UR4].tnspB, R24"
         (["UPRMT UR4, UR4, 0x3340, UR4"], []),  # bytes that nobody fills, in a vector of fewer
         (["UPRMT UR4, UR4, 0x3340, UR5"], ["UPRMT UR4, UR4, 0x3340, UR5"]),
         (["STS.64 [UR4+0x10], R2"], ["STS.64 [UR4+0x10], R2"]),
+        (["UMOV UR4, 0x400", "STS.64 [R27+UR4+0x800], R10"], []),
         (["UMOV UR4, URZ", "LDG.E R1, desc[UR4][R2.64]"], ["LDG.E R1, desc[UR4][R2.64]"]),
     ],
 )
