@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from neurokit.kernels.config import Config
-from neurokit.kernels.spike_conv_lif import boxes, splits
+from neurokit.kernels.spike_conv_lif import boxes, place, splits
 
 from .shapes import WIDTHS, expansions, mixers, reductions
 
@@ -135,7 +135,7 @@ def products(batch: int) -> Iterator[Shape]:
         listed = expansions(size, batch) + reductions(size, batch) + mixers(size, batch)
         listed += [(rows, cols, inner) for rows, inner, cols in mixers(size, batch)]
         for rows, inner, cols in listed:
-            if (rows, inner, cols) not in seen and cols % boxes.ALIGNED == 0:
+            if (rows, inner, cols) not in seen and cols % place.ALIGNED == 0:
                 seen.add((rows, inner, cols))
                 yield Shape(f"metaspikeformer_{size}", 1, inner, cols, rows, 1, 1)
 
@@ -147,7 +147,7 @@ def repconvs(batch: int) -> Iterator[Shape]:
     """
     for size in ("31m", "55m", "15m"):
         for width in WIDTHS[size][2:]:
-            if width % boxes.ALIGNED == 0:
+            if width % place.ALIGNED == 0:
                 yield Shape(f"metaspikeformer_{size}", batch, width, 3 * width, 14)
                 yield Shape(f"metaspikeformer_{size}", batch, width, width, 14, shortcut=True)
 
@@ -160,7 +160,7 @@ def shortcuts(batch: int) -> Iterator[Shape]:
             yield Shape(network, batch, 4 * width, width, across, shortcut=True)
         listed = reductions(size, batch) + [(rows, cols, inner) for rows, inner, cols in mixers(size, batch)]
         for rows, inner, cols in listed:
-            if cols % boxes.ALIGNED == 0:
+            if cols % place.ALIGNED == 0:
                 yield Shape(network, 1, inner, cols, rows, 1, 1, shortcut=True)
 
 
@@ -262,7 +262,7 @@ def _split(shape: Shape, whole: Config) -> list[Config]:
     tiles = -(-shape.cols // whole["cols"])
     for side, name in zip(size, ("images", "tall", "wide"), strict=True):
         tiles *= -(-side // whole[name])
-    inner = -(-shape.inner // boxes.WHOLE) * boxes.WHOLE
+    inner = -(-shape.inner // place.WHOLE) * place.WHOLE
     paired = shape.stride == 2 and shape.size % 2 == 0 and inner % whole["block_k"] == 0
     blocks = -(-inner // whole["block_k"])
     rounds = splits.rounds(shape.kernel, shape.kernel, shape.stride, shape.kernel // 2, paired, blocks)
@@ -304,7 +304,7 @@ def _config(shape: Shape, tile: tuple[int, int, int], blocks: tuple[int, int], w
 
 
 def _blocks(shape: Shape) -> list[tuple[int, int]]:
-    whole = -(-shape.inner // boxes.WHOLE) * boxes.WHOLE
+    whole = -(-shape.inner // place.WHOLE) * place.WHOLE
     if shape.width > 1:  # 64 numbers are the 128 bytes that a descriptor swizzles
         return [(32 if whole == 32 else 64, 0)] + ([(64, 32)] if whole == 96 else [])
     first = boxes.blocks_of(whole)

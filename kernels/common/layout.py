@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -74,3 +76,8 @@ def tokens_apart(*spikes: Tensor) -> list[Tensor]:
         regular = x.stride() == (batch * tokens * row, tokens * row, row, 1) and row % (16 // x.itemsize) == 0
         found.add(row if regular else None)
     return list(spikes) if len(found) == 1 and None not in found else [x.contiguous() for x in spikes]
+
+
+def hint(size: Any) -> int:
+    """Returns a size, or what a traced one stands for; asking for it sets no condition on the trace."""
+    return size if isinstance(size, int) else int(size.node.hint)

@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from neurokit.kernels import config
 from neurokit.kernels._compat import INTERPRET, lend_scratch
 from neurokit.kernels.common.descriptors import described
-from neurokit.kernels.common.layout import one_step, power_of_two, repeats_one_step
+from neurokit.kernels.common.layout import hint, one_step, power_of_two, repeats_one_step
 from neurokit.kernels.common.neuron import leak_arguments, reset_kind
 from neurokit.kernels.common.product import LEVELS, form_number, rounding
 from neurokit.kernels.dispatch import capability
 from neurokit.kernels.spike_conv_lif import splits
 from neurokit.kernels.spike_conv_lif.borders import arguments as border_arguments
-from neurokit.kernels.spike_conv_lif.folded import Fold, fold_of, fold_pixels, fold_weight
 from neurokit.kernels.spike_conv_lif.lattices import arguments
+from neurokit.kernels.spike_conv_lif.place import Place, aligned, folds
 
 NAME = "spike_conv_lif_boxes"
 MAX_STEPS = 8
 # Lanes of one matrix instruction of Hopper: steps x pixels that share a block of the weight.
 LANES = 256
-# Descriptors want strides of 16 bytes, which is 16 channels of int8.
-ALIGNED = 16
 # Of output channels: residual and current, of two bytes or more, may go by descriptors, and spikes else by pointers.
 COLUMNS = 8
-# A matrix instruction takes 32 channels. Boxes that end in the midst of them were loaded at a third of the rate (H200,
-# 48 channels), so that a copy with channels of zeros pays.
-WHOLE = 32
 # Bytes of a program of so many warps, so that two of four or one of eight fit on a multiprocessor of compute capability
 # 9.0, less what spikes and barriers take (228 KB, CUDA C programming guide).
 SHARED = {4: 108_000, 8: 220_000}
@@ -59,11 +51,6 @@ def obstacle(spikes: Tensor, weight: Tensor, stride: int, padding: int, form: st
     if not INTERPRET and capability(spikes.device) < (9, 0):
         return "the GPU has no tensor descriptors (compute capability below 9.0)"
     return ""
-
-
-def hint(size: Any) -> int:
-    """Returns a size, or what a traced one stands for; asking for it sets no condition on the trace."""
-    return size if isinstance(size, int) else int(size.node.hint)
 
 
 def key_of(spikes: Tensor, weight: Tensor, stride: int, out: Tensor) -> tuple[object, ...]:
@@ -215,7 +202,7 @@ def run(
     out, current = outputs
     looked_up = key_of(spikes, weight, stride, out)
     borders = border_arguments(corrections, out, spikes, weight, stride, padding)
-    place = _Place.folded(spikes, weight, stride, padding, out) or _Place.plain(spikes, weight, stride, padding)
+    place = Place.folded(spikes, weight, stride, padding, out) or Place.plain(spikes, weight, stride, padding)
     spikes, weight = aligned(place.spikes), aligned(place.weight)
     steps, batch, _, width = spikes.shape[:4]
     cols, channels = weight.shape[0], place.channels
@@ -292,57 +279,3 @@ def run(
         **rounding(grid, low, high, rounds, least),
         **borders,
     )
-
-
-def folds(weight: Tensor, stride: int, padding: int) -> Fold | None:
-    """Returns how a convolution of an image's few channels is folded into cells, or None."""
-    if weight.dim() != 4:
-        return None
-    return fold_of(weight.shape[3], weight.shape[1], stride, padding, weight.dtype.itemsize)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A convolution as the kernel is given it.
-
-    Attributes:
-        spikes: `[T, B, H, W, pitch]`.
-        weight: `[N, ...]`, of kernel x columns taps.
-        channels: Numbers of a tap.
-        kernel: Rows of taps.
-        columns: Taps of a row.
-        stride: Step of the kernel.
-        padding: Zeros around the input.
-    """
-
-    spikes: Tensor
-    weight: Tensor
-    channels: int
-    kernel: int
-    columns: int
-    stride: int
-    padding: int
-
-    @staticmethod
-    def plain(spikes: Tensor, weight: Tensor, stride: int, padding: int) -> _Place:
-        """Returns a convolution with its channels filled up."""
-        missing = -weight.shape[-1] % WHOLE
-        if missing:
-            spikes, weight = (functional.pad(x, (0, missing)) for x in (spikes, weight))
-        kernel, _, channels = weight.shape[1:]
-        return _Place(spikes, weight, channels, kernel, kernel, stride, padding)
-
-    @staticmethod
-    def folded(spikes: Tensor, weight: Tensor, stride: int, padding: int, out: Tensor) -> _Place | None:
-        """Returns a convolution of an image's few channels over cells, or None of another one."""
-        fold = folds(weight, stride, padding)
-        if fold is None:
-            return None
-        cells = fold_pixels(spikes, fold, hint(out.shape[2]), hint(out.shape[3]))
-        return _Place(cells, fold_weight(weight, fold, padding), fold.window, fold.taps, 1, 1, 0)
-
-
-def aligned(tensor: Tensor) -> Tensor:
-    """Returns the tensor, contiguous, from an address that a descriptor may start at."""
-    tensor = tensor.contiguous()
-    return tensor.clone() if tensor.storage_offset() % ALIGNED else tensor

@@ -19,8 +19,8 @@ from neurokit.kernels.common.fusion import (
 )
 from neurokit.kernels.common.sums import Sums, sums
 from neurokit.kernels.spike_conv_lif.borders import corrections
-from neurokit.kernels.spike_conv_lif.boxes import ALIGNED
 from neurokit.kernels.spike_conv_lif.op import spike_conv_lif
+from neurokit.kernels.spike_conv_lif.place import ALIGNED
 from neurokit.program.fusions import Fusion, Match, Rewrite, Site, Taken, register_fusion, register_rewrite
 from neurokit.program.nodes import convolution_settings
 from neurokit.program.ops import is_named
