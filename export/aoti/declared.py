@@ -14,7 +14,7 @@ def arrays_declared_where_used() -> Iterator[None]:
     PyTorch 2.11 names arrays again that it has declared in the same buffer of text, and tells buffers apart by the
     address of a method that is gone after the call: another buffer's may have the same. Then a package now and then
     names an array that is declared elsewhere ("'int_array_246' was not declared in this scope", two of some hundred
-    packages), by where memory happened to be free.
+    packages), by where memory happened to be free. PyTorch 2.14 tells them apart by the buffer.
     """
     from torch._inductor.codegen.cpp_wrapper_cpu import CppWrapperCpu
 

@@ -3,6 +3,7 @@
 from importlib import import_module
 
 import pytest
+import torch
 
 from neurokit.export.aoti.declared import arrays_declared_where_used
 
@@ -43,7 +44,11 @@ def test_pytorch_has_its_own_again(wrapper):
     with pytest.raises(ZeroDivisionError), arrays_declared_where_used():
         raise ZeroDivisionError
     assert type(wrapper).codegen_int_array_var is usual
-    assert any(  # what is mended: buffers that follow each other share an address, and with it a name
-        not any(f" {used(wrapper, buffer)}[]" in line for line in buffer.lines)
-        for buffer in [Buffer() for _ in range(20)]
-    )
+
+
+def test_the_fault_is_there_where_it_is_known(wrapper):
+    """Buffers that follow each other share an address, and with it a name. A release without the fault needs none."""
+    if not torch.__version__.startswith("2.11."):
+        pytest.skip(f"known of PyTorch 2.11, here is {torch.__version__}")
+    buffers = [Buffer() for _ in range(20)]
+    assert any(not any(f" {used(wrapper, buffer)}[]" in line for line in buffer.lines) for buffer in buffers)
