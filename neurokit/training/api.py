@@ -136,6 +136,7 @@ def _fit(
     from neurokit.training.augment import Augmented, augmentation
     from neurokit.training.lightning_module import Training
     from neurokit.training.network import Classifier
+    from neurokit.training.resumption import cannot_go_on, restoring
     from neurokit.training.trainer import History, passing_on_ctrl_c, trainer_of
 
     gpus = torch.cuda.device_count()
@@ -156,8 +157,11 @@ def _fit(
         trainer = trainer_of(folder, recipe.epochs, _PRECISIONS[precision], devices, kind, history, has_tensorboard())
         start = time.perf_counter()
         module.train()
-        with passing_on_ctrl_c():
-            trainer.fit(module, ckpt_path=str(folder / CHECKPOINT) if resume else None)
+        checkpoint = folder / CHECKPOINT if resume else None
+        with passing_on_ctrl_c(), restoring(checkpoint, lambda: history.restoring):
+            trainer.fit(module, ckpt_path=None if checkpoint is None else str(checkpoint))
+        if checkpoint is not None and not history.rows:
+            raise cannot_go_on(checkpoint, "it leaves no epoch to train")
         seconds = time.perf_counter() - start
     where = f"{devices} x {torch.cuda.get_device_name() if gpus else platform.processor() or platform.machine()}"
     report = TrainingReport(

@@ -15,6 +15,8 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionM
 from neurokit.training.augment import Augmented, as_it_is
 from neurokit.training.network import Classifier
 from neurokit.training.recipe import Recipe
+from neurokit.training.restored import fault_of_training, fault_of_weights
+from neurokit.training.resumption import cannot_go_on
 
 NOTE = "neurokit"  # key in a checkpoint
 _SEEDS = 1_000_003  # a prime, so that neighbouring seeds share no stream
@@ -54,6 +56,7 @@ class Training(pl.LightningModule):
         self.train_set, self.val_set = train, val
         self.metrics = metrics_of(classes)
         self.results: dict[str, torch.Tensor] = {}
+        self._checkpoint: dict[str, Any] = {}
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Returns shuffled batches; asked for at the start of each epoch."""
@@ -92,6 +95,29 @@ class Training(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Notes what the training was, so that another one does not go on from it."""
         checkpoint[NOTE] = {**asdict(self.recipe), "seed": self.seed, "preprocess": self.preprocess}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses weights that are not this network's.
+
+        Raises:
+            InputError: Names the first that does not fit.
+        """
+        if fault := fault_of_weights(checkpoint.get("state_dict"), self.state_dict()):
+            raise cannot_go_on(self.trainer.ckpt_path, fault)
+        # The last checkpoint is written over in any case; what another file says of it could have a file removed.
+        checkpoint["callbacks"] = {}
+        self._checkpoint = checkpoint
+
+    def on_fit_start(self) -> None:
+        """Refuses a checkpoint whose optimiser, schedule or loops are not this training's; they come next.
+
+        Raises:
+            InputError: Names the first that does not fit.
+        """
+        checkpoint, self._checkpoint = self._checkpoint, {}
+        fault = fault_of_training(checkpoint, self.trainer) if checkpoint else ""
+        if fault:
+            raise cannot_go_on(self.trainer.ckpt_path, fault)
 
     def configure_optimizers(self) -> Any:
         """Returns the recipe's optimiser and schedule."""

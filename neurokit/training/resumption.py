@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from neurokit.errors import InputError
+from neurokit.errors import InputError, NeurokitError
 from neurokit.plain import check_regular
 from neurokit.training.recipe import Recipe
+
+_FIX = "train from the start (--force), or go on from another checkpoint"
 
 
 def check_resumable(checkpoint: Path, recipe: Recipe, seed: int, preprocess: str = "") -> None:
@@ -26,6 +30,8 @@ def check_resumable(checkpoint: Path, recipe: Recipe, seed: int, preprocess: str
         with check_regular(checkpoint).open("rb") as file:
             content = torch.load(file, map_location="cpu", weights_only=True)
         noted, epoch = {"preprocess": "", **content[NOTE]}, int(content["epoch"])
+        if not all(isinstance(value, str | int | float) for value in noted.values()):
+            raise TypeError("settings are text and numbers")
     except Exception as error:  # torch has a dozen for a damaged file
         raise InputError(
             f"{checkpoint} is no checkpoint to go on from: {type(error).__name__}", expected="one that training wrote"
@@ -41,3 +47,31 @@ def check_resumable(checkpoint: Path, recipe: Recipe, seed: int, preprocess: str
             )
     if epoch + 1 >= recipe.epochs:
         raise InputError(f"{checkpoint.parent} holds all of {recipe.epochs} epochs", expected="more epochs to do")
+
+
+def cannot_go_on(checkpoint: object, why: str) -> InputError:
+    """Returns the error that tells why a training cannot go on from a checkpoint."""
+    return InputError(f"{checkpoint} is no checkpoint to go on from: {why}", expected="what training wrote", fix=_FIX)
+
+
+@contextmanager
+def restoring(checkpoint: Path | None, at_it: Callable[[], bool]) -> Iterator[None]:
+    """Tells what Lightning raises while it restores a checkpoint as the checkpoint's fault.
+
+    Args:
+        checkpoint: The checkpoint; None for a training from the start, whose errors are left alone.
+        at_it: Returns whether it is being restored.
+
+    Raises:
+        InputError: If what the checkpoint holds cannot be restored.
+    """
+    import torch
+
+    try:
+        yield
+    except (NeurokitError, OSError, MemoryError, torch.OutOfMemoryError):  # these are not of its content
+        raise
+    except Exception as error:  # Lightning and torch check little, and raise what they run into
+        if checkpoint is None or not at_it():
+            raise
+        raise cannot_go_on(checkpoint, f"{type(error).__name__} while it was restored") from error

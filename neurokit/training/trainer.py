@@ -23,11 +23,21 @@ class History(pl.Callback):
 
     Attributes:
         rows: One an epoch of this run.
+        restoring: Whether a checkpoint is being restored: from setting up to the first step.
     """
 
     def __init__(self, progress: Progress | None, epochs: int) -> None:
         self.rows: list[dict[str, float]] = []
+        self.restoring = False
         self._progress, self._epochs = progress, epochs
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Is called before a checkpoint is restored."""
+        self.restoring = True
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Is called when it has been."""
+        self.restoring = False
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Adds a row; validation has been done by now."""

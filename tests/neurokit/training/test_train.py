@@ -241,6 +241,102 @@ def test_another_training_does_not_go_on_from_a_checkpoint(trained, tmp_path, ch
         nk.train(small_mobilenet(), "puppets:8", folder, resume=True, **{**STEPS, "epochs": 5, **change})
 
 
+def _set(path, value):
+    """Returns an edit of a checkpoint: the value, or what a function makes of what is there, at a path."""
+
+    def edit(content):
+        *way, last = path
+        for key in way:
+            content = content[key]
+        content[last] = value(content[last]) if callable(value) else value
+
+    return edit
+
+
+CLASS_BIAS = "classifier.saved.network.classifier.1.bias"
+MOMENT, GROUP = ("optimizer_states", 0, "state", 0, "exp_avg"), ("optimizer_states", 0, "param_groups", 0)
+EPOCHS = ("loops", "fit_loop", "epoch_progress", "current")
+EDITS = {
+    "sparse weights": (_set(("state_dict", CLASS_BIAS), lambda x: x.to_sparse()), "no dense tensor"),
+    "weights without data": (_set(("state_dict", CLASS_BIAS), lambda x: x.to("meta")), "without data"),
+    "weights of another shape": (_set(("state_dict", CLASS_BIAS), lambda x: x[:3].clone()), r"float32 \[3\], float32"),
+    "weights of another type": (_set(("state_dict", CLASS_BIAS), lambda x: x.long()), "is int64"),
+    "text as weights": (_set(("state_dict", CLASS_BIAS), "x"), f"{CLASS_BIAS} is 'x'"),
+    "no weights": (_set(("state_dict",), None), "state_dict is None"),
+    "weights too many": (_set(("state_dict", "more"), torch.zeros(1)), "has 'more'"),
+    "a setting that is a tensor": (_set(("neurokit", "lr"), torch.ones(3)), "TypeError"),
+    "an epoch in words": (_set(("epoch",), "0"), "epoch is '0'"),
+    "a version in words": (_set(("pytorch-lightning_version",), "x"), "while it was restored"),
+    "no optimisers": (_set(("optimizer_states",), []), "a list of 1"),
+    "an optimiser in words": (_set(("optimizer_states", 0), "x"), "param_groups is None"),
+    "a moment of another shape": (_set(MOMENT, torch.zeros(2)), r"exp_avg is float32 \[2\]"),
+    "a sparse moment": (_set(MOMENT, lambda x: x.to_sparse()), "exp_avg is no dense tensor"),
+    "a moment in words": (_set(MOMENT, "x"), "exp_avg is 'x'"),
+    "a step below zero": (_set((*MOMENT[:-1], "step"), torch.tensor(-1.0)), "step is -1"),
+    "a state of no parameter": (_set((*MOMENT[:-2], 999), {}), "999, of which"),
+    "a rate in words": (_set((*GROUP, "lr"), "x"), "lr is 'x'"),
+    "a rate that is no number": (_set((*GROUP, "lr"), float("nan")), "has lr nan"),
+    "betas of two": (_set((*GROUP, "betas"), (2.0, 2.0)), "has betas"),
+    "another decay": (_set((*GROUP, "weight_decay"), 7.0), "has weight_decay 7"),
+    "no schedules": (_set(("lr_schedulers",), {}), "lr_schedulers is"),
+    "an empty schedule": (_set(("lr_schedulers", 0), {}), "lr_schedulers.0 has no"),
+    "a schedule's step in words": (_set(("lr_schedulers", 0, "step_size"), "x"), "step_size is 'x'"),
+    "a schedule far ahead": (_set(("lr_schedulers", 0, "last_epoch"), 10**12), "at most 2 was"),
+    "loops in words": (_set(("loops",), "x"), "loops is 'x'"),
+    "a loop without a count": (_set((*EPOCHS,), {}), "current has no"),
+    "epochs that were not": (_set((*EPOCHS, "completed"), 3), "completed is 3, 1 was expected"),
+    "batches without an end": (
+        _set(("loops", "fit_loop", "epoch_loop.batch_progress", "current", "ready"), 10**30),
+        "a count was expected",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edited_checkpoint_is_refused_in_one_line(trained, tmp_path, name):
+    edit, said = EDITS[name]
+    content = torch.load(trained[0] / "last.ckpt", weights_only=True)
+    edit(content)
+    torch.save(content, tmp_path / "last.ckpt")
+    with pytest.raises(InputError, match=said) as refused:
+        nk.train(small_mobilenet(), "puppets:8", tmp_path, resume=True, **{**STEPS, "epochs": 5})
+    assert "\n" not in str(refused.value)
+    assert str(tmp_path / "last.ckpt") in refused.value.what
+    assert sorted(path.name for path in tmp_path.glob("*.*")) == ["last.ckpt"]
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+def test_a_schedule_over_all_steps_is_gone_on_with(tmp_path, optimiser):
+    """Its checkpoint fits what it is held against, also that of a training that went on once already."""
+    told = []
+
+    def stop(done, total, row):
+        told.append(done)
+        if done in (2, 4) and told.count(done) == 1:
+            raise KeyboardInterrupt
+
+    given = {**STEPS, "schedule": "onecycle", "optimiser": optimiser, "augmentation": "none", "epochs": 5}
+    for resume in (False, True):
+        with pytest.raises(KeyboardInterrupt):
+            nk.train(small_mobilenet(), "puppets:8", tmp_path / "out", resume=resume, progress=stop, **given)
+    nk.train(small_mobilenet(), "puppets:8", tmp_path / "out", resume=True, progress=stop, **given)
+    assert told == [1, 2, 2, 3, 4, 4, 5]
+
+
+def test_a_checkpoint_names_no_file_that_goes(trained, tmp_path):
+    """Lightning removes the file that its callback's entry calls the best one so far."""
+    (tmp_path / "kept.txt").write_text("kept")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    content = torch.load(trained[0] / "last.ckpt", weights_only=True)
+    (entry,) = content["callbacks"].values()
+    entry |= {"dirpath": str(folder), "best_model_path": f"{folder}/../kept.txt", "kth_value": "x"}
+    torch.save(content, folder / "last.ckpt")
+    report = nk.train(small_mobilenet(), "puppets:8", folder, resume=True, **{**STEPS, "epochs": 3})
+    assert [row["epoch"] for row in report.history] == [3]
+    assert (tmp_path / "kept.txt").read_text() == "kept"
+
+
 def test_an_earlier_training_is_not_replaced_unasked(trained):
     with pytest.raises(OutputError, match="holds a training already"):
         nk.train(small_mobilenet(), "puppets:4", trained[0], epochs=1)
