@@ -20,6 +20,7 @@ from neurokit.errors import (
     WeightsError,
 )
 from neurokit.interchange.models import is_model_file, spec_from_file
+from neurokit.plain import no_file
 from neurokit.preprocess import with_preprocessing
 from neurokit.pretrained import is_pretrained, published, with_published
 from neurokit.spec import MODELS, ModelSpec, TensorSpec, TimeInput
@@ -139,8 +140,8 @@ def _with_choices(
         )
     elif weights is not None:
         path = Path(weights)
-        if not path.is_file():
-            raise WeightsError(f"weights file {path} does not exist", expected="a .safetensors, .pt or .pth file")
+        if lacks := no_file(path):
+            raise WeightsError(f"weights file {path} {lacks}", expected="a .safetensors, .pt or .pth file")
         changes.update(
             build=_build_with_weights(changes.get("build", spec.build), path),
             options={**spec.options, "weights": path.name},
@@ -220,10 +221,11 @@ def _from_file(ref: str, shape: InputShape, time_steps: int | None) -> ModelSpec
     if not file or not name or "/" in name:
         raise ModelLoadError(f"model {ref!r} names no factory", expected="path/file.py:factory")
     path = Path(file).expanduser()
-    if path.suffix != ".py" or not path.is_file():
+    lacks = no_file(path)
+    if path.suffix != ".py" or lacks:
         near = [str(other) for other in near_files(path)]
         raise ModelLoadError(
-            f"model file {file} does not exist" if path.suffix == ".py" else f"model file {file} is not a .py file",
+            f"model file {file} {lacks}" if path.suffix == ".py" else f"model file {file} is not a .py file",
             expected="path/file.py:factory",
             fix=f"did you mean {' or '.join(near)}?" if near else "",
         )

@@ -42,6 +42,19 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def no_file(path: Path) -> str:
+    """Returns why there is no file to read ("does not exist", "is a folder", "is no regular file"), or ""."""
+    if is_file(path):
+        return ""
+    if is_folder(path):
+        return "is a folder"
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return "does not exist"
+    return "is no regular file"  # a pipe would be waited for
+
+
 def is_folder(path: Path) -> bool:
     """Returns whether there is a folder, also where the system refuses to say."""
     try:

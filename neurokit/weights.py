@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from neurokit.errors import WeightsError
+from neurokit.plain import no_file
 
 # Where training programs put the weights inside a checkpoint, and what wrappers put before every name.
 _NESTED_UNDER = ("state_dict", "model", "model_state_dict", "model_state", "net", "network")
@@ -109,8 +110,8 @@ def check_finite(module: nn.Module, name: str) -> None:
 
 
 def _read(path: Path) -> Any:
-    if not path.is_file():
-        raise WeightsError(f"weights file {path} does not exist", expected="a .safetensors, .pt or .pth file")
+    if lacks := no_file(path):
+        raise WeightsError(f"weights file {path} {lacks}", expected="a .safetensors, .pt or .pth file")
     readers = {".safetensors": _read_safetensors, **dict.fromkeys(_PICKLED, _read_torch)}
     if path.suffix.lower() not in readers:
         raise WeightsError(

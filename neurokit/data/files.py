@@ -17,7 +17,7 @@ from neurokit.data.prepare import prepared_audio
 from neurokit.data.recordings import EVENT_FILES, as_events, convention_of, read_aedat, read_audio
 from neurokit.data.volumes import read_volume
 from neurokit.errors import InputError, NeurokitError
-from neurokit.plain import is_file
+from neurokit.plain import no_file
 
 if TYPE_CHECKING:
     import torch
@@ -97,8 +97,8 @@ def read_arrays(value: Any, spec: ModelSpec, time_steps: int | None) -> Parts:
     if not isinstance(value, str | Path):
         return _in_memory(value, spec, time_steps)
     path = Path(value)
-    if not is_file(path):
-        raise InputError(f"input file {path} does not exist", expected="an image, a .npy array or an event file")
+    if lacks := no_file(path):
+        raise InputError(f"input file {path} {lacks}", expected="an image, a .npy array or an event file")
     if path.stat().st_size > _MAX_BYTES:
         raise InputError(f"input file {path} has {path.stat().st_size} bytes", expected="at most 4 GiB")
     if len(spec.inputs) > 1:

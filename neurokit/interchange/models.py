@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 
 from neurokit.errors import InputError, ModelLoadError
+from neurokit.plain import no_file
 from neurokit.spec import ModelSpec, TensorSpec
 
 SUFFIXES = (".nir", ".onnx", ".pt2")
@@ -39,9 +40,9 @@ def spec_from_file(ref: str, time_steps: int | None = None) -> ModelSpec:
         InputError: If a setting is unknown or out of range.
     """
     path, settings = split_ref(ref)
-    if not path.is_file():
+    if lacks := no_file(path):
         raise ModelLoadError(
-            f"model file {path} does not exist", expected=f"a file ({', '.join(SUFFIXES)})", fix="check the path"
+            f"model file {path} {lacks}", expected=f"a file ({', '.join(SUFFIXES)})", fix="check the path"
         )
     suffix = path.suffix.lower()
     unknown = sorted(set(settings) - ({"dt"} if suffix == ".nir" else set()))

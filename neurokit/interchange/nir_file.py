@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from neurokit.errors import MissingRuntimeError, ModelLoadError
+from neurokit.plain import no_file
 
 DEFAULT_DT = 1e-4  # seconds a time step; SpikingJelly's and snnTorch's NIR exchange assume it
 _MAX_BYTES = 2**31  # of all arrays together, unpacked; NEUROKIT_MAX_MODEL_BYTES changes it
@@ -78,8 +79,8 @@ def read_graph(path: Path) -> NirGraph:
         import h5py
     except ImportError as error:
         raise MissingRuntimeError("reading .nir files needs h5py", fix="python -m pip install nir") from error
-    if not path.is_file():
-        raise ModelLoadError(f"model file {path} does not exist", expected="a .nir file", fix="check the path")
+    if lacks := no_file(path):
+        raise ModelLoadError(f"model file {path} {lacks}", expected="a .nir file", fix="check the path")
     reader = _Reader(path)
     try:
         with h5py.File(path, "r") as file:

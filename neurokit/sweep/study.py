@@ -18,6 +18,8 @@ GOALS = {"energy": "minimize", "latency": "minimize", "size": "minimize", "flash
 SCORE = "score"
 MOST_TRIALS = 100_000  # a journal of more takes minutes to read at every batch
 MOST_WORKERS = 4096
+MOST_STEPS = 2**20  # every step is computed in every trial
+_MOST_NUMBERS = 2**32  # of one input, as capture takes them
 VARIED = ("model", "time_steps", "bits", "threshold", "target", "chip", "mapping")
 
 
@@ -199,9 +201,28 @@ def _check(study: Study, path: Path) -> None:
             )
     if any(bits not in (0, *range(2, 9)) for bits in space.bits):
         raise InputError(f"{path}: bits are {list(space.bits)}", expected="0 for float, or 2 to 8")
-    if any(not 0 < factor < 1e6 for factor in space.threshold) or any(steps < 1 for steps in space.time_steps):
-        raise InputError(f"{path}: a threshold's factor or T is out of range", expected="factors above 0, T from 1")
+    _check_sizes(study, path)
+    if any(not 0 < factor < 1e6 for factor in space.threshold):
+        raise InputError(f"{path}: a threshold's factor is out of range", expected="factors above 0 and below 1e6")
     _known(space, path)
+
+
+def _check_sizes(study: Study, path: Path) -> None:
+    """Refuses a T or an input that would never end, before a trial begins."""
+    steps = study.space.time_steps
+    if any(not 1 <= one <= MOST_STEPS for one in steps):
+        raise InputError(
+            f"{path}: space.time_steps are {', '.join(f'{one:,}' for one in steps[:8])}",
+            expected=f"T from 1 to {MOST_STEPS:,}",
+            fix="fewer time steps",
+        )
+    for name, source in study.models.items():
+        count = prod(source.input_shape) * max(steps, default=1)
+        if any(size < 1 for size in source.input_shape) or count > _MOST_NUMBERS:
+            raise InputError(
+                f"{path}: models.{name}.input_shape {list(source.input_shape)} is out of range",
+                expected=f"sizes of 1 and more, at most {_MOST_NUMBERS:,} numbers with all time steps",
+            )
 
 
 def _known(space: Space, path: Path) -> None:

@@ -154,10 +154,17 @@ def test_refuses_a_file_that_is_something_else(tmp_path: Path, target: nn.Module
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("absent.pt", "does not exist"), (".", "does not exist"), ("w.onnx", "unknown suffix")]
+    ("name", "message"),
+    [
+        ("absent.pt", "does not exist"),
+        (".", "is a folder"),
+        ("pipe.pt", "is no regular file"),
+        ("w.onnx", "unknown suffix"),
+    ],
 )
 def test_refuses_a_path_that_is_no_weights_file(tmp_path: Path, target: nn.Module, name: str, message: str) -> None:
     (tmp_path / "w.onnx").touch()
+    os.mkfifo(tmp_path / "pipe.pt")
     with pytest.raises(WeightsError, match=message):
         load_weights(target, tmp_path / name)
 

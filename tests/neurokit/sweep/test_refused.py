@@ -40,6 +40,11 @@ CASES = {
     "a long name": named("x" * 300),
     "a name with a null": named("a\\u0000"),
     "a grid without an end": with_(f"bits = {list(range(2, 9))}\ntime_steps = {MANY}\nthreshold = {MANY}"),
+    "time steps without an end": with_("time_steps = [4, 1000000000000]"),
+    "no time steps": with_("time_steps = [0]"),
+    "an input without an end": lambda: Path("s.toml").write_text(
+        TEXT.replace('"spiking_cnn"', '"spiking_cnn"\ninput_shape = [1, 1000000, 1000000]')
+    ),
     "trials without an end": with_('[search]\nsampler = "random"\ntrials = 1000000000000'),
     "a batch without an end": with_("[search]\nbatch = 1000000000000"),
     "a large seed": with_("[search]\nseed = 99999999999999999999"),
