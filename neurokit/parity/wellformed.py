@@ -14,6 +14,7 @@ import numpy as np
 from neurokit.errors import ArtifactError, NeurokitError, damaged
 from neurokit.over_time import is_known, of_each
 from neurokit.parity.units import UNITS
+from neurokit.target_said import check_said
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -184,6 +185,7 @@ def fitting(artifact: Artifact, doing: str) -> Iterator[None]:
     Raises:
         ArtifactError: As said.
     """
+    check_said(artifact, doing == "verified")
     try:
         yield
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, AssertionError) as error:

@@ -14,6 +14,9 @@ import onnx
 import pytest
 
 from neurokit import cli
+from neurokit.artifact import Artifact
+from neurokit.errors import ArtifactError
+from neurokit.target_said import check_said
 
 from .edits import DEEP, Pickled, edited_head, field, file_of, layer_field, put, raw_head, seal, spread
 
@@ -132,6 +135,31 @@ def test_vectors(sound, tmp_path, refused, name):
 def test_manifests(sound, tmp_path, refused, name):
     case(sound, tmp_path, MANIFESTS[name])
     refused("verify", "a")
+
+
+C_SAID = {"name": "net", "proven_steps": 4, "layers": []}
+SAID = {
+    "no precision": ("tensorrt", {}, ("target_info.precision of its manifest is missing", "'fp32', 'fp16' or 'int8'")),
+    "another precision": ("tensorrt", {"precision": "x"}, ("target_info.precision", "'fp32', 'fp16' or 'int8'")),
+    "no name": ("c", {**C_SAID, "name": None}, ("target_info.name", "valid string")),
+    "a name of code": ("c", {**C_SAID, "name": "a(); x"}, ("target_info.name", "match pattern")),
+    "no steps": ("c", {"name": "net"}, ("target_info.proven_steps of its manifest is missing", "valid integer")),
+    "layers of text": ("c", {**C_SAID, "layers": ["a"]}, ("target_info.layers.0", "valid dictionary")),
+    "no device": ("onnx-int8", {"quantisation": {}}, ("target_info.quantisation.device", "valid string")),
+    "no files": ("openvino", {}, ("target_info.openvino of its manifest is missing", "valid dictionary")),
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_a_target_reads_is_named(sound, tmp_path, name):
+    target, info, said = SAID[name]
+    case(sound, tmp_path, lambda folder: seal(folder, lambda data: data.update(target=target, target_info=info)))
+    for verified in (False, True):
+        with pytest.raises(ArtifactError) as refused:
+            check_said(Artifact.load(tmp_path / "a"), verified)
+        if name not in ("no precision", "another precision") or verified:
+            assert all(word in str(refused.value) for word in said), str(refused.value)
+        assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("source", ["a", "s"])

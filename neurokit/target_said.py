@@ -1,0 +1,123 @@
+"""What targets read of a manifest's target_info, held to its form before an artifact is opened or verified."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from neurokit.errors import ArtifactError
+from neurokit.plain import first_fault
+
+if TYPE_CHECKING:
+    from neurokit.artifact import Artifact
+
+_Count = Annotated[int, Field(ge=0)]
+
+
+class _Said(BaseModel):
+    # JSON gives lists and numbers as they are, so that nothing is converted.
+    model_config = ConfigDict(strict=True)
+
+
+class _CLayer(_Said):
+    path: str
+    neurons: _Count
+    shape: list[_Count]
+    membrane: Literal["int32_t", "int64_t", "float"]
+    exponent: Annotated[int, Field(ge=-1074, le=1023)]
+    start: float | list[Any]
+
+
+class _C(_Said):
+    name: Annotated[str, Field(pattern=r"^\w+$")]
+    proven_steps: int | None
+    layers: list[_CLayer]
+
+
+class _Network(_Said):
+    precision: Literal["fp32", "fp16", "int8"]
+
+
+class _Engine(_Network):
+    engine_form: Literal["sequence", "step", "scan"]
+    library: str
+    library_version: str
+    compute_capabilities: list[Any]
+
+
+class _Device(_Said):
+    device: str
+
+
+class _Quantised(_Device):
+    max_error: float
+
+
+class _AgainstFloat(_Said):
+    output_relative_l2: float
+
+
+class _Int8Opened(_Said):
+    quantisation: _Device
+
+
+class _Int8(_Said):
+    quantisation: _Quantised
+    against_float: _AgainstFloat
+
+
+class _OpenVino(_Said):
+    openvino: dict[str, str]
+
+
+_OPENED: dict[str, type[_Said]] = {
+    "c": _C,
+    "tensorrt": _Engine,
+    "onnx-int8": _Int8Opened,
+    "openvino": _OpenVino,
+    "openvino-step": _OpenVino,
+}
+_VERIFIED: dict[str, type[_Said]] = {**_OPENED, "tensorrt": _Network, "onnx-int8": _Int8}
+
+
+def check_said(artifact: Artifact, verified: bool) -> None:
+    """Refuses a manifest that lacks what its target reads, or has it in another form.
+
+    Args:
+        artifact: The artifact.
+        verified: Whether it is verified; else it is opened, which takes other fields in some targets.
+
+    Raises:
+        ArtifactError: Names the first field, and what was expected there.
+    """
+    target, info = artifact.manifest.target, artifact.manifest.target_info
+    kind = (_VERIFIED if verified else _OPENED).get(target)
+    if kind is None:
+        return
+    try:
+        kind.model_validate(info)
+    except ValidationError as error:
+        place, said = first_fault(error)
+        first = error.errors()[0]
+        what = "is missing" if first["type"] == "missing" else "is of another form"
+        raise ArtifactError(
+            f"{artifact.path} is damaged: target_info.{place} of its manifest {what}, which target {target!r} reads",
+            expected=_wanted(kind, info, first["loc"]) if first["type"] == "missing" else said,
+            fix="export the model again",
+        ) from error
+
+
+def _wanted(kind: type[_Said], info: dict[str, Any], place: tuple[int | str, ...]) -> str:
+    """Returns what is expected at a place where there is nothing: what pydantic says of None there."""
+    data: Any = copy.deepcopy(info)
+    part = data
+    for name in place[:-1]:
+        part = part[name]
+    part[place[-1]] = object()
+    try:
+        kind.model_validate(data)
+    except ValidationError as error:
+        return next((str(one["msg"]) for one in error.errors() if one["loc"][: len(place)] == place), "")
+    return ""
