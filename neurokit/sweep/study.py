@@ -212,7 +212,7 @@ def _check_sizes(study: Study, path: Path) -> None:
     steps = study.space.time_steps
     if any(not 1 <= one <= MOST_STEPS for one in steps):
         raise InputError(
-            f"{path}: space.time_steps are {', '.join(f'{one:,}' for one in steps[:8])}",
+            f"{path}: space.time_steps are {', '.join(f'{one:,}' for one in steps[:8])}: out of range",
             expected=f"T from 1 to {MOST_STEPS:,}",
             fix="fewer time steps",
         )
