@@ -105,6 +105,10 @@ class UnsupportedError(NeurokitError, NotImplementedError):
         return "\n".join(lines)
 
 
+class RandomNumbersError(UnsupportedError):
+    """A model that draws random numbers, so that the same input has two answers."""
+
+
 @dataclass(frozen=True)
 class Unsupported:
     """One reason why something cannot be captured or lowered.

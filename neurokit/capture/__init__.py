@@ -34,7 +34,7 @@ from neurokit.capture.tracing import NO_NODE, Job, named_calls, traced
 from neurokit.capture.twin import Twin, private_copy
 from neurokit.capture.types import Captured, Form, Merged, NeuronInfo, PortInfo, StateInfo, TimeSteps, with_batch
 from neurokit.capture.unread import refuse_unread
-from neurokit.errors import InputError, ModelLoadError, Unsupported, UnsupportedError
+from neurokit.errors import InputError, ModelLoadError, RandomNumbersError, Unsupported, UnsupportedError
 from neurokit.garbage import put_off
 from neurokit.over_time import of_each
 from neurokit.program.late_code import code_when_called
@@ -128,11 +128,18 @@ def capture(
 
             try:
                 made = hold_against(eager, made)
-            except UnsupportedError:  # what draws is another network in every run: that is why, then
-                _refuse_inputs(made, net)
+            except UnsupportedError as error:
+                # What draws is another network in every run: that is why, then. Where runs have shown the part that
+                # draws, they know more than the program: operations of a loop have no module of their own there.
+                if not _names_what_draws(error):
+                    _refuse_inputs(made, net)
                 raise
         _refuse_inputs(made, net)
         return made
+
+
+def _names_what_draws(error: UnsupportedError) -> bool:
+    return isinstance(error, RandomNumbersError) and any(getattr(reason, "path", "") for reason in error.reasons)
 
 
 def _refuse_inputs(captured: Captured, net: nn.Module) -> None:

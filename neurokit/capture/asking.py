@@ -20,7 +20,7 @@ from neurokit.capture.sides import run_program, stimulus
 from neurokit.capture.twin import over_time
 from neurokit.capture.types import Captured
 from neurokit.capture.work import WorkCounter
-from neurokit.errors import Unsupported, UnsupportedError
+from neurokit.errors import RandomNumbersError, Unsupported, UnsupportedError
 from neurokit.over_time import batch_axes, of_each
 from neurokit.reports.fidelity import Comparison
 
@@ -218,7 +218,7 @@ def same_twice(job: Job, case: Case) -> None:
     again = job.run(case.x, seed=1)
     if not equal(again.outputs, case.want.outputs):
         reason = random_reason(job.eager, case.x, job.stepwise)
-        raise UnsupportedError(f"model {name!r} draws random numbers", [reason])
+        raise RandomNumbersError(f"model {name!r} draws random numbers", [reason])
     if not case.want.changed or job.late("the same question twice"):
         return
     used = copy.deepcopy(job.eager)

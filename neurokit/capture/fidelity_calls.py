@@ -22,7 +22,7 @@ from neurokit.capture.twin import over_time
 from neurokit.capture.types import Captured
 from neurokit.capture.work import work_of
 from neurokit.dims import as_size, evaluate
-from neurokit.errors import InputError, Unsupported, UnsupportedError
+from neurokit.errors import InputError, RandomNumbersError, Unsupported, UnsupportedError
 from neurokit.over_time import of_each
 from neurokit.reports.fidelity import Comparison, Fidelity
 
@@ -185,13 +185,13 @@ def _in_double(eager: nn.Module, part: Captured) -> Any | None:
         return None
 
 
-def _random(eager: nn.Module, part: Captured) -> UnsupportedError:
+def _random(eager: nn.Module, part: Captured) -> RandomNumbersError:
     """Returns the refusal of a module whose draws, or some of them, are no inputs."""
     why = "the same input has two answers: it draws random numbers"
     given_draws = any(port.distribution for port in part.spec.inputs)
     fix = "draw by torch alone: what numpy or Python draws is no input" if given_draws else RANDOM_FIX
     reason = Unsupported(part.graph, type(eager).__name__, why, fix)
-    return UnsupportedError(f"model {part.spec.name!r} draws random numbers", [reason])
+    return RandomNumbersError(f"model {part.spec.name!r} draws random numbers", [reason])
 
 
 def _another(eager: nn.Module, part: Captured, batch: int, error: float) -> UnsupportedError:

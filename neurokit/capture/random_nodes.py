@@ -10,7 +10,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
 from neurokit.capture.blame import RANDOM_FIX
-from neurokit.errors import Unsupported, UnsupportedError
+from neurokit.errors import RandomNumbersError, Unsupported
 from neurokit.program.nodes import module_paths
 from neurokit.program.ops import Kind, kind_of, names_of
 from neurokit.spec import ModelSpec
@@ -27,7 +27,7 @@ def refuse_draws(program: ExportedProgram, spec: ModelSpec, net: nn.Module) -> N
         net: The module that it was traced of.
 
     Raises:
-        UnsupportedError: If there are any whose numbers something reads.
+        RandomNumbersError: If there are any whose numbers something reads.
     """
     drawing = [
         node
@@ -38,7 +38,7 @@ def refuse_draws(program: ExportedProgram, spec: ModelSpec, net: nn.Module) -> N
     ]
     reasons = list(dict.fromkeys(_reason(node, net) for node in drawing))
     if reasons:
-        raise UnsupportedError(f"model {spec.name!r} draws random numbers", reasons)
+        raise RandomNumbersError(f"model {spec.name!r} draws random numbers", reasons)
 
 
 def _draws(node: Node) -> bool:
