@@ -20,6 +20,7 @@ from neurokit.export.aoti.declared import arrays_declared_where_used
 from neurokit.export.aoti.described import examples_of_descriptors
 from neurokit.export.aoti.overlap import overlapping_launches
 from neurokit.export.aoti.place import need_shared_runtime
+from neurokit.export.aoti.replaced import replaced
 from neurokit.program.nodes import hint
 
 _CONFIG: dict[str, Any] = {"aot_inductor.package": True}
@@ -144,11 +145,8 @@ def _scratch_of_the_grid() -> Iterator[None]:
         one, every = f"{{{workspace.size}}}", f"{{int64_t{{{workspace.size}}} * grid_0 * grid_1 * grid_2}}"
         return [line.replace(one, every) for line in made[0]], made[1]
 
-    CUDADeviceOpOverrides.cpp_scratch = lend_all  # type: ignore[method-assign]
-    try:
+    with replaced(CUDADeviceOpOverrides, "cpp_scratch", lend_all):
         yield
-    finally:
-        CUDADeviceOpOverrides.cpp_scratch = lend  # type: ignore[method-assign]
 
 
 @contextmanager
@@ -159,12 +157,8 @@ def _without_vectors() -> Iterator[None]:
     """
     from torch._inductor import cpu_vec_isa
 
-    usual = cpu_vec_isa.valid_vec_isa_list
-    cpu_vec_isa.valid_vec_isa_list = list  # type: ignore[assignment]
-    try:
+    with replaced(cpu_vec_isa, "valid_vec_isa_list", list):
         yield
-    finally:
-        cpu_vec_isa.valid_vec_isa_list = usual
 
 
 def package(path: Path, models: Mapping[str, list[Any]]) -> None:

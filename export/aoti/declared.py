@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from neurokit.export.aoti.replaced import replaced
+
 
 @contextmanager
 def arrays_declared_where_used() -> Iterator[None]:
@@ -18,15 +20,10 @@ def arrays_declared_where_used() -> Iterator[None]:
     """
     from torch._inductor.codegen.cpp_wrapper_cpu import CppWrapperCpu
 
-    usual = CppWrapperCpu.codegen_int_array_var
-
     def anew(
         self: Any, int_array: str, writeline: Callable[..., None], known_statically: bool = False, graph: Any = None
     ) -> Any:
         return self._codegen_int_array_var_impl(int_array, writeline, known_statically)
 
-    CppWrapperCpu.codegen_int_array_var = anew  # type: ignore[method-assign]
-    try:
+    with replaced(CppWrapperCpu, "codegen_int_array_var", anew):
         yield
-    finally:
-        CppWrapperCpu.codegen_int_array_var = usual  # type: ignore[method-assign]

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from neurokit.export.aoti.replaced import replaced
+
 
 @contextmanager
 def examples_of_descriptors() -> Iterator[None]:
@@ -31,8 +33,5 @@ def examples_of_descriptors() -> Iterator[None]:
         self.kernel_autotune_calls.writeline(f"{arg} = {maker}({blank}, {list(raw_arg.block_shape)})")
         return arg
 
-    PythonWrapperCodegen.generate_example_arg_value = example  # type: ignore[method-assign]
-    try:
+    with replaced(PythonWrapperCodegen, "generate_example_arg_value", example):
         yield
-    finally:
-        PythonWrapperCodegen.generate_example_arg_value = usual  # type: ignore[method-assign]

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from neurokit.export.aoti.replaced import replaced
+
 _WAIT = "griddepcontrol.wait"
 _BEGIN = (
     "tl.extra.cuda.gdc_wait()",
@@ -91,15 +93,5 @@ def overlapping_launches() -> Iterator[None]:
             (CUDADeviceOpOverrides, "kernel_driver", lambda self: driver(self) + _LAUNCH),
             (triton.TritonKernel, "codegen_body", waits),
         ):
-            stack.enter_context(_replaced(owner, name, new))
+            stack.enter_context(replaced(owner, name, new))
         yield
-
-
-@contextmanager
-def _replaced(owner: Any, name: str, new: Any) -> Iterator[None]:
-    usual = vars(owner)[name]
-    setattr(owner, name, new)
-    try:
-        yield
-    finally:
-        setattr(owner, name, usual)

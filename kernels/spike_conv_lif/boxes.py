@@ -114,9 +114,8 @@ def stages(chosen: config.Config, steps: int, size: int, beside: int) -> int:
         size: Bytes of a number of the product.
         beside: Bytes of one of the residual or of the current, the larger one; 0 where there is neither.
     """
-    pixels = chosen["images"] * chosen["tall"] * chosen["wide"]
+    pixels, block = _pixels_and_block(chosen, steps, size)
     left = SHARED.get(chosen["num_warps"], SHARED[4]) - pixels * chosen["cols"] * beside
-    block = (chosen["cols"] + pixels * padded_steps(steps)) * (chosen["block_k"] + chosen["tail_k"]) * size
     return int(min(chosen["num_stages"], max(2, left // block))) if beside else int(chosen["num_stages"])
 
 
@@ -129,9 +128,14 @@ def fits(chosen: config.Config, steps: int, size: int, both: tuple[int, int]) ->
         size: Bytes of a number of the product.
         both: Bytes of a number of the residual and of the current; 0 where there is none.
     """
-    pixels = chosen["images"] * chosen["tall"] * chosen["wide"]
-    block = (chosen["cols"] + pixels * padded_steps(steps)) * (chosen["block_k"] + chosen["tail_k"]) * size
+    pixels, block = _pixels_and_block(chosen, steps, size)
     return bool(pixels * chosen["cols"] * (sum(both) + size) + 2 * block <= SHARED[8])
+
+
+def _pixels_and_block(chosen: config.Config, steps: int, size: int) -> tuple[int, int]:
+    """Returns the pixels of a box, and the bytes of a block of the sum: of the weight's and of the spikes' numbers."""
+    pixels = chosen["images"] * chosen["tall"] * chosen["wide"]
+    return pixels, (chosen["cols"] + pixels * padded_steps(steps)) * (chosen["block_k"] + chosen["tail_k"]) * size
 
 
 def padded_steps(steps: int) -> int:
