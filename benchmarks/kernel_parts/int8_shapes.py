@@ -259,11 +259,9 @@ def _split(shape: Shape, whole: Config) -> list[Config]:
     if whole["cols"] * whole["images"] * whole["tall"] * whole["wide"] * boxes.padded_steps(shape.steps) < 64 * 64:
         return []  # tiles this small are another way to have more programs
     size = (1, 1, shape.size) if shape.flat else (shape.batch, shape.out, shape.out)
-    tiles = -(-shape.cols // whole["cols"])
-    for side, name in zip(size, ("images", "tall", "wide"), strict=True):
-        tiles *= -(-side // whole[name])
+    tiles = boxes.tiles_of(size, shape.cols, whole)
     inner = -(-shape.inner // place.WHOLE) * place.WHOLE
-    paired = shape.stride == 2 and shape.size % 2 == 0 and inner % whole["block_k"] == 0
+    paired = boxes.pairs(shape.stride, shape.size, inner, whole)
     blocks = -(-inner // whole["block_k"])
     rounds = splits.rounds(shape.kernel, shape.kernel, shape.stride, shape.kernel // 2, paired, blocks)
     possible = [n for n in range(2, sum(rounds) // 2 + 1) if splits.parts(n, tiles, rounds) == n]

@@ -37,9 +37,10 @@ class Edge:
         """How many classes there are."""
         return self.first + self.count - self.last
 
-    def of(self, output: int) -> int:
-        """Returns an output's class."""
-        return int(min(output, self.first) + max(output - self.last, 0))
+    def of_outputs(self, device: torch.device | None = None) -> Tensor:
+        """Returns the class of every output, as `triton_borders.of_numbers` reckons it of a tile's."""
+        output = torch.arange(self.count, device=device)
+        return output.clamp(max=self.first) + (output - self.last).clamp(min=0)
 
 
 def edge(size: Any, kernel: int, stride: int, padding: int) -> Edge:
@@ -83,9 +84,8 @@ def _inside(size: int, kernel: int, stride: int, padding: int) -> Tensor:
     """Returns which taps are inside along one axis, `[classes, k]`."""
     line = edge(size, kernel, stride, padding)
     found = torch.zeros(line.classes, kernel, dtype=torch.int64)
-    for output in range(line.count):
-        for tap in range(kernel):
-            found[line.of(output), tap] = 0 <= output * stride - padding + tap < size
+    pixel = torch.arange(line.count)[:, None] * stride - padding + torch.arange(kernel)
+    found[line.of_outputs()] = ((pixel >= 0) & (pixel < size)).to(found.dtype)
     return found
 
 
@@ -106,12 +106,8 @@ def check_corrections(table: Tensor, spikes: Tensor, weight: Tensor, stride: int
 def at_pixels(table: Tensor, kernel: int, stride: int, padding: int, height: int, width: int) -> Tensor:
     """Returns what is added at every pixel of the output, `[H', W', N]`, of `corrections`."""
     rows, columns = (edge(size, kernel, stride, padding) for size in (height, width))
-
-    def places(line: Edge) -> Tensor:
-        output = torch.arange(line.count, device=table.device)
-        return output.clamp(max=line.first) + (output - line.last).clamp(min=0)
-
-    return table[1 + places(rows)[:, None] * columns.classes + places(columns)]
+    down, across = (line.of_outputs(table.device) for line in (rows, columns))
+    return table[1 + down[:, None] * columns.classes + across]
 
 
 def arguments(

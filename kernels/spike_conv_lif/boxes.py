@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -168,6 +170,19 @@ def blocks_of(channels: int) -> tuple[int, int]:
     return (64, 0) if channels % 128 and channels <= 256 else (128, 0)
 
 
+def tiles_of(size: Sequence[Any], cols: int, chosen: config.Config) -> Any:
+    """Returns how many tiles an output of (images, rows, columns), which may be traced sizes, and channels has."""
+    tiles: Any = -(-cols // chosen["cols"])
+    for whole, side in zip(size, ("images", "tall", "wide"), strict=True):
+        tiles = tiles * ((whole + chosen[side] - 1) // chosen[side])
+    return tiles
+
+
+def pairs(stride: int, width: Any, channels: int, chosen: config.Config) -> bool:
+    """Returns whether two neighbours in a row are read as one pixel of twice the channels."""
+    return bool(stride == 2 and width % 2 == 0 and channels % chosen["block_k"] == chosen["tail_k"])
+
+
 def preferred(looked_up: tuple[object, ...], device: torch.device, default: str) -> str:
     """Returns the path that was measured faster, "boxes" or "fused", or the default where none was measured."""
     path: str = config.lookup(NAME, looked_up, device, {}).get("path", default)
@@ -213,10 +228,8 @@ def run(
     size = (hint(batch), hint(out.shape[2]), hint(out.shape[3]))
     normal = default(steps, *size, channels, cols, weight.dtype.itemsize)
     chosen = config.lookup(NAME, looked_up, spikes.device, normal)
-    tiles = -(-cols // chosen["cols"])
-    for whole, side in zip(out.shape[1:4], ("images", "tall", "wide"), strict=True):
-        tiles = tiles * ((whole + chosen[side] - 1) // chosen[side])
-    paired = place.stride == 2 and width % 2 == 0 and channels % chosen["block_k"] == chosen["tail_k"]
+    tiles = tiles_of(out.shape[1:4], cols, chosen)
+    paired = pairs(place.stride, width, channels, chosen)
     blocks = 1 if chosen["tail_k"] else -(-channels // chosen["block_k"])
     rounds_of = splits.rounds(place.kernel, place.columns, place.stride, place.padding, paired, blocks)
     # With a tail the rounds of a part are few enough to be unrolled, for which the assembler of Triton 3.6 leaves
