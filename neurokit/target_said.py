@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticKnownError
 
 from neurokit.errors import ArtifactError
 from neurokit.plain import first_fault
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from neurokit.artifact import Artifact
 
 _Count = Annotated[int, Field(ge=0)]
+_Error = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_MOST_ROWS = 2**20  # neurons that a file runs alone in one call
 
 
 class _Said(BaseModel):
@@ -51,12 +54,16 @@ class _Device(_Said):
     device: str
 
 
-class _Quantised(_Device):
-    max_error: float
+class _Allowed(_Said):
+    max_error: _Error
+
+
+class _Quantised(_Allowed, _Device):
+    pass
 
 
 class _AgainstFloat(_Said):
-    output_relative_l2: float
+    output_relative_l2: _Error
 
 
 class _Int8Opened(_Said):
@@ -72,14 +79,79 @@ class _OpenVino(_Said):
     openvino: dict[str, str]
 
 
+class _OpenVinoInt8(_OpenVino):
+    quantisation: _Allowed
+    against_float: _AgainstFloat
+
+
+class _Nir(_Said):
+    """Layers name their part, which is 0 of a whole model, and its node; `covered` is which neuron each of them is."""
+
+    dt: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    parts: list[str] = Field(default_factory=list)
+    inputs: dict[str, str] = Field(default_factory=dict)
+    layers: list[Annotated[tuple[_Count, str], Strict(False)]]
+    covered: list[_Count] | None = Field(default=None, validate_default=True)
+
+    @field_validator("layers")
+    @classmethod
+    def _of_a_part(cls, layers: list[tuple[int, str]], info: ValidationInfo) -> list[tuple[int, str]]:
+        count = len(info.data.get("parts", ())) or 1
+        for part, name in layers:
+            if part >= count:
+                raise ValueError(f"layer {name!r} is of part {part}, and there are {count}")
+        return layers
+
+    @field_validator("covered")
+    @classmethod
+    def _one_a_layer(cls, covered: list[int] | None, info: ValidationInfo) -> list[int] | None:
+        if not info.data.get("parts"):
+            return covered
+        if covered is None:
+            raise PydanticKnownError("missing")
+        layers = info.data.get("layers", covered)
+        if len(covered) != len(layers):
+            raise ValueError(f"{len(covered)} neurons for {len(layers)} layers")
+        return covered
+
+
+class _LiteRt(_Said):
+    """Its files hold float32 alone: another precision would only soften what they are held to."""
+
+    precision: Literal["float32"] = "float32"
+
+
+class _LiteRtProbed(_LiteRt):
+    calls: list[Any]
+    rows: Annotated[int, Field(ge=1, le=_MOST_ROWS)] | None = Field(default=None, validate_default=True)
+
+    @field_validator("rows")
+    @classmethod
+    def _of_calls(cls, rows: int | None, info: ValidationInfo) -> int | None:
+        if rows is None and info.data.get("calls"):
+            raise PydanticKnownError("missing")
+        return rows
+
+
 _OPENED: dict[str, type[_Said]] = {
     "c": _C,
     "tensorrt": _Engine,
     "onnx-int8": _Int8Opened,
     "openvino": _OpenVino,
     "openvino-step": _OpenVino,
+    "openvino-int8": _OpenVino,
+    "nir": _Nir,
+    "litert": _LiteRt,
+    "litert-step": _LiteRt,
 }
-_VERIFIED: dict[str, type[_Said]] = {**_OPENED, "tensorrt": _Network, "onnx-int8": _Int8}
+_VERIFIED: dict[str, type[_Said]] = {
+    **_OPENED,
+    "tensorrt": _Network,
+    "onnx-int8": _Int8,
+    "openvino-int8": _OpenVinoInt8,
+    "litert": _LiteRtProbed,
+    "litert-step": _LiteRtProbed,
+}
 
 
 def check_said(artifact: Artifact, verified: bool) -> None:

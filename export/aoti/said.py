@@ -12,6 +12,7 @@ from neurokit.plain import first_fault
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
 
+_Precision = Literal["float32", "float16", "bfloat16"]
 _MOST = 1_000  # states of a kind of neuron, and elements of its example
 
 
@@ -31,6 +32,13 @@ class Built(_Said):
     gpu: str | None = None
     capability: str | None = None
     cuda: str | None = None
+
+
+class Opened(_Said):
+    """What a package is opened by."""
+
+    built_for: Built
+    precision: _Precision
 
 
 class Call(_Said):
@@ -68,7 +76,7 @@ class Probed(_Said):
     calls: list[Call]
     kinds: list[int] = Field(default_factory=list)
     examples: list[list[Annotated[tuple[list[int], str], Strict(False)]]] = Field(default_factory=list)
-    precision: Literal["float32", "float16", "bfloat16"] = "float32"
+    precision: _Precision = "float32"
     roundings: dict[Literal["layers", "outputs"], dict[str, int]] = Field(default_factory=dict)
     kernels: list[dict[str, Any]] = Field(default_factory=list)
 
@@ -101,10 +109,13 @@ def check_built(artifact: Artifact) -> dict[str, Any]:
     """Returns what a package was compiled for.
 
     Raises:
-        ArtifactError: If the manifest does not say it, or in another form.
+        ArtifactError: If the manifest does not say it and its precision, or in another form.
     """
-    built: dict[str, Any] = artifact.manifest.target_info.get("built_for")  # type: ignore[assignment]
-    _valid(Built, built, artifact, "target_info.built_for")
+    info = artifact.manifest.target_info
+    said = _valid(Opened, info, artifact, "target_info")
+    if artifact.manifest.numerics == "exact" and said.precision != "float32":
+        raise damaged(artifact.path, f"its manifest says exact numerics and a precision of {said.precision}")
+    built: dict[str, Any] = info["built_for"]
     return built
 
 

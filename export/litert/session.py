@@ -101,9 +101,19 @@ class RowSession:
     Args:
         session: A session whose inputs and outputs all are rows of one size.
         rows: That size.
+
+    Raises:
+        ArtifactError: If the file takes another number of them.
     """
 
     def __init__(self, session: LiteRtSession, rows: int) -> None:
+        for name, shape in session.shapes().items():
+            if shape != (rows,):
+                raise ArtifactError(
+                    f"the file that runs neurons alone takes {list(shape)} of {name!r}, and its manifest says {rows}",
+                    expected="files and a manifest that fit each other",
+                    fix="export the model again",
+                )
         self._session, self._rows = session, rows
         self.inputs, self.outputs = session.inputs, session.outputs
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from neurokit.artifact import Artifact
     from neurokit.interchange.nir_net import NirNet
 
+_NODES = "neurokit.nodes"  # which node each input of the model is
 _CLOSE = 1e-9  # a .nir file holds float64: its roundings of tau x dt are all that may lie between
 
 
@@ -38,9 +39,12 @@ def notes_of(model: str, entries: Mapping[str, Any]) -> dict[str, str]:
         "reset_policy": entries["reset_policy"],
         "state": json.dumps(entries["graphs"][0]["states"]),
     }
-    return {f"neurokit.{key}": text for key, text in said.items()} | {
-        key: ends[key] for key in ("neurokit.inputs", "neurokit.outputs")
-    }
+    nodes = {_NODES: json.dumps(entries["target_info"]["inputs"], sort_keys=True)}
+    return (
+        {f"neurokit.{key}": text for key, text in said.items()}
+        | {key: ends[key] for key in ("neurokit.inputs", "neurokit.outputs")}
+        | nodes
+    )
 
 
 def hold_against_nets(artifact: Artifact, nets: list[NirNet], parts: list[int]) -> None:
@@ -71,7 +75,8 @@ def hold_against_nets(artifact: Artifact, nets: list[NirNet], parts: list[int]) 
 
 def _hold_ends(artifact: Artifact, net: NirNet) -> None:
     manifest = artifact.manifest
-    for what, ends, ports in (("input", net.inputs, manifest.inputs), ("output", net.outputs, manifest.outputs)):
+    inputs = _input_nodes(artifact, net)
+    for what, ends, ports in (("input", inputs, manifest.inputs), ("output", net.outputs, manifest.outputs)):
         if len(ends) != len(ports):
             raise _apart(artifact, net, f"the number of {what}s", len(ports), len(ends))
         for end, port in zip(ends, ports, strict=True):
@@ -79,6 +84,20 @@ def _hold_ends(artifact: Artifact, net: NirNet) -> None:
             declared = tuple(port.shape)[-len(shape) or len(port.shape) :]
             if any(isinstance(size, int) and size != n for size, n in zip(declared, shape, strict=False)):
                 raise _apart(artifact, net, f"the shape of {what} {port.name!r}", list(port.shape), list(shape))
+
+
+def _input_nodes(artifact: Artifact, net: NirNet) -> list[str]:
+    """Returns the file's input nodes in the order of the manifest's inputs."""
+    ports = [port.name for port in artifact.manifest.inputs]
+    if len(net.inputs) == 1 or len(net.inputs) != len(ports):
+        return list(net.inputs)
+    said: Mapping[str, str] = artifact.manifest.target_info.get("inputs", {})
+    if sorted(said) != sorted(ports) or sorted(said.values()) != sorted(net.inputs):
+        raise _apart(artifact, net, "the nodes of its inputs", dict(said), net.inputs)
+    noted = net.notes.get(_NODES, "")
+    if noted and noted != json.dumps(said, sort_keys=True):
+        raise _apart(artifact, net, "the nodes of its inputs", dict(said), noted)
+    return [said[name] for name in ports]
 
 
 def _hold_neurons(artifact: Artifact, nets: Mapping[int, NirNet]) -> None:

@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurokit.errors import ArtifactError, InputError, Unsupported, UnsupportedError
+from neurokit.errors import ArtifactError, InputError, Unsupported, UnsupportedError, damaged
 from neurokit.export.onnx.probe import OnnxProbe
 
 if TYPE_CHECKING:
+    from neurokit.artifact import Artifact
     from neurokit.capture import Captured
     from neurokit.parity.vectors import Vectors
     from neurokit.target import LowerOptions
@@ -78,11 +79,25 @@ def to_half(path: Path, name: str) -> None:
         ) from error
 
 
+def _computes_in_half(model: Any) -> bool:
+    """Whether a model casts its inputs to float16, as the converter writes it."""
+    from onnx import TensorProto
+
+    casts = (node for node in model.graph.node if node.op_type == "Cast")
+    return any(a.name == "to" and a.i == TensorProto.FLOAT16 for node in casts for a in node.attribute)
+
+
 class HalfProbe(OnnxProbe):
     """Runs a float16 artifact: its outputs, within what 11 bits a tensor cost."""
 
     tolerance = TOLERANCE
     batch_tolerance = TOLERANCE
+
+    def __init__(self, artifact: Artifact, **options: Any) -> None:
+        super().__init__(artifact, **options)
+        if not _computes_in_half(self._model):  # float32 would only be held to less
+            apart = "precision is float16, and nothing in the file is"
+            raise damaged(artifact.path, f"manifest.json and model.onnx contradict each other: {apart}")
 
     def restrict(self, vectors: Vectors) -> Vectors:
         """Returns the vectors without coverage stimuli, whose sizes leave the range of float16."""

@@ -13,7 +13,7 @@ from torch import nn
 import neurokit as nk
 from neurokit import native
 from neurokit.artifact import write_artifact
-from neurokit.errors import InputError, MissingRuntimeError, UnsupportedError
+from neurokit.errors import ArtifactError, InputError, MissingRuntimeError, UnsupportedError
 from neurokit.export.litert import environment
 from neurokit.export.litert.session import RowSession
 from neurokit.reports import ParityReport
@@ -160,6 +160,9 @@ class Doubles:
 
     inputs, outputs = ("x",), ("y",)
 
+    def shapes(self):
+        return {"x": (4,)}
+
     def run(self, names, feeds):
         assert len(feeds["x"]) == 4
         return [2 * feeds["x"]]
@@ -170,3 +173,5 @@ def test_rows_of_any_number_go_through_a_file_of_fixed_size(count):
     x = np.arange(count, dtype=np.float32)
     (found,) = RowSession(Doubles(), 4).run(["y"], {"x": x})
     np.testing.assert_array_equal(found, 2 * x)
+    with pytest.raises(ArtifactError, match=r"takes \[4\] of 'x', and its manifest says 8"):
+        RowSession(Doubles(), 8)

@@ -69,6 +69,13 @@ EDITS = {
     "outputs.0.name": of_port("outputs", "name", "z"),
     "dt is": of_info("dt", 1e-3),
     "layers of them": of_info("layers", [[0, "1"]]),
+    "target_info.dt of its manifest is missing": lambda m: m["target_info"].pop("dt") and None,
+    "target_info.dt of its manifest is of another form": of_info("dt", "1e-4"),
+    "target_info.layers of its manifest is missing": lambda m: m["target_info"].pop("layers") and None,
+    "target_info.layers.1.1 of its manifest": of_info("layers", [[0, "1"], [0, 3]]),
+    "target_info.layers of its manifest is of another form": of_info("layers", [[0, "1"], [1, "3"]]),
+    "target_info.inputs of its manifest": of_info("inputs", ["input"]),
+    "target_info.covered of its manifest is missing": of_info("parts", ["model.nir"]),
     "has no node": of_info("layers", [[0, "1"], [0, "other"]]),
 }
 

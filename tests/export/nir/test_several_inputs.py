@@ -1,5 +1,7 @@
 """NIR files of networks with several inputs: SpikingJelly's own steps are the judge."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,10 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 import neurokit as nk
+from neurokit.artifact import Artifact
 from neurokit.capture import capture
 from neurokit.cli import main
-from neurokit.errors import InputError, UnsupportedError
+from neurokit.errors import ArtifactError, InputError, UnsupportedError
 
 STEPS = 5
 
@@ -80,6 +83,24 @@ def test_the_file_has_an_input_node_for_each_and_computes_the_network(spec, arti
             runner({**feeds, "eye": feeds["eye"][:3]})
         with pytest.raises(InputError, match="input_eye"):
             runner({**feeds, "eye": feeds["eye"][..., :3]})
+
+
+NODES = {
+    "exchanged": {"ear": "input_eye", "eye": "input_ear"},
+    "one is missing": {"ear": "input_ear"},
+    "another input": {"ear": "input_ear", "nose": "input_eye"},
+    "one node twice": {"ear": "input_ear", "eye": "input_ear"},
+}
+
+
+@pytest.mark.parametrize("nodes", NODES.values(), ids=NODES)
+def test_other_nodes_of_its_inputs_are_refused(artifact, tmp_path, nodes):
+    other = tmp_path / "a"
+    shutil.copytree(artifact.path, other)
+    Artifact.load(other).with_target_info(inputs=nodes)
+    for use in (nk.open, nk.verify):
+        with pytest.raises(ArtifactError, match="contradict each other: the nodes of its inputs"):
+            use(other)
 
 
 def test_every_reader_says_whether_it_takes_several_inputs(artifact):

@@ -8,7 +8,7 @@ from torch import nn
 
 import neurokit as nk
 from neurokit.cli import main
-from neurokit.errors import InputError, UnsupportedError
+from neurokit.errors import ArtifactError, InputError, UnsupportedError
 from neurokit.reports import ParityReport
 from neurokit.spec import ModelSpec, TensorSpec
 
@@ -40,6 +40,8 @@ def test_it_is_the_network_within_11_bits(spec, tmp_path, tamper_tensor):
     assert 1e-6 < off < 1e-2  # rounded, and no more
     wrong = tamper_tensor(half, lambda name: "8.weight" in name or "val" in name, lambda w: -w, tmp_path / "wrong")
     assert not nk.verify(wrong).passed
+    with pytest.raises(ArtifactError, match="precision is float16, and nothing in the file is"):
+        nk.verify(plain.with_target_info(precision="float16"))
 
 
 def test_refusals(spec, tmp_path, capsys):

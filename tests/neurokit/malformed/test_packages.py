@@ -100,6 +100,11 @@ def _twice(folder):
     seal(folder, lambda data: data["graphs"].append({**data["graphs"][0], "name": "other"}))
 
 
+def _exact_in_16_bits(folder):
+    info = {"precision": "float16", "proof": {}}
+    seal(folder, lambda data: (data.update(numerics="exact"), data[INFO].update(info)))
+
+
 INFO, PORTS, INVALID = "target_info", "graphs.0", "its manifest is invalid at target_info"
 MANIFESTS = {
     "no machine": (field(f"{INFO}.built_for", None), f"{INVALID}.built_for"),
@@ -119,6 +124,8 @@ MANIFESTS = {
     "examples too large": (field(f"{INFO}.examples.0.0.0", [10**12]), "an example of its neurons is larger"),
     "examples null": (field(f"{INFO}.examples.0", None), f"{INVALID}.examples.0"),
     "another precision": (field(f"{INFO}.precision", "float16"), "contradict each other: precision"),
+    "no precision": (lambda folder: seal(folder, lambda data: data[INFO].pop("precision")), f"{INVALID}.precision"),
+    "exact in 16 bits": (_exact_in_16_bits, "exact numerics and a precision of float16"),
     "precision null": (field(f"{INFO}.precision", None), f"{INVALID}.precision"),
     "kernels of text": (field(f"{INFO}.kernels", "x"), f"{INVALID}.kernels"),
     "time output null": (field(f"{INFO}.time_output", None), "time_output is None"),
