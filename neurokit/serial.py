@@ -10,6 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+from neurokit.quiet import libraries_unsaid
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -37,10 +39,13 @@ os.register_at_fork(after_in_child=_turn.renew)
 
 
 def one_at_a_time(function: Callable[P, R]) -> Callable[P, R]:
-    """Makes calls from other threads wait until this one, and any other function marked so, has ended."""
+    """Makes calls from other threads wait until this one, and any other function marked so, has ended.
+
+    What torch and onnx_ir would log of a refusal meanwhile is left unsaid: the error says it.
+    """
 
     def in_turn(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _turn.lock:
+        with _turn.lock, libraries_unsaid():
             return function(*args, **kwargs)
 
     @functools.wraps(function)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import operator
 import warnings
 from collections.abc import Iterator, Sequence
@@ -114,25 +113,10 @@ def program_of(module: torch.nn.Module, job: Job) -> ExportedProgram:
     """Traces a module that takes what a job gives."""
     first, *rest = dynamic_shapes([port.shape for port in job.ports])
     shapes = {"x": first, "rest": tuple(rest)} if rest else {"x": first}
-    with torch.no_grad(), warnings.catch_warnings(), _written_out(), _results_kept(job.ports), _unsolved_unsaid():
+    with torch.no_grad(), warnings.catch_warnings(), _written_out(), _results_kept(job.ports):
         # What a forward keeps beside its states is dealt with before (probe) and after (fidelity) this.
         warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
         return without_empty_notes(torch.export.export(module, job.given, dynamic_shapes=shapes, strict=False))
-
-
-@contextmanager
-def _unsolved_unsaid() -> Iterator[None]:
-    """Keeps a traceback out of torch's log: of an inequality of sizes that it cannot solve, and then keeps as it is."""
-    log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
-
-    def said(record: logging.LogRecord) -> bool:
-        return record.msg != "Failed to reduce inequalities"
-
-    log.addFilter(said)
-    try:
-        yield
-    finally:
-        log.removeFilter(said)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from neurokit import quiet
 from neurokit.disk_space import FULL
 from neurokit.errors import InputError, LeftOutWarning, NeurokitError, UnsupportedError
 
@@ -126,7 +127,7 @@ def quiet_libraries(debug: bool) -> None:
 @contextmanager
 def quiet_logs(debug: bool) -> Iterator[None]:
     """Keeps logs of libraries off the terminal, unless `debug`; says in a line of its own what was left out of data."""
-    before, shown = logging.root.manager.disable, warnings.showwarning
+    before, shown, level = logging.root.manager.disable, warnings.showwarning, quiet.LOG.level
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, LeftOutWarning):
@@ -135,11 +136,13 @@ def quiet_logs(debug: bool) -> Iterator[None]:
             shown(message, category, *where, **more)
 
     logging.disable(before if debug else logging.CRITICAL)
+    quiet.LOG.setLevel(logging.DEBUG if debug else level)
     warnings.showwarning = show
     try:
         yield
     finally:
         logging.disable(before)
+        quiet.LOG.setLevel(level)
         warnings.showwarning = shown
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from neurokit.errors import MissingRuntimeError, ModelLoadError, Unsupported, UnsupportedError
 from neurokit.neurons.sizes import REWRITE, refuse_huge
+from neurokit.quiet import libraries_unsaid
 from neurokit.spec import ModelSpec, TensorSpec
 
 _MAX_BYTES = 2**31
@@ -273,7 +274,7 @@ def _try(net: OnnxNet, shape: tuple[int, ...], path: Path) -> None:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        with libraries_unsaid(), FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
             net.run(torch.empty(2, *shape), refuse_huge)
     except Exception as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]

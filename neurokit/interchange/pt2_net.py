@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from neurokit.errors import Unsupported
 from neurokit.neurons.sizes import refuse_huge
+from neurokit.quiet import libraries_unsaid
 
 _ATEN = [
     "conv1d.default",
@@ -261,7 +262,7 @@ def try_net(net: Pt2Net, shape: tuple[int, ...]) -> str:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        with libraries_unsaid(), FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
             net.run(torch.empty(2, *shape), refuse_huge)
     except Exception as error:  # operators raise what they like
         return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
