@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SIDES = 2.0
 # Each may be off by twice what one run of the reference in float32 was: another order of sums is another draw of it.
 OWN = 2.0 * SIDES
+UNBOUNDED = float(np.finfo(np.float32).max)  # a bound that is none
 # A network without neurons in float32: relative error of outputs that another order of summation stays far below.
 TOLERANCE = 1e-4
 WHERE = {
@@ -234,7 +235,13 @@ def excess(cover: Cover, current: np.ndarray) -> float:
 
 
 def _ratio(value: np.ndarray, wanted: np.ndarray, bound: np.ndarray) -> float:
-    """Returns the largest error in units of what is allowed; what is not finite must be alike."""
+    """Returns the largest error in units of what is allowed; what is not finite must be alike.
+
+    Rounding may lead anywhere where there is no bound, also to what is not finite: 0 over 0 for a tiny quotient.
+    """
+    if bound.size == wanted.size:
+        held = bound.reshape(wanted.shape) < UNBOUNDED
+        value, wanted, bound = value.reshape(wanted.shape)[held], wanted[held], bound.reshape(wanted.shape)[held]
     known = np.isfinite(wanted)
     if not np.array_equal(value[~known], wanted[~known], equal_nan=wanted.dtype.kind == "f"):
         return float("inf")

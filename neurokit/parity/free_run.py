@@ -113,7 +113,8 @@ def own_spikes(
                 )
             continue
         margin = _contradictions(layer, own, current)
-        unexplained.append(int((margin > OWN * layer.bound).sum()))
+        explained = min(OWN * layer.bound, float(np.finfo(margin.dtype).max))  # a bound may be none
+        unexplained.append(int((margin > explained).sum()))
         if unexplained[-1]:
             faults.append(
                 f"{layer.path}: running freely, {unexplained[-1]:,} of {own.size:,} spikes contradict its own current "

@@ -169,6 +169,7 @@ def _make_layer(
     charged = replay(neuron.op, parameters, x, spikes, v0, restarts)[0]
     at = _sample(charged.size, seed)
     bound = membrane_bound(neuron.op, parameters, x, charged, np.concatenate(error))
+    near = min(NEAR * bound, float(np.finfo(charged.dtype).max))  # a bound may be none
     return LayerVector(
         neuron.path,
         neuron.kind,
@@ -180,7 +181,7 @@ def _make_layer(
         all(magnitude.rigorous for magnitude in magnitudes),
         at,
         charged.reshape(-1)[at],
-        np.flatnonzero(np.abs(charged - parameters["v_threshold"]) <= NEAR * bound),
+        np.flatnonzero(np.abs(charged - parameters["v_threshold"]) <= near),
         restarts,
         rounded=min(magnitude.roundings for magnitude in magnitudes),
     )

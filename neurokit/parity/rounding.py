@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from neurokit.parity.curved import Numbers, curve, numbers
 from neurokit.parity.magnitudes import RULES, UNIT, Magnitude, gamma, is_real, same, size_of, unknown, whole_numbers
 from neurokit.parity.units import unit_of
 from neurokit.program.ops import Kind, kind_of
@@ -40,12 +41,17 @@ class ErrorAnalysis(PlainWalker):
         module: The program as a graph module.
         forced: Reference spikes of every neuron node, in order; what the nodes put out.
         steps: Whether these hold the outputs of rare neurons, too; else theirs are estimated.
+        numbers: What the functions without a largest slope read in the reference.
     """
 
     rules = RULES
 
-    def __init__(self, module: torch.fx.GraphModule, forced: list[Tensor], steps: bool = False) -> None:
+    def __init__(
+        self, module: torch.fx.GraphModule, forced: list[Tensor], steps: bool = False, numbers: Numbers | None = None
+    ) -> None:
         super().__init__(module)
+        self._numbers = numbers or {}
+        self._unit = coarsest(module) if self._numbers else UNIT
         self._steps = steps
         self._forced = iter(forced)
         self.currents: list[Magnitude] = []
@@ -68,6 +74,8 @@ class ErrorAnalysis(PlainWalker):
         """Notes the current of a layer of rare neurons as well; puts out the reference's output."""
         if whole_numbers(args, kwargs):
             return same(self, target, args, kwargs)
+        if self.node in self._numbers:
+            return curve(target, args, self._numbers[self.node], self._unit)
         if not self._steps or kind_of(target) is not Kind.STEPWISE:
             return super().call_function(target, args, kwargs)
         current = args[0] if isinstance(args[0], Magnitude) else Magnitude(args[0].abs(), 0)
@@ -111,7 +119,8 @@ def analyse(
         computed: Places of inputs that were computed (fed-back values), taken as accurate to 64 roundings.
         steps: Whether `forced` holds the outputs of rare neurons, and their currents are wanted, too.
     """
-    run = ErrorAnalysis(module, forced, steps)
+    # Without neurons outputs are held to a relative error, and no bound is read.
+    run = ErrorAnalysis(module, forced, steps, numbers(module, forced, inputs, steps) if forced else None)
     with torch.no_grad():
         outputs = run.run(
             *(

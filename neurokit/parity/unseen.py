@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neurokit.parity.covering import WHERE
+from neurokit.parity.covering import UNBOUNDED, WHERE
 
 if TYPE_CHECKING:
     from neurokit.parity.covering import Cover, Covering
@@ -67,9 +67,8 @@ def unseen(vectors: Vectors, forced: bool) -> tuple[str, ...]:
 
 def _unbounded(vectors: Vectors, run: Covering) -> list[str]:
     """Returns the layers with currents of a covering run that may be anything within rounding (e to a large sum)."""
-    most = np.finfo(np.float32).max
     counts = [
-        (layer.path, int((cover.bound >= most).sum()), cover.at.size)
+        (layer.path, int((cover.bound >= UNBOUNDED).sum()), cover.at.size)
         for layer, cover in zip(vectors.layers, run.layers, strict=False)
     ]
     return [

@@ -120,6 +120,8 @@ class Vectors:
         hidden: Number of layers that an artifact does not show (`Probe.restrict`); not in the file.
         unit: Unit roundoff of the coarsest type that the program works in; 0 in files that do not say.
         rounded: How often the bound of each output takes a term for rounded.
+        longer: Outputs over twice as many steps, every spike twice in a row, where no word says what they are over time
+            (`neurokit.parity.record_longer`); of a form with a free T.
     """
 
     feeds: dict[str, np.ndarray]
@@ -140,6 +142,7 @@ class Vectors:
     hidden: int = 0
     unit: float = 0.0
     rounded: dict[str, int] = field(default_factory=dict)
+    longer: dict[str, np.ndarray] = field(default_factory=dict)
 
     def without_steps(self) -> Vectors:
         """Returns the vectors of common neurons alone, for what shows no steps of rare ones.
@@ -181,6 +184,7 @@ class Vectors:
             "unit": self.unit,
             "rounded": self.rounded,
             "roundings": self.roundings,
+            "longer": list(self.longer),
             "unread": [vars(entry) for entry in self.unread],
             "calls": [
                 {"graph": c.graph, "inputs": list(c.feeds), "outputs": list(c.outputs), "fresh": c.fresh}
@@ -195,6 +199,7 @@ class Vectors:
             arrays.update({f"c{index}y{at}": value for at, value in enumerate(call.outputs.values())})
         for index, value in enumerate(self.outputs.values()):
             arrays[f"y{index}"] = value
+        arrays |= {f"longer{index}": value for index, value in enumerate(self.longer.values())}
         for index, run in enumerate(self.coverings):
             arrays |= run.arrays(f"cover{index}.")
         for index, layer in enumerate(self.layers):
@@ -279,6 +284,7 @@ class Vectors:
                     {name: float(value) for name, value in head.get("roundings", {}).items()},
                     unit=float(head.get("unit", 0.0)),
                     rounded={name: int(count) for name, count in head.get("rounded", {}).items()},
+                    longer={str(name): data[f"longer{i}"] for i, name in enumerate(head.get("longer", ()))},
                 )
         except UNREADABLE as error:
             raise ArtifactError(

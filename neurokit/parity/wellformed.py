@@ -62,7 +62,7 @@ def _fault(vectors: Vectors, manifest: Any) -> str:
     known = [tensor.name for tensor in manifest.outputs]
     if list(vectors.outputs) != known:
         return f"have the outputs {_names(vectors.outputs)}, the manifest {_names(known)}"
-    held = (*vectors.feeds.items(), *vectors.outputs.items())
+    held = (*vectors.feeds.items(), *vectors.outputs.items(), *vectors.longer.items())
     for name, value in held:
         if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf" or not value.size or not value.ndim:
             return f"hold no numbers for {name!r}"

@@ -112,9 +112,8 @@ def lower(
     with write_artifact(out, force=force) as draft:
         with stage("lower"):
             entries = dict(chosen.lower(captured, draft.path, options))
-        keeps = any(graph.get("states") for graph in entries.get("graphs", ()))
         with stage("vectors"):
-            vectors_for(captured, inputs, keeps).save(draft.path / FILE)
+            vectors_for(captured, inputs, entries).save(draft.path / FILE)
         if proof is not None:
             more = {"proof": proof, "against_float": proof.pop("against_float")}
             entries["target_info"] = {**entries.get("target_info", {}), **more}

@@ -20,16 +20,28 @@ if TYPE_CHECKING:
 
 
 @code_when_called()
-def vectors_for(captured: Captured, inputs: torch.Tensor | Mapping[str, torch.Tensor] | None, keeps: bool) -> Vectors:
-    """Makes the test vectors from the sequence form, whatever form the target asked for."""
+def vectors_for(
+    captured: Captured, inputs: torch.Tensor | Mapping[str, torch.Tensor] | None, entries: Mapping[str, Any]
+) -> Vectors:
+    """Makes the test vectors from the sequence form, whatever form the target asked for.
+
+    Args:
+        captured: The model.
+        inputs: Input of the test vectors, or several by name, or None for the spec's example.
+        entries: What the target says of the artifact.
+    """
     # torch comes with these: verifying does without
     from neurokit.parity.kept_vectors import sequence_of, vectors_of
+    from neurokit.parity.record_longer import with_longer
     from neurokit.parity.record_vectors import make_vectors
 
+    keeps = any(graph.get("states") for graph in entries.get("graphs", ()))
     if inputs is None:
-        return vectors_of(captured, keeps)
-    feeds = inputs if isinstance(inputs, Mapping) else {captured.spec.inputs[0].name: inputs}
-    return make_vectors(sequence_of(captured), feeds=feeds, notes=captured.notes, keeps=keeps)
+        made = vectors_of(captured, keeps)
+    else:
+        feeds = inputs if isinstance(inputs, Mapping) else {captured.spec.inputs[0].name: inputs}
+        made = make_vectors(sequence_of(captured), feeds=feeds, notes=captured.notes, keeps=keeps)
+    return with_longer(captured, made) if entries.get("time_steps") == "dynamic" else made
 
 
 def manifest_for(
