@@ -6,8 +6,8 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from neurokit.disk_space import full_disk, how_to_write
@@ -20,19 +20,73 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Replaces the content of `path` in one step.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
     refuse_name(path)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+    with _partial(path, content) as partial:
         partial.replace(path)
         _sync(path.parent)
+
+
+def write_vouched(path: Path, content: bytes, beside: Mapping[str, bytes]) -> None:
+    """Replaces a file that speaks of others, and them: it never lies beside others than those that it speaks of.
+
+    A process that is killed meanwhile leaves the old ones, the new ones, or the others without it.
+
+    Args:
+        path: The file that speaks of the others.
+        content: What it says.
+        beside: The others' content by their names.
+
+    Raises:
+        OutputError: If one cannot be written; the old ones are there then.
+    """
+    with ExitStack() as stack:
+        mine = stack.enter_context(_partial(path, content))
+        others = {name: stack.enter_context(_partial(path.with_name(name), text)) for name, text in beside.items()}
+        path.unlink(missing_ok=True)
+        for name, partial in others.items():
+            partial.replace(path.with_name(name))
+        mine.replace(path)
+        _sync(path.parent)
+
+
+@contextmanager
+def _partial(path: Path, content: bytes | memoryview) -> Iterator[Path]:
+    """Writes what is to replace a file beside it, under a lock that tells it from leftovers of killed processes.
+
+    Raises:
+        OutputError: If it cannot be written or not be put in place.
+    """
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            _lock(file.fileno())
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            yield partial
     except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}", fix=how_to_write(error)) from error
+    finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error.strerror}", fix=how_to_write(error)) from error
+
+
+def clear_partials(folder: Path) -> None:
+    """Removes what killed processes left half written of files in a folder."""
+    for path in folder.glob(".*.partial-*"):
+        if path.is_file():
+            with suppress(OSError), _taken(path) as is_left:
+                if is_left:
+                    path.unlink()
 
 
 def refuse_name(path: Path) -> None:
@@ -217,15 +271,20 @@ def _leftovers(target: Path, kind: str) -> Iterator[Path]:
     prefix = f".{target.name}.{kind}-"
     found = [path for path in target.parent.iterdir() if path.name.startswith(prefix) and path.is_dir()]
     for path in found:
-        if not path.name.removeprefix(prefix).isdigit():
-            continue
-        with suppress(OSError):
-            lock = os.open(path, os.O_RDONLY)
-            try:
-                if _lock(lock):
+        if path.name.removeprefix(prefix).isdigit():
+            with suppress(OSError), _taken(path) as is_left:
+                if is_left:
                     yield path
-            finally:
-                os.close(lock)
+
+
+@contextmanager
+def _taken(path: Path) -> Iterator[bool]:
+    """Locks a file or folder for a block, and says whether no living process held a lock on it."""
+    lock = os.open(path, os.O_RDONLY)
+    try:
+        yield _lock(lock)
+    finally:
+        os.close(lock)
 
 
 def _move_in(folder: Path, target: Path, force: bool) -> None:

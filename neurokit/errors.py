@@ -41,6 +41,10 @@ class NeurokitError(Exception):
         return "; ".join(parts)
 
 
+class TerminatedError(SystemExit):
+    """The command was told to end (SIGTERM): what it holds open is left as by any other error."""
+
+
 class LeftOutWarning(UserWarning):
     """Says which files of a folder were left out of a set of samples, and why."""
 

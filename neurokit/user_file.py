@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from neurokit.errors import ModelLoadError, NeurokitError
+from neurokit.errors import ModelLoadError, NeurokitError, TerminatedError
 from neurokit.plain import check_regular
 from neurokit.spec import ModelSpec
 
@@ -63,6 +63,8 @@ def import_file(path: Path, ref: str) -> types.ModuleType:
     try:
         with _importing_from(path.parent):
             spec.loader.exec_module(module)
+    except TerminatedError:  # our own end, not the file's
+        raise
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise ModelLoadError(f"model file of {ref} failed on import: {one_line(error)}") from error
@@ -113,7 +115,7 @@ def guarded(function: Callable[[], Any], path: Path, ref: str) -> Callable[[], A
             with _importing_from(path.parent):
                 made = function()
             return modernised(made) if isinstance(made, nn.Module) else made
-        except NeurokitError:
+        except (NeurokitError, TerminatedError):
             raise
         except (Exception, SystemExit) as error:
             raise ModelLoadError(f"factory {ref} raised {one_line(error)}") from error

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from neurokit._version import __version__
+from neurokit.errors import TerminatedError
 
 # Name on the command line and where its function is, in the order of the help text. To add a command, add a line.
 COMMANDS: tuple[tuple[str, str], ...] = (
@@ -56,8 +58,22 @@ def build_app() -> typer.Typer:
     app.callback()(_root)
     for name, place in COMMANDS:
         module, _, function = place.partition(":")
-        app.command(name)(getattr(importlib.import_module(module), function))
+        app.command(name)(_telling_ctrl_c(getattr(importlib.import_module(module), function)))
     return app
+
+
+def _telling_ctrl_c(command: Callable[..., None]) -> Callable[..., None]:
+    """Has a command say that it was interrupted: typer makes a status of Ctrl-C, and says nothing."""
+    from neurokit.cli import _common
+
+    @functools.wraps(command)
+    def told(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt:
+            raise typer.Exit(_common.interrupted()) from None
+
+    return told
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,11 +105,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _common.report_error(error, as_json="--json" in given)
     except KeyboardInterrupt:
         return _common.interrupted()
+    except TerminatedError as error:
+        return _common.terminated(error)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
     """Leaves through the `with` blocks, so that half-written folders are removed."""
-    sys.exit(128 + signum)
+    signal.signal(signum, signal.SIG_IGN)  # another one would cut what is being tidied up
+    raise TerminatedError(128 + signum)
 
 
 def _root(

@@ -18,7 +18,7 @@ import typer
 
 from neurokit import quiet
 from neurokit.disk_space import FULL
-from neurokit.errors import InputError, LeftOutWarning, NeurokitError, UnsupportedError
+from neurokit.errors import InputError, LeftOutWarning, NeurokitError, TerminatedError, UnsupportedError
 
 given: list[str] = []  # what follows `neurokit` on the command line of this run
 UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
@@ -175,6 +175,12 @@ def interrupted() -> int:
     """Says that the user stopped the command, and returns the exit status for it."""
     typer.echo("interrupted; nothing was left half-written", err=True)
     return INTERRUPTED
+
+
+def terminated(error: TerminatedError) -> int:
+    """Says that the command was told to end, and returns the exit status for it."""
+    typer.echo("terminated; nothing was left half-written", err=True)
+    return int(error.code or 0)
 
 
 def _explain(error: Exception) -> tuple[str, str, str, int]:

@@ -22,6 +22,7 @@ from neurokit.cli._common import (
 )
 from neurokit.cli._data import Preprocess
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
+from neurokit.errors import TerminatedError
 
 if TYPE_CHECKING:
     from neurokit.reports.training import TrainingReport
@@ -104,13 +105,14 @@ def _keeping(folder: Path) -> Iterator[None]:
     """Says how to go on with a training that is interrupted."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, TerminatedError) as error:
         if not (folder / "last.ckpt").is_file():
             raise
-        typer.echo(f"interrupted; {folder} holds the epochs that are done", err=True)
+        how, status = ("terminated", error.code) if isinstance(error, TerminatedError) else ("interrupted", INTERRUPTED)
+        typer.echo(f"{how}; {folder} holds the epochs that are done", err=True)
         more = [] if "--resume" in _common.given else ["--resume"]
         print_next(again(*more), err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(int(status or 0)) from None
 
 
 def _show(report: TrainingReport, model: str, images: Path | None, given: list[str | Path]) -> None:

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from neurokit.atomic import write_text
+from neurokit.atomic import write_vouched
 from neurokit.errors import InputError, OutputError
 from neurokit.loading import load
 from neurokit.quantity import Quantity
@@ -19,6 +19,7 @@ from neurokit.reports.training import TrainingReport
 from neurokit.soundness import preprocessing_said
 from neurokit.spec import ModelSpec
 from neurokit.training.libraries import has_tensorboard, require
+from neurokit.training.places import CHECKPOINT, RECORD, WEIGHTS, is_begun, whole_or_gone
 from neurokit.training.recipe import Recipe, recipe_of
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp32", "fp16", "bf16"]
 
-WEIGHTS, RECORD, CHECKPOINT = "weights.safetensors", "record.json", "last.ckpt"
 _PRECISIONS = {"fp32": "32-true", "fp16": "16-mixed", "bf16": "bf16-mixed"}
 _LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics")
 _MOST_DEVICES = 1024
@@ -90,9 +90,10 @@ def train(
     if resume:
         check_resumable(folder / CHECKPOINT, chosen, seed, preprocessing_said(spec))
     source = open_source(data, spec, seed, cache, reading)
-    module, report = _fit(spec, source, chosen, folder, seed, precision, devices, resume, progress)
-    if module.trainer.is_global_zero:
-        _save(module, report, folder)
+    with whole_or_gone(folder):
+        module, report = _fit(spec, source, chosen, folder, seed, precision, devices, resume, progress)
+        if module.trainer.is_global_zero:
+            _save(module, report, folder)
     return report
 
 
@@ -114,7 +115,7 @@ def _check_place(folder: Path, resume: bool, force: bool) -> None:
     if not folder.exists():
         return
     ours = folder.is_dir() and any((folder / name).is_file() for name in (RECORD, CHECKPOINT))
-    if not folder.is_dir() or (any(folder.iterdir()) and not ours):
+    if not folder.is_dir() or not (ours or is_begun(folder)):
         raise OutputError(f"{folder} is no training of neurokit", expected="a new folder", fix="give another one")
     if ours and not force:
         raise OutputError(f"{folder} holds a training already", fix="--resume to go on, --force to begin again")
@@ -137,7 +138,7 @@ def _fit(
     from neurokit.training.lightning_module import Training
     from neurokit.training.network import Classifier
     from neurokit.training.resumption import cannot_go_on, restoring
-    from neurokit.training.trainer import History, passing_on_ctrl_c, trainer_of
+    from neurokit.training.trainer import History, events_unwritten_unsaid, passing_on_ctrl_c, trainer_of
 
     gpus = torch.cuda.device_count()
     if precision == "fp16" and not gpus:
@@ -158,7 +159,7 @@ def _fit(
         start = time.perf_counter()
         module.train()
         checkpoint = folder / CHECKPOINT if resume else None
-        with passing_on_ctrl_c(), restoring(checkpoint, lambda: history.restoring):
+        with events_unwritten_unsaid(), passing_on_ctrl_c(), restoring(checkpoint, lambda: history.restoring):
             trainer.fit(module, ckpt_path=None if checkpoint is None else str(checkpoint))
         if checkpoint is not None and not history.rows:
             raise cannot_go_on(checkpoint, "it leaves no epoch to train")
@@ -225,11 +226,9 @@ def _metrics(module: Training) -> dict[str, Quantity]:
 
 
 def _save(module: Training, report: TrainingReport, folder: Path) -> None:
-    """Writes the weights and the record."""
-    from safetensors.torch import save_file
+    """Writes the weights and the record, which speaks of them."""
+    from safetensors.torch import save
 
     state = {name: value.detach().cpu().contiguous() for name, value in module.classifier.saved.state_dict().items()}
-    partial = folder / f".{WEIGHTS}.partial"
-    save_file(state, partial)
-    partial.replace(folder / WEIGHTS)
-    write_text(folder / RECORD, json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n")
+    record = json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n"
+    write_vouched(folder / RECORD, record.encode(), {WEIGHTS: save(state)})

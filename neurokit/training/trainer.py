@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import signal
 import threading
@@ -12,10 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from neurokit.atomic import write_bytes
+from neurokit.disk_space import FULL
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
+_EVENTS_S = 2  # seconds after which TensorBoard's events are written at the latest
 
 
 class History(pl.Callback):
@@ -46,6 +53,38 @@ class History(pl.Callback):
         self.rows.append(row)
         if self._progress and trainer.is_global_zero:
             self._progress(trainer.current_epoch + 1, self._epochs, row)
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it, so that one file is whole whenever a process is killed."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Replaces a checkpoint.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        held = io.BytesIO()  # where writing to a file fails, PyTorch's writer of archives ends the process
+        torch.save(checkpoint, held)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(Path(path), held.getbuffer())
+
+
+@contextmanager
+def events_unwritten_unsaid() -> Iterator[None]:
+    """Keeps a traceback off the screen: of TensorBoard's thread on a full disk, of which the next line to it tells."""
+    usual = threading.excepthook
+
+    def said(given: threading.ExceptHookArgs) -> None:
+        full = isinstance(given.exc_value, OSError) and given.exc_value.errno in FULL
+        if not (full and type(given.thread).__module__.startswith("tensorboard.")):
+            usual(given)
+
+    threading.excepthook = said
+    try:
+        yield
+    finally:
+        threading.excepthook = usual
 
 
 @contextmanager
@@ -86,6 +125,8 @@ def trainer_of(
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it tells of its cloud at every start
     for text in (".*does not have many workers.*", ".*The number of training batches.*", ".*Checkpoint directory.*"):
         warnings.filterwarnings("ignore", text)  # images are in memory; folders are as they should be
+    # What is ended in between may leave its writer unwoken: then it is waited for until it writes next.
+    events = TensorBoardLogger(folder, name="tensorboard", version="", flush_secs=_EVENTS_S) if tensorboard else False
     last = ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
     return pl.Trainer(
         accelerator=kind,
@@ -95,7 +136,8 @@ def trainer_of(
         max_epochs=epochs,
         default_root_dir=folder,
         callbacks=[last, history],
-        logger=TensorBoardLogger(folder, name="tensorboard", version="") if tensorboard else False,
+        logger=events,
+        plugins=[WholeCheckpoints()],
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,

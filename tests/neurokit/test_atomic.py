@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,60 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
     write(tmp_path / "m", force=True, body=b"new")
     assert Artifact.load(tmp_path / "m").file("model.onnx").read_bytes() == b"new"
     assert leftovers(tmp_path) == [".m.partial-1", "m"]  # it could be a living writer's
+
+
+def vouched(folder, say):
+    atomic.write_vouched(folder / "record", f"record {say}".encode(), {"weights": f"weights {say}".encode()})
+
+
+def found(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_a_file_never_lies_beside_others_than_those_that_it_speaks_of(tmp_path, monkeypatch, at):
+    """Ended before, between and behind its steps: taking the old one away, putting the other in place, and it."""
+    vouched(tmp_path, "old")
+    steps = []
+
+    def step(real):
+        def one(*given, **more):
+            steps.append(real)
+            if len(steps) == at + 1:
+                raise KeyboardInterrupt
+            return real(*given, **more)
+
+        return one
+
+    with monkeypatch.context() as patched, suppress(KeyboardInterrupt):
+        patched.setattr(Path, "replace", step(Path.replace))
+        unlink = Path.unlink
+
+        def only_own(path, **more):
+            return step(unlink)(path, **more) if path.name == "record" else unlink(path, **more)
+
+        patched.setattr(Path, "unlink", only_own)
+        vouched(tmp_path, "new")
+    old, new = ({"record": f"record {say}", "weights": f"weights {say}"} for say in ("old", "new"))
+    left = found(tmp_path)
+    wanted = [old, {"weights": "weights old"}, {"weights": "weights new"}, new]
+    assert left == wanted[at]
+
+
+def test_a_full_disk_keeps_the_old_files(tmp_path, monkeypatch):
+    vouched(tmp_path, "old")
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="record cannot be written"):
+        vouched(tmp_path, "new")
+    assert found(tmp_path) == {"record": "record old", "weights": "weights old"}
+
+
+def test_leftovers_of_files_are_cleared_and_what_is_being_written_is_not(tmp_path):
+    (tmp_path / ".a.partial-1").write_text("left")
+    with atomic._partial(tmp_path / "b", b"being written") as mine:
+        atomic.clear_partials(tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == [mine.name]

@@ -82,9 +82,11 @@ def test_the_end_of_a_file_is_not_the_users(monkeypatch, capsys):
     def ended(*_arguments):
         raise EOFError("no data left in file")
 
-    monkeypatch.setattr("neurokit.pipeline.verify", ended)
+    monkeypatch.setattr("neurokit.artifact.Artifact.load", ended)
     assert cli.main(["verify", "."]) == 2
-    assert "interrupted" not in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "interrupted" not in said
+    assert "no data left in file" in said
 
 
 def test_a_model_file_of_gigabytes_is_not_read(tmp_path, refused):

@@ -1,10 +1,15 @@
 """Malformed data, weights, numbers and places for `neurokit train`: one clear line each, and no folder is made."""
 
 import os
+import resource
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
+
+from neurokit.errors import OutputError
+from neurokit.training.api import _check_place
 
 from .doors import MODELS, _png
 from .edits import Pickled, spread
@@ -80,3 +85,32 @@ def test_weights(train, name):
 @pytest.mark.parametrize("name", spread(GIVEN, 2))
 def test_what_is_given(train, name):
     train(*GIVEN[name])
+
+
+@contextmanager
+def full_after(size):
+    """Lets no file grow beyond a size, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("size", [1, pytest.param(200, marks=pytest.mark.slow), 500])
+def test_a_full_disk(train, size):
+    """TensorBoard's events are the first to find no room, or the checkpoint is."""
+    with full_after(size):
+        said = train()
+    assert "free some space" in said
+    assert ("error: out cannot be written: the disk is full" in said) == (size < 500)
+
+
+def test_what_ended_in_its_first_epoch_is_no_folder_of_somebody_elses(tmp_path):
+    (tmp_path / "out/tensorboard").mkdir(parents=True)
+    (tmp_path / "out/.last.ckpt.partial-1").write_text("cut")
+    _check_place(tmp_path / "out", False, False)
+    (tmp_path / "out/notes.txt").touch()
+    with pytest.raises(OutputError, match="no training of neurokit"):
+        _check_place(tmp_path / "out", False, False)
