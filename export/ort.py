@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -136,8 +135,10 @@ def _readable(model: Any) -> Iterator[str | bytes]:
             raise
         import onnx_ir as ir
 
-        with tempfile.TemporaryDirectory(prefix="neurokit-onnx-") as folder:
-            path = Path(folder) / "model.onnx"
+        from neurokit.scratch import scratch
+
+        with scratch("onnx") as folder:
+            path = folder / "model.onnx"
             ir.save(ir.from_proto(model), path, external_data="weights")
             yield str(path)
         return

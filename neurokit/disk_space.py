@@ -19,9 +19,18 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, the user's share i
 _PROBE = 2**16
 
 
+class FullDiskError(OutputError):
+    """A disk without room for what is written."""
+
+
 def how_to_write(error: OSError) -> str:
     """Returns how to mend that a file cannot be written."""
     return "free some space" if error.errno in FULL else "choose a place you may write to"
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Returns whether an error says that a disk is full, or came of one that does."""
+    return any(isinstance(cause, FullDiskError) or _says_so(cause) for cause in _causes(error))
 
 
 def full_disk(error: Exception, folder: Path, target: Path) -> OutputError | None:
@@ -47,7 +56,7 @@ def full_disk(error: Exception, folder: Path, target: Path) -> OutputError | Non
 
 
 def _full(what: str, otherwise: str) -> OutputError:
-    return OutputError(
+    return FullDiskError(
         f"{what}: the disk is full", expected="space for all files", fix=f"free some space, or {otherwise}"
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import io
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,6 +21,7 @@ from neurokit.export.aoti.overlap import overlapping_launches
 from neurokit.export.aoti.place import need_shared_runtime
 from neurokit.export.aoti.replaced import replaced
 from neurokit.program.nodes import hint
+from neurokit.scratch import scratch
 
 _CONFIG: dict[str, Any] = {"aot_inductor.package": True}
 # With its optimisation of layouts, PyTorch 2.11 hands channels-last operands to cuDNN, whose output is channels-last
@@ -169,9 +169,9 @@ def package(path: Path, models: Mapping[str, list[Any]]) -> None:
     """
     from torch._inductor.package import package_aoti
 
-    with tempfile.TemporaryDirectory(prefix="neurokit-aoti-") as folder:
+    with scratch("aoti") as folder:
         kept = {name: [file for file in files if ".kernel." not in str(file)] for name, files in models.items()}
-        files = {name: [_bare(file, Path(folder)) for file in files] for name, files in kept.items()}
+        files = {name: [_bare(file, folder) for file in files] for name, files in kept.items()}
         with path.open("wb") as file:
             held = _Held(file)
             package_aoti(held, files)  # type: ignore[arg-type]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from neurokit.scratch import scratch
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -147,14 +148,14 @@ def sizes(folder: Path, name: str) -> dict[str, Any] | None:
     board = BOARDS[0]
     if shutil.which(COMPILER) is None:
         return None
-    with tempfile.TemporaryDirectory(prefix="neurokit-c-") as made:
-        main, out = Path(made) / "state.c", Path(made) / "network.elf"
+    with scratch("c") as made:
+        main, out = made / "state.c", made / "network.elf"
         main.write_text(
             f'#include "{name}.h"\n{name}_state state;\nvoid start(void);\n'
             f"void start(void) {{ {name}_reset(&state); }}\n",
             encoding="utf-8",
         )
-        link = Path(made) / "board.ld"
+        link = made / "board.ld"
         link.write_text(_link(board), encoding="utf-8")
         keep = (f"-Wl,--undefined={name}_step", f"-Wl,--undefined={name}_reset", "-Wl,--gc-sections")
         ran = _compile(board, link, out, [folder / f"{name}.c", main], [folder], keep)
@@ -181,8 +182,7 @@ def run_on_boards(artifact: Artifact, vectors: Vectors) -> tuple[list[str], list
 def _run(board: Board, artifact: Artifact, vectors: Vectors) -> tuple[str, str]:
     name = artifact.manifest.target_info["name"]
     label = f"{board.cpu} (QEMU {board.machine})"
-    with tempfile.TemporaryDirectory(prefix="neurokit-c-") as made:
-        folder = Path(made)
+    with scratch("c") as folder:
         steps, batch = _write(folder, artifact, vectors, name)
         link, out = folder / "board.ld", folder / "test.elf"
         link.write_text(_link(board), encoding="utf-8")

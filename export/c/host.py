@@ -8,7 +8,6 @@ import math
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +20,7 @@ from neurokit.export.sequence import reduce_steps
 from neurokit.feeds import Feeds, Outputs, call_by_name, check_feeds, repeated, whole_ports
 from neurokit.native import need_noted
 from neurokit.over_time import of_each
+from neurokit.scratch import scratch
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
@@ -64,8 +64,8 @@ def compiled(artifact: Artifact, *defines: str) -> ctypes.CDLL:
     need_noted(artifact, [f"{name}.c", f"{name}.h"])
     source = artifact.file(f"{name}.c")
     _refuse_other_sizes(artifact, artifact.file(f"{name}.h"), name)
-    with tempfile.TemporaryDirectory(prefix="neurokit-c-") as folder:
-        shim = Path(folder) / "shim.c"
+    with scratch("c") as folder:
+        shim = folder / "shim.c"
         shim.write_text(
             f'#include "{name}.h"\nint32_t nk_state_bytes(void);\n'
             f"int32_t nk_state_bytes(void) {{ return (int32_t)sizeof({name}_state); }}\n",
@@ -73,7 +73,7 @@ def compiled(artifact: Artifact, *defines: str) -> ctypes.CDLL:
         )
         # A library that is loaded again must have another name: the linker keeps what it has.
         digest = hashlib.sha256(source.read_bytes() + str(defines).encode()).hexdigest()[:16]
-        shared = Path(folder) / f"{name}_{digest}.so"
+        shared = folder / f"{name}_{digest}.so"
         command = [need_compiler(), *FLAGS, "-shared", "-fPIC", f"-I{source.parent}", *(f"-D{d}" for d in defines)]
         ran = subprocess.run(
             [*command, str(source), str(shim), "-o", str(shared)], capture_output=True, text=True, check=False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +14,7 @@ from neurokit.export.aoti.programs import body_of, layer_nodes, neurons_of, twin
 from neurokit.export.describe import describe, save_initial_states
 from neurokit.export.litert.environment import convert
 from neurokit.program.passes.fold_norms import FOLD_NORMS
+from neurokit.scratch import scratch
 
 if TYPE_CHECKING:
     from neurokit.capture import Captured
@@ -35,11 +35,11 @@ def build(captured: Captured, folder: Path, exact: bool) -> dict[str, Any]:
     """
     entries = describe(captured)
     calls: list[dict[str, Any]] = []
-    with TemporaryDirectory() as scratch:
+    with scratch("litert") as programs:
         files: dict[Path, Path] = {}
 
         def keep(program: Any, name: str) -> None:
-            source = Path(scratch) / f"{name}.pt2"
+            source = programs / f"{name}.pt2"
             torch.export.save(program, source)
             files[source] = folder / f"{name}.tflite"
 

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from neurokit.export.onnx.int8_layers import Layer, layers_of
 from neurokit.export.onnx.quantise import Settings, quantise, settings_of
 from neurokit.export.onnx.ranges import kept_ranges, with_method
 from neurokit.export.onnx.sensitivity import Choice, Job, choose
+from neurokit.scratch import scratch
 from neurokit.tasks.choice import best_class
 
 if TYPE_CHECKING:
@@ -88,15 +88,15 @@ def fine_tune(
     settings = settings_of(options)
     size = captured.batch if isinstance(captured.batch, int) else None
     feeds = training_feeds(captured, data, size or 1)
-    with TemporaryDirectory() as folder:
-        settings, made = _first(captured, calibration, size or 1, settings, level, Path(folder))
+    with scratch("int8") as folder:
+        settings, made = _first(captured, calibration, size or 1, settings, level, folder)
         answers = _answers(made.source, feeds, size or 1)
         labels = _labels(captured, data, answers)
         run = _rounded(captured, settings, made, feeds, level)
         _train(run, feeds, answers, labels, size, settings)
         tuned = with_parameters(captured, run)
-        after = Path(folder) / "tuned.onnx"
-        _write(tuned, Path(folder) / "tuned_float.onnx", after, made, size or 1, settings)
+        after = folder / "tuned.onnx"
+        _write(tuned, folder / "tuned_float.onnx", after, made, size or 1, settings)
         scores = {
             name: _score(_answers(path, feeds, size or 1, at), answers, labels)
             for name, path, at in (("before", made.path, level), ("after", after, level))

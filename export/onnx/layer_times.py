@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurokit.export.onnx.int8_layers import Layer
 from neurokit.export.ort import new_session
+from neurokit.scratch import scratch
 
 if TYPE_CHECKING:
     import onnx
@@ -71,8 +71,8 @@ def by_layer(
 
 def _profile(path: Path, feed: Feeds, level: int) -> dict[str, tuple[str, float]]:
     """Returns operator and fastest milliseconds of every kernel of a file by the kernel's name."""
-    with tempfile.TemporaryDirectory() as folder:
-        session = new_session(path, level=level, threads=1, profile=str(Path(folder) / "profile"))
+    with scratch("profile") as folder:
+        session = new_session(path, level=level, threads=1, profile=str(folder / "profile"))
         for _ in range(_RUNS):
             session.run(None, dict(feed))
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import platform
-import tempfile
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from neurokit.errors import InputError
 from neurokit.export.onnx.int8_layers import OPERATORS
 from neurokit.export.onnx.weights_only import weights_only
 from neurokit.feeds import Feeds
+from neurokit.scratch import scratch
 from neurokit.target import LowerOptions
 
 _METHODS = ("auto", "minmax", "entropy", "percentile")
@@ -159,8 +159,8 @@ def quantise(
     level = root.level
     root.setLevel(logging.ERROR)  # it recommends a pre-processing that has been done
     try:
-        with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
-            copy = Path(folder) / "float.onnx"  # the quantizer writes beside its input
+        with scratch("int8") as folder, redirect_stdout(io.StringIO()):
+            copy = folder / "float.onnx"  # the quantizer writes beside its input
             copy.write_bytes(source.read_bytes())
             quantize_static(
                 copy,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from neurokit.export.onnx.int8_layers import Layer, kept_of
 from neurokit.export.onnx.layer_times import by_layer
 from neurokit.export.onnx.quantise import Settings, quantise
 from neurokit.export.ort import new_session
+from neurokit.scratch import scratch
 from neurokit.tasks.choice import best_class
 
 if TYPE_CHECKING:
@@ -78,11 +78,11 @@ def choose(job: Job) -> Choice:
     if job.settings.auto is None and not job.settings.sensitivity:
         measured = {"kept": [layer.name for layer in named]} if named else {}
         if job.settings.times:
-            with tempfile.TemporaryDirectory() as folder:
-                measured["layer_times"] = _times(_Trial(job, Path(folder)), job, named)
+            with scratch("int8") as folder:
+                measured["layer_times"] = _times(_Trial(job, folder), job, named)
         return Choice(named, measured)
-    with tempfile.TemporaryDirectory() as folder:
-        trial = _Trial(job, Path(folder))
+    with scratch("int8") as folder:
+        trial = _Trial(job, folder)
         costs = sorted(((trial.of([layer])[0], layer) for layer in job.layers), key=lambda pair: -pair[0])
         measured = {
             "costs": [

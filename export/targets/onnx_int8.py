@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from neurokit.export.onnx.ranges import kept_ranges, with_method
 from neurokit.export.onnx.sensitivity import Choice, Job, choose
 from neurokit.export.targets.onnx import MODEL_FILE, OnnxTarget
 from neurokit.feeds import named_inputs
+from neurokit.scratch import scratch
 from neurokit.target import LowerOptions, TargetInfo, register_target
 
 if TYPE_CHECKING:
@@ -116,12 +116,11 @@ class Int8Target(OnnxTarget):
         path.rename(source)
         layers = quantised_layers(captured, onnx.load(str(source)))
         level, tuned = level_of(settings.device), options.tuned
-        with TemporaryDirectory() as folder_of_trials:
-            scratch = Path(folder_of_trials)
+        with scratch("int8") as trials:
             if tuned is None:
-                settings, ranges, tried, chosen = _chosen(captured, source, feeds, size, settings, layers, scratch)
+                settings, ranges, tried, chosen = _chosen(captured, source, feeds, size, settings, layers, trials)
                 nodes = [layer.node for layer in layers if layer not in chosen.kept]
-                quantise(source, path, ranges, size, settings, nodes, kept_ranges(scratch, settings))
+                quantise(source, path, ranges, size, settings, nodes, kept_ranges(trials, settings))
             else:
                 settings, tried, chosen = tuned.settings, tuned.methods, tuned.chosen
                 _write_tuned(tuned.model, source, path)

@@ -15,6 +15,7 @@ from neurokit.bench.job import Job
 from neurokit.bench.pack import SCRIPT, write_pack
 from neurokit.bench.run import BenchRun, finished
 from neurokit.errors import InputError, MissingRuntimeError, NeurokitError
+from neurokit.scratch import scratch
 
 # No question may be asked (nobody is there to answer), and a dead connection must end by itself.
 _OPTIONS = ("BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3")
@@ -58,8 +59,8 @@ def run_there(
         raise InputError(f"--host is {host!r}", expected="user@board, as ssh takes it")
     link = _Link(host, options)
     link.check(python)
-    with tempfile.TemporaryDirectory() as here:
-        pack = write_pack(Path(here) / "pack", jobs)
+    with scratch("pack") as here:
+        pack = write_pack(here / "pack", jobs)
         place = link.ask("mktemp -d").strip()
         try:
             link.copy(pack, place)

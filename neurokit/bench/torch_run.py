@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-import tempfile
+import weakref
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from neurokit.bench.job import Job
 from neurokit.bench.subject import Subject
 from neurokit.errors import InputError, MissingRuntimeError
 from neurokit.feeds import Feeds, Outputs, call_by_name
+from neurokit.scratch import scratch
 from neurokit.spec import ModelSpec
 from neurokit.tasks.scoring import Layout, Port
 
@@ -48,9 +49,10 @@ class TorchRunner:
         device: str,
         inputs: Sequence[str],
         outputs: Callable[[], Sequence[str]],
-        folder: tempfile.TemporaryDirectory[str] | None = None,
+        folder: ExitStack | None = None,
     ) -> None:
-        self._run, self._device, self._folder = run, device, folder
+        self._run, self._device = run, device
+        self._removed = None if folder is None else weakref.finalize(self, folder.close)
         self._inputs, self._outputs = tuple(inputs), outputs
         self.phases_s: dict[str, list[float]] | None = {} if device == "cuda" else None
         self.facts = _facts(device)
@@ -88,9 +90,8 @@ class TorchRunner:
     def close(self) -> None:
         """Frees the module."""
         self._run = _closed
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
+        if self._removed is not None:
+            self._removed()
 
     def __enter__(self) -> TorchRunner:
         return self
@@ -223,8 +224,8 @@ def _open_package(spec: ModelSpec, job: Job, device: str) -> TorchRunner:
     from neurokit.pipeline import lower
 
     captured = capture(spec, time_steps=spec.time_steps, batch=job.calls_of)
-    folder = tempfile.TemporaryDirectory(prefix="neurokit-aoti-")
-    artifact = lower(captured, "aoti", Path(folder.name) / "package", device=device, verified=False)
+    folder = ExitStack()
+    artifact = lower(captured, "aoti", folder.enter_context(scratch("aoti")) / "package", device=device, verified=False)
     (graph,) = artifact.manifest.graphs
     package = aoti_load_package(str(artifact.file(graph.file)))
     outside = [state.to(device) for state in captured.initial_states(job.calls_of)] if graph.states else []

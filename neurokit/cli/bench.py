@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import shlex
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from neurokit.cli._data import DATA_HELP, Preprocess, check_place
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, InputShape, parse_shapes
 from neurokit.cli.outputs import check_outputs
 from neurokit.errors import InputError, UnknownNameError
+from neurokit.scratch import scratch
 
 if TYPE_CHECKING:
     from neurokit.bench.job import Job
@@ -116,12 +116,12 @@ def bench(
     check_place(data, "--data")
     check_outputs(out, force=force)
     check_outputs(history, force=True)  # it is added to, not replaced
-    with tempfile.TemporaryDirectory() as temporary, stdout_is_for_json(as_json):
-        jobs, failures = _plan(what, target or [], base, asked, Path(temporary), on_device=bool(pack or host))
+    with scratch("bench") as temporary, stdout_is_for_json(as_json):
+        jobs, failures = _plan(what, target or [], base, asked, temporary, on_device=bool(pack or host))
         if data is not None:
             from neurokit.bench.data import with_data
 
-            jobs = with_data(jobs, data, Path(temporary))
+            jobs = with_data(jobs, data, temporary)
         if pack is not None:
             _pack(pack, jobs, force, as_json)
             return

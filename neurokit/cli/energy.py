@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +28,7 @@ from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
 from neurokit.cli._tokens import check_text, count_tokens
 from neurokit.cli.outputs import Force, check_outputs
 from neurokit.errors import InputError
+from neurokit.scratch import scratch
 from neurokit.stages import timed
 
 if TYPE_CHECKING:
@@ -303,8 +303,8 @@ def _shared(keep: Path | None, shared: bool) -> Iterator[Path | None]:
     if keep is not None or not shared:
         yield keep
         return
-    with tempfile.TemporaryDirectory(prefix="neurokit-samples-") as folder:
-        yield Path(folder) / "kept"
+    with scratch("samples") as folder:
+        yield folder / "kept"
 
 
 def _in_rates(spec: ModelSpec, steps: int | None) -> tuple[ModelSpec, list[str]]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from neurokit import provenance
+from neurokit.atomic import write_bytes
 from neurokit.deploy.plan import metric_of
-from neurokit.errors import InputError, MissingRuntimeError
+from neurokit.disk_space import full_disk
+from neurokit.errors import InputError, MissingRuntimeError, NeurokitError
 from neurokit.quantity import Quantity
 from neurokit.reports.deploy import HERE, DeployReport, DeployRow, Metric, RowStatus
 from neurokit.sweep.evaluate import evaluate
-from neurokit.sweep.search import Evaluate, Progress, Row, Search, table_of
+from neurokit.sweep.search import Evaluate, Progress, Row, Search, alone, table_of
 from neurokit.sweep.study import MOST_WORKERS, SCORE, Study, Workers, read_study
 from neurokit.sweep.workers import INSTALL, Runs, dask_runs
 
@@ -93,15 +95,29 @@ def sweep(
         study = study.model_copy(update={"workers": study.workers.model_copy(update={"count": workers})})
     folder = Path(out) if out is not None else Path("build") / f"sweep-{study.name}"
     metric = _metric(study) if run is evaluate else None
-    search = Search(study, folder, metric is not None and metric.less_is_better)
-    with workers_of(study.workers) as opened:
-        rows = search.run(opened, run, progress)
-    swept = Swept(study, tuple(rows), tuple(search.front()), folder)
-    write_table(rows, study, swept.table)
-    from neurokit.page.deploy import save_html
+    with alone(folder, study), _telling_full_disks(folder):
+        search = Search(study, folder, metric is not None and metric.less_is_better)
+        with workers_of(study.workers) as opened:
+            rows = search.run(opened, run, progress)
+        swept = Swept(study, tuple(rows), tuple(search.front()), folder)
+        write_table(rows, study, swept.table)
+        from neurokit.page.deploy import save_html
 
-    save_html(report_of(swept, metric), swept.page)
+        save_html(report_of(swept, metric), swept.page)
     return swept
+
+
+@contextmanager
+def _telling_full_disks(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except NeurokitError:
+        raise
+    except Exception as error:
+        full = full_disk(error, folder, folder)
+        if full is None:
+            raise
+        raise full from error
 
 
 def _metric(study: Study) -> Metric | None:
@@ -126,9 +142,9 @@ def write_table(rows: Sequence[Row], study: Study, path: Path) -> None:
         from pyarrow import parquet
     except ImportError as error:
         raise MissingRuntimeError(f"pyarrow is not installed: {error}", fix=INSTALL) from error
-    partial = path.with_suffix(".partial")
-    parquet.write_table(pyarrow.table(table_of(rows, study)), partial)
-    partial.replace(path)
+    held = pyarrow.BufferOutputStream()
+    parquet.write_table(pyarrow.table(table_of(rows, study)), held)
+    write_bytes(path, memoryview(held.getvalue()))
 
 
 _UNITS: Mapping[str, tuple[str, str, str]] = {

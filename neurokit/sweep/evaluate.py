@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neurokit.disk_space import is_full_disk
 from neurokit.errors import NeurokitError
+from neurokit.scratch import scratch
 
 if TYPE_CHECKING:
     from neurokit.data.labelled import Labelled
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 #: What a trial gives: {"status": "done"|"pruned"|"failed", "reason": ..., "figures": {name: value}}.
 Result = dict[str, Any]
+NOT_DONE = "not done"  # a status that is not kept: it says nothing of the trial
 _QUARTER = 4  # a trial is looked at after one sample in so many
 _FAR = 0.2  # share of the best score that a quarter of the samples must leave a trial behind for it to be given up
 
@@ -30,11 +32,18 @@ def evaluate(trial: Mapping[str, Any], finished: Sequence[float] = ()) -> Result
     """
     try:
         return _evaluate(trial, finished)
-    except NeurokitError as error:
+    except Exception as error:
+        if is_full_disk(error):
+            return {"status": NOT_DONE, "reason": "the disk is full where it ran", "figures": {}}
+        return _failed(error)
+
+
+def _failed(error: Exception) -> Result:
+    if isinstance(error, NeurokitError):
         reasons = [str(reason) for reason in getattr(error, "reasons", ())]
         return {"status": "failed", "reason": "; ".join([error.what, *reasons]), "figures": {}}
-    except Exception as error:  # a library's own exceptions have no common base; the row says which
-        return {"status": "failed", "reason": f"{type(error).__name__}: {error}", "figures": {}}
+    # A library's own exceptions have no common base; the row says which.
+    return {"status": "failed", "reason": f"{type(error).__name__}: {error}", "figures": {}}
 
 
 def _evaluate(trial: Mapping[str, Any], finished: Sequence[float]) -> Result:
@@ -112,8 +121,8 @@ def _lowered(captured: Any, trial: Mapping[str, Any]) -> dict[str, float]:
     from neurokit import pipeline
     from neurokit.errors import ParityError
 
-    with tempfile.TemporaryDirectory(prefix="neurokit-sweep-") as folder:
-        artifact = pipeline.lower(captured, trial["target"], Path(folder) / "artifact")
+    with scratch("sweep") as folder:
+        artifact = pipeline.lower(captured, trial["target"], folder / "artifact")
         if artifact.manifest.parity is None or artifact.manifest.parity["verdict"] == "failed":
             raise ParityError(f"its artifact for {trial['target']} computes something else")
         files = artifact.manifest.files

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurokit.errors import InputError
+from neurokit.scratch import scratch
 from neurokit.sweep.study import Workers
 from neurokit.sweep.workers import Runs, dask_runs
 
@@ -165,7 +165,7 @@ def simulate_on_workers(job: Job, workers: int | Workers = 2, *, keep: Path | No
 
     own = {name: more.pop(name) for name in ("workers_of", "progress") if name in more}
     captured = job.captured()
-    with tempfile.TemporaryDirectory(prefix="neurokit-samples-") as folder:
-        place = keep or Path(folder) / "kept"
+    with scratch("samples") as folder:
+        place = keep or folder / "kept"
         share(job, captured, place, workers, **own)
         return pipeline.simulate(captured, job.place, job.chips, samples=job.samples, keep=place, **job.options, **more)

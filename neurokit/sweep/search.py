@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from neurokit.atomic import write_text
-from neurokit.errors import MissingRuntimeError, OutputError
-from neurokit.plain import check_regular, json_of
-from neurokit.sweep.evaluate import Result
+from neurokit.atomic import clear_partials, write_text
+from neurokit.errors import InputError, MissingRuntimeError, OutputError
+from neurokit.plain import check_regular, is_file, json_of
+from neurokit.sweep.evaluate import NOT_DONE, Result
 from neurokit.sweep.study import GOALS, SCORE, Study
 from neurokit.sweep.workers import INSTALL, Runs
 
 Evaluate = Callable[..., Result]
 Progress = Callable[[int, int], None]
-_MARK = "study.json"
+_MARK, _JOURNAL, _RESULTS = "study.json", "trials.log", "results"
 Row = dict[str, Any]
 
 
@@ -43,11 +46,11 @@ class Search:
         self._optuna, self.study, self.folder = optuna, study, folder
         self.less_is_better = less_is_better
         _claim(folder, study)
-        (folder / "results").mkdir(exist_ok=True)
+        (folder / _RESULTS).mkdir(exist_ok=True)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         logging.getLogger("optuna").setLevel(logging.ERROR)
         goals = {SCORE: "minimize" if less_is_better else "maximize", **GOALS}
-        self._trials = self._storage(folder / "trials.log", [str(goals[name]) for name in study.objectives])
+        self._trials = self._storage(folder / _JOURNAL, [str(goals[name]) for name in study.objectives])
         if study.search.sampler == "grid" and not self._trials.get_trials(deepcopy=False):
             for settings in study.grid():
                 self._trials.enqueue_trial({name: str(value) for name, value in settings.items()})
@@ -158,9 +161,15 @@ class Search:
         return [row[SCORE] for row in self.rows() if row["status"] == "done" and SCORE in row]
 
     def _place(self, number: int) -> Path:
-        return self.folder / "results" / f"{number:06d}.json"
+        return self.folder / _RESULTS / f"{number:06d}.json"
 
     def _keep(self, number: int, result: Result) -> None:
+        if result["status"] == NOT_DONE:
+            raise OutputError(
+                f"trial {number} cannot be done: {result['reason']}",
+                expected="space for a trial's files",
+                fix="free some space, or set TMPDIR to another folder; the study goes on with what is done",
+            )
         write_text(self._place(number), json.dumps(result, indent=1) + "\n")
 
     def _kept(self, number: int) -> Result | None:
@@ -201,6 +210,42 @@ def _claim(folder: Path, study: Study) -> None:
     except OSError as error:
         raise OutputError(f"{folder} cannot be made: {error.strerror}", fix="choose another place") from error
     write_text(mark, json.dumps(said, indent=1) + "\n")
+
+
+@contextmanager
+def alone(folder: Path, study: Study) -> Iterator[None]:
+    """Makes or takes a study's folder for a block, in which no other process runs the study.
+
+    Raises:
+        OutputError: If the folder holds another study, or another process runs it.
+    """
+    _claim(folder, study)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # not every file system has locks
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(
+                    f"another process runs the study in {folder}", expected="one at a time", fix="wait for it"
+                ) from error
+            _tidy(folder)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _tidy(folder: Path) -> None:
+    """Removes what a process left that was killed, or found no room: Optuna's lock, half a line, half a result."""
+    for path in folder.glob(f"{_JOURNAL}.lock*"):
+        path.unlink(missing_ok=True)
+    clear_partials(folder)
+    clear_partials(folder / _RESULTS)
+    journal = folder / _JOURNAL
+    if is_file(journal):
+        content = journal.read_bytes()
+        if not content.endswith(b"\n") and content.startswith(b"{"):
+            os.truncate(journal, content.rfind(b"\n") + 1)
 
 
 def table_of(rows: Sequence[Row], study: Study) -> dict[str, list[Any]]:

@@ -68,6 +68,8 @@ def dask_runs(workers: Workers) -> Iterator[Runs]:
         "distributed.scheduler.allowed-failures": _DEATHS,
         "distributed.worker.daemon": False,  # a trial may start processes of its own
         "distributed.comm.timeouts.connect": "30s",
+        # A worker's own log, which is set up while Dask is imported there: of trials that are cut off.
+        "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",
     }
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with dask.config.set(settings):

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,8 +18,10 @@ parquet = pytest.importorskip("pyarrow.parquet", reason='needs pip install "neur
 
 from neurokit import cli  # noqa: E402
 from neurokit.errors import InputError, OutputError  # noqa: E402
+from neurokit.sweep import evaluate as evaluating  # noqa: E402
 from neurokit.sweep import sweep  # noqa: E402
 from neurokit.sweep.evaluate import hopeless  # noqa: E402
+from neurokit.sweep.search import alone  # noqa: E402
 from neurokit.sweep.study import Study, read_study  # noqa: E402
 
 TEXT = """
@@ -116,6 +119,66 @@ def test_a_study_that_is_interrupted_goes_on_as_if_it_had_not_been(tmp_path, sam
     assert len(ran) < len(whole.rows)
     sweep(study(tmp_path, text), tmp_path / "parts", run=counted, workers_of=here)
     assert len(again.rows) == len(whole.rows)
+
+
+def cut_line(folder):
+    with (folder / "trials.log").open("ab") as file:
+        file.write(b'{"op_code":4,"work')
+
+
+def cut_result(folder):
+    (folder / "results/.000005.json.partial-1").write_text("{")
+
+
+def kept_lock(folder):
+    (folder / "trials.log.lock").symlink_to(folder / "trials.log")  # waited for half a minute
+
+
+@pytest.mark.parametrize("leave", [cut_line, cut_result, kept_lock])
+def test_a_study_goes_on_with_what_a_killed_process_left(tmp_path, leave):
+    @contextmanager
+    def stopping(workers):
+        yield Here(stop_after=2)
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(study(tmp_path), tmp_path / "out", run=fake, workers_of=stopping)
+    leave(tmp_path / "out")
+    begun = time.monotonic()
+    assert len(sweep(study(tmp_path), tmp_path / "out", run=fake, workers_of=here).rows) == 6
+    assert time.monotonic() - begun < 25
+    assert len(sweep(study(tmp_path), tmp_path / "out", run=fake, workers_of=here).rows) == 6
+    assert list((tmp_path / "out").rglob(".*")) == []
+
+
+def test_a_trial_without_room_is_done_again(tmp_path):
+    def full(trial, finished):
+        return {"status": "not done", "reason": "the disk is full where it ran", "figures": {}}
+
+    with pytest.raises(OutputError, match="trial 5 cannot be done: the disk is full"):
+        sweep(study(tmp_path), tmp_path / "out", run=full, workers_of=here)
+    assert len(sweep(study(tmp_path), tmp_path / "out", run=fake, workers_of=here).rows) == 6
+
+
+BEHIND = {
+    "the system's": (OSError(28, "No space left on device"), "not done"),
+    "a compiler's": (RuntimeError("as: No space left on device"), "not done"),
+    "none": (OSError(13, "Permission denied"), "failed"),
+}
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_a_full_disk_is_no_result_of_a_trial(monkeypatch, name):
+    def full(trial, finished):
+        raise RuntimeError("a compiler failed") from behind
+
+    behind, status = BEHIND[name]
+    monkeypatch.setattr(evaluating, "_evaluate", full)
+    assert evaluating.evaluate({})["status"] == status
+
+
+def test_a_study_runs_in_one_process_at_a_time(tmp_path):
+    with alone(tmp_path / "out", study(tmp_path)), pytest.raises(InputError, match="another process runs the study"):
+        sweep(study(tmp_path), tmp_path / "out", run=fake, workers_of=here)
 
 
 @pytest.mark.parametrize("file", ["results/000001.json", "study.json", "trials.log"])
