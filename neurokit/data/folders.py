@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurokit.data.looked import Look
 from neurokit.data.prepare import picture_steps, prepared_pixels
 from neurokit.data.readable import why_of
 from neurokit.errors import InputError
@@ -102,7 +103,8 @@ def read_folder(
     """
     folder = Path(folder)
     names = _checked_classes(folder, classes)
-    files = [(label, file) for label, name in enumerate(names) for file in _files(folder / name)]
+    look = Look(folder)
+    files = [(label, file) for label, name in enumerate(names) for file in look.below(folder / name, _is_image)]
     empty = sorted(set(range(len(names))) - {label for label, _ in files})
     if empty:
         raise InputError(
@@ -144,13 +146,8 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Yields image files below a folder, by name, without hidden ones (macOS writes ._NAME.jpg beside NAME.jpg)."""
-    for place, inner, names in os.walk(folder):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and name.lower().endswith(IMAGES):
-                yield Path(place, name)
+def _is_image(path: Path) -> bool:
+    return path.name.lower().endswith(IMAGES)
 
 
 _Found = tuple[np.ndarray, list[int], list[tuple[int, str]]]  # images, their places, places that cannot be read

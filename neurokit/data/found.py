@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from neurokit.data.coco import coco_items, is_coco
 from neurokit.data.kinds import KINDS, is_readable, kind_of
+from neurokit.data.looked import Look
 from neurokit.errors import InputError
 from neurokit.plain import is_file, is_folder, parse_json, text_of
 
@@ -94,7 +95,8 @@ def _in_folder(folder: Path) -> Found:
             return _of_json(entry)
     inner = [entry for entry in entries if entry.is_dir()]
     own = [entry for entry in entries if is_readable(entry) and not entry.is_dir()]
-    by_class = {entry.name: list(_below(entry)) for entry in inner}
+    look = Look(folder)
+    by_class = {entry.name: sorted(look.below(entry, is_readable)) for entry in inner}
     if own:
         if any(by_class.values()):
             raise InputError(
@@ -117,14 +119,6 @@ def _in_folder(folder: Path) -> Found:
         )
     items = tuple(Item(f, name, f"{name}/{f.name}") for name, files in filled.items() for f in files)
     return Found(items, tuple(filled), f"{len(filled)} class folders", looked=True)
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    """Yields what is called like a sample below a folder, in order, without hidden files (macOS writes ._NAME)."""
-    for entry in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in entry.relative_to(folder).parts)
-        if is_readable(entry) and not hidden and not entry.is_dir():
-            yield entry
 
 
 def _json(path: Path) -> Any:
