@@ -15,7 +15,7 @@ from torch.fx.node import map_arg
 from torch.utils._pytree import tree_flatten
 
 from neurokit.capture.rolling.batched import batched
-from neurokit.capture.rolling.packs import Gathered, Pack, Packed, PackedNeuron, Packer, Sliced, Spikes, Uniform
+from neurokit.capture.rolling.packs import Gathered, Headed, Pack, Packed, PackedNeuron, Packer, Sliced, Spikes, Uniform
 
 aten = torch.ops.aten
 _SUMS = {aten.add.Tensor: aten.sum.dim_IntList, aten.maximum.default: aten.amax.default}
@@ -87,6 +87,11 @@ class Emitter:
             call = self._packer.lane_of.get(node.args[0])
             if call is not None and isinstance(call[0], PackedNeuron):
                 return self._of_neuron(node, call[0], call[1])
+            steps = node.args[0]
+            if steps.target == aten.unbind.int and len(steps.meta["val"]) == self._steps:  # T results hold for one T
+                axis: Any = steps.args[1] if len(steps.args) > 1 else 0
+                whole, place = self.value(steps.args[0]), self._place(node.args[1])  # type: ignore[arg-type]
+                return self._call(node, aten.select.int, whole, axis, place)
         return self._copy(node)
 
     def _of_neuron(self, node: Node, neuron: PackedNeuron, t: int) -> Node:
@@ -222,12 +227,29 @@ class Emitter:
             whole = self.value(pack.source)
             like = pack.source
             first = whole if pack.axis == 0 else self._call(like, aten.movedim.int, whole, pack.axis, 0)
+            if pack.short:
+                first = self._late(like, self._call(like, aten.slice.Tensor, first, 0, 0, 1), first)
             return self._call(like, aten.unsqueeze.default, first, pack.axis + 1) if pack.keep else first
         if isinstance(pack, Gathered):
             return self._call(pack.lanes[0], aten.stack.default, [self.value(lane) for lane in pack.lanes])
+        if isinstance(pack, Headed):
+            head = self._call(pack.head, aten.unsqueeze.default, self.value(pack.head), 0)
+            if isinstance(pack.rest, Sliced) and pack.rest.short and not pack.rest.keep and not pack.rest.axis:
+                return self._late(pack.head, head, self.value(pack.rest.source))
+            rest = self._call(pack.head, aten.slice.Tensor, self.pack(pack.rest), 0, 1, sys.maxsize)
+            return self._call(pack.head, aten.cat.default, [head, rest])
         if isinstance(pack, Packed):
             return self._operation(pack)
         raise CircularError("a value that is the same at every step has no pack of its own")
+
+    def _late(self, like: Node, head: Node, whole: Node) -> Node:
+        """Returns a sequence one step later, with another first step.
+
+        What later steps alone compute is computed of all T here, and its first left out: of T - 1 steps torch knows
+        too little to compare them with T.
+        """
+        before = self._call(like, aten.slice.Tensor, whole, 0, 0, -1)
+        return self._call(like, aten.cat.default, [head, before])
 
     def _operation(self, pack: Packed) -> Node:
         flat, spec = tree_flatten((pack.args, pack.kwargs), is_leaf=lambda leaf: isinstance(leaf, Pack))

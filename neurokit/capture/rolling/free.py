@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -37,6 +39,7 @@ def over_free_steps(first: Graph, second: Graph, given: str) -> Graph | None:
         if spec != other_spec:
             return None
         joined = [_joined(a, b, pairs, steps) for a, b in zip(flat, more, strict=True)]
+        joined = [_written(value, node, at) if isinstance(value, _Steps) else value for at, value in enumerate(joined)]
         if any(value is _DIFFERS for value in joined):
             return None
         args, kwargs = tree_unflatten(joined, spec)
@@ -49,11 +52,38 @@ def over_free_steps(first: Graph, second: Graph, given: str) -> Graph | None:
 _DIFFERS = object()
 
 
+@dataclass(frozen=True)
+class _Steps:
+    """A number that is T and a difference.
+
+    Attributes:
+        node: T.
+        more: The difference.
+        kind: Its type, int or float.
+    """
+
+    node: Node
+    more: int
+    kind: type
+
+
+def _written(value: _Steps, user: Node, at: int) -> Any:
+    """Returns T and a difference as a value of the graph; a place from the end as a negative number."""
+    if user.target == torch.ops.aten.select.int and at == 2 and value.more < 0:
+        return value.more
+    with user.graph.inserting_before(user):
+        made = value.node
+        if value.more:
+            made = user.graph.call_function(operator.add, (made, value.more))
+        return made if value.kind is int else user.graph.call_function(torch.sym_float, (made,))
+
+
 def _joined(a: Any, b: Any, pairs: dict[Node, Node], steps: Node) -> Any:
     if isinstance(a, Node):
         return a if pairs.get(a) is b else _DIFFERS
     if type(a) is type(b) and a == b:
         return a
-    if isinstance(a, int) and not isinstance(a, bool) and (a, b) == LENGTHS:
-        return steps
+    if type(a) is type(b) and type(a) in (int, float) and b - a == LENGTHS[1] - LENGTHS[0]:
+        more = a - LENGTHS[0]
+        return _Steps(steps, int(more), type(a)) if more == int(more) else _DIFFERS
     return _DIFFERS

@@ -31,11 +31,21 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Sliced:
-    """Step t is `source` at place t of its axis `axis`; with `keep`, that axis stays there with length one."""
+    """Step t is `source` at place t of its axis `axis`; with `keep`, that axis stays there with length one.
+
+    Attributes:
+        source: The sequence.
+        axis: Its axis of time.
+        keep: Whether the axis stays.
+        start: The first place.
+        short: How many of the last places are left out.
+    """
 
     source: Node
     axis: int
     keep: bool = False
+    start: int = 0
+    short: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,21 @@ class Gathered:
     """T values that are no steps of one operation, put together."""
 
     lanes: tuple[Node, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Headed:
+    """A first step that is another computation, and one operation at every later step.
+
+    What a step reads of the input of the step before begins with something else: zeros, nothing, the first input.
+
+    Attributes:
+        head: The first step.
+        rest: Pack of the T - 1 others.
+    """
+
+    head: Node
+    rest: Sliced | Packed
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +111,7 @@ class Spikes:
     neuron: PackedNeuron
 
 
-Pack = Uniform | Sliced | Gathered | Packed | Spikes
+Pack = Uniform | Sliced | Gathered | Headed | Packed | Spikes
 
 
 class Packer:
@@ -154,21 +179,36 @@ class Packer:
                 return None
             self._open.append(lanes)
             try:
-                made = self._one_operation(lanes)
+                made = self._one_operation(lanes) or self._headed(lanes)
             finally:
                 self._open.pop()
-            if isinstance(made, Packed):
+            if isinstance(made, Packed) and len(lanes) == self.steps:
                 self.lane_of.update({node: (made, t) for t, node in enumerate(lanes)})
             self._known[lanes] = made
         made = self._known[lanes]
         return self._gathered(lanes) if made is None and gather else made
 
+    def _headed(self, lanes: tuple[Node, ...]) -> Headed | None:
+        """Returns T nodes as a first one and a pack of the others, or None."""
+        first = lanes[0].meta.get("val")
+        if len(lanes) != self.steps or self.steps < 3 or not isinstance(first, Tensor):
+            return None
+        later = lanes[1].meta.get("val")
+        alike = isinstance(later, Tensor) and (first.dtype, _sizes(first)) == (later.dtype, _sizes(later))
+        running = sum(1 << self._number[node] for node in {node for group in self._open for node in group} - {*lanes})
+        if not alike or self._above[lanes[0]] & running:
+            return None
+        rest = self.pack(lanes[1:], gather=False)
+        return Headed(lanes[0], rest) if isinstance(rest, Sliced | Packed) else None
+
     def _gathered(self, lanes: tuple[Node, ...]) -> Pack | None:
+        if len(lanes) != self.steps:
+            return None
         if any(node.op != "call_function" or not isinstance(node.meta.get("val"), Tensor) for node in lanes):
             return None
         if len({node.meta["val"].dtype for node in lanes}) > 1:
             return None
-        if len({tuple(str(size) for size in node.meta["val"].shape) for node in lanes}) > 1:
+        if len({_sizes(node.meta["val"]) for node in lanes}) > 1:
             return None
         running = 0
         for group in self._open:
@@ -202,37 +242,46 @@ class Packer:
         """Returns the sequence whose steps the nodes pick, or None."""
         first = lanes[0]
         source = first.args[0] if first.args else None
-        if first.target == aten.select.int and all(
-            node.args[0] is source and node.args[1] == first.args[1] and node.args[2] in (t, t - self.steps)
-            for t, node in enumerate(lanes)
-        ):
-            return self._whole(source, first.args[1])
+        begin: Any
+        if first.target == aten.select.int and isinstance(first.args[2], int):
+            begin = first.args[2] % self.steps
+            if all(
+                node.args[0] is source
+                and node.args[1] == first.args[1]
+                and node.args[2] in (begin + t, begin + t - self.steps)
+                for t, node in enumerate(lanes)
+            ):
+                return self._whole(source, first.args[1], begin, len(lanes))
         if first.target is operator.getitem and isinstance(source, Node):
-            same = all(node.args == (source, t) for t, node in enumerate(lanes))
+            begin = first.args[1]
+            same = all(node.args == (source, begin + t) for t, node in enumerate(lanes))
             if same and source.target == aten.unbind.int:
-                return self._whole(source.args[0], source.args[1] if len(source.args) > 1 else 0)
+                return self._whole(source.args[0], source.args[1] if len(source.args) > 1 else 0, begin, len(lanes))
             chunked = source.target in (aten.split.Tensor, aten.chunk.default, aten.tensor_split.sections)
             if same and chunked and len(source.meta["val"]) == self.steps:
-                return self._whole(source.args[0], source.args[2] if len(source.args) > 2 else 0, keep=True)
+                axis = source.args[2] if len(source.args) > 2 else 0
+                return self._whole(source.args[0], axis, begin, len(lanes), keep=True)
         if first.target == aten.slice.Tensor and all(
             node.args[0] is source and node.args[1] == first.args[1] and tuple(node.args[2:4]) == (t, t + 1)
             for t, node in enumerate(lanes)
         ):
-            return self._whole(source, first.args[1], keep=True)
+            return self._whole(source, first.args[1], 0, len(lanes), keep=True)
         return None
 
-    def _whole(self, source: Any, axis: Any, keep: bool = False) -> Sliced | None:
-        value = source.meta.get("val")
-        if not isinstance(value, Tensor) or value.shape[axis] != self.steps:
+    def _whole(self, source: Any, axis: Any, begin: int, count: int, keep: bool = False) -> Sliced | None:
+        value, end = source.meta.get("val"), begin + count
+        if not isinstance(value, Tensor) or value.shape[axis] != self.steps or end > self.steps:
             return None
-        return Sliced(source, axis % value.dim(), keep)
+        if begin and end < self.steps:
+            return None
+        return Sliced(source, axis % value.dim(), keep, begin, self.steps - end)
 
     def _spikes(self, lanes: tuple[Node, ...]) -> Spikes | None:
         """Returns the spikes that `squeeze(getitem(neuron, 0), 0)` picks at every step, or None."""
         calls = [_neuron_of(node) for node in lanes]
         if any(call is None for call in calls):
             return None
-        neuron = self.neuron(tuple(calls))  # type: ignore[arg-type]
+        neuron = self.neuron(tuple(calls)) if len(calls) == self.steps else None  # type: ignore[arg-type]
         return None if neuron is None else Spikes(neuron)
 
     def _structure(self, given: Sequence[Any]) -> Any:
@@ -266,6 +315,10 @@ def _leaves(structure: Any) -> list[Any]:
     if isinstance(structure, tuple):
         return [leaf for value in structure for leaf in _leaves(value)]
     return [structure]
+
+
+def _sizes(value: Tensor) -> tuple[str, ...]:
+    return tuple(str(size) for size in value.shape)
 
 
 def _equal(a: Any, b: Any) -> bool:

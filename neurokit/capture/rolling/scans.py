@@ -15,6 +15,7 @@ from torch.fx.node import map_arg
 
 from neurokit.capture.rolling.bodies import Bodies, find_bodies, outside_users
 from neurokit.capture.rolling.loop_call import LoopCall
+from neurokit.capture.rolling.unrolled import computed_once, every_result, ordered, written_at_once
 from neurokit.neurons.ops import decompositions
 
 aten = torch.ops.aten
@@ -40,64 +41,6 @@ def with_scans(graph: Graph, values: Mapping[Node, Any], steps: int) -> Graph:
         _Writer(graph, bodies, known, shapes).run()
         graph = ordered(graph, known)
     return graph
-
-
-def computed_once(graph: Graph) -> None:
-    """Merges operations that compute the same, as every step does with the weights."""
-    known: dict[Any, Node] = {}
-    for node in list(graph.nodes):
-        if node.op != "call_function" or torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
-            continue
-        if getattr(getattr(node.target, "_schema", None), "is_mutable", False):
-            continue
-        key = (node.target, str(node.args), str(node.kwargs))
-        first = known.setdefault(key, node)
-        if first is not node:
-            node.replace_all_uses_with(first)
-    graph.eliminate_dead_code()
-
-
-def every_result(graph: Graph, values: dict[Node, Any]) -> None:
-    """Takes every result of an operation at all steps that is read at one: a spike that the last step alone hands out.
-
-    Args:
-        graph: The graph.
-        values: What every node gave; what is added is noted.
-    """
-    read: dict[Any, set[int]] = {}
-    several = [n for n in graph.nodes if n.op == "call_function" and isinstance(values.get(n), tuple | list)]
-    for node in several:
-        read.setdefault(node.target, set()).update(u.args[1] for u in node.users if u.target is operator.getitem)
-    for node in several:
-        here = {user.args[1] for user in node.users if user.target is operator.getitem}
-        for place in sorted(read[node.target] - here):
-            if isinstance(place, int) and place < len(values[node]):
-                with graph.inserting_after(node):
-                    made = graph.call_function(operator.getitem, (node, place))
-                values[made] = values[node][place]
-
-
-def written_at_once(graph: Graph, steps: int) -> dict[Node, Node]:
-    """Writes a tensor whose T places were written one after the other as a stack of what was written.
-
-    Returns:
-        What was replaced, and by what.
-    """
-    replaced: dict[Node, Node] = {}
-    for node in list(graph.nodes):
-        values: dict[int, Any] = {}
-        rest: Any = node
-        while isinstance(rest, Node) and rest.target == aten.select_scatter.default and rest.args[2] == 0:
-            place: Any = rest.args[3]
-            values.setdefault(place % steps, rest.args[1])
-            rest = rest.args[0]
-        if sorted(values) == list(range(steps)):
-            with graph.inserting_after(node):
-                made = graph.call_function(aten.stack.default, ([values[t] for t in range(steps)],))
-            node.replace_all_uses_with(made)
-            replaced[node] = made
-    graph.eliminate_dead_code()
-    return replaced
 
 
 class _Writer:
@@ -196,10 +139,14 @@ class _Writer:
         for source in sources:
             if source not in self._before and source not in self._bodies.lanes:
                 self._others.setdefault(source, source)
+        sizes = {source: place for source in self._others if (place := self._size_inside(source)) is not None}
+        self._others = {source: source for source in self._others if source not in sizes}
         body, made = self._body, dict[Any, Node]()
         for kind, group in (("carried", self._carried), ("given", self._given), ("other", self._others)):
             for number, key in enumerate(group):
                 made[key] = body.placeholder(f"{kind}_{number}")
+        for source, (key, axis) in sizes.items():
+            made[source] = body.call_function(aten.sym_size.int, (made[key], axis))
         inner: dict[Node, Node] = {}
         for number, node in enumerate(template):
             read = partial(self._inside, node=node, made=made, inner=inner)
@@ -209,6 +156,23 @@ class _Writer:
         carried = [inner[template[at]] for at, _ in self._carried]
         body.output((*carried, *(inner[template[at]] for at in outputs)))
         return body
+
+    def _size_inside(self, source: Node) -> tuple[Any, int] | None:
+        """Returns which value of a step, by its key, has a size that is read outside of the loop, and in which axis.
+
+        torch takes no free size into a scan where an operation has it in a list.
+        """
+        if source.target != aten.sym_size.int:
+            return None
+        wanted = _expression(source.meta.get("val"))
+        carried = [((at, first), self._bodies.template[at], 0) for at, first in self._carried]
+        for key, node, skipped in (*carried, *((key, key[0], 1) for key in self._given)):
+            value = node.meta.get("val")
+            sizes = value.shape[skipped:] if isinstance(value, Tensor) else ()
+            for axis, size in enumerate(sizes):
+                if wanted is not None and _expression(size) == wanted:
+                    return key, axis
+        return None
 
     def _note_carried(self, node: Node) -> None:
         """Notes what a node reads of the step before, with what its copy in the first step reads there."""
@@ -278,25 +242,48 @@ class _Writer:
         axis: Any = node.args[1] if len(node.args) > 1 else 0
         first, copies = self._bodies.first, self._bodies.nodes
         places = [self._bodies.place(part) for part in parts]
+        if self._begins_outside(node, places, ys):
+            return
         ran = places[first:]
         whole = len(parts) == self._bodies.steps and None not in ran and all(p[0] == k for k, p in enumerate(ran))  # type: ignore[index]
         classes = {p[1] for p in ran if p is not None}
         joins = node.target == aten.cat.default
         if not whole or len(classes) != 1 or len(copies) != len(ran) or (joins and axis != 0):
             return
-        shape, at = self._shapes[node], classes.pop()
+        at = classes.pop()
         inside = self._start < first and _close(self._first_outputs[at], self._values[parts[0]])
         if self._start < first and not inside:
             return
+        self._replace_joined(node, ys[at], parts[0] if self._start else None)
+
+    def _begins_outside(self, node: Node, places: Sequence[tuple[int, int] | None], ys: Mapping[int, Node]) -> bool:
+        """Replaces a stack of what every step made for the next one, the first of which is made before the loop.
+
+        Some cells (norse's LSNN) fire on the current of the step before.
+        """
+        parts: Any = node.args[0]
+        axis: Any = node.args[1] if len(node.args) > 1 else 0
+        known = [place for place in places[1:] if place is not None]
+        late = len(places) == self._bodies.steps == len(known) + 1 and places[0] is None
+        late = late and not self._bodies.first and all(place[0] == k for k, place in enumerate(known))
+        if not late or len({at for _, at in known}) != 1 or (node.target == aten.cat.default and axis != 0):
+            return False
+        with self._graph.inserting_before(node):
+            made = self._graph.call_function(aten.slice.Tensor, (ys[known[0][1]], 0, 0, -1))
+        self._replace_joined(node, made, parts[0])
+        return True
+
+    def _replace_joined(self, node: Node, made: Node, head: Node | None) -> None:
+        """Replaces a stack or a joining of steps by outputs of the loop, with a first step before them or without."""
+        axis: Any = node.args[1] if len(node.args) > 1 else 0
         with self._graph.inserting_before(node):
             call = self._graph.call_function
-            made = ys[at]
-            if self._start:
-                made = call(aten.cat.default, ([call(aten.unsqueeze.default, (parts[0], 0)), made],))
-            if joins:
+            if head is not None:
+                made = call(aten.cat.default, ([call(aten.unsqueeze.default, (head, 0)), made],))
+            if node.target == aten.cat.default:
                 made = call(aten.flatten.using_ints, (made, 0, 1))
-            elif axis % len(shape):
-                made = call(aten.movedim.int, (made, 0, axis % len(shape)))
+            elif axis % len(self._shapes[node]):
+                made = call(aten.movedim.int, (made, 0, axis % len(self._shapes[node])))
         self._values[made] = self._values[node]
         node.replace_all_uses_with(made)
         node.args = ([], *node.args[1:])
@@ -306,29 +293,11 @@ def _close(a: Tensor, b: Any) -> bool:
     return isinstance(b, Tensor) and a.shape == b.shape and torch.allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
+def _expression(size: Any) -> Any:
+    """Returns a free size as its expression, or None for a number."""
+    return None if isinstance(size, int) or size is None else size.node.expr
+
+
 def _free_batch(node: Node) -> bool:
     value = node.meta.get("val")
     return isinstance(value, Tensor) and value.dim() > 1 and not isinstance(value.shape[1], int)
-
-
-def ordered(graph: Graph, values: dict[Node, Any]) -> Graph:
-    """Returns a copy of a graph, without what nobody reads, in which every node comes after what it needs."""
-    new, done = Graph(), dict[Node, Node]()
-    nodes = list(graph.nodes)
-    for node in nodes:
-        if node.op == "placeholder":
-            done[node] = new.node_copy(node)
-    pending = [node for node in reversed(nodes) if node.op == "output"]
-    while pending:
-        node = pending[-1]
-        missing = [source for source in node.all_input_nodes if source not in done]
-        if missing:
-            pending.extend(reversed(missing))
-            continue
-        pending.pop()
-        if node not in done:
-            done[node] = new.node_copy(node, lambda old: done[old])
-    for old, made in done.items():
-        if old in values:
-            values[made] = values[old]
-    return new

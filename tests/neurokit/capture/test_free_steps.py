@@ -1,0 +1,103 @@
+"""Loops over any number of steps: what ONNX Runtime gives at two of them, against the library in double."""
+
+import numpy as np
+import pytest
+import torch
+from spikingjelly.activation_based import functional, neuron
+from torch import nn
+
+import neurokit as nk
+from neurokit.loading import spec_of_module
+from tests.neurokit.capture.networks.registry import Network, boosted, eager, seeded
+from tests.neurokit.capture.test_networks import onnx_outputs
+
+norse = pytest.importorskip("norse.torch")
+
+
+class Cells(nn.Module):
+    """Cells of norse from the state None, whose batch is expanded in every step."""
+
+    def __init__(self, kind):
+        super().__init__()
+        fires = norse.LIFParameters(v_th=torch.tensor(0.2))
+        kinds = {
+            "cell": lambda: norse.LIFCell(p=fires),
+            "recurrent cell": lambda: norse.LIFRecurrentCell(12, 12, p=fires),
+            "adaptive cell": norse.LSNNCell,  # it fires on the current of the step before
+        }
+        self.fc, self.cell, self.out, self.li = nn.Linear(10, 12), kinds[kind](), nn.Linear(12, 4), norse.LICell()
+
+    def forward(self, x):
+        state = leak = None
+        found = []
+        for q in x:
+            z, state = self.cell(self.fc(q), state)
+            v, leak = self.li(self.out(z), leak)
+            found.append(v)
+        return torch.stack(found)
+
+
+def lifted():
+    """A bare sequence of norse over time, its layers lifted."""
+    fires = norse.LIFParameters(v_th=torch.tensor(0.2))
+    parts = norse.Lift(nn.Linear(10, 12)), norse.LIF(p=fires), norse.Lift(nn.Linear(12, 4)), norse.LI()
+    return norse.SequentialState(*parts)
+
+
+class Differences(nn.Module):
+    """What changed since the step before, from zeros, from the first input itself or only from the second step on."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.fc, self.lif, self.out = kind, nn.Linear(10, 12), neuron.LIFNode(), nn.Linear(12, 4)
+
+    def forward(self, x):
+        functional.reset_net(self)
+        before = {"zeros": torch.zeros_like(x[0]), "first": x[0], "later": None, "places": None}[self.kind]
+        found = []
+        for t, q in enumerate(x):
+            if self.kind == "places" and t:
+                before = x[t - 1]
+            found.append(self.out(self.lif(self.fc(q if before is None else q - before))))
+            before = q
+        return torch.stack(found)
+
+
+class FirstSpikes(nn.Module):
+    """The time of the first spike of each class, T where there is none."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.lif, self.out, self.last = nn.Linear(10, 12), neuron.LIFNode(), nn.Linear(12, 5), neuron.IFNode()
+
+    def forward(self, x):
+        functional.reset_net(self)
+        y = torch.stack([self.last(self.out(self.lif(self.fc(q)))) for q in x])
+        when = torch.arange(len(y), dtype=y.dtype).view(-1, 1, 1)
+        return torch.where(y > 0, when, torch.full_like(when, float(len(y)))).amin(0)
+
+
+NETS = {
+    "cell": lambda: boosted(Cells("cell"), 6.0),
+    "recurrent cell": lambda: boosted(Cells("recurrent cell"), 6.0),
+    "adaptive cell": lambda: boosted(Cells("adaptive cell"), 6.0),
+    "lifted": lambda: boosted(lifted(), 6.0),
+    **{kind: lambda kind=kind: boosted(Differences(kind), 5.0) for kind in ("zeros", "first", "later", "places")},
+    "first spikes": lambda: boosted(FirstSpikes(), 6.0),
+}
+FAST = {"later", "first spikes"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in FAST else pytest.mark.slow) for n in NETS])
+def test_over_any_number_of_steps(name):
+    def build():
+        seeded()
+        return NETS[name]()
+
+    entry = Network(name, build, (10,), 6)
+    over_any = nk.capture(spec_of_module(build(), "net", (10,), 6)).retrace(time_steps="dynamic")
+    for steps in (2, 9):
+        x = torch.rand(steps, 3, 10, generator=torch.Generator().manual_seed(7))
+        found, expected = onnx_outputs(over_any, x)[0], eager(entry, x)[0].numpy()
+        assert expected.std() > 0 or steps == 2, "a silent network shows nothing"
+        np.testing.assert_allclose(found, expected, atol=1e-5)
