@@ -167,9 +167,10 @@ def _layer_of(product: Product) -> ConvSums | None:
         return layer
     if _obstacle(product) or isinstance(rows, str):
         return None
-    if product.weight[0, 0].numel() == 1 and not product.in_halves and not product.less:  # of those there is a product
-        return None
     stride, padding, _, groups = product.settings
+    plain = product.weight[0, 0].numel() == 1 and set(stride) == {1} and not any(padding)
+    if plain and not product.in_halves and not product.less:  # of those there is a product
+        return None
     layer = ConvSums(product, ungrouped(rows[0], groups).permute(0, 2, 3, 1), rows[1])
     layer.stride, layer.padding = int(stride[0]), int(padding[0])
     layer.register_buffer("corrections", corrections_of(product, layer))

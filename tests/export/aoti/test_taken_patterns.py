@@ -163,3 +163,39 @@ def test_a_learnt_leak_in_the_kernel_of_neurons_alone_has_an_axis():
     with torch.no_grad():
         wanted = made.captured.program.module(check_guards=False)(x, *made.captured.initial_states(1))[0]
         torch.testing.assert_close(Network(body, made.captured)(x)[0], wanted, rtol=0.0, atol=0.0)
+
+
+class Membranes(nn.Module):
+    """A block of MS-ResNet that halves the picture: its shortcut is a 1x1 convolution of membranes."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = layer.Conv2d(3, 8, 3, padding=1, bias=False)
+        self.sn0, self.conv0 = neuron.LIFNode(tau=2.0), layer.Conv2d(8, 16, 3, stride=2, padding=1)
+        self.sn1, self.conv1 = neuron.LIFNode(tau=2.0), layer.Conv2d(16, 16, 3, padding=1)
+        self.shortcut, self.sn2 = layer.Conv2d(8, 16, 1, stride=2, bias=False), neuron.LIFNode(tau=2.0)
+        self.head = layer.Linear(16, 5)
+        functional.set_step_mode(self, "m")
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = self.conv1(self.sn1(self.conv0(self.sn0(x)))) + self.shortcut(x)
+        return self.head(self.sn2(x).flatten(3).mean(3)).mean(0)
+
+
+def test_a_strided_projection_of_membranes_goes_into_a_kernel_that_sums():
+    torch.manual_seed(0)
+    net = Membranes().eval()
+    with torch.no_grad():
+        for part in (net.stem, net.conv0, net.conv1, net.shortcut):
+            part.weight.mul_(4.0)
+    made = nk.exact(nk.capture(ModelSpec("membranes", lambda: net, (PICTURE,), time_steps=4)))
+    body, rows = placed(made)
+    assert rows["shortcut"][0] == "spike_conv_lif"
+    sums = [module for module in body.modules() if isinstance(module, convolutions.ConvSums)]
+    assert [(one.weight.dtype, one.stride, tuple(one.weight.shape)) for one in sums] == [(torch.int8, 2, (16, 1, 1, 8))]
+    x = torch.rand(4, 3, 3, 8, 8, generator=torch.Generator().manual_seed(1)) * 2
+    with torch.no_grad():
+        wanted = made.captured.program.module(check_guards=False)(x, *made.captured.initial_states(3))[0]
+        torch.testing.assert_close(Network(body, made.captured)(x)[0], wanted, rtol=0.0, atol=0.0)
+    assert all(0.0 < rate < 1.0 for rate in made.rates)
