@@ -97,6 +97,11 @@ def again(*more: str) -> list[str]:
     return [*given, *more]
 
 
+def without(word: str) -> list[str]:
+    """Returns the words of this command without one of them, such as "--dry-run"."""
+    return [one for one in given if one != word]
+
+
 def number_or_dynamic(text: str | None, option: str) -> int | Literal["dynamic"] | None:
     """Reads the value of an option that takes a whole number >= 1 or "dynamic".
 

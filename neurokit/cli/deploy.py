@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from neurokit.cli._common import Debug, Json, print_json, print_next, print_page, progress, stdout_is_for_json
+from neurokit.cli._common import Debug, Json, print_json, print_next, print_page, progress, stdout_is_for_json, without
 from neurokit.cli._data import DATA_HELP, Preprocess
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
 
@@ -122,9 +122,7 @@ def _dry(plan: Any, as_json: bool) -> None:
     if as_json:
         print_json({"plan": plan.to_json()})
         return
-    from neurokit.cli._common import given
-
-    print_next([word for word in given if word != "--dry-run"])
+    print_next(without("--dry-run"))
 
 
 def _use(report: Any, data: Path) -> list[list[str | Path]]:

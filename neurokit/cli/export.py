@@ -17,6 +17,7 @@ from neurokit.cli._common import (
     print_next,
     progress,
     stdout_is_for_json,
+    without,
 )
 from neurokit.cli._data import DATA_HELP, Preprocess, calibration_of, check_place, labelled_of
 from neurokit.cli._shapes import INPUT_SHAPE_HELP, parse_shapes
@@ -147,7 +148,7 @@ def export(
                 )
             report = ParityReport.from_json(artifact.manifest.parity or {})
     if made is not None:
-        _say_plan(made, out, as_json)
+        _say_plan(made, as_json)
         return
     said = {key: artifact.manifest.target_info[key] for key in _SAID if key in artifact.manifest.target_info}
     if as_json:
@@ -170,7 +171,7 @@ def _planned(captured: Any, target: str, numerics: str, extra: dict[str, Any]) -
     return plan(captured, target, numerics=numerics, **extra)
 
 
-def _say_plan(made: LoweringPlan, out: Path, as_json: bool) -> None:
+def _say_plan(made: LoweringPlan, as_json: bool) -> None:
     """Prints a plan."""
     from neurokit.render import show
     from neurokit.render.lowering import lowering
@@ -179,7 +180,7 @@ def _say_plan(made: LoweringPlan, out: Path, as_json: bool) -> None:
         print_json(made.to_json())
         return
     show(lowering(made))
-    print_next(["export", made.model, "--target", made.target, "--out", out])
+    print_next(without("--dry-run"))
 
 
 # What is said at the end of what the manifest holds.

@@ -2,6 +2,7 @@
 
 import collections
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -216,10 +217,12 @@ def test_rows_of_a_weight_are_bytes_times_a_power_of_two_or_refused():
 
 def test_a_dry_run_says_it_on_the_command_line(capsys, tmp_path):
     out = tmp_path / "a"
-    line = ["export", "spiking_cnn", "--target", "aoti", "--out", str(out), "--dry-run", "--json"]
-    assert main([*line, "--option", "kernels=all"]) == 0
+    line = ["export", "spiking_cnn", "--target", "aoti", "--option", "kernels=all", "--out", str(out)]
+    assert main([*line, "--dry-run", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert [row["kernel"] for row in said["layers"]] == ["lif", "lif", "lif"]
+    assert main([*line, "--dry-run"]) == 0
+    assert capsys.readouterr().out.rstrip().endswith(f"next: {shlex.join(['neurokit', *line])}")
     assert not out.exists()
     assert main(["export", "spiking_cnn", "--target", "onnx", "--out", str(out), "--dry-run"]) == 2
     assert "nothing to say" in capsys.readouterr().err
