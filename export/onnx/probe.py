@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurokit.errors import ArtifactError, NeurokitError
+from neurokit.errors import ArtifactError, NeurokitError, damaged
 from neurokit.export.onnx.neuron_sessions import NeuronSessions
 from neurokit.export.onnx.probe_graph import (
     drop,
@@ -72,8 +72,12 @@ class OnnxProbe(Probe):
         self._of_layer: dict[str, list[int]] = {}
         for index, node in enumerate(self._calls):
             self._of_layer.setdefault(path(node), []).append(index)
-        decomposed = {neuron.path for neuron in artifact.manifest.neurons if neuron.op == "decomposed"}
-        self._hidden = decomposed - {name.partition("@")[0] for name in self._of_layer}
+        shown = {name.partition("@")[0] for name in self._of_layer}
+        self._hidden = {neuron.path for neuron in artifact.manifest.neurons if neuron.op == "decomposed"} - shown
+        for neuron in artifact.manifest.neurons:
+            if len(models) == 1 and neuron.path.partition("@")[0] not in shown | self._hidden:
+                said = f"model.onnx has no call of {neuron.path!r}, which manifest.json says is one ({neuron.op})"
+                raise damaged(artifact.path, said)
         self._hides = False
         self._neurons = NeuronSessions(self._model, self._step, self._session)
         self._free_session: Any = None
@@ -102,13 +106,18 @@ class OnnxProbe(Probe):
 
     def restrict(self, vectors: Vectors) -> Vectors:
         """Returns the vectors of the layers that can be seen: those inside a scan cannot."""
-        seen = [layer for layer in vectors.layers if layer.path in self._of_layer]
-        hidden = len(vectors.layers) - len(seen)
-        if not hidden:
+        shown = vectors.shown(self._of_layer)
+        if not shown.hidden:
             return replace(vectors, hidden=len(self._hidden)) if self._hidden else vectors
+        if self._time_steps != "dynamic" and not self._step:
+            left = next(layer.path for layer in vectors.layers if layer.path not in self._of_layer)
+            said = f"model.onnx has no call of {left!r}: only a loop over a free T takes a neuron apart that is one"
+            raise damaged(self._artifact.path, said)
         self._hides = True
-        note = f"{hidden} neuron layer(s) run inside a loop over a free T: compared by what follows them"
-        return replace(vectors, layers=tuple(seen), hidden=hidden, notes=(*vectors.notes, note))
+        note = f"{shown.hidden} neuron layer(s) run inside a loop over a free T: compared by what follows them"
+        known = {layer.path.partition("@")[0] for layer in vectors.layers}
+        first = shown.hidden_from if self._hidden <= known else 0
+        return replace(shown, hidden_from=first, notes=(*vectors.notes, note))
 
     def free(self, feeds: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs whole inputs by name; returns the outputs over time and every layer's spikes `[T, B, ...]`."""

@@ -199,12 +199,12 @@ def _unforced(
 ) -> tuple[Literal["first", "none"], tuple[str, ...]]:
     """Judges the first difference of an artifact that cannot be given spikes: it must be at a near miss.
 
-    Only where all layers are seen: else what a hidden layer did may be its cause.
+    From the first near miss of a hidden layer on, what that layer did may be its cause.
     """
     t, path, index = first
     at = next(k for k, layer in enumerate(vectors.layers) if layer.path == path)
     layer = vectors.layers[at]
-    if vectors.hidden or layer.near is None:
+    if layer.near is None or (vectors.hidden and t >= vectors.hidden_from):
         return "none", ()
     step = differs[at][t].size
     if t * step + index in set(layer.near.tolist()):

@@ -75,6 +75,13 @@ class LayerVector:
             return own.astype(np.uint8) != self.spikes
         return ~((own == self.spikes) | (np.isnan(own) & np.isnan(self.spikes)))
 
+    @property
+    def first_near(self) -> int:
+        """The first step at which rounding may decide whether a neuron fires; T where it may at none."""
+        if self.near is None or self.steps is not None:
+            return 0
+        return int(self.near.min()) * len(self.spikes) // self.spikes.size if self.near.size else len(self.spikes)
+
     def drawn(self, bits: np.ndarray) -> np.ndarray:
         """Returns outputs for random bits: spikes, or of a stepwise one values at either end of what was seen."""
         return bits if self.steps is None else self.steps.drawn(bits)
@@ -118,6 +125,7 @@ class Vectors:
         text: What a language model's artifact is to write; else None.
         roundings: Relative distance of each output from the reference in float64, of a model without layers.
         hidden: Number of layers that an artifact does not show (`Probe.restrict`); not in the file.
+        hidden_from: First step at which rounding may decide in a layer that is hidden; not in the file.
         unit: Unit roundoff of the coarsest type that the program works in; 0 in files that do not say.
         rounded: How often the bound of each output takes a term for rounded.
         longer: Outputs over twice as many steps, every spike twice in a row, where no word says what they are over time
@@ -140,6 +148,7 @@ class Vectors:
     text: Text | None = None
     roundings: dict[str, float] = field(default_factory=dict)
     hidden: int = 0
+    hidden_from: int = 0
     unit: float = 0.0
     rounded: dict[str, int] = field(default_factory=dict)
     longer: dict[str, np.ndarray] = field(default_factory=dict)
@@ -154,6 +163,14 @@ class Vectors:
             return self
         hidden = self.hidden + len(self.layers) - len(common)
         return replace(self, layers=common, coverings=(), hidden=hidden)
+
+    def shown(self, paths: Collection[str]) -> Vectors:
+        """Returns the vectors of the layers that an artifact shows, and from when on the others may part from them."""
+        seen = tuple(layer for layer in self.layers if layer.path in paths)
+        left = [layer for layer in self.layers if layer.path not in paths]
+        one_time = len({len(layer.spikes) for layer in self.layers}) == 1  # else a layer's calls follow one another
+        first = min((layer.first_near for layer in left), default=0) if one_time else 0
+        return replace(self, layers=seen, hidden=self.hidden + len(left), hidden_from=first)
 
     @property
     def x(self) -> np.ndarray:

@@ -12,6 +12,7 @@ from tests.mutation.networks import NETWORKS
 from tests.mutation.plant import ALL_FORMS, FORMS, judge, lowered, networks_of, planted, real_inputs, reference
 from tests.mutation.run import rows, some_rows, with_bounds
 
+_NO_CALL = "the first neuron without its call or membrane"
 # One fault of every cause, each in the form and network where it is hardest to see.
 FAST = (
     ("deep", "onnx", "initial membrane of the first layer 0.01"),
@@ -37,6 +38,7 @@ FAST = (
     ("deep", "onnx-step", "a state not carried on"),
     ("deep", "onnx-scan", "T fixed to the test vectors' T"),
     ("deep", "onnx-scan", "time backwards in the neurons"),
+    ("deep", "onnx-scan", f"{_NO_CALL}, said to be taken apart"),
 )
 
 
@@ -58,6 +60,14 @@ def test_a_planted_fault_is_caught(deep, tmp_path, network, form, fault):
     sound, (x, y) = deep
     row = judge(planted(sound[form], fault, tmp_path / "p", NETWORKS[network].steps), network, form, fault, x, y)
     assert row.verdict == "failed", row
+
+
+@pytest.mark.parametrize(("form", "fault"), [("onnx-scan", _NO_CALL), ("onnx", f"{_NO_CALL}, said to be taken apart")])
+def test_a_neuron_that_is_no_call_is_refused_where_it_must_be_one(deep, tmp_path, form, fault):
+    sound, (x, y) = deep
+    row = judge(planted(sound[form], fault, tmp_path / "p", NETWORKS["deep"].steps), "deep", form, fault, x, y)
+    assert (row.verdict, row.real) == ("refused", True), row
+    assert "no call of 'net.1'" in row.why
 
 
 INT8_FAST = (

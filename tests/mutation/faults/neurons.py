@@ -234,3 +234,30 @@ def _(g: Graph) -> None:
     kept = node.output[1]
     node.output[1] = f"{kept}.lost"
     g.graph.node.append(helper.make_node("Identity", [node.input[1]], [kept]))
+
+
+def _without_its_call(which: int, said: bool) -> Callable[[Graph], None]:
+    """A neuron that was taken apart, and then simplified to what compares its currents with its threshold."""
+
+    def plant(g: Graph) -> None:
+        node = g.neurons()[which]
+        current, before, threshold = node.input[0], node.input[1], node.input[g.place(which, "v_threshold")]
+        (spikes, *after), at = list(node.output), list(g.graph.node).index(node)
+        g.graph.node.remove(node)
+        new = [
+            helper.make_node("GreaterOrEqual", [current, threshold], [f"{spikes}.fires"]),
+            helper.make_node("Cast", [f"{spikes}.fires"], [spikes], to=1),
+            *(helper.make_node("Identity", [before], [name]) for name in after if name),
+        ]
+        for other in reversed(new):
+            g.graph.node.insert(at, other)
+        path = next(entry.value for entry in node.metadata_props if entry.key == "neurokit.path")
+        if said:
+            next(neuron for neuron in g.manifest["neurons"] if neuron["path"] == path)["op"] = "decomposed"
+
+    return plant
+
+
+for _at, _where in ((0, "first"), (-1, "last")):
+    FAULTS[f"the {_where} neuron without its call or membrane"] = _without_its_call(_at, False)
+    FAULTS[f"the {_where} neuron without its call or membrane, said to be taken apart"] = _without_its_call(_at, True)
