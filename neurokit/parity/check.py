@@ -20,6 +20,7 @@ import numpy as np
 
 from neurokit.artifact import Artifact
 from neurokit.parity.batch import Batches, judge_batches
+from neurokit.parity.blind import BlindRuns, judge_blind
 from neurokit.parity.calls import call_faults
 from neurokit.parity.covering import OWN, TOLERANCE, judge_covering
 from neurokit.parity.forcing import Forced, force_layer, in_bounds
@@ -94,8 +95,11 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
     if forced_outputs is not None and not _within(forced_outputs, vectors):
         faults.append("fed the reference's spikes, its output is beyond rounding")
     covering = judge_covering(probe, vectors, tolerance)
+    blind = BlindRuns()
     if probe.can_force():
         faults += judge_neurons(probe, vectors.layers)
+    elif vectors.hidden:
+        blind = judge_blind(probe, vectors)
     if artifact.manifest.time_steps == "dynamic" and probe.can_force():
         faults += judge_longer(probe, vectors, keeps_more=vectors.hidden > 0)
     worst, text, batches = 0.0, TextFindings(), Batches()
@@ -111,7 +115,7 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
         relative = tolerance if probe.batch_tolerance is None else probe.batch_tolerance
         shapes = [port.shape for port in artifact.manifest.outputs]
         batches = judge_batches(probe, vectors, size, relative, exact, (outputs, spikes), shapes)
-    faults += [*batches.faults, *(free.faults if free else ()), *covering.faults]
+    faults += [*batches.faults, *(free.faults if free else ()), *covering.faults, *blind.faults]
     return report_of(
         artifact,
         vectors,
@@ -127,6 +131,7 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
             worst,
             text,
             batches.equal,
+            blind.samples,
         ),
     )
 

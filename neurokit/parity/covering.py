@@ -200,7 +200,7 @@ def _faults(
     ]
     for y, (name, wanted) in zip(outputs, run.outputs.items(), strict=True):
         if vectors.layers:
-            off = y.shape != wanted.value.shape or _ratio(y, wanted.value, wanted.bound) > 1.0
+            off = y.shape != wanted.value.shape or ratio(y, wanted.value, wanted.bound) > 1.0
         else:
             off = y.shape != wanted.value.shape or _far(y, wanted.value, max(tolerance, wanted.allowed))
         if off:
@@ -231,10 +231,10 @@ def excess(cover: Cover, current: np.ndarray) -> float:
     """Returns the largest error of a current under random spikes, in units of what is allowed."""
     if current.size <= int(cover.at.max(initial=0)):
         return float("inf")
-    return _ratio(current.reshape(-1)[cover.at], cover.current, cover.bound)
+    return ratio(current.reshape(-1)[cover.at], cover.current, cover.bound)
 
 
-def _ratio(value: np.ndarray, wanted: np.ndarray, bound: np.ndarray) -> float:
+def ratio(value: np.ndarray, wanted: np.ndarray, bound: np.ndarray) -> float:
     """Returns the largest error in units of what is allowed; what is not finite must be alike.
 
     Rounding may lead anywhere where there is no bound, also to what is not finite: 0 over 0 for a tiny quotient.
@@ -247,5 +247,5 @@ def _ratio(value: np.ndarray, wanted: np.ndarray, bound: np.ndarray) -> float:
         return float("inf")
     off = np.abs(value[known].astype(np.float64) - wanted[known].astype(np.float64))
     allowed = SIDES * bound[known].astype(np.float64)
-    ratio = np.divide(off, allowed, out=np.where(off > 0, np.inf, 0.0), where=allowed > 0)
-    return float(ratio.max(initial=0.0)) if not np.isnan(ratio).any() else float("inf")
+    found = np.divide(off, allowed, out=np.where(off > 0, np.inf, 0.0), where=allowed > 0)
+    return float(found.max(initial=0.0)) if not np.isnan(found).any() else float("inf")

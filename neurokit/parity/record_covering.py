@@ -109,7 +109,7 @@ def _record(
         _cover(_seed(seed, at), shape, [entries[k].current for k in places], [magnitudes[k] for k in places])
         for at, (places, shape) in enumerate(layers)
     )
-    bounds = [_bound(y, magnitude) for y, magnitude in zip(outputs, of_outputs, strict=False)]
+    bounds = [bound_of(y, magnitude) for y, magnitude in zip(outputs, of_outputs, strict=False)]
     bounds = bounds if records else [np.zeros((), np.float32)] * len(outputs)
     once = TOLERANCE if axis == 0 else 0.0
     roundings = own_roundings(wide, (*given, *states), outputs, once, every=kind == "beyond")
@@ -146,7 +146,7 @@ def _cover(
         current, bound = _kept(currents[0], magnitudes[0], at)
         return Cover(seed, at, current, bound, shape)
     current = np.concatenate([value.numpy() for value in currents])
-    bound = np.concatenate([_bound(c, m) for c, m in zip(currents, magnitudes, strict=True)])
+    bound = np.concatenate([bound_of(c, m) for c, m in zip(currents, magnitudes, strict=True)])
     return Cover(seed, at, current.reshape(-1)[at], bound.reshape(-1)[at].astype(np.float32), shape)
 
 
@@ -157,10 +157,11 @@ def _kept(current: torch.Tensor, magnitude: Magnitude, at: np.ndarray) -> tuple[
     places = torch.from_numpy(at)
     sizes = magnitude.size.expand(current.shape).reshape(-1)[places]
     kept = current.reshape(-1)[places]
-    return kept.numpy(), _bound(kept, replace(magnitude, size=sizes))
+    return kept.numpy(), bound_of(kept, replace(magnitude, size=sizes))
 
 
-def _bound(value: torch.Tensor, magnitude: Magnitude) -> np.ndarray:
+def bound_of(value: torch.Tensor, magnitude: Magnitude) -> np.ndarray:
+    """Returns the rounding bound of every element of a value."""
     bound: np.ndarray = magnitude.error().expand(value.shape).detach().float().numpy()
     return bound
 

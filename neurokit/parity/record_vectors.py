@@ -77,7 +77,7 @@ def make_vectors(
     calls_of = {} if captured.parts else calls_of_layers(layer_names(captured.program, captured.calls))
     by_path = {neuron.path: neuron for neuron in captured.neurons}
     layers = tuple(
-        _make_layer(path, by_path, [records[at] for at in places], [currents[at] for at in places], index)
+        make_layer(path, by_path, [records[at] for at in places], [currents[at] for at in places], index)
         for index, (path, places) in enumerate(calls_of.items())
     )
     names = captured.output_names
@@ -151,10 +151,10 @@ def _not_forced(captured: Captured, layers: Collection[str]) -> list[str]:
     ]
 
 
-def _make_layer(
+def make_layer(
     path: str, neurons: Mapping[str, Any], entries: Sequence[Any], magnitudes: Sequence[Magnitude], seed: int
 ) -> LayerVector:
-    """Returns one layer; the calls of a neuron that is called several times follow one another along T."""
+    """Returns one layer of test vectors; calls of a neuron that is called several times follow one another along T."""
     if hasattr(entries[0], "key"):
         from neurokit.parity.record_steps import step_layer
 

@@ -60,6 +60,33 @@ def stimulus(
     return found
 
 
+def varied(
+    feeds: Mapping[str, np.ndarray], ranges: Mapping[str, tuple[float, float]], axis: int
+) -> dict[str, np.ndarray]:
+    """Returns inputs of which samples are of four kinds in turn, so that neurons fire at different rates.
+
+    As they are, the same at all steps, at either end of the declared range, and both of these: what changes from step
+    to step averages out in a membrane.
+
+    Args:
+        feeds: Inputs by name, over the declared range.
+        ranges: Smallest and largest declared value, by name.
+        axis: Axis of the samples; where it is 1, steps are in front.
+    """
+    found = {}
+    for name, value in feeds.items():
+        made = np.moveaxis(value.copy(), axis, 0)
+        if value.dtype.kind == "f":
+            low, high = ranges.get(name, (0.0, 1.0))
+            for ends in (made[2::4], made[3::4]):
+                ends[:] = np.where(ends < 0.5 * (low + high), low, high)
+            if axis:
+                for steady in (made[1::4], made[3::4]):
+                    steady[:] = steady[:, :1]
+        found[name] = np.ascontiguousarray(np.moveaxis(made, 0, axis))
+    return found
+
+
 def _around(low: float, high: float, u: np.ndarray) -> np.ndarray:
     middle, width = 0.5 * (low + high), (high - low) or 1.0
     out = _BEYOND * width * (2.0 * u - 1.0)

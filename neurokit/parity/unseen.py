@@ -46,16 +46,18 @@ class Unread:
         return cls(**{**entry, "inputs": tuple(inputs)})  # type: ignore[arg-type]
 
 
-def unseen(vectors: Vectors, forced: bool) -> tuple[str, ...]:
+def unseen(vectors: Vectors, forced: bool, samples: int = 0) -> tuple[str, ...]:
     """Returns what no test vector and no coverage stimulus exercised, one line each.
 
     Args:
         vectors: The test vectors, of the layers that the artifact shows.
         forced: Whether its layers could be given spikes, so that the covering runs were made.
+        samples: How many samples of blind runs were compared.
     """
     lines = [] if forced or not vectors.layers else ["weights that no spike of the test vectors reads: no covering run"]
     if vectors.hidden:
-        lines.append(f"{vectors.hidden} layer(s) that this form hides: compared by what follows them only")
+        over = f", over {samples} samples more" if samples else ""
+        lines.append(f"{vectors.hidden} layer(s) that this form hides: compared by what follows them only{over}")
     covered = vectors.coverings if forced or not vectors.layers else ()
     for index, layer in enumerate(vectors.layers):
         lines += _of_layer(layer, [run.layers[index] for run in covered if index < len(run.layers)])

@@ -13,6 +13,7 @@ import numpy as np
 from neurokit.errors import UNREADABLE, ArtifactError
 from neurokit.neurons import dynamics
 from neurokit.over_time import batch_axes
+from neurokit.parity.blind import Blind
 from neurokit.parity.calls import Call
 from neurokit.parity.covering import Cover, Covering, Output
 from neurokit.parity.steps import OP, Steps
@@ -130,6 +131,7 @@ class Vectors:
         rounded: How often the bound of each output takes a term for rounded.
         longer: Outputs over twice as many steps, every spike twice in a row, where no word says what they are over time
             (`neurokit.parity.record_longer`); of a form with a free T.
+        blind: Free runs of many samples, for a form that hides layers.
     """
 
     feeds: dict[str, np.ndarray]
@@ -151,6 +153,7 @@ class Vectors:
     hidden_from: int = 0
     unit: float = 0.0
     rounded: dict[str, int] = field(default_factory=dict)
+    blind: tuple[Blind, ...] = ()
     longer: dict[str, np.ndarray] = field(default_factory=dict)
 
     def without_steps(self) -> Vectors:
@@ -202,6 +205,7 @@ class Vectors:
             "rounded": self.rounded,
             "roundings": self.roundings,
             "longer": list(self.longer),
+            "blind": [run.head() for run in self.blind],
             "unread": [vars(entry) for entry in self.unread],
             "calls": [
                 {"graph": c.graph, "inputs": list(c.feeds), "outputs": list(c.outputs), "fresh": c.fresh}
@@ -219,6 +223,8 @@ class Vectors:
         arrays |= {f"longer{index}": value for index, value in enumerate(self.longer.values())}
         for index, run in enumerate(self.coverings):
             arrays |= run.arrays(f"cover{index}.")
+        for index, blind in enumerate(self.blind):
+            arrays |= blind.arrays(f"blind{index}.")
         for index, layer in enumerate(self.layers):
             arrays[f"s{index}"] = np.packbits(layer.spikes) if layer.steps is None else layer.spikes
             arrays[f"at{index}"], arrays[f"h{index}"] = layer.sample_at, layer.sample_h
@@ -301,6 +307,7 @@ class Vectors:
                     {name: float(value) for name, value in head.get("roundings", {}).items()},
                     unit=float(head.get("unit", 0.0)),
                     rounded={name: int(count) for name, count in head.get("rounded", {}).items()},
+                    blind=tuple(Blind.read(run, data, f"blind{i}.") for i, run in enumerate(head.get("blind", ()))),
                     longer={str(name): data[f"longer{i}"] for i, name in enumerate(head.get("longer", ()))},
                 )
         except UNREADABLE as error:

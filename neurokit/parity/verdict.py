@@ -43,6 +43,7 @@ class Findings:
         calls_error: Largest relative error of the outputs over calls in a row.
         text: What the runs of a text found.
         batches_equal: Whether every sample has the very bits in a batch that it has alone; None where not run.
+        blind_samples: Samples of blind runs that were compared (neurokit/parity/blind.py).
     """
 
     outputs: Sequence[np.ndarray]
@@ -56,6 +57,7 @@ class Findings:
     calls_error: float = 0.0
     text: TextFindings = field(default_factory=TextFindings)
     batches_equal: bool | None = None
+    blind_samples: int = 0
 
 
 def report_of(artifact: Artifact, vectors: Vectors, found: Findings) -> ParityReport:
@@ -90,7 +92,7 @@ def report_of(artifact: Artifact, vectors: Vectors, found: Findings) -> ParityRe
         tokens_undecided=found.text.undecided,
         notes=(*vectors.notes, *found.notes, *_notes(artifact, vectors, found, layers), *faults),
         provenance=collect(),
-        unseen=unseen(vectors, found.forced_outputs is not None),
+        unseen=unseen(vectors, found.forced_outputs is not None, found.blind_samples),
         equal=equal,
         rounded=rounded,
         free_run=found.free.judged if found.free else "all",

@@ -81,6 +81,11 @@ def _fault(vectors: Vectors, manifest: Any) -> str:
         fault = _layer_fault(layer)
         if fault:
             return f"{fault} in layer {layer.path!r}"
+    for run in vectors.blind:
+        if said := run.fault():
+            return said
+        if list(run.outputs) != known:
+            return f"have the outputs {_names(run.outputs)} in a blind run, the manifest {_names(known)}"
     for covering in vectors.coverings:
         for index, cover in enumerate(covering.layers):
             fault = _places_fault(cover.at, (cover.current, cover.bound), math.prod(cover.shape))

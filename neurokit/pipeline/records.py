@@ -32,6 +32,7 @@ def vectors_for(
     """
     # torch comes with these: verifying does without
     from neurokit.parity.kept_vectors import sequence_of, vectors_of
+    from neurokit.parity.record_blind import with_blind
     from neurokit.parity.record_longer import with_longer
     from neurokit.parity.record_vectors import make_vectors
 
@@ -41,7 +42,8 @@ def vectors_for(
     else:
         feeds = inputs if isinstance(inputs, Mapping) else {captured.spec.inputs[0].name: inputs}
         made = make_vectors(sequence_of(captured), feeds=feeds, notes=captured.notes, keeps=keeps)
-    return with_longer(captured, made) if entries.get("time_steps") == "dynamic" else made
+    made = with_longer(captured, made) if entries.get("time_steps") == "dynamic" else made
+    return with_blind(sequence_of(captured), made, entries)
 
 
 def manifest_for(

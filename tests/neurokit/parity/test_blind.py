@@ -1,0 +1,120 @@
+"""Forms that hide layers: a fault inside them shows over many samples, by their outputs alone."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from spikingjelly.activation_based import neuron
+from torch import nn
+
+import neurokit as nk
+from neurokit.artifact import write_artifact
+from neurokit.export.ort import new_session
+from neurokit.parity.blind import judge_blind
+from neurokit.parity.probing import open_probe
+from neurokit.parity.vectors import Vectors
+from neurokit.spec import ModelSpec, TensorSpec
+
+T, WIDTH, THRESHOLD = 4, 10, 0.625
+
+
+class Loop(nn.Module):
+    """A neuron that also reads a trace of its own spikes: in a form of a free T, a loop takes both neurons apart."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(6)
+        self.a, self.n = nn.Linear(WIDTH, 16), neuron.LIFNode(tau=1.75, v_threshold=THRESHOLD)
+        self.b, self.m, self.out = nn.Linear(16, 16), neuron.IFNode(), nn.Linear(16, 4)
+        with torch.no_grad():
+            for part in (self.a, self.b):
+                part.weight.mul_(3)
+
+    def forward(self, x):
+        outs, trace = [], torch.zeros(x.shape[1], 16)
+        for x_t in x:
+            spikes = self.n(self.a(x_t) + 0.5 * trace)
+            trace = 0.75 * trace + spikes
+            outs.append(self.out(self.m(self.b(spikes))))
+        return torch.stack(outs)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    spec = ModelSpec("loop", lambda: Loop().eval(), (TensorSpec("x", (WIDTH,)),), time_steps=T)
+    return nk.lower(spec, "onnx-scan", tmp_path_factory.mktemp("blind") / "a")
+
+
+def test_a_sound_artifact_passes_and_says_over_how_many_samples(sound):
+    assert sound.manifest.parity["verdict"] in ("exact", "benign rounding")
+    report = nk.verify(sound, record=False)
+    runs = Vectors.of(sound).blind
+    known = sum(int((run.until >= 1).sum()) for run in runs)
+    assert sum(int((run.until == T).sum()) for run in runs) > 32
+    assert any(f"compared by what follows them only, over {known} samples more" in line for line in report.unseen)
+
+
+def _tensors(model):
+    for graph in (model.graph, *(a.g for node in model.graph.node for a in node.attribute if a.HasField("g"))):
+        yield from graph.initializer
+        yield from (a.t for node in graph.node if node.op_type == "Constant" for a in node.attribute)
+
+
+def _threshold(by):
+    def plant(model):
+        for tensor in _tensors(model):
+            value = numpy_helper.to_array(tensor)
+            if value.dtype.kind == "f" and value.size == 1 and float(value.reshape(())) == THRESHOLD:
+                tensor.CopyFrom(numpy_helper.from_array(np.asarray(value * (1 + by), np.float32), tensor.name))
+
+    return plant
+
+
+def _a_weight_lost(model):
+    (tensor,) = (t for t in _tensors(model) if tuple(t.dims) == (WIDTH, 16))
+    value = numpy_helper.to_array(tensor).copy()
+    value[3, 5] = 0.0
+    tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+
+
+def _answers(path, x):
+    return new_session(path, threads=1).run(None, {"x": x})[0]
+
+
+@pytest.mark.parametrize(
+    "plant", [_threshold(1e-2), _threshold(-1e-2), _a_weight_lost], ids=["higher", "lower", "lost"]
+)
+def test_a_fault_inside_of_a_hidden_layer_is_seen(plant, sound, tmp_path):
+    model = onnx.load(str(sound.file("model.onnx")))
+    plant(model)
+    with write_artifact(tmp_path / "p") as draft:
+        onnx.save(model, str(draft.path / "model.onnx"))
+        for name in set(sound.manifest.files) - {"model.onnx"}:
+            (draft.path / name).write_bytes(sound.file(name).read_bytes())
+        draft.manifest = sound.manifest.model_copy(update={"files": {}, "digest": "", "parity": None})
+    x = torch.rand(T, 256, WIDTH, generator=torch.Generator().manual_seed(9))
+    with torch.no_grad():
+        wanted = Loop().eval()(x).numpy()
+    assert np.abs(_answers(sound.file("model.onnx"), x.numpy()) - wanted).max() < 1e-5
+    assert np.abs(_answers(draft.artifact.file("model.onnx"), x.numpy()) - wanted).max() > 1e-2
+    assert nk.verify(draft.artifact, record=False).verdict == "failed"
+
+
+def test_what_rounding_may_decide_is_not_compared(sound):
+    """Samples are held to their outputs up to the first step at which a membrane is near a threshold."""
+    vectors = Vectors.of(sound)
+    run = vectors.blind[0]
+    probe = open_probe(sound)
+    assert judge_blind(probe, replace(vectors, blind=(run,))).faults == ()
+    moved = {name: replace(y, value=y.value.copy()) for name, y in run.outputs.items()}
+    (output,) = moved.values()
+    output.value[2:, 7] += 1.0
+    near = run.until.copy()
+    for step, faults in ((T, 1), (3, 1), (2, 0), (0, 0)):
+        near[7] = step
+        found = judge_blind(probe, replace(vectors, blind=(replace(run, until=near, outputs=moved),)))
+        assert len(found.faults) == faults
+        assert found.samples == int((near >= 1).sum())
