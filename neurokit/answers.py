@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from neurokit import pipeline
+from neurokit import pipeline, stuck
 from neurokit.answering import Answering
 from neurokit.artifact import Artifact
 
@@ -45,7 +45,7 @@ def answer(
     """
     artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
     asked = Answering(artifact, samples, seed, out)
-    with pipeline.open(artifact, **options) as runner:
+    with stuck.allowing(artifact), pipeline.open(artifact, **options) as runner:
         return asked.by(runner)
 
 

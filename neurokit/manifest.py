@@ -19,6 +19,7 @@ from neurokit.plain import first_fault, parse_json
 SCHEMA_VERSION = 2
 FORMAT: Final = "neurokit artifact"
 MANIFEST = "manifest.json"
+_MOST_STEPS = 2**24  # every one is computed
 
 
 class _Part(BaseModel):
@@ -259,8 +260,8 @@ class Manifest(_Part):
     @field_validator("time_steps")
     @classmethod
     def _positive(cls, steps: int | str | None) -> int | str | None:
-        if isinstance(steps, int) and steps < 1:
-            raise ValueError(f"time_steps is {steps}; expected a whole number >= 1")
+        if isinstance(steps, int) and not 1 <= steps <= _MOST_STEPS:
+            raise ValueError(f"time_steps is {str(steps)[:30]}; expected a whole number from 1 to {_MOST_STEPS:,}")
         return steps
 
     @field_validator("target_info")

@@ -7,7 +7,10 @@ import os
 import sys
 import threading
 import time
+from contextlib import AbstractContextManager, nullcontext
 
+from neurokit import stuck
+from neurokit.artifact import Artifact
 from neurokit.bench.device import emit
 from neurokit.bench.events import failed
 from neurokit.bench.job import Job
@@ -27,6 +30,19 @@ def end_with_parent(every_s: float = 1.0) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _calls_ending(job: Job) -> AbstractContextManager[None]:
+    if job.subject != "artifact":
+        return nullcontext()
+    stuck.watch(_end)
+    return stuck.allowing(Artifact.load(job.source), job.calls_of)
+
+
+def _end(error: NeurokitError) -> None:
+    emit(failed(error))
+    sys.stdout.flush()
+    os._exit(error.exit_code)
+
+
 def main() -> int:
     """Runs the job given as JSON on the command line and prints its events."""
     end_with_parent()
@@ -34,7 +50,8 @@ def main() -> int:
         job = Job.from_json(json.loads(sys.argv[1]))
         from neurokit.bench.subjects import find_subject
 
-        row = measure(find_subject(job), job, emit=emit)
+        with _calls_ending(job):
+            row = measure(find_subject(job), job, emit=emit)
     except NeurokitError as error:
         emit(failed(error))
         return error.exit_code

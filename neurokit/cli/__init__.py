@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: What follows `neurokit` on the command line; by default that of the process.
     """
-    from neurokit import stages
+    from neurokit import stages, stuck
     from neurokit.cli import _common
 
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -96,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     if arguments is None:  # in tests and notebooks, signals belong to the caller
         signal.signal(signal.SIGTERM, _terminate)
+        stuck.watch()
     try:
         with _common.quiet_logs(debug), stages.heard(_common.say):
             return int(build_app()(given or ["--help"], standalone_mode=False, prog_name="neurokit") or 0)

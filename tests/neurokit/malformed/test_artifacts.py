@@ -76,6 +76,7 @@ MANIFESTS = {
     "neuron path": field("neurons.0.path", "9"),
     "no neurons": field("neurons", []),
     "time steps": field("time_steps", 9),
+    "time steps without an end": field("time_steps", 10**30),
     "time steps zero": field("time_steps", 0),
     "meaning": field("graphs.0.outputs.0.meaning", "degrees Celsius"),
     "input name": field("graphs.0.inputs.0.name", "z"),
