@@ -273,6 +273,7 @@ def spec_of_module(
     """
     ref = ref or name
     from neurokit.capture.attribute_state import mark_states
+    from neurokit.capture.batch_first import turned
     from neurokit.capture.dict_input import first_key, from_dict, refuses_tensors, takes_dict, takes_parts
     from neurokit.capture.handed_state import handed_on, hands_on_its_state, marked
     from neurokit.capture.legacy import modernised
@@ -338,9 +339,12 @@ def spec_of_module(
             try:
                 check_takes_sequence(pristine, inputs[0], time_steps, ref)
             except InputError:
-                if not hands_on_its_state(pristine, inputs[0]):
+                if hands_on_its_state(pristine, inputs[0]):
+                    return spec_of_module(handed_on(pristine), name, shape, time_steps, ref)
+                first = turned(pristine, inputs[0], time_steps)
+                if first is None:
                     raise
-                return spec_of_module(handed_on(pristine), name, shape, time_steps, ref)
+                return ModelSpec(name, lambda: copy.deepcopy(first), inputs, time_steps=time_steps)
         elif hands_on_its_state(pristine, inputs[0]):
             vars(pristine)["notes_for_user"] = (
                 f"{ref} is called once, from rest; --time-steps N hands its state on N times",

@@ -263,6 +263,13 @@ def check_takes_sequence(module: nn.Module, tensor: TensorSpec, steps: int, ref:
         )
 
 
+def answers_over_time(module: nn.Module, tensor: TensorSpec, steps: int) -> list[bool]:
+    """Returns, of a module that is given `[B, T, *shape]`, which of its outputs are `[B, T, ...]`; [] if it fails."""
+    batch = 3 if steps == 2 else 2
+    trial = _try(module, (batch, steps, *tensor.numbers), tensor)
+    return [] if trial.raised else [tuple(y.shape[:2]) == (batch, steps) for y in trial.outputs]
+
+
 def _memoryless(module: nn.Module, tensor: TensorSpec, steps: int) -> bool:
     """Returns whether every step of a sequence has the answer of that step alone, on inputs weak and strong.
 

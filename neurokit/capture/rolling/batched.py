@@ -32,6 +32,8 @@ def batched(target: Any, places: Collection[int], args: Any, kwargs: Any) -> Any
         return _folded(target, places, args, kwargs)
     if target in _TRAILING:
         return target(*args, **kwargs)
+    if target in _CELLS:
+        return _recurrent_cell(target, places, *args)
     if target in (aten.cat.default, aten.stack.default):
         return _joined(target, places, *args, **kwargs)
     if target in _SHIFTED and tuple(places) == (0,):
@@ -65,6 +67,19 @@ def _folded(target: Any, places: Collection[int], args: Any, kwargs: Any) -> Any
     x = args[0]
     y = target(x.flatten(0, 1), *args[1:], **kwargs)
     return y.unflatten(0, (x.shape[0], x.shape[1]))
+
+
+def _recurrent_cell(target: Any, places: Collection[int], x: Tensor, state: Any, *weights: Any) -> Any:
+    """A cell of torch, whose steps here do not read each other: they become further samples of its batch."""
+    values = [x, *(state if isinstance(state, list | tuple) else (state,))]
+    steps = next(values[at].shape[0] for at in places)
+    full = [v if at in places else v.unsqueeze(0).expand(steps, *v.shape) for at, v in enumerate(values)]
+    given, *states = (value.flatten(0, 1) for value in full)
+    made = target(given, states if isinstance(state, list | tuple) else states[0], *weights)
+    sizes = full[0].shape[:2]
+    if isinstance(made, Tensor):
+        return made.unflatten(0, sizes)
+    return type(made)(value.unflatten(0, sizes) for value in made)
 
 
 def _joined(target: Any, places: Collection[int], tensors: Any, axis: int = 0) -> Tensor:
@@ -213,6 +228,7 @@ _FOLDED = {
     aten.upsample_nearest2d.default,
     aten.upsample_bilinear2d.default,
 }
+_CELLS = {aten.lstm_cell.default, aten.gru_cell.default, aten.rnn_tanh_cell.default, aten.rnn_relu_cell.default}
 _TRAILING = {
     aten.linear.default,
     aten.layer_norm.default,

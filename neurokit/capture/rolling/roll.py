@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch.fx import Graph, GraphModule, Interpreter, Node
 from neurokit.capture.rolling.emit import CircularError, Emitter
 from neurokit.capture.rolling.packs import Packer
 from neurokit.capture.rolling.scans import with_scans
+from neurokit.capture.rolling.unrolled import steps_first
 from neurokit.neurons.ops import is_neuron
 from neurokit.program.passes.out_of_place import out_of_place
 from neurokit.program.walk import fetch
@@ -118,24 +120,38 @@ def rolled_graph(
 def _share(graph: Graph, program: ExportedProgram) -> None:
     """Lets every step read the same constants and views of a sequence, of which a loop makes its own each time.
 
-    `x[:, t]` is a slice of the whole of x before it is a selection, and a threshold that is made in forward is a
-    constant a step.
+    `x[:, t]` is a slice of the whole of x before it is a selection, a threshold that is made in forward is a constant a
+    step, and a learnt leak is computed of its parameter in every call.
     """
-    paths = program.graph_signature.inputs_to_lifted_tensor_constants
+    signature = program.graph_signature
+    paths = signature.inputs_to_lifted_tensor_constants
+    given, fixed = set(signature.user_inputs), set[Node]()
     constants: list[tuple[Node, Tensor]] = []
-    views: dict[Any, Node] = {}
+    known: dict[Any, Node] = {}
     for node in list(graph.nodes):
         first: Node | None = None
+        if node.op == "placeholder" and node.target not in given:
+            fixed.add(node)
         if node.op == "placeholder" and node.target in paths:
             value = program.constants[paths[node.target]]
-            first = next((known for known, held in constants if _equal(held, value)), None)
+            first = next((other for other, held in constants if _equal(held, value)), None)
             if first is None:
                 constants.append((node, value))
-        elif node.target in _VIEWS:
-            first = views.setdefault((node.target, str(node.args), str(node.kwargs)), node)
+        elif node.target in _VIEWS or _of_weights(node, fixed):
+            first = known.setdefault((node.target, str(node.args), str(node.kwargs)), node)
+            if node.all_input_nodes and fixed.issuperset(node.all_input_nodes):
+                fixed.add(node)
         if first is not None and first is not node:
             node.replace_all_uses_with(first)
             graph.erase_node(node)
+
+
+def _of_weights(node: Node, fixed: Collection[Node]) -> bool:
+    """Whether a node computes of weights alone, as a neuron does whose leak is learnt."""
+    if node.op != "call_function" or not node.all_input_nodes or not all(n in fixed for n in node.all_input_nodes):
+        return False
+    drawn = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+    return not drawn and not getattr(getattr(node.target, "_schema", None), "is_mutable", False)
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -166,7 +182,9 @@ def graph_over_time(
     graph, left = made
     for node, path in zip((node for node in graph.nodes if _is_call(node)), left, strict=True):
         node.meta[_PATH] = path
-    looped = with_scans(graph, Rolled(owner, program, graph).values(*given), steps)
+    values = Rolled(owner, program, graph).values(*given)
+    steps_first(graph, values, steps)
+    looped = with_scans(graph, values, steps)
     return looped, [node.meta[_PATH] for node in looped.nodes if _is_call(node)]
 
 

@@ -6,9 +6,39 @@ import operator
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.fx import Graph, Node
 
 aten = torch.ops.aten
+_PICKS = (aten.select.int, aten.unbind.int)
+
+
+def steps_first(graph: Graph, values: dict[Node, Any], steps: int) -> None:
+    """Lets what picks every step along another axis, `x[:, t]`, pick it along the first.
+
+    Args:
+        graph: The graph.
+        values: What every node gave; what is added is noted.
+        steps: Number of steps T.
+    """
+    picked: dict[tuple[Node, int], list[Node]] = {}
+    for node in graph.nodes:
+        source: Any = node.args[0] if node.op == "call_function" and node.args else None
+        axis: Any = node.args[1] if len(node.args) > 1 else 0
+        value = values.get(source) if isinstance(source, Node) else None
+        if node.target not in _PICKS or not isinstance(value, Tensor) or value.shape[axis] != steps:
+            continue
+        if axis % value.dim():
+            picked.setdefault((source, axis % value.dim()), []).append(node)
+    for (source, axis), nodes in picked.items():
+        places = {node.args[2] % steps for node in nodes if node.target == aten.select.int}  # type: ignore[operator]
+        if len(places) < steps and all(node.target == aten.select.int for node in nodes):
+            continue  # some other axis that is as long
+        with graph.inserting_after(source):
+            first = graph.call_function(aten.movedim.int, (source, axis, 0))
+        values[first] = values[source].movedim(axis, 0)
+        for node in nodes:
+            node.args = (first, 0, *node.args[2:])
 
 
 def computed_once(graph: Graph) -> None:

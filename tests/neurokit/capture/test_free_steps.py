@@ -12,6 +12,7 @@ from tests.neurokit.capture.networks.registry import Network, boosted, eager, se
 from tests.neurokit.capture.test_networks import onnx_outputs
 
 norse = pytest.importorskip("norse.torch")
+snntorch = pytest.importorskip("snntorch")
 
 
 class Cells(nn.Module):
@@ -77,6 +78,59 @@ class FirstSpikes(nn.Module):
         return torch.where(y > 0, when, torch.full_like(when, float(len(y)))).amin(0)
 
 
+class BatchFirst(nn.Module):
+    """`[B, T, ...]` in a loop over `x[:, t]`, with states by hand or a neuron whose leak is learnt."""
+
+    def __init__(self, by_hand):
+        super().__init__()
+        self.fc, self.out, self.lif = (
+            nn.Linear(10, 12),
+            nn.Linear(12, 4),
+            None if by_hand else neuron.ParametricLIFNode(),
+        )
+
+    def forward(self, x):
+        functional.reset_net(self)
+        v, found = torch.zeros(x.shape[0], 12, dtype=x.dtype), []
+        for t in range(x.shape[1]):
+            if self.lif is None:
+                v = 0.9 * v + self.fc(x[:, t])
+                z = (v > 1.0).to(x.dtype)
+                v = v - z
+            else:
+                z = self.lif(self.fc(x[:, t]))
+            found.append(self.out(z))
+        return torch.stack(found, 1)
+
+
+class Turned(nn.Module):
+    """A network of `[B, T, ...]` over `[T, B, ...]`."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x.transpose(0, 1)).transpose(0, 1)
+
+
+class Heads(nn.Module):
+    """A spiking LSTM of snnTorch, which starts anew where its input is of another size than its state; two heads."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.fc, self.lstm = nn.Linear(10, width), snntorch.SLSTM(width, 12, threshold=0.05)
+        self.out, self.read = nn.Linear(12, 4), nn.Linear(12, 2)
+
+    def forward(self, x):
+        syn, mem = self.lstm.init_slstm()
+        found = []
+        for q in x:
+            spikes, syn, mem = self.lstm(self.fc(q), syn, mem)
+            found.append(torch.cat((self.out(spikes), self.read(mem)), -1))
+        return torch.stack(found)
+
+
 NETS = {
     "cell": lambda: boosted(Cells("cell"), 6.0),
     "recurrent cell": lambda: boosted(Cells("recurrent cell"), 6.0),
@@ -84,8 +138,12 @@ NETS = {
     "lifted": lambda: boosted(lifted(), 6.0),
     **{kind: lambda kind=kind: boosted(Differences(kind), 5.0) for kind in ("zeros", "first", "later", "places")},
     "first spikes": lambda: boosted(FirstSpikes(), 6.0),
+    "batch first by hand": lambda: boosted(BatchFirst(True), 6.0),
+    "batch first": lambda: boosted(BatchFirst(False), 6.0),
+    "heads": lambda: boosted(Heads(12), 3.0),
+    "heads anew": lambda: boosted(Heads(8), 3.0),
 }
-FAST = {"later", "first spikes"}
+FAST = {"batch first", "later", "first spikes"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in FAST else pytest.mark.slow) for n in NETS])
@@ -94,7 +152,8 @@ def test_over_any_number_of_steps(name):
         seeded()
         return NETS[name]()
 
-    entry = Network(name, build, (10,), 6)
+    turned = (lambda: Turned(build())) if name.startswith("batch first") else build
+    entry = Network(name, turned, (10,), 6, single=name.startswith("heads"))
     over_any = nk.capture(spec_of_module(build(), "net", (10,), 6)).retrace(time_steps="dynamic")
     for steps in (2, 9):
         x = torch.rand(steps, 3, 10, generator=torch.Generator().manual_seed(7))
