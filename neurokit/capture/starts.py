@@ -54,7 +54,7 @@ def _as_state(value: Any, like: Tensor) -> Tensor | None:
 
 
 def numbers(start: Tensor) -> float | np.ndarray:
-    """Returns an initial value as a state has it: one number where all elements are equal."""
+    """Returns an initial value as a state has it: one number where all elements are equal and real."""
     values = (start.float() if start.dtype == torch.bfloat16 else start).cpu().numpy()
     first = values.reshape(-1)[0] if values.size else 0.0
-    return float(first) if bool((values == first).all()) else values
+    return values if start.is_complex() or not bool((values == first).all()) else float(first)

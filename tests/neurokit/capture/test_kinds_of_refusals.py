@@ -209,12 +209,14 @@ def test_a_wrong_time_output_is_named(gives, says, tmp_path):
 class Resonates(nn.Module):
     """A membrane of complex numbers, as a variable of forward."""
 
-    def __init__(self):
+    def __init__(self, start=0.0):
         super().__init__()
+        self.start = start
         self.decay, self.turn = nn.Parameter(torch.full((5,), 0.8)), nn.Parameter(torch.rand(5))
 
     def forward(self, x):
-        z, step, found = torch.zeros(x.shape[1], 5, dtype=torch.complex64), torch.polar(self.decay, self.turn), []
+        z = torch.full((x.shape[1], 5), self.start, dtype=torch.complex64)
+        step, found = torch.polar(self.decay, self.turn), []
         for x_t in x:
             z = z * step + x_t
             spike = (z.real > 1).to(x.dtype)
@@ -229,3 +231,20 @@ def test_complex_numbers_are_said_to_be_why(target, tmp_path):
     captured = nk.capture(spec_of_module(Resonates().eval(), "net", (5,), 4))
     with pytest.raises(UnsupportedError, match="it gives complex numbers, which ONNX has no type for; fix: keep real"):
         nk.lower(captured, target, tmp_path / "a")
+
+
+@pytest.mark.filterwarnings("error::numpy.exceptions.ComplexWarning")
+@pytest.mark.parametrize("start", [0.0, 0.5 + 1.5j])
+def test_a_step_begins_with_a_complex_membrane(start):
+    """Its imaginary part was left out, with a warning of NumPy's."""
+    torch.manual_seed(0)
+    net = Resonates(start).eval()
+    step = nk.capture(spec_of_module(net, "net", (5,), 4)).retrace(form="step")
+    x, found = 2 * torch.rand(6, 3, 5, generator=torch.Generator().manual_seed(1)), []
+    run, state = step.program.module(), step.initial_states(3)
+    with torch.no_grad():
+        for q in x:
+            y, *state = run(q, *state)
+            found.append(y)
+        assert 0 < net(x).mean() < 1
+        assert torch.equal(torch.stack(found), net(x))
