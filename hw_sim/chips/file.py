@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
@@ -14,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from neurokit.errors import InputError
 from neurokit.hw_sim.chips.profile import HardwareProfile
-from neurokit.plain import text_of
+from neurokit.plain import parse_toml, text_of
 from neurokit.registry import Registry
 
 CHIP_FOLDER = Path(__file__).parent
@@ -60,12 +59,10 @@ def read_chip(path: Path) -> HardwareProfile:
 @cache
 def _parse(text: str, path: str, _modified: int) -> HardwareProfile:
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        data = parse_toml(text)
+    except ValueError as error:
         what = str(error).replace("at end of document", f"at line {len(text.splitlines())}, the end of the document")
         raise InputError(f"{path}: not valid TOML: {what}", expected="TOML", fix="correct that line") from error
-    except RecursionError:
-        raise InputError(f"{path}: it nests too deep", expected="the tables of a chip file") from None
     try:
         return replace(_ADAPTER.validate_python(data), path=path)
     except ValidationError as error:

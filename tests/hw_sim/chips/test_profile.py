@@ -127,6 +127,9 @@ def damaged(tmp_path: Path, old: str, new: str, name: str = "odin") -> Path:
     ("old", "new", "message"),
     [
         ('name = "odin"', "name = odin", r"mine\.toml: not valid TOML.*line 1"),
+        ("cores = 1", f"cores = {'9' * 5_000}", r"mine\.toml: not valid TOML.*4300"),
+        ("cores = 1", f"cores = {'[' * 900}{']' * 900}", r"mine\.toml: not valid TOML: it nests too deep"),
+        ("cores = 1", f"{'a.' * 900}b = 1", r"mine\.toml: not valid TOML: it nests too deep"),
         ("value = 8.43e-12", "value = 9.43e-12", r"line \d+, field prices\.synaptic_event: .*interval"),
         ("value = 8.43e-12", 'value = "cheap"', r"line \d+, field prices\.synaptic_event\.value"),
         ("value = 8.43e-12\n", "", r"line \d+, field prices\.synaptic_event\.value: Field required"),
