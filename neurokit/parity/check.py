@@ -95,11 +95,9 @@ def _verify(artifact: Artifact, vectors: Vectors, **options: Any) -> ParityRepor
     if forced_outputs is not None and not _within(forced_outputs, vectors):
         faults.append("fed the reference's spikes, its output is beyond rounding")
     covering = judge_covering(probe, vectors, tolerance)
-    blind = BlindRuns()
+    blind = judge_blind(probe, vectors) if vectors.blind else BlindRuns()
     if probe.can_force():
         faults += judge_neurons(probe, vectors.layers)
-    elif vectors.hidden:
-        blind = judge_blind(probe, vectors)
     if artifact.manifest.time_steps == "dynamic" and probe.can_force():
         faults += judge_longer(probe, vectors, keeps_more=vectors.hidden > 0)
     worst, text, batches = 0.0, TextFindings(), Batches()

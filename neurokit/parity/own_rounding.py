@@ -87,16 +87,26 @@ def far_below(known: Mapping[str, float], tolerance: float) -> bool:
 
 def _distances(wide: Any | None, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> list[float] | None:
     """Returns each output's distance, or None where float64 does not run."""
+    exact = in_float64(wide, inputs)
+    return None if exact is None else [_distance(y, found) for y, found in zip(outputs, exact, strict=False)]
+
+
+def in_float64(wide: Any | None, inputs: Sequence[torch.Tensor]) -> Sequence[torch.Tensor] | None:
+    """Returns what a program in float64 answers, or None where there is none or it does not run.
+
+    Args:
+        wide: What `doubled` gave.
+        inputs: Of the program in float32.
+    """
     import torch
 
     if wide is None:
         return None
     try:
         with torch.no_grad():
-            exact = wide(*(x.double() if x.is_floating_point() else x for x in inputs))
+            return tuple(wide(*(x.double() if x.is_floating_point() else x for x in inputs)))
     except _NO_FLOAT64:
         return None
-    return [_distance(y, found) for y, found in zip(outputs, exact, strict=False)]
 
 
 def of_long_sums(module: Any) -> float:

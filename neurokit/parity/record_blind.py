@@ -7,26 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurokit.over_time import of_each
 from neurokit.parity.blind import Blind, feeds_of
-from neurokit.parity.covering import Output
+from neurokit.parity.covering import SIDES, Output
+from neurokit.parity.own_rounding import doubled, in_float64
 from neurokit.parity.record_covering import analysed, bound_of, calls_of_layers
 from neurokit.parity.record_vectors import make_layer
 from neurokit.parity.stimuli import DECISIONS, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from neurokit.capture import Captured
     from neurokit.parity.vectors import LayerVector, Vectors
 
 _SAMPLES = 64  # of a network whose decisions are few enough
 _BEYOND = 8
+# Of rare neurons: what is left of rounding beside the distance from float64, and what no rounding but a spike makes, in
+# units of the largest output; decisions of all samples below which none is expected within rounding of its threshold.
+_ROUNDED, _MOVED, _FEW = 1e-5, 1e-3, 20_000
 
 
 def with_blind(captured: Captured, vectors: Vectors, entries: Mapping[str, Any]) -> Vectors:
-    """Adds blind runs where a form takes neurons apart that are layers of the vectors.
-
-    Of neurons that are no layers there nobody knows when rounding decides.
+    """Adds blind runs where a form takes neurons apart.
 
     Args:
         captured: The capture, in the sequence form.
@@ -35,51 +38,94 @@ def with_blind(captured: Captured, vectors: Vectors, entries: Mapping[str, Any])
     """
     paths = {layer.path.partition("@")[0] for layer in vectors.layers}
     hidden = {neuron["path"].partition("@")[0] for neuron in entries.get("neurons", ()) if neuron["op"] == "decomposed"}
-    whole = all(layer.near is not None for layer in vectors.layers)
-    if not hidden or not hidden <= paths or not whole or vectors.calls:
+    if not hidden or vectors.calls:
         return vectors
+    common = hidden <= paths and all(layer.near is not None for layer in vectors.layers)
     axis = 0 if vectors.time_input == "image" else 1
     batch = next(iter(vectors.feeds.values())).shape[axis]
     decisions = sum(layer.spikes.size for layer in vectors.layers) // max(1, batch)
     most = max(4, min(_SAMPLES, DECISIONS // max(1, decisions)))
-    free = captured.batch == "dynamic"
-    sizes = [("range", most), ("beyond", min(_BEYOND, most))] if free else [("range", batch)] * -(-most // batch)
-    made = []
+    sizes: list[tuple[Kind, int]] = [("range", batch)] * -(-most // batch)
+    if captured.batch == "dynamic":
+        sizes = [("range", most), ("beyond", min(_BEYOND, most))] if common else [("range", most)]
+    made: list[Blind | None] = []
     for seed, (kind, count) in enumerate(sizes):
         try:
-            made.append(_record(captured, vectors, kind, 100 + seed, count))  # type: ignore[arg-type]
+            run = _Run(captured, vectors, kind, 100 + seed, count)
+            made.append(_of_common(run) if common else _of_rare(run, decisions))
         except (IndexError, RuntimeError, ValueError):
             if kind == "range":
                 raise  # beyond its range a network need not run
-    return replace(vectors, blind=tuple(made))
+    return replace(vectors, blind=tuple(one for one in made if one is not None))
 
 
-def _record(captured: Captured, vectors: Vectors, kind: Kind, seed: int, batch: int) -> Blind:
-    import torch
+class _Run:
+    """The reference, run freely on the inputs of a blind run."""
 
-    from neurokit.capture import opened
-    from neurokit.capture.reference import fed_back, record_all
+    def __init__(self, captured: Captured, vectors: Vectors, kind: Kind, seed: int, batch: int) -> None:
+        import torch
+
+        from neurokit.capture import opened
+        from neurokit.capture.reference import fed_back, record_all
+        from neurokit.program.readable import readable
+
+        self.captured, self.kind, self.seed, self.batch = opened(captured), kind, seed, batch
+        self.module = readable(self.captured.program)
+        self.given = tuple(torch.from_numpy(value) for value in feeds_of(vectors, kind, seed, batch).values())
+        self.states = fed_back(self.captured, self.module, self.given)
+        wanted = len(self.captured.output_names)
+        self.outputs, self.records = record_all(self.module, (*self.given, *self.states), wanted=wanted)
+        self.steps = self.captured.known_steps or max((len(entry.spikes) for entry in self.records), default=1)
+
+    def blind(self, until: np.ndarray, bounds: Sequence[np.ndarray], spare: int = 0) -> Blind:
+        """Returns it with what it is held to."""
+        named = zip(self.captured.output_names, self.outputs, bounds, strict=False)
+        kept = {name: Output(y.detach().numpy(), bound) for name, y, bound in named}
+        return Blind(self.kind, self.seed, self.steps, until, kept, spare)
+
+
+def _of_common(run: _Run) -> Blind:
+    """Holds outputs to their proven bounds, up to the first step at which a membrane is near its threshold."""
     from neurokit.capture.stepping import layer_names
-    from neurokit.program.readable import readable
 
-    captured = opened(captured)
-    module = readable(captured.program)
-    given = tuple(torch.from_numpy(value) for value in feeds_of(vectors, kind, seed, batch).values())
-    states = fed_back(captured, module, given)
-    outputs, records = record_all(module, (*given, *states), wanted=len(captured.output_names))
-    currents, magnitudes = analysed(captured, module, [entry.spikes for entry in records], given, states)
-    by_path = {neuron.path: neuron for neuron in captured.neurons}
-    calls = calls_of_layers(layer_names(captured.program, captured.calls))
-    steps = captured.known_steps or max(len(entry.spikes) for entry in records)
-    until = np.full(batch, steps)
-    for path, places in calls.items():
-        layer = make_layer(path, by_path, [records[at] for at in places], [currents[at] for at in places], seed)
-        until = np.minimum(until, _first_near(layer, steps))
-    kept = {
-        name: Output(y.detach().numpy(), bound_of(y, magnitude))
-        for name, y, magnitude in zip(captured.output_names, outputs, magnitudes, strict=False)
-    }
-    return Blind(kind, seed, steps, until, kept)
+    spikes = [entry.spikes for entry in run.records]
+    currents, magnitudes = analysed(run.captured, run.module, spikes, run.given, run.states)
+    by_path = {neuron.path: neuron for neuron in run.captured.neurons}
+    until = np.full(run.batch, run.steps)
+    for path, places in calls_of_layers(layer_names(run.captured.program, run.captured.calls)).items():
+        entries, sizes = [run.records[at] for at in places], [currents[at] for at in places]
+        until = np.minimum(until, _first_near(make_layer(path, by_path, entries, sizes, run.seed), run.steps))
+    return run.blind(until, [bound_of(y, magnitude) for y, magnitude in zip(run.outputs, magnitudes, strict=False)])
+
+
+def _of_rare(run: _Run, decisions: int) -> Blind | None:
+    """Holds outputs to what the reference is off by in float64; samples that this moves far are left out.
+
+    Returns:
+        The run; None where the reference does not run in float64, or it moves one sample in eight.
+    """
+    from neurokit.program.readable import called
+
+    exact = in_float64(doubled(called(run.module)), (*run.given, *run.states))
+    if exact is None or any(not bool(y.isfinite().all()) for y in run.outputs):
+        return None
+    names = run.captured.output_names
+    kinds = of_each(run.captured.time_output, len(names))
+    axes = [1 if kind == "sequence" else 0 for kind in kinds]
+    until, bounds = np.full(run.batch, run.steps), []
+    for y, wide, axis in zip(run.outputs, exact, axes, strict=False):
+        if y.dim() <= axis or y.shape[axis] != run.batch:
+            return None
+        rows = np.moveaxis(y.double().numpy(), axis, 0).reshape(run.batch, -1)
+        off = np.abs(np.moveaxis(wide.double().numpy(), axis, 0).reshape(run.batch, -1) - rows).max(1, initial=0.0)
+        largest = float(np.abs(rows).max(initial=0.0))
+        moved = off > _MOVED * largest
+        until[moved] = 0
+        bounds.append(np.asarray(SIDES * off[~moved].max(initial=0.0) + _ROUNDED * largest, np.float32))
+    moved_samples = int((until == 0).sum())
+    if 8 * moved_samples > run.batch:
+        return None
+    return run.blind(until, bounds, 2 * moved_samples + (decisions * run.batch > _FEW))
 
 
 def _first_near(layer: LayerVector, steps: int) -> np.ndarray:

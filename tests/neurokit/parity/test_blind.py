@@ -13,10 +13,13 @@ from torch import nn
 import neurokit as nk
 from neurokit.artifact import write_artifact
 from neurokit.export.ort import new_session
+from neurokit.loading import spec_of_module
 from neurokit.parity.blind import judge_blind
 from neurokit.parity.probing import open_probe
 from neurokit.parity.vectors import Vectors
 from neurokit.spec import ModelSpec, TensorSpec
+from tests.neurokit.capture.networks import norse_nets  # noqa: F401 - registers its networks
+from tests.neurokit.capture.networks import registry as public
 
 T, WIDTH, THRESHOLD = 4, 10, 0.625
 
@@ -80,8 +83,19 @@ def _a_weight_lost(model):
     tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
 
 
+def _sealed(sound, model, out):
+    """Returns an artifact with another graph, sealed as an exporter would."""
+    with write_artifact(out, force=True) as draft:
+        onnx.save(model, str(draft.path / "model.onnx"))
+        for name in set(sound.manifest.files) - {"model.onnx"}:
+            (draft.path / name).write_bytes(sound.file(name).read_bytes())
+        draft.manifest = sound.manifest.model_copy(update={"files": {}, "digest": "", "parity": None})
+    return draft.artifact
+
+
 def _answers(path, x):
-    return new_session(path, threads=1).run(None, {"x": x})[0]
+    session = new_session(path, threads=1)
+    return session.run(None, {session.get_inputs()[0].name: x})[0]
 
 
 @pytest.mark.parametrize(
@@ -90,17 +104,13 @@ def _answers(path, x):
 def test_a_fault_inside_of_a_hidden_layer_is_seen(plant, sound, tmp_path):
     model = onnx.load(str(sound.file("model.onnx")))
     plant(model)
-    with write_artifact(tmp_path / "p") as draft:
-        onnx.save(model, str(draft.path / "model.onnx"))
-        for name in set(sound.manifest.files) - {"model.onnx"}:
-            (draft.path / name).write_bytes(sound.file(name).read_bytes())
-        draft.manifest = sound.manifest.model_copy(update={"files": {}, "digest": "", "parity": None})
+    faulty = _sealed(sound, model, tmp_path / "p")
     x = torch.rand(T, 256, WIDTH, generator=torch.Generator().manual_seed(9))
     with torch.no_grad():
         wanted = Loop().eval()(x).numpy()
     assert np.abs(_answers(sound.file("model.onnx"), x.numpy()) - wanted).max() < 1e-5
-    assert np.abs(_answers(draft.artifact.file("model.onnx"), x.numpy()) - wanted).max() > 1e-2
-    assert nk.verify(draft.artifact, record=False).verdict == "failed"
+    assert np.abs(_answers(faulty.file("model.onnx"), x.numpy()) - wanted).max() > 1e-2
+    assert nk.verify(faulty, record=False).verdict == "failed"
 
 
 def test_what_rounding_may_decide_is_not_compared(sound):
@@ -118,3 +128,28 @@ def test_what_rounding_may_decide_is_not_compared(sound):
         found = judge_blind(probe, replace(vectors, blind=(replace(run, until=near, outputs=moved),)))
         assert len(found.faults) == faults
         assert found.samples == int((near >= 1).sum())
+
+
+def test_constants_of_rare_neurons_are_seen_too(tmp_path):
+    """Of a neuron that runs by its library's own code no near decision is known: float64 shows what rounding moves."""
+    entry = public.NETWORKS["norse_lifted_cell"]
+    spec = spec_of_module(entry.build(), "cell", entry.shape, entry.time_steps)
+    sound = nk.lower(spec, "onnx-scan", tmp_path / "a")
+    assert sound.manifest.parity["verdict"] == "exact"
+    x = torch.rand(entry.time_steps, 64, *entry.shape, generator=torch.Generator().manual_seed(9))
+    wanted = public.eager(entry, x)[0].numpy()
+    probe, vectors = open_probe(sound), Vectors.of(sound)
+    assert judge_blind(probe, vectors).samples == 64
+    seen = []
+    for at in range(len(list(_tensors(onnx.load(str(sound.file("model.onnx"))))))):
+        model = onnx.load(str(sound.file("model.onnx")))
+        tensor = list(_tensors(model))[at]
+        value = numpy_helper.to_array(tensor)
+        if value.dtype.kind != "f" or value.size > 1 or not value.all():
+            continue
+        tensor.CopyFrom(numpy_helper.from_array(np.asarray(value * 1.02, np.float32), tensor.name))
+        faulty = _sealed(sound, model, tmp_path / "p")
+        if np.abs(_answers(faulty.file("model.onnx"), x.numpy()) - wanted).max() > 1e-2:
+            seen.append(bool(judge_blind(open_probe(faulty), vectors).faults))
+    assert len(seen) >= 3
+    assert all(seen)
