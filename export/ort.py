@@ -27,6 +27,7 @@ from neurokit.feeds import (
     distribution_of,
     given_ports,
     repeated,
+    stream_of,
     whole_ports,
     with_draws,
 )
@@ -184,7 +185,7 @@ class OnnxRunner:
     def _begin(self, artifact: Artifact, sessions: dict[str, Any], seed: int) -> None:
         """Sets what every runner of ONNX files has, whichever runtime its sessions, by graph, are of."""
         self._sessions = sessions
-        self._stream = np.random.default_rng(seed)
+        self._stream = stream_of(seed)
         self.manifest = artifact.manifest
         self._folder = artifact.path
         self._graphs = {graph.name: graph for graph in self.manifest.graphs}

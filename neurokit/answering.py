@@ -21,7 +21,7 @@ from neurokit.data.kinds import IMAGES, is_readable, kind_of
 from neurokit.data.of_artifact import port_spec, spec_of
 from neurokit.data.readable import without_damaged
 from neurokit.errors import InputError
-from neurokit.feeds import distribution_of, draw, given_ports, lead_axes, ports_of, whole_ports
+from neurokit.feeds import distribution_of, draw, given_ports, lead_axes, ports_of, stream_of, whole_ports
 from neurokit.over_time import batch_axes
 from neurokit.plain import is_file
 from neurokit.spec import ModelSpec, TensorSpec
@@ -51,7 +51,7 @@ class Answering:
         named = artifact.manifest.task
         self._artifact = artifact
         self._task, self._settings = task_named(named.name if named else None, named.settings if named else {})
-        self._stream = np.random.default_rng(seed)
+        self._stream = stream_of(seed)
         self._given = [_from_json(sample, artifact) for sample in samples]
         self._places = _places(self._task, artifact, self._given, out)
         self._feeds = [_feeds(each, artifact, self._task, self._settings, self._stream) for each in self._given]

@@ -258,3 +258,14 @@ def dim_of(name: str, bounds: Any) -> Dim:
     get = bounds.get if isinstance(bounds, Mapping) else lambda key, default: getattr(bounds, key, default)
     # An empty batch is an answer, too: an empty one.
     return Dim(name, 0 if name == BATCH else get("min", 1), get("max", None), get("multiple", 1))
+
+
+def stream_of(seed: int) -> np.random.Generator:
+    """Returns the stream that random inputs are drawn from.
+
+    Raises:
+        InputError: If the seed is no whole number of 0 or more.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed is {seed!r}", expected="a whole number of 0 or more")
+    return np.random.default_rng(seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 from pathlib import Path
@@ -27,7 +28,7 @@ def check_regular(path: str | Path, most: int | None = None) -> Path:
     """
     path = Path(path)
     info = path.stat()
-    if not stat.S_ISREG(info.st_mode):
+    if not stat.S_ISREG(info.st_mode) or _is_of_kernel(path, info):
         raise OSError(f"it is {'a folder' if stat.S_ISDIR(info.st_mode) else 'no regular file'}")
     if most is not None and info.st_size > most:
         raise OSError(f"it has {info.st_size:,} bytes, more than {most:,}")
@@ -37,9 +38,14 @@ def check_regular(path: str | Path, most: int | None = None) -> Path:
 def is_file(path: Path) -> bool:
     """Returns whether there is a regular file, also where the system refuses to say (a name of 300 letters)."""
     try:
-        return path.is_file()
+        return path.is_file() and not _is_of_kernel(path, path.stat())
     except OSError:
         return False
+
+
+def _is_of_kernel(path: Path, info: os.stat_result) -> bool:
+    """Returns whether a file is none that lies anywhere: reading some of these waits for ever (/proc/kmsg)."""
+    return not info.st_size and path.resolve().parts[:2] in (("/", "proc"), ("/", "sys"))
 
 
 def no_file(path: Path) -> str:

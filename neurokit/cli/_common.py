@@ -24,6 +24,7 @@ given: list[str] = []  # what follows `neurokit` on the command line of this run
 UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
 JSON_SCHEMA = 1  # of what --json prints; a report inside has its own
 _DIGITS = 18  # of a whole number that fits 64 bits
+MOST_SEED = 2**63 - 1
 INTERRUPTED = 130  # 128 + SIGINT, as shells count it
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output instead of text.")]

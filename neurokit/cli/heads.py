@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurokit.cli._common import Debug, Json, build_folder, print_json, print_next, progress, stdout_is_for_json
+from neurokit.cli._common import (
+    MOST_SEED,
+    Debug,
+    Json,
+    build_folder,
+    print_json,
+    print_next,
+    progress,
+    stdout_is_for_json,
+)
 from neurokit.cli.outputs import Force, check_outputs
 
 if TYPE_CHECKING:
@@ -29,7 +38,7 @@ def heads(
     share: Annotated[
         float | None, typer.Option("--share", help="Share of all heads; default .05, .4 of gains.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of drawn documents.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of drawn documents.")] = 0,
     force: Force = False,
     as_json: Json = False,
     debug: Debug = False,

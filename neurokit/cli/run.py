@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from neurokit.cli._common import Debug, Json, print_json, print_next, progress, stdout_is_for_json
+from neurokit.cli._common import MOST_SEED, Debug, Json, print_json, print_next, progress, stdout_is_for_json
 from neurokit.errors import UNREADABLE, InputError
 from neurokit.plain import check_regular
 
@@ -28,7 +28,9 @@ def run(
     tokens: Annotated[int, typer.Option("--tokens", help="Largest number of new tokens.")] = 16,
     temperature: Annotated[float, typer.Option("--temperature", help="0 takes the most likely token.")] = 0.0,
     top_p: Annotated[float, typer.Option("--top-p", help="Draw from the tokens that reach this probability.")] = 1.0,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the draws: of tokens, and of random inputs.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of the draws: of tokens, and of random inputs.")
+    ] = 0,
     stop: Annotated[
         str | None,
         typer.Option("--stop", metavar="N,N,...", help="Tokens that end a text, instead of the model's own."),

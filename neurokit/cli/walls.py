@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from neurokit.cli._common import Debug, Json, print_json, progress, stdout_is_for_json
+from neurokit.cli._common import MOST_SEED, Debug, Json, print_json, progress, stdout_is_for_json
 from neurokit.cli.outputs import Force, check_outputs
 from neurokit.errors import InputError
 
@@ -25,7 +25,7 @@ def walls(
     ] = None,
     planted: Annotated[int | None, typer.Option("--planted", help="Draw so many walls in the place of a file.")] = None,
     herrings: Annotated[int, typer.Option("--herrings", help="Red herrings of a drawn wall, 0 to 16.")] = 0,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of drawn walls.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of drawn walls.")] = 0,
     out: Annotated[Path | None, typer.Option("--out", help="Predictions, in the published form.")] = None,
     force: Force = False,
     as_json: Json = False,

@@ -3,13 +3,16 @@
 import io
 import os
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from neurokit.errors import ArtifactError
+import neurokit as nk
+from neurokit.errors import ArtifactError, InputError
 from neurokit.export.onnx.calibrated import SAMPLES_FILE, judge_kept
+from neurokit.plain import check_regular, is_file, no_file
 
 from .edits import Pickled, spread
 
@@ -105,3 +108,30 @@ def test_an_archive_that_unpacks_to_much_more_is_refused(sound, tmp_path, refuse
     with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.npy", SAMPLES["huge.npy"] + bytes(2**20))
     refused("run", sound / "a", "x.npz")
+
+
+@pytest.mark.parametrize("seed", [-1, 10**30, "x"])
+def test_a_seed_that_is_none(sound, tmp_path, refused, seed):
+    np.save(tmp_path / "x.npy", np.zeros((4, 6), np.float32))
+    refused("run", sound / "a", "x.npy", "--seed", seed)
+
+
+def test_a_seed_that_is_none_in_python(sound):
+    for seed in (-1, 0.5, True, None):
+        with pytest.raises(InputError, match="seed is"):
+            nk.open(sound / "a", seed=seed)
+        with pytest.raises(InputError, match="seed is"):
+            nk.answer(sound / "a", [np.zeros((4, 6), np.float32)], seed=seed)
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs files of the kernel's")
+def test_files_of_the_kernel_are_no_input(sound, tmp_path, refused):
+    """Reading /proc/kmsg waits for ever; it is a regular file by what the system says."""
+    for suffix, command in (("nir", ("export",)), ("npy", ("run", sound / "a")), ("json", ("report",))):
+        place = tmp_path / f"x.{suffix}"
+        place.symlink_to("/proc/self/environ")
+        with pytest.raises(OSError, match="no regular file"):
+            check_regular(place)
+        assert not is_file(place)
+        assert no_file(place) == "is no regular file"
+        refused(*command, place, *(("--html", "o.html") if suffix == "json" else ()))
