@@ -1,4 +1,4 @@
-"""Functions whose slope has no limit: how far rounding moves them depends on the numbers, not on magnitudes alone.
+"""Functions whose slope has no limit, and places of the largest: rounding moves them as their numbers say.
 
 The magnitude of -z is z, and e to it may be infinite where e to -z is small; a quotient by a magnitude is smaller than
 the quotient. So the reference's own numbers are computed where such a function reads them, and what it may give on
@@ -20,6 +20,7 @@ from neurokit.program.ops import Kind, kind_of, names_of
 from neurokit.program.walk import fetch, leaves, mapped
 
 _MONOTONE = frozenset(("exp", "exp2", "expm1", "log", "log1p", "log2", "sqrt", "rsqrt", "reciprocal", "square"))
+_CHOOSES = frozenset(("argmax", "argmin"))
 _ROUNDINGS = 64  # of a function of a library, as for every operation outside of the analysis
 _OWN = 8.0  # roundings that the function adds itself
 _BOTH = 2.0  # the reference's number is off, and so is another implementation's
@@ -28,13 +29,15 @@ Numbers = Mapping[Node, tuple[Tensor, ...]]
 
 
 def is_curved(node: Node) -> bool:
-    """Returns whether a node is a quotient by what is computed, an exponential, a root, a logarithm or a power."""
+    """Returns whether a node is a quotient by what is computed, an exponential, root, logarithm, power or a place."""
     if node.op != "call_function" or not node.args or not isinstance(node.args[0], Node):
         return False
     if kind_of(node.target) is Kind.DIVIDE:
         by_node = len(node.args) > 1 and isinstance(node.args[1], Node) and node.args[1].op != "get_attr"
         return by_node and not node.kwargs.get("rounding_mode")
     name = names_of(node.target)[1].rstrip("_")
+    if name in _CHOOSES:
+        return True
     if name == "pow":  # estimated by the largest element, which in a code of distances is far from the others
         return isinstance(node.args[1], int) and node.args[1] > 0
     return kind_of(node.target) is Kind.FUNCTION and name in _MONOTONE
@@ -113,6 +116,8 @@ def curve(target: Any, args: Sequence[Any], values: Sequence[Tensor], unit: floa
     """
     errors = [_BOTH * _error(arg, unit) for arg in args[: len(values)]]
     exact = [value.double() for value in values]
+    if names_of(target)[1] in _CHOOSES:
+        return _place(target, args, values[0], errors[0])
     quotient = kind_of(target) is Kind.DIVIDE
     made, off = _quotient(*exact, *errors) if quotient else _function(target, exact[0], errors[0], args[1:])
     # Numbers below the smallest normal one may be taken for 0.
@@ -120,6 +125,23 @@ def curve(target: Any, args: Sequence[Any], values: Sequence[Tensor], unit: floa
     count = _ROUNDINGS + max(arg.roundings if isinstance(arg, Magnitude) else 0 for arg in args[: len(values)])
     size = torch.maximum(made.abs(), off / gamma(count, unit)).nan_to_num(nan=torch.inf, posinf=torch.inf)
     return Magnitude(size.to(values[0].dtype), count, rigorous=False)
+
+
+def _place(target: Any, args: Sequence[Any], value: Tensor, off: Tensor) -> Magnitude:
+    """Returns the magnitude of the place of a largest or smallest element, which may be that of others as near."""
+    axis = args[1] if len(args) > 1 else None
+    kept = len(args) > 2 and args[2]
+    made = target(value, *args[1:])
+    x = value.double() if names_of(target)[1] == "argmax" else -value.double()
+    x, off, places = (x.flatten(), off.expand(x.shape).flatten(), made.flatten()) if axis is None else (x, off, made)
+    axis = 0 if axis is None else axis
+    places = places if kept and places.dim() == x.dim() else places.reshape(x.amax(axis).shape).unsqueeze(axis)
+    best = x.gather(axis, places) - off.gather(axis, places)
+    line = [1] * x.dim()
+    line[axis] = -1
+    away = (torch.arange(x.shape[axis]).reshape(line) - places).abs() * (x + off >= best)
+    most = away.amax(axis, keepdim=True).reshape(made.shape).double()
+    return Magnitude(most / gamma(_ROUNDINGS), _ROUNDINGS, rigorous=False)
 
 
 def _error(value: Any, unit: float) -> Tensor:

@@ -107,6 +107,12 @@ def same(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     return type(made)(map(wrapped, made)) if type(made) in (list, tuple) else mapped(wrapped, made)
 
 
+def _signed(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A magnitude or a negative: as large as what it is of."""
+    made = same(run, target, args, kwargs)
+    return replace(made, size=made.size.abs()) if isinstance(made, Magnitude) else made
+
+
 def _looked_up(target: Any, args: tuple[Any, ...]) -> Magnitude:
     """Elements at places that real numbers chose: a magnitude is no place, so as large as any of them."""
     places = mapped(lambda leaf: torch.zeros_like(leaf.size) if isinstance(leaf, Magnitude) else leaf, args[1:])
@@ -388,7 +394,8 @@ def _decaying(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, An
 
 #: One rule a kind of operation; what has none is estimated.
 RULES: dict[Kind, Rule] = {
-    **dict.fromkeys((Kind.KEEP, Kind.MOVE, Kind.JOIN, Kind.SIGN), same),
+    **dict.fromkeys((Kind.KEEP, Kind.MOVE, Kind.JOIN), same),
+    Kind.SIGN: _signed,
     Kind.CAST: _cast,
     Kind.PAD: _padded,
     Kind.LIMIT: _limited,

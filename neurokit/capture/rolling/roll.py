@@ -18,6 +18,8 @@ from neurokit.neurons.ops import is_neuron
 from neurokit.program.passes.out_of_place import out_of_place
 from neurokit.program.walk import fetch
 
+aten = torch.ops.aten
+
 
 class Rolled(nn.Module):
     """Runs a rolled graph with the parameters of the module that it was traced from.
@@ -130,14 +132,16 @@ def _share(graph: Graph, program: ExportedProgram) -> None:
     known: dict[Any, Node] = {}
     for node in list(graph.nodes):
         first: Node | None = None
-        if node.op == "placeholder" and node.target not in given:
+        if node.target in _DROPOUTS and node.args[2] is False:  # in evaluation mode, what it is given
+            first = node.args[0]
+        elif node.op == "placeholder" and node.target not in given:
             fixed.add(node)
-        if node.op == "placeholder" and node.target in paths:
+        if first is None and node.op == "placeholder" and node.target in paths:
             value = program.constants[paths[node.target]]
             first = next((other for other, held in constants if _equal(held, value)), None)
             if first is None:
                 constants.append((node, value))
-        elif node.target in _VIEWS or _of_weights(node, fixed):
+        elif first is None and (node.target in _VIEWS or _of_weights(node, fixed)):
             first = known.setdefault((node.target, str(node.args), str(node.kwargs)), node)
             if node.all_input_nodes and fixed.issuperset(node.all_input_nodes):
                 fixed.add(node)
@@ -189,7 +193,8 @@ def graph_over_time(
 
 
 _PATH = "neurokit_path"
-_VIEWS = (torch.ops.aten.slice.Tensor, torch.ops.aten.permute.default, torch.ops.aten.transpose.int)
+_DROPOUTS = (aten.dropout.default, aten.feature_dropout.default, aten.alpha_dropout.default)
+_VIEWS = (aten.slice.Tensor, aten.permute.default, aten.transpose.int)
 
 
 def _is_call(node: Node) -> bool:

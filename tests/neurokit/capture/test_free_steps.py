@@ -103,6 +103,18 @@ class BatchFirst(nn.Module):
         return torch.stack(found, 1)
 
 
+class Dropped(nn.Module):
+    """Dropout in the loop, which is nothing in evaluation mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.lif, self.drop, self.out = nn.Linear(10, 12), neuron.LIFNode(), nn.Dropout(), nn.Linear(12, 4)
+
+    def forward(self, x):
+        functional.reset_net(self)
+        return sum(self.out(self.drop(self.lif(self.fc(q)))) for q in x) / x.shape[0]
+
+
 class Turned(nn.Module):
     """A network of `[B, T, ...]` over `[T, B, ...]`."""
 
@@ -140,10 +152,11 @@ NETS = {
     "first spikes": lambda: boosted(FirstSpikes(), 6.0),
     "batch first by hand": lambda: boosted(BatchFirst(True), 6.0),
     "batch first": lambda: boosted(BatchFirst(False), 6.0),
+    "dropped": lambda: boosted(Dropped(), 6.0),
     "heads": lambda: boosted(Heads(12), 3.0),
     "heads anew": lambda: boosted(Heads(8), 3.0),
 }
-FAST = {"batch first", "later", "first spikes"}
+FAST = {"batch first", "dropped", "later", "first spikes"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in FAST else pytest.mark.slow) for n in NETS])

@@ -114,3 +114,24 @@ def test_a_fault_behind_or_in_the_code_fails(artifact, tmp_path, fault):
 def _is(tensor, value):
     array = numpy_helper.to_array(tensor)
     return array.size == 1 and np.isclose(float(array.reshape(-1)[0]), value)
+
+
+def test_the_place_of_the_largest_may_be_that_of_one_as_near():
+    """Two classes with as many votes: their means are the same number, or not, as they are added up."""
+    x = torch.tensor([[0.1, 0.6, 0.6, 0.2], [0.1, 0.6, 0.59, 0.2], [0.6, 0.0, 0.0, 0.6]])
+    votes = x.unsqueeze(-1) * torch.tensor([1.0, 1 / 3])
+
+    for function, off in (
+        (lambda v: v.sum(-1).argmax(1), [1, 0, 3]),
+        (lambda v: (-v.sum(-1)).argmin(-1, True), [[1], [0], [3]]),
+        (lambda v: v.sum(-1).argmax(), 10.0),  # of all twelve: from the second to the last
+    ):
+        assert bound(function, votes).round().tolist() == off
+
+
+def test_a_negative_has_the_bound_of_what_it_is_of():
+    """It was below 0, and so was that of a sum with it."""
+    x = torch.rand(5, 4)
+    positive, negative = (bound(lambda v, sign=sign: sign(torch.exp(v) * 0.1), x) for sign in (torch.clone, torch.neg))
+    assert torch.equal(negative, positive)
+    assert positive.min() > 0
