@@ -117,7 +117,7 @@ def curve(target: Any, args: Sequence[Any], values: Sequence[Tensor], unit: floa
     errors = [_BOTH * _error(arg, unit) for arg in args[: len(values)]]
     exact = [value.double() for value in values]
     if names_of(target)[1] in _CHOOSES:
-        return _place(target, args, values[0], errors[0])
+        return _place(target, args, values[0], errors[0], unit)
     quotient = kind_of(target) is Kind.DIVIDE
     made, off = _quotient(*exact, *errors) if quotient else _function(target, exact[0], errors[0], args[1:])
     # Numbers below the smallest normal one may be taken for 0.
@@ -127,13 +127,14 @@ def curve(target: Any, args: Sequence[Any], values: Sequence[Tensor], unit: floa
     return Magnitude(size.to(values[0].dtype), count, rigorous=False)
 
 
-def _place(target: Any, args: Sequence[Any], value: Tensor, off: Tensor) -> Magnitude:
+def _place(target: Any, args: Sequence[Any], value: Tensor, off: Tensor, unit: float) -> Magnitude:
     """Returns the magnitude of the place of a largest or smallest element, which may be that of others as near."""
     axis = args[1] if len(args) > 1 else None
     kept = len(args) > 2 and args[2]
     made = target(value, *args[1:])
     x = value.double() if names_of(target)[1] == "argmax" else -value.double()
-    x, off, places = (x.flatten(), off.expand(x.shape).flatten(), made.flatten()) if axis is None else (x, off, made)
+    off = off.expand(x.shape)
+    x, off, places = (x.flatten(), off.flatten(), made.flatten()) if axis is None else (x, off, made)
     axis = 0 if axis is None else axis
     places = places if kept and places.dim() == x.dim() else places.reshape(x.amax(axis).shape).unsqueeze(axis)
     best = x.gather(axis, places) - off.gather(axis, places)
@@ -141,7 +142,7 @@ def _place(target: Any, args: Sequence[Any], value: Tensor, off: Tensor) -> Magn
     line[axis] = -1
     away = (torch.arange(x.shape[axis]).reshape(line) - places).abs() * (x + off >= best)
     most = away.amax(axis, keepdim=True).reshape(made.shape).double()
-    return Magnitude(most / gamma(_ROUNDINGS), _ROUNDINGS, rigorous=False)
+    return Magnitude(most / gamma(_ROUNDINGS, unit), _ROUNDINGS, rigorous=False)
 
 
 def _error(value: Any, unit: float) -> Tensor:
