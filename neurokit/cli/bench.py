@@ -116,6 +116,10 @@ def bench(
     check_place(data, "--data")
     check_outputs(out, force=force)
     check_outputs(history, force=True)  # it is added to, not replaced
+    if history is not None and history.exists():
+        from neurokit.bench.history import read
+
+        read(history)  # what is no history ends it here, before anything is measured
     with scratch("bench") as temporary, stdout_is_for_json(as_json):
         jobs, failures = _plan(what, target or [], base, asked, temporary, on_device=bool(pack or host))
         if data is not None:

@@ -127,3 +127,9 @@ def test_calibration_data_of_text(tmp_path):
     np.savez(tmp_path / "c.npz", x=np.array(["a"]))
     with pytest.raises(InputError, match="holds <U1"):
         read_arrays_of(tmp_path / "c.npz", "--calibration")
+
+
+def test_a_file_that_is_no_history_is_told_before_any_work(sound, tmp_path, refused, monkeypatch):
+    monkeypatch.setattr("neurokit.bench.run.run_here", lambda *_a, **_k: pytest.fail("it was measured first"))
+    (tmp_path / "h.jsonl").write_text('{"a":')
+    assert "h.jsonl, line 1: no entry of a history" in refused("bench", sound / "a", "--history", "h.jsonl")
