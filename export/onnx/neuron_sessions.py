@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,13 +26,13 @@ class NeuronSessions:
 
     def run(self, node: Any, current: np.ndarray, v0: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Runs a common neuron over time: current `[T, N]`, membrane `[N]`; returns spikes and the last membrane."""
-        session = self._session(node, [["T", "N"], ["N"]])
+        session, what = self._session(node, [["T", "N"], ["N"]]), f"the neuron {node.name!r}"
         if not self._single:
-            spikes, v = session.run(None, {"x": current, "s0": v0})
+            spikes, v = results_of(session, None, {"x": current, "s0": v0}, what)
             return spikes, v
         steps, v = [], v0
         for t in range(len(current)):
-            spikes, v = session.run(None, {"x": current[t : t + 1], "s0": v})
+            spikes, v = results_of(session, None, {"x": current[t : t + 1], "s0": v}, what)
             v = v.reshape(v0.shape)
             steps.append(spikes.reshape(v0.shape))
         return np.stack(steps), v
@@ -47,13 +47,8 @@ class NeuronSessions:
         calls = [current[t : t + 1] for t in range(len(current))] if self._single else [current]
         for x in calls:
             given = {f"s{k}": np.ascontiguousarray(state) for k, state in enumerate(states)}
-            try:
-                y, *after = session.run(None, {"x": np.ascontiguousarray(x), **given})
-            except NeurokitError:
-                raise
-            except Exception as error:  # onnxruntime's exceptions have no common base
-                first = str(error).strip().splitlines()[0]
-                raise ArtifactError(f"ONNX Runtime cannot run the step of {node.name!r}: {first[:200]}") from error
+            feeds = {"x": np.ascontiguousarray(x), **given}
+            y, *after = results_of(session, None, feeds, f"the step of {node.name!r}")
             states = tuple(after)
             outputs.append(y)
         return np.concatenate(outputs), tuple(states)
@@ -88,6 +83,24 @@ class NeuronSessions:
         model = helper.make_model(graph, opset_imports=self._model.opset_import, functions=self._model.functions)
         model.ir_version = self._model.ir_version
         return model
+
+
+def results_of(
+    session: Any, names: list[str] | None, feeds: Mapping[str, np.ndarray], what: str = "the model"
+) -> list[np.ndarray]:
+    """Returns what a session of ONNX Runtime gives.
+
+    Raises:
+        ArtifactError: If it does not run, in a line.
+    """
+    try:
+        results: list[np.ndarray] = session.run(names, feeds)
+    except NeurokitError:
+        raise
+    except Exception as error:  # onnxruntime's exceptions have no common base
+        first = str(error).strip().splitlines()[0]
+        raise ArtifactError(f"ONNX Runtime cannot run {what}: {first[:300]}") from error
+    return results
 
 
 def _content(tensor: Any) -> bytes:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurokit.errors import ArtifactError, NeurokitError, damaged
-from neurokit.export.onnx.neuron_sessions import NeuronSessions
+from neurokit.errors import ArtifactError, damaged
+from neurokit.export.onnx.neuron_sessions import NeuronSessions, results_of
 from neurokit.export.onnx.probe_graph import (
     drop,
     drop_calls,
@@ -126,7 +126,7 @@ class OnnxProbe(Probe):
         computed = self._computed_membranes()
         wanted, count = self._outputs + spikes + computed, len(self._outputs)
         if not self._step:
-            results = self._call(session, wanted, dict(feeds))
+            results = results_of(session, wanted, dict(feeds))
             self._values = [dict(zip(computed, results[count + len(spikes) :], strict=True))]
             self._kept_starts = None
             return results[:count], self._joined(results[count : count + len(spikes)])
@@ -203,7 +203,7 @@ class OnnxProbe(Probe):
         session, outputs, kept, renamed = self._forced_session = self._forced_session or self._new_forced_session()
         wanted = outputs + [f"neurokit.current.{index}" for index in range(len(self._calls))]
         if not self._step:
-            results = self._call(session, wanted, {**feeds, **self._forced(spikes)})
+            results = results_of(session, wanted, {**feeds, **self._forced(spikes)})
             return results[: len(outputs)], self._joined(results[len(outputs) :])
         outputs, values = self._streamed(session, wanted, len(outputs), feeds, kept, self._typed(spikes), renamed)
         return outputs, self._interleaved(values)
@@ -245,7 +245,7 @@ class OnnxProbe(Probe):
         for t, step in enumerate(given):
             self._before.append(dict(held))
             forced = self._forced_at(t, spikes or [])
-            results = self._call(session, wanted + names, {**step, **held, **forced})
+            results = results_of(session, wanted + names, {**step, **held, **forced})
             held |= {name: value for (name, _), value in zip(carried, results[len(wanted) :], strict=True)}
             steps.append(results[: len(wanted)])
         self._held = held
@@ -338,16 +338,6 @@ class OnnxProbe(Probe):
         level, threads = self._options
         # Verifying is many short runs: threads that spin between them would take more time than the runs.
         return new_session(model, level=level, threads=threads, spinning=False)
-
-    def _call(self, session: Any, wanted: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-        try:
-            results: list[np.ndarray] = session.run(wanted, feeds)
-        except NeurokitError:
-            raise
-        except Exception as error:  # onnxruntime's exceptions have no common base
-            first = str(error).strip().splitlines()[0]
-            raise ArtifactError(f"ONNX Runtime cannot run the model: {first[:300]}") from error
-        return results
 
 
 def _stacked(values: list[np.ndarray | None]) -> np.ndarray | None:

@@ -45,6 +45,10 @@ COMMANDS: tuple[tuple[str, str], ...] = (
 )
 
 
+# Commands that run files which may be anybody's in this process (`bench` has processes of its own for it).
+_RUN_FILES = ("verify", "run", "score")
+
+
 def build_app() -> typer.Typer:
     """Returns the application with every command of `COMMANDS`."""
     settings = {"help_option_names": ["-h", "--help"]}
@@ -84,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: What follows `neurokit` on the command line; by default that of the process.
     """
-    from neurokit import stages, stuck
+    from neurokit import stages, stuck, supervised
     from neurokit.cli import _common
 
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -95,6 +99,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with suppress(AttributeError, ValueError):  # a notebook's has no such setting
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     if arguments is None:  # in tests and notebooks, signals belong to the caller
+        if given[:1] and given[0] in _RUN_FILES:
+            ended = supervised.child_status()
+            if ended is not None:
+                return ended if isinstance(ended, int) else _common.report_error(ended, as_json="--json" in given)
         signal.signal(signal.SIGTERM, _terminate)
         stuck.watch()
     try:
