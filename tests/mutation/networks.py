@@ -205,6 +205,42 @@ def _skip() -> list[nn.Module]:
     return [*first, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(96, 7)]
 
 
+class Traced(nn.Module):
+    """A neuron that reads a trace of its own spikes, in a loop: forms of a free T take both neurons apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.sn1 = nn.Linear(10, 16), neuron.LIFNode(tau=1.75)
+        self.second, self.sn2, self.last = nn.Linear(16, 16), neuron.IFNode(), nn.Linear(16, 4)
+
+    def forward(self, x):
+        found, trace = [], torch.zeros(x.shape[1], 16)
+        for x_t in x:
+            spikes = self.sn1(self.first(x_t) + 0.5 * trace)
+            trace = 0.75 * trace + spikes
+            found.append(self.last(self.sn2(self.second(spikes))))
+        return torch.stack(found)
+
+
+def _recurrent() -> nn.Module:
+    loop = layer.LinearRecurrentContainer(neuron.LIFNode(tau=2.0), 16, 16)
+    return nn.Sequential(layer.Linear(10, 16), loop, layer.Linear(16, 16), neuron.IFNode(), layer.Linear(16, 4))
+
+
+def _of_steps(build: Callable[[], nn.Module], single: bool = False) -> Callable[[], nn.Module]:
+    def made() -> nn.Module:
+        torch.manual_seed(3)
+        net = _prepared(build(), 3.0, 0.1)
+        if single:
+            functional.set_step_mode(net, "s")
+        return net
+
+    return made
+
+
+# What forms of a free T hide layers of (`tests.mutation.drawn`).
+LOOPED = {"traced": Network(_of_steps(Traced, True), (10,), 4), "recurrent": Network(_of_steps(_recurrent), (10,), 4)}
+
 # What onnx-int8 is asked of: it takes networks without neurons only.
 WITHOUT_NEURONS = {
     "pooled": _plain(_pooled, (2, 8, 8)),

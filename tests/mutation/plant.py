@@ -24,7 +24,7 @@ from tests.mutation.faults.of_files import FILE_FAULTS
 from tests.mutation.faults.of_int8 import INT8_FAULTS
 from tests.mutation.faults.of_nir import NIR_FAULTS
 from tests.mutation.graph import Graph
-from tests.mutation.networks import NETWORKS, WITHOUT_NEURONS, Network
+from tests.mutation.networks import LOOPED, NETWORKS, WITHOUT_NEURONS, Network
 
 FORMS = ("onnx", "onnx-scan", "onnx-step")
 NIR = "nir"  # of the networks that it takes: those with hard resets and nothing but sums between neurons
@@ -82,6 +82,11 @@ def networks_of(form: str) -> dict[str, Network]:
     return {name: NETWORKS[name] for name in kept}
 
 
+def network(name: str) -> Network:
+    """Returns a network by its name."""
+    return {**NETWORKS, **LOOPED, **WITHOUT_NEURONS}[name]
+
+
 def faults_of(form: str) -> Mapping[str, Any]:
     """Returns the faults that may be planted into a form."""
     own: dict[str, Mapping[str, Any]] = {NIR: NIR_FAULTS, FILES: FILE_FAULTS, INT8: {**FAULTS, **INT8_FAULTS}}
@@ -90,7 +95,7 @@ def faults_of(form: str) -> Mapping[str, Any]:
 
 def lowered(name: str, folder: Path, forms: tuple[str, ...] = FORMS) -> dict[str, Artifact]:
     """Returns the sound artifacts of a network."""
-    net = NETWORKS.get(name) or WITHOUT_NEURONS[name]
+    net = network(name)
     steps = net.steps or None
     captured = nk.capture(ModelSpec(name, net.build, (TensorSpec("x", net.shape),), time_steps=steps))
     made = {}
@@ -106,7 +111,7 @@ def lowered(name: str, folder: Path, forms: tuple[str, ...] = FORMS) -> dict[str
 
 def real_inputs(name: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns four samples that the artifact never saw, a little beyond its range, and eager PyTorch's answers."""
-    net = NETWORKS.get(name) or WITHOUT_NEURONS[name]
+    net = network(name)
     rng = np.random.default_rng(42)
     still = 1.2 * rng.random((1, 4, *net.shape)) - 0.1
     x = (still + 0.05 * rng.standard_normal((net.steps or 1, 4, *net.shape))).astype(np.float32)
