@@ -6,7 +6,6 @@ import copy
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, ValidationInfo, field_validator
-from pydantic_core import PydanticKnownError
 
 from neurokit.errors import ArtifactError
 from neurokit.plain import first_fault
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
 _Count = Annotated[int, Field(ge=0)]
 _Error = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_MISSING = "there is none"  # of a field that others make necessary
 _MOST_ROWS = 2**20  # neurons that a file runs alone in one call
 
 
@@ -108,7 +108,7 @@ class _Nir(_Said):
         if not info.data.get("parts"):
             return covered
         if covered is None:
-            raise PydanticKnownError("missing")
+            raise ValueError(_MISSING)
         layers = info.data.get("layers", covered)
         if len(covered) != len(layers):
             raise ValueError(f"{len(covered)} neurons for {len(layers)} layers")
@@ -129,7 +129,7 @@ class _LiteRtProbed(_LiteRt):
     @classmethod
     def _of_calls(cls, rows: int | None, info: ValidationInfo) -> int | None:
         if rows is None and info.data.get("calls"):
-            raise PydanticKnownError("missing")
+            raise ValueError(_MISSING)
         return rows
 
 
@@ -173,10 +173,11 @@ def check_said(artifact: Artifact, verified: bool) -> None:
     except ValidationError as error:
         place, said = first_fault(error)
         first = error.errors()[0]
-        what = "is missing" if first["type"] == "missing" else "is of another form"
+        missing = first["type"] == "missing" or first["msg"].endswith(_MISSING)
+        what = "is missing" if missing else "is of another form"
         raise ArtifactError(
             f"{artifact.path} is damaged: target_info.{place} of its manifest {what}, which target {target!r} reads",
-            expected=_wanted(kind, info, first["loc"]) if first["type"] == "missing" else said,
+            expected=_wanted(kind, info, first["loc"]) if missing else said,
             fix="export the model again",
         ) from error
 

@@ -74,10 +74,6 @@ class OnnxProbe(Probe):
             self._of_layer.setdefault(path(node), []).append(index)
         shown = {name.partition("@")[0] for name in self._of_layer}
         self._hidden = {neuron.path for neuron in artifact.manifest.neurons if neuron.op == "decomposed"} - shown
-        for neuron in artifact.manifest.neurons:
-            if len(models) == 1 and neuron.path.partition("@")[0] not in shown | self._hidden:
-                said = f"model.onnx has no call of {neuron.path!r}, which manifest.json says is one ({neuron.op})"
-                raise damaged(artifact.path, said)
         self._hides = False
         self._neurons = NeuronSessions(self._model, self._step, self._session)
         self._free_session: Any = None
@@ -105,19 +101,36 @@ class OnnxProbe(Probe):
         return not stateful and not self._hides
 
     def restrict(self, vectors: Vectors) -> Vectors:
-        """Returns the vectors of the layers that can be seen: those inside a scan cannot."""
+        """Returns the vectors of the layers that can be seen: those inside a scan cannot.
+
+        Raises:
+            ArtifactError: If the graph has no call of a neuron that must be one.
+        """
+        if len(self._artifact.manifest.graphs) == 1:
+            self._hold_calls(vectors)
         shown = vectors.shown(self._of_layer)
         if not shown.hidden:
             return replace(vectors, hidden=len(self._hidden)) if self._hidden else vectors
-        if self._time_steps != "dynamic" and not self._step:
-            left = next(layer.path for layer in vectors.layers if layer.path not in self._of_layer)
-            said = f"model.onnx has no call of {left!r}: only a loop over a free T takes a neuron apart that is one"
-            raise damaged(self._artifact.path, said)
         self._hides = True
         note = f"{shown.hidden} neuron layer(s) run inside a loop over a free T: compared by what follows them"
         known = {layer.path.partition("@")[0] for layer in vectors.layers}
         first = shown.hidden_from if self._hidden <= known else 0
         return replace(shown, hidden_from=first, notes=(*vectors.notes, note))
+
+    def _hold_calls(self, vectors: Vectors) -> None:
+        """Refuses a graph without the call of a neuron that is one: a loop over a free T alone takes such apart.
+
+        Equal neurons on one current are one call, and what no output depends on may be none.
+        """
+        shown = {name.partition("@")[0] for name in self._of_layer}
+        seen = [layer for layer in vectors.layers if layer.path in self._of_layer]
+        apart = {neuron.path for neuron in self._artifact.manifest.neurons if neuron.op == "decomposed"}
+        whole = {layer.path for layer in vectors.layers} if self._time_steps != "dynamic" and not self._step else set()
+        left = {neuron.path for neuron in self._artifact.manifest.neurons} - (apart - whole)
+        equal = {layer.path for layer in vectors.layers if any(layer.fires_as(other) for other in seen)}
+        for name in sorted(left - equal - set(vectors.idle)):
+            if name.partition("@")[0] not in shown:
+                raise damaged(self._artifact.path, f"model.onnx has no call of the neuron {name!r}")
 
     def free(self, feeds: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs whole inputs by name; returns the outputs over time and every layer's spikes `[T, B, ...]`."""

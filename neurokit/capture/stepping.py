@@ -62,6 +62,27 @@ def layer_names(program: ExportedProgram, calls: Sequence[str]) -> tuple[str, ..
     return tuple(names)
 
 
+def unread_layers(program: ExportedProgram, calls: Sequence[str], count: int) -> tuple[str, ...]:
+    """Returns the layers that no output depends on: a form that hands out no states may leave them away.
+
+    Args:
+        program: A captured program.
+        calls: The layers of its common neurons, in order (`Captured.calls`).
+        count: How many of its results are outputs; states are behind them.
+    """
+    nodes = list(program.graph.nodes)
+    neurons = [n for n in nodes if n.op == "call_function" and (is_neuron(n.target) or is_op(n, {STEPWISE}))]
+    results: Any = next(node for node in nodes if node.op == "output").args[0]
+    waiting = [value for value in results[:count] if isinstance(value, Node)]
+    seen = set(waiting)
+    while waiting:
+        waiting += (more := set(waiting.pop().all_input_nodes) - seen)
+        seen |= more
+    names = layer_names(program, calls)
+    read = {name for name, node in zip(names, neurons, strict=True) if node in seen}
+    return tuple(dict.fromkeys(name for name in names if name not in read))
+
+
 def _goes_on(node: Node, before: Node | None) -> bool:
     """Whether a call starts from the states that the call before it ended with."""
     given: Any = node.args[1]

@@ -115,10 +115,14 @@ def _signed(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 def _looked_up(target: Any, args: tuple[Any, ...]) -> Magnitude:
     """Elements at places that real numbers chose: a magnitude is no place, so as large as any of them."""
-    places = mapped(lambda leaf: torch.zeros_like(leaf.size) if isinstance(leaf, Magnitude) else leaf, args[1:])
+    places = mapped(lambda leaf: _first_place(leaf.size) if isinstance(leaf, Magnitude) else leaf, args[1:])
     data = size_of(args[0])
     made = target(data, *places)
     return Magnitude(torch.full_like(made, data.max()), _most(args) + _ESTIMATED, rigorous=False)
+
+
+def _first_place(size: Tensor) -> Tensor:
+    return torch.zeros_like(size, dtype=torch.int64 if size.is_floating_point() else size.dtype)
 
 
 def _one_hot(run: Any, places: Any) -> Magnitude:

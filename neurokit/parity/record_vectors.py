@@ -54,7 +54,7 @@ def make_vectors(
     """
     from neurokit.capture import opened
     from neurokit.capture.reference import example_inputs, fed_back, record_all
-    from neurokit.capture.stepping import layer_names
+    from neurokit.capture.stepping import layer_names, unread_layers
     from neurokit.capture.work import WorkCounter
     from neurokit.parity.carried import carried_outputs
     from neurokit.parity.reads import Reads, joined
@@ -122,6 +122,7 @@ def make_vectors(
         ranges={info.name: (info.low, info.high) for info in captured.spec.inputs},
         unit=max(coarsest(module if part is captured else readable(part.program)) for part in captured.graphs),
         rounded={name: magnitude.roundings for name, magnitude in zip(names, magnitudes, strict=False)},
+        idle=unread_layers(captured.program, captured.calls, len(names)) if calls_of else (),
         unread=every.unread(first),  # arguments are computed in order: the covering runs are made by now
     )
 

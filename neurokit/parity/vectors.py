@@ -76,6 +76,13 @@ class LayerVector:
             return own.astype(np.uint8) != self.spikes
         return ~((own == self.spikes) | (np.isnan(own) & np.isnan(self.spikes)))
 
+    def fires_as(self, other: LayerVector) -> bool:
+        """Returns whether another layer has the same equations, spikes and membranes on the test input."""
+        same = (self.op, self.parameters, self.restarts) == (other.op, other.parameters, other.restarts)
+        if not same or self.spikes.shape != other.spikes.shape or not np.array_equal(self.init, other.init):
+            return False
+        return np.array_equal(self.spikes, other.spikes) and bool(np.isin(self.sample_h, other.sample_h).all())
+
     @property
     def first_near(self) -> int:
         """The first step at which rounding may decide whether a neuron fires; T where it may at none."""
@@ -132,6 +139,7 @@ class Vectors:
         longer: Outputs over twice as many steps, every spike twice in a row, where no word says what they are over time
             (`neurokit.parity.record_longer`); of a form with a free T.
         blind: Free runs of many samples, for a form that hides layers.
+        idle: Layers that no output depends on.
     """
 
     feeds: dict[str, np.ndarray]
@@ -154,6 +162,7 @@ class Vectors:
     unit: float = 0.0
     rounded: dict[str, int] = field(default_factory=dict)
     blind: tuple[Blind, ...] = ()
+    idle: tuple[str, ...] = ()
     longer: dict[str, np.ndarray] = field(default_factory=dict)
 
     def without_steps(self) -> Vectors:
@@ -206,6 +215,7 @@ class Vectors:
             "roundings": self.roundings,
             "longer": list(self.longer),
             "blind": [run.head() for run in self.blind],
+            "idle": list(self.idle),
             "unread": [vars(entry) for entry in self.unread],
             "calls": [
                 {"graph": c.graph, "inputs": list(c.feeds), "outputs": list(c.outputs), "fresh": c.fresh}
@@ -307,6 +317,7 @@ class Vectors:
                     {name: float(value) for name, value in head.get("roundings", {}).items()},
                     unit=float(head.get("unit", 0.0)),
                     rounded={name: int(count) for name, count in head.get("rounded", {}).items()},
+                    idle=tuple(map(str, head.get("idle", ()))),
                     blind=tuple(Blind.read(run, data, f"blind{i}.") for i, run in enumerate(head.get("blind", ()))),
                     longer={str(name): data[f"longer{i}"] for i, name in enumerate(head.get("longer", ()))},
                 )

@@ -145,4 +145,5 @@ def test_integer_weights_are_exact(device):
         fired, _, current = spike_linear_lif(given, w, scale=scale, form="int8", path="fused", want_current=True)
         assert torch.equal(fired.bool(), expected)
         assert torch.equal(current.double(), whole.to(torch.float16).double())
-    assert torch.equal(spike_gemv_lif(s, w.t().contiguous(), scale=scale, path="gather").bool(), expected)
+    some = s[:, :6].contiguous()  # of one row a program
+    assert torch.equal(spike_gemv_lif(some, w.t().contiguous(), scale=scale, path="gather").bool(), expected[:, :6])

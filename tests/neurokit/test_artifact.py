@@ -43,7 +43,7 @@ def test_time_steps_keep_their_type(tmp_path, steps):
 
 
 def test_time_steps_below_one_are_refused():
-    with pytest.raises(ValueError, match="whole number >= 1"):
+    with pytest.raises(ValueError, match="a whole number from 1 to"):
         manifest(time_steps=0)
 
 

@@ -87,8 +87,9 @@ class Emitter:
             call = self._packer.lane_of.get(node.args[0])
             if call is not None and isinstance(call[0], PackedNeuron):
                 return self._of_neuron(node, call[0], call[1])
-            steps = node.args[0]
-            if steps.target == aten.unbind.int and len(steps.meta["val"]) == self._steps:  # T results hold for one T
+            steps, ends = node.args[0], (0, self._steps - 1)
+            # T results hold for one T. The first and the last of them are there for any, a fourth is not.
+            if steps.target == aten.unbind.int and len(steps.meta["val"]) == self._steps and node.args[1] in ends:
                 axis: Any = steps.args[1] if len(steps.args) > 1 else 0
                 whole, place = self.value(steps.args[0]), self._place(node.args[1])  # type: ignore[arg-type]
                 return self._call(node, aten.select.int, whole, axis, place)

@@ -36,3 +36,23 @@ def test_equal_neurons_on_one_current(target: str, tmp_path: Path) -> None:
     artifact = nk.lower(nk.capture(spec), target, tmp_path / "out")
     assert nk.verify(artifact).passed
     assert len(artifact.manifest.graphs[0].states) == (2 if target == "onnx-step" else 0)
+
+
+class Idle(Twice):
+    """The second neuron's spikes are in no output."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        self.right(self.again(2 * y))
+        return self.left(self.fired(y)).mean(0)
+
+
+@pytest.mark.parametrize("target", ["onnx", "onnx-scan"])
+def test_a_neuron_that_no_output_depends_on_may_be_left_away(target: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = Idle().eval()
+    port = TensorSpec("x", (4,), high=3.0)
+    spec = ModelSpec("idle", lambda: net, (port,), time_steps=4, time_input="sequence", time_output="mean")
+    artifact = nk.lower(nk.capture(spec), target, tmp_path / "out")
+    assert artifact.manifest.parity is not None
+    assert artifact.manifest.parity["verdict"] in ("exact", "benign rounding")
