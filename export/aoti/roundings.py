@@ -118,7 +118,7 @@ def in_16_bits(vectors: Vectors, precision: str, roundings: Mapping[str, Mapping
         for name, bound in vectors.output_bounds.items()
     }
     said = f"rounding bounds are those of {precision} weights and currents"
-    return replace(vectors, layers=layers, output_bounds=outputs, coverings=(), notes=(*vectors.notes, said))
+    return replace(vectors, layers=layers, output_bounds=outputs, coverings=(), blind=(), notes=(*vectors.notes, said))
 
 
 def _coarser(precision: str, fine: int, coarse: int | None) -> float:

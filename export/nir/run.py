@@ -228,7 +228,13 @@ class NirProbe(Probe):
         kept = [vectors.layers[index] for index in self._info["covered"]]
         note = f"{len(kept)} of {len(vectors.layers)} neuron layers lie in the parts; each part runs on recorded input"
         return replace(
-            vectors, layers=tuple(kept), outputs={}, output_bounds={}, coverings=(), notes=(*vectors.notes, note)
+            vectors,
+            layers=tuple(kept),
+            outputs={},
+            output_bounds={},
+            coverings=(),
+            blind=(),
+            notes=(*vectors.notes, note),
         )
 
     def free(self, feeds: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:

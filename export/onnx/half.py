@@ -103,4 +103,4 @@ class HalfProbe(OnnxProbe):
         """Returns the vectors without coverage stimuli, whose sizes leave the range of float16."""
         note = f"float16: outputs may be off by {TOLERANCE:g} (relative L2)"
         made = super().restrict(vectors)
-        return replace(made, coverings=(), notes=(*made.notes, note))
+        return replace(made, coverings=(), blind=(), notes=(*made.notes, note))

@@ -104,7 +104,7 @@ class OpenVinoInt8Probe(OpenVinoProbe):
 
     def restrict(self, vectors: Vectors) -> Vectors:
         """Returns the vectors without coverage stimuli: beyond what it was calibrated on, int8 clips by design."""
-        return replace(super().restrict(vectors), coverings=())
+        return replace(super().restrict(vectors), coverings=(), blind=())
 
     def free(self, feeds: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs the int8 network; there are no layers."""

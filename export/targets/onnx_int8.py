@@ -165,7 +165,7 @@ class Int8Probe(OnnxProbe):
 
     def restrict(self, vectors: Vectors) -> Vectors:
         """Returns the vectors without coverage stimuli: beyond what it was calibrated on, int8 clips by design."""
-        return replace(super().restrict(vectors), coverings=())
+        return replace(super().restrict(vectors), coverings=(), blind=())
 
     def inspect(self, vectors: Vectors) -> tuple[list[str], list[str]]:
         """Compares every layer with the meaning of its operators, and the answers with what export measured."""

@@ -276,6 +276,7 @@ class NetworkProbe(OnnxProbe):
             layers=layers,
             output_bounds=bounds,
             coverings=(),
+            blind=(),
             notes=(*notes, "rounding bounds are those of float16 convolutions and products"),
         )
 

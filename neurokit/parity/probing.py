@@ -53,7 +53,7 @@ class RunnerProbe(Probe):
         """Returns the vectors without layers."""
         note = f"target {self._target!r} has no probe: outputs were compared, spikes were not"
         notes = (*vectors.notes, note) if vectors.layers else vectors.notes
-        return replace(vectors, layers=(), coverings=(), notes=notes)
+        return replace(vectors, layers=(), coverings=(), blind=(), notes=notes)
 
     def free(self, feeds: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Runs the artifact; returns its outputs."""
