@@ -367,3 +367,40 @@ def test_a_product_in_16_bits_keeps_the_batch_free():
     sizes = [node.meta["val"][0].shape[1] for node in body.graph.nodes if node.meta.get("fused")]
     assert sizes
     assert not any(isinstance(size, int) for size in sizes)
+
+
+class ByHand(nn.Module):
+    """A neuron in plain operations, which makes its spikes float32, and writes one of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(8, 6), nn.Linear(6, 3)
+        with torch.no_grad():
+            for part in (self.first, self.last):  # multiples of 1/8, which 16 bits hold
+                for value in part.parameters():
+                    value.copy_((8 * value).round() / 4)
+
+    def forward(self, x):
+        found, v = [], torch.zeros(x.shape[1], 6)
+        for x_t in x:
+            v = 0.5 * v + self.first(x_t)
+            spikes = (v >= 0.5).to(torch.float32)
+            spikes[:, 0] = 1.0
+            v = v - 0.5 * spikes
+            found.append(self.last(spikes))
+        return torch.stack(found)
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_neurons_by_hand_that_keep_float32_are_products_of_one_type(precision):
+    """PyTorch's C++ was compiled, and refused a product of float32 and 16 bits when it ran."""
+    torch.manual_seed(0)
+    net = ByHand().eval()
+    captured = nk.capture(ModelSpec("hand", lambda: net, (TensorSpec("x", (8,)),), time_steps=4))
+    settings = Settings.of(LowerOptions("float", extra={"precision": precision}))
+    body, _ = rewritten(captured, settings, False)
+    x = (torch.rand(4, 3, 8, generator=torch.Generator().manual_seed(1)) < 0.5).float()
+    with torch.no_grad():
+        (found,) = Network(body, captured)(x)
+        torch.testing.assert_close(found, net(x), rtol=0.0, atol=0.0)
+    assert {node.meta["val"].dtype for node in body.graph.nodes if "linear" in node.name} == {getattr(torch, precision)}
