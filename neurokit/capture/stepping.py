@@ -15,7 +15,7 @@ from neurokit.capture.masked_parts import MaskedParts
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.neurons.ops import is_neuron
 from neurokit.neurons.stepwise import STEPWISE, Step, step_of
-from neurokit.program.nodes import hints, is_op
+from neurokit.program.nodes import ancestors, hints, is_op
 from neurokit.serial import one_at_a_time
 
 
@@ -73,11 +73,7 @@ def unread_layers(program: ExportedProgram, calls: Sequence[str], count: int) ->
     nodes = list(program.graph.nodes)
     neurons = [n for n in nodes if n.op == "call_function" and (is_neuron(n.target) or is_op(n, {STEPWISE}))]
     results: Any = next(node for node in nodes if node.op == "output").args[0]
-    waiting = [value for value in results[:count] if isinstance(value, Node)]
-    seen = set(waiting)
-    while waiting:
-        waiting += (more := set(waiting.pop().all_input_nodes) - seen)
-        seen |= more
+    seen = ancestors(value for value in results[:count] if isinstance(value, Node))
     names = layer_names(program, calls)
     read = {name for name, node in zip(names, neurons, strict=True) if node in seen}
     return tuple(dict.fromkeys(name for name in names if name not in read))

@@ -12,7 +12,7 @@ from torch.fx import GraphModule, Node
 
 from neurokit.errors import Unsupported, UnsupportedError
 from neurokit.over_time import first_is_a_sequence
-from neurokit.program.nodes import hint
+from neurokit.program.nodes import ancestors, hint
 from neurokit.program.ops import Kind, is_kind
 from neurokit.program.walk import copied
 
@@ -108,7 +108,7 @@ def feature_maps(program: GraphModule, outputs: int) -> list[Node]:
     """
     given = next(node for node in program.graph.nodes if node.op == "output").args[0]
     leaves = torch.utils._pytree.tree_leaves(given)[:outputs]
-    behind = _ancestors([leaf for leaf in leaves if isinstance(leaf, Node)])
+    behind = ancestors([leaf for leaf in leaves if isinstance(leaf, Node)])
     from_input: set[Node] = set()
     sizes: set[tuple[int, ...]] = set()
     found = []
@@ -130,17 +130,6 @@ def _size(node: Node) -> tuple[int, ...]:
     """Returns the last three sizes of a node's tensor; () of anything else."""
     value: Any = node.meta.get("val")
     return tuple(int(hint(size)) for size in value.shape[-3:]) if isinstance(value, Tensor) and value.dim() > 3 else ()
-
-
-def _ancestors(nodes: list[Node]) -> set[Node]:
-    found: set[Node] = set()
-    open_nodes = list(nodes)
-    while open_nodes:
-        node = open_nodes.pop()
-        if node not in found:
-            found.add(node)
-            open_nodes += node.all_input_nodes
-    return found
 
 
 def _path(node: Node) -> str:

@@ -7,7 +7,7 @@ either side of them is its error.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from neurokit.parity.magnitudes import Magnitude, gamma, size_of
+from neurokit.program.nodes import ancestors
 from neurokit.program.ops import Kind, kind_of, names_of
 from neurokit.program.walk import fetch, leaves, mapped
 
@@ -58,7 +59,7 @@ def numbers(module: GraphModule, forced: Sequence[Tensor], inputs: Sequence[Any]
     curved = [node for node in module.graph.nodes if is_curved(node)]
     if not curved:
         return {}
-    needed, known = _ancestors(curved), dict[Node, Any]()
+    needed, known = ancestors(curved), dict[Node, Any]()
     given, outputs = iter(inputs), iter(forced)
     for node in module.graph.nodes:
         if node.op == "placeholder":
@@ -73,16 +74,6 @@ def numbers(module: GraphModule, forced: Sequence[Tensor], inputs: Sequence[Any]
                 known[node] = _computed(node, known)
     found = {node: _operands(node, known) for node in curved}
     return {node: values for node, values in found.items() if values}
-
-
-def _ancestors(nodes: Iterable[Node]) -> set[Node]:
-    seen, pending = set[Node](), list(nodes)
-    while pending:
-        node = pending.pop()
-        if node not in seen:
-            seen.add(node)
-            pending += node.all_input_nodes
-    return seen
 
 
 def _computed(node: Node, known: Mapping[Node, Any]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from typing import Any
 
 import torch
@@ -34,6 +34,17 @@ def is_op(node: Any, targets: Container[Any]) -> bool:
 def is_constant(value: Any) -> bool:
     """Returns whether an argument is a tensor of the module: a parameter, a buffer or what was folded."""
     return isinstance(value, Node) and value.op == "get_attr"
+
+
+def ancestors(nodes: Iterable[Node]) -> set[Node]:
+    """Returns nodes and all that they depend on."""
+    found, waiting = set[Node](), list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting += node.all_input_nodes
+    return found
 
 
 def is_weighted(node: Any) -> bool:
