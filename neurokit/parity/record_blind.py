@@ -36,6 +36,9 @@ def with_blind(captured: Captured, vectors: Vectors, entries: Mapping[str, Any])
         vectors: Its test vectors.
         entries: What the target says of the artifact.
     """
+    from neurokit.capture import opened
+    from neurokit.program.readable import called, readable
+
     paths = {layer.path.partition("@")[0] for layer in vectors.layers}
     hidden = {neuron["path"].partition("@")[0] for neuron in entries.get("neurons", ()) if neuron["op"] == "decomposed"}
     if not hidden or vectors.calls:
@@ -48,11 +51,14 @@ def with_blind(captured: Captured, vectors: Vectors, entries: Mapping[str, Any])
     sizes: list[tuple[Kind, int]] = [("range", batch)] * -(-most // batch)
     if captured.batch == "dynamic":
         sizes = [("range", most), ("beyond", min(_BEYOND, most))] if common else [("range", most)]
+    captured = opened(captured)
+    module = readable(captured.program)
+    wide = None if common else doubled(called(module))
     made: list[Blind | None] = []
     for seed, (kind, count) in enumerate(sizes):
         try:
-            run = _Run(captured, vectors, kind, 100 + seed, count)
-            made.append(_of_common(run) if common else _of_rare(run, decisions))
+            run = _Run(captured, module, vectors, kind, 100 + seed, count)
+            made.append(_of_common(run) if common else _of_rare(run, wide, decisions))
         except (IndexError, RuntimeError, ValueError):
             if kind == "range":
                 raise  # beyond its range a network need not run
@@ -62,15 +68,13 @@ def with_blind(captured: Captured, vectors: Vectors, entries: Mapping[str, Any])
 class _Run:
     """The reference, run freely on the inputs of a blind run."""
 
-    def __init__(self, captured: Captured, vectors: Vectors, kind: Kind, seed: int, batch: int) -> None:
+    def __init__(self, captured: Captured, module: Any, vectors: Vectors, kind: Kind, seed: int, batch: int) -> None:
         import torch
 
-        from neurokit.capture import opened
         from neurokit.capture.reference import fed_back, record_all
-        from neurokit.program.readable import readable
 
-        self.captured, self.kind, self.seed, self.batch = opened(captured), kind, seed, batch
-        self.module = readable(self.captured.program)
+        self.captured, self.kind, self.seed, self.batch = captured, kind, seed, batch
+        self.module = module
         self.given = tuple(torch.from_numpy(value) for value in feeds_of(vectors, kind, seed, batch).values())
         self.states = fed_back(self.captured, self.module, self.given)
         wanted = len(self.captured.output_names)
@@ -98,26 +102,24 @@ def _of_common(run: _Run) -> Blind:
     return run.blind(until, [bound_of(y, magnitude) for y, magnitude in zip(run.outputs, magnitudes, strict=False)])
 
 
-def _of_rare(run: _Run, decisions: int) -> Blind | None:
+def _of_rare(run: _Run, wide: Any, decisions: int) -> Blind | None:
     """Holds outputs to what the reference is off by in float64; samples that this moves far are left out.
 
     Returns:
         The run; None where the reference does not run in float64, or it moves one sample in eight.
     """
-    from neurokit.program.readable import called
-
-    exact = in_float64(doubled(called(run.module)), (*run.given, *run.states))
+    exact = in_float64(wide, (*run.given, *run.states))
     if exact is None or any(not bool(y.isfinite().all()) for y in run.outputs):
         return None
     names = run.captured.output_names
     kinds = of_each(run.captured.time_output, len(names))
     axes = [1 if kind == "sequence" else 0 for kind in kinds]
     until, bounds = np.full(run.batch, run.steps), []
-    for y, wide, axis in zip(run.outputs, exact, axes, strict=False):
+    for y, double, axis in zip(run.outputs, exact, axes, strict=False):
         if y.dim() <= axis or y.shape[axis] != run.batch:
             return None
         rows = np.moveaxis(y.double().numpy(), axis, 0).reshape(run.batch, -1)
-        off = np.abs(np.moveaxis(wide.double().numpy(), axis, 0).reshape(run.batch, -1) - rows).max(1, initial=0.0)
+        off = np.abs(np.moveaxis(double.double().numpy(), axis, 0).reshape(run.batch, -1) - rows).max(1, initial=0.0)
         largest = float(np.abs(rows).max(initial=0.0))
         moved = off > _MOVED * largest
         until[moved] = 0
