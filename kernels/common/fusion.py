@@ -15,7 +15,7 @@ from neurokit.kernels.common.neuron import on_grid
 from neurokit.kernels.common.product import WEIGHTS
 from neurokit.program.fusions import RESHAPES, Behind, FusedNeuron, Match, Site, most_of, shape_of, through_reshapes
 from neurokit.program.grids import Grid, Held, grid_at, levels_at
-from neurokit.program.nodes import convolution_settings, is_weighted
+from neurokit.program.nodes import ancestors, convolution_settings, is_weighted
 from neurokit.program.ops import is_named
 from neurokit.program.walk import fetch
 
@@ -302,17 +302,8 @@ def _sum_behind(site: Site) -> Behind | None:
                 return None
             if {one.meta["val"].dtype for one in (fired[0], other)} != {user.meta["val"].dtype}:
                 return None
-            return None if _leads(site.node, other) else Behind(user, other, (), fired[0], most)
+            return None if site.node in ancestors([other]) else Behind(user, other, (), fired[0], most)
         if not is_named(user, RESHAPES):
             return None
         value = user
     return None
-
-
-def _leads(first: Node, last: Node) -> bool:
-    """Returns whether a node depends on another: on a layer whose membrane it reads."""
-    waiting, seen = [last], {last}
-    while waiting:
-        waiting += (more := set(waiting.pop().all_input_nodes) - seen)
-        seen |= more
-    return first in seen
