@@ -40,6 +40,9 @@ def work(name: str, size: int) -> dict[str, tuple[float, float]]:
     torch.set_num_threads(1)
     import onnx  # noqa: F401 - imports are no part of a stage
     import onnxscript  # noqa: F401
+    import torch._dynamo
+    import torch.export
+    import torch.onnx._internal.exporter._core
 
     import neurokit
     from neurokit.capture import capture

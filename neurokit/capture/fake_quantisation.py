@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
+
+from neurokit.capture.masked_parts import MaskedParts
 
 
 def per_tensor(x: Tensor, scale: Tensor | float, zero_point: Tensor | int, quant_min: int, quant_max: int) -> Tensor:
@@ -27,8 +28,11 @@ def per_channel(x: Tensor, scale: Tensor, zero_point: Tensor, axis: int, quant_m
     return per_tensor(x, scale.reshape(shape), zero_point.reshape(shape), quant_min, quant_max)
 
 
-class PlainQuantisation(TorchFunctionMode):
-    """Writes fake quantisation out while it is in force."""
+class WrittenOut(MaskedParts):
+    """Writes fake quantisation out while it is in force, and does what `MaskedParts` does.
+
+    Both in one: a trace asks every mode of every size that it reads.
+    """
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -37,4 +41,4 @@ class PlainQuantisation(TorchFunctionMode):
             func = per_tensor
         elif func is torch.fake_quantize_per_channel_affine:
             func = per_channel
-        return func(*args, **(kwargs or {}))
+        return super().__torch_function__(func, types, args, kwargs)

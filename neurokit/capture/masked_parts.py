@@ -27,7 +27,11 @@ _OTHERS = """__gt__ __ge__ __lt__ __le__ __eq__ __ne__ __and__ __or__ __xor__ __
 
 
 class MaskedParts(TorchFunctionMode):
-    """Keeps what masks pick whole, and writes it back as a choice."""
+    """Keeps what masks pick whole, and writes it back as a choice.
+
+    It is asked of every operation, and of every size and type that torch itself reads: until a mask has picked
+    something, no part is looked for.
+    """
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -36,14 +40,18 @@ class MaskedParts(TorchFunctionMode):
         if func is Tensor.__getitem__ and _is_mask(*args):
             x, mask = args
             return Part(x.clone(), mask, mask.clone(), mask._version)  # both may be written to later
-        if func is Tensor.__setitem__ and isinstance(args[2], Part) and args[2].belongs(*args[:2]):
-            into, part = args[0], args[2]
-            into.copy_(torch.where(part.condition, part.whole, into))
-            return None
-        if any(isinstance(value, Part) for value in (*args, *kwargs.values())):
-            return _of_all(func, args, kwargs)
-        made = func(*_plain(args), **_plain(kwargs))
-        if isinstance(made, Tensor) and made.dtype is torch.bool and _name(func) in _COMPARED and not kwargs:
+        if Part.made:
+            if func is Tensor.__setitem__ and isinstance(args[2], Part) and args[2].belongs(*args[:2]):
+                into, part = args[0], args[2]
+                into.copy_(torch.where(part.condition, part.whole, into))
+                return None
+            if any(isinstance(value, Part) for value in (*args, *kwargs.values())):
+                return _of_all(func, args, kwargs)
+            args, kwargs = _plain(args), _plain(kwargs)
+        made = func(*args, **kwargs)
+        if kwargs or not isinstance(made, Tensor) or _name(func) not in _COMPARED:
+            return made
+        if made.dtype is torch.bool:
             versions = tuple(value._version for value in args if isinstance(value, Tensor))
             made._made_by = _Comparison(_name(func), args, versions, made._version)  # type: ignore[attr-defined]
         return made
@@ -57,9 +65,15 @@ class Part:
         mask: Which of them; of its first axes, or of all.
         chosen: The mask as it was then.
         version: How often the mask had been written to by then.
+
+    Attributes:
+        made: Whether there ever was one.
     """
 
+    made = False
+
     def __init__(self, whole: Tensor, mask: Tensor, chosen: Tensor, version: int) -> None:
+        Part.made = True
         self.whole, self.mask, self.chosen, self.version = whole, mask, chosen, version
 
     @property

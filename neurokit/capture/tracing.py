@@ -15,8 +15,7 @@ from torch.fx import Node
 
 from neurokit.capture.contexts import plain_contexts
 from neurokit.capture.drawing import uniform
-from neurokit.capture.fake_quantisation import PlainQuantisation
-from neurokit.capture.masked_parts import MaskedParts
+from neurokit.capture.fake_quantisation import WrittenOut
 from neurokit.capture.obstacles import loop_over_free_steps, refusal
 from neurokit.capture.ports import dynamic_shapes
 from neurokit.capture.probe import set_time_steps
@@ -125,7 +124,7 @@ def _written_out() -> Iterator[None]:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with PlainQuantisation(), MaskedParts(), plain_contexts(), unannotated(), quick_shapes():
+        with WrittenOut(), plain_contexts(), unannotated(), quick_shapes():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)

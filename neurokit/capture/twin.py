@@ -358,10 +358,21 @@ def _materialize(slot: Slot, x: Tensor, has_time: bool, noting: bool) -> States:
     module = slot.module
     if not isinstance(module, base.MemoryModule):
         return slot.values
-    states = module.materialize_states((x,), slot.values, "m" if has_time else "s")
+    states = slot.values
+    if not _fits(module, states, x, has_time):
+        states = module.materialize_states((x,), states, "m" if has_time else "s")
     if starts_from_nothing(module, states):
         states = from_nothing(slot, x[0] if has_time else x, states, noting=noting)
     return begun(slot, states)
+
+
+def _fits(module: nn.Module, states: States, x: Tensor, has_time: bool) -> bool:
+    """Returns whether SpikingJelly would take a neuron's states as they are; asking it traces a step of the input."""
+    v = next(iter(states), None)
+    if type(module).materialize_states is not neuron.BaseNode.materialize_states or not isinstance(v, Tensor):
+        return False
+    own = has_time and module._neuron_precision is not None
+    return not own and v.dtype == x.dtype and v.device == x.device and v.shape == x.shape[has_time:]
 
 
 def _memory_names(module: nn.Module) -> list[str]:

@@ -133,10 +133,15 @@ def _one_hot(run: Any, places: Any) -> Magnitude:
 
 def whole_numbers(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether an operation is on indices that real numbers have chosen, and on no real numbers: it is exact."""
-    tensors = [leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, Tensor | Magnitude)]
-    kinds = [(leaf.size if isinstance(leaf, Magnitude) else leaf).dtype for leaf in tensors]
-    indices = [isinstance(leaf, Magnitude) and kind != torch.bool for leaf, kind in zip(tensors, kinds, strict=True)]
-    return any(indices) and not any(kind.is_floating_point for kind in kinds)
+    chosen = False
+    for leaf in leaves((args, kwargs)):
+        if not isinstance(leaf, Tensor | Magnitude):
+            continue
+        kind = (leaf.size if isinstance(leaf, Magnitude) else leaf).dtype
+        if kind.is_floating_point:
+            return False
+        chosen = chosen or (isinstance(leaf, Magnitude) and kind != torch.bool)
+    return chosen
 
 
 def _cast(run: Any, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -131,6 +131,9 @@ def _taps_met(name: str, args: tuple[Any, ...]) -> Tensor:
         return _features(x, -axes - 1)
     stride, padding, dilation = (_each(args, at, axes, default) for at, default in ((3, 1), (4, 0), (5, 1)))
     present = (x != 0).reshape(-1, *x.shape[-axes - 1 :]).any(0)
+    channels = len(present)
+    if present.all():  # of all channels the same
+        present = present[:1]
     margins = []
     for axis in reversed(range(axes)):
         whole = dilation[axis] * (weight.shape[2 + axis] - 1)
@@ -143,7 +146,7 @@ def _taps_met(name: str, args: tuple[Any, ...]) -> Tensor:
         last = [n - d * (k - 1) for n, d, k in zip(present.shape[1:], dilation, weight.shape[2:], strict=True)]
         reach = tuple(slice(s, s + n, by) for s, n, by in zip(starts, last, stride, strict=True))
         met.append(present[(slice(None), *reach)].reshape(len(present), -1).any(1))
-    return torch.stack(met, 1)
+    return torch.stack(met, 1).expand(channels, -1)
 
 
 def _channels_of_zeros(name: str, args: tuple[Any, ...]) -> Tensor:

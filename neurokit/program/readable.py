@@ -16,12 +16,14 @@ class Readable(nn.Module):
     """Holds a graph and the tensors that it names; it has no forward of its own.
 
     Attributes:
-        graph: The operations, on the program's inputs in their order.
+        graph: The operations, on the program's inputs in their order; once it is walked it stays as it is.
+        last_reads: What `neurokit.program.walk.last_reads` found of it.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.graph = Graph()
+        self.last_reads: Any = None
 
 
 def readable(program: ExportedProgram) -> Any:

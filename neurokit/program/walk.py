@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
+from torch.fx.node import map_arg
 
 from neurokit.program.keywords import allow_keywords
 from neurokit.program.ops import Kind, kind_of
@@ -26,11 +27,17 @@ Rule = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
 
 def leaves(value: Any) -> list[Any]:
     """Returns everything in arguments of an operation, which are nested in tuples, lists and dicts alone."""
-    if isinstance(value, tuple | list):
-        return [leaf for part in value for leaf in leaves(part)]
     if isinstance(value, dict):
-        return [leaf for part in value.values() for leaf in leaves(part)]
-    return [value]
+        value = value.values()
+    elif not isinstance(value, tuple | list):
+        return [value]
+    found: list[Any] = []
+    for part in value:
+        if isinstance(part, tuple | list | dict):
+            found += leaves(part)
+        else:
+            found.append(part)
+    return found
 
 
 def mapped(function: Callable[[Any], Any], value: Any) -> Any:
@@ -107,15 +114,47 @@ class Walker(Interpreter):
 class PlainWalker(Walker):
     """A walker that nothing traces: it leaves out what torch notes of every node for traces, half of a walk's time."""
 
-    def run_node(self, n: Node) -> Any:
-        """Runs a node."""
-        self.node = n
-        args, kwargs = self.fetch_args_kwargs_from_env(n)
-        return getattr(self, n.op)(n.target, args, kwargs)
+    def __init__(self, module: GraphModule) -> None:
+        self.module, self.graph, self.node = module, module.graph, None
 
-    def get_attr(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Returns the tensor at a dotted path."""
-        return operator.attrgetter(target)(self.module)
+    def run(self, *inputs: Any, **_: Any) -> Any:
+        """Runs the program on its inputs; what nothing reads any more is let go."""
+        given, known = iter(self.graph.process_inputs(*inputs)), dict[Node, Any]()
+        result: Any = None
+        for node, done in last_reads(self.module):
+            self.node, kind = node, node.op
+            if kind == "placeholder":
+                known[node] = next(given)
+            elif kind == "get_attr":
+                known[node] = operator.attrgetter(str(node.target))(self.module)
+            elif kind == "output":
+                result = map_arg(node.args[0], known.__getitem__)
+            else:
+                args = map_arg(node.args, known.__getitem__)
+                kwargs = map_arg(node.kwargs, known.__getitem__) if node.kwargs else {}
+                known[node] = getattr(self, kind)(node.target, args, kwargs)
+            for read in done:
+                del known[read]
+        return self.graph.process_outputs(result)
+
+
+def last_reads(module: Any) -> list[tuple[Node, list[Node]]]:
+    """Returns the nodes of a program in order, each with those that it is the last to read.
+
+    A module that keeps its graph as it is (`readable.Readable`) holds the answer for the next walk.
+    """
+    kept: list[tuple[Node, list[Node]]] | None = vars(module).get("last_reads")
+    if kept is not None:
+        return kept
+    found, seen = [], set[Node]()
+    for node in reversed(module.graph.nodes):
+        done = [read for read in node.all_input_nodes if read not in seen]
+        seen.update(done)
+        found.append((node, done))
+    found.reverse()
+    if "last_reads" in vars(module):
+        module.last_reads = found
+    return found
 
 
 def without_guards(module: GraphModule) -> GraphModule:
