@@ -185,3 +185,17 @@ def loop_over_free_steps(twin: Twin, spec: ModelSpec) -> UnsupportedError:
         for place in slot.module.place
     ]
     return UnsupportedError(f"model {spec.name!r} cannot have a dynamic T", reasons)
+
+
+class LaterStepsError(UnsupportedError):
+    """A forward does otherwise from some step on than at the first ones.
+
+    Args:
+        name: Of the model.
+        line: Where, as file and line.
+    """
+
+    def __init__(self, name: str, line: str) -> None:
+        why = f"at {line} its forward does otherwise at later steps than at the first ones (it asks for their number)"
+        reason = Unsupported("", name, why, "give a number of time steps")
+        super().__init__(f"model {name!r} cannot have a dynamic T", [reason])

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,12 +17,14 @@ from torch.fx import Node
 from neurokit.capture.contexts import plain_contexts
 from neurokit.capture.drawing import uniform
 from neurokit.capture.fake_quantisation import WrittenOut
-from neurokit.capture.obstacles import loop_over_free_steps, refusal
+from neurokit.capture.later_steps import other_later
+from neurokit.capture.obstacles import LaterStepsError, loop_over_free_steps, refusal
 from neurokit.capture.ports import dynamic_shapes
 from neurokit.capture.probe import set_time_steps
 from neurokit.capture.quick_shapes import quick_shapes
+from neurokit.capture.rolling.counted import count_steps
 from neurokit.capture.rolling.free import LENGTHS, over_free_steps
-from neurokit.capture.rolling.roll import Rolled, graph_over_time, rolled_graph
+from neurokit.capture.rolling.roll import Rolled, graph_over_time, rolled_graph, unrolled
 from neurokit.capture.twin import Twin
 from neurokit.capture.types import PortInfo, StateInfo, TimeSteps
 from neurokit.capture.unannotated import unannotated, without_empty_notes
@@ -78,6 +81,8 @@ def traced(job: Job) -> tuple[ExportedProgram, list[str]]:
             raise
         try:
             return _over_free_steps(job)  # a loop without neurons that are known
+        except LaterStepsError:
+            raise
         except (UnsupportedError, InputError):
             raise error from None
     if job.single or not isinstance(job.steps, int):
@@ -94,11 +99,11 @@ def _kind(twin: Twin, path: str) -> str:
     return next(slot.op for slot in twin.slots if slot.path == path)
 
 
-def _export(job: Job) -> tuple[ExportedProgram, list[str]]:
+def _export(job: Job, lines: bool = False) -> tuple[ExportedProgram, list[str]]:
     job.twin.single = job.single
     job.twin.tracing = True
     try:
-        program = program_of(job.twin, job)
+        program = program_of(job.twin, job, lines)
     except (UnsupportedError, InputError):
         raise
     except Exception as error:
@@ -108,23 +113,23 @@ def _export(job: Job) -> tuple[ExportedProgram, list[str]]:
     return program, list(job.twin.order)
 
 
-def program_of(module: torch.nn.Module, job: Job) -> ExportedProgram:
-    """Traces a module that takes what a job gives."""
+def program_of(module: torch.nn.Module, job: Job, lines: bool = False) -> ExportedProgram:
+    """Traces a module that takes what a job gives; with `lines`, nodes keep the line that called them."""
     first, *rest = dynamic_shapes([port.shape for port in job.ports])
     shapes = {"x": first, "rest": tuple(rest)} if rest else {"x": first}
-    with torch.no_grad(), warnings.catch_warnings(), _written_out(), _results_kept(job.ports):
+    with torch.no_grad(), warnings.catch_warnings(), _written_out(lines), _results_kept(job.ports):
         # What a forward keeps beside its states is dealt with before (probe) and after (fidelity) this.
         warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
         return without_empty_notes(torch.export.export(module, job.given, dynamic_shapes=shapes, strict=False))
 
 
 @contextmanager
-def _written_out() -> Iterator[None]:
+def _written_out(lines: bool) -> Iterator[None]:
     """Keeps fused attention and fake quantisation out of a trace: no form knows them, and all know their parts."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with WrittenOut(), plain_contexts(), unannotated(), quick_shapes():
+        with WrittenOut(), plain_contexts(), unannotated(lines), quick_shapes():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
@@ -158,6 +163,7 @@ class FreeGraph:
         calls: Module path of every neuron node of that.
         nodes: Module path of every neuron node that is left.
         paths: The same, and behind them everything stateful that is no node.
+        counted: Whether numbers in it follow a law that two lengths have shown.
     """
 
     graph: Any
@@ -165,6 +171,7 @@ class FreeGraph:
     calls: list[str]
     nodes: list[str]
     paths: list[str]
+    counted: bool
 
 
 def _over_free_steps(job: Job) -> tuple[ExportedProgram, list[str]]:
@@ -208,7 +215,7 @@ def free_graph(job: Job) -> FreeGraph:
     Raises:
         UnsupportedError: If they differ in more than T.
     """
-    graphs = []
+    programs = []
     for steps in LENGTHS:
         count = len(job.spec.inputs)
         longer = (torch.zeros((steps, *x.shape[1:]), dtype=x.dtype) for x in job.given[:count])
@@ -220,18 +227,38 @@ def free_graph(job: Job) -> FreeGraph:
             given=(*longer, *job.given[count:]),
             ports=(*fixed, *job.ports[count:]),
         )
-        program, order = _export(one)
+        programs.append(_export(one, lines=True))
+    flat = [unrolled(program, steps) for (program, _), steps in zip(programs, LENGTHS, strict=True)]
+    counted = count_steps(flat[0], flat[1])
+    graphs = []
+    for (program, order), one_flat in zip(programs, flat, strict=True):
         calls = [path for path in order if _kind(job.twin, path) not in NO_NODE]
-        graph, paths = graph_over_time(program, job.twin, calls, steps, _many_samples(job, steps))
-        graphs.append((graph, paths, program))
-    (first, paths, program), (second, others, _) = graphs
+        given = _many_samples(job, one_flat.steps)
+        graphs.append(graph_over_time(program, job.twin, calls, one_flat.steps, given, one_flat.graph))
+    (first, paths), (second, others) = graphs
+    program = programs[0][0]
     joined = over_free_steps(first, second, program.graph_signature.user_inputs[0]) if paths == others else None
     if joined is None:
         raise loop_over_free_steps(job.twin, job.spec)
+    try:
+        line = other_later(job.twin.net, partial(_run, job), *LENGTHS)
+    finally:
+        set_time_steps(job.twin.net, LENGTHS[-1])
+    if line:
+        raise LaterStepsError(job.spec.name, line)
     for slot in job.twin.slots:  # in a scan a neuron is plain operations
         slot.scanned = slot.scanned or (slot.path in calls and slot.path not in paths)
     rest = [path for path in dict.fromkeys(order) if path not in paths]
-    return FreeGraph(joined, program, calls, paths, [*paths, *rest])
+    return FreeGraph(joined, program, calls, paths, [*paths, *rest], counted)
+
+
+def _run(job: Job, steps: int) -> None:
+    """Runs the twin over so many steps, of zeros."""
+    set_time_steps(job.twin.net, steps)
+    count = len(job.spec.inputs)
+    given = (torch.zeros((steps, *x.shape[1:]), dtype=x.dtype) for x in job.given[:count])
+    with torch.no_grad():
+        job.twin(*given, *job.given[count:])
 
 
 def named_calls(program: ExportedProgram, paths: Sequence[str]) -> tuple[str, ...]:

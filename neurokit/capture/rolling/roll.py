@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule, Interpreter, Node
 
+from neurokit.capture.rolling.counted import Unrolled
 from neurokit.capture.rolling.emit import CircularError, Emitter
 from neurokit.capture.rolling.packs import Packer
 from neurokit.capture.rolling.scans import with_scans
@@ -85,7 +86,7 @@ class _Values(Interpreter):
 
 
 def rolled_graph(
-    program: ExportedProgram, paths: list[str], steps: int, always: bool = False
+    program: ExportedProgram, paths: list[str], steps: int, graph: Graph | None = None
 ) -> tuple[Graph, list[str]] | None:
     """Returns the graph of a program with its neurons over time, or None if no loop in it is plain.
 
@@ -93,12 +94,12 @@ def rolled_graph(
         program: The unrolled program.
         paths: Module path of every neuron node, in the order of the graph.
         steps: Number of steps T.
-        always: Whether the graph is returned with its loops where none is plain.
+        graph: Its graph out of place, which is changed, and returned with its loops where none is plain.
 
     Returns:
         The graph, and the path of every neuron node in it, in order.
     """
-    graph = out_of_place(program.graph)
+    always, graph = graph is not None, graph or out_of_place(program.graph)
     _share(graph, program)
     calls = [node for node in graph.nodes if _is_call(node)]
     packer = Packer(graph, steps)
@@ -163,8 +164,20 @@ def _equal(a: Any, b: Any) -> bool:
     return bool(plain and torch.equal(a, b))
 
 
+def unrolled(program: ExportedProgram, steps: int) -> Unrolled:
+    """Returns the graph of a program out of place, with what its constants hold.
+
+    Args:
+        program: An unrolled program.
+        steps: Number of steps T.
+    """
+    graph, paths = out_of_place(program.graph), program.graph_signature.inputs_to_lifted_tensor_constants
+    nodes = (node for node in graph.nodes if node.op == "placeholder" and node.target in paths)
+    return Unrolled(graph, steps, {node: program.constants[paths[str(node.target)]] for node in nodes})
+
+
 def graph_over_time(
-    program: ExportedProgram, owner: nn.Module, paths: list[str], steps: int, given: tuple[Any, ...]
+    program: ExportedProgram, owner: nn.Module, paths: list[str], steps: int, given: tuple[Any, ...], graph: Graph
 ) -> tuple[Graph, list[str]]:
     """Returns the graph of a program in which every loop over time is one operation, where that can be.
 
@@ -177,11 +190,12 @@ def graph_over_time(
         paths: Module path of every neuron node, in the order of the graph.
         steps: Number of steps T.
         given: Inputs and states, random numbers.
+        graph: Its graph out of place (`unrolled`); it is changed.
 
     Returns:
         The graph, and the path of every neuron node that is left, in order.
     """
-    made = rolled_graph(program, paths, steps, always=True)
+    made = rolled_graph(program, paths, steps, graph)
     assert made is not None
     graph, left = made
     for node, path in zip((node for node in graph.nodes if _is_call(node)), left, strict=True):
