@@ -228,16 +228,10 @@ def free_graph(job: Job) -> FreeGraph:
             ports=(*fixed, *job.ports[count:]),
         )
         programs.append(_export(one, lines=True))
-    flat = [unrolled(program, steps) for (program, _), steps in zip(programs, LENGTHS, strict=True)]
-    counted = count_steps(flat[0], flat[1])
-    graphs = []
-    for (program, order), one_flat in zip(programs, flat, strict=True):
-        calls = [path for path in order if _kind(job.twin, path) not in NO_NODE]
-        given = _many_samples(job, one_flat.steps)
-        graphs.append(graph_over_time(program, job.twin, calls, one_flat.steps, given, one_flat.graph))
-    (first, paths), (second, others) = graphs
-    program = programs[0][0]
-    joined = over_free_steps(first, second, program.graph_signature.user_inputs[0]) if paths == others else None
+    for left_out in (0, 1):
+        joined, paths, counted = _joined(job, programs, left_out)
+        if joined is not None:
+            break
     if joined is None:
         raise loop_over_free_steps(job.twin, job.spec)
     try:
@@ -246,10 +240,30 @@ def free_graph(job: Job) -> FreeGraph:
         set_time_steps(job.twin.net, LENGTHS[-1])
     if line:
         raise LaterStepsError(job.spec.name, line)
+    program, order = programs[0]
+    calls = _neuron_calls(job, order)
     for slot in job.twin.slots:  # in a scan a neuron is plain operations
         slot.scanned = slot.scanned or (slot.path in calls and slot.path not in paths)
     rest = [path for path in dict.fromkeys(order) if path not in paths]
     return FreeGraph(joined, program, calls, paths, [*paths, *rest], counted)
+
+
+def _neuron_calls(job: Job, order: Sequence[str]) -> list[str]:
+    return [path for path in order if _kind(job.twin, path) not in NO_NODE]
+
+
+def _joined(job: Job, programs: Sequence[tuple[ExportedProgram, list[str]]], left_out: int) -> Any:
+    """Returns two unrolled programs as one graph over a free T, or None, its neurons' paths, and if its steps count."""
+    flat = [unrolled(program, steps) for (program, _), steps in zip(programs, LENGTHS, strict=True)]
+    counted = count_steps(flat[0], flat[1])
+    graphs = []
+    for (program, order), one in zip(programs, flat, strict=True):
+        given = _many_samples(job, one.steps)
+        graphs.append(graph_over_time(program, job.twin, _neuron_calls(job, order), one, given, left_out))
+    (first, paths), (second, others) = graphs
+    inputs = programs[0][0].graph_signature.user_inputs
+    joined = over_free_steps(first, second, inputs[0]) if paths == others else None
+    return joined, paths, counted
 
 
 def _run(job: Job, steps: int) -> None:

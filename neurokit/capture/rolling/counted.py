@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import Graph, Node
+from torch.fx.node import map_arg
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from neurokit.capture.rolling.laws import Law, law_of
@@ -24,7 +25,7 @@ _LINE = "stack_trace"  # the one line that a trace with lines keeps there
 _MOST_SKIPPED = 2  # steps that a loop may leave out at its start
 
 # What takes a number, by what takes a tensor in its place and computes the same bits.
-_WITH_TENSOR = {
+_WITH_TENSOR: dict[Any, Any] = {
     **{target: target for target in (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor)},
     aten.rsub.Scalar: aten.rsub.Tensor,
     aten.eq.Scalar: aten.eq.Tensor,
@@ -38,8 +39,8 @@ _WITH_TENSOR = {
     aten.masked_fill.Scalar: aten.masked_fill.Tensor,
 }
 _COMPARES = {name.Tensor for name in (aten.eq, aten.ne, aten.lt, aten.le, aten.gt, aten.ge)}
-_CONSTANTS = (aten.lift_fresh_copy.default, aten.clone.default)
 _FILLS = (aten.full.default, aten.full_like.default)
+_WHOLE = -1  # the node itself, a constant
 _TYPES = (torch.float32, torch.float64, torch.int64)
 
 
@@ -49,7 +50,7 @@ class _Place:
 
     Attributes:
         node: What takes it.
-        at: Which of its flattened arguments.
+        at: Which of its flattened arguments, or `_WHOLE`.
         value: The number.
     """
 
@@ -101,6 +102,7 @@ def count_steps(short: Unrolled, long: Unrolled) -> bool:
         for lanes in _lanes(group, others.get(key, []), short.steps, long.steps):
             found = _replaced(lanes, short, long) or found
     for unrolled in (short, long):
+        unrolled.graph.eliminate_dead_code()
         for node in unrolled.constants:
             if not node.users:
                 unrolled.graph.erase_node(node)
@@ -109,22 +111,37 @@ def count_steps(short: Unrolled, long: Unrolled) -> bool:
     return found
 
 
+def _known(unrolled: Unrolled) -> dict[Node, Tensor]:
+    """Returns every single number that is computed of constants alone, as a counter `t = t + 1` is."""
+    found = dict(unrolled.constants)
+    for node in unrolled.graph.nodes:
+        value = node.meta.get("val")
+        if node.op != "call_function" or not isinstance(value, Tensor) or value.numel() != 1:
+            continue
+        drawn = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+        if not drawn and all(source in found for source in node.all_input_nodes):
+            args, kwargs = map_arg((node.args, node.kwargs), found.__getitem__)
+            found[node] = node.target(*args, **kwargs)
+    return found
+
+
 def _places(unrolled: Unrolled) -> dict[Any, list[_Place]]:
     found: dict[Any, list[_Place]] = {}
+    known = _known(unrolled)
     for node in unrolled.graph.nodes:
         if node.op != "call_function":
             continue
         line = (node.target, node.meta.get(_LINE), str(node.meta.get("nn_module_stack")))
+        if node in known:
+            value = known[node].item()
+            if type(value) in (int, float):
+                found.setdefault((*line, _WHOLE), []).append(_Place(node, _WHOLE, value))
+            continue
         leaves, _ = tree_flatten(node.args)
         for at, leaf in enumerate(leaves):
-            value = leaf
-            if node.target in _CONSTANTS and isinstance(leaf, Node):
-                held = unrolled.constants.get(leaf)
-                value = held.item() if held is not None and held.numel() == 1 else None
-            elif node.target not in _WITH_TENSOR and (node.target not in _FILLS or at != _filling(node)):
-                continue
-            if type(value) in (int, float):
-                found.setdefault((*line, at), []).append(_Place(node, at, value))
+            takes = node.target in _WITH_TENSOR or (node.target in _FILLS and at == _filling(node))
+            if takes and type(leaf) in (int, float):
+                found.setdefault((*line, at), []).append(_Place(node, at, leaf))
     return found
 
 
@@ -245,7 +262,7 @@ def _type(place: _Place) -> torch.dtype | None:
     value = place.node.meta.get("val")
     if not isinstance(value, Tensor):
         return None
-    if _WITH_TENSOR.get(place.node.target) not in _COMPARES:
+    if place.at == _WHOLE or _WITH_TENSOR.get(place.node.target) not in _COMPARES:
         return value.dtype
     other = next((n.meta["val"] for n in place.node.all_input_nodes), None)
     return torch.result_type(other, place.value) if isinstance(other, Tensor) else None
@@ -271,7 +288,7 @@ def _read(group: Sequence[_Place], law: Law, dtype: torch.dtype, start: int, unr
 def _take(graph: Graph, place: _Place, one: Node) -> None:
     """Lets an operation take a tensor for its number."""
     node = place.node
-    if node.target in _WITH_TENSOR:
+    if place.at != _WHOLE and node.target in _WITH_TENSOR:
         flat, spec = tree_flatten(node.args)
         flat[place.at] = one
         node.args = tree_unflatten(flat, spec)
@@ -279,12 +296,12 @@ def _take(graph: Graph, place: _Place, one: Node) -> None:
         return
     value = node.meta["val"]
     sizes: Any = node.args[0]
-    if node.target == aten.full_like.default:
+    if place.at != _WHOLE and node.target == aten.full_like.default:
         made = graph.call_function(aten.zeros_like.default, (node.args[0],), dict(node.kwargs))
         made.meta = dict(node.meta)
         made = graph.call_function(aten.add.Tensor, (made, one))
     else:
-        sizes = list(value.shape) if node.target in _CONSTANTS else sizes
+        sizes = list(value.shape) if place.at == _WHOLE else sizes
         made = graph.call_function(aten.expand.default, (one, sizes))
     made.meta = dict(node.meta)
     node.replace_all_uses_with(made)

@@ -177,7 +177,12 @@ def unrolled(program: ExportedProgram, steps: int) -> Unrolled:
 
 
 def graph_over_time(
-    program: ExportedProgram, owner: nn.Module, paths: list[str], steps: int, given: tuple[Any, ...], graph: Graph
+    program: ExportedProgram,
+    owner: nn.Module,
+    paths: list[str],
+    flat: Unrolled,
+    given: tuple[Any, ...],
+    left_out: int = 0,
 ) -> tuple[Graph, list[str]]:
     """Returns the graph of a program in which every loop over time is one operation, where that can be.
 
@@ -188,21 +193,22 @@ def graph_over_time(
         program: The unrolled program.
         owner: The module that it was traced from.
         paths: Module path of every neuron node, in the order of the graph.
-        steps: Number of steps T.
+        flat: Its graph out of place (`unrolled`), which is changed.
         given: Inputs and states, random numbers.
-        graph: Its graph out of place (`unrolled`); it is changed.
+        left_out: Up to how many steps fewer than T a loop may have.
 
     Returns:
         The graph, and the path of every neuron node that is left, in order.
     """
-    made = rolled_graph(program, paths, steps, graph)
+    steps = flat.steps
+    made = rolled_graph(program, paths, steps, flat.graph)
     assert made is not None
     graph, left = made
     for node, path in zip((node for node in graph.nodes if _is_call(node)), left, strict=True):
         node.meta[_PATH] = path
     values = Rolled(owner, program, graph).values(*given)
     steps_first(graph, values, steps)
-    looped = with_scans(graph, values, steps)
+    looped = with_scans(graph, values, steps, left_out)
     return looped, [node.meta[_PATH] for node in looped.nodes if _is_call(node)]
 
 

@@ -21,25 +21,27 @@ from neurokit.neurons.ops import decompositions
 aten = torch.ops.aten
 
 
-def with_scans(graph: Graph, values: Mapping[Node, Any], steps: int) -> Graph:
+def with_scans(graph: Graph, values: Mapping[Node, Any], steps: int, left_out: int = 0) -> Graph:
     """Replaces every loop of an unrolled graph by a scan, in place.
 
     Args:
         graph: The graph.
         values: What every node gave in a run on random numbers.
         steps: Number of steps T.
+        left_out: Up to how many steps fewer a loop may have, as one over the differences of steps has.
     """
     known = dict(values)
     known |= {made: known[node] for node, made in written_at_once(graph, steps).items() if node in known}
     computed_once(graph)
     every_result(graph, known)
-    for _ in range(len(graph.nodes)):
-        shapes = {node: tuple(value.shape) for node, value in known.items() if isinstance(value, Tensor)}
-        bodies = find_bodies(graph, shapes, steps)
-        if bodies is None:
-            break
-        _Writer(graph, bodies, known, shapes).run()
-        graph = ordered(graph, known)
+    for count in range(steps, steps - left_out - 1, -1):
+        for _ in range(len(graph.nodes)):
+            shapes = {node: tuple(value.shape) for node, value in known.items() if isinstance(value, Tensor)}
+            bodies = find_bodies(graph, shapes, count)
+            if bodies is None:
+                break
+            _Writer(graph, bodies, known, shapes).run()
+            graph = ordered(graph, known)
     return graph
 
 
@@ -244,17 +246,29 @@ class _Writer:
         places = [self._bodies.place(part) for part in parts]
         if self._begins_outside(node, places, ys):
             return
-        ran = places[first:]
-        whole = len(parts) == self._bodies.steps and None not in ran and all(p[0] == k for k, p in enumerate(ran))  # type: ignore[index]
+        late = len(parts) == len(copies) < self._bodies.steps  # what a loop over `range(1, T)` made
+        ran = places if late else places[first:]
+        whole = late or len(parts) == self._bodies.steps
+        whole = whole and None not in ran and all(p[0] == k for k, p in enumerate(ran))  # type: ignore[index]
         classes = {p[1] for p in ran if p is not None}
         joins = node.target == aten.cat.default
         if not whole or len(classes) != 1 or len(copies) != len(ran) or (joins and axis != 0):
             return
         at = classes.pop()
+        if late:
+            self._replace_joined(node, self._later(ys[at]), None)
+            return
         inside = self._start < first and _close(self._first_outputs[at], self._values[parts[0]])
         if self._start < first and not inside:
             return
         self._replace_joined(node, ys[at], parts[0] if self._start else None)
+
+    def _later(self, y: Node) -> Node:
+        """Returns an output of the loop without the steps that it runs and the unrolled graph does not."""
+        if self._start == self._bodies.first:
+            return y
+        with self._graph.inserting_after(y):
+            return self._graph.call_function(aten.slice.Tensor, (y, 0, 1, sys.maxsize))
 
     def _begins_outside(self, node: Node, places: Sequence[tuple[int, int] | None], ys: Mapping[int, Node]) -> bool:
         """Replaces a stack of what every step made for the next one, the first of which is made before the loop.

@@ -95,6 +95,33 @@ class FirstSpike(Numbered):
         return found, first
 
 
+class TensorCounter(Numbered):
+    """The number of the step is a tensor, and the loop begins at the second step."""
+
+    def forward(self, x):
+        v, found, step = torch.zeros(x.shape[1], 12, dtype=x.dtype), [], torch.zeros((), dtype=x.dtype)
+        for t in range(1, x.shape[0]):
+            step = step + 1
+            v = 0.9 * v + self.fc(x[t] - 0.5 * x[t - 1]) / step
+            z = (v > 0.5).to(x.dtype)
+            v = v - z * 0.5
+            found.append(self.out(z))
+        return torch.stack(found)
+
+
+class OfDifferences(Numbered):
+    """A loop over one step fewer than T."""
+
+    def forward(self, x):
+        v, found = torch.zeros(x.shape[1], 12, dtype=x.dtype), []
+        for t, q in enumerate(x[1:] - x[:-1]):  # noqa: B007 it is read behind the loop
+            v = 0.9 * v + self.fc(q)
+            z = (v > 0.5).to(x.dtype)
+            v = v - z * 0.5
+            found.append(self.out(z))
+        return torch.stack(found).sum(0) / t
+
+
 class OfNeurons(Numbered):
     """Neurons of a library on a current that a number weights."""
 
@@ -109,11 +136,16 @@ class OfNeurons(Numbered):
 KINDS = {
     "decays": lambda: boosted(Numbered("plain"), 3.0),
     "first spikes": lambda: boosted(FirstSpike("plain"), 5.0),
+    "a tensor, from the second step on": lambda: boosted(TensorCounter("plain"), 3.0),
+    "of differences": lambda: boosted(OfDifferences("plain"), 3.0),
     "of neurons": lambda: boosted(OfNeurons("plain"), 9.0),
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n == "decays" else pytest.mark.slow) for n in KINDS])
+SLOW = {"first spikes", "of neurons", "of differences"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else []) for n in KINDS])
 def test_a_loop_that_reads_its_step_over_any_number_of_steps(name):
     def build():
         seeded()
