@@ -24,6 +24,7 @@ from neurokit.capture.probe import set_time_steps
 from neurokit.capture.quick_shapes import quick_shapes
 from neurokit.capture.rolling.counted import count_steps
 from neurokit.capture.rolling.free import LENGTHS, over_free_steps
+from neurokit.capture.rolling.own_steps import note_steps
 from neurokit.capture.rolling.roll import Rolled, graph_over_time, rolled_graph, unrolled
 from neurokit.capture.twin import Twin
 from neurokit.capture.types import PortInfo, StateInfo, TimeSteps
@@ -34,6 +35,8 @@ from neurokit.neurons.ops import is_neuron
 from neurokit.spec import ModelSpec
 
 _SAMPLES = 37  # no size of a network
+# How loops are looked for, the plainest first: also ones of T - 1 steps; by the lines of code.
+_WAYS: tuple[dict[str, Any], ...] = ({}, {"left_out": 1}, {"own_steps": True})
 NO_NODE = ("decomposed", "loop", "delay", "hidden")  # what no single node of the program stands for
 
 
@@ -206,7 +209,9 @@ def _many_samples(job: Job, steps: int) -> tuple[Any, ...]:
         if value.is_floating_point() and not port.distribution:
             value[:, ::2] = port.low + (value[:, ::2] - port.low) * 0.1
         drawn.append(value)
-    return (*drawn, *(x[:1].expand(samples, *x.shape[1:]).clone() if free else x for x in states))
+    # A first step that is the others' with zeros carried into it is one for any state, and not for that of zeros alone.
+    held = (x[:1].expand(samples, *x.shape[1:]).clone() if free else x for x in states)
+    return (*drawn, *(x + torch.rand(x.shape, generator=generator) if x.is_floating_point() else x for x in held))
 
 
 def free_graph(job: Job) -> FreeGraph:
@@ -228,8 +233,8 @@ def free_graph(job: Job) -> FreeGraph:
             ports=(*fixed, *job.ports[count:]),
         )
         programs.append(_export(one, lines=True))
-    for left_out in (0, 1):
-        joined, paths, counted = _joined(job, programs, left_out)
+    for way in _WAYS:
+        joined, paths, counted = _joined(job, programs, **way)
         if joined is not None:
             break
     if joined is None:
@@ -252,14 +257,17 @@ def _neuron_calls(job: Job, order: Sequence[str]) -> list[str]:
     return [path for path in order if _kind(job.twin, path) not in NO_NODE]
 
 
-def _joined(job: Job, programs: Sequence[tuple[ExportedProgram, list[str]]], left_out: int) -> Any:
+def _joined(
+    job: Job, programs: Sequence[tuple[ExportedProgram, list[str]]], left_out: int = 0, own_steps: bool = False
+) -> Any:
     """Returns two unrolled programs as one graph over a free T, or None, its neurons' paths, and if its steps count."""
     flat = [unrolled(program, steps) for (program, _), steps in zip(programs, LENGTHS, strict=True)]
+    note_steps(flat[0], flat[1])
     counted = count_steps(flat[0], flat[1])
     graphs = []
     for (program, order), one in zip(programs, flat, strict=True):
         given = _many_samples(job, one.steps)
-        graphs.append(graph_over_time(program, job.twin, _neuron_calls(job, order), one, given, left_out))
+        graphs.append(graph_over_time(program, job.twin, _neuron_calls(job, order), one, given, left_out, own_steps))
     (first, paths), (second, others) = graphs
     inputs = programs[0][0].graph_signature.user_inputs
     joined = over_free_steps(first, second, inputs[0]) if paths == others else None

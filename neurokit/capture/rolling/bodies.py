@@ -18,6 +18,8 @@ import torch
 from torch.fx import Graph, Node
 from torch.utils._pytree import tree_leaves, tree_map
 
+from neurokit.capture.rolling.own_steps import STEP
+
 aten = torch.ops.aten
 
 
@@ -60,16 +62,19 @@ class Bodies:
         return None
 
 
-def find_bodies(graph: Graph, shapes: Mapping[Node, tuple[int, ...]], steps: int) -> Bodies | None:
+def find_bodies(
+    graph: Graph, shapes: Mapping[Node, tuple[int, ...]], steps: int, own_steps: bool = False
+) -> Bodies | None:
     """Returns the first loop of a graph that reads its own values of the step before, or None if there is none.
 
     Args:
         graph: An unrolled graph.
         shapes: Shape of every tensor in it.
         steps: Number of steps T.
+        own_steps: Whether nodes are of the step that their line tells (`own_steps`), and no earlier one.
     """
     lanes = _lanes(graph, shapes, steps)
-    stages = _stages(graph, lanes)
+    stages = _stages(graph, lanes, own_steps)
     for stage in sorted({stage for stage, _ in stages.values() if stage}):
         groups = [[node for node in stages if stages[node] == (stage, t) and node not in lanes] for t in range(steps)]
         for first in (0, 1):
@@ -106,7 +111,7 @@ def _lane(node: Node, shapes: Mapping[Node, tuple[int, ...]], steps: int) -> Lan
     return Lane(source, at % steps, keep) if whole and isinstance(at, int) else None
 
 
-def _stages(graph: Graph, lanes: Mapping[Node, Lane]) -> dict[Node, tuple[int, int]]:
+def _stages(graph: Graph, lanes: Mapping[Node, Lane], own_steps: bool) -> dict[Node, tuple[int, int]]:
     """Returns stage and step of every call: a sequence that is made of all steps of a loop begins the next stage."""
     found: dict[Node, tuple[int, int]] = {}
     for node in graph.nodes:
@@ -116,8 +121,16 @@ def _stages(graph: Graph, lanes: Mapping[Node, Lane]) -> dict[Node, tuple[int, i
             stage, _ = found.get(lanes[node].source, (0, -1))
             found[node] = (stage + 1, lanes[node].step)
         else:
-            found[node] = max((found.get(source, (0, -1)) for source in node.all_input_nodes), default=(0, -1))
+            stage, step = max((found.get(source, (0, -1)) for source in node.all_input_nodes), default=(0, -1))
+            own = _own_step(node) if own_steps else -1
+            found[node] = (max(stage, 1), own) if own > step else (stage, step)
     return found
+
+
+def _own_step(node: Node) -> int:
+    """Returns the step that a node's line tells, or -1; what later steps but the next read as well is of none."""
+    own: int = node.meta.get(STEP, -1)
+    return own if all(user.meta.get(STEP, own) <= own + 1 for user in node.users) else -1
 
 
 def _matched(groups: list[list[Node]], lanes: Mapping[Node, Lane], steps: int, first: int) -> Bodies | None:

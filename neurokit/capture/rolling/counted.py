@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from neurokit.capture.rolling.laws import Law, law_of
 
 aten = torch.ops.aten
-_LINE = "stack_trace"  # the one line that a trace with lines keeps there
+LINE = "stack_trace"  # the one line that a trace with lines keeps there
 _MOST_SKIPPED = 2  # steps that a loop may leave out at its start
 
 # What takes a number, by what takes a tensor in its place and computes the same bits.
@@ -107,8 +107,14 @@ def count_steps(short: Unrolled, long: Unrolled) -> bool:
             if not node.users:
                 unrolled.graph.erase_node(node)
         for node in unrolled.graph.nodes:
-            node.meta.pop(_LINE, None)  # a line is a path on its user's disk
+            node.meta.pop(LINE, None)  # a line is a path on its user's disk
     return found
+
+
+def line_of(node: Node) -> tuple[Any, ...]:
+    """Returns what tells the calls of one place in the code: the operation, its line, and the module that called it."""
+    modules = node.meta.get("nn_module_stack") or {}  # its keys number the calls of a module
+    return node.target, node.meta.get(LINE), tuple(path for path, _ in modules.values())
 
 
 def _known(unrolled: Unrolled) -> dict[Node, Tensor]:
@@ -131,7 +137,7 @@ def _places(unrolled: Unrolled) -> dict[Any, list[_Place]]:
     for node in unrolled.graph.nodes:
         if node.op != "call_function":
             continue
-        line = (node.target, node.meta.get(_LINE), str(node.meta.get("nn_module_stack")))
+        line = line_of(node)
         if node in known:
             value = known[node].item()
             if type(value) in (int, float):

@@ -15,6 +15,7 @@ from torch.fx.node import map_arg
 from torch.utils._pytree import tree_flatten
 
 from neurokit.capture.rolling.batched import batched
+from neurokit.capture.rolling.own_steps import STEP
 from neurokit.capture.rolling.packs import Gathered, Headed, Pack, Packed, PackedNeuron, Packer, Sliced, Spikes, Uniform
 
 aten = torch.ops.aten
@@ -114,8 +115,7 @@ class Emitter:
             return self.graph.get_attr(str(node.target))
         made = self._call(node, node.target, *map_arg(node.args, self.value), **map_arg(node.kwargs, self.value))
         self._copied[made] = node
-        if "val" in node.meta:
-            made.meta["val"] = node.meta["val"]
+        made.meta |= {name: node.meta[name] for name in ("val", STEP) if name in node.meta}
         return made
 
     def _call(self, like: Node, target: Any, *args: Any, **kwargs: Any) -> Node:

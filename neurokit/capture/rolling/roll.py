@@ -183,6 +183,7 @@ def graph_over_time(
     flat: Unrolled,
     given: tuple[Any, ...],
     left_out: int = 0,
+    own_steps: bool = False,
 ) -> tuple[Graph, list[str]]:
     """Returns the graph of a program in which every loop over time is one operation, where that can be.
 
@@ -196,6 +197,7 @@ def graph_over_time(
         flat: Its graph out of place (`unrolled`), which is changed.
         given: Inputs and states, random numbers.
         left_out: Up to how many steps fewer than T a loop may have.
+        own_steps: Whether nodes are of the step that their line tells (`own_steps`).
 
     Returns:
         The graph, and the path of every neuron node that is left, in order.
@@ -208,7 +210,7 @@ def graph_over_time(
         node.meta[_PATH] = path
     values = Rolled(owner, program, graph).values(*given)
     steps_first(graph, values, steps)
-    looped = with_scans(graph, values, steps, left_out)
+    looped = with_scans(graph, values, steps, left_out, own_steps)
     return looped, [node.meta[_PATH] for node in looped.nodes if _is_call(node)]
 
 

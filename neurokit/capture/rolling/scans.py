@@ -21,7 +21,9 @@ from neurokit.neurons.ops import decompositions
 aten = torch.ops.aten
 
 
-def with_scans(graph: Graph, values: Mapping[Node, Any], steps: int, left_out: int = 0) -> Graph:
+def with_scans(
+    graph: Graph, values: Mapping[Node, Any], steps: int, left_out: int = 0, own_steps: bool = False
+) -> Graph:
     """Replaces every loop of an unrolled graph by a scan, in place.
 
     Args:
@@ -29,6 +31,7 @@ def with_scans(graph: Graph, values: Mapping[Node, Any], steps: int, left_out: i
         values: What every node gave in a run on random numbers.
         steps: Number of steps T.
         left_out: Up to how many steps fewer a loop may have, as one over the differences of steps has.
+        own_steps: Whether nodes are of the step that their line tells (`own_steps`).
     """
     known = dict(values)
     known |= {made: known[node] for node, made in written_at_once(graph, steps).items() if node in known}
@@ -37,7 +40,7 @@ def with_scans(graph: Graph, values: Mapping[Node, Any], steps: int, left_out: i
     for count in range(steps, steps - left_out - 1, -1):
         for _ in range(len(graph.nodes)):
             shapes = {node: tuple(value.shape) for node, value in known.items() if isinstance(value, Tensor)}
-            bodies = find_bodies(graph, shapes, count)
+            bodies = find_bodies(graph, shapes, count, own_steps)
             if bodies is None:
                 break
             _Writer(graph, bodies, known, shapes).run()

@@ -25,6 +25,7 @@ class Cells(nn.Module):
             "cell": lambda: norse.LIFCell(p=fires),
             "recurrent cell": lambda: norse.LIFRecurrentCell(12, 12, p=fires),
             "adaptive cell": norse.LSNNCell,  # it fires on the current of the step before
+            "adaptive recurrent cell": lambda: norse.LSNNRecurrentCell(12, 12),  # it is fed what fired a step earlier
         }
         self.fc, self.cell, self.out, self.li = nn.Linear(10, 12), kinds[kind](), nn.Linear(12, 4), norse.LICell()
 
@@ -147,6 +148,7 @@ NETS = {
     "cell": lambda: boosted(Cells("cell"), 6.0),
     "recurrent cell": lambda: boosted(Cells("recurrent cell"), 6.0),
     "adaptive cell": lambda: boosted(Cells("adaptive cell"), 6.0),
+    "adaptive recurrent cell": lambda: boosted(Cells("adaptive recurrent cell"), 20.0),
     "lifted": lambda: boosted(lifted(), 6.0),
     **{kind: lambda kind=kind: boosted(Differences(kind), 5.0) for kind in ("zeros", "first", "later", "places")},
     "first spikes": lambda: boosted(FirstSpikes(), 6.0),
