@@ -369,7 +369,8 @@ def _materialize(slot: Slot, x: Tensor, has_time: bool, noting: bool) -> States:
 def _fits(module: nn.Module, states: States, x: Tensor, has_time: bool) -> bool:
     """Returns whether SpikingJelly would take a neuron's states as they are; asking it traces a step of the input."""
     v = next(iter(states), None)
-    if type(module).materialize_states is not neuron.BaseNode.materialize_states or not isinstance(v, Tensor):
+    asked = getattr(type(module), "materialize_states", None)
+    if asked is not neuron.BaseNode.materialize_states or not isinstance(v, Tensor):
         return False
     own = has_time and module._neuron_precision is not None
     return not own and v.dtype == x.dtype and v.device == x.device and v.shape == x.shape[has_time:]
