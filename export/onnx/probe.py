@@ -49,6 +49,7 @@ class OnnxProbe(Probe):
         import onnx
 
         from neurokit.export.onnx.agree import hold_against_graph, of_model
+        from neurokit.export.onnx.same_graph import hold_flat
 
         self._options = (level, threads)
         self._artifact = artifact
@@ -66,6 +67,8 @@ class OnnxProbe(Probe):
             except Exception as error:
                 raise ArtifactError(f"{artifact.path}: {file} cannot be read: {error}") from error
             hold_against_graph(artifact, graph, of_model(models[-1]))
+            if (flat := self._flat_file(file, graph.name)) in artifact.manifest.files:
+                hold_flat(artifact, models[-1], flat)
         self._model = models[0]
         self._calls = [node for node in self._model.graph.node if is_layer(node)]
         # A neuron in a loop is called once a step: its calls are one layer.
@@ -83,6 +86,10 @@ class OnnxProbe(Probe):
         self._values: list[dict[str, np.ndarray]] = []  # of membranes before calls, of every step of the last free run
         self._kept_starts: list[tuple[np.ndarray | None, ...]] | None = []
         self._forced_session: Any = None
+
+    def _flat_file(self, file: str, graph: str) -> str:
+        """Returns the name of the file in plain operators beside a graph's, which need not be there."""
+        return f"{file.removesuffix('.onnx')}.flat.onnx"
 
     def runner(self) -> OnnxRunner:
         """Opens the files in ONNX Runtime; of an engine the network that it was made of."""

@@ -78,6 +78,11 @@ class OpenVinoProbe(OnnxProbe):
         super().__init__(artifact, threads=threads)
         self._open = OpenVinoRunner(artifact, threads=threads)  # what is run: its file is held against the manifest
 
+    def _flat_file(self, file: str, graph: str) -> str:
+        """Returns the name of the file that is run; of int8 it is no ONNX file, and its answers are compared."""
+        run = str(self._artifact.manifest.target_info["openvino"][graph])
+        return run if run.endswith(".onnx") else ""
+
     def _session(self, model: Any) -> Any:
         return OpenVinoSession(model, self._options[1])
 
