@@ -16,7 +16,7 @@ from neurokit.export.aoti.said import check_probed
 from neurokit.export.sequence import initial_states, reduce_steps
 from neurokit.feeds import repeated
 from neurokit.native import need_noted
-from neurokit.over_time import of_each
+from neurokit.over_time import batch_axes, of_each
 from neurokit.target import Probe
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ TWIN, NEURONS = "twin", "neurons"
 # Further inputs on which package and twin are compared, in units of the declared range: strong ones make layers fire
 # that the test vectors leave silent.
 _STRENGTHS = (1.0, 8.0, 64.0)
+_MANY = 64  # samples on which a package in 16 bits is run beside its twin
 _TOLERANCE_16 = {"float16": 1e-2, "bfloat16": 8e-2}  # relative L2 error of outputs without neurons
 Values = dict[str, np.ndarray]
 
@@ -172,7 +173,41 @@ class AotiProbe(Probe):
                 equal &= np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
                 if not in_bounds(a, b, factor * vectors.output_bounds.get(name, 0.0)):
                     faults.append(f"output {name!r} of the package is not what its probing twin puts out")
+        faults += [*self._other_weights(), *self._unlike(vectors)]
         return list(dict.fromkeys(faults)), ["package and probing twin put out the same bits"] if equal else []
+
+    def _other_weights(self) -> list[str]:
+        """Returns a fault for every weight of the package that is another in its twin."""
+        if self._info["built_for"]["device"] != "cpu":
+            return []
+        from neurokit.export.aoti.constants import other_weights
+
+        file, beside = self._artifact.file(self._graph.file), self._artifact.file(PROBE_FILE)
+        names = other_weights(file, "model", beside, TWIN)
+        return [f"weight {name!r} of the package is not that of its probing twin" for name in names]
+
+    def _unlike(self, vectors: Vectors) -> list[str]:
+        """Returns outputs of which many samples are others than the twin's; of 16 bits alone, which have no blind runs.
+
+        Both are the same program in the same types, so that few samples have a decision that their compilers' orders
+        of adding may move.
+        """
+        precision = self._info.get("precision", "float32")
+        if precision == "float32":
+            return []
+        from neurokit.parity.blind import feeds_of
+
+        fixed = self._artifact.manifest.options.get("batch")
+        size = fixed if isinstance(fixed, int) else _MANY
+        off, count = dict.fromkeys(self._outputs, 0), -(-_MANY // size) * size
+        for seed in range(count // size):
+            feeds = feeds_of(vectors, "range", 200 + seed, size)
+            mine, theirs = self._own(feeds), self._reduced(self._shown(feeds, None))
+            axes = batch_axes(vectors.time_output, len(mine), [y.shape for y in mine], size)
+            for name, axis, a, b in zip(self._outputs, axes, mine, theirs, strict=True):
+                off[name] += _moved(a, b, axis, _TOLERANCE_16[precision])
+        said = "of the package is not what its probing twin puts out"
+        return [f"output {name!r} {said}, in {n} of {count} samples" for name, n in off.items() if 8 * n > count]
 
     def _call_of(self, index: int) -> dict[str, Any]:
         return self._calls[list(self._of_layer.values())[index][0]]
@@ -271,6 +306,12 @@ class AotiProbe(Probe):
         kinds = of_each(self._info.get("time_output", ""), len(self._outputs))
         stacked = [np.stack([step[name] for step in shown]) for name in self._outputs]
         return [reduce_steps(value, kind) for value, kind in zip(stacked, kinds, strict=True)]
+
+
+def _moved(a: np.ndarray, b: np.ndarray, axis: int, most: float) -> int:
+    """Returns how many samples of two outputs are further apart than a share of the second's size."""
+    mine, theirs = (np.moveaxis(y.astype(np.float64), axis, 0).reshape(y.shape[axis], -1) for y in (a, b))
+    return int((np.linalg.norm(mine - theirs, axis=1) > most * np.linalg.norm(theirs, axis=1)).sum())
 
 
 def _drawn(vectors: Vectors, seed: int, factor: float) -> Values:

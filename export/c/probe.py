@@ -11,11 +11,15 @@ import numpy as np
 from neurokit.export.c.cortex import run_on_boards
 from neurokit.export.c.host import CRunner
 from neurokit.neurons.dynamics import subtracted
+from neurokit.parity.blind import feeds_of
 from neurokit.target import Probe
 
 if TYPE_CHECKING:
     from neurokit.artifact import Artifact
     from neurokit.parity.vectors import Vectors
+
+
+_MANY = 8  # samples of which the code as it is must give the very numbers of the code that shows its layers
 
 
 class _Traced(CRunner):
@@ -121,10 +125,14 @@ class CProbe(Probe):
 
     def inspect(self, vectors: Vectors) -> tuple[list[str], list[str]]:
         """Compares the code as users compile it, and runs it on emulated Cortex boards where the tools are there."""
-        self._runner.start([])
+        other: set[str] = set()
         with CRunner(self._artifact) as plain:
-            mine, theirs = plain(dict(vectors.feeds)), self._runner(dict(vectors.feeds))
-        parts = [name for name in self._names if not np.array_equal(mine[name], theirs[name])]
+            drawn = feeds_of(vectors, "range", 200, _MANY), feeds_of(vectors, "beyond", 201, 2)
+            for feeds in (*drawn, vectors.feeds):  # of the last run membranes are asked for
+                self._runner.start([])
+                mine, theirs = plain(dict(feeds)), self._runner(dict(feeds))
+                other |= {name for name in self._names if not np.array_equal(mine[name], theirs[name])}
+        parts = [name for name in self._names if name in other]
         faults = [
             f"output {name!r} differs between the code as it is and the code that shows its layers" for name in parts
         ]

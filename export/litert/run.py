@@ -79,6 +79,10 @@ class LiteRtProbe(AotiProbe):
     def _check_code(self) -> None:
         """Does nothing: its files are data, which LiteRT's interpreter runs."""
 
+    def _other_weights(self) -> list[str]:
+        """Returns none: its files name no weights; many samples are run instead."""
+        return []
+
     def _session(self, model: str, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
         session = LiteRtSession(self._artifact.file(f"{model}.tflite"), inputs, outputs, self._threads)
         return RowSession(session, self._info["rows"]) if model == NEURONS else session

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from neurokit.parity.vectors import LayerVector, Vectors
 
 _SAMPLES = 64  # of a network whose decisions are few enough
+_OF_TWINS = 256  # where a package is nothing but its outputs: its weights are seen by nothing else
 _BEYOND = 8
 # Of rare neurons: what is left of rounding beside the distance from float64, and what no rounding but a spike makes, in
 # units of the largest output; decisions of all samples below which none is expected within rounding of its threshold.
@@ -29,7 +30,10 @@ _ROUNDED, _MOVED, _FEW = 1e-5, 1e-3, 20_000
 
 
 def with_blind(captured: Captured, vectors: Vectors, entries: Mapping[str, Any]) -> Vectors:
-    """Adds blind runs where a form takes neurons apart.
+    """Adds blind runs where a form takes neurons apart, or shows them in a twin beside what is run.
+
+    A twin is compiled of the same program, and a fault of the package alone is none of its layers: of the package
+    itself outputs are all that is seen.
 
     Args:
         captured: The capture, in the sequence form.
@@ -40,14 +44,16 @@ def with_blind(captured: Captured, vectors: Vectors, entries: Mapping[str, Any])
     from neurokit.program.readable import called, readable
 
     paths = {layer.path.partition("@")[0] for layer in vectors.layers}
-    hidden = {neuron["path"].partition("@")[0] for neuron in entries.get("neurons", ()) if neuron["op"] == "decomposed"}
+    neurons, twin = entries.get("neurons", ()), _beside(entries.get("target_info", {}))
+    hidden = {neuron["path"].partition("@")[0] for neuron in neurons if twin or neuron["op"] == "decomposed"}
     if not hidden or vectors.calls:
         return vectors
     common = hidden <= paths and all(layer.near is not None for layer in vectors.layers)
     axis = 0 if vectors.time_input == "image" else 1
     batch = next(iter(vectors.feeds.values())).shape[axis]
     decisions = sum(layer.spikes.size for layer in vectors.layers) // max(1, batch)
-    most = max(4, min(_SAMPLES, DECISIONS // max(1, decisions)))
+    wanted = _OF_TWINS if twin and captured.batch == "dynamic" else _SAMPLES
+    most = max(4, min(wanted, DECISIONS // max(1, decisions)))
     sizes: list[tuple[Kind, int]] = [("range", batch)] * -(-most // batch)
     if captured.batch == "dynamic":
         sizes = [("range", most), ("beyond", min(_BEYOND, most))] if common else [("range", most)]
@@ -63,6 +69,11 @@ def with_blind(captured: Captured, vectors: Vectors, entries: Mapping[str, Any])
             if kind == "range":
                 raise  # beyond its range a network need not run
     return replace(vectors, blind=tuple(one for one in made if one is not None))
+
+
+def _beside(info: Mapping[str, Any]) -> bool:
+    """Returns whether layers are shown by a twin; in 16 bits, whose bounds are others, the two are held together."""
+    return bool(info.get("calls")) and info.get("precision", "float32") == "float32"
 
 
 class _Run:

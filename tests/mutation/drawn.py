@@ -2,7 +2,8 @@
 
     python -m tests.mutation.drawn [--networks loop,deep] [--forms onnx-scan,exact] [--count 60] [--seed 0]
 
-Functions of neurons and bodies of loops are edited as well as the graph. What is drawn may do nothing, may not run, or
+Functions of neurons and bodies of loops are edited as well as the graph. Of the forms `c`, `openvino`, `litert`,
+`litert-step` and `aoti` the files are edited (`drawn_files.py`). What is drawn may do nothing, may not run, or
 may be real; real ones that pass are printed, with the seed that draws them again.
 """
 
@@ -23,10 +24,13 @@ from typing import Any
 import numpy as np
 from onnx import AttributeProto, numpy_helper
 
+from tests.mutation.drawn_files import planted_file
+from tests.mutation.drawn_values import numbers
 from tests.mutation.faults import FAULTS
 from tests.mutation.graph import Graph, NotApplicableError, need
 from tests.mutation.networks import LOOPED, NETWORKS
 from tests.mutation.plant import EXACT, FORMS, Row, judge, lowered, network, planted, real_inputs, reference
+from tests.mutation.plant import OTHERS as TARGETS
 
 OTHERS = {
     "Add": "Sub",
@@ -44,6 +48,7 @@ OTHERS = {
     "Not": "Identity",
     "Neg": "Identity",
 }
+_PATIENCE = 300  # seconds for one artifact
 _NUMBERS = (AttributeProto.INT, AttributeProto.INTS, AttributeProto.FLOAT)
 
 
@@ -62,38 +67,11 @@ def _tensors(g: Graph) -> Iterator[Any]:
         yield from (a.t for node in nodes for a in node.attribute if a.type == AttributeProto.TENSOR)
 
 
-def _numbers(value: np.ndarray, r: random.Random) -> np.ndarray:
-    """Returns numbers of which one, or all, are others."""
-    made, at = value.copy(), r.randrange(value.size)
-    flat = made.reshape(-1)
-    if value.dtype.kind == "b":
-        flat[at] = not flat[at]
-    elif value.dtype.kind in "iu":
-        flat[at] += r.choice((-1, 1))
-    else:
-        how = r.choice(("one", "one", "all", "lost", "sign", "rows", "backwards", "half"))
-        if how == "one":
-            flat[at] *= 1 + r.choice((0.3, -0.3, 0.03, 0.01))
-        elif how == "all":
-            flat *= 1 + r.choice((0.01, -0.01, 0.001))
-        elif how in ("lost", "sign"):
-            flat[at] *= 0 if how == "lost" else -1
-        elif how == "half":
-            made = value.astype(np.float16).astype(value.dtype)
-        else:
-            need(value.ndim and len(value) > 1)
-            rows = [*range(len(value))]
-            i, j = r.sample(rows, 2)
-            rows[i], rows[j] = (j, i) if how == "rows" else (rows[i], rows[j])
-            made = value[rows if how == "rows" else rows[::-1]]
-    return made
-
-
 def _tensor(g: Graph, r: random.Random) -> None:
     tensor = r.choice([*_tensors(g)])
     value = numpy_helper.to_array(tensor)
     need(value.size)
-    made = np.ascontiguousarray(_numbers(value, r)).reshape(value.shape)
+    made = np.ascontiguousarray(numbers(value, r)).reshape(value.shape)
     need(not np.array_equal(made, value, equal_nan=value.dtype.kind == "f"))
     tensor.CopyFrom(numpy_helper.from_array(made, tensor.name))
 
@@ -172,7 +150,9 @@ def judged(folder: str, name: str, form: str, seed: int) -> Row | None:
     x, y, _ = reference(sound, form, *real_inputs(name))
     bound = judge(sound, name, form, "", x, y).bound
     try:
-        artifact = planted(sound, name_of(seed), Path(folder) / "planted", steps)
+        out = Path(folder) / "planted"
+        other = form.partition("-")[0] in TARGETS
+        artifact = planted_file(sound, seed, out) if other else planted(sound, name_of(seed), out, steps)
         return replace(judge(artifact, name, form, name_of(seed), x, y), bound=bound)
     except NotApplicableError:
         return None
@@ -185,9 +165,14 @@ def rows(name: str, form: str, seeds: Sequence[int]) -> list[Row]:
         pool = ProcessPoolExecutor(1, get_context("spawn"))
         for seed in seeds:
             try:
-                row = pool.submit(judged, folder, name, form, seed).result()
+                row = pool.submit(judged, folder, name, form, seed).result(_PATIENCE)
             except BrokenProcessPool:
                 row = Row(name, form, name_of(seed), "refused", float("inf"), "the runtime ended the process")
+                pool = ProcessPoolExecutor(1, get_context("spawn"))
+            except TimeoutError:
+                row = Row(name, form, name_of(seed), "no end", float("inf"), f"no answer within {_PATIENCE} s")
+                for process in pool._processes.values():
+                    process.kill()
                 pool = ProcessPoolExecutor(1, get_context("spawn"))
             found += [] if row is None else [row]
         pool.shutdown()

@@ -29,8 +29,10 @@ from tests.mutation.networks import LOOPED, NETWORKS, WITHOUT_NEURONS, Network
 FORMS = ("onnx", "onnx-scan", "onnx-step")
 NIR = "nir"  # of the networks that it takes: those with hard resets and nothing but sums between neurons
 EXACT = "exact"  # `--numerics exact`, as onnx; what its answers are held against are the sound file's bits
+HELD_TO_BITS = (EXACT, "c")
 INT8 = "onnx-int8"  # of networks without neurons; held against what int8 itself moved the float network's answers by
 FILES = "files"  # manifest and test vectors of an onnx-step artifact
+OTHERS = ("c", "openvino", "litert", "aoti")  # targets whose files `drawn` edits; `c` in the exact form alone
 ALL_FORMS = (*FORMS, EXACT, FILES, NIR, INT8)
 # Relative L2 error of the answers on real inputs above which an artifact is not the network any more: a hundred times
 # what rounding makes of the sound ones (below 2e-7).
@@ -71,7 +73,7 @@ class Row:
         """Whether the answers on real inputs are others than rounding can make them; a file's fault always is."""
         if self.form == FILES:
             return bool(self.fault)
-        return not self.error <= (0.0 if self.form == EXACT else max(DIFFERENT, self.bound))
+        return not self.error <= (0.0 if self.form in HELD_TO_BITS else max(DIFFERENT, self.bound))
 
 
 def networks_of(form: str) -> dict[str, Network]:
@@ -101,7 +103,7 @@ def lowered(name: str, folder: Path, forms: tuple[str, ...] = FORMS) -> dict[str
     made = {}
     for form in forms:
         target = {EXACT: "onnx", FILES: "onnx-step"}.get(form, form)
-        settings: dict[str, Any] = {"numerics": "exact"} if form == EXACT else {}
+        settings: dict[str, Any] = {"numerics": "exact"} if form in HELD_TO_BITS else {}
         if form == INT8:
             settings = {"calibration": np.random.default_rng(1).random((32, *net.shape), dtype=np.float32)}
         out = folder / f"{name}-{form}"
@@ -127,6 +129,10 @@ def answers(artifact: Artifact, x: np.ndarray) -> np.ndarray:
     manifest = artifact.manifest
     if manifest.target == NIR:
         return _answers_of_nir(artifact, x)
+    if manifest.target.partition("-")[0] in OTHERS:
+        axis = 1 if manifest.target_info["time_output"] == "sequence" else 0
+        with nk.open(artifact) as run:  # what is edited is a file, not the runner; a LiteRT file has a batch of one
+            return np.concatenate([np.asarray(run(x[:, at : at + 1])) for at in range(x.shape[1])], axis)
     session = new_session(artifact.file("model.onnx"), threads=1)
     name, output = manifest.inputs[0].name, manifest.outputs[0].name
     if manifest.form != "step":
@@ -207,17 +213,17 @@ def judge(artifact: Artifact, name: str, form: str, fault: str, x: np.ndarray, y
     except Exception:
         error = float("inf")
     try:
-        one = {} if form == NIR else {"threads": 1}  # several processes would wait for each other's threads
+        one = {} if form in (NIR, "c") else {"threads": 1}  # several processes would wait for each other's threads
         report = nk.verify(artifact, record=False, **one)
         verdict, why, bound = report.verdict, next(iter(report.notes), ""), report.output_tolerance
     except Exception as problem:
         verdict, why, bound = "refused", str(problem)[:120], 0.0
-    return Row(name, form, fault, verdict, error, why, 0.0 if fault or form in (EXACT, INT8) else bound)
+    return Row(name, form, fault, verdict, error, why, 0.0 if fault or form in (*HELD_TO_BITS, INT8) else bound)
 
 
 def reference(artifact: Artifact, form: str, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Returns the real inputs of a form, the answers that it is held to there, and how far these are from eager's."""
-    if form not in (EXACT, INT8):
+    if form not in (*HELD_TO_BITS, INT8):
         return x, y, 0.0
     x = np.clip(x, 0.0, 1.0)  # what is exact or calibrated is so within the declared range
     sound = answers(artifact, x)

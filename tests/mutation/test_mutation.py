@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from tests.mutation import drawn
+from tests.mutation.drawn_files import planted_file
 from tests.mutation.faults import FAULTS
 from tests.mutation.graph import Graph, NotApplicableError
 from tests.mutation.networks import LOOPED, NETWORKS
@@ -135,6 +136,28 @@ def test_drawn_faults_of_loops_are_caught(name, form):
     """Thresholds and weights of layers that a form hides passed as exact until it was run on many samples."""
     found = drawn.rows(name, form, range(40))
     assert sum(row.real for row in found) >= 15
+    assert [row for row in found if row.real and not row.caught] == []
+
+
+@pytest.mark.parametrize(("form", "seeds"), [("openvino", (2, 4, 9)), ("c", (0, 5, 7))])
+def test_drawn_edits_of_the_files_of_other_targets_are_caught(form, seeds, tmp_path):
+    """A graph in plain operators, which is what OpenVINO runs, was not looked at."""
+    if form == "openvino":
+        pytest.importorskip("openvino")
+    sound = lowered("deep", tmp_path, (form,))[form]
+    x, y, _ = reference(sound, form, *real_inputs("deep"))
+    assert not judge(sound, "deep", form, "", x, y).caught
+    found = [judge(planted_file(sound, seed, tmp_path / "p"), "deep", form, str(seed), x, y) for seed in seeds]
+    assert [row for row in found if not row.caught] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["deep", "rate"])
+@pytest.mark.parametrize("form", ["c", "openvino", "openvino-step", "litert", "litert-step", "aoti"])
+def test_drawn_faults_of_other_targets_are_caught(name, form):
+    pytest.importorskip({"o": "openvino", "l": "ai_edge_litert"}.get(form[0], "torch"))
+    found = drawn.rows(name, form, range(40))
+    assert sum(row.real for row in found) >= 4
     assert [row for row in found if row.real and not row.caught] == []
 
 
