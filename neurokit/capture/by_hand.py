@@ -70,8 +70,10 @@ def hand_step(twin: Twin, spec: ModelSpec, batch: Any, found: Probe) -> HandStep
         free = free_graph(job)
     except NeurokitError:
         return _NOT_ALIKE
+    if free.counted:  # a number for all samples alike, and not a state of each
+        return _NOT_ALIKE
     carried = carried_values(free.graph, free.program.graph_signature.user_inputs)
-    if not any(carried.values()):
+    if not carried:
         return ""
     try:
         runs = [_run(twin, spec, found, free, *trial) for trial in _TRIALS]

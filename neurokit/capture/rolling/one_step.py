@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +15,40 @@ from torch.fx import Graph, Node
 from neurokit.capture.rolling.loop_call import LoopCall
 from neurokit.capture.rolling.roll import Rolled
 from neurokit.over_time import joined
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class Delay:
+    """A sequence one step later: what a step reads is what the step before it was given, or made.
+
+    Attributes:
+        node: It.
+        first: What it begins with, `[B, ...]`.
+        sequence: The sequence, `[T, B, ...]`.
+    """
+
+    node: Node
+    first: Node
+    sequence: Node
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What a graph carries from step to step.
+
+    Attributes:
+        loops: Every loop, with the places of its carried values.
+        delays: Every sequence that comes a step later.
+    """
+
+    loops: Mapping[Node, Sequence[int]]
+    delays: Sequence[Delay]
+
+    def __bool__(self) -> bool:
+        """Returns whether there is anything."""
+        return bool(self.delays) or any(self.loops.values())
 
 
 class OneCall:
@@ -50,7 +85,7 @@ class OneStep(Rolled):
         graph: Graph,
         inputs: int,
         outputs: int,
-        carried: Mapping[Node, Sequence[int]],
+        carried: Carried,
     ) -> None:
         names = _open(graph, carried)
         super().__init__(owner, program, graph)
@@ -66,34 +101,61 @@ class OneStep(Rolled):
         return (*(y.clone() for y in outputs), *(state.clone() for state in made[self._outputs :]))
 
 
-def carried_values(graph: Graph, given: Sequence[str]) -> dict[Node, tuple[int, ...]]:
-    """Returns every loop of a graph with the places of its carried values that are no states of the program yet."""
+def carried_values(graph: Graph, given: Sequence[str]) -> Carried:
+    """Returns what a graph over time carries from step to step and is no state of the program yet.
+
+    Args:
+        graph: A graph over any number of steps.
+        given: Names of the program's inputs and states.
+    """
     loops = [node for node in graph.nodes if isinstance(node.target, LoopCall)]
-    return {
+    places = {
         loop: tuple(at for at, first in enumerate(loop.args[0]) if str(first.target) not in given) for loop in loops
     }
+    return Carried(places, tuple(delay for node in graph.nodes if (delay := _delay(node)) is not None))
 
 
-def first_values(values: Mapping[Node, Any], carried: Mapping[Node, Sequence[int]]) -> list[Tensor]:
+def _delay(node: Node) -> Delay | None:
+    """Returns a node as a sequence one step later, behind a first value, or None."""
+    parts: Any = node.args[0] if node.target == aten.cat.default and not node.args[1:] else ()
+    if len(parts) != 2 or parts[0].target != aten.unsqueeze.default or parts[0].args[1] != 0:
+        return None
+    late = parts[1].target == aten.slice.Tensor and tuple(parts[1].args[1:]) == (0, 0, -1)
+    return Delay(node, parts[0].args[0], parts[1].args[0]) if late else None
+
+
+def first_values(values: Mapping[Node, Any], carried: Carried) -> list[Tensor]:
     """Returns what every carried value is before the first step, from a run of the graph."""
-    return [values[loop.args[0][at]] for loop, places in carried.items() for at in places]  # type: ignore[index]
+    of_loops = [values[loop.args[0][at]] for loop, places in carried.loops.items() for at in places]  # type: ignore[index]
+    return [*of_loops, *(values[delay.first] for delay in carried.delays)]
 
 
-def _open(graph: Graph, carried: Mapping[Node, Sequence[int]]) -> list[str]:
+def _open(graph: Graph, carried: Carried) -> list[str]:
     """Gives every carried value a placeholder and an output, in place; returns the placeholders' names."""
     names: list[str] = []
     outputs: list[Node] = []
-    for loop, places in carried.items():
+
+    def state() -> Node:
+        last = [node for node in graph.nodes if node.op == "placeholder"][-1]
+        with graph.inserting_after(last):
+            made = graph.placeholder(f"carried_{len(names)}")
+        names.append(made.name)
+        return made
+
+    for loop, places in carried.loops.items():
         firsts = list(loop.args[0])  # type: ignore[arg-type]
         for at in places:
-            last = [node for node in graph.nodes if node.op == "placeholder"][-1]
-            with graph.inserting_after(last):
-                firsts[at] = graph.placeholder(f"carried_{len(names)}")
-            names.append(firsts[at].name)
+            firsts[at] = state()
             with graph.inserting_after(loop):
                 outputs.append(graph.call_function(operator.getitem, (loop, at)))
         loop.args = (firsts, *loop.args[1:])
         loop.target = OneCall(loop.target)  # type: ignore[arg-type]
+    for delay in carried.delays:
+        held = state()
+        with graph.inserting_before(delay.node):
+            before = graph.call_function(aten.unsqueeze.default, (held, 0))
+            outputs.append(graph.call_function(aten.select.int, (delay.sequence, 0, -1)))
+        delay.node.replace_all_uses_with(before)
     end = next(node for node in graph.nodes if node.op == "output")
     made: Any = end.args[0]
     end.args = ((*made, *outputs),)

@@ -81,6 +81,35 @@ class FromNone(Body):
         return torch.stack(out, 1)
 
 
+class Changes(Body):
+    """Currents of what changed since the step before."""
+
+    def forward(self, x):
+        v, before, out = torch.zeros(x.shape[1], 8, dtype=x.dtype), torch.zeros_like(x[0]), []
+        for x_t in x:
+            v = 0.9 * v + self.a(x_t - before)
+            spike = (v > 1.0).to(x.dtype)
+            v, before = v - spike, x_t
+            out.append(self.b(spike))
+        return torch.stack(out)
+
+
+class Bursts(Body):
+    """A threshold that doubles while a neuron fires and is put out, too: each step makes that of the next."""
+
+    def forward(self, x):
+        v, out, thresholds = torch.zeros(x.shape[1], 8, dtype=x.dtype), [], []
+        threshold = torch.full_like(v, 0.25)
+        for x_t in x:
+            thresholds.append(threshold)
+            v = v + 0.3 * self.a(x_t)
+            spike = (v >= threshold).to(x.dtype)
+            v = v - spike * threshold
+            out.append(self.b(spike * threshold))
+            threshold = torch.where(spike > 0, threshold * 2, torch.full_like(v, 0.25))
+        return torch.stack(out), torch.stack(thresholds)
+
+
 class Hidden(Body):
     """A recurrence of a hidden vector."""
 
@@ -147,6 +176,8 @@ NETWORKS = {
     "from_number": FromNumber,
     "from_none": FromNone,
     "refractory": Refractory,
+    "changes": Changes,
+    "bursts": Bursts,
     "hidden": Hidden,
     "gru_cell": Cell,
     "list_of_states": ListOfStates,
@@ -189,18 +220,19 @@ def test_one_scan_holds_for_any_number_of_steps(name, tmp_path):
             assert np.array_equal(found[0], wanted[0].numpy())
 
 
-STEPS = ("from_number", "refractory", "hidden", "list_of_states", "readout", "recurrent")
+STEPS = ("from_number", "refractory", "changes", "bursts", "hidden", "list_of_states", "readout", "recurrent")
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[] if n in ("refractory", "readout") else [pytest.mark.slow]) for n in STEPS]
+    "name",
+    [pytest.param(n, marks=[] if n in ("refractory", "readout", "changes") else [pytest.mark.slow]) for n in STEPS],
 )
 def test_what_is_carried_by_hand_is_a_state_of_the_step_form(name, tmp_path):
     make = NETWORKS[name]
     spec = ModelSpec("net", lambda: make().eval(), (TensorSpec("x", (6,)),), T)
-    nk.lower(nk.capture(spec), "onnx-step", tmp_path / "a", verified=name == "readout")
+    nk.lower(nk.capture(spec), "onnx-step", tmp_path / "a", verified=name in ("readout", "bursts"))
     manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
-    assert name != "readout" or manifest["parity"]["verdict"] != "failed", manifest["parity"]["notes"]
+    assert name not in ("readout", "bursts") or manifest["parity"]["verdict"] != "failed", manifest["parity"]["notes"]
     (graph,) = manifest["graphs"]
     assert [state["name"] for state in graph["states"] if state["name"].startswith("carried")]
     x = (np.random.default_rng(3).integers(0, 9, (7, B, 6)) / 4).astype(np.float32)
