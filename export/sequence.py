@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from neurokit.dims import BATCH, evaluate
-from neurokit.errors import damaged
+from neurokit.errors import InputError, damaged
 from neurokit.plain import check_regular
+
+_MOST_NUMBERS = 2**32  # of one state, as of one input of a capture
 
 
 def initial_states(
@@ -26,17 +29,34 @@ def initial_states(
 
     Raises:
         ArtifactError: If one of these files holds something else than a state's numbers.
+        InputError: If there are more streams than any machine holds the states of.
     """
     sizes = {name: _smallest(bounds) for name, bounds in (dims or {}).items()} | {BATCH: batch}
     feeds = {}
     for state in states:
         shape = [evaluate(size, sizes) for size in state.shape]
+        refuse_streams(batch, math.prod(shape))
         value = state.init
         if folder is not None and isinstance(value, str):
             value = _kept(folder, state, shape)
         zero = isinstance(value, int | float) and value == 0
         feeds[state.input] = np.zeros(shape, state.dtype) if zero else np.full(shape, value, dtype=state.dtype)
     return feeds
+
+
+def refuse_streams(batch: int, numbers: int) -> None:
+    """Refuses states that no machine holds, before they are made.
+
+    Args:
+        batch: Number of independent streams.
+        numbers: How many numbers a state of all of them has.
+
+    Raises:
+        InputError: If these are more than an input may have.
+    """
+    if numbers > _MOST_NUMBERS:
+        said = f"a state of {batch:,} streams has {numbers:.3g} numbers"
+        raise InputError(said, expected=f"at most {_MOST_NUMBERS:.3g}", fix="fewer streams")
 
 
 def _kept(folder: Path, state: Any, shape: list[int]) -> np.ndarray:

@@ -189,6 +189,7 @@ def write_artifact(out: str | Path, force: bool = False) -> Iterator[Draft]:
     Raises:
         OutputError: Before any work, if `out` exists (without `force`) or cannot be written.
     """
+    _refuse_name(out)
     with atomic.new_folder(Path(out), force=force, replaceable=_is_ours) as (folder, target):
         draft = Draft(folder)
         yield draft
@@ -210,7 +211,18 @@ def check_out(out: str | Path, force: bool = False) -> None:
     Raises:
         OutputError: If `out` exists (without `force`) or cannot be written.
     """
+    _refuse_name(out)
     atomic.check_place(Path(out), force=force, replaceable=_is_ours)
+
+
+def _refuse_name(out: str | Path) -> None:
+    """Refuses a place whose name is no UTF-8: libraries that write an artifact's files in C++ take no other."""
+    target = os.path.abspath(out)
+    try:
+        target.encode()
+    except UnicodeEncodeError as error:
+        said = f"{target!a} is no UTF-8"
+        raise OutputError(said, expected="a folder whose name is", fix="choose another --out") from error
 
 
 def _same_verdict(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurokit.errors import ArtifactError, InputError, MissingRuntimeError
-from neurokit.export.sequence import reduce_steps
+from neurokit.export.sequence import reduce_steps, refuse_streams
 from neurokit.feeds import Feeds, Outputs, call_by_name, check_feeds, repeated, whole_ports
 from neurokit.native import need_noted
 from neurokit.over_time import of_each
@@ -150,6 +150,7 @@ class CRunner:
         """Sets every membrane to its initial value, for `batch` independent streams."""
         if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
             raise InputError(f"reset for {batch!r} streams", expected="a whole number >= 1")
+        refuse_streams(batch, batch * self._bytes)
         self._states = [ctypes.create_string_buffer(self._bytes) for _ in range(batch)]
         for state in self._states:
             getattr(self.library, f"{self._name}_reset")(state)

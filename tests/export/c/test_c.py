@@ -87,6 +87,8 @@ def test_a_spiking_network_has_the_bits_of_float64(spiking):
     with nk.open(artifact) as runner:
         wanted = in_float64(made, X)
         assert np.array_equal(runner(X.numpy()), wanted)
+        with pytest.raises(InputError, match="streams"):
+            runner.reset(10**12)
         runner.reset(2)
         steps = np.stack([runner.step(x) for x in X.numpy()])
         assert np.array_equal(steps.sum(0, dtype=np.float32) / np.float32(len(X)), wanted)

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+import neurokit as nk
 from neurokit import cli
+from neurokit.errors import InputError
 
 from .edits import DEEP, Pickled, spread
 
@@ -168,6 +170,14 @@ def test_a_path_that_is_no_utf8(sound, tmp_path, capsys):
     shutil.copytree(sound / "a", place)
     assert cli.main(["verify", str(place)]) == 0
     assert "Traceback" not in capsys.readouterr().err
+    written = ["export", f"{sound}/m.py:net", "--input-shape", "6", "--out", str(place) + "2"]
+    assert cli.main(written) == 2  # ONNX's checker and HDF5 take no such name
+    assert "is no UTF-8" in capsys.readouterr().err
+
+
+def test_more_streams_than_a_machine_holds(sound):
+    with nk.open(sound / "s") as runner, pytest.raises(InputError, match=r"a state of 1,000,000,000,000 streams has"):
+        runner.reset(10**12)
 
 
 def test_a_message_of_torch_is_not_on_the_screen(sound, refused):
