@@ -48,7 +48,7 @@ def need_compiler() -> str:
     return found
 
 
-def compiled(artifact: Artifact, *defines: str) -> ctypes.CDLL:
+def compiled(artifact: Artifact, *defines: str) -> Code:
     """Compiles an artifact's source for this machine and loads it.
 
     Args:
@@ -81,7 +81,34 @@ def compiled(artifact: Artifact, *defines: str) -> ctypes.CDLL:
         if ran.returncode:
             first = (ran.stderr.strip().splitlines() or ["no message"])[0]
             raise ArtifactError(f"{source}: the compiler refuses it: {first}", fix="export the model again")
-        return ctypes.CDLL(str(shared))
+        return Code(str(shared), source)
+
+
+class Code(ctypes.CDLL):
+    """The loaded code of an artifact, which says in a line what it lacks.
+
+    Args:
+        shared: The compiled library.
+        source: What it was compiled from.
+    """
+
+    def __init__(self, shared: str, source: Path) -> None:
+        super().__init__(shared)
+        self.source = source
+
+    def __getitem__(self, name: Any) -> Any:
+        """Returns a function; `library.name` comes here, too."""
+        try:
+            return super().__getitem__(name)
+        except AttributeError as error:
+            raise ArtifactError(f"{self.source} has no function {name}", fix="export the model again") from error
+
+    def pointers(self, name: str, count: int) -> Any:
+        """Returns a table of pointers that the code holds."""
+        try:
+            return (ctypes.c_void_p * count).in_dll(self, name)
+        except ValueError as error:
+            raise ArtifactError(f"{self.source} has no table {name}", fix="export the model again") from error
 
 
 def _refuse_other_sizes(artifact: Artifact, header: Path, name: str) -> None:
@@ -108,7 +135,7 @@ class CRunner:
         self.manifest = artifact.manifest
         self._info = self.manifest.target_info
         self._name = self._info["name"]
-        self._library: ctypes.CDLL | None = compiled(artifact, *defines)
+        self._library: Code | None = compiled(artifact, *defines)
         self._bytes = int(self._library.nk_state_bytes())
         self._states: list[Any] = []
 
@@ -118,7 +145,7 @@ class CRunner:
         return self.manifest.time_steps is not None
 
     @property
-    def library(self) -> ctypes.CDLL:
+    def library(self) -> Code:
         """The loaded code.
 
         Raises:

@@ -29,10 +29,7 @@ class _Traced(CRunner):
         super().__init__(artifact, "NK_TRACE")
         self.layers: list[dict[str, Any]] = self._info["layers"]
         count = max(1, len(self.layers))
-        self._tables = {
-            name: (ctypes.c_void_p * count).in_dll(self.library, f"nk_{name}")
-            for name in ("currents", "spikes", "forced")
-        }
+        self._tables = {name: self.library.pointers(f"nk_{name}", count) for name in ("currents", "spikes", "forced")}
         self.currents: list[list[np.ndarray]] = []
         self.spikes: list[list[np.ndarray]] = []
         self.forced: list[np.ndarray] = []  # of every layer, [T, B, N]

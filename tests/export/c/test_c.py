@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import ctypes
 import dataclasses
-import json
 import re
 import shutil
 import subprocess
@@ -18,7 +17,8 @@ from torch import nn
 
 import neurokit as nk
 from neurokit import cli
-from neurokit.errors import InputError, UnsupportedError, UntrustedCodeError
+from neurokit.artifact import file_info
+from neurokit.errors import ArtifactError, InputError, UnsupportedError, UntrustedCodeError
 from neurokit.export.c.cortex import BOARDS, COMPILER, EMULATOR
 from neurokit.export.c.helpers import helper_text
 from neurokit.export.c.parts import Buffer, plan
@@ -128,6 +128,26 @@ def test_every_neuron_and_block_is_exact(fire, tmp_path):
         assert nk.lower(made, "c", tmp_path / "a", inputs=X, force=True).manifest.parity["verdict"] == "exact"
 
 
+def written(artifact, path, text):
+    """Returns the artifact in a folder whose source is another, sealed again."""
+    path.write_text(text)
+    files = {**artifact.manifest.files, path.name: file_info(path)}
+    return dataclasses.replace(
+        artifact, path=path.parent, manifest=artifact.manifest.model_copy(update={"files": files})
+    )
+
+
+def test_source_without_its_functions_is_told_in_a_line(spiking, tmp_path):
+    _, artifact = spiking
+    shutil.copytree(artifact.path, tmp_path / "a")
+    changed = written(artifact, tmp_path / "a" / f"{artifact.manifest.target_info['name']}.c", "")
+    nk.trust(changed)
+    with nk.open(changed) as runner, pytest.raises(ArtifactError, match=r"has no function \w+_reset"):
+        runner.reset(1)
+    with pytest.raises(ArtifactError, match="has no table nk_currents"):
+        nk.verify(changed, record=False)
+
+
 @pytest.mark.parametrize(
     ("what", "found", "instead"),  # in the CNN where the spiking network may have none
     [
@@ -145,13 +165,7 @@ def test_planted_faults_fail(spiking, plain, tmp_path, what, found, instead):
     path = folder / f"{artifact.manifest.target_info['name']}.c"
     text, count = re.subn(found, instead, path.read_text(), count=1)
     assert count == 1, what
-    path.write_text(text)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    from neurokit.artifact import file_info
-
-    files = {**artifact.manifest.files, path.name: file_info(path)}
-    changed = dataclasses.replace(artifact, path=folder, manifest=artifact.manifest.model_copy(update={"files": files}))
-    assert manifest["target"] == "c"
+    changed = written(artifact, path, text)
     with pytest.raises(UntrustedCodeError, match="not exported here, or was changed"):
         nk.verify(changed, record=False)
     nk.trust(changed)
