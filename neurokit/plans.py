@@ -70,12 +70,14 @@ def plan(
         InputError: If the target has no such plan, or an option is wrong.
         UnsupportedError: If the target cannot take the model; lists every reason.
     """
+    from neurokit.capture.equal_choices import other_choices  # torch comes with it
+
     options = LowerOptions(numerics, captured.batch, extra=extra, dry_run=True)
     chosen = planning(target)
     check_request(target, options)
     if numerics == "exact":
         captured = exact(captured, calibration, bits=bits).captured
-    reasons = chosen.check(captured, options)
+    reasons = [*chosen.check(captured, options), *other_choices(captured, chosen.info)]
     if reasons:
         raise UnsupportedError(f"target {target!r} cannot take model {captured.spec.name!r}", reasons)
     rows = chosen.plan(captured, options)

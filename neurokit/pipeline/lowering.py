@@ -77,7 +77,8 @@ def lower(
         OutputError: If `out` exists or cannot be written.
         MissingRuntimeError: If a library is missing; says how to install it.
     """
-    from neurokit.program.element_types import refuse_types  # torch comes with it
+    from neurokit.capture.equal_choices import other_choices  # torch comes with it
+    from neurokit.program.element_types import refuse_types
 
     chosen = TARGETS.get(target)
     asked = "exact" if exact_bits(model) is not None else numerics
@@ -102,7 +103,7 @@ def lower(
         captured = captured.retrace(batch=batch)
     _refuse_batch(captured)
     options = LowerOptions(numerics, captured.batch, flat, extra, ranges)
-    reasons = chosen.check(captured, options)
+    reasons = [*chosen.check(captured, options), *other_choices(captured, chosen.info)]
     if reasons:
         raise UnsupportedError(f"target {target!r} cannot take model {captured.spec.name!r}", reasons)
     if trains:
