@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -15,6 +16,8 @@ _UNSAID = {
     # A list of no numbers is taken for one of whole numbers, as it is meant.
     "onnx_ir._convenience": ("Attribute type is ambiguous because it is an empty sequence",),
 }
+# Of torch's own tree specs, whenever a program is copied: nothing that a user wrote calls it.
+_UNWARNED = r"`isinstance\(treespec, LeafSpec\)` is deprecated"
 LOG = logging.getLogger("neurokit.libraries")  # who sets it to DEBUG is shown everything
 
 
@@ -24,7 +27,22 @@ def libraries_unsaid() -> Iterator[None]:
     with ExitStack() as stack:
         for name, beginnings in _UNSAID.items() if LOG.level != logging.DEBUG else ():
             stack.enter_context(_without(name, beginnings))
+        if LOG.level != logging.DEBUG:
+            stack.enter_context(_unwarned(_UNWARNED))
         yield
+
+
+@contextmanager
+def _unwarned(message: str) -> Iterator[None]:
+    """Keeps one warning unsaid; whatever filters a user sets meanwhile, and every other warning, stay as they are."""
+    known = list(warnings.filters)
+    warnings.filterwarnings("ignore", message, FutureWarning)
+    ours = warnings.filters[0]
+    try:
+        yield
+    finally:
+        if ours not in known and ours in warnings.filters:
+            warnings.filters.remove(ours)  # type: ignore[attr-defined]
 
 
 @contextmanager

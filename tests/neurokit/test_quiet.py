@@ -1,6 +1,7 @@
 """What torch and onnx_ir log of a refusal or a default is not heard from the Python API; what a user logs is."""
 
 import logging
+import warnings
 
 import pytest
 import torch
@@ -54,3 +55,22 @@ def test_a_refusal_and_a_lowering_are_quiet_and_the_user_is_not(caplog, tmp_path
     said = _heard(caplog)
     assert any(line.startswith("torch._subclasses.fake_tensor: failed while") for line in said)
     assert any(line.startswith("onnx_ir._convenience: Attribute type is ambiguous") for line in said)
+
+
+class Warned(nn.Module):
+    def forward(self, x):
+        torch.utils._pytree.LeafSpec()
+        warnings.warn("of the user", FutureWarning, stacklevel=1)
+        warnings.filterwarnings("ignore", "set by the user")
+        return x + 1
+
+
+def test_a_warning_of_torchs_own_tree_specs_is_unsaid_and_a_users_is_not():
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        nk.capture(Warned(), torch.rand(2, 7))
+        assert {str(one.message) for one in said} == {"of the user"}
+        warnings.warn("set by the user", stacklevel=1)
+        torch.utils._pytree.LeafSpec()
+    assert "LeafSpec" in str(said[-1].message)
+    assert not any(str(one.message) == "set by the user" for one in said)

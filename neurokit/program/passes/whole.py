@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +12,7 @@ from neurokit.program.fusions import FusedNeuron
 from neurokit.program.passes.base import Pass
 from neurokit.program.passes.carry import fused_nodes
 from neurokit.program.passes.join import JoinedPart
+from neurokit.program.walk import copied
 
 
 def _whole_of(module: GraphModule, spikes: Any) -> tuple[Node, int, int] | None:
@@ -59,7 +59,7 @@ def read_whole(module: GraphModule) -> GraphModule:
     Args:
         module: The program, after `join`.
     """
-    made = copy.deepcopy(module)
+    made = copied(module)
     _PASS(made)
     made.recompile()
     return made
