@@ -208,9 +208,9 @@ def _skip() -> list[nn.Module]:
 class Traced(nn.Module):
     """A neuron that reads a trace of its own spikes, in a loop: forms of a free T take both neurons apart."""
 
-    def __init__(self) -> None:
+    def __init__(self, threshold: float = 1.0) -> None:
         super().__init__()
-        self.first, self.sn1 = nn.Linear(10, 16), neuron.LIFNode(tau=1.75)
+        self.first, self.sn1 = nn.Linear(10, 16), neuron.LIFNode(tau=1.75, v_threshold=threshold)
         self.second, self.sn2, self.last = nn.Linear(16, 16), neuron.IFNode(), nn.Linear(16, 4)
 
     def forward(self, x):

@@ -176,12 +176,34 @@ def planted(artifact: Artifact, fault: str, out: Path, steps: int) -> Artifact:
         {**FAULTS, **INT8_FAULTS}[fault](Graph(model, manifest, steps))
     if fault and fault not in FILE_FAULTS:
         del model.metadata_props[:]  # a faulty exporter would write the same into both: they must not give it away
+    return resealed(artifact, model, out, manifest, vectors)
+
+
+def resealed(
+    artifact: Artifact,
+    model: onnx.ModelProto,
+    out: Path,
+    manifest: Mapping[str, Any] | None = None,
+    vectors: Mapping[str, np.ndarray] | None = None,
+) -> Artifact:
+    """Returns a copy of an artifact with another graph, sealed as an exporter would.
+
+    Args:
+        artifact: The sound one.
+        model: The graph.
+        out: Where the copy goes.
+        manifest: What its manifest says; default is that of the sound one.
+        vectors: Its test vectors; default are those of the sound one.
+    """
+    said = json.loads(artifact.manifest.to_text()) if manifest is None else manifest
     with write_artifact(out, force=True) as draft:
         onnx.save(model, str(draft.path / "model.onnx"))
-        for name in set(artifact.manifest.files) - {"model.onnx", "vectors.npz"}:
+        for name in set(artifact.manifest.files) - {"model.onnx"}:
             (draft.path / name).write_bytes(artifact.file(name).read_bytes())
-        np.savez(draft.path / "vectors.npz", **vectors)
-        draft.manifest = Manifest.model_validate({**manifest, "files": {}, "digest": "", "parity": None})
+        if vectors is not None:
+            np.savez(draft.path / "vectors.npz", **vectors)
+        draft.manifest = Manifest.model_validate({**said, "files": {}, "digest": "", "parity": None})
+    assert draft.artifact is not None
     return draft.artifact
 
 

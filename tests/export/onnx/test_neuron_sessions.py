@@ -7,9 +7,9 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 import neurokit as nk
-from neurokit.artifact import write_artifact
 from neurokit.errors import ArtifactError
 from neurokit.spec import ModelSpec, TensorSpec
+from tests.mutation.plant import resealed
 
 
 def test_a_neuron_whose_code_does_not_run_is_refused_in_a_line(tmp_path):
@@ -22,11 +22,7 @@ def test_a_neuron_whose_code_does_not_run_is_refused_in_a_line(tmp_path):
     squeeze = next(node for node in function.node if node.op_type == "Squeeze")
     axes = next(node for node in function.node if squeeze.input[1] in node.output).attribute[0]
     axes.ints[:] = [1]
-    with write_artifact(tmp_path / "p") as draft:
-        onnx.save(model, str(draft.path / "model.onnx"))
-        for name in set(sound.manifest.files) - {"model.onnx"}:
-            (draft.path / name).write_bytes(sound.file(name).read_bytes())
-        draft.manifest = sound.manifest.model_copy(update={"files": {}, "digest": "", "parity": None})
+    faulty = resealed(sound, model, tmp_path / "p")
     with pytest.raises(ArtifactError, match=r"ONNX Runtime cannot run the neuron .*Squeeze"):
-        nk.verify(draft.artifact, record=False)
+        nk.verify(faulty, record=False)
     assert np.isfinite(nk.open(sound)(np.zeros((2, 1, 3), np.float32))).all()

@@ -7,47 +7,35 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
-from spikingjelly.activation_based import neuron
-from torch import nn
 
 import neurokit as nk
-from neurokit.artifact import write_artifact
 from neurokit.export.ort import new_session
 from neurokit.loading import spec_of_module
 from neurokit.parity.blind import judge_blind
 from neurokit.parity.probing import open_probe
 from neurokit.parity.vectors import Vectors
 from neurokit.spec import ModelSpec, TensorSpec
+from tests.mutation.networks import Traced
+from tests.mutation.plant import resealed
 from tests.neurokit.capture.networks import norse_nets  # noqa: F401 - registers its networks
 from tests.neurokit.capture.networks import registry as public
 
 T, WIDTH, THRESHOLD = 4, 10, 0.625
 
 
-class Loop(nn.Module):
-    """A neuron that also reads a trace of its own spikes: in a form of a free T, a loop takes both neurons apart."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(6)
-        self.a, self.n = nn.Linear(WIDTH, 16), neuron.LIFNode(tau=1.75, v_threshold=THRESHOLD)
-        self.b, self.m, self.out = nn.Linear(16, 16), neuron.IFNode(), nn.Linear(16, 4)
-        with torch.no_grad():
-            for part in (self.a, self.b):
-                part.weight.mul_(3)
-
-    def forward(self, x):
-        outs, trace = [], torch.zeros(x.shape[1], 16)
-        for x_t in x:
-            spikes = self.n(self.a(x_t) + 0.5 * trace)
-            trace = 0.75 * trace + spikes
-            outs.append(self.out(self.m(self.b(spikes))))
-        return torch.stack(outs)
+def loop():
+    """Returns a neuron that also reads a trace of its own spikes: in a form of a free T a loop takes it apart."""
+    torch.manual_seed(6)
+    net = Traced(THRESHOLD)
+    with torch.no_grad():
+        for part in (net.first, net.second):
+            part.weight.mul_(3)
+    return net.eval()
 
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
-    spec = ModelSpec("loop", lambda: Loop().eval(), (TensorSpec("x", (WIDTH,)),), time_steps=T)
+    spec = ModelSpec("loop", loop, (TensorSpec("x", (WIDTH,)),), time_steps=T)
     return nk.lower(spec, "onnx-scan", tmp_path_factory.mktemp("blind") / "a")
 
 
@@ -83,16 +71,6 @@ def _a_weight_lost(model):
     tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
 
 
-def _sealed(sound, model, out):
-    """Returns an artifact with another graph, sealed as an exporter would."""
-    with write_artifact(out, force=True) as draft:
-        onnx.save(model, str(draft.path / "model.onnx"))
-        for name in set(sound.manifest.files) - {"model.onnx"}:
-            (draft.path / name).write_bytes(sound.file(name).read_bytes())
-        draft.manifest = sound.manifest.model_copy(update={"files": {}, "digest": "", "parity": None})
-    return draft.artifact
-
-
 def _answers(path, x):
     session = new_session(path, threads=1)
     return session.run(None, {session.get_inputs()[0].name: x})[0]
@@ -104,10 +82,10 @@ def _answers(path, x):
 def test_a_fault_inside_of_a_hidden_layer_is_seen(plant, sound, tmp_path):
     model = onnx.load(str(sound.file("model.onnx")))
     plant(model)
-    faulty = _sealed(sound, model, tmp_path / "p")
+    faulty = resealed(sound, model, tmp_path / "p")
     x = torch.rand(T, 256, WIDTH, generator=torch.Generator().manual_seed(9))
     with torch.no_grad():
-        wanted = Loop().eval()(x).numpy()
+        wanted = loop()(x).numpy()
     assert np.abs(_answers(sound.file("model.onnx"), x.numpy()) - wanted).max() < 1e-5
     assert np.abs(_answers(faulty.file("model.onnx"), x.numpy()) - wanted).max() > 1e-2
     assert nk.verify(faulty, record=False).verdict == "failed"
@@ -148,7 +126,7 @@ def test_constants_of_rare_neurons_are_seen_too(tmp_path):
         if value.dtype.kind != "f" or value.size > 1 or not value.all():
             continue
         tensor.CopyFrom(numpy_helper.from_array(np.asarray(value * 1.02, np.float32), tensor.name))
-        faulty = _sealed(sound, model, tmp_path / "p")
+        faulty = resealed(sound, model, tmp_path / "p")
         if np.abs(_answers(faulty.file("model.onnx"), x.numpy()) - wanted).max() > 1e-2:
             seen.append(bool(judge_blind(open_probe(faulty), vectors).faults))
     assert len(seen) >= 3
