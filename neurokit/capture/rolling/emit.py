@@ -237,6 +237,8 @@ class Emitter:
             head = self._call(pack.head, aten.unsqueeze.default, self.value(pack.head), 0)
             if isinstance(pack.rest, Sliced) and pack.rest.short and not pack.rest.keep and not pack.rest.axis:
                 return self._late(pack.head, head, self.value(pack.rest.source))
+            if isinstance(pack.rest, Headed):
+                return self._late(pack.head, head, self._one_less_late(pack.rest))
             rest = self._call(pack.head, aten.slice.Tensor, self.pack(pack.rest), 0, 1, sys.maxsize)
             return self._call(pack.head, aten.cat.default, [head, rest])
         if isinstance(pack, Packed):
@@ -251,6 +253,13 @@ class Emitter:
         """
         before = self._call(like, aten.slice.Tensor, whole, 0, 0, -1)
         return self._call(like, aten.cat.default, [head, before])
+
+    def _one_less_late(self, pack: Headed | Sliced) -> Node:
+        """Returns a sequence that comes so many steps later as a pack has heads, as T steps."""
+        if isinstance(pack, Sliced):
+            return self.value(pack.source)
+        head = self._call(pack.head, aten.unsqueeze.default, self.value(pack.head), 0)
+        return self._late(pack.head, head, self._one_less_late(pack.rest))  # type: ignore[arg-type]
 
     def _operation(self, pack: Packed) -> Node:
         flat, spec = tree_flatten((pack.args, pack.kwargs), is_leaf=lambda leaf: isinstance(leaf, Pack))

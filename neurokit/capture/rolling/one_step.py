@@ -26,12 +26,10 @@ class Delay:
     Attributes:
         node: It.
         first: What it begins with, `[B, ...]`.
-        sequence: The sequence, `[T, B, ...]`.
     """
 
     node: Node
     first: Node
-    sequence: Node
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def _delay(node: Node) -> Delay | None:
     if len(parts) != 2 or parts[0].target != aten.unsqueeze.default or parts[0].args[1] != 0:
         return None
     late = parts[1].target == aten.slice.Tensor and tuple(parts[1].args[1:]) == (0, 0, -1)
-    return Delay(node, parts[0].args[0], parts[1].args[0]) if late else None
+    return Delay(node, parts[0].args[0]) if late else None
 
 
 def first_values(values: Mapping[Node, Any], carried: Carried) -> list[Tensor]:
@@ -152,9 +150,10 @@ def _open(graph: Graph, carried: Carried) -> list[str]:
         loop.target = OneCall(loop.target)  # type: ignore[arg-type]
     for delay in carried.delays:
         held = state()
+        late: Any = delay.node.args[0][1]  # type: ignore[index]  # of a sequence that comes late itself, as it is by now
         with graph.inserting_before(delay.node):
             before = graph.call_function(aten.unsqueeze.default, (held, 0))
-            outputs.append(graph.call_function(aten.select.int, (delay.sequence, 0, -1)))
+            outputs.append(graph.call_function(aten.select.int, (late.args[0], 0, -1)))
         delay.node.replace_all_uses_with(before)
     end = next(node for node in graph.nodes if node.op == "output")
     made: Any = end.args[0]

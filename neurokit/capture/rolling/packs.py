@@ -20,6 +20,7 @@ from torch.fx import Graph, Node
 from neurokit.neurons.ops import is_neuron
 
 aten = torch.ops.aten
+_MOST_LATE = 3  # steps by which a sequence may come later
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,11 @@ class Headed:
 
     Attributes:
         head: The first step.
-        rest: Pack of the T - 1 others.
+        rest: Pack of the T - 1 others; another one with a head where steps come two or three steps later.
     """
 
     head: Node
-    rest: Sliced | Packed
+    rest: Sliced | Packed | Headed
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +192,8 @@ class Packer:
     def _headed(self, lanes: tuple[Node, ...]) -> Headed | None:
         """Returns T nodes as a first one and a pack of the others, or None."""
         first = lanes[0].meta.get("val")
-        if len(lanes) != self.steps or self.steps < 3 or not isinstance(first, Tensor):
+        whole = len(lanes) == self.steps
+        if len(lanes) <= self.steps - _MOST_LATE or len(lanes) < 3 or not isinstance(first, Tensor):
             return None
         later = lanes[1].meta.get("val")
         alike = isinstance(later, Tensor) and (first.dtype, _sizes(first)) == (later.dtype, _sizes(later))
@@ -199,7 +201,8 @@ class Packer:
         if not alike or self._above[lanes[0]] & running:
             return None
         rest = self.pack(lanes[1:], gather=False)
-        return Headed(lanes[0], rest) if isinstance(rest, Sliced | Packed) else None
+        late = isinstance(rest, Headed) or (isinstance(rest, Sliced) and rest.short and not rest.keep and not rest.axis)
+        return Headed(lanes[0], rest) if late or (whole and isinstance(rest, Sliced | Packed)) else None  # type: ignore[arg-type]
 
     def _gathered(self, lanes: tuple[Node, ...]) -> Pack | None:
         if len(lanes) != self.steps:

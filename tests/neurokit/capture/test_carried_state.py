@@ -94,6 +94,20 @@ class Changes(Body):
         return torch.stack(out)
 
 
+class DelayLine(Body):
+    """Currents of the last three inputs, which a list holds."""
+
+    def forward(self, x):
+        v, line, out = torch.zeros(x.shape[1], 8, dtype=x.dtype), [torch.zeros_like(x[0])] * 3, []
+        for x_t in x:
+            line = [x_t, *line[:-1]]
+            v = 0.9 * v + self.a(line[0] + 0.3 * line[1] - 0.6 * line[2])
+            spike = (v > 1.0).to(x.dtype)
+            v = v - spike
+            out.append(self.b(spike))
+        return torch.stack(out)
+
+
 class Bursts(Body):
     """A threshold that doubles while a neuron fires and is put out, too: each step makes that of the next."""
 
@@ -177,6 +191,7 @@ NETWORKS = {
     "from_none": FromNone,
     "refractory": Refractory,
     "changes": Changes,
+    "delay_line": DelayLine,
     "bursts": Bursts,
     "hidden": Hidden,
     "gru_cell": Cell,
@@ -220,7 +235,17 @@ def test_one_scan_holds_for_any_number_of_steps(name, tmp_path):
             assert np.array_equal(found[0], wanted[0].numpy())
 
 
-STEPS = ("from_number", "refractory", "changes", "bursts", "hidden", "list_of_states", "readout", "recurrent")
+STEPS = (
+    "from_number",
+    "refractory",
+    "changes",
+    "delay_line",
+    "bursts",
+    "hidden",
+    "list_of_states",
+    "readout",
+    "recurrent",
+)
 
 
 @pytest.mark.parametrize(
